@@ -1,0 +1,249 @@
+"""A directory of small private files, written so that a crash leaves the old state or the new one.
+
+The directory is 0700 and its files are 0600, plain, ours and without a second hard link; anything
+else is refused. A new file appears under its name whole or not at all, and never over another
+file: it is written and synced under a temporary name, then linked. Whoever changes something
+holds the lock file, and so may sweep away the temporary names that a killed process left behind.
+
+Nothing is held open between calls, so an instance may be used in many threads and across a fork.
+"""
+
+import errno
+import fcntl
+import os
+import secrets
+import stat
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Final
+
+from hsm.errors import (
+    KeyFileDamaged,
+    KeyStoreError,
+    KeyStoreMissing,
+    KeyStoreUnavailable,
+    NotAPlainFile,
+    WeakMode,
+    WrongOwner,
+)
+
+DIRECTORY_MODE: Final = 0o700
+FILE_MODE: Final = 0o600
+LOCK_NAME: Final = ".lock"
+_TEMPORARY_SUFFIX: Final = ".tmp"
+_OPEN_DIRECTORY: Final = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+# O_NONBLOCK: a pipe put in a file's place must not hang us before we have looked at what it is.
+_OPEN_FILE: Final = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+
+Identity = tuple[int, ...]
+
+
+def check_private(path: Path, status: os.stat_result, *, user: int, directory: bool) -> None:
+    """Refuse what is not a plain file (or directory) that only `user` may read and write.
+
+    Raises `NotAPlainFile`, `WrongOwner`, `WeakMode`. `path` is for the message only.
+    """
+    right_kind = stat.S_ISDIR if directory else stat.S_ISREG
+    if not right_kind(status.st_mode):
+        raise NotAPlainFile(f"{path} is not a plain {'directory' if directory else 'file'}.")
+    if status.st_uid != user:
+        raise WrongOwner(path, status.st_uid, wanted=user)
+    if status.st_mode & 0o077:
+        wanted = DIRECTORY_MODE if directory else FILE_MODE
+        raise WeakMode(path, stat.S_IMODE(status.st_mode), wanted=wanted)
+    if not directory and status.st_nlink > 1:
+        raise NotAPlainFile(f"{path} has {status.st_nlink} hard links; it may have only one.")
+
+
+class PrivateFolder:
+    """One such directory. Making an instance touches nothing."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = Path(os.path.abspath(path))
+
+    def __repr__(self) -> str:
+        return f"PrivateFolder({str(self.path)!r})"
+
+    def make(self) -> None:
+        """Make the directory where there is none; its parent must exist. Raises
+        `KeyStoreUnavailable`.
+        """
+        with _system_errors(self.path):
+            try:
+                os.mkdir(self.path, DIRECTORY_MODE)
+            except FileExistsError:
+                return
+            except FileNotFoundError:
+                raise KeyStoreUnavailable(
+                    f"{self.path.parent} does not exist.", next_step="Make it first."
+                ) from None
+            os.chmod(self.path, DIRECTORY_MODE)  # the umask may have taken the owner's own bits
+            parent = os.open(self.path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+            try:
+                os.fsync(parent)
+            finally:
+                os.close(parent)
+
+    def check(self, is_ours: Callable[[str], bool]) -> None:
+        """Refuse the directory, or any file in it that `is_ours` names, if it is not private.
+
+        Sweeps what killed processes left behind, where the directory can be written.
+        """
+        with self._opened() as directory:
+            names = os.listdir(directory)
+            if any(_is_temporary(name) for name in names):
+                self._sweep_if_possible(directory)
+            for name in sorted(filter(is_ours, names)):
+                with suppress(FileNotFoundError), self._file(directory, name):
+                    pass
+
+    def names(self) -> list[str]:
+        """Names of all files except the lock and temporary ones, sorted."""
+        with self._opened() as directory:
+            names = os.listdir(directory)
+        return sorted(name for name in names if name != LOCK_NAME and not _is_temporary(name))
+
+    def read(self, name: str, *, limit: int) -> bytes:
+        """A file, whole. Raises `FileNotFoundError`, `KeyFileDamaged` over `limit` bytes."""
+        with self._opened() as directory, self._file(directory, name) as descriptor:
+            with os.fdopen(os.dup(descriptor), "rb") as file:
+                content = file.read(limit + 1)
+        if len(content) > limit:
+            raise KeyFileDamaged(f"{self.path / name} is larger than {limit} bytes.")
+        return content
+
+    def identity(self, name: str) -> Identity:
+        """Changes whenever the file, its mode or owner does. Raises `FileNotFoundError`."""
+        with _system_errors(self.path / name):
+            status = os.lstat(f"{self.path}/{name}")
+        return (status.st_dev, status.st_ino, status.st_ctime_ns, status.st_size)
+
+    def create(self, name: str, content: bytes) -> None:
+        """Write a new file, durably. Raises `FileExistsError`, with nothing changed."""
+        with self._changing() as directory:
+            temporary = self._write_temporary(directory, name, content)
+            try:
+                # link, unlike rename, never replaces what is there.
+                os.link(
+                    temporary,
+                    name,
+                    src_dir_fd=directory,
+                    dst_dir_fd=directory,
+                    follow_symlinks=False,
+                )
+            finally:
+                os.unlink(temporary, dir_fd=directory)
+            os.fsync(directory)
+
+    def replace(self, name: str, content: bytes) -> None:
+        """Write a file, durably, in the place of the old one if there is one."""
+        with self._changing() as directory:
+            temporary = self._write_temporary(directory, name, content)
+            os.rename(temporary, name, src_dir_fd=directory, dst_dir_fd=directory)
+            os.fsync(directory)
+
+    def remove(self, name: str) -> None:
+        """Remove a file, durably. Raises `FileNotFoundError`."""
+        with self._changing() as directory:
+            os.unlink(name, dir_fd=directory)
+            os.fsync(directory)
+
+    @contextmanager
+    def _opened(self) -> Iterator[int]:
+        """A descriptor of the directory, so that every step works in the very one that was
+        checked.
+        """
+        with _system_errors(self.path):
+            try:
+                directory = os.open(self.path, _OPEN_DIRECTORY)
+            except FileNotFoundError:
+                raise KeyStoreMissing(f"There is no key store at {self.path}.") from None
+            except OSError as error:
+                # Linux answers ENOTDIR for a symbolic link here, because of O_DIRECTORY.
+                if error.errno in (errno.ELOOP, errno.ENOTDIR):
+                    raise NotAPlainFile(f"{self.path} is not a plain directory.") from None
+                raise
+            try:
+                check_private(self.path, os.fstat(directory), user=os.geteuid(), directory=True)
+                yield directory
+            finally:
+                os.close(directory)
+
+    @contextmanager
+    def _file(self, directory: int, name: str) -> Iterator[int]:
+        """A descriptor of a file, after checking it."""
+        path = self.path / name
+        try:
+            descriptor = os.open(name, _OPEN_FILE, dir_fd=directory)
+        except OSError as error:
+            if error.errno == errno.ELOOP:
+                raise NotAPlainFile(f"{path} is a symbolic link.") from None
+            raise
+        try:
+            if os.fstat(descriptor).st_nlink > 1:
+                # Perhaps only a writer between link and unlink, alive or killed there.
+                self._sweep_if_possible(directory)
+            check_private(path, os.fstat(descriptor), user=os.geteuid(), directory=False)
+            yield descriptor
+        finally:
+            os.close(descriptor)
+
+    @contextmanager
+    def _changing(self) -> Iterator[int]:
+        with self._opened() as directory, self._locked(directory):
+            yield directory
+
+    @contextmanager
+    def _locked(self, directory: int) -> Iterator[None]:
+        """The only writer, in any process; a killed one gives the lock back. Sweeps before it
+        starts.
+        """
+        flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
+        lock = os.open(LOCK_NAME, flags, FILE_MODE, dir_fd=directory)
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            for name in filter(_is_temporary, os.listdir(directory)):
+                os.unlink(name, dir_fd=directory)
+            yield
+        finally:
+            # Unlock by name: a process forked meanwhile shares the lock and would keep it.
+            fcntl.flock(lock, fcntl.LOCK_UN)
+            os.close(lock)
+
+    def _sweep_if_possible(self, directory: int) -> None:
+        """Sweep, unless the directory is mounted or permitted read-only: then left-overs do no
+        harm.
+        """
+        with suppress(OSError), self._locked(directory):
+            pass
+
+    def _write_temporary(self, directory: int, name: str, content: bytes) -> str:
+        temporary = f".{name}.{secrets.token_hex(8)}{_TEMPORARY_SUFFIX}"
+        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+        descriptor = os.open(temporary, flags, FILE_MODE, dir_fd=directory)
+        try:
+            with os.fdopen(descriptor, "wb") as file:
+                os.fchmod(file.fileno(), FILE_MODE)  # whatever the umask is
+                file.write(content)
+                file.flush()
+                os.fsync(file.fileno())
+        except BaseException:
+            os.unlink(temporary, dir_fd=directory)
+            raise
+        return temporary
+
+
+def _is_temporary(name: str) -> bool:
+    return name.startswith(".") and name.endswith(_TEMPORARY_SUFFIX)
+
+
+@contextmanager
+def _system_errors(path: Path) -> Iterator[None]:
+    """Let what the caller handles through (ours, exists, not found); say the rest in a sentence."""
+    try:
+        yield
+    except (KeyStoreError, FileExistsError, FileNotFoundError):
+        raise
+    except OSError as error:
+        raise KeyStoreUnavailable(f"{path}: {os.strerror(error.errno or 0)}.") from error
