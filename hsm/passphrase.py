@@ -54,15 +54,17 @@ def passphrase_from_file(path: Path) -> Secret:
             f"The passphrase file {path} cannot be read: {os.strerror(error.errno or 0)}.",
             next_step=f"Put the passphrase into {path} with mode 0600, or set another source.",
         ) from None
-    with os.fdopen(descriptor, "rb") as file:
-        status = os.fstat(file.fileno())
+    try:
+        status = os.fstat(descriptor)
         if not stat.S_ISREG(status.st_mode):
             raise NotAPlainFile(f"{path} is not a plain file.")
         if status.st_uid not in (0, os.geteuid()):
             raise WrongOwner(path, status.st_uid, wanted=os.geteuid())
         if status.st_mode & 0o077:
             raise WeakMode(path, stat.S_IMODE(status.st_mode), wanted=0o600)
-        content = file.read(LONGEST + 3)
+        content = os.read(descriptor, LONGEST + 3)
+    finally:
+        os.close(descriptor)
     return _usable(content.removesuffix(b"\n").removesuffix(b"\r"), f"The passphrase file {path}")
 
 

@@ -171,8 +171,10 @@ class SealedFileKeyStore:
             raise KeyFormatUnknown(
                 f"{self._folder.path / file} has a format that this version does not know."
             )
-        if set(document) != wanted:
-            raise KeyFileDamaged(f"{self._folder.path / file} is not a file of a key store.")
+        if set(document) != wanted or document["name"] != Path(file).stem:
+            raise KeyFileDamaged(
+                f"{self._folder.path / file} was renamed, or is not of a key store."
+            )
         return cast("Mapping[str, object]", document)
 
     def _bytes(self, file: str, value: object) -> bytes:

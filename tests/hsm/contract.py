@@ -76,6 +76,54 @@ def spki(key: PrivateKey) -> bytes:
     return key.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
 
 
+def check_certificate(key: PrivateKey, rsa_padding: Any) -> None:
+    made = certificate(key, rsa_padding)
+    made.verify_directly_issued_by(made)
+
+
+def check_request(key: PrivateKey, rsa_padding: Any) -> None:
+    builder = x509.CertificateSigningRequestBuilder().subject_name(NAME)
+    assert builder.sign(key, hash_for(key), rsa_padding=rsa_padding).is_signature_valid
+
+
+def check_crl(key: PrivateKey, rsa_padding: Any) -> None:
+    public: Any = key.public_key()
+    builder = (
+        x509.CertificateRevocationListBuilder()
+        .issuer_name(NAME)
+        .last_update(NOW)
+        .next_update(NOW + timedelta(days=1))
+    )
+    made = builder.sign(key, hash_for(key), rsa_padding=rsa_padding)
+    assert made.is_signature_valid(public)
+
+
+def check_ocsp_answer(key: PrivateKey) -> None:
+    signer = certificate(key)
+    builder = (
+        ocsp.OCSPResponseBuilder()
+        .add_response(
+            cert=signer,
+            issuer=signer,
+            algorithm=hashes.SHA256(),
+            cert_status=ocsp.OCSPCertStatus.GOOD,
+            this_update=NOW,
+            next_update=NOW + timedelta(days=1),
+            revocation_time=None,
+            revocation_reason=None,
+        )
+        .responder_id(ocsp.OCSPResponderEncoding.HASH, signer)
+    )
+    made = builder.sign(key, hash_for(key))
+    public: Any = key.public_key()
+    arguments: tuple[Any, ...] = ()
+    if isinstance(public, rsa.RSAPublicKey):
+        arguments = (padding.PKCS1v15(), hash_for(key))
+    elif isinstance(public, ec.EllipticCurvePublicKey):
+        arguments = (ec.ECDSA(hash_for(key) or hashes.SHA256()),)
+    public.verify(made.signature, made.tbs_response_bytes, *arguments)
+
+
 class KeyStoreContract:
     """Inherit this, and give a fixture `keys` that returns an empty key store."""
 
@@ -91,54 +139,12 @@ class KeyStoreContract:
             pytest.skip(f"this store makes no {request.param} keys")
         return keys.open(keys.generate("signer", request.param))
 
-    def test_certificate(self, key: PrivateKey) -> None:
+    def test_the_ordinary_builders_sign_with_it(self, key: PrivateKey) -> None:
         for rsa_padding in paddings(key):
-            made = certificate(key, rsa_padding)
-            made.verify_directly_issued_by(made)
-
-    def test_request(self, key: PrivateKey) -> None:
-        for rsa_padding in paddings(key):
-            builder = x509.CertificateSigningRequestBuilder().subject_name(NAME)
-            made = builder.sign(key, hash_for(key), rsa_padding=rsa_padding)
-            assert made.is_signature_valid
-
-    def test_crl(self, key: PrivateKey) -> None:
-        public: Any = key.public_key()
-        for rsa_padding in paddings(key):
-            builder = (
-                x509.CertificateRevocationListBuilder()
-                .issuer_name(NAME)
-                .last_update(NOW)
-                .next_update(NOW + timedelta(days=1))
-            )
-            made = builder.sign(key, hash_for(key), rsa_padding=rsa_padding)
-            assert made.is_signature_valid(public)
-
-    def test_ocsp_answer(self, key: PrivateKey) -> None:
-        signer = certificate(key)
-        builder = (
-            ocsp.OCSPResponseBuilder()
-            .add_response(
-                cert=signer,
-                issuer=signer,
-                algorithm=hashes.SHA1(),  # noqa: S303
-                cert_status=ocsp.OCSPCertStatus.GOOD,
-                this_update=NOW,
-                next_update=NOW + timedelta(days=1),
-                revocation_time=None,
-                revocation_reason=None,
-            )
-            .responder_id(ocsp.OCSPResponderEncoding.HASH, signer)
-        )
-        made = builder.sign(key, hash_for(key))
-        public: Any = key.public_key()
-        if isinstance(public, rsa.RSAPublicKey):
-            arguments: tuple[Any, ...] = (padding.PKCS1v15(), hash_for(key))
-        elif isinstance(public, ec.EllipticCurvePublicKey):
-            arguments = (ec.ECDSA(hash_for(key) or hashes.SHA256()),)
-        else:
-            arguments = ()
-        public.verify(made.signature, made.tbs_response_bytes, *arguments)
+            check_certificate(key, rsa_padding)
+            check_request(key, rsa_padding)
+            check_crl(key, rsa_padding)
+        check_ocsp_answer(key)
 
     def test_signs_and_does_nothing_else(self, key: PrivateKey) -> None:
         forbidden: list[Callable[[], object]] = [

@@ -1,0 +1,124 @@
+"""Where a passphrase may come from."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+from hsm.errors import NotAPlainFile, PassphraseUnusable, WeakMode, WrongOwner
+from hsm.passphrase import (
+    find_passphrase,
+    passphrase_from_environment,
+    passphrase_from_file,
+    passphrase_from_prompt,
+)
+
+
+def written(path: Path, content: bytes, mode: int = 0o600) -> Path:
+    path.touch(0o600)
+    path.write_bytes(content)
+    path.chmod(mode)
+    return path
+
+
+@pytest.mark.parametrize(
+    ("content", "value"),
+    [
+        (b"a b c", b"a b c"),
+        (b"a b c\n", b"a b c"),
+        (b"a b c\r\n", b"a b c"),
+        (b" a b c \n\n", b" a b c \n"),
+        (b"\xff\x00\xfe", b"\xff\x00\xfe"),
+        (b"x" * 4096 + b"\r\n", b"x" * 4096),
+    ],
+)
+def test_a_file_is_read_without_its_line_end(tmp_path: Path, content: bytes, value: bytes) -> None:
+    assert passphrase_from_file(written(tmp_path / "p", content)).reveal() == value
+
+
+@pytest.mark.parametrize("mode", [0o640, 0o604, 0o644, 0o660])
+def test_a_file_open_to_others_is_refused(tmp_path: Path, mode: int) -> None:
+    path = written(tmp_path / "p", b"secret words", mode)
+    with pytest.raises(WeakMode) as refusal:
+        passphrase_from_file(path)
+    assert refusal.value.next_step == f"Run: chmod 0600 '{path}'"
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root gives files away")
+def test_a_file_of_somebody_else_is_refused(tmp_path: Path) -> None:
+    path = written(tmp_path / "p", b"secret words")
+    os.chown(path, 12345, 12345)
+    with pytest.raises(WrongOwner):
+        passphrase_from_file(path)
+
+
+def test_a_symbolic_link_is_judged_by_its_target(tmp_path: Path) -> None:
+    path = written(tmp_path / "p", b"secret words", 0o400)
+    (tmp_path / "link").symlink_to(path)
+    assert passphrase_from_file(tmp_path / "link").reveal() == b"secret words"
+    path.chmod(0o444)
+    with pytest.raises(WeakMode):
+        passphrase_from_file(tmp_path / "link")
+
+
+def test_what_is_no_file_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(PassphraseUnusable, match="No such file"):
+        passphrase_from_file(tmp_path / "none")
+    with pytest.raises(NotAPlainFile):
+        passphrase_from_file(tmp_path)
+    os.mkfifo(tmp_path / "pipe", 0o600)
+    with pytest.raises(NotAPlainFile):
+        passphrase_from_file(tmp_path / "pipe")
+
+
+@pytest.mark.parametrize("content", [b"", b"\n", b"\r\n", b"x" * 4097, b"x" * 10**6])
+def test_an_empty_or_endless_file_is_refused(tmp_path: Path, content: bytes) -> None:
+    with pytest.raises(PassphraseUnusable):
+        passphrase_from_file(written(tmp_path / "p", content))
+
+
+def test_the_environment() -> None:
+    assert passphrase_from_environment("P", {"P": "wörter"}).reveal() == "wörter".encode()
+    with pytest.raises(PassphraseUnusable, match="not set"):
+        passphrase_from_environment("P", {})
+    with pytest.raises(PassphraseUnusable, match="empty"):
+        passphrase_from_environment("P", {"P": ""})
+
+
+def test_the_prompt() -> None:
+    assert passphrase_from_prompt(lambda: "typed words").reveal() == b"typed words"
+    with pytest.raises(PassphraseUnusable):
+        passphrase_from_prompt(lambda: "")
+
+
+def test_the_first_source_wins(tmp_path: Path) -> None:
+    file = written(tmp_path / "p", b"from the file")
+    environ = {"P": "from the environment"}
+
+    def prompt() -> str:
+        return "from the prompt"
+
+    found = find_passphrase(file=file, variable="P", environ=environ, prompt=prompt)
+    assert found.reveal() == b"from the file"
+    found = find_passphrase(variable="P", environ=environ, prompt=prompt)
+    assert found.reveal() == b"from the environment"
+    found = find_passphrase(variable="P", environ={}, prompt=prompt)
+    assert found.reveal() == b"from the prompt"
+
+
+def test_no_source_says_what_to_set() -> None:
+    with pytest.raises(PassphraseUnusable) as refusal:
+        find_passphrase(variable="P", environ={})
+    assert "passphrase_file" in refusal.value.next_step
+
+
+def test_a_file_that_fails_is_not_passed_over(tmp_path: Path) -> None:
+    with pytest.raises(PassphraseUnusable):
+        find_passphrase(file=tmp_path / "none", variable="P", environ={"P": "words"})
+
+
+def test_refusals_do_not_repeat_the_value(tmp_path: Path) -> None:
+    path = written(tmp_path / "p", b"secret words" * 1000)
+    with pytest.raises(PassphraseUnusable) as refusal:
+        passphrase_from_file(path)
+    assert "secret words" not in repr(refusal.value) + refusal.value.next_step
