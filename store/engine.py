@@ -102,10 +102,18 @@ def open_store(url: str, *, pool_size: int = 8, limits: Limits | None = None) ->
     Raises StoreUnreachable and, for a SQLite file that others may change, StoreExposed; PostgreSQL
     is first spoken to by the first transaction.
     """
-    limits = limits or Limits()
+    return _open(url, pool_size, limits or Limits(), foreign_keys=True)
+
+
+def open_for_migration(url: str, limits: Limits) -> Store:
+    """As `open_store`; on SQLite with foreign keys off, so that a table can be replaced."""
+    return _open(url, 1, limits, foreign_keys=False)
+
+
+def _open(url: str, pool_size: int, limits: Limits, *, foreign_keys: bool) -> Store:
     parsed = parse_url(url)
     if parsed.drivername == "sqlite":
-        return _open_sqlite(parsed, pool_size, limits)
+        return _open_sqlite(parsed, pool_size, limits, foreign_keys=foreign_keys)
     return _open_postgresql(parsed, pool_size, limits)
 
 
@@ -125,7 +133,7 @@ def parse_url(url: str) -> URL:
     )
 
 
-def _open_sqlite(url: URL, pool_size: int, limits: Limits) -> Store:
+def _open_sqlite(url: URL, pool_size: int, limits: Limits, *, foreign_keys: bool) -> Store:
     path = sqlite.prepare(url)
     options = sqlite.engine_options(limits)
 
@@ -133,7 +141,9 @@ def _open_sqlite(url: URL, pool_size: int, limits: Limits) -> Store:
         return _engine(
             url.set(database=str(path)),
             options,
-            lambda connection: sqlite.set_up(connection, limits, read_only=read_only),
+            lambda connection: sqlite.set_up(
+                connection, limits, read_only=read_only, foreign_keys=foreign_keys
+            ),
         )
 
     readers = Pool(engine(read_only=True).connect, pool_size, limits)

@@ -64,14 +64,14 @@ def engine_options(limits: Limits) -> dict[str, Any]:
     }
 
 
-def set_up(connection: Any, limits: Limits, *, read_only: bool) -> None:
+def set_up(connection: Any, limits: Limits, *, read_only: bool, foreign_keys: bool) -> None:
     """Prepare a fresh `sqlite3` connection."""
     wait = milliseconds(limits.busy)
     for pragma in (
         f"busy_timeout = {wait}",
         "journal_mode = WAL",
         "synchronous = FULL",  # a commit that was acknowledged survives a power cut
-        "foreign_keys = ON",
+        f"foreign_keys = {'ON' if foreign_keys else 'OFF'}",
         "temp_store = MEMORY",
         "cache_size = -8192",  # KiB, for each connection
         "mmap_size = 0",  # a read error of a mapped page would be a SIGBUS instead of an error
