@@ -1,0 +1,5 @@
+"""Shared fixtures, by subject, in `tests/fixtures/`."""
+
+pytest_plugins = [
+    "tests.fixtures.databases",
+]
