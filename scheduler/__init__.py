@@ -1,0 +1,1 @@
+"""What happens by the clock: jobs under leases, and work after commit."""

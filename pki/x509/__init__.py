@@ -1,0 +1,1 @@
+"""Certificates as values: pure functions over bytes and `cryptography` objects; no session, file, socket or clock."""

@@ -1,0 +1,165 @@
+"""Who acts, and what each role may do. Everything not granted here is refused (DESIGN §4.3)."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+from core.errors import NotPermitted
+from pki.x509.names import GeneralName
+
+
+class Role(StrEnum):
+    """What a person or program is here."""
+
+    ADMIN = "admin"
+    OPERATOR = "operator"
+    APPROVER = "approver"
+    AUDITOR = "auditor"
+    ENROLLER = "enroller"
+    GATEWAY = "gateway"
+    SCHEDULER = "scheduler"
+
+
+class Action(StrEnum):
+    """What an operation does; each operation requires exactly one of these in its first line."""
+
+    CERTIFICATE_ISSUE = "certificate.issue"
+    CERTIFICATE_RENEW = "certificate.renew"
+    CERTIFICATE_READ = "certificate.read"
+    CERTIFICATE_REVOKE = "certificate.revoke"
+    AUTHORITY_CREATE = "authority.create"
+    AUTHORITY_READ = "authority.read"
+    PROFILE_CREATE = "profile.create"
+    PROFILE_READ = "profile.read"
+    TOKEN_CREATE = "token.create"  # noqa: S105 - the name of an action
+    TOKEN_READ = "token.read"  # noqa: S105 - the name of an action
+    TOKEN_REVOKE = "token.revoke"  # noqa: S105 - the name of an action
+    JOB_READ = "job.read"
+    JOB_RUN = "job.run"
+    AUDIT_READ = "audit.read"
+    METRICS_READ = "metrics.read"
+    SERVICE_CREDENTIAL = "service.credential"
+
+
+_READ = frozenset(
+    {
+        Action.CERTIFICATE_READ,
+        Action.AUTHORITY_READ,
+        Action.PROFILE_READ,
+        Action.JOB_READ,
+        Action.METRICS_READ,
+    }
+)
+GRANTS: dict[Role, frozenset[Action]] = {
+    Role.ADMIN: frozenset(Action) - {Action.JOB_RUN, Action.SERVICE_CREDENTIAL},
+    Role.OPERATOR: _READ
+    | {
+        Action.CERTIFICATE_ISSUE,
+        Action.CERTIFICATE_RENEW,
+        Action.CERTIFICATE_REVOKE,
+        Action.TOKEN_CREATE,
+        Action.TOKEN_READ,
+        Action.TOKEN_REVOKE,
+    },
+    Role.APPROVER: _READ | {Action.AUDIT_READ},
+    Role.AUDITOR: _READ | {Action.AUDIT_READ, Action.TOKEN_READ},
+    Role.ENROLLER: frozenset({Action.CERTIFICATE_ISSUE, Action.AUTHORITY_READ}),
+    Role.GATEWAY: frozenset(
+        {Action.CERTIFICATE_RENEW, Action.CERTIFICATE_READ, Action.AUTHORITY_READ}
+    ),
+    Role.SCHEDULER: frozenset(
+        {
+            Action.CERTIFICATE_ISSUE,
+            Action.CERTIFICATE_READ,
+            Action.AUTHORITY_READ,
+            Action.PROFILE_READ,
+            Action.JOB_READ,
+            Action.JOB_RUN,
+            Action.METRICS_READ,
+            Action.SERVICE_CREDENTIAL,
+        }
+    ),
+}
+
+
+class RoleMayNot(NotPermitted):
+    """The caller's role does not include this action."""
+
+    code = "role_not_permitted"
+    next_step = "Use a token of a role that may do this, or ask an admin for one."
+
+
+class OutsideScope(NotPermitted):
+    """The role may, but this credential is limited to other profiles, authorities, names or gateways."""
+
+    code = "outside_scope"
+    next_step = "Ask for a token whose scope covers this, or stay within yours."
+
+
+@dataclass(frozen=True)
+class Scope:
+    """Limits of one credential. None means no limit beyond the role's.
+
+    `names` are patterns as `pki.x509.names` reads them (`dns:*.gw.example`); `gateway` ties the credential to one
+    gateway.
+    """
+
+    profiles: tuple[str, ...] | None = None
+    authorities: tuple[str, ...] | None = None
+    names: tuple[str, ...] | None = None
+    gateway: str | None = None
+
+
+@dataclass(frozen=True)
+class Actor:
+    """Whoever acts: a person, a program, a gateway, the scheduler.
+
+    `credential` says what proved it: `token:ID`, `certificate:AUTHORITY:SERIAL`, or `local` for someone at the
+    server's own console. `one_time` credentials are used up by the operation they allow, in its transaction.
+    """
+
+    name: str
+    role: Role
+    credential: str = "local"
+    scope: Scope = field(default_factory=Scope)
+    request_id: str = ""
+    one_time: bool = False
+
+    @property
+    def token_id(self) -> str | None:
+        """The id of the token that proved this actor, if it was one."""
+        kind, _, rest = self.credential.partition(":")
+        return rest if kind == "token" else None
+
+
+def require(actor: Actor, action: Action) -> None:
+    """Raise RoleMayNot unless the actor's role grants the action."""
+    if action not in GRANTS[actor.role]:
+        raise RoleMayNot(f"The role {actor.role} may not do {action}.")
+
+
+def require_profile(actor: Actor, profile: str) -> None:
+    """Raise OutsideScope unless the credential's scope allows this profile."""
+    if actor.scope.profiles is not None and profile not in actor.scope.profiles:
+        raise OutsideScope(f"This credential may not use the profile {profile!r}.")
+
+
+def require_authority(actor: Actor, authority: str) -> None:
+    """Raise OutsideScope unless the credential's scope allows this authority."""
+    if actor.scope.authorities is not None and authority not in actor.scope.authorities:
+        raise OutsideScope(f"This credential may not use the authority {authority!r}.")
+
+
+def require_names(actor: Actor, names: Iterable[GeneralName]) -> None:
+    """Raise OutsideScope for the first name that no pattern of the scope permits."""
+    if actor.scope.names is None:
+        return
+    for name in names:
+        if not any(name.matches(pattern) for pattern in actor.scope.names):
+            raise OutsideScope(f"This credential may not ask for the name {name}.")
+
+
+def require_gateway(actor: Actor, gateway: str | None) -> None:
+    """Raise OutsideScope unless the credential is free of a gateway or tied to this one."""
+    if actor.scope.gateway is not None and actor.scope.gateway != gateway:
+        raise OutsideScope("This credential belongs to another gateway.")

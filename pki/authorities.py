@@ -1,0 +1,191 @@
+"""Certificate authorities as a process knows them: looked up once, their keys opened once."""
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from cryptography import x509
+from cryptography.hazmat.primitives import serialization
+from sqlalchemy import Connection, select
+
+from core.errors import InvalidInput, NotFound, Unavailable
+from hsm.ports import PrivateKey
+from pki.actors import Action, Actor, require, require_authority
+from pki.desk import Desk
+from pki.x509.constraints import NameConstraints
+from pki.x509.signing import PublicKey
+from store.tables import authorities
+
+PROFILE = "authority"
+
+
+class AuthorityNotFound(NotFound):
+    """No authority of this name."""
+
+    code = "authority_not_found"
+    next_step = "List the authorities to see their names."
+
+
+class NoDefaultAuthority(InvalidInput):
+    """Several authorities could issue, and none was named."""
+
+    code = "authority_not_named"
+    next_step = "Name the authority in the request, or set [issuing] default_authority."
+
+
+class KeyDoesNotFit(Unavailable):
+    """The key store gave a key that is not the authority's."""
+
+    code = "authority_key_mismatch"
+    next_step = "Restore the right key: the key URI of this authority points at another key."
+
+
+@dataclass(frozen=True)
+class Authority:
+    """An authority as the process holds it: immutable, with its chain (itself first, root last)."""
+
+    id: int
+    name: str
+    kind: str
+    status: str
+    parent: str | None
+    certificate: x509.Certificate
+    public_key: PublicKey
+    key_uri: str
+    serial: str
+    shards: int
+    chain: tuple[x509.Certificate, ...]
+    constraints: tuple[NameConstraints, ...]
+    created_at: datetime
+
+
+def pem(certificate: x509.Certificate) -> str:
+    """A certificate in PEM."""
+    return certificate.public_bytes(serialization.Encoding.PEM).decode()
+
+
+def full_crl_url(desk: Desk, name: str) -> str:
+    """Where the complete CRL of an authority is."""
+    return f"{desk.rules.validation_url}/crl/{name}.crl"
+
+
+def shard_crl_url(desk: Desk, name: str, shard: int | str) -> str:
+    """Where one shard of an authority's CRL is."""
+    return f"{desk.rules.validation_url}/crl/{name}/{shard}.crl"
+
+
+def delta_crl_url(desk: Desk, name: str) -> str:
+    """Where the delta to the complete CRL is."""
+    return f"{desk.rules.validation_url}/crl/{name}/delta.crl"
+
+
+def ocsp_url(desk: Desk, name: str) -> str:
+    """Where OCSP answers for an authority's certificates are."""
+    return f"{desk.rules.validation_url}/ocsp/{name}"
+
+
+def certificate_url(desk: Desk, name: str) -> str:
+    """Where the authority's own certificate is."""
+    return f"{desk.rules.validation_url}/ca/{name}.crt"
+
+
+def load(desk: Desk, name: str) -> Authority:
+    """Find an authority without asking who wants it: for operations that asked already.
+
+    Raises AuthorityNotFound.
+    """
+    held = desk.holdings.authorities.get(name)
+    if held is not None:
+        return held
+    with desk.store.read() as connection:
+        authority = _read(connection, name)
+    desk.holdings.authorities[name] = authority
+    return authority
+
+
+def _read(connection: Connection, name: str) -> Authority:
+    rows: list[Any] = []
+    query = select(authorities)
+    row = connection.execute(query.where(authorities.c.name == name)).one_or_none()
+    if row is None:
+        raise AuthorityNotFound(f"There is no authority {name!r}.")
+    rows.append(row)
+    while rows[-1].parent_id is not None:
+        parent_id = rows[-1].parent_id
+        rows.append(connection.execute(query.where(authorities.c.id == parent_id)).one())
+    chain = tuple(x509.load_der_x509_certificate(each.certificate) for each in rows)
+    return Authority(
+        id=row.id,
+        name=row.name,
+        kind=row.kind,
+        status=row.status,
+        parent=rows[1].name if len(rows) > 1 else None,
+        certificate=chain[0],
+        public_key=_known_key(chain[0]),
+        key_uri=row.key_uri,
+        serial=row.serial,
+        shards=row.shards,
+        chain=chain,
+        constraints=tuple(NameConstraints.of(each) for each in chain),
+        created_at=row.created_at,
+    )
+
+
+def _known_key(certificate: x509.Certificate) -> PublicKey:
+    key = certificate.public_key()
+    if not isinstance(key, PublicKey):
+        raise KeyDoesNotFit("The authority's certificate has a kind of key we cannot sign with.")
+    return key
+
+
+def signer(desk: Desk, authority: Authority) -> PrivateKey:
+    """Open the authority's private key; refuse one that does not fit its certificate.
+
+    Raises KeyDoesNotFit, or what the key store raises (SignerUnavailable, KeyNotFound…).
+    """
+    held = desk.holdings.signers.get(authority.key_uri)
+    if held is None:
+        held = desk.keys.open(authority.key_uri)
+        if held.public_key() != authority.public_key:
+            raise KeyDoesNotFit(f"The key of authority {authority.name!r} does not fit.")
+        desk.holdings.signers[authority.key_uri] = held
+    return held
+
+
+def all_names(desk: Desk) -> list[str]:
+    """Names of all authorities, sorted."""
+    with desk.store.read() as connection:
+        return list(connection.scalars(select(authorities.c.name).order_by(authorities.c.name)))
+
+
+def choose(desk: Desk, actor: Actor, name: str | None) -> Authority:
+    """The authority to issue from: the one named, the default, or the only issuing one.
+
+    Raises AuthorityNotFound, NoDefaultAuthority, OutsideScope.
+    """
+    chosen = name or desk.rules.default_authority
+    if chosen is None:
+        query = select(authorities.c.name).where(
+            authorities.c.kind == "issuing", authorities.c.status == "active"
+        )
+        with desk.store.read() as connection:
+            issuers = list(connection.scalars(query.limit(2)))
+        if len(issuers) != 1:
+            raise NoDefaultAuthority("No authority was named and there is no single default.")
+        chosen = issuers[0]
+    require_authority(actor, chosen)
+    return load(desk, chosen)
+
+
+def get(desk: Desk, actor: Actor, name: str) -> Authority:
+    """Look at one authority. Raises RoleMayNot, OutsideScope, AuthorityNotFound."""
+    require(actor, Action.AUTHORITY_READ)
+    require_authority(actor, name)
+    return load(desk, name)
+
+
+def list_(desk: Desk, actor: Actor) -> list[Authority]:
+    """List the authorities this caller may see, by name. Raises RoleMayNot."""
+    require(actor, Action.AUTHORITY_READ)
+    visible = actor.scope.authorities
+    return [load(desk, n) for n in all_names(desk) if visible is None or n in visible]

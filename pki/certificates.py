@@ -1,0 +1,246 @@
+"""Certificates on record: looked up, searched, shown."""
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from cryptography import x509
+from sqlalchemy import Connection, Select, and_, or_, select
+
+from core.errors import Conflict, InvalidInput, NotFound
+from pki.actors import Action, Actor, OutsideScope, Role, require
+from pki.desk import Desk
+from pki.x509 import serials
+from pki.x509.crl import Reason
+from store.tables import authorities, certificates, revocations
+
+STATUSES = ("pending", "valid", "held", "revoked", "abandoned", "expired")
+MAX_PAGE = 500
+
+
+class CertificateNotFound(NotFound):
+    """No certificate with this serial number, or not one this caller may see."""
+
+    code = "certificate_not_found"
+    next_step = "Search with `cert list`; serial numbers are hexadecimal."
+
+
+class SerialAmbiguous(Conflict):
+    """Two authorities issued this serial number."""
+
+    code = "serial_ambiguous"
+    next_step = "Name the authority too."
+
+
+class BadQuery(InvalidInput):
+    """A search that makes no sense."""
+
+    code = "query_malformed"
+
+
+@dataclass(frozen=True)
+class CertificateView:
+    """A certificate as it may be shown.
+
+    `der` is None until it is signed; `was_ended` says that it was revoked or on hold at some time.
+    """
+
+    id: int
+    authority: str
+    authority_id: int
+    serial: str
+    status: str
+    profile: str
+    subject: str
+    names: tuple[str, ...]
+    not_before: datetime
+    not_after: datetime
+    shard: int
+    der: bytes | None
+    fingerprint: str | None
+    spki_sha256: str
+    requested_by: str
+    gateway: str | None
+    created_at: datetime
+    issued_at: datetime | None
+    renewed_from: str | None
+    revoked_at: datetime | None = None
+    reason: str | None = None
+    invalidity_date: datetime | None = None
+    was_ended: bool = False
+
+    @property
+    def pem(self) -> str | None:
+        """The certificate in PEM, once it is signed."""
+        from pki.authorities import pem
+
+        return None if self.der is None else pem(x509.load_der_x509_certificate(self.der))
+
+
+@dataclass(frozen=True)
+class CertificateQuery:
+    """A search. `q` is part of a subject, name, serial number or fingerprint; `cursor` the last id of a page."""
+
+    q: str | None = None
+    status: str | None = None
+    expires_before: datetime | None = None
+    gateway: str | None = None
+    profile: str | None = None
+    authority: str | None = None
+    cursor: int | None = None
+    limit: int = 100
+
+
+_COLUMNS = (
+    select(
+        certificates,
+        authorities.c.name.label("authority"),
+        revocations.c.revoked_at,
+        revocations.c.reason,
+        revocations.c.invalidity_at,
+        revocations.c.state,
+    )
+    .join_from(certificates, authorities)
+    .outerjoin(revocations, revocations.c.certificate_id == certificates.c.id)
+)
+
+
+def view(row: Any) -> CertificateView:
+    """Turn a row of `_COLUMNS` into a view."""
+    ended = row.state in {"revoked", "held"}
+    return CertificateView(
+        id=row.id,
+        authority=row.authority,
+        authority_id=row.authority_id,
+        serial=row.serial,
+        status=row.status,
+        profile=row.profile,
+        subject=row.subject,
+        names=tuple(row.names.split("\n")) if row.names else (),
+        not_before=row.not_before,
+        not_after=row.not_after,
+        shard=row.shard,
+        der=row.der,
+        fingerprint=row.fingerprint,
+        spki_sha256=row.spki_sha256,
+        requested_by=row.requested_by,
+        gateway=row.gateway,
+        created_at=row.created_at,
+        issued_at=row.issued_at,
+        renewed_from=row.renewed_from,
+        revoked_at=row.revoked_at if ended else None,
+        reason=Reason(row.reason).name if ended else None,
+        invalidity_date=row.invalidity_at if ended else None,
+        was_ended=row.state is not None,
+    )
+
+
+def pick(
+    connection: Connection, serial: str, authority: str | None, *, lock: bool = False
+) -> CertificateView:
+    """Find one certificate inside a transaction; `lock` keeps others from changing it until that ends.
+
+    Raises BadSerial, CertificateNotFound, SerialAmbiguous.
+    """
+    query = _COLUMNS.where(certificates.c.serial == serials.normal(serial))
+    if lock:
+        query = query.with_for_update(of=certificates)
+    if authority is not None:
+        query = query.where(authorities.c.name == authority)
+    rows = connection.execute(query.limit(2)).all()
+    if not rows:
+        raise CertificateNotFound(f"There is no certificate {serial!r}.")
+    if len(rows) > 1:
+        raise SerialAmbiguous(f"Several authorities issued a certificate {serial!r}.")
+    return view(rows[0])
+
+
+def find(desk: Desk, serial: str, *, authority: str | None = None) -> CertificateView:
+    """Find one certificate for an operation that asked for permission already. Raises as `pick` does."""
+    with desk.store.read() as connection:
+        return pick(connection, serial, authority)
+
+
+def get(desk: Desk, actor: Actor, serial: str, *, authority: str | None = None) -> CertificateView:
+    """Look at one certificate; a gateway sees its own only.
+
+    Raises RoleMayNot, BadSerial, CertificateNotFound (also for somebody else's), SerialAmbiguous.
+    """
+    require(actor, Action.CERTIFICATE_READ)
+    found = find(desk, serial, authority=authority)
+    if not _visible(actor, found):
+        raise CertificateNotFound(f"There is no certificate {serial!r}.")
+    return found
+
+
+def _visible(actor: Actor, found: CertificateView) -> bool:
+    scope = actor.scope
+    if actor.role is Role.GATEWAY and scope.gateway != found.gateway:
+        return False
+    return scope.authorities is None or found.authority in scope.authorities
+
+
+def search(
+    desk: Desk, actor: Actor, query: CertificateQuery, *, now: datetime
+) -> list[CertificateView]:
+    """Search certificates, newest first, at most `limit` (1 to 500) of them after `cursor`.
+
+    Raises RoleMayNot, OutsideScope (a gateway that asks for another's), BadQuery.
+    """
+    require(actor, Action.CERTIFICATE_READ)
+    gateway = query.gateway
+    if actor.role is Role.GATEWAY:
+        if gateway not in {None, actor.scope.gateway}:
+            raise OutsideScope("This credential belongs to another gateway.")
+        gateway = actor.scope.gateway
+    statement = _filtered(query, now)
+    if gateway is not None:
+        statement = statement.where(certificates.c.gateway == gateway)
+    if actor.scope.authorities is not None:
+        statement = statement.where(authorities.c.name.in_(actor.scope.authorities))
+    with desk.store.read() as connection:
+        return [view(row) for row in connection.execute(statement)]
+
+
+def _filtered(query: CertificateQuery, now: datetime) -> Select[Any]:
+    if not 1 <= query.limit <= MAX_PAGE:
+        raise BadQuery(f"A page has between 1 and {MAX_PAGE} entries.")
+    statement = _COLUMNS.order_by(certificates.c.id.desc()).limit(query.limit)
+    if query.cursor is not None:
+        statement = statement.where(certificates.c.id < query.cursor)
+    if query.status is not None:
+        statement = _with_status(statement, query.status, now)
+    if query.expires_before is not None:
+        statement = statement.where(certificates.c.not_after < query.expires_before)
+    if query.profile is not None:
+        statement = statement.where(certificates.c.profile == query.profile)
+    if query.authority is not None:
+        statement = statement.where(authorities.c.name == query.authority)
+    if query.q:
+        statement = statement.where(
+            or_(
+                certificates.c.subject.icontains(query.q, autoescape=True),
+                certificates.c.names.icontains(query.q, autoescape=True),
+                certificates.c.serial == _digits(query.q),
+                certificates.c.fingerprint == _digits(query.q),
+                certificates.c.gateway == query.q,
+            )
+        )
+    return statement
+
+
+def _with_status(statement: Select[Any], status: str, now: datetime) -> Select[Any]:
+    if status not in STATUSES:
+        raise BadQuery(f"A status is one of {', '.join(STATUSES)}.")
+    if status == "expired":
+        return statement.where(
+            and_(certificates.c.status != "abandoned", certificates.c.not_after <= now)
+        )
+    statement = statement.where(certificates.c.status == status)
+    if status == "valid":
+        statement = statement.where(certificates.c.not_after > now)
+    return statement
+
+
+def _digits(text: str) -> str:
+    return text.lower().replace(":", "").replace(" ", "").removeprefix("0x")

@@ -1,0 +1,32 @@
+"""Forgetting what nobody needs any more. Certificates and the audit log are never among it."""
+
+from datetime import datetime, timedelta
+
+from sqlalchemy import delete
+
+from pki import ocsp_answers, ocsp_signers
+from pki.actors import Action, Actor, require
+from pki.desk import Desk
+from store import jobs
+from store.tables import idempotency, status_changes
+
+_JOB_RUNS = timedelta(days=14)
+_STATUS_CHANGES = timedelta(days=1)
+
+
+def sweep(desk: Desk, actor: Actor, *, now: datetime) -> int:
+    """Remove old job runs, answers past their end, replay records, and keys of ended OCSP signers; tell how many.
+
+    Raises RoleMayNot.
+    """
+    require(actor, Action.JOB_RUN)
+    removed = ocsp_answers.remove_ended(desk, actor, now=now)
+    removed += ocsp_signers.remove_expired(desk, actor, now=now)
+    with desk.store.write() as connection:
+        removed += jobs.prune(connection, now - _JOB_RUNS)
+        for gone in (
+            delete(idempotency).where(idempotency.c.expires_at < now),
+            delete(status_changes).where(status_changes.c.at < now - _STATUS_CHANGES),
+        ):
+            removed += connection.execute(gone).rowcount
+    return removed

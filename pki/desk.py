@@ -1,0 +1,42 @@
+"""What every operation works with: the records, the keys, and the rules of this installation."""
+
+import secrets
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import timedelta
+
+from hsm.ports import KeyStore
+from pki.holdings import Holdings
+from store.engine import Store
+
+
+@dataclass(frozen=True)
+class Rules:
+    """Settings that operations obey. Durations are `timedelta`s; `validation_url` has no slash at its end."""
+
+    validation_url: str
+    default_authority: str | None = None
+    shards: int = 16
+    crl_lifetime: timedelta = timedelta(hours=24)
+    delta_lifetime: timedelta = timedelta(hours=6)
+    ocsp_lifetime: timedelta = timedelta(hours=12)
+    refresh_before: float = 0.5
+    nonces: bool = True
+    notice_stages: tuple[int, ...] = (30, 14, 7, 1)
+    webhook: str | None = None
+
+
+@dataclass(frozen=True)
+class Desk:
+    """The ports an operation needs, put together once per process by the wiring.
+
+    `holdings` keeps what never changes once it is on record (authorities' certificates and opened keys, profiles), so
+    that the hot path reads it once. `entropy` is the system's random generator, an argument so that a test can show
+    what happens when a serial number repeats.
+    """
+
+    store: Store
+    keys: KeyStore
+    rules: Rules
+    holdings: Holdings = field(default_factory=Holdings)
+    entropy: Callable[[int], bytes] = secrets.token_bytes

@@ -1,0 +1,311 @@
+"""Founding authorities: a key, a certificate over it, and everything that follows from that."""
+
+import hashlib
+import re
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from cryptography import x509
+from cryptography.exceptions import InvalidSignature
+from cryptography.hazmat.primitives import serialization
+from sqlalchemy import select, update
+
+from core.errors import Conflict, InvalidInput
+from hsm.ports import KEY_ALGORITHMS, KeyAlgorithm
+from pki.actors import Action, Actor, require, require_authority
+from pki.authorities import (
+    PROFILE,
+    Authority,
+    KeyDoesNotFit,
+    certificate_url,
+    full_crl_url,
+    get,
+    load,
+    ocsp_url,
+    signer,
+)
+from pki.desk import Desk
+from pki.trail import leave
+from pki.x509 import serials
+from pki.x509.authority import AuthoritySpec, Pointers, draft_root, draft_subordinate
+from pki.x509.constraints import NameConstraints
+from pki.x509.signing import complete, default_hash, sign
+from store import outbox
+from store.engine import Unit
+from store.errors import Duplicate
+from store.tables import authorities, certificates, crl_numbers
+
+_NAME = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,38}[a-z0-9])?")
+_MAX_LIFETIME = timedelta(days=366 * 40)
+
+
+class AuthorityExists(Conflict):
+    """The name is taken."""
+
+    code = "authority_exists"
+    next_step = "Choose another name; an authority's name is for ever, because it stands in URLs."
+
+
+class BadAuthority(InvalidInput):
+    """An authority that cannot be made as asked."""
+
+    code = "authority_malformed"
+
+
+@dataclass(frozen=True)
+class AuthorityRequest:
+    """What a new authority shall be. `subject` is an RFC 4514 string; `path_length` None means no limit."""
+
+    name: str
+    kind: str
+    subject: str
+    algorithm: KeyAlgorithm = "ec-p256"
+    parent: str | None = None
+    lifetime: timedelta = timedelta(days=3650)
+    path_length: int | None = 0
+    permitted: tuple[str, ...] = ()
+    excluded: tuple[str, ...] = ()
+
+
+def create(desk: Desk, actor: Actor, request: AuthorityRequest, *, now: datetime) -> Authority:
+    """Make an authority: its key, its certificate, its CRL counter, and the work that publishes its first CRLs.
+
+    What is to be signed is on record before the parent's key (or its own, for a root) is used. Raises RoleMayNot,
+    OutsideScope, BadAuthority, BadConstraint, AuthorityExists, AuthorityNotFound (parent), SignerUnavailable.
+    """
+    require(actor, Action.AUTHORITY_CREATE)
+    require_authority(actor, request.name)
+    parent = _checked_parent(desk, actor, request)
+    subject = _subject(request)
+    constraints = NameConstraints.parse(request.permitted, request.excluded)
+    _refuse_taken(desk, request.name)
+    about = f"authority:{request.name}"
+    key_name = f"ca-{request.name}-{desk.entropy(4).hex()}"
+    desk.store.together(
+        lambda unit: leave(
+            unit, actor, "authority.key", about, now=now, outcome="intent", key=key_name
+        )
+    )
+    key_uri = desk.keys.generate(key_name, request.algorithm)
+    key = desk.keys.open(key_uri)
+    not_after = (now + request.lifetime).replace(microsecond=0)
+    if parent is not None:
+        not_after = min(not_after, parent.certificate.not_valid_after_utc)
+    spec = AuthoritySpec(
+        subject=subject,
+        public_key=key.public_key(),
+        serial=serials.from_random(desk.entropy(serials.BYTES)),
+        not_before=(now - timedelta(minutes=10)).replace(microsecond=0),
+        not_after=not_after,
+        path_length=request.path_length,
+        constraints=constraints,
+        pointers=_pointers(desk, parent),
+    )
+    issuing_key = key if parent is None else signer(desk, parent)
+    if parent is None:
+        tbs = draft_root(spec)
+    else:
+        tbs = draft_subordinate(spec, parent.certificate, parent.public_key)
+    _record_intent(desk, actor, request, parent, spec, tbs, now)
+    signature = sign(issuing_key, tbs, default_hash(issuing_key.public_key()))
+    certificate = x509.load_der_x509_certificate(complete(tbs, signature))
+    _verify(certificate, certificate if parent is None else parent.certificate)
+    _record_result(desk, actor, request, parent, certificate, key_uri, now)
+    return load(desk, request.name)
+
+
+def _checked_parent(desk: Desk, actor: Actor, request: AuthorityRequest) -> Authority | None:
+    if not _NAME.fullmatch(request.name):
+        raise BadAuthority("An authority's name has 1 to 40 lower-case letters, digits, hyphens.")
+    if request.algorithm not in KEY_ALGORITHMS:
+        raise BadAuthority(f"{request.algorithm!r} is not a key algorithm.")
+    if not timedelta(days=1) <= request.lifetime <= _MAX_LIFETIME:
+        raise BadAuthority("An authority lives between one day and forty years.")
+    if request.path_length is not None and not 0 <= request.path_length <= 8:
+        raise BadAuthority("The path length is between 0 and 8.")
+    if request.kind == "root":
+        if request.parent is not None:
+            raise BadAuthority("A root has no parent.")
+        return None
+    if request.kind != "issuing":
+        raise BadAuthority("An authority is of kind root or issuing.")
+    if request.parent is None:
+        raise BadAuthority("An issuing authority needs a parent.")
+    parent = get(desk, actor, request.parent)
+    _check_path_length(request, parent)
+    return parent
+
+
+def _check_path_length(request: AuthorityRequest, parent: Authority) -> None:
+    basic = parent.certificate.extensions.get_extension_for_class(x509.BasicConstraints).value
+    if basic.path_length is None:
+        return
+    # RFC 5280 §4.2.1.9: how many non-self-issued intermediates may follow the parent.
+    if basic.path_length == 0:
+        raise BadAuthority(f"The authority {parent.name!r} may not have authorities below it.")
+    if request.path_length is None or request.path_length >= basic.path_length:
+        raise BadAuthority(
+            f"Below {parent.name!r} the path length is at most {basic.path_length - 1}."
+        )
+
+
+def _subject(request: AuthorityRequest) -> x509.Name:
+    try:
+        name = x509.Name.from_rfc4514_string(request.subject)
+    except ValueError:
+        raise BadAuthority(
+            f"{request.subject!r} is not a distinguished name.",
+            next_step="Write it as in CN=Example Issuing CA,O=Example.",
+        ) from None
+    if not list(name):
+        # RFC 5280 §4.1.2.6: a CA MUST have a non-empty subject.
+        raise BadAuthority("An authority needs a subject.")
+    return name
+
+
+def _refuse_taken(desk: Desk, name: str) -> None:
+    with desk.store.read() as connection:
+        taken = connection.execute(select(authorities.c.id).where(authorities.c.name == name))
+        if taken.first() is not None:
+            raise AuthorityExists(f"There is an authority {name!r} already.")
+
+
+def _pointers(desk: Desk, parent: Authority | None) -> Pointers:
+    if parent is None:
+        return Pointers()
+    return Pointers(
+        crl=full_crl_url(desk, parent.name),
+        ocsp=ocsp_url(desk, parent.name),
+        ca_issuers=certificate_url(desk, parent.name),
+    )
+
+
+def _record_intent(
+    desk: Desk,
+    actor: Actor,
+    request: AuthorityRequest,
+    parent: Authority | None,
+    spec: AuthoritySpec,
+    tbs: bytes,
+    now: datetime,
+) -> None:
+    serial = serials.to_hex(spec.serial)
+
+    def work(unit: Unit) -> None:
+        if parent is not None:
+            unit.insert(
+                certificates,
+                {
+                    "authority_id": parent.id,
+                    "serial": serial,
+                    "status": "pending",
+                    "profile": PROFILE,
+                    "subject": spec.subject.rfc4514_string(),
+                    "names": "",
+                    "not_before": spec.not_before,
+                    "not_after": spec.not_after,
+                    "shard": int(serial[-4:], 16) % parent.shards,
+                    "tbs": tbs,
+                    "spki_sha256": "",
+                    "requested_by": actor.name,
+                    "credential": actor.credential,
+                    "gateway": None,
+                    "request_id": actor.request_id,
+                    "created_at": now,
+                    "renewed_from": None,
+                },
+            )
+        about = f"authority:{request.name}"
+        signer_name = parent.name if parent else request.name
+        leave(
+            unit,
+            actor,
+            "authority.sign",
+            about,
+            now=now,
+            outcome="intent",
+            serial=serial,
+            signed_by=signer_name,
+        )
+
+    desk.store.together(work)
+
+
+def _verify(certificate: x509.Certificate, issuer: x509.Certificate) -> None:
+    try:
+        certificate.verify_directly_issued_by(issuer)
+    except (InvalidSignature, ValueError, TypeError):
+        raise KeyDoesNotFit("The signature that came back does not verify.") from None
+
+
+def _record_result(
+    desk: Desk,
+    actor: Actor,
+    request: AuthorityRequest,
+    parent: Authority | None,
+    certificate: x509.Certificate,
+    key_uri: str,
+    now: datetime,
+) -> None:
+    der = certificate.public_bytes(serialization.Encoding.DER)
+    serial = serials.to_hex(certificate.serial_number)
+
+    def work(unit: Unit) -> None:
+        made = unit.connection.execute(
+            authorities.insert()
+            .values(
+                name=request.name,
+                kind=request.kind,
+                status="active",
+                parent_id=parent.id if parent else None,
+                subject=certificate.subject.rfc4514_string(),
+                certificate=der,
+                key_uri=key_uri,
+                serial=serial,
+                shards=1 if parent is None else desk.rules.shards,
+                crl_hours=_hours(desk.rules.crl_lifetime),
+                delta_hours=_hours(desk.rules.delta_lifetime),
+                ocsp_hours=_hours(desk.rules.ocsp_lifetime),
+                not_before=certificate.not_valid_before_utc,
+                not_after=certificate.not_valid_after_utc,
+                created_at=now,
+                created_by=actor.name,
+            )
+            .returning(authorities.c.id)
+        )
+        authority_id = made.scalar_one()
+        unit.insert(crl_numbers, {"authority_id": authority_id, "number": 0})
+        if parent is not None:
+            unit.connection.execute(
+                update(certificates)
+                .where(certificates.c.authority_id == parent.id, certificates.c.serial == serial)
+                .values(
+                    status="valid",
+                    tbs=None,
+                    der=der,
+                    fingerprint=_fingerprint(der),
+                    issued_at=now,
+                )
+            )
+        leave(unit, actor, "authority.create", f"authority:{request.name}", now=now, serial=serial)
+        outbox.put(
+            unit,
+            topic="authority.made",
+            key=request.name,
+            payload={"authority": request.name},
+            now=now,
+        )
+
+    try:
+        desk.store.together(work)
+    except Duplicate:
+        desk.keys.destroy(key_uri)
+        raise AuthorityExists(f"There is an authority {request.name!r} already.") from None
+
+
+def _hours(duration: timedelta) -> int:
+    return max(1, int(duration.total_seconds() // 3600))
+
+
+def _fingerprint(der: bytes) -> str:
+    return hashlib.sha256(der).hexdigest()

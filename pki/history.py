@@ -1,0 +1,66 @@
+"""What happened: audit events and jobs, for those who may look."""
+
+from dataclasses import dataclass
+from datetime import datetime
+
+from store.jobs import JobState
+
+from pki.actors import Action, Actor, require
+from pki.desk import Desk
+from store import audit, jobs, outbox
+from store.audit import AuditEvent
+from store.outbox import Message, OutboxDepth
+
+
+@dataclass(frozen=True)
+class AuditQuery:
+    """A search in the audit log: at most `limit` events after the id `cursor`."""
+
+    cursor: int | None = None
+    limit: int = 100
+    action: str | None = None
+    actor: str | None = None
+    object: str | None = None
+    since: datetime | None = None
+    until: datetime | None = None
+
+
+def audit_events(
+    desk: Desk,
+    actor: Actor,
+    query: AuditQuery,
+) -> list[AuditEvent]:
+    """Audit events, newest first. Raises RoleMayNot."""
+    require(actor, Action.AUDIT_READ)
+    with desk.store.read() as connection:
+        return audit.page(
+            connection,
+            after=query.cursor,
+            limit=query.limit,
+            action=query.action,
+            actor=query.actor,
+            object=query.object,
+            since=query.since,
+            until=query.until,
+        )
+
+
+def job_states(desk: Desk, actor: Actor) -> list[JobState]:
+    """Every job's last run, last success and last error. Raises RoleMayNot."""
+    require(actor, Action.JOB_READ)
+    with desk.store.read() as connection:
+        return jobs.latest(connection)
+
+
+def outbox_depth(desk: Desk, actor: Actor, *, now: datetime) -> OutboxDepth:
+    """How much work after commit waits. Raises RoleMayNot."""
+    require(actor, Action.METRICS_READ)
+    with desk.store.read() as connection:
+        return outbox.depth(connection, now)
+
+
+def dead_letters(desk: Desk, actor: Actor, *, limit: int = 100) -> list[Message]:
+    """Work after commit that failed for good and needs a person. Raises RoleMayNot."""
+    require(actor, Action.JOB_READ)
+    with desk.store.read() as connection:
+        return outbox.dead_letters(connection, limit)

@@ -1,0 +1,179 @@
+"""Who is calling: a bearer token or a client certificate becomes an `Actor`, on every request anew."""
+
+import hashlib
+from datetime import datetime
+
+from sqlalchemy import Connection, and_, or_, select, update
+
+from core.errors import NotAuthenticated
+from core.secret import Secret
+from pki.actors import Actor, Role, Scope
+from pki.desk import Desk
+from store.tables import authorities, certificates, tokens
+
+TOKEN_PREFIX = "iw_"  # noqa: S105 - a public prefix, so that secret scanners recognise a leaked token
+
+
+class TokenRefused(NotAuthenticated):
+    """The bearer token is unknown, expired, revoked or used up; which one is not told."""
+
+    code = "token_refused"
+    next_step = "Ask an operator for a new token."
+
+
+class TokenUsedUp(NotAuthenticated):
+    """A one-time token was used by somebody else at the same moment."""
+
+    code = "token_used_up"
+    next_step = "Ask an operator for a new token."
+
+
+class ClientCertificateUnknown(NotAuthenticated):
+    """The client certificate was not issued here, or not to something that may call."""
+
+    code = "client_certificate_unknown"
+    next_step = "Present the certificate this service issued to the gateway, or a bearer token."
+
+
+class ClientCertificateRevoked(NotAuthenticated):
+    """The client certificate is revoked or on hold."""
+
+    code = "client_certificate_revoked"
+    next_step = "Enroll again with a new one-time token."
+
+
+class ClientCertificateExpired(NotAuthenticated):
+    """The client certificate is outside its validity period."""
+
+    code = "client_certificate_expired"
+    next_step = "Enroll again with a new one-time token."
+
+
+def token_hash(secret: Secret) -> str:
+    """What the database keeps of a token: SHA-256, which is enough for 256 random bits."""
+    return hashlib.sha256(secret.reveal()).hexdigest()
+
+
+_TOKEN = select(
+    tokens.c.id,
+    tokens.c.name,
+    tokens.c.role,
+    tokens.c.scope,
+    tokens.c.uses_left,
+    tokens.c.expires_at,
+    tokens.c.revoked_at,
+)
+
+
+def actor_from_token(desk: Desk, token: Secret, *, now: datetime, request_id: str) -> Actor:
+    """Find who holds this token. Raises TokenRefused."""
+    with desk.store.read() as connection:
+        row = connection.execute(_TOKEN.where(tokens.c.hash == token_hash(token))).one_or_none()
+    if (
+        row is None
+        or row.revoked_at is not None
+        or (row.expires_at is not None and row.expires_at <= now)
+        or row.uses_left == 0
+    ):
+        raise TokenRefused("This token is not valid.")
+    return Actor(
+        name=row.name,
+        role=Role(row.role),
+        credential=f"token:{row.id}",
+        scope=scope_from_document(row.scope),
+        request_id=request_id,
+        one_time=row.uses_left is not None,
+    )
+
+
+def scope_from_document(document: dict[str, object]) -> Scope:
+    """Read a scope as `tokens.scope` keeps it."""
+
+    def words(key: str) -> tuple[str, ...] | None:
+        value = document.get(key)
+        return tuple(str(word) for word in value) if isinstance(value, list) else None
+
+    gateway = document.get("gateway")
+    return Scope(
+        profiles=words("profiles"),
+        authorities=words("authorities"),
+        names=words("names"),
+        gateway=gateway if isinstance(gateway, str) else None,
+    )
+
+
+_CERTIFICATE = select(
+    certificates.c.serial,
+    certificates.c.status,
+    certificates.c.names,
+    certificates.c.gateway,
+    certificates.c.profile,
+    certificates.c.not_before,
+    certificates.c.not_after,
+    authorities.c.name.label("authority"),
+).join_from(certificates, authorities)
+
+
+def actor_from_certificate(desk: Desk, der: bytes, *, now: datetime, request_id: str) -> Actor:
+    """Find which gateway holds this client certificate, by its SHA-256 fingerprint.
+
+    The TLS handshake proved possession of the key; the record says whether it counts now. Raises
+    ClientCertificateUnknown, ClientCertificateRevoked, ClientCertificateExpired.
+    """
+    fingerprint = hashlib.sha256(der).hexdigest()
+    with desk.store.read() as connection:
+        row = connection.execute(
+            _CERTIFICATE.where(certificates.c.fingerprint == fingerprint)
+        ).one_or_none()
+    if row is None or row.gateway is None:
+        raise ClientCertificateUnknown("This client certificate may not call the service.")
+    if row.status != "valid":
+        raise ClientCertificateRevoked("This client certificate is revoked or on hold.")
+    if not row.not_before <= now < row.not_after:
+        raise ClientCertificateExpired("This client certificate is not within its validity period.")
+    return Actor(
+        name=f"gateway {row.gateway}",
+        role=Role.GATEWAY,
+        credential=f"certificate:{row.authority}:{row.serial}",
+        scope=Scope(
+            profiles=(row.profile,),
+            authorities=(row.authority,),
+            names=tuple(row.names.split("\n")) if row.names else (),
+            gateway=row.gateway,
+        ),
+        request_id=request_id,
+    )
+
+
+def use_up(connection: Connection, actor: Actor, now: datetime) -> None:
+    """Take one use from a limited token, in the transaction of what it allowed. Raises TokenUsedUp.
+
+    Two that use the same one-time token at once both get here; the row decides.
+    """
+    if not actor.one_time or actor.token_id is None:
+        return
+    taken = connection.execute(
+        update(tokens)
+        .where(
+            and_(
+                tokens.c.id == actor.token_id,
+                tokens.c.uses_left > 0,
+                tokens.c.revoked_at.is_(None),
+                or_(tokens.c.expires_at.is_(None), tokens.c.expires_at > now),
+            )
+        )
+        .values(uses_left=tokens.c.uses_left - 1, last_used_at=now)
+    )
+    if taken.rowcount != 1:
+        raise TokenUsedUp("This one-time token was just used.")
+
+
+def give_back(connection: Connection, credential: str) -> None:
+    """Return one use to a limited token whose certificate was never made."""
+    kind, _, token_id = credential.partition(":")
+    if kind == "token":
+        connection.execute(
+            update(tokens)
+            .where(tokens.c.id == token_id, tokens.c.uses_left.is_not(None))
+            .values(uses_left=tokens.c.uses_left + 1)
+        )

@@ -1,0 +1,473 @@
+"""Issuance: every door ends here (DESIGN §2, house rule 1).
+
+Decide → record the intent (commit) → sign → record the result (commit) → tell. A certificate that left this process is
+on record; a signature that was asked for is on record before it exists.
+"""
+
+import hashlib
+from dataclasses import dataclass
+from datetime import datetime
+
+from cryptography import x509
+from cryptography.x509.oid import NameOID
+from sqlalchemy import bindparam, update
+
+from core.errors import Conflict, InvalidInput, Unavailable
+from hsm.errors import KeyStoreError
+from pki import authorities, profiles
+from pki.actors import (
+    Action,
+    Actor,
+    require,
+    require_authority,
+    require_gateway,
+    require_names,
+    require_profile,
+)
+from pki.authorities import Authority
+from pki.certificates import find
+from pki.desk import Desk
+from pki.identity import use_up
+from pki.trail import leave
+from pki.x509 import serials
+from pki.x509.authority import Pointers
+from pki.x509.csr import SigningRequest, read_csr
+from pki.x509.draft import Draft, Mould, Subject, subject_for
+from pki.x509.keys import check_key
+from pki.x509.lint import LintReport, lint
+from pki.x509.names import GeneralName
+from pki.x509.profile import Profile
+from pki.x509.signing import PublicKey, complete, sign
+from store.engine import Unit
+from store.tables import certificates
+
+
+class ProfileIsInternal(InvalidInput):
+    """The profile is for the service's own certificates."""
+
+    code = "profile_internal"
+    next_step = "Choose a profile that `profile list` does not mark as internal."
+
+
+class LifetimeRefused(InvalidInput):
+    """The wished end of validity is not possible."""
+
+    code = "lifetime_refused"
+
+
+class LintRefused(InvalidInput):
+    """An IKE daemon that the profile names would refuse this certificate."""
+
+    code = "lint_refused"
+    next_step = "Change what the findings name, or use a profile for fewer kinds of daemons."
+
+
+class AuthorityRetired(Conflict):
+    """The authority issues no more."""
+
+    code = "authority_retired"
+
+
+class IssuanceOvertaken(Unavailable):
+    """Signing took so long that the intent was given up meanwhile; the signature is thrown away."""
+
+    code = "issuance_overtaken"
+
+
+class NotRenewable(Conflict):
+    """A certificate that is revoked, on hold, or was never issued is not renewed."""
+
+    code = "certificate_not_renewable"
+    next_step = "Enroll anew."
+
+
+class NamesChanged(InvalidInput):
+    """A renewal cannot ask for other names."""
+
+    code = "renewal_names_changed"
+    next_step = "Leave subjectAltName out of the request, or enroll anew with the new names."
+
+
+@dataclass(frozen=True)
+class IssueRequest:
+    """What a door passes on: `csr` in PEM, DER or base64; `names` are added to those in the request."""
+
+    csr: bytes
+    profile: str
+    authority: str | None = None
+    not_after: datetime | None = None
+    names: tuple[str, ...] = ()
+    gateway: str | None = None
+
+
+@dataclass(frozen=True)
+class IssuedCertificate:
+    """A new certificate: DER, and its chain in PEM (issuer first, root last)."""
+
+    authority: Authority
+    profile: Profile
+    serial: str
+    der: bytes
+    fingerprint: str
+    subject: str
+    names: tuple[str, ...]
+    not_before: datetime
+    not_after: datetime
+    gateway: str | None
+    report: LintReport
+    renewed_from: str | None = None
+
+    @property
+    def pem(self) -> str:
+        """The certificate in PEM."""
+        return authorities.pem(x509.load_der_x509_certificate(self.der))
+
+
+@dataclass(frozen=True)
+class _Plan:
+    """Everything decided, nothing done."""
+
+    authority: Authority
+    profile: Profile
+    subject: Subject
+    public_key: PublicKey
+    spki_sha256: str
+    not_after: datetime | None
+    gateway: str | None
+    renewed_from: str | None = None
+
+
+def issue(desk: Desk, actor: Actor, request: IssueRequest, *, now: datetime) -> IssuedCertificate:
+    """Issue a certificate for a request whose private key the requester holds.
+
+    Raises RoleMayNot, OutsideScope, ProfileNotFound, ProfileIsInternal, AuthorityNotFound, the errors of
+    `pki.x509.csr`, `.names`, `.keys`, `.draft` and `.constraints`, LifetimeRefused, LintRefused, TokenUsedUp,
+    SignerUnavailable (the intent stays on record and is settled later), and the errors of the store. Nothing is
+    signed unless all of that passed.
+    """
+    require(actor, Action.CERTIFICATE_ISSUE)
+    require_profile(actor, request.profile)
+    profile = profiles.load(desk, request.profile)
+    if profile.internal and actor.credential != "local":
+        raise ProfileIsInternal(f"The profile {profile.name!r} is for the service itself.")
+    authority = authorities.choose(desk, actor, request.authority)
+    asked = read_csr(request.csr)
+    check_key(asked.public_key, profile.key_algorithms)
+    extra = tuple(GeneralName.parse(text) for text in request.names)
+    subject = subject_for(profile, asked.subject, (*asked.names, *extra))
+    require_names(actor, subject.names)
+    gateway = _gateway(actor, profile, subject, request.gateway)
+    plan = _Plan(
+        authority=authority,
+        profile=profile,
+        subject=subject,
+        public_key=asked.public_key,
+        spki_sha256=asked.spki_sha256,
+        not_after=request.not_after,
+        gateway=gateway,
+    )
+    return _carry_out(desk, actor, plan, now)
+
+
+def renew(
+    desk: Desk,
+    actor: Actor,
+    serial: str,
+    csr: bytes | None,
+    *,
+    now: datetime,
+    authority: str | None = None,
+) -> IssuedCertificate:
+    """Issue the successor of a certificate: same profile, authority and names.
+
+    With `csr` the key changes (rekey); without it the key stays (renew), whose possession was proved when the
+    certificate was first issued. A gateway renews only its own. Raises what `issue` raises, CertificateNotFound,
+    NotRenewable, NamesChanged.
+    """
+    require(actor, Action.CERTIFICATE_RENEW)
+    old = find(desk, serial, authority=authority)
+    require_gateway(actor, old.gateway)
+    require_profile(actor, old.profile)
+    require_authority(actor, old.authority)
+    if old.status != "valid" or old.der is None:
+        raise NotRenewable(f"The certificate {old.serial} is {old.status}.")
+    profile = profiles.load(desk, old.profile)
+    if profile.internal:
+        raise ProfileIsInternal(f"The profile {profile.name!r} is for the service itself.")
+    names = tuple(GeneralName.parse(name) for name in old.names)
+    before = x509.load_der_x509_certificate(old.der)
+    if csr is None:
+        key, spki = _same_key(before), old.spki_sha256
+    else:
+        asked = read_csr(csr)
+        _refuse_other_names(asked, names)
+        key, spki = asked.public_key, asked.spki_sha256
+    check_key(key, profile.key_algorithms)
+    require_names(actor, names)
+    plan = _Plan(
+        authority=authorities.load(desk, old.authority),
+        profile=profile,
+        subject=Subject(before.subject, names),
+        public_key=key,
+        spki_sha256=spki,
+        not_after=None,
+        gateway=old.gateway,
+        renewed_from=old.serial,
+    )
+    return _carry_out(desk, actor, plan, now)
+
+
+def _same_key(certificate: x509.Certificate) -> PublicKey:
+    key = certificate.public_key()
+    if not isinstance(key, PublicKey):
+        raise NotRenewable("The certificate has a kind of key that is not supported any more.")
+    return key
+
+
+def _refuse_other_names(asked: SigningRequest, names: tuple[GeneralName, ...]) -> None:
+    for name in asked.names:
+        if name not in names:
+            raise NamesChanged(f"The old certificate does not carry {name}.")
+
+
+def _gateway(actor: Actor, profile: Profile, subject: Subject, requested: str | None) -> str | None:
+    """Which gateway the certificate speaks for: the credential's, the one named, or its first name."""
+    if profile.authenticates_as != "gateway":
+        return None
+    chosen = requested or actor.scope.gateway
+    if chosen is None:
+        common = subject.name.get_attributes_for_oid(NameOID.COMMON_NAME)
+        first = next((name.value for name in subject.names), "")
+        chosen = str(common[0].value) if common else first
+    require_gateway(actor, chosen)
+    return chosen
+
+
+def _carry_out(desk: Desk, actor: Actor, plan: _Plan, now: datetime) -> IssuedCertificate:
+    if plan.authority.status != "active":
+        raise AuthorityRetired(f"The authority {plan.authority.name!r} issues no more.")
+    for constraints in plan.authority.constraints:
+        constraints.check(_all_names(plan.subject))
+    not_before = (now - plan.profile.backdate).replace(microsecond=0)
+    not_after = _end(plan, now)
+    serial = serials.from_random(desk.entropy(serials.BYTES))
+    shard = serial % plan.authority.shards
+    draft = _mould(desk, plan).draft(
+        plan.subject,
+        plan.public_key,
+        serial=serial,
+        not_before=not_before,
+        not_after=not_after,
+        shard=shard,
+    )
+    report = _lint(plan.profile, draft)
+    key = authorities.signer(desk, plan.authority)
+    text = serials.to_hex(serial)
+    issued = IssuedCertificate(
+        authority=plan.authority,
+        profile=plan.profile,
+        serial=text,
+        der=b"",
+        fingerprint="",
+        subject=plan.subject.name.rfc4514_string(),
+        names=tuple(str(name) for name in plan.subject.names),
+        not_before=not_before,
+        not_after=not_after,
+        gateway=plan.gateway,
+        report=report,
+        renewed_from=plan.renewed_from,
+    )
+    _record_intent(desk, actor, plan, issued, draft, shard, now)
+    try:
+        signature = sign(key, draft.tbs, draft.digest)
+    except KeyStoreError as error:
+        _record_failure(desk, actor, issued, error, now)
+        raise
+    der = complete(draft.tbs, signature)
+    return _record_result(desk, actor, issued, der, now)
+
+
+def _all_names(subject: Subject) -> list[GeneralName]:
+    names = list(subject.names)
+    if list(subject.name):
+        names.append(GeneralName("dn", subject.name.rfc4514_string()))
+    return names
+
+
+def _end(plan: _Plan, now: datetime) -> datetime:
+    latest = plan.authority.certificate.not_valid_after_utc
+    if plan.not_after is None:
+        return min(now + plan.profile.lifetime, latest).replace(microsecond=0)
+    if plan.not_after <= now:
+        raise LifetimeRefused(
+            "The wished end of validity is in the past.", next_step="Choose a later `not_after`."
+        )
+    longest = now + plan.profile.max_lifetime
+    if plan.not_after > longest:
+        raise LifetimeRefused(
+            f"The profile {plan.profile.name!r} allows at most {plan.profile.max_lifetime.days} days.",
+            next_step=f"Choose `not_after` up to {longest:%Y-%m-%dT%H:%M:%SZ}.",
+        )
+    if plan.not_after > latest:
+        raise LifetimeRefused(
+            "The certificate would outlive its authority.",
+            next_step=f"Choose `not_after` up to {latest:%Y-%m-%dT%H:%M:%SZ}.",
+        )
+    return plan.not_after.replace(microsecond=0)
+
+
+def _mould(desk: Desk, plan: _Plan) -> Mould:
+    key = (plan.authority.name, plan.profile.name)
+    held = desk.holdings.moulds.get(key)
+    if held is None:
+        shown, name = plan.profile.distribution, plan.authority.name
+        crl = {
+            "full": authorities.full_crl_url(desk, name),
+            "shard": authorities.shard_crl_url(desk, name, "{shard}"),
+        }.get(shown.crl)
+        held = Mould(
+            plan.profile,
+            plan.authority.certificate,
+            plan.authority.public_key,
+            Pointers(
+                crl=crl,
+                ocsp=authorities.ocsp_url(desk, name) if shown.ocsp else None,
+                ca_issuers=authorities.certificate_url(desk, name) if shown.ca_issuers else None,
+            ),
+        )
+        desk.holdings.moulds[key] = held
+    return held
+
+
+def _lint(profile: Profile, draft: Draft) -> LintReport:
+    dialects = tuple(d for d, level in profile.lint.items() if level != "off")
+    report = lint(draft.preview, dialects)
+    blocked = [
+        dialect
+        for dialect in dialects
+        if profile.lint[dialect] == "block" and report.verdict(dialect) == "fail"
+    ]
+    if blocked:
+        findings = [
+            {"dialect": dialect, "rule": finding.rule, "message": finding.message}
+            for dialect in blocked
+            for finding in report.findings(dialect)
+            if finding.severity == "fail"
+        ]
+        raise LintRefused(
+            f"This certificate would not work with {', '.join(blocked)}: {findings[0]['message']}",
+            details={"findings": findings},
+        )
+    return report
+
+
+def _record_intent(
+    desk: Desk,
+    actor: Actor,
+    plan: _Plan,
+    issued: IssuedCertificate,
+    draft: Draft,
+    shard: int,
+    now: datetime,
+) -> None:
+    row = {
+        "authority_id": plan.authority.id,
+        "serial": issued.serial,
+        "status": "pending",
+        "profile": plan.profile.name,
+        "subject": issued.subject,
+        "names": "\n".join(issued.names),
+        "not_before": issued.not_before,
+        "not_after": issued.not_after,
+        "shard": shard,
+        "tbs": draft.tbs,
+        "spki_sha256": plan.spki_sha256,
+        "requested_by": actor.name,
+        "credential": actor.credential if actor.one_time else "",
+        "gateway": plan.gateway,
+        "request_id": actor.request_id,
+        "created_at": now,
+        "renewed_from": plan.renewed_from,
+    }
+
+    def work(unit: Unit) -> None:
+        use_up(unit.connection, actor, now)
+        unit.insert(certificates, row)
+        leave(
+            unit,
+            actor,
+            "certificate.sign",
+            _about(issued),
+            now=now,
+            outcome="intent",
+            profile=plan.profile.name,
+            tbs_sha256=hashlib.sha256(draft.tbs).hexdigest(),
+        )
+
+    desk.store.together(work)
+
+
+def _about(issued: IssuedCertificate) -> str:
+    return f"certificate:{issued.authority.name}:{issued.serial}"
+
+
+def _record_failure(
+    desk: Desk, actor: Actor, issued: IssuedCertificate, error: KeyStoreError, now: datetime
+) -> None:
+    # The intent stays: only the reconcile job, which knows how long a signer may take, gives it up.
+    desk.store.together(
+        lambda unit: leave(
+            unit,
+            actor,
+            "certificate.sign",
+            _about(issued),
+            now=now,
+            outcome="failed",
+            error=error.code,
+        )
+    )
+
+
+_RESULT = (
+    update(certificates)
+    .where(
+        certificates.c.authority_id == bindparam("of"),
+        certificates.c.serial == bindparam("number"),
+        certificates.c.status == "pending",
+    )
+    .values(
+        status="valid",
+        tbs=None,
+        der=bindparam("made"),
+        fingerprint=bindparam("print"),
+        issued_at=bindparam("at"),
+    )
+)
+
+
+def _record_result(
+    desk: Desk, actor: Actor, issued: IssuedCertificate, der: bytes, now: datetime
+) -> IssuedCertificate:
+    fingerprint = hashlib.sha256(der).hexdigest()
+    values = {
+        "of": issued.authority.id,
+        "number": issued.serial,
+        "made": der,
+        "print": fingerprint,
+        "at": now,
+    }
+
+    def work(unit: Unit) -> None:
+        if unit.connection.execute(_RESULT, values).rowcount != 1:
+            raise IssuanceOvertaken("Signing took too long and was given up.")
+        leave(
+            unit,
+            actor,
+            "certificate.issue",
+            _about(issued),
+            now=now,
+            fingerprint=fingerprint,
+        )
+
+    desk.store.together(work)
+    return IssuedCertificate(**{**vars(issued), "der": der, "fingerprint": fingerprint})

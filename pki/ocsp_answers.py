@@ -1,0 +1,209 @@
+"""OCSP answers on record: what is true of a certificate, and answers signed before anybody asks."""
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import and_, delete, or_, select
+
+from pki import authorities, ocsp_signers
+from pki.actors import Action, Actor, require
+from pki.desk import Desk
+from pki.x509 import ocsp, serials
+from pki.x509.crl import Reason
+from pki.x509.ocsp import CertId, Good, ResponderKey, Revoked, Status, Unknown
+from store.engine import Unit
+from store.tables import certificates, ocsp_answers, revocations
+
+# CertIDs of nearly all clients (charon, pluto, openssl) use SHA-1; others are signed when asked for.
+_PRESIGNED_HASH = "sha1"
+_CHUNK = 200
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    """What the records say of a serial number; `version` changes with every change of status."""
+
+    status: Status
+    cacheable: bool
+    version: tuple[str, datetime | None] | None
+
+
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """An answer on record."""
+
+    der: bytes
+    this_update: datetime
+    next_update: datetime
+
+
+_STATUS = select(
+    certificates.c.serial,
+    certificates.c.status,
+    certificates.c.created_at,
+    revocations.c.revoked_at,
+    revocations.c.changed_at,
+    revocations.c.reason,
+).outerjoin_from(certificates, revocations, revocations.c.certificate_id == certificates.c.id)
+
+
+def status_of(desk: Desk, authority_id: int, serial: str) -> Known:
+    """Say what is true of a serial number now."""
+    query = _STATUS.where(
+        certificates.c.authority_id == authority_id, certificates.c.serial == serial
+    )
+    with desk.store.read() as connection:
+        row = connection.execute(query).one_or_none()
+    return _known(row)
+
+
+def _known(row: Any) -> Known:
+    if row is None:
+        return Known(Unknown(), cacheable=True, version=None)
+    version = (row.status, row.changed_at)
+    match row.status:
+        case "valid":
+            return Known(Good(), cacheable=True, version=version)
+        case "revoked" | "held":
+            revoked = Revoked(row.revoked_at, Reason(row.reason))
+            return Known(revoked, cacheable=True, version=version)
+        case "abandoned":
+            # As in the CRL: a signature that never came back to us is not to be trusted.
+            revoked = Revoked(row.created_at, Reason.unspecified)
+            return Known(revoked, cacheable=True, version=version)
+    # Pending: not issued yet, and perhaps in a millisecond.
+    return Known(Unknown(), cacheable=False, version=version)
+
+
+def kept(desk: Desk, authority_id: int, serial: str, algorithm: str, now: datetime) -> Kept | None:
+    """An answer on record that is not due for renewal."""
+    query = select(
+        ocsp_answers.c.der, ocsp_answers.c.this_update, ocsp_answers.c.next_update
+    ).where(
+        ocsp_answers.c.authority_id == authority_id,
+        ocsp_answers.c.serial == serial,
+        ocsp_answers.c.hash == algorithm,
+    )
+    with desk.store.read() as connection:
+        row = connection.execute(query).one_or_none()
+    if row is None or now >= renewal(desk, row.this_update, row.next_update):
+        return None
+    return Kept(row.der, row.this_update, row.next_update)
+
+
+def renewal(desk: Desk, this_update: datetime, next_update: datetime) -> datetime:
+    """From when on an answer is made anew, well before it ends."""
+    return this_update + (next_update - this_update) * desk.rules.refresh_before
+
+
+def keep(
+    desk: Desk, authority_id: int, serial: str, algorithm: str, answer: Kept, known: Known
+) -> None:
+    """Put an answer on record, unless the status changed since it was read. Unknown serials leave no trace.
+
+    Raises the errors of the store.
+    """
+    if known.version is None:
+        return
+    desk.store.together(lambda unit: _keep(unit, authority_id, serial, algorithm, answer, known))
+
+
+def _keep(
+    unit: Unit, authority_id: int, serial: str, algorithm: str, answer: Kept, known: Known
+) -> None:
+    query = _STATUS.where(
+        certificates.c.authority_id == authority_id, certificates.c.serial == serial
+    ).with_for_update(read=True, of=certificates)
+    if _known(unit.connection.execute(query).one_or_none()).version != known.version:
+        return
+    unit.connection.execute(
+        delete(ocsp_answers).where(
+            ocsp_answers.c.authority_id == authority_id,
+            ocsp_answers.c.serial == serial,
+            ocsp_answers.c.hash == algorithm,
+        )
+    )
+    unit.connection.execute(
+        ocsp_answers.insert().values(
+            authority_id=authority_id,
+            serial=serial,
+            hash=algorithm,
+            der=answer.der,
+            this_update=answer.this_update,
+            next_update=answer.next_update,
+        )
+    )
+
+
+def presign(desk: Desk, actor: Actor, *, limit: int, now: datetime) -> int:
+    """Sign answers for valid and revoked certificates that have none or an ageing one, at most `limit` in one call.
+
+    Tells how many were signed. Raises RoleMayNot, NoOcspSigner, SignerUnavailable.
+    """
+    require(actor, Action.JOB_RUN)
+    signed = 0
+    for name in authorities.all_names(desk):
+        owner = authorities.load(desk, name)
+        signer = ocsp_signers.current(desk, owner, now=now)
+        hashes = ocsp.issuer_hashes(owner.certificate, _PRESIGNED_HASH)
+        while signed < limit:
+            todo = _lacking(desk, owner.id, min(_CHUNK, limit - signed), now)
+            if not todo:
+                break
+            for row in todo:
+                _presign_one(desk, owner.id, signer, hashes, row, now)
+            signed += len(todo)
+    return signed
+
+
+def _lacking(desk: Desk, authority_id: int, limit: int, now: datetime) -> list[Any]:
+    due = now + desk.rules.ocsp_lifetime * (1 - desk.rules.refresh_before)
+    query = (
+        _STATUS.outerjoin(
+            ocsp_answers,
+            and_(
+                ocsp_answers.c.authority_id == certificates.c.authority_id,
+                ocsp_answers.c.serial == certificates.c.serial,
+                ocsp_answers.c.hash == _PRESIGNED_HASH,
+            ),
+        )
+        .where(
+            certificates.c.authority_id == authority_id,
+            certificates.c.status.in_(("valid", "revoked", "held")),
+            certificates.c.not_after > now,
+            or_(ocsp_answers.c.next_update.is_(None), ocsp_answers.c.next_update < due),
+        )
+        .limit(limit)
+    )
+    with desk.store.read() as connection:
+        return list(connection.execute(query))
+
+
+def _presign_one(
+    desk: Desk,
+    authority_id: int,
+    signer: ResponderKey,
+    hashes: tuple[bytes, bytes],
+    row: Any,
+    now: datetime,
+) -> None:
+    known = _known(row)
+    this_update = now.replace(microsecond=0)
+    next_update = min(
+        this_update + desk.rules.ocsp_lifetime, signer.certificate.not_valid_after_utc
+    )
+    certificate = CertId(_PRESIGNED_HASH, hashes[0], hashes[1], serials.from_hex(row.serial))
+    der = ocsp.sign_answer(
+        signer, certificate, known.status, this_update=this_update, next_update=next_update
+    )
+    answer = Kept(der, this_update, next_update)
+    keep(desk, authority_id, row.serial, _PRESIGNED_HASH, answer, known)
+
+
+def remove_ended(desk: Desk, actor: Actor, *, now: datetime) -> int:
+    """Forget answers that are past their nextUpdate. Raises RoleMayNot."""
+    require(actor, Action.JOB_RUN)
+    with desk.store.write() as connection:
+        gone = connection.execute(delete(ocsp_answers).where(ocsp_answers.c.next_update < now))
+        return gone.rowcount

@@ -1,0 +1,217 @@
+"""Revocation: marked, audited and queued in one transaction; everything that must learn of it follows from that."""
+
+from dataclasses import replace
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import delete, update
+
+from core.errors import Conflict, InvalidInput
+from pki.actors import Action, Actor, OutsideScope, Role, require
+from pki.authorities import PROFILE as AUTHORITY_PROFILE
+from pki.certificates import CertificateView, pick
+from pki.desk import Desk
+from pki.trail import leave
+from pki.x509 import serials
+from pki.x509.crl import Reason, entry
+from store import outbox
+from store.engine import Unit
+from store.tables import certificates, ocsp_answers, revocations, status_changes
+
+PUBLISH = "crl.publish"
+# removeFromCRL is what a release says in a delta CRL, certificateHold is `hold`, and aACompromise is about
+# attribute authorities, which are not certified here (RFC 5280 §5.3.1).
+_ASKABLE = {
+    reason.name: reason
+    for reason in Reason
+    if reason not in {Reason.removeFromCRL, Reason.certificateHold, Reason.aACompromise}
+}
+REASONS = tuple(_ASKABLE)
+
+
+class BadReason(InvalidInput):
+    """Not a reason that can be given."""
+
+    code = "revocation_reason_unknown"
+    next_step = f"Give one of {', '.join(REASONS)}; use hold for a temporary stop."
+
+
+class BadInvalidityDate(InvalidInput):
+    """The key cannot have been lost in the future."""
+
+    code = "invalidity_date_refused"
+    next_step = "Give the moment the key is believed to have been lost, not later than now."
+
+
+class AlreadyRevoked(Conflict):
+    """Revocation is for ever; only its reason may become worse."""
+
+    code = "already_revoked"
+    next_step = "Nothing more is needed; a second revocation may only say keyCompromise."
+
+
+class NotOnHold(Conflict):
+    """Only a certificate on hold can be released."""
+
+    code = "not_on_hold"
+
+
+class NotRevocable(Conflict):
+    """The certificate was never issued, or its validity is over."""
+
+    code = "not_revocable"
+
+
+def revoke(
+    desk: Desk,
+    actor: Actor,
+    serial: str,
+    reason: str,
+    *,
+    now: datetime,
+    invalidity_date: datetime | None = None,
+    authority: str | None = None,
+) -> CertificateView:
+    """Revoke a certificate and queue the CRLs that will say so.
+
+    OCSP says it from this moment. A second revocation may only move the reason to keyCompromise (RFC 5280 §5.3.1 and
+    Boulder's practice); a certificate on hold may be revoked. Raises RoleMayNot, OutsideScope, BadReason,
+    BadInvalidityDate, CertificateNotFound, AlreadyRevoked, NotRevocable.
+    """
+    require(actor, Action.CERTIFICATE_REVOKE)
+    why = _ASKABLE.get(reason)
+    if why is None:
+        raise BadReason(f"{reason[:40]!r} is not a revocation reason.")
+    if invalidity_date is not None and invalidity_date > now:
+        raise BadInvalidityDate("The invalidity date is in the future.")
+
+    def work(unit: Unit) -> CertificateView:
+        found = _locked(unit, actor, serial, authority, now)
+        if why is Reason.cACompromise and found.profile != AUTHORITY_PROFILE:
+            raise BadReason("cACompromise is for certificates of authorities.")
+        if found.status == "revoked":
+            if why is not Reason.keyCompromise or found.reason == why.name:
+                raise AlreadyRevoked(f"The certificate is revoked already: {found.reason}.")
+        # RFC 5280 §5.3.1: a worse reason does not make the revocation any later.
+        since = found.revoked_at if found.status == "revoked" and found.revoked_at else now
+        lost = invalidity_date or found.invalidity_date
+        _write(unit, found, "revoked", why, since, lost, now)
+        leave(
+            unit,
+            actor,
+            "certificate.revoke",
+            _about(found),
+            now=now,
+            reason=why.name,
+            was=found.status,
+        )
+        return replace(
+            found, status="revoked", reason=why.name, revoked_at=since, invalidity_date=lost
+        )
+
+    return desk.store.together(work)
+
+
+def hold(
+    desk: Desk, actor: Actor, serial: str, *, now: datetime, authority: str | None = None
+) -> CertificateView:
+    """Stop a certificate for a while (certificateHold). Raises as `revoke` does."""
+    require(actor, Action.CERTIFICATE_REVOKE)
+
+    def work(unit: Unit) -> CertificateView:
+        found = _locked(unit, actor, serial, authority, now)
+        if found.status != "valid":
+            raise AlreadyRevoked(f"The certificate is {found.status}.")
+        reason = Reason.certificateHold
+        _write(unit, found, "held", reason, now, None, now)
+        leave(unit, actor, "certificate.hold", _about(found), now=now)
+        return replace(found, status="held", reason=reason.name, revoked_at=now)
+
+    return desk.store.together(work)
+
+
+def release(
+    desk: Desk, actor: Actor, serial: str, *, now: datetime, authority: str | None = None
+) -> CertificateView:
+    """Let a certificate on hold be valid again. Raises as `revoke` does, and NotOnHold."""
+    require(actor, Action.CERTIFICATE_REVOKE)
+
+    def work(unit: Unit) -> CertificateView:
+        found = _locked(unit, actor, serial, authority, now)
+        if found.status != "held":
+            raise NotOnHold(f"The certificate is {found.status}, not on hold.")
+        since = found.revoked_at or now
+        _write(unit, found, "released", Reason.removeFromCRL, since, None, now)
+        leave(unit, actor, "certificate.release", _about(found), now=now)
+        return replace(found, status="valid", reason=None, revoked_at=None)
+
+    return desk.store.together(work)
+
+
+def _about(found: CertificateView) -> str:
+    return f"certificate:{found.authority}:{found.serial}"
+
+
+def _locked(
+    unit: Unit, actor: Actor, serial: str, authority: str | None, now: datetime
+) -> CertificateView:
+    found = pick(unit.connection, serial, authority, lock=True)
+    scope = actor.scope
+    if scope.authorities is not None and found.authority not in scope.authorities:
+        raise OutsideScope(f"This credential may not use the authority {found.authority!r}.")
+    if found.profile == AUTHORITY_PROFILE and actor.role is not Role.ADMIN:
+        raise OutsideScope("Only an admin revokes the certificate of an authority.")
+    if found.status in {"pending", "abandoned"}:
+        raise NotRevocable(f"The certificate was never issued: it is {found.status}.")
+    if found.not_after <= now:
+        raise NotRevocable("The certificate has expired; no verifier accepts it any more.")
+    return found
+
+
+def _write(
+    unit: Unit,
+    found: CertificateView,
+    state: str,
+    reason: Reason,
+    revoked_at: datetime,
+    invalidity: datetime | None,
+    now: datetime,
+) -> None:
+    connection = unit.connection
+    status = "valid" if state == "released" else state
+    connection.execute(
+        update(certificates).where(certificates.c.id == found.id).values(status=status)
+    )
+    row: dict[str, Any] = {
+        "certificate_id": found.id,
+        "authority_id": found.authority_id,
+        "serial": found.serial,
+        "shard": found.shard,
+        "state": state,
+        "reason": reason.value,
+        "revoked_at": revoked_at,
+        "changed_at": now,
+        "invalidity_at": invalidity,
+        "not_after": found.not_after,
+        "entry": entry(serials.from_hex(found.serial), revoked_at, reason, invalidity),
+    }
+    if found.was_ended:
+        connection.execute(delete(revocations).where(revocations.c.certificate_id == found.id))
+    unit.insert(revocations, row)
+    unit.insert(
+        status_changes, {"authority_id": found.authority_id, "serial": found.serial, "at": now}
+    )
+    # The answer signed in advance says what is no longer true; the next question makes a new one.
+    connection.execute(
+        delete(ocsp_answers).where(
+            ocsp_answers.c.authority_id == found.authority_id,
+            ocsp_answers.c.serial == found.serial,
+        )
+    )
+    outbox.put(
+        unit,
+        topic=PUBLISH,
+        key=f"{found.authority}:{found.shard}",
+        payload={"authority": found.authority, "shard": found.shard},
+        now=now,
+    )

@@ -1,0 +1,199 @@
+"""Bearer tokens: made, listed, revoked. The secret is shown once; the database keeps its hash."""
+
+import base64
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import select, update
+
+from core.errors import InvalidInput, NotFound
+from core.secret import Secret
+from pki.actors import Action, Actor, OutsideScope, Role, Scope, require
+from pki.desk import Desk
+from pki.identity import TOKEN_PREFIX, scope_from_document, token_hash
+from pki.trail import leave
+from pki.x509.names import NamePattern
+from store.engine import Unit
+from store.tables import tokens
+
+_MAX_NAME = 100
+# What a role may hand out: never more than it has itself. Gateways prove themselves by certificate only.
+_MAY_GIVE: dict[Role, frozenset[Role]] = {
+    Role.ADMIN: frozenset({Role.ADMIN, Role.OPERATOR, Role.APPROVER, Role.AUDITOR, Role.ENROLLER}),
+    Role.OPERATOR: frozenset({Role.ENROLLER}),
+}
+
+
+class BadToken(InvalidInput):
+    """A token that makes no sense."""
+
+    code = "token_malformed"
+
+
+class TokenNotFound(NotFound):
+    """No token with this id."""
+
+    code = "token_not_found"
+    next_step = "List the tokens to see their ids."
+
+
+@dataclass(frozen=True)
+class TokenRequest:
+    """What a new token shall be: None means unlimited. `uses` counts issued certificates."""
+
+    name: str
+    role: Role
+    scope: Scope = field(default_factory=Scope)
+    uses: int | None = None
+    expires_at: datetime | None = None
+
+
+@dataclass(frozen=True)
+class TokenView:
+    """A token as it may be shown."""
+
+    id: str
+    name: str
+    role: str
+    scope: Scope
+    uses_left: int | None
+    created_by: str
+    created_at: datetime
+    expires_at: datetime | None
+    revoked_at: datetime | None
+
+
+@dataclass(frozen=True)
+class CreatedToken:
+    """A new token with its secret, which is nowhere else."""
+
+    view: TokenView
+    secret: Secret
+
+
+def create(desk: Desk, actor: Actor, request: TokenRequest, *, now: datetime) -> CreatedToken:
+    """Make a token. An enroller's token is limited in profile and uses, or it is refused.
+
+    Raises RoleMayNot, OutsideScope (nobody gives more than he has), BadToken, InvalidNamePattern.
+    """
+    require(actor, Action.TOKEN_CREATE)
+    _check(actor, request, now)
+    secret = Secret(TOKEN_PREFIX + base64.urlsafe_b64encode(desk.entropy(32)).rstrip(b"=").decode())
+    view = TokenView(
+        id=desk.entropy(8).hex(),
+        name=request.name.strip(),
+        role=str(request.role),
+        scope=request.scope,
+        uses_left=request.uses,
+        created_by=actor.name,
+        created_at=now,
+        expires_at=request.expires_at,
+        revoked_at=None,
+    )
+
+    def work(unit: Unit) -> None:
+        unit.insert(
+            tokens,
+            {
+                "id": view.id,
+                "name": view.name,
+                "hash": token_hash(secret),
+                "role": view.role,
+                "scope": _document(view.scope),
+                "uses_left": view.uses_left,
+                "created_by": view.created_by,
+                "created_at": now,
+                "expires_at": view.expires_at,
+                "revoked_at": None,
+                "last_used_at": None,
+            },
+        )
+        leave(
+            unit, actor, "token.create", f"token:{view.id}", now=now, name=view.name, role=view.role
+        )
+
+    desk.store.together(work)
+    return CreatedToken(view, secret)
+
+
+def _check(actor: Actor, request: TokenRequest, now: datetime) -> None:
+    if request.role not in _MAY_GIVE.get(actor.role, frozenset()):
+        raise OutsideScope(f"The role {actor.role} may not make a token of role {request.role}.")
+    _check_within(actor.scope, request.scope)
+    if not 1 <= len(request.name.strip()) <= _MAX_NAME or not request.name.isprintable():
+        raise BadToken("A token needs a name of 1 to 100 printable characters.")
+    if request.expires_at is not None and request.expires_at <= now:
+        raise BadToken("The token would have expired already.")
+    if request.uses is not None and not 1 <= request.uses <= 1_000_000:
+        raise BadToken("A token has between 1 and 1,000,000 uses.")
+    if request.uses is not None and request.role is not Role.ENROLLER:
+        raise BadToken("Only an enroller's token counts its uses.")
+    if request.role is Role.ENROLLER and (not request.scope.profiles or request.uses is None):
+        raise BadToken(
+            "An enroller's token is for named profiles and a number of uses.",
+            next_step="Give `profiles` and `uses` (1 for a one-time token).",
+        )
+    for pattern in request.scope.names or ():
+        NamePattern.parse(pattern)
+
+
+def _check_within(own: Scope, given: Scope) -> None:
+    for what in ("profiles", "authorities", "names"):
+        mine, theirs = getattr(own, what), getattr(given, what)
+        if mine is not None and (theirs is None or not set(theirs) <= set(mine)):
+            raise OutsideScope(f"Your own token is limited in {what}; a new one must be within.")
+    if own.gateway is not None and given.gateway != own.gateway:
+        raise OutsideScope("Your own token belongs to one gateway; a new one must too.")
+
+
+def list_(desk: Desk, actor: Actor, *, after: str | None, limit: int) -> list[TokenView]:
+    """List tokens by id, without secrets. Raises RoleMayNot."""
+    require(actor, Action.TOKEN_READ)
+    query = select(tokens).order_by(tokens.c.id).limit(limit)
+    if after is not None:
+        query = query.where(tokens.c.id > after)
+    with desk.store.read() as connection:
+        return [_view(row) for row in connection.execute(query)]
+
+
+def revoke(desk: Desk, actor: Actor, token_id: str, *, now: datetime) -> TokenView:
+    """End a token at once; ending it again changes nothing. Raises RoleMayNot, OutsideScope, TokenNotFound."""
+    require(actor, Action.TOKEN_REVOKE)
+
+    def work(unit: Unit) -> TokenView:
+        row = unit.connection.execute(select(tokens).where(tokens.c.id == token_id)).one_or_none()
+        if row is None:
+            raise TokenNotFound(f"There is no token {token_id!r}.")
+        if Role(row.role) not in _MAY_GIVE.get(actor.role, frozenset()):
+            raise OutsideScope(f"The role {actor.role} may not end a token of role {row.role}.")
+        if row.revoked_at is None:
+            unit.connection.execute(
+                update(tokens).where(tokens.c.id == token_id).values(revoked_at=now)
+            )
+            leave(unit, actor, "token.revoke", f"token:{token_id}", now=now, name=row.name)
+        return _view(row, revoked_at=row.revoked_at or now)
+
+    return desk.store.together(work)
+
+
+def _document(scope: Scope) -> dict[str, object]:
+    return {
+        key: list(value) if isinstance(value, tuple) else value
+        for key, value in vars(scope).items()
+        if value is not None
+    }
+
+
+def _view(row: Any, *, revoked_at: datetime | None = None) -> TokenView:
+    return TokenView(
+        id=row.id,
+        name=row.name,
+        role=row.role,
+        scope=scope_from_document(row.scope),
+        uses_left=row.uses_left,
+        created_by=row.created_by,
+        created_at=row.created_at,
+        expires_at=row.expires_at,
+        revoked_at=revoked_at or row.revoked_at,
+    )

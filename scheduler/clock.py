@@ -1,0 +1,124 @@
+"""The scheduler process: APScheduler tells when, `scheduler.jobs` and `scheduler.outbox` know what."""
+
+import logging
+import os
+import secrets
+import socket
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime, timedelta
+from threading import Event
+
+from apscheduler.executors.pool import ThreadPoolExecutor
+from apscheduler.schedulers.background import BackgroundScheduler
+
+from core.errors import IkewardenError
+from pki.desk import Desk
+from scheduler.jobs import JOBS, Job, run
+from scheduler.outbox import Drain
+from store import jobs
+
+_LOG = logging.getLogger("ikewarden.scheduler")
+OUTBOX = "outbox"
+# The drain runs several times a second; its record says so about once a minute, and at once when it fails.
+_RECORD_EVERY = timedelta(seconds=30)
+
+
+def owner_name() -> str:
+    """A name for this process among replicas: host, process, and a random part against reuse."""
+    return f"{socket.gethostname()}:{os.getpid()}:{secrets.token_hex(4)}"
+
+
+class OutboxJob:
+    """The drain as a job: silent while it works, visible when it does not."""
+
+    def __init__(self, desk: Desk, owner: str, clock: Callable[[], datetime]) -> None:
+        self._desk, self._owner, self._clock = desk, owner, clock
+        self._drain = Drain(desk, owner, clock)
+        self._recorded: datetime | None = None
+        self._was_ok = True
+
+    def __call__(self) -> None:
+        """Drain once."""
+        now = self._clock()
+        try:
+            done = self._drain.run(now)
+        except IkewardenError as error:
+            self._note(now, "failed", f"{error.code}: {error.message}", 0)
+        except Exception as error:  # noqa: BLE001 - the next round must come
+            _LOG.exception("outbox failed")
+            self._note(now, "failed", f"internal_error: {type(error).__name__}", 0)
+        else:
+            self._note(now, "ok", None, done)
+
+    def _note(self, now: datetime, outcome: str, error: str | None, done: int) -> None:
+        ok = outcome == "ok"
+        due = self._recorded is None or not now - self._recorded < _RECORD_EVERY
+        if not due and ok == self._was_ok:
+            return
+        try:
+            number = jobs.started(self._desk.store, OUTBOX, self._owner, now)
+            jobs.finished(self._desk.store, number, outcome, error, {"done": done}, self._clock())
+        except IkewardenError:
+            return  # the store is away: the next round says so, if it can
+        self._recorded, self._was_ok = now, ok
+
+
+def read_clock() -> datetime:
+    """The time now, UTC. Only entry points call it (house rule 5)."""
+    return datetime.now(UTC)  # noqa: TID251 - an entry point
+
+
+def serve(
+    desk: Desk,
+    *,
+    intervals: Mapping[str, float],
+    outbox_seconds: float,
+    stop: Event,
+    clock: Callable[[], datetime] = read_clock,
+) -> None:
+    """Run all jobs until `stop` is set; then wait for what is running and return.
+
+    `intervals` gives seconds between runs by job name; a job that is missing there runs once a minute. Every job runs
+    once right at the start.
+    """
+    owner = owner_name()
+    scheduler = BackgroundScheduler(
+        timezone=UTC,
+        executors={
+            "default": ThreadPoolExecutor(len(JOBS)),
+            # Its own thread: a long job must not hold up a revocation.
+            OUTBOX: ThreadPoolExecutor(1),
+        },
+        job_defaults={"coalesce": True, "max_instances": 1, "misfire_grace_time": None},
+    )
+    first = clock()
+    for job in JOBS:
+        scheduler.add_job(
+            _runner(desk, job, owner, clock),
+            "interval",
+            seconds=intervals.get(job.name, 60.0),
+            id=job.name,
+            next_run_time=first,
+        )
+    scheduler.add_job(
+        OutboxJob(desk, owner, clock),
+        "interval",
+        seconds=outbox_seconds,
+        id=OUTBOX,
+        executor=OUTBOX,
+        next_run_time=first,
+    )
+    # APScheduler warns each time a short interval passes while the drain still works; that is how it is meant.
+    logging.getLogger("apscheduler").setLevel(logging.ERROR)
+    scheduler.start()
+    _LOG.info("scheduler started", extra={"owner": owner})
+    stop.wait()
+    scheduler.shutdown(wait=True)
+    _LOG.info("scheduler stopped")
+
+
+def _runner(desk: Desk, job: Job, owner: str, clock: Callable[[], datetime]) -> Callable[[], None]:
+    def act() -> None:
+        run(desk, job, owner, clock(), clock)
+
+    return act

@@ -1,0 +1,140 @@
+"""The jobs: each takes its lease, reads the clock once, and calls one operation."""
+
+import logging
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from functools import partial
+
+from core.errors import IkewardenError
+from pki import cleanup, expiry, ocsp_answers, ocsp_signers, publication, reconcile
+from pki.actors import Actor, Role
+from pki.authorities import all_names
+from pki.desk import Desk
+from store import jobs, leases
+
+_LOG = logging.getLogger("ikewarden.scheduler")
+# Longer than any run; a replica that dies holds a job up no longer than this.
+_LEASE = timedelta(minutes=5)
+_PRESIGN = 2_000
+
+SCHEDULER = Actor(name="scheduler", role=Role.SCHEDULER)
+
+
+@dataclass(frozen=True)
+class Job:
+    """A named operation: gives what it did, as small numbers for the job's record."""
+
+    name: str
+    run: Callable[[Desk, datetime], Mapping[str, int]]
+
+
+class SomeFailed(IkewardenError):
+    """A job went through all its items, and some of them failed."""
+
+    code = "job_items_failed"
+
+
+def refresh_crls(desk: Desk, now: datetime) -> Mapping[str, int]:
+    """Publish every list that is missing or past half of its life; one that fails does not stop the others."""
+    made = _Tally()
+    # A full list makes its delta too, so deltas that are due come after.
+    order = {publication.FULL: 0, publication.SHARD: 1, publication.DELTA: 2}
+    due = sorted(publication.due(desk, SCHEDULER, now=now), key=lambda item: order[item[1]])
+    fresh = {name for name, kind, _ in due if kind == publication.FULL}
+    for name, kind, shard in due:
+        if kind == publication.FULL:
+            made.attempt(partial(publication.publish_full, desk, SCHEDULER, name, now=now))
+        elif kind == publication.SHARD:
+            made.attempt(partial(publication.publish_shard, desk, SCHEDULER, name, shard, now=now))
+        elif name not in fresh:
+            made.attempt(partial(publication.publish_delta, desk, SCHEDULER, name, now=now))
+    return made.result("published")
+
+
+def refresh_ocsp(desk: Desk, now: datetime) -> Mapping[str, int]:
+    """Renew OCSP signers and sign answers in advance."""
+    made = _Tally()
+    for name in all_names(desk):
+        made.attempt(partial(ocsp_signers.ensure, desk, SCHEDULER, name, now=now))
+    signed = ocsp_answers.presign(desk, SCHEDULER, limit=_PRESIGN, now=now)
+    return {**made.result("signers"), "answers": signed}
+
+
+def settle(desk: Desk, now: datetime) -> Mapping[str, int]:
+    """Give up intents that were left half-way."""
+    return {"abandoned": reconcile.settle(desk, SCHEDULER, now=now)}
+
+
+def notify(desk: Desk, now: datetime) -> Mapping[str, int]:
+    """Give notice of certificates that end soon."""
+    return {"notices": expiry.give_notice(desk, SCHEDULER, now=now)}
+
+
+def clean(desk: Desk, now: datetime) -> Mapping[str, int]:
+    """Forget what nobody needs any more."""
+    return {"removed": cleanup.sweep(desk, SCHEDULER, now=now)}
+
+
+JOBS: tuple[Job, ...] = (
+    Job("crl_refresh", refresh_crls),
+    Job("ocsp_refresh", refresh_ocsp),
+    Job("reconcile", settle),
+    Job("expiry_notices", notify),
+    Job("cleanup", clean),
+)
+
+
+class _Tally:
+    """Counts what worked and keeps the first thing that did not."""
+
+    def __init__(self) -> None:
+        self.done = 0
+        self.failed = 0
+        self.first: IkewardenError | None = None
+
+    def attempt(self, act: Callable[[], object]) -> None:
+        try:
+            if act() is not False:
+                self.done += 1
+        except IkewardenError as error:
+            self.failed += 1
+            self.first = self.first or error
+
+    def result(self, what: str) -> Mapping[str, int]:
+        if self.first is not None:
+            raise SomeFailed(
+                f"{self.failed} of {self.failed + self.done} failed, first: {self.first.message}",
+                next_step=self.first.next_step,
+            ) from self.first
+        return {what: self.done}
+
+
+def run(desk: Desk, job: Job, owner: str, now: datetime, clock: Callable[[], datetime]) -> bool:
+    """Run a job once if no other replica does; tell whether it ran. Never raises: failures are recorded.
+
+    `clock` is read only for the time of the end.
+    """
+    try:
+        lease = leases.take(desk.store, f"job:{job.name}", owner, _LEASE, now)
+        if lease is None:
+            return False
+        number = jobs.started(desk.store, job.name, owner, now)
+    except IkewardenError as error:
+        _LOG.error("job could not start", extra={"job": job.name, "code": error.code})
+        return False
+    outcome, problem, detail = "ok", None, None
+    try:
+        detail = dict(job.run(desk, now))
+    except IkewardenError as error:
+        outcome, problem = "failed", f"{error.code}: {error.message}"
+        _LOG.error("job failed", extra={"job": job.name, "code": error.code})
+    except Exception as error:  # noqa: BLE001 - one job's fault must not stop the others
+        outcome, problem = "failed", f"internal_error: {type(error).__name__}"
+        _LOG.exception("job failed", extra={"job": job.name})
+    try:
+        jobs.finished(desk.store, number, outcome, problem, detail, clock())
+        leases.release(desk.store, lease)
+    except IkewardenError as error:
+        _LOG.error("job could not be recorded", extra={"job": job.name, "code": error.code})
+    return True

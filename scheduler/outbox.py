@@ -1,0 +1,138 @@
+"""Work after commit: messages that operations left in the outbox, claimed, coalesced, carried out."""
+
+import json
+import logging
+from collections import defaultdict
+from collections.abc import Callable, Sequence
+from datetime import datetime, timedelta
+
+import urllib3
+
+from core.errors import IkewardenError, Unavailable
+from pki import expiry, ocsp_signers, publication, revocation
+from pki.authorities import load
+from pki.desk import Desk
+from scheduler.jobs import SCHEDULER
+from store import outbox
+from store.outbox import Message
+
+_LOG = logging.getLogger("ikewarden.scheduler")
+_BATCH = 2_000
+_LEASE = timedelta(minutes=2)
+FULL = "crl.full"
+# A full list of a million entries takes seconds: then at most this part of the time goes into building it.
+_DUTY = 0.2
+
+
+class WebhookFailed(Unavailable):
+    """The receiver of notices did not take one."""
+
+    code = "webhook_failed"
+    next_step = "Look at the receiver; the notice is sent again later."
+
+
+def _unknown_topic(message: Message, now: datetime) -> None:
+    raise Unavailable(f"This version does not know the topic {message.topic} at {now}.")
+
+
+class Drain:
+    """Carries out messages of all topics. One per scheduler process; several replicas may run at once."""
+
+    def __init__(self, desk: Desk, owner: str, clock: Callable[[], datetime]) -> None:
+        self._desk = desk
+        self._owner = owner
+        self._clock = clock
+        self._next_full: dict[str, datetime] = {}
+        self._http = urllib3.PoolManager(retries=False, timeout=5.0)
+        self._handlers: dict[str, Callable[[Message, datetime], None]] = {
+            revocation.PUBLISH: self._publish_shard,
+            FULL: self._publish_full,
+            "authority.made": self._open_authority,
+            expiry.TOPIC: self._send_notice,
+        }
+
+    def run(self, now: datetime) -> int:
+        """Claim what is due and carry it out; tell how many messages were done.
+
+        Messages with the same topic and key are one piece of work: a hundred revocations in one shard are one list.
+        Raises the errors of the store when nothing can be claimed.
+        """
+        claimed = outbox.claim(
+            self._desk.store, owner=self._owner, limit=_BATCH, lease=_LEASE, now=now
+        )
+        groups: defaultdict[tuple[str, str], list[Message]] = defaultdict(list)
+        for message in claimed:
+            groups[message.topic, message.key].append(message)
+        done = 0
+        # Shards first: they ask for the full list, which then is made once for all of them.
+        for key in sorted(groups, key=lambda group: (group[0] == FULL, group)):
+            done += self._carry_out(groups[key], now)
+        return done
+
+    def _carry_out(self, messages: Sequence[Message], now: datetime) -> int:
+        first = messages[0]
+        try:
+            self._handlers.get(first.topic, _unknown_topic)(first, now)
+        except IkewardenError as error:
+            self._failed(messages, f"{error.code}: {error.message}", now)
+            return 0
+        except Exception as error:  # noqa: BLE001 - one message's fault must not stop the others
+            _LOG.exception("outbox message failed", extra={"topic": first.topic})
+            self._failed(messages, f"internal_error: {type(error).__name__}", now)
+            return 0
+        outbox.done(self._desk.store, [message.id for message in messages], owner=self._owner)
+        return len(messages)
+
+    def _failed(self, messages: Sequence[Message], error: str, now: datetime) -> None:
+        _LOG.warning("outbox message failed", extra={"topic": messages[0].topic, "error": error})
+        for message in messages:
+            outbox.failed(self._desk.store, message, owner=self._owner, error=error, now=now)
+
+    def _publish_shard(self, message: Message, now: datetime) -> None:
+        name, shard = str(message.payload["authority"]), int(str(message.payload["shard"]))
+        publication.publish_shard(self._desk, SCHEDULER, name, shard, now=now)
+        self._ask_for_full(name, now)
+
+    def _ask_for_full(self, name: str, now: datetime) -> None:
+        wait = max(self._next_full.get(name, now) - now, timedelta(0))
+        with self._desk.store.write() as connection:
+            outbox.put(
+                connection,
+                topic=FULL,
+                key=name,
+                payload={"authority": name},
+                now=now,
+                delay=wait,
+            )
+
+    def _publish_full(self, message: Message, now: datetime) -> None:
+        name = str(message.payload["authority"])
+        start = self._clock()
+        publication.publish_full(self._desk, SCHEDULER, name, now=now)
+        end = self._clock()
+        took = end - start
+        if took > timedelta(milliseconds=250):
+            self._next_full[name] = end + took * (1 / _DUTY - 1)
+
+    def _open_authority(self, message: Message, now: datetime) -> None:
+        name = str(message.payload["authority"])
+        owner = load(self._desk, name)
+        ocsp_signers.ensure(self._desk, SCHEDULER, name, now=now)
+        publication.publish_full(self._desk, SCHEDULER, name, now=now)
+        for shard in range(owner.shards):
+            publication.publish_shard(self._desk, SCHEDULER, name, shard, now=now)
+
+    def _send_notice(self, message: Message, now: datetime) -> None:
+        _LOG.warning("certificate expiring", extra=dict(message.payload))
+        url = self._desk.rules.webhook
+        if url is None:
+            return
+        body = json.dumps({"event": message.topic, "time": now.isoformat(), **message.payload})
+        try:
+            answer = self._http.request(
+                "POST", url, body=body.encode(), headers={"Content-Type": "application/json"}
+            )
+        except urllib3.exceptions.HTTPError as error:
+            raise WebhookFailed(f"The webhook failed: {type(error).__name__}.") from None
+        if answer.status >= 300:
+            raise WebhookFailed(f"The webhook answered {answer.status}.")
