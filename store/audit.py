@@ -3,17 +3,18 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import Any, Final
 
-from sqlalchemy import Connection
+from sqlalchemy import Connection, select
 
 from store.tables import audit_events
+from store.text import storable
 from store.unit import Unit, insert
 
 
 @dataclass(frozen=True)
 class AuditEvent:
-    """One act. `id` rises with time and is the cursor of `page`."""
+    """One act. `id` is the cursor of `page`."""
 
     id: int
     at: datetime
@@ -24,6 +25,9 @@ class AuditEvent:
     outcome: str
     detail: Mapping[str, Any]
     request_id: str
+
+
+_EVENTS: Final = select(audit_events).order_by(audit_events.c.id.desc())
 
 
 def record(  # noqa: PLR0913 - one argument for each column, named by every caller
@@ -44,17 +48,45 @@ def record(  # noqa: PLR0913 - one argument for each column, named by every call
         audit_events,
         {
             "at": at,
-            "actor": _storable(actor),
+            "actor": storable(actor),
             "role": role,
             "action": action,
-            "object": _storable(object),
+            "object": storable(object),
             "outcome": outcome,
             "detail": dict(detail),
-            "request_id": _storable(request_id),
+            "request_id": storable(request_id),
         },
     )
 
 
-def _storable(text: str) -> str:
-    """Text that both databases take: PostgreSQL has no NUL, and neither has unpaired surrogates."""
-    return text.encode("utf-8", "replace").decode().replace("\x00", "\ufffd")
+def page(
+    connection: Connection,
+    *,
+    after: int | None,
+    limit: int,
+    action: str | None = None,
+    actor: str | None = None,
+    object: str | None = None,
+    since: datetime | None = None,
+    until: datetime | None = None,
+) -> list[AuditEvent]:
+    """Events, newest first: those that come after the one with id `after`, at most `limit`.
+
+    `since` is part of the span of time, `until` is not.
+    """
+    columns = audit_events.c
+    query = _EVENTS.limit(limit)
+    if after is not None:
+        query = query.where(columns.id < after)
+    for column, value in (
+        (columns.action, action),
+        (columns.actor, actor),
+        (columns.object, object),
+    ):
+        if value is not None:
+            query = query.where(column == storable(value))
+    if since is not None:
+        query = query.where(columns.at >= since)
+    if until is not None:
+        query = query.where(columns.at < until)
+    return [AuditEvent(**row) for row in connection.execute(query).mappings()]
