@@ -1,0 +1,92 @@
+"""Traffic through a tunnel, and the proof that it went through."""
+
+import re
+from dataclasses import dataclass
+
+from tests.lab.charon import Gateway
+from tests.lab.errors import LabError
+
+_COUNTS = re.compile(r"(\d+) packets transmitted, (\d+) received")
+_ROUND_TRIP = re.compile(r"rtt min/avg/max/mdev = [\d.]+/([\d.]+)/")
+
+
+@dataclass(frozen=True)
+class Ping:
+    """What ping counted; `average_ms` is 0 when nothing came back."""
+
+    sent: int
+    received: int
+    average_ms: float
+    output: str
+
+    @property
+    def lost(self) -> int:
+        return self.sent - self.received
+
+
+def ping(
+    source: Gateway, target: Gateway, count: int = 10, *, interval: float = 0.01, wait: float = 1.0
+) -> Ping:
+    """Send `count` echo requests between the inside addresses, `interval` seconds apart.
+
+    Inside networks are joined by a tunnel or not at all: without one the kernel has no route.
+    """
+    command = ["ping", "-n", "-q", "-c", str(count), "-i", str(interval), "-W", str(wait)]
+    command += ["-I", str(source.inside.ip), str(target.inside.ip)]
+    done = source.namespace.run(command, check=False, timeout=30 + count * (interval + wait))
+    output = done.stdout + done.stderr
+    counts, trip = _COUNTS.search(output), _ROUND_TRIP.search(output)
+    sent, received = (int(counts[1]), int(counts[2])) if counts else (0, 0)
+    return Ping(sent, received, float(trip[1]) if trip else 0.0, output)
+
+
+@dataclass(frozen=True)
+class Carried:
+    """What the CHILD_SAs of a connection have carried, as this end counted it."""
+
+    packets_in: int
+    packets_out: int
+    bytes_in: int
+    bytes_out: int
+
+    def __sub__(self, before: "Carried") -> "Carried":
+        return Carried(
+            self.packets_in - before.packets_in,
+            self.packets_out - before.packets_out,
+            self.bytes_in - before.bytes_in,
+            self.bytes_out - before.bytes_out,
+        )
+
+
+def carried(gateway: Gateway, ike: str = "tunnel") -> Carried:
+    """The counters of a connection's established IKE_SA; raises LabError when there is none."""
+    sa = gateway.established(ike)
+    if sa is None:
+        raise LabError(f"{gateway.name} has no established {ike}")
+    return Carried(
+        sum(child.packets_in for child in sa.children),
+        sum(child.packets_out for child in sa.children),
+        sum(child.bytes_in for child in sa.children),
+        sum(child.bytes_out for child in sa.children),
+    )
+
+
+def ping_through(
+    source: Gateway,
+    target: Gateway,
+    count: int = 10,
+    *,
+    ike: str = "tunnel",
+    interval: float = 0.01,
+) -> Ping:
+    """As `ping`; raises LabError unless all came back and both ends' SAs counted them."""
+    ends = (source, target)
+    before = [carried(end, ike) for end in ends]
+    result = ping(source, target, count, interval=interval)
+    grown = [carried(end, ike) - each for end, each in zip(ends, before, strict=True)]
+    if result.lost or not result.sent:
+        raise LabError(f"{result.received} of {result.sent} came back:\n{result.output}")
+    for end, each in zip(ends, grown, strict=True):
+        if min(each.packets_in, each.packets_out) < count:
+            raise LabError(f"{count} packets came back, but the SAs of {end.name} counted {each}")
+    return result
