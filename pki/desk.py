@@ -1,18 +1,23 @@
 """What every operation works with: the records, the keys, and the rules of this installation."""
 
 import secrets
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import timedelta
 
 from hsm.ports import KeyStore
 from pki.holdings import Holdings
+from pki.x509.builtin import builtin_profiles
+from pki.x509.profile import Profile
 from store.engine import Store
 
 
 @dataclass(frozen=True)
 class Rules:
-    """Settings that operations obey. Durations are `timedelta`s; `validation_url` has no slash at its end."""
+    """Settings that operations obey. Durations are `timedelta`s; `validation_url` has no slash at its end.
+
+    `profiles` are the built-in ones and those of the installation's files.
+    """
 
     validation_url: str
     default_authority: str | None = None
@@ -24,6 +29,7 @@ class Rules:
     nonces: bool = True
     notice_stages: tuple[int, ...] = (30, 14, 7, 1)
     webhook: str | None = None
+    profiles: Mapping[str, Profile] = field(default_factory=builtin_profiles)
 
 
 @dataclass(frozen=True)

@@ -140,14 +140,6 @@ def answer_to_spent_token(
     return _earlier(row)
 
 
-def forget(store: Store, *, now: datetime) -> int:
-    """Delete what has been kept long enough; returns how many."""
-    with store.write() as connection:
-        return connection.execute(
-            delete(idempotency).where(idempotency.c.expires_at <= now)
-        ).rowcount
-
-
 _FIND = select(
     idempotency.c.route,
     idempotency.c.request_sha256,

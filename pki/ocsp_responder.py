@@ -25,7 +25,7 @@ from store.tables import status_changes
 _MAX_RECENT = 200_000
 _SIGNER_AGE = timedelta(minutes=1)
 # On PostgreSQL a transaction may commit after one with a higher number, by no more than its time limits allow.
-_OVERLAP = {"sqlite": timedelta(0), "postgresql": timedelta(seconds=10)}
+_OVERLAP = {"sqlite": timedelta(0), "postgresql": timedelta(seconds=30)}
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,6 @@ from core.errors import Conflict, NotFound
 from pki.actors import Action, Actor, require
 from pki.desk import Desk
 from pki.trail import leave
-from pki.x509.builtin import builtin_profiles
 from pki.x509.profile import Profile, parse_profile, to_document
 from store.engine import Unit
 from store.errors import Duplicate
@@ -34,7 +33,7 @@ def load(desk: Desk, name: str) -> Profile:
     """Find a profile without asking who wants it. Raises ProfileNotFound."""
     held = desk.holdings.profiles.get(name)
     if held is None:
-        held = builtin_profiles().get(name) or _stored(desk, name)
+        held = desk.rules.profiles.get(name) or _stored(desk, name)
         desk.holdings.profiles[name] = held
     return held
 
@@ -59,15 +58,15 @@ def list_(desk: Desk, actor: Actor) -> list[Profile]:
     require(actor, Action.PROFILE_READ)
     with desk.store.read() as connection:
         stored = [parse_profile(d) for d in connection.scalars(select(profiles.c.document))]
-    return sorted([*builtin_profiles().values(), *stored], key=lambda profile: profile.name)
+    return sorted([*desk.rules.profiles.values(), *stored], key=lambda profile: profile.name)
 
 
 def create(desk: Desk, actor: Actor, document: Mapping[str, object], *, now: datetime) -> Profile:
     """Add a profile. Raises RoleMayNot, InvalidProfile, ProfileExists."""
     require(actor, Action.PROFILE_CREATE)
     profile = parse_profile(document)
-    if profile.name in builtin_profiles():
-        raise ProfileExists(f"The profile {profile.name!r} is built in.")
+    if profile.name in desk.rules.profiles:
+        raise ProfileExists(f"The profile {profile.name!r} is built in or comes from a file.")
 
     def work(unit: Unit) -> None:
         unit.insert(

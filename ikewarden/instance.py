@@ -1,0 +1,230 @@
+"""An embedded instance: one directory with settings, records, sealed keys, and what a client needs to talk to it."""
+
+import base64
+import os
+import secrets
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from pathlib import Path
+
+from core.errors import Conflict, InvalidInput
+from core.secret import Secret
+from hsm.ports import KeyAlgorithm
+from hsm.seal import Seal
+from hsm.sealedfiles import SealedFileKeyStore
+from ikewarden.settings import load_settings
+from ikewarden.settings_model import Settings
+from ikewarden.wiring import make_desk
+from pki import authorities, founding, tokens
+from pki.actors import Actor, Role
+from pki.desk import Desk
+from pki.founding import AuthorityRequest
+from pki.tokens import TokenRequest
+from store.schema import migrate
+
+SETTINGS = "ikewarden.toml"
+ADMIN_TOKEN = "admin-token"  # noqa: S105 - a file's name
+PASSPHRASE = "passphrase"  # noqa: S105 - a file's name
+ROOT_CERTIFICATE = "root-ca.pem"
+UNFINISHED = "init-unfinished"
+CONSOLE = Actor(name="init", role=Role.ADMIN)
+
+_TEMPLATE = """\
+# Settings of this ikewarden instance. Everything left out has its default:
+# `ikewarden check-config --reference` prints all keys with their meaning.
+
+[database]
+url = "sqlite:///ikewarden.db"
+
+[keys]
+directory = "keys"
+{passphrase}
+
+[api]
+host = "{host}"
+port = {port}
+names = [{names}]
+
+[validation]
+host = "{validation_host}"
+port = {validation_port}
+url = "{validation_url}"
+
+[issuing]
+default_authority = "{issuing}"
+"""
+
+
+class InstanceExists(Conflict):
+    """There is an instance in this directory."""
+
+    code = "instance_exists"
+    next_step = "Start it with `ikewarden serve --dir DIR`, or choose another directory."
+
+
+class InstanceUnfinished(Conflict):
+    """An `init` was cut off here before it was done."""
+
+    code = "instance_unfinished"
+    next_step = (
+        "Remove the directory (nothing was issued from it yet) and run `ikewarden init` again."
+    )
+
+
+class DirectoryNotEmpty(InvalidInput):
+    """Something else is in the directory."""
+
+    code = "directory_not_empty"
+    next_step = "Choose a directory that is empty or does not exist."
+
+
+@dataclass(frozen=True)
+class InstancePlan:
+    """What `init` shall make. `names` are what clients call the API; the first stands in the printed URL."""
+
+    directory: Path
+    organization: str = "ikewarden"
+    host: str = "127.0.0.1"
+    port: int = 8443
+    names: tuple[str, ...] = ("localhost", "127.0.0.1")
+    validation_host: str = "127.0.0.1"
+    validation_port: int = 8080
+    validation_url: str | None = None
+    algorithm: KeyAlgorithm = "ec-p256"
+
+
+@dataclass(frozen=True)
+class Instance:
+    """What `init` made."""
+
+    directory: Path
+    settings: Settings
+    admin_token: Secret
+    url: str
+
+
+def find_directory(named: Path | None, environ: Mapping[str, str]) -> Path:
+    """Which instance is meant: the one named, $IKEWARDEN_DIR, ./var if there is one, else /var/lib/ikewarden."""
+    if named is not None:
+        return named
+    if environ.get("IKEWARDEN_DIR"):
+        return Path(environ["IKEWARDEN_DIR"])
+    local = Path("var")
+    return local if (local / SETTINGS).exists() else Path("/var/lib/ikewarden")
+
+
+def exists(directory: Path) -> bool:
+    """Whether a whole instance is there. Raises InstanceUnfinished for half of one."""
+    if (directory / UNFINISHED).exists():
+        raise InstanceUnfinished(f"{directory} was not finished.")
+    return (directory / SETTINGS).exists()
+
+
+def make(
+    plan: InstancePlan,
+    passphrase: Secret | None,
+    *,
+    now: datetime,
+    report: Callable[[str], None] = lambda step: None,
+) -> Instance:
+    """Make an instance: settings, records, sealed keys, a root and an issuing CA, an admin token.
+
+    Without a passphrase a random one is written to a file of mode 0600 beside the keys. `report` hears of each step.
+    A marker file stands in the directory until all is done, so that a killed `init` is noticed. Raises
+    InstanceExists, InstanceUnfinished, DirectoryNotEmpty, and what the parts raise.
+    """
+    directory = plan.directory
+    _claim(directory)
+    report("sealing the key store")
+    sealed_by = passphrase or Secret(secrets.token_urlsafe(32))
+    if passphrase is None:
+        _write(directory / PASSPHRASE, sealed_by.reveal() + b"\n")
+    seal = Seal.create(directory / "keys", sealed_by)
+    _write(directory / SETTINGS, _settings_text(plan, in_file=passphrase is None).encode())
+    settings = load_settings(directory / SETTINGS, {})
+    report("making the database")
+    migrate(settings.database.url)
+    desk = make_desk(settings, SealedFileKeyStore(settings.keys.directory, seal))
+    try:
+        report("making the root and the issuing authority")
+        _found(desk, plan, now)
+        created = tokens.create(desk, CONSOLE, TokenRequest("admin", Role.ADMIN), now=now)
+        root = authorities.pem(authorities.load(desk, "root").certificate)
+    finally:
+        desk.store.close()
+    _write(directory / ADMIN_TOKEN, created.secret.reveal() + b"\n")
+    _write(directory / ROOT_CERTIFICATE, root.encode(), mode=0o644)
+    (directory / UNFINISHED).unlink()
+    _sync(directory)
+    return Instance(directory, settings, created.secret, f"https://{plan.names[0]}:{plan.port}")
+
+
+def _claim(directory: Path) -> None:
+    if exists(directory):
+        raise InstanceExists(f"There is an instance in {directory}.")
+    directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+    if any(directory.iterdir()):
+        raise DirectoryNotEmpty(f"{directory} is not empty.")
+    directory.chmod(0o700)
+    try:
+        _write(directory / UNFINISHED, b"", exclusive=True)
+    except FileExistsError:
+        raise InstanceUnfinished(f"Another init is at work in {directory}.") from None
+
+
+def _settings_text(plan: InstancePlan, *, in_file: bool) -> str:
+    host = f"[{plan.validation_host}]" if ":" in plan.validation_host else plan.validation_host
+    return _TEMPLATE.format(
+        passphrase=f'passphrase_file = "{PASSPHRASE}"' if in_file else "",
+        host=plan.host,
+        port=plan.port,
+        names=", ".join(f'"{name}"' for name in plan.names),
+        validation_host=plan.validation_host,
+        validation_port=plan.validation_port,
+        validation_url=plan.validation_url or f"http://{host}:{plan.validation_port}",
+        issuing="issuing",
+    )
+
+
+def _found(desk: Desk, plan: InstancePlan, now: datetime) -> None:
+    # A random word in the subject: two installations of one organization must not have CAs of the same name.
+    word = base64.b32encode(desk.entropy(5)).decode().lower()
+    for request in (
+        AuthorityRequest(
+            name="root",
+            kind="root",
+            subject=f"CN={plan.organization} root {word},O={plan.organization}",
+            algorithm=plan.algorithm,
+            lifetime=timedelta(days=7305),
+            path_length=1,
+        ),
+        AuthorityRequest(
+            name="issuing",
+            kind="issuing",
+            parent="root",
+            subject=f"CN={plan.organization} issuing {word},O={plan.organization}",
+            algorithm=plan.algorithm,
+            lifetime=timedelta(days=3653),
+            path_length=0,
+        ),
+    ):
+        founding.create(desk, CONSOLE, request, now=now)
+
+
+def _write(path: Path, content: bytes, *, mode: int = 0o600, exclusive: bool = False) -> None:
+    """Write a file durably, with its mode from the start."""
+    flags = os.O_WRONLY | os.O_CREAT | (os.O_EXCL if exclusive else os.O_TRUNC)
+    descriptor = os.open(path, flags, mode)
+    with os.fdopen(descriptor, "wb") as file:
+        file.write(content)
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def _sync(directory: Path) -> None:
+    descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,77 @@
+"""Settings become the ports that operations work with."""
+
+import os
+import tomllib
+from collections.abc import Callable, Mapping
+from datetime import timedelta
+from pathlib import Path
+
+from core.secret import Secret
+from hsm.passphrase import find_passphrase
+from hsm.seal import Seal
+from hsm.sealedfiles import SealedFileKeyStore
+from ikewarden.settings_model import Settings
+from pki.desk import Desk, Rules
+from pki.x509.builtin import builtin_profiles
+from pki.x509.profile import InvalidProfile, Profile, parse_profile
+from store.engine import Limits, open_store
+
+
+def open_keys(
+    settings: Settings, environ: Mapping[str, str], prompt: Callable[[], str] | None = None
+) -> SealedFileKeyStore:
+    """Open the sealed keys. Raises the errors of `hsm.passphrase`, `hsm.seal` and `hsm.sealedfiles`."""
+    passphrase: Secret = find_passphrase(
+        file=settings.keys.passphrase_file,
+        variable=settings.keys.passphrase_env,
+        environ=environ,
+        prompt=prompt,
+    )
+    seal = Seal.open(settings.keys.directory, passphrase)
+    return SealedFileKeyStore(settings.keys.directory, seal)
+
+
+def make_desk(settings: Settings, keys: SealedFileKeyStore) -> Desk:
+    """Open the records and put a desk together. Once per process, after a fork."""
+    limits = Limits(busy=timedelta(seconds=settings.database.lock_timeout_seconds))
+    store = open_store(settings.database.url, pool_size=settings.database.pool_size, limits=limits)
+    return Desk(store=store, keys=keys, rules=make_rules(settings))
+
+
+def make_rules(settings: Settings) -> Rules:
+    """The part of the settings that operations obey. Raises InvalidProfile for a profile file."""
+    return Rules(
+        validation_url=settings.validation.public_url,
+        default_authority=settings.issuing.default_authority,
+        shards=settings.crl.shards,
+        crl_lifetime=timedelta(hours=settings.crl.full_hours),
+        delta_lifetime=timedelta(hours=settings.crl.delta_hours),
+        ocsp_lifetime=timedelta(hours=settings.ocsp.hours),
+        refresh_before=settings.crl.refresh_before,
+        nonces=settings.validation.ocsp_nonce,
+        notice_stages=tuple(settings.notices.stages_days),
+        webhook=settings.notices.webhook,
+        profiles=builtin_profiles() | _profiles_in(settings.issuing.profiles_directory),
+    )
+
+
+def _profiles_in(directory: Path | None) -> dict[str, Profile]:
+    if directory is None:
+        return {}
+    found: dict[str, Profile] = {}
+    for file in sorted(directory.glob("*.toml")):
+        try:
+            profile = parse_profile(tomllib.loads(file.read_text("utf-8")))
+        except InvalidProfile as error:
+            raise InvalidProfile(f"{file}: {error.details['key']}", error.message) from None
+        except (OSError, ValueError) as error:
+            raise InvalidProfile(str(file), f"cannot be read: {error}") from None
+        if profile.name in builtin_profiles() or profile.name in found:
+            raise InvalidProfile(str(file), f"the name {profile.name!r} is taken")
+        found[profile.name] = profile
+    return found
+
+
+def environment() -> Mapping[str, str]:
+    """The process environment; only entry points look at it."""
+    return os.environ

@@ -1,0 +1,124 @@
+"""The service's own TLS certificate: from its own authority, renewed by itself, key sealed on disk."""
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Protocol
+
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+
+from core.errors import NotFound
+from core.secret import Secret
+from hsm.errors import KeyNotFound
+from pki import authorities, issuance
+from pki.actors import Action, Actor, require
+from pki.certificates import find
+from pki.desk import Desk
+from pki.x509 import serials
+from pki.x509.names import GeneralName
+
+PROFILE = "service-tls"
+BLOB = "service-tls"
+
+
+class BlobStore(Protocol):
+    """Where a small secret is kept sealed: `hsm.sealedfiles.SealedFileKeyStore` is one."""
+
+    def put_blob(self, name: str, content: bytes | Secret) -> None:
+        """Keep a secret durably."""
+        ...
+
+    def get_blob(self, name: str) -> Secret:
+        """Give it back. Raises KeyNotFound."""
+        ...
+
+
+@dataclass(frozen=True)
+class TlsCredential:
+    """A private key and certificate chain (leaf first, without the root), both PEM in one secret."""
+
+    pem: Secret
+    certificate: x509.Certificate
+
+
+def current(desk: Desk, actor: Actor, blobs: BlobStore) -> TlsCredential:
+    """The credential on disk. Raises RoleMayNot, KeyNotFound."""
+    require(actor, Action.SERVICE_CREDENTIAL)
+    pem = blobs.get_blob(BLOB)
+    return TlsCredential(pem, x509.load_pem_x509_certificates(pem.reveal())[0])
+
+
+def ensure(
+    desk: Desk, actor: Actor, blobs: BlobStore, names: tuple[str, ...], *, now: datetime
+) -> bool:
+    """Make a new credential when there is none, when two thirds of its life are over, when it is for other names,
+    or when it was revoked. Tells whether it did.
+
+    `names` are host names and addresses. Raises RoleMayNot and what `issuance.issue` raises.
+    """
+    require(actor, Action.SERVICE_CREDENTIAL)
+    wanted = _names(names)
+    try:
+        held = current(desk, actor, blobs).certificate
+    except KeyNotFound:
+        held = None
+    if held is not None and _serves(desk, held, wanted, now):
+        return False
+    _make(desk, actor, blobs, wanted, now)
+    return True
+
+
+def _names(names: tuple[str, ...]) -> tuple[GeneralName, ...]:
+    def one(name: str) -> GeneralName:
+        is_address = ":" in name or name.replace(".", "").isdigit()
+        return GeneralName.parse(f"{'ip' if is_address else 'dns'}:{name}")
+
+    return tuple(one(name) for name in names)
+
+
+def _serves(
+    desk: Desk, held: x509.Certificate, wanted: tuple[GeneralName, ...], now: datetime
+) -> bool:
+    life = held.not_valid_after_utc - held.not_valid_before_utc
+    if not held.not_valid_before_utc <= now < held.not_valid_before_utc + life * 2 / 3:
+        return False
+    carried = held.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+    if {GeneralName.from_x509(name) for name in carried} != set(wanted):
+        return False
+    try:
+        return find(desk, serials.to_hex(held.serial_number)).status == "valid"
+    except NotFound:
+        return False  # another database: its authority is not the one clients trust
+
+
+def _make(
+    desk: Desk,
+    actor: Actor,
+    blobs: BlobStore,
+    names: tuple[GeneralName, ...],
+    now: datetime,
+) -> None:
+    key = ec.generate_private_key(ec.SECP256R1())
+    request = (
+        x509.CertificateSigningRequestBuilder()
+        .subject_name(x509.Name([]))
+        .add_extension(x509.SubjectAlternativeName([name.to_x509() for name in names]), False)
+        .sign(key, hashes.SHA256())
+    )
+    issued = issuance.issue(
+        desk,
+        actor,
+        issuance.IssueRequest(
+            csr=request.public_bytes(serialization.Encoding.DER), profile=PROFILE
+        ),
+        now=now,
+    )
+    private = key.private_bytes(
+        serialization.Encoding.PEM,
+        serialization.PrivateFormat.PKCS8,
+        serialization.NoEncryption(),
+    )
+    chain = [authorities.pem(each) for each in issued.authority.chain[:-1]]
+    pem = private + "".join([issued.pem, *chain]).encode()
+    blobs.put_blob(BLOB, Secret(pem))
