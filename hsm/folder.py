@@ -60,7 +60,7 @@ class PrivateFolder:
     """One such directory. Making an instance touches nothing."""
 
     def __init__(self, path: Path) -> None:
-        self.path = Path(os.path.abspath(path))
+        self.path = path.absolute()
 
     def __repr__(self) -> str:
         return f"PrivateFolder({str(self.path)!r})"

@@ -1,0 +1,271 @@
+"""Settings: one frozen, strict, typed model, from one TOML file and the environment.
+
+`[section] key` of the file is `IKEWARDEN_SECTION__KEY` in the environment, which wins. Nothing
+unknown is let pass, and all that is wrong is told at once (ikewarden/settings.py).
+docs/reference/settings.md is made from this model.
+"""
+
+from pathlib import Path
+from typing import Annotated, Literal, Self
+from urllib.parse import urlsplit, urlunsplit
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from ikewarden.settings_values import (
+    DatabaseUrl,
+    Days,
+    Host,
+    Name,
+    Names,
+    PublicUrl,
+    RelativePath,
+    Variable,
+    Webhook,
+    holds_password,
+    is_every_address,
+)
+
+Port = Annotated[int, Field(ge=1, le=65535)]
+Interval = Annotated[int, Field(ge=0, le=7 * 86400)]
+
+
+class Section(BaseModel):
+    """What all sections have in common."""
+
+    model_config = ConfigDict(
+        frozen=True,
+        extra="forbid",
+        strict=True,
+        validate_default=True,
+        allow_inf_nan=False,
+        hide_input_in_errors=True,
+    )
+
+
+class DatabaseSettings(Section):
+    """Where the records are kept."""
+
+    url: DatabaseUrl = Field(
+        default="sqlite:///ikewarden.db",
+        repr=False,
+        exclude=True,
+        description="The database. A relative SQLite file is relative to the settings file. Not "
+        "shown anywhere, because it may hold a password: then the file must be closed to others.",
+    )
+    pool_size: int = Field(
+        default=8, ge=1, le=256, description="Connections that one process may open."
+    )
+    lock_timeout_seconds: float = Field(
+        default=5.0,
+        ge=0.1,
+        le=300,
+        description="How long a transaction waits for another one before the caller is told that "
+        "the database is busy.",
+    )
+
+    @property
+    def shown_url(self) -> str:
+        """The URL with `***` for a password."""
+        if not holds_password(self.url):
+            return self.url
+        parts = urlsplit(self.url)
+        user, location = parts.username or "", parts.netloc.rpartition("@")[2]
+        return urlunsplit(parts._replace(netloc=f"{user}:***@{location}", query=""))
+
+
+class KeysSettings(Section):
+    """Where the keys of the authorities are kept, and what opens them."""
+
+    directory: RelativePath = Field(
+        default=Path("keys"), description="The sealed key files (mode 0700, owned by the service)."
+    )
+    passphrase_file: RelativePath | None = Field(
+        default=None,
+        description="A file (mode 0600) with the passphrase of the key store. It comes first; then "
+        "the environment variable, then a prompt if there is a terminal.",
+    )
+    passphrase_env: Variable = Field(
+        default="IKEWARDEN_PASSPHRASE",
+        description="The environment variable that holds the passphrase, if it is set.",
+    )
+
+
+class ApiSettings(Section):
+    """The TLS listener: REST API."""
+
+    host: Host = Field(default="127.0.0.1", description="The address to listen on.")
+    port: Port = Field(default=8443, description="The port to listen on.")
+    workers: int = Field(default=2, ge=1, le=64, description="Processes that serve the API.")
+    threads: int = Field(
+        default=8, ge=1, le=256, description="Requests that one process works on at a time."
+    )
+    names: Names = Field(
+        default=("localhost", "127.0.0.1"),
+        description="The names in the service's own TLS certificate: what clients call it.",
+    )
+    max_body_bytes: int = Field(
+        default=65536, ge=4096, le=16 * 2**20, description="The largest request body accepted."
+    )
+    request_timeout_seconds: float = Field(
+        default=30.0,
+        ge=1,
+        le=600,
+        description="How long a client may take to send a request, and a request to be answered.",
+    )
+    metrics_public: bool = Field(
+        default=False,
+        description="Whether /metrics answers without a token. Its numbers tell how many "
+        "certificates there are and how busy the service is.",
+    )
+
+
+class ValidationSettings(Section):
+    """The plain-HTTP listener: CRLs, OCSP and authority certificates."""
+
+    host: Host = Field(default="127.0.0.1", description="The address to listen on.")
+    port: Port = Field(default=8080, description="The port to listen on.")
+    workers: int = Field(
+        default=1, ge=1, le=64, description="Processes that serve CRLs and OCSP answers."
+    )
+    url: PublicUrl | None = Field(
+        default=None,
+        description="Where gateways reach this listener. It is written into every certificate, so "
+        "it can only be changed for certificates issued later. Default: http://HOST:PORT.",
+    )
+    ocsp_nonce: bool = Field(
+        default=True,
+        description="Whether a request with a nonce gets a fresh signature with it (RFC 9654). If "
+        "not, it gets the prepared answer without one.",
+    )
+
+    @model_validator(mode="after")
+    def _needs_a_name_for_every_address(self) -> Self:
+        if self.url is None and is_every_address(self.host):
+            raise ValueError(f"url must be set where host is {self.host}")
+        return self
+
+    @property
+    def public_url(self) -> str:
+        """`url`, or what follows from host and port; no slash at its end."""
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return self.url or f"http://{host}:{self.port}"
+
+
+class IssuingSettings(Section):
+    """What certificates are made from."""
+
+    default_authority: Name | None = Field(
+        default=None,
+        description="The authority that issues where a request names none. Needed only with more "
+        "than one issuing authority.",
+    )
+    profiles_directory: RelativePath | None = Field(
+        default=None, description="A directory with profiles of your own, one TOML file each."
+    )
+
+
+class CrlSettings(Section):
+    """Revocation lists."""
+
+    shards: int = Field(
+        default=16,
+        ge=1,
+        le=4096,
+        description="Shards of a new authority's CRL. More shards: less work for one revocation.",
+    )
+    full_hours: int = Field(
+        default=24, ge=1, le=8760, description="How long full and shard CRLs are valid."
+    )
+    delta_hours: int = Field(default=6, ge=1, le=8760, description="How long delta CRLs are valid.")
+    refresh_before: float = Field(
+        default=0.5,
+        ge=0.05,
+        le=0.95,
+        description="CRLs and OCSP answers are made anew when less than this part of their "
+        "validity is left.",
+    )
+
+    @model_validator(mode="after")
+    def _delta_is_shorter(self) -> Self:
+        if self.delta_hours > self.full_hours:
+            raise ValueError("delta_hours must not be more than full_hours")
+        return self
+
+
+class OcspSettings(Section):
+    """Prepared OCSP answers."""
+
+    hours: int = Field(default=12, ge=1, le=8760, description="How long an answer is valid.")
+
+
+class SchedulerSettings(Section):
+    """Jobs: seconds between runs; 0 switches a job off."""
+
+    outbox_poll_ms: int = Field(
+        default=250,
+        ge=10,
+        le=60000,
+        description="Milliseconds between looks for work that a committed change left to be done.",
+    )
+    crl_refresh: Interval = Field(default=60, description="Seconds between looks for due CRLs.")
+    ocsp_refresh: Interval = Field(
+        default=60, description="Seconds between looks for due OCSP answers."
+    )
+    reconcile: Interval = Field(
+        default=30, description="Seconds between looks for issuances that were cut off half-way."
+    )
+    expiry_notices: Interval = Field(
+        default=3600, description="Seconds between looks for certificates about to expire."
+    )
+    cleanup: Interval = Field(
+        default=3600, description="Seconds between removals of what is no longer needed."
+    )
+
+
+class NoticesSettings(Section):
+    """Who hears of certificates that are about to expire."""
+
+    stages_days: Days = Field(
+        default=(30, 14, 7, 1), description="How many days before its end a notice is given."
+    )
+    webhook: Webhook | None = Field(
+        default=None,
+        repr=False,
+        exclude=True,
+        description="Where notices are posted as JSON. Not shown anywhere, because such a URL is "
+        "often a secret.",
+    )
+
+
+class LogsSettings(Section):
+    """Log lines on standard error."""
+
+    level: Literal["debug", "info", "warning", "error"] = Field(
+        default="info", description="The least level that is written. Only debug has tracebacks."
+    )
+    format: Literal["text", "json"] = Field(
+        default="text", description="Lines for people, or one JSON object a line."
+    )
+
+
+class Settings(Section):
+    """All settings of one instance; one attribute per section."""
+
+    database: DatabaseSettings = DatabaseSettings()
+    keys: KeysSettings = KeysSettings()
+    api: ApiSettings = ApiSettings()
+    validation: ValidationSettings = ValidationSettings()
+    issuing: IssuingSettings = IssuingSettings()
+    crl: CrlSettings = CrlSettings()
+    ocsp: OcspSettings = OcspSettings()
+    scheduler: SchedulerSettings = SchedulerSettings()
+    notices: NoticesSettings = NoticesSettings()
+    logs: LogsSettings = LogsSettings()
+
+    @model_validator(mode="after")
+    def _two_listeners(self) -> Self:
+        mine, other = self.api, self.validation
+        hosts = {mine.host, other.host}
+        if mine.port == other.port and (len(hosts) == 1 or any(map(is_every_address, hosts))):
+            raise ValueError("[api] and [validation] must not listen on the same host and port")
+        return self

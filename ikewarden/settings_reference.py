@@ -1,0 +1,140 @@
+"""What the settings model says about itself: what a key allows, and the reference page.
+
+`python -m ikewarden.settings_reference` writes docs/reference/settings.md.
+"""
+
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from types import NoneType, UnionType
+from typing import Annotated, Any, Final, Literal, Union, get_args, get_origin
+
+from annotated_types import Ge, Le
+from pydantic import BaseModel
+from pydantic.fields import FieldInfo
+
+from ikewarden.settings_model import Settings
+from ikewarden.settings_values import Words
+
+PAGE: Final = Path("docs/reference/settings.md")
+_NUMBERS: Final = {int: "a whole number", float: "a number"}
+_HEAD: Final = """\
+# Settings
+
+<!-- Made from ikewarden/settings_model.py by `make docs`; a test compares the two. -->
+
+One TOML file, `ikewarden.toml`, holds the settings of an instance. Every setting has a default.
+Each can also be set in the environment, which wins over the file: `[api] port` is
+`IKEWARDEN_API__PORT`. Lists are separated by commas there, truth values are `true` and `false`, and
+an empty value unsets what is optional.
+
+Relative paths are relative to the file. A key that does not exist, in the file or in the
+environment, is refused at start, and so is a value that is not allowed: all mistakes are told at
+once. `ikewarden check-config FILE` does the same without starting anything.
+"""
+
+
+@dataclass(frozen=True)
+class Kind:
+    """The Python type of a setting: `base`, or a tuple of it where `many`."""
+
+    base: type
+    many: bool = False
+    optional: bool = False
+
+
+def fields(section: str) -> Mapping[str, FieldInfo]:
+    """The keys of a section; none for a section that does not exist."""
+    field = Settings.model_fields.get(section)
+    model = field.annotation if field else None
+    if not isinstance(model, type) or not issubclass(model, BaseModel):
+        return {}
+    return model.model_fields
+
+
+def field_of(section: str, key: str) -> FieldInfo | None:
+    """One key, or none if there is no such key."""
+    return fields(section).get(key)
+
+
+def variable(section: str, key: str) -> str:
+    """The environment variable that overrules the key."""
+    return f"IKEWARDEN_{section}__{key}".upper()
+
+
+def kind(field: FieldInfo) -> Kind:
+    """The type of a key, without its decorations."""
+    return _kind(field.annotation)
+
+
+def allowed(field: FieldInfo) -> str:
+    """What a key allows, to be read after "must be"."""
+    extras = [*field.metadata, *_inner_metadata(field.annotation)]
+    for extra in extras:
+        if isinstance(extra, Words):
+            return extra.text
+    if get_origin(field.annotation) is Literal:
+        return " or ".join(f'"{choice}"' for choice in get_args(field.annotation))
+    base = kind(field).base
+    if base is bool:
+        return "true or false"
+    low = next((extra.ge for extra in extras if isinstance(extra, Ge)), None)
+    high = next((extra.le for extra in extras if isinstance(extra, Le)), None)
+    return f"{_NUMBERS[base]} from {low} to {high}"
+
+
+def render() -> str:
+    """The reference page, in Markdown."""
+    parts = [_HEAD]
+    for section, field in Settings.model_fields.items():
+        model = field.annotation
+        parts.append(f"\n## [{section}]\n\n{(model.__doc__ or '').strip() if model else ''}\n")
+        for key, inner in fields(section).items():
+            words = allowed(inner) + (" (optional)" if kind(inner).optional else "")
+            parts.append(
+                f"\n### `{key}`\n\n{inner.description}\n\n"
+                f"- Allowed: {words}\n"
+                f"- Default: {_toml(inner.default)}\n"
+                f"- Environment: `{variable(section, key)}`\n"
+            )
+    return "".join(parts)
+
+
+def main() -> None:
+    """Write the page."""
+    PAGE.parent.mkdir(parents=True, exist_ok=True)
+    PAGE.write_text(render())
+    sys.stdout.write(f"{PAGE}\n")
+
+
+def _kind(annotation: Any) -> Kind:
+    origin = get_origin(annotation)
+    if origin is Annotated:
+        return _kind(get_args(annotation)[0])
+    if origin in (Union, UnionType):
+        [inner] = [each for each in get_args(annotation) if each is not NoneType]
+        found = _kind(inner)
+        return Kind(found.base, found.many, optional=True)
+    if origin is tuple:
+        return Kind(get_args(annotation)[0], many=True)
+    return Kind(str if origin is Literal else annotation)
+
+
+def _inner_metadata(annotation: Any) -> list[object]:
+    """Decorations inside `X | None`, which pydantic leaves where they are."""
+    return [extra for each in get_args(annotation) for extra in getattr(each, "__metadata__", ())]
+
+
+def _toml(value: object) -> str:
+    if value is None:
+        return "none"
+    if isinstance(value, bool):
+        return f"`{str(value).lower()}`"
+    if isinstance(value, tuple):
+        return "`[" + ", ".join(_toml(each).strip("`") for each in value) + "]`"
+    return f"`{value}`" if isinstance(value, int | float) else f'`"{value}"`'
+
+
+if __name__ == "__main__":
+    main()
