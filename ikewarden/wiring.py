@@ -43,7 +43,6 @@ def make_rules(settings: Settings) -> Rules:
     return Rules(
         validation_url=settings.validation.public_url,
         default_authority=settings.issuing.default_authority,
-        shards=settings.crl.shards,
         crl_lifetime=timedelta(hours=settings.crl.full_hours),
         delta_lifetime=timedelta(hours=settings.crl.delta_hours),
         ocsp_lifetime=timedelta(hours=settings.ocsp.hours),

@@ -58,6 +58,10 @@ class Authority:
     constraints: tuple[NameConstraints, ...]
     created_at: datetime
 
+    def shard_of(self, serial: int) -> int:
+        """The shard that tells of this serial number; 0 where there is one complete list."""
+        return serial % self.shards if self.shards else 0
+
 
 def pem(certificate: x509.Certificate) -> str:
     """A certificate in PEM."""

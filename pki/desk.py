@@ -21,7 +21,6 @@ class Rules:
 
     validation_url: str
     default_authority: str | None = None
-    shards: int = 16
     crl_lifetime: timedelta = timedelta(hours=24)
     delta_lifetime: timedelta = timedelta(hours=6)
     ocsp_lifetime: timedelta = timedelta(hours=12)

@@ -54,7 +54,12 @@ class BadAuthority(InvalidInput):
 
 @dataclass(frozen=True)
 class AuthorityRequest:
-    """What a new authority shall be. `subject` is an RFC 4514 string; `path_length` None means no limit."""
+    """What a new authority shall be. `subject` is an RFC 4514 string; `path_length` None means no limit.
+
+    `shards` 0 means one complete CRL, which is what IKE daemons need: charon and NSS take any cached CRL of an issuer
+    for the whole one (docs/explanation/crl-scope.md). More is for authorities whose relying parties obey the scope of
+    a CRL; such an authority does not issue to gateways.
+    """
 
     name: str
     kind: str
@@ -65,6 +70,7 @@ class AuthorityRequest:
     path_length: int | None = 0
     permitted: tuple[str, ...] = ()
     excluded: tuple[str, ...] = ()
+    shards: int = 0
 
 
 def create(desk: Desk, actor: Actor, request: AuthorityRequest, *, now: datetime) -> Authority:
@@ -121,6 +127,8 @@ def _checked_parent(desk: Desk, actor: Actor, request: AuthorityRequest) -> Auth
         raise BadAuthority(f"{request.algorithm!r} is not a key algorithm.")
     if not timedelta(days=1) <= request.lifetime <= _MAX_LIFETIME:
         raise BadAuthority("An authority lives between one day and forty years.")
+    if not 0 <= request.shards <= 4096:
+        raise BadAuthority("A sharded authority has between 1 and 4096 shards; 0 means one CRL.")
     if request.path_length is not None and not 0 <= request.path_length <= 8:
         raise BadAuthority("The path length is between 0 and 8.")
     if request.kind == "root":
@@ -204,7 +212,7 @@ def _record_intent(
                     "names": "",
                     "not_before": spec.not_before,
                     "not_after": spec.not_after,
-                    "shard": int(serial[-4:], 16) % parent.shards,
+                    "shard": parent.shard_of(spec.serial),
                     "tbs": tbs,
                     "spki_sha256": "",
                     "requested_by": actor.name,
@@ -262,7 +270,7 @@ def _record_result(
                 certificate=der,
                 key_uri=key_uri,
                 serial=serial,
-                shards=1 if parent is None else desk.rules.shards,
+                shards=request.shards,
                 crl_hours=_hours(desk.rules.crl_lifetime),
                 delta_hours=_hours(desk.rules.delta_lifetime),
                 ocsp_hours=_hours(desk.rules.ocsp_lifetime),

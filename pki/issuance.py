@@ -62,6 +62,12 @@ class LintRefused(InvalidInput):
     next_step = "Change what the findings name, or use a profile for fewer kinds of daemons."
 
 
+class DistributionRefused(InvalidInput):
+    """Profile and authority do not agree on how revocation is published."""
+
+    code = "crl_distribution_refused"
+
+
 class AuthorityRetired(Conflict):
     """The authority issues no more."""
 
@@ -246,12 +252,13 @@ def _gateway(actor: Actor, profile: Profile, subject: Subject, requested: str | 
 def _carry_out(desk: Desk, actor: Actor, plan: _Plan, now: datetime) -> IssuedCertificate:
     if plan.authority.status != "active":
         raise AuthorityRetired(f"The authority {plan.authority.name!r} issues no more.")
+    _check_distribution(plan)
     for constraints in plan.authority.constraints:
         constraints.check(_all_names(plan.subject))
     not_before = (now - plan.profile.backdate).replace(microsecond=0)
     not_after = _end(plan, now)
     serial = serials.from_random(desk.entropy(serials.BYTES))
-    shard = serial % plan.authority.shards
+    shard = plan.authority.shard_of(serial)
     draft = _mould(desk, plan).draft(
         plan.subject,
         plan.public_key,
@@ -285,6 +292,25 @@ def _carry_out(desk: Desk, actor: Actor, plan: _Plan, now: datetime) -> IssuedCe
         raise
     der = complete(draft.tbs, signature)
     return _record_result(desk, actor, issued, der, now)
+
+
+def _check_distribution(plan: _Plan) -> None:
+    """Keep those who ignore the scope of a CRL away from authorities that sign shards.
+
+    One cached shard, wherever it came from, would make charon accept certificates that another shard revokes.
+    """
+    name, scope = plan.authority.name, plan.profile.distribution.crl
+    if scope == "shard" and not plan.authority.shards:
+        raise DistributionRefused(
+            f"The profile {plan.profile.name!r} points at CRL shards and {name!r} has none.",
+            next_step="Name an authority that was made with shards.",
+        )
+    if scope == "full" and plan.authority.shards and not plan.profile.internal:
+        raise DistributionRefused(
+            f"The profile {plan.profile.name!r} is for peers that ignore the scope of a CRL, "
+            f"and {name!r} signs shards.",
+            next_step="Name an authority without shards.",
+        )
 
 
 def _all_names(subject: Subject) -> list[GeneralName]:

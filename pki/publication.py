@@ -87,10 +87,12 @@ def published_number(desk: Desk, authority: str, kind: str, shard: int = NO_SHAR
 def publish_shard(desk: Desk, actor: Actor, authority: str, shard: int, *, now: datetime) -> Crl:
     """Build and publish one shard: a critical issuing distribution point names its URL (RFC 5280 §5.2.5).
 
-    Raises RoleMayNot, AuthorityNotFound, SignerUnavailable.
+    Raises RoleMayNot, AuthorityNotFound, CrlNotFound (no such shard), SignerUnavailable.
     """
     require(actor, Action.JOB_RUN)
     owner = authorities.load(desk, authority)
+    if not 0 <= shard < owner.shards:
+        raise CrlNotFound(f"The authority {authority!r} has no shard {shard}.")
     return _publish(desk, actor, owner, SHARD, shard, now)
 
 
@@ -151,7 +153,7 @@ def _publish(
         next_update=at + lifetime,
         shard_url=authorities.shard_crl_url(desk, owner.name, shard) if kind == SHARD else None,
         base_number=base[0] if base else None,
-        freshest_url=authorities.delta_crl_url(desk, owner.name) if kind == FULL else None,
+        freshest_url=_freshest(desk, owner) if kind == FULL else None,
     )
     key = authorities.signer(desk, owner)
     tbs = draft_crl(spec, owner.certificate, owner.public_key, entries)
@@ -169,6 +171,12 @@ def _publish(
     )
     _store(desk, actor, owner, crl, spec.base_number, now)
     return crl
+
+
+def _freshest(desk: Desk, owner: Authority) -> str | None:
+    # charon 5.9.8 follows a freshestCRL and then lets a revoked certificate in whenever the delta relates to a newer
+    # base than the one it holds. So the delta of an authority for IKE peers is there for who asks, and not pointed at.
+    return authorities.delta_crl_url(desk, owner.name) if owner.shards else None
 
 
 def _take_number(

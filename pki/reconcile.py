@@ -8,9 +8,8 @@ from sqlalchemy import select, update
 from pki.actors import Action, Actor, require
 from pki.desk import Desk
 from pki.identity import give_back
-from pki.revocation import PUBLISH
+from pki.revocation import ask_for_list
 from pki.trail import leave
-from store import outbox
 from store.engine import Unit
 from store.tables import authorities, certificates, status_changes
 
@@ -65,13 +64,7 @@ def _abandon(desk: Desk, actor: Actor, row: Any, now: datetime) -> bool:
             f"certificate:{row.authority}:{row.serial}",
             now=now,
         )
-        outbox.put(
-            unit,
-            topic=PUBLISH,
-            key=f"{row.authority}:{row.shard}",
-            payload={"authority": row.authority, "shard": row.shard},
-            now=now,
-        )
+        ask_for_list(unit, row.authority, row.shard, now)
         return True
 
     return desk.store.together(work)

@@ -208,10 +208,15 @@ def _write(
             ocsp_answers.c.serial == found.serial,
         )
     )
+    ask_for_list(unit, found.authority, found.shard, now)
+
+
+def ask_for_list(unit: Unit, authority: str, shard: int, now: datetime) -> None:
+    """Queue the lists that must tell of a change of status."""
     outbox.put(
         unit,
         topic=PUBLISH,
-        key=f"{found.authority}:{found.shard}",
-        payload={"authority": found.authority, "shard": found.shard},
+        key=f"{authority}:{shard}",
+        payload={"authority": authority, "shard": shard},
         now=now,
     )

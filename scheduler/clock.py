@@ -7,6 +7,7 @@ import socket
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime, timedelta
 from threading import Event
+from typing import Literal
 
 from apscheduler.executors.pool import ThreadPoolExecutor
 from apscheduler.schedulers.background import BackgroundScheduler
@@ -50,7 +51,7 @@ class OutboxJob:
         else:
             self._note(now, "ok", None, done)
 
-    def _note(self, now: datetime, outcome: str, error: str | None, done: int) -> None:
+    def _note(self, now: datetime, outcome: Literal["ok", "failed"], error: str | None, done: int) -> None:
         ok = outcome == "ok"
         due = self._recorded is None or not now - self._recorded < _RECORD_EVERY
         if not due and ok == self._was_ok:

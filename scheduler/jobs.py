@@ -5,6 +5,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import partial
+from typing import Literal
 
 from core.errors import IkewardenError
 from pki import cleanup, expiry, ocsp_answers, ocsp_signers, publication, reconcile
@@ -123,7 +124,8 @@ def run(desk: Desk, job: Job, owner: str, now: datetime, clock: Callable[[], dat
     except IkewardenError as error:
         _LOG.error("job could not start", extra={"job": job.name, "code": error.code})
         return False
-    outcome, problem, detail = "ok", None, None
+    outcome: Literal["ok", "failed"] = "ok"
+    problem, detail = None, None
     try:
         detail = dict(job.run(desk, now))
     except IkewardenError as error:

@@ -45,7 +45,7 @@ class Drain:
         self._next_full: dict[str, datetime] = {}
         self._http = urllib3.PoolManager(retries=False, timeout=5.0)
         self._handlers: dict[str, Callable[[Message, datetime], None]] = {
-            revocation.PUBLISH: self._publish_shard,
+            revocation.PUBLISH: self._publish_change,
             FULL: self._publish_full,
             "authority.made": self._open_authority,
             expiry.TOPIC: self._send_notice,
@@ -88,13 +88,14 @@ class Drain:
         for message in messages:
             outbox.failed(self._desk.store, message, owner=self._owner, error=error, now=now)
 
-    def _publish_shard(self, message: Message, now: datetime) -> None:
+    def _publish_change(self, message: Message, now: datetime) -> None:
         name, shard = str(message.payload["authority"]), int(str(message.payload["shard"]))
-        publication.publish_shard(self._desk, SCHEDULER, name, shard, now=now)
-        self._ask_for_full(name, now)
-
-    def _ask_for_full(self, name: str, now: datetime) -> None:
         wait = max(self._next_full.get(name, now) - now, timedelta(0))
+        if load(self._desk, name).shards:
+            publication.publish_shard(self._desk, SCHEDULER, name, shard, now=now)
+        elif not wait:
+            self._publish_full(message, now)
+            return
         with self._desk.store.write() as connection:
             outbox.put(
                 connection,
