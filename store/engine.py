@@ -15,6 +15,7 @@ from store.pool import Pool
 from store.together import GroupCommit
 from store.transaction import Transaction, count_writes
 from store.unit import Unit
+from store.writergate import WriterGate
 
 __all__ = ["Limits", "Store", "Unit", "open_store", "parse_url"]
 
@@ -51,7 +52,7 @@ class Store:
         dialect: Literal["sqlite", "postgresql"],
         readers: Pool,
         writers: Pool,
-        gate: AbstractContextManager[None] | None,
+        gate: WriterGate | None,
         limits: Limits,
     ) -> None:
         self.dialect: Final = dialect
@@ -89,6 +90,8 @@ class Store:
         """Close all connections: idle ones now, the others when their transaction ends."""
         self._readers.close()
         self._writers.close()
+        if self._gate is not None:
+            self._gate.close()
 
     def _writing(self) -> Transaction:
         return Transaction(self._writers, _WRITE[self.dialect], write=True, gate=self._gate)
@@ -148,7 +151,8 @@ def _open_sqlite(url: URL, pool_size: int, limits: Limits, *, foreign_keys: bool
 
     readers = Pool(engine(read_only=True).connect, pool_size, limits)
     writers = Pool(engine(read_only=False).connect, 1, limits)
-    return Store("sqlite", readers, writers, sqlite.WriterGate(limits.busy), limits)
+    gate = WriterGate(path.with_name(path.name + ".lock"), limits.busy)
+    return Store("sqlite", readers, writers, gate, limits)
 
 
 def _open_postgresql(url: URL, pool_size: int, limits: Limits) -> Store:

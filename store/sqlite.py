@@ -3,16 +3,13 @@
 import errno
 import os
 import stat
-import threading
 from contextlib import suppress
-from datetime import timedelta
 from pathlib import Path
-from types import TracebackType
 from typing import Any
 
 from sqlalchemy import URL
 
-from store.errors import StoreBusy, StoreExposed, StoreUnreachable
+from store.errors import StoreExposed, StoreUnreachable
 from store.limits import Limits, milliseconds
 
 
@@ -80,28 +77,3 @@ def set_up(connection: Any, limits: Limits, *, read_only: bool, foreign_keys: bo
         f"query_only = {'ON' if read_only else 'OFF'}",
     ):
         connection.execute(f"PRAGMA {pragma}").close()
-
-
-class WriterGate:
-    """Lets one thread of this process write at a time, without SQLite's sleeping and polling."""
-
-    def __init__(self, wait: timedelta) -> None:
-        self._lock = threading.Lock()
-        self._wait = wait.total_seconds()
-        self._holder: int | None = None
-
-    def __enter__(self) -> None:
-        if self._holder == threading.get_ident():
-            raise RuntimeError("a write inside a write of the same thread would wait for itself")
-        if not self._lock.acquire(timeout=self._wait):
-            raise StoreBusy("The database was busy for too long.")
-        self._holder = threading.get_ident()
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self._holder = None
-        self._lock.release()
