@@ -34,6 +34,9 @@ KEY_USAGES: Final = {
     "dataEncipherment": "data_encipherment",
     "keyAgreement": "key_agreement",
 }
+_SIGNING_USAGES: Final = frozenset({"digitalSignature", "nonRepudiation"})
+_EC_USAGES: Final = _SIGNING_USAGES | {"keyAgreement"}
+_RSA_USAGES: Final = _SIGNING_USAGES | {"keyEncipherment", "dataEncipherment"}
 EXTENDED_KEY_USAGES: Final = {
     "server_auth": ExtendedKeyUsageOID.SERVER_AUTH,
     "client_auth": ExtendedKeyUsageOID.CLIENT_AUTH,
@@ -127,9 +130,14 @@ class Profile:
     internal: bool = False
     lint: Mapping[Dialect, LintLevel] = field(default_factory=dict, hash=False)
 
-    def key_usage_extension(self) -> x509.KeyUsage:
-        """The keyUsage extension's value; shared, made once per profile."""
-        return _key_usage(self.key_usage)
+    def key_usage_extension(self, key_algorithm: str | None = None) -> x509.KeyUsage:
+        """The keyUsage extension's value; shared, made once per profile and kind of key.
+
+        Bits that keys of `key_algorithm` cannot serve are left out (RFC 8813 §3, RFC 9295 §3);
+        without `key_algorithm`, those that some key the profile allows cannot serve.
+        """
+        kinds = self.key_algorithms if key_algorithm is None else (key_algorithm,)
+        return _key_usage(self.key_usage, kinds)
 
     def extended_key_usage_extension(self) -> x509.ExtendedKeyUsage | None:
         """The extendedKeyUsage extension's value, or None where the profile leaves it out."""
@@ -141,11 +149,18 @@ class Profile:
 
 
 @lru_cache(maxsize=256)
-def _key_usage(usages: tuple[str, ...]) -> x509.KeyUsage:
-    bits = {attribute: usage in usages for usage, attribute in KEY_USAGES.items()}
+def _key_usage(usages: tuple[str, ...], kinds: tuple[str, ...]) -> x509.KeyUsage:
+    served = frozenset.intersection(*(_served_usages(kind) for kind in kinds))
+    bits = {name: usage in usages and usage in served for usage, name in KEY_USAGES.items()}
     return x509.KeyUsage(
         **bits, key_cert_sign=False, crl_sign=False, encipher_only=False, decipher_only=False
     )
+
+
+def _served_usages(kind: str) -> frozenset[str]:
+    if kind.startswith("rsa-"):
+        return _RSA_USAGES
+    return _EC_USAGES if kind.startswith("ec-") else _SIGNING_USAGES
 
 
 @lru_cache(maxsize=256)
@@ -409,9 +424,9 @@ def _check_names(profile: Profile) -> None:
 def _check_usages(profile: Profile) -> None:
     if not profile.key_algorithms:
         raise InvalidProfile("key_algorithms", "must name at least one algorithm")
-    if not profile.key_usage:
-        # RFC 5280 §4.2.1.3: at least one bit is set where the extension appears.
-        raise InvalidProfile("key_usage", "must name at least one usage")
+    if _SIGNING_USAGES.isdisjoint(profile.key_usage):
+        # RFC 4945 §5.1.3.2. It also keeps one bit set for every kind of key (RFC 5280 §4.2.1.3).
+        raise InvalidProfile("key_usage", "must name digitalSignature or nonRepudiation")
     usages = profile.extended_key_usage
     if profile.authenticates_as == "gateway" and usages and not {"client_auth", "any"} & {*usages}:
         raise InvalidProfile(
