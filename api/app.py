@@ -1,0 +1,124 @@
+"""The Flask application: routes in, problems out. It knows neither sockets nor threads nor the
+clock.
+"""
+
+import logging
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from datetime import datetime
+
+from flask import Flask, Response, request
+from flask.sessions import SecureCookieSession, SessionInterface
+from werkzeug.exceptions import HTTPException
+
+from api import reference
+from api.bridge import EXCHANGE
+from api.dispatch import Dispatcher
+from api.health import health_routes
+from api.meters import Meters
+from api.problems import (
+    MEDIA_TYPE,
+    encode,
+    from_werkzeug,
+    internal,
+    problem_body,
+    problem_headers,
+    status_of,
+)
+from api.registry import Route
+from api.v1 import authorities, certificates, history, profiles, tokens, whoami
+from core.errors import IkewardenError
+from pki.desk import Desk
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Wiring:
+    """What the application is made of. `metrics_public`: anybody may read /metrics."""
+
+    desk: Desk
+    clock: Callable[[], datetime]
+    meters: Meters
+    version: str
+    metrics_public: bool = False
+
+
+def routes(wiring: Wiring) -> tuple[Route, ...]:
+    """All routes of this door."""
+    operations = (
+        *certificates.ROUTES,
+        *authorities.ROUTES,
+        *profiles.ROUTES,
+        *tokens.ROUTES,
+        *history.ROUTES,
+        *whoami.ROUTES,
+        *health_routes(wiring.meters, metrics_public=wiring.metrics_public),
+    )
+    return (*operations, *reference.reference_routes(operations, wiring.version))
+
+
+def build(wiring: Wiring) -> Flask:
+    """Make the application."""
+    # No static folder and no templates of Flask's own: every path is a route of the registry.
+    app = Flask(__name__, static_folder=None, template_folder=None)
+    app.session_interface = _NoSessions()
+    app.url_map.merge_slashes = False
+    dispatcher = Dispatcher(wiring.desk, wiring.clock)
+    _add(app, dispatcher, routes(wiring))
+    app.register_error_handler(IkewardenError, _refuse)
+    app.register_error_handler(HTTPException, _refuse_http)
+    app.register_error_handler(Exception, _unforeseen)
+    return app
+
+
+def _add(app: Flask, dispatcher: Dispatcher, all_routes: Iterable[Route]) -> None:
+    for route in all_routes:
+        app.add_url_rule(
+            route.rule,
+            endpoint=route.name,
+            view_func=dispatcher.view(route),
+            methods=[route.method],
+            provide_automatic_options=False,
+        )
+
+
+class _NoSessions(SessionInterface):
+    """There are no cookies: every request says anew who sends it."""
+
+    def open_session(self, app: Flask, request: object) -> SecureCookieSession:
+        return _SESSION
+
+    def is_null_session(self, obj: object) -> bool:
+        return True
+
+
+_SESSION = SecureCookieSession()
+
+
+def _refuse(error: IkewardenError) -> Response:
+    request_id = request.environ[EXCHANGE].request_id
+    if status_of(error) >= 500:
+        _log.warning("%s", error.message, extra={"request_id": request_id, "code": error.code})
+    response = Response(problem_body(error, request_id=request_id), status_of(error))
+    token_given = "HTTP_AUTHORIZATION" in request.environ
+    for name, value in problem_headers(error, token_given=token_given):
+        response.headers[name] = value
+    return response
+
+
+def _refuse_http(error: HTTPException) -> Response:
+    ours = from_werkzeug(error)
+    if type(ours) is IkewardenError:
+        return _unforeseen(error)
+    response = _refuse(ours)
+    for name, value in error.get_headers():
+        if name == "Allow":
+            response.headers[name] = value
+    return response
+
+
+def _unforeseen(error: Exception) -> Response:
+    request_id = request.environ[EXCHANGE].request_id
+    _log.error("unforeseen", exc_info=error, extra={"request_id": request_id})
+    return Response(encode(internal(request_id)), 500, content_type=MEDIA_TYPE)

@@ -1,0 +1,145 @@
+"""One client connection: uvicorn's protocol, with the peer's certificate and the limits that
+uvicorn leaves out.
+"""
+
+import asyncio
+import ssl
+from asyncio.events import TimerHandle
+from dataclasses import dataclass
+from typing import Any
+
+from uvicorn.config import Config
+from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
+from uvicorn.server import ServerState
+
+from api.errors import HeadTooLarge, MalformedRequest
+from api.problems import problem_body, status_of
+from core.errors import IkewardenError
+
+# The key in the ASGI scope's `state` under which the application finds the peer's DER certificate.
+PEER = "peer_certificate"
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What one client may cost. Sizes in bytes, times in seconds.
+
+    `body` is the largest body accepted; a larger one is read away up to `drain` bytes, so that the
+    client gets to read the refusal. `stalled` is how long a client may leave our answer unread.
+    """
+
+    body: int = 1 << 20
+    drain: int = 8 << 20
+    head: int = 32 << 10
+    head_seconds: float = 15.0
+    body_seconds: float = 30.0
+    stalled_seconds: float = 60.0
+    connections: int = 20_000
+
+
+class ListenerConfig(Config):
+    """uvicorn's configuration with our limits beside it."""
+
+    def __init__(self, *args: Any, limits: Limits, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.limits = limits
+
+
+class Connection(HttpToolsProtocol):
+    """HTTP/1.1 over TLS; puts the verified client certificate (DER or None) into every request's
+    scope.
+    """
+
+    def __init__(
+        self,
+        config: ListenerConfig,
+        server_state: ServerState,
+        app_state: dict[str, Any],
+        _loop: asyncio.AbstractEventLoop | None = None,
+    ) -> None:
+        super().__init__(config, server_state, app_state, _loop)
+        self._limits = config.limits
+        self._head_open = True
+        self._head_bytes = 0
+        self._head_timer: TimerHandle | None = None
+        self._stall_timer: TimerHandle | None = None
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn has it
+        """Note who is at the other end, before the first request."""
+        super().connection_made(transport)
+        tls: ssl.SSLObject | None = transport.get_extra_info("ssl_object")
+        # CERT_OPTIONAL: OpenSSL keeps a peer certificate only after it verified it.
+        certificate = tls.getpeercert(binary_form=True) if tls is not None else None
+        self.app_state = {**self.app_state, PEER: certificate}
+        if len(self.connections) > self._limits.connections:
+            transport.abort()
+            return
+        self._await_head()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Drop the timers with the connection."""
+        self._head_arrived()
+        self.resume_writing()
+        super().connection_lost(exc)
+
+    def data_received(self, data: bytes) -> None:
+        """Feed the parser; watch size and time only while a request's head is incomplete."""
+        super().data_received(data)
+        if self.transport.is_closing():
+            return
+        if self._head_open:
+            self._head_bytes += len(data)
+            if self._head_bytes > self._limits.head:
+                self._refuse(HeadTooLarge("The request's head is too large."))
+                return
+        if self._head_open or self.cycle.response_complete:
+            self._await_head()
+
+    def on_message_begin(self) -> None:
+        """A request line begins."""
+        super().on_message_begin()
+        self._head_open = True
+        self._head_bytes = 0
+
+    def on_headers_complete(self) -> None:
+        """The head is whole."""
+        self._head_open = False
+        self._head_arrived()
+        super().on_headers_complete()
+
+    def pause_writing(self) -> None:
+        """The client does not read: give it a while."""
+        super().pause_writing()
+        self._stall_timer = self.loop.call_later(self._limits.stalled_seconds, self.transport.abort)
+
+    def resume_writing(self) -> None:
+        """The client reads again."""
+        super().resume_writing()
+        if self._stall_timer is not None:
+            self._stall_timer.cancel()
+            self._stall_timer = None
+
+    def send_400_response(self, msg: str) -> None:
+        """Answer what is not HTTP with a problem document and hang up."""
+        self._refuse(MalformedRequest("This is not a well-formed HTTP request."))
+
+    def _await_head(self) -> None:
+        if self._head_timer is None and not self.transport.is_closing():
+            self._head_timer = self.loop.call_later(
+                self._limits.head_seconds, self.timeout_keep_alive_handler
+            )
+
+    def _head_arrived(self) -> None:
+        if self._head_timer is not None:
+            self._head_timer.cancel()
+            self._head_timer = None
+
+    def _refuse(self, error: IkewardenError) -> None:
+        self._head_arrived()
+        body = problem_body(error, request_id="")
+        head = (
+            b"content-type: application/problem+json\r\ncache-control: no-store\r\n"
+            b"connection: close\r\ncontent-length: %d\r\n\r\n" % len(body)
+        )
+        self.transport.write(STATUS_LINE[status_of(error)] + head + body)
+        self.transport.close()

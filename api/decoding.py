@@ -1,0 +1,69 @@
+"""From bytes to models: bodies and query strings, with every mistake named by its place."""
+
+from collections.abc import Iterator, Mapping
+from typing import TypeVar
+from urllib.parse import parse_qsl
+
+from pydantic import ValidationError
+
+from api.errors import BodyInvalid, MalformedRequest, MediaTypeRefused, QueryInvalid
+from api.registry import JSON, Sent
+
+Model = TypeVar("Model", bound=Sent)
+_MAX_PARAMETERS = 50
+_SHOWN_ERRORS = 20
+
+
+def body(model: type[Model], content: bytes, media_type: str) -> Model:
+    """Read a JSON body. An empty one is taken for `{}`, which most models refuse.
+
+    Raises MediaTypeRefused, MalformedRequest (no JSON), BodyInvalid with JSON pointers (RFC 6901)
+    in `errors`.
+    """
+    if content and media_type.partition(";")[0].strip().lower() != JSON:
+        raise MediaTypeRefused("The body must be JSON.")
+    try:
+        return model.model_validate_json(content or b"{}")
+    except ValidationError as error:
+        if (
+            error.errors(include_url=False, include_context=False, include_input=False)[0]["type"]
+            == "json_invalid"
+        ):
+            raise MalformedRequest("The body is not valid JSON in UTF-8.") from None
+        raise BodyInvalid(
+            "The body does not fit this route.", details={"errors": list(_places(error))}
+        ) from None
+
+
+def query(model: type[Model], text: str) -> Model:
+    """Read a query string. Raises QueryInvalid for what is unknown, repeated or of the wrong
+    kind.
+    """
+    try:
+        pairs = parse_qsl(
+            text,
+            keep_blank_values=True,
+            strict_parsing=bool(text),
+            errors="strict",
+            max_num_fields=_MAX_PARAMETERS,
+        )
+    except ValueError:
+        raise QueryInvalid("The query string cannot be read.") from None
+    given: Mapping[str, str] = dict(pairs)
+    if len(given) != len(pairs):
+        raise QueryInvalid("A query parameter is given more than once.")
+    try:
+        return model.model_validate_strings(given)
+    except ValidationError as error:
+        raise QueryInvalid(
+            "The query parameters do not fit this route.", details={"errors": list(_places(error))}
+        ) from None
+
+
+def _places(error: ValidationError) -> Iterator[dict[str, str]]:
+    # Never the input itself: it may be a secret, or as long as the body.
+    found = error.errors(include_url=False, include_context=False, include_input=False)
+    for one in found[:_SHOWN_ERRORS]:
+        # the names come from the client: cut, so that the answer cannot be made long
+        steps = (str(step)[:100].replace("~", "~0").replace("/", "~1") for step in one["loc"])
+        yield {"pointer": "".join(f"/{step}" for step in steps), "detail": one["msg"][:300]}

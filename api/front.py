@@ -1,0 +1,193 @@
+"""The ASGI front: reads the request whole, lets Flask work on it in a thread, answers, and writes
+it down.
+
+No thread is held by a slow client: a thread is taken when the request is complete and given back
+when the answer is. Routes that wait or stream belong here, before the pool is reached.
+"""
+
+import asyncio
+import logging
+import os
+import re
+import time
+from collections.abc import Callable
+from functools import partial
+from typing import TYPE_CHECKING
+
+from api import bridge
+from api.bridge import Answer, Exchange
+from api.connection import PEER, Limits
+from api.errors import BodyTooLarge, RequestTooSlow
+from api.pool import Pool
+from api.problems import encode, internal, problem_body, problem_headers, status_of
+from core.errors import IkewardenError
+
+if TYPE_CHECKING:
+    from _typeshed.wsgi import WSGIApplication
+    from uvicorn._types import ASGIReceiveCallable, ASGISendCallable, HTTPScope, Scope
+
+_log = logging.getLogger(__name__)
+_REQUEST_ID = re.compile(rb"[A-Za-z0-9][A-Za-z0-9._:-]{7,63}")
+# Nothing may be guessed about, framed, or keep what needed a credential to see. Pages loosen what
+# they need.
+_ALWAYS = {
+    b"x-content-type-options": b"nosniff",
+    b"referrer-policy": b"no-referrer",
+    b"cache-control": b"no-store",
+    b"content-security-policy": b"default-src 'none'; frame-ancestors 'none'",
+}
+
+
+class ClientGone(Exception):
+    """The client hung up before its request was complete."""
+
+
+class Front:
+    """The ASGI application of the API listener.
+
+    `record` is called once per answered request with the exchange, its status and its seconds.
+    `hsts` is the max-age in seconds of Strict-Transport-Security, 0 for none: the default, because
+    the validation listener of the same host name speaks plain HTTP by design and a browser would
+    not reach it any more (RFC 6797 §8.3 knows no ports).
+    """
+
+    def __init__(
+        self,
+        application: "WSGIApplication",
+        pool: Pool,
+        *,
+        limits: Limits,
+        record: Callable[[Exchange, int, float], None],
+        hsts: int = 0,
+    ) -> None:
+        self._application = application
+        self._pool = pool
+        self._limits = limits
+        self._record = record
+        self._always = dict(_ALWAYS)
+        if hsts:
+            self._always[b"strict-transport-security"] = b"max-age=%d" % hsts
+
+    async def __call__(
+        self, scope: "Scope", receive: "ASGIReceiveCallable", send: "ASGISendCallable"
+    ) -> None:
+        """Answer one request."""
+        if scope["type"] != "http":
+            return
+        began = time.perf_counter()
+        exchange = _exchange(scope)
+        try:
+            answer = await self._answer(scope, receive, exchange)
+        except ClientGone:
+            return
+        headers = self._finish(answer, exchange.request_id)
+        await send(
+            {
+                "type": "http.response.start",
+                "status": answer.status,
+                "headers": headers,
+                "trailers": False,
+            }
+        )
+        await send({"type": "http.response.body", "body": answer.body, "more_body": False})
+        self._record(exchange, answer.status, time.perf_counter() - began)
+
+    async def _answer(
+        self, scope: "HTTPScope", receive: "ASGIReceiveCallable", exchange: Exchange
+    ) -> Answer:
+        try:
+            body = await _whole_body(scope, receive, self._limits)
+            environ = bridge.environment(scope, body, exchange)
+            return await self._pool.run(partial(bridge.call, self._application, environ))
+        except IkewardenError as error:
+            # A client whose body we did not read to its end cannot send another request behind it.
+            close = isinstance(error, BodyTooLarge | RequestTooSlow)
+            return _refusal(error, exchange, close=close)
+        except ClientGone:
+            raise
+        except Exception:  # noqa: BLE001 - the last line: whatever it was, the client gets an answer
+            _log.exception("unforeseen", extra={"request_id": exchange.request_id})
+            return Answer(
+                500,
+                [(b"content-type", b"application/problem+json")],
+                encode(internal(exchange.request_id)),
+            )
+
+    def _finish(self, answer: Answer, request_id: str) -> list[tuple[bytes, bytes]]:
+        given = {name for name, _ in answer.headers}
+        headers = [
+            *answer.headers,
+            *((name, value) for name, value in self._always.items() if name not in given),
+            (b"x-request-id", request_id.encode()),
+        ]
+        if b"content-length" not in given:
+            headers.append((b"content-length", b"%d" % len(answer.body)))
+        return headers
+
+
+def _refusal(error: IkewardenError, exchange: Exchange, *, close: bool) -> Answer:
+    headers = [(name.lower().encode(), value.encode()) for name, value in problem_headers(error)]
+    if close:
+        headers.append((b"connection", b"close"))
+    return Answer(status_of(error), headers, problem_body(error, request_id=exchange.request_id))
+
+
+def _exchange(scope: "HTTPScope") -> Exchange:
+    request_id = ""
+    for name, value in scope["headers"]:
+        if name == b"x-request-id" and _REQUEST_ID.fullmatch(value):
+            request_id = value.decode()
+    client = scope["client"]
+    return Exchange(
+        method=scope["method"],
+        # as it was sent: percent-encoded, so that no byte of it can act in a log
+        path=scope["raw_path"][:200].decode("ascii", "replace"),
+        client=client[0] if client else "",
+        request_id=request_id or os.urandom(12).hex(),
+        peer=scope.get("state", {}).get(PEER),
+    )
+
+
+async def _whole_body(scope: "HTTPScope", receive: "ASGIReceiveCallable", limits: Limits) -> bytes:
+    length = _announced(scope)
+    if length == 0:
+        return b""
+    too_large = BodyTooLarge(
+        f"The body is over {limits.body} bytes.", details={"limit_bytes": limits.body}
+    )
+    if length is not None and length > limits.body:
+        expects = any(name == b"expect" for name, _ in scope["headers"])
+        if expects or length > limits.drain:
+            raise too_large  # RFC 9110 §10.1.1: a final status instead of 100 (Continue)
+    pieces: list[bytes] = []
+    size = 0
+    try:
+        async with asyncio.timeout(limits.body_seconds):
+            more = True
+            while more:
+                message = await receive()
+                if message["type"] != "http.request":
+                    raise ClientGone
+                size += len(message["body"])
+                more = message["more_body"]
+                if size <= limits.body:
+                    pieces.append(message["body"])
+                elif size > limits.drain:
+                    break
+                else:
+                    pieces.clear()  # read away, so that the client gets to read why
+    except TimeoutError:
+        raise RequestTooSlow("The request's body did not arrive in time.") from None
+    if size > limits.body:
+        raise too_large
+    return b"".join(pieces)
+
+
+def _announced(scope: "HTTPScope") -> int | None:
+    # RFC 9112 §6.3: without Content-Length and Transfer-Encoding a request has no body.
+    chunked = False
+    for name, value in scope["headers"]:
+        if name == b"content-length":
+            return int(value)
+        chunked = chunked or name == b"transfer-encoding"
+    return None if chunked else 0

@@ -1,0 +1,162 @@
+"""Is the process alive, can it work, and what has it counted."""
+
+from collections.abc import Iterator
+from dataclasses import replace
+from datetime import datetime
+
+from prometheus_client.core import GaugeMetricFamily
+from prometheus_client.exposition import CONTENT_TYPE_LATEST
+from prometheus_client.metrics_core import Metric
+
+from api.meters import Meters
+from api.registry import Call, Nothing, Reply, Route, Shown
+from core.errors import IkewardenError
+from pki import authorities, history, publication
+from pki.actors import Action, Actor, Role
+from pki.desk import Desk
+from store.schema import check_schema
+
+_TAG = "Service"
+# The readiness check looks on nobody's behalf: a probe has no credential.
+_PROBE = Actor(name="readiness probe", role=Role.SCHEDULER)
+
+
+class Alive(Shown):
+    """The process answers."""
+
+    alive: bool
+
+
+class Trouble(Shown):
+    """One reason not to send requests here."""
+
+    code: str
+    about: str
+    detail: str
+
+
+class Readiness(Shown):
+    """Whether requests can be served, and if not, why."""
+
+    ready: bool
+    troubles: list[Trouble]
+
+
+def alive(_call: Call[None, Nothing]) -> Reply:
+    """Answer; nothing else is looked at, so that a dead database does not get the process
+    killed.
+    """
+    return Reply(Alive(alive=True))
+
+
+def ready(call: Call[None, Nothing]) -> Reply:
+    """Look at everything that issuing and revoking need."""
+    troubles = list(_troubles(call.desk, call.now))
+    status = 503 if troubles else 200
+    return Reply(Readiness(ready=not troubles, troubles=troubles), status=status)
+
+
+def _troubles(desk: Desk, now: datetime) -> Iterator[Trouble]:
+    try:
+        check_schema(desk.store)
+        names = authorities.all_names(desk)
+        lists = publication.staleness(desk, _PROBE)
+    except IkewardenError as error:
+        yield Trouble(code=error.code, about="database", detail=error.message)
+        return
+    for name in names:
+        try:
+            known = authorities.load(desk, name)
+            # A root's key may be kept elsewhere; whoever issues needs his at hand.
+            if known.kind == "issuing" and known.status == "active":
+                authorities.signer(desk, known)
+        except IkewardenError as error:
+            yield Trouble(code=error.code, about=f"authority:{name}", detail=error.message)
+    for authority, kind, shard, next_update in lists:
+        if next_update <= now:
+            where = f"crl:{authority}:{kind}" + (f":{shard}" if shard >= 0 else "")
+            yield Trouble(
+                code="crl_stale", about=where, detail=f"Its nextUpdate was {next_update:%FT%TZ}."
+            )
+
+
+def health_routes(meters: Meters, *, metrics_public: bool) -> tuple[Route, ...]:
+    """Make the three routes of monitoring."""
+
+    def metrics(call: Call[None, Nothing]) -> Reply:
+        actor = _PROBE if metrics_public else call.actor
+        figures = list(_figures(call.desk, actor, call.now))
+        return Reply(meters.exposition(figures), media_type=CONTENT_TYPE_LATEST)
+
+    counters = Route(
+        method="GET",
+        path="/metrics",
+        view=metrics,
+        summary="Counters of all processes and figures from the records, for Prometheus",
+        tag=_TAG,
+        action=Action.METRICS_READ,
+        answer="text/plain",
+        refusals=(503,),
+    )
+    if metrics_public:
+        counters = replace(counters, action=None, public=True)
+    return (
+        Route(
+            method="GET",
+            path="/healthz",
+            view=alive,
+            summary="Whether the process answers",
+            tag=_TAG,
+            action=None,
+            public=True,
+            answer=Alive,
+        ),
+        Route(
+            method="GET",
+            path="/readyz",
+            view=ready,
+            summary="Whether requests can be served, and if not (503), why",
+            tag=_TAG,
+            action=None,
+            public=True,
+            answer=Readiness,
+        ),
+        counters,
+    )
+
+
+def _figures(desk: Desk, actor: Actor, now: datetime) -> Iterator[Metric]:
+    depth = history.outbox_depth(desk, actor, now=now)
+    waiting = GaugeMetricFamily(
+        "ikewarden_outbox_messages", "Work after commit, by state.", labels=["state"]
+    )
+    for state in ("waiting", "delayed", "dead"):
+        waiting.add_metric([state], getattr(depth, state))
+    yield waiting
+    yield GaugeMetricFamily(
+        "ikewarden_outbox_oldest_seconds",
+        "Age of the oldest message that could have been worked on.",
+        value=depth.oldest_age.total_seconds(),
+    )
+    lists = GaugeMetricFamily(
+        "ikewarden_crl_seconds_until_next_update",
+        "Until a published list ends; negative once it has.",
+        labels=["authority", "kind", "shard"],
+    )
+    for authority, kind, shard, next_update in publication.staleness(desk, actor):
+        label = str(shard) if shard >= 0 else ""
+        lists.add_metric([authority, kind, label], (next_update - now).total_seconds())
+    yield lists
+    yield from _job_figures(desk, actor, now)
+
+
+def _job_figures(desk: Desk, actor: Actor, now: datetime) -> Iterator[Metric]:
+    since = GaugeMetricFamily(
+        "ikewarden_job_seconds_since_success",
+        "Since a job last succeeded.",
+        labels=["job"],
+    )
+    for state in history.job_states(desk, actor):
+        if state.last_success_at is not None:
+            since.add_metric([state.job], (now - state.last_success_at).total_seconds())
+    yield since

@@ -1,0 +1,327 @@
+"""The entry points: one worker process of the API, and the group of processes of the validation listener."""
+
+import asyncio
+import contextlib
+import ctypes
+import hashlib
+import logging
+import os
+import signal
+import socket
+from collections.abc import Callable, Generator, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from functools import partial
+from typing import Any, cast
+
+import uvicorn
+from granian.constants import Interfaces, Loops, RuntimeModes
+from granian.http import HTTP1Settings
+from granian.log import LogLevels
+from granian.server import Server as Granian
+
+from api.app import Wiring, build
+from api.bridge import Exchange
+from api.connection import Connection, Limits, ListenerConfig
+from api.front import Front
+from api.meters import Meters, ValidationMeters
+from api.pool import Pool
+from api.tls import Credential, TlsDoor
+from api.validation import Validation
+from core.errors import IkewardenError, Unavailable
+from pki.desk import Desk
+
+_log = logging.getLogger(__name__)
+_access = logging.getLogger("ikewarden.access")
+_BACKLOG = 1024
+_HANDSHAKE_SECONDS = 10.0
+_HEADER_MILLISECONDS = 15_000
+_PR_SET_PDEATHSIG = 1
+
+
+class ListenFailed(Unavailable):
+    """An address cannot be listened at."""
+
+    code = "listen_failed"
+    next_step = "End the program that uses the address, or choose another one in the settings."
+
+
+@dataclass(frozen=True)
+class ApiSettings:
+    """How one worker of the API behaves. Times in seconds.
+
+    `threads` work on requests, of which at most `queue` wait, each for at most `patience`. `reload` is how often the
+    credential is looked at for a new certificate or authority; `grace` how long a stop waits for what is under way;
+    `hsts` the max-age of Strict-Transport-Security (0: none; see api.front).
+    """
+
+    version: str
+    limits: Limits = field(default_factory=Limits)
+    threads: int = 16
+    queue: int = 512
+    patience: float = 5.0
+    reload: float = 2.0
+    grace: float = 20.0
+    keep_alive: float = 65.0
+    hsts: int = 0
+    metrics_public: bool = False
+
+
+def bind(host: str, port: int) -> socket.socket:
+    """Listen at an address, in the parent, so that a busy port is told at once. Raises ListenFailed.
+
+    The workers inherit the socket and accept from it in turn.
+    """
+    try:
+        family, kind, protocol, _, address = socket.getaddrinfo(
+            host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+        )[0]
+        bound = socket.socket(family, kind, protocol)
+        try:
+            bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            bound.bind(address)
+            bound.listen(_BACKLOG)
+            bound.setblocking(False)
+        except BaseException:
+            bound.close()
+            raise
+    except OSError as error:
+        reason = os.strerror(error.errno) if error.errno and error.errno > 0 else error.strerror
+        raise ListenFailed(f"Cannot listen at {host} port {port}: {reason}.") from None
+    return bound
+
+
+def end_with_parent(parent: int) -> None:
+    """Have the kernel send SIGTERM to this process when `parent` (its process id) dies, however it dies."""
+    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
+    if os.getppid() != parent:
+        os.kill(os.getpid(), signal.SIGTERM)  # it died before we asked
+
+
+def serve_api(
+    sockets: Sequence[socket.socket],
+    settings: ApiSettings,
+    desk_factory: Callable[[], Desk],
+    credential: Callable[[Desk], Credential],
+    *,
+    clock: Callable[[], datetime],
+) -> None:
+    """Serve the API from this process until SIGTERM or SIGINT; returns when what was under way has ended.
+
+    `desk_factory` is called once, here, so that nothing of the store crosses a fork. `credential` is asked at the start
+    and then every `settings.reload` seconds; when it fails later, the listener goes on with what it has. Raises what
+    both raise at the start, and TlsUnusable.
+    """
+    desk = desk_factory()
+    try:
+        source = partial(credential, desk)
+        first = source()
+        door = TlsDoor(first)
+        counted = Meters()
+        wiring = Wiring(
+            desk=desk,
+            clock=clock,
+            meters=counted,
+            version=settings.version,
+            metrics_public=settings.metrics_public,
+        )
+        pool = Pool(
+            threads=settings.threads,
+            queue=settings.queue,
+            patience=settings.patience,
+            name="request",
+        )
+        front = Front(
+            build(wiring),
+            pool,
+            limits=settings.limits,
+            record=partial(_record, counted),
+            hsts=settings.hsts,
+        )
+        listener = _Listener(front, door, pool, source, first, settings)
+        listener.run(sockets=list(sockets))
+    finally:
+        desk.store.close()
+
+
+def _record(counted: Meters, exchange: Exchange, status: int, seconds: float) -> None:
+    counted.request(exchange, status, seconds)
+    _access.info(
+        "%s %s %d",
+        exchange.method,
+        exchange.path,
+        status,
+        extra={
+            "request_id": exchange.request_id,
+            "client": exchange.client,
+            "actor": exchange.actor,
+            "route": exchange.route,
+            "status": status,
+            "milliseconds": round(seconds * 1000, 2),
+        },
+    )
+
+
+class _Listener(uvicorn.Server):
+    """uvicorn's server with our TLS, our reload and our way to stop."""
+
+    def __init__(
+        self,
+        front: Front,
+        door: TlsDoor,
+        pool: Pool,
+        credential: Callable[[], Credential],
+        first: Credential,
+        settings: ApiSettings,
+    ) -> None:
+        self._listener_config = ListenerConfig(
+            front,
+            limits=settings.limits,
+            loop="uvloop",
+            http=Connection,
+            ws="none",
+            lifespan="off",
+            # Logging is the program's; and as no proxy stands before us, nobody speaks for another client.
+            log_config=None,
+            access_log=False,
+            proxy_headers=False,
+            server_header=False,
+            timeout_keep_alive=int(settings.keep_alive),
+            timeout_graceful_shutdown=int(settings.grace),
+        )
+        super().__init__(self._listener_config)
+        self._door = door
+        self._pool = pool
+        self._credential = credential
+        self._present = _digest(first)
+        self._settings = settings
+        self._reloading: asyncio.Task[None] | None = None
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Listen; like uvicorn's, with a time limit for handshakes."""
+        loop = asyncio.get_running_loop()
+        self.servers = [
+            await loop.create_server(
+                self._connection,
+                sock=bound,
+                ssl=self._door.context,
+                backlog=_BACKLOG,
+                ssl_handshake_timeout=_HANDSHAKE_SECONDS,
+                ssl_shutdown_timeout=_HANDSHAKE_SECONDS,
+            )
+            for bound in sockets or ()
+        ]
+        self._reloading = loop.create_task(self._keep_current())
+        self.started = True
+
+    def _connection(self) -> Connection:
+        return Connection(self._listener_config, self.server_state, {})
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """Take no new connection, let requests under way end, then stop the threads."""
+        if self._reloading is not None:
+            self._reloading.cancel()
+        await super().shutdown(sockets)
+        self._pool.stop(timeout=self._settings.grace)
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Generator[None, None, None]:
+        """Stop on SIGTERM and SIGINT, and return: uvicorn would raise the signal again and end without clean-up."""
+        wanted = [
+            number
+            for number in (signal.SIGTERM, signal.SIGINT)
+            if signal.getsignal(number)
+            is not signal.SIG_IGN  # a parent that passes Ctrl-C on itself
+        ]
+        before = {number: signal.signal(number, self.handle_exit) for number in wanted}
+        try:
+            yield
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, handler)
+
+    async def _keep_current(self) -> None:
+        complaint = ""
+        while True:
+            await asyncio.sleep(self._settings.reload)
+            try:
+                changed = await self._pool.run(self._reload)
+            except IkewardenError as error:
+                if complaint != error.code:
+                    _log.error(
+                        "the TLS certificate was not renewed: %s",
+                        error.message,
+                        extra={"code": error.code},
+                    )
+                complaint = error.code
+            except Exception as error:  # noqa: BLE001 - it must go on, whatever happened once
+                if complaint != "unforeseen":
+                    _log.error("the TLS certificate was not renewed", exc_info=error)
+                complaint = "unforeseen"
+            else:
+                complaint = ""
+                if changed:
+                    _log.info("new TLS certificate or authorities in use")
+
+    def _reload(self) -> bool:
+        found = self._credential()
+        digest = _digest(found)
+        if digest == self._present:
+            return False
+        self._door.reload(found)
+        self._present = digest
+        return True
+
+
+def _digest(credential: Credential) -> bytes:
+    content = hashlib.sha256(credential.pem.reveal())
+    for der in credential.authorities:
+        content.update(hashlib.sha256(der).digest())
+    return content.digest()
+
+
+@dataclass(frozen=True)
+class ValidationSettings:
+    """Where the validation listener listens and with how many processes."""
+
+    host: str
+    port: int
+    workers: int = 1
+    threads: int = 4
+
+
+def serve_validation(
+    settings: ValidationSettings, desk_factory: Callable[[], Desk], *, clock: Callable[[], datetime]
+) -> None:
+    """Serve CRLs and OCSP answers until SIGTERM or SIGINT, from `settings.workers` processes below this one.
+
+    Each binds its own socket to the same address (SO_REUSEPORT); a busy port is told before. Raises ListenFailed.
+    """
+    bind(settings.host, settings.port).close()
+    parent = os.getpid()
+
+    def load() -> Validation:
+        end_with_parent(parent)
+        counted = ValidationMeters()
+        return Validation(
+            desk_factory, clock=clock, count=counted.requests, threads=settings.threads
+        )
+
+    server = Granian(
+        "ikewarden validation",
+        address=settings.host,
+        port=settings.port,
+        interface=Interfaces.RSGI,
+        workers=settings.workers,
+        loop=Loops.uvloop,
+        runtime_mode=RuntimeModes.st,
+        websockets=False,
+        http1_settings=HTTP1Settings(header_read_timeout=_HEADER_MILLISECONDS),
+        backlog=_BACKLOG,
+        respawn_failed_workers=True,
+        workers_kill_timeout=10,
+        log_level=LogLevels.warning,
+    )
+    # Granian's annotation knows only functions; an object with __rsgi__ is what its RSGI specification asks for.
+    loader = cast("Callable[..., Callable[..., Any]]", load)
+    server.serve(target_loader=loader, wrap_loader=False)

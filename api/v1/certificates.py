@@ -1,0 +1,395 @@
+"""Certificates: issued, searched, revoked, held, released, renewed."""
+
+import ssl
+from collections.abc import Mapping
+from datetime import datetime
+from functools import lru_cache
+from typing import Annotated, Literal
+
+from cryptography import x509
+from pydantic import AwareDatetime, Field
+
+from api import cursors
+from api.cursors import PageQuery
+from api.registry import Call, Nothing, Reply, Route, Sent, Shown
+from pki import certificates, issuance, revocation
+from pki.actors import Action
+from pki.authorities import pem
+from pki.certificates import CertificateQuery, CertificateView
+from pki.issuance import IssuedCertificate, IssueRequest
+
+_PATH = "/v1/certificates"
+_TAG = "Certificates"
+_MAX_CSR = 64_000
+_CSR = "-----BEGIN CERTIFICATE REQUEST-----\nMIHz…\n-----END CERTIFICATE REQUEST-----\n"
+# No control characters: such a name would act in a terminal, and PostgreSQL takes no NUL.
+Word = Annotated[str, Field(min_length=1, max_length=200, pattern=r"^[^\x00-\x1f\x7f]+$")]
+Csr = Annotated[
+    str,
+    Field(
+        min_length=1,
+        max_length=_MAX_CSR,
+        description="PKCS #10 request, signed with its own key: PEM, or base64 of DER.",
+    ),
+]
+When = Annotated[AwareDatetime, Field(description="RFC 3339 with a time zone.")]
+Reason = Literal[
+    "unspecified",
+    "keyCompromise",
+    "cACompromise",
+    "affiliationChanged",
+    "superseded",
+    "cessationOfOperation",
+    "privilegeWithdrawn",
+]
+
+
+class Issue(Sent):
+    """What certificate is wanted."""
+
+    csr: Csr
+    profile: Word = Field(description="Name of a profile, as GET /v1/profiles lists them.")
+    authority: Word | None = Field(
+        default=None, description="Name of the issuing authority; the default one if left out."
+    )
+    not_after: When | None = Field(
+        default=None, description="Wished end of validity, within the profile's longest."
+    )
+    names: list[Word] = Field(
+        default_factory=list,
+        max_length=100,
+        description="Names beside those in the request: `dns:`, `ip:`, `email:`, `uri:`, `dn:`.",
+    )
+    gateway: Word | None = Field(
+        default=None,
+        description="Which gateway it speaks for; the credential's, or the first name, if left out.",
+    )
+
+
+class Renew(Sent):
+    """A request with a new key, or nothing to keep the key."""
+
+    csr: Csr | None = Field(default=None)
+
+
+class Revoke(Sent):
+    """Why it is revoked and, for a lost key, since when it cannot be trusted."""
+
+    reason: Reason = Field(description="A reason of RFC 5280 §5.3.1.")
+    invalidity_date: When | None = Field(
+        default=None, description="When the key is believed to have been lost (RFC 5280 §5.3.2)."
+    )
+
+
+class Which(Sent):
+    """Which authority's certificate is meant."""
+
+    authority: Word | None = Field(
+        default=None, description="Needed only where two authorities used the same serial number."
+    )
+
+
+class Search(PageQuery):
+    """What to look for."""
+
+    q: Word | None = Field(
+        default=None,
+        description="Part of a subject or name; a serial number, fingerprint, gateway.",
+    )
+    status: Literal["pending", "valid", "held", "revoked", "abandoned", "expired"] | None = None
+    expires_before: When | None = None
+    gateway: Word | None = None
+    profile: Word | None = None
+    authority: Word | None = None
+
+
+class Certificate(Shown):
+    """A certificate on record."""
+
+    serial: str = Field(description="Lower-case hexadecimal.")
+    authority: str
+    status: str
+    profile: str
+    subject: str = Field(description="RFC 4514.")
+    names: list[str]
+    gateway: str | None
+    not_before: datetime
+    not_after: datetime
+    fingerprint: str | None = Field(description="SHA-256 of the DER, hexadecimal.")
+    certificate: str | None = Field(description="PEM, once it is signed.")
+    requested_by: str
+    created_at: datetime
+    issued_at: datetime | None
+    renewed_from: str | None = Field(description="Serial number of its predecessor.")
+    revoked_at: datetime | None
+    reason: str | None
+    invalidity_date: datetime | None
+
+
+class CertificatePage(Shown):
+    """Some certificates, newest first."""
+
+    items: list[Certificate]
+    next_cursor: str | None
+
+
+class Issued(Shown):
+    """A new certificate with everything a daemon needs to present it."""
+
+    serial: str = Field(description="Lower-case hexadecimal.")
+    authority: str
+    profile: str
+    subject: str = Field(description="RFC 4514.")
+    names: list[str]
+    gateway: str | None
+    not_before: datetime
+    not_after: datetime
+    fingerprint: str = Field(description="SHA-256 of the DER, hexadecimal.")
+    certificate: str = Field(description="PEM.")
+    chain: list[str] = Field(description="PEM certificates: the issuer first, the root last.")
+    lint: Mapping[str, str] = Field(description="Verdict of each dialect: pass, warn or fail.")
+    renewed_from: str | None
+
+
+def _shown(view: CertificateView) -> Certificate:
+    return Certificate(
+        serial=view.serial,
+        authority=view.authority,
+        status=view.status,
+        profile=view.profile,
+        subject=view.subject,
+        names=list(view.names),
+        gateway=view.gateway,
+        not_before=view.not_before,
+        not_after=view.not_after,
+        fingerprint=view.fingerprint,
+        certificate=None if view.der is None else ssl.DER_cert_to_PEM_cert(view.der),
+        requested_by=view.requested_by,
+        created_at=view.created_at,
+        issued_at=view.issued_at,
+        renewed_from=view.renewed_from,
+        revoked_at=view.revoked_at,
+        reason=view.reason,
+        invalidity_date=view.invalidity_date,
+    )
+
+
+def _issued(made: IssuedCertificate) -> Reply:
+    # model_construct: all of it is ours already, and validating again costs more than the rest.
+    content = Issued.model_construct(
+        serial=made.serial,
+        authority=made.authority.name,
+        profile=made.profile.name,
+        subject=made.subject,
+        names=list(made.names),
+        gateway=made.gateway,
+        not_before=made.not_before,
+        not_after=made.not_after,
+        fingerprint=made.fingerprint,
+        certificate=ssl.DER_cert_to_PEM_cert(made.der),
+        chain=list(_chain(made.authority.chain)),
+        lint={dialect: made.report.verdict(dialect) for dialect in made.report.dialects},
+        renewed_from=made.renewed_from,
+    )
+    return Reply(content, status=201, headers=(("Location", f"{_PATH}/{made.serial}"),))
+
+
+@lru_cache(maxsize=64)
+def _chain(certificates_: tuple[x509.Certificate, ...]) -> tuple[str, ...]:
+    return tuple(pem(certificate) for certificate in certificates_)
+
+
+def issue(call: Call[Issue, Nothing]) -> Reply:
+    """Issue a certificate."""
+    wanted = IssueRequest(
+        csr=call.body.csr.encode(),
+        profile=call.body.profile,
+        authority=call.body.authority,
+        not_after=call.body.not_after,
+        names=tuple(call.body.names),
+        gateway=call.body.gateway,
+    )
+    return _issued(issuance.issue(call.desk, call.actor, wanted, now=call.now))
+
+
+def renew(call: Call[Renew, Which]) -> Reply:
+    """Issue the successor of a certificate."""
+    csr = None if call.body.csr is None else call.body.csr.encode()
+    made = issuance.renew(
+        call.desk,
+        call.actor,
+        call.path["serial"],
+        csr,
+        now=call.now,
+        authority=call.query.authority,
+    )
+    return _issued(made)
+
+
+def search(call: Call[None, Search]) -> Reply:
+    """Search certificates."""
+    query = call.query
+    wanted = CertificateQuery(
+        q=query.q,
+        status=query.status,
+        expires_before=query.expires_before,
+        gateway=query.gateway,
+        profile=query.profile,
+        authority=query.authority,
+        cursor=cursors.decode(_PATH, query.cursor, int),
+        limit=query.limit,
+    )
+    found = certificates.search(call.desk, call.actor, wanted, now=call.now)
+    last = found[-1].id if found else None
+    cursor, headers = cursors.next_page(_PATH, query, found, last)
+    items = [_shown(view) for view in found]
+    return Reply(CertificatePage(items=items, next_cursor=cursor), headers=headers)
+
+
+def show(call: Call[None, Which]) -> Reply:
+    """Look at one certificate."""
+    found = certificates.get(
+        call.desk, call.actor, call.path["serial"], authority=call.query.authority
+    )
+    return Reply(_shown(found))
+
+
+def revoke(call: Call[Revoke, Which]) -> Reply:
+    """Revoke a certificate."""
+    ended = revocation.revoke(
+        call.desk,
+        call.actor,
+        call.path["serial"],
+        call.body.reason,
+        now=call.now,
+        invalidity_date=call.body.invalidity_date,
+        authority=call.query.authority,
+    )
+    return Reply(_shown(ended))
+
+
+def hold(call: Call[Nothing, Which]) -> Reply:
+    """Stop a certificate for a while."""
+    held = revocation.hold(
+        call.desk,
+        call.actor,
+        call.path["serial"],
+        now=call.now,
+        authority=call.query.authority,
+    )
+    return Reply(_shown(held))
+
+
+def release(call: Call[Nothing, Which]) -> Reply:
+    """Let a held certificate be valid again."""
+    released = revocation.release(
+        call.desk,
+        call.actor,
+        call.path["serial"],
+        now=call.now,
+        authority=call.query.authority,
+    )
+    return Reply(_shown(released))
+
+
+ROUTES = (
+    Route(
+        method="POST",
+        path=_PATH,
+        view=issue,
+        summary="Issue a certificate for a certificate signing request",
+        description=(
+            "The request's signature proves that you hold the key. The profile decides what the certificate "
+            "contains; your credential decides for which names. The certificate is checked against the rules of "
+            "the IKE daemons that the profile names before anything is signed."
+        ),
+        tag=_TAG,
+        action=Action.CERTIFICATE_ISSUE,
+        body=Issue,
+        answer=Issued,
+        status=201,
+        example={"csr": _CSR, "profile": "gateway", "names": ["dns:gw1.example.com"]},
+        refusals=(404, 409, 422),
+    ),
+    Route(
+        method="GET",
+        path=_PATH,
+        view=search,
+        summary="Search certificates, newest first",
+        tag=_TAG,
+        action=Action.CERTIFICATE_READ,
+        query=Search,
+        answer=CertificatePage,
+        refusals=(422,),
+    ),
+    Route(
+        method="GET",
+        path=_PATH + "/{serial}",
+        view=show,
+        summary="Look at one certificate",
+        tag=_TAG,
+        action=Action.CERTIFICATE_READ,
+        query=Which,
+        answer=Certificate,
+        refusals=(404, 409, 422),
+    ),
+    Route(
+        method="POST",
+        path=_PATH + "/{serial}/revoke",
+        view=revoke,
+        summary="Revoke a certificate for ever",
+        description=(
+            "OCSP says so from the next question on, the CRLs within a second. Of a certificate that is revoked "
+            "already only the reason can change, and only to keyCompromise."
+        ),
+        tag=_TAG,
+        action=Action.CERTIFICATE_REVOKE,
+        query=Which,
+        body=Revoke,
+        answer=Certificate,
+        example={"reason": "superseded"},
+        refusals=(404, 409, 422),
+    ),
+    Route(
+        method="POST",
+        path=_PATH + "/{serial}/hold",
+        view=hold,
+        summary="Stop a certificate for a while",
+        tag=_TAG,
+        action=Action.CERTIFICATE_REVOKE,
+        query=Which,
+        body=Nothing,
+        answer=Certificate,
+        refusals=(404, 409, 422),
+    ),
+    Route(
+        method="POST",
+        path=_PATH + "/{serial}/release",
+        view=release,
+        summary="Let a certificate on hold be valid again",
+        tag=_TAG,
+        action=Action.CERTIFICATE_REVOKE,
+        query=Which,
+        body=Nothing,
+        answer=Certificate,
+        refusals=(404, 409, 422),
+    ),
+    Route(
+        method="POST",
+        path=_PATH + "/{serial}/renew",
+        view=renew,
+        summary="Issue the successor of a certificate",
+        description=(
+            "With a new key in `csr`, or with the same key without it. Profile, authority and names stay as they "
+            "are. A gateway renews its own certificates only."
+        ),
+        tag=_TAG,
+        action=Action.CERTIFICATE_RENEW,
+        query=Which,
+        body=Renew,
+        answer=Issued,
+        status=201,
+        example={"csr": _CSR},
+        refusals=(404, 409, 422),
+    ),
+)

@@ -1,0 +1,353 @@
+"""The validation listener: CRLs, OCSP answers and authority certificates over plain HTTP.
+
+Plain by design (RFC 5280 §8: a verifier that needed TLS to fetch a CRL would need a CRL for that TLS). Everything here
+is signed and public; there is no caller, no cookie and no secret.
+
+It is an RSGI application for Granian. WSGI was measured 1.5 times as fast with one thread, but there a client that
+sends its body slowly holds the thread; here it holds nothing and is hung up on.
+"""
+
+import asyncio
+import base64
+import binascii
+import logging
+import re
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from functools import partial
+from typing import Any, Protocol, TypeVar
+
+from cryptography.hazmat.primitives.serialization import Encoding
+
+from api.caching import Document, Headers, document, etag_of, is_not_modified
+from api.errors import BodyTooLarge, MethodNotAllowed, RequestTooSlow, RouteNotFound
+from api.pool import Pool
+from api.problems import problem_body, problem_headers, status_of
+from core.errors import IkewardenError, Unavailable
+from pki import authorities, publication
+from pki.desk import Desk
+from pki.ocsp_responder import OcspAnswer, OcspResponder
+from pki.publication import NO_SHARD
+from pki.x509 import ocsp
+
+_log = logging.getLogger(__name__)
+T = TypeVar("T")
+
+_MAX_REQUEST = 8 << 10  # bytes of an OCSP request; a usual one has 80
+_MAX_PATH = 4 << 10
+_BODY_SECONDS = 10.0
+_TICK = 0.25  # seconds between two looks at what changed
+_MAX_READY = 100_000
+_REFRESH = timedelta(seconds=30)
+_LIST_CHECK = timedelta(seconds=0.5)
+# Between a revocation and the list that says so lies a second; a cache shall not add much to it.
+_LIST_AGE = timedelta(seconds=60)
+_CERTIFICATE_AGE = timedelta(days=1)
+_NAME = r"([a-z0-9][a-z0-9-]{0,39})"
+_CRL = re.compile(rf"/crl/{_NAME}(?:/(?:(delta)|([0-9]{{1,5}})))?\.crl")
+_CA = re.compile(rf"/ca/{_NAME}\.crt")
+_OCSP = re.compile(rf"/ocsp/{_NAME}(?:/(.*))?", re.DOTALL)
+_OCSP_TYPE = "application/ocsp-response"
+
+
+class Scope(Protocol):
+    """What Granian tells about a request."""
+
+    proto: str
+    method: str
+    path: str
+    headers: Any
+
+
+class Wire(Protocol):
+    """How Granian is read from and answered."""
+
+    async def __call__(self) -> bytes: ...
+    def __aiter__(self) -> Any: ...
+    def response_bytes(self, status: int, headers: Headers, body: bytes) -> None: ...
+
+
+@dataclass(frozen=True, slots=True)
+class _Reply:
+    status: int
+    headers: Headers
+    body: bytes
+
+
+@dataclass
+class _Shelved:
+    """A list in memory, and when it was last compared with the record."""
+
+    number: int
+    next_update: datetime
+    document: Document
+    checked: datetime
+
+
+class Validation:
+    """The application of one worker process.
+
+    `desk_factory` is called in the worker; `clock` gives the time; `count` is told now and then how many requests of a
+    kind had which status since the last time.
+    """
+
+    def __init__(
+        self,
+        desk_factory: Callable[[], Desk],
+        *,
+        clock: Callable[[], datetime],
+        count: Callable[[str, int, int], None],
+        threads: int = 4,
+    ) -> None:
+        self._clock = clock
+        self._count = count
+        self._counted: Counter[tuple[str, int]] = Counter()
+        self._desk = desk_factory()
+        self._responder = OcspResponder(self._desk)
+        self._pool = Pool(threads=threads, queue=2000, patience=5.0, name="validation")
+        # Exact requests → answers with their headers: what most requests need and nothing else.
+        self._ready: dict[tuple[str, bytes], Document] = {}
+        self._generation = 0
+        self._lists: dict[tuple[str, str, int], _Shelved] = {}
+        self._certificates: dict[str, Document] = {}
+        self._reading: dict[asyncio.Task[None], float] = {}
+        self._watch: asyncio.Task[None] | None = None
+
+    def __rsgi_init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Begin to watch for changes of status."""
+        self._watch = loop.create_task(self._keep_watch())
+
+    def __rsgi_del__(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Stop the threads."""
+        if self._watch is not None:
+            self._watch.cancel()
+        self._tell_counts()
+        self._pool.stop(timeout=2.0)
+
+    async def __rsgi__(self, scope: Scope, wire: Wire) -> None:
+        """Answer one request."""
+        path, method = scope.path, scope.method
+        kind = "other"
+        try:
+            if path.startswith("/ocsp/"):
+                kind = "ocsp"
+                reply = await self._ocsp(scope, wire, path, method)
+            else:
+                kind = "crl" if path.startswith("/crl/") else "other"
+                reply = await self._file(scope, path, method)
+        except IkewardenError as error:
+            reply = _refusal(error)
+        except Exception as error:  # noqa: BLE001 - the last line: whatever it was, the client gets an answer
+            _log.error("unforeseen", exc_info=error)
+            reply = _refusal(IkewardenError("Something went wrong on our side."))
+        self._counted[kind, reply.status] += 1
+        wire.response_bytes(reply.status, reply.headers, reply.body)
+
+    # OCSP
+
+    async def _ocsp(self, scope: Scope, wire: Wire, path: str, method: str) -> _Reply:
+        if method == "POST":
+            body = await self._body(scope, wire)
+        elif method in {"GET", "HEAD"}:
+            body = b""
+        else:
+            raise _not_allowed("GET, HEAD, POST")
+        held = self._ready.get((path, body))
+        if held is None or held.fresh_until <= self._clock():
+            answer = await self._fresh(path, body, method)
+            if isinstance(answer, _Reply):
+                return answer
+            held = answer
+        if method != "POST" and is_not_modified(held, scope.headers.get):
+            return _Reply(304, held.not_modified, b"")
+        return _Reply(200, held.headers, held.body)
+
+    async def _fresh(self, path: str, body: bytes, method: str) -> Document | _Reply:
+        match = _OCSP.fullmatch(path[:_MAX_PATH])
+        if match is None or len(path) > _MAX_PATH:
+            raise RouteNotFound("There is nothing at this path.")
+        name, text = match[1], match[2]
+        if method == "POST" and text:
+            raise RouteNotFound("There is nothing at this path.")
+        request = body if method == "POST" else _from_path(text)
+        generation, now = self._generation, self._clock()
+        try:
+            work = partial(self._responder.answer, name, request, now)
+            answer = await self._pool.run(work)
+        except Unavailable:
+            answer = OcspAnswer(ocsp.error_answer("tryLater"))
+        if answer.next_update is None or answer.this_update is None:
+            # An error, or an answer to a nonce: for this one request only.
+            return _Reply(
+                200, [("content-type", _OCSP_TYPE), ("cache-control", "no-store")], answer.body
+            )
+        made = document(
+            answer.body,
+            media_type=_OCSP_TYPE,
+            etag=etag_of(answer.body),
+            modified=answer.this_update,
+            expires=answer.next_update,
+            now=now,
+            refresh=_REFRESH,
+        )
+        # What was found before a change of status was noticed may be older than the change.
+        if generation == self._generation:
+            if len(self._ready) >= _MAX_READY:
+                self._ready.clear()
+            self._ready[path, body] = made
+        return made
+
+    async def _body(self, scope: Scope, wire: Wire) -> bytes:
+        length = scope.headers.get("content-length")
+        task = asyncio.current_task()
+        if length is not None and int(length) > _MAX_REQUEST:
+            raise BodyTooLarge("This is too long for an OCSP request.")
+        if task is None:
+            raise RuntimeError("an RSGI application runs as a task")
+        # One dictionary and a look at it four times a second: a timer for each request costs an eighth of them all.
+        self._reading[task] = asyncio.get_running_loop().time() + _BODY_SECONDS
+        try:
+            if length is not None:
+                return await wire()
+            pieces = []
+            size = 0
+            async for piece in wire:
+                size += len(piece)
+                if size > _MAX_REQUEST:
+                    raise BodyTooLarge("This is too long for an OCSP request.")
+                pieces.append(piece)
+            return b"".join(pieces)
+        except asyncio.CancelledError:
+            task.uncancel()
+            raise RequestTooSlow("The request's body did not arrive in time.") from None
+        finally:
+            del self._reading[task]
+
+    # lists and certificates
+
+    async def _file(self, scope: Scope, path: str, method: str) -> _Reply:
+        found = None
+        if match := _CRL.fullmatch(path):
+            name, delta, shard = match.groups()
+            kind = publication.DELTA if delta else publication.SHARD if shard else publication.FULL
+            found = await self._list(name, kind, int(shard) if shard else NO_SHARD)
+        elif match := _CA.fullmatch(path):
+            found = await self._certificate(match[1])
+        elif path == "/healthz":
+            return _Reply(200, [("content-type", "application/json")], b'{"alive":true}')
+        if found is None:
+            raise RouteNotFound("There is nothing at this path.")
+        if method not in {"GET", "HEAD"}:
+            raise _not_allowed("GET, HEAD")
+        if is_not_modified(found, scope.headers.get):
+            return _Reply(304, found.not_modified, b"")
+        return _Reply(200, found.headers, found.body)
+
+    async def _list(self, name: str, kind: str, shard: int) -> Document:
+        key = (name, kind, shard)
+        now = self._clock()
+        held = self._lists.get(key)
+        if held is not None and now - held.checked < _LIST_CHECK:
+            return held.document
+        if held is None:
+            held = self._lists[key] = await self._pool.run(partial(self._load, key, None, now))
+            return held.document
+        # Others meanwhile get the copy; so does everybody while the records cannot be reached.
+        held.checked = now
+        try:
+            self._lists[key] = await self._pool.run(partial(self._load, key, held, now))
+        except Unavailable as error:
+            _log.warning("a revocation list was not compared with the record: %s", error.message)
+        return self._lists[key].document
+
+    def _load(self, key: tuple[str, str, int], held: _Shelved | None, now: datetime) -> _Shelved:
+        name, kind, shard = key
+        if held is not None and publication.published_number(self._desk, *key) == held.number:
+            if now < held.document.fresh_until:
+                return held
+        crl = publication.published(self._desk, name, kind, shard)
+        made = document(
+            crl.der,
+            media_type="application/pkix-crl",
+            etag=f'"{crl.sha256}"',
+            modified=crl.this_update,
+            expires=min(crl.next_update, now + _LIST_AGE),
+            now=now,
+            refresh=_REFRESH,
+        )
+        return _Shelved(crl.number, crl.next_update, made, now)
+
+    async def _certificate(self, name: str) -> Document:
+        now = self._clock()
+        held = self._certificates.get(name)
+        if held is None or held.fresh_until <= now:
+            held = await self._pool.run(partial(self._load_certificate, name, now))
+            self._certificates[name] = held
+        return held
+
+    def _load_certificate(self, name: str, now: datetime) -> Document:
+        known = authorities.load(self._desk, name)
+        der = known.certificate.public_bytes(Encoding.DER)
+        return document(
+            der,
+            media_type="application/pkix-cert",
+            etag=etag_of(der),
+            modified=known.created_at,
+            expires=now + _CERTIFICATE_AGE,
+            now=now,
+            refresh=_REFRESH,
+        )
+
+    # several times a second
+
+    async def _keep_watch(self) -> None:
+        complained = False
+        while True:
+            await asyncio.sleep(_TICK)
+            self._hang_up_on_the_slow()
+            self._tell_counts()
+            try:
+                changes = await self._pool.run(partial(self._responder.watch, self._clock()))
+            except Exception as error:  # noqa: BLE001 - it must go on, whatever happened once
+                if not complained:
+                    _log.error("changes of status cannot be read", exc_info=error)
+                complained = True
+                continue
+            complained = False
+            if changes:
+                self._generation += 1
+                self._ready.clear()
+
+    def _hang_up_on_the_slow(self) -> None:
+        now = asyncio.get_running_loop().time()
+        for task, deadline in list(self._reading.items()):
+            if deadline < now:
+                task.cancel()
+
+    def _tell_counts(self) -> None:
+        counted, self._counted = self._counted, Counter()
+        for (kind, status), number in counted.items():
+            self._count(kind, status, number)
+
+
+def _from_path(text: str | None) -> bytes:
+    # RFC 6960 §A.1: base64, then percent-encoded, which the server undid. Clients differ in what they encode, and some
+    # take `+` for a space on the way; neither changes what is meant.
+    cleaned = re.sub(r"[\r\n]", "", text or "").replace(" ", "+").lstrip("/").rstrip("=")
+    try:
+        return base64.b64decode(cleaned + "=" * (-len(cleaned) % 4), validate=True)
+    except (ValueError, binascii.Error):
+        return b""  # which is no OCSP request either, and is answered so
+
+
+def _not_allowed(methods: str) -> MethodNotAllowed:
+    return MethodNotAllowed("This path does not know that method.", details={"allow": methods})
+
+
+def _refusal(error: IkewardenError) -> _Reply:
+    headers = [*problem_headers(error), ("cache-control", "no-store")]
+    if "allow" in error.details:
+        headers.append(("allow", str(error.details["allow"])))
+    return _Reply(status_of(error), headers, problem_body(error, request_id=""))
