@@ -167,12 +167,6 @@ class IssuingSettings(Section):
 class CrlSettings(Section):
     """Revocation lists."""
 
-    shards: int = Field(
-        default=16,
-        ge=1,
-        le=4096,
-        description="Shards of a new authority's CRL. More shards: less work for one revocation.",
-    )
     full_hours: int = Field(
         default=24, ge=1, le=8760, description="How long full and shard CRLs are valid."
     )

@@ -1,8 +1,9 @@
 """Notices before certificates end: one for each certificate and stage, once, however often the job runs."""
 
 from datetime import datetime, timedelta
+from typing import Any
 
-from sqlalchemy import and_, exists, select
+from sqlalchemy import Select, exists, select
 
 from pki.actors import Action, Actor, require
 from pki.desk import Desk
@@ -27,9 +28,23 @@ def give_notice(desk: Desk, actor: Actor, *, now: datetime) -> int:
 
 
 def _stage(desk: Desk, actor: Actor, days: int, now: datetime) -> int:
+    with desk.store.read() as connection:
+        due = connection.execute(_due(desk, days, now)).all()
+    return sum(_give(desk, actor, row, days, now) for row in due)
+
+
+def _due(desk: Desk, days: int, now: datetime) -> Select[Any]:
+    nearer = max((stage for stage in desk.rules.notice_stages if stage < days), default=0)
     successor = certificates.alias()
-    wider = [d for d in desk.rules.notice_stages if d < days]
-    query = (
+    renewed = exists().where(
+        successor.c.renewed_from == certificates.c.serial, successor.c.status == "valid"
+    )
+    given = exists().where(
+        notices.c.kind == "expiring",
+        notices.c.object == authorities.c.name + ":" + certificates.c.serial,
+        notices.c.stage == str(days),
+    )
+    return (
         select(
             certificates.c.serial,
             certificates.c.subject,
@@ -40,50 +55,34 @@ def _stage(desk: Desk, actor: Actor, days: int, now: datetime) -> int:
         .join_from(certificates, authorities)
         .where(
             certificates.c.status == "valid",
-            certificates.c.not_after > now + timedelta(days=max(wider, default=0)),
+            certificates.c.not_after > now + timedelta(days=nearer),
             certificates.c.not_after <= now + timedelta(days=days),
-            certificates.c.profile != "ocsp-responder",
-            ~exists().where(
-                and_(
-                    successor.c.renewed_from == certificates.c.serial,
-                    successor.c.status == "valid",
-                )
-            ),
-            ~exists().where(
-                and_(
-                    notices.c.kind == "expiring",
-                    notices.c.object == authorities.c.name + ":" + certificates.c.serial,
-                    notices.c.stage == str(days),
-                )
-            ),
+            # The service renews its own certificates; they would only cry wolf.
+            certificates.c.profile.not_in(("ocsp-responder", "service-tls")),
+            ~renewed,
+            ~given,
         )
         .limit(_CHUNK)
     )
-    with desk.store.read() as connection:
-        due = connection.execute(query).all()
-    given = 0
-    for row in due:
-        about = f"{row.authority}:{row.serial}"
-        detail = {
-            "certificate": about,
-            "subject": row.subject,
-            "gateway": row.gateway,
-            "not_after": row.not_after.isoformat(),
-            "days": days,
-        }
 
-        def work(unit: Unit, about: str = about, detail: dict[str, object] = detail) -> None:
-            unit.insert(
-                notices, {"kind": "expiring", "object": about, "stage": str(days), "at": now}
-            )
-            leave(
-                unit, actor, "certificate.expiring", f"certificate:{about}", now=now, detail=detail
-            )
-            outbox.put(unit, topic=TOPIC, key=f"{about}:{days}", payload=detail, now=now)
 
-        try:
-            desk.store.together(work)
-        except Duplicate:
-            continue  # another replica was quicker
-        given += 1
-    return given
+def _give(desk: Desk, actor: Actor, row: Any, days: int, now: datetime) -> bool:
+    about = f"{row.authority}:{row.serial}"
+    detail = {
+        "certificate": about,
+        "subject": row.subject,
+        "gateway": row.gateway,
+        "not_after": row.not_after.isoformat(),
+        "days": days,
+    }
+
+    def work(unit: Unit) -> None:
+        unit.insert(notices, {"kind": "expiring", "object": about, "stage": str(days), "at": now})
+        leave(unit, actor, "certificate.expiring", f"certificate:{about}", now=now, notice=detail)
+        outbox.put(unit, topic=TOPIC, key=f"{about}:{days}", payload=detail, now=now)
+
+    try:
+        desk.store.together(work)
+    except Duplicate:
+        return False  # another replica was quicker
+    return True

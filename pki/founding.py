@@ -11,7 +11,7 @@ from cryptography.hazmat.primitives import serialization
 from sqlalchemy import select, update
 
 from core.errors import Conflict, InvalidInput
-from hsm.ports import KEY_ALGORITHMS, KeyAlgorithm
+from hsm.ports import KEY_ALGORITHMS, KeyAlgorithm, PrivateKey
 from pki.actors import Action, Actor, require, require_authority
 from pki.authorities import (
     PROFILE,
@@ -29,7 +29,8 @@ from pki.trail import leave
 from pki.x509 import serials
 from pki.x509.authority import AuthoritySpec, Pointers, draft_root, draft_subordinate
 from pki.x509.constraints import NameConstraints
-from pki.x509.signing import complete, default_hash, sign
+from pki.x509.csr import spki_sha256
+from pki.x509.signing import PublicKey, complete, default_hash, sign
 from store import outbox
 from store.engine import Unit
 from store.errors import Duplicate
@@ -82,35 +83,15 @@ def create(desk: Desk, actor: Actor, request: AuthorityRequest, *, now: datetime
     require(actor, Action.AUTHORITY_CREATE)
     require_authority(actor, request.name)
     parent = _checked_parent(desk, actor, request)
-    subject = _subject(request)
-    constraints = NameConstraints.parse(request.permitted, request.excluded)
+    _subject(request)
+    NameConstraints.parse(request.permitted, request.excluded)
     _refuse_taken(desk, request.name)
-    about = f"authority:{request.name}"
-    key_name = f"ca-{request.name}-{desk.entropy(4).hex()}"
-    desk.store.together(
-        lambda unit: leave(
-            unit, actor, "authority.key", about, now=now, outcome="intent", key=key_name
-        )
-    )
-    key_uri = desk.keys.generate(key_name, request.algorithm)
-    key = desk.keys.open(key_uri)
-    not_after = (now + request.lifetime).replace(microsecond=0)
-    if parent is not None:
-        not_after = min(not_after, parent.certificate.not_valid_after_utc)
-    spec = AuthoritySpec(
-        subject=subject,
-        public_key=key.public_key(),
-        serial=serials.from_random(desk.entropy(serials.BYTES)),
-        not_before=(now - timedelta(minutes=10)).replace(microsecond=0),
-        not_after=not_after,
-        path_length=request.path_length,
-        constraints=constraints,
-        pointers=_pointers(desk, parent),
-    )
-    issuing_key = key if parent is None else signer(desk, parent)
+    key_uri, key = _new_key(desk, actor, request, now)
+    spec = _spec(desk, request, parent, key.public_key(), now)
     if parent is None:
-        tbs = draft_root(spec)
+        issuing_key, tbs = key, draft_root(spec)
     else:
+        issuing_key = signer(desk, parent)
         tbs = draft_subordinate(spec, parent.certificate, parent.public_key)
     _record_intent(desk, actor, request, parent, spec, tbs, now)
     signature = sign(issuing_key, tbs, default_hash(issuing_key.public_key()))
@@ -118,6 +99,40 @@ def create(desk: Desk, actor: Actor, request: AuthorityRequest, *, now: datetime
     _verify(certificate, certificate if parent is None else parent.certificate)
     _record_result(desk, actor, request, parent, certificate, key_uri, now)
     return load(desk, request.name)
+
+
+def _new_key(
+    desk: Desk, actor: Actor, request: AuthorityRequest, now: datetime
+) -> tuple[str, PrivateKey]:
+    about = f"authority:{request.name}"
+    name = f"ca-{request.name}-{desk.entropy(4).hex()}"
+    desk.store.together(
+        lambda unit: leave(unit, actor, "authority.key", about, now=now, outcome="intent", key=name)
+    )
+    uri = desk.keys.generate(name, request.algorithm)
+    return uri, desk.keys.open(uri)
+
+
+def _spec(
+    desk: Desk,
+    request: AuthorityRequest,
+    parent: Authority | None,
+    public_key: PublicKey,
+    now: datetime,
+) -> AuthoritySpec:
+    not_after = (now + request.lifetime).replace(microsecond=0)
+    if parent is not None:
+        not_after = min(not_after, parent.certificate.not_valid_after_utc)
+    return AuthoritySpec(
+        subject=_subject(request),
+        public_key=public_key,
+        serial=serials.from_random(desk.entropy(serials.BYTES)),
+        not_before=(now - timedelta(minutes=10)).replace(microsecond=0),
+        not_after=not_after,
+        path_length=request.path_length,
+        constraints=NameConstraints.parse(request.permitted, request.excluded),
+        pointers=_pointers(desk, parent),
+    )
 
 
 def _checked_parent(desk: Desk, actor: Actor, request: AuthorityRequest) -> Authority | None:
@@ -201,42 +216,43 @@ def _record_intent(
 
     def work(unit: Unit) -> None:
         if parent is not None:
-            unit.insert(
-                certificates,
-                {
-                    "authority_id": parent.id,
-                    "serial": serial,
-                    "status": "pending",
-                    "profile": PROFILE,
-                    "subject": spec.subject.rfc4514_string(),
-                    "names": "",
-                    "not_before": spec.not_before,
-                    "not_after": spec.not_after,
-                    "shard": parent.shard_of(spec.serial),
-                    "tbs": tbs,
-                    "spki_sha256": "",
-                    "requested_by": actor.name,
-                    "credential": actor.credential,
-                    "gateway": None,
-                    "request_id": actor.request_id,
-                    "created_at": now,
-                    "renewed_from": None,
-                },
-            )
-        about = f"authority:{request.name}"
-        signer_name = parent.name if parent else request.name
+            unit.insert(certificates, _pending(actor, parent, spec, tbs, now))
         leave(
             unit,
             actor,
             "authority.sign",
-            about,
+            f"authority:{request.name}",
             now=now,
             outcome="intent",
             serial=serial,
-            signed_by=signer_name,
+            signed_by=parent.name if parent else request.name,
         )
 
     desk.store.together(work)
+
+
+def _pending(
+    actor: Actor, parent: Authority, spec: AuthoritySpec, tbs: bytes, now: datetime
+) -> dict[str, object]:
+    return {
+        "authority_id": parent.id,
+        "serial": serials.to_hex(spec.serial),
+        "status": "pending",
+        "profile": PROFILE,
+        "subject": spec.subject.rfc4514_string(),
+        "names": "",
+        "not_before": spec.not_before,
+        "not_after": spec.not_after,
+        "shard": parent.shard_of(spec.serial),
+        "tbs": tbs,
+        "spki_sha256": spki_sha256(spec.public_key),
+        "requested_by": actor.name,
+        "credential": "",
+        "gateway": None,
+        "request_id": actor.request_id,
+        "created_at": now,
+        "renewed_from": None,
+    }
 
 
 def _verify(certificate: x509.Certificate, issuer: x509.Certificate) -> None:
@@ -257,52 +273,35 @@ def _record_result(
 ) -> None:
     der = certificate.public_bytes(serialization.Encoding.DER)
     serial = serials.to_hex(certificate.serial_number)
+    row = {
+        "name": request.name,
+        "kind": request.kind,
+        "status": "active",
+        "parent_id": parent.id if parent else None,
+        "subject": certificate.subject.rfc4514_string(),
+        "certificate": der,
+        "key_uri": key_uri,
+        "serial": serial,
+        "shards": request.shards,
+        "crl_hours": _hours(desk.rules.crl_lifetime),
+        "delta_hours": _hours(desk.rules.delta_lifetime),
+        "ocsp_hours": _hours(desk.rules.ocsp_lifetime),
+        "not_before": certificate.not_valid_before_utc,
+        "not_after": certificate.not_valid_after_utc,
+        "created_at": now,
+        "created_by": actor.name,
+    }
 
     def work(unit: Unit) -> None:
-        made = unit.connection.execute(
-            authorities.insert()
-            .values(
-                name=request.name,
-                kind=request.kind,
-                status="active",
-                parent_id=parent.id if parent else None,
-                subject=certificate.subject.rfc4514_string(),
-                certificate=der,
-                key_uri=key_uri,
-                serial=serial,
-                shards=request.shards,
-                crl_hours=_hours(desk.rules.crl_lifetime),
-                delta_hours=_hours(desk.rules.delta_lifetime),
-                ocsp_hours=_hours(desk.rules.ocsp_lifetime),
-                not_before=certificate.not_valid_before_utc,
-                not_after=certificate.not_valid_after_utc,
-                created_at=now,
-                created_by=actor.name,
-            )
-            .returning(authorities.c.id)
-        )
-        authority_id = made.scalar_one()
+        inserted = authorities.insert().values(**row).returning(authorities.c.id)
+        authority_id = unit.connection.execute(inserted).scalar_one()
         unit.insert(crl_numbers, {"authority_id": authority_id, "number": 0})
         if parent is not None:
-            unit.connection.execute(
-                update(certificates)
-                .where(certificates.c.authority_id == parent.id, certificates.c.serial == serial)
-                .values(
-                    status="valid",
-                    tbs=None,
-                    der=der,
-                    fingerprint=_fingerprint(der),
-                    issued_at=now,
-                )
-            )
-        leave(unit, actor, "authority.create", f"authority:{request.name}", now=now, serial=serial)
-        outbox.put(
-            unit,
-            topic="authority.made",
-            key=request.name,
-            payload={"authority": request.name},
-            now=now,
-        )
+            _settle_pending(unit, parent, serial, der, now)
+        about = f"authority:{request.name}"
+        leave(unit, actor, "authority.create", about, now=now, serial=serial)
+        payload = {"authority": request.name}
+        outbox.put(unit, topic="authority.made", key=request.name, payload=payload, now=now)
 
     try:
         desk.store.together(work)
@@ -311,9 +310,19 @@ def _record_result(
         raise AuthorityExists(f"There is an authority {request.name!r} already.") from None
 
 
+def _settle_pending(unit: Unit, parent: Authority, serial: str, der: bytes, now: datetime) -> None:
+    unit.connection.execute(
+        update(certificates)
+        .where(certificates.c.authority_id == parent.id, certificates.c.serial == serial)
+        .values(
+            status="valid",
+            tbs=None,
+            der=der,
+            fingerprint=hashlib.sha256(der).hexdigest(),
+            issued_at=now,
+        )
+    )
+
+
 def _hours(duration: timedelta) -> int:
     return max(1, int(duration.total_seconds() // 3600))
-
-
-def _fingerprint(der: bytes) -> str:
-    return hashlib.sha256(der).hexdigest()

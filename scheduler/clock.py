@@ -4,7 +4,7 @@ import logging
 import os
 import secrets
 import socket
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from threading import Event
 from typing import Literal
@@ -51,7 +51,9 @@ class OutboxJob:
         else:
             self._note(now, "ok", None, done)
 
-    def _note(self, now: datetime, outcome: Literal["ok", "failed"], error: str | None, done: int) -> None:
+    def _note(
+        self, now: datetime, outcome: Literal["ok", "failed"], error: str | None, done: int
+    ) -> None:
         ok = outcome == "ok"
         due = self._recorded is None or not now - self._recorded < _RECORD_EVERY
         if not due and ok == self._was_ok:
@@ -75,25 +77,27 @@ def serve(
     intervals: Mapping[str, float],
     outbox_seconds: float,
     stop: Event,
+    more: Sequence[Job] = (),
     clock: Callable[[], datetime] = read_clock,
 ) -> None:
     """Run all jobs until `stop` is set; then wait for what is running and return.
 
-    `intervals` gives seconds between runs by job name; a job that is missing there runs once a minute. Every job runs
-    once right at the start.
+    `intervals` gives seconds between runs by job name, 0 for never; a job that is missing there runs once a minute.
+    Every job runs once right at the start. `more` are jobs besides JOBS.
     """
     owner = owner_name()
     scheduler = BackgroundScheduler(
         timezone=UTC,
         executors={
-            "default": ThreadPoolExecutor(len(JOBS)),
+            "default": ThreadPoolExecutor(len(JOBS) + len(more)),
             # Its own thread: a long job must not hold up a revocation.
             OUTBOX: ThreadPoolExecutor(1),
         },
         job_defaults={"coalesce": True, "max_instances": 1, "misfire_grace_time": None},
     )
     first = clock()
-    for job in JOBS:
+    wanted = [job for job in (*JOBS, *more) if intervals.get(job.name, 60.0) > 0]
+    for job in wanted:
         scheduler.add_job(
             _runner(desk, job, owner, clock),
             "interval",

@@ -76,16 +76,21 @@ def read_csr(data: bytes) -> SigningRequest:
     key = _public_key(request)
     _check_signature(request)
     names = _requested_names(request)
-    spki = key.public_bytes(
-        serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo
-    )
     return SigningRequest(
         der=request.public_bytes(serialization.Encoding.DER),
         public_key=key,
-        spki_sha256=hashlib.sha256(spki).hexdigest(),
+        spki_sha256=spki_sha256(key),
         subject=request.subject,
         names=names,
     )
+
+
+def spki_sha256(key: PublicKey) -> str:
+    """Hash a SubjectPublicKeyInfo: how the same key is recognised in several certificates."""
+    spki = key.public_bytes(
+        serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo
+    )
+    return hashlib.sha256(spki).hexdigest()
 
 
 def _decode(data: bytes) -> x509.CertificateSigningRequest:

@@ -210,7 +210,7 @@ def test_unknown_variables_are_refused(tmp_path: Path, name: str, hint: str) -> 
         ("crl", "refresh_before = nan"),
         ("crl", "refresh_before = inf"),
         ("crl", "refresh_before = 1.0"),
-        ("crl", "shards = 0"),
+        ("crl", "full_hours = 0"),
         ("database", 'url = "mysql://u@h/db"'),
         ("database", 'url = "sqlite://"'),
         ("database", 'url = "sqlite:///"'),

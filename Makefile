@@ -1,0 +1,71 @@
+# `make help` lists what there is. Everything is installed into .venv by what needs it.
+SHELL := /bin/bash
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt
+DIR ?= var
+WORKERS ?= 2
+B ?=
+
+.DEFAULT_GOAL := help
+.PHONY: help run demo check test soak bench docs lock clean
+
+help: ## this list
+	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /  make \1\t/' | expand -t 16
+
+run: $(VENV)/.server ## make an instance in ./var if there is none, and serve it on loopback
+	@$(BIN)/ikewarden init --dir $(DIR) --if-missing
+	@exec $(BIN)/ikewarden serve --dir $(DIR)
+
+demo: $(VENV)/.dev ## two charon daemons, one tunnel, one revocation (as root; else the certificates alone)
+	@bash tests/prepare.sh demo
+	@$(BIN)/python -m tests.lab.demo
+
+check: $(VENV)/.dev ## format, lint, types, import rules, module shape
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(BIN)/python -m pytest -q tests/test_shape.py
+
+test: $(VENV)/.dev ## all tests, on SQLite and PostgreSQL, with real daemons
+	@bash tests/prepare.sh test
+	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile -q
+
+soak: $(VENV)/.dev ## the long ones: 200 kills under load
+	@bash tests/prepare.sh test
+	IKEWARDEN_SOAK_KILLS=200 $(BIN)/python -m pytest -q -k kill tests
+
+future: $(VENV)/.dev
+	@bash tests/prepare.sh test
+	faketime -f '+30y' $(BIN)/python -m pytest -n $(WORKERS) --dist loadfile -q -p no:cacheprovider
+
+bench: $(VENV)/.dev ## measure beside OpenBao; B=issuance|revocation|ocsp|crl for one
+	$(BIN)/python -m bench $(B)
+
+docs: $(VENV)/.dev ## write the generated reference pages
+	$(BIN)/python -m docs.generate
+
+lock: ## raise the pinned versions to the newest that fit
+	rm -rf .lock && $(PYTHON) -m venv .lock
+	.lock/bin/pip install --quiet --disable-pip-version-check -e '.[server,postgres,dev]'
+	.lock/bin/pip freeze --exclude-editable > constraints.txt
+	rm -rf .lock
+
+clean: ## remove .venv and caches, not the instance in ./var
+	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache *.egg-info build
+
+$(BIN)/pip:
+	@$(PYTHON) -c 'import sys; sys.exit("ikewarden needs Python 3.11 or later: make PYTHON=python3.12 …" if sys.version_info < (3, 11) else 0)'
+	$(PYTHON) -m venv $(VENV)
+
+$(VENV)/.server: pyproject.toml constraints.txt | $(BIN)/pip
+	@echo "Installing ikewarden into $(VENV) …"
+	@$(PIP) --editable '.[server]'
+	@touch $@
+
+$(VENV)/.dev: pyproject.toml constraints.txt | $(BIN)/pip
+	@echo "Installing ikewarden and its development tools into $(VENV) …"
+	@$(PIP) --editable '.[server,postgres,dev]'
+	@touch $@ $(VENV)/.server

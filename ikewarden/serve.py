@@ -1,0 +1,171 @@
+"""`ikewarden serve`: listeners and scheduler in one process group."""
+
+import logging
+import os
+import signal
+import socket
+import sys
+import tempfile
+import threading
+from collections.abc import Callable, Mapping
+from contextvars import ContextVar
+from datetime import datetime, timedelta
+from getpass import getpass
+from importlib.metadata import version
+from pathlib import Path
+
+from cryptography.hazmat.primitives import serialization
+
+from api import server
+from api.connection import Limits
+from api.tls import Credential
+from core.errors import InvalidInput
+from hsm.sealedfiles import SealedFileKeyStore
+from ikewarden.logs import configure_logs
+from ikewarden.settings import load_settings
+from ikewarden.settings_model import Settings
+from ikewarden.supervisor import Part, supervise
+from ikewarden.wiring import make_desk, open_keys
+from pki import authorities, tls_credential
+from pki.desk import Desk
+from scheduler.clock import read_clock
+from scheduler.clock import serve as serve_scheduler
+from scheduler.jobs import SCHEDULER, Job
+from store.schema import check_schema
+
+_LOG = logging.getLogger("ikewarden.serve")
+PARTS = ("api", "validation", "scheduler")
+REQUEST_ID: ContextVar[str] = ContextVar("request_id", default="")
+
+
+class PartUnknown(InvalidInput):
+    """Not a part of the service."""
+
+    code = "part_unknown"
+    next_step = f"Choose one of {', '.join(PARTS)}."
+
+
+def run(
+    settings_path: Path,
+    environ: Mapping[str, str],
+    *,
+    only: str | None = None,
+    announce: Callable[[Settings], None] = lambda settings: None,
+) -> int:
+    """Serve until SIGINT or SIGTERM; give the exit code: 0 for a clean end.
+
+    What can be wrong is found before anything starts: settings, passphrase, key files, the schema, busy ports, the
+    service's own certificate. `announce` is called once everything is about to start. Raises the errors of these.
+    """
+    if only is not None and only not in PARTS:
+        raise PartUnknown(f"{only!r} is not a part of the service.")
+    settings = load_settings(settings_path, environ)
+    configure_logs(settings.logs.level, settings.logs.format, request_id=REQUEST_ID)
+    keys = open_keys(settings, environ, _prompt if sys.stdin.isatty() else None)
+    _check_records(settings, keys)
+    with tempfile.TemporaryDirectory(prefix="ikewarden-metrics-") as metrics:
+        # prometheus_client adds up the counters of several processes through files here.
+        os.environ["PROMETHEUS_MULTIPROC_DIR"] = metrics
+        parts = _parts(settings, keys, only)
+        announce(settings)
+        return supervise(parts)
+
+
+def _prompt() -> str:
+    return getpass("Passphrase of the key store: ")
+
+
+def _check_records(settings: Settings, keys: SealedFileKeyStore) -> None:
+    desk = make_desk(settings, keys)
+    try:
+        check_schema(desk.store)
+        tls_credential.ensure(desk, SCHEDULER, keys, settings.api.names, now=read_clock())
+    finally:
+        desk.store.close()  # nothing of it may cross the fork
+
+
+def _parts(settings: Settings, keys: SealedFileKeyStore, only: str | None) -> list[Part]:
+    parts: list[Part] = []
+    if only in {None, "api"}:
+        bound = server.bind(settings.api.host, settings.api.port)
+        parts += [
+            Part(f"api-{number}", lambda: _api(settings, keys, bound))
+            for number in range(1, settings.api.workers + 1)
+        ]
+    if only in {None, "validation"}:
+        server.bind(settings.validation.host, settings.validation.port).close()
+        parts.append(Part("validation", lambda: _validation(settings, keys)))
+    if only in {None, "scheduler"}:
+        parts.append(Part("scheduler", lambda: _scheduler(settings, keys)))
+    return parts
+
+
+def _api(settings: Settings, keys: SealedFileKeyStore, bound: socket.socket) -> int:
+    seconds = settings.api.request_timeout_seconds
+    server.serve_api(
+        [bound],
+        server.ApiSettings(
+            version=version("ikewarden"),
+            limits=Limits(body=settings.api.max_body_bytes, body_seconds=seconds),
+            threads=settings.api.threads,
+            metrics_public=settings.api.metrics_public,
+        ),
+        lambda: make_desk(settings, keys),
+        lambda desk: _credential(desk, keys),
+        clock=read_clock,
+    )
+    return 0
+
+
+def _credential(desk: Desk, keys: SealedFileKeyStore) -> Credential:
+    held = tls_credential.current(desk, SCHEDULER, keys)
+    trusted = [
+        authorities.load(desk, name).certificate.public_bytes(serialization.Encoding.DER)
+        for name in authorities.all_names(desk)
+    ]
+    return Credential(pem=held.pem, authorities=trusted)
+
+
+def _validation(settings: Settings, keys: SealedFileKeyStore) -> int:
+    server.serve_validation(
+        server.ValidationSettings(
+            host=settings.validation.host,
+            port=settings.validation.port,
+            workers=settings.validation.workers,
+        ),
+        lambda: make_desk(settings, keys),
+        clock=read_clock,
+    )
+    return 0
+
+
+def _scheduler(settings: Settings, keys: SealedFileKeyStore) -> int:
+    stop = threading.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda _number, _frame: stop.set())
+    chosen = settings.scheduler
+    desk = make_desk(settings, keys)
+    names = settings.api.names
+
+    def renew_credential(desk: Desk, now: datetime) -> Mapping[str, int]:
+        made = tls_credential.ensure(desk, SCHEDULER, keys, names, now=now)
+        return {"renewed": int(made)}
+
+    try:
+        serve_scheduler(
+            desk,
+            intervals={
+                "crl_refresh": chosen.crl_refresh,
+                "ocsp_refresh": chosen.ocsp_refresh,
+                "reconcile": chosen.reconcile,
+                "expiry_notices": chosen.expiry_notices,
+                "cleanup": chosen.cleanup,
+                "tls_credential": timedelta(minutes=10).total_seconds(),
+            },
+            outbox_seconds=chosen.outbox_poll_ms / 1000,
+            stop=stop,
+            more=[Job("tls_credential", renew_credential)],
+        )
+    finally:
+        desk.store.close()
+    return 0

@@ -1,0 +1,34 @@
+#!/usr/bin/env bash
+# Installs the Debian packages that tests (or the demo) talk to, when root; else says what will be left out.
+set -euo pipefail
+lab=(charon-systemd strongswan-swanctl libcharon-extra-plugins libstrongswan-extra-plugins iproute2 iputils-ping)
+judges=(strongswan-pki openssl faketime)
+database=(postgresql)
+case "${1:-test}" in
+  demo) wanted=("${lab[@]}") ;;
+  *) wanted=("${lab[@]}" "${judges[@]}" "${database[@]}") ;;
+esac
+missing=()
+for package in "${wanted[@]}"; do
+  dpkg-query -W -f '${Status}' "$package" 2>/dev/null | grep -q 'ok installed' || missing+=("$package")
+done
+[ ${#missing[@]} -eq 0 ] && exit 0
+if [ "$(id -u)" -eq 0 ] && command -v apt-get >/dev/null; then
+  echo "Installing Debian packages: ${missing[*]}"
+  export DEBIAN_FRONTEND=noninteractive
+  log=$(mktemp)
+  # Services of these packages are not wanted: the tests start their own.
+  printf '#!/bin/sh\nexit 101\n' > /usr/sbin/policy-rc.d.ikewarden && chmod +x /usr/sbin/policy-rc.d.ikewarden
+  [ -e /usr/sbin/policy-rc.d ] || { ln -s policy-rc.d.ikewarden /usr/sbin/policy-rc.d; linked=1; }
+  status=0
+  { apt-get update -q && apt-get install -y -q --no-install-recommends "${missing[@]}"; } >"$log" 2>&1 || status=$?
+  [ -z "${linked:-}" ] || rm -f /usr/sbin/policy-rc.d
+  rm -f /usr/sbin/policy-rc.d.ikewarden
+  [ "$status" -eq 0 ] || { tail -n 20 "$log"; echo "apt-get failed" >&2; exit 1; }
+  rm -f "$log"
+  exit 0
+fi
+echo "Not installed: ${missing[*]}"
+echo "Left out for want of them or of root: tunnels between real daemons, PostgreSQL, second opinions on certificates."
+echo "Run as root, or install them, to run everything."
+[ "${CI:-}" != true ] || { echo "In CI nothing may be left out." >&2; exit 1; }
