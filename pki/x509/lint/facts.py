@@ -68,7 +68,8 @@ class Facts:
     `signature_hash` is "" where the algorithm has its own, "unknown" where it cannot be read.
     `extended_key_usage` holds dotted OIDs. None stands for an extension that is not there.
     `critical` are the dotted OIDs of critical extensions. `authority` tells whether the rules for
-    authorities apply. `unreadable` says why extensions could not be read; then all are missing.
+    authorities apply. `unreadable` says what could not be read; then the other facts are not to be
+    relied on.
     """
 
     version: int
@@ -127,7 +128,11 @@ def read_facts(
     """Take `certificate` apart; `at` and `chain_octets` are kept for the rules that need them."""
     found, unreadable = _extensions(certificate)
     algorithm, exponent = _key(certificate)
-    subject = certificate.subject
+    try:
+        subject, issuer = certificate.subject, certificate.issuer
+    except (ValueError, TypeError) as error:
+        subject = issuer = x509.Name([])
+        unreadable = f"the subject or the issuer is malformed ({error})"
     names = _names(_value(found, x509.SubjectAlternativeName))
     usage = _value(found, x509.KeyUsage)
     purposes = _value(found, x509.ExtendedKeyUsage)
@@ -144,7 +149,7 @@ def read_facts(
         rsa_exponent=exponent,
         signature_algorithm=certificate.signature_algorithm_oid,
         signature_hash=_signature_hash(certificate),
-        self_issued=certificate.issuer == subject,
+        self_issued=issuer == subject,
         subject_empty=not subject.rdns,
         common_name=_common_name(subject),
         not_before=certificate.not_valid_before_utc,
@@ -171,8 +176,10 @@ def _extensions(certificate: x509.Certificate) -> tuple[_Found, str | None]:
         return {extension.oid: extension for extension in certificate.extensions}, None
     except x509.DuplicateExtension as error:
         return {}, f"the extension {error.oid.dotted_string} is there twice"
-    except (ValueError, TypeError, UnsupportedAlgorithm) as error:
-        return {}, str(error) or "an extension is malformed"
+    except x509.UnsupportedGeneralNameType:
+        return {}, "there is a name of a kind that is not supported"
+    except (ValueError, TypeError) as error:
+        return {}, f"an extension is malformed ({error})"
 
 
 def _value(found: _Found, kind: type[_E]) -> _E | None:

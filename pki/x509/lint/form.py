@@ -64,15 +64,15 @@ _NSS: Final = frozenset(
 
 
 @BOOK.rule(
-    "x509.extensions_unreadable",
+    "x509.unreadable",
     fail=ALL,
-    source="RFC 5280 section 4.2",
-    fix="Issue the certificate anew; each extension once and in its own syntax.",
+    source="RFC 5280 sections 4.1.2 and 4.2",
+    fix="Issue the certificate anew, with each extension once and in its own syntax.",
 )
-def extensions_unreadable(facts: Facts) -> str | None:
-    """An extension is malformed or there twice."""
+def unreadable(facts: Facts) -> str | None:
+    """The subject, the issuer or an extension is malformed, or an extension is there twice."""
     if facts.unreadable is not None:
-        return f"The extensions cannot be read: {ascii(facts.unreadable[:150])[1:-1]}."
+        return f"The certificate cannot be read: {ascii(facts.unreadable[:150])[1:-1]}."
     return None
 
 

@@ -27,9 +27,6 @@ RULES: Final[tuple[Rule, ...]] = tuple(
     for rule in book.rules
 )
 _GRAVITY: Final = {"fail": 0, "warn": 1, "info": 2}
-# Where extensions cannot be read, every rule about one would report it missing.
-_UNREADABLE: Final = form.extensions_unreadable
-
 _Step = tuple[Check, tuple[tuple[Dialect, Rule], ...]]
 
 
@@ -65,7 +62,8 @@ def lint(
 
 def _steps(dialects: tuple[Dialect, ...], facts: Facts) -> tuple[_Step, ...]:
     if facts.unreadable is not None:
-        return tuple(step for step in _plan(dialects, False) if step[0] is _UNREADABLE)
+        # Every rule about an extension would report it missing.
+        return tuple(step for step in _plan(dialects, False) if step[0] is form.unreadable)
     return _plan(dialects, facts.authority)
 
 
