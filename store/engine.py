@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from contextlib import AbstractContextManager
+from json import JSONEncoder
 from typing import Any, Final, Literal, TypeVar
 
 from sqlalchemy import URL, Connection, Engine, create_engine, event, make_url
@@ -37,6 +38,9 @@ _WRITE: Final = {
     "sqlite": "BEGIN IMMEDIATE",
     "postgresql": "BEGIN ISOLATION LEVEL READ COMMITTED",
 }
+
+# Compact, and without NaN and Infinity, which PostgreSQL refuses and SQLite would take.
+_JSON: Final = JSONEncoder(allow_nan=False, separators=(",", ":"))
 
 
 class Store:
@@ -174,7 +178,14 @@ def _open_postgresql(url: URL, pool_size: int, limits: Limits) -> Store:
 def _engine(url: URL, options: dict[str, Any], set_up: Callable[[Any], None]) -> Engine:
     # AUTOCOMMIT: neither SQLAlchemy nor the driver begins a transaction behind our back
     # (store.transaction does).
-    engine = create_engine(url, poolclass=NullPool, isolation_level="AUTOCOMMIT", **options)
+    engine = create_engine(
+        url,
+        poolclass=NullPool,
+        isolation_level="AUTOCOMMIT",
+        json_serializer=_JSON.encode,
+        hide_parameters=True,  # values of a record have no place in an error message
+        **options,
+    )
 
     def prepare(connection: Any, record: object) -> None:
         set_up(connection)
