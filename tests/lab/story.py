@@ -1,0 +1,268 @@
+"""The story of the product's spine: enroll, connect, pass traffic, revoke, be refused.
+
+Told by `make demo` in a terminal and by tests/lab/test_story.py with assertions.
+"""
+
+import contextlib
+import json
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import urllib3
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
+from cryptography.x509 import ocsp
+
+from hsm.ports import KeyAlgorithm
+from ikewarden.instance import Instance, InstancePlan, make
+from tests.lab.charon import Gateway, connect
+from tests.lab.errors import LabError, Refused
+from tests.lab.lab import SERVICE_ADDRESS, Lab
+from tests.lab.traffic import ping
+
+Say = Callable[[str], None]
+API_PORT, VALIDATION_PORT = 8443, 8080
+_KEYS: dict[str, Callable[[], Any]] = {
+    "ec-p256": lambda: ec.generate_private_key(ec.SECP256R1()),
+    "ec-p384": lambda: ec.generate_private_key(ec.SECP384R1()),
+    "rsa-3072": lambda: rsa.generate_private_key(65537, 3072),
+    "ed25519": ed25519.Ed25519PrivateKey.generate,
+}
+PACKETS = 100
+
+
+@dataclass(frozen=True)
+class Enrolled:
+    """A gateway's credentials as the service gave them."""
+
+    name: str
+    serial: str
+    key_pem: bytes
+    certificate_pem: bytes
+    chain_pems: tuple[bytes, ...]
+
+
+@dataclass
+class Warden:
+    """A served instance and how its API is reached."""
+
+    instance: Instance
+    api_port: int
+    validation_port: int
+    process: subprocess.Popen[bytes]
+
+    @property
+    def token(self) -> str:
+        """The admin's token."""
+        return self.instance.admin_token.reveal().decode()
+
+    def call(self, method: str, path: str, body: Any = None, *, token: str = "") -> Any:
+        """One call of the API over loopback; raises LabError with the problem's words."""
+        return self._call(f"https://127.0.0.1:{self.api_port}", method, path, body, token)
+
+    def call_from(self, gateway: Gateway, method: str, path: str, body: Any, *, token: str) -> Any:
+        """The same from inside a gateway's network namespace."""
+        base = f"https://{SERVICE_ADDRESS}:{API_PORT}"
+        return gateway.namespace.within(lambda: self._call(base, method, path, body, token))
+
+    def _call(self, base: str, method: str, path: str, body: Any, token: str) -> Any:
+        root = str(self.instance.directory / "root-ca.pem")
+        with urllib3.PoolManager(ca_certs=root, retries=False, timeout=10.0) as http:
+            answer = http.request(
+                method,
+                base + path,
+                body=None if body is None else json.dumps(body).encode(),
+                headers={
+                    "Authorization": f"Bearer {token or self.token}",
+                    "Content-Type": "application/json",
+                },
+            )
+        if answer.status >= 400:
+            raise LabError(f"{method} {path}: {answer.status} {answer.data.decode()}")
+        return json.loads(answer.data)
+
+    def fetch(self, path: str, body: bytes | None = None) -> bytes:
+        """GET or POST at the validation listener."""
+        url = f"http://127.0.0.1:{self.validation_port}{path}"
+        with urllib3.PoolManager(retries=False, timeout=10.0) as http:
+            return http.request("GET" if body is None else "POST", url, body=body).data
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+@contextlib.contextmanager
+def served(directory: Path, algorithm: KeyAlgorithm, *, in_lab: bool) -> Iterator[Warden]:
+    """Make an instance for a lab and serve it on loopback until the block ends."""
+    api_port, validation_port = _free_port(), _free_port()
+    instance = make(
+        InstancePlan(
+            directory=directory,
+            organization="Demo",
+            port=api_port,
+            names=("localhost", "127.0.0.1", SERVICE_ADDRESS),
+            validation_port=validation_port,
+            validation_url=f"http://{SERVICE_ADDRESS}:{VALIDATION_PORT}" if in_lab else None,
+            algorithm=algorithm,
+        ),
+        None,
+        now=datetime.now(UTC),
+    )
+    command = [sys.executable, "-m", "ikewarden.main", "serve", "--dir", str(directory)]
+    with (directory / "serve.log").open("wb") as log:
+        process = subprocess.Popen(command, stdout=log, stderr=log, start_new_session=True)
+    warden = Warden(instance, api_port, validation_port, process)
+    try:
+        _wait_until_ready(warden, directory / "serve.log")
+        yield warden
+    finally:
+        process.send_signal(signal.SIGTERM)
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            process.wait(20)
+        if process.poll() is None:
+            process.kill()
+            process.wait()
+
+
+def _wait_until_ready(warden: Warden, log: Path) -> None:
+    deadline = time.monotonic() + 30
+    while True:
+        with contextlib.suppress(urllib3.exceptions.HTTPError, LabError):
+            if warden.call("GET", "/readyz")["ready"]:
+                return
+        if warden.process.poll() is not None or time.monotonic() > deadline:
+            raise LabError(f"the service did not start: {log.read_text()[-2000:]}")
+        time.sleep(0.1)
+
+
+def enroll(
+    warden: Warden, name: str, algorithm: str = "ec-p256", gateway: Gateway | None = None
+) -> Enrolled:
+    """Make a key where the gateway is, and have it certified with a one-time token."""
+    made = warden.call(
+        "POST",
+        "/v1/tokens",
+        {
+            "name": f"enroll {name}",
+            "role": "enroller",
+            "profiles": ["gateway"],
+            "names": [f"dns:{name}"],
+            "gateway": name,
+            "uses": 1,
+            "expires_at": (datetime.now(UTC) + timedelta(hours=1)).isoformat(),
+        },
+    )
+    key = _KEYS[algorithm]()
+    digest = None if algorithm == "ed25519" else hashes.SHA256()
+    request = (
+        x509.CertificateSigningRequestBuilder()
+        .subject_name(x509.Name([]))
+        .add_extension(x509.SubjectAlternativeName([x509.DNSName(name)]), critical=False)
+        .sign(key, digest)
+    )
+    body = {
+        "csr": request.public_bytes(serialization.Encoding.PEM).decode(),
+        "profile": "gateway",
+    }
+    path = "/v1/certificates"
+    if gateway is None:
+        issued = warden.call("POST", path, body, token=made["token"])
+    else:
+        issued = warden.call_from(gateway, "POST", path, body, token=made["token"])
+    return Enrolled(
+        name=name,
+        serial=issued["serial"],
+        key_pem=key.private_bytes(
+            serialization.Encoding.PEM,
+            serialization.PrivateFormat.PKCS8,
+            serialization.NoEncryption(),
+        ),
+        certificate_pem=issued["certificate"].encode(),
+        chain_pems=tuple(pem.encode() for pem in issued["chain"]),
+    )
+
+
+def ocsp_status(warden: Warden, enrolled: Enrolled) -> str:
+    """What our responder says: GOOD, REVOKED or UNKNOWN."""
+    leaf = x509.load_pem_x509_certificate(enrolled.certificate_pem)
+    issuer = x509.load_pem_x509_certificate(enrolled.chain_pems[0])
+    builder = ocsp.OCSPRequestBuilder().add_certificate(leaf, issuer, hashes.SHA1())  # noqa: S303 - a CertID, not a signature
+    request = builder.build().public_bytes(serialization.Encoding.DER)
+    answer = ocsp.load_der_ocsp_response(warden.fetch("/ocsp/issuing", request))
+    return answer.certificate_status.name
+
+
+def on_crl(warden: Warden, enrolled: Enrolled) -> bool:
+    """Whether the complete CRL lists the certificate."""
+    crl = x509.load_der_x509_crl(warden.fetch("/crl/issuing.crl"))
+    return crl.get_revoked_certificate_by_serial_number(int(enrolled.serial, 16)) is not None
+
+
+def wait_until(condition: Callable[[], bool], what: str, *, seconds: float = 10.0) -> float:
+    """Wait for a condition; returns the seconds it took, raises LabError when it took too long."""
+    start = time.monotonic()
+    while not condition():
+        if time.monotonic() - start > seconds:
+            raise LabError(f"not within {seconds} s: {what}")
+        time.sleep(0.02)
+    return time.monotonic() - start
+
+
+def tell(lab: Lab, warden: Warden, algorithm: str, say: Say) -> list[str]:
+    """The whole story; returns the daemon's own words of the refusal. Raises LabError where it goes wrong."""
+    lab.publish(("127.0.0.1", warden.api_port), port=API_PORT)
+    lab.publish(("127.0.0.1", warden.validation_port), port=VALIDATION_PORT)
+    say("starting two charon daemons in network namespaces")
+    left, right = lab.gateway("gw-a"), lab.gateway("gw-b")
+    say(f"strongSwan {left.version} at {left.outside} and {right.outside}")
+    enrolled = []
+    for gateway in (left, right):
+        mine = enroll(warden, f"{gateway.name}.demo.example", algorithm, gateway)
+        gateway.install(mine.key_pem, mine.certificate_pem, mine.chain_pems)
+        enrolled.append(mine)
+        say(f"{mine.name}: enrolled over REST, {algorithm} certificate {mine.serial}")
+    connect(left, right)
+    left.initiate()
+    say("IKEv2 tunnel is up, with revocation = strict on both ends")
+    passed = ping(left, right, PACKETS)
+    if passed.received != PACKETS:
+        raise LabError(f"only {passed.received} of {PACKETS} packets came back: {passed.output}")
+    say(f"{passed.received} of {passed.sent} pings passed through it")
+    return _revoke(warden, left, right, enrolled[1], say)
+
+
+def _revoke(warden: Warden, left: Gateway, right: Gateway, victim: Enrolled, say: Say) -> list[str]:
+    if (before := ocsp_status(warden, victim)) != "GOOD":
+        raise LabError(f"OCSP calls a good certificate {before}")
+    warden.call("POST", f"/v1/certificates/{victim.serial}/revoke", {"reason": "keyCompromise"})
+    say(f"{victim.name}: certificate revoked, reason keyCompromise")
+    crl = wait_until(lambda: on_crl(warden, victim), "the serial on the CRL")
+    answer = wait_until(lambda: ocsp_status(warden, victim) == "REVOKED", "OCSP says revoked")
+    say(f"CRL lists it after {crl:.2f} s; OCSP says REVOKED ({answer:.2f} s later)")
+    # charon asks again only when its caches end; the agent of a gateway will do this.
+    left.flush_certs()
+    left.terminate()
+    left.wait_until(up=False)
+    mark = left.log.mark()
+    try:
+        right.initiate()
+    except Refused:
+        words = left.log.words(r"revoked|no trusted", since=mark)
+        words += right.log.words("AUTHENTICATION_FAILED")
+        if not any("certificate was revoked" in line for line in words):
+            raise LabError(f"refused, but not for the revocation: {words}") from None
+        say("the next authentication is refused; in the daemons' own words:")
+        return words
+    raise LabError("the revoked certificate was let in")
