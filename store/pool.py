@@ -48,9 +48,10 @@ class Line:
 
     def rollback(self) -> None:
         """Roll back whatever is left of the transaction."""
-        if self.connection.in_transaction():
-            self.connection.rollback()
-        else:
+        # SQLAlchemy first, also where it has nothing to roll back: after a COMMIT that failed it would refuse the next
+        # transaction.
+        self.connection.rollback()
+        if not self.idle():
             self.raw.rollback()
 
     def sound(self) -> bool:

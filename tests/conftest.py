@@ -2,5 +2,6 @@
 
 pytest_plugins = [
     "tests.fixtures.databases",
+    "tests.fixtures.desk",
     "tests.fixtures.lab",
 ]

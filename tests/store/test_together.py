@@ -162,7 +162,11 @@ def test_refusal_after_a_write_leaves_nothing_of_it(store: Store) -> None:
         assert futures[2].result(20) == "2"
         with pytest.raises(Refused):
             futures[1].result(20)
-    assert [len(work.threads) for work in works] == [2, 2, 1]  # the third had not begun when the batch ended
+    assert [len(work.threads) for work in works] == [
+        2,
+        2,
+        1,
+    ]  # the third had not begun when the batch ended
     assert count(store) == 2
 
 
