@@ -3,6 +3,7 @@
 import base64
 import binascii
 import hashlib
+import warnings
 from dataclasses import dataclass
 
 from cryptography import x509
@@ -14,6 +15,9 @@ from cryptography.x509.oid import ExtensionOID
 from core.errors import InvalidInput, TooLarge
 from pki.x509.names import GeneralName
 from pki.x509.signing import PublicKey
+
+# `cryptography` complains on stderr of X.520 lengths in whatever a stranger sends; `draft.subject_for` checks them.
+warnings.filterwarnings("ignore", "Attribute's length must be", UserWarning)
 
 MAX_OCTETS = 16_384
 _KNOWN_EXTENSIONS = {
@@ -67,8 +71,8 @@ class SigningRequest:
 def read_csr(data: bytes) -> SigningRequest:
     """Decode a request (PEM, DER, or DER in base64) and check its signature: proof of possession.
 
-    Raises CsrMalformed, CsrTooLarge, CsrSignatureInvalid, CsrExtensionRefused, or BadName for a malformed
-    subjectAltName.
+    Raises CsrMalformed, CsrTooLarge, CsrSignatureInvalid, CsrExtensionRefused, or InvalidName for a
+    subjectAltName that no certificate may carry.
     """
     if len(data) > MAX_OCTETS:
         raise CsrTooLarge(f"The request has {len(data)} octets.")
@@ -80,7 +84,7 @@ def read_csr(data: bytes) -> SigningRequest:
         der=request.public_bytes(serialization.Encoding.DER),
         public_key=key,
         spki_sha256=spki_sha256(key),
-        subject=request.subject,
+        subject=_subject(request),
         names=names,
     )
 
@@ -102,7 +106,7 @@ def _decode(data: bytes) -> x509.CertificateSigningRequest:
             text = base64.b64decode(b"".join(text.split()), validate=True)
             return x509.load_der_x509_csr(text)
         return x509.load_der_x509_csr(data)
-    except (ValueError, binascii.Error, UnsupportedAlgorithm):
+    except (ValueError, binascii.Error, UnsupportedAlgorithm, x509.InvalidVersion):
         raise CsrMalformed("This is not a certificate signing request.") from None
 
 
@@ -128,10 +132,22 @@ def _check_signature(request: x509.CertificateSigningRequest) -> None:
         raise CsrSignatureInvalid("The request's signature does not fit its public key.")
 
 
+def _subject(request: x509.CertificateSigningRequest) -> x509.Name:
+    try:
+        return request.subject
+    except ValueError:
+        raise CsrMalformed("The subject in the request cannot be read.") from None
+
+
 def _requested_names(request: x509.CertificateSigningRequest) -> tuple[GeneralName, ...]:
     try:
         extensions = list(request.extensions)
-    except (ValueError, UnsupportedAlgorithm, x509.DuplicateExtension):
+    except (
+        ValueError,
+        UnsupportedAlgorithm,
+        x509.DuplicateExtension,
+        x509.UnsupportedGeneralNameType,
+    ):
         raise CsrMalformed("The extensions in the request cannot be read.") from None
     names: tuple[GeneralName, ...] = ()
     for extension in extensions:
