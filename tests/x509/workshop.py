@@ -5,6 +5,7 @@ after they were signed; the linter verifies no signature.
 """
 
 import datetime as dt
+import warnings
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import cache
@@ -13,6 +14,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 from cryptography.hazmat.primitives.serialization import Encoding
+from cryptography.utils import CryptographyDeprecationWarning
 from cryptography.x509.oid import AuthorityInformationAccessOID, NameOID, ObjectIdentifier
 
 from pki.x509.builtin import builtin_profiles
@@ -75,6 +77,13 @@ def name(**attributes: str) -> x509.Name:
     """A distinguished name of O= and CN=, in that order."""
     oids = {"o": NameOID.ORGANIZATION_NAME, "cn": NameOID.COMMON_NAME}
     return x509.Name([x509.NameAttribute(oids[k], v) for k, v in attributes.items()])
+
+
+def long_name(cn: str) -> x509.Name:
+    """A subject whose common name is longer than RFC 5280 allows."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)
+        return x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, cn, _validate=False)])
 
 
 def key_usage(*bits: str) -> x509.KeyUsage:
@@ -190,16 +199,36 @@ def authority(*, root: bool = False, **order: object) -> x509.Certificate:
     return _make(wanted, extensions)
 
 
-def altered(
-    certificate: x509.Certificate, old: bytes, new: bytes, *, count: int = 1
-) -> x509.Certificate:
-    """The certificate with `old` replaced; lengths of the two outer structures follow."""
-    der = certificate.public_bytes(Encoding.DER)
-    if old not in der:
+def altered(certificate: x509.Certificate, old: bytes, new: bytes) -> x509.Certificate:
+    """The certificate with `old` replaced inside; the lengths of the structures around follow."""
+    body = _contents(certificate.public_bytes(Encoding.DER))
+    inner = _contents(body)
+    after = body[len(_sequence(inner)) :]
+    if old not in inner:
         raise AssertionError("nothing to alter")
-    body = der[8:].replace(old, new, count)  # 30 82 nn nn 30 82 nn nn
-    grown = (len(new) - len(old)) * min(count, der[8:].count(old))
-    outer = int.from_bytes(der[2:4]) + grown
-    inner = int.from_bytes(der[6:8]) + grown
-    head = b"\x30\x82" + outer.to_bytes(2) + b"\x30\x82" + inner.to_bytes(2)
-    return x509.load_der_x509_certificate(head + body)
+    # The signature algorithm stands inside and outside.
+    inner = inner.replace(old, new, 1)
+    return load(_sequence(_sequence(inner) + after.replace(old, new, 1)))
+
+
+def load(der: bytes) -> x509.Certificate:
+    """The certificate; the library's warning about serial numbers is the linter's business here."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", CryptographyDeprecationWarning)
+        return x509.load_der_x509_certificate(der)
+
+
+def _contents(sequence: bytes) -> bytes:
+    if sequence[1] < 0x80:
+        return sequence[2 : 2 + sequence[1]]
+    octets = sequence[1] & 0x7F
+    start = 2 + octets
+    return sequence[start : start + int.from_bytes(sequence[2:start])]
+
+
+def _sequence(contents: bytes) -> bytes:
+    size = len(contents)
+    if size < 0x80:
+        return bytes([0x30, size]) + contents
+    octets = (size.bit_length() + 7) // 8
+    return bytes([0x30, 0x80 | octets]) + size.to_bytes(octets) + contents

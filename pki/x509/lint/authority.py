@@ -257,7 +257,7 @@ def usage_excludes_ike(facts: Facts) -> str | None:
 @BOOK.rule(
     "windows.ca_usage_excludes_server_auth",
     fail=("windows",),
-    source="Windows certificate chains: the usages of a chain are those that all authorities share",
+    source="Windows certificate chains: a chain has the usages all its authorities share (not tried)",
     fix="Leave extendedKeyUsage out of authorities, or add serverAuth and clientAuth.",
 )
 def usage_excludes_server_auth(facts: Facts) -> str | None:

@@ -148,7 +148,7 @@ def eddsa(facts: Facts) -> str | None:
 @BOOK.rule(
     "cisco.eddsa",
     fail=("cisco",),
-    source="IOS and ASA trustpoints take RSA and ECDSA keys only",
+    source="IOS and ASA trustpoints take RSA and ECDSA keys only (not tried)",
     fix="Use an EC key on P-256 or P-384, or RSA of 3072 bits.",
 )
 def eddsa_unsupported(facts: Facts) -> str | None:
@@ -169,7 +169,7 @@ def eddsa_unsupported(facts: Facts) -> str | None:
 @BOOK.rule(
     "cisco.p521",
     warn=("cisco",),
-    source="IOS and ASA: P-521 keys depend on platform and release",
+    source="IOS and ASA: P-521 keys depend on platform and release (not tried)",
     fix="Use an EC key on P-256 or P-384, or RSA of 3072 bits.",
 )
 def p521(facts: Facts) -> str | None:

@@ -53,19 +53,19 @@ _FIX_SERVER: Final = "Add serverAuth to extendedKeyUsage of a gateway's certific
 @BOOK.rule(
     "windows.key_usage_forbids_signing",
     fail=("windows",),
-    source="RFC 5280 section 4.2.1.3; IKEEXT signs with the key",
+    source="RFC 5280 section 4.2.1.3; IKEEXT signs with the key (not tried)",
     fix=_FIX_KEY_USAGE,
 )
 @BOOK.rule(
     "apple.key_usage_forbids_signing",
     fail=("apple",),
-    source="RFC 5280 section 4.2.1.3",
+    source="RFC 5280 section 4.2.1.3 (not tried)",
     fix=_FIX_KEY_USAGE,
 )
 @BOOK.rule(
     "cisco.key_usage_forbids_signing",
     fail=("cisco",),
-    source="RFC 5280 section 4.2.1.3; IOS rsa-sig needs a signature key",
+    source="RFC 5280 section 4.2.1.3; IOS rsa-sig needs a signature key (not tried)",
     fix=_FIX_KEY_USAGE,
 )
 def key_usage_forbids_signing(facts: Facts) -> str | None:
