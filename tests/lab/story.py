@@ -58,7 +58,38 @@ class Warden:
     instance: Instance
     api_port: int
     validation_port: int
-    process: subprocess.Popen[bytes]
+
+    def start(self) -> None:
+        """Start `ikewarden serve` in a process group of its own."""
+        directory = str(self.instance.directory)
+        command = [sys.executable, "-m", "ikewarden.main", "serve", "--dir", directory]
+        with self.log.open("ab") as log:
+            self.process = subprocess.Popen(command, stdout=log, stderr=log, start_new_session=True)
+
+    def stop(self) -> None:
+        """End it as Ctrl-C would, and by force if that takes too long."""
+        self.process.send_signal(signal.SIGTERM)
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            self.process.wait(20)
+        if self.process.poll() is None:
+            self.process.kill()
+            self.process.wait()
+
+    @property
+    def log(self) -> Path:
+        """Where it writes its log."""
+        return self.instance.directory / "serve.log"
+
+    def wait_until_ready(self) -> None:
+        """Wait until /readyz says so; raises LabError with the end of the log when it does not."""
+        deadline = time.monotonic() + 30
+        while True:
+            with contextlib.suppress(urllib3.exceptions.HTTPError, LabError):
+                if self.call("GET", "/readyz")["ready"]:
+                    return
+            if self.process.poll() is not None or time.monotonic() > deadline:
+                raise LabError(f"the service did not start: {self.log.read_text()[-2000:]}")
+            time.sleep(0.1)
 
     @property
     def token(self) -> str:
@@ -120,31 +151,13 @@ def served(directory: Path, algorithm: KeyAlgorithm, *, in_lab: bool) -> Iterato
         None,
         now=datetime.now(UTC),
     )
-    command = [sys.executable, "-m", "ikewarden.main", "serve", "--dir", str(directory)]
-    with (directory / "serve.log").open("wb") as log:
-        process = subprocess.Popen(command, stdout=log, stderr=log, start_new_session=True)
-    warden = Warden(instance, api_port, validation_port, process)
+    warden = Warden(instance, api_port, validation_port)
+    warden.start()
     try:
-        _wait_until_ready(warden, directory / "serve.log")
+        warden.wait_until_ready()
         yield warden
     finally:
-        process.send_signal(signal.SIGTERM)
-        with contextlib.suppress(subprocess.TimeoutExpired):
-            process.wait(20)
-        if process.poll() is None:
-            process.kill()
-            process.wait()
-
-
-def _wait_until_ready(warden: Warden, log: Path) -> None:
-    deadline = time.monotonic() + 30
-    while True:
-        with contextlib.suppress(urllib3.exceptions.HTTPError, LabError):
-            if warden.call("GET", "/readyz")["ready"]:
-                return
-        if warden.process.poll() is not None or time.monotonic() > deadline:
-            raise LabError(f"the service did not start: {log.read_text()[-2000:]}")
-        time.sleep(0.1)
+        warden.stop()
 
 
 def enroll(

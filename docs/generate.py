@@ -1,0 +1,83 @@
+"""Writes the reference pages that are made from the code; tests compare them with it."""
+
+import importlib
+import pkgutil
+from collections.abc import Callable
+from pathlib import Path
+
+import api
+import core
+import hsm
+import ikewarden
+import pki
+import scheduler
+import store
+from api.problems import status_of
+from core.errors import IkewardenError
+
+REFERENCE = Path(__file__).parent / "reference"
+_ROOMS = (core, store, hsm, pki, scheduler, api, ikewarden)
+
+
+def error_classes() -> list[type[IkewardenError]]:
+    """Every class of the error tree that the program can raise, by code."""
+    for room in _ROOMS:
+        for module in pkgutil.walk_packages(room.__path__, room.__name__ + "."):
+            if ".migrations" not in module.name:
+                importlib.import_module(module.name)
+    found: set[type[IkewardenError]] = set()
+    waiting = [IkewardenError]
+    while waiting:
+        kind = waiting.pop()
+        waiting += kind.__subclasses__()
+        found.add(kind)
+    return sorted(found, key=lambda kind: kind.code)
+
+
+def errors_page() -> str:
+    """Error codes with their HTTP status, meaning and next step."""
+    lines = [
+        "# Error codes",
+        "",
+        "<!-- Written by `make docs` from the error classes. -->",
+        "",
+        "Codes are stable; sentences are for people and may change. REST answers are problem+json",
+        "(RFC 9457) with `code`, `next_step` and `request_id`; the command line prints the same.",
+        "",
+        "| code | HTTP | meaning | next step |",
+        "|---|---|---|---|",
+    ]
+    for kind in error_classes():
+        meaning = " ".join((kind.__doc__ or "").strip().split("\n\n")[0].split())
+        # Each class has a status whatever its arguments are, so none needs to be made.
+        status = status_of(kind.__new__(kind))
+        lines.append(f"| `{kind.code}` | {status} | {_cell(meaning)} | {_cell(kind.next_step)} |")
+    return "\n".join(lines) + "\n"
+
+
+def _cell(text: str) -> str:
+    return text.replace("|", "\\|")
+
+
+def pages() -> dict[str, Callable[[], str]]:
+    """The generated pages by file name."""
+    from ikewarden.cli.reference import page as cli_page
+    from ikewarden.settings_reference import render as settings_page
+    from pki.x509.lint.reference import page as lint_page
+
+    return {
+        "errors.md": errors_page,
+        "settings.md": settings_page,
+        "cli.md": cli_page,
+        "lint.md": lint_page,
+    }
+
+
+def main() -> None:
+    """Write all pages."""
+    for name, render in pages().items():
+        (REFERENCE / name).write_text(render(), "utf-8")
+
+
+if __name__ == "__main__":
+    main()
