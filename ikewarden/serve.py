@@ -61,6 +61,7 @@ def run(
         raise PartUnknown(f"{only!r} is not a part of the service.")
     settings = load_settings(settings_path, environ)
     configure_logs(settings.logs.level, settings.logs.format, request_id=REQUEST_ID)
+    logging.getLogger("uvicorn").setLevel(logging.WARNING)  # our own lines say when we start and stop
     keys = open_keys(settings, environ, _prompt if sys.stdin.isatty() else None)
     _check_records(settings, keys)
     with tempfile.TemporaryDirectory(prefix="ikewarden-metrics-") as metrics:

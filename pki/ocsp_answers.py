@@ -139,20 +139,22 @@ def _keep(
 def presign(desk: Desk, actor: Actor, *, limit: int, now: datetime) -> int:
     """Sign answers for valid and revoked certificates that have none or an ageing one, at most `limit` in one call.
 
-    Tells how many were signed. Raises RoleMayNot, NoOcspSigner, SignerUnavailable.
+    Tells how many were signed. Raises RoleMayNot, SignerUnavailable.
     """
     require(actor, Action.JOB_RUN)
     signed = 0
     for name in authorities.all_names(desk):
         owner = authorities.load(desk, name)
-        signer = ocsp_signers.current(desk, owner, now=now)
+        try:
+            signer = ocsp_signers.current(desk, owner, now=now)
+        except ocsp_signers.NoOcspSigner:
+            continue  # being made right now; without it, none of its answers can be asked for either
         hashes = ocsp.issuer_hashes(owner.certificate, _PRESIGNED_HASH)
         while signed < limit:
             todo = _lacking(desk, owner.id, min(_CHUNK, limit - signed), now)
             if not todo:
                 break
-            for row in todo:
-                _presign_one(desk, owner.id, signer, hashes, row, now)
+            _presign(desk, owner.id, signer, hashes, todo, now)
             signed += len(todo)
     return signed
 
@@ -180,25 +182,32 @@ def _lacking(desk: Desk, authority_id: int, limit: int, now: datetime) -> list[A
         return list(connection.execute(query))
 
 
-def _presign_one(
+def _presign(
     desk: Desk,
     authority_id: int,
     signer: ResponderKey,
     hashes: tuple[bytes, bytes],
-    row: Any,
+    rows: list[Any],
     now: datetime,
 ) -> None:
-    known = _known(row)
     this_update = now.replace(microsecond=0)
     next_update = min(
         this_update + desk.rules.ocsp_lifetime, signer.certificate.not_valid_after_utc
     )
-    certificate = CertId(_PRESIGNED_HASH, hashes[0], hashes[1], serials.from_hex(row.serial))
-    der = ocsp.sign_answer(
-        signer, certificate, known.status, this_update=this_update, next_update=next_update
-    )
-    answer = Kept(der, this_update, next_update)
-    keep(desk, authority_id, row.serial, _PRESIGNED_HASH, answer, known)
+    signed: list[tuple[str, Kept, Known]] = []
+    for row in rows:
+        known = _known(row)
+        certificate = CertId(_PRESIGNED_HASH, hashes[0], hashes[1], serials.from_hex(row.serial))
+        der = ocsp.sign_answer(
+            signer, certificate, known.status, this_update=this_update, next_update=next_update
+        )
+        signed.append((row.serial, Kept(der, this_update, next_update), known))
+
+    def work(unit: Unit) -> None:
+        for serial, answer, known in signed:
+            _keep(unit, authority_id, serial, _PRESIGNED_HASH, answer, known)
+
+    desk.store.together(work)
 
 
 def remove_ended(desk: Desk, actor: Actor, *, now: datetime) -> int:

@@ -20,10 +20,13 @@ from pki.desk import Desk
 from pki.trail import leave
 from pki.x509.keys import key_algorithm
 from pki.x509.ocsp import ResponderKey
+from store import leases
 from store.engine import Unit
 from store.tables import ocsp_signers
 
 PROFILE = "ocsp-responder"
+# Making a signer takes milliseconds, or as long as a signer over a network takes.
+_MAKING = timedelta(minutes=1)
 
 
 class NoOcspSigner(Unavailable):
@@ -56,10 +59,27 @@ def current(desk: Desk, authority: Authority, *, now: datetime) -> ResponderKey:
 def ensure(desk: Desk, actor: Actor, authority_name: str, *, now: datetime) -> bool:
     """Make a new signer when there is none or two thirds of the newest one's life are over; tell whether it did.
 
-    Raises RoleMayNot, AuthorityNotFound, SignerUnavailable.
+    Of several that try at once, one does. Raises RoleMayNot, AuthorityNotFound, SignerUnavailable.
     """
     require(actor, Action.JOB_RUN)
     owner = authorities.load(desk, authority_name)
+    if not _due(desk, owner, now):
+        return False
+    lease = leases.take(
+        desk.store, f"ocsp_signer:{owner.name}", desk.entropy(8).hex(), _MAKING, now
+    )
+    if lease is None:
+        return False
+    try:
+        due = _due(desk, owner, now)
+        if due:
+            _make(desk, actor, owner, now)
+    finally:
+        leases.release(desk.store, lease)
+    return due
+
+
+def _due(desk: Desk, owner: Authority, now: datetime) -> bool:
     query = (
         select(ocsp_signers.c.not_before, ocsp_signers.c.not_after)
         .where(ocsp_signers.c.authority_id == owner.id)
@@ -68,14 +88,12 @@ def ensure(desk: Desk, actor: Actor, authority_name: str, *, now: datetime) -> b
     )
     with desk.store.read() as connection:
         newest = connection.execute(query).one_or_none()
-    if newest is not None:
-        life = newest.not_after - newest.not_before
-        # Near the authority's own end a new signer would live no longer than the old one.
-        last = newest.not_after >= owner.certificate.not_valid_after_utc
-        if now < newest.not_before + life * 2 / 3 or (last and now < newest.not_after):
-            return False
-    _make(desk, actor, owner, now)
-    return True
+    if newest is None:
+        return True
+    life = newest.not_after - newest.not_before
+    # Near the authority's own end a new signer would live no longer than the old one.
+    last = newest.not_after >= owner.certificate.not_valid_after_utc
+    return bool(now >= (newest.not_after if last else newest.not_before + life * 2 / 3))
 
 
 def _make(desk: Desk, actor: Actor, owner: Authority, now: datetime) -> None:
