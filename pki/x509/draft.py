@@ -1,5 +1,6 @@
 """End-entity certificates before they are signed: a profile, an issuer and a request become to-be-signed bytes."""
 
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
@@ -13,7 +14,22 @@ from pki.x509.names import GeneralName
 from pki.x509.profile import SUBJECT_ATTRIBUTES, Profile
 from pki.x509.signing import Hash, PublicKey, Recorder, chosen_hash
 
-_MAX_COMMON_NAME = 64  # ub-common-name, RFC 5280 appendix A.1
+# Upper bounds of RFC 5280 appendix A.1, and of RFC 1274 for a user id; all others are held to the widest.
+_MAX_COMMON_NAME = 64
+_BOUNDS = {
+    NameOID.COMMON_NAME: _MAX_COMMON_NAME,
+    NameOID.ORGANIZATION_NAME: 64,
+    NameOID.ORGANIZATIONAL_UNIT_NAME: 64,
+    NameOID.SERIAL_NUMBER: 64,
+    NameOID.LOCALITY_NAME: 128,
+    NameOID.STATE_OR_PROVINCE_NAME: 128,
+}
+_WIDEST = 256
+_FORMS = {
+    NameOID.COUNTRY_NAME: re.compile(r"[A-Za-z]{2}"),  # ISO 3166, as X.520 §6.3.1 says
+    NameOID.SERIAL_NUMBER: re.compile(r"[A-Za-z0-9 '()+,./:=?-]+"),  # PrintableString
+    NameOID.DOMAIN_COMPONENT: re.compile(r"[A-Za-z0-9-]+"),
+}
 
 
 class NameKindRefused(InvalidInput):
@@ -28,6 +44,13 @@ class NameMissing(InvalidInput):
 
     code = "name_missing"
     next_step = "Put every IKE identity of the peer into subjectAltName, or send it in `names`."
+
+
+class SubjectRefused(InvalidInput):
+    """An attribute of the subject is one that no certificate may carry as it is."""
+
+    code = "subject_refused"
+    next_step = "Correct this attribute of the subject in the request, or leave it out."
 
 
 @dataclass(frozen=True)
@@ -50,7 +73,8 @@ class Draft:
 def subject_for(profile: Profile, requested: x509.Name, names: Iterable[GeneralName]) -> Subject:
     """Choose subject and subjectAltName as the profile says, from what was asked for.
 
-    Raises NameKindRefused, NameMissing, InvalidName (a common name that is to become a dNSName and cannot).
+    Raises NameKindRefused, NameMissing, SubjectRefused, InvalidName (a common name that is to become a dNSName and
+    cannot).
     """
     wanted = list(dict.fromkeys(names))
     common = requested.get_attributes_for_oid(NameOID.COMMON_NAME)
@@ -75,12 +99,32 @@ def _subject_name(profile: Profile, requested: x509.Name, names: list[GeneralNam
     allowed = {SUBJECT_ATTRIBUTES[key] for key in profile.subject}
     if profile.cn_from_san:
         allowed.discard(NameOID.COMMON_NAME)
-    kept = [attribute for attribute in requested if attribute.oid in allowed]
+    kept = [_taken(attribute) for attribute in requested if attribute.oid in allowed]
     if profile.cn_from_san:
         common = _common_name(names)
         if common is not None:
             kept.append(x509.NameAttribute(NameOID.COMMON_NAME, common))
     return x509.Name(kept)
+
+
+def _taken(attribute: x509.NameAttribute[str | bytes]) -> x509.NameAttribute[str | bytes]:
+    """Write an attribute anew: in the string type of RFC 5280 §4.1.2.4, whatever it came in."""
+    oid, value = attribute.oid, attribute.value
+    form = _FORMS.get(oid)
+    if (
+        not isinstance(value, str)
+        or not value.strip()
+        or not value.isprintable()
+        or len(value) > _BOUNDS.get(oid, _WIDEST)
+        or (form is not None and not form.fullmatch(value))
+    ):
+        raise SubjectRefused(f"The subject's {attribute.rfc4514_attribute_name} cannot be used.")
+    try:
+        return x509.NameAttribute(oid, value)
+    except ValueError:  # longer than the library writes: it counts octets of UTF-8
+        raise SubjectRefused(
+            f"The subject's {attribute.rfc4514_attribute_name} is too long."
+        ) from None
 
 
 def _common_name(names: list[GeneralName]) -> str | None:

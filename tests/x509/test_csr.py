@@ -125,7 +125,21 @@ def test_the_same_key_has_the_same_fingerprint() -> None:
         .public_bytes(PEM, serialization.PublicFormat.SubjectPublicKeyInfo),
         b"0" * 100,
     ],
-    ids=lambda data: repr(data[:12]),
+    ids=[
+        "nothing",
+        "blank",
+        "zero",
+        "dashes",
+        "empty pem",
+        "short base64",
+        "binary",
+        "not ascii",
+        "cut der",
+        "trailing octet",
+        "cut pem",
+        "public key",
+        "zeros",
+    ],
 )
 def test_what_is_no_request_is_malformed(data: bytes) -> None:
     with pytest.raises(CsrMalformed) as caught:
