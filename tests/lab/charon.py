@@ -89,9 +89,9 @@ class Gateway:
         """Start charon and wait until it answers over VICI; raises LabError with what it said."""
         output = self.directory / "output"
         # charon's own /run, so that no socket or pid file of this machine's strongSwan is touched.
-        script = 'mount -t tmpfs tmpfs /run && exec "$0"'
+        script = 'mount -t tmpfs tmpfs /run && exec "$@"'
         self._process = self.namespace.start(
-            [*_unconfined(), "unshare", "-m", "sh", "-c", script, DAEMON],
+            ["unshare", "-m", "sh", "-c", script, "sh", *_unconfined(), DAEMON],
             output=output,
             env=self._environment,
         )
