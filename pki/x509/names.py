@@ -309,7 +309,10 @@ def _check_reserved_label(label: str) -> None:
     except UnicodeError:
         genuine = False
     if not genuine:
-        raise InvalidName(f"{_shown(label)} is not an A-label.")
+        raise InvalidName(
+            f"{_shown(label)} is not an A-label.",
+            next_step="Two hyphens after the second character are kept for A-labels (RFC 5890).",
+        )
 
 
 def _spell_ip(value: str) -> str:
