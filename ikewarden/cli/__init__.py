@@ -1,0 +1,1 @@
+"""The command line. Modules here import little, so that `--help` is quick; commands import late what they need."""

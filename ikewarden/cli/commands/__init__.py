@@ -1,0 +1,1 @@
+"""The commands, a module per noun. Each is imported when it is called, and not before."""

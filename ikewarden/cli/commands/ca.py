@@ -1,0 +1,179 @@
+"""`ikewarden ca`: certificate authorities."""
+
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import quote
+
+import click
+
+from hsm.ports import KEY_ALGORITHMS
+from ikewarden.cli.help import command
+from ikewarden.cli.lazy import Lazy, LazyGroup
+from ikewarden.cli.options import client_command, example
+from ikewarden.cli.screen import Column, Screen
+from ikewarden.cli.session import Session, pass_session
+
+_PATH = "/v1/authorities"
+_COLUMNS = (
+    Column("Name", "name", whole=True),
+    Column("Kind", "kind"),
+    Column("Status", "status", whole=True),
+    Column("Parent", "parent"),
+    Column("Algorithm", "algorithm"),
+    Column("Expires", "not_after", whole=True),
+    Column("Subject", "subject"),
+)
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """What the command line says of a new authority."""
+
+    name: str
+    kind: str
+    subject: str
+    parent: str | None
+    algorithm: str
+    days: int
+    path_length: int | None
+    permitted: tuple[str, ...]
+    excluded: tuple[str, ...]
+
+
+@click.group(
+    cls=LazyGroup,
+    lazy={
+        "list": Lazy(f"{__name__}:list_", "List authorities."),
+        "show": Lazy(f"{__name__}:show", "Show one authority, and where its lists are."),
+        "create": Lazy(
+            f"{__name__}:create", "Found an authority: its key, its certificate, its first lists."
+        ),
+    },
+    epilog=example("ikewarden ca list"),
+)
+def ca() -> None:
+    """Certificate authorities."""
+
+
+@command("list", epilog=example("ikewarden ca list"))
+@client_command()
+@pass_session
+def list_(session: Session) -> None:
+    """List authorities."""
+    found = session.connect().get(_PATH)
+    session.screen.entries(_COLUMNS, found["items"], nothing="There is no authority.")
+
+
+@command(
+    "show",
+    epilog=example(
+        "ikewarden ca show issuing", "ikewarden ca show issuing --format pem > issuing.pem"
+    ),
+)
+@click.argument("name")
+@client_command("pem")
+@pass_session
+def show(session: Session, name: str) -> None:
+    """Show one authority, and where its lists are.
+
+    As PEM: its certificate, and those above it up to the root.
+    """
+    found = session.connect().get(f"{_PATH}/{quote(name, safe='')}")
+    _show(session.screen, found)
+
+
+@command(
+    "create",
+    epilog=example(
+        "ikewarden ca create branch --parent root --subject 'CN=Branch Issuing CA,O=Example' \\",
+        "    --permit dns:branch.example.com --permit ip:192.0.2.0/24",
+    ),
+)
+@click.argument("name")
+@click.option(
+    "--subject", required=True, metavar="DN", help="Its name as RFC 4514 writes it: CN=…,O=…."
+)
+@click.option(
+    "--kind",
+    type=click.Choice(["root", "issuing"]),
+    default="issuing",
+    show_default=True,
+    help="A root signs itself.",
+)
+@click.option("--parent", metavar="NAME", help="The authority that signs it.")
+@click.option(
+    "--algorithm",
+    type=click.Choice(KEY_ALGORITHMS),
+    default="ec-p256",
+    show_default=True,
+    help="Its key.",
+)
+@click.option(
+    "--days",
+    type=click.IntRange(1, 14640),
+    metavar="DAYS",
+    default=3650,
+    show_default=True,
+    help="How long it is valid.",
+)
+@click.option(
+    "--path-length",
+    type=click.IntRange(0, 16),
+    metavar="N",
+    help="How many authorities may follow below it. [default: 0; for a root, 1]",
+)
+@click.option(
+    "--permit",
+    "permitted",
+    multiple=True,
+    metavar="NAME",
+    help="Name constraint: only names below this one (dns:…, ip:…/24); more than once for several.",
+)
+@click.option(
+    "--exclude",
+    "excluded",
+    multiple=True,
+    metavar="NAME",
+    help="Name constraint: no names below this one.",
+)
+@client_command("pem")
+@pass_session
+def create(session: Session, /, **given: Any) -> None:
+    """Found an authority: its key, its certificate, its first lists.
+
+    The key is made in the service's key store and never leaves it.
+    """
+    wanted = Wanted(**given)
+    if (wanted.kind == "root") == (wanted.parent is not None):
+        raise click.UsageError("An issuing authority needs --parent, and a root has none.")
+    body = {
+        "name": wanted.name,
+        "kind": wanted.kind,
+        "subject": wanted.subject,
+        "algorithm": wanted.algorithm,
+        "parent": wanted.parent,
+        "days": wanted.days,
+        "path_length": _path_length(wanted),
+        "permitted": list(wanted.permitted),
+        "excluded": list(wanted.excluded),
+    }
+    made = session.connect().post(_PATH, body)
+    if session.format == "text":
+        session.screen.note(f"Founded {made['name']}.")
+    _show(session.screen, made)
+
+
+def _path_length(wanted: Wanted) -> int:
+    if wanted.path_length is not None:
+        return wanted.path_length
+    return 1 if wanted.kind == "root" else 0
+
+
+def _show(screen: Screen, found: dict[str, Any]) -> None:
+    if screen.format == "pem":
+        screen.verbatim("".join([found["certificate"], *found["chain"]]))
+    elif screen.is_json:
+        screen.json(found)
+    else:
+        pem = ("certificate", "chain")
+        screen.fields((name, value) for name, value in found.items() if name not in pem)

@@ -1,0 +1,202 @@
+"""`ikewarden cert`: the commands about certificates; those that make or check one have modules of their own."""
+
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any, Final
+
+import click
+
+from ikewarden.cli.help import command
+from ikewarden.cli.lazy import Lazy, LazyGroup
+from ikewarden.cli.options import FUTURE, PAST, client_command, example, limit_option, rfc3339
+from ikewarden.cli.screen import Column, Screen
+from ikewarden.cli.session import Session, pass_session
+from pki.x509.serials import normal
+
+PATH: Final = "/v1/certificates"
+# RFC 5280 §5.3.1, those that end a certificate for ever
+REASONS: Final = (
+    "unspecified",
+    "keyCompromise",
+    "cACompromise",
+    "affiliationChanged",
+    "superseded",
+    "cessationOfOperation",
+    "privilegeWithdrawn",
+)
+_STATUSES: Final = ("pending", "valid", "held", "revoked", "abandoned", "expired")
+_COLUMNS: Final = (
+    Column("Serial", "serial", whole=True),
+    Column("Status", "status", whole=True),
+    Column("Profile", "profile"),
+    Column("Names", "names"),
+    Column("Gateway", "gateway"),
+    Column("Expires", "not_after", whole=True),
+)
+authority_option = click.option(
+    "--authority",
+    metavar="NAME",
+    help="Its authority, where two of them used the same serial number.",
+)
+
+
+@click.group(
+    cls=LazyGroup,
+    lazy={
+        "issue": Lazy(
+            "ikewarden.cli.commands.cert_issue:issue",
+            "Issue a certificate: make the key here, fetch the certificate.",
+        ),
+        "list": Lazy(f"{__name__}:list_", "Search certificates, newest first."),
+        "show": Lazy(f"{__name__}:show", "Show one certificate."),
+        "revoke": Lazy(f"{__name__}:revoke", "Revoke a certificate for ever."),
+        "hold": Lazy(f"{__name__}:hold", "Stop a certificate for a while."),
+        "release": Lazy(f"{__name__}:release", "Let a certificate on hold be valid again."),
+        "renew": Lazy(
+            "ikewarden.cli.commands.cert_renew:renew", "Issue the successor of a certificate."
+        ),
+        "lint": Lazy(
+            "ikewarden.cli.commands.cert_lint:lint",
+            "Check a certificate file against what IKE daemons accept.",
+        ),
+    },
+    epilog=example("ikewarden cert issue gw1.example.com 192.0.2.1 --out gw1"),
+)
+def cert() -> None:
+    """Certificates: issue, look, revoke, renew, lint."""
+
+
+@command(
+    "list",
+    epilog=example(
+        "ikewarden cert list --status valid --expires-before 14d",
+        "ikewarden cert list gw1.example.com --format json",
+    ),
+)
+@click.argument("query", required=False)
+@click.option("--status", type=click.Choice(_STATUSES), help="Only these.")
+@click.option(
+    "--expires-before", type=FUTURE, metavar="TIME", help="RFC 3339, a date, or from now: 14d."
+)
+@click.option("--gateway", metavar="NAME", help="Only those of this gateway.")
+@click.option("--profile", metavar="NAME", help="Only those of this profile.")
+@click.option("--authority", metavar="NAME", help="Only those of this authority.")
+@limit_option
+@client_command()
+@pass_session
+def list_(session: Session, /, limit: int, **given: Any) -> None:
+    """Search certificates, newest first.
+
+    QUERY is part of a subject or name, or a whole serial number, fingerprint or gateway.
+    """
+    query = {
+        **given,
+        "q": given["query"],
+        "expires_before": rfc3339(given["expires_before"]),
+    }
+    del query["query"]
+    found = session.connect().listing(PATH, query, limit=limit)
+    session.screen.entries(_COLUMNS, found.items, more=found.more, nothing="No such certificate.")
+
+
+@command(
+    "show",
+    epilog=example("ikewarden cert show 4f2a…", "ikewarden cert show 4f2a… --format pem > gw1.pem"),
+)
+@click.argument("serial")
+@authority_option
+@client_command("pem")
+@pass_session
+def show(session: Session, serial: str, authority: str | None) -> int:
+    """Show one certificate.
+
+    SERIAL is hexadecimal, with or without colons.
+    """
+    found = session.connect().get(f"{PATH}/{normal(serial)}", {"authority": authority})
+    if session.format != "pem":
+        show_certificate(session.screen, found)
+        return 0
+    if found["certificate"] is None:
+        session.screen.note(f"It is {found['status']}: there is no certificate to show.")
+        return 1
+    session.screen.verbatim(found["certificate"])
+    return 0
+
+
+@command(
+    "revoke",
+    epilog=example(
+        "ikewarden cert revoke 4f2a… --reason superseded",
+        "ikewarden cert revoke 4f2a… --reason keyCompromise --invalidity-date 2026-11-01",
+    ),
+)
+@click.argument("serial")
+@click.option(
+    "--reason",
+    type=click.Choice(REASONS, case_sensitive=False),
+    metavar=f"[{'|'.join(REASONS)}]",
+    required=True,
+    help="Why, as RFC 5280 names it.",
+)
+@click.option(
+    "--invalidity-date",
+    type=PAST,
+    metavar="TIME",
+    help="Since when the key is believed to be lost: RFC 3339, a date, or how long ago.",
+)
+@authority_option
+@client_command()
+@pass_session
+def revoke(
+    session: Session,
+    serial: str,
+    reason: str,
+    invalidity_date: datetime | None,
+    authority: str | None,
+) -> None:
+    """Revoke a certificate for ever.
+
+    OCSP says so at once and the CRLs within a second. To stop it for a while, use `cert hold`.
+    """
+    body = {"reason": reason, "invalidity_date": rfc3339(invalidity_date)}
+    _change(session, serial, "revoke", body, authority)
+
+
+@command("hold", epilog=example("ikewarden cert hold 4f2a…"))
+@click.argument("serial")
+@authority_option
+@client_command()
+@pass_session
+def hold(session: Session, serial: str, authority: str | None) -> None:
+    """Stop a certificate for a while."""
+    _change(session, serial, "hold", {}, authority)
+
+
+@command("release", epilog=example("ikewarden cert release 4f2a…"))
+@click.argument("serial")
+@authority_option
+@client_command()
+@pass_session
+def release(session: Session, serial: str, authority: str | None) -> None:
+    """Let a certificate on hold be valid again."""
+    _change(session, serial, "release", {}, authority)
+
+
+def _change(
+    session: Session, serial: str, verb: str, body: Mapping[str, Any], authority: str | None
+) -> None:
+    path = f"{PATH}/{normal(serial)}/{verb}"
+    changed = session.connect().post(path, body, {"authority": authority})
+    show_certificate(session.screen, changed)
+
+
+def show_certificate(screen: Screen, found: Mapping[str, Any]) -> None:
+    """Write a certificate on record; for people without its PEM and what it does not have."""
+    if screen.is_json:
+        screen.json(found)
+        return
+    screen.fields(
+        (name, value)
+        for name, value in found.items()
+        if name != "certificate" and value is not None
+    )

@@ -1,0 +1,256 @@
+"""`ikewarden init`: an instance from nothing."""
+
+import ipaddress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from core.errors import InvalidInput
+from core.secret import Secret
+from hsm.ports import KEY_ALGORITHMS, KeyAlgorithm
+from ikewarden.cli.failures import extra_needed
+from ikewarden.cli.help import command
+from ikewarden.cli.options import directory_option, example, format_option
+from ikewarden.cli.place import ADMIN_TOKEN, ROOT_CERTIFICATE, SETTINGS
+from ikewarden.cli.session import Session, pass_session
+
+if TYPE_CHECKING:
+    from ikewarden.instance import Instance
+
+_WORKED_OUT = "IKEWARDEN_PASSPHRASE"
+
+
+class SettingUnusable(InvalidInput):
+    """An option whose value cannot stand in the settings."""
+
+    code = "setting_unusable"
+
+
+@dataclass(frozen=True)
+class Options:
+    """What the command line says."""
+
+    organization: str
+    host: str
+    port: int
+    names: tuple[str, ...]
+    validation_host: str
+    validation_port: int
+    validation_url: str | None
+    algorithm: KeyAlgorithm
+    passphrase_prompt: bool
+    passphrase_env: str | None
+    if_missing: bool
+
+
+@command(
+    epilog=example(
+        "ikewarden init --dir var",
+        "ikewarden init --dir /var/lib/ikewarden --host 192.0.2.10 --name pki.example.com \\",
+        "    --validation-host 192.0.2.10 --validation-url http://pki.example.com:8080",
+    )
+)
+@directory_option
+@click.option(
+    "--organization",
+    metavar="NAME",
+    default="ikewarden",
+    show_default=True,
+    help="Stands in the names of the CAs.",
+)
+@click.option(
+    "--host",
+    metavar="ADDRESS",
+    default="127.0.0.1",
+    show_default=True,
+    help="Address that the API listens on.",
+)
+@click.option(
+    "--port",
+    type=click.IntRange(1, 65535),
+    metavar="PORT",
+    default=8443,
+    show_default=True,
+    help="Its port.",
+)
+@click.option(
+    "--name",
+    "names",
+    multiple=True,
+    metavar="NAME",
+    help="What clients call the API: a DNS name or an address; may be given more than once, the first is that of the "
+    "URL. [default: localhost and the address]",
+)
+@click.option(
+    "--validation-host",
+    metavar="ADDRESS",
+    default="127.0.0.1",
+    show_default=True,
+    help="Address of the listener for CRLs and OCSP.",
+)
+@click.option(
+    "--validation-port",
+    type=click.IntRange(1, 65535),
+    metavar="PORT",
+    default=8080,
+    show_default=True,
+    help="Its port.",
+)
+@click.option(
+    "--validation-url",
+    metavar="URL",
+    help="Where gateways reach that listener; it is written into every certificate. "
+    "[default: http://HOST:PORT]",
+)
+@click.option(
+    "--algorithm",
+    type=click.Choice(KEY_ALGORITHMS),
+    default="ec-p256",
+    show_default=True,
+    help="Keys of the root and the issuing CA.",
+)
+@click.option(
+    "--passphrase-prompt",
+    is_flag=True,
+    help="Ask for the passphrase that seals the keys, and keep it nowhere.",
+)
+@click.option(
+    "--passphrase-env",
+    metavar="VARIABLE",
+    help="Take it from this environment variable, and keep it nowhere. [default: a random one, in a file beside "
+    "the keys]",
+)
+@click.option("--if-missing", is_flag=True, help="Do nothing where there is an instance already.")
+@format_option()
+@pass_session
+def init(session: Session, /, **given: Any) -> None:
+    """Make an instance: settings, keys, a root and an issuing CA.
+
+    In one directory: the settings, the records (SQLite), the sealed keys, an admin token. A second time, it changes
+    nothing and says so.
+    """
+    options = Options(**given)
+    with extra_needed():
+        from ikewarden import instance
+    directory = session.directory
+    if options.if_missing and instance.exists(directory):
+        session.screen.note(f"There is an instance in {directory}.")
+        return
+    names = options.names or _names(options.host)
+    _check(
+        options.organization,
+        options.host,
+        options.validation_host,
+        options.validation_url or "",
+        *names,
+    )
+    plan = instance.InstancePlan(
+        directory=directory,
+        organization=options.organization,
+        host=options.host,
+        port=options.port,
+        names=names,
+        validation_host=options.validation_host,
+        validation_port=options.validation_port,
+        validation_url=options.validation_url,
+        algorithm=options.algorithm,
+    )
+    passphrase = _passphrase(session, options)
+    made = instance.make(
+        plan,
+        passphrase,
+        now=session.clock(),
+        report=lambda step: session.screen.note(f"… {step}"),
+    )
+    _tell(session, made, options)
+
+
+def _names(host: str) -> tuple[str, ...]:
+    """What clients call a service that listens there, if nobody said."""
+    try:
+        address = ipaddress.ip_address(host)
+    except ValueError:
+        return (host,)
+    if address.is_loopback or address.is_unspecified:
+        return ("localhost", "127.0.0.1")
+    return (host, "localhost", "127.0.0.1")
+
+
+def _check(*values: str) -> None:
+    """They are written into a TOML file between quotation marks."""
+    for value in values:
+        if not value.isprintable() or set(value) & {'"', "\\"}:
+            raise SettingUnusable(
+                f"{value!a} cannot be used.",
+                next_step="Leave out quotation marks, backslashes and control characters.",
+            )
+
+
+def _passphrase(session: Session, options: Options) -> Secret | None:
+    from hsm.passphrase import passphrase_from_environment, require_strength
+
+    if options.passphrase_prompt and options.passphrase_env:
+        raise click.UsageError("Give --passphrase-prompt or --passphrase-env, not both.")
+    if options.passphrase_env:
+        return require_strength(
+            passphrase_from_environment(options.passphrase_env, session.environ)
+        )
+    if options.passphrase_prompt:
+        text = click.prompt(
+            "Passphrase for the keys", hide_input=True, confirmation_prompt=True, err=True
+        )
+        return require_strength(Secret(text))
+    return None
+
+
+def _tell(session: Session, made: "Instance", options: Options) -> None:
+    screen, directory = session.screen, made.directory
+    kept = None
+    if options.passphrase_env or options.passphrase_prompt:
+        kept = _WORKED_OUT
+    elif made.settings.keys.passphrase_file:
+        kept = str(made.settings.keys.passphrase_file)
+    if screen.is_json:
+        screen.json(
+            {
+                "directory": str(directory),
+                "url": made.url,
+                "validation_url": made.settings.validation.public_url,
+                "admin_token": made.admin_token.reveal().decode(),
+                "admin_token_file": str(directory / ADMIN_TOKEN),
+                "root_certificate": str(directory / ROOT_CERTIFICATE),
+                "settings": str(directory / SETTINGS),
+                "passphrase": kept,
+            }
+        )
+        return
+    screen.fields(
+        [
+            ("API", made.url),
+            ("CRLs and OCSP", made.settings.validation.public_url),
+            ("Settings", str(directory / SETTINGS)),
+            ("Root certificate", str(directory / ROOT_CERTIFICATE)),
+            ("Admin token", made.admin_token.reveal().decode()),
+            ("", f"shown this once; kept in {directory / ADMIN_TOKEN}"),
+        ]
+    )
+    screen.line()
+    _next(session, directory, options)
+
+
+def _next(session: Session, directory: Path, options: Options) -> None:
+    screen = session.screen
+    if options.passphrase_env or options.passphrase_prompt:
+        screen.line(f"The passphrase is kept nowhere: serve asks for it, or takes {_WORKED_OUT}.")
+    else:
+        screen.line(
+            "The passphrase of the keys is in a file beside them. Keep a copy of it, and move it away from the keys"
+        )
+        screen.line("when this is more than a trial ([keys] passphrase_file).")
+    where = "" if "dir" not in session.given else f" --dir {directory}"
+    screen.line()
+    screen.line("Next:")
+    screen.line(f"  ikewarden serve{where}")
+    screen.line(f"  ikewarden cert issue gw1.example.com --out gw1{where}")

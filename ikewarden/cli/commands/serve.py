@@ -1,0 +1,72 @@
+"""`ikewarden serve`: the service."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from core.errors import NotFound
+from ikewarden.cli.failures import extra_needed
+from ikewarden.cli.help import command
+from ikewarden.cli.options import directory_option, example
+from ikewarden.cli.place import ADMIN_TOKEN, SETTINGS, api_url
+from ikewarden.cli.session import Session, pass_session
+
+if TYPE_CHECKING:
+    from ikewarden.settings_model import Settings
+
+
+class InstanceMissing(NotFound):
+    """There is nothing to serve."""
+
+    code = "instance_missing"
+
+
+@command(epilog=example("ikewarden serve --dir var", "ikewarden serve --only scheduler --dir var"))
+@directory_option
+@click.option(
+    "--config",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="A settings file, in place of the one in the directory.",
+)
+@click.option(
+    "--only",
+    type=click.Choice(["api", "validation", "scheduler"]),
+    help="Run one part only, where the parts run on several machines.",
+)
+@pass_session
+def serve(session: Session, config: Path | None, only: str | None) -> int:
+    """Run the API, the validation listener and the scheduler.
+
+    In one group of processes, until SIGTERM or Ctrl-C.
+    """
+    settings = config or session.directory / SETTINGS
+    if not settings.exists():
+        raise InstanceMissing(
+            f"There is no instance in {settings.parent}.",
+            next_step=f"Make one with `ikewarden init --dir {settings.parent}`, or name another directory.",
+        )
+    with extra_needed():
+        from ikewarden.serve import run
+    return run(
+        settings,
+        session.environ,
+        only=only,
+        announce=lambda known: _announce(session, settings.parent, known),
+    )
+
+
+def _announce(session: Session, directory: Path, settings: "Settings") -> None:
+    """Say where the service is, while it starts: a person may be watching."""
+    screen = session.screen
+    lines = [
+        ("API", api_url(directory, session.environ) or ""),
+        ("CRLs and OCSP", settings.validation.public_url),
+    ]
+    if (directory / ADMIN_TOKEN).exists():
+        lines.append(("Admin token", f"in {directory / ADMIN_TOKEN}"))
+    screen.fields(lines)
+    where = f" --dir {directory}" if "dir" in session.given else ""
+    screen.line(f"Try:  ikewarden cert issue gw1.example.com --out gw1{where}")
+    screen.line("Stop: Ctrl-C")
+    session.out.flush()

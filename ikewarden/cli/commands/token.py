@@ -1,0 +1,183 @@
+"""`ikewarden token`: bearer tokens."""
+
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+import click
+
+from core.secret import Secret
+from ikewarden.cli.files import SECRET, FileExists, write_new
+from ikewarden.cli.help import command
+from ikewarden.cli.lazy import Lazy, LazyGroup
+from ikewarden.cli.options import FUTURE, client_command, example, limit_option, rfc3339
+from ikewarden.cli.screen import Column
+from ikewarden.cli.session import Session, pass_session
+
+_PATH = "/v1/tokens"
+
+
+def _limits(entry: Any) -> list[str]:
+    """The limits of a token in short."""
+    words = [each for name in ("profiles", "authorities", "names") for each in entry[name] or []]
+    return [*words, *([f"gateway {entry['gateway']}"] if entry["gateway"] else [])]
+
+
+_COLUMNS = (
+    Column("Id", "id", whole=True),
+    Column("Name", "name"),
+    Column("Role", "role"),
+    Column("Limits", _limits),
+    Column("Uses left", "uses_left"),
+    Column("Expires", "expires_at", whole=True),
+    Column("Revoked", "revoked_at", whole=True),
+    Column("Made by", "created_by"),
+)
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """What the command line says of a new token."""
+
+    name: str
+    role: str
+    profiles: tuple[str, ...]
+    authorities: tuple[str, ...]
+    names: tuple[str, ...]
+    gateway: str | None
+    uses: int | None
+    expires: datetime | None
+    out: Path | None
+
+    def body(self) -> dict[str, Any]:
+        """The same as the API reads it; a limit that was not given is none."""
+        return {
+            "name": self.name,
+            "role": self.role,
+            "profiles": list(self.profiles) or None,
+            "authorities": list(self.authorities) or None,
+            "names": list(self.names) or None,
+            "gateway": self.gateway,
+            "uses": self.uses,
+            "expires_at": rfc3339(self.expires),
+        }
+
+
+@click.group(
+    cls=LazyGroup,
+    lazy={
+        "create": Lazy(f"{__name__}:create", "Make a token; its secret is shown this once."),
+        "list": Lazy(f"{__name__}:list_", "List tokens, without their secrets."),
+        "revoke": Lazy(f"{__name__}:revoke", "End a token at once."),
+    },
+    epilog=example("ikewarden token list"),
+)
+def token() -> None:
+    """Bearer tokens for people, programs and enrolling gateways."""
+
+
+@command(
+    "create",
+    epilog=example(
+        "ikewarden token create gw1 --role enroller --profile gateway --allow dns:gw1.example.com --out gw1.token",
+        "ikewarden token create carol --role operator --expires 90d",
+    ),
+)
+@click.argument("name")
+@click.option(
+    "--role",
+    type=click.Choice(["admin", "operator", "approver", "auditor", "enroller"]),
+    required=True,
+    help="What it may do at all.",
+)
+@click.option(
+    "--profile",
+    "profiles",
+    multiple=True,
+    metavar="NAME",
+    help="Only this profile; more than once for several.",
+)
+@click.option(
+    "--authority",
+    "authorities",
+    multiple=True,
+    metavar="NAME",
+    help="Only this authority; likewise.",
+)
+@click.option(
+    "--allow",
+    "names",
+    multiple=True,
+    metavar="PATTERN",
+    help="Only names that fit: dns:gw1.example.com, dns:*.gw.example, ip:192.0.2.0/24; likewise.",
+)
+@click.option("--gateway", metavar="NAME", help="Only this gateway.")
+@click.option(
+    "--uses",
+    type=click.IntRange(1, 1_000_000),
+    metavar="N",
+    help="How many certificates it fetches. [default: 1 for an enroller, else any number]",
+)
+@click.option(
+    "--expires", type=FUTURE, metavar="TIME", help="RFC 3339, a date, or from now: 90d, 12h."
+)
+@click.option(
+    "--out",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="Write the secret to this new file (mode 0600) in place of the screen.",
+)
+@client_command()
+@pass_session
+def create(session: Session, /, **given: Any) -> None:
+    """Make a token; its secret is shown this once.
+
+    The name stands in the audit log. An enroller's token is for named profiles and, if not said otherwise, for one
+    certificate.
+    """
+    wanted = Wanted(**given)
+    if wanted.out is not None and wanted.out.exists():
+        raise FileExists(wanted.out)
+    body = wanted.body()
+    if wanted.role == "enroller" and wanted.uses is None:
+        body["uses"] = 1
+    made = session.connect().post(_PATH, body)
+    secret = Secret(made["token"])
+    if wanted.out is not None:
+        write_new(wanted.out, secret.reveal() + b"\n", SECRET)
+        made = {**made, "token": None, "token_file": str(wanted.out)}
+    screen = session.screen
+    if screen.is_json:
+        screen.json(made)
+        return
+    screen.note(f"Made the {made['role']} token {made['id']} for {made['name']}.")
+    if wanted.out is not None:
+        screen.line(f"It is in {wanted.out}.")
+        return
+    screen.note("This is shown once and kept nowhere:")
+    screen.line(secret.reveal().decode())
+
+
+@command("list", epilog=example("ikewarden token list"))
+@limit_option
+@client_command()
+@pass_session
+def list_(session: Session, limit: int) -> None:
+    """List tokens, without their secrets."""
+    found = session.connect().listing(_PATH, limit=limit)
+    session.screen.entries(_COLUMNS, found.items, more=found.more, nothing="There is no token.")
+
+
+@command("revoke", epilog=example("ikewarden token revoke 5d0c2a9be1f04733"))
+@click.argument("token_id", metavar="ID")
+@client_command()
+@pass_session
+def revoke(session: Session, token_id: str) -> None:
+    """End a token at once.
+
+    By its id, as `token list` shows it; not by its secret.
+    """
+    ended = session.connect().post(f"{_PATH}/{quote(token_id, safe='')}/revoke")
+    session.screen.note(f"Ended the token {ended['id']}.")
+    session.screen.document(ended)

@@ -1,0 +1,208 @@
+"""Errors at this door: one table from class to exit code, and how they are told (DESIGN §4.1)."""
+
+import contextlib
+import json
+import os
+import sys
+import traceback
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final, TextIO
+
+import click
+
+from core.errors import (
+    Conflict,
+    IkewardenError,
+    InvalidInput,
+    NotAuthenticated,
+    NotFound,
+    NotPermitted,
+    TooLarge,
+    Unavailable,
+)
+
+FAILED, BAD_INPUT, UNREACHABLE, INTERRUPTED = 1, 2, 3, 130
+# The class itself or its nearest ancestor decides.
+_EXITS: Final[Mapping[type[BaseException], int]] = {
+    InvalidInput: BAD_INPUT,
+    NotAuthenticated: BAD_INPUT,
+    TooLarge: BAD_INPUT,
+    NotPermitted: FAILED,
+    NotFound: FAILED,
+    Conflict: FAILED,
+    Unavailable: UNREACHABLE,
+    IkewardenError: FAILED,
+}
+_STATUSES: Final = {401: BAD_INPUT, 403: FAILED, 404: FAILED, 409: FAILED}
+# Which extra brings a library that the base install does not have.
+_EXTRAS: Final = {
+    **dict.fromkeys(
+        (
+            "alembic",
+            "annotated_types",
+            "apscheduler",
+            "flask",
+            "granian",
+            "httptools",
+            "prometheus_client",
+            "pydantic",
+            "pydantic_core",
+            "sqlalchemy",
+            "uvicorn",
+            "uvloop",
+            "werkzeug",
+        ),
+        "server",
+    ),
+    "psycopg": "postgres",
+}
+
+
+class ExtraMissing(IkewardenError):
+    """A library is missing that only some installations need."""
+
+    code = "extra_missing"
+
+
+@dataclass(frozen=True)
+class Failure:
+    """What is told of an error: the exit code, and the members of a problem document."""
+
+    exit_code: int
+    document: Mapping[str, Any]
+
+
+@contextlib.contextmanager
+def extra_needed() -> Iterator[None]:
+    """Import inside what the base install lacks. Raises ExtraMissing where it is not there."""
+    try:
+        yield
+    except ModuleNotFoundError as error:
+        extra = _EXTRAS.get((error.name or "").partition(".")[0])
+        if extra is None:
+            raise
+        raise ExtraMissing(
+            f"This command needs the {extra} part of ikewarden, which is not installed here.",
+            next_step=f"Run: pip install 'ikewarden[{extra}]'",
+        ) from None
+
+
+def failure_of(error: Exception) -> Failure:
+    """What to tell of an error, and with which code to end."""
+    from ikewarden.client import Refused
+
+    if isinstance(error, Refused):
+        return _refused(error.status, error.problem)
+    if isinstance(error, IkewardenError):
+        return _ours(error)
+    if isinstance(error, click.ClickException):
+        return _usage(error)
+    if isinstance(error, OSError):
+        return _system(error)
+    return _unknown(error)
+
+
+def tell(failure: Failure, err: TextIO, *, as_json: bool) -> None:
+    """Write it to standard error: one sentence, what to do next, and the code; or the document."""
+    from ikewarden.logs import escaped
+
+    if as_json:
+        err.write(json.dumps(failure.document, indent=2, default=str) + "\n")
+        return
+    document = failure.document
+    lines = [f"ikewarden: {document['detail']} ({document['code']})"]
+    lines += [f"  {each}" for each in _places(document.get("errors"))]
+    lines += [f"  {line}" for line in _outline(document.get("details") or {})]
+    if document.get("next_step"):
+        lines.append(f"  Next: {document['next_step']}")
+    if document["code"] == "internal_error" and document.get("request_id"):
+        lines.append(f"  Request: {document['request_id']}")
+    err.write("".join(escaped(line) + "\n" for line in lines))
+
+
+def _ours(error: IkewardenError) -> Failure:
+    code = next(_EXITS[base] for base in type(error).__mro__ if base in _EXITS)
+    document: dict[str, Any] = {
+        "code": error.code,
+        "detail": error.message,
+        "next_step": error.next_step,
+    }
+    if error.details:
+        document["details"] = dict(error.details)
+    return Failure(code, document)
+
+
+def _refused(status: int, problem: Mapping[str, Any]) -> Failure:
+    fallback = UNREACHABLE if status in (502, 503, 504) else FAILED
+    if 400 <= status < 500:
+        fallback = BAD_INPUT
+    document = {
+        "code": f"http_{status}",
+        "detail": f"The service answered with status {status}.",
+        "next_step": "",
+        **problem,
+    }
+    return Failure(_STATUSES.get(status, fallback), document)
+
+
+def _usage(error: click.ClickException) -> Failure:
+    ctx = getattr(error, "ctx", None)
+    advice = f"See: {ctx.command_path} --help" if ctx else ""
+    document = {"code": "usage", "detail": error.format_message(), "next_step": advice}
+    return Failure(BAD_INPUT, document)
+
+
+def _system(error: OSError) -> Failure:
+    where = f"{error.filename}: " if error.filename else ""
+    what = error.strerror or type(error).__name__
+    document = {"code": "system_error", "detail": f"{where}{what}.", "next_step": ""}
+    return Failure(FAILED, document)
+
+
+def _unknown(error: Exception) -> Failure:
+    """Nothing of its message: it may hold anything."""
+    from ikewarden.logs import described
+
+    if os.environ.get("IKEWARDEN_TRACEBACK"):
+        traceback.print_exception(error, file=sys.stderr)
+    known = described(error)
+    document = {
+        "code": "internal_error",
+        "detail": "Something went wrong in ikewarden itself: "
+        f"{known['error']} at {known.get('at', 'an unknown place')}.",
+        "next_step": "Please report it; IKEWARDEN_TRACEBACK=1 shows more (look through it for secrets first).",
+    }
+    return Failure(FAILED, document)
+
+
+def _places(errors: object) -> list[str]:
+    """Lines of `errors`: a list of {pointer, detail}."""
+    if not isinstance(errors, Sequence) or isinstance(errors, str):
+        return []
+    return [
+        f"{each.get('pointer') or each.get('parameter') or ''}: {each.get('detail', '')}"
+        for each in errors
+        if isinstance(each, Mapping)
+    ]
+
+
+def _outline(details: object) -> list[str]:
+    """Nested values as indented lines."""
+    if isinstance(details, Mapping):
+        lines = []
+        for name, value in details.items():
+            nested = _outline(value)
+            if isinstance(value, Mapping | list) and nested:
+                lines += [f"{name}:", *(f"  {line}" for line in nested)]
+            else:
+                lines.append(f"{name}: {value}")
+        return lines
+    if isinstance(details, list | tuple):
+        return [line for each in details for line in _listed(each)]
+    return [str(details)]
+
+
+def _listed(value: object) -> list[str]:
+    lines = _outline(value)
+    return [f"- {lines[0]}", *(f"  {line}" for line in lines[1:])] if lines else []

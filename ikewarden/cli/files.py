@@ -1,0 +1,84 @@
+"""Files that must be whole or not there: keys, certificates, tokens."""
+
+import os
+import secrets
+from pathlib import Path
+from typing import Final
+
+from core.errors import Conflict
+
+SECRET: Final = 0o600
+PUBLIC: Final = 0o644
+
+
+class FileExists(Conflict):
+    """A file of this name is there, and was not to be replaced."""
+
+    code = "file_exists"
+    next_step = "Choose another name or directory, or give --force to replace it."
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(f"{path} exists.")
+
+
+def write_new(path: Path, content: bytes, mode: int) -> None:
+    """Write a file that does not exist yet; a crash leaves it whole or leaves nothing of this name.
+
+    It has its mode from the beginning, and is on disk when this returns. Raises FileExists, and OSError.
+    """
+    temporary = _temporary(path, content, mode)
+    try:
+        os.link(temporary, path)
+    except FileExistsError:
+        raise FileExists(path) from None
+    finally:
+        temporary.unlink()
+    sync(path.parent)
+
+
+def write_over(path: Path, content: bytes, mode: int) -> None:
+    """Write a file in the place of one that may exist; a crash leaves the old or the new one. Raises OSError."""
+    temporary = _temporary(path, content, mode)
+    try:
+        temporary.replace(path)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
+    sync(path.parent)
+
+
+def move(source: Path, target: Path, *, over: bool) -> None:
+    """Give a file its final name. Raises FileExists unless `over`, and OSError."""
+    if over:
+        source.replace(target)
+    else:
+        try:
+            os.link(source, target)
+        except FileExistsError:
+            raise FileExists(target) from None
+        source.unlink()
+    sync(target.parent)
+
+
+def sync(directory: Path) -> None:
+    """Bring the names in a directory to disk."""
+    descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _temporary(path: Path, content: bytes, mode: int) -> Path:
+    temporary = path.with_name(f".{path.name}.{secrets.token_hex(6)}")
+    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, SECRET)
+    try:
+        with os.fdopen(descriptor, "wb") as file:
+            os.fchmod(descriptor, mode)  # whatever the umask
+            file.write(content)
+            file.flush()
+            os.fsync(descriptor)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
+    return temporary

@@ -1,0 +1,48 @@
+"""The program's commands, in the order of a user's way."""
+
+from typing import Final
+
+import click
+
+from ikewarden.cli.lazy import Lazy, LazyGroup
+from ikewarden.cli.options import connection_options, example
+
+_COMMANDS: Final = "ikewarden.cli.commands"
+
+
+@click.group(
+    cls=LazyGroup,
+    lazy={
+        "init": Lazy(
+            f"{_COMMANDS}.init:init", "Make an instance: settings, keys, a root and an issuing CA."
+        ),
+        "serve": Lazy(
+            f"{_COMMANDS}.serve:serve", "Run the API, the validation listener and the scheduler."
+        ),
+        "check-config": Lazy(
+            f"{_COMMANDS}.check_config:check_config",
+            "Check a settings file, and tell all that is wrong.",
+        ),
+        "ca": Lazy(f"{_COMMANDS}.ca:ca", "Certificate authorities."),
+        "cert": Lazy(f"{_COMMANDS}.cert:cert", "Certificates: issue, look, revoke, renew, lint."),
+        "profile": Lazy(f"{_COMMANDS}.profile:profile", "Profiles: what certificates contain."),
+        "token": Lazy(
+            f"{_COMMANDS}.token:token", "Bearer tokens for people, programs and enrolling gateways."
+        ),
+        "whoami": Lazy(f"{_COMMANDS}.whoami:whoami", "Tell who the service takes you for."),
+        "job": Lazy(f"{_COMMANDS}.job:job", "What is done by the clock."),
+        "audit-log": Lazy(f"{_COMMANDS}.audit_log:audit_log", "Who did what, and when."),
+    },
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+    epilog=example(
+        "ikewarden init --dir var && ikewarden serve --dir var",
+        "ikewarden cert issue gw1.example.com 192.0.2.1 --out gw1",
+    ),
+)
+@click.version_option(package_name="ikewarden", message="%(prog)s %(version)s")
+@connection_options
+def program() -> None:
+    """Keys and certificates for IPsec fleets.
+
+    Exit codes: 0 done, 1 found or failed, 2 bad usage or input, 3 service unreachable.
+    """
