@@ -63,7 +63,7 @@ def pages() -> dict[str, Callable[[], str]]:
     """The generated pages by file name."""
     from ikewarden.cli.reference import page as cli_page
     from ikewarden.settings_reference import render as settings_page
-    from pki.x509.lint.reference import page as lint_page
+    from pki.x509.lint.reference import reference_page as lint_page
 
     return {
         "errors.md": errors_page,

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import Select, and_, select, update
+from sqlalchemy import Connection, Select, and_, func, select, update
 
 from core.errors import NotFound
 from pki import authorities
@@ -112,27 +112,47 @@ def publish_delta(desk: Desk, actor: Actor, authority: str, *, now: datetime) ->
 
 
 def due(desk: Desk, actor: Actor, *, now: datetime) -> list[tuple[str, str, int]]:
-    """Lists that are missing or past the part of their life after which they are made anew.
+    """Lists that are missing, past the part of their life after which they are made anew, or older than a revocation.
 
+    The last is the net below the outbox: a signer that was away for an hour must not delay a revocation any longer.
     Gives (authority, kind, shard). Raises RoleMayNot.
     """
     require(actor, Action.JOB_RUN)
     found: list[tuple[str, str, int]] = []
     for name in authorities.all_names(desk):
         owner = authorities.load(desk, name)
-        query = select(crls.c.kind, crls.c.shard, crls.c.this_update, crls.c.next_update).where(
-            crls.c.authority_id == owner.id
-        )
+        query = select(
+            crls.c.kind, crls.c.shard, crls.c.this_update, crls.c.next_update, crls.c.updated_at
+        ).where(crls.c.authority_id == owner.id)
         with desk.store.read() as connection:
-            fresh = {
-                (row.kind, row.shard)
-                for row in connection.execute(query)
-                if now < _renewal(desk, row.this_update, row.next_update)
-            }
+            rows = connection.execute(query).all()
+            changed = _changed(connection, owner, min((r.updated_at for r in rows), default=now))
+        fresh = {
+            (row.kind, row.shard)
+            for row in rows
+            if now < _renewal(desk, row.this_update, row.next_update)
+            and not _is_behind(row, changed)
+        }
         wanted = [(FULL, NO_SHARD), (DELTA, NO_SHARD)]
         wanted += [(SHARD, shard) for shard in range(owner.shards)]
         found += [(name, kind, shard) for kind, shard in wanted if (kind, shard) not in fresh]
     return found
+
+
+def _changed(connection: Connection, owner: Authority, since: datetime) -> dict[int, datetime]:
+    """When each shard's certificates last changed their status, as far as that was not before `since`."""
+    query = (
+        select(revocations.c.shard, func.max(revocations.c.changed_at))
+        .where(revocations.c.authority_id == owner.id, revocations.c.changed_at >= since)
+        .group_by(revocations.c.shard)
+    )
+    return {shard: at for shard, at in connection.execute(query)}
+
+
+def _is_behind(row: Any, changed: dict[int, datetime]) -> bool:
+    if row.kind == SHARD:
+        return row.shard in changed and changed[row.shard] >= row.updated_at
+    return any(at >= row.updated_at for at in changed.values())
 
 
 def _renewal(desk: Desk, this_update: datetime, next_update: datetime) -> datetime:
