@@ -10,6 +10,7 @@ from datetime import datetime
 from flask import Flask, Response, request
 from flask.sessions import SecureCookieSession, SessionInterface
 from werkzeug.exceptions import HTTPException
+from werkzeug.routing import Map
 
 from api import reference
 from api.bridge import EXCHANGE
@@ -63,7 +64,8 @@ def build(wiring: Wiring) -> Flask:
     # No static folder and no templates of Flask's own: every path is a route of the registry.
     app = Flask(__name__, static_folder=None, template_folder=None)
     app.session_interface = _NoSessions()
-    app.url_map.merge_slashes = False
+    # A path is what was asked for; werkzeug would otherwise send clients from //v1 to /v1.
+    app.url_map = Map(merge_slashes=False)
     dispatcher = Dispatcher(wiring.desk, wiring.clock)
     _add(app, dispatcher, routes(wiring))
     app.register_error_handler(IkewardenError, _refuse)

@@ -15,7 +15,7 @@ from flask import Response, request
 
 from api import callers, decoding
 from api.bridge import EXCHANGE, Exchange
-from api.errors import MalformedRequest
+from api.errors import MalformedRequest, RouteNotFound
 from api.problems import MEDIA_TYPE, problem_body, status_of
 from api.registry import JSON, Call, Nothing, Reply, Route, Shown
 from core.errors import IkewardenError
@@ -26,6 +26,7 @@ from pki.desk import Desk
 from pki.idempotency import Claim, Earlier
 from pki.identity import TokenRefused
 
+_MAX_NAME = 200
 _log = logging.getLogger(__name__)
 # RFC 8941 §3.3.3 string as the draft has it, or the same bare as most clients send it
 _KEY = re.compile(r'"([\x20-\x21\x23-\x5b\x5d-\x7e]{1,200})"|([\x21\x23-\x7e]{1,200})')
@@ -68,6 +69,9 @@ class Dispatcher:
     def _answer(self, route: Route, path: Mapping[str, str]) -> Response:
         environ = request.environ
         environ[EXCHANGE].route = route.path
+        # No name of ours has such characters, and not every database takes them.
+        if not all(value.isprintable() and len(value) <= _MAX_NAME for value in path.values()):
+            raise RouteNotFound("There is nothing at this path.")
         now = self._clock()
         sent = _read(environ, route, path)
         try:

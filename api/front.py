@@ -10,7 +10,7 @@ import logging
 import os
 import re
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -45,7 +45,8 @@ class ClientGone(Exception):
 class Front:
     """The ASGI application of the API listener.
 
-    `record` is called once per answered request with the exchange, its status and its seconds.
+    `prepared` are answers that need no thread, by method and path: for those who ask whether we live, also when all
+    threads are busy. `record` is called once per answered request with the exchange, its status and its seconds.
     `hsts` is the max-age in seconds of Strict-Transport-Security, 0 for none: the default, because
     the validation listener of the same host name speaks plain HTTP by design and a browser would
     not reach it any more (RFC 6797 §8.3 knows no ports).
@@ -58,12 +59,14 @@ class Front:
         *,
         limits: Limits,
         record: Callable[[Exchange, int, float], None],
+        prepared: Mapping[tuple[str, str], Answer],
         hsts: int = 0,
     ) -> None:
         self._application = application
         self._pool = pool
         self._limits = limits
         self._record = record
+        self._prepared = prepared
         self._always = dict(_ALWAYS)
         if hsts:
             self._always[b"strict-transport-security"] = b"max-age=%d" % hsts
@@ -96,6 +99,10 @@ class Front:
         self, scope: "HTTPScope", receive: "ASGIReceiveCallable", exchange: Exchange
     ) -> Answer:
         try:
+            ready = self._prepared.get((scope["method"], scope["path"]))
+            if ready is not None:
+                exchange.route = scope["path"]
+                return ready
             body = await _whole_body(scope, receive, self._limits)
             environ = bridge.environment(scope, body, exchange)
             return await self._pool.run(partial(bridge.call, self._application, environ))

@@ -8,6 +8,7 @@ from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.exposition import CONTENT_TYPE_LATEST
 from prometheus_client.metrics_core import Metric
 
+from api.bridge import Answer
 from api.meters import Meters
 from api.registry import Call, Nothing, Reply, Route, Shown
 from core.errors import IkewardenError
@@ -78,6 +79,15 @@ def _troubles(desk: Desk, now: datetime) -> Iterator[Trouble]:
             yield Trouble(
                 code="crl_stale", about=where, detail=f"Its nextUpdate was {next_update:%FT%TZ}."
             )
+
+
+# The front gives this answer by itself; the route below is there to be described.
+PREPARED = {
+    (method, "/healthz"): Answer(
+        200, [(b"content-type", b"application/json")], Alive(alive=True).model_dump_json().encode()
+    )
+    for method in ("GET", "HEAD")
+}
 
 
 def health_routes(meters: Meters, *, metrics_public: bool) -> tuple[Route, ...]:

@@ -133,9 +133,7 @@ def _entry(route: Route, document: dict[str, Any]) -> dict[str, Any]:
         "description": route.description,
         "public": route.public,
         "roles": [str(role) for role in route.roles],
-        "parameters": [
-            {**given, "kind": _kind(given["schema"])} for given in operation["parameters"]
-        ],
+        "parameters": [_row(given, given["schema"]) for given in operation["parameters"]],
         "body": _fields(document, body),
         "example": _curl(route),
         "status": route.status,
@@ -151,15 +149,20 @@ def _fields(document: dict[str, Any], name: str | None) -> list[dict[str, Any]]:
     schema = document["components"]["schemas"][name]
     required = schema.get("required", [])
     return [
-        {
-            "name": field,
-            "kind": _kind(given),
-            "required": field in required,
-            "default": json.dumps(given["default"]) if "default" in given else "",
-            "description": given.get("description", ""),
-        }
+        _row({**given, "name": field, "required": field in required}, given)
         for field, given in schema.get("properties", {}).items()
     ]
+
+
+def _row(field: dict[str, Any], schema: dict[str, Any]) -> dict[str, Any]:
+    default = schema.get("default")
+    return {
+        "name": field["name"],
+        "kind": _kind(schema),
+        "required": field["required"],
+        "default": "" if default in (None, "", [], {}) else json.dumps(default),
+        "description": field.get("description", ""),
+    }
 
 
 def _kind(schema: dict[str, Any]) -> str:

@@ -8,6 +8,7 @@ import logging
 import os
 import signal
 import socket
+import threading
 from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -24,6 +25,7 @@ from api.app import Wiring, build
 from api.bridge import Exchange
 from api.connection import Connection, Limits, ListenerConfig
 from api.front import Front
+from api.health import PREPARED
 from api.meters import Meters, ValidationMeters
 from api.pool import Pool
 from api.tls import Credential, TlsDoor
@@ -114,32 +116,7 @@ def serve_api(
     """
     desk = desk_factory()
     try:
-        source = partial(credential, desk)
-        first = source()
-        door = TlsDoor(first)
-        counted = Meters()
-        wiring = Wiring(
-            desk=desk,
-            clock=clock,
-            meters=counted,
-            version=settings.version,
-            metrics_public=settings.metrics_public,
-        )
-        pool = Pool(
-            threads=settings.threads,
-            queue=settings.queue,
-            patience=settings.patience,
-            name="request",
-        )
-        front = Front(
-            build(wiring),
-            pool,
-            limits=settings.limits,
-            record=partial(_record, counted),
-            hsts=settings.hsts,
-        )
-        listener = _Listener(front, door, pool, source, first, settings)
-        listener.run(sockets=list(sockets))
+        ApiListener(settings, desk, credential, clock=clock).run(sockets=list(sockets))
     finally:
         desk.store.close()
 
@@ -162,18 +139,50 @@ def _record(counted: Meters, exchange: Exchange, status: int, seconds: float) ->
     )
 
 
-class _Listener(uvicorn.Server):
-    """uvicorn's server with our TLS, our reload and our way to stop."""
+class ApiListener(uvicorn.Server):
+    """uvicorn's server with our application, our TLS and its reload, and our way to stop.
+
+    `run(sockets)` serves until a signal comes or `should_exit` is set.
+    """
 
     def __init__(
         self,
-        front: Front,
-        door: TlsDoor,
-        pool: Pool,
-        credential: Callable[[], Credential],
-        first: Credential,
         settings: ApiSettings,
+        desk: Desk,
+        credential: Callable[[Desk], Credential],
+        *,
+        clock: Callable[[], datetime],
     ) -> None:
+        self._settings = settings
+        self._credential = partial(credential, desk)
+        first = self._credential()
+        self._present = _digest(first)
+        self._door = TlsDoor(first)
+        self._reloading: asyncio.Task[None] | None = None
+        # Apart from the requests, so that a full house does not let the certificate run out.
+        self._reloader = Pool(threads=1, queue=2, patience=60.0, name="reload")
+        self._pool = Pool(
+            threads=settings.threads,
+            queue=settings.queue,
+            patience=settings.patience,
+            name="request",
+        )
+        counted = Meters()
+        wiring = Wiring(
+            desk=desk,
+            clock=clock,
+            meters=counted,
+            version=settings.version,
+            metrics_public=settings.metrics_public,
+        )
+        front = Front(
+            build(wiring),
+            self._pool,
+            limits=settings.limits,
+            record=partial(_record, counted),
+            prepared=PREPARED,
+            hsts=settings.hsts,
+        )
         self._listener_config = ListenerConfig(
             front,
             limits=settings.limits,
@@ -190,12 +199,6 @@ class _Listener(uvicorn.Server):
             timeout_graceful_shutdown=int(settings.grace),
         )
         super().__init__(self._listener_config)
-        self._door = door
-        self._pool = pool
-        self._credential = credential
-        self._present = _digest(first)
-        self._settings = settings
-        self._reloading: asyncio.Task[None] | None = None
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         """Listen; like uvicorn's, with a time limit for handshakes."""
@@ -222,11 +225,15 @@ class _Listener(uvicorn.Server):
         if self._reloading is not None:
             self._reloading.cancel()
         await super().shutdown(sockets)
+        self._reloader.stop(timeout=1.0)
         self._pool.stop(timeout=self._settings.grace)
 
     @contextlib.contextmanager
     def capture_signals(self) -> Generator[None, None, None]:
         """Stop on SIGTERM and SIGINT, and return: uvicorn would raise the signal again and end without clean-up."""
+        if threading.current_thread() is not threading.main_thread():
+            yield  # signals are the main thread's
+            return
         wanted = [
             number
             for number in (signal.SIGTERM, signal.SIGINT)
@@ -245,7 +252,7 @@ class _Listener(uvicorn.Server):
         while True:
             await asyncio.sleep(self._settings.reload)
             try:
-                changed = await self._pool.run(self._reload)
+                changed = await self._reloader.run(self._reload)
             except IkewardenError as error:
                 if complaint != error.code:
                     _log.error(

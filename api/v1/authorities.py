@@ -38,6 +38,9 @@ class CreateAuthority(Sent):
         default_factory=list, description="Name constraints: `dns:example.com`, `ip:192.0.2.0/24`."
     )
     excluded: _Patterns = Field(default_factory=list)
+    shards: int = Field(
+        default=0, description="0: one complete CRL, as IKE daemons need; more splits it."
+    )
 
 
 class Authority(Shown):
@@ -103,6 +106,7 @@ def create(call: Call[CreateAuthority, Nothing]) -> Reply:
         path_length=body.path_length,
         permitted=tuple(body.permitted),
         excluded=tuple(body.excluded),
+        shards=body.shards,
     )
     made = founding.create(call.desk, call.actor, wanted, now=call.now)
     location = (("Location", f"{_PATH}/{made.name}"),)

@@ -1,0 +1,51 @@
+"""One installation and one listener for each module, on each database."""
+
+import itertools
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from store.engine import open_store
+from tests.api.serving import Serving, serve
+from tests.api.site import Site, found_site
+from tests.fixtures.databases import _TEMPLATE, DATABASES
+from tests.fixtures.postgresql import Server
+
+_numbers = itertools.count(1)
+
+
+@pytest.fixture(scope="module")
+def module_directory(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A directory for this module's files."""
+    return tmp_path_factory.mktemp("api")
+
+
+@pytest.fixture(scope="module", params=DATABASES)
+def site(request: pytest.FixtureRequest, module_directory: Path) -> Iterator[Site]:
+    """An installation that the tests of a module share."""
+    number = next(_numbers)
+    if request.param == "sqlite":
+        template: Path = request.getfixturevalue("sqlite_template")
+        path = module_directory / f"records-{number}.db"
+        shutil.copy(template, path)
+        url = f"sqlite:///{path}"
+    else:
+        server: Server = request.getfixturevalue("postgresql_server")
+        with server.admin() as admin:
+            admin.execute(f"CREATE DATABASE api_{number} TEMPLATE {_TEMPLATE}")
+        url = server.url(f"api_{number}")
+    store = open_store(url, pool_size=16)
+    yield found_site(store, module_directory)
+    store.close()
+    if request.param != "sqlite":
+        with server.admin() as admin:
+            admin.execute(f"DROP DATABASE api_{number} WITH (FORCE)")
+
+
+@pytest.fixture(scope="module")
+def serving(site: Site) -> Iterator[Serving]:
+    """The listener of a module."""
+    with serve(site) as running:
+        yield running

@@ -1,0 +1,112 @@
+"""The error tree as this door shows it."""
+
+import importlib
+import pkgutil
+from collections import Counter
+
+import pytest
+
+import api
+import core
+import hsm
+import pki
+import store
+from api.problems import STATUS, TITLES, problem, problem_headers, status_of
+from api.reference import error_classes
+from core.errors import (
+    Conflict,
+    IkewardenError,
+    InvalidInput,
+    NotAuthenticated,
+    NotFound,
+    NotPermitted,
+    TooLarge,
+    Unavailable,
+)
+
+
+def _all_classes() -> list[type[IkewardenError]]:
+    for package in (core, store, hsm, pki, api):
+        for module in pkgutil.walk_packages(package.__path__, f"{package.__name__}."):
+            if ".migrations" not in module.name:
+                importlib.import_module(module.name)
+    # those of the tests themselves are nobody's to see
+    return [kind for kind in error_classes() if kind.__module__.split(".")[0] != "tests"]
+
+
+CLASSES = list(dict.fromkeys(_all_classes()))
+
+
+def test_every_error_has_a_code_of_its_own() -> None:
+    codes = Counter(kind.code for kind in CLASSES)
+    assert [code for code, number in codes.items() if number > 1] == []
+    for code in codes:
+        assert code.replace("_", "").isalnum()
+        assert code == code.lower()
+
+
+@pytest.mark.parametrize("kind", CLASSES, ids=lambda kind: kind.__name__)
+def test_every_error_has_a_status_and_a_title(kind: type[IkewardenError]) -> None:
+    status = status_of(kind)
+    assert status in TITLES
+    by_base = {
+        NotAuthenticated: {401},
+        NotPermitted: {403},
+        NotFound: {404},
+        Conflict: {409},
+        TooLarge: {413, 431},
+        Unavailable: {503},
+        InvalidInput: {400, 405, 408, 415, 422},
+    }
+    base = next((base for base in by_base if issubclass(kind, base)), None)
+    assert status in (by_base[base] if base else {500})
+
+
+def test_the_table_names_no_class_twice_over() -> None:
+    assert set(STATUS.values()) == set(TITLES)
+
+
+def test_a_problem_has_the_members_of_rfc_9457_and_ours() -> None:
+    error = InvalidInput(
+        "It is not right.",
+        next_step="Make it right.",
+        details={"errors": [{"pointer": "/a", "detail": "no"}], "limit": 5},
+    )
+    assert problem(error, request_id="r1") == {
+        "type": "urn:ikewarden:problem:invalid_input",
+        "title": "Not acceptable as sent",
+        "status": 422,
+        "detail": "It is not right.",
+        "code": "invalid_input",
+        "next_step": "Make it right.",
+        "request_id": "r1",
+        "errors": [{"pointer": "/a", "detail": "no"}],
+        "details": {"limit": 5},
+    }
+
+
+def test_an_error_of_ours_that_is_nobody_else_s_business_shows_its_code_only() -> None:
+    class Inner(IkewardenError):
+        code = "inner"
+
+    shown = problem(
+        Inner("/srv/keys/root is broken", next_step="look", details={"path": "/srv"}),
+        request_id="r1",
+    )
+    assert shown["code"] == "inner"
+    assert shown["status"] == 500
+    assert "/srv" not in str(shown)
+    del Inner
+
+
+def test_headers_of_problems() -> None:
+    assert dict(problem_headers(NotAuthenticated("x")))["WWW-Authenticate"] == (
+        'Bearer realm="ikewarden"'
+    )
+    assert dict(problem_headers(NotAuthenticated("x"), token_given=True))["WWW-Authenticate"] == (
+        'Bearer realm="ikewarden", error="invalid_token"'
+    )
+    assert int(dict(problem_headers(Unavailable("x")))["Retry-After"]) > 0
+    waiting = Conflict("x", details={"retry_after": 7})
+    assert dict(problem_headers(waiting))["Retry-After"] == "7"
+    assert "Retry-After" not in dict(problem_headers(Conflict("x")))

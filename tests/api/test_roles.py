@@ -1,0 +1,110 @@
+"""Every route and every role (DESIGN §4.3). The table is the specification: it is written by hand, not made from
+code.
+"""
+
+from collections.abc import Iterator
+
+import pytest
+
+from api.app import Wiring, routes
+from api.meters import Meters
+from pki.actors import Role
+from tests.api.serving import Client, Serving
+from tests.api.site import Site, new_csr
+
+COLUMNS = ("nobody", "admin", "operator", "approver", "auditor", "enroller", "gateway")
+# y: may call it; -: 403 role_not_permitted (for nobody: 401)
+TABLE = """
+                                              nobody admin operator approver auditor enroller gateway
+    POST /v1/certificates                       -      y       y        -       -       y        -
+    GET  /v1/certificates                       -      y       y        y       y       -        y
+    GET  /v1/certificates/{serial}              -      y       y        y       y       -        y
+    POST /v1/certificates/{serial}/revoke       -      y       y        -       -       -        -
+    POST /v1/certificates/{serial}/hold         -      y       y        -       -       -        -
+    POST /v1/certificates/{serial}/release      -      y       y        -       -       -        -
+    POST /v1/certificates/{serial}/renew        -      y       y        -       -       -        y
+    POST /v1/authorities                        -      y       -        -       -       -        -
+    GET  /v1/authorities                        -      y       y        y       y       y        y
+    GET  /v1/authorities/{name}                 -      y       y        y       y       y        y
+    POST /v1/profiles                           -      y       -        -       -       -        -
+    GET  /v1/profiles                           -      y       y        y       y       -        -
+    GET  /v1/profiles/{name}                    -      y       y        y       y       -        -
+    POST /v1/tokens                             -      y       y        -       -       -        -
+    GET  /v1/tokens                             -      y       y        -       y       -        -
+    POST /v1/tokens/{id}/revoke                 -      y       y        -       -       -        -
+    GET  /v1/audit-events                       -      y       -        y       y       -        -
+    GET  /v1/jobs                               -      y       y        y       y       -        -
+    GET  /v1/jobs/dead-letters                  -      y       y        y       y       -        -
+    GET  /v1/whoami                             -      y       y        y       y       y        y
+    GET  /metrics                               -      y       y        y       y       -        -
+    GET  /healthz                               y      y       y        y       y       y        y
+    GET  /readyz                                y      y       y        y       y       y        y
+    GET  /v1/openapi.json                       y      y       y        y       y       y        y
+    GET  /docs                                  y      y       y        y       y       y        y
+"""
+BODIES: dict[str, dict[str, object]] = {
+    "POST /v1/certificates": {"csr": new_csr("gw.example"), "profile": "gateway"},
+    "POST /v1/certificates/{serial}/revoke": {"reason": "superseded"},
+    "POST /v1/authorities": {"name": "root", "kind": "root", "subject": "CN=Another"},
+    "POST /v1/profiles": {
+        "name": "gateway",
+        "description": "taken",
+        "lifetime": "1d",
+        "max_lifetime": "1d",
+        "key_usage": ["digitalSignature"],
+        "key_algorithms": ["ec-p256"],
+        "names": ["dns"],
+        "names_required": ["dns"],
+    },
+    "POST /v1/tokens": {"name": "x", "role": "enroller", "profiles": ["gateway"], "uses": 1},
+}
+PARAMETERS = {"{serial}": "7f0123456789abcdef", "{name}": "issuing", "{id}": "0123456789abcdef"}
+
+
+def _rows() -> list[tuple[str, str, dict[str, bool]]]:
+    header, *lines = [line.split() for line in TABLE.strip().splitlines()]
+    assert tuple(header) == COLUMNS
+    rows = []
+    for method, path, *cells in lines:
+        assert set(cells) <= {"y", "-"}
+        rows.append((method, path, dict(zip(COLUMNS, (c == "y" for c in cells), strict=True))))
+    return rows
+
+
+ROWS = _rows()
+
+
+@pytest.fixture(scope="module")
+def clients(serving: Serving) -> Iterator[dict[str, Client]]:
+    """A client for each column."""
+    made = {"nobody": serving.client()}
+    made |= {str(role): serving.client(role) for role in serving.site.tokens}
+    made["gateway"] = serving.client(serving.site.client_certificate("gw.example"))
+    yield made
+    for client in made.values():
+        client.connection.close()
+
+
+def test_the_table_is_complete(site: Site) -> None:
+    wiring = Wiring(desk=site.desk, clock=site.clock, meters=Meters(), version="0")
+    assert {(m, p) for m, p, _ in ROWS} == {(r.method, r.path) for r in routes(wiring)}
+    # The scheduler is no caller: nobody can have its role by token or certificate.
+    assert {*COLUMNS, "scheduler"} == {"nobody", *map(str, Role)}
+
+
+@pytest.mark.parametrize("column", COLUMNS)
+@pytest.mark.parametrize(("method", "path", "may"), ROWS, ids=[f"{m} {p}" for m, p, _ in ROWS])
+def test_who_may_call_what(
+    clients: dict[str, Client], method: str, path: str, may: dict[str, bool], column: str
+) -> None:
+    url = path
+    for name, value in PARAMETERS.items():
+        url = url.replace(name, value)
+    body = BODIES.get(f"{method} {path}", {}) if method == "POST" else None
+    reply = clients[column].send(method, url, body)
+    if may[column]:
+        assert reply.status not in {401, 403, 405, 422, 500}, reply
+    elif column == "nobody":
+        assert (reply.status, reply.code) == (401, "credentials_missing")
+    else:
+        assert (reply.status, reply.code) == (403, "role_not_permitted")
