@@ -133,9 +133,9 @@ def due(desk: Desk, actor: Actor, *, now: datetime) -> list[tuple[str, str, int]
             if now < _renewal(desk, row.this_update, row.next_update)
             and not _is_behind(row, changed)
         }
-        wanted = [(FULL, NO_SHARD), (DELTA, NO_SHARD)]
-        wanted += [(SHARD, shard) for shard in range(owner.shards)]
-        found += [(name, kind, shard) for kind, shard in wanted if (kind, shard) not in fresh]
+        found += [
+            (name, kind, shard) for kind, shard in _wanted(owner) if (kind, shard) not in fresh
+        ]
     return found
 
 
@@ -321,6 +321,23 @@ def _store(
         )
 
     desk.store.together(work)
+
+
+def missing(desk: Desk, actor: Actor) -> list[tuple[str, str, int]]:
+    """Lists that were never published: (authority, kind, shard). Raises RoleMayNot."""
+    require(actor, Action.METRICS_READ)
+    there = {(name, kind, shard) for name, kind, shard, _ in staleness(desk, actor)}
+    wanted = [
+        (name, kind, shard)
+        for name in authorities.all_names(desk)
+        for kind, shard in _wanted(authorities.load(desk, name))
+    ]
+    return [each for each in wanted if each not in there]
+
+
+def _wanted(owner: Authority) -> list[tuple[str, int]]:
+    shards = [(SHARD, shard) for shard in range(owner.shards)]
+    return [(FULL, NO_SHARD), (DELTA, NO_SHARD), *shards]
 
 
 def staleness(desk: Desk, actor: Actor) -> list[tuple[str, str, int, datetime]]:

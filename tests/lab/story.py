@@ -219,7 +219,10 @@ def ocsp_status(warden: Warden, enrolled: Enrolled) -> str:
 
 def on_crl(warden: Warden, enrolled: Enrolled) -> bool:
     """Whether the complete CRL lists the certificate."""
-    crl = x509.load_der_x509_crl(warden.fetch("/crl/issuing.crl"))
+    try:
+        crl = x509.load_der_x509_crl(warden.fetch("/crl/issuing.crl"))
+    except ValueError:  # none yet
+        return False
     return crl.get_revoked_certificate_by_serial_number(int(enrolled.serial, 16)) is not None
 
 
