@@ -62,8 +62,9 @@ class WriterGate:
         self._lock.release()
 
     def close(self) -> None:
-        """Let go of the lock file."""
-        self._file.close()
+        """Let go of the lock file, once nobody of this process is inside."""
+        with self._lock:
+            self._file.close()
 
 
 @final
@@ -84,6 +85,7 @@ class _FileLock:
         self._queued = False  # our thread waits for the lock, or holds it for somebody
         self._wanted = False
         self._granted = False
+        self._closed = False
 
     def acquire(self, end: float) -> bool:
         """Take the lock; False where `time.monotonic()` reached `end` first."""
@@ -107,12 +109,17 @@ class _FileLock:
     def close(self) -> None:
         """Close the file, once the thread is out of the queue."""
         with self._changed:
+            if self._closed:
+                return
+            self._closed = True
             if self._thread is None:
                 os.close(self._file)
             else:
                 self._requests.put(False)
 
     def _take(self, operation: int) -> bool:
+        if self._closed:
+            return True  # the number may be another file's by now
         try:
             fcntl.flock(self._file, operation)
         except BlockingIOError:
@@ -131,7 +138,7 @@ class _FileLock:
 
     def _wait(self) -> None:
         while self._requests.get():
-            self._take(fcntl.LOCK_EX)
+            self._take(fcntl.LOCK_EX)  # sleeps here, perhaps for long
             with self._changed:
                 if self._wanted:
                     self._granted = True
