@@ -254,7 +254,7 @@ def _carry_out(desk: Desk, actor: Actor, plan: _Plan, now: datetime) -> IssuedCe
         raise AuthorityRetired(f"The authority {plan.authority.name!r} issues no more.")
     _check_distribution(plan)
     for constraints in plan.authority.constraints:
-        constraints.check(_all_names(plan.subject))
+        constraints.check(plan.subject.constrained())
     not_before = (now - plan.profile.backdate).replace(microsecond=0)
     not_after = _end(plan, now)
     serial = serials.from_random(desk.entropy(serials.BYTES))
@@ -311,13 +311,6 @@ def _check_distribution(plan: _Plan) -> None:
             f"and {name!r} signs shards.",
             next_step="Name an authority without shards.",
         )
-
-
-def _all_names(subject: Subject) -> list[GeneralName]:
-    names = list(subject.names)
-    if list(subject.name):
-        names.append(GeneralName("dn", subject.name.rfc4514_string()))
-    return names
 
 
 def _end(plan: _Plan, now: datetime) -> datetime:

@@ -66,14 +66,13 @@ def openssl_verify(
     crls: Iterable[bytes] = (),
 ) -> None:
     """`openssl verify` of a chain; with CRLs when some are given (say `-crl_check` or `-crl_check_all` too)."""
-    lists = list(crls)
+    lists, chain = list(crls), list(between)
     with _files(
-        leaf=_pem([leaf]), root=_pem([root]), between=_pem(between), crls=_crl_pem(lists)
+        leaf=_pem([leaf]), root=_pem([root]), between=_pem(chain), crls=_crl_pem(lists)
     ) as paths:
         command = ["openssl", "verify", *options, "-CAfile", paths["root"]]
-        command += ["-untrusted", paths["between"]]
-        if lists:
-            command += ["-CRLfile", paths["crls"]]
+        command += ["-untrusted", paths["between"]] if chain else []
+        command += ["-CRLfile", paths["crls"]] if lists else []
         _run(*command, paths["leaf"])
 
 
@@ -264,3 +263,8 @@ def pkilint_chain(issuer: bytes, subject: bytes) -> list[Finding]:
     results += program.create_issuer_validation_container().validate(issuer_root)
     results += program.create_subject_validation_container().validate(subject_root)
     return _findings(results)
+
+
+def grave(findings: Iterable[Finding]) -> list[Finding]:
+    """Those that break a MUST or a SHOULD."""
+    return [each for each in findings if each.severity in {"FATAL", "ERROR", "WARNING"}]

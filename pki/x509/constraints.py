@@ -13,9 +13,7 @@ from urllib.parse import urlsplit
 from cryptography import x509
 
 from core.errors import InvalidInput
-from pki.x509.names import GeneralName
-
-_KINDS = ("dns", "ip", "email", "uri", "dn")
+from pki.x509.names import NAME_KINDS, GeneralName, InvalidName
 
 
 class BadConstraint(InvalidInput):
@@ -43,13 +41,13 @@ class Subtree:
     def parse(cls, text: str) -> "Subtree":
         """Read the text form. Raises BadConstraint."""
         kind, colon, base = text.partition(":")
-        if not colon or kind not in _KINDS or not base.strip():
-            raise BadConstraint(f"{text!r} is not a name constraint.")
-        subtree = cls(kind, base.strip() if kind == "dn" else base.strip().lower())
+        if not colon or kind not in NAME_KINDS:
+            raise BadConstraint(f"{text[:100]!r} is not a name constraint.")
         try:
+            subtree = cls(kind, _spelled(kind, base.strip()))
             subtree.to_x509()
-        except ValueError:
-            raise BadConstraint(f"{text!r} is not a name constraint.") from None
+        except (ValueError, InvalidName):
+            raise BadConstraint(f"{text[:100]!r} is not a name constraint.") from None
         return subtree
 
     def to_x509(self) -> x509.GeneralName:
@@ -67,25 +65,46 @@ class Subtree:
 
     def covers(self, name: GeneralName) -> bool:
         """Whether a name of the same kind lies within this subtree."""
-        value = name.value.lower()
         match self.kind:
             case "dns":
-                base = self.base.lstrip(".")
-                return value == base or value.endswith("." + base)
+                return name.value == self.base or name.value.endswith("." + self.base.lstrip("."))
             case "ip":
                 network = ipaddress.ip_network(self.base)
-                address = ipaddress.ip_address(value)
+                address = ipaddress.ip_address(name.value)
                 return address.version == network.version and address in network
             case "email":
-                if "@" in self.base:
-                    return value == self.base
-                return _host_within(value.rpartition("@")[2], self.base)
+                if "@" in self.base:  # RFC 5280 §7.5: the local part is compared exactly
+                    return name.value == self.base
+                return _host_within(name.value.rpartition("@")[2], self.base)
             case "uri":
-                return _host_within(urlsplit(value).hostname or "", self.base)
+                return _host_within(urlsplit(name.value).hostname or "", self.base)
         return _rdns_within(x509.Name.from_rfc4514_string(name.value), self.base)
 
     def __str__(self) -> str:
         return f"{self.kind}:{self.base}"
+
+
+def _spelled(kind: str, base: str) -> str:
+    """The only spelling of a base. Raises ValueError, InvalidName."""
+    match kind:
+        case "ip":
+            return str(ipaddress.ip_network(base))
+        case "dn":
+            return GeneralName.of("dn", base).value
+        case "email" if "@" in base:
+            return GeneralName.of("email", base).value
+        case "email" | "uri":
+            # RFC 5280 §4.2.1.10: a leading period means hosts below; in a dNSName it has no meaning.
+            host = base.removeprefix(".")
+            return base[: len(base) - len(host)] + _host(host)
+    return _host(base)
+
+
+def _host(text: str) -> str:
+    name = GeneralName.of("dns", text)
+    if name.address is not None:
+        raise ValueError("an address where a host name belongs")
+    return name.value
 
 
 def _host_within(host: str, base: str) -> bool:
@@ -139,12 +158,24 @@ class NameConstraints:
     def check(self, names: Iterable[GeneralName]) -> None:
         """Raise NameOutsideConstraints for the first name that a verifier would refuse."""
         for name in names:
+            if name.kind == "uri":
+                self._check_host(name)
             if any(tree.kind == name.kind and tree.covers(name) for tree in self.excluded):
                 raise NameOutsideConstraints(f"{name} is excluded by the authority.")
             same_kind = [tree for tree in self.permitted if tree.kind == name.kind]
             # RFC 5280 §4.2.1.10: kinds of names that no permitted subtree mentions are not restricted.
             if same_kind and not any(tree.covers(name) for tree in same_kind):
                 raise NameOutsideConstraints(f"{name} is not permitted by the authority.")
+
+    def _check_host(self, name: GeneralName) -> None:
+        # RFC 5280 §4.2.1.10: under constraints on URIs one without a host name MUST be rejected. OpenSSL takes a
+        # user for a part of the host, so such a URI would not pass there either.
+        if not any(tree.kind == "uri" for tree in (*self.permitted, *self.excluded)):
+            return
+        parts = urlsplit(name.value)
+        host = parts.hostname or ""
+        if not host or ":" in host or "@" in parts.netloc or host.rpartition(".")[2].isdigit():
+            raise NameOutsideConstraints(f"{name} has no host name that the authority permits.")
 
 
 def _trees(values: Iterable[x509.GeneralName] | None) -> tuple[Subtree, ...]:

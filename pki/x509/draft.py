@@ -25,6 +25,8 @@ _BOUNDS = {
     NameOID.STATE_OR_PROVINCE_NAME: 128,
 }
 _WIDEST = 256
+_LABEL = r"[A-Za-z0-9_](?:[A-Za-z0-9_-]*[A-Za-z0-9_])?"
+_HOST = re.compile(rf"{_LABEL}(?:\.{_LABEL})+")
 _FORMS = {
     NameOID.COUNTRY_NAME: re.compile(r"[A-Za-z]{2}"),  # ISO 3166, as X.520 §6.3.1 says
     NameOID.SERIAL_NUMBER: re.compile(r"[A-Za-z0-9 '()+,./:=?-]+"),  # PrintableString
@@ -59,6 +61,18 @@ class Subject:
 
     name: x509.Name
     names: tuple[GeneralName, ...]
+
+    def constrained(self) -> list[GeneralName]:
+        """Everything that an authority's name constraints apply to (RFC 5280 §4.2.1.10)."""
+        found = list(self.names)
+        if list(self.name):
+            found.append(GeneralName("dn", self.name.rfc4514_string()))
+        if not any(name.kind == "dns" for name in self.names):
+            # OpenSSL then holds a common name that looks like a host name to the constraints on host names.
+            for common in self.name.get_attributes_for_oid(NameOID.COMMON_NAME):
+                if _HOST.fullmatch(str(common.value)):
+                    found.append(GeneralName("dns", str(common.value).lower()))
+        return found
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,6 @@ from cryptography import x509
 from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.x509 import ocsp
-from cryptography.x509.oid import OCSPExtensionOID
 
 from core.errors import InvalidInput
 from pki.x509 import der
@@ -85,15 +84,15 @@ def read_request(data: bytes) -> OcspQuestion:
 
 
 def _nonce(request: ocsp.OCSPRequest) -> bytes | None:
-    try:
-        nonce = request.extensions.get_extension_for_oid(OCSPExtensionOID.NONCE).value
-    except x509.ExtensionNotFound:
-        return None
-    if not isinstance(nonce, x509.OCSPNonce):
-        return None
-    if not 1 <= len(nonce.nonce) <= MAX_NONCE_OCTETS:  # RFC 9654 §2.1: MUST reject
-        raise ValueError("nonce length")
-    return nonce.nonce
+    found = None
+    for extension in request.extensions:
+        if isinstance(extension.value, x509.OCSPNonce):
+            found = extension.value.nonce
+            if not 1 <= len(found) <= MAX_NONCE_OCTETS:  # RFC 9654 §2.1: MUST reject
+                raise ValueError("nonce length")
+        elif extension.critical:  # §4.4: ignored, unless critical
+            raise ValueError("unknown critical extension")
+    return found
 
 
 def issuer_hashes(issuer: x509.Certificate, algorithm: str) -> tuple[bytes, bytes]:
