@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from cryptography import x509
+from cryptography.hazmat.primitives.asymmetric import ec, ed25519
 from cryptography.x509.oid import NameOID
 from sqlalchemy import bindparam, update
 
@@ -33,7 +34,7 @@ from pki.x509 import serials
 from pki.x509.authority import Pointers
 from pki.x509.csr import SigningRequest, read_csr
 from pki.x509.draft import Draft, Mould, Subject, subject_for
-from pki.x509.keys import check_key
+from pki.x509.keys import check_key, key_algorithm
 from pki.x509.lint import LintReport, lint
 from pki.x509.names import GeneralName
 from pki.x509.profile import Profile
@@ -66,6 +67,13 @@ class DistributionRefused(InvalidInput):
     """Profile and authority do not agree on how revocation is published."""
 
     code = "crl_distribution_refused"
+
+
+class AuthorityTooWeak(InvalidInput):
+    """The authority's key does not match the strength that the profile promises."""
+
+    code = "authority_too_weak"
+    next_step = "Name an authority with a P-384 or RSA key, or make one."
 
 
 class AuthorityRetired(Conflict):
@@ -253,6 +261,7 @@ def _carry_out(desk: Desk, actor: Actor, plan: _Plan, now: datetime) -> IssuedCe
     if plan.authority.status != "active":
         raise AuthorityRetired(f"The authority {plan.authority.name!r} issues no more.")
     _check_distribution(plan)
+    _check_strength(plan)
     for constraints in plan.authority.constraints:
         constraints.check(plan.subject.constrained())
     not_before = (now - plan.profile.backdate).replace(microsecond=0)
@@ -310,6 +319,19 @@ def _check_distribution(plan: _Plan) -> None:
             f"The profile {plan.profile.name!r} is for peers that ignore the scope of a CRL, "
             f"and {name!r} signs shards.",
             next_step="Name an authority without shards.",
+        )
+
+
+def _check_strength(plan: _Plan) -> None:
+    """A profile that insists on a hash insists on an authority that matches it (CNSA: P-384, RSA 3072)."""
+    if plan.profile.hash in {"auto", "sha256"}:
+        return
+    key = plan.authority.public_key
+    weak = isinstance(key, ec.EllipticCurvePublicKey) and key.key_size < 384
+    if weak or isinstance(key, ed25519.Ed25519PublicKey):
+        raise AuthorityTooWeak(
+            f"The profile {plan.profile.name!r} wants {plan.profile.hash} and an authority to match; "
+            f"{plan.authority.name!r} has the key {key_algorithm(key)}."
         )
 
 

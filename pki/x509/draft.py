@@ -10,6 +10,7 @@ from cryptography.x509.oid import NameOID
 
 from core.errors import InvalidInput
 from pki.x509.authority import Pointers
+from pki.x509.keys import key_algorithm
 from pki.x509.names import GeneralName
 from pki.x509.profile import SUBJECT_ATTRIBUTES, Profile
 from pki.x509.signing import Hash, PublicKey, Recorder, chosen_hash
@@ -161,6 +162,7 @@ class Mould:
         self._pointers = pointers
         self._sharded = pointers.crl is not None and "{shard}" in pointers.crl
         self._digest = chosen_hash(issuer_key, profile.hash)
+        self._profile = profile
         self._before = _fixed_extensions(profile, issuer_key)
         self._after = [] if self._sharded else pointers.extensions()
 
@@ -177,6 +179,7 @@ class Mould:
         """Build the to-be-signed part. Times are rounded down to whole seconds, as X.509 has no others."""
         extensions = [
             *self._before,
+            _key_usage(self._profile, public_key),
             x509.Extension(
                 x509.SubjectKeyIdentifier.oid,
                 False,
@@ -213,12 +216,17 @@ class Mould:
         return Pointers(url, self._pointers.ocsp, self._pointers.ca_issuers).extensions()
 
 
+def _key_usage(profile: Profile, key: PublicKey) -> x509.Extension[x509.ExtensionType]:
+    # RFC 8410 §5, RFC 8813 §3: keyEncipherment and the like only where the kind of key can do it.
+    value = profile.key_usage_extension(key_algorithm(key))
+    return x509.Extension(value.oid, profile.key_usage_critical, value)
+
+
 def _fixed_extensions(
     profile: Profile, issuer_key: PublicKey
 ) -> list[x509.Extension[x509.ExtensionType]]:
     values: list[tuple[x509.ExtensionType | None, bool]] = [
         (x509.BasicConstraints(ca=False, path_length=None), True),
-        (profile.key_usage_extension(), profile.key_usage_critical),
         (profile.extended_key_usage_extension(), False),
         (profile.policies_extension(), False),
         (x509.AuthorityKeyIdentifier.from_issuer_public_key(issuer_key), False),

@@ -331,7 +331,14 @@ def _known_extended_key_usage(item: str) -> str | None:
 
 
 def _known_oid(item: str) -> str | None:
-    return item if len(item) <= 200 and _OID.match(item) else None
+    if len(item) > 200 or not _OID.match(item):
+        return None
+    try:
+        # The last word is the encoder's: its first octets hold 80 plus the second arc in 128 bits.
+        ObjectIdentifier(item)
+    except ValueError:
+        return None
+    return item
 
 
 def _among(choices: Mapping[str, object] | tuple[str, ...]) -> Callable[[str], str | None]:

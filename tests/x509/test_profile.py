@@ -269,9 +269,9 @@ _oids = st.one_of(
         lambda first, rest: ".".join(map(str, (*first, *rest))),
         st.one_of(
             st.tuples(st.integers(0, 1), st.integers(0, 39)),
-            st.tuples(st.just(2), st.integers(0, 10**39 - 1)),
+            st.tuples(st.just(2), st.integers(0, 2**64)),
         ),
-        st.lists(st.integers(0, 10**39 - 1), min_size=1, max_size=4),
+        st.lists(st.integers(0, 2**64), min_size=1, max_size=4),
     ),
     st.text("0123456789.", max_size=20),
 )
