@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import Connection, Select, and_, func, select, update
+from sqlalchemy import ColumnElement, Connection, and_, func, select, update
 
 from core.errors import NotFound
 from pki import authorities
@@ -22,6 +22,7 @@ from pki.x509 import serials
 from pki.x509.crl import CrlSpec, Reason, draft_crl, entry
 from pki.x509.signing import complete, default_hash, sign
 from store.engine import Unit
+from store.errors import Duplicate
 from store.tables import authorities as authorities_table
 from store.tables import certificates, crl_numbers, crls, revocations
 
@@ -54,9 +55,7 @@ class Crl:
 def published(desk: Desk, authority: str, kind: str, shard: int = NO_SHARD) -> Crl:
     """The list that verifiers shall get. Public: no actor. Raises AuthorityNotFound, CrlNotFound."""
     owner = authorities.load(desk, authority)
-    query = select(crls).where(
-        crls.c.authority_id == owner.id, crls.c.kind == kind, crls.c.shard == shard
-    )
+    query = select(crls).where(_same(owner, kind, shard))
     with desk.store.read() as connection:
         row = connection.execute(query).one_or_none()
     if row is None:
@@ -77,9 +76,7 @@ def published(desk: Desk, authority: str, kind: str, shard: int = NO_SHARD) -> C
 def published_number(desk: Desk, authority: str, kind: str, shard: int = NO_SHARD) -> int | None:
     """The number of the list that verifiers shall get, to tell whether a cached copy is current."""
     owner = authorities.load(desk, authority)
-    query = select(crls.c.number).where(
-        crls.c.authority_id == owner.id, crls.c.kind == kind, crls.c.shard == shard
-    )
+    query = select(crls.c.number).where(_same(owner, kind, shard))
     with desk.store.read() as connection:
         return connection.execute(query).scalar_one_or_none()
 
@@ -93,22 +90,35 @@ def publish_shard(desk: Desk, actor: Actor, authority: str, shard: int, *, now: 
     owner = authorities.load(desk, authority)
     if not 0 <= shard < owner.shards:
         raise CrlNotFound(f"The authority {authority!r} has no shard {shard}.")
-    return _publish(desk, actor, owner, SHARD, shard, now)
+    return _publish(desk, actor, owner, _Wanted(SHARD, shard), now)
 
 
 def publish_full(desk: Desk, actor: Actor, authority: str, *, now: datetime) -> Crl:
-    """Build and publish the complete list, and an empty delta to it. Raises as `publish_shard` does."""
+    """Build and publish the complete list, and the delta from the one before. Raises as `publish_shard` does.
+
+    RFC 5280 §5.2.3: a complete list and a delta that are issued at the same time have the same number and tell the
+    same. The delta brings whoever still holds the list before up to this one.
+    """
     require(actor, Action.JOB_RUN)
     owner = authorities.load(desk, authority)
-    full = _publish(desk, actor, owner, FULL, NO_SHARD, now)
-    _publish(desk, actor, owner, DELTA, NO_SHARD, now)
+    before = _base(desk, owner)
+    full = _publish(desk, actor, owner, _Wanted(FULL), now)
+    base = before or _Base(full.number, full.this_update)
+    _publish(desk, actor, owner, _Wanted(DELTA, base=base, number=full.number), now)
     return full
 
 
 def publish_delta(desk: Desk, actor: Actor, authority: str, *, now: datetime) -> Crl:
-    """Build and publish what changed since the complete list (RFC 5280 §5.2.4). Raises as `publish_shard` does."""
+    """Build and publish what changed since the complete list (RFC 5280 §5.2.4).
+
+    Raises as `publish_shard` does, and CrlNotFound when there is no complete list yet.
+    """
     require(actor, Action.JOB_RUN)
-    return _publish(desk, actor, authorities.load(desk, authority), DELTA, NO_SHARD, now)
+    owner = authorities.load(desk, authority)
+    base = _base(desk, owner)
+    if base is None:
+        raise CrlNotFound(f"The authority {authority!r} has no complete list yet.")
+    return _publish(desk, actor, owner, _Wanted(DELTA, base=base), now)
 
 
 def due(desk: Desk, actor: Actor, *, now: datetime) -> list[tuple[str, str, int]]:
@@ -159,20 +169,36 @@ def _renewal(desk: Desk, this_update: datetime, next_update: datetime) -> dateti
     return this_update + (next_update - this_update) * desk.rules.refresh_before
 
 
-def _publish(
-    desk: Desk, actor: Actor, owner: Authority, kind: str, shard: int, now: datetime
-) -> Crl:
+@dataclass(frozen=True)
+class _Base:
+    """The complete list that a delta builds on."""
+
+    number: int
+    since: datetime
+
+
+@dataclass(frozen=True)
+class _Wanted:
+    """Which list to make. A delta has a base; `number` is set where it shall be that of another list."""
+
+    kind: str
+    shard: int = NO_SHARD
+    base: _Base | None = None
+    number: int | None = None
+
+
+def _publish(desk: Desk, actor: Actor, owner: Authority, wanted: _Wanted, now: datetime) -> Crl:
     at = now.replace(microsecond=0)
-    number = _take_number(desk, actor, owner, kind, shard, now)
-    base = _base(desk, owner) if kind == DELTA else None
-    entries = _entries(desk, owner, kind, shard, base, at)
+    kind, shard, base = wanted.kind, wanted.shard, wanted.base
+    number = _intend(desk, actor, owner, wanted, now)
+    entries = _entries(desk, owner, wanted, at)
     lifetime = desk.rules.delta_lifetime if kind == DELTA else desk.rules.crl_lifetime
     spec = CrlSpec(
         number=number,
         this_update=at,
         next_update=at + lifetime,
         shard_url=authorities.shard_crl_url(desk, owner.name, shard) if kind == SHARD else None,
-        base_number=base[0] if base else None,
+        base_number=base.number if base else None,
         freshest_url=_freshest(desk, owner) if kind == FULL else None,
     )
     key = authorities.signer(desk, owner)
@@ -199,87 +225,72 @@ def _freshest(desk: Desk, owner: Authority) -> str | None:
     return authorities.delta_crl_url(desk, owner.name) if owner.shards else None
 
 
-def _take_number(
-    desk: Desk, actor: Actor, owner: Authority, kind: str, shard: int, now: datetime
-) -> int:
+def _intend(desk: Desk, actor: Actor, owner: Authority, wanted: _Wanted, now: datetime) -> int:
+    """Put on record what will be signed, and give its number."""
+
     def work(unit: Unit) -> int:
-        raised = (
-            update(crl_numbers)
-            .where(crl_numbers.c.authority_id == owner.id)
-            .values(number=crl_numbers.c.number + 1)
-            .returning(crl_numbers.c.number)
-        )
-        number = int(unit.connection.execute(raised).scalar_one())
-        leave(
-            unit,
-            actor,
-            "crl.sign",
-            _about(owner, kind, shard),
-            now=now,
-            outcome="intent",
-            number=number,
-        )
+        number = wanted.number or _take_number(unit, owner)
+        about = _about(owner, wanted.kind, wanted.shard)
+        leave(unit, actor, "crl.sign", about, now=now, outcome="intent", number=number)
         return number
 
     return desk.store.together(work)
+
+
+def _take_number(unit: Unit, owner: Authority) -> int:
+    raised = (
+        update(crl_numbers)
+        .where(crl_numbers.c.authority_id == owner.id)
+        .values(number=crl_numbers.c.number + 1)
+        .returning(crl_numbers.c.number)
+    )
+    return int(unit.connection.execute(raised).scalar_one())
 
 
 def _about(owner: Authority, kind: str, shard: int) -> str:
     return f"crl:{owner.name}:{kind}" + (f":{shard}" if kind == SHARD else "")
 
 
-def _base(desk: Desk, owner: Authority) -> tuple[int, datetime]:
-    """Number and time of the complete list that a delta builds on."""
-    full = published(desk, owner.name, FULL)
-    return full.number, full.this_update
+def _same(owner: Authority, kind: str, shard: int) -> ColumnElement[bool]:
+    return and_(crls.c.authority_id == owner.id, crls.c.kind == kind, crls.c.shard == shard)
 
 
-def _entries(
-    desk: Desk,
-    owner: Authority,
-    kind: str,
-    shard: int,
-    base: tuple[int, datetime] | None,
-    at: datetime,
-) -> list[bytes]:
-    if base is not None:
-        return _delta_entries(desk, owner, base[1])
-    # RFC 5280 §5: an entry stays until one list after the certificate's end has shown it.
-    query = select(revocations.c.entry).where(
-        revocations.c.authority_id == owner.id,
-        revocations.c.state.in_(("revoked", "held")),
-        revocations.c.not_after > at - desk.rules.crl_lifetime,
-    )
-    if kind == SHARD:
-        query = query.where(revocations.c.shard == shard)
+def _base(desk: Desk, owner: Authority) -> _Base | None:
+    query = select(crls.c.number, crls.c.this_update).where(_same(owner, FULL, NO_SHARD))
     with desk.store.read() as connection:
-        entries = list(connection.scalars(query))
-        abandoned = _abandoned(owner, shard if kind == SHARD else None, at)
-        for row in connection.execute(abandoned):
-            entries.append(
-                entry(serials.from_hex(row.serial), row.created_at, Reason.unspecified, None)
-            )
-    return entries
+        row = connection.execute(query).one_or_none()
+    return None if row is None else _Base(row.number, row.this_update)
 
 
-def _abandoned(owner: Authority, shard: int | None, at: datetime) -> Select[Any]:
+def _entries(desk: Desk, owner: Authority, wanted: _Wanted, at: datetime) -> list[bytes]:
+    query = select(revocations.c.entry).where(revocations.c.authority_id == owner.id)
     # A signature that never came back to us might still exist somewhere: its serial number is not to be trusted.
-    query = select(certificates.c.serial, certificates.c.created_at).where(
-        certificates.c.status == "abandoned",
-        certificates.c.authority_id == owner.id,
-        certificates.c.not_after > at,
+    lost = select(certificates.c.serial, certificates.c.created_at).where(
+        certificates.c.authority_id == owner.id, certificates.c.status == "abandoned"
     )
-    return query if shard is None else query.where(certificates.c.shard == shard)
-
-
-def _delta_entries(desk: Desk, owner: Authority, since: datetime) -> list[bytes]:
-    # A minute of overlap: a transaction that was still open when the base was read has an earlier `changed_at`.
-    query = select(revocations).where(
-        revocations.c.authority_id == owner.id,
-        revocations.c.changed_at >= since - timedelta(minutes=1),
-    )
+    if wanted.base is not None:
+        # A minute of overlap: a transaction that was still open when the base was read has an earlier `changed_at`.
+        since = wanted.base.since - timedelta(minutes=1)
+        query = query.where(revocations.c.changed_at >= since)
+    else:
+        query = query.where(revocations.c.state.in_(("revoked", "held")))
+    if wanted.kind == SHARD:
+        query = query.where(revocations.c.shard == wanted.shard)
+        lost = lost.where(certificates.c.shard == wanted.shard)
     with desk.store.read() as connection:
-        return [row.entry for row in connection.execute(query)]
+        # RFC 5280 §5: an entry stays until one list after the certificate's end has shown it.
+        shown = connection.execute(
+            select(crls.c.this_update).where(_same(owner, wanted.kind, wanted.shard))
+        ).scalar_one_or_none()
+        if shown is not None:
+            horizon = min(shown, at - desk.rules.crl_lifetime)
+            query = query.where(revocations.c.not_after > horizon)
+            lost = lost.where(certificates.c.not_after > horizon)
+        entries = list(connection.scalars(query))
+        for row in connection.execute(lost):
+            serial = serials.from_hex(row.serial)
+            entries.append(entry(serial, row.created_at, Reason.unspecified, None))
+    return entries
 
 
 def _store(
@@ -298,7 +309,7 @@ def _store(
         "sha256": crl.sha256,
         "updated_at": now,
     }
-    same = and_(crls.c.authority_id == owner.id, crls.c.kind == crl.kind, crls.c.shard == crl.shard)
+    same = _same(owner, crl.kind, crl.shard)
 
     def work(unit: Unit) -> None:
         connection = unit.connection
@@ -320,7 +331,11 @@ def _store(
             sha256=crl.sha256,
         )
 
-    desk.store.together(work)
+    try:
+        desk.store.together(work)
+    except Duplicate:
+        # Another process made the first list of all: now there is one to compare with.
+        desk.store.together(work)
 
 
 def missing(desk: Desk, actor: Actor) -> list[tuple[str, str, int]]:
