@@ -1,18 +1,15 @@
 """What this process counts, made whole over all processes of the service by prometheus_client.
 
-prometheus_client decides at its import, from PROMETHEUS_MULTIPROC_DIR, whether values live in files
-that all processes share. Whoever starts the processes sets it to an empty directory before
-(`prepare`); without it each process tells its own numbers only, which is right for one process.
+Where PROMETHEUS_MULTIPROC_DIR names a directory, values live in files there that all processes share; whoever starts
+the processes empties it before. Without it each process tells its own numbers only, which is right for one process.
 """
 
 import os
-import shutil
 from collections.abc import Iterable
-from pathlib import Path
 
-from prometheus_client import CollectorRegistry, Counter, Histogram, generate_latest
+from prometheus_client import CollectorRegistry, Counter, Histogram, generate_latest, values
 from prometheus_client.metrics_core import Metric
-from prometheus_client.multiprocess import MultiProcessCollector, mark_process_dead
+from prometheus_client.multiprocess import MultiProcessCollector
 from prometheus_client.registry import Collector
 
 from api.bridge import Exchange
@@ -22,26 +19,18 @@ DIRECTORY = "PROMETHEUS_MULTIPROC_DIR"
 _SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0)
 
 
-def prepare(directory: Path) -> None:
-    """Empty the directory for the counters of a new set of processes and name it to them.
-
-    To be called in the parent, before any process imports this module's library.
-    """
-    shutil.rmtree(directory, ignore_errors=True)
-    directory.mkdir(mode=0o700, parents=True)
-    os.environ[DIRECTORY] = str(directory)
-
-
-def forget_process(pid: int) -> None:
-    """Drop the gauges of a process that ended; its counters stay, as a counter must."""
-    mark_process_dead(pid)  # type: ignore[no-untyped-call]  # as the library has it
+def _own_registry() -> CollectorRegistry:
+    # prometheus_client chooses between memory and files when it is imported, which in a forked process was before the
+    # directory was named; the class that was chosen is looked up again for every new value.
+    values.ValueClass = values.get_value_class()  # type: ignore[no-untyped-call]  # as the library has it
+    return CollectorRegistry()
 
 
 class Meters:
     """The counters of one process."""
 
     def __init__(self) -> None:
-        self._own = CollectorRegistry()
+        self._own = _own_registry()
         self._requests = Counter(
             "ikewarden_http_requests",
             "Requests answered by the API.",
@@ -102,7 +91,7 @@ class ValidationMeters:
             "ikewarden_validation_requests",
             "Requests answered by the validation listener.",
             ["kind", "status"],
-            registry=CollectorRegistry(),
+            registry=_own_registry(),
         )
 
     def requests(self, kind: str, status: int, number: int) -> None:

@@ -295,6 +295,7 @@ class ValidationSettings:
     port: int
     workers: int = 1
     threads: int = 4
+    body_seconds: float = 10.0
 
 
 def serve_validation(
@@ -311,7 +312,11 @@ def serve_validation(
         end_with_parent(parent)
         counted = ValidationMeters()
         return Validation(
-            desk_factory, clock=clock, count=counted.requests, threads=settings.threads
+            desk_factory,
+            clock=clock,
+            count=counted.requests,
+            threads=settings.threads,
+            body_seconds=settings.body_seconds,
         )
 
     server = Granian(

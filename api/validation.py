@@ -37,9 +37,9 @@ T = TypeVar("T")
 
 _MAX_REQUEST = 8 << 10  # bytes of an OCSP request; a usual one has 80
 _MAX_PATH = 4 << 10
-_BODY_SECONDS = 10.0
 _TICK = 0.25  # seconds between two looks at what changed
 _MAX_READY = 100_000
+_NONE = timedelta(0)
 _REFRESH = timedelta(seconds=30)
 _LIST_CHECK = timedelta(seconds=0.5)
 # Between a revocation and the list that says so lies a second; a cache shall not add much to it.
@@ -90,7 +90,7 @@ class Validation:
     """The application of one worker process.
 
     `desk_factory` is called in the worker; `clock` gives the time; `count` is told now and then how many requests of a
-    kind had which status since the last time.
+    kind had which status since the last time; a client has `body_seconds` to send its request.
     """
 
     def __init__(
@@ -99,9 +99,11 @@ class Validation:
         *,
         clock: Callable[[], datetime],
         count: Callable[[str, int, int], None],
-        threads: int = 4,
+        threads: int,
+        body_seconds: float,
     ) -> None:
         self._clock = clock
+        self._body_seconds = body_seconds
         self._count = count
         self._counted: Counter[tuple[str, int]] = Counter()
         self._desk = desk_factory()
@@ -114,6 +116,7 @@ class Validation:
         self._certificates: dict[str, Document] = {}
         self._reading: dict[asyncio.Task[None], float] = {}
         self._watch: asyncio.Task[None] | None = None
+        self._watching = False
 
     def __rsgi_init__(self, loop: asyncio.AbstractEventLoop) -> None:
         """Begin to watch for changes of status."""
@@ -190,7 +193,7 @@ class Validation:
             modified=answer.this_update,
             expires=answer.next_update,
             now=now,
-            refresh=_REFRESH,
+            refresh=min(_REFRESH, max(_NONE, (answer.fresh_until or now) - now)),
         )
         # What was found before a change of status was noticed may be older than the change.
         if generation == self._generation:
@@ -207,7 +210,7 @@ class Validation:
         if task is None:
             raise RuntimeError("an RSGI application runs as a task")
         # One dictionary and a look at it four times a second: a timer for each request costs an eighth of them all.
-        self._reading[task] = asyncio.get_running_loop().time() + _BODY_SECONDS
+        self._reading[task] = asyncio.get_running_loop().time() + self._body_seconds
         try:
             if length is not None:
                 return await wire()
@@ -303,22 +306,28 @@ class Validation:
     # several times a second
 
     async def _keep_watch(self) -> None:
-        complained = False
         while True:
-            await asyncio.sleep(_TICK)
             self._hang_up_on_the_slow()
             self._tell_counts()
             try:
-                changes = await self._pool.run(partial(self._responder.watch, self._clock()))
+                changed = await self._pool.run(self._look_for_changes)
             except Exception as error:  # noqa: BLE001 - it must go on, whatever happened once
-                if not complained:
+                if self._watching:
                     _log.error("changes of status cannot be read", exc_info=error)
-                complained = True
-                continue
-            complained = False
-            if changes:
+                self._watching = False
+                changed = True  # for all we know
+            if changed:
                 self._generation += 1
                 self._ready.clear()
+            await asyncio.sleep(_TICK)
+
+    def _look_for_changes(self) -> bool:
+        changed = self._responder.watch(self._clock()) > 0
+        if not self._watching:
+            # What was answered while nobody watched may have changed before anybody looked.
+            self._responder.forget_all()
+            self._watching = changed = True
+        return changed
 
     def _hang_up_on_the_slow(self) -> None:
         now = asyncio.get_running_loop().time()

@@ -37,7 +37,7 @@ def site(request: pytest.FixtureRequest, module_directory: Path) -> Iterator[Sit
             admin.execute(f"CREATE DATABASE api_{number} TEMPLATE {_TEMPLATE}")
         url = server.url(f"api_{number}")
     store = open_store(url, pool_size=16)
-    yield found_site(store, module_directory)
+    yield found_site(store, module_directory, url)
     store.close()
     if request.param != "sqlite":
         with server.admin() as admin:

@@ -6,13 +6,15 @@ import socket
 import ssl
 import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
 from api.server import ApiListener, ApiSettings, bind
+from api.tls import Credential
 from pki.actors import Role
+from pki.desk import Desk
 from tests.api.site import ClientCertificate, Site
 
 PROBLEM = "application/problem+json"
@@ -52,12 +54,13 @@ class Client:
         *,
         token: str | None = None,
         certificate: ClientCertificate | None = None,
+        trust: ssl.SSLContext | None = None,
     ) -> None:
         self._token = token
         self.connection = http.client.HTTPSConnection(
             "localhost",
             serving.port,
-            context=serving.site.trust(certificate),
+            context=trust or serving.site.trust(certificate),
             timeout=20,
         )
 
@@ -99,14 +102,18 @@ class Client:
 class Serving:
     """A running listener."""
 
-    def __init__(self, site: Site, settings: ApiSettings) -> None:
+    def __init__(
+        self,
+        site: Site,
+        settings: ApiSettings,
+        credential: Callable[[Desk], Credential] | None = None,
+    ) -> None:
         self.site = site
         self.settings = settings
         bound = bind("127.0.0.1", 0)
         self.port: int = bound.getsockname()[1]
-        self.listener = ApiListener(
-            settings, site.desk, lambda _: site.credential(), clock=site.clock
-        )
+        chosen = credential or (lambda _: site.credential())
+        self.listener = ApiListener(settings, site.desk, chosen, clock=site.clock)
         self._thread = threading.Thread(target=self.listener.run, kwargs={"sockets": [bound]})
 
     def start(self) -> None:

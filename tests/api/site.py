@@ -64,6 +64,7 @@ class Site:
     keys: FakeKeyStore
     clock: Clock
     directory: Path
+    url: str = ""
     tokens: dict[Role, str] = field(default_factory=dict)
 
     def issue(self, name: str, *, profile: str = "gateway") -> IssuedCertificate:
@@ -131,11 +132,11 @@ def _private(key: ec.EllipticCurvePrivateKey) -> bytes:
     )
 
 
-def found_site(store: Store, directory: Path) -> Site:
+def found_site(store: Store, directory: Path, url: str = "") -> Site:
     """Make the installation in a migrated, empty store."""
     keys = FakeKeyStore()
     rules = Rules(validation_url="http://127.0.0.1:8080", default_authority="issuing")
-    site = Site(Desk(store=store, keys=keys, rules=rules), keys, Clock(), directory)
+    site = Site(Desk(store=store, keys=keys, rules=rules), keys, Clock(), directory, url)
     now = site.clock()
     founding.create(
         site.desk,

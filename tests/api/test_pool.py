@@ -1,0 +1,84 @@
+"""The pool: bounded, patient for a while, stopped in order."""
+
+import asyncio
+import threading
+
+import pytest
+
+from api.errors import Overloaded, Stopping
+from api.pool import Pool
+
+
+def test_work_is_done_in_a_thread_and_errors_come_back() -> None:
+    async def main() -> None:
+        pool = Pool(threads=2, queue=10, patience=5, name="test")
+        names = await asyncio.gather(*(pool.run(threading.get_ident) for _ in range(8)))
+        assert threading.get_ident() not in names
+        with pytest.raises(ZeroDivisionError):
+            await pool.run(lambda: 1 // 0)
+        pool.stop(5)
+        with pytest.raises(Stopping):
+            await pool.run(int)
+
+    asyncio.run(main())
+
+
+def test_too_much_is_refused_and_too_old_is_not_begun() -> None:
+    async def main() -> None:
+        gate = threading.Event()
+        begun = threading.Event()
+        pool = Pool(threads=1, queue=1, patience=0.1, name="test")
+
+        def hold() -> None:
+            begun.set()
+            gate.wait(10)
+
+        first = asyncio.ensure_future(pool.run(hold))
+        while not begun.is_set():
+            await asyncio.sleep(0.01)
+        ran: list[int] = []
+        second = asyncio.ensure_future(pool.run(lambda: ran.append(1)))
+        await asyncio.sleep(0)
+        with pytest.raises(Overloaded):
+            await pool.run(int)
+        assert pool.waiting == 1
+        await asyncio.sleep(0.2)
+        gate.set()
+        await first
+        with pytest.raises(Overloaded):
+            await second
+        assert ran == []
+        pool.stop(5)
+
+    asyncio.run(main())
+
+
+def test_work_nobody_waits_for_is_not_begun() -> None:
+    async def main() -> None:
+        gate = threading.Event()
+        pool = Pool(threads=1, queue=5, patience=5, name="test")
+        first = asyncio.ensure_future(pool.run(lambda: gate.wait(10)))
+        ran: list[int] = []
+        second = asyncio.ensure_future(pool.run(lambda: ran.append(1)))
+        await asyncio.sleep(0.05)
+        second.cancel()
+        await asyncio.sleep(0)
+        gate.set()
+        await first
+        pool.stop(5)
+        assert ran == []
+
+    asyncio.run(main())
+
+
+def test_an_answer_after_the_loop_has_closed_is_dropped() -> None:
+    gate = threading.Event()
+    pool = Pool(threads=1, queue=5, patience=5, name="test")
+
+    async def leave() -> None:
+        asyncio.ensure_future(pool.run(lambda: gate.wait(10)))  # noqa: RUF006 - left behind on purpose
+        await asyncio.sleep(0.05)
+
+    asyncio.run(leave())
+    gate.set()
+    pool.stop(5)
