@@ -25,12 +25,14 @@ def error_classes() -> list[type[IkewardenError]]:
         for module in pkgutil.walk_packages(room.__path__, room.__name__ + "."):
             if ".migrations" not in module.name:
                 importlib.import_module(module.name)
+    rooms = {room.__name__ for room in _ROOMS}
     found: set[type[IkewardenError]] = set()
     waiting = [IkewardenError]
     while waiting:
         kind = waiting.pop()
         waiting += kind.__subclasses__()
-        found.add(kind)
+        if kind.__module__.partition(".")[0] in rooms:  # not those of tests
+            found.add(kind)
     return sorted(found, key=lambda kind: kind.code)
 
 
