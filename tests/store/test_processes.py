@@ -33,7 +33,9 @@ def test_sigkill_loses_nothing_that_was_acknowledged(store: Store, store_url: st
         printed = [process.stdout.readline().strip()]
         time.sleep(chance.uniform(0.01, 0.3))
         process.kill()
-        rest = process.communicate()[0].splitlines(keepends=True)
+        # Not communicate(): it would pass over what readline() has read ahead.
+        rest = process.stdout.read().splitlines(keepends=True)
+        process.communicate()
         printed += [line.strip() for line in rest if line.endswith("\n")]
         with store.read() as connection:
             there = set(connection.scalars(select(notices.c.object).where(notices.c.kind == name)))
@@ -44,8 +46,7 @@ def test_sigkill_loses_nothing_that_was_acknowledged(store: Store, store_url: st
             )
         assert set(printed) <= there
         assert audited == {f"{name}/{number}" for number in there}  # both rows or neither
-        # One transaction of eight threads may have been committed and not yet printed.
-        assert len(there) - len(printed) <= 16
+        assert len(there) - len(printed) <= 8  # at most one for each thread was not printed yet
 
 
 def test_three_processes_of_four_threads_write_everything(store: Store, store_url: str) -> None:
