@@ -142,9 +142,12 @@ def pick(
 
     Raises BadSerial, CertificateNotFound, SerialAmbiguous.
     """
-    query = _COLUMNS.where(certificates.c.serial == serials.normal(serial))
+    number = serials.normal(serial)
     if lock:
-        query = query.with_for_update(of=certificates)
+        # First, by itself: PostgreSQL would join a row it had to wait for with what stood beside it before.
+        held = select(certificates.c.id).where(certificates.c.serial == number)
+        connection.execute(held.with_for_update()).all()
+    query = _COLUMNS.where(certificates.c.serial == number)
     if authority is not None:
         query = query.where(authorities.c.name == authority)
     rows = connection.execute(query.limit(2)).all()

@@ -91,7 +91,9 @@ def revoke(
             raise BadReason("cACompromise is for certificates of authorities.")
         if found.status == "revoked":
             if why is not Reason.keyCompromise or found.reason == why.name:
-                raise AlreadyRevoked(f"The certificate is revoked already: {found.reason}.")
+                # Without a reason yet, when the other revocation is in this very transaction.
+                known = f": {found.reason}" if found.reason else ""
+                raise AlreadyRevoked(f"The certificate is revoked already{known}.")
         # RFC 5280 §5.3.1: a worse reason does not make the revocation any later.
         since = found.revoked_at if found.status == "revoked" and found.revoked_at else now
         lost = invalidity_date or found.invalidity_date
