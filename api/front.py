@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 from api import bridge
 from api.bridge import Answer, Exchange
 from api.connection import PEER, Limits
-from api.errors import BodyTooLarge, RequestTooSlow
+from api.errors import BodyTooLarge, RequestTooSlow, Stopping
 from api.pool import Pool
 from api.problems import encode, internal, problem_body, problem_headers, status_of
 from core.errors import IkewardenError
@@ -36,6 +36,12 @@ _ALWAYS = {
     b"cache-control": b"no-store",
     b"content-security-policy": b"default-src 'none'; frame-ancestors 'none'",
 }
+
+
+_CUT_OFF = Stopping(
+    "The service stopped before this was done; it may or may not be carried out.",
+    next_step="Send it again with the same Idempotency-Key, or look whether it was done.",
+)
 
 
 class ClientGone(Exception):
@@ -110,6 +116,9 @@ class Front:
             # A client whose body we did not read to its end cannot send another request behind it.
             close = isinstance(error, BodyTooLarge | RequestTooSlow)
             return _refusal(error, exchange, close=close)
+        except asyncio.CancelledError:
+            # The process stops and has waited long enough; the operation may still end well.
+            return _refusal(_CUT_OFF, exchange, close=True)
         except ClientGone:
             raise
         except Exception:  # noqa: BLE001 - the last line: whatever it was, the client gets an answer

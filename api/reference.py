@@ -3,12 +3,14 @@
 import base64
 import hashlib
 import json
+import re
 from collections.abc import Iterator, Sequence
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup, escape
 
 from api import openapi
 from api.problems import TITLES, status_of
@@ -17,6 +19,7 @@ from core.errors import IkewardenError
 
 _CACHED = ("Cache-Control", "public, max-age=300")
 _TAG = "Service"
+_ROOMS = {"core", "store", "hsm", "pki", "api"}
 
 
 def reference_routes(operations: Sequence[Route], version: str) -> tuple[Route, ...]:
@@ -81,6 +84,7 @@ def _page(routes: Sequence[Route], document: dict[str, Any]) -> tuple[bytes, str
         trim_blocks=True,
         lstrip_blocks=True,
     )
+    environment.filters["prose"] = _prose
     content = environment.get_template("reference.html").render(
         style=style,
         info=document["info"],
@@ -103,8 +107,14 @@ def _page(routes: Sequence[Route], document: dict[str, Any]) -> tuple[bytes, str
     return content.encode(), policy
 
 
+def _prose(text: str) -> Markup:
+    """Show `words` in backticks as code; all else is escaped."""
+    return Markup(re.sub("`([^`]+)`", r"<code>\1</code>", str(escape(text))))  # noqa: S704 - escaped before
+
+
 def _problems() -> list[dict[str, Any]]:
-    by_code = {kind.code: kind for kind in error_classes()}
+    # The program's own errors never reach a client of this door.
+    by_code = {k.code: k for k in error_classes() if k.__module__.partition(".")[0] in _ROOMS}
     shown = []
     for code, kind in sorted(by_code.items()):
         status = status_of(kind)

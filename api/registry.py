@@ -116,5 +116,6 @@ class Route:
 
     @property
     def roles(self) -> list[Role]:
-        """Who may call it; an operation may still refuse by scope."""
-        return [role for role in Role if self.action is None or self.action in GRANTS[role]]
+        """Who may call it; an operation may still refuse by scope. The scheduler calls from within only."""
+        callers = [role for role in Role if role is not Role.SCHEDULER]
+        return [role for role in callers if self.action is None or self.action in GRANTS[role]]

@@ -37,6 +37,10 @@ _log = logging.getLogger(__name__)
 _access = logging.getLogger("ikewarden.access")
 _BACKLOG = 1024
 _HANDSHAKE_SECONDS = 10.0
+# A client need not answer our close_notify (RFC 8446 §6.1); one that is idle does not.
+_GOODBYE_SECONDS = 1.0
+# For the answers to requests whose operations did not end in time.
+_LAST_WORDS_SECONDS = 0.1
 _HEADER_MILLISECONDS = 15_000
 _PR_SET_PDEATHSIG = 1
 
@@ -63,7 +67,7 @@ class ApiSettings:
     queue: int = 512
     patience: float = 5.0
     reload: float = 2.0
-    grace: float = 20.0
+    grace: float = 10.0
     keep_alive: float = 65.0
     hsts: int = 0
     metrics_public: bool = False
@@ -210,7 +214,7 @@ class ApiListener(uvicorn.Server):
                 ssl=self._door.context,
                 backlog=_BACKLOG,
                 ssl_handshake_timeout=_HANDSHAKE_SECONDS,
-                ssl_shutdown_timeout=_HANDSHAKE_SECONDS,
+                ssl_shutdown_timeout=_GOODBYE_SECONDS,
             )
             for bound in sockets or ()
         ]
@@ -225,8 +229,9 @@ class ApiListener(uvicorn.Server):
         if self._reloading is not None:
             self._reloading.cancel()
         await super().shutdown(sockets)
-        self._reloader.stop(timeout=1.0)
-        self._pool.stop(timeout=self._settings.grace)
+        await asyncio.sleep(_LAST_WORDS_SECONDS)
+        self._reloader.stop(timeout=_GOODBYE_SECONDS)
+        self._pool.stop(timeout=_GOODBYE_SECONDS)
 
     @contextlib.contextmanager
     def capture_signals(self) -> Generator[None, None, None]:

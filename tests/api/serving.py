@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 from api.server import ApiListener, ApiSettings, bind
 from api.tls import Credential
@@ -45,12 +45,19 @@ class Reply:
         return str(document["code"])
 
 
+class Listening(Protocol):
+    """Something that listens for the clients of a site."""
+
+    site: Site
+    port: int
+
+
 class Client:
     """A client on one kept connection; it connects again where the server hung up."""
 
     def __init__(
         self,
-        serving: "Serving",
+        serving: "Listening",
         *,
         token: str | None = None,
         certificate: ClientCertificate | None = None,

@@ -34,6 +34,15 @@ def _all_classes() -> list[type[IkewardenError]]:
     return [kind for kind in error_classes() if kind.__module__.split(".")[0] != "tests"]
 
 
+BY_BASE: tuple[tuple[type[IkewardenError], set[int]], ...] = (
+    (NotAuthenticated, {401}),
+    (NotPermitted, {403}),
+    (NotFound, {404}),
+    (Conflict, {409}),
+    (TooLarge, {413, 431}),
+    (Unavailable, {503}),
+    (InvalidInput, {400, 405, 408, 415, 422}),
+)
 CLASSES = list(dict.fromkeys(_all_classes()))
 
 
@@ -49,17 +58,8 @@ def test_every_error_has_a_code_of_its_own() -> None:
 def test_every_error_has_a_status_and_a_title(kind: type[IkewardenError]) -> None:
     status = status_of(kind)
     assert status in TITLES
-    by_base = {
-        NotAuthenticated: {401},
-        NotPermitted: {403},
-        NotFound: {404},
-        Conflict: {409},
-        TooLarge: {413, 431},
-        Unavailable: {503},
-        InvalidInput: {400, 405, 408, 415, 422},
-    }
-    bases = [base for base in by_base if issubclass(kind, base)]
-    assert status in (by_base[bases[0]] if bases else {500})
+    expected = next((ours for base, ours in BY_BASE if issubclass(kind, base)), {500})
+    assert status in expected
 
 
 def test_the_table_names_no_class_twice_over() -> None:
