@@ -12,7 +12,7 @@ from api.bridge import Answer
 from api.meters import Meters
 from api.registry import Call, Nothing, Reply, Route, Shown
 from core.errors import IkewardenError
-from pki import authorities, history, publication
+from pki import authorities, history, ocsp_signers, publication
 from pki.actors import Action, Actor, Role
 from pki.desk import Desk
 from store.schema import check_schema
@@ -62,6 +62,7 @@ def _troubles(desk: Desk, now: datetime) -> Iterator[Trouble]:
         check_schema(desk.store)
         names = authorities.all_names(desk)
         lists = publication.staleness(desk, _PROBE)
+        missing = publication.missing(desk, _PROBE)
     except IkewardenError as error:
         yield Trouble(code=error.code, about="database", detail=error.message)
         return
@@ -71,14 +72,26 @@ def _troubles(desk: Desk, now: datetime) -> Iterator[Trouble]:
             # A root's key may be kept elsewhere; whoever issues needs his at hand.
             if known.kind == "issuing" and known.status == "active":
                 authorities.signer(desk, known)
+            ocsp_signers.current(desk, known, now=now)
         except IkewardenError as error:
             yield Trouble(code=error.code, about=f"authority:{name}", detail=error.message)
     for authority, kind, shard, next_update in lists:
         if next_update <= now:
-            where = f"crl:{authority}:{kind}" + (f":{shard}" if shard >= 0 else "")
             yield Trouble(
-                code="crl_stale", about=where, detail=f"Its nextUpdate was {next_update:%FT%TZ}."
+                code="crl_stale",
+                about=_list(authority, kind, shard),
+                detail=f"Its nextUpdate was {next_update:%FT%TZ}.",
             )
+    for authority, kind, shard in missing:
+        yield Trouble(
+            code="crl_missing",
+            about=_list(authority, kind, shard),
+            detail="It was never published; a running scheduler does it within a second.",
+        )
+
+
+def _list(authority: str, kind: str, shard: int) -> str:
+    return f"crl:{authority}:{kind}" + (f":{shard}" if shard >= 0 else "")
 
 
 # The front gives this answer by itself; the route below is there to be described.

@@ -187,21 +187,7 @@ class ApiListener(uvicorn.Server):
             prepared=PREPARED,
             hsts=settings.hsts,
         )
-        self._listener_config = ListenerConfig(
-            front,
-            limits=settings.limits,
-            loop="uvloop",
-            http=Connection,
-            ws="none",
-            lifespan="off",
-            # Logging is the program's; and as no proxy stands before us, nobody speaks for another client.
-            log_config=None,
-            access_log=False,
-            proxy_headers=False,
-            server_header=False,
-            timeout_keep_alive=int(settings.keep_alive),
-            timeout_graceful_shutdown=int(settings.grace),
-        )
+        self._listener_config = _uvicorn_settings(front, settings)
         super().__init__(self._listener_config)
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
@@ -283,6 +269,24 @@ class ApiListener(uvicorn.Server):
         self._door.reload(found)
         self._present = digest
         return True
+
+
+def _uvicorn_settings(front: Front, settings: ApiSettings) -> ListenerConfig:
+    return ListenerConfig(
+        front,
+        limits=settings.limits,
+        loop="uvloop",
+        http=Connection,
+        ws="none",
+        lifespan="off",
+        # Logging is the program's; and as no proxy stands before us, nobody speaks for another client.
+        log_config=None,
+        access_log=False,
+        proxy_headers=False,
+        server_header=False,
+        timeout_keep_alive=int(settings.keep_alive),
+        timeout_graceful_shutdown=int(settings.grace),
+    )
 
 
 def _digest(credential: Credential) -> bytes:
