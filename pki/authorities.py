@@ -15,6 +15,7 @@ from pki.desk import Desk
 from pki.x509.constraints import NameConstraints
 from pki.x509.signing import PublicKey
 from store.tables import authorities
+from store.text import storable
 
 PROFILE = "authority"
 
@@ -110,9 +111,9 @@ def load(desk: Desk, name: str) -> Authority:
 def _read(connection: Connection, name: str) -> Authority:
     rows: list[Any] = []
     query = select(authorities)
-    row = connection.execute(query.where(authorities.c.name == name)).one_or_none()
+    row = connection.execute(query.where(authorities.c.name == storable(name))).one_or_none()
     if row is None:
-        raise AuthorityNotFound(f"There is no authority {name!r}.")
+        raise AuthorityNotFound(f"There is no authority {name[:100]!r}.")
     rows.append(row)
     while rows[-1].parent_id is not None:
         parent_id = rows[-1].parent_id

@@ -3,12 +3,11 @@
 from dataclasses import dataclass
 from datetime import datetime
 
-from store.jobs import JobState
-
 from pki.actors import Action, Actor, require
 from pki.desk import Desk
 from store import audit, jobs, outbox
 from store.audit import AuditEvent
+from store.jobs import JobState
 from store.outbox import Message, OutboxDepth
 
 

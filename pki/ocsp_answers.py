@@ -26,7 +26,7 @@ class Known:
 
     status: Status
     cacheable: bool
-    version: tuple[str, datetime | None] | None
+    version: tuple[str, datetime | None, int | None] | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +61,7 @@ def status_of(desk: Desk, authority_id: int, serial: str) -> Known:
 def _known(row: Any) -> Known:
     if row is None:
         return Known(Unknown(), cacheable=True, version=None)
-    version = (row.status, row.changed_at)
+    version = _version(row)
     match row.status:
         case "valid":
             return Known(Good(), cacheable=True, version=version)
@@ -76,8 +76,12 @@ def _known(row: Any) -> Known:
     return Known(Unknown(), cacheable=False, version=version)
 
 
+def _version(row: Any) -> tuple[str, datetime | None, int | None]:
+    return row.status, row.changed_at, row.reason
+
+
 def kept(desk: Desk, authority_id: int, serial: str, algorithm: str, now: datetime) -> Kept | None:
-    """An answer on record that is not due for renewal."""
+    """An answer on record that still holds. The caller looks whether it is due for renewal."""
     query = select(
         ocsp_answers.c.der, ocsp_answers.c.this_update, ocsp_answers.c.next_update
     ).where(
@@ -87,7 +91,7 @@ def kept(desk: Desk, authority_id: int, serial: str, algorithm: str, now: dateti
     )
     with desk.store.read() as connection:
         row = connection.execute(query).one_or_none()
-    if row is None or now >= renewal(desk, row.this_update, row.next_update):
+    if row is None or now >= row.next_update:
         return None
     return Kept(row.der, row.this_update, row.next_update)
 
@@ -112,10 +116,11 @@ def keep(
 def _keep(
     unit: Unit, authority_id: int, serial: str, algorithm: str, answer: Kept, known: Known
 ) -> None:
-    query = _STATUS.where(
-        certificates.c.authority_id == authority_id, certificates.c.serial == serial
-    ).with_for_update(read=True, of=certificates)
-    if _known(unit.connection.execute(query).one_or_none()).version != known.version:
+    this = and_(certificates.c.authority_id == authority_id, certificates.c.serial == serial)
+    # The lock comes first, by itself: PostgreSQL would join a row it had to wait for with what stood beside it before.
+    unit.connection.execute(select(certificates.c.id).where(this).with_for_update(read=True)).all()
+    # A revocation in this very transaction has changed the status and not written its other row yet.
+    if _version(unit.connection.execute(_STATUS.where(this)).one()) != known.version:
         return
     unit.connection.execute(
         delete(ocsp_answers).where(

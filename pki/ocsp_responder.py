@@ -79,11 +79,18 @@ class OcspResponder:
             return OcspAnswer(ocsp.error_answer("unauthorized"))
         serial = serials.to_hex(asked.serial)
         before = self._generation
+        stored = None
         if question.nonce is None or not self._desk.rules.nonces:
             stored = kept(self._desk, owner.id, serial, asked.hash, now)
-            if stored is not None:
-                return self._remember(owner, request, serial, stored, before)
-        return self._sign(owner, request, question, serial, now)
+        if stored is None:
+            return self._sign(owner, request, question, serial, now)
+        if now < renewal(self._desk, stored.this_update, stored.next_update):
+            return self._remember(owner, request, serial, stored, before)
+        try:
+            return self._sign(owner, request, question, serial, now)
+        except Unavailable:
+            # It is late to make a new one, and the old one holds until its end. Not remembered: the next may be new.
+            return OcspAnswer(stored.der, stored.this_update, stored.next_update)
 
     def _sign(
         self, owner: Authority, request: bytes, question: OcspQuestion, serial: str, now: datetime
@@ -150,6 +157,8 @@ class OcspResponder:
 
         Raises the errors of the store; then everything is forgotten, because a change may have been missed.
         """
+        if self._floor is None:
+            self.forget_all()  # what was answered before anybody watched
         try:
             changes = self._changes(now)
         except IkewardenError:

@@ -78,6 +78,10 @@ def read_request(data: bytes) -> OcspQuestion:
         nonce = _nonce(request)
     except (ValueError, UnsupportedAlgorithm, NotImplementedError, x509.DuplicateExtension):
         raise OcspMalformed("The OCSP request cannot be read.") from None
+    if (
+        certificate.serial < 0
+    ):  # RFC 5280 §4.1.2.2: no certificate has one, and no answer could be written
+        raise OcspMalformed("The serial number is negative.")
     if algorithm not in _ALGORITHMS:
         raise OcspMalformed(f"CertID hash {algorithm} is not supported: use SHA-1 or SHA-256.")
     return OcspQuestion(certificate, nonce)

@@ -291,7 +291,7 @@ def test_what_is_no_serial_is_refused(desk: Desk, now: datetime, serial: str) ->
 
 
 def test_a_serial_of_two_authorities_needs_the_authority(desk: Desk, now: datetime) -> None:
-    twin = reopened(desk, entropy=lambda size: bytes(size))
+    twin = reopened(desk, entropy=bytes)
     one = issue(twin)
     other = issue(twin, profile="gateway-sharded", authority="sharded")
     assert one.serial == other.serial
