@@ -1,7 +1,11 @@
 """Issuance: stored and audited certificates a second, POST /v1/certificates against OpenBao's `sign`."""
 
+from pathlib import Path
+
 from bench import load, material, openbao, ours
 from bench.load import Request
+from bench.openbao import Mount, OpenBao
+from bench.ours import Ours
 from bench.rounds import Bench, Row, alone, alternate, compare, turn
 from bench.sides import start_openbao, start_ours
 
@@ -13,8 +17,7 @@ def run(bench: Bench) -> list[Row]:
     """Measure both sides, and that they recorded what they answered."""
     csrs = material.certificate_requests()
     service = start_ours(bench)
-    our_requests = [Request("POST", "/v1/certificates", body) for body in ours.issue_bodies(csrs)]
-    ours_file = load.write(bench.directory / "ours.requests", service.headers(), our_requests)
+    ours_file = _ours_file(bench, service, csrs)
     seconds = bench.options.seconds
     latency: dict[str, list[float]] = {"ours": [], "peer": []}
 
@@ -28,17 +31,13 @@ def run(bench: Bench) -> list[Row]:
 
     peer = start_openbao(bench)
     mount = peer.mount("pki")
-    peer_requests = [
-        Request("POST", f"/v1/{mount.path}/sign/{openbao.ROLE}", body)
-        for body in openbao.sign_bodies(csrs)
-    ]
-    peer_file = load.write(bench.directory / "peer.requests", peer.headers(), peer_requests)
+    peer_file = _peer_file(bench, peer, mount, csrs)
 
     def measure_ours() -> float:
         before = len(service.serials())
         with turn(service.program, [peer.program]):
             measured = load.run(service.url, ours_file, seconds=seconds)
-        check_recorded("ours", measured.requests, len(service.serials()) - before)
+        _check_recorded("ours", measured.requests, len(service.serials()) - before)
         latency["ours"].append(measured.p99)
         return measured.rate
 
@@ -46,7 +45,7 @@ def run(bench: Bench) -> list[Row]:
         before = len(peer.serials(mount))
         with turn(peer.program, [service.program]):
             measured = load.run(peer.url, peer_file, seconds=seconds)
-        check_recorded("peer", measured.requests, len(peer.serials(mount)) - before)
+        _check_recorded("peer", measured.requests, len(peer.serials(mount)) - before)
         latency["peer"].append(measured.p99)
         return measured.rate
 
@@ -62,7 +61,18 @@ def run(bench: Bench) -> list[Row]:
     ]
 
 
-def check_recorded(side: str, answered: int, recorded: int) -> None:
+def _ours_file(bench: Bench, service: Ours, csrs: list[str]) -> Path:
+    requests = [Request("POST", "/v1/certificates", body) for body in ours.issue_bodies(csrs)]
+    return load.write(bench.directory / "ours.requests", service.headers(), requests)
+
+
+def _peer_file(bench: Bench, peer: OpenBao, mount: Mount, csrs: list[str]) -> Path:
+    path = f"/v1/{mount.path}/sign/{openbao.ROLE}"
+    requests = [Request("POST", path, body) for body in openbao.sign_bodies(csrs)]
+    return load.write(bench.directory / "peer.requests", peer.headers(), requests)
+
+
+def _check_recorded(side: str, answered: int, recorded: int) -> None:
     """Raise LoadFailed if fewer are on record than were answered; requests cut off at the end may be more."""
     if not answered <= recorded <= answered + load.CONNECTIONS:
         raise load.LoadFailed(f"{side}: {answered} answers, {recorded} records")
