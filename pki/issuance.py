@@ -9,13 +9,11 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from cryptography import x509
-from cryptography.hazmat.primitives.asymmetric import ec, ed25519
-from cryptography.x509.oid import NameOID
 from sqlalchemy import bindparam, update
 
 from core.errors import Conflict, InvalidInput, Unavailable
 from hsm.errors import KeyStoreError
-from pki import authorities, profiles
+from pki import authorities, conditions, profiles
 from pki.actors import (
     Action,
     Actor,
@@ -34,7 +32,7 @@ from pki.x509 import serials
 from pki.x509.authority import Pointers
 from pki.x509.csr import SigningRequest, read_csr
 from pki.x509.draft import Draft, Mould, Subject, subject_for
-from pki.x509.keys import check_key, key_algorithm
+from pki.x509.keys import check_key
 from pki.x509.lint import LintReport, lint
 from pki.x509.names import GeneralName
 from pki.x509.profile import Profile
@@ -43,43 +41,11 @@ from store.engine import Unit
 from store.tables import certificates
 
 
-class ProfileIsInternal(InvalidInput):
-    """The profile is for the service's own certificates."""
-
-    code = "profile_internal"
-    next_step = "Choose a profile that `profile list` does not mark as internal."
-
-
-class LifetimeRefused(InvalidInput):
-    """The wished end of validity is not possible."""
-
-    code = "lifetime_refused"
-
-
 class LintRefused(InvalidInput):
     """An IKE daemon that the profile names would refuse this certificate."""
 
     code = "lint_refused"
     next_step = "Change what the findings name, or use a profile for fewer kinds of daemons."
-
-
-class DistributionRefused(InvalidInput):
-    """Profile and authority do not agree on how revocation is published."""
-
-    code = "crl_distribution_refused"
-
-
-class AuthorityTooWeak(InvalidInput):
-    """The authority's key does not match the strength that the profile promises."""
-
-    code = "authority_too_weak"
-    next_step = "Name an authority with a P-384 or RSA key, or make one."
-
-
-class AuthorityRetired(Conflict):
-    """The authority issues no more."""
-
-    code = "authority_retired"
 
 
 class IssuanceOvertaken(Unavailable):
@@ -154,23 +120,22 @@ class _Plan:
 def issue(desk: Desk, actor: Actor, request: IssueRequest, *, now: datetime) -> IssuedCertificate:
     """Issue a certificate for a request whose private key the requester holds.
 
-    Raises RoleMayNot, OutsideScope, ProfileNotFound, ProfileIsInternal, AuthorityNotFound, the errors of
-    `pki.x509.csr`, `.names`, `.keys`, `.draft` and `.constraints`, LifetimeRefused, LintRefused, TokenUsedUp,
-    SignerUnavailable (the intent stays on record and is settled later), and the errors of the store. Nothing is
-    signed unless all of that passed.
+    Raises RoleMayNot, OutsideScope, ProfileNotFound, AuthorityNotFound, the errors of `pki.conditions`,
+    `pki.x509.csr`, `.names`, `.keys`, `.draft` and `.constraints`, LintRefused, TokenUsedUp, SignerUnavailable (the
+    intent stays on record and is settled later), and the errors of the store. Nothing is signed unless all of that
+    passed.
     """
     require(actor, Action.CERTIFICATE_ISSUE)
     require_profile(actor, request.profile)
     profile = profiles.load(desk, request.profile)
-    if profile.internal and actor.credential != "local":
-        raise ProfileIsInternal(f"The profile {profile.name!r} is for the service itself.")
+    conditions.check_profile(actor, profile)
     authority = authorities.choose(desk, actor, request.authority)
     asked = read_csr(request.csr)
     check_key(asked.public_key, profile.key_algorithms)
     extra = tuple(GeneralName.parse(text) for text in request.names)
     subject = subject_for(profile, asked.subject, (*asked.names, *extra))
     require_names(actor, subject.names)
-    gateway = _gateway(actor, profile, subject, request.gateway)
+    gateway = conditions.gateway_for(actor, profile, subject, request.gateway)
     plan = _Plan(
         authority=authority,
         profile=profile,
@@ -206,8 +171,7 @@ def renew(
     if old.status != "valid" or old.der is None:
         raise NotRenewable(f"The certificate {old.serial} is {old.status}.")
     profile = profiles.load(desk, old.profile)
-    if profile.internal:
-        raise ProfileIsInternal(f"The profile {profile.name!r} is for the service itself.")
+    conditions.check_profile(actor, profile)
     names = tuple(GeneralName.parse(name) for name in old.names)
     before = x509.load_der_x509_certificate(old.der)
     if csr is None:
@@ -244,28 +208,10 @@ def _refuse_other_names(asked: SigningRequest, names: tuple[GeneralName, ...]) -
             raise NamesChanged(f"The old certificate does not carry {name}.")
 
 
-def _gateway(actor: Actor, profile: Profile, subject: Subject, requested: str | None) -> str | None:
-    """Which gateway the certificate speaks for: the credential's, the one named, or its first name."""
-    if profile.authenticates_as != "gateway":
-        return None
-    chosen = requested or actor.scope.gateway
-    if chosen is None:
-        common = subject.name.get_attributes_for_oid(NameOID.COMMON_NAME)
-        first = next((name.value for name in subject.names), "")
-        chosen = str(common[0].value) if common else first
-    require_gateway(actor, chosen)
-    return chosen
-
-
 def _carry_out(desk: Desk, actor: Actor, plan: _Plan, now: datetime) -> IssuedCertificate:
-    if plan.authority.status != "active":
-        raise AuthorityRetired(f"The authority {plan.authority.name!r} issues no more.")
-    _check_distribution(plan)
-    _check_strength(plan)
-    for constraints in plan.authority.constraints:
-        constraints.check(plan.subject.constrained())
+    conditions.check_authority(plan.authority, plan.profile, plan.subject, now)
     not_before = (now - plan.profile.backdate).replace(microsecond=0)
-    not_after = _end(plan, now)
+    not_after = conditions.end_of_validity(plan.authority, plan.profile, plan.not_after, now)
     serial = serials.from_random(desk.entropy(serials.BYTES))
     shard = plan.authority.shard_of(serial)
     draft = _mould(desk, plan).draft(
@@ -301,60 +247,6 @@ def _carry_out(desk: Desk, actor: Actor, plan: _Plan, now: datetime) -> IssuedCe
         raise
     der = complete(draft.tbs, signature)
     return _record_result(desk, actor, issued, der, now)
-
-
-def _check_distribution(plan: _Plan) -> None:
-    """Keep those who ignore the scope of a CRL away from authorities that sign shards.
-
-    One cached shard, wherever it came from, would make charon accept certificates that another shard revokes.
-    """
-    name, scope = plan.authority.name, plan.profile.distribution.crl
-    if scope == "shard" and not plan.authority.shards:
-        raise DistributionRefused(
-            f"The profile {plan.profile.name!r} points at CRL shards and {name!r} has none.",
-            next_step="Name an authority that was made with shards.",
-        )
-    if scope == "full" and plan.authority.shards and not plan.profile.internal:
-        raise DistributionRefused(
-            f"The profile {plan.profile.name!r} is for peers that ignore the scope of a CRL, "
-            f"and {name!r} signs shards.",
-            next_step="Name an authority without shards.",
-        )
-
-
-def _check_strength(plan: _Plan) -> None:
-    """A profile that insists on a hash insists on an authority that matches it (CNSA: P-384, RSA 3072)."""
-    if plan.profile.hash in {"auto", "sha256"}:
-        return
-    key = plan.authority.public_key
-    weak = isinstance(key, ec.EllipticCurvePublicKey) and key.key_size < 384
-    if weak or isinstance(key, ed25519.Ed25519PublicKey):
-        raise AuthorityTooWeak(
-            f"The profile {plan.profile.name!r} wants {plan.profile.hash} and an authority to match; "
-            f"{plan.authority.name!r} has the key {key_algorithm(key)}."
-        )
-
-
-def _end(plan: _Plan, now: datetime) -> datetime:
-    latest = plan.authority.certificate.not_valid_after_utc
-    if plan.not_after is None:
-        return min(now + plan.profile.lifetime, latest).replace(microsecond=0)
-    if plan.not_after <= now:
-        raise LifetimeRefused(
-            "The wished end of validity is in the past.", next_step="Choose a later `not_after`."
-        )
-    longest = now + plan.profile.max_lifetime
-    if plan.not_after > longest:
-        raise LifetimeRefused(
-            f"The profile {plan.profile.name!r} allows at most {plan.profile.max_lifetime.days} days.",
-            next_step=f"Choose `not_after` up to {longest:%Y-%m-%dT%H:%M:%SZ}.",
-        )
-    if plan.not_after > latest:
-        raise LifetimeRefused(
-            "The certificate would outlive its authority.",
-            next_step=f"Choose `not_after` up to {latest:%Y-%m-%dT%H:%M:%SZ}.",
-        )
-    return plan.not_after.replace(microsecond=0)
 
 
 def _mould(desk: Desk, plan: _Plan) -> Mould:

@@ -13,6 +13,7 @@ from pki.x509.profile import Profile, parse_profile, to_document
 from store.engine import Unit
 from store.errors import Duplicate
 from store.tables import profiles
+from store.text import storable
 
 
 class ProfileNotFound(NotFound):
@@ -40,10 +41,10 @@ def load(desk: Desk, name: str) -> Profile:
 
 def _stored(desk: Desk, name: str) -> Profile:
     with desk.store.read() as connection:
-        query = select(profiles.c.document).where(profiles.c.name == name)
+        query = select(profiles.c.document).where(profiles.c.name == storable(name))
         document = connection.execute(query).scalar_one_or_none()
     if document is None:
-        raise ProfileNotFound(f"There is no profile {name!r}.")
+        raise ProfileNotFound(f"There is no profile {name[:100]!r}.")
     return parse_profile(document)
 
 

@@ -1,0 +1,174 @@
+"""What must hold between requester, profile and authority before anything is put on record or signed."""
+
+import re
+from datetime import datetime
+
+from cryptography.hazmat.primitives.asymmetric import ec, ed25519
+from cryptography.x509.oid import NameOID
+
+from core.errors import Conflict, InvalidInput
+from pki.actors import GRANTS, Action, Actor, OutsideScope, Role, require_gateway
+from pki.authorities import Authority
+from pki.x509.draft import Subject
+from pki.x509.keys import key_algorithm
+from pki.x509.profile import Profile
+
+_GATEWAY = re.compile(r"\S(?:.{0,251}\S)?")
+
+
+class ProfileIsInternal(InvalidInput):
+    """The profile is for the service's own certificates."""
+
+    code = "profile_internal"
+    next_step = "Choose a profile that `profile list` does not mark as internal."
+
+
+class BadGateway(InvalidInput):
+    """A name that no gateway can have."""
+
+    code = "gateway_malformed"
+    next_step = "Give the gateway's name: one line of up to 253 characters."
+
+
+class LifetimeRefused(InvalidInput):
+    """The wished end of validity is not possible."""
+
+    code = "lifetime_refused"
+
+
+class DistributionRefused(InvalidInput):
+    """Profile and authority do not agree on how revocation is published."""
+
+    code = "crl_distribution_refused"
+
+
+class AuthorityTooWeak(InvalidInput):
+    """The authority's key does not match the strength that the profile promises."""
+
+    code = "authority_too_weak"
+    next_step = "Name an authority with a P-384 or RSA key, or make one."
+
+
+class AuthorityRetired(Conflict):
+    """The authority issues no more."""
+
+    code = "authority_retired"
+
+
+class AuthorityExpired(Conflict):
+    """The authority's own certificate has ended: no verifier would accept what it signs."""
+
+    code = "authority_expired"
+    next_step = "Name another authority, or make a new one."
+
+
+def check_profile(actor: Actor, profile: Profile) -> None:
+    """Raise ProfileIsInternal unless the profile is for everybody or the actor is the service itself.
+
+    Whoever holds a certificate of the OCSP responder's profile answers for the authority.
+    """
+    if profile.internal and Action.SERVICE_CREDENTIAL not in GRANTS[actor.role]:
+        raise ProfileIsInternal(f"The profile {profile.name!r} is for the service itself.")
+
+
+def gateway_for(
+    actor: Actor, profile: Profile, subject: Subject, requested: str | None
+) -> str | None:
+    """Which gateway the certificate speaks for: the one named, the credential's, or its first name.
+
+    That is who its holder is at the API. So a credential that is limited in names, and every enroller's, may name only
+    its own gateway or a name in the certificate. Raises BadGateway, OutsideScope.
+    """
+    if profile.authenticates_as != "gateway":
+        return None
+    chosen = requested or actor.scope.gateway
+    if chosen is None:
+        common = subject.name.get_attributes_for_oid(NameOID.COMMON_NAME)
+        first = next((name.value for name in subject.names), "")
+        chosen = str(common[0].value) if common else first
+    if not _GATEWAY.fullmatch(chosen) or not chosen.isprintable():
+        raise BadGateway("This is not a name that a gateway can have.")
+    require_gateway(actor, chosen)
+    limited = actor.scope.names is not None or actor.role is Role.ENROLLER
+    if limited and actor.scope.gateway is None:
+        names = {name.value for name in subject.names}
+        if requested is not None and requested not in names:
+            raise OutsideScope(f"This credential may not speak for the gateway {chosen!r}.")
+    return chosen
+
+
+def check_authority(
+    authority: Authority, profile: Profile, subject: Subject, now: datetime
+) -> None:
+    """Make sure that this authority can issue such a certificate.
+
+    Raises AuthorityRetired, AuthorityExpired, DistributionRefused, AuthorityTooWeak, NameOutsideConstraints.
+    """
+    if authority.status != "active":
+        raise AuthorityRetired(f"The authority {authority.name!r} issues no more.")
+    ended = [each for each in authority.chain if each.not_valid_after_utc <= now]
+    if ended:
+        raise AuthorityExpired(f"The time of the authority {authority.name!r} is over.")
+    _check_distribution(authority, profile)
+    _check_strength(authority, profile)
+    for constraints in authority.constraints:
+        constraints.check(subject.constrained())
+
+
+def _check_distribution(authority: Authority, profile: Profile) -> None:
+    # Those who ignore the scope of a CRL stay away from authorities that sign shards: one cached shard, wherever it
+    # came from, would make charon accept certificates that another shard revokes.
+    scope = profile.distribution.crl
+    if scope == "shard" and not authority.shards:
+        raise DistributionRefused(
+            f"The profile {profile.name!r} points at CRL shards and {authority.name!r} has none.",
+            next_step="Name an authority that was made with shards.",
+        )
+    if scope == "full" and authority.shards and not profile.internal:
+        raise DistributionRefused(
+            f"The profile {profile.name!r} is for peers that ignore the scope of a CRL, "
+            f"and {authority.name!r} signs shards.",
+            next_step="Name an authority without shards.",
+        )
+
+
+def _check_strength(authority: Authority, profile: Profile) -> None:
+    # A profile that insists on a hash insists on an authority that matches it (CNSA: P-384, RSA 3072).
+    if profile.hash in {"auto", "sha256"}:
+        return
+    key = authority.public_key
+    weak = isinstance(key, ec.EllipticCurvePublicKey) and key.key_size < 384
+    if weak or isinstance(key, ed25519.Ed25519PublicKey):
+        raise AuthorityTooWeak(
+            f"The profile {profile.name!r} wants {profile.hash} and an authority to match; "
+            f"{authority.name!r} has the key {key_algorithm(key)}."
+        )
+
+
+def end_of_validity(
+    authority: Authority, profile: Profile, wished: datetime | None, now: datetime
+) -> datetime:
+    """When the certificate ends: as wished, else after the profile's lifetime, never after its authority.
+
+    Raises LifetimeRefused.
+    """
+    latest = authority.certificate.not_valid_after_utc
+    if wished is None:
+        return min(now + profile.lifetime, latest).replace(microsecond=0)
+    end = wished.replace(microsecond=0)
+    if end <= now:
+        raise LifetimeRefused(
+            "The wished end of validity is in the past.", next_step="Choose a later `not_after`."
+        )
+    longest = now + profile.max_lifetime
+    if end > longest:
+        raise LifetimeRefused(
+            f"The profile {profile.name!r} allows at most {profile.max_lifetime.days} days.",
+            next_step=f"Choose `not_after` up to {longest:%Y-%m-%dT%H:%M:%SZ}.",
+        )
+    if end > latest:
+        raise LifetimeRefused(
+            "The certificate would outlive its authority.",
+            next_step=f"Choose `not_after` up to {latest:%Y-%m-%dT%H:%M:%SZ}.",
+        )
+    return end
