@@ -25,6 +25,7 @@ from pki.authorities import (
     signer,
 )
 from pki.desk import Desk
+from pki.issuance import IssuanceOvertaken
 from pki.trail import leave
 from pki.x509 import serials
 from pki.x509.authority import AuthoritySpec, Pointers, draft_root, draft_subordinate
@@ -78,7 +79,8 @@ def create(desk: Desk, actor: Actor, request: AuthorityRequest, *, now: datetime
     """Make an authority: its key, its certificate, its CRL counter, and the work that publishes its first CRLs.
 
     What is to be signed is on record before the parent's key (or its own, for a root) is used. Raises RoleMayNot,
-    OutsideScope, BadAuthority, BadConstraint, AuthorityExists, AuthorityNotFound (parent), SignerUnavailable.
+    OutsideScope, BadAuthority, BadConstraint, AuthorityExists, AuthorityNotFound (parent), SignerUnavailable,
+    IssuanceOvertaken.
     """
     require(actor, Action.AUTHORITY_CREATE)
     require_authority(actor, request.name)
@@ -293,11 +295,11 @@ def _record_result(
     }
 
     def work(unit: Unit) -> None:
+        if parent is not None:
+            _settle_pending(unit, parent, serial, der, now)
         inserted = authorities.insert().values(**row).returning(authorities.c.id)
         authority_id = unit.connection.execute(inserted).scalar_one()
         unit.insert(crl_numbers, {"authority_id": authority_id, "number": 0})
-        if parent is not None:
-            _settle_pending(unit, parent, serial, der, now)
         about = f"authority:{request.name}"
         leave(unit, actor, "authority.create", about, now=now, serial=serial)
         payload = {"authority": request.name}
@@ -308,12 +310,19 @@ def _record_result(
     except Duplicate:
         desk.keys.destroy(key_uri)
         raise AuthorityExists(f"There is an authority {request.name!r} already.") from None
+    except IssuanceOvertaken:
+        desk.keys.destroy(key_uri)
+        raise
 
 
 def _settle_pending(unit: Unit, parent: Authority, serial: str, der: bytes, now: datetime) -> None:
-    unit.connection.execute(
+    settled = unit.connection.execute(
         update(certificates)
-        .where(certificates.c.authority_id == parent.id, certificates.c.serial == serial)
+        .where(
+            certificates.c.authority_id == parent.id,
+            certificates.c.serial == serial,
+            certificates.c.status == "pending",
+        )
         .values(
             status="valid",
             tbs=None,
@@ -322,6 +331,8 @@ def _settle_pending(unit: Unit, parent: Authority, serial: str, der: bytes, now:
             issued_at=now,
         )
     )
+    if settled.rowcount != 1:
+        raise IssuanceOvertaken("Signing took too long and was given up.")
 
 
 def _hours(duration: timedelta) -> int:
