@@ -4,6 +4,7 @@ import contextlib
 import io
 import os
 import sys
+import traceback
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import TextIO
@@ -40,6 +41,8 @@ def run(arguments: Sequence[str], session: Session) -> int:
         return INTERRUPTED
     except Exception as error:  # noqa: BLE001 - whatever it was, the user is told in one way
         failure = failure_of(error)
+        if failure.unforeseen and session.environ.get("IKEWARDEN_TRACEBACK"):
+            traceback.print_exception(error, file=session.err)
         if isinstance(error, OSError):
             _abandon_output()
         tell(failure, session.err, as_json=_wants_json(arguments))

@@ -4,4 +4,5 @@ pytest_plugins = [
     "tests.fixtures.databases",
     "tests.fixtures.desk",
     "tests.fixtures.lab",
+    "tests.fixtures.served",
 ]

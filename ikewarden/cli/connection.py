@@ -98,19 +98,22 @@ def token_from_file(path: Path) -> Secret:
             f"The token file {path} cannot be read: {error.strerror}.",
             next_step="Name a file that holds a token of `ikewarden token create`, and nothing else.",
         ) from None
-    with os.fdopen(descriptor, "rb") as file:
+    try:
         mode = os.fstat(descriptor).st_mode
         if stat.S_ISREG(mode) and mode & 0o077:
             raise TokenUnusable(
                 f"The token file {path} is open to others (mode {stat.S_IMODE(mode):04o}).",
                 next_step=f"Run chmod 600 '{path}', and make a new token if others had it.",
             )
-        try:
-            content = file.read(_LONGEST + 1) or b""
-        except OSError as error:
-            raise TokenUnusable(
-                f"The token file {path} cannot be read: {error.strerror}."
-            ) from None
+        # Only the opening must not wait: a pipe is read to its end, as in --token-file <(…).
+        os.set_blocking(descriptor, True)
+        content = b""
+        while len(content) <= _LONGEST and (more := os.read(descriptor, _LONGEST)):
+            content += more
+    except OSError as error:
+        raise TokenUnusable(f"The token file {path} cannot be read: {error.strerror}.") from None
+    finally:
+        os.close(descriptor)
     return _usable(content, f"The token file {path}")
 
 

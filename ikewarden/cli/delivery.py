@@ -1,17 +1,20 @@
 """Where an issued certificate is put: its key, itself, its chain and its root, in files of one directory."""
 
 import os
+import re
 import shlex
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from cryptography import x509
 
 from core.errors import IkewardenError
 from ikewarden.cli.files import PUBLIC, FileExists, move, write_new, write_over
 from pki.x509.serials import to_hex
+
+_PLAIN: Final = re.compile(r"[A-Za-z0-9.:@_-]+")
 
 
 class NotDelivered(IkewardenError):
@@ -122,11 +125,12 @@ def swanctl_advice(files: Mapping[str, str], identity: str) -> list[str]:
     lines = ["With strongSwan (as root):"]
     if "key" in files:
         lines.append(f"  install -m 600 {paths['key']} /etc/swanctl/private/")
+    name = Path(files["certificate"]).name
     authorities = " ".join(paths[role] for role in ("chain", "root") if role in paths)
     lines += [
         f"  install -m 644 {paths['certificate']} /etc/swanctl/x509/",
         f"  install -m 644 {authorities} /etc/swanctl/x509ca/",
-        f"  and in swanctl.conf: local {{ auth = pubkey  certs = {Path(files['certificate']).name}  id = {identity} }}",
+        f"  and in swanctl.conf: local {{ auth = pubkey  certs = {_value(name)}  id = {_value(identity)} }}",
         "  swanctl --load-creds --noprompt",
     ]
     # strongSwan #3072: of a PEM file, only the first certificate is read
@@ -135,3 +139,10 @@ def swanctl_advice(files: Mapping[str, str], identity: str) -> list[str]:
             "  (swanctl reads one certificate of a file: split the chain into one file each)"
         )
     return lines
+
+
+def _value(text: str) -> str:
+    """Text as a value of swanctl.conf, where blanks, braces and signs mean something unless quoted."""
+    if _PLAIN.fullmatch(text):
+        return text
+    return '"' + text.replace("\\", "\\\\").replace('"', '\\"') + '"'

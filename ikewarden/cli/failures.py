@@ -1,11 +1,7 @@
 """Errors at this door: one table from class to exit code, and how they are told (DESIGN §4.1)."""
 
-import contextlib
 import json
-import os
-import sys
-import traceback
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, TextIO
 
@@ -71,21 +67,7 @@ class Failure:
 
     exit_code: int
     document: Mapping[str, Any]
-
-
-@contextlib.contextmanager
-def extra_needed() -> Iterator[None]:
-    """Import inside what the base install lacks. Raises ExtraMissing where it is not there."""
-    try:
-        yield
-    except ModuleNotFoundError as error:
-        extra = _EXTRAS.get((error.name or "").partition(".")[0])
-        if extra is None:
-            raise
-        raise ExtraMissing(
-            f"This command needs the {extra} part of ikewarden, which is not installed here.",
-            next_step=f"Run: pip install 'ikewarden[{extra}]'",
-        ) from None
+    unforeseen: bool = False
 
 
 def failure_of(error: Exception) -> Failure:
@@ -94,6 +76,8 @@ def failure_of(error: Exception) -> Failure:
 
     if isinstance(error, Refused):
         return _refused(error.status, error.problem)
+    if isinstance(error, ModuleNotFoundError):
+        error = _extra_missing(error) or error
     if isinstance(error, IkewardenError):
         return _ours(error)
     if isinstance(error, click.ClickException):
@@ -119,6 +103,17 @@ def tell(failure: Failure, err: TextIO, *, as_json: bool) -> None:
     if document["code"] == "internal_error" and document.get("request_id"):
         lines.append(f"  Request: {document['request_id']}")
     err.write("".join(escaped(line) + "\n" for line in lines))
+
+
+def _extra_missing(error: ModuleNotFoundError) -> ExtraMissing | None:
+    """Commands import what they need when they are called; what the base install lacks is named then."""
+    extra = _EXTRAS.get((error.name or "").partition(".")[0])
+    if extra is None:
+        return None
+    return ExtraMissing(
+        f"This command needs the {extra} part of ikewarden, which is not installed here.",
+        next_step=f"Run: pip install 'ikewarden[{extra}]'",
+    )
 
 
 def _ours(error: IkewardenError) -> Failure:
@@ -164,8 +159,6 @@ def _unknown(error: Exception) -> Failure:
     """Nothing of its message: it may hold anything."""
     from ikewarden.logs import described
 
-    if os.environ.get("IKEWARDEN_TRACEBACK"):
-        traceback.print_exception(error, file=sys.stderr)
     known = described(error)
     document = {
         "code": "internal_error",
@@ -173,7 +166,7 @@ def _unknown(error: Exception) -> Failure:
         f"{known['error']} at {known.get('at', 'an unknown place')}.",
         "next_step": "Please report it; IKEWARDEN_TRACEBACK=1 shows more (look through it for secrets first).",
     }
-    return Failure(FAILED, document)
+    return Failure(FAILED, document, unforeseen=True)
 
 
 def _places(errors: object) -> list[str]:

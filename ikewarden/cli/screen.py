@@ -15,7 +15,7 @@ from rich.cells import cell_len
 
 from ikewarden.logs import escaped
 
-_BETWEEN: Final = 3  # blanks between two columns of a table
+_BETWEEN: Final = 2  # blanks between two columns of a table
 _NARROWEST: Final = 10
 _STYLES: Final = {
     "valid": "green",
@@ -135,12 +135,11 @@ class Screen:
     def _rich(
         self, columns: Sequence[Column], rows: Sequence[Sequence[str]], widths: Sequence[int]
     ) -> None:
-        from rich import box
         from rich.console import Console
         from rich.table import Table
         from rich.text import Text
 
-        table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+        table = Table(box=None, pad_edge=False, padding=(0, _BETWEEN, 0, 0), header_style="bold")
         for column, width in zip(columns, widths, strict=True):
             table.add_column(column.title, overflow="fold", width=width)
         for row in rows:

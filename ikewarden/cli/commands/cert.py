@@ -30,8 +30,7 @@ _COLUMNS: Final = (
     Column("Status", "status", whole=True),
     Column("Profile", "profile"),
     Column("Names", "names"),
-    Column("Gateway", "gateway"),
-    Column("Expires", "not_after", whole=True),
+    Column("Expires", lambda entry: str(entry.get("not_after"))[:10], whole=True),
 )
 authority_option = click.option(
     "--authority",

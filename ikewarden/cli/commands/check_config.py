@@ -4,7 +4,7 @@ from pathlib import Path
 
 import click
 
-from ikewarden.cli.failures import FAILED, extra_needed
+from ikewarden.cli.failures import FAILED
 from ikewarden.cli.help import command
 from ikewarden.cli.options import example, format_option
 from ikewarden.cli.session import Session, pass_session
@@ -27,9 +27,9 @@ def check_config(session: Session, file: Path | None, reference: bool) -> int:
 
     Environment variables that overrule the file are checked with it, as `serve` does.
     """
-    with extra_needed():
-        from ikewarden.settings import SettingsInvalid, load_settings
-        from ikewarden.settings_reference import render
+    from ikewarden.settings import SettingsInvalid, load_settings
+    from ikewarden.settings_reference import render
+
     screen = session.screen
     if reference:
         screen.verbatim(render())

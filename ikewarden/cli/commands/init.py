@@ -10,7 +10,6 @@ import click
 from core.errors import InvalidInput
 from core.secret import Secret
 from hsm.ports import KEY_ALGORITHMS, KeyAlgorithm
-from ikewarden.cli.failures import extra_needed
 from ikewarden.cli.help import command
 from ikewarden.cli.options import directory_option, example, format_option
 from ikewarden.cli.place import ADMIN_TOKEN, ROOT_CERTIFICATE, SETTINGS
@@ -131,9 +130,9 @@ def init(session: Session, /, **given: Any) -> None:
     In one directory: the settings, the records (SQLite), the sealed keys, an admin token. A second time, it changes
     nothing and says so.
     """
+    from ikewarden import instance
+
     options = Options(**given)
-    with extra_needed():
-        from ikewarden import instance
     directory = session.directory
     if options.if_missing and instance.exists(directory):
         session.screen.note(f"There is an instance in {directory}.")

@@ -18,8 +18,6 @@ from ikewarden.cli.session import Session, pass_session
 _COLUMNS = (
     Column("Name", "name", whole=True),
     Column("Lifetime", "lifetime"),
-    Column("Keys", "key_algorithms"),
-    Column("Names", "names"),
     Column(
         "Must pass", lambda entry: [d for d, level in entry["lint"].items() if level == "block"]
     ),

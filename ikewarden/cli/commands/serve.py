@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING
 import click
 
 from core.errors import NotFound
-from ikewarden.cli.failures import extra_needed
 from ikewarden.cli.help import command
 from ikewarden.cli.options import directory_option, example
 from ikewarden.cli.place import ADMIN_TOKEN, SETTINGS, api_url
@@ -46,8 +45,8 @@ def serve(session: Session, config: Path | None, only: str | None) -> int:
             f"There is no instance in {settings.parent}.",
             next_step=f"Make one with `ikewarden init --dir {settings.parent}`, or name another directory.",
         )
-    with extra_needed():
-        from ikewarden.serve import run
+    from ikewarden.serve import run
+
     return run(
         settings,
         session.environ,

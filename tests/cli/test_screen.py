@@ -1,0 +1,228 @@
+"""What is shown: whole, aligned, and unable to act in a terminal."""
+
+import io
+import itertools
+import json
+import os
+import pty
+import re
+import unicodedata
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from rich.cells import cell_len
+
+from ikewarden.cli.screen import Column, Screen, aligned, fitting, shown
+from tests.cli.conftest import Actor, Answer
+from tests.fixtures.served import PROGRAM, run, surroundings
+
+COLUMNS = (Column("Serial", "serial", whole=True), Column("Names", "names"), Column("Note", "note"))
+HOSTILE = (
+    "gw\x1b[2J\x1b]0;owned\x07\u202eexe.moc\u2066\x9b31m\r\nFORGED ok\u200b[bold]x[/bold]:smile:"
+)
+SERIAL = "470d88e0ba4cc72071c54cb284893668"
+
+
+def on_screen(format: str, act: Any) -> tuple[str, str]:
+    out, err = io.StringIO(), io.StringIO()
+    act(Screen(format, out, err))
+    return out.getvalue(), err.getvalue()
+
+
+def dangerous(text: str) -> set[str]:
+    """Characters that act on a terminal or on the order of text."""
+    return {
+        each
+        for each in text
+        if each != "\n"
+        and (unicodedata.category(each) in {"Cc", "Cf", "Cs", "Zl", "Zp"} or each == "\x7f")
+    }
+
+
+def on_terminal(command: list[str], environ: dict[str, str], columns: int, cwd: Path) -> str:
+    """What a command writes on a terminal of that width."""
+    pid, descriptor = pty.fork()
+    if pid == 0:
+        os.chdir(cwd)
+        terminal = {"COLUMNS": str(columns), "TERM": "xterm"}
+        os.execve(command[0], command, {**environ, **terminal})  # noqa: S606 - no shell is wanted
+    written = b""
+    while True:
+        try:
+            more = os.read(descriptor, 65536)
+        except OSError:  # the other end is closed
+            break
+        if not more:
+            break
+        written += more
+    os.waitpid(pid, 0)
+    os.close(descriptor)
+    return written.decode()
+
+
+@pytest.mark.parametrize(
+    ("value", "expected"),
+    [
+        (None, "-"),
+        ("", "-"),
+        ([], "-"),
+        (True, "yes"),
+        (False, "no"),
+        (0, "0"),
+        ("2026-11-23T12:03:39.123456Z", "2026-11-23 12:03:39Z"),
+        ("2026-11-23T12:03:39+02:00", "2026-11-23 10:03:39Z"),
+        ("2026-11-23T12:03:39", "2026-11-23T12:03:39"),
+        ("2026-99-23T12:03:39Z", "2026-99-23T12:03:39Z"),
+        (["a", "b"], "a, b"),
+        ({"a": 1, "b": None}, "a=1, b=-"),
+        ("a\nb\x1b", "a\\nb\\x1b"),
+        (["a\x07"], "a\\x07"),
+    ],
+)
+def test_values(value: object, expected: str) -> None:
+    assert shown(value) == expected
+
+
+@given(st.text())
+def test_no_value_acts_in_a_terminal(text: str) -> None:
+    for value in (text, [text], {text: text}):
+        assert not dangerous(shown(value).replace("\n", "\x00"))
+
+
+@given(
+    st.recursive(
+        st.none() | st.text() | st.integers(), lambda s: st.lists(s) | st.dictionaries(st.text(), s)
+    )
+)
+def test_json_says_the_same_and_acts_nowhere(value: Any) -> None:
+    out, _ = on_screen("json", lambda screen: screen.json(value))
+    assert json.loads(out) == value
+    assert out.isascii()
+    assert not dangerous(out)
+
+
+def test_lines_and_notes_are_neutral() -> None:
+    out, err = on_screen("text", lambda screen: (screen.line(HOSTILE), screen.note(HOSTILE)))
+    assert not dangerous(out)
+    assert not dangerous(err)
+    assert out.count("\n") == err.count("\n") == 1
+
+
+def test_notes_are_for_people() -> None:
+    assert on_screen("json", lambda screen: screen.note("hello")) == ("", "")
+
+
+def test_columns_stand_below_each_other_whatever_the_script() -> None:
+    rows = [["a", "名前", "x"], ["bbb", "n", "y"], ["", "é", ""]]
+    assert aligned(rows) == ["a    名前  x", "bbb  n     y", "     é"]
+    assert aligned([]) == []
+
+
+@given(
+    st.lists(
+        st.tuples(st.text(min_size=1), st.lists(st.text(), max_size=5), st.text()), min_size=1
+    ),
+)
+def test_a_table_in_a_pipe_loses_nothing(rows: list[tuple[str, list[str], str]]) -> None:
+    entries = [{"serial": a, "names": b, "note": c} for a, b, c in rows]
+    out, _ = on_screen("text", lambda screen: screen.table(COLUMNS, entries))
+    lines = out.split("\n")[:-1]
+    assert len(lines) == len(entries) + 1
+    for line, entry in zip(lines[1:], entries, strict=True):
+        for value in entry.values():
+            assert shown(value).rstrip() in line
+
+
+@given(st.lists(st.tuples(st.text(), st.text(), st.text()), max_size=5), st.integers(1, 300))
+def test_widths_fit_or_are_given_up(rows: list[tuple[str, str, str]], room: int) -> None:
+    cells = [[shown(each) for each in row] for row in rows]
+    widths = fitting(COLUMNS, cells, room)
+    if widths is None:
+        return
+    assert sum(widths) + 2 * len(widths) <= room
+    assert widths[0] == max([cell_len("Serial"), *(cell_len(row[0]) for row in cells)])
+
+
+@pytest.mark.parametrize("columns", [40, 50, 60, 70, 80, 100, 120, 200])
+def test_a_table_on_a_terminal_loses_nothing(actor: Actor, tmp_path: Path, columns: int) -> None:
+    names = [f"dns:gateway-{number}.a-rather-long-domain.example" for number in range(4)]
+    entry = {
+        "serial": SERIAL,
+        "status": "valid",
+        "profile": HOSTILE,
+        "names": names,
+        "not_after": "2027-02-21T12:03:39Z",
+    }
+    actor.script = [Answer.of({"items": [entry], "next_cursor": None})]
+    options = actor.options(tmp_path / "token")
+    command = [*PROGRAM, "cert", "list", *options]
+    written = on_terminal(command, surroundings(), columns, tmp_path)
+    plain = re.sub(r"\x1b\[[0-9;]*m", "", written).replace("\r\n", "\n")
+    assert "\x1b" not in plain
+    assert not dangerous(plain)
+    expected = [SERIAL, "valid", shown(HOSTILE), ", ".join(names), "2027-02-21"]
+    found = _cells([line for line in plain.split("\n") if line.strip()])
+    assert found == ["".join(each.split()) for each in expected]
+    if columns >= 80:
+        assert any(SERIAL in line and "2027-02-21" in line for line in plain.split("\n"))
+
+
+def _cells(lines: list[str]) -> list[str]:
+    """What stands in each column of a table with one entry, without blanks; or in each line of a list of fields."""
+    titles = ("Serial", "Status", "Profile", "Names", "Expires")
+    if "Status" not in lines[0]:
+        terminal = "".join(lines)
+        starts = [*(terminal.index(title) for title in titles), len(terminal)]
+        return [
+            "".join(terminal[begin + len(title) : end].split())
+            for title, begin, end in zip(titles, starts, starts[1:], strict=False)
+        ]
+    starts = [*(lines[0].index(title) for title in titles), None]
+    return [
+        "".join("".join(line[begin:end] for line in lines[1:]).split())
+        for begin, end in itertools.pairwise(starts)
+    ]
+
+
+def test_markup_is_text(actor: Actor, tmp_path: Path) -> None:
+    problem = {"code": "x[bold]", "detail": HOSTILE, "next_step": HOSTILE}
+    actor.script = [Answer.of(problem, 404)]
+    options = actor.options(tmp_path / "token")
+    for more in ((), ("--format", "json")):
+        done = run("whoami", *options, *more)
+        assert done.code == 1
+        assert not dangerous(done.out + done.err)
+        if more:
+            assert done.error == problem
+        else:
+            assert "[bold]x[/bold]:smile:" in done.err
+            assert len(done.err.splitlines()) == 2
+
+
+def test_lists_say_when_there_is_nothing_or_more() -> None:
+    entries = [{"serial": "1", "names": [], "note": None}]
+    out, err = on_screen("text", lambda s: s.entries(COLUMNS, [], nothing="No such thing."))
+    assert (out, err) == ("", "No such thing.\n")
+    out, err = on_screen("text", lambda s: s.entries(COLUMNS, entries, nothing="", more=True))
+    assert out == "Serial  Names  Note\n1       -      -\n"
+    assert "--limit" in err
+    out, _ = on_screen("json", lambda s: s.entries(COLUMNS, [], nothing=""))
+    assert json.loads(out) == {"items": []}
+    out, _ = on_screen("json", lambda s: s.entries(COLUMNS, entries, nothing="", more=True))
+    assert json.loads(out) == {"items": entries, "more": True}
+
+
+def test_one_thing_shows_inner_fields_by_their_way() -> None:
+    document = {"a": 1, "b": {"c": ["x", "y"], "d": {}}, "e": []}
+    out, _ = on_screen("text", lambda screen: screen.document(document))
+    assert out.splitlines() == ["a    1", "b.c  x", "     y", "b.d", "e    -"]
+
+
+def test_what_the_terminal_cannot_write_is_escaped(actor: Actor, tmp_path: Path) -> None:
+    actor.script = [Answer.of({"code": "x", "detail": "Büro 名", "next_step": ""}, 404)]
+    options = actor.options(tmp_path / "token")
+    done = run("whoami", *options, environ={"PYTHONIOENCODING": "ascii"})
+    assert done.err == "ikewarden: B\\xfcro \\u540d (x)\n"
