@@ -9,7 +9,7 @@ WORKERS ?= 2
 B ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help run demo check test soak bench docs lock clean
+.PHONY: help run demo check test future soak bench docs lock clean
 
 help: ## this list
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /  make \1\t/' | expand -t 16
@@ -37,9 +37,11 @@ soak: $(VENV)/.dev ## the long ones: 200 kills under load
 	@bash tests/prepare.sh test
 	IKEWARDEN_SOAK_KILLS=200 $(BIN)/python -m pytest -q -k kill tests
 
-future: $(VENV)/.dev
+future: $(VENV)/.dev ## the same tests thirty years from now
 	@bash tests/prepare.sh test
-	faketime -f '+30y' $(BIN)/python -m pytest -n $(WORKERS) --dist loadfile -q -p no:cacheprovider
+	LD_PRELOAD=$$(echo $(CURDIR)/$(VENV)/lib/python3*/site-packages/libfaketime/vendor/libfaketime/src/libfaketime.so.1) \
+	  FAKETIME=+30y FAKETIME_DONT_FAKE_MONOTONIC=1 \
+	  $(BIN)/python -m pytest -n $(WORKERS) --dist loadfile -q -p no:cacheprovider
 
 bench: $(VENV)/.dev ## measure beside OpenBao; B=issuance|revocation|ocsp|crl for one
 	$(BIN)/python -m bench $(B)

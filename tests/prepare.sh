@@ -2,7 +2,7 @@
 # Installs the Debian packages that tests (or the demo) talk to, when root; else says what will be left out.
 set -euo pipefail
 lab=(charon-systemd strongswan-swanctl libcharon-extra-plugins libstrongswan-extra-plugins iproute2 iputils-ping)
-judges=(strongswan-pki openssl faketime libnss3-tools)
+judges=(strongswan-pki openssl libnss3-tools)
 database=(postgresql)
 case "${1:-test}" in
   demo) wanted=("${lab[@]}") ;;

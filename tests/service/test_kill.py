@@ -61,6 +61,13 @@ class Load:
                     with self.lock:
                         self.revoked.add(made["serial"])
 
+    def wait_until_some_got_through(self, seconds: float = 60.0) -> None:
+        """On a slow machine the service may hardly have been up between two kills."""
+        deadline = time.monotonic() + seconds
+        while len(self.issued) < 20 or len(self.revoked) < 5:
+            assert time.monotonic() < deadline, "the load does not get through"
+            time.sleep(0.1)
+
 
 def _crl_serials(warden: Warden) -> set[str]:
     crl = x509.load_der_x509_crl(warden.fetch("/crl/issuing.crl"))
@@ -80,13 +87,12 @@ def test_the_service_killed_at_random_moments_loses_nothing_it_acknowledged(tmp_
                 os.killpg(warden.process.pid, signal.SIGKILL)
                 warden.process.wait()
                 warden.start()
+            warden.wait_until_ready()
+            load.wait_until_some_got_through()
         finally:
             load.stop.set()
             for thread in threads:
                 thread.join(30)
-        warden.wait_until_ready()
-        assert load.issued, "the load never got through"
-        assert load.revoked
         assert not load.answered_twice
         _check_records(directory / "ikewarden.db", load)
         _check_published(warden, load)
