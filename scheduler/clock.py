@@ -15,11 +15,10 @@ from apscheduler.schedulers.background import BackgroundScheduler
 from core.errors import IkewardenError
 from pki.desk import Desk
 from scheduler.jobs import JOBS, Job, run
-from scheduler.outbox import Drain
+from scheduler.outbox import LANES, Drain, Pace
 from store import jobs
 
 _LOG = logging.getLogger("ikewarden.scheduler")
-OUTBOX = "outbox"
 # The drain runs several times a second; its record says so about once a minute, and at once when it fails.
 _RECORD_EVERY = timedelta(seconds=30)
 
@@ -30,11 +29,14 @@ def owner_name() -> str:
 
 
 class OutboxJob:
-    """The drain as a job: silent while it works, visible when it does not."""
+    """One lane of the outbox as a job: silent while it works, visible when it does not."""
 
-    def __init__(self, desk: Desk, owner: str, clock: Callable[[], datetime]) -> None:
+    def __init__(
+        self, desk: Desk, owner: str, clock: Callable[[], datetime], lane: str, pace: Pace
+    ) -> None:
         self._desk, self._owner, self._clock = desk, owner, clock
-        self._drain = Drain(desk, owner, clock)
+        self._lane = lane
+        self._drain = Drain(desk, f"{owner}:{lane}", clock, topics=LANES[lane], pace=pace)
         self._recorded: datetime | None = None
         self._was_ok = True
 
@@ -59,7 +61,7 @@ class OutboxJob:
         if not due and ok == self._was_ok:
             return
         try:
-            number = jobs.started(self._desk.store, OUTBOX, self._owner, now)
+            number = jobs.started(self._desk.store, self._lane, self._owner, now)
             jobs.finished(self._desk.store, number, outcome, error, {"done": done}, self._clock())
         except IkewardenError:
             return  # the store is away: the next round says so, if it can
@@ -90,8 +92,8 @@ def serve(
         timezone=UTC,
         executors={
             "default": ThreadPoolExecutor(len(JOBS) + len(more)),
-            # Its own thread: a long job must not hold up a revocation.
-            OUTBOX: ThreadPoolExecutor(1),
+            # A thread for each lane: what takes long in one must not hold up the others.
+            **{lane: ThreadPoolExecutor(1) for lane in LANES},
         },
         job_defaults={"coalesce": True, "max_instances": 1, "misfire_grace_time": None},
     )
@@ -105,14 +107,16 @@ def serve(
             id=job.name,
             next_run_time=first,
         )
-    scheduler.add_job(
-        OutboxJob(desk, owner, clock),
-        "interval",
-        seconds=outbox_seconds,
-        id=OUTBOX,
-        executor=OUTBOX,
-        next_run_time=first,
-    )
+    pace = Pace()
+    for lane in LANES:
+        scheduler.add_job(
+            OutboxJob(desk, owner, clock, lane, pace),
+            "interval",
+            seconds=outbox_seconds,
+            id=lane,
+            executor=lane,
+            next_run_time=first,
+        )
     # APScheduler warns each time a short interval passes while the drain still works; that is how it is meant.
     logging.getLogger("apscheduler").setLevel(logging.ERROR)
     scheduler.start()

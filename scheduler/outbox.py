@@ -14,7 +14,7 @@ from pki.authorities import load
 from pki.desk import Desk
 from scheduler.jobs import SCHEDULER
 from store import outbox
-from store.outbox import Message
+from store.outbox import EVERYTHING, Message, Topics
 
 _LOG = logging.getLogger("ikewarden.scheduler")
 _BATCH = 2_000
@@ -22,6 +22,16 @@ _LEASE = timedelta(minutes=2)
 FULL = "crl.full"
 # A full list of a million entries takes seconds: then at most this part of the time goes into building it.
 _DUTY = 0.2
+_QUICK = timedelta(milliseconds=250)
+OPEN = "authority.made"
+# A lane each, so that a revocation waits neither for the list of a million, nor for a new authority's shards, nor for
+# somebody's webhook. The last takes whatever the others do not.
+_LISTS = frozenset({FULL, OPEN})
+LANES: dict[str, Topics] = {
+    "outbox_changes": Topics(frozenset({revocation.PUBLISH}), others=False),
+    "outbox_lists": Topics(_LISTS, others=False),
+    "outbox_rest": Topics(_LISTS | {revocation.PUBLISH}),
+}
 
 
 class WebhookFailed(Unavailable):
@@ -35,19 +45,51 @@ def _unknown_topic(message: Message, now: datetime) -> None:
     raise Unavailable(f"This version does not know the topic {message.topic} at {now}.")
 
 
-class Drain:
-    """Carries out messages of all topics. One per scheduler process; several replicas may run at once."""
+class Pace:
+    """How soon the complete list of an authority may be built again. Shared by the lanes of a process."""
 
-    def __init__(self, desk: Desk, owner: str, clock: Callable[[], datetime]) -> None:
+    def __init__(self) -> None:
+        self._next: dict[str, datetime] = {}
+
+    def note(self, name: str, start: datetime, end: datetime) -> None:
+        """Remember how long a build took."""
+        took = end - start
+        if took > _QUICK:
+            self._next[name] = end + took * (1 / _DUTY - 1)
+        else:
+            self._next.pop(name, None)
+
+    def is_quick(self, name: str) -> bool:
+        """Whether the last build took so little that it may be done at once, each time."""
+        return name not in self._next
+
+    def wait(self, name: str, now: datetime) -> timedelta:
+        """How long to wait for the next one."""
+        return max(self._next.get(name, now) - now, timedelta(0))
+
+
+class Drain:
+    """Carries out messages of some topics, by default of all; several may run at once, here and elsewhere."""
+
+    def __init__(
+        self,
+        desk: Desk,
+        owner: str,
+        clock: Callable[[], datetime],
+        *,
+        topics: Topics = EVERYTHING,
+        pace: Pace | None = None,
+    ) -> None:
         self._desk = desk
         self._owner = owner
         self._clock = clock
-        self._next_full: dict[str, datetime] = {}
+        self._topics = topics
+        self._pace = pace or Pace()
         self._http = urllib3.PoolManager(retries=False, timeout=5.0)
         self._handlers: dict[str, Callable[[Message, datetime], None]] = {
             revocation.PUBLISH: self._publish_change,
             FULL: self._publish_full,
-            "authority.made": self._open_authority,
+            OPEN: self._open_authority,
             expiry.TOPIC: self._send_notice,
         }
 
@@ -58,7 +100,12 @@ class Drain:
         Raises the errors of the store when nothing can be claimed.
         """
         claimed = outbox.claim(
-            self._desk.store, owner=self._owner, limit=_BATCH, lease=_LEASE, now=now
+            self._desk.store,
+            owner=self._owner,
+            limit=_BATCH,
+            lease=_LEASE,
+            now=now,
+            topics=self._topics,
         )
         groups: defaultdict[tuple[str, str], list[Message]] = defaultdict(list)
         for message in claimed:
@@ -90,10 +137,9 @@ class Drain:
 
     def _publish_change(self, message: Message, now: datetime) -> None:
         name, shard = str(message.payload["authority"]), int(str(message.payload["shard"]))
-        wait = max(self._next_full.get(name, now) - now, timedelta(0))
         if load(self._desk, name).shards:
             publication.publish_shard(self._desk, SCHEDULER, name, shard, now=now)
-        elif not wait:
+        elif self._pace.is_quick(name):
             self._publish_full(message, now)
             return
         with self._desk.store.write() as connection:
@@ -103,17 +149,14 @@ class Drain:
                 key=name,
                 payload={"authority": name},
                 now=now,
-                delay=wait,
+                delay=self._pace.wait(name, now),
             )
 
     def _publish_full(self, message: Message, now: datetime) -> None:
         name = str(message.payload["authority"])
         start = self._clock()
         publication.publish_full(self._desk, SCHEDULER, name, now=now)
-        end = self._clock()
-        took = end - start
-        if took > timedelta(milliseconds=250):
-            self._next_full[name] = end + took * (1 / _DUTY - 1)
+        self._pace.note(name, start, self._clock())
 
     def _open_authority(self, message: Message, now: datetime) -> None:
         name = str(message.payload["authority"])

@@ -88,11 +88,33 @@ def put(
     )
 
 
+@dataclass(frozen=True)
+class Topics:
+    """Which messages somebody wants: those of these topics, or with `others` those of all but these."""
+
+    names: frozenset[str] = frozenset()
+    others: bool = True
+
+    def condition(self) -> ColumnElement[bool]:
+        """The same in SQL."""
+        names = sorted(self.names)
+        return outbox.c.topic.not_in(names) if self.others else outbox.c.topic.in_(names)
+
+
+EVERYTHING: Final = Topics()
+
+
 def claim(
-    store: Store, *, owner: str, limit: int, lease: timedelta, now: datetime
+    store: Store,
+    *,
+    owner: str,
+    limit: int,
+    lease: timedelta,
+    now: datetime,
+    topics: Topics = EVERYTHING,
 ) -> list[Message]:
     """Take up to `limit` due messages, oldest first, for as long as `lease`; nobody else gets them meanwhile."""
-    free = _free(now)
+    free = and_(_free(now), topics.condition())
     with store.read() as connection:
         if connection.execute(select(outbox.c.id).where(free).limit(1)).first() is None:
             return []  # the usual case, several times a second: no need to disturb the writers

@@ -14,9 +14,9 @@ from pki import history, issuance, publication, revocation
 from pki.certificates import CertificateView
 from pki.desk import Desk
 from scheduler import jobs
-from scheduler.clock import OUTBOX, OutboxJob, serve
+from scheduler.clock import OutboxJob, serve
 from scheduler.jobs import SCHEDULER, Job
-from scheduler.outbox import Drain
+from scheduler.outbox import LANES, Drain, Pace
 from store import outbox, tables
 from tests.fixtures.desk import ADMIN, CLOCKWORK, OPERATOR, custody, drain, reopened
 from tests.pki.requests import request as csr
@@ -228,19 +228,48 @@ def test_the_running_scheduler_drains_within_a_second_and_stops_when_told(desk: 
         stop.set()
         thread.join(20)
     assert not thread.is_alive()
-    assert _state(desk, OUTBOX)["outcome"] == "ok"
+    assert all(_state(desk, lane)["outcome"] == "ok" for lane in LANES)
 
 
 def test_the_drain_says_once_that_it_fails_and_once_that_it_works_again(
     desk: Desk, now: datetime
 ) -> None:
     times = iter(now + n * timedelta(seconds=1) for n in range(100))
-    act = OutboxJob(desk, "me", lambda: next(times))
+    act = OutboxJob(desk, "me", lambda: next(times), "outbox_changes", Pace())
     act()
     act()
     with desk.store.read() as connection:
         runs = connection.execute(
-            select(tables.job_runs.c.outcome).where(tables.job_runs.c.job == OUTBOX)
+            select(tables.job_runs.c.outcome).where(tables.job_runs.c.job == "outbox_changes")
         ).all()
     assert [run.outcome for run in runs] == ["ok"]
     assert SCHEDULER.role == "scheduler"
+
+
+def test_a_slow_webhook_holds_up_no_revocation(desk: Desk, now: datetime) -> None:
+    made = _issue(desk, "gw1.example", now)
+    _revoke(desk, made.serial, now)
+    with desk.store.write() as connection:
+        outbox.put(connection, topic="from.the.future", key="k", payload={}, now=now)
+    lanes = {lane: Drain(desk, lane, lambda: now, topics=topics) for lane, topics in LANES.items()}
+    assert lanes["outbox_changes"].run(now) == 1
+    assert int(made.serial, 16) in _serials(desk)
+    assert lanes["outbox_lists"].run(now) == 0
+    assert lanes["outbox_rest"].run(now) == 0  # claimed, not known, put back
+    assert history.outbox_depth(desk, ADMIN, now=now).delayed == 1
+
+
+def test_a_list_that_took_long_is_built_again_only_after_a_while(desk: Desk, now: datetime) -> None:
+    times = iter([now, now + timedelta(seconds=2)] * 50)
+    slow = Drain(desk, "slow", lambda: next(times))
+    first = _issue(desk, "gw1.example", now)
+    second = _issue(desk, "gw2.example", now)
+    _revoke(desk, first.serial, now)
+    slow.run(now)
+    assert int(first.serial, 16) in _serials(desk)
+    _revoke(desk, second.serial, now)
+    slow.run(now)
+    assert slow.run(now + timedelta(seconds=5)) == 0
+    assert int(second.serial, 16) not in _serials(desk)
+    assert slow.run(now + timedelta(seconds=11)) == 1  # 2 s of work in 10
+    assert int(second.serial, 16) in _serials(desk)
