@@ -97,18 +97,22 @@ def gateway_for(
     return chosen
 
 
+def check_in_force(authority: Authority, now: datetime) -> None:
+    """Make sure that what this authority signs now will be accepted. Raises AuthorityRetired, AuthorityExpired."""
+    if authority.status != "active":
+        raise AuthorityRetired(f"The authority {authority.name!r} issues no more.")
+    if any(each.not_valid_after_utc <= now for each in authority.chain):
+        raise AuthorityExpired(f"The time of the authority {authority.name!r} is over.")
+
+
 def check_authority(
     authority: Authority, profile: Profile, subject: Subject, now: datetime
 ) -> None:
     """Make sure that this authority can issue such a certificate.
 
-    Raises AuthorityRetired, AuthorityExpired, DistributionRefused, AuthorityTooWeak, NameOutsideConstraints.
+    Raises as `check_in_force` does, and DistributionRefused, AuthorityTooWeak, NameOutsideConstraints.
     """
-    if authority.status != "active":
-        raise AuthorityRetired(f"The authority {authority.name!r} issues no more.")
-    ended = [each for each in authority.chain if each.not_valid_after_utc <= now]
-    if ended:
-        raise AuthorityExpired(f"The time of the authority {authority.name!r} is over.")
+    check_in_force(authority, now)
     _check_distribution(authority, profile)
     _check_strength(authority, profile)
     for constraints in authority.constraints:

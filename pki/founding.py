@@ -24,6 +24,7 @@ from pki.authorities import (
     ocsp_url,
     signer,
 )
+from pki.conditions import check_in_force
 from pki.desk import Desk
 from pki.issuance import IssuanceOvertaken
 from pki.trail import leave
@@ -31,6 +32,8 @@ from pki.x509 import serials
 from pki.x509.authority import AuthoritySpec, Pointers, draft_root, draft_subordinate
 from pki.x509.constraints import NameConstraints
 from pki.x509.csr import spki_sha256
+from pki.x509.draft import SubjectRefused, usable_attribute
+from pki.x509.names import GeneralName
 from pki.x509.signing import PublicKey, complete, default_hash, sign
 from store import outbox
 from store.engine import Unit
@@ -79,13 +82,15 @@ def create(desk: Desk, actor: Actor, request: AuthorityRequest, *, now: datetime
     """Make an authority: its key, its certificate, its CRL counter, and the work that publishes its first CRLs.
 
     What is to be signed is on record before the parent's key (or its own, for a root) is used. Raises RoleMayNot,
-    OutsideScope, BadAuthority, BadConstraint, AuthorityExists, AuthorityNotFound (parent), SignerUnavailable,
-    IssuanceOvertaken.
+    OutsideScope, BadAuthority, BadConstraint, NameOutsideConstraints, AuthorityExists, SignerUnavailable,
+    IssuanceOvertaken; of the parent AuthorityNotFound, AuthorityRetired, AuthorityExpired.
     """
     require(actor, Action.AUTHORITY_CREATE)
     require_authority(actor, request.name)
     parent = _checked_parent(desk, actor, request)
-    _subject(request)
+    subject = _subject(request)
+    if parent is not None:
+        _check_below(parent, subject, now)
     NameConstraints.parse(request.permitted, request.excluded)
     _refuse_taken(desk, request.name)
     key_uri, key = _new_key(desk, actor, request, now)
@@ -174,14 +179,26 @@ def _check_path_length(request: AuthorityRequest, parent: Authority) -> None:
         )
 
 
+def _check_below(parent: Authority, subject: x509.Name, now: datetime) -> None:
+    check_in_force(parent, now)
+    if subject == parent.certificate.subject:
+        # RFC 5280 §3.2: that would be a self-issued certificate, which verifiers count and look for in other ways.
+        raise BadAuthority("An authority needs another subject than its parent.")
+    for constraints in parent.constraints:
+        constraints.check([GeneralName("dn", subject.rfc4514_string())])
+
+
 def _subject(request: AuthorityRequest) -> x509.Name:
     try:
-        name = x509.Name.from_rfc4514_string(request.subject)
+        given = x509.Name.from_rfc4514_string(request.subject)
+        name = x509.Name([usable_attribute(attribute) for attribute in given])
     except ValueError:
         raise BadAuthority(
-            f"{request.subject!r} is not a distinguished name.",
+            f"{request.subject[:200]!r} is not a distinguished name.",
             next_step="Write it as in CN=Example Issuing CA,O=Example.",
         ) from None
+    except SubjectRefused as refused:
+        raise BadAuthority(refused.message) from None
     if not list(name):
         # RFC 5280 §4.1.2.6: a CA MUST have a non-empty subject.
         raise BadAuthority("An authority needs a subject.")

@@ -114,7 +114,7 @@ def _subject_name(profile: Profile, requested: x509.Name, names: list[GeneralNam
     allowed = {SUBJECT_ATTRIBUTES[key] for key in profile.subject}
     if profile.cn_from_san:
         allowed.discard(NameOID.COMMON_NAME)
-    kept = [_taken(attribute) for attribute in requested if attribute.oid in allowed]
+    kept = [usable_attribute(attribute) for attribute in requested if attribute.oid in allowed]
     if profile.cn_from_san:
         common = _common_name(names)
         if common is not None:
@@ -122,8 +122,10 @@ def _subject_name(profile: Profile, requested: x509.Name, names: list[GeneralNam
     return x509.Name(kept)
 
 
-def _taken(attribute: x509.NameAttribute[str | bytes]) -> x509.NameAttribute[str | bytes]:
-    """Write an attribute anew: in the string type of RFC 5280 §4.1.2.4, whatever it came in."""
+def usable_attribute(
+    attribute: x509.NameAttribute[str | bytes],
+) -> x509.NameAttribute[str | bytes]:
+    """Write an attribute anew in the string type of RFC 5280 §4.1.2.4, whatever it came in. Raises SubjectRefused."""
     oid, value = attribute.oid, attribute.value
     form = _FORMS.get(oid)
     if (
