@@ -12,6 +12,7 @@ from api.errors import Overloaded, Stopping
 
 T = TypeVar("T")
 _log = logging.getLogger(__name__)
+_LOOK_AGAIN = 0.01  # seconds
 # (future, its loop, work, monotonic time after which the work is not begun any more)
 _Job = tuple["asyncio.Future[Any]", asyncio.AbstractEventLoop, Callable[[], Any], float]
 
@@ -56,14 +57,14 @@ class Pool:
         self._jobs.put((future, loop, work, time.monotonic() + self._patience))
         return await future
 
-    def stop(self, timeout: float) -> None:
+    async def stop(self, timeout: float) -> None:
         """Let what was taken and queued end, and wait for it at most `timeout` seconds."""
         self._stopping = True
         for _ in self._threads:
             self._jobs.put(None)
         deadline = time.monotonic() + timeout
-        for thread in self._threads:
-            thread.join(max(0.0, deadline - time.monotonic()))
+        while any(thread.is_alive() for thread in self._threads) and time.monotonic() < deadline:
+            await asyncio.sleep(_LOOK_AGAIN)
 
     def _work(self) -> None:
         while (job := self._jobs.get()) is not None:

@@ -216,8 +216,8 @@ class ApiListener(uvicorn.Server):
             self._reloading.cancel()
         await super().shutdown(sockets)
         await asyncio.sleep(_LAST_WORDS_SECONDS)
-        self._reloader.stop(timeout=_GOODBYE_SECONDS)
-        self._pool.stop(timeout=_GOODBYE_SECONDS)
+        await self._reloader.stop(timeout=_GOODBYE_SECONDS)
+        await self._pool.stop(timeout=_GOODBYE_SECONDS)
 
     @contextlib.contextmanager
     def capture_signals(self) -> Generator[None, None, None]:

@@ -127,7 +127,7 @@ class Validation:
         if self._watch is not None:
             self._watch.cancel()
         self._tell_counts()
-        self._pool.stop(timeout=2.0)
+        loop.run_until_complete(self._pool.stop(timeout=2.0))
 
     async def __rsgi__(self, scope: Scope, wire: Wire) -> None:
         """Answer one request."""

@@ -16,7 +16,7 @@ def test_work_is_done_in_a_thread_and_errors_come_back() -> None:
         assert threading.get_ident() not in names
         with pytest.raises(ZeroDivisionError):
             await pool.run(lambda: 1 // 0)
-        pool.stop(5)
+        await pool.stop(5)
         with pytest.raises(Stopping):
             await pool.run(int)
 
@@ -48,7 +48,7 @@ def test_too_much_is_refused_and_too_old_is_not_begun() -> None:
         with pytest.raises(Overloaded):
             await second
         assert ran == []
-        pool.stop(5)
+        await pool.stop(5)
 
     asyncio.run(main())
 
@@ -65,7 +65,7 @@ def test_work_nobody_waits_for_is_not_begun() -> None:
         await asyncio.sleep(0)
         gate.set()
         await first
-        pool.stop(5)
+        await pool.stop(5)
         assert ran == []
 
     asyncio.run(main())
@@ -81,4 +81,4 @@ def test_an_answer_after_the_loop_has_closed_is_dropped() -> None:
 
     asyncio.run(leave())
     gate.set()
-    pool.stop(5)
+    asyncio.run(pool.stop(5))
