@@ -229,7 +229,7 @@ def test_clients_work_on_the_base_install(
         ("profile", "list", *where),
         ("token", "list", *where),
         ("job", "list", *where),
-        ("audit-log", "list", *where),
+        ("audit-log", "list", "--limit", "9", "--format", "json", *where),
         ("cert", "issue", "bare.example", "--out", out, *where),
         ("cert", "list", "bare.example", *where),
         ("cert", "lint", out / "bare.example.pem"),
