@@ -71,6 +71,12 @@ def check_profile(actor: Actor, profile: Profile) -> None:
         raise ProfileIsInternal(f"The profile {profile.name!r} is for the service itself.")
 
 
+def check_gateway(name: str) -> None:
+    """Make sure that a gateway can have this name. Raises BadGateway."""
+    if not _GATEWAY.fullmatch(name) or not name.isprintable():
+        raise BadGateway("This is not a name that a gateway can have.")
+
+
 def gateway_for(
     actor: Actor, profile: Profile, subject: Subject, requested: str | None
 ) -> str | None:
@@ -86,8 +92,7 @@ def gateway_for(
         common = subject.name.get_attributes_for_oid(NameOID.COMMON_NAME)
         first = next((name.value for name in subject.names), "")
         chosen = str(common[0].value) if common else first
-    if not _GATEWAY.fullmatch(chosen) or not chosen.isprintable():
-        raise BadGateway("This is not a name that a gateway can have.")
+    check_gateway(chosen)
     require_gateway(actor, chosen)
     limited = actor.scope.names is not None or actor.role is Role.ENROLLER
     if limited and actor.scope.gateway is None:

@@ -10,12 +10,14 @@ from sqlalchemy import select, update
 from core.errors import InvalidInput, NotFound
 from core.secret import Secret
 from pki.actors import Action, Actor, OutsideScope, Role, Scope, require
+from pki.conditions import check_gateway
 from pki.desk import Desk
 from pki.identity import TOKEN_PREFIX, scope_from_document, token_hash
 from pki.trail import leave
 from pki.x509.names import NamePattern
 from store.engine import Unit
 from store.tables import tokens
+from store.text import storable
 
 _MAX_NAME = 100
 # What a role may hand out: never more than it has itself. Gateways prove themselves by certificate only.
@@ -75,7 +77,8 @@ class CreatedToken:
 def create(desk: Desk, actor: Actor, request: TokenRequest, *, now: datetime) -> CreatedToken:
     """Make a token. An enroller's token is limited in profile and uses, or it is refused.
 
-    Raises RoleMayNot, OutsideScope (nobody gives more than he has), BadToken, InvalidNamePattern.
+    Raises RoleMayNot, OutsideScope (nobody gives more than he has), BadToken, BadGateway,
+    InvalidNamePattern.
     """
     require(actor, Action.TOKEN_CREATE)
     _check(actor, request, now)
@@ -136,6 +139,8 @@ def _check(actor: Actor, request: TokenRequest, now: datetime) -> None:
         )
     for pattern in request.scope.names or ():
         NamePattern.parse(pattern)
+    if request.scope.gateway is not None:
+        check_gateway(request.scope.gateway)
 
 
 def _check_within(own: Scope, given: Scope) -> None:
@@ -162,15 +167,14 @@ def revoke(desk: Desk, actor: Actor, token_id: str, *, now: datetime) -> TokenVi
     require(actor, Action.TOKEN_REVOKE)
 
     def work(unit: Unit) -> TokenView:
-        row = unit.connection.execute(select(tokens).where(tokens.c.id == token_id)).one_or_none()
+        this = tokens.c.id == storable(token_id)
+        row = unit.connection.execute(select(tokens).where(this)).one_or_none()
         if row is None:
-            raise TokenNotFound(f"There is no token {token_id!r}.")
+            raise TokenNotFound(f"There is no token {token_id[:100]!r}.")
         if Role(row.role) not in _MAY_GIVE.get(actor.role, frozenset()):
             raise OutsideScope(f"The role {actor.role} may not end a token of role {row.role}.")
         if row.revoked_at is None:
-            unit.connection.execute(
-                update(tokens).where(tokens.c.id == token_id).values(revoked_at=now)
-            )
+            unit.connection.execute(update(tokens).where(this).values(revoked_at=now))
             leave(unit, actor, "token.revoke", f"token:{token_id}", now=now, name=row.name)
         return _view(row, revoked_at=row.revoked_at or now)
 
