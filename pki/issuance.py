@@ -391,8 +391,8 @@ def _record_result(
     }
 
     def work(unit: Unit) -> None:
-        if unit.connection.execute(_RESULT, values).rowcount != 1:
-            raise IssuanceOvertaken("Signing took too long and was given up.")
+        overtaken = IssuanceOvertaken("Signing took too long and was given up.")
+        unit.change(_RESULT, values, otherwise=overtaken)
         leave(
             unit,
             actor,

@@ -1,12 +1,13 @@
 """One piece of work inside a transaction that it may share with others."""
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping, Sequence
 from functools import cache
 from typing import Any, Final, final
 
-from sqlalchemy import Connection, Insert, Table
+from sqlalchemy import Connection, Insert, Table, Update
 
+from core.errors import IkewardenError
 from store.tables import metadata
 
 # Parents before children, so that foreign keys hold whatever order the works asked in.
@@ -17,11 +18,12 @@ _ORDER: Final = {table: place for place, table in enumerate(metadata.sorted_tabl
 class Unit:
     """What a work gets: a connection to read and update with, and inserts made at the end."""
 
-    __slots__ = ("connection", "rows")
+    __slots__ = ("changes", "connection", "rows")
 
     def __init__(self, connection: Connection) -> None:
         self.connection = connection
         self.rows: list[tuple[Table, Mapping[str, Any]]] = []
+        self.changes: list[tuple[Update, Mapping[str, Any], IkewardenError]] = []
 
     def insert(self, table: Table, row: Mapping[str, Any]) -> None:
         """Insert the row just before the commit, in one statement with the rows of the other works.
@@ -31,11 +33,33 @@ class Unit:
         """
         self.rows.append((table, row))
 
+    def change(
+        self, statement: Update, values: Mapping[str, Any], *, otherwise: IkewardenError
+    ) -> None:
+        """Change exactly one row just before the commit, in one statement with the changes of the other works.
+
+        `statement` is made once, with `bindparam`s for `values`. If it finds no row, or several, the work fails with
+        `otherwise`.
+        """
+        self.changes.append((statement, values, otherwise))
+
 
 @cache
 def _statement(table: Table) -> Insert:
     # inline: nobody asks for the new key, so PostgreSQL need not return it.
     return table.insert().inline()
+
+
+def _change(connection: Connection, units: Sequence[Unit]) -> None:
+    alike: defaultdict[Update, list[Mapping[str, Any]]] = defaultdict(list)
+    errors: dict[Update, IkewardenError] = {}
+    for unit in units:
+        for statement, values, otherwise in unit.changes:
+            alike[statement].append(values)
+            errors[statement] = otherwise
+    for statement, rows in alike.items():
+        if connection.execute(statement, rows).rowcount != len(rows):
+            raise errors[statement]
 
 
 def insert(target: Unit | Connection, table: Table, row: Mapping[str, Any]) -> None:
@@ -46,8 +70,13 @@ def insert(target: Unit | Connection, table: Table, row: Mapping[str, Any]) -> N
         target.execute(_statement(table), dict(row))
 
 
-def flush(connection: Connection, units: Iterable[Unit]) -> None:
-    """Make the deferred inserts of the units, one statement for each table and set of columns."""
+def flush(connection: Connection, units: Sequence[Unit]) -> None:
+    """Make the deferred changes and inserts of the units: one statement for all that are alike.
+
+    Raises the `otherwise` of a change when one of its kind did not find its row; whose it was is only known when
+    there is but one unit.
+    """
+    _change(connection, units)
     grouped: defaultdict[tuple[Table, tuple[str, ...]], list[Mapping[str, Any]]] = defaultdict(list)
     for unit in units:
         for table, row in unit.rows:
