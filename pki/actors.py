@@ -160,6 +160,7 @@ def require_names(actor: Actor, names: Iterable[GeneralName]) -> None:
 
 
 def require_gateway(actor: Actor, gateway: str | None) -> None:
-    """Raise OutsideScope unless the credential is free of a gateway or tied to this one."""
-    if actor.scope.gateway is not None and actor.scope.gateway != gateway:
+    """Raise OutsideScope unless the credential is free of a gateway or tied to this one. A gateway's never is free."""
+    tied = actor.role is Role.GATEWAY or actor.scope.gateway is not None
+    if tied and (gateway is None or actor.scope.gateway != gateway):
         raise OutsideScope("This credential belongs to another gateway.")

@@ -8,11 +8,12 @@ from cryptography import x509
 from sqlalchemy import Connection, Select, and_, or_, select
 
 from core.errors import Conflict, InvalidInput, NotFound
-from pki.actors import Action, Actor, OutsideScope, Role, require
+from pki.actors import Action, Actor, Role, require, require_gateway
 from pki.desk import Desk
 from pki.x509 import serials
 from pki.x509.crl import Reason
 from store.tables import authorities, certificates, revocations
+from store.text import storable
 
 STATUSES = ("pending", "valid", "held", "revoked", "abandoned", "expired")
 MAX_PAGE = 500
@@ -149,7 +150,7 @@ def pick(
         connection.execute(held.with_for_update()).all()
     query = _COLUMNS.where(certificates.c.serial == number)
     if authority is not None:
-        query = query.where(authorities.c.name == authority)
+        query = query.where(authorities.c.name == storable(authority))
     rows = connection.execute(query.limit(2)).all()
     if not rows:
         raise CertificateNotFound(f"There is no certificate {serial!r}.")
@@ -178,7 +179,7 @@ def get(desk: Desk, actor: Actor, serial: str, *, authority: str | None = None) 
 
 def _visible(actor: Actor, found: CertificateView) -> bool:
     scope = actor.scope
-    if actor.role is Role.GATEWAY and scope.gateway != found.gateway:
+    if actor.role is Role.GATEWAY and (scope.gateway is None or scope.gateway != found.gateway):
         return False
     return scope.authorities is None or found.authority in scope.authorities
 
@@ -193,12 +194,11 @@ def search(
     require(actor, Action.CERTIFICATE_READ)
     gateway = query.gateway
     if actor.role is Role.GATEWAY:
-        if gateway not in {None, actor.scope.gateway}:
-            raise OutsideScope("This credential belongs to another gateway.")
+        require_gateway(actor, gateway or actor.scope.gateway)
         gateway = actor.scope.gateway
     statement = _filtered(query, now)
     if gateway is not None:
-        statement = statement.where(certificates.c.gateway == gateway)
+        statement = statement.where(certificates.c.gateway == storable(gateway))
     if actor.scope.authorities is not None:
         statement = statement.where(authorities.c.name.in_(actor.scope.authorities))
     with desk.store.read() as connection:
@@ -216,17 +216,18 @@ def _filtered(query: CertificateQuery, now: datetime) -> Select[Any]:
     if query.expires_before is not None:
         statement = statement.where(certificates.c.not_after < query.expires_before)
     if query.profile is not None:
-        statement = statement.where(certificates.c.profile == query.profile)
+        statement = statement.where(certificates.c.profile == storable(query.profile))
     if query.authority is not None:
-        statement = statement.where(authorities.c.name == query.authority)
+        statement = statement.where(authorities.c.name == storable(query.authority))
     if query.q:
+        text = storable(query.q)
         statement = statement.where(
             or_(
-                certificates.c.subject.icontains(query.q, autoescape=True),
-                certificates.c.names.icontains(query.q, autoescape=True),
-                certificates.c.serial == _digits(query.q),
-                certificates.c.fingerprint == _digits(query.q),
-                certificates.c.gateway == query.q,
+                certificates.c.subject.icontains(text, autoescape=True),
+                certificates.c.names.icontains(text, autoescape=True),
+                certificates.c.serial == _digits(text),
+                certificates.c.fingerprint == _digits(text),
+                certificates.c.gateway == text,
             )
         )
     return statement
