@@ -8,7 +8,6 @@ import sys
 import tempfile
 import threading
 from collections.abc import Callable, Mapping
-from contextvars import ContextVar
 from datetime import datetime, timedelta
 from getpass import getpass
 from importlib.metadata import version
@@ -17,6 +16,7 @@ from pathlib import Path
 from cryptography.hazmat.primitives import serialization
 
 from api import server
+from api.bridge import REQUEST_ID
 from api.connection import Limits
 from api.tls import Credential
 from core.errors import InvalidInput
@@ -35,7 +35,6 @@ from store.schema import check_schema
 
 _LOG = logging.getLogger("ikewarden.serve")
 PARTS = ("api", "validation", "scheduler")
-REQUEST_ID: ContextVar[str] = ContextVar("request_id", default="")
 
 
 class PartUnknown(InvalidInput):
@@ -61,7 +60,9 @@ def run(
         raise PartUnknown(f"{only!r} is not a part of the service.")
     settings = load_settings(settings_path, environ)
     configure_logs(settings.logs.level, settings.logs.format, request_id=REQUEST_ID)
-    logging.getLogger("uvicorn").setLevel(logging.WARNING)  # our own lines say when we start and stop
+    logging.getLogger("uvicorn").setLevel(
+        logging.WARNING
+    )  # our own lines say when we start and stop
     keys = open_keys(settings, environ, _prompt if sys.stdin.isatty() else None)
     _check_records(settings, keys)
     with tempfile.TemporaryDirectory(prefix="ikewarden-metrics-") as metrics:

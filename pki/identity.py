@@ -3,7 +3,7 @@
 import hashlib
 from datetime import datetime
 
-from sqlalchemy import Connection, and_, or_, select, update
+from sqlalchemy import Connection, and_, bindparam, or_, select, update
 
 from core.errors import NotAuthenticated
 from core.secret import Secret
@@ -62,13 +62,13 @@ _TOKEN = select(
     tokens.c.uses_left,
     tokens.c.expires_at,
     tokens.c.revoked_at,
-)
+).where(tokens.c.hash == bindparam("hash"))
 
 
 def actor_from_token(desk: Desk, token: Secret, *, now: datetime, request_id: str) -> Actor:
     """Find who holds this token. Raises TokenRefused."""
     with desk.store.read() as connection:
-        row = connection.execute(_TOKEN.where(tokens.c.hash == token_hash(token))).one_or_none()
+        row = connection.execute(_TOKEN, {"hash": token_hash(token)}).one_or_none()
     if (
         row is None
         or row.revoked_at is not None
@@ -102,16 +102,20 @@ def scope_from_document(document: dict[str, object]) -> Scope:
     )
 
 
-_CERTIFICATE = select(
-    certificates.c.serial,
-    certificates.c.status,
-    certificates.c.names,
-    certificates.c.gateway,
-    certificates.c.profile,
-    certificates.c.not_before,
-    certificates.c.not_after,
-    authorities.c.name.label("authority"),
-).join_from(certificates, authorities)
+_CERTIFICATE = (
+    select(
+        certificates.c.serial,
+        certificates.c.status,
+        certificates.c.names,
+        certificates.c.gateway,
+        certificates.c.profile,
+        certificates.c.not_before,
+        certificates.c.not_after,
+        authorities.c.name.label("authority"),
+    )
+    .join_from(certificates, authorities)
+    .where(certificates.c.fingerprint == bindparam("print"))
+)
 
 
 def actor_from_certificate(desk: Desk, der: bytes, *, now: datetime, request_id: str) -> Actor:
@@ -122,9 +126,7 @@ def actor_from_certificate(desk: Desk, der: bytes, *, now: datetime, request_id:
     """
     fingerprint = hashlib.sha256(der).hexdigest()
     with desk.store.read() as connection:
-        row = connection.execute(
-            _CERTIFICATE.where(certificates.c.fingerprint == fingerprint)
-        ).one_or_none()
+        row = connection.execute(_CERTIFICATE, {"print": fingerprint}).one_or_none()
     if row is None or row.gateway is None:
         raise ClientCertificateUnknown("This client certificate may not call the service.")
     if row.status != "valid":

@@ -4,7 +4,7 @@ from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import delete, update
+from sqlalchemy import bindparam, delete, update
 
 from core.errors import Conflict, InvalidInput
 from pki.actors import Action, Actor, OutsideScope, Role, require
@@ -27,6 +27,14 @@ _ASKABLE = {
     if reason not in {Reason.removeFromCRL, Reason.certificateHold, Reason.aACompromise}
 }
 REASONS = tuple(_ASKABLE)
+_STATUS = (
+    update(certificates)
+    .where(certificates.c.id == bindparam("of"), certificates.c.status == bindparam("was"))
+    .values(status=bindparam("now"))
+)
+_FORGET = delete(ocsp_answers).where(
+    ocsp_answers.c.authority_id == bindparam("of"), ocsp_answers.c.serial == bindparam("number")
+)
 
 
 class BadReason(InvalidInput):
@@ -48,6 +56,13 @@ class AlreadyRevoked(Conflict):
 
     code = "already_revoked"
     next_step = "Nothing more is needed; a second revocation may only say keyCompromise."
+
+
+class StatusChanged(Conflict):
+    """The certificate was revoked, held or released by somebody else at the same moment."""
+
+    code = "status_changed"
+    next_step = "Look at the certificate, and try again if it is still needed."
 
 
 class NotOnHold(Conflict):
@@ -181,9 +196,10 @@ def _write(
 ) -> None:
     connection = unit.connection
     status = "valid" if state == "released" else state
-    connection.execute(
-        update(certificates).where(certificates.c.id == found.id).values(status=status)
-    )
+    # At once and not with the others of the batch: an OCSP answer that is kept in the same one must see it.
+    changed = connection.execute(_STATUS, {"of": found.id, "was": found.status, "now": status})
+    if changed.rowcount != 1:
+        raise StatusChanged("Somebody else changed the certificate at this moment.")
     row: dict[str, Any] = {
         "certificate_id": found.id,
         "authority_id": found.authority_id,
@@ -204,12 +220,7 @@ def _write(
         status_changes, {"authority_id": found.authority_id, "serial": found.serial, "at": now}
     )
     # The answer signed in advance says what is no longer true; the next question makes a new one.
-    connection.execute(
-        delete(ocsp_answers).where(
-            ocsp_answers.c.authority_id == found.authority_id,
-            ocsp_answers.c.serial == found.serial,
-        )
-    )
+    connection.execute(_FORGET, {"of": found.authority_id, "number": found.serial})
     ask_for_list(unit, found.authority, found.shard, now)
 
 
