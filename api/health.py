@@ -12,7 +12,7 @@ from api.bridge import Answer
 from api.meters import Meters
 from api.registry import Call, Nothing, Reply, Route, Shown
 from core.errors import IkewardenError
-from pki import authorities, history, ocsp_signers, publication
+from pki import authorities, census, history, ocsp_signers, publication
 from pki.actors import Action, Actor, Role
 from pki.desk import Desk
 from store.schema import check_schema
@@ -161,6 +161,12 @@ def _figures(desk: Desk, actor: Actor, now: datetime) -> Iterator[Metric]:
         "Age of the oldest message that could have been worked on.",
         value=depth.oldest_age.total_seconds(),
     )
+    certificates = GaugeMetricFamily(
+        "ikewarden_certificates", "Certificates on record, by status.", labels=["status"]
+    )
+    for status, count in sorted(census.by_status(desk, actor, now=now).items()):
+        certificates.add_metric([status], count)
+    yield certificates
     lists = GaugeMetricFamily(
         "ikewarden_crl_seconds_until_next_update",
         "Until a published list ends; negative once it has.",

@@ -109,6 +109,7 @@ def test_metrics(serving: Serving) -> None:
     assert 'route="/v1/certificates/{serial}",status="404"' in text
     assert 'ikewarden_outbox_messages{state="dead"} ' in text
     assert "ikewarden_crl_seconds_until_next_update" in text
+    assert 'ikewarden_certificates{status="valid"} ' in text
     assert "/nowhere" not in text
 
 
