@@ -1,7 +1,7 @@
 """Which service is meant, and which credential it gets."""
 
 import os
-import threading
+import subprocess
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -202,10 +202,11 @@ def test_token_files_that_are_not_there_or_no_files(tmp_path: Path) -> None:
 
 
 def test_a_token_may_come_through_a_pipe() -> None:
-    reader, writer = os.pipe()
-    threading.Timer(0.1, lambda: (os.write(writer, b"iw_pipe\n"), os.close(writer))).start()
-    assert token_from_file(Path(f"/dev/fd/{reader}")).reveal() == b"iw_pipe"
-    os.close(reader)
+    slow = ["sh", "-c", "sleep 0.2; echo iw_pipe"]
+    with subprocess.Popen(slow, stdout=subprocess.PIPE) as writer:
+        assert writer.stdout is not None
+        path = Path(f"/dev/fd/{writer.stdout.fileno()}")
+        assert token_from_file(path).reveal() == b"iw_pipe"
 
 
 def test_a_service_does_not_show_its_token(tmp_path: Path) -> None:
