@@ -76,7 +76,7 @@ def _rows(
     not_after = now + timedelta(days=80)
     der = bytes(_DER_BYTES)
     for number in range(first, first + count):
-        serial = serials.from_random(secrets.token_bytes(serials.BYTES))
+        serial = serials.from_random(secrets.token_bytes(serials.BYTES), issued)
         common = {
             "authority_id": owner.id,
             "serial": serials.to_hex(serial),

@@ -133,7 +133,7 @@ def _spec(
     return AuthoritySpec(
         subject=_subject(request),
         public_key=public_key,
-        serial=serials.from_random(desk.entropy(serials.BYTES)),
+        serial=serials.from_random(desk.entropy(serials.BYTES), now),
         not_before=(now - timedelta(minutes=10)).replace(microsecond=0),
         not_after=not_after,
         path_length=request.path_length,

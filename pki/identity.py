@@ -3,12 +3,14 @@
 import hashlib
 from datetime import datetime
 
+from cryptography import x509
 from sqlalchemy import Connection, and_, bindparam, or_, select, update
 
 from core.errors import NotAuthenticated
 from core.secret import Secret
 from pki.actors import Actor, Role, Scope
 from pki.desk import Desk
+from pki.x509 import serials
 from store.tables import authorities, certificates, tokens
 
 TOKEN_PREFIX = "iw_"  # noqa: S105 - a public prefix, so that secret scanners recognise a leaked token
@@ -114,19 +116,28 @@ _CERTIFICATE = (
         authorities.c.name.label("authority"),
     )
     .join_from(certificates, authorities)
-    .where(certificates.c.fingerprint == bindparam("print"))
+    .where(
+        certificates.c.serial == bindparam("number"),
+        certificates.c.fingerprint == bindparam("print"),
+    )
 )
 
 
 def actor_from_certificate(desk: Desk, der: bytes, *, now: datetime, request_id: str) -> Actor:
-    """Find which gateway holds this client certificate, by its SHA-256 fingerprint.
+    """Find which gateway holds this client certificate, by its serial number and SHA-256 fingerprint.
 
     The TLS handshake proved possession of the key; the record says whether it counts now. Raises
     ClientCertificateUnknown, ClientCertificateRevoked, ClientCertificateExpired.
     """
+    try:
+        number = serials.to_hex(x509.load_der_x509_certificate(der).serial_number)
+    except ValueError:
+        raise ClientCertificateUnknown("This client certificate cannot be read.") from None
     fingerprint = hashlib.sha256(der).hexdigest()
     with desk.store.read() as connection:
-        row = connection.execute(_CERTIFICATE, {"print": fingerprint}).one_or_none()
+        row = connection.execute(
+            _CERTIFICATE, {"number": number, "print": fingerprint}
+        ).one_or_none()
     if row is None or row.gateway is None:
         raise ClientCertificateUnknown("This client certificate may not call the service.")
     if row.status != "valid":

@@ -212,7 +212,7 @@ def _carry_out(desk: Desk, actor: Actor, plan: _Plan, now: datetime) -> IssuedCe
     conditions.check_authority(plan.authority, plan.profile, plan.subject, now)
     not_before = (now - plan.profile.backdate).replace(microsecond=0)
     not_after = conditions.end_of_validity(plan.authority, plan.profile, plan.not_after, now)
-    serial = serials.from_random(desk.entropy(serials.BYTES))
+    serial = serials.from_random(desk.entropy(serials.BYTES), now)
     shard = plan.authority.shard_of(serial)
     draft = _mould(desk, plan).draft(
         plan.subject,

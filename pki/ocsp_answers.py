@@ -104,7 +104,9 @@ def renewal(desk: Desk, this_update: datetime, next_update: datetime) -> datetim
 def keep(
     desk: Desk, authority_id: int, serial: str, algorithm: str, answer: Kept, known: Known
 ) -> None:
-    """Put an answer on record, unless the status changed since it was read. Unknown serials leave no trace.
+    """Put an answer on record, unless the status changed since it was read or is just changing.
+
+    Unknown serials leave no trace.
 
     Raises the errors of the store.
     """
@@ -117,8 +119,11 @@ def _keep(
     unit: Unit, authority_id: int, serial: str, algorithm: str, answer: Kept, known: Known
 ) -> None:
     this = and_(certificates.c.authority_id == authority_id, certificates.c.serial == serial)
-    # The lock comes first, by itself: PostgreSQL would join a row it had to wait for with what stood beside it before.
-    unit.connection.execute(select(certificates.c.id).where(this).with_for_update(read=True)).all()
+    # Whoever has the row locked is changing the status or keeping an answer. Waiting for him, with other rows locked,
+    # could be a deadlock; and an answer that is not kept costs one signature more.
+    free = select(certificates.c.id).where(this).with_for_update(key_share=True, skip_locked=True)
+    if unit.connection.execute(free).first() is None:
+        return
     # A revocation in this very transaction has changed the status and not written its other row yet.
     if _version(unit.connection.execute(_STATUS.where(this)).one()) != known.version:
         return

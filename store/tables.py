@@ -125,12 +125,12 @@ certificates: Final = Table(
     _when("created_at"),
     _when("issued_at", null=True),
     _text("renewed_from", null=True),
-    UniqueConstraint("authority_id", "serial"),
-    Index(None, "fingerprint"),
+    # The serial number first: it is looked up alone too, and rises with time (pki/x509/serials.py).
+    UniqueConstraint("serial", "authority_id"),
     Index(None, "not_after"),
     Index(None, "status", "created_at"),
     Index(None, "gateway"),
-    Index(None, "serial"),
+    Index(None, "renewed_from"),
     sqlite_autoincrement=True,
 )
 

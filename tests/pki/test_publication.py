@@ -409,7 +409,7 @@ def test_ten_thousand_entries_are_published(desk: Desk, now: datetime) -> None:
     with desk.store.read() as connection:
         known = dict(connection.execute(select(certificates)).mappings().all()[-1])
         ended = dict(connection.execute(select(revocations)).mappings().one())
-    numbers = [serials.from_random(n.to_bytes(16, "big")) for n in range(10_000)]
+    numbers = [serials.from_random(n.to_bytes(16, "big"), now) for n in range(10_000)]
     rows, gone = [], []
     for place, number in enumerate(numbers, start=1000):
         text = serials.to_hex(number)

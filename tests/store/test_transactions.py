@@ -113,7 +113,7 @@ def test_same_serial_of_one_authority_is_refused(store: Store) -> None:
     with pytest.raises(Duplicate) as caught, store.write() as connection:
         connection.execute(insert(certificates), certificate("0a"))
     assert caught.value.code == "duplicate"
-    assert caught.value.constraint == "uq_certificates_authority_id_serial"
+    assert caught.value.constraint == "uq_certificates_serial_authority_id"
     assert isinstance(caught.value, Conflict)
 
 

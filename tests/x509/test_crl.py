@@ -168,7 +168,7 @@ def test_a_list_past_2050_uses_generalized_time() -> None:
 
 
 def test_ten_thousand_entries_are_all_there() -> None:
-    wanted = [serials.from_random(n.to_bytes(16, "big")) for n in range(10_000)]
+    wanted = [serials.from_random(n.to_bytes(16, "big"), NOW) for n in range(10_000)]
     made = signed(SPEC, [entry(n, NOW, Reason.keyCompromise, None) for n in wanted])
     found = load(made)
     assert [each.serial_number for each in found] == wanted

@@ -133,13 +133,12 @@ def _certificates() -> None:
         sa.ForeignKeyConstraint(
             ["authority_id"], ["authorities.id"], name="fk_certificates_authority_id"
         ),
-        sa.UniqueConstraint("authority_id", "serial", name="uq_certificates_authority_id_serial"),
+        sa.UniqueConstraint("serial", "authority_id", name="uq_certificates_serial_authority_id"),
     )
-    _index("certificates", "fingerprint")
     _index("certificates", "not_after")
     _index("certificates", "status", "created_at")
     _index("certificates", "gateway")
-    _index("certificates", "serial")
+    _index("certificates", "renewed_from")
     _keyed(
         "revocations",
         ["certificate_id"],
