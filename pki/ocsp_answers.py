@@ -161,7 +161,7 @@ def presign(desk: Desk, actor: Actor, *, limit: int, now: datetime) -> int:
             continue  # being made right now; without it, none of its answers can be asked for either
         hashes = ocsp.issuer_hashes(owner.certificate, _PRESIGNED_HASH)
         while signed < limit:
-            todo = _lacking(desk, owner.id, min(_CHUNK, limit - signed), now)
+            todo = _lacking(desk, owner.id, signer, min(_CHUNK, limit - signed), now)
             if not todo:
                 break
             _presign(desk, owner.id, signer, hashes, todo, now)
@@ -169,8 +169,14 @@ def presign(desk: Desk, actor: Actor, *, limit: int, now: datetime) -> int:
     return signed
 
 
-def _lacking(desk: Desk, authority_id: int, limit: int, now: datetime) -> list[Any]:
-    due = now + desk.rules.ocsp_lifetime * (1 - desk.rules.refresh_before)
+def _lacking(
+    desk: Desk, authority_id: int, signer: ResponderKey, limit: int, now: datetime
+) -> list[Any]:
+    # An answer that ends with its signer cannot be made to last any longer.
+    due = min(
+        now + desk.rules.ocsp_lifetime * (1 - desk.rules.refresh_before),
+        signer.certificate.not_valid_after_utc,
+    )
     query = (
         _STATUS.outerjoin(
             ocsp_answers,

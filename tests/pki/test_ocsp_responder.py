@@ -4,6 +4,7 @@ import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime, timedelta
+from functools import partial
 
 import pytest
 from cryptography import x509
@@ -15,6 +16,7 @@ from sqlalchemy import select, update
 
 from core.errors import IkewardenError
 from pki import authorities, ocsp_answers, ocsp_signers, reconcile, revocation
+from pki.certificates import pick
 from pki.desk import Desk
 from pki.ocsp_responder import OcspAnswer, OcspResponder
 from pki.ocsp_signers import NoOcspSigner
@@ -237,6 +239,14 @@ def test_answers_signed_in_advance_need_no_signature(
     assert ocsp_status(responder, one, now) == "good"
     assert ocsp_status(responder, gone, now) == "revoked superseded"
     assert keys.signatures == made
+
+
+def test_presigning_comes_to_an_end_when_the_signer_does(desk: Desk, now: datetime) -> None:
+    # Answers end with their signer: they are not made anew as long as nothing longer can come out of it.
+    issue(desk)
+    late = now + timedelta(days=30) - HOUR
+    assert ocsp_answers.presign(desk, CLOCKWORK, limit=1000, now=late) > 0
+    assert ocsp_answers.presign(desk, CLOCKWORK, limit=1000, now=late) == 0
 
 
 def test_presigning_stops_at_the_limit(desk: Desk, now: datetime) -> None:
@@ -464,64 +474,24 @@ def _until_queued(store: Store, wanted: int) -> None:
     raise AssertionError("nothing was queued")
 
 
-def test_an_answer_that_waits_for_a_revocation_is_not_kept(
+def test_an_answer_about_a_row_that_is_just_changing_is_not_kept(
     desk: Desk, second_store: Store, now: datetime
 ) -> None:
-    # The answer of one process waits for the row that another process is just changing.
     one = issue(desk)
-    _revoke(desk, one.serial, "superseded", now)
     authority = authorities.load(desk, "issuing")
     known = ocsp_answers.status_of(desk, authority.id, one.serial)
     stale = ocsp_answers.Kept(b"stale", now, now + HOUR)
-    other = reopened(desk, store=second_store)
-    begun, goes_on = threading.Event(), threading.Event()
-
-    def hold_open(unit: Unit) -> None:
-        begun.set()
-        assert goes_on.wait(30)
-
-    with ThreadPoolExecutor(3) as pool:
-        if desk.store.dialect == "postgresql":
-            # A second revocation, its transaction kept open by a work beside it.
-            first = pool.submit(second_store.together, hold_open)
-            assert begun.wait(30)
-            begun.clear()
-            second = pool.submit(_revoke, other, one.serial, "keyCompromise", now)
-            _until_queued(second_store, 1)
-            third = pool.submit(second_store.together, hold_open)
-            _until_queued(second_store, 2)
-            goes_on.set()
-            first.result(30)
-            goes_on.clear()
-            assert begun.wait(30)
-            keeping = ThreadPoolExecutor(1).submit(
-                ocsp_answers.keep, desk, authority.id, one.serial, "sha1", stale, known
-            )
-            _until_waiting(desk.store)
-            goes_on.set()
-            for each in (second, third, keeping):
-                each.result(30)
-        else:
-            _revoke(other, one.serial, "keyCompromise", now)
-            ocsp_answers.keep(desk, authority.id, one.serial, "sha1", stale, known)
+    keep = partial(ocsp_answers.keep, desk, authority.id, one.serial, "sha1", stale, known)
+    if desk.store.dialect == "postgresql":
+        with second_store.write() as connection:
+            pick(connection, one.serial, None, lock=True)
+            keep()  # does not wait
+        assert count(desk, answers_table, answers_table.c.serial == one.serial) == 0
+    keep()
+    assert count(desk, answers_table, answers_table.c.serial == one.serial) == 1
+    _revoke(desk, one.serial, "superseded", now)
+    keep()
     assert count(desk, answers_table, answers_table.c.serial == one.serial) == 0
-
-
-def _until_waiting(store: Store) -> None:
-    """Wait until a session of this database waits for a lock."""
-    from sqlalchemy import text
-
-    query = text(
-        "SELECT count(*) FROM pg_stat_activity "
-        "WHERE datname = current_database() AND wait_event_type = 'Lock'"
-    )
-    end = threading.Event()
-    for _ in range(3_000):
-        with store.read() as connection:
-            if connection.execute(query).scalar_one():
-                return
-        end.wait(0.01)
-    raise AssertionError("nobody waits")
 
 
 # Nonces
