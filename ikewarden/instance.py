@@ -1,9 +1,10 @@
 """An embedded instance: one directory with settings, records, sealed keys, and what a client needs to talk to it."""
 
 import base64
+import json
 import os
 import secrets
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -13,6 +14,7 @@ from core.secret import Secret
 from hsm.ports import KeyAlgorithm
 from hsm.seal import Seal
 from hsm.sealedfiles import SealedFileKeyStore
+from ikewarden.cli.place import ADMIN_TOKEN, ROOT_CERTIFICATE, SETTINGS
 from ikewarden.settings import load_settings
 from ikewarden.settings_model import Settings
 from ikewarden.wiring import make_desk
@@ -23,10 +25,7 @@ from pki.founding import AuthorityRequest
 from pki.tokens import TokenRequest
 from store.schema import migrate
 
-SETTINGS = "ikewarden.toml"
-ADMIN_TOKEN = "admin-token"  # noqa: S105 - a file's name
 PASSPHRASE = "passphrase"  # noqa: S105 - a file's name
-ROOT_CERTIFICATE = "root-ca.pem"
 UNFINISHED = "init-unfinished"
 CONSOLE = Actor(name="init", role=Role.ADMIN)
 
@@ -35,24 +34,24 @@ _TEMPLATE = """\
 # `ikewarden check-config --reference` prints all keys with their meaning.
 
 [database]
-url = "sqlite:///ikewarden.db"
+url = {database_url}
 
 [keys]
 directory = "keys"
 {passphrase}
 
 [api]
-host = "{host}"
+host = {host}
 port = {port}
-names = [{names}]
+names = {names}
 
 [validation]
-host = "{validation_host}"
+host = {validation_host}
 port = {validation_port}
-url = "{validation_url}"
+url = {validation_url}
 
 [issuing]
-default_authority = "{issuing}"
+default_authority = "issuing"
 """
 
 
@@ -81,7 +80,10 @@ class DirectoryNotEmpty(InvalidInput):
 
 @dataclass(frozen=True)
 class InstancePlan:
-    """What `init` shall make. `names` are what clients call the API; the first stands in the printed URL."""
+    """What `init` shall make. `names` are what clients call the API; the first stands in the printed URL.
+
+    `passphrase_env` names the variable that will hold the passphrase, where it is not written to a file.
+    """
 
     directory: Path
     organization: str = "ikewarden"
@@ -92,6 +94,8 @@ class InstancePlan:
     validation_port: int = 8080
     validation_url: str | None = None
     algorithm: KeyAlgorithm = "ec-p256"
+    database_url: str = "sqlite:///ikewarden.db"
+    passphrase_env: str | None = None
 
 
 @dataclass(frozen=True)
@@ -102,16 +106,6 @@ class Instance:
     settings: Settings
     admin_token: Secret
     url: str
-
-
-def find_directory(named: Path | None, environ: Mapping[str, str]) -> Path:
-    """Which instance is meant: the one named, $IKEWARDEN_DIR, ./var if there is one, else /var/lib/ikewarden."""
-    if named is not None:
-        return named
-    if environ.get("IKEWARDEN_DIR"):
-        return Path(environ["IKEWARDEN_DIR"])
-    local = Path("var")
-    return local if (local / SETTINGS).exists() else Path("/var/lib/ikewarden")
 
 
 def exists(directory: Path) -> bool:
@@ -175,16 +169,24 @@ def _claim(directory: Path) -> None:
 
 def _settings_text(plan: InstancePlan, *, in_file: bool) -> str:
     host = f"[{plan.validation_host}]" if ":" in plan.validation_host else plan.validation_host
+    passphrase = f"passphrase_file = {_toml(PASSPHRASE)}" if in_file else ""
+    if not in_file and plan.passphrase_env:
+        passphrase = f"passphrase_env = {_toml(plan.passphrase_env)}"
     return _TEMPLATE.format(
-        passphrase=f'passphrase_file = "{PASSPHRASE}"' if in_file else "",
-        host=plan.host,
+        database_url=_toml(plan.database_url),
+        passphrase=passphrase,
+        host=_toml(plan.host),
         port=plan.port,
-        names=", ".join(f'"{name}"' for name in plan.names),
-        validation_host=plan.validation_host,
+        names=_toml(list(plan.names)),
+        validation_host=_toml(plan.validation_host),
         validation_port=plan.validation_port,
-        validation_url=plan.validation_url or f"http://{host}:{plan.validation_port}",
-        issuing="issuing",
+        validation_url=_toml(plan.validation_url or f"http://{host}:{plan.validation_port}"),
     )
+
+
+def _toml(value: object) -> str:
+    # JSON's strings and lists of strings are TOML's too, once nothing but ASCII is left in them (TOML 1.0).
+    return json.dumps(value)
 
 
 def _found(desk: Desk, plan: InstancePlan, now: datetime) -> None:

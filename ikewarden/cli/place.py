@@ -2,6 +2,8 @@
 
 import ipaddress
 import os
+import shutil
+import sys
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
@@ -9,7 +11,6 @@ from typing import Any
 
 from core.errors import InvalidInput
 
-# The same as in ikewarden/instance.py, which needs the server's libraries; a test compares them.
 SETTINGS = "ikewarden.toml"
 ADMIN_TOKEN = "admin-token"  # noqa: S105 - a file's name
 ROOT_CERTIFICATE = "root-ca.pem"
@@ -33,6 +34,17 @@ def find_directory(named: Path | None, environ: Mapping[str, str]) -> Path:
     if environ.get("IKEWARDEN_DIR"):
         return Path(environ["IKEWARDEN_DIR"])
     return _LOCAL if os.path.lexists(_LOCAL / SETTINGS) else _SYSTEM
+
+
+def program() -> str:
+    """How to call this program again: its name where the shell finds it, else the path it was called by."""
+    called = sys.argv[0]
+    found = shutil.which("ikewarden")
+    if Path(called).name != "ikewarden" or (
+        found and os.path.realpath(found) == os.path.realpath(called)
+    ):
+        return "ikewarden"
+    return os.path.relpath(called)
 
 
 def api_url(directory: Path, environ: Mapping[str, str]) -> str | None:

@@ -7,8 +7,6 @@ from pathlib import Path
 
 import pytest
 
-from ikewarden import instance
-from ikewarden.cli import place
 from ikewarden.cli.connection import (
     CredentialMissing,
     ServiceNotNamed,
@@ -45,20 +43,14 @@ def found(given: Mapping[str, Path | str], environ: Mapping[str, str]) -> tuple[
     return service.url, str(service.ca_file), token
 
 
-def test_names_and_the_way_to_an_instance_are_those_of_the_server(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    assert place.SETTINGS == instance.SETTINGS
-    assert place.ADMIN_TOKEN == instance.ADMIN_TOKEN
-    assert place.ROOT_CERTIFICATE == instance.ROOT_CERTIFICATE
+def test_the_way_to_an_instance(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    for _ in range(2):
-        for named in (None, Path("there")):
-            for environ in ({}, {"IKEWARDEN_DIR": "/elsewhere"}):
-                expected = instance.find_directory(named, environ)
-                assert find_directory(named, environ) == expected
-        (tmp_path / "var").mkdir(exist_ok=True)
-        (tmp_path / "var" / "ikewarden.toml").write_text("")
+    assert find_directory(None, {}) == Path("/var/lib/ikewarden")
+    assert find_directory(None, {"IKEWARDEN_DIR": "/elsewhere"}) == Path("/elsewhere")
+    (tmp_path / "var").mkdir()
+    (tmp_path / "var" / "ikewarden.toml").write_text("")
+    assert find_directory(None, {}) == Path("var")
+    assert find_directory(Path("there"), {"IKEWARDEN_DIR": "/elsewhere"}) == Path("there")
 
 
 def test_a_directory_says_everything(home: Path) -> None:

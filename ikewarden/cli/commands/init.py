@@ -12,13 +12,14 @@ from core.secret import Secret
 from hsm.ports import KEY_ALGORITHMS, KeyAlgorithm
 from ikewarden.cli.help import command
 from ikewarden.cli.options import directory_option, example, format_option
-from ikewarden.cli.place import ADMIN_TOKEN, ROOT_CERTIFICATE, SETTINGS
+from ikewarden.cli.place import ADMIN_TOKEN, ROOT_CERTIFICATE, SETTINGS, program
 from ikewarden.cli.session import Session, pass_session
 
 if TYPE_CHECKING:
     from ikewarden.instance import Instance
 
 _WORKED_OUT = "IKEWARDEN_PASSPHRASE"
+_DATABASE = "IKEWARDEN_DATABASE__URL"
 
 
 class SettingUnusable(InvalidInput):
@@ -155,6 +156,8 @@ def init(session: Session, /, **given: Any) -> None:
         validation_port=options.validation_port,
         validation_url=options.validation_url,
         algorithm=options.algorithm,
+        database_url=session.environ.get(_DATABASE, instance.InstancePlan.database_url),
+        passphrase_env=options.passphrase_env,
     )
     passphrase = _passphrase(session, options)
     made = instance.make(
@@ -208,7 +211,7 @@ def _tell(session: Session, made: "Instance", options: Options) -> None:
     screen, directory = session.screen, made.directory
     kept = None
     if options.passphrase_env or options.passphrase_prompt:
-        kept = _WORKED_OUT
+        kept = options.passphrase_env or _WORKED_OUT
     elif made.settings.keys.passphrase_file:
         kept = str(made.settings.keys.passphrase_file)
     if screen.is_json:
@@ -242,7 +245,8 @@ def _tell(session: Session, made: "Instance", options: Options) -> None:
 def _next(session: Session, directory: Path, options: Options) -> None:
     screen = session.screen
     if options.passphrase_env or options.passphrase_prompt:
-        screen.line(f"The passphrase is kept nowhere: serve asks for it, or takes {_WORKED_OUT}.")
+        variable = options.passphrase_env or _WORKED_OUT
+        screen.line(f"The passphrase is kept nowhere: serve asks for it, or takes {variable}.")
     else:
         screen.line(
             "The passphrase of the keys is in a file beside them. Keep a copy of it, and move it away from the keys"
@@ -251,5 +255,6 @@ def _next(session: Session, directory: Path, options: Options) -> None:
     where = "" if "dir" not in session.given else f" --dir {directory}"
     screen.line()
     screen.line("Next:")
-    screen.line(f"  ikewarden serve{where}")
-    screen.line(f"  ikewarden cert issue gw1.example.com --out gw1{where}")
+    if not options.if_missing:  # else something else starts it at once
+        screen.line(f"  {program()} serve{where}")
+    screen.line(f"  {program()} cert issue gw1.example.com --out gw1{where}")

@@ -8,7 +8,7 @@ import click
 from core.errors import NotFound
 from ikewarden.cli.help import command
 from ikewarden.cli.options import directory_option, example
-from ikewarden.cli.place import ADMIN_TOKEN, SETTINGS, api_url
+from ikewarden.cli.place import ADMIN_TOKEN, SETTINGS, api_url, program
 from ikewarden.cli.session import Session, pass_session
 
 if TYPE_CHECKING:
@@ -66,6 +66,6 @@ def _announce(session: Session, directory: Path, settings: "Settings") -> None:
         lines.append(("Admin token", f"in {directory / ADMIN_TOKEN}"))
     screen.fields(lines)
     where = f" --dir {directory}" if "dir" in session.given else ""
-    screen.line(f"Try:  ikewarden cert issue gw1.example.com --out gw1{where}")
+    screen.line(f"Try:  {program()} cert issue gw1.example.com --out gw1{where}")
     screen.line("Stop: Ctrl-C")
     session.out.flush()
