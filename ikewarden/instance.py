@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
 
-from core.errors import Conflict, InvalidInput
+from core.errors import Conflict, IkewardenError, InvalidInput
 from core.secret import Secret
 from hsm.ports import KeyAlgorithm
 from hsm.seal import Seal
@@ -130,13 +130,12 @@ def make(
     """
     directory = plan.directory
     _claim(directory)
+    settings = _settle(plan, in_file=passphrase is None)
     report("sealing the key store")
     sealed_by = passphrase or Secret(secrets.token_urlsafe(32))
     if passphrase is None:
         _write(directory / PASSPHRASE, sealed_by.reveal() + b"\n")
     seal = Seal.create(directory / "keys", sealed_by)
-    _write(directory / SETTINGS, _settings_text(plan, in_file=passphrase is None).encode())
-    settings = load_settings(directory / SETTINGS, {})
     report("making the database")
     migrate(settings.database.url)
     desk = make_desk(settings, SealedFileKeyStore(settings.keys.directory, seal))
@@ -165,6 +164,18 @@ def _claim(directory: Path) -> None:
         _write(directory / UNFINISHED, b"", exclusive=True)
     except FileExistsError:
         raise InstanceUnfinished(f"Another init is at work in {directory}.") from None
+
+
+def _settle(plan: InstancePlan, *, in_file: bool) -> Settings:
+    """Write the settings and read them back; leave nothing behind when they are refused."""
+    file = plan.directory / SETTINGS
+    _write(file, _settings_text(plan, in_file=in_file).encode())
+    try:
+        return load_settings(file, {})
+    except IkewardenError:
+        file.unlink()
+        (plan.directory / UNFINISHED).unlink()
+        raise
 
 
 def _settings_text(plan: InstancePlan, *, in_file: bool) -> str:

@@ -57,6 +57,8 @@ def make_rules(settings: Settings) -> Rules:
 def _profiles_in(directory: Path | None) -> dict[str, Profile]:
     if directory is None:
         return {}
+    if not directory.is_dir():
+        raise InvalidProfile("profiles_directory", f"{directory} is not a directory")
     found: dict[str, Profile] = {}
     for file in sorted(directory.glob("*.toml")):
         try:

@@ -159,6 +159,24 @@ def require_names(actor: Actor, names: Iterable[GeneralName]) -> None:
             raise OutsideScope(f"This credential may not ask for the name {name}.")
 
 
+def covers(
+    scope: Scope, authority: str, profile: str, gateway: str | None, names: Iterable[str]
+) -> bool:
+    """Whether a certificate on record lies within a credential's scope; `names` are as `GeneralName` writes them."""
+    if scope.authorities is not None and authority not in scope.authorities:
+        return False
+    if scope.profiles is not None and profile not in scope.profiles:
+        return False
+    if scope.gateway is not None and gateway != scope.gateway:
+        return False
+    patterns = scope.names
+    if patterns is None:
+        return True
+    known = [GeneralName.parse(name) for name in names]
+    fits = [any(name.matches(pattern) for pattern in patterns) for name in known]
+    return bool(fits) and all(fits)
+
+
 def require_gateway(actor: Actor, gateway: str | None) -> None:
     """Raise OutsideScope unless the credential is free of a gateway or tied to this one. A gateway's never is free."""
     tied = actor.role is Role.GATEWAY or actor.scope.gateway is not None

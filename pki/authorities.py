@@ -59,6 +59,12 @@ class Authority:
     constraints: tuple[NameConstraints, ...]
     created_at: datetime
 
+    @property
+    def path_length(self) -> int | None:
+        """How many authorities may follow below this one; None: any number (RFC 5280 §4.2.1.9)."""
+        basic = self.certificate.extensions.get_extension_for_class(x509.BasicConstraints)
+        return basic.value.path_length
+
     def shard_of(self, serial: int) -> int:
         """The shard that tells of this serial number; 0 where there is one complete list."""
         return serial % self.shards if self.shards else 0

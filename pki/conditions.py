@@ -42,6 +42,13 @@ class DistributionRefused(InvalidInput):
     code = "crl_distribution_refused"
 
 
+class RootIssuesAuthorities(InvalidInput):
+    """A root's key is too dear for certificates of gateways: losing it loses everything below."""
+
+    code = "root_issues_authorities_only"
+    next_step = "Name an issuing authority; `ca create --kind issuing` makes one."
+
+
 class AuthorityTooWeak(InvalidInput):
     """The authority's key does not match the strength that the profile promises."""
 
@@ -97,7 +104,7 @@ def gateway_for(
     limited = actor.scope.names is not None or actor.role is Role.ENROLLER
     if limited and actor.scope.gateway is None:
         names = {name.value for name in subject.names}
-        if requested is not None and requested not in names:
+        if chosen not in names:
             raise OutsideScope(f"This credential may not speak for the gateway {chosen!r}.")
     return chosen
 
@@ -115,9 +122,12 @@ def check_authority(
 ) -> None:
     """Make sure that this authority can issue such a certificate.
 
-    Raises as `check_in_force` does, and DistributionRefused, AuthorityTooWeak, NameOutsideConstraints.
+    Raises as `check_in_force` does, and RootIssuesAuthorities, DistributionRefused, AuthorityTooWeak,
+    NameOutsideConstraints.
     """
     check_in_force(authority, now)
+    if authority.kind == "root" and not profile.internal:
+        raise RootIssuesAuthorities(f"{authority.name!r} is a root: it certifies authorities only.")
     _check_distribution(authority, profile)
     _check_strength(authority, profile)
     for constraints in authority.constraints:

@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 from cryptography import x509
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives import serialization
-from sqlalchemy import select, update
+from sqlalchemy import or_, select, update
 
 from core.errors import Conflict, InvalidInput
 from hsm.ports import KEY_ALGORITHMS, KeyAlgorithm, PrivateKey
@@ -55,6 +55,7 @@ class BadAuthority(InvalidInput):
     """An authority that cannot be made as asked."""
 
     code = "authority_malformed"
+    next_step = "Correct the field that the message names, and send the request again."
 
 
 @dataclass(frozen=True)
@@ -92,7 +93,7 @@ def create(desk: Desk, actor: Actor, request: AuthorityRequest, *, now: datetime
     if parent is not None:
         _check_below(parent, subject, now)
     NameConstraints.parse(request.permitted, request.excluded)
-    _refuse_taken(desk, request.name)
+    _refuse_taken(desk, request)
     key_uri, key = _new_key(desk, actor, request, now)
     spec = _spec(desk, request, parent, key.public_key(), now)
     if parent is None:
@@ -205,11 +206,22 @@ def _subject(request: AuthorityRequest) -> x509.Name:
     return name
 
 
-def _refuse_taken(desk: Desk, name: str) -> None:
+def _refuse_taken(desk: Desk, request: AuthorityRequest) -> None:
+    subject = _subject(request).rfc4514_string()
+    query = select(authorities.c.name, authorities.c.subject).where(
+        or_(authorities.c.name == request.name, authorities.c.subject == subject)
+    )
     with desk.store.read() as connection:
-        taken = connection.execute(select(authorities.c.id).where(authorities.c.name == name))
-        if taken.first() is not None:
-            raise AuthorityExists(f"There is an authority {name!r} already.")
+        taken = connection.execute(query).first()
+    if taken is None:
+        return
+    if taken.name == request.name:
+        raise AuthorityExists(f"There is an authority {request.name!r} already.")
+    # RFC 5280 §4.1.2.4: an issuer is known by its name; verifiers keep CRLs under it.
+    raise AuthorityExists(
+        f"The authority {taken.name!r} has this subject already.",
+        next_step="Choose another subject: verifiers tell authorities apart by it.",
+    )
 
 
 def _pointers(desk: Desk, parent: Authority | None) -> Pointers:

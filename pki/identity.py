@@ -20,7 +20,7 @@ class TokenRefused(NotAuthenticated):
     """The bearer token is unknown, expired, revoked or used up; which one is not told."""
 
     code = "token_refused"
-    next_step = "Ask an operator for a new token."
+    next_step = "It is mistyped, expired, revoked or used up: `ikewarden token list` tells an operator which."
 
 
 class TokenUsedUp(NotAuthenticated):

@@ -168,6 +168,8 @@ def renew(
     require_gateway(actor, old.gateway)
     require_profile(actor, old.profile)
     require_authority(actor, old.authority)
+    if old.profile == authorities.PROFILE:
+        raise NotRenewable("The certificate of an authority is not renewed like a gateway's.")
     if old.status != "valid" or old.der is None:
         raise NotRenewable(f"The certificate {old.serial} is {old.status}.")
     profile = profiles.load(desk, old.profile)

@@ -7,6 +7,7 @@ from sqlalchemy import select
 
 from core.errors import Conflict, NotFound
 from pki.actors import Action, Actor, require
+from pki.authorities import PROFILE as AUTHORITY
 from pki.desk import Desk
 from pki.trail import leave
 from pki.x509.profile import Profile, parse_profile, to_document
@@ -66,8 +67,10 @@ def create(desk: Desk, actor: Actor, document: Mapping[str, object], *, now: dat
     """Add a profile. Raises RoleMayNot, InvalidProfile, ProfileExists."""
     require(actor, Action.PROFILE_CREATE)
     profile = parse_profile(document)
-    if profile.name in desk.rules.profiles:
-        raise ProfileExists(f"The profile {profile.name!r} is built in or comes from a file.")
+    if profile.name in desk.rules.profiles or profile.name == AUTHORITY:
+        raise ProfileExists(
+            f"The profile {profile.name!r} is built in, reserved, or comes from a file."
+        )
 
     def work(unit: Unit) -> None:
         unit.insert(

@@ -7,7 +7,7 @@ from typing import Any
 from sqlalchemy import bindparam, delete, update
 
 from core.errors import Conflict, InvalidInput
-from pki.actors import Action, Actor, OutsideScope, Role, require
+from pki.actors import Action, Actor, OutsideScope, Role, covers, require
 from pki.authorities import PROFILE as AUTHORITY_PROFILE
 from pki.certificates import CertificateView, pick
 from pki.desk import Desk
@@ -65,10 +65,20 @@ class StatusChanged(Conflict):
     next_step = "Look at the certificate, and try again if it is still needed."
 
 
+class AlreadyOnHold(Conflict):
+    """The certificate is on hold."""
+
+    code = "already_on_hold"
+    next_step = "Release it, or revoke it for good."
+
+
 class NotOnHold(Conflict):
     """Only a certificate on hold can be released."""
 
     code = "not_on_hold"
+    next_step = (
+        "Nothing is needed: a valid certificate works, and a revoked one is never valid again."
+    )
 
 
 class NotRevocable(Conflict):
@@ -137,6 +147,8 @@ def hold(
 
     def work(unit: Unit) -> CertificateView:
         found = _locked(unit, actor, serial, authority, now)
+        if found.status == "held":
+            raise AlreadyOnHold("The certificate is on hold already.")
         if found.status != "valid":
             raise AlreadyRevoked(f"The certificate is {found.status}.")
         reason = Reason.certificateHold
@@ -173,9 +185,8 @@ def _locked(
     unit: Unit, actor: Actor, serial: str, authority: str | None, now: datetime
 ) -> CertificateView:
     found = pick(unit.connection, serial, authority, lock=True)
-    scope = actor.scope
-    if scope.authorities is not None and found.authority not in scope.authorities:
-        raise OutsideScope(f"This credential may not use the authority {found.authority!r}.")
+    if not covers(actor.scope, found.authority, found.profile, found.gateway, found.names):
+        raise OutsideScope("This credential may not touch this certificate.")
     if found.profile == AUTHORITY_PROFILE and actor.role is not Role.ADMIN:
         raise OutsideScope("Only an admin revokes the certificate of an authority.")
     if found.status in {"pending", "abandoned"}:

@@ -9,6 +9,7 @@ from sqlalchemy import select, update
 
 from core.errors import InvalidInput, NotFound
 from core.secret import Secret
+from pki import authorities, profiles
 from pki.actors import Action, Actor, OutsideScope, Role, Scope, require
 from pki.conditions import check_gateway
 from pki.desk import Desk
@@ -31,6 +32,7 @@ class BadToken(InvalidInput):
     """A token that makes no sense."""
 
     code = "token_malformed"
+    next_step = "Correct what the message names, and send the request again."
 
 
 class TokenNotFound(NotFound):
@@ -81,7 +83,7 @@ def create(desk: Desk, actor: Actor, request: TokenRequest, *, now: datetime) ->
     InvalidNamePattern.
     """
     require(actor, Action.TOKEN_CREATE)
-    _check(actor, request, now)
+    _check(desk, actor, request, now)
     secret = Secret(TOKEN_PREFIX + base64.urlsafe_b64encode(desk.entropy(32)).rstrip(b"=").decode())
     view = TokenView(
         id=desk.entropy(8).hex(),
@@ -120,7 +122,7 @@ def create(desk: Desk, actor: Actor, request: TokenRequest, *, now: datetime) ->
     return CreatedToken(view, secret)
 
 
-def _check(actor: Actor, request: TokenRequest, now: datetime) -> None:
+def _check(desk: Desk, actor: Actor, request: TokenRequest, now: datetime) -> None:
     if request.role not in _MAY_GIVE.get(actor.role, frozenset()):
         raise OutsideScope(f"The role {actor.role} may not make a token of role {request.role}.")
     _check_within(actor.scope, request.scope)
@@ -135,12 +137,20 @@ def _check(actor: Actor, request: TokenRequest, now: datetime) -> None:
     if request.role is Role.ENROLLER and (not request.scope.profiles or request.uses is None):
         raise BadToken(
             "An enroller's token is for named profiles and a number of uses.",
-            next_step="Give `profiles` and `uses` (1 for a one-time token).",
+            next_step="Give profiles (--profile) and uses (--uses; 1 for a one-time token).",
         )
-    for pattern in request.scope.names or ():
+    _check_scope(desk, request.scope)
+
+
+def _check_scope(desk: Desk, scope: Scope) -> None:
+    for profile in scope.profiles or ():
+        profiles.load(desk, profile)
+    for authority in scope.authorities or ():
+        authorities.load(desk, authority)
+    for pattern in scope.names or ():
         NamePattern.parse(pattern)
-    if request.scope.gateway is not None:
-        check_gateway(request.scope.gateway)
+    if scope.gateway is not None:
+        check_gateway(scope.gateway)
 
 
 def _check_within(own: Scope, given: Scope) -> None:
@@ -173,6 +183,7 @@ def revoke(desk: Desk, actor: Actor, token_id: str, *, now: datetime) -> TokenVi
             raise TokenNotFound(f"There is no token {token_id[:100]!r}.")
         if Role(row.role) not in _MAY_GIVE.get(actor.role, frozenset()):
             raise OutsideScope(f"The role {actor.role} may not end a token of role {row.role}.")
+        _check_within(actor.scope, scope_from_document(row.scope))
         if row.revoked_at is None:
             unit.connection.execute(update(tokens).where(this).values(revoked_at=now))
             leave(unit, actor, "token.revoke", f"token:{token_id}", now=now, name=row.name)

@@ -153,8 +153,9 @@ def _open_sqlite(url: URL, pool_size: int, limits: Limits, *, foreign_keys: bool
             ),
         )
 
-    readers = Pool(engine(read_only=True).connect, pool_size, limits)
-    writers = Pool(engine(read_only=False).connect, 1, limits)
+    check = sqlite.Presence(path).check
+    readers = Pool(engine(read_only=True).connect, pool_size, limits, check=check)
+    writers = Pool(engine(read_only=False).connect, 1, limits, check=check)
     gate = WriterGate(path.with_name(path.name + ".lock"), limits.busy)
     return Store("sqlite", readers, writers, gate, limits)
 

@@ -86,8 +86,17 @@ class Line:
 class Pool:
     """At most `size` open connections; the one used last is used next."""
 
-    def __init__(self, connect: Callable[[], Connection], size: int, limits: Limits) -> None:
+    def __init__(
+        self,
+        connect: Callable[[], Connection],
+        size: int,
+        limits: Limits,
+        *,
+        check: Callable[[], None] = lambda: None,
+    ) -> None:
+        """`check` is called before each transaction, and raises when there must be none."""
         self._connect = connect
+        self._check = check
         self._wait = limits.busy.total_seconds()
         self._places = threading.Semaphore(size)
         self._idle: deque[Line] = deque()
@@ -105,6 +114,7 @@ class Pool:
             raise RuntimeError("a store does not survive a fork: open one in each process")
         if self._closed:
             raise RuntimeError("the store is closed")
+        self._check()
         if not self._places.acquire(timeout=self._wait):
             raise StoreBusy("All database connections were in use for too long.")
         try:

@@ -53,6 +53,32 @@ def _exposed(path: Path, mode: int, change: str) -> StoreExposed:
     )
 
 
+class Presence:
+    """Makes sure that the file at the path is still the one that was opened.
+
+    Records written to a file that was removed or replaced meanwhile would be gone with the process.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._known = self._identity()
+
+    def check(self) -> None:
+        """Raise StoreUnreachable when the file is gone, or another one."""
+        if self._identity() != self._known:
+            raise StoreUnreachable(
+                f"The database file {self._path} was removed or replaced while in use.",
+                next_step="Stop the service, put the database back, and start again.",
+            )
+
+    def _identity(self) -> tuple[int, int] | None:
+        try:
+            status = os.stat(self._path)
+        except OSError:
+            return None
+        return status.st_dev, status.st_ino
+
+
 def engine_options(limits: Limits) -> dict[str, Any]:
     """Arguments of `create_engine`."""
     return {

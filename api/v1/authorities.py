@@ -56,6 +56,9 @@ class Authority(Shown):
     not_before: datetime
     not_after: datetime
     shards: int
+    path_length: int | None = Field(description="How many authorities may follow below; null: any.")
+    permitted: list[str] = Field(description="Name constraints: nothing else of these kinds.")
+    excluded: list[str] = Field(description="Name constraints: nothing within these.")
     certificate: str = Field(description="PEM.")
     chain: list[str] = Field(description="PEM: its issuer first, the root last; empty for a root.")
     crl_url: str
@@ -83,6 +86,9 @@ def _shown(desk: Desk, known: KnownAuthority) -> Authority:
         not_before=known.certificate.not_valid_before_utc,
         not_after=known.certificate.not_valid_after_utc,
         shards=known.shards,
+        path_length=known.path_length,
+        permitted=[str(tree) for tree in known.constraints[0].permitted],
+        excluded=[str(tree) for tree in known.constraints[0].excluded],
         certificate=authorities.pem(known.certificate),
         chain=[authorities.pem(above) for above in known.chain[1:]],
         crl_url=authorities.full_crl_url(desk, known.name),

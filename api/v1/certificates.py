@@ -2,12 +2,12 @@
 
 import ssl
 from collections.abc import Mapping
-from datetime import datetime
+from datetime import UTC, datetime
 from functools import lru_cache
 from typing import Annotated, Literal
 
 from cryptography import x509
-from pydantic import AwareDatetime, Field
+from pydantic import AfterValidator, AwareDatetime, Field
 
 from api import cursors
 from api.cursors import PageQuery
@@ -32,7 +32,22 @@ Csr = Annotated[
         description="PKCS #10 request, signed with its own key: PEM, or base64 of DER.",
     ),
 ]
-When = Annotated[AwareDatetime, Field(description="RFC 3339 with a time zone.")]
+
+
+def _in_utc(moment: datetime) -> datetime:
+    """The same moment in UTC; ValueError for one that no certificate or record can hold."""
+    try:
+        utc = moment.astimezone(UTC)
+    except OverflowError:
+        raise ValueError("must lie between the years 1970 and 9999 in UTC") from None
+    if not 1970 <= utc.year <= 9999:
+        raise ValueError("must lie between the years 1970 and 9999 in UTC")
+    return utc
+
+
+When = Annotated[
+    AwareDatetime, AfterValidator(_in_utc), Field(description="RFC 3339 with a time zone.")
+]
 Reason = Literal[
     "unspecified",
     "keyCompromise",
@@ -151,11 +166,11 @@ class Issued(Shown):
     renewed_from: str | None
 
 
-def _shown(view: CertificateView) -> Certificate:
+def _shown(view: CertificateView, now: datetime) -> Certificate:
     return Certificate(
         serial=view.serial,
         authority=view.authority,
-        status=view.status,
+        status=view.status_at(now),
         profile=view.profile,
         subject=view.subject,
         names=list(view.names),
@@ -242,7 +257,7 @@ def search(call: Call[None, Search]) -> Reply:
     found = certificates.search(call.desk, call.actor, wanted, now=call.now)
     last = found[-1].id if found else None
     cursor, headers = cursors.next_page(_PATH, query, found, last)
-    items = [_shown(view) for view in found]
+    items = [_shown(view, call.now) for view in found]
     return Reply(CertificatePage(items=items, next_cursor=cursor), headers=headers)
 
 
@@ -251,7 +266,7 @@ def show(call: Call[None, Which]) -> Reply:
     found = certificates.get(
         call.desk, call.actor, call.path["serial"], authority=call.query.authority
     )
-    return Reply(_shown(found))
+    return Reply(_shown(found, call.now))
 
 
 def revoke(call: Call[Revoke, Which]) -> Reply:
@@ -265,7 +280,7 @@ def revoke(call: Call[Revoke, Which]) -> Reply:
         invalidity_date=call.body.invalidity_date,
         authority=call.query.authority,
     )
-    return Reply(_shown(ended))
+    return Reply(_shown(ended, call.now))
 
 
 def hold(call: Call[Nothing, Which]) -> Reply:
@@ -277,7 +292,7 @@ def hold(call: Call[Nothing, Which]) -> Reply:
         now=call.now,
         authority=call.query.authority,
     )
-    return Reply(_shown(held))
+    return Reply(_shown(held, call.now))
 
 
 def release(call: Call[Nothing, Which]) -> Reply:
@@ -289,7 +304,7 @@ def release(call: Call[Nothing, Which]) -> Reply:
         now=call.now,
         authority=call.query.authority,
     )
-    return Reply(_shown(released))
+    return Reply(_shown(released, call.now))
 
 
 ROUTES = (

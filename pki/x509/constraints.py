@@ -157,7 +157,7 @@ class NameConstraints:
 
     def check(self, names: Iterable[GeneralName]) -> None:
         """Raise NameOutsideConstraints for the first name that a verifier would refuse."""
-        for name in names:
+        for name in _with_hidden(names):
             if name.kind == "uri":
                 self._check_host(name)
             if any(tree.kind == name.kind and tree.covers(name) for tree in self.excluded):
@@ -176,6 +176,18 @@ class NameConstraints:
         host = parts.hostname or ""
         if not host or ":" in host or "@" in parts.netloc or host.rpartition(".")[2].isdigit():
             raise NameOutsideConstraints(f"{name} has no host name that the authority permits.")
+
+
+def _with_hidden(names: Iterable[GeneralName]) -> Iterable[GeneralName]:
+    """The names, and the addresses that some verifier sees in them: Windows in dNSNames, dual stacks in IPv6."""
+    for name in names:
+        yield name
+        address = name.address
+        if name.kind == "dns" and address is not None:
+            yield GeneralName("ip", str(address))
+        mapped = getattr(address, "ipv4_mapped", None)
+        if mapped is not None:
+            yield GeneralName("ip", str(mapped))
 
 
 def _trees(values: Iterable[x509.GeneralName] | None) -> tuple[Subtree, ...]:

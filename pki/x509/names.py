@@ -383,10 +383,15 @@ def _spell_dn(value: str) -> str:
         not name.rdns
         or len(value) > _MAX_DN
         or not value.isprintable()
-        or any(attribute.value == "*" for attribute in name)  # charon's wildcard
+        or any(not _is_plain(attribute.value) for attribute in name)
     ):
         raise InvalidName(f"{_shown(value)} is not a usable distinguished name.")
     return name.rfc4514_string()
+
+
+def _is_plain(text: str | bytes) -> bool:
+    """Whether the decoded value can be shown and kept in a line: RFC 4514 escapes hide line feeds; * is a wildcard."""
+    return isinstance(text, str) and text.isprintable() and text != "*"
 
 
 _SPELL: Final = {

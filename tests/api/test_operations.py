@@ -149,7 +149,7 @@ def test_hold_and_release(serving: Serving) -> None:
     serial = serving.site.issue("gw7.example").serial
     with serving.client(Role.OPERATOR) as client:
         assert client.post(f"/v1/certificates/{serial}/hold").json["status"] == "held"
-        assert client.post(f"/v1/certificates/{serial}/hold").code == "already_revoked"
+        assert client.post(f"/v1/certificates/{serial}/hold").code == "already_on_hold"
         assert client.post(f"/v1/certificates/{serial}/release").json["status"] == "valid"
         reply = client.post(f"/v1/certificates/{serial}/release")
         assert (reply.status, reply.code) == (409, "not_on_hold")

@@ -260,6 +260,10 @@ def test_a_profile_and_an_authority_that_publish_differently(shared_desk: Desk) 
     refused(shared_desk, "crl_distribution_refused", sharded)
 
 
+def test_a_root_certifies_authorities_only(shared_desk: Desk) -> None:
+    refused(shared_desk, "root_issues_authorities_only", issue_request(authority="root"))
+
+
 def test_an_authority_that_is_too_weak_for_the_profile(shared_desk: Desk) -> None:
     csr = request(key=private_key("ec-p384"))
     refused(shared_desk, "authority_too_weak", IssueRequest(csr, "cnsa"))

@@ -14,6 +14,7 @@ from pki.certificates import CertificateNotFound, SerialAmbiguous
 from pki.desk import Desk
 from pki.revocation import (
     REASONS,
+    AlreadyOnHold,
     AlreadyRevoked,
     BadInvalidityDate,
     BadReason,
@@ -221,8 +222,9 @@ def test_a_hold_is_released_and_the_certificate_is_valid_again(desk: Desk, now: 
 def test_a_certificate_on_hold_can_be_revoked_for_good(desk: Desk, now: datetime) -> None:
     one = issue(desk)
     revocation.hold(desk, OPERATOR, one.serial, now=now)
-    with pytest.raises(AlreadyRevoked):
+    with pytest.raises(AlreadyOnHold) as again:
         revocation.hold(desk, OPERATOR, one.serial, now=now)
+    assert again.value.code == "already_on_hold"
     revoke(desk, one.serial, "affiliationChanged", now=now)
     with pytest.raises(NotOnHold) as caught:
         revocation.release(desk, OPERATOR, one.serial, now=now)
@@ -382,7 +384,7 @@ def test_hold_release_and_revoke_at_once_leave_one_story(
         ]
         results = at_once(*acts)
         refused = {type(each) for each in results if isinstance(each, Exception)}
-        assert refused <= {AlreadyRevoked, NotOnHold}
+        assert refused <= {AlreadyRevoked, AlreadyOnHold, NotOnHold}
         assert not isinstance(results[1], Exception)
         view = certificates.get(desk, OPERATOR, one.serial)
         assert (view.status, view.reason) == ("revoked", "superseded")

@@ -208,7 +208,7 @@ def test_a_limited_credential_hands_out_within_its_limits(
         {**ENROLL, "scope": Scope(profiles=("gateway",), gateway="")},
         {**ENROLL, "scope": Scope(profiles=("gateway",), gateway="x" * 254)},
     ],
-    ids=str,
+    ids="-".join,  # no times: every worker must collect the same names
 )
 def test_tokens_that_make_no_sense(shared_desk: Desk, wanted: dict[str, Any]) -> None:
     with pytest.raises(IkewardenError) as caught:
@@ -223,6 +223,19 @@ def test_tokens_that_make_no_sense(shared_desk: Desk, wanted: dict[str, Any]) ->
 def test_patterns_that_cannot_be_understood(shared_desk: Desk, pattern: str) -> None:
     with pytest.raises(InvalidNamePattern):
         create(shared_desk, **{**ENROLL, "scope": Scope(profiles=("gateway",), names=(pattern,))})
+
+
+@pytest.mark.parametrize(
+    ("scope", "code"),
+    [
+        (Scope(profiles=("nope",)), "profile_not_found"),
+        (Scope(profiles=("gateway",), authorities=("nope",)), "authority_not_found"),
+    ],
+)
+def test_a_scope_names_what_there_is(shared_desk: Desk, scope: Scope, code: str) -> None:
+    with pytest.raises(IkewardenError) as caught:
+        create(shared_desk, **{**ENROLL, "scope": scope})
+    assert caught.value.code == code
 
 
 def test_tokens_are_listed_in_pages(desk: Desk) -> None:

@@ -38,6 +38,7 @@ class Wanted:
     path_length: int | None
     permitted: tuple[str, ...]
     excluded: tuple[str, ...]
+    shards: int
 
 
 @click.group(
@@ -136,6 +137,14 @@ def show(session: Session, name: str) -> None:
     metavar="NAME",
     help="Name constraint: no names below this one.",
 )
+@click.option(
+    "--shards",
+    type=click.IntRange(0, 4096),
+    metavar="N",
+    default=0,
+    show_default=True,
+    help="Publish its CRL in N parts. Not for IKE peers: they take any part for the whole.",
+)
 @client_command("pem")
 @pass_session
 def create(session: Session, /, **given: Any) -> None:
@@ -156,6 +165,7 @@ def create(session: Session, /, **given: Any) -> None:
         "path_length": _path_length(wanted),
         "permitted": list(wanted.permitted),
         "excluded": list(wanted.excluded),
+        "shards": wanted.shards,
     }
     made = session.connect().post(_PATH, body)
     if session.format == "text":

@@ -25,7 +25,10 @@ out_option = click.option(
     help="Directory for the files; made if it is not there. [default: this one]",
 )
 stem_option = click.option(
-    "--name", "stem", metavar="NAME", help="Beginning of the file names. [default: the first name]"
+    "--name",
+    "stem",
+    metavar="NAME",
+    help="Beginning of the file names. [default: the first name, or that of the request's file]",
 )
 key_type_option = click.option(
     "--key-type",
@@ -78,7 +81,9 @@ class Wanted:
 )
 @click.option("--authority", metavar="NAME", help="Who issues it. [default: the service's]")
 @click.option(
-    "--gateway", metavar="NAME", help="Which gateway it speaks for. [default: the first name]"
+    "--gateway",
+    metavar="NAME",
+    help="Which gateway it speaks for. [default: the first name, or that of the request's file]",
 )
 @click.option(
     "--not-after",
@@ -116,8 +121,10 @@ def issue(session: Session, /, **given: Any) -> None:
     names = [typed(text) for text in wanted.names]
     if wanted.csr is None and not names and not wanted.subject:
         raise click.UsageError("Give the names for the certificate, or a request with --csr.")
-    stem = wanted.stem or (file_stem(names[0]) if names else None)
-    if stem is None or "/" in stem or stem.startswith("."):
+    stem = wanted.stem or (file_stem(names[0]) if names else "")
+    if not stem and wanted.csr is not None and str(wanted.csr) != "-":
+        stem = wanted.csr.stem  # router.csr becomes router.pem
+    if not stem or "/" in stem or stem.startswith("."):
         raise click.UsageError("Give the beginning of the file names with --name.")
     delivery = Delivery(wanted.out, stem, force=wanted.force)
     client = session.connect()

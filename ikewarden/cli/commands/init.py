@@ -234,12 +234,19 @@ def _tell(session: Session, made: "Instance", options: Options) -> None:
             ("CRLs and OCSP", made.settings.validation.public_url),
             ("Settings", str(directory / SETTINGS)),
             ("Root certificate", str(directory / ROOT_CERTIFICATE)),
-            ("Admin token", made.admin_token.reveal().decode()),
-            ("", f"shown this once; kept in {directory / ADMIN_TOKEN}"),
+            *_token(made, options),
         ]
     )
     screen.line()
     _next(session, directory, options)
+
+
+def _token(made: "Instance", options: Options) -> list[tuple[str, str]]:
+    file = made.directory / ADMIN_TOKEN
+    if options.if_missing:  # a program starts us, and its output ends up in logs
+        return [("Admin token", f"in {file}")]
+    shown = made.admin_token.reveal().decode()
+    return [("Admin token", shown), ("", f"shown this once; kept in {file}")]
 
 
 def _next(session: Session, directory: Path, options: Options) -> None:
