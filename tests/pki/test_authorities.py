@@ -211,9 +211,7 @@ def test_a_subject_outside_the_parents_constraints(desk: Desk) -> None:
         create(desk, name="below", parent="top", subject="CN=Below,O=Other")
     assert caught.value.code == "name_outside_constraints"
     below = create(desk, name="below", parent="top", subject="CN=Below,O=Example")
-    judges.openssl_verify(
-        below.certificate.public_bytes(DER), root=certificate_of(desk, "top")
-    )
+    judges.openssl_verify(below.certificate.public_bytes(DER), root=certificate_of(desk, "top"))
 
 
 def test_path_lengths_go_down(desk: Desk) -> None:
