@@ -9,10 +9,11 @@ from cryptography import x509
 from sqlalchemy import update
 
 from core.errors import IkewardenError, Unavailable
-from hsm.ports import KeyAlgorithm
+from hsm.ports import KeyAlgorithm, PrivateKey
+from hsm.signonly import SignOnlyEcKey
 from pki import authorities, founding
 from pki.actors import Actor, OutsideScope, Role, Scope
-from pki.authorities import AuthorityNotFound, NoDefaultAuthority
+from pki.authorities import AuthorityNotFound, KeyDoesNotFit, NoDefaultAuthority
 from pki.desk import Desk
 from pki.founding import AuthorityExists, AuthorityRequest, BadAuthority
 from store import outbox
@@ -21,7 +22,7 @@ from store.tables import certificates
 from tests import judges
 from tests.fixtures.desk import ADMIN, NOW, OPERATOR, Custody, drain, reopened
 from tests.pki.acts import certificate_of, count, crl, issue, trail
-from tests.pki.requests import DER
+from tests.pki.requests import DER, private_key
 
 
 def create(desk: Desk, now: datetime = NOW, **wanted: Any) -> authorities.Authority:
@@ -236,6 +237,23 @@ def test_a_dead_signer_founds_nothing(desk: Desk, keys: Custody) -> None:
     assert count(desk, certificates, certificates.c.status == "pending") == 1
     keys.heal()
     create(desk)
+
+
+def test_a_signer_that_signs_wrongly_founds_nothing(desk: Desk, keys: Custody) -> None:
+    root = authorities.load(desk, "root").key_uri
+    raw = keys.raw[root.removeprefix("fake:")]
+    other = private_key("ec-p256")
+
+    class Faulty(Custody):
+        def open(self, uri: str) -> PrivateKey:
+            if uri != root:
+                return super().open(uri)
+            return SignOnlyEcKey(raw.public_key(), other.sign)  # type: ignore[arg-type]  # both EC
+
+    with pytest.raises(KeyDoesNotFit) as caught:
+        create(reopened(desk, keys=Faulty(keys.raw)))
+    assert caught.value.code == "authority_key_mismatch"
+    assert "new" not in authorities.all_names(desk)
 
 
 def test_the_scope_of_the_credential_holds(desk: Desk) -> None:

@@ -171,6 +171,16 @@ def test_attributes_that_no_certificate_may_carry_are_refused(
     assert caught.value.code == "subject_refused"
 
 
+def test_a_name_that_the_library_cannot_write_is_refused() -> None:
+    # 64 characters are allowed (RFC 5280 ub-common-name); `cryptography` counts octets.
+    with pytest.raises(drafts.SubjectRefused, match="too long"):
+        subject_for(
+            PROFILES["user"],
+            _subject(("0603550403", 0x0C, ("ж" * 64).encode())),
+            names("email:a@b.example"),
+        )
+
+
 def test_attributes_that_are_dropped_anyway_may_be_anything() -> None:
     subject = _subject(("0603550403", 0x0C, b"x" * 200), ("0603550409", 0x0C, b"\x01"))
     assert subject_for(PROFILES["gateway"], subject, names("dns:a.example")).name == name(
