@@ -23,6 +23,8 @@ from pki.x509.ocsp import OcspMalformed, OcspQuestion, ResponderKey
 from store.tables import status_changes
 
 _MAX_RECENT = 200_000
+# A question about one certificate has less than half of it; who pads his is not remembered for it.
+_MAX_REMEMBERED = 512
 _SIGNER_AGE = timedelta(minutes=1)
 # On PostgreSQL a transaction may commit after one with a higher number, by no more than its time limits allow.
 _OVERLAP = {"sqlite": timedelta(0), "postgresql": timedelta(seconds=30)}
@@ -143,7 +145,7 @@ class OcspResponder:
         answer = OcspAnswer(stored.der, stored.this_update, stored.next_update, until)
         with self._lock:
             # A status that changed after the record was read must not be remembered as it was before.
-            if before == self._generation:
+            if before == self._generation and len(request) <= _MAX_REMEMBERED:
                 if len(self._recent) >= _MAX_RECENT:
                     self._recent.clear()
                     self._by_serial.clear()

@@ -217,6 +217,25 @@ def test_the_same_question_is_answered_from_memory(
     assert first.fresh_until == now + desk.rules.ocsp_lifetime * 0.5
 
 
+def test_padded_questions_fill_no_memory(
+    desk: Desk, responder: OcspResponder, now: datetime
+) -> None:
+    # Anybody may ask, and every question is remembered with its octets.
+    one = issue(desk)
+    padding = x509.UnrecognizedExtension(x509.ObjectIdentifier("1.2.3.4.5"), bytes(1000))
+    asked = (
+        ocsp.OCSPRequestBuilder()
+        .add_certificate(x509.load_der_x509_certificate(one.der), one.authority.certificate, SHA1)
+        .add_extension(padding, critical=False)
+        .build()
+        .public_bytes(DER)
+    )
+    first = responder.answer("issuing", asked, now)
+    assert load(first).certificate_status is ocsp.OCSPCertStatus.GOOD
+    assert responder.answer("issuing", asked, now) is not first
+    assert responder.answer("issuing", asked, now).body == first.body
+
+
 def test_another_process_finds_what_one_has_signed(
     desk: Desk, responder: OcspResponder, keys: Custody, now: datetime
 ) -> None:
