@@ -150,6 +150,8 @@ class TextLines(Lines):
 
 def escaped(text: str) -> str:
     r"""The text with `\n`, `\x1b`, `\u202e`… in the place of characters that could deceive a reader."""
+    if text.isascii() and text.isprintable():
+        return text  # nearly always
     return _UNSAFE.sub(lambda found: found[0].encode("unicode_escape").decode(), text)
 
 
