@@ -90,7 +90,7 @@ def _read(file: Path) -> "list[x509.Certificate]":
         if b"-----BEGIN" in content:
             return x509.load_pem_x509_certificates(content)
         return [x509.load_der_x509_certificate(content)]
-    except (ValueError, UnsupportedAlgorithm):
+    except (ValueError, x509.InvalidVersion, UnsupportedAlgorithm):
         raise CertificateUnreadable(f"{file} holds no certificate.") from None
 
 
