@@ -1,6 +1,5 @@
 """One process group: a parent that starts the parts, starts again what dies, and ends them all together."""
 
-import ctypes
 import logging
 import os
 import signal
@@ -8,9 +7,10 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
+from api.server import end_with_parent
+
 _LOG = logging.getLogger("ikewarden.serve")
 _GRACE_SECONDS = 15.0
-_PR_SET_PDEATHSIG = 1
 # A part that dies again and again is started less and less often, and the first time at once.
 _PAUSES = (0.0, 1.0, 2.0, 5.0, 10.0, 30.0)
 _CALM_SECONDS = 60.0
@@ -74,9 +74,7 @@ def _live(part: Part, parent: int) -> int:
     signal.signal(
         signal.SIGINT, signal.SIG_IGN
     )  # Ctrl-C reaches the group; the parent passes it on
-    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
-    if os.getppid() != parent:
-        return 1  # the parent died before the kernel knew that we care
+    end_with_parent(parent)
     try:
         return part.run()
     except SystemExit as end:
