@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-ROOMS = ("core", "store", "hsm", "pki", "api", "scheduler", "ikewarden")
+ROOMS = ("core", "store", "hsm", "ike", "pki", "fleet", "api", "scheduler", "ikewarden")
 ROOT = Path(__file__).resolve().parent.parent
 MODULES = sorted(
     path
