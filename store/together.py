@@ -7,12 +7,13 @@ company: a batch is what piled up while the one before was being written.
 
 import threading
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, Final, NamedTuple, TypeVar, cast, final
 
 from sqlalchemy import Connection
 
 from core.errors import Unavailable
+from store.crew import crew_at_work
 from store.errors import StoreBusy, StoreDamaged, StoreFull, StoreUnreachable
 from store.failures import translate
 from store.transaction import Transaction, writes
@@ -67,21 +68,34 @@ class GroupCommit:
     def run(self, work: Callable[[Unit], T]) -> T:
         """See `Store.together`."""
         entry = _Entry(work)
+        crew = crew_at_work()
+        if crew is None:
+            self.run_all([entry])
+        else:
+            crew.lay_aside(self, entry)
+        return cast(T, entry.outcome())
+
+    def run_all(self, entries: Sequence[_Entry]) -> None:
+        """Run entries of this thread with those of other threads, until each is done (see store.crew)."""
         try:
             with self._mutex:
-                self._queue.append(entry)
+                self._queue.extend(entries)
                 if self._leader is None:
-                    self._leader = entry
-            while not entry.done:
-                if self._leader is entry:
-                    self._lead(entry)
-                else:
-                    entry.wake.acquire()
+                    self._leader = self._queue[0]
+            # In the order of the queue, whose first leads: so a thread never sleeps on one entry while it is to lead
+            # as another.
+            for entry in entries:
+                while not entry.done:
+                    if self._leader is entry:
+                        self._lead(entry)
+                    else:
+                        entry.wake.acquire()
         except BaseException:
-            entry.gone = True
-            self._hand_over(entry)
+            for entry in entries:
+                entry.gone = True
+            for entry in entries:
+                self._hand_over(entry)
             raise
-        return cast(T, entry.outcome())
 
     def _lead(self, entry: _Entry) -> None:
         with self._mutex:

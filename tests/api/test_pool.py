@@ -82,3 +82,38 @@ def test_an_answer_after_the_loop_has_closed_is_dropped() -> None:
     asyncio.run(leave())
     gate.set()
     asyncio.run(pool.stop(5))
+
+
+def test_a_second_thread_is_called_up_when_the_first_does_not_come_back() -> None:
+    async def main() -> None:
+        pool = Pool(threads=3, queue=10, patience=10, name="test")
+        gate = threading.Event()
+        held = [asyncio.ensure_future(pool.run(lambda: gate.wait(10))) for _ in range(2)]
+        assert await asyncio.wait_for(pool.run(lambda: "done"), 10) == "done"
+        gate.set()
+        await asyncio.gather(*held)
+        await pool.stop(5)
+
+    asyncio.run(main())
+
+
+def test_one_thread_does_the_work_of_many_that_wait_for_nothing() -> None:
+    async def main() -> None:
+        pool = Pool(threads=8, queue=200, patience=10, name="test")
+        await pool.run(int)
+        threads = await asyncio.gather(*(pool.run(threading.get_ident) for _ in range(100)))
+        assert len(set(threads)) == 1
+        await pool.stop(5)
+
+    asyncio.run(main())
+
+
+def test_a_thread_that_had_nothing_to_do_is_found_again() -> None:
+    async def main() -> None:
+        pool = Pool(threads=2, queue=10, patience=10, name="test")
+        for pause in (0, 0.001, 0.05, 0.1):
+            await asyncio.sleep(pause)
+            assert await asyncio.wait_for(pool.run(lambda: 1), 5) == 1
+        await pool.stop(5)
+
+    asyncio.run(main())

@@ -1,0 +1,133 @@
+"""A crew: many works in one thread, one transaction for all that wait."""
+
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from contextvars import ContextVar
+from functools import partial
+
+import pytest
+
+from core.errors import Conflict
+from store.crew import Crew, crew_at_work
+from store.engine import Store, Unit
+from tests.store.test_together import note
+from tests.store.test_transactions import count
+
+
+class Refused(Conflict):
+    """What a work raises when it does not want to."""
+
+    code = "refused"
+
+
+def refuse(unit: Unit) -> None:
+    raise Refused("No.")
+
+
+def test_works_of_one_thread_share_their_commits_and_each_gets_its_own_outcome(
+    store: Store,
+) -> None:
+    order: list[str] = []
+    threads: set[int] = set()
+
+    def operation(name: str) -> None:
+        threads.add(threading.get_ident())
+        order.append(f"{name} begins")
+        assert store.together(note(name)) == name
+        order.append(f"{name} goes on")
+        if name == "b":
+            with pytest.raises(Refused):
+                store.together(refuse)
+        else:
+            assert store.together(note(name + "2")) == name + "2"
+        order.append(f"{name} ends")
+
+    with Crew() as crew:
+        for name in "abc":
+            crew.start(partial(operation, name))
+        assert crew.waiting == 3
+        assert order == ["a begins", "b begins", "c begins"]
+        crew.settle()
+        assert count(store) == 3
+        assert crew.waiting == 3
+        crew.settle()
+        assert crew.waiting == 0
+    assert order[-3:] == ["a ends", "b ends", "c ends"]
+    assert threads == {threading.get_ident()}
+    assert count(store) == 5
+
+
+def test_one_that_is_refused_does_not_disturb_the_others(store: Store) -> None:
+    refused: list[str] = []
+
+    def bad() -> None:
+        try:
+            store.together(refuse)
+        except Refused as error:
+            refused.append(error.code)
+
+    with Crew() as crew:
+        crew.start(bad)
+        for word in ("a", "b"):
+            crew.start(partial(store.together, note(word)))
+        crew.settle()
+    assert refused == ["refused"]
+    assert count(store) == 2
+
+
+def test_context_variables_are_each_works_own(store: Store) -> None:
+    who: ContextVar[str] = ContextVar("who", default="nobody")
+    seen: list[tuple[str, str]] = []
+
+    def operation(name: str) -> None:
+        assert who.get() == "nobody"
+        who.set(name)
+        store.together(note(name))
+        seen.append((name, who.get()))
+
+    with Crew() as crew:
+        for name in "abc":
+            crew.start(partial(operation, name))
+        crew.settle()
+    assert seen == [("a", "a"), ("b", "b"), ("c", "c")]
+    assert who.get() == "nobody"
+
+
+def test_only_works_are_laid_aside(store: Store) -> None:
+    assert crew_at_work() is None
+    with Crew() as crew:
+        assert crew_at_work() is None
+        assert store.together(note("from the thread itself")) == "from the thread itself"
+        inside: list[bool] = []
+        crew.start(lambda: inside.append(crew_at_work() is crew))
+        assert inside == [True]
+    assert crew_at_work() is None
+
+
+def test_crews_and_threads_mix(store: Store) -> None:
+    """Nobody sleeps for ever on one entry while the lead falls to another of the same thread."""
+
+    def crewed(name: str) -> None:
+        with Crew() as crew:
+            for number in range(40):
+                for place in range(1 + number % 7):
+
+                    def operation(word: str = f"{name}{number}.{place}") -> None:
+                        for step in "xy":
+                            assert store.together(note(word + step)) == word + step
+
+                    crew.start(operation)
+                while crew.waiting:
+                    crew.settle()
+
+    def alone(name: str) -> None:
+        for number in range(100):
+            store.together(note(f"{name}{number}"))
+
+    with ThreadPoolExecutor(8) as pool:
+        works = [pool.submit(crewed, name) for name in "abcd"]
+        works += [pool.submit(alone, name) for name in "wxyz"]
+        for work in works:
+            work.result(60)
+    each = 2 * sum(1 + number % 7 for number in range(40))
+    assert count(store) == 4 * each + 4 * 100
