@@ -9,7 +9,7 @@ import os
 import signal
 import socket
 import threading
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Awaitable, Callable, Generator, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from functools import partial
@@ -21,6 +21,7 @@ from granian.http import HTTP1Settings
 from granian.log import LogLevels
 from granian.server import Server as Granian
 
+from api.acceptor import Acceptor, Shares
 from api.app import Wiring, build
 from api.bridge import Exchange
 from api.connection import Connection, Limits, ListenerConfig
@@ -111,16 +112,22 @@ def serve_api(
     credential: Callable[[Desk], Credential],
     *,
     clock: Callable[[], datetime],
+    shares: Shares | None = None,
+    worker: int = 0,
 ) -> None:
     """Serve the API from this process until SIGTERM or SIGINT; returns when what was under way has ended.
 
     `desk_factory` is called once, here, so that nothing of the store crosses a fork. `credential` is asked at the start
     and then every `settings.reload` seconds; when it fails later, the listener goes on with what it has. Raises what
-    both raise at the start, and TlsUnusable.
+    both raise at the start, and TlsUnusable. `shares` is what the workers that share the sockets share besides, and
+    `worker` this one's number in it, from 0.
     """
     desk = desk_factory()
     try:
-        ApiListener(settings, desk, credential, clock=clock).run(sockets=list(sockets))
+        listener = ApiListener(
+            settings, desk, credential, clock=clock, shares=shares, worker=worker
+        )
+        listener.run(sockets=list(sockets))
     finally:
         desk.store.close()
 
@@ -156,8 +163,12 @@ class ApiListener(uvicorn.Server):
         credential: Callable[[Desk], Credential],
         *,
         clock: Callable[[], datetime],
+        shares: Shares | None = None,
+        worker: int = 0,
     ) -> None:
         self._settings = settings
+        self._shares = shares or Shares(worker + 1)
+        self._worker = worker
         self._credential = partial(credential, desk)
         first = self._credential()
         self._present = _digest(first)
@@ -193,19 +204,30 @@ class ApiListener(uvicorn.Server):
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         """Listen; like uvicorn's, with a time limit for handshakes."""
         loop = asyncio.get_running_loop()
-        self.servers = [
-            await loop.create_server(
+        # uvicorn closes them; it asks nothing else of its servers.
+        self.servers = [cast("asyncio.Server", self._acceptor(bound)) for bound in sockets or ()]
+        self._reloading = loop.create_task(self._keep_current())
+        self.started = True
+
+    def _acceptor(self, bound: socket.socket) -> Acceptor:
+        loop = asyncio.get_running_loop()
+
+        def serve(accepted: socket.socket) -> Awaitable[object]:
+            return loop.connect_accepted_socket(
                 self._connection,
-                sock=bound,
+                accepted,
                 ssl=self._door.context,
-                backlog=_BACKLOG,
                 ssl_handshake_timeout=_HANDSHAKE_SECONDS,
                 ssl_shutdown_timeout=_GOODBYE_SECONDS,
             )
-            for bound in sockets or ()
-        ]
-        self._reloading = loop.create_task(self._keep_current())
-        self.started = True
+
+        return Acceptor(
+            bound,
+            serve,
+            shares=self._shares,
+            worker=self._worker,
+            connections=lambda: len(self.server_state.connections),
+        )
 
     def _connection(self) -> Connection:
         return Connection(self._listener_config, self.server_state, {})

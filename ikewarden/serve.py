@@ -10,6 +10,7 @@ import tempfile
 import threading
 from collections.abc import Callable, Mapping
 from datetime import datetime, timedelta
+from functools import partial
 from getpass import getpass
 from importlib.metadata import version
 from pathlib import Path
@@ -17,6 +18,7 @@ from pathlib import Path
 from cryptography.hazmat.primitives import serialization
 
 from api import server
+from api.acceptor import Shares
 from api.bridge import REQUEST_ID
 from api.connection import Limits
 from api.tls import Credential
@@ -91,9 +93,10 @@ def _parts(settings: Settings, keys: SealedFileKeyStore, only: str | None) -> li
     parts: list[Part] = []
     if only in {None, "api"}:
         bound = server.bind(settings.api.host, settings.api.port)
+        shares = Shares(settings.api.workers)
         parts += [
-            Part(f"api-{number}", lambda: _api(settings, keys, bound))
-            for number in range(1, settings.api.workers + 1)
+            Part(f"api-{number + 1}", partial(_api, settings, keys, bound, shares, number))
+            for number in range(settings.api.workers)
         ]
     if only in {None, "validation"}:
         server.bind(settings.validation.host, settings.validation.port).close()
@@ -103,7 +106,13 @@ def _parts(settings: Settings, keys: SealedFileKeyStore, only: str | None) -> li
     return parts
 
 
-def _api(settings: Settings, keys: SealedFileKeyStore, bound: socket.socket) -> int:
+def _api(
+    settings: Settings,
+    keys: SealedFileKeyStore,
+    bound: socket.socket,
+    shares: Shares,
+    worker: int,
+) -> int:
     seconds = settings.api.request_timeout_seconds
     # Requests leave no cycles behind; what was imported never becomes garbage.
     gc.collect()
@@ -120,6 +129,8 @@ def _api(settings: Settings, keys: SealedFileKeyStore, bound: socket.socket) -> 
         lambda: make_desk(settings, keys),
         lambda desk: _credential(desk, keys),
         clock=read_clock,
+        shares=shares,
+        worker=worker,
     )
     return 0
 
