@@ -19,10 +19,9 @@ from store.tables import audit_events, authorities, certificates
 
 ISSUING = "issuing"
 PROFILE = "gateway"
-# The same number of processes for both listeners; the API works on 16 requests at a time, as many as there are clients.
+# The same number of processes for both listeners.
 _SETTINGS = {
     "IKEWARDEN_API__WORKERS": "2",
-    "IKEWARDEN_API__THREADS": "8",
     "IKEWARDEN_VALIDATION__WORKERS": "2",
 }
 _JOBS = 5  # crl_refresh, ocsp_refresh, reconcile, expiry_notices, cleanup; more are welcome

@@ -97,7 +97,11 @@ class ApiSettings(Section):
     port: Port = Field(default=8443, description="The port to listen on.")
     workers: int = Field(default=2, ge=1, le=64, description="Processes that serve the API.")
     threads: int = Field(
-        default=8, ge=1, le=256, description="Requests that one process works on at a time."
+        default=8,
+        ge=1,
+        le=256,
+        description="Threads of one process. One does the work of many; the others join in when it is held up, "
+        "as by a slow signer.",
     )
     names: Names = Field(
         default=("localhost", "127.0.0.1"),
