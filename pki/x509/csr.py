@@ -99,6 +99,10 @@ def spki_sha256(key: PublicKey) -> str:
 
 def _decode(data: bytes) -> x509.CertificateSigningRequest:
     text = data.strip()
+    if text.startswith(b"-----") and text.count(b"-----BEGIN ") > 1:
+        raise CsrMalformed(
+            "There is more than one PEM block.", next_step="Send one request at a time."
+        )
     try:
         if text.startswith(b"-----"):
             return x509.load_pem_x509_csr(text)

@@ -67,6 +67,12 @@ def test_pem_der_and_base64_are_the_same_request(algorithm: KeyAlgorithm) -> Non
         assert read_csr(form).der == raw
 
 
+def test_a_second_request_is_not_passed_over() -> None:
+    text = x509.load_der_x509_csr(request((), key=private_key("ec-p256"))).public_bytes(PEM)
+    with pytest.raises(CsrMalformed, match="more than one"):
+        read_csr(text + text)
+
+
 def test_the_shortest_possible_request_is_not_taken_for_base64() -> None:
     raw = handmade(
         key=private_key("ed25519"), algorithm=bytes.fromhex("300506032b6570"), attributes=b""
