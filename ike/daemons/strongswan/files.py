@@ -9,8 +9,8 @@
     conf.d/ikewarden.conf                  CA certificates, as authorities, by absolute path
     conf.d/ikewarden-<name>.conf           one managed connection each
     ikewarden/                             what swanctl must not find by itself: the authorities' certificates (what
-                                           lies in x509ca/ cannot be unloaded), large revocation lists, the
-                                           certificate that was replaced and may come back
+                                           lies in x509ca/ cannot be unloaded), large revocation lists, the key and
+                                           certificate that were replaced and may come back
 
 Every file is written beside its place, synced and renamed. Nothing without our name is ever touched.
 """
@@ -49,6 +49,9 @@ class SwanctlFiles:
         """Where a certificate lies that was replaced and may come back."""
         return self.own / f"old-{_short(certificate)}.pem"
 
+    def key_aside_path(self, key: str) -> Path:
+        return self.own / f"old-key-{key}.pem"
+
     def chain_path(self, certificate: x509.Certificate) -> Path:
         return self.root / "x509ca" / f"{PREFIX}{_short(certificate)}.pem"
 
@@ -63,9 +66,10 @@ class SwanctlFiles:
         return {path.stem.removeprefix(PREFIX) for path in self._ours("private", "*.pem")}
 
     def key(self, key: str) -> Secret | None:
-        """A key of ours, None where there is no such file."""
-        with contextlib.suppress(FileNotFoundError):
-            return Secret(self.key_path(key).read_bytes())
+        """A key of ours, also one put aside; None where there is no such file."""
+        for path in (self.key_path(key), self.key_aside_path(key)):
+            with contextlib.suppress(FileNotFoundError):
+                return Secret(path.read_bytes())
         return None
 
     def certificates(self) -> list[x509.Certificate]:
@@ -77,29 +81,45 @@ class SwanctlFiles:
         return list(self._read(self._ours("x509ca", "*.pem")))
 
     def put_aside(self, certificate: x509.Certificate) -> None:
-        """Take a certificate out of what a restart loads; it can be put back on a full disk."""
+        """Take a certificate and its key out of what a restart loads. They can be put back on a full disk."""
         self._rename(self.certificate_path(certificate), self.aside_path(certificate))
+        if not self.shares_key(certificate):
+            key = matching.key_id(certificate.public_key())
+            self._rename(self.key_path(key), self.key_aside_path(key))
 
     def put_back(self, certificate: x509.Certificate) -> None:
-        """Have a restart load a certificate again, from where it was put aside or anew."""
-        if self.certificate_path(certificate).exists():
-            return
-        self._rename(self.aside_path(certificate), self.certificate_path(certificate))
+        """Have a restart load a certificate and its key again, from where they were put aside; the certificate anew
+        where it was not.
+        """
+        key = matching.key_id(certificate.public_key())
+        self._rename(self.key_aside_path(key), self.key_path(key))
+        if not self.certificate_path(certificate).exists():
+            self._rename(self.aside_path(certificate), self.certificate_path(certificate))
         if not self.certificate_path(certificate).exists():
             self.write_certificate(self.certificate_path(certificate), certificate)
+
+    def remove_credential(self, certificate: x509.Certificate) -> None:
+        """Delete a certificate and, unless another of ours is for it too, its key, wherever they lie."""
+        if not self.shares_key(certificate):
+            key = matching.key_id(certificate.public_key())
+            self.remove(self.key_path(key))
+            self.remove(self.key_aside_path(key))
+        self.remove(self.certificate_path(certificate))
+        self.remove(self.aside_path(certificate))
+        self._drop_unused_chain()
 
     def shares_key(self, certificate: x509.Certificate) -> bool:
         """Whether another certificate of ours, in use or put aside, is for the same key."""
         key = matching.key_id(certificate.public_key())
-        paths = [*self._ours("x509", "*.pem"), *self.own.glob("old-*.pem")]
+        paths = [*self._ours("x509", "*.pem"), *self._aside()]
         return any(
             each != certificate and matching.key_id(each.public_key()) == key
             for each in self._read(paths)
         )
 
-    def drop_unused_chain(self) -> None:
+    def _drop_unused_chain(self) -> None:
         """Delete the issuers that none of our certificates needs."""
-        needed = list(self._read([*self._ours("x509", "*.pem"), *self.own.glob("old-*.pem")]))
+        needed = list(self._read([*self._ours("x509", "*.pem"), *self._aside()]))
         left = dict(self._pairs(self._ours("x509ca", "*.pem")))
         while needed:
             below = needed.pop()
@@ -173,6 +193,9 @@ class SwanctlFiles:
                 _sync(path.parent)
 
     # inside
+
+    def _aside(self) -> list[Path]:
+        return [path for path in self.own.glob("old-*.pem") if not path.name.startswith("old-key-")]
 
     def _ours(self, folder: str, pattern: str) -> list[Path]:
         return sorted((self.root / folder).glob(PREFIX + pattern))

@@ -65,45 +65,39 @@ class Swapping:
             if old is not None:
                 # Both would be loaded by a restart, in the order of the folder.
                 self._files.put_aside(old.certificate)
+                # The old one would still be shown to a peer that asks for its CA and not for the new one's.
+                self._unload(session, old)
             self._flush(session)
-            before = listing.goes_before(listing.certificates(session), credential.fingerprint)
-            if old is not None and before is not None and before.fingerprint == old.fingerprint:
-                self._pass_over(session, credential, old)
 
     def undo(self, credential: Credential, old: CredentialName | None) -> None:
         certificate = credential.certificate
         if old is not None and old.fingerprint == credential.fingerprint:
             return
-        key = _key_of(certificate)
         if old is not None:
             self._files.put_back(old.certificate)
         shared = self._files.shares_key(certificate)
-        self._delete(certificate, None if shared else key)
+        self._files.remove_credential(certificate)
         with self._endpoint.session() as session:
             if old is not None:
                 self._bring_back(session, old)
             if not shared:
-                _unload_key(session, key)
+                _unload_key(session, _key_of(certificate))
             self._flush(session)
 
     def retire(self, old: CredentialName) -> None:
-        key = _key_of(old.certificate)
         shared = self._files.shares_key(old.certificate)
-        self._delete(old.certificate, None if shared else key)
+        self._files.remove_credential(old.certificate)
         if not shared:
             with self._endpoint.session() as session:
-                _unload_key(session, key)
+                _unload_key(session, _key_of(old.certificate))
 
     # inside
 
-    def _pass_over(self, session: Session, credential: Credential, old: CredentialName) -> None:
-        """The new certificate was loaded before the old one, in an earlier life: let the old one's key go already.
-
-        Its file stays until `retire`, for `undo`.
-        """
-        if not self._files.shares_key(old.certificate):
-            _unload_key(session, _key_of(old.certificate))
-            self._flush(session)
+    def _unload(self, session: Session, old: CredentialName) -> None:
+        """Let a key of ours go that was put aside for `undo`; it stays if the new certificate is for it too."""
+        key = _key_of(old.certificate)
+        if not self._files.shares_key(old.certificate) and self._files.key(key) is not None:
+            _unload_key(session, key)
 
     def _bring_back(self, session: Session, old: CredentialName) -> None:
         key = _key_of(old.certificate)
@@ -112,14 +106,6 @@ class Swapping:
             _load_key(session, secret, key)
         for certificate in (*self._files.chain(), old.certificate):
             _load_certificate(session, certificate)
-
-    def _delete(self, certificate: x509.Certificate, key: str | None) -> None:
-        """Files before keys: a key that is loaded and has no file is no sign of a wipe."""
-        self._files.remove(self._files.certificate_path(certificate))
-        self._files.remove(self._files.aside_path(certificate))
-        if key is not None:
-            self._files.remove(self._files.key_path(key))
-        self._files.drop_unused_chain()
 
 
 def _key_of(certificate: x509.Certificate) -> str:
