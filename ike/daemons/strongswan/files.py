@@ -68,7 +68,7 @@ class SwanctlFiles:
     def key(self, key: str) -> Secret | None:
         """A key of ours, also one put aside; None where there is no such file."""
         for path in (self.key_path(key), self.key_aside_path(key)):
-            with contextlib.suppress(FileNotFoundError):
+            with self._told(path), contextlib.suppress(FileNotFoundError):
                 return Secret(path.read_bytes())
         return None
 
@@ -203,7 +203,7 @@ class SwanctlFiles:
     def _pairs(self, paths: list[Path]) -> Iterator[tuple[Path, x509.Certificate]]:
         for path in paths:
             # A file that cannot be read as a certificate is none that charon could load.
-            with contextlib.suppress(FileNotFoundError, ValueError):
+            with self._told(path), contextlib.suppress(FileNotFoundError, ValueError):
                 yield path, x509.load_pem_x509_certificate(path.read_bytes())
 
     def _read(self, paths: list[Path]) -> Iterator[x509.Certificate]:
@@ -223,7 +223,7 @@ class SwanctlFiles:
             yield
         except OSError as failed:
             raise DaemonFilesUnwritable(
-                f"{path} cannot be written: {failed.strerror or failed}."
+                f"{path} cannot be used: {failed.strerror or failed}."
             ) from None
 
 
