@@ -74,7 +74,9 @@ class StrongSwan:
     def describe(self) -> DaemonInfo:
         """See the port. Seconds are all that charon tells of its start, so its process is named too."""
         with self._endpoint.session() as session:
-            version = session.ask("version").get("version", "")
+            version = session.ask("version").get("version")
+            if not version:
+                raise session.not_vici()
             since = session.ask("stats").get("uptime", {}).get("since", "")
             return DaemonInfo("strongswan", version, f"{since}, process {session.process()}")
 

@@ -98,6 +98,13 @@ class Session:
             if kind == Packet.EVENT:
                 yield self._event(rest)
 
+    def not_vici(self) -> DaemonUnreachable:
+        """The error for an answer that charon does not give."""
+        return DaemonUnreachable(
+            f"What listens at {self._endpoint.path} does not speak VICI: it is not charon.",
+            next_step="Give the agent the path of charon's VICI socket (charon.plugins.vici.socket).",
+        )
+
     # inside
 
     def _deadline(self) -> float:
@@ -113,13 +120,13 @@ class Session:
             if kind == Packet.EVENT_UNKNOWN:
                 raise DaemonRefused(f"charon knows no event '{event}': it is too old.")
             if kind != Packet.EVENT:
-                raise self._not_vici()
+                raise self.not_vici()
 
     def _answer(self, command: str, kind: int, rest: FiniteStream) -> Answer:
         if kind == Packet.CMD_UNKNOWN:
             raise DaemonRefused(f"charon knows no command '{command}': it is too old.")
         if kind != Packet.CMD_RESPONSE:
-            raise self._not_vici()
+            raise self.not_vici()
         answer = self._decoded(rest)
         if answer.get("success", "yes") != "yes":
             words = answer.get("errmsg") or "it gave no reason"
@@ -130,14 +137,14 @@ class Session:
         try:
             name = rest.read(rest.read(1)[0]).decode()
         except _NOT_VICI:
-            raise self._not_vici() from None
+            raise self.not_vici() from None
         return name, self._decoded(rest)
 
     def _decoded(self, rest: FiniteStream) -> Answer:
         try:
             return {key: _text(key, value) for key, value in Message.deserialize(rest).items()}
         except _NOT_VICI:
-            raise self._not_vici() from None
+            raise self.not_vici() from None
 
     def _send(self, packet: bytes) -> None:
         try:
@@ -151,8 +158,8 @@ class Session:
     def _receive(self, deadline: float) -> tuple[int, FiniteStream]:
         (length,) = struct.unpack("!I", self._exactly(Transport.HEADER_LENGTH, deadline))
         if not 0 < length <= Transport.MAX_SEGMENT:
-            raise self._not_vici()
-        stream = FiniteStream(self._exactly(length, deadline))
+            raise self.not_vici()
+        stream = _Whole(self._exactly(length, deadline))
         return stream.read(1)[0], stream
 
     def _exactly(self, count: int, deadline: float) -> bytes:
@@ -185,11 +192,15 @@ class Session:
             f"The connection to charon at {self._endpoint.path} broke: {error.strerror or error}."
         )
 
-    def _not_vici(self) -> DaemonUnreachable:
-        return DaemonUnreachable(
-            f"What listens at {self._endpoint.path} does not speak VICI: it is not charon.",
-            next_step="Give the agent the path of charon's VICI socket (charon.plugins.vici.socket).",
-        )
+
+class _Whole(FiniteStream):  # type: ignore[misc]
+    """Gives as many bytes as are asked for, or raises: the library takes a value that is cut short."""
+
+    def read(self, size: int | None = -1) -> bytes:
+        data = bytes(super().read(size))
+        if size is not None and len(data) < size:
+            raise ValueError("cut short")
+        return data
 
 
 def _text(key: str, value: Any) -> Any:
