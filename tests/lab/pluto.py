@@ -237,9 +237,13 @@ class Pluto:
 
     def add_connection(self, name: str, section: Mapping[str, object]) -> str:
         """Write one conn section as an operator does, load it if running, and return what addconn said."""
+        self.add_connection_file(name, section)
+        return self.load(name) if self.running else ""
+
+    def add_connection_file(self, name: str, section: Mapping[str, object]) -> None:
+        """Write one conn section, and do not load it."""
         lines = "".join(f"\t{key}={value}\n" for key, value in section.items())
         (self.connections / f"{name}.conf").write_text(f"conn {name}\n{lines}")
-        return self.load(name) if self.running else ""
 
     def load(self, name: str) -> str:
         """Load one conn from the files; raises LabError with addconn's words."""
@@ -248,6 +252,11 @@ class Pluto:
         if said.status != 0:
             raise LabError(f"{self.name}: {said.text}")
         return said.text
+
+    def load_automatic(self) -> str:
+        """Load what is to be loaded at a start (auto=add and the like), as the packaged service does."""
+        place = ("--config", str(self.configuration), "--ctlsocket", str(self.control))
+        return self.run("addconn", *place, "--autoall").text
 
     # security associations
 
