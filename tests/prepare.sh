@@ -1,7 +1,10 @@
 #!/usr/bin/env bash
 # Installs the Debian packages that tests (or the demo) talk to, when root; else says what will be left out.
 set -euo pipefail
-lab=(charon-systemd strongswan-swanctl libcharon-extra-plugins libstrongswan-extra-plugins iproute2 iputils-ping)
+lab=(
+  charon-systemd strongswan-swanctl libcharon-extra-plugins libstrongswan-extra-plugins
+  libstrongswan-standard-plugins iproute2 iputils-ping
+)
 judges=(strongswan-pki openssl libnss3-tools)
 database=(postgresql)
 case "${1:-test}" in

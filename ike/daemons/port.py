@@ -53,6 +53,20 @@ class ConnectionForeign(Conflict):
     next_step = "Rename the tunnel, or take the connection out of the daemon's own configuration."
 
 
+class ConnectionInvalid(InvalidInput):
+    """A managed connection that cannot be written for this daemon; the others were loaded all the same."""
+
+    code = "connection_invalid"
+    next_step = "Correct the tunnel's definition."
+
+
+class DaemonFilesUnwritable(Unavailable):
+    """The daemon's files cannot be written: disk full, read-only, not permitted. The files that were there stand."""
+
+    code = "daemon_files_unwritable"
+    next_step = "Make room, or see to the permissions, in the folder named in the message."
+
+
 def fingerprint(certificate: x509.Certificate) -> str:
     """SHA-256 of the certificate's DER, lower-case hexadecimal: how certificates are named everywhere."""
     return hashlib.sha256(certificate.public_bytes(Encoding.DER)).hexdigest()
@@ -162,7 +176,7 @@ class IkeSa:
 @dataclass(frozen=True)
 class LoadedCertificate:
     """A certificate that the daemon holds. `has_key`: it can sign with it. `cached`: it came from a peer or the
-    cache.
+    cache. `in_use`: the daemon takes it, before any other of this issuer, to prove one of its identities.
     """
 
     fingerprint: str
@@ -170,6 +184,7 @@ class LoadedCertificate:
     authority: bool
     has_key: bool
     cached: bool = False
+    in_use: bool = False
 
 
 @dataclass(frozen=True)
@@ -215,6 +230,7 @@ class EventKind(StrEnum):
 
     UP = "up"
     DOWN = "down"
+    CHANGED = "changed"  # an SA was rekeyed, or its CHILD_SAs came or went
     RESTARTED = "restarted"
     LOST = "lost"
 
@@ -249,7 +265,9 @@ class RevokedPeer:
 
 
 class Daemon(Protocol):
-    """An IKE daemon. Methods raise DaemonUnreachable and DaemonRefused, and what is named beside them."""
+    """An IKE daemon. Methods raise DaemonUnreachable and DaemonRefused, DaemonFilesUnwritable where files are written,
+    and what is named beside them.
+    """
 
     def describe(self) -> DaemonInfo:
         """Tell which daemon answers."""

@@ -31,7 +31,7 @@ SERVICE_ADDRESS = "192.0.2.254"
 _PREFIX = 24
 _PACKAGES = (
     "charon-systemd strongswan-swanctl libcharon-extra-plugins libstrongswan-extra-plugins"
-    " iproute2 iputils-ping"
+    " libstrongswan-standard-plugins iproute2 iputils-ping"
 )
 _PROGRAMS = ("ip", "unshare", "mount", "ping", "swanctl", DAEMON)
 
