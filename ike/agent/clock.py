@@ -24,3 +24,12 @@ def served_time(now: datetime, skew: float | None) -> datetime:
     if skew is None or abs(skew) < _TRUSTED_SKEW:
         return now
     return now + timedelta(seconds=skew)
+
+
+def instant(text: str | None) -> datetime | None:
+    """A time that was kept as text; None where there is none, or nothing that can be understood."""
+    try:
+        moment = datetime.fromisoformat(text) if text else None
+    except ValueError:
+        return None
+    return moment if moment is not None and moment.tzinfo is not None else None

@@ -48,6 +48,11 @@ class Crls:
         self._parsed[authority] = (digest, crl)
         return crl
 
+    def held_with(self, authority: str, number: int) -> Crl | None:
+        """The same, if it has this number or a higher one."""
+        crl = self.held(authority)
+        return crl if crl is not None and crl_number(crl) >= number else None
+
     def update(
         self, service: Service, wanted: DesiredCrl, authorities: Sequence[x509.Certificate]
     ) -> Crl:
@@ -70,8 +75,6 @@ class Crls:
     ) -> Crl:
         """The list as the service has it now, which must have this number at least. Raises what `update` raises."""
         known = self.held(authority)
-        if known is not None and number and crl_number(known) >= number:
-            return known
         path = f"/v1/authorities/{quote(authority, safe='')}/crl"
         limit = min(size + _ROOM, LARGEST_CRL) if size else LARGEST_CRL
         der = service.fetch(path, limit=limit) or b""

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from cryptography import x509
 
+from ike.daemons.matching import key_id
 from ike.daemons.port import Inventory, fingerprint
 
 
@@ -50,8 +51,16 @@ def _own(wanted: Wanted, found: Inventory) -> Iterable[dict[str, str]]:
     mine = [each for each in found.certificates if each.fingerprint == name]
     if not any(not each.cached for each in mine):
         yield _entry("certificate_not_loaded", f"This gateway's certificate {name} is not loaded.")
-    elif not any(each.has_key for each in mine) and key_id(wanted.certificate) not in found.keys:
+    elif (
+        not any(each.has_key for each in mine)
+        and key_id(wanted.certificate.public_key()) not in found.keys
+    ):
         yield _entry("key_not_loaded", f"The key of the certificate {name} is not loaded.")
+    elif not any(each.in_use for each in mine):
+        others = [each.fingerprint for each in found.certificates if each.in_use]
+        for other in others:
+            message = f"The daemon uses the certificate {other} in the place of {name}."
+            yield _entry("other_certificate_in_use", message)
 
 
 def _crls(
@@ -77,8 +86,3 @@ def crl_number(crl: x509.CertificateRevocationList) -> int:
         return crl.extensions.get_extension_for_class(x509.CRLNumber).value.crl_number
     except (x509.ExtensionNotFound, ValueError):
         return 0
-
-
-def key_id(certificate: x509.Certificate) -> str:
-    """How keys are named in an inventory: SHA-1 of the key bits (RFC 5280 §4.2.1.2 (1)), hexadecimal."""
-    return x509.SubjectKeyIdentifier.from_public_key(certificate.public_key()).digest.hex()

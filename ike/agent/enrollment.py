@@ -16,6 +16,7 @@ import hmac
 import json
 import re
 import secrets
+import warnings
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
@@ -23,6 +24,7 @@ from typing import Any, Final
 
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
+from urllib3.exceptions import InsecureRequestWarning
 
 from core.errors import Conflict, IkewardenError, InvalidInput, NotAuthenticated, NotPermitted
 from core.secret import Secret
@@ -159,7 +161,9 @@ def fetch_root(enrollment: Enrollment, *, clock: Callable[[], datetime]) -> x509
     """The root that the enrollment pins. Raises PinMismatch, ClockWrong and the errors of `ike.agent.service`."""
     stranger = Service(enrollment.url, None, clock=clock)
     try:
-        answer = stranger.ask("GET", "/v1/trust", limit=_LARGEST_TRUST)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", InsecureRequestWarning)  # on purpose: see the module
+            answer = stranger.ask("GET", "/v1/trust", limit=_LARGEST_TRUST)
         document = answer.document(enrollment.url)
     finally:
         stranger.close()
@@ -219,7 +223,7 @@ def _line_of(enrollment: Enrollment) -> str:
     return hashlib.sha256(text + enrollment.token.reveal()).hexdigest()
 
 
-def _prepared(  # noqa: PLR0913
+def _prepared(
     home: Home,
     enrollment: Enrollment,
     root: x509.Certificate,
@@ -322,6 +326,12 @@ def _keep(home: Home, generation: Generation, answer: Document, *, now: datetime
         raise CertificateUnusable(f"The certificate lacks the name {min(missing)}.")
     asked = replace(generation, stage=Stage.REQUESTED)
     return home.generations.issue(asked, credential, now=now)
+
+
+def settled(home: Home) -> AgentSettings:
+    """The settings of the home, after finishing an enrollment that was cut off. Raises NotEnrolled and its like."""
+    finish(home)
+    return home.settings()
 
 
 def finish(home: Home) -> None:

@@ -152,7 +152,7 @@ class Folder:
     def sweep(self) -> None:
         """Remove half-done work here and below; the caller holds the lock."""
         with told(self.path):
-            for entry in list(os.scandir(self.path)):
+            for entry in self._entries():
                 if entry.is_symlink():
                     continue
                 if entry.name.startswith("."):
@@ -164,6 +164,10 @@ class Folder:
                 elif entry.is_dir():
                     self.sub(entry.name).sweep()
 
+    def _entries(self) -> list[os.DirEntry[str]]:
+        with os.scandir(self.path) as entries:
+            return list(entries)
+
     def check(self) -> None:
         """Refuse the directory and all below it unless they are private. Raises HomeNotPrivate, NotEnrolled."""
         with told(self.path):
@@ -172,7 +176,7 @@ class Folder:
             except FileNotFoundError:
                 raise NotEnrolled(f"There is no agent's home at {self.path}.") from None
             check_private(self.path, status, directory=True)
-            for entry in os.scandir(self.path):
+            for entry in self._entries():
                 if entry.name.startswith("."):
                     continue
                 if entry.is_dir(follow_symlinks=False):

@@ -2,10 +2,10 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
+from itertools import pairwise
 from typing import Final
 
 from cryptography import x509
-from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 from cryptography.hazmat.primitives.serialization import (
     Encoding,
@@ -17,6 +17,7 @@ from cryptography.hazmat.primitives.serialization import (
 
 from core.errors import InvalidInput
 from core.secret import Secret
+from ike.daemons.matching import issued_by
 from ike.daemons.port import Credential, CredentialMismatch
 from pki.x509.keys import key_algorithm
 from pki.x509.names import GeneralName
@@ -102,29 +103,23 @@ def credential_of(
 ) -> Credential:
     """Put key, certificate and chain together after checking that they belong together and under `root`.
 
-    A root at the chain's end is left out (the port wants none). Raises CertificateUnusable. Time is not looked at:
+    A root in the chain is left out of the credential (the port wants none). Raises CertificateUnusable. Time is not looked at:
     the caller knows whether its clock can be trusted.
     """
     if not fits(key, certificate):
         raise CertificateUnusable("The certificate is for another key than this gateway's.")
     between = tuple(each for each in chain if each.subject != each.issuer)
-    if len(between) > LONGEST_CHAIN:
+    # The service proved itself by the pinned root; its authorities may stand under another one, which it sends along.
+    tops = [each for each in chain if each.subject == each.issuer] + [root]
+    if len(chain) > LONGEST_CHAIN:
         raise CertificateUnusable("The chain of the certificate is too long.")
-    path = (certificate, *between, root)
-    for lower, upper in zip(path, path[1:], strict=False):
-        _check_issued(lower, upper)
+    path = (certificate, *between)
+    for lower, upper in pairwise(path):
+        if not (is_authority(upper) and issued_by(lower, upper)):
+            raise CertificateUnusable("The chain of the certificate does not hold together.")
+    if not any(is_authority(top) and issued_by(path[-1], top) for top in tops):
+        raise CertificateUnusable("The certificate leads to no root that the service names.")
     return Credential(key, certificate, between)
-
-
-def _check_issued(lower: x509.Certificate, upper: x509.Certificate) -> None:
-    if not is_authority(upper):
-        raise CertificateUnusable("The certificate was issued by something that is no authority.")
-    try:
-        lower.verify_directly_issued_by(upper)
-    except (ValueError, TypeError, InvalidSignature):
-        raise CertificateUnusable(
-            "The certificate does not lead to the root that was pinned at enrollment."
-        ) from None
 
 
 def is_authority(certificate: x509.Certificate) -> bool:

@@ -8,17 +8,17 @@ from typing import Final
 
 from core.errors import IkewardenError
 from ike.agent import desired as desired_state
-from ike.agent import report
+from ike.agent import report, round
+from ike.agent.circumstances import Circumstances
 from ike.agent.clock import Clock
+from ike.agent.credential import something_due
 from ike.agent.crls import Crls
 from ike.agent.desired import DesiredState, StateUnusable
-from ike.agent.enrollment import finish
 from ike.agent.errors import NotEnrolled
 from ike.agent.home import Home, Notes, stamp
 from ike.agent.notify import Supervisor
 from ike.agent.polling import Heard, Poller, Silent
 from ike.agent.renewal import said
-from ike.agent.round import Round
 from ike.agent.schedule import due_at
 from ike.agent.service import ServerRefused, Service
 from ike.agent.settings import AgentSettings
@@ -163,7 +163,7 @@ class Agent:
                     act = True
                 case DaemonEvent(kind=EventKind.LOST):
                     _log.warning("the daemon does not answer")
-                case DaemonEvent():
+                case DaemonEvent():  # an SA came, went or changed
                     sas = True
         if sas and not act:
             self._tell_sas()
@@ -172,25 +172,23 @@ class Agent:
     def _needs_round(self) -> bool:
         """Whether something is to be done that no message tells of; asks the daemon, not the service."""
         probe = self._round_of(None)
-        if probe.something_due(self.desired):
+        if something_due(probe, self.desired):
             return True
-        drift = probe.look(self.desired)
+        drift = round.look(probe, self.desired)
         if probe.daemon_gone:
             return False  # the watcher tells when it is back
         return bool(drift)
 
     # --- parts --------------------------------------------------------------------------------------------------
 
-    def round(self, *, renew: bool = False) -> Round:
+    def round(self, *, renew: bool = False) -> Circumstances:
         """Do one round."""
         service = self._service_or_none()
         made = self._round_of(service, renew=renew)
         made.errors += self._trouble
         try:
-            made.run(self.desired)
-        except (
-            Exception
-        ):  # an adapter's mistake must not end the agent: what is loaded stays, and it tries again
+            round.run(made, self.desired)
+        except Exception:  # noqa: BLE001 - an adapter's mistake must not end the agent; it tries again
             _log.exception("a round broke off")
             made.errors.append(
                 {"code": "internal_error", "message": "A round broke off; see the agent's log."}
@@ -201,8 +199,8 @@ class Agent:
             self._hang_up()
         return made
 
-    def _round_of(self, service: Service | None, *, renew: bool = False) -> Round:
-        return Round(
+    def _round_of(self, service: Service | None, *, renew: bool = False) -> Circumstances:
+        return Circumstances(
             home=self.home,
             daemon=self.daemon,
             settings=self.settings,
@@ -242,7 +240,6 @@ class Agent:
             self._service = None
 
     def _remember(self) -> None:
-        finish(self.home)
         self.connect().close()  # fails here and now where nothing was enrolled
         state, etag = self.home.desired()
         if state is None:
@@ -325,7 +322,7 @@ class Agent:
             try:
                 for event in self.daemon.watch(gone.is_set):
                     self._inbox.put(event)
-            except Exception:  # its contract is never to raise; the watchdog would end us for it
+            except Exception:  # noqa: BLE001 - its contract is never to raise; it is begun again
                 _log.exception("watching the daemon broke off")
             gone.wait(_WATCH_AGAIN_SECONDS)
 

@@ -97,7 +97,7 @@ class Credentials:
         try:
             answer = service.post(path, {"csr": asked.csr}, key=asked.request["key"])
         except ServerRefused as refused:
-            if not refused.later and refused.status != 409 or refused.problem in _ENDED:
+            if refused.problem in _ENDED or not (refused.later or refused.status == 409):
                 generations.discard(asked)
             raise said(refused) from None
         return self._keep(asked, answer.get("certificate"), answer.get("chain"))
@@ -153,9 +153,8 @@ class Credentials:
         self, new: Generation, old: CredentialName | None, managed: Sequence[str]
     ) -> Generation:
         move = self.home.generations.move
-        if new.stage is Stage.PROVEN:
-            return new
         credential = new.credential
+        # Also what is on record as done: the daemon may have been restarted since.
         self.daemon.stage(credential)
         if new.stage is Stage.ISSUED:
             new = move(new, Stage.STAGED)
@@ -163,6 +162,8 @@ class Credentials:
         self.daemon.apply(credential, old)
         if new.stage is Stage.STAGED:
             new = move(new, Stage.APPLIED)
+        if new.stage is Stage.PROVEN:
+            return new
         connections = self._to_prove(new, managed)
         proof = self.daemon.prove(credential, connections, seconds=self.settings.proof_seconds)
         return move(new, Stage.PROVEN, proof=str(Proof(proof)))

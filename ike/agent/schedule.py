@@ -43,7 +43,7 @@ def may_renew(generation: Generation, renewed_at: datetime | None, now: datetime
 
 def retry_seconds(failures: int, chance: Random) -> float:
     """How long to wait after so many failures in a row: between half and all of what doubles each time."""
-    longest = min(_RETRY_CAP, _RETRY_BASE * 2 ** min(failures, 16))
+    longest = min(_RETRY_CAP, _RETRY_BASE * 2.0 ** min(failures, 16))
     return longest * (0.5 + chance() / 2)
 
 
@@ -51,5 +51,5 @@ def contact_seconds(
     failures: int, chance: Random, retry_after: float | None = None, *, cap: float = CONTACT_CAP
 ) -> float:
     """How long to wait before the service is asked again: full jitter, and never before it said."""
-    jittered = min(cap, CONTACT_BASE * 2 ** min(failures, 16)) * chance()
+    jittered = min(cap, CONTACT_BASE * 2.0 ** min(failures, 16)) * chance()
     return max(jittered, retry_after or 0.0)

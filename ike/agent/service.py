@@ -30,7 +30,7 @@ from urllib3.exceptions import (
 
 from core.errors import IkewardenError, InvalidInput, Unavailable
 from core.secret import Secret
-from ike.daemons.port import Credential
+from ike.daemons.port import Credential, CredentialMismatch
 
 Document = dict[str, Any]
 
@@ -205,7 +205,7 @@ class Service:
         document = self._refused(answer).document(self.url)
         return document, answer.headers.get("etag", "")
 
-    def ask(  # noqa: PLR0913 - all of HTTP that is used here
+    def ask(
         self,
         method: str,
         path: str,
@@ -346,6 +346,10 @@ def _present(context: ssl.SSLContext, credential: Credential) -> None:
         while content:
             content = content[os.write(descriptor, content) :]
         context.load_cert_chain(f"/proc/self/fd/{descriptor}", password=_no_password)
+    except ssl.SSLError:
+        raise CredentialMismatch(
+            "This gateway's private key and certificate cannot be used together."
+        ) from None
     finally:
         os.close(descriptor)
 
