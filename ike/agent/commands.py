@@ -10,7 +10,7 @@ from ike.agent.circumstances import Circumstances
 from ike.agent.clock import served_time
 from ike.agent.desired import Command, DesiredState
 from ike.agent.service import ServerUnreachable
-from ike.daemons.port import DaemonUnreachable
+from ike.daemons.port import Cut, DaemonRefused, DaemonUnreachable
 
 _log = logging.getLogger(__name__)
 
@@ -54,7 +54,11 @@ def _cut(here: Circumstances, command: Command, desired: DesiredState) -> None:
             # Without the list the peer may come back, but it is better cut than not.
             trouble.append(f"The CRL was not loaded: {error.message}")
             here.write_down(**report.error_entry(error))
-    cuts = here.daemon.cut(peer)
+    cuts: tuple[Cut, ...] = ()
+    try:
+        cuts = here.daemon.cut(peer)
+    except DaemonRefused as refused:
+        trouble.append(refused.message)
     trouble += [each.error or "An SA did not end." for each in cuts if not each.ended]
     _log.warning(
         "tunnels of a revoked certificate were ended",

@@ -7,7 +7,6 @@ and are swept away by the next one who holds the lock.
 
 import errno
 import os
-import secrets
 import shutil
 import stat
 from collections.abc import Callable, Iterator
@@ -16,11 +15,11 @@ from pathlib import Path
 from typing import Final
 
 from ike.agent.errors import HomeDamaged, HomeNotPrivate, HomeNotWritable, NotEnrolled
+from ike.atomic import sync_directory, write_atomically
 
 FILE_MODE: Final = 0o600
 DIRECTORY_MODE: Final = 0o700
 _OPEN_FILE: Final = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
-_OPEN_NEW: Final = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 
 Watch = Callable[[str], None]
 """Is told of each durable step before it is done; tests end the process there."""
@@ -28,33 +27,6 @@ Watch = Callable[[str], None]
 
 def nobody(_step: str) -> None:
     """Watch nothing."""
-
-
-def sync_directory(path: Path) -> None:
-    """Bring the names in a directory to disk. Raises OSError."""
-    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-
-
-def write_atomically(path: Path, content: bytes, mode: int = FILE_MODE) -> None:
-    """Write a file, durably, in the place of the old one if there is one. Raises OSError, with the old one in place."""
-    temporary = path.with_name(f".{path.name}.{secrets.token_hex(6)}")
-    descriptor = os.open(temporary, _OPEN_NEW, FILE_MODE)
-    try:
-        with os.fdopen(descriptor, "wb") as file:
-            os.fchmod(file.fileno(), mode)  # whatever the umask is
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
-    except BaseException:
-        with suppress(OSError):
-            temporary.unlink(missing_ok=True)
-        raise
-    sync_directory(path.parent)
 
 
 class Folder:

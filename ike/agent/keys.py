@@ -103,8 +103,8 @@ def credential_of(
 ) -> Credential:
     """Put key, certificate and chain together after checking that they belong together and under `root`.
 
-    A root in the chain is left out of the credential (the port wants none). Raises CertificateUnusable. Time is not looked at:
-    the caller knows whether its clock can be trusted.
+    A root in the chain is left out of the credential (the port wants none). Raises CertificateUnusable. Time is not
+    looked at: the caller knows whether its clock can be trusted.
     """
     if not fits(key, certificate):
         raise CertificateUnusable("The certificate is for another key than this gateway's.")

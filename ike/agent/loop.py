@@ -2,6 +2,7 @@
 
 import logging
 import threading
+from collections.abc import Callable
 from dataclasses import dataclass
 from queue import Empty, SimpleQueue
 from typing import Final
@@ -54,9 +55,11 @@ class Agent:
         self.crls = Crls(home)
         self.skew: float | None = None
         self._trouble: list[dict[str, str]] = []
+        self._away = False
         self._service: Service | None = None
         self._inbox: SimpleQueue[_Message] = SimpleQueue()
         self._unsent = True
+        self.after_round: Callable[[], None] = lambda: None
 
     # --- once ---------------------------------------------------------------------------------------------------
 
@@ -197,6 +200,7 @@ class Agent:
         self._unsent = service is None or made.service_gone
         if made.renewed or made.service_gone:
             self._hang_up()
+        self.after_round()
         return made
 
     def _round_of(self, service: Service | None, *, renew: bool = False) -> Circumstances:
@@ -226,7 +230,7 @@ class Agent:
 
     def _service_or_none(self) -> Service | None:
         """The connection of the acting thread; None while the service is known not to answer."""
-        if self._trouble:
+        if self._away:
             return None
         try:
             self._service = self._service or self.connect()
@@ -252,9 +256,9 @@ class Agent:
 
     def _heard(self, message: Heard) -> bool:
         """Take in what the service said; whether a round is due."""
-        back = bool(self._trouble)
+        back = self._away
         self.skew = message.skew
-        self._trouble = []
+        self._trouble, self._away = [], False
         self.notes.contact_at = stamp(self.clock.wall())
         self.notes.contact_error = ""
         if back:
@@ -276,11 +280,11 @@ class Agent:
         self.skew = message.skew if message.skew is not None else self.skew
         error = said(message.error) if isinstance(message.error, ServerRefused) else message.error
         entry = report.error_entry(error)
-        if not self._trouble:
+        if not self._away:
             _log.warning(
                 "the service is not reached", extra={"code": error.code, "reason": error.message}
             )
-        self._trouble = [entry]
+        self._trouble, self._away = [entry], True
         self._hang_up()
         if self.notes.contact_error != error.message:
             self.notes.contact_error = error.message

@@ -17,19 +17,25 @@ PROOFS: Final = ("loaded", "reauthenticate")
 
 @dataclass(frozen=True)
 class StrongswanSettings:
-    """Where charon listens, and where it reads its files at a restart."""
+    """Where charon listens, and the folder that swanctl reads; empty: the adapter's default."""
 
-    socket: str = "/run/charon.vici"
-    directory: str = "/etc/swanctl"
+    socket: str = ""
+    swanctl: str = ""
+    sightings: str = ""
 
 
 @dataclass(frozen=True)
 class LibreswanSettings:
-    """Where pluto keeps its NSS database, its control socket and its configuration."""
+    """Where pluto keeps its NSS database, its control socket and its configuration; empty: the adapter's default."""
 
-    nssdir: str = "/var/lib/ipsec/nss"
-    ctlsocket: str = "/run/pluto/pluto.ctl"
-    directory: str = "/etc/ipsec.d"
+    nss: str = ""
+    control: str = ""
+    configuration: str = ""
+    connections: str = ""
+    state: str = ""
+    whack: str = ""
+    addconn: str = ""
+    nickname: str = "ikewarden"
 
 
 @dataclass(frozen=True)

@@ -327,7 +327,11 @@ class _Handler(BaseHTTPRequestHandler):
             self._issue(mini, body, spends=False)
         elif presented is None:
             self._send(401, {"code": "credentials_missing", "detail": "Who are you?"})
-        elif path == "/v1/gateways/self/state":
+        else:
+            self._route_own(mini, path, body)
+
+    def _route_own(self, mini: MiniService, path: str, body: dict[str, Any]) -> None:
+        if path == "/v1/gateways/self/state":
             self._state(mini)
         elif path == "/v1/gateways/self/applied":
             mini.applied.append(body)

@@ -1,4 +1,4 @@
-"""Enrollment: one line, one pinned root, nothing secret to strangers, and no run that leaves a gateway without a key."""
+"""Enrollment: one line, one pinned root, nothing secret to strangers, and no gateway left without a key."""
 
 import base64
 import json
