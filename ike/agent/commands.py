@@ -17,7 +17,7 @@ _log = logging.getLogger(__name__)
 
 def is_open(here: Circumstances, command: Command) -> bool:
     """Whether a command is still to be done; one that expired is recorded as failed."""
-    kept = here.notes.commands.get(command.id)
+    kept = here.notes.commands.get(command.key)
     if kept is not None and kept.get("outcome") == "done":
         return False
     now = served_time(here.clock.wall(), here.skew)
@@ -35,7 +35,7 @@ def cut(here: Circumstances, desired: DesiredState, told: Callable[[], None]) ->
     for command in desired.commands:
         if command.kind == "cut" and is_open(here, command):
             here.step(partial(_cut, here, command, desired))
-            done = done or command.id in here.notes.commands
+            done = done or command.key in here.notes.commands
     if done:
         told()
 
@@ -64,8 +64,8 @@ def _cut(here: Circumstances, command: Command, desired: DesiredState) -> None:
         "tunnels of a revoked certificate were ended",
         extra={"serial": peer.serial, "cuts": len(cuts), "failed": len(trouble)},
     )
-    here.notes.commands[command.id] = report.outcome(
-        command.id,
+    here.notes.commands[command.key] = report.outcome(
+        command,
         done=not trouble,
         now=here.clock.wall(),
         error="; ".join(trouble),
@@ -94,7 +94,7 @@ def carry_out(here: Circumstances, desired: DesiredState) -> None:
             here.step(partial(_reauthenticate, here, command))
         else:
             _failed(here, command, f"This agent does not know the command {command.kind}.")
-    known = {each.id for each in desired.commands}
+    known = {each.key for each in desired.commands}
     here.notes.commands = {
         name: each
         for name, each in here.notes.commands.items()
@@ -105,15 +105,15 @@ def carry_out(here: Circumstances, desired: DesiredState) -> None:
 def _reauthenticate(here: Circumstances, command: Command) -> None:
     count = here.daemon.reauthenticate(command.connection)
     _log.info("fresh authentications started", extra={"count": count})
-    done(here, command.id)
+    done(here, command)
 
 
-def done(here: Circumstances, command: str) -> None:
+def done(here: Circumstances, command: Command) -> None:
     """Record that a command was carried out."""
-    here.notes.commands[command] = report.outcome(command, done=True, now=here.clock.wall())
+    here.notes.commands[command.key] = report.outcome(command, done=True, now=here.clock.wall())
 
 
 def _failed(here: Circumstances, command: Command, why: str) -> None:
-    here.notes.commands[command.id] = report.outcome(
-        command.id, done=False, now=here.clock.wall(), error=why
+    here.notes.commands[command.key] = report.outcome(
+        command, done=False, now=here.clock.wall(), error=why
     )

@@ -7,7 +7,7 @@ from core.errors import IkewardenError
 from ike.agent import commands
 from ike.agent.circumstances import Circumstances
 from ike.agent.clock import instant, served_time
-from ike.agent.desired import DesiredState
+from ike.agent.desired import Command, DesiredState
 from ike.agent.generations import Generation
 from ike.agent.home import stamp
 from ike.agent.renewal import EnrollmentUnfinished
@@ -79,28 +79,28 @@ def _obtain(here: Circumstances, desired: DesiredState | None) -> None:
     here.notes.renew_version = desired.version if desired else None
     here.renew = False
     here.count_success()
-    if command:
+    if command is not None:
         commands.done(here, command)
     _log.info("a new certificate came", extra={"serial": made.serial})
 
 
 def _why_renew(
     here: Circumstances, pending: Generation | None, desired: DesiredState | None
-) -> tuple[str, str]:
-    """Why a certificate should be asked for now ("" for no reason), and the id of the command that says so."""
+) -> tuple[str, Command | None]:
+    """Why a certificate should be asked for now ("" for no reason), and the command that says so."""
     mine = here.home.generations.identity()
     if mine is None:
         raise EnrollmentUnfinished(f"There is no certificate in {here.home.path} yet.")
     if here.renew:
-        return "asked for here", ""
+        return "asked for here", None
     if not here.may_try():
-        return "", ""
+        return "", None
     for command in desired.commands if desired else ():
         if command.kind == "renew" and commands.is_open(here, command):
-            return "commanded", command.id
+            return "commanded", command
     if pending is not None and pending.request.get("kind") == "renew":
-        return "resumed", ""
-    return _by_itself(here, mine, desired), ""
+        return "resumed", None
+    return _by_itself(here, mine, desired), None
 
 
 def _by_itself(here: Circumstances, mine: Generation, desired: DesiredState | None) -> str:

@@ -38,15 +38,23 @@ class DesiredCrl:
 
 @dataclass(frozen=True)
 class Command:
-    """Something to be done once: kind cut, reauthenticate or renew, or one that this agent does not know."""
+    """Something to be done once: kind cut, reauthenticate or renew, or one that this agent does not know.
 
-    id: str
+    `id` is given back as it came; `key` is the same as text.
+    """
+
+    id: int | str
     kind: str
     peer: RevokedPeer | None = None
     crl_authority: str = ""
     crl_number: int = 0
     connection: str = ""
     expires_at: datetime | None = None
+
+    @property
+    def key(self) -> str:
+        """How its outcome is kept."""
+        return str(self.id)
 
 
 @dataclass(frozen=True)
@@ -138,7 +146,9 @@ def _command(document: Mapping[str, Any]) -> Command:
     crl = document.get("crl")
     crl = crl if isinstance(crl, dict) else {}
     return Command(
-        id=_text(document, "id"),
+        id=_number(document, "id")
+        if isinstance(document.get("id"), int)
+        else _text(document, "id"),
         kind=kind,
         peer=_peer(document) if kind == "cut" else None,
         crl_authority=_text(crl, "authority", ""),
