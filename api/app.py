@@ -27,7 +27,19 @@ from api.problems import (
     status_of,
 )
 from api.registry import Route
-from api.v1 import authorities, certificates, history, profiles, tokens, whoami
+from api.v1 import (
+    agents,
+    authorities,
+    certificates,
+    gateways,
+    history,
+    profiles,
+    revocations,
+    tokens,
+    trust,
+    tunnels,
+    whoami,
+)
 from core.errors import IkewardenError
 from pki.desk import Desk
 
@@ -49,9 +61,14 @@ def routes(wiring: Wiring) -> tuple[Route, ...]:
     """All routes of this door."""
     operations = (
         *certificates.ROUTES,
+        *revocations.ROUTES,
         *authorities.ROUTES,
+        *trust.ROUTES,
         *profiles.ROUTES,
         *tokens.ROUTES,
+        *gateways.ROUTES,
+        *agents.ROUTES,
+        *tunnels.ROUTES,
         *history.ROUTES,
         *whoami.ROUTES,
         *health_routes(wiring.meters, metrics_public=wiring.metrics_public),

@@ -21,10 +21,20 @@ EXCHANGE = "ikewarden.exchange"
 REQUEST_ID: ContextVar[str] = ContextVar("ikewarden_api_request_id", default="")
 
 
+@dataclass(frozen=True, slots=True)
+class Hold:
+    """How long an answer may wait, and what of a gateway its caller knows: its answer has changed when that has."""
+
+    gateway_id: int
+    version: int
+    leaf_id: int
+    seconds: float
+
+
 @dataclass(slots=True)
 class Exchange:
     """One request and what became of it, for the log and the counters. The application fills in
-    `actor` and `route`.
+    `actor`, `route` and `hold`.
     """
 
     method: str
@@ -34,6 +44,7 @@ class Exchange:
     peer: bytes | None = field(repr=False)
     actor: str = ""
     route: str = ""
+    hold: "Hold | None" = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -24,11 +24,13 @@ PEER = "peer_certificate"
 class Limits:
     """What one client may cost. Sizes in bytes, times in seconds.
 
-    `body` is the largest body accepted; a larger one is read away up to `drain` bytes, so that the
-    client gets to read the refusal. `stalled` is how long a client may leave our answer unread.
+    `body` is the largest body accepted, `report` that of a gateway's reports; a larger one is read
+    away up to `drain` bytes, so that the client gets to read the refusal. `stalled` is how long a
+    client may leave our answer unread.
     """
 
     body: int = 1 << 20
+    report: int = 4 << 20
     drain: int = 8 << 20
     head: int = 32 << 10
     head_seconds: float = 15.0

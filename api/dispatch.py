@@ -26,7 +26,9 @@ from pki.desk import Desk
 from pki.idempotency import Claim, Earlier
 from pki.identity import TokenRefused
 
-_MAX_NAME = 200
+_MAX_NAME = 255
+# RFC 9110 §8.8.3 entity-tag, without W/
+_TAG = re.compile(r'"[\x21\x23-\x7e]*"')
 _log = logging.getLogger(__name__)
 # RFC 8941 §3.3.3 string as the draft has it, or the same bare as most clients send it
 _KEY = re.compile(r'"([\x20-\x21\x23-\x5b\x5d-\x7e]{1,200})"|([\x21\x23-\x7e]{1,200})')
@@ -88,9 +90,12 @@ class Dispatcher:
             body=_body(route, sent),
             query=_query(route, sent),
             path=path,
+            known=_tags(environ.get("HTTP_IF_NONE_MATCH")),
         )
         if sent.key is None or actor is None:
-            return _encode(route.view(call))
+            reply = route.view(call)
+            sent.exchange.hold = reply.hold
+            return _encode(reply)
         return self._once(route, call, sent.claim(route, actor.credential))
 
     def _actor(self, route: Route, sent: _Request, now: datetime) -> Actor | None:
@@ -174,6 +179,11 @@ def _key(header: str | None) -> str | None:
             next_step="Send a random value such as a UUID.",
         )
     return match[1] or match[2]
+
+
+def _tags(header: str | None) -> frozenset[str]:
+    # RFC 9110 §13.1.2: compared weakly
+    return frozenset(_TAG.findall(header)) if header else frozenset()
 
 
 def _query(route: Route, sent: _Request) -> Any:

@@ -11,6 +11,7 @@ import os
 import re
 import time
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -20,6 +21,7 @@ from api.connection import PEER, Limits
 from api.errors import BodyTooLarge, RequestTooSlow, Stopping
 from api.pool import Pool
 from api.problems import encode, internal, problem_body, problem_headers, status_of
+from api.waiting import ClientGone, Waiting
 from core.errors import IkewardenError
 
 if TYPE_CHECKING:
@@ -44,10 +46,6 @@ _CUT_OFF = Stopping(
 )
 
 
-class ClientGone(Exception):
-    """The client hung up before its request was complete."""
-
-
 class Front:
     """The ASGI application of the API listener.
 
@@ -55,7 +53,7 @@ class Front:
     threads are busy. `record` is called once per answered request with the exchange, its status and its seconds.
     `hsts` is the max-age in seconds of Strict-Transport-Security, 0 for none: the default, because
     the validation listener of the same host name speaks plain HTTP by design and a browser would
-    not reach it any more (RFC 6797 §8.3 knows no ports).
+    not reach it any more (RFC 6797 §8.3 knows no ports). `waiting` keeps those whose answer may wait.
     """
 
     def __init__(
@@ -67,12 +65,15 @@ class Front:
         record: Callable[[Exchange, int, float], None],
         prepared: Mapping[tuple[str, str], Answer],
         hsts: int = 0,
+        waiting: Waiting | None = None,
     ) -> None:
         self._application = application
         self._pool = pool
         self._limits = limits
+        self._report_limits = replace(limits, body=max(limits.body, limits.report))
         self._record = record
         self._prepared = prepared
+        self._waiting = waiting
         self._always = dict(_ALWAYS)
         if hsts:
             self._always[b"strict-transport-security"] = b"max-age=%d" % hsts
@@ -109,9 +110,15 @@ class Front:
             if ready is not None:
                 exchange.route = scope["path"]
                 return ready
-            body = await _whole_body(scope, receive, self._limits)
-            environ = bridge.environment(scope, body, exchange)
-            return await self._pool.run(partial(bridge.call, self._application, environ))
+            limits = self._report_limits if _is_report(scope) else self._limits
+            body = await _whole_body(scope, receive, limits)
+            answer = await self._ask(scope, body, exchange)
+            if exchange.hold is None or self._waiting is None:
+                return answer
+            # What this request knows has not changed: nothing but a place is held until it has. Then it is asked
+            # again from the start, who calls too.
+            async with self._waiting.until_changed(exchange.hold, receive) as changed:
+                return await self._ask(scope, body, exchange) if changed else answer
         except IkewardenError as error:
             # A client whose body we did not read to its end cannot send another request behind it.
             close = isinstance(error, BodyTooLarge | RequestTooSlow)
@@ -129,6 +136,10 @@ class Front:
                 encode(internal(exchange.request_id)),
             )
 
+    async def _ask(self, scope: "HTTPScope", body: bytes, exchange: Exchange) -> Answer:
+        environ = bridge.environment(scope, body, exchange)
+        return await self._pool.run(partial(bridge.call, self._application, environ))
+
     def _finish(self, answer: Answer, request_id: str) -> list[tuple[bytes, bytes]]:
         given = {name for name, _ in answer.headers}
         headers = [
@@ -136,7 +147,8 @@ class Front:
             *((name, value) for name, value in self._always.items() if name not in given),
             (b"x-request-id", request_id.encode()),
         ]
-        if b"content-length" not in given:
+        # RFC 9110 §8.6: none for 204, and for 304 only that of the answer that was not sent.
+        if b"content-length" not in given and answer.status not in {204, 304}:
             headers.append((b"content-length", b"%d" % len(answer.body)))
         return headers
 
@@ -197,6 +209,14 @@ async def _whole_body(scope: "HTTPScope", receive: "ASGIReceiveCallable", limits
     if size > limits.body:
         raise too_large
     return b"".join(pieces)
+
+
+def _is_report(scope: "HTTPScope") -> bool:
+    # Of a gateway that has proved itself in the handshake: a hub has thousands of SAs.
+    return (
+        scope["path"] in {"/v1/gateways/self/applied", "/v1/gateways/self/sas"}
+        and scope.get("state", {}).get(PEER) is not None
+    )
 
 
 def _announced(scope: "HTTPScope") -> int | None:

@@ -15,6 +15,9 @@ _TAGS = {
     "Authorities": "Who signs.",
     "Profiles": "What a certificate of a kind contains.",
     "Tokens": "Credentials for people and programs, and one-time tokens for gateways.",
+    "Gateways": "Who is in the fleet, and what each of them should have and has.",
+    "Agents": "What the agent on a gateway fetches and reports, for itself alone.",
+    "Tunnels": "Who talks to whom, and the SAs that are up.",
     "History": "What was done, and what the clock does.",
     "Service": "The service itself.",
 }
@@ -175,12 +178,10 @@ def _headers(route: Route) -> list[dict[str, Any]]:
 def _responses(route: Route) -> dict[str, Any]:
     media_type = JSON if isinstance(route.answer, type) else route.answer
     schema = _reference(route.answer) if isinstance(route.answer, type) else {"type": "string"}
-    responses: dict[str, Any] = {
-        str(route.status): {
-            "description": route.summary,
-            "content": {media_type: {"schema": schema}},
-        }
-    }
+    success: dict[str, Any] = {"description": route.summary}
+    if media_type:
+        success["content"] = {media_type: {"schema": schema}}
+    responses: dict[str, Any] = {str(route.status): success}
     statuses = {*route.refusals, *(() if route.public else (401, 403))}
     for status in sorted(statuses):
         responses[str(status)] = _problem(TITLES[status])

@@ -19,7 +19,7 @@ from core.errors import IkewardenError
 
 _CACHED = ("Cache-Control", "public, max-age=300")
 _TAG = "Service"
-_ROOMS = {"core", "store", "hsm", "pki", "api"}
+_ROOMS = {"core", "store", "hsm", "pki", "fleet", "api"}
 
 
 def reference_routes(operations: Sequence[Route], version: str) -> tuple[Route, ...]:

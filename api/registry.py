@@ -10,6 +10,7 @@ from typing import Any, Generic, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict
 
+from api.bridge import Hold
 from core.errors import NotAuthenticated
 from pki.actors import GRANTS, Action, Actor, Role
 from pki.desk import Desk
@@ -39,7 +40,7 @@ class Nothing(Sent):
 @dataclass(frozen=True, slots=True)
 class Call(Generic[Body, Query]):
     """One decoded request on its way to an operation. `path` holds the values of the braces in
-    the route's path.
+    the route's path, `known` the entity tags of If-None-Match.
     """
 
     desk: Desk
@@ -48,6 +49,7 @@ class Call(Generic[Body, Query]):
     body: Body
     query: Query
     path: Mapping[str, str]
+    known: frozenset[str] = frozenset()
 
     @property
     def actor(self) -> Actor:
@@ -59,19 +61,24 @@ class Call(Generic[Body, Query]):
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """What a view gives back: a model to be shown as JSON, or content of another media type."""
+    """What a view gives back: a model to be shown as JSON, or content of another media type.
+
+    With `hold`, the answer may wait until what the caller knows has changed (api/front.py).
+    """
 
     content: Shown | bytes
     status: int = 200
     media_type: str = JSON
     headers: tuple[tuple[str, str], ...] = ()
+    hold: Hold | None = None
 
 
 @dataclass(frozen=True)
 class Route:
     """One method of one path.
 
-    `action` None: any authenticated caller, or anybody at all where it is `public`. `secret`: the
+    `action` None: any authenticated caller, or anybody at all where it is `public`. `answer` is a
+    model, a media type, or empty where there is no content. `secret`: the
     answer to a POST holds a secret, so that it is never kept for a replay. `example` is a body that
     the model accepts, shown in the reference. `refusals` are statuses beside those that any route
     can answer with.

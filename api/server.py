@@ -30,7 +30,10 @@ from api.meters import Meters, ValidationMeters
 from api.pool import Pool
 from api.tls import Credential, TlsDoor
 from api.validation import Validation
+from api.waiting import Waiting
 from core.errors import IkewardenError, Unavailable
+from fleet.changes import Changes
+from pki.actors import Actor, Role
 from pki.desk import Desk
 
 _log = logging.getLogger(__name__)
@@ -43,6 +46,7 @@ _GOODBYE_SECONDS = 1.0
 _LAST_WORDS_SECONDS = 0.1
 _HEADER_MILLISECONDS = 15_000
 _PR_SET_PDEATHSIG = 1
+_WATCHER = Actor(name="watcher", role=Role.SCHEDULER)
 
 
 class ListenFailed(Unavailable):
@@ -179,6 +183,7 @@ class ApiListener(uvicorn.Server):
             version=settings.version,
             metrics_public=settings.metrics_public,
         )
+        self._waiting = Waiting(Changes(desk, _WATCHER), clock, at_once=settings.threads)
         front = Front(
             build(wiring),
             self._pool,
@@ -186,6 +191,7 @@ class ApiListener(uvicorn.Server):
             record=partial(_record, counted),
             prepared=PREPARED,
             hsts=settings.hsts,
+            waiting=self._waiting,
         )
         self._listener_config = _uvicorn_settings(front, settings)
         super().__init__(self._listener_config)
@@ -205,6 +211,7 @@ class ApiListener(uvicorn.Server):
             for bound in sockets or ()
         ]
         self._reloading = loop.create_task(self._keep_current())
+        self._waiting.start()
         self.started = True
 
     def _connection(self) -> Connection:
@@ -214,6 +221,7 @@ class ApiListener(uvicorn.Server):
         """Take no new connection, let requests under way end, then stop the threads."""
         if self._reloading is not None:
             self._reloading.cancel()
+        await self._waiting.stop(timeout=_GOODBYE_SECONDS)
         await super().shutdown(sockets)
         await asyncio.sleep(_LAST_WORDS_SECONDS)
         await self._reloader.stop(timeout=_GOODBYE_SECONDS)

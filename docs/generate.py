@@ -7,6 +7,7 @@ from pathlib import Path
 
 import api
 import core
+import fleet
 import hsm
 import ikewarden
 import pki
@@ -16,7 +17,7 @@ from api.problems import status_of
 from core.errors import IkewardenError
 
 REFERENCE = Path(__file__).parent / "reference"
-_ROOMS = (core, store, hsm, pki, scheduler, api, ikewarden)
+_ROOMS = (core, store, hsm, pki, fleet, scheduler, api, ikewarden)
 
 
 def error_classes() -> list[type[IkewardenError]]:

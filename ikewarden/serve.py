@@ -31,7 +31,7 @@ from pki import authorities, tls_credential
 from pki.desk import Desk
 from scheduler.clock import read_clock
 from scheduler.clock import serve as serve_scheduler
-from scheduler.jobs import SCHEDULER, Job
+from scheduler.jobs import FLEET_EVERY, SCHEDULER, Job
 from store.schema import check_schema
 
 _LOG = logging.getLogger("ikewarden.serve")
@@ -167,6 +167,7 @@ def _scheduler(settings: Settings, keys: SealedFileKeyStore) -> int:
                 "reconcile": chosen.reconcile,
                 "expiry_notices": chosen.expiry_notices,
                 "cleanup": chosen.cleanup,
+                "fleet_crls": FLEET_EVERY.total_seconds(),
                 "tls_credential": timedelta(minutes=10).total_seconds(),
             },
             outbox_seconds=chosen.outbox_poll_ms / 1000,

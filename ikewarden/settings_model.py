@@ -19,6 +19,7 @@ from ikewarden.settings_values import (
     Names,
     PublicUrl,
     RelativePath,
+    ServiceUrl,
     Variable,
     Webhook,
     holds_password,
@@ -231,6 +232,37 @@ class NoticesSettings(Section):
     )
 
 
+class FleetSettings(Section):
+    """Gateways, their agents, and revocations that reach their tunnels."""
+
+    url: ServiceUrl | None = Field(
+        default=None,
+        description="Where agents reach the API; it stands in the enrollment line. Default: "
+        "https://, the first of [api] names, and [api] port.",
+    )
+    cut_limit: int = Field(
+        default=10,
+        ge=0,
+        le=1_000_000,
+        description="Up to how many tunnels a revocation ends unasked. One that ends more is "
+        "refused until their number is confirmed.",
+    )
+    unreachable_after_seconds: int = Field(
+        default=120,
+        ge=60,
+        le=86400,
+        description="A gateway that was not heard of for this long counts as unreachable. One "
+        "that waits for news is heard of all the time.",
+    )
+    crl_spread_seconds: int = Field(
+        default=60,
+        ge=10,
+        le=3600,
+        description="Over how long the fleet is told of a CRL that was only refreshed. After a "
+        "revocation all are told at once.",
+    )
+
+
 class LogsSettings(Section):
     """Log lines on standard error."""
 
@@ -254,6 +286,7 @@ class Settings(Section):
     ocsp: OcspSettings = OcspSettings()
     scheduler: SchedulerSettings = SchedulerSettings()
     notices: NoticesSettings = NoticesSettings()
+    fleet: FleetSettings = FleetSettings()
     logs: LogsSettings = LogsSettings()
 
     @model_validator(mode="after")

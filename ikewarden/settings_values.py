@@ -19,6 +19,7 @@ _DATABASE_WORDS: Final = (
 )
 _HOST_WORDS: Final = "an IP address or a host name"
 _PUBLIC_WORDS: Final = "a URL http://HOST[:PORT][/PATH] (plain http: RFC 5280 §8)"
+_SERVICE_WORDS: Final = "a URL https://HOST[:PORT]"
 _WEBHOOK_WORDS: Final = "a URL that starts with https:// or http://"
 _NAME_WORDS: Final = "1 to 63 letters, digits, dots, underscores, hyphens; a letter or digit first"
 _NAMES_WORDS: Final = "one or more DNS names and IP addresses"
@@ -112,6 +113,14 @@ def _public_url(text: str) -> str:
     return text.rstrip("/")
 
 
+def _service_url(text: str) -> str:
+    parts = _split(text, _SERVICE_WORDS)
+    unwanted = parts.query or parts.fragment or "@" in parts.netloc or parts.path.strip("/")
+    if parts.scheme != "https" or not is_host(parts.hostname or "") or unwanted or " " in text:
+        raise ValueError(f"must be {_SERVICE_WORDS}")
+    return text.rstrip("/")
+
+
 def _webhook(text: str) -> str:
     parts = _split(text, _WEBHOOK_WORDS)
     if parts.scheme not in ("https", "http") or not is_host(parts.hostname or "") or " " in text:
@@ -145,6 +154,7 @@ Names = Annotated[tuple[str, ...], AfterValidator(_names), Words(_NAMES_WORDS)]
 RelativePath = Annotated[Path, BeforeValidator(_path), Words(_PATH_WORDS)]
 DatabaseUrl = Annotated[str, AfterValidator(_database_url), Words(_DATABASE_WORDS)]
 PublicUrl = Annotated[str, AfterValidator(_public_url), Words(_PUBLIC_WORDS)]
+ServiceUrl = Annotated[str, AfterValidator(_service_url), Words(_SERVICE_WORDS)]
 Webhook = Annotated[str, AfterValidator(_webhook), Words(_WEBHOOK_WORDS)]
 Name = Annotated[str, _matching(_NAME, _NAME_WORDS), Words(_NAME_WORDS)]
 Variable = Annotated[str, _matching(_VARIABLE, _VARIABLE_WORDS), Words(_VARIABLE_WORDS)]

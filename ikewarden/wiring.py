@@ -50,8 +50,19 @@ def make_rules(settings: Settings) -> Rules:
         nonces=settings.validation.ocsp_nonce,
         notice_stages=tuple(settings.notices.stages_days),
         webhook=settings.notices.webhook,
+        service_url=service_url(settings),
+        cut_limit=settings.fleet.cut_limit,
+        unreachable_after=timedelta(seconds=settings.fleet.unreachable_after_seconds),
+        crl_spread=timedelta(seconds=settings.fleet.crl_spread_seconds),
         profiles=builtin_profiles() | _profiles_in(settings.issuing.profiles_directory),
     )
+
+
+def service_url(settings: Settings) -> str:
+    """Where agents reach the API."""
+    name = settings.api.names[0]
+    host = f"[{name}]" if ":" in name else name
+    return settings.fleet.url or f"https://{host}:{settings.api.port}"
 
 
 def _profiles_in(directory: Path | None) -> dict[str, Profile]:

@@ -39,6 +39,17 @@ class Action(StrEnum):
     AUDIT_READ = "audit.read"
     METRICS_READ = "metrics.read"
     SERVICE_CREDENTIAL = "service.credential"
+    CRL_READ = "crl.read"
+    GATEWAY_CREATE = "gateway.create"
+    GATEWAY_READ = "gateway.read"
+    GATEWAY_REMOVE = "gateway.remove"
+    GATEWAY_ENROLL = "gateway.enroll"
+    GATEWAY_COMMAND = "gateway.command"
+    GATEWAY_SELF = "gateway.self"
+    TUNNEL_CREATE = "tunnel.create"
+    TUNNEL_READ = "tunnel.read"
+    TUNNEL_REMOVE = "tunnel.remove"
+    SA_READ = "sa.read"
 
 
 _READ = frozenset(
@@ -48,10 +59,14 @@ _READ = frozenset(
         Action.PROFILE_READ,
         Action.JOB_READ,
         Action.METRICS_READ,
+        Action.CRL_READ,
+        Action.GATEWAY_READ,
+        Action.TUNNEL_READ,
     }
 )
 GRANTS: dict[Role, frozenset[Action]] = {
-    Role.ADMIN: frozenset(Action) - {Action.JOB_RUN, Action.SERVICE_CREDENTIAL},
+    Role.ADMIN: frozenset(Action)
+    - {Action.JOB_RUN, Action.SERVICE_CREDENTIAL, Action.GATEWAY_SELF},
     Role.OPERATOR: _READ
     | {
         Action.CERTIFICATE_ISSUE,
@@ -60,12 +75,25 @@ GRANTS: dict[Role, frozenset[Action]] = {
         Action.TOKEN_CREATE,
         Action.TOKEN_READ,
         Action.TOKEN_REVOKE,
+        Action.GATEWAY_CREATE,
+        Action.GATEWAY_REMOVE,
+        Action.GATEWAY_ENROLL,
+        Action.GATEWAY_COMMAND,
+        Action.TUNNEL_CREATE,
+        Action.TUNNEL_REMOVE,
+        Action.SA_READ,
     },
     Role.APPROVER: _READ | {Action.AUDIT_READ},
-    Role.AUDITOR: _READ | {Action.AUDIT_READ, Action.TOKEN_READ},
-    Role.ENROLLER: frozenset({Action.CERTIFICATE_ISSUE, Action.AUTHORITY_READ}),
+    Role.AUDITOR: _READ | {Action.AUDIT_READ, Action.TOKEN_READ, Action.SA_READ},
+    Role.ENROLLER: frozenset({Action.CERTIFICATE_ISSUE, Action.AUTHORITY_READ, Action.CRL_READ}),
     Role.GATEWAY: frozenset(
-        {Action.CERTIFICATE_RENEW, Action.CERTIFICATE_READ, Action.AUTHORITY_READ}
+        {
+            Action.CERTIFICATE_RENEW,
+            Action.CERTIFICATE_READ,
+            Action.AUTHORITY_READ,
+            Action.CRL_READ,
+            Action.GATEWAY_SELF,
+        }
     ),
     Role.SCHEDULER: frozenset(
         {
@@ -77,6 +105,9 @@ GRANTS: dict[Role, frozenset[Action]] = {
             Action.JOB_RUN,
             Action.METRICS_READ,
             Action.SERVICE_CREDENTIAL,
+            Action.CRL_READ,
+            Action.GATEWAY_READ,
+            Action.TUNNEL_READ,
         }
     ),
 }

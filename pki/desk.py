@@ -14,12 +14,16 @@ from store.engine import Store
 
 @dataclass(frozen=True)
 class Rules:
-    """Settings that operations obey. Durations are `timedelta`s; `validation_url` has no slash at its end.
+    """Settings that operations obey. Durations are `timedelta`s; `validation_url` and `service_url` (that of the API)
+    have no slash at their end.
 
-    `profiles` are the built-in ones and those of the installation's files.
+    `profiles` are the built-in ones and those of the installation's files. A revocation that would end more than
+    `cut_limit` tunnels must be confirmed; a gateway not heard of for `unreachable_after` counts as unreachable;
+    `crl_spread` is the time over which the fleet is told of a list that was only refreshed.
     """
 
     validation_url: str
+    service_url: str = "https://localhost:8443"
     default_authority: str | None = None
     crl_lifetime: timedelta = timedelta(hours=24)
     delta_lifetime: timedelta = timedelta(hours=6)
@@ -28,6 +32,9 @@ class Rules:
     nonces: bool = True
     notice_stages: tuple[int, ...] = (30, 14, 7, 1)
     webhook: str | None = None
+    cut_limit: int = 10
+    unreachable_after: timedelta = timedelta(seconds=120)
+    crl_spread: timedelta = timedelta(seconds=60)
     profiles: Mapping[str, Profile] = field(default_factory=builtin_profiles)
 
 

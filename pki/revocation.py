@@ -1,5 +1,6 @@
 """Revocation: marked, audited and queued in one transaction; everything that must learn of it follows from that."""
 
+from collections.abc import Callable
 from dataclasses import replace
 from datetime import datetime
 from typing import Any
@@ -96,11 +97,13 @@ def revoke(
     now: datetime,
     invalidity_date: datetime | None = None,
     authority: str | None = None,
+    agree: Callable[[Unit, CertificateView], None] | None = None,
 ) -> CertificateView:
     """Revoke a certificate and queue the CRLs that will say so.
 
     OCSP says it from this moment. A second revocation may only move the reason to keyCompromise (RFC 5280 §5.3.1 and
-    Boulder's practice); a certificate on hold may be revoked. Raises RoleMayNot, OutsideScope, BadReason,
+    Boulder's practice); a certificate on hold may be revoked. `agree` is asked in the transaction, before anything is
+    changed, and raises to refuse. Raises RoleMayNot, OutsideScope, BadReason,
     BadInvalidityDate, CertificateNotFound, AlreadyRevoked, NotRevocable.
     """
     require(actor, Action.CERTIFICATE_REVOKE)
@@ -119,6 +122,8 @@ def revoke(
                 # Without a reason yet, when the other revocation is in this very transaction.
                 known = f": {found.reason}" if found.reason else ""
                 raise AlreadyRevoked(f"The certificate is revoked already{known}.")
+        elif agree is not None:
+            agree(unit, found)
         # RFC 5280 §5.3.1: a worse reason does not make the revocation any later.
         since = found.revoked_at if found.status == "revoked" and found.revoked_at else now
         lost = invalidity_date or found.invalidity_date
@@ -232,15 +237,17 @@ def _write(
     )
     # The answer signed in advance says what is no longer true; the next question makes a new one.
     connection.execute(_FORGET, {"of": found.authority_id, "number": found.serial})
-    ask_for_list(unit, found.authority, found.shard, now)
+    ask_for_list(unit, found.authority, found.shard, now, certificate=found.id)
 
 
-def ask_for_list(unit: Unit, authority: str, shard: int, now: datetime) -> None:
-    """Queue the lists that must tell of a change of status."""
+def ask_for_list(
+    unit: Unit, authority: str, shard: int, now: datetime, *, certificate: int | None = None
+) -> None:
+    """Queue the lists that must tell of a change of status: that of `certificate`, for those who act on it."""
     outbox.put(
         unit,
         topic=PUBLISH,
         key=f"{authority}:{shard}",
-        payload={"authority": authority, "shard": shard},
+        payload={"authority": authority, "shard": shard, "certificate": certificate},
         now=now,
     )

@@ -8,6 +8,7 @@ from functools import partial
 from typing import Literal
 
 from core.errors import IkewardenError
+from fleet import reach
 from pki import cleanup, expiry, ocsp_answers, ocsp_signers, publication, reconcile
 from pki.actors import Actor, Role
 from pki.authorities import all_names
@@ -18,6 +19,7 @@ _LOG = logging.getLogger("ikewarden.scheduler")
 # Longer than any run; a replica that dies holds a job up no longer than this.
 _LEASE = timedelta(minutes=5)
 _PRESIGN = 2_000
+FLEET_EVERY = timedelta(seconds=10)
 
 SCHEDULER = Actor(name="scheduler", role=Role.SCHEDULER)
 
@@ -77,12 +79,19 @@ def clean(desk: Desk, now: datetime) -> Mapping[str, int]:
     return {"removed": cleanup.sweep(desk, SCHEDULER, now=now)}
 
 
+def tell_fleet(desk: Desk, now: datetime) -> Mapping[str, int]:
+    """Let some more gateways fetch lists that were refreshed."""
+    share = FLEET_EVERY / desk.rules.crl_spread
+    return {"told": reach.refresh(desk, SCHEDULER, share=share, now=now)}
+
+
 JOBS: tuple[Job, ...] = (
     Job("crl_refresh", refresh_crls),
     Job("ocsp_refresh", refresh_ocsp),
     Job("reconcile", settle),
     Job("expiry_notices", notify),
     Job("cleanup", clean),
+    Job("fleet_crls", tell_fleet),
 )
 
 

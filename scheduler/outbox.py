@@ -9,6 +9,7 @@ from datetime import datetime, timedelta
 import urllib3
 
 from core.errors import IkewardenError, Unavailable
+from fleet import reach
 from pki import expiry, ocsp_signers, publication, revocation
 from pki.authorities import load
 from pki.desk import Desk
@@ -27,10 +28,11 @@ OPEN = "authority.made"
 # A lane each, so that a revocation waits neither for the list of a million, nor for a new authority's shards, nor for
 # somebody's webhook. The last takes whatever the others do not.
 _LISTS = frozenset({FULL, OPEN})
+_CHANGES = frozenset({revocation.PUBLISH, reach.TOPIC})
 LANES: dict[str, Topics] = {
-    "outbox_changes": Topics(frozenset({revocation.PUBLISH}), others=False),
+    "outbox_changes": Topics(_CHANGES, others=False),
     "outbox_lists": Topics(_LISTS, others=False),
-    "outbox_rest": Topics(_LISTS | {revocation.PUBLISH}),
+    "outbox_rest": Topics(_LISTS | _CHANGES),
 }
 
 
@@ -41,8 +43,18 @@ class WebhookFailed(Unavailable):
     next_step = "Look at the receiver; the notice is sent again later."
 
 
-def _unknown_topic(message: Message, now: datetime) -> None:
-    raise Unavailable(f"This version does not know the topic {message.topic} at {now}.")
+def _unknown_topic(messages: Sequence[Message], now: datetime) -> None:
+    raise Unavailable(f"This version does not know the topic {messages[0].topic} at {now}.")
+
+
+def _certificates(messages: Sequence[Message]) -> list[int]:
+    """The certificates whose status changed, of all messages: those of one, or collected on the way."""
+    found: list[int] = []
+    for message in messages:
+        one = message.payload.get("certificate")
+        found += [one] if isinstance(one, int) else []
+        found += message.payload.get("certificates", [])
+    return found
 
 
 class Pace:
@@ -86,11 +98,13 @@ class Drain:
         self._topics = topics
         self._pace = pace or Pace()
         self._http = urllib3.PoolManager(retries=False, timeout=5.0)
-        self._handlers: dict[str, Callable[[Message, datetime], None]] = {
+        # Each gets all messages of one key that are due.
+        self._handlers: dict[str, Callable[[Sequence[Message], datetime], None]] = {
             revocation.PUBLISH: self._publish_change,
             FULL: self._publish_full,
             OPEN: self._open_authority,
             expiry.TOPIC: self._send_notice,
+            reach.TOPIC: self._tell_own,
         }
 
     def run(self, now: datetime) -> int:
@@ -119,7 +133,7 @@ class Drain:
     def _carry_out(self, messages: Sequence[Message], now: datetime) -> int:
         first = messages[0]
         try:
-            self._handlers.get(first.topic, _unknown_topic)(first, now)
+            self._handlers.get(first.topic, _unknown_topic)(messages, now)
         except IkewardenError as error:
             self._failed(messages, f"{error.code}: {error.message}", now)
             return 0
@@ -135,38 +149,48 @@ class Drain:
         for message in messages:
             outbox.failed(self._desk.store, message, owner=self._owner, error=error, now=now)
 
-    def _publish_change(self, message: Message, now: datetime) -> None:
-        name, shard = str(message.payload["authority"]), int(str(message.payload["shard"]))
+    def _publish_change(self, messages: Sequence[Message], now: datetime) -> None:
+        payload = messages[0].payload
+        name, shard = str(payload["authority"]), int(str(payload["shard"]))
         if load(self._desk, name).shards:
             publication.publish_shard(self._desk, SCHEDULER, name, shard, now=now)
         elif self._pace.is_quick(name):
-            self._publish_full(message, now)
+            self._publish_full(messages, now)
             return
         with self._desk.store.write() as connection:
             outbox.put(
                 connection,
                 topic=FULL,
                 key=name,
-                payload={"authority": name},
+                payload={"authority": name, "certificates": _certificates(messages)},
                 now=now,
                 delay=self._pace.wait(name, now),
             )
 
-    def _publish_full(self, message: Message, now: datetime) -> None:
-        name = str(message.payload["authority"])
+    def _publish_full(self, messages: Sequence[Message], now: datetime) -> None:
+        name = str(messages[0].payload["authority"])
         start = self._clock()
-        publication.publish_full(self._desk, SCHEDULER, name, now=now)
-        self._pace.note(name, start, self._clock())
+        made = publication.publish_full(self._desk, SCHEDULER, name, now=now)
+        end = self._clock()
+        self._pace.note(name, start, end)
+        # Only now: whoever is cut shall find the list that keeps him out.
+        ended = _certificates(messages)
+        reach.tell(self._desk, SCHEDULER, name, ended, made.number, now=end)
 
-    def _open_authority(self, message: Message, now: datetime) -> None:
-        name = str(message.payload["authority"])
+    def _tell_own(self, messages: Sequence[Message], now: datetime) -> None:
+        number = int(str(messages[0].payload["certificate"]))
+        reach.tell_own(self._desk, SCHEDULER, number, now=now)
+
+    def _open_authority(self, messages: Sequence[Message], now: datetime) -> None:
+        name = str(messages[0].payload["authority"])
         owner = load(self._desk, name)
         ocsp_signers.ensure(self._desk, SCHEDULER, name, now=now)
         publication.publish_full(self._desk, SCHEDULER, name, now=now)
         for shard in range(owner.shards):
             publication.publish_shard(self._desk, SCHEDULER, name, shard, now=now)
 
-    def _send_notice(self, message: Message, now: datetime) -> None:
+    def _send_notice(self, messages: Sequence[Message], now: datetime) -> None:
+        message = messages[0]
         _LOG.warning("certificate expiring", extra=dict(message.payload))
         url = self._desk.rules.webhook
         if url is None:

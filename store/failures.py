@@ -9,6 +9,7 @@ from sqlalchemy import PrimaryKeyConstraint, UniqueConstraint
 from sqlalchemy.exc import DBAPIError
 
 from core.errors import IkewardenError
+from store.columns import metadata
 from store.errors import (
     BrokenReference,
     Duplicate,
@@ -17,7 +18,6 @@ from store.errors import (
     StoreFull,
     StoreUnreachable,
 )
-from store.tables import metadata
 
 _BUSY: Final = "The database was busy for too long."
 _FULL: Final = "There is no room left for the records."

@@ -4,7 +4,6 @@ Instants are `UTCDateTime`; serial numbers and digests are lower-case hex text; 
 and OCSP answers are DER.
 """
 
-from datetime import datetime
 from typing import Final
 
 from sqlalchemy import (
@@ -13,45 +12,18 @@ from sqlalchemy import (
     Column,
     ForeignKey,
     Index,
-    Integer,
-    LargeBinary,
-    MetaData,
     PrimaryKeyConstraint,
     Table,
-    Text,
     UniqueConstraint,
 )
 
-from store.types import BigKey, UTCDateTime
-
-metadata: Final = MetaData(
-    naming_convention={
-        "pk": "pk_%(table_name)s",
-        "uq": "uq_%(table_name)s_%(column_0_N_name)s",
-        "ix": "ix_%(table_name)s_%(column_0_N_name)s",
-        "fk": "fk_%(table_name)s_%(column_0_name)s",
-    }
-)
-
-
-def _key() -> Column[int]:
-    return Column("id", BigKey, primary_key=True, autoincrement=True)
-
-
-def _text(name: str, *, null: bool = False, primary_key: bool = False) -> Column[str]:
-    return Column(name, Text, nullable=null, primary_key=primary_key)
-
-
-def _whole(name: str, *, null: bool = False) -> Column[int]:
-    return Column(name, Integer, nullable=null)
-
-
-def _when(name: str, *, null: bool = False) -> Column[datetime]:
-    return Column(name, UTCDateTime, nullable=null)
-
-
-def _der(name: str, *, null: bool = False) -> Column[bytes]:
-    return Column(name, LargeBinary, nullable=null)
+from store.columns import der as _der
+from store.columns import key as _key
+from store.columns import metadata
+from store.columns import text as _text
+from store.columns import when as _when
+from store.columns import whole as _whole
+from store.types import BigKey
 
 
 def _authority(*, primary_key: bool = False) -> Column[int]:

@@ -8,7 +8,8 @@ from typing import Any, Final, final
 from sqlalchemy import Connection, Insert, Table, Update
 
 from core.errors import IkewardenError
-from store.tables import metadata
+from store import fleet_tables, tables  # noqa: F401 - all tables must be known before they are sorted
+from store.columns import metadata
 
 # Parents before children, so that foreign keys hold whatever order the works asked in.
 _ORDER: Final = {table: place for place, table in enumerate(metadata.sorted_tables)}

@@ -1,4 +1,4 @@
-"""Certificates: issued, searched, revoked, held, released, renewed."""
+"""Certificates: issued, searched, held, released, renewed."""
 
 import ssl
 from collections.abc import Mapping
@@ -87,15 +87,6 @@ class Renew(Sent):
     csr: Csr | None = Field(default=None)
 
 
-class Revoke(Sent):
-    """Why it is revoked and, for a lost key, since when it cannot be trusted."""
-
-    reason: Reason = Field(description="A reason of RFC 5280 §5.3.1.")
-    invalidity_date: When | None = Field(
-        default=None, description="When the key is believed to have been lost (RFC 5280 §5.3.2)."
-    )
-
-
 class Which(Sent):
     """Which authority's certificate is meant."""
 
@@ -166,7 +157,8 @@ class Issued(Shown):
     renewed_from: str | None
 
 
-def _shown(view: CertificateView, now: datetime) -> Certificate:
+def shown(view: CertificateView, now: datetime) -> Certificate:
+    """A certificate on record as clients see it."""
     return Certificate(
         serial=view.serial,
         authority=view.authority,
@@ -257,7 +249,7 @@ def search(call: Call[None, Search]) -> Reply:
     found = certificates.search(call.desk, call.actor, wanted, now=call.now)
     last = found[-1].id if found else None
     cursor, headers = cursors.next_page(_PATH, query, found, last)
-    items = [_shown(view, call.now) for view in found]
+    items = [shown(view, call.now) for view in found]
     return Reply(CertificatePage(items=items, next_cursor=cursor), headers=headers)
 
 
@@ -266,21 +258,7 @@ def show(call: Call[None, Which]) -> Reply:
     found = certificates.get(
         call.desk, call.actor, call.path["serial"], authority=call.query.authority
     )
-    return Reply(_shown(found, call.now))
-
-
-def revoke(call: Call[Revoke, Which]) -> Reply:
-    """Revoke a certificate."""
-    ended = revocation.revoke(
-        call.desk,
-        call.actor,
-        call.path["serial"],
-        call.body.reason,
-        now=call.now,
-        invalidity_date=call.body.invalidity_date,
-        authority=call.query.authority,
-    )
-    return Reply(_shown(ended, call.now))
+    return Reply(shown(found, call.now))
 
 
 def hold(call: Call[Nothing, Which]) -> Reply:
@@ -292,7 +270,7 @@ def hold(call: Call[Nothing, Which]) -> Reply:
         now=call.now,
         authority=call.query.authority,
     )
-    return Reply(_shown(held, call.now))
+    return Reply(shown(held, call.now))
 
 
 def release(call: Call[Nothing, Which]) -> Reply:
@@ -304,7 +282,7 @@ def release(call: Call[Nothing, Which]) -> Reply:
         now=call.now,
         authority=call.query.authority,
     )
-    return Reply(_shown(released, call.now))
+    return Reply(shown(released, call.now))
 
 
 ROUTES = (
@@ -346,23 +324,6 @@ ROUTES = (
         action=Action.CERTIFICATE_READ,
         query=Which,
         answer=Certificate,
-        refusals=(404, 409, 422),
-    ),
-    Route(
-        method="POST",
-        path=_PATH + "/{serial}/revoke",
-        view=revoke,
-        summary="Revoke a certificate for ever",
-        description=(
-            "OCSP says so from the next question on, the CRLs within a second. Of a certificate that is revoked "
-            "already only the reason can change, and only to keyCompromise."
-        ),
-        tag=_TAG,
-        action=Action.CERTIFICATE_REVOKE,
-        query=Which,
-        body=Revoke,
-        answer=Certificate,
-        example={"reason": "superseded"},
         refusals=(404, 409, 422),
     ),
     Route(

@@ -7,7 +7,8 @@ databases.
 
 from alembic import context
 
-from store.tables import metadata
+from store import fleet_tables, tables  # noqa: F401 - they fill the metadata
+from store.columns import metadata
 
 context.configure(
     connection=context.config.attributes["connection"],

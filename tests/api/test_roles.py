@@ -20,12 +20,29 @@ TABLE = """
     GET  /v1/certificates                       -      y       y        y       y       -        y
     GET  /v1/certificates/{serial}              -      y       y        y       y       -        y
     POST /v1/certificates/{serial}/revoke       -      y       y        -       -       -        -
+    GET  /v1/certificates/{serial}/reach        -      y       y        y       y       -        -
     POST /v1/certificates/{serial}/hold         -      y       y        -       -       -        -
     POST /v1/certificates/{serial}/release      -      y       y        -       -       -        -
     POST /v1/certificates/{serial}/renew        -      y       y        -       -       -        y
     POST /v1/authorities                        -      y       -        -       -       -        -
     GET  /v1/authorities                        -      y       y        y       y       y        y
     GET  /v1/authorities/{name}                 -      y       y        y       y       y        y
+    GET  /v1/authorities/{name}/crl             -      y       y        y       y       y        y
+    GET  /v1/trust                              y      y       y        y       y       y        y
+    POST /v1/gateways                           -      y       y        -       -       -        -
+    GET  /v1/gateways                           -      y       y        y       y       -        -
+    GET  /v1/gateways/{name}                    -      y       y        y       y       -        -
+    DELETE /v1/gateways/{name}                  -      y       y        -       -       -        -
+    POST /v1/gateways/{name}/enrollment         -      y       y        -       -       -        -
+    POST /v1/gateways/{name}/commands           -      y       y        -       -       -        -
+    GET  /v1/gateways/self/state                -      -       -        -       -       -        y
+    POST /v1/gateways/self/applied              -      -       -        -       -       -        y
+    POST /v1/gateways/self/sas                  -      -       -        -       -       -        y
+    POST /v1/tunnels                            -      y       y        -       -       -        -
+    GET  /v1/tunnels                            -      y       y        y       y       -        -
+    GET  /v1/tunnels/{name}                     -      y       y        y       y       -        -
+    DELETE /v1/tunnels/{name}                   -      y       y        -       -       -        -
+    GET  /v1/sas                                -      y       y        -       y       -        -
     POST /v1/profiles                           -      y       -        -       -       -        -
     GET  /v1/profiles                           -      y       y        y       y       -        -
     GET  /v1/profiles/{name}                    -      y       y        y       y       -        -
@@ -55,6 +72,19 @@ BODIES: dict[str, dict[str, object]] = {
         "key_algorithms": ["ec-p256"],
         "names": ["dns"],
         "names_required": ["dns"],
+    },
+    "POST /v1/gateways": {"name": "gw.example", "identities": ["dns:taken.example"]},
+    "POST /v1/gateways/{name}/commands": {"kind": "renew"},
+    "POST /v1/gateways/self/applied": {
+        "version": 1,
+        "agent_version": "0",
+        "daemon": {"kind": "files", "version": "", "incarnation": ""},
+    },
+    "POST /v1/gateways/self/sas": {"at": "2026-01-01T00:00:00Z", "sas": []},
+    "POST /v1/tunnels": {
+        "name": "t",
+        "left": {"gateway": "nope.example"},
+        "right": {"peer": {"name": "p", "identities": ["dns:p.example"]}},
     },
     "POST /v1/tokens": {"name": "x", "role": "enroller", "profiles": ["gateway"], "uses": 1},
 }

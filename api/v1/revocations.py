@@ -1,0 +1,195 @@
+"""Revocation: what it would end, that it happens, and how far it has got."""
+
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any
+
+from pydantic import Field
+
+from api.registry import Call, Reply, Route, Sent, Shown
+from api.v1.certificates import Certificate, Reason, When, Which, shown
+from fleet import reach, revoking
+from fleet.concern import Affected
+from fleet.revoking import Revocation
+from pki.actors import Action
+
+_PATH = "/v1/certificates/{serial}"
+_TAG = "Certificates"
+
+
+class Revoke(Sent):
+    """Why it is revoked and, for a lost key, since when it cannot be trusted."""
+
+    reason: Reason = Field(description="A reason of RFC 5280 §5.3.1.")
+    invalidity_date: When | None = Field(
+        default=None, description="When the key is believed to have been lost (RFC 5280 §5.3.2)."
+    )
+    dry_run: bool = Field(default=False, description="Only tell what would end; change nothing.")
+    cut_confirmed: int | None = Field(
+        default=None,
+        ge=0,
+        description="How many tunnels may end, where that is more than the limit: exactly so many.",
+    )
+
+
+class KnownSa(Shown):
+    """An SA that ends."""
+
+    gateway: str
+    id: str
+    connection: str
+    remote_address: str
+    remote_id: str
+    matched_by: str = Field(description="`certificate` where it was seen, else `identity`.")
+
+
+class CutTunnel(Shown):
+    """A tunnel that ends, and the gateway that ends it. `tunnel` is null for a connection that is on no record."""
+
+    gateway: str
+    tunnel: str | None
+    connection: str | None
+    peer: str | None
+    sas: list[KnownSa]
+
+
+class Revoked(Certificate):
+    """The certificate, and the tunnels that end with it."""
+
+    dry_run: bool
+    tunnels: int = Field(description="How many tunnels end.")
+    limit: int = Field(description="Up to how many end without `cut_confirmed`.")
+    cut: list[CutTunnel]
+
+
+class GatewayReach(Shown):
+    """How far one gateway is."""
+
+    gateway: str
+    state: str = Field(description="`confirmed`, `pending`, or `unreachable`: not heard of lately.")
+    told_at: datetime | None
+    confirmed_at: datetime | None
+    error: str
+    cuts: list[Mapping[str, Any]] = Field(description="The SAs that it ended, as it reported them.")
+
+
+class OwnGateway(Shown):
+    """The gateway whose own certificate it is."""
+
+    gateway: str
+    told_at: datetime | None
+
+
+class Reach(Shown):
+    """How far a revocation has got."""
+
+    serial: str
+    authority: str
+    status: str
+    revoked_at: datetime | None
+    published_at: datetime | None
+    crl_number: int | None
+    gateways: list[GatewayReach]
+    own: OwnGateway | None = Field(description="Told last, because its way here may be a tunnel.")
+
+
+def _shown(found: Revocation, now: datetime, *, dry_run: bool) -> Revoked:
+    return Revoked(
+        **shown(found.certificate, now).model_dump(),
+        dry_run=dry_run,
+        tunnels=len(found.cut),
+        limit=found.limit,
+        cut=[_cut(each) for each in found.cut],
+    )
+
+
+def _cut(each: Affected) -> CutTunnel:
+    return CutTunnel(
+        gateway=each.gateway,
+        tunnel=each.tunnel,
+        connection=each.connection,
+        peer=each.peer,
+        sas=[KnownSa.model_validate(sa) for sa in each.sas],
+    )
+
+
+def revoke(call: Call[Revoke, Which]) -> Reply:
+    """Revoke a certificate, or tell what that would end."""
+    body, serial = call.body, call.path["serial"]
+    if body.dry_run:
+        found = revoking.preview(call.desk, call.actor, serial, authority=call.query.authority)
+        return Reply(_shown(found, call.now, dry_run=True))
+    ended = revoking.revoke(
+        call.desk,
+        call.actor,
+        serial,
+        body.reason,
+        now=call.now,
+        invalidity_date=body.invalidity_date,
+        authority=call.query.authority,
+        confirmed=body.cut_confirmed,
+    )
+    return Reply(_shown(ended, call.now, dry_run=False))
+
+
+def progress(call: Call[None, Which]) -> Reply:
+    """Tell how far a revocation has got."""
+    found = reach.progress(
+        call.desk,
+        call.actor,
+        call.path["serial"],
+        now=call.now,
+        authority=call.query.authority,
+    )
+    ended = found.certificate
+    own = None if found.own is None else OwnGateway.model_validate(found.own)
+    return Reply(
+        Reach(
+            serial=ended.serial,
+            authority=ended.authority,
+            status=ended.status_at(call.now),
+            revoked_at=ended.revoked_at,
+            published_at=found.published_at,
+            crl_number=found.crl_number,
+            gateways=[
+                GatewayReach(**vars(each) | {"cuts": [dict(cut) for cut in each.cuts]})
+                for each in found.gateways
+            ],
+            own=own,
+        )
+    )
+
+
+ROUTES = (
+    Route(
+        method="POST",
+        path=_PATH + "/revoke",
+        view=revoke,
+        summary="Revoke a certificate for ever; its peers end the tunnels that it authenticated",
+        description=(
+            "OCSP says so from the next question on, the CRLs within a second; then every gateway with a tunnel to its "
+            "holder is told to cut. A revocation that ends more tunnels than the limit is refused with "
+            "`cut_needs_approval` until `cut_confirmed` names their number. With `dry_run` nothing changes and the "
+            "answer lists what would end. Of a certificate that is revoked already only the reason can change, and "
+            "only to keyCompromise."
+        ),
+        tag=_TAG,
+        action=Action.CERTIFICATE_REVOKE,
+        query=Which,
+        body=Revoke,
+        answer=Revoked,
+        example={"reason": "superseded"},
+        refusals=(404, 409, 422),
+    ),
+    Route(
+        method="GET",
+        path=_PATH + "/reach",
+        view=progress,
+        summary="How far a revocation has got: which gateways have cut, which are pending or unreachable",
+        tag=_TAG,
+        action=Action.GATEWAY_READ,
+        query=Which,
+        answer=Reach,
+        refusals=(404, 409, 422),
+    ),
+)

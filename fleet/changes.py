@@ -1,0 +1,117 @@
+"""What changed since a process last looked: for those who wait for the state of their gateway.
+
+One query, also over what other processes and replicas wrote. It looks back over some seconds each time, because
+transactions do not become visible in the order of their times or numbers, and from time to time at everything: so a
+change that came even later, or from a machine whose clock is behind, is seen a little late and not never.
+"""
+
+from collections import deque
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any, Final
+
+from sqlalchemy import func, literal, select
+
+from fleet.state import note_seen
+from pki.actors import Action, Actor, require
+from pki.desk import Desk
+from store.fleet_tables import gateways
+from store.tables import certificates
+
+_LOOK_BACK: Final = timedelta(seconds=4)
+_EVERYTHING_EVERY: Final = timedelta(seconds=10)
+_GATEWAY, _CERTIFICATE, _LATEST = 0, 1, 2
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """A gateway's present version (`commanded`: the one with its latest command), or its newest certificate; the other
+    of the two is None.
+    """
+
+    gateway_id: int
+    version: int | None
+    commanded: int
+    leaf_id: int | None
+
+
+class Changes:
+    """Remembers how far one process has looked. For one thread at a time."""
+
+    def __init__(self, desk: Desk, actor: Actor) -> None:
+        self._desk = desk
+        self._actor = actor
+        self._since: datetime | None = None
+        self._everything_at: datetime | None = None
+        self._numbers: deque[tuple[datetime, int]] = deque()
+
+    def look(self, now: datetime) -> list[Change]:
+        """What changed lately: some of it may have been told before. Raises RoleMayNot."""
+        require(self._actor, Action.JOB_RUN)
+        # A clock that was set back must not put it off.
+        whole = self._everything_at is None or not (
+            timedelta(0) <= now - self._everything_at < _EVERYTHING_EVERY
+        )
+        with self._desk.store.read() as connection:
+            if not self._numbers:
+                newest = connection.execute(select(func.max(certificates.c.id))).scalar_one()
+                self._numbers.append((now, newest or 0))
+            low = self._numbers[0][1]
+            changed = select(
+                literal(_GATEWAY).label("kind"),
+                gateways.c.id,
+                gateways.c.version.label("number"),
+                gateways.c.commanded,
+                gateways.c.changed_at.label("at"),
+            )
+            if not whole and self._since is not None:
+                changed = changed.where(gateways.c.changed_at > self._since)
+            issued = (
+                select(
+                    literal(_CERTIFICATE),
+                    gateways.c.id,
+                    certificates.c.id,
+                    literal(0),
+                    certificates.c.created_at,
+                )
+                .join_from(certificates, gateways, gateways.c.name == certificates.c.gateway)
+                .where(certificates.c.id > low, certificates.c.status == "valid")
+            )
+            latest = select(
+                literal(_LATEST),
+                literal(0),
+                func.coalesce(func.max(certificates.c.id), 0),
+                literal(0),
+                literal(now, gateways.c.changed_at.type),
+            )
+            rows = connection.execute(changed.union_all(issued, latest)).all()
+        if whole:
+            self._everything_at = now
+        self._remember(rows, now)
+        return [
+            Change(row.id, row.number, row.commanded, None)
+            if row.kind == _GATEWAY
+            else Change(row.id, None, 0, row.number)
+            for row in rows
+            if row.kind != _LATEST
+        ]
+
+    def _remember(self, rows: Sequence[Any], now: datetime) -> None:
+        # By the times in the records, not by this machine's clock.
+        latest = max((row.at for row in rows if row.kind == _GATEWAY), default=None)
+        if latest is not None and (self._since is None or latest - _LOOK_BACK > self._since):
+            self._since = latest - _LOOK_BACK
+        if self._since is not None and self._since > now:
+            self._since = now - _LOOK_BACK
+        newest = next(row.number for row in rows if row.kind == _LATEST)
+        if self._numbers[-1][0] > now:
+            self._numbers = deque([(now, self._numbers[0][1])])
+        self._numbers.append((now, newest))
+        while len(self._numbers) > 1 and now - self._numbers[1][0] > _LOOK_BACK:
+            self._numbers.popleft()
+
+    def seen(self, ids: Iterable[int], now: datetime) -> None:
+        """Put on record that these gateways are waiting for news, and so are there. Raises RoleMayNot."""
+        require(self._actor, Action.JOB_RUN)
+        note_seen(self._desk, ids, now)

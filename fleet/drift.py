@@ -1,0 +1,83 @@
+"""Drift: where what a daemon holds is not what its gateway should have."""
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+Kind = Literal["certificate", "authority", "crl", "connection"]
+Problem = Literal["not_loaded", "not_desired", "outdated", "in_use"]
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """What should be loaded: fingerprints of the certificate and of the CA set, numbers of lists by issuer's subject,
+    names of the managed connections.
+    """
+
+    leaf: str | None
+    authorities: frozenset[str]
+    crls: Mapping[str, int]
+    connections: frozenset[str]
+
+
+@dataclass(frozen=True)
+class Drift:
+    """One difference. `what` is a fingerprint, an issuer or a connection.
+
+    `not_loaded`: desired and missing; `not_desired`: loaded without being desired; `outdated`: an older list than the
+    desired one; `in_use`: the daemon's SAs or its cache use a certificate that is not the desired one.
+    """
+
+    kind: Kind
+    what: str
+    problem: Problem
+
+
+def compare(
+    wanted: Wanted, inventory: Mapping[str, Any], in_use: Iterable[str] = ()
+) -> tuple[Drift, ...]:
+    """The differences between what is wanted and the inventory that an agent reported.
+
+    `in_use` are the certificates under which the gateway's SAs authenticated themselves. Other people's connections
+    and CA certificates are no business of ours and no drift.
+    """
+    loaded: Sequence[Mapping[str, Any]] = inventory.get("certificates", [])
+    return (
+        *_certificates(wanted, loaded, in_use),
+        *_authorities(wanted, loaded),
+        *_crls(wanted, inventory.get("crls", [])),
+        *(
+            Drift("connection", name, "not_loaded")
+            for name in sorted(wanted.connections - {*inventory.get("connections", [])})
+        ),
+    )
+
+
+def _certificates(
+    wanted: Wanted, loaded: Sequence[Mapping[str, Any]], in_use: Iterable[str]
+) -> Iterator[Drift]:
+    own = {each["fingerprint"]: each for each in loaded if each["has_key"]}
+    held = {name for name, each in own.items() if not each.get("cached")}
+    if wanted.leaf is not None and wanted.leaf not in held:
+        yield Drift("certificate", wanted.leaf, "not_loaded")
+    for name in sorted(held - {wanted.leaf}):
+        yield Drift("certificate", name, "not_desired")
+    for name in sorted(({*own} - held | {*in_use}) - {wanted.leaf}):
+        yield Drift("certificate", name, "in_use")
+
+
+def _authorities(wanted: Wanted, loaded: Sequence[Mapping[str, Any]]) -> Iterator[Drift]:
+    there = {each["fingerprint"] for each in loaded if each["authority"]}
+    for name in sorted(wanted.authorities - there):
+        yield Drift("authority", name, "not_loaded")
+
+
+def _crls(wanted: Wanted, loaded: Sequence[Mapping[str, Any]]) -> Iterator[Drift]:
+    newest: dict[str, int] = {}
+    for each in loaded:
+        newest[each["issuer"]] = max(newest.get(each["issuer"], 0), each["number"] or 0)
+    for issuer, number in sorted(wanted.crls.items()):
+        if issuer not in newest:
+            yield Drift("crl", issuer, "not_loaded")
+        elif newest[issuer] < number:
+            yield Drift("crl", issuer, "outdated")

@@ -1,0 +1,101 @@
+"""Revocation with its consequences: which tunnels end is known, and agreed to, before it happens."""
+
+from dataclasses import asdict, dataclass
+from datetime import datetime
+from typing import Any
+
+from core.errors import Conflict
+from fleet.concern import Affected, Subject, affected, has_fleet
+from pki import revocation
+from pki.actors import Action, Actor, OutsideScope, covers, require
+from pki.certificates import CertificateView, pick
+from pki.desk import Desk
+from store.engine import Unit
+
+_SHOWN = 100
+
+
+class CutNeedsApproval(Conflict):
+    """The revocation would end more tunnels than the limit allows without a second look."""
+
+    code = "cut_needs_approval"
+    next_step = (
+        "Look at the tunnels with a dry run; then confirm their number: `--yes-i-cut N`,"
+        " or `cut_confirmed` over REST."
+    )
+
+
+@dataclass(frozen=True)
+class Revocation:
+    """A certificate that was revoked, or with a dry run would be, and the tunnels that end with it."""
+
+    certificate: CertificateView
+    cut: tuple[Affected, ...]
+    limit: int
+
+
+def revoke(
+    desk: Desk,
+    actor: Actor,
+    serial: str,
+    reason: str,
+    *,
+    now: datetime,
+    invalidity_date: datetime | None = None,
+    authority: str | None = None,
+    confirmed: int | None = None,
+) -> Revocation:
+    """Revoke a certificate, unless that ends more tunnels than the limit and `confirmed` is not their number.
+
+    The tunnels are counted in the transaction of the revocation. Raises what `pki.revocation.revoke` raises, and
+    CutNeedsApproval.
+    """
+    require(actor, Action.CERTIFICATE_REVOKE)
+    limit = desk.rules.cut_limit
+    counted: list[tuple[Affected, ...]] = []
+    with desk.store.read() as connection:
+        fleet = has_fleet(connection)
+
+    def agree(unit: Unit, found: CertificateView) -> None:
+        tunnels = affected(unit.connection, subject_of(found))
+        counted.append(tunnels)
+        if len(tunnels) > limit and confirmed != len(tunnels):
+            raise _too_many(tunnels, limit, confirmed)
+
+    ended = revocation.revoke(
+        desk,
+        actor,
+        serial,
+        reason,
+        now=now,
+        invalidity_date=invalidity_date,
+        authority=authority,
+        agree=agree if fleet else None,
+    )
+    return Revocation(ended, counted[-1] if counted else (), limit)
+
+
+def preview(desk: Desk, actor: Actor, serial: str, *, authority: str | None = None) -> Revocation:
+    """What a revocation would end; changes nothing. Raises RoleMayNot, OutsideScope, BadSerial, CertificateNotFound,
+    SerialAmbiguous.
+    """
+    require(actor, Action.CERTIFICATE_REVOKE)
+    with desk.store.read() as connection:
+        found = pick(connection, serial, authority)
+        if not covers(actor.scope, found.authority, found.profile, found.gateway, found.names):
+            raise OutsideScope("This credential may not touch this certificate.")
+        return Revocation(found, affected(connection, subject_of(found)), desk.rules.cut_limit)
+
+
+def subject_of(found: CertificateView) -> Subject:
+    """The certificate as peers can recognise it."""
+    return Subject(found.id, found.serial, found.fingerprint, found.gateway, found.names)
+
+
+def _too_many(tunnels: tuple[Affected, ...], limit: int, confirmed: int | None) -> CutNeedsApproval:
+    said = "" if confirmed is None else f", and {confirmed} were confirmed"
+    shown: list[dict[str, Any]] = [asdict(each) | {"sas": len(each.sas)} for each in tunnels]
+    return CutNeedsApproval(
+        f"This revocation would end {len(tunnels)} tunnels; up to {limit} end unasked{said}.",
+        details={"tunnels": len(tunnels), "limit": limit, "cut": shown[:_SHOWN]},
+    )
