@@ -30,6 +30,9 @@ _COMMANDS: Final = "ikewarden.cli.commands"
             f"{_COMMANDS}.token:token", "Bearer tokens for people, programs and enrolling gateways."
         ),
         "whoami": Lazy(f"{_COMMANDS}.whoami:whoami", "Tell who the service takes you for."),
+        "agent": Lazy(
+            f"{_COMMANDS}.agent:agent", "On a gateway: enroll, feed the IKE daemon, renew."
+        ),
         "job": Lazy(f"{_COMMANDS}.job:job", "What is done by the clock."),
         "audit-log": Lazy(f"{_COMMANDS}.audit_log:audit_log", "Who did what, and when."),
     },

@@ -1,0 +1,240 @@
+"""The desired state of a gateway, as the service tells it, read with suspicion."""
+
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Final, TypeVar
+
+from cryptography import x509
+
+from core.errors import Unavailable
+from ike.agent.keys import is_authority
+from ike.daemons.port import Child, Connection, RevokedPeer
+
+Value = TypeVar("Value")
+_MOST: Final = 10_000
+_HEX: Final = re.compile(r"[0-9a-f]{1,64}")
+_ACTIONS: Final = ("none", "trap", "start")
+_REVOCATION: Final = ("strict", "ifuri", "relaxed")
+
+
+class StateUnusable(Unavailable):
+    """The desired state cannot be understood; the agent goes on with the one before."""
+
+    code = "state_unusable"
+    next_step = "Nothing was changed here. Is the agent older than the service?"
+
+
+@dataclass(frozen=True)
+class DesiredCrl:
+    """A revocation list that is to be loaded: whose, its number, and SHA-256 of its DER."""
+
+    authority: str
+    number: int
+    sha256: str
+    size: int
+
+
+@dataclass(frozen=True)
+class Command:
+    """Something to be done once: kind cut, reauthenticate or renew, or one that this agent does not know.
+
+    `id` is given back as it came; `key` is the same as text.
+    """
+
+    id: int | str
+    kind: str
+    peer: RevokedPeer | None = None
+    crl_authority: str = ""
+    crl_number: int = 0
+    connection: str = ""
+    expires_at: datetime | None = None
+
+    @property
+    def key(self) -> str:
+        """How its outcome is kept."""
+        return str(self.id)
+
+
+@dataclass(frozen=True)
+class DesiredState:
+    """What the service wants of this gateway. `certificate` is the newest valid one, PEM and its chain."""
+
+    gateway: str
+    version: int
+    profile: str
+    authorities: tuple[x509.Certificate, ...]
+    certificate: x509.Certificate | None
+    chain: tuple[x509.Certificate, ...]
+    renew: bool
+    crls: tuple[DesiredCrl, ...]
+    connections: tuple[Connection, ...]
+    commands: tuple[Command, ...]
+
+
+def read(document: Mapping[str, Any], gateway: str) -> DesiredState:
+    """Understand a state for this gateway. Raises StateUnusable, which names the member at fault."""
+    own = _text(document, "gateway")
+    if own != gateway:
+        raise StateUnusable(
+            f"The service answered with the state of {own!r}, and this is {gateway!r}.",
+            next_step="The certificate here belongs to another gateway: enroll again.",
+        )
+    authorities = tuple(_pem(each, "authorities") for each in _list(document, "authorities"))
+    if not all(map(is_authority, authorities)):
+        raise StateUnusable("The desired state names something as an authority that is none.")
+    given = document.get("certificate")
+    if given is not None and not isinstance(given, dict):
+        raise StateUnusable("The desired state's certificate cannot be understood.")
+    return DesiredState(
+        gateway=own,
+        version=_number(document, "version"),
+        profile=_text(document, "profile", ""),
+        authorities=authorities,
+        certificate=_pem(given.get("certificate"), "certificate") if given else None,
+        chain=tuple(_pem(each, "chain") for each in _list(given, "chain")) if given else (),
+        renew=document.get("renew") is True,
+        crls=_each(document, "crls", _crl),
+        connections=_each(document, "connections", connection),
+        commands=_each(document, "commands", _command),
+    )
+
+
+def _crl(document: Mapping[str, Any]) -> DesiredCrl:
+    sha256 = _text(document, "sha256")
+    if not _HEX.fullmatch(sha256):
+        raise StateUnusable("The desired state names a CRL without its SHA-256.")
+    return DesiredCrl(
+        authority=_text(document, "authority"),
+        number=_number(document, "number"),
+        sha256=sha256,
+        size=_number(document, "size", 0),
+    )
+
+
+def connection(document: Mapping[str, Any]) -> Connection:
+    """A managed connection from its document. Raises StateUnusable."""
+    authority = document.get("remote_authority")
+    return Connection(
+        name=_text(document, "name"),
+        local_addresses=_texts(document, "local_addresses"),
+        remote_addresses=_texts(document, "remote_addresses"),
+        local_id=_text(document, "local_id"),
+        remote_id=_text(document, "remote_id"),
+        remote_authority=None if authority is None else str(authority),
+        children=_each(document, "children", _child),
+        proposals=_texts(document, "proposals"),
+        rekey_seconds=_optional(document, "rekey_seconds"),
+        revocation=_one_of(document, "revocation", "strict", _REVOCATION),
+    )
+
+
+def _child(document: Mapping[str, Any]) -> Child:
+    return Child(
+        name=_text(document, "name"),
+        local_ts=_texts(document, "local_ts"),
+        remote_ts=_texts(document, "remote_ts"),
+        esp_proposals=_texts(document, "esp_proposals"),
+        start_action=_one_of(document, "start_action", "none", _ACTIONS),
+        rekey_seconds=_optional(document, "rekey_seconds"),
+    )
+
+
+def _command(document: Mapping[str, Any]) -> Command:
+    kind = _text(document, "kind")
+    crl = document.get("crl")
+    crl = crl if isinstance(crl, dict) else {}
+    return Command(
+        id=_number(document, "id")
+        if isinstance(document.get("id"), int)
+        else _text(document, "id"),
+        kind=kind,
+        peer=_peer(document) if kind == "cut" else None,
+        crl_authority=_text(crl, "authority", ""),
+        crl_number=_number(crl, "number", 0),
+        connection=_text(document, "connection", ""),
+        expires_at=_time(document, "expires_at"),
+    )
+
+
+def _peer(document: Mapping[str, Any]) -> RevokedPeer:
+    peer = document.get("peer")
+    if not isinstance(peer, dict):
+        raise StateUnusable("The desired state has a command to cut, and not whom.")
+    return RevokedPeer(
+        fingerprint=_text(peer, "fingerprint"),
+        serial=_text(peer, "serial"),
+        identities=_texts(peer, "identities"),
+        good=frozenset(_texts(peer, "good")),
+    )
+
+
+def _pem(value: object, member: str) -> x509.Certificate:
+    try:
+        return x509.load_pem_x509_certificate(str(value).encode())
+    except ValueError:
+        raise StateUnusable(
+            f"The desired state's {member} holds something that is no certificate."
+        ) from None
+
+
+def _text(document: Mapping[str, Any], member: str, default: str | None = None) -> str:
+    value = document.get(member, default)
+    if not isinstance(value, str) or not value.isprintable():
+        raise StateUnusable(f"The desired state's {member} is missing or is no text.")
+    return value
+
+
+def _number(document: Mapping[str, Any], member: str, default: int | None = None) -> int:
+    value = document.get(member, default)
+    if not isinstance(value, int) or isinstance(value, bool) or value < 0:
+        raise StateUnusable(f"The desired state's {member} is missing or is no number.")
+    return value
+
+
+def _optional(document: Mapping[str, Any], member: str) -> int | None:
+    return None if document.get(member) is None else _number(document, member)
+
+
+def _one_of(document: Mapping[str, Any], member: str, default: str, known: tuple[str, ...]) -> str:
+    value = _text(document, member, default)
+    if value not in known:
+        raise StateUnusable(f"The desired state's {member} is none of {', '.join(known)}.")
+    return value
+
+
+def _time(document: Mapping[str, Any], member: str) -> datetime | None:
+    value = document.get(member)
+    if value is None:
+        return None
+    try:
+        moment = datetime.fromisoformat(str(value))
+    except ValueError:
+        moment = None
+    if moment is None or moment.tzinfo is None:
+        raise StateUnusable(f"The desired state's {member} is no time.")
+    return moment
+
+
+def _list(document: Mapping[str, Any], member: str) -> list[Any]:
+    value = document.get(member, [])
+    if not isinstance(value, list) or len(value) > _MOST:
+        raise StateUnusable(f"The desired state's {member} is no list, or a far too long one.")
+    return value
+
+
+def _texts(document: Mapping[str, Any], member: str) -> tuple[str, ...]:
+    values = _list(document, member)
+    if not all(isinstance(each, str) and each.isprintable() for each in values):
+        raise StateUnusable(f"The desired state's {member} holds something that is no text.")
+    return tuple(values)
+
+
+def _each(
+    document: Mapping[str, Any], member: str, one: Callable[[Mapping[str, Any]], Value]
+) -> tuple[Value, ...]:
+    values = _list(document, member)
+    if not all(isinstance(each, dict) for each in values):
+        raise StateUnusable(f"The desired state's {member} holds something that is no object.")
+    return tuple(one(each) for each in values)

@@ -1,0 +1,340 @@
+"""The agent at work: one thread that acts, one that polls the service, one that watches the daemon."""
+
+import logging
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass
+from queue import Empty, SimpleQueue
+from typing import Final
+
+from core.errors import IkewardenError
+from ike.agent import desired as desired_state
+from ike.agent import report, round
+from ike.agent.circumstances import Circumstances
+from ike.agent.clock import Clock
+from ike.agent.credential import something_due
+from ike.agent.crls import Crls
+from ike.agent.desired import DesiredState, StateUnusable
+from ike.agent.errors import NotEnrolled
+from ike.agent.home import Home, Notes, stamp
+from ike.agent.notify import Supervisor
+from ike.agent.polling import Heard, Poller, Silent
+from ike.agent.renewal import said
+from ike.agent.schedule import due_at
+from ike.agent.service import ServerRefused, Service
+from ike.agent.settings import AgentSettings
+from ike.daemons.port import Daemon, DaemonEvent, EventKind
+
+_log = logging.getLogger(__name__)
+_SETTLE_SECONDS: Final = 0.2
+_WATCH_AGAIN_SECONDS: Final = 1.0
+_LEAST_WATCHDOG: Final = 120
+
+
+@dataclass(frozen=True)
+class Ended:
+    """Why the agent ended: `reload` means that it is to begin anew with settings read again."""
+
+    reload: bool
+
+
+_Message = Heard | Silent | DaemonEvent | Ended
+
+
+class Agent:
+    """One agent, in a home whose lock the caller holds."""
+
+    def __init__(self, home: Home, daemon: Daemon, settings: AgentSettings, clock: Clock) -> None:
+        self.home = home
+        self.daemon = daemon
+        self.settings = settings
+        self.clock = clock
+        self.notes: Notes = home.notes()
+        self.desired: DesiredState | None = None
+        self.etag: str | None = None
+        self.crls = Crls(home)
+        self.skew: float | None = None
+        self._trouble: list[dict[str, str]] = []
+        self._away = False
+        self._service: Service | None = None
+        self._inbox: SimpleQueue[_Message] = SimpleQueue()
+        self._unsent = True
+        self.after_round: Callable[[], None] = lambda: None
+
+    # --- once ---------------------------------------------------------------------------------------------------
+
+    def once(self, *, renew: bool = False) -> Notes:
+        """Fetch the state, do one round, report; without the service, do what the last state wants.
+
+        Raises NotEnrolled, ServiceUrlUnusable and the errors of the home; all else is in the notes' errors.
+        """
+        self._remember()
+        try:
+            service = self.connect()
+            found = service.state(None, 0)
+        except ServerRefused as refused:
+            self._silent(Silent(refused, self.skew))
+        except IkewardenError as error:
+            self._silent(Silent(error, self.skew))
+            self._hang_up()
+        else:
+            self.skew = service.skew
+            if found is not None:
+                self._heard(Heard(*found, self.skew))
+        self.round(renew=renew)
+        self._hang_up()
+        return self.notes
+
+    # --- for good -----------------------------------------------------------------------------------------------
+
+    def stop(self) -> None:
+        """End soon; may be called by a signal handler."""
+        self._inbox.put(Ended(reload=False))
+
+    def reload(self) -> None:
+        """End soon, to begin anew; may be called by a signal handler."""
+        self._inbox.put(Ended(reload=True))
+
+    def run(self, supervisor: Supervisor) -> Ended:
+        """Work until `stop` or `reload`. Raises what keeps it from beginning, and nothing later."""
+        self._remember()
+        self.round()
+        gone = threading.Event()
+        poller = self._poller(gone)
+        watcher = threading.Thread(target=self._watch, args=(gone,), name="watch", daemon=True)
+        poller.start()
+        watcher.start()
+        seconds = max(_LEAST_WATCHDOG, self.settings.proof_seconds + 90)
+        if supervisor.watchdog_seconds is not None:
+            supervisor.tell(WATCHDOG_USEC=seconds * 1_000_000)
+        supervisor.tell(READY=1, STATUS=self._status())
+        try:
+            return self._work(poller, watcher, supervisor)
+        finally:
+            gone.set()
+            supervisor.tell(STOPPING=1, STATUS="stopping")
+            self._hang_up()
+
+    def _work(self, poller: Poller, watcher: threading.Thread, supervisor: Supervisor) -> Ended:
+        now = self.clock.monotonic
+        check_at = now() + self.settings.check_seconds
+        report_at = now() + self.settings.report_seconds
+        while True:
+            messages = self._collect(min(check_at, report_at) - now())
+            for message in messages:
+                if isinstance(message, Ended):
+                    return message
+            act = self._act_on(messages)
+            if now() >= check_at:
+                check_at = now() + self.settings.check_seconds
+                act = act or self._needs_round()
+            if now() >= report_at:
+                report_at = now() + self.settings.report_seconds
+                act = True
+            if act:
+                if self.round().renewed:
+                    poller.renewed()
+                report_at = now() + self.settings.report_seconds
+            if poller.is_alive() and watcher.is_alive():
+                supervisor.tell(WATCHDOG=1, STATUS=self._status())
+
+    def _collect(self, seconds: float) -> list[_Message]:
+        """All messages that are there within a moment after the first one."""
+        messages: list[_Message] = []
+        wait = max(0.0, min(seconds, 10.0))  # often enough for every watchdog
+        try:
+            while True:
+                messages.append(self._inbox.get(timeout=wait))
+                # A state is acted on at once; events of SAs come in swarms.
+                quick = isinstance(messages[-1], Heard | Ended)
+                wait = 0.0 if quick else _SETTLE_SECONDS
+        except Empty:
+            return messages
+
+    def _act_on(self, messages: list[_Message]) -> bool:
+        """Take the messages in; whether a whole round is due."""
+        act, sas = False, False
+        for message in messages:
+            match message:
+                case Heard():
+                    act = self._heard(message) or act
+                case Silent():
+                    self._silent(message)
+                case DaemonEvent(kind=EventKind.RESTARTED):
+                    _log.warning("the daemon was restarted or has forgotten its keys")
+                    self.notes.incarnation = ""
+                    act = True
+                case DaemonEvent(kind=EventKind.LOST):
+                    _log.warning("the daemon does not answer")
+                case DaemonEvent():  # an SA came, went or changed
+                    sas = True
+        if sas and not act:
+            self._tell_sas()
+        return act
+
+    def _needs_round(self) -> bool:
+        """Whether something is to be done that no message tells of; asks the daemon, not the service."""
+        probe = self._round_of(None)
+        if something_due(probe, self.desired):
+            return True
+        drift = round.look(probe, self.desired)
+        if probe.daemon_gone:
+            return False  # the watcher tells when it is back
+        return bool(drift)
+
+    # --- parts --------------------------------------------------------------------------------------------------
+
+    def round(self, *, renew: bool = False) -> Circumstances:
+        """Do one round."""
+        service = self._service_or_none()
+        made = self._round_of(service, renew=renew)
+        made.errors += self._trouble
+        try:
+            round.run(made, self.desired)
+        except Exception:  # noqa: BLE001 - an adapter's mistake must not end the agent; it tries again
+            _log.exception("a round broke off")
+            made.errors.append(
+                {"code": "internal_error", "message": "A round broke off; see the agent's log."}
+            )
+            self.notes.errors = made.errors
+        self._unsent = service is None or made.service_gone
+        if made.renewed or made.service_gone:
+            self._hang_up()
+        self.after_round()
+        return made
+
+    def _round_of(self, service: Service | None, *, renew: bool = False) -> Circumstances:
+        return Circumstances(
+            home=self.home,
+            daemon=self.daemon,
+            settings=self.settings,
+            clock=self.clock,
+            crls=self.crls,
+            service=service,
+            notes=self.notes,
+            skew=self.skew,
+            renew=renew,
+        )
+
+    def connect(self) -> Service:
+        """A connection with the newest certificate, which one thread may use. Raises NotEnrolled."""
+        identity = self.home.generations.identity()
+        if identity is None:
+            raise NotEnrolled(f"There is no certificate in {self.home.path} yet.")
+        return Service(
+            self.settings.url,
+            self.home.root(),
+            clock=self.clock.wall,
+            credential=identity.credential,
+        )
+
+    def _service_or_none(self) -> Service | None:
+        """The connection of the acting thread; None while the service is known not to answer."""
+        if self._away:
+            return None
+        try:
+            self._service = self._service or self.connect()
+        except IkewardenError:
+            return None
+        return self._service
+
+    def _hang_up(self) -> None:
+        if self._service is not None:
+            self._service.close()
+            self._service = None
+
+    def _remember(self) -> None:
+        self.connect().close()  # fails here and now where nothing was enrolled
+        state, etag = self.home.desired()
+        if state is None:
+            return
+        try:
+            self.desired = desired_state.read(state, self.settings.gateway)
+            self.etag = etag
+        except StateUnusable as error:
+            _log.warning("the kept state is not used", extra={"reason": error.message})
+
+    def _heard(self, message: Heard) -> bool:
+        """Take in what the service said; whether a round is due."""
+        back = self._away
+        self.skew = message.skew
+        self._trouble, self._away = [], False
+        self.notes.contact_at = stamp(self.clock.wall())
+        self.notes.contact_error = ""
+        if back:
+            _log.info("the service answers again")
+        if message.state is None:
+            return back or self._unsent
+        try:
+            self.desired = desired_state.read(message.state, self.settings.gateway)
+            self.etag = message.etag
+            self.home.write_desired(message.state, message.etag or "")
+        except IkewardenError as error:
+            _log.warning(
+                "a state was not kept", extra={"code": error.code, "reason": error.message}
+            )
+            self._trouble = [report.error_entry(error)] if isinstance(error, StateUnusable) else []
+        return True
+
+    def _silent(self, message: Silent) -> None:
+        self.skew = message.skew if message.skew is not None else self.skew
+        error = said(message.error) if isinstance(message.error, ServerRefused) else message.error
+        entry = report.error_entry(error)
+        if not self._away:
+            _log.warning(
+                "the service is not reached", extra={"code": error.code, "reason": error.message}
+            )
+        self._trouble, self._away = [entry], True
+        self._hang_up()
+        if self.notes.contact_error != error.message:
+            self.notes.contact_error = error.message
+            self.notes.errors = [entry]
+            try:
+                self.home.write_notes(self.notes)
+            except IkewardenError as full:
+                _log.warning("notes were not kept", extra={"reason": full.message})
+
+    def _tell_sas(self) -> None:
+        """Report the SAs alone: one came or went."""
+        service = self._service_or_none()
+        if service is None:
+            return
+        try:
+            found = self.daemon.sas()
+            self.notes.sas = [report.sa_document(each) for each in found]
+            service.post("/v1/gateways/self/sas", report.sas(found, self.clock.wall()))
+        except IkewardenError as error:
+            self._unsent = True
+            self._hang_up()
+            _log.warning(
+                "SAs were not reported", extra={"code": error.code, "reason": error.message}
+            )
+
+    def _poller(self, gone: threading.Event) -> Poller:
+        return Poller(
+            self.connect,
+            self._inbox.put,
+            etag=self.etag,
+            wait=self.settings.wait_seconds,
+            clock=self.clock,
+            stop=gone,
+        )
+
+    def _watch(self, gone: threading.Event) -> None:
+        """Pass on what the daemon tells, for ever."""
+        while not gone.is_set():
+            try:
+                for event in self.daemon.watch(gone.is_set):
+                    self._inbox.put(event)
+            except Exception:  # noqa: BLE001 - its contract is never to raise; it is begun again
+                _log.exception("watching the daemon broke off")
+            gone.wait(_WATCH_AGAIN_SECONDS)
+
+    def _status(self) -> str:
+        """One line for `systemctl status`."""
+        current = self.home.generations.current()
+        if current is None:
+            return "waiting: no certificate is in use yet"
+        due = due_at(current, self.settings.gateway)
+        reached = "service reached" if not self._trouble else f"service: {self._trouble[0]['code']}"
+        return f"{self.settings.gateway}: renews {due:%Y-%m-%d %H:%M}Z, {reached}"

@@ -1,0 +1,145 @@
+"""One round of the agent: make the daemon what the service wants, and tell what was found.
+
+Trust, CRLs, credential, connections, commands, report: in this order, each step repeatable. A command to cut goes
+before all of them, after the CRL that it names. What one step cannot do is written down and does not keep the others
+from being done; only a daemon that does not answer ends the steps that need it.
+"""
+
+from collections.abc import Callable
+from functools import partial
+from typing import Protocol, runtime_checkable
+
+from ike.agent import commands, credential, report
+from ike.agent.circumstances import Circumstances
+from ike.agent.crls import Crl
+from ike.agent.desired import DesiredState
+from ike.agent.drift import Wanted, compare
+from ike.agent.enrollment import TOLERATED, clock_words
+from ike.agent.home import stamp
+from ike.agent.service import Service
+from ike.daemons.port import fingerprint
+
+
+@runtime_checkable
+class Settling(Protocol):
+    """A daemon that wants to be told when a round is over: files whose reader is called once for all changes."""
+
+    def settle(self) -> None:
+        """Bring what was changed into effect. Raises DaemonRefused."""
+        ...
+
+
+def run(here: Circumstances, desired: DesiredState | None) -> None:
+    """Do all steps and report."""
+    if desired is not None:
+        commands.cut(here, desired, partial(_tell_cut, here, desired))
+    here.step(lambda: _meet(here))
+    if desired is not None:
+        here.step(lambda: here.daemon.trust(desired.authorities))
+        here.step(lambda: _load_crls(here, desired), needs_daemon=False)
+    credential.see_to(here, desired)
+    if desired is not None:
+        here.step(lambda: here.daemon.connect(desired.connections))
+        commands.carry_out(here, desired)
+    if isinstance(here.daemon, Settling):
+        here.step(here.daemon.settle)
+    look(here, desired)
+    if here.skew is not None and abs(here.skew) > TOLERATED.total_seconds():
+        here.write_down("clock_wrong", clock_words(here.skew, here.clock.wall()))
+    tell(here, desired)
+
+
+def look(here: Circumstances, desired: DesiredState | None) -> list[dict[str, str]]:
+    """Compare what is loaded with what should be; gives the differences."""
+    here.notes.drift = []
+    here.step(lambda: _look_at_daemon(here))
+    if not here.daemon_gone:
+        here.notes.drift = compare(_wanted(here, desired), here.inventory)
+    return here.notes.drift
+
+
+def _look_at_daemon(here: Circumstances) -> None:
+    here.inventory = here.daemon.inventory()
+    here.notes.sas = [report.sa_document(each) for each in here.daemon.sas()]
+
+
+def _wanted(here: Circumstances, desired: DesiredState | None) -> Wanted:
+    generations = here.home.generations
+    current = generations.current()
+    held = [here.crls.held(each.authority) for each in (desired.crls if desired else ())]
+    return Wanted(
+        certificate=current.certificate if current else None,
+        authorities=desired.authorities if desired else (),
+        crls=[crl for crl in held if crl is not None],
+        connections=[each.name for each in desired.connections] if desired else (),
+        old=[fingerprint(each.certified) for each in generations.replaced()],
+    )
+
+
+def _meet(here: Circumstances) -> None:
+    """See which daemon is there; give it the credential in use again where it has forgotten it."""
+    here.info = here.daemon.describe()
+    here.notes.daemon = {"kind": here.info.kind, "version": here.info.version}
+    here.inventory = here.daemon.inventory()
+    current = here.home.generations.current()
+    certificate = current.certificate if current else None
+    forgotten = compare(Wanted(certificate, (), (), ()), here.inventory)
+    if forgotten or here.notes.incarnation != here.info.incarnation:
+        # What was only loaded is gone with the former process, or with somebody's `--load-creds`.
+        here.credentials.load_again()
+        here.notes.incarnation = here.info.incarnation
+
+
+def _load_crls(here: Circumstances, desired: DesiredState) -> None:
+    lists: list[Crl] = []
+    for wanted in desired.crls:
+        found: list[Crl] = []
+        if here.reached is not None:
+            update = partial(here.crls.update, here.reached, wanted, desired.authorities)
+            here.step(partial(_collect, found, update), needs_daemon=False)
+        crl = found[0] if found else here.crls.held(wanted.authority)
+        if crl is not None:
+            lists.append(crl)
+    here.home.drop_crls({each.authority for each in desired.crls})
+    if lists:
+        here.step(lambda: here.daemon.load_crls(lists))
+
+
+def _collect(found: list[Crl], fetch: Callable[[], Crl]) -> None:
+    found.append(fetch())
+
+
+def _tell_cut(here: Circumstances, desired: DesiredState) -> None:
+    here.step(lambda: _look_at_daemon(here))
+    tell(here, desired)
+
+
+def tell(here: Circumstances, desired: DesiredState | None) -> None:
+    """Report, and keep what was done; a report that does not get through is sent with the next round."""
+    here.notes.errors = list(here.errors)
+    here.notes.skew_seconds = here.skew
+    if desired is not None:
+        here.notes.version = desired.version
+        if here.reached is not None:
+            here.step(partial(_send, here, here.reached, desired), needs_daemon=False)
+    here.step(lambda: here.home.write_notes(here.notes), needs_daemon=False)
+
+
+def _send(here: Circumstances, service: Service, desired: DesiredState) -> None:
+    current = here.home.generations.current()
+    document = report.applied(
+        here.notes,
+        version=desired.version,
+        daemon=here.info,
+        certificate=fingerprint(current.certified) if current else None,
+        proof=current.proof if current else None,
+        inventory=here.inventory,
+        errors=[*here.errors, *here.notes.drift],
+    )
+    service.post("/v1/gateways/self/applied", document)
+    here.notes.applied_at = stamp(here.clock.wall())
+    for each in document["commands"]:
+        here.notes.commands[str(each["id"])]["told"] = True
+    if not here.daemon_gone:
+        told = report.sas_report(here.notes.sas, here.clock.wall())
+        service.post("/v1/gateways/self/sas", told)

@@ -1,0 +1,159 @@
+"""agent.toml: what the operator decides on the gateway. Read strictly, written once at enrollment."""
+
+import tomllib
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+from typing import Any, Final
+
+from ike.agent.errors import AgentSettingsInvalid
+from ike.agent.keys import KEY_TYPES
+from ike.daemons.formats import FORMATS
+
+NAME: Final = "agent.toml"
+DAEMONS: Final = ("strongswan", "libreswan", "files")
+PROOFS: Final = ("loaded", "reauthenticate")
+
+
+@dataclass(frozen=True)
+class StrongswanSettings:
+    """Where charon listens, and the folder that swanctl reads; empty: the adapter's default."""
+
+    socket: str = ""
+    swanctl: str = ""
+    sightings: str = ""
+
+
+@dataclass(frozen=True)
+class LibreswanSettings:
+    """Where pluto keeps its NSS database, its control socket and its configuration; empty: the adapter's default."""
+
+    nss: str = ""
+    control: str = ""
+    configuration: str = ""
+    connections: str = ""
+    state: str = ""
+    whack: str = ""
+    addconn: str = ""
+    nickname: str = "ikewarden"
+
+
+@dataclass(frozen=True)
+class FilesSettings:
+    """Which files are written where, and what is run afterwards: a program and its arguments, no shell."""
+
+    render: str = "pem"
+    out: str = ""
+    after: tuple[str, ...] = ()
+    after_seconds: int = 30
+    passphrase_file: str = ""
+
+
+@dataclass(frozen=True)
+class AgentSettings:
+    """All of agent.toml. Times are in seconds."""
+
+    url: str
+    gateway: str
+    daemon: str = "strongswan"
+    key_type: str = "ec-p256"
+    proof: str = "loaded"
+    proof_seconds: int = 30
+    wait_seconds: int = 240
+    check_seconds: int = 30
+    report_seconds: int = 300
+    strongswan: StrongswanSettings = field(default_factory=StrongswanSettings)
+    libreswan: LibreswanSettings = field(default_factory=LibreswanSettings)
+    files: FilesSettings = field(default_factory=FilesSettings)
+
+
+_CHOICES: Final[Mapping[str, tuple[str, ...]]] = {
+    "daemon": DAEMONS,
+    "key_type": KEY_TYPES,
+    "proof": PROOFS,
+    "files.render": FORMATS,
+}
+_RANGES: Final[Mapping[str, tuple[int, int]]] = {
+    "proof_seconds": (1, 600),
+    "wait_seconds": (1, 300),
+    "check_seconds": (1, 3600),
+    "report_seconds": (5, 86_400),
+    "files.after_seconds": (1, 600),
+}
+_SECTIONS: Final[Mapping[str, Callable[..., Any]]] = {
+    "strongswan": StrongswanSettings,
+    "libreswan": LibreswanSettings,
+    "files": FilesSettings,
+}
+_HEAD: Final = """\
+# The agent of one gateway. `ikewarden agent enroll` wrote this file; what you change here stays.
+# proof = "loaded": a renewed certificate counts as in use when the daemon lists it.
+# proof = "reauthenticate": running tunnels authenticate afresh with it at once, make-before-break.
+"""
+
+
+def parse(content: bytes, path: Path) -> AgentSettings:
+    """Read agent.toml. Raises AgentSettingsInvalid, which names the line or the setting."""
+    try:
+        document = tomllib.loads(content.decode("utf-8"))
+    except ValueError as error:  # TOMLDecodeError and UnicodeDecodeError are ValueErrors
+        raise AgentSettingsInvalid(f"{path} is not TOML: {error}") from None
+    for name in ("url", "gateway"):
+        if name not in document:
+            raise AgentSettingsInvalid(f"{path}: {name} is missing.")
+    return AgentSettings(**_table(AgentSettings, document, "", path))
+
+
+def render(settings: AgentSettings) -> bytes:
+    """The file for these settings; sections that are not for the chosen daemon are left out."""
+    lines = [_HEAD]
+    for each in fields(settings):
+        value = getattr(settings, each.name)
+        if each.name not in _SECTIONS:
+            lines.append(f"{each.name} = {_spelled(value)}")
+    lines += ["", f"[{settings.daemon}]"]
+    section = getattr(settings, settings.daemon)
+    lines += [f"{each.name} = {_spelled(getattr(section, each.name))}" for each in fields(section)]
+    return ("\n".join(lines) + "\n").encode()
+
+
+def _table(kind: Any, document: Mapping[str, Any], prefix: str, path: Path) -> dict[str, Any]:
+    known = {each.name: each for each in fields(kind)}
+    values = {}
+    for name, value in document.items():
+        if name not in known:
+            raise AgentSettingsInvalid(f"{path}: there is no setting {prefix}{name}.")
+        if not prefix and name in _SECTIONS:
+            if not isinstance(value, dict):
+                raise AgentSettingsInvalid(f"{path}: {name} is a section.")
+            values[name] = _SECTIONS[name](**_table(_SECTIONS[name], value, f"{name}.", path))
+        else:
+            values[name] = _value(prefix + name, value, known[name].type, path)
+    return values
+
+
+def _value(name: str, value: Any, kind: Any, path: Path) -> Any:
+    if kind is int or kind == "int":
+        low, high = _RANGES[name]
+        if not isinstance(value, int) or isinstance(value, bool) or not low <= value <= high:
+            raise AgentSettingsInvalid(f"{path}: {name} is a number from {low} to {high}.")
+        return value
+    if kind is str or kind == "str":
+        if not isinstance(value, str):
+            raise AgentSettingsInvalid(f"{path}: {name} is a text in quotes.")
+        if name in _CHOICES and value not in _CHOICES[name]:
+            known = ", ".join(_CHOICES[name])
+            raise AgentSettingsInvalid(f"{path}: {name} is one of: {known}.")
+        return value
+    if not isinstance(value, list) or not all(isinstance(each, str) for each in value):
+        raise AgentSettingsInvalid(f"{path}: {name} is a list of texts.")
+    return tuple(value)
+
+
+def _spelled(value: Any) -> str:
+    if isinstance(value, tuple):
+        return "[" + ", ".join(map(_spelled, value)) + "]"
+    if isinstance(value, int):
+        return str(value)
+    text = str(value).replace("\\", "\\\\").replace('"', '\\"')
+    return '"' + "".join(c if c.isprintable() else f"\\u{ord(c):04x}" for c in text) + '"'

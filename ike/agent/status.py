@@ -1,0 +1,104 @@
+"""What the agent can tell of itself without the service: a document, from the home or from what a running one left."""
+
+import json
+import os
+from collections.abc import Mapping
+from datetime import datetime
+from pathlib import Path
+from typing import Any, Final
+
+from ike.agent.generations import Generation
+from ike.agent.home import Home, stamp
+from ike.agent.keys import kind_of, names_of, validity
+from ike.agent.schedule import due_at
+from ike.atomic import write_atomically
+from ike.daemons.port import fingerprint
+
+PUBLIC: Final = Path("/run/ikewarden-agent/status.json")
+
+
+def status(home: Home, now: datetime) -> dict[str, Any]:
+    """Identity, generations, next renewal, last contact, daemon, drift, SAs. Nothing in it is secret.
+
+    Raises NotEnrolled, HomeNotPrivate, HomeNotWritable, HomeDamaged.
+    """
+    home.check()
+    settings, notes = home.settings(), home.notes()
+    current = home.generations.current()
+    return {
+        "gateway": settings.gateway,
+        "url": settings.url,
+        "home": str(home.path),
+        "state": _state(home, current, now),
+        "names": list(names_of(current.certified)) if current else [],
+        "certificate": _certificate(current, now) if current else None,
+        "next_renewal": stamp(due_at(current, settings.gateway)) if current else None,
+        "generations": [_generation(each) for each in home.generations.all()],
+        "last_contact": notes.contact_at,
+        "contact_error": notes.contact_error,
+        "clock_skew_seconds": notes.skew_seconds,
+        "applied_version": notes.version,
+        "last_report": notes.applied_at,
+        "daemon": {"wanted": settings.daemon, **notes.daemon, "incarnation": notes.incarnation},
+        "drift": notes.drift,
+        "errors": notes.errors,
+        "sas": notes.sas,
+        "at": stamp(now),
+    }
+
+
+def publish(home: Home, environ: Mapping[str, str], now: datetime) -> None:
+    """Leave the document where everybody may read it, if systemd made a place for it."""
+    place = environ.get("RUNTIME_DIRECTORY", "").split(":")[0]
+    if place:
+        content = json.dumps(status(home, now), indent=1).encode()
+        write_atomically(Path(place) / PUBLIC.name, content, 0o644)
+
+
+def published(path: Path = PUBLIC) -> dict[str, Any] | None:
+    """The document that a running agent left; None where there is none."""
+    try:
+        document = json.loads(path.read_bytes())
+    except (OSError, ValueError):
+        return None
+    return document if isinstance(document, dict) else None
+
+
+def may_read(home: Home) -> bool:
+    """Whether this user may look into the home."""
+    return os.access(home.path, os.R_OK | os.X_OK) or not os.path.lexists(home.path)
+
+
+def _state(home: Home, current: Generation | None, now: datetime) -> str:
+    """In one word: working, pending (nothing in use yet), expired, not_yet_valid."""
+    if current is None:
+        return "pending" if home.generations.all() else "not_enrolled"
+    start, end = validity(current.certified)
+    if now >= end:
+        return "expired"
+    return "not_yet_valid" if now < start else "working"
+
+
+def _certificate(generation: Generation, now: datetime) -> dict[str, Any]:
+    start, end = validity(generation.certified)
+    return {
+        "serial": generation.serial,
+        "fingerprint": fingerprint(generation.certified),
+        "subject": generation.certified.subject.rfc4514_string(),
+        "issuer": generation.certified.issuer.rfc4514_string(),
+        "key": kind_of(generation.key),
+        "not_before": stamp(start),
+        "not_after": stamp(end),
+        "days_left": max(0, (end - now).days),
+        "proof": generation.proof,
+    }
+
+
+def _generation(generation: Generation) -> dict[str, Any]:
+    certificate = generation.certificate
+    return {
+        "number": generation.number,
+        "stage": str(generation.stage),
+        "serial": generation.serial if certificate else None,
+        "not_after": stamp(certificate.not_valid_after_utc) if certificate else None,
+    }

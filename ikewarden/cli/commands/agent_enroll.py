@@ -1,0 +1,178 @@
+"""`ikewarden agent enroll`: from one pasted line to a certificate in use."""
+
+import os
+import sys
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from core.errors import IkewardenError, InvalidInput
+from ikewarden.cli.commands.agent import files_options, home_option
+from ikewarden.cli.help import command
+from ikewarden.cli.options import example, format_option
+from ikewarden.cli.session import Session, pass_session
+
+if TYPE_CHECKING:
+    from ike.agent.home import Home, Notes
+    from ike.agent.settings import AgentSettings
+
+_LONGEST = 16_384
+
+
+class EnrollmentExposed(InvalidInput):
+    """The enrollment stands in the arguments, where every user of the machine can read it."""
+
+    code = "enrollment_exposed"
+    next_step = "Run `ikewarden agent enroll` and paste it when asked, or give it on standard input or by --enrollment-file."
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """What the command line says."""
+
+    home: Path
+    enrollment_file: Path | None
+    daemon: str
+    key_type: str
+    proof: str
+    render: str | None
+    out: Path | None
+    force: bool
+
+
+@command(
+    epilog=example(
+        "ikewarden agent enroll",
+        "ikewarden agent enroll --enrollment-file gw1.enrollment --proof reauthenticate",
+        "ikewarden agent enroll --render pem --out /etc/myvpn/tls < gw1.enrollment",
+    )
+)
+@click.argument("exposed", nargs=-1, type=click.UNPROCESSED, metavar="")
+@click.option(
+    "--enrollment-file",
+    type=click.Path(dir_okay=False, allow_dash=True, path_type=Path),
+    help="A file with the line of `ikewarden gateway enrollment`. [default: asked for, or standard input]",
+)
+@click.option(
+    "--daemon",
+    type=click.Choice(["auto", "strongswan", "libreswan", "files"]),
+    default="auto",
+    show_default=True,
+    help="Which IKE daemon runs here.",
+)
+@click.option(
+    "--key-type",
+    type=click.Choice(["ec-p256", "ec-p384", "rsa-3072", "ed25519"]),
+    default="ec-p256",
+    show_default=True,
+    help="The kind of key to make, now and at renewals.",
+)
+@click.option(
+    "--proof",
+    type=click.Choice(["loaded", "reauthenticate"]),
+    default="loaded",
+    show_default=True,
+    help="When a renewed certificate counts as in use: the daemon lists it, or a peer accepted it.",
+)
+@files_options
+@click.option(
+    "--force", is_flag=True, help="Enroll again; the key in use stays until the new one is."
+)
+@home_option
+@format_option()
+@pass_session
+def enroll(session: Session, /, exposed: tuple[str, ...], **given: Any) -> int:
+    """Make this gateway's key, get its certificate, and give both to the IKE daemon.
+
+    The enrollment is one line that `ikewarden gateway enrollment NAME` prints. It pins the service's root, so that
+    nobody else is believed, and holds a token for one certificate: it is read from the terminal, standard input or a
+    file, never from the arguments.
+    """
+    if exposed:
+        raise EnrollmentExposed("The enrollment does not belong into the arguments.")
+    from ike.agent.enrollment import enroll as enroll_here
+    from ike.agent.enrollment import read_line, settled
+    from ike.agent.home import Home
+
+    wanted = Wanted(**given)
+    settings = _settings(wanted)
+    enrollment = read_line(_line(wanted.enrollment_file))
+    home = Home(wanted.home)
+    with home.locked(make=True):
+        enroll_here(home, enrollment, settings, clock=session.clock, force=wanted.force)
+        notes = _bring_into_use(session, home, settled(home))
+    _tell(session, home, notes)
+    return 0
+
+
+def _settings(wanted: Wanted) -> "AgentSettings":
+    from ike.agent.daemons import detect
+    from ike.agent.settings import AgentSettings, FilesSettings
+
+    daemon = "files" if wanted.render else wanted.daemon
+    if daemon == "files" and not wanted.out:
+        raise click.UsageError("Give --out for the files, and --render for their kind.")
+    settings = AgentSettings(
+        url="",
+        gateway="",
+        daemon=detect() if daemon == "auto" else daemon,
+        key_type=wanted.key_type,
+        proof=wanted.proof,
+    )
+    if wanted.out:
+        files = FilesSettings(render=wanted.render or "pem", out=str(wanted.out.absolute()))
+        settings = replace(settings, files=files)
+    return settings
+
+
+def _line(file: Path | None) -> str:
+    if file is not None and str(file) != "-":
+        with file.open("rb") as opened:
+            return opened.read(_LONGEST).decode("ascii", "replace")
+    if file is None and os.isatty(0):
+        # hidden: it holds a token, and screens are shared
+        line: str = click.prompt("Enrollment (paste the whole line)", hide_input=True, err=True)
+        return line
+    return sys.stdin.read(_LONGEST)
+
+
+def _bring_into_use(session: Session, home: "Home", settings: "AgentSettings") -> "Notes":
+    """The first round; what it cannot do, the running agent will."""
+    from ike.agent.clock import Clock
+    from ike.agent.daemons import build
+    from ike.agent.loop import Agent
+
+    try:
+        daemon = build(settings, session.clock)
+    except IkewardenError as error:
+        notes = home.notes()
+        notes.errors = [{"code": error.code, "message": error.message}]
+        return notes
+    return Agent(home, daemon, settings, Clock(session.clock)).once()
+
+
+def _tell(session: Session, home: "Home", notes: "Notes") -> None:
+    from ike.agent.status import status
+
+    document = status(home, session.clock())
+    screen = session.screen
+    if screen.is_json:
+        screen.json(document)
+        return
+    newest = document["generations"][-1]
+    screen.fields(
+        [
+            ("Gateway", document["gateway"]),
+            ("Serial", newest["serial"]),
+            ("Expires", newest["not_after"]),
+            ("In use", newest["stage"] == "current"),
+        ]
+    )
+    for error in notes.errors:
+        screen.note(f"{error['message']} ({error['code']})")
+    if newest["stage"] != "current":
+        screen.note("It is not in use yet: `ikewarden agent run` goes on with it.")
+    screen.note("Next: ikewarden agent unit > /etc/systemd/system/ikewarden-agent.service")
+    screen.note("      systemctl enable --now ikewarden-agent")

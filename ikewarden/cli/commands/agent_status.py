@@ -1,0 +1,110 @@
+"""`ikewarden agent status` and `unit`: what the agent knows, and how systemd runs it."""
+
+import shutil
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from core.errors import IkewardenError
+from ikewarden.cli.commands.agent import home_option
+from ikewarden.cli.failures import FAILED
+from ikewarden.cli.help import command
+from ikewarden.cli.options import example, format_option
+from ikewarden.cli.session import Session, pass_session
+
+if TYPE_CHECKING:
+    from ike.agent.home import Home
+
+
+@command(epilog=example("ikewarden agent status", "ikewarden agent status --format json"))
+@home_option
+@format_option()
+@pass_session
+def status(session: Session, home: Path) -> int:
+    """Show what the agent knows.
+
+    Its identity, its certificates, the next renewal, the last contact with the service, the daemon, what is not as it
+    should be, and the SAs of the last look. Asks neither service nor daemon. Exit code 1 where something is wrong.
+    """
+    from ike.agent.home import Home
+    from ike.agent.status import may_read, published
+    from ike.agent.status import status as look
+
+    place = Home(home)
+    document = None if may_read(place) else published()
+    if document is None:
+        document = look(place, session.clock())
+    _show(session, document)
+    return 0 if document["state"] == "working" and not document["errors"] else FAILED
+
+
+def tell(session: Session, home: "Home") -> None:
+    """Show the same after a round."""
+    from ike.agent.status import status as look
+
+    _show(session, look(home, session.clock()))
+
+
+def _show(session: Session, document: dict[str, Any]) -> None:
+    screen = session.screen
+    if screen.is_json:
+        screen.json(document)
+        return
+    certificate = document["certificate"] or {}
+    daemon = document["daemon"]
+    screen.fields(
+        [
+            ("Gateway", document["gateway"]),
+            ("State", document["state"]),
+            ("Service", document["url"]),
+            ("Last contact", document["last_contact"]),
+            *([("Contact error", document["contact_error"])] if document["contact_error"] else []),
+            ("Names", document["names"]),
+            ("Serial", certificate.get("serial")),
+            ("Expires", certificate.get("not_after")),
+            ("Next renewal", document["next_renewal"]),
+            ("Proof", certificate.get("proof")),
+            (
+                "Daemon",
+                f"{daemon.get('kind', daemon['wanted'])} {daemon.get('version', '')}".strip(),
+            ),
+            ("State version", document["applied_version"]),
+            (
+                "Generations",
+                [f"{each['number']} {each['stage']}" for each in document["generations"]],
+            ),
+            ("Drift", [f"{each['message']} ({each['code']})" for each in document["drift"]]),
+            ("Errors", [f"{each['message']} ({each['code']})" for each in document["errors"]]),
+            (
+                "SAs",
+                [f"{sa['connection']}: {sa['remote_id']} {sa['state']}" for sa in document["sas"]],
+            ),
+        ]
+    )
+
+
+@command(
+    epilog=example("ikewarden agent unit > /etc/systemd/system/ikewarden-agent.service"),
+)
+@home_option
+@format_option()
+@pass_session
+def unit(session: Session, home: Path) -> None:
+    """Print a systemd unit for the agent.
+
+    Hardened: it may write its home and the daemon's folders, and talk to the network and to the daemon's socket.
+    """
+    from ike.agent.home import Home
+    from ike.agent.unit import unit as unit_for
+
+    try:
+        settings = Home(home).settings()
+    except IkewardenError:
+        settings = None  # before enrollment; then all daemons' folders are named
+    called = Path(sys.argv[0])
+    program = shutil.which("ikewarden") or str(called.absolute())
+    text = unit_for(program, home, settings)
+    if session.screen.is_json:
+        session.screen.json({"unit": text})
+    else:
+        session.screen.verbatim(text)
