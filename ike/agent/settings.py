@@ -1,7 +1,7 @@
 """agent.toml: what the operator decides on the gateway. Read strictly, written once at enrollment."""
 
 import tomllib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any, Final
@@ -17,11 +17,15 @@ PROOFS: Final = ("loaded", "reauthenticate")
 
 @dataclass(frozen=True)
 class StrongswanSettings:
-    """Where charon listens, and the folder that swanctl reads; empty: the adapter's default."""
+    """Where charon listens, and the folder that swanctl reads; empty: the adapter's default.
+
+    `make_before_break` is charon's own setting of that name; auto: what its version does unless told otherwise.
+    """
 
     socket: str = ""
     swanctl: str = ""
     sightings: str = ""
+    make_before_break: str = "auto"
 
 
 @dataclass(frozen=True)
@@ -72,6 +76,7 @@ _CHOICES: Final[Mapping[str, tuple[str, ...]]] = {
     "key_type": KEY_TYPES,
     "proof": PROOFS,
     "files.render": FORMATS,
+    "strongswan.make_before_break": ("auto", "yes", "no"),
 }
 _RANGES: Final[Mapping[str, tuple[int, int]]] = {
     "proof_seconds": (1, 600),
@@ -102,6 +107,19 @@ def parse(content: bytes, path: Path) -> AgentSettings:
         if name not in document:
             raise AgentSettingsInvalid(f"{path}: {name} is missing.")
     return AgentSettings(**_table(AgentSettings, document, "", path))
+
+
+def changed(settings: AgentSettings, assignments: Sequence[str]) -> AgentSettings:
+    """The settings with `name=value` or `section.name=value` laid over them. Raises AgentSettingsInvalid."""
+    document = tomllib.loads(render(settings).decode())
+    for assignment in assignments:
+        name, equals, text = assignment.partition("=")
+        section, dot, key = name.rpartition(".")
+        if not equals or not key or (dot and section not in _SECTIONS):
+            raise AgentSettingsInvalid(f"{name!r} is not a setting: write NAME=VALUE.")
+        table = document.setdefault(section, {}) if dot else document
+        table[key] = int(text) if text.isdecimal() else text
+    return AgentSettings(**_table(AgentSettings, document, "", Path("the command line")))
 
 
 def render(settings: AgentSettings) -> bytes:

@@ -25,7 +25,9 @@ class EnrollmentExposed(InvalidInput):
     """The enrollment stands in the arguments, where every user of the machine can read it."""
 
     code = "enrollment_exposed"
-    next_step = "Run `ikewarden agent enroll` and paste it when asked, or give it on standard input or by --enrollment-file."
+    next_step = (
+        "Run `ikewarden agent enroll` and paste it when asked, or give it by --enrollment-file."
+    )
 
 
 @dataclass(frozen=True)
@@ -40,6 +42,7 @@ class Wanted:
     render: str | None
     out: Path | None
     force: bool
+    assignments: tuple[str, ...]
 
 
 @command(
@@ -78,6 +81,13 @@ class Wanted:
 )
 @files_options
 @click.option(
+    "--set",
+    "assignments",
+    multiple=True,
+    metavar="NAME=VALUE",
+    help="Any other setting of agent.toml, such as strongswan.socket=/run/charon.vici; may be repeated.",
+)
+@click.option(
     "--force", is_flag=True, help="Enroll again; the key in use stays until the new one is."
 )
 @home_option
@@ -109,7 +119,7 @@ def enroll(session: Session, /, exposed: tuple[str, ...], **given: Any) -> int:
 
 def _settings(wanted: Wanted) -> "AgentSettings":
     from ike.agent.daemons import detect
-    from ike.agent.settings import AgentSettings, FilesSettings
+    from ike.agent.settings import AgentSettings, FilesSettings, changed
 
     daemon = "files" if wanted.render else wanted.daemon
     if daemon == "files" and not wanted.out:
@@ -124,7 +134,7 @@ def _settings(wanted: Wanted) -> "AgentSettings":
     if wanted.out:
         files = FilesSettings(render=wanted.render or "pem", out=str(wanted.out.absolute()))
         settings = replace(settings, files=files)
-    return settings
+    return changed(settings, wanted.assignments)
 
 
 def _line(file: Path | None) -> str:
