@@ -219,6 +219,19 @@ class Gateway:
         with self.session() as session:
             session.flush_certs({} if kind == "any" else {"type": kind.upper()})
 
+    def cached_serials(self, name: str) -> list[str]:
+        """Serial numbers (hexadecimal) of the certificates for a dNSName that charon has without a key, newest last."""
+        with self.session() as session:
+            listed = list(session.list_certs({"type": "X509"}))
+        found = []
+        for raw in listed:
+            certificate = x509.load_der_x509_certificate(raw["data"])
+            if raw.get("has_privkey") == b"yes" or name not in _dns_names(certificate):
+                continue
+            digits = f"{certificate.serial_number:x}"
+            found.append(digits.zfill(len(digits) + len(digits) % 2))
+        return found
+
     # security associations
 
     def initiate(self, child: str = "tunnel", *, timeout: float = 10.0) -> list[str]:
@@ -319,6 +332,13 @@ class Gateway:
                 }
             },
         }
+
+
+def _dns_names(certificate: x509.Certificate) -> list[str]:
+    with contextlib.suppress(x509.ExtensionNotFound):
+        names = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+        return names.get_values_for_type(x509.DNSName)
+    return []
 
 
 def identity_of(certificate: x509.Certificate) -> str:

@@ -5,13 +5,14 @@ Told by `make demo` in a terminal and by tests/lab/test_story.py with assertions
 
 import contextlib
 import json
+import os
 import signal
 import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -58,13 +59,17 @@ class Warden:
     instance: Instance
     api_port: int
     validation_port: int
+    settings: Mapping[str, str] = field(default_factory=dict)
 
     def start(self) -> None:
         """Start `ikewarden serve` in a process group of its own."""
         directory = str(self.instance.directory)
         command = [sys.executable, "-m", "ikewarden.main", "serve", "--dir", directory]
+        environment = {**os.environ, **self.settings}
         with self.log.open("ab") as log:
-            self.process = subprocess.Popen(command, stdout=log, stderr=log, start_new_session=True)
+            self.process = subprocess.Popen(
+                command, stdout=log, stderr=log, start_new_session=True, env=environment
+            )
 
     def stop(self) -> None:
         """End it as Ctrl-C would, and by force if that takes too long."""
@@ -135,8 +140,17 @@ def _free_port() -> int:
 
 
 @contextlib.contextmanager
-def served(directory: Path, algorithm: KeyAlgorithm, *, in_lab: bool) -> Iterator[Warden]:
-    """Make an instance for a lab and serve it on loopback until the block ends."""
+def served(
+    directory: Path,
+    algorithm: KeyAlgorithm,
+    *,
+    in_lab: bool,
+    settings: Mapping[str, str] | None = None,
+) -> Iterator[Warden]:
+    """Make an instance for a lab and serve it on loopback until the block ends.
+
+    `settings` are environment variables that go before the instance's own settings.
+    """
     api_port, validation_port = _free_port(), _free_port()
     instance = make(
         InstancePlan(
@@ -151,7 +165,7 @@ def served(directory: Path, algorithm: KeyAlgorithm, *, in_lab: bool) -> Iterato
         None,
         now=datetime.now(UTC),
     )
-    warden = Warden(instance, api_port, validation_port)
+    warden = Warden(instance, api_port, validation_port, settings or {})
     warden.start()
     try:
         warden.wait_until_ready()
