@@ -33,9 +33,10 @@ test: $(VENV)/.dev ## all tests, on SQLite and PostgreSQL, with real daemons
 	@bash tests/prepare.sh test
 	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile -q
 
-soak: $(VENV)/.dev ## the long ones: 200 kills under load
+soak: $(VENV)/.dev ## the long ones: 200 kills under load, 50 revocations into tunnels, 100 deaths around renewals
 	@bash tests/prepare.sh test
 	IKEWARDEN_SOAK_KILLS=200 $(BIN)/python -m pytest -q -k kill tests
+	IKEWARDEN_SOAK_REVOCATIONS=50 IKEWARDEN_SOAK_DEATHS=100 $(BIN)/python -m pytest -q -s tests/lab/test_agents_at_length.py
 
 future: $(VENV)/.dev ## the same tests thirty years from now
 	@bash tests/prepare.sh test
