@@ -326,7 +326,7 @@ def _record_intent(
     }
 
     def work(unit: Unit) -> None:
-        use_up(unit.connection, actor, now)
+        use_up(unit, actor, now)
         unit.insert(certificates, row)
         leave(
             unit,
