@@ -39,11 +39,11 @@ authority_option = click.option(
         "show": Lazy(f"{__name__}:show", "Show one certificate."),
         "revoke": Lazy(
             "ikewarden.cli.commands.cert_revoke:revoke",
-            "Revoke a certificate for ever; tell first which tunnels end.",
+            "Revoke a certificate for ever.",
         ),
         "reach": Lazy(
             "ikewarden.cli.commands.cert_revoke:reach",
-            "Tell how far a revocation has got, gateway by gateway.",
+            "Tell how far a revocation has got.",
         ),
         "hold": Lazy(f"{__name__}:hold", "Stop a certificate for a while."),
         "release": Lazy(f"{__name__}:release", "Let a certificate on hold be valid again."),

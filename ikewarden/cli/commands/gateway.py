@@ -83,7 +83,9 @@ _out = click.option(
         ),
         "list": Lazy(f"{__name__}:list_", "Search gateways."),
         "show": Lazy(f"{__name__}:show", "Show a gateway, its tunnels, and where it drifts."),
-        "enrollment": Lazy(f"{__name__}:enrollment", "Make a new enrollment line."),
+        "enrollment": Lazy(
+            f"{__name__}:enrollment", "Make a new enrollment line; one made before ends."
+        ),
         "renew": Lazy(f"{__name__}:renew", "Have a gateway renew its certificate now."),
         "reauthenticate": Lazy(
             f"{__name__}:reauthenticate", "Have a gateway authenticate a connection afresh."

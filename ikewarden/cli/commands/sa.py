@@ -59,7 +59,10 @@ def list_(
     certificate: str | None,
     limit: int,
 ) -> None:
-    """List the SAs that gateways reported, and the certificates that authenticated them."""
+    """List the SAs that gateways reported.
+
+    With the certificates that authenticated them, as far as the agents know.
+    """
     if not service:
         raise click.UsageError("Say --service for the SAs of the fleet.")
     asked = {"gateway": gateway, "tunnel": tunnel, "certificate": certificate}
