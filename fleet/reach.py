@@ -7,7 +7,7 @@ from typing import Any
 
 from sqlalchemy import Connection, func, select, update
 
-from fleet.bumps import bump, chunks, pass_on
+from fleet.bumps import bump, chunks, pass_on, pass_on_to_all
 from fleet.concern import Subject, Told, has_fleet, told
 from fleet.state import CUT, PENDING
 from pki import authorities
@@ -85,8 +85,7 @@ def tell(
     for some in chunks(subjects):
         made += _command(desk, actor, owner.name, some, concerned, number, now)
     with desk.store.write() as connection:
-        everybody = 1 << 30
-        pass_on(connection, owner.id, number, everybody, now)
+        pass_on_to_all(connection, owner.id, number, now)
     return made
 
 
