@@ -67,6 +67,7 @@ class StrongSwan:
             self._files,
             self._sightings,
             incarnation=lambda: self.describe().incarnation,
+            flush=self._flush,
             now=now,
             pause=threading.Event().wait,
         )
@@ -128,10 +129,9 @@ class StrongSwan:
 
     def sas(self) -> tuple[IkeSa, ...]:
         """See the port."""
-        noted = self._sightings.noted()
         with self._endpoint.session() as session:
             found = listed_sas(session, self._now())
-            self._sightings.forget(noted, but=found)
+            self._sightings.keep_only(found)
             listed = listing.certificates(session)
         return tuple(self._sightings.told(sa, listed) for sa in found)
 
@@ -148,5 +148,5 @@ class StrongSwan:
         return self._watching.watch(stop)
 
     def _flush(self, session: Session) -> None:
-        self._sightings.observe(listing.certificates(session))
         session.ask("flush-certs", {"type": "X509"})
+        self._sightings.flushed(listed_sas(session, self._now()))

@@ -1,6 +1,7 @@
 """What charon holds: certificates in the order in which it would try them, keys, revocation lists."""
 
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -26,14 +27,15 @@ def certificates(session: Session) -> list[Listed]:
 
     That is the order in which charon looks for a certificate with a key for its own identity.
     """
-    listed = []
+    listed: dict[str, Listed] = {}
     for entry in session.stream("list-certs", "list-cert", {"type": "X509"}):
-        certificate = _parsed(entry["data"])
+        certificate = _parsed(entry.get("data", b""))
         if certificate is not None:
             has_key = entry.get("has_privkey") == "yes"
             authority = entry.get("flag") == "CA"
-            listed.append(Listed(certificate, fingerprint(certificate), has_key, authority))
-    return listed
+            name = fingerprint(certificate)
+            listed.setdefault(name, Listed(certificate, name, has_key, authority))
+    return list(listed.values())
 
 
 def in_use(listed: list[Listed]) -> set[str]:
@@ -90,11 +92,10 @@ def loaded_certificates(listed: list[Listed]) -> tuple[LoadedCertificate, ...]:
 
 def crls(session: Session) -> Iterator[x509.CertificateRevocationList]:
     """The revocation lists, without those that are too large for a VICI message."""
-    for entry in session.stream("list-certs", "list-cert", {"type": "X509_CRL"}):
-        try:
-            yield x509.load_der_x509_crl(entry["data"])
-        except ValueError:
-            continue
+    told = session.stream("list-certs", "list-cert", {"type": "X509_CRL"})
+    for data in dict.fromkeys(entry.get("data", b"") for entry in told):  # some come twice
+        with suppress(ValueError):
+            yield x509.load_der_x509_crl(data)
 
 
 def crl_number(crl: x509.CertificateRevocationList) -> int | None:

@@ -9,6 +9,7 @@ from cryptography import x509
 
 from ike.daemons import matching
 
+_TYPES = {"dns": "fqdn", "email": "email"}
 _ATTRIBUTE = re.compile(r"(?:^|, )[A-Za-z0-9.]+=")
 
 

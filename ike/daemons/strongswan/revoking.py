@@ -20,6 +20,7 @@ from ike.daemons.strongswan.trusting import Trusting, crl_name
 
 # When to look again whether an SA that was half-open has got its identity by now, in seconds.
 _LOOK_AGAIN = (0.02, 0.04, 0.08, 0.16, 0.2)
+_NAMELESS = {"", "%any"}
 _pause = threading.Event().wait
 
 
@@ -131,10 +132,10 @@ class Cutting:
         """End what matches; gives the ids of half-open SAs whose peer is not known yet."""
         nameless = set()
         for sa in listed_sas(session, self._now()):
-            matched = self._matched(sa, peer)
+            matched = self._matched(sa, peer) or self._is_called(session, sa, peer)
             if matched:
                 cuts[sa.id] = Cut(sa, matched, error=_terminate(session, sa))
-            elif not sa.established and sa.remote_id in {"", "%any"}:
+            elif not sa.established and sa.remote_id in _NAMELESS:
                 nameless.add(sa.id)
         return nameless
 
@@ -143,6 +144,19 @@ class Cutting:
         if seen is not None and seen.remote is not None:
             return "certificate" if seen.remote == peer.fingerprint else ""
         return "identity" if names.any_is_said(peer.identities, sa.remote_id) else ""
+
+    def _is_called(self, session: Session, sa: IkeSa, peer: RevokedPeer) -> str:
+        """Whether a half-open SA that we began is meant for the peer: its connection says whom it expects."""
+        if sa.established or not sa.initiator or sa.remote_id not in _NAMELESS:
+            return ""
+        expected = [
+            part["id"]
+            for entry in session.stream("list-conns", "list-conn", {"ike": sa.connection})
+            for name, part in entry.get(sa.connection, {}).items()
+            if name.startswith("remote") and isinstance(part, dict) and "id" in part
+        ]
+        found = any(names.any_is_said(peer.identities, each) for each in expected)
+        return "identity" if found else ""
 
     def _confirm(self, session: Session, cuts: dict[str, Cut]) -> None:
         """An SA is ended when it is listed no more, whatever `terminate` said."""

@@ -1,9 +1,12 @@
 """Which certificates authenticated which IKE_SA: VICI does not tell, so it is noted when an SA comes up.
 
-charon remembers in its cache every certificate whose chain it verified. The cache is read and flushed at each IKE_SA
-that comes up, so at the next one it holds what was verified for that one alone. If several certificates that prove the
-peer's identity were verified lately, or none, nothing is claimed: somebody may have shown a certificate without having
-its key. A rekeyed IKE_SA inherits what is known of the old one, since nobody is authenticated again.
+charon remembers in its cache every certificate whose chain it verified. Read when an SA comes up, the cache holds the
+one that authenticated the peer, beside those verified since it was last flushed. It is flushed soon after, so that the
+next time there is little beside it. If several certificates prove the peer's identity, nothing is claimed: a
+certificate is public, and anybody may have shown one without having its key. Nor is anything claimed of an SA that
+was coming up while the cache was flushed: what was verified for it may be lost, and what is left be another's.
+
+A rekeyed IKE_SA inherits what is known of the old one, since nobody is authenticated again.
 """
 
 import json
@@ -16,15 +19,14 @@ from pathlib import Path
 from threading import RLock
 from typing import Any
 
-from cryptography import x509
-
 from ike.daemons.port import DaemonFilesUnwritable, IkeSa
 from ike.daemons.strongswan import names
 from ike.daemons.strongswan.files import SwanctlFiles
 from ike.daemons.strongswan.listing import Listed
 
 _log = logging.getLogger(__name__)
-_LATELY_SECONDS = 10.0
+# A rekeyed SA's record is needed until the event is handled that tells its successor.
+_KEEP_SECONDS = 60.0
 
 
 @dataclass(frozen=True)
@@ -35,13 +37,6 @@ class Sighting:
     local: str | None
 
 
-@dataclass(frozen=True)
-class _Verified:
-    certificate: x509.Certificate
-    at: float
-    attributed: bool = False
-
-
 class Sightings:
     """The record, by SPIs, kept in a small JSON file so that it survives the agent."""
 
@@ -50,36 +45,30 @@ class Sightings:
         self._files = files
         self._lock = RLock()
         self._known = _read(path)
-        self._lately: dict[str, _Verified] = {}
+        self._missing: dict[str, float] = {}
+        self._unsure: set[str] = set()
 
     def of(self, sa: IkeSa) -> Sighting | None:
         """What was noted of an SA."""
         return self._known.get(_key(sa))
 
-    def observe(self, listed: Iterable[Listed]) -> None:
-        """Remember for a while what is in the cache, because it is flushed now."""
-        now = time.monotonic()
+    def flushed(self, sas: Iterable[IkeSa]) -> None:
+        """The cache was flushed, and then these SAs were listed: of those not noted yet nothing can be said."""
         with self._lock:
-            lately = {
-                print_: each
-                for print_, each in self._lately.items()
-                if now - each.at < _LATELY_SECONDS
-            }
-            for each in listed:
-                if _is_peer(each):  # in the cache again, so verified again
-                    lately[each.fingerprint] = _Verified(each.certificate, now)
-            self._lately = lately
+            self._unsure = {sa.id for sa in sas if _key(sa) not in self._known}
 
-    def came_up(self, sa: IkeSa, listed: list[Listed]) -> Sighting:
-        """Note an SA that came up just now; `listed` was read after that and before the cache was flushed."""
-        remote = self._authenticated(sa.remote_id, listed)
-        local = _shown(sa.local_id, listed)
+    def is_quiet(self, sas: Iterable[IkeSa]) -> bool:
+        """Whether no SA is coming up whose certificate a flush might take away unseen."""
+        return all(sa.established or sa.id in self._unsure for sa in sas)
+
+    def came_up(self, sa: IkeSa, listed: list[Listed]) -> None:
+        """Note an SA that came up just now; `listed` was read after that."""
+        candidates = _candidates(sa.remote_id, listed)
+        sure = sa.id not in self._unsure and len(candidates) == 1
+        remote = candidates.pop() if sure else None
         with self._lock:
-            if remote is not None and remote in self._lately:
-                self._lately[remote] = replace(self._lately[remote], attributed=True)
-            self._known[_key(sa)] = Sighting(remote, local)
+            self._known[_key(sa)] = Sighting(remote, _shown(sa.local_id, listed))
             self._write()
-            return self._known[_key(sa)]
 
     def rekeyed(self, old: IkeSa, new: IkeSa) -> None:
         """Hand down what is known of an SA to the one that replaces it."""
@@ -89,22 +78,21 @@ class Sightings:
                 self._known[_key(new)] = known
                 self._write()
 
-    def noted(self) -> frozenset[str]:
-        """The SAs of which something is noted; to be read before charon is asked which there are."""
-        return frozenset(self._known)
-
-    def forget(self, noted: Iterable[str], *, but: Iterable[IkeSa] = ()) -> None:
-        """Forget SAs that are no more. Those that came up since `noted` was read stay."""
+    def keep_only(self, sas: Iterable[IkeSa]) -> None:
+        """Forget SAs that have been missing for a while."""
+        now = time.monotonic()
         with self._lock:
-            gone = (set(noted) - {_key(sa) for sa in but}) & set(self._known)
-            for key in gone:
-                del self._known[key]
-            if gone:
-                self._write()
+            gone = set(self._known) - {_key(sa) for sa in sas}
+            self._missing = {key: self._missing.get(key, now) for key in gone}
+            for key, since in self._missing.items():
+                if now - since > _KEEP_SECONDS:
+                    del self._known[key]
 
     def went_down(self, sa: IkeSa) -> None:
         """Forget one SA."""
-        self.forget([_key(sa)])
+        with self._lock:
+            if self._known.pop(_key(sa), None) is not None:
+                self._write()
 
     def told(self, sa: IkeSa, listed: list[Listed]) -> IkeSa:
         """An SA with the certificates that authenticated it: as noted, else the only one that can have been it."""
@@ -115,18 +103,6 @@ class Sightings:
         return replace(sa, remote_certificate=candidates.pop() if len(candidates) == 1 else None)
 
     # inside
-
-    def _authenticated(self, remote_id: str, listed: list[Listed]) -> str | None:
-        self.observe(listed)
-        with self._lock:
-            proving = {
-                print_: each
-                for print_, each in self._lately.items()
-                if names.proves(each.certificate, remote_id)
-            }
-        fresh = {print_ for print_, each in proving.items() if not each.attributed}
-        candidates = fresh | _candidates(remote_id, listed) or set(proving)
-        return candidates.pop() if len(candidates) == 1 else None
 
     def _write(self) -> None:
         content = {

@@ -11,8 +11,8 @@ from core.errors import IkewardenError
 from ike.daemons.port import DaemonEvent, DaemonUnreachable, EventKind, IkeSa
 from ike.daemons.strongswan import listing
 from ike.daemons.strongswan.files import SwanctlFiles
-from ike.daemons.strongswan.sas import sa_of
-from ike.daemons.strongswan.session import Answer, Endpoint
+from ike.daemons.strongswan.sas import listed_sas, sa_of
+from ike.daemons.strongswan.session import Answer, Endpoint, Session
 from ike.daemons.strongswan.sightings import Sightings
 from ike.daemons.strongswan.trusting import authority_name
 
@@ -22,7 +22,9 @@ _LOOK_SECONDS = 1.0
 
 
 class Watching:
-    """The watch over one charon. `incarnation` names the daemon that answers; `pause` waits for seconds."""
+    """The watch over one charon. `incarnation` names the daemon that answers, `flush` empties its cache of
+    certificates, `pause` waits for seconds.
+    """
 
     def __init__(
         self,
@@ -31,6 +33,7 @@ class Watching:
         sightings: Sightings,
         *,
         incarnation: Callable[[], str],
+        flush: Callable[[Session], None],
         now: Callable[[], datetime],
         pause: Callable[[float], object],
     ) -> None:
@@ -38,6 +41,8 @@ class Watching:
         self._files = files
         self._sightings = sightings
         self._incarnation = incarnation
+        self._flush = flush
+        self._to_flush = True
         self._now = now
         self._pause = pause
 
@@ -69,6 +74,8 @@ class Watching:
             if stop():
                 return
             yield from self._told(event)
+            if event is None and self._to_flush:
+                self._flush_if_quiet()
             if time.monotonic() - looked < _LOOK_SECONDS:
                 continue
             looked = time.monotonic()
@@ -125,10 +132,18 @@ class Watching:
     def _came_up(self, sa: IkeSa) -> IkeSa:
         with self._endpoint.session() as session:
             listed = listing.certificates(session)
-            self._sightings.came_up(sa, listed)
-            # So that the next SA finds only what was verified for it.
-            session.ask("flush-certs", {"type": "X509"})
+        self._sightings.came_up(sa, listed)
+        self._to_flush = True
         return self._sightings.told(sa, listed)
+
+    def _flush_if_quiet(self) -> None:
+        """Empty the cache, so that the next SA finds only what was verified for it, but not under an SA that is coming
+        up: half-open ones may stay for long, and the certificates with them.
+        """
+        with self._endpoint.session() as session:
+            if self._sightings.is_quiet(listed_sas(session, self._now())):
+                self._flush(session)
+                self._to_flush = False
 
     def _sa(self, connection: str, raw: Mapping[str, Any]) -> IkeSa:
         return self._sightings.told(sa_of(connection, raw, self._now()), [])

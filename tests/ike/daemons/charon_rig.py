@@ -40,8 +40,8 @@ class CharonRig:
         self.peer = lab.gateway("gw-b", settings=charon)
         self.daemon: Daemon = adapter(self.gateway)
         self._peer_leaf = self._install_peer()
-        self._add_tunnel(self.gateway, self.peer, OWN, PEER)
-        self._add_tunnel(self.peer, self.gateway, PEER, OWN)
+        add_tunnel(self.gateway, self.peer, OWN, PEER)
+        add_tunnel(self.peer, self.gateway, PEER, OWN)
         self.gateway.load_all()
         self.peer.load_all()
 
@@ -109,22 +109,24 @@ class CharonRig:
             gateway.wait_until(TUNNEL, up=False)
         self.peer.flush_certs("x509")
 
-    def _add_tunnel(self, here: Gateway, there: Gateway, own: str, peer: str) -> None:
-        section = {
-            "version": 2,
-            "local_addrs": here.outside,
-            "remote_addrs": there.outside,
-            "send_cert": "always",
-            "local": {"auth": "pubkey", "id": own},
-            "remote": {"auth": "pubkey", "id": peer, "revocation": "relaxed"},
-            "children": {
-                TUNNEL: {
-                    "local_ts": here.inside.network,
-                    "remote_ts": there.inside.network,
-                }
-            },
-        }
-        here.add_connection(TUNNEL, section)
+
+def add_tunnel(
+    here: Gateway, there: Gateway, own: str, peer: str, *, name: str = TUNNEL, unique: str = "no"
+) -> None:
+    """An operator's connection in a gateway's own files."""
+    section = {
+        "version": 2,
+        "local_addrs": here.outside,
+        "remote_addrs": there.outside,
+        "send_cert": "always",
+        "unique": unique,
+        "local": {"auth": "pubkey", "id": own},
+        "remote": {"auth": "pubkey", "id": peer, "revocation": "relaxed"},
+        "children": {
+            name: {"local_ts": here.inside.network, "remote_ts": there.inside.network},
+        },
+    }
+    here.add_connection(name, section)
 
 
 def in_cache(gateway: Gateway, subject: str) -> list[str]:
