@@ -70,7 +70,7 @@ class ConnectionInvalid(InvalidInput):
 
 
 class DaemonFilesUnwritable(Unavailable):
-    """The daemon's files cannot be written: disk full, read-only, not permitted. The files that were there stand."""
+    """The daemon's files cannot be used: disk full, read-only, not permitted. The files that were there stand."""
 
     code = "daemon_files_unwritable"
     next_step = "Make room, or see to the permissions, in the folder named in the message."
@@ -316,7 +316,10 @@ class Daemon(Protocol):
         ...
 
     def undo(self, credential: Credential, old: CredentialName | None) -> None:
-        """Take the staged credential out again, wherever it had got to; the old one is in use as before."""
+        """Take the staged credential out again, wherever it had got to; the old one is in use as before.
+
+        Raises DaemonRefused, and leaves the new one in use, where the old one's key is gone.
+        """
         ...
 
     def retire(self, old: CredentialName) -> None:
