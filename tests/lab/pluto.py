@@ -141,7 +141,10 @@ class Pluto:
         self._process = self.namespace.start(
             ["unshare", "-m", "sh", "-ec", script],
             output=output,
-            env={"LD_LIBRARY_PATH": str(LIBRESWAN.libraries)},
+            env={
+                "LD_LIBRARY_PATH": str(LIBRESWAN.libraries),
+                "PATH": f"{LIBRESWAN.tree / 'usr/sbin'}:{os.environ['PATH']}",  # pluto runs `ipsec _updown`
+            },
         )
         deadline = time.monotonic() + timeout
         while "listening for IKE messages" not in self.log.text(mark):

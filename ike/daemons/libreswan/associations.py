@@ -14,6 +14,7 @@ from ike.daemons.port import (
     Connection,
     Cut,
     DaemonEvent,
+    DaemonUnreachable,
     EventKind,
     IkeSa,
     RevokedPeer,
@@ -26,7 +27,10 @@ _UNKNOWN = Conn("", 0, "", "", "", "")
 
 def look(whack: Whack) -> Status:
     """What pluto has and does now."""
-    return status.parse(whack.ask("--status"))
+    now = status.parse(whack.ask("--status"))
+    if not now.version:
+        raise DaemonUnreachable("What whack printed is not understood as pluto's status.")
+    return now
 
 
 def names(now: Status, managed: Sequence[Connection]) -> tuple[str, ...]:

@@ -30,6 +30,7 @@ from ike.daemons.port import Credential, DaemonFilesUnwritable, DaemonRefused, f
 
 _SECONDS = 20.0  # a database that another process has locked is waited for
 _LISTED = re.compile(r"(?P<nickname>.*\S) +(?P<trust>[A-Za-z]*,[A-Za-z]*,[A-Za-z]*) *")
+_LIST_HEAD = "Certificate Nickname "
 _KEY = re.compile(r"<\s*\d+>\s+\w+\s+(?P<id>[0-9a-f]{40})\b")
 _PEM = re.compile(r"-----BEGIN ([A-Z ]+)-----.*?-----END \1-----", re.DOTALL)
 _NUMBER = re.compile(r"Name: CRL Number\n\s+Data:\s+(?:\d+ \((0x[0-9a-f]+)\)|([0-9a-f:\s]+))")
@@ -99,17 +100,24 @@ class Database:
         keys = self.keys()
         names = self._nicknames()
         found: dict[str, tuple[str, x509.Certificate]] = {}
-        for name in names:
-            for each in self._of_subject(name):
-                print_ = fingerprint(each)
-                # Listed under every nickname of its subject; its own is the one that ends in its fingerprint.
-                if print_ not in found or name.endswith(f"-{print_[:16]}"):
-                    if _is_another(name, print_) or _has_own(print_, names, name):
-                        continue
-                    found[print_] = (name, each)
+        unclear: list[tuple[str, x509.Certificate]] = []
+        for name, listed in self._listed(names).items():
+            # Every certificate of the subject is listed. Its own nickname is the one that ends in its fingerprint.
+            here = [each for each in listed if not _is_anothers(name, fingerprint(each), names)]
+            known = here if len(here) == 1 else self._signers(name, here)
+            found.update({fingerprint(each): (name, each) for each in known})
+            unclear += [(name, each) for each in here]
+        for name, each in unclear:
+            found.setdefault(fingerprint(each), (name, each))
         return tuple(
             Entry(name, each, _key_id_or_none(each) in keys) for name, each in found.values()
         )
+
+    def _signers(self, nickname: str, among: list[x509.Certificate]) -> list[x509.Certificate]:
+        """Which of several certificates of one subject signs under a nickname: at most one."""
+        request = self._request(nickname) if among else None
+        found = [each for each in among if request and each.public_key() == request.public_key()]
+        return found[:1]
 
     def keys(self) -> frozenset[str]:
         """The ids of the private keys, as `key_id` gives them."""
@@ -121,12 +129,28 @@ class Database:
     def _nicknames(self) -> list[str]:
         lines = self._tool(self._places.certutil, "-L").text.splitlines()
         found = [match["nickname"] for match in map(_LISTED.fullmatch, lines) if match]
-        return [name for name in found if name != "Certificate Nickname"]
+        return [name for name in found if name != _LIST_HEAD.strip()]
 
-    def _of_subject(self, nickname: str) -> list[x509.Certificate]:
-        done = self._tool(self._places.certutil, "-L", "-n", nickname, "-a", check=False)
-        pems = [match[0].encode() for match in _PEM.finditer(done.text)]
-        return [each for pem in pems for each in x509.load_pem_x509_certificates(pem)]
+    def _listed(self, nicknames: Sequence[str]) -> dict[str, list[x509.Certificate]]:
+        """What certutil lists under each nickname: all in one process, with the list's head to part them."""
+        lines = "".join(f"-L -n {_quoted(name)} -a\n-L\n" for name in nicknames)
+        with nameless(lines.encode()) as batch:
+            batched = ("-B", "-i", path_of(batch))
+            done = self._tool(self._places.certutil, *batched, handles=(batch,), check=False)
+        parts = done.text.split(_LIST_HEAD)[:-1]
+        if done.status != 0 or len(parts) != len(nicknames):
+            # One of them is gone meanwhile, or cannot be written in a batch.
+            one_by_one = (("-L", "-n", name, "-a") for name in nicknames)
+            tries = [self._tool(self._places.certutil, *each, check=False) for each in one_by_one]
+            parts = [each.text for each in tries]
+        return {
+            name: [
+                each
+                for pem in _PEM.finditer(part)
+                for each in x509.load_pem_x509_certificates(pem[0].encode())
+            ]
+            for name, part in zip(nicknames, parts, strict=True)
+        }
 
     # changes
 
@@ -174,21 +198,23 @@ class Database:
 
     def require_signature(self, entry: Entry) -> None:
         """Have the database sign with the key of a certificate, and verify it; raises DaemonRefused."""
-        with nameless(os.urandom(64)) as noise:
-            done = self._tool(
-                self._places.certutil,
-                *("-R", "-a", "-s", "CN=check", "-z", path_of(noise)),
-                *("-k", key_id(entry.certificate.public_key())),
-                handles=(noise,),
-            )
-        pem = _PEM.search(done.text)
-        try:
-            request = x509.load_pem_x509_csr(pem[0].encode() if pem else b"")
-            good = request.is_signature_valid
-        except ValueError:
-            good = False
-        if not good or request.public_key() != entry.certificate.public_key():
+        request = self._request(key_id(entry.certificate.public_key()))
+        if request is None or request.public_key() != entry.certificate.public_key():
             raise DaemonRefused("The NSS database does not sign with the key of the certificate.")
+
+    def _request(self, key: str) -> x509.CertificateSigningRequest | None:
+        """A request for a certificate, signed by a key (its id, or the nickname of its certificate)."""
+        with nameless(os.urandom(64)) as noise:
+            named = ("-R", "-a", "-s", "CN=check", "-z", path_of(noise), "-k", key)
+            done = self._tool(self._places.certutil, *named, handles=(noise,), check=False)
+        pem = _PEM.search(done.text)
+        if done.status != 0 or pem is None:
+            return None
+        with contextlib.suppress(ValueError):
+            request = x509.load_pem_x509_csr(pem[0].encode())
+            if request.is_signature_valid:
+                return request
+        return None
 
     # revocation lists
 
@@ -243,15 +269,12 @@ class Database:
         return DaemonRefused(f"NSS refused: {words}")
 
 
-def _is_another(nickname: str, print_: str) -> bool:
-    """Whether the nickname is one of ours and names another certificate."""
+def _is_anothers(nickname: str, print_: str, nicknames: Collection[str]) -> bool:
+    """Whether a certificate that is listed under a nickname has another one, by the fingerprint at its end."""
     match = re.fullmatch(r".*-([0-9a-f]{16})", nickname)
-    return match is not None and match[1] != print_[:16]
-
-
-def _has_own(print_: str, nicknames: Collection[str], but: str) -> bool:
-    """Whether another nickname names this certificate."""
-    return any(name != but and name.endswith(f"-{print_[:16]}") for name in nicknames)
+    if match is not None:
+        return match[1] != print_[:16]
+    return any(name.endswith(f"-{print_[:16]}") for name in nicknames)
 
 
 def _key_id_or_none(certificate: x509.Certificate) -> str | None:

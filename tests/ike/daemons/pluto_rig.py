@@ -51,15 +51,17 @@ class PlutoRig:
 
     reauthenticates = can_be_wiped = tells_remote_certificate = False
 
-    def __init__(self, lab: Lab, *, setup: Mapping[str, object] | None = None) -> None:
+    def __init__(
+        self, lab: Lab, *, setup: Mapping[str, object] | None = None, pki: Pki | None = None
+    ) -> None:
         self.lab = lab
-        self.pki = Pki()
+        self.pki = pki or Pki()
         self.has_children = lab.kernel_esp
         self.gateway = lab.pluto("gw-a", setup={**SETUP, **(setup or {})})
         self.peer = lab.gateway("gw-b")
         self.daemon: Daemon = adapter(self.gateway)
         self._peer_leaf = self._install_peer()
-        self.gateway.add_connection_file(TUNNEL, self._own_end())
+        self.gateway.add_connection_file(TUNNEL, self.own_end())
         self.peer.add_connection(TUNNEL, self._peer_end())
         self.peer.load_all()
         self._calm()
@@ -142,7 +144,7 @@ class PlutoRig:
         self.peer.wait_until(TUNNEL, up=False)
         self.peer.flush_certs("x509")
 
-    def _own_end(self) -> Mapping[str, object]:
+    def own_end(self) -> Mapping[str, object]:
         return {
             "left": self.gateway.outside,
             "right": self.peer.outside,
