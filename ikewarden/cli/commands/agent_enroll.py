@@ -25,7 +25,9 @@ class EnrollmentExposed(InvalidInput):
     """The enrollment stands in the arguments, where every user of the machine can read it."""
 
     code = "enrollment_exposed"
-    next_step = "Run `ikewarden agent enroll` and paste it when asked, or give it on standard input or by --enrollment-file."
+    next_step = (
+        "Run `ikewarden agent enroll` and paste it when asked, or give it by --enrollment-file."
+    )
 
 
 @dataclass(frozen=True)

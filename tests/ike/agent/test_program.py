@@ -285,7 +285,7 @@ def test_a_full_disk_changes_nothing_and_is_mended(installed: Installed) -> None
         done = subprocess.run(
             command,
             env=surroundings({"PYTHONDONTWRITEBYTECODE": "1"}),
-            preexec_fn=small(size),  # noqa: PLW1509 - no thread is about
+            preexec_fn=small(size),
             capture_output=True,
             check=False,
         )
