@@ -5,6 +5,7 @@ from functools import partial
 
 from core.errors import IkewardenError
 from ike.agent import commands
+from ike.agent.channel import ServerUnreachable
 from ike.agent.circumstances import Circumstances
 from ike.agent.clock import instant, served_time
 from ike.agent.desired import Command, DesiredState
@@ -12,7 +13,6 @@ from ike.agent.generations import Generation
 from ike.agent.home import stamp
 from ike.agent.renewal import EnrollmentUnfinished
 from ike.agent.schedule import due_at, may_renew
-from ike.agent.service import ServerUnreachable
 from ike.daemons.port import DaemonUnreachable, fingerprint
 
 _log = logging.getLogger(__name__)

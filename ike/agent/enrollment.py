@@ -28,6 +28,7 @@ from urllib3.exceptions import InsecureRequestWarning
 
 from core.errors import Conflict, IkewardenError, InvalidInput, NotAuthenticated, NotPermitted
 from core.secret import Secret
+from ike.agent.channel import AnswerBroken, Document, ServerRefused, Service
 from ike.agent.generations import Generation, Stage
 from ike.agent.home import Home, stamp
 from ike.agent.keys import (
@@ -40,7 +41,6 @@ from ike.agent.keys import (
     names_of,
     read_certificate,
 )
-from ike.agent.service import AnswerBroken, Document, ServerRefused, Service
 from ike.agent.settings import NAME, AgentSettings, parse, render
 from pki.x509.names import GeneralName, InvalidName
 
@@ -141,7 +141,7 @@ def enroll(
 
     The caller holds the home's lock. `wanted` are settings of which URL and gateway are taken from the enrollment.
     Run again after whatever happened, it takes up where it was. Raises what is above, the errors of
-    `ike.agent.service`, `ike.agent.errors`, and CertificateUnusable; the former key stays in use with all of them.
+    `ike.agent.channel`, `ike.agent.errors`, and CertificateUnusable; the former key stays in use with all of them.
     """
     _refuse_second(home, enrollment, force=force)
     pinned = fetch_root(enrollment, clock=clock)
@@ -158,7 +158,7 @@ def enroll(
 
 
 def fetch_root(enrollment: Enrollment, *, clock: Callable[[], datetime]) -> x509.Certificate:
-    """The root that the enrollment pins. Raises PinMismatch, ClockWrong and the errors of `ike.agent.service`."""
+    """The root that the enrollment pins. Raises PinMismatch, ClockWrong and the errors of `ike.agent.channel`."""
     stranger = Service(enrollment.url, None, clock=clock)
     try:
         with warnings.catch_warnings():

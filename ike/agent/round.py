@@ -10,13 +10,13 @@ from functools import partial
 from typing import Protocol, runtime_checkable
 
 from ike.agent import commands, credential, report
+from ike.agent.channel import Service
 from ike.agent.circumstances import Circumstances
 from ike.agent.crls import Crl
 from ike.agent.desired import DesiredState
 from ike.agent.drift import Wanted, compare
 from ike.agent.enrollment import TOLERATED, clock_words
 from ike.agent.home import stamp
-from ike.agent.service import Service
 from ike.daemons.port import fingerprint
 
 

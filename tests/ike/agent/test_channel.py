@@ -8,9 +8,7 @@ import pytest
 
 from core.secret import Secret
 from ike.agent import schedule
-from ike.agent.clock import Clock
-from ike.agent.polling import Heard, Poller, Silent
-from ike.agent.service import (
+from ike.agent.channel import (
     AnswerBroken,
     ServerRefused,
     ServerUnreachable,
@@ -18,6 +16,8 @@ from ike.agent.service import (
     Service,
     ServiceUrlUnusable,
 )
+from ike.agent.clock import Clock
+from ike.agent.polling import Heard, Poller, Silent
 from tests.ike.agent.conftest import Place
 from tests.ike.agent.miniservice import MiniService
 from tests.lab.handmade import Authority
