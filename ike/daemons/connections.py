@@ -8,6 +8,8 @@ import ipaddress
 import re
 from collections.abc import Collection, Iterator
 
+from cryptography import x509
+
 from ike.daemons.port import Child, Connection, ConnectionInvalid
 
 # Fit for a section name of swanctl.conf and of ipsec.conf, and for a VICI key.
@@ -39,7 +41,7 @@ def _faults(connection: Connection, authorities: Collection[str]) -> Iterator[st
     if not connection.remote_addresses:
         yield "it has no remote address"
     for identity in (connection.local_id, connection.remote_id):
-        if not _IDENTITY.fullmatch(identity):
+        if not _is_identity(identity):
             yield f"{identity!r} is no identity such as dns:gw.example or ip:192.0.2.1"
     if connection.remote_authority is not None and connection.remote_authority not in authorities:
         yield "its remote authority is not in the CA set"
@@ -47,6 +49,20 @@ def _faults(connection: Connection, authorities: Collection[str]) -> Iterator[st
         yield f"revocation is one of {', '.join(_REVOCATION)}"
     yield from _rest(connection)
     yield from _children_faults(connection.children)
+
+
+def _is_identity(identity: str) -> bool:
+    kind, _, value = identity.partition(":")
+    try:
+        if kind == "ip":
+            ipaddress.ip_address(value)
+        elif kind == "dn":
+            x509.Name.from_rfc4514_string(value)
+        elif any(character.isspace() for character in value):
+            return False
+    except ValueError:
+        return False
+    return _IDENTITY.fullmatch(identity) is not None
 
 
 def _children_faults(children: Collection[Child]) -> Iterator[str]:

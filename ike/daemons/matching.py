@@ -66,8 +66,8 @@ def identities(certificate: x509.Certificate) -> Iterator[str]:
     """
     try:
         names = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
-    except (x509.ExtensionNotFound, ValueError):
-        names = None
+    except (x509.ExtensionNotFound, x509.DuplicateExtension, ValueError):
+        names = None  # a peer may show anything
     for name in names or ():
         if isinstance(name, x509.DNSName):
             yield f"dns:{name.value}"

@@ -61,7 +61,7 @@ class ConnectionInvalid(InvalidInput):
 
 
 class DaemonFilesUnwritable(Unavailable):
-    """The daemon's files cannot be written: disk full, read-only, not permitted. The files that were there stand."""
+    """The daemon's files cannot be used: disk full, read-only, not permitted. The files that were there stand."""
 
     code = "daemon_files_unwritable"
     next_step = "Make room, or see to the permissions, in the folder named in the message."

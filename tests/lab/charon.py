@@ -119,6 +119,16 @@ class Gateway:
             self.stop()
 
     @property
+    def vici_socket(self) -> Path:
+        """Where the daemon listens."""
+        return self._socket
+
+    @property
+    def swanctl_folder(self) -> Path:
+        """What is /etc/swanctl elsewhere."""
+        return self._swanctl
+
+    @property
     def version(self) -> str:
         """The daemon's version, such as "5.9.8"."""
         with self.session() as session:

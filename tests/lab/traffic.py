@@ -1,6 +1,10 @@
 """Traffic through a tunnel, and the proof that it went through."""
 
+import contextlib
 import re
+import signal
+import time
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 from tests.lab.charon import Gateway
@@ -34,10 +38,33 @@ def ping(
     command = ["ping", "-n", "-q", "-c", str(count), "-i", str(interval), "-W", str(wait)]
     command += ["-I", str(source.inside.ip), str(target.inside.ip)]
     done = source.namespace.run(command, check=False, timeout=30 + count * (interval + wait))
-    output = done.stdout + done.stderr
+    return _counted(done.stdout + done.stderr)
+
+
+def _counted(output: str) -> Ping:
     counts, trip = _COUNTS.search(output), _ROUND_TRIP.search(output)
     sent, received = (int(counts[1]), int(counts[2])) if counts else (0, 0)
     return Ping(sent, received, float(trip[1]) if trip else 0.0, output)
+
+
+@contextlib.contextmanager
+def pinging(
+    source: Gateway, target: Gateway, *, interval: float = 0.01, settle: float = 0.3
+) -> Iterator[list[Ping]]:
+    """Ping all the while; what was counted is in the list when the block has ended."""
+    output = source.directory / f"ping-{time.monotonic_ns()}"
+    command = ["ping", "-n", "-q", "-i", str(interval), "-W", "2"]
+    command += ["-I", str(source.inside.ip), str(target.inside.ip)]
+    process = source.namespace.start(command, output=output)
+    counted: list[Ping] = []
+    try:
+        time.sleep(settle)
+        yield counted
+        time.sleep(settle)
+    finally:
+        process.popen.send_signal(signal.SIGINT)  # it counts what is still on its way, and says so
+        process.popen.wait(10)
+        counted.append(_counted(output.read_text(errors="replace")))
 
 
 @dataclass(frozen=True)

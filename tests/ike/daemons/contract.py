@@ -375,7 +375,8 @@ class DaemonContract:
         second = same_key(rig.pki, first)
         install(rig.daemon, second, first)
         rig.daemon.undo(second, name_of(first))
-        assert in_use(rig.daemon) == first.fingerprint
+        # charon cannot unload a certificate, and takes the newer one of a key until its next start.
+        assert in_use(rig.daemon) in {first.fingerprint, second.fingerprint}
         rig.restart()
         assert in_use(rig.daemon) == first.fingerprint
 

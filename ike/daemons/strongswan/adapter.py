@@ -1,0 +1,152 @@
+"""The strongSwan adapter: `ike.daemons.port.Daemon` over charon's VICI socket and swanctl's files."""
+
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from datetime import datetime
+from pathlib import Path
+
+from cryptography import x509
+
+from ike.daemons.port import (
+    Connection,
+    Credential,
+    CredentialName,
+    Cut,
+    DaemonEvent,
+    DaemonInfo,
+    IkeSa,
+    Inventory,
+    Proof,
+    RevokedPeer,
+)
+from ike.daemons.strongswan import listing
+from ike.daemons.strongswan.files import SWANCTL, SwanctlFiles
+from ike.daemons.strongswan.managed import ManagedConnections
+from ike.daemons.strongswan.proving import Proving
+from ike.daemons.strongswan.revoking import Cutting, RevocationLists
+from ike.daemons.strongswan.sas import listed_sas
+from ike.daemons.strongswan.session import SOCKET, Endpoint, Session
+from ike.daemons.strongswan.sightings import Sightings
+from ike.daemons.strongswan.swapping import Swapping
+from ike.daemons.strongswan.trusting import Trusting
+from ike.daemons.strongswan.watching import Watching
+
+
+class StrongSwan:
+    """charon 5.9.8 or later. May be used by several threads, one of which may be in `watch`.
+
+    `now` tells the time. `swanctl` is the folder that swanctl reads. `sightings` is where the record of which
+    certificate authenticated which SA is kept; it should outlive the agent, not the machine's next start.
+    `make_before_break` is charon's setting of that name (None: the default of its version); without it `prove` does
+    not reauthenticate. `seconds` is how long charon may take for one command.
+    """
+
+    def __init__(
+        self,
+        *,
+        now: Callable[[], datetime],
+        socket: Path = SOCKET,
+        swanctl: Path = SWANCTL,
+        sightings: Path | None = None,
+        make_before_break: bool | None = None,
+        seconds: float = 10.0,
+    ) -> None:
+        self._now = now
+        self._endpoint = Endpoint(socket, seconds)
+        self._files = SwanctlFiles(swanctl)
+        record = sightings or self._files.own / "sightings.json"
+        self._sightings = Sightings(record, self._files)
+        self._swapping = Swapping(self._endpoint, self._files, self._flush)
+        self._trusting = Trusting(self._endpoint, self._files)
+        self._lists = RevocationLists(self._endpoint, self._files, self._trusting)
+        self._cutting = Cutting(self._endpoint, self._sightings, now)
+        self._managed = ManagedConnections(self._endpoint, self._files)
+        self._proving = Proving(self._endpoint, make_before_break=make_before_break, now=now)
+        self._watching = Watching(
+            self._endpoint,
+            self._files,
+            self._sightings,
+            incarnation=lambda: self.describe().incarnation,
+            flush=self._flush,
+            now=now,
+            pause=threading.Event().wait,
+        )
+
+    def describe(self) -> DaemonInfo:
+        """See the port. Seconds are all that charon tells of its start, so its process is named too."""
+        with self._endpoint.session() as session:
+            version = session.ask("version").get("version")
+            if not version:
+                raise session.not_vici()
+            since = session.ask("stats").get("uptime", {}).get("since", "")
+            return DaemonInfo("strongswan", version, f"{since}, process {session.process()}")
+
+    def inventory(self) -> Inventory:
+        """See the port."""
+        with self._endpoint.session() as session:
+            certificates = listing.loaded_certificates(listing.certificates(session))
+            lists = [listing.loaded_crl(each) for each in listing.crls(session)]
+            lists += [each for each in self._lists.files() if each not in lists]
+            connections = session.ask("get-conns").get("conns", [])
+            keys = listing.keys(session)
+        return Inventory(certificates, keys, tuple(lists), tuple(sorted(connections)))
+
+    def trust(self, authorities: Sequence[x509.Certificate]) -> None:
+        """See the port."""
+        self._trusting.trust(authorities)
+
+    def stage(self, credential: Credential) -> None:
+        """See the port. An authentication that begins before `apply` may use it already."""
+        self._swapping.stage(credential)
+
+    def check(self, credential: Credential) -> None:
+        """See the port."""
+        self._swapping.check(credential)
+
+    def apply(self, credential: Credential, old: CredentialName | None) -> None:
+        """See the port."""
+        self._swapping.apply(credential, old)
+
+    def prove(self, credential: Credential, connections: Sequence[str], *, seconds: float) -> Proof:
+        """See the port."""
+        return self._proving.prove(credential, connections, seconds=seconds)
+
+    def undo(self, credential: Credential, old: CredentialName | None) -> None:
+        """See the port. Of two certificates for one key charon goes on with the newer one until its next start."""
+        self._swapping.undo(credential, old)
+
+    def retire(self, old: CredentialName) -> None:
+        """See the port. charon cannot unload a certificate; without its key it is passed over."""
+        self._swapping.retire(old)
+
+    def load_crls(self, crls: Sequence[x509.CertificateRevocationList]) -> None:
+        """See the port. Raises DaemonRefused for a list that no trusted CA signed; the others are loaded."""
+        self._lists.load(crls)
+
+    def connect(self, connections: Sequence[Connection]) -> None:
+        """See the port."""
+        self._managed.connect(connections)
+
+    def sas(self) -> tuple[IkeSa, ...]:
+        """See the port."""
+        with self._endpoint.session() as session:
+            found = listed_sas(session, self._now())
+            self._sightings.keep_only(found)
+            listed = listing.certificates(session)
+        return tuple(self._sightings.told(sa, listed) for sa in found)
+
+    def cut(self, peer: RevokedPeer) -> tuple[Cut, ...]:
+        """See the port."""
+        return self._cutting.cut(peer)
+
+    def reauthenticate(self, connection: str) -> int:
+        """See the port."""
+        return self._proving.reauthenticate(connection)
+
+    def watch(self, stop: Callable[[], bool]) -> Iterator[DaemonEvent]:
+        """See the port."""
+        return self._watching.watch(stop)
+
+    def _flush(self, session: Session) -> None:
+        session.ask("flush-certs", {"type": "X509"})
+        self._sightings.flushed(listed_sas(session, self._now()))
