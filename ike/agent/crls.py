@@ -31,6 +31,8 @@ class Crls:
     def __init__(self, home: Home) -> None:
         self._home = home
         self._parsed: dict[str, tuple[str, Crl]] = {}
+        self.given: object = None
+        """What the daemon was given by this process last, so that nothing is loaded again without need."""
 
     def held(self, authority: str) -> Crl | None:
         """The list of an authority as it was fetched last; None where there is none that can be read."""

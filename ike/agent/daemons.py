@@ -65,12 +65,11 @@ def build(settings: AgentSettings, now: Callable[[], datetime]) -> Daemon:
 
 def _strongswan(settings: AgentSettings, now: Callable[[], datetime]) -> Daemon:
     adapter: Any = importlib.import_module("ike.daemons.strongswan")
-    chosen = {
-        each.name: Path(getattr(settings.strongswan, each.name))
-        for each in fields(settings.strongswan)
-        if getattr(settings.strongswan, each.name)
-    }
-    made: Daemon = adapter.StrongSwan(now=now, **chosen)
+    own = settings.strongswan
+    paths = {"socket": own.socket, "swanctl": own.swanctl, "sightings": own.sightings}
+    chosen = {name: Path(path) for name, path in paths.items() if path}
+    overlap = {"yes": True, "no": False}.get(own.make_before_break)
+    made: Daemon = adapter.StrongSwan(now=now, make_before_break=overlap, **chosen)
     return made
 
 

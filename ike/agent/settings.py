@@ -1,7 +1,7 @@
 """agent.toml: what the operator decides on the gateway. Read strictly, written once at enrollment."""
 
 import tomllib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any, Final
@@ -17,11 +17,15 @@ PROOFS: Final = ("loaded", "reauthenticate")
 
 @dataclass(frozen=True)
 class StrongswanSettings:
-    """Where charon listens, and the folder that swanctl reads; empty: the adapter's default."""
+    """Where charon listens, and the folder that swanctl reads; empty: the adapter's default.
+
+    `make_before_break` is charon's setting of that name: yes, no, or auto for the default of its version.
+    """
 
     socket: str = ""
     swanctl: str = ""
     sightings: str = ""
+    make_before_break: str = "auto"
 
 
 @dataclass(frozen=True)
@@ -72,6 +76,7 @@ _CHOICES: Final[Mapping[str, tuple[str, ...]]] = {
     "key_type": KEY_TYPES,
     "proof": PROOFS,
     "files.render": FORMATS,
+    "strongswan.make_before_break": ("auto", "yes", "no"),
 }
 _RANGES: Final[Mapping[str, tuple[int, int]]] = {
     "proof_seconds": (1, 600),
@@ -115,6 +120,36 @@ def render(settings: AgentSettings) -> bytes:
     section = getattr(settings, settings.daemon)
     lines += [f"{each.name} = {_spelled(getattr(section, each.name))}" for each in fields(section)]
     return ("\n".join(lines) + "\n").encode()
+
+
+def with_changes(settings: AgentSettings, changes: Sequence[str]) -> AgentSettings:
+    """The settings with changes written `name=value` or `section.name=value`; values of lists are divided at commas.
+
+    Raises AgentSettingsInvalid.
+    """
+    document: dict[str, Any] = _document(settings)
+    for change in changes:
+        name, separator, text = change.partition("=")
+        section, _, inner = name.rpartition(".")
+        table = document.get(section) if section else document
+        if not separator or not isinstance(table, dict) or inner not in table:
+            raise AgentSettingsInvalid(f"There is no setting {name}.")
+        before = table[inner]
+        if isinstance(before, int):
+            table[inner] = int(text) if text.isdecimal() else text
+        else:
+            table[inner] = text.split(",") if isinstance(before, list) else text
+    return AgentSettings(**_table(AgentSettings, document, "", Path("--set")))
+
+
+def _document(value: Any) -> dict[str, Any]:
+    found = {}
+    for each in fields(value):
+        inner = getattr(value, each.name)
+        if each.name in _SECTIONS:
+            inner = _document(inner)
+        found[each.name] = list(inner) if isinstance(inner, tuple) else inner
+    return found
 
 
 def _table(kind: Any, document: Mapping[str, Any], prefix: str, path: Path) -> dict[str, Any]:

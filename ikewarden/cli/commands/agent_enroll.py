@@ -41,6 +41,7 @@ class Wanted:
     proof: str
     render: str | None
     out: Path | None
+    changes: tuple[str, ...]
     force: bool
 
 
@@ -80,6 +81,13 @@ class Wanted:
 )
 @files_options
 @click.option(
+    "--set",
+    "changes",
+    multiple=True,
+    metavar="NAME=VALUE",
+    help="Another setting of agent.toml: strongswan.socket=/run/charon.vici, say. May be repeated.",
+)
+@click.option(
     "--force", is_flag=True, help="Enroll again; the key in use stays until the new one is."
 )
 @home_option
@@ -111,7 +119,7 @@ def enroll(session: Session, /, exposed: tuple[str, ...], **given: Any) -> int:
 
 def _settings(wanted: Wanted) -> "AgentSettings":
     from ike.agent.daemons import detect
-    from ike.agent.settings import AgentSettings, FilesSettings
+    from ike.agent.settings import AgentSettings, FilesSettings, with_changes
 
     daemon = "files" if wanted.render else wanted.daemon
     if daemon == "files" and not wanted.out:
@@ -126,7 +134,7 @@ def _settings(wanted: Wanted) -> "AgentSettings":
     if wanted.out:
         files = FilesSettings(render=wanted.render or "pem", out=str(wanted.out.absolute()))
         settings = replace(settings, files=files)
-    return settings
+    return with_changes(settings, wanted.changes)
 
 
 def _line(file: Path | None) -> str:
