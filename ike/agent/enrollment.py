@@ -239,9 +239,8 @@ def _prepared(
             return pending
         if pending.certificate is None:
             home.generations.discard(pending)
-    scope = _scope(service, enrollment)
+    names, profile = scope_of(service, enrollment)
     check_clock(service.skew, clock())
-    names = _names(scope)
     own = replace(wanted, url=enrollment.url, gateway=enrollment.name)
     request: dict[str, Any] = {
         "kind": "enroll",
@@ -251,7 +250,7 @@ def _prepared(
             "line": _line_of(enrollment),
             "url": enrollment.url,
             "gateway": enrollment.name,
-            "profile": _profile(scope),
+            "profile": profile,
             "names": names,
             "root": root.public_bytes(Encoding.PEM).decode(),
             "settings": render(own).decode(),
@@ -261,7 +260,11 @@ def _prepared(
     return home.generations.make(key, make_request(key, names), request)
 
 
-def _scope(service: Service, enrollment: Enrollment) -> Document:
+def scope_of(service: Service, enrollment: Enrollment) -> tuple[list[str], str]:
+    """The names and the profile that the token is for; it is not used up by the question.
+
+    Raises EnrollmentSpent, EnrollmentForOther and the errors of `ike.agent.channel`.
+    """
     try:
         scope = service.get("/v1/whoami")
     except ServerRefused as refused:
@@ -270,7 +273,7 @@ def _scope(service: Service, enrollment: Enrollment) -> Document:
         raise EnrollmentForOther(
             f"The token in this enrollment is for {scope.get('gateway')}, not for {enrollment.name}."
         )
-    return scope
+    return _names(scope), _profile(scope)
 
 
 def _names(scope: Document) -> list[str]:

@@ -30,6 +30,13 @@ class EnrollmentExposed(InvalidInput):
     )
 
 
+enrollment_file_option = click.option(
+    "--enrollment-file",
+    type=click.Path(dir_okay=False, allow_dash=True, path_type=Path),
+    help="A file with the line of `ikewarden gateway enrollment`. [default: asked for, or standard input]",
+)
+
+
 @dataclass(frozen=True)
 class Wanted:
     """What the command line says."""
@@ -53,11 +60,7 @@ class Wanted:
     )
 )
 @click.argument("exposed", nargs=-1, type=click.UNPROCESSED, metavar="")
-@click.option(
-    "--enrollment-file",
-    type=click.Path(dir_okay=False, allow_dash=True, path_type=Path),
-    help="A file with the line of `ikewarden gateway enrollment`. [default: asked for, or standard input]",
-)
+@enrollment_file_option
 @click.option(
     "--daemon",
     type=click.Choice(["auto", "strongswan", "libreswan", "files"]),
@@ -108,7 +111,7 @@ def enroll(session: Session, /, exposed: tuple[str, ...], **given: Any) -> int:
 
     wanted = Wanted(**given)
     settings = _settings(wanted)
-    enrollment = read_line(_line(wanted.enrollment_file))
+    enrollment = read_line(read_pasted(wanted.enrollment_file))
     home = Home(wanted.home)
     with home.locked(make=True):
         enroll_here(home, enrollment, settings, clock=session.clock, force=wanted.force)
@@ -137,7 +140,8 @@ def _settings(wanted: Wanted) -> "AgentSettings":
     return with_changes(settings, wanted.changes)
 
 
-def _line(file: Path | None) -> str:
+def read_pasted(file: Path | None) -> str:
+    """The enrollment from a file, standard input, or the terminal, where it is not shown."""
     if file is not None and str(file) != "-":
         with file.open("rb") as opened:
             return opened.read(_LONGEST).decode("ascii", "replace")
