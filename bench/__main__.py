@@ -14,7 +14,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.markup import escape
 
-from bench import crl, issuance, machine, ocsp, results, revocation
+from bench import crl, fleet, issuance, machine, ocsp, results, revocation
 from bench.load import LoadFailed
 from bench.openbao import PeerRefused
 from bench.ours import OursRefused
@@ -27,6 +27,7 @@ _BENCHES: dict[str, Callable[[Bench], list[Row]]] = {
     "revocation": revocation.run,
     "ocsp": ocsp.run,
     "crl": crl.run,
+    "fleet": fleet.run,
 }
 _PREFIX = "ikewarden-bench-"
 _FAILURES = (

@@ -46,7 +46,7 @@ class Ours:
         self.plain_url = f"http://127.0.0.1:{validation_port}"
         self.environment = plain_environment(**_SETTINGS)
         self._command = Path(sys.executable).with_name("ikewarden")
-        self._run(
+        self.run(
             [
                 *(self._command, "init", "--dir", self.directory),
                 *("--port", str(port), "--validation-port", str(validation_port)),
@@ -54,7 +54,7 @@ class Ours:
         )
         self.database_url = f"sqlite:///{self.directory / 'ikewarden.db'}"
         if database_url is not None:
-            self._run([sys.executable, "-m", "bench.copy", self.database_url, database_url])
+            self.run([sys.executable, "-m", "bench.copy", self.database_url, database_url])
             self.database_url = database_url
             self.environment["IKEWARDEN_DATABASE__URL"] = database_url
         self._http = urllib3.PoolManager(
@@ -65,7 +65,8 @@ class Ours:
         self._program: Program | None = None
         self._store: Store | None = None
 
-    def _run(self, command: Sequence[str | Path]) -> str:
+    def run(self, command: Sequence[str | Path]) -> str:
+        """Run a program to its end; gives what it printed. Raises OursRefused."""
         done = subprocess.run(
             [str(word) for word in command],
             cwd=Path(__file__).parents[1],
@@ -83,7 +84,7 @@ class Ours:
     def seed(self, *arguments: str) -> Any:
         """Run `bench.seed` on the instance, in a process of its own; gives its JSON."""
         program = [sys.executable, "-m", "bench.seed", str(self.directory), *arguments]
-        return json.loads(self._run(program).splitlines()[-1])
+        return json.loads(self.run(program).splitlines()[-1])
 
     @property
     def program(self) -> Program:

@@ -67,6 +67,25 @@ def pass_on(
     return len(ids)
 
 
+def pass_on_to_all(connection: Connection, authority_id: int, number: int, now: datetime) -> None:
+    """As `pass_on`, to all at once: ten thousand in two statements."""
+    those = behind(authority_id, number)
+    ids = select(gateway_authorities.c.gateway_id).where(those)
+    if connection.dialect.name != "sqlite":
+        connection.execute(
+            select(gateways.c.id)
+            .where(gateways.c.id.in_(ids))
+            .order_by(gateways.c.id)
+            .with_for_update()
+        ).all()
+    connection.execute(
+        update(gateways)
+        .where(gateways.c.id.in_(ids))
+        .values(version=gateways.c.version + 1, changed_at=now)
+    )
+    connection.execute(update(gateway_authorities).where(those).values(crl_number=number))
+
+
 def chunks(items: Sequence[Item], size: int = _MANY) -> Iterator[Sequence[Item]]:
     """The items in portions that a statement can name one by one."""
     for start in range(0, len(items), size):

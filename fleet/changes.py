@@ -8,10 +8,10 @@ change that came even later, or from a machine whose clock is behind, is seen a 
 from collections import deque
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
-from sqlalchemy import func, literal, select
+from sqlalchemy import bindparam, func, literal, select
 
 from fleet.state import note_seen
 from pki.actors import Action, Actor, require
@@ -22,6 +22,7 @@ from store.tables import certificates
 _LOOK_BACK: Final = timedelta(seconds=4)
 _EVERYTHING_EVERY: Final = timedelta(seconds=10)
 _GATEWAY, _CERTIFICATE, _LATEST = 0, 1, 2
+_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +35,38 @@ class Change:
     version: int | None
     commanded: int
     leaf_id: int | None
+
+
+_AT: Final = gateways.c.changed_at.type
+# Made once: building it takes longer than running it.
+_CHANGED: Final = (
+    select(
+        literal(_GATEWAY).label("kind"),
+        gateways.c.id,
+        gateways.c.version.label("number"),
+        gateways.c.commanded,
+        gateways.c.changed_at.label("at"),
+    )
+    .where(gateways.c.changed_at > bindparam("since", type_=_AT))
+    .union_all(
+        select(
+            literal(_CERTIFICATE),
+            gateways.c.id,
+            certificates.c.id,
+            literal(0),
+            certificates.c.created_at,
+        )
+        .join_from(certificates, gateways, gateways.c.name == certificates.c.gateway)
+        .where(certificates.c.id > bindparam("low"), certificates.c.status == "valid"),
+        select(
+            literal(_LATEST),
+            literal(0),
+            func.coalesce(func.max(certificates.c.id), 0),
+            literal(0),
+            bindparam("moment", type_=_AT),
+        ),
+    )
+)
 
 
 class Changes:
@@ -57,35 +90,9 @@ class Changes:
             if not self._numbers:
                 newest = connection.execute(select(func.max(certificates.c.id))).scalar_one()
                 self._numbers.append((now, newest or 0))
-            low = self._numbers[0][1]
-            changed = select(
-                literal(_GATEWAY).label("kind"),
-                gateways.c.id,
-                gateways.c.version.label("number"),
-                gateways.c.commanded,
-                gateways.c.changed_at.label("at"),
-            )
-            if not whole and self._since is not None:
-                changed = changed.where(gateways.c.changed_at > self._since)
-            issued = (
-                select(
-                    literal(_CERTIFICATE),
-                    gateways.c.id,
-                    certificates.c.id,
-                    literal(0),
-                    certificates.c.created_at,
-                )
-                .join_from(certificates, gateways, gateways.c.name == certificates.c.gateway)
-                .where(certificates.c.id > low, certificates.c.status == "valid")
-            )
-            latest = select(
-                literal(_LATEST),
-                literal(0),
-                func.coalesce(func.max(certificates.c.id), 0),
-                literal(0),
-                literal(now, gateways.c.changed_at.type),
-            )
-            rows = connection.execute(changed.union_all(issued, latest)).all()
+            since = _EPOCH if whole or self._since is None else self._since
+            values = {"since": since, "low": self._numbers[0][1], "moment": now}
+            rows = connection.execute(_CHANGED, values).all()
         if whole:
             self._everything_at = now
         self._remember(rows, now)

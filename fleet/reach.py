@@ -7,7 +7,7 @@ from typing import Any
 
 from sqlalchemy import Connection, func, select, update
 
-from fleet.bumps import bump, chunks, pass_on
+from fleet.bumps import bump, chunks, pass_on, pass_on_to_all
 from fleet.concern import Subject, Told, has_fleet, told
 from fleet.state import CUT, PENDING
 from pki import authorities
@@ -19,7 +19,7 @@ from store import outbox
 from store.engine import Unit
 from store.errors import Duplicate
 from store.fleet_tables import gateway_authorities, gateway_commands, gateway_reports, gateways
-from store.tables import certificates, crls
+from store.tables import certificates, crls, revocations
 
 OWN = "own"
 DONE = "done"
@@ -85,8 +85,7 @@ def tell(
     for some in chunks(subjects):
         made += _command(desk, actor, owner.name, some, concerned, number, now)
     with desk.store.write() as connection:
-        everybody = 1 << 30
-        pass_on(connection, owner.id, number, everybody, now)
+        pass_on_to_all(connection, owner.id, number, now)
     return made
 
 
@@ -296,13 +295,14 @@ def _published(
     if rows:
         first = min(rows, key=lambda row: row.created_at)
         return first.created_at, first.detail["crl"]["number"]
-    if found.revoked_at is None:
-        return None, None
     row = connection.execute(
-        select(crls.c.updated_at, crls.c.number).where(
-            crls.c.authority_id == found.authority_id,
+        select(crls.c.updated_at, crls.c.number)
+        .join(revocations, revocations.c.authority_id == crls.c.authority_id)
+        .where(
+            revocations.c.certificate_id == found.id,
+            revocations.c.state == "revoked",
             crls.c.kind == "full",
-            crls.c.updated_at >= found.revoked_at,
+            crls.c.updated_at > revocations.c.changed_at,
         )
     ).one_or_none()
     return (None, None) if row is None else (row.updated_at, row.number)

@@ -320,7 +320,7 @@ def _published(connection: Connection, row: Any) -> int | None:
         .where(
             revocations.c.certificate_id == row.id,
             crls.c.kind == "full",
-            crls.c.updated_at >= revocations.c.changed_at,
+            crls.c.updated_at > revocations.c.changed_at,
         )
     )
     number: int | None = connection.execute(query).scalar_one_or_none()

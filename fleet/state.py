@@ -152,23 +152,28 @@ def own_name(actor: Actor) -> str:
     return actor.scope.gateway
 
 
-def _whole(
-    desk: Desk, connection: Connection, head: Any, mark: Mark, now: datetime
-) -> DesiredState:
-    trusted = select(
+_TRUSTED = (
+    select(
         authorities_table.c.name,
         crls.c.number,
         crls.c.sha256,
         func.length(crls.c.der).label("size"),
-    ).select_from(
+    )
+    .select_from(
         gateway_authorities.join(authorities_table).outerjoin(
             crls,
             (crls.c.authority_id == gateway_authorities.c.authority_id) & (crls.c.kind == "full"),
         )
     )
-    rows = connection.execute(
-        trusted.where(gateway_authorities.c.gateway_id == head.id).order_by(authorities_table.c.id)
-    ).all()
+    .where(gateway_authorities.c.gateway_id == bindparam("of"))
+    .order_by(authorities_table.c.id)
+)
+
+
+def _whole(
+    desk: Desk, connection: Connection, head: Any, mark: Mark, now: datetime
+) -> DesiredState:
+    rows = connection.execute(_TRUSTED, {"of": head.id}).all()
     return DesiredState(
         mark=mark,
         gateway=head.name,
@@ -185,14 +190,25 @@ def _whole(
     )
 
 
+_LEAF = (
+    select(
+        certificates.c.id,
+        certificates.c.serial,
+        certificates.c.fingerprint,
+        certificates.c.not_before,
+        certificates.c.not_after,
+        certificates.c.der,
+        authorities_table.c.name.label("authority"),
+    )
+    .join_from(certificates, authorities_table)
+    .where(certificates.c.id == bindparam("of"))
+)
+
+
 def _leaf(desk: Desk, connection: Connection, number: int | None) -> LeafState | None:
     if number is None:
         return None
-    row = connection.execute(
-        select(certificates, authorities_table.c.name.label("authority"))
-        .join(authorities_table)
-        .where(certificates.c.id == number)
-    ).one()
+    row = connection.execute(_LEAF, {"of": number}).one()
     return LeafState(
         row.id,
         row.serial,
@@ -204,26 +220,28 @@ def _leaf(desk: Desk, connection: Connection, number: int | None) -> LeafState |
     )
 
 
+_LEFT, _RIGHT = gateways.alias("left_end"), gateways.alias("right_end")
+_MANAGED = (
+    select(
+        tunnels,
+        _LEFT.c.identities.label("left_identities"),
+        _LEFT.c.authority_id.label("left_authority"),
+        _RIGHT.c.identities.label("right_identities"),
+        _RIGHT.c.authority_id.label("right_authority"),
+    )
+    .join_from(tunnels, _LEFT, _LEFT.c.id == tunnels.c.left_id)
+    .outerjoin(_RIGHT, _RIGHT.c.id == tunnels.c.right_id)
+    .where(
+        tunnels.c.managed == 1,
+        or_(tunnels.c.left_id == bindparam("of"), tunnels.c.right_id == bindparam("of")),
+    )
+    .order_by(tunnels.c.id)
+)
+
+
 def managed(desk: Desk, connection: Connection, gateway_id: int) -> tuple[Mapping[str, Any], ...]:
     """The managed connections of a gateway, as `ike.daemons.port.Connection` has them."""
-    left, right = gateways.alias(), gateways.alias()
-    query = (
-        select(
-            tunnels,
-            left.c.identities.label("left_identities"),
-            left.c.authority_id.label("left_authority"),
-            right.c.identities.label("right_identities"),
-            right.c.authority_id.label("right_authority"),
-        )
-        .join_from(tunnels, left, left.c.id == tunnels.c.left_id)
-        .outerjoin(right, right.c.id == tunnels.c.right_id)
-        .where(
-            tunnels.c.managed == 1,
-            or_(tunnels.c.left_id == gateway_id, tunnels.c.right_id == gateway_id),
-        )
-        .order_by(tunnels.c.id)
-    )
-    rows = connection.execute(query).all()
+    rows = connection.execute(_MANAGED, {"of": gateway_id}).all()
     if not rows:
         return ()
     names = {
@@ -254,19 +272,21 @@ def managed(desk: Desk, connection: Connection, gateway_id: int) -> tuple[Mappin
     return tuple(found)
 
 
+_PENDING = (
+    select(gateway_commands, certificates.c.gateway)
+    .outerjoin(certificates, certificates.c.id == gateway_commands.c.certificate_id)
+    .where(
+        gateway_commands.c.gateway_id == bindparam("of"),
+        gateway_commands.c.state == PENDING,
+        gateway_commands.c.kind.in_(KINDS),
+    )
+    .order_by(gateway_commands.c.id)
+)
+
+
 def pending(connection: Connection, gateway_id: int, now: datetime) -> Iterable[Command]:
     """What the gateway has been told to do and has not done, the oldest first."""
-    query = (
-        select(gateway_commands, certificates.c.gateway)
-        .outerjoin(certificates, certificates.c.id == gateway_commands.c.certificate_id)
-        .where(
-            gateway_commands.c.gateway_id == gateway_id,
-            gateway_commands.c.state == PENDING,
-            gateway_commands.c.kind.in_(KINDS),
-        )
-        .order_by(gateway_commands.c.id)
-    )
-    rows = connection.execute(query).all()
+    rows = connection.execute(_PENDING, {"of": gateway_id}).all()
     good = _good(connection, {row.gateway for row in rows if row.gateway is not None}, now)
     for row in rows:
         yield Command(

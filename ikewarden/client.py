@@ -22,7 +22,7 @@ from urllib3.exceptions import (
 from core.errors import IkewardenError, InvalidInput, Unavailable
 from core.secret import Secret
 
-Method = Literal["GET", "POST"]
+Method = Literal["GET", "POST", "DELETE"]
 Query = Mapping[str, str | int | None]
 Document = dict[str, Any]
 
@@ -130,6 +130,10 @@ class Client:
         """
         return self._ask("POST", path, query, body or {})
 
+    def delete(self, path: str, query: Query | None = None) -> None:
+        """Remove what is at a path. Sent once more if the connection is lost. Raises what `get` raises."""
+        self._ask("DELETE", path, query, None)
+
     def listing(self, path: str, query: Query | None = None, *, limit: int) -> Listing:
         """The first `limit` entries of a list with pages. Raises what `get` raises."""
         items: list[Document] = []
@@ -214,6 +218,8 @@ class Client:
         return ServiceUnreachable(message, next_step=advice, maybe_done=True)
 
     def _read(self, status: int, answer: bytes, *, again: bool) -> Document:
+        if status == 204 and not answer:
+            return {}
         try:
             document = json.loads(answer)
         except (ValueError, RecursionError):

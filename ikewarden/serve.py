@@ -3,6 +3,7 @@
 import gc
 import logging
 import os
+import resource
 import signal
 import socket
 import sys
@@ -36,6 +37,7 @@ from store.schema import check_schema
 
 _LOG = logging.getLogger("ikewarden.serve")
 PARTS = ("api", "validation", "scheduler")
+_FILES = 65_536
 
 
 class PartUnknown(InvalidInput):
@@ -66,12 +68,21 @@ def run(
     )  # our own lines say when we start and stop
     keys = open_keys(settings, environ, _prompt if sys.stdin.isatty() else None)
     _check_records(settings, keys)
+    _raise_file_limit()
     with tempfile.TemporaryDirectory(prefix="ikewarden-metrics-") as metrics:
         # prometheus_client adds up the counters of several processes through files here.
         os.environ["PROMETHEUS_MULTIPROC_DIR"] = metrics
         parts = _parts(settings, keys, only)
         announce(settings)
         return supervise(parts)
+
+
+def _raise_file_limit() -> None:
+    """Take as many file descriptors as the system lets us have: each gateway that waits is a connection."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = min(hard, _FILES) if hard != resource.RLIM_INFINITY else _FILES
+    if soft < wanted:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
 
 
 def _prompt() -> str:

@@ -25,6 +25,11 @@ _COMMANDS: Final = "ikewarden.cli.commands"
         ),
         "ca": Lazy(f"{_COMMANDS}.ca:ca", "Certificate authorities."),
         "cert": Lazy(f"{_COMMANDS}.cert:cert", "Certificates: issue, look, revoke, renew, lint."),
+        "gateway": Lazy(
+            f"{_COMMANDS}.gateway:gateway", "Gateways: register, enroll, look, remove."
+        ),
+        "tunnel": Lazy(f"{_COMMANDS}.tunnel:tunnel", "Tunnels: who talks to whom."),
+        "sa": Lazy(f"{_COMMANDS}.sa:sa", "Security associations."),
         "profile": Lazy(f"{_COMMANDS}.profile:profile", "Profiles: what certificates contain."),
         "token": Lazy(
             f"{_COMMANDS}.token:token", "Bearer tokens for people, programs and enrolling gateways."

@@ -1,29 +1,18 @@
 """`ikewarden cert`: the commands about certificates; those that make or check one have modules of their own."""
 
 from collections.abc import Mapping
-from datetime import datetime
 from typing import Any, Final
 
 import click
 
 from ikewarden.cli.help import command
 from ikewarden.cli.lazy import Lazy, LazyGroup
-from ikewarden.cli.options import FUTURE, PAST, client_command, example, limit_option, rfc3339
+from ikewarden.cli.options import FUTURE, client_command, example, limit_option, rfc3339
 from ikewarden.cli.screen import Column, Screen
 from ikewarden.cli.session import Session, pass_session
 from pki.x509.serials import normal
 
 PATH: Final = "/v1/certificates"
-# RFC 5280 §5.3.1, those that end a certificate for ever
-REASONS: Final = (
-    "unspecified",
-    "keyCompromise",
-    "cACompromise",
-    "affiliationChanged",
-    "superseded",
-    "cessationOfOperation",
-    "privilegeWithdrawn",
-)
 _STATUSES: Final = ("pending", "valid", "held", "revoked", "abandoned", "expired")
 _COLUMNS: Final = (
     Column("Serial", "serial", whole=True),
@@ -48,7 +37,14 @@ authority_option = click.option(
         ),
         "list": Lazy(f"{__name__}:list_", "Search certificates, newest first."),
         "show": Lazy(f"{__name__}:show", "Show one certificate."),
-        "revoke": Lazy(f"{__name__}:revoke", "Revoke a certificate for ever."),
+        "revoke": Lazy(
+            "ikewarden.cli.commands.cert_revoke:revoke",
+            "Revoke a certificate for ever.",
+        ),
+        "reach": Lazy(
+            "ikewarden.cli.commands.cert_revoke:reach",
+            "Tell how far a revocation has got.",
+        ),
         "hold": Lazy(f"{__name__}:hold", "Stop a certificate for a while."),
         "release": Lazy(f"{__name__}:release", "Let a certificate on hold be valid again."),
         "renew": Lazy(
@@ -120,45 +116,6 @@ def show(session: Session, serial: str, authority: str | None) -> int:
         return 1
     session.screen.verbatim(found["certificate"])
     return 0
-
-
-@command(
-    "revoke",
-    epilog=example(
-        "ikewarden cert revoke 4f2a… --reason superseded",
-        "ikewarden cert revoke 4f2a… --reason keyCompromise --invalidity-date 2026-11-01",
-    ),
-)
-@click.argument("serial")
-@click.option(
-    "--reason",
-    type=click.Choice(REASONS, case_sensitive=False),
-    metavar=f"[{'|'.join(REASONS)}]",
-    required=True,
-    help="Why, as RFC 5280 names it.",
-)
-@click.option(
-    "--invalidity-date",
-    type=PAST,
-    metavar="TIME",
-    help="Since when the key is believed to be lost: RFC 3339, a date, or how long ago.",
-)
-@authority_option
-@client_command()
-@pass_session
-def revoke(
-    session: Session,
-    serial: str,
-    reason: str,
-    invalidity_date: datetime | None,
-    authority: str | None,
-) -> None:
-    """Revoke a certificate for ever.
-
-    OCSP says so at once and the CRLs within a second. To stop it for a while, use `cert hold`.
-    """
-    body = {"reason": reason, "invalidity_date": rfc3339(invalidity_date)}
-    _change(session, serial, "revoke", body, authority)
 
 
 @command("hold", epilog=example("ikewarden cert hold 4f2a…"))

@@ -1,0 +1,177 @@
+"""`ikewarden cert revoke` and `cert reach`: what a revocation ends, and how far it has got."""
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from datetime import datetime
+from typing import Any, Final
+
+import click
+
+from ikewarden.cli.commands.cert import PATH, authority_option, show_certificate
+from ikewarden.cli.help import command
+from ikewarden.cli.options import PAST, client_command, example, rfc3339
+from ikewarden.cli.screen import Column, Screen
+from ikewarden.cli.session import Session, pass_session
+from pki.x509.serials import normal
+
+# RFC 5280 §5.3.1, those that end a certificate for ever
+REASONS: Final = (
+    "unspecified",
+    "keyCompromise",
+    "cACompromise",
+    "affiliationChanged",
+    "superseded",
+    "cessationOfOperation",
+    "privilegeWithdrawn",
+)
+_LOOK_SECONDS: Final = 1.0
+_CUT: Final = (
+    Column("Cut by", "gateway"),
+    Column("Tunnel", lambda entry: entry["tunnel"] or f"(unrecorded: {entry['connection']})"),
+    Column("Peer", "peer"),
+    Column("SAs", lambda entry: [f"{sa['id']} {sa['remote_address']}" for sa in entry["sas"]]),
+)
+_GATEWAYS: Final = (
+    Column("Gateway", "gateway"),
+    Column("State", "state", whole=True),
+    Column("Told", "told_at", whole=True),
+    Column("Confirmed", "confirmed_at", whole=True),
+    Column("SAs ended", lambda entry: sum(bool(cut["ended"]) for cut in entry["cuts"])),
+    Column("Error", "error"),
+)
+
+
+@command(
+    "revoke",
+    epilog=example(
+        "ikewarden cert revoke 4f2a… --reason superseded --dry-run",
+        "ikewarden cert revoke 4f2a… --reason keyCompromise --yes-i-cut 14",
+    ),
+)
+@click.argument("serial")
+@click.option(
+    "--reason",
+    type=click.Choice(REASONS, case_sensitive=False),
+    metavar=f"[{'|'.join(REASONS)}]",
+    required=True,
+    help="Why, as RFC 5280 names it.",
+)
+@click.option(
+    "--invalidity-date",
+    type=PAST,
+    metavar="TIME",
+    help="Since when the key is believed to be lost: RFC 3339, a date, or how long ago.",
+)
+@click.option(
+    "--dry-run", is_flag=True, help="Only tell which tunnels and SAs would end; change nothing."
+)
+@click.option(
+    "--yes-i-cut",
+    type=click.IntRange(min=0),
+    metavar="N",
+    help="End exactly N tunnels, where that is more than the service ends unasked.",
+)
+@authority_option
+@client_command()
+@pass_session
+def revoke(session: Session, /, serial: str, authority: str | None, **given: Any) -> None:
+    """Revoke a certificate for ever.
+
+    OCSP says so at once and the CRLs within a second. Then every gateway that has a tunnel with its holder ends that;
+    `cert reach` tells how far that is. To stop a certificate for a while, use `cert hold`.
+    """
+    since: datetime | None = given["invalidity_date"]
+    body = {
+        "reason": given["reason"],
+        "invalidity_date": rfc3339(since),
+        "dry_run": given["dry_run"],
+        "cut_confirmed": given["yes_i_cut"],
+    }
+    path = f"{PATH}/{normal(serial)}/revoke"
+    found = session.connect().post(path, body, {"authority": authority})
+    screen = session.screen
+    if screen.is_json:
+        screen.json(found)
+        return
+    if not given["dry_run"]:
+        show_certificate(screen, {k: v for k, v in found.items() if k not in {"cut", "dry_run"}})
+        screen.line()
+    _show_cut(screen, found, dry_run=given["dry_run"])
+
+
+def _show_cut(screen: Screen, found: Mapping[str, Any], *, dry_run: bool) -> None:
+    ends = "would end" if dry_run else "end"
+    if not found["cut"]:
+        screen.note(f"No tunnel that is known {ends} with it.")
+        return
+    screen.table(_CUT, found["cut"])
+    screen.note(f"{found['tunnels']} tunnels {ends}; up to {found['limit']} end unasked.")
+
+
+@command(
+    "reach",
+    epilog=example("ikewarden cert reach 4f2a…", "ikewarden cert reach 4f2a… --watch"),
+)
+@click.argument("serial")
+@click.option(
+    "--watch", is_flag=True, help="Go on until every gateway has confirmed; Ctrl-C ends it."
+)
+@authority_option
+@client_command()
+@pass_session
+def reach(session: Session, serial: str, watch: bool, authority: str | None) -> int:
+    """Tell how far a revocation has got.
+
+    `confirmed`: the gateway has ended what the certificate authenticated; `pending`: it was told, or will be at once;
+    `unreachable`: it was not heard of for a while, and is told when it is back. Ends with 1 while any is not confirmed.
+    """
+    client = session.connect()
+    path, query = f"{PATH}/{normal(serial)}/reach", {"authority": authority}
+    found = client.get(path, query)
+    if watch:
+        sleep = time.sleep  # noqa: TID251 - an entry point
+        found = _until_confirmed(session, lambda: client.get(path, query), found, sleep)
+    _show_reach(session.screen, found)
+    return 0 if _is_done(found) else 1
+
+
+def _until_confirmed(
+    session: Session,
+    look: Callable[[], dict[str, Any]],
+    found: dict[str, Any],
+    sleep: Callable[[float], None],
+) -> dict[str, Any]:
+    said = ""
+    while not _is_done(found):
+        now = _counted(found["gateways"])
+        if now != said:
+            session.screen.note(now)
+            said = now
+        sleep(_LOOK_SECONDS)
+        found = look()
+    return found
+
+
+def _is_done(found: Mapping[str, Any]) -> bool:
+    answers = found["gateways"]
+    return found["published_at"] is not None and all(e["state"] == "confirmed" for e in answers)
+
+
+def _counted(answers: Sequence[Mapping[str, Any]]) -> str:
+    states = [each["state"] for each in answers]
+    counts = [f"{states.count(state)} {state}" for state in ("confirmed", "pending", "unreachable")]
+    return ", ".join(counts)
+
+
+def _show_reach(screen: Screen, found: Mapping[str, Any]) -> None:
+    if screen.is_json:
+        screen.json(found)
+        return
+    head = {name: value for name, value in found.items() if name != "gateways"}
+    own = found["own"]
+    head["own"] = None if own is None else own["gateway"]
+    screen.fields(head.items())
+    if found["gateways"]:
+        screen.line()
+        screen.table(_GATEWAYS, found["gateways"])
+        screen.note(_counted(found["gateways"]))

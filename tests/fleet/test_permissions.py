@@ -1,0 +1,140 @@
+"""Who may do what with the fleet: every operation and every role, as a table written by hand."""
+
+import importlib
+import inspect
+import pkgutil
+from typing import Any
+
+import pytest
+
+import fleet
+from core.errors import IkewardenError
+from fleet import (
+    commands,
+    enrollment,
+    gateways,
+    inventory,
+    lists,
+    reach,
+    removal,
+    reports,
+    revoking,
+    sas,
+    state,
+    tunnels,
+)
+from fleet.changes import Changes
+from fleet.gateways import GatewayQuery, GatewayRequest
+from fleet.reports import AppliedReport
+from fleet.sas import SaQuery
+from fleet.tunnels import TunnelQuery, TunnelRequest
+from pki.actors import Actor, Role, RoleMayNot, Scope
+from pki.desk import Desk
+from tests.fixtures.desk import NOW
+from tests.pki.test_permissions import NOWHERE, READERS, A, Call, E, G, O, S, U
+
+_REPORT = AppliedReport(1, "", "", "", "", None, None, {}, (), ())
+TABLE: dict[Any, tuple[set[Role], Call]] = {
+    commands.give: ({A, O}, lambda d, a: commands.give(d, a, "nope", "renew", None, now=NOW)),
+    enrollment.enroll: ({A, O}, lambda d, a: enrollment.enroll(d, a, "nope", 1, now=NOW)),
+    gateways.create: (
+        {A, O},
+        lambda d, a: gateways.create(d, a, GatewayRequest("", ()), now=NOW),
+    ),
+    gateways.get: (READERS, lambda d, a: gateways.get(d, a, "nope", now=NOW)),
+    gateways.remove: ({A, O}, lambda d, a: gateways.remove(d, a, "nope", now=NOW)),
+    gateways.search: (READERS, lambda d, a: gateways.search(d, a, GatewayQuery(), now=NOW)),
+    inventory.look: (READERS, lambda d, a: inventory.look(d, a, "nope", now=NOW)),
+    lists.get: ({*READERS, E, G}, lambda d, a: lists.get(d, a, "nope")),
+    reach.progress: (READERS, lambda d, a: reach.progress(d, a, NOWHERE, now=NOW)),
+    reach.refresh: ({S}, lambda d, a: reach.refresh(d, a, share=1.0, now=NOW)),
+    reach.tell: ({S}, lambda d, a: reach.tell(d, a, "nope", [], 1, now=NOW)),
+    reach.tell_own: ({S}, lambda d, a: reach.tell_own(d, a, 1, now=NOW)),
+    removal.remove: ({A, O}, lambda d, a: removal.remove(d, a, "nope", now=NOW)),
+    reports.applied: ({G}, lambda d, a: reports.applied(d, a, _REPORT, now=NOW)),
+    reports.sas: ({G}, lambda d, a: reports.sas(d, a, NOW, [], now=NOW)),
+    revoking.preview: ({A, O}, lambda d, a: revoking.preview(d, a, NOWHERE)),
+    revoking.revoke: ({A, O}, lambda d, a: revoking.revoke(d, a, NOWHERE, "nope", now=NOW)),
+    sas.of_tunnel: (READERS, lambda d, a: sas.of_tunnel(d, a, "nope")),
+    sas.search: ({A, O, U}, lambda d, a: sas.search(d, a, SaQuery())),
+    state.current: ({G}, lambda d, a: state.current(d, a, frozenset(), now=NOW)),
+    tunnels.create: (
+        {A, O},
+        lambda d, a: tunnels.create(d, a, TunnelRequest("", "nope", "nope"), now=NOW),
+    ),
+    tunnels.get: (READERS, lambda d, a: tunnels.get(d, a, "nope")),
+    tunnels.remove: ({A, O}, lambda d, a: tunnels.remove(d, a, "nope", now=NOW)),
+    tunnels.search: (READERS, lambda d, a: tunnels.search(d, a, TunnelQuery())),
+}
+# Parts of operations, which have asked before.
+PARTS = {"fleet.state.own_name", "fleet.gateways.end_token"}
+
+
+def test_every_operation_has_a_row() -> None:
+    found = {}
+    for module in pkgutil.iter_modules(fleet.__path__):
+        loaded = importlib.import_module(f"fleet.{module.name}")
+        for name, value in vars(loaded).items():
+            if (
+                inspect.isfunction(value)
+                and value.__module__ == loaded.__name__
+                and not name.startswith("_")
+                and "actor" in inspect.signature(value).parameters
+                and f"{loaded.__name__}.{name}" not in PARTS
+            ):
+                found[value] = f"{loaded.__name__}.{name}"
+    assert found.keys() == TABLE.keys(), sorted(
+        name for value, name in found.items() if value not in TABLE
+    )
+
+
+@pytest.mark.parametrize("role", Role)
+@pytest.mark.parametrize(
+    "operation", TABLE, ids=lambda each: f"{each.__module__.rpartition('.')[2]}.{each.__name__}"
+)
+def test_operations_and_roles(shared_desk: Desk, operation: Any, role: Role) -> None:
+    allowed, call = TABLE[operation]
+    scope = Scope(gateway="gw1") if role is Role.GATEWAY else Scope()
+    actor = Actor("somebody", role, credential="token:1", scope=scope)
+    if role in allowed:
+        try:
+            call(shared_desk, actor)
+        except IkewardenError as error:
+            if isinstance(error, RoleMayNot):
+                raise
+        return
+    with pytest.raises(RoleMayNot):
+        call(shared_desk, actor)
+
+
+def test_the_role_is_asked_for_before_anything_is_looked_at() -> None:
+    for role in Role:
+        for allowed, call in TABLE.values():
+            if role not in allowed:
+                with pytest.raises(RoleMayNot):
+                    call(None, Actor("somebody", role))  # type: ignore[arg-type]  # on purpose
+
+
+def test_only_the_service_watches() -> None:
+    for role in set(Role) - {S}:
+        changes = Changes(None, Actor("somebody", role))  # type: ignore[arg-type]  # on purpose
+        with pytest.raises(RoleMayNot):
+            changes.look(NOW)
+        with pytest.raises(RoleMayNot):
+            changes.seen([1], NOW)
+
+
+def test_a_limited_operator_stays_within_his_limits(desk: Desk) -> None:
+    mine = Actor("oscar", Role.OPERATOR, scope=Scope(names=("dns:*.mine.example",)))
+    gateways.create(desk, mine, GatewayRequest("a", ("dns:a.mine.example",)), now=NOW)
+    tied = Actor("olga", Role.OPERATOR, scope=Scope(gateway="a"))
+    for actor, request in (
+        (mine, GatewayRequest("b", ("dns:b.other.example",))),
+        (tied, GatewayRequest("c", ("dns:c.mine.example",))),
+    ):
+        with pytest.raises(IkewardenError) as refused:
+            gateways.create(desk, actor, request, now=NOW)
+        assert refused.value.code == "outside_scope"
+    with pytest.raises(IkewardenError) as refused:
+        commands.give(desk, tied, "b", "renew", None, now=NOW)
+    assert refused.value.code == "outside_scope"
