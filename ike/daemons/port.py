@@ -306,7 +306,10 @@ class Daemon(Protocol):
         ...
 
     def undo(self, credential: Credential, old: CredentialName | None) -> None:
-        """Take the staged credential out again, wherever it had got to; the old one is in use as before."""
+        """Take the staged credential out again, wherever it had got to; the old one is in use as before.
+
+        Raises DaemonRefused, and leaves the new one in use, where the old one's key is gone.
+        """
         ...
 
     def retire(self, old: CredentialName) -> None:

@@ -12,10 +12,13 @@
                                            lies in x509ca/ cannot be unloaded), large revocation lists, the key and
                                            certificate that were replaced and may come back
 
-Every file is written beside its place, synced and renamed. Nothing without our name is ever touched.
+Every file is written in `ikewarden/`, synced and renamed into its place: swanctl loads whatever lies in its folders,
+also what a writer left there that died. Only where a folder is a file system of its own is it written beside its place.
+Nothing without our name is ever touched.
 """
 
 import contextlib
+import errno
 import os
 import secrets
 from collections.abc import Iterator
@@ -165,34 +168,34 @@ class SwanctlFiles:
     def write(self, path: Path, content: bytes) -> None:
         """Put a file in place, all of it or nothing, readable by its owner alone. The same content is not written."""
         with self._told(path):
+            self._sweep(path.parent)
             with contextlib.suppress(FileNotFoundError):
                 if path.read_bytes() == content and path.stat().st_mode & 0o077 == 0:
                     return
             path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-            for left in path.parent.glob(f"{_TEMPORARY}*"):  # of a writer that died
-                left.unlink(missing_ok=True)
-            beside = path.parent / f"{_TEMPORARY}{secrets.token_hex(6)}"
+            self.own.mkdir(mode=0o700, parents=True, exist_ok=True)
             try:
-                with open(
-                    os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb"
-                ) as sink:
-                    sink.write(content)
-                    sink.flush()
-                    os.fsync(sink.fileno())
-                beside.replace(path)
-            except BaseException:
-                beside.unlink(missing_ok=True)
-                raise
-            _sync(path.parent)
+                _write(self.own, path, content)
+            except OSError as failed:
+                if failed.errno != errno.EXDEV:
+                    raise
+                _write(path.parent, path, content)
 
     def remove(self, path: Path) -> None:
         """Delete a file that may be gone already."""
         with self._told(path):
+            self._sweep(path.parent)
             if path.exists():
                 path.unlink(missing_ok=True)
                 _sync(path.parent)
 
     # inside
+
+    def _sweep(self, folder: Path) -> None:
+        """Delete what a writer left that died: swanctl would load it, whatever its name is."""
+        for place in (self.own, folder):
+            for left in place.glob(f"{_TEMPORARY}*"):
+                left.unlink(missing_ok=True)
 
     def _aside(self) -> list[Path]:
         return [path for path in self.own.glob("old-*.pem") if not path.name.startswith("old-key-")]
@@ -229,6 +232,21 @@ class SwanctlFiles:
 
 def _short(certificate: x509.Certificate) -> str:
     return fingerprint(certificate)[:32]
+
+
+def _write(place: Path, path: Path, content: bytes) -> None:
+    """Write a file in one folder, sync it, and rename it into another of the same file system."""
+    made = place / f"{_TEMPORARY}{secrets.token_hex(6)}"
+    try:
+        with open(os.open(made, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as sink:
+            sink.write(content)
+            sink.flush()
+            os.fsync(sink.fileno())
+        made.replace(path)
+    except BaseException:
+        made.unlink(missing_ok=True)
+        raise
+    _sync(path.parent)
 
 
 def _sync(folder: Path) -> None:

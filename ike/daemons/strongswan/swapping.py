@@ -74,6 +74,7 @@ class Swapping:
         if old is not None and old.fingerprint == credential.fingerprint:
             return
         if old is not None:
+            self._require_key(credential, old)
             self._files.put_back(old.certificate)
         shared = self._files.shares_key(certificate)
         self._files.remove_credential(certificate)
@@ -98,6 +99,19 @@ class Swapping:
         key = _key_of(old.certificate)
         if not self._files.shares_key(old.certificate) and self._files.key(key) is not None:
             _unload_key(session, key)
+
+    def _require_key(self, credential: Credential, old: CredentialName) -> None:
+        """What is in use is not taken out for something whose key is gone."""
+        key = _key_of(old.certificate)
+        if (
+            self._files.key(key) is None
+            and self._files.certificate_path(credential.certificate).exists()
+        ):
+            with self._endpoint.session() as session:
+                if key not in listing.keys(session):
+                    raise DaemonRefused(
+                        "The former certificate's key is gone; the new certificate stays in use."
+                    )
 
     def _bring_back(self, session: Session, old: CredentialName) -> None:
         key = _key_of(old.certificate)

@@ -278,6 +278,9 @@ class FakeDaemon:
             # Nothing is written anew: the old one's files were moved aside, not deleted.
             same_key = old is not None and _same_key(credential.certificate, old.certificate)
             same = old is not None and old.fingerprint == credential.fingerprint
+            if old is not None and credential.fingerprint in self.files.certificates:
+                if matching.key_id(old.certificate.public_key()) not in self.files.keys:
+                    raise DaemonRefused("The former certificate's key is gone.")
             if old is not None:
                 self.files.certificates[old.fingerprint] = old.certificate
                 self.loaded.certificates.setdefault(old.fingerprint, old.certificate)

@@ -113,6 +113,16 @@ def test_a_refused_proof_keeps_the_old_one_for_undo(rig: FakeRig) -> None:
     assert rig.daemon.prove(first, ["tunnel"], seconds=1) is Proof.AUTHENTICATED
 
 
+def test_what_was_retired_cannot_be_gone_back_to(rig: FakeRig) -> None:
+    first, second = rig.pki.credential(), rig.pki.credential()
+    install(rig.daemon, first)
+    install(rig.daemon, second, first)
+    rig.daemon.retire(name_of(first))
+    with pytest.raises(DaemonRefused, match="key is gone"):
+        rig.daemon.undo(second, name_of(first))
+    assert in_use(rig.daemon) == second.fingerprint
+
+
 def test_a_call_can_fail_before_or_after_its_work(rig: FakeRig) -> None:
     made = rig.pki.credential()
     rig.fake.fail_next("stage")

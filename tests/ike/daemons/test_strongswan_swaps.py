@@ -1,8 +1,11 @@
 """Credential swaps in live charons: under traffic, against the daemon's reloads and deaths, on a full disk."""
 
 import contextlib
+import json
 import random
 import resource
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -36,11 +39,13 @@ from tests.ike.daemons.contract import (
     own,
     watching,
 )
+from tests.ike.daemons.swap_worker import dump
 from tests.lab import Lab
 from tests.lab.handmade import Authority
 from tests.lab.traffic import ping_through, pinging
 
 WITNESS = "witness"
+ROOT_OF_TREE = Path(__file__).parents[3]
 
 
 def our_files(rig: CharonRig) -> list[str]:
@@ -274,12 +279,74 @@ def test_a_daemon_killed_in_mid_swap_ends_with_the_new_one(
     assert len(our_files(charon)) == 4, our_files(charon)
 
 
-def test_what_a_dead_writer_left_is_swept(charon: CharonRig, first: Credential) -> None:
-    left = charon.gateway.swanctl_folder / "private" / ".ikewarden-0123456789ab"
-    left.write_bytes(b"half a key")
+@pytest.mark.parametrize("seed", range(3))
+def test_an_agent_killed_in_mid_swap_goes_on_from_the_files(
+    charon: CharonRig, first: Credential, tmp_path: Path, seed: int
+) -> None:
+    chance = random.Random(seed)
+    old = first
+    for _ in range(4):
+        new = charon.pki.credential()
+        start_and_kill(charon, tmp_path / "told.json", new, old, chance.uniform(0, 0.03))
+        if chance.random() < 0.3:
+            charon.restart()
+        assert in_use(charon.daemon) in {old.fingerprint, new.fingerprint}
+        if chance.random() < 0.5:
+            # Refused where it had come as far as to retire the old one.
+            with contextlib.suppress(DaemonRefused):
+                charon.daemon.undo(new, name_of(old))
+                new = old
+        if new is not old:
+            install(charon.daemon, new, old)
+            charon.daemon.retire(name_of(old))
+        for _ in range(2):
+            assert own(charon.daemon.inventory()) == {new.fingerprint: True}
+            assert charon.daemon.inventory().keys == (key_of(new.certificate),)
+            charon.restart()
+        assert len(our_files(charon)) == 4, our_files(charon)
+        old = new
+
+
+def start_and_kill(
+    charon: CharonRig, told: Path, new: Credential, old: Credential, seconds: float
+) -> None:
+    """Have another process swap, and end it with SIGKILL some time after it began."""
+    places = {
+        "socket": str(charon.gateway.vici_socket),
+        "swanctl": str(charon.gateway.swanctl_folder),
+    }
+    told.write_text(json.dumps({**places, "new": dump(new), "old": dump(old)}))
+    command = [sys.executable, "-m", "tests.ike.daemons.swap_worker", str(told)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, cwd=ROOT_OF_TREE) as worker:
+        assert worker.stdout is not None
+        assert worker.stdout.readline() == b"ready\n"
+        time.sleep(seconds)
+        worker.kill()
+
+
+@pytest.mark.parametrize("folder", ["private", "ikewarden"])
+def test_what_a_dead_writer_left_is_swept(
+    charon: CharonRig, first: Credential, folder: str
+) -> None:
     second = charon.pki.credential()
-    install(charon.daemon, second, first)
+    left = charon.gateway.swanctl_folder / folder / ".ikewarden-0123456789ab"
+    left.write_bytes(second.key.reveal())
+    charon.daemon.undo(second, name_of(first))
     assert not left.exists()
+    charon.restart()
+    assert charon.daemon.inventory().keys == (key_of(first.certificate),)
+
+
+def test_nothing_half_written_lies_where_swanctl_looks(
+    charon: CharonRig, first: Credential
+) -> None:
+    """swanctl loads every file of its folders, also hidden ones."""
+    second = charon.pki.credential()
+    root = charon.gateway.swanctl_folder
+    with files_of_at_most(100), pytest.raises(DaemonFilesUnwritable) as refused:
+        charon.daemon.stage(second)
+    assert "private" in refused.value.message  # the place, not the temporary name
+    assert [*root.glob("*/.*")] == []
 
 
 # refused and impossible
@@ -344,6 +411,17 @@ def test_undo_needs_no_room(charon: CharonRig, first: Credential) -> None:
         charon.daemon.undo(second, name_of(first))
     charon.restart()
     assert own(charon.daemon.inventory()) == {first.fingerprint: True}
+
+
+def test_the_new_one_stays_where_the_former_key_is_gone(
+    charon: CharonRig, first: Credential
+) -> None:
+    second = charon.pki.credential()
+    install(charon.daemon, second, first)
+    charon.daemon.retire(name_of(first))
+    with pytest.raises(DaemonRefused, match="key is gone"):
+        charon.daemon.undo(second, name_of(first))
+    assert own(charon.daemon.inventory()) == {second.fingerprint: True}
 
 
 def test_a_folder_that_cannot_be_written_is_named(charon: CharonRig, first: Credential) -> None:
