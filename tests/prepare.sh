@@ -15,6 +15,10 @@ missing=()
 for package in "${wanted[@]}"; do
   dpkg-query -W -f '${Status}' "$package" 2>/dev/null | grep -q 'ok installed' || missing+=("$package")
 done
+if [ "$(id -u)" -eq 0 ] && command -v apt-get >/dev/null && [ "${1:-test}" != demo ]; then
+  # Libreswan conflicts with strongSwan, so it is unpacked beside it.
+  bash "$(dirname "$0")/lab/unpack.sh"
+fi
 [ ${#missing[@]} -eq 0 ] && exit 0
 if [ "$(id -u)" -eq 0 ] && command -v apt-get >/dev/null; then
   echo "Installing Debian packages: ${missing[*]}"

@@ -39,6 +39,15 @@ class DaemonRefused(InvalidInput):
     next_step = "Read the daemon's words in the message, and its log."
 
 
+class NotYetInForce(DaemonRefused):
+    """The daemon has what it was given, kept over a restart, but goes on without it for now; everything else that was
+    asked in the same call was done.
+    """
+
+    code = "not_yet_in_force"
+    next_step = "Restart the daemon when its tunnels may be interrupted."
+
+
 class CredentialMismatch(InvalidInput):
     """Key, certificate and chain do not belong together; nothing was given to the daemon."""
 
@@ -281,7 +290,8 @@ class Daemon(Protocol):
         """Make these the CA certificates that the agent gave the daemon: new ones in first, then those no longer
         named out.
 
-        Kept over a restart of the daemon. CA certificates that others put there stay.
+        Kept over a restart of the daemon. CA certificates that others put there stay. Raises NotYetInForce, at every
+        call until it is restarted, where the daemon goes on trusting one that was taken out.
         """
         ...
 
@@ -318,13 +328,14 @@ class Daemon(Protocol):
 
     def load_crls(self, crls: Sequence[x509.CertificateRevocationList]) -> None:
         """Have these lists count from the next authentication on, now and after a restart, in the place of older
-        ones.
+        ones. Raises NotYetInForce where the daemon will read them only later.
         """
         ...
 
     def connect(self, connections: Sequence[Connection]) -> None:
         """Make these the managed connections. An unchanged one is not touched, a changed one is replaced, one that is
         no longer named is unloaded and its SAs ended. Raises ConnectionForeign; the others are loaded all the same.
+        Raises NotYetInForce where the daemon does not check revocation as strictly as one of them asks.
         """
         ...
 

@@ -3,12 +3,14 @@
 from tests.lab.charon import Gateway, connect
 from tests.lab.errors import LabError, Refused
 from tests.lab.lab import Lab, sweep, usable
+from tests.lab.pluto import Pluto
 from tests.lab.traffic import carried, ping, ping_through
 
 __all__ = [
     "Gateway",
     "Lab",
     "LabError",
+    "Pluto",
     "Refused",
     "carried",
     "connect",

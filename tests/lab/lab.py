@@ -13,7 +13,7 @@ import os
 import secrets
 import shutil
 import types
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
 from ipaddress import IPv4Interface
 from pathlib import Path
@@ -23,9 +23,11 @@ from tests.lab.charon import DAEMON, Gateway
 from tests.lab.errors import LabError
 from tests.lab.namespaces import Namespace
 from tests.lab.ownership import Claim, ProcessId
+from tests.lab.pluto import Pluto
 from tests.lab.relay import Relay
 from tests.lab.settings import Section
 from tests.lab.site import Site
+from tests.lab.unpacked import LIBRESWAN
 
 SERVICE_ADDRESS = "192.0.2.254"
 _PREFIX = 24
@@ -46,6 +48,7 @@ class Lab:
         self.id = secrets.token_hex(3)
         self.directory = Path(f"/tmp/{ownership.DIRECTORY_PREFIX}{self.id}")
         self.gateways: dict[str, Gateway] = {}
+        self.plutos: dict[str, Pluto] = {}
         self.service_address = SERVICE_ADDRESS
         self._closing = contextlib.ExitStack()
         self._hosts: list[Namespace] = []
@@ -129,6 +132,40 @@ class Lab:
             settings=settings or {},
         )
         self.gateways[name] = gateway
+        if start:
+            gateway.start()
+        return gateway
+
+    def pluto(
+        self,
+        name: str,
+        *,
+        outside: str = "",
+        inside: str = "",
+        setup: Mapping[str, object] | None = None,
+        options: Sequence[str] = (),
+        start: bool = True,
+    ) -> Pluto:
+        """A gateway with a running pluto (Libreswan), with addresses as of `gateway`.
+
+        `setup` is laid into `config setup` of its ipsec.conf, `options` go to pluto. Raises LabError where Libreswan
+        was not unpacked.
+        """
+        if reason := LIBRESWAN.missing():
+            raise LabError(reason)
+        within = IPv4Interface(inside or f"10.{len(self._hosts)}.0.1/24")
+        namespace = self.namespace(name, outside=outside, inside=str(within))
+        directory = self.directory / name
+        directory.mkdir(mode=0o700)
+        gateway = Pluto(
+            name,
+            namespace,
+            inside=within,
+            directory=directory,
+            setup=setup or {},
+            options=options,
+        )
+        self.plutos[name] = gateway
         if start:
             gateway.start()
         return gateway

@@ -1,0 +1,184 @@
+"""What `whack --status`, `--trafficstatus` and `--listpubkeys` print, as values. Pure; read on Libreswan 4.10."""
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+_VERSION = re.compile(r"\bpluto_version=([^,\s]+)")
+_SETTING = re.compile(r"\b(crl-strict|crlcheckinterval)=([^,\s]+)")
+# "name"[2] 192.0.2.7: an instance of a connection for any peer; the address stands in states only.
+_CONN = re.compile(
+    r'000 "(?P<name>[^"]+)"(?:\[(?P<instance>\d+)\])?: (?P<left>\S.*?)\.\.\.(?P<right>.*?); \w.*eroute owner'
+)
+_CERT = re.compile(r'000 "(?P<name>[^"]+)"(?:\[\d+\])?: .*\bmycert=(?P<cert>[^;]+);')
+_IDS = re.compile(
+    r'000 "(?P<name>[^"]+)"(?:\[(?P<instance>\d+)\])?:   our idtype: [^;]*; our id=(?P<ours>.*?);'
+    r" their idtype: [^;]*; their id=(?P<theirs>.*)"
+)
+_STATE = re.compile(
+    r'000 #(?P<number>\d+): "(?P<name>[^"]+)"(?:\[(?P<instance>\d+)\] (?P<peer>[^\s]+?))?:(?P<port>\d+)(?:\(\S+\))?'
+    r" (?P<state>STATE_\S+) \((?P<words>[^)]*(?:\([^)]*\)[^)]*)*)\);(?P<rest>.*)"
+)
+_SPIS = re.compile(
+    r'000 #(?P<number>\d+): "[^"]+"\S*(?: \S+?)? (?:esp|ah)\.(?P<out>[0-9a-f]+)@\S+ (?:esp|ah)\.(?P<in>[0-9a-f]+)@'
+)
+_TRAFFIC = re.compile(r"006 #(?P<number>\d+): .*\binBytes=(?P<in>\d+), outBytes=(?P<out>\d+)")
+_ALGORITHMS = re.compile(
+    r'000 "(?P<name>[^"]+)"(?:\[(?P<instance>\d+)\])?:   IKEv2 algorithm newest: (?P<algorithms>\S+)'
+)
+_ADDRESS = re.compile(r"(?:(?P<subnet>[^=\s]+)===)?(?P<address>[^\[<=]+)")
+_PARENT = re.compile(r"\bIKE SA #(\d+);")
+_PUBKEY = re.compile(
+    r"000 .*?,\s+\d+ \w+ Key (?P<id>\S+) \((?P<private>has|no) private key\),"
+    r" until (?P<until>\w{3} \d\d [\d:]{8} UTC \d{4})"
+)
+
+
+@dataclass(frozen=True)
+class Conn:
+    """A connection that pluto has, or an instance of one (`instance` > 0). Identities as pluto writes them."""
+
+    name: str
+    instance: int
+    local_address: str
+    remote_address: str
+    local_net: str
+    remote_net: str
+    local_id: str = ""
+    remote_id: str = ""
+    certificate: str = ""  # our nickname
+    algorithms: str = ""
+
+
+@dataclass(frozen=True)
+class State:
+    """A state of pluto's: an IKE SA, or a CHILD SA when it has a `parent`."""
+
+    number: int
+    name: str
+    instance: int
+    peer: str  # address of the peer, only of an instance
+    state: str
+    parent: int | None
+    spi_in: str = ""
+    spi_out: str = ""
+
+    @property
+    def child(self) -> bool:
+        """Whether it is a CHILD SA, also one that is being made."""
+        return self.parent is not None or "CHILD" in self.state
+
+    @property
+    def established(self) -> bool:
+        """Whether it is up."""
+        return "ESTABLISHED" in self.state
+
+    @property
+    def version(self) -> int:
+        """IKE version."""
+        return 2 if self.state.startswith("STATE_V2_") else 1
+
+
+@dataclass(frozen=True)
+class Status:
+    """What pluto has and does."""
+
+    version: str = ""
+    settings: dict[str, str] = field(default_factory=dict)
+    conns: tuple[Conn, ...] = ()
+    states: tuple[State, ...] = ()
+
+    @property
+    def names(self) -> frozenset[str]:
+        """Names of the connections."""
+        return frozenset(each.name for each in self.conns)
+
+    def conn_of(self, state: State) -> Conn | None:
+        """The connection or instance that a state belongs to."""
+        wanted = (state.name, state.instance)
+        return next((each for each in self.conns if (each.name, each.instance) == wanted), None)
+
+
+def parse(text: str) -> Status:
+    """`whack --status` as values; lines that are not known are passed over."""
+    version = _VERSION.search(text)
+    lines = text.splitlines()
+    ids = _by_conn(lines, _IDS)
+    certificates = {match["name"]: match["cert"] for match in map(_CERT.match, lines) if match}
+    algorithms = _by_conn(lines, _ALGORITHMS)
+    conns = []
+    for match in filter(None, map(_CONN.match, lines)):
+        key = (match["name"], int(match["instance"] or 0))
+        left, right = _ADDRESS.match(match["left"]), _ADDRESS.match(_turned(match["right"]))
+        conns.append(
+            Conn(
+                *key,
+                local_address=left["address"] if left else "",
+                remote_address=right["address"] if right else "",
+                local_net=(left["subnet"] or "") if left else "",
+                remote_net=(right["subnet"] or "") if right else "",
+                local_id=ids[key]["ours"] if key in ids else "",
+                remote_id=ids[key]["theirs"].strip() if key in ids else "",
+                certificate=certificates.get(key[0], ""),
+                algorithms=algorithms[key]["algorithms"] if key in algorithms else "",
+            )
+        )
+    return Status(
+        version[1] if version else "",
+        dict(_SETTING.findall(text)),
+        tuple(conns),
+        tuple(_states(lines)),
+    )
+
+
+def _turned(right: str) -> str:
+    """The right end is written the other way round: address first, subnet last."""
+    address, marks, subnet = right.rpartition("===")
+    return f"{subnet}==={address}" if marks else right
+
+
+def _by_conn(lines: list[str], pattern: re.Pattern[str]) -> dict[tuple[str, int], re.Match[str]]:
+    found = filter(None, map(pattern.match, lines))
+    return {(match["name"], int(match["instance"] or 0)): match for match in found}
+
+
+def _states(lines: list[str]) -> Iterator[State]:
+    spis = {match["number"]: match for match in map(_SPIS.match, lines) if match}
+    for match in filter(None, map(_STATE.match, lines)):
+        parent = _PARENT.search(match["rest"])
+        spi = spis.get(match["number"])
+        yield State(
+            number=int(match["number"]),
+            name=match["name"],
+            instance=int(match["instance"] or 0),
+            peer=match["peer"] or "",
+            state=match["state"],
+            parent=int(parent[1]) if parent else None,
+            spi_in=spi["in"].zfill(8) if spi else "",
+            spi_out=spi["out"].zfill(8) if spi else "",
+        )
+
+
+def traffic(text: str) -> dict[int, tuple[int, int]]:
+    """`whack --trafficstatus`: bytes in and out by state number."""
+    found = filter(None, map(_TRAFFIC.match, text.splitlines()))
+    return {int(match["number"]): (int(match["in"]), int(match["out"])) for match in found}
+
+
+@dataclass(frozen=True)
+class UsedKey:
+    """A public key of `whack --listpubkeys` whose private key pluto has: it belongs to a certificate in use.
+
+    `id` is the beginning of the key's id (EC) or of the key (RSA) in base64, `until` the certificate's end.
+    """
+
+    id: str
+    until: str
+
+
+def used_keys(text: str) -> frozenset[UsedKey]:
+    """The keys that pluto signs with, of every connection that is loaded."""
+    found = filter(None, map(_PUBKEY.match, text.splitlines()))
+    return frozenset(
+        UsedKey(match["id"], match["until"]) for match in found if match["private"] == "has"
+    )
