@@ -9,6 +9,7 @@ import api
 import core
 import fleet
 import hsm
+import ike
 import ikewarden
 import pki
 import scheduler
@@ -17,7 +18,7 @@ from api.problems import status_of
 from core.errors import IkewardenError
 
 REFERENCE = Path(__file__).parent / "reference"
-_ROOMS = (core, store, hsm, pki, fleet, scheduler, api, ikewarden)
+_ROOMS = (core, store, hsm, ike, pki, fleet, scheduler, api, ikewarden)
 
 
 def error_classes() -> list[type[IkewardenError]]:

@@ -7,12 +7,12 @@ from datetime import timedelta
 
 from core.errors import IkewardenError
 from ike.agent import report
+from ike.agent.channel import ServerUnreachable, Service
 from ike.agent.clock import Clock, instant
 from ike.agent.crls import Crls
 from ike.agent.home import Home, Notes, stamp
 from ike.agent.renewal import Credentials
 from ike.agent.schedule import retry_seconds
-from ike.agent.service import ServerUnreachable, Service
 from ike.agent.settings import AgentSettings
 from ike.daemons.port import Daemon, DaemonInfo, DaemonUnreachable, Inventory
 

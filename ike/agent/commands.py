@@ -6,10 +6,10 @@ from functools import partial
 
 from core.errors import IkewardenError
 from ike.agent import report
+from ike.agent.channel import ServerUnreachable
 from ike.agent.circumstances import Circumstances
 from ike.agent.clock import served_time
 from ike.agent.desired import Command, DesiredState
-from ike.agent.service import ServerUnreachable
 from ike.daemons.port import Cut, DaemonRefused, DaemonUnreachable
 
 _log = logging.getLogger(__name__)

@@ -5,6 +5,7 @@ from functools import partial
 
 from core.errors import IkewardenError
 from ike.agent import commands
+from ike.agent.channel import ServerUnreachable
 from ike.agent.circumstances import Circumstances
 from ike.agent.clock import instant, served_time
 from ike.agent.desired import Command, DesiredState
@@ -12,7 +13,6 @@ from ike.agent.generations import Generation
 from ike.agent.home import stamp
 from ike.agent.renewal import EnrollmentUnfinished
 from ike.agent.schedule import due_at, may_renew
-from ike.agent.service import ServerUnreachable
 from ike.daemons.port import DaemonUnreachable, fingerprint
 
 _log = logging.getLogger(__name__)
@@ -110,9 +110,11 @@ def _by_itself(here: Circumstances, mine: Generation, desired: DesiredState | No
         return ""
     if served_time(now, here.skew) >= due_at(mine, here.settings.gateway):
         return "due"
-    if desired is not None and desired.renew and desired.version != here.notes.renew_version:
-        return "the service wants it"
-    return ""
+    if desired is None or not desired.renew or desired.version == here.notes.renew_version:
+        return ""
+    # A command to renew sets this too, and is done by its id.
+    told = any(command.kind == "renew" for command in desired.commands)
+    return "" if told else "the service wants it"
 
 
 def _advance(here: Circumstances, pending: Generation, managed: list[str]) -> None:

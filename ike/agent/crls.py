@@ -9,10 +9,10 @@ from cryptography import x509
 from cryptography.exceptions import UnsupportedAlgorithm
 
 from core.errors import Unavailable
+from ike.agent.channel import Service
 from ike.agent.desired import DesiredCrl
 from ike.agent.drift import crl_number
 from ike.agent.home import LARGEST_CRL, Home
-from ike.agent.service import Service
 
 Crl = x509.CertificateRevocationList
 _ROOM: Final = 64 * 1024  # a list may have grown since the state named its size
@@ -31,6 +31,8 @@ class Crls:
     def __init__(self, home: Home) -> None:
         self._home = home
         self._parsed: dict[str, tuple[str, Crl]] = {}
+        self.given: object = None
+        """What the daemon was given by this process last, so that nothing is loaded again without need."""
 
     def held(self, authority: str) -> Crl | None:
         """The list of an authority as it was fetched last; None where there is none that can be read."""
@@ -56,7 +58,7 @@ class Crls:
     def update(
         self, service: Service, wanted: DesiredCrl, authorities: Sequence[x509.Certificate]
     ) -> Crl:
-        """The list that is wanted, or a newer one. Raises CrlUnusable and the errors of `ike.agent.service`."""
+        """The list that is wanted, or a newer one. Raises CrlUnusable and the errors of `ike.agent.channel`."""
         held = self._home.crl(wanted.authority)
         digest = hashlib.sha256(held).hexdigest() if held else None
         known = self.held(wanted.authority)

@@ -66,10 +66,10 @@ def build(settings: AgentSettings, now: Callable[[], datetime]) -> Daemon:
 def _strongswan(settings: AgentSettings, now: Callable[[], datetime]) -> Daemon:
     adapter: Any = importlib.import_module("ike.daemons.strongswan")
     own = settings.strongswan
-    places = ("socket", "swanctl", "sightings")
-    chosen = {name: Path(getattr(own, name)) for name in places if getattr(own, name)}
-    before = {"yes": True, "no": False}.get(own.make_before_break)
-    made: Daemon = adapter.StrongSwan(now=now, make_before_break=before, **chosen)
+    paths = {"socket": own.socket, "swanctl": own.swanctl, "sightings": own.sightings}
+    chosen = {name: Path(path) for name, path in paths.items() if path}
+    overlap = {"yes": True, "no": False}.get(own.make_before_break)
+    made: Daemon = adapter.StrongSwan(now=now, make_before_break=overlap, **chosen)
     return made
 
 

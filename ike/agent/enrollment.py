@@ -28,6 +28,7 @@ from urllib3.exceptions import InsecureRequestWarning
 
 from core.errors import Conflict, IkewardenError, InvalidInput, NotAuthenticated, NotPermitted
 from core.secret import Secret
+from ike.agent.channel import AnswerBroken, Document, ServerRefused, Service
 from ike.agent.generations import Generation, Stage
 from ike.agent.home import Home, stamp
 from ike.agent.keys import (
@@ -40,7 +41,6 @@ from ike.agent.keys import (
     names_of,
     read_certificate,
 )
-from ike.agent.service import AnswerBroken, Document, ServerRefused, Service
 from ike.agent.settings import NAME, AgentSettings, parse, render
 from pki.x509.names import GeneralName, InvalidName
 
@@ -141,7 +141,7 @@ def enroll(
 
     The caller holds the home's lock. `wanted` are settings of which URL and gateway are taken from the enrollment.
     Run again after whatever happened, it takes up where it was. Raises what is above, the errors of
-    `ike.agent.service`, `ike.agent.errors`, and CertificateUnusable; the former key stays in use with all of them.
+    `ike.agent.channel`, `ike.agent.errors`, and CertificateUnusable; the former key stays in use with all of them.
     """
     _refuse_second(home, enrollment, force=force)
     pinned = fetch_root(enrollment, clock=clock)
@@ -158,7 +158,7 @@ def enroll(
 
 
 def fetch_root(enrollment: Enrollment, *, clock: Callable[[], datetime]) -> x509.Certificate:
-    """The root that the enrollment pins. Raises PinMismatch, ClockWrong and the errors of `ike.agent.service`."""
+    """The root that the enrollment pins. Raises PinMismatch, ClockWrong and the errors of `ike.agent.channel`."""
     stranger = Service(enrollment.url, None, clock=clock)
     try:
         with warnings.catch_warnings():
@@ -239,9 +239,8 @@ def _prepared(
             return pending
         if pending.certificate is None:
             home.generations.discard(pending)
-    scope = _scope(service, enrollment)
+    names, profile = scope_of(service, enrollment)
     check_clock(service.skew, clock())
-    names = _names(scope)
     own = replace(wanted, url=enrollment.url, gateway=enrollment.name)
     request: dict[str, Any] = {
         "kind": "enroll",
@@ -251,7 +250,7 @@ def _prepared(
             "line": _line_of(enrollment),
             "url": enrollment.url,
             "gateway": enrollment.name,
-            "profile": _profile(scope),
+            "profile": profile,
             "names": names,
             "root": root.public_bytes(Encoding.PEM).decode(),
             "settings": render(own).decode(),
@@ -261,7 +260,11 @@ def _prepared(
     return home.generations.make(key, make_request(key, names), request)
 
 
-def _scope(service: Service, enrollment: Enrollment) -> Document:
+def scope_of(service: Service, enrollment: Enrollment) -> tuple[list[str], str]:
+    """The names and the profile that the token is for; it is not used up by the question.
+
+    Raises EnrollmentSpent, EnrollmentForOther and the errors of `ike.agent.channel`.
+    """
     try:
         scope = service.get("/v1/whoami")
     except ServerRefused as refused:
@@ -270,7 +273,7 @@ def _scope(service: Service, enrollment: Enrollment) -> Document:
         raise EnrollmentForOther(
             f"The token in this enrollment is for {scope.get('gateway')}, not for {enrollment.name}."
         )
-    return scope
+    return _names(scope), _profile(scope)
 
 
 def _names(scope: Document) -> list[str]:

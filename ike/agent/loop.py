@@ -10,6 +10,7 @@ from typing import Final
 from core.errors import IkewardenError
 from ike.agent import desired as desired_state
 from ike.agent import report, round
+from ike.agent.channel import ServerRefused, Service
 from ike.agent.circumstances import Circumstances
 from ike.agent.clock import Clock
 from ike.agent.credential import something_due
@@ -21,7 +22,6 @@ from ike.agent.notify import Supervisor
 from ike.agent.polling import Heard, Poller, Silent
 from ike.agent.renewal import said
 from ike.agent.schedule import due_at
-from ike.agent.service import ServerRefused, Service
 from ike.agent.settings import AgentSettings
 from ike.daemons.port import Daemon, DaemonEvent, EventKind
 

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from typing import Final
 
 from core.errors import IkewardenError
+from ike.agent.channel import AnswerBroken, Document, ServerRefused, Service
 from ike.agent.clock import Clock
 from ike.agent.schedule import contact_seconds
-from ike.agent.service import AnswerBroken, Document, ServerRefused, Service
 
 _log = logging.getLogger(__name__)
 _QUICK: Final = 1.0

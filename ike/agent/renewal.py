@@ -8,6 +8,7 @@ from datetime import datetime
 from cryptography import x509
 
 from core.errors import Conflict, IkewardenError
+from ike.agent.channel import ServerRefused, Service
 from ike.agent.enrollment import clock_words
 from ike.agent.generations import Generation, Stage
 from ike.agent.home import Home, stamp
@@ -22,7 +23,6 @@ from ike.agent.keys import (
     read_certificate,
     validity,
 )
-from ike.agent.service import ServerRefused, Service
 from ike.agent.settings import AgentSettings
 from ike.daemons.port import (
     CredentialMismatch,
@@ -77,7 +77,7 @@ class Credentials:
     def request(self, service: Service) -> Generation:
         """Ask for a successor of the newest certificate, with a new key, or take up what was asked for before.
 
-        Raises EnrollmentNeeded, CertificateUnusable and the errors of `ike.agent.service`. Where the same request
+        Raises EnrollmentNeeded, CertificateUnusable and the errors of `ike.agent.channel`. Where the same request
         cannot work later, the new key is forgotten.
         """
         generations = self.home.generations

@@ -5,18 +5,20 @@ before all of them, after the CRL that it names. What one step cannot do is writ
 from being done; only a daemon that does not answer ends the steps that need it.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Protocol, runtime_checkable
 
+from cryptography.hazmat.primitives.hashes import SHA256
+
 from ike.agent import commands, credential, report
+from ike.agent.channel import Service
 from ike.agent.circumstances import Circumstances
 from ike.agent.crls import Crl
 from ike.agent.desired import DesiredState
 from ike.agent.drift import Wanted, compare
 from ike.agent.enrollment import TOLERATED, clock_words
 from ike.agent.home import stamp
-from ike.agent.service import Service
 from ike.daemons.port import fingerprint
 
 
@@ -101,8 +103,20 @@ def _load_crls(here: Circumstances, desired: DesiredState) -> None:
         if crl is not None:
             lists.append(crl)
     here.home.drop_crls({each.authority for each in desired.crls})
-    if lists:
-        here.step(lambda: here.daemon.load_crls(lists))
+    given = (here.notes.incarnation, [each.fingerprint(SHA256()) for each in lists])
+    if not lists or (given == here.crls.given and not _lack(here, lists)):
+        return  # loading empties the daemon's caches, so that it asks for everything anew
+    here.crls.given = None
+    here.step(partial(_give, here, lists, given))
+
+
+def _give(here: Circumstances, lists: Sequence[Crl], given: object) -> None:
+    here.daemon.load_crls(lists)
+    here.crls.given = given
+
+
+def _lack(here: Circumstances, lists: Sequence[Crl]) -> bool:
+    return bool(compare(Wanted(None, (), lists, ()), here.inventory))
 
 
 def _collect(found: list[Crl], fetch: Callable[[], Crl]) -> None:

@@ -19,7 +19,7 @@ PROOFS: Final = ("loaded", "reauthenticate")
 class StrongswanSettings:
     """Where charon listens, and the folder that swanctl reads; empty: the adapter's default.
 
-    `make_before_break` is charon's own setting of that name; auto: what its version does unless told otherwise.
+    `make_before_break` is charon's setting of that name: yes, no, or auto for the default of its version.
     """
 
     socket: str = ""
@@ -109,19 +109,6 @@ def parse(content: bytes, path: Path) -> AgentSettings:
     return AgentSettings(**_table(AgentSettings, document, "", path))
 
 
-def changed(settings: AgentSettings, assignments: Sequence[str]) -> AgentSettings:
-    """The settings with `name=value` or `section.name=value` laid over them. Raises AgentSettingsInvalid."""
-    document = tomllib.loads(render(settings).decode())
-    for assignment in assignments:
-        name, equals, text = assignment.partition("=")
-        section, dot, key = name.rpartition(".")
-        if not equals or not key or (dot and section not in _SECTIONS):
-            raise AgentSettingsInvalid(f"{name!r} is not a setting: write NAME=VALUE.")
-        table = document.setdefault(section, {}) if dot else document
-        table[key] = int(text) if text.isdecimal() else text
-    return AgentSettings(**_table(AgentSettings, document, "", Path("the command line")))
-
-
 def render(settings: AgentSettings) -> bytes:
     """The file for these settings; sections that are not for the chosen daemon are left out."""
     lines = [_HEAD]
@@ -133,6 +120,36 @@ def render(settings: AgentSettings) -> bytes:
     section = getattr(settings, settings.daemon)
     lines += [f"{each.name} = {_spelled(getattr(section, each.name))}" for each in fields(section)]
     return ("\n".join(lines) + "\n").encode()
+
+
+def with_changes(settings: AgentSettings, changes: Sequence[str]) -> AgentSettings:
+    """The settings with changes written `name=value` or `section.name=value`; values of lists are divided at commas.
+
+    Raises AgentSettingsInvalid.
+    """
+    document: dict[str, Any] = _document(settings)
+    for change in changes:
+        name, separator, text = change.partition("=")
+        section, _, inner = name.rpartition(".")
+        table = document.get(section) if section else document
+        if not separator or not isinstance(table, dict) or inner not in table:
+            raise AgentSettingsInvalid(f"There is no setting {name}.")
+        before = table[inner]
+        if isinstance(before, int):
+            table[inner] = int(text) if text.isdecimal() else text
+        else:
+            table[inner] = text.split(",") if isinstance(before, list) else text
+    return AgentSettings(**_table(AgentSettings, document, "", Path("--set")))
+
+
+def _document(value: Any) -> dict[str, Any]:
+    found = {}
+    for each in fields(value):
+        inner = getattr(value, each.name)
+        if each.name in _SECTIONS:
+            inner = _document(inner)
+        found[each.name] = list(inner) if isinstance(inner, tuple) else inner
+    return found
 
 
 def _table(kind: Any, document: Mapping[str, Any], prefix: str, path: Path) -> dict[str, Any]:

@@ -2,7 +2,7 @@
 
 `swanctl`  the folders of /etc/swanctl, and a configuration file with the managed connections
 `ipsec`    the folders of /etc/ipsec.d of strongSwan's older `ipsec` program, and a file of secrets to be included
-`pem`      key.pem, certificate.pem, chain.pem, fullchain.pem, ca.pem, crl.pem
+`pem`      key.pem, certificate.pem, chain.pem, fullchain.pem, combined.pem (all of them), ca.pem, crl.pem
 `pkcs12`   credential.p12 with its passphrase in credential.pass, ca.pem, crl.pem
 """
 
@@ -58,6 +58,8 @@ def _pem(content: Content) -> Files:
             "certificate.pem": (certificate, PUBLIC),
             "chain.pem": (chain, PUBLIC),
             "fullchain.pem": (certificate + chain, PUBLIC),
+            # the one file that changes key and certificate at the same moment
+            "combined.pem": (made.key.reveal() + certificate + chain, SECRET),
         }
     return files
 

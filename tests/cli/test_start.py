@@ -99,7 +99,7 @@ def test_everything_that_talks_to_a_service_prints_json_on_demand() -> None:
         if not isinstance(command, click.Group)
         and "--format" not in [name for each in command.params for name in each.opts]
     }
-    assert without == {("serve",)}
+    assert without == {("serve",), ("agent", "run")}
 
 
 def test_commands_take_all_connection_options_or_only_the_directory() -> None:
@@ -108,6 +108,8 @@ def test_commands_take_all_connection_options_or_only_the_directory() -> None:
         if path[0] in ("init", "serve"):
             assert names == {"dir"}
         elif path in {("check-config",), ("cert", "lint")} or isinstance(command, click.Group):
+            assert not names
+        elif path[0] == "agent":  # it has a home, and its own credential
             assert not names
         else:
             assert names == CONNECTION

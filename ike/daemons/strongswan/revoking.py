@@ -40,7 +40,8 @@ class RevocationLists:
                     self._load(session, crl)
                 except DaemonRefused as refusal:
                     refused.append(refusal)
-            # What is cached goes before what was loaded, until its nextUpdate; an OCSP answer goes before any list.
+            # What is cached is looked at before what was loaded, until its nextUpdate; a cached OCSP answer that says
+            # good is looked at before any list.
             session.ask("flush-certs", {"type": "X509_CRL"})
             session.ask("flush-certs", {"type": "OCSP_RESPONSE"})
             for crl in crls:

@@ -56,6 +56,10 @@ def files_options(command: Decorated) -> Decorated:
         ),
         "status": Lazy(f"{_HERE}.agent_status:status", "Show what the agent knows."),
         "unit": Lazy(f"{_HERE}.agent_status:unit", "Print a systemd unit for the agent."),
+        "windows-bundle": Lazy(
+            f"{_HERE}.agent_windows:windows_bundle",
+            "Write a PowerShell module for a Windows gateway.",
+        ),
     },
     epilog=example("ikewarden agent enroll", "ikewarden agent status"),
 )

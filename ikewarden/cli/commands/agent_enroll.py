@@ -30,6 +30,13 @@ class EnrollmentExposed(InvalidInput):
     )
 
 
+enrollment_file_option = click.option(
+    "--enrollment-file",
+    type=click.Path(dir_okay=False, allow_dash=True, path_type=Path),
+    help="A file with the line of `ikewarden gateway enrollment`. [default: asked for, or standard input]",
+)
+
+
 @dataclass(frozen=True)
 class Wanted:
     """What the command line says."""
@@ -41,8 +48,8 @@ class Wanted:
     proof: str
     render: str | None
     out: Path | None
+    changes: tuple[str, ...]
     force: bool
-    assignments: tuple[str, ...]
 
 
 @command(
@@ -53,11 +60,7 @@ class Wanted:
     )
 )
 @click.argument("exposed", nargs=-1, type=click.UNPROCESSED, metavar="")
-@click.option(
-    "--enrollment-file",
-    type=click.Path(dir_okay=False, allow_dash=True, path_type=Path),
-    help="A file with the line of `ikewarden gateway enrollment`. [default: asked for, or standard input]",
-)
+@enrollment_file_option
 @click.option(
     "--daemon",
     type=click.Choice(["auto", "strongswan", "libreswan", "files"]),
@@ -82,10 +85,10 @@ class Wanted:
 @files_options
 @click.option(
     "--set",
-    "assignments",
+    "changes",
     multiple=True,
     metavar="NAME=VALUE",
-    help="Any other setting of agent.toml, such as strongswan.socket=/run/charon.vici; may be repeated.",
+    help="Another setting of agent.toml: strongswan.socket=/run/charon.vici, say. May be repeated.",
 )
 @click.option(
     "--force", is_flag=True, help="Enroll again; the key in use stays until the new one is."
@@ -108,7 +111,7 @@ def enroll(session: Session, /, exposed: tuple[str, ...], **given: Any) -> int:
 
     wanted = Wanted(**given)
     settings = _settings(wanted)
-    enrollment = read_line(_line(wanted.enrollment_file))
+    enrollment = read_line(read_pasted(wanted.enrollment_file))
     home = Home(wanted.home)
     with home.locked(make=True):
         enroll_here(home, enrollment, settings, clock=session.clock, force=wanted.force)
@@ -119,7 +122,7 @@ def enroll(session: Session, /, exposed: tuple[str, ...], **given: Any) -> int:
 
 def _settings(wanted: Wanted) -> "AgentSettings":
     from ike.agent.daemons import detect
-    from ike.agent.settings import AgentSettings, FilesSettings, changed
+    from ike.agent.settings import AgentSettings, FilesSettings, with_changes
 
     daemon = "files" if wanted.render else wanted.daemon
     if daemon == "files" and not wanted.out:
@@ -134,10 +137,11 @@ def _settings(wanted: Wanted) -> "AgentSettings":
     if wanted.out:
         files = FilesSettings(render=wanted.render or "pem", out=str(wanted.out.absolute()))
         settings = replace(settings, files=files)
-    return changed(settings, wanted.assignments)
+    return with_changes(settings, wanted.changes)
 
 
-def _line(file: Path | None) -> str:
+def read_pasted(file: Path | None) -> str:
+    """The enrollment from a file, standard input, or the terminal, where it is not shown."""
     if file is not None and str(file) != "-":
         with file.open("rb") as opened:
             return opened.read(_LONGEST).decode("ascii", "replace")

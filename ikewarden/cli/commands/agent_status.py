@@ -101,8 +101,8 @@ def unit(session: Session, home: Path) -> None:
         settings = Home(home).settings()
     except IkewardenError:
         settings = None  # before enrollment; then all daemons' folders are named
-    called = Path(sys.argv[0])
-    program = shutil.which("ikewarden") or str(called.absolute())
+    beside = Path(sys.executable).with_name("ikewarden")
+    program = str(beside) if beside.exists() else shutil.which("ikewarden") or "ikewarden"
     text = unit_for(program, home, settings)
     if session.screen.is_json:
         session.screen.json({"unit": text})

@@ -7,6 +7,7 @@ from datetime import timedelta
 import pytest
 
 from core.errors import IkewardenError
+from ike.agent.channel import AnswerBroken, ServerUnreachable, ServerUntrusted
 from ike.agent.enrollment import (
     AlreadyEnrolled,
     ClockWrong,
@@ -18,7 +19,6 @@ from ike.agent.enrollment import (
 )
 from ike.agent.errors import NotEnrolled
 from ike.agent.keys import CertificateUnusable, kind_of
-from ike.agent.service import AnswerBroken, ServerUnreachable, ServerUntrusted
 from tests.ike.agent.conftest import Place
 from tests.ike.agent.miniservice import GATEWAY, NAMES, MiniService
 

@@ -1,0 +1,193 @@
+"""The way to the service: what it must survive, and how often it asks."""
+
+import threading
+import time
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from core.secret import Secret
+from ike.agent import schedule
+from ike.agent.channel import (
+    AnswerBroken,
+    ServerRefused,
+    ServerUnreachable,
+    ServerUntrusted,
+    Service,
+    ServiceUrlUnusable,
+)
+from ike.agent.clock import Clock
+from ike.agent.polling import Heard, Poller, Silent
+from tests.ike.agent.conftest import Place
+from tests.ike.agent.miniservice import MiniService
+from tests.lab.handmade import Authority
+
+
+def now() -> datetime:
+    return datetime.now(UTC)
+
+
+@pytest.fixture
+def client(place: Place, service: MiniService) -> Service:
+    place.enroll()
+    return place.agent().connect()
+
+
+def test_another_root_is_not_believed(service: MiniService) -> None:
+    stranger = Service(service.url, Authority("Stranger").certificate, clock=now)
+    with pytest.raises(ServerUntrusted, match="pinned root"):
+        stranger.get("/v1/whoami")
+    assert service.requests == []
+
+
+def test_nothing_secret_goes_over_an_unverified_connection(service: MiniService) -> None:
+    with pytest.raises(ValueError, match="unverified"):
+        Service(service.url, None, clock=now, token=Secret("x"))
+
+
+def test_something_without_tls(tmp_path: object) -> None:
+    import socket
+
+    with socket.socket() as plain:
+        plain.bind(("127.0.0.1", 0))
+        plain.listen()
+        port = plain.getsockname()[1]
+
+        def answer() -> None:
+            peer, _ = plain.accept()
+            peer.sendall(b"HTTP/1.1 200 OK\r\n\r\n")
+            peer.close()
+
+        threading.Thread(target=answer, daemon=True).start()
+        service = Service(f"https://localhost:{port}", Authority("R").certificate, clock=now)
+        with pytest.raises((ServerUntrusted, ServerUnreachable)):
+            service.get("/")
+
+
+@pytest.mark.parametrize(
+    "url", ["http://a.example", "a.example", "https://u:p@a", "https://a/?x=1", ""]
+)
+def test_urls_that_are_none(url: str) -> None:
+    with pytest.raises(ServiceUrlUnusable):
+        Service(url, None, clock=now)
+
+
+def test_an_answer_over_the_limit_is_not_read_to_its_end(
+    client: Service, service: MiniService
+) -> None:
+    service.answer_with("/big", 200, {"x": "y" * 100_000})
+    with pytest.raises(AnswerBroken, match="larger than 1000"):
+        client.ask("GET", "/big", limit=1000)
+
+
+def test_redirects_are_not_followed(client: Service, service: MiniService) -> None:
+    service.answer_with("/away", 302, {}, headers={"Location": "https://evil.example/"})
+    with pytest.raises(ServerRefused, match="302"):
+        client.get("/away")
+
+
+def test_what_is_no_json(client: Service, service: MiniService) -> None:
+    service.answer_with("/list", 200, [])  # type: ignore[arg-type]
+    with pytest.raises(AnswerBroken):
+        client.get("/list")
+
+
+@pytest.mark.parametrize(
+    ("value", "least", "most"), [("7", 7, 7), ("99999", 3600, 3600), ("x", 0, 0), ("", 0, 0)]
+)
+def test_retry_after(
+    client: Service, service: MiniService, value: str, least: float, most: float
+) -> None:
+    service.answer_with("/busy", 503, {"code": "overloaded"}, headers={"Retry-After": value})
+    with pytest.raises(ServerRefused) as caught:
+        client.get("/busy")
+    assert caught.value.later
+    assert least <= (caught.value.retry_after or 0) <= most
+    moment = (now() + timedelta(seconds=50)).strftime("%a, %d %b %Y %H:%M:%S GMT")
+    service.answer_with("/busy", 503, {"code": "overloaded"}, headers={"Retry-After": moment})
+    with pytest.raises(ServerRefused) as caught:
+        client.get("/busy")
+    assert 40 < (caught.value.retry_after or 0) <= 50
+
+
+def test_waiting_grows_is_spread_and_obeys_the_service() -> None:
+    longest = [schedule.contact_seconds(n, lambda: 1.0) for n in range(12)]
+    assert longest[:4] == [1, 2, 4, 8]
+    assert max(longest) == schedule.CONTACT_CAP
+    assert schedule.contact_seconds(5, lambda: 0.0) == 0
+    assert schedule.contact_seconds(1, lambda: 0.0, 30.0) == 30
+    retries = [schedule.retry_seconds(n, lambda: 1.0) for n in range(20)]
+    assert retries == sorted(retries)
+    assert retries[0] >= 10
+    assert retries[-1] == 6 * 3600
+
+
+def poll(place: Place, stop: threading.Event, wait: int = 5) -> tuple[Poller, list[Heard | Silent]]:
+    heard: list[Heard | Silent] = []
+    clock = Clock(now, chance=lambda: 0.1)
+    made = Poller(place.agent().connect, heard.append, etag=None, wait=wait, clock=clock, stop=stop)
+    made.start()
+    return made, heard
+
+
+def asked(service: MiniService) -> int:
+    return len([each for each in service.requests if each[1].endswith("/state")])
+
+
+def test_a_long_poll_waits_hears_at_once_and_is_asked_again(
+    place: Place, service: MiniService
+) -> None:
+    place.enroll()
+    stop = threading.Event()
+    _, heard = poll(place, stop)
+    time.sleep(0.7)
+    assert len(heard) == 1
+    count = asked(service)
+    began = time.monotonic()
+    service.change()
+    while len(heard) < 2 and time.monotonic() - began < 3:
+        time.sleep(0.005)
+    assert time.monotonic() - began < 0.5
+    assert count <= 2
+    stop.set()
+    service.change()
+
+
+def test_a_service_that_does_not_hold_the_request_is_not_asked_in_a_tight_loop(
+    place: Place, service: MiniService
+) -> None:
+    place.enroll()
+    service.hold_back = False
+    stop = threading.Event()
+    poll(place, stop)
+    time.sleep(2.5)
+    stop.set()
+    assert asked(service) <= 5
+
+
+def test_a_service_that_says_later_is_left_alone_that_long(
+    place: Place, service: MiniService
+) -> None:
+    place.enroll()
+    path = "/v1/gateways/self/state"
+    service.answer_with(path, 503, {"code": "x"}, headers={"Retry-After": "2"})
+    stop = threading.Event()
+    _, heard = poll(place, stop)
+    time.sleep(1.5)
+    assert asked(service) == 1
+    service.as_usual()
+    time.sleep(1.5)
+    stop.set()
+    assert [type(each).__name__ for each in heard][:2] == ["Silent", "Heard"]
+
+
+def test_a_gateway_that_is_refused_asks_seldom(place: Place, service: MiniService) -> None:
+    place.enroll()
+    path = "/v1/gateways/self/state"
+    service.answer_with(path, 401, {"code": "client_certificate_expired"})
+    stop = threading.Event()
+    _, heard = poll(place, stop)
+    time.sleep(2)
+    stop.set()
+    assert asked(service) == 1
+    assert isinstance(heard[0], Silent)

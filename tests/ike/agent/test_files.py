@@ -1,0 +1,196 @@
+"""Files in the place of a daemon: the port's steps on them, and what others do to them."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from core.secret import Secret
+from ike.daemons.files import After, FilesDaemon, OutputUnusable
+from ike.daemons.port import (
+    Child,
+    Connection,
+    ConnectionInvalid,
+    Credential,
+    CredentialMismatch,
+    CredentialName,
+    DaemonFilesUnwritable,
+    DaemonRefused,
+    Proof,
+    RevokedPeer,
+)
+from tests.ike.daemons.contract import Pki, install, own
+
+CONNECTION = Connection(
+    name="site",
+    local_addresses=("192.0.2.1",),
+    remote_addresses=("192.0.2.2",),
+    local_id="dns:gw-a.example",
+    remote_id="dns:gw-b.example",
+    remote_authority=None,
+    children=(Child("net", ("10.1.0.0/24",), ("10.2.0.0/24",)),),
+)
+
+
+@pytest.fixture(scope="module")
+def pki() -> Pki:
+    return Pki()
+
+
+@pytest.fixture
+def daemon(tmp_path: Path) -> FilesDaemon:
+    return FilesDaemon("pem", tmp_path / "out")
+
+
+def name_of(credential: Credential) -> CredentialName:
+    return CredentialName(credential.certificate)
+
+
+def serial_in(out: Path) -> int:
+    from cryptography import x509
+
+    return x509.load_pem_x509_certificate((out / "certificate.pem").read_bytes()).serial_number
+
+
+def test_the_steps(daemon: FilesDaemon, pki: Pki) -> None:
+    first, second = pki.credential(), pki.credential()
+    daemon.trust(pki.authorities)
+    install(daemon, first)
+    assert own(daemon.inventory()) == {first.fingerprint: True}
+    daemon.stage(second)
+    daemon.stage(second)
+    daemon.check(second)
+    assert serial_in(daemon.out) == first.certificate.serial_number
+    daemon.apply(second, name_of(first))
+    assert daemon.prove(second, ["x"], seconds=1) is Proof.LOADED
+    assert serial_in(daemon.out) == second.certificate.serial_number
+    daemon.retire(name_of(first))
+    daemon.retire(name_of(first))
+    folder = daemon.out / ".ikewarden/credentials"
+    assert [each.name for each in folder.iterdir()] == [second.fingerprint]
+
+
+def test_undo_from_wherever_it_had_got_to(daemon: FilesDaemon, pki: Pki) -> None:
+    first, second = pki.credential(), pki.credential()
+    install(daemon, first)
+    for far in ("nothing", "staged", "applied"):
+        if far != "nothing":
+            daemon.stage(second)
+        if far == "applied":
+            daemon.apply(second, name_of(first))
+        daemon.undo(second, name_of(first))
+        assert serial_in(daemon.out) == first.certificate.serial_number
+        with pytest.raises(DaemonRefused):
+            daemon.check(second)
+    daemon.undo(first, None)
+    assert not (daemon.out / "key.pem").exists()
+
+
+def test_a_key_of_another_certificate_is_refused(daemon: FilesDaemon, pki: Pki) -> None:
+    first, second = pki.credential(), pki.credential()
+    with pytest.raises(CredentialMismatch):
+        daemon.stage(Credential(first.key, second.certificate, second.chain))
+    assert not daemon.out.exists()
+
+
+def test_the_program_decides_about_a_new_credential(pki: Pki, tmp_path: Path) -> None:
+    daemon = FilesDaemon("pem", tmp_path / "out", After(("test", "!", "-e", str(tmp_path / "no"))))
+    first, second = pki.credential(), pki.credential()
+    install(daemon, first)
+    (tmp_path / "no").touch()
+    daemon.stage(second)
+    with pytest.raises(DaemonRefused, match="test ended with code 1"):
+        daemon.apply(second, name_of(first))
+    daemon.undo(second, name_of(first))
+    assert serial_in(daemon.out) == first.certificate.serial_number
+    with pytest.raises(DaemonRefused):
+        daemon.settle()  # the reader has to learn of the old files too
+    (tmp_path / "no").unlink()
+    daemon.settle()
+
+
+def test_a_program_that_is_not_there(pki: Pki, tmp_path: Path) -> None:
+    daemon = FilesDaemon("pem", tmp_path / "out", After(("/no/such/program",)))
+    daemon.trust(pki.authorities)
+    with pytest.raises(DaemonRefused, match="cannot be run"):
+        daemon.settle()
+
+
+def test_what_somebody_changed_is_seen_and_mended(daemon: FilesDaemon, pki: Pki) -> None:
+    made = pki.credential()
+    daemon.trust(pki.authorities)
+    install(daemon, made)
+    (daemon.out / "key.pem").write_text("gone")
+    assert own(daemon.inventory()) == {}
+    daemon.stage(made)
+    daemon.apply(made, None)
+    assert own(daemon.inventory()) == {made.fingerprint: True}
+
+
+def test_files_of_others_stay(daemon: FilesDaemon, pki: Pki) -> None:
+    daemon.out.mkdir()
+    (daemon.out / "theirs.pem").write_text("theirs")
+    install(daemon, pki.credential())
+    daemon.trust(())
+    assert (daemon.out / "theirs.pem").read_text() == "theirs"
+
+
+def test_lists_only_grow(daemon: FilesDaemon, pki: Pki) -> None:
+    daemon.load_crls([pki.crl(5)])
+    daemon.load_crls([pki.crl(3)])
+    assert [each.number for each in daemon.inventory().crls] == [5]
+    daemon.load_crls([pki.crl(6)])
+    assert [each.number for each in daemon.inventory().crls] == [6]
+
+
+def test_connections_for_swanctl_only(daemon: FilesDaemon, pki: Pki, tmp_path: Path) -> None:
+    with pytest.raises(ConnectionInvalid, match="not rendered as pem"):
+        daemon.connect([CONNECTION])
+    swanctl = FilesDaemon("swanctl", tmp_path / "swanctl")
+    swanctl.trust(pki.authorities)
+    swanctl.connect([CONNECTION])
+    path = tmp_path / "swanctl/conf.d/ikewarden.conf"
+    text = path.read_text()
+    assert 'id = "fqdn:gw-b.example"' in text
+    assert "revocation = strict" in text
+    evil = Connection(**{**vars(CONNECTION), "remote_id": 'dns:x"\n}'})
+    with pytest.raises(ConnectionInvalid):
+        swanctl.connect([evil, CONNECTION])
+    assert path.read_text() == text
+    swanctl.connect([])
+    assert not path.exists()
+
+
+def test_tunnels_are_not_ended_by_files(daemon: FilesDaemon) -> None:
+    with pytest.raises(DaemonRefused, match="cannot be ended"):
+        daemon.cut(RevokedPeer("ab" * 32, "1", ()))
+
+
+def test_a_directory_that_cannot_be_written(pki: Pki, tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(DaemonFilesUnwritable):
+        FilesDaemon("pem", tmp_path / "file").trust(pki.authorities)
+    with pytest.raises(OutputUnusable):
+        FilesDaemon("pem", Path())
+
+
+def test_a_given_passphrase(pki: Pki, tmp_path: Path) -> None:
+    from cryptography.hazmat.primitives.serialization import pkcs12
+
+    daemon = FilesDaemon("pkcs12", tmp_path / "out", passphrase=Secret("well chosen"))
+    made = pki.credential()
+    daemon.trust(pki.authorities)
+    install(daemon, made)
+    content = (tmp_path / "out/credential.p12").read_bytes()
+    assert pkcs12.load_key_and_certificates(content, b"well chosen")[1] == made.certificate
+    daemon.trust(pki.authorities)
+    assert (tmp_path / "out/credential.p12").read_bytes() == content
+    assert own(daemon.inventory()) == {made.fingerprint: True}
+
+
+def test_what_is_kept_can_be_damaged(daemon: FilesDaemon, pki: Pki) -> None:
+    install(daemon, pki.credential())
+    (daemon.out / ".ikewarden/connections.json").write_text("{")
+    with pytest.raises(DaemonRefused, match="cannot be understood"):
+        daemon.inventory()
+    (daemon.out / ".ikewarden/connections.json").write_text(json.dumps([]))
