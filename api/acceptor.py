@@ -9,6 +9,7 @@ import asyncio
 import contextlib
 import errno
 import mmap
+import resource
 import socket
 import struct
 from collections.abc import Awaitable, Callable
@@ -20,6 +21,8 @@ _COURTESY: Final = 0.003  # seconds
 # Out of file descriptors or memory: the connection stays in the queue, so asking again at once would only heat.
 _EXHAUSTED: Final = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
 _RECOVERY: Final = 0.5  # seconds
+# File descriptors that connections leave to the records, the keys and the log.
+RESERVE: Final = 64
 
 
 @final
@@ -104,6 +107,10 @@ class Acceptor:
         self._accept()
 
     def _accept(self) -> None:
+        limit, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+        if self._count() >= max(limit - RESERVE, limit // 2):
+            self._pause(_RECOVERY)
+            return
         try:
             accepted, _ = self._listening.accept()
         except OSError as error:

@@ -24,6 +24,9 @@ _LOOK_AGAIN: Final = 0.01  # seconds
 _ABSENT: Final = 0.02  # seconds
 # Works of one thread at a time: more would wait longer than a larger commit saves.
 _CREW: Final = 32
+# How long a thread begins works before it commits for those that wait: a queue that is never empty, of works that wait
+# for nothing, would keep them waiting for ever. Longer than it takes to begin a whole crew.
+_ROUND: Final = 0.05  # seconds
 
 
 class _Job(NamedTuple):
@@ -128,6 +131,8 @@ class Pool:
                 hand.looked = time.monotonic()
                 while crew.waiting < _CREW and (job := self._take()) is not None:
                     crew.start(partial(self._carry_out, job))
+                    if time.monotonic() > hand.looked + _ROUND:
+                        break
                 if crew.waiting:
                     crew.settle()
                 elif not self._rest(hand):

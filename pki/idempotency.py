@@ -16,6 +16,7 @@ from core.errors import Conflict, InvalidInput
 from core.secret import Secret
 from pki.identity import token_hash
 from store.engine import Store, Unit
+from store.errors import Duplicate
 from store.tables import idempotency, tokens
 
 KEPT = timedelta(hours=24)
@@ -84,8 +85,7 @@ def begin(store: Store, claim: Claim, *, now: datetime) -> Turn | Earlier:
     def work(unit: Unit) -> Turn | Earlier:
         row = unit.connection.execute(_FIND.where(_is(claim))).one_or_none()
         if row is None:
-            # Two at once both get here; the primary key lets one through and the other one in again
-            # (store.together).
+            # Two at once both get here; the primary key lets one through and the other one in again.
             unit.insert(idempotency, _row(claim, now))
             return Turn(claim, now)
         if row.expires_at > now:
@@ -99,7 +99,10 @@ def begin(store: Store, claim: Claim, *, now: datetime) -> Turn | Earlier:
                 )
         return _take_over(unit.connection, claim, row.created_at, now)
 
-    return store.together(work)
+    try:
+        return store.together(work)
+    except Duplicate:
+        return store.together(work)  # the other one was in another process; now his row is there
 
 
 def end(store: Store, turn: Turn, *, status: int, body: str | None) -> None:

@@ -11,6 +11,7 @@ from core.secret import Secret
 from pki.actors import Actor, Role, Scope
 from pki.desk import Desk
 from pki.x509 import serials
+from store.engine import Unit
 from store.tables import authorities, certificates, tokens
 
 TOKEN_PREFIX = "iw_"  # noqa: S105 - a public prefix, so that secret scanners recognise a leaked token
@@ -158,27 +159,30 @@ def actor_from_certificate(desk: Desk, der: bytes, *, now: datetime, request_id:
     )
 
 
-def use_up(connection: Connection, actor: Actor, now: datetime) -> None:
-    """Take one use from a limited token, in the transaction of what it allowed. Raises TokenUsedUp.
+_USE = (
+    update(tokens)
+    .where(
+        and_(
+            tokens.c.id == bindparam("of"),
+            tokens.c.uses_left > 0,
+            tokens.c.revoked_at.is_(None),
+            or_(tokens.c.expires_at.is_(None), tokens.c.expires_at > bindparam("at")),
+        )
+    )
+    .values(uses_left=tokens.c.uses_left - 1, last_used_at=bindparam("at"))
+)
 
-    Two that use the same one-time token at once both get here; the row decides.
+
+def use_up(unit: Unit, actor: Actor, now: datetime) -> None:
+    """Take one use from a limited token, in the transaction of what it allowed; that fails with TokenUsedUp.
+
+    Two that use the same one-time token at once both get here; the row decides. Not before the commit, and in one
+    order: of many that use the same few tokens none shall lock one and wait for another.
     """
     if not actor.one_time or actor.token_id is None:
         return
-    taken = connection.execute(
-        update(tokens)
-        .where(
-            and_(
-                tokens.c.id == actor.token_id,
-                tokens.c.uses_left > 0,
-                tokens.c.revoked_at.is_(None),
-                or_(tokens.c.expires_at.is_(None), tokens.c.expires_at > now),
-            )
-        )
-        .values(uses_left=tokens.c.uses_left - 1, last_used_at=now)
-    )
-    if taken.rowcount != 1:
-        raise TokenUsedUp("This one-time token was just used.")
+    used_up = TokenUsedUp("This one-time token was just used.")
+    unit.change(_USE, {"of": actor.token_id, "at": now}, otherwise=used_up)
 
 
 def give_back(connection: Connection, credential: str) -> None:

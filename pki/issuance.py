@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from cryptography import x509
-from sqlalchemy import bindparam, update
+from sqlalchemy import bindparam, select, update
 
 from core.errors import Conflict, InvalidInput, Unavailable
 from hsm.errors import KeyStoreError
@@ -326,7 +326,9 @@ def _record_intent(
     }
 
     def work(unit: Unit) -> None:
-        use_up(unit.connection, actor, now)
+        if plan.renewed_from is not None:
+            _refuse_ended(unit, plan.authority, plan.renewed_from)
+        use_up(unit, actor, now)
         unit.insert(certificates, row)
         leave(
             unit,
@@ -340,6 +342,19 @@ def _record_intent(
         )
 
     desk.store.together(work)
+
+
+_STATUS = select(certificates.c.status).where(
+    certificates.c.authority_id == bindparam("of"), certificates.c.serial == bindparam("number")
+)
+
+
+def _refuse_ended(unit: Unit, authority: Authority, serial: str) -> None:
+    """Look once more at what is renewed: it may have been revoked while this work waited for its turn."""
+    asked = {"of": authority.id, "number": serial}
+    status = unit.connection.execute(_STATUS, asked).scalar_one()
+    if status != "valid":
+        raise NotRenewable(f"The certificate {serial} is {status}.")
 
 
 def _about(issued: IssuedCertificate) -> str:

@@ -62,10 +62,17 @@ class Crew:
         shared: defaultdict[Settler, list[object]] = defaultdict(list)
         for _, settler, entry in waiting:
             shared[settler].append(entry)
+        failed: dict[Settler, Exception] = {}
         for settler, entries in shared.items():
-            settler.run_all(entries)
-        for work, _, _ in waiting:
-            work.switch()
+            try:
+                settler.run_all(entries)
+            except Exception as error:  # noqa: BLE001 - without an outcome they cannot go on, nor may they wait for ever
+                failed[settler] = error
+        for work, settler, _ in waiting:
+            if settler in failed:
+                work.throw(failed[settler])
+            else:
+                work.switch()
 
     def lay_aside(self, settler: Settler, entry: object) -> None:
         """Called by a work: wait until the entry is settled."""

@@ -38,8 +38,8 @@ class Unit:
     ) -> None:
         """Change exactly one row just before the commit, in one statement with the changes of the other works.
 
-        `statement` is made once, with `bindparam`s for `values`. If it finds no row, or several, the work fails with
-        `otherwise`.
+        `statement` is made once, with `bindparam`s for `values`, which can be compared and begin with what finds the
+        row. If it finds no row, or several, the work fails with `otherwise`.
         """
         self.changes.append((statement, values, otherwise))
 
@@ -58,6 +58,8 @@ def _change(connection: Connection, units: Sequence[Unit]) -> None:
             alike[statement].append(values)
             errors[statement] = otherwise
     for statement, rows in alike.items():
+        # In the same order in every process: on PostgreSQL two that lock the same rows crosswise wait for each other.
+        rows.sort(key=lambda row: tuple(row.values()))
         if connection.execute(statement, rows).rowcount != len(rows):
             raise errors[statement]
 

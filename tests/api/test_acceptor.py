@@ -1,26 +1,29 @@
 """Accepting: the worker with the fewest connections takes the next, and nobody waits for one that does not."""
 
 import asyncio
+import os
 import resource
 import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from api.acceptor import Acceptor, Shares
+from api.acceptor import RESERVE, Acceptor, Shares
 from api.server import bind
 
 
 class Worker:
     """An acceptor that keeps what it accepted."""
 
-    def __init__(self, listening: socket.socket, shares: Shares, number: int) -> None:
+    def __init__(
+        self, listening: socket.socket, shares: Shares, number: int, others: int = 0
+    ) -> None:
         self.taken: list[socket.socket] = []
         self.acceptor = Acceptor(
             listening,
             self._take,
             shares=shares,
             worker=number,
-            connections=lambda: len(self.taken),
+            connections=lambda: others + len(self.taken),
         )
 
     async def _take(self, accepted: socket.socket) -> None:
@@ -89,6 +92,27 @@ def test_without_file_descriptors_connections_wait() -> None:
             finally:
                 resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
             await _until([worker], 3)
+        worker.close()
+
+    asyncio.run(main())
+
+
+def test_connections_leave_file_descriptors_to_everything_else() -> None:
+    async def main() -> None:
+        listening = bind("127.0.0.1", 0)
+        others = max(map(int, os.listdir("/proc/self/fd"))) + 20  # those of the clients, too
+        worker = Worker(listening, Shares(1), 0, others)
+        soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (others + RESERVE + 3, hard))
+        try:
+            with _clients(listening.getsockname()[1], 5):
+                await _until([worker], 3)
+                await asyncio.sleep(0.1)
+                assert len(worker.taken) == 3
+                resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+                await _until([worker], 5)
+        finally:
+            resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
         worker.close()
 
     asyncio.run(main())

@@ -2,11 +2,15 @@
 
 import asyncio
 import threading
+import time
+from functools import partial
 
 import pytest
 
 from api.errors import Overloaded, Stopping
 from api.pool import Pool
+from store.engine import Store
+from tests.store.test_together import note
 
 
 def test_work_is_done_in_a_thread_and_errors_come_back() -> None:
@@ -114,6 +118,28 @@ def test_a_thread_that_had_nothing_to_do_is_found_again() -> None:
         for pause in (0, 0.001, 0.05, 0.1):
             await asyncio.sleep(pause)
             assert await asyncio.wait_for(pool.run(lambda: 1), 5) == 1
+        await pool.stop(5)
+
+    asyncio.run(main())
+
+
+def test_works_that_never_wait_do_not_keep_one_from_its_commit(store: Store) -> None:
+    async def main() -> None:
+        pool = Pool(threads=1, queue=10, patience=10, name="test")
+        commit = asyncio.ensure_future(pool.run(partial(store.together, note("1"))))
+        end = time.monotonic() + 10
+
+        def until_more_are_there() -> None:
+            while pool.waiting == 0 and not commit.done() and time.monotonic() < end:
+                time.sleep(0.0001)
+
+        async def ask() -> None:
+            while not commit.done() and time.monotonic() < end:
+                await pool.run(until_more_are_there)
+
+        await asyncio.gather(ask(), ask(), ask())
+        assert commit.done()
+        assert await commit == "1"
         await pool.stop(5)
 
     asyncio.run(main())

@@ -1,5 +1,6 @@
 """Turns: taken once, given back, taken over, fenced."""
 
+import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -21,7 +22,9 @@ from pki.idempotency import (
 )
 from pki.identity import token_hash
 from store.engine import Store
+from store.tables import idempotency as idempotency_table
 from store.tables import tokens
+from store.unit import insert
 
 NOW = datetime(2030, 1, 1, tzinfo=UTC)
 CLAIM = Claim("token:1", "key-1", "POST /v1/certificates", "ab" * 32)
@@ -38,6 +41,20 @@ def test_the_answer_is_kept_for_a_day(store: Store) -> None:
     later = NOW + KEPT - timedelta(seconds=1)
     assert idempotency.begin(store, CLAIM, now=later) == Earlier(201, "made")
     assert isinstance(idempotency.begin(store, CLAIM, now=NOW + KEPT), Turn)
+
+
+def test_another_process_that_was_quicker_is_seen(store: Store, second_store: Store) -> None:
+    quicker = {"created_at": NOW, "expires_at": NOW + KEPT, "state": "running"}
+    named = {"actor": CLAIM.credential, "key": CLAIM.key, "route": CLAIM.route}
+    row = {**quicker, **named, "request_sha256": CLAIM.request_sha256}
+    with ThreadPoolExecutor(1) as pool:
+        with second_store.write() as connection:
+            insert(connection, idempotency_table, row)
+            # It finds no row, and on PostgreSQL waits for this one when it inserts its own.
+            slower = pool.submit(idempotency.begin, store, CLAIM, now=NOW)
+            time.sleep(0.3)
+        with pytest.raises(StillRunning):
+            slower.result(20)
 
 
 def test_keys_belong_to_a_credential(store: Store) -> None:

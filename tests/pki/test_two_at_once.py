@@ -7,14 +7,19 @@ from datetime import datetime
 from functools import partial
 
 from core.errors import Conflict
-from pki import ocsp_answers, publication, revocation
+from pki import issuance, ocsp_answers, publication, revocation
 from pki.desk import Desk
+from pki.issuance import NotRenewable
 from pki.ocsp_responder import OcspResponder
+from store.crew import Crew
 from store.engine import Store
 from store.errors import StoreBusy
+from store.tables import certificates
 from store.tables import ocsp_answers as answers_table
 from tests.fixtures.desk import CLOCKWORK, OPERATOR, drain, reopened
 from tests.pki.acts import at_once, count, crl, issue, listed, ocsp_status
+from tests.pki.requests import issue_request
+from tests.pki.test_intent import one_time, uses_left
 
 
 def test_revoking_while_answers_are_signed_in_advance(
@@ -65,6 +70,48 @@ def test_two_processes_that_revoke_the_same_in_opposite_order(
     )
     publication.publish_full(desk, CLOCKWORK, "issuing", now=now)
     assert set(listed(crl(desk))) == set(made)
+
+
+def test_two_processes_that_use_the_same_tokens_in_opposite_order(
+    desk: Desk, second_store: Store, now: datetime
+) -> None:
+    rounds = 12
+    made = [one_time(desk, 1000) for _ in range(6)]
+    together = threading.Barrier(2, timeout=20)
+
+    def enroll(own: Desk, order: list[int]) -> None:
+        with Crew() as crew:
+            for _ in range(rounds):
+                together.wait()
+                for number in order:
+                    actor = made[number][0]
+                    crew.start(partial(issuance.issue, own, actor, issue_request(), now=now))
+                while crew.waiting:
+                    crew.settle()
+
+    other = reopened(desk, store=second_store)
+    _all_of(lambda: enroll(desk, [0, 1, 2, 3, 4, 5]), lambda: enroll(other, [5, 4, 3, 2, 1, 0]))
+    assert [uses_left(desk, token) for _, token in made] == [1000 - 2 * rounds] * 6
+
+
+def test_what_is_revoked_while_its_renewal_waits_is_not_renewed(desk: Desk, now: datetime) -> None:
+    old = issue(desk)
+    refused: list[str] = []
+
+    def renew() -> None:
+        try:
+            issuance.renew(desk, OPERATOR, old.serial, None, now=now)
+        except NotRenewable as error:
+            refused.append(error.message)
+
+    with Crew() as crew:
+        crew.start(renew)
+        assert crew.waiting == 1
+        revocation.revoke(desk, OPERATOR, old.serial, "keyCompromise", now=now)
+        while crew.waiting:
+            crew.settle()
+    assert len(refused) == 1
+    assert count(desk, certificates, certificates.c.renewed_from == old.serial) == 0
 
 
 def test_many_who_ask_the_same_of_two_processes_get_an_answer(

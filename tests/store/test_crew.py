@@ -1,9 +1,11 @@
 """A crew: many works in one thread, one transaction for all that wait."""
 
 import threading
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextvars import ContextVar
 from functools import partial
+from typing import Any
 
 import pytest
 
@@ -102,6 +104,32 @@ def test_only_works_are_laid_aside(store: Store) -> None:
         crew.start(lambda: inside.append(crew_at_work() is crew))
         assert inside == [True]
     assert crew_at_work() is None
+
+
+def test_a_settler_that_breaks_is_told_to_those_that_wait_for_it_and_to_nobody_else(
+    store: Store,
+) -> None:
+    class Broken:
+        def run_all(self, entries: Sequence[Any]) -> None:
+            raise MemoryError
+
+    told: list[str] = []
+
+    def unlucky() -> None:
+        crew = crew_at_work()
+        assert crew is not None
+        try:
+            crew.lay_aside(Broken(), "anything")
+        except MemoryError:
+            told.append("unlucky")
+
+    with Crew() as crew:
+        for work in (unlucky, partial(store.together, note("a")), unlucky):
+            crew.start(work)
+        crew.settle()
+        assert crew.waiting == 0
+    assert told == ["unlucky", "unlucky"]
+    assert count(store) == 1
 
 
 def test_crews_and_threads_mix(store: Store) -> None:
