@@ -101,8 +101,24 @@ class GroupCommit:
         with self._mutex:
             count = min(self._size, len(self._queue))
             self._batch = [self._queue.popleft() for _ in range(count)]
-        self._settle(self._batch)
+            behind = list(self._queue)
+        refusal = self._settle(self._batch)
+        if refusal is not None:
+            self._refuse(behind, refusal)
         self._hand_over(entry)
+
+    def _refuse(self, entries: list[_Entry], error: Unavailable) -> None:
+        """No transaction could be begun: those who waited all that time would only wait as long again, one batch after
+        the other, with all their threads.
+        """
+        with self._mutex:
+            refused = set(entries)
+            left = [entry for entry in self._queue if entry not in refused]
+            self._batch += [entry for entry in self._queue if entry in refused]
+            self._queue = deque(left)
+        for entry in self._batch:
+            if not entry.done:
+                entry.finish(None, _copy(error))
 
     def _hand_over(self, entry: _Entry) -> None:
         """Give up the lead, and the place in the queue of one who is gone."""
@@ -120,16 +136,22 @@ class GroupCommit:
                     if other is not None and (other.done or other is self._leader):
                         _wake(other)
 
-    def _settle(self, batch: list[_Entry]) -> None:
-        """Run the works in one transaction, or each alone where one spoils it for the others."""
+    def _settle(self, batch: list[_Entry]) -> Unavailable | None:
+        """Run the works in one transaction, or each alone where one spoils it for the others.
+
+        Gives the error where no transaction could be begun.
+        """
         transaction = self._begin()
+        begun = False
         try:
             with transaction as connection:
+                begun = True
                 attempts = [_attempt(entry, transaction, connection) for entry in batch]
                 flush(connection, [attempt.unit for attempt in attempts])
         except _OPERATIONAL as error:
             for entry in batch:
                 entry.finish(None, _copy(error))
+            return None if begun else error
         except KeyboardInterrupt:
             raise  # meant for this thread, whichever work it hit
         except BaseException as error:  # noqa: BLE001 - handed to the caller whose work raised it
@@ -140,6 +162,7 @@ class GroupCommit:
         else:
             for entry, attempt in zip(batch, attempts, strict=True):
                 entry.finish(attempt.result, attempt.refusal)
+        return None
 
     def _settle_apart(self, batch: list[_Entry]) -> None:
         for place, entry in enumerate(batch):

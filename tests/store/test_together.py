@@ -11,9 +11,12 @@ import pytest
 from sqlalchemy import func, insert, select, update
 
 from core.errors import Conflict
+from store.crew import Crew
 from store.engine import Limits, Store, Unit, open_store
 from store.errors import Duplicate, StoreBusy
 from store.tables import audit_events, authorities, certificates, notices
+from store.together import GroupCommit
+from store.transaction import Transaction
 from tests.store.test_transactions import authority, certificate, count, row
 
 NOW = datetime(2030, 1, 1, tzinfo=UTC)
@@ -293,6 +296,40 @@ def test_locked_database_is_everyones_error(store: Store, store_url: str) -> Non
     assert len({id(error) for error in errors}) == 6  # to each a traceback of its own
     assert count(store) == 0
     assert hasty.together(note("after")) == "after"
+    hasty.close()
+
+
+def test_nobody_waits_a_second_time_for_a_transaction_that_cannot_be_begun(store_url: str) -> None:
+    limits = Limits(busy=timedelta(milliseconds=200))
+    hasty = open_store(store_url, pool_size=1, limits=limits)
+    tries: list[str] = []
+
+    def begin() -> Transaction:
+        tries.append("one")
+        return hasty._writing()  # what the store gives its own group
+
+    group = GroupCommit(begin, 2)
+    refused: list[StoreBusy] = []
+
+    def attempt() -> None:
+        try:
+            group.run(note("never"))
+        except StoreBusy as error:
+            refused.append(error)
+
+    def crewed() -> None:
+        with Crew() as crew:
+            for _ in range(9):
+                crew.start(attempt)
+            crew.settle()
+
+    with hasty.write():
+        thread = threading.Thread(target=crewed)
+        thread.start()
+        thread.join(20)
+    assert len(set(map(id, refused))) == 9
+    assert len(tries) == 1
+    assert group.run(note("after")) == "after"
     hasty.close()
 
 
