@@ -2,6 +2,7 @@
 event: a restart, keys and connections that somebody made it forget.
 """
 
+import logging
 import time
 from collections.abc import Callable, Iterator, Mapping
 from datetime import datetime
@@ -16,6 +17,7 @@ from ike.daemons.strongswan.session import Answer, Endpoint, Session
 from ike.daemons.strongswan.sightings import Sightings
 from ike.daemons.strongswan.trusting import authority_name
 
+_log = logging.getLogger(__name__)
 _EVENTS = ("ike-updown", "ike-rekey", "child-updown")
 _IDLE_SECONDS = 0.25
 _LOOK_SECONDS = 1.0
@@ -58,9 +60,15 @@ class Watching:
                         yield DaemonEvent(EventKind.RESTARTED)
                     yield from self._told(first)
                     yield from self._listen(events, stop)
-            except (IkewardenError, KeyError, ValueError, TypeError):  # or an event that is none
+            except (
+                IkewardenError,
+                KeyError,
+                ValueError,
+                TypeError,
+            ) as failed:  # or no event at all
                 if not lost:
                     lost = True
+                    _log.warning("The watch over charon broke: %s", failed)
                     yield DaemonEvent(EventKind.LOST)
                 self._pause(_IDLE_SECONDS)
 
