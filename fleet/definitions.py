@@ -10,7 +10,7 @@ from core.errors import InvalidInput
 from ike.daemons.port import Child, Connection
 
 # It becomes a section's name in swanctl.conf and ipsec.conf, and an argument of whack.
-NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}")
+NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,62}")
 _HOST = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9.-]{0,251}[A-Za-z0-9])?")
 _PROPOSAL = re.compile(r"[a-z0-9_-]{1,200}")
 _REVOCATION = ("strict", "ifuri", "relaxed")

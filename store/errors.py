@@ -46,7 +46,7 @@ class SchemaOutdated(Unavailable):
     """The database has not been migrated to the version that this program needs."""
 
     code = "schema_outdated"
-    next_step = "Run the migrations, then start again."
+    next_step = "Back up the database, run `ikewarden migrate`, and start again."
 
 
 class SchemaTooNew(Unavailable):

@@ -22,7 +22,7 @@ _SAS = "/v1/sas"
 _TAG = "Tunnels"
 Words = Annotated[list[Word], Field(max_length=50)]
 Some = Annotated[list[Word], Field(min_length=1, max_length=50)]
-TunnelName = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$")]
+TunnelName = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]{0,62}$")]
 Seconds = Annotated[int, Field(ge=60, le=7 * 86400)]
 
 

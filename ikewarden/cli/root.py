@@ -19,6 +19,9 @@ _COMMANDS: Final = "ikewarden.cli.commands"
         "serve": Lazy(
             f"{_COMMANDS}.serve:serve", "Run the API, the validation listener and the scheduler."
         ),
+        "migrate": Lazy(
+            f"{_COMMANDS}.migrate:migrate", "Bring the records to this version of the program."
+        ),
         "check-config": Lazy(
             f"{_COMMANDS}.check_config:check_config",
             "Check a settings file, and tell all that is wrong.",

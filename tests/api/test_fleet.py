@@ -185,6 +185,26 @@ def test_an_enrollment_is_one_line_for_one_certificate(fleet: Fleet) -> None:
         assert agent.post("/v1/certificates", wanted).code == "token_refused"
 
 
+def test_an_agent_learns_from_its_token_what_to_ask_for(fleet: Fleet) -> None:
+    with fleet.serving.client(Role.ADMIN) as admin:
+        wanted = {"name": "branch", "kind": "issuing", "parent": "root", "subject": "CN=Branch"}
+        assert admin.post("/v1/authorities", wanted).status in {201, 409}
+    name = fleet.add(authority="branch")
+    token = fleet.operator.post(f"/v1/gateways/{name}/enrollment", {}).json["token"]
+    with fleet.serving.client(token) as agent:
+        told = agent.get("/v1/whoami").json
+        assert (told["gateway"], told["names"]) == (name, [f"dns:{name}"])
+        assert (told["profiles"], told["authorities"]) == (["gateway"], ["branch"])
+        asked = {
+            "csr": new_csr(name),
+            "profile": told["profiles"][0],
+            "authority": told["authorities"][0],
+            "gateway": name,
+        }
+        made = agent.post("/v1/certificates", asked)
+        assert (made.status, made.json["authority"]) == (201, "branch")
+
+
 def test_a_new_enrollment_ends_the_one_before(fleet: Fleet) -> None:
     name = fleet.add()
     first, second = (

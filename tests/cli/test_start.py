@@ -99,13 +99,13 @@ def test_everything_that_talks_to_a_service_prints_json_on_demand() -> None:
         if not isinstance(command, click.Group)
         and "--format" not in [name for each in command.params for name in each.opts]
     }
-    assert without == {("serve",), ("agent", "run")}
+    assert without == {("serve",), ("migrate",), ("agent", "run")}
 
 
 def test_commands_take_all_connection_options_or_only_the_directory() -> None:
     for path, command, _ in ALL:
         names = {each.name for each in command.params} & CONNECTION
-        if path[0] in ("init", "serve"):
+        if path[0] in ("init", "serve", "migrate"):
             assert names == {"dir"}
         elif path in {("check-config",), ("cert", "lint")} or isinstance(command, click.Group):
             assert not names

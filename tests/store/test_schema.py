@@ -3,8 +3,10 @@
 import sqlite3
 import subprocess
 import sys
+from datetime import UTC, datetime
 from pathlib import Path
 
+import alembic.command
 import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.config import Config
@@ -13,10 +15,10 @@ from alembic.script import ScriptDirectory
 from sqlalchemy import create_engine, inspect, text
 
 import store as package
-from store.engine import Store, open_store
+from store.engine import Limits, Store, open_for_migration, open_store
 from store.errors import SchemaOutdated, SchemaTooNew
 from store.schema import VERSIONS, check_schema, migrate
-from store.tables import metadata
+from store.tables import metadata, tokens
 
 _ROOT = Path(__file__).parents[2]
 
@@ -71,6 +73,39 @@ def test_version_list_names_every_migration() -> None:
 def test_migrating_again_changes_nothing(store: Store, store_url: str) -> None:
     migrate(store_url)
     check_schema(store)
+
+
+def test_records_of_each_older_version_are_kept(empty_url: str) -> None:
+    for older in VERSIONS[:-1]:
+        old = open_for_migration(empty_url, Limits())
+        config = Config()
+        config.set_main_option(
+            "script_location", str(Path(str(package.__file__)).parent / "migrations")
+        )
+        row = {
+            "id": "t",
+            "name": "n",
+            "hash": "h",
+            "role": "admin",
+            "scope": {},
+            "created_by": "x",
+            "created_at": datetime(2026, 1, 1, tzinfo=UTC),
+        }
+        with old.write() as connection:
+            # Alembic leaves a transaction alone that has begun.
+            connection.execute(text("SELECT 1"))
+            config.attributes["connection"] = connection
+            alembic.command.upgrade(config, older)
+        with old.write() as connection:
+            connection.execute(tokens.insert().values(**row))
+        with pytest.raises(SchemaOutdated):
+            check_schema(old)
+        migrate(empty_url)
+        check_schema(old)
+        with old.write() as connection:
+            assert connection.execute(text("SELECT name FROM tokens")).scalars().all() == ["n"]
+            connection.execute(text("DELETE FROM tokens"))
+        old.close()
 
 
 def test_database_of_a_newer_program_is_refused(store: Store, store_url: str) -> None:
