@@ -1,12 +1,12 @@
 """What the daemon holds against what it should hold. Pure."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 
 from cryptography import x509
 
 from ike.daemons.matching import key_id
-from ike.daemons.port import Inventory, fingerprint
+from ike.daemons.port import Connection, Inventory, fingerprint
 
 
 @dataclass(frozen=True)
@@ -41,6 +41,19 @@ def compare(wanted: Wanted, found: Inventory) -> list[dict[str, str]]:
             for name in wanted.connections
             if name not in found.connections
         ),
+    ]
+
+
+def tunnels_down(
+    connections: Sequence[Connection], loaded: Sequence[str], up: Collection[str]
+) -> list[dict[str, str]]:
+    """Connections that this end is to start, and of which there is no SA; `up` names those that have one."""
+    return [
+        _entry("tunnel_down", f"The tunnel {each.name} is to be up, and is not.")
+        for each in connections
+        if each.name in loaded
+        and each.name not in up
+        and any(child.start_action == "start" for child in each.children)
     ]
 
 

@@ -16,7 +16,7 @@ from ike.agent.channel import Service
 from ike.agent.circumstances import Circumstances
 from ike.agent.crls import Crl
 from ike.agent.desired import DesiredState
-from ike.agent.drift import Wanted, compare
+from ike.agent.drift import Wanted, compare, tunnels_down
 from ike.agent.enrollment import TOLERATED, clock_words
 from ike.agent.home import stamp
 from ike.daemons.port import fingerprint
@@ -57,6 +57,10 @@ def look(here: Circumstances, desired: DesiredState | None) -> list[dict[str, st
     here.step(lambda: _look_at_daemon(here))
     if not here.daemon_gone:
         here.notes.drift = compare(_wanted(here, desired), here.inventory)
+        if desired is not None:
+            up = {str(each["connection"]) for each in here.notes.sas}
+            loaded = here.inventory.connections
+            here.notes.drift += tunnels_down(desired.connections, loaded, up)
     return here.notes.drift
 
 

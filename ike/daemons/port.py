@@ -334,7 +334,8 @@ class Daemon(Protocol):
 
     def connect(self, connections: Sequence[Connection]) -> None:
         """Make these the managed connections. An unchanged one is not touched, a changed one is replaced, one that is
-        no longer named is unloaded and its SAs ended. Raises ConnectionForeign; the others are loaded all the same.
+        no longer named is unloaded and its SAs ended. One that is to be up (`start`) and has no SA is started, without
+        waiting. Raises ConnectionForeign; the others are loaded all the same.
         Raises NotYetInForce where the daemon does not check revocation as strictly as one of them asks.
         """
         ...

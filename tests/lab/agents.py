@@ -15,6 +15,7 @@ from tests.lab.errors import LabError
 from tests.lab.lab import SERVICE_ADDRESS, Lab
 from tests.lab.namespaces import Process
 from tests.lab.story import API_PORT, VALIDATION_PORT, Warden, served
+from tests.lab.traffic import ping_through
 
 TUNNEL = "tunnel"
 # charon makes the new IKE_SA before it breaks the old one: what 6.0 does unasked.
@@ -173,6 +174,20 @@ def connections(gateway: Gateway) -> list[str]:
     """The names of the connections that charon has."""
     with gateway.session() as session:
         return [name.decode() for name in session.get_conns().get("conns", [])]
+
+
+def keys(gateway: Gateway) -> list[str]:
+    """The key identifiers of the private keys that charon has."""
+    with gateway.session() as session:
+        return [key.decode() for key in session.get_keys().get("keys", [])]
+
+
+def passes(left: Fed, right: Fed) -> bool:
+    """Whether packets pass."""
+    with contextlib.suppress(LabError):
+        ping_through(left.gateway, right.gateway, 3)
+        return True
+    return False
 
 
 def until(condition: Callable[[], object], what: str, *, seconds: float = 15.0) -> float:

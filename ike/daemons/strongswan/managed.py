@@ -69,10 +69,33 @@ class ManagedConnections:
                 except DaemonRefused as refusal:
                     refused.append(refusal)
             self._announce({})
+            self._bring_up(session, [each for name, each in wanted.items() if name not in new])
         if refused:
             raise refused[0]
 
     # inside
+
+    def _bring_up(self, session: Session, connections: Sequence[Connection]) -> None:
+        """Start what is to be up and is not: charon tries once, and a peer that was not ready yet has refused it.
+
+        Only where there is no IKE_SA at all, so that one that is coming up, or is made anew, is left alone.
+        """
+        starting = [
+            (each.name, child.name)
+            for each in connections
+            for child in each.children
+            if child.start_action == "start"
+        ]
+        if not starting:
+            return
+        listed = session.stream("list-sas", "list-sa", {})
+        present = {name for entry in listed for name in entry}
+        for name, child in starting:
+            if name not in present:
+                # No waiting, and no complaint: whether it came up is seen in the SAs.
+                request = {"ike": name, "child": child, "timeout": "-1"}
+                with suppress(DaemonRefused):
+                    session.stream("initiate", "control-log", request)
 
     def _load(
         self, session: Session, connection: Connection, authorities: dict[str, x509.Certificate]
