@@ -73,6 +73,13 @@ class AgentOf:
         current = Home(self.home).generations.current()
         return current.serial if current else ""
 
+    def troubles(self) -> list[Any]:
+        """What the agent finds wrong."""
+        from ike.agent.home import Home
+
+        notes = Home(self.home).notes()
+        return [*notes.errors, *notes.drift]
+
     def keys(self) -> list[Any]:
         with self.gateway.session() as session:
             return list(session.get_keys()["keys"])
@@ -150,6 +157,8 @@ def test_two_commands_a_tunnel_renewals_under_traffic_and_a_revocation(pair: Any
     # that; what is only loaded does not.
     assert counted[0].lost <= (1 if proof == "loaded" else RENEWALS + 1)
     assert left.serial() in json.dumps(client.get(f"/v1/gateways/{left.name}"))
+
+    within(lambda: left.troubles() == right.troubles() == [], f"order: {left.troubles()}")
 
     victim = right.serial()
     began = time.monotonic()
