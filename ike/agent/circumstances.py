@@ -40,6 +40,7 @@ class Circumstances:
     info: DaemonInfo | None = None
     inventory: Inventory = field(default_factory=Inventory)
     renewed: bool = False
+    told: bool = False
     daemon_gone: bool = False
     service_gone: bool = False
 
@@ -70,7 +71,8 @@ class Circumstances:
         entry = {"code": code, "message": message}
         if entry not in self.errors:
             self.errors.append(entry)
-            _log.warning("not as it should be", extra={"code": code, "reason": message})
+            level = logging.DEBUG if entry in self.notes.errors else logging.WARNING
+            _log.log(level, "not as it should be", extra={"code": code, "reason": message})
 
     def may_try(self) -> bool:
         """Whether the time of waiting after a failure is over; a clock that jumped does not make it longer."""

@@ -78,7 +78,7 @@ class Crls:
         """The list as the service has it now, which must have this number at least. Raises what `update` raises."""
         known = self.held(authority)
         path = f"/v1/authorities/{quote(authority, safe='')}/crl"
-        limit = min(size + _ROOM, LARGEST_CRL) if size else LARGEST_CRL
+        limit = min(2 * size + _ROOM, LARGEST_CRL) if size else LARGEST_CRL
         der = service.fetch(path, limit=limit) or b""
         crl = _read(der, authority)
         _check_signature(crl, authority, authorities)

@@ -55,7 +55,9 @@ def build(settings: AgentSettings, now: Callable[[], datetime]) -> Daemon:
         return _files(settings)
     try:
         return (
-            _strongswan(settings, now) if settings.daemon == "strongswan" else _libreswan(settings)
+            _strongswan(settings, now)
+            if settings.daemon == "strongswan"
+            else _libreswan(settings, now)
         )
     except ModuleNotFoundError as missing:
         raise DaemonUnsupported(
@@ -73,7 +75,7 @@ def _strongswan(settings: AgentSettings, now: Callable[[], datetime]) -> Daemon:
     return made
 
 
-def _libreswan(settings: AgentSettings) -> Daemon:
+def _libreswan(settings: AgentSettings, now: Callable[[], datetime]) -> Daemon:
     adapter: Any = importlib.import_module("ike.daemons.libreswan")
     own: LibreswanSettings = settings.libreswan
     chosen: dict[str, str | Path] = {}
@@ -81,7 +83,8 @@ def _libreswan(settings: AgentSettings) -> Daemon:
         value = getattr(own, each.name)
         if value and each.name != "nickname":
             chosen[each.name] = value if each.name in ("whack", "addconn") else Path(value)
-    made: Daemon = adapter.Libreswan(own.nickname, replace(adapter.Places(), **chosen))
+    places = replace(adapter.Places(), **chosen)
+    made: Daemon = adapter.Libreswan(now=now, nickname=own.nickname, places=places)
     return made
 
 

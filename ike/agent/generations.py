@@ -110,7 +110,8 @@ class Generations:
     def all(self) -> tuple[Generation, ...]:
         """From the oldest to the newest. Raises HomeDamaged."""
         names = [name for name in self._folder.names() if name.isdecimal()]
-        return tuple(self._read(int(name)) for name in sorted(names, key=int))
+        found = (self._read_or_none(int(name)) for name in sorted(names, key=int))
+        return tuple(each for each in found if each is not None)
 
     def current(self) -> Generation | None:
         """The one in use."""
@@ -203,6 +204,15 @@ class Generations:
         state = {"stage": stage, "issued_at": at, "proof": generation.proof}
         self._sub(generation).write("state", _encoded(state))
         return replace(generation, stage=stage)
+
+    def _read_or_none(self, number: int) -> Generation | None:
+        """None where it went while it was read: who only looks does not hold the lock."""
+        try:
+            return self._read(number)
+        except HomeDamaged:
+            if self._folder.sub(str(number)).exists():
+                raise
+            return None
 
     def _read(self, number: int) -> Generation:
         folder = self._folder.sub(str(number))

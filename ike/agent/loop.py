@@ -20,8 +20,8 @@ from ike.agent.errors import NotEnrolled
 from ike.agent.home import Home, Notes, stamp
 from ike.agent.notify import Supervisor
 from ike.agent.polling import Heard, Poller, Silent
-from ike.agent.renewal import said
-from ike.agent.schedule import due_at
+from ike.agent.renewal import EnrollmentUnfinished, said
+from ike.agent.schedule import contact_seconds, due_at
 from ike.agent.settings import AgentSettings
 from ike.daemons.port import Daemon, DaemonEvent, EventKind
 
@@ -58,7 +58,7 @@ class Agent:
         self._away = False
         self._service: Service | None = None
         self._inbox: SimpleQueue[_Message] = SimpleQueue()
-        self._unsent = True
+        self._unsent = 0  # rounds in a row whose report did not get through
         self.after_round: Callable[[], None] = lambda: None
 
     # --- once ---------------------------------------------------------------------------------------------------
@@ -118,7 +118,7 @@ class Agent:
     def _work(self, poller: Poller, watcher: threading.Thread, supervisor: Supervisor) -> Ended:
         now = self.clock.monotonic
         check_at = now() + self.settings.check_seconds
-        report_at = now() + self.settings.report_seconds
+        report_at = self._report_at()
         while True:
             messages = self._collect(min(check_at, report_at) - now())
             for message in messages:
@@ -128,15 +128,19 @@ class Agent:
             if now() >= check_at:
                 check_at = now() + self.settings.check_seconds
                 act = act or self._needs_round()
-            if now() >= report_at:
-                report_at = now() + self.settings.report_seconds
-                act = True
-            if act:
+            if act or now() >= report_at:
                 if self.round().renewed:
                     poller.renewed()
-                report_at = now() + self.settings.report_seconds
+                report_at = self._report_at()
             if poller.is_alive() and watcher.is_alive():
                 supervisor.tell(WATCHDOG=1, STATUS=self._status())
+
+    def _report_at(self) -> float:
+        """When to report without a reason; sooner where a report did not get through, and the service answers."""
+        seconds = float(self.settings.report_seconds)
+        if self._unsent and not self._away:
+            seconds = 1.0 + contact_seconds(self._unsent, self.clock.chance, cap=seconds)
+        return self.clock.monotonic() + seconds
 
     def _collect(self, seconds: float) -> list[_Message]:
         """All messages that are there within a moment after the first one."""
@@ -197,7 +201,7 @@ class Agent:
                 {"code": "internal_error", "message": "A round broke off; see the agent's log."}
             )
             self.notes.errors = made.errors
-        self._unsent = service is None or made.service_gone
+        self._unsent = 0 if made.told or self.desired is None else self._unsent + 1
         if made.renewed or made.service_gone:
             self._hang_up()
         self.after_round()
@@ -217,10 +221,12 @@ class Agent:
         )
 
     def connect(self) -> Service:
-        """A connection with the newest certificate, which one thread may use. Raises NotEnrolled."""
+        """A connection with the newest certificate, for one thread. Raises NotEnrolled, EnrollmentUnfinished."""
         identity = self.home.generations.identity()
+        if identity is None and self.home.generations.pending():
+            raise EnrollmentUnfinished(f"There is no certificate in {self.home.path} yet.")
         if identity is None:
-            raise NotEnrolled(f"There is no certificate in {self.home.path} yet.")
+            raise NotEnrolled(f"There is no certificate in {self.home.path}.")
         return Service(
             self.settings.url,
             self.home.root(),
@@ -264,7 +270,7 @@ class Agent:
         if back:
             _log.info("the service answers again")
         if message.state is None:
-            return back or self._unsent
+            return back or bool(self._unsent)
         try:
             self.desired = desired_state.read(message.state, self.settings.gateway)
             self.etag = message.etag
@@ -304,7 +310,7 @@ class Agent:
             self.notes.sas = [report.sa_document(each) for each in found]
             service.post("/v1/gateways/self/sas", report.sas(found, self.clock.wall()))
         except IkewardenError as error:
-            self._unsent = True
+            self._unsent = 0  # rounds in a row whose report did not get through
             self._hang_up()
             _log.warning(
                 "SAs were not reported", extra={"code": error.code, "reason": error.message}

@@ -154,6 +154,7 @@ def _send(here: Circumstances, service: Service, desired: DesiredState) -> None:
         inventory=here.inventory,
         errors=[*here.errors, *here.notes.drift],
     )
+    here.told = False
     service.post("/v1/gateways/self/applied", document)
     here.notes.applied_at = stamp(here.clock.wall())
     for each in document["commands"]:
@@ -161,3 +162,4 @@ def _send(here: Circumstances, service: Service, desired: DesiredState) -> None:
     if not here.daemon_gone:
         told = report.sas_report(here.notes.sas, here.clock.wall())
         service.post("/v1/gateways/self/sas", told)
+    here.told = True

@@ -62,7 +62,7 @@ class AgentSettings:
     daemon: str = "strongswan"
     key_type: str = "ec-p256"
     proof: str = "loaded"
-    proof_seconds: int = 30
+    proof_seconds: int = 10
     wait_seconds: int = 240
     check_seconds: int = 30
     report_seconds: int = 300

@@ -7,6 +7,7 @@ new one out again, and at the end of a round (`settle`) that changed anything el
 
 import json
 import os
+import re
 import secrets
 import shutil
 import signal
@@ -49,6 +50,7 @@ from ike.daemons.port import (
 from ike.daemons.rendering import Content, Files, render
 
 _KEPT: Final = ".ikewarden"
+_HALF: Final = re.compile(r"\.(.+)\.[0-9a-f]{12}")  # as ike.atomic names them
 _PATH: Final = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 
@@ -83,6 +85,7 @@ class FilesDaemon:
         self._after = after or After()
         self._passphrase = passphrase
         self._kept = self.out / _KEPT
+        self._swept = False
 
     # --- what there is ------------------------------------------------------------------------------------------
 
@@ -237,6 +240,7 @@ class FilesDaemon:
             if self._form == "pkcs12":
                 self._spare_encrypting(content, wanted)
             written = self._written()
+            self._sweep({*written, *wanted})
             stale = [path for path in written if path not in wanted]
             changed = {path: each for path, each in wanted.items() if not self._is(path, each[0])}
             if not changed and not stale:
@@ -258,6 +262,21 @@ class FilesDaemon:
             wanted["credential.p12"] = (path.read_bytes(), PRIVATE)
         else:
             self._keep("p12-of", mark)
+
+    def _sweep(self, ours: set[str]) -> None:
+        """Remove what a killed process left half-written: it may hold a key. Once is enough."""
+        if self._swept or not self.out.is_dir():
+            return
+        self._swept = True
+        folders = {(self.out / path).parent for path in ours} | {self._kept}
+        folders |= set(self._kept.glob("credentials/*"))
+        names = {Path(path).name for path in ours}
+        for folder in filter(Path.is_dir, folders):
+            kept = self._kept == folder or self._kept in folder.parents
+            for path in folder.glob(".*"):
+                found = _HALF.fullmatch(path.name)
+                if found and (kept or found[1] in names):
+                    path.unlink(missing_ok=True)
 
     def _is(self, path: str, octets: bytes) -> bool:
         try:

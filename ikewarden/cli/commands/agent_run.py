@@ -1,6 +1,7 @@
 """`ikewarden agent run` and `once`: the agent at work."""
 
 import contextlib
+import logging
 import signal
 from collections.abc import Iterator
 from dataclasses import replace
@@ -9,6 +10,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 import click
 
+from core.errors import IkewardenError
 from ikewarden.cli.commands.agent import files_options, home_option
 from ikewarden.cli.failures import FAILED, UNREACHABLE
 from ikewarden.cli.help import command
@@ -57,13 +59,25 @@ def run(session: Session, home: Path, log_level: str, log_format: str) -> int:
     supervisor = Supervisor(session.environ)
     place = Home(home)
     with place.locked():
+        agent = _agent(session, place, {})
         while True:
-            agent = _agent(session, place, {})
             agent.after_round = lambda: _publish(session, place)
             with _signals(agent):
-                ended = agent.run(supervisor)
-            if not ended.reload:
-                return 0
+                if not agent.run(supervisor).reload:
+                    return 0
+            agent = _begin_anew(session, place, agent)
+
+
+def _begin_anew(session: Session, home: "Home", former: "Agent") -> "Agent":
+    """An agent with the settings of now; with the former ones where they cannot be used."""
+    from ike.agent.loop import Agent
+
+    try:
+        return _agent(session, home, {})
+    except IkewardenError as error:
+        extra = {"code": error.code, "reason": error.message}
+        logging.getLogger(__name__).warning("agent.toml is not used", extra=extra)
+        return Agent(home, former.daemon, former.settings, former.clock)
 
 
 @command(
@@ -153,5 +167,5 @@ def _signals(agent: "Agent") -> Iterator[None]:
 def _publish(session: Session, home: "Home") -> None:
     from ike.agent.status import publish
 
-    with contextlib.suppress(OSError):
+    with contextlib.suppress(OSError, IkewardenError):
         publish(home, session.environ, session.clock())

@@ -194,3 +194,20 @@ def test_what_is_kept_can_be_damaged(daemon: FilesDaemon, pki: Pki) -> None:
     with pytest.raises(DaemonRefused, match="cannot be understood"):
         daemon.inventory()
     (daemon.out / ".ikewarden/connections.json").write_text(json.dumps([]))
+
+
+def test_half_written_files_of_a_killed_process_go(pki: Pki, tmp_path: Path) -> None:
+    made = pki.credential()
+    install(FilesDaemon("pem", tmp_path / "out"), made)
+    out = tmp_path / "out"
+    left = [
+        out / ".key.pem.0123456789ab",
+        out / ".ikewarden/.used.0123456789ab",
+        out / f".ikewarden/credentials/{made.fingerprint}/.key.pem.0123456789ab",
+    ]
+    theirs = out / ".theirs.pem.0123456789ab"
+    for path in (*left, theirs):
+        path.write_text("half")
+    FilesDaemon("pem", out).trust(pki.authorities)
+    assert not any(path.exists() for path in left)
+    assert theirs.exists()

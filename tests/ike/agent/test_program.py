@@ -262,6 +262,14 @@ def test_run_tells_systemd_how_it_is_and_ends_in_order(
             second = installed.agent("once")
             assert second.code == 1
             assert f"process {process.pid}" in second.err
+            settings = installed.home / "agent.toml"
+            sound = settings.read_text()
+            settings.write_text("nonsense = 1")  # is not used, and does not end the agent
+            process.send_signal(signal.SIGHUP)
+            until(lambda: b"STOPPING=1" in listener.recv(4096))
+            until(lambda: b"READY=1" in listener.recv(4096))
+            assert "agent.toml is not used" in installed.log
+            settings.write_text(sound)
             process.send_signal(signal.SIGHUP)
             until(lambda: b"STOPPING=1" in listener.recv(4096))
             until(lambda: b"READY=1" in listener.recv(4096))
@@ -331,7 +339,9 @@ def test_killed_at_random_moments_the_gateway_is_never_without_a_pair(
     assert installed.pair() == status["certificate"]["serial"].lstrip("0")
     kept = list((installed.out / ".ikewarden/credentials").iterdir())
     assert [each.name for each in kept] == [status["certificate"]["fingerprint"]]
-    assert not [path for path in installed.home.rglob(".*")]
+    assert not list(installed.home.rglob(".*"))
+    left = {path for path in installed.out.rglob(".*") if path.name != ".ikewarden"}
+    assert not left
 
 
 def test_the_unit_is_what_systemd_understands(installed: Installed, tmp_path: Path) -> None:

@@ -27,7 +27,8 @@ from ike.agent.notify import Supervisor
 from ike.agent.settings import AgentSettings
 from ike.daemons.port import fingerprint
 from tests.fixtures.served import Served
-from tests.ike.agent.conftest import Watch
+from tests.ike.agent.conftest import Place, Watch
+from tests.ike.agent.miniservice import MiniService
 from tests.ike.daemons.fake import FakeDaemon
 
 
@@ -237,3 +238,22 @@ def test_an_expired_certificate_needs_a_new_enrollment_and_stays_in_the_daemon(
     gateway.watch.offset = timedelta()
     assert gateway.once() == []
     assert gateway.daemon.in_use() != used
+
+
+def test_a_report_that_did_not_get_through_is_sent_again_soon(
+    place: Place, service: MiniService
+) -> None:
+    place.enroll()
+    home = place.home
+    path = "/v1/gateways/self/applied"
+    with home.locked():
+        agent = place.agent()
+        thread = threading.Thread(target=agent.run, args=(Supervisor({}),))
+        service.answer_with(path, 503, {"code": "overloaded", "detail": "Later."}, times=2)
+        thread.start()
+        try:
+            until(lambda: service.applied, 20)
+        finally:
+            agent.stop()
+            thread.join(10)
+    assert not thread.is_alive()
