@@ -66,6 +66,7 @@ def run(bench: Bench) -> list[Row]:
     delays = _delays(changed, heard)
     waiting = (idle[1].resident - before.resident) / agents / 1024
     note = f"{agents:,} agents waiting over TLS, {len(delays) / done['seconds']:.0f} changes/s"
+    bench.say(note)
     return [
         _against_limit("change_to_delivery_p99", delays[int(len(delays) * 0.99)], note),
         _against_limit("change_to_delivery_p50", delays[len(delays) // 2], note),

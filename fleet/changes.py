@@ -76,6 +76,8 @@ class Changes:
         self._desk = desk
         self._actor = actor
         self._since: datetime | None = None
+        # The latest change on record, and when it was first seen.
+        self._latest: tuple[datetime, datetime] | None = None
         self._everything_at: datetime | None = None
         self._numbers: deque[tuple[datetime, int]] = deque()
 
@@ -107,10 +109,15 @@ class Changes:
     def _remember(self, rows: Sequence[Any], now: datetime) -> None:
         # By the times in the records, not by this machine's clock.
         latest = max((row.at for row in rows if row.kind == _GATEWAY), default=None)
-        if latest is not None and (self._since is None or latest - _LOOK_BACK > self._since):
-            self._since = latest - _LOOK_BACK
-        if self._since is not None and self._since > now:
-            self._since = now - _LOOK_BACK
+        if latest is not None and (self._latest is None or latest > self._latest[1]):
+            self._latest = (now, latest)
+        if self._latest is not None:
+            noted, latest = self._latest
+            # What is long known is not read again and again: ten thousand may have changed at once.
+            calm = not timedelta(0) <= now - noted < _LOOK_BACK
+            self._since = latest if calm else latest - _LOOK_BACK
+            if self._since > now:
+                self._since = now - _LOOK_BACK
         newest = next(row.number for row in rows if row.kind == _LATEST)
         if self._numbers[-1][0] > now:
             self._numbers = deque([(now, self._numbers[0][1])])

@@ -153,6 +153,18 @@ def test_a_change_with_an_older_time_is_seen_too(site: Site, fleet: Fleet) -> No
     assert (row.id, row.version) in {(e.gateway_id, e.version) for e in changes.look(later)}
 
 
+def test_what_is_long_known_is_not_read_again(site: Site, fleet: Fleet) -> None:
+    fleet.gateway()
+    changes = Changes(site.desk, CLOCKWORK)
+    now = site.clock()
+    assert changes.look(now) != []
+    assert changes.look(now + timedelta(seconds=5)) != [], "it may have missed some"
+    assert changes.look(now + timedelta(seconds=6)) == []
+    fleet.gateway()
+    found = changes.look(now + timedelta(seconds=6.1))
+    assert {each.version for each in found if each.version} == {1}
+
+
 def test_a_certificate_revoked_meanwhile_gets_the_refusal(fleet: Fleet) -> None:
     mine = fleet.gateway()
     waiter = Waiter(mine)
