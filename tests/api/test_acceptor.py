@@ -100,7 +100,8 @@ def test_without_file_descriptors_connections_wait() -> None:
 def test_connections_leave_file_descriptors_to_everything_else() -> None:
     async def main() -> None:
         listening = bind("127.0.0.1", 0)
-        others = max(map(int, os.listdir("/proc/self/fd"))) + 20  # those of the clients, too
+        # Those of the clients, too; and so many that the reserve is less than half of all.
+        others = max(RESERVE + 40, *(int(each) + 20 for each in os.listdir("/proc/self/fd")))
         worker = Worker(listening, Shares(1), 0, others)
         soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
         resource.setrlimit(resource.RLIMIT_NOFILE, (others + RESERVE + 3, hard))
@@ -113,6 +114,6 @@ def test_connections_leave_file_descriptors_to_everything_else() -> None:
                 await _until([worker], 5)
         finally:
             resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
-        worker.close()
+            worker.close()
 
     asyncio.run(main())
