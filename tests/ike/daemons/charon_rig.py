@@ -30,7 +30,7 @@ def adapter(gateway: Gateway, **settings: Any) -> StrongSwan:
 class CharonRig:
     """See `contract.Rig`."""
 
-    reauthenticates = has_children = can_be_wiped = tells_remote_certificate = True
+    reauthenticates = has_children = True
 
     def __init__(self, lab: Lab, *, settings: Mapping[str, Any] | None = None) -> None:
         self.lab = lab

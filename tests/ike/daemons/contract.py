@@ -88,8 +88,6 @@ class Rig(Protocol):
     # What the daemon, or the place where it runs, can do.
     reauthenticates: bool  # make-before-break; else `prove` answers LOADED
     has_children: bool  # CHILD_SAs come up
-    can_be_wiped: bool  # something of the daemon's own can make it forget keys and go on
-    tells_remote_certificate: bool  # IkeSa.remote_certificate
 
     @property
     def peer_certificate(self) -> x509.Certificate:
@@ -121,7 +119,7 @@ class Rig(Protocol):
         ...
 
     def wipe(self) -> None:
-        """Have the daemon forget its keys without a restart (only with `can_be_wiped`)."""
+        """Have the daemon forget its keys without a restart (only for `WipedContract`)."""
         ...
 
     def add_foreign_connection(self, name: str) -> None:
@@ -462,29 +460,6 @@ class DaemonContract:
             rig.restart()
             seen.wait_for(EventKind.RESTARTED)
 
-    def test_watch_tells_of_keys_wiped(self, rig: Rig, first: Credential) -> None:
-        if not rig.can_be_wiped:
-            pytest.skip("this daemon forgets no keys while it runs")
-        with watching(rig.daemon) as seen:
-            rig.wipe()
-            seen.wait_for(EventKind.RESTARTED)
-        assert in_use(rig.daemon) is None
-        install(rig.daemon, first)
-        assert in_use(rig.daemon) == first.fingerprint
-
-    def test_tells_which_certificate_authenticated_the_peer(
-        self, rig: Rig, first: Credential
-    ) -> None:
-        if not rig.tells_remote_certificate:
-            pytest.skip("nobody tells it here")
-        with watching(rig.daemon) as seen:
-            rig.bring_up()
-            up = seen.wait_for(EventKind.UP)
-        assert up.sa is not None
-        assert up.sa.remote_certificate == fingerprint(rig.peer_certificate)
-        (sa,) = rig.daemon.sas()
-        assert sa.remote_certificate == fingerprint(rig.peer_certificate)
-
     # revocation
 
     def test_cuts_what_the_certificate_authenticated(self, rig: Rig, first: Credential) -> None:
@@ -503,20 +478,6 @@ class DaemonContract:
         other = rig.pki.leaf("other.example").certificate
         assert rig.daemon.cut(revoked(other)) == ()
         assert len(rig.daemon.sas()) == 1
-
-    def test_an_sa_known_to_be_under_a_good_certificate_stays(
-        self, rig: Rig, first: Credential
-    ) -> None:
-        if not rig.tells_remote_certificate:
-            pytest.skip("nobody tells it here")
-        old = rig.peer_certificate
-        new = rig.renew_peer()
-        with watching(rig.daemon) as seen:
-            rig.bring_up()
-            seen.wait_for(EventKind.UP)
-        assert rig.daemon.cut(revoked(old, new)) == ()
-        (cut,) = rig.daemon.cut(revoked(new, old))
-        assert cut.matched_by == "certificate"
 
     def test_a_pushed_list_counts_at_the_next_authentication(
         self, rig: Rig, first: Credential
@@ -607,3 +568,42 @@ def same_key(pki: Pki, first: Credential) -> Credential:
 
 def pem(certificate: x509.Certificate) -> bytes:
     return certificate.public_bytes(Encoding.PEM)
+
+
+class WipedContract(DaemonContract):
+    """Of a daemon that may forget keys while it runs."""
+
+    def test_watch_tells_of_keys_wiped(self, rig: Rig, first: Credential) -> None:
+        with watching(rig.daemon) as seen:
+            rig.wipe()
+            seen.wait_for(EventKind.RESTARTED)
+        assert in_use(rig.daemon) is None
+        install(rig.daemon, first)
+        assert in_use(rig.daemon) == first.fingerprint
+
+
+class SeeingContract(DaemonContract):
+    """Of a daemon that tells, by itself or to a watcher, which certificate authenticated the peer."""
+
+    def test_tells_which_certificate_authenticated_the_peer(
+        self, rig: Rig, first: Credential
+    ) -> None:
+        with watching(rig.daemon) as seen:
+            rig.bring_up()
+            up = seen.wait_for(EventKind.UP)
+        assert up.sa is not None
+        assert up.sa.remote_certificate == fingerprint(rig.peer_certificate)
+        (sa,) = rig.daemon.sas()
+        assert sa.remote_certificate == fingerprint(rig.peer_certificate)
+
+    def test_an_sa_known_to_be_under_a_good_certificate_stays(
+        self, rig: Rig, first: Credential
+    ) -> None:
+        old = rig.peer_certificate
+        new = rig.renew_peer()
+        with watching(rig.daemon) as seen:
+            rig.bring_up()
+            seen.wait_for(EventKind.UP)
+        assert rig.daemon.cut(revoked(old, new)) == ()
+        (cut,) = rig.daemon.cut(revoked(new, old))
+        assert cut.matched_by == "certificate"

@@ -49,7 +49,7 @@ def adapter(gateway: Pluto) -> Libreswan:
 class PlutoRig:
     """See `contract.Rig`."""
 
-    reauthenticates = can_be_wiped = tells_remote_certificate = False
+    reauthenticates = False
 
     def __init__(
         self, lab: Lab, *, setup: Mapping[str, object] | None = None, pki: Pki | None = None

@@ -19,6 +19,8 @@ from tests.ike.daemons.contract import (
     DaemonContract,
     Pki,
     Rig,
+    SeeingContract,
+    WipedContract,
     in_use,
     install,
     name_of,
@@ -32,7 +34,7 @@ from tests.lab.handmade import Authority
 class FakeRig:
     """The fake, and a peer that is only a certificate."""
 
-    has_children = can_be_wiped = tells_remote_certificate = True
+    has_children = True
 
     def __init__(self, *, reauthenticates: bool = True) -> None:
         self.reauthenticates = reauthenticates
@@ -76,7 +78,7 @@ class FakeRig:
         return made
 
 
-class TestFake(DaemonContract):
+class TestFake(WipedContract, SeeingContract):
     @pytest.fixture
     def rig(self) -> Rig:
         return FakeRig()

@@ -3,11 +3,11 @@
 import pytest
 
 from tests.ike.daemons.charon_rig import CharonRig
-from tests.ike.daemons.contract import DaemonContract, Rig
+from tests.ike.daemons.contract import Rig, SeeingContract, WipedContract
 from tests.lab import Lab
 
 
-class TestStrongSwan(DaemonContract):
+class TestStrongSwan(WipedContract, SeeingContract):
     @pytest.fixture
     def rig(self, lab: Lab) -> Rig:
         return CharonRig(lab)
