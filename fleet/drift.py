@@ -1,6 +1,6 @@
 """Drift: where what a daemon holds is not what its gateway should have."""
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -25,7 +25,8 @@ class Drift:
     """One difference. `what` is a fingerprint, an issuer or a connection.
 
     `not_loaded`: desired and missing; `not_desired`: loaded without being desired; `outdated`: an older list than the
-    desired one; `in_use`: the daemon's SAs or its cache use a certificate that is not the desired one.
+    desired one; `in_use`: the daemon authenticates itself by a certificate that is not the desired one, such as one
+    that only its cache has. SAs that came up under an older certificate go on, and are no drift.
     """
 
     kind: Kind
@@ -33,17 +34,14 @@ class Drift:
     problem: Problem
 
 
-def compare(
-    wanted: Wanted, inventory: Mapping[str, Any], in_use: Iterable[str] = ()
-) -> tuple[Drift, ...]:
+def compare(wanted: Wanted, inventory: Mapping[str, Any]) -> tuple[Drift, ...]:
     """The differences between what is wanted and the inventory that an agent reported.
 
-    `in_use` are the certificates under which the gateway's SAs authenticated themselves. Other people's connections
-    and CA certificates are no business of ours and no drift.
+    Other people's connections and CA certificates are no business of ours and no drift.
     """
     loaded: Sequence[Mapping[str, Any]] = inventory.get("certificates", [])
     return (
-        *_certificates(wanted, loaded, in_use),
+        *_certificates(wanted, loaded),
         *_authorities(wanted, loaded),
         *_crls(wanted, inventory.get("crls", [])),
         *(
@@ -53,16 +51,15 @@ def compare(
     )
 
 
-def _certificates(
-    wanted: Wanted, loaded: Sequence[Mapping[str, Any]], in_use: Iterable[str]
-) -> Iterator[Drift]:
+def _certificates(wanted: Wanted, loaded: Sequence[Mapping[str, Any]]) -> Iterator[Drift]:
     own = {each["fingerprint"]: each for each in loaded if each["has_key"]}
     held = {name for name, each in own.items() if not each.get("cached")}
     if wanted.leaf is not None and wanted.leaf not in held:
         yield Drift("certificate", wanted.leaf, "not_loaded")
     for name in sorted(held - {wanted.leaf}):
         yield Drift("certificate", name, "not_desired")
-    for name in sorted(({*own} - held | {*in_use}) - {wanted.leaf}):
+    chosen = {each["fingerprint"] for each in loaded if each.get("in_use")}
+    for name in sorted(({*own} - held | chosen) - {wanted.leaf}):
         yield Drift("certificate", name, "in_use")
 
 

@@ -44,7 +44,7 @@ def look(desk: Desk, actor: Actor, name: str, *, now: datetime) -> Whole:
         drift: tuple[Drift, ...] = ()
         if isinstance(kept, dict):
             known = wanted(desk, connection, gateway.id, leaf)
-            drift = compare(known, kept, in_use(connection, gateway.id))
+            drift = compare(known, kept)
         return Whole(
             gateway,
             tuple(of_gateway(connection, gateway.id)),
@@ -79,11 +79,3 @@ def wanted(desk: Desk, connection: Connection, gateway_id: int, leaf: str | None
         },
         connections=frozenset(each["name"] for each in managed(desk, connection, gateway_id)),
     )
-
-
-def in_use(connection: Connection, gateway_id: int) -> set[str]:
-    """The certificates under which the gateway's SAs authenticated it, as far as it told."""
-    query = select(gateway_sas.c.local_certificate).where(
-        gateway_sas.c.gateway_id == gateway_id, gateway_sas.c.local_certificate.is_not(None)
-    )
-    return {name for name in connection.scalars(query.distinct()) if name is not None}

@@ -12,7 +12,7 @@ from fleet import identities
 from fleet.bumps import bump, chunks
 from fleet.drift import compare
 from fleet.gateways import about, locked, pick
-from fleet.inventory import in_use, wanted
+from fleet.inventory import wanted
 from fleet.matching import FarEnd, far_ends, tunnel_of
 from fleet.reach import cut, subject
 from fleet.state import CUT, PENDING, own_name
@@ -84,7 +84,7 @@ def applied(desk: Desk, actor: Actor, report: AppliedReport, *, now: datetime) -
         gateway = pick(connection, desk, name, now)
         leaf = None if gateway.certificate is None else gateway.certificate.fingerprint
         known = wanted(desk, connection, gateway.id, leaf)
-        drift = compare(known, report.inventory, in_use(connection, gateway.id))
+        drift = compare(known, report.inventory)
     if report.version > gateway.version:
         raise ReportRefused(f"There is no version {report.version} of this gateway's state yet.")
     row = {

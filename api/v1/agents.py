@@ -48,6 +48,9 @@ class LoadedCertificate(Sent):
     authority: bool
     has_key: bool
     cached: bool = False
+    in_use: bool = Field(
+        default=False, description="The daemon authenticates itself by it, as far as it tells."
+    )
 
 
 class LoadedCrl(Sent):

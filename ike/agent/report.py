@@ -66,7 +66,7 @@ def applied(
         "certificate": certificate,
         "proof": proof,
         "inventory": {
-            "certificates": [_certificate(asdict(each)) for each in inventory.certificates],
+            "certificates": [asdict(each) for each in inventory.certificates],
             "keys": list(inventory.keys),
             "crls": [asdict(each) for each in inventory.crls],
             "connections": list(inventory.connections),
@@ -76,11 +76,6 @@ def applied(
     }
     cleaned: Document = _cleaned("", document)
     return cleaned
-
-
-def _certificate(document: Document) -> Document:
-    # Which one is in use is told by the errors, where it is another than wanted.
-    return {name: value for name, value in document.items() if name != "in_use"}
 
 
 def sas(found: Sequence[IkeSa], now: datetime) -> Document:
