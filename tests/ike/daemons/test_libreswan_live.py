@@ -430,6 +430,14 @@ def test_without_a_check_interval_a_list_counts_later_and_that_is_said(lab: Lab)
     assert rig.peer_is_refused()
 
 
+def test_many_lists_leave_nothing_behind(rig: PlutoRig, first: Credential) -> None:
+    for number in range(1, 6):
+        rig.daemon.load_crls([rig.pki.crl(number)])
+    nicknames = rig.gateway.tool("certutil", "-L")
+    assert nicknames.count("ikewarden-crl-") == 1
+    assert [each.number for each in rig.daemon.inventory().crls] == [5]
+
+
 def test_a_list_of_nobody_is_refused(rig: PlutoRig, first: Credential) -> None:
     stranger = x509.load_der_x509_crl(Authority("Stranger").crl(1))
     with pytest.raises(DaemonRefused, match="Stranger"):
