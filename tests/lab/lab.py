@@ -155,6 +155,8 @@ class Lab:
             raise LabError(reason)
         within = IPv4Interface(inside or f"10.{len(self._hosts)}.0.1/24")
         namespace = self.namespace(name, outside=outside, inside=str(within))
+        # The kernel looks for a route before it looks for a policy, and pluto makes none.
+        namespaces.ip_batch(namespace.name, f"route add default via {SERVICE_ADDRESS}")
         directory = self.directory / name
         directory.mkdir(mode=0o700)
         gateway = Pluto(

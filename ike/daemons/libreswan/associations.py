@@ -20,7 +20,7 @@ from ike.daemons.port import (
     RevokedPeer,
 )
 
-_LOOK_SECONDS = 0.25
+_LOOK_SECONDS = 0.5
 _DELETE_SECONDS = 0.5
 _UNKNOWN = Conn("", 0, "", "", "", "")
 
@@ -209,7 +209,9 @@ def _established(
     whack: Whack, managed: Callable[[], Sequence[Connection]]
 ) -> dict[str, IkeSa] | None:
     try:
-        return {each.id: each for each in listed(whack, managed()) if each.established}
+        now, ours = look(whack), managed()
+        found = [each for each in now.states if not each.child and each.established]
+        return {str(each.number): _sa(each, now, {}, ours) for each in found}
     except IkewardenError:
         return None
 

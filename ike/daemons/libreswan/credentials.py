@@ -65,13 +65,21 @@ class Credentials:
         ]
         return found[0] if found else None
 
+    def _swept(self) -> tuple[Entry, ...]:
+        """Every entry, once what an agent left behind that died in `_loosen` is out."""
+        entries = self._database.entries()
+        left = [each for each in entries if self.is_ours(each) and _is_interim(each.certificate)]
+        for each in left:
+            self._database.remove(each.nickname)
+        return tuple(each for each in entries if each not in left)
+
     # the steps
 
     def stage(self, credential: Credential) -> None:
         """Put certificate and key in beside what is in use."""
         identifier = key_id(credential.certificate.public_key())
         self._database.require_private()
-        entries = self._database.entries()
+        entries = self._swept()
         self._add_chain(credential, entries)
         had = self._find(credential.fingerprint, entries)
         if had is None:
@@ -102,7 +110,7 @@ class Credentials:
 
     def apply(self, credential: Credential) -> None:
         """Put the staged credential under the nickname, what was there beside it, and have pluto take it."""
-        entries = self._database.entries()
+        entries = self._swept()
         entry = self._find(credential.fingerprint, entries)
         if entry is None or not entry.has_key:
             raise DaemonRefused("The NSS database does not have the certificate with its key.")
@@ -122,7 +130,7 @@ class Credentials:
         """Take a credential out again; the old one is under the nickname as before."""
         if old is not None and old.fingerprint == credential.fingerprint:
             return
-        entries = self._database.entries()
+        entries = self._swept()
         current = self._current(entries)
         back = self._former(credential, old, entries)
         changed = current is None or current.fingerprint == credential.fingerprint
@@ -151,7 +159,7 @@ class Credentials:
 
     def retire(self, old: CredentialName) -> None:
         """Take an old credential out, wherever it stands."""
-        current = self.current()
+        current = self._current(self._swept())
         self._remove(old.certificate)
         if current is not None and current.fingerprint == old.fingerprint:
             self._whack.ask("--rereadcerts")
@@ -232,6 +240,10 @@ class Credentials:
         )
         # Nobody is ever shown this signature: pluto does not verify its own certificate, and no peer accepts this one.
         return builder.sign(ec.generate_private_key(ec.SECP256R1()), hashes.SHA256())
+
+
+def _is_interim(certificate: x509.Certificate) -> bool:
+    return certificate.not_valid_after_utc - certificate.not_valid_before_utc <= _INTERIM
 
 
 def _as_used(certificate: x509.Certificate) -> UsedKey:

@@ -103,7 +103,7 @@ class Database:
         unclear: list[tuple[str, x509.Certificate]] = []
         for name, listed in self._listed(names).items():
             # Every certificate of the subject is listed. Its own nickname is the one that ends in its fingerprint.
-            here = [each for each in listed if not _is_anothers(name, fingerprint(each), names)]
+            here = _own_of(name, listed, names)
             known = here if len(here) == 1 else self._signers(name, here)
             found.update({fingerprint(each): (name, each) for each in known})
             unclear += [(name, each) for each in here]
@@ -269,12 +269,19 @@ class Database:
         return DaemonRefused(f"NSS refused: {words}")
 
 
-def _is_anothers(nickname: str, print_: str, nicknames: Collection[str]) -> bool:
-    """Whether a certificate that is listed under a nickname has another one, by the fingerprint at its end."""
-    match = re.fullmatch(r".*-([0-9a-f]{16})", nickname)
-    if match is not None:
-        return match[1] != print_[:16]
-    return any(name.endswith(f"-{print_[:16]}") for name in nicknames)
+def _own_of(
+    nickname: str, listed: Sequence[x509.Certificate], nicknames: Collection[str]
+) -> list[x509.Certificate]:
+    """Those of the certificates listed under a nickname that it may be the nickname of."""
+    prints = [(fingerprint(each)[:16], each) for each in listed]
+    named = [each for print_, each in prints if nickname.endswith(f"-{print_}")]
+    if named:
+        return named
+    return [
+        each
+        for print_, each in prints
+        if not any(name.endswith(f"-{print_}") for name in nicknames)
+    ]
 
 
 def _key_id_or_none(certificate: x509.Certificate) -> str | None:

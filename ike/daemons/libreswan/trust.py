@@ -34,7 +34,7 @@ from ike.daemons.port import (
 
 SIGNPOST = "ikewarden-crl"
 _FETCH_SECONDS = 15.0
-_REMOVED = "removed-authorities"
+_ADDED, _REMOVED = "added-authorities", "removed-authorities"
 _SETTLED = "imported CRL for '"
 _DISTRUSTED = "p,p,p"
 
@@ -63,17 +63,25 @@ class Trust:
         held = {each.fingerprint for each in entries}
         wanted = {fingerprint(each): each for each in authorities}
         added = {print_: each for print_, each in wanted.items() if print_ not in held}
+        if added:
+            # Written down first: whoever dies in between must not forget that pluto has to be told.
+            self._note(_ADDED)
         for print_, each in added.items():
             flags = "CT,," if matching.is_root(each) else ",,"
             self._database.add(f"{CHAIN}-{print_[:16]}", each, flags)
         for entry in entries:
             if is_authority(entry) and entry.fingerprint not in {*wanted, *needed}:
-                # Written down first: whoever dies in between must not forget that pluto goes on trusting it.
-                self._note_removal()
+                self._note(_REMOVED)
                 self._database.remove(entry.nickname)
-        if added and self._caches_roots():
+        if self._is_noted(_ADDED):
             self._free_roots()
-        self._require_no_removal()
+            self._forget(_ADDED)
+        if self._is_noted(_REMOVED):
+            raise NotYetInForce(
+                "A CA certificate was taken out of the NSS database, but pluto goes on accepting certificates of it"
+                " until it is restarted."
+            )
+        self._forget(_REMOVED)
 
     def _caches_roots(self) -> bool:
         """Whether pluto has read the CA certificates, which it does at the first authentication."""
@@ -87,26 +95,25 @@ class Trust:
                 f"pluto has not read the new CA certificates yet: {done.last_words}"
             )
 
-    def _note_removal(self) -> None:
+    def _note(self, what: str) -> None:
+        """Write down which pluto has read the CA certificates as they were; nothing where none has."""
         incarnation = self._whack.incarnation()
         if incarnation is not None and self._caches_roots():
-            write(self._places.state / _REMOVED, incarnation.encode())
+            write(self._places.state / what, incarnation.encode())
 
-    def _require_no_removal(self) -> None:
-        """Raises NotYetInForce while the pluto runs that had read a CA certificate since taken out."""
-        path = self._places.state / _REMOVED
+    def _is_noted(self, what: str) -> bool:
+        """Whether the pluto that runs is the one that was written down."""
+        path = self._places.state / what
         try:
             noted = path.read_text()
         except FileNotFoundError:
-            return
+            return False
         except OSError as error:
             raise DaemonFilesUnwritable(f"{path} cannot be read: {error.strerror}.") from error
-        if noted == self._whack.incarnation():
-            raise NotYetInForce(
-                "A CA certificate was taken out of the NSS database, but pluto goes on accepting certificates of it"
-                " until it is restarted."
-            )
-        path.unlink(missing_ok=True)
+        return noted == self._whack.incarnation()
+
+    def _forget(self, what: str) -> None:
+        (self._places.state / what).unlink(missing_ok=True)
 
     # revocation lists
 

@@ -226,6 +226,30 @@ def test_an_agent_that_dies_between_the_two_names(
     assert shown(rig) == (second if onward else first).fingerprint
 
 
+@pytest.mark.parametrize("onward", [True, False])
+def test_an_agent_that_dies_while_pluto_lets_go(
+    rig: PlutoRig, first: Credential, onward: bool
+) -> None:
+    """A certificate that has expired stands under the nickname then."""
+    second = issued(rig.pki, begins=NOW - HOUR)
+    install(rig.daemon, second, first)
+    database = Database(places(rig.gateway))
+    database.rename((NICKNAME, f"{NICKNAME}-{second.fingerprint[:16]}"))
+    interim = adapter(rig.gateway)._credentials._interim(first.certificate)
+    database.add(NICKNAME, interim, ",,")
+    rig.gateway.whack("--rereadcerts")
+    time.sleep(2.1)
+    if onward:
+        rig.daemon.apply(second, name_of(first))
+        rig.daemon.retire(name_of(first))
+    else:
+        rig.daemon.undo(second, name_of(first))
+    left = second if onward else first
+    assert shown(rig) == left.fingerprint
+    assert own(rig.daemon.inventory()) == {left.fingerprint: True}
+    assert len(rig.daemon.inventory().keys) == 1
+
+
 def test_an_agent_that_dies_between_certificate_and_key(rig: PlutoRig, first: Credential) -> None:
     second = rig.pki.credential()
     database = Database(places(rig.gateway))
@@ -428,6 +452,14 @@ def test_without_a_check_interval_a_list_counts_later_and_that_is_said(lab: Lab)
     assert [each.number for each in rig.daemon.inventory().crls] == [3]
     rig.restart()
     assert rig.peer_is_refused()
+
+
+def test_many_lists_leave_nothing_behind(rig: PlutoRig, first: Credential) -> None:
+    for number in range(1, 6):
+        rig.daemon.load_crls([rig.pki.crl(number)])
+    nicknames = rig.gateway.tool("certutil", "-L")
+    assert nicknames.count("ikewarden-crl-") == 1
+    assert [each.number for each in rig.daemon.inventory().crls] == [5]
 
 
 def test_a_list_of_nobody_is_refused(rig: PlutoRig, first: Credential) -> None:
