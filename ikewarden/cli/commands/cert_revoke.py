@@ -123,15 +123,18 @@ def reach(session: Session, serial: str, watch: bool, authority: str | None) -> 
     """Tell how far a revocation has got.
 
     `confirmed`: the gateway has ended what the certificate authenticated; `pending`: it was told, or will be at once;
-    `unreachable`: it was not heard of for a while, and is told when it is back. Ends with 1 while any is not confirmed.
+    `unreachable`: it was not heard of for a while, and is told when it is back. Ends with 1 while any is not confirmed,
+    and where the certificate is not revoked.
     """
     client = session.connect()
     path, query = f"{PATH}/{normal(serial)}/reach", {"authority": authority}
     found = client.get(path, query)
-    if watch:
+    if watch and found["revoked_at"] is not None:
         sleep = time.sleep  # noqa: TID251 - an entry point
         found = _until_confirmed(session, lambda: client.get(path, query), found, sleep)
     _show_reach(session.screen, found)
+    if found["revoked_at"] is None:
+        session.screen.note("The certificate is not revoked: there is nothing to reach a gateway.")
     return 0 if _is_done(found) else 1
 
 
