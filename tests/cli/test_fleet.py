@@ -122,7 +122,11 @@ def test_tunnels_sas_and_a_revocation_that_reaches(served: Served, tmp_path: Pat
     assert served.json("cert", "show", serial)["status"] == "valid"
     done = served.run("cert", "reach", serial, "--watch")
     assert (done.code, "is not revoked" in done.err) == (1, True)
-    assert "1 tunnels end" in served.run(*options).err
+    served.json("cert", "hold", serial)
+    done = served.run("cert", "reach", serial, "--watch")
+    assert (done.code, "is on hold" in done.err) == (1, True)
+    served.json("cert", "release", serial)
+    assert "1 tunnel ends;" in served.run(*options).err
     command = _command(agent)
     report = {
         "version": state["version"],
