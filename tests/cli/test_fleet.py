@@ -128,6 +128,11 @@ def test_tunnels_sas_and_a_revocation_that_reaches(served: Served, tmp_path: Pat
     served.json("cert", "release", serial)
     assert "1 tunnel ends;" in served.run(*options).err
     command = _command(agent)
+    silent = {"kind": "", "version": "", "incarnation": ""}  # its daemon has not answered yet
+    first = {"version": state["version"], "agent_version": "0", "daemon": silent}
+    agent.post("/v1/gateways/self/applied", first)
+    row = served.run("gateway", "list", peer).out.splitlines()[1]
+    assert row.split()[2] == "-"
     report = {
         "version": state["version"],
         "agent_version": "0",

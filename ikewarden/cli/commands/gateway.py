@@ -23,11 +23,11 @@ PATH: Final = "/v1/gateways"
 
 
 def _daemon(entry: Mapping[str, Any]) -> str | None:
+    named: str | None = entry["daemon"]
     applied = entry["applied"]
     if applied is None:
-        named: str | None = entry["daemon"]
         return named
-    return f"{applied['daemon']['kind']} {applied['daemon']['version']}"
+    return f"{applied['daemon']['kind']} {applied['daemon']['version']}".strip() or named
 
 
 def _versions(entry: Mapping[str, Any]) -> str:
