@@ -138,7 +138,7 @@ class Service:
     """Requests to one service, one at a time.
 
     `root` None: whoever answers is believed, which only the fetching of a pinned root may use. `skew` is the
-    service's clock minus ours in seconds, as its last answer told.
+    service's clock minus ours in seconds, as its last answer told; 0 where the answer allows it.
     """
 
     def __init__(
@@ -218,6 +218,7 @@ class Service:
         accept: str = "application/json",
     ) -> Answer:
         """One request and its answer, whatever its status. Raises ServerUnreachable, ServerUntrusted, AnswerBroken."""
+        began = time.monotonic()
         target = self.url + path + (f"?{urlencode(query)}" if query else "")
         sent = {"Accept": accept, "User-Agent": "ikewarden-agent", **(headers or {})}
         if self._token is not None:
@@ -249,17 +250,19 @@ class Service:
         if len(body) > limit:
             raise AnswerBroken(f"An answer of {self.url} is larger than {limit} bytes.")
         known = {name.lower(): value for name, value in response.headers.items()}
-        self._note_time(known.get("date"))
+        self._note_time(known.get("date"), time.monotonic() - began)
         return Answer(response.status, known, body)
 
-    def _note_time(self, date: str | None) -> None:
-        # RFC 9110 §6.6.1: the service's clock, to the second
+    def _note_time(self, date: str | None, took: float) -> None:
+        # RFC 9110 §6.6.1: the service's clock, to the second, read between question and answer; of a request that was
+        # held for minutes many servers tell when it came. What is no more than that is no skew.
         try:
             moment = parsedate_to_datetime(date) if date else None
         except ValueError:
             moment = None
         if moment is not None and moment.tzinfo is not None:
-            self.skew = (moment - self._clock()).total_seconds()
+            least = (moment - self._clock()).total_seconds()
+            self.skew = max(least, min(least + took + 1.0, 0.0))
 
     def _refused(self, answer: Answer) -> Answer:
         if 200 <= answer.status < 300:

@@ -124,7 +124,10 @@ class Agent:
             for message in messages:
                 if isinstance(message, Ended):
                     return message
+            unsent = self._unsent
             act = self._act_on(messages)
+            if self._unsent > unsent:
+                report_at = min(report_at, self._report_at())
             if now() >= check_at:
                 check_at = now() + self.settings.check_seconds
                 act = act or self._needs_round()
@@ -295,10 +298,13 @@ class Agent:
         if self.notes.contact_error != error.message:
             self.notes.contact_error = error.message
             self.notes.errors = [entry]
-            try:
-                self.home.write_notes(self.notes)
-            except IkewardenError as full:
-                _log.warning("notes were not kept", extra={"reason": full.message})
+            self._keep_notes()
+
+    def _keep_notes(self) -> None:
+        try:
+            self.home.write_notes(self.notes)
+        except IkewardenError as full:
+            _log.warning("notes were not kept", extra={"reason": full.message})
 
     def _tell_sas(self) -> None:
         """Report the SAs alone: one came or went."""
@@ -308,9 +314,11 @@ class Agent:
         try:
             found = self.daemon.sas()
             self.notes.sas = [report.sa_document(each) for each in found]
+            self._keep_notes()
+            self.after_round()
             service.post("/v1/gateways/self/sas", report.sas(found, self.clock.wall()))
         except IkewardenError as error:
-            self._unsent = 0  # rounds in a row whose report did not get through
+            self._unsent += 1  # a round tells them
             self._hang_up()
             _log.warning(
                 "SAs were not reported", extra={"code": error.code, "reason": error.message}

@@ -2,11 +2,15 @@
 little else.
 """
 
+import sys
 from pathlib import Path
+from typing import Final
 
 from ike.agent.home import DEFAULT
 from ike.agent.settings import AgentSettings
 
+# What ProtectHome= hides (systemd.exec(5)).
+_HOMES: Final = (Path("/home"), Path("/root"), Path("/run/user"))
 _UNIT = """\
 # Written by `ikewarden agent unit`. Put your changes into a drop-in: systemctl edit ikewarden-agent
 [Unit]
@@ -32,7 +36,7 @@ UMask=0077
 # What it may write: its home, and the folders of the daemon it feeds.
 ProtectSystem=strict
 ReadWritePaths={writes}
-ProtectHome=yes
+ProtectHome={homes}
 PrivateTmp=yes
 PrivateDevices=yes
 ProtectClock=yes
@@ -62,13 +66,25 @@ WantedBy=multi-user.target
 """
 
 
-def unit(program: str, home: Path, settings: AgentSettings | None) -> str:
-    """The unit's text; `program` is the absolute path of ikewarden. Without settings all daemons' folders are named."""
+def unit(
+    program: str,
+    home: Path,
+    settings: AgentSettings | None,
+    *,
+    python: Path = Path(sys.base_prefix),
+) -> str:
+    """The unit's text; `program` is the absolute path of ikewarden. Without settings all daemons' folders are named.
+
+    Homes are hidden from it, unless the program or its Python is in one: then it may read them, or it would not start.
+    """
     state = "StateDirectory=ikewarden-agent\nStateDirectoryMode=0700\n" if home == DEFAULT else ""
     writes = " ".join(f"-{path}" for path in _folders(settings))
     if home != DEFAULT:
         writes += f" {home}"
-    return _UNIT.format(program=program, home=home, state=state, writes=writes)
+    needed = (Path(program), python)
+    inside = any(path.is_relative_to(place) for path in needed for place in _HOMES)
+    homes = "read-only" if inside else "yes"
+    return _UNIT.format(program=program, home=home, state=state, writes=writes, homes=homes)
 
 
 def _folders(settings: AgentSettings | None) -> list[str]:

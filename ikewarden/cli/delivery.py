@@ -59,9 +59,9 @@ class Delivery:
         if self.force:
             return
         if with_key and os.path.lexists(self.key):
-            raise FileExists(self.key)
+            raise FileExists(self.key, forcible=True)
         if self._certificate_in_the_way():
-            raise FileExists(self.certificate)
+            raise FileExists(self.certificate, forcible=True)
 
     def save(self, issued: Mapping[str, Any], *, with_key: bool) -> dict[str, str]:
         """Write what the service answered, the key's name first; give the paths by role.

@@ -144,7 +144,9 @@ def _refused(status: int, problem: Mapping[str, Any]) -> Failure:
 def _usage(error: click.ClickException) -> Failure:
     ctx = getattr(error, "ctx", None)
     advice = f"See: {ctx.command_path} --help" if ctx else ""
-    document = {"code": "usage", "detail": error.format_message(), "next_step": advice}
+    # click breaks the line before each choice that is missing
+    detail = " ".join(error.format_message().split())
+    document = {"code": "usage", "detail": detail, "next_step": advice}
     return Failure(BAD_INPUT, document)
 
 

@@ -15,10 +15,11 @@ class FileExists(Conflict):
     """A file of this name is there, and was not to be replaced."""
 
     code = "file_exists"
-    next_step = "Choose another name or directory, or give --force to replace it."
+    next_step = "Choose another name or directory."
 
-    def __init__(self, path: Path) -> None:
-        super().__init__(f"{path} exists.")
+    def __init__(self, path: Path, *, forcible: bool = False) -> None:
+        step = f"{self.next_step[:-1]}, or give --force to replace it." if forcible else ""
+        super().__init__(f"{path} exists.", next_step=step)
 
 
 def write_new(path: Path, content: bytes, mode: int) -> None:
@@ -55,7 +56,7 @@ def move(source: Path, target: Path, *, over: bool) -> None:
         try:
             os.link(source, target)
         except FileExistsError:
-            raise FileExists(target) from None
+            raise FileExists(target, forcible=True) from None
         source.unlink()
     sync(target.parent)
 

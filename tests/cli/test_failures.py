@@ -65,6 +65,11 @@ def test_a_similar_command_is_suggested() -> None:
     assert "Did you mean 'revoke'?" in run("cert", "revok").err
 
 
+def test_a_missing_choice_is_told_in_one_line() -> None:
+    said = run("cert", "revoke", "4f2a").err.splitlines()[0]
+    assert "Missing option '--reason'. Choose from: unspecified, key" in said
+
+
 def test_usage_errors_name_the_page_to_read() -> None:
     assert "  Next: See: ikewarden cert revoke --help" in run("cert", "revoke").err
 

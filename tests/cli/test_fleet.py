@@ -9,8 +9,11 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import click
 import pytest
 
+from ikewarden.cli.commands.agent_enroll import enroll
+from ikewarden.cli.commands.agent_windows import windows_bundle
 from tests.fixtures.served import Served
 
 pytestmark = pytest.mark.usefixtures("served")
@@ -21,6 +24,14 @@ def add(served: Served, *more: str) -> str:
     name = f"gw{next(_numbers)}.fleet.example"
     served.json("gateway", "add", name, *more)
     return name
+
+
+def understood(text: str) -> list[str]:
+    """The words of the command that a text advises; the command line knows them all."""
+    [words] = [line.split()[1:] for line in text.splitlines() if line.startswith("  ikewarden ")]
+    command = windows_bundle if "windows-bundle" in words else enroll
+    command.make_parser(click.Context(command)).parse_args(words[2:])
+    return words
 
 
 def enrolled(served: Served, tmp_path: Path) -> tuple[str, str, Any]:
@@ -39,7 +50,7 @@ def test_a_gateway_is_added_with_one_line_to_paste(served: Served, tmp_path: Pat
     assert done.code == 0, done.err
     [line] = done.out.splitlines()
     assert line.startswith("iwe1_")
-    assert "ikewarden agent enroll --token-file -" in done.err
+    assert understood(done.err) == ["agent", "enroll"]
     text = line.removeprefix("iwe1_")
     content = json.loads(base64.urlsafe_b64decode(text + "=" * (-len(text) % 4)))
     assert content["u"] == served.url
@@ -49,15 +60,26 @@ def test_a_gateway_is_added_with_one_line_to_paste(served: Served, tmp_path: Pat
     path = tmp_path / "enroll"
     done = served.run("gateway", "enrollment", "paste.fleet.example", "--out", path)
     assert (done.code, "iwe1_" in done.out + done.err) == (0, False)
+    assert understood(done.err + done.out) == ["agent", "enroll", "--enrollment-file", "enroll"]
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
     assert path.read_text() != line + "\n"
     again = served.run("gateway", "enrollment", "paste.fleet.example", "--out", path)
     assert (again.code, "(file_exists)" in again.err) == (1, True)
+    assert "--force" not in again.err  # which this command does not have
     made = served.json("gateway", "add", "json.fleet.example")
     assert made["gateway"]["identities"] == ["dns:json.fleet.example"]
     assert made["enrollment"].startswith("iwe1_")
     everything = json.dumps(served.json("audit-log", "list")) + served.log
     assert content["t"] not in everything
+
+
+def test_a_windows_gateway_is_told_of_its_module(served: Served, tmp_path: Path) -> None:
+    name, path = "win.fleet.example", tmp_path / "win.enrollment"
+    of_windows = ("--profile", "windows-gateway", "--daemon", "windows")
+    done = served.run("gateway", "add", name, *of_windows, "--out", path)
+    bundle = ["agent", "windows-bundle", "--out", "Ikewarden"]
+    assert understood(done.err + done.out) == [*bundle, "--enrollment-file", "win.enrollment"]
+    assert understood(served.run("gateway", "enrollment", name).err) == bundle
 
 
 def test_gateways_are_listed_and_removed(served: Served) -> None:
@@ -98,8 +120,19 @@ def test_tunnels_sas_and_a_revocation_that_reaches(served: Served, tmp_path: Pat
     dry = served.run(*options, "--dry-run")
     assert (dry.code, "cli-tunnel" in dry.out) == (0, True)
     assert served.json("cert", "show", serial)["status"] == "valid"
-    assert "1 tunnels end" in served.run(*options).err
+    done = served.run("cert", "reach", serial, "--watch")
+    assert (done.code, "is not revoked" in done.err) == (1, True)
+    served.json("cert", "hold", serial)
+    done = served.run("cert", "reach", serial, "--watch")
+    assert (done.code, "is on hold" in done.err) == (1, True)
+    served.json("cert", "release", serial)
+    assert "1 tunnel ends;" in served.run(*options).err
     command = _command(agent)
+    silent = {"kind": "", "version": "", "incarnation": ""}  # its daemon has not answered yet
+    first = {"version": state["version"], "agent_version": "0", "daemon": silent}
+    agent.post("/v1/gateways/self/applied", first)
+    row = served.run("gateway", "list", peer).out.splitlines()[1]
+    assert row.split()[2] == "-"
     report = {
         "version": state["version"],
         "agent_version": "0",

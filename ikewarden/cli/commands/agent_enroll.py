@@ -32,7 +32,7 @@ class EnrollmentExposed(InvalidInput):
 
 enrollment_file_option = click.option(
     "--enrollment-file",
-    type=click.Path(dir_okay=False, allow_dash=True, path_type=Path),
+    type=click.Path(exists=True, dir_okay=False, allow_dash=True, path_type=Path),
     help="A file with the line of `ikewarden gateway enrollment`. [default: asked for, or standard input]",
 )
 

@@ -100,12 +100,14 @@ def revoke(session: Session, /, serial: str, authority: str | None, **given: Any
 
 
 def _show_cut(screen: Screen, found: Mapping[str, Any], *, dry_run: bool) -> None:
-    ends = "would end" if dry_run else "end"
+    count = found["tunnels"]
+    ends = "would end" if dry_run else "ends" if count == 1 else "end"
     if not found["cut"]:
-        screen.note(f"No tunnel that is known {ends} with it.")
+        screen.note(f"No tunnel is known that {'would end' if dry_run else 'ends'} with it.")
         return
     screen.table(_CUT, found["cut"])
-    screen.note(f"{found['tunnels']} tunnels {ends}; up to {found['limit']} end unasked.")
+    tunnels = "tunnel" if count == 1 else "tunnels"
+    screen.note(f"{count} {tunnels} {ends}; up to {found['limit']} end unasked.")
 
 
 @command(
@@ -123,16 +125,29 @@ def reach(session: Session, serial: str, watch: bool, authority: str | None) -> 
     """Tell how far a revocation has got.
 
     `confirmed`: the gateway has ended what the certificate authenticated; `pending`: it was told, or will be at once;
-    `unreachable`: it was not heard of for a while, and is told when it is back. Ends with 1 while any is not confirmed.
+    `unreachable`: it was not heard of for a while, and is told when it is back. Ends with 1 while any is not confirmed,
+    and where the certificate is not revoked: one on hold is refused, and ends no tunnel.
     """
     client = session.connect()
     path, query = f"{PATH}/{normal(serial)}/reach", {"authority": authority}
     found = client.get(path, query)
-    if watch:
+    stays = _why_it_stays(found)
+    if watch and stays is None:
         sleep = time.sleep  # noqa: TID251 - an entry point
         found = _until_confirmed(session, lambda: client.get(path, query), found, sleep)
     _show_reach(session.screen, found)
+    if stays is not None:
+        session.screen.note(stays)
     return 0 if _is_done(found) else 1
+
+
+def _why_it_stays(found: Mapping[str, Any]) -> str | None:
+    """Why nothing is on its way to the gateways; None where a revocation is."""
+    if found["revoked_at"] is None:
+        return "The certificate is not revoked: there is nothing to reach a gateway."
+    if found["status"] == "held":
+        return "The certificate is on hold: daemons refuse it, and tunnels that are up stay up."
+    return None
 
 
 def _until_confirmed(

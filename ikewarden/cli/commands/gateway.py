@@ -1,5 +1,6 @@
 """`ikewarden gateway`: gateways on record, and the one line with which each enrolls."""
 
+import shlex
 from collections.abc import Mapping
 from datetime import datetime
 from pathlib import Path
@@ -14,7 +15,7 @@ from ikewarden.cli.files import SECRET, FileExists, write_new
 from ikewarden.cli.help import command
 from ikewarden.cli.lazy import Lazy, LazyGroup
 from ikewarden.cli.options import FUTURE, client_command, example, limit_option, rfc3339
-from ikewarden.cli.screen import Column, Screen
+from ikewarden.cli.screen import Column, Screen, shown
 from ikewarden.cli.session import Session, pass_session
 from ikewarden.client import Client
 
@@ -22,11 +23,11 @@ PATH: Final = "/v1/gateways"
 
 
 def _daemon(entry: Mapping[str, Any]) -> str | None:
+    named: str | None = entry["daemon"]
     applied = entry["applied"]
     if applied is None:
-        named: str | None = entry["daemon"]
         return named
-    return f"{applied['daemon']['kind']} {applied['daemon']['version']}"
+    return f"{applied['daemon']['kind']} {applied['daemon']['version']}".strip() or named
 
 
 def _versions(entry: Mapping[str, Any]) -> str:
@@ -146,7 +147,7 @@ def add(session: Session, /, name: str, hours: int, out: Path | None, **given: A
     client = session.connect()
     made = client.post(PATH, body)
     session.screen.note(f"Registered the gateway {made['name']}.")
-    _enroll(session.screen, client, name, hours, out, {"gateway": made})
+    _enroll(session.screen, client, made, hours, out, {"gateway": made})
 
 
 @command(
@@ -160,7 +161,8 @@ def add(session: Session, /, name: str, hours: int, out: Path | None, **given: A
 def enrollment(session: Session, name: str, hours: int, out: Path | None) -> None:
     """Make a new enrollment line; one made before ends."""
     _check(out)
-    _enroll(session.screen, session.connect(), name, hours, out, {})
+    client = session.connect()
+    _enroll(session.screen, client, client.get(_at(name)), hours, out, {})
 
 
 def _check(out: Path | None) -> None:
@@ -171,32 +173,34 @@ def _check(out: Path | None) -> None:
 def _enroll(
     screen: Screen,
     client: Client,
-    name: str,
+    gateway: Mapping[str, Any],
     hours: int,
     out: Path | None,
     more: Mapping[str, Any],
 ) -> None:
-    made = client.post(_at(name, "/enrollment"), {"hours": hours})
+    made = client.post(_at(gateway["name"], "/enrollment"), {"hours": hours})
     line, until = Secret(made["enrollment"]), made["expires_at"]
-    shown = {"enrollment": made["enrollment"], "enrollment_file": None}
-    order = "ikewarden agent enroll --token-file -"
+    given = {"enrollment": made["enrollment"], "enrollment_file": None}
+    order = "ikewarden agent enroll"
+    place = "On the gateway, as root, give"
+    if gateway["daemon"] == "windows":
+        order = "ikewarden agent windows-bundle --out Ikewarden"
+        place = "To make the module for the gateway, give"
     if out is not None:
         write_new(out, line.reveal() + b"\n", SECRET)
-        shown = {"enrollment": None, "enrollment_file": str(out)}
-        order = "ikewarden agent enroll --token-file FILE"
+        given = {"enrollment": None, "enrollment_file": str(out)}
+        order += f" --enrollment-file {shlex.quote(out.name)}"
     if screen.is_json:
-        screen.json({**more, **shown, "expires_at": until, "command": order})
+        screen.json({**more, **given, "expires_at": until, "command": order})
         return
     if out is not None:
-        screen.note(
-            f"The enrollment line is in {out}. Bring it to the gateway, and there, as root:"
-        )
+        screen.note(f"The enrollment line is in {out}. {place} this command where that file is:")
         screen.line(f"  {order}")
     else:
-        screen.note("On the gateway, as root, give this command; then paste the line below it:")
+        screen.note(f"{place} this command; then paste the line below it:")
         screen.note(f"  {order}")
         screen.line(line.reveal().decode())
-    screen.note(f"It can be used once, until {until}.")
+    screen.note(f"It can be used once, until {shown(until)}.")
 
 
 @command(
@@ -239,7 +243,8 @@ def list_(
         "expires_before": rfc3339(expires_before),
     }
     found = session.connect().listing(PATH, asked, limit=limit)
-    session.screen.entries(_COLUMNS, found.items, more=found.more, nothing="No such gateway.")
+    nothing = "No such gateway." if any(asked.values()) else "No gateway is on record yet."
+    session.screen.entries(_COLUMNS, found.items, more=found.more, nothing=nothing)
 
 
 @command("show", epilog=example("ikewarden gateway show gw1.example.com"))

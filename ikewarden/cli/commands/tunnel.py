@@ -177,7 +177,8 @@ def list_(
     """
     asked = {"q": query, "gateway": gateway, "expires_before": rfc3339(expires_before)}
     found = session.connect().listing(PATH, asked, limit=limit)
-    session.screen.entries(_COLUMNS, found.items, more=found.more, nothing="No such tunnel.")
+    nothing = "No such tunnel." if any(asked.values()) else "No tunnel is on record yet."
+    session.screen.entries(_COLUMNS, found.items, more=found.more, nothing=nothing)
 
 
 @command("show", epilog=example("ikewarden tunnel show gw1-gw2"))

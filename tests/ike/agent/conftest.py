@@ -1,6 +1,8 @@
 """A small service, a fake daemon, a home, and a clock that the test holds."""
 
+import threading
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -11,6 +13,7 @@ from ike.agent.clock import Clock
 from ike.agent.enrollment import enroll, read_line, settled
 from ike.agent.home import Home, Notes
 from ike.agent.loop import Agent
+from ike.agent.notify import Supervisor
 from ike.agent.settings import AgentSettings
 from tests.ike.agent.miniservice import MiniService, mini_service
 from tests.ike.daemons.fake import FakeDaemon
@@ -63,6 +66,20 @@ class Place:
     def once(self, *, renew: bool = False) -> Notes:
         with self.home.locked():
             return self.agent().once(renew=renew)
+
+    @contextmanager
+    def running(self) -> Iterator[Agent]:
+        """The agent at work beside the test."""
+        with self.home.locked():
+            agent = self.agent()
+            thread = threading.Thread(target=agent.run, args=(Supervisor({}),))
+            thread.start()
+            try:
+                yield agent
+            finally:
+                agent.stop()
+                thread.join(10)
+                assert not thread.is_alive()
 
     def codes(self) -> list[str]:
         """The codes of the errors of the last round."""

@@ -1,7 +1,8 @@
 """A small service over real TLS that speaks the part of the API that an agent uses, and can do it badly.
 
 Switches: `answer_with(path, status, document, headers)` once or for good, `cut_off` (bodies end in the middle),
-`date_offset` (its clock), `down()`/`up()`, `hold_back` (long polls wait), `lifetime` of what it issues.
+`date_offset` (its clock), `dates_arrival` (Date tells when a request came), `down()`/`up()`,
+`hold_back` (long polls wait), `lifetime` of what it issues.
 """
 
 import base64
@@ -55,6 +56,7 @@ class MiniService:
         self.lifetime = timedelta(days=90)
         self.backdate = timedelta(minutes=5)
         self.date_offset = timedelta()
+        self.dates_arrival = False
         self.cut_off = False
         self.hold_back = True
         self.token = "iw_mini-token-of-the-test"
@@ -276,7 +278,9 @@ class _Handler(BaseHTTPRequestHandler):
         return
 
     def date_time_string(self, timestamp: float | None = None) -> str:
-        moment = datetime.now(UTC) + self.server.mini.date_offset
+        mini = self.server.mini
+        moment = self._came if mini.dates_arrival else datetime.now(UTC)
+        moment += mini.date_offset
         return format_datetime(moment, usegmt=True)
 
     def do_GET(self) -> None:
@@ -286,6 +290,7 @@ class _Handler(BaseHTTPRequestHandler):
         self._handle("POST")
 
     def _handle(self, method: str) -> None:
+        self._came = datetime.now(UTC)
         mini = self.server.mini
         length = int(self.headers.get("Content-Length", 0))
         body = json.loads(self.rfile.read(length)) if length else {}

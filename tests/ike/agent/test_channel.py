@@ -153,6 +153,21 @@ def test_a_long_poll_waits_hears_at_once_and_is_asked_again(
     service.change()
 
 
+@pytest.mark.parametrize("dates_arrival", [False, True])
+def test_a_held_request_does_not_look_like_a_wrong_clock(
+    client: Service, service: MiniService, dates_arrival: bool
+) -> None:
+    service.dates_arrival = dates_arrival
+    found = client.state(None, 0)
+    assert found is not None
+    assert client.state(found[1], 3) is None
+    assert client.skew == 0
+    for hours in (-1, 1):
+        service.date_offset = timedelta(hours=hours)
+        assert client.state(found[1], 3) is None
+        assert client.skew == pytest.approx(hours * 3600, abs=4)
+
+
 def test_a_service_that_does_not_hold_the_request_is_not_asked_in_a_tight_loop(
     place: Place, service: MiniService
 ) -> None:

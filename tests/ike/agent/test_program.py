@@ -24,6 +24,7 @@ from cryptography.hazmat.primitives.serialization import (
     pkcs12,
 )
 
+from ike.agent.unit import unit
 from tests.fixtures.served import PROGRAM, Done, Served, run, surroundings
 from tests.ike.agent.test_served import until
 
@@ -342,6 +343,16 @@ def test_killed_at_random_moments_the_gateway_is_never_without_a_pair(
     assert not list(installed.home.rglob(".*"))
     left = {path for path in installed.out.rglob(".*") if path.name != ".ikewarden"}
     assert not left
+
+
+@pytest.mark.parametrize(
+    "program", ["/root/ikewarden/.venv/bin/ikewarden", "/home/a/bin/ikewarden"]
+)
+def test_the_unit_lets_the_program_be_read_where_it_is(program: str, tmp_path: Path) -> None:
+    assert "ProtectHome=read-only\n" in unit(program, tmp_path, None)
+    system, own = Path("/usr"), Path("/root/.pyenv/versions/3.12")
+    assert "ProtectHome=yes\n" in unit("/opt/bin/ikewarden", tmp_path, None, python=system)
+    assert "ProtectHome=read-only\n" in unit("/opt/bin/ikewarden", tmp_path, None, python=own)
 
 
 def test_the_unit_is_what_systemd_understands(installed: Installed, tmp_path: Path) -> None:

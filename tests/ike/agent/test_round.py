@@ -1,5 +1,6 @@
 """Rounds: the daemon becomes what the service wants, in the right order, and what fails is told and mended later."""
 
+import time
 from dataclasses import replace
 from datetime import timedelta
 from typing import Any
@@ -10,6 +11,7 @@ from ike.agent.schedule import due_at
 from ike.daemons.port import fingerprint
 from tests.ike.agent.conftest import Place
 from tests.ike.agent.miniservice import NAMES, MiniService
+from tests.ike.agent.test_served import until
 from tests.lab.handmade import Authority
 
 PEER = Authority("Peer CA").leaf("gw2.example.com", serial=77).certificate
@@ -169,6 +171,26 @@ def test_proof_by_authentication_moves_the_tunnels_to_the_new_certificate(
     shown = {each.connection: each.local_certificate for each in enrolled.daemon.sas()}
     assert shown["site"] == enrolled.daemon.in_use()
     assert shown["others"] != enrolled.daemon.in_use()
+
+
+def test_sas_are_told_and_kept_as_they_come_and_go(enrolled: Place, service: MiniService) -> None:
+    def kept() -> list[str]:
+        return [each["connection"] for each in enrolled.home.notes().sas]
+
+    def told() -> list[str]:
+        return [each["connection"] for each in service.sas[-1]["sas"]]
+
+    with enrolled.running():
+        until(lambda: len(service.sas) > 1)
+        time.sleep(0.5)
+        sa = enrolled.daemon.establish("site", "gw2.example.com", PEER)
+        until(lambda: kept() == told() == ["site"])
+        enrolled.daemon.lose(sa.id)
+        until(lambda: kept() == told() == [])
+        busy = {"code": "database_busy", "detail": "The database is busy."}
+        service.answer_with("/v1/gateways/self/sas", 503, busy, times=1)
+        enrolled.daemon.establish("site", "gw2.example.com", PEER)
+        until(lambda: told() == ["site"])  # without another event, and long before the next report
 
 
 def test_a_daemon_that_is_away_loses_nothing_and_is_served_when_it_is_back(
