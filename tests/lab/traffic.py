@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from tests.lab.charon import Gateway
 from tests.lab.errors import LabError
 
+_ANSWERED = re.compile(r"icmp_seq=(\d+) ttl")
+_ON_THE_WAY = 10
 _COUNTS = re.compile(r"(\d+) packets transmitted, (\d+) received")
 _ROUND_TRIP = re.compile(r"rtt min/avg/max/mdev = [\d.]+/([\d.]+)/")
 
@@ -51,9 +53,12 @@ def _counted(output: str) -> Ping:
 def pinging(
     source: Gateway, target: Gateway, *, interval: float = 0.01, settle: float = 0.3
 ) -> Iterator[list[Ping]]:
-    """Ping all the while; what was counted is in the list when the block has ended."""
+    """Ping all the while; what was counted is in the list when the block has ended.
+
+    What was still on its way when ping was ended is not counted as sent, unless it is more than that can be.
+    """
     output = source.directory / f"ping-{time.monotonic_ns()}"
-    command = ["ping", "-n", "-q", "-i", str(interval), "-W", "2"]
+    command = ["ping", "-n", "-i", str(interval), "-W", "2"]
     command += ["-I", str(source.inside.ip), str(target.inside.ip)]
     process = source.namespace.start(command, output=output)
     counted: list[Ping] = []
@@ -62,9 +67,14 @@ def pinging(
         yield counted
         time.sleep(settle)
     finally:
-        process.popen.send_signal(signal.SIGINT)  # it counts what is still on its way, and says so
+        process.popen.send_signal(signal.SIGINT)
         process.popen.wait(10)
-        counted.append(_counted(output.read_text(errors="replace")))
+        told = output.read_text(errors="replace")
+        whole = _counted(told)
+        answered = {int(number) for number in _ANSWERED.findall(told)}
+        last = max(answered, default=0)
+        sent = whole.sent if whole.sent - last > _ON_THE_WAY else last
+        counted.append(Ping(sent, len(answered), whole.average_ms, told))
 
 
 @dataclass(frozen=True)

@@ -73,13 +73,12 @@ class StrongSwan:
         )
 
     def describe(self) -> DaemonInfo:
-        """See the port. Seconds are all that charon tells of its start, so its process is named too."""
+        """See the port. What charon tells of its start is computed anew each time, and wavers by a second."""
         with self._endpoint.session() as session:
             version = session.ask("version").get("version")
             if not version:
                 raise session.not_vici()
-            since = session.ask("stats").get("uptime", {}).get("since", "")
-            return DaemonInfo("strongswan", version, f"{since}, process {session.process()}")
+            return DaemonInfo("strongswan", version, session.incarnation())
 
     def inventory(self) -> Inventory:
         """See the port."""

@@ -21,6 +21,7 @@ import contextlib
 import errno
 import os
 import secrets
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -37,11 +38,15 @@ _TEMPORARY = ".ikewarden-"
 
 
 class SwanctlFiles:
-    """The files of one charon; `root` is its swanctl folder. Methods that write raise DaemonFilesUnwritable."""
+    """The files of one charon; `root` is its swanctl folder. One object for all threads that write. Methods that do
+    raise DaemonFilesUnwritable.
+    """
 
     def __init__(self, root: Path = SWANCTL) -> None:
         self.root = root
         self.own = root / "ikewarden"
+        # What one thread is writing must not look to another like what a dead writer left.
+        self._lock = threading.RLock()
 
     # certificates and keys
 
@@ -167,7 +172,7 @@ class SwanctlFiles:
 
     def write(self, path: Path, content: bytes) -> None:
         """Put a file in place, all of it or nothing, readable by its owner alone. The same content is not written."""
-        with self._told(path):
+        with self._lock, self._told(path):
             self._sweep(path.parent)
             with contextlib.suppress(FileNotFoundError):
                 if path.read_bytes() == content and path.stat().st_mode & 0o077 == 0:
@@ -183,7 +188,7 @@ class SwanctlFiles:
 
     def remove(self, path: Path) -> None:
         """Delete a file that may be gone already."""
-        with self._told(path):
+        with self._lock, self._told(path):
             self._sweep(path.parent)
             if path.exists():
                 path.unlink(missing_ok=True)
@@ -213,7 +218,7 @@ class SwanctlFiles:
         return (certificate for _, certificate in self._pairs(paths))
 
     def _rename(self, source: Path, target: Path) -> None:
-        with self._told(target):
+        with self._lock, self._told(target):
             if source.exists():
                 target.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
                 source.replace(target)

@@ -37,19 +37,24 @@ class Endpoint:
     def session(self) -> Iterator["Session"]:
         """A connection of one's own, closed at the end. Raises DaemonUnreachable."""
         with socket.socket(socket.AF_UNIX) as connection:
-            connection.settimeout(self.seconds)
-            try:
-                connection.connect(str(self.path))
-            except OSError as refused:
-                raise DaemonUnreachable(
-                    f"charon cannot be reached at {self.path}: {refused.strerror or refused}."
-                ) from None
+            self._connect(connection)
             yield Session(self, connection)
 
-    def process(self) -> int:
-        """The id of the process behind the socket, 0 where it cannot be seen."""
-        with self.session() as session:
-            return session.process()
+    def _connect(self, connection: socket.socket) -> None:
+        # Not settimeout: a socket that does not block is refused at once while charon's queue is full.
+        whole, part = divmod(self.seconds, 1)
+        limit = struct.pack("ll", int(whole), int(part * 1_000_000))
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, limit)
+        try:
+            connection.connect(str(self.path))
+        except BlockingIOError:
+            raise DaemonUnreachable(
+                f"charon took no connection at {self.path} within {self.seconds:g} s."
+            ) from None
+        except OSError as refused:
+            raise DaemonUnreachable(
+                f"charon cannot be reached at {self.path}: {refused.strerror or refused}."
+            ) from None
 
 
 class Session:
@@ -59,11 +64,16 @@ class Session:
         self._endpoint = endpoint
         self._socket = connection
 
-    def process(self) -> int:
-        """The id of the process that listens, 0 where it is in another namespace."""
+    def incarnation(self) -> str:
+        """Names the daemon that listens: its process (0 where that cannot be seen) and when it made the socket."""
         size = struct.calcsize("3i")
         credentials = self._socket.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, size)
-        return int(struct.unpack("3i", credentials)[0])
+        process = struct.unpack("3i", credentials)[0]
+        try:
+            made = self._endpoint.path.stat().st_mtime_ns
+        except OSError as gone:
+            raise self._broken(gone) from None
+        return f"{process}-{made}"
 
     def ask(self, command: str, message: Mapping[str, Any] | None = None) -> Answer:
         """One command, one answer. Raises DaemonRefused with charon's words."""

@@ -45,6 +45,7 @@ class Sightings:
         self._files = files
         self._lock = RLock()
         self._known = _read(path)
+        self._changed = False
         self._missing: dict[str, float] = {}
         self._unsure: set[str] = set()
 
@@ -68,7 +69,7 @@ class Sightings:
         remote = candidates.pop() if sure else None
         with self._lock:
             self._known[_key(sa)] = Sighting(remote, _shown(sa.local_id, listed))
-            self._write()
+            self._changed = True
 
     def rekeyed(self, old: IkeSa, new: IkeSa) -> None:
         """Hand down what is known of an SA to the one that replaces it."""
@@ -76,7 +77,7 @@ class Sightings:
             known = self._known.get(_key(old))
             if known is not None:
                 self._known[_key(new)] = known
-                self._write()
+                self._changed = True
 
     def keep_only(self, sas: Iterable[IkeSa]) -> None:
         """Forget SAs that have been missing for a while."""
@@ -92,7 +93,7 @@ class Sightings:
         """Forget one SA."""
         with self._lock:
             if self._known.pop(_key(sa), None) is not None:
-                self._write()
+                self._changed = True
 
     def told(self, sa: IkeSa, listed: list[Listed]) -> IkeSa:
         """An SA with the certificates that authenticated it: as noted, else the only one that can have been it."""
@@ -103,6 +104,13 @@ class Sightings:
         return replace(sa, remote_certificate=candidates.pop() if len(candidates) == 1 else None)
 
     # inside
+
+    def save(self) -> None:
+        """Write down what is new; thousands of SAs may come up at once, so it is not done for each."""
+        with self._lock:
+            if self._changed:
+                self._changed = False
+                self._write()
 
     def _write(self) -> None:
         content = {

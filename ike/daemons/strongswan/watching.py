@@ -2,6 +2,7 @@
 event: a restart, keys and connections that somebody made it forget.
 """
 
+import logging
 import time
 from collections.abc import Callable, Iterator, Mapping
 from datetime import datetime
@@ -16,7 +17,10 @@ from ike.daemons.strongswan.session import Answer, Endpoint, Session
 from ike.daemons.strongswan.sightings import Sightings
 from ike.daemons.strongswan.trusting import authority_name
 
+_log = logging.getLogger(__name__)
 _EVENTS = ("ike-updown", "ike-rekey", "child-updown")
+# The socket, or an event that is none: whoever watches goes on watching.
+_BROKEN = (IkewardenError, KeyError, ValueError, TypeError)
 _IDLE_SECONDS = 0.25
 _LOOK_SECONDS = 1.0
 
@@ -58,11 +62,15 @@ class Watching:
                         yield DaemonEvent(EventKind.RESTARTED)
                     yield from self._told(first)
                     yield from self._listen(events, stop)
-            except (IkewardenError, KeyError, ValueError, TypeError):  # or an event that is none
+            except _BROKEN as failed:
                 if not lost:
                     lost = True
+                    self._to_flush = True  # whatever answers next numbers its SAs from 1
+                    _log.warning("The watch over charon broke: %s", failed)
                     yield DaemonEvent(EventKind.LOST)
                 self._pause(_IDLE_SECONDS)
+            finally:
+                self._sightings.save()
 
     # inside
 
@@ -74,11 +82,14 @@ class Watching:
             if stop():
                 return
             yield from self._told(event)
-            if event is None and self._to_flush:
-                self._flush_if_quiet()
+            if event is None:
+                self._sightings.save()
+                if self._to_flush:
+                    self._flush_if_quiet()
             if time.monotonic() - looked < _LOOK_SECONDS:
                 continue
             looked = time.monotonic()
+            self._sightings.save()
             if self._incarnation() != incarnation:
                 raise DaemonUnreachable("Another charon answers.")
             if self._is_forgotten() != forgotten:

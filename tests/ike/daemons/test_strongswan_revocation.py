@@ -13,7 +13,7 @@ from cryptography.hazmat.primitives.serialization import Encoding
 
 from ike.daemons.port import Credential, DaemonRefused, EventKind, IkeSa, fingerprint
 from ike.daemons.strongswan.session import MAX_VALUE
-from tests.ike.daemons.charon_rig import TUNNEL, CharonRig, adapter, add_tunnel
+from tests.ike.daemons.charon_rig import TUNNEL, CharonRig, adapter, add_tunnel, in_cache
 from tests.ike.daemons.contract import OWN, PEER, revoked, watching
 from tests.lab import Gateway, Lab, LabError
 from tests.lab.handmade import Authority
@@ -29,10 +29,11 @@ class Twins:
     twin: Gateway
     twin_certificate: x509.Certificate
 
-    def bring_up(self, *, pause: float = 0.0) -> None:
+    def bring_up(self, *, one_by_one: bool = False) -> None:
         for name in (TUNNEL, SPARE):
             self.charon.gateway.initiate(name)
-            time.sleep(pause)
+            if one_by_one:
+                wait_for_flush(self.charon)
 
 
 @pytest.fixture
@@ -49,6 +50,15 @@ def twins(lab: Lab, charon: CharonRig, first: Credential) -> Twins:
 
 def by_connection(sas: tuple[IkeSa, ...]) -> dict[str, str | None]:
     return {sa.connection: sa.remote_certificate for sa in sas if sa.established}
+
+
+def wait_for_flush(charon: CharonRig) -> None:
+    """Until the watch has emptied the cache."""
+    deadline = time.monotonic() + 5
+    while in_cache(charon.gateway, PEER):
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+    time.sleep(0.3)  # it looks once more who is coming up
 
 
 def wait_for_record(charon: CharonRig, count: int) -> None:
@@ -70,7 +80,7 @@ def test_of_two_peers_of_one_name_the_revoked_one_is_cut(twins: Twins) -> None:
     charon = twins.charon
     bad, good = charon.peer_certificate, twins.twin_certificate
     with watching(charon.daemon):
-        twins.bring_up(pause=0.6)
+        twins.bring_up(one_by_one=True)
         wait_for_record(charon, 2)
     seen = {TUNNEL: fingerprint(bad), SPARE: fingerprint(good)}
     assert by_connection(charon.daemon.sas()) == seen
@@ -152,7 +162,7 @@ def test_reauthentication_under_another_certificate_is_seen(
     with watching(charon.daemon) as seen:
         charon.bring_up()
         old = seen.wait_for(EventKind.UP).sa
-        time.sleep(0.6)
+        wait_for_flush(charon)
         new = charon.renew_peer()
         seen.events.clear()
         charon.daemon.reauthenticate(TUNNEL)

@@ -128,6 +128,19 @@ def test_a_socket_without_permission_or_of_a_dead_daemon_is_told(
         daemon.describe()
 
 
+def test_a_queue_that_is_full_is_waited_for(daemon: StrongSwan, tmp_path: Path) -> None:
+    with contextlib.ExitStack() as opened:
+        listener = opened.enter_context(socket.socket(socket.AF_UNIX))
+        listener.bind(str(tmp_path / "vici"))
+        listener.listen(0)
+        first = opened.enter_context(socket.socket(socket.AF_UNIX))
+        first.connect(str(tmp_path / "vici"))
+        began = time.monotonic()
+        with pytest.raises(DaemonUnreachable, match="took no connection"):
+            daemon.describe()
+        assert SECONDS * 0.8 < time.monotonic() - began < 2 * SECONDS
+
+
 @pytest.mark.parametrize("case", ["absent", "speaks HTTP", "never answers", "closes at once"])
 def test_no_method_says_anything_else(daemon: Daemon, tmp_path: Path, case: str) -> None:
     pki = Pki()
