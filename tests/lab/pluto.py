@@ -33,6 +33,7 @@ _LINE = re.compile(
     r'(?:(?P<sa>"[^"]+"(?:\[\d+\] \S+)?(?: #\d+)?): )?(?P<message>.*)'
 )
 _TOOLS = ("certutil", "pk12util", "crlutil")
+_CLOCK = ("LD_PRELOAD", "FAKETIME")  # libfaketime, as `make future` sets it
 _SETUP = """config setup
 \tuniqueids=yes
 \tdnssec-enable=no
@@ -40,12 +41,14 @@ _SETUP = """config setup
 include {folder}/ipsec.d/*.conf
 """
 # A path that is compiled in: pluto looks for addconn there, and the helper that imports fetched CRLs opens the
-# compiled-in NSS folder whatever --nssdir says. So both are laid over, in a mount namespace of pluto's own.
+# compiled-in NSS folder whatever --nssdir says, and is given no environment. So all are laid over, in a mount namespace
+# of pluto's own.
 _START = """
 mount --make-rprivate /
 mount --bind {tree}/usr/libexec /usr/libexec
+mount --bind {folder}/programs/_import_crl /usr/libexec/ipsec/_import_crl
 mount -t tmpfs tmpfs /var/lib && mkdir -p /var/lib/ipsec/nss && mount --bind {folder}/nss /var/lib/ipsec/nss
-exec {tree}/usr/libexec/ipsec/pluto --nofork --config {folder}/ipsec.conf --nssdir {folder}/nss \
+exec /usr/libexec/ipsec/pluto --nofork --config {folder}/ipsec.conf --nssdir {folder}/nss \
  --rundir {folder}/run --secretsfile {folder}/ipsec.secrets --ipsecdir {folder}/ipsec.d \
  --dumpdir {folder}/dump --logfile {folder}/pluto.log --no-dnssec {options}
 """
@@ -102,7 +105,7 @@ class Pluto:
             (directory / folder).mkdir(mode=0o700, parents=True)
         for tool in _TOOLS:
             self._wrap(tool, LIBRESWAN.tree / "usr/bin" / tool)
-        for tool in ("whack", "addconn"):
+        for tool in ("whack", "addconn", "_import_crl"):
             self._wrap(tool, LIBRESWAN.tree / "usr/libexec/ipsec" / tool)
         more = "".join(f"\t{key}={value}\n" for key, value in setup.items())
         self.configuration = directory / "ipsec.conf"
@@ -114,7 +117,11 @@ class Pluto:
         return f"<Pluto {self.name} {self.outside} {self.inside}>"
 
     def _wrap(self, tool: str, target: Path) -> None:
-        script = f'#!/bin/sh\nLD_LIBRARY_PATH={LIBRESWAN.libraries} exec {target} "$@"\n'
+        # A clock that is moved is moved for the tools too, though whoever runs them keeps its environment from them.
+        moved = {key: os.environ[key] for key in os.environ if key.startswith(_CLOCK)}
+        settings = {"LD_LIBRARY_PATH": str(LIBRESWAN.libraries), **moved}
+        exports = "".join(f"export {key}={shlex.quote(value)}\n" for key, value in settings.items())
+        script = f'#!/bin/sh\n{exports}exec {target} "$@"\n'
         path = self.programs / tool
         path.write_text(script)
         path.chmod(0o700)

@@ -20,7 +20,7 @@ for tree in "${!trees[@]}"; do
   mkdir -p "$work/debs/partial" "$work/root"
   fetch() {
     # apt-get would remove strongSwan for its conflict if it installed; it only downloads.
-    apt-get install -y -q --no-install-recommends --download-only --reinstall --allow-remove-essential \
+    apt-get install -y -q --no-install-recommends --download-only --reinstall \
       -o "Dir::Cache::archives=$work/debs" -o APT::Sandbox::User=root "${packages[@]}"
   }
   fetch >"$work/log" 2>&1 || { apt-get update -q && fetch; } >>"$work/log" 2>&1 || {
