@@ -71,9 +71,7 @@ class TunnelRequest:
 
 @dataclass(frozen=True)
 class TunnelView:
-    """A tunnel as it may be shown. `ends_at`: when the first of its ends has no valid certificate left, as far as it is
-    known; `sas` how many IKE_SAs its gateways reported.
-    """
+    """A tunnel as it may be shown. `sas`: how many IKE_SAs its gateways reported."""
 
     id: int
     name: str
@@ -90,9 +88,13 @@ class TunnelView:
 
     @property
     def ends_at(self) -> datetime | None:
-        """The earlier of the two ends."""
-        known = [each for each in (self.left_ends_at, self.right_ends_at) if each is not None]
-        return min(known, default=None)
+        """When the first of its ends has no valid certificate left; None where a gateway has none already.
+
+        Of an outside peer's certificates nothing is known.
+        """
+        ends = [self.left_ends_at] + ([self.right_ends_at] if self.right is not None else [])
+        known = [each for each in ends if each is not None]
+        return min(known) if len(known) == len(ends) else None
 
 
 @dataclass(frozen=True)

@@ -143,7 +143,9 @@ class Tunnel(Shown):
     definition: Mapping[str, Any] | None
     created_at: datetime
     created_by: str
-    ends_at: datetime | None = Field(description="When the first of its ends has no certificate.")
+    ends_at: datetime | None = Field(
+        description="When the first of its ends has no valid certificate left; null where a gateway has none."
+    )
     sas: int = Field(description="How many IKE_SAs of it its gateways reported.")
 
 

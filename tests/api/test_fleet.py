@@ -317,6 +317,9 @@ def test_which_tunnels_die_on_a_date(fleet: Fleet) -> None:
         assert [each["name"] for each in found["items"]] == dies
     found = fleet.operator.get(f"/v1/tunnels/{name}").json
     assert datetime.fromisoformat(found["ends_at"]) == ends
+    path = f"/v1/certificates/{right.serial}/revoke"
+    assert fleet.operator.post(path, {"reason": "superseded"}).status == 200
+    assert fleet.operator.get(f"/v1/tunnels/{name}").json["ends_at"] is None
 
 
 def test_sas_are_replaced_and_tell_their_certificates(fleet: Fleet) -> None:

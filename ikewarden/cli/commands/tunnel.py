@@ -30,7 +30,7 @@ _COLUMNS: Final = (
     Column("Right", _end("right")),
     Column("Managed", "managed"),
     Column("SAs", "sas"),
-    Column("Dies", "ends_at", whole=True),
+    Column("Dies", lambda entry: entry["ends_at"] or "no certificate", whole=True),
 )
 _SAS: Final = (
     Column("SA", "id", whole=True),
