@@ -39,7 +39,7 @@ from store.tables import authorities as authorities_table
 from store.tables import certificates
 from store.text import storable
 
-STATUSES = ("new", "ok", "behind", "unreachable")
+STATUSES = ("new", "no_certificate", "ok", "behind", "unreachable")
 DAEMONS = ("strongswan", "libreswan", "windows", "files")
 _SELF = "self"
 
@@ -264,11 +264,13 @@ def _has_status(status: str, horizon: datetime) -> ColumnElement[bool]:
         raise BadQuery(f"A status is one of {', '.join(STATUSES)}.")
     seen = gateway_reports.c.seen_at
     current = func.coalesce(gateway_reports.c.applied_version, 0) >= gateways.c.version
+    certified = certificates.c.id.is_not(None)
     return {
         "new": seen.is_(None),
-        "unreachable": seen <= horizon,
-        "ok": and_(seen > horizon, current),
-        "behind": and_(seen > horizon, ~current),
+        "no_certificate": and_(seen.is_not(None), ~certified),
+        "unreachable": and_(seen <= horizon, certified),
+        "ok": and_(seen > horizon, certified, current),
+        "behind": and_(seen > horizon, certified, ~current),
     }[status]
 
 
@@ -338,6 +340,8 @@ def view(row: Any, horizon: datetime) -> GatewayView:
 def _status(row: Any, horizon: datetime) -> str:
     if row.seen_at is None:
         return "new"
+    if row.serial is None:
+        return "no_certificate"  # it is let in no more, and needs a new enrollment
     if row.seen_at <= horizon:
         return "unreachable"
     return "ok" if (row.applied_version or 0) >= row.version else "behind"

@@ -22,7 +22,7 @@ GatewayName = Annotated[str, Field(min_length=1, max_length=253, pattern=r"^[^\x
 Identity = Annotated[str, Field(min_length=1, max_length=2100, pattern=r"^[^\x00-\x1f\x7f]+$")]
 Identities = Annotated[list[Identity], Field(min_length=1, max_length=50)]
 Daemon = Literal["strongswan", "libreswan", "windows", "files"]
-Status = Literal["new", "ok", "behind", "unreachable"]
+Status = Literal["new", "no_certificate", "ok", "behind", "unreachable"]
 
 
 class CreateGateway(Sent):

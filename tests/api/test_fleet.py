@@ -322,6 +322,17 @@ def test_which_tunnels_die_on_a_date(fleet: Fleet) -> None:
     assert fleet.operator.get(f"/v1/tunnels/{name}").json["ends_at"] is None
 
 
+def test_a_gateway_without_a_certificate_is_not_ok(fleet: Fleet) -> None:
+    mine = fleet.gateway()
+    assert mine.state().status == 200
+    path = f"/v1/certificates/{mine.serial}/revoke"
+    assert fleet.operator.post(path, {"reason": "keyCompromise"}).status == 200
+    assert fleet.operator.get(f"/v1/gateways/{mine.name}").json["status"] == "no_certificate"
+    for status, found in (("no_certificate", [mine.name]), ("ok", []), ("behind", []), ("new", [])):
+        items = fleet.operator.get(f"/v1/gateways?q={mine.name}&status={status}").json["items"]
+        assert [each["name"] for each in items] == found
+
+
 def test_sas_are_replaced_and_tell_their_certificates(fleet: Fleet) -> None:
     left, right = fleet.gateway(), fleet.gateway()
     name = fleet.tunnel(left.name, right.name)

@@ -212,7 +212,9 @@ def _enroll(
 )
 @click.argument("query", required=False)
 @click.option(
-    "--status", type=click.Choice(["new", "ok", "behind", "unreachable"]), help="Only these."
+    "--status",
+    type=click.Choice(["new", "no_certificate", "ok", "behind", "unreachable"]),
+    help="Only these.",
 )
 @click.option("--drift", is_flag=True, help="Only those whose daemon does not hold what it should.")
 @click.option(
