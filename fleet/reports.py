@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 from sqlalchemy import Connection, delete, insert, select, update
@@ -24,6 +24,8 @@ from store.fleet_tables import gateway_commands, gateway_reports, gateway_sas
 from store.tables import authorities, certificates, crls, revocations
 
 _CLOSED = {"done", "failed"}
+# What a daemon held before a cut is not reported later than this. The gateway's own clock tells sooner, unless it jumped.
+_LATE = timedelta(minutes=1)
 
 
 class ReportRefused(InvalidInput):
@@ -270,6 +272,7 @@ def _issued(connection: Connection, found: Iterable[_Placed]) -> dict[str, Any]:
                 certificates.c.status,
                 certificates.c.gateway,
                 certificates.c.names,
+                certificates.c.subject,
                 certificates.c.fingerprint,
                 certificates.c.authority_id,
                 authorities.c.name.label("authority"),
@@ -302,7 +305,11 @@ def _cut_again(
                 made = cut(gateway_id, subject(row), row.authority, number, now)
                 connection.execute(gateway_commands.insert().values(**made))
                 new = True
-        elif there.kind == CUT and there.state != PENDING and there.reported_at < at:
+        elif (
+            there.kind == CUT
+            and there.state != PENDING
+            and (there.reported_at < at or there.done_at < now - _LATE)
+        ):
             # It was cut and has come back.
             connection.execute(
                 update(gateway_commands)

@@ -5,7 +5,7 @@ from datetime import datetime
 from typing import Any
 
 from core.errors import Conflict
-from fleet.concern import Affected, Subject, affected, has_fleet
+from fleet.concern import Affected, Subject, affected, has_fleet, proven
 from pki import revocation
 from pki.actors import Action, Actor, OutsideScope, covers, require
 from pki.certificates import CertificateView, pick
@@ -89,7 +89,8 @@ def preview(desk: Desk, actor: Actor, serial: str, *, authority: str | None = No
 
 def subject_of(found: CertificateView) -> Subject:
     """The certificate as peers can recognise it."""
-    return Subject(found.id, found.serial, found.fingerprint, found.gateway, found.names)
+    names = proven(found.names, found.subject)
+    return Subject(found.id, found.serial, found.fingerprint, found.gateway, names)
 
 
 def _too_many(tunnels: tuple[Affected, ...], limit: int, confirmed: int | None) -> CutNeedsApproval:

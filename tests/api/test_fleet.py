@@ -389,7 +389,7 @@ def test_a_revocation_reaches_the_peers(fleet: Fleet) -> None:
     assert command["peer"] == {
         "fingerprint": mine.fingerprint,
         "serial": mine.serial,
-        "identities": [f"dns:{mine.name}"],
+        "identities": [f"dns:{mine.name}", f"dn:CN={mine.name}"],
         "good": [],
     }
     assert command["expires_at"] is None

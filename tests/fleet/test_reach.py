@@ -123,7 +123,7 @@ def test_a_certificate_of_an_outside_peer_is_cut_where_its_tunnel_ends(desk: Des
     assert [(e.gateway, e.tunnel) for e in revoke(desk, leaf.serial)] == [(mine.name, "out")]
     drain(desk, NOW)
     [command] = mine.commands()
-    assert command.detail["peer"]["identities"] == ["dns:gw9.example"]
+    assert command.detail["peer"]["identities"] == ["dns:gw9.example", "dn:CN=gw9.example"]
 
 
 def test_only_a_revocation_cuts_and_only_once_it_is_published(
@@ -344,3 +344,42 @@ def test_two_that_make_tunnels_between_the_same_gateways(desk: Desk, second_stor
     with ThreadPoolExecutor(4) as pool:
         list(pool.map(make, range(20)))
     assert _version(desk, one) == _version(desk, two) == 21
+
+
+def test_an_sa_of_its_name_whose_certificate_nobody_saw_is_cut_without_a_tunnel_on_record(
+    desk: Desk,
+) -> None:
+    mine, seen, unseen = (enlist(desk, f"{name}.example") for name in ("mine", "seen", "unseen"))
+    unseen.sas(sa(mine.name, connection="own"), sa("other.example", connection="else", number="2"))
+    seen.sas(sa(mine.name, under="ab" * 32))
+    found = revoke(desk, mine.leaf.serial)
+    assert [(e.gateway, e.tunnel, e.connection) for e in found] == [(unseen.name, None, "own")]
+    assert [each.matched_by for each in found[0].sas] == ["identity"]
+    drain(desk, later(1))
+    assert len(unseen.commands()) == 1
+    assert seen.commands() == []
+
+
+def test_a_peer_that_calls_itself_by_its_subject_is_cut_too(desk: Desk) -> None:
+    mine, peer = enlist(desk, "mine.example"), enlist(desk, "peer.example")
+    peer.sas(sa("CN=mine.example", connection="own"))
+    assert [each.connection for each in revoke(desk, mine.leaf.serial)] == ["own"]
+    drain(desk, later(1))
+    [command] = peer.commands()
+    assert command.detail["peer"]["identities"] == ["dns:mine.example", "dn:CN=mine.example"]
+
+
+def test_what_comes_back_is_cut_again_whichever_way_the_gateways_clock_jumped(desk: Desk) -> None:
+    mine, peer = enlist(desk, "mine.example"), enlist(desk, "peer.example")
+    connect(desk, "t", mine, peer)
+    revoke(desk, mine.leaf.serial)
+    drain(desk, later(1))
+    [command] = peer.commands()
+    # The gateway's clock was a year ahead when it cut, and has been set right since.
+    ahead = later(365 * 86400)
+    peer.report((command.id, "done"), now=later(10), at=ahead)
+    peer.sas(sa(mine.name, under=mine.leaf.fingerprint), at=later(11), now=later(11))
+    assert peer.commands(now=later(11)) == [], "it may have been listed before the cut"
+    back = later(600)
+    peer.sas(sa(mine.name, under=mine.leaf.fingerprint), now=back)
+    assert [each.id for each in peer.commands(now=back)] == [command.id]
