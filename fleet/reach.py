@@ -108,9 +108,7 @@ def revoked(connection: Connection, ids: Sequence[int]) -> list[Subject]:
 def subject(row: Any) -> Subject:
     """A certificate's row as peers can recognise it."""
     names = tuple(row.names.split("\n")) if row.names else ()
-    return Subject(
-        row.id, row.serial, row.fingerprint, row.gateway, proven(names, row.subject)
-    )
+    return Subject(row.id, row.serial, row.fingerprint, row.gateway, proven(names, row.subject))
 
 
 def _command(

@@ -24,7 +24,7 @@ from store.fleet_tables import gateway_commands, gateway_reports, gateway_sas
 from store.tables import authorities, certificates, crls, revocations
 
 _CLOSED = {"done", "failed"}
-# What a daemon held before a cut is not reported later than this. The gateway's own clock tells sooner, unless it jumped.
+# What a daemon held before a cut is reported by then. The gateway's own clock tells sooner, unless it jumped.
 _LATE = timedelta(minutes=1)
 
 

@@ -57,8 +57,7 @@ class Member:
     ) -> None:
         version = self.state(now=now).mark.version
         made = tuple(
-            CommandReport(number, outcome, error, cuts, at or now)
-            for number, outcome in commands
+            CommandReport(number, outcome, error, cuts, at or now) for number, outcome in commands
         )
         report = AppliedReport(
             version=version,
