@@ -310,7 +310,7 @@ class Agent:
             self.notes.sas = [report.sa_document(each) for each in found]
             service.post("/v1/gateways/self/sas", report.sas(found, self.clock.wall()))
         except IkewardenError as error:
-            self._unsent = 0  # rounds in a row whose report did not get through
+            self._unsent += 1
             self._hang_up()
             _log.warning(
                 "SAs were not reported", extra={"code": error.code, "reason": error.message}

@@ -404,5 +404,5 @@ def _tuples(document: dict[str, Any]) -> dict[str, Any]:
 def _number(crl: x509.CertificateRevocationList) -> int:
     try:
         return crl.extensions.get_extension_for_class(x509.CRLNumber).value.crl_number
-    except (x509.ExtensionNotFound, ValueError):
+    except (x509.ExtensionNotFound, *matching.MALFORMED):
         return 0

@@ -1,7 +1,8 @@
 """A small service over real TLS that speaks the part of the API that an agent uses, and can do it badly.
 
 Switches: `answer_with(path, status, document, headers)` once or for good, `cut_off` (bodies end in the middle),
-`date_offset` (its clock), `down()`/`up()`, `hold_back` (long polls wait), `lifetime` of what it issues.
+`drip` (seconds between the octets of a body), `date` and `date_offset` (its clock), `down()`/`up()`, `hold_back`
+(long polls wait), `lifetime` of what it issues.
 """
 
 import base64
@@ -55,6 +56,7 @@ class MiniService:
         self.lifetime = timedelta(days=90)
         self.backdate = timedelta(minutes=5)
         self.date_offset = timedelta()
+        self.date = ""
         self.cut_off = False
         self.hold_back = True
         self.token = "iw_mini-token-of-the-test"
@@ -71,6 +73,8 @@ class MiniService:
         self.renew = False
         self.commands: list[dict[str, Any]] = []
         self.connections: list[dict[str, Any]] = []
+        self.extra_authorities: list[str] = []
+        self.drip = 0.0
         self.seen_certificates: list[str] = []
         self._canned: dict[str, Canned] = {}
         self._changed = threading.Condition()
@@ -164,7 +168,11 @@ class MiniService:
             "gateway": GATEWAY,
             "version": self.version,
             "profile": "gateway",
-            "authorities": [pem(self.root.certificate), pem(self.issuing.certificate)],
+            "authorities": [
+                pem(self.root.certificate),
+                pem(self.issuing.certificate),
+                *self.extra_authorities,
+            ],
             "certificate": self._shown(self.issued[-1]) if self.issued else None,
             "renew": self.renew,
             "crls": [
@@ -277,7 +285,7 @@ class _Handler(BaseHTTPRequestHandler):
 
     def date_time_string(self, timestamp: float | None = None) -> str:
         moment = datetime.now(UTC) + self.server.mini.date_offset
-        return format_datetime(moment, usegmt=True)
+        return self.server.mini.date or format_datetime(moment, usegmt=True)
 
     def do_GET(self) -> None:
         self._handle("GET")
@@ -388,6 +396,11 @@ class _Handler(BaseHTTPRequestHandler):
         if self.server.mini.cut_off:
             self.wfile.write(content[: len(content) // 2])
             self.close_connection = True
+            return
+        if self.server.mini.drip:
+            for octet in content:
+                self.wfile.write(bytes([octet]))
+                time.sleep(self.server.mini.drip)
             return
         self.wfile.write(content)
 
