@@ -436,9 +436,8 @@ def test_more_tunnels_than_the_limit_must_be_confirmed(fleet: Fleet) -> None:
     refused = fleet.operator.post(path, {"reason": "superseded"})
     assert (refused.status, refused.code) == (409, "cut_needs_approval")
     assert refused.json["details"]["tunnels"] == limit + 1
-    for number in (limit, limit + 2):
-        body = {"reason": "superseded", "cut_confirmed": number}
-        assert fleet.operator.post(path, body).code == "cut_needs_approval"
+    body = {"reason": "superseded", "cut_confirmed": limit}
+    assert fleet.operator.post(path, body).code == "cut_needs_approval"
     shown = fleet.operator.get(f"/v1/certificates/{hub.serial}").json
     assert shown["status"] == "valid"
     body = {"reason": "superseded", "cut_confirmed": limit + 1}
