@@ -30,7 +30,7 @@ GOOD = Connection(
     7200,
 )
 BAD: list[dict[str, Any]] = [
-    *({"name": bad} for bad in ("", "a b", "a.b", "a\n", "-a", "ä", "a{", "x" * 64)),
+    *({"name": bad} for bad in ("", "a b", "a.b", "a\n", "-a", "ä", "a{", "x" * 64, "include")),
     *({"local_addresses": (bad,)} for bad in ("", "a b", "a,b", "192.0.2.1\n", "$(x)", "a#b")),
     {"remote_addresses": ()},
     *(
@@ -54,6 +54,7 @@ BAD: list[dict[str, Any]] = [
     {"children": ()},
     {"children": (CHILD, CHILD)},
     {"children": (Child("a b", ("10.0.0.0/8",), ("10.0.0.0/8",)),)},
+    {"children": (Child("include", ("10.0.0.0/8",), ("10.0.0.0/8",)),)},
     {"children": (Child("a", ("everything",), ("10.0.0.0/8",)),)},
     {"children": (Child("a", (), ("10.0.0.0/8",)),)},
     {"children": (Child("a", ("10.0.0.0/8",), ("10.0.0.0/8",), start_action="go"),)},
