@@ -14,6 +14,7 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from ike.daemons import matching
 from ike.daemons.port import Credential, DaemonRefused, EventKind, IkeSa, fingerprint
 from ike.daemons.strongswan.session import MAX_VALUE
+from ike.daemons.strongswan.trusting import crl_name
 from tests.ike.daemons.charon_rig import TUNNEL, CharonRig, adapter, add_tunnel, in_cache
 from tests.ike.daemons.contract import OWN, PEER, revoked, watching
 from tests.lab import Gateway, Lab, LabError
@@ -322,6 +323,18 @@ def test_lists_that_no_trusted_ca_signed_are_refused(charon: CharonRig, first: C
 
 def der(each: x509.Certificate | x509.CertificateRevocationList) -> bytes:
     return each.public_bytes(Encoding.DER)
+
+
+@pytest.mark.parametrize("place", ["x509crl/ikewarden-{}.crl", "ikewarden/crl-{}.crl"])
+def test_a_list_that_was_damaged_on_disk_is_replaced(charon: CharonRig, place: str) -> None:
+    charon.daemon.trust(charon.pki.authorities)
+    authority = charon.pki.issuing.certificate
+    path = charon.gateway.swanctl_folder / place.format(crl_name(authority))
+    path.write_bytes(b"no list")
+    charon.daemon.inventory()
+    crl = x509.load_der_x509_crl(charon.pki.issuing.crl(7, []))
+    charon.daemon.load_crls([crl])
+    assert 7 in {each.number for each in charon.daemon.inventory().crls}
 
 
 # identities that are meant to be overlooked
