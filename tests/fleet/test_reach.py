@@ -9,18 +9,22 @@ import pytest
 from sqlalchemy import func, select
 
 from core.errors import IkewardenError
+from fleet import gateways as gateways_of
 from fleet import reach, revoking, tunnels
 from fleet.concern import Affected
+from fleet.gateways import GatewayRequest
 from fleet.reach import Reach
 from fleet.tunnels import Peer, TunnelRequest
-from pki import publication, revocation
+from pki import issuance, publication, revocation
 from pki.desk import Desk
+from pki.issuance import IssueRequest
 from store.engine import Store
 from store.fleet_tables import gateway_authorities, gateway_commands, gateways
 from store.tables import crls, outbox
 from tests.fixtures.desk import ADMIN, CLOCKWORK, NOW, OPERATOR, drain, reopened
 from tests.fleet.crew import Member, connect, enlist, later, sa
 from tests.pki.acts import issue
+from tests.pki.requests import request
 from tests.pki.triggers import refuse
 
 OUTSIDE = Peer("bank", ("dns:vpn.bank.example",))
@@ -382,6 +386,32 @@ def test_a_peer_that_calls_itself_by_its_subject_is_cut_too(desk: Desk) -> None:
     drain(desk, later(1))
     [command] = peer.commands()
     assert command.detail["peer"]["identities"] == ["dns:mine.example", "dn:CN=mine.example"]
+
+
+@pytest.mark.parametrize("called", ["CN=mine.example", "*.example", "ab:cd:ef:01:23"])
+def test_what_comes_to_light_later_is_known_by_its_certificate_whatever_the_peer_is_called(
+    desk: Desk, called: str
+) -> None:
+    mine, late = enlist(desk, "mine.example"), enlist(desk, "late.example")
+    revoke(desk, mine.leaf.serial)
+    drain(desk, later(1))
+    late.sas(sa(called, under=mine.leaf.fingerprint), now=later(2))
+    assert len(late.commands(now=later(2))) == 1
+
+
+def test_a_gateway_that_is_not_called_as_its_identity_is_known_too(desk: Desk) -> None:
+    late = enlist(desk, "late.example")
+    gateways_of.create(desk, OPERATOR, GatewayRequest("branch 7", ("dns:gw7.example",)), now=NOW)
+    wanted = IssueRequest(
+        csr=request(["dns:gw7.example"]), profile="gateway", authority="issuing", gateway="branch 7"
+    )
+    leaf = issuance.issue(desk, ADMIN, wanted, now=NOW)
+    revoke(desk, leaf.serial)
+    drain(desk, later(1))
+    for called in ("gw7.example", "CN=gw7.example"):
+        late.sas(sa(called, under=leaf.fingerprint), now=later(2))
+        [command] = late.commands(now=later(2))
+        late.report((command.id, "done"), now=later(2), at=later(1))
 
 
 def test_what_comes_back_is_cut_again_whichever_way_the_gateways_clock_jumped(desk: Desk) -> None:
