@@ -5,7 +5,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, or_, select
+from sqlalchemy import ColumnElement, Connection, and_, or_, select
 
 from fleet.bumps import chunks
 from store.fleet_tables import gateway_reports, gateway_sas, gateways, tunnel_identities, tunnels
@@ -14,13 +14,18 @@ from store.tables import certificates
 
 @dataclass(frozen=True)
 class Subject:
-    """The certificate, as far as peers can recognise it."""
+    """The certificate, as far as peers can recognise it: `names` are all identities that it proves."""
 
     id: int
     serial: str
     fingerprint: str | None
     gateway: str | None
     names: tuple[str, ...]
+
+
+def proven(names: Sequence[str], subject: str) -> tuple[str, ...]:
+    """All identities that a certificate proves to an IKE peer: its names, and its subject (RFC 4945 §3.1.5)."""
+    return (*names, f"dn:{subject}") if subject else tuple(names)
 
 
 @dataclass(frozen=True)
@@ -60,12 +65,13 @@ def has_fleet(connection: Connection) -> bool:
 
 
 def told(connection: Connection, subjects: Sequence[Subject]) -> Told:
-    """The gateways that have a tunnel with a certificate's holder, or an SA that it authenticated."""
+    """The gateways that have a tunnel with a certificate's holder, or an SA that it authenticated, or may have."""
     found = Told()
     for some in chunks(subjects):
         _own(connection, some, found)
         _by_tunnel(connection, some, found)
         _by_sa(connection, some, found)
+        _by_name(connection, some, found)
     for number, own in found.own.items():
         found.peers[number].discard(own)
     return found
@@ -124,6 +130,21 @@ def _by_sa(connection: Connection, subjects: Sequence[Subject], found: Told) -> 
         found.peers[numbers[fingerprint]].add(gateway_id)
 
 
+def _by_name(connection: Connection, subjects: Sequence[Subject], found: Told) -> None:
+    """The gateways with an SA of one of the names whose certificate nobody saw: it is cut by its name."""
+    numbers: dict[str, list[int]] = defaultdict(list)
+    for subject in subjects:
+        for name in subject.names:
+            numbers[name].append(subject.id)
+    for some in chunks(sorted(numbers)):
+        query = select(gateway_sas.c.remote_name, gateway_sas.c.gateway_id).where(
+            gateway_sas.c.remote_name.in_(some), gateway_sas.c.remote_certificate.is_(None)
+        )
+        for name, gateway_id in connection.execute(query.distinct()):
+            for number in numbers[name]:
+                found.peers[number].add(gateway_id)
+
+
 def affected(connection: Connection, subject: Subject) -> tuple[Affected, ...]:
     """The tunnels that end with a certificate: exactly those, each once.
 
@@ -150,7 +171,7 @@ def affected(connection: Connection, subject: Subject) -> tuple[Affected, ...]:
                     first.tunnel,
                     None if first.tunnel else first.connection,
                     None,
-                    tuple(_known(sa, "certificate") for sa in some),
+                    tuple(_known(sa, _matched_by(sa.remote_certificate)) for sa in some),
                 )
             )
     return tuple(found)
@@ -204,6 +225,10 @@ def _sas(connection: Connection, subject: Subject, routes: Sequence[int]) -> Seq
             or_(
                 gateway_sas.c.tunnel_id.in_(routes),
                 gateway_sas.c.remote_certificate == subject.fingerprint,
+                and_(
+                    gateway_sas.c.remote_certificate.is_(None),
+                    gateway_sas.c.remote_name.in_(subject.names),
+                ),
             )
         )
         .order_by(gateway_sas.c.id)
@@ -228,10 +253,7 @@ def _ending(
         route.name,
         None,
         peer,
-        tuple(
-            _known(sa, "certificate" if getattr(sa, under) is not None else "identity")
-            for sa in hit
-        ),
+        tuple(_known(sa, _matched_by(getattr(sa, under))) for sa in hit),
     )
 
 
@@ -240,9 +262,14 @@ def _loose(
 ) -> Mapping[str | tuple[int, str], list[Any]]:
     found: dict[str | tuple[int, str], list[Any]] = defaultdict(list)
     for sa in sas:
-        if sa.remote_certificate == subject.fingerprint and sa.gateway_id != own:
+        unseen = sa.remote_certificate is None and sa.remote_name in subject.names
+        if (unseen or sa.remote_certificate == subject.fingerprint) and sa.gateway_id != own:
             found[sa.tunnel or (sa.gateway_id, sa.connection)].append(sa)
     return found
+
+
+def _matched_by(certificate: str | None) -> str:
+    return "identity" if certificate is None else "certificate"
 
 
 def _known(sa: Any, matched_by: str) -> KnownSa:

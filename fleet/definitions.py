@@ -9,8 +9,8 @@ from typing import Any
 from core.errors import InvalidInput
 from ike.daemons.port import Child, Connection
 
-# It becomes a section's name in swanctl.conf and ipsec.conf, and an argument of whack.
-NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,62}")
+# It becomes a section's name in swanctl.conf and ipsec.conf, where `include` is a statement, and an argument of whack.
+NAME = re.compile(r"(?!include\Z)[A-Za-z0-9][A-Za-z0-9_-]{0,62}")
 _HOST = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9.-]{0,251}[A-Za-z0-9])?")
 _PROPOSAL = re.compile(r"[a-z0-9_-]{1,200}")
 _REVOCATION = ("strict", "ifuri", "relaxed")
@@ -64,7 +64,7 @@ def check_name(name: str) -> None:
     """Make sure that a tunnel can have this name. Raises TunnelRefused."""
     if not NAME.fullmatch(name):
         raise TunnelRefused(
-            "The name of a tunnel has 1 to 63 letters, digits, dots, hyphens and underscores."
+            "The name of a tunnel has 1 to 63 letters, digits, hyphens and underscores, and is not `include`."
         )
 
 

@@ -3,6 +3,9 @@
 import re
 from collections.abc import Sequence
 
+from cryptography import x509
+from cryptography.x509.oid import NameOID
+
 from core.errors import InvalidInput
 from pki.x509.names import GeneralName, InvalidName
 
@@ -48,6 +51,22 @@ def from_daemon(text: str) -> str | None:
         except InvalidName:
             continue
     return None
+
+
+def common_names(name: str) -> tuple[str, ...]:
+    """The host names that stand as common names in a distinguished name on record, as names; none for other kinds."""
+    kind, _, value = name.partition(":")
+    if kind != "dn":
+        return ()
+    found = []
+    for attribute in x509.Name.from_rfc4514_string(value).get_attributes_for_oid(
+        NameOID.COMMON_NAME
+    ):
+        try:
+            found.append(str(GeneralName.of("dns", str(attribute.value))))
+        except InvalidName:
+            continue
+    return tuple(found)
 
 
 def split(text: str | None) -> tuple[str, ...]:

@@ -8,7 +8,7 @@ from typing import Any
 from sqlalchemy import Connection, func, select, update
 
 from fleet.bumps import bump, chunks, pass_on, pass_on_to_all
-from fleet.concern import Subject, Told, has_fleet, told
+from fleet.concern import Subject, Told, has_fleet, proven, told
 from fleet.state import CUT, PENDING
 from pki import authorities
 from pki.actors import Action, Actor, OutsideScope, covers, require
@@ -99,6 +99,7 @@ def revoked(connection: Connection, ids: Sequence[int]) -> list[Subject]:
             certificates.c.fingerprint,
             certificates.c.gateway,
             certificates.c.names,
+            certificates.c.subject,
         ).where(certificates.c.id.in_(some), certificates.c.status == "revoked")
         found += [subject(row) for row in connection.execute(query)]
     return found
@@ -107,7 +108,7 @@ def revoked(connection: Connection, ids: Sequence[int]) -> list[Subject]:
 def subject(row: Any) -> Subject:
     """A certificate's row as peers can recognise it."""
     names = tuple(row.names.split("\n")) if row.names else ()
-    return Subject(row.id, row.serial, row.fingerprint, row.gateway, names)
+    return Subject(row.id, row.serial, row.fingerprint, row.gateway, proven(names, row.subject))
 
 
 def _command(

@@ -50,7 +50,7 @@ def _revoke_all(
     found = certificates.search(desk, actor, query, now=now)
     with desk.store.read() as connection:
         count = sum(len(affected(connection, subject_of(each))) for each in found)
-    if count > desk.rules.cut_limit and confirmed != count:
+    if count > max(desk.rules.cut_limit, confirmed or 0):
         raise CutNeedsApproval(
             f"This would end {count} tunnels; up to {desk.rules.cut_limit} end unasked.",
             details={"tunnels": count, "limit": desk.rules.cut_limit},
@@ -64,13 +64,7 @@ def _revoke_all(
                 reason,
                 now=now,
                 authority=each.authority,
-                confirmed=count_of(desk, each),
+                confirmed=confirmed,
             )
         except AlreadyRevoked:
             continue
-
-
-def count_of(desk: Desk, found: certificates.CertificateView) -> int:
-    """How many tunnels end with a certificate. For operations that asked for permission."""
-    with desk.store.read() as connection:
-        return len(affected(connection, subject_of(found)))

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 from sqlalchemy import Connection, delete, insert, select, update
@@ -20,10 +20,18 @@ from pki.actors import Action, Actor, require
 from pki.desk import Desk
 from pki.trail import leave
 from store.engine import Unit
-from store.fleet_tables import gateway_commands, gateway_reports, gateway_sas
+from store.fleet_tables import (
+    gateway_commands,
+    gateway_identities,
+    gateway_reports,
+    gateway_sas,
+    gateways,
+)
 from store.tables import authorities, certificates, crls, revocations
 
 _CLOSED = {"done", "failed"}
+# What a daemon held before a cut is reported by then. The gateway's own clock tells sooner, unless it jumped.
+_LATE = timedelta(minutes=1)
 
 
 class ReportRefused(InvalidInput):
@@ -249,38 +257,59 @@ def _issued(connection: Connection, found: Iterable[_Placed]) -> dict[str, Any]:
     """Those of the peers' certificates that are ours, by fingerprint.
 
     Looked for among the certificates of the peers that they can be of: there is no index of fingerprints, which every
-    issuance would pay for.
+    issuance would pay for. Where a peer's name is none, as a pattern is, only among those that are revoked.
     """
     names: set[str] = set()
+    said: set[str] = set()
     prints: set[str] = set()
+    nameless: set[str] = set()
     for each in found:
         if each.report.remote_certificate is not None:
             prints.add(each.report.remote_certificate)
             if each.end is not None:
                 names.add(each.end.name)
                 names |= {identity.partition(":")[2] for identity in each.end.identities}
-            if each.name is not None:
-                names.add(each.name.partition(":")[2])
+            if each.name is None:
+                nameless.add(each.report.remote_certificate)
+            else:
+                said |= {each.name, *identities.common_names(each.name)}
+    names |= {name.partition(":")[2] for name in said} | _called(connection, said)
     issued: dict[str, Any] = {}
     for some in chunks(sorted(names)):
-        query = (
-            select(
-                certificates.c.id,
-                certificates.c.serial,
-                certificates.c.status,
-                certificates.c.gateway,
-                certificates.c.names,
-                certificates.c.fingerprint,
-                certificates.c.authority_id,
-                authorities.c.name.label("authority"),
-            )
-            .join_from(certificates, authorities)
-            .where(certificates.c.gateway.in_(some), certificates.c.fingerprint.is_not(None))
+        query = _CERTIFIED.where(
+            certificates.c.gateway.in_(some), certificates.c.fingerprint.is_not(None)
         )
         for row in connection.execute(query):
             if row.fingerprint in prints:
                 issued[row.fingerprint] = row
+    for some in chunks(sorted(nameless - set(issued))):
+        query = _CERTIFIED.where(
+            certificates.c.status == "revoked", certificates.c.fingerprint.in_(some)
+        )
+        issued |= {row.fingerprint: row for row in connection.execute(query)}
     return issued
+
+
+def _called(connection: Connection, said: Iterable[str]) -> set[str]:
+    """The names of the gateways that have these identities."""
+    found: set[str] = set()
+    for some in chunks(sorted(said)):
+        query = select(gateways.c.name).join_from(gateway_identities, gateways)
+        found |= set(connection.scalars(query.where(gateway_identities.c.identity.in_(some))))
+    return found
+
+
+_CERTIFIED = select(
+    certificates.c.id,
+    certificates.c.serial,
+    certificates.c.status,
+    certificates.c.gateway,
+    certificates.c.names,
+    certificates.c.subject,
+    certificates.c.fingerprint,
+    certificates.c.authority_id,
+    authorities.c.name.label("authority"),
+).join_from(certificates, authorities)
 
 
 def _cut_again(
@@ -302,7 +331,11 @@ def _cut_again(
                 made = cut(gateway_id, subject(row), row.authority, number, now)
                 connection.execute(gateway_commands.insert().values(**made))
                 new = True
-        elif there.kind == CUT and there.state != PENDING and there.reported_at < at:
+        elif (
+            there.kind == CUT
+            and there.state != PENDING
+            and (there.reported_at < at or there.done_at < now - _LATE)
+        ):
             # It was cut and has come back.
             connection.execute(
                 update(gateway_commands)

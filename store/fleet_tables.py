@@ -174,5 +174,6 @@ gateway_sas: Final = Table(
     Index(None, "gateway_id"),
     Index(None, "tunnel_id"),
     Index(None, "remote_certificate"),
+    Index(None, "remote_name"),
     sqlite_autoincrement=True,
 )

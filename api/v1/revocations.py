@@ -28,7 +28,7 @@ class Revoke(Sent):
     cut_confirmed: int | None = Field(
         default=None,
         ge=0,
-        description="How many tunnels may end, where that is more than the limit: exactly so many.",
+        description="How many tunnels may end, where that is more than the limit.",
     )
 
 
@@ -169,7 +169,7 @@ ROUTES = (
         description=(
             "OCSP says so from the next question on, the CRLs within a second; then every gateway with a tunnel to its "
             "holder is told to cut. A revocation that ends more tunnels than the limit is refused with "
-            "`cut_needs_approval` until `cut_confirmed` names their number. With `dry_run` nothing changes and the "
+            "`cut_needs_approval` until `cut_confirmed` allows so many. With `dry_run` nothing changes and the "
             "answer lists what would end. Of a certificate that is revoked already only the reason can change, and "
             "only to keyCompromise."
         ),

@@ -5,6 +5,7 @@ the caller makes a new one.
 """
 
 import json
+import math
 import os
 import socket
 import ssl
@@ -39,6 +40,7 @@ _CONNECT_SECONDS: Final = 10
 _READ_SECONDS: Final = 60
 _CHUNK: Final = 64 * 1024
 _LONGEST_RETRY: Final = 3600
+_LAST_YEAR: Final = 9000  # times after it cannot be reckoned with
 # X509_V_ERR_*, as OpenSSL numbers them
 _EXPIRED, _NOT_YET_VALID = 10, 9
 _OTHER_NAME: Final = (62, 64)
@@ -156,8 +158,9 @@ class Service:
         self.skew: float | None = None
         self._clock = clock
         self._token = token
+        self._context = _context(root, credential)
         self._pool = urllib3.PoolManager(
-            ssl_context=_context(root, credential),
+            ssl_context=self._context,
             retries=False,
             maxsize=1,
             socket_options=_SOCKET_OPTIONS,
@@ -224,6 +227,8 @@ class Service:
         if self._token is not None:
             sent["Authorization"] = f"Bearer {self._token.reveal().decode()}"
         timeout = urllib3.Timeout(connect=_CONNECT_SECONDS, read=seconds)
+        ends = time.monotonic() + seconds
+        self._context.ends = ends
         try:
             response = self._pool.request(
                 method,
@@ -235,7 +240,7 @@ class Service:
                 timeout=timeout,
             )
             with response:
-                body = _read(response, limit, time.monotonic() + seconds)
+                body = _read(response, limit, ends)
         except SSLError as error:
             raise self._distrust(error) from None
         except NewConnectionError as error:
@@ -256,10 +261,7 @@ class Service:
     def _note_time(self, date: str | None, took: float) -> None:
         # RFC 9110 §6.6.1: the service's clock, to the second, read between question and answer; of a request that was
         # held for minutes many servers tell when it came. What is no more than that is no skew.
-        try:
-            moment = parsedate_to_datetime(date) if date else None
-        except ValueError:
-            moment = None
+        moment = _moment(date or "")
         if moment is not None and moment.tzinfo is not None:
             least = (moment - self._clock()).total_seconds()
             self.skew = max(least, min(least + took + 1.0, 0.0))
@@ -326,8 +328,26 @@ def _checked(url: str) -> str:
     return url.rstrip("/")
 
 
-def _context(root: x509.Certificate | None, credential: Credential | None) -> ssl.SSLContext:
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)  # verifies chain and name
+class _Context(ssl.SSLContext):
+    """Its connections wait until `ends` on the clock that does not jump, however many octets come before that."""
+
+    ends = math.inf
+
+
+class _Socket(ssl.SSLSocket):
+    def recv_into(self, *given: Any, **named: Any) -> int:
+        # A limit of time for each read alone is none: a server could send an octet now and then, for ever.
+        left = self.context.ends - time.monotonic()  # type: ignore[attr-defined]
+        if left <= 0:
+            raise TimeoutError
+        before = self.gettimeout()
+        self.settimeout(left if before is None else min(before, left))
+        return super().recv_into(*given, **named)
+
+
+def _context(root: x509.Certificate | None, credential: Credential | None) -> _Context:
+    context = _Context(ssl.PROTOCOL_TLS_CLIENT)  # verifies chain and name
+    context.sslsocket_class = _Socket
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     if root is None:
         context.check_hostname = False
@@ -367,14 +387,22 @@ def _reason(error: NewConnectionError) -> str:
     return (text or "no connection").lower()
 
 
+def _moment(value: str) -> datetime | None:
+    """An HTTP date; None where it is none that a clock can show."""
+    try:
+        moment = parsedate_to_datetime(value)
+    except (ValueError, OverflowError):
+        return None
+    return moment if moment.year <= _LAST_YEAR else None
+
+
 def _retry_after(headers: Mapping[str, str], now: datetime) -> float | None:
     """Seconds of Retry-After (RFC 9110 §10.2.3), an hour at most."""
     value = headers.get("retry-after", "").strip()
     if value.isdecimal():
         return float(min(int(value[:9]), _LONGEST_RETRY))
-    try:
-        moment = parsedate_to_datetime(value)
-    except ValueError:
+    moment = _moment(value)
+    if moment is None:
         return None
     if moment.tzinfo is None:
         moment = moment.replace(tzinfo=UTC)

@@ -15,11 +15,13 @@ from ike.daemons.port import Cut, DaemonRefused, DaemonUnreachable
 _log = logging.getLogger(__name__)
 
 
-def is_open(here: Circumstances, command: Command) -> bool:
-    """Whether a command is still to be done; one that expired is recorded as failed."""
+def is_open(here: Circumstances, command: Command, version: int) -> bool:
+    """Whether a command of the state of this version is still to be done; one that expired is recorded as failed."""
     kept = here.notes.commands.get(command.key)
     if kept is not None and kept.get("outcome") == "done":
-        return False
+        # What the service still names in a later state than that whose report closed it, it has opened again.
+        told = kept.get("told_version")
+        return command.kind == "cut" and isinstance(told, int) and version > told
     now = served_time(here.clock.wall(), here.skew)
     if command.expires_at is not None and now >= command.expires_at:
         if kept is None:
@@ -33,7 +35,7 @@ def cut(here: Circumstances, desired: DesiredState, told: Callable[[], None]) ->
     """Cut what is to be cut, first of all: seconds count. `told` is called when there is something to report."""
     done = False
     for command in desired.commands:
-        if command.kind == "cut" and is_open(here, command):
+        if command.kind == "cut" and is_open(here, command, desired.version):
             here.step(partial(_cut, here, command, desired))
             done = done or command.key in here.notes.commands
     if done:
@@ -88,7 +90,7 @@ def carry_out(here: Circumstances, desired: DesiredState) -> None:
     """Do the other commands, and forget outcomes that were reported of commands that are named no more."""
     for command in desired.commands:
         # cut was done first of all, renew is a part of the credential's step
-        if command.kind in ("cut", "renew") or not is_open(here, command):
+        if command.kind in ("cut", "renew") or not is_open(here, command, desired.version):
             continue
         if command.kind == "reauthenticate":
             here.step(partial(_reauthenticate, here, command))

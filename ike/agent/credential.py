@@ -96,7 +96,8 @@ def _why_renew(
     if not here.may_try():
         return "", None
     for command in desired.commands if desired else ():
-        if command.kind == "renew" and commands.is_open(here, command):
+        version = desired.version if desired else 0
+        if command.kind == "renew" and commands.is_open(here, command, version):
             return "commanded", command
     if pending is not None and pending.request.get("kind") == "renew":
         return "resumed", None

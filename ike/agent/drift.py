@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from cryptography import x509
 
-from ike.daemons.matching import key_id
+from ike.daemons.matching import MALFORMED, key_id
 from ike.daemons.port import Connection, Inventory, fingerprint
 
 
@@ -97,5 +97,5 @@ def crl_number(crl: x509.CertificateRevocationList) -> int:
     """Its number (RFC 5280 §5.2.3); 0 where it has none."""
     try:
         return crl.extensions.get_extension_for_class(x509.CRLNumber).value.crl_number
-    except (x509.ExtensionNotFound, ValueError):
+    except (x509.ExtensionNotFound, *MALFORMED):
         return 0

@@ -180,10 +180,10 @@ class Home:
                 self._crls.remove(name)
 
     def _document(self, name: str, limit: int) -> dict[str, Any] | None:
-        content = self._folder.read(name, limit=limit)
         try:
+            content = self._folder.read(name, limit=limit)
             document = json.loads(content) if content else None
-        except (ValueError, RecursionError):
+        except (HomeDamaged, ValueError, RecursionError):
             return None
         return document if isinstance(document, dict) else None
 

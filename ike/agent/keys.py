@@ -17,7 +17,7 @@ from cryptography.hazmat.primitives.serialization import (
 
 from core.errors import InvalidInput
 from core.secret import Secret
-from ike.daemons.matching import issued_by
+from ike.daemons.matching import MALFORMED, issued_by
 from ike.daemons.port import Credential, CredentialMismatch
 from pki.x509.keys import key_algorithm
 from pki.x509.names import GeneralName
@@ -126,7 +126,7 @@ def is_authority(certificate: x509.Certificate) -> bool:
     """Whether it may issue certificates (RFC 5280 §4.2.1.9)."""
     try:
         return certificate.extensions.get_extension_for_class(x509.BasicConstraints).value.ca
-    except (x509.ExtensionNotFound, ValueError):
+    except (x509.ExtensionNotFound, *MALFORMED):
         return False
 
 
@@ -134,7 +134,7 @@ def names_of(certificate: x509.Certificate) -> tuple[str, ...]:
     """Its subjectAltNames, written `kind:value`; other kinds are left out."""
     try:
         found = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
-    except (x509.ExtensionNotFound, ValueError):
+    except (x509.ExtensionNotFound, *MALFORMED):
         return ()
     names = []
     for each in found:

@@ -72,7 +72,9 @@ def applied(
             "connections": list(inventory.connections),
         },
         "errors": list(errors),
-        "commands": [{k: v for k, v in each.items() if k != "told"} for each in unsaid],
+        "commands": [
+            {k: v for k, v in each.items() if not k.startswith("told")} for each in unsaid
+        ],
     }
     cleaned: Document = _cleaned("", document)
     return cleaned

@@ -158,7 +158,7 @@ def _send(here: Circumstances, service: Service, desired: DesiredState) -> None:
     service.post("/v1/gateways/self/applied", document)
     here.notes.applied_at = stamp(here.clock.wall())
     for each in document["commands"]:
-        here.notes.commands[str(each["id"])]["told"] = True
+        here.notes.commands[str(each["id"])] |= {"told": True, "told_version": desired.version}
     if not here.daemon_gone:
         told = report.sas_report(here.notes.sas, here.clock.wall())
         service.post("/v1/gateways/self/sas", told)

@@ -12,8 +12,9 @@ from cryptography import x509
 
 from ike.daemons.port import Child, Connection, ConnectionInvalid
 
-# Fit for a section name of swanctl.conf and of ipsec.conf, and for a VICI key.
-_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,62}")
+# Fit for a section name of swanctl.conf and of ipsec.conf, and for a VICI key. In swanctl.conf `include` is a statement
+# also where a name stands: one such section, and swanctl unloads all connections there are.
+_NAME = re.compile(r"(?!include\Z)[A-Za-z0-9][A-Za-z0-9_-]{0,62}")
 _ADDRESS = re.compile(r"%any6?|[A-Za-z0-9][A-Za-z0-9.:_-]{0,252}(/[0-9]{1,3})?")
 _PROPOSAL = re.compile(r"[a-z0-9][a-z0-9_-]{0,127}")
 _IDENTITY = re.compile(r'(dns|ip|email|dn):[^\x00-\x1f\x7f"\'\\{}#$`;]{1,512}')

@@ -11,6 +11,7 @@ import re
 import secrets
 import shutil
 import signal
+import stat
 import subprocess
 import sys
 from collections.abc import Callable, Iterator, Sequence
@@ -328,9 +329,25 @@ class FilesDaemon:
 
     def _written(self) -> list[str]:
         found: list[str] = json.loads(self._read("written.json") or b"[]")
+        if any(Path(each).is_absolute() or ".." in Path(each).parts for each in found):
+            raise ValueError("not below the directory")
         return found
 
+    def _require_own(self) -> None:
+        """Refuse to keep keys where another user could have put them, or taken them from. Raises DaemonRefused."""
+        try:
+            status = self._kept.lstat()
+        except (FileNotFoundError, NotADirectoryError):
+            return
+        own = status.st_uid == os.geteuid() and not status.st_mode & 0o077
+        if not (own and stat.S_ISDIR(status.st_mode)):
+            raise DaemonRefused(
+                f"{self._kept} is not a directory of this user alone.",
+                next_step="Find out who put it there; remove it, and let only root write beside it.",
+            )
+
     def _read(self, name: str) -> bytes:
+        self._require_own()
         try:
             return (self._kept / name).read_bytes()
         except FileNotFoundError:
@@ -343,6 +360,7 @@ class FilesDaemon:
                 return
             self.out.mkdir(mode=0o755, parents=True, exist_ok=True)
             self._kept.mkdir(mode=0o700, exist_ok=True)
+            self._require_own()
             path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
             write_atomically(path, content)
 
@@ -404,5 +422,5 @@ def _tuples(document: dict[str, Any]) -> dict[str, Any]:
 def _number(crl: x509.CertificateRevocationList) -> int:
     try:
         return crl.extensions.get_extension_for_class(x509.CRLNumber).value.crl_number
-    except (x509.ExtensionNotFound, ValueError):
+    except (x509.ExtensionNotFound, *matching.MALFORMED):
         return 0

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from itertools import pairwise
+from typing import Final
 
 from cryptography import x509
 from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
@@ -13,6 +14,9 @@ from cryptography.hazmat.primitives.serialization import (
 )
 
 from ike.daemons.port import Credential, CredentialMismatch
+
+# What reading extensions raises where they are not as RFC 5280 wants them.
+MALFORMED: Final = (x509.DuplicateExtension, x509.UnsupportedGeneralNameType, ValueError)
 
 
 def key_id(public: CertificatePublicKeyTypes) -> str:
@@ -66,7 +70,7 @@ def identities(certificate: x509.Certificate) -> Iterator[str]:
     """
     try:
         names = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
-    except (x509.ExtensionNotFound, x509.DuplicateExtension, ValueError):
+    except (x509.ExtensionNotFound, *MALFORMED):
         names = None  # a peer may show anything
     for name in names or ():
         if isinstance(name, x509.DNSName):

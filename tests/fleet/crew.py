@@ -53,10 +53,11 @@ class Member:
         certificate: str | None = None,
         cuts: tuple[dict[str, Any], ...] = (),
         error: str = "",
+        at: datetime | None = None,
     ) -> None:
         version = self.state(now=now).mark.version
         made = tuple(
-            CommandReport(number, outcome, error, cuts, now) for number, outcome in commands
+            CommandReport(number, outcome, error, cuts, at or now) for number, outcome in commands
         )
         report = AppliedReport(
             version=version,

@@ -9,18 +9,22 @@ import pytest
 from sqlalchemy import func, select
 
 from core.errors import IkewardenError
+from fleet import gateways as gateways_of
 from fleet import reach, revoking, tunnels
 from fleet.concern import Affected
+from fleet.gateways import GatewayRequest
 from fleet.reach import Reach
 from fleet.tunnels import Peer, TunnelRequest
-from pki import publication, revocation
+from pki import issuance, publication, revocation
 from pki.desk import Desk
+from pki.issuance import IssueRequest
 from store.engine import Store
 from store.fleet_tables import gateway_authorities, gateway_commands, gateways
 from store.tables import crls, outbox
 from tests.fixtures.desk import ADMIN, CLOCKWORK, NOW, OPERATOR, drain, reopened
 from tests.fleet.crew import Member, connect, enlist, later, sa
 from tests.pki.acts import issue
+from tests.pki.requests import request
 from tests.pki.triggers import refuse
 
 OUTSIDE = Peer("bank", ("dns:vpn.bank.example",))
@@ -123,7 +127,7 @@ def test_a_certificate_of_an_outside_peer_is_cut_where_its_tunnel_ends(desk: Des
     assert [(e.gateway, e.tunnel) for e in revoke(desk, leaf.serial)] == [(mine.name, "out")]
     drain(desk, NOW)
     [command] = mine.commands()
-    assert command.detail["peer"]["identities"] == ["dns:gw9.example"]
+    assert command.detail["peer"]["identities"] == ["dns:gw9.example", "dn:CN=gw9.example"]
 
 
 def test_only_a_revocation_cuts_and_only_once_it_is_published(
@@ -323,13 +327,28 @@ def test_a_revocation_above_the_limit_changes_nothing_until_it_is_confirmed(desk
     mine = enlist(small, "mine.example")
     for number in range(2):
         connect(small, f"t{number}", mine, enlist(small, f"p{number}.example"))
-    for confirmed in (None, 0, 1, 3):
+    for confirmed in (None, 0, 1):
         with pytest.raises(IkewardenError) as refused:
             revoke(small, mine.leaf.serial, confirmed=confirmed)
         assert refused.value.code == "cut_needs_approval"
         assert refused.value.details["tunnels"] == 2
     assert drain(small, NOW) == 0 or mine.commands() == []
     assert len(revoke(small, mine.leaf.serial, confirmed=2)) == 2
+
+
+def test_who_agrees_to_more_is_not_held_up_by_tunnels_that_come_and_go(desk: Desk) -> None:
+    small = reopened(desk, cut_limit=1)
+    mine, other = enlist(small, "mine.example"), enlist(small, "other.example")
+    under = mine.leaf.fingerprint
+
+    def claim(count: int) -> None:
+        names = [f"c{number}" for number in range(count)]
+        other.sas(*(sa(mine.name, under=under, connection=name, number=name) for name in names))
+
+    claim(5)
+    agreed = len(revoking.preview(small, OPERATOR, mine.leaf.serial).cut)
+    claim(4)  # the agent may say what it likes, anew every second
+    assert len(revoke(small, mine.leaf.serial, confirmed=agreed)) == 4
 
 
 def test_two_that_make_tunnels_between_the_same_gateways(desk: Desk, second_store: Store) -> None:
@@ -344,3 +363,68 @@ def test_two_that_make_tunnels_between_the_same_gateways(desk: Desk, second_stor
     with ThreadPoolExecutor(4) as pool:
         list(pool.map(make, range(20)))
     assert _version(desk, one) == _version(desk, two) == 21
+
+
+def test_an_sa_of_its_name_whose_certificate_nobody_saw_is_cut_without_a_tunnel_on_record(
+    desk: Desk,
+) -> None:
+    mine, seen, unseen = (enlist(desk, f"{name}.example") for name in ("mine", "seen", "unseen"))
+    unseen.sas(sa(mine.name, connection="own"), sa("other.example", connection="else", number="2"))
+    seen.sas(sa(mine.name, under="ab" * 32))
+    found = revoke(desk, mine.leaf.serial)
+    assert [(e.gateway, e.tunnel, e.connection) for e in found] == [(unseen.name, None, "own")]
+    assert [each.matched_by for each in found[0].sas] == ["identity"]
+    drain(desk, later(1))
+    assert len(unseen.commands()) == 1
+    assert seen.commands() == []
+
+
+def test_a_peer_that_calls_itself_by_its_subject_is_cut_too(desk: Desk) -> None:
+    mine, peer = enlist(desk, "mine.example"), enlist(desk, "peer.example")
+    peer.sas(sa("CN=mine.example", connection="own"))
+    assert [each.connection for each in revoke(desk, mine.leaf.serial)] == ["own"]
+    drain(desk, later(1))
+    [command] = peer.commands()
+    assert command.detail["peer"]["identities"] == ["dns:mine.example", "dn:CN=mine.example"]
+
+
+@pytest.mark.parametrize("called", ["CN=mine.example", "*.example", "ab:cd:ef:01:23"])
+def test_what_comes_to_light_later_is_known_by_its_certificate_whatever_the_peer_is_called(
+    desk: Desk, called: str
+) -> None:
+    mine, late = enlist(desk, "mine.example"), enlist(desk, "late.example")
+    revoke(desk, mine.leaf.serial)
+    drain(desk, later(1))
+    late.sas(sa(called, under=mine.leaf.fingerprint), now=later(2))
+    assert len(late.commands(now=later(2))) == 1
+
+
+def test_a_gateway_that_is_not_called_as_its_identity_is_known_too(desk: Desk) -> None:
+    late = enlist(desk, "late.example")
+    gateways_of.create(desk, OPERATOR, GatewayRequest("branch 7", ("dns:gw7.example",)), now=NOW)
+    wanted = IssueRequest(
+        csr=request(["dns:gw7.example"]), profile="gateway", authority="issuing", gateway="branch 7"
+    )
+    leaf = issuance.issue(desk, ADMIN, wanted, now=NOW)
+    revoke(desk, leaf.serial)
+    drain(desk, later(1))
+    for called in ("gw7.example", "CN=gw7.example"):
+        late.sas(sa(called, under=leaf.fingerprint), now=later(2))
+        [command] = late.commands(now=later(2))
+        late.report((command.id, "done"), now=later(2), at=later(1))
+
+
+def test_what_comes_back_is_cut_again_whichever_way_the_gateways_clock_jumped(desk: Desk) -> None:
+    mine, peer = enlist(desk, "mine.example"), enlist(desk, "peer.example")
+    connect(desk, "t", mine, peer)
+    revoke(desk, mine.leaf.serial)
+    drain(desk, later(1))
+    [command] = peer.commands()
+    # The gateway's clock was a year ahead when it cut, and has been set right since.
+    ahead = later(365 * 86400)
+    peer.report((command.id, "done"), now=later(10), at=ahead)
+    peer.sas(sa(mine.name, under=mine.leaf.fingerprint), at=later(11), now=later(11))
+    assert peer.commands(now=later(11)) == [], "it may have been listed before the cut"
+    back = later(600)
+    peer.sas(sa(mine.name, under=mine.leaf.fingerprint), now=back)
+    assert [each.id for each in peer.commands(now=back)] == [command.id]

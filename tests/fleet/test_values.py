@@ -64,7 +64,7 @@ def test_definitions_that_no_daemon_shall_see(change: dict[str, Any]) -> None:
     assert refused.value.code == "tunnel_refused"
 
 
-@pytest.mark.parametrize("name", ["", "-a", "a b", "a/b", "a{", "x" * 64, "a\n"])
+@pytest.mark.parametrize("name", ["include", "", "-a", "a b", "a/b", "a{", "x" * 64, "a\n"])
 def test_names_that_no_daemon_shall_see(name: str) -> None:
     with pytest.raises(IkewardenError):
         definitions.check_name(name)

@@ -95,6 +95,13 @@ function New-PrivateFolder {
     param()
 
     if (Test-Path -LiteralPath $script:Folder) {
+        # Every user may make folders in %ProgramData%. One of his holds what he put there: a request for his own key.
+        $owner = (Get-Acl -LiteralPath $script:Folder).GetOwner([System.Security.Principal.SecurityIdentifier]).Value
+        $attributes = (Get-Item -LiteralPath $script:Folder -Force).Attributes
+        $isLink = ($attributes -band [System.IO.FileAttributes]::ReparsePoint) -ne 0
+        if ($isLink -or $owner -notin @('S-1-5-18', 'S-1-5-32-544')) {
+            throw "$($script:Folder) is not the administrators' own ($owner): find out who made it, and remove it."
+        }
         return
     }
     if (-not $PSCmdlet.ShouldProcess($script:Folder, 'Make a folder for administrators and the system alone')) {
@@ -104,6 +111,9 @@ function New-PrivateFolder {
     # *S-1-5-18 is the system, *S-1-5-32-544 are the administrators, whatever they are called here.
     Invoke-Program -Path "$env:SystemRoot\System32\icacls.exe" -ArgumentList @(
         $script:Folder, '/inheritance:r', '/grant:r', '*S-1-5-18:(OI)(CI)F', '*S-1-5-32-544:(OI)(CI)F'
+    )
+    Invoke-Program -Path "$env:SystemRoot\System32\icacls.exe" -ArgumentList @(
+        $script:Folder, '/setowner', '*S-1-5-32-544'
     )
 }
 
@@ -142,10 +152,10 @@ function New-Request {
 
     $policy = Join-Path -Path $script:Folder -ChildPath "$Purpose.inf"
     $request = Join-Path -Path $script:Folder -ChildPath "$Purpose.req"
+    New-PrivateFolder
     if (Test-Path -LiteralPath $request) {
         return $request
     }
-    New-PrivateFolder
     if (-not $PSCmdlet.ShouldProcess("a new $KeyAlgorithm key in the machine's key store", 'Make, with a request for it')) {
         return $null
     }

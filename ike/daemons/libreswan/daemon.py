@@ -176,6 +176,6 @@ def _is_ca(entry: Entry) -> bool:
         constraints = entry.certificate.extensions.get_extension_for_oid(
             ExtensionOID.BASIC_CONSTRAINTS
         ).value
-    except (x509.ExtensionNotFound, ValueError):
+    except (x509.ExtensionNotFound, *matching.MALFORMED):
         return False
     return isinstance(constraints, x509.BasicConstraints) and constraints.ca

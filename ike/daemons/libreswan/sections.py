@@ -191,6 +191,9 @@ def distinguished(name: x509.Name) -> str:
 
 
 def _quoted(text: str) -> str:
+    """A value in quotation marks. Raises ConnectionInvalid where it would end too early: a subject holds anything."""
+    if not text.isprintable() or '"' in text or "\\" in text:
+        raise ConnectionInvalid(f"{text!r} cannot be written into ipsec.conf.")
     return f'"{text}"'
 
 

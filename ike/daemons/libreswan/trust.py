@@ -227,7 +227,7 @@ def number(crl: x509.CertificateRevocationList) -> int | None:
     """CRL number (RFC 5280 §5.2.3)."""
     try:
         return crl.extensions.get_extension_for_class(x509.CRLNumber).value.crl_number
-    except (x509.ExtensionNotFound, ValueError):
+    except (x509.ExtensionNotFound, *matching.MALFORMED):
         return None
 
 

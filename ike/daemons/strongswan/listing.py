@@ -102,7 +102,7 @@ def crl_number(crl: x509.CertificateRevocationList) -> int | None:
     """RFC 5280 §5.2.3."""
     try:
         return crl.extensions.get_extension_for_class(x509.CRLNumber).value.crl_number
-    except (x509.ExtensionNotFound, x509.DuplicateExtension, ValueError):
+    except (x509.ExtensionNotFound, *matching.MALFORMED):
         return None
 
 

@@ -1,15 +1,19 @@
 """Identities: as the service writes them (`dns:gw.example`), and as charon reads and prints them. Pure."""
 
 import contextlib
+import hashlib
 import ipaddress
 import re
 from collections.abc import Iterable
 
 from cryptography import x509
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from ike.daemons import matching
 
 _TYPES = {"dns": "fqdn", "email": "email"}
+_KEY_ID = re.compile(r"(?:[0-9a-f]{2}){4,64}")
 _ATTRIBUTE = re.compile(r"(?:^|, )[A-Za-z0-9.]+=")
 
 
@@ -24,17 +28,31 @@ def for_charon(identity: str) -> str:
 
 
 def is_said(identity: str, printed: str) -> bool:
-    """Whether charon prints this identity so."""
+    """Whether charon prints this identity so, or as a pattern that it fits.
+
+    A peer may call itself by a pattern: charon takes it from everybody whose certificate has a name that fits.
+    """
     kind, _, value = identity.partition(":")
-    if kind == "ip":
-        with contextlib.suppress(ValueError):
-            return ipaddress.ip_address(value) == ipaddress.ip_address(printed)
-        return False
-    if kind == "dn":
-        with contextlib.suppress(ValueError):
-            return _values(x509.Name.from_rfc4514_string(value)) == _printed_values(printed)
-        return False
-    return value.lower() == printed.lower()
+    with contextlib.suppress(ValueError):
+        if kind == "ip":
+            return _is_within(ipaddress.ip_address(value), printed)
+        if kind == "dn":
+            values = _values(x509.Name.from_rfc4514_string(value))
+            said = _printed_values(printed)
+            pairs = zip(values, said, strict=False)
+            return len(values) == len(said) and all(b in (a, "*") for a, b in pairs)
+        text = printed.lower()
+        return value.lower().endswith(text[1:]) if text[:1] == "*" else value.lower() == text
+    return False
+
+
+def _is_within(address: ipaddress.IPv4Address | ipaddress.IPv6Address, printed: str) -> bool:
+    """Whether an address is the one printed, or in the network or range. Raises ValueError."""
+    first, dash, last = printed.partition("-")
+    if not dash:
+        return address in ipaddress.ip_network(printed, strict=False)
+    low, high = ipaddress.ip_address(first), ipaddress.ip_address(last)
+    return address.version == low.version and int(low) <= int(address) <= int(high)
 
 
 def any_is_said(identities: Iterable[str], printed: str) -> bool:
@@ -43,8 +61,27 @@ def any_is_said(identities: Iterable[str], printed: str) -> bool:
 
 
 def proves(certificate: x509.Certificate, printed: str) -> bool:
-    """Whether a certificate proves the identity that charon prints so."""
-    return any_is_said(matching.identities(certificate), printed)
+    """Whether a certificate proves the identity that charon prints so: by a name, or by the id of its key."""
+    if any_is_said(matching.identities(certificate), printed):
+        return True
+    printed = printed.replace(":", "").lower()
+    return _KEY_ID.fullmatch(printed) is not None and printed in _key_ids(certificate)
+
+
+def _key_ids(certificate: x509.Certificate) -> set[str]:
+    """By what charon finds a certificate: its subjectKeyIdentifier, SHA-1 of its key, with and without the algorithm,
+    and of itself.
+    """
+    spki = certificate.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
+    found = {
+        matching.key_id(certificate.public_key()),
+        hashlib.sha1(spki, usedforsecurity=False).hexdigest(),
+        certificate.fingerprint(hashes.SHA1()).hex(),  # noqa: S303 - a name
+    }
+    with contextlib.suppress(x509.ExtensionNotFound, *matching.MALFORMED):
+        extension = certificate.extensions.get_extension_for_class(x509.SubjectKeyIdentifier)
+        found.add(extension.value.digest.hex())
+    return found
 
 
 def _values(name: x509.Name) -> list[str]:

@@ -2,7 +2,9 @@
 
 import threading
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from datetime import datetime, timedelta
+from pathlib import Path
 
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
@@ -53,19 +55,17 @@ class RevocationLists:
         """The lists that charon reads from a file when it needs them: VICI cannot show them."""
         found = []
         for authority in self._files.authorities():
-            path = self._files.large_crl_path(crl_name(authority))
-            if path.exists():
-                found.append(listing.loaded_crl(x509.load_der_x509_crl(path.read_bytes())))
+            held = _read(self._files.large_crl_path(crl_name(authority)))
+            if held is not None:
+                found.append(listing.loaded_crl(held))
         return found
 
     def _load(self, session: Session, crl: x509.CertificateRevocationList) -> None:
         issuer = self._issuer(crl)
         small = self._files.small_crl_path(crl_name(issuer))
         large = self._files.large_crl_path(crl_name(issuer))
-        for path in (small, large):
-            if path.exists():
-                had = x509.load_der_x509_crl(path.read_bytes())
-                crl = had if _newer(had, crl) else crl
+        for had in map(_read, (small, large)):
+            crl = had if had is not None and _newer(had, crl) else crl
         der = crl.public_bytes(Encoding.DER)
         if len(der) <= MAX_VALUE:
             session.ask("load-cert", {"type": "X509_CRL", "data": der})
@@ -175,6 +175,13 @@ def _terminate(session: Session, sa: IkeSa) -> str:
     except DaemonRefused as refusal:
         return refusal.message
     return ""
+
+
+def _read(path: Path) -> x509.CertificateRevocationList | None:
+    """The list in a file; None where there is none, or none that can be read."""
+    with suppress(FileNotFoundError, ValueError):
+        return x509.load_der_x509_crl(path.read_bytes())
+    return None
 
 
 def _newer(one: x509.CertificateRevocationList, other: x509.CertificateRevocationList) -> bool:

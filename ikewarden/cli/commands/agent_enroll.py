@@ -1,6 +1,7 @@
 """`ikewarden agent enroll`: from one pasted line to a certificate in use."""
 
 import os
+import stat
 import sys
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -144,6 +145,12 @@ def read_pasted(file: Path | None) -> str:
     """The enrollment from a file, standard input, or the terminal, where it is not shown."""
     if file is not None and str(file) != "-":
         with file.open("rb") as opened:
+            mode = stat.S_IMODE(os.fstat(opened.fileno()).st_mode)
+            if mode & 0o077:
+                click.echo(
+                    f"{file} is open to others (mode {mode:04o}), and the enrollment is a secret until it is used.",
+                    err=True,
+                )
             return opened.read(_LONGEST).decode("ascii", "replace")
     if file is None and os.isatty(0):
         # hidden: it holds a token, and screens are shared

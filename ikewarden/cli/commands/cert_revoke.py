@@ -69,7 +69,7 @@ _GATEWAYS: Final = (
     "--yes-i-cut",
     type=click.IntRange(min=0),
     metavar="N",
-    help="End exactly N tunnels, where that is more than the service ends unasked.",
+    help="End up to N tunnels, where that is more than the service ends unasked.",
 )
 @authority_option
 @client_command()

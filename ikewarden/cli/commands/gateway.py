@@ -312,7 +312,7 @@ def reauthenticate(session: Session, name: str, connection: str) -> None:
     "--yes-i-cut",
     type=click.IntRange(min=0),
     metavar="N",
-    help="End exactly N tunnels, where that is more than the service ends unasked.",
+    help="End up to N tunnels, where that is more than the service ends unasked.",
 )
 @client_command()
 @pass_session

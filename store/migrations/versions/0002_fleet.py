@@ -198,3 +198,4 @@ def _reports() -> None:
     _index("gateway_sas", "gateway_id")
     _index("gateway_sas", "tunnel_id")
     _index("gateway_sas", "remote_certificate")
+    _index("gateway_sas", "remote_name")

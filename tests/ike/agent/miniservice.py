@@ -1,8 +1,8 @@
 """A small service over real TLS that speaks the part of the API that an agent uses, and can do it badly.
 
 Switches: `answer_with(path, status, document, headers)` once or for good, `cut_off` (bodies end in the middle),
-`date_offset` (its clock), `dates_arrival` (Date tells when a request came), `down()`/`up()`,
-`hold_back` (long polls wait), `lifetime` of what it issues.
+`drip` (seconds between the octets of a body), `date` and `date_offset` (its clock), `dates_arrival` (Date tells when
+a request came), `down()`/`up()`, `hold_back` (long polls wait), `lifetime` of what it issues.
 """
 
 import base64
@@ -57,6 +57,7 @@ class MiniService:
         self.backdate = timedelta(minutes=5)
         self.date_offset = timedelta()
         self.dates_arrival = False
+        self.date = ""
         self.cut_off = False
         self.hold_back = True
         self.token = "iw_mini-token-of-the-test"
@@ -73,6 +74,8 @@ class MiniService:
         self.renew = False
         self.commands: list[dict[str, Any]] = []
         self.connections: list[dict[str, Any]] = []
+        self.extra_authorities: list[str] = []
+        self.drip = 0.0
         self.seen_certificates: list[str] = []
         self._canned: dict[str, Canned] = {}
         self._changed = threading.Condition()
@@ -166,7 +169,11 @@ class MiniService:
             "gateway": GATEWAY,
             "version": self.version,
             "profile": "gateway",
-            "authorities": [pem(self.root.certificate), pem(self.issuing.certificate)],
+            "authorities": [
+                pem(self.root.certificate),
+                pem(self.issuing.certificate),
+                *self.extra_authorities,
+            ],
             "certificate": self._shown(self.issued[-1]) if self.issued else None,
             "renew": self.renew,
             "crls": [
@@ -281,7 +288,7 @@ class _Handler(BaseHTTPRequestHandler):
         mini = self.server.mini
         moment = self._came if mini.dates_arrival else datetime.now(UTC)
         moment += mini.date_offset
-        return format_datetime(moment, usegmt=True)
+        return mini.date or format_datetime(moment, usegmt=True)
 
     def do_GET(self) -> None:
         self._handle("GET")
@@ -393,6 +400,11 @@ class _Handler(BaseHTTPRequestHandler):
         if self.server.mini.cut_off:
             self.wfile.write(content[: len(content) // 2])
             self.close_connection = True
+            return
+        if self.server.mini.drip:
+            for octet in content:
+                self.wfile.write(bytes([octet]))
+                time.sleep(self.server.mini.drip)
             return
         self.wfile.write(content)
 

@@ -86,6 +86,33 @@ def test_redirects_are_not_followed(client: Service, service: MiniService) -> No
         client.get("/away")
 
 
+def test_an_answer_that_drips_is_not_waited_for(client: Service, service: MiniService) -> None:
+    service.answer_with("/slow", 200, {"x": "y" * 1000})
+    service.drip = 0.05
+    began = time.monotonic()
+    with pytest.raises(ServerUnreachable):
+        client.ask("GET", "/slow", seconds=1)
+    assert time.monotonic() - began < 3
+
+
+@pytest.mark.parametrize(
+    "date",
+    [
+        "Mon, 01 Jan 99999999999 00:00:00 GMT",
+        "Fri, 31 Dec 9999 23:59:59 -1200",
+        "yesterday",
+    ],
+)
+def test_a_clock_that_cannot_be_is_no_clock(
+    client: Service, service: MiniService, date: str
+) -> None:
+    service.date = date
+    service.answer_with("/busy", 503, {"code": "x"}, headers={"Retry-After": date})
+    with pytest.raises(ServerRefused):
+        client.get("/busy")
+    assert client.skew is None
+
+
 def test_what_is_no_json(client: Service, service: MiniService) -> None:
     service.answer_with("/list", 200, [])  # type: ignore[arg-type]
     with pytest.raises(AnswerBroken):

@@ -1,6 +1,7 @@
 """Files in the place of a daemon: the port's steps on them, and what others do to them."""
 
 import json
+import os
 from pathlib import Path
 
 import pytest
@@ -211,3 +212,38 @@ def test_half_written_files_of_a_killed_process_go(pki: Pki, tmp_path: Path) -> 
     FilesDaemon("pem", out).trust(pki.authorities)
     assert not any(path.exists() for path in left)
     assert theirs.exists()
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="gives files to another user")
+@pytest.mark.parametrize("how", ["link", "of another user", "open to others"])
+def test_what_is_kept_is_ours_alone(pki: Pki, tmp_path: Path, how: str) -> None:
+    out, elsewhere = tmp_path / "out", tmp_path / "elsewhere"
+    victim = tmp_path / "victim"
+    victim.write_text("of root")
+    elsewhere.mkdir(mode=0o700)
+    (elsewhere / "written.json").write_text(json.dumps(["../victim"]))
+    out.mkdir()
+    if how == "link":
+        (out / ".ikewarden").symlink_to(elsewhere)
+    else:
+        elsewhere.rename(out / ".ikewarden")
+        os.chmod(out / ".ikewarden", 0o777 if how == "open to others" else 0o700)
+        os.chown(out / ".ikewarden", 65534 if how == "of another user" else 0, 0)
+    daemon = FilesDaemon("pem", out)
+    with pytest.raises(DaemonRefused, match="\\.ikewarden"):
+        install(daemon, pki.credential())
+    assert victim.exists()
+    assert list(tmp_path.rglob("*.pem")) == []
+
+
+@pytest.mark.parametrize("name", ["../victim", "/etc/victim", "a/../../victim"])
+def test_what_was_written_lies_below_the_directory(
+    daemon: FilesDaemon, pki: Pki, tmp_path: Path, name: str
+) -> None:
+    install(daemon, pki.credential())
+    victim = tmp_path / "victim"
+    victim.write_text("of root")
+    (tmp_path / "out" / ".ikewarden" / "written.json").write_text(json.dumps([name]))
+    with pytest.raises(DaemonRefused, match="cannot be understood"):
+        install(daemon, pki.credential())
+    assert victim.exists()

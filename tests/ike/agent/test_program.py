@@ -130,6 +130,18 @@ def test_the_enrollment_is_refused_in_the_arguments_and_not_repeated(installed: 
     assert line[:20] not in done.err + done.out
 
 
+def test_a_file_with_the_enrollment_that_others_may_read_is_told_of(
+    installed: Installed, tmp_path: Path
+) -> None:
+    file = tmp_path / "enrollment"
+    file.write_text("iwe1_nonsense")
+    for mode, told in ((0o644, True), (0o640, True), (0o600, False)):
+        file.chmod(mode)
+        done = installed.enroll("--enrollment-file", file)
+        assert done.code == 2
+        assert (f"{mode:04o}" in done.err) is told
+
+
 def test_enrolling_twice_wrong_lines_and_no_service(installed: Installed) -> None:
     assert installed.enroll(given="iwe1_abc").code == 2
     assert installed.enroll().code == 0

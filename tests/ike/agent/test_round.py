@@ -1,11 +1,13 @@
 """Rounds: the daemon becomes what the service wants, in the right order, and what fails is told and mended later."""
 
+import ssl
 import time
 from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
 import pytest
+from cryptography.hazmat.primitives.serialization import Encoding
 
 from ike.agent.schedule import due_at
 from ike.daemons.port import fingerprint
@@ -14,6 +16,8 @@ from tests.ike.agent.miniservice import NAMES, MiniService
 from tests.ike.agent.test_served import until
 from tests.lab.handmade import Authority
 
+_KEY_USAGE = bytes.fromhex("0603551d0f")
+_BASIC_CONSTRAINTS = bytes.fromhex("0603551d13")
 PEER = Authority("Peer CA").leaf("gw2.example.com", serial=77).certificate
 CONNECTION: dict[str, Any] = {
     "name": "site",
@@ -346,6 +350,47 @@ def test_a_command_that_was_done_is_told_until_the_service_heard_it(
     told = [each for report in service.applied for each in report["commands"]]
     assert [each["outcome"] for each in told] == ["done"]
     assert len(told[0]["cuts"]) == 1
+
+
+def test_a_command_that_was_done_and_is_opened_again_is_done_again(
+    enrolled: Place, service: MiniService
+) -> None:
+    service.crl_number = 2
+    service.change(commands=[cut_command()])
+    enrolled.once()
+    # The peer came back before this gateway heard that its command was closed.
+    enrolled.daemon.establish("site", "gw2.example.com", PEER)
+    enrolled.once()
+    assert len(enrolled.daemon.sas()) == 1, "the same state: nothing new was commanded"
+    service.change()
+    enrolled.once()
+    assert enrolled.daemon.sas() == ()
+    told = [each for report in service.applied for each in report["commands"]]
+    assert [(each["outcome"], len(each["cuts"])) for each in told] == [("done", 0), ("done", 1)]
+
+
+def test_a_certificate_that_is_malformed_in_a_state_does_not_end_the_agent(
+    enrolled: Place, service: MiniService
+) -> None:
+    issuer = service.root.certificate
+    der = issuer.public_bytes(Encoding.DER)
+    # basicConstraints in the place of the other extensions: there twice
+    assert der.count(_KEY_USAGE) == 1
+    twice = der.replace(_KEY_USAGE, _BASIC_CONSTRAINTS)
+    service.extra_authorities = [ssl.DER_cert_to_PEM_cert(twice)]
+    service.change()
+    enrolled.once()
+    assert "state_unusable" in enrolled.codes()
+    enrolled.in_order()
+
+
+def test_what_grew_too_large_in_the_home_does_not_keep_the_agent_from_starting(
+    enrolled: Place,
+) -> None:
+    for name in ("state.json", "desired.json"):
+        (enrolled.path / name).write_bytes(b" " * (17 * 2**20))
+    enrolled.once()
+    enrolled.in_order()
 
 
 def test_a_list_that_goes_back_or_is_signed_by_nobody_is_not_believed(

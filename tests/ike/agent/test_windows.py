@@ -98,6 +98,29 @@ def test_the_functions_that_end_tunnels_ask_first() -> None:
         assert "ConfirmImpact = 'High'" in FUNCTIONS[name]
 
 
+def body_of(name: str) -> str:
+    tree = PARSER.parse(MODULE.encode())
+    [found] = [
+        node
+        for node in walk(tree.root_node)
+        if node.type == "function_statement"
+        and any(c.type == "function_name" and c.text == name.encode() for c in node.children)
+    ]
+    assert found.text is not None
+    return found.text.decode()
+
+
+def test_a_folder_that_another_user_made_is_not_used() -> None:
+    # %ProgramData% is open to all: a request that waits there could be for anybody's key.
+    folder = body_of("New-PrivateFolder")
+    known, made = folder.index("Test-Path"), folder.index("New-Item")
+    for word in ("GetOwner", "ReparsePoint", "throw"):
+        assert known < folder.index(word) < made
+    assert "'/setowner', '*S-1-5-32-544'" in folder
+    request = body_of("New-Request")
+    assert request.index("New-PrivateFolder") < request.index("Test-Path")
+
+
 def test_exports_are_the_same_in_module_and_manifest() -> None:
     exported = re.search(r"Export-ModuleMember -Function @\((.*?)\)", MODULE, re.S)
     listed = re.search(r"FunctionsToExport = @\((.*?)\)", MANIFEST, re.S)
@@ -134,7 +157,7 @@ def test_only_known_cmdlets_are_called() -> None:
     }
     own = set(FUNCTIONS)
     assert called - own == {
-        *("ConvertFrom-Json", "ConvertTo-Json", "Export-ModuleMember", "Get-ChildItem"),
+        *("ConvertFrom-Json", "ConvertTo-Json", "Export-ModuleMember", "Get-Acl", "Get-ChildItem"),
         *("Get-Content", "Get-Date", "Get-Item", "Get-NetIPsecPhase1AuthSet", "Get-NetIPsecRule"),
         *("Import-PfxCertificate", "Import-PowerShellDataFile", "Invoke-RestMethod", "Join-Path"),
         *("New-Item", "New-NetIPsecAuthProposal", "New-NetIPsecPhase1AuthSet", "New-NetIPsecRule"),

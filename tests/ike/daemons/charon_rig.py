@@ -111,7 +111,14 @@ class CharonRig:
 
 
 def add_tunnel(
-    here: Gateway, there: Gateway, own: str, peer: str, *, name: str = TUNNEL, unique: str = "no"
+    here: Gateway,
+    there: Gateway,
+    own: str,
+    peer: str,
+    *,
+    name: str = TUNNEL,
+    unique: str = "no",
+    local: Mapping[str, Any] | None = None,
 ) -> None:
     """An operator's connection in a gateway's own files."""
     section = {
@@ -120,7 +127,7 @@ def add_tunnel(
         "remote_addrs": there.outside,
         "send_cert": "always",
         "unique": unique,
-        "local": {"auth": "pubkey", "id": own},
+        "local": {"auth": "pubkey", "id": own, **(local or {})},
         "remote": {"auth": "pubkey", "id": peer, "revocation": "relaxed"},
         "children": {
             name: {"local_ts": here.inside.network, "remote_ts": there.inside.network},

@@ -1,16 +1,20 @@
 """What may be written into a daemon's configuration, and what not."""
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
+from cryptography import x509
 from hypothesis import given
 from hypothesis import strategies as st
 
 from ike.daemons.connections import require_valid
-from ike.daemons.port import Child, Connection, ConnectionInvalid
+from ike.daemons.libreswan import sections
+from ike.daemons.port import Child, Connection, ConnectionInvalid, fingerprint
 from ike.daemons.strongswan import names
 from ike.daemons.strongswan.managed import section
 from ike.daemons.strongswan.settings import render
+from tests.lab.handmade import Authority
 
 CA = "ab" * 32
 CHILD = Child("net", ("10.1.0.0/24",), ("10.2.0.0/24", "2001:db8::/32"))
@@ -26,7 +30,7 @@ GOOD = Connection(
     7200,
 )
 BAD: list[dict[str, Any]] = [
-    *({"name": bad} for bad in ("", "a b", "a.b", "a\n", "-a", "ä", "a{", "x" * 64)),
+    *({"name": bad} for bad in ("", "a b", "a.b", "a\n", "-a", "ä", "a{", "x" * 64, "include")),
     *({"local_addresses": (bad,)} for bad in ("", "a b", "a,b", "192.0.2.1\n", "$(x)", "a#b")),
     {"remote_addresses": ()},
     *(
@@ -50,6 +54,7 @@ BAD: list[dict[str, Any]] = [
     {"children": ()},
     {"children": (CHILD, CHILD)},
     {"children": (Child("a b", ("10.0.0.0/8",), ("10.0.0.0/8",)),)},
+    {"children": (Child("include", ("10.0.0.0/8",), ("10.0.0.0/8",)),)},
     {"children": (Child("a", ("everything",), ("10.0.0.0/8",)),)},
     {"children": (Child("a", (), ("10.0.0.0/8",)),)},
     {"children": (Child("a", ("10.0.0.0/8",), ("10.0.0.0/8",), start_action="go"),)},
@@ -101,3 +106,16 @@ def test_what_passes_is_one_value_of_the_file(where: str, text: str) -> None:
 
 def test_a_dn_is_handed_over_by_its_bytes() -> None:
     assert names.for_charon("dn:CN=a,O=b").startswith("asn1dn:#30")
+
+
+@pytest.mark.parametrize(
+    "name", ['x"\n\tleftupdown="/bin/sh -c id', "x\n\tauto=start", 'x"', "x\u2028y", "x\\"]
+)
+def test_the_subject_of_an_authority_ends_no_value_of_ipsec_conf(name: str) -> None:
+    authority = Authority(name).certificate
+    known: dict[str, x509.Certificate] = {fingerprint(authority): authority}
+    connection = replace(
+        GOOD, remote_addresses=("192.0.2.2",), remote_authority=fingerprint(authority)
+    )
+    with pytest.raises(ConnectionInvalid):
+        sections.render(connection, sections.Around("own", "ecdsa", known))

@@ -23,6 +23,16 @@ SAID = [
     ("dn:CN=gw,O=Example Ltd,C=CH", "C=CH, O=Example Ltd, CN=gw2", False),
     ("dn:CN=gw", "gw", False),
     ("dn:=", "CN=gw", False),
+    # Patterns: charon lets a peer in under one that its certificate's name fits.
+    ("dns:gw.example.com", "*.example.com", True),
+    ("dns:gw.example.com", "*.example.org", False),
+    ("dns:gw.example.com", "*", True),
+    ("email:a@b.example", "*@b.example", True),
+    ("ip:192.0.2.1", "192.0.2.0/24", True),
+    ("ip:192.0.2.1", "192.0.2.0-192.0.2.9", True),
+    ("ip:192.0.2.1", "2001:db8::/32", False),
+    ("dn:CN=gw,O=Example Ltd,C=CH", "C=CH, O=*, CN=gw", True),
+    ("dn:CN=gw,O=Example Ltd,C=CH", "CN=*", False),
 ]
 
 
@@ -40,6 +50,7 @@ def test_a_certificate_proves_its_names_and_its_subject() -> None:
     made = Pki().leaf("gw.example.com").certificate
     assert names.proves(made, "gw.example.com")
     assert names.proves(made, "CN=gw.example.com")
+    assert names.proves(made, matching.key_id(made.public_key()))
     assert not names.proves(made, "other.example.com")
 
 

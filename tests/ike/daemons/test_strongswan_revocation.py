@@ -11,8 +11,10 @@ import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
 
+from ike.daemons import matching
 from ike.daemons.port import Credential, DaemonRefused, EventKind, IkeSa, fingerprint
 from ike.daemons.strongswan.session import MAX_VALUE
+from ike.daemons.strongswan.trusting import crl_name
 from tests.ike.daemons.charon_rig import TUNNEL, CharonRig, adapter, add_tunnel, in_cache
 from tests.ike.daemons.contract import OWN, PEER, revoked, watching
 from tests.lab import Gateway, Lab, LabError
@@ -321,3 +323,34 @@ def test_lists_that_no_trusted_ca_signed_are_refused(charon: CharonRig, first: C
 
 def der(each: x509.Certificate | x509.CertificateRevocationList) -> bytes:
     return each.public_bytes(Encoding.DER)
+
+
+@pytest.mark.parametrize("place", ["x509crl/ikewarden-{}.crl", "ikewarden/crl-{}.crl"])
+def test_a_list_that_was_damaged_on_disk_is_replaced(charon: CharonRig, place: str) -> None:
+    charon.daemon.trust(charon.pki.authorities)
+    authority = charon.pki.issuing.certificate
+    path = charon.gateway.swanctl_folder / place.format(crl_name(authority))
+    path.write_bytes(b"no list")
+    charon.daemon.inventory()
+    crl = x509.load_der_x509_crl(charon.pki.issuing.crl(7, []))
+    charon.daemon.load_crls([crl])
+    assert 7 in {each.number for each in charon.daemon.inventory().crls}
+
+
+# identities that are meant to be overlooked
+
+
+@pytest.mark.parametrize("identity", ['"keyid:#{key}"', "fqdn:*.example", "CN=*"])
+def test_a_peer_under_a_pattern_or_the_id_of_its_key_is_seen_and_cut(
+    charon: CharonRig, first: Credential, identity: str
+) -> None:
+    key = matching.key_id(charon.peer_certificate.public_key())
+    add_tunnel(charon.gateway, charon.peer, OWN, "%any")
+    own = identity.format(key=key)
+    add_tunnel(charon.peer, charon.gateway, own, OWN, local={"certs": "own.pem"})
+    with watching(charon.daemon):
+        charon.peer.initiate(TUNNEL)
+        wait_for_record(charon, 1)
+    (cut,) = charon.daemon.cut(revoked(charon.peer_certificate))
+    assert (cut.matched_by, cut.ended) == ("certificate", True)
+    assert cut.sa.remote_id not in {PEER, f"CN={PEER}"}
