@@ -161,7 +161,7 @@ def test_what_a_peer_refuses_is_undone_without_losing_a_packet(
         began = time.monotonic()
         with pytest.raises(DaemonRefused, match="AUTHENTICATION_FAILED"):
             charon.daemon.prove(bad, [TUNNEL], seconds=PROVE_SECONDS)
-        assert time.monotonic() - began < 1.0, "it was not noticed, only the time ran out"
+        assert time.monotonic() - began < PROVE_SECONDS, "it was not noticed, only the time ran out"
         charon.daemon.undo(bad, name_of(first))
         proof = charon.daemon.prove(first, [TUNNEL], seconds=PROVE_SECONDS)
     assert proof is Proof.AUTHENTICATED
