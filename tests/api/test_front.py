@@ -331,7 +331,9 @@ def test_a_client_that_does_not_read_is_hung_up_on(strict: Serving) -> None:
     plain.connect(("127.0.0.1", strict.port))
     deadline = time.monotonic() + 60
     with strict.site.trust().wrap_socket(plain, server_hostname="localhost") as connection:
-        assert strict.listener.server_state.connections
+        while not strict.listener.server_state.connections:
+            assert time.monotonic() < deadline
+            time.sleep(0.01)
         while strict.listener.server_state.connections:
             assert time.monotonic() < deadline, "it is still served"
             try:
