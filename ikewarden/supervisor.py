@@ -63,17 +63,21 @@ def supervise(parts: Sequence[Part]) -> int:
 
 def _start(child: _Child, now: float) -> None:
     parent = os.getpid()
+    # A signal that comes before the child has its own handlers would be taken by ours, and be lost.
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM, signal.SIGINT})
     pid = os.fork()
     if pid == 0:
-        os._exit(_live(child.part, parent))
+        os._exit(_live(child.part, parent, before))
+    signal.pthread_sigmask(signal.SIG_SETMASK, before)
     child.pid, child.started = pid, now
 
 
-def _live(part: Part, parent: int) -> int:
+def _live(part: Part, parent: int, mask: set[signal.Signals]) -> int:
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     signal.signal(
         signal.SIGINT, signal.SIG_IGN
     )  # Ctrl-C reaches the group; the parent passes it on
+    signal.pthread_sigmask(signal.SIG_SETMASK, mask)
     end_with_parent(parent)
     try:
         return part.run()

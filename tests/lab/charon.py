@@ -259,8 +259,12 @@ class Gateway:
         before = len([sa for sa in self.list_sas() if sa.name == ike])
         if before:
             with self.session(timeout=timeout + 5) as session:
-                for _ in session.terminate(request):
-                    pass
+                try:
+                    for _ in session.terminate(request):
+                        pass
+                except vici.exception.CommandException as refused:
+                    if "no matching SAs" not in str(refused):  # they ended by themselves meanwhile
+                        raise
         return before
 
     def reauthenticate(self, ike: str = "tunnel") -> None:
