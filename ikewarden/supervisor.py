@@ -72,7 +72,7 @@ def _start(child: _Child, now: float) -> None:
     child.pid, child.started = pid, now
 
 
-def _live(part: Part, parent: int, mask: set[signal.Signals]) -> int:
+def _live(part: Part, parent: int, mask: set[int | signal.Signals]) -> int:
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     signal.signal(
         signal.SIGINT, signal.SIG_IGN
