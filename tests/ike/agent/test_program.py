@@ -329,8 +329,12 @@ def test_killed_at_random_moments_the_gateway_is_never_without_a_pair(
     rounds = int(os.environ.get("IKEWARDEN_SOAK_KILLS", "12"))
     chance = random.Random(7)
     killed = 0
+    command = [*PROGRAM, "agent", "once", "--renew", "--home", str(installed.home)]
+    # How long a whole one takes here: moments of a fixed clock would all come too late on a fast machine.
+    begun = time.monotonic()
+    subprocess.run(command, env=surroundings(), check=True, capture_output=True)
+    whole = time.monotonic() - begun
     for _ in range(rounds):
-        command = [*PROGRAM, "agent", "once", "--renew", "--home", str(installed.home)]
         process = subprocess.Popen(
             command,
             env=surroundings(),
@@ -338,7 +342,7 @@ def test_killed_at_random_moments_the_gateway_is_never_without_a_pair(
             stderr=subprocess.DEVNULL,
             start_new_session=True,
         )
-        time.sleep(chance.uniform(0.25, 0.9))
+        time.sleep(chance.uniform(0.1, 1.1) * whole)
         killed += process.poll() is None
         process.kill()
         process.wait()
