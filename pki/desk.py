@@ -1,15 +1,32 @@
 """What every operation works with: the records, the keys, and the rules of this installation."""
 
-import secrets
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import timedelta
+from secrets import token_bytes
 
 from hsm.ports import KeyStore
+from hsm.secretstore import SecretStore
 from pki.holdings import Holdings
 from pki.x509.builtin import builtin_profiles
 from pki.x509.profile import Profile
 from store.engine import Store
+
+
+@dataclass(frozen=True)
+class RotationRules:
+    """Settings of rotations. `at_once`: how many may be under way together, `per_second` how many may begin in a
+    second, on all replicas together (so much the store of secrets is asked); `per_gateway`: how many of one gateway's
+    tunnels at the same time. `step` is how long an end may take for a step. `path` is the template of a slot's place
+    in the store: `{tunnel}` and `{kind}` are replaced.
+    """
+
+    at_once: int = 500
+    per_second: float = 50.0
+    per_gateway: int = 1
+    step: timedelta = timedelta(minutes=10)
+    proof: timedelta = timedelta(minutes=3)
+    path: str = "ikewarden/{tunnel}/{kind}"
 
 
 @dataclass(frozen=True)
@@ -35,6 +52,7 @@ class Rules:
     cut_limit: int = 10
     unreachable_after: timedelta = timedelta(seconds=120)
     crl_spread: timedelta = timedelta(seconds=60)
+    rotation: RotationRules = RotationRules()
     profiles: Mapping[str, Profile] = field(default_factory=builtin_profiles)
 
 
@@ -43,12 +61,13 @@ class Desk:
     """The ports an operation needs, put together once per process by the wiring.
 
     `holdings` keeps what never changes once it is on record (authorities' certificates and opened keys, profiles), so
-    that the hot path reads it once. `entropy` is the system's random generator, an argument so that a test can show
-    what happens when a serial number repeats.
+    that the hot path reads it once. `secrets` keeps the shared secrets of tunnels. `entropy` is the system's random
+    generator, an argument so that a test can show what happens when a serial number repeats.
     """
 
     store: Store
     keys: KeyStore
     rules: Rules
+    secrets: SecretStore | None = None
     holdings: Holdings = field(default_factory=Holdings)
-    entropy: Callable[[int], bytes] = secrets.token_bytes
+    entropy: Callable[[int], bytes] = token_bytes

@@ -138,6 +138,82 @@ class Connection:
     proposals: tuple[str, ...] = ()
     rekey_seconds: int | None = None
     revocation: str = "strict"  # strict, ifuri or relaxed
+    # How both ends prove who they are: by certificate, or by a shared secret of a slot of this connection (`share`).
+    authentication: str = "certificate"  # certificate, psk
+    ike_version: int = 2
+    # RFC 8784, where the connection has a slot of kind ppk: whether it comes up without one.
+    ppk: str = "none"  # none, preferred, required
+
+
+@dataclass(frozen=True)
+class SharedKey:
+    """One version of a shared secret: raw octets. `ppk_id` is the PPK_ID of RFC 8784 §5.1, for kind ppk alone."""
+
+    version: int
+    value: Secret
+    ppk_id: str | None = None
+
+
+@dataclass(frozen=True)
+class SharedSlot:
+    """The shared secrets of one end of a tunnel, of one kind (`psk`, `ppk`).
+
+    The order is the whole of it: the first key is the one that this end uses to prove itself, the others are those
+    that it takes from the peer too. A daemon that knows one secret for a peer (`Abilities.overlap` false) is given
+    the first and holds no other. No keys: the slot is empty. Identities are written as in Connection; `connection` is
+    the daemon's name of the connection, which may be none of the agent's. `name` is of `[A-Za-z0-9_.-]`.
+    """
+
+    name: str
+    kind: str
+    connection: str
+    local_id: str
+    remote_id: str
+    keys: tuple[SharedKey, ...]
+    ike_version: int = 2
+
+
+@dataclass(frozen=True)
+class LoadedSlot:
+    """What a daemon holds of a slot: versions, the one it uses first, as far as it tells."""
+
+    name: str
+    versions: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class ForeignSecret:
+    """A shared secret in a daemon that the agent did not put there, and that answers for the peer of a slot.
+
+    `where` says where it is from, for people: a file and line, or the daemon's name of it. `same_as` is the version of
+    the slot that has the same value, where the agent can read it. `shadows`: the daemon takes it in the place of ours.
+    """
+
+    slot: str
+    where: str
+    same_as: int | None = None
+    shadows: bool = False
+
+
+@dataclass(frozen=True)
+class Shared:
+    """The shared secrets of a daemon, without their values."""
+
+    slots: tuple[LoadedSlot, ...] = ()
+    foreign: tuple[ForeignSecret, ...] = ()
+
+
+@dataclass(frozen=True)
+class Abilities:
+    """What a daemon can do for a rotation.
+
+    `overlap`: it takes several secrets from a peer at once (IKEv2 only). `ppk`: RFC 8784. `gapless`: it authenticates
+    an SA afresh without an interruption.
+    """
+
+    overlap: bool
+    ppk: bool
+    gapless: bool
 
 
 @dataclass(frozen=True)
@@ -237,7 +313,7 @@ class Proof(StrEnum):
 class EventKind(StrEnum):
     """What happened in a daemon, as far as the agent must act on it."""
 
-    UP = "up"
+    UP = "up"  # an IKE_AUTH was completed: not a rekeying
     DOWN = "down"
     CHANGED = "changed"  # an SA was rekeyed, or its CHILD_SAs came or went
     RESTARTED = "restarted"
@@ -351,8 +427,37 @@ class Daemon(Protocol):
         """
         ...
 
-    def reauthenticate(self, connection: str) -> int:
-        """Start fresh authentications of a connection's SAs, make-before-break where the daemon can; gives how many."""
+    def reauthenticate(self, connection: str, *, gap: bool = True) -> int:
+        """Start fresh authentications of a connection's SAs, make-before-break where the daemon can; gives how many.
+
+        Where it cannot, they are interrupted if `gap`, else left alone. Uses the connection as it is loaded now.
+        """
+        ...
+
+    def initiate(self, connection: str) -> bool:
+        """Start a connection that has no IKE_SA, without waiting for what comes of it; tell whether it was started."""
+        ...
+
+    # shared secrets
+
+    def abilities(self) -> Abilities:
+        """Tell what the daemon can do for a rotation."""
+        ...
+
+    def share(self, slots: Sequence[SharedSlot]) -> None:
+        """Make these the shared secrets that the agent gave the daemon, now and after a restart.
+
+        SAs are not disturbed. What is so already is left alone; a slot that is no longer named, and a key no longer in
+        its slot, is taken out. New keys are in before old ones go. For kind ppk the first key is the one whose PPK_ID
+        the connection sends, and all are answered. Raises DaemonRefused, naming the slot: the others are done all the
+        same, and no daemon is left without a key that it had.
+        """
+        ...
+
+    def shared(self, slots: Sequence[SharedSlot]) -> Shared:
+        """Tell what the daemon holds of these slots and of any other that the agent gave it, and what else answers for
+        the peers of these.
+        """
         ...
 
     def watch(self, stop: Callable[[], bool]) -> Iterator[DaemonEvent]:

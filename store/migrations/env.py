@@ -7,7 +7,7 @@ databases.
 
 from alembic import context
 
-from store import fleet_tables, tables  # noqa: F401 - they fill the metadata
+from store import fleet_tables, rotation_tables, tables  # noqa: F401 - they fill the metadata
 from store.columns import metadata
 
 context.configure(
