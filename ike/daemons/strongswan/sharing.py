@@ -1,0 +1,229 @@
+"""Shared secrets in charon: loaded over VICI, and written down so that a restart or `swanctl --load-all` finds them.
+
+charon takes from a peer any secret that the peer's identity owns, and proves itself by the one that was loaded last.
+So the keys of a slot are loaded in reverse, and one is put in front by being loaded again; the last of a file's
+sections is the one that is used after a restart.
+"""
+
+import hmac
+import json
+import re
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Any
+
+from core.secret import Secret
+from ike.daemons.connections import is_identity
+from ike.daemons.port import DaemonRefused, LoadedSlot, Shared, SharedKey, SharedSlot
+from ike.daemons.strongswan import foreign, names, settings
+from ike.daemons.strongswan.files import SwanctlFiles
+from ike.daemons.strongswan.session import Endpoint, Session
+
+_NAME = re.compile(r"[A-Za-z0-9_.-]{1,200}")
+_PPK_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,199}")
+_TYPES = {"psk": "IKE", "ppk": "ppk"}
+_MOST = 4096  # octets; what is longer is no secret of ours
+
+
+@dataclass(frozen=True)
+class _Entry:
+    """One secret as charon is given it; `owner` is the peer's identity alone: our own would let in anybody who has
+    a secret of ours.
+    """
+
+    id: str
+    kind: str
+    owner: str
+    value: Secret
+
+    def is_same(self, other: "_Entry | None") -> bool:
+        return (
+            other is not None
+            and (self.id, self.kind, self.owner) == (other.id, other.kind, other.owner)
+            and hmac.compare_digest(self.value.reveal(), other.value.reveal())
+        )
+
+
+class Sharing:
+    """The shared secrets of one charon: what is loaded, and conf.d/ikewarden.secrets.conf."""
+
+    def __init__(self, endpoint: Endpoint, files: SwanctlFiles) -> None:
+        self._endpoint = endpoint
+        self._files = files
+
+    def share(self, slots: Sequence[SharedSlot]) -> None:
+        refused: dict[str, DaemonRefused] = {}
+        with self._endpoint.session() as session:
+            written, before = self._written(), _listed(session)
+            wanted: dict[str, list[_Entry]] = {}
+            for slot in slots:
+                wanted[slot.name] = [
+                    each for each in written.values() if _slot(each.id) == slot.name
+                ]
+                try:
+                    entries = _entries(slot)
+                    self._load(session, slot, entries, written)
+                    wanted[slot.name] = entries
+                except DaemonRefused as refusal:
+                    refused[slot.name] = _named(slot, refusal)
+            self._write(wanted)
+            self._note_ppks(slots)
+            # What is in use may be of a refused slot also where our file does not tell it.
+            spared = {each for each in before if _slot(each) in refused}
+            self._unload(session, wanted, spared)
+        for each in refused.values():
+            raise each
+
+    def shared(self, slots: Sequence[SharedSlot]) -> Shared:
+        with self._endpoint.session() as session:
+            listed = _listed(session)
+        held: dict[str, list[int]] = {}
+        for each in listed:
+            if found := names.secret_of(each):
+                held.setdefault(found[0], []).append(found[1])
+        loaded = tuple(LoadedSlot(name, tuple(held[name])) for name in sorted(held))
+        others = foreign.read(self._files)
+        told = [each for slot in slots for each in foreign.of(slot, others, listed)]
+        return Shared(loaded, tuple(told))
+
+    def ids(self) -> set[str]:
+        """The ids of the secrets that a restart would load."""
+        return set(self._written())
+
+    def ppk_ids(self, connection: str) -> tuple[str, ...]:
+        """The PPK_IDs of a connection, the one to be sent first."""
+        with suppress(FileNotFoundError, ValueError, TypeError, AttributeError):
+            noted: Any = json.loads(self._files.ppks.read_bytes())
+            return tuple(str(each) for each in noted.get(connection, ()))
+        return ()
+
+    # inside
+
+    def _load(
+        self,
+        session: Session,
+        slot: SharedSlot,
+        entries: Sequence[_Entry],
+        written: Mapping[str, _Entry],
+    ) -> None:
+        """Load what lacks, and put the first in front again: between the two a peer may be shown one that it does not
+        know yet, for as long as a command takes.
+        """
+        ids = [each.id for each in entries]
+        listed = _listed(session)
+        sound = [
+            each.id for each in entries if each.id in listed and each.is_same(written.get(each.id))
+        ]
+        start = _first_in_place(ids, [each for each in listed if each in sound])
+        if entries and start == 0 and self._is_behind(slot, listed, ids[0]):
+            start = 1
+        for entry in reversed(entries[:start]):
+            message = {
+                "id": entry.id,
+                "type": _TYPES[entry.kind],
+                "data": entry.value.reveal(),
+                "owners": [entry.owner],
+            }
+            session.ask("load-shared", message)
+        if [each for each in _listed(session) if each in ids] != ids:
+            raise DaemonRefused("charon lists the keys in another order than they were loaded.")
+
+    def _is_behind(self, slot: SharedSlot, listed: Sequence[str], first: str) -> bool:
+        """Whether charon takes a secret of others because it was loaded after ours: by a `swanctl --load-creds`."""
+        if all(names.secret_of(each) for each in listed[: listed.index(first)]):
+            return False
+        return any(foreign.is_newer(slot, each, listed) for each in foreign.read(self._files))
+
+    def _unload(
+        self, session: Session, wanted: Mapping[str, Sequence[_Entry]], spared: set[str]
+    ) -> None:
+        kept = {each.id for entries in wanted.values() for each in entries} | spared
+        for each in _listed(session):
+            if names.secret_of(each) and each not in kept:
+                with suppress(DaemonRefused):  # somebody else was quicker
+                    session.ask("unload-shared", {"id": each})
+
+    def _written(self) -> dict[str, _Entry]:
+        """Our file's secrets, by id, those of a slot in the order of their preference."""
+        path = self._files.secrets_conf
+        found = settings.read(path).sections.get("secrets", settings.Section(path)).sections
+        entries: dict[str, _Entry] = {}
+        for name, section in reversed(found.items()):
+            with suppress(KeyError, ValueError):
+                value = Secret(bytes.fromhex(section.values["secret"].removeprefix("0x")))
+                kind = "ppk" if name.startswith("ppk-") else "psk"
+                entries[name] = _Entry(name, kind, section.values["id"], value)
+        return entries
+
+    def _write(self, wanted: Mapping[str, Sequence[_Entry]]) -> None:
+        sections = {
+            each.id: {"id": each.owner, "secret": "0x" + each.value.reveal().hex()}
+            for name in sorted(wanted)
+            for each in reversed(wanted[name])
+        }
+        if sections:
+            text = settings.HEAD + settings.render({"secrets": sections})
+            self._files.write(self._files.secrets_conf, text.encode())
+        else:
+            self._files.remove(self._files.secrets_conf)
+
+    def _note_ppks(self, slots: Sequence[SharedSlot]) -> None:
+        noted = {
+            slot.connection: [each.ppk_id for each in slot.keys]
+            for slot in slots
+            if slot.kind == "ppk" and slot.keys
+        }
+        if noted:
+            self._files.write(self._files.ppks, json.dumps(noted, indent=1).encode())
+        else:
+            self._files.remove(self._files.ppks)
+
+
+def _listed(session: Session) -> list[str]:
+    """The ids of the shared secrets that charon holds, the newest first."""
+    return list(session.ask("get-shared").get("keys", []))
+
+
+def _slot(printed: str) -> str:
+    found = names.secret_of(printed)
+    return found[0] if found else ""
+
+
+def _first_in_place(ids: Sequence[str], loaded: Sequence[str]) -> int:
+    """Where the rest begins that need not be loaded, since it is in order: of [2, 1] with 1 loaded, 1."""
+    for start in range(len(ids)):
+        rest = ids[start:]
+        if [each for each in loaded if each in rest] == rest:
+            return start
+    return len(ids)
+
+
+def _entries(slot: SharedSlot) -> list[_Entry]:
+    """The secrets of a slot as charon is given them. Raises DaemonRefused; nothing of a value is told."""
+    if slot.kind not in _TYPES or not _NAME.fullmatch(slot.name):
+        raise DaemonRefused(
+            "a slot of kind psk or ppk has a name of letters, digits, '_', '.', '-'"
+        )
+    if not is_identity(slot.remote_id):
+        raise DaemonRefused("the peer's identity cannot be written")
+    # A peer of IKEv1 is recognised by its address, and one secret is all that is tried.
+    keys = slot.keys[:1] if slot.ike_version == 1 else slot.keys
+    if len({each.version for each in keys}) != len(keys):
+        raise DaemonRefused("a version stands there twice")
+    return [_entry(slot, each) for each in keys]
+
+
+def _entry(slot: SharedSlot, key: SharedKey) -> _Entry:
+    if not 0 < len(key.value.reveal()) <= _MOST:
+        raise DaemonRefused(f"version {key.version} has no octets, or more than {_MOST}")
+    owner = names.for_charon(slot.remote_id)
+    if slot.kind == "ppk":
+        if key.ppk_id is None or not _PPK_ID.fullmatch(key.ppk_id):
+            raise DaemonRefused(f"version {key.version} has no PPK_ID that charon can be given")
+        owner = key.ppk_id
+    return _Entry(names.secret_id(slot.kind, slot.name, key.version), slot.kind, owner, key.value)
+
+
+def _named(slot: SharedSlot, refusal: DaemonRefused) -> DaemonRefused:
+    return DaemonRefused(f"Shared secret {slot.name}: {refusal.message.rstrip('.')}.")
