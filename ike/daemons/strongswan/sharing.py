@@ -7,23 +7,19 @@ sections is the one that is used after a restart.
 
 import hmac
 import json
-import re
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
 from core.secret import Secret
-from ike.daemons.connections import is_identity
-from ike.daemons.port import DaemonRefused, LoadedSlot, Shared, SharedKey, SharedSlot
+from ike.daemons.port import DaemonRefused, LoadedSlot, Shared, SharedSlot
+from ike.daemons.slots import to_be_loaded
 from ike.daemons.strongswan import foreign, names, settings
 from ike.daemons.strongswan.files import SwanctlFiles
 from ike.daemons.strongswan.session import Endpoint, Session
 
-_NAME = re.compile(r"[A-Za-z0-9_.-]{1,200}")
-_PPK_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,199}")
 _TYPES = {"psk": "IKE", "ppk": "ppk"}
-_MOST = 4096  # octets; what is longer is no secret of ours
 
 
 @dataclass(frozen=True)
@@ -62,11 +58,11 @@ class Sharing:
                     each for each in written.values() if _slot(each.id) == slot.name
                 ]
                 try:
-                    entries = _entries(slot)
+                    entries = _entries(to_be_loaded(slot, overlap=True))
                     self._load(session, slot, entries, written)
                     wanted[slot.name] = entries
                 except DaemonRefused as refusal:
-                    refused[slot.name] = _named(slot, refusal)
+                    refused[slot.name] = refusal
             self._write(wanted)
             self._note_ppks(slots)
             # What is in use may be of a refused slot also where our file does not tell it.
@@ -125,9 +121,14 @@ class Sharing:
                 "data": entry.value.reveal(),
                 "owners": [entry.owner],
             }
-            session.ask("load-shared", message)
+            try:
+                session.ask("load-shared", message)
+            except DaemonRefused as refusal:
+                raise DaemonRefused(f"Shared secret {slot.name}: {refusal.message}") from None
         if [each for each in _listed(session) if each in ids] != ids:
-            raise DaemonRefused("charon lists the keys in another order than they were loaded.")
+            raise DaemonRefused(
+                f"Shared secret {slot.name}: charon lists its keys in another order than they were loaded."
+            )
 
     def _is_behind(self, slot: SharedSlot, listed: Sequence[str], first: str) -> bool:
         """Whether charon takes a secret of others because it was loaded after ours: by a `swanctl --load-creds`."""
@@ -200,30 +201,14 @@ def _first_in_place(ids: Sequence[str], loaded: Sequence[str]) -> int:
 
 
 def _entries(slot: SharedSlot) -> list[_Entry]:
-    """The secrets of a slot as charon is given them. Raises DaemonRefused; nothing of a value is told."""
-    if slot.kind not in _TYPES or not _NAME.fullmatch(slot.name):
-        raise DaemonRefused(
-            "a slot of kind psk or ppk has a name of letters, digits, '_', '.', '-'"
-        )
-    if not is_identity(slot.remote_id):
-        raise DaemonRefused("the peer's identity cannot be written")
-    # A peer of IKEv1 is recognised by its address, and one secret is all that is tried.
-    keys = slot.keys[:1] if slot.ike_version == 1 else slot.keys
-    if len({each.version for each in keys}) != len(keys):
-        raise DaemonRefused("a version stands there twice")
-    return [_entry(slot, each) for each in keys]
-
-
-def _entry(slot: SharedSlot, key: SharedKey) -> _Entry:
-    if not 0 < len(key.value.reveal()) <= _MOST:
-        raise DaemonRefused(f"version {key.version} has no octets, or more than {_MOST}")
+    """The secrets of a slot as charon is given them. Raises DaemonRefused."""
     owner = names.for_charon(slot.remote_id)
-    if slot.kind == "ppk":
-        if key.ppk_id is None or not _PPK_ID.fullmatch(key.ppk_id):
-            raise DaemonRefused(f"version {key.version} has no PPK_ID that charon can be given")
-        owner = key.ppk_id
-    return _Entry(names.secret_id(slot.kind, slot.name, key.version), slot.kind, owner, key.value)
-
-
-def _named(slot: SharedSlot, refusal: DaemonRefused) -> DaemonRefused:
-    return DaemonRefused(f"Shared secret {slot.name}: {refusal.message.rstrip('.')}.")
+    return [
+        _Entry(
+            names.secret_id(slot.kind, slot.name, key.version),
+            slot.kind,
+            key.ppk_id or owner if slot.kind == "ppk" else owner,
+            key.value,
+        )
+        for key in slot.keys
+    ]
