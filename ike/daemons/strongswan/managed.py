@@ -71,7 +71,10 @@ class ManagedConnections:
                     refused.append(refusal)
             self._unload(session, ours - {each.name for each in connections}, loaded)
             sure = loaded - unsure
-            order = _order(session) if any(each.ppk != "none" for each in wanted.values()) else []
+            # Most fleets have no PPKs, and a hub has many connections.
+            beside = {names.companion(name) for name in wanted}
+            has_ppk = any(each.ppk != "none" for each in wanted.values())
+            order = _order(session) if has_ppk or beside & loaded else []
             new = {
                 name: each
                 for name, each in wanted.items()
@@ -142,10 +145,8 @@ class ManagedConnections:
 
     def _is_answered(self, connection: Connection, order: Sequence[str]) -> bool:
         """Whether a companion stands before a connection that needs one, and none beside another."""
-        if connection.ppk == "none":
-            return True
         name, beside = connection.name, names.companion(connection.name)
-        if len(self._ppk_ids(name)) < 2:
+        if connection.ppk == "none" or len(self._ppk_ids(name)) < 2:
             return beside not in order
         return {name, beside} <= set(order) and order.index(beside) < order.index(name)
 

@@ -50,24 +50,31 @@ class Sharing:
 
     def share(self, slots: Sequence[SharedSlot]) -> None:
         refused: dict[str, DaemonRefused] = {}
+        wanted: dict[str, list[_Entry]] = {}
         with self._endpoint.session() as session:
             written, before = self._written(), _listed(session)
-            wanted: dict[str, list[_Entry]] = {}
+            others = foreign.read(self._files) if set(before) - set(written) else []
             for slot in slots:
-                wanted[slot.name] = [
-                    each for each in written.values() if _slot(each.id) == slot.name
-                ]
+                held = [each for each in written.values() if _slot(each.id) == slot.name]
+                wanted[slot.name] = held
                 try:
                     entries = _entries(to_be_loaded(slot, overlap=True))
-                    self._load(session, slot, entries, written)
+                    self._load(session, slot, _lacking(slot, entries, held, before, others))
                     wanted[slot.name] = entries
                 except DaemonRefused as refusal:
                     refused[slot.name] = refusal
             self._write(wanted)
             self._note_ppks(slots)
+            after = _listed(session)
             # What is in use may be of a refused slot also where our file does not tell it.
             spared = {each for each in before if _slot(each) in refused}
-            self._unload(session, wanted, spared)
+            self._unload(session, after, wanted, spared)
+        for name in set(wanted) - set(refused):
+            ids = [each.id for each in wanted[name]]
+            if [each for each in after if each in ids] != ids:
+                refused[name] = DaemonRefused(
+                    f"Shared secret {name}: charon lists its keys in another order than they were loaded."
+                )
         for each in refused.values():
             raise each
 
@@ -96,25 +103,11 @@ class Sharing:
 
     # inside
 
-    def _load(
-        self,
-        session: Session,
-        slot: SharedSlot,
-        entries: Sequence[_Entry],
-        written: Mapping[str, _Entry],
-    ) -> None:
-        """Load what lacks, and put the first in front again: between the two a peer may be shown one that it does not
-        know yet, for as long as a command takes.
+    def _load(self, session: Session, slot: SharedSlot, lacking: Sequence[_Entry]) -> None:
+        """Load the last first. Between the last two a peer may be shown one that it does not know yet, for as long as a
+        command takes.
         """
-        ids = [each.id for each in entries]
-        listed = _listed(session)
-        sound = [
-            each.id for each in entries if each.id in listed and each.is_same(written.get(each.id))
-        ]
-        start = _first_in_place(ids, [each for each in listed if each in sound])
-        if entries and start == 0 and self._is_behind(slot, listed, ids[0]):
-            start = 1
-        for entry in reversed(entries[:start]):
+        for entry in reversed(lacking):
             message = {
                 "id": entry.id,
                 "type": _TYPES[entry.kind],
@@ -125,22 +118,16 @@ class Sharing:
                 session.ask("load-shared", message)
             except DaemonRefused as refusal:
                 raise DaemonRefused(f"Shared secret {slot.name}: {refusal.message}") from None
-        if [each for each in _listed(session) if each in ids] != ids:
-            raise DaemonRefused(
-                f"Shared secret {slot.name}: charon lists its keys in another order than they were loaded."
-            )
-
-    def _is_behind(self, slot: SharedSlot, listed: Sequence[str], first: str) -> bool:
-        """Whether charon takes a secret of others because it was loaded after ours: by a `swanctl --load-creds`."""
-        if all(names.secret_of(each) for each in listed[: listed.index(first)]):
-            return False
-        return any(foreign.is_newer(slot, each, listed) for each in foreign.read(self._files))
 
     def _unload(
-        self, session: Session, wanted: Mapping[str, Sequence[_Entry]], spared: set[str]
+        self,
+        session: Session,
+        listed: Sequence[str],
+        wanted: Mapping[str, Sequence[_Entry]],
+        spared: set[str],
     ) -> None:
         kept = {each.id for entries in wanted.values() for each in entries} | spared
-        for each in _listed(session):
+        for each in listed:
             if names.secret_of(each) and each not in kept:
                 with suppress(DaemonRefused):  # somebody else was quicker
                     session.ask("unload-shared", {"id": each})
@@ -191,8 +178,27 @@ def _slot(printed: str) -> str:
     return found[0] if found else ""
 
 
+def _lacking(
+    slot: SharedSlot,
+    entries: Sequence[_Entry],
+    held: Sequence[_Entry],
+    listed: Sequence[str],
+    others: Sequence[foreign.Written],
+) -> Sequence[_Entry]:
+    """The first ones, which are to be loaded: what lacks, is not as our file tells it (`held`) or not in its place."""
+    known = {each.id: each for each in held}
+    sound = {each.id for each in entries if each.is_same(known.get(each.id))}
+    loaded = [each for each in listed if each in sound]
+    ids = [each.id for each in entries]
+    start = _first_in_place(ids, loaded)
+    if start == 0 and any(foreign.is_newer(slot, each, listed) for each in others):
+        # What others wrote came in front of it: by a `swanctl --load-creds`.
+        start = 1
+    return entries[:start]
+
+
 def _first_in_place(ids: Sequence[str], loaded: Sequence[str]) -> int:
-    """Where the rest begins that need not be loaded, since it is in order: of [2, 1] with 1 loaded, 1."""
+    """Where the rest begins that is loaded, and in order: of [2, 1] with 1 loaded, 1."""
     for start in range(len(ids)):
         rest = ids[start:]
         if [each for each in loaded if each in rest] == rest:

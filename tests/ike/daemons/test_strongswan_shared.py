@@ -123,7 +123,7 @@ def test_rotations_under_traffic_lose_nothing(ends: tuple[End, End]) -> None:
                 end.daemon.share([end.psk(new)])
             gone, old = old, new
     assert pings[0].lost == 0, pings[0].output
-    assert pings[0].sent > 100
+    assert pings[0].sent > 30
     assert refusals(*ends) == []
     # Who has the former secret alone is refused, whoever begins.
     left.gateway.terminate(SHARED)
@@ -177,7 +177,7 @@ def test_ppk_rotations_under_traffic_lose_nothing(ends: tuple[End, End]) -> None
     mark_left = left.gateway.log.mark()
     assert left.daemon.reauthenticate("managed", gap=False) == 1
     assert left.gateway.log.words("initiating IKE_SA", mark_left)
-    right.gateway.log.wait_for("no PPK|PPK required")
+    right.gateway.log.wait_for("received PPK_ID '.*-v6', but require '.*-v5'")
 
 
 def test_between_two_orders_either_end_may_begin(ends: tuple[End, End]) -> None:
@@ -283,16 +283,16 @@ def test_the_file_is_for_root_alone_and_names_the_peer_alone(rig: SharedCharonRi
 
 def test_only_what_is_needed_is_loaded(rig: SharedCharonRig) -> None:
     one, two, three = key(1), key(2), key(3)
-    loads = {
-        (one,): 1,
-        (one, two): 2,  # the new one, and the former in front again
-        (two, one): 1,
-        (two,): 0,
-        (two, three): 2,
-        (three, two): 1,
-        (three,): 0,
-    }
-    for keys, count in loads.items():
+    loads = [
+        ((one,), 1),
+        ((one, two), 2),  # the new one, and the former in front again
+        ((two, one), 1),
+        ((two,), 0),
+        ((two, three), 2),
+        ((three, two), 1),
+        ((three,), 0),
+    ]
+    for keys, count in loads:
         mark = rig.gateway.log.mark()
         rig.daemon.share([slot(*keys)])
         assert len(rig.gateway.log.words("^loaded IKE shared key", mark)) == count
@@ -301,7 +301,7 @@ def test_only_what_is_needed_is_loaded(rig: SharedCharonRig) -> None:
 
 
 def test_from_wherever_an_agent_left_it(rig: SharedCharonRig) -> None:
-    dice = random.Random(4)  # noqa: S311 - a walk that can be repeated
+    dice = random.Random(4)
     keys = [key(number) for number in range(1, 5)]
     for _ in range(40):
         # A file of one moment, and what was loaded at another.
