@@ -64,7 +64,7 @@ class Sharing:
                 except DaemonRefused as refusal:
                     refused[slot.name] = refusal
             self._write(wanted)
-            self._note_ppks(slots)
+            self._note_ppks(slots, wanted)
             after = _listed(session)
             # What is in use may be of a refused slot also where our file does not tell it.
             spared = {each for each in before if _slot(each) in refused}
@@ -156,11 +156,14 @@ class Sharing:
         else:
             self._files.remove(self._files.secrets_conf)
 
-    def _note_ppks(self, slots: Sequence[SharedSlot]) -> None:
+    def _note_ppks(
+        self, slots: Sequence[SharedSlot], wanted: Mapping[str, Sequence[_Entry]]
+    ) -> None:
+        """For `connect`, which puts them into the connections: those that are loaded, also of a refused slot."""
         noted = {
-            slot.connection: [each.ppk_id for each in slot.keys]
+            slot.connection: [each.owner for each in wanted[slot.name]]
             for slot in slots
-            if slot.kind == "ppk" and slot.keys
+            if slot.kind == "ppk" and wanted[slot.name]
         }
         if noted:
             self._files.write(self._files.ppks, json.dumps(noted, indent=1).encode())
