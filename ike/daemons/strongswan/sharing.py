@@ -7,7 +7,7 @@ sections is the one that is used after a restart.
 
 import hmac
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
@@ -54,12 +54,16 @@ class Sharing:
         with self._endpoint.session() as session:
             written, before = self._written(), _listed(session)
             others = foreign.read(self._files) if set(before) - set(written) else []
+            loaded, held = _by_slot(before), _by_slot(written)
             for slot in slots:
-                held = [each for each in written.values() if _slot(each.id) == slot.name]
-                wanted[slot.name] = held
+                wanted[slot.name] = [written[each] for each in held.get(slot.name, ())]
                 try:
                     entries = _entries(to_be_loaded(slot, overlap=True))
-                    self._load(session, slot, _lacking(slot, entries, held, before, others))
+                    lacking = _lacking(entries, written, loaded.get(slot.name, ()))
+                    if not lacking and any(foreign.is_newer(slot, each, before) for each in others):
+                        # What others wrote came in front of it: by a `swanctl --load-creds`.
+                        lacking = entries[:1]
+                    self._load(session, slot, lacking)
                     wanted[slot.name] = entries
                 except DaemonRefused as refusal:
                     refused[slot.name] = refusal
@@ -69,9 +73,10 @@ class Sharing:
             # What is in use may be of a refused slot also where our file does not tell it.
             spared = {each for each in before if _slot(each) in refused}
             self._unload(session, after, wanted, spared)
+        loaded = _by_slot(after)
         for name in set(wanted) - set(refused):
             ids = [each.id for each in wanted[name]]
-            if [each for each in after if each in ids] != ids:
+            if [each for each in loaded.get(name, ()) if each in ids] != ids:
                 refused[name] = DaemonRefused(
                     f"Shared secret {name}: charon lists its keys in another order than they were loaded."
                 )
@@ -176,27 +181,27 @@ def _listed(session: Session) -> list[str]:
     return list(session.ask("get-shared").get("keys", []))
 
 
+def _by_slot(ids: Iterable[str]) -> dict[str, list[str]]:
+    """The ids of ours by slot, in their order."""
+    found: dict[str, list[str]] = {}
+    for each in ids:
+        found.setdefault(_slot(each), []).append(each)
+    return found
+
+
 def _slot(printed: str) -> str:
     found = names.secret_of(printed)
     return found[0] if found else ""
 
 
 def _lacking(
-    slot: SharedSlot,
-    entries: Sequence[_Entry],
-    held: Sequence[_Entry],
-    listed: Sequence[str],
-    others: Sequence[foreign.Written],
+    entries: Sequence[_Entry], written: Mapping[str, _Entry], loaded: Sequence[str]
 ) -> Sequence[_Entry]:
-    """The first ones, which are to be loaded: what lacks, is not as our file tells it (`held`) or not in its place."""
-    known = {each.id: each for each in held}
-    sound = {each.id for each in entries if each.is_same(known.get(each.id))}
-    loaded = [each for each in listed if each in sound]
-    ids = [each.id for each in entries]
-    start = _first_in_place(ids, loaded)
-    if start == 0 and any(foreign.is_newer(slot, each, listed) for each in others):
-        # What others wrote came in front of it: by a `swanctl --load-creds`.
-        start = 1
+    """The first ones, which are to be loaded: what lacks, is not as our file tells it or not in its place."""
+    sound = {each.id for each in entries if each.is_same(written.get(each.id))}
+    start = _first_in_place(
+        [each.id for each in entries], [each for each in loaded if each in sound]
+    )
     return entries[:start]
 
 
