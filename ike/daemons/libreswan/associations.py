@@ -282,10 +282,11 @@ class _News:
             return set()  # there is none: the ends authenticate each other again
         if new.sa.children and not new.inherited:
             return set()
-        return {
+        found = {
             number
             for number, old in before.items()
             if (old.sa.connection, old.sa.remote_id) == (new.sa.connection, new.sa.remote_id)
             and number not in self._replaced
             and (new.inherited or not old.children)
         }
+        return {each for each in found if before[each].children & new.children} or found
