@@ -38,6 +38,7 @@ _MARK = re.compile(r"# slot ([A-Za-z0-9_.-]+) (psk|ppk) (\d+)")
 _SLOT = re.compile(r"[A-Za-z0-9_.-]{1,255}")
 # A name, an address or a mailbox that pluto takes for what it is.
 _NAMES = re.compile(r"@?[A-Za-z0-9_.*+-]+|[A-Za-z0-9_.*+-]+@[A-Za-z0-9_.-]+|[0-9a-fA-F:.]+")
+_PART = re.compile(r"[A-Za-z0-9.]+=[^,/+=\\]+")
 # pluto looks names up that stand in the operator's lines.
 _REREAD_SECONDS = 15.0
 
@@ -305,11 +306,13 @@ def _identity(text: str) -> str:
     except ConnectionInvalid as refusal:
         raise ValueError(refusal.message.rstrip(".")) from None
     bare = written.strip('"')
-    if not text.startswith("dn:") and not _NAMES.fullmatch(bare):
+    parts = bare.split(", ") if text.startswith("dn:") else []
+    if parts and not all(_PART.fullmatch(each) for each in parts):
+        raise ValueError(f"{text!r} has a character that pluto takes for the end of a part")
+    if not parts and not _NAMES.fullmatch(bare):
         raise ValueError(f"{text!r} is no identity that ipsec.secrets can name")
-    if secretsfile.normal(bare) in ("", secretsfile.ANY) or secretsfile.normal(bare).startswith(
-        "host "
-    ):
+    known = secretsfile.normal(bare)
+    if known == secretsfile.ANY or known.startswith("host "):
         raise ValueError(f"{text!r} names nobody")
     return bare
 

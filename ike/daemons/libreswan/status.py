@@ -206,10 +206,11 @@ class Listing:
 
     def has(self, entry: Entry) -> bool:
         """Whether a record of two identities is there."""
-        # How pluto prints a distinguished name is not known to the letter.
-        names = [normal(each) for each in entry.ids if "=" not in each]
+        # How pluto prints a distinguished name is not known to the letter; how many parts it has, is.
+        names = {normal(each) for each in entry.ids if "=" not in each}
+        parts = sum(each.count("=") for each in entry.ids)
         return any(
-            line == entry.line and set(names) <= set(ids.lower().split())
+            line == entry.line and names <= set(ids.lower().split()) and ids.count("=") == parts
             for line, ids in self.lines
         )
 
