@@ -138,10 +138,14 @@ class SharedSecrets:
         """Versions of a slot that pluto goes by: those of our file, unless a line before ours is taken in its place."""
         if not own:
             return ()
+        keys = slot.keys if slot is not None else ()
         first = self._before_ours(own[0].kind, own[0].entry.ids, tree)
         if first is None or _same(first, own[0].entry):
-            return tuple(each.version for each in own)
-        same = _version_of(first, slot.keys) if slot is not None else None
+            others = {each.version for each in keys} - {
+                _version_of(each.entry, keys) for each in own
+            }
+            return tuple(each.version for each in own if each.version not in others)
+        same = _version_of(first, keys)
         return () if same is None else (same,)
 
     # what others put in
