@@ -84,14 +84,6 @@ class SharedPlutoRig(PlutoRig):
             assert time.monotonic() < deadline, self.gateway.states()
             time.sleep(0.02)
 
-    def restart_peer(self) -> None:
-        self.peer.kill()
-        self.peer.start()
-        self.peer.load_all()
-        keys, self._peer_keys = self._peer_keys, {}
-        for kind, each in keys.items():
-            self.share_with_peer(*each, kind=kind)
-
     def add_foreign_secret(self, value: bytes, peer: str = PEER) -> str:
         path = self.gateway.connections / "operator.secrets"
         lines = path.read_text().splitlines() if path.exists() else []
