@@ -9,9 +9,10 @@ import glob
 import hmac
 import os
 import re
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
@@ -53,7 +54,7 @@ class _Line:
     kind: str
     version: int
     entry: Entry
-    record: str
+    record: str = field(repr=False)
 
     @property
     def pair(self) -> tuple[str, frozenset[str]]:
@@ -70,6 +71,8 @@ class SharedSecrets:
     def __init__(self, places: Places, whack: Whack) -> None:
         self._places = places
         self._whack = whack
+        # What pluto lists beyond its files even after it read them: a name that it looked up, say.
+        self._unexplained: Counter[int] = Counter()
 
     # the port's two
 
@@ -87,13 +90,13 @@ class SharedSecrets:
             self._require_included(self._tree(listing, text), listing)
         if text != was:
             self._replace(text)
-        held = _lines(text, str(self._file))
-        if text != was or self._is_unread() or _missing(held, listing):
+        held, tree = _lines(text, str(self._file)), self._tree(listing, text)
+        if text != was or self._is_unread() or self._differs(held, tree, listing):
             self._whack.ask("--rereadsecrets", seconds=_REREAD_SECONDS)
             self._note_read()
             listing = self._listing()
+            self._unexplained = _left_over(held, tree, listing)
         refused += [_not_listed(each, listing) for each in _missing(held, listing)]
-        tree = self._tree(listing, text)
         refused += [each for slot in slots for each in self._overruled(slot, tree)]
         _raise_first(refused)
 
@@ -104,8 +107,9 @@ class SharedSecrets:
         tree = self._tree(listing, text)
         lines = _lines(text, str(self._file))
         included = Begun(str(self._file)) in tree
-        lost = [] if included and not self._is_unread() else lines
-        gone = {each.slot for each in (*lost, *_missing(lines, listing))}
+        gone = {each.slot for each in _missing(lines, listing)}
+        gone |= {each.slot for each in lines if self._is_unread() or not included}
+        gone |= {each.slot for each in lines if self._differs([each], tree, listing)}
         named = {each.name: each for each in slots}
         found = []
         for name in dict.fromkeys((*(each.slot for each in lines), *named)):
@@ -113,6 +117,11 @@ class SharedSecrets:
             found.append(LoadedSlot(name, self._in_use(own, named.get(name), tree)))
         foreign = [each for slot in slots for each in self._foreign(slot, tree)]
         return Shared(tuple(found), tuple(foreign))
+
+    def _differs(self, held: list[_Line], tree: Sequence[_Read], listing: Listing) -> bool:
+        """Whether pluto has not read its files as they are, as far as they are about these."""
+        left = _left_over(held, tree, listing) - self._unexplained
+        return bool(_missing(held, listing) or left)
 
     # what is to be in the file
 
@@ -160,7 +169,7 @@ class SharedSecrets:
         for each in tree:
             if not isinstance(each, Entry) or each.kind != slot.kind or self._is_ours(each):
                 continue
-            if secretsfile.rank(each.ids, *ids) or each.ppk_id in names:
+            if secretsfile.rank(each.ids, ids[0], ids[1]) or each.ppk_id in names:
                 same = _version_of(each, slot.keys)
                 yield ForeignSecret(slot.name, each.where, same, shadows=each is first)
 
@@ -330,6 +339,21 @@ def _require_own_pair(fresh: list[_Line], others: Iterable[_Line]) -> None:
 def _missing(lines: Iterable[_Line], listing: Listing) -> list[_Line]:
     """Lines of our file that pluto does not list. PPKs it never does."""
     return [each for each in lines if each.kind == "psk" and not listing.has(each.entry)]
+
+
+def _left_over(lines: Iterable[_Line], tree: Sequence[_Read], listing: Listing) -> Counter[int]:
+    """Lines with records for the same pairs as ours that pluto lists, and that its files do not have (any more)."""
+    left: Counter[int] = Counter()
+    for ids in {each.entry.ids for each in lines if each.kind == "psk"}:
+        there = Counter(
+            each.line
+            for each in tree
+            if isinstance(each, Entry)
+            and each.kind == "psk"
+            and secretsfile.rank(each.ids, ids[0], ids[1]) == secretsfile.EXACT
+        )
+        left += Counter(listing.lines_for(ids)) - there
+    return left
 
 
 def _not_listed(line: _Line, listing: Listing) -> DaemonRefused:

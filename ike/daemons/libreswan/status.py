@@ -4,7 +4,7 @@ Pure; read on Libreswan 4.10.
 """
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
 from ike.daemons.libreswan.secretsfile import Entry, normal
@@ -206,13 +206,18 @@ class Listing:
 
     def has(self, entry: Entry) -> bool:
         """Whether a record of two identities is there."""
+        return entry.line in self.lines_for(entry.ids)
+
+    def lines_for(self, ids: Sequence[str]) -> list[int]:
+        """The lines with records for a pair of identities."""
         # How pluto prints a distinguished name is not known to the letter; how many parts it has, is.
-        names = {normal(each) for each in entry.ids if "=" not in each}
-        parts = sum(each.count("=") for each in entry.ids)
-        return any(
-            line == entry.line and names <= set(ids.lower().split()) and ids.count("=") == parts
-            for line, ids in self.lines
-        )
+        names = {normal(each) for each in ids if "=" not in each}
+        parts = sum(each.count("=") for each in ids)
+        return [
+            line
+            for line, printed in self.lines
+            if names <= set(printed.lower().split()) and printed.count("=") == parts
+        ]
 
 
 def secrets(text: str) -> Listing:

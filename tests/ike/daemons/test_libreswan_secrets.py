@@ -190,10 +190,13 @@ def test_a_line_of_the_operators_before_ours_shadows_it(rig: SharedPlutoRig) -> 
     assert foreign(rig, same) == [(where, 2, True)]
     assert versions(rig.daemon, same) == {PSK: (2,)}
 
-    # Taken out, ours counts at the next reading.
+    # Taken out, and nobody told pluto.
+    with pytest.raises(DaemonRefused, match="shadows"):
+        rig.daemon.share([wanted])
     include_folder(rig.gateway)
-    rig.gateway.whack("--rereadsecrets")
+    assert versions(rig.daemon, wanted) == {}, "pluto still has the other"
     rig.daemon.share([wanted])
+    assert versions(rig.daemon, wanted) == {PSK: (1,)}
     assert foreign(rig, wanted) == []
     rig.share_with_peer(ours)
     assert rig.bring_up_shared()
@@ -217,6 +220,18 @@ def test_lines_that_fit_less_well_do_not_shadow(rig: SharedPlutoRig) -> None:
     ]
     rig.share_with_peer(ours)
     assert rig.bring_up_shared()
+
+
+def test_a_host_that_pluto_looks_up_is_read_once(rig: SharedPlutoRig) -> None:
+    """It is not known here which address that is; pluto is not told to read its files in every round for that."""
+    after = rig.gateway.connections / "z.secrets"
+    after.write_text('localhost @peer.example : PSK "looked up"\n')
+    wanted = slot(key(1), local_id="ip:127.0.0.1", remote_id="dns:peer.example")
+    rig.daemon.share([wanted])
+    mark = rig.gateway.log.mark()
+    rig.daemon.share([wanted])
+    assert "loading secrets" not in rig.gateway.log.text(mark)
+    assert versions(rig.daemon, wanted) == {PSK: (1,)}
 
 
 def test_an_earlier_file_of_the_folder_goes_before_ours(rig: SharedPlutoRig) -> None:
