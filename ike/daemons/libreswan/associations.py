@@ -1,6 +1,7 @@
 """Security associations: listed, ended, started anew, watched."""
 
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from threading import Event
 
 from cryptography import x509
@@ -177,64 +178,115 @@ def restart(whack: Whack, managed: Sequence[Connection], connection: str) -> int
     return len(parents - {None})
 
 
+def initiate(whack: Whack, managed: Sequence[Connection], connection: str) -> bool:
+    """Start a connection that has no IKE SA, not a half-open one either; tells whether pluto began."""
+    now = look(whack)
+    if any(sections.name_of(each.name, managed) == connection for each in now.states):
+        return False
+    began = False
+    for name in sorted(now.names):
+        if sections.name_of(name, managed) == connection:
+            done = whack.try_for(2.0, "--initiate", "--asynchronous", "--name", name)
+            began = began or "initiating" in done.text.replace("initiating all conns", "")
+    return began
+
+
 # watching
 
 
 def watch(
     whack: Whack, managed: Callable[[], Sequence[Connection]], stop: Callable[[], bool]
 ) -> Iterator[DaemonEvent]:
-    """As `watch` of the port: whack has no way to wait for news, so it looks."""
+    """As `watch` of the port: whack has no way to wait for news, so it looks.
+
+    A rekeyed IKE SA is known by its CHILD SAs, which are older than it is. Where there are none, an IKE SA that takes
+    the place of another between two looks is taken for a rekeyed one: UP is never said of a rekeying.
+    """
     sleeper = Event()
     incarnation = whack.incarnation()
     lost = incarnation is None
     if lost:
         yield DaemonEvent(EventKind.LOST)
-    before = {} if lost else _established(whack, managed)
+    news = _News({} if lost else _established(whack, managed) or {})
     while not stop():
         sleeper.wait(_LOOK_SECONDS)
         present = whack.incarnation()
         if present is None or (after := _established(whack, managed)) is None:
             if not lost:
-                lost, before = True, {}
+                lost, news = True, _News({})
                 yield DaemonEvent(EventKind.LOST)
             continue
         if lost or present != incarnation:
-            incarnation, lost, before = present, False, {}
+            incarnation, lost, news = present, False, _News({})
             yield DaemonEvent(EventKind.RESTARTED)
-        yield from _differences(before or {}, after)
-        before = after
+        yield from news.between(after)
+
+
+@dataclass(frozen=True)
+class _Seen:
+    """An IKE SA that is up. `inherited`: it has a CHILD SA that is older than itself."""
+
+    sa: IkeSa
+    inherited: bool
+
+    @property
+    def children(self) -> set[tuple[str, str]]:
+        return {(child.spi_in, child.spi_out) for child in self.sa.children}
 
 
 def _established(
     whack: Whack, managed: Callable[[], Sequence[Connection]]
-) -> dict[str, IkeSa] | None:
+) -> dict[str, _Seen] | None:
     try:
         now, ours = look(whack), managed()
-        found = [each for each in now.states if not each.child and each.established]
-        return {str(each.number): _sa(each, now, {}, ours) for each in found}
     except IkewardenError:
         return None
+    return {
+        str(each.number): _Seen(
+            _sa(each, now, {}, ours),
+            any(child.parent == each.number > child.number for child in now.states),
+        )
+        for each in now.states
+        if not each.child and each.established
+    }
 
 
-def _differences(before: dict[str, IkeSa], after: dict[str, IkeSa]) -> Iterator[DaemonEvent]:
-    gone = [before[number] for number in before if number not in after]
-    for number, sa in after.items():
-        if number not in before:
-            # A rekeyed IKE SA has another number, and its CHILD SAs.
-            replaced = next((old for old in gone if _is_rekeyed(old, sa)), None)
-            if replaced is not None:
-                gone.remove(replaced)
-            yield DaemonEvent(EventKind.CHANGED if replaced else EventKind.UP, sa)
-        elif _children(sa) != _children(before[number]):
-            yield DaemonEvent(EventKind.CHANGED, sa)
-    for sa in gone:
-        yield DaemonEvent(EventKind.DOWN, sa)
+class _News:
+    """What was there at the last look, and which of it has been replaced by its rekeyed successor."""
 
+    def __init__(self, before: dict[str, _Seen]) -> None:
+        self._before = before
+        self._replaced: set[str] = set()
 
-def _is_rekeyed(old: IkeSa, new: IkeSa) -> bool:
-    same = (old.connection, old.remote_id) == (new.connection, new.remote_id)
-    return same and bool(old.children) and _children(old) <= _children(new)
+    def between(self, after: dict[str, _Seen]) -> Iterator[DaemonEvent]:
+        """What happened since the last look."""
+        before, self._before = self._before, after
+        for number, seen in after.items():
+            if number not in before:
+                old = self._predecessors(before, seen)
+                self._replaced |= old
+                rekeyed = seen.inherited or bool(old)
+                yield DaemonEvent(EventKind.CHANGED if rekeyed else EventKind.UP, seen.sa)
+        for number, seen in before.items():
+            if number in self._replaced:
+                continue
+            if number not in after:
+                yield DaemonEvent(EventKind.DOWN, seen.sa)
+            elif after[number].children != seen.children:
+                yield DaemonEvent(EventKind.CHANGED, after[number].sa)
+        self._replaced &= after.keys()
 
-
-def _children(sa: IkeSa) -> set[tuple[str, str]]:
-    return {(child.spi_in, child.spi_out) for child in sa.children}
+    def _predecessors(self, before: dict[str, _Seen], new: _Seen) -> set[str]:
+        """What a new IKE SA took the place of by a rekeying, as far as can be told."""
+        if new.sa.version == 1:
+            return set()  # there is none: the ends authenticate each other again
+        if new.sa.children and not new.inherited:
+            return set()
+        found = {
+            number
+            for number, old in before.items()
+            if (old.sa.connection, old.sa.remote_id) == (new.sa.connection, new.sa.remote_id)
+            and number not in self._replaced
+            and (new.inherited or not old.children)
+        }
+        return {each for each in found if before[each].children & new.children} or found

@@ -13,10 +13,12 @@ from ike.daemons.libreswan.credentials import Credentials
 from ike.daemons.libreswan.managed import Managed
 from ike.daemons.libreswan.nss import Database, Entry, key_id
 from ike.daemons.libreswan.places import Places
+from ike.daemons.libreswan.shared import SharedSecrets
 from ike.daemons.libreswan.status import Status
 from ike.daemons.libreswan.trust import Trust
 from ike.daemons.libreswan.whack import Whack
 from ike.daemons.port import (
+    Abilities,
     Connection,
     Credential,
     CredentialName,
@@ -30,6 +32,8 @@ from ike.daemons.port import (
     LoadedCertificate,
     Proof,
     RevokedPeer,
+    Shared,
+    SharedSlot,
 )
 
 
@@ -57,6 +61,7 @@ class Libreswan:
         )
         self._trust = Trust(self._places, self._database, self._whack, now)
         self._managed = Managed(self._places, self._whack, nickname)
+        self._shared = SharedSecrets(self._places, self._whack)
 
     # what there is
 
@@ -159,12 +164,32 @@ class Libreswan:
         """End the SAs with a peer of these identities."""
         return associations.cut(self._whack, self._managed.recorded(), peer)
 
-    def reauthenticate(self, connection: str) -> int:
-        """End the SAs of a connection that have a CHILD SA and start them anew: with a gap."""
+    def reauthenticate(self, connection: str, *, gap: bool = True) -> int:
+        """End the SAs of a connection that have a CHILD SA and start them anew: never without a gap."""
+        if not gap:
+            return 0
         return associations.restart(self._whack, self._managed.recorded(), connection)
 
+    def initiate(self, connection: str) -> bool:
+        """Start what pluto has of the connection; not one for any peer, which has no address to be started with."""
+        return associations.initiate(self._whack, self._managed.recorded(), connection)
+
+    # shared secrets
+
+    def abilities(self) -> Abilities:
+        """One PSK for a pair of identities, which proves and is accepted; PPKs by name, several at once."""
+        return Abilities(overlap=False, ppk=True, gapless=False)
+
+    def share(self, slots: Sequence[SharedSlot]) -> None:
+        """Write our file of secrets, and have pluto read its files again."""
+        self._shared.share(slots)
+
+    def shared(self, slots: Sequence[SharedSlot]) -> Shared:
+        """Compare our file, what pluto lists, and what else ipsec.secrets leads to."""
+        return self._shared.shared(slots)
+
     def watch(self, stop: Callable[[], bool]) -> Iterator[DaemonEvent]:
-        """Look several times a second."""
+        """Look several times a second; see `associations.watch` for what is taken for an authentication."""
         return associations.watch(self._whack, self._managed.recorded, stop)
 
     def _status(self) -> Status:

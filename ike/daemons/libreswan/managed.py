@@ -79,7 +79,7 @@ class Managed:
                     next_step="Set crl-strict=yes in config setup of ipsec.conf, and restart Libreswan.",
                 )
                 for each in wanted
-                if each.revocation == "strict"
+                if each.revocation == "strict" and each.authentication == "certificate"
             ]
         if refused:
             raise refused[0]
@@ -115,12 +115,11 @@ class Managed:
             done = self._whack.load(conn)
             loaded = status.parse(self._whack.ask("--status"))
             if conn not in _plain(loaded):
-                refused.append(
-                    DaemonRefused(
-                        f"pluto did not load connection {conn}: {done.last_words}",
-                        next_step=f"Look whether ipsec.conf includes {self._places.managed}.",
-                    )
-                )
+                step = f"Look whether ipsec.conf includes {self._places.managed}."
+                if connection.ike_version == 1 and loaded.settings.get("ikev1-policy") != "accept":
+                    step = "Set ikev1-policy=accept in config setup of ipsec.conf, and restart Libreswan."
+                words = f"pluto did not load connection {conn}: {done.last_words}"
+                refused.append(DaemonRefused(words, next_step=step))
             elif child.start_action != "none":
                 verb = "--route" if child.start_action == "trap" else "--initiate"
                 self._whack.try_for(2.0, verb, "--asynchronous", "--name", conn)

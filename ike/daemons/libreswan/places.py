@@ -8,7 +8,8 @@ from pathlib import Path
 class Places:
     """Programs by name (looked up in PATH) or path; folders and files by path.
 
-    `connections` is a folder whose `*.conf` files `configuration` includes; one file of ours is written there.
+    `connections` is a folder whose `*.conf` files `configuration` includes, and whose `*.secrets` files the file of
+    secrets does; one file of ours of each kind is written there.
     `state` holds revocation lists for pluto to read; `password` is the database's, where it has one
     (`NSS Certificate DB:…`, as pluto reads it). `pid` stands beside the control socket.
     """
@@ -28,6 +29,11 @@ class Places:
     def managed(self) -> Path:
         """The file with the managed connections."""
         return self.connections / "ikewarden.conf"
+
+    @property
+    def secrets(self) -> Path:
+        """The file with the shared secrets."""
+        return self.connections / "ikewarden.secrets"
 
     @property
     def lists(self) -> Path:

@@ -4,7 +4,7 @@ import ipaddress
 import json
 import re
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from typing import Any
 
 from cryptography import x509
@@ -42,6 +42,8 @@ _GROUP = {
     "x25519": "dh31",
     "curve25519": "dh31",
 }
+_LATER = ("authentication", "ike_version", "ppk")
+_PPK = {"none": "", "preferred": "propose", "required": "insist"}
 _INSTANCE = re.compile(r"/\d+x\d+$")
 
 
@@ -88,12 +90,40 @@ class Around:
 
 def render(connection: Connection, around: Around) -> str:
     """The sections of a connection; raises ConnectionInvalid for what Libreswan cannot do."""
-    parts = [f"\n{_MARK}{json.dumps(asdict(connection))}\n"]
+    _require_known(connection, around)
+    parts = [f"\n{_MARK}{json.dumps(_recorded(connection))}\n"]
     for name, child in conns_of(connection).items():
         settings = _settings(connection, child, around)
         lines = "".join(f"\t{key}={value}\n" for key, value in settings)
         parts.append(f"conn {name}\n{lines}")
     return "".join(parts)
+
+
+def _recorded(connection: Connection) -> dict[str, Any]:
+    """What the file keeps of a connection. A setting that came later is left out where it is as it always was: the
+    text of a connection that did not change stays the same, and pluto is not told to load it anew.
+    """
+    kept = asdict(connection)
+    for each in fields(connection):
+        if each.name in _LATER and kept[each.name] == each.default:
+            del kept[each.name]
+    return kept
+
+
+def _require_known(connection: Connection, around: Around) -> None:
+    faults = {
+        f"authentication by {connection.authentication}": connection.authentication
+        not in ("certificate", "psk"),
+        f"IKE version {connection.ike_version}": connection.ike_version not in (1, 2),
+        f"PPK {connection.ppk}": connection.ppk not in _PPK,
+        "a PPK with IKEv1": connection.ppk != "none" and connection.ike_version == 1,
+        "IKEv1 with an ECDSA certificate": connection.ike_version == 1
+        and connection.authentication == "certificate"
+        and around.methods == "ecdsa",
+    }
+    for fault, found in faults.items():
+        if found:
+            raise ConnectionInvalid(f"Connection {connection.name}: Libreswan has no {fault}.")
 
 
 def parse(text: str) -> tuple[Connection, ...]:
@@ -121,18 +151,15 @@ def _settings(connection: Connection, child: Child, around: Around) -> Iterator[
     yield "right", _address(connection, connection.remote_addresses, "%any")
     yield "leftid", identity(connection.local_id)
     yield "rightid", identity(connection.remote_id)
-    yield "leftcert", around.nickname
-    yield "leftsendcert", "always"
-    yield "sendca", "all"  # a peer may lack the issuing CA
-    if connection.remote_authority is not None:
-        yield (
-            "rightca",
-            _quoted(distinguished(around.authorities[connection.remote_authority].subject)),
-        )
+    by_certificate = connection.authentication == "certificate"
+    if by_certificate:
+        yield from _certificates(connection, around)
     yield from _networks("left", child.local_ts)
     yield from _networks("right", child.remote_ts)
-    yield "authby", around.methods
-    yield "ikev2", "insist"
+    yield "authby", _methods(connection, around) if by_certificate else "secret"
+    yield "ikev2", "insist" if connection.ike_version == 2 else "no"
+    if connection.ppk != "none":
+        yield "ppk", _PPK[connection.ppk]
     if connection.proposals:
         yield "ike", ",".join(_ike(connection, each) for each in connection.proposals)
     if child.esp_proposals:
@@ -148,6 +175,20 @@ def _settings(connection: Connection, child: Child, around: Around) -> Iterator[
     if shortest is not None and shortest < 1800:
         yield "rekeymargin", f"{max(shortest // 10, 1)}s"
     yield "auto", _START[child.start_action]
+
+
+def _certificates(connection: Connection, around: Around) -> Iterator[tuple[str, str]]:
+    yield "leftcert", around.nickname
+    yield "leftsendcert", "always"
+    yield "sendca", "all"  # a peer may lack the issuing CA
+    if connection.remote_authority is not None:
+        authority = around.authorities[connection.remote_authority]
+        yield "rightca", _quoted(distinguished(authority.subject))
+
+
+def _methods(connection: Connection, around: Around) -> str:
+    # IKEv1 of Libreswan knows RSA alone.
+    return around.methods if connection.ike_version == 2 else "rsasig"
 
 
 def _address(connection: Connection, addresses: tuple[str, ...], none: str) -> str:

@@ -1,11 +1,16 @@
-"""What `whack --status`, `--trafficstatus` and `--listpubkeys` print, as values. Pure; read on Libreswan 4.10."""
+"""What `whack --status`, `--trafficstatus`, `--listpubkeys` and `--listpsks` print, as values.
+
+Pure; read on Libreswan 4.10.
+"""
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
+from ike.daemons.libreswan.secretsfile import Entry, normal
+
 _VERSION = re.compile(r"\bpluto_version=([^,\s]+)")
-_SETTING = re.compile(r"\b(crl-strict|crlcheckinterval)=([^,\s]+)")
+_SETTING = re.compile(r"\b(crl-strict|crlcheckinterval|ikev1-policy)=([^,\s]+)")
 # "name"[2] 192.0.2.7: an instance of a connection for any peer; the address stands in states only.
 _CONN = re.compile(
     r'000 "(?P<name>[^"]+)"(?:\[(?P<instance>\d+)\])?: (?P<left>\S.*?)\.\.\.(?P<right>.*?); \w.*eroute owner'
@@ -32,6 +37,8 @@ _PUBKEY = re.compile(
     r"000 .*?,\s+\d+ \w+ Key (?P<id>\S+) \((?P<private>has|no) private key\),"
     r" until (?P<until>\w{3} \d\d [\d:]{8} UTC \d{4})"
 )
+_ROOT = re.compile(r"000 List of Pre-shared secrets \(from (.*)\)")
+_SECRET = re.compile(r"000 +(?P<line>\d+): PSK (?P<ids>.*)")
 
 
 @dataclass(frozen=True)
@@ -60,18 +67,20 @@ class State:
     peer: str  # address of the peer, only of an instance
     state: str
     parent: int | None
+    words: str = ""
     spi_in: str = ""
     spi_out: str = ""
 
     @property
     def child(self) -> bool:
         """Whether it is a CHILD SA, also one that is being made."""
-        return self.parent is not None or "CHILD" in self.state
+        return self.parent is not None or "CHILD" in self.state or "QUICK" in self.state
 
     @property
     def established(self) -> bool:
         """Whether it is up."""
-        return "ESTABLISHED" in self.state
+        # IKEv1 says it in words alone.
+        return "ESTABLISHED" in self.state or "SA established" in self.words
 
     @property
     def version(self) -> int:
@@ -154,6 +163,7 @@ def _states(lines: list[str]) -> Iterator[State]:
             peer=match["peer"] or "",
             state=match["state"],
             parent=int(parent[1]) if parent else None,
+            words=match["words"],
             spi_in=spi["in"].zfill(8) if spi else "",
             spi_out=spi["out"].zfill(8) if spi else "",
         )
@@ -181,4 +191,39 @@ def used_keys(text: str) -> frozenset[UsedKey]:
     found = filter(None, map(_PUBKEY.match, text.splitlines()))
     return frozenset(
         UsedKey(match["id"], match["until"]) for match in found if match["private"] == "has"
+    )
+
+
+@dataclass(frozen=True)
+class Listing:
+    """The shared secrets that pluto has: the file that it began with, and whom they are for, without their values.
+
+    By line number, whatever the file, with the identities as pluto prints them: two of them, the last one first.
+    """
+
+    root: str
+    lines: tuple[tuple[int, str], ...]
+
+    def has(self, entry: Entry) -> bool:
+        """Whether a record of two identities is there."""
+        return entry.line in self.lines_for(entry.ids)
+
+    def lines_for(self, ids: Sequence[str]) -> list[int]:
+        """The lines with records for a pair of identities."""
+        # How pluto prints a distinguished name is not known to the letter; how many parts it has, is.
+        names = {normal(each) for each in ids if "=" not in each}
+        parts = sum(each.count("=") for each in ids)
+        return [
+            line
+            for line, printed in self.lines
+            if names <= set(printed.lower().split()) and printed.count("=") == parts
+        ]
+
+
+def secrets(text: str) -> Listing:
+    """`whack --listpsks` as values. PPKs are not listed."""
+    root = _ROOT.search(text)
+    found = filter(None, map(_SECRET.match, text.splitlines()))
+    return Listing(
+        root[1] if root else "", tuple((int(each["line"]), each["ids"]) for each in found)
     )

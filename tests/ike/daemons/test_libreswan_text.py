@@ -7,7 +7,9 @@ from cryptography import x509
 from hypothesis import given
 from hypothesis import strategies as st
 
+from core.secret import Secret
 from ike.daemons.libreswan import sections, status
+from ike.daemons.libreswan.secretsfile import Entry
 from ike.daemons.port import Child, Connection, ConnectionInvalid
 from tests.lab.handmade import Authority
 
@@ -53,6 +55,7 @@ def test_no_words_of_pluto_break_the_parser(rubbish: str, cut: int) -> None:
         status.parse(text)
         status.traffic(text)
         status.used_keys(text)
+        status.secrets(text)
 
 
 CA = Authority("Lab Root").certificate
@@ -170,3 +173,81 @@ def test_authentication_goes_by_our_own_key() -> None:
         leaf: x509.Certificate = root.leaf("a", serial=7, algorithm=algorithm).certificate
         assert sections.methods_for(leaf) == methods
     assert sections.methods_for(None) == "rsasig,ecdsa"
+
+
+# shared secrets
+
+
+def test_a_connection_by_a_shared_secret() -> None:
+    made = settings(sections.render(connection(authentication="psk", ppk="required"), AROUND))
+    assert not {"leftcert", "leftsendcert", "sendca", "rightca"} & made.keys()
+    assert (made["authby"], made["ikev2"], made["ppk"]) == ("secret", "insist", "insist")
+    preferred = connection(authentication="psk", ppk="preferred", remote_authority=None)
+    assert settings(sections.render(preferred, AROUND))["ppk"] == "propose"
+    old = connection(authentication="psk", ike_version=1)
+    assert settings(sections.render(old, AROUND))["ikev2"] == "no"
+    for each in (preferred, old):
+        assert sections.parse(sections.render(each, AROUND)) == (each,)
+
+
+def test_what_came_later_does_not_change_the_text_of_what_there_was() -> None:
+    """Else pluto would load every connection anew, and end its SAs, when the agent is replaced by a newer one."""
+    text = sections.render(connection(), AROUND)
+    assert not any(word in text for word in ("authentication", "ike_version", "ppk"))
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"authentication": "eap"}, "authentication by eap"),
+        ({"ike_version": 3}, "IKE version 3"),
+        ({"ppk": "perhaps"}, "PPK perhaps"),
+        ({"ppk": "preferred", "ike_version": 1, "authentication": "psk"}, "a PPK with IKEv1"),
+        ({"ike_version": 1}, "IKEv1 with an ECDSA certificate"),
+    ],
+)
+def test_what_libreswan_does_not_know_is_said(changes: dict[str, object], words: str) -> None:
+    with pytest.raises(ConnectionInvalid, match=words):
+        sections.render(connection(**changes), AROUND)
+
+
+def test_rsa_is_left_for_version_1() -> None:
+    around = sections.Around("ikewarden", "rsasig,ecdsa", {"aa": CA})
+    assert settings(sections.render(connection(ike_version=1), around))["authby"] == "rsasig"
+
+
+LISTING = """000
+000 List of Pre-shared secrets (from /etc/ipsec.secrets)
+000
+000     7: XAUTH 127.0.0.1
+000     5: PSK 192.0.2.9 C=DE, CN=foo
+000     3: PSK @z @gw-a.example more
+000     1: PSK @gw-b.example @gw-a.example
+000     0: RSA (none) (none)
+000        ckaid: 4cf23615fe13afe54fb3fa93ae14f6aa95b959c6
+"""
+
+
+def test_the_secrets_that_pluto_lists() -> None:
+    listing = status.secrets(LISTING)
+    assert listing.root == "/etc/ipsec.secrets"
+
+    def listed(line: int, *ids: str) -> bool:
+        return listing.has(Entry("f", line, "psk", ids, Secret(b"x")))
+
+    assert listed(1, "@GW-a.example", "@gw-b.example")
+    assert listed(5, "CN=foo, C=DE", "192.0.2.9")
+    assert not listed(2, "@gw-a.example", "@gw-b.example")
+    assert not listed(1, "@gw-a.example", "@gw-c.example")
+    assert not status.secrets("").root
+
+
+VERSION_1 = """000 #9: "v1":500 STATE_MAIN_I4 (IKE SA established); REPLACE in 27921s; newest; lastdpd=-1s; idle;
+000 #10: "v1":500 STATE_QUICK_I1 (sent Quick Mode request); RETRANSMIT in 3s; lastdpd=-1s; idle;
+"""
+
+
+def test_states_of_version_1() -> None:
+    ike, quick = status.parse(VERSION_1).states
+    assert (ike.version, ike.established, ike.child) == (1, True, False)
+    assert (quick.version, quick.established, quick.child) == (1, False, True)

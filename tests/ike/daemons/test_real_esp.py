@@ -16,10 +16,17 @@ _WITH_CHILDREN = [
     "tests/ike/daemons/test_libreswan.py::TestLibreswan::test_a_tunnel_is_authenticated_afresh_under_the_new_one",
 ]
 _PAIR = ["tests/ike/daemons/test_pair.py"]
+_SHARED = [
+    "tests/ike/daemons/test_libreswan_shared.py::TestLibreswanShared::test_a_reauthentication_is_an_up_and_a_rekeying_is_none",
+    "tests/ike/daemons/test_libreswan_shared.py::TestLibreswanShared::test_a_ppk_rotates_without_disturbing_the_sa",
+    "tests/ike/daemons/test_libreswan_secrets.py::test_two_plutos_go_over_to_a_new_secret",
+]
 
 
 @pytest.mark.usefixtures("needs_uml")
-@pytest.mark.parametrize("tests", [_WITH_CHILDREN, _PAIR], ids=["contract", "pair"])
+@pytest.mark.parametrize(
+    "tests", [_WITH_CHILDREN, _PAIR, _SHARED], ids=["contract", "pair", "shared"]
+)
 def test_with_esp_of_a_kernel(tests: list[str]) -> None:
     pytest_ = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "--color=no"]
     ran = uml.run([*pytest_, *tests], timeout=_LIMIT, env={"CI": "true", "IKEWARDEN_ESP": "kernel"})
