@@ -85,7 +85,8 @@ def check(session: Session, config: Path | None) -> None:
     """Try everything that the service does there.
 
     Logs in, writes a random value at a path of its own, reads, deletes, undeletes and destroys it, and removes what is
-    left. Exits with 0 if all went well, 1 or 2 for a mistake in settings, 3 if the server is away, sealed or refuses.
+    left. Exits with 0 if all went well, 1 if the server refuses something, 2 for a mistake in the settings, 3 if the
+    server is away, sealed or over its quota.
     """
     from secrets import token_hex
 
