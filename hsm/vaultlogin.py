@@ -107,13 +107,15 @@ class KubernetesLogin:
 
 @dataclass(frozen=True)
 class CertLogin:
-    """The client certificate of the wire. `role` empty: any role that takes it."""
+    """The client certificate of the wire, whose key is in `key_file`. `role` empty: any role that takes it."""
 
+    key_file: Path
     role: str = ""
     mount: str = "cert"
 
     def enter(self, wire: Wire) -> Grant:
         """See `Login.enter`."""
+        _private("key of the client certificate", self.key_file)
         wire.close()  # a connection keeps the certificate that it was made with; the file may have a newer one
         return _grant(Cert(adapter=wire).login(self.role, use_token=False, mount_point=self.mount))
 

@@ -28,6 +28,6 @@ def _login(chosen: SecretsSettings, environ: Mapping[str, str]) -> Login:
         return AppRoleLogin(chosen.role_id, chosen.secret_id_file, mount)
     if chosen.auth == "kubernetes" and chosen.role:
         return KubernetesLogin(chosen.role, chosen.jwt_file, mount)
-    if chosen.auth == "cert":
-        return CertLogin(chosen.role or "", mount)
+    if chosen.auth == "cert" and chosen.key_file:
+        return CertLogin(chosen.key_file, chosen.role or "", mount)
     return TokenLogin(chosen.token_file, chosen.token_env, environ)

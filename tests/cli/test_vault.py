@@ -68,7 +68,7 @@ def test_the_policy_follows_the_settings(settings: Path) -> None:
 
 def test_what_is_wrong_is_said_with_its_exit_code(openbao: OpenBao, settings: Path) -> None:
     mount = openbao.engine()
-    token = openbao.new_token()
+    token = openbao.new_token("default")
     write(settings, openbao, mount)
 
     def outcome(**environ: str) -> tuple[int, str]:

@@ -61,7 +61,7 @@ def test_a_credential_that_others_can_read_is_refused(
     openbao: OpenBao, tmp_path: Path, mode: int
 ) -> None:
     file = private(tmp_path / "credential", "s.t0ken", mode)
-    for login in (TokenLogin(file, "X", {}), AppRoleLogin("role", file)):
+    for login in (TokenLogin(file, "X", {}), AppRoleLogin("role", file), CertLogin(file)):
         with pytest.raises(CredentialUnusable) as refusal:
             VaultSecretStore(Address(openbao.url), login, mount="secret").check()
         assert refusal.value.next_step == f"Run: chmod 0600 '{file}'"
@@ -268,7 +268,7 @@ def with_certificate(openbao: OpenBao, client: Identity, mount: str) -> tuple[Ad
         certificate=client.certificate,
         key=client.key,
     )
-    return address, CertLogin("ikewarden", method)
+    return address, CertLogin(client.key, "ikewarden", method)
 
 
 def test_a_client_certificate(openbao: OpenBao, client: Identity, mount: str) -> None:
@@ -277,7 +277,7 @@ def test_a_client_certificate(openbao: OpenBao, client: Identity, mount: str) ->
     put(store)
     assert value_of(store) == CANARY
     assert isinstance(login, CertLogin)
-    any_role = VaultSecretStore(address, CertLogin("", login.mount), mount=mount)
+    any_role = VaultSecretStore(address, CertLogin(client.key, "", login.mount), mount=mount)
     assert value_of(any_role) == CANARY
 
 

@@ -62,7 +62,7 @@ def test_each_way_to_log_in(tmp_path: Path) -> None:
     store, _ = opened(
         tmp_path, 'auth = "cert"\ncertificate_file = "c.pem"\nkey_file = "c.key"\nca_file = "ca"\n'
     )
-    assert store._login == CertLogin("", "cert")
+    assert store._login == CertLogin(tmp_path / "c.key", "", "cert")
     address = store._address
     assert (address.certificate, address.key) == (tmp_path / "c.pem", tmp_path / "c.key")
     assert address.ca_file == tmp_path / "ca"
