@@ -107,11 +107,7 @@ class PrivateFolder:
     def read(self, name: str, *, limit: int) -> bytes:
         """A file, whole. Raises `FileNotFoundError`, `KeyFileDamaged` over `limit` bytes."""
         with self._opened() as directory, self._file(directory, name) as descriptor:
-            with os.fdopen(os.dup(descriptor), "rb") as file:
-                content = file.read(limit + 1)
-        if len(content) > limit:
-            raise KeyFileDamaged(f"{self.path / name} is larger than {limit} bytes.")
-        return content
+            return self._content(descriptor, name, limit)
 
     def identity(self, name: str) -> Identity:
         """Changes whenever the file, its mode or owner does. Raises `FileNotFoundError`."""
@@ -143,11 +139,40 @@ class PrivateFolder:
             os.rename(temporary, name, src_dir_fd=directory, dst_dir_fd=directory)
             os.fsync(directory)
 
+    def update(
+        self, name: str, change: Callable[[bytes | None], bytes | None], *, limit: int
+    ) -> None:
+        """Write what `change` makes of the file's content (None: there is no file), as the only writer; None from it
+        leaves all as it is. The old content is overwritten before its blocks are given back.
+
+        What `change` raises changes nothing. Raises `KeyFileDamaged` over `limit` bytes.
+        """
+        with self._changing() as directory:
+            try:
+                with self._file(directory, name, sweeping=False) as descriptor:
+                    old = self._content(descriptor, name, limit)
+            except FileNotFoundError:
+                old = None
+            new = change(old)
+            if new is None:
+                return
+            temporary = self._write_temporary(directory, name, new)
+            with _overwritten(directory, name):
+                os.rename(temporary, name, src_dir_fd=directory, dst_dir_fd=directory)
+                os.fsync(directory)
+
     def remove(self, name: str) -> None:
         """Remove a file, durably. Raises `FileNotFoundError`."""
         with self._changing() as directory:
             os.unlink(name, dir_fd=directory)
             os.fsync(directory)
+
+    def shred(self, name: str) -> None:
+        """Remove a file, durably, and overwrite its content; nothing where there is none."""
+        with self._changing() as directory, suppress(FileNotFoundError):
+            with _overwritten(directory, name):
+                os.unlink(name, dir_fd=directory)
+                os.fsync(directory)
 
     @contextmanager
     def _opened(self) -> Iterator[int]:
@@ -171,8 +196,8 @@ class PrivateFolder:
                 os.close(directory)
 
     @contextmanager
-    def _file(self, directory: int, name: str) -> Iterator[int]:
-        """A descriptor of a file, after checking it."""
+    def _file(self, directory: int, name: str, *, sweeping: bool = True) -> Iterator[int]:
+        """A descriptor of a file, after checking it. Whoever holds the lock has swept already and must not again."""
         path = self.path / name
         try:
             descriptor = os.open(name, _OPEN_FILE, dir_fd=directory)
@@ -181,13 +206,20 @@ class PrivateFolder:
                 raise NotAPlainFile(f"{path} is a symbolic link.") from None
             raise
         try:
-            if os.fstat(descriptor).st_nlink > 1:
+            if sweeping and os.fstat(descriptor).st_nlink > 1:
                 # Perhaps only a writer between link and unlink, alive or killed there.
                 self._sweep_if_possible(directory)
             check_private(path, os.fstat(descriptor), user=os.geteuid(), directory=False)
             yield descriptor
         finally:
             os.close(descriptor)
+
+    def _content(self, descriptor: int, name: str, limit: int) -> bytes:
+        with os.fdopen(os.dup(descriptor), "rb") as file:
+            content = file.read(limit + 1)
+        if len(content) > limit:
+            raise KeyFileDamaged(f"{self.path / name} is larger than {limit} bytes.")
+        return content
 
     @contextmanager
     def _changing(self) -> Iterator[int]:
@@ -236,6 +268,28 @@ class PrivateFolder:
 
 def _is_temporary(name: str) -> bool:
     return name.startswith(".") and name.endswith(_TEMPORARY_SUFFIX)
+
+
+@contextmanager
+def _overwritten(directory: int, name: str) -> Iterator[None]:
+    """Put zeros over what the file holds now, once it has lost its name in the body: whoever reads by name never sees
+    them. A file system that copies on write, or a disk that moves blocks, may keep the old ones all the same.
+    """
+    try:
+        old = os.open(name, os.O_WRONLY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=directory)
+    except FileNotFoundError:
+        yield
+        return
+    try:
+        yield
+        status = os.fstat(old)
+        if (
+            status.st_nlink == 0
+        ):  # a second hard link, as some backups make them, is not ours to destroy
+            os.pwrite(old, bytes(status.st_size), 0)
+            os.fsync(old)
+    finally:
+        os.close(old)
 
 
 @contextmanager

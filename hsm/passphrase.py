@@ -48,12 +48,21 @@ def passphrase_from_file(path: Path) -> Secret:
     `PassphraseUnusable`, `NotAPlainFile`, `WrongOwner`, `WeakMode`.
     """
     try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+        content = read_private(path, LONGEST + 3)
     except OSError as error:
         raise PassphraseUnusable(
             f"The passphrase file {path} cannot be read: {os.strerror(error.errno or 0)}.",
             next_step=f"Put the passphrase into {path} with mode 0600, or set another source.",
         ) from None
+    return _usable(content.removesuffix(b"\n").removesuffix(b"\r"), f"The passphrase file {path}")
+
+
+def read_private(path: Path, limit: int) -> bytes:
+    """Up to `limit` bytes of a file that is ours or root's and closed to group and others.
+
+    Raises `OSError`, `NotAPlainFile`, `WrongOwner`, `WeakMode`.
+    """
+    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
     try:
         status = os.fstat(descriptor)
         if not stat.S_ISREG(status.st_mode):
@@ -62,10 +71,9 @@ def passphrase_from_file(path: Path) -> Secret:
             raise WrongOwner(path, status.st_uid, wanted=os.geteuid())
         if status.st_mode & 0o077:
             raise WeakMode(path, stat.S_IMODE(status.st_mode), wanted=0o600)
-        content = os.read(descriptor, LONGEST + 3)
+        return os.read(descriptor, limit)
     finally:
         os.close(descriptor)
-    return _usable(content.removesuffix(b"\n").removesuffix(b"\r"), f"The passphrase file {path}")
 
 
 def passphrase_from_environment(variable: str, environ: Mapping[str, str]) -> Secret:

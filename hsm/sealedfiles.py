@@ -63,6 +63,11 @@ class SealedFileKeyStore:
     def __repr__(self) -> str:
         return f"SealedFileKeyStore({str(self._folder.path)!r})"
 
+    @property
+    def seal(self) -> Seal:
+        """The opened seal, for what else is kept under the same passphrase: opening it once more is slow by design."""
+        return self._seal
+
     def generate(self, name: str, algorithm: KeyAlgorithm) -> str:
         """See `KeyStore.generate`."""
         file = check_name(name) + _KEY_SUFFIX

@@ -16,7 +16,9 @@ from core.secret import Secret
 from hsm.errors import KeyStoreError
 
 # Segments of a path: no `..`, no empty one, nothing that a URL would have to escape.
-PATH: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}(?:/[A-Za-z0-9][A-Za-z0-9._-]{0,127}){0,7}")
+PATH: Final = re.compile(
+    r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}(?:/[A-Za-z0-9][A-Za-z0-9._-]{0,127}){0,7}"
+)
 # Octets of a value, beside which its tags are kept.
 VALUE_LIMIT: Final = 4096
 
@@ -39,7 +41,9 @@ class SecretConflict(KeyStoreError, Conflict):
     """Somebody wrote another version first; nothing was written."""
 
     code = "secret_conflict"
-    next_step = "Look who else writes to this path; the service begins again after the newest version."
+    next_step = (
+        "Look who else writes to this path; the service begins again after the newest version."
+    )
 
 
 class SecretNotFound(KeyStoreError, Unavailable):
@@ -122,3 +126,23 @@ class SecretStore(Protocol):
     def check(self) -> None:
         """Raise what keeps the store from serving now."""
         ...
+
+
+def check_path(path: str) -> str:
+    """The path itself. Raises BadSecretPath for one that no store keeps anything under."""
+    if not PATH.fullmatch(path):
+        raise BadSecretPath(
+            "This is no path of a secret: segments of letters, digits, `.`, `_`, `-`, up to eight."
+        )
+    return path
+
+
+def check_value(value: Secret) -> bytes:
+    """The octets of a value. Raises BadSecretPath for one that is empty or too long."""
+    octets = value.reveal()
+    if not 0 < len(octets) <= VALUE_LIMIT:
+        raise BadSecretPath(
+            f"A shared secret has 1 to {VALUE_LIMIT} octets, and this one {len(octets)}.",
+            next_step="Use a shorter secret.",
+        )
+    return octets

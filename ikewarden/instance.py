@@ -11,6 +11,7 @@ from pathlib import Path
 
 from core.errors import Conflict, IkewardenError, InvalidInput
 from core.secret import Secret
+from hsm.folder import PrivateFolder
 from hsm.ports import KeyAlgorithm
 from hsm.seal import Seal
 from hsm.sealedfiles import SealedFileKeyStore
@@ -136,6 +137,7 @@ def make(
     if passphrase is None:
         _write(directory / PASSPHRASE, sealed_by.reveal() + b"\n")
     seal = Seal.create(directory / "keys", sealed_by)
+    PrivateFolder(settings.secrets.directory).make()
     report("making the database")
     migrate(settings.database.url)
     desk = make_desk(settings, SealedFileKeyStore(settings.keys.directory, seal))

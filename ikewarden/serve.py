@@ -180,6 +180,12 @@ def _scheduler(settings: Settings, keys: SealedFileKeyStore) -> int:
         made = tls_credential.ensure(desk, SCHEDULER, keys, names, now=now)
         return {"renewed": int(made)}
 
+    def look_at_secrets(desk: Desk, _now: datetime) -> Mapping[str, int]:
+        # Also keeps a token alive that nobody could get anew, while no rotation asks for anything.
+        if desk.secrets is not None:
+            desk.secrets.check()
+        return {}
+
     try:
         serve_scheduler(
             desk,
@@ -191,10 +197,11 @@ def _scheduler(settings: Settings, keys: SealedFileKeyStore) -> int:
                 "cleanup": chosen.cleanup,
                 "fleet_crls": FLEET_EVERY.total_seconds(),
                 "tls_credential": timedelta(minutes=10).total_seconds(),
+                "secret_store": timedelta(minutes=1).total_seconds(),
             },
             outbox_seconds=chosen.outbox_poll_ms / 1000,
             stop=stop,
-            more=[Job("tls_credential", renew_credential)],
+            more=[Job("tls_credential", renew_credential), Job("secret_store", look_at_secrets)],
         )
     finally:
         desk.store.close()

@@ -9,8 +9,10 @@ from pathlib import Path
 from typing import Annotated, Literal, Self
 from urllib.parse import urlsplit, urlunsplit
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import Field, model_validator
 
+from ikewarden.settings_secrets import RotationSettings, SecretsSettings
+from ikewarden.settings_section import Section
 from ikewarden.settings_values import (
     DatabaseUrl,
     Days,
@@ -28,19 +30,6 @@ from ikewarden.settings_values import (
 
 Port = Annotated[int, Field(ge=1, le=65535)]
 Interval = Annotated[int, Field(ge=0, le=7 * 86400)]
-
-
-class Section(BaseModel):
-    """What all sections have in common."""
-
-    model_config = ConfigDict(
-        frozen=True,
-        extra="forbid",
-        strict=True,
-        validate_default=True,
-        allow_inf_nan=False,
-        hide_input_in_errors=True,
-    )
 
 
 class DatabaseSettings(Section):
@@ -291,6 +280,8 @@ class Settings(Section):
     scheduler: SchedulerSettings = SchedulerSettings()
     notices: NoticesSettings = NoticesSettings()
     fleet: FleetSettings = FleetSettings()
+    secrets: SecretsSettings = SecretsSettings()
+    rotation: RotationSettings = RotationSettings()
     logs: LogsSettings = LogsSettings()
 
     @model_validator(mode="after")

@@ -54,6 +54,14 @@ def is_every_address(host: str) -> bool:
         return False
 
 
+def is_loopback(host: str) -> bool:
+    """Whether it is this machine, seen from itself."""
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
 def holds_password(url: str) -> bool:
     """Whether a database URL has a password in it, in either of the two places."""
     try:
@@ -79,7 +87,7 @@ def _path(value: object, info: ValidationInfo) -> object:
     return base / value if base else Path(value)
 
 
-def _split(text: str, words: str) -> SplitResult:
+def split_url(text: str, words: str) -> SplitResult:
     """The parts of a URL. Raises `ValueError` with the words, and never with the URL."""
     try:
         parts = urlsplit(text)
@@ -92,7 +100,7 @@ def _split(text: str, words: str) -> SplitResult:
 
 
 def _database_url(text: str, info: ValidationInfo) -> str:
-    parts = _split(text, _DATABASE_WORDS)
+    parts = split_url(text, _DATABASE_WORDS)
     if parts.scheme in ("sqlite", "sqlite+pysqlite"):
         # SQLAlchemy: three slashes and a relative path, or four and an absolute one.
         _, _, name = text.partition(":///")
@@ -106,7 +114,7 @@ def _database_url(text: str, info: ValidationInfo) -> str:
 
 
 def _public_url(text: str) -> str:
-    parts = _split(text, _PUBLIC_WORDS)
+    parts = split_url(text, _PUBLIC_WORDS)
     unwanted = parts.query or parts.fragment or "@" in parts.netloc or " " in text
     if parts.scheme != "http" or not is_host(parts.hostname or "") or unwanted:
         raise ValueError(f"must be {_PUBLIC_WORDS}")
@@ -114,7 +122,7 @@ def _public_url(text: str) -> str:
 
 
 def _service_url(text: str) -> str:
-    parts = _split(text, _SERVICE_WORDS)
+    parts = split_url(text, _SERVICE_WORDS)
     unwanted = parts.query or parts.fragment or "@" in parts.netloc or parts.path.strip("/")
     if parts.scheme != "https" or not is_host(parts.hostname or "") or unwanted or " " in text:
         raise ValueError(f"must be {_SERVICE_WORDS}")
@@ -122,7 +130,7 @@ def _service_url(text: str) -> str:
 
 
 def _webhook(text: str) -> str:
-    parts = _split(text, _WEBHOOK_WORDS)
+    parts = split_url(text, _WEBHOOK_WORDS)
     if parts.scheme not in ("https", "http") or not is_host(parts.hostname or "") or " " in text:
         raise ValueError(f"must be {_WEBHOOK_WORDS}")
     return text

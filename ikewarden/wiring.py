@@ -10,10 +10,13 @@ from core.secret import Secret
 from hsm.passphrase import find_passphrase
 from hsm.seal import Seal
 from hsm.sealedfiles import SealedFileKeyStore
+from hsm.secretfiles import SecretFiles
+from hsm.secretstore import SecretStore
 from ikewarden.settings_model import Settings
-from pki.desk import Desk, Rules
+from pki.desk import Desk, RotationRules, Rules
 from pki.x509.builtin import builtin_profiles
 from pki.x509.profile import InvalidProfile, Profile, parse_profile
+from scheduler.clock import read_clock
 from store.engine import Limits, open_store
 
 
@@ -31,11 +34,31 @@ def open_keys(
     return SealedFileKeyStore(settings.keys.directory, seal)
 
 
-def make_desk(settings: Settings, keys: SealedFileKeyStore) -> Desk:
-    """Open the records and put a desk together. Once per process, after a fork."""
+def open_secrets(settings: Settings, seal: Seal, environ: Mapping[str, str]) -> SecretStore:
+    """The store of shared secrets. It neither connects nor logs in before it is asked for something.
+
+    Raises SecretStoreUnavailable for a directory that others can read.
+    """
+    chosen = settings.secrets
+    if chosen.store == "files":
+        return SecretFiles(chosen.directory, seal, read_clock)
+    # Only who has such a server needs its libraries.
+    from ikewarden.vault import open_vault
+
+    return open_vault(chosen, environ)
+
+
+def make_desk(
+    settings: Settings, keys: SealedFileKeyStore, environ: Mapping[str, str] | None = None
+) -> Desk:
+    """Open the records and put a desk together. Once per process, after a fork.
+
+    The seal of the shared secrets is that of the keys. `environ` is by default that of this process.
+    """
     limits = Limits(busy=timedelta(seconds=settings.database.lock_timeout_seconds))
     store = open_store(settings.database.url, pool_size=settings.database.pool_size, limits=limits)
-    return Desk(store=store, keys=keys, rules=make_rules(settings))
+    secrets = open_secrets(settings, keys.seal, environment() if environ is None else environ)
+    return Desk(store=store, keys=keys, rules=make_rules(settings), secrets=secrets)
 
 
 def make_rules(settings: Settings) -> Rules:
@@ -54,6 +77,14 @@ def make_rules(settings: Settings) -> Rules:
         cut_limit=settings.fleet.cut_limit,
         unreachable_after=timedelta(seconds=settings.fleet.unreachable_after_seconds),
         crl_spread=timedelta(seconds=settings.fleet.crl_spread_seconds),
+        rotation=RotationRules(
+            at_once=settings.rotation.at_once,
+            per_second=settings.rotation.per_second,
+            per_gateway=settings.rotation.per_gateway,
+            step=timedelta(minutes=settings.rotation.step_minutes),
+            proof=timedelta(minutes=settings.rotation.proof_minutes),
+            path=settings.secrets.path,
+        ),
         profiles=builtin_profiles() | _profiles_in(settings.issuing.profiles_directory),
     )
 

@@ -10,5 +10,6 @@ pytest_plugins = [
     "tests.fixtures.databases",
     "tests.fixtures.desk",
     "tests.fixtures.lab",
+    "tests.fixtures.openbao",
     "tests.fixtures.served",
 ]

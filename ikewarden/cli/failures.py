@@ -17,6 +17,7 @@ from core.errors import (
     TooLarge,
     Unavailable,
 )
+from hsm.secretstore import SecretNotFound, SecretStoreRefused
 
 FAILED, BAD_INPUT, UNREACHABLE, INTERRUPTED = 1, 2, 3, 130
 # The class itself or its nearest ancestor decides.
@@ -28,6 +29,9 @@ _EXITS: Final[Mapping[type[BaseException], int]] = {
     NotFound: FAILED,
     Conflict: FAILED,
     Unavailable: UNREACHABLE,
+    # Trying again does not help with these: the store of secrets is there.
+    SecretStoreRefused: FAILED,
+    SecretNotFound: FAILED,
     IkewardenError: FAILED,
 }
 _STATUSES: Final = {401: BAD_INPUT, 403: FAILED, 404: FAILED, 409: FAILED}
@@ -41,9 +45,11 @@ _EXTRAS: Final = {
             "flask",
             "granian",
             "httptools",
+            "hvac",
             "prometheus_client",
             "pydantic",
             "pydantic_core",
+            "requests",
             "sqlalchemy",
             "uvicorn",
             "uvloop",

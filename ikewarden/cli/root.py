@@ -26,6 +26,9 @@ _COMMANDS: Final = "ikewarden.cli.commands"
             f"{_COMMANDS}.check_config:check_config",
             "Check a settings file, and tell all that is wrong.",
         ),
+        "vault": Lazy(
+            f"{_COMMANDS}.vault:vault", "Vault or OpenBao as the store of shared secrets."
+        ),
         "ca": Lazy(f"{_COMMANDS}.ca:ca", "Certificate authorities."),
         "cert": Lazy(f"{_COMMANDS}.cert:cert", "Certificates: issue, look, revoke, renew, lint."),
         "gateway": Lazy(

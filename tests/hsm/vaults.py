@@ -1,0 +1,110 @@
+"""Stores on the tests' OpenBao: each under the policy that `ikewarden vault policy` prints."""
+
+import contextlib
+import socket
+import threading
+import time
+from collections.abc import Iterator
+
+from hsm.vaultlogin import AppRoleLogin, Login, TokenLogin
+from hsm.vaultpolicy import as_hcl, make_policy
+from hsm.vaultstore import VaultSecretStore
+from hsm.vaultwire import Address
+from tests.fixtures.openbao import OpenBao, Role
+
+TEMPLATE = "ikewarden/{tunnel}/{kind}"
+
+
+def our_policy(openbao: OpenBao, mount: str, namespace: str | None = None) -> str:
+    """Load it; gives its name."""
+    text = as_hcl(make_policy(mount, TEMPLATE, ["psk", "ppk"]))
+    return openbao.policy(text, namespace)
+
+
+def given(token: str) -> TokenLogin:
+    """A login by a token out of the environment."""
+    return TokenLogin(None, "VAULT_TOKEN", {"VAULT_TOKEN": token})
+
+
+def open_with_token(openbao: OpenBao, mount: str) -> VaultSecretStore:
+    """A store that uses a token of its own, with our policy."""
+    token = openbao.new_token(our_policy(openbao, mount))
+    return VaultSecretStore(Address(openbao.url), given(token), mount=mount)
+
+
+def open_with_role(openbao: OpenBao, mount: str, **fields: object) -> tuple[VaultSecretStore, Role]:
+    """A store that logs in by a role of its own, with our policy; and the role."""
+    method = openbao.method("approle")
+    role = openbao.role(method, token_policies=[our_policy(openbao, mount)], **fields)
+    login: Login = AppRoleLogin(role.role_id, role.secret_id_file, method)
+    return VaultSecretStore(Address(openbao.url), login, mount=mount), role
+
+
+class Between:
+    """A proxy of ours between a store and its server: it can hold answers back, drop them, or lie.
+
+    `delay` seconds pass before an answer goes on; `lost`: the connection is cut in its place; `canned` is sent
+    instead of asking anybody. `asked` counts requests (one packet each, as they are small).
+    """
+
+    def __init__(self, url: str) -> None:
+        host, _, port = url.removeprefix("http://").partition(":")
+        self._server = (host, int(port))
+        self.delay = 0.0
+        self.lost = False
+        self.canned = b""
+        self.asked = 0
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        self.url = f"http://127.0.0.1:{self._listener.getsockname()[1]}"
+        threading.Thread(target=self._accept, daemon=True).start()
+
+    def close(self) -> None:
+        self._listener.close()
+
+    def _accept(self) -> None:
+        with contextlib.suppress(OSError):
+            while True:
+                client, _ = self._listener.accept()
+                threading.Thread(target=self._serve, args=(client,), daemon=True).start()
+
+    def _serve(self, client: socket.socket) -> None:
+        with contextlib.suppress(OSError), client:
+            with socket.create_connection(self._server) as server:
+                while request := _message(client):
+                    self.asked += 1
+                    if self.canned:
+                        client.sendall(self.canned)
+                        return
+                    server.sendall(request)
+                    answer = _message(server)
+                    time.sleep(self.delay)
+                    if self.lost:
+                        return
+                    client.sendall(answer)
+
+
+def _message(source: socket.socket) -> bytes:
+    """One request or answer: a head, and a body of the length that the head says."""
+    got = b""
+    while b"\r\n\r\n" not in got:
+        more = source.recv(65536)
+        if not more:
+            return b""
+        got += more
+    head, _, body = got.partition(b"\r\n\r\n")
+    lengths = [line for line in head.lower().split(b"\r\n") if line.startswith(b"content-length:")]
+    missing = (int(lengths[0].split(b":")[1]) if lengths else 0) - len(body)
+    while missing > 0:
+        more = source.recv(missing)
+        got, missing = got + more, missing - len(more)
+    return got
+
+
+@contextlib.contextmanager
+def between(url: str) -> Iterator[Between]:
+    """Such a proxy, while the body runs."""
+    made = Between(url)
+    try:
+        yield made
+    finally:
+        made.close()
