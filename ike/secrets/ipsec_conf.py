@@ -70,8 +70,9 @@ def parse(
         _gather(section, sections, values, problems)
         if default is not None:
             _gather(default, sections, values, problems)
-        # What others take in and what is never loaded by itself is a part of them.
-        is_part = section.name in taken_in and values.get("auto", "ignore") == "ignore"
+        # What others take in, and what is never loaded by itself or has but one end, is a part of them.
+        whole = {"left", "right"} <= values.keys() and values.get("auto", "ignore") != "ignore"
+        is_part = section.name in taken_in and not whole
         if not is_part and ("left" in values or "right" in values):
             connections.append(_connection(section, values, dialect, is_own))
     return Parsed((), tuple(connections), tuple(problems))

@@ -8,6 +8,7 @@ that looks random may be anything but.
 import math
 import re
 import string
+from collections import Counter
 from dataclasses import dataclass
 from enum import StrEnum
 from itertools import pairwise
@@ -19,7 +20,8 @@ from ike.secrets.values import Form
 FAIR_BITS: Final = 80
 STRONG_BITS: Final = 112
 _SHORT: Final = 8  # octets: below, Libreswan warns
-_WORD_BITS: Final = 8  # what a word of the list below, or a step of a pattern, is worth
+_COMMON_BITS: Final = 8  # what a word of the list below is worth
+_WORD_BITS: Final = 13  # what a word of a language is worth: one of some thousands
 _MAX_LENGTH: Final = 4096
 _MAX_PERIOD: Final = 64
 
@@ -60,6 +62,9 @@ _ROWS: Final = (
 _STEPS: Final = frozenset(
     row[at : at + 2] for line in _ROWS for row in (line, line[::-1]) for at in range(len(row) - 1)
 )
+_WORD: Final = re.compile(r"(?<![A-Za-z])(?:[A-Za-z][a-z]{2,13}|[A-Z]{3,14})(?![a-z])")
+_UNSPEAKABLE: Final = re.compile(r"[^aeiouy]{5}|[aeiou]{4}")
+_RUN: Final = re.compile(r"\+{3,}")
 _HEX: Final = re.compile(r"(?:[0-9a-f]+|[0-9A-F]+)\Z")
 _CLASSES: Final = (
     (string.ascii_lowercase, 26),
@@ -122,7 +127,8 @@ def _of_octets(octets: bytes) -> tuple[float, list[str]]:
     counted = octets[:period]
     if period < len(octets):
         reasons.append("it repeats itself")
-    steps = sum((after - before) % 256 in (0, 1, 255) for before, after in pairwise(counted))
+    differences = Counter((after - before) % 256 for before, after in pairwise(counted))
+    steps = max(differences.values(), default=0)
     if steps > 4 and steps * 4 > len(counted):
         reasons.append("it counts up or down, or stays the same")
         return float(8 * (len(counted) - steps)), reasons
@@ -134,23 +140,38 @@ def _of_text(text: str) -> tuple[float, list[str]]:
     reasons: list[str] = []
     plain = text.lower().translate(_LEET)
     if _is_known(text.lower()) or _is_known(plain):
-        return float(_WORD_BITS), ["it is a common value, a default or taken from an example"]
+        return float(_COMMON_BITS), ["it is a common value, a default or taken from an example"]
     period = _period(text)
     if period < len(text):
         reasons.append("it repeats itself")
-    left, words = _without_words(text[:period], plain[:period])
-    if 3 * (period - len(left)) > period:
+    uncommon, common = _without_common(text[:period], plain[:period])
+    if 3 * (period - len(uncommon)) > period:
         reasons.append("it is made of common words")
+    left, words = _without_words(uncommon)
+    if 2 * (len(uncommon) - len(left)) > period:
+        reasons.append("it is made of words")
     fresh = _without_steps(left)
     if 3 * (len(left) - len(fresh)) > len(left):
         reasons.append(
             "it has runs of the alphabet, of digits or of the keyboard, or of one character"
         )
-    each = math.log2(_alphabet(text))
-    bits = len(fresh) * each + words * _WORD_BITS + (len(left) - len(fresh))
-    if each < 4:
+    if 2 * len(set(text)) < len(text) ** 0.5 * 3:
         reasons.append("it is made of few different characters")
-    return bits, reasons
+    bits = len(fresh) * math.log2(_alphabet(left)) + (len(left) - len(fresh))
+    return bits + common * _COMMON_BITS + words * _WORD_BITS, reasons
+
+
+def _without_words(text: str) -> tuple[str, int]:
+    """What is left of a text without what reads like words of a language, and how many they were."""
+    left: list[str] = []
+    words, at = 0, 0
+    for match in _WORD.finditer(text):
+        word = match[0].lower()
+        vowels = sum(letter in "aeiouy" for letter in word)
+        if 0.2 <= vowels / len(word) <= 0.7 and not _UNSPEAKABLE.search(word):
+            left.append(text[at : match.start()])
+            words, at = words + 1, match.end()
+    return "".join([*left, text[at:]]), words
 
 
 def _alphabet(text: str) -> int:
@@ -172,10 +193,10 @@ def _is_known(text: str) -> bool:
         return len(_without_steps(text)) <= 3
     if text in _WORDS or stripped in _WORDS:
         return len(text) - len(stripped) <= 6
-    return len(text) - len(stripped) <= 4 and not _without_words(stripped, stripped)[0]
+    return len(text) - len(stripped) <= 4 and not _without_common(stripped, stripped)[0]
 
 
-def _without_words(text: str, plain: str) -> tuple[str, int]:
+def _without_common(text: str, plain: str) -> tuple[str, int]:
     """What is left of a text without the words of the list, and how many they were."""
     left: list[str] = []
     words, at = 0, 0
@@ -192,14 +213,11 @@ def _without_words(text: str, plain: str) -> tuple[str, int]:
 
 
 def _without_steps(text: str) -> str:
-    """The text without characters that go on from the one before, where three and more do so."""
+    """The text without characters that go on from the one before, where a run of four and more does so."""
     lower = text.lower()
-    steps = [False, *(a == b or a + b in _STEPS for a, b in pairwise(lower)), False]
-    return "".join(
-        character
-        for at, character in enumerate(text)
-        if not (steps[at] and (steps[at - 1] or steps[at + 1]))
-    )
+    signs = "".join("+" if a == b or a + b in _STEPS else "-" for a, b in pairwise(lower))
+    within = {at for run in _RUN.finditer(signs) for at in range(run.start() + 1, run.end() + 1)}
+    return "".join(character for at, character in enumerate(text) if at not in within)
 
 
 def _period(value: str | bytes) -> int:
