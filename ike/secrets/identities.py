@@ -32,7 +32,7 @@ _PREFIXES: Final[dict[str, IdentityKind]] = {
 _RDN: Final = re.compile(r"\s*([A-Za-z][A-Za-z0-9.-]*|[0-9]+(?:\.[0-9]+)+)\s*=\s*(.*?)\s*\Z", re.S)
 _SPLIT: Final = re.compile(r"(?<!\\)[,;](?=\s*[A-Za-z0-9.]+\s*=)")
 _SLASHED: Final = re.compile(r"/(?=[A-Za-z0-9.]+\s*=)")
-_NO_SPACES: Final = re.compile(r"\S+")
+_SPACES: Final = re.compile(r"\s+")
 
 
 @dataclass(frozen=True)
@@ -158,19 +158,20 @@ def _named(text: str) -> Identity | None:
     if not found or not all(found):
         return None
     pairs = [(match[1].upper(), match[2].strip('"')) for match in found if match]
-    if any(not _NO_SPACES.search(value) for _, value in pairs):
+    if not all(value.strip() for _, value in pairs):
         return None
     return Identity("dn", ", ".join(f"{kind}={value}" for kind, value in pairs))
 
 
 def equal(one: Identity, other: Identity) -> bool:
     """Whether two identities are the same to a daemon: letters of either case, whatever the spaces."""
-    return one.kind == other.kind and _folded(one) == _folded(other)
+    return folded(one) == folded(other)
 
 
-def _folded(identity: Identity) -> str:
-    folded = identity.value.lower()
-    return re.sub(r"\s+", " ", folded) if identity.kind == "dn" else folded
+def folded(identity: Identity) -> Identity:
+    """The identity in the one spelling that equal ones share."""
+    value = identity.value.lower()
+    return Identity(identity.kind, _SPACES.sub(" ", value) if identity.kind == "dn" else value)
 
 
 def covers(pattern: Identity, identity: Identity) -> bool:

@@ -8,6 +8,7 @@ from typing import Final
 from ike.secrets import identities
 from ike.secrets.identities import Identity
 from ike.secrets.values import (
+    MAX_PROBLEMS,
     Connection,
     Dialect,
     End,
@@ -94,6 +95,9 @@ def _read(
                 _set(current, match["name"].lower(), _unquoted(match["value"]))
         elif line.strip() and not line.lstrip().startswith(("#", "version")):
             problems.append(Problem(place, "the line is neither a section nor a setting"))
+        if len(problems) > MAX_PROBLEMS:
+            problems.append(Problem(place, "too much is wrong: the rest is not read"))
+            return
 
 
 def _lines(text: str) -> Iterator[tuple[int, str]]:

@@ -17,6 +17,7 @@ from core.secret import Secret
 from ike.secrets import forms, identities
 from ike.secrets.identities import Identity
 from ike.secrets.values import (
+    MAX_PROBLEMS,
     Dialect,
     Entry,
     Form,
@@ -71,6 +72,9 @@ def parse(source: Source, dialect: Dialect, include: Include = nothing) -> Parse
             entries.append(found)
         else:
             problems.append(found)
+        if len(problems) > MAX_PROBLEMS:
+            problems.append(Problem(found.place, "too much is wrong: the rest is not read"))
+            break
     return Parsed(tuple(entries), (), tuple(problems))
 
 
@@ -260,9 +264,12 @@ def is_plausible(text: str) -> bool:
     if text.startswith("%") or text == "*":
         return text in ("%any", "%any4", "%any6", "%none", "%null", "%fromcert", "*")
     identity = identities.strongswan(text)
-    if identity.kind in ("ip", "net", "dn", "any"):
+    if identity.kind == "dn":
+        # `C=CH secret = …`: what was to be another line.
+        return all("=" not in part.partition("=")[2] for part in identity.value.split(", "))
+    if identity.kind in ("ip", "net", "any"):
         return True
-    if " " in text:
+    if " " in text or text[:2].lower() in ("0x", "0s", "0t"):
         return False
     return (
         "@" in text

@@ -54,11 +54,11 @@ class Seen:
 
 @dataclass(frozen=True, eq=False)
 class Tunnel:
-    """A connection that proves itself by a pre-shared key. `secrets`: those that answer, the daemon's own first."""
+    """A connection that proves itself by a pre-shared key. `secrets`: those of the answer, in its order."""
 
     connection: Connection
     secrets: tuple[Seen, ...]
-    tied: bool
+    answer: Answer
 
     @property
     def remarks(self) -> tuple[str, ...]:
@@ -66,10 +66,10 @@ class Tunnel:
         said = []
         if not self.secrets:
             said.append("no secret answers for it")
-        if self.tied:
+        if self.answer.tied:
             said.append("several secrets fit equally well: only their order in the files decides")
-        elif len({seen.fingerprint for seen in self.secrets}) > 1:
-            said.append("other secrets are accepted from the peer as well")
+        if self.answer.accepted:
+            said.append(f"secrets of other peers are accepted as well: {self.answer.accepted}")
         return tuple(said)
 
 
@@ -90,14 +90,15 @@ class Overview:
 
 def look(found: Found, key: Secret) -> Overview:
     """An overview of what was read. `key`: random octets, new for each run, that make the fingerprints."""
+    keyring = ranking.Keyring(found.entries)
     answers = [
-        (connection, ranking.answer(connection, found.entries))
+        (connection, keyring.answer(connection))
         for connection in found.connections
         if connection.psk
     ]
     seen = _seen(found, answers, key)
     tunnels = tuple(
-        Tunnel(connection, tuple(seen[id(entry)] for entry in answer.entries), answer.tied)
+        Tunnel(connection, tuple(seen[id(entry)] for entry in answer.entries), answer)
         for connection, answer in answers
     )
     used = {id(entry) for _, answer in answers for entry in answer.entries}

@@ -25,12 +25,15 @@ _MATCHES: Final = frozenset(
 
 @dataclass(frozen=True)
 class Answer:
-    """The secrets for a connection, the one that the daemon proves itself by first; charon takes the others from the
-    peer too. `tied`: others with another value are as good, and only their order in the files decides.
+    """The secrets that fit a connection best, the one that the daemon proves itself by first.
+
+    `tied`: others of them have another value, and only their order in the files decides. `accepted`: how many more
+    charon would take from the peer.
     """
 
     entries: tuple[Entry, ...] = ()
     tied: bool = False
+    accepted: int = 0
 
     @property
     def first(self) -> Entry | None:
@@ -43,33 +46,76 @@ def same_value(one: Entry, other: Entry) -> bool:
     return hmac.compare_digest(one.value.reveal(), other.value.reveal())
 
 
-def answer(connection: Connection, entries: Sequence[Entry]) -> Answer:
-    """The secrets that answer for a connection, of those of its own daemon."""
-    local, remote = connection.local, connection.remote
-    fitting = [
-        entry for entry in entries if entry.kind is Kind.PSK and entry.dialect is connection.dialect
-    ]
-    rank = _charon if connection.dialect is Dialect.STRONGSWAN else _pluto
-    found = rank(fitting, local.identity, remote.identity)
-    if not found.entries and 1 in connection.versions:
-        # IKEv1 in main mode: before the identities are known, the addresses have to do.
-        found = rank(fitting, _address(local.addresses), _address(remote.addresses))
-    return found
+class Keyring:
+    """Pre-shared keys, found by their owners: a hub may have thousands."""
+
+    def __init__(self, entries: Sequence[Entry]) -> None:
+        self._entries = entries
+        self._of: dict[tuple[Dialect, Identity], list[int]] = {}
+        self._wide: dict[Dialect, list[int]] = {dialect: [] for dialect in Dialect}
+        for number, entry in enumerate(entries):
+            if entry.kind is Kind.PSK:
+                if not entry.owners or any(owner.is_pattern for owner in entry.owners):
+                    self._wide[entry.dialect].append(number)
+                for owner in entry.owners:
+                    self._of.setdefault((entry.dialect, identities.folded(owner)), []).append(
+                        number
+                    )
+
+    def answer(self, connection: Connection) -> Answer:
+        """The secrets that answer for a connection, of those of its own daemon."""
+        local, remote = connection.local, connection.remote
+        rank = self._charon if connection.dialect is Dialect.STRONGSWAN else self._pluto
+        found = rank(local.identity, remote.identity)
+        if not found.entries and 1 in connection.versions:
+            # IKEv1 in main mode: before the identities are known, the addresses have to do.
+            found = rank(_address(local.addresses), _address(remote.addresses))
+        return found
+
+    def _owned(self, dialect: Dialect, identity: Identity | None) -> list[int]:
+        if identity is None or identity.kind == "any":
+            return []
+        return self._of.get((dialect, identities.folded(identity)), [])
+
+    def _charon(self, local: Identity | None, remote: Identity | None) -> Answer:
+        theirs = self._owned(Dialect.STRONGSWAN, remote)
+        wide = self._wide[Dialect.STRONGSWAN]
+        near = {*theirs, *self._owned(Dialect.STRONGSWAN, local), *wide}
+        graded = []
+        for number in set(theirs) or near:
+            owners = self._entries[number].owners
+            grades = _grade(owners, remote), _grade(owners, local)
+            if any(grades):
+                graded.append((grades, number))
+        # Of equal ones the one that is loaded last.
+        graded.sort(reverse=True)
+        fitting = near if theirs else {number for _, number in graded}
+        return self._told([number for grade, number in graded if grade == graded[0][0]], fitting)
+
+    def _pluto(self, local: Identity | None, remote: Identity | None) -> Answer:
+        ours = self._owned(Dialect.LIBRESWAN, local)
+        alone = [number for number in ours if len(self._entries[number].owners) == 1]
+        wide = self._wide[Dialect.LIBRESWAN]
+        graded = []
+        for number in {*self._owned(Dialect.LIBRESWAN, remote), *alone, *wide}:
+            rank = _bits(self._entries[number].owners, local, remote)
+            if rank in _MATCHES:
+                graded.append((-rank, number))
+        graded.sort()
+        best = [number for rank, number in graded if rank == graded[0][0]]
+        return self._told(best, set(best))
+
+    def _told(self, best: Sequence[int], fitting: set[int]) -> Answer:
+        entries = tuple(self._entries[number] for number in best)
+        tied = any(not same_value(entries[0], each) for each in entries[1:])
+        others = fitting.difference(best)
+        more = sum(not same_value(entries[0], self._entries[number]) for number in others)
+        return Answer(entries, tied, more)
 
 
 def _address(addresses: Sequence[str]) -> Identity | None:
     found = identities.strongswan(addresses[0]) if len(addresses) == 1 else None
     return found if found is not None and found.kind == "ip" else None
-
-
-def _charon(entries: Sequence[Entry], local: Identity | None, remote: Identity | None) -> Answer:
-    graded = []
-    for number, entry in enumerate(entries):
-        ours, theirs = _grade(entry.owners, local), _grade(entry.owners, remote)
-        if ours or theirs:
-            graded.append(((theirs, ours), number, entry))
-    graded.sort(key=lambda each: (each[0], each[1]), reverse=True)
-    return _told([(rank, entry) for rank, _, entry in graded])
 
 
 def _grade(owners: Sequence[Identity], identity: Identity | None) -> int:
@@ -88,17 +134,6 @@ def _grade_of(owner: Identity, identity: Identity | None) -> int:
     return _PATTERN if identities.covers(owner, identity) else _NONE
 
 
-def _pluto(entries: Sequence[Entry], local: Identity | None, remote: Identity | None) -> Answer:
-    graded = []
-    for number, entry in enumerate(entries):
-        rank = _bits(entry.owners, local, remote)
-        if rank in _MATCHES:
-            graded.append((-rank, number, entry))
-    graded.sort(key=lambda each: each[:2])
-    told = _told([(rank, entry) for rank, _, entry in graded])
-    return Answer(told.entries[:1], told.tied)
-
-
 def _bits(owners: Sequence[Identity], local: Identity | None, remote: Identity | None) -> int:
     if not owners:
         return _ANY
@@ -112,12 +147,6 @@ def _bits(owners: Sequence[Identity], local: Identity | None, remote: Identity |
     if found == _LOCAL and len(owners) == 1:
         found |= _DEFAULT
     return found
-
-
-def _told(ranked: Sequence[tuple[object, Entry]]) -> Answer:
-    best = [entry for rank, entry in ranked if rank == ranked[0][0]]
-    tied = any(not same_value(best[0], each) for each in best[1:])
-    return Answer(tuple(entry for _, entry in ranked), tied)
 
 
 def answers_for_others(entry: Entry, own: Iterable[Identity]) -> str:

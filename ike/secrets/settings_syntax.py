@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Final
 
-from ike.secrets.values import Include, Place, Problem, Source, nothing
+from ike.secrets.values import MAX_PROBLEMS, Include, Place, Problem, Source, nothing
 
 _BETWEEN: Final = re.compile(
     r"(?P<skip>[\t\r \n]+|#[^\n]*)|include[\t ]+(?P<include>(?!=)(?=[^\n\t ]))"
@@ -65,6 +65,8 @@ def parse(source: Source, include: Include = nothing) -> tuple[Section, list[Pro
     names: list[_Token] = []
     in_references = False
     for token in _tokens(source, include, problems):
+        if len(problems) > MAX_PROBLEMS:
+            return top, [*problems, Problem(token.place, "too much is wrong: the rest is not read")]
         if token.kind == "name":
             names.append(token)
         elif token.text == ":":
@@ -75,17 +77,21 @@ def parse(source: Source, include: Include = nothing) -> tuple[Section, list[Pro
         elif token.text == "}":
             _close(stack, names, token, problems)
             names, in_references = [], False
-        elif token.kind == "value":
-            if len(names) == 1 and token.value is not None:
-                stack[-1].values[names[0].text] = token.value
-            else:
-                problems.append(Problem(token.place, "a value without a name before it"))
+        elif token.value is not None:
+            _set(stack[-1], names, token.value, problems)
             names, in_references = [], False
     if names:
         problems.append(Problem(names[0].place, "a name without a value or a section"))
     if len(stack) > 1:
         problems.append(Problem(stack[-1].place, "the section has no end"))
     return top, problems
+
+
+def _set(section: Section, names: list[_Token], value: Value, problems: list[Problem]) -> None:
+    if len(names) == 1:
+        section.values[names[0].text] = value
+    else:
+        problems.append(Problem(value.place, "a value without a name before it"))
 
 
 def _open(
@@ -97,7 +103,9 @@ def _open(
 ) -> None:
     if not names or (len(names) > 1 and not in_references):
         problems.append(Problem(token.place, "a section without a name of its own"))
-    name = names[0].text if names else ""
+        stack.append(Section("", token.place))  # on its own, and read no further
+        return
+    name = names[0].text
     if "." in name:
         problems.append(Problem(token.place, "strongSwan takes no dot in the name of a section"))
     if len(stack) > _MAX_DEPTH:

@@ -21,7 +21,7 @@ FAIR_BITS: Final = 80
 STRONG_BITS: Final = 112
 _SHORT: Final = 8  # octets: below, Libreswan warns
 _COMMON_BITS: Final = 8  # what a word of the list below is worth
-_WORD_BITS: Final = 13  # what a word of a language is worth: one of some thousands
+_WORD_BITS: Final = 11  # what a word of a language is worth: one of some thousands
 _MAX_LENGTH: Final = 4096
 _MAX_PERIOD: Final = 64
 

@@ -46,6 +46,9 @@ class Source:
 Include = Callable[[str, Source], Iterable[Source]]
 
 
+MAX_PROBLEMS = 100  # of one file and its includes; then it is something else than it seemed
+
+
 def nothing(_pattern: str, _source: Source) -> Iterable[Source]:
     """An `Include` that follows none."""
     return ()

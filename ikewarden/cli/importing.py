@@ -162,7 +162,7 @@ class _Planning:
 def _why_not(found: Tunnel, remote: str | None) -> str:
     if not found.secrets:
         return "no secret answers for it"
-    if found.tied:
+    if found.answer.tied:
         return "several secrets fit equally well: leave the one in the files that the peer has"
     if remote is None:
         identity = found.connection.remote.identity

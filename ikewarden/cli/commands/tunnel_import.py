@@ -260,7 +260,8 @@ def _tunnel_document(tunnel: "Tunnel") -> dict[str, Any]:
         "secrets": [
             {"fingerprint": seen.fingerprint, **_place(seen.entry.place)} for seen in tunnel.secrets
         ],
-        "ambiguous": tunnel.tied,
+        "ambiguous": tunnel.answer.tied,
+        "others_accepted": tunnel.answer.accepted,
         "remarks": list(tunnel.remarks),
     }
 

@@ -5,7 +5,7 @@ import pytest
 from core.secret import Secret
 from ike.secrets import identities
 from ike.secrets.looking import look
-from ike.secrets.ranking import answer, answers_for_others
+from ike.secrets.ranking import Answer, Keyring, answers_for_others
 from ike.secrets.reading import Found
 from ike.secrets.values import Connection, Dialect, End, Entry, Form, Kind, Place
 
@@ -43,28 +43,34 @@ def connection(
     )
 
 
-def values(dialect: Dialect, *given: Owned) -> tuple[list[str], bool]:
+def answer(connection: Connection, given: list[Entry]) -> Answer:
+    return Keyring(given).answer(connection)
+
+
+def values(dialect: Dialect, *given: Owned) -> tuple[str, bool, int]:
     found = answer(connection(dialect), entries(dialect, *given))
-    return [entry.value.reveal().decode() for entry in found.entries], found.tied
+    fitting = "".join(entry.value.reveal().decode() for entry in found.entries)
+    return fitting, found.tied, found.accepted
 
 
 @pytest.mark.parametrize(
-    ("given", "expected", "tied"),
+    ("given", "expected", "tied", "accepted"),
     [
-        ([("you", "a")], "a", False),
-        ([("you", "a"), ("you", "b")], "ba", True),
-        ([("you", "a"), ("you", "a")], "aa", False),
-        ([("me you", "a"), ("you", "b")], "ab", False),
-        ([("", "a"), ("you", "b")], "ba", False),
-        ([("%any", "a"), ("me", "b")], "ab", False),
-        ([("me", "a"), ("*.else you", "b")], "ba", False),
-        ([("other", "a")], "", False),
-        ([("YOU", "a")], "a", False),
-        ([("%any you", "a"), ("you", "b")], "ab", False),
+        ([("you", "a")], "a", False, 0),
+        ([("you", "a"), ("you", "b")], "ba", True, 0),
+        ([("you", "a"), ("you", "a")], "aa", False, 0),
+        ([("me you", "a"), ("you", "b")], "a", False, 1),
+        ([("", "a"), ("you", "b")], "b", False, 1),
+        ([("%any", "a"), ("me", "b")], "a", False, 1),
+        ([("me", "a"), ("*.else you", "b")], "b", False, 1),
+        ([("other", "a")], "", False, 0),
+        ([("YOU", "a")], "a", False, 0),
+        ([("%any you", "a"), ("you", "b")], "a", False, 1),
+        ([("me other", "a"), ("me you", "a"), ("me third", "c")], "a", False, 1),
     ],
 )
-def test_charon(given: list[Owned], expected: str, tied: bool) -> None:
-    assert values(STRONGSWAN, *given) == (list(expected), tied)
+def test_charon(given: list[Owned], expected: str, tied: bool, accepted: int) -> None:
+    assert values(STRONGSWAN, *given) == (expected, tied, accepted)
 
 
 @pytest.mark.parametrize(
@@ -72,8 +78,8 @@ def test_charon(given: list[Owned], expected: str, tied: bool) -> None:
     [
         ([("@you", "a")], "", False),
         ([("@me", "a")], "a", False),
-        ([("@me @you", "a"), ("@you @me", "b")], "a", True),
-        ([("@me @you", "a"), ("@you @me", "a")], "a", False),
+        ([("@me @you", "a"), ("@you @me", "b")], "ab", True),
+        ([("@me @you", "a"), ("@you @me", "a")], "aa", False),
         ([("", "a"), ("@me @you", "b")], "b", False),
         ([("%any @me", "a"), ("@me", "b")], "a", False),
         ([("", "a"), ("%any @you", "b")], "b", False),
@@ -83,15 +89,15 @@ def test_charon(given: list[Owned], expected: str, tied: bool) -> None:
     ],
 )
 def test_pluto(given: list[Owned], expected: str, tied: bool) -> None:
-    assert values(LIBRESWAN, *given) == (list(expected), tied)
+    assert values(LIBRESWAN, *given) == (expected, tied, 0)
 
 
 def test_patterns_and_addresses() -> None:
     wide = entries(STRONGSWAN, ("*.example.com", "a"), ("192.0.2.0/24", "b"), ("%any", "c"))
     named = answer(connection(STRONGSWAN, remote="gw.example.com"), wide)
-    assert [entry.value.reveal() for entry in named.entries] == [b"a", b"c"]
+    assert ([entry.value.reveal() for entry in named.entries], named.accepted) == ([b"a"], 1)
     numbered = answer(connection(STRONGSWAN, remote="192.0.2.9"), wide)
-    assert [entry.value.reveal() for entry in numbered.entries] == [b"b", b"c"]
+    assert ([entry.value.reveal() for entry in numbered.entries], numbered.accepted) == ([b"b"], 1)
 
 
 def test_ikev1_may_go_by_the_addresses() -> None:
