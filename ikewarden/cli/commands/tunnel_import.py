@@ -68,9 +68,9 @@ class NothingFound(NotFound):
 @client_command()
 @pass_session
 def import_(session: Session, /, paths: tuple[str, ...], **given: Any) -> int:
-    """Look at pre-shared keys in ipsec.secrets and swanctl.conf, and take them under management.
+    """Look at typed keys, and take them over.
 
-    Reads the files of strongSwan and Libreswan in their usual places, or the PATHs, with all that they include. Shows
+    Reads ipsec.secrets, ipsec.conf and swanctl.conf in their usual places, or the PATHs, with all they include. Shows
     which key answers for which connection, how good and how old it is and where else it is used; never the key itself.
     With --gateway, what is to be done is shown first, and asked for: a tunnel on record for each connection, and its
     key as the first version. No file is changed. Ends with 1 where something could not be read or was refused.
