@@ -125,10 +125,21 @@ def test_a_name_in_a_file_does_nothing_to_a_terminal(tmp_path: Path) -> None:
         ("--look", "--yes"),
         ("--look", "--only", "x"),
         ("--look", "--accept-weak"),
+        ("--gateway", "gw1", "--format", "json"),
     ],
 )
 def test_either_looking_or_taking_over(arguments: tuple[str, ...]) -> None:
     assert run("tunnel", "import", *arguments).code == 2
+
+
+def test_the_end_that_is_this_machine_is_the_local_one(tmp_path: Path) -> None:
+    path = tmp_path / "ipsec.conf"
+    path.write_text(
+        "conn one\n left=192.0.2.1\n right=127.0.0.1\n authby=secret\n"
+        "conn two\n left=127.0.0.1\n right=gw.example\n rightid=@gw.example\n authby=secret\n"
+    )
+    one, two = look(path)["tunnels"]
+    assert one["local"]["addresses"] == two["local"]["addresses"] == ["127.0.0.1"]
 
 
 # taking over, with a service whose records a test writes

@@ -1,5 +1,6 @@
 """`ikewarden tunnel import`: keys that stand in the files of IKE daemons, looked at and taken under management."""
 
+import ipaddress
 import os
 import secrets
 import socket
@@ -84,6 +85,8 @@ def import_(session: Session, /, paths: tuple[str, ...], **given: Any) -> int:
         overview = _overview(paths, given, _is_here if given["root"] == Path("/") else _never)
         _show(session, overview)
         return FAILED if overview.problems else 0
+    if session.screen.is_json and not given["yes"]:
+        raise click.UsageError("--format json does not ask: give --yes too.")
     return _take_over(session, paths, given)
 
 
@@ -113,11 +116,12 @@ def _never(_text: str) -> bool:
 
 def _is_here(text: str) -> bool:
     """Whether an address is this machine's."""
-    family = socket.AF_INET6 if ":" in text else socket.AF_INET
     try:
+        address = ipaddress.ip_address(text)  # a name would be looked up
+        family = socket.AF_INET6 if address.version == 6 else socket.AF_INET
         with socket.socket(family, socket.SOCK_DGRAM) as tried:
-            tried.bind((text, 0))
-    except (OSError, UnicodeError):
+            tried.bind((str(address), 0))
+    except (OSError, ValueError):
         return False
     return True
 
