@@ -48,6 +48,7 @@ _SAS: Final = (
         "list": Lazy(f"{__name__}:list_", "Search tunnels, or those that die before a date."),
         "show": Lazy(f"{__name__}:show", "Show a tunnel, its ends and its SAs."),
         "remove": Lazy(f"{__name__}:remove", "Take a tunnel off the records."),
+        "import": Lazy(f"{__name__}_import:import_", "Look at typed keys, and take them over."),
     },
     epilog=example("ikewarden tunnel add gw1-gw2 gw1.example.com gw2.example.com"),
 )

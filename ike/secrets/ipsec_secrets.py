@@ -1,0 +1,278 @@
+"""ipsec.secrets, as strongSwan and as Libreswan read it. Pure.
+
+Both know lines such as `gw1.example.com 192.0.2.1 : PSK "…"`. Libreswan's entries may go on in lines that are indented,
+a colon ends the word before it, and a value needs quotes or 0x, 0s, 0t; for strongSwan an entry is a line, blanks stand
+around the colon, and a value may be written as it is.
+
+A line that was meant otherwise than it is read may have its secret where the owners are. So owners that do not look
+like identities are never kept.
+"""
+
+import re
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from typing import Final
+
+from core.secret import Secret
+from ike.secrets import forms, identities
+from ike.secrets.identities import Identity
+from ike.secrets.values import (
+    MAX_PROBLEMS,
+    Dialect,
+    Entry,
+    Form,
+    Include,
+    Kind,
+    Parsed,
+    Place,
+    Problem,
+    Source,
+    nothing,
+)
+
+_KINDS: Final = {
+    "PSK": Kind.PSK,
+    "PPK": Kind.PPK,
+    "PPKS": Kind.PPK,
+    "EAP": Kind.USER,
+    "XAUTH": Kind.USER,
+    "NTLM": Kind.USER,
+}
+# Entries that hold no shared secret: a key, by its file or its numbers.
+_KEYS: Final = frozenset({"RSA", "ECDSA", "BLISS", "PKCS8", "P12", "PIN"})
+_WORDS: Final = _KINDS.keys() | _KEYS
+_HOST: Final = re.compile(r"[A-Za-z0-9*_](?:[A-Za-z0-9._*-]{0,251}[A-Za-z0-9_])?\Z")
+_LIBRESWAN_TOKEN: Final = re.compile(
+    r"""[ \t]*(?:(?P<comment>\#.*)|(?P<q>["'`])(?P<quoted>.*?)(?P=q)|(?P<open>["'`].*)
+    |(?P<text>0t.*)|(?P<word>[^ \t]+))""",
+    re.VERBOSE,
+)
+_QUOTED: Final = re.compile(r"""(?P<q>["'])(?P<value>.*?)(?P=q)(?P<rest>.*)\Z""", re.S)
+
+
+@dataclass(frozen=True)
+class _Token:
+    text: str
+    quoted: bool = False
+    broken: bool = False  # a quote without its end
+    line: int = 0
+
+
+class _Malformed(ValueError):
+    """An entry that cannot be read. Says why, and quotes nothing."""
+
+
+def parse(source: Source, dialect: Dialect, include: Include = nothing) -> Parsed:
+    """The secrets of a file and of those that it includes, in the order in which its daemon loads them."""
+    read = _strongswan if dialect is Dialect.STRONGSWAN else _libreswan
+    entries: list[Entry] = []
+    problems: list[Problem] = []
+    for found in read(source, include):
+        if isinstance(found, Entry):
+            entries.append(found)
+        else:
+            problems.append(found)
+        if len(problems) > MAX_PROBLEMS:
+            problems.append(Problem(found.place, "too much is wrong: the rest is not read"))
+            break
+    return Parsed(tuple(entries), (), tuple(problems))
+
+
+def _included(
+    pattern: str, source: Source, include: Include, dialect: Dialect
+) -> Iterator[Entry | Problem]:
+    read = _strongswan if dialect is Dialect.STRONGSWAN else _libreswan
+    for each in include(pattern, source):
+        yield from read(each, include)
+
+
+# strongSwan: a line is an entry
+
+
+def _strongswan(source: Source, include: Include) -> Iterator[Entry | Problem]:
+    for number, raw in enumerate(source.text.split("\n"), 1):
+        line = raw.removesuffix("\r").lstrip(" \t")
+        place = Place(source.path, number)
+        if not line or line.startswith("#"):
+            continue
+        if line.startswith("include "):
+            pattern = line.removeprefix("include ").lstrip(" ").split(" ")[0].rstrip("\t")
+            yield from _included(pattern, source, include, Dialect.STRONGSWAN)
+            continue
+        try:
+            entry = _line(line, place)
+        except (_Malformed, forms.Unreadable) as error:
+            # charon leaves out the rest of the file; what stands there is shown all the same.
+            yield Problem(place, f"{error}; strongSwan reads no further than this line")
+            continue
+        if entry is not None:
+            yield entry
+
+
+def _line(line: str, place: Place) -> Entry | None:
+    before, owners_end, after = line.partition(" : ")
+    if line.startswith(": "):
+        before, owners_end, after = "", " : ", line[1:]
+    if not owners_end:
+        raise _Malformed("there is no colon with blanks around it")
+    word, _, rest = after.replace("\t", " ").lstrip(" ").partition(" ")
+    if word in _KEYS:
+        return None
+    kind = _KINDS.get(word)
+    if kind is None or word == "PPKS":
+        raise _Malformed("what follows the colon is no kind of secret")
+    # As it stands: a value may hold tabs.
+    value = after.lstrip(" \t")[len(word) :].lstrip(" \t")
+    owners = _owners(list(_words(before)), Dialect.STRONGSWAN)
+    if not rest.strip() or value.startswith("#"):
+        raise _Malformed("the value is missing")
+    secret, form = _value(value)
+    return Entry(kind, owners, secret, form, place, Dialect.STRONGSWAN)
+
+
+def _value(text: str) -> tuple[Secret, Form]:
+    if text[:1] in ("'", '"'):
+        end = text.find(text[0], 1)
+        if end < 0:
+            raise _Malformed("a quotation mark has no end")
+        return Secret(forms.octets(text[1:end])), Form.QUOTED
+    return forms.strongswan(re.split(r"[ \t]", text, maxsplit=1)[0])
+
+
+def _words(text: str) -> Iterator[_Token]:
+    """The words of a list of owners, which may be quoted."""
+    rest = text.strip(" \t")
+    while rest:
+        match = _QUOTED.match(rest)
+        if match:
+            yield _Token(match["value"], quoted=True)
+            rest = match["rest"].lstrip(" \t")
+        elif rest[0] in "\"'":
+            yield _Token(rest, broken=True)
+            return
+        else:
+            word, *more = re.split(r"[ \t]+", rest, maxsplit=1)
+            yield _Token(word)
+            rest = more[0] if more else ""
+
+
+# Libreswan: an entry begins in the first column and goes on in the lines that do not
+
+
+def _libreswan(source: Source, include: Include) -> Iterator[Entry | Problem]:
+    for record in _records(source.text):
+        place = Place(source.path, record[0].line)
+        if record[0].text.lower() == "include" and not record[0].quoted:
+            if len(record) != 2:
+                yield Problem(place, "an include names one file or pattern")
+            else:
+                yield from _included(record[1].text, source, include, Dialect.LIBRESWAN)
+            continue
+        try:
+            entry = _record(record, place)
+        except (_Malformed, forms.Unreadable) as error:
+            yield Problem(place, f"{error}; Libreswan leaves the entry out")
+            continue
+        if entry is not None:
+            yield entry
+
+
+def _records(text: str) -> Iterator[list[_Token]]:
+    record: list[_Token] = []
+    for number, raw in enumerate(text.split("\n"), 1):
+        line = raw.rstrip(" \t\r\f\v")
+        if line and line[0] not in " \t#" and record:
+            yield record
+            record = []
+        record += _tokens(line, number)
+    if record:
+        yield record
+
+
+def _tokens(line: str, number: int) -> Iterator[_Token]:
+    at = 0
+    while match := _LIBRESWAN_TOKEN.match(line, at):
+        at = match.end()
+        if match["comment"] is not None:
+            return
+        if match["quoted"] is not None:
+            yield _Token(match["quoted"], quoted=True, line=number)
+        elif match["open"] is not None:
+            yield _Token(match["open"], broken=True, line=number)
+        elif match["text"] is not None:
+            yield _Token(match["text"], line=number)
+        elif match["word"] != ":" and match["word"].endswith(":"):
+            yield _Token(match["word"][:-1], line=number)
+            yield _Token(":", line=number)
+        else:
+            yield _Token(match["word"], line=number)
+
+
+def _record(record: list[_Token], place: Place) -> Entry | None:
+    colon = next((n for n, t in enumerate(record) if t.text == ":" and not t.quoted), None)
+    if colon is None:
+        raise _Malformed("there is no colon before the secret")
+    after = record[colon + 1 :]
+    word = after[0].text.upper() if after else ""
+    if word in _KEYS:
+        return None
+    kind = _KINDS.get(word)
+    if kind is None or word in ("EAP", "NTLM", "PPK"):
+        raise _Malformed("what follows the colon is no kind of secret")
+    owners = _owners(record[:colon], Dialect.LIBRESWAN)
+    values = after[1:]
+    if kind is Kind.PPK:
+        if not values or not values[0].quoted:
+            raise _Malformed("a PPK has its PPK_ID in quotation marks before its value")
+        owners, values = (Identity("keyid", values[0].text),), values[1:]
+    if len(values) != 1:
+        raise _Malformed("one value follows the kind of secret, and nothing more")
+    secret, form = _token_value(values[0])
+    return Entry(kind, owners, secret, form, place, Dialect.LIBRESWAN)
+
+
+def _token_value(token: _Token) -> tuple[Secret, Form]:
+    if token.broken:
+        raise _Malformed("a quotation mark has no end")
+    if token.quoted:
+        return Secret(forms.octets(token.text)), Form.QUOTED
+    return forms.libreswan(token.text)
+
+
+# owners
+
+
+def _owners(tokens: Iterable[_Token], dialect: Dialect) -> tuple[Identity, ...]:
+    read = identities.strongswan if dialect is Dialect.STRONGSWAN else identities.libreswan
+    found = []
+    for token in tokens:
+        if token.broken:
+            raise _Malformed("a quotation mark has no end")
+        text = token.text
+        if text.upper().rpartition(":")[2] in _WORDS or not is_plausible(text):
+            raise _Malformed("what stands before the colon is no list of identities")
+        found.append(read(text))
+    return tuple(found)
+
+
+def is_plausible(text: str) -> bool:
+    """Whether a word may be shown as an identity. One that is read where owners stand may be a secret whose line was
+    written wrongly.
+    """
+    if not text.isprintable() or len(text) > 1024:
+        return False
+    if text.startswith("%") or text == "*":
+        return text in ("%any", "%any4", "%any6", "%none", "%null", "%fromcert", "*")
+    identity = identities.strongswan(text)
+    if identity.kind == "dn":
+        # `C=CH secret = …`: what was to be another line.
+        return all("=" not in part.partition("=")[2] for part in identity.value.split(", "))
+    if identity.kind in ("ip", "net", "any"):
+        return True
+    if " " in text or text[:2].lower() in ("0x", "0s", "0t"):
+        return False
+    return (
+        "@" in text
+        or text.partition(":")[0] in ("keyid", "fqdn", "dns", "email")
+        or (_HOST.match(text) is not None)
+    )

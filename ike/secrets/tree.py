@@ -1,0 +1,134 @@
+"""A gateway's files, this machine's or a copy of them below a folder: opened for reading, and never waited for.
+
+Paths are those that the gateway knows. A link in a copy is followed as it would be on the gateway, so nothing outside
+of the copy is ever opened.
+"""
+
+import errno
+import os
+import stat
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from fnmatch import fnmatchcase
+from pathlib import Path, PurePosixPath
+from typing import Final
+
+MAX_OCTETS: Final = 2**20
+_MAX_LINKS: Final = 40
+_MAX_LISTED: Final = 10_000
+_WILD: Final = frozenset("*?[")
+
+
+class Refused(OSError):
+    """What is there is not read: no regular file, too large, no text."""
+
+
+@dataclass(frozen=True)
+class File:
+    """A file's octets, when it was changed, and which file it is, whatever it is called."""
+
+    content: bytes
+    changed: datetime
+    identity: tuple[int, int]
+
+
+class Tree:
+    """The files below `root`, as they would be found if that were `/`."""
+
+    def __init__(self, root: Path = Path("/")) -> None:
+        self.root = root
+
+    def read(self, path: str) -> File:
+        """A file of at most MAX_OCTETS. Raises OSError; Refused where it is not such a file."""
+        found = self._resolved(path)
+        flags = os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_NOCTTY | os.O_CLOEXEC
+        # Looked at before it is opened: opening a device may do something.
+        if not stat.S_ISREG(os.lstat(found).st_mode):
+            raise Refused(errno.EINVAL, "not a regular file")
+        descriptor = os.open(found, flags)
+        with os.fdopen(descriptor, "rb") as opened:
+            status = os.fstat(descriptor)
+            if not stat.S_ISREG(status.st_mode):
+                raise Refused(errno.EINVAL, "not a regular file")
+            content = opened.read(MAX_OCTETS + 1)
+        if len(content) > MAX_OCTETS:
+            raise Refused(errno.EFBIG, "larger than 1 MiB")
+        changed = datetime.fromtimestamp(status.st_mtime, UTC)
+        return File(content, changed, (status.st_dev, status.st_ino))
+
+    def exists(self, path: str) -> bool:
+        """Whether there is anything under this path."""
+        try:
+            os.lstat(self._resolved(path))
+        except OSError:
+            return False
+        return True
+
+    def is_folder(self, path: str) -> bool:
+        """Whether this path is a folder."""
+        try:
+            return stat.S_ISDIR(os.lstat(self._resolved(path)).st_mode)
+        except OSError:
+            return False
+
+    def matching(self, pattern: str) -> list[str]:
+        """The paths that an absolute pattern means, sorted; as glob(7), a pattern without wildcards means itself."""
+        found = ["/"]
+        for part in PurePosixPath(os.path.normpath(pattern)).parts[1:]:
+            if _WILD.isdisjoint(part):
+                found = [os.path.join(folder, part) for folder in found]
+            else:
+                found = [
+                    os.path.join(folder, name)
+                    for folder in found
+                    for name in self._names(folder, part)
+                ]
+        return [path for path in found if self.exists(path)]
+
+    def _names(self, folder: str, pattern: str) -> Iterator[str]:
+        try:
+            with os.scandir(self._resolved(folder)) as listed:
+                names = sorted(
+                    each.name for each, _ in zip(listed, range(_MAX_LISTED), strict=False)
+                )
+        except OSError:
+            return
+        for name in names:
+            if fnmatchcase(name, pattern) and name.startswith(".") == pattern.startswith("."):
+                yield name
+
+    def _resolved(self, path: str) -> str:
+        """Where a path is on this machine, links followed within the root. Raises OSError."""
+        if "\0" in path:
+            raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT))
+        waiting = _parts(path)
+        at: list[str] = []
+        links = 0
+        while waiting:
+            part = waiting.pop(0)
+            if part == "..":
+                at = at[:-1]
+                continue
+            here = os.path.join(self.root, *at, part)
+            if not stat.S_ISLNK(_mode(here)):
+                at.append(part)
+                continue
+            links += 1
+            if links > _MAX_LINKS:
+                raise OSError(errno.ELOOP, os.strerror(errno.ELOOP))
+            target = os.readlink(here)
+            at = [] if target.startswith("/") else at
+            waiting = _parts(target) + waiting
+        return os.path.join(self.root, *at)
+
+
+def _parts(path: str) -> list[str]:
+    return [part for part in path.split("/") if part not in ("", ".")]
+
+
+def _mode(path: str) -> int:
+    try:
+        return os.lstat(path).st_mode
+    except FileNotFoundError:
+        return 0
