@@ -16,7 +16,9 @@ from core.secret import Secret
 from hsm.errors import KeyStoreError
 
 # Segments of a path: no `..`, no empty one, nothing that a URL would have to escape.
-PATH: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}(?:/[A-Za-z0-9][A-Za-z0-9._-]{0,127}){0,7}")
+PATH: Final = re.compile(
+    r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}(?:/[A-Za-z0-9][A-Za-z0-9._-]{0,127}){0,7}"
+)
 # Octets of a value, beside which its tags are kept.
 VALUE_LIMIT: Final = 4096
 
@@ -39,7 +41,9 @@ class SecretConflict(KeyStoreError, Conflict):
     """Somebody wrote another version first; nothing was written."""
 
     code = "secret_conflict"
-    next_step = "Look who else writes to this path; the service begins again after the newest version."
+    next_step = (
+        "Look who else writes to this path; the service begins again after the newest version."
+    )
 
 
 class SecretNotFound(KeyStoreError, Unavailable):

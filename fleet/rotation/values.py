@@ -59,8 +59,12 @@ class Method(StrEnum):
     """How the new key takes the place of the old one."""
 
     OVERLAP = "overlap"  # both ends take both keys
-    COORDINATED = "coordinated"  # an end knows one key: new authentications fail for a moment, SAs go on
-    MANUAL = "manual"  # the peer is no gateway of ours: the key is handed over, the operator confirms
+    COORDINATED = (
+        "coordinated"  # an end knows one key: new authentications fail for a moment, SAs go on
+    )
+    MANUAL = (
+        "manual"  # the peer is no gateway of ours: the key is handed over, the operator confirms
+    )
     EMERGENCY = "emergency"  # the old key is known to others: both ends at once, SAs are made anew
     FIRST = "first"  # there is no old key
 

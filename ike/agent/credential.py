@@ -4,7 +4,7 @@ import logging
 from functools import partial
 
 from core.errors import IkewardenError
-from ike.agent import commands
+from ike.agent import channel_key, commands
 from ike.agent.channel import ServerUnreachable
 from ike.agent.circumstances import Circumstances
 from ike.agent.clock import instant, served_time
@@ -30,6 +30,8 @@ def see_to(here: Circumstances, desired: DesiredState | None) -> None:
         managed = [each.name for each in desired.connections] if desired else []
         here.step(partial(_advance, here, pending, managed))
     here.step(here.credentials.retire)
+    here.step(here.credentials.sweep, needs_daemon=False)
+    here.step(lambda: channel_key.see_to(here), needs_daemon=False)
 
 
 def something_due(here: Circumstances, desired: DesiredState | None) -> bool:
