@@ -11,4 +11,5 @@ pytest_plugins = [
     "tests.fixtures.desk",
     "tests.fixtures.lab",
     "tests.fixtures.served",
+    "tests.fixtures.softhsm",
 ]

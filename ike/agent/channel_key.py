@@ -5,7 +5,6 @@ of the profile `gateway-channel`: no IKE peer knows the gateway by one, and the 
 certificate through it only with a signature of the gateway's present key.
 """
 
-import logging
 import secrets
 from datetime import datetime
 from typing import Any
@@ -13,14 +12,10 @@ from typing import Any
 from cryptography import x509
 
 from ike.agent.channel import Service
-from ike.agent.circumstances import Circumstances
-from ike.agent.clock import served_time
 from ike.agent.generations import Generation, Generations, Stage
 from ike.agent.home import Home, stamp
 from ike.agent.keys import credential_of, make_key, make_request, names_of, read_certificate
-from ike.agent.schedule import due_at
 
-_log = logging.getLogger(__name__)
 PROFILE = "gateway-channel"
 _STEPS = (Stage.ISSUED, Stage.STAGED, Stage.APPLIED, Stage.PROVEN, Stage.CURRENT)
 
@@ -65,36 +60,25 @@ def settle(home: Home, line: str | None) -> None:
             _drop(home.channel, each)
 
 
-def see_to(here: Circumstances) -> None:
-    """Renew the channel's certificate when it is due, or go on with that."""
-    channel = here.home.channel
+def renew(home: Home, service: Service, *, now: datetime) -> Generation:
+    """Get the channel's next certificate, or go on with that; from then on the home speaks by it.
+
+    Raises what `ike.agent.channel` has, CertificateUnusable; the one in use stays.
+    """
+    channel = home.channel
     current, pending = channel.current(), channel.pending()
-    if current is None or here.reached is None or not here.may_try():
-        return
     if pending is None:
-        if served_time(here.clock.wall(), here.skew) < due_at(current, here.settings.gateway):
-            return
+        if current is None:
+            raise ValueError("there is no channel to renew")
         key = make_key("ec-p256")
-        request = {"key": secrets.token_urlsafe(24), "at": stamp(here.clock.wall())}
-        request["serial"] = current.serial
+        request = {"key": secrets.token_urlsafe(24), "serial": current.serial, "at": stamp(now)}
         pending = channel.make(key, make_request(key, names_of(current.certified)), request)
-    try:
-        _renew(here, here.reached, pending)
-    except Exception:
-        here.count_failure()
-        raise
-    here.renewed = True
-
-
-def _renew(here: Circumstances, service: Service, pending: Generation) -> None:
-    channel = here.home.channel
     if pending.certificate is None:
         asked = channel.ask(pending, pending.request)
         path = f"/v1/certificates/{asked.request['serial']}/renew"
         answer = service.post(path, {"csr": asked.csr}, key=asked.request["key"])
-        pending = _keep(channel, asked, answer, here.home.root(), here.clock.wall())
-    _use(channel, pending)
-    _log.info("the channel has a new certificate", extra={"serial": pending.serial})
+        pending = _keep(channel, asked, answer, home.root(), now)
+    return _use(channel, pending)
 
 
 def retire(home: Home) -> None:
@@ -120,10 +104,11 @@ def _keep(
     return channel.issue(asked, credential, now=now)
 
 
-def _use(channel: Generations, made: Generation) -> None:
+def _use(channel: Generations, made: Generation) -> Generation:
     """There is no daemon that could refuse it: all steps at once."""
     while made.stage is not Stage.CURRENT:
         made = channel.move(made, _STEPS[_STEPS.index(made.stage) + 1])
+    return made
 
 
 def _of_line(channel: Generations, line: str) -> Generation | None:

@@ -268,8 +268,7 @@ def _prepared(
     }
     token = wanted_token(wanted)
     key = make_key(wanted.key_type) if token is None else home.tokens.make(token, wanted.key_type)
-    with home.tokens.using(key) as signing:
-        csr = request_by(signing, names)
+    csr = request_by(home.tokens.using(key), names)
     return home.generations.make(key, csr, request)
 
 

@@ -129,8 +129,7 @@ class Credentials:
             if token is None
             else (self.home.tokens.make(token, self.settings.key_type))
         )
-        with self.home.tokens.using(key) as signing:
-            csr = request_by(signing, names_of(before.certified))
+        csr = request_by(self.home.tokens.using(key), names_of(before.certified))
         request = {
             "kind": "renew",
             "serial": before.serial,
@@ -138,8 +137,7 @@ class Credentials:
             "at": stamp(self.clock()),
         }
         if channel is not None:
-            with self.home.tokens.using(before.key) as present:
-                request["proof"] = _proof(present, csr)
+            request["proof"] = _proof(self.home.tokens.using(before.key), csr)
         return self.home.generations.make(key, csr, request)
 
     def _keep(self, asked: Generation, pem: object, chain: object) -> Generation:

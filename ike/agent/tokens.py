@@ -8,11 +8,9 @@ that was refused once is remembered there too, and not tried again before its fi
 import json
 import logging
 import secrets
-from collections.abc import Collection, Iterator
-from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any, Final
-
-from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+from collections.abc import Collection
+from dataclasses import replace
+from typing import Any, Final
 
 from core.errors import IkewardenError
 from core.secret import Secret
@@ -20,13 +18,12 @@ from ike.agent.folder import Folder
 from ike.agent.keys import read_key
 from ike.agent.settings import FILE, AgentSettings
 from ike.daemons.port import KeyInToken, TokenKey
-from ike.tokens.errors import PinRefused, TokenFailed, TokenLibraryMissing
+from ike.tokens.errors import PinRefused, TokenFailed
+from ike.tokens.keys import private_key
 from ike.tokens.pin import Stamp, read_pin
+from ike.tokens.process import Answer, Work, ask
 from ike.tokens.uri import TokenUri, parse
 from pki.x509.signing import PrivateKey
-
-if TYPE_CHECKING:
-    from ike.tokens.token import TokenSession
 
 _log = logging.getLogger(__name__)
 _NAME: Final = "token.json"
@@ -58,27 +55,23 @@ class Tokens:
         """Make a key pair in a token. Raises TokenKeyUnsupported, TokenFull and their like."""
         identifier = secrets.token_bytes(_ID_OCTETS)
         label = f"{self._prefix()}{identifier.hex()[:12]}"
-        with self._session(uri) as session:
-            session.make(kind, identifier, label)
-            made = session.key(identifier).public_key()
-        public = made.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
-        named = TokenUri(uri.module, uri.pin_source, uri.token, uri.serial, label, identifier)
-        return TokenKey(named, public)
+        named = replace(uri.place, object=label, id=identifier)
+        self._swept.pop(uri.place, None)
+        return TokenKey(named, self._ask(named, Work("make", kind=kind)).octets)
 
-    @contextmanager
-    def using(self, key: Secret | TokenKey) -> Iterator[PrivateKey]:
-        """A key to sign with, wherever it is, good within the block."""
+    def using(self, key: Secret | TokenKey) -> PrivateKey:
+        """A key to sign with, wherever it is."""
         if isinstance(key, Secret):
-            yield read_key(key)
-            return
-        with self._session(key.uri) as session:
-            yield session.key(key.uri.id)
+            return read_key(key)
+        uri = key.uri
+        return private_key(
+            key.public,
+            lambda mechanism, data: self._ask(uri, Work("sign", mechanism, data)).octets,
+        )
 
     def check(self, key: TokenKey) -> None:
         """Make sure that token, PIN and key are there, so that the daemon does not try a wrong PIN."""
-        with self.using(key) as found:
-            own = found.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
-        if own != key.public:
+        if self._ask(key.uri, Work("public")).octets != key.public:
             raise TokenFailed("The token has another key under the id of this gateway's.")
 
     def pin_changed(self, key: TokenKey) -> bool:
@@ -94,28 +87,19 @@ class Tokens:
         kept = frozenset(keep)
         if self._swept.get(uri.place) == kept:
             return
-        with self._session(uri.place) as session:
-            gone = session.sweep(self._prefix(), kept)
+        work = Work("sweep", prefix=self._prefix(), keep=tuple(sorted(kept)))
+        gone = self._ask(uri.place, work).count
         self._swept[uri.place] = kept
         if gone:
             _log.info("destroyed keys that are not needed in the token", extra={"objects": gone})
 
-    @contextmanager
-    def _session(self, uri: TokenUri) -> "Iterator[TokenSession]":
-        try:
-            from ike.tokens.token import session
-        except ModuleNotFoundError as missing:
-            raise TokenLibraryMissing(
-                f"The library for PKCS#11 is not installed ({missing.name})."
-            ) from None
+    def _ask(self, uri: TokenUri, work: Work) -> Answer:
         pin, stamp = read_pin(uri.pin_source)
         tried = {"uri": str(uri.place), "stamp": stamp}
         if self._notes().get("refused") == tried:
             raise PinRefused(f"The PIN in {uri.pin_source} was refused before, and is the same.")
-        self._swept.pop(uri.place, None)
         try:
-            with session(uri.place, pin) as opened:
-                yield opened
+            return ask(uri, pin, work)
         except PinRefused:
             self._write({**self._notes(), "refused": tried})
             raise

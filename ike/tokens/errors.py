@@ -75,6 +75,15 @@ class TokenKeyMissing(NotFound):
     next_step = "If this is another token than before, enroll again with --force."
 
 
+class TokenSlow(Unavailable):
+    """The token or its module did not answer in time."""
+
+    code = "token_slow"
+    next_step = (
+        "Look whether the token is in its place and used by nobody else; the agent tries again."
+    )
+
+
 class TokenFailed(Unavailable):
     """The token or its module failed in a way that says no more."""
 

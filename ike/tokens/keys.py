@@ -1,35 +1,30 @@
 """Keys in a token as `cryptography` private keys, so that its builders sign with them."""
 
+from collections.abc import Callable
 from typing import Any, Never
 
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec, rsa, utils
 from cryptography.hazmat.primitives.asymmetric.padding import PKCS1v15
 from cryptography.hazmat.primitives.serialization import load_der_public_key
-from pkcs11 import KeyType, Mechanism
-from pkcs11.util.ec import encode_ec_public_key
-from pkcs11.util.rsa import encode_rsa_public_key
 
 from ike.tokens.errors import TokenKeyUnsupported
 from pki.x509.signing import PrivateKey
 
-_RSA_WITH = {
-    "sha256": Mechanism.SHA256_RSA_PKCS,
-    "sha384": Mechanism.SHA384_RSA_PKCS,
-    "sha512": Mechanism.SHA512_RSA_PKCS,
-}
+ECDSA = "ecdsa"
+RSA_WITH = {"sha256": "rsa-sha256", "sha384": "rsa-sha384", "sha512": "rsa-sha512"}
+
+Sign = Callable[[str, bytes], bytes]
+"""Has the token sign: the mechanism (ECDSA or one of RSA_WITH), what is signed; gives the token's raw signature."""
 
 
-def private_key(private: Any, public: Any) -> PrivateKey:
-    """The key whose halves these objects are, good as long as their session. Raises TokenKeyUnsupported."""
-    if private.key_type is KeyType.EC:
-        known = load_der_public_key(encode_ec_public_key(public))
-        if isinstance(known, ec.EllipticCurvePublicKey):
-            return EcKeyInToken(private, known)
-    if private.key_type is KeyType.RSA:
-        known = load_der_public_key(encode_rsa_public_key(public))
-        if isinstance(known, rsa.RSAPublicKey):
-            return RsaKeyInToken(private, known)
+def private_key(public: bytes, sign: Sign) -> PrivateKey:
+    """The key whose public half (SubjectPublicKeyInfo, DER) this is. Raises TokenKeyUnsupported."""
+    known = load_der_public_key(public)
+    if isinstance(known, ec.EllipticCurvePublicKey):
+        return EcKeyInToken(known, sign)
+    if isinstance(known, rsa.RSAPublicKey):
+        return RsaKeyInToken(known, sign)
     raise TokenKeyUnsupported("The key in the token is neither RSA nor ECDSA.")
 
 
@@ -52,8 +47,8 @@ class _Kept:
 class EcKeyInToken(_Kept, ec.EllipticCurvePrivateKey):
     """ECDSA: the token signs a digest and gives r and s side by side."""
 
-    def __init__(self, held: Any, public: ec.EllipticCurvePublicKey) -> None:
-        self._held, self._public = held, public
+    def __init__(self, public: ec.EllipticCurvePublicKey, sign: Sign) -> None:
+        self._public, self._sign = public, sign
 
     def sign(self, data: Any, signature_algorithm: ec.EllipticCurveSignatureAlgorithm) -> bytes:
         """See the base class: ECDSA-Sig-Value (RFC 3279 §2.2.3)."""
@@ -64,8 +59,8 @@ class EcKeyInToken(_Kept, ec.EllipticCurvePrivateKey):
             hashing = hashes.Hash(algorithm)
             hashing.update(data)
             digest = hashing.finalize()
-        # PKCS#11 v2.40 §2.3.1: what is longer than the order of the group, not every token cuts by itself.
-        raw = self._held.sign(digest[: (self.key_size + 7) // 8], mechanism=Mechanism.ECDSA)
+        # What is longer than the order of the group not every token cuts by itself (PKCS#11 v2.40, ECDSA).
+        raw = self._sign(ECDSA, digest[: (self.key_size + 7) // 8])
         half = len(raw) // 2
         r, s = (int.from_bytes(each, "big") for each in (raw[:half], raw[half:]))
         return utils.encode_dss_signature(r, s)
@@ -92,15 +87,14 @@ class EcKeyInToken(_Kept, ec.EllipticCurvePrivateKey):
 class RsaKeyInToken(_Kept, rsa.RSAPrivateKey):
     """RSASSA-PKCS1-v1_5 (RFC 8017 §8.2); the token hashes."""
 
-    def __init__(self, held: Any, public: rsa.RSAPublicKey) -> None:
-        self._held, self._public = held, public
+    def __init__(self, public: rsa.RSAPublicKey, sign: Sign) -> None:
+        self._public, self._sign = public, sign
 
     def sign(self, data: Any, padding: Any, algorithm: Any) -> bytes:
         """See the base class."""
-        if not isinstance(padding, PKCS1v15) or algorithm.name not in _RSA_WITH:
+        if not isinstance(padding, PKCS1v15) or algorithm.name not in RSA_WITH:
             raise TypeError("the key in the token signs PKCS#1 v1.5 with SHA-2")
-        signature: bytes = self._held.sign(bytes(data), mechanism=_RSA_WITH[algorithm.name])
-        return signature
+        return self._sign(RSA_WITH[algorithm.name], bytes(data))
 
     def public_key(self) -> rsa.RSAPublicKey:
         """See the base class."""

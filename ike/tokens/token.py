@@ -1,7 +1,7 @@
 """A token over PKCS#11: keys made in it, used in it, destroyed in it.
 
-The module is initialised anew for each piece of work: it is seldom, and a token that was taken out and put back is
-found again. Everything is done within `session`; nothing of it may be used after.
+Runs in a process of its own (`ike.tokens.worker`), which ends after one piece of work. Modules are strangers: they may
+crash or hang, and SoftHSM leaves errors in the OpenSSL that Python's TLS uses too, which then fails.
 """
 
 from collections.abc import Collection, Iterator
@@ -9,9 +9,11 @@ from contextlib import contextmanager
 from typing import Any, Final
 
 import pkcs11
-from pkcs11 import Attribute, KeyType, MechanismFlag, ObjectClass, TokenFlag
+from cryptography.hazmat.primitives.asymmetric import rsa
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+from pkcs11 import Attribute, KeyType, Mechanism, MechanismFlag, ObjectClass, TokenFlag
 from pkcs11 import exceptions as said
-from pkcs11.util.ec import encode_named_curve_parameters
+from pkcs11.util.ec import encode_ec_public_key, encode_named_curve_parameters
 
 from core.errors import IkewardenError
 from core.secret import Secret
@@ -24,12 +26,18 @@ from ike.tokens.errors import (
     TokenKeyUnsupported,
     TokenModuleUnusable,
 )
-from ike.tokens.keys import private_key
+from ike.tokens.keys import ECDSA, RSA_WITH
 from ike.tokens.uri import TokenUri
-from pki.x509.signing import PrivateKey
 
 _CURVES: Final = {"ec-p256": "secp256r1", "ec-p384": "secp384r1"}
 _RSA: Final = {"rsa-3072": 3072}
+_RSA_NUMBERS: Final = (Attribute.PUBLIC_EXPONENT, Attribute.MODULUS)
+_MECHANISMS: Final = {
+    ECDSA: Mechanism.ECDSA,
+    RSA_WITH["sha256"]: Mechanism.SHA256_RSA_PKCS,
+    RSA_WITH["sha384"]: Mechanism.SHA384_RSA_PKCS,
+    RSA_WITH["sha512"]: Mechanism.SHA512_RSA_PKCS,
+}
 KINDS: Final = (*_CURVES, *_RSA)
 _PRIVATE: Final = {
     Attribute.PRIVATE: True,
@@ -74,8 +82,11 @@ class TokenSession:
     def __init__(self, session: Any) -> None:
         self._session = session
 
-    def make(self, kind: str, identifier: bytes, label: str) -> None:
-        """Make a key pair of one of KINDS that cannot be taken out. Raises TokenKeyUnsupported, TokenFull."""
+    def make(self, kind: str, identifier: bytes, label: str) -> bytes:
+        """Make a key pair of one of KINDS that cannot be taken out; gives its public half.
+
+        Raises TokenKeyUnsupported, TokenFull.
+        """
         given = {
             "id": identifier,
             "label": label,
@@ -96,13 +107,27 @@ class TokenSession:
             raise TokenKeyUnsupported(f"charon signs with no {kind} key in a token.")
         if private[Attribute.EXTRACTABLE] or not private[Attribute.SENSITIVE]:
             raise TokenKeyUnsupported("The token made a key that can be taken out of it.")
+        return self.public(identifier)
 
-    def key(self, identifier: bytes) -> PrivateKey:
-        """The key with this CKA_ID, to sign with. Raises TokenKeyMissing."""
-        return private_key(
-            self._one(ObjectClass.PRIVATE_KEY, identifier),
-            self._one(ObjectClass.PUBLIC_KEY, identifier),
-        )
+    def public(self, identifier: bytes) -> bytes:
+        """SubjectPublicKeyInfo, DER, of the key with this CKA_ID, both halves of which are there.
+
+        Raises TokenKeyMissing.
+        """
+        self._one(ObjectClass.PRIVATE_KEY, identifier)
+        half = self._one(ObjectClass.PUBLIC_KEY, identifier)
+        if half.key_type is KeyType.EC:
+            return encode_ec_public_key(half)
+        if half.key_type is not KeyType.RSA:
+            raise TokenKeyUnsupported("The key in the token is neither RSA nor ECDSA.")
+        exponent, modulus = (int.from_bytes(half[each], "big") for each in _RSA_NUMBERS)
+        known = rsa.RSAPublicNumbers(exponent, modulus).public_key()
+        return known.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
+
+    def sign(self, identifier: bytes, mechanism: str, data: bytes) -> bytes:
+        """The token's raw signature, by one of the mechanisms of `ike.tokens.keys`. Raises TokenKeyMissing."""
+        private = self._one(ObjectClass.PRIVATE_KEY, identifier)
+        return bytes(private.sign(data, mechanism=_MECHANISMS[mechanism]))
 
     def sweep(self, prefix: str, keep: Collection[bytes]) -> int:
         """Destroy the keys whose label begins so, but those with these ids; gives how many objects went."""
@@ -141,7 +166,6 @@ def session(uri: TokenUri, pin: Secret) -> Iterator[TokenSession]:
 def _token(uri: TokenUri) -> Any:
     try:
         module = pkcs11.lib(str(uri.module))
-        module.reinitialize()
     except said.PKCS11Error as error:
         raise TokenModuleUnusable(
             f"The PKCS#11 module {uri.module} cannot be used ({_words(error)})."

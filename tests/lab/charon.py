@@ -23,7 +23,7 @@ from tests.lab.namespaces import Namespace, Process, run
 from tests.lab.settings import Section, merged, render
 
 DAEMON = "/usr/sbin/charon-systemd"
-_PLUGINS = (
+PLUGINS = (
     "pem x509 pkcs1 pkcs8 openssl random nonce kdf revocation constraints curl vici"
     " socket-default {esp}kernel-netlink updown counters error-notify"
 )
@@ -321,7 +321,7 @@ class Gateway:
         if not kernel_esp:
             plugins["kernel-libipsec"] = {"load": "yes"}
         return {
-            "load": _PLUGINS.format(esp="" if kernel_esp else "kernel-libipsec "),
+            "load": PLUGINS.format(esp="" if kernel_esp else "kernel-libipsec "),
             # A peer that is gone is noticed within seconds, not minutes.
             "retransmit_timeout": 1.0,
             "retransmit_tries": 3,

@@ -55,6 +55,7 @@ def test_the_built_in_profiles() -> None:
     assert sorted(profiles) == [
         "cnsa",
         "gateway",
+        "gateway-channel",
         "gateway-sharded",
         "host",
         "network-device",
