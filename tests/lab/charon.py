@@ -23,7 +23,7 @@ from tests.lab.namespaces import Namespace, Process, run
 from tests.lab.settings import Section, merged, render
 
 DAEMON = "/usr/sbin/charon-systemd"
-PLUGINS = (
+_PLUGINS = (
     "pem x509 pkcs1 pkcs8 openssl random nonce kdf revocation constraints curl vici"
     " socket-default {esp}kernel-netlink updown counters error-notify"
 )
@@ -74,6 +74,8 @@ class Gateway:
             (self._swanctl / folder).mkdir(mode=0o700, parents=True)
         (self._swanctl / "swanctl.conf").write_text("include conf.d/*.conf\n")
         tree = merged(self._daemon_settings(kernel_esp), settings)
+        if "pkcs11" in tree["plugins"]:
+            tree["load"] += " pkcs11"
         (directory / "strongswan.conf").write_text(render({"charon-systemd": tree}))
 
     def __repr__(self) -> str:
@@ -321,7 +323,7 @@ class Gateway:
         if not kernel_esp:
             plugins["kernel-libipsec"] = {"load": "yes"}
         return {
-            "load": PLUGINS.format(esp="" if kernel_esp else "kernel-libipsec "),
+            "load": _PLUGINS.format(esp="" if kernel_esp else "kernel-libipsec "),
             # A peer that is gone is noticed within seconds, not minutes.
             "retransmit_timeout": 1.0,
             "retransmit_tries": 3,

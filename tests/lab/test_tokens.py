@@ -11,7 +11,6 @@ import pytest
 from tests.fixtures.softhsm import MODULE, SoftToken
 from tests.lab import Lab
 from tests.lab.agents import TUNNEL, Fed, fleet, join, keys, until
-from tests.lab.charon import PLUGINS
 from tests.lab.errors import Refused
 from tests.lab.traffic import ping_through, pinging
 
@@ -22,10 +21,7 @@ DEATHS = 8
 def with_pkcs11(**modules: Path) -> dict[str, Any]:
     """What a charon needs to use tokens."""
     named = {name: {"path": str(path)} for name, path in modules.items()}
-    return {
-        "load": PLUGINS.format(esp="") + " pkcs11",
-        "plugins": {"pkcs11": {"modules": named}},
-    }
+    return {"plugins": {"pkcs11": {"modules": named}}}
 
 
 CHARON = with_pkcs11(token=MODULE)

@@ -289,7 +289,8 @@ def test_every_public_profile_issues_with_the_smallest_honest_request(
         names = [special.get(profile.name, "dns:a.example")]
         authority = "sharded" if profile.distribution.crl == "shard" else "issuing"
         made = issue(shared_desk, names, profile.name, authority=authority)
-        assert made.report.verdict("strongswan") != "fail"
+        if profile.lint:  # that of a channel is shown to no peer
+            assert made.report.verdict("strongswan") != "fail"
         assert replace(made).profile.name == profile.name
 
 
