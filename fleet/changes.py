@@ -16,6 +16,7 @@ from sqlalchemy import bindparam, func, literal, select
 from fleet.state import note_seen
 from pki.actors import Action, Actor, require
 from pki.desk import Desk
+from pki.identity import CHANNEL
 from store.fleet_tables import gateways
 from store.tables import certificates
 
@@ -57,7 +58,11 @@ _CHANGED: Final = (
             certificates.c.created_at,
         )
         .join_from(certificates, gateways, gateways.c.name == certificates.c.gateway)
-        .where(certificates.c.id > bindparam("low"), certificates.c.status == "valid"),
+        .where(
+            certificates.c.id > bindparam("low"),
+            certificates.c.status == "valid",
+            certificates.c.profile != CHANNEL,
+        ),
         select(
             literal(_LATEST),
             literal(0),

@@ -8,6 +8,7 @@ from typing import Any
 from sqlalchemy import ColumnElement, Connection, and_, or_, select
 
 from fleet.bumps import chunks
+from pki.identity import CHANNEL
 from store.fleet_tables import gateway_reports, gateway_sas, gateways, tunnel_identities, tunnels
 from store.tables import certificates
 
@@ -185,6 +186,7 @@ def _in_use(connection: Connection, subject: Subject, applied: str | None) -> bo
     newer = select(certificates.c.id).where(
         certificates.c.gateway == subject.gateway,
         certificates.c.status == "valid",
+        certificates.c.profile != CHANNEL,
         certificates.c.id > subject.id,
     )
     return connection.execute(newer.limit(1)).first() is None

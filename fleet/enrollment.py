@@ -17,8 +17,10 @@ from pki import authorities, tokens
 from pki.actors import Action, Actor, Role, Scope, require, require_gateway
 from pki.authorities import Authority
 from pki.desk import Desk
+from pki.identity import CHANNEL
 from pki.tokens import TokenRequest
 from pki.trail import leave
+from pki.x509.renewal import CHANNEL_NAMES
 from store.engine import Unit
 from store.fleet_tables import gateways
 
@@ -44,9 +46,18 @@ class Enrollment:
     expires_at: datetime
 
 
-def enroll(desk: Desk, actor: Actor, name: str, hours: int, *, now: datetime) -> Enrollment:
+def enroll(
+    desk: Desk,
+    actor: Actor,
+    name: str,
+    hours: int,
+    *,
+    now: datetime,
+    in_token: bool = False,
+) -> Enrollment:
     """Make the one-time token of a gateway: its profile, authority, names and gateway, one certificate. A token that
-    was made for it before ends.
+    was made for it before ends. `in_token`: its key will be in a PKCS#11 token, which no TLS library here can use, so
+    that the enrollment is for a second certificate too, that of its agent's channel to the service.
 
     Raises RoleMayNot, OutsideScope, GatewayNotFound, EnrollmentRefused.
     """
@@ -64,12 +75,12 @@ def enroll(desk: Desk, actor: Actor, name: str, hours: int, *, now: datetime) ->
             name=gateway.name[:_MAX_TOKEN_NAME].strip(),
             role=Role.ENROLLER,
             scope=Scope(
-                profiles=(gateway.profile,),
+                profiles=(gateway.profile, *((CHANNEL,) if in_token else ())),
                 authorities=(gateway.authority,),
-                names=gateway.identities,
+                names=(*gateway.identities, *((channel_name(gateway.name),) if in_token else ())),
                 gateway=gateway.name,
             ),
-            uses=1,
+            uses=2 if in_token else 1,
             expires_at=expires,
         ),
         now=now,
@@ -86,6 +97,12 @@ def enroll(desk: Desk, actor: Actor, name: str, hours: int, *, now: datetime) ->
 
     end_token(desk, actor, desk.store.together(work), now)
     return Enrollment(name, made.secret, _line(desk, name, made.secret), expires)
+
+
+def channel_name(gateway: str) -> str:
+    """The only name in the certificate of a gateway's channel."""
+    digest = hashlib.sha256(gateway.encode()).hexdigest()  # a name may hold what a URI may not
+    return f"{CHANNEL_NAMES}{digest[:32]}"
 
 
 def _line(desk: Desk, name: str, token: Secret) -> Secret:

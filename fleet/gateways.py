@@ -22,6 +22,7 @@ from pki.actors import (
 from pki.certificates import MAX_PAGE, BadQuery
 from pki.conditions import RootIssuesAuthorities, check_gateway, check_in_force, check_profile
 from pki.desk import Desk
+from pki.identity import CHANNEL
 from pki.trail import leave
 from pki.x509.names import GeneralName
 from store.engine import Unit
@@ -206,10 +207,10 @@ def _check(desk: Desk, actor: Actor, request: GatewayRequest) -> None:
         raise GatewayRefused(f"A daemon is one of {', '.join(DAEMONS)}.")
     profile = profiles.load(desk, request.profile)
     check_profile(actor, profile)
-    if profile.authenticates_as != "gateway":
+    if profile.authenticates_as != "gateway" or profile.name == CHANNEL:
         raise GatewayRefused(
-            f"Certificates of the profile {profile.name!r} do not prove a gateway to the service.",
-            next_step="Choose a profile whose `authenticates_as` is gateway.",
+            f"Certificates of the profile {profile.name!r} do not prove a gateway to service and peers.",
+            next_step="Choose a profile whose `authenticates_as` is gateway, and not that of channels.",
         )
 
 

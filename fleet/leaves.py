@@ -5,10 +5,16 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, ScalarSelect, bindparam, func, select
 
+from pki.identity import CHANNEL
 from store.tables import certificates
 
 # Under a name of its own, so that a query may look at certificates beside it.
 _LEAF = certificates.alias("leaf")
+
+
+def _valid(gateway: ColumnElement[str]) -> tuple[ColumnElement[bool], ...]:
+    # That of its agent's channel is no certificate that it could use for IKE.
+    return _LEAF.c.gateway == gateway, _LEAF.c.status == "valid", _LEAF.c.profile != CHANNEL
 
 
 def newest(gateway: ColumnElement[str], now: datetime | None = None) -> ScalarSelect[Any]:
@@ -16,7 +22,7 @@ def newest(gateway: ColumnElement[str], now: datetime | None = None) -> ScalarSe
     moment = bindparam("moment", type_=certificates.c.not_after.type) if now is None else now
     return (
         select(_LEAF.c.id)
-        .where(_LEAF.c.gateway == gateway, _LEAF.c.status == "valid", _LEAF.c.not_after > moment)
+        .where(*_valid(gateway), _LEAF.c.not_after > moment)
         .order_by(_LEAF.c.id.desc())
         .limit(1)
         .correlate_except(_LEAF)
@@ -28,7 +34,7 @@ def latest_end(gateway: ColumnElement[str]) -> ScalarSelect[Any]:
     """When the last of the gateway's valid certificates ends, in SQL; null where there is none."""
     return (
         select(func.max(_LEAF.c.not_after))
-        .where(_LEAF.c.gateway == gateway, _LEAF.c.status == "valid")
+        .where(*_valid(gateway))
         .correlate_except(_LEAF)
         .scalar_subquery()
     )

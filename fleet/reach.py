@@ -14,6 +14,7 @@ from pki import authorities
 from pki.actors import Action, Actor, OutsideScope, covers, require
 from pki.certificates import CertificateView, pick
 from pki.desk import Desk
+from pki.identity import CHANNEL
 from pki.trail import leave
 from store import outbox
 from store.engine import Unit
@@ -100,7 +101,11 @@ def revoked(connection: Connection, ids: Sequence[int]) -> list[Subject]:
             certificates.c.gateway,
             certificates.c.names,
             certificates.c.subject,
-        ).where(certificates.c.id.in_(some), certificates.c.status == "revoked")
+        ).where(
+            certificates.c.id.in_(some),
+            certificates.c.status == "revoked",
+            certificates.c.profile != CHANNEL,  # it authenticates no SA
+        )
         found += [subject(row) for row in connection.execute(query)]
     return found
 

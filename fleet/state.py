@@ -17,6 +17,7 @@ from pki import authorities
 from pki.actors import Action, Actor, OutsideScope, require
 from pki.authorities import Authority
 from pki.desk import Desk
+from pki.identity import CHANNEL
 from store.engine import Unit
 from store.errors import Duplicate
 from store.fleet_tables import (
@@ -306,6 +307,7 @@ def _good(connection: Connection, names: set[str], now: datetime) -> Mapping[str
         query = select(certificates.c.gateway, certificates.c.fingerprint).where(
             certificates.c.gateway.in_(names),
             certificates.c.status == "valid",
+            certificates.c.profile != CHANNEL,
             certificates.c.not_after > now,
         )
         for row in connection.execute(query.order_by(certificates.c.id)):

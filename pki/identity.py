@@ -14,6 +14,8 @@ from pki.x509 import serials
 from store.engine import Unit
 from store.tables import authorities, certificates, tokens
 
+# The profile of certificates that only speak to this service: no IKE peer takes one for the gateway.
+CHANNEL = "gateway-channel"
 TOKEN_PREFIX = "iw_"  # noqa: S105 - a public prefix, so that secret scanners recognise a leaked token
 
 
@@ -124,10 +126,29 @@ _CERTIFICATE = (
 )
 
 
+_SPEAKS = (
+    select(certificates.c.id)
+    .where(
+        certificates.c.gateway == bindparam("gateway"),
+        certificates.c.profile != CHANNEL,
+        certificates.c.status == "valid",
+        certificates.c.not_after > bindparam("moment", type_=certificates.c.not_after.type),
+    )
+    .limit(1)
+)
+
+
+def _has_own(connection: Connection, gateway: str, now: datetime) -> bool:
+    """Whether a gateway has a certificate of its own that counts; without one its channel counts for nothing."""
+    asked = {"gateway": gateway, "moment": now}
+    return connection.execute(_SPEAKS, asked).first() is not None
+
+
 def actor_from_certificate(desk: Desk, der: bytes, *, now: datetime, request_id: str) -> Actor:
     """Find which gateway holds this client certificate, by its serial number and SHA-256 fingerprint.
 
-    The TLS handshake proved possession of the key; the record says whether it counts now. Raises
+    The TLS handshake proved possession of the key; the record says whether it counts now. That of a channel counts as
+    long as the gateway has a certificate of its own that does: to revoke the one is to end both. Raises
     ClientCertificateUnknown, ClientCertificateRevoked, ClientCertificateExpired.
     """
     try:
@@ -139,8 +160,15 @@ def actor_from_certificate(desk: Desk, der: bytes, *, now: datetime, request_id:
         row = connection.execute(
             _CERTIFICATE, {"number": number, "print": fingerprint}
         ).one_or_none()
+        alone = (
+            row is not None
+            and row.profile == CHANNEL
+            and not _has_own(connection, row.gateway, now)
+        )
     if row is None or row.gateway is None:
         raise ClientCertificateUnknown("This client certificate may not call the service.")
+    if row.status == "valid" and alone:
+        raise ClientCertificateRevoked("This gateway has no certificate of its own that counts.")
     if row.status != "valid":
         raise ClientCertificateRevoked("This client certificate is revoked or on hold.")
     if not row.not_before <= now < row.not_after:

@@ -9,14 +9,16 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from cryptography import x509
+from cryptography.exceptions import InvalidSignature
 from sqlalchemy import bindparam, select, update
 
-from core.errors import Conflict, InvalidInput, Unavailable
+from core.errors import Conflict, InvalidInput, NotPermitted, Unavailable
 from hsm.errors import KeyStoreError
 from pki import authorities, conditions, profiles
 from pki.actors import (
     Action,
     Actor,
+    Role,
     require,
     require_authority,
     require_gateway,
@@ -24,11 +26,11 @@ from pki.actors import (
     require_profile,
 )
 from pki.authorities import Authority
-from pki.certificates import find
+from pki.certificates import CertificateView, find
 from pki.desk import Desk
-from pki.identity import use_up
+from pki.identity import CHANNEL, use_up
 from pki.trail import leave
-from pki.x509 import serials
+from pki.x509 import renewal, serials
 from pki.x509.authority import Pointers
 from pki.x509.csr import SigningRequest, read_csr
 from pki.x509.draft import Draft, Mould, Subject, subject_for
@@ -66,6 +68,13 @@ class NamesChanged(InvalidInput):
 
     code = "renewal_names_changed"
     next_step = "Leave subjectAltName out of the request, or enroll anew with the new names."
+
+
+class ProofMissing(NotPermitted):
+    """A gateway's channel asked for a certificate of the gateway without the key of the one in force."""
+
+    code = "renewal_proof_missing"
+    next_step = "Sign the request with the gateway's present key too, or enroll anew."
 
 
 @dataclass(frozen=True)
@@ -156,17 +165,21 @@ def renew(
     *,
     now: datetime,
     authority: str | None = None,
+    proof: bytes | None = None,
 ) -> IssuedCertificate:
     """Issue the successor of a certificate: same profile, authority and names.
 
     With `csr` the key changes (rekey); without it the key stays (renew), whose possession was proved when the
-    certificate was first issued. A gateway renews only its own. Raises what `issue` raises, CertificateNotFound,
-    NotRenewable, NamesChanged.
+    certificate was first issued. A gateway renews only its own; through its channel only with `proof`, a signature
+    (`pki.x509.renewal`) of the old certificate's key over the new request. Raises what `issue` raises,
+    CertificateNotFound, NotRenewable, NamesChanged, ProofMissing.
     """
     require(actor, Action.CERTIFICATE_RENEW)
     old = find(desk, serial, authority=authority)
     require_gateway(actor, old.gateway)
-    require_profile(actor, old.profile)
+    channel = _through_channel(actor, old)
+    if not channel:
+        require_profile(actor, old.profile)
     require_authority(actor, old.authority)
     if old.profile == authorities.PROFILE:
         raise NotRenewable("The certificate of an authority is not renewed like a gateway's.")
@@ -182,8 +195,11 @@ def renew(
         asked = read_csr(csr)
         _refuse_other_names(asked, names)
         key, spki = asked.public_key, asked.spki_sha256
+    if channel:
+        _require_proof(before, csr, proof)
+    else:
+        require_names(actor, names)
     check_key(key, profile.key_algorithms)
-    require_names(actor, names)
     plan = _Plan(
         authority=authorities.load(desk, old.authority),
         profile=profile,
@@ -195,6 +211,22 @@ def renew(
         renewed_from=old.serial,
     )
     return _carry_out(desk, actor, plan, now)
+
+
+def _through_channel(actor: Actor, old: CertificateView) -> bool:
+    """Whether a gateway's channel asks for the successor of the gateway's own certificate."""
+    by_channel = actor.role is Role.GATEWAY and actor.scope.profiles == (CHANNEL,)
+    return by_channel and old.profile != CHANNEL
+
+
+def _require_proof(before: x509.Certificate, csr: bytes | None, proof: bytes | None) -> None:
+    # The channel's key lies in a file: whoever copies it must not get certificates for a key of his own.
+    if csr is None or proof is None:
+        raise ProofMissing("The gateway's present key must sign the request for the next one.")
+    try:
+        renewal.verify(_same_key(before), read_csr(csr).der, proof)
+    except InvalidSignature:
+        raise ProofMissing("The proof is not by the key of the certificate in force.") from None
 
 
 def _same_key(certificate: x509.Certificate) -> PublicKey:

@@ -12,4 +12,5 @@ pytest_plugins = [
     "tests.fixtures.lab",
     "tests.fixtures.openbao",
     "tests.fixtures.served",
+    "tests.fixtures.softhsm",
 ]

@@ -17,6 +17,7 @@ from pki.actors import Action
 from pki.authorities import pem
 from pki.certificates import CertificateQuery, CertificateView
 from pki.issuance import IssuedCertificate, IssueRequest
+from pki.x509 import renewal
 
 _PATH = "/v1/certificates"
 _TAG = "Certificates"
@@ -85,6 +86,12 @@ class Renew(Sent):
     """A request with a new key, or nothing to keep the key."""
 
     csr: Csr | None = Field(default=None)
+    proof: str | None = Field(
+        default=None,
+        max_length=4096,
+        description="From a gateway's channel: base64 of the signature that the key of the old certificate made over "
+        "the new request (docs/explanation/agent-tokens.md).",
+    )
 
 
 class Which(Sent):
@@ -229,6 +236,7 @@ def renew(call: Call[Renew, Which]) -> Reply:
         csr,
         now=call.now,
         authority=call.query.authority,
+        proof=None if call.body.proof is None else renewal.decode(call.body.proof),
     )
     return _issued(made)
 

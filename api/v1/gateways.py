@@ -67,6 +67,11 @@ class Enroll(Sent):
     """How long the enrollment may be used."""
 
     hours: int = Field(default=24, ge=1, le=MAX_HOURS)
+    key: Literal["file", "token"] = Field(
+        default="file",
+        description="Where the gateway's key will be. `token` (PKCS#11): the enrollment is for a second certificate "
+        "too, with which the agent speaks to the service.",
+    )
 
 
 class Tell(Sent):
@@ -329,7 +334,12 @@ def remove(call: Call[None, Remove]) -> Reply:
 def enroll(call: Call[Enroll, Nothing]) -> Reply:
     """Make the one-time token of a gateway."""
     made = enrollment.enroll(
-        call.desk, call.actor, call.path["name"], call.body.hours, now=call.now
+        call.desk,
+        call.actor,
+        call.path["name"],
+        call.body.hours,
+        now=call.now,
+        in_token=call.body.key == "token",
     )
     shown = Enrollment(
         gateway=made.gateway,

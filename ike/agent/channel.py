@@ -363,7 +363,7 @@ def _present(context: ssl.SSLContext, credential: Credential) -> None:
     # `ssl` reads keys from files only; a memory file has no place in any directory.
     chain = (credential.certificate, *credential.chain)
     pems = (each.public_bytes(Encoding.PEM) for each in chain)
-    content = memoryview(b"".join((credential.key.reveal(), b"\n", *pems)))
+    content = memoryview(b"".join((credential.pem.reveal(), b"\n", *pems)))
     descriptor = os.memfd_create("ikewarden-agent", os.MFD_CLOEXEC)
     try:
         while content:

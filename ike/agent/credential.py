@@ -4,14 +4,14 @@ import logging
 from functools import partial
 
 from core.errors import IkewardenError
-from ike.agent import commands
-from ike.agent.channel import ServerUnreachable
+from ike.agent import channel_key, commands
+from ike.agent.channel import ServerRefused, ServerUnreachable
 from ike.agent.circumstances import Circumstances
 from ike.agent.clock import instant, served_time
 from ike.agent.desired import Command, DesiredState
 from ike.agent.generations import Generation
 from ike.agent.home import stamp
-from ike.agent.renewal import EnrollmentUnfinished
+from ike.agent.renewal import EnrollmentUnfinished, said
 from ike.agent.schedule import due_at, may_renew
 from ike.daemons.port import DaemonUnreachable, fingerprint
 
@@ -30,6 +30,28 @@ def see_to(here: Circumstances, desired: DesiredState | None) -> None:
         managed = [each.name for each in desired.connections] if desired else []
         here.step(partial(_advance, here, pending, managed))
     here.step(here.credentials.retire)
+    here.step(here.credentials.sweep, needs_daemon=False)
+    here.step(lambda: renew_channel(here), needs_daemon=False)
+
+
+def renew_channel(here: Circumstances) -> None:
+    """Renew what a home speaks by that has a key for it, when that is due, or go on with it."""
+    current, pending = here.home.channel.current(), here.home.channel.pending()
+    if current is None or here.reached is None or not here.may_try():
+        return
+    now = here.clock.wall()
+    if pending is None and served_time(now, here.skew) < due_at(current, here.settings.gateway):
+        return
+    try:
+        made = channel_key.renew(here.home, here.reached, now=now)
+    except ServerRefused as refused:
+        here.count_failure()
+        raise said(refused) from None
+    except IkewardenError:
+        here.count_failure()
+        raise
+    here.renewed = True
+    _log.info("the channel has a new certificate", extra={"serial": made.serial})
 
 
 def something_due(here: Circumstances, desired: DesiredState | None) -> bool:

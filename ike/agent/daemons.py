@@ -14,6 +14,7 @@ from core.errors import InvalidInput
 from core.secret import Secret
 from ike.agent.folder import check_private
 from ike.agent.settings import AgentSettings, LibreswanSettings
+from ike.agent.tokens import require_able
 from ike.daemons.files import After, FilesDaemon
 from ike.daemons.port import Daemon
 
@@ -50,7 +51,8 @@ def detect(exists: Callable[[str], bool] = lambda path: _is_socket(Path(path))) 
 
 
 def build(settings: AgentSettings, now: Callable[[], datetime]) -> Daemon:
-    """The adapter for these settings. Raises DaemonUnsupported, OutputUnusable, HomeNotPrivate."""
+    """The adapter for these settings. Raises DaemonUnsupported, KeyInToken, OutputUnusable, HomeNotPrivate."""
+    require_able(settings)
     if settings.daemon == "files":
         return _files(settings)
     try:

@@ -28,6 +28,7 @@ from urllib3.exceptions import InsecureRequestWarning
 
 from core.errors import Conflict, IkewardenError, InvalidInput, NotAuthenticated, NotPermitted
 from core.secret import Secret
+from ike.agent import channel_key
 from ike.agent.channel import AnswerBroken, Document, ServerRefused, Service
 from ike.agent.generations import Generation, Stage
 from ike.agent.home import Home, stamp
@@ -37,12 +38,15 @@ from ike.agent.keys import (
     is_authority,
     kind_of,
     make_key,
-    make_request,
     names_of,
     read_certificate,
+    request_by,
 )
 from ike.agent.settings import NAME, AgentSettings, parse, render
+from ike.agent.tokens import require_able, wanted_token
+from ike.daemons.port import TokenKey
 from pki.x509.names import GeneralName, InvalidName
+from pki.x509.renewal import CHANNEL_NAMES
 
 PREFIX: Final = "iwe1_"
 TOLERATED: Final = timedelta(minutes=5)
@@ -143,11 +147,13 @@ def enroll(
     Run again after whatever happened, it takes up where it was. Raises what is above, the errors of
     `ike.agent.channel`, `ike.agent.errors`, and CertificateUnusable; the former key stays in use with all of them.
     """
+    require_able(wanted)
     _refuse_second(home, enrollment, force=force)
     pinned = fetch_root(enrollment, clock=clock)
     with_token = Service(enrollment.url, pinned, clock=clock, token=enrollment.token)
     try:
         generation = _prepared(home, enrollment, pinned, wanted, with_token, clock)
+        _open_channel(home, with_token, generation, pinned, now=clock())
         answer = _ask(home, with_token, generation)
         if answer is not None:
             _keep(home, generation, answer, now=clock())
@@ -234,12 +240,15 @@ def _prepared(
     """The generation to ask for: the one that a former run of this line left, or a new one."""
     pending = home.generations.pending()
     if pending is not None:
-        known = _of_line(pending, enrollment) and kind_of(pending.key) == wanted.key_type
-        if known:
+        known = _of_line(pending, enrollment)
+        if known and pending.certificate is not None:
+            return pending
+        if known and kind_of(pending.key) == wanted.key_type and _same_place(pending, wanted):
             return pending
         if pending.certificate is None:
             home.generations.discard(pending)
-    names, profile = scope_of(service, enrollment)
+    scope = _scope(service, enrollment)
+    names, profile, channel = _names(scope), _profile(scope), _channel(scope, wanted)
     check_clock(service.skew, clock())
     own = replace(wanted, url=enrollment.url, gateway=enrollment.name)
     request: dict[str, Any] = {
@@ -252,12 +261,32 @@ def _prepared(
             "gateway": enrollment.name,
             "profile": profile,
             "names": names,
+            "channel": channel,
             "root": root.public_bytes(Encoding.PEM).decode(),
             "settings": render(own).decode(),
         },
     }
-    key = make_key(wanted.key_type)
-    return home.generations.make(key, make_request(key, names), request)
+    token = wanted_token(wanted)
+    key = make_key(wanted.key_type) if token is None else home.tokens.make(token, wanted.key_type)
+    csr = request_by(home.tokens.using(key), names)
+    return home.generations.make(key, csr, request)
+
+
+def _same_place(pending: Generation, wanted: AgentSettings) -> bool:
+    place = pending.key.uri.place if isinstance(pending.key, TokenKey) else None
+    return place == wanted_token(wanted)
+
+
+def _open_channel(
+    home: Home, service: Service, generation: Generation, root: x509.Certificate, *, now: datetime
+) -> None:
+    """Get the certificate to speak by, before the gateway's own: with that the enrollment is whole."""
+    about = generation.request["enrollment"]
+    if about.get("channel") and generation.certificate is None:
+        try:
+            channel_key.obtain(home, service, about, root, now=now)
+        except ServerRefused as refused:
+            raise _said(refused) from None
 
 
 def scope_of(service: Service, enrollment: Enrollment) -> tuple[list[str], str]:
@@ -265,6 +294,11 @@ def scope_of(service: Service, enrollment: Enrollment) -> tuple[list[str], str]:
 
     Raises EnrollmentSpent, EnrollmentForOther and the errors of `ike.agent.channel`.
     """
+    scope = _scope(service, enrollment)
+    return _names(scope), _profile(scope)
+
+
+def _scope(service: Service, enrollment: Enrollment) -> Document:
     try:
         scope = service.get("/v1/whoami")
     except ServerRefused as refused:
@@ -273,13 +307,32 @@ def scope_of(service: Service, enrollment: Enrollment) -> tuple[list[str], str]:
         raise EnrollmentForOther(
             f"The token in this enrollment is for {scope.get('gateway')}, not for {enrollment.name}."
         )
-    return _names(scope), _profile(scope)
+    return scope
+
+
+def _channel(scope: Document, wanted: AgentSettings) -> str | None:
+    """The name of the channel that the enrollment is for too; None where it is for a key in a file."""
+    names = (str(each) for each in scope.get("names") or ())
+    channel = next((each for each in names if each.startswith(CHANNEL_NAMES)), None)
+    if wanted_token(wanted) is None and channel is not None:
+        raise EnrollmentForOther(
+            "This enrollment is for a gateway whose key is in a token.",
+            next_step="Give --key pkcs11:…, or ask for an enrollment without --in-token.",
+        )
+    if wanted_token(wanted) is not None and channel is None:
+        raise EnrollmentForOther(
+            "This enrollment is for a gateway whose key is in a file.",
+            next_step="Ask for one that was made by `ikewarden gateway enrollment NAME --in-token`.",
+        )
+    return channel
 
 
 def _names(scope: Document) -> list[str]:
     """The names that the token permits, without patterns, which are no names."""
     names = []
     for text in scope.get("names") or ():
+        if str(text).startswith(CHANNEL_NAMES):
+            continue
         try:
             names.append(str(GeneralName.parse(str(text))))
         except InvalidName:
@@ -349,6 +402,7 @@ def finish(home: Home) -> None:
         home.forget_desired()
     home.write_root(root)
     home.write_settings(settings)
+    channel_key.settle(home, about["line"] if about.get("channel") else None)
     # From here on the operator's changes to agent.toml count.
     rest = {name: value for name, value in about.items() if name not in ("root", "settings")}
     home.generations.note(generation, {**generation.request, "enrollment": rest})

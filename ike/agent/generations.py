@@ -19,15 +19,18 @@ from enum import StrEnum
 from typing import Any, Final
 
 from cryptography import x509
-from cryptography.hazmat.primitives.serialization import Encoding
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from core.secret import Secret
 from ike.agent.errors import HomeDamaged
 from ike.agent.folder import Folder
-from ike.daemons.port import Credential, CredentialName
+from ike.daemons.port import Credential, CredentialName, TokenKey
+from ike.tokens.errors import TokenUriInvalid
+from ike.tokens.uri import parse
 from pki.x509.serials import to_hex
 
 _LARGEST: Final = 256 * 1024
+_IN_TOKEN: Final = "key.uri"  # noqa: S105 - the name of a file
 
 
 class Stage(StrEnum):
@@ -65,7 +68,7 @@ class Generation:
 
     number: int
     stage: Stage
-    key: Secret
+    key: Secret | TokenKey
     csr: str
     request: dict[str, Any]
     certificate: x509.Certificate | None = None
@@ -137,12 +140,13 @@ class Generations:
         """The one to be known by to the service: the newest that has a certificate."""
         return next((each for each in reversed(self.all()) if each.stage in _CERTIFIED), None)
 
-    def make(self, key: Secret, csr: str, request: dict[str, Any]) -> Generation:
+    def make(self, key: Secret | TokenKey, csr: str, request: dict[str, Any]) -> Generation:
         """Keep a new key; nothing was asked for it yet."""
         numbers = [int(name) for name in self._folder.names() if name.isdecimal()]
         number = max(numbers, default=0) + 1
         files = {
-            "key.pem": key.reveal(),
+            **({_IN_TOKEN: str(key.uri).encode()} if isinstance(key, TokenKey) else {}),
+            **({"key.pem": key.reveal()} if isinstance(key, Secret) else {}),
             "csr.pem": csr.encode(),
             "request": _encoded(request),
             "state": _encoded({"stage": Stage.MADE}),
@@ -224,11 +228,12 @@ class Generations:
             issued_at = datetime.fromisoformat(str(at)) if at else None
         except ValueError:
             raise HomeDamaged(f"The state of {where} cannot be understood.") from None
+        csr = _content(folder, "csr.pem", where)
         generation = Generation(
             number=number,
             stage=stage,
-            key=Secret(_content(folder, "key.pem", where)),
-            csr=_content(folder, "csr.pem", where).decode("ascii", "replace"),
+            key=_key(folder, csr, where),
+            csr=csr.decode("ascii", "replace"),
             request=_decoded(folder, "request", where),
             issued_at=issued_at,
             proof=str(state["proof"]) if state.get("proof") else None,
@@ -256,6 +261,20 @@ def _content(folder: Folder, name: str, where: str) -> bytes:
     if not content:
         raise HomeDamaged(f"The {name} of {where} is missing or empty.")
     return content
+
+
+def _key(folder: Folder, csr: bytes, where: str) -> Secret | TokenKey:
+    """The key, or where it is: then the request tells its public half."""
+    uri = folder.read(_IN_TOKEN, limit=_LARGEST)
+    if uri is None:
+        return Secret(_content(folder, "key.pem", where))
+    try:
+        public = x509.load_pem_x509_csr(csr).public_key()
+        place = parse(uri.decode())
+    except (ValueError, TokenUriInvalid):
+        raise HomeDamaged(f"Where the key of {where} is cannot be understood.") from None
+    spki = public.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
+    return TokenKey(place, spki)
 
 
 def _decoded(folder: Folder, name: str, where: str) -> dict[str, Any]:

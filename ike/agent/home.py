@@ -17,8 +17,9 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from ike.agent import settings as settings_file
 from ike.agent.errors import HomeDamaged, HomeInUse, NotEnrolled
 from ike.agent.folder import FILE_MODE, Folder, Watch, nobody, told
-from ike.agent.generations import Generations
+from ike.agent.generations import Generation, Generations
 from ike.agent.settings import AgentSettings
+from ike.agent.tokens import Tokens
 
 DEFAULT: Final = Path("/var/lib/ikewarden-agent")
 ROOT: Final = "root.pem"
@@ -65,6 +66,8 @@ class Home:
         self._folder = Folder(path, watch)
         self._crls = self._folder.sub("crls")
         self.generations = Generations(self._folder.sub("generations"))
+        self.channel = Generations(self._folder.sub("channel"))
+        self.tokens = Tokens(self._folder)
 
     @contextmanager
     def locked(self, *, make: bool = False) -> Iterator[None]:
@@ -83,6 +86,7 @@ class Home:
             self._take(lock)
             self._folder.sweep()
             self.generations.sweep()
+            self.channel.sweep()
             yield
         finally:
             os.close(lock)  # gives the lock back, as death does
@@ -98,6 +102,10 @@ class Home:
         with told(self.path / LOCK):
             os.ftruncate(lock, 0)
             os.pwrite(lock, f"{os.getpid()}\n".encode(), 0)
+
+    def identity(self) -> Generation | None:
+        """The one to speak to the service with: the channel's, where there is one, else the gateway's own."""
+        return self.channel.current() or self.generations.identity()
 
     def check(self) -> None:
         """Refuse a home that is not private. Raises HomeNotPrivate, NotEnrolled."""

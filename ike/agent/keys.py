@@ -12,16 +12,17 @@ from cryptography.hazmat.primitives.serialization import (
     NoEncryption,
     PrivateFormat,
     PublicFormat,
+    load_der_public_key,
     load_pem_private_key,
 )
 
 from core.errors import InvalidInput
 from core.secret import Secret
 from ike.daemons.matching import MALFORMED, issued_by
-from ike.daemons.port import Credential, CredentialMismatch
+from ike.daemons.port import Credential, CredentialMismatch, TokenKey
 from pki.x509.keys import key_algorithm
 from pki.x509.names import GeneralName
-from pki.x509.signing import PrivateKey, default_hash
+from pki.x509.signing import PrivateKey, PublicKey, default_hash
 
 _MAKE: Final[Mapping[str, Callable[[], PrivateKey]]] = {
     "ec-p256": lambda: ec.generate_private_key(ec.SECP256R1()),
@@ -57,9 +58,19 @@ def read_key(pem: Secret) -> PrivateKey:
     return key
 
 
-def kind_of(pem: Secret) -> str:
+def public_of(key: Secret | TokenKey) -> PublicKey:
+    """The public half of a key, wherever it is. Raises CredentialMismatch."""
+    if isinstance(key, Secret):
+        return read_key(key).public_key()
+    public = load_der_public_key(key.public)
+    if not isinstance(public, PublicKey):
+        raise CredentialMismatch("The public key of the key in the token cannot be read.")
+    return public
+
+
+def kind_of(key: Secret | TokenKey) -> str:
     """Which kind of key it is, as KEY_TYPES name them."""
-    return key_algorithm(read_key(pem).public_key())
+    return key_algorithm(public_of(key))
 
 
 def make_request(pem: Secret, names: Sequence[str]) -> str:
@@ -67,7 +78,11 @@ def make_request(pem: Secret, names: Sequence[str]) -> str:
 
     Raises InvalidName.
     """
-    key = read_key(pem)
+    return request_by(read_key(pem), names)
+
+
+def request_by(key: PrivateKey, names: Sequence[str]) -> str:
+    """The same, signed by a key that may be in a token. Raises InvalidName."""
     builder = x509.CertificateSigningRequestBuilder().subject_name(x509.Name([]))
     if names:
         alternatives = [GeneralName.parse(name).to_x509() for name in names]
@@ -89,14 +104,14 @@ def public_der(certificate: x509.Certificate) -> bytes:
     return certificate.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
 
 
-def fits(pem: Secret, certificate: x509.Certificate) -> bool:
+def fits(key: Secret | TokenKey, certificate: x509.Certificate) -> bool:
     """Whether the certificate is for this key."""
-    own = read_key(pem).public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
+    own = public_of(key).public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
     return own == public_der(certificate)
 
 
 def credential_of(
-    key: Secret,
+    key: Secret | TokenKey,
     certificate: x509.Certificate,
     chain: Sequence[x509.Certificate],
     root: x509.Certificate,

@@ -20,10 +20,10 @@ from ike.agent.errors import NotEnrolled
 from ike.agent.home import Home, Notes, stamp
 from ike.agent.notify import Supervisor
 from ike.agent.polling import Heard, Poller, Silent
-from ike.agent.renewal import EnrollmentUnfinished, said
+from ike.agent.renewal import EnrollmentNeeded, EnrollmentUnfinished, said
 from ike.agent.schedule import contact_seconds, due_at
 from ike.agent.settings import AgentSettings
-from ike.daemons.port import Daemon, DaemonEvent, EventKind
+from ike.daemons.port import Daemon, DaemonEvent, EventKind, TokenKey
 
 _log = logging.getLogger(__name__)
 _SETTLE_SECONDS: Final = 0.2
@@ -225,11 +225,15 @@ class Agent:
 
     def connect(self) -> Service:
         """A connection with the newest certificate, for one thread. Raises NotEnrolled, EnrollmentUnfinished."""
-        identity = self.home.generations.identity()
+        identity = self.home.identity()
         if identity is None and self.home.generations.pending():
             raise EnrollmentUnfinished(f"There is no certificate in {self.home.path} yet.")
         if identity is None:
             raise NotEnrolled(f"There is no certificate in {self.home.path}.")
+        if isinstance(identity.key, TokenKey):
+            raise EnrollmentNeeded(
+                "This gateway's key is in a token, and it has no other to speak by."
+            )
         return Service(
             self.settings.url,
             self.home.root(),

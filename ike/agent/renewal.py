@@ -1,14 +1,17 @@
 """How a new key and certificate come into use: asked for, given to the daemon step by step, the old one retired."""
 
+import base64
 import secrets
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
 from cryptography import x509
+from cryptography.hazmat.primitives.serialization import Encoding
 
 from core.errors import Conflict, IkewardenError
-from ike.agent.channel import ServerRefused, Service
+from core.secret import Secret
+from ike.agent.channel import Document, ServerRefused, Service
 from ike.agent.enrollment import clock_words
 from ike.agent.generations import Generation, Stage
 from ike.agent.home import Home, stamp
@@ -18,12 +21,13 @@ from ike.agent.keys import (
     fits,
     kind_of,
     make_key,
-    make_request,
     names_of,
     read_certificate,
+    request_by,
     validity,
 )
 from ike.agent.settings import AgentSettings
+from ike.agent.tokens import clear_of, wanted_token
 from ike.daemons.port import (
     CredentialMismatch,
     CredentialName,
@@ -31,7 +35,10 @@ from ike.daemons.port import (
     DaemonRefused,
     IkeSa,
     Proof,
+    TokenKey,
 )
+from pki.x509 import renewal
+from pki.x509.signing import PrivateKey
 
 _ENDED = (
     "client_certificate_expired",
@@ -89,13 +96,11 @@ class Credentials:
             generations.discard(asked)  # an enrollment that was cut off must not stop the renewal
             asked = None
         if asked is None or asked.certificate is not None:
-            key = make_key(self.settings.key_type)
-            csr = make_request(key, names_of(before.certified))
-            asked = generations.make(key, csr, self._new_request(before))
+            asked = self._new(before)
         asked = generations.ask(asked, asked.request)
         path = f"/v1/certificates/{asked.request['serial']}/renew"
         try:
-            answer = service.post(path, {"csr": asked.csr}, key=asked.request["key"])
+            answer = service.post(path, _body(asked), key=asked.request["key"])
         except ServerRefused as refused:
             if refused.problem in _ENDED or not (refused.later or refused.status == 409):
                 generations.discard(asked)
@@ -111,9 +116,29 @@ class Credentials:
         credential = credential_of(asked.key, certificate, chain, self.home.root())
         return self.home.generations.issue(asked, credential, now=self.clock())
 
-    def _new_request(self, before: Generation) -> dict[str, str | None]:
-        key = secrets.token_urlsafe(24)
-        return {"kind": "renew", "serial": before.serial, "key": key, "at": stamp(self.clock())}
+    def _new(self, before: Generation) -> Generation:
+        """A new key with a request for it, which the present one signs too where the channel speaks for it."""
+        token = wanted_token(self.settings)
+        channel = self.home.channel.current()
+        if token is not None and channel is None:
+            raise EnrollmentNeeded(
+                "The next key is to be in a token, and the enrollment was for a file."
+            )
+        key: Secret | TokenKey = (
+            make_key(self.settings.key_type)
+            if token is None
+            else (self.home.tokens.make(token, self.settings.key_type))
+        )
+        csr = request_by(self.home.tokens.using(key), names_of(before.certified))
+        request = {
+            "kind": "renew",
+            "serial": before.serial,
+            "key": secrets.token_urlsafe(24),
+            "at": stamp(self.clock()),
+        }
+        if channel is not None:
+            request["proof"] = _proof(self.home.tokens.using(before.key), csr)
+        return self.home.generations.make(key, csr, request)
 
     def _keep(self, asked: Generation, pem: object, chain: object) -> Generation:
         issuers = chain if isinstance(chain, list) else []
@@ -136,6 +161,7 @@ class Credentials:
         CredentialMismatch after the new one was taken out again and the old one stays; NotYetValid before anything.
         """
         self._refuse_early(new, skew)
+        self._require_token(new)
         old = self.home.generations.current()
         name = old.credential_name if old else None
         try:
@@ -199,9 +225,31 @@ class Credentials:
         """Give the daemon the credential in use, where it has forgotten it."""
         current = self.home.generations.current()
         if current is not None:
+            self._require_token(current)
             self.daemon.stage(current.credential)
             self.daemon.check(current.credential)
             self.daemon.apply(current.credential, None)
+
+    def _require_token(self, generation: Generation) -> None:
+        """Try the PIN before the daemon does: what is wrong is tried once, and by one."""
+        if isinstance(generation.key, TokenKey):
+            self.home.tokens.check(generation.key)
+            self.home.tokens.note_given(generation.key)
+
+    def pin_changed(self, current: Generation) -> bool:
+        """Whether the daemon must be given the PIN of a token anew."""
+        key = current.key
+        return isinstance(key, TokenKey) and self.home.tokens.pin_changed(key)
+
+    def sweep(self) -> None:
+        """Destroy in the token what no generation needs: retired keys, and what a death left there."""
+        token = wanted_token(self.settings)
+        if token is not None:
+            self.home.tokens.sweep(token, self._kept())
+
+    def _kept(self) -> set[bytes]:
+        keys = (each.key for each in self.home.generations.all())
+        return {key.uri.id for key in keys if isinstance(key, TokenKey)}
 
     def retire(self) -> None:
         """Take former credentials out of the daemon, then destroy their keys; also those that never came into use."""
@@ -209,6 +257,8 @@ class Credentials:
         for old in generations.replaced():
             self.daemon.retire(old.credential_name)
             generations.retire(old)
+            if isinstance(old.key, TokenKey) and old.key.uri.place != wanted_token(self.settings):
+                clear_of(self.home.tokens, old.key.uri, self._kept())
         current, pending = generations.current(), generations.pending()
         for stray in generations.all():
             if stray.stage is Stage.CURRENT or (pending and stray.number == pending.number):
@@ -220,9 +270,23 @@ class Credentials:
 
     def of_other_kind(self, pending: Generation) -> bool:
         """Whether the operator has decided on another kind of key since this one was made."""
-        return pending.request.get("kind") == "renew" and (
-            kind_of(pending.key) != self.settings.key_type
-        )
+        return pending.request.get("kind") == "renew" and not as_wanted(pending, self.settings)
+
+
+def as_wanted(generation: Generation, settings: AgentSettings) -> bool:
+    """Whether a key is of the kind, and in the place, that the operator wants."""
+    place = generation.key.uri.place if isinstance(generation.key, TokenKey) else None
+    return place == wanted_token(settings) and kind_of(generation.key) == settings.key_type
+
+
+def _proof(present: PrivateKey, csr: str) -> str:
+    der = x509.load_pem_x509_csr(csr.encode()).public_bytes(Encoding.DER)
+    return base64.b64encode(renewal.prove(present, der)).decode()
+
+
+def _body(asked: Generation) -> Document:
+    proof = asked.request.get("proof")
+    return {"csr": asked.csr, **({"proof": proof} if proof else {})}
 
 
 def _is_own(sa: IkeSa, own: set[str]) -> bool:

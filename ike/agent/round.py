@@ -11,7 +11,7 @@ from typing import Protocol, runtime_checkable
 
 from cryptography.hazmat.primitives.hashes import SHA256
 
-from ike.agent import commands, credential, report
+from ike.agent import channel_key, commands, credential, report
 from ike.agent.channel import Service
 from ike.agent.circumstances import Circumstances
 from ike.agent.crls import Crl
@@ -49,6 +49,8 @@ def run(here: Circumstances, desired: DesiredState | None) -> None:
     if here.skew is not None and abs(here.skew) > TOLERATED.total_seconds():
         here.write_down("clock_wrong", clock_words(here.skew, here.clock.wall()))
     tell(here, desired)
+    if here.told and not here.renewed:
+        here.step(lambda: channel_key.retire(here.home), needs_daemon=False)
 
 
 def look(here: Circumstances, desired: DesiredState | None) -> list[dict[str, str]]:
@@ -90,7 +92,8 @@ def _meet(here: Circumstances) -> None:
     current = here.home.generations.current()
     certificate = current.certificate if current else None
     forgotten = compare(Wanted(certificate, (), (), ()), here.inventory)
-    if forgotten or here.notes.incarnation != here.info.incarnation:
+    changed = current is not None and here.credentials.pin_changed(current)
+    if changed or forgotten or here.notes.incarnation != here.info.incarnation:
         # What was only loaded is gone with the former process, or with somebody's `--load-creds`.
         here.credentials.load_again()
         here.notes.incarnation = here.info.incarnation

@@ -9,9 +9,12 @@ from typing import Any, Final
 from ike.agent.errors import AgentSettingsInvalid
 from ike.agent.keys import KEY_TYPES
 from ike.daemons.formats import FORMATS
+from ike.tokens.errors import TokenUriInvalid
+from ike.tokens.uri import parse as parse_token
 
 NAME: Final = "agent.toml"
 DAEMONS: Final = ("strongswan", "libreswan", "files")
+FILE: Final = "file"
 PROOFS: Final = ("loaded", "reauthenticate")
 
 
@@ -55,11 +58,14 @@ class FilesSettings:
 
 @dataclass(frozen=True)
 class AgentSettings:
-    """All of agent.toml. Times are in seconds."""
+    """All of agent.toml. Times are in seconds. `key` is where the gateway's keys are made: `file`, or the URI of a
+    PKCS#11 token (RFC 7512).
+    """
 
     url: str
     gateway: str
     daemon: str = "strongswan"
+    key: str = FILE
     key_type: str = "ec-p256"
     proof: str = "loaded"
     proof_seconds: int = 10
@@ -92,6 +98,7 @@ _SECTIONS: Final[Mapping[str, Callable[..., Any]]] = {
 }
 _HEAD: Final = """\
 # The agent of one gateway. `ikewarden agent enroll` wrote this file; what you change here stays.
+# key = "file", or "pkcs11:…": where the next key is made; a token needs an enrollment that was made for one.
 # proof = "loaded": a renewed certificate counts as in use when the daemon lists it.
 # proof = "reauthenticate": running tunnels authenticate afresh with it at once, make-before-break.
 """
@@ -179,10 +186,21 @@ def _value(name: str, value: Any, kind: Any, path: Path) -> Any:
         if name in _CHOICES and value not in _CHOICES[name]:
             known = ", ".join(_CHOICES[name])
             raise AgentSettingsInvalid(f"{path}: {name} is one of: {known}.")
+        if name == "key" and value != FILE:
+            _require_token(value, path)
         return value
     if not isinstance(value, list) or not all(isinstance(each, str) for each in value):
         raise AgentSettingsInvalid(f"{path}: {name} is a list of texts.")
     return tuple(value)
+
+
+def _require_token(value: str, path: Path) -> None:
+    try:
+        parse_token(value)
+    except TokenUriInvalid as error:
+        raise AgentSettingsInvalid(
+            f'{path}: key is "file" or a token. {error.message}', next_step=error.next_step
+        ) from None
 
 
 def _spelled(value: Any) -> str:

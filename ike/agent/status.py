@@ -12,7 +12,7 @@ from ike.agent.home import Home, stamp
 from ike.agent.keys import kind_of, names_of, validity
 from ike.agent.schedule import due_at
 from ike.atomic import write_atomically
-from ike.daemons.port import fingerprint
+from ike.daemons.port import TokenKey, fingerprint
 
 PUBLIC: Final = Path("/run/ikewarden-agent/status.json")
 
@@ -32,6 +32,7 @@ def status(home: Home, now: datetime) -> dict[str, Any]:
         "state": _state(home, current, now),
         "names": list(names_of(current.certified)) if current else [],
         "certificate": _certificate(current, now) if current else None,
+        "channel": _channel(home.channel.current()),
         "next_renewal": stamp(due_at(current, settings.gateway)) if current else None,
         "generations": [_generation(each) for each in home.generations.all()],
         "last_contact": notes.contact_at,
@@ -79,6 +80,14 @@ def _state(home: Home, current: Generation | None, now: datetime) -> str:
     return "not_yet_valid" if now < start else "working"
 
 
+def _channel(generation: Generation | None) -> dict[str, Any] | None:
+    """The certificate by which the agent speaks to the service, where it is not the gateway's own."""
+    if generation is None:
+        return None
+    _, end = validity(generation.certified)
+    return {"serial": generation.serial, "not_after": stamp(end)}
+
+
 def _certificate(generation: Generation, now: datetime) -> dict[str, Any]:
     start, end = validity(generation.certified)
     return {
@@ -87,6 +96,7 @@ def _certificate(generation: Generation, now: datetime) -> dict[str, Any]:
         "subject": generation.certified.subject.rfc4514_string(),
         "issuer": generation.certified.issuer.rfc4514_string(),
         "key": kind_of(generation.key),
+        "key_in": str(generation.key.uri) if isinstance(generation.key, TokenKey) else "file",
         "not_before": stamp(start),
         "not_after": stamp(end),
         "days_left": max(0, (end - now).days),

@@ -154,7 +154,7 @@ class FilesDaemon:
         matching.require_match(credential)
         chain = b"".join(each.public_bytes(Encoding.PEM) for each in credential.chain)
         name = f"credentials/{credential.fingerprint}"
-        self._keep(f"{name}/key.pem", credential.key.reveal())
+        self._keep(f"{name}/key.pem", credential.pem.reveal())
         self._keep(f"{name}/chain.pem", chain)
         self._keep(f"{name}/certificate.pem", credential.certificate.public_bytes(Encoding.PEM))
 

@@ -13,8 +13,9 @@ from cryptography.hazmat.primitives.serialization import (
     load_pem_private_key,
 )
 
-from ike.daemons.port import Credential, CredentialMismatch
+from ike.daemons.port import Credential, CredentialMismatch, TokenKey
 
+_SPKI: Final = (Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
 # What reading extensions raises where they are not as RFC 5280 wants them.
 MALFORMED: Final = (x509.DuplicateExtension, x509.UnsupportedGeneralNameType, ValueError)
 
@@ -43,16 +44,20 @@ def is_root(certificate: x509.Certificate) -> bool:
 
 def require_match(credential: Credential) -> None:
     """Make sure that key, certificate and chain belong together; raises CredentialMismatch."""
+    if _public_half(credential) != credential.certificate.public_key().public_bytes(*_SPKI):
+        raise CredentialMismatch("The private key is not the one that was certified.")
+    _require_chain([credential.certificate, *credential.chain])
+
+
+def _public_half(credential: Credential) -> bytes:
+    if isinstance(credential.key, TokenKey):
+        return credential.key.public
     try:
         private = load_pem_private_key(credential.key.reveal(), None)
     except (ValueError, TypeError, UnsupportedAlgorithm):
         # The library's words may quote the key.
         raise CredentialMismatch("The private key is no unencrypted PKCS #8 key in PEM.") from None
-    spki = (Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
-    own = private.public_key().public_bytes(*spki)
-    if own != credential.certificate.public_key().public_bytes(*spki):
-        raise CredentialMismatch("The private key is not the one that was certified.")
-    _require_chain([credential.certificate, *credential.chain])
+    return private.public_key().public_bytes(*_SPKI)
 
 
 def _require_chain(chain: Sequence[x509.Certificate]) -> None:

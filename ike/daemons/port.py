@@ -23,6 +23,7 @@ from cryptography.hazmat.primitives.serialization import Encoding
 
 from core.errors import Conflict, InvalidInput, Unavailable
 from core.secret import Secret
+from ike.tokens.uri import TokenUri
 
 
 class DaemonUnreachable(Unavailable):
@@ -81,13 +82,30 @@ def fingerprint(certificate: x509.Certificate) -> str:
     return hashlib.sha256(certificate.public_bytes(Encoding.DER)).hexdigest()
 
 
+class KeyInToken(DaemonRefused):
+    """The key is in a PKCS#11 token, and this daemon's adapter takes keys from files only; nothing was given to it."""
+
+    code = "token_daemon_unsupported"
+    next_step = (
+        'Set key = "file" in agent.toml and enroll again with --force: tokens work with strongSwan.'
+    )
+
+
+@dataclass(frozen=True)
+class TokenKey:
+    """A private key that stays in a PKCS#11 token: where it is, and its public half (SubjectPublicKeyInfo, DER)."""
+
+    uri: TokenUri
+    public: bytes
+
+
 @dataclass(frozen=True)
 class Credential:
-    """A private key (PKCS #8 in PEM, not encrypted), its certificate, and its issuers without the root, nearest
-    first.
+    """A private key (PKCS #8 in PEM, not encrypted; or one in a token), its certificate, and its issuers without the
+    root, nearest first.
     """
 
-    key: Secret
+    key: Secret | TokenKey
     certificate: x509.Certificate
     chain: tuple[x509.Certificate, ...] = ()
 
@@ -95,6 +113,13 @@ class Credential:
     def fingerprint(self) -> str:
         """Names the credential: see `fingerprint`."""
         return fingerprint(self.certificate)
+
+    @property
+    def pem(self) -> Secret:
+        """The private key in PEM. Raises KeyInToken."""
+        if isinstance(self.key, TokenKey):
+            raise KeyInToken("The key of this gateway is in a token, and does not leave it.")
+        return self.key
 
 
 @dataclass(frozen=True)

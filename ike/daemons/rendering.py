@@ -55,12 +55,12 @@ def _pem(content: Content) -> Files:
         chain = _joined(made.chain)
         certificate = made.certificate.public_bytes(Encoding.PEM)
         files |= {
-            "key.pem": (made.key.reveal(), SECRET),
+            "key.pem": (made.pem.reveal(), SECRET),
             "certificate.pem": (certificate, PUBLIC),
             "chain.pem": (chain, PUBLIC),
             "fullchain.pem": (certificate + chain, PUBLIC),
             # the one file that changes key and certificate at the same moment
-            "combined.pem": (made.key.reveal() + certificate + chain, SECRET),
+            "combined.pem": (made.pem.reveal() + certificate + chain, SECRET),
         }
     return files
 
@@ -69,7 +69,7 @@ def _pkcs12(content: Content) -> Files:
     files = _common(content)
     made = content.credential
     if made is not None:
-        key: Any = load_pem_private_key(made.key.reveal(), None)
+        key: Any = load_pem_private_key(made.pem.reveal(), None)
         encryption = BestAvailableEncryption(content.passphrase.reveal())
         p12 = serialize_key_and_certificates(
             _NAME.encode(), key, made.certificate, made.chain, encryption
@@ -98,7 +98,7 @@ def _swanctl(content: Content) -> Files:
     files |= _crls("x509crl", content)
     made = content.credential
     if made is not None:
-        files[f"private/{_NAME}.pem"] = (made.key.reveal(), SECRET)
+        files[f"private/{_NAME}.pem"] = (made.pem.reveal(), SECRET)
         files[f"x509/{_NAME}.pem"] = (made.certificate.public_bytes(Encoding.PEM), PUBLIC)
     if content.connections:
         sections = {each.name: _connection(each) for each in content.connections}
@@ -133,7 +133,7 @@ def _ipsec(content: Content) -> Files:
         for key in slot.keys
     ]
     if made is not None:
-        files[f"private/{_NAME}.pem"] = (made.key.reveal(), SECRET)
+        files[f"private/{_NAME}.pem"] = (made.pem.reveal(), SECRET)
         files[f"certs/{_NAME}.pem"] = (made.certificate.public_bytes(Encoding.PEM), PUBLIC)
         lines.insert(0, f": {_secret_kind(made)} {_NAME}.pem\n")
     if lines:

@@ -6,7 +6,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +14,7 @@ from tests.lab.charon import Gateway
 from tests.lab.errors import LabError
 from tests.lab.lab import SERVICE_ADDRESS, Lab
 from tests.lab.namespaces import Process
+from tests.lab.settings import Section, merged
 from tests.lab.story import API_PORT, VALIDATION_PORT, Warden, served
 from tests.lab.traffic import ping_through
 
@@ -32,16 +33,21 @@ class Fed:
         self.home = gateway.directory / "agent"
         self._process: Process | None = None
 
-    def enroll(self, *, proof: str = "loaded", **options: str) -> None:
-        """Put the gateway on record, and enroll it with one command, run where the gateway is."""
+    def enroll(self, *, proof: str = "loaded", token: str = "", **options: str) -> None:
+        """Put the gateway on record, and enroll it with one command, run where the gateway is; `token` is the URI of
+        the one that its key is to be in.
+        """
         self.warden.call(
             "POST", "/v1/gateways", {"name": self.name, "identities": [f"dns:{self.name}"]}
         )
-        self.enroll_again(proof=proof, **options)
+        self.enroll_again(proof=proof, token=token, **options)
 
-    def enroll_again(self, *arguments: str, proof: str = "loaded", **options: str) -> str:
+    def enroll_again(
+        self, *arguments: str, proof: str = "loaded", token: str = "", **options: str
+    ) -> str:
         """Enroll a gateway that is on record."""
-        made = self.warden.call("POST", f"/v1/gateways/{self.name}/enrollment", {})
+        asked = {"key": "token" if token else "file"}
+        made = self.warden.call("POST", f"/v1/gateways/{self.name}/enrollment", asked)
         file = self.gateway.directory / "enrollment"
         file.touch(0o600)
         file.write_text(made["enrollment"] + "\n")
@@ -51,6 +57,8 @@ class Fed:
             *("--set", f"strongswan.swanctl={self.gateway.swanctl_folder}"),
             *("--set", "strongswan.make_before_break=yes"),
         ]
+        if token:
+            words += ["--key", token]
         for name, value in options.items():
             words += ["--set", f"{name}={value}"]
         return self.agent(*words, *arguments)
@@ -124,16 +132,29 @@ _IKEWARDEN = (sys.executable, "-m", "ikewarden.main")
 
 
 @contextlib.contextmanager
-def fleet(lab: Lab, directory: Path, *names: str, proof: str = "loaded") -> Iterator[list[Fed]]:
-    """A service, and charons enrolled at it by one command each, their agents running."""
-    settings = {"IKEWARDEN_FLEET__URL": f"https://{SERVICE_ADDRESS}:{API_PORT}"}
-    with served(directory, "ec-p256", in_lab=True, settings=settings) as warden:
+def fleet(
+    lab: Lab,
+    directory: Path,
+    *names: str,
+    proof: str = "loaded",
+    tokens: Mapping[str, str] | None = None,
+    settings: Section | None = None,
+) -> Iterator[list[Fed]]:
+    """A service, and charons enrolled at it by one command each, their agents running.
+
+    `tokens`: URIs of the tokens that keys are to be in, by gateway; `settings` of the charons.
+    """
+    environ = {"IKEWARDEN_FLEET__URL": f"https://{SERVICE_ADDRESS}:{API_PORT}"}
+    with served(directory, "ec-p256", in_lab=True, settings=environ) as warden:
         lab.publish(("127.0.0.1", warden.api_port), port=API_PORT)
         lab.publish(("127.0.0.1", warden.validation_port), port=VALIDATION_PORT)
-        fed = [Fed(warden, lab.gateway(name, settings=CHARON)) for name in names]
+        fed = [
+            Fed(warden, lab.gateway(name, settings=merged(CHARON, settings or {})))
+            for name in names
+        ]
         try:
             for each in fed:
-                each.enroll(proof=proof)
+                each.enroll(proof=proof, token=(tokens or {}).get(each.gateway.name, ""))
                 each.start()
             yield fed
         finally:

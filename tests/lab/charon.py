@@ -74,6 +74,8 @@ class Gateway:
             (self._swanctl / folder).mkdir(mode=0o700, parents=True)
         (self._swanctl / "swanctl.conf").write_text("include conf.d/*.conf\n")
         tree = merged(self._daemon_settings(kernel_esp), settings)
+        if "pkcs11" in tree["plugins"]:
+            tree["load"] += " pkcs11"
         (directory / "strongswan.conf").write_text(render({"charon-systemd": tree}))
 
     def __repr__(self) -> str:

@@ -55,6 +55,7 @@ def test_the_built_in_profiles() -> None:
     assert sorted(profiles) == [
         "cnsa",
         "gateway",
+        "gateway-channel",
         "gateway-sharded",
         "host",
         "network-device",
@@ -83,7 +84,8 @@ def test_a_built_in_profile_survives_its_document(profile: Profile) -> None:
 @pytest.mark.parametrize("profile", builtin_profiles().values(), ids=lambda p: p.name)
 def test_only_a_sharded_profile_points_at_shards(profile: Profile) -> None:
     # charon and NSS take any cached CRL of an issuer for the whole one.
-    expected = {"gateway-sharded": "shard", "ocsp-responder": "none"}.get(profile.name, "full")
+    special = {"gateway-sharded": "shard", "ocsp-responder": "none", "gateway-channel": "none"}
+    expected = special.get(profile.name, "full")
     assert profile.distribution.crl == expected
 
 

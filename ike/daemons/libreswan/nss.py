@@ -162,7 +162,7 @@ class Database:
 
     def add_key(self, credential: Credential) -> None:
         """Put a private key in whose certificate is there; no secret is an argument or a file with a name."""
-        private = load_pem_private_key(credential.key.reveal(), None)
+        private = load_pem_private_key(credential.pem.reveal(), None)
         password = os.urandom(24).hex().encode()
         bundle = serialize_key_and_certificates(
             b"ikewarden",

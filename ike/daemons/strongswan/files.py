@@ -5,6 +5,7 @@
     x509/ikewarden-<certificate>.pem       the certificate to be used
     x509ca/ikewarden-<certificate>.pem     its issuers without the root
     private/ikewarden-<key>.pem            keys, 0600
+    conf.d/ikewarden.token-<key>.conf      where a key in a token is, with its PIN, 0600
     x509crl/ikewarden-<authority>.crl      revocation lists that fit into a VICI message
     conf.d/ikewarden.conf                  CA certificates, as authorities, by absolute path
     conf.d/ikewarden-<name>.conf           one managed connection each
@@ -35,6 +36,7 @@ from ike.daemons.port import DaemonFilesUnwritable, fingerprint
 
 SWANCTL = Path("/etc/swanctl")
 PREFIX = "ikewarden-"
+_TOKEN = "ikewarden.token-"  # noqa: S105 - how names of files begin
 _TEMPORARY = ".ikewarden-"
 
 
@@ -67,16 +69,38 @@ class SwanctlFiles:
     def key_path(self, key: str) -> Path:
         return self.root / "private" / f"{PREFIX}{key}.pem"
 
+    def token_path(self, key: str) -> Path:
+        """Tells swanctl of a key in a token; no connection has a file of such a name."""
+        return self.root / "conf.d" / f"{_TOKEN}{key}.conf"
+
+    def token_aside_path(self, key: str) -> Path:
+        return self.own / f"old-token-{key}.conf"
+
     def authority_path(self, certificate: x509.Certificate) -> Path:
         return self.own / f"ca-{_short(certificate)}.pem"
 
     def key_ids(self) -> set[str]:
         """The ids of the keys that are ours."""
-        return {path.stem.removeprefix(PREFIX) for path in self._ours("private", "*.pem")}
+        tokens = (self.root / "conf.d").glob(f"{_TOKEN}*.conf")
+        return {
+            *(path.stem.removeprefix(PREFIX) for path in self._ours("private", "*.pem")),
+            *(path.stem.removeprefix(_TOKEN) for path in tokens),
+        }
+
+    def has_key(self, key: str) -> bool:
+        """Whether a key is ours: in a file or a token, in use or put aside."""
+        return self.key(key) is not None or self.token(key) is not None
+
+    def token(self, key: str) -> Secret | None:
+        """The file of a key in a token, also one put aside; None where there is none."""
+        return self._content(self.token_path(key), self.token_aside_path(key))
 
     def key(self, key: str) -> Secret | None:
         """A key of ours, also one put aside; None where there is no such file."""
-        for path in (self.key_path(key), self.key_aside_path(key)):
+        return self._content(self.key_path(key), self.key_aside_path(key))
+
+    def _content(self, *paths: Path) -> Secret | None:
+        for path in paths:
             with self._told(path), contextlib.suppress(FileNotFoundError):
                 return Secret(path.read_bytes())
         return None
@@ -95,6 +119,7 @@ class SwanctlFiles:
         if not self.shares_key(certificate):
             key = matching.key_id(certificate.public_key())
             self._rename(self.key_path(key), self.key_aside_path(key))
+            self._rename(self.token_path(key), self.token_aside_path(key))
 
     def put_back(self, certificate: x509.Certificate) -> None:
         """Have a restart load a certificate and its key again, from where they were put aside; the certificate anew
@@ -102,6 +127,7 @@ class SwanctlFiles:
         """
         key = matching.key_id(certificate.public_key())
         self._rename(self.key_aside_path(key), self.key_path(key))
+        self._rename(self.token_aside_path(key), self.token_path(key))
         if not self.certificate_path(certificate).exists():
             self._rename(self.aside_path(certificate), self.certificate_path(certificate))
         if not self.certificate_path(certificate).exists():
@@ -111,11 +137,17 @@ class SwanctlFiles:
         """Delete a certificate and, unless another of ours is for it too, its key, wherever they lie."""
         if not self.shares_key(certificate):
             key = matching.key_id(certificate.public_key())
-            self.remove(self.key_path(key))
-            self.remove(self.key_aside_path(key))
+            self.remove_key(key)
         self.remove(self.certificate_path(certificate))
         self.remove(self.aside_path(certificate))
         self._drop_unused_chain()
+
+    def remove_key(self, key: str) -> None:
+        """Delete the files of a key, wherever they lie."""
+        self.remove(self.key_path(key))
+        self.remove(self.key_aside_path(key))
+        self.remove(self.token_path(key))
+        self.remove(self.token_aside_path(key))
 
     def shares_key(self, certificate: x509.Certificate) -> bool:
         """Whether another certificate of ours, in use or put aside, is for the same key."""

@@ -14,8 +14,14 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from core.errors import IkewardenError
 from core.secret import Secret
 from ike.daemons import matching
-from ike.daemons.port import Credential, CredentialName, DaemonRefused, DaemonUnreachable
-from ike.daemons.strongswan import listing
+from ike.daemons.port import (
+    Credential,
+    CredentialName,
+    DaemonRefused,
+    DaemonUnreachable,
+    TokenKey,
+)
+from ike.daemons.strongswan import listing, tokens
 from ike.daemons.strongswan.files import SwanctlFiles
 from ike.daemons.strongswan.session import Endpoint, Session
 
@@ -35,16 +41,15 @@ class Swapping:
         key = _key_of(credential.certificate)
         with self._endpoint.session() as session:
             had_key = key in listing.keys(session)
-            had_file = self._files.key(key) is not None
+            had_file = self._files.has_key(key)
             try:
-                _load_key(session, credential.key, key)
                 # The file comes after the key: whoever sees the file and misses the key knows that it was wiped.
-                self._files.write(self._files.key_path(key), credential.key.reveal())
+                self._load(session, credential.key, key)
                 for certificate in (*_without_root(credential), credential.certificate):
                     _load_certificate(session, certificate)
             except IkewardenError as failed:
                 if not had_file:
-                    self._files.remove(self._files.key_path(key))
+                    self._files.remove_key(key)
                 if not had_key and not isinstance(failed, DaemonUnreachable):
                     _unload_key(session, key)
                 raise
@@ -94,17 +99,27 @@ class Swapping:
 
     # inside
 
+    def _load(self, session: Session, key: Secret | TokenKey, name: str) -> None:
+        """Load a key, then write down for a restart where it is."""
+        if isinstance(key, TokenKey):
+            content = tokens.rendered(key.uri, name)
+            tokens.load(session, content, name)
+            self._files.write(self._files.token_path(name), content.reveal())
+        else:
+            _load_key(session, key, name)
+            self._files.write(self._files.key_path(name), key.reveal())
+
     def _unload(self, session: Session, old: CredentialName) -> None:
         """Let a key of ours go that was put aside for `undo`; it stays if the new certificate is for it too."""
         key = _key_of(old.certificate)
-        if not self._files.shares_key(old.certificate) and self._files.key(key) is not None:
+        if not self._files.shares_key(old.certificate) and self._files.has_key(key):
             _unload_key(session, key)
 
     def _require_key(self, credential: Credential, old: CredentialName) -> None:
         """What is in use is not taken out for something whose key is gone."""
         key = _key_of(old.certificate)
         if (
-            self._files.key(key) is None
+            not self._files.has_key(key)
             and self._files.certificate_path(credential.certificate).exists()
         ):
             with self._endpoint.session() as session:
@@ -115,9 +130,11 @@ class Swapping:
 
     def _bring_back(self, session: Session, old: CredentialName) -> None:
         key = _key_of(old.certificate)
-        secret = self._files.key(key)
-        if secret is not None and key not in listing.keys(session):
-            _load_key(session, secret, key)
+        if key not in listing.keys(session):
+            if (secret := self._files.key(key)) is not None:
+                _load_key(session, secret, key)
+            elif (token := self._files.token(key)) is not None:
+                tokens.load(session, token, key)
         for certificate in (*self._files.chain(), old.certificate):
             _load_certificate(session, certificate)
 

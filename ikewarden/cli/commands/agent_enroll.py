@@ -46,6 +46,7 @@ class Wanted:
     enrollment_file: Path | None
     daemon: str
     key_type: str
+    key: str
     proof: str
     render: str | None
     out: Path | None
@@ -57,6 +58,8 @@ class Wanted:
     epilog=example(
         "ikewarden agent enroll",
         "ikewarden agent enroll --enrollment-file gw1.enrollment --proof reauthenticate",
+        "ikewarden agent enroll --key 'pkcs11:token=gw?module-path=/usr/lib/softhsm/libsofthsm2.so"
+        "&pin-source=file:/etc/ikewarden/token-pin'",
         "ikewarden agent enroll --render pem --out /etc/myvpn/tls < gw1.enrollment",
     )
 )
@@ -75,6 +78,13 @@ class Wanted:
     default="ec-p256",
     show_default=True,
     help="The kind of key to make, now and at renewals.",
+)
+@click.option(
+    "--key",
+    metavar="file|pkcs11:…",
+    default="file",
+    show_default=True,
+    help="Where keys are made: a file, or a PKCS#11 token by its URI with module-path and pin-source.",
 )
 @click.option(
     "--proof",
@@ -138,7 +148,7 @@ def _settings(wanted: Wanted) -> "AgentSettings":
     if wanted.out:
         files = FilesSettings(render=wanted.render or "pem", out=str(wanted.out.absolute()))
         settings = replace(settings, files=files)
-    return with_changes(settings, wanted.changes)
+    return with_changes(settings, (f"key={wanted.key}", *wanted.changes))
 
 
 def read_pasted(file: Path | None) -> str:

@@ -62,6 +62,7 @@ def _show(session: Session, document: dict[str, Any]) -> None:
             ("Names", document["names"]),
             ("Serial", certificate.get("serial")),
             ("Expires", certificate.get("not_after")),
+            ("Key", _key(certificate)),
             ("Next renewal", document["next_renewal"]),
             ("Proof", certificate.get("proof")),
             (
@@ -81,6 +82,12 @@ def _show(session: Session, document: dict[str, Any]) -> None:
             ),
         ]
     )
+
+
+def _key(certificate: dict[str, Any]) -> str | None:
+    """Its kind, and where it is; None while there is none."""
+    kind, place = certificate.get("key"), certificate.get("key_in", "file")
+    return kind and (f"{kind}, in a file" if place == "file" else f"{kind}, in {place}")
 
 
 @command(

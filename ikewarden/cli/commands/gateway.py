@@ -69,6 +69,11 @@ _hours = click.option(
     show_default=True,
     help="How long the enrollment may be used.",
 )
+_in_token = click.option(
+    "--in-token",
+    is_flag=True,
+    help="Its key will be in a PKCS#11 token (`agent enroll --key pkcs11:…`): the line is for two certificates.",
+)
 _out = click.option(
     "--out",
     type=click.Path(dir_okay=False, path_type=Path),
@@ -125,13 +130,14 @@ def gateway() -> None:
     help="Its IKE daemon, if that is known.",
 )
 @_hours
+@_in_token
 @_out
 @client_command()
 @pass_session
-def add(session: Session, /, name: str, hours: int, out: Path | None, **given: Any) -> None:
+def add(session: Session, /, name: str, out: Path | None, **given: Any) -> None:
     """Register a gateway, and get the line with which it enrolls.
 
-    The line holds the service's URL, the fingerprint of its root, and a token for one certificate: it is a secret, and
+    The line holds the service's URL, the fingerprint of its root, and a token for its certificate: it is a secret, and
     shown this once. `gateway enrollment` makes another one.
     """
     from ikewarden.cli.requesting import typed
@@ -147,7 +153,7 @@ def add(session: Session, /, name: str, hours: int, out: Path | None, **given: A
     client = session.connect()
     made = client.post(PATH, body)
     session.screen.note(f"Registered the gateway {made['name']}.")
-    _enroll(session.screen, client, made, hours, out, {"gateway": made})
+    _enroll(session.screen, client, made, _asked(**given), out, {"gateway": made})
 
 
 @command(
@@ -155,14 +161,19 @@ def add(session: Session, /, name: str, hours: int, out: Path | None, **given: A
 )
 @click.argument("name")
 @_hours
+@_in_token
 @_out
 @client_command()
 @pass_session
-def enrollment(session: Session, name: str, hours: int, out: Path | None) -> None:
+def enrollment(session: Session, /, name: str, out: Path | None, **given: Any) -> None:
     """Make a new enrollment line; one made before ends."""
     _check(out)
     client = session.connect()
-    _enroll(session.screen, client, client.get(_at(name)), hours, out, {})
+    _enroll(session.screen, client, client.get(_at(name)), _asked(**given), out, {})
+
+
+def _asked(*, hours: int, in_token: bool, **_: Any) -> dict[str, Any]:
+    return {"hours": hours, **({"key": "token"} if in_token else {})}
 
 
 def _check(out: Path | None) -> None:
@@ -174,14 +185,14 @@ def _enroll(
     screen: Screen,
     client: Client,
     gateway: Mapping[str, Any],
-    hours: int,
+    asked: Mapping[str, Any],
     out: Path | None,
     more: Mapping[str, Any],
 ) -> None:
-    made = client.post(_at(gateway["name"], "/enrollment"), {"hours": hours})
+    made = client.post(_at(gateway["name"], "/enrollment"), dict(asked))
     line, until = Secret(made["enrollment"]), made["expires_at"]
     given = {"enrollment": made["enrollment"], "enrollment_file": None}
-    order = "ikewarden agent enroll"
+    order = "ikewarden agent enroll" + (" --key pkcs11:…" if asked.get("key") else "")
     place = "On the gateway, as root, give"
     if gateway["daemon"] == "windows":
         order = "ikewarden agent windows-bundle --out Ikewarden"

@@ -22,6 +22,7 @@ SERVER = (
     "granian",
     "prometheus_client",
     "psycopg",
+    "pkcs11",
 )
 # what of ours is the server's
 ROOMS = ("api", "scheduler", "fleet", "store", "hsm")
