@@ -379,7 +379,10 @@ def test_the_unit_is_what_systemd_understands(installed: Installed, tmp_path: Pa
     path.write_text(done.out)
     assert str(installed.out) in done.out
     verified = subprocess.run(
-        ["systemd-analyze", "verify", "--man=no", str(path)], capture_output=True, text=True, check=False
+        ["systemd-analyze", "verify", "--man=no", str(path)],
+        capture_output=True,
+        text=True,
+        check=False,
     )
     assert "ikewarden-agent" not in verified.stderr, verified.stderr
     judged = subprocess.run(
