@@ -26,7 +26,8 @@ def _document(name: str, *, null: bool = False) -> Column[object]:
 
 
 # A tunnel's shared secrets of one kind (psk, ppk), and the policy of their rotation. `left_keys` and `right_keys` are
-# the desired versions of each end: the first proves, all are accepted. `rotation_id` is the one under way.
+# the desired versions of each end: the first proves, all are accepted. `rotation_id` is the one under way. `binding`
+# says what the connection is called and which identities it has, where it is the operator's own.
 secret_slots: Final = Table(
     "secret_slots",
     metadata,
@@ -38,6 +39,7 @@ secret_slots: Final = Table(
     _document("left_keys"),
     _document("right_keys"),
     _document("policy"),
+    _document("binding", null=True),
     Column("last_version", BigInteger, nullable=False),
     Column("rotation_id", BigInteger, nullable=True),
     when("due_at", null=True),

@@ -205,6 +205,9 @@ class ConnectionShown(Shown):
     proposals: list[str]
     rekey_seconds: int | None
     revocation: str
+    authentication: str
+    ike_version: int
+    ppk: str
 
 
 class State(Shown):

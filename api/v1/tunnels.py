@@ -81,6 +81,14 @@ class ManagedTunnel(Sent):
     proposals: Words = Field(default_factory=list)
     rekey_seconds: Seconds | None = None
     revocation: Literal["strict", "ifuri", "relaxed"] = "strict"
+    authentication: Literal["certificate", "psk"] = Field(
+        default="certificate",
+        description="Of `psk`, the service makes the key, brings it to both ends and rotates it.",
+    )
+    ike_version: Literal[1, 2] = 2
+    ppk: Literal["none", "preferred", "required"] = Field(
+        default="none", description="A post-quantum preshared key beside it (RFC 8784), likewise."
+    )
 
 
 class CreateTunnel(Sent):

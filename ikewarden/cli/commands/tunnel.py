@@ -63,6 +63,7 @@ def tunnel() -> None:
         "ikewarden tunnel add gw1-gw2 gw1.example.com gw2.example.com --managed --start \\",
         "    --left-address 192.0.2.1 --right-address 192.0.2.2 \\",
         "    --left-network 10.1.0.0/16 --right-network 10.2.0.0/16",
+        "ikewarden tunnel add gw1-gw3 gw1.example.com gw3.example.com --managed --psk --ppk preferred …",
     ),
 )
 @click.argument("name")
@@ -92,6 +93,19 @@ def tunnel() -> None:
     default="strict",
     show_default=True,
     help="How the daemons check that a peer's certificate is not revoked.",
+)
+@click.option(
+    "--psk", is_flag=True, help="Authenticate by a shared key that the service makes and rotates."
+)
+@click.option(
+    "--ike-version", type=click.Choice(["1", "2"]), default="2", show_default=True, help="Of IKE."
+)
+@click.option(
+    "--ppk",
+    type=click.Choice(["none", "preferred", "required"]),
+    default="none",
+    show_default=True,
+    help="A post-quantum preshared key (RFC 8784) that the service makes and rotates.",
 )
 @client_command()
 @pass_session
@@ -124,8 +138,13 @@ def _definition(given: Mapping[str, Any]) -> dict[str, Any] | None:
     needed = ("left_address", "right_address", "left_network", "right_network")
     there: Sequence[str] = [name for name in needed if given[name]]
     if not given["managed"]:
-        if there or given["start"] or given["proposal"] or given["esp_proposal"]:
+        if there or any(given[each] for each in ("start", "proposal", "esp_proposal")):
             raise click.UsageError("Addresses, networks and proposals are for --managed.")
+        if given["psk"] or given["ppk"] != "none" or given["ike_version"] != "2":
+            raise click.UsageError(
+                "--psk, --ppk and --ike-version are for --managed. `tunnel secret-add` takes care of the key of a "
+                "connection that is your own."
+            )
         return None
     if missing := [name for name in needed if name not in there]:
         raise click.UsageError(f"--managed needs --{missing[0].replace('_', '-')}.")
@@ -134,6 +153,9 @@ def _definition(given: Mapping[str, Any]) -> dict[str, Any] | None:
         "right_addresses": list(given["right_address"]),
         "proposals": list(given["proposal"]),
         "revocation": given["revocation"],
+        "authentication": "psk" if given["psk"] else "certificate",
+        "ike_version": int(given["ike_version"]),
+        "ppk": given["ppk"],
         "children": [
             {
                 "name": "net",

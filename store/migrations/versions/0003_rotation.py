@@ -78,6 +78,7 @@ def _slots() -> None:
         _json("left_keys"),
         _json("right_keys"),
         _json("policy"),
+        _json("binding", null=True),
         _big("last_version"),
         _big("rotation_id", null=True),
         _time("due_at", null=True),
