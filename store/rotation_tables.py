@@ -74,6 +74,7 @@ secrets: Final = Table(
 
 # `state` as in fleet.rotation.values.State; `back`: it is being undone. `wake_at`: when it is to be looked at; a worker
 # claims it until `claimed_until`. `entered_at`: when it came into its state; `deadline_at`: when it gives up waiting.
+# `left_mark`, `right_mark`: the version of each gateway's state that brought the present list of keys.
 rotations: Final = Table(
     "rotations",
     metadata,
@@ -94,6 +95,8 @@ rotations: Final = Table(
     when("claimed_until", null=True),
     whole("tries"),
     when("confirmed_at", null=True),
+    Column("left_mark", BigInteger, nullable=True),
+    Column("right_mark", BigInteger, nullable=True),
     text("error_code", null=True),
     text("error", null=True),
     text("next_step", null=True),

@@ -1,7 +1,7 @@
 """Slots, their ends and their rotations as they stand on record: rows turned into values."""
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from datetime import datetime
 from typing import Any
 
@@ -23,7 +23,7 @@ from fleet.rotation.values import (
     State,
     Window,
 )
-from store.fleet_tables import gateway_sas, gateways, tunnels
+from store.fleet_tables import gateway_reports, gateway_sas, gateways, tunnels
 from store.rotation_tables import rotations, secret_reports, secret_slots
 from store.text import storable
 
@@ -133,6 +133,12 @@ def slots_of_gateway(connection: Connection, gateway_id: int) -> list[Slot]:
     ]
 
 
+# Both rows are of the same report: its version is that of the state which the agent had applied.
+_REPORTS = select(secret_reports, gateway_reports.c.applied_version).outerjoin(
+    gateway_reports, gateway_reports.c.gateway_id == secret_reports.c.gateway_id
+)
+
+
 def ends(connection: Connection, of: Slot) -> tuple[End, End]:
     """The left and the right end of a slot, with what they last reported."""
     return ends_of_all(connection, [of])[of.id]
@@ -144,7 +150,7 @@ def ends_of_all(connection: Connection, of: Sequence[Slot]) -> dict[int, tuple[E
     starters: dict[int, set[Side]] = {}
     by_tunnel = {each.tunnel_id: each for each in of}
     for some in chunks(sorted(each.id for each in of)):
-        query = select(secret_reports).where(secret_reports.c.slot_id.in_(some))
+        query = _REPORTS.where(secret_reports.c.slot_id.in_(some))
         for row in connection.execute(query):
             reports[row.slot_id, row.side] = _report(row)
     for some in chunks(sorted(by_tunnel)):
@@ -154,7 +160,22 @@ def ends_of_all(connection: Connection, of: Sequence[Slot]) -> dict[int, tuple[E
         for row in connection.execute(sas):
             side = _starter(by_tunnel[row.tunnel_id], row)
             starters.setdefault(row.tunnel_id, set()).add(side)
-    return {each.id: _ends(each, reports, starters.get(each.tunnel_id, set())) for each in of}
+    marks = _marks(connection, of)
+    return {
+        each.id: _ends(each, reports, starters.get(each.tunnel_id, set()), marks.get(each.id))
+        for each in of
+    }
+
+
+def _marks(connection: Connection, of: Sequence[Slot]) -> dict[int, Row[Any]]:
+    """Since which versions of the gateways' states the lists are as they are, by slot, while a rotation is under way."""
+    wanted = [each.rotation_id for each in of if each.rotation_id is not None]
+    columns = (rotations.c.slot_id, rotations.c.left_mark, rotations.c.right_mark)
+    return {
+        row.slot_id: row
+        for some in chunks(sorted(wanted))
+        for row in connection.execute(select(*columns).where(rotations.c.id.in_(some)))
+    }
 
 
 def _starter(of: Slot, sa: Row[Any]) -> Side:
@@ -165,23 +186,27 @@ def _starter(of: Slot, sa: Row[Any]) -> Side:
 
 
 def _ends(
-    of: Slot, reports: Mapping[tuple[int, str], EndReport], starters: Collection[Side]
+    of: Slot,
+    reports: Mapping[tuple[int, str], EndReport],
+    starters: Collection[Side],
+    marks: Row[Any] | None,
 ) -> tuple[End, End]:
-    def end(side: Side, keys: tuple[int, ...], *, ours: bool) -> End:
+    def end(side: Side, name: str | None, keys: tuple[int, ...]) -> End:
+        ours = name is not None
         found = reports.get((of.id, side)) if ours else None
         if found is not None and of.ike_version == _ONE_KEY_ONLY and found.abilities.overlap:
             found = _without_overlap(found)
-        return End(side, ours, keys, found, initiator=side in starters)
+        mark = None if marks is None else getattr(marks, f"{side}_mark")
+        return End(side, ours, keys, found, side in starters, mark, name or "the outside peer")
 
     return (
-        end(Side.LEFT, of.left_keys, ours=True),
-        end(Side.RIGHT, of.right_keys, ours=of.right_id is not None),
+        end(Side.LEFT, of.left, of.left_keys),
+        end(Side.RIGHT, of.right, of.right_keys),
     )
 
 
 def _without_overlap(report: EndReport) -> EndReport:
-    able = EndAbilities(overlap=False, ppk=report.abilities.ppk, gapless=report.abilities.gapless)
-    return EndReport(**{**report.__dict__, "abilities": able})
+    return replace(report, abilities=replace(report.abilities, overlap=False))
 
 
 def _report(row: Row[Any]) -> EndReport:
@@ -193,11 +218,12 @@ def _report(row: Row[Any]) -> EndReport:
         error_code=row.error_code or "",
         error=row.error or "",
         reported_at=row.reported_at,
+        mark=row.applied_version or 0,
     )
 
 
 def authentication(document: Mapping[str, Any] | None) -> Authentication | None:
-    """An authentication from its document (`version`, `at` as RFC 3339 or missing, `spi_initiator`, `spi_responder`)."""
+    """An authentication from its document: `version`, `at` (RFC 3339 or missing), `spi_initiator`, `spi_responder`."""
     if document is None:
         return None
     at = document.get("at")

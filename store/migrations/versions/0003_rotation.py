@@ -127,6 +127,8 @@ def _rotations() -> None:
         _time("claimed_until", null=True),
         _whole("tries"),
         _time("confirmed_at", null=True),
+        sa.Column("left_mark", sa.BigInteger(), nullable=True),
+        sa.Column("right_mark", sa.BigInteger(), nullable=True),
         _text("error_code", null=True),
         _text("error", null=True),
         _text("next_step", null=True),
