@@ -167,8 +167,8 @@ def ends_of_all(connection: Connection, of: Sequence[Slot]) -> dict[int, tuple[E
     }
 
 
-def _marks(connection: Connection, of: Sequence[Slot]) -> dict[int, Row[Any]]:
-    """Since which versions of the gateways' states the lists are as they are, by slot, while a rotation is under way."""
+def _marks(connection: Connection, of: Sequence[Slot]) -> dict[int, Any]:
+    """The versions of the gateways' states that brought the lists, by slot, while a rotation is under way."""
     wanted = [each.rotation_id for each in of if each.rotation_id is not None]
     columns = (rotations.c.slot_id, rotations.c.left_mark, rotations.c.right_mark)
     return {
@@ -189,7 +189,7 @@ def _ends(
     of: Slot,
     reports: Mapping[tuple[int, str], EndReport],
     starters: Collection[Side],
-    marks: Row[Any] | None,
+    marks: Any,
 ) -> tuple[End, End]:
     def end(side: Side, name: str | None, keys: tuple[int, ...]) -> End:
         ours = name is not None
