@@ -6,6 +6,7 @@ from zoneinfo import ZoneInfo
 
 from fleet.rotation.values import Policy, Window
 
+DAY = timedelta(days=1)
 _DAY = 24 * 60
 # A window of one day in the week may fall into the hour that a change of the clocks leaves out.
 _AHEAD = 15

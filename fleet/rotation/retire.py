@@ -1,13 +1,79 @@
 """The end of a tunnel's shared secrets: records removed, and the values in the store after them."""
 
-from datetime import datetime
+from collections.abc import Collection, Iterable
+from datetime import datetime, timedelta
+from typing import Any
 
+from sqlalchemy import delete, select
+
+from fleet.rotation.fingerprints import store_of
+from hsm.secretstore import SecretNotFound, VersionState
+from pki.actors import Action, Actor, require
+from pki.desk import Desk
+from store import outbox
 from store.engine import Unit
+from store.rotation_tables import (
+    handovers,
+    rotations,
+    secret_reports,
+    secret_slots,
+    secrets,
+)
+
+TOPIC = "secrets.forget"
+# By then whoever was writing a value while the records went has written it, or never will.
+LATER = timedelta(minutes=5)
 
 
-def forget_tunnel(unit: Unit, tunnel_id: int, actor_name: str, now: datetime) -> None:
+def forget_tunnel(unit: Unit, tunnel_id: int, now: datetime) -> None:
     """Remove the slots of a tunnel with all that hangs on them, and queue the destruction of their values.
 
     For the removal of the tunnel, whose row is locked, before that row is deleted.
     """
-    raise NotImplementedError
+    connection = unit.connection
+    query = select(secret_slots).where(secret_slots.c.tunnel_id == tunnel_id)
+    for row in connection.execute(query.order_by(secret_slots.c.id).with_for_update()).all():
+        mine = secrets.c.slot_id == row.id
+        numbers = list(connection.scalars(select(secrets.c.store_version).where(mine)))
+        turns = list(
+            connection.scalars(select(rotations.c.id).where(rotations.c.slot_id == row.id))
+        )
+        known = [number for number in numbers if number is not None]
+        queue(unit, row.path, known, turns, now)
+        connection.execute(
+            delete(handovers).where(handovers.c.secret_id.in_(select(secrets.c.id).where(mine)))
+        )
+        for table in (secret_reports, secrets, rotations):
+            connection.execute(delete(table).where(table.c.slot_id == row.id))
+        connection.execute(delete(secret_slots).where(secret_slots.c.id == row.id))
+
+
+def queue(
+    unit: Unit, path: str, numbers: Collection[int], turns: Collection[int], now: datetime
+) -> None:
+    """Have values destroyed that no record knows any more: those of these numbers in the store, and those that these
+    rotations made. Now, and once again when a worker that knew nothing of it has ended.
+    """
+    payload = {"path": path, "numbers": sorted(numbers), "rotations": sorted(turns)}
+    for delay in (timedelta(0), LATER) if turns else (timedelta(0),):
+        outbox.put(unit, topic=TOPIC, key=path, payload=payload, now=now, delay=delay)
+
+
+def destroy(desk: Desk, actor: Actor, payloads: Iterable[Any]) -> None:
+    """Destroy what `queue` names. May be done again. Raises RoleMayNot, NoSecretStore and what the store raises."""
+    require(actor, Action.JOB_RUN)
+    store = store_of(desk)
+    for payload in payloads:
+        path, numbers = payload["path"], set(payload["numbers"])
+        turns = {str(number) for number in payload["rotations"]}
+        for version in store.versions(path):
+            if version.state is VersionState.DESTROYED:
+                continue
+            if version.number not in numbers:
+                try:
+                    tags = store.get(path, version.number).tags
+                except SecretNotFound:
+                    continue  # deleted by somebody, and none that we know of
+                if tags.get("rotation") not in turns:
+                    continue  # another's: the path may have a new owner by now
+            store.destroy(path, version.number)
