@@ -1,6 +1,7 @@
 """The end of a tunnel's shared secrets: records removed, and the values in the store after them."""
 
-from collections.abc import Collection, Iterable
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -25,7 +26,7 @@ TOPIC = "secrets.forget"
 LATER = timedelta(minutes=5)
 
 
-def forget_tunnel(unit: Unit, tunnel_id: int, now: datetime) -> None:
+def forget_tunnel(unit: Unit, tunnel_id: int, actor_name: str, now: datetime) -> None:
     """Remove the slots of a tunnel with all that hangs on them, and queue the destruction of their values.
 
     For the removal of the tunnel, whose row is locked, before that row is deleted.
@@ -39,7 +40,7 @@ def forget_tunnel(unit: Unit, tunnel_id: int, now: datetime) -> None:
             connection.scalars(select(rotations.c.id).where(rotations.c.slot_id == row.id))
         )
         known = [number for number in numbers if number is not None]
-        queue(unit, row.path, known, turns, now)
+        queue(unit, Leftover(row.path, tuple(known), tuple(turns), actor_name), now)
         connection.execute(
             delete(handovers).where(handovers.c.secret_id.in_(select(secrets.c.id).where(mine)))
         )
@@ -48,15 +49,23 @@ def forget_tunnel(unit: Unit, tunnel_id: int, now: datetime) -> None:
         connection.execute(delete(secret_slots).where(secret_slots.c.id == row.id))
 
 
-def queue(
-    unit: Unit, path: str, numbers: Collection[int], turns: Collection[int], now: datetime
-) -> None:
-    """Have values destroyed that no record knows any more: those of these numbers in the store, and those that these
-    rotations made. Now, and once again when a worker that knew nothing of it has ended.
+@dataclass(frozen=True)
+class Leftover:
+    """Values that no record knows any more: those of these numbers in the store, and those that these rotations made.
+    `by` is whose act made them so.
     """
-    payload = {"path": path, "numbers": sorted(numbers), "rotations": sorted(turns)}
-    for delay in (timedelta(0), LATER) if turns else (timedelta(0),):
-        outbox.put(unit, topic=TOPIC, key=path, payload=payload, now=now, delay=delay)
+
+    path: str
+    numbers: tuple[int, ...]
+    rotations: tuple[int, ...]
+    by: str
+
+
+def queue(unit: Unit, left: Leftover, now: datetime) -> None:
+    """Have values destroyed: now, and once again when a worker that knew nothing of it has ended."""
+    payload = asdict(left)
+    for delay in (timedelta(0), LATER) if left.rotations else (timedelta(0),):
+        outbox.put(unit, topic=TOPIC, key=left.path, payload=payload, now=now, delay=delay)
 
 
 def destroy(desk: Desk, actor: Actor, payloads: Iterable[Any]) -> None:
