@@ -82,8 +82,8 @@ class Route:
     model, a media type, or empty where there is no content. `secret`: the
     answer to a POST holds a secret, so that it is never kept for a replay; `secret_body`: its body
     does, so that not even a digest of it is kept, which a weak value could be guessed from.
-    `example` is a body that the model accepts, shown in the reference. `refusals` are statuses beside those that any route
-    can answer with.
+    `example` is a body that the model accepts, shown in the reference. `refusals` are statuses
+    beside those that any route can answer with.
     """
 
     method: Method
