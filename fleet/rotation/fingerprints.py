@@ -4,8 +4,8 @@ import hmac
 from threading import Lock
 from weakref import WeakKeyDictionary
 
-from core.errors import Unavailable
 from core.secret import Secret
+from fleet.rotation.allotment import store_of
 from hsm.secretstore import SecretConflict, SecretNotFound, SecretStore
 from pki.desk import Desk
 
@@ -13,13 +13,6 @@ PATH = "ikewarden/fingerprint-key"
 _OCTETS = 16
 _keys: WeakKeyDictionary[SecretStore, Secret] = WeakKeyDictionary()
 _lock = Lock()
-
-
-class NoSecretStore(Unavailable):
-    """This installation keeps no shared secrets."""
-
-    code = "no_secret_store"
-    next_step = "Set up [secrets] in the settings."
 
 
 def fingerprint(desk: Desk, value: Secret) -> str:
@@ -33,13 +26,6 @@ def fingerprint(desk: Desk, value: Secret) -> str:
             _keys[store] = _key(desk, store)
         key = _keys[store]
     return hmac.digest(key.reveal(), value.reveal(), "sha256")[:_OCTETS].hex()
-
-
-def store_of(desk: Desk) -> SecretStore:
-    """The store of secrets. Raises NoSecretStore."""
-    if desk.secrets is None:
-        raise NoSecretStore("There is no store of secrets.")
-    return desk.secrets
 
 
 def _key(desk: Desk, store: SecretStore) -> Secret:

@@ -291,6 +291,12 @@ def policy_of(document: Mapping[str, Any]) -> Policy:
     return Policy(**fields)
 
 
+def _ike_version(row: Row[Any]) -> int:
+    """Of a managed tunnel by its definition, of another by the slot's binding."""
+    kept: Mapping[str, Any] = row.definition or row.binding or {}
+    return int(kept.get("ike_version", 2))
+
+
 def _slot(row: Row[Any]) -> Slot:
     return Slot(
         id=row.id,

@@ -7,7 +7,7 @@ from typing import Any
 
 from sqlalchemy import delete, select
 
-from fleet.rotation.fingerprints import store_of
+from fleet.rotation.allotment import store_of
 from hsm.secretstore import SecretNotFound, VersionState
 from pki.actors import Action, Actor, require
 from pki.desk import Desk
@@ -31,22 +31,29 @@ def forget_tunnel(unit: Unit, tunnel_id: int, actor_name: str, now: datetime) ->
 
     For the removal of the tunnel, whose row is locked, before that row is deleted.
     """
+    query = select(secret_slots.c.id).where(secret_slots.c.tunnel_id == tunnel_id)
+    for number in unit.connection.scalars(query.order_by(secret_slots.c.id)).all():
+        forget_slot(unit, number, actor_name, now)
+
+
+def forget_slot(unit: Unit, slot_id: int, actor_name: str, now: datetime) -> None:
+    """Remove one slot with all that hangs on it, and queue the destruction of its values."""
     connection = unit.connection
-    query = select(secret_slots).where(secret_slots.c.tunnel_id == tunnel_id)
-    for row in connection.execute(query.order_by(secret_slots.c.id).with_for_update()).all():
-        mine = secrets.c.slot_id == row.id
-        numbers = list(connection.scalars(select(secrets.c.store_version).where(mine)))
-        turns = list(
-            connection.scalars(select(rotations.c.id).where(rotations.c.slot_id == row.id))
-        )
-        known = [number for number in numbers if number is not None]
-        queue(unit, Leftover(row.path, tuple(known), tuple(turns), actor_name), now)
-        connection.execute(
-            delete(handovers).where(handovers.c.secret_id.in_(select(secrets.c.id).where(mine)))
-        )
-        for table in (secret_reports, secrets, rotations):
-            connection.execute(delete(table).where(table.c.slot_id == row.id))
-        connection.execute(delete(secret_slots).where(secret_slots.c.id == row.id))
+    query = select(secret_slots).where(secret_slots.c.id == slot_id).with_for_update()
+    row = connection.execute(query).one_or_none()
+    if row is None:
+        return
+    mine = secrets.c.slot_id == row.id
+    numbers = connection.scalars(select(secrets.c.store_version).where(mine)).all()
+    turns = connection.scalars(select(rotations.c.id).where(rotations.c.slot_id == row.id)).all()
+    known = tuple(number for number in numbers if number is not None)
+    queue(unit, Leftover(row.path, known, tuple(turns), actor_name), now)
+    connection.execute(
+        delete(handovers).where(handovers.c.secret_id.in_(select(secrets.c.id).where(mine)))
+    )
+    for table in (secret_reports, secrets, rotations):
+        connection.execute(delete(table).where(table.c.slot_id == row.id))
+    connection.execute(delete(secret_slots).where(secret_slots.c.id == row.id))
 
 
 @dataclass(frozen=True)
