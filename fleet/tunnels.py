@@ -334,13 +334,13 @@ def remove(desk: Desk, actor: Actor, name: str, *, now: datetime) -> None:
         row = connection.execute(query.with_for_update()).one_or_none()
         if row is None:
             raise TunnelNotFound(f"There is no tunnel {name[:100]!r}.")
+        # Slots before gateways, as whoever rotates them does.
+        retire.forget_tunnel(unit, row.id, actor.name, now)
         ends = [end for end in (row.left_id, row.right_id) if end is not None]
         lock(connection, ends)
         connection.execute(
             update(gateway_sas).where(gateway_sas.c.tunnel_id == row.id).values(tunnel_id=None)
         )
-        if summary.of_tunnels(connection, [row.id]):
-            retire.forget_tunnel(unit, row.id, actor.name, now)
         connection.execute(delete(tunnel_identities).where(tunnel_identities.c.tunnel_id == row.id))
         connection.execute(delete(tunnels).where(tunnels.c.id == row.id))
         _follow(desk, connection, ends, now)

@@ -8,7 +8,7 @@ from sqlalchemy import Connection, delete, select, update
 
 from core.errors import Conflict, InvalidInput
 from core.secret import Secret
-from fleet.bumps import bump, lock
+from fleet.bumps import bump
 from fleet.rotation import (
     allotment,
     begin,
@@ -21,8 +21,9 @@ from fleet.rotation import (
     shown,
     strength,
 )
-from fleet.rotation.allotment import Wanted, store_of
+from fleet.rotation.allotment import Wanted
 from fleet.rotation.binding import Binding
+from fleet.rotation.fingerprints import store_of
 from fleet.rotation.policies import PolicyChange
 from fleet.rotation.records import Slot
 from fleet.rotation.shown import SlotView
@@ -186,7 +187,6 @@ def _import(desk: Desk, actor: Actor, tunnel: TunnelView, taking: _Taking, now: 
 
     def work(unit: Unit) -> None:
         connection = unit.connection
-        lock(connection, slot.gateway_ids)
         connection.execute(
             update(secrets)
             .where(secrets.c.slot_id == slot.id, secrets.c.version == _FIRST)
@@ -327,7 +327,8 @@ def _put(secret_store: SecretStore, slot: Slot, value: Secret) -> int:
     """Keep the value and give its number; whatever an import that was cut off had put there is destroyed."""
     before = secret_store.versions(slot.path)
     newest = before[-1].number if before else 0
-    tags = {"slot": slot.name, "version": str(_FIRST)}
+    turn = str(retire.import_turn(slot.id))
+    tags = {"rotation": turn, "slot": slot.name, "version": str(_FIRST)}
     number = secret_store.put(slot.path, value, after=newest, tags=tags)
     for each in before:
         if each.state is not VersionState.DESTROYED:
@@ -352,7 +353,6 @@ def change(desk: Desk, actor: Actor, name: str, wanted: PolicyChange, *, now: da
             .where(secret_slots.c.id == slot.id)
             .values(policy=records.policy_document(policy), due_at=due)
         )
-        lock(unit.connection, slot.gateway_ids)
         begin.wake(unit.connection, [slot.id], now)
         leave(
             unit,
@@ -405,7 +405,6 @@ def remove(desk: Desk, actor: Actor, name: str, *, now: datetime) -> None:
                 f"The connection of the managed tunnel {slot.tunnel!r} cannot do without it.",
                 next_step="Remove the tunnel.",
             )
-        lock(unit.connection, slot.gateway_ids)
         retire.forget_slot(unit, slot.id, actor.name, now)
         bump(unit.connection, slot.gateway_ids, now)
         leave(unit, actor, "secret.remove", _about(slot.name), now=now)
