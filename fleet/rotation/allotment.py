@@ -1,16 +1,24 @@
-"""Slots made inside a caller's transaction."""
+"""Slots made inside a caller's transaction, and what a service without a store of secrets says."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 
+from core.errors import Unavailable
 from fleet.rotation import begin, binding, records
 from fleet.rotation.binding import Binding
-from fleet.rotation.fingerprints import store_of
 from fleet.rotation.values import Kind, Policy, Reason
+from hsm.secretstore import SecretStore
 from pki.desk import Desk
 from store.engine import Unit
 from store.rotation_tables import secret_slots
+
+
+class NoSecretStore(Unavailable):
+    """This service has nowhere to keep shared secrets."""
+
+    code = "no_secret_store"
+    next_step = "Name a store in [secrets] of the settings, and start the service again."
 
 
 @dataclass(frozen=True)
@@ -20,6 +28,13 @@ class Wanted:
     kind: Kind
     policy: Policy = field(default_factory=Policy)
     binding: Binding = field(default_factory=Binding)
+
+
+def store_of(desk: Desk) -> SecretStore:
+    """The store of secrets. Raises NoSecretStore."""
+    if desk.secrets is None:
+        raise NoSecretStore("There is no store for shared secrets.")
+    return desk.secrets
 
 
 def allot(

@@ -8,7 +8,7 @@ from sqlalchemy import Row, bindparam, select
 
 from core.errors import NotFound, NotPermitted
 from core.secret import Secret
-from fleet.rotation.fingerprints import store_of
+from fleet.rotation.allotment import store_of
 from fleet.state import own_name
 from pki.actors import Action, Actor, require
 from pki.desk import Desk

@@ -14,7 +14,7 @@ from sqlalchemy import Connection, Row, insert, select, update
 from core.errors import Conflict, InvalidInput, NotFound
 from core.secret import Secret
 from fleet.rotation import records
-from fleet.rotation.fingerprints import store_of
+from fleet.rotation.allotment import store_of
 from fleet.rotation.records import Slot, SlotNotFound
 from fleet.rotation.slots import require_end
 from fleet.rotation.values import Kind

@@ -7,7 +7,7 @@ from sqlalchemy import Connection
 
 from fleet.rotation import begin, records, shown
 from fleet.rotation import plan as plans
-from fleet.rotation.fingerprints import store_of
+from fleet.rotation.allotment import store_of
 from fleet.rotation.plan import Plan
 from fleet.rotation.records import Slot, SlotNotFound
 from fleet.rotation.shown import RotationView

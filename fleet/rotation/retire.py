@@ -22,6 +22,7 @@ from store.rotation_tables import (
 )
 
 TOPIC = "secrets.forget"
+IMPORT = "import"  # the source of a value that was in use before
 # By then whoever was writing a value while the records went has written it, or never will.
 LATER = timedelta(minutes=5)
 
@@ -38,23 +39,18 @@ def forget_tunnel(unit: Unit, tunnel_id: int, actor_name: str, now: datetime) ->
 
 def forget_slot(unit: Unit, slot_id: int, actor_name: str, now: datetime) -> None:
     """Remove one slot with all that hangs on it, and queue the destruction of its values."""
-    query = select(secret_slots.c.id).where(secret_slots.c.tunnel_id == tunnel_id)
-    for number in unit.connection.scalars(query.order_by(secret_slots.c.id)).all():
-        forget_slot(unit, number, actor_name, now)
-
-
-def forget_slot(unit: Unit, slot_id: int, actor_name: str, now: datetime) -> None:
-    """Remove one slot with all that hangs on it, and queue the destruction of its values."""
     connection = unit.connection
     query = select(secret_slots).where(secret_slots.c.id == slot_id).with_for_update()
-    row = connection.execute(query).one()
+    row = connection.execute(query).one_or_none()
+    if row is None:
+        return
     mine = secrets.c.slot_id == row.id
     kept = connection.execute(select(secrets.c.store_version, secrets.c.source).where(mine)).all()
     turns = list(connection.scalars(select(rotations.c.id).where(rotations.c.slot_id == row.id)))
-    if any(each.store_version is None and each.source == "import" for each in kept):
+    if any(each.store_version is None and each.source == IMPORT for each in kept):
         turns.append(import_turn(row.id))
-    known = [each.store_version for each in kept if each.store_version is not None]
-    queue(unit, Leftover(row.path, tuple(known), tuple(turns), actor_name), now)
+    known = tuple(each.store_version for each in kept if each.store_version is not None)
+    queue(unit, Leftover(row.path, known, tuple(turns), actor_name), now)
     connection.execute(
         delete(handovers).where(handovers.c.secret_id.in_(select(secrets.c.id).where(mine)))
     )

@@ -21,9 +21,8 @@ from fleet.rotation import (
     shown,
     strength,
 )
-from fleet.rotation.allotment import Wanted
+from fleet.rotation.allotment import Wanted, store_of
 from fleet.rotation.binding import Binding
-from fleet.rotation.fingerprints import store_of
 from fleet.rotation.policies import PolicyChange
 from fleet.rotation.records import Slot
 from fleet.rotation.shown import SlotView
@@ -40,7 +39,6 @@ from store.rotation_tables import secret_slots, secrets
 from store.text import storable
 
 _FIRST = 1
-_IMPORTED = "import"
 _LONGEST_PPK_ID = 128
 
 
@@ -269,7 +267,7 @@ def _intend(
     row: dict[str, Any] = {
         "version": _FIRST,
         "state": "intended",
-        "source": _IMPORTED,
+        "source": retire.IMPORT,
         "fingerprint": mark,
         "ppk_id": taking.given.ppk_id,
         "store_version": None,
@@ -314,7 +312,7 @@ def _left_behind(connection: Connection, name: str) -> int | None:
             secret_slots.c.name == storable(name),
             secret_slots.c.rotation_id.is_(None),
             secret_slots.c.last_version == _FIRST,
-            secrets.c.source == _IMPORTED,
+            secrets.c.source == retire.IMPORT,
             secrets.c.state == "intended",
         )
         .with_for_update()
