@@ -315,5 +315,5 @@ def _slot(row: Row[Any]) -> Slot:
         left=row.left,
         right_id=row.right_id,
         right=row.right,
-        ike_version=(row.definition or row.binding or {}).get("ike_version", 2),
+        ike_version=_ike_version(row),
     )
