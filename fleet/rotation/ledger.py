@@ -206,12 +206,8 @@ class _Page:
         elif passed.state is State.ROLLED_BACK:
             self.secrets.append(_secret(case, to, state="destroyed", destroyed_at=now))
         if passed.state is not State.STORED:
-            self._leave(
-                case,
-                f"rotation.{passed.state}",
-                version=to,
-                **({"error": passed.error_code} if passed.error_code else {}),
-            )
+            why = passed.error_code or None
+            self._leave(case, f"rotation.{passed.state}", version=to, error=why)
         if passed.state in {State.STUCK, State.ROLLED_BACK} and passed.error_code not in {
             "",
             begin.CANCELLED,
