@@ -14,6 +14,10 @@ from ikewarden.cli.screen import Column
 from ikewarden.cli.session import Session, pass_session
 
 PATH: Final = "/v1/tunnels"
+_COMMANDS: Final = "ikewarden.cli.commands"
+_ROTATION: Final = f"{_COMMANDS}.rotation"
+_SECRET: Final = f"{_COMMANDS}.secret"
+_POLICY: Final = f"{_COMMANDS}.secret_policy"
 
 
 def _end(side: str) -> Any:
@@ -24,13 +28,32 @@ def _end(side: str) -> Any:
     return name
 
 
+def _key_since(entry: Mapping[str, Any]) -> str | None:
+    """The day of the oldest of its keys, and the rotation that is under way."""
+    days = [str(each["current_at"])[:10] for each in entry["secrets"] if each["current_at"]]
+    states = [each["state"] for each in entry["secrets"] if each["state"]]
+    return " ".join([*sorted(days)[:1], *states[:1]]) or None
+
+
 _COLUMNS: Final = (
     Column("Name", "name"),
     Column("Left", _end("left")),
     Column("Right", _end("right")),
     Column("Managed", "managed"),
     Column("SAs", "sas"),
+    Column("Key since", _key_since, whole=True),
     Column("Dies", lambda entry: entry["ends_at"] or "no certificate", whole=True),
+)
+_KEYS: Final = (
+    Column("Shared secret", "kind", whole=True),
+    Column("Version", "version", whole=True),
+    Column("In use since", "current_at", whole=True),
+    Column("Due", "due_at", whole=True),
+    Column(
+        "Rotation",
+        lambda entry: entry["rotation_id"] and f"{entry['rotation_id']}: {entry['state']}",
+    ),
+    Column("Frozen", "frozen", whole=True),
 )
 _SAS: Final = (
     Column("SA", "id", whole=True),
@@ -48,6 +71,16 @@ _SAS: Final = (
         "list": Lazy(f"{__name__}:list_", "Search tunnels, or those that die before a date."),
         "show": Lazy(f"{__name__}:show", "Show a tunnel, its ends and its SAs."),
         "remove": Lazy(f"{__name__}:remove", "Take a tunnel off the records."),
+        "rotate": Lazy(
+            f"{_ROTATION}:rotate", "Rotate its shared secrets now, or tell how that would be."
+        ),
+        "secrets": Lazy(f"{_SECRET}:secrets", "Show its shared secrets, without their values."),
+        "secret-add": Lazy(f"{_SECRET}:add", "Put its shared secret under management."),
+        "secret-remove": Lazy(f"{_SECRET}:remove", "Take its shared secret off, and destroy it."),
+        "policy": Lazy(f"{_POLICY}:policy", "Change when and how its shared secret is rotated."),
+        "freeze": Lazy(f"{_POLICY}:freeze", "Begin no rotation of its shared secret."),
+        "unfreeze": Lazy(f"{_POLICY}:unfreeze", "Let rotations begin again."),
+        "handover": Lazy(f"{_SECRET}:handover", "Hand the key to whoever runs an outside peer."),
     },
     epilog=example("ikewarden tunnel add gw1-gw2 gw1.example.com gw2.example.com"),
 )
@@ -214,7 +247,10 @@ def show(session: Session, name: str) -> None:
     if screen.is_json:
         screen.json(found)
         return
-    screen.document({key: value for key, value in found.items() if key != "live"})
+    screen.document({key: value for key, value in found.items() if key not in {"live", "secrets"}})
+    if found["secrets"]:
+        screen.line()
+        screen.table(_KEYS, found["secrets"])
     if found["live"]:
         screen.line()
         screen.table(_SAS, found["live"])
