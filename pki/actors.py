@@ -57,7 +57,6 @@ class Action(StrEnum):
     SECRET_HANDOVER = "secret.handover"  # noqa: S105 - the name of an action
     ROTATION_ORDER = "rotation.order"
     ROTATION_CONFIRM = "rotation.confirm"
-    ROTATION_RUN = "rotation.run"
 
 
 _READ = frozenset(
@@ -75,7 +74,7 @@ _READ = frozenset(
 )
 GRANTS: dict[Role, frozenset[Action]] = {
     Role.ADMIN: frozenset(Action)
-    - {Action.JOB_RUN, Action.SERVICE_CREDENTIAL, Action.GATEWAY_SELF, Action.ROTATION_RUN},
+    - {Action.JOB_RUN, Action.SERVICE_CREDENTIAL, Action.GATEWAY_SELF},
     Role.OPERATOR: _READ
     | {
         Action.CERTIFICATE_ISSUE,
@@ -124,7 +123,6 @@ GRANTS: dict[Role, frozenset[Action]] = {
             Action.GATEWAY_READ,
             Action.TUNNEL_READ,
             Action.SECRET_READ,
-            Action.ROTATION_RUN,
         }
     ),
 }

@@ -230,7 +230,7 @@ class Figures:
     is longest in use is.
     """
 
-    slots: int
+    all: int
     due: int
     frozen: int
     oldest_at: datetime | None
@@ -248,7 +248,7 @@ def figures(desk: Desk, actor: Actor, *, now: datetime) -> Figures:
         oldest = select(func.min(secrets.c.current_at)).where(secrets.c.state == "current")
         states = select(rotations.c.state, func.count()).group_by(rotations.c.state)
         return Figures(
-            slots=len(policies),
+            all=len(policies),
             due=connection.execute(due).scalar_one(),
             frozen=sum(bool(each.get("frozen")) for each in policies),
             oldest_at=connection.execute(oldest).scalar_one(),
