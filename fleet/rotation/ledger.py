@@ -217,9 +217,9 @@ class _Page:
             due = begin.due_after(case.slot, final, now)
             self.ended.append({"of": case.slot.id, "due": due})
 
-    def _leave(self, case: Case, action: str, **detail: object) -> None:
-        about, number = f"secret:{case.slot.name}", case.rotation.id
-        leave(self.unit, self.worker.actor, action, about, now=self.now, rotation=number, **detail)
+    def _leave(self, case: Case, action: str, **detail: Any) -> None:
+        about, detail["rotation"] = f"secret:{case.slot.name}", case.rotation.id
+        leave(self.unit, self.worker.actor, action, about, now=self.now, **detail)
 
     def _alert(self, case: Case, rotation: Rotation) -> None:
         payload = {

@@ -5,7 +5,7 @@ from dataclasses import asdict, dataclass, replace
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, Row, and_, or_, select
+from sqlalchemy import Connection, Row, and_, case, or_, select
 
 from core.errors import NotFound
 from fleet.bumps import chunks
@@ -133,8 +133,15 @@ def slots_of_gateway(connection: Connection, gateway_id: int) -> list[Slot]:
     ]
 
 
-# Both rows are of the same report: its version is that of the state which the agent had applied.
-_REPORTS = select(secret_reports, gateway_reports.c.applied_version).outerjoin(
+# The version of the state which the agent had applied, where both rows are of the same report: an agent that was put
+# back to an older program reports no secrets any more.
+_MARK = case(
+    (
+        secret_reports.c.reported_at >= gateway_reports.c.applied_at,
+        gateway_reports.c.applied_version,
+    )
+)
+_REPORTS = select(secret_reports, _MARK.label("mark")).outerjoin(
     gateway_reports, gateway_reports.c.gateway_id == secret_reports.c.gateway_id
 )
 
@@ -218,7 +225,7 @@ def _report(row: Row[Any]) -> EndReport:
         error_code=row.error_code or "",
         error=row.error or "",
         reported_at=row.reported_at,
-        mark=row.applied_version or 0,
+        mark=row.mark or 0,
     )
 
 
