@@ -125,9 +125,7 @@ def applied(desk: Desk, actor: Actor, report: AppliedReport, *, now: datetime) -
         if closed:
             bump(unit.connection, [gateway.id], now)
         before = _write(unit.connection, gateway.id, row)
-        if report.secrets is not None:
-            moved = before is None or before.applied_version != report.version
-            intake.file(unit.connection, Filing(gateway.id, moved), report.secrets, now=now)
+        _file(unit.connection, gateway.id, report, before, now)
         told = ("certificate", "proof", "daemon_kind", "daemon_version", "agent_version")
         if closed or before is None or any(getattr(before, each) != row[each] for each in told):
             leave(
@@ -143,6 +141,14 @@ def applied(desk: Desk, actor: Actor, report: AppliedReport, *, now: datetime) -
             )
 
     desk.store.together(work)
+
+
+def _file(
+    connection: Connection, gateway_id: int, report: AppliedReport, before: Any, now: datetime
+) -> None:
+    if report.secrets is not None:
+        moved = before is None or before.applied_version != report.version
+        intake.file(connection, Filing(gateway_id, moved), report.secrets, now=now)
 
 
 def _with_secrets(connection: Connection, gateway_id: int, report: AppliedReport) -> dict[str, Any]:

@@ -13,7 +13,6 @@ from api.v1.secrets import TAG, KindName, RotationShown, rotation_shown
 from api.v1.tunnels import TunnelName
 from fleet.rotation import orders, shown
 from fleet.rotation.orders import Order, SlotPlan
-from fleet.rotation.records import RotationNotFound
 from fleet.rotation.shown import RotationQuery, RotationView
 from fleet.rotation.values import Kind
 from pki.actors import Action, Actor
@@ -139,9 +138,9 @@ def _act(call: Call[None, Nothing], act: Callable[..., RotationView]) -> Reply:
 
 
 def _number(text: str) -> int:
-    if not (text.isascii() and text.isdigit() and len(text) <= _DIGITS):
-        raise RotationNotFound(f"There is no rotation {text[:50]!r}.")
-    return int(text)
+    """The number in a path; 0, which no rotation has, for what is none: whether he may ask is looked at first."""
+    plain = text.isascii() and text.isdigit() and len(text) <= _DIGITS
+    return int(text) if plain else 0
 
 
 ROUTES = (
