@@ -7,6 +7,7 @@ from typing import Any
 
 from sqlalchemy import Connection, and_, bindparam, case, insert, or_, select, update
 
+from fleet.bumps import chunks
 from fleet.rotation import begin, records
 from fleet.rotation.values import Authentication, EndAbilities, Side
 from store.fleet_tables import tunnels
@@ -52,23 +53,25 @@ def file(connection: Connection, filing: Filing, told: Secrets, *, now: datetime
     """Put a report on record, in the place of the one before, and wake the rotations that it is news for."""
     of = {"of": filing.gateway_id}
     rows = {row.name: row for row in connection.execute(_OWN, of)} if told.reports else {}
+    spoken: list[int] = []
     changed: set[int] = set()
     for report in told.reports:
         slot = rows.get(storable(report.name))
         if slot is None:
             continue  # none of ours any more: drift shows it
+        spoken.append(slot.id)
         row = _row(report, told.abilities)
         if slot.reported_at is None or any(getattr(slot, name) != row[name] for name in row):
             changed.add(slot.id)
             _keep(connection, slot, filing.gateway_id, row, now)
-    if rows:
-        mine = secret_reports.c.gateway_id == filing.gateway_id
-        connection.execute(update(secret_reports).where(mine).values(reported_at=now))
+    _date(connection, filing.gateway_id, spoken, now)
     # A list that is the same again is news where it was applied anew: it confirms what came with that version.
     news = {
         slot.id
         for slot in rows.values()
-        if slot.rotation_id is not None and (filing.moved or slot.id in changed)
+        if slot.rotation_id is not None
+        and slot.id in spoken
+        and (filing.moved or slot.id in changed)
     }
     if news:
         begin.wake(connection, news, now)
@@ -125,6 +128,13 @@ def _keep(
         return
     this = and_(secret_reports.c.slot_id == slot.id, secret_reports.c.side == slot.side)
     connection.execute(update(secret_reports).where(this).values(**row, reported_at=now))
+
+
+def _date(connection: Connection, gateway_id: int, spoken: Sequence[int], now: datetime) -> None:
+    """Note that a report was made of these: nothing is known of a slot that it does not speak of."""
+    for some in chunks(spoken):
+        those = and_(secret_reports.c.gateway_id == gateway_id, secret_reports.c.slot_id.in_(some))
+        connection.execute(update(secret_reports).where(those).values(reported_at=now))
 
 
 def unknown(connection: Connection, gateway_id: int, names: Sequence[str]) -> list[str]:
