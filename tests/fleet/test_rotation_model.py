@@ -394,6 +394,17 @@ class Rotations(RuleBasedStateMachine):
                 self.report(which)
             self._check()
 
+    @rule(which=which, minutes=st.sampled_from([1, 11]), rounds=st.integers(1, 3))
+    def be_late(self, which: int, minutes: int, rounds: int) -> None:
+        """One end is held up between fetching and applying, while everybody else goes on."""
+        self.fetch(which)
+        self.pass_time(minutes)
+        for _ in range(rounds):
+            self.run(dies=False)
+            self.serve(1 - which)
+            self._check()
+        self.apply(which)
+
     @rule(which=which)
     def serve(self, which: int) -> None:
         """One end does all its work."""
