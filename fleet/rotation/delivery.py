@@ -22,7 +22,7 @@ _BY_CERTIFICATE = "certificate:"
 class ValueNotFound(NotFound):
     """None of the secrets that this gateway should have."""
 
-    code = "secret_not_found"
+    code = "secret_value_not_found"
     next_step = "Fetch the state again: it names the secrets that this gateway should have."
 
 

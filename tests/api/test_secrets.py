@@ -90,7 +90,7 @@ def test_a_value_shows_up_nowhere_but_where_it_is_fetched(
     assert fetched.json["fingerprint"] == slot["keys"][0]["fingerprint"]
     other_gateway = connect(members["right.example"])
     answers.append(other_gateway.get(f"/v1/gateways/self/secrets/{slot['keys'][0]['id']}"))
-    assert answers[-1].code == "secret_not_found"
+    assert answers[-1].code == "secret_value_not_found"
     answers.append(gateway.get("/v1/gateways/self/secrets/99999999999999999999"))
     assert answers[-1].status == 404
 

@@ -27,7 +27,7 @@ _WAY: Final = (
     ("staged", "both ends take both"),
     ("promoted", "both ends prove themselves by the new key"),
     ("proven", "a fresh authentication was seen by both ends"),
-    ("retired", "the old key is gone"),
+    ("retired", "the new key alone is in force"),
 )
 _OFF_THE_WAY: Final = {
     "rolling_back": "is being undone: the old key stays in force",
@@ -184,7 +184,7 @@ def show(session: Session, number: int, wait: bool) -> int:
     if screen.is_json:
         screen.json(found)
     elif not wait:
-        screen.document(found)
+        screen.document({**found, "state": in_words(found)})
         _advise(screen, found)
     return 0 if not wait or found["state"] == "retired" else 1
 
