@@ -18,8 +18,9 @@ _MANY: Final = 20
 class Course:
     """Where a rotation comes to. `passed` are its steps on the way, the last is where it is then.
 
-    `changed`: ends whose list changed. `tell`: all ends must fetch their state. `pending`: work in the store of secrets
-    without which it goes no further. `wake_at`: when to look again unless something happens; None at the end.
+    `changed`: ends whose list changed. `told`: ends that must fetch their state, the changed ones too. `pending`: work
+    in the store of secrets without which it goes no further. `wake_at`: when to look again unless something happens;
+    None at the end.
     """
 
     rotation: Rotation
@@ -27,7 +28,7 @@ class Course:
     right: Keys
     passed: tuple[Rotation, ...]
     changed: frozenset[Side]
-    tell: bool
+    told: frozenset[Side]
     pending: Work
     wake_at: datetime | None
 
@@ -44,51 +45,40 @@ def advance(
     """Go as far as the ends' words and the work that is done allow."""
     passed: list[Rotation] = []
     changed: set[Side] = set()
-    tell = False
+    told: set[Side] = set()
     for _ in range(_MANY):
         found = step(rotation, ends, policy, rules, now)
-        if found.work not in {Work.NONE, done}:
-            return _course(rotation, ends, passed, changed, tell, found, found.work)
-        moved = found.rotation != rotation or (found.left, found.right) != _lists(ends)
-        tell = tell or found.tell
-        for each, keys in zip(ends, (found.left, found.right), strict=True):
-            if each.keys != keys:
-                changed.add(each.side)
-        if found.rotation.state is not rotation.state:
-            passed.append(found.rotation)
-        rotation, ends = found.rotation, _with_lists(ends, found)
-        if not moved or found.wake_at is None:
-            return _course(rotation, ends, passed, changed, tell, found, Work.NONE)
+        pending = found.work if found.work is not done else Work.NONE
+        still = found.rotation == rotation and _changed(ends, found) == set()
+        if pending is Work.NONE:
+            if found.rotation.state is not rotation.state:
+                passed.append(found.rotation)
+            changed |= _changed(ends, found)
+            told |= _changed(ends, found) | found.tell
+            rotation, ends = found.rotation, _after(ends, found)
+        if pending is not Work.NONE or still or found.wake_at is None:
+            return Course(
+                rotation,
+                ends[0].keys,
+                ends[1].keys,
+                passed=tuple(passed),
+                changed=frozenset(changed),
+                told=frozenset(told),
+                pending=pending,
+                wake_at=found.wake_at,
+            )
     raise RuntimeError(f"rotation {rotation.id} goes round in circles")
 
 
-def _course(
-    rotation: Rotation,
-    ends: tuple[End, End],
-    passed: list[Rotation],
-    changed: set[Side],
-    tell: bool,
-    last: Step,
-    pending: Work,
-) -> Course:
-    return Course(
-        rotation,
-        *_lists(ends),
-        passed=tuple(passed),
-        changed=frozenset(changed),
-        tell=tell,
-        pending=pending,
-        wake_at=last.wake_at,
-    )
+def _changed(ends: tuple[End, End], found: Step) -> set[Side]:
+    lists = (found.left, found.right)
+    return {each.side for each, keys in zip(ends, lists, strict=True) if each.keys != keys}
 
 
-def _lists(ends: tuple[End, End]) -> tuple[Keys, Keys]:
-    return ends[0].keys, ends[1].keys
-
-
-def _with_lists(ends: tuple[End, End], found: Step) -> tuple[End, End]:
+def _after(ends: tuple[End, End], found: Step) -> tuple[End, End]:
+    news = _changed(ends, found) | found.tell
     left, right = (
-        each if each.keys == keys else replace(each, keys=keys, mark=_UNKNOWN_YET)
+        replace(each, keys=keys, mark=_UNKNOWN_YET) if each.side in news else each
         for each, keys in zip(ends, (found.left, found.right), strict=True)
     )
     return left, right

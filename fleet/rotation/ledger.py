@@ -115,7 +115,7 @@ class _Page:
     lists: list[dict[str, Any]] = field(default_factory=list)
     ended: list[dict[str, Any]] = field(default_factory=list)
     secrets: list[dict[str, Any]] = field(default_factory=list)
-    bumped: set[int] = field(default_factory=set)
+    bumped: set[int | None] = field(default_factory=set)
 
     def settle(self, ids: Sequence[int], outcomes: Mapping[int, Outcome]) -> int:
         connection = self.unit.connection
@@ -125,8 +125,9 @@ class _Page:
         found = cases(connection, claims.rows(connection, ids, lock=True))
         moved = sum(self._settle(case, outcomes.get(case.rotation.id)) for case in found)
         self._note_homeless({case.rotation.id for case in found}, outcomes)
-        bump(connection, self.bumped, self.now)
-        self._write(_versions(connection, self.bumped))
+        bumped = {each for each in self.bumped if each is not None}
+        bump(connection, bumped, self.now)
+        self._write(_versions(connection, bumped))
         return moved
 
     def _settle(self, case: Case, outcome: Outcome | None) -> bool:
@@ -149,8 +150,8 @@ class _Page:
                 "of": case.rotation.id,
                 "new_wake_at": wake_at,
                 "new_ended_at": self.now if final.state in ENDED else None,
-                "left": case.slot.left_id if Side.LEFT in course.changed else None,
-                "right": case.slot.right_id if Side.RIGHT in course.changed else None,
+                "left": case.slot.left_id if Side.LEFT in course.told else None,
+                "right": case.slot.right_id if Side.RIGHT in course.told else None,
                 "new_left_mark": case.row.left_mark,
                 "new_right_mark": case.row.right_mark,
             }
@@ -169,6 +170,10 @@ class _Page:
             error=error.message,
             next_step=error.next_step,
         )
+        if rotation.back and rotation.error:
+            # Why it is undone is still what people want to know first.
+            note = f"{error.message} {error.next_step}"
+            told = replace(rotation, tries=tries, next_step=note)
         if tries == _PATIENCE:
             self._alert(case, told)
         return told, self.now + min(outbox.pause(rotation.id, tries), _LONGEST_PAUSE)
@@ -192,9 +197,8 @@ class _Page:
             self.lists.append(
                 {"of": case.slot.id, "left": list(course.left), "right": list(course.right)}
             )
-        sides = set(Side) if course.tell else course.changed
         ends = {Side.LEFT: case.slot.left_id, Side.RIGHT: case.slot.right_id}
-        self.bumped |= {end for side, end in ends.items() if side in sides and end is not None}
+        self.bumped |= {ends[side] for side in course.told}
 
     def _note_passed(self, case: Case, passed: Rotation, final: Rotation) -> None:
         to, old, now = passed.to_version, passed.from_version, self.now

@@ -293,9 +293,8 @@ class Rotations(RuleBasedStateMachine):
 
     def _apply(self, course: Course) -> None:
         for end, keys in ((self.left, course.left), (self.right, course.right)):
-            if course.tell or end.side in course.changed:
+            if end.side in course.told:
                 end.version += 1
-            if end.side in course.changed:
                 end.keys, end.mark = keys, end.version
         rotation = course.rotation
         for each in course.passed:
