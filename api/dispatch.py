@@ -49,7 +49,8 @@ class _Request:
 
     def claim(self, route: Route, credential: str) -> Claim:
         """Tell this request apart from others for its Idempotency-Key."""
-        same = hashlib.sha256(b"\0".join([self.url.encode(), self.query.encode(), self.content]))
+        content = b"" if route.secret_body else self.content
+        same = hashlib.sha256(b"\0".join([self.url.encode(), self.query.encode(), content]))
         return Claim(credential, self.key or "", route.name, same.hexdigest())
 
 
@@ -91,6 +92,7 @@ class Dispatcher:
             query=_query(route, sent),
             path=path,
             known=_tags(environ.get("HTTP_IF_NONE_MATCH")),
+            client=sent.exchange.client,
         )
         if sent.key is None or actor is None:
             reply = route.view(call)

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from datetime import datetime
 
-from prometheus_client.core import GaugeMetricFamily
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 from prometheus_client.exposition import CONTENT_TYPE_LATEST
 from prometheus_client.metrics_core import Metric
 
@@ -12,6 +12,8 @@ from api.bridge import Answer
 from api.meters import Meters
 from api.registry import Call, Nothing, Reply, Route, Shown
 from core.errors import IkewardenError
+from fleet.rotation import shown
+from fleet.rotation.values import ENDED, State
 from pki import authorities, census, history, ocsp_signers, publication
 from pki.actors import Action, Actor, Role
 from pki.desk import Desk
@@ -177,6 +179,7 @@ def _figures(desk: Desk, actor: Actor, now: datetime) -> Iterator[Metric]:
         lists.add_metric([authority, kind, label], (next_update - now).total_seconds())
     yield lists
     yield from _job_figures(desk, actor, now)
+    yield from _rotation_figures(desk, actor, now)
 
 
 def _job_figures(desk: Desk, actor: Actor, now: datetime) -> Iterator[Metric]:
@@ -189,3 +192,31 @@ def _job_figures(desk: Desk, actor: Actor, now: datetime) -> Iterator[Metric]:
         if state.last_success_at is not None:
             since.add_metric([state.job], (now - state.last_success_at).total_seconds())
     yield since
+
+
+def _rotation_figures(desk: Desk, actor: Actor, now: datetime) -> Iterator[Metric]:
+    figures = shown.figures(desk, actor, now=now)
+    slots = GaugeMetricFamily(
+        "ikewarden_shared_secrets",
+        "Shared secrets under management: all, those due and not begun, those frozen.",
+        labels=["which"],
+    )
+    for which in ("all", "due", "frozen"):
+        slots.add_metric([which], getattr(figures, which))
+    yield slots
+    if figures.oldest_at is not None:
+        yield GaugeMetricFamily(
+            "ikewarden_shared_secret_oldest_seconds",
+            "Since when the key that is longest in use is.",
+            value=(now - figures.oldest_at).total_seconds(),
+        )
+    running = GaugeMetricFamily(
+        "ikewarden_rotations_running", "Rotations under way, by state.", labels=["state"]
+    )
+    ended = CounterMetricFamily(
+        "ikewarden_rotations_ended", "Rotations that ended, by how.", labels=["state"]
+    )
+    for state in State:
+        family = ended if state in ENDED else running
+        family.add_metric([state], figures.states.get(state, 0))
+    yield from (running, ended)

@@ -18,6 +18,7 @@ _TAGS = {
     "Gateways": "Who is in the fleet, and what each of them should have and has.",
     "Agents": "What the agent on a gateway fetches and reports, for itself alone.",
     "Tunnels": "Who talks to whom, and the SAs that are up.",
+    "Shared secrets": "Pre-shared keys and PPKs: kept in the store of secrets, and rotated.",
     "History": "What was done, and what the clock does.",
     "Service": "The service itself.",
 }

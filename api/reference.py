@@ -196,7 +196,9 @@ def _curl(route: Route) -> str:
     words = ["curl --cacert root.pem"]
     if not route.public:
         words.append('-H "Authorization: Bearer $TOKEN"')
-    if route.method == "POST":
+    if route.body is not None and route.method == "PATCH":
+        words.append("-X PATCH")
+    if route.method in {"POST", "PATCH"}:
         words.append("-H 'Content-Type: application/json'")
         words.append(f"-d '{json.dumps(dict(route.example), ensure_ascii=False)}'")
     path = route.path.replace("{", "$").replace("}", "")

@@ -15,7 +15,7 @@ from core.errors import NotAuthenticated
 from pki.actors import GRANTS, Action, Actor, Role
 from pki.desk import Desk
 
-Method = Literal["GET", "POST", "DELETE"]
+Method = Literal["GET", "POST", "PATCH", "DELETE"]
 Body = TypeVar("Body")
 Query = TypeVar("Query")
 JSON = "application/json"
@@ -40,7 +40,7 @@ class Nothing(Sent):
 @dataclass(frozen=True, slots=True)
 class Call(Generic[Body, Query]):
     """One decoded request on its way to an operation. `path` holds the values of the braces in
-    the route's path, `known` the entity tags of If-None-Match.
+    the route's path, `known` the entity tags of If-None-Match, `client` the address that it came from.
     """
 
     desk: Desk
@@ -50,6 +50,7 @@ class Call(Generic[Body, Query]):
     query: Query
     path: Mapping[str, str]
     known: frozenset[str] = frozenset()
+    client: str = ""
 
     @property
     def actor(self) -> Actor:
@@ -79,9 +80,10 @@ class Route:
 
     `action` None: any authenticated caller, or anybody at all where it is `public`. `answer` is a
     model, a media type, or empty where there is no content. `secret`: the
-    answer to a POST holds a secret, so that it is never kept for a replay. `example` is a body that
-    the model accepts, shown in the reference. `refusals` are statuses beside those that any route
-    can answer with.
+    answer to a POST holds a secret, so that it is never kept for a replay; `secret_body`: its body
+    does, so that not even a digest of it is kept, which a weak value could be guessed from.
+    `example` is a body that the model accepts, shown in the reference. `refusals` are statuses
+    beside those that any route can answer with.
     """
 
     method: Method
@@ -98,6 +100,7 @@ class Route:
     example: Mapping[str, object] = field(default_factory=dict)
     public: bool = False
     secret: bool = False
+    secret_body: bool = False
     refusals: tuple[int, ...] = ()
 
     @property

@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from core.errors import InvalidInput
+from fleet.rotation.values import Kind
 from ike.daemons.port import Child, Connection
 
 # It becomes a section's name in swanctl.conf and ipsec.conf, where `include` is a statement, and an argument of whack.
@@ -15,6 +16,8 @@ _HOST = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9.-]{0,251}[A-Za-z0-9])?")
 _PROPOSAL = re.compile(r"[a-z0-9_-]{1,200}")
 _REVOCATION = ("strict", "ifuri", "relaxed")
 _START = ("none", "trap", "start")
+_AUTHENTICATION = ("certificate", "psk")
+_PPK = ("none", "preferred", "required")
 _MAX_LIST = 50
 _SECONDS = (60, 7 * 86400)
 
@@ -40,7 +43,10 @@ class ChildDefinition:
 
 @dataclass(frozen=True)
 class Definition:
-    """A managed tunnel as both ends see it. Without an identity an end uses the first of its record."""
+    """A managed tunnel as both ends see it. Without an identity an end uses the first of its record.
+
+    `authentication` is certificate or psk; `ppk` (RFC 8784) none, preferred or required.
+    """
 
     left_addresses: tuple[str, ...]
     right_addresses: tuple[str, ...]
@@ -50,6 +56,15 @@ class Definition:
     proposals: tuple[str, ...] = ()
     rekey_seconds: int | None = None
     revocation: str = "strict"
+    authentication: str = "certificate"
+    ike_version: int = 2
+    ppk: str = "none"
+
+    @property
+    def kinds(self) -> tuple[Kind, ...]:
+        """Which shared secrets the tunnel cannot do without."""
+        found = [Kind.PSK] if self.authentication == Kind.PSK else []
+        return (*found, *([Kind.PPK] if self.ppk != "none" else []))
 
 
 @dataclass(frozen=True)
@@ -83,10 +98,22 @@ def checked(given: Definition, left: tuple[str, ...], right: tuple[str, ...]) ->
     _check_seconds(given.rekey_seconds)
     if given.revocation not in _REVOCATION:
         raise TunnelRefused(f"Revocation is one of {', '.join(_REVOCATION)}.")
+    _check_authentication(given)
     names = [child.name for child in given.children]
     if not 1 <= len(names) <= _MAX_LIST or len(set(names)) != len(names):
         raise TunnelRefused(f"A managed tunnel has 1 to {_MAX_LIST} children of different names.")
     return replace(given, children=tuple(map(_checked_child, given.children)))
+
+
+def _check_authentication(given: Definition) -> None:
+    if given.authentication not in _AUTHENTICATION:
+        raise TunnelRefused(f"Authentication is one of {', '.join(_AUTHENTICATION)}.")
+    if given.ppk not in _PPK:
+        raise TunnelRefused(f"A PPK is one of {', '.join(_PPK)}.")
+    if given.ike_version not in (1, 2):
+        raise TunnelRefused("The version of IKE is 1 or 2.")
+    if given.ike_version == 1 and given.ppk != "none":
+        raise TunnelRefused("PPKs are for IKEv2 (RFC 8784).")
 
 
 def _checked_child(child: ChildDefinition) -> ChildDefinition:
@@ -170,6 +197,9 @@ def connection(
         proposals=definition.proposals,
         rekey_seconds=definition.rekey_seconds,
         revocation=definition.revocation,
+        authentication=definition.authentication,
+        ike_version=definition.ike_version,
+        ppk=definition.ppk,
     )
 
 

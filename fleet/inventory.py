@@ -7,6 +7,7 @@ from sqlalchemy import Connection, func, select
 
 from fleet.drift import Drift, Wanted, compare
 from fleet.gateways import GatewayView, pick
+from fleet.rotation import desired
 from fleet.state import Command, managed, pending
 from fleet.tunnels import TunnelView, of_gateway
 from ike.daemons.port import fingerprint
@@ -69,6 +70,7 @@ def wanted(desk: Desk, connection: Connection, gateway_id: int, leaf: str | None
         (authorities.load(desk, row.name).certificate, row.number)
         for row in connection.execute(query)
     ]
+    slots = desired.slots_of(connection, gateway_id)
     return Wanted(
         leaf=leaf,
         authorities=frozenset(fingerprint(certificate) for certificate, _ in trusted),
@@ -78,4 +80,6 @@ def wanted(desk: Desk, connection: Connection, gateway_id: int, leaf: str | None
             if number is not None
         },
         connections=frozenset(each["name"] for each in managed(desk, connection, gateway_id)),
+        secrets={each.name: tuple(key.version for key in each.keys) for each in slots},
+        reused=desired.reused(connection, slots),
     )

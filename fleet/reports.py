@@ -15,6 +15,8 @@ from fleet.gateways import about, locked, pick
 from fleet.inventory import wanted
 from fleet.matching import FarEnd, far_ends, tunnel_of
 from fleet.reach import cut, subject
+from fleet.rotation import intake
+from fleet.rotation.intake import Filing, Secrets
 from fleet.state import CUT, PENDING, own_name
 from pki.actors import Action, Actor, require
 from pki.desk import Desk
@@ -54,7 +56,9 @@ class CommandReport:
 
 @dataclass(frozen=True)
 class AppliedReport:
-    """What a gateway has made of its desired state. `inventory` and `errors` are documents, as they are shown again."""
+    """What a gateway has made of its desired state. `inventory` and `errors` are documents, as they are shown again;
+    `secrets` is None from an agent that knows nothing of shared secrets.
+    """
 
     version: int
     agent_version: str
@@ -66,6 +70,7 @@ class AppliedReport:
     inventory: Mapping[str, Any]
     errors: tuple[Mapping[str, str], ...]
     commands: tuple[CommandReport, ...]
+    secrets: Secrets | None = None
 
 
 @dataclass(frozen=True)
@@ -91,8 +96,8 @@ def applied(desk: Desk, actor: Actor, report: AppliedReport, *, now: datetime) -
     with desk.store.read() as connection:
         gateway = pick(connection, desk, name, now)
         leaf = None if gateway.certificate is None else gateway.certificate.fingerprint
-        known = wanted(desk, connection, gateway.id, leaf)
-        drift = compare(known, report.inventory)
+        inventory = _with_secrets(connection, gateway.id, report)
+        drift = compare(wanted(desk, connection, gateway.id, leaf), inventory)
     if report.version > gateway.version:
         raise ReportRefused(f"There is no version {report.version} of this gateway's state yet.")
     row = {
@@ -105,7 +110,7 @@ def applied(desk: Desk, actor: Actor, report: AppliedReport, *, now: datetime) -
         "applied_at": now,
         "certificate": report.certificate,
         "proof": report.proof,
-        "inventory": dict(report.inventory),
+        "inventory": inventory,
         "errors": [dict(error) for error in report.errors],
         "drifting": len(drift),
     }
@@ -120,6 +125,7 @@ def applied(desk: Desk, actor: Actor, report: AppliedReport, *, now: datetime) -
         if closed:
             bump(unit.connection, [gateway.id], now)
         before = _write(unit.connection, gateway.id, row)
+        _file(unit.connection, gateway.id, report, before, now)
         told = ("certificate", "proof", "daemon_kind", "daemon_version", "agent_version")
         if closed or before is None or any(getattr(before, each) != row[each] for each in told):
             leave(
@@ -135,6 +141,34 @@ def applied(desk: Desk, actor: Actor, report: AppliedReport, *, now: datetime) -
             )
 
     desk.store.together(work)
+
+
+def _file(
+    connection: Connection, gateway_id: int, report: AppliedReport, before: Any, now: datetime
+) -> None:
+    if report.secrets is not None:
+        moved = before is None or before.applied_version != report.version
+        intake.file(connection, Filing(gateway_id, moved), report.secrets, now=now)
+
+
+def _with_secrets(connection: Connection, gateway_id: int, report: AppliedReport) -> dict[str, Any]:
+    """The inventory as it is kept: with what drift is found by of shared secrets, and never more than that."""
+    if report.secrets is None or not report.secrets.reports:
+        return dict(report.inventory)
+    told = report.secrets.reports
+    names = [each.name for each in told if each.versions or each.held]
+    return {
+        **report.inventory,
+        "secrets": [
+            {
+                "name": each.name,
+                "versions": list(each.versions),
+                "foreign": [dict(other) for other in each.foreign],
+            }
+            for each in told
+        ],
+        "unknown_secrets": intake.unknown(connection, gateway_id, names),
+    }
 
 
 def _write(connection: Connection, gateway_id: int, row: Mapping[str, Any]) -> Any:

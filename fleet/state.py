@@ -12,6 +12,8 @@ from fleet.bumps import chunks
 from fleet.definitions import End
 from fleet.gateways import GatewayNotFound
 from fleet.leaves import newest
+from fleet.rotation import desired
+from fleet.rotation.desired import SlotState
 from ike.daemons.port import fingerprint
 from pki import authorities
 from pki.actors import Action, Actor, OutsideScope, require
@@ -97,6 +99,7 @@ class DesiredState:
     leaf: LeafState | None
     crls: tuple[CrlState, ...]
     connections: tuple[Mapping[str, Any], ...]
+    secrets: tuple[SlotState, ...]
     commands: tuple[Command, ...]
 
     @property
@@ -187,6 +190,7 @@ def _whole(
             if row.number is not None
         ),
         connections=managed(desk, connection, head.id),
+        secrets=desired.slots_of(connection, head.id),
         commands=tuple(pending(connection, head.id, now)),
     )
 

@@ -1,7 +1,7 @@
 """Tunnels on record: between two gateways of ours, or one of ours and an outside peer."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
@@ -23,6 +23,8 @@ from fleet.definitions import Definition, TunnelRefused
 from fleet.gateways import GatewayNotFound
 from fleet.leaves import latest_end
 from fleet.matching import assign
+from fleet.rotation import allotment, retire, summary
+from fleet.rotation.summary import SecretSummary
 from pki import authorities
 from pki.actors import Action, Actor, require
 from pki.certificates import MAX_PAGE, BadQuery
@@ -85,6 +87,7 @@ class TunnelView:
     left_ends_at: datetime | None
     right_ends_at: datetime | None
     sas: int
+    secrets: tuple[SecretSummary, ...] = ()
 
     @property
     def ends_at(self) -> datetime | None:
@@ -111,7 +114,8 @@ class TunnelQuery:
 def create(desk: Desk, actor: Actor, request: TunnelRequest, *, now: datetime) -> TunnelView:
     """Put a tunnel on record; its gateways learn of it at once.
 
-    Raises RoleMayNot, TunnelRefused, TunnelExists, GatewayNotFound, AuthorityNotFound, InvalidName, IdentitiesRefused.
+    Where it needs shared secrets their first rotations begin. Raises RoleMayNot, TunnelRefused, TunnelExists,
+    GatewayNotFound, AuthorityNotFound, InvalidName, IdentitiesRefused, NoSecretStore.
     """
     require(actor, Action.TUNNEL_CREATE)
     definitions.check_name(request.name)
@@ -130,6 +134,8 @@ def create(desk: Desk, actor: Actor, request: TunnelRequest, *, now: datetime) -
                 tunnel_identities.insert(),
                 [{"identity": name, "tunnel_id": number} for name in peer.identities],
             )
+        kinds = () if request.definition is None else request.definition.kinds
+        allotment.allot_managed(unit, desk, (number, request.name), kinds, actor.name, now=now)
         _follow(desk, connection, [end.id for end in ends], now)
         leave(
             unit,
@@ -223,7 +229,7 @@ def search(desk: Desk, actor: Actor, query: TunnelQuery) -> list[TunnelView]:
     for condition in _conditions(query):
         statement = statement.where(condition)
     with desk.store.read() as connection:
-        return [view(row) for row in connection.execute(statement)]
+        return _views(connection, statement)
 
 
 def of_gateway(connection: Connection, gateway_id: int, limit: int = MAX_PAGE) -> list[TunnelView]:
@@ -231,7 +237,13 @@ def of_gateway(connection: Connection, gateway_id: int, limit: int = MAX_PAGE) -
     statement = _shown().where(
         or_(tunnels.c.left_id == gateway_id, tunnels.c.right_id == gateway_id)
     )
-    return [view(row) for row in connection.execute(statement.order_by(tunnels.c.id).limit(limit))]
+    return _views(connection, statement.order_by(tunnels.c.id).limit(limit))
+
+
+def _views(connection: Connection, statement: Select[Any]) -> list[TunnelView]:
+    found = [view(row) for row in connection.execute(statement)]
+    kept = summary.of_tunnels(connection, [each.id for each in found])
+    return [replace(each, secrets=kept.get(each.id, ())) for each in found]
 
 
 _LEFT = gateways.alias("left_end")
@@ -279,10 +291,10 @@ def _shown() -> Select[Any]:
 
 def pick(connection: Connection, name: str) -> TunnelView:
     """Find one tunnel inside a transaction. Raises TunnelNotFound."""
-    row = connection.execute(_shown().where(tunnels.c.name == storable(name))).one_or_none()
-    if row is None:
+    found = _views(connection, _shown().where(tunnels.c.name == storable(name)))
+    if not found:
         raise TunnelNotFound(f"There is no tunnel {name[:100]!r}.")
-    return view(row)
+    return found[0]
 
 
 def view(row: Any) -> TunnelView:
@@ -307,7 +319,10 @@ def view(row: Any) -> TunnelView:
 
 
 def remove(desk: Desk, actor: Actor, name: str, *, now: datetime) -> None:
-    """Take a tunnel off the records; a managed one is unloaded by its gateways. Raises RoleMayNot, TunnelNotFound."""
+    """Take a tunnel off the records; a managed one is unloaded by its gateways, and its shared secrets are destroyed.
+
+    Raises RoleMayNot, TunnelNotFound.
+    """
     require(actor, Action.TUNNEL_REMOVE)
     ca_sets.warm(desk)
 
@@ -319,6 +334,8 @@ def remove(desk: Desk, actor: Actor, name: str, *, now: datetime) -> None:
         row = connection.execute(query.with_for_update()).one_or_none()
         if row is None:
             raise TunnelNotFound(f"There is no tunnel {name[:100]!r}.")
+        # Slots before gateways, as whoever rotates them does.
+        retire.forget_tunnel(unit, row.id, actor.name, now)
         ends = [end for end in (row.left_id, row.right_id) if end is not None]
         lock(connection, ends)
         connection.execute(

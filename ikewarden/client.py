@@ -22,7 +22,7 @@ from urllib3.exceptions import (
 from core.errors import IkewardenError, InvalidInput, Unavailable
 from core.secret import Secret
 
-Method = Literal["GET", "POST", "DELETE"]
+Method = Literal["GET", "POST", "PATCH", "DELETE"]
 Query = Mapping[str, str | int | None]
 Document = dict[str, Any]
 
@@ -129,6 +129,12 @@ class Client:
         Raises what `get` raises.
         """
         return self._ask("POST", path, query, body or {})
+
+    def patch(self, path: str, body: Mapping[str, Any]) -> Document:
+        """Change what is at a path, and give what it is then. Sent once more if the connection is lost. Raises what
+        `get` raises.
+        """
+        return self._ask("PATCH", path, None, body)
 
     def delete(self, path: str, query: Query | None = None) -> None:
         """Remove what is at a path. Sent once more if the connection is lost. Raises what `get` raises."""

@@ -50,6 +50,13 @@ class Action(StrEnum):
     TUNNEL_READ = "tunnel.read"
     TUNNEL_REMOVE = "tunnel.remove"
     SA_READ = "sa.read"
+    SECRET_CREATE = "secret.create"  # noqa: S105 - the name of an action
+    SECRET_READ = "secret.read"  # noqa: S105 - the name of an action; never of a value
+    SECRET_CHANGE = "secret.change"  # noqa: S105 - the name of an action
+    SECRET_REMOVE = "secret.remove"  # noqa: S105 - the name of an action
+    SECRET_HANDOVER = "secret.handover"  # noqa: S105 - the name of an action
+    ROTATION_ORDER = "rotation.order"
+    ROTATION_CONFIRM = "rotation.confirm"
 
 
 _READ = frozenset(
@@ -62,6 +69,7 @@ _READ = frozenset(
         Action.CRL_READ,
         Action.GATEWAY_READ,
         Action.TUNNEL_READ,
+        Action.SECRET_READ,
     }
 )
 GRANTS: dict[Role, frozenset[Action]] = {
@@ -82,6 +90,12 @@ GRANTS: dict[Role, frozenset[Action]] = {
         Action.TUNNEL_CREATE,
         Action.TUNNEL_REMOVE,
         Action.SA_READ,
+        Action.SECRET_CREATE,
+        Action.SECRET_CHANGE,
+        Action.SECRET_REMOVE,
+        Action.SECRET_HANDOVER,
+        Action.ROTATION_ORDER,
+        Action.ROTATION_CONFIRM,
     },
     Role.APPROVER: _READ | {Action.AUDIT_READ},
     Role.AUDITOR: _READ | {Action.AUDIT_READ, Action.TOKEN_READ, Action.SA_READ},
@@ -108,6 +122,7 @@ GRANTS: dict[Role, frozenset[Action]] = {
             Action.CRL_READ,
             Action.GATEWAY_READ,
             Action.TUNNEL_READ,
+            Action.SECRET_READ,
         }
     ),
 }

@@ -13,12 +13,14 @@ from apscheduler.executors.pool import ThreadPoolExecutor
 from apscheduler.schedulers.background import BackgroundScheduler
 
 from core.errors import IkewardenError
+from fleet.rotation.runner import Runner
 from pki.desk import Desk
-from scheduler.jobs import JOBS, Job, run
+from scheduler.jobs import JOBS, SCHEDULER, Job, run
 from scheduler.outbox import LANES, Drain, Pace
 from store import jobs
 
 _LOG = logging.getLogger("ikewarden.scheduler")
+ROTATIONS = "rotations"
 # The drain runs several times a second; its record says so about once a minute, and at once when it fails.
 _RECORD_EVERY = timedelta(seconds=30)
 
@@ -28,27 +30,34 @@ def owner_name() -> str:
     return f"{socket.gethostname()}:{os.getpid()}:{secrets.token_hex(4)}"
 
 
-class OutboxJob:
-    """One lane of the outbox as a job: silent while it works, visible when it does not."""
+class Lane:
+    """Work that is looked for several times a second, as a job: silent while it works, visible when it does not.
+
+    `work` gives how much it did.
+    """
 
     def __init__(
-        self, desk: Desk, owner: str, clock: Callable[[], datetime], lane: str, pace: Pace
+        self,
+        desk: Desk,
+        owner: str,
+        clock: Callable[[], datetime],
+        name: str,
+        work: Callable[[datetime], int],
     ) -> None:
         self._desk, self._owner, self._clock = desk, owner, clock
-        self._lane = lane
-        self._drain = Drain(desk, f"{owner}:{lane}", clock, topics=LANES[lane], pace=pace)
+        self._name, self._work = name, work
         self._recorded: datetime | None = None
         self._was_ok = True
 
     def __call__(self) -> None:
-        """Drain once."""
+        """Look once."""
         now = self._clock()
         try:
-            done = self._drain.run(now)
+            done = self._work(now)
         except IkewardenError as error:
             self._note(now, "failed", f"{error.code}: {error.message}", 0)
         except Exception as error:  # noqa: BLE001 - the next round must come
-            _LOG.exception("outbox failed")
+            _LOG.exception("%s failed", self._name)
             self._note(now, "failed", f"internal_error: {type(error).__name__}", 0)
         else:
             self._note(now, "ok", None, done)
@@ -61,11 +70,21 @@ class OutboxJob:
         if not due and ok == self._was_ok:
             return
         try:
-            number = jobs.started(self._desk.store, self._lane, self._owner, now)
+            number = jobs.started(self._desk.store, self._name, self._owner, now)
             jobs.finished(self._desk.store, number, outcome, error, {"done": done}, self._clock())
         except IkewardenError:
             return  # the store is away: the next round says so, if it can
         self._recorded, self._was_ok = now, ok
+
+
+class OutboxJob(Lane):
+    """One lane of the outbox."""
+
+    def __init__(
+        self, desk: Desk, owner: str, clock: Callable[[], datetime], lane: str, pace: Pace
+    ) -> None:
+        drain = Drain(desk, f"{owner}:{lane}", clock, topics=LANES[lane], pace=pace)
+        super().__init__(desk, owner, clock, lane, drain.run)
 
 
 def read_clock() -> datetime:
@@ -80,12 +99,14 @@ def serve(
     outbox_seconds: float,
     stop: Event,
     more: Sequence[Job] = (),
+    rotation_seconds: float = 0.2,
     clock: Callable[[], datetime] = read_clock,
 ) -> None:
     """Run all jobs until `stop` is set; then wait for what is running and return.
 
-    `intervals` gives seconds between runs by job name, 0 for never; a job that is missing there runs once a minute.
-    Every job runs once right at the start. `more` are jobs besides JOBS.
+    `intervals` gives seconds between runs by job name, 0 for never; a job that is missing there runs as often as it
+    says. Every job runs once right at the start. `more` are jobs besides JOBS. `rotation_seconds`: how often rotations
+    are looked at.
     """
     owner = owner_name()
     scheduler = BackgroundScheduler(
@@ -93,29 +114,32 @@ def serve(
         executors={
             "default": ThreadPoolExecutor(len(JOBS) + len(more)),
             # A thread for each lane: what takes long in one must not hold up the others.
-            **{lane: ThreadPoolExecutor(1) for lane in LANES},
+            **{lane: ThreadPoolExecutor(1) for lane in (*LANES, ROTATIONS)},
         },
         job_defaults={"coalesce": True, "max_instances": 1, "misfire_grace_time": None},
     )
     first = clock()
-    wanted = [job for job in (*JOBS, *more) if intervals.get(job.name, 60.0) > 0]
+    wanted = [job for job in (*JOBS, *more) if intervals.get(job.name, job.every) > 0]
     for job in wanted:
         scheduler.add_job(
             _runner(desk, job, owner, clock),
             "interval",
-            seconds=intervals.get(job.name, 60.0),
+            seconds=intervals.get(job.name, job.every),
             id=job.name,
             next_run_time=first,
         )
     pace = Pace()
-    for lane in LANES:
+    runner = Runner(desk, SCHEDULER, f"{owner}:{ROTATIONS}")
+    lanes: list[tuple[str, Lane, float]] = [
+        (lane, OutboxJob(desk, owner, clock, lane, pace), outbox_seconds) for lane in LANES
+    ]
+    # Without a store of secrets there is nothing to rotate.
+    if desk.secrets is not None:
+        rotations = Lane(desk, owner, clock, ROTATIONS, lambda _: runner.run(clock))
+        lanes.append((ROTATIONS, rotations, rotation_seconds))
+    for name, lane_job, seconds in lanes:
         scheduler.add_job(
-            OutboxJob(desk, owner, clock, lane, pace),
-            "interval",
-            seconds=outbox_seconds,
-            id=lane,
-            executor=lane,
-            next_run_time=first,
+            lane_job, "interval", seconds=seconds, id=name, executor=name, next_run_time=first
         )
     # APScheduler warns each time a short interval passes while the drain still works; that is how it is meant.
     logging.getLogger("apscheduler").setLevel(logging.ERROR)
@@ -123,6 +147,7 @@ def serve(
     _LOG.info("scheduler started", extra={"owner": owner})
     stop.wait()
     scheduler.shutdown(wait=True)
+    runner.close()
     _LOG.info("scheduler stopped")
 
 

@@ -9,6 +9,7 @@ from typing import Literal
 
 from core.errors import IkewardenError
 from fleet import reach
+from fleet.rotation import due
 from pki import cleanup, expiry, ocsp_answers, ocsp_signers, publication, reconcile
 from pki.actors import Actor, Role
 from pki.authorities import all_names
@@ -26,10 +27,13 @@ SCHEDULER = Actor(name="scheduler", role=Role.SCHEDULER)
 
 @dataclass(frozen=True)
 class Job:
-    """A named operation: gives what it did, as small numbers for the job's record."""
+    """A named operation: gives what it did, as small numbers for the job's record. `every`: seconds, where the settings
+    say nothing.
+    """
 
     name: str
     run: Callable[[Desk, datetime], Mapping[str, int]]
+    every: float = 60.0
 
 
 class SomeFailed(IkewardenError):
@@ -85,6 +89,11 @@ def tell_fleet(desk: Desk, now: datetime) -> Mapping[str, int]:
     return {"told": reach.refresh(desk, SCHEDULER, share=share, now=now)}
 
 
+def rotate_due(desk: Desk, now: datetime) -> Mapping[str, int]:
+    """Begin the rotation of every shared secret that is due."""
+    return {"begun": due.begin_due(desk, SCHEDULER, now=now)}
+
+
 JOBS: tuple[Job, ...] = (
     Job("crl_refresh", refresh_crls),
     Job("ocsp_refresh", refresh_ocsp),
@@ -92,6 +101,7 @@ JOBS: tuple[Job, ...] = (
     Job("expiry_notices", notify),
     Job("cleanup", clean),
     Job("fleet_crls", tell_fleet),
+    Job("rotations_due", rotate_due, every=5.0),
 )
 
 

@@ -10,6 +10,7 @@ import urllib3
 
 from core.errors import IkewardenError, Unavailable
 from fleet import reach
+from fleet.rotation import ledger, retire
 from pki import expiry, ocsp_signers, publication, revocation
 from pki.authorities import load
 from pki.desk import Desk
@@ -105,6 +106,8 @@ class Drain:
             OPEN: self._open_authority,
             expiry.TOPIC: self._send_notice,
             reach.TOPIC: self._tell_own,
+            ledger.FAILED: self._send_alert,
+            retire.TOPIC: self._forget_secrets,
         }
 
     def run(self, now: datetime) -> int:
@@ -190,8 +193,18 @@ class Drain:
             publication.publish_shard(self._desk, SCHEDULER, name, shard, now=now)
 
     def _send_notice(self, messages: Sequence[Message], now: datetime) -> None:
-        message = messages[0]
-        _LOG.warning("certificate expiring", extra=dict(message.payload))
+        _LOG.warning("certificate expiring", extra=dict(messages[0].payload))
+        self._send(messages[0], now)
+
+    def _send_alert(self, messages: Sequence[Message], now: datetime) -> None:
+        # Several of one secret are one story: the last tells how it is now.
+        _LOG.error("rotation failed", extra=dict(messages[-1].payload))
+        self._send(messages[-1], now)
+
+    def _forget_secrets(self, messages: Sequence[Message], now: datetime) -> None:
+        retire.destroy(self._desk, SCHEDULER, [message.payload for message in messages])
+
+    def _send(self, message: Message, now: datetime) -> None:
         url = self._desk.rules.webhook
         if url is None:
             return

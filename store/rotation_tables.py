@@ -26,7 +26,8 @@ def _document(name: str, *, null: bool = False) -> Column[object]:
 
 
 # A tunnel's shared secrets of one kind (psk, ppk), and the policy of their rotation. `left_keys` and `right_keys` are
-# the desired versions of each end: the first proves, all are accepted. `rotation_id` is the one under way.
+# the desired versions of each end: the first proves, all are accepted. `rotation_id` is the one under way. `binding`
+# says what the connection is called and which identities it has, where it is the operator's own.
 secret_slots: Final = Table(
     "secret_slots",
     metadata,
@@ -38,6 +39,7 @@ secret_slots: Final = Table(
     _document("left_keys"),
     _document("right_keys"),
     _document("policy"),
+    _document("binding", null=True),
     Column("last_version", BigInteger, nullable=False),
     Column("rotation_id", BigInteger, nullable=True),
     when("due_at", null=True),
@@ -72,6 +74,7 @@ secrets: Final = Table(
 
 # `state` as in fleet.rotation.values.State; `back`: it is being undone. `wake_at`: when it is to be looked at; a worker
 # claims it until `claimed_until`. `entered_at`: when it came into its state; `deadline_at`: when it gives up waiting.
+# `left_mark`, `right_mark`: the version of each gateway's state that brought the present list of keys.
 rotations: Final = Table(
     "rotations",
     metadata,
@@ -92,6 +95,8 @@ rotations: Final = Table(
     when("claimed_until", null=True),
     whole("tries"),
     when("confirmed_at", null=True),
+    Column("left_mark", BigInteger, nullable=True),
+    Column("right_mark", BigInteger, nullable=True),
     text("error_code", null=True),
     text("error", null=True),
     text("next_step", null=True),

@@ -1,14 +1,28 @@
 """Hand-written stand-ins, one per port; each passes the contract tests of the real thing."""
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from datetime import UTC, datetime
 from typing import Any, Final
 
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 
+from core.secret import Secret
 from hsm.errors import BadKeyName, KeyExists, KeyNotFound, SignerUnavailable
 from hsm.keys import new_key
 from hsm.ports import KeyAlgorithm, PrivateKey, check_name
+from hsm.secretstore import (
+    PATH,
+    VALUE_LIMIT,
+    BadSecretPath,
+    SecretConflict,
+    SecretNotFound,
+    SecretStoreUnavailable,
+    Stored,
+    VersionInfo,
+    VersionState,
+)
 from hsm.signonly import SignOnlyEcKey, SignOnlyEd25519Key, SignOnlyRsaKey
 
 _HANG_LIMIT: Final = 60.0
@@ -98,3 +112,101 @@ def _name_of(uri: str) -> str:
     if not uri.startswith("fake:"):
         raise BadKeyName("This key URI is not of the fake key store.")
     return check_name(uri.removeprefix("fake:"))
+
+
+class FakeSecretStore:
+    """Secrets in memory, in a store that can be switched off (`fail`) and on again (`heal`).
+
+    `puts` counts the values that were kept. `before`, if set, is called with a method's name and its path before each.
+    """
+
+    def __init__(self) -> None:
+        self._kept: dict[str, list[tuple[VersionInfo, Stored]]] = {}
+        self._lock = threading.RLock()
+        self._failing = False
+        self.puts = 0
+        self.before: Callable[[str, str], None] | None = None
+
+    def fail(self) -> None:
+        """From now on every method raises `SecretStoreUnavailable`."""
+        self._failing = True
+
+    def heal(self) -> None:
+        """Serve again."""
+        self._failing = False
+
+    def put(self, path: str, value: Secret, *, after: int, tags: Mapping[str, str]) -> int:
+        with self._lock:
+            kept = self._at("put", path)
+            if not 1 <= len(value.reveal()) <= VALUE_LIMIT:
+                raise BadSecretPath(f"A value has 1 to {VALUE_LIMIT} octets.")
+            if len(kept) != after:
+                raise SecretConflict(f"{path} has a version after {after}.")
+            number = after + 1
+            info = VersionInfo(number, VersionState.LIVE, datetime.now(UTC))
+            self._kept[path] = [*kept, (info, Stored(number, value, dict(tags)))]
+            self.puts += 1
+            return number
+
+    def get(self, path: str, number: int | None = None) -> Stored:
+        with self._lock:
+            kept = self._at("get", path)
+            wanted = len(kept) if number is None else number
+            for info, stored in kept:
+                if info.number == wanted and info.state is VersionState.LIVE:
+                    return stored
+            raise SecretNotFound(f"{path} has no version {wanted}.")
+
+    def versions(self, path: str) -> tuple[VersionInfo, ...]:
+        with self._lock:
+            return tuple(info for info, _ in self._at("versions", path))
+
+    def delete(self, path: str, number: int) -> None:
+        self._turn("delete", path, number, {VersionState.LIVE}, VersionState.DELETED)
+
+    def undelete(self, path: str, number: int) -> None:
+        with self._lock:
+            kept = self._at("undelete", path)
+            states = {info.number: info.state for info, _ in kept}
+            if states.get(number, VersionState.DESTROYED) is VersionState.DESTROYED:
+                raise SecretNotFound(f"{path} has no version {number}.")
+        self._turn("undelete", path, number, {VersionState.DELETED}, VersionState.LIVE)
+
+    def destroy(self, path: str, number: int) -> None:
+        left = {VersionState.LIVE, VersionState.DELETED}
+        self._turn("destroy", path, number, left, VersionState.DESTROYED)
+
+    def forget(self, path: str) -> None:
+        with self._lock:
+            self._at("forget", path)
+            self._kept.pop(path, None)
+
+    def check(self) -> None:
+        self._at("check", "check")
+
+    def _at(self, method: str, path: str) -> list[tuple[VersionInfo, Stored]]:
+        if self.before is not None:
+            self.before(method, path)
+        if self._failing:
+            raise SecretStoreUnavailable("The fake store of secrets is switched off.")
+        if not PATH.fullmatch(path):
+            raise BadSecretPath("This is no path.")
+        return self._kept.get(path, [])
+
+    def _turn(
+        self, method: str, path: str, number: int, before: set[VersionState], after: VersionState
+    ) -> None:
+        with self._lock:
+            kept = self._at(method, path)
+            if not kept:
+                return
+            self._kept[path] = [
+                (replace(info, state=after), self._rest(stored, after))
+                if info.number == number and info.state in before
+                else (info, stored)
+                for info, stored in kept
+            ]
+
+    def _rest(self, stored: Stored, state: VersionState) -> Stored:
+        gone = state is VersionState.DESTROYED
+        return replace(stored, value=Secret(b"destroyed")) if gone else stored

@@ -11,6 +11,8 @@ from pydantic import Field
 
 from api.bridge import Hold
 from api.registry import Call, Nothing, Reply, Route, Sent, Shown
+from api.v1 import agent_secrets
+from api.v1.agent_secrets import Able, ReportedSecret, SecretShown
 from api.v1.certificates import When
 from fleet import reports, state
 from fleet.reports import AppliedReport, CommandReport, SaReport
@@ -116,6 +118,12 @@ class Applied(Sent):
     inventory: Inventory = Inventory()
     errors: list[Failure] = Field(default_factory=list, max_length=100)
     commands: list[CommandDone] = Field(default_factory=list, max_length=1000)
+    abilities: Able | None = None
+    secrets: list[ReportedSecret] | None = Field(
+        default=None,
+        max_length=5000,
+        description="Left out by an agent that knows nothing of them.",
+    )
 
 
 class ChildSa(Sent):
@@ -205,6 +213,9 @@ class ConnectionShown(Shown):
     proposals: list[str]
     rekey_seconds: int | None
     revocation: str
+    authentication: str
+    ike_version: int
+    ppk: str
 
 
 class State(Shown):
@@ -220,7 +231,7 @@ class State(Shown):
     renew: bool = Field(description="Renew now, whatever the dates say.")
     crls: list[CrlShown]
     connections: list[ConnectionShown]
-    secrets: list[Any] = Field(description="Empty in this version.")
+    secrets: list[SecretShown]
     commands: list[dict[str, Any]] = Field(
         description="`cut` with `peer` and `crl`, `reauthenticate` with `connection`, `renew`; each with its `id`."
     )
@@ -242,7 +253,7 @@ def _state(found: DesiredState) -> State:
             for each in found.crls
         ],
         connections=[ConnectionShown.model_validate(_listed(each)) for each in found.connections],
-        secrets=[],
+        secrets=[agent_secrets.shown(each) for each in found.secrets],
         commands=[_command(each) for each in found.commands],
     )
 
@@ -327,6 +338,7 @@ def applied(call: Call[Applied, Nothing]) -> Reply:
             )
             for each in body.commands
         ),
+        secrets=agent_secrets.told(body.abilities, body.secrets),
     )
     reports.applied(call.desk, call.actor, report, now=call.now)
     return _done()
@@ -400,4 +412,5 @@ ROUTES = (
         example={"at": "2026-11-28T12:00:00Z", "sas": []},
         refusals=(404, 422),
     ),
+    *agent_secrets.ROUTES,
 )

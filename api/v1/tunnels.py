@@ -81,6 +81,14 @@ class ManagedTunnel(Sent):
     proposals: Words = Field(default_factory=list)
     rekey_seconds: Seconds | None = None
     revocation: Literal["strict", "ifuri", "relaxed"] = "strict"
+    authentication: Literal["certificate", "psk"] = Field(
+        default="certificate",
+        description="Of `psk`, the service makes the key, brings it to both ends and rotates it.",
+    )
+    ike_version: Literal[1, 2] = 2
+    ppk: Literal["none", "preferred", "required"] = Field(
+        default="none", description="A post-quantum preshared key beside it (RFC 8784), likewise."
+    )
 
 
 class CreateTunnel(Sent):
@@ -133,6 +141,18 @@ class End(Shown):
     ends_at: datetime | None
 
 
+class SecretSummary(Shown):
+    """How a shared secret of the tunnel is; /v1/tunnels/{name}/secrets has all of it."""
+
+    kind: str
+    version: int | None
+    current_at: datetime | None = Field(description="Since when this version is in use.")
+    due_at: datetime | None
+    frozen: bool
+    rotation_id: int | None = Field(description="The rotation under way, and its state.")
+    state: str | None
+
+
 class Tunnel(Shown):
     """A tunnel on record."""
 
@@ -147,6 +167,7 @@ class Tunnel(Shown):
         description="When the first of its ends has no valid certificate left; null where a gateway has none."
     )
     sas: int = Field(description="How many IKE_SAs of it its gateways reported.")
+    secrets: list[SecretSummary] = Field(description="Its shared secrets under management.")
 
 
 class TunnelPage(Shown):
@@ -209,6 +230,7 @@ def _fields(view: TunnelView) -> dict[str, Any]:
         "created_by": view.created_by,
         "ends_at": view.ends_at,
         "sas": view.sas,
+        "secrets": [SecretSummary.model_validate(each) for each in view.secrets],
     }
 
 

@@ -131,7 +131,7 @@ class Authentication:
 @dataclass(frozen=True)
 class EndReport:
     """What an end last said. `versions` are loaded in its daemon, `held` are on its disk; `error` is what keeps it
-    from having what is desired.
+    from having what is desired. `mark` is the version of the gateway's state that it had applied by then.
     """
 
     versions: tuple[int, ...] = ()
@@ -141,13 +141,16 @@ class EndReport:
     error_code: str = ""
     error: str = ""
     reported_at: datetime | None = None
+    mark: int = 0
 
 
 @dataclass(frozen=True)
 class End:
     """An end of a slot. `report` is None where the agent never spoke of it; an outside peer is not `ours`.
 
-    `initiator`: it started the tunnel's present IKE_SA.
+    `initiator`: it started the tunnel's present IKE_SA. `mark` is the version of the gateway's state that brought
+    `keys`: an earlier report says nothing of them, even where it names the same ones. None: the rotation under way
+    has not touched this end.
     """
 
     side: Side
@@ -155,6 +158,8 @@ class End:
     keys: tuple[int, ...]
     report: EndReport | None = None
     initiator: bool = False
+    mark: int | None = None
+    name: str = ""
 
 
 @dataclass(frozen=True)

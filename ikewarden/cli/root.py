@@ -35,6 +35,12 @@ _COMMANDS: Final = "ikewarden.cli.commands"
             f"{_COMMANDS}.gateway:gateway", "Gateways: register, enroll, look, remove."
         ),
         "tunnel": Lazy(f"{_COMMANDS}.tunnel:tunnel", "Tunnels: who talks to whom."),
+        "rotation": Lazy(
+            f"{_COMMANDS}.rotation:rotation", "Rotations of shared secrets: look, confirm, cancel."
+        ),
+        "secret": Lazy(
+            f"{_COMMANDS}.secret:secret", "Shared secrets that were handed over to you."
+        ),
         "sa": Lazy(f"{_COMMANDS}.sa:sa", "Security associations."),
         "profile": Lazy(f"{_COMMANDS}.profile:profile", "Profiles: what certificates contain."),
         "token": Lazy(

@@ -19,7 +19,7 @@ from pki.founding import AuthorityRequest
 from pki.issuance import IssuedCertificate, IssueRequest
 from pki.tokens import TokenRequest
 from store.engine import Store
-from tests.fakes import FakeKeyStore
+from tests.fakes import FakeKeyStore, FakeSecretStore
 
 CONSOLE = Actor(name="console", role=Role.ADMIN)
 CLOCKWORK = Actor(name="clock", role=Role.SCHEDULER)
@@ -136,7 +136,8 @@ def found_site(store: Store, directory: Path, url: str = "") -> Site:
     """Make the installation in a migrated, empty store."""
     keys = FakeKeyStore()
     rules = Rules(validation_url="http://127.0.0.1:8080", default_authority="issuing")
-    site = Site(Desk(store=store, keys=keys, rules=rules), keys, Clock(), directory, url)
+    desk = Desk(store=store, keys=keys, rules=rules, secrets=FakeSecretStore())
+    site = Site(desk, keys, Clock(), directory, url)
     now = site.clock()
     founding.create(
         site.desk,

@@ -42,6 +42,18 @@ TABLE = """
     GET  /v1/tunnels                            -      y       y        y       y       -        -
     GET  /v1/tunnels/{name}                     -      y       y        y       y       -        -
     DELETE /v1/tunnels/{name}                   -      y       y        -       -       -        -
+    POST /v1/tunnels/{name}/secrets             -      y       y        -       -       -        -
+    GET  /v1/tunnels/{name}/secrets             -      y       y        y       y       -        -
+    PATCH /v1/tunnels/{name}/secrets/{kind}     -      y       y        -       -       -        -
+    DELETE /v1/tunnels/{name}/secrets/{kind}    -      y       y        -       -       -        -
+    POST /v1/tunnels/{name}/rotate              -      y       y        -       -       -        -
+    POST /v1/tunnels/{name}/handover            -      y       y        -       -       -        -
+    GET  /v1/rotations                          -      y       y        y       y       -        -
+    GET  /v1/rotations/{id}                     -      y       y        y       y       -        -
+    POST /v1/rotations/{id}/confirm             -      y       y        -       -       -        -
+    POST /v1/rotations/{id}/cancel              -      y       y        -       -       -        -
+    POST /v1/handovers/claim                    y      y       y        y       y       y        y
+    GET  /v1/gateways/self/secrets/{id}         -      -       -        -       -       -        y
     GET  /v1/sas                                -      y       y        -       y       -        -
     POST /v1/profiles                           -      y       -        -       -       -        -
     GET  /v1/profiles                           -      y       y        y       y       -        -
@@ -86,9 +98,10 @@ BODIES: dict[str, dict[str, object]] = {
         "left": {"gateway": "nope.example"},
         "right": {"peer": {"name": "p", "identities": ["dns:p.example"]}},
     },
+    "POST /v1/handovers/claim": {"token": "nobody-s"},
     "POST /v1/tokens": {"name": "x", "role": "enroller", "profiles": ["gateway"], "uses": 1},
 }
-PARAMETERS = {"{serial}": "7f0123456789abcdef", "{name}": "issuing", "{id}": "0123456789abcdef"}
+PARAMETERS = {"{serial}": "7f0123456789abcdef", "{name}": "issuing", "{id}": "0123456789abcdef", "{kind}": "psk"}
 
 
 def _rows() -> list[tuple[str, str, dict[str, bool]]]:
@@ -130,7 +143,7 @@ def test_who_may_call_what(
     url = path
     for name, value in PARAMETERS.items():
         url = url.replace(name, value)
-    body = BODIES.get(f"{method} {path}", {}) if method == "POST" else None
+    body = BODIES.get(f"{method} {path}", {}) if method in {"POST", "PATCH"} else None
     reply = clients[column].send(method, url, body)
     if may[column]:
         assert reply.status not in {401, 403, 405, 422, 500}, reply

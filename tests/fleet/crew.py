@@ -9,6 +9,7 @@ from sqlalchemy import select
 from fleet import gateways, reports, state, tunnels
 from fleet.gateways import GatewayRequest
 from fleet.reports import AppliedReport, CommandReport, SaReport
+from fleet.rotation.intake import Secrets
 from fleet.state import Command, DesiredState
 from fleet.tunnels import Peer, TunnelRequest
 from pki import issuance
@@ -54,6 +55,7 @@ class Member:
         cuts: tuple[dict[str, Any], ...] = (),
         error: str = "",
         at: datetime | None = None,
+        secrets: Secrets | None = None,
     ) -> None:
         version = self.state(now=now).mark.version
         made = tuple(
@@ -70,6 +72,7 @@ class Member:
             inventory={"certificates": [], "keys": [], "crls": [], "connections": []},
             errors=(),
             commands=made,
+            secrets=secrets,
         )
         reports.applied(self.desk, self.actor, report, now=now)
 

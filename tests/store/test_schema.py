@@ -75,37 +75,37 @@ def test_migrating_again_changes_nothing(store: Store, store_url: str) -> None:
     check_schema(store)
 
 
-def test_records_of_each_older_version_are_kept(empty_url: str) -> None:
-    for older in VERSIONS[:-1]:
-        old = open_for_migration(empty_url, Limits())
-        config = Config()
-        config.set_main_option(
-            "script_location", str(Path(str(package.__file__)).parent / "migrations")
-        )
-        row = {
-            "id": "t",
-            "name": "n",
-            "hash": "h",
-            "role": "admin",
-            "scope": {},
-            "created_by": "x",
-            "created_at": datetime(2026, 1, 1, tzinfo=UTC),
-        }
-        with old.write() as connection:
-            # Alembic leaves a transaction alone that has begun.
-            connection.execute(text("SELECT 1"))
-            config.attributes["connection"] = connection
-            alembic.command.upgrade(config, older)
-        with old.write() as connection:
-            connection.execute(tokens.insert().values(**row))
-        with pytest.raises(SchemaOutdated):
-            check_schema(old)
-        migrate(empty_url)
+@pytest.mark.parametrize("older", VERSIONS[:-1])
+def test_records_of_each_older_version_are_kept(empty_url: str, older: str) -> None:
+    old = open_for_migration(empty_url, Limits())
+    config = Config()
+    config.set_main_option(
+        "script_location", str(Path(str(package.__file__)).parent / "migrations")
+    )
+    row = {
+        "id": "t",
+        "name": "n",
+        "hash": "h",
+        "role": "admin",
+        "scope": {},
+        "created_by": "x",
+        "created_at": datetime(2026, 1, 1, tzinfo=UTC),
+    }
+    with old.write() as connection:
+        # Alembic leaves a transaction alone that has begun.
+        connection.execute(text("SELECT 1"))
+        config.attributes["connection"] = connection
+        alembic.command.upgrade(config, older)
+    with old.write() as connection:
+        connection.execute(tokens.insert().values(**row))
+    with pytest.raises(SchemaOutdated):
         check_schema(old)
-        with old.write() as connection:
-            assert connection.execute(text("SELECT name FROM tokens")).scalars().all() == ["n"]
-            connection.execute(text("DELETE FROM tokens"))
-        old.close()
+    migrate(empty_url)
+    check_schema(old)
+    with old.write() as connection:
+        assert connection.execute(text("SELECT name FROM tokens")).scalars().all() == ["n"]
+        connection.execute(text("DELETE FROM tokens"))
+    old.close()
 
 
 def test_database_of_a_newer_program_is_refused(store: Store, store_url: str) -> None:

@@ -14,6 +14,10 @@ from ikewarden.cli.screen import Column
 from ikewarden.cli.session import Session, pass_session
 
 PATH: Final = "/v1/tunnels"
+_COMMANDS: Final = "ikewarden.cli.commands"
+_ROTATION: Final = f"{_COMMANDS}.rotation"
+_SECRET: Final = f"{_COMMANDS}.secret"
+_POLICY: Final = f"{_COMMANDS}.secret_policy"
 
 
 def _end(side: str) -> Any:
@@ -24,13 +28,32 @@ def _end(side: str) -> Any:
     return name
 
 
+def _key_since(entry: Mapping[str, Any]) -> str | None:
+    """The day of the oldest of its keys, and the rotation that is under way."""
+    days = [str(each["current_at"])[:10] for each in entry["secrets"] if each["current_at"]]
+    states = [each["state"] for each in entry["secrets"] if each["state"]]
+    return " ".join([*sorted(days)[:1], *states[:1]]) or None
+
+
 _COLUMNS: Final = (
     Column("Name", "name"),
     Column("Left", _end("left")),
     Column("Right", _end("right")),
     Column("Managed", "managed"),
     Column("SAs", "sas"),
+    Column("Key since", _key_since, whole=True),
     Column("Dies", lambda entry: entry["ends_at"] or "no certificate", whole=True),
+)
+_KEYS: Final = (
+    Column("Shared secret", "kind", whole=True),
+    Column("Version", "version", whole=True),
+    Column("In use since", "current_at", whole=True),
+    Column("Due", "due_at", whole=True),
+    Column(
+        "Rotation",
+        lambda entry: entry["rotation_id"] and f"{entry['rotation_id']}: {entry['state']}",
+    ),
+    Column("Frozen", "frozen", whole=True),
 )
 _SAS: Final = (
     Column("SA", "id", whole=True),
@@ -49,6 +72,16 @@ _SAS: Final = (
         "show": Lazy(f"{__name__}:show", "Show a tunnel, its ends and its SAs."),
         "remove": Lazy(f"{__name__}:remove", "Take a tunnel off the records."),
         "import": Lazy(f"{__name__}_import:import_", "Look at typed keys, and take them over."),
+        "rotate": Lazy(
+            f"{_ROTATION}:rotate", "Rotate its shared secrets now, or tell how that would be."
+        ),
+        "secrets": Lazy(f"{_SECRET}:secrets", "Show its shared secrets, without their values."),
+        "secret-add": Lazy(f"{_SECRET}:add", "Put its shared secret under management."),
+        "secret-remove": Lazy(f"{_SECRET}:remove", "Take its shared secret off, and destroy it."),
+        "policy": Lazy(f"{_POLICY}:policy", "Change when and how its shared secret is rotated."),
+        "freeze": Lazy(f"{_POLICY}:freeze", "Begin no rotation of its shared secret."),
+        "unfreeze": Lazy(f"{_POLICY}:unfreeze", "Let rotations begin again."),
+        "handover": Lazy(f"{_SECRET}:handover", "Hand the key to whoever runs an outside peer."),
     },
     epilog=example("ikewarden tunnel add gw1-gw2 gw1.example.com gw2.example.com"),
 )
@@ -64,6 +97,7 @@ def tunnel() -> None:
         "ikewarden tunnel add gw1-gw2 gw1.example.com gw2.example.com --managed --start \\",
         "    --left-address 192.0.2.1 --right-address 192.0.2.2 \\",
         "    --left-network 10.1.0.0/16 --right-network 10.2.0.0/16",
+        "ikewarden tunnel add gw1-gw3 gw1.example.com gw3.example.com --managed --psk --ppk preferred …",
     ),
 )
 @click.argument("name")
@@ -93,6 +127,19 @@ def tunnel() -> None:
     default="strict",
     show_default=True,
     help="How the daemons check that a peer's certificate is not revoked.",
+)
+@click.option(
+    "--psk", is_flag=True, help="Authenticate by a shared key that the service makes and rotates."
+)
+@click.option(
+    "--ike-version", type=click.Choice(["1", "2"]), default="2", show_default=True, help="Of IKE."
+)
+@click.option(
+    "--ppk",
+    type=click.Choice(["none", "preferred", "required"]),
+    default="none",
+    show_default=True,
+    help="A post-quantum preshared key (RFC 8784) that the service makes and rotates.",
 )
 @client_command()
 @pass_session
@@ -125,8 +172,13 @@ def _definition(given: Mapping[str, Any]) -> dict[str, Any] | None:
     needed = ("left_address", "right_address", "left_network", "right_network")
     there: Sequence[str] = [name for name in needed if given[name]]
     if not given["managed"]:
-        if there or given["start"] or given["proposal"] or given["esp_proposal"]:
+        if there or any(given[each] for each in ("start", "proposal", "esp_proposal")):
             raise click.UsageError("Addresses, networks and proposals are for --managed.")
+        if given["psk"] or given["ppk"] != "none" or given["ike_version"] != "2":
+            raise click.UsageError(
+                "--psk, --ppk and --ike-version are for --managed. `tunnel secret-add` takes care of the key of a "
+                "connection that is your own."
+            )
         return None
     if missing := [name for name in needed if name not in there]:
         raise click.UsageError(f"--managed needs --{missing[0].replace('_', '-')}.")
@@ -135,6 +187,9 @@ def _definition(given: Mapping[str, Any]) -> dict[str, Any] | None:
         "right_addresses": list(given["right_address"]),
         "proposals": list(given["proposal"]),
         "revocation": given["revocation"],
+        "authentication": "psk" if given["psk"] else "certificate",
+        "ike_version": int(given["ike_version"]),
+        "ppk": given["ppk"],
         "children": [
             {
                 "name": "net",
@@ -193,7 +248,10 @@ def show(session: Session, name: str) -> None:
     if screen.is_json:
         screen.json(found)
         return
-    screen.document({key: value for key, value in found.items() if key != "live"})
+    screen.document({key: value for key, value in found.items() if key not in {"live", "secrets"}})
+    if found["secrets"]:
+        screen.line()
+        screen.table(_KEYS, found["secrets"])
     if found["live"]:
         screen.line()
         screen.table(_SAS, found["live"])

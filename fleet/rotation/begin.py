@@ -1,0 +1,241 @@
+"""Rotations begun, cancelled and confirmed: rows alone, inside a caller's transaction. What follows is the runner's.
+
+Callers have asked for permission and leave the audit row of their own act.
+"""
+
+from collections.abc import Collection, Mapping
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import Connection, Row, select, update
+
+from core.errors import Conflict, InvalidInput
+from fleet.bumps import chunks
+from fleet.rotation import calendar, records
+from fleet.rotation.machine import agrees
+from fleet.rotation.plan import method_of
+from fleet.rotation.records import RotationNotFound, Slot, SlotNotFound
+from fleet.rotation.values import ENDED, Method, Reason, Rotation, State
+from store.engine import Unit
+from store.rotation_tables import rotations, secret_slots
+
+CANCELLED = "rotation_cancelled"
+
+
+class RotationUnderWay(Conflict):
+    """The secret is being rotated already; an emergency hastens what is under way instead, while that is possible."""
+
+    code = "rotation_under_way"
+    next_step = "Wait for it to end, or cancel it."
+
+
+class RotationTooLate(Conflict):
+    """The rotation is over, or so far that there is no way back."""
+
+    code = "rotation_too_late"
+    next_step = "Look at the rotation; begin another one after it."
+
+
+class NothingToConfirm(Conflict):
+    """The rotation waits for nothing that a person could confirm now."""
+
+    code = "nothing_to_confirm"
+    next_step = "Look at the rotation to see what it waits for."
+
+
+class MethodRefused(InvalidInput):
+    """A method that these ends or this reason cannot have."""
+
+    code = "rotation_method_refused"
+    next_step = "Leave the method out: the safest that the ends can do is taken."
+
+
+def begin(
+    unit: Unit, slot_id: int, reason: Reason, method: Method | None, actor_name: str, now: datetime
+) -> int:
+    """Begin a rotation of a slot and give its number; it waits its turn, nothing is made yet.
+
+    Without a `method` the safest that the ends can do: FIRST where there is no key, MANUAL with an outside peer,
+    EMERGENCY for that reason, COORDINATED where an end takes one key only. An emergency turns one that is under way
+    into one, and gives its number. Raises SlotNotFound, RotationUnderWay, MethodRefused.
+    """
+    connection = unit.connection
+    of = _locked_slot(connection, slot_id)
+    if of.rotation_id is not None:
+        if reason is not Reason.EMERGENCY:
+            raise RotationUnderWay(f"{of.name} is being rotated already.")
+        return _hasten(connection, of, now)
+    found = method_of(of, records.ends(connection, of), emergency=reason is Reason.EMERGENCY)
+    if method not in {None, found} and {method, found} != {Method.OVERLAP, Method.COORDINATED}:
+        raise MethodRefused(f"{of.name} is rotated by the method {found}, not {method}.")
+    return put(connection, of, reason, method or found, actor_name, now)
+
+
+def put(
+    connection: Connection, of: Slot, reason: Reason, method: Method, actor_name: str, now: datetime
+) -> int:
+    """Put a rotation on record for a slot that is locked and has none."""
+    row = {
+        "slot_id": of.id,
+        "state": State.SCHEDULED,
+        "back": 0,
+        "method": method,
+        "reason": reason,
+        "from_version": of.current,
+        "created_at": now,
+        "created_by": actor_name,
+        "entered_at": now,
+        "wake_at": now,
+        "tries": 0,
+    }
+    made = rotations.insert().values(**row).returning(rotations.c.id)
+    number = int(connection.execute(made).scalar_one())
+    connection.execute(
+        update(secret_slots).where(secret_slots.c.id == of.id).values(rotation_id=number)
+    )
+    return number
+
+
+_CAN_BE_HASTENED = frozenset(
+    {
+        State.SCHEDULED,
+        State.GENERATED,
+        State.STORED,
+        State.STAGED_FIRST,
+        State.STAGED,
+        State.PROMOTED,
+    }
+)
+
+
+def _hasten(connection: Connection, of: Slot, now: datetime) -> int:
+    row = _locked(connection, of.rotation_id or 0)
+    if row.back:
+        raise RotationUnderWay(f"The rotation of {of.name} is being undone.")
+    change: dict[str, Any] = {"wake_at": now, "reason": Reason.EMERGENCY}
+    by_hand = row.state == State.STUCK and row.method == Method.MANUAL
+    if row.method != Method.FIRST and (row.state in _CAN_BE_HASTENED or by_hand):
+        change["method"] = Method.EMERGENCY
+        if by_hand and not _is_withdrawn(of, row):
+            change |= {"state": State.PROMOTED, "confirmed_at": None}
+    _change(connection, row.id, change)
+    return int(row.id)
+
+
+def cancel(unit: Unit, rotation_id: int, actor_name: str, now: datetime) -> None:
+    """Have a rotation undone: at once where nothing was made, else by way of rolling back. May be done again.
+
+    Raises RotationNotFound, RotationTooLate.
+    """
+    connection = unit.connection
+    of, row = _locked_both(connection, rotation_id)
+    if row.back:
+        return
+    told = {
+        "back": 1,
+        "error_code": CANCELLED,
+        "error": f"Cancelled by {actor_name}.",
+        "next_step": "",
+        "wake_at": now,
+    }
+    if row.state == State.SCHEDULED:
+        ended = {"state": State.CANCELLED, "entered_at": now, "ended_at": now, "wake_at": None}
+        _change(connection, row.id, told | ended)
+        due = {"rotation_id": None, "due_at": due_after(of, records.rotation_of(row), now)}
+        connection.execute(update(secret_slots).where(secret_slots.c.id == of.id).values(**due))
+        return
+    if not _can_go_back(of, row):
+        raise RotationTooLate(f"There is no way back in the state {row.state}.")
+    if row.state == State.STUCK:
+        told |= {"state": State.PROMOTED, "confirmed_at": None}
+    _change(connection, row.id, told)
+
+
+def _can_go_back(of: Slot, row: Row[Any]) -> bool:
+    if row.state in {*ENDED, State.PROVEN}:
+        return False
+    if row.method == Method.EMERGENCY:
+        return row.state in {State.GENERATED, State.STORED}
+    if row.state == State.STUCK:
+        return row.method in {Method.FIRST, Method.MANUAL} and not _is_withdrawn(of, row)
+    return True
+
+
+def _is_withdrawn(of: Slot, row: Row[Any]) -> bool:
+    """Whether a rotation that is stuck was proven: the old key is in no list, though there was one."""
+    return row.method != Method.FIRST and of.left_keys == (row.to_version,)
+
+
+def due_after(of: Slot, ended: Rotation, now: datetime) -> datetime | None:
+    """When a slot is due after a rotation that has just ended.
+
+    One that was due and failed is tried again after a day; one that was asked for and failed changes nothing.
+    """
+    # Even over a sequence of numbers (Knuth's multiplicative hash), so that what was rotated together drifts apart.
+    draw = (ended.id * 2654435761 % 2**32) / 2**32
+    if ended.state is State.ROLLED_BACK and of.policy.interval_days:
+        if ended.reason is not Reason.SCHEDULED:
+            return of.due_at
+        return calendar.opening(of.policy, now + calendar.DAY)
+    return calendar.next_due(of.policy, now, draw)
+
+
+def confirm(unit: Unit, rotation_id: int, actor_name: str, now: datetime) -> None:
+    """Note that the outside peer has the new key (MANUAL, our end staged): it is promoted at our end.
+
+    May be done again. Raises RotationNotFound, NothingToConfirm.
+    """
+    connection = unit.connection
+    of, row = _locked_both(connection, rotation_id)
+    waits = row.method == Method.MANUAL and row.state == State.STAGED and not row.back
+    if not waits or not all(agrees(each) for each in records.ends(connection, of)):
+        raise NothingToConfirm(
+            f"Rotation {rotation_id} does not wait for a confirmation by {actor_name}."
+        )
+    _change(connection, row.id, {"confirmed_at": now, "wake_at": now})
+
+
+def wake(connection: Connection, slot_ids: Collection[int], now: datetime) -> None:
+    """Let the rotations of these slots be looked at now: an end has reported, or a policy has changed.
+
+    Where it comes with a report the gateway's row is locked before (fleet.gateways.locked).
+    """
+    for some in chunks(sorted(set(slot_ids))):
+        waiting = (
+            select(rotations.c.id)
+            .where(rotations.c.slot_id.in_(some), rotations.c.wake_at > rotations.c.entered_at)
+            # In one order, so that the reports of two ends with several secrets never wait for each other.
+            .order_by(rotations.c.id)
+            .with_for_update()
+        )
+        ids = list(connection.scalars(waiting))
+        if ids:
+            # By the clock of whoever entered it there: that of this process may be ahead of the runner's.
+            at = rotations.c.entered_at
+            connection.execute(update(rotations).where(rotations.c.id.in_(ids)).values(wake_at=at))
+
+
+def _locked_slot(connection: Connection, slot_id: int) -> Slot:
+    query = select(secret_slots.c.id).where(secret_slots.c.id == slot_id).with_for_update()
+    if connection.execute(query).one_or_none() is None:
+        raise SlotNotFound(f"There is no shared secret {slot_id}.")
+    return records.slot(connection, slot_id)
+
+
+def _locked(connection: Connection, rotation_id: int) -> Row[Any]:
+    query = select(rotations).where(rotations.c.id == rotation_id).with_for_update()
+    row = connection.execute(query).one_or_none()
+    if row is None:
+        raise RotationNotFound(f"There is no rotation {rotation_id}.")
+    return row
+
+
+def _locked_both(connection: Connection, rotation_id: int) -> tuple[Slot, Row[Any]]:
+    """The slot and its rotation, locked in this order, which everybody keeps."""
+    return _locked_slot(connection, records.rotation(connection, rotation_id).slot_id), _locked(
+        connection, rotation_id
+    )
+
+
+def _change(connection: Connection, rotation_id: int, values: Mapping[str, Any]) -> None:
+    connection.execute(update(rotations).where(rotations.c.id == rotation_id).values(**values))

@@ -1,0 +1,106 @@
+"""The runner of rotations: claims what is due, works in the store of secrets, puts on record what came of it.
+
+Several may run, in one process or in many. Between claim and record nothing is held but the claim, and any of them may
+die at any line: another one looks again when the claim has ended, and finds what was done.
+"""
+
+import logging
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from datetime import datetime
+from threading import Event
+
+from core.errors import IkewardenError, Unavailable
+from fleet.rotation import claims, custody, ledger
+from fleet.rotation.claims import Worker
+from fleet.rotation.custody import Job
+from fleet.rotation.ledger import Outcome
+from fleet.rotation.machine import Work
+from pki.actors import Action, Actor, require
+from pki.desk import Desk
+from store.errors import StoreBusy
+
+_LOG = logging.getLogger("ikewarden.rotation")
+_BATCH = 64
+_THREADS = 8
+_ROUNDS = 50
+_TRIES = 3
+
+
+class Runner:
+    """One worker; for one thread at a time. `name` is one of its own among all replicas."""
+
+    def __init__(self, desk: Desk, actor: Actor, name: str, *, batch: int = _BATCH) -> None:
+        self._worker = Worker(desk, actor, name, batch)
+        self._pool = ThreadPoolExecutor(_THREADS, thread_name_prefix="rotation")
+        self._opened = False
+
+    def close(self) -> None:
+        """End its threads."""
+        self._pool.shutdown()
+
+    def run(self, clock: Callable[[], datetime]) -> int:
+        """Look at all that is due, and at what became due thereby; tell how many rotations moved.
+
+        Raises RoleMayNot, and the errors of the records; those of the store of secrets are put on record.
+        """
+        require(self._worker.actor, Action.JOB_RUN)
+        if not self._opened:
+            claims.open_gate(self._worker, clock())
+            self._opened = True
+        moved = 0
+        for _ in range(_ROUNDS):
+            ids = claims.take(self._worker, clock()) + claims.admit(self._worker, clock())
+            if not ids:
+                break
+            moved += self._look(ids, clock)
+        return moved
+
+    def _look(self, ids: Sequence[int], clock: Callable[[], datetime]) -> int:
+        worker, now = self._worker, clock()
+        rules = worker.desk.rules.rotation
+        with worker.desk.store.read() as connection:
+            cases = ledger.cases(connection, claims.rows(connection, ids))
+            pending = {case.rotation.id: case.course(rules, now).pending for case in cases}
+            work = {number: each for number, each in pending.items() if each is not Work.NONE}
+            jobs = ledger.jobs(connection, work, cases)
+        # Whoever needs nothing of the store of secrets does not wait for it.
+        moved = self._settle([number for number in ids if number not in work], [], clock())
+        outcomes = self._work(jobs)
+        return moved + self._settle([each.rotation_id for each in jobs], outcomes, clock())
+
+    def _settle(self, ids: Sequence[int], outcomes: Sequence[Outcome], now: datetime) -> int:
+        if not ids:
+            return 0
+        for _ in range(_TRIES - 1):
+            try:
+                return ledger.settle(self._worker, ids, outcomes, now)
+            except StoreBusy:
+                continue  # somebody held one of the rows for long, or two waited for each other
+        return ledger.settle(self._worker, ids, outcomes, now)
+
+    def _work(self, jobs: Sequence[Job]) -> list[Outcome]:
+        away = Event()
+        return list(self._pool.map(lambda job: _attempt(self._worker.desk, job, away), jobs))
+
+
+class StoreGaveUp(Unavailable):
+    """The store of secrets did not answer others of the same batch, so it was not asked again."""
+
+    code = "secret_store_unavailable"
+    next_step = "Look at the store; rotations go on by themselves when it answers again."
+
+
+def _attempt(desk: Desk, job: Job, away: Event) -> Outcome:
+    if away.is_set():
+        return Outcome(job, error=StoreGaveUp("The store of secrets does not answer."))
+    try:
+        return Outcome(job, made=custody.do(desk, job))
+    except IkewardenError as error:
+        if isinstance(error, Unavailable):
+            away.set()
+        _LOG.warning(
+            "work in the store of secrets failed",
+            extra={"rotation": job.rotation_id, "work": str(job.work), "code": error.code},
+        )
+        return Outcome(job, error=error)

@@ -1,0 +1,344 @@
+"""`ikewarden tunnel secrets` and `secret-add`: shared secrets under management; `ikewarden secret claim`."""
+
+import base64
+import os
+import stat
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Final
+from urllib.parse import quote
+
+import click
+
+from core.errors import InvalidInput
+from core.secret import Secret
+from ikewarden.cli.commands.secret_policy import at, kind_option, policy_of, policy_options
+from ikewarden.cli.commands.tunnel import PATH
+from ikewarden.cli.files import SECRET, FileExists, write_new
+from ikewarden.cli.help import command
+from ikewarden.cli.lazy import Lazy, LazyGroup
+from ikewarden.cli.options import client_command, example, format_option
+from ikewarden.cli.screen import Column, Screen, shown
+from ikewarden.cli.session import Session, pass_session
+
+CLAIM: Final = "/v1/handovers/claim"
+_LONGEST: Final = 8192
+_VERSIONS: Final = (
+    Column("Version", "version", whole=True),
+    Column("State", "state", whole=True),
+    Column("Source", "source", whole=True),
+    Column("Fingerprint", "fingerprint", whole=True),
+    Column("PPK_ID", "ppk_id"),
+    Column("In use since", "current_at", whole=True),
+    Column("Destroyed", "destroyed_at", whole=True),
+)
+_ENDS: Final = (
+    Column("End", lambda entry: entry["gateway"] or "outside peer"),
+    Column("Should have", "keys", whole=True),
+    Column("Loaded", "loaded", whole=True),
+    Column("Proven", lambda entry: (entry["authenticated"] or {}).get("version"), whole=True),
+    Column("Foreign", lambda entry: [each["where"] for each in entry["foreign"]]),
+    Column("Said", "reported_at", whole=True),
+    Column("Error", "error"),
+)
+
+
+class SecretFileUnusable(InvalidInput):
+    """A file that holds no shared secret, or that others can read."""
+
+    code = "secret_file_unusable"
+    next_step = "Name a file of mode 0600 with the secret alone: as text, 0x and hexadecimal, or 0s and Base64."
+
+
+@click.group(
+    cls=LazyGroup,
+    lazy={"claim": Lazy(f"{__name__}:claim", "Get a key that was handed over to you, once.")},
+    epilog=example("ikewarden secret claim https://keys.example.com:8443 --ca-file root-ca.pem"),
+)
+def secret() -> None:
+    """Shared secrets that were handed over to you."""
+
+
+@command("secrets", epilog=example("ikewarden tunnel secrets gw1-gw2"))
+@click.argument("name")
+@client_command()
+@pass_session
+def secrets(session: Session, name: str) -> None:
+    """Show a tunnel's shared secrets: versions, ages, what each end has; never a value.
+
+    A fingerprint is keyed: the same value has the same one, and nobody can guess a value from it.
+    """
+    found = session.connect().get(f"{PATH}/{quote(name, safe='')}/secrets")
+    screen = session.screen
+    if screen.is_json:
+        screen.json(found)
+        return
+    if not found["items"]:
+        screen.note(f"No shared secret of {name} is under management.")
+        screen.note(f"Put it there with `ikewarden tunnel secret-add {name}`.")
+    for number, each in enumerate(found["items"]):
+        if number:
+            screen.line()
+        _show(screen, each)
+
+
+def _show(screen: Screen, slot: Mapping[str, Any]) -> None:
+    lists = ("versions", "ends", "rotation", "connections", "identities")
+    head = {name: value for name, value in slot.items() if name not in lists}
+    rotation = slot["rotation"]
+    head["rotation"] = None if rotation is None else f"{rotation['id']}: {rotation['state']}"
+    head["policy"] = in_words(slot["policy"])
+    screen.document(head)
+    for columns, key in ((_VERSIONS, "versions"), (_ENDS, "ends")):
+        if slot[key]:
+            screen.line()
+            screen.table(columns, slot[key])
+
+
+def in_words(policy: Mapping[str, Any]) -> str:
+    """A policy in a line."""
+    days = policy["interval_days"]
+    words = [f"every {days} days" if days else "on demand only"]
+    if days and policy["jitter"]:
+        words.append(f"up to {policy['jitter']:.0%} earlier")
+    words += [
+        f"{','.join(each['days'])} {each['start']}-{each['end']} {policy['zone']}"
+        for each in policy["windows"]
+    ]
+    if policy["gap"]:
+        words.append("SAs may be interrupted")
+    if policy["frozen"]:
+        words.append("frozen")
+    return "; ".join(words)
+
+
+@command(
+    "secret-add",
+    epilog=example(
+        "ikewarden tunnel secret-add gw1-gw2 --import psk.txt --every 90d",
+        "ikewarden tunnel secret-add gw1-gw2 --window 'Sat,Sun 02:00-04:00' --zone Europe/Berlin --jitter 10%",
+        "ikewarden tunnel secret-add to-bank --import psk.txt --accept-weak --left-connection bank",
+    ),
+)
+@click.argument("name")
+@kind_option
+@click.option(
+    "--import",
+    "file",
+    type=click.Path(dir_okay=False, path_type=Path, allow_dash=True),
+    metavar="FILE",
+    help="The secret that both ends have now, in a file of mode 0600, or - for standard input. "
+    "[default: the service makes one, and brings it to both ends]",
+)
+@click.option(
+    "--accept-weak", is_flag=True, help="Take it although it can be guessed, to rotate it away."
+)
+@click.option("--ppk-id", metavar="ID", help="By which both ends know an imported PPK.")
+@click.option(
+    "--left-connection", metavar="NAME", help="Its name in the left daemon. [default: NAME]"
+)
+@click.option("--right-connection", metavar="NAME", help="Its name in the right daemon.")
+@click.option("--left-identity", metavar="ID", help="[default: the first on record]")
+@click.option("--right-identity", metavar="ID", help="[default: the first on record]")
+@click.option(
+    "--ike-version", type=click.Choice(["1", "2"]), default="2", show_default=True, help="Of IKE."
+)
+@policy_options
+@client_command()
+@pass_session
+def add(session: Session, /, name: str, kind: str, file: Path | None, **given: Any) -> None:
+    """Put a tunnel's shared secret under management.
+
+    An imported one is checked: length, entropy, examples out of documentation, use for another tunnel. The connection
+    may be your own (--left-connection); then only the secret is taken care of.
+    """
+    from ikewarden.cli.requesting import typed
+
+    body: dict[str, Any] = {"kind": kind, "policy": policy_of(given)}
+    if file is not None:
+        value = base64.b64encode(_read(file).reveal()).decode()
+        body["import"] = {
+            "value": value,
+            "accept_weak": given["accept_weak"],
+            "ppk_id": given["ppk_id"],
+        }
+    elif given["accept_weak"] or given["ppk_id"]:
+        raise click.UsageError("--accept-weak and --ppk-id go with --import.")
+    for option in ("left_connection", "right_connection"):
+        body[option] = given[option]
+    for option in ("left_identity", "right_identity"):
+        body[option] = None if given[option] is None else str(typed(given[option]))
+    body["ike_version"] = int(given["ike_version"])
+    made = session.connect().post(f"{PATH}/{quote(name, safe='')}/secrets", body)
+    screen = session.screen
+    if screen.is_json:
+        screen.json(made)
+        return
+    _show(screen, made)
+    if made["rotation"] is not None:
+        screen.note(
+            f"Its first key is on its way: `ikewarden rotation show {made['rotation']['id']}`."
+        )
+
+
+def _read(file: Path) -> Secret:
+    if str(file) == "-":
+        content = sys.stdin.buffer.read(_LONGEST + 1)
+    else:
+        content = _content(file)
+    text = content.rstrip(b"\r\n")
+    if not text or len(content) > _LONGEST:
+        raise SecretFileUnusable("There is no shared secret in it, or it is too long.")
+    try:
+        if text[:2] in (b"0x", b"0X"):
+            return Secret(bytes.fromhex(text[2:].decode()))
+        if text[:2] in (b"0s", b"0S"):
+            return Secret(base64.b64decode(text[2:], validate=True))
+    except ValueError:
+        raise SecretFileUnusable("It begins like hexadecimal or Base64, and is neither.") from None
+    return Secret(text)
+
+
+def _content(file: Path) -> bytes:
+    with file.open("rb") as opened:
+        mode = os.fstat(opened.fileno()).st_mode
+        if stat.S_ISREG(mode) and mode & 0o077:
+            raise SecretFileUnusable(
+                f"The file {file} is open to others (mode {stat.S_IMODE(mode):04o}).",
+                next_step=f"Run chmod 600 '{file}'. Rotate the secret if others had it.",
+            )
+        return opened.read(_LONGEST + 1)
+
+
+@command("secret-remove", epilog=example("ikewarden tunnel secret-remove gw1-gw2"))
+@click.argument("name")
+@kind_option
+@client_command()
+@pass_session
+def remove(session: Session, name: str, kind: str) -> None:
+    """Take a tunnel's shared secret off: its gateways unload it, and its values are destroyed in the store."""
+    session.connect().delete(at(name, kind))
+    session.screen.note(f"Removed the {kind} of the tunnel {name}.")
+    if session.screen.is_json:
+        session.screen.json({"removed": f"{name}.{kind}"})
+
+
+@command(
+    "handover",
+    epilog=example(
+        "ikewarden tunnel handover to-bank --hours 8",
+        "ikewarden tunnel handover to-bank --file bank.psk",
+    ),
+)
+@click.argument("name")
+@kind_option
+@click.option(
+    "--hours",
+    type=click.IntRange(1, 336),
+    metavar="N",
+    default=24,
+    show_default=True,
+    help="How long the token is good.",
+)
+@click.option(
+    "--file",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="Write the key to this new file (mode 0600), to bring it there yourself.",
+)
+@client_command()
+@pass_session
+def handover(session: Session, name: str, kind: str, hours: int, file: Path | None) -> None:
+    """Hand the key to whoever runs the outside peer of a tunnel.
+
+    Without --file: a token that is good once, and the command that uses it. Send the token by another way than the
+    rest. After they have the key: `rotation confirm`.
+    """
+    if file is not None and file.exists():
+        raise FileExists(file)
+    client, screen = session.connect(), session.screen
+    made = client.post(f"{PATH}/{quote(name, safe='')}/handover", {"kind": kind, "hours": hours})
+    token = Secret(made.pop("token"))
+    if file is not None:
+        found = client.post(CLAIM, {"token": token.reveal().decode()})
+        _deliver(screen, found, file)
+        return
+    order = f"ikewarden secret claim {made['url']} --ca-file root-ca.pem"
+    if screen.is_json:
+        screen.json({**made, "token": token.reveal().decode(), "command": order})
+        return
+    screen.note("Send them the service's root-ca.pem, and this command:")
+    screen.note(f"  {order}")
+    screen.note("It asks for this token; send that by another way:")
+    screen.line(token.reveal().decode())
+    screen.note(f"It can be used once, until {shown(made['expires_at'])}.")
+
+
+@command(
+    "claim",
+    epilog=example(
+        "ikewarden secret claim https://keys.example.com:8443 --ca-file root-ca.pem --out bank.psk"
+    ),
+)
+@click.argument("url")
+@click.option(
+    "--ca-file",
+    type=click.Path(dir_okay=False, path_type=Path),
+    required=True,
+    help="The root that the service must prove itself by, PEM.",
+)
+@click.option(
+    "--out",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="Write the key to this new file (mode 0600) in place of the screen.",
+)
+@format_option()
+@pass_session
+def claim(session: Session, url: str, ca_file: Path, out: Path | None) -> None:
+    """Get a key that was handed over to you, once.
+
+    The token is asked for, or read from standard input: it never stands in a command line.
+    """
+    from ikewarden.client import Client, Service
+
+    if out is not None and out.exists():
+        raise FileExists(out)
+    client = Client(Service(url, ca_file))
+    token = _asked()
+    found = client.post(CLAIM, {"token": token.reveal().decode()})
+    _deliver(session.screen, found, out)
+
+
+def _asked() -> Secret:
+    if os.isatty(0):
+        return Secret(click.prompt("Token", hide_input=True, err=True).strip())
+    line = sys.stdin.readline(300).strip()
+    if not line:
+        raise click.UsageError("Give the token on standard input.")
+    return Secret(line)
+
+
+def _deliver(screen: Screen, found: dict[str, Any], file: Path | None) -> None:
+    value = Secret(base64.b64decode(found.pop("value")))
+    text = _as_written(value)
+    if file is not None:
+        write_new(file, text.reveal() + b"\n", SECRET)
+        if screen.is_json:
+            screen.json({**found, "file": str(file)})
+            return
+        screen.note(f"The key is in {file}: version {found['version']} of {found['tunnel']}.")
+    elif screen.is_json:
+        screen.json({**found, "value": text.reveal().decode()})
+    else:
+        screen.note(f"Version {found['version']} of the {found['kind']} of {found['tunnel']}:")
+        screen.line(text.reveal().decode())
+    if found["ppk_id"] and not screen.is_json:
+        screen.note(f"Its PPK_ID is {found['ppk_id']}.")
+
+
+def _as_written(value: Secret) -> Secret:
+    """The value as secrets files take it: as text where it is some, else 0x and hexadecimal."""
+    raw = value.reveal()
+    if all(0x20 < octet < 0x7F and octet not in b"\"'\\#" for octet in raw):
+        return Secret(raw)
+    return Secret(f"0x{raw.hex()}")

@@ -1,0 +1,86 @@
+"""Who may do what with shared secrets: every operation and every role, as a table written by hand."""
+
+import importlib
+import inspect
+import pkgutil
+from typing import Any
+
+import pytest
+
+from core.errors import IkewardenError
+from fleet import rotation
+from fleet.rotation import delivery, due, handover, orders, retire, shown, slots
+from fleet.rotation.orders import Order
+from fleet.rotation.policies import PolicyChange
+from fleet.rotation.shown import RotationQuery
+from fleet.rotation.slots import SlotRequest
+from fleet.rotation.values import Kind
+from pki.actors import Actor, Role, RoleMayNot, Scope
+from pki.desk import Desk
+from tests.fixtures.desk import NOW
+from tests.pki.test_permissions import READERS, A, Call, G, O, S
+
+TABLE: dict[Any, tuple[set[Role], Call]] = {
+    delivery.value: ({G}, lambda d, a: delivery.value(d, a, 1, now=NOW)),
+    due.begin_due: ({S}, lambda d, a: due.begin_due(d, a, now=NOW)),
+    handover.create: ({A, O}, lambda d, a: handover.create(d, a, "nope", Kind.PSK, 1, now=NOW)),
+    orders.cancel: ({A, O}, lambda d, a: orders.cancel(d, a, 1, now=NOW)),
+    orders.confirm: ({A, O}, lambda d, a: orders.confirm(d, a, 1, now=NOW)),
+    orders.plan: ({A, O}, lambda d, a: orders.plan(d, a, Order("nope"))),
+    orders.rotate: ({A, O}, lambda d, a: orders.rotate(d, a, Order("nope"), now=NOW)),
+    retire.destroy: ({S}, lambda d, a: retire.destroy(d, a, [])),
+    shown.figures: (READERS, lambda d, a: shown.figures(d, a, now=NOW)),
+    shown.of_tunnel: (READERS, lambda d, a: shown.of_tunnel(d, a, "nope")),
+    shown.rotation: (READERS, lambda d, a: shown.rotation(d, a, 1)),
+    shown.search: (READERS, lambda d, a: shown.search(d, a, RotationQuery())),
+    slots.change: ({A, O}, lambda d, a: slots.change(d, a, "nope", PolicyChange(), now=NOW)),
+    slots.create: ({A, O}, lambda d, a: slots.create(d, a, "nope", SlotRequest(), now=NOW)),
+    slots.remove: ({A, O}, lambda d, a: slots.remove(d, a, "nope", now=NOW)),
+}
+# Parts of operations, which have asked before.
+PARTS = {"fleet.rotation.slots.require_end"}
+
+
+def test_every_operation_has_a_row() -> None:
+    found = {}
+    for module in pkgutil.iter_modules(rotation.__path__):
+        loaded = importlib.import_module(f"fleet.rotation.{module.name}")
+        for name, value in vars(loaded).items():
+            if (
+                inspect.isfunction(value)
+                and value.__module__ == loaded.__name__
+                and not name.startswith("_")
+                and "actor" in inspect.signature(value).parameters
+                and f"{loaded.__name__}.{name}" not in PARTS
+            ):
+                found[value] = f"{loaded.__name__}.{name}"
+    assert found.keys() == TABLE.keys(), sorted(
+        name for value, name in found.items() if value not in TABLE
+    )
+
+
+@pytest.mark.parametrize("role", Role)
+@pytest.mark.parametrize(
+    "operation", TABLE, ids=lambda each: f"{each.__module__.rpartition('.')[2]}.{each.__name__}"
+)
+def test_operations_and_roles(shared_desk: Desk, operation: Any, role: Role) -> None:
+    allowed, call = TABLE[operation]
+    scope = Scope(gateway="gw1") if role is Role.GATEWAY else Scope()
+    actor = Actor("somebody", role, credential="token:1", scope=scope)
+    if role in allowed:
+        try:
+            call(shared_desk, actor)
+        except IkewardenError as error:
+            if isinstance(error, RoleMayNot):
+                raise
+        return
+    with pytest.raises(RoleMayNot):
+        call(shared_desk, actor)
+
+
+def test_the_role_is_asked_for_before_anything_is_looked_at() -> None:
+    for role in Role:
+        for allowed, call in TABLE.values():
+            if role not in allowed:
+                with pytest.raises(RoleMayNot):
+                    call(None, Actor("somebody", role))  # type: ignore[arg-type]  # on purpose
