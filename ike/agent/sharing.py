@@ -171,11 +171,13 @@ def _sweep(
     loaded = {each.name: each.versions for each in shared.slots}
 
     def keep(each: HeldSecret) -> bool:
-        slot = named.get(each.slot)
+        slot, version = named.get(each.slot), each.key.version
         if slot is not None and any(each.serves(slot, key) for key in slot.keys):
             return True
-        trouble = slot is not None and each.slot in (here.slot_errors or {})
-        return trouble or each.key.version in loaded.get(each.slot, ())
+        if slot is not None and each.slot in (here.slot_errors or {}):
+            return True
+        anew = slot is not None and version in slot.versions
+        return version in loaded.get(each.slot, ()) and not anew
 
     here.home.keyring.sweep(keep)
     held[:] = here.home.keyring.all()

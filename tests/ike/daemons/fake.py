@@ -32,6 +32,7 @@ from core.errors import IkewardenError
 from ike.daemons import matching
 from ike.daemons.connections import require_valid
 from ike.daemons.port import (
+    Abilities,
     ChildSa,
     Connection,
     ConnectionForeign,
@@ -45,12 +46,16 @@ from ike.daemons.port import (
     DaemonRefused,
     DaemonUnreachable,
     EventKind,
+    ForeignSecret,
     IkeSa,
     Inventory,
     LoadedCertificate,
     LoadedCrl,
+    LoadedSlot,
     Proof,
     RevokedPeer,
+    Shared,
+    SharedSlot,
     fingerprint,
 )
 
@@ -66,6 +71,7 @@ class Store:
     authorities: Certificates = field(default_factory=dict)
     crls: dict[x509.Name, x509.CertificateRevocationList] = field(default_factory=dict)
     connections: dict[str, Connection] = field(default_factory=dict)
+    secrets: dict[str, SharedSlot] = field(default_factory=dict)
 
     def copy(self) -> "Store":
         return Store(
@@ -74,6 +80,7 @@ class Store:
             dict(self.authorities),
             dict(self.crls),
             dict(self.connections),
+            dict(self.secrets),
         )
 
 
@@ -86,6 +93,10 @@ class FakeDaemon:
         self.refuse_key = False
         self.refuse_check = False
         self.refuse_proof = False
+        self.overlap = True
+        self.silent_peers = False  # what is started comes to nothing
+        self.refused_slots: set[str] = set()
+        self.foreign_secrets: list[ForeignSecret] = []
         self.unreachable = False
         self.disk_full = False
         self.slow = 0.0
@@ -127,6 +138,7 @@ class FakeDaemon:
         """Forget the keys; everything else stays."""
         with self._lock:
             self.loaded.keys.clear()
+            self.loaded.secrets.clear()
             self._tell(DaemonEvent(EventKind.RESTARTED))
 
     def establish(
@@ -349,13 +361,50 @@ class FakeDaemon:
                 cuts.append(Cut(sa, matched))
             return tuple(cuts)
 
-    def reauthenticate(self, connection: str) -> int:
+    def reauthenticate(self, connection: str, *, gap: bool = True) -> int:
         with self._call("reauthenticate"):
             again = [sa for sa in self._sas.values() if sa.connection == connection]
             again = [sa for sa in again if sa.established and sa.children]
-            for sa in again:
+            if not (gap or self.reauthenticates):
+                return 0
+            for sa in again if not self.silent_peers else ():
                 self._reauthenticate(sa)
             return len(again)
+
+    def initiate(self, connection: str) -> bool:
+        with self._call("initiate"):
+            if any(sa.connection == connection for sa in self._sas.values()):
+                return False
+            if not self.silent_peers:
+                self.establish(connection, "gw2.example.com")
+            return True
+
+    def abilities(self) -> Abilities:
+        with self._call("abilities"):
+            return Abilities(self.overlap, ppk=True, gapless=self.reauthenticates)
+
+    def share(self, slots: Sequence[SharedSlot]) -> None:
+        with self._call("share", writes=True):
+            refused = [each.name for each in slots if each.name in self.refused_slots]
+            kept = {name: each for name, each in self.loaded.secrets.items() if name in refused}
+            self.loaded.secrets = {each.name: self._one(each) for each in slots if each.keys} | kept
+            for name in set(refused) - set(kept):
+                self.loaded.secrets.pop(name, None)
+            self.files.secrets = dict(self.loaded.secrets)
+            if refused:
+                raise DaemonRefused(f"The daemon refused a secret of {refused[0]}.")
+
+    def shared(self, slots: Sequence[SharedSlot]) -> Shared:
+        with self._call("shared"):
+            held = (
+                LoadedSlot(name, tuple(key.version for key in each.keys))
+                for name, each in self.loaded.secrets.items()
+            )
+            return Shared(tuple(held), tuple(self.foreign_secrets))
+
+    def _one(self, slot: SharedSlot) -> SharedSlot:
+        one = slot.ike_version == 1 or not self.overlap
+        return replace(slot, keys=slot.keys[:1]) if one else slot
 
     def watch(self, stop: Callable[[], bool]) -> Iterator[DaemonEvent]:
         events: queue.SimpleQueue[DaemonEvent] = queue.SimpleQueue()
