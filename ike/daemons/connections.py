@@ -19,6 +19,8 @@ _ADDRESS = re.compile(r"%any6?|[A-Za-z0-9][A-Za-z0-9.:_-]{0,252}(/[0-9]{1,3})?")
 _PROPOSAL = re.compile(r"[a-z0-9][a-z0-9_-]{0,127}")
 _IDENTITY = re.compile(r'(dns|ip|email|dn):[^\x00-\x1f\x7f"\'\\{}#$`;]{1,512}')
 _REVOCATION = ("strict", "ifuri", "relaxed")
+_AUTHENTICATION = ("certificate", "psk")
+_PPK = ("none", "preferred", "required")
 _START = ("none", "trap", "start")
 _MAX_SECONDS = 10 * 365 * 86400
 
@@ -42,17 +44,30 @@ def _faults(connection: Connection, authorities: Collection[str]) -> Iterator[st
     if not connection.remote_addresses:
         yield "it has no remote address"
     for identity in (connection.local_id, connection.remote_id):
-        if not _is_identity(identity):
+        if not is_identity(identity):
             yield f"{identity!r} is no identity such as dns:gw.example or ip:192.0.2.1"
     if connection.remote_authority is not None and connection.remote_authority not in authorities:
         yield "its remote authority is not in the CA set"
     if connection.revocation not in _REVOCATION:
         yield f"revocation is one of {', '.join(_REVOCATION)}"
+    yield from _authentication_faults(connection)
     yield from _rest(connection)
     yield from _children_faults(connection.children)
 
 
-def _is_identity(identity: str) -> bool:
+def _authentication_faults(connection: Connection) -> Iterator[str]:
+    if connection.authentication not in _AUTHENTICATION:
+        yield f"authentication is one of {', '.join(_AUTHENTICATION)}"
+    if connection.ike_version not in (1, 2):
+        yield "ike_version is 1 or 2"
+    if connection.ppk not in _PPK:
+        yield f"ppk is one of {', '.join(_PPK)}"
+    if connection.ike_version == 1 and connection.ppk != "none":
+        yield "IKEv1 has no PPK"
+
+
+def is_identity(identity: str) -> bool:
+    """Whether this is an identity as in Connection, fit to be written into a daemon's configuration."""
     kind, _, value = identity.partition(":")
     try:
         if kind == "ip":

@@ -30,6 +30,7 @@ from ike.atomic import PRIVATE, write_atomically
 from ike.daemons import matching
 from ike.daemons.connections import require_valid
 from ike.daemons.port import (
+    Abilities,
     Child,
     Connection,
     ConnectionInvalid,
@@ -44,13 +45,20 @@ from ike.daemons.port import (
     Inventory,
     LoadedCertificate,
     LoadedCrl,
+    LoadedSlot,
     Proof,
     RevokedPeer,
+    Shared,
+    SharedSlot,
     fingerprint,
 )
 from ike.daemons.rendering import Content, Files, render
+from ike.daemons.slots import dumped, parsed, to_be_loaded
 
 _KEPT: Final = ".ikewarden"
+# Of the secrets of a slot those that are rendered: where one is all that is known to be taken, the first.
+_SECRETS: Final = {"swanctl": "conf.d/ikewarden.secrets.conf", "ipsec": "ikewarden.secrets"}
+_OVERLAPS: Final = "swanctl"
 _HALF: Final = re.compile(r"\.(.+)\.[0-9a-f]{12}")  # as ike.atomic names them
 _PATH: Final = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
@@ -199,6 +207,7 @@ class FilesDaemon:
         for each in connections:
             try:
                 require_valid(each, known)
+                _require_without_ppk(each)
             except ConnectionInvalid as error:
                 refused.append(error)
             else:
@@ -216,9 +225,46 @@ class FilesDaemon:
             "Tunnels cannot be ended by files; the CRL was written and the program was run."
         )
 
-    def reauthenticate(self, connection: str) -> int:
-        """Files authenticate nothing. Raises DaemonRefused."""
+    def reauthenticate(self, connection: str, *, gap: bool = True) -> int:
+        """Files authenticate nothing. Raises DaemonRefused, unless nothing was to be interrupted."""
+        if not gap:
+            return 0
         raise DaemonRefused("Files cannot start an authentication.")
+
+    def initiate(self, connection: str) -> bool:
+        """Files start nothing."""
+        return False
+
+    def abilities(self) -> Abilities:
+        """What the format can say: several secrets for a peer as swanctl. Of what reads the files nothing is known."""
+        return Abilities(overlap=self._form == _OVERLAPS, ppk=False, gapless=False)
+
+    def share(self, slots: Sequence[SharedSlot]) -> None:
+        """Write the secrets, as swanctl and ipsec; as pem and pkcs12, and for kind ppk, DaemonRefused is raised."""
+        held = {each.name: each for each in self._slots()}
+        refused: list[DaemonRefused] = []
+        wanted = []
+        for slot in slots:
+            try:
+                wanted.append(self._rendered(slot))
+            except DaemonRefused as refusal:
+                refused.append(refusal)
+                wanted += [held[slot.name]] if slot.name in held else []
+        self._keep("slots.json", dumped([each for each in wanted if each.keys]))
+        self._publish()
+        if refused:
+            raise refused[0]
+
+    def shared(self, slots: Sequence[SharedSlot]) -> Shared:
+        """Tell what stands in the files as it was written; of others' secrets nothing is seen."""
+        path = _SECRETS.get(self._form, "")
+        with self._told():
+            wanted = render(self._form, self._content()).get(path)
+            if wanted is None or not self._is(path, wanted[0]):
+                return Shared()
+            held = self._slots()
+        versions = [(each.name, tuple(key.version for key in each.keys)) for each in held]
+        return Shared(tuple(LoadedSlot(*each) for each in sorted(versions)))
 
     def settle(self) -> None:
         """Run the program if anything changed since it last ran well. Raises DaemonRefused with its exit code."""
@@ -299,7 +345,19 @@ class FilesDaemon:
             ],
             connections=[_connection(each) for each in connections],
             passphrase=self._own_passphrase(),
+            slots=self._slots(),
         )
+
+    def _slots(self) -> list[SharedSlot]:
+        return parsed(self._read("slots.json") or b"[]")
+
+    def _rendered(self, slot: SharedSlot) -> SharedSlot:
+        """The slot as it is written. Raises DaemonRefused."""
+        if slot.keys and (self._form not in _SECRETS or slot.kind != "psk"):
+            raise DaemonRefused(
+                f"Shared secret {slot.name}: kind {slot.kind} is not rendered as {self._form}."
+            )
+        return to_be_loaded(slot, overlap=self._form == _OVERLAPS)
 
     def _own_passphrase(self) -> Secret:
         if self._form != "pkcs12":
@@ -408,6 +466,11 @@ def run_after(after: After, environ: dict[str, str]) -> None:
         raise DaemonRefused(f"{name} did not end within {after.seconds} s.") from None
     if code != 0:
         raise DaemonRefused(f"{name} ended with code {code}.")
+
+
+def _require_without_ppk(connection: Connection) -> None:
+    if connection.ppk != "none":
+        raise ConnectionInvalid(f"Connection {connection.name}: PPKs are not rendered.")
 
 
 def _connection(document: dict[str, Any]) -> Connection:

@@ -1,6 +1,6 @@
-"""Credentials, authorities, CRLs and connections as the files of daemons without an adapter. Pure.
+"""Credentials, authorities, CRLs, connections and shared secrets as the files of daemons without an adapter. Pure.
 
-`swanctl`  the folders of /etc/swanctl, and a configuration file with the managed connections
+`swanctl`  the folders of /etc/swanctl, and configuration files with the managed connections and the shared secrets
 `ipsec`    the folders of /etc/ipsec.d of strongSwan's older `ipsec` program, and a file of secrets to be included
 `pem`      key.pem, certificate.pem, chain.pem, fullchain.pem, combined.pem (all of them), ca.pem, crl.pem
 `pkcs12`   credential.p12 with its passphrase in credential.pass, ca.pem, crl.pem
@@ -21,7 +21,7 @@ from cryptography.hazmat.primitives.serialization import (
 from cryptography.hazmat.primitives.serialization.pkcs12 import serialize_key_and_certificates
 
 from core.secret import Secret
-from ike.daemons.port import Connection, Credential, fingerprint
+from ike.daemons.port import Connection, Credential, SharedSlot, fingerprint
 
 SECRET: Final = 0o600
 PUBLIC: Final = 0o644
@@ -33,13 +33,14 @@ Files = dict[str, tuple[bytes, int]]
 
 @dataclass(frozen=True)
 class Content:
-    """What there is to render. `passphrase` protects a PKCS #12 file."""
+    """What there is to render. `passphrase` protects a PKCS #12 file. `slots` are of kind psk."""
 
     credential: Credential | None
     authorities: Sequence[x509.Certificate]
     crls: Sequence[x509.CertificateRevocationList]
     connections: Sequence[Connection]
     passphrase: Secret
+    slots: Sequence[SharedSlot] = ()
 
 
 def render(form: str, content: Content) -> Files:
@@ -102,6 +103,17 @@ def _swanctl(content: Content) -> Files:
     if content.connections:
         sections = {each.name: _connection(each) for each in content.connections}
         files[f"conf.d/{_NAME}.conf"] = (_section({"connections": sections}).encode(), SECRET)
+    if content.slots:
+        # charon proves itself by the one that it read last, and takes all; a section's name has no dots.
+        secrets = {
+            f"ike-{_NAME}-{slot.name.replace('.', '~')}-v{key.version}": {
+                "id": _identity(slot.remote_id),
+                "secret": f"0x{key.value.reveal().hex()}",
+            }
+            for slot in content.slots
+            for key in reversed(slot.keys)
+        }
+        files[f"conf.d/{_NAME}.secrets.conf"] = (_section({"secrets": secrets}).encode(), SECRET)
     return files
 
 
@@ -115,12 +127,24 @@ def _ipsec(content: Content) -> Files:
     }
     files |= _crls("crls", content)
     made = content.credential
+    lines = [
+        f"{_selector(slot.remote_id)} : PSK 0x{key.value.reveal().hex()}\n"
+        for slot in content.slots
+        for key in slot.keys
+    ]
     if made is not None:
         files[f"private/{_NAME}.pem"] = (made.key.reveal(), SECRET)
         files[f"certs/{_NAME}.pem"] = (made.certificate.public_bytes(Encoding.PEM), PUBLIC)
-        line = f": {_secret_kind(made)} {_NAME}.pem\n"
-        files[f"{_NAME}.secrets"] = (line.encode(), SECRET)
+        lines.insert(0, f": {_secret_kind(made)} {_NAME}.pem\n")
+    if lines:
+        files[f"{_NAME}.secrets"] = ("".join(lines).encode(), SECRET)
     return files
+
+
+def _selector(identity: str) -> str:
+    """The peer's identity as ipsec.secrets has it; never our own, which would let in anybody who has a secret of us."""
+    kind, _, value = identity.partition(":")
+    return {"dns": f"@{value}", "dn": f'"{value}"'}.get(kind, value)
 
 
 def _crls(folder: str, content: Content) -> Files:
@@ -153,10 +177,15 @@ def _secret_kind(credential: Credential) -> str:
 def _connection(wanted: Connection) -> dict[str, Any]:
     """A connection as swanctl.conf has it; it was checked (ike.daemons.connections)."""
     # Without `certs`: the daemon takes the certificate for the id, and a renewal leaves the connection alone.
-    remote = {"auth": "pubkey", "id": _identity(wanted.remote_id), "revocation": wanted.revocation}
-    if wanted.remote_authority is not None:
-        remote["cacerts"] = f"{_NAME}-{wanted.remote_authority[:16]}.pem"
-    section: dict[str, Any] = {"version": 2, "send_cert": "always"}
+    by_secret = wanted.authentication == "psk"
+    auth = "psk" if by_secret else "pubkey"
+    remote = {"auth": auth, "id": _identity(wanted.remote_id)}
+    section: dict[str, Any] = {"version": wanted.ike_version}
+    if not by_secret:
+        remote["revocation"] = wanted.revocation
+        section["send_cert"] = "always"
+        if wanted.remote_authority is not None:
+            remote["cacerts"] = f"{_NAME}-{wanted.remote_authority[:16]}.pem"
     for name, values in (
         ("local_addrs", wanted.local_addresses),
         ("remote_addrs", wanted.remote_addresses),
@@ -166,7 +195,7 @@ def _connection(wanted: Connection) -> dict[str, Any]:
             section[name] = ", ".join(values)
     if wanted.rekey_seconds is not None:
         section["rekey_time"] = f"{wanted.rekey_seconds}s"
-    section["local"] = {"auth": "pubkey", "id": _identity(wanted.local_id)}
+    section["local"] = {"auth": auth, "id": _identity(wanted.local_id)}
     section["remote"] = remote
     section["children"] = {
         child.name: {

@@ -8,6 +8,7 @@ from pathlib import Path
 from cryptography import x509
 
 from ike.daemons.port import (
+    Abilities,
     Connection,
     Credential,
     CredentialName,
@@ -18,14 +19,18 @@ from ike.daemons.port import (
     Inventory,
     Proof,
     RevokedPeer,
+    Shared,
+    SharedSlot,
 )
-from ike.daemons.strongswan import listing
+from ike.daemons.strongswan import listing, names
 from ike.daemons.strongswan.files import SWANCTL, SwanctlFiles
 from ike.daemons.strongswan.managed import ManagedConnections
 from ike.daemons.strongswan.proving import Proving
+from ike.daemons.strongswan.renewing import Renewing
 from ike.daemons.strongswan.revoking import Cutting, RevocationLists
 from ike.daemons.strongswan.sas import listed_sas
 from ike.daemons.strongswan.session import SOCKET, Endpoint, Session
+from ike.daemons.strongswan.sharing import Sharing
 from ike.daemons.strongswan.sightings import Sightings
 from ike.daemons.strongswan.swapping import Swapping
 from ike.daemons.strongswan.trusting import Trusting
@@ -60,12 +65,20 @@ class StrongSwan:
         self._trusting = Trusting(self._endpoint, self._files)
         self._lists = RevocationLists(self._endpoint, self._files, self._trusting)
         self._cutting = Cutting(self._endpoint, self._sightings, now)
-        self._managed = ManagedConnections(self._endpoint, self._files)
+        self._sharing = Sharing(self._endpoint, self._files)
+        self._managed = ManagedConnections(self._endpoint, self._files, self._sharing.ppk_ids)
         self._proving = Proving(self._endpoint, make_before_break=make_before_break, now=now)
+        self._renewing = Renewing(
+            self._endpoint,
+            is_gapless=self._proving.is_gapless,
+            ppk_ids=self._sharing.ppk_ids,
+            now=now,
+        )
         self._watching = Watching(
             self._endpoint,
             self._files,
             self._sightings,
+            secrets=self._sharing.ids,
             incarnation=lambda: self.describe().incarnation,
             flush=self._flush,
             now=now,
@@ -88,7 +101,8 @@ class StrongSwan:
             lists += [each for each in self._lists.files() if each not in lists]
             connections = session.ask("get-conns").get("conns", [])
             keys = listing.keys(session)
-        return Inventory(certificates, keys, tuple(lists), tuple(sorted(connections)))
+        ours = {names.connection_of(each) for each in connections}
+        return Inventory(certificates, keys, tuple(lists), tuple(sorted(ours)))
 
     def trust(self, authorities: Sequence[x509.Certificate]) -> None:
         """See the port."""
@@ -138,9 +152,25 @@ class StrongSwan:
         """See the port."""
         return self._cutting.cut(peer)
 
-    def reauthenticate(self, connection: str) -> int:
+    def reauthenticate(self, connection: str, *, gap: bool = True) -> int:
+        """See the port. Where the connection has another PPK now, it waits until that has shown itself."""
+        return self._renewing.reauthenticate(connection, gap=gap)
+
+    def initiate(self, connection: str) -> bool:
         """See the port."""
-        return self._proving.reauthenticate(connection)
+        return self._renewing.initiate(connection)
+
+    def abilities(self) -> Abilities:
+        """See the port."""
+        return self._proving.abilities()
+
+    def share(self, slots: Sequence[SharedSlot]) -> None:
+        """See the port. PPK_IDs are put into managed connections by the next `connect`."""
+        self._sharing.share(slots)
+
+    def shared(self, slots: Sequence[SharedSlot]) -> Shared:
+        """See the port. Of what others gave charon it sees what stands in swanctl's files."""
+        return self._sharing.shared(slots)
 
     def watch(self, stop: Callable[[], bool]) -> Iterator[DaemonEvent]:
         """See the port."""

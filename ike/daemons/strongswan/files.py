@@ -8,6 +8,7 @@
     x509crl/ikewarden-<authority>.crl      revocation lists that fit into a VICI message
     conf.d/ikewarden.conf                  CA certificates, as authorities, by absolute path
     conf.d/ikewarden-<name>.conf           one managed connection each
+    conf.d/ikewarden.secrets.conf          shared secrets, 0600
     ikewarden/                             what swanctl must not find by itself: the authorities' certificates (what
                                            lies in x509ca/ cannot be unloaded), large revocation lists, the key and
                                            certificate that were replaced and may come back
@@ -163,6 +164,22 @@ class SwanctlFiles:
     def connections(self) -> set[str]:
         """The names of the managed connections that are written down."""
         return {path.stem.removeprefix(PREFIX) for path in self._ours("conf.d", "*.conf")}
+
+    # shared secrets
+
+    @property
+    def main_conf(self) -> Path:
+        """What swanctl reads, with all that it includes."""
+        return self.root / "swanctl.conf"
+
+    @property
+    def secrets_conf(self) -> Path:
+        return self.root / "conf.d" / "ikewarden.secrets.conf"
+
+    @property
+    def ppks(self) -> Path:
+        """Which PPK_IDs a connection has."""
+        return self.own / "ppks.json"
 
     # writing
 

@@ -1,8 +1,16 @@
-"""Managed connections in charon: one file in conf.d for each, and the same loaded over VICI."""
+"""Managed connections in charon: one file in conf.d for each, and the same loaded over VICI.
+
+A connection with a PPK sends one PPK_ID, and as the responder takes that one alone. While there are two, a companion
+stands before it that names none and takes both: charon answers with the first of those that fit. It goes when one is
+left; SAs that it answered stay, and go on under its name.
+
+charon ends the SAs of a connection that changes if one of its children is to be started at once. So that a PPK can
+change, such children are loaded as traps, which have their SAs kept, and are started from here.
+"""
 
 import ipaddress
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from typing import Any
 
@@ -24,9 +32,14 @@ from ike.daemons.strongswan.files import SwanctlFiles
 from ike.daemons.strongswan.session import Endpoint, Session
 from ike.daemons.strongswan.settings import HEAD, render
 
+PpkIds = Callable[[str], tuple[str, ...]]
+"""The PPK_IDs of a connection, the one to be sent first."""
+
 # What to do when the peer is gone or closes: nothing, wait for traffic, start anew.
 _DPD_ACTION = {"none": "clear", "trap": "trap", "start": "restart"}
 _DPD_DELAY = "30s"
+# A companion begins nothing: it has no PPK_ID to send.
+_QUIET = {"start_action": "none", "dpd_action": "clear"}
 
 
 class ManagedConnections:
@@ -35,9 +48,10 @@ class ManagedConnections:
     A name is ours if its file is there, or if it was being loaded when the agent died (`loading.json`).
     """
 
-    def __init__(self, endpoint: Endpoint, files: SwanctlFiles) -> None:
+    def __init__(self, endpoint: Endpoint, files: SwanctlFiles, ppk_ids: PpkIds) -> None:
         self._endpoint = endpoint
         self._files = files
+        self._ppk_ids = ppk_ids
         self._loading = files.own / "loading.json"
 
     def connect(self, connections: Sequence[Connection]) -> None:
@@ -57,19 +71,29 @@ class ManagedConnections:
                     refused.append(refusal)
             self._unload(session, ours - {each.name for each in connections}, loaded)
             sure = loaded - unsure
+            # Most fleets have no PPKs, and a hub has many connections.
+            beside = {names.companion(name) for name in wanted}
+            has_ppk = any(each.ppk != "none" for each in wanted.values())
+            order = _order(session) if has_ppk or beside & loaded else []
             new = {
                 name: each
                 for name, each in wanted.items()
-                if name not in sure or not self._is_written(each, authorities)
+                if name not in sure
+                or not self._is_written(each, authorities)
+                or not self._is_answered(each, order)
             }
             self._announce(new)
             for each in new.values():
                 try:
-                    self._load(session, each, authorities)
+                    self._load(session, each, authorities, order)
                 except DaemonRefused as refusal:
                     refused.append(refusal)
             self._announce({})
-            self._bring_up(session, [each for name, each in wanted.items() if name not in new])
+            # charon starts a new one by itself, unless it was loaded as a trap.
+            self._bring_up(
+                session,
+                [each for name, each in wanted.items() if name not in new or each.ppk != "none"],
+            )
         if refused:
             raise refused[0]
 
@@ -89,7 +113,7 @@ class ManagedConnections:
         if not starting:
             return
         listed = session.stream("list-sas", "list-sa", {})
-        present = {name for entry in listed for name in entry}
+        present = {names.connection_of(name) for entry in listed for name in entry}
         for name, child in starting:
             if name not in present:
                 # No waiting, and no complaint: whether it came up is seen in the SAs.
@@ -98,21 +122,42 @@ class ManagedConnections:
                     session.stream("initiate", "control-log", request)
 
     def _load(
-        self, session: Session, connection: Connection, authorities: dict[str, x509.Certificate]
+        self,
+        session: Session,
+        connection: Connection,
+        authorities: dict[str, x509.Certificate],
+        order: Sequence[str],
     ) -> None:
         anchor = authorities.get(connection.remote_authority or "")
         cacerts = [anchor.public_bytes(Encoding.DER)] if anchor else []
-        session.ask("load-conn", {connection.name: section(connection, cacerts)})
+        made = sections(connection, cacerts, self._ppk_ids(connection.name))
+        beside = names.companion(connection.name)
+        if beside in made:
+            session.ask("load-conn", {beside: made[beside]})
+            if connection.name in order and not self._is_answered(connection, order):
+                # It is to stand behind its companion, which answers meanwhile.
+                session.ask("unload-conn", {"name": connection.name})
+        session.ask("load-conn", {connection.name: made[connection.name]})
         path = self._files.connection_path(connection.name)
         self._files.write(path, self._text(connection, authorities).encode())
+        if beside in order and beside not in made:
+            session.ask("unload-conn", {"name": beside})
+
+    def _is_answered(self, connection: Connection, order: Sequence[str]) -> bool:
+        """Whether a companion stands before a connection that needs one, and none beside another."""
+        name, beside = connection.name, names.companion(connection.name)
+        if connection.ppk == "none" or len(self._ppk_ids(name)) < 2:
+            return beside not in order
+        return {name, beside} <= set(order) and order.index(beside) < order.index(name)
 
     def _unload(self, session: Session, gone: set[str], loaded: set[str]) -> None:
         for name in sorted(gone):
             self._files.remove(self._files.connection_path(name))
-            if name in loaded:
-                session.ask("unload-conn", {"name": name})
-            with suppress(DaemonRefused):  # nothing was up
-                session.stream("terminate", "control-log", {"ike": name, "force": "yes"})
+            for each in (name, names.companion(name)):
+                if each in loaded:
+                    session.ask("unload-conn", {"name": each})
+                with suppress(DaemonRefused):  # nothing was up
+                    session.stream("terminate", "control-log", {"ike": each, "force": "yes"})
 
     def _is_written(self, connection: Connection, authorities: dict[str, x509.Certificate]) -> bool:
         with suppress(FileNotFoundError):
@@ -123,7 +168,8 @@ class ManagedConnections:
     def _text(self, connection: Connection, authorities: dict[str, x509.Certificate]) -> str:
         anchor = authorities.get(connection.remote_authority or "")
         cacerts = [str(self._files.authority_path(anchor).absolute())] if anchor else []
-        return HEAD + render({"connections": {connection.name: section(connection, cacerts)}})
+        made = sections(connection, cacerts, self._ppk_ids(connection.name))
+        return HEAD + render({"connections": made})
 
     def _announce(self, connections: dict[str, Connection]) -> None:
         if connections:
@@ -137,28 +183,43 @@ class ManagedConnections:
         return set()
 
 
-def section(connection: Connection, cacerts: Sequence[str | bytes]) -> dict[str, Any]:
-    """A connection as a section of swanctl.conf, which is a message of load-conn at the same time.
-
-    No certificate of our own is named: charon finds it by the identity, so a new one needs no change here.
+def sections(
+    connection: Connection, cacerts: Sequence[str | bytes], ppk_ids: Sequence[str]
+) -> dict[str, dict[str, Any]]:
+    """A connection as sections of swanctl.conf, each a message of load-conn at the same time; the companion, where it
+    needs one, first.
     """
-    remote: dict[str, Any] = {
-        "auth": "pubkey",
-        "id": names.for_charon(connection.remote_id),
-        "revocation": connection.revocation,
-    }
-    if cacerts:
-        remote["cacerts"] = list(cacerts)
+    made = _section(connection, cacerts)
+    if connection.ppk == "none":
+        return {connection.name: made}
+    made["ppk_required"] = "yes" if connection.ppk == "required" else "no"
+    if not ppk_ids:
+        return {connection.name: made}
+    sending = {connection.name: {**made, "ppk_id": ppk_ids[0]}}
+    if len(ppk_ids) == 1:
+        return sending
+    quiet = {name: {**each, **_QUIET} for name, each in made["children"].items()}
+    return {names.companion(connection.name): {**made, "children": quiet}, **sending}
+
+
+def _section(connection: Connection, cacerts: Sequence[str | bytes]) -> dict[str, Any]:
+    """No certificate of our own is named: charon finds it by the identity, so a new one needs no change here."""
     made: dict[str, Any] = {
-        "version": "2",
+        "version": str(connection.ike_version),
         "local_addrs": list(connection.local_addresses),
         "remote_addrs": list(connection.remote_addresses),
         "send_cert": "always",
         "dpd_delay": _DPD_DELAY,
         "local": {"auth": "pubkey", "id": names.for_charon(connection.local_id)},
-        "remote": remote,
-        "children": {child.name: _child(child) for child in connection.children},
+        "remote": _remote(connection, cacerts),
+        "children": {
+            child.name: _child(child, trapped=connection.ppk != "none")
+            for child in connection.children
+        },
     }
+    if connection.authentication == "psk":
+        del made["send_cert"]
+        made["local"]["auth"] = "psk"
     if not connection.local_addresses:
         del made["local_addrs"]
     if connection.proposals:
@@ -168,11 +229,22 @@ def section(connection: Connection, cacerts: Sequence[str | bytes]) -> dict[str,
     return made
 
 
-def _child(child: Child) -> dict[str, Any]:
+def _remote(connection: Connection, cacerts: Sequence[str | bytes]) -> dict[str, Any]:
+    remote: dict[str, Any] = {"auth": "pubkey", "id": names.for_charon(connection.remote_id)}
+    if connection.authentication == "psk":
+        return {**remote, "auth": "psk"}
+    remote["revocation"] = connection.revocation
+    if cacerts:
+        remote["cacerts"] = list(cacerts)
+    return remote
+
+
+def _child(child: Child, *, trapped: bool) -> dict[str, Any]:
+    start = "trap" if trapped and child.start_action == "start" else child.start_action
     made: dict[str, Any] = {
         "local_ts": [_network(each) for each in child.local_ts],
         "remote_ts": [_network(each) for each in child.remote_ts],
-        "start_action": child.start_action,
+        "start_action": start,
         "dpd_action": _DPD_ACTION[child.start_action],
     }
     if child.esp_proposals:
@@ -180,6 +252,12 @@ def _child(child: Child) -> dict[str, Any]:
     if child.rekey_seconds is not None:
         made["rekey_time"] = f"{child.rekey_seconds}s"
     return made
+
+
+def _order(session: Session) -> list[str]:
+    """The connections as charon looks through them for one that fits."""
+    listed = session.stream("list-conns", "list-conn", {})
+    return [name for entry in listed for name in entry]
 
 
 def _network(text: str) -> str:

@@ -1,10 +1,13 @@
-"""Identities: as the service writes them (`dns:gw.example`), and as charon reads and prints them. Pure."""
+"""Names: identities as the service writes them (`dns:gw.example`), as charon reads and prints them and as people write
+them into its files; connections, and the ids of shared secrets. Pure.
+"""
 
 import contextlib
 import hashlib
 import ipaddress
 import re
 from collections.abc import Iterable
+from enum import IntEnum
 
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
@@ -12,7 +15,12 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from ike.daemons import matching
 
-_TYPES = {"dns": "fqdn", "email": "email"}
+# In neither of our names: of a managed connection, of a slot.
+_COMPANION = "+ikewarden"
+_DOT = "~"
+_SECRET = re.compile(r"(?:ppk-)?ikewarden-([A-Za-z0-9_~-]+)-v([0-9]{1,9})")
+_TYPED = re.compile(r"(?:fqdn|dns|email|rfc822|userfqdn|ipv4|ipv6|ipv4net|ipv6net|asn1dn):")
+_ANYBODY = {"", "*", "%any", "%any4", "%any6", "0.0.0.0", "::"}  # noqa: S104 - as people write it
 _KEY_ID = re.compile(r"(?:[0-9a-f]{2}){4,64}")
 _ATTRIBUTE = re.compile(r"(?:^|, )[A-Za-z0-9.]+=")
 
@@ -25,6 +33,51 @@ def for_charon(identity: str) -> str:
     if kind == "dn":
         return f"asn1dn:#{x509.Name.from_rfc4514_string(value).public_bytes().hex()}"
     return f"{ {'dns': 'fqdn', 'email': 'email'}[kind] }:{value}".replace(" ", "")
+
+
+class Match(IntEnum):
+    """How well an owner of a shared secret fits an identity; of two secrets charon shows the one that fits better."""
+
+    NONE = 0
+    ANYBODY = 1
+    PATTERN = 2
+    EXACT = 3
+
+
+def matched(identity: str, owner: str) -> Match:
+    """How well an identity fits what people wrote as the owner of a shared secret in swanctl.conf."""
+    text = _TYPED.sub("", owner.strip(), count=1)
+    if text in _ANYBODY:
+        return Match.ANYBODY
+    if text.startswith("#"):
+        return Match.EXACT if text == for_charon(identity).partition(":")[2] else Match.NONE
+    text = text.removeprefix("@").removeprefix("@")
+    if not is_said(identity, text):
+        return Match.NONE
+    return Match.PATTERN if "*" in text or "/" in text else Match.EXACT
+
+
+def companion(connection: str) -> str:
+    """The connection that answers for another while there are two PPKs: see managed.py."""
+    return connection + _COMPANION
+
+
+def connection_of(printed: str) -> str:
+    """Which connection charon means, whether it names that or its companion."""
+    return printed.removesuffix(_COMPANION)
+
+
+def secret_id(kind: str, slot: str, version: int) -> str:
+    """The id of a version of a shared secret, which is the name of a section at the same time: by its beginning swanctl
+    knows what it is, and it has no dots.
+    """
+    return f"{'ppk-' if kind == 'ppk' else ''}ikewarden-{slot.replace('.', _DOT)}-v{version}"
+
+
+def secret_of(printed: str) -> tuple[str, int] | None:
+    """Slot and version of a shared secret of ours; None for one of others."""
+    found = _SECRET.fullmatch(printed)
+    return (found[1].replace(_DOT, "."), int(found[2])) if found else None
 
 
 def is_said(identity: str, printed: str) -> bool:

@@ -5,16 +5,18 @@ import time
 from collections import Counter
 from collections.abc import Callable, Sequence
 from datetime import datetime
+from itertools import takewhile
 
-from ike.daemons.port import Credential, DaemonRefused, IkeSa, Proof
-from ike.daemons.strongswan import listing
-from ike.daemons.strongswan.sas import listed_sas
+from ike.daemons.port import Abilities, Credential, DaemonRefused, IkeSa, Proof
+from ike.daemons.strongswan import listing, names
+from ike.daemons.strongswan.sas import sas_of
 from ike.daemons.strongswan.session import Endpoint, Session
 
 _LOOK_EVERY = 0.02
 # Only shown to people, never acted on: charon's words change from version to version.
 _REASON = re.compile(r"notify error|fail|not respond|giving up|no .* found|refus|reject|constraint")
 _MAKES_BEFORE_BREAK = 6  # from this major version on, unless set otherwise
+_KNOWS_PPK = (5, 7)
 
 
 class Proving:
@@ -34,7 +36,7 @@ class Proving:
         deadline = time.monotonic() + seconds
         with self._endpoint.session() as session:
             self._require_in_use(session, credential)
-            if not self._is_gapless(session):
+            if not self.is_gapless(session):
                 return Proof.LOADED
             proof = Proof.LOADED
             for name in connections:
@@ -42,12 +44,16 @@ class Proving:
                     proof = Proof.AUTHENTICATED
             return proof
 
-    def reauthenticate(self, connection: str) -> int:
+    def is_gapless(self, session: Session) -> bool:
+        """Whether charon makes before it breaks."""
+        if self._make_before_break is not None:
+            return self._make_before_break
+        return _version(session) >= (_MAKES_BEFORE_BREAK,)
+
+    def abilities(self) -> Abilities:
         with self._endpoint.session() as session:
-            sas = self._fit(session, connection)
-            for sa in sas:
-                session.ask("rekey", {"ike-id": sa.id, "reauth": "yes"})
-            return len(sas)
+            gapless, version = self.is_gapless(session), _version(session)
+        return Abilities(overlap=True, ppk=version >= _KNOWS_PPK, gapless=gapless)
 
     # inside
 
@@ -62,12 +68,6 @@ class Proving:
                 next_step="Take that certificate's key out of charon, and its files out of the swanctl folder.",
             )
 
-    def _is_gapless(self, session: Session) -> bool:
-        if self._make_before_break is not None:
-            return self._make_before_break
-        major = session.ask("version").get("version", "").partition(".")[0]
-        return major.isdigit() and int(major) >= _MAKES_BEFORE_BREAK
-
     def _fit(self, session: Session, connection: str) -> list[IkeSa]:
         """The SAs of a connection that can be reauthenticated: charon needs a CHILD_SA to make anew."""
         found = self._listed(session, connection)
@@ -79,7 +79,7 @@ class Proving:
             return False
         known = {sa.id for sa in self._listed(session, connection)}
         with self._endpoint.session() as ears:
-            words = _Words(ears, connection)
+            words = Words(ears, connection)
             for sa in old:
                 session.ask("rekey", {"ike-id": sa.id, "reauth": "yes"})
             started: set[str] = set()
@@ -96,8 +96,13 @@ class Proving:
         raise DaemonRefused(f"The fresh authentication of '{connection}' had no answer in time.")
 
     def _listed(self, session: Session, connection: str) -> list[IkeSa]:
-        found = listed_sas(session, self._now(), ike=connection)
-        return [sa for sa in found if sa.connection == connection]
+        return sas_of(session, self._now(), connection)
+
+
+def _version(session: Session) -> tuple[int, ...]:
+    """`5.9.8` as numbers; what is no number ends it."""
+    parts = session.ask("version").get("version", "").split(".")
+    return tuple(int(each) for each in takewhile(str.isdigit, parts))
 
 
 def _replaces(new: list[IkeSa], old: list[IkeSa]) -> bool:
@@ -107,7 +112,7 @@ def _replaces(new: list[IkeSa], old: list[IkeSa]) -> bool:
     return all(count <= 0 for count in left.values())
 
 
-class _Words:
+class Words:
     """What charon logs of a connection while it is authenticated anew: which SAs it works on, and why one failed."""
 
     def __init__(self, ears: Session, connection: str) -> None:
@@ -124,7 +129,7 @@ class _Words:
             if event is None or time.monotonic() > deadline:
                 return
             line = event[1]
-            if line.get("ikesa-name") == self._connection:
+            if names.connection_of(line.get("ikesa-name", "")) == self._connection:
                 self.ids.add(line.get("ikesa-uniqueid", ""))
                 if _REASON.search(line.get("msg", "")):
                     self.last = line["msg"].strip()

@@ -5,6 +5,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from ike.daemons.port import ChildSa, IkeSa
+from ike.daemons.strongswan import names
 from ike.daemons.strongswan.session import Session
 
 _ALGORITHMS = ("encr-alg", "encr-keysize", "integ-alg", "prf-alg", "dh-group")
@@ -16,13 +17,19 @@ def listed_sas(session: Session, now: datetime, **filters: str) -> list[IkeSa]:
     return [sa_of(name, raw, now) for entry in listed for name, raw in entry.items()]
 
 
+def sas_of(session: Session, now: datetime, connection: str) -> list[IkeSa]:
+    """The IKE_SAs of one connection, also those that its companion answered."""
+    both = (connection, names.companion(connection))
+    return [sa for name in both for sa in listed_sas(session, now, ike=name)]
+
+
 def sa_of(connection: str, raw: Mapping[str, Any], now: datetime) -> IkeSa:
     """One IKE_SA of `list-sas` or of an event."""
     age = raw.get("established")
     state = raw.get("state", "")
     return IkeSa(
         id=raw.get("uniqueid", ""),
-        connection=connection,
+        connection=names.connection_of(connection),
         state=state,
         version=int(raw.get("version", 0)),
         local_address=raw.get("local-host", ""),

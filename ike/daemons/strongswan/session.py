@@ -63,6 +63,7 @@ class Session:
     def __init__(self, endpoint: Endpoint, connection: socket.socket) -> None:
         self._endpoint = endpoint
         self._socket = connection
+        self._registered: set[str] = set()
 
     def incarnation(self) -> str:
         """Names the daemon that listens: its process (0 where that cannot be seen) and when it made the socket."""
@@ -121,6 +122,10 @@ class Session:
         return time.monotonic() + self._endpoint.seconds
 
     def _register(self, event: str) -> None:
+        """Once for each event: charon tells it as often as it was asked to."""
+        if event in self._registered:
+            return
+        self._registered.add(event)
         self._send(Packet.register_event(event))
         deadline = self._deadline()
         while True:

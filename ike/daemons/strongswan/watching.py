@@ -26,8 +26,8 @@ _LOOK_SECONDS = 1.0
 
 
 class Watching:
-    """The watch over one charon. `incarnation` names the daemon that answers, `flush` empties its cache of
-    certificates, `pause` waits for seconds.
+    """The watch over one charon. `secrets` are the ids of the shared secrets that it should have, `incarnation` names
+    the daemon that answers, `flush` empties its cache of certificates, `pause` waits for seconds.
     """
 
     def __init__(
@@ -36,6 +36,7 @@ class Watching:
         files: SwanctlFiles,
         sightings: Sightings,
         *,
+        secrets: Callable[[], set[str]],
         incarnation: Callable[[], str],
         flush: Callable[[Session], None],
         now: Callable[[], datetime],
@@ -44,6 +45,7 @@ class Watching:
         self._endpoint = endpoint
         self._files = files
         self._sightings = sightings
+        self._secrets = secrets
         self._incarnation = incarnation
         self._flush = flush
         self._to_flush = True
@@ -109,12 +111,18 @@ class Watching:
                 *listing.keys(session),
                 *session.ask("get-authorities").get("authorities", []),
                 *session.ask("get-conns").get("conns", []),
+                *session.ask("get-shared").get("keys", []),
             }
         return bool((before & self._expected()) - held)
 
     def _expected(self) -> set[str]:
         authorities = (authority_name(each) for each in self._files.authorities())
-        return {*self._files.key_ids(), *authorities, *self._files.connections()}
+        return {
+            *self._files.key_ids(),
+            *authorities,
+            *self._files.connections(),
+            *self._secrets(),
+        }
 
     def _told(self, event: tuple[str, Answer] | None) -> Iterator[DaemonEvent]:
         if event is None:

@@ -2,6 +2,8 @@
 
 import json
 import os
+import stat
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -17,8 +19,11 @@ from ike.daemons.port import (
     CredentialName,
     DaemonFilesUnwritable,
     DaemonRefused,
+    LoadedSlot,
     Proof,
     RevokedPeer,
+    SharedKey,
+    SharedSlot,
 )
 from tests.ike.daemons.contract import Pki, install, own
 
@@ -247,3 +252,79 @@ def test_what_was_written_lies_below_the_directory(
     with pytest.raises(DaemonRefused, match="cannot be understood"):
         install(daemon, pki.credential())
     assert victim.exists()
+
+
+def psk(*versions: int, **changes: object) -> SharedSlot:
+    keys = tuple(SharedKey(each, Secret(bytes([each]) * 4)) for each in versions)
+    slot = SharedSlot("a-b.psk", "psk", "a-b", "dns:gw-a.example", "dns:gw-b.example", keys)
+    return replace(slot, **changes)  # type: ignore[arg-type]
+
+
+def test_secrets_for_swanctl_the_first_last(tmp_path: Path) -> None:
+    daemon = FilesDaemon("swanctl", tmp_path / "out")
+    assert daemon.abilities().overlap
+    for _ in range(2):
+        daemon.share([psk(2, 1)])
+        assert daemon.shared([]).slots == (LoadedSlot("a-b.psk", (2, 1)),)
+    path = tmp_path / "out/conf.d/ikewarden.secrets.conf"
+    text = path.read_text()
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    assert text.index("secret = 0x01010101") < text.index("secret = 0x02020202")
+    assert 'id = "fqdn:gw-b.example"' in text
+    assert "gw-a.example" not in text
+    path.write_text("somebody was here")
+    assert daemon.shared([]).slots == ()
+    daemon.share([psk(2)])
+    assert daemon.shared([]).slots == (LoadedSlot("a-b.psk", (2,)),)
+    daemon.share([])
+    assert not path.exists()
+
+
+def test_secrets_for_ipsec_one_for_a_peer(tmp_path: Path) -> None:
+    daemon = FilesDaemon("ipsec", tmp_path / "out")
+    assert not daemon.abilities().overlap
+    daemon.share([psk(2, 1), psk(3, name="c.psk", remote_id="ip:192.0.2.9")])
+    lines = (tmp_path / "out/ikewarden.secrets").read_text().splitlines()
+    assert lines == ["@gw-b.example : PSK 0x02020202", "192.0.2.9 : PSK 0x03030303"]
+    assert daemon.shared([]).slots == (LoadedSlot("a-b.psk", (2,)), LoadedSlot("c.psk", (3,)))
+
+
+def test_a_secret_that_is_not_rendered_is_refused(daemon: FilesDaemon, tmp_path: Path) -> None:
+    with pytest.raises(DaemonRefused, match="not rendered as pem"):
+        daemon.share([psk(1)])
+    daemon.share([psk()])
+    swanctl = FilesDaemon("swanctl", tmp_path / "swanctl")
+    swanctl.share([psk(1)])
+    bad = [
+        psk(2, kind="ppk"),
+        psk(2, name='x" {'),
+        psk(2, remote_id='dns:x"\n}'),
+        psk(2, keys=(SharedKey(2, Secret(b"")),)),
+        psk(2, 2),
+    ]
+    for each in bad:
+        with pytest.raises(DaemonRefused, match="Shared secret"):
+            swanctl.share([psk(1), replace(each, name=each.name.replace("a-b", "bad"))])
+        assert swanctl.shared([]).slots == (LoadedSlot("a-b.psk", (1,)),)
+    with pytest.raises(DaemonRefused):
+        swanctl.share([psk(2, 2)])
+    assert swanctl.shared([]).slots == (LoadedSlot("a-b.psk", (1,)),)
+
+
+def test_a_connection_by_secret_names_no_certificate(pki: Pki, tmp_path: Path) -> None:
+    swanctl = FilesDaemon("swanctl", tmp_path / "out")
+    swanctl.trust(pki.authorities)
+    swanctl.connect([replace(CONNECTION, authentication="psk", ike_version=1)])
+    text = (tmp_path / "out/conf.d/ikewarden.conf").read_text()
+    assert text.count("auth = psk") == 2
+    assert "version = 1" in text
+    assert "cacerts" not in text
+    with pytest.raises(ConnectionInvalid, match="PPK"):
+        swanctl.connect([replace(CONNECTION, ppk="required")])
+
+
+def test_files_begin_nothing(daemon: FilesDaemon) -> None:
+    assert daemon.initiate("a-b") is False
+    assert daemon.reauthenticate("a-b", gap=False) == 0
+    with pytest.raises(DaemonRefused):
+        daemon.reauthenticate("a-b")

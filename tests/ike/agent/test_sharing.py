@@ -14,14 +14,17 @@ from typing import Any
 
 import pytest
 
+from core.secret import Secret
 from ike.agent.errors import HomeInUse
+from ike.agent.proofs import Proofs
 from ike.agent.status import status
-from ike.daemons.port import ForeignSecret
+from ike.daemons.port import DaemonEvent, EventKind, SharedKey
 from tests.ike.agent import fate
 from tests.ike.agent.conftest import Place
 from tests.ike.agent.fate import Fate
 from tests.ike.agent.miniservice import NAMES, MiniService
 from tests.ike.agent.test_served import until
+from tests.ike.daemons.fake import Foreign
 
 SITE = "gw1-gw2.psk"
 CANARY = b"canary-of-the-test-7f3a"
@@ -89,10 +92,17 @@ def slots(service: MiniService) -> Slots:
 @pytest.fixture
 def enrolled(place: Place, slots: Slots) -> Place:
     slots.set(1)
+    answer(place, slots)
     place.enroll()
     place.once()
     assert loaded(place) == {SITE: [1]}
     return place
+
+
+def answer(place: Place, slots: Slots) -> None:
+    """Have the peer know what it must to authenticate."""
+    keys = [SharedKey(version, Secret(slots.value(40 + version))) for version in (1, 2)]
+    place.daemon.peer_keys = {"psk": keys}
 
 
 def loaded(place: Place) -> dict[str, list[int]]:
@@ -126,7 +136,7 @@ def test_a_rotation_step_by_step(enrolled: Place, service: MiniService, slots: S
         assert slots.told[SITE]["held"] == versions
         assert slots.told[SITE]["error_code"] == ""
         assert on_disk(enrolled) == sorted(str(40 + version) for version in versions)
-    (held,) = enrolled.daemon.loaded.secrets[SITE].keys
+    (held,) = enrolled.daemon.loaded.slots[SITE].keys
     assert held.value.reveal() == slots.value(42)
     assert asked_for(service) == [41, 42], "each value is fetched once"
     assert service.applied[-1]["abilities"] == {"overlap": True, "ppk": True, "gapless": True}
@@ -153,7 +163,7 @@ def test_secrets_come_before_the_connections_that_refer_to_them(
 def test_a_daemon_that_knows_one_has_the_first_and_the_disk_all(
     enrolled: Place, slots: Slots
 ) -> None:
-    enrolled.daemon.overlap = False
+    enrolled.daemon.overlaps = False
     slots.set(1, 2)
     enrolled.once()
     assert loaded(enrolled) == {SITE: [1]}
@@ -175,7 +185,7 @@ def test_a_slot_for_ike_version_1_is_held_to_its_first(enrolled: Place, slots: S
 def test_ppks_have_their_ids(enrolled: Place, slots: Slots) -> None:
     slots.set(1, name="gw1-gw2.ppk", first_id=60)
     enrolled.once()
-    (held,) = enrolled.daemon.loaded.secrets["gw1-gw2.ppk"].keys
+    (held,) = enrolled.daemon.loaded.slots["gw1-gw2.ppk"].keys
     assert held.ppk_id == "gw1-gw2-v1"
 
 
@@ -364,13 +374,13 @@ def test_a_full_disk_gives_the_daemon_nothing_that_is_not_kept(
 def test_one_slot_of_three_that_is_refused(enrolled: Place, slots: Slots) -> None:
     for number, name in enumerate(("gw1-gw3.psk", "gw1-gw4.psk")):
         slots.set(1, name=name, first_id=50 + 10 * number)
-    enrolled.daemon.refused_slots = {SITE}
+    enrolled.daemon.refuse_slot = SITE
     slots.set(1, 2)
     enrolled.once()
     assert loaded(enrolled) == {SITE: [1], "gw1-gw3.psk": [1], "gw1-gw4.psk": [1]}
     errors = {name: each["error_code"] for name, each in slots.told.items()}
     assert errors == {SITE: "daemon_refused", "gw1-gw3.psk": "", "gw1-gw4.psk": ""}
-    enrolled.daemon.refused_slots = set()
+    enrolled.daemon.refuse_slot = ""
     enrolled.once()
     assert slots.told[SITE]["versions"] == [1, 2]
     assert slots.told[SITE]["error_code"] == ""
@@ -402,10 +412,10 @@ def test_what_the_daemon_forgets_it_is_given_again(enrolled: Place, slots: Slots
         elif how == "wipe":
             daemon.wipe()
         elif how == "silent wipe":
-            daemon.loaded.secrets.clear()  # seen at the next look
+            daemon.loaded.slots.clear()  # seen at the next look
         else:
-            slot = daemon.loaded.secrets[SITE]
-            daemon.loaded.secrets[SITE] = replace(slot, keys=slot.keys[::-1])
+            slot = daemon.loaded.slots[SITE]
+            daemon.loaded.slots[SITE] = replace(slot, keys=slot.keys[::-1])
         until(lambda: loaded(enrolled) == {SITE: [2, 1]})
 
 
@@ -414,9 +424,10 @@ def test_what_others_loaded_is_told_and_makes_no_round_of_its_own(
 ) -> None:
     with enrolled.home.locked():
         enrolled.home.write_settings(replace(enrolled.home.settings(), check_seconds=1))
+    peer = "dns:gw2.example.com"
     enrolled.daemon.foreign_secrets = [
-        ForeignSecret(SITE, "/etc/ipsec.secrets:3", same_as=1),
-        ForeignSecret(SITE, "/etc/ipsec.secrets:9", shadows=True),
+        Foreign("/etc/ipsec.secrets:3", peer, slots.value(41)),
+        Foreign("/etc/ipsec.secrets:9", peer, b"another", shadows=True),
     ]
     with enrolled.running():
         until(lambda: bool(service.applied) and bool(slots.told[SITE]["foreign"]))
@@ -508,8 +519,6 @@ def test_without_an_order_the_latest_authentication_is_noted(at_work: Place, slo
 def test_an_authentication_that_was_under_way_when_the_order_changed_is_not_counted(
     at_work: Place, slots: Slots
 ) -> None:
-    from ike.daemons.port import DaemonEvent, EventKind
-
     half = at_work.daemon.establish("gw1-gw2", "gw2.example.com", established=False)
     slots.set(2, 1)
     until(lambda: slots.told[SITE]["versions"] == [2, 1])
@@ -521,11 +530,9 @@ def test_an_authentication_that_was_under_way_when_the_order_changed_is_not_coun
 def test_tries_go_on_with_growing_pauses_until_it_is_seen_or_not_wanted(
     enrolled: Place, slots: Slots
 ) -> None:
-    from ike.agent.proofs import Proofs
-
     now = [1000.0]
     place = enrolled
-    place.daemon.silent_peers = True
+    place.daemon.peer_keys = {}
     place.daemon.establish("gw1-gw2", "gw2.example.com")
     slots.set(2, 1)
     slots.prove(2)
@@ -575,14 +582,14 @@ def test_what_would_interrupt_is_left_alone_unless_it_may(at_work: Place, slots:
 
 
 def test_a_restarted_agent_that_did_not_see_it_proves_again(enrolled: Place, slots: Slots) -> None:
-    enrolled.daemon.silent_peers = True
+    enrolled.daemon.peer_keys = {}
     sa = enrolled.daemon.establish("gw1-gw2", "gw2.example.com")
     slots.set(2, 1)
     slots.prove(2)
     with enrolled.running():
         until(lambda: calls(enrolled, "reauthenticate") == ["reauthenticate"])
     noted = enrolled.home.notes().secrets[SITE]["order"]
-    enrolled.daemon.silent_peers = False
+    answer(enrolled, slots)
     enrolled.daemon._reauthenticate(sa)  # while no agent is there to see it
     enrolled.daemon.calls.clear()
     with enrolled.running():
@@ -599,8 +606,6 @@ def test_a_restarted_agent_that_did_not_see_it_proves_again(enrolled: Place, slo
 def test_an_order_that_stands_after_it_was_met_is_tried_again_without_a_gap(
     enrolled: Place, slots: Slots
 ) -> None:
-    from ike.agent.proofs import Proofs
-
     now = [1000.0]
     enrolled.daemon.establish("gw1-gw2", "gw2.example.com")
     slots.set(2, 1)
@@ -636,7 +641,7 @@ def test_once_waits_for_the_proof(enrolled: Place, slots: Slots) -> None:
 def test_once_does_not_wait_for_ever(enrolled: Place, slots: Slots) -> None:
     with enrolled.home.locked():
         enrolled.home.write_settings(replace(enrolled.home.settings(), proof_seconds=1))
-    enrolled.daemon.silent_peers = True
+    enrolled.daemon.peer_keys = {}
     slots.set(2, 1)
     slots.prove(2)
     enrolled.once()
@@ -682,8 +687,6 @@ def test_two_ends(service: MiniService, slots: Slots, enrolled: Place) -> None:
 
 
 def _up(sa: Any) -> Any:
-    from ike.daemons.port import DaemonEvent, EventKind
-
     return DaemonEvent(EventKind.UP, sa)
 
 
@@ -801,7 +804,7 @@ def test_a_value_is_seen_in_its_file_and_nowhere_else(
         service.values[43] = {**service.values[42], "id": 43}  # another's value
         slots.slots[SITE]["keys"].append({"id": 43, "version": 3, "fingerprint": "0" * 32})
         service.change()
-        enrolled.daemon.refused_slots = {SITE}
+        enrolled.daemon.refuse_slot = SITE
         enrolled.once()
         with enrolled.running():
             until(lambda: "daemon_refused" in enrolled.codes())

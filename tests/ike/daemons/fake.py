@@ -13,9 +13,12 @@ attribute, for as long as the test likes:
     daemon.break_off("apply")         the next call of one method: DaemonUnreachable after it did everything
     daemon.restart()                  forgets what was only loaded, reads its files; the watch says RESTARTED
     daemon.restart(reads_files=False) a daemon that nobody told to read its files
+    daemon.refuse_slot = "x.psk"      share: DaemonRefused for the slot of that name, the others are done
     daemon.wipe()                     forgets keys, as `swanctl --load-creds` or --clear does; the watch says RESTARTED
 
-Tunnels come and go by `daemon.establish(...)` and `daemon.lose(sa_id)`.
+Tunnels come and go by `daemon.establish(...)`, `authenticate(...)`, `rekey(sa_id)` and `lose(sa_id)`. The
+peer of a connection by shared secret is `daemon.peer_keys`: the values that it has, by kind, the first of which it
+proves itself by. Secrets of others are put in by `daemon.foreign_secrets`.
 """
 
 import queue
@@ -30,7 +33,7 @@ from cryptography import x509
 
 from core.errors import IkewardenError
 from ike.daemons import matching
-from ike.daemons.connections import require_valid
+from ike.daemons.connections import is_identity, require_valid
 from ike.daemons.port import (
     Abilities,
     ChildSa,
@@ -55,11 +58,23 @@ from ike.daemons.port import (
     Proof,
     RevokedPeer,
     Shared,
+    SharedKey,
     SharedSlot,
     fingerprint,
 )
 
 Certificates = dict[str, x509.Certificate]
+
+
+@dataclass(frozen=True)
+class Foreign:
+    """A shared secret that somebody else gave the daemon; `peer` is an identity as in Connection."""
+
+    where: str
+    peer: str
+    value: bytes
+    kind: str = "psk"
+    shadows: bool = False
 
 
 @dataclass
@@ -71,7 +86,7 @@ class Store:
     authorities: Certificates = field(default_factory=dict)
     crls: dict[x509.Name, x509.CertificateRevocationList] = field(default_factory=dict)
     connections: dict[str, Connection] = field(default_factory=dict)
-    secrets: dict[str, SharedSlot] = field(default_factory=dict)
+    slots: dict[str, SharedSlot] = field(default_factory=dict)
 
     def copy(self) -> "Store":
         return Store(
@@ -80,23 +95,31 @@ class Store:
             dict(self.authorities),
             dict(self.crls),
             dict(self.connections),
-            dict(self.secrets),
+            dict(self.slots),
         )
 
 
 class FakeDaemon:
     """Implements `ike.daemons.port.Daemon`; see the module."""
 
-    def __init__(self, *, kind: str = "strongswan", reauthenticates: bool = True) -> None:
+    def __init__(
+        self,
+        *,
+        kind: str = "strongswan",
+        reauthenticates: bool = True,
+        overlaps: bool = True,
+        has_ppk: bool = True,
+    ) -> None:
         self.kind = kind
         self.reauthenticates = reauthenticates
+        self.overlaps = overlaps
+        self.has_ppk = has_ppk
+        self.refuse_slot = ""
+        self.peer_keys: dict[str, list[SharedKey]] = {}
+        self.foreign_secrets: list[Foreign] = []
         self.refuse_key = False
         self.refuse_check = False
         self.refuse_proof = False
-        self.overlap = True
-        self.silent_peers = False  # what is started comes to nothing
-        self.refused_slots: set[str] = set()
-        self.foreign_secrets: list[ForeignSecret] = []
         self.unreachable = False
         self.disk_full = False
         self.slow = 0.0
@@ -135,10 +158,10 @@ class FakeDaemon:
             self._tell(DaemonEvent(EventKind.RESTARTED))
 
     def wipe(self) -> None:
-        """Forget the keys; everything else stays."""
+        """Forget the keys and shared secrets; everything else stays."""
         with self._lock:
             self.loaded.keys.clear()
-            self.loaded.secrets.clear()
+            self.loaded.slots.clear()
             self._tell(DaemonEvent(EventKind.RESTARTED))
 
     def establish(
@@ -181,6 +204,19 @@ class FakeDaemon:
             self._sas[sa.id] = sa
             self._tell(DaemonEvent(EventKind.UP, sa))
             return sa
+
+    def rekey(self, sa_id: str) -> None:
+        """Give an IKE_SA new SPIs, with nobody authenticated."""
+        with self._lock:
+            spis = {"spi_initiator": secrets.token_hex(8), "spi_responder": secrets.token_hex(8)}
+            self._sas[sa_id] = replace(self._sas[sa_id], **spis)  # type: ignore[arg-type]
+            self._tell(DaemonEvent(EventKind.CHANGED, self._sas[sa_id]))
+
+    def authenticate(self, connection: str) -> IkeSa | None:
+        """Bring up a connection by shared secret with the peer of `peer_keys`; None where one end refused."""
+        with self._lock:
+            peer = self._agreed(connection)
+            return None if peer is None else self.establish(connection, peer)
 
     def lose(self, sa_id: str) -> None:
         """End an IKE_SA from the other side."""
@@ -365,46 +401,63 @@ class FakeDaemon:
         with self._call("reauthenticate"):
             again = [sa for sa in self._sas.values() if sa.connection == connection]
             again = [sa for sa in again if sa.established and sa.children]
-            if not (gap or self.reauthenticates):
+            if not gap and not self.reauthenticates:
                 return 0
-            for sa in again if not self.silent_peers else ():
-                self._reauthenticate(sa)
+            for sa in again:
+                if self._is_by_secret(connection) and self._agreed(connection) is None:
+                    if not self.reauthenticates:
+                        self.lose(sa.id)
+                else:
+                    self._reauthenticate(sa)
             return len(again)
 
     def initiate(self, connection: str) -> bool:
         with self._call("initiate"):
-            if any(sa.connection == connection for sa in self._sas.values()):
+            up = any(sa.connection == connection for sa in self._sas.values())
+            if up or not (self._is_by_secret(connection) or connection in self._known()):
                 return False
-            if not self.silent_peers:
-                self.establish(connection, "gw2.example.com")
+            if self._is_by_secret(connection):
+                self.authenticate(connection)
+            else:
+                managed = self.loaded.connections.get(connection)
+                peer = managed.remote_id.partition(":")[2] if managed else "peer.example"
+                self.establish(connection, peer)
             return True
 
     def abilities(self) -> Abilities:
         with self._call("abilities"):
-            return Abilities(self.overlap, ppk=True, gapless=self.reauthenticates)
+            return Abilities(self.overlaps, self.has_ppk, self.reauthenticates)
 
     def share(self, slots: Sequence[SharedSlot]) -> None:
         with self._call("share", writes=True):
-            refused = [each.name for each in slots if each.name in self.refused_slots]
-            kept = {name: each for name, each in self.loaded.secrets.items() if name in refused}
-            self.loaded.secrets = {each.name: self._one(each) for each in slots if each.keys} | kept
-            for name in set(refused) - set(kept):
-                self.loaded.secrets.pop(name, None)
-            self.files.secrets = dict(self.loaded.secrets)
+            wanted: dict[str, SharedSlot] = {}
+            refused: list[DaemonRefused] = []
+            for slot in slots:
+                if self._is_refused(slot):
+                    refused.append(DaemonRefused(f"Shared secret {slot.name}: it is refused."))
+                    if slot.name in self.loaded.slots:
+                        wanted[slot.name] = self.loaded.slots[slot.name]
+                elif slot.keys:
+                    several = self.overlaps and slot.ike_version == 2
+                    wanted[slot.name] = slot if several else replace(slot, keys=slot.keys[:1])
+            self.loaded.slots = wanted
+            self.files.slots = dict(wanted)
             if refused:
-                raise DaemonRefused(f"The daemon refused a secret of {refused[0]}.")
+                raise refused[0]
 
     def shared(self, slots: Sequence[SharedSlot]) -> Shared:
         with self._call("shared"):
-            held = (
-                LoadedSlot(name, tuple(key.version for key in each.keys))
-                for name, each in self.loaded.secrets.items()
+            loaded = tuple(
+                LoadedSlot(name, tuple(each.version for each in slot.keys))
+                for name, slot in sorted(self.loaded.slots.items())
             )
-            return Shared(tuple(held), tuple(self.foreign_secrets))
-
-    def _one(self, slot: SharedSlot) -> SharedSlot:
-        one = slot.ike_version == 1 or not self.overlap
-        return replace(slot, keys=slot.keys[:1]) if one else slot
+            foreign = tuple(
+                ForeignSecret(slot.name, each.where, _version_of(slot, each.value), each.shadows)
+                for slot in slots
+                for each in self.foreign_secrets
+                if (each.kind, each.peer) == (slot.kind, slot.remote_id)
+            )
+            return Shared(loaded, foreign)
 
     def watch(self, stop: Callable[[], bool]) -> Iterator[DaemonEvent]:
         events: queue.SimpleQueue[DaemonEvent] = queue.SimpleQueue()
@@ -432,6 +485,42 @@ class FakeDaemon:
     def _require_ours(self, name: str) -> None:
         if name in self.foreign_connections:
             raise ConnectionForeign(f"The daemon has a connection '{name}' of its own.")
+
+    def _known(self) -> set[str]:
+        return {*self.loaded.connections, *self.foreign_connections}
+
+    def _is_by_secret(self, connection: str) -> bool:
+        return any(slot.connection == connection for slot in self.loaded.slots.values())
+
+    def _is_refused(self, slot: SharedSlot) -> bool:
+        return (
+            slot.name == self.refuse_slot
+            or not is_identity(slot.remote_id)
+            or (slot.kind == "ppk" and not self.has_ppk)
+            or any(not each.value.reveal() for each in slot.keys)
+        )
+
+    def _agreed(self, connection: str) -> str | None:
+        """The peer's identity as the daemon prints it, where each end takes the secret that the other proves itself
+        by; None where it does not.
+        """
+        slots = [each for each in self.loaded.slots.values() if each.connection == connection]
+        managed = self.loaded.connections.get(connection)
+        ppk = [key for slot in slots if slot.kind == "ppk" for key in slot.keys]
+        if managed is not None and managed.ppk == "required" and not self._same_ppk(ppk):
+            return None
+        psk = [slot for slot in slots if slot.kind == "psk"]
+        peers = {slot.remote_id for slot in psk} or {each.peer for each in self.foreign_secrets}
+        others = [each.value for each in self.foreign_secrets if each.peer in peers]
+        ours = [key.value.reveal() for slot in psk for key in slot.keys] + others
+        theirs = [each.value.reveal() for each in self.peer_keys.get("psk", [])]
+        if ours and theirs and ours[0] in theirs and theirs[0] in ours:
+            return peers.pop().partition(":")[2]
+        return None
+
+    def _same_ppk(self, ours: Sequence[SharedKey]) -> bool:
+        theirs = {each.ppk_id: each.value.reveal() for each in self.peer_keys.get("ppk", [])}
+        return bool(ours) and theirs.get(ours[0].ppk_id) == ours[0].value.reveal()
 
     def _require_room(self) -> None:
         if self.disk_full:
@@ -492,6 +581,11 @@ class _Call:
         daemon._lock.release()
         if kind is None and daemon._next.pop(self._name, ""):
             raise DaemonUnreachable("The daemon broke off in the middle.")
+
+
+def _version_of(slot: SharedSlot, value: bytes) -> int | None:
+    same = [each.version for each in slot.keys if each.value.reveal() == value]
+    return same[0] if same else None
 
 
 def _same_key(one: x509.Certificate, other: x509.Certificate) -> bool:

@@ -12,7 +12,7 @@ from ike.daemons.connections import require_valid
 from ike.daemons.libreswan import sections
 from ike.daemons.port import Child, Connection, ConnectionInvalid, fingerprint
 from ike.daemons.strongswan import names
-from ike.daemons.strongswan.managed import section
+from ike.daemons.strongswan.managed import sections as charon_sections
 from ike.daemons.strongswan.settings import render
 from tests.lab.handmade import Authority
 
@@ -97,7 +97,7 @@ def test_what_passes_is_one_value_of_the_file(where: str, text: str) -> None:
         require_valid(connection, {CA})
     except ConnectionInvalid:
         return
-    lines = render({connection.name: section(connection, ["/ca.pem"])}).splitlines()
+    lines = render(charon_sections(connection, ["/ca.pem"], ())).splitlines()
     for line in lines:
         key, _, value = line.strip().partition(" = ")
         assert line.endswith(("{", "}")) or (value[0], value[-1], value.count('"')) == ('"', '"', 2)

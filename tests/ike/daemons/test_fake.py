@@ -12,6 +12,7 @@ from ike.daemons.port import (
     DaemonUnreachable,
     EventKind,
     Proof,
+    SharedKey,
     fingerprint,
 )
 from tests.ike.daemons.contract import (
@@ -27,7 +28,17 @@ from tests.ike.daemons.contract import (
     own,
     watching,
 )
-from tests.ike.daemons.fake import FakeDaemon
+from tests.ike.daemons.fake import FakeDaemon, Foreign
+from tests.ike.daemons.sharedcontract import (
+    PSK,
+    SHARED,
+    PpkContract,
+    SharedContract,
+    SharedRig,
+    key,
+    slot,
+    versions,
+)
 from tests.lab.handmade import Authority
 
 
@@ -76,6 +87,49 @@ class FakeRig:
         made = Authority("Foreign Root").certificate
         self.fake.foreign_authorities[fingerprint(made)] = made
         return made
+
+
+class SharedFakeRig(FakeRig):
+    """The fake, and a peer that is what it has."""
+
+    def __init__(self, *, reauthenticates: bool = True, overlaps: bool = True) -> None:
+        super().__init__(reauthenticates=reauthenticates)
+        self.overlaps = self.has_ppk = overlaps
+        self.fake = FakeDaemon(reauthenticates=reauthenticates, overlaps=overlaps, has_ppk=overlaps)
+        self.daemon = self.fake
+
+    def share_with_peer(self, *keys: SharedKey, kind: str = "psk") -> None:
+        self.fake.peer_keys[kind] = list(keys)
+
+    def bring_up_shared(self, connection: str = SHARED) -> bool:
+        for sa in self.fake.sas():
+            self.fake.lose(sa.id)
+        return self.fake.authenticate(connection) is not None
+
+    def rekey(self, connection: str) -> None:
+        for sa in self.fake.sas():
+            if sa.connection == connection:
+                self.fake.rekey(sa.id)
+
+    def add_foreign_secret(self, value: bytes, peer: str = PEER) -> str:
+        where = f"operator.conf:{len(self.fake.foreign_secrets)}"
+        self.fake.foreign_secrets.append(Foreign(where, f"dns:{peer}", value))
+        return where
+
+    def everything_said(self) -> str:
+        return repr(self.fake.calls)
+
+
+class TestFakeShares(PpkContract):
+    @pytest.fixture
+    def rig(self) -> SharedRig:
+        return SharedFakeRig()
+
+
+class TestFakeThatKnowsOneSecret(SharedContract):
+    @pytest.fixture
+    def rig(self) -> SharedRig:
+        return SharedFakeRig(reauthenticates=False, overlaps=False)
 
 
 class TestFake(WipedContract, SeeingContract):
@@ -165,3 +219,13 @@ def test_a_daemon_whose_files_nobody_read_has_nothing(rig: FakeRig) -> None:
     install(rig.daemon, rig.pki.credential())
     rig.fake.restart(reads_files=False)
     assert in_use(rig.daemon) is None
+
+
+def test_a_slot_is_refused_and_others_are_not() -> None:
+    rig = SharedFakeRig()
+    other = slot(key(7), name="other.psk")
+    rig.daemon.share([slot(key(1))])
+    rig.fake.refuse_slot = PSK
+    with pytest.raises(DaemonRefused, match=PSK):
+        rig.daemon.share([slot(key(2)), other])
+    assert versions(rig.daemon) == {PSK: (1,), "other.psk": (7,)}
