@@ -15,14 +15,17 @@ from typing import Any
 import pytest
 
 from core.secret import Secret
+from ike.agent.desired import StateUnusable, connection
 from ike.agent.errors import HomeInUse
 from ike.agent.proofs import Proofs
 from ike.agent.status import status
 from ike.daemons.port import DaemonEvent, EventKind, SharedKey
+from tests.fixtures.served import run
 from tests.ike.agent import fate
 from tests.ike.agent.conftest import Place
 from tests.ike.agent.fate import Fate
 from tests.ike.agent.miniservice import NAMES, MiniService
+from tests.ike.agent.test_round import CONNECTION
 from tests.ike.agent.test_served import until
 from tests.ike.daemons.fake import Foreign
 
@@ -225,6 +228,60 @@ def test_a_service_that_refuses_what_it_does_not_know_is_told_the_rest(
     assert enrolled.codes() == []
 
 
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"name": "../x"},
+        {"name": ""},
+        {"kind": "rsa"},
+        {"connection": None},
+        {"remote_id": ""},
+        {"remote_id": "%any"},
+        {"remote_id": "dns:"},
+        {"remote_id": "dns:%any"},
+        {"remote_id": "dns:*.example.com"},
+        {"ike_version": 3},
+        {"keys": {}},
+        {"keys": [{"id": "41", "version": 1, "fingerprint": "0" * 32}]},
+        {"keys": [{"id": 41, "version": -1, "fingerprint": "0" * 32}]},
+        {"keys": [{"id": 41, "version": 1, "fingerprint": "0"}]},
+        {"keys": [{"id": 41, "version": 1, "fingerprint": "0" * 32, "ppk_id": "x"}]},
+        {"keys": [{"id": 41, "version": 1, "fingerprint": "0" * 32}] * 2},
+        {"kind": "ppk", "keys": [{"id": 41, "version": 1, "fingerprint": "0" * 32}]},
+        {"prove": 2},
+        {"prove": {"start": True}},
+    ],
+)
+def test_slots_that_cannot_be_understood_change_nothing(
+    enrolled: Place, service: MiniService, slots: Slots, wrong: dict[str, Any]
+) -> None:
+    service.change(secrets=[{**slots.slots[SITE], **wrong}])
+    enrolled.once()
+    assert "state_unusable" in enrolled.codes()
+    assert loaded(enrolled) == {SITE: [1]}
+    assert on_disk(enrolled) == ["41"]
+    service.change(secrets=[slots.slots[SITE]] * 2)
+    enrolled.once()
+    assert "state_unusable" in enrolled.codes()
+
+
+@pytest.mark.parametrize(
+    ("members", "wanted"),
+    [
+        ({}, ("certificate", 2, "none")),
+        ({"authentication": "psk", "ike_version": 1, "ppk": "required"}, ("psk", 1, "required")),
+    ],
+)
+def test_connections_say_how_they_are_authenticated(
+    members: dict[str, Any], wanted: tuple[str, int, str]
+) -> None:
+    found = connection({**CONNECTION, **members})
+    assert (found.authentication, found.ike_version, found.ppk) == wanted
+    for wrong in ({"authentication": "eap"}, {"ike_version": 0}, {"ppk": True}):
+        with pytest.raises(StateUnusable):
+            connection({**CONNECTION, **wrong})
+
+
 # --- what cannot be had -----------------------------------------------------------------------------------------
 
 
@@ -394,6 +451,17 @@ def test_a_daemon_that_is_away_has_nothing_loaded(enrolled: Place, slots: Slots)
     assert (told["versions"], told["held"]) == ([], [1, 2])
     assert told["error_code"] == "daemon_unreachable"
     enrolled.daemon.unreachable = False
+    enrolled.once()
+    assert slots.told[SITE]["versions"] == [1, 2]
+
+
+def test_a_daemon_whose_files_cannot_be_written(enrolled: Place, slots: Slots) -> None:
+    slots.set(1, 2)
+    enrolled.daemon.disk_full = True
+    enrolled.once()
+    assert slots.told[SITE]["error_code"] == "daemon_files_unwritable"
+    assert slots.told[SITE]["versions"] == [1]
+    enrolled.daemon.disk_full = False
     enrolled.once()
     assert slots.told[SITE]["versions"] == [1, 2]
 
@@ -824,4 +892,8 @@ def test_a_value_is_seen_in_its_file_and_nowhere_else(
     assert not is_seen(written.getvalue())
     assert not is_seen(json.dumps([service.applied, service.sas, repr(service.requests)]))
     assert not is_seen(json.dumps(status(enrolled.home, enrolled.watch.wall())))
+    for form in ("text", "json"):
+        shown = run("agent", "status", "--home", enrolled.path, "--format", form)
+        assert SITE in shown.out
+        assert not is_seen(shown.out + shown.err)
     assert not is_seen(repr(enrolled.home.keyring.all()))
