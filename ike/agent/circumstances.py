@@ -11,6 +11,7 @@ from ike.agent.channel import ServerUnreachable, Service
 from ike.agent.clock import Clock, instant
 from ike.agent.crls import Crls
 from ike.agent.home import Home, Notes, stamp
+from ike.agent.proofs import Proofs
 from ike.agent.renewal import Credentials
 from ike.agent.schedule import retry_seconds
 from ike.agent.settings import AgentSettings
@@ -31,6 +32,7 @@ class Circumstances:
     settings: AgentSettings
     clock: Clock
     crls: Crls
+    proofs: Proofs
     service: Service | None
     notes: Notes
     skew: float | None = None
@@ -43,6 +45,10 @@ class Circumstances:
     told: bool = False
     daemon_gone: bool = False
     service_gone: bool = False
+    # What is wrong with slots of shared secrets by their name; None where this round has not come to them.
+    slot_errors: dict[str, dict[str, str]] | None = None
+    refusal: dict[str, str] | None = None  # what the daemon said to the slots
+    may_sweep: bool = False
 
     @property
     def credentials(self) -> Credentials:

@@ -1,7 +1,7 @@
 """The desired state of a gateway, as the service tells it, read with suspicion."""
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final, TypeVar
@@ -17,6 +17,13 @@ _MOST: Final = 10_000
 _HEX: Final = re.compile(r"[0-9a-f]{1,64}")
 _ACTIONS: Final = ("none", "trap", "start")
 _REVOCATION: Final = ("strict", "ifuri", "relaxed")
+_AUTHENTICATION: Final = ("certificate", "psk")
+_PPK: Final = ("none", "preferred", "required")
+_KINDS: Final = ("psk", "ppk")
+_SLOT: Final = re.compile(r"[A-Za-z0-9_.-]{1,200}")
+_FINGERPRINT: Final = re.compile(r"[0-9a-f]{32}")
+# Whom a secret is for, and nobody else: what daemons read as "whoever it is" is no identity here.
+_IDENTITY: Final = re.compile(r"[a-z]{1,8}:[^%*\s][^*]{0,1023}")
 
 
 class StateUnusable(Unavailable):
@@ -58,8 +65,50 @@ class Command:
 
 
 @dataclass(frozen=True)
+class DesiredKey:
+    """A version of a shared secret without its value; `id` is by what the service gives the value."""
+
+    id: int
+    version: int
+    fingerprint: str
+    ppk_id: str | None = None
+
+
+@dataclass(frozen=True)
+class ProofOrder:
+    """A fresh authentication under this version is wanted. `start`: this end starts it; `gap`: it may interrupt."""
+
+    version: int
+    start: bool
+    gap: bool
+
+
+@dataclass(frozen=True)
+class DesiredSlot:
+    """The shared secrets of one kind of this end of a tunnel; the first key proves, all are accepted."""
+
+    name: str
+    kind: str
+    tunnel: str
+    connection: str
+    local_id: str
+    remote_id: str
+    keys: tuple[DesiredKey, ...]
+    ike_version: int = 2
+    prove: ProofOrder | None = None
+
+    @property
+    def versions(self) -> list[int]:
+        """Versions in order."""
+        return [each.version for each in self.keys]
+
+
+@dataclass(frozen=True)
 class DesiredState:
-    """What the service wants of this gateway. `certificate` is the newest valid one, PEM and its chain."""
+    """What the service wants of this gateway. `certificate` is the newest valid one, PEM and its chain.
+
+    `secrets` is None where the service is too old to know of shared secrets: then none is touched.
+    """
 
     gateway: str
     version: int
@@ -71,6 +120,7 @@ class DesiredState:
     crls: tuple[DesiredCrl, ...]
     connections: tuple[Connection, ...]
     commands: tuple[Command, ...]
+    secrets: tuple[DesiredSlot, ...] | None = None
 
 
 def read(document: Mapping[str, Any], gateway: str) -> DesiredState:
@@ -98,6 +148,56 @@ def read(document: Mapping[str, Any], gateway: str) -> DesiredState:
         crls=_each(document, "crls", _crl),
         connections=_each(document, "connections", connection),
         commands=_each(document, "commands", _command),
+        secrets=None if document.get("secrets") is None else _slots(document),
+    )
+
+
+def _slots(document: Mapping[str, Any]) -> tuple[DesiredSlot, ...]:
+    slots = _each(document, "secrets", _slot)
+    _refuse_twice([each.name for each in slots], "slot")
+    _refuse_twice([key.id for each in slots for key in each.keys], "shared secret")
+    return slots
+
+
+def _slot(document: Mapping[str, Any]) -> DesiredSlot:
+    order = document.get("prove")
+    if order is not None and not isinstance(order, dict):
+        raise StateUnusable("The desired state's prove cannot be understood.")
+    kind = _one_of(document, "kind", "", _KINDS)
+    keys = _each(document, "keys", _key)
+    _refuse_twice([each.version for each in keys], "version")
+    if any((each.ppk_id is not None) != (kind == "ppk") for each in keys):
+        raise StateUnusable("The desired state has a PPK without its PPK_ID, or a PSK with one.")
+    return DesiredSlot(
+        name=_like(document, "name", _SLOT),
+        kind=kind,
+        tunnel=_text(document, "tunnel", ""),
+        connection=_text(document, "connection"),
+        local_id=_like(document, "local_id", _IDENTITY),
+        remote_id=_like(document, "remote_id", _IDENTITY),
+        ike_version=_ike_version(document),
+        keys=keys,
+        prove=None if order is None else _order(order),
+    )
+
+
+def _key(document: Mapping[str, Any]) -> DesiredKey:
+    ppk_id = document.get("ppk_id")
+    if ppk_id is not None and not _text(document, "ppk_id"):
+        raise StateUnusable("The desired state has a PPK without its PPK_ID, or a PSK with one.")
+    return DesiredKey(
+        id=_number(document, "id"),
+        version=_number(document, "version"),
+        fingerprint=_like(document, "fingerprint", _FINGERPRINT),
+        ppk_id=ppk_id,
+    )
+
+
+def _order(document: Mapping[str, Any]) -> ProofOrder:
+    return ProofOrder(
+        version=_number(document, "version"),
+        start=document.get("start") is True,
+        gap=document.get("gap") is True,
     )
 
 
@@ -127,6 +227,9 @@ def connection(document: Mapping[str, Any]) -> Connection:
         proposals=_texts(document, "proposals"),
         rekey_seconds=_optional(document, "rekey_seconds"),
         revocation=_one_of(document, "revocation", "strict", _REVOCATION),
+        authentication=_one_of(document, "authentication", "certificate", _AUTHENTICATION),
+        ike_version=_ike_version(document),
+        ppk=_one_of(document, "ppk", "none", _PPK),
     )
 
 
@@ -202,6 +305,25 @@ def _one_of(document: Mapping[str, Any], member: str, default: str, known: tuple
     if value not in known:
         raise StateUnusable(f"The desired state's {member} is none of {', '.join(known)}.")
     return value
+
+
+def _ike_version(document: Mapping[str, Any]) -> int:
+    version = _number(document, "ike_version", 2)
+    if version not in (1, 2):
+        raise StateUnusable("The desired state's ike_version is neither 1 nor 2.")
+    return version
+
+
+def _like(document: Mapping[str, Any], member: str, pattern: re.Pattern[str]) -> str:
+    value = _text(document, member)
+    if not pattern.fullmatch(value):
+        raise StateUnusable(f"The desired state's {member} is not written as it must be.")
+    return value
+
+
+def _refuse_twice(names: Sequence[object], what: str) -> None:
+    if len(set(names)) != len(names):
+        raise StateUnusable(f"The desired state names a {what} twice.")
 
 
 def _time(document: Mapping[str, Any], member: str) -> datetime | None:

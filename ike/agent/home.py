@@ -18,6 +18,7 @@ from ike.agent import settings as settings_file
 from ike.agent.errors import HomeDamaged, HomeInUse, NotEnrolled
 from ike.agent.folder import FILE_MODE, Folder, Watch, nobody, told
 from ike.agent.generations import Generation, Generations
+from ike.agent.keyring import Keyring
 from ike.agent.settings import AgentSettings
 from ike.agent.tokens import Tokens
 
@@ -36,7 +37,8 @@ class Notes:
     """What the agent remembers beside its generations; losing it costs nothing but a second report.
 
     `commands` are outcomes by the command's id, kept as long as the service names the command. `renewed_at` and
-    `failures` keep a restarted agent from renewing in a tight loop.
+    `failures` keep a restarted agent from renewing in a tight loop. `secrets` are the slots of shared secrets by name:
+    what was found of them (never a value), the order to prove one and the authentication that was seen.
     """
 
     version: int | None = None
@@ -56,6 +58,8 @@ class Notes:
     told: dict[str, str] = field(default_factory=dict)
     daemon: dict[str, str] = field(default_factory=dict)
     sas: list[dict[str, Any]] = field(default_factory=list)
+    abilities: dict[str, bool] = field(default_factory=dict)
+    secrets: dict[str, dict[str, Any]] = field(default_factory=dict)
 
 
 class Home:
@@ -68,6 +72,7 @@ class Home:
         self.generations = Generations(self._folder.sub("generations"))
         self.channel = Generations(self._folder.sub("channel"))
         self.tokens = Tokens(self._folder)
+        self.keyring = Keyring(self._folder.sub("secrets"))
 
     @contextmanager
     def locked(self, *, make: bool = False) -> Iterator[None]:

@@ -4,12 +4,13 @@ import logging
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from queue import Empty, SimpleQueue
 from typing import Final
 
 from core.errors import IkewardenError
 from ike.agent import desired as desired_state
-from ike.agent import report, round
+from ike.agent import proofs, report, round, sharing
 from ike.agent.channel import ServerRefused, Service
 from ike.agent.circumstances import Circumstances
 from ike.agent.clock import Clock
@@ -20,15 +21,19 @@ from ike.agent.errors import NotEnrolled
 from ike.agent.home import Home, Notes, stamp
 from ike.agent.notify import Supervisor
 from ike.agent.polling import Heard, Poller, Silent
+from ike.agent.proofs import Proofs
 from ike.agent.renewal import EnrollmentNeeded, EnrollmentUnfinished, said
 from ike.agent.schedule import contact_seconds, due_at
 from ike.agent.settings import AgentSettings
-from ike.daemons.port import Daemon, DaemonEvent, EventKind, TokenKey
+from ike.daemons.port import Daemon, DaemonEvent, EventKind, IkeSa, TokenKey
 
 _log = logging.getLogger(__name__)
 _SETTLE_SECONDS: Final = 0.2
 _WATCH_AGAIN_SECONDS: Final = 1.0
 _LEAST_WATCHDOG: Final = 120
+_POLL_SECONDS: Final = 0.2
+# What may stay as it is for months; a round is made for it when it is new.
+_LASTING: Final = ("secret_foreign", "secret_shadowed")
 
 
 @dataclass(frozen=True)
@@ -50,9 +55,11 @@ class Agent:
         self.settings = settings
         self.clock = clock
         self.notes: Notes = home.notes()
+        self.notes.secrets = sharing.sound(self.notes.secrets)
         self.desired: DesiredState | None = None
         self.etag: str | None = None
         self.crls = Crls(home)
+        self.proofs = Proofs(clock.monotonic)
         self.skew: float | None = None
         self._trouble: list[dict[str, str]] = []
         self._away = False
@@ -82,6 +89,8 @@ class Agent:
             if found is not None:
                 self._heard(Heard(*found, self.skew))
         self.round(renew=renew)
+        if self._prove_and_wait():
+            self.round()
         self._hang_up()
         return self.notes
 
@@ -98,12 +107,12 @@ class Agent:
     def run(self, supervisor: Supervisor) -> Ended:
         """Work until `stop` or `reload`. Raises what keeps it from beginning, and nothing later."""
         self._remember()
-        self.round()
         gone = threading.Event()
-        poller = self._poller(gone)
         watcher = threading.Thread(target=self._watch, args=(gone,), name="watch", daemon=True)
+        watcher.start()  # before anything is done that it should see the end of
+        self.round()
+        poller = self._poller(gone)
         poller.start()
-        watcher.start()
         seconds = max(_LEAST_WATCHDOG, self.settings.proof_seconds + 90)
         if supervisor.watchdog_seconds is not None:
             supervisor.tell(WATCHDOG_USEC=seconds * 1_000_000)
@@ -120,7 +129,7 @@ class Agent:
         check_at = now() + self.settings.check_seconds
         report_at = self._report_at()
         while True:
-            messages = self._collect(min(check_at, report_at) - now())
+            messages = self._collect(min(check_at, report_at, self.proofs.due_at()) - now())
             for message in messages:
                 if isinstance(message, Ended):
                     return message
@@ -135,6 +144,7 @@ class Agent:
                 if self.round().renewed:
                     poller.renewed()
                 report_at = self._report_at()
+            self._prove()
             if poller.is_alive() and watcher.is_alive():
                 supervisor.tell(WATCHDOG=1, STATUS=self._status())
 
@@ -170,9 +180,13 @@ class Agent:
                 case DaemonEvent(kind=EventKind.RESTARTED):
                     _log.warning("the daemon was restarted or has forgotten its keys")
                     self.notes.incarnation = ""
+                    self.proofs.forget()
                     act = True
                 case DaemonEvent(kind=EventKind.LOST):
                     _log.warning("the daemon does not answer")
+                case DaemonEvent(kind=EventKind.UP, sa=IkeSa() as sa):
+                    act = self._saw(sa) or act
+                    sas = True
                 case DaemonEvent():  # an SA came, went or changed
                     sas = True
         if sas and not act:
@@ -184,10 +198,48 @@ class Agent:
         probe = self._round_of(None)
         if something_due(probe, self.desired):
             return True
+        before = self.notes.drift
         drift = round.look(probe, self.desired)
         if probe.daemon_gone:
             return False  # the watcher tells when it is back
-        return bool(drift)
+        return any(each["code"] not in _LASTING or each not in before for each in drift)
+
+    def _saw(self, sa: IkeSa) -> bool:
+        """Take in an authentication; whether the service waits for it."""
+        slots = self.desired.secrets if self.desired is not None else None
+        if not slots or not self.proofs.saw(self.notes, slots, sa, self.clock.wall()):
+            return False
+        self._keep_notes()
+        return True
+
+    def _prove(self) -> Circumstances | None:
+        """Start the authentications that are due; None where there is none."""
+        slots = self.desired.secrets if self.desired is not None else None
+        if not slots or self.proofs.due_at() > self.clock.monotonic():
+            return None
+        made = self._round_of(None)
+        for connection, gap in self.proofs.due(slots).items():
+            before = len(made.errors)
+            made.step(partial(proofs.start, self.daemon, connection, gap=gap))
+            self.proofs.tried(connection, made.errors[-1] if len(made.errors) > before else None)
+        return made
+
+    def _prove_and_wait(self) -> bool:
+        """Without a watcher: look for what comes of the orders to prove; whether there is something to tell."""
+        end = self.clock.monotonic() + self.settings.proof_seconds
+        slots = self.desired.secrets if self.desired is not None else None
+        news: list[bool] = []
+
+        def look() -> None:
+            news.extend(sa.established and self._saw(sa) for sa in self.daemon.sas())
+
+        while slots and self.proofs.waits(self.notes) and self.clock.monotonic() < end:
+            made = self._prove() or self._round_of(None)
+            made.step(look)
+            if made.daemon_gone:
+                break
+            threading.Event().wait(_POLL_SECONDS)
+        return any(news)
 
     # --- parts --------------------------------------------------------------------------------------------------
 
@@ -217,6 +269,7 @@ class Agent:
             settings=self.settings,
             clock=self.clock,
             crls=self.crls,
+            proofs=self.proofs,
             service=service,
             notes=self.notes,
             skew=self.skew,

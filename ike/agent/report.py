@@ -32,6 +32,10 @@ _MOST: Final = {
     "children": 500,
     "local_ts": 300,
     "remote_ts": 300,
+    "secrets": 10_000,
+    "versions": 100,
+    "held": 100,
+    "foreign": 100,
 }
 
 
@@ -52,8 +56,9 @@ def applied(
     proof: str | None,
     inventory: Inventory,
     errors: Sequence[Mapping[str, str]],
+    secrets: bool = False,
 ) -> Document:
-    """The body of POST /v1/gateways/self/applied."""
+    """The body of POST /v1/gateways/self/applied; `secrets`: the service knows of shared secrets."""
     unsaid = [each for each in notes.commands.values() if not each.get("told")]
     document = {
         "version": version,
@@ -76,8 +81,27 @@ def applied(
             {k: v for k, v in each.items() if not k.startswith("told")} for each in unsaid
         ],
     }
+    if secrets and notes.abilities:
+        document["abilities"] = notes.abilities
+    if secrets:
+        document["secrets"] = [slot(name, each) for name, each in notes.secrets.items()]
     cleaned: Document = _cleaned("", document)
     return cleaned
+
+
+def slot(name: str, record: Mapping[str, Any]) -> Document:
+    """A slot of shared secrets as it is told of; `record` is that of the notes."""
+    seen = record["authenticated"]
+    told = ("version", "at", "spi_initiator", "spi_responder")
+    return {
+        "name": name,
+        "versions": record["versions"],
+        "held": record["held"],
+        "foreign": record["foreign"],
+        "authenticated": {each: seen.get(each) for each in told} if seen is not None else None,
+        "error_code": record["error_code"],
+        "error": record["error"],
+    }
 
 
 def sas(found: Sequence[IkeSa], now: datetime) -> Document:

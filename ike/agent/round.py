@@ -1,18 +1,19 @@
 """One round of the agent: make the daemon what the service wants, and tell what was found.
 
-Trust, CRLs, credential, connections, commands, report: in this order, each step repeatable. A command to cut goes
-before all of them, after the CRL that it names. What one step cannot do is written down and does not keep the others
-from being done; only a daemon that does not answer ends the steps that need it.
+Trust, CRLs, credential, shared secrets, connections, commands, report: in this order, each step repeatable. A command
+to cut goes before all of them, after the CRL that it names. What one step cannot do is written down and does not keep
+the others from being done; only a daemon that does not answer ends the steps that need it.
 """
 
 from collections.abc import Callable, Sequence
 from functools import partial
+from http import HTTPStatus
 from typing import Protocol, runtime_checkable
 
 from cryptography.hazmat.primitives.hashes import SHA256
 
-from ike.agent import channel_key, commands, credential, report
-from ike.agent.channel import Service
+from ike.agent import channel_key, commands, credential, report, sharing
+from ike.agent.channel import Document, ServerRefused, Service
 from ike.agent.circumstances import Circumstances
 from ike.agent.crls import Crl
 from ike.agent.desired import DesiredState
@@ -41,6 +42,8 @@ def run(here: Circumstances, desired: DesiredState | None) -> None:
         here.step(lambda: _load_crls(here, desired), needs_daemon=False)
     credential.see_to(here, desired)
     if desired is not None:
+        # Before the connections: they refer to the secrets.
+        sharing.share(here, desired)
         here.step(lambda: here.daemon.connect(desired.connections))
         commands.carry_out(here, desired)
     if isinstance(here.daemon, Settling):
@@ -57,8 +60,11 @@ def look(here: Circumstances, desired: DesiredState | None) -> list[dict[str, st
     """Compare what is loaded with what should be; gives the differences."""
     here.notes.drift = []
     here.step(lambda: _look_at_daemon(here))
+    drift = sharing.look(here, desired)
+    # After the secrets: an IKE_SA that is not there yet will be made with what was just found.
+    here.step(lambda: _look_at_sas(here, desired))
     if not here.daemon_gone:
-        here.notes.drift = compare(_wanted(here, desired), here.inventory)
+        here.notes.drift = compare(_wanted(here, desired), here.inventory) + drift
         if desired is not None:
             up = {str(each["connection"]) for each in here.notes.sas}
             loaded = here.inventory.connections
@@ -68,7 +74,12 @@ def look(here: Circumstances, desired: DesiredState | None) -> list[dict[str, st
 
 def _look_at_daemon(here: Circumstances) -> None:
     here.inventory = here.daemon.inventory()
-    here.notes.sas = [report.sa_document(each) for each in here.daemon.sas()]
+
+
+def _look_at_sas(here: Circumstances, desired: DesiredState | None) -> None:
+    found = here.daemon.sas()
+    here.notes.sas = [report.sa_document(each) for each in found]
+    sharing.observe(here, desired, found)
 
 
 def _wanted(here: Circumstances, desired: DesiredState | None) -> Wanted:
@@ -132,6 +143,7 @@ def _collect(found: list[Crl], fetch: Callable[[], Crl]) -> None:
 
 def _tell_cut(here: Circumstances, desired: DesiredState) -> None:
     here.step(lambda: _look_at_daemon(here))
+    here.step(lambda: _look_at_sas(here, None))
     tell(here, desired)
 
 
@@ -156,9 +168,10 @@ def _send(here: Circumstances, service: Service, desired: DesiredState) -> None:
         proof=current.proof if current else None,
         inventory=here.inventory,
         errors=[*here.errors, *here.notes.drift],
+        secrets=desired.secrets is not None,
     )
     here.told = False
-    service.post("/v1/gateways/self/applied", document)
+    _post(service, document)
     here.notes.applied_at = stamp(here.clock.wall())
     for each in document["commands"]:
         here.notes.commands[str(each["id"])] |= {"told": True, "told_version": desired.version}
@@ -166,3 +179,14 @@ def _send(here: Circumstances, service: Service, desired: DesiredState) -> None:
         told = report.sas_report(here.notes.sas, here.clock.wall())
         service.post("/v1/gateways/self/sas", told)
     here.told = True
+
+
+def _post(service: Service, document: Document) -> None:
+    try:
+        service.post("/v1/gateways/self/applied", document)
+    except ServerRefused as refused:
+        if refused.status != HTTPStatus.UNPROCESSABLE_ENTITY or not document.get("abilities"):
+            raise
+        # A service from before the rotation of shared secrets takes no member that it does not know.
+        known = {k: v for k, v in document.items() if k not in ("abilities", "secrets")}
+        service.post("/v1/gateways/self/applied", known)

@@ -7,10 +7,13 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any, Final
 
+from ike.agent import report
+from ike.agent.clock import instant
 from ike.agent.generations import Generation
 from ike.agent.home import Home, stamp
 from ike.agent.keys import kind_of, names_of, validity
 from ike.agent.schedule import due_at
+from ike.agent.sharing import sound
 from ike.atomic import write_atomically
 from ike.daemons.port import TokenKey, fingerprint
 
@@ -18,7 +21,8 @@ PUBLIC: Final = Path("/run/ikewarden-agent/status.json")
 
 
 def status(home: Home, now: datetime) -> dict[str, Any]:
-    """Identity, generations, next renewal, last contact, daemon, drift, SAs. Nothing in it is secret.
+    """Identity, generations, next renewal, last contact, daemon, drift, shared secrets, SAs. Nothing in it is
+    secret.
 
     Raises NotEnrolled, HomeNotPrivate, HomeNotWritable, HomeDamaged.
     """
@@ -43,6 +47,7 @@ def status(home: Home, now: datetime) -> dict[str, Any]:
         "daemon": {"wanted": settings.daemon, **notes.daemon, "incarnation": notes.incarnation},
         "drift": notes.drift,
         "errors": notes.errors,
+        "secrets": [_slot(name, each, now) for name, each in sound(notes.secrets).items()],
         "sas": notes.sas,
         "at": stamp(now),
     }
@@ -112,3 +117,11 @@ def _generation(generation: Generation) -> dict[str, Any]:
         "serial": generation.serial if certificate else None,
         "not_after": stamp(certificate.not_valid_after_utc) if certificate else None,
     }
+
+
+def _slot(name: str, record: Mapping[str, Any], now: datetime) -> dict[str, Any]:
+    """A slot of shared secrets, with how long ago a peer last authenticated under the version that is in use."""
+    seen = record["authenticated"]
+    at = instant(seen.get("at")) if seen and record["versions"][:1] == [seen["version"]] else None
+    age = max(0, int((now - at).total_seconds())) if at is not None else None
+    return {**report.slot(name, record), "authenticated_seconds": age}

@@ -101,7 +101,12 @@ BODIES: dict[str, dict[str, object]] = {
     "POST /v1/handovers/claim": {"token": "nobody-s"},
     "POST /v1/tokens": {"name": "x", "role": "enroller", "profiles": ["gateway"], "uses": 1},
 }
-PARAMETERS = {"{serial}": "7f0123456789abcdef", "{name}": "issuing", "{id}": "0123456789abcdef", "{kind}": "psk"}
+PARAMETERS = {
+    "{serial}": "7f0123456789abcdef",
+    "{name}": "issuing",
+    "{id}": "0123456789abcdef",
+    "{kind}": "psk",
+}
 
 
 def _rows() -> list[tuple[str, str, dict[str, bool]]]:

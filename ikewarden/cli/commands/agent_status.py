@@ -24,7 +24,8 @@ def status(session: Session, home: Path) -> int:
     """Show what the agent knows.
 
     Its identity, its certificates, the next renewal, the last contact with the service, the daemon, what is not as it
-    should be, and the SAs of the last look. Asks neither service nor daemon. Exit code 1 where something is wrong.
+    should be, the shared secrets by version and how long ago a peer authenticated under the one in use, and the SAs of
+    the last look. Asks neither service nor daemon. Exit code 1 where something is wrong.
     """
     from ike.agent.home import Home
     from ike.agent.status import may_read, published
@@ -52,6 +53,7 @@ def _show(session: Session, document: dict[str, Any]) -> None:
         return
     certificate = document["certificate"] or {}
     daemon = document["daemon"]
+    secrets = [_slot(each) for each in document.get("secrets", [])]
     screen.fields(
         [
             ("Gateway", document["gateway"]),
@@ -74,6 +76,7 @@ def _show(session: Session, document: dict[str, Any]) -> None:
                 "Generations",
                 [f"{each['number']} {each['stage']}" for each in document["generations"]],
             ),
+            *([("Shared secrets", secrets)] if secrets else []),
             ("Drift", [f"{each['message']} ({each['code']})" for each in document["drift"]]),
             ("Errors", [f"{each['message']} ({each['code']})" for each in document["errors"]]),
             (
@@ -88,6 +91,21 @@ def _key(certificate: dict[str, Any]) -> str | None:
     """Its kind, and where it is; None while there is none."""
     kind, place = certificate.get("key"), certificate.get("key_in", "file")
     return kind and (f"{kind}, in a file" if place == "file" else f"{kind}, in {place}")
+
+
+def _slot(slot: dict[str, Any]) -> str:
+    versions = ", ".join(map(str, slot["versions"])) or "none"
+    age = slot["authenticated_seconds"]
+    proof = "not seen to be used" if age is None else f"authenticated {_age(age)} ago"
+    wrong = f"; {slot['error']} ({slot['error_code']})" if slot["error_code"] else ""
+    return f"{slot['name']}: versions loaded: {versions}; {proof}{wrong}"
+
+
+def _age(seconds: int) -> str:
+    for unit, length in (("d", 86_400), ("h", 3600), ("min", 60)):
+        if seconds >= 2 * length:
+            return f"{seconds // length} {unit}"
+    return f"{seconds} s"
 
 
 @command(

@@ -74,6 +74,9 @@ class MiniService:
         self.renew = False
         self.commands: list[dict[str, Any]] = []
         self.connections: list[dict[str, Any]] = []
+        self.secrets: list[dict[str, Any]] | None = []
+        self.values: dict[int, dict[str, Any]] = {}
+        self.knows_secrets = True  # takes reports that speak of shared secrets
         self.extra_authorities: list[str] = []
         self.drip = 0.0
         self.seen_certificates: list[str] = []
@@ -185,7 +188,7 @@ class MiniService:
                 }
             ],
             "connections": self.connections,
-            "secrets": [],
+            "secrets": self.secrets,
             "commands": self.commands,
         }
 
@@ -343,8 +346,13 @@ class _Handler(BaseHTTPRequestHandler):
             self._route_own(mini, path, body)
 
     def _route_own(self, mini: MiniService, path: str, body: dict[str, Any]) -> None:
+        number = path.removeprefix("/v1/gateways/self/secrets/")
         if path == "/v1/gateways/self/state":
             self._state(mini)
+        elif number.isdecimal() and int(number) in mini.values:
+            self._send(200, mini.values[int(number)])
+        elif path.endswith("/applied") and not mini.knows_secrets and "secrets" in body:
+            self._send(422, {"code": "invalid_input", "detail": "There is no member secrets."})
         elif path == "/v1/gateways/self/applied":
             mini.applied.append(body)
             self._send(204, None)
