@@ -139,12 +139,17 @@ def fleet(
     proof: str = "loaded",
     tokens: Mapping[str, str] | None = None,
     settings: Section | None = None,
+    service: Mapping[str, str] | None = None,
 ) -> Iterator[list[Fed]]:
     """A service, and charons enrolled at it by one command each, their agents running.
 
-    `tokens`: URIs of the tokens that keys are to be in, by gateway; `settings` of the charons.
+    `tokens`: URIs of the tokens that keys are to be in, by gateway; `settings` of the charons, `service` of the
+    service (environment variables).
     """
-    environ = {"IKEWARDEN_FLEET__URL": f"https://{SERVICE_ADDRESS}:{API_PORT}"}
+    environ = {
+        "IKEWARDEN_FLEET__URL": f"https://{SERVICE_ADDRESS}:{API_PORT}",
+        **(service or {}),
+    }
     with served(directory, "ec-p256", in_lab=True, settings=environ) as warden:
         lab.publish(("127.0.0.1", warden.api_port), port=API_PORT)
         lab.publish(("127.0.0.1", warden.validation_port), port=VALIDATION_PORT)
