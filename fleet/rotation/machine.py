@@ -350,14 +350,15 @@ def _staged_first(case: _Case) -> Step:
 def _staged(case: _Case) -> Step:
     if case.rotation.method is Method.EMERGENCY:
         return _replace_at_once(case)
+    turned = case.new + case.old
+    if case.rotation.method is Method.MANUAL and case.rotation.confirmed_at is not None:
+        # The peer has the new key alone, whatever our end says since.
+        return case.enter(State.PROMOTED, case.both(turned))
     if (refused := case.refused()) is not None:
         return refused
     if not case.agreed:
         return case.wait_or_fail()
-    turned = case.new + case.old
     if case.rotation.method is Method.MANUAL:
-        if case.rotation.confirmed_at is not None:
-            return case.enter(State.PROMOTED, case.both(turned))
         # For as long as people take.
         waits = case.wait(until=case.now + _LOOK_AGAIN)
         return replace(waits, rotation=replace(case.rotation, deadline_at=None))

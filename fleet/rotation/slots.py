@@ -103,6 +103,10 @@ def create(
         found = pick(connection, tunnel)
     require_end(actor, found.left, found.right)
     _check_fits(found, wanted)
+    for kept in found.secrets:
+        # One with neither is an import that was cut off.
+        if kept.kind == wanted.kind and (kept.version or kept.rotation_id):
+            raise _exists(found, wanted.kind)
     if request.imported is None:
         _generate(desk, actor, found, wanted, now)
     else:

@@ -421,8 +421,8 @@ class Rotations(RuleBasedStateMachine):
 
     @rule(which=which, lies=_SELDOM)
     def lie(self, which: int, lies: bool) -> None:
-        # One at a time: two that agree on a lie cannot be told from two that tell the truth.
-        if not self.ends[1 - which].lies:
+        # Where somebody else can contradict: two that agree on a lie cannot be told from two that tell the truth.
+        if not self.ends[1 - which].lies and self.right.ours:
             self.ends[which].lies = lies
 
     # The world
