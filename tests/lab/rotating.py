@@ -64,8 +64,8 @@ def join(left: Fed, right: Fed, **definition: Any) -> None:
     )
     for each in (left, right):
         until(lambda each=each: TUNNEL in connections(each.gateway), f"{each.name} has the tunnel")
-    for each in slots(left):
-        first = each["rotation"]
+    for made_slot in slots(left):
+        first = made_slot["rotation"]
         if first is not None:
             assert ended(left, first["id"])["state"] == "retired"
 
