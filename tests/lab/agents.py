@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -51,17 +52,25 @@ class Fed:
         file = self.gateway.directory / "enrollment"
         file.touch(0o600)
         file.write_text(made["enrollment"] + "\n")
-        words = [
-            *("enroll", "--enrollment-file", str(file), "--daemon", "strongswan"),
-            *("--proof", proof, "--set", f"strongswan.socket={self.gateway.vici_socket}"),
-            *("--set", f"strongswan.swanctl={self.gateway.swanctl_folder}"),
-            *("--set", "strongswan.make_before_break=yes"),
-        ]
+        words = ["enroll", "--enrollment-file", str(file), "--proof", proof, *self.daemon()]
         if token:
             words += ["--key", token]
         for name, value in options.items():
             words += ["--set", f"{name}={value}"]
         return self.agent(*words, *arguments)
+
+    def daemon(self) -> list[str]:
+        """The words that tell the agent which daemon it feeds, and where that is."""
+        return [
+            *("--daemon", "strongswan", "--set", f"strongswan.socket={self.gateway.vici_socket}"),
+            *("--set", f"strongswan.swanctl={self.gateway.swanctl_folder}"),
+            *("--set", "strongswan.make_before_break=yes"),
+        ]
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """What the agent finds in its environment."""
+        return dict(os.environ)
 
     def agent(self, *words: str, check: bool = True) -> str:
         """Run `ikewarden agent …` inside the gateway's namespace, to its end."""
@@ -71,6 +80,7 @@ class Fed:
             text=True,
             timeout=60,
             check=False,
+            env=self.environment,
         )
         if check and done.returncode:
             raise LabError(f"agent {words[0]} ended with {done.returncode}: {done.stderr}")
@@ -79,7 +89,7 @@ class Fed:
     def start(self) -> None:
         """Start `ikewarden agent run`."""
         command = [*_IKEWARDEN, "agent", "run", "--home", str(self.home)]
-        self._process = self.gateway.namespace.start(command, output=self.log)
+        self._process = self.gateway.namespace.start(command, output=self.log, env=self.environment)
 
     def stop(self) -> None:
         """End it as systemd would."""

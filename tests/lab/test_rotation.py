@@ -74,7 +74,7 @@ def test_rotations_lose_nothing_and_leave_nothing(
                 assert ended(left, rotate(left))["state"] == "retired"
                 took.append(time.monotonic() - began)
                 assert one_key(left, right) == number + 2
-        print(
+        print(  # what was measured belongs into the output
             f"{ROTATIONS} rotations, {counted[0].sent} packets, {counted[0].lost} lost; "
             f"{min(took):.1f} to {max(took):.1f} s each"
         )
