@@ -185,7 +185,7 @@ def test_a_restarted_or_wiped_daemon_is_fed_again_at_once(gateway: Gateway) -> N
     gateway.enroll()
     with gateway.running():
         # The first round is over, and nothing is on its way.
-        until(lambda: gateway.record["certificate"] and gateway.daemon._events)
+        until(lambda: Home(gateway.path).notes().applied_at and gateway.daemon._events)
         first = gateway.daemon.in_use()
         gateway.daemon.restart(reads_files=False)
         until(lambda: gateway.daemon.in_use() == first)
