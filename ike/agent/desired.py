@@ -66,11 +66,13 @@ class Command:
 
 @dataclass(frozen=True)
 class DesiredKey:
-    """A version of a shared secret without its value; `id` is by what the service gives the value."""
+    """A version of a shared secret without its value; `id` is by what the service gives the value. `fingerprint` is the
+    service's own mark of the value, where it has one.
+    """
 
     id: int
     version: int
-    fingerprint: str
+    fingerprint: str | None
     ppk_id: str | None = None
 
 
@@ -188,7 +190,9 @@ def _key(document: Mapping[str, Any]) -> DesiredKey:
     return DesiredKey(
         id=_number(document, "id"),
         version=_number(document, "version"),
-        fingerprint=_like(document, "fingerprint", _FINGERPRINT),
+        fingerprint=None
+        if document.get("fingerprint") is None
+        else _like(document, "fingerprint", _FINGERPRINT),
         ppk_id=ppk_id,
     )
 

@@ -21,7 +21,6 @@ from ike.daemons.port import SharedKey
 
 _LARGEST: Final = 16 * 1024
 _LONGEST_VALUE: Final = 1024
-_WORDS: Final = ("slot", "kind", "fingerprint")
 
 
 class SecretUnavailable(Unavailable):
@@ -45,7 +44,7 @@ class HeldSecret:
     id: int
     slot: str
     kind: str
-    fingerprint: str
+    fingerprint: str | None
     key: SharedKey
 
     def serves(self, slot: DesiredSlot, wanted: DesiredKey) -> bool:
@@ -127,13 +126,14 @@ def _object(content: bytes) -> dict[str, Any] | None:
 
 
 def _understood(number: int, document: dict[str, Any]) -> HeldSecret | None:
-    words = [document.get(each) for each in _WORDS]
-    version, ppk_id = document.get("version"), document.get("ppk_id")
+    slot, kind, version = document.get("slot"), document.get("kind"), document.get("version")
+    fingerprint, ppk_id = document.get("fingerprint"), document.get("ppk_id")
     value = _value(document.get("value"))
-    if value is None or not isinstance(version, int) or not isinstance(ppk_id, str | None):
+    if not (isinstance(slot, str) and isinstance(kind, str) and isinstance(version, int)):
         return None
-    slot, kind, fingerprint = words
-    if not (isinstance(slot, str) and isinstance(kind, str) and isinstance(fingerprint, str)):
+    if not (isinstance(fingerprint, str | None) and isinstance(ppk_id, str | None)):
+        return None
+    if value is None:
         return None
     return HeldSecret(number, slot, kind, fingerprint, SharedKey(version, value, ppk_id))
 

@@ -221,7 +221,8 @@ class Agent:
         for connection, gap in self.proofs.due(slots).items():
             before = len(made.errors)
             made.step(partial(proofs.start, self.daemon, connection, gap=gap))
-            self.proofs.tried(connection, made.errors[-1] if len(made.errors) > before else None)
+            failed = len(made.errors) > before and not made.daemon_gone
+            self.proofs.tried(connection, made.errors[-1] if failed else None)
         return made
 
     def _prove_and_wait(self) -> bool:

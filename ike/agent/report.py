@@ -32,10 +32,10 @@ _MOST: Final = {
     "children": 500,
     "local_ts": 300,
     "remote_ts": 300,
-    "secrets": 10_000,
-    "versions": 100,
-    "held": 100,
-    "foreign": 100,
+    "secrets": 5000,
+    "versions": 20,
+    "held": 20,
+    "foreign": 50,
 }
 
 

@@ -191,7 +191,8 @@ def _record(
 ) -> None:
     """Put into the notes what was found of each slot; what is noted of it otherwise stays."""
     loaded = {each.name: list(each.versions) for each in shared.slots} if shared else {}
-    unknown = here.errors[-1] if shared is None and here.errors else None
+    # That the daemon does not answer is told of the daemon: a slot is not refused because it is restarted.
+    unknown = here.errors[-1] if shared is None and here.errors and not here.daemon_gone else None
     foreign: dict[str, list[dict[str, Any]]] = {}
     for each in shared.foreign if shared else ():
         document = {"where": each.where, "same_as": each.same_as, "shadows": each.shadows}

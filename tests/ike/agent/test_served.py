@@ -184,7 +184,8 @@ def test_a_running_agent_hears_of_a_revocation_within_a_second(
 def test_a_restarted_or_wiped_daemon_is_fed_again_at_once(gateway: Gateway) -> None:
     gateway.enroll()
     with gateway.running():
-        until(lambda: gateway.daemon.in_use() and gateway.daemon._events)
+        # The first round is over, and nothing is on its way.
+        until(lambda: Home(gateway.path).notes().applied_at and gateway.daemon._events)
         first = gateway.daemon.in_use()
         gateway.daemon.restart(reads_files=False)
         until(lambda: gateway.daemon.in_use() == first)
