@@ -72,11 +72,10 @@ def join(left: Fed, right: Fed) -> None:
     for each in (left, right):
         if isinstance(each, FedPluto):
             until(each.has_tunnel, f"{each.name} has the tunnel", seconds=30)
-            each.pluto.childless()
 
 
 def promoted(fed: Fed, number: int) -> bool:
-    return rotation(fed, number)["state"] in {"promoted", "proven", "retired"}
+    return rotation(fed, number)["confirmed_at"] is not None
 
 
 def test_charon_and_pluto_change_together(lab: Lab, tmp_path: Path) -> None:
@@ -89,7 +88,6 @@ def test_charon_and_pluto_change_together(lab: Lab, tmp_path: Path) -> None:
         first = slot(left)["rotation"]
         if first is not None:
             assert ended(left, first["id"], seconds=60)["state"] == "retired"
-        left.gateway.swanctl("--initiate", "--ike", TUNNEL, "--timeout", "5")
         running = right.pluto.established(TUNNEL)
         assert running is not None
         before = right.secret_lines()
@@ -126,8 +124,8 @@ def test_two_plutos_change_together(lab: Lab, tmp_path: Path) -> None:
         assert isinstance(left, FedPluto)
         assert isinstance(right, FedPluto)
         join(left, right)
-        until(lambda: left.secret_lines() and right.secret_lines(), "the first key", seconds=30)
-        left.pluto.initiate(TUNNEL)
+        for each in (left, right):  # on a kernel without ESP an initiator would end the SA again
+            each.pluto.childless()
         first = slot(left)["rotation"]
         if first is not None:
             assert ended(left, first["id"], seconds=60)["state"] == "retired"
