@@ -14,7 +14,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.markup import escape
 
-from bench import crl, fleet, issuance, machine, ocsp, results, revocation
+from bench import crl, fleet, issuance, machine, ocsp, results, revocation, rotation
 from bench.load import LoadFailed
 from bench.openbao import PeerRefused
 from bench.ours import OursRefused
@@ -28,6 +28,7 @@ _BENCHES: dict[str, Callable[[Bench], list[Row]]] = {
     "ocsp": ocsp.run,
     "crl": crl.run,
     "fleet": fleet.run,
+    "rotation": rotation.run,
 }
 _PREFIX = "ikewarden-bench-"
 _FAILURES = (

@@ -108,7 +108,7 @@ def step(
 def orders(rotation: Rotation, ends: tuple[End, End], policy: Policy) -> Mapping[Side, Order]:
     """The proofs that are wanted of the ends now: none before both have confirmed what is promoted.
 
-    Nobody starts one before the other end is known to wait for it, or it would see it and not know that it counts.
+    From then on both take note of what comes up, so that either may start it.
     """
     wanted = rotation.state in {State.PROMOTED, State.STUCK} and rotation.confirmed_at is not None
     if not wanted or rotation.back or rotation.to_version is None:
@@ -116,7 +116,7 @@ def orders(rotation: Rotation, ends: tuple[End, End], policy: Policy) -> Mapping
     gap = policy.gap or rotation.method is Method.EMERGENCY
     starter = _starter(ends, gap=gap)
     return {
-        each.side: Order(rotation.to_version, each.side is starter and rotation.tries > 0, gap)
+        each.side: Order(rotation.to_version, each.side is starter, gap)
         for each in ends
         if each.ours
     }
@@ -247,7 +247,7 @@ class _Case:
             entered_at=self.rotation.entered_at if self.rotation.state is state else self.now,
             deadline_at=None if state in _PATIENT else self.now + self.rules.step,
             confirmed_at=self.rotation.confirmed_at if state is State.STUCK else None,
-            tries=self.rotation.tries if state is State.STUCK else 0,
+            tries=0,
             error_code=problem.code,
             error=problem.error,
             next_step=problem.next_step,
@@ -378,11 +378,6 @@ def _promoted(case: _Case) -> Step:
         return _confirmed(case)
     if case.agreed and proven(case.ends, case.new[0]):
         return case.enter(State.PROVEN)
-    starter = _starter(case.ends, gap=case.gap)
-    if case.agreed and case.rotation.tries == 0 and starter is not None:
-        asked = case.wait(until=case.now)
-        tell = frozenset({starter})
-        return replace(asked, rotation=replace(case.rotation, tries=1), tell=tell)
     return case.wait_or_fail()
 
 
@@ -396,11 +391,12 @@ def _confirmed(case: _Case) -> Step:
     if any(each.keys[:1] != case.new for each in case.ends):
         return case.enter(State.PROMOTED, case.both(case.new + case.old))
     # Where nobody may start it, it comes with the tunnel's own next authentication.
-    soon = _starter(case.ends, gap=case.gap) is not None
-    patience = case.rules.proof if soon else timedelta(hours=case.policy.proof_hours)
+    starter = _starter(case.ends, gap=case.gap)
+    patience = timedelta(hours=case.policy.proof_hours) if starter is None else case.rules.proof
     asked = case.enter(State.PROMOTED)
     made = replace(asked.rotation, confirmed_at=case.now, deadline_at=case.now + patience)
-    return replace(asked, rotation=made, tell=frozenset(Side))
+    tell = frozenset(Side if starter is None else {starter})
+    return replace(asked, rotation=made, tell=tell)
 
 
 def _proven(case: _Case) -> Step:
@@ -439,11 +435,10 @@ def _stuck(case: _Case) -> Step:
     withdrawn = case.lists == (case.new, case.new)
     if withdrawn and case.rotation.method not in _FORWARD_ONLY:
         return case.enter(State.PROVEN)
-    if case.rotation.confirmed_at is not None and proven(case.ends, case.new[0]):
-        return case.enter(State.PROVEN)
-    # Nobody was asked for the proof yet, for want of an end that answers.
-    if case.rotation.confirmed_at is None or case.rotation.tries == 0:
+    if case.rotation.confirmed_at is None:
         return case.enter(State.PROMOTED)
+    if proven(case.ends, case.new[0]):
+        return case.enter(State.PROVEN)
     return case.wait()
 
 

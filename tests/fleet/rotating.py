@@ -58,9 +58,8 @@ class Wire:
         self.spi += 1
         for each in ends:
             first = each.loaded[name][0]
-            if each.ordered.get(name) == first:
-                spi = f"{self.spi:016x}"
-                each.authenticated[name] = Authentication(first, spi, spi)
+            spi = f"{self.spi:016x}"
+            each.authenticated[name] = Authentication(first, spi, spi)
         return bool(ends)
 
 

@@ -369,7 +369,7 @@ class Rotations(RuleBasedStateMachine):
         self.spi += 1
         for end in (here, there):
             first = end.loaded[0]
-            if end.alive and end.ordered is not None and end.ordered.version == first:
+            if end.alive:
                 end.authenticated = Authentication(first, f"{self.spi:016x}", f"{self.spi:016x}")
 
     def _know_each_other(self, here: Gateway, there: Gateway) -> bool:
