@@ -8,13 +8,12 @@ from sqlalchemy import Connection, delete, select, update
 
 from core.errors import Conflict, InvalidInput
 from core.secret import Secret
-from fleet.bumps import bump
+from fleet.bumps import bump, hold
 from fleet.rotation import (
     allotment,
     begin,
     binding,
     calendar,
-    fingerprints,
     policies,
     records,
     retire,
@@ -27,6 +26,7 @@ from fleet.rotation.records import Slot
 from fleet.rotation.shown import SlotView
 from fleet.rotation.values import Kind, Policy, Reason
 from fleet.tunnels import TunnelView, pick
+from hsm.fingerprint import Fingerprints
 from hsm.secretstore import VALUE_LIMIT, SecretStore, VersionState
 from ike.secrets.strength import Strength, Verdict, judge
 from pki.actors import Action, Actor, OutsideScope, require
@@ -180,7 +180,7 @@ def _import(desk: Desk, actor: Actor, tunnel: TunnelView, taking: _Taking, now: 
     given, name = taking.given, f"{tunnel.name}.{taking.wanted.kind}"
     _check_value(taking)
     found = judge(given.value)
-    mark = fingerprints.fingerprint(desk, given.value)
+    mark = Fingerprints(store_of(desk)).of(given.value)
     _check_weak(desk, found, mark, name, accepted=given.accept_weak)
     # On record before it is in the store: nothing lies there that nobody knows of.
     slot = _intend(desk, actor, tunnel, taking, (mark, found), now)
@@ -372,7 +372,8 @@ def change(desk: Desk, actor: Actor, name: str, wanted: PolicyChange, *, now: da
 
 
 def _own(connection: Connection, actor: Actor, name: str) -> Slot:
-    """The slot, locked. Raises SlotNotFound, OutsideScope."""
+    """The slot, locked after its gateways, as all do that lock both. Raises SlotNotFound, OutsideScope."""
+    hold(connection, records.slot(connection, name).gateway_ids)
     query = select(secret_slots.c.id).where(secret_slots.c.name == storable(name))
     connection.execute(query.with_for_update())
     slot = records.slot(connection, name)

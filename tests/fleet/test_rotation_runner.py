@@ -14,9 +14,9 @@ from core.secret import Secret
 from fleet import tunnels
 from fleet.rotation import begin, claims, due, ledger
 from fleet.rotation.begin import NothingToConfirm, RotationTooLate, RotationUnderWay
-from fleet.rotation.fingerprints import fingerprint
 from fleet.rotation.runner import Runner
 from fleet.rotation.values import Method, Policy, Reason, State
+from hsm.fingerprint import Fingerprints
 from pki import history
 from pki.desk import Desk, RotationRules
 from scheduler import clock
@@ -322,7 +322,7 @@ def test_no_gateway_has_two_at_once_and_no_second_more_than_it_may(site: Site, d
     site.desk = with_secrets(desk, store_of(site), rotation=slow)
     for name in names:
         start(site, name, Reason.FIRST)
-    fingerprint(site.desk, Secret(b"any"))
+    Fingerprints(store_of(site)).of(Secret(b"any"))
     runner = site.runner()
     for _ in range(40):
         before = store_of(site).puts
