@@ -1,4 +1,4 @@
-"""`python -m bench.rotation_side DIR ACTION …`: who works on rotations in `bench.rotation`, each in a process of its own.
+"""`python -m bench.rotation_side DIR ACTION …`: who works on rotations in `bench.rotation`, each in its own process.
 
 `prepare COUNT`: COUNT tunnels between two gateways each, with a key in OpenBao, due now. `replica NAME`: a scheduler's
 part in rotations, until killed. `agents`: all agents, until the input ends; prints how many rotations have retired each
@@ -214,15 +214,17 @@ class _Agents:
         actor = Actor(name, Role.GATEWAY, credential=f"certificate:bench:{gateway}", scope=scope)
         found = state.current(self._desk, actor, frozenset(), now=_clock())
         assert isinstance(found, state.DesiredState)
-        told = []
+        told, started = [], False
         for slot in found.secrets:
             versions = tuple(key.version for key in slot.keys)
             if len(versions) > 1 and versions[0] < versions[1]:
                 newest = max(slot.keys, key=lambda key: key.version)
                 delivery.value(self._desk, actor, newest.id, now=_clock())
-            if slot.prove is not None:
+            if slot.prove is not None and slot.prove.start:
                 spi = f"{slot.prove.version:016x}"
-                self._seen[slot.name] = Authentication(slot.prove.version, spi, spi)
+                proof = Authentication(slot.prove.version, spi, spi)
+                started = started or self._seen.get(slot.name) != proof
+                self._seen[slot.name] = proof
             seen = self._seen.get(slot.name)
             told.append(SecretReport(slot.name, versions, versions, (), seen, "", ""))
         report = AppliedReport(
@@ -230,6 +232,8 @@ class _Agents:
             Secrets(_ABLE, tuple(told)),
         )  # fmt: skip
         reports.applied(self._desk, actor, report, now=_clock())
+        if started:
+            self.work((gateway - 1 ^ 1) + 1)  # the other end saw it too
 
 
 def _agents(desk: Desk) -> dict[str, Any]:

@@ -33,7 +33,13 @@ def bump(
 
 def lock(connection: Connection, ids: Sequence[int]) -> None:
     """Lock gateways in the order of their numbers, so that two that change several never wait for each other."""
-    if connection.dialect.name != "sqlite" and len(ids) > 1:
+    if len(ids) > 1:
+        hold(connection, ids)
+
+
+def hold(connection: Connection, ids: Sequence[int]) -> None:
+    """As `lock`, a single one too: before anything else is locked that others lock after a gateway."""
+    if connection.dialect.name != "sqlite":
         connection.execute(
             select(gateways.c.id)
             .where(gateways.c.id.in_(ids))

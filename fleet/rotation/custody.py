@@ -4,8 +4,8 @@ from dataclasses import dataclass
 
 from core.secret import Secret
 from fleet.rotation.allotment import store_of
-from fleet.rotation.fingerprints import fingerprint
 from fleet.rotation.machine import Work
+from hsm.fingerprint import Fingerprints
 from hsm.secretstore import SecretConflict, SecretNotFound, SecretStore, Stored, VersionState
 from pki.desk import Desk
 
@@ -65,11 +65,11 @@ def _make(desk: Desk, job: Job) -> Made:
     for _ in range(_TRIES):
         try:
             number = store.put(job.path, value, after=after, tags=tags)
-            return Made(number, fingerprint(desk, value), intruded)
+            return Made(number, Fingerprints(store).of(value), intruded)
         except SecretConflict:
             newest, mine = _look(store, job, tags)
             if mine is not None:
-                return Made(mine.number, fingerprint(desk, mine.value), intruded)
+                return Made(mine.number, Fingerprints(store).of(mine.value), intruded)
             after, intruded = newest, True
     raise SecretConflict(f"Others keep writing to {job.path}.")
 

@@ -33,6 +33,8 @@ _LOOK_AGAIN = timedelta(hours=1)
 _FORWARD_ONLY = frozenset({Method.FIRST, Method.EMERGENCY})
 
 
+# What an end may say that is no refusal: it goes on trying by itself, and has until the deadline.
+_PASSING = frozenset({"", "secret_unavailable", "daemon_unreachable"})
 # Who has to answer in these has no deadline.
 _PATIENT = ENDED | {State.STUCK, State.GENERATED}
 _UNDOING = " Undoing it waits for: "
@@ -153,7 +155,7 @@ def _refusal(end: End) -> EndReport | None:
     report = end.report
     if not end.ours or end.mark is None or report is None or report.mark < end.mark:
         return None
-    return report if report.error_code else None
+    return report if report.error_code not in _PASSING else None
 
 
 def _takes_both(end: End) -> bool:

@@ -16,6 +16,7 @@ from fleet.rotation.claims import Worker
 from fleet.rotation.custody import Job
 from fleet.rotation.ledger import Outcome
 from fleet.rotation.machine import Work
+from hsm.secretstore import SecretStoreUnavailable
 from pki.actors import Action, Actor, require
 from pki.desk import Desk
 from store.errors import StoreBusy
@@ -84,16 +85,12 @@ class Runner:
         return list(self._pool.map(lambda job: _attempt(self._worker.desk, job, away), jobs))
 
 
-class StoreGaveUp(Unavailable):
-    """The store of secrets did not answer others of the same batch, so it was not asked again."""
-
-    code = "secret_store_unavailable"
-    next_step = "Look at the store; rotations go on by themselves when it answers again."
-
-
 def _attempt(desk: Desk, job: Job, away: Event) -> Outcome:
     if away.is_set():
-        return Outcome(job, error=StoreGaveUp("The store of secrets does not answer."))
+        words = (
+            "The store of secrets did not answer others of the same batch: it was not asked again."
+        )
+        return Outcome(job, error=SecretStoreUnavailable(words))
     try:
         return Outcome(job, made=custody.do(desk, job))
     except IkewardenError as error:

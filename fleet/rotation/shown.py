@@ -24,7 +24,7 @@ RUNNING = "running"
 
 @dataclass(frozen=True)
 class VersionView:
-    """A version of a secret. `strength` is known of imported ones: `bits`, `problems`."""
+    """A version of a secret. `strength` is known of imported ones: `bits`, `verdict`, `reasons`."""
 
     id: int
     version: int

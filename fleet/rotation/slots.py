@@ -8,28 +8,27 @@ from sqlalchemy import Connection, delete, select, update
 
 from core.errors import Conflict, InvalidInput
 from core.secret import Secret
-from fleet.bumps import bump
+from fleet.bumps import bump, hold
 from fleet.rotation import (
     allotment,
     begin,
     binding,
     calendar,
-    fingerprints,
     policies,
     records,
     retire,
     shown,
-    strength,
 )
 from fleet.rotation.allotment import Wanted, store_of
 from fleet.rotation.binding import Binding
 from fleet.rotation.policies import PolicyChange
 from fleet.rotation.records import Slot
 from fleet.rotation.shown import SlotView
-from fleet.rotation.strength import Strength
 from fleet.rotation.values import Kind, Policy, Reason
 from fleet.tunnels import TunnelView, pick
+from hsm.fingerprint import Fingerprints
 from hsm.secretstore import VALUE_LIMIT, SecretStore, VersionState
+from ike.secrets.strength import Strength, Verdict, judge
 from pki.actors import Action, Actor, OutsideScope, require
 from pki.desk import Desk
 from pki.trail import leave
@@ -180,8 +179,8 @@ class _Taking:
 def _import(desk: Desk, actor: Actor, tunnel: TunnelView, taking: _Taking, now: datetime) -> None:
     given, name = taking.given, f"{tunnel.name}.{taking.wanted.kind}"
     _check_value(taking)
-    found = strength.assess(given.value)
-    mark = fingerprints.fingerprint(desk, given.value)
+    found = judge(given.value)
+    mark = Fingerprints(store_of(desk)).of(given.value)
     _check_weak(desk, found, mark, name, accepted=given.accept_weak)
     # On record before it is in the store: nothing lies there that nobody knows of.
     slot = _intend(desk, actor, tunnel, taking, (mark, found), now)
@@ -204,9 +203,14 @@ def _import(desk: Desk, actor: Actor, tunnel: TunnelView, taking: _Taking, now: 
             )
         )
         bump(connection, slot.gateway_ids, now)
-        problems = list(found.problems)
         leave(
-            unit, actor, "secret.import", _about(name), now=now, fingerprint=mark, problems=problems
+            unit,
+            actor,
+            "secret.import",
+            _about(name),
+            now=now,
+            fingerprint=mark,
+            strength=found.verdict,
         )
 
     desk.store.together(work)
@@ -227,15 +231,9 @@ def _check_value(taking: _Taking) -> None:
         raise SlotRefused(f"A PPK_ID has 1 to {_LONGEST_PPK_ID} visible ASCII characters.")
 
 
-_WHY = {
-    "short": f"it has less than {strength.SHORTEST} octets",
-    "guessable": f"it can be guessed: less than {strength.FEWEST_BITS} bits by a generous estimate",
-    "known": "it is an example out of documentation, or one that everybody tries first",
-}
-
-
 def _check_weak(desk: Desk, found: Strength, mark: str, name: str, *, accepted: bool) -> None:
-    reasons = [_WHY[each] for each in found.problems]
+    weak = found.verdict is Verdict.WEAK
+    reasons = list(found.reasons) if weak else []
     with desk.store.read() as connection:
         query = (
             select(secret_slots.c.name)
@@ -254,7 +252,10 @@ def _check_weak(desk: Desk, found: Strength, mark: str, name: str, *, accepted: 
     if reasons and not accepted:
         raise SecretWeak(
             f"The value is not taken: {'; '.join(reasons)}.",
-            details={"problems": [*found.problems, *(["reused"] if other is not None else [])]},
+            details={
+                "bits": found.bits,
+                "problems": [*(["weak"] if weak else []), *(["reused"] if other else [])],
+            },
         )
 
 
@@ -275,7 +276,7 @@ def _intend(
         "fingerprint": mark,
         "ppk_id": taking.given.ppk_id,
         "store_version": None,
-        "strength": {"bits": strong.bits, "problems": list(strong.problems)},
+        "strength": {"bits": strong.bits, "verdict": strong.verdict, "reasons": [*strong.reasons]},
         "created_at": now,
         "current_at": None,
         "destroyed_at": None,
@@ -371,7 +372,8 @@ def change(desk: Desk, actor: Actor, name: str, wanted: PolicyChange, *, now: da
 
 
 def _own(connection: Connection, actor: Actor, name: str) -> Slot:
-    """The slot, locked. Raises SlotNotFound, OutsideScope."""
+    """The slot, locked after its gateways, as all do that lock both. Raises SlotNotFound, OutsideScope."""
+    hold(connection, records.slot(connection, name).gateway_ids)
     query = select(secret_slots.c.id).where(secret_slots.c.name == storable(name))
     connection.execute(query.with_for_update())
     slot = records.slot(connection, name)

@@ -81,6 +81,23 @@ def test_a_report_from_before_the_list_confirms_nothing() -> None:
 
 
 @pytest.mark.parametrize(
+    ("code", "state"),
+    [
+        ("secret_unavailable", State.STAGED_FIRST),
+        ("daemon_unreachable", State.STAGED_FIRST),
+        ("daemon_refused", State.ROLLING_BACK),
+    ],
+)
+def test_what_passes_by_itself_is_no_refusal(code: str, state: State) -> None:
+    left = end(Side.LEFT, (1, 2), said=(1,))
+    assert left.report is not None
+    left = replace(left, report=replace(left.report, error_code=code, error="words"))
+    waiting = rotation(State.STAGED_FIRST)
+    found = machine.step(waiting, (left, end(Side.RIGHT, (1,))), POLICY, RULES, NOW)
+    assert found.rotation.state is state
+
+
+@pytest.mark.parametrize(
     ("left", "right", "proven"),
     [
         (Authentication(2, "a" * 16, "b" * 16), Authentication(2, "a" * 16, "b" * 16), True),

@@ -1,9 +1,10 @@
 """Rotations on real records: each once, put on record as one, undone on failure, alone whatever dies."""
 
 import threading
+import time
 from collections.abc import Iterator
 from dataclasses import replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 import pytest
 from sqlalchemy import func, select, update
@@ -13,15 +14,18 @@ from core.secret import Secret
 from fleet import tunnels
 from fleet.rotation import begin, claims, due, ledger
 from fleet.rotation.begin import NothingToConfirm, RotationTooLate, RotationUnderWay
-from fleet.rotation.fingerprints import fingerprint
 from fleet.rotation.runner import Runner
 from fleet.rotation.values import Method, Policy, Reason, State
+from hsm.fingerprint import Fingerprints
+from pki import history
 from pki.desk import Desk, RotationRules
+from scheduler import clock
+from scheduler.jobs import JOBS
 from store.rotation_tables import rotations, secret_slots, secrets
 from store.tables import audit_events, outbox
 from tests.fakes import FakeSecretStore
 from tests.fixtures.desk import CLOCKWORK, NOW, OPERATOR, drain
-from tests.fleet.rotating import OUTSIDE, SINGLE, Site, keys, with_secrets
+from tests.fleet.rotating import OUTSIDE, SINGLE, Clock, Site, keys, with_secrets
 
 FAST = RotationRules(at_once=100, per_second=1000.0)
 
@@ -318,7 +322,7 @@ def test_no_gateway_has_two_at_once_and_no_second_more_than_it_may(site: Site, d
     site.desk = with_secrets(desk, store_of(site), rotation=slow)
     for name in names:
         start(site, name, Reason.FIRST)
-    fingerprint(site.desk, Secret(b"any"))
+    Fingerprints(store_of(site)).of(Secret(b"any"))
     runner = site.runner()
     for _ in range(40):
         before = store_of(site).puts
@@ -367,3 +371,40 @@ def test_a_scheduled_one_that_fails_is_tried_again_the_next_day(site: Site, pair
     at = site.find(pair).due_at
     assert at is not None
     assert timedelta(hours=23) < at - site.clock.now < timedelta(hours=25)
+
+
+class Watch(Clock):
+    """The real time."""
+
+    def __call__(self) -> datetime:
+        return clock.read_clock()
+
+
+def test_the_running_scheduler_rotates_what_is_due_within_seconds(desk: Desk) -> None:
+    site = Site(with_secrets(desk, FakeSecretStore(), rotation=FAST), clock=Watch())
+    name = site.slot("left", "right")
+    stop = threading.Event()
+    intervals = {job.name: 0 for job in JOBS if job.name != "rotations_due"}
+    thread = threading.Thread(
+        target=clock.serve,
+        args=(site.desk,),
+        kwargs={"intervals": intervals, "outbox_seconds": 3600.0, "stop": stop},
+    )
+    thread.start()
+    try:
+        end = time.monotonic() + 60
+        while time.monotonic() < end:
+            if [each.state for each in site.all_of(name)] == [State.RETIRED]:
+                break
+            for agent in site.agents.values():
+                agent.work()
+    finally:
+        stop.set()
+        thread.join(20)
+    (found,) = site.all_of(name)
+    assert found.state is State.RETIRED
+    assert found.entered_at - found.created_at < timedelta(
+        seconds=20
+    )  # less than 3 s on a quiet machine
+    states = {each.job: each.outcome for each in history.job_states(site.desk, CLOCKWORK)}
+    assert (states["rotations"], states["rotations_due"]) == ("ok", "ok")
