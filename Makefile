@@ -33,10 +33,11 @@ test: $(VENV)/.dev ## all tests, on SQLite and PostgreSQL, with real daemons
 	@bash tests/prepare.sh test
 	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile -q
 
-soak: $(VENV)/.dev ## the long ones: 200 kills under load, 50 revocations into tunnels, 100 deaths around renewals
+soak: $(VENV)/.dev ## the long ones: 200 kills under load, 50 revocations, 100 deaths, 100 rotations and all their faults
 	@bash tests/prepare.sh test
 	IKEWARDEN_SOAK_KILLS=200 $(BIN)/python -m pytest -q -k kill tests
 	IKEWARDEN_SOAK_REVOCATIONS=50 IKEWARDEN_SOAK_DEATHS=100 $(BIN)/python -m pytest -q -s tests/lab/test_agents_at_length.py
+	IKEWARDEN_SOAK_ROTATIONS=100 IKEWARDEN_SOAK_FAULTS=1 $(BIN)/python -m pytest -q -s tests/lab/test_rotation.py tests/lab/test_rotation_faults.py
 
 future: $(VENV)/.dev ## the same tests thirty years from now
 	@bash tests/prepare.sh test

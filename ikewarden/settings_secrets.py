@@ -161,5 +161,5 @@ class RotationSettings(Section):
         default=3.0,
         ge=0.1,
         le=1440,
-        description="How long a fresh authentication under the new key may take before it is tried again.",
+        description="How long a fresh authentication under the new key may take; then the rotation is undone.",
     )

@@ -55,6 +55,10 @@ _UNPROVEN = Problem(
     "No fresh authentication under the new key was seen at both ends in time.",
     "Look at the tunnel's log at both ends; a policy with `gap` lets the service interrupt it for the proof.",
 )
+_UNPROVEN_OUTSIDE = replace(
+    _UNPROVEN,
+    next_step="Look whether the outside peer has the key, and starts the tunnel or answers.",
+)
 
 
 def _problem(rotation: Rotation) -> Problem:
@@ -309,7 +313,10 @@ class _Case:
         """Wait until the deadline, then fail for who is silent, or else for want of a proof."""
         if not self.late():
             return self.wait()
-        return self.fail(_UNPROVEN if self.agreed else self.silence())
+        if not self.agreed:
+            return self.fail(self.silence())
+        outside = not all(each.ours for each in self.ends)
+        return self.fail(_UNPROVEN_OUTSIDE if outside else _UNPROVEN)
 
 
 def _scheduled(case: _Case) -> Step:
@@ -392,9 +399,10 @@ def _confirmed(case: _Case) -> Step:
         return case.wait_or_fail()
     if any(each.keys[:1] != case.new for each in case.ends):
         return case.enter(State.PROMOTED, case.both(case.new + case.old))
-    # Where nobody may start it, it comes with the tunnel's own next authentication.
+    # Where nobody may start it, it comes with the tunnel's own next authentication; an outside peer may not be ready.
     starter = _starter(case.ends, gap=case.gap)
-    patience = timedelta(hours=case.policy.proof_hours) if starter is None else case.rules.proof
+    unhurried = starter is None or not all(each.ours for each in case.ends)
+    patience = timedelta(hours=case.policy.proof_hours) if unhurried else case.rules.proof
     asked = case.enter(State.PROMOTED)
     made = replace(asked.rotation, confirmed_at=case.now, deadline_at=case.now + patience)
     tell = frozenset(Side if starter is None else {starter})
