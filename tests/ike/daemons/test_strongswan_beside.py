@@ -1,21 +1,24 @@
 """Proofs beside the running SAs, on live charons: nothing of the traffic is touched, and nothing is left behind."""
 
+import contextlib
 import threading
 import time
+from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
 
 import pytest
 
-from ike.daemons.port import EventKind, IkeSa, SharedKey
+from ike.daemons.port import DaemonEvent, EventKind, IkeSa, SharedKey
 from ike.daemons.strongswan import beside
 from ike.daemons.strongswan.session import Session
 from tests.ike.daemons.charon_rig import adapter
 from tests.ike.daemons.contract import OWN, PEER, Pki, Watch, install, watching
-from tests.ike.daemons.sharedcontract import key, wait_established
+from tests.ike.daemons.pluto_shared_rig import UNWANTED, SharedPlutoRig
+from tests.ike.daemons.sharedcontract import SHARED, key, slot, wait_established
 from tests.ike.daemons.test_strongswan_shared import End, refusals, steps
 from tests.lab import Lab
-from tests.lab.traffic import pinging
+from tests.lab.traffic import Ping, pinging
 
 ROTATIONS = 30
 NAME = "managed"
@@ -65,6 +68,22 @@ def prove(prover: End, *watches: Watch) -> None:
     told = [seen.wait_for(EventKind.UP).sa for seen in watches]
     assert {sa.connection for sa in told if sa} == {NAME}
     assert len({(sa.spi_initiator, sa.spi_responder) for sa in told if sa}) == 1
+
+
+@contextlib.contextmanager
+def _no_traffic(*_: object) -> Iterator[list[Ping]]:
+    yield []
+
+
+def _came(seen: Watch) -> DaemonEvent:
+    """The event of an IKE_SA that was not there before."""
+    deadline = time.monotonic() + 10
+    while time.monotonic() < deadline:
+        for event in seen.events:
+            if event.kind in (EventKind.UP, EventKind.CHANGED):
+                return event
+        time.sleep(0.02)
+    raise AssertionError(seen.events)
 
 
 def left_over(*ends: End) -> list[str]:
@@ -192,6 +211,48 @@ def test_a_silent_peer_is_not_waited_for_long(
         while left_over(left):
             assert time.monotonic() < deadline
             time.sleep(0.05)
+
+
+@pytest.mark.usefixtures("needs_pluto")
+def test_a_pluto_takes_it_too(lab: Lab) -> None:
+    rig = SharedPlutoRig(lab)
+    left = End(rig.peer, adapter(rig.peer, make_before_break=None), PEER, OWN, rig.gateway)  # type: ignore[arg-type]
+    proposals = () if rig.has_children else (UNWANTED,)
+    (child,) = left.managed().children
+    managed = left.managed(children=(replace(child, esp_proposals=proposals),))
+    old = key(1)
+    rig.daemon.share([slot(old)])
+    left.daemon.share([left.psk(old, connection=NAME)])
+    left.daemon.connect([managed])
+    assert left.daemon.initiate(NAME)
+    before = [wait_established(left.daemon, NAME), wait_established(rig.daemon, SHARED)]
+    traffic = pinging if rig.has_children else _no_traffic
+    with (
+        watching(left.daemon) as one,
+        watching(rig.daemon) as other,
+        traffic(left.gateway, rig.gateway) as pings,  # type: ignore[arg-type]
+    ):
+        for version in range(2, 5):
+            new = key(version)
+            # pluto knows one, and proves itself by it; charon takes both.
+            for keys in ((old, new), (new, old)):
+                left.daemon.share([left.psk(*keys, connection=NAME)])
+            rig.daemon.share([slot(new)])
+            prove(left, one)
+            came = _came(other)
+            assert came.sa is not None
+            assert came.sa.id != before[1].id
+            # Without a CHILD_SA it cannot be told from a rekeyed one.
+            assert came.kind is EventKind.UP or not rig.has_children
+            down = other.wait_for(EventKind.DOWN).sa
+            assert down is not None
+            assert down.id == came.sa.id
+            other.events.clear()
+            left.daemon.share([left.psk(new, connection=NAME)])
+            old = new
+    assert all(each.lost == 0 for each in pings), pings[0].output
+    after = [wait_established(left.daemon, NAME), wait_established(rig.daemon, SHARED)]
+    assert marks(after) == marks(before)
 
 
 class _Died(BaseException):
