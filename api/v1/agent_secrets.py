@@ -29,6 +29,10 @@ class Able(Sent):
     overlap: bool = Field(description="It takes several secrets from a peer at once.")
     ppk: bool = Field(description="RFC 8784.")
     gapless: bool = Field(description="It authenticates an SA afresh without an interruption.")
+    beside: bool = Field(
+        default=False,
+        description="It authenticates a managed connection (IKEv2) afresh beside its SAs, without touching them.",
+    )
 
 
 class Foreign(Sent):

@@ -1,7 +1,7 @@
 """What agents report of shared secrets: kept for each end, and told to the rotations that wait for it."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
@@ -60,7 +60,7 @@ def file(connection: Connection, filing: Filing, told: Secrets, *, now: datetime
         if slot is None:
             continue  # none of ours any more: drift shows it
         spoken.append(slot.id)
-        row = _row(report, told.abilities)
+        row = _row(report, _for_slot(told.abilities, slot))
         if slot.reported_at is None or any(getattr(slot, name) != row[name] for name in row):
             changed.add(slot.id)
             _keep(connection, slot, filing.gateway_id, row, now)
@@ -83,6 +83,8 @@ _OWN = (
         secret_slots.c.id,
         secret_slots.c.name,
         secret_slots.c.rotation_id,
+        tunnels.c.managed,
+        tunnels.c.definition,
         _SIDE.label("side"),
         *(
             secret_reports.c[name]
@@ -105,6 +107,12 @@ _OWN = (
     )
     .where(or_(tunnels.c.left_id == bindparam("of"), tunnels.c.right_id == bindparam("of")))
 )
+
+
+def _for_slot(able: EndAbilities, slot: Any) -> EndAbilities:
+    """What the daemon can do for one slot: beside their SAs it authenticates the agent's own connections of IKEv2."""
+    own = bool(slot.managed) and (slot.definition or {}).get("ike_version", 2) != 1
+    return replace(able, gapless=able.gapless or (able.beside and own))
 
 
 def _row(report: SecretReport, abilities: EndAbilities) -> dict[str, Any]:

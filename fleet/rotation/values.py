@@ -109,11 +109,14 @@ class Policy:
 
 @dataclass(frozen=True)
 class EndAbilities:
-    """`ike.daemons.port.Abilities` as the agent reported them for this slot (IKEv1: no overlap)."""
+    """`ike.daemons.port.Abilities` as the agent reported them for this slot (IKEv1: no overlap; one that can be
+    authenticated beside its SAs is gapless).
+    """
 
     overlap: bool = False
     ppk: bool = False
     gapless: bool = False
+    beside: bool = False
 
 
 @dataclass(frozen=True)

@@ -233,12 +233,14 @@ class Abilities:
     """What a daemon can do for a rotation.
 
     `overlap`: it takes several secrets from a peer at once (IKEv2 only). `ppk`: RFC 8784. `gapless`: it authenticates
-    an SA afresh without an interruption.
+    an SA afresh without an interruption. `beside`: it authenticates a connection of the agent's (IKEv2) afresh beside
+    its SAs, without touching them.
     """
 
     overlap: bool
     ppk: bool
     gapless: bool
+    beside: bool = False
 
 
 @dataclass(frozen=True)
@@ -453,9 +455,12 @@ class Daemon(Protocol):
         ...
 
     def reauthenticate(self, connection: str, *, gap: bool = True) -> int:
-        """Start fresh authentications of a connection's SAs, make-before-break where the daemon can; gives how many.
+        """Start fresh authentications of a connection; gives how many.
 
-        Where it cannot, they are interrupted if `gap`, else left alone. Uses the connection as it is loaded now.
+        With `gap` its SAs are made anew, make-before-break where the daemon can, else with an interruption. Without, no
+        packet is to be lost: a managed connection is authenticated beside its SAs where the daemon can
+        (`Abilities.beside`), which stay, also where it has none; others make-before-break, or not at all. Uses the
+        connection as it is loaded now.
         """
         ...
 

@@ -176,7 +176,7 @@ def test_an_agent_reports_shared_secrets(
         "version": version,
         "agent_version": "0",
         "daemon": {"kind": "strongswan", "version": "6", "incarnation": "1"},
-        "abilities": {"overlap": True, "ppk": True, "gapless": True},
+        "abilities": {"overlap": True, "ppk": True, "gapless": True, "beside": True},
         "secrets": [
             {
                 "name": "inner.psk",

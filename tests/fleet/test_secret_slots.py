@@ -400,6 +400,24 @@ def test_a_report_is_kept_and_wakes_its_rotation_when_it_is_news(
     assert rotation.state == "scheduled"
 
 
+@pytest.mark.parametrize(
+    ("ike_version", "gapless"), [(2, True), (1, False), (None, False)], ids=["2", "1", "unmanaged"]
+)
+def test_what_can_be_authenticated_beside_its_sas_is_gapless(
+    desk: Desk, pair: tuple[Member, Member], ike_version: int | None, gapless: bool
+) -> None:
+    if ike_version is None:
+        imported(desk, "t")
+    else:
+        managed(desk, "m", *pair, authentication="psk", ike_version=ike_version)
+    told = said("t.psk" if ike_version is None else "m.psk")
+    pair[0].report(secrets=Secrets(EndAbilities(beside=True), (told,)), now=later(1))
+    with desk.store.read() as connection:
+        reports = metadata.tables["secret_reports"]
+        kept = connection.execute(select(reports.c.abilities)).scalar_one()
+    assert (kept["gapless"], kept["beside"]) == (gapless, True)
+
+
 def test_drift_of_shared_secrets(desk: Desk, pair: tuple[Member, Member]) -> None:
     imported(desk, "t")
     foreign = ({"where": "/etc/ipsec.secrets:3", "same_as": None, "shadows": True},)

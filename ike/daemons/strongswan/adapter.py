@@ -1,6 +1,5 @@
 """The strongSwan adapter: `ike.daemons.port.Daemon` over charon's VICI socket and swanctl's files."""
 
-import threading
 from collections.abc import Callable, Iterator, Sequence
 from datetime import datetime
 from pathlib import Path
@@ -23,6 +22,7 @@ from ike.daemons.port import (
     SharedSlot,
 )
 from ike.daemons.strongswan import listing, names
+from ike.daemons.strongswan.beside import Beside
 from ike.daemons.strongswan.files import SWANCTL, SwanctlFiles
 from ike.daemons.strongswan.managed import ManagedConnections
 from ike.daemons.strongswan.proving import Proving
@@ -68,8 +68,10 @@ class StrongSwan:
         self._sharing = Sharing(self._endpoint, self._files)
         self._managed = ManagedConnections(self._endpoint, self._files, self._sharing.ppk_ids)
         self._proving = Proving(self._endpoint, make_before_break=make_before_break, now=now)
+        self._beside = Beside(self._endpoint, section=self._managed.section, now=now)
         self._renewing = Renewing(
             self._endpoint,
+            prove_beside=self._beside.start,
             is_gapless=self._proving.is_gapless,
             ppk_ids=self._sharing.ppk_ids,
             now=now,
@@ -79,10 +81,10 @@ class StrongSwan:
             self._files,
             self._sightings,
             secrets=self._sharing.ids,
+            sweep=self._beside.sweep,
             incarnation=lambda: self.describe().incarnation,
             flush=self._flush,
             now=now,
-            pause=threading.Event().wait,
         )
 
     def describe(self) -> DaemonInfo:
@@ -101,7 +103,7 @@ class StrongSwan:
             lists += [each for each in self._lists.files() if each not in lists]
             connections = session.ask("get-conns").get("conns", [])
             keys = listing.keys(session)
-        ours = {names.connection_of(each) for each in connections}
+        ours = {names.connection_of(each) for each in connections if not names.is_proof(each)}
         return Inventory(certificates, keys, tuple(lists), tuple(sorted(ours)))
 
     def trust(self, authorities: Sequence[x509.Certificate]) -> None:
@@ -138,6 +140,7 @@ class StrongSwan:
 
     def connect(self, connections: Sequence[Connection]) -> None:
         """See the port."""
+        self._beside.sweep()
         self._managed.connect(connections)
 
     def sas(self) -> tuple[IkeSa, ...]:
@@ -153,7 +156,9 @@ class StrongSwan:
         return self._cutting.cut(peer)
 
     def reauthenticate(self, connection: str, *, gap: bool = True) -> int:
-        """See the port. Where the connection has another PPK now, it waits until that has shown itself."""
+        """See the port. A managed connection (IKEv2) is authenticated beside its SAs unless `gap`, also while it has
+        none. With `gap`, and another PPK than its SAs have, it waits until that has shown itself.
+        """
         return self._renewing.reauthenticate(connection, gap=gap)
 
     def initiate(self, connection: str) -> bool:
@@ -166,6 +171,7 @@ class StrongSwan:
 
     def share(self, slots: Sequence[SharedSlot]) -> None:
         """See the port. PPK_IDs are put into managed connections by the next `connect`."""
+        self._beside.sweep()
         self._sharing.share(slots)
 
     def shared(self, slots: Sequence[SharedSlot]) -> Shared:

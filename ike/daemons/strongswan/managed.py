@@ -53,6 +53,7 @@ class ManagedConnections:
         self._files = files
         self._ppk_ids = ppk_ids
         self._loading = files.own / "loading.json"
+        self._loaded: dict[str, tuple[Connection, list[bytes]]] = {}
 
     def connect(self, connections: Sequence[Connection]) -> None:
         authorities = {fingerprint(each): each for each in self._files.authorities()}
@@ -83,12 +84,19 @@ class ManagedConnections:
                 or not self._is_answered(each, order)
             }
             self._announce(new)
+            failed = set()
             for each in new.values():
                 try:
                     self._load(session, each, authorities, order)
                 except DaemonRefused as refusal:
                     refused.append(refusal)
+                    failed.add(each.name)
             self._announce({})
+            self._loaded = {
+                name: (each, _anchors(each, authorities))
+                for name, each in wanted.items()
+                if name not in failed
+            }
             # charon starts a new one by itself, unless it was loaded as a trap.
             self._bring_up(
                 session,
@@ -96,6 +104,15 @@ class ManagedConnections:
             )
         if refused:
             raise refused[0]
+
+    def section(self, name: str) -> dict[str, Any] | None:
+        """A connection as it was loaded last, with the PPK_ID that is to be sent now; None for one that this process
+        did not load, and for IKEv1.
+        """
+        connection, cacerts = self._loaded.get(name, (None, []))
+        if connection is None or connection.ike_version == 1:
+            return None
+        return sections(connection, cacerts, self._ppk_ids(name))[name]
 
     # inside
 
@@ -113,7 +130,12 @@ class ManagedConnections:
         if not starting:
             return
         listed = session.stream("list-sas", "list-sa", {})
-        present = {names.connection_of(name) for entry in listed for name in entry}
+        present = {
+            names.connection_of(name)
+            for entry in listed
+            for name in entry
+            if not names.is_proof(name)
+        }
         for name, child in starting:
             if name not in present:
                 # No waiting, and no complaint: whether it came up is seen in the SAs.
@@ -128,8 +150,7 @@ class ManagedConnections:
         authorities: dict[str, x509.Certificate],
         order: Sequence[str],
     ) -> None:
-        anchor = authorities.get(connection.remote_authority or "")
-        cacerts = [anchor.public_bytes(Encoding.DER)] if anchor else []
+        cacerts = _anchors(connection, authorities)
         made = sections(connection, cacerts, self._ppk_ids(connection.name))
         beside = names.companion(connection.name)
         if beside in made:
@@ -153,7 +174,7 @@ class ManagedConnections:
     def _unload(self, session: Session, gone: set[str], loaded: set[str]) -> None:
         for name in sorted(gone):
             self._files.remove(self._files.connection_path(name))
-            for each in (name, names.companion(name)):
+            for each in (name, names.companion(name), names.proof(name)):
                 if each in loaded:
                     session.ask("unload-conn", {"name": each})
                 with suppress(DaemonRefused):  # nothing was up
@@ -181,6 +202,11 @@ class ManagedConnections:
         with suppress(FileNotFoundError, ValueError, TypeError):
             return set(json.loads(self._loading.read_bytes()))
         return set()
+
+
+def _anchors(connection: Connection, authorities: dict[str, x509.Certificate]) -> list[bytes]:
+    anchor = authorities.get(connection.remote_authority or "")
+    return [anchor.public_bytes(Encoding.DER)] if anchor else []
 
 
 def sections(

@@ -17,6 +17,7 @@ from ike.daemons import matching
 
 # In neither of our names: of a managed connection, of a slot.
 _COMPANION = "+ikewarden"
+_PROOF = "+proof"
 _DOT = "~"
 _SECRET = re.compile(r"(?:ppk-)?ikewarden-([A-Za-z0-9_~-]+)-v([0-9]{1,9})")
 _TYPED = re.compile(r"(?:fqdn|dns|email|rfc822|userfqdn|ipv4|ipv6|ipv4net|ipv6net|asn1dn):")
@@ -62,9 +63,19 @@ def companion(connection: str) -> str:
     return connection + _COMPANION
 
 
+def proof(connection: str) -> str:
+    """The connection under which another is authenticated beside its SAs: see beside.py."""
+    return connection + _PROOF
+
+
+def is_proof(printed: str) -> bool:
+    """Whether charon names a connection that is there for a proof."""
+    return printed.endswith(_PROOF)
+
+
 def connection_of(printed: str) -> str:
-    """Which connection charon means, whether it names that or its companion."""
-    return printed.removesuffix(_COMPANION)
+    """Which connection charon means, whether it names that, its companion or its proof."""
+    return printed.removesuffix(_PROOF).removesuffix(_COMPANION)
 
 
 def secret_id(kind: str, slot: str, version: int) -> str:

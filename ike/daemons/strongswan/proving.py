@@ -53,7 +53,7 @@ class Proving:
     def abilities(self) -> Abilities:
         with self._endpoint.session() as session:
             gapless, version = self.is_gapless(session), _version(session)
-        return Abilities(overlap=True, ppk=version >= _KNOWS_PPK, gapless=gapless)
+        return Abilities(overlap=True, ppk=version >= _KNOWS_PPK, gapless=gapless, beside=True)
 
     # inside
 
@@ -116,7 +116,7 @@ class Words:
     """What charon logs of a connection while it is authenticated anew: which SAs it works on, and why one failed."""
 
     def __init__(self, ears: Session, connection: str) -> None:
-        self._connection = connection
+        self._names = (connection, names.companion(connection))
         self._heard = ears.listen(["log"], idle=_LOOK_EVERY)
         self.ids: set[str] = set()
         self.last = "charon gave no reason"
@@ -129,7 +129,7 @@ class Words:
             if event is None or time.monotonic() > deadline:
                 return
             line = event[1]
-            if names.connection_of(line.get("ikesa-name", "")) == self._connection:
+            if line.get("ikesa-name") in self._names:
                 self.ids.add(line.get("ikesa-uniqueid", ""))
                 if _REASON.search(line.get("msg", "")):
                     self.last = line["msg"].strip()

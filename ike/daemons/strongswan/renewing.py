@@ -18,30 +18,36 @@ _pause = Event().wait
 
 
 class Renewing:
-    """`is_gapless` tells whether charon makes before it breaks, `ppk_ids` the PPK_IDs of a connection; `seconds` is
-    how long a new SA may take that stands beside an old one.
+    """`prove_beside` begins an authentication beside a connection's SAs where it can, `is_gapless` tells whether charon
+    makes before it breaks, `ppk_ids` the PPK_IDs of a connection; `seconds` is how long a new SA may take that is made
+    before an old one ends.
     """
 
     def __init__(
         self,
         endpoint: Endpoint,
         *,
+        prove_beside: Callable[[str], bool],
         is_gapless: Callable[[Session], bool],
         ppk_ids: Callable[[str], tuple[str, ...]],
         now: Callable[[], datetime],
         seconds: float = 10.0,
     ) -> None:
         self._endpoint = endpoint
+        self._prove_beside = prove_beside
         self._is_gapless = is_gapless
         self._ppk_ids = ppk_ids
         self._now = now
         self._seconds = seconds
 
     def reauthenticate(self, connection: str, *, gap: bool) -> int:
+        if not gap and self._prove_beside(connection):
+            return 1
         with self._endpoint.session() as session:
             fit = [sa for sa in self._listed(session, connection) if sa.established and sa.children]
-            if fit and self._ppk_ids(connection) and self._renew_beside(session, connection, fit):
-                return len(fit)
+            if gap and fit and self._ppk_ids(connection):
+                if self._renew_ppk(session, connection, fit):
+                    return len(fit)
             if not gap and not self._is_gapless(session):
                 return 0
             for sa in fit:
@@ -61,7 +67,7 @@ class Renewing:
     def _listed(self, session: Session, connection: str) -> list[IkeSa]:
         return sas_of(session, self._now(), connection)
 
-    def _renew_beside(self, session: Session, connection: str, old: Sequence[IkeSa]) -> bool:
+    def _renew_ppk(self, session: Session, connection: str, old: Sequence[IkeSa]) -> bool:
         """Make an IKE_SA under the connection as it is now, and end the old ones when it is up.
 
         charon reauthenticates an SA under the connection as it was when that came up, and would send its PPK_ID. It

@@ -12,9 +12,14 @@ _ALGORITHMS = ("encr-alg", "encr-keysize", "integ-alg", "prf-alg", "dh-group")
 
 
 def listed_sas(session: Session, now: datetime, **filters: str) -> list[IkeSa]:
-    """The IKE_SAs, also those that are coming up or going down."""
+    """The IKE_SAs, also those that are coming up or going down; of proofs not the latter: nothing depends on them."""
     listed = session.stream("list-sas", "list-sa", filters)
-    return [sa_of(name, raw, now) for entry in listed for name, raw in entry.items()]
+    return [
+        sa_of(name, raw, now)
+        for entry in listed
+        for name, raw in entry.items()
+        if not (names.is_proof(name) and raw.get("state") == "DELETING")
+    ]
 
 
 def sas_of(session: Session, now: datetime, connection: str) -> list[IkeSa]:

@@ -6,6 +6,7 @@ import logging
 import time
 from collections.abc import Callable, Iterator, Mapping
 from datetime import datetime
+from threading import Event
 from typing import Any
 
 from core.errors import IkewardenError
@@ -23,11 +24,12 @@ _EVENTS = ("ike-updown", "ike-rekey", "child-updown")
 _BROKEN = (IkewardenError, KeyError, ValueError, TypeError)
 _IDLE_SECONDS = 0.25
 _LOOK_SECONDS = 1.0
+_pause = Event().wait
 
 
 class Watching:
-    """The watch over one charon. `secrets` are the ids of the shared secrets that it should have, `incarnation` names
-    the daemon that answers, `flush` empties its cache of certificates, `pause` waits for seconds.
+    """The watch over one charon. `secrets` are the ids of the shared secrets that it should have, `sweep` ends proofs
+    that are over, `incarnation` names the daemon that answers, `flush` empties its cache of certificates.
     """
 
     def __init__(
@@ -37,20 +39,20 @@ class Watching:
         sightings: Sightings,
         *,
         secrets: Callable[[], set[str]],
+        sweep: Callable[[], None],
         incarnation: Callable[[], str],
         flush: Callable[[Session], None],
         now: Callable[[], datetime],
-        pause: Callable[[float], object],
     ) -> None:
         self._endpoint = endpoint
         self._files = files
         self._sightings = sightings
         self._secrets = secrets
+        self._sweep = sweep
         self._incarnation = incarnation
         self._flush = flush
         self._to_flush = True
         self._now = now
-        self._pause = pause
 
     def watch(self, stop: Callable[[], bool]) -> Iterator[DaemonEvent]:
         lost = False
@@ -70,7 +72,7 @@ class Watching:
                     self._to_flush = True  # whatever answers next numbers its SAs from 1
                     _log.warning("The watch over charon broke: %s", failed)
                     yield DaemonEvent(EventKind.LOST)
-                self._pause(_IDLE_SECONDS)
+                _pause(_IDLE_SECONDS)
             finally:
                 self._sightings.save()
 
@@ -92,6 +94,7 @@ class Watching:
                 continue
             looked = time.monotonic()
             self._sightings.save()
+            self._sweep()
             if self._incarnation() != incarnation:
                 raise DaemonUnreachable("Another charon answers.")
             if self._is_forgotten() != forgotten:

@@ -142,7 +142,12 @@ def test_a_rotation_step_by_step(enrolled: Place, service: MiniService, slots: S
     (held,) = enrolled.daemon.loaded.slots[SITE].keys
     assert held.value.reveal() == slots.value(42)
     assert asked_for(service) == [41, 42], "each value is fetched once"
-    assert service.applied[-1]["abilities"] == {"overlap": True, "ppk": True, "gapless": True}
+    assert service.applied[-1]["abilities"] == {
+        "overlap": True,
+        "ppk": True,
+        "gapless": True,
+        "beside": False,
+    }
     assert service.applied[-1]["errors"] == []
     assert enrolled.codes() == []
 

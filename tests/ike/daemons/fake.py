@@ -107,11 +107,13 @@ class FakeDaemon:
         *,
         kind: str = "strongswan",
         reauthenticates: bool = True,
+        beside: bool = False,
         overlaps: bool = True,
         has_ppk: bool = True,
     ) -> None:
         self.kind = kind
         self.reauthenticates = reauthenticates
+        self.beside = beside
         self.overlaps = overlaps
         self.has_ppk = has_ppk
         self.refuse_slot = ""
@@ -399,6 +401,10 @@ class FakeDaemon:
 
     def reauthenticate(self, connection: str, *, gap: bool = True) -> int:
         with self._call("reauthenticate"):
+            managed = self.loaded.connections.get(connection)
+            if self.beside and not gap and managed is not None and managed.ike_version == 2:
+                self._prove_beside(connection)
+                return 1
             again = [sa for sa in self._sas.values() if sa.connection == connection]
             again = [sa for sa in again if sa.established and sa.children]
             if not gap and not self.reauthenticates:
@@ -426,7 +432,7 @@ class FakeDaemon:
 
     def abilities(self) -> Abilities:
         with self._call("abilities"):
-            return Abilities(self.overlaps, self.has_ppk, self.reauthenticates)
+            return Abilities(self.overlaps, self.has_ppk, self.reauthenticates, self.beside)
 
     def share(self, slots: Sequence[SharedSlot]) -> None:
         with self._call("share", writes=True):
@@ -548,6 +554,12 @@ class FakeDaemon:
         self.peer_saw = self.in_use()
         self._tell(DaemonEvent(EventKind.UP, new))
         self._tell(DaemonEvent(EventKind.DOWN, sa))
+
+    def _prove_beside(self, connection: str) -> None:
+        """An IKE_SA without a CHILD_SA, which comes up where the ends agree, and goes at once."""
+        if (peer := self._agreed(connection)) is not None:
+            made = self.establish(connection, peer, children=0)
+            self.lose(made.id)
 
     def _take_out(self, certificate: x509.Certificate, *, keep_key: bool) -> None:
         for store in (self.loaded, self.files):

@@ -389,12 +389,47 @@ class SharedContract:
         rig.share_with_peer(two)
         assert rig.bring_up_shared("managed")
 
+    def test_a_proof_without_a_gap_leaves_the_sas_as_they_are(self, rig: SharedRig) -> None:
+        one, two = key(1), key(2)
+        beside = rig.daemon.abilities().beside
+        rig.share_with_peer(one)
+        rig.daemon.share([slot(one, connection="managed")])
+        rig.daemon.connect([by_secret(rig)])
+        assert rig.bring_up_shared("managed")
+        before = wait_established(rig.daemon, "managed")
+        with watching(rig.daemon) as seen:
+            assert rig.daemon.reauthenticate("managed", gap=False) == int(beside)
+            if beside:
+                up = seen.wait_for(EventKind.UP).sa
+                assert up is not None
+                assert up.connection == "managed"
+                assert up.spi_initiator not in ("", before.spi_initiator)
+                down = seen.wait_for(EventKind.DOWN).sa
+                assert down is not None
+                assert down.id == up.id
+            assert _marks(wait_established(rig.daemon, "managed")) == _marks(before)
+            # One that the peer refuses costs nothing either.
+            rig.daemon.share([slot(two, connection="managed")])
+            rig.daemon.connect([by_secret(rig)])
+            seen.events.clear()
+            assert rig.daemon.reauthenticate("managed", gap=False) == int(beside)
+            time.sleep(1.5)
+            assert [each for each in seen.events if each.kind is EventKind.UP] == []
+        assert _marks(wait_established(rig.daemon, "managed")) == _marks(before)
+        assert rig.daemon.inventory().connections.count("managed") == 1
+
     def test_a_managed_connection_may_be_of_ike_version_1(self, rig: SharedRig) -> None:
         rig.daemon.share([slot(key(1), connection="managed", ike_version=1)])
         rig.daemon.connect([by_secret(rig, ike_version=1)])
         assert "managed" in rig.daemon.inventory().connections
         rig.restart()
         assert "managed" in rig.daemon.inventory().connections
+
+
+def _marks(sa: IkeSa) -> tuple[object, ...]:
+    """By what an SA is seen to be the same, with its CHILD_SAs."""
+    children = tuple((child.spi_in, child.spi_out) for child in sa.children)
+    return sa.id, sa.spi_initiator, sa.spi_responder, children
 
 
 def _of(found: tuple[ForeignSecret, ...], where: str) -> ForeignSecret:
@@ -454,7 +489,11 @@ class PpkContract(SharedContract):
             self.give(rig, psk, *keys, ppk="required")
             after = wait_established(rig.daemon, "managed")
             assert after.spi_initiator == before.spi_initiator
-        if rig.daemon.reauthenticate("managed", gap=False):
+        with watching(rig.daemon) as seen:
+            if rig.daemon.reauthenticate("managed", gap=False):
+                seen.wait_for(EventKind.UP)
+                seen.wait_for(EventKind.DOWN)
+        if rig.daemon.reauthenticate("managed", gap=True) and rig.daemon.abilities().gapless:
             wait_established(rig.daemon, "managed", but=before.spi_initiator)
         # Only the new one is known to the peer.
         rig.share_with_peer(two, kind="ppk")

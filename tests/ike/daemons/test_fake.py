@@ -95,7 +95,9 @@ class SharedFakeRig(FakeRig):
     def __init__(self, *, reauthenticates: bool = True, overlaps: bool = True) -> None:
         super().__init__(reauthenticates=reauthenticates)
         self.overlaps = self.has_ppk = overlaps
-        self.fake = FakeDaemon(reauthenticates=reauthenticates, overlaps=overlaps, has_ppk=overlaps)
+        self.fake = FakeDaemon(
+            reauthenticates=reauthenticates, overlaps=overlaps, has_ppk=overlaps, beside=overlaps
+        )
         self.daemon = self.fake
 
     def share_with_peer(self, *keys: SharedKey, kind: str = "psk") -> None:

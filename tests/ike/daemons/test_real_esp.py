@@ -21,16 +21,19 @@ _SHARED = [
     "tests/ike/daemons/test_libreswan_shared.py::TestLibreswanShared::test_a_ppk_rotates_without_disturbing_the_sa",
     "tests/ike/daemons/test_libreswan_secrets.py::test_two_plutos_go_over_to_a_new_secret",
 ]
+_BESIDE = ["tests/ike/daemons/test_strongswan_beside.py::test_a_pluto_takes_it_too"]
 
 
 @pytest.mark.usefixtures("needs_uml")
 @pytest.mark.parametrize(
-    "tests", [_WITH_CHILDREN, _PAIR, _SHARED], ids=["contract", "pair", "shared"]
+    ("tests", "count"),
+    [(_WITH_CHILDREN, 3), (_PAIR, 3), (_SHARED, 3), (_BESIDE, 1)],
+    ids=["contract", "pair", "shared", "beside"],
 )
-def test_with_esp_of_a_kernel(tests: list[str]) -> None:
+def test_with_esp_of_a_kernel(tests: list[str], count: int) -> None:
     pytest_ = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "--color=no"]
     ran = uml.run([*pytest_, *tests], timeout=_LIMIT, env={"CI": "true", "IKEWARDEN_ESP": "kernel"})
     said = _COLOURS.sub("", ran.output)
     assert ran.status == 0, said[-8000:]
     # Each file knows by itself whether there is ESP; that it was so is seen by none having been left out.
-    assert re.search(r"\b3 passed in ", said), said[-2000:]
+    assert re.search(rf"\b{count} passed in ", said), said[-2000:]
