@@ -85,6 +85,7 @@ _OWN = (
         secret_slots.c.rotation_id,
         tunnels.c.managed,
         tunnels.c.definition,
+        tunnels.c.right_id,
         _SIDE.label("side"),
         *(
             secret_reports.c[name]
@@ -110,8 +111,12 @@ _OWN = (
 
 
 def _for_slot(able: EndAbilities, slot: Any) -> EndAbilities:
-    """What the daemon can do for one slot: beside their SAs it authenticates the agent's own connections of IKEv2."""
+    """What the daemon can do for one slot: beside their SAs it authenticates the agent's own connections of IKEv2.
+
+    Not with outside peers: they may let an identity have one SA, or know nothing of one without CHILD_SAs.
+    """
     own = bool(slot.managed) and (slot.definition or {}).get("ike_version", 2) != 1
+    own = own and slot.right_id is not None
     return replace(able, gapless=able.gapless or (able.beside and own))
 
 

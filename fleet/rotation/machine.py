@@ -121,8 +121,10 @@ def orders(rotation: Rotation, ends: tuple[End, End], policy: Policy) -> Mapping
         return {}
     gap = policy.gap or rotation.method is Method.EMERGENCY
     starter = _starter(ends, gap=gap)
+    # An outside peer is shown a whole tunnel, made before the old one is broken where that can be.
+    whole = gap or not all(each.ours for each in ends)
     return {
-        each.side: Order(rotation.to_version, each.side is starter, gap)
+        each.side: Order(rotation.to_version, each.side is starter, whole)
         for each in ends
         if each.ours
     }

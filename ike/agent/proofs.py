@@ -163,9 +163,8 @@ class Proofs:
             return None
         met = bool(record["order"]["met"])
         # An interruption is not repeated for the other end's sake.
-        return (
-            None if met and not notes.abilities.get("gapless") else (slot.name, order.version, met)
-        )
+        smooth = notes.abilities.get("gapless") or notes.abilities.get("beside")
+        return None if met and not smooth else (slot.name, order.version, met)
 
 
 def start(daemon: Daemon, connection: str, *, gap: bool) -> None:

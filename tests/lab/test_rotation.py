@@ -80,7 +80,9 @@ def test_rotations_lose_nothing_and_leave_nothing(
         )
         assert counted[0].lost == 0, counted[0].output
         assert refused == []
-        assert states(openbao, mount) == ["destroyed"] * ROTATIONS + ["live"]
+        # The engine itself forgets all but the latest ten, unless told otherwise.
+        kept = min(ROTATIONS, 9)
+        assert states(openbao, mount)[-kept - 1 :] == ["destroyed"] * kept + ["live"]
         assert slot(left)["version"] == ROTATIONS + 1
         # The first key of all is of no use any more.
         assert value(openbao, mount) != old
