@@ -21,7 +21,7 @@ _log = logging.getLogger(__name__)
 _FIRST_WAIT: Final = 10.0
 _LONGEST_WAIT: Final = 300.0
 # The order still stands after this end saw its authentication: the other end may have missed it.
-_SEEN_WAIT: Final = 60.0
+_SEEN_WAIT: Final = 20.0
 _SPI: Final = re.compile(r"[0-9a-f]{16}")
 
 
