@@ -17,7 +17,6 @@ from core.errors import (
     TooLarge,
     Unavailable,
 )
-from hsm.secretstore import SecretNotFound, SecretStoreRefused
 
 FAILED, BAD_INPUT, UNREACHABLE, INTERRUPTED = 1, 2, 3, 130
 # The class itself or its nearest ancestor decides.
@@ -29,11 +28,11 @@ _EXITS: Final[Mapping[type[BaseException], int]] = {
     NotFound: FAILED,
     Conflict: FAILED,
     Unavailable: UNREACHABLE,
-    # Trying again does not help with these: the store of secrets is there.
-    SecretStoreRefused: FAILED,
-    SecretNotFound: FAILED,
     IkewardenError: FAILED,
 }
+# Trying again does not help with these, which are Unavailable: the store of secrets is there. By their codes, because
+# the base install has no hsm.
+_ANSWERED: Final = frozenset({"secret_store_refused", "secret_store_credential", "secret_lost"})
 _STATUSES: Final = {401: BAD_INPUT, 403: FAILED, 404: FAILED, 409: FAILED}
 # Which extra brings a library that the base install does not have.
 _EXTRAS: Final = {
@@ -124,6 +123,8 @@ def _extra_missing(error: ModuleNotFoundError) -> ExtraMissing | None:
 
 def _ours(error: IkewardenError) -> Failure:
     code = next(_EXITS[base] for base in type(error).__mro__ if base in _EXITS)
+    if error.code in _ANSWERED:
+        code = FAILED
     document: dict[str, Any] = {
         "code": error.code,
         "detail": error.message,

@@ -35,9 +35,7 @@ _COMMANDS: Final = "ikewarden.cli.commands"
             f"{_COMMANDS}.gateway:gateway", "Gateways: register, enroll, look, remove."
         ),
         "tunnel": Lazy(f"{_COMMANDS}.tunnel:tunnel", "Tunnels: who talks to whom."),
-        "rotation": Lazy(
-            f"{_COMMANDS}.rotation:rotation", "Rotations of shared secrets: look, confirm, cancel."
-        ),
+        "rotation": Lazy(f"{_COMMANDS}.rotation:rotation", "Rotations of shared secrets."),
         "secret": Lazy(
             f"{_COMMANDS}.secret:secret", "Shared secrets that were handed over to you."
         ),

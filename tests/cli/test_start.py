@@ -111,6 +111,8 @@ def test_commands_take_all_connection_options_or_only_the_directory() -> None:
             assert names == {"dir"}
         elif path[0] == "agent":  # it has a home, and its own credential
             assert not names
+        elif path == ("secret", "claim"):  # a stranger's, who has the link and nothing else
+            assert names == {"url", "ca_file"}
         else:
             assert names == CONNECTION
 

@@ -61,8 +61,14 @@ _STEPS: Final = (
     lazy={
         "list": Lazy(f"{__name__}:list_", "Search rotations, the newest first."),
         "show": Lazy(f"{__name__}:show", "Show a rotation, and what it waits for."),
-        "confirm": Lazy(f"{__name__}:confirm", "Say that the outside peer has the new key."),
-        "cancel": Lazy(f"{__name__}:cancel", "Have a rotation undone."),
+        "confirm": Lazy(
+            f"{__name__}:confirm",
+            "Say that the outside peer has the new key, so that our end may use it.",
+        ),
+        "cancel": Lazy(
+            f"{__name__}:cancel",
+            "Have a rotation undone: the old key stays in force, the new one is destroyed.",
+        ),
     },
     epilog=example("ikewarden rotation list --state running"),
 )

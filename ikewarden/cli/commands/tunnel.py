@@ -72,16 +72,30 @@ _SAS: Final = (
         "show": Lazy(f"{__name__}:show", "Show a tunnel, its ends and its SAs."),
         "remove": Lazy(f"{__name__}:remove", "Take a tunnel off the records."),
         "import": Lazy(f"{__name__}_import:import_", "Look at typed keys, and take them over."),
-        "rotate": Lazy(
-            f"{_ROTATION}:rotate", "Rotate its shared secrets now, or tell how that would be."
+        "rotate": Lazy(f"{_ROTATION}:rotate", "Rotate a tunnel's shared secrets now."),
+        "secrets": Lazy(
+            f"{_SECRET}:secrets",
+            "Show a tunnel's shared secrets: versions, ages, what each end has; never a value.",
         ),
-        "secrets": Lazy(f"{_SECRET}:secrets", "Show its shared secrets, without their values."),
-        "secret-add": Lazy(f"{_SECRET}:add", "Put its shared secret under management."),
-        "secret-remove": Lazy(f"{_SECRET}:remove", "Take its shared secret off, and destroy it."),
-        "policy": Lazy(f"{_POLICY}:policy", "Change when and how its shared secret is rotated."),
-        "freeze": Lazy(f"{_POLICY}:freeze", "Begin no rotation of its shared secret."),
-        "unfreeze": Lazy(f"{_POLICY}:unfreeze", "Let rotations begin again."),
-        "handover": Lazy(f"{_SECRET}:handover", "Hand the key to whoever runs an outside peer."),
+        "secret-add": Lazy(f"{_SECRET}:add", "Put a tunnel's shared secret under management."),
+        "secret-remove": Lazy(
+            f"{_SECRET}:remove",
+            "Take a tunnel's shared secret off: its gateways unload it, and its values are destroyed in the store.",
+        ),
+        "policy": Lazy(
+            f"{_POLICY}:policy", "Change when and how a tunnel's shared secret is rotated."
+        ),
+        "freeze": Lazy(
+            f"{_POLICY}:freeze",
+            "Begin no rotation of a tunnel's shared secret until it is unfrozen.",
+        ),
+        "unfreeze": Lazy(
+            f"{_POLICY}:unfreeze",
+            "Let the rotations of a tunnel's shared secret begin again when they are due.",
+        ),
+        "handover": Lazy(
+            f"{_SECRET}:handover", "Hand the key to whoever runs the outside peer of a tunnel."
+        ),
     },
     epilog=example("ikewarden tunnel add gw1-gw2 gw1.example.com gw2.example.com"),
 )

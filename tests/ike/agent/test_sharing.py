@@ -567,7 +567,7 @@ def test_an_order_to_prove_starts_an_authentication_and_its_end_is_told_at_once(
     slots.set(2)
     until(lambda: slots.told[SITE]["versions"] == [2])
     assert seen(slots) == 2
-    assert at_work.home.notes().secrets[SITE]["order"] is None
+    until(lambda: at_work.home.notes().secrets[SITE]["order"] is None)
 
 
 def test_a_connection_without_an_sa_is_started(at_work: Place, slots: Slots) -> None:

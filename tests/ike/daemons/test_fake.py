@@ -32,6 +32,7 @@ from tests.ike.daemons.fake import FakeDaemon, Foreign
 from tests.ike.daemons.sharedcontract import (
     PSK,
     SHARED,
+    OverlapContract,
     PpkContract,
     SharedContract,
     SharedRig,
@@ -122,7 +123,7 @@ class SharedFakeRig(FakeRig):
         return repr(self.fake.calls)
 
 
-class TestFakeShares(PpkContract):
+class TestFakeShares(PpkContract, OverlapContract):
     @pytest.fixture
     def rig(self) -> SharedRig:
         return SharedFakeRig()

@@ -24,6 +24,7 @@ from tests.ike.daemons.sharedcontract import (
     PPK,
     PSK,
     SHARED,
+    OverlapContract,
     PpkContract,
     SharedRig,
     key,
@@ -38,7 +39,7 @@ from tests.lab.traffic import Ping, pinging
 _REFUSALS = r"MAC mismatched|AUTH(ENTICATION)?_FAILED|no shared key|PPK required|require '"
 
 
-class TestStrongSwan(PpkContract):
+class TestStrongSwan(PpkContract, OverlapContract):
     @pytest.fixture
     def rig(self, lab: Lab) -> SharedRig:
         return SharedCharonRig(lab)
