@@ -14,7 +14,7 @@ from pki.x509.signing import PrivateKey, PublicKey, default_hash, sign
 
 # What else a gateway's key signs never begins so: IKE's octets begin with a message header or an SPI.
 _CONTEXT: Final = b"ikewarden: the key after this one is that of the request "
-CHANNEL_NAMES: Final = "uri:ikewarden:channel/"
+CHANNEL_NAMES: Final = "uri:https://channel.ikewarden.invalid/"
 """How the one name in a channel's certificate begins."""
 
 

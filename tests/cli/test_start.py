@@ -109,8 +109,10 @@ def test_commands_take_all_connection_options_or_only_the_directory() -> None:
             assert not names
         elif path[0] in ("init", "serve", "migrate", "vault"):  # they work on its settings
             assert names == {"dir"}
-        elif path[0] == "agent":  # it has a home, and its own credential
-            assert not names
+        elif (
+            path[0] == "agent"
+        ):  # it has a home, and its own credential; `enroll --key` says where that is made
+            assert not names - ({"key"} if path[1:] == ("enroll",) else set())
         elif path == ("secret", "claim"):  # a stranger's, who has the link and nothing else
             assert names == {"url", "ca_file"}
         else:

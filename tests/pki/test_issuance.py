@@ -285,7 +285,10 @@ def test_every_public_profile_issues_with_the_smallest_honest_request(
     for profile in builtin_profiles().values():
         if profile.internal or profile.name == "cnsa":
             continue
-        special = {"user": "email:a@example.com", "gateway-channel": "uri:ikewarden:channel/a"}
+        special = {
+            "user": "email:a@example.com",
+            "gateway-channel": "uri:https://channel.ikewarden.invalid/a",
+        }
         names = [special.get(profile.name, "dns:a.example")]
         authority = "sharded" if profile.distribution.crl == "shard" else "issuing"
         made = issue(shared_desk, names, profile.name, authority=authority)

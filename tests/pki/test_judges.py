@@ -40,7 +40,7 @@ NAMES = {
     "strict-rfc4945": ["dns:gw1.example.com"],
     "cnsa": ["dns:gw1.example.com"],
     "network-device": ["dns:r1.example.com"],
-    "gateway-channel": ["uri:urn:ikewarden:channel:gw1.example.com"],
+    "gateway-channel": ["uri:https://channel.ikewarden.invalid/0123456789abcdef0123456789abcdef"],
 }
 # What an authority's key rules out: Windows, Cisco and CNSA know no EdDSA, CNSA wants P-384 or RSA.
 IMPOSSIBLE = {

@@ -108,7 +108,9 @@ def test_one_line_and_the_key_is_in_the_token(gateway: Gateway, kind: str) -> No
     gateway.in_order()
     assert len(gateway.certificates("gateway")) == 1
     (channel,) = gateway.certificates("gateway-channel")
-    assert [name.partition("/")[0] for name in channel["names"]] == ["uri:ikewarden:channel"]
+    assert [name.rpartition("/")[0] for name in channel["names"]] == [
+        "uri:https://channel.ikewarden.invalid"
+    ]
     assert channel["subject"] == ""
     told = status(gateway.home, gateway.watch.wall())
     assert told["certificate"]["key"] == kind
