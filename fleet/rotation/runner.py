@@ -9,18 +9,19 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime
 from threading import Event
+from typing import TypeVar
 
 from core.errors import IkewardenError, Unavailable
 from fleet.rotation import claims, custody, ledger
 from fleet.rotation.claims import Worker
 from fleet.rotation.custody import Job
 from fleet.rotation.ledger import Outcome
-from fleet.rotation.machine import Work
 from hsm.secretstore import SecretStoreUnavailable
 from pki.actors import Action, Actor, require
 from pki.desk import Desk
 from store.errors import StoreBusy
 
+T = TypeVar("T")
 _LOG = logging.getLogger("ikewarden.rotation")
 _BATCH = 64
 _THREADS = 8
@@ -58,31 +59,25 @@ class Runner:
         return moved
 
     def _look(self, ids: Sequence[int], clock: Callable[[], datetime]) -> int:
-        worker, now = self._worker, clock()
-        rules = worker.desk.rules.rotation
-        with worker.desk.store.read() as connection:
-            cases = ledger.cases(connection, claims.rows(connection, ids))
-            pending = {case.rotation.id: case.course(rules, now).pending for case in cases}
-            work = {number: each for number, each in pending.items() if each is not Work.NONE}
-            jobs = ledger.jobs(connection, work, cases)
         # Whoever needs nothing of the store of secrets does not wait for it.
-        moved = self._settle([number for number in ids if number not in work], [], clock())
-        outcomes = self._work(jobs)
-        return moved + self._settle([each.rotation_id for each in jobs], outcomes, clock())
-
-    def _settle(self, ids: Sequence[int], outcomes: Sequence[Outcome], now: datetime) -> int:
-        if not ids:
-            return 0
-        for _ in range(_TRIES - 1):
-            try:
-                return ledger.settle(self._worker, ids, outcomes, now)
-            except StoreBusy:
-                continue  # somebody held one of the rows for long, or two waited for each other
-        return ledger.settle(self._worker, ids, outcomes, now)
+        seen = _patiently(lambda: ledger.look(self._worker, ids, clock()))
+        if not seen.jobs:
+            return seen.moved
+        outcomes = self._work(seen.jobs)
+        return seen.moved + _patiently(lambda: ledger.settle(self._worker, outcomes, clock()))
 
     def _work(self, jobs: Sequence[Job]) -> list[Outcome]:
         away = Event()
         return list(self._pool.map(lambda job: _attempt(self._worker.desk, job, away), jobs))
+
+
+def _patiently(act: Callable[[], T]) -> T:
+    for _ in range(_TRIES - 1):
+        try:
+            return act()
+        except StoreBusy:
+            continue  # somebody held one of the rows for long, or two waited for each other
+    return act()
 
 
 def _attempt(desk: Desk, job: Job, away: Event) -> Outcome:
