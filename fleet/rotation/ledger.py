@@ -94,8 +94,8 @@ def jobs(connection: Connection, found: Mapping[int, Work], of: Iterable[Case]) 
 class Seen:
     """What a look at rotations came to: how many moved, and the work that others wait for, still claimed."""
 
-    moved: int
-    jobs: tuple[Job, ...]
+    moved: int = 0
+    jobs: tuple[Job, ...] = ()
 
 
 def look(worker: Worker, ids: Sequence[int], now: datetime) -> Seen:

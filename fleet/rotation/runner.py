@@ -6,7 +6,7 @@ die at any line: another one looks again when the claim has ended, and finds wha
 
 import logging
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from datetime import datetime
 from threading import Event
 from typing import TypeVar
@@ -15,7 +15,7 @@ from core.errors import IkewardenError, Unavailable
 from fleet.rotation import claims, custody, ledger
 from fleet.rotation.claims import Worker
 from fleet.rotation.custody import Job
-from fleet.rotation.ledger import Outcome
+from fleet.rotation.ledger import Outcome, Seen
 from hsm.secretstore import SecretStoreUnavailable
 from pki.actors import Action, Actor, require
 from pki.desk import Desk
@@ -23,7 +23,7 @@ from store.errors import StoreBusy
 
 T = TypeVar("T")
 _LOG = logging.getLogger("ikewarden.rotation")
-_BATCH = 64
+_BATCH = 128
 _THREADS = 8
 _ROUNDS = 50
 _TRIES = 3
@@ -51,24 +51,31 @@ class Runner:
             claims.open_gate(self._worker, clock())
             self._opened = True
         moved = 0
+        flying: list[Future[Outcome]] = []
         for _ in range(_ROUNDS):
             ids = claims.take(self._worker, clock()) + claims.admit(self._worker, clock())
-            if not ids:
+            if not ids and not flying:
                 break
-            moved += self._look(ids, clock)
-        return moved
+            # Whoever needs nothing of the store of secrets does not wait for it; and while it works for some, the next
+            # ones are looked at.
+            seen = self._look(ids, clock)
+            begun = self._work(seen.jobs)
+            moved += seen.moved + self._settle(flying, clock)
+            flying = begun
+        return moved + self._settle(flying, clock)
 
-    def _look(self, ids: Sequence[int], clock: Callable[[], datetime]) -> int:
-        # Whoever needs nothing of the store of secrets does not wait for it.
-        seen = _patiently(lambda: ledger.look(self._worker, ids, clock()))
-        if not seen.jobs:
-            return seen.moved
-        outcomes = self._work(seen.jobs)
-        return seen.moved + _patiently(lambda: ledger.settle(self._worker, outcomes, clock()))
+    def _look(self, ids: Sequence[int], clock: Callable[[], datetime]) -> Seen:
+        return _patiently(lambda: ledger.look(self._worker, ids, clock())) if ids else Seen()
 
-    def _work(self, jobs: Sequence[Job]) -> list[Outcome]:
+    def _work(self, jobs: Sequence[Job]) -> list[Future[Outcome]]:
         away = Event()
-        return list(self._pool.map(lambda job: _attempt(self._worker.desk, job, away), jobs))
+        return [self._pool.submit(_attempt, self._worker.desk, job, away) for job in jobs]
+
+    def _settle(self, flying: Sequence[Future[Outcome]], clock: Callable[[], datetime]) -> int:
+        outcomes = [each.result() for each in flying]
+        if not outcomes:
+            return 0
+        return _patiently(lambda: ledger.settle(self._worker, outcomes, clock()))
 
 
 def _patiently(act: Callable[[], T]) -> T:
