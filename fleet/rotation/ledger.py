@@ -3,9 +3,10 @@
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
+from functools import cache
 from typing import Any
 
-from sqlalchemy import Connection, Row, bindparam, select, update
+from sqlalchemy import Connection, Row, Update, bindparam, select, update
 
 from core.errors import IkewardenError
 from fleet.bumps import bump, chunks
@@ -299,9 +300,9 @@ class _Page:
         ):
             if rows:
                 connection.execute(statement, rows)
-        for row in self.secrets:
-            where = (secrets.c.slot_id == row.pop("slot"), secrets.c.version == row.pop("number"))
-            connection.execute(update(secrets).where(*where).values(**row))
+        for state in _IN_TURN:
+            if rows := [row for row in self.secrets if row["state"] == state]:
+                connection.execute(_change_of_version(tuple(rows[0])), rows)
 
 
 _FIELDS = (
@@ -355,7 +356,23 @@ def _fields(rotation: Rotation) -> dict[str, Any]:
 
 
 def _secret(case: Case, version: int | None, **values: Any) -> dict[str, Any]:
-    return {"slot": case.slot.id, "number": version, **values}
+    return {_SLOT: case.slot.id, _NUMBER: version, **values}
+
+
+_SLOT, _NUMBER = "of_slot", "of_number"
+# A version goes through these in this order, perhaps several at a time.
+_IN_TURN = ("stored", "current", "old", "destroyed")
+
+
+@cache
+def _change_of_version(columns: tuple[str, ...]) -> Update:
+    this = (secrets.c.slot_id == bindparam(_SLOT), secrets.c.version == bindparam(_NUMBER))
+    own = {_SLOT, _NUMBER}
+    return (
+        update(secrets)
+        .where(*this)
+        .values({each: bindparam(each) for each in columns if each not in own})
+    )
 
 
 def _lock_gateways(connection: Connection, ids: Sequence[int]) -> None:
