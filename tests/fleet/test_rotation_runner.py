@@ -12,8 +12,9 @@ from sqlalchemy import func, select, update
 from core.errors import IkewardenError
 from core.secret import Secret
 from fleet import tunnels
-from fleet.rotation import begin, claims, due, ledger
+from fleet.rotation import begin, claims, due, intake, ledger
 from fleet.rotation.begin import NothingToConfirm, RotationTooLate, RotationUnderWay
+from fleet.rotation.intake import Filing, SecretReport, Secrets
 from fleet.rotation.runner import Runner
 from fleet.rotation.values import Method, Policy, Reason, State
 from hsm.fingerprint import Fingerprints
@@ -21,7 +22,8 @@ from pki import history
 from pki.desk import Desk, RotationRules
 from scheduler import clock
 from scheduler.jobs import JOBS
-from store.rotation_tables import rotations, secret_slots, secrets
+from store.fleet_tables import gateways
+from store.rotation_tables import rotations, secret_reports, secret_slots, secrets
 from store.tables import audit_events, outbox
 from tests.fakes import FakeSecretStore
 from tests.fixtures.desk import CLOCKWORK, NOW, OPERATOR, drain
@@ -335,6 +337,45 @@ def test_no_gateway_has_two_at_once_and_no_second_more_than_it_may(site: Site, d
         site.clock.pass_time(seconds=0.5)
     for name in names:
         assert [each.state for each in site.all_of(name)] == [State.RETIRED], name
+
+
+def test_reports_of_many_gateways_are_filed_together_each_for_its_own_end(
+    site: Site, desk: Desk
+) -> None:
+    one, two = site.slot("hub", "a"), site.slot("hub", "b")
+    site.go_on(1)
+    number = start(site, one, Reason.FIRST)
+    with desk.store.write() as connection:
+        later = site.clock() + timedelta(hours=1)
+        connection.execute(update(rotations).values(wake_at=later))
+        ids = {row.name: row.id for row in connection.execute(select(gateways))}
+
+    def told(*names: str) -> Secrets:
+        return Secrets(
+            SINGLE, tuple(SecretReport(each, (1,), (1,), (), None, "", "") for each in names)
+        )
+
+    def file(*filings: Filing) -> dict[tuple[str, str], datetime]:
+        with desk.store.write() as connection:
+            intake.file(connection, filings, now=site.clock())
+            query = select(secret_slots.c.name, secret_reports).join_from(
+                secret_reports, secret_slots
+            )
+            rows = connection.execute(query).all()
+        return {(row.name, row.side): row.reported_at for row in rows}
+
+    first = file(
+        Filing(ids["hub"], False, told(one, two)),
+        Filing(ids["a"], False, told(one, two)),  # one of them is none of its own
+        Filing(ids["b"], False, told(two)),
+    )
+    assert set(first) == {(one, "left"), (one, "right"), (two, "left"), (two, "right")}
+    # Nothing new, and the hub does not speak of one of them any more.
+    second = file(Filing(ids["hub"], False, told(two)), Filing(ids["a"], False, told(one)))
+    assert {each for each in first if second[each] > first[each]} == {(one, "right"), (two, "left")}
+    with desk.store.read() as connection:
+        row = connection.execute(select(rotations).where(rotations.c.id == number)).one()
+    assert row.wake_at == row.entered_at  # woken, by what was news
 
 
 def test_what_is_due_is_begun_once(site: Site) -> None:
