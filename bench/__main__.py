@@ -52,6 +52,9 @@ def _arguments(words: Sequence[str]) -> argparse.Namespace:
         "--revoked", type=int, default=1_000_000, help="certificates on record in the crl benchmark"
     )
     parser.add_argument(
+        "--tunnels", type=int, default=10_000, help="due at once in the rotation benchmark"
+    )
+    parser.add_argument(
         "--ours-only", action="store_true", help="no peer; nothing is written: to profile"
     )
     parser.add_argument(
@@ -70,6 +73,8 @@ def _arguments(words: Sequence[str]) -> argparse.Namespace:
         parser.error("at most 50 rounds of at most 120 seconds")
     if not 1_000 <= chosen.revoked <= 20_000_000:
         parser.error("between 1,000 and 20,000,000 revoked certificates")
+    if not 10 <= chosen.tunnels <= 100_000:
+        parser.error("between 10 and 100,000 tunnels")
     return chosen
 
 
@@ -83,6 +88,7 @@ def main(words: Sequence[str]) -> int:
         quick=chosen.quick,
         database=chosen.database,
         revoked=chosen.revoked,
+        tunnels=chosen.tunnels,
         directory=chosen.directory.resolve(),
     )
     console = Console()

@@ -1,44 +1,49 @@
 """`python -m bench.rotation_side DIR ACTION …`: who works on rotations in `bench.rotation`, each in its own process.
 
-`prepare COUNT`: COUNT tunnels between two gateways each, with a key in OpenBao, due now. `replica NAME`: a scheduler's
-part in rotations, until killed. `agents`: all agents, until the input ends; prints how many rotations have retired each
-second. `bare COUNT`: the same calls of the store with nothing around them. `check COUNT`: that each was rotated once.
+`prepare COUNT`: COUNT tunnels between two gateways each, with a key in OpenBao, due now. `replica NAME RULES`: a
+scheduler's part in rotations, from a line of input on, until killed; RULES `bench` or `default`. `again COUNT`: so many
+are due once more. `bare FIRST COUNT`: the same calls of the store with nothing around them. `check COUNT`: each was
+rotated once. `begun VERSION`: how many rotations to this version began in any second.
 DIR is the instance; its file `openbao.json` tells where the store is.
 """
 
 import itertools
 import json
 import os
-import selectors
 import sys
 import time
+from base64 import b64encode
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import Connection, func, insert, select, text
+import hvac
+from sqlalchemy import Connection, func, insert, select, text, update
 
 from bench.fleet_records import gateway_name
 from core.secret import Secret
-from fleet import ca_sets, reports, state
-from fleet.changes import Changes
-from fleet.reports import AppliedReport
-from fleet.rotation import delivery, due, records
-from fleet.rotation.intake import SecretReport, Secrets
+from fleet import ca_sets
+from fleet.rotation import due, records
 from fleet.rotation.runner import Runner
-from fleet.rotation.values import Authentication, EndAbilities, Policy, State
+from fleet.rotation.values import Policy, State
 from hsm.secretstore import SecretStore, VersionState
 from hsm.vaultlogin import TokenLogin
 from hsm.vaultstore import VaultSecretStore
 from hsm.vaultwire import Address
 from ikewarden.settings import load_settings
 from ikewarden.wiring import make_desk, open_keys
-from pki.actors import Actor, Role, Scope
+from pki.actors import Actor, Role
 from pki.desk import Desk, RotationRules
-from store.fleet_tables import gateway_authorities, gateway_identities, gateways, tunnels
+from store.fleet_tables import (
+    gateway_authorities,
+    gateway_identities,
+    gateway_reports,
+    gateways,
+    tunnels,
+)
 from store.rotation_tables import rotations, secret_slots, secrets
 
 MOUNT = "rotation"
@@ -46,7 +51,6 @@ MOUNT = "rotation"
 THREADS = 8
 _CHUNK = 2_000
 _TOKEN = "BENCH_TOKEN"
-_ABLE = EndAbilities(overlap=True, ppk=True, gapless=True)
 _RULES = RotationRules(at_once=2_000, per_second=2_000.0)
 _CLOCKWORK = Actor("bench", Role.SCHEDULER)
 
@@ -54,16 +58,17 @@ _CLOCKWORK = Actor("bench", Role.SCHEDULER)
 def main() -> None:
     """Do what the arguments say."""
     directory, action, *words = sys.argv[1:]
-    settings = load_settings(Path(directory) / "ikewarden.toml", os.environ)
-    desk = make_desk(settings, open_keys(settings, os.environ))
-    rules = replace(desk.rules, rotation=_RULES)
-    desk = replace(desk, rules=rules, secrets=_store(Path(directory)))
+    place = Path(directory)
+    if action == "bare":
+        print(json.dumps(_bare(place, *words)))
+        return
+    desk = open_desk(place)
     actions: dict[str, Callable[..., Any]] = {
         "prepare": _prepare,
         "replica": _replica,
-        "agents": _agents,
-        "bare": _bare,
+        "again": _again,
         "check": _check,
+        "begun": _begun,
     }
     try:
         done = actions[action](desk, *words)
@@ -72,10 +77,23 @@ def main() -> None:
     print(json.dumps(done))
 
 
-def _store(directory: Path) -> SecretStore:
-    told = json.loads((directory / "openbao.json").read_text())
+def open_desk(place: Path) -> Desk:
+    """The instance's, with the rules of the benchmark and OpenBao as its store of secrets."""
+    settings = load_settings(place / "ikewarden.toml", os.environ)
+    desk = make_desk(settings, open_keys(settings, os.environ))
+    told = _told(place)
     login = TokenLogin(None, _TOKEN, {_TOKEN: told["token"]})
-    return VaultSecretStore(Address(told["url"]), login, mount=MOUNT)
+    store = VaultSecretStore(Address(told["url"]), login, mount=MOUNT)
+    return replace(desk, rules=replace(desk.rules, rotation=_RULES), secrets=store)
+
+
+def clock() -> datetime:
+    """The time of all who take part."""
+    return datetime.now(UTC)
+
+
+def _told(place: Path) -> dict[str, str]:
+    return dict(json.loads((place / "openbao.json").read_text()))
 
 
 def _secrets(desk: Desk) -> SecretStore:
@@ -138,6 +156,10 @@ def _register(connection: Connection, trusted: Any, numbers: range, now: datetim
             for each in trusted
         ],
     )
+    connection.execute(
+        insert(gateway_reports),
+        [{"gateway_id": end + 1, "seen_at": now, "applied_version": 0} for end in ends],
+    )
     _register_slots(connection, numbers, now, made)
 
 
@@ -186,95 +208,50 @@ def _register_slots(
     )
 
 
-def _clock() -> datetime:
-    return datetime.now(UTC)
-
-
-def _replica(desk: Desk, name: str) -> None:
+def _replica(desk: Desk, name: str, rules: str) -> None:
+    if rules == "default":
+        desk = replace(desk, rules=replace(desk.rules, rotation=RotationRules()))
     runner = Runner(desk, _CLOCKWORK, name)
     print("ready", flush=True)
+    sys.stdin.readline()
     for turn in itertools.count():
         if turn % 20 == 0:
-            due.begin_due(desk, _CLOCKWORK, now=_clock())
-        runner.run(_clock)
+            due.begin_due(desk, _CLOCKWORK, now=clock())
+        runner.run(clock)
         time.sleep(0.1)
 
 
-class _Agents:
-    """The agents of all gateways, which do at once what they are told."""
-
-    def __init__(self, desk: Desk) -> None:
-        self._desk = desk
-        self._seen: dict[str, Authentication] = {}
-
-    def work(self, gateway: int) -> None:
-        """One round of one gateway: fetch the state and what values are new, apply, report."""
-        name = gateway_name(gateway - 1)
-        scope = Scope(gateway=name)
-        actor = Actor(name, Role.GATEWAY, credential=f"certificate:bench:{gateway}", scope=scope)
-        found = state.current(self._desk, actor, frozenset(), now=_clock())
-        assert isinstance(found, state.DesiredState)
-        told, started = [], False
-        for slot in found.secrets:
-            versions = tuple(key.version for key in slot.keys)
-            if len(versions) > 1 and versions[0] < versions[1]:
-                newest = max(slot.keys, key=lambda key: key.version)
-                delivery.value(self._desk, actor, newest.id, now=_clock())
-            if slot.prove is not None and slot.prove.start:
-                spi = f"{slot.prove.version:016x}"
-                proof = Authentication(slot.prove.version, spi, spi)
-                started = started or self._seen.get(slot.name) != proof
-                self._seen[slot.name] = proof
-            seen = self._seen.get(slot.name)
-            told.append(SecretReport(slot.name, versions, versions, (), seen, "", ""))
-        report = AppliedReport(
-            found.mark.version, "0", "strongswan", "6", "1", None, "loaded", {}, (), (),
-            Secrets(_ABLE, tuple(told)),
-        )  # fmt: skip
-        reports.applied(self._desk, actor, report, now=_clock())
-        if started:
-            self.work((gateway - 1 ^ 1) + 1)  # the other end saw it too
+def _again(desk: Desk, count: str) -> dict[str, Any]:
+    with desk.store.write() as connection:
+        those = update(secret_slots).where(secret_slots.c.id <= int(count))
+        connection.execute(those.values(due_at=clock()))
+    return {}
 
 
-def _agents(desk: Desk) -> dict[str, Any]:
-    """Until the input ends; the first line is printed when all have reported once."""
-    agents, changes, known = _Agents(desk), Changes(desk, _CLOCKWORK), dict[int, int]()
-    waiter = selectors.DefaultSelector()
-    waiter.register(sys.stdin, selectors.EVENT_READ)
-    with ThreadPoolExecutor(THREADS) as pool:
-        first = True
-        while not waiter.select(0.05):
-            news = {each.gateway_id: each.version for each in changes.look(_clock())}
-            fresh = [gateway for gateway, version in news.items() if known.get(gateway) != version]
-            known |= {gateway: version for gateway, version in news.items() if version is not None}
-            list(pool.map(agents.work, fresh))
-            if first:
-                print("ready", flush=True)
-                first = False
-            with desk.store.read() as connection:
-                print(json.dumps({"at": time.time(), "done": _retired(connection)}), flush=True)
-    return {"rounds": len(known)}
+def _bare(place: Path, first: str, count: str) -> dict[str, Any]:
+    """One loop, one client: what a rotation asks of the store, in the same order."""
+    told = _told(place)
+    calls = hvac.Client(url=told["url"], token=told["token"]).secrets.kv.v2
+    values = [b64encode(os.urandom(32)).decode() for _ in range(int(count))]
 
+    def put(number: int, value: str, after: int) -> None:
+        document = {"value": value, "tags": {"rotation": str(number), "version": str(after + 1)}}
+        calls.create_or_update_secret(path(number), document, cas=after, mount_point=MOUNT)
 
-def _retired(connection: Connection) -> int:
-    query = select(func.count()).where(rotations.c.state == State.RETIRED)
-    return int(connection.execute(query).scalar_one())
+    def path(number: int) -> str:
+        return f"bare/t{number:05}/psk"
 
-
-def _bare(desk: Desk, count: str) -> dict[str, Any]:
-    store = _secrets(desk)
-
-    def rotate(number: int) -> None:
-        path = f"bare/t{number:05}/psk"
-        made = store.put(path, Secret(desk.entropy(32)), after=0, tags={"version": "1"})
-        for _ in range(2):
-            store.get(path, made)
-        store.destroy(path, made)
-
-    rotate(int(count))  # it logs in
+    numbers = range(int(first), int(first) + int(count))
+    for number in numbers:
+        put(number, "", 0)
     start = time.monotonic()
-    with ThreadPoolExecutor(THREADS) as pool:
-        list(pool.map(rotate, range(int(count))))
+    for number, value in zip(numbers, values, strict=True):
+        put(number, value, 1)
+        for _ in range(2):  # each end's agent
+            calls.read_secret_version(
+                path(number), 2, mount_point=MOUNT, raise_on_deleted_version=True
+            )
+        calls.destroy_secret_versions(path(number), [1], mount_point=MOUNT)
     return {"seconds": time.monotonic() - start}
 
 
@@ -282,7 +259,12 @@ def _check(desk: Desk, count: str) -> dict[str, Any]:
     with desk.store.read() as connection:
         turns = select(func.count()).select_from(rotations).group_by(rotations.c.slot_id)
         each = connection.scalars(turns).all()
-        ended = _retired(connection)
+        retired = select(func.count()).where(rotations.c.state == State.RETIRED)
+        ended = connection.execute(retired).scalar_one()
+        kept = select(func.count()).where(
+            secrets.c.version == 2, secrets.c.store_version == 2, secrets.c.state == "current"
+        )
+        current = connection.execute(kept).scalar_one()
 
     def once(number: int) -> bool:
         states = [version.state for version in _secrets(desk).versions(_path(number))]
@@ -292,7 +274,20 @@ def _check(desk: Desk, count: str) -> dict[str, Any]:
         found: Iterable[bool] = pool.map(once, range(int(count)))
         good = sum(found)
     wanted = int(count)
-    return {"once": good == ended == wanted and list(each) == [1] * wanted, "good": good}
+    once_each = good == ended == current == wanted and list(each) == [1] * wanted
+    return {"once": once_each, "good": good}
+
+
+def _begun(desk: Desk, version: str) -> dict[str, Any]:
+    with desk.store.read() as connection:
+        query = select(secrets.c.created_at).where(secrets.c.version == int(version))
+        at = list(connection.scalars(query.order_by(secrets.c.created_at)))
+    most, first = 0, 0
+    for last, moment in enumerate(at):
+        while moment - at[first] >= timedelta(seconds=1):
+            first += 1
+        most = max(most, last - first + 1)
+    return {"most": most, "all": len(at)}
 
 
 if __name__ == "__main__":

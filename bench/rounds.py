@@ -30,6 +30,7 @@ class Options:
     quick: bool = False
     database: str = "sqlite"
     revoked: int = 1_000_000
+    tunnels: int = 10_000
     directory: Path = Path("/tmp")
 
 

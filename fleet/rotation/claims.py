@@ -17,6 +17,7 @@ from sqlalchemy import (
     func,
     or_,
     select,
+    union_all,
     update,
 )
 
@@ -39,6 +40,7 @@ _SECOND: Final = timedelta(seconds=1)
 # So much of what a second allows is begun at once.
 _SHARE: Final = 0.25
 _NO_TIME: Final = timedelta(0)
+_IDLE: Final = ENDED | {State.SCHEDULED, State.STUCK}
 
 
 @dataclass(frozen=True)
@@ -108,14 +110,18 @@ def admit(worker: Worker, now: datetime) -> list[int]:
 
 def _let_in(unit: Unit, worker: Worker, now: datetime) -> list[int]:
     connection, rules = unit.connection, worker.desk.rules.rotation
-    budget = _budget(connection, rules, now)
+    budget = min(_budget(connection, rules, now), worker.batch)
     if budget <= 0:
         return []
-    busy = connection.execute(_BUSY, {"since": now - rules.step - rules.proof}).all()
-    counts = Counter(end for row in busy for end in (row.left_id, row.right_id) if end is not None)
-    room = _Room(min(budget, worker.batch), rules.at_once - len(busy), rules.per_gateway, counts)
-    candidates = connection.execute(_candidates(room, rules), {"now": now}).all()
+    since = {"since": now - rules.step - rules.proof}
+    free = rules.at_once - connection.execute(_BUSY_COUNT, since).scalar_one()
+    query = _candidates(budget, free, rules.per_gateway)
+    candidates = connection.execute(query, {"now": now, **since}).all()
     slots = records.slots(connection, [row.slot_id for row in candidates])
+    ends = {end for of in slots.values() for end in of.gateway_ids}
+    busy = connection.execute(_BUSY_OF, {**since, "ends": sorted(ends)}).all() if ends else []
+    counts = Counter({row.gateway_id: row.many for row in busy})
+    room = _Room(budget, free, rules.per_gateway, counts)
     chosen: list[tuple[Rotation, Slot]] = []
     for row in candidates:
         of, rotation = slots[row.slot_id], records.rotation_of(row)
@@ -134,11 +140,10 @@ def _budget(connection: Connection, rules: RotationRules, now: datetime) -> int:
     # A rate below one a second: one in a longer time.
     span = max(_SECOND, timedelta(seconds=1 / rules.per_second))
     # Every beginning puts a version on record.
-    latest = connection.scalars(
-        select(secrets.c.created_at).order_by(secrets.c.id.desc()).limit(most)
-    )
+    latest = select(secrets.c.created_at).order_by(secrets.c.id.desc()).limit(most).subquery()
     # Also what a replica wrote whose clock is ahead, but not by any time.
-    begun = len([at for at in latest if now - span < at <= now + span])
+    lately = and_(latest.c.created_at > now - span, latest.c.created_at <= now + span)
+    begun: int = connection.execute(select(func.count()).where(lately)).scalar_one()
     return min(most - begun, max(1, ceil(most * _SHARE)))
 
 
@@ -150,10 +155,6 @@ class _Room:
     at_once: int
     per_gateway: int
     counts: Counter[int]
-
-    def full(self) -> list[int]:
-        """The gateways that have as many rotations as they may."""
-        return sorted(each for each, count in self.counts.items() if count >= self.per_gateway)
 
     def take(self, of: Slot, *, urgent: bool) -> bool:
         """Let one in, if it fits. What is urgent need only keep the store of secrets from being overrun."""
@@ -172,19 +173,30 @@ class _Room:
 
 # Whoever waits for people, for a tunnel's own next authentication, or for an end that is away must not keep the
 # others waiting with him.
-_BUSY = (
+_BUSY = and_(
+    rotations.c.state.in_([each for each in State if each not in _IDLE]),
+    or_(rotations.c.state != State.STAGED, rotations.c.method != Method.MANUAL),
+    or_(
+        rotations.c.state != State.PROMOTED,
+        rotations.c.entered_at > bindparam("since", type_=rotations.c.entered_at.type),
+    ),
+)
+_BUSY_COUNT = select(func.count()).where(_BUSY)
+_BUSY_TUNNELS = (
     select(tunnels.c.left_id, tunnels.c.right_id)
     .join_from(rotations, secret_slots, secret_slots.c.id == rotations.c.slot_id)
     .join(tunnels, tunnels.c.id == secret_slots.c.tunnel_id)
-    .where(
-        rotations.c.state.not_in([State.SCHEDULED, State.STUCK, *ENDED]),
-        rotations.c.ended_at.is_(None),
-        or_(rotations.c.state != State.STAGED, rotations.c.method != Method.MANUAL),
-        or_(
-            rotations.c.state != State.PROMOTED,
-            rotations.c.entered_at > bindparam("since", type_=rotations.c.entered_at.type),
-        ),
-    )
+    .where(_BUSY)
+    .cte("busy")
+)
+_BUSY_ENDS = union_all(
+    select(_BUSY_TUNNELS.c.left_id.label("gateway_id")),
+    select(_BUSY_TUNNELS.c.right_id).where(_BUSY_TUNNELS.c.right_id.is_not(None)),
+).subquery()
+_BUSY_OF = (
+    select(_BUSY_ENDS.c.gateway_id, func.count().label("many"))
+    .where(_BUSY_ENDS.c.gateway_id.in_(bindparam("ends", expanding=True)))
+    .group_by(_BUSY_ENDS.c.gateway_id)
 )
 _ORDER: ColumnElement[int] = case(
     (rotations.c.reason == Reason.EMERGENCY, 0),
@@ -193,19 +205,25 @@ _ORDER: ColumnElement[int] = case(
 )
 
 
-def _candidates(room: _Room, rules: RotationRules) -> Any:
-    full = room.full()
-    free = and_(tunnels.c.left_id.not_in(full), func.coalesce(tunnels.c.right_id, 0).not_in(full))
-    if room.at_once <= 0:
-        free = rotations.c.reason == Reason.EMERGENCY
+def _candidates(budget: int, at_once: int, per_gateway: int) -> Any:
+    free: ColumnElement[bool] = rotations.c.reason == Reason.EMERGENCY
+    if at_once > 0:
+        # The gateways that have as many rotations as they may.
+        full = (
+            select(_BUSY_ENDS.c.gateway_id)
+            .group_by(_BUSY_ENDS.c.gateway_id)
+            .having(func.count() >= per_gateway)
+        )
+        right = func.coalesce(tunnels.c.right_id, 0)
+        free = or_(free, and_(tunnels.c.left_id.not_in(full), right.not_in(full)))
     return (
         select(rotations)
         .join(secret_slots, secret_slots.c.id == rotations.c.slot_id)
         .join(tunnels, tunnels.c.id == secret_slots.c.tunnel_id)
-        .where(_WAITING, or_(free, rotations.c.reason == Reason.EMERGENCY))
+        .where(_WAITING, free)
         .order_by(_ORDER, rotations.c.wake_at, rotations.c.id)
         # Some of them end at the same gateway.
-        .limit(room.budget * 4 + rules.per_gateway)
+        .limit(budget * 4 + per_gateway)
         .with_for_update(skip_locked=True, of=rotations)
     )
 

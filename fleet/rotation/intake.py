@@ -1,11 +1,27 @@
 """What agents report of shared secrets: kept for each end, and told to the rotations that wait for it."""
 
 from collections.abc import Mapping, Sequence
+<<<<<<< HEAD
 from dataclasses import dataclass, replace
+=======
+from dataclasses import dataclass, field
+>>>>>>> r-bench
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, and_, bindparam, case, insert, or_, select, update
+from sqlalchemy import (
+    Column,
+    Connection,
+    Select,
+    and_,
+    bindparam,
+    insert,
+    literal,
+    select,
+    tuple_,
+    union_all,
+    update,
+)
 
 from fleet.bumps import chunks
 from fleet.rotation import begin, records
@@ -41,14 +57,16 @@ class Secrets:
 
 @dataclass(frozen=True)
 class Filing:
-    """Where a report belongs: the gateway, whose row is locked, and whether it had applied another version of its
-    state by then than by the report before.
+    """What a gateway reported: its row is locked. `moved`: whether it had applied another version of its state by then
+    than by the report before.
     """
 
     gateway_id: int
     moved: bool
+    told: Secrets
 
 
+<<<<<<< HEAD
 def file(connection: Connection, filing: Filing, told: Secrets, *, now: datetime) -> None:
     """Put a report on record, in the place of the one before, and wake the rotations that it is news for."""
     of = {"of": filing.gateway_id}
@@ -72,11 +90,30 @@ def file(connection: Connection, filing: Filing, told: Secrets, *, now: datetime
         if slot.rotation_id is not None
         and slot.id in spoken
         and (filing.moved or slot.id in changed)
+=======
+def file(connection: Connection, filings: Sequence[Filing], *, now: datetime) -> None:
+    """Put reports on record, one of a gateway, in the place of those before, and wake the rotations that they are news
+    for.
+    """
+    speaking = [each.gateway_id for each in filings if each.told.reports]
+    rows = {
+        (row.gateway_id, row.name): row
+        for some in chunks(sorted(speaking))
+        for row in connection.execute(_OWN, {"of": some})
+>>>>>>> r-bench
     }
-    if news:
-        begin.wake(connection, news, now)
+    page = _Page()
+    for filing in filings:
+        for report in filing.told.reports:
+            # None of ours any more: drift shows it.
+            if (slot := rows.get((filing.gateway_id, storable(report.name)))) is not None:
+                page.add(slot, filing, _row(report, filing.told.abilities))
+    page.write(connection, now)
+    if page.news:
+        begin.wake(connection, page.news, now)
 
 
+<<<<<<< HEAD
 _SIDE = case((tunnels.c.left_id == bindparam("of"), str(Side.LEFT)), else_=str(Side.RIGHT))
 _OWN = (
     select(
@@ -100,13 +137,80 @@ _OWN = (
                 "reported_at",
             )
         ),
+=======
+@dataclass
+class _Page:
+    """What is to be written, by kind: each kind is one statement."""
+
+    new: list[dict[str, Any]] = field(default_factory=list)
+    changed: list[dict[str, Any]] = field(default_factory=list)
+    same: list[tuple[int, str]] = field(default_factory=list)
+    news: set[int] = field(default_factory=set)
+
+    def add(self, slot: Any, filing: Filing, row: Mapping[str, Any]) -> None:
+        changed = any(getattr(slot, name) != row[name] for name in row)
+        if slot.reported_at is None:
+            new = {"slot_id": slot.id, "side": slot.side, "gateway_id": filing.gateway_id, **row}
+            self.new.append(new)
+        elif changed:
+            self.changed.append({"of_slot": slot.id, "of_side": slot.side, **row})
+        else:
+            # A report was made of it all the same: nothing is known of a slot that nobody speaks of.
+            self.same.append((slot.id, slot.side))
+        # A list that is the same again is news where it was applied anew: it confirms what came with that version.
+        if slot.rotation_id is not None and (filing.moved or changed or slot.reported_at is None):
+            self.news.add(slot.id)
+
+    def write(self, connection: Connection, now: datetime) -> None:
+        if self.new:
+            rows = [{**row, "reported_at": now} for row in self.new]
+            connection.execute(insert(secret_reports), rows)
+        if self.changed:
+            connection.execute(_CHANGED, [{**row, "at": now} for row in self.changed])
+        for some in chunks(self.same):
+            these = tuple_(secret_reports.c.slot_id, secret_reports.c.side).in_(some)
+            connection.execute(update(secret_reports).where(these).values(reported_at=now))
+
+
+_REPORTED = (
+    "versions",
+    "held",
+    "foreign",
+    "authenticated",
+    "abilities",
+    "error_code",
+    "error",
+)
+
+
+def _end(side: Side, gateway: Column[int]) -> Select[Any]:
+    return (
+        select(
+            secret_slots.c.id,
+            secret_slots.c.name,
+            secret_slots.c.rotation_id,
+            gateway.label("gateway_id"),
+            literal(str(side)).label("side"),
+            *(secret_reports.c[name] for name in (*_REPORTED, "reported_at")),
+        )
+        .join_from(tunnels, secret_slots, secret_slots.c.tunnel_id == tunnels.c.id)
+        .outerjoin(
+            secret_reports,
+            and_(secret_reports.c.slot_id == secret_slots.c.id, secret_reports.c.side == side),
+        )
+        .where(gateway.in_(bindparam("of", expanding=True)))
+>>>>>>> r-bench
     )
-    .join_from(tunnels, secret_slots, secret_slots.c.tunnel_id == tunnels.c.id)
-    .outerjoin(
-        secret_reports,
-        and_(secret_reports.c.slot_id == secret_slots.c.id, secret_reports.c.side == _SIDE),
+
+
+_OWN = union_all(_end(Side.LEFT, tunnels.c.left_id), _end(Side.RIGHT, tunnels.c.right_id))
+_CHANGED = (
+    update(secret_reports)
+    .where(
+        secret_reports.c.slot_id == bindparam("of_slot"),
+        secret_reports.c.side == bindparam("of_side"),
     )
-    .where(or_(tunnels.c.left_id == bindparam("of"), tunnels.c.right_id == bindparam("of")))
+    .values({name: bindparam(name) for name in _REPORTED} | {"reported_at": bindparam("at")})
 )
 
 
@@ -132,27 +236,9 @@ def _row(report: SecretReport, abilities: EndAbilities) -> dict[str, Any]:
     }
 
 
-def _keep(
-    connection: Connection, slot: Any, gateway_id: int, row: Mapping[str, Any], now: datetime
-) -> None:
-    if slot.reported_at is None:
-        values = {"slot_id": slot.id, "side": slot.side, "gateway_id": gateway_id, **row}
-        connection.execute(insert(secret_reports).values(**values, reported_at=now))
-        return
-    this = and_(secret_reports.c.slot_id == slot.id, secret_reports.c.side == slot.side)
-    connection.execute(update(secret_reports).where(this).values(**row, reported_at=now))
-
-
-def _date(connection: Connection, gateway_id: int, spoken: Sequence[int], now: datetime) -> None:
-    """Note that a report was made of these: nothing is known of a slot that it does not speak of."""
-    for some in chunks(spoken):
-        those = and_(secret_reports.c.gateway_id == gateway_id, secret_reports.c.slot_id.in_(some))
-        connection.execute(update(secret_reports).where(those).values(reported_at=now))
-
-
 def unknown(connection: Connection, gateway_id: int, names: Sequence[str]) -> list[str]:
     """Those of the reported slots that this gateway should not have."""
     if not names:
         return []
-    known = {row.name for row in connection.execute(_OWN, {"of": gateway_id})}
+    known = {row.name for row in connection.execute(_OWN, {"of": [gateway_id]})}
     return sorted({storable(name) for name in names} - known)

@@ -3,9 +3,10 @@
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
+from functools import cache
 from typing import Any
 
-from sqlalchemy import Connection, Row, bindparam, select, update
+from sqlalchemy import Connection, Row, Update, bindparam, select, update
 
 from core.errors import IkewardenError
 from fleet.bumps import bump, chunks
@@ -21,7 +22,7 @@ from pki.desk import RotationRules
 from pki.trail import leave
 from store import outbox
 from store.engine import Unit
-from store.fleet_tables import gateways
+from store.fleet_tables import gateways, tunnels
 from store.rotation_tables import rotations, secret_slots, secrets
 
 # Its handler tells people.
@@ -90,18 +91,37 @@ def jobs(connection: Connection, found: Mapping[int, Work], of: Iterable[Case]) 
     ]
 
 
-def settle(worker: Worker, ids: Sequence[int], outcomes: Sequence[Outcome], now: datetime) -> int:
-    """Put on record what these rotations come to, decided anew on what is on record by then, and give the claims back.
+@dataclass(frozen=True)
+class Seen:
+    """What a look at rotations came to: how many moved, and the work that others wait for, still claimed."""
+
+    moved: int = 0
+    jobs: tuple[Job, ...] = ()
+
+
+def look(worker: Worker, ids: Sequence[int], now: datetime) -> Seen:
+    """Let these rotations go as far as they can without work in the store of secrets, and put that on record.
+
+    Whoever waits for something else than work is given back. May be done again.
+    """
+
+    def work(unit: Unit) -> Seen:
+        page = _Page(unit, worker, now)
+        moved = page.settle(ids, {})
+        return Seen(moved, tuple(jobs(unit.connection, page.work, page.kept)))
+
+    return worker.desk.store.together(work)
+
+
+def settle(worker: Worker, outcomes: Sequence[Outcome], now: datetime) -> int:
+    """Put on record what comes of work, decided anew on what is on record by then, and give the claims back.
 
     Tells how many moved. May be done again.
     """
-
-    def work(unit: Unit) -> int:
-        return _Page(unit, worker, now).settle(
-            ids, {each.job.rotation_id: each for each in outcomes}
-        )
-
-    return worker.desk.store.together(work)
+    found = {each.job.rotation_id: each for each in outcomes}
+    return worker.desk.store.together(
+        lambda unit: _Page(unit, worker, now).settle(sorted(found), found)
+    )
 
 
 @dataclass
@@ -116,12 +136,14 @@ class _Page:
     ended: list[dict[str, Any]] = field(default_factory=list)
     secrets: list[dict[str, Any]] = field(default_factory=list)
     bumped: set[int | None] = field(default_factory=set)
+    # Who waits for which work, and stays claimed for it.
+    kept: list[Case] = field(default_factory=list)
+    work: dict[int, Work] = field(default_factory=dict)
 
     def settle(self, ids: Sequence[int], outcomes: Mapping[int, Outcome]) -> int:
         connection = self.unit.connection
         # Gateways before slots before rotations: the order of those who report and of those who remove tunnels.
-        before = claims.rows(connection, ids)
-        _lock_gateways(connection, cases(connection, before))
+        _lock_gateways(connection, ids)
         found = cases(connection, claims.rows(connection, ids, lock=True))
         moved = sum(self._settle(case, outcomes.get(case.rotation.id)) for case in found)
         self._note_homeless({case.rotation.id for case in found}, outcomes)
@@ -137,13 +159,31 @@ class _Page:
             self._note_made(case, outcome.made)
         course = case.course(self.worker.desk.rules.rotation, self.now, done)
         final, wake_at = course.rotation, course.wake_at
+        keeps = course.pending is not Work.NONE and outcome is None
         if course.pending is not Work.NONE:
             wake_at = self.now
             if outcome is not None and error is not None and course.pending is outcome.job.work:
                 final, wake_at = self._failed(case, final, error)
+        if keeps:
+            self.kept.append(case)
+            self.work[case.rotation.id] = course.pending
+            if final == case.rotation and not course.told:
+                return False  # there is nothing to note before the work is done
         self._note_lists(case, course)
         for each in course.passed:
             self._note_passed(case, each, course.rotation)
+        self._note_rotation(case, course, final, wake_at, keeps=keeps)
+        return final != case.rotation
+
+    def _note_rotation(
+        self,
+        case: Case,
+        course: Course,
+        final: Rotation,
+        wake_at: datetime | None,
+        *,
+        keeps: bool,
+    ) -> None:
         self.rotations.append(
             {
                 **_fields(final),
@@ -154,9 +194,10 @@ class _Page:
                 "right": case.slot.right_id if Side.RIGHT in course.told else None,
                 "new_left_mark": case.row.left_mark,
                 "new_right_mark": case.row.right_mark,
+                "new_claimed_by": case.row.claimed_by if keeps else None,
+                "new_claimed_until": case.row.claimed_until if keeps else None,
             }
         )
-        return final != case.rotation
 
     def _failed(
         self, case: Case, rotation: Rotation, error: IkewardenError
@@ -259,9 +300,9 @@ class _Page:
         ):
             if rows:
                 connection.execute(statement, rows)
-        for row in self.secrets:
-            where = (secrets.c.slot_id == row.pop("slot"), secrets.c.version == row.pop("number"))
-            connection.execute(update(secrets).where(*where).values(**row))
+        for state in _IN_TURN:
+            if rows := [row for row in self.secrets if row["state"] == state]:
+                connection.execute(_change_of_version(tuple(rows[0])), rows)
 
 
 _FIELDS = (
@@ -279,11 +320,17 @@ _ROTATIONS = (
     update(rotations)
     .where(rotations.c.id == bindparam("of"))
     .values(
-        claimed_by=None,
-        claimed_until=None,
         **{
             name: bindparam(f"new_{name}")
-            for name in (*_FIELDS, "wake_at", "ended_at", "left_mark", "right_mark")
+            for name in (
+                *_FIELDS,
+                "wake_at",
+                "ended_at",
+                "left_mark",
+                "right_mark",
+                "claimed_by",
+                "claimed_until",
+            )
         },
     )
 )
@@ -309,14 +356,36 @@ def _fields(rotation: Rotation) -> dict[str, Any]:
 
 
 def _secret(case: Case, version: int | None, **values: Any) -> dict[str, Any]:
-    return {"slot": case.slot.id, "number": version, **values}
+    return {_SLOT: case.slot.id, _NUMBER: version, **values}
 
 
-def _lock_gateways(connection: Connection, of: Iterable[Case]) -> None:
+_SLOT, _NUMBER = "of_slot", "of_number"
+# A version goes through these in this order, perhaps several at a time.
+_IN_TURN = ("stored", "current", "old", "destroyed")
+
+
+@cache
+def _change_of_version(columns: tuple[str, ...]) -> Update:
+    this = (secrets.c.slot_id == bindparam(_SLOT), secrets.c.version == bindparam(_NUMBER))
+    own = {_SLOT, _NUMBER}
+    return (
+        update(secrets)
+        .where(*this)
+        .values({each: bindparam(each) for each in columns if each not in own})
+    )
+
+
+def _lock_gateways(connection: Connection, ids: Sequence[int]) -> None:
     if connection.dialect.name == "sqlite":
         return
-    ids = sorted({each for case in of for each in case.slot.gateway_ids})
-    for some in chunks(ids):
+    ends = (
+        select(tunnels.c.left_id, tunnels.c.right_id)
+        .join_from(rotations, secret_slots, secret_slots.c.id == rotations.c.slot_id)
+        .join(tunnels, tunnels.c.id == secret_slots.c.tunnel_id)
+        .where(rotations.c.id.in_(ids))
+    )
+    found = {end for row in connection.execute(ends) for end in row if end is not None}
+    for some in chunks(sorted(found)):
         query = select(gateways.c.id).where(gateways.c.id.in_(some)).order_by(gateways.c.id)
         # They are not to be removed or bumped meanwhile; rows that refer to them may come.
         connection.execute(query.with_for_update(key_share=True)).all()

@@ -6,23 +6,24 @@ die at any line: another one looks again when the claim has ended, and finds wha
 
 import logging
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from datetime import datetime
 from threading import Event
+from typing import TypeVar
 
 from core.errors import IkewardenError, Unavailable
 from fleet.rotation import claims, custody, ledger
 from fleet.rotation.claims import Worker
 from fleet.rotation.custody import Job
-from fleet.rotation.ledger import Outcome
-from fleet.rotation.machine import Work
+from fleet.rotation.ledger import Outcome, Seen
 from hsm.secretstore import SecretStoreUnavailable
 from pki.actors import Action, Actor, require
 from pki.desk import Desk
 from store.errors import StoreBusy
 
+T = TypeVar("T")
 _LOG = logging.getLogger("ikewarden.rotation")
-_BATCH = 64
+_BATCH = 128
 _THREADS = 8
 _ROUNDS = 50
 _TRIES = 3
@@ -50,39 +51,40 @@ class Runner:
             claims.open_gate(self._worker, clock())
             self._opened = True
         moved = 0
+        flying: list[Future[Outcome]] = []
         for _ in range(_ROUNDS):
             ids = claims.take(self._worker, clock()) + claims.admit(self._worker, clock())
-            if not ids:
+            if not ids and not flying:
                 break
-            moved += self._look(ids, clock)
-        return moved
+            # Whoever needs nothing of the store of secrets does not wait for it; and while it works for some, the next
+            # ones are looked at.
+            seen = self._look(ids, clock)
+            begun = self._work(seen.jobs)
+            moved += seen.moved + self._settle(flying, clock)
+            flying = begun
+        return moved + self._settle(flying, clock)
 
-    def _look(self, ids: Sequence[int], clock: Callable[[], datetime]) -> int:
-        worker, now = self._worker, clock()
-        rules = worker.desk.rules.rotation
-        with worker.desk.store.read() as connection:
-            cases = ledger.cases(connection, claims.rows(connection, ids))
-            pending = {case.rotation.id: case.course(rules, now).pending for case in cases}
-            work = {number: each for number, each in pending.items() if each is not Work.NONE}
-            jobs = ledger.jobs(connection, work, cases)
-        # Whoever needs nothing of the store of secrets does not wait for it.
-        moved = self._settle([number for number in ids if number not in work], [], clock())
-        outcomes = self._work(jobs)
-        return moved + self._settle([each.rotation_id for each in jobs], outcomes, clock())
+    def _look(self, ids: Sequence[int], clock: Callable[[], datetime]) -> Seen:
+        return _patiently(lambda: ledger.look(self._worker, ids, clock())) if ids else Seen()
 
-    def _settle(self, ids: Sequence[int], outcomes: Sequence[Outcome], now: datetime) -> int:
-        if not ids:
-            return 0
-        for _ in range(_TRIES - 1):
-            try:
-                return ledger.settle(self._worker, ids, outcomes, now)
-            except StoreBusy:
-                continue  # somebody held one of the rows for long, or two waited for each other
-        return ledger.settle(self._worker, ids, outcomes, now)
-
-    def _work(self, jobs: Sequence[Job]) -> list[Outcome]:
+    def _work(self, jobs: Sequence[Job]) -> list[Future[Outcome]]:
         away = Event()
-        return list(self._pool.map(lambda job: _attempt(self._worker.desk, job, away), jobs))
+        return [self._pool.submit(_attempt, self._worker.desk, job, away) for job in jobs]
+
+    def _settle(self, flying: Sequence[Future[Outcome]], clock: Callable[[], datetime]) -> int:
+        outcomes = [each.result() for each in flying]
+        if not outcomes:
+            return 0
+        return _patiently(lambda: ledger.settle(self._worker, outcomes, clock()))
+
+
+def _patiently(act: Callable[[], T]) -> T:
+    for _ in range(_TRIES - 1):
+        try:
+            return act()
+        except StoreBusy:
+            continue  # somebody held one of the rows for long, or two waited for each other
+    return act()
 
 
 def _attempt(desk: Desk, job: Job, away: Event) -> Outcome:

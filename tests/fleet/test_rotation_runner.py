@@ -12,8 +12,9 @@ from sqlalchemy import func, select, update
 from core.errors import IkewardenError
 from core.secret import Secret
 from fleet import tunnels
-from fleet.rotation import begin, claims, due, ledger
+from fleet.rotation import begin, claims, due, intake, ledger
 from fleet.rotation.begin import NothingToConfirm, RotationTooLate, RotationUnderWay
+from fleet.rotation.intake import Filing, SecretReport, Secrets
 from fleet.rotation.runner import Runner
 from fleet.rotation.values import Method, Policy, Reason, State
 from hsm.fingerprint import Fingerprints
@@ -21,7 +22,8 @@ from pki import history
 from pki.desk import Desk, RotationRules
 from scheduler import clock
 from scheduler.jobs import JOBS
-from store.rotation_tables import rotations, secret_slots, secrets
+from store.fleet_tables import gateways
+from store.rotation_tables import rotations, secret_reports, secret_slots, secrets
 from store.tables import audit_events, outbox
 from tests.fakes import FakeSecretStore
 from tests.fixtures.desk import CLOCKWORK, NOW, OPERATOR, drain
@@ -264,18 +266,15 @@ def test_a_value_that_cannot_be_destroyed_is_tried_for_ever(site: Site, pair: st
 def test_a_worker_that_dies_after_its_put_leaves_nothing_behind(site: Site, pair: str) -> None:
     number = start(site, pair)
 
-    class Dying(Runner):
-        def _settle(self, *arguments: object) -> int:
-            raise SystemExit
-
-    dying = Dying(site.desk, CLOCKWORK, "dying")
+    dying = Runner(site.desk, CLOCKWORK, "dying")
     claims.open_gate(dying._worker, site.clock())
     ids = claims.admit(dying._worker, site.clock())
     with site.desk.store.read() as connection:
         cases = ledger.cases(connection, claims.rows(connection, ids))
         work = {case.rotation.id: case.course(FAST, NOW).pending for case in cases}
         jobs = ledger.jobs(connection, work, cases)
-    dying._work(jobs)
+    for each in dying._work(jobs):
+        each.result()  # which it never puts on record
     dying.close()
     assert store_of(site).puts == 3  # the fingerprint's key, the first value, this one
     site.runner("two").run(site.clock)
@@ -329,7 +328,7 @@ def test_no_gateway_has_two_at_once_and_no_second_more_than_it_may(site: Site, d
         runner.run(site.clock)
         assert store_of(site).puts - before <= 4
         with site.desk.store.read() as connection:
-            busy = connection.execute(claims._BUSY, {"since": NOW}).all()
+            busy = connection.execute(select(claims._BUSY_TUNNELS), {"since": NOW}).all()
         ends = [end for row in busy for end in row]
         assert len(ends) == len(set(ends))
         assert len(busy) <= 6
@@ -338,6 +337,45 @@ def test_no_gateway_has_two_at_once_and_no_second_more_than_it_may(site: Site, d
         site.clock.pass_time(seconds=0.5)
     for name in names:
         assert [each.state for each in site.all_of(name)] == [State.RETIRED], name
+
+
+def test_reports_of_many_gateways_are_filed_together_each_for_its_own_end(
+    site: Site, desk: Desk
+) -> None:
+    one, two = site.slot("hub", "a"), site.slot("hub", "b")
+    site.go_on(1)
+    number = start(site, one, Reason.FIRST)
+    with desk.store.write() as connection:
+        later = site.clock() + timedelta(hours=1)
+        connection.execute(update(rotations).values(wake_at=later))
+        ids = {row.name: row.id for row in connection.execute(select(gateways))}
+
+    def told(*names: str) -> Secrets:
+        return Secrets(
+            SINGLE, tuple(SecretReport(each, (1,), (1,), (), None, "", "") for each in names)
+        )
+
+    def file(*filings: Filing) -> dict[tuple[str, str], datetime]:
+        with desk.store.write() as connection:
+            intake.file(connection, filings, now=site.clock())
+            query = select(secret_slots.c.name, secret_reports).join_from(
+                secret_reports, secret_slots
+            )
+            rows = connection.execute(query).all()
+        return {(row.name, row.side): row.reported_at for row in rows}
+
+    first = file(
+        Filing(ids["hub"], False, told(one, two)),
+        Filing(ids["a"], False, told(one, two)),  # one of them is none of its own
+        Filing(ids["b"], False, told(two)),
+    )
+    assert set(first) == {(one, "left"), (one, "right"), (two, "left"), (two, "right")}
+    # Nothing new, and the hub does not speak of one of them any more.
+    second = file(Filing(ids["hub"], False, told(two)), Filing(ids["a"], False, told(one)))
+    assert {each for each in first if second[each] > first[each]} == {(one, "right"), (two, "left")}
+    with desk.store.read() as connection:
+        row = connection.execute(select(rotations).where(rotations.c.id == number)).one()
+    assert row.wake_at == row.entered_at  # woken, by what was news
 
 
 def test_what_is_due_is_begun_once(site: Site) -> None:
