@@ -1,11 +1,7 @@
 """What agents report of shared secrets: kept for each end, and told to the rotations that wait for it."""
 
 from collections.abc import Mapping, Sequence
-<<<<<<< HEAD
-from dataclasses import dataclass, replace
-=======
-from dataclasses import dataclass, field
->>>>>>> r-bench
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any
 
@@ -66,31 +62,6 @@ class Filing:
     told: Secrets
 
 
-<<<<<<< HEAD
-def file(connection: Connection, filing: Filing, told: Secrets, *, now: datetime) -> None:
-    """Put a report on record, in the place of the one before, and wake the rotations that it is news for."""
-    of = {"of": filing.gateway_id}
-    rows = {row.name: row for row in connection.execute(_OWN, of)} if told.reports else {}
-    spoken: list[int] = []
-    changed: set[int] = set()
-    for report in told.reports:
-        slot = rows.get(storable(report.name))
-        if slot is None:
-            continue  # none of ours any more: drift shows it
-        spoken.append(slot.id)
-        row = _row(report, _for_slot(told.abilities, slot))
-        if slot.reported_at is None or any(getattr(slot, name) != row[name] for name in row):
-            changed.add(slot.id)
-            _keep(connection, slot, filing.gateway_id, row, now)
-    _date(connection, filing.gateway_id, spoken, now)
-    # A list that is the same again is news where it was applied anew: it confirms what came with that version.
-    news = {
-        slot.id
-        for slot in rows.values()
-        if slot.rotation_id is not None
-        and slot.id in spoken
-        and (filing.moved or slot.id in changed)
-=======
 def file(connection: Connection, filings: Sequence[Filing], *, now: datetime) -> None:
     """Put reports on record, one of a gateway, in the place of those before, and wake the rotations that they are news
     for.
@@ -100,44 +71,18 @@ def file(connection: Connection, filings: Sequence[Filing], *, now: datetime) ->
         (row.gateway_id, row.name): row
         for some in chunks(sorted(speaking))
         for row in connection.execute(_OWN, {"of": some})
->>>>>>> r-bench
     }
     page = _Page()
     for filing in filings:
         for report in filing.told.reports:
             # None of ours any more: drift shows it.
             if (slot := rows.get((filing.gateway_id, storable(report.name)))) is not None:
-                page.add(slot, filing, _row(report, filing.told.abilities))
+                page.add(slot, filing, _row(report, _for_slot(filing.told.abilities, slot)))
     page.write(connection, now)
     if page.news:
         begin.wake(connection, page.news, now)
 
 
-<<<<<<< HEAD
-_SIDE = case((tunnels.c.left_id == bindparam("of"), str(Side.LEFT)), else_=str(Side.RIGHT))
-_OWN = (
-    select(
-        secret_slots.c.id,
-        secret_slots.c.name,
-        secret_slots.c.rotation_id,
-        tunnels.c.managed,
-        tunnels.c.definition,
-        tunnels.c.right_id,
-        _SIDE.label("side"),
-        *(
-            secret_reports.c[name]
-            for name in (
-                "versions",
-                "held",
-                "foreign",
-                "authenticated",
-                "abilities",
-                "error_code",
-                "error",
-                "reported_at",
-            )
-        ),
-=======
 @dataclass
 class _Page:
     """What is to be written, by kind: each kind is one statement."""
@@ -189,6 +134,9 @@ def _end(side: Side, gateway: Column[int]) -> Select[Any]:
             secret_slots.c.id,
             secret_slots.c.name,
             secret_slots.c.rotation_id,
+            tunnels.c.managed,
+            tunnels.c.definition,
+            tunnels.c.right_id,
             gateway.label("gateway_id"),
             literal(str(side)).label("side"),
             *(secret_reports.c[name] for name in (*_REPORTED, "reported_at")),
@@ -199,7 +147,6 @@ def _end(side: Side, gateway: Column[int]) -> Select[Any]:
             and_(secret_reports.c.slot_id == secret_slots.c.id, secret_reports.c.side == side),
         )
         .where(gateway.in_(bindparam("of", expanding=True)))
->>>>>>> r-bench
     )
 
 
