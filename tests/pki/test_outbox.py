@@ -119,7 +119,7 @@ def test_the_log_names_the_slot_of_a_rotation_that_failed(
         outbox.put(connection, topic="rotation.failed", key="k", payload=payload, now=now)
     assert drain(desk, now) == 1
     (record,) = (each for each in caplog.records if each.getMessage() == "rotation failed")
-    assert "slot=gw1-gw2.psk" in TextLines().format(record)
+    assert "slot=gw1-gw2.psk" in TextLines(tracebacks=False).format(record)
 
 
 def test_a_message_of_a_newer_version_is_kept_for_it(desk: Desk, now: datetime) -> None:
