@@ -207,10 +207,10 @@ def records(actor: Actor) -> Iterator[Records]:
         assert "secret" not in asked.target.replace("/secrets", "")
 
 
-def take(records: Records, tmp_path: Path, layout: str, *more: str) -> Done:
+def take(records: Records, tmp_path: Path, layout: str, *more: str, given: str = "") -> Done:
     options = records.actor.options(tmp_path / "token")
     place = ("--root", SAMPLES / layout, "--gateway", "gw1.example.com")
-    done = run("tunnel", "import", *place, *more, *options)
+    done = run("tunnel", "import", *place, *more, *options, given=given)
     for value in values(layout):
         assert value not in done.out + done.err
     return done
@@ -247,7 +247,9 @@ def test_nothing_is_done_unasked(records: Records, tmp_path: Path) -> None:
     done = take(records, tmp_path, "vyos")
     assert "Take 2 keys under management?" in done.err
     assert "new tunnel to the outside peer dns:branch7.example.com" in " ".join(done.out.split())
-    assert done.code != 0
+    assert (done.code, "give --yes" in done.err) == (2, True)
+    done = take(records, tmp_path, "vyos", given="n\n")
+    assert (done.code, done.err.endswith("Nothing was changed.\n")) == (1, True)
     assert not records.tunnels
 
 
