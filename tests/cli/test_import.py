@@ -4,6 +4,7 @@ import base64
 import json
 import os
 import re
+import shutil
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -251,6 +252,18 @@ def test_nothing_is_done_unasked(records: Records, tmp_path: Path) -> None:
     done = take(records, tmp_path, "vyos", given="n\n")
     assert (done.code, done.err.endswith("Nothing was changed.\n")) == (1, True)
     assert not records.tunnels
+
+
+def test_the_age_of_a_file_is_that_of_its_key(records: Records, tmp_path: Path) -> None:
+    root = tmp_path / "root"
+    shutil.copytree(SAMPLES / "libreswan", root)
+    for name, moment in (("lyon", 1_700_000_000), ("quay", 1)):
+        os.utime(root / f"etc/ipsec.d/{name}.secrets", (moment, moment))
+    options = records.actor.options(tmp_path / "token")
+    place = ("--root", root, "--gateway", "gw1.example.com")
+    assert run("tunnel", "import", *place, "--yes", *options).code == 0
+    assert records.keys["lyon"]["import"]["since"] == "2023-11-14T22:13:20Z"
+    assert "since" not in records.keys["quay"]["import"]
 
 
 def test_a_refusal_stops_only_its_own(records: Records, tmp_path: Path) -> None:

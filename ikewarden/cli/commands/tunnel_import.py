@@ -382,7 +382,7 @@ def _carried_out(
     refused: dict[str, Mapping[str, Any]] = {}
     for step in steps:
         try:
-            importing.carry_out(client, step, accept_weak=accept_weak)
+            importing.carry_out(client, step, accept_weak=accept_weak, now=session.clock())
         except Refused as error:
             told = failure_of(error).document
             refused[step.connection] = told
