@@ -198,7 +198,12 @@ class Drain:
 
     def _send_alert(self, messages: Sequence[Message], now: datetime) -> None:
         # Several of one secret are one story: the last tells how it is now.
-        _LOG.error("rotation failed", extra=dict(messages[-1].payload))
+        # The slot's name, under a name that the log does not take for a secret value's.
+        told = {
+            "slot" if name == "secret" else name: value
+            for name, value in messages[-1].payload.items()
+        }
+        _LOG.error("rotation failed", extra=told)
         self._send(messages[-1], now)
 
     def _forget_secrets(self, messages: Sequence[Message], now: datetime) -> None:

@@ -9,7 +9,7 @@ from pydantic import Field, GetPydanticSchema
 from pydantic_core import core_schema
 
 from api.registry import Call, Nothing, Reply, Route, Sent, Shown
-from api.v1.certificates import Word
+from api.v1.certificates import When, Word
 from api.v1.gateways import Identity
 from core.secret import Secret
 from fleet.rotation import machine, shown, slots
@@ -85,6 +85,9 @@ class ImportValue(Sent):
         default=False, description="Take it although it can be guessed, so that it is rotated away."
     )
     ppk_id: Word | None = None
+    since: When | None = Field(
+        default=None, description="In use since then, as far as is known; now if left out."
+    )
 
 
 class CreateSecret(Sent):
@@ -317,7 +320,9 @@ def create(call: Call[CreateSecret, Nothing]) -> Reply:
             right_identity=body.right_identity,
             ike_version=body.ike_version,
         ),
-        imported=None if given is None else Import(given.value, given.accept_weak, given.ppk_id),
+        imported=None
+        if given is None
+        else Import(given.value, given.accept_weak, given.ppk_id, given.since),
     )
     made = slots.create(call.desk, call.actor, call.path["name"], request, now=call.now)
     return Reply(_shown(made), status=201)

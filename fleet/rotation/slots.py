@@ -1,7 +1,7 @@
 """Shared secrets put under management: made here or imported, their policy changed, taken off again."""
 
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 from sqlalchemy import Connection, delete, select, update
@@ -39,6 +39,7 @@ from store.text import storable
 
 _FIRST = 1
 _LONGEST_PPK_ID = 128
+_OLDEST = timedelta(days=50 * 365)
 
 
 class SlotExists(Conflict):
@@ -67,11 +68,14 @@ class SecretWeak(InvalidInput):
 
 @dataclass(frozen=True)
 class Import:
-    """A value that is in use already. `ppk_id` for kind ppk alone; `accept_weak`: take it although it is weak."""
+    """A value that is in use already, `since` when it is known. `ppk_id` for kind ppk alone; `accept_weak`: take it
+    although it is weak.
+    """
 
     value: Secret
     accept_weak: bool = False
     ppk_id: str | None = None
+    since: datetime | None = None
 
 
 @dataclass(frozen=True)
@@ -178,7 +182,8 @@ class _Taking:
 
 def _import(desk: Desk, actor: Actor, tunnel: TunnelView, taking: _Taking, now: datetime) -> None:
     given, name = taking.given, f"{tunnel.name}.{taking.wanted.kind}"
-    _check_value(taking)
+    _check_value(taking, now)
+    since = given.since or now
     found = judge(given.value)
     mark = Fingerprints(store_of(desk)).of(given.value)
     _check_weak(desk, found, mark, name, accepted=given.accept_weak)
@@ -191,7 +196,7 @@ def _import(desk: Desk, actor: Actor, tunnel: TunnelView, taking: _Taking, now: 
         connection.execute(
             update(secrets)
             .where(secrets.c.slot_id == slot.id, secrets.c.version == _FIRST)
-            .values(state="current", store_version=number, current_at=now)
+            .values(state="current", store_version=number, current_at=since)
         )
         connection.execute(
             update(secret_slots)
@@ -199,7 +204,7 @@ def _import(desk: Desk, actor: Actor, tunnel: TunnelView, taking: _Taking, now: 
             .values(
                 left_keys=[_FIRST],
                 right_keys=[_FIRST],
-                due_at=calendar.next_due(slot.policy, now, _draw(desk)),
+                due_at=calendar.next_due(slot.policy, since, _draw(desk)),
             )
         )
         bump(connection, slot.gateway_ids, now)
@@ -216,10 +221,13 @@ def _import(desk: Desk, actor: Actor, tunnel: TunnelView, taking: _Taking, now: 
     desk.store.together(work)
 
 
-def _check_value(taking: _Taking) -> None:
+def _check_value(taking: _Taking, now: datetime) -> None:
     octets = len(taking.given.value.reveal())
     if not 1 <= octets <= VALUE_LIMIT:
         raise SlotRefused(f"A value has 1 to {VALUE_LIMIT} octets.")
+    since = taking.given.since
+    if since is not None and not now - _OLDEST <= since <= now:
+        raise SlotRefused("A value is in use since a time in the past, at most 50 years ago.")
     name = taking.given.ppk_id
     if (taking.wanted.kind is Kind.PPK) != (name is not None):
         raise SlotRefused(

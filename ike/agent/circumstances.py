@@ -72,9 +72,11 @@ class Circumstances:
             self.service_gone = self.service_gone or isinstance(error, ServerUnreachable)
             self.write_down(**report.error_entry(error))
 
-    def write_down(self, code: str, message: str) -> None:
+    def write_down(self, code: str, message: str, next_step: str = "") -> None:
         """Add to the errors of this round, once."""
         entry = {"code": code, "message": message}
+        if next_step:
+            entry["next_step"] = next_step
         if entry not in self.errors:
             self.errors.append(entry)
             level = logging.DEBUG if entry in self.notes.errors else logging.WARNING

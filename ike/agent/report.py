@@ -76,7 +76,7 @@ def applied(
             "crls": [asdict(each) for each in inventory.crls],
             "connections": list(inventory.connections),
         },
-        "errors": list(errors),
+        "errors": [{name: each[name] for name in ("code", "message")} for each in errors],
         "commands": [
             {k: v for k, v in each.items() if not k.startswith("told")} for each in unsaid
         ],
@@ -144,8 +144,9 @@ def outcome(
 
 
 def error_entry(error: IkewardenError) -> dict[str, str]:
-    """An error as it is reported."""
-    return {"code": error.code, "message": error.message}
+    """An error as it is written down: its next step too, where it has one. The service is told code and message."""
+    next_step = {"next_step": error.next_step} if error.next_step else {}
+    return {"code": error.code, "message": error.message, **next_step}
 
 
 def _cleaned(name: str, value: Any) -> Any:

@@ -74,7 +74,7 @@ def _fetch(here: Circumstances, slot: DesiredSlot, key: DesiredKey) -> None:
 def _blame(here: Circumstances, slot: DesiredSlot, error: IkewardenError) -> None:
     if here.slot_errors is not None:
         here.slot_errors.setdefault(slot.name, report.error_entry(error))
-    here.write_down(error.code, f"{slot.name}: {error.message}")
+    here.write_down(error.code, f"{slot.name}: {error.message}", error.next_step)
 
 
 def _give(here: Circumstances, wanted: Sequence[DesiredSlot]) -> None:

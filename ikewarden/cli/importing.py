@@ -7,12 +7,14 @@ import base64
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
 from typing import Any, Final
 from urllib.parse import quote
 
 from core.errors import InvalidInput
 from ike.secrets import identities
 from ike.secrets.looking import Overview, Seen, Tunnel
+from ikewarden.cli.options import rfc3339
 from ikewarden.client import Client, Document, Refused
 
 _TUNNELS: Final = "/v1/tunnels"
@@ -21,6 +23,8 @@ _MOST: Final = 1_000_000
 _NOT_IN_NAMES: Final = re.compile(r"[^A-Za-z0-9_-]+")
 _LONGEST_NAME: Final = 63
 _NOT_FOUND: Final = 404
+_RECENT: Final = timedelta(days=1)
+_OLDEST: Final = timedelta(days=49 * 365)
 
 
 class ConnectionUnknown(InvalidInput):
@@ -187,14 +191,14 @@ def _names(connection: str, gateway: str) -> Iterator[str]:
     yield from (f"{stem or 'imported'}-{number}" for number in range(2, 100))
 
 
-def carry_out(client: Client, step: Step, *, accept_weak: bool) -> None:
+def carry_out(client: Client, step: Step, *, accept_weak: bool, now: datetime) -> None:
     """Put a tunnel on record where it is not, and its key under management. Raises what `Client.post` raises."""
     if step.create is not None:
         client.post(_TUNNELS, step.create)
-    client.post(f"{_TUNNELS}/{step.tunnel}/secrets", _body(step, accept_weak=accept_weak))
+    client.post(f"{_TUNNELS}/{step.tunnel}/secrets", _body(step, now, accept_weak=accept_weak))
 
 
-def _body(step: Step, *, accept_weak: bool) -> dict[str, Any]:
+def _body(step: Step, now: datetime, *, accept_weak: bool) -> dict[str, Any]:
     connection, secret = step.found.connection, step.secret
     assert secret is not None  # noqa: S101 - `_why_not`
     ours, theirs = ("left", "right") if step.side == "left" else ("right", "left")
@@ -207,6 +211,9 @@ def _body(step: Step, *, accept_weak: bool) -> dict[str, Any]:
         f"{ours}_connection": connection.name,
         "ike_version": max(connection.versions),
     }
+    # A file of today may have the clock of another machine, and one of 1970 none.
+    if secret.changed is not None and _RECENT < now - secret.changed < _OLDEST:
+        body["import"]["since"] = rfc3339(secret.changed)
     for side, end in ((ours, connection.local), (theirs, connection.remote)):
         identity = identities.on_record(end.identity)
         if identity is not None:

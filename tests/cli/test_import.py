@@ -4,6 +4,7 @@ import base64
 import json
 import os
 import re
+import shutil
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -207,10 +208,10 @@ def records(actor: Actor) -> Iterator[Records]:
         assert "secret" not in asked.target.replace("/secrets", "")
 
 
-def take(records: Records, tmp_path: Path, layout: str, *more: str) -> Done:
+def take(records: Records, tmp_path: Path, layout: str, *more: str, given: str = "") -> Done:
     options = records.actor.options(tmp_path / "token")
     place = ("--root", SAMPLES / layout, "--gateway", "gw1.example.com")
-    done = run("tunnel", "import", *place, *more, *options)
+    done = run("tunnel", "import", *place, *more, *options, given=given)
     for value in values(layout):
         assert value not in done.out + done.err
     return done
@@ -247,8 +248,22 @@ def test_nothing_is_done_unasked(records: Records, tmp_path: Path) -> None:
     done = take(records, tmp_path, "vyos")
     assert "Take 2 keys under management?" in done.err
     assert "new tunnel to the outside peer dns:branch7.example.com" in " ".join(done.out.split())
-    assert done.code != 0
+    assert (done.code, "give --yes" in done.err) == (2, True)
+    done = take(records, tmp_path, "vyos", given="n\n")
+    assert (done.code, done.err.endswith("Nothing was changed.\n")) == (1, True)
     assert not records.tunnels
+
+
+def test_the_age_of_a_file_is_that_of_its_key(records: Records, tmp_path: Path) -> None:
+    root = tmp_path / "root"
+    shutil.copytree(SAMPLES / "libreswan", root)
+    for name, moment in (("lyon", 1_700_000_000), ("quay", 1)):
+        os.utime(root / f"etc/ipsec.d/{name}.secrets", (moment, moment))
+    options = records.actor.options(tmp_path / "token")
+    place = ("--root", root, "--gateway", "gw1.example.com")
+    assert run("tunnel", "import", *place, "--yes", *options).code == 0
+    assert records.keys["lyon"]["import"]["since"] == "2023-11-14T22:13:20Z"
+    assert "since" not in records.keys["quay"]["import"]
 
 
 def test_a_refusal_stops_only_its_own(records: Records, tmp_path: Path) -> None:

@@ -110,6 +110,8 @@ def test_a_secret_is_imported_rotated_and_shown(terminal: Terminal, key_file: Pa
         *("tunnel", "secret-add", "cli-1", "--import", key_file, "--every", "30d"),
         *("--window", "Sat,Sun 02:00-04:00", "--zone", "Europe/Berlin", "--jitter", "20%"),
     )
+    # Certificates are not what this tunnel lives by.
+    assert terminal.run("tunnel", "list", "cli-1").out.splitlines()[1].split()[-1] == "-"
     assert added.code == 0, added.err
     assert "every 30 days; up to 20% earlier; sat,sun 02:00-04:00 Europe/Berlin" in added.out
     assert STRONG.decode() not in added.out + added.err

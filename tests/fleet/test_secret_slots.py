@@ -83,6 +83,21 @@ def test_an_imported_secret_is_the_first_version_at_both_ends(
         imported(desk, "t")
 
 
+def test_an_imported_key_is_as_old_as_it_is_said_to_be(
+    desk: Desk, pair: tuple[Member, Member]
+) -> None:
+    for since in (NOW + timedelta(seconds=1), NOW - timedelta(days=51 * 365)):
+        request = SlotRequest(imported=Import(STRONG, since=since))
+        with pytest.raises(SlotRefused):
+            slots.create(desk, OPERATOR, "t", request, now=NOW)
+    since = NOW - timedelta(days=400)
+    request = SlotRequest(imported=Import(STRONG, since=since))
+    made = slots.create(desk, OPERATOR, "t", request, now=NOW)
+    assert made.current_at == since
+    assert made.due_at is not None
+    assert made.due_at <= since + timedelta(days=90)
+
+
 @pytest.mark.parametrize(
     ("value", "reason"),
     [

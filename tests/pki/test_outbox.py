@@ -10,6 +10,7 @@ from http.server import BaseHTTPRequestHandler, HTTPServer
 import pytest
 from sqlalchemy import select
 
+from ikewarden.logs import TextLines
 from pki import expiry, history, publication, revocation
 from pki.desk import Desk
 from scheduler import clock
@@ -108,6 +109,17 @@ def test_without_a_webhook_a_notice_is_a_log_line(
     assert drain(desk, now) == 1
     (record,) = (each for each in caplog.records if "expiring" in each.getMessage())
     assert vars(record)["certificate"] == f"issuing:{one.serial}"
+
+
+def test_the_log_names_the_slot_of_a_rotation_that_failed(
+    desk: Desk, now: datetime, caplog: pytest.LogCaptureFixture
+) -> None:
+    payload = {"secret": "gw1-gw2.psk", "state": "stuck", "code": "end_silent"}
+    with desk.store.write() as connection:
+        outbox.put(connection, topic="rotation.failed", key="k", payload=payload, now=now)
+    assert drain(desk, now) == 1
+    (record,) = (each for each in caplog.records if each.getMessage() == "rotation failed")
+    assert "slot=gw1-gw2.psk" in TextLines(tracebacks=False).format(record)
 
 
 def test_a_message_of_a_newer_version_is_kept_for_it(desk: Desk, now: datetime) -> None:

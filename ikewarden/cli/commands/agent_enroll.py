@@ -174,12 +174,13 @@ def _bring_into_use(session: Session, home: "Home", settings: "AgentSettings") -
     from ike.agent.clock import Clock
     from ike.agent.daemons import build
     from ike.agent.loop import Agent
+    from ike.agent.report import error_entry
 
     try:
         daemon = build(settings, session.clock)
     except IkewardenError as error:
         notes = home.notes()
-        notes.errors = [{"code": error.code, "message": error.message}]
+        notes.errors = [error_entry(error)]
         return notes
     return Agent(home, daemon, settings, Clock(session.clock)).once()
 
@@ -203,6 +204,8 @@ def _tell(session: Session, home: "Home", notes: "Notes") -> None:
     )
     for error in notes.errors:
         screen.note(f"{error['message']} ({error['code']})")
+        if error.get("next_step"):
+            screen.note(f"  Next: {error['next_step']}")
     if newest["stage"] != "current":
         screen.note("It is not in use yet: `ikewarden agent run` goes on with it.")
     screen.note("Next: ikewarden agent unit > /etc/systemd/system/ikewarden-agent.service")

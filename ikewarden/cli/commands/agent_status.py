@@ -78,7 +78,7 @@ def _show(session: Session, document: dict[str, Any]) -> None:
             ),
             *([("Shared secrets", secrets)] if secrets else []),
             ("Drift", [f"{each['message']} ({each['code']})" for each in document["drift"]]),
-            ("Errors", [f"{each['message']} ({each['code']})" for each in document["errors"]]),
+            ("Errors", [line for each in document["errors"] for line in _error(each)]),
             (
                 "SAs",
                 [f"{sa['connection']}: {sa['remote_id']} {sa['state']}" for sa in document["sas"]],
@@ -99,6 +99,12 @@ def _slot(slot: dict[str, Any]) -> str:
     proof = "not seen to be used" if age is None else f"authenticated {_age(age)} ago"
     wrong = f"; {slot['error']} ({slot['error_code']})" if slot["error_code"] else ""
     return f"{slot['name']}: versions loaded: {versions}; {proof}{wrong}"
+
+
+def _error(error: dict[str, str]) -> list[str]:
+    next_step = error.get("next_step")
+    said = f"{error['message']} ({error['code']})"
+    return [said, f"  Next: {next_step}"] if next_step else [said]
 
 
 def _age(seconds: int) -> str:

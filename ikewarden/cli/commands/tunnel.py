@@ -35,6 +35,17 @@ def _key_since(entry: Mapping[str, Any]) -> str | None:
     return " ".join([*sorted(days)[:1], *states[:1]]) or None
 
 
+def _is_by_psk(entry: Mapping[str, Any]) -> bool:
+    """Whether its ends authenticate by a pre-shared key: certificates that end are those of the agents then."""
+    if entry["definition"] is not None:
+        return bool(entry["definition"]["authentication"] == "psk")
+    return any(each["kind"] == "psk" for each in entry["secrets"])
+
+
+def _dies(entry: Mapping[str, Any]) -> str | None:
+    return None if _is_by_psk(entry) else entry["ends_at"] or "no certificate"
+
+
 _COLUMNS: Final = (
     Column("Name", "name"),
     Column("Left", _end("left")),
@@ -42,7 +53,7 @@ _COLUMNS: Final = (
     Column("Managed", "managed"),
     Column("SAs", "sas"),
     Column("Key since", _key_since, whole=True),
-    Column("Dies", lambda entry: entry["ends_at"] or "no certificate", whole=True),
+    Column("Dies", _dies, whole=True),
 )
 _KEYS: Final = (
     Column("Shared secret", "kind", whole=True),
@@ -243,7 +254,8 @@ def list_(
 ) -> None:
     """Search tunnels, or those that die before a date.
 
-    QUERY is part of a name, or of an outside peer. A tunnel dies when an end has no valid certificate left.
+    QUERY is part of a name, or of an outside peer. A tunnel dies when an end has no valid certificate left. One
+    with a pre-shared key does not; --expires-before, and `ends_at` in JSON, go by the certificates of its agents.
     """
     asked = {"q": query, "gateway": gateway, "expires_before": rfc3339(expires_before)}
     found = session.connect().listing(PATH, asked, limit=limit)
@@ -262,13 +274,22 @@ def show(session: Session, name: str) -> None:
     if screen.is_json:
         screen.json(found)
         return
-    screen.document({key: value for key, value in found.items() if key not in {"live", "secrets"}})
+    screen.document(_fields(found))
     if found["secrets"]:
         screen.line()
         screen.table(_KEYS, found["secrets"])
     if found["live"]:
         screen.line()
         screen.table(_SAS, found["live"])
+
+
+def _fields(found: Mapping[str, Any]) -> dict[str, Any]:
+    """What is shown of it in lines; no end of a certificate where none authenticates."""
+    fields = {key: value for key, value in found.items() if key not in {"live", "secrets"}}
+    if _is_by_psk(found):
+        fields |= {side: {**found[side], "ends_at": None} for side in ("left", "right")}
+        fields["ends_at"] = None
+    return fields
 
 
 @command("remove", epilog=example("ikewarden tunnel remove gw1-gw2"))

@@ -320,14 +320,26 @@ def _take_over(session: Session, paths: Sequence[str], given: Mapping[str, Any])
     if not screen.is_json:
         _show_plan(screen, steps)
     to_do = [step for step in steps if step.to_do]
-    if to_do and not given["yes"]:
-        click.confirm(f"Take {_keys(len(to_do))} under management?", abort=True, err=True)
+    if to_do and not given["yes"] and not _agreed(f"Take {_keys(len(to_do))} under management?"):
+        screen.note("Nothing was changed.")
+        return FAILED
     refused = _carried_out(session, client, to_do, accept_weak=given["accept_weak"])
     if screen.is_json:
         screen.json({"connections": [_step_document(step, refused) for step in steps]})
     elif to_do:
         screen.note(f"{_keys(len(to_do) - len(refused))} taken under management.")
     return FAILED if refused or overview.problems else 0
+
+
+def _agreed(question: str) -> bool:
+    try:
+        return click.confirm(question, err=True)
+    except click.Abort as aborted:
+        # click makes the same of Ctrl-C, which needs no words
+        if not isinstance(aborted.__context__, EOFError):
+            raise
+        click.echo(err=True)
+    raise click.UsageError("Nobody answers here, and nothing was changed: give --yes.")
 
 
 def _keys(count: int) -> str:
@@ -370,7 +382,7 @@ def _carried_out(
     refused: dict[str, Mapping[str, Any]] = {}
     for step in steps:
         try:
-            importing.carry_out(client, step, accept_weak=accept_weak)
+            importing.carry_out(client, step, accept_weak=accept_weak, now=session.clock())
         except Refused as error:
             told = failure_of(error).document
             refused[step.connection] = told

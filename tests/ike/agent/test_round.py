@@ -10,7 +10,7 @@ import pytest
 from cryptography.hazmat.primitives.serialization import Encoding
 
 from ike.agent.schedule import due_at
-from ike.daemons.port import fingerprint
+from ike.daemons.port import DaemonRefused, fingerprint
 from tests.ike.agent.conftest import Place
 from tests.ike.agent.miniservice import NAMES, MiniService
 from tests.ike.agent.test_served import until
@@ -152,7 +152,10 @@ def test_a_refusal_keeps_the_old_one_says_so_and_tries_the_same_again_later(
     enrolled.once(renew=True)
     assert enrolled.daemon.in_use() == old
     assert enrolled.daemon.certificates == [old]
-    assert "daemon_refused" in [each["code"] for each in service.applied[-1]["errors"]]
+    (refused,) = service.applied[-1]["errors"]
+    assert (refused["code"], set(refused)) == ("daemon_refused", {"code", "message"})
+    (noted,) = enrolled.home.notes().errors
+    assert noted == {**refused, "next_step": DaemonRefused.next_step}
     calls = len(enrolled.daemon.calls)
     enrolled.once()  # too soon
     assert "stage" not in enrolled.daemon.calls[calls:]
