@@ -281,9 +281,11 @@ class Gateway:
         return [sas.IkeSa.of(name, raw) for each in answer for name, raw in each.items()]
 
     def established(self, ike: str = "tunnel") -> sas.IkeSa | None:
-        """The newest established IKE_SA of a connection, or None."""
+        """The newest established IKE_SA of a connection, or None; one with CHILD_SAs rather than one that merely proves
+        a key.
+        """
         found = [sa for sa in self.list_sas() if sa.name == ike and sa.established]
-        return max(found, key=lambda sa: sa.number, default=None)
+        return max(found, key=lambda sa: (bool(sa.children), sa.number), default=None)
 
     def wait_until(self, ike: str = "tunnel", *, up: bool, timeout: float = 5.0) -> None:
         """Wait until a connection has an established IKE_SA, or none; raises LabError if late."""
