@@ -192,6 +192,9 @@ class RotationShown(Shown):
     error_code: str | None
     error: str | None
     next_step: str | None
+    waits_for: str | None = Field(
+        description="In words, of one that goes on; not in lists of rotations."
+    )
 
 
 class SecretOfTunnel(Shown):

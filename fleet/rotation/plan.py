@@ -56,7 +56,13 @@ def method_of(slot: Slot, ends: tuple[End, End], *, emergency: bool = False) -> 
 def plan(slot: Slot, ends: tuple[End, End], *, emergency: bool = False) -> Plan:
     """What a rotation that began now would do."""
     method = method_of(slot, ends, emergency=emergency)
+    hastened = slot.rotation_id is not None and method is Method.EMERGENCY
     steps = (
+        *(
+            [PlanStep(None, f"Rotation {slot.rotation_id}, which is under way, becomes this one.")]
+            if hastened
+            else ()
+        ),
         PlanStep(None, "A new key of 32 random octets is made and kept in the store of secrets."),
         *_changes(method, ends),
         *_proof(slot, method, ends),
@@ -133,10 +139,8 @@ def _end(method: Method) -> Iterator[PlanStep]:
 
 
 def _missing(slot: Slot, method: Method, ends: tuple[End, End]) -> Iterator[str]:
-    if slot.rotation_id is not None:
+    if slot.rotation_id is not None and method is not Method.EMERGENCY:
         yield "It is being rotated already."
-    if slot.policy.frozen and method is not Method.EMERGENCY:
-        yield "Its rotation is frozen: nothing begins by itself."
     for each in ends:
         if each.ours and each.report is None:
             yield f"{each.name} has never reported on this secret."

@@ -1,7 +1,7 @@
 """Shared secrets and rotations as they may be shown: versions, states, keyed fingerprints, ages; never a value."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
@@ -11,6 +11,7 @@ from fleet.rotation import binding, records
 from fleet.rotation.binding import Binding
 from fleet.rotation.records import RotationNotFound, Slot
 from fleet.rotation.values import ENDED, End, Policy, State
+from fleet.rotation.waiting import waits_for
 from fleet.tunnels import pick
 from pki.actors import Action, Actor, require
 from pki.certificates import MAX_PAGE, BadQuery
@@ -49,7 +50,7 @@ class EndView:
 
 @dataclass(frozen=True)
 class RotationView:
-    """A rotation as it may be shown."""
+    """A rotation as it may be shown. `waits_for` is told of a single one."""
 
     id: int
     slot: str
@@ -71,6 +72,7 @@ class RotationView:
     error: str | None
     next_step: str | None
     ended_at: datetime | None
+    waits_for: str | None = None
 
 
 @dataclass(frozen=True)
@@ -142,7 +144,9 @@ def view(connection: Connection, slot: Slot) -> SlotView:
         created_by=kept.created_by,
         versions=tuple(map(_version, connection.execute(query))),
         ends=_ends(connection, slot),
-        rotation=None if slot.rotation_id is None else pick_rotation(connection, slot.rotation_id),
+        rotation=None
+        if slot.rotation_id is None
+        else _waiting(connection, pick_rotation(connection, slot.rotation_id)),
     )
 
 
@@ -166,7 +170,7 @@ def rotation(desk: Desk, actor: Actor, number: int) -> RotationView:
     """Look at one rotation. Raises RoleMayNot, RotationNotFound."""
     require(actor, Action.SECRET_READ)
     with desk.store.read() as connection:
-        return pick_rotation(connection, number)
+        return _waiting(connection, pick_rotation(connection, number))
 
 
 def search(desk: Desk, actor: Actor, query: RotationQuery) -> list[RotationView]:
@@ -220,8 +224,19 @@ def pick_rotation(connection: Connection, number: int) -> RotationView:
 
 
 def _rotation(row: Row[Any]) -> RotationView:
-    fields = {name: getattr(row, name) for name in RotationView.__dataclass_fields__}
+    kept = [name for name in RotationView.__dataclass_fields__ if name != "waits_for"]
+    fields: dict[str, Any] = {name: getattr(row, name) for name in kept}
     return RotationView(**{**fields, "back": bool(row.back)})
+
+
+def _waiting(connection: Connection, found: RotationView) -> RotationView:
+    """With what it waits for."""
+    if found.state in ENDED:
+        return found
+    slot = records.slot(connection, found.slot)
+    ends = records.ends(connection, slot)
+    told = waits_for(records.rotation(connection, found.id), ends, slot.policy, found.tunnel)
+    return replace(found, waits_for=told or None)
 
 
 @dataclass(frozen=True)

@@ -167,7 +167,7 @@ def test_a_key_is_handed_over(terminal: Terminal, key_file: Path, tmp_path: Path
     for _ in range(4):
         terminal.work(left)
     done = terminal.run("rotation", "show", str(rotation["id"]), "--wait")
-    assert (done.code, f"rotation confirm {rotation['id']}" in done.err) == (1, True), done.err
+    assert (done.code, f"rotation confirm {rotation['id']}" in done.err) == (0, True), done.err
     assert terminal.json("rotation", "confirm", str(rotation["id"]))["confirmed_at"]
     assert terminal.json("rotation", "cancel", str(rotation["id"]))["back"]
 
@@ -234,6 +234,11 @@ def test_the_way_of_a_rotation_is_shown() -> None:
     found = {"secret": "t.psk", "id": 7, "method": "overlap", "state": "staged"}
     lines = way(found)
     assert [line[2] for line in lines[1:]] == ["✓", "✓", "✓", "✓", "→", " ", " ", " "]
-    assert lines[5].endswith("both ends take both")
+    assert lines[5].endswith("the other end is to take both too")
+    at_once = way(
+        {**found, "method": "emergency", "state": "promoted", "waits_for": "Waits for gw1."}
+    )
+    assert not any("staged" in line for line in at_once)
+    assert at_once[-1] == "  Waits for gw1."
     assert way({**found, "state": "rolled_back"})[1].startswith("  ! rolled_back: was undone")
     assert in_words({"state": "stuck"}).startswith("stuck: is stuck")

@@ -27,6 +27,7 @@ from fleet.rotation.values import (
     State,
     Window,
 )
+from fleet.rotation.waiting import waits_for
 from pki.desk import RotationRules
 
 NOW = datetime(2026, 3, 2, 12, tzinfo=UTC)  # a Monday
@@ -281,3 +282,23 @@ def test_a_plan_tells_what_is_interrupted_and_what_is_missing() -> None:
     assert by_hand.method is Method.MANUAL
     assert by_hand.missing == ()
     assert any("confirmation" in step.waits_for for step in by_hand.steps)
+
+
+def test_whoever_is_waited_for_is_named() -> None:
+    left, right = end(Side.LEFT, (1, 2)), end(Side.RIGHT, (1, 2), said=(1,))
+    both = (replace(left, name="gw1"), replace(right, name="gw2"))
+
+    def words(state: State, ends: tuple[End, End] = both, **fields: object) -> str:
+        return waits_for(rotation(state, **fields), ends, POLICY, "site")
+
+    assert words(State.STAGED) == "Waits for gw2 to take its keys until 2026-03-02 12:10:00 UTC."
+    outside = replace(both[1], ours=False, keys=(1,), report=None, mark=None)
+    manual = words(State.STAGED, (both[0], outside), method=Method.MANUAL)
+    assert "`ikewarden tunnel handover site`" in manual
+    assert "`ikewarden rotation confirm 7`" in manual
+    first = {"method": Method.FIRST, "from_version": None, "confirmed_at": NOW}
+    assert "tunnel handover site" in words(State.PROMOTED, (both[0], outside), **first)
+    agreed = (both[0], replace(both[1], report=both[0].report))
+    assert "fresh authentication" in words(State.PROMOTED, agreed, confirmed_at=NOW)
+    assert "turn" in words(State.SCHEDULED)
+    assert words(State.RETIRED) == ""

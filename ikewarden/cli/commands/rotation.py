@@ -23,12 +23,14 @@ _WAY: Final = (
     ("scheduled", "waits for its turn"),
     ("generated", "makes the new key"),
     ("stored", "the new key is in the store"),
-    ("staged_first", "one end takes it beside the old one"),
-    ("staged", "both ends take both"),
-    ("promoted", "both ends prove themselves by the new key"),
-    ("proven", "a fresh authentication was seen by both ends"),
+    ("staged_first", "one end is to take it beside the old one"),
+    ("staged", "the other end is to take both too"),
+    ("promoted", "both ends are to prove themselves by the new key"),
+    ("proven", "a fresh authentication was seen; the old key is withdrawn"),
     ("retired", "the new key alone is in force"),
 )
+# Where there is no old key beside which the new one could be.
+_AT_ONCE: Final = frozenset({"first", "emergency"})
 _OFF_THE_WAY: Final = {
     "rolling_back": "is being undone: the old key stays in force",
     "rolled_back": "was undone: the old key is in force",
@@ -101,7 +103,7 @@ def rotate(session: Session, /, name: str, plan: bool, wait: bool, **given: Any)
 
     The new key is made and taken by both ends beside the old one, before either uses it; a fresh authentication proves
     it before the old one is destroyed. Whatever fails on the way is undone. With --wait, ends with 1 unless the new key
-    is in force.
+    is in force, or waits for people: that is not watched.
     """
     client, screen = session.connect(), session.screen
     body = {"kind": given["kind"], "emergency": given["emergency"], "reason": given["reason"]}
@@ -117,7 +119,12 @@ def rotate(session: Session, /, name: str, plan: bool, wait: bool, **given: Any)
     found = [_watch(screen, client, each, sleep) for each in begun]
     if screen.is_json:
         screen.json({"rotations": found})
-    return 0 if all(each["state"] == "retired" for each in found) else 1
+    return 0 if all(map(_is_well, found)) else 1
+
+
+def _is_well(found: Mapping[str, Any]) -> bool:
+    """Whether it ended as it should, or waits for people, which is not watched."""
+    return found["state"] == "retired" or _waits_for_confirmation(found)
 
 
 def _show_plans(screen: Screen, answer: Mapping[str, Any]) -> None:
@@ -190,9 +197,10 @@ def show(session: Session, number: int, wait: bool) -> int:
     if screen.is_json:
         screen.json(found)
     elif not wait:
-        screen.document({**found, "state": in_words(found)})
+        shown = {name: value for name, value in found.items() if name != "back"}
+        screen.document({**shown, "state": in_words(found), "being_undone": found["back"]})
         _advise(screen, found)
-    return 0 if not wait or found["state"] == "retired" else 1
+    return 0 if not wait or _is_well(found) else 1
 
 
 @command("confirm", epilog=example("ikewarden rotation confirm 17"))
@@ -236,7 +244,7 @@ def _needs_somebody(found: Mapping[str, Any]) -> bool:
 
 
 def _waits_for_confirmation(found: Mapping[str, Any]) -> bool:
-    waits = (found["method"], found["state"]) == ("manual", "staged")
+    waits = (found.get("method"), found["state"]) == ("manual", "staged")
     return waits and found["confirmed_at"] is None and not found["back"]
 
 
@@ -245,9 +253,8 @@ def _advise(screen: Screen, found: Mapping[str, Any]) -> None:
         screen.note(f"{found['error']} ({found['error_code']})")
     if found["next_step"]:
         screen.note(f"Next: {found['next_step']}")
-    elif _waits_for_confirmation(found):
-        screen.note(f"Hand the key over with `ikewarden tunnel handover {found['tunnel']}`.")
-        screen.note(f"When the peer has it: `ikewarden rotation confirm {found['id']}`.")
+    if found.get("waits_for"):
+        screen.note(found["waits_for"])
 
 
 @contextmanager
@@ -278,18 +285,29 @@ def _display(
 def in_words(found: Mapping[str, Any]) -> str:
     """Where a rotation stands, in a line."""
     state = str(found["state"])
+    if _waits_for_confirmation(found):
+        return f"{state}: the outside peer is to take the key"
     return f"{state}: {dict(_WAY).get(state) or _OFF_THE_WAY[state]}"
+
+
+def _on_the_way(found: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """The states that a rotation of this method comes through."""
+    left_out = {"staged_first", "staged"} if found["method"] in _AT_ONCE else set()
+    return [each for each in _WAY if each[0] not in left_out]
 
 
 def way(found: Mapping[str, Any]) -> list[str]:
     """The whole way of a rotation: what is done, where it is, what is to come."""
-    names = [name for name, _ in _WAY]
+    stages = _on_the_way(found)
+    names = [name for name, _ in stages]
     lines = [f"{found['secret']}: rotation {found['id']}, {found['method']}"]
     state = found["state"]
     if state not in names:
         return [*lines, f"  ! {in_words(found)}"]
     at = names.index(state)
-    for number, (name, words) in enumerate(_WAY):
+    for number, (name, words) in enumerate(stages):
         mark = "✓" if number < at or state == "retired" else "→" if number == at else " "
         lines.append(f"  {mark} {name:<13} {words}")
+    if found.get("waits_for"):
+        lines.append(f"  {found['waits_for']}")
     return lines

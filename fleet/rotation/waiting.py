@@ -1,0 +1,57 @@
+"""What a rotation waits for, in words, so that nobody has to guess who is silent. Pure."""
+
+from collections.abc import Sequence
+from datetime import datetime
+
+from fleet.rotation.machine import agrees
+from fleet.rotation.values import ENDED, End, Method, Policy, Reason, Rotation, State
+
+
+def waits_for(rotation: Rotation, ends: Sequence[End], policy: Policy, tunnel: str) -> str:
+    """A sentence for people; empty where it has ended or waits for nobody."""
+    if rotation.state is State.SCHEDULED:
+        return _turn(rotation, policy)
+    if rotation.state is State.GENERATED:
+        return "Waits for the store of secrets."
+    if rotation.state in ENDED:
+        return ""
+    silent = [each.name or str(each.side) for each in ends if not agrees(each)]
+    if silent:
+        return f"Waits for {' and '.join(silent)} to take its keys{_until(rotation.deadline_at)}."
+    return "" if rotation.back else _proof(rotation, ends, tunnel)
+
+
+def _proof(rotation: Rotation, ends: Sequence[End], tunnel: str) -> str:
+    """The same where all ends have their keys."""
+    hand_over = f"`ikewarden tunnel handover {tunnel}`"
+    until = _until(rotation.deadline_at)
+    if rotation.confirmed_at is None:
+        by_hand = rotation.method is Method.MANUAL and rotation.state is State.STAGED
+        confirm = f"`ikewarden rotation confirm {rotation.id}`"
+        return (
+            f"Waits for you: hand the key over with {hand_over}, then say {confirm}."
+            if by_hand
+            else ""
+        )
+    if rotation.state not in {State.PROMOTED, State.STUCK}:
+        return ""
+    if rotation.method is Method.FIRST and not all(each.ours for each in ends):
+        return f"Waits for the outside peer to authenticate by the key{until}: hand it over with {hand_over}."
+    return (
+        f"Waits for a fresh authentication under the new key, seen by every gateway of ours{until}."
+    )
+
+
+def _turn(rotation: Rotation, policy: Policy) -> str:
+    if rotation.reason is Reason.SCHEDULED and policy.frozen:
+        return "Waits until it is unfrozen."
+    if rotation.reason is Reason.SCHEDULED and policy.windows:
+        return "Waits for a maintenance window, or for its turn."
+    return (
+        "Waits for its turn: for another rotation at one of its gateways, or for the limits in "
+        "[rotation]."
+    )
+
+
+def _until(deadline: datetime | None) -> str:
+    return "" if deadline is None else f" until {deadline:%Y-%m-%d %H:%M:%S} UTC"
