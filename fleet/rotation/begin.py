@@ -7,7 +7,7 @@ from collections.abc import Collection, Mapping
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, Row, select, update
+from sqlalchemy import Connection, Row, case, literal, select, update
 
 from core.errors import Conflict, InvalidInput
 from fleet.bumps import chunks
@@ -169,11 +169,13 @@ def _is_withdrawn(of: Slot, row: Row[Any]) -> bool:
 def due_after(of: Slot, ended: Rotation, now: datetime) -> datetime | None:
     """When a slot is due after a rotation that has just ended.
 
-    One that was due and failed is tried again after a day; one that was asked for and failed changes nothing.
+    One that was due and failed, or was cancelled, is tried again after a day; one that was asked for changes nothing
+    then.
     """
     # Even over a sequence of numbers (Knuth's multiplicative hash), so that what was rotated together drifts apart.
     draw = (ended.id * 2654435761 % 2**32) / 2**32
-    if ended.state is State.ROLLED_BACK and of.policy.interval_days:
+    undone = ended.state is not State.RETIRED and of.current is not None
+    if undone and of.policy.interval_days:
         if ended.reason is not Reason.SCHEDULED:
             return of.due_at
         return calendar.opening(of.policy, now + calendar.DAY)
@@ -211,7 +213,9 @@ def wake(connection: Connection, slot_ids: Collection[int], now: datetime) -> No
         ids = list(connection.scalars(waiting))
         if ids:
             # By the clock of whoever entered it there: that of this process may be ahead of the runner's.
-            at = rotations.c.entered_at
+            entered = rotations.c.entered_at
+            # Unless that was a clock ahead of its time, which was put right since.
+            at = case((entered > now, literal(now, entered.type)), else_=entered)
             connection.execute(update(rotations).where(rotations.c.id.in_(ids)).values(wake_at=at))
 
 

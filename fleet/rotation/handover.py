@@ -135,9 +135,12 @@ def _slot(connection: Connection, actor: Actor, name: str, kind: Kind) -> Slot:
 
 
 def _newest(connection: Connection, slot: Slot) -> Row[Any]:
-    """The version of the rotation under way, else the present one."""
+    """The version of the rotation under way, else, also while that is being undone, the present one."""
+    under_way = None if slot.rotation_id is None else records.rotation(connection, slot.rotation_id)
+    undone = under_way.to_version if under_way is not None and under_way.back else None
     query = select(secrets).where(
         secrets.c.slot_id == slot.id,
+        secrets.c.version != (0 if undone is None else undone),
         secrets.c.store_version.is_not(None),
         secrets.c.destroyed_at.is_(None),
         secrets.c.state.in_(("stored", "current")),

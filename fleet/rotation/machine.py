@@ -407,7 +407,8 @@ def _confirmed(case: _Case) -> Step:
     patience = timedelta(hours=case.policy.proof_hours) if unhurried else case.rules.proof
     asked = case.enter(State.PROMOTED)
     made = replace(asked.rotation, confirmed_at=case.now, deadline_at=case.now + patience)
-    tell = frozenset(Side if starter is None else {starter})
+    # Both: the other end reports what it sees at once only while a proof is wanted of it.
+    tell = frozenset(Side)
     return replace(asked, rotation=made, tell=tell)
 
 

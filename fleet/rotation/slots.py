@@ -358,7 +358,8 @@ def change(desk: Desk, actor: Actor, name: str, wanted: PolicyChange, *, now: da
         slot = _own(unit.connection, actor, name)
         policy = policies.changed(slot.policy, wanted)
         since = _since(unit.connection, slot)
-        due = None if since is None else calendar.next_due(policy, since, _draw(desk))
+        # A version that is not in force yet has no age; its rotation says when the next one is due.
+        due = slot.due_at if since is None else calendar.next_due(policy, since, _draw(desk))
         unit.connection.execute(
             update(secret_slots)
             .where(secret_slots.c.id == slot.id)

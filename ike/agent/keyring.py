@@ -20,7 +20,7 @@ from ike.agent.folder import Folder
 from ike.daemons.port import SharedKey
 
 _LARGEST: Final = 16 * 1024
-_LONGEST_VALUE: Final = 1024
+_LONGEST_VALUE: Final = 4096  # as much as the service keeps
 
 
 class SecretUnavailable(Unavailable):

@@ -116,9 +116,16 @@ def _given(
 
 
 def _last_known(slot: DesiredSlot, mine: Mapping[int, SharedKey]) -> list[int]:
-    """What a daemon that has forgotten a slot had of it, as far as the disk tells: what is wanted, then the newest."""
+    """What a daemon that has forgotten a slot had of it, as far as the disk tells: what is wanted, then the newest.
+
+    Where the first that is wanted is not here, none that came after it: the other end may never have heard of that.
+    """
     named = [version for version in slot.versions if version in mine]
-    return named + sorted(set(mine) - set(named), reverse=True)
+    known = named + sorted(set(mine) - set(named), reverse=True)
+    first = slot.versions[0] if slot.versions else None
+    if first is None or first in mine:
+        return known
+    return [version for version in known if version < first]
 
 
 def look(here: Circumstances, desired: DesiredState | None) -> list[dict[str, str]]:

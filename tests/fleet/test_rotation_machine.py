@@ -151,7 +151,7 @@ def test_who_starts_the_proof(
     assert asked.rotation.deadline_at == NOW + patience
     wanted = {side: Order(2, side is starter, gap) for side in Side}
     assert machine.orders(asked.rotation, both, policy) == wanted
-    assert asked.told == ({starter} if starter else set(Side))
+    assert asked.told == set(Side)
 
 
 def test_until_it_is_promoted_nobody_is_asked_for_a_proof() -> None:

@@ -15,7 +15,8 @@ from typing import Any
 import pytest
 
 from core.secret import Secret
-from ike.agent.desired import StateUnusable, connection
+from ike.agent import sharing
+from ike.agent.desired import DesiredKey, DesiredSlot, StateUnusable, connection
 from ike.agent.errors import HomeInUse
 from ike.agent.proofs import Proofs
 from ike.agent.status import status
@@ -399,7 +400,7 @@ def test_a_value_lost_from_the_disk_is_fetched_again_and_never_withdrawn(
         {"value": None},
         {"value": "no base64!"},
         {"value": "YWJj\n"},
-        {"value": base64.b64encode(b"x" * 1025).decode()},
+        {"value": base64.b64encode(b"x" * 4097).decode()},
         {"value": base64.b64encode(b"x" * 40_000).decode()},
         {"value": ["YWJj"]},
         {"version": None},
@@ -915,3 +916,11 @@ def test_a_value_is_seen_in_its_file_and_nowhere_else(
         assert SITE in shown.out
         assert not is_seen(shown.out + shown.err)
     assert not is_seen(repr(enrolled.home.keyring.all()))
+
+
+def test_a_version_that_came_after_the_first_is_not_put_forward_in_its_place() -> None:
+    keys = (DesiredKey(1, 1, None), DesiredKey(2, 2, None))
+    slot = DesiredSlot("t.psk", "psk", "t", "t", "dns:a.example", "dns:b.example", keys)
+    one, two = SharedKey(1, Secret(b"1" * 32)), SharedKey(2, Secret(b"2" * 32))
+    assert sharing._last_known(slot, {2: two}) == []
+    assert sharing._last_known(slot, {1: one, 2: two}) == [1, 2]
