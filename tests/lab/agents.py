@@ -22,6 +22,7 @@ from tests.lab.traffic import ping_through
 TUNNEL = "tunnel"
 # charon makes the new IKE_SA before it breaks the old one: what 6.0 does unasked.
 CHARON = {"make_before_break": "yes"}
+_UNREACHED = 3
 
 
 class Fed:
@@ -73,8 +74,18 @@ class Fed:
         return dict(os.environ)
 
     def agent(self, *words: str, check: bool = True) -> str:
-        """Run `ikewarden agent …` inside the gateway's namespace, to its end."""
-        done = subprocess.run(
+        """Run `ikewarden agent …` inside the gateway's namespace, to its end; once more where the service was not
+        reached, as the message says (exit code 3).
+        """
+        done = self._once(*words)
+        if check and done.returncode == _UNREACHED:
+            done = self._once(*words)
+        if check and done.returncode:
+            raise LabError(f"agent {words[0]} ended with {done.returncode}: {done.stderr}")
+        return done.stdout + done.stderr
+
+    def _once(self, *words: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
             self.gateway.namespace.argv([*_IKEWARDEN, "agent", *words, "--home", str(self.home)]),
             capture_output=True,
             text=True,
@@ -82,9 +93,6 @@ class Fed:
             check=False,
             env=self.environment,
         )
-        if check and done.returncode:
-            raise LabError(f"agent {words[0]} ended with {done.returncode}: {done.stderr}")
-        return done.stdout + done.stderr
 
     def start(self) -> None:
         """Start `ikewarden agent run`."""
