@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fleet.rotation import calendar, machine
+from fleet.rotation.begin import due_after
 from fleet.rotation.course import advance
 from fleet.rotation.machine import Order, Work
 from fleet.rotation.plan import plan
@@ -302,3 +303,15 @@ def test_whoever_is_waited_for_is_named() -> None:
     assert "fresh authentication" in words(State.PROMOTED, agreed, confirmed_at=NOW)
     assert "turn" in words(State.SCHEDULED)
     assert words(State.RETIRED) == ""
+
+
+def test_what_was_asked_for_and_undone_leaves_the_due_date_alone() -> None:
+    due = replace(SLOT, due_at=NOW + timedelta(hours=1))
+    asked = rotation(State.SCHEDULED)  # as a cancellation finds it
+    assert due_after(due, asked, NOW) == due.due_at
+    assert due_after(due, replace(asked, state=State.ROLLED_BACK), NOW) == due.due_at
+    was_due = replace(asked, reason=Reason.SCHEDULED)
+    assert due_after(due, was_due, NOW) == NOW + timedelta(days=1)
+    done = due_after(due, replace(asked, state=State.RETIRED), NOW)
+    assert done is not None
+    assert done > NOW + timedelta(days=80)
