@@ -1,0 +1,80 @@
+"""What people and clocks do in the middle of a rotation, on real records."""
+
+from collections.abc import Iterator
+from datetime import timedelta
+
+import pytest
+
+from fleet.rotation import begin, handover, orders, slots
+from fleet.rotation.policies import PolicyChange
+from fleet.rotation.values import Kind, Reason, State
+from pki.desk import Desk, RotationRules
+from tests.fakes import FakeSecretStore
+from tests.fixtures.desk import OPERATOR
+from tests.fleet.rotating import OUTSIDE, Site, with_secrets
+
+
+@pytest.fixture
+def site(desk: Desk) -> Iterator[Site]:
+    rules = RotationRules(at_once=100, per_second=1000.0)
+    made = Site(with_secrets(desk, FakeSecretStore(), rotation=rules))
+    yield made
+    made.close()
+
+
+def start(site: Site, name: str, reason: Reason = Reason.DEMANDED) -> int:
+    slot = site.find(name)
+    return site.desk.store.together(
+        lambda unit: begin.begin(unit, slot.id, reason, None, "oscar", site.clock())
+    )
+
+
+@pytest.fixture
+def pair(site: Site) -> str:
+    """A tunnel whose first key is in force."""
+    name = site.slot("left", "right")
+    start(site, name, Reason.FIRST)
+    site.go_on()
+    return name
+
+
+def test_a_policy_changed_in_the_middle_leaves_the_key_due(site: Site, pair: str) -> None:
+    number, runner = start(site, pair), site.runner()
+    site.wire.authenticate = lambda name: False  # type: ignore[assignment,method-assign]  # no proof ever
+    for _ in range(8):
+        runner.run(site.clock)
+        for agent in site.agents.values():
+            agent.work()
+        site.clock.pass_time(seconds=1)
+    assert site.rotation(number).state is State.PROMOTED
+    slots.change(site.desk, OPERATOR, pair, PolicyChange(gap=True), now=site.clock())
+    site.clock.pass_time(hours=30)
+    site.go_on(10, runner)
+    assert site.rotation(number).state is State.ROLLED_BACK
+    assert site.find(pair).due_at is not None
+
+
+def test_a_key_that_is_being_undone_is_not_handed_over(site: Site) -> None:
+    name = site.slot("left", OUTSIDE)
+    start(site, name, Reason.FIRST)
+    site.go_on(3)
+    site.wire.authenticate(name)
+    site.go_on(8)
+    number = start(site, name)
+    site.go_on(5)
+    assert site.rotation(number).state is State.STAGED
+    orders.cancel(site.desk, OPERATOR, number, now=site.clock())
+    site.runner().run(site.clock)  # and the agent is away
+    given = handover.create(site.desk, OPERATOR, "left-bank", Kind.PSK, 8, now=site.clock())
+    assert given.version == 1
+
+
+def test_a_clock_that_was_ahead_for_a_moment_holds_nothing_up(site: Site, pair: str) -> None:
+    number, runner = start(site, pair), site.runner()
+    good = site.clock.now
+    site.clock.now += timedelta(days=2)
+    runner.run(site.clock)
+    assert site.rotation(number).state is State.STAGED_FIRST
+    site.clock.now = good
+    site.go_on(30, runner)
+    assert site.rotation(number).state is State.RETIRED
