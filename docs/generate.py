@@ -22,7 +22,7 @@ _ROOMS = (core, store, hsm, ike, pki, fleet, scheduler, api, ikewarden)
 
 
 def error_classes() -> list[type[IkewardenError]]:
-    """Every class of the error tree that the program can raise, by code."""
+    """Every class of the error tree that the program can raise and that has a code of its own, by code."""
     for room in _ROOMS:
         for module in pkgutil.walk_packages(room.__path__, room.__name__ + "."):
             if ".migrations" not in module.name:
@@ -33,7 +33,8 @@ def error_classes() -> list[type[IkewardenError]]:
     while waiting:
         kind = waiting.pop()
         waiting += kind.__subclasses__()
-        if kind.__module__.partition(".")[0] in rooms:  # not those of tests
+        # Not those of tests.
+        if kind.__module__.partition(".")[0] in rooms and "code" in vars(kind):
             found.add(kind)
     return sorted(found, key=lambda kind: kind.code)
 

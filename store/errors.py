@@ -15,6 +15,10 @@ class StoreBusy(Unavailable):
     code = "store_busy"
 
 
+class StoreDeadlock(StoreBusy):
+    """PostgreSQL ended this transaction, because it and others waited for each other. Begun anew, it goes through."""
+
+
 class StoreFull(Unavailable):
     """There is no room left for the records."""
 

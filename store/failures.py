@@ -15,6 +15,7 @@ from store.errors import (
     Duplicate,
     StoreBusy,
     StoreDamaged,
+    StoreDeadlock,
     StoreFull,
     StoreUnreachable,
 )
@@ -102,6 +103,8 @@ def _from_postgresql(error: BaseException) -> IkewardenError | None:
         found = BrokenReference(_BROKEN)
     elif state == "53100":  # disk_full
         found = StoreFull(_FULL)
+    elif state == "40P01":  # deadlock_detected
+        found = StoreDeadlock(_BUSY)
     elif state in _BUSY_STATES:
         found = StoreBusy(_BUSY)
     elif state in _DAMAGED_STATES:
@@ -118,7 +121,6 @@ _BUSY_STATES: Final = frozenset(
         "55P03",  # lock_not_available: lock_timeout
         "57014",  # query_canceled: statement_timeout
         "40001",  # serialization_failure
-        "40P01",  # deadlock_detected
         "53200",  # out_of_memory
         "53300",  # too_many_connections
         "53400",  # configuration_limit_exceeded

@@ -14,7 +14,7 @@ from sqlalchemy import Connection
 
 from core.errors import Unavailable
 from store.crew import crew_at_work
-from store.errors import StoreBusy, StoreDamaged, StoreFull, StoreUnreachable
+from store.errors import StoreBusy, StoreDamaged, StoreDeadlock, StoreFull, StoreUnreachable
 from store.failures import translate
 from store.transaction import Transaction, writes
 from store.unit import Unit, flush
@@ -22,6 +22,9 @@ from store.unit import Unit, flush
 T = TypeVar("T")
 
 _OPERATIONAL: Final = (StoreBusy, StoreFull, StoreUnreachable, StoreDamaged)
+# Batches lock rows in the order of their works, so two processes can meet crosswise. A work that is alone can too, but
+# not time and again.
+_DEADLOCKS: Final = 3
 
 
 @final
@@ -136,10 +139,10 @@ class GroupCommit:
                     if other is not None and (other.done or other is self._leader):
                         _wake(other)
 
-    def _settle(self, batch: list[_Entry]) -> Unavailable | None:
+    def _settle(self, batch: list[_Entry], deadlocks: int = 0) -> Unavailable | None:
         """Run the works in one transaction, or each alone where one spoils it for the others.
 
-        Gives the error where no transaction could be begun.
+        Gives the error where no transaction could be begun. `deadlocks`: so many times it was ended for that already.
         """
         transaction = self._begin()
         begun = False
@@ -149,6 +152,9 @@ class GroupCommit:
                 attempts = [_attempt(entry, transaction, connection) for entry in batch]
                 flush(connection, [attempt.unit for attempt in attempts])
         except _OPERATIONAL as error:
+            if isinstance(error, StoreDeadlock) and deadlocks < _DEADLOCKS:
+                self._settle_apart(batch, deadlocks + 1)
+                return None
             for entry in batch:
                 entry.finish(None, _copy(error))
             return None if begun else error
@@ -164,10 +170,10 @@ class GroupCommit:
                 entry.finish(attempt.result, attempt.refusal)
         return None
 
-    def _settle_apart(self, batch: list[_Entry]) -> None:
+    def _settle_apart(self, batch: list[_Entry], deadlocks: int = 0) -> None:
         for place, entry in enumerate(batch):
-            self._settle([entry])
-            if isinstance(entry.error, _OPERATIONAL):
+            self._settle([entry], deadlocks)
+            if isinstance(entry.error, _OPERATIONAL) and not isinstance(entry.error, StoreDeadlock):
                 # The others would only wait as long for the same.
                 for other in batch[place + 1 :]:
                     other.finish(None, _copy(entry.error))

@@ -25,6 +25,7 @@ from store.engine import Limits, Store, open_store
 from store.errors import (
     StoreBusy,
     StoreDamaged,
+    StoreDeadlock,
     StoreExposed,
     StoreFull,
     StoreUnreachable,
@@ -326,7 +327,7 @@ def _cut(store: Store, postgresql_server: Server) -> None:
         (pg.DiskFull(), StoreFull),
         (pg.LockNotAvailable(), StoreBusy),
         (pg.QueryCanceled(), StoreBusy),
-        (pg.DeadlockDetected(), StoreBusy),
+        (pg.DeadlockDetected(), StoreDeadlock),
         (pg.SerializationFailure(), StoreBusy),
         (pg.TooManyConnections(), StoreBusy),
         (pg.AdminShutdown(), StoreUnreachable),

@@ -356,3 +356,37 @@ AUDIT = {
     "detail": {},
     "request_id": "r",
 }
+
+
+@pytest.mark.parametrize("company", [0, 2])
+def test_crosswise_works_of_two_processes_are_done_though_the_database_ends_one(
+    store: Store, second_store: Store, company: int
+) -> None:
+    for number in ("left", "right"):
+        store.together(note(number))
+    begun = {"left": threading.Event(), "right": threading.Event()}
+    runs: list[str] = []
+
+    def cross(first: str, second: str) -> Callable[[Unit], object]:
+        def work(unit: Unit) -> str:
+            runs.append(first)
+            for place in (first, second):
+                unit.connection.execute(
+                    update(notices).where(notices.c.object == place).values(stage=f"by {first}")
+                )
+                begun[first].set()
+                # On SQLite the other one cannot begin before this one has ended.
+                begun[second].wait(5 if store.dialect == "postgresql" else 0.1)
+            return first
+
+        return work
+
+    with crowd(store) as here, ThreadPoolExecutor(1) as there:
+        ours = [here.add(note(str(number))) for number in range(company)]
+        ours.append(here.add(cross("left", "right")))
+        theirs = there.submit(second_store.together, cross("right", "left"))
+        here.go()
+        assert [future.result(20) for future in ours][-1] == "left"
+        assert theirs.result(20) == "right"
+    assert count(store) == 2 + company
+    assert len(runs) == (3 if store.dialect == "postgresql" else 2)  # the one that gave way, again
