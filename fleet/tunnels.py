@@ -18,7 +18,7 @@ from sqlalchemy import (
 
 from core.errors import Conflict, NotFound
 from fleet import ca_sets, definitions, identities
-from fleet.bumps import bump, lock
+from fleet.bumps import bump, hold, lock
 from fleet.definitions import Definition, TunnelRefused
 from fleet.gateways import GatewayNotFound
 from fleet.leaves import latest_end
@@ -331,13 +331,14 @@ def remove(desk: Desk, actor: Actor, name: str, *, now: datetime) -> None:
         query = select(tunnels.c.id, tunnels.c.left_id, tunnels.c.right_id).where(
             tunnels.c.name == storable(name)
         )
+        # Gateways before tunnels and their secrets: the order of those who report. What a tunnel ends at never changes.
+        seen = connection.execute(query).one_or_none()
+        ends = [] if seen is None else [end for end in seen[1:] if end is not None]
+        hold(connection, ends)
         row = connection.execute(query.with_for_update()).one_or_none()
-        if row is None:
+        if seen is None or row is None or row.id != seen.id:
             raise TunnelNotFound(f"There is no tunnel {name[:100]!r}.")
-        # Slots before gateways, as whoever rotates them does.
         retire.forget_tunnel(unit, row.id, actor.name, now)
-        ends = [end for end in (row.left_id, row.right_id) if end is not None]
-        lock(connection, ends)
         connection.execute(
             update(gateway_sas).where(gateway_sas.c.tunnel_id == row.id).values(tunnel_id=None)
         )

@@ -164,7 +164,15 @@ class SecretFiles:
     ) -> None:
         def rewrite(content: bytes | None) -> bytes | None:
             changed = change(self._decode(place, path, content))
-            return None if changed is None else _encode(path, changed)
+            if changed is None:
+                return None
+            encoded = _encode(path, changed)
+            if len(encoded) > max(_LIMIT, len(content or b"")):
+                raise SecretStoreUnavailable(
+                    f"{path} has too many versions for one file.",
+                    next_step="Take the secret off and put it under management anew.",
+                )
+            return encoded
 
         with _told():
             try:

@@ -10,7 +10,7 @@ import urllib3
 
 from core.errors import IkewardenError, Unavailable
 from fleet import reach
-from fleet.rotation import ledger, retire
+from fleet.rotation import imports, ledger, retire
 from pki import expiry, ocsp_signers, publication, revocation
 from pki.authorities import load
 from pki.desk import Desk
@@ -108,6 +108,7 @@ class Drain:
             reach.TOPIC: self._tell_own,
             ledger.FAILED: self._send_alert,
             retire.TOPIC: self._forget_secrets,
+            imports.TOPIC: self._undo_imports,
         }
 
     def run(self, now: datetime) -> int:
@@ -208,6 +209,11 @@ class Drain:
 
     def _forget_secrets(self, messages: Sequence[Message], now: datetime) -> None:
         retire.destroy(self._desk, SCHEDULER, [message.payload for message in messages])
+
+    def _undo_imports(self, messages: Sequence[Message], now: datetime) -> None:
+        imports.undo(
+            self._desk, SCHEDULER, [message.payload["slot"] for message in messages], now=now
+        )
 
     def _send(self, message: Message, now: datetime) -> None:
         url = self._desk.rules.webhook

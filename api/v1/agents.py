@@ -7,7 +7,7 @@ from functools import lru_cache
 from typing import Annotated, Any, Literal
 
 from cryptography import x509
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from api.bridge import Hold
 from api.registry import Call, Nothing, Reply, Route, Sent, Shown
@@ -124,6 +124,13 @@ class Applied(Sent):
         max_length=5000,
         description="Left out by an agent that knows nothing of them.",
     )
+
+    @field_validator("secrets")
+    @classmethod
+    def _once_each(cls, sent: list[ReportedSecret] | None) -> list[ReportedSecret] | None:
+        if sent is not None and len({each.name for each in sent}) < len(sent):
+            raise ValueError("a secret is reported once")
+        return sent
 
 
 class ChildSa(Sent):

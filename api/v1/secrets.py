@@ -14,9 +14,10 @@ from api.v1.gateways import Identity
 from core.secret import Secret
 from fleet.rotation import machine, shown, slots
 from fleet.rotation.binding import Binding
+from fleet.rotation.imports import Import
 from fleet.rotation.policies import PolicyChange, changed
 from fleet.rotation.shown import EndView, RotationView, SlotView
-from fleet.rotation.slots import Import, SlotRequest
+from fleet.rotation.slots import SlotRequest
 from fleet.rotation.values import Kind, Policy, Window
 from pki.actors import Action
 

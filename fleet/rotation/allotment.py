@@ -37,6 +37,11 @@ def store_of(desk: Desk) -> SecretStore:
     return desk.secrets
 
 
+def draw(desk: Desk) -> float:
+    """Where in the jitter a due date falls, 0 to 1: nobody can foretell it, and a fleet does not rotate all at once."""
+    return int.from_bytes(desk.entropy(4)) / 2**32
+
+
 def allot(
     unit: Unit,
     desk: Desk,

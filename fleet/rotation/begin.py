@@ -10,7 +10,7 @@ from typing import Any
 from sqlalchemy import Connection, Row, case, literal, select, update
 
 from core.errors import Conflict, InvalidInput
-from fleet.bumps import chunks
+from fleet.bumps import chunks, hold
 from fleet.rotation import calendar, records
 from fleet.rotation.machine import agrees
 from fleet.rotation.plan import method_of
@@ -27,6 +27,13 @@ class RotationUnderWay(Conflict):
 
     code = "rotation_under_way"
     next_step = "Wait for it to end, or cancel it."
+
+
+class ImportUnderWay(Conflict):
+    """The secret is being imported. An import that was cut off is taken back within five minutes, with its value."""
+
+    code = "import_under_way"
+    next_step = "Look again in five minutes, or take it off at once with `tunnel secret-remove`."
 
 
 class RotationTooLate(Conflict):
@@ -57,10 +64,13 @@ def begin(
 
     Without a `method` the safest that the ends can do: FIRST where there is no key, MANUAL with an outside peer,
     EMERGENCY for that reason, COORDINATED where an end takes one key only. An emergency turns one that is under way
-    into one, and gives its number. Raises SlotNotFound, RotationUnderWay, MethodRefused.
+    into one, also one that is stuck while it is being undone, and gives its number.
+
+    Raises SlotNotFound, RotationUnderWay, ImportUnderWay, MethodRefused.
     """
     connection = unit.connection
-    of = _locked_slot(connection, slot_id)
+    of = locked_slot(connection, slot_id)
+    check_not_on_its_way(connection, of)
     if of.rotation_id is not None:
         if reason is not Reason.EMERGENCY:
             raise RotationUnderWay(f"{of.name} is being rotated already.")
@@ -110,11 +120,23 @@ _CAN_BE_HASTENED = frozenset(
 
 def _hasten(connection: Connection, of: Slot, now: datetime) -> int:
     row = _locked(connection, of.rotation_id or 0)
-    if row.back:
-        raise RotationUnderWay(f"The rotation of {of.name} is being undone.")
+    # Only there is it certain that nobody is about to destroy the new value.
+    turns = bool(row.back) and row.state == State.STUCK and row.method != Method.FIRST
+    if row.back and not turns:
+        raise RotationUnderWay(
+            f"The rotation of {of.name} is being undone.",
+            next_step="Wait until it has ended or is stuck; then order the emergency again.",
+        )
     change: dict[str, Any] = {"wake_at": now, "reason": Reason.EMERGENCY}
     by_hand = row.state == State.STUCK and row.method == Method.MANUAL
-    if row.method != Method.FIRST and (row.state in _CAN_BE_HASTENED or by_hand):
+    if turns:
+        forward = {"back": 0, "error_code": None, "error": None, "next_step": None}
+        change |= {
+            "method": Method.EMERGENCY,
+            "state": State.PROMOTED,
+            "confirmed_at": None,
+        } | forward
+    elif row.method != Method.FIRST and (row.state in _CAN_BE_HASTENED or by_hand):
         change["method"] = Method.EMERGENCY
         if by_hand and not _is_withdrawn(of, row):
             change |= {"state": State.PROMOTED, "confirmed_at": None}
@@ -182,7 +204,7 @@ def due_after(of: Slot, ended: Rotation, now: datetime) -> datetime | None:
     return calendar.next_due(of.policy, now, draw)
 
 
-def confirm(unit: Unit, rotation_id: int, actor_name: str, now: datetime) -> None:
+def confirm(unit: Unit, rotation_id: int, now: datetime) -> None:
     """Note that the outside peer has the new key (MANUAL, our end staged): it is promoted at our end.
 
     May be done again. Raises RotationNotFound, NothingToConfirm.
@@ -191,9 +213,7 @@ def confirm(unit: Unit, rotation_id: int, actor_name: str, now: datetime) -> Non
     of, row = _locked_both(connection, rotation_id)
     waits = row.method == Method.MANUAL and row.state == State.STAGED and not row.back
     if not waits or not all(agrees(each) for each in records.ends(connection, of)):
-        raise NothingToConfirm(
-            f"Rotation {rotation_id} does not wait for a confirmation by {actor_name}."
-        )
+        raise NothingToConfirm(f"Rotation {rotation_id} waits for nobody's word.")
     _change(connection, row.id, {"confirmed_at": now, "wake_at": now})
 
 
@@ -219,7 +239,15 @@ def wake(connection: Connection, slot_ids: Collection[int], now: datetime) -> No
             connection.execute(update(rotations).where(rotations.c.id.in_(ids)).values(wake_at=at))
 
 
-def _locked_slot(connection: Connection, slot_id: int) -> Slot:
+def check_not_on_its_way(connection: Connection, of: Slot) -> None:
+    """Raise ImportUnderWay where its first value is on its way into the store."""
+    if of.current is None and records.is_being_imported(connection, of.id):
+        raise ImportUnderWay(f"{of.name} is being imported.")
+
+
+def locked_slot(connection: Connection, slot_id: int) -> Slot:
+    """The slot, locked after its gateways, as all do that lock both. Raises SlotNotFound."""
+    hold(connection, records.slot(connection, slot_id).gateway_ids)
     query = select(secret_slots.c.id).where(secret_slots.c.id == slot_id).with_for_update()
     if connection.execute(query).one_or_none() is None:
         raise SlotNotFound(f"There is no shared secret {slot_id}.")
@@ -235,8 +263,8 @@ def _locked(connection: Connection, rotation_id: int) -> Row[Any]:
 
 
 def _locked_both(connection: Connection, rotation_id: int) -> tuple[Slot, Row[Any]]:
-    """The slot and its rotation, locked in this order, which everybody keeps."""
-    return _locked_slot(connection, records.rotation(connection, rotation_id).slot_id), _locked(
+    """The slot and its rotation, locked in this order after the gateways, which everybody keeps."""
+    return locked_slot(connection, records.rotation(connection, rotation_id).slot_id), _locked(
         connection, rotation_id
     )
 

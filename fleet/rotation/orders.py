@@ -44,7 +44,7 @@ class SlotPlan:
 def rotate(desk: Desk, actor: Actor, order: Order, *, now: datetime) -> list[RotationView]:
     """Begin a rotation of each of the secrets, all or none.
 
-    Raises RoleMayNot, OutsideScope, TunnelNotFound, SlotNotFound, NoSecretStore, RotationUnderWay.
+    Raises RoleMayNot, OutsideScope, TunnelNotFound, SlotNotFound, NoSecretStore, RotationUnderWay, ImportUnderWay.
     """
     require(actor, Action.ROTATION_ORDER)
     store_of(desk)
@@ -126,7 +126,7 @@ def confirm(desk: Desk, actor: Actor, number: int, *, now: datetime) -> Rotation
 
     def work(unit: Unit) -> None:
         slot = _of_rotation(unit.connection, actor, number)
-        begin.confirm(unit, number, actor.name, now)
+        begin.confirm(unit, number, now)
         leave(unit, actor, "rotation.confirm", f"secret:{slot.name}", now=now, rotation=number)
 
     desk.store.together(work)

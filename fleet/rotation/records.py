@@ -24,9 +24,12 @@ from fleet.rotation.values import (
     Window,
 )
 from store.fleet_tables import gateway_reports, gateway_sas, gateways, tunnels
-from store.rotation_tables import rotations, secret_reports, secret_slots
+from store.rotation_tables import rotations, secret_reports, secret_slots, secrets
 from store.text import storable
 
+# The source of a version that was in use before; one that came to its end is `current` from then on.
+IMPORT = "import"
+INTENDED = "intended"
 # IKEv1 mixes the secret into every key: no end can take two.
 _ONE_KEY_ONLY = 1
 
@@ -131,6 +134,14 @@ def slots_of_gateway(connection: Connection, gateway_id: int) -> list[Slot]:
     return [
         _slot(row) for row in connection.execute(_SLOTS.where(mine).order_by(secret_slots.c.id))
     ]
+
+
+def is_being_imported(connection: Connection, slot_id: int) -> bool:
+    """Whether the slot is of an import that has not come to its end: nothing else may be done with it."""
+    query = select(secrets.c.id).where(
+        secrets.c.slot_id == slot_id, secrets.c.source == IMPORT, secrets.c.state == INTENDED
+    )
+    return connection.execute(query).first() is not None
 
 
 # The version of the state which the agent had applied, where both rows are of the same report: an agent that was put

@@ -8,6 +8,7 @@ from typing import Any
 from sqlalchemy import delete, select
 
 from fleet.rotation.allotment import store_of
+from fleet.rotation.records import IMPORT
 from hsm.secretstore import SecretNotFound, VersionState
 from pki.actors import Action, Actor, require
 from pki.desk import Desk
@@ -22,7 +23,6 @@ from store.rotation_tables import (
 )
 
 TOPIC = "secrets.forget"
-IMPORT = "import"  # the source of a value that was in use before
 # By then whoever was writing a value while the records went has written it, or never will.
 LATER = timedelta(minutes=5)
 

@@ -208,6 +208,9 @@ def test_an_agent_reports_shared_secrets(
     ):
         bad = {**report, "secrets": [{**report["secrets"][0], **spoiled}]}
         assert gateway.post("/v1/gateways/self/applied", bad).status == 422
+    twice = {**report, "secrets": report["secrets"] * 2}
+    refused = gateway.post("/v1/gateways/self/applied", twice)
+    assert (refused.status, "reported once" in json.dumps(refused.json)) == (422, True)
     old = {name: report[name] for name in ("version", "agent_version", "daemon")}
     assert gateway.post("/v1/gateways/self/applied", old).status == 204
     assert json.dumps(operator.get("/v1/tunnels/inner/secrets").json["items"][0]["ends"])

@@ -6,6 +6,7 @@ from datetime import timedelta
 import pytest
 
 from fleet.rotation import begin, handover, orders, slots
+from fleet.rotation.orders import Order
 from fleet.rotation.policies import PolicyChange
 from fleet.rotation.values import Kind, Reason, State
 from pki.desk import Desk, RotationRules
@@ -78,3 +79,35 @@ def test_a_clock_that_was_ahead_for_a_moment_holds_nothing_up(site: Site, pair: 
     site.clock.now = good
     site.go_on(30, runner)
     assert site.rotation(number).state is State.RETIRED
+
+
+@pytest.mark.parametrize("reached", [1, 2], ids=["one-end-has-gone-back", "none-has"])
+def test_an_emergency_goes_through_where_undoing_is_stuck(
+    site: Site, pair: str, reached: int
+) -> None:
+    number, runner = start(site, pair), site.runner()
+    left, right = (site.agents[name] for name in ("left", "right"))
+    runner.run(site.clock)
+    left.work()
+    runner.run(site.clock)
+    right.work()
+    orders.cancel(site.desk, OPERATOR, number, now=site.clock())
+    runner.run(site.clock)
+    with pytest.raises(begin.RotationUnderWay, match="being undone"):
+        orders.rotate(site.desk, OPERATOR, Order("left-right", emergency=True), now=site.clock())
+    if reached == 1:
+        left.work()
+    site.clock.pass_time(hours=2)
+    runner.run(site.clock)
+    assert (site.rotation(number).state, site.rotation(number).back) == (State.STUCK, True)
+    [shown] = orders.rotate(
+        site.desk, OPERATOR, Order("left-right", emergency=True), now=site.clock()
+    )
+    assert (shown.id, shown.method, shown.back, shown.error) == (number, "emergency", False, None)
+    runner.run(site.clock)
+    left.work()
+    assert left.loaded[pair] == (2,)  # the end that can be reached, at once
+    site.go_on(10, runner)
+    assert site.rotation(number).state is State.RETIRED
+    assert site.live(pair) == [2]
+    assert [each.loaded[pair] for each in (left, right)] == [(2,), (2,)]

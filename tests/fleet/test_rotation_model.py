@@ -199,7 +199,17 @@ class Rotations(RuleBasedStateMachine):
     def hasten(self, really: bool) -> None:
         rotation = self.rotation
         early = {State.SCHEDULED, State.GENERATED, State.STORED, State.STAGED_FIRST, State.STAGED}
-        if (
+        if really and rotation.back and rotation.state is State.STUCK:
+            if rotation.method is not Method.FIRST:
+                self.book.rotation = replace(
+                    rotation,
+                    method=Method.EMERGENCY,
+                    reason=Reason.EMERGENCY,
+                    state=State.PROMOTED,
+                    back=False,
+                    confirmed_at=None,
+                )
+        elif (
             really
             and rotation.state in {*early, State.PROMOTED}
             and not rotation.back

@@ -58,7 +58,7 @@ def cancel(site: Site, number: int) -> None:
 
 
 def confirm(site: Site, number: int) -> None:
-    site.desk.store.together(lambda unit: begin.confirm(unit, number, "oscar", site.clock()))
+    site.desk.store.together(lambda unit: begin.confirm(unit, number, site.clock()))
 
 
 @pytest.fixture

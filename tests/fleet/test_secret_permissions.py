@@ -9,7 +9,7 @@ import pytest
 
 from core.errors import IkewardenError
 from fleet import rotation
-from fleet.rotation import delivery, due, handover, orders, retire, shown, slots
+from fleet.rotation import delivery, due, handover, imports, orders, retire, shown, slots
 from fleet.rotation.orders import Order
 from fleet.rotation.policies import PolicyChange
 from fleet.rotation.shown import RotationQuery
@@ -24,6 +24,7 @@ TABLE: dict[Any, tuple[set[Role], Call]] = {
     delivery.value: ({G}, lambda d, a: delivery.value(d, a, 1, now=NOW)),
     due.begin_due: ({S}, lambda d, a: due.begin_due(d, a, now=NOW)),
     handover.create: ({A, O}, lambda d, a: handover.create(d, a, "nope", Kind.PSK, 1, now=NOW)),
+    imports.undo: ({S}, lambda d, a: imports.undo(d, a, [], now=NOW)),
     orders.cancel: ({A, O}, lambda d, a: orders.cancel(d, a, 1, now=NOW)),
     orders.confirm: ({A, O}, lambda d, a: orders.confirm(d, a, 1, now=NOW)),
     orders.plan: ({A, O}, lambda d, a: orders.plan(d, a, Order("nope"))),
@@ -38,7 +39,7 @@ TABLE: dict[Any, tuple[set[Role], Call]] = {
     slots.remove: ({A, O}, lambda d, a: slots.remove(d, a, "nope", now=NOW)),
 }
 # Parts of operations, which have asked before.
-PARTS = {"fleet.rotation.slots.require_end"}
+PARTS = {"fleet.rotation.slots.require_end", "fleet.rotation.imports.take"}
 
 
 def test_every_operation_has_a_row() -> None:

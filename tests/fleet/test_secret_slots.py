@@ -12,17 +12,20 @@ from core.secret import Secret
 from fleet import inventory, tunnels
 from fleet.definitions import ChildDefinition, Definition
 from fleet.rotation import begin, delivery, handover, intake, orders, records, shown, slots
-from fleet.rotation.binding import Binding
+from fleet.rotation.begin import ImportUnderWay
+from fleet.rotation.binding import Binding, BindingRefused
 from fleet.rotation.delivery import CertificateOnly, ValueNotFound
 from fleet.rotation.handover import HandoverNotFound, HandoverRefused, NothingToHandOver
+from fleet.rotation.imports import Import, SecretWeak, SlotExists, SlotRefused
 from fleet.rotation.intake import SecretReport, Secrets
 from fleet.rotation.orders import Order
 from fleet.rotation.policies import PolicyChange, PolicyRefused
 from fleet.rotation.records import SlotNotFound
 from fleet.rotation.shown import RotationQuery, SlotView
-from fleet.rotation.slots import Import, SecretWeak, SlotExists, SlotRefused, SlotRequest
+from fleet.rotation.slots import SlotRequest
 from fleet.rotation.values import Authentication, EndAbilities, Kind, Policy, Window
 from fleet.tunnels import Peer, TunnelRequest
+from hsm.fingerprint import Fingerprints
 from hsm.secretstore import SecretStoreUnavailable, VersionState
 from pki.actors import Actor, OutsideScope, Role, Scope
 from pki.desk import Desk
@@ -139,24 +142,170 @@ def test_a_value_of_another_tunnel_is_refused_and_shows_as_drift(
     }
 
 
-def test_an_import_that_was_cut_off_is_done_again(desk: Desk, pair: tuple[Member, Member]) -> None:
-    def fall(method: str, path: str) -> None:
-        if method == "put" and path.endswith("psk"):
-            raise SecretStoreUnavailable("It fell over.")
+PATH = "ikewarden/t/psk"
+OTHER = Secret(b"another value that is long enough 93Zq")
 
-    vault(desk).before = fall
-    with pytest.raises(SecretStoreUnavailable):
-        imported(desk, "t")
-    vault(desk).before = None
+
+def states_in_store(desk: Desk) -> list[VersionState]:
+    return [each.state for each in vault(desk).versions(PATH)]
+
+
+class _Died(BaseException):
+    """The process ends here."""
+
+
+def cut_off(desk: Desk, *, after_put: bool = True) -> None:
+    """An import whose process dies around its write."""
+    store = vault(desk)
+    put = store.put
+
+    def die(path: str, value: Secret, **named: Any) -> int:
+        if path != PATH:  # the key of the fingerprints
+            return put(path, value, **named)
+        if after_put:
+            put(path, value, **named)
+        raise _Died
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(store, "put", die)
+        with pytest.raises(_Died):
+            imported(desk, "t")
+
+
+@pytest.mark.parametrize("written", [False, True], ids=["not-written", "written"])
+def test_an_import_that_fails_is_taken_back_at_once(
+    desk: Desk, pair: tuple[Member, Member], written: bool
+) -> None:
+    store = vault(desk)
+    put = store.put
+
+    def fall(path: str, value: Secret, **named: Any) -> int:
+        if written or path != PATH:
+            number = put(path, value, **named)
+        if path != PATH:  # the key of the fingerprints
+            return number
+        raise SecretStoreUnavailable("It fell over, and nobody knows when.")
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(store, "put", fall)
+        with pytest.raises(SecretStoreUnavailable):
+            imported(desk, "t")
+    assert shown.of_tunnel(desk, OPERATOR, "t") == []
+    drain(desk, NOW)
+    assert states_in_store(desk) == [VersionState.DESTROYED] * written
+    assert imported(desk, "t", OTHER).version == 1
+    drain(desk, NOW + timedelta(hours=1))
+    assert states_in_store(desk)[-1:] == [VersionState.LIVE]
+    assert store.get(PATH).value.reveal() == OTHER.reveal()
+
+
+@pytest.mark.parametrize("after_put", [False, True])
+def test_an_import_whose_process_died_blocks_the_place_until_it_is_taken_back(
+    desk: Desk, pair: tuple[Member, Member], after_put: bool
+) -> None:
+    cut_off(desk, after_put=after_put)
     [left] = shown.of_tunnel(desk, OPERATOR, "t")
     assert (left.version, left.versions[0].state) == (None, "intended")
-    # What the first one had put there without knowing it.
-    vault(desk).put("ikewarden/t/psk", STRONG, after=0, tags={})
-    other = Secret(b"another value that is long enough 93Zq")
-    assert imported(desk, "t", other).version == 1
-    states = [each.state for each in vault(desk).versions("ikewarden/t/psk")]
-    assert states == [VersionState.DESTROYED, VersionState.LIVE]
-    assert vault(desk).get("ikewarden/t/psk").value.reveal() == other.reveal()
+    for attempt in (
+        lambda: imported(desk, "t", OTHER),
+        lambda: slots.create(desk, OPERATOR, "t", SlotRequest(), now=NOW),
+        lambda: orders.rotate(desk, OPERATOR, Order("t"), now=NOW),
+        lambda: orders.rotate(desk, OPERATOR, Order("t", emergency=True), now=NOW),
+    ):
+        with pytest.raises(ImportUnderWay):
+            attempt()
+    drain(desk, NOW + timedelta(minutes=4))
+    assert len(shown.of_tunnel(desk, OPERATOR, "t")) == 1
+    for minutes in (5, 10):
+        drain(desk, NOW + timedelta(minutes=minutes))
+    assert shown.of_tunnel(desk, OPERATOR, "t") == []
+    assert states_in_store(desk) == [VersionState.DESTROYED] * after_put
+    assert imported(desk, "t", OTHER).version == 1
+
+
+def test_an_import_that_was_cut_off_can_be_taken_off_at_once(
+    desk: Desk, pair: tuple[Member, Member]
+) -> None:
+    cut_off(desk)
+    slots.remove(desk, OPERATOR, "t.psk", now=NOW)
+    imported(desk, "t", OTHER)
+    for minutes in (0, 5, 10):
+        drain(desk, NOW + timedelta(minutes=minutes))
+    assert states_in_store(desk) == [VersionState.DESTROYED, VersionState.LIVE]
+    [kept] = shown.of_tunnel(desk, OPERATOR, "t")
+    assert (kept.version, kept.versions[0].state) == (1, "current")
+
+
+@pytest.mark.parametrize("removed", [False, True], ids=["beside", "removed-meanwhile"])
+@pytest.mark.parametrize("before_put", [False, True])
+def test_of_two_imports_at_once_one_is_refused_and_leaves_nothing(
+    desk: Desk, pair: tuple[Member, Member], before_put: bool, removed: bool
+) -> None:
+    store = vault(desk)
+    put = store.put
+    inside: list[str] = []
+
+    def meanwhile() -> None:
+        if removed:
+            slots.remove(desk, OPERATOR, "t.psk", now=NOW)
+        try:
+            imported(desk, "t", OTHER)
+        except IkewardenError as refused:
+            inside.append(refused.code)
+
+    def slow(path: str, value: Secret, **named: Any) -> int:
+        if value.reveal() != STRONG.reveal():
+            return put(path, value, **named)
+        if before_put:
+            meanwhile()
+        made = put(path, value, **named)
+        if not before_put:
+            meanwhile()
+        return made
+
+    outcome = "done"
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(store, "put", slow)
+        try:
+            imported(desk, "t")
+        except IkewardenError as refused:
+            outcome = refused.code
+    lost = "secret_conflict" if before_put else "import_taken_back"
+    assert (outcome, inside) == ((lost, []) if removed else ("done", ["import_under_way"]))
+    for minutes in (0, 5, 10):
+        drain(desk, NOW + timedelta(minutes=minutes))
+    kept = OTHER if removed else STRONG
+    live = [each for each in store.versions(PATH) if each.state is VersionState.LIVE]
+    assert [store.get(PATH, each.number).value.reveal() for each in live] == [kept.reveal()]
+    [slot] = shown.of_tunnel(desk, OPERATOR, "t")
+    assert slot.versions[0].fingerprint == Fingerprints(store).of(kept)
+    [key] = pair[0].state().secrets[0].keys
+    value = delivery.value(desk, by_certificate(pair[0]), key.id, now=NOW).value
+    assert value.reveal() == kept.reveal()
+
+
+def test_an_import_touches_nothing_that_others_keep_there(
+    desk: Desk, pair: tuple[Member, Member]
+) -> None:
+    vault(desk).put(PATH, OTHER, after=0, tags={})
+    imported(desk, "t")
+    assert states_in_store(desk) == [VersionState.LIVE] * 2
+    slots.remove(desk, OPERATOR, "t.psk", now=NOW)
+    drain(desk, NOW)
+    assert states_in_store(desk) == [VersionState.LIVE, VersionState.DESTROYED]
+
+
+def test_both_ends_have_identities_of_their_own(desk: Desk, pair: tuple[Member, Member]) -> None:
+    for binding in (
+        Binding(right_identity="dns:a.example"),
+        Binding(left_identity="dns:b.example"),
+        Binding(left_identity="dns:c.example", right_identity="dns:c.example"),
+    ):
+        with pytest.raises(BindingRefused):
+            imported(desk, "t", binding=binding)
+    imported(
+        desk, "t", binding=Binding(left_identity="dns:b.example", right_identity="dns:a.example")
+    )
 
 
 def test_nothing_is_kept_without_a_store(desk: Desk, pair: tuple[Member, Member]) -> None:

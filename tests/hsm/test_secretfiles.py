@@ -16,6 +16,7 @@ from typing import Any
 import pytest
 
 from core.secret import Secret
+from hsm import secretfiles
 from hsm.seal import Seal
 from hsm.secretfiles import SecretFiles
 from hsm.secretstore import (
@@ -250,6 +251,7 @@ import sys
 from datetime import UTC, datetime
 from pathlib import Path
 from core.secret import Secret
+from hsm import secretfiles
 from hsm.seal import Seal
 from hsm.secretfiles import SecretFiles
 keys, place, passphrase = sys.argv[1:]
@@ -306,6 +308,7 @@ import resource, signal, sys
 from datetime import UTC, datetime
 from pathlib import Path
 from core.secret import Secret
+from hsm import secretfiles
 from hsm.seal import Seal
 from hsm.secretfiles import SecretFiles
 from hsm.secretstore import SecretStoreUnavailable
@@ -343,3 +346,20 @@ def test_a_directory_that_cannot_be_made_is_told(seal: Seal, tmp_path: Path) -> 
     store.check()
     with pytest.raises(SecretStoreUnavailable, match="does not exist"):
         store.put(PATH, Secret("x"), after=0, tags={})
+
+
+def test_a_file_never_grows_beyond_what_is_read(
+    place: Path, secrets: SecretFiles, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(secretfiles, "_LIMIT", 2000)
+    kept = 0
+    while file_of(place).stat().st_size < 1500 if kept else True:
+        kept = put(secrets, after=kept)
+    with pytest.raises(SecretStoreUnavailable, match="too many versions"):
+        put(secrets, b"x" * 2000, after=kept)
+    assert kept > 1
+    assert len(secrets.versions(PATH)) == kept
+    for number in range(1, kept + 1):
+        secrets.destroy(PATH, number)
+    assert {each.state for each in secrets.versions(PATH)} == {VersionState.DESTROYED}
+    assert put(secrets, after=kept) == kept + 1
