@@ -36,11 +36,14 @@ Document = Mapping[str, Any]
 
 @dataclass(frozen=True, slots=True)
 class Column:
-    """A column of a table: its title, and the key of an entry or a function of it. `whole`: never folded."""
+    """A column of a table: its title, and the key of an entry or a function of it. `whole`: never folded; `spare`: left
+    out where a terminal is too narrow.
+    """
 
     title: str
     value: str | Callable[[Document], object]
     whole: bool = False
+    spare: bool = False
 
     def cell(self, entry: Document) -> str:
         """What stands in this column for an entry."""
@@ -81,19 +84,33 @@ class Screen:
     def table(self, columns: Sequence[Column], entries: Iterable[Document]) -> None:
         """Write a table: on a terminal with colours and folded to fit, else aligned.
 
-        Where a terminal is too narrow, each entry becomes a list of its fields.
+        Where a terminal is too narrow, spare columns are left out, with a word about it; where that is not enough, each
+        entry becomes a list of its fields.
         """
         rows = [[column.cell(entry) for column in columns] for entry in entries]
         titles = [column.title for column in columns]
         if not self.out.isatty():
             for line in aligned([titles, *rows]):
                 self.out.write(line + "\n")
-        elif (widths := fitting(columns, rows, get_terminal_size((100, 24)).columns)) is not None:
-            self._rich(columns, rows, widths)
-        else:
+            return
+        kept = list(range(len(columns)))
+        while True:
+            some = [[row[number] for number in kept] for row in rows]
+            these = [columns[number] for number in kept]
+            widths = fitting(these, some, get_terminal_size((100, 24)).columns)
+            spare = [number for number in kept if columns[number].spare]
+            if widths is not None or not spare:
+                break
+            kept.remove(spare[-1])
+        if widths is None:
             for row in rows:
                 self.fields(zip(titles, row, strict=True))
                 self.line()
+            return
+        self._rich(these, some, widths)
+        if len(kept) < len(columns):
+            left = ", ".join(title for number, title in enumerate(titles) if number not in kept)
+            self.note(f"Left out for want of room: {left}.")
 
     def entries(
         self,

@@ -226,3 +226,28 @@ def test_what_the_terminal_cannot_write_is_escaped(actor: Actor, tmp_path: Path)
     options = actor.options(tmp_path / "token")
     done = run("whoami", *options, environ={"PYTHONIOENCODING": "ascii"})
     assert done.err == "ikewarden: B\\xfcro \\u540d (x)\n"
+
+
+@pytest.mark.parametrize("columns", [20, 30, 38, 60, 200])
+def test_spare_columns_give_way_with_a_word_about_it(
+    monkeypatch: pytest.MonkeyPatch, columns: int
+) -> None:
+    monkeypatch.setenv("COLUMNS", str(columns))
+
+    class Terminal(io.StringIO):
+        def isatty(self) -> bool:
+            return True
+
+    table = (
+        Column("Key", "key", whole=True),
+        Column("By", "by", whole=True, spare=True),
+        Column("State", "state", whole=True),
+        Column("Ended", "ended", whole=True, spare=True),
+    )
+    entry = {"key": "k" * 10, "by": "b" * 10, "state": "s" * 10, "ended": "e" * 10}
+    out, err = Terminal(), io.StringIO()
+    Screen("text", out, err).table(table, [entry])
+    left = [title for title in ("By", "Ended") if title not in out.getvalue()]
+    assert left == {20: [], 30: ["By", "Ended"], 38: ["Ended"], 60: [], 200: []}[columns]
+    assert err.getvalue() == (f"Left out for want of room: {', '.join(left)}.\n" if left else "")
+    assert (out.getvalue().count("\n") == 2) == (columns != 20)

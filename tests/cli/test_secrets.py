@@ -9,9 +9,14 @@ from typing import Any
 
 import click
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
+from core.secret import Secret
 from fleet.rotation.runner import Runner
+from ike.secrets import forms
 from ikewarden.cli.commands.rotation import in_words, way
+from ikewarden.cli.commands.secret import _as_written
 from ikewarden.cli.commands.secret_policy import Every, Part, WindowType
 from pki import authorities
 from pki.actors import Role
@@ -117,7 +122,10 @@ def test_a_secret_is_imported_rotated_and_shown(terminal: Terminal, key_file: Pa
     assert STRONG.decode() not in added.out + added.err
     done = terminal.run("tunnel", "policy", "cli-1", "--any-time", "--every", "12w")
     assert (done.code, "84" in done.out) == (0, True)
-    assert terminal.run("tunnel", "policy", "cli-1").code == 2
+    kept = terminal.run("tunnel", "policy", "cli-1")
+    assert (kept.code, kept.out) == (0, done.out)
+    done = terminal.run("tunnel", "policy", "cli-1", "--kind", "ppk")
+    assert (done.code, "(secret_unmanaged)" in done.err) == (1, True)
     terminal.work(left, right)
     plan = terminal.run("tunnel", "rotate", "cli-1", "--plan")
     assert (plan.code, plan.err) == (0, "Nothing was changed.\n")
@@ -150,6 +158,8 @@ def test_a_key_is_handed_over(terminal: Terminal, key_file: Path, tmp_path: Path
     assert out.read_bytes() == STRONG + b"\n"
     again = terminal.run("tunnel", "handover", "cli-bank", "--file", out)
     assert (again.code, "(file_exists)" in again.err) == (1, True)
+    nowhere = terminal.run("tunnel", "handover", "cli-bank", "--file", tmp_path / "no" / "psk")
+    assert (nowhere.code, f"No file can be made in {tmp_path / 'no'}." in nowhere.err) == (2, True)
     done = terminal.run("tunnel", "handover", "cli-bank", "--hours", "2")
     token = done.out.strip()
     assert token.startswith("iwh1_")
@@ -181,7 +191,7 @@ def test_a_bad_key_file_is_refused(terminal: Terminal, tmp_path: Path) -> None:
     done = terminal.run("tunnel", "secret-add", "cli-2", "--import", path)
     assert (done.code, "chmod 600" in done.err) == (2, True)
     path.chmod(0o600)
-    for content in (b"", b"0xzz", b"0s!!"):
+    for content in (b"", b"0x", b"0s\n", b"0xzz", b"0s!!"):
         path.write_bytes(content)
         done = terminal.run("tunnel", "secret-add", "cli-2", "--import", path)
         assert (done.code, "(secret_file_unusable)" in done.err) == (2, True)
@@ -225,7 +235,14 @@ def test_spans_parts_and_windows() -> None:
     assert Part().convert("10%", None, None) == 0.1
     window = WindowType().convert("Fri-Sun,mon 22:00-05:00", None, None)
     assert window == {"days": ["fri", "sat", "sun", "mon"], "start": "22:00", "end": "05:00"}
-    for kind, text in ((Every(), "3m"), (Part(), "ten"), (WindowType(), "someday 02:00-03:00")):
+    for kind, text in (
+        *((Every(), text) for text in ("3m", "0d", "3651d", "999w")),
+        *((Part(), text) for text in ("ten", "51%", "100%")),
+        *(
+            (WindowType(), text)
+            for text in ("someday 02:00-03:00", "Sat 25:00-26:00", "Sat 02:60-03:00")
+        ),
+    ):
         with pytest.raises(click.BadParameter):
             kind.convert(text, None, None)
 
@@ -242,3 +259,9 @@ def test_the_way_of_a_rotation_is_shown() -> None:
     assert at_once[-1] == "  Waits for gw1."
     assert way({**found, "state": "rolled_back"})[1].startswith("  ! rolled_back: was undone")
     assert in_words({"state": "stuck"}).startswith("stuck: is stuck")
+
+
+@given(st.binary(min_size=1, max_size=40) | st.sampled_from([b"0x41", b"0X41", b"0sQQ==", b"0tA"]))
+def test_a_key_that_was_handed_over_means_the_same_in_a_file(value: bytes) -> None:
+    written = _as_written(Secret(value)).reveal().decode()
+    assert forms.strongswan(written)[0].reveal() == value

@@ -41,13 +41,15 @@ _COLUMNS: Final = (
     Column("Rotation", "id", whole=True),
     Column("Secret", "secret"),
     Column("State", "state", whole=True),
-    Column("Method", "method", whole=True),
+    Column("Method", "method", whole=True, spare=True),
     Column(
-        "Versions", lambda entry: f"{entry['from_version'] or '-'} → {entry['to_version'] or '-'}"
+        "Versions",
+        lambda entry: f"{entry['from_version'] or '-'} → {entry['to_version'] or '-'}",
+        spare=True,
     ),
     Column("Begun", "created_at", whole=True),
-    Column("By", "created_by"),
-    Column("Ended", "ended_at", whole=True),
+    Column("By", "created_by", spare=True),
+    Column("Ended", "ended_at", whole=True, spare=True),
     Column("Error", "error"),
 )
 _STEPS: Final = (
@@ -228,13 +230,17 @@ def _watch(
     screen: Screen, client: Client, found: dict[str, Any], sleep: Callable[[float], None]
 ) -> dict[str, Any]:
     """Look at a rotation until it ends, or until a person is needed."""
-    with _display(screen, found) as tell:
-        while True:
-            tell(found)
-            if found["state"] in _ENDED or _needs_somebody(found):
-                break
-            sleep(_LOOK_SECONDS)
-            found = client.get(f"{PATH}/{found['id']}")
+    try:
+        with _display(screen, found) as tell:
+            while True:
+                tell(found)
+                if found["state"] in _ENDED or _needs_somebody(found):
+                    break
+                sleep(_LOOK_SECONDS)
+                found = client.get(f"{PATH}/{found['id']}")
+    except KeyboardInterrupt:
+        screen.note(f"It goes on without you: `ikewarden rotation show {found['id']} --wait`.")
+        raise
     _advise(screen, found)
     return found
 

@@ -188,7 +188,7 @@ def _read(file: Path) -> Secret:
     else:
         content = _content(file)
     text = content.rstrip(b"\r\n")
-    if not text or len(content) > _LONGEST:
+    if text.lower() in (b"", b"0x", b"0s") or len(content) > _LONGEST:
         raise SecretFileUnusable("There is no shared secret in it, or it is too long.")
     try:
         if text[:2] in (b"0x", b"0X"):
@@ -254,8 +254,7 @@ def handover(session: Session, name: str, kind: str, hours: int, file: Path | No
     Without --file: a token that is good once, and the command that uses it. Send the token by another way than the
     rest. After they have the key: `rotation confirm`.
     """
-    if file is not None and file.exists():
-        raise FileExists(file)
+    _check_place(file)
     client, screen = session.connect(), session.screen
     made = client.post(f"{PATH}/{quote(name, safe='')}/handover", {"kind": kind, "hours": hours})
     token = Secret(made.pop("token"))
@@ -301,12 +300,24 @@ def claim(session: Session, url: str, ca_file: Path, out: Path | None) -> None:
     """
     from ikewarden.client import Client, Service
 
-    if out is not None and out.exists():
-        raise FileExists(out)
+    _check_place(out)
     client = Client(Service(url, ca_file))
     token = _asked()
     found = client.post(CLAIM, {"token": token.reveal().decode()})
     _deliver(session.screen, found, out)
+
+
+def _check_place(file: Path | None) -> None:
+    """Before the key is fetched, which can be done once."""
+    if file is None:
+        return
+    if file.exists():
+        raise FileExists(file)
+    if not (file.parent.is_dir() and os.access(file.parent, os.W_OK)):
+        raise SecretFileUnusable(
+            f"No file can be made in {file.parent}.",
+            next_step="Name a folder that you can write to.",
+        )
 
 
 def _asked() -> Secret:
@@ -339,6 +350,7 @@ def _deliver(screen: Screen, found: dict[str, Any], file: Path | None) -> None:
 def _as_written(value: Secret) -> Secret:
     """The value as secrets files take it: as text where it is some, else 0x and hexadecimal."""
     raw = value.reveal()
-    if all(0x20 < octet < 0x7F and octet not in b"\"'\\#" for octet in raw):
+    looks_coded = raw[:2].lower() in (b"0x", b"0s", b"0t")
+    if not looks_coded and all(0x20 < octet < 0x7F and octet not in b"\"'\\#" for octet in raw):
         return Secret(raw)
     return Secret(f"0x{raw.hex()}")

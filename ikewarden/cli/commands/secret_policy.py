@@ -7,6 +7,7 @@ from urllib.parse import quote
 
 import click
 
+from core.errors import NotFound
 from ikewarden.cli.commands.tunnel import PATH
 from ikewarden.cli.help import command
 from ikewarden.cli.options import client_command, example
@@ -15,9 +16,17 @@ from ikewarden.cli.session import Session, pass_session
 Decorated = TypeVar("Decorated", bound=Callable[..., Any])
 _DAYS: Final = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
 _EVERY: Final = re.compile(r"(\d{1,4})([dw])")
-_WINDOW: Final = re.compile(
-    r"([A-Za-z]{3}(?:[,-][A-Za-z]{3})*) +([0-9]{2}:[0-9]{2})-([0-9]{2}:[0-9]{2})"
-)
+_CLOCK: Final = r"((?:[01][0-9]|2[0-3]):[0-5][0-9]|24:00)"
+_WINDOW: Final = re.compile(rf"([A-Za-z]{{3}}(?:[,-][A-Za-z]{{3}})*) +{_CLOCK}-{_CLOCK}")
+_LONGEST_DAYS: Final = 3650
+_MOST_JITTER: Final = 50  # per cent
+
+
+class SecretUnmanaged(NotFound):
+    """The tunnel has no shared secret of this kind under management."""
+
+    code = "secret_unmanaged"
+    next_step = "Put it there with `ikewarden tunnel secret-add`."
 
 
 class Every(click.ParamType[int]):
@@ -34,7 +43,10 @@ class Every(click.ParamType[int]):
         match = _EVERY.fullmatch(value)
         if match is None:
             self.fail(f"{value!r} is no span of days: write 90d, 12w, or never.")
-        return int(match[1]) * (7 if match[2] == "w" else 1)
+        days = int(match[1]) * (7 if match[2] == "w" else 1)
+        if not 1 <= days <= _LONGEST_DAYS:
+            self.fail(f"A secret is rotated every 1 to {_LONGEST_DAYS} days, or never.")
+        return days
 
 
 class Part(click.ParamType[float]):
@@ -48,9 +60,9 @@ class Part(click.ParamType[float]):
         """Read it; fails as click fails."""
         if isinstance(value, float):
             return value
-        match = re.fullmatch(r"(\d{1,2})%", value)
-        if match is None:
-            self.fail(f"{value!r} is no part: write 10%.")
+        match = re.fullmatch(r"(\d{1,3})%", value)
+        if match is None or int(match[1]) > _MOST_JITTER:
+            self.fail(f"{value!r} is no part from 0% to {_MOST_JITTER}%: write 10%.")
         return int(match[1]) / 100
 
 
@@ -157,6 +169,7 @@ def at(name: str, kind: str) -> str:
 @command(
     "policy",
     epilog=example(
+        "ikewarden tunnel policy gw1-gw2",
         "ikewarden tunnel policy gw1-gw2 --every 30d --jitter 20%",
         "ikewarden tunnel policy gw1-gw2 --window 'Sat,Sun 02:00-04:00' --zone Europe/Berlin",
         "ikewarden tunnel policy gw1-gw2 --any-time",
@@ -169,7 +182,7 @@ def at(name: str, kind: str) -> str:
 @client_command()
 @pass_session
 def policy(session: Session, /, name: str, kind: str, any_time: bool, **given: Any) -> None:
-    """Change when and how a tunnel's shared secret is rotated.
+    """Show or change when and how a tunnel's shared secret is rotated.
 
     What no option names stays as it is; windows that are given replace those before.
     """
@@ -178,9 +191,10 @@ def policy(session: Session, /, name: str, kind: str, any_time: bool, **given: A
         if given["windows"]:
             raise click.UsageError("Give either --window or --any-time.")
         wanted["windows"] = []
-    if not wanted:
-        raise click.UsageError("Name what to change: --every, --window, …")
-    _change(session, name, kind, wanted)
+    if wanted:
+        _change(session, name, kind, wanted)
+    else:
+        _show(session, _kept(session, name, kind))
 
 
 @command("freeze", epilog=example("ikewarden tunnel freeze gw1-gw2"))
@@ -207,7 +221,18 @@ def unfreeze(session: Session, name: str, kind: str) -> None:
 
 
 def _change(session: Session, name: str, kind: str, wanted: Mapping[str, Any]) -> None:
-    found = session.connect().patch(at(name, kind), wanted)
+    _show(session, session.connect().patch(at(name, kind), wanted))
+
+
+def _kept(session: Session, name: str, kind: str) -> Mapping[str, Any]:
+    items = session.connect().get(f"{PATH}/{quote(name, safe='')}/secrets")["items"]
+    for each in items:
+        if each["kind"] == kind:
+            return dict(each)
+    raise SecretUnmanaged(f"No {kind} of the tunnel {name} is under management.")
+
+
+def _show(session: Session, found: Mapping[str, Any]) -> None:
     if session.screen.is_json:
         session.screen.json(found)
         return

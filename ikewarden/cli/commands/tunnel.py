@@ -50,9 +50,9 @@ _COLUMNS: Final = (
     Column("Name", "name"),
     Column("Left", _end("left")),
     Column("Right", _end("right")),
-    Column("Managed", "managed"),
+    Column("Managed", "managed", spare=True),
     Column("SAs", "sas"),
-    Column("Key since", _key_since, whole=True),
+    Column("Key since", _key_since, whole=True, spare=True),
     Column("Dies", _dies, whole=True),
 )
 _KEYS: Final = (

@@ -5,7 +5,8 @@ import os
 import secrets
 import socket
 import textwrap
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -22,12 +23,13 @@ from ikewarden.cli.session import Session, pass_session
 
 if TYPE_CHECKING:
     from ike.secrets.looking import Overview, Seen, Tunnel
-    from ike.secrets.values import End, Place
+    from ike.secrets.values import End, Place, Problem
     from ikewarden.cli.importing import Step
     from ikewarden.cli.screen import Screen
     from ikewarden.client import Client, Document
 
 _WIDTH: Final = 80
+_PROBLEMS: Final = 3  # of one file
 
 
 class NothingFound(NotFound):
@@ -148,10 +150,21 @@ def _show(session: Session, overview: "Overview") -> None:
         screen.line()
     if overview.problems:
         screen.line("Not read:")
-        for problem in overview.problems:
-            _wrapped(screen, f"{problem.place}: {problem.message}", 2)
+        for text in _told(overview.problems):
+            _wrapped(screen, text, 2)
         screen.line()
     _wrapped(screen, _summary(overview), 0)
+
+
+def _told(problems: Iterable["Problem"]) -> Iterator[str]:
+    """What could not be read, in lines; of a file that is no such file at all the first ones tell enough."""
+    by_file: defaultdict[str, list[Problem]] = defaultdict(list)
+    for problem in problems:
+        by_file[problem.place.path].append(problem)
+    for path, those in by_file.items():
+        yield from (f"{each.place}: {each.message}" for each in those[:_PROBLEMS])
+        if len(those) > _PROBLEMS:
+            yield f"{path}: and {len(those) - _PROBLEMS} more lines like these"
 
 
 def _show_table(screen: "Screen", overview: "Overview", now: datetime) -> None:
@@ -182,12 +195,16 @@ def _show_tunnel(screen: "Screen", tunnel: "Tunnel", now: datetime) -> None:
     _wrapped(screen, f"remote  {_end(connection.remote)}", 2)
     for number, seen in enumerate(tunnel.secrets):
         _secret_line(screen, seen, now, second=number > 0)
+    _warn(screen, tunnel)
+    screen.line()
+
+
+def _warn(screen: "Screen", tunnel: "Tunnel") -> None:
     said = dict.fromkeys(tunnel.remarks)
     if tunnel.secrets:
         said |= dict.fromkeys(tunnel.secrets[0].remarks)
     for remark in said:
         _wrapped(screen, f"! {remark}", 4)
-    screen.line()
 
 
 def _end(end: "End") -> str:
@@ -315,8 +332,8 @@ def _take_over(session: Session, paths: Sequence[str], given: Mapping[str, Any])
     overview = _overview(paths, given, _of_gateway(gateway, given["root"]))
     steps = importing.plan(client, gateway, importing.chosen(overview, given["only"]))
     screen = session.screen
-    for problem in overview.problems:
-        screen.note(f"Not read: {problem.place}: {problem.message}.")
+    for text in _told(overview.problems):
+        screen.note(f"Not read: {text}.")
     if not screen.is_json:
         _show_plan(screen, steps)
     to_do = [step for step in steps if step.to_do]
@@ -363,6 +380,7 @@ def _show_plan(screen: "Screen", steps: Iterable["Step"]) -> None:
             what = "tunnel on record" if step.create is None else f"new tunnel {_to(step)}"
             key = f"{seen.fingerprint}, {seen.strength.verdict}, {seen.entry.place}"
             _wrapped(screen, f"{step.connection}: {step.tunnel} ({what}); key {key}", 0)
+            _warn(screen, step.found)
 
 
 def _to(step: "Step") -> str:
