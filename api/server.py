@@ -16,7 +16,7 @@ from functools import partial
 from typing import Any, cast
 
 import uvicorn
-from granian.constants import Interfaces, Loops, RuntimeModes
+from granian.constants import HTTPModes, Interfaces, Loops, RuntimeModes
 from granian.http import HTTP1Settings
 from granian.log import LogLevels
 from granian.server import Server as Granian
@@ -367,6 +367,8 @@ def serve_validation(
         loop=Loops.uvloop,
         runtime_mode=RuntimeModes.st,
         websockets=False,
+        # No verifier speaks HTTP/2, for which Granian has no limit of time.
+        http=HTTPModes.http1,
         http1_settings=HTTP1Settings(header_read_timeout=_HEADER_MILLISECONDS),
         backlog=_BACKLOG,
         respawn_failed_workers=True,

@@ -175,7 +175,7 @@ def _constant(bench: Bench, like: Responder, answer: bytes) -> Responder:
     file.write_bytes(answer)
     port = free_ports(1)[0]
     program = Program(
-        [sys.executable, "-m", "bench.constant", str(port), "2", str(file)],
+        [sys.executable, "-m", "bench.constant", str(port), "1", str(file)],
         log=bench.directory / "constant.log",
         cwd=Path(__file__).parents[1],
         environment=plain_environment(),

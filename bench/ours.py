@@ -22,7 +22,8 @@ PROFILE = "gateway"
 # The same number of processes for both listeners.
 _SETTINGS = {
     "IKEWARDEN_API__WORKERS": "2",
-    "IKEWARDEN_VALIDATION__WORKERS": "2",
+    # As by default: one has a thread that talks and one that answers, so it keeps two processors busy.
+    "IKEWARDEN_VALIDATION__WORKERS": "1",
 }
 _JOBS = 5  # crl_refresh, ocsp_refresh, reconcile, expiry_notices, cleanup; more are welcome
 
