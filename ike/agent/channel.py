@@ -245,7 +245,11 @@ class Service:
             raise self._distrust(error) from None
         except NewConnectionError as error:
             raise ServerUnreachable(f"Nothing answers at {self.url}: {_reason(error)}.") from None
-        except (ProtocolError, ReadTimeoutError):
+        except ReadTimeoutError:
+            raise ServerUnreachable(
+                f"{self.url} did not answer in time, {seconds:.0f} seconds.", maybe_done=True
+            ) from None
+        except ProtocolError:
             raise ServerUnreachable(
                 f"The connection to {self.url} was lost before the whole answer was there.",
                 maybe_done=True,
