@@ -245,11 +245,8 @@ class Service:
             raise self._distrust(error) from None
         except NewConnectionError as error:
             raise ServerUnreachable(f"Nothing answers at {self.url}: {_reason(error)}.") from None
-        except (ProtocolError, ReadTimeoutError):
-            raise ServerUnreachable(
-                f"The connection to {self.url} was lost before the whole answer was there.",
-                maybe_done=True,
-            ) from None
+        except (ProtocolError, ReadTimeoutError) as error:
+            raise self._lost(error, seconds) from None
         except (HTTPError, OSError):
             raise ServerUnreachable(f"Nothing answers at {self.url} in time.") from None
         if len(body) > limit:
@@ -257,6 +254,12 @@ class Service:
         known = {name.lower(): value for name, value in response.headers.items()}
         self._note_time(known.get("date"), time.monotonic() - began)
         return Answer(response.status, known, body)
+
+    def _lost(self, error: HTTPError, seconds: float) -> ServerUnreachable:
+        message = f"The connection to {self.url} was lost before the whole answer was there."
+        if isinstance(error, ReadTimeoutError):
+            message = f"{self.url} did not answer in time, {seconds:.0f} seconds."
+        return ServerUnreachable(message, maybe_done=True)
 
     def _note_time(self, date: str | None, took: float) -> None:
         # RFC 9110 §6.6.1: the service's clock, to the second, read between question and answer; of a request that was

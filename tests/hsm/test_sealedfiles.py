@@ -394,6 +394,8 @@ def test_killed_at_any_moment_nothing_is_refused_or_lost(
         ) as process:
             assert process.stdout is not None
             assert process.stdout.readline() == "ready\n"
+            if run % 2:  # on a slow machine the others are all before the first key
+                told.append(process.stdout.readline().strip())
             time.sleep(0.003 + 0.0017 * run)
             process.send_signal(signal.SIGKILL)
             told += [line.strip() for line in process.stdout if line.endswith("\n")]

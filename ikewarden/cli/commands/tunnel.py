@@ -94,7 +94,7 @@ _SAS: Final = (
             "Take a tunnel's shared secret off: its gateways unload it, and its values are destroyed in the store.",
         ),
         "policy": Lazy(
-            f"{_POLICY}:policy", "Change when and how a tunnel's shared secret is rotated."
+            f"{_POLICY}:policy", "Show or change when and how a tunnel's shared secret is rotated."
         ),
         "freeze": Lazy(
             f"{_POLICY}:freeze",
