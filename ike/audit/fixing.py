@@ -29,8 +29,8 @@ _SET_IDS: Final = stat.S_ISUID | stat.S_ISGID
 class Change:
     """What is to become of a file: `mode`, `uid` and `gid` as they shall be; `was` is what was judged.
 
-    `path` is where it really is on the host. `through` is a link on the way that a configuration leads along: such a
-    file is not changed, but told. `findings` are the ids of those that it mends.
+    `path` is where it really is on the host. Where `barred` says why, it is told and not made. `findings` are the ids
+    of those that it mends.
     """
 
     path: str
@@ -38,7 +38,7 @@ class Change:
     uid: int
     gid: int
     was: Status
-    through: str = ""
+    barred: str = ""
     findings: tuple[str, ...] = ()
 
     @property
@@ -83,10 +83,11 @@ def narrowed(
     if (mode, uid, gid) == (was.mode, was.uid, was.gid):
         return None
     link = next((step.path for step in item.steps if step.status.sort is Sort.LINK), "")
-    return Change(item.real, mode, uid, gid, was, link)
+    barred = f"{link} on the way to it is a link, and none is followed" if link else ""
+    return Change(item.real, mode, uid, gid, was, barred)
 
 
-def plan(changes: Iterable[Change]) -> list[Change]:
+def merged(changes: Iterable[Change]) -> list[Change]:
     """One change for each file, folders before what is in them: it takes away what any of its changes takes."""
     found: dict[str, Change] = {}
     for change in changes:
@@ -102,7 +103,7 @@ def _joined(one: Change, other: Change) -> Change:
         mode=one.mode & other.mode,
         uid=other.uid if one.uid == was.uid else one.uid,
         gid=other.gid if one.gid == was.gid else one.gid,
-        through=one.through or other.through,
+        barred=one.barred or other.barred,
         findings=tuple(dict.fromkeys((*one.findings, *other.findings))),
     )
 
@@ -137,8 +138,8 @@ def _tried(
 
 
 def _outcome(change: Change, top: int, undo: UndoFile | None) -> str:
-    if change.through:
-        return f"{change.through} on the way to it is a link, and none is followed"
+    if change.barred:
+        return change.barred
     try:
         with opened(change.path, change.was.sort, top) as descriptor:
             before = _judged(change, descriptor)

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from ike.audit.fixing import Change, Outcome, carry_out, narrowed, plan, rehearse
+from ike.audit.fixing import Change, Outcome, carry_out, merged, narrowed, rehearse
 from ike.audit.undoing import (
     UndoFileExists,
     UndoFileInvalid,
@@ -105,12 +105,12 @@ def test_changes_of_one_file_become_one(root: Path) -> None:
     first, second = change(root, without=0o022), change(root, without=0o044)
     folder = change(root, "/etc/swanctl/private", 0o055)
     first = replace(first, findings=("one",))
-    second = replace(second, findings=("two",), through="/etc/link")
-    planned = plan([first, second, change(root, "/etc/swanctl/a"), folder])
+    second = replace(second, findings=("two",), barred="why")
+    planned = merged([first, second, change(root, "/etc/swanctl/a"), folder])
     assert [each.path for each in planned] == ["/etc/swanctl/a", "/etc/swanctl/private", KEY]
     assert planned[-1].mode == 0o600
     assert planned[-1].findings == ("one", "two")
-    assert planned[-1].through == "/etc/link"
+    assert planned[-1].barred == "why"
 
 
 def test_a_link_in_place_of_the_file(root: Path, book: Path, tmp_path: Path) -> None:
