@@ -86,7 +86,7 @@ def test_only_cmdlets_that_look_are_called() -> None:
     assert others == set()
     assert [text_of(node) for node in walk(ROOT) if node.type == "command_name_expr"] == ["$Block"]
     assert not re.search(
-        r"\[(?:System\.)?(?:IO\.File|Net\.Http|Net\.WebClient|Net\.Sockets|Diagnostics\.Process)",
+        r"\[(?:System\.)?(?:IO\.File\]|Net\.Http|Net\.WebClient|Net\.Sockets|Diagnostics\.Process)",
         SOURCE,
     )
     made = set(re.findall(r"New-Object -TypeName ([\w.\[\]]+)", SOURCE))
