@@ -34,6 +34,7 @@ class UndoFileInvalid(InvalidInput):
     """The undo file is none, or may have been written by somebody else."""
 
     code = "undo_file_invalid"
+    next_step = "Name the file that `ikewarden audit --fix` wrote, as it wrote it."
 
 
 class UndoFileExists(InvalidInput):
