@@ -80,10 +80,14 @@ class Found:
 
 
 @dataclass
-class _Reading:
-    """One run: which files were read, and which are being read."""
+class Reading:
+    """One run: which files were read, and which are being read.
+
+    With `again` a file is read wherever it is included: what stands there may mean something else each time.
+    """
 
     files: Files
+    again: bool = False
     problems: list[Problem] = field(default_factory=list)
     changed: dict[str, datetime] = field(default_factory=dict)
     seen: set[tuple[int, int]] = field(default_factory=set)
@@ -93,7 +97,7 @@ class _Reading:
     full: bool = False
 
     def start(self, path: str) -> Source | None:
-        """A file to begin with; None where it was read as an include of another, or cannot be."""
+        """A file to begin with; None where it was read already, as an include of another too, or cannot be."""
         source, identity = self._opened(path, Place(path, 0))
         if source is None or identity is None or identity in self.seen:
             return None
@@ -128,7 +132,7 @@ class _Reading:
         if identity in self.active:
             self.problems.append(Problem(Place(path, 0), "it includes itself"))
             return
-        if identity in self.seen:
+        if identity in self.seen and not self.again:
             return  # what stands there is known already
         self.seen.add(identity)
         self.active.append(identity)
@@ -169,7 +173,7 @@ def read(
 
     `dialect`: whose ipsec.conf and ipsec.secrets they are, where that is known. `is_own` as of `ipsec_conf.parse`.
     """
-    reading = _Reading(files)
+    reading = Reading(files)
     parsed: list[Parsed] = []
     starts = list(_starts(files, paths, reading.problems))
     known = dialect or _dialect(files, starts)

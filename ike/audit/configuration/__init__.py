@@ -1,0 +1,1 @@
+"""What the daemons' configuration comes to: algorithms, lifetimes, who may connect, and how it is proved."""
