@@ -1,7 +1,7 @@
 """What `proposals`, `esp_proposals`, `ike` and `esp` say, transform by transform, as the daemons read it. Pure."""
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Final
@@ -187,7 +187,7 @@ def _is_exchange(part: str) -> bool:
     )
 
 
-def _named(names: "transforms.Mapping[str, str]", name: str) -> str:
+def _named(names: Mapping[str, str], name: str) -> str:
     found = names.get(name)
     if found is None:
         raise Unreadable("an algorithm that Libreswan does not know")
