@@ -176,7 +176,7 @@ def read(
     reading = Reading(files)
     parsed: list[Parsed] = []
     starts = list(_starts(files, paths, reading.problems))
-    known = dialect or _dialect(files, starts)
+    known = dialect or dialect_of(files, starts)
     for path in starts:
         source = reading.start(path)
         if source is None:
@@ -228,7 +228,7 @@ def _kind(source: Source) -> str:
     return "ipsec"
 
 
-def _dialect(files: Files, paths: Iterable[str]) -> Dialect:
+def dialect_of(files: Files, paths: Iterable[str]) -> Dialect:
     """Whose ipsec.conf and ipsec.secrets they are: by what only one of them has in it, else by what is installed."""
     votes = {Dialect.LIBRESWAN: 0, Dialect.STRONGSWAN: 0}
     for path in paths:

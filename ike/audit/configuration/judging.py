@@ -311,6 +311,6 @@ def _is_all(text: str) -> bool:
     """Whether a traffic selector or address is all there is."""
     try:
         network = ipaddress.ip_network(text.partition("[")[0], strict=False)
-        return network.prefixlen == 0 or network.network_address.is_unspecified
     except ValueError:
         return False
+    return network.prefixlen == 0 or network.network_address.is_unspecified

@@ -39,7 +39,7 @@ def effective(source: Source) -> tuple[list[Tunnel], list[Problem]]:
     problems: list[Problem] = []
     if service == "strongswan":
         return [_strongswan(data, problems)], problems
-    if service == "libreswan" or service == "openswan":
+    if service in ("libreswan", "openswan"):
         return [_libreswan(data, problems)], problems
     if service == "l2tp" and data.text("ipsec-enabled") == "yes":
         return [_l2tp(data, problems)], problems

@@ -59,34 +59,55 @@ def effective(source: Source, include: Include = nothing) -> tuple[list[Tunnel],
 
 
 def _read(source: Source, include: Include, top: _Statement, problems: list[Problem]) -> None:
-    stack, words, place = [top], list[str](), Place(source.path, 1)
-    line, counted = 1, 0
-    for match in _TOKEN.finditer(source.text):
-        if match["skip"]:
+    stack, words = [top], list[str]()
+    place = top.place
+    for text, is_sign, here in _tokens(source):
+        if not is_sign:
+            place = place if words else here
+            words.append(text)
             continue
-        line, counted = line + source.text.count("\n", counted, match.start()), match.start()
-        word = match["word"] if match["word"] is not None else match["quoted"]
-        if word is not None:
-            place = place if words else Place(source.path, line)
-            words.append(word)
-        elif match["sign"] == "{" and len(stack) < _MAX_DEPTH:
+        if text == "{" and len(stack) < _MAX_DEPTH:
             stack.append(_Statement(words or ["?"], place))
             stack[-2].inner.append(stack[-1])
-            words = []
-        elif match["sign"] == "}":
-            if len(stack) > 1:
-                stack.pop()
-            elif len(problems) < MAX_PROBLEMS:
-                problems.append(Problem(Place(source.path, line), "a brace that closes nothing"))
-            words = []
-        elif match["sign"] == ";" and words:
-            if words[0] == "include" and len(words) > 1:
-                for each in include(words[1], source):
-                    _read(each, include, top, problems)
-            stack[-1].inner.append(_Statement(words, place))
+        elif text == "}":
+            _close(stack, here, problems)
+        elif text == ";" and words:
+            _end(stack, _Statement(words, place), source, include, problems)
+        if text != ",":
             words = []
     if len(stack) > 1:
         problems.append(Problem(stack[-1].place, "the section has no end"))
+
+
+def _tokens(source: Source) -> Iterator[tuple[str, bool, Place]]:
+    line, counted = 1, 0
+    for match in _TOKEN.finditer(source.text):
+        line, counted = line + source.text.count("\n", counted, match.start()), match.start()
+        if match["sign"]:
+            yield match["sign"], True, Place(source.path, line)
+        elif not match["skip"]:
+            yield match["word"] or match["quoted"], False, Place(source.path, line)
+
+
+def _close(stack: list[_Statement], place: Place, problems: list[Problem]) -> None:
+    if len(stack) > 1:
+        stack.pop()
+    elif len(problems) < MAX_PROBLEMS:
+        problems.append(Problem(place, "a brace that closes nothing"))
+
+
+def _end(
+    stack: list[_Statement],
+    statement: _Statement,
+    source: Source,
+    include: Include,
+    problems: list[Problem],
+) -> None:
+    if statement.words[0] == "include" and len(statement.words) > 1:
+        for each in include(statement.words[1], source):
+            _read(each, include, stack[0], problems)
+    else:
+        stack[-1].inner.append(statement)
 
 
 def _tunnel(section: _Statement, children: tuple[Child, ...]) -> Tunnel:
