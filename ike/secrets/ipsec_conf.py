@@ -36,6 +36,15 @@ _UNSET_ADDRESSES: Final = (
 )
 _PSK: Final = frozenset({"psk", "secret", "xauthpsk"})
 
+# Older names, and other ones for the same.
+_ALIASES: Final = {
+    "phase2alg": "esp",
+    "keylife": "lifetime",
+    "salifetime": "lifetime",
+    "ipsec-lifetime": "lifetime",
+    "aggrmode": "aggressive",
+}
+
 IsOwn = Callable[[str], bool]
 
 
@@ -159,7 +168,7 @@ def _set(section: Section, name: str, value: Setting) -> None:
     if name == "also":
         section.also += value.text.split()
     else:
-        section.values[name] = value
+        section.values[_ALIASES.get(name, name)] = value
 
 
 def _unquoted(text: str) -> str:

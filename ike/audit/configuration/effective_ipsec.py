@@ -16,12 +16,6 @@ _UNITS: Final = {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}
 _HOUR: Final = 3600
 _PLUTO_MAXIMUM: Final = 86400
 _NO_IPSEC: Final = frozenset({"passthrough", "drop", "reject", "pass"})
-# The one that is in force is under its newest name; the others mean the same.
-_ALIASES: Final = {
-    "esp": ("esp", "phase2alg"),
-    "lifetime": ("lifetime", "salifetime", "ipsec-lifetime", "keylife"),
-    "aggressive": ("aggressive", "aggrmode"),
-}
 
 
 def effective(sections: Sections, dialect: Dialect) -> tuple[list[Tunnel], list[Problem]]:
@@ -51,22 +45,15 @@ class _Settings:
             {name: each.text for name, each in values.items()}, dialect
         )
         self.places = {name: each.place for name, each in values.items()}
-        for name in _ALIASES:
-            found = self.find(name)
-            if found is not None:
-                self.places[name] = found.place
 
     @property
     def is_pluto(self) -> bool:
         return self.dialect is Dialect.LIBRESWAN
 
     def find(self, name: str) -> Setting | None:
-        """The setting under any of its names; none where it is empty."""
-        for alias in _ALIASES.get(name, (name,)):
-            found = self.values.get(alias)
-            if found is not None and found.text:
-                return found
-        return None
+        """A setting; none where it is empty."""
+        found = self.values.get(name)
+        return found if found is not None and found.text else None
 
     def text(self, name: str) -> str:
         found = self.find(name)
@@ -220,7 +207,7 @@ def _auth(text: str) -> str:
 
 def strict_crls(sections: Sections) -> tuple[str, Place]:
     """What `config setup` says of certificates whose revocation is not known: yes, ifuri or no."""
-    for name in ("strictcrlpolicy", "crl-strict", "strictcrlpolicy"):
+    for name in ("strictcrlpolicy", "crl-strict"):
         found = sections.setup.values.get(name)
         if found is not None:
             return found.text.lower(), found.place

@@ -3,6 +3,7 @@
 `look` reads files; `Configuration.judge` is pure.
 """
 
+import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import datetime
@@ -29,7 +30,6 @@ from ike.secrets.values import Dialect, Place, Problem, Source
 _CRYPTO_POLICIES: Final = "/etc/crypto-policies/back-ends/libreswan.config"
 _KEYS_LEVEL: Final = 4
 _PACKETS_LEVEL: Final = 3
-_PLUTO_SECRETS: Final = frozenset({"private", "crypt", "all", "tmi"})
 _OPTIONS: Final = (
     "i_dont_care_about_security_and_use_aggressive_mode_psk",
     "accept_unencrypted_mainmode_messages",
@@ -202,5 +202,5 @@ def _setup_logs(sections: Sections, is_pluto: bool) -> Iterator[Logging]:
         log = strongswan_conf.charondebug(setting.text, setting.place)
         if log is not None:
             yield log
-    elif not _PLUTO_SECRETS.isdisjoint(setting.text.lower().replace(",", " ").split()):
+    elif "private" in re.split(r"[\s,]+", setting.text.lower()):
         yield Logging(name, _KEYS_LEVEL, setting.place)

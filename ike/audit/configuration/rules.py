@@ -218,7 +218,7 @@ LOGGED_KEYS: Final = _rule(
     Severity.HIGH,
     "The daemon writes keys into its log",
     "Keys of tunnels and PSKs stand in log files and journals, are sent to collectors and kept for years.",
-    "Lower the levels (charon: at most 2; pluto: no `private`, `crypt` or `all`), reload, and delete the logs that"
+    "Lower the levels (charon: at most 2; pluto: no `private`), reload, and delete the logs that"
     " were written meanwhile; keys and PSKs of that time are to be made anew.",
     ("NIST SP 800-77r1 §7.2", "CWE-532"),
 )
