@@ -166,7 +166,7 @@ def _opened(match: re.Match[str], place: Place, found: Sections) -> Section | No
 
 def _set(section: Section, name: str, value: Setting) -> None:
     if name == "also":
-        section.also += value.text.split()
+        section.also = [*section.also, *value.text.split()[:_MAX_ALSO]][:_MAX_ALSO]
     else:
         section.values[_ALIASES.get(name, name)] = value
 

@@ -30,6 +30,7 @@ class Baseline:
     allowed: Mapping[tuple[Protocol, Kind], Allowed] = field(default_factory=dict)
     against: Mapping[str, str] = field(default_factory=dict)  # name → what the standard says of it
     additional: Allowed = field(default_factory=dict)  # key exchanges that it asks for beside
+    required: str = ""  # a key exchange that must not be left out
     wants_pfs: bool = False
     # What is to be written instead, in the words of each daemon.
     strongswan: tuple[str, str] = ("aes256gcm16-prfsha384-ecp384", "aes256gcm16-ecp384")
@@ -192,6 +193,7 @@ CNSA2: Final = Baseline(
         _names("ECP_384", "MODP_3072", "MODP_4096", "ML_KEM_1024"),
     ),
     additional=_names("ML_KEM_1024"),
+    required="ML_KEM_1024",
     wants_pfs=True,
     strongswan=(
         "aes256gcm16-prfsha384-ecp384-ke1_mlkem1024",

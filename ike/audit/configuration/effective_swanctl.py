@@ -146,7 +146,7 @@ class _Connection:
 
 
 def _version(text: str) -> int:
-    match = _NUMBER.match(text)
+    match = _NUMBER.match(text[:_MAX_NUMBER])
     return int(match[2], 0) if match and match[2].isdigit() and match[2][0] != "0" else 0
 
 

@@ -47,6 +47,8 @@ def judge(tunnels: Iterable[Tunnel], policy: Policy) -> Iterator[Finding]:
 
 
 def _subject(tunnel: Tunnel, child: str = "") -> str:
+    if child and tunnel.writer is Writer.RACOON:
+        return f"sainfo {child}"
     return f"{tunnel.name}/{child}" if child else tunnel.name
 
 
@@ -84,6 +86,8 @@ def _exchange(tunnel: Tunnel) -> Iterator[Finding]:
 def _offer(tunnel: Tunnel, offer: Offer, baseline: Baseline, child: str = "") -> Iterator[Finding]:
     subject = _subject(tunnel, child)
     fix = fixes.proposals(tunnel, baseline, offer.protocol, child)
+    if offer.protocol is Protocol.IKE:
+        yield from _quantum(tunnel, offer, baseline)
     if offer.is_default:
         bad = [each for _, each, _ in _objections(offer.proposals, baseline)]
         if bad:
@@ -116,6 +120,16 @@ def _offer(tunnel: Tunnel, offer: Offer, baseline: Baseline, child: str = "") ->
             yield Finding(
                 rules.NOT_STRICT, offer.place, said, subject, f"{mend} in {fixes.where(tunnel)}."
             )
+
+
+def _quantum(tunnel: Tunnel, offer: Offer, baseline: Baseline) -> Iterator[Finding]:
+    wanted = baseline.required
+    if wanted and not all(
+        any(each.name == wanted for each in one.of(Kind.EXCHANGE)) for one in offer.proposals
+    ):
+        said = f"Not every IKE proposal of {_named(tunnel)} has a key exchange by {wanted}."
+        fix = fixes.proposals(tunnel, baseline, Protocol.IKE)
+        yield Finding(rules.NO_ML_KEM, offer.place, said, _subject(tunnel), fix)
 
 
 def _objections(

@@ -11,7 +11,7 @@ from ike.audit.configuration.transforms import PRF_OF, STRONGSWAN, Kind, Transfo
 
 _ADDITIONAL: Final = re.compile(r"ke([1-7])_(.+)\Z")
 _ORDER: Final = (Kind.ENCRYPTION, Kind.INTEGRITY, Kind.PRF, Kind.EXCHANGE, Kind.SEQUENCE)
-_KEYED: Final = re.compile(r"(?P<name>.*?[a-z_0-9]*?)[_-]?(?P<bits>128|192|256)\Z")
+_KEYED: Final = re.compile(r"(?P<name>.+?)[_-]?(?P<bits>128|192|256)\Z")
 
 
 class Protocol(StrEnum):

@@ -50,12 +50,13 @@ class _Statement:
 
 
 def effective(source: Source, include: Include = nothing) -> tuple[list[Tunnel], list[Problem]]:
-    """A tunnel for each `remote`, with all the `sainfo`s as its children: racoon ties them together by no name."""
+    """A tunnel for each `remote`; the first has all the `sainfo`s as its children, as no name ties them to one."""
     problems: list[Problem] = []
     top = _Statement(["top"], Place(source.path, 1))
     _read(source, include, top, problems)
     children = tuple(_child(each) for each in top.all("sainfo"))
-    return [_tunnel(each, children) for each in top.all("remote")], problems
+    remotes = enumerate(top.all("remote"))
+    return [_tunnel(each, () if number else children) for number, each in remotes], problems
 
 
 def _read(source: Source, include: Include, top: _Statement, problems: list[Problem]) -> None:

@@ -136,6 +136,15 @@ NO_PFS: Final = _rule(
     "Put a Diffie-Hellman group into each ESP proposal, on both ends (Libreswan: `pfs=yes`).",
     ("RFC 7296 §2.12", "NIST SP 800-77r1 §7.2.6", "BSI TR-02102-3 §2.1.5"),
 )
+NO_ML_KEM: Final = _rule(
+    "no-post-quantum-exchange",
+    Severity.MEDIUM,
+    "A key exchange that withstands quantum computers may be left out",
+    "What is recorded today is read when there is such a computer.",
+    "Add ML-KEM as an additional key exchange on both ends (strongSwan 6.0: `ke1_mlkem1024`), or use a PPK (RFC 8784)"
+    " until both have it.",
+    ("draft-guthrie-cnsa2-ipsec-profile §3", "RFC 9370 §1"),
+)
 DEFAULTS: Final = _rule(
     "default-proposals",
     Severity.LOW,
@@ -314,7 +323,7 @@ NO_CRYPTO_POLICY: Final = _rule(
 
 RULES: Final[tuple[Rule, ...]] = (
     *dict.fromkeys(PROPOSAL.values()),
-    *(NULL_ENCRYPTION, NO_INTEGRITY, AH_ONLY, NO_PFS, DEFAULTS, NOT_STRICT),
+    *(NULL_ENCRYPTION, NO_INTEGRITY, AH_ONLY, NO_PFS, NO_ML_KEM, DEFAULTS, NOT_STRICT),
     *(IKEV1, IKEV1_TAKEN, AGGRESSIVE, AGGRESSIVE_PSK),
     *(IKE_LIFE, CHILD_LIFE, NO_IKE_LIFE, NO_CHILD_LIFE),
     *(LOGGED_KEYS, LOGGED_RAW, REVOCATION, REVOCATION_IF_URI),

@@ -1,4 +1,4 @@
-"""ipsec.conf and its proposals, beside Libreswan's own readers: `readwriteconf` and `algparse`, which need no daemon."""
+"""ipsec.conf and its proposals, beside Libreswan's own readers, `readwriteconf` and `algparse`: no daemon is needed."""
 
 import os
 import re

@@ -5,7 +5,6 @@ tells a part of it (no proposals, no hard lifetimes), which is compared as well.
 """
 
 import re
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
