@@ -24,6 +24,7 @@ _FAMILIES = {
     **dict.fromkeys(("MODP_2048_224", "MODP_2048_256"), "doubtful-group"),
     "HMAC_SHA2_256_96": "truncated-hash",
 }
+_NO_IPSEC = ("pass", "drop")
 _UNENCRYPTED = ("NULL", "NULL_AES_GMAC")
 # Addresses without a length, `0.0.0.0` and `::`, are known by what they are.
 _ANYONE = frozenset(
@@ -36,13 +37,15 @@ def judge(tunnels: Iterable[Tunnel], policy: Policy) -> Iterator[Finding]:
     """What is wrong with these connections by the policy's baseline."""
     baseline = BASELINES.get(policy.baseline, RFC)
     for tunnel in tunnels:
+        if tunnel.children and all(each.mode in _NO_IPSEC for each in tunnel.children):
+            continue  # a policy in a connection's clothes: nothing is ever negotiated
         yield from _exchange(tunnel)
         yield from _offer(tunnel, tunnel.ike, baseline)
         yield from _ike_lifetime(tunnel, baseline)
         yield from _authentication(tunnel, policy)
         yield from _shared(tunnel)
         for child in tunnel.children:
-            if child.mode not in ("pass", "drop"):
+            if child.mode not in _NO_IPSEC:
                 yield from _child(tunnel, child, baseline)
 
 
@@ -291,7 +294,8 @@ def _revocation(tunnel: Tunnel) -> Iterator[Finding]:
         if each.auth == "pubkey" and each.revocation != "strict":
             if_uri = each.revocation == "ifuri"
             rule = rules.REVOCATION_IF_URI if if_uri else rules.REVOCATION
-            set_to = f"is {each.revocation}" if each.revocation_place else "is not set"
+            set_to = "does not ask for it" if each.revocation_place else "is not set"
+            set_to = "is ifuri" if if_uri else set_to
             said = f"`revocation` of the peer of {_named(tunnel)} {set_to}."
             place = each.revocation_place or each.place
             fix = f"Set `revocation = strict` in the remote section of {fixes.where(tunnel)}."

@@ -101,7 +101,8 @@ def _logged(log: Logging) -> Iterator[Finding]:
 def _revocation(lax: Lax) -> Finding:
     setting = "crl-strict" if lax.writer is Writer.LIBRESWAN else "strictcrlpolicy"
     rule = rules.REVOCATION_IF_URI if lax.value == "ifuri" else rules.REVOCATION
-    said = f"`{setting}` is {lax.value or 'not set'}, and connections prove themselves by certificates."
+    value = "ifuri" if lax.value == "ifuri" else "not set to yes"
+    said = f"`{setting}` is {value}, and connections prove themselves by certificates."
     return Finding(rule, lax.place, said, setting, f"Set `{setting}=yes` in `config setup`.")
 
 

@@ -171,7 +171,9 @@ def _ciphers(words: list[str]) -> list[Transform]:
 
 def _group(text: str) -> str:
     size = text.removeprefix("modp")
-    return f"MODP_{size}" if text.startswith("modp") else _BY_NUMBER.get(text, f"GROUP_{text}")
+    if not re.fullmatch(r"[0-9]{1,5}", size):
+        return "GROUP_UNKNOWN"  # what stands there is not quoted
+    return f"MODP_{size}" if text != size else _BY_NUMBER.get(text, f"GROUP_{text}")
 
 
 def _child(section: _Statement) -> Child:

@@ -214,6 +214,24 @@ def test_a_psk_is_against_a_policy_of_certificates(tmp_path: Path) -> None:
     assert finding.rule.id == "psk-instead-of-certificate"
 
 
+def test_what_is_passed_by_is_no_tunnel(tmp_path: Path) -> None:
+    text = swanctl(PROPOSALS="", ESP="mode = pass", REVOCATION="")
+    assert not found(seen(tmp_path, "swanctl", text))
+
+
+def test_one_file_that_is_begun_with_twice_is_judged_once(tmp_path: Path) -> None:
+    (tmp_path / "all.conf").write_text("include part.conf\n")
+    (tmp_path / "part.conf").write_text(swanctl(ESP="esp_proposals = aes256gcm16"))
+    starts = [
+        Start("/all.conf", "swanctl"),
+        Start("/part.conf", "swanctl"),
+        Start("/no", "swanctl"),
+    ]
+    configuration = look(Tree(tmp_path), starts)
+    assert len(found(configuration)) == 1
+    assert [each.place.path for each in configuration.problems] == ["/no"]
+
+
 def test_baselines_differ(tmp_path: Path) -> None:
     text = swanctl(PROPOSALS="proposals = aes128gcm16-prfsha256-x25519", CHILD="rekey_time = 5h")
     configuration = seen(tmp_path, "swanctl", text)

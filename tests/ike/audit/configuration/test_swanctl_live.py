@@ -193,7 +193,10 @@ def esp_proposal(draw: st.DrawFn) -> str:
     return "-".join(parts)
 
 
-ah_proposal = st.builds("-".join, many([*HASHES, "aes128gmac"]))
+# Not GMAC alone: charon 5.9.8 leaves it out where it prints the proposal.
+ah_proposal = st.builds(
+    lambda hashes, gmac: "-".join([*hashes, *gmac]), many(HASHES), many(["aes128gmac"], 0)
+)
 broken = one_of(["aes128-modp2048", "sha256", "aes128-sha257-modp2048", "AES128-SHA256", "aes128!"])
 
 
