@@ -36,6 +36,15 @@ _UNSET_ADDRESSES: Final = (
 )
 _PSK: Final = frozenset({"psk", "secret", "xauthpsk"})
 
+# Older names, and other ones for the same.
+_ALIASES: Final = {
+    "phase2alg": "esp",
+    "keylife": "lifetime",
+    "salifetime": "lifetime",
+    "ipsec-lifetime": "lifetime",
+    "aggrmode": "aggressive",
+}
+
 IsOwn = Callable[[str], bool]
 
 
@@ -44,12 +53,54 @@ def never(_text: str) -> bool:
     return False
 
 
+@dataclass(frozen=True)
+class Setting:
+    """What stands behind a name, and where."""
+
+    text: str
+    place: Place
+
+
 @dataclass
-class _Section:
+class Section:
+    """A section as it is written, and the names of those that it takes in."""
+
     name: str
     place: Place
-    values: dict[str, str] = field(default_factory=dict)
+    values: dict[str, Setting] = field(default_factory=dict)
     also: list[str] = field(default_factory=list)
+
+
+@dataclass
+class Sections:
+    """All that a file and its includes hold: `config setup`, `conn %default`, and the others by name."""
+
+    setup: Section
+    default: Section | None = None
+    connections: dict[str, Section] = field(default_factory=dict)
+    problems: list[Problem] = field(default_factory=list)
+
+    def settings(self, section: Section) -> dict[str, Setting]:
+        """What is in force for a connection: its own, then what it takes in, then `conn %default`."""
+        values: dict[str, Setting] = {}
+        _gather(section, self.connections, values, self.problems)
+        if self.default is not None:
+            _gather(self.default, self.connections, values, self.problems)
+        return values
+
+    def whole(self) -> Iterator[tuple[Section, dict[str, Setting]]]:
+        """The connections that are some by themselves, with their settings."""
+        taken_in = {name for section in self.connections.values() for name in section.also}
+        for section in self.connections.values():
+            values = self.settings(section)
+            auto = values.get("auto")
+            loaded = auto is not None and auto.text != "ignore"
+            # What others take in, and what is never loaded by itself or has but one end, is a part of them.
+            is_part = section.name in taken_in and not (
+                {"left", "right"} <= values.keys() and loaded
+            )
+            if not is_part and ("left" in values or "right" in values):
+                yield section, values
 
 
 def parse(
@@ -60,39 +111,35 @@ def parse(
     `is_own` says of an address or identity that it is this gateway's: then that end is the local one. Else the left
     one is.
     """
-    sections: dict[str, _Section] = {}
-    problems: list[Problem] = []
-    _read(source, include, sections, problems)
-    default = sections.pop("%default", None)
-    taken_in = {name for section in sections.values() for name in section.also}
-    connections = []
-    for section in sections.values():
-        values: dict[str, str] = {}
-        _gather(section, sections, values, problems)
-        if default is not None:
-            _gather(default, sections, values, problems)
-        # What others take in, and what is never loaded by itself or has but one end, is a part of them.
-        whole = {"left", "right"} <= values.keys() and values.get("auto", "ignore") != "ignore"
-        is_part = section.name in taken_in and not whole
-        if not is_part and ("left" in values or "right" in values):
-            connections.append(_connection(section, values, dialect, is_own))
-    return Parsed((), tuple(connections), tuple(problems))
+    sections = read(source, include)
+    connections = [
+        _connection(section, {name: each.text for name, each in values.items()}, dialect, is_own)
+        for section, values in sections.whole()
+    ]
+    return Parsed((), tuple(connections), tuple(sections.problems))
 
 
-def _read(
-    source: Source, include: Include, sections: dict[str, _Section], problems: list[Problem]
-) -> None:
-    current: _Section | None = None
+def read(source: Source, include: Include = nothing) -> Sections:
+    """The sections of a file and of those that it includes, as they are written."""
+    found = Sections(Section("setup", Place(source.path, 0)))
+    _read(source, include, found)
+    found.default = found.connections.pop("%default", None)
+    return found
+
+
+def _read(source: Source, include: Include, found: Sections) -> None:
+    current: Section | None = None
+    problems = found.problems
     for number, line in _lines(source.text):
         place = Place(source.path, number)
         if match := _INCLUDE.match(line):
             for each in include(match["pattern"].strip('"'), source):
-                _read(each, include, sections, problems)
+                _read(each, include, found)
         elif match := _SECTION.match(line):
-            current = _opened(match, place, sections)
+            current = _opened(match, place, found)
         elif match := _SETTING.match(line):
             if current is not None:
-                _set(current, match["name"].lower(), _unquoted(match["value"]))
+                _set(current, match["name"].lower(), Setting(_unquoted(match["value"]), place))
         elif line.strip() and not line.lstrip().startswith(("#", "version")):
             problems.append(Problem(place, "the line is neither a section nor a setting"))
         if len(problems) > MAX_PROBLEMS:
@@ -105,19 +152,23 @@ def _lines(text: str) -> Iterator[tuple[int, str]]:
         yield number, line.rstrip(" \t\r")
 
 
-def _opened(match: re.Match[str], place: Place, sections: dict[str, _Section]) -> _Section | None:
+def _opened(match: re.Match[str], place: Place, found: Sections) -> Section | None:
     name = (match["name"] or "").strip('"')
+    if match[1] == "config" and name == "setup":
+        if not found.setup.place.line:
+            found.setup.place = place
+        return found.setup
     if match[1] != "conn" or not name:
         return None
     # A section that comes again goes on with the first one, for strongSwan; Libreswan refuses the second.
-    return sections.setdefault(name, _Section(name, place))
+    return found.connections.setdefault(name, Section(name, place))
 
 
-def _set(section: _Section, name: str, value: str) -> None:
+def _set(section: Section, name: str, value: Setting) -> None:
     if name == "also":
-        section.also += value.split()
+        section.also = [*section.also, *value.text.split()[:_MAX_ALSO]][:_MAX_ALSO]
     else:
-        section.values[name] = value
+        section.values[_ALIASES.get(name, name)] = value
 
 
 def _unquoted(text: str) -> str:
@@ -130,9 +181,9 @@ def _unquoted(text: str) -> str:
 
 
 def _gather(
-    section: _Section,
-    sections: Mapping[str, _Section],
-    values: dict[str, str],
+    section: Section,
+    sections: Mapping[str, Section],
+    values: dict[str, Setting],
     problems: list[Problem],
 ) -> None:
     """Fill in what a section says, then what those say that it takes in; what is there already stays."""
@@ -151,13 +202,13 @@ def _gather(
 
 
 def _connection(
-    section: _Section, values: Mapping[str, str], dialect: Dialect, is_own: IsOwn
+    section: Section, values: Mapping[str, str], dialect: Dialect, is_own: IsOwn
 ) -> Connection:
     left, right = (_end(values, side, dialect) for side in ("left", "right"))
     if _is_ours(right, values, "right", is_own) and not _is_ours(left, values, "left", is_own):
         left, right = right, left
-    versions = _versions(values, dialect)
-    return Connection(section.name, section.place, dialect, versions, left, right)
+    found = versions(values, dialect)
+    return Connection(section.name, section.place, dialect, found, left, right)
 
 
 def _is_ours(end: End, values: Mapping[str, str], side: str, is_own: IsOwn) -> bool:
@@ -200,7 +251,8 @@ def _proves_by_psk(values: Mapping[str, str], side: str, dialect: Dialect) -> bo
     return any(method.strip() in _PSK for method in methods)
 
 
-def _versions(values: Mapping[str, str], dialect: Dialect) -> tuple[int, ...]:
+def versions(values: Mapping[str, str], dialect: Dialect) -> tuple[int, ...]:
+    """Those of IKE that a connection with these settings is made with."""
     exchange = values.get("keyexchange", "").lower()
     if exchange in ("ikev1", "ikev2"):
         return (int(exchange[-1]),)

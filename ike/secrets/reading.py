@@ -94,10 +94,14 @@ class Found:
 
 
 @dataclass
-class _Reading:
-    """One run: which files were read, and which are being read."""
+class Reading:
+    """One run: which files were read, and which are being read.
+
+    With `again` a file is read wherever it is included: what stands there may mean something else each time.
+    """
 
     files: Files
+    again: bool = False
     problems: list[Problem] = field(default_factory=list)
     changed: dict[str, datetime] = field(default_factory=dict)
     seen: set[tuple[int, int]] = field(default_factory=set)
@@ -108,7 +112,7 @@ class _Reading:
     full: bool = False
 
     def start(self, path: str) -> Source | None:
-        """A file to begin with; None where it was read as an include of another, or cannot be."""
+        """A file to begin with; None where it was read already, as an include of another too, or cannot be."""
         source, identity = self._opened(path, Place(path, 0))
         if source is None or identity is None or identity in self.seen:
             return None
@@ -145,7 +149,7 @@ class _Reading:
         if identity in self.active:
             self.problems.append(Problem(Place(path, 0), "it includes itself"))
             return
-        if identity in self.seen:
+        if identity in self.seen and not self.again:
             return  # what stands there is known already
         self.seen.add(identity)
         self.active.append(identity)
@@ -187,10 +191,10 @@ def read(
 
     `dialect`: whose ipsec.conf and ipsec.secrets they are, where that is known. `is_own` as of `ipsec_conf.parse`.
     """
-    reading = _Reading(files)
+    reading = Reading(files)
     parsed: list[Parsed] = []
     starts = list(_starts(files, paths, reading.problems))
-    known = dialect or _dialect(files, starts)
+    known = dialect or dialect_of(files, starts)
     for path in starts:
         source = reading.start(path)
         if source is None:
@@ -263,7 +267,7 @@ def _kind(source: Source) -> str:
     return "ipsec"
 
 
-def _dialect(files: Files, paths: Iterable[str]) -> Dialect:
+def dialect_of(files: Files, paths: Iterable[str]) -> Dialect:
     """Whose ipsec.conf and ipsec.secrets they are: by what only one of them has in it, else by what is installed."""
     votes = {Dialect.LIBRESWAN: 0, Dialect.STRONGSWAN: 0}
     for path in paths:

@@ -23,6 +23,10 @@ _PATTERN: Final = re.compile(
 )
 _ESCAPES: Final = {"n": "\n", "r": "\r", "t": "\t"}
 _MAX_DEPTH: Final = 100
+_MAX_REFERENCES: Final = 100  # that one section takes over
+_MAX_RESOLVED: Final = (
+    1_000_000  # sections and values: what takes each other over twice grows without bounds
+)
 
 
 @dataclass(frozen=True)
@@ -114,6 +118,9 @@ def _open(
         return
     section = stack[-1].sections.setdefault(name, Section(name, token.place))
     for reference in names[1:] if in_references else ():
+        if len(section.references) >= _MAX_REFERENCES:
+            problems.append(Problem(token.place, "a section takes over too many others"))
+            break
         if reference.text not in section.references:
             section.references.append(reference.text)
     stack.append(section)
@@ -209,21 +216,22 @@ def _include_pattern(text: str, at: int) -> tuple[str, int]:
 
 def resolved(top: Section, section: Section) -> Section:
     """A section with what it takes over from those that it names: its own comes first, theirs in their order."""
-    return _resolved(top, section, frozenset())
+    return _resolved(top, section, frozenset(), [_MAX_RESOLVED])
 
 
-def _resolved(top: Section, section: Section, active: frozenset[int]) -> Section:
-    if id(section) in active or len(active) > _MAX_DEPTH:
+def _resolved(top: Section, section: Section, active: frozenset[int], budget: list[int]) -> Section:
+    if id(section) in active or len(active) > _MAX_DEPTH or budget[0] < 0:
         return Section(section.name, section.place)
+    budget[0] -= 1 + len(section.values)
     within = active | {id(section)}
     found = Section(section.name, section.place, dict(section.values), {})
     theirs = [_at(top, name) for name in section.references]
-    bases = [_resolved(top, base, within) for base in theirs if base is not None]
+    bases = [_resolved(top, base, within, budget) for base in theirs if base is not None]
     for base in bases:
         for name, value in base.values.items():
             found.values.setdefault(name, value)
     for name, inner in section.sections.items():
-        found.sections[name] = _resolved(top, inner, within)
+        found.sections[name] = _resolved(top, inner, within, budget)
     for base in bases:
         for name, inner in base.sections.items():
             there = found.sections.get(name)

@@ -1,0 +1,207 @@
+"""The configuration of all daemons of a host: what is in force, and what is wrong with it.
+
+`look` reads files; `Configuration.judge` is pure.
+"""
+
+import re
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Final, Protocol
+
+from ike.audit.configuration import (
+    effective_ipsec,
+    effective_swanctl,
+    judging,
+    networkmanager,
+    racoon,
+    rules,
+    strongswan_conf,
+)
+from ike.audit.configuration.strongswan_conf import Logging, Option
+from ike.audit.configuration.values import Tunnel, Writer
+from ike.audit.values import Finding, Policy
+from ike.secrets import ipsec_conf
+from ike.secrets.ipsec_conf import Sections
+from ike.secrets.reading import Files, Reading, dialect_of
+from ike.secrets.settings_syntax import parse as parse_settings
+from ike.secrets.values import Dialect, Place, Problem, Source
+
+_CRYPTO_POLICIES: Final = "/etc/crypto-policies/back-ends/libreswan.config"
+_KEYS_LEVEL: Final = 4
+_PACKETS_LEVEL: Final = 3
+_OPTIONS: Final = (
+    "i_dont_care_about_security_and_use_aggressive_mode_psk",
+    "accept_unencrypted_mainmode_messages",
+    "send_vendor_id",
+)
+_OPTION_RULES: Final = (
+    rules.AGGRESSIVE_PSK_ALLOWED,
+    rules.UNENCRYPTED_MAIN_MODE,
+    rules.VENDOR_ID,
+)
+
+
+class Start(Protocol):
+    """A configuration to begin with; `ike.audit.discovery.Start` is one."""
+
+    @property
+    def path(self) -> str:
+        """Where it is on the host."""
+
+    @property
+    def kind(self) -> str:
+        """swanctl, ipsec.conf, strongswan.conf, racoon, networkmanager; others are left alone."""
+
+
+@dataclass(frozen=True)
+class Lax:
+    """A setting for all connections of a daemon that lets certificates in without word of their revocation."""
+
+    value: str
+    place: Place
+    writer: Writer
+
+
+@dataclass(frozen=True)
+class Configuration:
+    """What the daemons of a host are told to do."""
+
+    tunnels: tuple[Tunnel, ...] = ()
+    logs: tuple[Logging, ...] = ()
+    options: tuple[Option, ...] = ()
+    lax: tuple[Lax, ...] = ()
+    without_policy: tuple[Place, ...] = ()  # where the system's crypto policy is to be included
+    problems: tuple[Problem, ...] = ()
+
+    def judge(self, policy: Policy, now: datetime) -> Iterator[Finding]:
+        """The findings. Pure."""
+        _ = now  # nothing here grows old
+        yield from judging.judge(self.tunnels, policy)
+        for log in self.logs:
+            yield from _logged(log)
+        for option in self.options:
+            rule = _OPTION_RULES[_OPTIONS.index(option.name.rpartition(".")[2])]
+            yield Finding(rule, option.place, f"`{option.name}` is on.", option.name)
+        for lax in self.lax:
+            yield _revocation(lax)
+        for place in self.without_policy:
+            said = f"{_CRYPTO_POLICIES} is there, and ipsec.conf does not include it."
+            yield Finding(rules.NO_CRYPTO_POLICY, place, said)
+
+
+def _logged(log: Logging) -> Iterator[Finding]:
+    if log.level >= _PACKETS_LEVEL:
+        holds_keys = log.level >= _KEYS_LEVEL
+        rule = rules.LOGGED_KEYS if holds_keys else rules.LOGGED_RAW
+        what = "keys and other secrets" if holds_keys else "messages as they are"
+        yield Finding(rule, log.place, f"`{log.name}` is told to log {what}.", log.name)
+
+
+def _revocation(lax: Lax) -> Finding:
+    setting = "crl-strict" if lax.writer is Writer.LIBRESWAN else "strictcrlpolicy"
+    rule = rules.REVOCATION_IF_URI if lax.value == "ifuri" else rules.REVOCATION
+    value = "ifuri" if lax.value == "ifuri" else "not set to yes"
+    said = f"`{setting}` is {value}, and connections prove themselves by certificates."
+    return Finding(rule, lax.place, said, setting, f"Set `{setting}=yes` in `config setup`.")
+
+
+def look(files: Files, starts: Iterable[Start], dialect: Dialect | None = None) -> Configuration:
+    """What stands in these configurations and all that they include.
+
+    `dialect`: whose ipsec.conf it is; else that is told by what stands there. What cannot be read is among the
+    problems, and the rest is read.
+    """
+    looking = _Looking(files, dialect)
+    for start in starts:
+        reading = Reading(files, again=True)
+        source = reading.start(start.path)
+        if source is not None:
+            looking.read(start.kind, source, reading)
+        looking.problems += reading.problems
+    return looking.found()
+
+
+class _Looking:
+    def __init__(self, files: Files, dialect: Dialect | None) -> None:
+        self.files = files
+        self.dialect = dialect
+        self.tunnels: list[Tunnel] = []
+        self.logs: list[Logging] = []
+        self.options: list[Option] = []
+        self.lax: list[Lax] = []
+        self.without_policy: list[Place] = []
+        self.problems: list[Problem] = []
+
+    def found(self) -> Configuration:
+        return Configuration(
+            tuple(_unique(self.tunnels)),
+            tuple(self.logs),
+            tuple(self.options),
+            tuple(self.lax),
+            tuple(self.without_policy),
+            tuple(dict.fromkeys(self.problems)),
+        )
+
+    def read(self, kind: str, source: Source, reading: Reading) -> None:
+        if kind == "swanctl":
+            top, problems = parse_settings(source, reading.include)
+            self._add(effective_swanctl.effective(top))
+            self.problems += problems
+        elif kind == "strongswan.conf":
+            top, problems = parse_settings(source, reading.include)
+            self.logs += strongswan_conf.logs(top)
+            self.options += (each for each in strongswan_conf.options(top, *_OPTIONS) if each.is_on)
+            self.problems += problems
+        elif kind == "ipsec.conf":
+            self._ipsec(source, reading)
+        elif kind == "racoon":
+            self._add(racoon.effective(source, reading.include))
+        elif kind == "networkmanager":
+            self._add(networkmanager.effective(source))
+
+    def _add(self, found: tuple[list[Tunnel], list[Problem]]) -> None:
+        self.tunnels += found[0]
+        self.problems += found[1]
+
+    def _ipsec(self, source: Source, reading: Reading) -> None:
+        dialect = self.dialect or dialect_of(self.files, [source.path])
+        sections = ipsec_conf.read(source, reading.include)
+        tunnels, problems = effective_ipsec.effective(sections, dialect)
+        self.problems += [*sections.problems, *problems]
+        self.tunnels += tunnels
+        is_pluto = dialect is Dialect.LIBRESWAN
+        self.logs += _setup_logs(sections, is_pluto)
+        value, place = effective_ipsec.strict_crls(sections)
+        if value != "yes" and any(_by_certificate(each) for each in tunnels):
+            writer = Writer.LIBRESWAN if is_pluto else Writer.IPSEC
+            place = place if place.line else Place(source.path, 0)
+            self.lax.append(Lax(value, place, writer))
+        if is_pluto and tunnels and self.files.exists(_CRYPTO_POLICIES):
+            if _CRYPTO_POLICIES not in reading.changed:
+                self.without_policy.append(Place(source.path, 0))
+
+
+def _unique(tunnels: Iterable[Tunnel]) -> Iterator[Tunnel]:
+    seen: set[tuple[str, Place]] = set()
+    for each in tunnels:
+        if (each.name, each.place) not in seen:
+            seen.add((each.name, each.place))
+            yield each
+
+
+def _by_certificate(tunnel: Tunnel) -> bool:
+    return any(each.auth == "pubkey" for each in tunnel.remote)
+
+
+def _setup_logs(sections: Sections, is_pluto: bool) -> Iterator[Logging]:
+    name = "plutodebug" if is_pluto else "charondebug"
+    setting = sections.setup.values.get(name)
+    if setting is None:
+        return
+    if not is_pluto:
+        log = strongswan_conf.charondebug(setting.text, setting.place)
+        if log is not None:
+            yield log
+    elif "private" in re.split(r"[\s,]+", setting.text.lower()):
+        yield Logging(name, _KEYS_LEVEL, setting.place)
