@@ -1,11 +1,13 @@
 """What stands in files of keys and certificates, whatever their format. Pure: octets in, values out.
 
 Of a private key the public part is kept, and whether a passphrase protects it. No passphrase is asked for or tried, but
-the empty one of a PKCS#12 file, and nothing is calculated with the private numbers: neither can a file hold up an audit.
+the empty one of a PKCS#12 file, and nothing long is calculated with the private numbers: a file cannot hold up an
+audit.
 """
 
 import base64
 import binascii
+import hashlib
 import re
 import warnings
 from collections.abc import Iterator
@@ -195,6 +197,11 @@ def certificate(place: Place, data: bytes, label: str = "") -> Certificate:
     with suppress(*STRANGE):
         public = weak_keys.from_spki(_spki(loaded.tbs_certificate_bytes))
     return Certificate(place, loaded, public, label)
+
+
+def fingerprint(loaded: x509.Certificate) -> str:
+    """The SHA-256 of a certificate, in hexadecimal digits."""
+    return hashlib.sha256(loaded.public_bytes(Encoding.DER)).hexdigest()
 
 
 def _spki(tbs: bytes) -> bytes:

@@ -246,5 +246,3 @@ def _checks(password: Secret, salt: bytes, data: bytes) -> bool:
 def is_old(path: str) -> bool:
     """Whether this is a database of the old format, by its name."""
     return posixpath.basename(path) in OLD_NAMES
-
-

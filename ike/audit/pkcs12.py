@@ -1,7 +1,7 @@
 """Whether a PKCS#12 file is protected (RFC 7292). Pure.
 
-Only the empty password is tried, on the code that authenticates the file, and only where its calculation is bounded. What
-is encrypted is not decrypted: the number of rounds of what stands within is its maker's choice.
+Only the empty password is tried, on the code that authenticates the file, and only where its calculation is bounded.
+What is encrypted is not decrypted: the number of rounds of what stands within is its maker's choice.
 """
 
 import hashlib

@@ -1,13 +1,14 @@
 """RSA moduli that have a prime in common: whoever sees two of them has both private keys. Pure.
 
-Bad entropy at the first boot made them by the thousand (Heninger, Durumeric, Wustrow, Halderman 2012: "Mining Your Ps and
-Qs"). All of a set are compared at once, by products and remainders in a tree (Bernstein 2004, "Scaled remainder trees").
+Bad entropy at the first boot made them by the thousand (Heninger, Durumeric, Wustrow, Halderman 2012: "Mining Your Ps
+and Qs"). All of a set are compared at once, by products and remainders in a tree (Bernstein 2004, "Scaled remainder
+trees").
 
 With P the product of all moduli and D the sum of P/n over all n, D mod n is P/n mod n, and shares with n what any other
 modulus shares with it. D and P go up the tree together; going down, a node keeps the fraction D/(its product) without
 its whole part, so each step is one multiplication and never a division. Whole numbers of Python multiply too slowly for
-that where they are long; its decimal numbers do not (they use number-theoretic transforms), and gmpy2 is four times as
-fast again: the extra `primes`.
+that where they are long; its decimal numbers do not (they use number-theoretic transforms), and gmpy2 is six times as
+fast again: the extra `primes`. Ten thousand keys take seconds either way, a hundred thousand minutes without it.
 """
 
 import decimal
@@ -45,7 +46,7 @@ class Arithmetic(Protocol[N]):
 
 
 class Binary:
-    """Whole numbers of Python, or those of gmpy2 that are used alike. A fraction is counted in units of its last bit."""
+    """Whole numbers of Python, or those of gmpy2. A fraction is counted in units of its last bit."""
 
     def __init__(self, number: type[int] = int) -> None:
         self.number = number

@@ -1,13 +1,13 @@
 """Public keys as the audit knows them, and what makes one weak. Pure; holds nothing that is not public.
 
 Read here from their encodings, for `cryptography` refuses to load what is too weak for it, and checks private keys for
-so long that a file made for it can stop an audit. Keys of a known list (Debian's OpenSSL of 2006 to 2008, CVE-2008-0166)
-are not looked for: the list is larger than this program.
+so long that a file made for it can stop an audit. Keys of a known list (Debian's OpenSSL of 2006 to 2008,
+CVE-2008-0166) are not looked for: the list is larger than this program.
 """
 
 import hashlib
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final
 
 from pki.x509 import der
@@ -92,7 +92,7 @@ class PublicKey:
     kind: str
     name: str
     bits: int = 0
-    modulus: int = 0
+    modulus: int = field(default=0, repr=False)
     exponent: int = 0
     digest: str = ""
 
