@@ -85,7 +85,7 @@ def parse(path: str, octets: bytes) -> Contents:
             contents.problems.append(
                 Problem(place, f"a {label.lower() or 'block'} that cannot be read")
             )
-    if not found and octets.strip():
+    if not found and not contents.problems and octets.strip():
         try:
             _der(contents, Place(path, 0), octets)
         except STRANGE:
