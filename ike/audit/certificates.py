@@ -163,7 +163,7 @@ class CertificateFacts:
             each for name in _names(held, issuer=True) for each in self._by_subject.get(name, [])
         ]
         if not issuers:
-            if own:
+            if own and not parts.authority:
                 evidence = f"No certificate of the issuer of {held.name} is here."
                 yield Finding(ISSUER_MISSING, held.place, evidence, held.fingerprint)
             return

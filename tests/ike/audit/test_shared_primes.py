@@ -41,11 +41,10 @@ def test_each_arithmetic_gives_what_plain_division_gives(moduli: list[int]) -> N
     assert common_divisors(moduli) == expected
 
 
-@pytest.mark.parametrize("count", [1, 2, 3, 7, 8, 9, 400])
+@pytest.mark.parametrize("count", [1, 2, 3, 7, 8, 9, 100])
 def test_a_tree_of_any_shape_agrees_on_keys_of_the_usual_size(count: int) -> None:
     chance = random.Random(count)
     moduli = [chance.getrandbits(2048) | 1 | 1 << 2047 for _ in range(count)]
-    moduli[-1] = moduli[-1] | 1
     expected = plainly(moduli)
     assert with_decimals(moduli) == expected
     assert Tree(Binary()).divisors(moduli) == expected
