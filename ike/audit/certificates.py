@@ -148,7 +148,8 @@ class CertificateFacts:
                 if remark.severity == "fail":
                     yield _refused(held, dialect, remark)
             doubts = [each for each in remarks if each.severity == "warn"]
-            if doubts:
+            # A root is not made anew for what would be better.
+            if doubts and not (held.role is Role.TRUST and held.parts.self_issued):
                 yield _doubtful(held, dialect, doubts)
 
     def _issued(self, held: Held, own: bool) -> Iterator[Finding]:
