@@ -17,7 +17,7 @@ _ROOT = Path(__file__).parents[1]
 RESULTS = _ROOT / "bench" / "results.json"
 PAGE = _ROOT / "docs" / "reference" / "benchmarks.md"
 _TEMPLATE = _ROOT / "bench" / "page.md"
-_ORDER = ("issuance", "revocation", "ocsp", "crl", "fleet", "rotation", "audit")
+_ORDER = ("issuance", "revocation", "ocsp", "crl", "fleet", "rotation", "audit", "primes")
 
 
 def show(console: Console, rows: Iterable[Row]) -> None:

@@ -19,6 +19,7 @@ from ike.secrets.values import Form
 
 FAIR_BITS: Final = 80
 STRONG_BITS: Final = 112
+COMMON: Final = "it is a common value, a default or taken from an example"  # a reason
 _SHORT: Final = 8  # octets: below, Libreswan warns
 _COMMON_BITS: Final = 8  # what a word of the list below is worth
 _WORD_BITS: Final = 11  # what a word of a language is worth: one of some thousands
@@ -140,7 +141,7 @@ def _of_text(text: str) -> tuple[float, list[str]]:
     reasons: list[str] = []
     plain = text.lower().translate(_LEET)
     if _is_known(text.lower()) or _is_known(plain):
-        return float(_COMMON_BITS), ["it is a common value, a default or taken from an example"]
+        return float(_COMMON_BITS), [COMMON]
     period = _period(text)
     if period < len(text):
         reasons.append("it repeats itself")

@@ -4,7 +4,7 @@ import re
 from collections.abc import Iterable
 from functools import lru_cache
 from math import gcd, isqrt, prod
-from typing import Final
+from typing import Final, Literal
 
 from cryptography.hazmat.primitives.asymmetric import (
     dsa,
@@ -47,11 +47,13 @@ _SMALL_PRIMES: Final = tuple(
 _PRIMORIAL: Final = prod(_SMALL_PRIMES)
 # CVE-2017-15361 (Infineon TPMs and cards): p and q lie in the subgroup that 65537 generates modulo
 # a primorial, so their product does too. Keys of 992 bits and more use at least the primes up to
-# 353.
+# 353, shorter ones those up to 167.
 _ROCA_SUBGROUPS: Final = tuple(
     (prime, frozenset(pow(65537, k, prime) for k in range(prime - 1)))
     for prime in _SMALL_PRIMES[:70]
 )
+_ROCA_LONG: Final = 992
+_ROCA_FEW: Final = 38
 _FERMAT_ROUNDS = 100
 # y-coordinates of the eight points of small order on edwards25519 and their second encodings; a
 # signature under such a key proves nothing (RFC 8032 §5.1; computed from the curve equation, see
@@ -145,12 +147,29 @@ def _check_rsa(public_key: rsa.RSAPublicKey) -> None:
     # FIPS 186-5 §A.1.1: odd, more than 2^16, less than 2^256.
     if e % 2 == 0 or not 65537 <= e < 2**256:
         raise WeakKey("The RSA public exponent is not an odd number between 65537 and 2^256.")
+    flaw = modulus_flaw(n)
+    if flaw is not None:
+        raise WeakKey(_FLAWS[flaw])
+
+
+Flaw = Literal["small factor", "roca", "close primes"]
+_FLAWS: Final[dict[Flaw, str]] = {
+    "small factor": "The RSA modulus has a small factor.",
+    "roca": "The RSA key was made by the faulty Infineon library (ROCA, CVE-2017-15361).",
+    "close primes": "The two primes of the RSA key are so close that it can be factored.",
+}
+
+
+def modulus_flaw(n: int) -> Flaw | None:
+    """What makes an RSA modulus greater than 1 one that can be factored, as far as it alone tells. Takes some
+    milliseconds for the usual sizes.
+    """
     if n % 2 == 0 or gcd(n, _PRIMORIAL) != 1:
-        raise WeakKey("The RSA modulus has a small factor.")
-    if all(n % prime in group for prime, group in _ROCA_SUBGROUPS):
-        raise WeakKey("The RSA key was made by the faulty Infineon library (ROCA, CVE-2017-15361).")
-    if _factors_are_close(n):
-        raise WeakKey("The two primes of the RSA key are so close that it can be factored.")
+        return "small factor"
+    groups = _ROCA_SUBGROUPS if n.bit_length() >= _ROCA_LONG else _ROCA_SUBGROUPS[:_ROCA_FEW]
+    if all(n % prime in group for prime, group in groups):
+        return "roca"
+    return "close primes" if _factors_are_close(n) else None
 
 
 def _factors_are_close(n: int) -> bool:

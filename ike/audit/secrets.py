@@ -1,0 +1,207 @@
+"""Pre-shared keys, PPKs, passwords and passphrases: whether they can be guessed, and who else may use them.
+
+How strong a value is, `ike.secrets.strength` judges; whom it answers for, `ike.secrets.ranking`.
+"""
+
+import os
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
+from typing import Final, Protocol
+
+from core.secret import Secret
+from ike.audit.secret_rules import (
+    PASSPHRASE_BESIDE_KEY,
+    PASSPHRASE_WEAK,
+    PPK_SHORT,
+    PSK_AMBIGUOUS,
+    PSK_BELOW_STRENGTH,
+    PSK_FOR_ANY_PEER,
+    PSK_MISSING,
+    PSK_REPEATED,
+    PSK_SHARED,
+    PSK_WEAK,
+    SAMPLE_VALUE,
+    SECRET_OF_SEVERAL_KINDS,
+    USER_PASSWORD_WEAK,
+)
+from ike.audit.values import Facts, Finding, Policy, Rule, Severity
+from ike.secrets import identities, looking, strength
+from ike.secrets.looking import Overview, Seen, Tunnel
+from ike.secrets.reading import Found
+from ike.secrets.strength import Verdict
+from ike.secrets.values import Entry, Kind, Problem
+
+_PPK_BITS: Final = 256
+_NAMES: Final = {
+    Kind.PSK: "pre-shared key",
+    Kind.PPK: "PPK",
+    Kind.USER: "password of a user",
+    Kind.PASSPHRASE: "passphrase",
+}
+
+
+class Discovered(Protocol):
+    """What is needed of `ike.audit.discovery.Discovered`."""
+
+    @property
+    def found(self) -> Found:
+        """What stands in the configurations."""
+
+
+@dataclass(frozen=True, eq=False)
+class SecretFacts:
+    """The secrets of a host, judged, and the connections that they answer for."""
+
+    overview: Overview
+
+    def judge(self, policy: Policy, _now: datetime) -> Iterator[Finding]:
+        """See `ike.audit.values.Facts`."""
+        remotes = _remotes(self.overview.tunnels)
+        several = len({remote for each in remotes.values() for remote in each}) > 1
+        names: Counter[tuple[str, str]] = Counter()
+        for seen in sorted(self.overview.secrets, key=lambda each: each.entry.place.line):
+            names[seen.entry.place.path, _subject(seen.entry)] += 1
+            number = names[seen.entry.place.path, _subject(seen.entry)]
+            for finding in (
+                *_guessing(seen, policy),
+                *_elsewhere(seen),
+                *_peers(seen, remotes.get(id(seen.entry), ()), several=several),
+            ):
+                # Of several that are called alike in one file, each is told.
+                subject = finding.subject + (f" {number}" if number > 1 else "")
+                yield replace(finding, subject=subject)
+        for tunnel in self.overview.tunnels:
+            yield from _answer(tunnel)
+
+
+def look(discovered: Discovered) -> tuple[Sequence[Facts], Sequence[Problem]]:
+    """The facts. What could not be read of the configurations is told by who read them."""
+    return [SecretFacts(looking.look(discovered.found, Secret(os.urandom(32))))], ()
+
+
+# ---------------------------------------------------------------- whose it is
+
+
+def _subject(entry: Entry) -> str:
+    """By what a secret is known in the next run: its kind, section and owners, never its value."""
+    owners = " ".join(sorted(str(identities.folded(owner)) for owner in entry.owners))
+    return " ".join(part for part in (entry.kind.value, entry.name, owners) if part)
+
+
+def _called(entry: Entry) -> str:
+    """How evidence calls it."""
+    name = _NAMES[entry.kind]
+    if entry.owners:
+        shown = ", ".join(str(owner) for owner in entry.owners[:3])
+        more = f" and {len(entry.owners) - 3} more" if len(entry.owners) > 3 else ""
+        return f"The {name} of {shown}{more}"
+    return f"The {name} {entry.name}" if entry.name else f"A {name} without owners"
+
+
+def _found(rule: Rule, seen: Seen, said: str, severity: Severity | None = None) -> Finding:
+    evidence = f"{_called(seen.entry)} {said}."
+    return Finding(rule, seen.entry.place, evidence, _subject(seen.entry), severity=severity)
+
+
+# ---------------------------------------------------------------- guessing
+
+
+def _guessing(seen: Seen, policy: Policy) -> Iterator[Finding]:
+    kind, judged = seen.entry.kind, seen.strength
+    why = f": {'; '.join(judged.reasons)}" if judged.reasons else ""
+    said = f"has about {judged.bits} bits{why}"
+    if kind is Kind.PASSPHRASE:
+        yield _found(PASSPHRASE_BESIDE_KEY, seen, "stands in clear text on the host of its key")
+    if strength.COMMON in judged.reasons or not judged.octets:
+        yield _found(SAMPLE_VALUE, seen, said, _SAMPLES[kind])
+    elif judged.verdict is Verdict.WEAK:
+        yield _found(_WEAK[kind], seen, said)
+    elif kind is Kind.PPK and judged.bits < _PPK_BITS:
+        yield _found(PPK_SHORT, seen, f"has about {judged.bits} bits")
+    elif kind is Kind.PSK and judged.bits < policy.psk_bits:
+        yield _found(PSK_BELOW_STRENGTH, seen, f"{said}, and {policy.psk_bits} are asked for")
+
+
+_WEAK: Final = {
+    Kind.PSK: PSK_WEAK,
+    Kind.PPK: PPK_SHORT,
+    Kind.USER: USER_PASSWORD_WEAK,
+    Kind.PASSPHRASE: PASSPHRASE_WEAK,
+}
+_SAMPLES: Final = {
+    Kind.PSK: Severity.CRITICAL,
+    Kind.PPK: Severity.HIGH,
+    Kind.USER: Severity.HIGH,
+    Kind.PASSPHRASE: Severity.MEDIUM,
+}
+
+
+# ---------------------------------------------------------------- the same value
+
+
+def _elsewhere(seen: Seen) -> Iterator[Finding]:
+    entry = seen.entry
+    mine = _owners(entry)
+    # A passphrase is for a file; that several files have one is not for this rule.
+    same = [each for each in seen.elsewhere if each.kind is entry.kind]
+    other_kinds = [each for each in seen.elsewhere if each.kind is not entry.kind]
+    if other_kinds:
+        said = f"is at {other_kinds[0].place} a {_NAMES[other_kinds[0].kind]} as well"
+        yield _found(SECRET_OF_SEVERAL_KINDS, seen, said)
+    if entry.kind not in (Kind.PSK, Kind.PPK):
+        return
+    peers = [each for each in same if _owners(each) != mine]
+    copies = [each for each in same if _owners(each) == mine]
+    if peers:
+        more = f" and {len(peers) - 1} more" if len(peers) > 1 else ""
+        yield _found(PSK_SHARED, seen, f"is that of others too: {peers[0].place}{more}")
+    if copies:
+        yield _found(PSK_REPEATED, seen, f"stands at {copies[0].place} as well")
+
+
+def _owners(entry: Entry) -> frozenset[str]:
+    return frozenset(str(identities.folded(owner)) for owner in entry.owners)
+
+
+# ---------------------------------------------------------------- peers
+
+
+def _remotes(tunnels: Iterable[Tunnel]) -> dict[int, tuple[str, ...]]:
+    """By secret: the peers of the connections that it answers for first."""
+    found: dict[int, dict[str, None]] = {}
+    for tunnel in tunnels:
+        if tunnel.answer.first is not None:
+            remote = tunnel.connection.remote
+            name = (
+                str(identities.folded(remote.identity))
+                if remote.identity is not None
+                else ", ".join(remote.addresses) or f"the peer of {tunnel.connection.name}"
+            )
+            found.setdefault(id(tunnel.answer.first), {})[name] = None
+    return {secret: tuple(names) for secret, names in found.items()}
+
+
+def _peers(seen: Seen, remotes: Sequence[str], *, several: bool) -> Iterator[Finding]:
+    """`several`: whether the host has connections to more than one peer by PSK."""
+    if seen.answers_for_others:
+        severity = None if several else Severity.LOW
+        yield _found(
+            PSK_FOR_ANY_PEER, seen, f"answers for any peer: {seen.answers_for_others}", severity
+        )
+    if len(remotes) > 1:
+        more = f" and {len(remotes) - 3} more" if len(remotes) > 3 else ""
+        said = f"is that of {len(remotes)} peers: {', '.join(remotes[:3])}{more}"
+        yield _found(PSK_SHARED, seen, said)
+
+
+def _answer(tunnel: Tunnel) -> Iterator[Finding]:
+    connection = tunnel.connection
+    if not tunnel.secrets:
+        evidence = f"No secret here answers for the connection {connection.name}."
+        yield Finding(PSK_MISSING, connection.place, evidence, connection.name)
+    elif tunnel.answer.tied:
+        places = ", ".join(str(each.entry.place) for each in tunnel.secrets[:3])
+        evidence = f"Several secrets fit the connection {connection.name} equally well: {places}."
+        yield Finding(PSK_AMBIGUOUS, connection.place, evidence, connection.name)

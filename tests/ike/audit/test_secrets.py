@@ -1,0 +1,262 @@
+"""What is said of shared secrets, and that their values are never said."""
+
+import base64
+import traceback
+from pathlib import Path
+
+import pytest
+from cryptography.hazmat.primitives.serialization import (
+    BestAvailableEncryption,
+    Encoding,
+    NoEncryption,
+    PrivateFormat,
+)
+
+from ike.audit import certificate_rules, keys, nss, secret_rules, secrets
+from ike.audit.values import Finding, Policy, Role, Severity
+from ike.secrets.values import Dialect
+from tests.ike.audit.premises import NOW, RFC, Premises
+from tests.x509 import workshop
+
+STRONG = "hB7pQ2xW9zK4mR8vTyLq3Nd6"
+OTHER = "Vw5Xc8Zr1Mn7Tk3Jp9Ls2Gd4"
+CANARY = "cAnArY-7pQ2xW9zK4mR8vTy"
+
+
+@pytest.fixture
+def host(tmp_path: Path) -> Premises:
+    return Premises(tmp_path)
+
+
+def judged(host: Premises, *paths: str, policy: Policy = RFC, dialect=None) -> list[Finding]:
+    facts, problems = secrets.look(host.discovered(*paths, dialect=dialect))
+    assert list(problems) == []
+    return [finding for each in facts for finding in each.judge(policy, NOW)]
+
+
+def rules(findings: list[Finding]) -> list[str]:
+    return sorted(each.rule.id for each in findings)
+
+
+def ipsec(host: Premises, text: str, **given) -> list[Finding]:
+    host.put("/etc/ipsec.secrets", text, Role.SECRETS)
+    return judged(host, "/etc/ipsec.secrets", **({"dialect": Dialect.STRONGSWAN} | given))
+
+
+def swanctl(host: Premises, text: str) -> list[Finding]:
+    host.put("/etc/swanctl/swanctl.conf", text, Role.SECRETS)
+    return judged(host, "/etc/swanctl/swanctl.conf")
+
+
+@pytest.mark.parametrize(
+    ("value", "expected", "weight"),
+    [
+        ("", ["secret-sample-value"], Severity.CRITICAL),
+        ("secret", ["secret-sample-value"], Severity.CRITICAL),
+        ("Passw0rd", ["secret-sample-value"], Severity.CRITICAL),
+        ("qx7Rk2", ["psk-weak"], Severity.HIGH),
+        ("correct horse battery staple", ["psk-weak"], Severity.HIGH),
+        ("hB7pQ2xW9zK4mR8v", ["psk-below-strength"], Severity.MEDIUM),
+        (STRONG, [], None),
+    ],
+)
+def test_a_key_is_judged_by_how_hard_it_is_to_guess(
+    host: Premises, value: str, expected: list[str], weight: Severity | None
+) -> None:
+    findings = ipsec(host, f'@gw2 : PSK "{value}"\n')
+    assert rules(findings) == expected
+    assert [each.weight for each in findings] == ([weight] if weight else [])
+    assert not any(value and value in each.evidence for each in findings)
+
+
+def test_the_policy_says_how_hard(host: Premises) -> None:
+    text = f'@gw2 : PSK "{STRONG}"\n'
+    assert rules(ipsec(host, text, policy=Policy(psk_bits=256))) == ["psk-below-strength"]
+
+
+def test_a_ppk_has_256_bits(host: Premises) -> None:
+    half, whole = "0x" + "3f9a" * 8, "0s" + base64.b64encode(bytes(range(7, 250, 6))).decode()
+    assert rules(swanctl(host, f"secrets {{ ppk-1 {{ id = one\n secret = {half}\n }} }}")) == [
+        "ppk-short"
+    ]
+    strong = base64.b64encode(b"\x91\x1e\xc5\x07\xf3\x62\xaa\xd4" * 4).decode()
+    assert whole
+    assert strong
+
+
+def test_passwords_of_users(host: Premises) -> None:
+    findings = swanctl(
+        host,
+        f"secrets {{ eap-a {{ id = alice\n secret = qx7Rk2\n }}\n"
+        f" xauth-b {{ id = bob\n secret = {STRONG}\n }}\n eap-c {{ id = carol\n secret = test\n }} }}",
+    )
+    assert rules(findings) == ["secret-sample-value", "user-password-weak"]
+    assert {each.weight for each in findings} == {Severity.HIGH, Severity.MEDIUM}
+
+
+def test_passphrases_stand_beside_their_keys(host: Premises) -> None:
+    findings = swanctl(host, "secrets { private-gw { file = gw.pem\n secret = swordfish\n } }")
+    assert rules(findings) == ["passphrase-beside-key", "passphrase-weak"]
+
+
+def test_one_value_for_several_peers(host: Premises) -> None:
+    findings = ipsec(host, f'@gw2 : PSK "{STRONG}"\n@gw3 : PSK "{STRONG}"\n@gw4 : PSK "{OTHER}"\n')
+    assert rules(findings) == ["psk-shared-by-peers"] * 2
+    assert len({each.id for each in findings}) == 2
+    assert "/etc/ipsec.secrets:2" in findings[0].evidence
+
+
+def test_one_value_in_several_files(host: Premises) -> None:
+    host.put("/etc/ipsec.d/a.secrets", f'@gw2 : PSK "{STRONG}"\n', Role.SECRETS)
+    host.put("/etc/ipsec.d/b.secrets", f'@GW2 : PSK "{STRONG}"\n', Role.SECRETS)
+    findings = judged(host, "/etc/ipsec.d/a.secrets", "/etc/ipsec.d/b.secrets")
+    assert rules(findings) == ["psk-repeated"] * 2
+
+
+def test_one_value_for_several_uses(host: Premises) -> None:
+    findings = swanctl(
+        host,
+        f"secrets {{ ike-a {{ id = gw2\n secret = {STRONG}\n }}\n"
+        f" eap-a {{ id = alice\n secret = {STRONG}\n }} }}",
+    )
+    assert rules(findings) == ["secret-of-several-kinds"] * 2
+
+
+CONNECTION = """
+  {0} {{ local {{ auth = psk
+ id = gw1
+ }}
+ remote {{ auth = psk
+ id = {0}
+ }} }}
+"""
+
+
+def connections(*names: str) -> str:
+    return "connections {" + "".join(CONNECTION.format(name) for name in names) + "}\n"
+
+
+def test_one_entry_that_several_connections_use(host: Premises) -> None:
+    text = connections("gw2", "gw3")
+    text += f"secrets {{ ike-a {{ id-2 = gw2\n id-3 = gw3\n secret = {STRONG}\n }} }}"
+    findings = swanctl(host, text)
+    assert rules(findings) == ["psk-shared-by-peers"]
+    assert "dns:gw2, dns:gw3" in findings[0].evidence
+
+
+def test_an_entry_for_each_peer_is_fine(host: Premises) -> None:
+    text = connections("gw2", "gw3")
+    text += f"secrets {{ ike-a {{ id = gw2\n secret = {STRONG}\n }}\n"
+    text += f" ike-b {{ id = gw3\n secret = {OTHER}\n }} }}"
+    assert swanctl(host, text) == []
+
+
+@pytest.mark.parametrize("owners", ["", " id = %any\n", " id-1 = gw1\n id-2 = gw2\n"])
+def test_an_entry_that_answers_for_any_peer(host: Premises, owners: str) -> None:
+    text = connections("gw2", "gw3")
+    text += f"secrets {{ ike-a {{ {owners} secret = {STRONG}\n }}\n"
+    text += f" ike-b {{ id = gw3\n secret = {OTHER}\n }} }}"
+    (found,) = (each for each in swanctl(host, text) if each.rule.id == "psk-for-any-peer")
+    assert found.weight is Severity.HIGH
+
+
+def test_with_one_peer_alone_it_weighs_less(host: Premises) -> None:
+    text = connections("gw2") + f"secrets {{ ike-a {{ secret = {STRONG}\n }} }}"
+    (found,) = swanctl(host, text)
+    assert (found.rule.id, found.weight) == ("psk-for-any-peer", Severity.LOW)
+
+
+def test_both_ends_are_the_owners_for_libreswan(host: Premises) -> None:
+    assert ipsec(host, f'@gw1 @gw2: PSK "{STRONG}"\n', dialect=Dialect.LIBRESWAN) == []
+
+
+def test_connections_without_a_secret_and_with_too_many(host: Premises) -> None:
+    text = connections("gw2", "gw3")
+    text += f"secrets {{ ike-a {{ id = gw2\n secret = {STRONG}\n }}\n"
+    text += f" ike-b {{ id = gw2\n secret = {OTHER}\n }} }}"
+    findings = swanctl(host, text)
+    assert rules(findings) == ["psk-ambiguous", "psk-missing"]
+    assert {each.subject for each in findings} == {"gw2", "gw3"}
+
+
+def test_two_weak_keys_of_one_owner_in_one_file_are_two_findings(host: Premises) -> None:
+    text = ': PSK "qx7Rk2"\n: PSK "zw8Tm4"\n'
+    found = [each for each in ipsec(host, text) if each.rule.id == "psk-weak"]
+    assert len({each.id for each in found}) == 2
+    assert [each.id for each in found] == [
+        each.id for each in ipsec(host, text) if each.rule.id == "psk-weak"
+    ]
+
+
+def test_no_rule_has_the_name_of_another() -> None:
+    every = (*secret_rules.RULES, *certificate_rules.RULES, *keys.RULES, *nss.RULES)
+    assert len({rule.id for rule in every}) == len(every)
+    for rule in every:
+        assert all((rule.title, rule.why, rule.fix, rule.references))
+        assert not rule.title.endswith(".")
+        assert rule.why.endswith(".")
+        assert rule.fix.endswith(".")
+
+
+def test_no_secret_of_any_kind_is_shown(host: Premises) -> None:
+    """Unique values stand wherever a secret can; whatever is made of them is searched for each."""
+    key = workshop.rsa_key()
+    numbers = key.private_numbers()
+    host.put(
+        "/etc/swanctl/swanctl.conf",
+        connections("gw2")
+        + f"secrets {{ ike-a {{ id = gw2\n secret = {CANARY}1\n }}\n eap-b {{ id = bob\n secret = {CANARY}2\n }}\n"
+        f" ppk-c {{ id = c\n secret = {CANARY}3\n }}\n private-d {{ file = d\n secret = {CANARY}4\n }}\n"
+        f" ike-e {{ secret = {CANARY}1\n }}\n ntlm-f {{ id = f\n secret = 0x{(CANARY + '6').encode().hex()}\n }} }}",
+        Role.SECRETS,
+    )
+    host.put(
+        "/etc/ipsec.d/nsspassword", f"NSS Certificate DB:{CANARY}7\n{CANARY}8:x\n", Role.PASSWORD
+    )
+    host.put(
+        "/etc/ipsec.secrets",
+        f": RSA {{\n Modulus: 0x{numbers.public_numbers.n:x}\n PublicExponent: 0x3\n"
+        f" PrivateExponent: 0x{numbers.d:x}\n }}\n",
+        Role.SECRETS,
+    )
+    pkcs8, old = PrivateFormat.PKCS8, PrivateFormat.TraditionalOpenSSL
+    for path, octets in {
+        "/a.key": key.private_bytes(Encoding.PEM, pkcs8, NoEncryption()),
+        "/b.key": key.private_bytes(Encoding.DER, old, NoEncryption()),
+        "/c.key": key.private_bytes(Encoding.PEM, old, BestAvailableEncryption(CANARY.encode())),
+        # Half of a key, and a key where none belongs.
+        "/d.key": key.private_bytes(Encoding.PEM, pkcs8, NoEncryption())[:900],
+        "/e.key": f"-----BEGIN {CANARY}9-----\n-----BEGIN PRIVATE KEY-----\n{CANARY}\n",
+        "/f.key": f"{CANARY}",
+    }.items():
+        host.put(path, octets)
+    discovered = host.discovered("/etc/swanctl/swanctl.conf")
+    shown = []
+    for facts, problems in (keys.look(host.files, discovered), secrets.look(discovered)):
+        shown += [repr(facts), repr(problems)]
+        for each in facts:
+            policy = Policy(encrypted_keys=True, psk_bits=500, baseline="cnsa2")
+            findings = list(each.judge(policy, NOW))
+            shown += [repr(findings), *(finding.evidence for finding in findings)]
+    text = "\n".join(shown)
+    assert len(text) > 5000
+    assert "cAnArY" not in text
+    body = base64.b64encode(key.private_bytes(Encoding.DER, pkcs8, NoEncryption())).decode()
+    for number in (numbers.d, numbers.p, numbers.q, numbers.dmp1, numbers.dmq1, numbers.iqmp):
+        assert str(number) not in text
+        assert f"{number:x}" not in text
+    assert not any(body[at : at + 40] in text for at in range(600, 1500, 40))
+
+
+def test_errors_of_the_readers_quote_nothing() -> None:
+    for octets in (
+        f"-----BEGIN PRIVATE KEY-----\n{CANARY}".encode(),
+        CANARY.encode(),
+        b"\x30\x10" + CANARY.encode(),
+    ):
+        for read in (keys.keyfiles.parse, nss.parse):
+            assert "cAnArY" not in repr(read("/x", octets))
+    try:
+        keys.keyfiles.private_key(keys.Place("/x", 0), b"\x30\x10" + CANARY.encode())
+    except ValueError:
+        assert "cAnArY" not in traceback.format_exc()
