@@ -52,7 +52,10 @@ class Entry:
 
 @dataclass(frozen=True)
 class Sorted:
-    """Findings that count, and those that do not with the reason of each by its id. `remarks`: entries without effect."""
+    """Findings that count, and those that do not with the reason of each by its id.
+
+    `remarks` tell which entries have no effect.
+    """
 
     findings: tuple[Finding, ...]
     suppressed: tuple[Finding, ...] = ()

@@ -15,7 +15,9 @@ class Severity(StrEnum):
 
     CRITICAL = "critical"  # somebody who should not can read or replace a key now
     HIGH = "high"  # it takes one more step, or a key can be guessed
-    MEDIUM = "medium"  # against a standard that is in force, or dangerous together with something else
+    MEDIUM = (
+        "medium"  # against a standard that is in force, or dangerous together with something else
+    )
     LOW = "low"  # worth mending with the next change
     INFO = "info"  # worth knowing
 

@@ -17,9 +17,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from core.errors import Conflict
+from core.escaping import escaped
 from core.secret import Secret
 from hsm.errors import WrongPassphrase
-from core.escaping import escaped
 from ikewarden.logs import LONGEST, REQUEST_ID, JsonLines, LineHandler, TextLines
 
 Write = Callable[[Callable[[logging.Logger], None]], str]

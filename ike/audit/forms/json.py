@@ -2,7 +2,6 @@
 
 import base64
 import json
-import os
 import re
 from collections.abc import Mapping
 from dataclasses import fields
@@ -96,7 +95,7 @@ def place_document(place: Place) -> dict[str, Any]:
     """A path and a line, None where the file as a whole is meant."""
     told: dict[str, Any] = {"path": visible(place.path), "line": place.line or None}
     if told["path"] != place.path:
-        told["path_base64"] = base64.b64encode(os.fsencode(place.path)).decode()
+        told["path_base64"] = base64.b64encode(octets(place.path)).decode()
     return told
 
 
@@ -112,6 +111,14 @@ def policy_document(policy: Policy) -> dict[str, Any]:
 def visible(text: str) -> str:
     r"""The text with `\xff` for an octet that is no UTF-8."""
     return _UNLIKED.sub(lambda found: _octet(ord(found[0])), text)
+
+
+def octets(path: str) -> bytes:
+    """The octets of a path as the host has them."""
+    try:
+        return path.encode("utf-8", "surrogateescape")
+    except UnicodeEncodeError:  # of a Windows host: half a pair
+        return path.encode("utf-8", "surrogatepass")
 
 
 def rfc3339(moment: datetime) -> str:

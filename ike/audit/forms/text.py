@@ -1,0 +1,132 @@
+"""The report for people at a terminal: 80 columns, the worst first, what belongs together in one place."""
+
+import textwrap
+from collections.abc import Iterable, Iterator
+from typing import Final, NamedTuple
+
+from core.escaping import escaped
+from ike.audit.forms.grouping import Group, extent, grouped, number, totals, unread
+from ike.audit.values import Audit, Rule
+
+WIDTH: Final = 80
+_SHOWN: Final = 10  # of what is unread or gone
+_LABEL: Final = 5
+
+
+class Line(NamedTuple):
+    """A line without its end, and what it is: a severity, `place`, `quiet`, `good` or nothing. Colours are the
+    screen's.
+    """
+
+    text: str = ""
+    style: str = ""
+
+
+def write(audit: Audit, *, everything: bool = False) -> str:
+    """The report as plain text. Without `everything`, of many places of one rule the first few."""
+    return "".join(f"{line.text}\n" for line in lines(audit, everything=everything))
+
+
+def lines(audit: Audit, *, everything: bool = False) -> Iterator[Line]:
+    """The report line by line; nothing in it acts in a terminal."""
+    for group in grouped(audit.findings):
+        yield from _group(group, everything=everything)
+        yield Line()
+    if audit.gone:
+        yield Line("Gone since the report before:")
+        yield from _list((f"{each.place}  {each.title}" for each in audit.gone), everything)
+        yield Line()
+    if audit.problems:
+        yield Line("Not read:")
+        told = unread(audit.problems)
+        yield from _list((f"{place}: {message}" for place, message in told), everything)
+        yield Line()
+    for remark in audit.remarks:
+        yield from _wrapped(remark, "Note: ", "      ")
+    if audit.remarks:
+        yield Line()
+    yield from _summary(audit)
+
+
+def rules(all_rules: Iterable[Rule]) -> Iterator[Line]:
+    """The rules themselves, with what they look for."""
+    for rule in all_rules:
+        yield Line(f"{rule.severity.upper()}  {escaped(rule.id)}", rule.severity)
+        yield from _wrapped(rule.title, "  ", "  ")
+
+
+def _group(group: Group, *, everything: bool) -> Iterator[Line]:
+    rule, fix = group.rule, group.fix
+    head = f"{group.severity.upper()}  "
+    for line in _wrapped(f"{rule.title} ({rule.id})", head, " " * len(head)):
+        yield Line(line.text, group.severity)
+    path = ""
+    for finding in group.first(everything=everything):
+        if str(finding.place) != path:
+            path = str(finding.place)
+            yield Line(f"  {escaped(path)}", "place")
+        yield from _wrapped(finding.evidence, "    ", "    ")
+        if not fix:
+            yield from _labelled("Fix", finding.fix or rule.fix, 4)
+    rest = group.rest(everything=everything)
+    if rest:
+        yield from _wrapped(f"and {rest} (--all shows them)", "  ", "  ", "quiet")
+    yield from _labelled("Why", rule.why)
+    if fix or rest:
+        yield from _labelled("Fix", fix or rule.fix)
+    if rule.references:
+        yield from _labelled("See", "; ".join(rule.references))
+
+
+def _summary(audit: Audit) -> Iterator[Line]:
+    host = audit.host
+    if audit.findings:
+        worst = min((finding.weight for finding in audit.findings), key=lambda each: each.rank)
+        new = "new " if audit.earlier else ""
+        found = number(len(audit.findings), f"{new}finding")
+        yield from _wrapped(f"{found} on {host}: {totals(audit)}.", style=worst)
+    elif not audit.items:
+        yield from _wrapped(
+            f"No keys or configuration of an IKE daemon were found on {host}. Name files or folders as"
+            " PATHs, or a mounted image or copied tree with --root."
+        )
+    else:
+        what = "Nothing new" if audit.earlier else "Nothing wrong"
+        sure = " in what could be read" if audit.problems else ""
+        yield from _wrapped(f"{what} was found on {host}{sure}.", style="" if sure else "good")
+    yield from _wrapped(f"{extent(audit)}.", style="quiet")
+    aside = [
+        (len(audit.suppressed), "accepted"),
+        (len(audit.known), f"known since {audit.earlier:%Y-%m-%d}" if audit.earlier else "known"),
+        (len({each.place.path for each in audit.problems}), "not read"),
+    ]
+    told = ", ".join(f"{count:,} {what}" for count, what in aside if count)
+    if told:
+        yield from _wrapped(f"Beside these: {told}.", style="quiet")
+
+
+def _list(texts: Iterable[str], everything: bool) -> Iterator[Line]:
+    told = list(texts)
+    shown = told if everything or len(told) <= _SHOWN + 1 else told[:_SHOWN]
+    for text in shown:
+        yield from _wrapped(text, "  ", "    ")
+    if len(told) > len(shown):
+        yield Line(f"  and {len(told) - len(shown):,} more (--all shows them)", "quiet")
+
+
+def _labelled(label: str, text: str, indent: int = 2) -> Iterator[Line]:
+    first = " " * indent + label.ljust(_LABEL)
+    return _wrapped(text, first, " " * len(first))
+
+
+def _wrapped(text: str, first: str = "", then: str = "", style: str = "") -> Iterator[Line]:
+    """Text in lines; what is longer without a blank stays whole, so that it can be copied."""
+    for line in textwrap.wrap(
+        escaped(text),
+        WIDTH,
+        initial_indent=first,
+        subsequent_indent=then,
+        break_long_words=False,
+        break_on_hyphens=False,
+    ):
+        yield Line(line, style)
