@@ -60,8 +60,8 @@ class Rule:
 class Finding:
     """A rule that is broken, and where. `evidence` is a sentence that quotes no secret and nothing that may be one.
 
-    `subject` tells findings of one rule in one file apart (a connection, an owner, a key's fingerprint), and is the same
-    in the next run, whatever line it then stands in. `fix` and `severity` stand in for those of the rule.
+    `subject` tells findings of one rule in one file apart (a connection, an owner, a key's fingerprint), and is the
+    same in the next run, whatever line it then stands in. `fix` and `severity` stand in for those of the rule.
     """
 
     rule: Rule
@@ -100,6 +100,7 @@ class Role(StrEnum):
     SOCKET = "control socket"
     FOLDER = "folder of keys"
     OWN = "ikewarden"  # its own state and credentials
+    PROGRAM = "program"  # of a daemon
 
 
 class Sort(StrEnum):
@@ -128,8 +129,8 @@ class Status:
 
 @dataclass(frozen=True)
 class Grant:
-    """An entry of a POSIX ACL beside owner, group and others. `who`: user, group or mask; `bits`: 0 to 7 as of one
-    digit of a mode.
+    """An entry of a POSIX ACL beside owner and others. `who`: user, group or mask; `bits`: 0 to 7 as of one digit of a
+    mode. The group without a number is the file's own: the mode shows the mask in its stead.
     """
 
     who: str
@@ -206,10 +207,15 @@ class Facts(Protocol):
 
 @dataclass(frozen=True)
 class Seen:
-    """All that was seen of a host: facts by area, and what could not be read."""
+    """All that was seen of a host: facts by area, and what could not be read.
+
+    `files` were looked at, `items` are those that matter.
+    """
 
     facts: tuple[Facts, ...]
     problems: tuple[Problem, ...]
+    files: int = 0
+    items: int = 0
 
 
 @dataclass(frozen=True)

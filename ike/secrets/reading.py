@@ -70,13 +70,26 @@ class Files(Protocol):
 
 
 @dataclass(frozen=True)
+class Opened:
+    """A file that was read. `kind`: swanctl, ipsec (ipsec.conf) or secrets (ipsec.secrets); an include has that of the
+    file that it stands in.
+    """
+
+    path: str
+    kind: str
+    included_by: str = ""
+
+
+@dataclass(frozen=True)
 class Found:
-    """All that stands in the files, when each was changed last, and what could not be read."""
+    """All that stands in the files, when each was changed last, what could not be read, and which were."""
 
     entries: tuple[Entry, ...]
     connections: tuple[Connection, ...]
     problems: tuple[Problem, ...]
     changed: dict[str, datetime]
+    opened: tuple[Opened, ...] = ()
+    dialect: Dialect = Dialect.STRONGSWAN
 
 
 @dataclass
@@ -88,6 +101,7 @@ class _Reading:
     changed: dict[str, datetime] = field(default_factory=dict)
     seen: set[tuple[int, int]] = field(default_factory=set)
     active: list[tuple[int, int]] = field(default_factory=list)
+    opened: list[Opened] = field(default_factory=list)
     octets: int = 0
     count: int = 0
     full: bool = False
@@ -99,6 +113,7 @@ class _Reading:
             return None
         self.seen.add(identity)
         self.active = [identity]
+        self.opened.append(Opened(path, _kind(source)))
         return source
 
     def include(self, pattern: str, source: Source) -> Iterator[Source]:
@@ -115,10 +130,11 @@ class _Reading:
             self.problems.append(
                 Problem(Place(whole, 0), f"{source.path} includes it: no such file")
             )
+        kind = next((each.kind for each in self.opened if each.path == source.path), "")
         for path in paths:
-            yield from self._entered(path, place)
+            yield from self._entered(path, place, kind)
 
-    def _entered(self, path: str, place: Place) -> Iterator[Source]:
+    def _entered(self, path: str, place: Place, kind: str) -> Iterator[Source]:
         if len(self.active) > _MAX_DEPTH:
             self.problems.append(Problem(place, "includes are nested too deeply"))
             return
@@ -132,6 +148,7 @@ class _Reading:
             return  # what stands there is known already
         self.seen.add(identity)
         self.active.append(identity)
+        self.opened.append(Opened(path, kind, place.path))
         try:
             yield source
         finally:
@@ -177,7 +194,7 @@ def read(
         source = reading.start(path)
         if source is None:
             continue
-        kind = _kind(source)
+        kind = reading.opened[-1].kind
         if kind == "swanctl":
             parsed.append(swanctl_conf.parse(source, reading.include))
         elif kind == "secrets":
@@ -189,6 +206,8 @@ def read(
         tuple(connection for each in parsed for connection in each.connections),
         (*reading.problems, *(problem for each in parsed for problem in each.problems)),
         reading.changed,
+        tuple(reading.opened),
+        known,
     )
 
 

@@ -39,8 +39,19 @@ class Tree:
     def __init__(self, root: Path = Path("/")) -> None:
         self.root = root
 
-    def read(self, path: str) -> File:
-        """A file of at most MAX_OCTETS. Raises OSError; Refused where it is not such a file."""
+    def read(self, path: str, limit: int = MAX_OCTETS) -> File:
+        """A file of at most `limit` octets. Raises OSError; Refused where it is not such a file."""
+        content, status = self._opened(path, limit + 1)
+        if len(content) > limit:
+            raise Refused(errno.EFBIG, f"larger than {limit // 2**20} MiB")
+        changed = datetime.fromtimestamp(status.st_mtime, UTC)
+        return File(content, changed, (status.st_dev, status.st_ino))
+
+    def beginning(self, path: str, octets: int) -> bytes:
+        """The first octets of a file, however large it is. Raises OSError as `read` does."""
+        return self._opened(path, octets)[0]
+
+    def _opened(self, path: str, octets: int) -> tuple[bytes, os.stat_result]:
         found = self._resolved(path)
         flags = os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_NOCTTY | os.O_CLOEXEC
         # Looked at before it is opened: opening a device may do something.
@@ -51,11 +62,7 @@ class Tree:
             status = os.fstat(descriptor)
             if not stat.S_ISREG(status.st_mode):
                 raise Refused(errno.EINVAL, "not a regular file")
-            content = opened.read(MAX_OCTETS + 1)
-        if len(content) > MAX_OCTETS:
-            raise Refused(errno.EFBIG, "larger than 1 MiB")
-        changed = datetime.fromtimestamp(status.st_mtime, UTC)
-        return File(content, changed, (status.st_dev, status.st_ino))
+            return opened.read(octets), status
 
     def exists(self, path: str) -> bool:
         """Whether there is anything under this path."""

@@ -1,0 +1,34 @@
+"""All rules of all areas, and what they say of a host. Pure."""
+
+from collections.abc import Iterable
+from datetime import datetime
+from typing import Final
+
+from ike.audit.values import Finding, Policy, Rule, Seen
+
+RULES: Final[tuple[Rule, ...]] = ()
+
+
+def judged(seen: Seen, policy: Policy, now: datetime) -> list[Finding]:
+    """All findings: the worst first, then by path and line; each id once, as the worst of its kind."""
+    found: dict[str, Finding] = {}
+    for facts in seen.facts:
+        for finding in facts.judge(policy, now):
+            there = found.get(finding.id)
+            if there is None or finding.weight.rank < there.weight.rank:
+                found[finding.id] = finding
+    return ordered(found.values())
+
+
+def ordered(findings: Iterable[Finding]) -> list[Finding]:
+    """The worst first, then by path, line and rule."""
+    return sorted(
+        findings,
+        key=lambda each: (
+            each.weight.rank,
+            each.place.path,
+            each.place.line,
+            each.rule.id,
+            each.subject,
+        ),
+    )
