@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Any, Final
 
 from core.errors import InvalidInput
-from ike.audit.forms.json import VERSION, visible
+from ike.audit.forms.json import VERSION
+from ike.audit.forms.names import visible
 from ike.audit.values import Audit, Finding, Gone, Severity
 from ike.secrets.values import Place
 

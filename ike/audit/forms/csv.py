@@ -5,7 +5,7 @@ import io
 from collections.abc import Iterable, Iterator
 from typing import Final
 
-from core.escaping import escaped
+from ike.audit.forms.names import shown
 from ike.audit.values import Audit, Finding
 
 COLUMNS: Final = (
@@ -50,5 +50,5 @@ def _finding(finding: Finding) -> tuple[object, ...]:
 
 
 def _cell(value: object) -> str:
-    text = escaped(str(value))
+    text = shown(str(value))
     return f"'{text}" if text.lstrip().startswith(_FORMULAS) else text

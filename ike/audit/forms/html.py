@@ -12,8 +12,8 @@ from html import escape
 from importlib.resources import files
 from typing import Final
 
-from core.escaping import escaped
 from ike.audit.forms.grouping import Group, extent, grouped, number, totals, unread
+from ike.audit.forms.names import shown
 from ike.audit.forms.references import url
 from ike.audit.values import Audit, Finding, Severity
 
@@ -42,7 +42,7 @@ def _page(audit: Audit) -> Iterator[str]:
     digest = base64.b64encode(hashlib.sha256(style.encode()).digest()).decode()
     policy = f"default-src 'none'; style-src 'sha256-{digest}'; base-uri 'none'; form-action 'none'"
     title = f"Audit of {audit.host}"
-    yield _HEAD.format(policy=policy, title=_shown(title), style=style).rstrip("\n")
+    yield _HEAD.format(policy=policy, title=_text(title), style=style).rstrip("\n")
     weights = [finding.weight for finding in audit.findings]
     there = [each for each in Severity if each in weights]
     for severity in there:
@@ -63,17 +63,17 @@ def _page(audit: Audit) -> Iterator[str]:
         yield from _group(group, position)
     yield from _aside(audit)
     yield "</main>\n<footer>"
-    yield f'<p class="quiet">{_shown(extent(audit))}. Written by ikewarden audit.</p>'
+    yield f'<p class="quiet">{_text(extent(audit))}. Written by ikewarden audit.</p>'
     yield "</footer>\n</body>\n</html>"
 
 
 def _header(audit: Audit) -> Iterator[str]:
-    yield f"<header>\n<h1>Audit of {_shown(audit.host)}</h1>"
-    yield f'<p class="quiet">{audit.started:%Y-%m-%d %H:%M} UTC, baseline {_shown(audit.policy.baseline)}</p>'
+    yield f"<header>\n<h1>Audit of {_text(audit.host)}</h1>"
+    yield f'<p class="quiet">{audit.started:%Y-%m-%d %H:%M} UTC, baseline {_text(audit.policy.baseline)}</p>'
     if audit.findings:
         new = "new " if audit.earlier else ""
         found = number(len(audit.findings), f"{new}finding")
-        yield f'<p class="verdict">{found}: {_shown(totals(audit))}.</p>'
+        yield f'<p class="verdict">{found}: {_text(totals(audit))}.</p>'
     elif not audit.items:
         yield '<p class="verdict">No keys or configuration of an IKE daemon were found.</p>'
     elif audit.problems:
@@ -87,8 +87,8 @@ def _group(group: Group, position: int) -> Iterator[str]:
     rule, fix = group.rule, group.fix
     yield f'<section class="{group.severity}">'
     yield (
-        f'<h2><span class="tag">{group.severity}</span>{_shown(rule.title)}'
-        f' <code class="rule">{_shown(rule.id)}</code></h2>'
+        f'<h2><span class="tag">{group.severity}</span>{_text(rule.title)}'
+        f' <code class="rule">{_text(rule.id)}</code></h2>'
     )
     first = group.first()
     yield from _places(group, first)
@@ -96,10 +96,10 @@ def _group(group: Group, position: int) -> Iterator[str]:
     if rest:
         yield f'<input class="choice" type="checkbox" id="more-{position}">\n<div class="rest">'
         yield from _places(group, rest)
-        yield f'</div>\n<label class="more" for="more-{position}">and {_shown(group.rest())}</label>'
-    yield f"<dl>\n<dt>Why</dt><dd>{_shown(rule.why)}</dd>"
+        yield f'</div>\n<label class="more" for="more-{position}">and {_text(group.rest())}</label>'
+    yield f"<dl>\n<dt>Why</dt><dd>{_text(rule.why)}</dd>"
     if fix or rest:
-        yield f'<dt>Fix</dt><dd><span class="fix">{_shown(fix or rule.fix)}</span></dd>'
+        yield f'<dt>Fix</dt><dd><span class="fix">{_text(fix or rule.fix)}</span></dd>'
     if rule.references:
         yield f"<dt>See</dt><dd>{'; '.join(map(_reference, rule.references))}</dd>"
     yield "</dl>\n</section>"
@@ -108,9 +108,9 @@ def _group(group: Group, position: int) -> Iterator[str]:
 def _places(group: Group, findings: Iterable[Finding]) -> Iterator[str]:
     yield "<ul>"
     for finding in findings:
-        told = f"<code>{_shown(str(finding.place))}</code>{_shown(finding.evidence)}"
+        told = f"<code>{_text(str(finding.place))}</code>{_text(finding.evidence)}"
         if not group.fix:
-            told += f'<br><span class="fix">Fix: {_shown(finding.fix or finding.rule.fix)}</span>'
+            told += f'<br><span class="fix">Fix: {_text(finding.fix or finding.rule.fix)}</span>'
         yield f"<li>{told}</li>"
     yield "</ul>"
 
@@ -136,23 +136,19 @@ def _aside(audit: Audit) -> Iterator[str]:
 
 def _listed(title: str, pairs: Iterable[tuple[str, str]]) -> Iterator[str]:
     items = [
-        f"<li>{f'<code>{_shown(place)}</code>' if place else ''}{_shown(text)}</li>"
+        f"<li>{f'<code>{_text(place)}</code>' if place else ''}{_text(text)}</li>"
         for place, text in pairs
     ]
     if items:
-        yield f'<section class="plain">\n<h2>{_shown(title)}</h2>\n<ul>'
+        yield f'<section class="plain">\n<h2>{_text(title)}</h2>\n<ul>'
         yield from items
         yield "</ul>\n</section>"
 
 
 def _reference(reference: str) -> str:
     address = url(reference)
-    text = _shown(reference)
+    text = _text(reference)
     return f'<a href="{escape(address)}" rel="noreferrer">{text}</a>' if address else text
-
-
-def _shown(text: str) -> str:
-    return escape(escaped(text))
 
 
 @cache
@@ -169,3 +165,7 @@ def _filter(severity: Severity) -> str:
         f"{chosen}:checked ~ header {label} {{ opacity: 1; text-decoration: none; }}\n"
         f"{chosen}:focus-visible ~ header {label} {{ outline: 2px solid; outline-offset: 2px; }}\n"
     )
+
+
+def _text(text: str) -> str:
+    return escape(shown(text))

@@ -2,18 +2,16 @@
 
 import base64
 import json
-import re
 from collections.abc import Mapping
 from dataclasses import fields
 from datetime import datetime
 from typing import Any, Final
 
+from ike.audit.forms.names import octets, visible
 from ike.audit.values import Acceptance, Audit, Finding, Gone, Policy, Rule, Severity
 from ike.secrets.values import Place, Problem
 
 VERSION: Final = 1
-# What JSON can write, and other readers than ours (PostgreSQL, for one) do not take.
-_UNLIKED: Final = re.compile("[\x00\ud800-\udfff]")
 
 
 def write(audit: Audit) -> str:
@@ -108,28 +106,9 @@ def policy_document(policy: Policy) -> dict[str, Any]:
     }
 
 
-def visible(text: str) -> str:
-    r"""The text with `\xff` for an octet that is no UTF-8."""
-    return _UNLIKED.sub(lambda found: _octet(ord(found[0])), text)
-
-
-def octets(path: str) -> bytes:
-    """The octets of a path as the host has them."""
-    try:
-        return path.encode("utf-8", "surrogateescape")
-    except UnicodeEncodeError:  # of a Windows host: half a pair
-        return path.encode("utf-8", "surrogatepass")
-
-
 def rfc3339(moment: datetime) -> str:
     """A time in UTC, with its milliseconds."""
     return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
-
-
-def _octet(number: int) -> str:
-    if number == 0 or 0xDC80 <= number <= 0xDCFF:
-        return f"\\x{number & 0xFF:02x}"
-    return f"\\u{number:04x}"
 
 
 def _acceptance(acceptance: Acceptance | None) -> Mapping[str, Any] | None:

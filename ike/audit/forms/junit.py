@@ -5,8 +5,8 @@ from collections.abc import Iterable, Sequence
 from typing import Final
 from xml.etree import ElementTree as ET
 
-from core.escaping import escaped
 from ike.audit.forms.grouping import number, unread
+from ike.audit.forms.names import shown
 from ike.audit.values import Area, Audit, Finding, Rule, Severity
 
 # What XML 1.0 §2.2 leaves out beside the control characters that are escaped anyway.
@@ -30,10 +30,10 @@ def write(audit: Audit, rules: Iterable[Rule], fail_on: Severity | None = Severi
             _suite(root, audit, area, cases)
     if audit.problems:
         _suite(root, audit, "unread", _errors(audit))
-    for remark in audit.remarks:
+    if audit.remarks:
         # Only suites may have output.
         suite = root[0] if len(root) else _suite(root, audit, "audit", [])
-        _text(suite, "system-err", remark)
+        _text(suite, "system-err", audit.remarks)
     for name in ("tests", "failures", "errors", "skipped"):
         root.set(name, str(sum(int(suite.get(name, "0")) for suite in root)))
     ET.indent(root)
@@ -76,7 +76,7 @@ def _case(
     least = -1 if fail_on is None else fail_on.rank
     failed = [each for each in mine if each.weight.rank <= least]
     if failed:
-        failure = _text(case, "failure", "\n".join([*_lines(failed), f"Why: {rule.why}"]))
+        failure = _text(case, "failure", [*_lines(failed), f"Why: {rule.why}"])
         worst = min(failed, key=lambda each: each.weight.rank).weight
         failure.set("type", worst)
         failure.set("message", _legal(f"{rule.title}: {number(len(failed), 'place')}"))
@@ -90,7 +90,7 @@ def _case(
         skipped.set("message", _legal(f"accepted: {'; '.join(reasons)}"))
     others = [each for each in mine if each.weight.rank > least]
     if others:
-        _text(case, "system-out", "\n".join(_lines(others)))
+        _text(case, "system-out", _lines(others))
     return case
 
 
@@ -107,18 +107,18 @@ def _errors(audit: Audit) -> list[ET.Element]:
     cases = []
     for path, messages in by_file.items():
         case = ET.Element("testcase", classname="audit.unread", name=_legal(path), time="0")
-        error = _text(case, "error", "\n".join(messages))
+        error = _text(case, "error", messages)
         error.set("type", "unread")
         error.set("message", _legal(messages[0]))
         cases.append(case)
     return cases
 
 
-def _text(parent: ET.Element, name: str, text: str) -> ET.Element:
+def _text(parent: ET.Element, name: str, lines: Iterable[str]) -> ET.Element:
     element = ET.SubElement(parent, name)
-    element.text = "\n".join(map(_legal, text.split("\n")))
+    element.text = "\n".join(map(_legal, lines))
     return element
 
 
 def _legal(text: str) -> str:
-    return _NONE.sub(lambda found: f"\\u{ord(found[0]):04x}", escaped(text))
+    return _NONE.sub(lambda found: f"\\u{ord(found[0]):04x}", shown(text))

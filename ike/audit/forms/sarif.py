@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any, Final
 from urllib.parse import quote
 
-from core.escaping import escaped
-from ike.audit.forms.json import octets, policy_document, rfc3339, summary_document, visible
+from ike.audit.forms.json import policy_document, rfc3339, summary_document
+from ike.audit.forms.names import octets, shown, visible
 from ike.audit.forms.references import url
 from ike.audit.values import Acceptance, Audit, Finding, Gone, Rule, Severity
 from ike.secrets.values import Place, Problem
@@ -176,7 +176,7 @@ def _notification(problem: Problem) -> dict[str, Any]:
 
 def _message(text: str) -> dict[str, str]:
     """A message. `[text](target)` in it would be a link (§3.11.6), wherever a name led it."""
-    return {"text": escaped(text).replace("](", "] (")}
+    return {"text": shown(text).replace("](", "] (")}
 
 
 def _location(place: Place) -> dict[str, Any]:

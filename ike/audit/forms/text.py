@@ -4,8 +4,8 @@ import textwrap
 from collections.abc import Iterable, Iterator
 from typing import Final, NamedTuple
 
-from core.escaping import escaped
 from ike.audit.forms.grouping import Group, extent, grouped, number, totals, unread
+from ike.audit.forms.names import shown
 from ike.audit.values import Audit, Rule
 
 WIDTH: Final = 80
@@ -51,7 +51,7 @@ def lines(audit: Audit, *, everything: bool = False) -> Iterator[Line]:
 def rules(all_rules: Iterable[Rule]) -> Iterator[Line]:
     """The rules themselves, with what they look for."""
     for rule in all_rules:
-        yield Line(f"{rule.severity.upper()}  {escaped(rule.id)}", rule.severity)
+        yield Line(f"{rule.severity.upper()}  {shown(rule.id)}", rule.severity)
         yield from _wrapped(rule.title, "  ", "  ")
 
 
@@ -60,19 +60,19 @@ def _group(group: Group, *, everything: bool) -> Iterator[Line]:
     head = f"{group.severity.upper()}  "
     for line in _wrapped(f"{rule.title} ({rule.id})", head, " " * len(head)):
         yield Line(line.text, group.severity)
-    path = ""
-    for finding in group.first(everything=everything):
-        if str(finding.place) != path:
-            path = str(finding.place)
-            yield Line(f"  {escaped(path)}", "place")
-        yield from _wrapped(finding.evidence, "    ", "    ")
-        if not fix:
+    first, rest = group.first(everything=everything), group.rest(everything=everything)
+    own = not fix and not rest  # of many places, what mends them in general is enough
+    for finding, following in zip(first, [*first[1:], None], strict=True):
+        yield Line(f"  {shown(str(finding.place))}", "place")
+        # Once below several places that it is true of.
+        if own or following is None or following.evidence != finding.evidence:
+            yield from _wrapped(finding.evidence, "    ", "    ")
+        if own:
             yield from _labelled("Fix", finding.fix or rule.fix, 4)
-    rest = group.rest(everything=everything)
     if rest:
         yield from _wrapped(f"and {rest} (--all shows them)", "  ", "  ", "quiet")
     yield from _labelled("Why", rule.why)
-    if fix or rest:
+    if not own:
         yield from _labelled("Fix", fix or rule.fix)
     if rule.references:
         yield from _labelled("See", "; ".join(rule.references))
@@ -87,22 +87,26 @@ def _summary(audit: Audit) -> Iterator[Line]:
         yield from _wrapped(f"{found} on {host}: {totals(audit)}.", style=worst)
     elif not audit.items:
         yield from _wrapped(
-            f"No keys or configuration of an IKE daemon were found on {host}. Name files or folders as"
-            " PATHs, or a mounted image or copied tree with --root."
+            f"No keys and no configuration of an IKE daemon were found on {host}: nothing where"
+            " strongSwan, Libreswan, racoon, NetworkManager, VyOS, OPNsense and pfSense have them."
+            " Name other files or folders as PATHs, or a mounted image or a copied tree with --root."
         )
     else:
         what = "Nothing new" if audit.earlier else "Nothing wrong"
         sure = " in what could be read" if audit.problems else ""
         yield from _wrapped(f"{what} was found on {host}{sure}.", style="" if sure else "good")
-    yield from _wrapped(f"{extent(audit)}.", style="quiet")
     aside = [
         (len(audit.suppressed), "accepted"),
         (len(audit.known), f"known since {audit.earlier:%Y-%m-%d}" if audit.earlier else "known"),
-        (len({each.place.path for each in audit.problems}), "not read"),
     ]
     told = ", ".join(f"{count:,} {what}" for count, what in aside if count)
     if told:
-        yield from _wrapped(f"Beside these: {told}.", style="quiet")
+        yield from _wrapped(f"Not counted: {told}.")
+    unread_files = len({each.place.path for each in audit.problems})
+    if unread_files:
+        yield from _wrapped(f"{number(unread_files, 'file')} could not be read.", style="medium")
+    if audit.files or audit.items:
+        yield from _wrapped(f"{extent(audit)}.", style="quiet")
 
 
 def _list(texts: Iterable[str], everything: bool) -> Iterator[Line]:
@@ -122,7 +126,7 @@ def _labelled(label: str, text: str, indent: int = 2) -> Iterator[Line]:
 def _wrapped(text: str, first: str = "", then: str = "", style: str = "") -> Iterator[Line]:
     """Text in lines; what is longer without a blank stays whole, so that it can be copied."""
     for line in textwrap.wrap(
-        escaped(text),
+        shown(text),
         WIDTH,
         initial_indent=first,
         subsequent_indent=then,
