@@ -77,7 +77,8 @@ def _header(audit: Audit) -> Iterator[str]:
     elif not audit.items:
         yield '<p class="verdict">No keys or configuration of an IKE daemon were found.</p>'
     elif audit.problems:
-        yield '<p class="verdict">Nothing wrong was found in what could be read.</p>'
+        what = "Nothing new" if audit.earlier else "Nothing wrong"
+        yield f'<p class="verdict">{what} was found in what could be read.</p>'
     else:
         what = "Nothing new was found." if audit.earlier else "Nothing wrong was found."
         yield f'<p class="verdict good">{what}</p>'

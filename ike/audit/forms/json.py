@@ -115,9 +115,9 @@ def _acceptance(acceptance: Acceptance | None) -> Mapping[str, Any] | None:
     if acceptance is None:
         return None
     return {
-        "reason": acceptance.reason,
+        "reason": visible(acceptance.reason),
         "until": acceptance.until.isoformat(),
-        "by": acceptance.by,
+        "by": visible(acceptance.by),
     }
 
 
@@ -127,9 +127,9 @@ def _problem(problem: Problem) -> dict[str, Any]:
 
 def _gone(gone: Gone) -> dict[str, Any]:
     return {
-        "id": gone.id,
-        "rule": gone.rule,
+        "id": visible(gone.id),
+        "rule": visible(gone.rule),
         "severity": gone.severity,
         **place_document(gone.place),
-        "title": gone.title,
+        "title": visible(gone.title),
     }

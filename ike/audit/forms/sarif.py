@@ -137,7 +137,7 @@ def _result(finding: Finding, index: int, accepted: Acceptance | None) -> dict[s
             {
                 "kind": "external",
                 "status": "accepted",
-                "justification": f"{accepted.reason} (until {accepted.until}{by})",
+                "justification": shown(f"{accepted.reason} (until {accepted.until}{by})"),
             }
         ]
     return result
@@ -145,12 +145,12 @@ def _result(finding: Finding, index: int, accepted: Acceptance | None) -> dict[s
 
 def _gone(gone: Gone, indices: Mapping[str, int]) -> dict[str, Any]:
     result = {
-        "ruleId": gone.rule,
+        "ruleId": visible(gone.rule),
         "kind": "fail",
         "level": _LEVELS[gone.severity],
         "message": _message(f"{gone.title}. It is not there any more."),
         "locations": [_location(gone.place)],
-        "partialFingerprints": {"ikewardenFinding/v1": gone.id},
+        "partialFingerprints": {"ikewardenFinding/v1": visible(gone.id)},
         "baselineState": "absent",
     }
     return {**result, "ruleIndex": indices[gone.rule]} if gone.rule in indices else result

@@ -127,7 +127,8 @@ def compared() -> Audit:
 
 def clean(**more: Any) -> Audit:
     """Nothing was found."""
-    return audit(findings=(), suppressed=(), accepted={}, problems=(), remarks=(), **more)
+    nothing = {"findings": (), "suppressed": (), "accepted": {}, "problems": (), "remarks": ()}
+    return audit(**{**nothing, **more})
 
 
 ODD_NAMES: Final = (
