@@ -44,7 +44,6 @@ def test_no_markup_of_theirs(form: str) -> None:
     told = FORMS[form]()
     for markup in ("<script", "<img", "]]>", "<!--"):
         assert markup not in told
-    assert not re.search('="[^"<>]*" onmouseover', told)
 
 
 @pytest.mark.parametrize("form", FORMS)

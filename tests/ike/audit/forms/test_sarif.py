@@ -122,7 +122,7 @@ def test_addresses_lead_to_the_very_file(root: str) -> None:
         assert re.fullmatch(r"(?:[A-Za-z0-9._~/-]|%[0-9A-F]{2})+", place["uri"])
         whole = urlsplit(urljoin(base, place["uri"]))
         assert (whole.scheme, whole.netloc, whole.query, whole.fragment) == ("file", "", "", "")
-        assert unquote_to_bytes(whole.path) == octets(root.rstrip("/") + normpath(path))
+        assert unquote_to_bytes(whole.path) == octets(root.rstrip("/")) + octets(normpath(path))
 
 
 def test_windows_has_drives_and_names_of_no_file() -> None:
