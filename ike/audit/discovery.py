@@ -1,13 +1,42 @@
 """What of a host's files matters to its keys: found from the daemons' own configuration, wherever that leads."""
 
-from collections.abc import Sequence
+import posixpath
+import re
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import Final
 
+from ike.audit import leads, places
+from ike.audit.gathering import Gathering
 from ike.audit.ground import Ground
-from ike.audit.values import Item
+from ike.audit.leads import Lead
+from ike.audit.shapes import Shape
+from ike.audit.values import Item, Role, Sort
 from ike.secrets import reading
 from ike.secrets.reading import Found
-from ike.secrets.values import Problem
+from ike.secrets.values import Place, Problem
+
+_IPSEC_VPN: Final = re.compile(
+    r"^service-type\s*=\s*\S*(?:strongswan|libreswan|openswan|l2tp|iked|ipsec)", re.MULTILINE
+)
+_NM_SECRET: Final = re.compile(
+    r"^\s*(?:password|psk|secret|xauthpassword|pskvalue|ipsec-psk|user-cert-pass|machine-cert-pass"
+    r"|proxy-server-password)\s*=\s*\S",
+    re.MULTILINE | re.IGNORECASE,
+)
+_VYOS_SECRET: Final = re.compile(
+    r"(?:pre-shared-secret|pre-shared-key|\bsecret|\bkey|passphrase|password)\s+\S"
+)
+_VYOS_IPSEC: Final = re.compile(r"^\s*ipsec\s*\{", re.MULTILINE)
+_MANY: Final = 200
+_KINDS: Final = {
+    "strongswan.conf": "strongswan.conf",
+    "racoon.conf": "racoon",
+    "psk.txt": "racoon-psk",
+    "config.boot": "vyos-config",
+    "config.xml": "opnsense-xml",
+}
+_OURS: Final = {"swanctl": "swanctl", "ipsec": "ipsec.conf", "secrets": "ipsec.secrets"}
 
 
 @dataclass(frozen=True)
@@ -22,7 +51,9 @@ class Start:
 
 @dataclass(frozen=True)
 class Discovered:
-    """All that matters, each file once. `found`: what stands in swanctl.conf, ipsec.conf and ipsec.secrets."""
+    """All that matters, each file once. `found`: what stands in swanctl.conf, ipsec.conf and ipsec.secrets; `problems`
+    are all, those of `found` too.
+    """
 
     items: tuple[Item, ...]
     starts: tuple[Start, ...]
@@ -30,9 +61,254 @@ class Discovered:
     problems: tuple[Problem, ...] = ()
 
 
-def discover(ground: Ground, paths: Sequence[str] = ()) -> Discovered:
+class _Discovery(Gathering):
+    """One run."""
+
+    def __init__(self, ground: Ground) -> None:
+        super().__init__(ground)
+        self.starts: dict[tuple[str, str], Start] = {}
+
+    def start(self, path: str, kind: str) -> None:
+        """Tell of a configuration, once."""
+        self.starts.setdefault((path, kind), Start(path, kind))
+
+
+def discover(ground: Ground, paths: Sequence[str] = (), *, known: bool = True) -> Discovered:
     """What the configuration in the known places leads to, and these files and folders beside them.
 
-    `paths` are absolute, as the host knows them. What cannot be read is a problem, and never stops the rest.
+    `paths` are absolute, as the host knows them; with `known` unset they are all that is looked at. What cannot be
+    read is a problem, and never stops the rest.
     """
-    return Discovered((), (), reading.read(ground, paths))
+    run = _Discovery(ground)
+    given = list(_given(run, paths))
+    if known:
+        given += [place for place in reading.PLACES if ground.exists(place)]
+        _known(run)
+    # Folders are told apart from files by `reading`, and nothing given is nothing looked for.
+    found = reading.read(ground, given) if given else Found((), (), (), {})
+    _of_found(run, found, known=known)
+    _unread(run, given, found)
+    if known:
+        for pattern in places.PROGRAMS:
+            _add_files(run, pattern, Role.PROGRAM, Sort.FILE)
+    problems = tuple(dict.fromkeys((*found.problems, *run.problems)))
+    return Discovered(tuple(run.items.values()), tuple(run.starts.values()), found, problems)
+
+
+# What somebody names
+
+
+def _given(run: _Discovery, paths: Sequence[str]) -> Iterator[str]:
+    """Sort out what is named; gives what is to be read as swanctl.conf, ipsec.conf or ipsec.secrets."""
+    for path in paths:
+        try:
+            sort = run.ground.status(path).sort
+        except OSError as error:
+            run.failed(path, error)
+            continue
+        kind = _kind(path)
+        if sort is Sort.FOLDER:
+            run.add_keys_below(path)
+            yield path
+        elif kind:
+            _BY_KIND[kind](run, path)
+        elif sort is Sort.FILE:
+            shape = run.shape(path)
+            if shape is not None and shape.is_key:
+                run.add(path, Role.KEY)
+            elif shape is Shape.CERTIFICATE:
+                run.add(path, Role.CERTIFICATE)
+            else:
+                yield path
+        else:
+            run.add(path, Role.SOCKET if sort is Sort.SOCKET else Role.CONFIGURATION)
+
+
+def _kind(path: str) -> str:
+    name = posixpath.basename(path)
+    return "networkmanager" if name.endswith(".nmconnection") else _KINDS.get(name, "")
+
+
+# The known places
+
+
+def _known(run: _Discovery) -> None:
+    for kind, paths in (
+        ("strongswan.conf", places.STRONGSWAN),
+        ("racoon", places.RACOON),
+        ("racoon-psk", places.RACOON_PSKS),
+        ("networkmanager", places.NETWORKMANAGER),
+        ("vyos-config", places.VYOS),
+        ("opnsense-xml", places.OPNSENSE),
+    ):
+        for pattern in paths:
+            for path in run.ground.matching(pattern)[:_MANY]:
+                _BY_KIND[kind](run, path)
+    for pattern in places.OPNSENSE_COPIES:
+        for path in run.ground.matching(pattern)[-_MANY:]:
+            run.add(path, Role.SECRETS)
+    for folder in places.VYOS_KEYS:
+        run.add_keys_below(folder)
+    for pattern in places.SOCKETS:
+        _add_files(run, pattern, Role.SOCKET, Sort.SOCKET)
+    for folder in places.OWN:
+        if run.ground.is_folder(folder):
+            run.add_own(folder)
+
+
+def _strongswan(run: _Discovery, path: str) -> None:
+    settings = reading.read_settings(run.ground, path)
+    run.problems += settings.problems
+    run.start(path, "strongswan.conf")
+    secret = {place.path for place in leads.secret_settings(settings.top)}
+    for each in settings.opened:
+        role = Role.SECRETS if each.path in secret else Role.CONFIGURATION
+        run.add(each.path, role, _by(each.included_by))
+    _follow(run, leads.of_strongswan(settings.top))
+
+
+def _racoon(run: _Discovery, path: str) -> None:
+    waiting, seen = [Lead(path, Role.CONFIGURATION, Place(path, 0))], {path}
+    while waiting and len(seen) < _MANY:
+        lead = waiting.pop(0)
+        source = run.read(lead.path)
+        if source is None:
+            continue
+        named_by = lead.place if lead.name else None
+        run.add(lead.path, Role.CONFIGURATION, named_by)
+        run.start(lead.path, "racoon")
+        for each in leads.of_racoon(source):
+            if each.name == "include":
+                for found in run.ground.matching(each.path):
+                    if found not in seen:
+                        seen.add(found)
+                        waiting.append(Lead(found, each.role, each.place, each.name))
+            elif each.name == "path pre_shared_key":
+                _racoon_psk(run, each.path, each.place)
+            elif each.role is Role.FOLDER:
+                run.add_keys_below(each.path)
+            else:
+                _follow(run, [each])
+
+
+def _racoon_psk(run: _Discovery, path: str, named_by: Place | None = None) -> None:
+    if run.add(path, Role.SECRETS, named_by) is not None:
+        run.start(path, "racoon-psk")
+
+
+def _networkmanager(run: _Discovery, path: str) -> None:
+    source = run.read(path)
+    if source is not None and _IPSEC_VPN.search(source.text):
+        run.add(path, Role.SECRETS if _NM_SECRET.search(source.text) else Role.CONFIGURATION)
+        run.start(path, "networkmanager")
+
+
+def _vyos(run: _Discovery, path: str) -> None:
+    source = run.read(path)
+    if source is not None and _VYOS_IPSEC.search(source.text):
+        run.add(path, Role.SECRETS if _VYOS_SECRET.search(source.text) else Role.CONFIGURATION)
+        run.start(path, "vyos-config")
+
+
+def _opnsense(run: _Discovery, path: str) -> None:
+    # All keys and passwords of the firewall stand in it, whether it has tunnels or not.
+    if run.add(path, Role.SECRETS) is not None:
+        run.start(path, "opnsense-xml")
+
+
+_BY_KIND: Final[dict[str, Callable[[_Discovery, str], None]]] = {
+    "strongswan.conf": _strongswan,
+    "racoon": _racoon,
+    "racoon-psk": _racoon_psk,
+    "networkmanager": _networkmanager,
+    "vyos-config": _vyos,
+    "opnsense-xml": _opnsense,
+}
+
+
+# What was read as swanctl.conf, ipsec.conf and ipsec.secrets
+
+
+def _of_found(run: _Discovery, found: Found, *, known: bool) -> None:
+    with_entries = {entry.place.path for entry in found.entries}
+    swanctl = list(places.SWANCTL) if known else []
+    ipsec = list(places.IPSEC) if known else []
+    databases = [Lead(path, Role.FOLDER, Place(path, 0)) for path in places.NSS] if known else []
+    for each in found.opened:
+        source = run.read(each.path)
+        if source is None:
+            continue
+        base = posixpath.dirname(each.path)
+        if not each.included_by:
+            run.start(each.path, _OURS[each.kind])
+            (swanctl if each.kind == "swanctl" else ipsec).append(
+                base if each.kind == "swanctl" else posixpath.join(base, "ipsec.d")
+            )
+        pins = each.kind == "swanctl" and re.search(r"^\s*pin\s*=\s*\S", source.text, re.MULTILINE)
+        holds = each.kind == "secrets" or each.path in with_entries or pins
+        run.add(each.path, Role.SECRETS if holds else Role.CONFIGURATION, _by(each.included_by))
+        if each.kind == "secrets":
+            _follow(run, _beside(leads.of_secrets(source), ipsec))
+        else:
+            _follow(run, leads.of_connections(source))
+        databases += leads.folders(source) if each.kind == "ipsec" else []
+    for base in dict.fromkeys(swanctl):
+        run.add_folders(base, places.SWANCTL_FOLDERS)
+    for base in dict.fromkeys(ipsec):
+        run.add_folders(base, places.IPSEC_FOLDERS)
+    for lead in databases:
+        _database(run, lead)
+
+
+def _unread(run: _Discovery, given: Iterable[str], found: Found) -> None:
+    """What could not be read matters no less; what it is is known by its name alone."""
+    opened = {each.path for each in found.opened}
+    named = {problem.place.path for problem in found.problems if not problem.place.line}
+    for path in dict.fromkeys([*given, *sorted(named)]):
+        if path not in opened and not run.ground.is_folder(path):
+            run.add(path, Role.SECRETS if ".secrets" in path else Role.CONFIGURATION)
+
+
+def _beside(found: Iterable[Lead], bases: Sequence[str]) -> Iterator[Lead]:
+    """Relative names are of the folder of keys; whether they are there, or nicknames in a database, is seen."""
+    for lead in found:
+        for base in bases if not lead.path.startswith("/") else ("/",):
+            yield Lead(posixpath.join(base, "private", lead.path), lead.role, lead.place, lead.name)
+
+
+def _database(run: _Discovery, lead: Lead) -> None:
+    there = [
+        (posixpath.join(lead.path, name), role)
+        for name, role in places.NSS_FILES.items()
+        if run.ground.exists(posixpath.join(lead.path, name))
+    ]
+    if not there:
+        return
+    named_by = lead.place if lead.name else None
+    run.add(lead.path, Role.FOLDER, named_by)
+    for path, role in there:
+        run.add(path, role, named_by)
+    if any(path.endswith(".db") for path, _ in there):
+        run.start(lead.path, "nss")
+
+
+def _follow(run: _Discovery, found: Iterable[Lead]) -> None:
+    for lead in found:
+        if lead.role is Role.KEY:
+            run.add_key(lead.path, lead.place)
+        elif lead.role is not Role.FOLDER:
+            run.add(lead.path, lead.role, lead.place)
+
+
+def _add_files(run: _Discovery, pattern: str, role: Role, sort: Sort) -> None:
+    for path in run.ground.matching(pattern)[:_MANY]:
+        try:
+            fits = run.ground.status(path).sort is sort
+        except OSError:
+            continue  # a link that leads nowhere
+        if fits:
+            run.add(path, role)
+
+
+def _by(path: str) -> Place | None:
+    return Place(path, 0) if path else None

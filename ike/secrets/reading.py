@@ -7,8 +7,9 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Final, Protocol
 
-from ike.secrets import ipsec_conf, ipsec_secrets, swanctl_conf
+from ike.secrets import ipsec_conf, ipsec_secrets, settings_syntax, swanctl_conf
 from ike.secrets.ipsec_conf import IsOwn
+from ike.secrets.settings_syntax import Section
 from ike.secrets.tree import File
 from ike.secrets.values import Connection, Dialect, Entry, Parsed, Place, Problem, Source
 
@@ -209,6 +210,25 @@ def read(
         tuple(reading.opened),
         known,
     )
+
+
+@dataclass(frozen=True)
+class Settings:
+    """strongswan.conf and its includes as one tree."""
+
+    top: Section
+    opened: tuple[Opened, ...]
+    problems: tuple[Problem, ...]
+
+
+def read_settings(files: Files, path: str) -> Settings:
+    """A file in strongSwan's settings syntax, such as strongswan.conf, with all that it includes."""
+    reading = _Reading(files)
+    source = reading.start(path)
+    if source is None:
+        return Settings(Section("", Place(path, 0)), (), tuple(reading.problems))
+    top, problems = settings_syntax.parse(source, reading.include)
+    return Settings(top, tuple(reading.opened), (*reading.problems, *problems))
 
 
 def _starts(files: Files, paths: Sequence[str], problems: list[Problem]) -> Iterator[str]:

@@ -1,0 +1,138 @@
+"""Files that matter, gathered one by one: each once, under the name that leads to it first."""
+
+import errno
+import posixpath
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Final
+
+from ike.audit import shapes
+from ike.audit.ground import Ground
+from ike.audit.shapes import Shape
+from ike.audit.values import Item, Role, Sort
+from ike.secrets.values import Place, Problem, Source
+
+MAX_ITEMS: Final = 20_000
+_MAX_DEPTH: Final = 4
+_MISSING: Final = {errno.ENOENT, errno.ENOTDIR}
+
+
+@dataclass
+class Gathering:
+    """What was found so far of a host."""
+
+    ground: Ground
+    items: dict[str, Item] = field(default_factory=dict)  # by where they really are
+    problems: list[Problem] = field(default_factory=list)
+
+    def add(self, path: str, role: Role, named_by: Place | None = None) -> Item | None:
+        """Take a file or folder in; None where there is none. What is there already keeps its role."""
+        if len(self.items) >= MAX_ITEMS:
+            return None
+        try:
+            item = self.ground.item(path, role, named_by)
+        except OSError as error:
+            if error.errno not in _MISSING:
+                self.failed(path, error)
+            return None
+        there = self.items.get(item.real)
+        if there is not None:
+            return there
+        self.items[item.real] = item
+        return item
+
+    def failed(self, path: str, error: OSError) -> None:
+        """Tell of what cannot be looked at."""
+        reason = error.strerror or "it cannot be read"
+        self.problems.append(Problem(Place(path, 0), reason))
+
+    def read(self, path: str) -> Source | None:
+        """A file's text; None where it cannot be read, which is told."""
+        try:
+            content = self.ground.read(path).content
+        except OSError as error:
+            if error.errno not in _MISSING:
+                self.failed(path, error)
+            return None
+        return Source(path, content.decode("utf-8", "surrogateescape"))
+
+    def shape(self, path: str) -> Shape | None:
+        """What a file holds; None where it is no file or cannot be read, which is told."""
+        try:
+            return shapes.shape(self.ground.beginning(path, shapes.OCTETS))
+        except OSError as error:
+            if error.errno not in _MISSING:
+                self.failed(path, error)
+            return None
+
+    def names(self, folder: str) -> list[str]:
+        """The names in a folder; none where there is no folder, or it cannot be read, which is told."""
+        try:
+            return self.ground.names(folder)
+        except OSError as error:
+            if error.errno not in _MISSING:
+                self.failed(folder, error)
+            return []
+
+    def add_key(self, path: str, named_by: Place | None = None) -> None:
+        """Take in a file that is to be a key: not what holds none by its looks, and a certificate as one of trust."""
+        if not self._is_file(path):
+            return
+        shape = self.shape(path)
+        if shape in (Shape.NOTHING, Shape.OTHER, Shape.SECRETS):
+            return
+        self.add(path, Role.TRUST if shape is Shape.CERTIFICATE else Role.KEY, named_by)
+
+    def add_folders(self, base: str, folders: Mapping[str, Role]) -> None:
+        """Take in what is in the folders of keys and certificates below `base`."""
+        for name, role in folders.items():
+            folder = posixpath.join(base, name)
+            if not self.ground.is_folder(folder):
+                continue
+            if role is Role.KEY:
+                self.add(folder, Role.FOLDER)
+            for each in self.names(folder):
+                path = posixpath.join(folder, each)
+                if role is Role.KEY:
+                    self.add_key(path)
+                elif self._is_file(path):
+                    self.add(path, role)
+
+    def add_keys_below(self, folder: str) -> None:
+        """Take in a folder, and all keys that are in it and below."""
+        if self.ground.is_folder(folder) and self.add(folder, Role.FOLDER) is not None:
+            self._keys_below(folder, _MAX_DEPTH)
+
+    def _keys_below(self, folder: str, depth: int) -> None:
+        for name in self.names(folder):
+            path = posixpath.join(folder, name)
+            sort = self._sort(path)
+            if sort is Sort.FOLDER and depth:
+                self._keys_below(path, depth - 1)
+            elif sort is Sort.FILE and (shape := self.shape(path)) and shape.is_key:
+                self.add(path, Role.KEY)
+
+    def add_own(self, folder: str, depth: int = _MAX_DEPTH) -> None:
+        """Take in a folder of ikewarden's own with all below; certificates and empty locks are no secrets."""
+        if self.add(folder, Role.OWN) is None:
+            return
+        for name in self.names(folder):
+            path = posixpath.join(folder, name)
+            sort = self._sort(path)
+            if sort is Sort.FOLDER and depth:
+                self.add_own(path, depth - 1)
+            elif sort is Sort.FILE:
+                shape = self.shape(path)
+                if shape not in (Shape.NOTHING, Shape.CERTIFICATE):
+                    self.add(path, Role.OWN)
+
+    def _is_file(self, path: str) -> bool:
+        return self._sort(path) is Sort.FILE
+
+    def _sort(self, path: str) -> Sort | None:
+        try:
+            return self.ground.status(path).sort
+        except OSError as error:
+            if error.errno not in _MISSING:
+                self.failed(path, error)
+            return None

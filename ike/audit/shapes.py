@@ -1,0 +1,54 @@
+"""What a file is by its first octets, whatever it is called. Pure."""
+
+import re
+from enum import StrEnum
+from typing import Final
+
+OCTETS: Final = 64 * 1024  # certificates may stand before a key
+
+# What comes before a secret in the files of all daemons that we know.
+_SECRET: Final = re.compile(
+    rb":[ \t]+(?:PSK|PPKS?|RSA|ECDSA|EAP|XAUTH|NTLM|P12|PKCS8|PIN)[ \t]+[^ \t\r\n]"  # ipsec.secrets
+    rb"|^[ \t]*(?:secret|pin|password|psk)[ \t]*=[ \t]*[^ \t\r\n]"  # swanctl.conf, strongswan.conf, NetworkManager
+    rb"|(?:pre-shared-secret|pre-shared-key)[ \t>]+[^ \t\r\n]"  # VyOS, OPNsense, pfSense
+    rb"|NSS Certificate DB:[^\r\n]",
+    re.MULTILINE,
+)
+_DER_KEY: Final = re.compile(rb"\x30(?:[\x00-\x7f]|\x81.|\x82..|\x83...)\x02\x01[\x00\x01]", re.S)
+_PKCS12: Final = re.compile(
+    rb"\x30(?:\x80|[\x00-\x7f]|\x81.|\x82..|\x83...|\x84....)\x02\x01\x03", re.S
+)
+_ENCRYPTED: Final = re.compile(rb"-----BEGIN ENCRYPTED PRIVATE KEY|^Proc-Type: 4,ENCRYPTED", re.M)
+
+
+class Shape(StrEnum):
+    """What a file holds."""
+
+    KEY = "private key"
+    LOCKED_KEY = "private key with a passphrase"
+    PKCS12 = "PKCS#12 file"
+    SECRETS = "secrets"
+    CERTIFICATE = "certificate"
+    NOTHING = "nothing"
+    OTHER = "other"
+
+    @property
+    def is_key(self) -> bool:
+        """Whether a private key is, or may be, in it."""
+        return self in (Shape.KEY, Shape.LOCKED_KEY, Shape.PKCS12)
+
+
+def shape(content: bytes) -> Shape:
+    """What a file that begins so holds."""
+    if not content.strip(b" \t\r\n\0"):
+        return Shape.NOTHING
+    if b"PRIVATE KEY-----" in content:
+        # An OpenSSH key does not say in its armour whether it has a passphrase.
+        return Shape.LOCKED_KEY if _ENCRYPTED.search(content) else Shape.KEY
+    if content.startswith(b"\x30") and (_PKCS12.match(content) or _DER_KEY.match(content)):
+        return Shape.PKCS12 if _PKCS12.match(content) else Shape.KEY
+    if _SECRET.search(content):
+        return Shape.SECRETS
+    if b"-----BEGIN CERTIFICATE" in content or b"-----BEGIN X509" in content:
+        return Shape.CERTIFICATE
+    return Shape.OTHER
