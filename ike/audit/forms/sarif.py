@@ -126,7 +126,7 @@ def _result(finding: Finding, index: int, accepted: Acceptance | None) -> dict[s
         "ruleIndex": index,
         "kind": "fail",
         "level": _LEVELS[finding.weight],
-        "message": _message(f"{finding.rule.title}. {finding.evidence} Fix: {fix}"),
+        "message": _message(f"{finding.rule.title}: {_ended(finding.evidence)} Fix: {_ended(fix)}"),
         "locations": [_location(finding.place)],
         "partialFingerprints": {"ikewardenFinding/v1": finding.id},
         "properties": {"severity": finding.weight, "subject": visible(finding.subject)},
@@ -172,6 +172,10 @@ def _notification(problem: Problem) -> dict[str, Any]:
         "message": _message(f"Not read: {problem.message}"),
         "locations": [_location(problem.place)],
     }
+
+
+def _ended(text: str) -> str:
+    return text if text.endswith((".", "!", "?", "…")) else f"{text}."
 
 
 def _message(text: str) -> dict[str, str]:
