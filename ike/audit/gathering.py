@@ -76,7 +76,7 @@ class Gathering:
 
     def add_key(self, path: str, named_by: Place | None = None) -> None:
         """Take in a file that is to be a key: not what holds none by its looks, and a certificate as one of trust."""
-        if not self._is_file(path):
+        if not self.is_file(path):
             return
         shape = self.shape(path)
         if shape in (Shape.NOTHING, Shape.OTHER, Shape.SECRETS):
@@ -95,7 +95,7 @@ class Gathering:
                 path = posixpath.join(folder, each)
                 if role is Role.KEY:
                     self.add_key(path)
-                elif self._is_file(path):
+                elif self.is_file(path):
                     self.add(path, role)
 
     def add_keys_below(self, folder: str) -> None:
@@ -126,7 +126,8 @@ class Gathering:
                 if shape not in (Shape.NOTHING, Shape.CERTIFICATE):
                     self.add(path, Role.OWN)
 
-    def _is_file(self, path: str) -> bool:
+    def is_file(self, path: str) -> bool:
+        """Whether a path leads to a file, links followed."""
         return self._sort(path) is Sort.FILE
 
     def _sort(self, path: str) -> Sort | None:

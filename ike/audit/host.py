@@ -5,33 +5,58 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
 
-from ike.audit import discovery
+from ike.audit import discovery, exposure
+from ike.audit.access import Access
 from ike.audit.discovery import Discovered
 from ike.audit.ground import Ground
+from ike.audit.parents import Parents
 from ike.audit.values import Facts, Seen
 from ike.secrets.values import Problem
 
 
 @dataclass(frozen=True)
 class Wanted:
-    """What is to be looked at: `paths` are files and folders beside the known places, as the host knows them."""
+    """What is to be looked at: `paths` are files and folders, as the host knows them. With `known` unset they are all
+    that is, without the places where daemons keep their files.
+    """
 
     paths: tuple[str, ...] = ()
+    known: bool = True
 
 
-Look = Callable[[Ground, Discovered, Wanted], tuple[Sequence[Facts], Sequence[Problem]]]
-"""What an area of the audit sees, and what it could not read."""
+@dataclass(frozen=True)
+class View:
+    """What an area of the audit sees, and what it could not read. `files` were gone through beside the items."""
 
-AREAS: Final[tuple[Look, ...]] = ()
+    facts: tuple[Facts, ...]
+    problems: Sequence[Problem] = ()
+    files: int = 0
+
+
+Look = Callable[[Ground, Discovered, Wanted, datetime], View]
+
+
+def _access(ground: Ground, discovered: Discovered, _wanted: Wanted, _now: datetime) -> View:
+    items = discovered.items
+    return View((Access(items, ground.accounts), Parents(items, ground.accounts)))
+
+
+def _exposure(ground: Ground, discovered: Discovered, wanted: Wanted, _now: datetime) -> View:
+    seen, problems = exposure.look(ground, discovered, wanted.paths, known=wanted.known)
+    return View((seen,), problems, seen.files)
+
+
+AREAS: Final[tuple[Look, ...]] = (_access, _exposure)
 
 
 def look(ground: Ground, wanted: Wanted, now: datetime) -> Seen:
     """Everything that is seen of a host. Never fails for what stands in a file: that is a problem of the result."""
-    discovered = discovery.discover(ground, wanted.paths)
-    facts: list[Facts] = []
-    problems = list(discovered.problems)
-    for area in AREAS:
-        seen, unread = area(ground, discovered, wanted)
-        facts += seen
-        problems += unread
-    return Seen(tuple(facts), tuple(dict.fromkeys(problems)), 0, len(discovered.items))
+    discovered = discovery.discover(ground, wanted.paths, known=wanted.known)
+    views = [area(ground, discovered, wanted, now) for area in AREAS]
+    problems = [problem for view in views for problem in view.problems]
+    return Seen(
+        facts=tuple(facts for view in views for facts in view.facts),
+        problems=tuple(dict.fromkeys((*discovered.problems, *problems))),
+        files=len(discovered.items) + sum(view.files for view in views),
+        items=len(discovered.items),
+    )

@@ -103,34 +103,35 @@ PROGRAMS: Final = (
 # The agent's state, and an instance of the server.
 OWN: Final = ("/var/lib/ikewarden-agent", "/var/lib/ikewarden")
 
-UNITS: Final = tuple(
-    f"{folder}/{pattern}"
-    for folder in ("/etc/systemd/system", "/usr/lib/systemd/system", "/lib/systemd/system")
-    for name in (
-        "strongswan",
-        "strongswan-starter",
-        "strongswan-swanctl",
-        "ipsec",
-        "pluto",
-        "charon-systemd",
-        "racoon",
-    )
-    for pattern in (f"{name}.service", f"{name}.service.d/*.conf")
+UNIT_FOLDERS: Final = (
+    "/etc/systemd/system",
+    "/run/systemd/system",
+    "/usr/lib/systemd/system",
+    "/lib/systemd/system",
+)
+UNIT_NAMES: Final = (
+    "strongswan",
+    "strongswan-starter",
+    "strongswan-swanctl",
+    "charon-systemd",
+    "ipsec",
+    "pluto",
+    "racoon",
 )
 
-# Where keys lie about on a host that is in use; a copy is looked through as a whole.
-SWEPT: Final = (
-    "/etc",
-    "/root",
-    "/home",
-    "/usr/local/etc",
-    "/var/lib/ipsec",
-    "/var/backups",
-    "/config",
-    "/conf",
-    "/tmp",  # noqa: S108 - looked at, never written
-    "/var/tmp",  # noqa: S108
-)
+# Where keys lie about on a host that is in use, and how deep; a copy is looked through as a whole.
+SWEPT: Final = {
+    "/etc": 6,
+    "/root": 6,
+    "/home": 7,
+    "/usr/local/etc": 6,
+    "/var/lib/ipsec": 6,
+    "/var/backups": 3,
+    "/config": 6,
+    "/conf": 6,
+    "/tmp": 1,  # noqa: S108 - looked at, never written
+    "/var/tmp": 1,  # noqa: S108
+}
 # Packages bring samples of keys and configuration here; they are nobody's.
 VENDORS: Final = (
     "/usr/bin",
@@ -151,3 +152,10 @@ VENDORS: Final = (
     "/etc/pki/ca-trust",
 )
 UNSWEPT: Final = ("/proc", "/sys", "/dev")
+# Folders of such names hold other people's work, wherever they are; on a host in use they are not entered.
+FOREIGN: Final = frozenset(
+    {"node_modules", "site-packages", "dist-packages", "testdata", ".cargo", ".rustup"}
+)
+LARGE: Final = frozenset(
+    {*FOREIGN, ".cache", ".git", ".hg", ".svn", "__pycache__", ".npm", ".venv", "venv"}
+)

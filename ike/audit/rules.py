@@ -4,9 +4,10 @@ from collections.abc import Iterable
 from datetime import datetime
 from typing import Final
 
+from ike.audit import access_rules, exposure, parents
 from ike.audit.values import Finding, Policy, Rule, Seen
 
-RULES: Final[tuple[Rule, ...]] = ()
+RULES: Final[tuple[Rule, ...]] = (*access_rules.RULES, *parents.RULES, *exposure.RULES)
 
 
 def judged(seen: Seen, policy: Policy, now: datetime) -> list[Finding]:

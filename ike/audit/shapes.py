@@ -7,9 +7,10 @@ from typing import Final
 OCTETS: Final = 64 * 1024  # certificates may stand before a key
 
 # What comes before a secret in the files of all daemons that we know.
+# Lines end with NUL in an editor's swap file. What is behind a # is a sample.
 _SECRET: Final = re.compile(
-    rb":[ \t]+(?:PSK|PPKS?|RSA|ECDSA|EAP|XAUTH|NTLM|P12|PKCS8|PIN)[ \t]+[^ \t\r\n]"  # ipsec.secrets
-    rb"|^[ \t]*(?:secret|pin|password|psk)[ \t]*=[ \t]*[^ \t\r\n]"  # swanctl.conf, strongswan.conf, NetworkManager
+    rb"(?:^|\0)(?![ \t]*\#)[^\r\n\0]*:[ \t]+(?:PSK|PPKS?|RSA|ECDSA|EAP|XAUTH|NTLM|P12|PKCS8|PIN)[ \t]+[^ \t\r\n]"
+    rb"|(?:^|\0)[ \t]*(?:secret|pin|password|psk)[ \t]*=[ \t]*[^ \t\r\n]"  # strongSwan, NetworkManager
     rb"|(?:pre-shared-secret|pre-shared-key)[ \t>]+[^ \t\r\n]"  # VyOS, OPNsense, pfSense
     rb"|NSS Certificate DB:[^\r\n]",
     re.MULTILINE,

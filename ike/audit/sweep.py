@@ -1,0 +1,162 @@
+"""A tree of files gone through for keys and secrets that lie about: names first, the first octets of few.
+
+A host in use is looked through only where keys usually lie, and not for long; a copy as a whole. Nothing is kept of a
+tree but the way to where one is.
+"""
+
+import os
+import posixpath
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Final
+
+from ike.audit import places
+from ike.audit.gathering import Gathering
+from ike.audit.ground import Ground
+from ike.audit.shapes import Shape
+from ike.audit.values import Item, Role
+from ike.secrets.values import Place, Problem
+
+_ENDING: Final = (
+    r"(?:[-._~]|\d|bak|backup|old|orig|save|copy|tmp|sw[opn]|dpkg-(?:old|dist|new|bak|tmp)"
+    r"|ucf-(?:old|dist|new)|rpm(?:save|new|orig))*"
+)
+# Of daemons that we know, and looked for everywhere.
+_OURS: Final = re.compile(
+    rf"^[.\#]?(?:.*\.secrets|swanctl.*\.conf|strongswan.*\.conf|ipsec.*\.conf|psk\.txt|nsspassword)"
+    rf"{_ENDING}\#?$",
+    re.IGNORECASE,
+)
+_KEYS: Final = re.compile(rf"\.(?:key|pem|p12|pfx|p8|pk8|der){_ENDING}$", re.IGNORECASE)
+_ARCHIVES: Final = re.compile(
+    r"^(?:.*[-_.])?(?:etc|ipsec|swanctl|strongswan|libreswan|vpn)(?:[-_.].*)?"
+    r"\.(?:tar|tgz|tbz2?|txz|zip|7z|cpio|tar\.[a-z0-9]+)$",
+    re.IGNORECASE,
+)
+# One look at each name is all that there is time for: what these find is looked at again.
+_WORTH: Final = re.compile(
+    r"(?i:\.(?:key|pem|p12|pfx|p8|pk8|der|secrets|conf|txt|tar|tgz|tbz|txz|zip|7z|cpio)|nsspassword)"
+).search
+_MAX_ENTRIES: Final = 30_000  # of one place on a host in use
+_DEEPEST: Final = 200  # each level keeps a folder open
+_MAX_STRAYS: Final = 1000
+_MAX_PROBLEMS: Final = 100
+
+
+_Level = tuple[
+    str, bool, "os._ScandirIterator[str]"
+]  # a folder, whether it is a vendor's, what is left of it
+
+
+@dataclass(frozen=True)
+class Stray:
+    """A file with a key or secrets that no configuration leads to; Shape.OTHER for an archive."""
+
+    item: Item
+    shape: Shape
+
+
+@dataclass
+class Sweep:
+    """One run; `files` counts what was gone through."""
+
+    ground: Ground
+    problems: list[Problem] = field(default_factory=list)
+    files: int = 0
+
+    def strays(self, paths: Sequence[str], known: frozenset[str]) -> Iterator[Stray]:
+        """What lies about in these folders, or where keys usually lie; `known` are the files not to be told of."""
+        gathering = Gathering(self.ground)
+        found = 0
+        for path in self._suspects(paths):
+            if path in known:
+                continue
+            shape = (
+                Shape.OTHER if _ARCHIVES.match(posixpath.basename(path)) else gathering.shape(path)
+            )
+            if shape is None or not (shape.is_key or shape is Shape.SECRETS or _is_archive(path)):
+                continue
+            item = gathering.add(path, Role.KEY if shape.is_key else Role.SECRETS)
+            if item is None or item.real in known:
+                continue
+            found += 1
+            if found > _MAX_STRAYS:
+                self._tell(path, "too many files of keys: the rest is not told")
+                break
+            yield Stray(item, shape)
+        self.problems += gathering.problems[:_MAX_PROBLEMS]
+
+    def _suspects(self, paths: Sequence[str]) -> Iterator[str]:
+        """Files that are worth a look by their names."""
+        if not self.ground.is_live:
+            yield from self._below("/")
+            return
+        for path in dict.fromkeys([*places.SWEPT, *paths]):
+            try:
+                status = self.ground.status(path)
+            except OSError:
+                continue  # told where it was asked for by name
+            if status.sort is status.sort.FOLDER:
+                yield from self._below(path, 0 if path in paths else places.SWEPT[path])
+
+    def _below(self, start: str, levels: int = 0) -> Iterator[str]:
+        """A folder and all below, or so many levels of it and not for long.
+
+        Each level is one open folder, so that nothing grows with what is in them.
+        """
+        stack: list[_Level] = []
+        self._enter(stack, start.rstrip("/"), levels)
+        count = 0
+        try:
+            while stack:
+                folder, vendors, entries = stack[-1]
+                entry = next(entries, None)
+                if entry is None:
+                    entries.close()
+                    stack.pop()
+                    continue
+                count += 1
+                name = entry.name
+                if entry.is_dir(follow_symlinks=False):
+                    if not levels or name not in places.LARGE:
+                        self._enter(stack, f"{folder}/{name}", levels)
+                elif _WORTH(name) and _is_suspect(name, vendors=vendors):
+                    if entry.is_file(follow_symlinks=False):
+                        yield f"{folder}/{name}"
+                if levels and count > _MAX_ENTRIES:
+                    self._tell(start, "it is too large to be gone through; name it to have it done")
+                    return
+        finally:
+            self.files += count
+            for _, _, entries in stack:
+                entries.close()
+
+    def _enter(self, stack: list[_Level], path: str, levels: int) -> None:
+        if len(stack) >= (levels or _DEEPEST):
+            if not levels:
+                self._tell(path, "folders are nested too deeply: it is not gone through")
+            return
+        if path in places.UNSWEPT:
+            return
+        try:
+            entries = os.scandir(os.path.join(self.ground.root, path.lstrip("/")))
+        except OSError as error:
+            self._tell(path, error.strerror or "it cannot be read")
+            return
+        vendors = path in places.VENDORS or posixpath.basename(path) in places.FOREIGN
+        stack.append((path, vendors or bool(stack and stack[-1][1]), entries))
+
+    def _tell(self, path: str, message: str) -> None:
+        if len(self.problems) < _MAX_PROBLEMS:
+            self.problems.append(Problem(Place(path, 0), message))
+
+
+def _is_suspect(name: str, *, vendors: bool) -> bool:
+    if _OURS.match(name):
+        return True
+    return not vendors and (_KEYS.search(name) is not None or _ARCHIVES.match(name) is not None)
+
+
+def _is_archive(path: str) -> bool:
+    return _ARCHIVES.match(posixpath.basename(path)) is not None
