@@ -62,11 +62,18 @@ def unread(problems: Iterable[Problem]) -> list[tuple[Place, str]]:
         by_file.setdefault(problem.place.path, []).append(problem)
     told = []
     for path, those in by_file.items():
+        those.sort(key=lambda each: each.place.line)
         first = those if len(those) <= _PROBLEMS + 1 else those[:_PROBLEMS]
         told += [(each.place, each.message) for each in first]
         if len(those) > len(first):
             told.append((Place(path, 0), f"{len(those) - len(first)} more lines like these"))
     return told
+
+
+def unread_sum(audit: Audit) -> str:
+    """How many files were not read, as a sentence; empty where all were."""
+    count = len({problem.place.path for problem in audit.problems})
+    return f"{number(count, 'file was', 'files were')} not read, or not all of it." if count else ""
 
 
 def number(count: int, one: str, many: str = "") -> str:

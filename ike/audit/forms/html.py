@@ -12,7 +12,7 @@ from html import escape
 from importlib.resources import files
 from typing import Final
 
-from ike.audit.forms.grouping import Group, extent, grouped, number, totals, unread
+from ike.audit.forms.grouping import Group, extent, grouped, number, totals, unread, unread_sum
 from ike.audit.forms.names import shown
 from ike.audit.forms.references import url
 from ike.audit.values import Audit, Finding, Severity
@@ -82,6 +82,8 @@ def _header(audit: Audit) -> Iterator[str]:
     else:
         what = "Nothing new was found." if audit.earlier else "Nothing wrong was found."
         yield f'<p class="verdict good">{what}</p>'
+    if audit.problems:
+        yield f"<p>{_text(unread_sum(audit))}</p>"
 
 
 def _group(group: Group, position: int) -> Iterator[str]:

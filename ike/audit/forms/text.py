@@ -4,9 +4,9 @@ import textwrap
 from collections.abc import Iterable, Iterator
 from typing import Final, NamedTuple
 
-from ike.audit.forms.grouping import Group, extent, grouped, number, totals, unread
+from ike.audit.forms.grouping import Group, extent, grouped, number, totals, unread, unread_sum
 from ike.audit.forms.names import shown
-from ike.audit.values import Audit, Rule
+from ike.audit.values import Audit, Rule, Severity
 
 WIDTH: Final = 80
 _SHOWN: Final = 10  # of what is unread or gone
@@ -29,17 +29,27 @@ def write(audit: Audit, *, everything: bool = False) -> str:
 
 def lines(audit: Audit, *, everything: bool = False) -> Iterator[Line]:
     """The report line by line; nothing in it acts in a terminal."""
-    for group in grouped(audit.findings):
-        yield from _group(group, everything=everything)
+    groups = grouped(audit.findings)
+    # At length these would bury what matters.
+    slight = [each for each in groups if each.severity is Severity.INFO and not everything]
+    for group in groups:
+        if group not in slight:
+            yield from _group(group, everything=everything)
+            yield Line()
+    if slight:
+        yield Line("Worth knowing (--all tells more):")
+        yield from _list(map(_in_short, slight), everything=True)
         yield Line()
     if audit.gone:
         yield Line("Gone since the report before:")
-        yield from _list((f"{each.place}  {each.title}" for each in audit.gone), everything)
+        yield from _list(
+            (f"{each.place}  {each.title}" for each in audit.gone), everything=everything
+        )
         yield Line()
     if audit.problems:
         yield Line("Not read:")
         told = unread(audit.problems)
-        yield from _list((f"{place}: {message}" for place, message in told), everything)
+        yield from _list((f"{place}: {message}" for place, message in told), everything=everything)
         yield Line()
     for remark in audit.remarks:
         yield from _wrapped(remark, "Note: ", "      ")
@@ -78,6 +88,12 @@ def _group(group: Group, *, everything: bool) -> Iterator[Line]:
         yield from _labelled("See", "; ".join(rule.references))
 
 
+def _in_short(group: Group) -> str:
+    first, *others = dict.fromkeys(str(finding.place) for finding in group.findings)
+    more = f" and {number(len(others), 'other place')}" if others else ""
+    return f"{group.rule.title} ({group.rule.id}): {first}{more}"
+
+
 def _summary(audit: Audit) -> Iterator[Line]:
     host = audit.host
     if audit.findings:
@@ -102,14 +118,12 @@ def _summary(audit: Audit) -> Iterator[Line]:
     told = ", ".join(f"{count:,} {what}" for count, what in aside if count)
     if told:
         yield from _wrapped(f"Not counted: {told}.")
-    unread_files = len({each.place.path for each in audit.problems})
-    if unread_files:
-        yield from _wrapped(f"{number(unread_files, 'file')} could not be read.", style="medium")
+    yield from _wrapped(unread_sum(audit), style="medium")
     if audit.files or audit.items:
         yield from _wrapped(f"{extent(audit)}.", style="quiet")
 
 
-def _list(texts: Iterable[str], everything: bool) -> Iterator[Line]:
+def _list(texts: Iterable[str], *, everything: bool) -> Iterator[Line]:
     told = list(texts)
     shown = told if everything or len(told) <= _SHOWN + 1 else told[:_SHOWN]
     for text in shown:

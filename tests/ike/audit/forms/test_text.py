@@ -34,7 +34,7 @@ def test_the_worst_comes_first_and_the_sum_last() -> None:
     *_, found, aside, unread, extent, last = told.splitlines()
     assert found == "204 findings on gw1.example.com: 1 critical, 202 high, 1 medium."
     assert aside == "Not counted: 1 accepted."
-    assert unread == "2 files could not be read."
+    assert unread == "2 files were not read, or not all of it."
     assert extent.startswith("812 files and folders looked at, 231 of them with keys")
     assert last == "configuration; baseline rfc; 0.4 s."
 
@@ -73,6 +73,15 @@ def test_a_finding_that_is_slighter_than_its_rule_stands_apart() -> None:
     told = text.write(audit(findings=(finding(OPEN, "/etc/a"), slight)))
     assert "CRITICAL  Everybody" in told
     assert "LOW  Everybody" in told
+
+
+def test_what_is_only_worth_knowing_takes_a_line() -> None:
+    slight = tuple(finding(OPEN, f"/etc/{n}", severity=Severity.INFO) for n in range(9))
+    told = text.write(audit(findings=slight))
+    assert "Worth knowing (--all tells more):" in told
+    assert "(secrets-file-open-to-others): /etc/0 and 8 other places" in " ".join(told.split())
+    assert OPEN.why[:30] not in told
+    assert OPEN.why[:30] in text.write(audit(findings=slight), everything=True)
 
 
 def test_nothing_wrong_is_said_and_what_was_looked_at() -> None:
