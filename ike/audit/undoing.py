@@ -1,0 +1,283 @@
+"""The undo file of `--fix`: what each file was before it was changed, and the way back.
+
+One line of JSON for the whole, then one for each file, on disk before the file is changed. So a file may stand in it
+that was not changed, or of which only the mode was: `undo` looks at what is there.
+"""
+
+import json
+import os
+import stat
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any, Final, Self
+
+from core.errors import IkewardenError, InvalidInput
+from ike.atomic import sync_directory
+from ike.audit.reaching import Refused, opened, worded
+from ike.audit.values import Sort
+
+VERSION: Final = 1
+_NEW: Final = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+_OLD: Final = os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_NOCTTY | os.O_CLOEXEC
+_LARGEST: Final = 64 * 2**20
+_NUMBERS: Final = 2**64
+_NOBODY: Final = 2**32 - 1  # to chown(2): leave it
+_OTHERS_WRITE: Final = stat.S_IWGRP | stat.S_IWOTH
+
+
+class UndoFileInvalid(InvalidInput):
+    """The undo file is none, or may have been written by somebody else."""
+
+    code = "undo_file_invalid"
+
+
+class UndoFileExists(InvalidInput):
+    """There is something where the undo file is to be made."""
+
+    code = "undo_file_exists"
+    next_step = "Name another one; the one that is there may still be needed."
+
+
+class UndoFileNotWritable(IkewardenError):
+    """The undo file cannot be made."""
+
+    code = "undo_file_not_writable"
+    next_step = "Name another place; nothing was changed."
+
+
+@dataclass(frozen=True)
+class Rights:
+    """Twelve bits of mode, owner and group."""
+
+    mode: int
+    uid: int
+    gid: int
+
+    @classmethod
+    def of(cls, status: os.stat_result) -> Self:
+        """Those of a file."""
+        return cls(stat.S_IMODE(status.st_mode), status.st_uid, status.st_gid)
+
+    def __str__(self) -> str:
+        return f"{self.mode:04o} {self.uid}:{self.gid}"
+
+
+@dataclass(frozen=True)
+class Record:
+    """A file that was to be changed. `path` is that on the host."""
+
+    path: str
+    identity: tuple[int, int]
+    sort: Sort
+    before: Rights
+    after: Rights
+
+    @property
+    def between(self) -> Rights:
+        """What it is when only its mode was changed."""
+        return Rights(self.after.mode, self.before.uid, self.before.gid)
+
+
+class UndoFile:
+    """An undo file that is being written."""
+
+    def __init__(self, descriptor: int) -> None:
+        self._descriptor = descriptor
+        self._failed = False
+
+    @classmethod
+    @contextmanager
+    def made(cls, path: Path, root: Path, now: datetime) -> Iterator[Self]:
+        """A new one, with its first line on disk. Raises UndoFileExists, UndoFileNotWritable."""
+        try:
+            descriptor = os.open(path, _NEW, 0o600)
+        except FileExistsError:
+            raise UndoFileExists(f"{path} is there already.") from None
+        except OSError as error:
+            raise UndoFileNotWritable(f"{path} cannot be made: {error.strerror}.") from None
+        try:
+            file = cls(descriptor)
+            head = {"version": VERSION, "root": os.path.realpath(root), "started": now.isoformat()}
+            try:
+                file._line(head)
+                sync_directory(path.parent)
+            except OSError as error:
+                raise UndoFileNotWritable(f"{path} cannot be written: {error.strerror}.") from None
+            yield file
+        finally:
+            os.close(descriptor)
+
+    def write(self, record: Record) -> None:
+        """Bring a record to disk. Raises OSError, then and ever after: what stands behind half a line is lost."""
+        if self._failed:
+            raise OSError(0, "the undo file cannot be written any more")
+        try:
+            self._line(
+                {
+                    "path": record.path,
+                    "device": record.identity[0],
+                    "inode": record.identity[1],
+                    "sort": record.sort,
+                    "before": vars(record.before),
+                    "after": vars(record.after),
+                }
+            )
+        except OSError as error:
+            self._failed = True
+            raise OSError(
+                error.errno, f"the undo file cannot be written: {error.strerror}"
+            ) from None
+
+    def _line(self, document: dict[str, Any]) -> None:
+        # ASCII: names that are no UTF-8 stand in it as surrogates.
+        waiting = json.dumps(document).encode("ascii") + b"\n"
+        while waiting:
+            waiting = waiting[os.write(self._descriptor, waiting) :]
+        os.fsync(self._descriptor)
+
+
+@dataclass(frozen=True)
+class Fix:
+    """What an undo file says: records in their order, and the root that they are below."""
+
+    root: Path
+    started: datetime
+    records: tuple[Record, ...]
+
+
+def read(path: Path) -> Fix:
+    """What an undo file says; half a last line is of a change that was not made. Raises UndoFileInvalid, OSError.
+
+    Whoever may write it could have any file opened to all: it must be ours, and nobody else's to write.
+    """
+    content = _content(path)
+    lines = content.split(b"\n")[:-1]
+    try:
+        head = json.loads(lines[0]) if lines else None
+        if not isinstance(head, dict) or head.get("version") != VERSION:
+            raise UndoFileInvalid(f"{path} is no undo file of this version.")
+        root = Path(_text(head, "root"))
+        started = datetime.fromisoformat(_text(head, "started"))
+        records = tuple(_record(json.loads(line)) for line in lines[1:])
+    except (ValueError, KeyError, TypeError, RecursionError):
+        raise UndoFileInvalid(f"{path} is damaged, or no undo file.") from None
+    if not root.is_absolute() or started.tzinfo is None:
+        raise UndoFileInvalid(f"{path} is damaged, or no undo file.")
+    return Fix(root, started, records)
+
+
+@dataclass(frozen=True)
+class Undone:
+    """What became of a record; `reason` says why the file was left alone, or is empty."""
+
+    record: Record
+    reason: str = ""
+
+    @property
+    def done(self) -> bool:
+        """Whether it was put back."""
+        return not self.reason
+
+
+def undo(path: Path, root: Path | None = None) -> list[Undone]:
+    """Put back what is still as the fix left it, the last first. May be done again after it was cut off.
+
+    `root` stands in for that of the file, if the copy is now elsewhere. Raises UndoFileInvalid; OSError where the file
+    or the root cannot be opened.
+    """
+    fix = read(path)
+    top = os.open(root or fix.root, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        return [Undone(record, _outcome(record, top)) for record in reversed(fix.records)]
+    finally:
+        os.close(top)
+
+
+def _outcome(record: Record, top: int) -> str:
+    try:
+        with opened(record.path, record.sort, top) as descriptor:
+            _put_back(record, descriptor)
+    except Refused as refused:
+        return refused.reason
+    except OSError as error:
+        return worded(error)
+    return ""
+
+
+def _put_back(record: Record, descriptor: int) -> None:
+    status = os.fstat(descriptor)
+    if (status.st_dev, status.st_ino) != record.identity:
+        raise Refused("another file stands there now")
+    if record.sort is Sort.FILE and status.st_nlink != 1:
+        raise Refused(f"it has {status.st_nlink} names (hard links) now")
+    found, before = Rights.of(status), record.before
+    if found == before:
+        raise Refused("it is as it was before")
+    if found not in (record.after, record.between):
+        raise Refused(f"it was changed since, to {found}")
+    # The owner first: root must not own, for a moment, what anybody may write and start as him.
+    if (found.uid, found.gid) != (before.uid, before.gid):
+        os.fchown(descriptor, before.uid, before.gid)
+    os.fchmod(descriptor, before.mode)
+    if Rights.of(os.fstat(descriptor)) != before:
+        raise Refused("the file system did not take all of it")
+
+
+def _content(path: Path) -> bytes:
+    descriptor = os.open(path, _OLD)
+    with os.fdopen(descriptor, "rb") as file:
+        status = os.fstat(descriptor)
+        if not stat.S_ISREG(status.st_mode):
+            raise UndoFileInvalid(f"{path} is no regular file.")
+        if status.st_uid not in (0, os.geteuid()) or status.st_mode & _OTHERS_WRITE:
+            raise UndoFileInvalid(
+                f"{path} can be written by others, who could have said anything in it.",
+                next_step="Read it, and put back what it tells by hand.",
+            )
+        content = file.read(_LARGEST + 1)
+    if len(content) > _LARGEST:
+        raise UndoFileInvalid(f"{path} is larger than an undo file can be.")
+    return content
+
+
+def _record(document: Any) -> Record:
+    """Raises ValueError, KeyError, TypeError where it does not tell of taking rights away."""
+    before, after = _rights(document["before"]), _rights(document["after"])
+    record = Record(
+        path=_text(document, "path"),
+        identity=(_number(document, "device"), _number(document, "inode")),
+        sort=Sort(document["sort"]),
+        before=before,
+        after=after,
+    )
+    narrower = not after.mode & ~before.mode
+    if not narrower or after.uid not in (0, before.uid) or after.gid not in (0, before.gid):
+        raise ValueError("no change that was ever made")
+    return record
+
+
+def _rights(document: Any) -> Rights:
+    mode = _number(document, "mode")
+    if mode > 0o7777:
+        raise ValueError("no mode")
+    uid, gid = _number(document, "uid"), _number(document, "gid")
+    if max(uid, gid) >= _NOBODY:
+        raise ValueError("no owner")
+    return Rights(mode, uid, gid)
+
+
+def _number(document: Any, name: str) -> int:
+    value = document[name]
+    if type(value) is not int or not 0 <= value < _NUMBERS:
+        raise ValueError(f"{name} is no number")
+    return value
+
+
+def _text(document: Any, name: str) -> str:
+    value = document[name]
+    if not isinstance(value, str):
+        raise TypeError(f"{name} is no text")
+    return value
