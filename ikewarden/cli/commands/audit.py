@@ -17,7 +17,7 @@ from ikewarden.cli.session import Session, pass_session
 
 if TYPE_CHECKING:
     from ike.audit.values import Audit, Policy
-    from ike.audit.whole import Task
+    from ike.audit.whole import Outcome, Task
 
 # As ike.audit has them; a help page needs none of it.
 BASELINES: Final = ("rfc", "nist", "cnsa1", "cnsa2", "bsi")
@@ -31,6 +31,7 @@ _FILE: Final = click.Path(exists=True, dir_okay=False, path_type=Path)
         "ikewarden audit",
         "ikewarden audit --root /mnt/image --format html > gw1.html",
         "ikewarden audit --accepted accepted.toml --earlier last.json --format json",
+        "ikewarden audit --fix --dry-run",
     ),
 )
 @click.argument("paths", nargs=-1, type=click.Path(), metavar="[PATH]…")
@@ -67,6 +68,22 @@ _FILE: Final = click.Path(exists=True, dir_okay=False, path_type=Path)
     type=_FILE,
     help="A report in JSON of before: only what is new counts, and what is gone is told.",
 )
+@click.option("--fix", is_flag=True, help="Mend modes and owners, after showing what and asking.")
+@click.option("--dry-run", is_flag=True, help="With --fix: only show what would be changed.")
+@click.option("--yes", is_flag=True, help="With --fix: do not ask.")
+@click.option(
+    "--undo-file",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="With --fix: where the way back is written. [default: a new file in this directory]",
+)
+@click.option("--undo", type=_FILE, metavar="FILE", help="Put back what a --fix has changed.")
+@click.option(
+    "--windows",
+    type=_FILE,
+    metavar="FILE",
+    help="Judge a Windows machine, by what the collector wrote there.",
+)
+@click.option("--collector", is_flag=True, help="Print that collector, a PowerShell script.")
 @click.option("--all", "everything", is_flag=True, help="Show every place, not the first few.")
 @click.option("--rules", is_flag=True, help="List the rules, and look at nothing.")
 @format_option("sarif", "junit", "html", "csv")
@@ -76,23 +93,91 @@ def audit(session: Session, /, paths: tuple[str, ...], **given: Any) -> int:
 
     Follows the configuration of strongSwan, Libreswan and their like to every file that matters, and judges who may
     read or replace it, how good the secrets, keys and certificates are, and what is negotiated. Shows no secret and
-    changes nothing. With PATHs, files and folders beside those that are found. Run it as root, or much cannot be read.
+    changes nothing, unless --fix is given. With PATHs, only these files and folders and what they include. Run it as
+    root, or much cannot be read.
 
     Ends with 0 where nothing is as bad as --fail-on, with 1 where something is or could not be read, with 2 for bad
-    usage. `--fail-on never` ends with 0 whatever was found.
+    usage. `--fail-on never` ends with 0 whatever was found. After --fix, what is left counts.
     """
+    _refuse_nonsense(session, paths, given)
     if given["rules"]:
         _list_rules(session)
         return 0
+    if given["collector"]:
+        return _print_collector(session)
+    if given["undo"]:
+        from ikewarden.cli.commands import audit_fix
+
+        return audit_fix.undo(session, given["undo"], given["root"])
+    if given["windows"]:
+        found = _of_windows(session, given)
+    else:
+        found = _of_host(session, paths, given)
+    return _verdict(found, given["fail_on"])
+
+
+def _of_host(session: Session, paths: tuple[str, ...], given: Mapping[str, Any]) -> "Audit":
     from ike.audit.ground import Ground
     from ike.audit.whole import carry_out
 
     task = _task(paths, given)
-    with _waiting(session, task.host):
-        found = carry_out(Ground(given["root"]), task, session.clock)
-    found = _as_whom(found, given["root"])
+
+    def look() -> "Outcome":
+        with _waiting(session, task.host):
+            outcome = carry_out(Ground(given["root"]), task, session.clock)
+        return replace(outcome, audit=_as_whom(outcome.audit, given["root"]))
+
+    found = look()
+    if given["fix"]:
+        from ikewarden.cli.commands import audit_fix
+
+        fixed = audit_fix.fix(session, found, given)
+        if fixed.any_done:
+            found = look()
+        if session.screen.is_json:
+            session.screen.json(fixed.document(found.audit))
+            return found.audit
+    if not given["dry_run"]:
+        _show(session, found.audit, given)
+    return found.audit
+
+
+def _of_windows(session: Session, given: Mapping[str, Any]) -> "Audit":
+    from ike.audit import whole
+    from ike.audit.windows import facts
+
+    seen = facts.look(given["windows"])
+    task = replace(_task((), given), host=seen.collected.host)
+    found = whole.of_windows(seen, task, session.clock())
     _show(session, found, given)
-    return _verdict(found, given["fail_on"])
+    return found
+
+
+def _print_collector(session: Session) -> int:
+    from ike.audit.windows.facts import script
+
+    # As text: whoever writes it to a file on Windows gives it the mark and the ends of lines.
+    session.out.write(script().decode("utf-8-sig").replace("\r\n", "\n"))
+    return 0
+
+
+def _refuse_nonsense(session: Session, paths: tuple[str, ...], given: Mapping[str, Any]) -> None:
+    instead = [name for name in ("rules", "collector", "undo", "windows", "fix") if given[name]]
+    if len(instead) > 1:
+        raise click.UsageError(f"Give either --{instead[0]} or --{instead[1]}.")
+    if paths and instead and instead != ["fix"]:
+        raise click.UsageError(f"--{instead[0]} takes no PATH.")
+    for name in ("dry_run", "yes", "undo_file"):
+        if given[name] and not given["fix"]:
+            raise click.UsageError(f"--{name.replace('_', '-')} goes with --fix.")
+    if given["windows"] and given["root"] != Path("/"):
+        raise click.UsageError("--windows takes no --root.")
+    if given["collector"] and session.format != "text":
+        raise click.UsageError("--collector is text.")
+    if instead and instead != ["windows"] and session.format not in ("text", "json"):
+        raise click.UsageError(f"--{instead[0]} goes with --format text or json.")
+    if given["fix"] and session.screen.is_json and not (given["yes"] or given["dry_run"]):
+        raise click.UsageError("--format json does not ask: give --yes too, or --dry-run.")
 
 
 def _task(paths: tuple[str, ...], given: Mapping[str, Any]) -> "Task":
@@ -109,7 +194,7 @@ def _task(paths: tuple[str, ...], given: Mapping[str, Any]) -> "Task":
     absolute = tuple(os.path.normpath(os.path.join(base, each)) for each in paths)
     return Task(
         host=socket.gethostname() if is_live else str(root),
-        wanted=Wanted(paths=(*absolute, *more)),
+        wanted=Wanted(absolute, known=False) if absolute else Wanted(more),
         policy=policy,
         accepted=accepted.read(given["accepted"]) if given["accepted"] else (),
         before=earlier.read(given["earlier"]) if given["earlier"] else None,
@@ -197,8 +282,6 @@ def _list_rules(session: Session) -> None:
     from ike.audit.rules import RULES
     from ikewarden.cli.commands import audit_screen
 
-    if session.format not in ("text", "json"):
-        raise click.UsageError("--rules goes with --format text or json.")
     ordered = sorted(RULES, key=lambda rule: (rule.area, rule.severity.rank, rule.id))
     if session.format == "json":
         session.screen.json({"rules": [json.rule_document(rule) for rule in ordered]})
