@@ -82,7 +82,7 @@ def discover(ground: Ground, paths: Sequence[str] = (), *, known: bool = True) -
     run = _Discovery(ground)
     given = list(_given(run, paths))
     if known:
-        given += [place for place in reading.PLACES if ground.exists(place)]
+        given += [place for place in reading.PLACES if run.there(place)]
         _known(run)
     # Folders are told apart from files by `reading`, and nothing given is nothing looked for.
     found = reading.read(ground, given) if given else Found((), (), (), {})
@@ -142,7 +142,8 @@ def _known(run: _Discovery) -> None:
         ("opnsense-xml", places.OPNSENSE),
     ):
         for pattern in paths:
-            for path in run.ground.matching(pattern)[:_MANY]:
+            there = run.ground.matching(pattern) if "*" in pattern else [pattern]
+            for path in filter(run.there, there[:_MANY]):
                 _BY_KIND[kind](run, path)
     for pattern in places.OPNSENSE_COPIES:
         for path in run.ground.matching(pattern)[-_MANY:]:

@@ -126,6 +126,10 @@ class Gathering:
                 if shape not in (Shape.NOTHING, Shape.CERTIFICATE):
                     self.add(path, Role.OWN)
 
+    def there(self, path: str) -> bool:
+        """Whether something is there; a link that leads in a ring, or a way that is barred, is told."""
+        return self._sort(path) is not None
+
     def is_file(self, path: str) -> bool:
         """Whether a path leads to a file, links followed."""
         return self._sort(path) is Sort.FILE

@@ -1,0 +1,199 @@
+"""Copies, repositories, core dumps and keys that lie about."""
+
+import os
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from ike.audit import copies, work_trees
+from ike.audit.ground import Ground
+from ike.audit.values import Policy, Role
+from tests.ike.audit.conftest import KEY, PSK, SWANCTL, Files, needs_root
+
+SECRETS = "/etc/ipsec.secrets"
+
+
+def rules(files: Files) -> list[tuple[str, str, str]]:
+    return files.told(Policy())
+
+
+@pytest.mark.parametrize(
+    ("name", "plain"),
+    [
+        ("ipsec.secrets~", "ipsec.secrets"),
+        ("ipsec.secrets.~3~", "ipsec.secrets"),
+        ("ipsec.secrets.bak", "ipsec.secrets"),
+        ("ipsec.secrets.BAK", "ipsec.secrets"),
+        ("ipsec.secrets.old.1", "ipsec.secrets"),
+        ("ipsec.secrets.rpmsave", "ipsec.secrets"),
+        ("ipsec.secrets.dpkg-old", "ipsec.secrets"),
+        ("ipsec.secrets.ucf-dist", "ipsec.secrets"),
+        ("ipsec.secrets-2026-11-29", "ipsec.secrets"),
+        ("ipsec.secrets.20261129", "ipsec.secrets"),
+        ("ipsec.secrets_20261129-1200", "ipsec.secrets"),
+        (".ipsec.secrets.swp", "ipsec.secrets"),
+        ("#ipsec.secrets#", "ipsec.secrets"),
+        ("gw.key (copy)", "gw.key"),
+        ("gw-old", "gw"),
+        ("ipsec.secrets", ""),
+        ("gw1.key", ""),
+        ("gw.key", ""),
+        ("~", ""),
+        (".bak", ""),
+        ("", ""),
+    ],
+)
+def test_a_copy_is_known_by_its_name(name: str, plain: str) -> None:
+    assert copies.original(name) == plain
+
+
+def test_copies_beside_secrets(files: Files) -> None:
+    files.put(SECRETS, PSK)
+    files.put(SECRETS + "~", PSK, 0o644)
+    files.put(SECRETS + ".bak", PSK)
+    files.put(SECRETS + ".dpkg-dist", '# gw : PSK "example"\n', 0o644)  # no more than comments
+    files.put("/etc/.ipsec.secrets.swp", b"b0VIM 9.0\0\0\0" + PSK.encode() + b"\0", 0o600)
+    files.put("/etc/swanctl/private/gw.key", KEY)
+    files.put("/etc/swanctl/private/gw.key.old", KEY)
+    files.folder("/etc/swanctl/private", 0o700)
+    found = files.findings()
+    assert [(f.weight.value, f.rule.id, f.place.path) for f in found] == [
+        ("critical", "copy-more-open", SECRETS + "~"),
+        ("low", "copy-of-secrets", "/etc/.ipsec.secrets.swp"),
+        ("low", "copy-of-secrets", SECRETS + ".bak"),
+        ("low", "copy-of-secrets", "/etc/swanctl/private/gw.key.old"),
+    ]
+    assert found[0].fix == "rm '/etc/ipsec.secrets~'"
+    assert "a value of these tests" not in repr([f.evidence for f in found])
+
+
+@needs_root
+def test_a_copy_in_a_group_of_its_own(files: Files) -> None:
+    files.put(SECRETS, PSK)
+    files.put(SECRETS + ".save", PSK, 0o640, (0, 50))
+    assert files.told() == [("high", "copy-more-open", SECRETS + ".save")]
+    assert files.told(Policy(groups=frozenset({"staff"}))) == [
+        ("low", "copy-of-secrets", SECRETS + ".save")
+    ]
+
+
+def git(folder: Path, *words: str) -> None:
+    """Run git on a repository of these tests."""
+    plain = {"GIT_CONFIG_GLOBAL": "/dev/null", "GIT_CONFIG_SYSTEM": "/dev/null"}
+    subprocess.run(
+        ["git", "-C", str(folder), *words],
+        check=True,
+        capture_output=True,
+        env={**os.environ, **plain},
+    )
+
+
+@pytest.fixture
+def repository(files: Files) -> Path:
+    """A repository of /etc as etckeeper makes one."""
+    folder = files.folder("/etc")
+    try:
+        git(folder, "init", "-q")
+    except (OSError, subprocess.CalledProcessError):
+        pytest.skip("there is no git")
+    (folder / ".git").chmod(0o700)
+    return folder
+
+
+def test_a_file_that_git_tracks(files: Files, repository: Path) -> None:
+    files.put(SECRETS, PSK)
+    files.put("/etc/swanctl/swanctl.conf", SWANCTL)
+    files.put("/etc/sub/ipsec.secrets", PSK)
+    assert rules(files)[-2:] == [
+        ("low", "secret-in-work-tree", SECRETS),
+        ("low", "secret-in-work-tree", "/etc/swanctl/swanctl.conf"),
+    ]
+    # A file of the same name elsewhere is another file.
+    git(repository, "add", "swanctl", "sub")
+    tracked = [told for told in rules(files) if told[1] != "stray-secrets"]
+    assert tracked == [
+        ("medium", "secret-in-repository", "/etc/swanctl/swanctl.conf"),
+        ("low", "secret-in-work-tree", SECRETS),
+    ]
+    git(repository, "remote", "add", "origin", "ssh://git.example.com/etc")
+    assert ("high", "secret-in-repository", "/etc/swanctl/swanctl.conf") in rules(files)
+
+
+def test_an_index_whose_paths_are_shortened(files: Files, repository: Path) -> None:
+    files.put(SECRETS, PSK)
+    files.put("/etc/ipsec.conf", "conn a\n", 0o644)
+    git(repository, "add", "ipsec.conf", "ipsec.secrets")
+    git(repository, "update-index", "--index-version", "4")
+    ground = Ground(files.root)
+    (kept,) = work_trees.look(ground, [ground.item(SECRETS, Role.SECRETS)])
+    assert kept.tracked in (None, True)
+    git(repository, "update-index", "--index-version", "3")
+    (kept,) = work_trees.look(ground, [ground.item(SECRETS, Role.SECRETS)])
+    assert kept.tracked is True
+
+
+def test_other_systems_and_half_a_repository(files: Files) -> None:
+    files.put("/srv/a/.hg/dirstate", b"\0x" + b"ipsec.secrets")
+    files.put("/srv/a/.hg/hgrc", "[paths]\ndefault = https://hg.example.com/\n")
+    files.put("/srv/a/ipsec.secrets", PSK)
+    files.put("/srv/b/.git", "gitdir: /elsewhere\n")
+    files.put("/srv/b/ipsec.secrets", PSK)
+    ground = Ground(files.root)
+    items = [ground.item(f"/srv/{name}/ipsec.secrets", Role.SECRETS) for name in "ab"]
+    first, second = work_trees.look(ground, items)
+    assert (first.tracked, first.repository.shared) == (True, True)
+    assert (second.tracked, second.repository.shared) == (None, False)
+
+
+def test_keys_that_lie_about(files: Files) -> None:
+    files.folder("/tmp", 0o1777)
+    files.put("/srv/www/download/gw.p12", b"\x30\x82\x01\x00\x02\x01\x03", 0o644)
+    files.put("/opt/vpn/gw.pem", KEY, 0o644)
+    files.put("/opt/vpn/locked.pem", KEY.replace("PRIVATE", "ENCRYPTED PRIVATE"), 0o644)
+    files.put("/opt/closed/tls.key", KEY)
+    files.put("/home/alice/gw.key", KEY)
+    files.put("/home/alice/.ssh/id.pem", KEY)
+    files.put("/tmp/new.key", KEY)
+    files.put("/root/old.secrets", PSK)
+    files.put("/srv/ipsec.secrets.old", PSK, 0o644)
+    files.put("/var/backups/etc-2026.tar.gz", b"\x1f\x8b", 0o644)
+    files.put("/usr/share/doc/python/sample.pem", KEY, 0o644)
+    files.put("/srv/app/node_modules/tls/test.pem", KEY, 0o644)
+    files.put("/srv/certificate.pem", "-----BEGIN CERTIFICATE-----\n", 0o644)
+    files.put("/srv/notes.key", "where the keys are\n", 0o644)
+    assert files.told() == [
+        ("critical", "stray-secrets", "/srv/ipsec.secrets.old"),
+        ("high", "stray-key-open", "/opt/vpn/gw.pem"),
+        ("medium", "stray-key-open", "/opt/vpn/locked.pem"),
+        ("medium", "stray-secrets", "/root/old.secrets"),
+        ("medium", "stray-key-open", "/srv/www/download/gw.p12"),
+        ("medium", "archive-open", "/var/backups/etc-2026.tar.gz"),
+        ("low", "stray-key", "/home/alice/gw.key"),
+        ("low", "stray-key", "/tmp/new.key"),
+    ]
+
+
+def test_core_dumps(files: Files) -> None:
+    unit = "/usr/lib/systemd/system/strongswan.service"
+    files.put(unit, "[Service]\nExecStart=/usr/sbin/charon-systemd\n", 0o644)
+    assert files.told() == []
+    files.put("/usr/lib/systemd/systemd-coredump", "x", 0o755)
+    assert files.told() == [("low", "core-dumps-kept", unit)]
+    files.put("/etc/systemd/coredump.conf", "[Coredump]\n#Storage=none\nStorage=none\n", 0o644)
+    assert files.told() == []
+    drop_in = "/etc/systemd/system/strongswan.service.d/x.conf"
+    files.put(drop_in, "[Service]\nLimitCORE=infinity\n", 0o644)
+    (found,) = files.findings()
+    assert (found.rule.id, str(found.place)) == ("core-dumps-wanted", drop_in + ":2")
+    files.put(drop_in, "[Service]\nLimitCORE=0:infinity\n", 0o644)
+    assert files.told() == []
+    files.put("/etc/systemd/system.conf", "[Manager]\nDefaultLimitCORE=infinity\n", 0o644)
+    assert files.told() == []
+    files.put(drop_in, "", 0o644)
+    assert files.told() == [("medium", "core-dumps-wanted", "/etc/systemd/system.conf")]
+    files.put("/etc/systemd/system.conf", "", 0o644)
+    files.put("/etc/security/limits.conf", "# * soft core 1\n* soft core unlimited\n", 0o644)
+    files.put("/etc/security/limits.d/a.conf", "* hard core 0\nroot - core 0\n", 0o644)
+    (found,) = files.findings()
+    assert (found.rule.id, str(found.place)) == ("core-limit-raised", "/etc/security/limits.conf:2")
