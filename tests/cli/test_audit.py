@@ -20,6 +20,7 @@ from ike.audit.values import Severity
 from ikewarden.cli.commands import audit
 from tests.fixtures.served import PROGRAM, Done, run, surroundings
 from tests.ike.audit.canaries import plant
+from tests.ike.audit.windows import machine
 
 FORMATS = ("text", "json", "sarif", "junit", "html", "csv")
 OPEN = "secrets-file-open-to-others"
@@ -166,6 +167,15 @@ def test_a_policy_is_read(host: Path, tmp_path: Path) -> None:
         (("--baseline", "fips"), "", "usage"),
         (("--format", "pdf"), "", "usage"),
         (("--rules", "--format", "csv"), "", "usage"),
+        (("--rules", "--fix", "--root", "EMPTY"), "", "usage"),
+        (("--rules", "/etc"), "", "usage"),
+        (("--collector", "--format", "json"), "", "usage"),
+        (("--windows", "FILE", "--root", "/srv"), "", "usage"),
+        (("--yes",), "", "usage"),
+        (("--dry-run",), "", "usage"),
+        (("--fix", "--root", "EMPTY", "--format", "json"), "", "usage"),
+        (("--fix", "--root", "EMPTY", "--format", "sarif", "--yes"), "", "usage"),
+        (("--undo", "FILE"), "x", "undo_file_invalid"),
     ],
 )
 def test_bad_usage_ends_with_2(
@@ -173,10 +183,12 @@ def test_bad_usage_ends_with_2(
 ) -> None:
     file = tmp_path / "file"
     file.write_text(content)
-    places = {"FILE": str(file), "GONE": str(tmp_path / "gone")}
+    empty = tmp_path / "empty"
+    empty.mkdir()
+    places = {"FILE": str(file), "GONE": str(tmp_path / "gone"), "EMPTY": str(empty)}
     done = run("audit", *(places.get(each, each) for each in arguments))
     assert (done.code, done.out) == (2, "")
-    assert f"({code})" in done.err
+    assert re.search(rf'\({code}\)|"code": "{code}"', done.err)
     assert "Traceback" not in done.err
 
 
@@ -261,6 +273,94 @@ def test_nothing_is_changed(host: Path) -> None:
             was.st_mtime_ns,
             was.st_ctime_ns,
         )
+
+
+def rights(path: Path) -> int:
+    return path.stat().st_mode & 0o7777
+
+
+def test_only_the_paths_that_were_named(host: Path) -> None:
+    other = host / "srv/old.secrets"
+    other.parent.mkdir()
+    other.write_bytes((host / "etc/ipsec.secrets").read_bytes())
+    other.chmod(0o644)
+    found = report(host, "/srv/old.secrets")["findings"]
+    assert "/srv/old.secrets" in {each["path"] for each in found}
+    assert "/etc/ipsec.secrets" not in {each["path"] for each in found}
+
+
+def test_a_fix_is_shown_asked_for_made_and_undone(host: Path, tmp_path: Path) -> None:
+    path = host / "etc/ipsec.secrets"
+    way_back = tmp_path / "way-back"
+    dry = looked(host, "--fix", "--dry-run")
+    assert "would be changed" in dry.out
+    assert "/etc/ipsec.secrets: chmod 0644 to 0600" in dry.out
+    assert dry.code == 1
+    refused = looked(host, "--fix", "--undo-file", way_back, given="n\n")
+    assert refused.code == 1
+    assert "Nothing was changed." in refused.err
+    unheard = looked(host, "--fix", "--undo-file", way_back)
+    assert (unheard.code, "give --yes" in unheard.err) == (2, True)
+    assert (rights(path), way_back.exists()) == (0o644, False)
+
+    done = looked(host, "--fix", "--undo-file", way_back, given="y\n")
+    assert rights(path) == 0o600
+    assert f"({OPEN})" not in done.out
+    assert f"ikewarden audit --undo {way_back}" in done.err
+    again = looked(host, "--fix", "--yes", "--undo-file", tmp_path / "none")
+    assert not (tmp_path / "none").exists()
+    assert "no mode and no owner to be mended" in again.err
+
+    back = run("audit", "--undo", way_back)
+    assert (back.code, rights(path)) == (0, 0o644)
+    assert "put back" in back.out
+
+
+def test_a_fix_for_programs(host: Path, tmp_path: Path) -> None:
+    way_back = tmp_path / "way-back"
+    dry = report(host, "--fix", "--dry-run")
+    [change] = [each for each in dry["changes"] if each["path"] == "/etc/ipsec.secrets"]
+    assert (change["done"], dry["undo_file"]) == (False, None)
+    assert set(change["findings"]) <= {each["id"] for each in dry["findings"]}
+    told = report(host, "--fix", "--yes", "--undo-file", way_back)
+    [change] = [each for each in told["changes"] if each["path"] == "/etc/ipsec.secrets"]
+    assert (change["from"]["mode"], change["to"]["mode"]) == ("0644", "0600")
+    assert (change["done"], told["undo_file"]) == (True, str(way_back))
+    assert OPEN not in {each["rule"] for each in told["findings"]}
+    back = run("audit", "--undo", way_back, "--format", "json").document["changes"]
+    assert [each["done"] for each in back] == [True] * len(back)
+
+
+def test_what_is_accepted_is_not_mended(host: Path, tmp_path: Path) -> None:
+    accepted = tmp_path / "accepted.toml"
+    accepted.write_text(
+        "".join(
+            f"[[accepted]]\nrule = '{rule}'\npath = '*'\nreason = 'x'\nuntil = 2999-01-01\n"
+            for rule in (OPEN, "secrets-file-open-to-group")
+        )
+    )
+    looked(host, "--fix", "--yes", "--accepted", accepted, "--undo-file", tmp_path / "x")
+    assert rights(host / "etc/ipsec.secrets") == 0o644
+
+
+def test_a_windows_machine(tmp_path: Path) -> None:
+    collected = tmp_path / "gw2.json"
+    collected.write_bytes(machine.octets(machine.clean(main_mode_rules=[])))
+    for form in FORMATS:
+        done = run("audit", "--windows", collected, "--format", form, "--fail-on", "never")
+        assert (done.code, done.err) == (0, "")
+    told = run("audit", "--windows", collected, "--format", "json").document
+    assert told["host"] == json.loads(collected.read_bytes())["host"]
+    assert told["summary"]["items"] > 0
+    collected.write_text("{}")
+    assert run("audit", "--windows", collected).code == 2
+
+
+def test_the_collector_is_printed() -> None:
+    done = run("audit", "--collector")
+    assert done.code == 0
+    assert done.out.startswith("\ufeff# ")
+    assert "#Requires -Version 5.1" in done.out
 
 
 def test_no_format_tells_a_secret(tmp_path: Path) -> None:

@@ -156,8 +156,7 @@ def _of_windows(session: Session, given: Mapping[str, Any]) -> "Audit":
 def _print_collector(session: Session) -> int:
     from ike.audit.windows.facts import script
 
-    # As text: whoever writes it to a file on Windows gives it the mark and the ends of lines.
-    session.out.write(script().decode("utf-8-sig").replace("\r\n", "\n"))
+    session.out.write(script().decode())
     return 0
 
 

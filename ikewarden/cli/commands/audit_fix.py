@@ -108,8 +108,7 @@ def _show(session: Session, outcomes: "Sequence[Outcome]", what: str) -> None:
 def _line(session: Session, path: str, text: str) -> None:
     from ike.audit.forms.names import shown
 
-    session.screen.line(f"  {shown(path)}")
-    session.screen.line(f"    {shown(text)}")
+    session.screen.line(f"  {shown(path)}: {shown(text)}")
 
 
 def _agreed(question: str) -> bool:
