@@ -90,15 +90,15 @@ def _group(group: Group, position: int) -> Iterator[str]:
     rule, fix = group.rule, group.fix
     yield f'<section class="{group.severity}">'
     yield (
-        f'<h2><span class="tag">{group.severity}</span>{_text(rule.title)}'
+        f'<h2><span class="tag">{group.severity}</span> {_text(rule.title)}'
         f' <code class="rule">{_text(rule.id)}</code></h2>'
     )
     first = group.first()
-    yield from _places(group, first)
+    yield from _places(first, own=not fix)
     rest = group.findings[len(first) :]
     if rest:
         yield f'<input class="choice" type="checkbox" id="more-{position}">\n<div class="rest">'
-        yield from _places(group, rest)
+        yield from _places(rest, own=not fix)
         yield f'</div>\n<label class="more" for="more-{position}">and {_text(group.rest())}</label>'
     yield f"<dl>\n<dt>Why</dt><dd>{_text(rule.why)}</dd>"
     if fix or rest:
@@ -108,11 +108,11 @@ def _group(group: Group, position: int) -> Iterator[str]:
     yield "</dl>\n</section>"
 
 
-def _places(group: Group, findings: Iterable[Finding]) -> Iterator[str]:
+def _places(findings: Iterable[Finding], *, own: bool) -> Iterator[str]:
     yield "<ul>"
     for finding in findings:
-        told = f"<code>{_text(str(finding.place))}</code>{_text(finding.evidence)}"
-        if not group.fix:
+        told = f"<code>{_text(str(finding.place))}</code> {_text(finding.evidence)}"
+        if own:
             told += f'<br><span class="fix">Fix: {_text(finding.fix or finding.rule.fix)}</span>'
         yield f"<li>{told}</li>"
     yield "</ul>"
@@ -139,7 +139,7 @@ def _aside(audit: Audit) -> Iterator[str]:
 
 def _listed(title: str, pairs: Iterable[tuple[str, str]]) -> Iterator[str]:
     items = [
-        f"<li>{f'<code>{_text(place)}</code>' if place else ''}{_text(text)}</li>"
+        f"<li>{f'<code>{_text(place)}</code> ' if place else ''}{_text(text)}</li>"
         for place, text in pairs
     ]
     if items:

@@ -7,6 +7,7 @@ import json
 import re
 import shutil
 import subprocess
+import time
 from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
@@ -16,7 +17,7 @@ import pytest
 
 from ike.audit.forms import html as form
 from ike.audit.values import Audit
-from tests.ike.audit.forms.audits import audit, clean, compared, odd
+from tests.ike.audit.forms.audits import audit, clean, compared, folder, odd
 
 AUDITS = {"some": audit(), "compared": compared(), "clean": clean(), "odd": odd()}
 _VOID = {"meta", "input", "br"}
@@ -150,3 +151,10 @@ def test_chromium_shows_it(name: str, width: int, tmp_path: Path) -> None:
     assert (told["folded"], told["unfolded"]) == (True, True)
     assert (told["scripts"], told["images"], told["loaded"]) == (0, 0, 0)
     assert told["alerted"] is False
+
+
+def test_fifty_thousand_findings_take_a_moment() -> None:
+    begun = time.process_time()
+    page = form.write(audit(findings=folder(50_000)))
+    assert time.process_time() - begun < 10  # it took minutes when each asked all
+    assert page.count("<li>") >= 50_000
