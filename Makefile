@@ -45,7 +45,7 @@ future: $(VENV)/.dev ## the same tests thirty years from now
 	  FAKETIME=+30y FAKETIME_DONT_FAKE_MONOTONIC=1 \
 	  $(BIN)/python -m pytest -n $(WORKERS) --dist loadfile -q -p no:cacheprovider
 
-bench: $(VENV)/.dev ## measure beside OpenBao; B=issuance|revocation|ocsp|crl|fleet|rotation for one
+bench: $(VENV)/.dev ## measure beside OpenBao; B=issuance|revocation|ocsp|crl|fleet|rotation|audit for one
 	$(BIN)/python -m bench $(B)
 
 docs: $(VENV)/.dev ## write the generated reference pages

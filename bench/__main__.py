@@ -14,7 +14,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.markup import escape
 
-from bench import crl, fleet, issuance, machine, ocsp, results, revocation, rotation
+from bench import audit, crl, fleet, issuance, machine, ocsp, results, revocation, rotation
 from bench.load import LoadFailed
 from bench.openbao import PeerRefused
 from bench.ours import OursRefused
@@ -29,6 +29,7 @@ _BENCHES: dict[str, Callable[[Bench], list[Row]]] = {
     "crl": crl.run,
     "fleet": fleet.run,
     "rotation": rotation.run,
+    "audit": audit.run,
 }
 _PREFIX = "ikewarden-bench-"
 _FAILURES = (

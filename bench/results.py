@@ -17,7 +17,7 @@ _ROOT = Path(__file__).parents[1]
 RESULTS = _ROOT / "bench" / "results.json"
 PAGE = _ROOT / "docs" / "reference" / "benchmarks.md"
 _TEMPLATE = _ROOT / "bench" / "page.md"
-_ORDER = ("issuance", "revocation", "ocsp", "crl", "fleet", "rotation")
+_ORDER = ("issuance", "revocation", "ocsp", "crl", "fleet", "rotation", "audit")
 
 
 def show(console: Console, rows: Iterable[Row]) -> None:
@@ -119,6 +119,8 @@ def _section(name: str, rows: Sequence[Mapping[str, Any]]) -> str:
 def _repeated(name: str, row: Mapping[str, Any]) -> str:
     if name == "fleet":
         return "one run"
+    if name == "audit":
+        return f"{row['rounds']} rounds, alternating"
     if name == "crl":
         return "each figure the median of several, one side after the other"
     return f"{row['rounds']} rounds of {row['seconds']} s, alternating"

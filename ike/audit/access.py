@@ -74,8 +74,12 @@ class Access:
         number = item.status.gid
         if not bits or (bits == READ and self.accounts.group(number) in policy.groups):
             return
-        members = rights.members(number, self.accounts, policy)
         barrier = rights.barrier_to_group(item, number)
+        if not bits & ~rights.others(item.status):
+            # No more than everyone may do, who has been told of.
+            if barrier is not None or rights.barrier_to_others(item) is None:
+                return
+        members = rights.members(number, self.accounts, policy)
         severity = Severity.LOW if barrier or not members.anyone else None
         if number == 0 and not members.anyone:
             severity = Severity.INFO
@@ -170,7 +174,7 @@ class Access:
             yield self._found(
                 rules.SOCKET_TO_OTHERS, item, told, fix, Severity.LOW if barrier else None
             )
-        if rights.group(status, item.grants) & WRITE:
+        elif rights.group(status, item.grants) & WRITE:
             members = rights.members(status.gid, self.accounts, policy)
             trusted = self.accounts.group(status.gid) in policy.groups
             barrier = rights.barrier_to_group(item, status.gid)

@@ -11,7 +11,7 @@ from ike.audit.copies import Copy
 from ike.audit.discovery import Discovered
 from ike.audit.dumps import Dumps
 from ike.audit.ground import Ground
-from ike.audit.rights import READ, WRITE
+from ike.audit.rights import READ
 from ike.audit.shapes import Shape
 from ike.audit.sweep import Stray, Sweep
 from ike.audit.values import Accounts, Area, Finding, Item, Policy, Rule, Severity
@@ -26,11 +26,11 @@ def _rule(rule_id: str, severity: Severity, title: str, why: str, fix: str, refe
 
 
 COPY_OPEN: Final = _rule(
-    "copy-more-open",
+    "copy-of-secrets-open",
     Severity.CRITICAL,
-    "A copy of a key or file of secrets is open to more users than the original",
+    "A copy of a key or file of secrets is open to others",
     "Whoever may read the copy need not get at the original.",
-    "Remove the copy, or give it mode 0600; if others have had the time to read it, change the keys.",
+    "Remove the copy; if others have had the time to read it, change the keys.",
     "CWE-530",
 )
 COPY: Final = _rule(
@@ -151,20 +151,20 @@ class Exposure:
         yield from _dumped(self.dumps)
 
     def _copy(self, copy: Copy, policy: Policy) -> Finding:
-        item, of = copy.item, copy.of
+        item = copy.item
         fix = rights.command("rm", item.real)
-        told = f"It looks like a copy of {of.path}; {rights.told(item.status, self.accounts)}"
-        bits = READ | WRITE
-        if rights.others(item.status) & bits & ~rights.others(of.status):
-            if not rights.barrier_to_others(item):
-                return _found(COPY_OPEN, item, f"{told}: everyone on this host may read it", fix)
-        own, theirs = (rights.group(each.status, each.grants) & bits for each in (item, of))
+        told = f"It looks like a copy of {copy.of.path}; {rights.told(item.status, self.accounts)}"
+        if rights.others(item.status) & READ and not rights.barrier_to_others(item):
+            return _found(COPY_OPEN, item, f"{told}: everyone on this host may read it", fix)
         number = item.status.gid
         members = rights.members(number, self.accounts, policy)
-        is_more = own & ~theirs or (own and number != of.status.gid)
-        trusted = self.accounts.group(number) in policy.groups
-        if is_more and members.anyone and not trusted and not rights.barrier_to_group(item, number):
-            evidence = f"{told}: {members.phrase} may read it"
+        trusted = self.accounts.group(number) in policy.groups or not members.anyone
+        if rights.group(item.status, item.grants) & READ and not trusted:
+            if not rights.barrier_to_group(item, number):
+                evidence = f"{told}: {members.phrase} may read it"
+                return _found(COPY_OPEN, item, evidence, fix, Severity.HIGH)
+        if any(grant.bits & READ for grant in rights.named(item.grants)):
+            evidence = f"{told}: an access control list lets others read it"
             return _found(COPY_OPEN, item, evidence, fix, Severity.HIGH)
         return _found(COPY, item, told, fix)
 

@@ -7,15 +7,17 @@ tree but the way to where one is.
 import os
 import posixpath
 import re
+import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
-from ike.audit import places
+from ike.audit import places, shapes
 from ike.audit.gathering import Gathering
 from ike.audit.ground import Ground
 from ike.audit.shapes import Shape
 from ike.audit.values import Item, Role
+from ike.secrets.tree import first_octets
 from ike.secrets.values import Place, Problem
 
 _ENDING: Final = (
@@ -72,9 +74,7 @@ class Sweep:
         for path in self._suspects(paths):
             if path in known:
                 continue
-            shape = (
-                Shape.OTHER if _ARCHIVES.match(posixpath.basename(path)) else gathering.shape(path)
-            )
+            shape = Shape.OTHER if _is_archive(path) else self._shape(path)
             if shape is None or not (shape.is_key or shape is Shape.SECRETS or _is_archive(path)):
                 continue
             item = gathering.add(path, Role.KEY if shape.is_key else Role.SECRETS)
@@ -107,45 +107,59 @@ class Sweep:
         """
         stack: list[_Level] = []
         self._enter(stack, start.rstrip("/"), levels)
-        count = 0
+        count, most = 0, _MAX_ENTRIES if levels else sys.maxsize
         try:
-            while stack:
+            while stack and count < most:
                 folder, vendors, entries = stack[-1]
-                entry = next(entries, None)
-                if entry is None:
+                for entry in entries:
+                    count += 1
+                    name = entry.name
+                    if entry.is_dir(follow_symlinks=False):
+                        if self._enter(stack, f"{folder}/{name}", levels):
+                            break
+                    elif _WORTH(name) and _is_suspect(name, vendors=vendors):
+                        if entry.is_file(follow_symlinks=False):
+                            yield f"{folder}/{name}"
+                    if count >= most:
+                        break
+                else:
                     entries.close()
                     stack.pop()
-                    continue
-                count += 1
-                name = entry.name
-                if entry.is_dir(follow_symlinks=False):
-                    if not levels or name not in places.LARGE:
-                        self._enter(stack, f"{folder}/{name}", levels)
-                elif _WORTH(name) and _is_suspect(name, vendors=vendors):
-                    if entry.is_file(follow_symlinks=False):
-                        yield f"{folder}/{name}"
-                if levels and count > _MAX_ENTRIES:
-                    self._tell(start, "it is too large to be gone through; name it to have it done")
-                    return
+            if stack:
+                self._tell(start, "it is too large to be gone through; name it to have it done")
         finally:
             self.files += count
             for _, _, entries in stack:
                 entries.close()
 
-    def _enter(self, stack: list[_Level], path: str, levels: int) -> None:
+    def _enter(self, stack: list[_Level], path: str, levels: int) -> bool:
+        """Go into a folder, unless it is not to be gone through."""
+        name = posixpath.basename(path)
+        if path in places.UNSWEPT or (levels and stack and name in places.LARGE):
+            return False
         if len(stack) >= (levels or _DEEPEST):
             if not levels:
                 self._tell(path, "folders are nested too deeply: it is not gone through")
-            return
-        if path in places.UNSWEPT:
-            return
+            return False
         try:
-            entries = os.scandir(os.path.join(self.ground.root, path.lstrip("/")))
+            entries = os.scandir(self._here(path))
         except OSError as error:
             self._tell(path, error.strerror or "it cannot be read")
-            return
-        vendors = path in places.VENDORS or posixpath.basename(path) in places.FOREIGN
+            return False
+        vendors = path in places.VENDORS or name in places.FOREIGN
         stack.append((path, vendors or bool(stack and stack[-1][1]), entries))
+        return True
+
+    def _shape(self, path: str) -> Shape | None:
+        # No link is passed on the way, but for that to where it began: there is nothing to resolve.
+        try:
+            return shapes.shape(first_octets(self._here(path), shapes.OCTETS)[0])
+        except OSError as error:
+            self._tell(path, error.strerror or "it cannot be read")
+            return None
+
+    def _here(self, path: str) -> str:
+        return os.path.join(self.ground.root, path.lstrip("/"))
 
     def _tell(self, path: str, message: str) -> None:
         if len(self.problems) < _MAX_PROBLEMS:

@@ -17,6 +17,7 @@ from typing import Final
 MAX_OCTETS: Final = 2**20
 _MAX_LINKS: Final = 40
 _MAX_LISTED: Final = 10_000
+_FLAGS: Final = os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_NOCTTY | os.O_CLOEXEC
 _WILD: Final = frozenset("*?[")
 
 
@@ -33,6 +34,25 @@ class File:
     identity: tuple[int, int]
 
 
+def first_octets(path: str, octets: int) -> tuple[bytes, os.stat_result]:
+    """The first octets of a regular file of this machine that is no link. Raises OSError; Refused for all else."""
+    # Looked at before it is opened: opening a device may do something.
+    if not stat.S_ISREG(os.lstat(path).st_mode):
+        raise Refused(errno.EINVAL, "not a regular file")
+    descriptor = os.open(path, _FLAGS)
+    try:
+        status = os.fstat(descriptor)
+        if not stat.S_ISREG(status.st_mode):
+            raise Refused(errno.EINVAL, "not a regular file")
+        parts, left = [], octets
+        while left and (part := os.read(descriptor, min(left, 2**20))):
+            parts.append(part)
+            left -= len(part)
+        return b"".join(parts), status
+    finally:
+        os.close(descriptor)
+
+
 class Tree:
     """The files below `root`, as they would be found if that were `/`."""
 
@@ -41,7 +61,7 @@ class Tree:
 
     def read(self, path: str, limit: int = MAX_OCTETS) -> File:
         """A file of at most `limit` octets. Raises OSError; Refused where it is not such a file."""
-        content, status = self._opened(path, limit + 1)
+        content, status = first_octets(self._resolved(path), limit + 1)
         if len(content) > limit:
             raise Refused(errno.EFBIG, f"larger than {limit // 2**20} MiB")
         changed = datetime.fromtimestamp(status.st_mtime, UTC)
@@ -49,20 +69,7 @@ class Tree:
 
     def beginning(self, path: str, octets: int) -> bytes:
         """The first octets of a file, however large it is. Raises OSError as `read` does."""
-        return self._opened(path, octets)[0]
-
-    def _opened(self, path: str, octets: int) -> tuple[bytes, os.stat_result]:
-        found = self._resolved(path)
-        flags = os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_NOCTTY | os.O_CLOEXEC
-        # Looked at before it is opened: opening a device may do something.
-        if not stat.S_ISREG(os.lstat(found).st_mode):
-            raise Refused(errno.EINVAL, "not a regular file")
-        descriptor = os.open(found, flags)
-        with os.fdopen(descriptor, "rb") as opened:
-            status = os.fstat(descriptor)
-            if not stat.S_ISREG(status.st_mode):
-                raise Refused(errno.EINVAL, "not a regular file")
-            return opened.read(octets), status
+        return first_octets(self._resolved(path), octets)[0]
 
     def exists(self, path: str) -> bool:
         """Whether there is anything under this path."""

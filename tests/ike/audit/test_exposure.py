@@ -59,7 +59,7 @@ def test_copies_beside_secrets(files: Files) -> None:
     files.folder("/etc/swanctl/private", 0o700)
     found = files.findings()
     assert [(f.weight.value, f.rule.id, f.place.path) for f in found] == [
-        ("critical", "copy-more-open", SECRETS + "~"),
+        ("critical", "copy-of-secrets-open", SECRETS + "~"),
         ("low", "copy-of-secrets", "/etc/.ipsec.secrets.swp"),
         ("low", "copy-of-secrets", SECRETS + ".bak"),
         ("low", "copy-of-secrets", "/etc/swanctl/private/gw.key.old"),
@@ -72,7 +72,7 @@ def test_copies_beside_secrets(files: Files) -> None:
 def test_a_copy_in_a_group_of_its_own(files: Files) -> None:
     files.put(SECRETS, PSK)
     files.put(SECRETS + ".save", PSK, 0o640, (0, 50))
-    assert files.told() == [("high", "copy-more-open", SECRETS + ".save")]
+    assert files.told() == [("high", "copy-of-secrets-open", SECRETS + ".save")]
     assert files.told(Policy(groups=frozenset({"staff"}))) == [
         ("low", "copy-of-secrets", SECRETS + ".save")
     ]

@@ -41,7 +41,7 @@ def test_findings_are_sorted_and_each_is_told_once(files: Files) -> None:
     assert len({each.id for each in found}) == len(found)
     assert {each.rule.id for each in found} >= {
         "secrets-file-open-to-others",
-        "copy-of-secrets",
+        "copy-of-secrets-open",
         "key-file-open-to-others",
         "folder-writable-by-others",
     }
