@@ -6,6 +6,7 @@ that was not changed, or of which only the mode was: `undo` looks at what is the
 
 import json
 import os
+import re
 import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -24,6 +25,7 @@ _NEW: Final = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXE
 _OLD: Final = os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_NOCTTY | os.O_CLOEXEC
 _LARGEST: Final = 64 * 2**20
 _NUMBERS: Final = 2**64
+_MODE: Final = re.compile("[0-7]{4}")
 _NOBODY: Final = 2**32 - 1  # to chown(2): leave it
 _OTHERS_WRITE: Final = stat.S_IWGRP | stat.S_IWOTH
 
@@ -32,6 +34,7 @@ class UndoFileInvalid(InvalidInput):
     """The undo file is none, or may have been written by somebody else."""
 
     code = "undo_file_invalid"
+    next_step = "Name the file that `ikewarden audit --fix` wrote, as it wrote it."
 
 
 class UndoFileExists(InvalidInput):
@@ -121,8 +124,8 @@ class UndoFile:
                     "device": record.identity[0],
                     "inode": record.identity[1],
                     "sort": record.sort,
-                    "before": vars(record.before),
-                    "after": vars(record.after),
+                    "before": _document(record.before),
+                    "after": _document(record.after),
                 }
             )
         except OSError as error:
@@ -259,10 +262,15 @@ def _record(document: Any) -> Record:
     return record
 
 
+def _document(rights: Rights) -> dict[str, Any]:
+    return {"mode": f"{rights.mode:04o}", "uid": rights.uid, "gid": rights.gid}
+
+
 def _rights(document: Any) -> Rights:
-    mode = _number(document, "mode")
-    if mode > 0o7777:
+    text = _text(document, "mode")
+    if not _MODE.fullmatch(text):
         raise ValueError("no mode")
+    mode = int(text, 8)
     uid, gid = _number(document, "uid"), _number(document, "gid")
     if max(uid, gid) >= _NOBODY:
         raise ValueError("no owner")

@@ -6,10 +6,12 @@ from pathlib import Path
 
 import pytest
 
+from ike.audit.fixing import Change, carry_out
 from ike.audit.planning import is_mended, plan
+from ike.audit.undoing import undo
 from ike.audit.values import Accounts, Area, Finding, Item, Policy, Role, Rule, Severity, Step
 from ike.secrets.values import Place
-from tests.ike.audit.planted import item, make, status_of
+from tests.ike.audit.planted import NOW, item, make, status_of
 
 KEY = "/etc/swanctl/private/gw.pem"
 POLICY = Policy(groups=frozenset({"ipsec"}))
@@ -129,3 +131,33 @@ def test_the_rules_are_there() -> None:
         *("program-capabilities", "file-in-shared-folder", "file-in-home", "link-into-home"),
         "link-owned-by-another",
     }
+
+
+def test_what_the_access_rules_find_is_mended(tmp_path: Path) -> None:
+    access = pytest.importorskip("ike.audit.access")
+    host = pytest.importorskip("ike.audit.host")
+    ground = pytest.importorskip("ike.audit.ground")
+    root = tmp_path / "root"
+    make(root, "/etc/passwd", 0o644).write_text("root:x:0:0::/root:/bin/sh\n")
+    make(root, "/etc/group", 0o644).write_text("root:x:0:\n")
+    make(root, "/etc/ipsec.secrets", 0o644).write_text(': PSK "dG9vIHNob3J0IGZvciBhIGtleQ"\n')
+    make(root, "/etc/swanctl/swanctl.conf", 0o666).write_text("connections {}\n")
+    make(root, KEY, 0o644)
+    (root / "etc/swanctl").chmod(0o777)
+
+    def found() -> tuple[list[Finding], list[Change]]:
+        seen = host.look(ground.Ground(root), host.Wanted(), NOW)
+        facts = next(each for each in seen.facts if isinstance(each, access.Access))
+        judged = [each for facts in seen.facts for each in facts.judge(Policy(), NOW)]
+        mended = [each for each in judged if is_mended(each.rule.id)]
+        return mended, plan(mended, facts.items, facts.accounts, Policy())
+
+    findings, changes = found()
+    assert {each.path for each in changes} >= {"/etc/ipsec.secrets", "/etc/swanctl", KEY}
+    assert {each for change in changes for each in change.findings} == {
+        each.id for each in findings
+    }
+    assert all(each.done for each in carry_out(changes, root, tmp_path / "undo", NOW))
+    assert found() == ([], [])
+    assert all(each.done for each in undo(tmp_path / "undo"))
+    assert found()[0] == findings
