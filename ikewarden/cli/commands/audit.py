@@ -110,13 +110,11 @@ def audit(session: Session, /, paths: tuple[str, ...], **given: Any) -> int:
 
         return audit_fix.undo(session, given["undo"], given["root"])
     if given["windows"]:
-        found = _of_windows(session, given)
-    else:
-        found = _of_host(session, paths, given)
-    return _verdict(found, given["fail_on"])
+        return _verdict(_of_windows(session, given), given["fail_on"])
+    return _of_host(session, paths, given)
 
 
-def _of_host(session: Session, paths: tuple[str, ...], given: Mapping[str, Any]) -> "Audit":
+def _of_host(session: Session, paths: tuple[str, ...], given: Mapping[str, Any]) -> int:
     from ike.audit.ground import Ground
     from ike.audit.whole import carry_out
 
@@ -128,18 +126,19 @@ def _of_host(session: Session, paths: tuple[str, ...], given: Mapping[str, Any])
         return replace(outcome, audit=_as_whom(outcome.audit, given["root"]))
 
     found = look()
-    if given["fix"]:
-        from ikewarden.cli.commands import audit_fix
-
-        fixed = audit_fix.fix(session, found, given)
-        if fixed.any_done:
-            found = look()
-        if session.screen.is_json:
-            session.screen.json(fixed.document(found.audit))
-            return found.audit
-    if not given["dry_run"]:
+    if not given["fix"]:
         _show(session, found.audit, given)
-    return found.audit
+        return _verdict(found.audit, given["fail_on"])
+    from ikewarden.cli.commands import audit_fix
+
+    fixed = audit_fix.fix(session, found, given)
+    if fixed.any_done:
+        found = look()
+    if session.screen.is_json:
+        session.screen.json(fixed.document(found.audit))
+    elif not given["dry_run"]:
+        _show(session, found.audit, given)
+    return _verdict(found.audit, given["fail_on"]) if fixed.all_done else FAILED
 
 
 def _of_windows(session: Session, given: Mapping[str, Any]) -> "Audit":

@@ -29,6 +29,11 @@ class Fixed:
         """Whether a file is another one now."""
         return self.undo_file is not None
 
+    @property
+    def all_done(self) -> bool:
+        """Whether nothing was left alone; of a rehearsal: whether nothing would be."""
+        return all(each.done for each in self.outcomes)
+
     def document(self, audit: "Audit") -> dict[str, Any]:
         """The report in JSON, and `changes`."""
         from ike.audit.forms import json
@@ -108,7 +113,8 @@ def _show(session: Session, outcomes: "Sequence[Outcome]", what: str) -> None:
 def _line(session: Session, path: str, text: str) -> None:
     from ike.audit.forms.names import shown
 
-    session.screen.line(f"  {shown(path)}: {shown(text)}")
+    session.screen.line(f"  {shown(path)}")
+    session.screen.line(f"    {shown(text)}")
 
 
 def _agreed(question: str) -> bool:
