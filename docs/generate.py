@@ -66,6 +66,7 @@ def _cell(text: str) -> str:
 
 def pages() -> dict[str, Callable[[], str]]:
     """The generated pages by file name."""
+    from ike.audit.reference import page as audit_page
     from ikewarden.cli.reference import page as cli_page
     from ikewarden.settings_reference import render as settings_page
     from pki.x509.lint.reference import reference_page as lint_page
@@ -75,6 +76,7 @@ def pages() -> dict[str, Callable[[], str]]:
         "settings.md": settings_page,
         "cli.md": cli_page,
         "lint.md": lint_page,
+        "audit-rules.md": audit_page,
     }
 
 

@@ -20,6 +20,7 @@ from types import TracebackType
 from typing import Any, Final, Literal, TextIO
 
 from core.errors import IkewardenError
+from core.escaping import escaped
 from core.secret import Secret
 
 Level = Literal["debug", "info", "warning", "error"]
@@ -33,13 +34,6 @@ _DEEPEST: Final = 4
 _MOST: Final = 100
 _HIDDEN: Final = frozenset(
     {"authorization", "cookie", "passphrase", "password", "pin", "private_key", "psk", "secret"}
-)
-# Control characters of C0 and C1, line and paragraph separators, and what turns the direction of
-# text round or is not seen at all: with these a value could start a new line or look like
-# something else.
-_UNSAFE: Final = re.compile(
-    "[\x00-\x1f\x7f-\x9f\xad\u061c\u180e\u200b-\u200f\u2028-\u202e\u2060-\u206f\ud800-\udfff\ufeff"
-    "\ufff9-\ufffb\U000e0000-\U000e007f]"
 )
 _PLAIN: Final = re.compile(r"[^\s\"=\\]+")
 _STANDARD: Final = frozenset(logging.makeLogRecord({}).__dict__) | {"message", "asctime"}
@@ -146,13 +140,6 @@ class TextLines(Lines):
         ]
         parts += [f"{escaped(name)}={_word(value)}" for name, value in self.tail(record).items()]
         return "\n    | ".join([" ".join(parts), *map(escaped, self.trace(record))])
-
-
-def escaped(text: str) -> str:
-    r"""The text with `\n`, `\x1b`, `\u202e`… in the place of characters that could deceive a reader."""
-    if text.isascii() and text.isprintable():
-        return text  # nearly always
-    return _UNSAFE.sub(lambda found: found[0].encode("unicode_escape").decode(), text)
 
 
 def shortened(text: str) -> str:

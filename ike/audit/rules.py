@@ -6,8 +6,14 @@ from typing import Final
 
 from ike.audit import access_rules, exposure, parents
 from ike.audit.values import Finding, Policy, Rule, Seen
+from ike.audit.windows import rules as windows_rules
 
-RULES: Final[tuple[Rule, ...]] = (*access_rules.RULES, *parents.RULES, *exposure.RULES)
+RULES: Final[tuple[Rule, ...]] = (
+    *access_rules.RULES,
+    *parents.RULES,
+    *exposure.RULES,
+    *windows_rules.RULES,
+)
 
 
 def judged(seen: Seen, policy: Policy, now: datetime) -> list[Finding]:

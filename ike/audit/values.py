@@ -3,7 +3,7 @@
 import hashlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import date, datetime
 from enum import StrEnum
 from typing import Protocol
 
@@ -219,11 +219,33 @@ class Seen:
 
 
 @dataclass(frozen=True)
+class Acceptance:
+    """Why a finding is lived with, until the end of which day (UTC), and who says so (may be empty)."""
+
+    reason: str
+    until: date
+    by: str = ""
+
+
+@dataclass(frozen=True)
+class Gone:
+    """A finding of the report that was given as the one before, which is not there any more."""
+
+    id: str
+    rule: str
+    severity: Severity
+    place: Place
+    title: str
+
+
+@dataclass(frozen=True)
 class Audit:
     """What an audit came to. `host` is a name or a folder, `root` the folder where that is not `/`.
 
     `suppressed` were accepted by name with a reason (`ike.audit.accepted`), `known` stood in the report that was given
-    as the one before. Findings are sorted: the worst first, then by path and line.
+    as the one before. Findings are sorted: the worst first, then by path and line. `accepted` says why each suppressed
+    finding is, by its id. `earlier` is when the report before was made, None without one; `gone` is what stood in it.
+    `remarks` are sentences about the audit itself, such as an acceptance that has ended.
     """
 
     host: str
@@ -237,3 +259,7 @@ class Audit:
     problems: tuple[Problem, ...] = ()
     files: int = 0  # looked at
     items: int = 0  # that matter
+    accepted: Mapping[str, Acceptance] = field(default_factory=dict)
+    earlier: datetime | None = None
+    gone: tuple[Gone, ...] = ()
+    remarks: tuple[str, ...] = ()

@@ -94,7 +94,7 @@ def failure_of(error: Exception) -> Failure:
 
 def tell(failure: Failure, err: TextIO, *, as_json: bool) -> None:
     """Write it to standard error: one sentence, what to do next, and the code; or the document."""
-    from ikewarden.logs import escaped
+    from core.escaping import escaped
 
     if as_json:
         err.write(json.dumps(failure.document, indent=2, default=str) + "\n")

@@ -40,6 +40,7 @@ _COMMANDS: Final = "ikewarden.cli.commands"
             f"{_COMMANDS}.secret:secret", "Shared secrets that were handed over to you."
         ),
         "sa": Lazy(f"{_COMMANDS}.sa:sa", "Security associations."),
+        "audit": Lazy(f"{_COMMANDS}.audit:audit", "Find out who can read the keys of a host."),
         "profile": Lazy(f"{_COMMANDS}.profile:profile", "Profiles: what certificates contain."),
         "token": Lazy(
             f"{_COMMANDS}.token:token", "Bearer tokens for people, programs and enrolling gateways."

@@ -13,7 +13,7 @@ from typing import Any, Final, TextIO
 
 from rich.cells import cell_len
 
-from ikewarden.logs import escaped
+from core.escaping import escaped
 
 _BETWEEN: Final = 2  # blanks between two columns of a table
 _NARROWEST: Final = 10

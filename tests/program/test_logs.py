@@ -17,9 +17,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from core.errors import Conflict
+from core.escaping import escaped
 from core.secret import Secret
 from hsm.errors import WrongPassphrase
-from ikewarden.logs import LONGEST, REQUEST_ID, JsonLines, LineHandler, TextLines, escaped
+from ikewarden.logs import LONGEST, REQUEST_ID, JsonLines, LineHandler, TextLines
 
 Write = Callable[[Callable[[logging.Logger], None]], str]
 FORGED = "x\n2030-01-01T00:00:00.000Z INFO    pki.issuance all is well"

@@ -244,7 +244,7 @@ def _summary(overview: "Overview") -> str:
 
 def _wrapped(screen: "Screen", text: str, indent: int) -> None:
     """Text in 80 columns; what is longer without a blank stays whole, so that it can be copied."""
-    from ikewarden.logs import escaped
+    from core.escaping import escaped
 
     lines = textwrap.wrap(
         escaped(text),
