@@ -48,7 +48,7 @@ def file(desk: Desk, actor: Actor, report: AuditReport, *, now: datetime) -> Non
         if before is not None and _is_late(before, report, now):
             return
         # A clock that is ahead must not make the reports to come older than this one.
-        row = {"seen_at": now, "started_at": min(report.started, now)}
+        row: dict[str, Any] = {"seen_at": now, "started_at": min(report.started, now)}
         if before is not None and before.digest == digest:
             connection.execute(update(audit_reports).where(mine).values(**row))
             return
@@ -75,7 +75,9 @@ def file(desk: Desk, actor: Actor, report: AuditReport, *, now: datetime) -> Non
 
 
 def _is_late(before: Row[Any], report: AuditReport, now: datetime) -> bool:
-    return report.started < before.started_at and now - before.seen_at < _LATE
+    begun: datetime = before.started_at
+    came: datetime = before.seen_at
+    return report.started < begun and now - came < _LATE
 
 
 @dataclass

@@ -205,7 +205,9 @@ def _rules(connection: Connection, query: ReportQuery) -> tuple[RuleFigures, ...
             func.coalesce(
                 func.min(case((present, findings.c.rank))), func.min(findings.c.rank)
             ).label("rank"),
-            func.max(findings.c.title).label("title"),
+            func.coalesce(
+                func.max(case((present, findings.c.title))), func.max(findings.c.title)
+            ).label("title"),
             *(number(state) for state in State),
             func.count(case((present, findings.c.gateway_id)).distinct()).label("gateways"),
         )
