@@ -21,6 +21,7 @@ _PATH = "/v1/findings"
 _TAG = "Findings"
 _DIGITS = 18
 MAX_FINDINGS = 1000
+MAX_ERRORS = 1000
 _PLAIN = r"^[^\x00-\x1f\x7f]*$"
 Short = Annotated[str, Field(max_length=200, pattern=_PLAIN)]
 Sentence = Annotated[str, Field(max_length=1000, pattern=_PLAIN)]
@@ -106,7 +107,7 @@ class Report(Sent):
     findings: list[Found] = Field(max_length=MAX_FINDINGS)
     suppressed: list[Suppressed] = Field(default_factory=list, max_length=MAX_FINDINGS)
     known: Number = 0
-    errors: list[Unread] = Field(default_factory=list, max_length=200)
+    errors: list[Unread] = Field(default_factory=list, max_length=MAX_ERRORS)
     summary: Summary = Summary()
     complete: bool = Field(
         default=True,

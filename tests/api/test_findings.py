@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from api.v1.findings import MAX_FINDINGS
+from api.v1.findings import MAX_ERRORS, MAX_FINDINGS
 from pki.actors import Role
 from tests.api.serving import Client, Serving
 
@@ -136,7 +136,7 @@ def test_pages_follow_each_other(serving: Serving, gateway: Client, operator: Cl
         {"findings": [entry(path="/etc/\x1b[2J")]},
         {"findings": [entry(evidence="x" * 1001)]},
         {"findings": [entry(line=-1)]},
-        {"errors": [{"path": "/a", "error": "b"}] * 201},
+        {"errors": [{"path": "/a", "error": "b"}] * (MAX_ERRORS + 1)},
         {"started": "yesterday"},
         {"more": 1},
     ],
