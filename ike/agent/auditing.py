@@ -53,6 +53,7 @@ def look(settings: AgentSettings, clock: Clock, *, root: Path = Path("/")) -> Lo
     # Not before it is wanted: most commands of the agent do without.
     from ike.audit import discovery, host, rules
     from ike.audit.ground import Ground
+    from ike.secrets import reading
 
     wanted, ground = settings.audit, Ground(root)
     policy = Policy(baseline=wanted.baseline)
@@ -62,7 +63,8 @@ def look(settings: AgentSettings, clock: Clock, *, root: Path = Path("/")) -> Lo
     items = discovery.discover(ground, wanted.paths).items
     figures = Figures(started, clock.monotonic() - began, seen.files, seen.items)
     report = document(settings.gateway, policy, found, seen.problems, figures)
-    return Looked(report, watched((each.path, each.real) for each in items))
+    # What is not there yet may come.
+    return Looked(report, watched([reading.PLACES, *((each.path, each.real) for each in items)]))
 
 
 def document(

@@ -27,6 +27,13 @@ _RETRY_CAP: Final = 900.0
 _NICE: Final = 10
 
 
+class AuditBroken(IkewardenError):
+    """The audit of the agent's own host did not come to its end."""
+
+    code = "audit_broken"
+    next_step = "Run `ikewarden audit` on the host; report what it says."
+
+
 @dataclass(frozen=True)
 class Pace:
     """Seconds: between glances at what the last audit looked at, from a change to the audit, from audit to audit."""
@@ -126,10 +133,17 @@ class Auditor(threading.Thread):
     def _glance(self, paths: Iterable[str]) -> Glance:
         return glance(paths, but=self._home.path)
 
-    def _send(self) -> None:
+    def once(self) -> IkewardenError | None:
+        """Audit and report now, in the calling thread; gives what kept it from that."""
+        self.audit()
+        if self._unsent is None:
+            return AuditBroken("The audit of this host broke off; the agent's log says why.")
+        return self._send()
+
+    def _send(self) -> IkewardenError | None:
         document = self._unsent
         if document is None:
-            return
+            return None
         try:
             tell(self._connect, document)
         except IkewardenError as error:
@@ -140,16 +154,18 @@ class Auditor(threading.Thread):
             )
             if isinstance(error, ServerRefused) and _is_final(error):
                 self._unsent = None  # it would be refused again: the next audit is another one
-                return
+                return error
             after = error.retry_after if isinstance(error, ServerRefused) else None
             wait = contact_seconds(self._failures + 3, self._clock.chance, after, cap=_RETRY_CAP)
             self._send_at = self._clock.monotonic() + wait
+            return error
         except Exception:  # noqa: BLE001 - as above
             _log.exception("the report of an audit broke off")
             self._unsent = None
         else:
             self._unsent = None
             self._note(told_at=stamp(self._clock.wall()), error="")
+        return None
 
     def _note(self, **members: Any) -> None:
         try:

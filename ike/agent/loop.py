@@ -11,7 +11,7 @@ from typing import Final
 from core.errors import IkewardenError
 from ike.agent import auditing, proofs, report, round, sharing
 from ike.agent import desired as desired_state
-from ike.agent.auditor import Auditor, tell
+from ike.agent.auditor import Auditor
 from ike.agent.channel import ServerRefused, Service
 from ike.agent.circumstances import Circumstances
 from ike.agent.clock import Clock
@@ -100,10 +100,8 @@ class Agent:
         return self.notes
 
     def _audit_once(self) -> None:
-        looked = self.look_at_host()
-        try:
-            tell(self.connect, looked.document)
-        except IkewardenError as error:
+        error = self._auditor(threading.Event()).once()
+        if error is not None:
             self.notes.errors.append(report.error_entry(error))
             self._keep_notes()
 

@@ -48,7 +48,7 @@ _BASELINES: Final = (
         Column(name.capitalize(), partial(_verdicts, name), whole=True)
         for name in ("compliant", "excepted", "failing", "unknown")
     ),
-    Column("Failing by area", "areas", spare=True),
+    Column("Failing by area", lambda entry: entry["areas"] or None, spare=True),
 )
 
 

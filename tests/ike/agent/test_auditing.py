@@ -356,6 +356,9 @@ def test_once_audits_when_it_is_asked_to(place: Gateway) -> None:
         assert len(place.service.findings) == 1
         place.service.answer_with(auditing_path(), 503, {"code": "overloaded", "detail": "No."})
         assert [each["code"] for each in agent.once(audit=True).errors] == ["server_refused"]
+        assert "overloaded" in place.home.audit_notes()["error"]
+        host.failing = True
+        assert [each["code"] for each in agent.once(audit=True).errors] == ["audit_broken"]
 
 
 def test_the_service_takes_what_the_agent_says(
