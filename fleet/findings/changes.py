@@ -5,6 +5,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
+from sqlalchemy import Connection, delete, select
+
 from fleet.findings.values import State
 from fleet.gateways import about
 from ike.audit.values import Severity
@@ -19,6 +21,9 @@ OPENED = "findings.opened"
 _LOUD = Severity.HIGH.rank
 # Of more than these an alert tells the number: it is to be read, not to be searched.
 _TOLD = 20
+# Of one finding that comes and goes these are kept; it is looked after whenever it has come back so often.
+MOST_EVENTS = 200
+_OFTEN = 50
 
 
 @dataclass(frozen=True)
@@ -49,6 +54,18 @@ def write(
     ]
     if rows:
         unit.connection.execute(finding_events.insert(), rows)
+    for each in changes:
+        if each.row.times and each.row.times % _OFTEN == 0:
+            _forget(unit.connection, each.row.id)
+
+
+def _forget(connection: Connection, finding_id: int) -> None:
+    """Let go of the oldest changes of a finding that comes and goes for ever."""
+    mine = finding_events.c.finding_id == finding_id
+    latest = select(finding_events.c.id).where(mine).order_by(finding_events.c.id.desc())
+    oldest = connection.execute(latest.offset(MOST_EVENTS).limit(1)).scalar_one_or_none()
+    if oldest is not None:
+        connection.execute(delete(finding_events).where(mine, finding_events.c.id <= oldest))
 
 
 def trail(

@@ -3,7 +3,7 @@
 from datetime import datetime, timedelta
 from functools import partial
 
-from sqlalchemy import select, update
+from sqlalchemy import ColumnElement, select, update
 
 from fleet.bumps import hold
 from fleet.findings import changes, filing, records
@@ -68,15 +68,25 @@ def _open(unit: Unit, actor: Actor, ids: list[int], gateways: list[int], now: da
 def forget_fixed(desk: Desk, actor: Actor, *, now: datetime) -> int:
     """Forget findings that were fixed long ago, with their history; tell how many. Raises RoleMayNot."""
     require(actor, Action.JOB_RUN)
-    horizon = now - _MEMORY
-    gone = select(findings.c.id).where(findings.c.fixed_at < horizon).limit(_BATCH * _MOST)
+    old = findings.c.fixed_at < now - _MEMORY
+    query = select(findings.c.id, findings.c.gateway_id).where(old).limit(_BATCH)
+    gone = 0
+    for _ in range(_MOST):
+        with desk.store.read() as connection:
+            due = connection.execute(query.order_by(findings.c.fixed_at)).all()
+        if not due:
+            break
+        gateways = sorted({row.gateway_id for row in due})
+        gone += desk.store.together(
+            partial(_forget, ids=[row.id for row in due], gateways=gateways, old=old)
+        )
+    return gone
 
-    def work(unit: Unit) -> int:
-        ids = list(unit.connection.scalars(gone))
-        filing.forget(unit.connection, ids)
-        return len(ids)
 
-    with desk.store.read() as connection:
-        if connection.execute(gone.limit(1)).first() is None:
-            return 0
-    return desk.store.together(work)
+def _forget(unit: Unit, ids: list[int], gateways: list[int], old: ColumnElement[bool]) -> int:
+    hold(unit.connection, gateways)
+    # One may have come back meanwhile.
+    query = select(findings.c.id).where(findings.c.id.in_(ids), old)
+    still = list(unit.connection.scalars(query))
+    filing.forget(unit.connection, still)
+    return len(still)

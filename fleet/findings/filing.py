@@ -22,7 +22,7 @@ from store.text import storable
 # A report that was begun before the one on record, and comes within this time after it, was only late. One that comes
 # later is of a gateway whose clock was set back.
 _LATE = timedelta(hours=1)
-# So many fixed ones are kept of a gateway; a broken one could report others each time.
+# So many fixed ones are kept of a gateway, and so many that are not; a broken one could report others each time.
 _KEPT = 5_000
 NEW, BACK, WORSE = "new", "came back", "is worse than before"
 GONE = "not found any more"
@@ -100,12 +100,14 @@ class _Filing:
         connection = self.unit.connection
         reported = {each.finding: each for each in report.findings}
         known = self._known()
+        # One that leaves out, each time, others than before would be believed for ever.
+        crowded = sum(each.state != State.FIXED for each in known.values()) > _KEPT
         for row in known.values():
             now_said = reported.get(row.finding)
             if now_said is not None:
                 self._note_there(row, now_said)
             elif row.state != State.FIXED:
-                self._note_missing(row, report)
+                self._note_missing(row, hidden=report.hides(row.path) and not crowded)
         for statement, rows in ((_TOLD, self.told), (_FIXED, self.fixed), (_MISSED, self.missed)):
             if rows:
                 connection.execute(statement, rows)
@@ -146,9 +148,9 @@ class _Filing:
         if again or worse:
             self.opened.append(Change(row, State.OPEN, BACK if again else WORSE))
 
-    def _note_missing(self, row: Row[Any], report: AuditReport) -> None:
+    def _note_missing(self, row: Row[Any], *, hidden: bool) -> None:
         seen_at = row.seen_at or self.seen_at
-        if report.hides(row.path):
+        if hidden:
             self.missed.append({"of": row.id, "new_seen_at": seen_at})
             return
         self.fixed.append({"of": row.id, "new_seen_at": seen_at, "new_at": self.now})

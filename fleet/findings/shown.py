@@ -7,6 +7,7 @@ from datetime import datetime
 from sqlalchemy import ColumnElement, or_, select, tuple_
 
 from fleet.findings import records
+from fleet.findings.changes import MOST_EVENTS
 from fleet.findings.records import FindingView
 from fleet.findings.values import State
 from fleet.gateways import registered
@@ -16,9 +17,6 @@ from pki.certificates import MAX_PAGE, BadQuery
 from pki.desk import Desk
 from store.finding_tables import finding_events, findings
 from store.text import storable
-
-# Of a finding that comes and goes for ever the latest are told.
-_EVENTS = 200
 
 
 @dataclass(frozen=True)
@@ -101,7 +99,7 @@ def finding(desk: Desk, actor: Actor, number: int) -> WholeFinding:
         select(*(finding_events.c[name] for name in Event.__dataclass_fields__))
         .where(finding_events.c.finding_id == number)
         .order_by(finding_events.c.id.desc())
-        .limit(_EVENTS)
+        .limit(MOST_EVENTS)
     )
     with desk.store.read() as connection:
         found = records.pick(connection, number)

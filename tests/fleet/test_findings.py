@@ -341,6 +341,29 @@ def test_what_was_fixed_long_ago_is_forgotten(
     assert count(desk, finding_events) == 1 + 3 * 2 + 1
 
 
+def test_a_gateway_that_leaves_others_out_each_time_fills_no_records(
+    desk: Desk, gw: Member, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(filing, "_KEPT", 5)
+    for number in range(12):
+        each = [found(f"rule-{number}-{n}") for n in range(2)]
+        audited(gw, *each, now=later(number), complete=False)
+        assert len(all_of(desk)) <= 5 + 2 * 2 + 5
+
+
+def test_of_a_finding_that_comes_and_goes_for_ever_the_latest_changes_are_kept(
+    desk: Desk, gw: Member, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(changes, "MOST_EVENTS", 10)
+    monkeypatch.setattr(changes, "_OFTEN", 5)
+    for number in range(30):
+        audited(gw, WEAK, now=later(2 * number))
+        audited(gw, now=later(2 * number + 1))
+    assert count(desk, finding_events) <= 10 + 2 * 5
+    [one] = all_of(desk)
+    assert (one.times, history(desk, one.id)[0][0]) == (29, "fixed")
+
+
 def test_a_removed_gateway_takes_its_findings_with_it(desk: Desk, gw: Member) -> None:
     other = enlist(desk, "other.example")
     audited(gw, WEAK)
