@@ -32,6 +32,7 @@ _log = logging.getLogger(__name__)
 _REQUEST_ID = re.compile(rb"[A-Za-z0-9][A-Za-z0-9._:-]{7,63}")
 # Nothing may be guessed about, framed, or keep what needed a credential to see. Pages loosen what
 # they need.
+_REPORTS = frozenset(f"/v1/gateways/self/{what}" for what in ("applied", "sas", "findings"))
 _ALWAYS = {
     b"x-content-type-options": b"nosniff",
     b"referrer-policy": b"no-referrer",
@@ -213,10 +214,7 @@ async def _whole_body(scope: "HTTPScope", receive: "ASGIReceiveCallable", limits
 
 def _is_report(scope: "HTTPScope") -> bool:
     # Of a gateway that has proved itself in the handshake: a hub has thousands of SAs.
-    return (
-        scope["path"] in {"/v1/gateways/self/applied", "/v1/gateways/self/sas"}
-        and scope.get("state", {}).get(PEER) is not None
-    )
+    return scope["path"] in _REPORTS and scope.get("state", {}).get(PEER) is not None
 
 
 def _announced(scope: "HTTPScope") -> int | None:

@@ -12,6 +12,7 @@ from api.bridge import Answer
 from api.meters import Meters
 from api.registry import Call, Nothing, Reply, Route, Shown
 from core.errors import IkewardenError
+from fleet.findings import summary
 from fleet.rotation import shown
 from fleet.rotation.values import ENDED, State
 from pki import authorities, census, history, ocsp_signers, publication
@@ -180,6 +181,7 @@ def _figures(desk: Desk, actor: Actor, now: datetime) -> Iterator[Metric]:
     yield lists
     yield from _job_figures(desk, actor, now)
     yield from _rotation_figures(desk, actor, now)
+    yield from _finding_figures(desk, actor, now)
 
 
 def _job_figures(desk: Desk, actor: Actor, now: datetime) -> Iterator[Metric]:
@@ -220,3 +222,24 @@ def _rotation_figures(desk: Desk, actor: Actor, now: datetime) -> Iterator[Metri
         family = ended if state in ENDED else running
         family.add_metric([state], figures.states.get(state, 0))
     yield from (running, ended)
+
+
+def _finding_figures(desk: Desk, actor: Actor, now: datetime) -> Iterator[Metric]:
+    figures = summary.figures(desk, actor, now=now)
+    found = GaugeMetricFamily(
+        "ikewarden_findings",
+        "Findings of audits on gateways, by state and severity; fixed ones are not counted.",
+        labels=["state", "severity"],
+    )
+    for state in ("open", "accepted"):
+        for severity, count in getattr(figures, state).items():
+            found.add_metric([state, severity], count)
+    yield found
+    audited = GaugeMetricFamily(
+        "ikewarden_audited_gateways",
+        "Gateways by their audits: reported; late, for over a week; missing, who never reported.",
+        labels=["which"],
+    )
+    for which in ("reported", "late", "missing"):
+        audited.add_metric([which], getattr(figures, which))
+    yield audited

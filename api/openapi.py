@@ -16,6 +16,7 @@ _TAGS = {
     "Profiles": "What a certificate of a kind contains.",
     "Tokens": "Credentials for people and programs, and one-time tokens for gateways.",
     "Gateways": "Who is in the fleet, and what each of them should have and has.",
+    "Findings": "What audits found on gateways: searched, accepted, reported.",
     "Agents": "What the agent on a gateway fetches and reports, for itself alone.",
     "Tunnels": "Who talks to whom, and the SAs that are up.",
     "Shared secrets": "Pre-shared keys and PPKs: kept in the store of secrets, and rotated.",

@@ -27,6 +27,7 @@ from pki.trail import leave
 from pki.x509.names import GeneralName
 from store.engine import Unit
 from store.errors import Duplicate
+from store.finding_tables import audit_reports, finding_events, findings
 from store.fleet_tables import (
     gateway_authorities,
     gateway_commands,
@@ -363,6 +364,9 @@ def remove(desk: Desk, actor: Actor, name: str, *, now: datetime) -> None:
         if held is not None:
             raise GatewayInUse(f"The tunnel {held!r} ends at this gateway.")
         for table in (
+            finding_events,
+            findings,
+            audit_reports,
             gateway_sas,
             gateway_commands,
             gateway_reports,

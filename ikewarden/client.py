@@ -120,6 +120,15 @@ class Client:
         """The document at a path. Raises Refused, ServiceUnreachable, ServiceUntrusted, AnswerUnreadable."""
         return self._ask("GET", path, query, None)
 
+    def content(self, path: str, query: Query | None = None) -> bytes:
+        """What is at a path, whatever its form. Raises what `get` raises."""
+        status, answer = self._exchange(
+            "GET", self._target(path, query), self._headers("*/*"), None
+        )
+        if not 200 <= status < 300:
+            self._read(status, answer, again=False)
+        return answer
+
     def post(
         self, path: str, body: Mapping[str, Any] | None = None, query: Query | None = None
     ) -> Document:
@@ -160,11 +169,7 @@ class Client:
     def _ask(
         self, method: Method, path: str, query: Query | None, body: Mapping[str, Any] | None
     ) -> Document:
-        given = {name: value for name, value in (query or {}).items() if value is not None}
-        target = self._url + path + (f"?{urlencode(given)}" if given else "")
-        headers = {"Accept": "application/json", "User-Agent": "ikewarden"}
-        if self._service.token is not None:
-            headers["Authorization"] = f"Bearer {self._service.token.reveal().decode()}"
+        target, headers = self._target(path, query), self._headers("application/json")
         content = None
         if body is not None:
             content = json.dumps(body).encode()
@@ -179,6 +184,16 @@ class Client:
             status, answer = self._second(method, target, headers, content)
             again = True
         return self._read(status, answer, again=again)
+
+    def _target(self, path: str, query: Query | None) -> str:
+        given = {name: value for name, value in (query or {}).items() if value is not None}
+        return self._url + path + (f"?{urlencode(given)}" if given else "")
+
+    def _headers(self, accept: str) -> dict[str, str]:
+        headers = {"Accept": accept, "User-Agent": "ikewarden"}
+        if self._service.token is not None:
+            headers["Authorization"] = f"Bearer {self._service.token.reveal().decode()}"
+        return headers
 
     def _second(
         self, method: Method, target: str, headers: Mapping[str, str], content: bytes | None

@@ -57,6 +57,8 @@ class Action(StrEnum):
     SECRET_HANDOVER = "secret.handover"  # noqa: S105 - the name of an action
     ROTATION_ORDER = "rotation.order"
     ROTATION_CONFIRM = "rotation.confirm"
+    FINDING_READ = "finding.read"
+    FINDING_ACCEPT = "finding.accept"
 
 
 _READ = frozenset(
@@ -70,6 +72,7 @@ _READ = frozenset(
         Action.GATEWAY_READ,
         Action.TUNNEL_READ,
         Action.SECRET_READ,
+        Action.FINDING_READ,
     }
 )
 GRANTS: dict[Role, frozenset[Action]] = {
@@ -96,6 +99,7 @@ GRANTS: dict[Role, frozenset[Action]] = {
         Action.SECRET_HANDOVER,
         Action.ROTATION_ORDER,
         Action.ROTATION_CONFIRM,
+        Action.FINDING_ACCEPT,
     },
     Role.APPROVER: _READ | {Action.AUDIT_READ},
     Role.AUDITOR: _READ | {Action.AUDIT_READ, Action.TOKEN_READ, Action.SA_READ},

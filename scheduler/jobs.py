@@ -9,6 +9,7 @@ from typing import Literal
 
 from core.errors import IkewardenError
 from fleet import reach
+from fleet.findings import expiry as acceptances
 from fleet.rotation import due
 from pki import cleanup, expiry, ocsp_answers, ocsp_signers, publication, reconcile
 from pki.actors import Actor, Role
@@ -94,6 +95,12 @@ def rotate_due(desk: Desk, now: datetime) -> Mapping[str, int]:
     return {"begun": due.begin_due(desk, SCHEDULER, now=now)}
 
 
+def see_to_findings(desk: Desk, now: datetime) -> Mapping[str, int]:
+    """Open findings whose acceptance has ended, and forget what was fixed long ago."""
+    opened = acceptances.reopen_ended(desk, SCHEDULER, now=now)
+    return {"opened": opened, "forgotten": acceptances.forget_fixed(desk, SCHEDULER, now=now)}
+
+
 JOBS: tuple[Job, ...] = (
     Job("crl_refresh", refresh_crls),
     Job("ocsp_refresh", refresh_ocsp),
@@ -102,6 +109,7 @@ JOBS: tuple[Job, ...] = (
     Job("cleanup", clean),
     Job("fleet_crls", tell_fleet),
     Job("rotations_due", rotate_due, every=5.0),
+    Job("findings", see_to_findings),
 )
 
 

@@ -10,6 +10,7 @@ import urllib3
 
 from core.errors import IkewardenError, Unavailable
 from fleet import reach
+from fleet.findings import changes as findings
 from fleet.rotation import imports, ledger, retire
 from pki import expiry, ocsp_signers, publication, revocation
 from pki.authorities import load
@@ -107,6 +108,7 @@ class Drain:
             expiry.TOPIC: self._send_notice,
             reach.TOPIC: self._tell_own,
             ledger.FAILED: self._send_alert,
+            findings.OPENED: self._tell_findings,
             retire.TOPIC: self._forget_secrets,
             imports.TOPIC: self._undo_imports,
         }
@@ -206,6 +208,12 @@ class Drain:
         }
         _LOG.error("rotation failed", extra=told)
         self._send(messages[-1], now)
+
+    def _tell_findings(self, messages: Sequence[Message], now: datetime) -> None:
+        for message in messages:
+            told = {name: message.payload[name] for name in ("gateway", "critical", "high")}
+            _LOG.error("findings opened", extra=told)
+            self._send(message, now)
 
     def _forget_secrets(self, messages: Sequence[Message], now: datetime) -> None:
         retire.destroy(self._desk, SCHEDULER, [message.payload for message in messages])

@@ -8,7 +8,12 @@ from typing import Any, Final, final
 from sqlalchemy import Connection, Insert, Table, Update
 
 from core.errors import IkewardenError
-from store import fleet_tables, rotation_tables, tables  # noqa: F401 - all tables must be known before they are sorted
+from store import (  # noqa: F401 - all tables must be known before they are sorted
+    finding_tables,
+    fleet_tables,
+    rotation_tables,
+    tables,
+)
 from store.columns import metadata
 
 # Parents before children, so that foreign keys hold whatever order the works asked in.

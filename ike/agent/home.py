@@ -27,6 +27,7 @@ ROOT: Final = "root.pem"
 LOCK: Final = "lock"
 NOTES: Final = "state.json"
 DESIRED: Final = "desired.json"
+AUDITED: Final = "audit.json"
 _SMALL: Final = 256 * 1024
 _LARGE: Final = 16 * 2**20
 LARGEST_CRL: Final = 64 * 2**20
@@ -158,6 +159,14 @@ class Home:
     def write_notes(self, notes: Notes) -> None:
         """Write state.json."""
         self._folder.write(NOTES, json.dumps(vars(notes), indent=1).encode())
+
+    def audit_notes(self) -> dict[str, Any]:
+        """audit.json: when the host was audited last, what it came to; empty where there is none that can be read."""
+        return self._document(AUDITED, _SMALL) or {}
+
+    def write_audit_notes(self, document: dict[str, Any]) -> None:
+        """Write audit.json."""
+        self._folder.write(AUDITED, json.dumps(document).encode())
 
     def desired(self) -> tuple[dict[str, Any] | None, str | None]:
         """The last desired state that the service gave, and its ETag; None where there is none that can be read."""

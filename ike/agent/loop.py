@@ -9,8 +9,9 @@ from queue import Empty, SimpleQueue
 from typing import Final
 
 from core.errors import IkewardenError
+from ike.agent import auditing, proofs, report, round, sharing
 from ike.agent import desired as desired_state
-from ike.agent import proofs, report, round, sharing
+from ike.agent.auditor import Auditor
 from ike.agent.channel import ServerRefused, Service
 from ike.agent.circumstances import Circumstances
 from ike.agent.clock import Clock
@@ -67,11 +68,13 @@ class Agent:
         self._inbox: SimpleQueue[_Message] = SimpleQueue()
         self._unsent = 0  # rounds in a row whose report did not get through
         self.after_round: Callable[[], None] = lambda: None
+        self.look_at_host: Callable[[], auditing.Looked] = lambda: auditing.look(settings, clock)
 
     # --- once ---------------------------------------------------------------------------------------------------
 
-    def once(self, *, renew: bool = False) -> Notes:
-        """Fetch the state, do one round, report; without the service, do what the last state wants.
+    def once(self, *, renew: bool = False, audit: bool = False) -> Notes:
+        """Fetch the state, do one round, report; without the service, do what the last state wants. With `audit`,
+        audit the host and report that too.
 
         Raises NotEnrolled, ServiceUrlUnusable and the errors of the home; all else is in the notes' errors.
         """
@@ -91,8 +94,16 @@ class Agent:
         self.round(renew=renew)
         if self._prove_and_wait():
             self.round()
+        if audit:
+            self._audit_once()
         self._hang_up()
         return self.notes
+
+    def _audit_once(self) -> None:
+        error = self._auditor(threading.Event()).once()
+        if error is not None:
+            self.notes.errors.append(report.error_entry(error))
+            self._keep_notes()
 
     # --- for good -----------------------------------------------------------------------------------------------
 
@@ -113,6 +124,8 @@ class Agent:
         self.round()
         poller = self._poller(gone)
         poller.start()
+        if self.settings.audit.hours:
+            self._auditor(gone).start()
         seconds = max(_LEAST_WATCHDOG, self.settings.proof_seconds + 90)
         if supervisor.watchdog_seconds is not None:
             supervisor.tell(WATCHDOG_USEC=seconds * 1_000_000)
@@ -389,6 +402,16 @@ class Agent:
             etag=self.etag,
             wait=self.settings.wait_seconds,
             clock=self.clock,
+            stop=gone,
+        )
+
+    def _auditor(self, gone: threading.Event) -> Auditor:
+        return Auditor(
+            self.home,
+            self.settings,
+            self.clock,
+            look=self.look_at_host,
+            connect=self.connect,
             stop=gone,
         )
 

@@ -57,6 +57,15 @@ class FilesSettings:
 
 
 @dataclass(frozen=True)
+class AuditSettings:
+    """How often the host is audited, 0 for never; by which baseline; `paths` beside those that are found by itself."""
+
+    hours: int = 24
+    baseline: str = "rfc"
+    paths: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
 class AgentSettings:
     """All of agent.toml. Times are in seconds. `key` is where the gateway's keys are made: `file`, or the URI of a
     PKCS#11 token (RFC 7512).
@@ -75,6 +84,7 @@ class AgentSettings:
     strongswan: StrongswanSettings = field(default_factory=StrongswanSettings)
     libreswan: LibreswanSettings = field(default_factory=LibreswanSettings)
     files: FilesSettings = field(default_factory=FilesSettings)
+    audit: AuditSettings = field(default_factory=AuditSettings)
 
 
 _CHOICES: Final[Mapping[str, tuple[str, ...]]] = {
@@ -83,6 +93,7 @@ _CHOICES: Final[Mapping[str, tuple[str, ...]]] = {
     "proof": PROOFS,
     "files.render": FORMATS,
     "strongswan.make_before_break": ("auto", "yes", "no"),
+    "audit.baseline": ("rfc", "nist", "cnsa1", "cnsa2", "bsi"),
 }
 _RANGES: Final[Mapping[str, tuple[int, int]]] = {
     "proof_seconds": (1, 600),
@@ -90,17 +101,20 @@ _RANGES: Final[Mapping[str, tuple[int, int]]] = {
     "check_seconds": (1, 3600),
     "report_seconds": (5, 86_400),
     "files.after_seconds": (1, 600),
+    "audit.hours": (0, 168),
 }
 _SECTIONS: Final[Mapping[str, Callable[..., Any]]] = {
     "strongswan": StrongswanSettings,
     "libreswan": LibreswanSettings,
     "files": FilesSettings,
+    "audit": AuditSettings,
 }
 _HEAD: Final = """\
 # The agent of one gateway. `ikewarden agent enroll` wrote this file; what you change here stays.
 # key = "file", or "pkcs11:…": where the next key is made; a token needs an enrollment that was made for one.
 # proof = "loaded": a renewed certificate counts as in use when the daemon lists it.
 # proof = "reauthenticate": running tunnels authenticate afresh with it at once, make-before-break.
+# [audit] hours: how often this host's secrets and configuration are audited for the service; 0 is never.
 """
 
 
@@ -123,9 +137,10 @@ def render(settings: AgentSettings) -> bytes:
         value = getattr(settings, each.name)
         if each.name not in _SECTIONS:
             lines.append(f"{each.name} = {_spelled(value)}")
-    lines += ["", f"[{settings.daemon}]"]
-    section = getattr(settings, settings.daemon)
-    lines += [f"{each.name} = {_spelled(getattr(section, each.name))}" for each in fields(section)]
+    for name in (settings.daemon, "audit"):
+        section = getattr(settings, name)
+        lines += ["", f"[{name}]"]
+        lines += [f"{e.name} = {_spelled(getattr(section, e.name))}" for e in fields(section)]
     return ("\n".join(lines) + "\n").encode()
 
 

@@ -49,6 +49,7 @@ def status(home: Home, now: datetime) -> dict[str, Any]:
         "errors": notes.errors,
         "secrets": [_slot(name, each, now) for name, each in sound(notes.secrets).items()],
         "sas": notes.sas,
+        "audit": home.audit_notes(),
         "at": stamp(now),
     }
 

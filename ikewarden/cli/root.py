@@ -39,6 +39,8 @@ _COMMANDS: Final = "ikewarden.cli.commands"
         "secret": Lazy(
             f"{_COMMANDS}.secret:secret", "Shared secrets that were handed over to you."
         ),
+        "finding": Lazy(f"{_COMMANDS}.finding:finding", "What audits found on gateways."),
+        "report": Lazy(f"{_COMMANDS}.report:report", "Reports of the whole fleet."),
         "sa": Lazy(f"{_COMMANDS}.sa:sa", "Security associations."),
         "audit": Lazy(f"{_COMMANDS}.audit:audit", "Find out who can read the keys of a host."),
         "profile": Lazy(f"{_COMMANDS}.profile:profile", "Profiles: what certificates contain."),

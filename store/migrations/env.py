@@ -7,7 +7,12 @@ databases.
 
 from alembic import context
 
-from store import fleet_tables, rotation_tables, tables  # noqa: F401 - they fill the metadata
+from store import (  # noqa: F401 - they fill the metadata
+    finding_tables,
+    fleet_tables,
+    rotation_tables,
+    tables,
+)
 from store.columns import metadata
 
 context.configure(

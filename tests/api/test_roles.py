@@ -3,6 +3,7 @@ code.
 """
 
 from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
 
 import pytest
 
@@ -52,6 +53,13 @@ TABLE = """
     GET  /v1/rotations/{id}                     -      y       y        y       y       -        -
     POST /v1/rotations/{id}/confirm             -      y       y        -       -       -        -
     POST /v1/rotations/{id}/cancel              -      y       y        -       -       -        -
+    POST /v1/gateways/self/findings             -      -       -        -       -       -        y
+    GET  /v1/findings                           -      y       y        y       y       -        -
+    GET  /v1/findings/{id}                      -      y       y        y       y       -        -
+    POST /v1/findings/{id}/accept               -      y       y        -       -       -        -
+    POST /v1/findings/{id}/reopen               -      y       y        -       -       -        -
+    GET  /v1/reports/audit                      -      y       y        y       y       -        -
+    GET  /v1/reports/compliance                 -      y       y        y       y       -        -
     POST /v1/handovers/claim                    y      y       y        y       y       y        y
     GET  /v1/gateways/self/secrets/{id}         -      -       -        -       -       -        y
     GET  /v1/sas                                -      y       y        -       y       -        -
@@ -71,6 +79,7 @@ TABLE = """
     GET  /v1/openapi.json                       y      y       y        y       y       y        y
     GET  /docs                                  y      y       y        y       y       y        y
 """
+_SOON = (datetime.now(UTC) + timedelta(days=30)).isoformat()
 BODIES: dict[str, dict[str, object]] = {
     "POST /v1/certificates": {"csr": new_csr("gw.example"), "profile": "gateway"},
     "POST /v1/certificates/{serial}/revoke": {"reason": "superseded"},
@@ -98,6 +107,12 @@ BODIES: dict[str, dict[str, object]] = {
         "left": {"gateway": "nope.example"},
         "right": {"peer": {"name": "p", "identities": ["dns:p.example"]}},
     },
+    "POST /v1/gateways/self/findings": {
+        "version": 1,
+        "started": "2026-01-01T00:00:00Z",
+        "findings": [],
+    },
+    "POST /v1/findings/{id}/accept": {"until": _SOON, "why": "a lab"},
     "POST /v1/handovers/claim": {"token": "nobody-s"},
     "POST /v1/tokens": {"name": "x", "role": "enroller", "profiles": ["gateway"], "uses": 1},
 }

@@ -84,10 +84,12 @@ def _begin_anew(session: Session, home: "Home", former: "Agent") -> "Agent":
     epilog=example(
         "ikewarden agent once",
         "ikewarden agent once --renew",
+        "ikewarden agent once --audit",
         "ikewarden agent once --render swanctl --out /srv/out --after systemctl reload myvpn",
     ),
 )
 @click.option("--renew", is_flag=True, help="Renew now, whatever the dates say.")
+@click.option("--audit", is_flag=True, help="Audit this host too, and report what was found.")
 @files_options
 @click.option(
     "--after",
@@ -99,7 +101,7 @@ def _begin_anew(session: Session, home: "Home", former: "Agent") -> "Agent":
 @format_option()
 @click.argument("program", nargs=-1, type=click.UNPROCESSED, metavar="[PROGRAM ARGUMENTS…]")
 @pass_session
-def once(session: Session, /, home: Path, renew: bool, **given: Any) -> int:
+def once(session: Session, /, home: Path, renew: bool, audit: bool, **given: Any) -> int:
     """Do once what `run` does all the time, and tell what came of it.
 
     Fetches the desired state, makes the daemon so, renews what is due, reports. For a timer or a script: exit code 0
@@ -114,7 +116,7 @@ def once(session: Session, /, home: Path, renew: bool, **given: Any) -> int:
     configure_logs("error", "text", stream=session.err)
     place = Home(home)
     with place.locked():
-        notes = _agent(session, place, given).once(renew=renew)
+        notes = _agent(session, place, given).once(renew=renew, audit=audit)
     tell(session, place)
     codes = [each["code"] for each in notes.errors]
     if any(code in _AWAY for code in codes):

@@ -10,6 +10,7 @@ from ikewarden.cli.commands.agent import home_option
 from ikewarden.cli.failures import FAILED
 from ikewarden.cli.help import command
 from ikewarden.cli.options import example, format_option
+from ikewarden.cli.screen import shown
 from ikewarden.cli.session import Session, pass_session
 
 if TYPE_CHECKING:
@@ -77,6 +78,7 @@ def _show(session: Session, document: dict[str, Any]) -> None:
                 [f"{each['number']} {each['stage']}" for each in document["generations"]],
             ),
             *([("Shared secrets", secrets)] if secrets else []),
+            *([("Last audit", _audit(document["audit"]))] if document.get("audit") else []),
             ("Drift", [f"{each['message']} ({each['code']})" for each in document["drift"]]),
             ("Errors", [line for each in document["errors"] for line in _error(each)]),
             (
@@ -91,6 +93,15 @@ def _key(certificate: dict[str, Any]) -> str | None:
     """Its kind, and where it is; None while there is none."""
     kind, place = certificate.get("key"), certificate.get("key_in", "file")
     return kind and (f"{kind}, in a file" if place == "file" else f"{kind}, in {place}")
+
+
+def _audit(audit: dict[str, Any]) -> str:
+    """When, what was found, and whether the service knows of it."""
+    counts = [f"{number} {name}" for name, number in audit.get("summary", {}).items() if number]
+    found = ", ".join(each for each in counts if not each.endswith((" files", " items")))
+    error = f"; {audit['error']}" if audit.get("error") else ""
+    told = "reported" if audit.get("told_at") else "not reported yet"
+    return f"{shown(audit.get('at'))}: {found or 'nothing found'}; {told}{error}"
 
 
 def _slot(slot: dict[str, Any]) -> str:

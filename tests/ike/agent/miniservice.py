@@ -48,7 +48,7 @@ class Canned:
 
 
 class MiniService:
-    """See the module. What the agent sent is in `requests`, `applied` and `sas`."""
+    """See the module. What the agent sent is in `requests`, `applied`, `sas` and `findings`."""
 
     def __init__(self, directory: Path) -> None:
         self.root = Authority("Mini Root")
@@ -66,6 +66,7 @@ class MiniService:
         self.requests: list[tuple[str, str, dict[str, Any]]] = []
         self.applied: list[dict[str, Any]] = []
         self.sas: list[dict[str, Any]] = []
+        self.findings: list[dict[str, Any]] = []
         self.issued: list[x509.Certificate] = []
         self.by_key: dict[str, dict[str, Any]] = {}
         self.crl_number = 1
@@ -358,6 +359,9 @@ class _Handler(BaseHTTPRequestHandler):
             self._send(204, None)
         elif path == "/v1/gateways/self/sas":
             mini.sas.append(body)
+            self._send(204, None)
+        elif path == "/v1/gateways/self/findings":
+            mini.findings.append(body)
             self._send(204, None)
         elif path == "/v1/authorities/issuing/crl":
             self._send_bytes(200, mini.crl(), "application/pkix-crl")

@@ -1,0 +1,110 @@
+"""What people decide of findings: accepted until a time, for a reason; opened again."""
+
+from datetime import datetime, timedelta
+
+from sqlalchemy import update
+
+from fleet.findings import changes, records
+from fleet.findings.changes import Change
+from fleet.findings.records import FindingView
+from fleet.findings.values import (
+    AcceptanceRefused,
+    FindingFixed,
+    FindingNotAccepted,
+    State,
+)
+from fleet.gateways import locked
+from pki.actors import Action, Actor, require, require_gateway
+from pki.desk import Desk
+from store.engine import Unit
+from store.finding_tables import findings
+from store.text import storable
+
+_LONGEST = timedelta(days=3 * 366)
+_WITHDRAWN = "the acceptance was taken back"
+
+
+def accept(
+    desk: Desk, actor: Actor, number: int, until: datetime, why: str, *, now: datetime
+) -> FindingView:
+    """Accept a finding until a time; an earlier acceptance is replaced. When it ends, or if the finding gets worse, it
+    is open again. Raises RoleMayNot, OutsideScope, AcceptanceRefused, FindingNotFound, FindingFixed.
+    """
+    require(actor, Action.FINDING_ACCEPT)
+    why = storable(why).strip()
+    if not why:
+        raise AcceptanceRefused("An acceptance has a reason.")
+    if not now < until <= now + _LONGEST:
+        raise AcceptanceRefused("An acceptance ends, and neither now nor in more than three years.")
+    values = {
+        "state": str(State.ACCEPTED),
+        "changed_at": now,
+        "accepted_until": until,
+        "accepted_by": actor.name,
+        "accepted_why": why,
+    }
+
+    def work(unit: Unit) -> None:
+        found = _held(unit, actor, number)
+        if found.state == State.FIXED:
+            raise FindingFixed(f"The finding {number} is fixed.")
+        _write(unit, actor, found, values, Change(found, State.ACCEPTED, why, until), now)
+
+    desk.store.together(work)
+    return _shown(desk, number)
+
+
+def reopen(desk: Desk, actor: Actor, number: int, why: str, *, now: datetime) -> FindingView:
+    """Take the acceptance of a finding back. Raises RoleMayNot, OutsideScope, FindingNotFound, FindingNotAccepted."""
+    require(actor, Action.FINDING_ACCEPT)
+    why = storable(why).strip() or _WITHDRAWN
+    values = {**records.OPEN_AGAIN, "changed_at": now}
+
+    def work(unit: Unit) -> None:
+        found = _held(unit, actor, number)
+        if found.state != State.ACCEPTED:
+            raise FindingNotAccepted(f"The finding {number} is {found.state}.")
+        _write(unit, actor, found, values, Change(found, State.OPEN, why), now)
+
+    desk.store.together(work)
+    return _shown(desk, number)
+
+
+def _held(unit: Unit, actor: Actor, number: int) -> FindingView:
+    """The finding, whose gateway's reports wait until the transaction ends."""
+    gateway = records.pick(unit.connection, number).gateway
+    require_gateway(actor, gateway)
+    locked(unit.connection, gateway)
+    return records.pick(unit.connection, number)
+
+
+def _write(
+    unit: Unit,
+    actor: Actor,
+    found: FindingView,
+    values: dict[str, object],
+    change: Change,
+    now: datetime,
+) -> None:
+    this = findings.c.id == found.id
+    unit.connection.execute(update(findings).where(this).values(**values))
+    changes.write(unit, actor, found.gateway_id, [change], now)
+    action = "finding.accept" if change.state is State.ACCEPTED else "finding.reopen"
+    until = None if change.until is None else change.until.isoformat()
+    changes.trail(
+        unit,
+        actor,
+        action,
+        found.gateway,
+        now,
+        finding=found.id,
+        rule=found.rule,
+        path=found.path,
+        why=change.why,
+        until=until,
+    )
+
+
+def _shown(desk: Desk, number: int) -> FindingView:
+    with desk.store.read() as connection:
+        return records.pick(connection, number)

@@ -1,0 +1,146 @@
+"""`ikewarden finding`: what audits found on gateways; looked at, accepted, opened again."""
+
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any, Final
+
+import click
+
+from ikewarden.cli.help import command
+from ikewarden.cli.lazy import Lazy, LazyGroup
+from ikewarden.cli.options import FUTURE, client_command, example, limit_option, rfc3339
+from ikewarden.cli.screen import Column
+from ikewarden.cli.session import Session, pass_session
+
+PATH: Final = "/v1/findings"
+SEVERITIES: Final = ("critical", "high", "medium", "low", "info")
+_STATES: Final = ("open", "accepted", "fixed")
+_ALL: Final = "all"
+
+
+def place(entry: Mapping[str, Any]) -> str:
+    """Where it is: `path:line`."""
+    line = f":{entry['line']}" if entry["line"] else ""
+    return f"{entry['path']}{line}"
+
+
+_COLUMNS: Final = (
+    Column("Finding", "id", whole=True),
+    Column("Severity", "severity", whole=True),
+    Column("Gateway", "gateway"),
+    Column("Rule", "rule"),
+    Column("Where", place),
+    Column("What", "evidence"),
+    Column("State", "state", whole=True, spare=True),
+    Column("Since", lambda entry: str(entry["changed_at"])[:10], whole=True, spare=True),
+)
+_HISTORY: Final = (
+    Column("When", "at", whole=True),
+    Column("State", "state", whole=True),
+    Column("By", "actor"),
+    Column("Why", "why"),
+    Column("Until", "until", whole=True),
+)
+
+
+@click.group(
+    cls=LazyGroup,
+    lazy={
+        "list": Lazy(f"{__name__}:list_", "Search findings of all gateways, the worst first."),
+        "show": Lazy(
+            f"{__name__}:show",
+            "Show a finding: what it is, how it is mended, who did what about it.",
+        ),
+        "accept": Lazy(f"{__name__}:accept", "Accept a finding until a time, for a reason."),
+        "reopen": Lazy(f"{__name__}:reopen", "Take the acceptance of a finding back."),
+    },
+    epilog=example("ikewarden finding list --severity critical"),
+)
+def finding() -> None:
+    """What audits found on gateways."""
+
+
+@command(
+    "list",
+    epilog=example(
+        "ikewarden finding list --severity critical",
+        "ikewarden finding list --gateway gw1.example.com --state all",
+        "ikewarden finding list swanctl.conf --rule psk-weak",
+    ),
+)
+@click.argument("query", required=False)
+@click.option("--gateway", metavar="NAME", help="Only those of this gateway.")
+@click.option("--severity", type=click.Choice(SEVERITIES), help="Only these.")
+@click.option(
+    "--state",
+    type=click.Choice([*_STATES, _ALL]),
+    default="open",
+    show_default=True,
+    help="Only these.",
+)
+@click.option("--rule", metavar="RULE", help="Only those of this rule.")
+@limit_option
+@client_command()
+@pass_session
+def list_(session: Session, /, query: str | None, state: str, limit: int, **given: Any) -> None:
+    """Search findings of all gateways, the worst first.
+
+    QUERY is part of a path, title, subject or evidence. It is what the gateways' agents reported last; `ikewarden
+    audit` looks at this host itself.
+    """
+    asked = {**given, "q": query, "state": None if state == _ALL else state}
+    found = session.connect().listing(PATH, asked, limit=limit)
+    session.screen.entries(_COLUMNS, found.items, more=found.more, nothing="No such finding.")
+
+
+@command("show", epilog=example("ikewarden finding show 17"))
+@click.argument("number", type=click.IntRange(1))
+@client_command()
+@pass_session
+def show(session: Session, number: int) -> None:
+    """Show a finding: what it is, how it is mended, who did what about it."""
+    screen = session.screen
+    found = session.connect().get(f"{PATH}/{number}")
+    if screen.is_json:
+        screen.json(found)
+        return
+    screen.document({name: value for name, value in found.items() if name != "history"})
+    screen.line()
+    screen.table(_HISTORY, found["history"])
+
+
+@command(
+    "accept",
+    epilog=example(
+        "ikewarden finding accept 17 --until 90d --why 'a lab, with keys of its own'",
+        "ikewarden finding accept 17 --until 2027-06-30 --why 'replaced with the new router'",
+    ),
+)
+@click.argument("number", type=click.IntRange(1))
+@click.option(
+    "--until",
+    type=FUTURE,
+    metavar="TIME",
+    required=True,
+    help="RFC 3339, a date, or from now: 90d; at most three years.",
+)
+@click.option("--why", metavar="TEXT", required=True, help="For those who ask later.")
+@client_command()
+@pass_session
+def accept(session: Session, number: int, until: datetime, why: str) -> None:
+    """Accept a finding until a time, for a reason.
+
+    Then, or if it gets worse, it is open again. One that is fixed and comes back is open, too.
+    """
+    body = {"until": rfc3339(until), "why": why}
+    session.screen.document(session.connect().post(f"{PATH}/{number}/accept", body))
+
+
+@command("reopen", epilog=example("ikewarden finding reopen 17 --why 'it is in production now'"))
+@click.argument("number", type=click.IntRange(1))
+@click.option("--why", metavar="TEXT", default="", help="For those who ask later.")
+@client_command()
+@pass_session
+def reopen(session: Session, number: int, why: str) -> None:
+    """Take the acceptance of a finding back."""
+    session.screen.document(session.connect().post(f"{PATH}/{number}/reopen", {"why": why}))

@@ -1,0 +1,173 @@
+"""`ikewarden report`: what the audits of the whole fleet came to."""
+
+from collections.abc import Callable, Mapping
+from functools import partial
+from pathlib import Path
+from typing import Any, Final
+
+import click
+
+from ikewarden.cli.commands.finding import SEVERITIES
+from ikewarden.cli.files import PUBLIC, write_over
+from ikewarden.cli.help import command
+from ikewarden.cli.lazy import Lazy, LazyGroup
+from ikewarden.cli.options import client_command, example
+from ikewarden.cli.screen import Column, Screen
+from ikewarden.cli.session import Session, pass_session
+
+PATH: Final = "/v1/reports"
+_FILES: Final = ("html", "csv")
+_COUNTS: Final = tuple(Column(name.capitalize(), name, whole=True) for name in SEVERITIES)
+_RULES: Final = (
+    Column("Severity", "severity", whole=True),
+    Column("Rule", "rule"),
+    Column("What", "title", spare=True),
+    Column("Open", "open", whole=True),
+    Column("Accepted", "accepted", whole=True),
+    Column("Gateways", "gateways", whole=True),
+)
+_GATEWAYS: Final = (
+    Column("Gateway", "gateway"),
+    Column("Baseline", "baseline", whole=True, spare=True),
+    Column("Verdict", "verdict", whole=True),
+    *_COUNTS,
+    Column("Accepted", "accepted", whole=True, spare=True),
+    Column("Unread", "errors", whole=True, spare=True),
+    Column("Last report", "reported_at", whole=True, spare=True),
+)
+
+
+def _verdicts(name: str, entry: Mapping[str, Any]) -> object:
+    return entry["verdicts"][name]
+
+
+_BASELINES: Final = (
+    Column("Baseline", lambda entry: entry["baseline"] or "never reported"),
+    Column("Gateways", "gateways", whole=True),
+    *(
+        Column(name.capitalize(), partial(_verdicts, name), whole=True)
+        for name in ("compliant", "excepted", "failing", "unknown")
+    ),
+    Column("Failing by area", lambda entry: entry["areas"] or None, spare=True),
+)
+
+
+@click.group(
+    cls=LazyGroup,
+    lazy={
+        "audit": Lazy(f"{__name__}:audit", "Report what was found: by severity, rule and gateway."),
+        "compliance": Lazy(
+            f"{__name__}:compliance", "Report which gateways are as their baseline wants them."
+        ),
+    },
+    epilog=example("ikewarden report audit --format html --out audit.html"),
+)
+def report() -> None:
+    """Reports of the whole fleet."""
+
+
+def _options(function: Callable[..., Any]) -> Callable[..., Any]:
+    options = (
+        click.option("--baseline", metavar="NAME", help="Only gateways audited by this one."),
+        click.option(
+            "--gateways",
+            type=click.IntRange(0, 100_000),
+            metavar="N",
+            help="How many gateways are told of one by one, the worst first. "
+            "[default: 100; csv: all]",
+        ),
+        click.option(
+            "--out",
+            type=click.Path(dir_okay=False, path_type=Path),
+            metavar="FILE",
+            help="Write it there, in the place of what is there.",
+        ),
+        client_command(*_FILES),
+    )
+    for option in reversed(options):
+        function = option(function)
+    return function
+
+
+@command(
+    "audit",
+    epilog=example(
+        "ikewarden report audit",
+        "ikewarden report audit --baseline nist --format html --out audit.html",
+    ),
+)
+@_options
+@pass_session
+def audit(session: Session, /, out: Path | None, **asked: Any) -> None:
+    """Report what was found: by severity, rule and gateway."""
+    _report(session, "audit", asked, out, _show_audit)
+
+
+@command(
+    "compliance",
+    epilog=example(
+        "ikewarden report compliance",
+        "ikewarden report compliance --format csv --out compliance.csv",
+    ),
+)
+@_options
+@pass_session
+def compliance(session: Session, /, out: Path | None, **asked: Any) -> None:
+    """Report which gateways are as their baseline wants them.
+
+    `failing`: something of medium severity or worse is open; `excepted`: what there is was accepted; `unknown`: no
+    report for over a week, or one that could not see everything.
+    """
+    _report(session, "compliance", asked, out, _show_compliance)
+
+
+def _report(
+    session: Session,
+    kind: str,
+    asked: Mapping[str, Any],
+    out: Path | None,
+    show: Callable[[Screen, Mapping[str, Any]], None],
+) -> None:
+    client, screen = session.connect(), session.screen
+    if out is not None and session.format == "text":
+        raise click.UsageError("--out takes a report in --format html, csv or json.")
+    if session.format in _FILES or out is not None:
+        content = client.content(f"{PATH}/{kind}", {**asked, "format": session.format})
+        if out is None:
+            session.out.write(content.decode())
+        else:
+            write_over(out, content, PUBLIC)
+            screen.note(f"Written to {out}.")
+        return
+    found = client.get(f"{PATH}/{kind}", asked)
+    if screen.is_json:
+        screen.json(found)
+    else:
+        show(screen, found)
+
+
+def _show_audit(screen: Screen, found: Mapping[str, Any]) -> None:
+    rows = [{"state": state, **found[state]} for state in ("open", "accepted")]
+    screen.table((Column("Findings", "state", whole=True), *_COUNTS), rows)
+    screen.note(
+        f"{found['reported']} of {found['gateways']} gateways have reported, "
+        f"{found['late']} of them not for over a week."
+    )
+    if found["rules"]:
+        screen.line()
+        screen.table(_RULES, [each for each in found["rules"] if each["open"] or each["accepted"]])
+    _show_gateways(screen, found["worst"])
+
+
+def _show_compliance(screen: Screen, found: Mapping[str, Any]) -> None:
+    if not found["baselines"]:
+        screen.note("There is no gateway yet.")
+        return
+    screen.table(_BASELINES, found["baselines"])
+    _show_gateways(screen, found["gateways"])
+
+
+def _show_gateways(screen: Screen, rows: list[dict[str, Any]]) -> None:
+    if rows:
+        screen.line()
+        screen.table(_GATEWAYS, rows)

@@ -1,0 +1,205 @@
+"""Findings over REST: reported, searched, accepted, and told of in every form."""
+
+import csv
+import io
+import re
+from collections.abc import Iterator
+from datetime import timedelta
+from html.parser import HTMLParser
+from typing import Any
+
+import pytest
+
+from api.v1.findings import MAX_ERRORS, MAX_FINDINGS
+from pki.actors import Role
+from tests.api.serving import Client, Serving
+
+NAME = "audited.example"
+
+
+def entry(number: int = 0, **fields: Any) -> dict[str, Any]:
+    return {
+        "id": f"{number:016x}",
+        "rule": "psk-weak",
+        "area": "secrets",
+        "severity": "high",
+        "path": "/etc/ipsec.secrets",
+        "line": 3,
+        "subject": "",
+        "title": "A pre-shared key can be guessed",
+        "evidence": "The key of %any has about 20 bits.",
+        "why": "Whoever records a handshake can try keys at leisure.",
+        "fix": "Let the service make one.",
+        "references": ["RFC 7296 §2.15"],
+        **fields,
+    }
+
+
+def document(serving: Serving, *entries: dict[str, Any], **fields: Any) -> dict[str, Any]:
+    """A report as the program writes it."""
+    return {
+        "version": 1,
+        "host": "gw1",
+        "root": None,
+        "started": serving.site.clock().isoformat(),
+        "seconds": 0.42,
+        "policy": {"baseline": "rfc", "groups": [], "psk_bits": 112},
+        "findings": list(entries),
+        "suppressed": [],
+        "known": 0,
+        "errors": [],
+        "summary": {"critical": 0, "high": 1, "files": 812, "items": 31},
+        **fields,
+    }
+
+
+@pytest.fixture(scope="module")
+def gateway(serving: Serving) -> Iterator[Client]:
+    with serving.client(Role.OPERATOR) as operator:
+        wanted = {"name": NAME, "identities": [f"dns:{NAME}"]}
+        assert operator.post("/v1/gateways", wanted).status == 201
+    with serving.client(serving.site.client_certificate(NAME)) as made:
+        yield made
+
+
+@pytest.fixture
+def operator(serving: Serving) -> Iterator[Client]:
+    with serving.client(Role.OPERATOR) as made:
+        yield made
+
+
+def send(gateway: Client, serving: Serving, *entries: dict[str, Any], **fields: Any) -> None:
+    serving.site.clock.ahead += timedelta(seconds=1)
+    reply = gateway.post("/v1/gateways/self/findings", document(serving, *entries, **fields))
+    assert reply.status == 204, reply.json
+
+
+def test_a_finding_from_report_to_fix(serving: Serving, gateway: Client, operator: Client) -> None:
+    kept = {**entry(2, rule="psk-old", severity="low"), "accepted": {"reason": "old"}}
+    send(gateway, serving, entry(1), suppressed=[kept])
+    page = operator.get(f"/v1/findings?gateway={NAME}").json
+    assert [each["rule"] for each in page["items"]] == ["psk-weak", "psk-old"]
+    assert {each["state"] for each in page["items"]} == {"open"}
+    number = page["items"][0]["id"]
+    until = (serving.site.clock() + timedelta(days=30)).isoformat()
+    accepted = operator.post(f"/v1/findings/{number}/accept", {"until": until, "why": "a lab"})
+    assert (accepted.status, accepted.json["state"]) == (200, "accepted")
+    assert accepted.json["accepted"]["why"] == "a lab"
+    assert operator.get(f"/v1/findings?gateway={NAME}&state=accepted").json["items"] == [
+        accepted.json
+    ]
+    metrics = operator.get("/metrics").body.decode()
+    assert 'ikewarden_findings{severity="high",state="accepted"} 1.0' in metrics
+    assert 'ikewarden_audited_gateways{which="reported"} 1.0' in metrics
+    again = operator.post(f"/v1/findings/{number}/reopen", {"why": "in production now"})
+    assert (again.json["state"], again.json["accepted"]) == ("open", None)
+    assert operator.post(f"/v1/findings/{number}/reopen", {}).code == "finding_not_accepted"
+    send(gateway, serving)
+    whole = operator.get(f"/v1/findings/{number}").json
+    assert [(each["state"], each["why"]) for each in whole["history"]] == [
+        ("fixed", "not found any more"),
+        ("open", "in production now"),
+        ("accepted", "a lab"),
+        ("open", "new"),
+    ]
+    refused = operator.post(f"/v1/findings/{number}/accept", {"until": until, "why": "late"})
+    assert (refused.status, refused.code) == (409, "finding_fixed")
+    assert operator.get("/v1/findings/none").code == "finding_not_found"
+
+
+def test_pages_follow_each_other(serving: Serving, gateway: Client, operator: Client) -> None:
+    severities = ("info", "low", "medium", "high", "critical")
+    send(
+        gateway,
+        serving,
+        *(entry(100 + n, severity=severities[n % 5], subject=str(n)) for n in range(25)),
+    )
+    path, seen = f"/v1/findings?gateway={NAME}&state=open&limit=10", []
+    while path:
+        reply = operator.get(path)
+        seen += reply.json["items"]
+        cursor = reply.json["next_cursor"]
+        path = f"/v1/findings?gateway={NAME}&state=open&limit=10&cursor={cursor}" if cursor else ""
+    assert len({each["id"] for each in seen}) == len(seen) == 25
+    ranks = [severities.index(each["severity"]) for each in seen]
+    assert ranks == sorted(ranks, reverse=True)
+    assert operator.get("/v1/findings?cursor=abc").code == "cursor_invalid"
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"version": 2},
+        {"findings": [entry(n) for n in range(MAX_FINDINGS + 1)]},
+        {"findings": [entry(severity="bad")]},
+        {"findings": [entry(id="no")]},
+        {"findings": [entry(path="/etc/\x1b[2J")]},
+        {"findings": [entry(evidence="x" * 1001)]},
+        {"findings": [entry(line=-1)]},
+        {"errors": [{"path": "/a", "error": "b"}] * (MAX_ERRORS + 1)},
+        {"started": "yesterday"},
+        {"more": 1},
+    ],
+)
+def test_a_report_that_is_none_is_refused(
+    serving: Serving, gateway: Client, change: dict[str, Any]
+) -> None:
+    sent = document(serving, **{"findings": [], **change})
+    reply = gateway.post("/v1/gateways/self/findings", sent)
+    assert (reply.status, reply.code) == (422, "body_invalid")
+
+
+class _Page(HTMLParser):
+    """What a page would fetch or run, and its text."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.fetched: list[str] = []
+        self.tags: list[str] = []
+        self.words: list[str] = []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append(tag)
+        self.fetched += [name for name, _ in attrs if name in {"src", "href", "style", "onload"}]
+
+    def handle_data(self, data: str) -> None:
+        self.words.append(data)
+
+
+def test_reports_in_every_form(serving: Serving, gateway: Client, operator: Client) -> None:
+    spoiled = "<script>alert(1)</script>"
+    formula = entry(7, rule="formula", title='=HYPERLINK("http://evil.example")', severity="medium")
+    send(gateway, serving, entry(1), entry(8, rule="spoiled", title=spoiled), formula)
+    figures = operator.get("/v1/reports/audit").json
+    rules = {each["rule"]: each for each in figures["rules"]}
+    assert (rules["psk-weak"]["open"], rules["formula"]["gateways"]) == (1, 1)
+    assert next(e for e in figures["worst"] if e["gateway"] == NAME)["verdict"] == "failing"
+    verdicts = operator.get("/v1/reports/compliance?baseline=rfc").json
+    assert [each["baseline"] for each in verdicts["baselines"]] == ["rfc"]
+    assert verdicts["baselines"][0]["verdicts"]["failing"] == 1
+    for kind in ("audit", "compliance"):
+        reply = operator.get(f"/v1/reports/{kind}?format=html")
+        assert reply.headers["content-type"] == "text/html; charset=utf-8"
+        assert "default-src 'none'" in reply.headers["content-security-policy"]
+        page = _Page()
+        page.feed(reply.body.decode())
+        assert page.fetched == []
+        assert not {"script", "link", "img", "iframe", "object", "form"} & set(page.tags)
+        assert not re.search(r"url\(|@import", reply.body.decode())
+        assert NAME in "".join(page.words)
+    assert spoiled in "".join(_words(operator.get("/v1/reports/audit?format=html").body))
+    table = operator.get("/v1/reports/audit?format=csv")
+    assert table.headers["content-type"] == "text/csv; charset=utf-8"
+    rows = {each["rule"]: each for each in csv.DictReader(io.StringIO(table.body.decode()))}
+    assert rows["formula"]["title"].startswith("'=HYPERLINK")
+    lines = operator.get("/v1/reports/compliance?format=csv").body.decode().splitlines()
+    assert lines[0].startswith("gateway,baseline,verdict,critical,high")
+    assert any(line.startswith(f"{NAME},rfc,failing,0,2,1,") for line in lines)
+    assert operator.get("/v1/reports/audit?gateways=0").json["worst"] == []
+    assert operator.get("/v1/reports/nothing").status == 404
+
+
+def _words(body: bytes) -> list[str]:
+    page = _Page()
+    page.feed(body.decode())
+    return page.words
