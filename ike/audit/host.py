@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
 
-from ike.audit import discovery, exposure
+from ike.audit import configuration, discovery, exposure, keys, secrets
 from ike.audit.access import Access
 from ike.audit.discovery import Discovered
 from ike.audit.ground import Ground
@@ -46,7 +46,18 @@ def _exposure(ground: Ground, discovered: Discovered, wanted: Wanted, _now: date
     return View((seen,), problems, seen.files)
 
 
-AREAS: Final[tuple[Look, ...]] = (_access, _exposure)
+def _content(ground: Ground, discovered: Discovered, _wanted: Wanted, _now: datetime) -> View:
+    facts, problems = keys.look(ground, discovered)
+    more, unread = secrets.look(discovered)
+    return View((*facts, *more), (*problems, *unread))
+
+
+def _configuration(ground: Ground, discovered: Discovered, _wanted: Wanted, _now: datetime) -> View:
+    seen = configuration.look(ground, discovered.starts)
+    return View((seen,), seen.problems)
+
+
+AREAS: Final[tuple[Look, ...]] = (_access, _exposure, _content, _configuration)
 
 
 def look(ground: Ground, wanted: Wanted, now: datetime) -> Seen:

@@ -36,7 +36,7 @@ _WISHES: Final[Mapping[str, _Wish]] = {
     "program-setuid": _Wish(0o6000),
 }
 _ENDS: Final[Mapping[str, _Wish]] = {
-    "-open-to-others": _Wish(0o007),
+    "-open-to-others": _Wish(0o077),
     "-open-to-group": _Wish(_GROUP),
     "-writable": _Wish(0o022),
 }

@@ -4,7 +4,16 @@ from collections.abc import Iterable
 from datetime import datetime
 from typing import Final
 
-from ike.audit import access_rules, exposure, parents
+from ike.audit import (
+    access_rules,
+    certificate_rules,
+    configuration,
+    exposure,
+    keys,
+    nss,
+    parents,
+    secret_rules,
+)
 from ike.audit.values import Finding, Policy, Rule, Seen
 from ike.audit.windows import rules as windows_rules
 
@@ -12,6 +21,11 @@ RULES: Final[tuple[Rule, ...]] = (
     *access_rules.RULES,
     *parents.RULES,
     *exposure.RULES,
+    *secret_rules.RULES,
+    *keys.RULES,
+    *nss.RULES,
+    *certificate_rules.RULES,
+    *configuration.RULES,
     *windows_rules.RULES,
 )
 

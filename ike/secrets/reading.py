@@ -227,7 +227,7 @@ class Settings:
 
 def read_settings(files: Files, path: str) -> Settings:
     """A file in strongSwan's settings syntax, such as strongswan.conf, with all that it includes."""
-    reading = _Reading(files)
+    reading = Reading(files)
     source = reading.start(path)
     if source is None:
         return Settings(Section("", Place(path, 0)), (), tuple(reading.problems))
