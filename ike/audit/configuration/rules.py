@@ -265,7 +265,7 @@ PSK: Final = _rule(
     ("NIST SP 800-77r1 §7.2", "BSI TR-02102-3 §3.2.5"),
 )
 PSK_ANY: Final = _rule(
-    "psk-for-any-peer",
+    "any-peer-by-psk",
     Severity.HIGH,
     "Anybody on the net may try a pre-shared key, under any identity",
     "Everyone who knows the one key can be everyone else, and one who left keeps it.",

@@ -34,7 +34,7 @@ def key(root: Path, mode: int, gid: int = 60, uid: int = 1000) -> Item:
 @pytest.mark.parametrize(
     ("rules", "gid", "before", "after"),
     [
-        (["key-file-open-to-others"], 60, 0o644, 0o640),
+        (["key-file-open-to-others"], 60, 0o644, 0o600),
         (["key-file-open-to-others", "key-file-open-to-group"], 60, 0o664, 0o600),
         (["secrets-file-open-to-group"], 60, 0o640, 0o600),
         (["secrets-file-open-to-group"], 50, 0o660, 0o640),
