@@ -4,6 +4,7 @@ import posixpath
 import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from typing import Final
 
 from ike.audit import leads, places
@@ -17,18 +18,20 @@ from ike.secrets.reading import Found
 from ike.secrets.values import Place, Problem
 
 _IPSEC_VPN: Final = re.compile(
-    r"^service-type\s*=\s*\S*(?:strongswan|libreswan|openswan|l2tp|iked|ipsec)", re.MULTILINE
+    r"^service-type[ \t]*=[ \t]*\S*(?:strongswan|libreswan|openswan|l2tp|iked|ipsec)", re.MULTILINE
 )
 _NM_SECRET: Final = re.compile(
-    r"^\s*(?:password|psk|secret|xauthpassword|pskvalue|ipsec-psk|user-cert-pass|machine-cert-pass"
-    r"|proxy-server-password)\s*=\s*\S",
+    r"^[ \t]*(?:password|psk|secret|xauthpassword|pskvalue|ipsec-psk|user-cert-pass|machine-cert-pass"
+    r"|proxy-server-password)[ \t]*=[ \t]*\S",
     re.MULTILINE | re.IGNORECASE,
 )
 _VYOS_SECRET: Final = re.compile(
     r"(?:pre-shared-secret|pre-shared-key|\bsecret|\bkey|passphrase|password)\s+\S"
 )
-_VYOS_IPSEC: Final = re.compile(r"^\s*ipsec\s*\{", re.MULTILINE)
+_VYOS_IPSEC: Final = re.compile(r"^[ \t]*ipsec[ \t]*\{", re.MULTILINE)
+_PIN: Final = re.compile(r"^[ \t]*pin[ \t]*=[ \t]*\S", re.MULTILINE)
 _MANY: Final = 200
+_MOST_LEADS: Final = 1000  # of one file
 _KINDS: Final = {
     "strongswan.conf": "strongswan.conf",
     "racoon.conf": "racoon",
@@ -178,7 +181,7 @@ def _racoon(run: _Discovery, path: str) -> None:
         named_by = lead.place if lead.name else None
         run.add(lead.path, Role.CONFIGURATION, named_by)
         run.start(lead.path, "racoon")
-        for each in leads.of_racoon(source):
+        for each in islice(leads.of_racoon(source), _MOST_LEADS):
             if each.name == "include":
                 for found in run.ground.matching(each.path):
                     if found not in seen:
@@ -245,14 +248,14 @@ def _of_found(run: _Discovery, found: Found, *, known: bool) -> None:
             (swanctl if each.kind == "swanctl" else ipsec).append(
                 base if each.kind == "swanctl" else posixpath.join(base, "ipsec.d")
             )
-        pins = each.kind == "swanctl" and re.search(r"^\s*pin\s*=\s*\S", source.text, re.MULTILINE)
+        pins = each.kind == "swanctl" and _PIN.search(source.text)
         holds = each.kind == "secrets" or each.path in with_entries or pins
         run.add(each.path, Role.SECRETS if holds else Role.CONFIGURATION, _by(each.included_by))
         if each.kind == "secrets":
             _follow(run, _beside(leads.of_secrets(source), ipsec))
         else:
             _follow(run, leads.of_connections(source))
-        databases += leads.folders(source) if each.kind == "ipsec" else []
+        databases += islice(leads.folders(source), _MANY) if each.kind == "ipsec" else []
     for base in dict.fromkeys(swanctl):
         run.add_folders(base, places.SWANCTL_FOLDERS)
     for base in dict.fromkeys(ipsec):
@@ -272,7 +275,7 @@ def _unread(run: _Discovery, given: Iterable[str], found: Found) -> None:
 
 def _beside(found: Iterable[Lead], bases: Sequence[str]) -> Iterator[Lead]:
     """Relative names are of the folder of keys; whether they are there, or nicknames in a database, is seen."""
-    for lead in found:
+    for lead in islice(found, _MOST_LEADS):
         for base in bases if not lead.path.startswith("/") else ("/",):
             yield Lead(posixpath.join(base, "private", lead.path), lead.role, lead.place, lead.name)
 
@@ -294,7 +297,7 @@ def _database(run: _Discovery, lead: Lead) -> None:
 
 
 def _follow(run: _Discovery, found: Iterable[Lead]) -> None:
-    for lead in found:
+    for lead in islice(found, _MOST_LEADS):
         if lead.role is Role.KEY:
             run.add_key(lead.path, lead.place)
         elif lead.role is not Role.FOLDER:

@@ -4,6 +4,7 @@ import posixpath
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import islice
 from typing import Final
 
 from ike.audit import places
@@ -20,7 +21,8 @@ _COLLECTOR_SETTINGS: Final = (
 _MANAGER: Final = ("/etc/systemd/system.conf", "/etc/systemd/system.conf.d/*.conf")
 _LIMITS: Final = ("/etc/security/limits.conf", "/etc/security/limits.d/*.conf")
 _LIMIT: Final = re.compile(r"^[ \t]*(\S+)[ \t]+(soft|hard|-)[ \t]+core[ \t]+(\S+)", re.MULTILINE)
-_ALL_CORES: Final = ("*", "root", "0", "@root")
+_MOST: Final = 100  # lines of one file
+_WIDE: Final = ("*", "root", "0", "@root")
 
 
 @dataclass(frozen=True)
@@ -96,17 +98,18 @@ def _last(ground: Ground, patterns: tuple[str, ...], name: str) -> Limit | None:
     setting = re.compile(rf"^[ \t]*{name}[ \t]*=[ \t]*(\S*)", re.MULTILINE)
     for path in (path for pattern in patterns for path in ground.matching(pattern)):
         text = _text(ground, path)
-        for match in setting.finditer(text):
-            line = text.count("\n", 0, match.start()) + 1
-            found = Limit(Place(path, line), match[1]) if match[1] else None
+        *_, last = (None, *setting.finditer(text))
+        if last is not None:
+            line = text.count("\n", 0, last.start()) + 1
+            found = Limit(Place(path, line), last[1]) if last[1] else None
     return found
 
 
 def _limits(ground: Ground) -> Iterator[Limit]:
     for path in (path for pattern in _LIMITS for path in ground.matching(pattern)):
         text = _text(ground, path)
-        for match in _LIMIT.finditer(text):
-            if match[1] in _ALL_CORES and match[2] != "hard":
+        for match in islice(_LIMIT.finditer(text), _MOST):
+            if match[1] in _WIDE and match[2] != "hard":
                 line = text.count("\n", 0, match.start()) + 1
                 yield Limit(Place(path, line), match[3], match[1])
 

@@ -41,6 +41,7 @@ _SECRETS: Final = frozenset(
     {"secret", "pin", "password", "preshared_key", "username_password", "psk"}
 )
 _DSN: Final = re.compile(r"[a-z0-9+]+://[^/@\s:]+:[^@\s]+@|(?:^|[;?&])password=", re.I)
+_LONGEST: Final = 4096  # of a value that may be an address with a password
 _SQLITE: Final = re.compile(r"sqlite://(?P<path>/[^\s?]+)")
 
 
@@ -122,7 +123,7 @@ def of_strongswan(top: Section) -> Iterator[Lead]:
 def secret_settings(top: Section) -> Iterator[Place]:
     """Where settings stand whose values are secrets."""
     for path, value in _walk(top, ()):
-        if value.text and (path[-1] in _SECRETS or _DSN.search(value.text)):
+        if value.text and (path[-1] in _SECRETS or _DSN.search(value.text[:_LONGEST])):
             yield value.place
 
 

@@ -111,20 +111,22 @@ class Sweep:
         try:
             while stack and count < most:
                 folder, vendors, entries = stack[-1]
-                for entry in entries:
-                    count += 1
-                    name = entry.name
-                    if entry.is_dir(follow_symlinks=False):
-                        if self._enter(stack, f"{folder}/{name}", levels):
-                            break
-                    elif _WORTH(name) and _is_suspect(name, vendors=vendors):
-                        if entry.is_file(follow_symlinks=False):
+                try:
+                    for entry in entries:
+                        count += 1
+                        name = entry.name
+                        if entry.is_dir(follow_symlinks=False):
+                            if self._enter(stack, f"{folder}/{name}", levels):
+                                break
+                        elif _WORTH(name) and _is_suspect(entry, vendors=vendors):
                             yield f"{folder}/{name}"
-                    if count >= most:
-                        break
-                else:
-                    entries.close()
-                    stack.pop()
+                        if count >= most:
+                            break
+                    else:
+                        stack.pop()[2].close()
+                except OSError as error:
+                    self._tell(folder, error.strerror or "it cannot be read")
+                    stack.pop()[2].close()
             if stack:
                 self._tell(start, "it is too large to be gone through; name it to have it done")
         finally:
@@ -166,10 +168,12 @@ class Sweep:
             self.problems.append(Problem(Place(path, 0), message))
 
 
-def _is_suspect(name: str, *, vendors: bool) -> bool:
-    if _OURS.match(name):
-        return True
-    return not vendors and (_KEYS.search(name) is not None or _ARCHIVES.match(name) is not None)
+def _is_suspect(entry: "os.DirEntry[str]", *, vendors: bool) -> bool:
+    name = entry.name
+    known = _OURS.match(name) or (
+        not vendors and (_KEYS.search(name) is not None or _ARCHIVES.match(name) is not None)
+    )
+    return bool(known) and entry.is_file(follow_symlinks=False)
 
 
 def _is_archive(path: str) -> bool:

@@ -33,17 +33,17 @@ _LIBRESWAN_SIGNS: Final = (
     "/etc/ipsec.d/policies",
 )
 _LIBRESWAN_WORDS: Final = re.compile(
-    r"^\s+(?:ikev2|plutodebug|protostack|virtual-private|logfile|leftrsasigkey|authby=.*secret)\s*=?"
+    r"^[ \t]+(?:ikev2|plutodebug|protostack|virtual-private|logfile|leftrsasigkey|authby=.*secret)\s*=?"
     r"|:\s+PPKS\s|^include\s+/etc/(?:ipsec\.d/\*\.(?:conf|secrets)|crypto-policies)",
     re.MULTILINE,
 )
 _STRONGSWAN_WORDS: Final = re.compile(
-    r"^\s+(?:keyexchange\s*=\s*ike|charondebug|leftauth|rightauth|leftfirewall|authby\s*=\s*psk)"
+    r"^[ \t]+(?:keyexchange\s*=\s*ike|charondebug|leftauth|rightauth|leftfirewall|authby\s*=\s*psk)"
     r"|^ca\s|\s:\s+(?:EAP|NTLM|ECDSA|P12|RSA\s+[^{\s])\s",
     re.MULTILINE,
 )
 _SWANCTL_WORDS: Final = re.compile(
-    r"^\s*(?:connections|secrets|authorities|pools)\b[^=\n]*\{", re.M
+    r"^[ \t]*(?:connections|secrets|authorities|pools)\b[^=\n]*\{", re.M
 )
 _SECRETS_WORDS: Final = re.compile(
     r"(?:^|\s):\s+(?:PSK|RSA|ECDSA|EAP|XAUTH|PPKS?|NTLM|P12|PIN)\s", re.MULTILINE
