@@ -57,6 +57,14 @@ def test_this_host_is_looked_at_in_no_time() -> None:
     assert time.monotonic() - before < 10  # far less; other tests may have the processor
 
 
+def test_a_database_of_keys_is_no_file_that_cannot_be_read(files: Files) -> None:
+    files.folder("/var/lib/ipsec/nss", 0o700)
+    for name in ("cert9.db", "key4.db"):
+        files.put(f"/var/lib/ipsec/nss/{name}", "")
+    files.put("/etc/ipsec.conf", "config setup\n", 0o644)
+    assert files.seen().problems == ()
+
+
 def test_a_folder_that_is_no_host(files: Files) -> None:
     seen = host.look(Ground(files.root / "nowhere"), host.Wanted(), NOW)
     assert rules.judged(seen, Policy(), NOW) == []
