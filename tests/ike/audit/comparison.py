@@ -144,7 +144,7 @@ _ADVICE: Final = re.compile(r"^(?:warning|suggestion)\[\]=([A-Z]+-\d+)\|([^|]*)"
 
 
 def lynis(root: Path, *, profile: bool) -> Said | None:
-    """What Lynis says of files by name, and under "" all its other advice. With a profile only the tests that it
+    """What Lynis says of files by name, and under "" the advice of its other tests. With a profile only the tests that it
     changes are run. None where Lynis is not installed.
     """
     if not LYNIS.exists() or os.geteuid() != 0:
@@ -177,8 +177,15 @@ def _run_lynis(copy: Path, more: list[str]) -> Said:
     )
     log = (copy / "out/log").read_text("utf-8", "replace")
     report = (copy / "out/report").read_text("utf-8", "replace")
-    said = {(path, test) for pattern, test in _SAYS for path in pattern.findall(log)}
-    return frozenset(said | {("", f"{test}: {text}") for test, text in _ADVICE.findall(report)})
+    said = {
+        (path, f"`{test}`")
+        for pattern, test in _SAYS
+        for path in pattern.findall(log)
+        if not path.startswith("/usr/")  # this machine's
+    }
+    tests = [test for _, test in _SAYS]
+    advice = {(test, text) for test, text in _ADVICE.findall(report) if test not in tests}
+    return frozenset(said | {("", f"`{test}`: {text}") for test, text in advice})
 
 
 def _own(root: Path, copy: Path) -> None:
