@@ -144,8 +144,8 @@ _ADVICE: Final = re.compile(r"^(?:warning|suggestion)\[\]=([A-Z]+-\d+)\|([^|]*)"
 
 
 def lynis(root: Path, *, profile: bool) -> Said | None:
-    """What Lynis says of files by name, and under "" the advice of its other tests. With a profile only the tests that it
-    changes are run. None where Lynis is not installed.
+    """What Lynis says of files by name, and under "" the advice of its other tests. With a profile only those tests
+    are run that it changes. None where Lynis is not installed.
     """
     if not LYNIS.exists() or os.geteuid() != 0:
         return None
