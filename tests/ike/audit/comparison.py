@@ -2,8 +2,8 @@
 docs/explanation/audit-compared.md.
 
 - ComplianceAsCode: the conditions of its rules about IPsec, written anew from their text (the rules are data for a
-  scanner, and no package has the newer ones). Where OpenSCAP and an older edition are installed, the one rule that it
-  has is run as well, and must agree.
+  scanner, and no package has the newer ones). Where OpenSCAP and an older edition are installed, the one of them
+  that it has is run as well, and must agree; and so is a general rule, of files that everyone may write.
 - Lynis: the real program, on a copy of the image with this machine's programs, once as it is shipped and once with a
   profile that names the files.
 - The audit: the command, as anybody runs it.
@@ -74,6 +74,7 @@ def _conditions() -> Iterator[Condition]:
 
 CONDITIONS: Final = tuple(_conditions())
 CRYPTO_POLICY: Final = "configure_libreswan_crypto_policy"
+WORLD_WRITABLE: Final = "file_permissions_unauthorized_world_writable"
 _POLICY_LINE: Final = re.compile(
     r"^\s*include\s+/etc/crypto-policies/back-ends/libreswan\.config\s*(#.*)?$", re.MULTILINE
 )
@@ -93,11 +94,14 @@ def compliance(root: Path, *, libreswan: bool) -> Said:
     return frozenset(said)
 
 
-def scanned_crypto_policy(root: Path) -> bool | None:
-    """What OpenSCAP says of the one rule whose content is packaged; None where it is not installed."""
-    if shutil.which("oscap") is None or not _CONTENT.exists():
-        return None
-    definition = f"oval:ssg-{CRYPTO_POLICY}:def:1"
+def can_scan() -> bool:
+    """Whether OpenSCAP and the content for it are installed."""
+    return shutil.which("oscap") is not None and _CONTENT.exists()
+
+
+def scanned(root: Path, rule: str) -> bool:
+    """Whether OpenSCAP says that a rule holds."""
+    definition = f"oval:ssg-{rule}:def:1"
     done = subprocess.run(
         ["oscap", "oval", "eval", "--id", definition, _CONTENT],
         env={**os.environ, "OSCAP_PROBE_ROOT": str(root)},
@@ -247,12 +251,12 @@ class Column:
 
 @dataclass(frozen=True)
 class Compared:
-    """The tools on one kind of host. `scanned` is what OpenSCAP says of the crypto policy, with faults and without."""
+    """The tools on one kind of host. `scanned`: what OpenSCAP says of rules, with faults and without, if it can."""
 
     case: Case
     faults: tuple[Fault, ...]
     columns: tuple[Column, ...]
-    scanned: tuple[bool | None, bool | None] = (None, None)
+    scanned: Mapping[str, tuple[bool, bool]]
 
 
 def compared(case: Case, folder: Path, now: dt.datetime, *, with_lynis: bool = True) -> Compared:
@@ -275,10 +279,9 @@ def compared(case: Case, folder: Path, now: dt.datetime, *, with_lynis: bool = T
         columns = tuple(
             Column(name, *pool.map(tool, (faulty.root, clean.root))) for name, tool in tools.items()
         )
-    scanned = (None, None)
-    if case.libreswan:
-        scanned = (scanned_crypto_policy(faulty.root), scanned_crypto_policy(clean.root))
-    return Compared(case, faults, columns, scanned)
+    rules = [*([CRYPTO_POLICY] if case.libreswan else []), WORLD_WRITABLE] if can_scan() else []
+    held = {rule: (scanned(faulty.root, rule), scanned(clean.root, rule)) for rule in rules}
+    return Compared(case, faults, columns, held)
 
 
 def table(result: Compared) -> str:
@@ -319,8 +322,8 @@ def main() -> None:
         with TemporaryDirectory() as folder:
             result = compared(case, Path(folder), now)
         sys.stdout.write(table(result) + "\n")
-        if None not in result.scanned:
-            sys.stdout.write(f"OpenSCAP, {CRYPTO_POLICY}: {result.scanned}\n")
+        for rule, (faulty, clean) in result.scanned.items():
+            sys.stdout.write(f"OpenSCAP, {rule}: {faulty}; without faults: {clean}\n\n")
 
 
 if __name__ == "__main__":
