@@ -94,7 +94,7 @@ def _attempt(desk: Desk, job: Job, away: Event) -> Outcome:
         )
         return Outcome(job, error=SecretStoreUnavailable(words))
     try:
-        return Outcome(job, made=custody.do(desk, job))
+        return Outcome(job, made=custody.do(desk, job, lambda each: ledger.waits(desk, each)))
     except IkewardenError as error:
         if isinstance(error, Unavailable):
             away.set()
