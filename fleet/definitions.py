@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from core.errors import InvalidInput
+from fleet import identities
 from fleet.rotation.values import Kind
 from ike.daemons.port import Child, Connection
 
@@ -91,6 +92,9 @@ def checked(given: Definition, left: tuple[str, ...], right: tuple[str, ...]) ->
     ):
         if identity is not None and identity not in known:
             raise TunnelRefused(f"{identity[:100]!r} is none of the identities of the {side} end.")
+    found = identities.shared(left, right, (given.left_identity, given.right_identity))
+    if found is not None:
+        raise TunnelRefused(f"Both ends would have the identity {found}.")
     for addresses in (given.left_addresses, given.right_addresses):
         if not 1 <= len(addresses) <= _MAX_LIST or not all(map(_is_address, addresses)):
             raise TunnelRefused("Each end of a managed tunnel has addresses: IP or host names.")

@@ -120,7 +120,7 @@ _CAN_BE_HASTENED = frozenset(
 
 def _hasten(connection: Connection, of: Slot, now: datetime) -> int:
     row = _locked(connection, of.rotation_id or 0)
-    # Only there is the new value sure to be left: whoever destroys it has put on record before that it never gets there.
+    # Only there is the new value sure to be left: before it is destroyed the rotation is put where it cannot get stuck.
     turns = bool(row.back) and row.state == State.STUCK and row.method != Method.FIRST
     if row.back and not turns:
         raise RotationUnderWay(

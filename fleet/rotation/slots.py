@@ -108,9 +108,9 @@ def _check_identities(connection: Connection, tunnel: TunnelView, bound: Binding
     )
     left = identities.split(ours[tunnel.left])
     right = tunnel.peer.identities if tunnel.peer else identities.split(ours[tunnel.right])
-    here, there = bound.left_identity or left[0], bound.right_identity or right[0]
-    if here == there:
-        raise BindingRefused(f"Both ends would have the identity {here}.")
+    found = identities.shared(left, right, (bound.left_identity, bound.right_identity))
+    if found is not None:
+        raise BindingRefused(f"Both ends would have the identity {found}.")
 
 
 def _generate(desk: Desk, actor: Actor, tunnel: TunnelView, wanted: Wanted, now: datetime) -> None:

@@ -1,23 +1,27 @@
 """A store of secrets that answers late, or not at all, and workers that stall or die while it does."""
 
+import hashlib
 import threading
 from collections.abc import Iterator, Mapping
-from datetime import timedelta
+from pathlib import Path
 
 import pytest
 from sqlalchemy import select
 
 from core.secret import Secret
-from fleet.rotation import begin, claims, orders, slots
+from fleet.rotation import begin, orders, slots
 from fleet.rotation.orders import Order
 from fleet.rotation.slots import SlotRequest
 from fleet.rotation.values import Reason, State
+from hsm.seal import Seal
+from hsm.secretfiles import SecretFiles
 from hsm.secretstore import SecretStoreUnavailable
 from pki.desk import Desk, RotationRules
 from store.rotation_tables import secrets
 from tests.fakes import FakeSecretStore
-from tests.fixtures.desk import CLOCKWORK, OPERATOR, drain
-from tests.fleet.rotating import Site, with_secrets
+from tests.fixtures.desk import OPERATOR, drain
+from tests.fleet.rotating import Clock, Site, with_secrets
+from tests.hsm.conftest import CHEAP, PASSPHRASE
 
 
 class Died(BaseException):
@@ -59,6 +63,11 @@ def site(desk: Desk) -> Iterator[Site]:
 def vault(site: Site) -> SlowStore:
     assert isinstance(site.secrets, SlowStore)
     return site.secrets
+
+
+@pytest.fixture
+def seal(tmp_path: Path) -> Seal:
+    return Seal.create(tmp_path / "keys", PASSPHRASE, cost=CHEAP)
 
 
 def start(site: Site, name: str, reason: Reason = Reason.DEMANDED) -> int:
@@ -153,3 +162,44 @@ def test_a_late_write_leaves_no_value_that_nobody_knows(
     drain(site.desk, site.clock())
     assert numbers(site, pair) == before
     assert site.live(pair) == [each for _, state, each in before if state == "current"]
+
+
+def test_what_is_removed_twice_spares_the_new_owner_of_its_numbers(
+    site: Site, pair: str, vault: SlowStore
+) -> None:
+    path = site.find(pair).path
+    slots.remove(site.desk, OPERATOR, pair, now=site.clock())
+    drain(site.desk, site.clock())
+    for agent in site.agents.values():
+        agent.held.clear()
+        agent.loaded.clear()
+        agent.authenticated.clear()
+        agent.work()
+    vault.forget(path)  # somebody tidies up
+    slots.create(site.desk, OPERATOR, "left-right", SlotRequest(), now=site.clock())
+    site.go_on()
+    assert numbers(site, pair) == [(1, "current", 1)]
+    site.clock.pass_time(minutes=6)
+    drain(site.desk, site.clock())
+    assert site.live(pair) == [1]
+
+
+def test_a_damaged_file_holds_up_no_other_secret(desk: Desk, tmp_path: Path, seal: Seal) -> None:
+    rules = RotationRules(at_once=100, per_second=1000.0)
+    clock = Clock()
+    made = with_secrets(desk, SecretFiles(tmp_path / "secrets", seal, clock), rotation=rules)
+    site = Site(made, clock=clock)
+    names = [site.slot(f"a{number}", f"b{number}") for number in range(12)]
+    for name in names:
+        start(site, name, Reason.FIRST)
+    site.go_on()
+    name = hashlib.sha256(site.find(names[0]).path.encode()).hexdigest()
+    (tmp_path / "secrets" / name[:2] / f"{name[2:]}.json").write_bytes(b"{")
+    damaged, *well = [start(site, name) for name in names]
+    site.runner().run(site.clock)
+    found = site.rotation(damaged)
+    assert (found.state, found.error_code) == (State.GENERATED, "secret_path_unusable")
+    assert {(site.rotation(each).state, site.rotation(each).error_code) for each in well} == {
+        (State.STAGED_FIRST, "")
+    }
+    site.close()

@@ -9,8 +9,9 @@ from sqlalchemy import select
 
 from core.errors import IkewardenError
 from core.secret import Secret
-from fleet import inventory, tunnels
-from fleet.definitions import ChildDefinition, Definition
+from fleet import gateways, inventory, tunnels
+from fleet.definitions import ChildDefinition, Definition, TunnelRefused
+from fleet.gateways import GatewayRequest
 from fleet.rotation import begin, delivery, handover, intake, orders, records, shown, slots
 from fleet.rotation.begin import ImportUnderWay
 from fleet.rotation.binding import Binding, BindingRefused
@@ -303,9 +304,25 @@ def test_both_ends_have_identities_of_their_own(desk: Desk, pair: tuple[Member, 
     ):
         with pytest.raises(BindingRefused):
             imported(desk, "t", binding=binding)
+    bank = Peer("bank", ("dns:vpn.bank.example",))
+    both = ("dns:c.example", "dns:other.example")
+    gateways.create(desk, OPERATOR, GatewayRequest("c.example", both), now=NOW)
+    tunnels.create(desk, OPERATOR, TunnelRequest("to-bank", "c.example", bank), now=NOW)
+    with pytest.raises(BindingRefused, match=r"other\.example"):
+        imported(desk, "to-bank", binding=Binding(right_identity="dns:other.example"))
     imported(
-        desk, "t", binding=Binding(left_identity="dns:b.example", right_identity="dns:a.example")
+        desk, "t", binding=Binding(left_identity="dns:d.example", right_identity="dns:e.example")
     )
+
+
+@pytest.mark.parametrize("authentication", ["psk", "certificate"])
+def test_an_outside_peer_of_a_managed_tunnel_has_none_of_our_identities(
+    desk: Desk, pair: tuple[Member, Member], authentication: str
+) -> None:
+    for names in (("dns:a.example",), ("dns:vpn.bank.example", "dns:a.example")):
+        with pytest.raises(TunnelRefused, match=r"a\.example"):
+            managed(desk, "m", pair[0], Peer("bank", names), authentication=authentication)
+    managed(desk, "m", pair[0], Peer("bank", ("dns:vpn.bank.example",)))
 
 
 def test_nothing_is_kept_without_a_store(desk: Desk, pair: tuple[Member, Member]) -> None:
