@@ -58,12 +58,12 @@ def plan(slot: Slot, ends: tuple[End, End], *, emergency: bool = False) -> Plan:
     method = method_of(slot, ends, emergency=emergency)
     hastened = slot.rotation_id is not None and method is Method.EMERGENCY
     steps = (
-        *(
-            [PlanStep(None, f"Rotation {slot.rotation_id}, which is under way, becomes this one.")]
+        PlanStep(
+            None,
+            f"Rotation {slot.rotation_id}, which is under way, becomes this one, and its key the new one."
             if hastened
-            else ()
+            else "A new key of 32 random octets is made and kept in the store of secrets.",
         ),
-        PlanStep(None, "A new key of 32 random octets is made and kept in the store of secrets."),
         *_changes(method, ends),
         *_proof(slot, method, ends),
         *_end(method),
@@ -74,20 +74,27 @@ def plan(slot: Slot, ends: tuple[End, End], *, emergency: bool = False) -> Plan:
     return Plan(method, steps, interruption, tuple(_missing(slot, method, ends)))
 
 
+_HANDED_OVER = "The key is handed over once to whoever runs the peer, by a link or a file"
+
+
 def _changes(method: Method, ends: tuple[End, End]) -> Iterator[PlanStep]:
     names = " and ".join(each.name for each in ends)
     told = "the gateway's word that it has it"
     if method is Method.FIRST:
         yield PlanStep(None, f"{names} get the key.", told)
     elif method is Method.EMERGENCY:
-        yield PlanStep(
-            None, f"{names} get the new key in the place of the old one, at once.", told, True
-        )
+        ours = [each for each in ends if each.ours]
+        what = "the new key in the place of the old one, at once."
+        if len(ours) == len(ends):
+            yield PlanStep(None, f"{names} get {what}", told, True)
+        else:
+            yield PlanStep(ours[0].side, f"{ours[0].name} gets {what}", told, True)
+            yield PlanStep(ends[1].side, f"{_HANDED_OVER}; there is no tunnel before.", "", True)
     elif method is Method.MANUAL:
         yield PlanStep(ends[0].side, f"{ends[0].name} gets the new key beside the old one.", told)
         yield PlanStep(
             ends[1].side,
-            "The key is handed over once to whoever runs the peer, by a link or a file.",
+            f"{_HANDED_OVER}.",
             "your confirmation that the peer has it",
         )
         yield PlanStep(
@@ -139,8 +146,6 @@ def _end(method: Method) -> Iterator[PlanStep]:
 
 
 def _missing(slot: Slot, method: Method, ends: tuple[End, End]) -> Iterator[str]:
-    if slot.rotation_id is not None and method is not Method.EMERGENCY:
-        yield "It is being rotated already."
     for each in ends:
         if each.ours and each.report is None:
             yield f"{each.name} has never reported on this secret."

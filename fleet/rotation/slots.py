@@ -30,7 +30,7 @@ from pki.actors import Action, Actor, OutsideScope, require
 from pki.desk import Desk
 from pki.trail import leave
 from store.engine import Unit
-from store.errors import Duplicate
+from store.errors import BrokenReference, Duplicate
 from store.fleet_tables import gateways
 from store.rotation_tables import secret_slots, secrets
 from store.text import storable
@@ -131,6 +131,8 @@ def _generate(desk: Desk, actor: Actor, tunnel: TunnelView, wanted: Wanted, now:
         desk.store.together(work)
     except Duplicate:
         raise imports.exists(tunnel, wanted.kind) from None
+    except BrokenReference:
+        raise imports.gone(tunnel) from None
 
 
 def _ends(connection: Connection, slot_id: int) -> tuple[int, ...]:

@@ -35,7 +35,8 @@ def _proof(rotation: Rotation, ends: Sequence[End], tunnel: str) -> str:
         )
     if rotation.state not in {State.PROMOTED, State.STUCK}:
         return ""
-    if rotation.method is Method.FIRST and not all(each.ours for each in ends):
+    at_once = rotation.method in {Method.FIRST, Method.EMERGENCY}
+    if at_once and not all(each.ours for each in ends):
         return f"Waits for the outside peer to authenticate by the key{until}: hand it over with {hand_over}."
     return (
         f"Waits for a fresh authentication under the new key, seen by every gateway of ours{until}."

@@ -172,3 +172,43 @@ def test_an_emergency_goes_through_where_undoing_is_stuck(
     assert site.rotation(number).state is State.RETIRED
     assert site.live(pair) == [2]
     assert [each.loaded[pair] for each in (left, right)] == [(2,), (2,)]
+
+
+@pytest.mark.parametrize("stuck", [True, False])
+def test_an_emergency_does_not_take_over_what_is_proven(site: Site, pair: str, stuck: bool) -> None:
+    number, runner = start(site, pair), site.runner()
+    left, right = (site.agents[name] for name in ("left", "right"))
+    while site.rotation(number).state is not State.PROVEN:
+        for agent in (left, right):
+            runner.run(site.clock)
+            if site.rotation(number).state is not State.PROVEN:
+                agent.work()
+    if stuck:
+        left.work()
+        site.clock.pass_time(hours=3)
+        runner.run(site.clock)
+        assert site.rotation(number).state is State.STUCK
+    order = Order("left-right", emergency=True)
+    with pytest.raises(begin.RotationUnderWay, match="proven"):
+        orders.rotate(site.desk, OPERATOR, order, now=site.clock())
+    [plan] = orders.plan(site.desk, OPERATOR, order)
+    assert "proven" in plan.plan.missing[0]
+    site.go_on(3, runner)
+    assert site.rotation(number).state is State.RETIRED
+    [shown] = orders.rotate(site.desk, OPERATOR, order, now=site.clock())
+    site.go_on(8, runner)
+    assert (site.rotation(shown.id).state, site.live(pair)) == (State.RETIRED, [3])
+
+
+def test_a_first_rotation_that_is_being_undone_is_not_said_to_turn(site: Site) -> None:
+    name = site.slot("left", "right")
+    number, runner = start(site, name, Reason.FIRST), site.runner()
+    runner.run(site.clock)
+    orders.cancel(site.desk, OPERATOR, number, now=site.clock())
+    runner.run(site.clock)
+    site.clock.pass_time(hours=2)
+    runner.run(site.clock)
+    assert site.rotation(number).state is State.STUCK
+    with pytest.raises(begin.RotationUnderWay, match="being undone") as refusal:
+        orders.rotate(site.desk, OPERATOR, Order("left-right", emergency=True), now=site.clock())
+    assert "stuck" not in refusal.value.next_step

@@ -164,6 +164,24 @@ def test_a_late_write_leaves_no_value_that_nobody_knows(
     assert site.live(pair) == [each for _, state, each in before if state == "current"]
 
 
+def test_a_late_answer_does_not_put_a_version_back(site: Site, pair: str, vault: SlowStore) -> None:
+    number, vault.held = start(site, pair), threading.Event()
+    go_on, slow, quick = vault.held, site.runner("slow"), site.runner("quick")
+    stalled = threading.Thread(target=lambda: slow.run(site.clock))
+    stalled.start()
+    assert vault.reached.wait(30)
+    site.clock.pass_time(seconds=31)
+    while site.rotation(number).state is not State.PROVEN:
+        for agent in site.agents.values():
+            quick.run(site.clock)
+            if site.rotation(number).state is not State.PROVEN:
+                agent.work()
+    assert numbers(site, pair)[1] == (2, "current", 2)
+    go_on.set()
+    stalled.join(30)
+    assert numbers(site, pair)[1] == (2, "current", 2)
+
+
 def test_what_is_removed_twice_spares_the_new_owner_of_its_numbers(
     site: Site, pair: str, vault: SlowStore
 ) -> None:
