@@ -1,5 +1,7 @@
 """Shared secrets put under management, their values delivered and handed over, and the traces that these leave."""
 
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import timedelta
 from typing import Any
@@ -12,7 +14,7 @@ from core.secret import Secret
 from fleet import gateways, inventory, tunnels
 from fleet.definitions import ChildDefinition, Definition, TunnelRefused
 from fleet.gateways import GatewayRequest
-from fleet.rotation import begin, delivery, handover, intake, orders, records, shown, slots
+from fleet.rotation import begin, delivery, handover, imports, intake, orders, records, shown, slots
 from fleet.rotation.begin import ImportUnderWay
 from fleet.rotation.binding import Binding, BindingRefused
 from fleet.rotation.delivery import CertificateOnly, ValueNotFound
@@ -25,7 +27,7 @@ from fleet.rotation.records import SlotNotFound
 from fleet.rotation.shown import RotationQuery, SlotView
 from fleet.rotation.slots import SlotRequest
 from fleet.rotation.values import Authentication, EndAbilities, Kind, Policy, Window
-from fleet.tunnels import Peer, TunnelRequest
+from fleet.tunnels import Peer, TunnelNotFound, TunnelRequest
 from hsm.fingerprint import Fingerprints
 from hsm.secretstore import SecretStoreUnavailable, VersionState
 from pki.actors import Actor, OutsideScope, Role, Scope
@@ -283,6 +285,53 @@ def test_of_two_imports_at_once_one_is_refused_and_leaves_nothing(
     [key] = pair[0].state().secrets[0].keys
     value = delivery.value(desk, by_certificate(pair[0]), key.id, now=NOW).value
     assert value.reveal() == kept.reveal()
+
+
+def test_of_one_value_imported_twice_at_once_none_is_taken_unseen(
+    desk: Desk, pair: tuple[Member, Member], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    connect(desk, "u", *pair)
+    looked, look = threading.Barrier(2), imports._check_weak
+    first = threading.local()
+
+    def together(*args: Any, **named: Any) -> None:
+        look(*args, **named)
+        if not hasattr(first, "done"):
+            first.done = True
+            looked.wait(30)
+
+    monkeypatch.setattr(imports, "_check_weak", together)
+
+    def attempt(tunnel: str) -> str:
+        try:
+            imported(desk, tunnel)
+        except SecretWeak:
+            return "refused"
+        return "taken"
+
+    with ThreadPoolExecutor(2) as pool:
+        outcomes = list(pool.map(attempt, ("t", "u")))
+    assert outcomes.count("taken") <= 1
+    drain(desk, NOW + timedelta(minutes=10))
+    live = [
+        each
+        for path in (PATH, PATH.replace("/t/", "/u/"))
+        for each in vault(desk).versions(path)
+        if each.state is VersionState.LIVE
+    ]
+    assert len(live) == outcomes.count("taken")
+
+
+def test_a_tunnel_that_goes_while_its_secret_is_imported_is_not_found(
+    desk: Desk, pair: tuple[Member, Member]
+) -> None:
+    def remove(method: str, path: str) -> None:
+        vault(desk).before = None
+        tunnels.remove(desk, OPERATOR, "t", now=NOW)
+
+    vault(desk).before = remove  # while the fingerprint is made
+    with pytest.raises(TunnelNotFound):
+        imported(desk, "t")
 
 
 def test_an_import_touches_nothing_that_others_keep_there(
