@@ -195,6 +195,20 @@ def test_a_bad_key_file_is_refused(terminal: Terminal, tmp_path: Path) -> None:
         path.write_bytes(content)
         done = terminal.run("tunnel", "secret-add", "cli-2", "--import", path)
         assert (done.code, "(secret_file_unusable)" in done.err) == (2, True)
+    for content, told in (
+        (b'@gw-a @vpn : PSK "Kj3n7f9-hidden-part"', "looks like a line of ipsec.secrets"),
+        (b"secret = Kj3n7f9-hidden-part", "looks like a line of swanctl.conf"),
+        (b'"Kj3n7f9-hidden-part"', "stands in quotes"),
+        (b"# bank\nKj3n7f9-hidden-part", "several lines"),
+    ):
+        path.write_bytes(content + b"\n")
+        done = terminal.run("tunnel", "secret-add", "cli-2", "--import", path)
+        assert (done.code, told in done.err) == (2, True), done.err
+        assert "Kj3n7f9" not in done.err
+    for key in ("Kj3n7f9-hidden-part", "Kj3n7f9/hidden-part", "Kj3n7f9" * 50):
+        done = terminal.run("tunnel", "secret-add", "cli-2", "--import", key)
+        assert (done.code, "Next: Name a file" in done.err) == (2, True), done.err
+        assert "Kj3n7f9" not in done.out + done.err
     done = terminal.run("tunnel", "secret-add", "cli-2", "--import", "-", given="secret\n")
     assert (done.code, "(secret_weak)" in done.err, "--accept-weak" in done.err) == (2, True, True)
     terminal.json(

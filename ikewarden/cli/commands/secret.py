@@ -2,7 +2,6 @@
 
 import base64
 import os
-import stat
 import sys
 from collections.abc import Mapping
 from pathlib import Path
@@ -11,8 +10,8 @@ from urllib.parse import quote
 
 import click
 
-from core.errors import InvalidInput
 from core.secret import Secret
+from ikewarden.cli import keyfiles
 from ikewarden.cli.commands.secret_policy import at, kind_option, policy_of, policy_options
 from ikewarden.cli.commands.tunnel import PATH
 from ikewarden.cli.files import SECRET, FileExists, write_new
@@ -23,7 +22,6 @@ from ikewarden.cli.screen import Column, Screen, shown
 from ikewarden.cli.session import Session, pass_session
 
 CLAIM: Final = "/v1/handovers/claim"
-_LONGEST: Final = 8192
 _VERSIONS: Final = (
     Column("Version", "version", whole=True),
     Column("State", "state", whole=True),
@@ -42,13 +40,6 @@ _ENDS: Final = (
     Column("Said", "reported_at", whole=True),
     Column("Error", "error"),
 )
-
-
-class SecretFileUnusable(InvalidInput):
-    """A file that holds no shared secret, or that others can read."""
-
-    code = "secret_file_unusable"
-    next_step = "Name a file of mode 0600 with the secret alone: as text, 0x and hexadecimal, or 0s and Base64."
 
 
 @click.group(
@@ -157,7 +148,7 @@ def add(session: Session, /, name: str, kind: str, file: Path | None, **given: A
 
     body: dict[str, Any] = {"kind": kind, "policy": policy_of(given)}
     if file is not None:
-        value = base64.b64encode(_read(file).reveal()).decode()
+        value = base64.b64encode(keyfiles.read(file).reveal()).decode()
         body["import"] = {
             "value": value,
             "accept_weak": given["accept_weak"],
@@ -180,35 +171,6 @@ def add(session: Session, /, name: str, kind: str, file: Path | None, **given: A
         screen.note(
             f"Its first key is on its way: `ikewarden rotation show {made['rotation']['id']}`."
         )
-
-
-def _read(file: Path) -> Secret:
-    if str(file) == "-":
-        content = sys.stdin.buffer.read(_LONGEST + 1)
-    else:
-        content = _content(file)
-    text = content.rstrip(b"\r\n")
-    if text.lower() in (b"", b"0x", b"0s") or len(content) > _LONGEST:
-        raise SecretFileUnusable("There is no shared secret in it, or it is too long.")
-    try:
-        if text[:2] in (b"0x", b"0X"):
-            return Secret(bytes.fromhex(text[2:].decode()))
-        if text[:2] in (b"0s", b"0S"):
-            return Secret(base64.b64decode(text[2:], validate=True))
-    except ValueError:
-        raise SecretFileUnusable("It begins like hexadecimal or Base64, and is neither.") from None
-    return Secret(text)
-
-
-def _content(file: Path) -> bytes:
-    with file.open("rb") as opened:
-        mode = os.fstat(opened.fileno()).st_mode
-        if stat.S_ISREG(mode) and mode & 0o077:
-            raise SecretFileUnusable(
-                f"The file {file} is open to others (mode {stat.S_IMODE(mode):04o}).",
-                next_step=f"Run chmod 600 '{file}'. Rotate the secret if others had it.",
-            )
-        return opened.read(_LONGEST + 1)
 
 
 @command("secret-remove", epilog=example("ikewarden tunnel secret-remove gw1-gw2"))
@@ -314,7 +276,7 @@ def _check_place(file: Path | None) -> None:
     if file.exists():
         raise FileExists(file)
     if not (file.parent.is_dir() and os.access(file.parent, os.W_OK)):
-        raise SecretFileUnusable(
+        raise keyfiles.SecretFileUnusable(
             f"No file can be made in {file.parent}.",
             next_step="Name a folder that you can write to.",
         )
