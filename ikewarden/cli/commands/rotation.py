@@ -214,7 +214,11 @@ def confirm(session: Session, number: int) -> None:
 
     `tunnel handover` brings the key there.
     """
-    session.screen.document(session.connect().post(f"{PATH}/{number}/confirm"))
+    found = session.connect().post(f"{PATH}/{number}/confirm")
+    session.screen.note(
+        f"Rotation {number}: noted that the outside peer has the new key; our end is to prove itself by it."
+    )
+    session.screen.document(found)
 
 
 @command("cancel", epilog=example("ikewarden rotation cancel 17"))
@@ -223,7 +227,19 @@ def confirm(session: Session, number: int) -> None:
 @pass_session
 def cancel(session: Session, number: int) -> None:
     """Have a rotation undone: the old key stays in force, the new one is destroyed."""
-    session.screen.document(session.connect().post(f"{PATH}/{number}/cancel"))
+    found = session.connect().post(f"{PATH}/{number}/cancel")
+    session.screen.note(f"Rotation {number} {_undone(found)}.")
+    session.screen.document(found)
+
+
+def _undone(found: Mapping[str, Any]) -> str:
+    """What came of a cancellation."""
+    old = "it had no key before" if found["from_version"] is None else "the old key stays in force"
+    if found["state"] == "cancelled":
+        return f"was cancelled before anything was made; {old}"
+    if found["state"] == "rolled_back":
+        return f"was undone; {old}"
+    return f"is being undone; {old}"
 
 
 def _watch(

@@ -12,7 +12,15 @@ import click
 
 from core.secret import Secret
 from ikewarden.cli import keyfiles
-from ikewarden.cli.commands.secret_policy import at, kind_option, policy_of, policy_options
+from ikewarden.cli.commands.secret_policy import (
+    at,
+    kept,
+    kind_of,
+    kind_option,
+    own_kind_option,
+    policy_of,
+    policy_options,
+)
 from ikewarden.cli.commands.tunnel import PATH
 from ikewarden.cli.files import SECRET, FileExists, write_new
 from ikewarden.cli.help import command
@@ -194,7 +202,7 @@ def remove(session: Session, name: str, kind: str) -> None:
     ),
 )
 @click.argument("name")
-@kind_option
+@own_kind_option
 @click.option(
     "--hours",
     type=click.IntRange(1, 336),
@@ -210,19 +218,25 @@ def remove(session: Session, name: str, kind: str) -> None:
 )
 @client_command()
 @pass_session
-def handover(session: Session, name: str, kind: str, hours: int, file: Path | None) -> None:
+def handover(session: Session, name: str, kind: str | None, hours: int, file: Path | None) -> None:
     """Hand the key to whoever runs the outside peer of a tunnel.
 
-    Without --file: a token that is good once, and the command that uses it. Send the token by another way than the
-    rest. After they have the key: `rotation confirm`.
+    It is the new key where a rotation has made one, else the present one; which it is, is told. Without --file: a
+    token that is good once, and the command that uses it. Send the token by another way than the rest. After they have
+    the new key: `rotation confirm`.
     """
     _check_place(file)
     client, screen = session.connect(), session.screen
+    kind = kind_of(client, name, kind)
     made = client.post(f"{PATH}/{quote(name, safe='')}/handover", {"kind": kind, "hours": hours})
     token = Secret(made.pop("token"))
+    slot = kept(client, name, kind)
+    made["in_force"] = slot["version"] == made["version"]
+    screen.note(_which(slot, made["version"]))
     if file is not None:
         found = client.post(CLAIM, {"token": token.reveal().decode()})
-        _deliver(screen, found, file)
+        _deliver(screen, found | {"in_force": made["in_force"]}, file)
+        _then(screen, slot, made["version"])
         return
     order = f"ikewarden secret claim {made['url']} --ca-file root-ca.pem"
     if screen.is_json:
@@ -233,6 +247,32 @@ def handover(session: Session, name: str, kind: str, hours: int, file: Path | No
     screen.note("It asks for this token; send that by another way:")
     screen.line(token.reveal().decode())
     screen.note(f"It can be used once, until {shown(made['expires_at'])}.")
+    _then(screen, slot, made["version"])
+
+
+def _which(slot: Mapping[str, Any], version: int) -> str:
+    """Which key is handed over, and whether it is in force."""
+    name, rotation, present = slot["name"], slot["rotation"], slot["version"]
+    if rotation is None:
+        order = f"`ikewarden tunnel rotate {slot['tunnel']}`"
+        return f"No new key yet: this is version {version} of {name}, in force now; {order} makes a new one."
+    if version != rotation["to_version"]:
+        why = "The new key is being undone" if rotation["back"] else "No new key yet"
+        return f"{why}: this is version {version} of {name}, in force now."
+    if rotation["from_version"] is None:
+        return f"This is version {version} of {name}, its first key."
+    if present == version:
+        return f"This is version {version} of {name}, the new key; our end proves itself by it already."
+    return f"This is version {version} of {name}, the new key; version {present} is in force until you confirm."
+
+
+def _then(screen: Screen, slot: Mapping[str, Any], version: int) -> None:
+    """What is to be done when they have it."""
+    rotation = slot["rotation"]
+    if rotation is None or rotation["method"] != "manual" or rotation["to_version"] != version:
+        return
+    if rotation["confirmed_at"] is None and not rotation["back"]:
+        screen.note(f"When they have it, then: `ikewarden rotation confirm {rotation['id']}`.")
 
 
 @command(
