@@ -299,6 +299,11 @@ def test_the_way_of_a_rotation_is_shown() -> None:
         {**found, "method": "emergency", "state": "promoted", "waits_for": "Waits for gw1."}
     )
     assert not any("staged" in line for line in at_once)
+    outside = way({**found, "method": "manual", "confirmed_at": "2026-11-29T02:00:00Z"})
+    assert outside[5].endswith("staged        the outside peer is to take the key")
+    assert outside[6].endswith("our end is to prove itself by the new key")
+    first = in_words({"method": "first", "state": "promoted", "back": False})
+    assert first == "promoted: the ends are to take the key, and to authenticate by it"
     assert at_once[-1] == "  Waits for gw1."
     assert way({**found, "state": "rolled_back"})[1].startswith("  ! rolled_back: was undone")
     assert in_words({"state": "stuck"}).startswith("stuck: is stuck")
