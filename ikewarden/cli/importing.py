@@ -153,7 +153,7 @@ class _Planning:
         right: Mapping[str, Any] = {"peer": {"name": _peer_name(remote), "identities": [remote]}}
         value = remote.partition(":")[2]
         for each in self._client.listing(_GATEWAYS, {"q": value}, limit=_MOST).items:
-            if remote in each["identities"]:
+            if remote in {*each["identities"], f"dns:{each['name']}"}:
                 right = {"gateway": each["name"]}
         name = self._free_name(step.connection)
         body = {"name": name, "left": {"gateway": self._gateway}, "right": right}

@@ -143,6 +143,10 @@ def test_one_at_a_time(site: Site, pair: str) -> None:
     with pytest.raises(RotationUnderWay):
         start(site, pair)
     assert start(site, pair, Reason.EMERGENCY) == number
+    site.go_on(1)
+    assert site.rotation(number).state is State.PROMOTED
+    with pytest.raises(RotationTooLate, match=f"Rotation {number} is an emergency"):
+        cancel(site, number)
     site.go_on(6)
     found = site.rotation(number)
     assert (found.state, found.method) == (State.RETIRED, Method.EMERGENCY)

@@ -10,7 +10,7 @@ from sqlalchemy import select
 from core.errors import IkewardenError
 from core.secret import Secret
 from fleet import inventory, tunnels
-from fleet.definitions import ChildDefinition, Definition
+from fleet.definitions import ChildDefinition, Definition, TunnelRefused
 from fleet.rotation import begin, delivery, due, handover, intake, orders, records, shown, slots
 from fleet.rotation.begin import ImportUnderWay
 from fleet.rotation.binding import Binding, BindingRefused
@@ -657,8 +657,10 @@ def test_rotations_are_ordered_planned_and_cancelled(
     assert shown.search(desk, OPERATOR, RotationQuery()) == []
     [begun] = orders.rotate(desk, OPERATOR, Order("t", why="an administrator left"), now=NOW)
     assert (begun.state, begun.method, begun.from_version) == ("scheduled", "overlap", 1)
-    with pytest.raises(begin.RotationUnderWay):
+    with pytest.raises(begin.RotationUnderWay) as refused:
         orders.rotate(desk, OPERATOR, Order("t"), now=NOW)
+    told = f"t.psk is being rotated already: rotation {begun.id}, scheduled."
+    assert refused.value.message == told
     [same] = orders.rotate(desk, OPERATOR, Order("t", emergency=True), now=NOW)
     assert (same.id, same.method) == (begun.id, "emergency")
     assert shown.search(desk, OPERATOR, RotationQuery(state="running", tunnel="t")) == [same]
@@ -669,8 +671,15 @@ def test_rotations_are_ordered_planned_and_cancelled(
         orders.confirm(desk, OPERATOR, begun.id, now=NOW)
     with pytest.raises(records.RotationNotFound):
         orders.cancel(desk, OPERATOR, 999, now=NOW)
-    with pytest.raises(SlotNotFound):
+    with pytest.raises(SlotNotFound) as missing:
         orders.rotate(desk, OPERATOR, Order("t", Kind.PPK), now=NOW)
+    assert "secret-add t --kind ppk" in missing.value.next_step
+
+
+def test_an_outside_peer_has_no_name_of_ours(desk: Desk, pair: tuple[Member, Member]) -> None:
+    with pytest.raises(TunnelRefused) as refused:
+        connect(desk, "x", pair[0], Peer("b.example", ("dns:x.example",)))
+    assert "'b.example' is a gateway of ours" in refused.value.message
 
 
 def test_figures(desk: Desk, pair: tuple[Member, Member]) -> None:
