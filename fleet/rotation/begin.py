@@ -105,6 +105,23 @@ def put(
     return number
 
 
+def _under_way(connection: Connection, name: str, number: int) -> RotationUnderWay:
+    state = records.rotation(connection, number).state
+    return RotationUnderWay(
+        f"{name} is being rotated already: rotation {number}, {state}.",
+        next_step=f"Wait for it to end (`rotation show {number} --wait`), or cancel it (`rotation cancel {number}`).",
+    )
+
+
+def _too_late(row: Row[Any]) -> RotationTooLate:
+    if row.method == Method.EMERGENCY and row.state not in ENDED:
+        return RotationTooLate(
+            f"Rotation {row.id} is an emergency: the old key is known to others, and there is no way back to it.",
+            next_step="Look at the rotation to see what it waits for; it goes on by itself.",
+        )
+    return RotationTooLate(f"There is no way back in the state {row.state}.")
+
+
 _CAN_BE_HASTENED = frozenset(
     {
         State.SCHEDULED,
@@ -126,7 +143,7 @@ def check_can_begin(connection: Connection, of: Slot, *, emergency: bool) -> Non
     if of.rotation_id is None:
         return
     if not emergency:
-        raise RotationUnderWay(f"{of.name} is being rotated already.")
+        raise _under_way(connection, of.name, of.rotation_id)
     row = records.rotation(connection, of.rotation_id)
     if row.back and not _turns(row):
         first = row.method == Method.FIRST
@@ -194,7 +211,7 @@ def cancel(unit: Unit, rotation_id: int, actor_name: str, now: datetime) -> None
         connection.execute(update(secret_slots).where(secret_slots.c.id == of.id).values(**due))
         return
     if not _can_go_back(of, row):
-        raise RotationTooLate(f"There is no way back in the state {row.state}.")
+        raise _too_late(row)
     if row.state == State.STUCK:
         told |= {"state": State.PROMOTED, "confirmed_at": None}
     _change(connection, row.id, told)

@@ -226,6 +226,24 @@ _BUSY_OF = (
     .where(_BUSY_ENDS.c.gateway_id.in_(bindparam("ends", expanding=True)))
     .group_by(_BUSY_ENDS.c.gateway_id)
 )
+
+
+def in_the_way(
+    connection: Connection, of: Slot, rules: RotationRules, now: datetime
+) -> list[Row[Any]]:
+    """The rotations at a slot's gateways that one of its own waits for, with the `slot` of each; the oldest first."""
+    here = or_(tunnels.c.left_id.in_(of.gateway_ids), tunnels.c.right_id.in_(of.gateway_ids))
+    query = (
+        select(rotations, secret_slots.c.name.label("slot"))
+        .join_from(rotations, secret_slots, secret_slots.c.id == rotations.c.slot_id)
+        .join(tunnels, tunnels.c.id == secret_slots.c.tunnel_id)
+        .where(_BUSY, here)
+        .order_by(rotations.c.id)
+    )
+    found = connection.execute(query, {"since": now - rules.step - rules.proof}).all()
+    return list(found) if len(found) >= rules.per_gateway else []
+
+
 _ORDER: ColumnElement[int] = case(
     (rotations.c.reason == Reason.EMERGENCY, 0),
     (rotations.c.reason == Reason.SCHEDULED, 2),

@@ -100,9 +100,10 @@ def _meant(connection: Connection, actor: Actor, order: Order) -> list[Slot]:
     ]
     if not found:
         what = order.kind or "shared secret"
+        option = f" --kind {order.kind}" if order.kind is Kind.PPK else ""
         raise SlotNotFound(
             f"No {what} of the tunnel {tunnel.name!r} is under management.",
-            next_step=f"Put it there with `tunnel secret-add {tunnel.name}`.",
+            next_step=f"Put it there with `tunnel secret-add {tunnel.name}{option}`.",
         )
     return found
 

@@ -278,6 +278,12 @@ def test_a_plan_tells_what_is_interrupted_and_what_is_missing() -> None:
     assert plan(SLOT, (a, b), emergency=True).method is Method.EMERGENCY
     silent = plan(SLOT, (a, named(None, "b", Side.RIGHT)))
     assert silent.missing == ("b has never reported on this secret.",)
+    assert silent.interruption == "Unknown until the agents report."
+    assert not any(step.interrupts or "knows one" in step.what for step in silent.steps)
+    assert sum("unknown until the agents report" in step.what for step in silent.steps) == 1
+    unheard = plan(SLOT, (named(None, "a", Side.LEFT), named(None, "b", Side.RIGHT)))
+    assert unheard.interruption == "Unknown until the agents report."
+    assert sum("unknown until the agents report" in step.what for step in unheard.steps) == 3
     outside = replace(SLOT, right=None, right_id=None)
     by_hand = plan(outside, (a, named(None, "bank", Side.RIGHT, ours=False)))
     assert by_hand.method is Method.MANUAL

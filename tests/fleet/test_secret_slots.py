@@ -14,7 +14,18 @@ from core.secret import Secret
 from fleet import gateways, inventory, tunnels
 from fleet.definitions import ChildDefinition, Definition, TunnelRefused
 from fleet.gateways import GatewayRequest
-from fleet.rotation import begin, delivery, handover, imports, intake, orders, records, shown, slots
+from fleet.rotation import (
+    begin,
+    delivery,
+    due,
+    handover,
+    imports,
+    intake,
+    orders,
+    records,
+    shown,
+    slots,
+)
 from fleet.rotation.begin import ImportUnderWay
 from fleet.rotation.binding import Binding, BindingRefused
 from fleet.rotation.delivery import CertificateOnly, ValueNotFound
@@ -35,7 +46,7 @@ from pki.desk import Desk
 from store.columns import metadata
 from store.rotation_tables import secret_reports, secret_slots
 from store.rotation_tables import secrets as secrets_table
-from tests.fixtures.desk import ADMIN, NOW, OPERATOR, drain, vault
+from tests.fixtures.desk import ADMIN, CLOCKWORK, NOW, OPERATOR, drain, vault
 from tests.fleet.crew import Member, connect, enlist, later
 
 STRONG = Secret(b"kX9#vT2!qLm7@Rz4^wPc8&Yb1*Nd5$Hs")
@@ -458,6 +469,37 @@ def test_a_policy_changes_and_freezes(desk: Desk, pair: tuple[Member, Member]) -
         slots.change(desk, OPERATOR, "t.ppk", change, now=NOW)
 
 
+def test_a_due_date_stays_where_nothing_that_it_was_found_by_changes(
+    desk: Desk, pair: tuple[Member, Member]
+) -> None:
+    due = imported(desk, "t", policy=Policy(interval_days=40, jitter=0.5)).due_at
+    assert due is not None
+    for number, change in enumerate(
+        (
+            PolicyChange(frozen=True),
+            PolicyChange(frozen=False),
+            PolicyChange(zone="Asia/Tokyo"),
+            PolicyChange(interval_days=40, gap=True, proof_hours=5),
+        )
+    ):
+        found = slots.change(desk, OPERATOR, "t.psk", change, now=later(number))
+        assert found.due_at == due
+    found = slots.change(desk, OPERATOR, "t.psk", PolicyChange(interval_days=400), now=later(9))
+    assert found.due_at is not None
+    assert found.due_at > due + timedelta(days=100)
+
+
+def test_what_came_due_while_it_was_frozen_is_due_when_it_is_unfrozen(
+    desk: Desk, pair: tuple[Member, Member]
+) -> None:
+    imported(desk, "t", policy=Policy(interval_days=1, jitter=0, frozen=True))
+    at = later(2 * 86400)
+    assert due.begin_due(desk, CLOCKWORK, now=at) == 0
+    found = slots.change(desk, OPERATOR, "t.psk", PolicyChange(frozen=False), now=at)
+    assert found.due_at == NOW + timedelta(days=1)
+    assert due.begin_due(desk, CLOCKWORK, now=at) == 1
+
+
 def test_a_value_goes_to_the_gateways_own_certificate_alone(
     desk: Desk, pair: tuple[Member, Member]
 ) -> None:
@@ -692,8 +734,10 @@ def test_rotations_are_ordered_planned_and_cancelled(
     assert shown.search(desk, OPERATOR, RotationQuery()) == []
     [begun] = orders.rotate(desk, OPERATOR, Order("t", why="an administrator left"), now=NOW)
     assert (begun.state, begun.method, begun.from_version) == ("scheduled", "overlap", 1)
-    with pytest.raises(begin.RotationUnderWay):
+    with pytest.raises(begin.RotationUnderWay) as refused:
         orders.rotate(desk, OPERATOR, Order("t"), now=NOW)
+    told = f"t.psk is being rotated already: rotation {begun.id}, scheduled."
+    assert refused.value.message == told
     [same] = orders.rotate(desk, OPERATOR, Order("t", emergency=True), now=NOW)
     assert (same.id, same.method) == (begun.id, "emergency")
     assert shown.search(desk, OPERATOR, RotationQuery(state="running", tunnel="t")) == [same]
@@ -704,8 +748,15 @@ def test_rotations_are_ordered_planned_and_cancelled(
         orders.confirm(desk, OPERATOR, begun.id, now=NOW)
     with pytest.raises(records.RotationNotFound):
         orders.cancel(desk, OPERATOR, 999, now=NOW)
-    with pytest.raises(SlotNotFound):
+    with pytest.raises(SlotNotFound) as missing:
         orders.rotate(desk, OPERATOR, Order("t", Kind.PPK), now=NOW)
+    assert "secret-add t --kind ppk" in missing.value.next_step
+
+
+def test_an_outside_peer_has_no_name_of_ours(desk: Desk, pair: tuple[Member, Member]) -> None:
+    with pytest.raises(TunnelRefused) as refused:
+        connect(desk, "x", pair[0], Peer("b.example", ("dns:x.example",)))
+    assert "'b.example' is a gateway of ours" in refused.value.message
 
 
 def test_figures(desk: Desk, pair: tuple[Member, Member]) -> None:
