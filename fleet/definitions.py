@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from core.errors import InvalidInput
+from fleet import identities
 from fleet.rotation.values import Kind
 from ike.daemons.port import Child, Connection
 
@@ -91,9 +92,14 @@ def checked(given: Definition, left: tuple[str, ...], right: tuple[str, ...]) ->
     ):
         if identity is not None and identity not in known:
             raise TunnelRefused(f"{identity[:100]!r} is none of the identities of the {side} end.")
+    found = identities.shared(left, right, (given.left_identity, given.right_identity))
+    if found is not None:
+        raise TunnelRefused(f"Both ends would have the identity {found}.")
     for addresses in (given.left_addresses, given.right_addresses):
-        if not 1 <= len(addresses) <= _MAX_LIST or not all(map(_is_address, addresses)):
+        if not 1 <= len(addresses) <= _MAX_LIST:
             raise TunnelRefused("Each end of a managed tunnel has addresses: IP or host names.")
+        if wrong := [text for text in addresses if not _is_address(text)]:
+            raise TunnelRefused(f"{wrong[0][:100]!r} is neither an IP address nor a host name.")
     _check_proposals(given.proposals)
     _check_seconds(given.rekey_seconds)
     if given.revocation not in _REVOCATION:
@@ -132,19 +138,27 @@ def _checked_child(child: ChildDefinition) -> ChildDefinition:
 def _networks(networks: tuple[str, ...]) -> tuple[str, ...]:
     if not 1 <= len(networks) <= _MAX_LIST:
         raise TunnelRefused("Each side of a child has networks.")
+    return tuple(map(_network, networks))
+
+
+def _network(text: str) -> str:
     try:
-        return tuple(str(ipaddress.ip_network(text)) for text in networks)
+        found = ipaddress.ip_network(text, strict=False)
     except ValueError:
         raise TunnelRefused(
-            "A network is an address with its length, host bits zero: 10.1.0.0/16."
+            f"{text[:100]!r} is no network: write an address with its length, as 10.1.0.0/16."
         ) from None
+    if ipaddress.ip_address(text.partition("/")[0]) != found.network_address:
+        raise TunnelRefused(f"{text[:100]!r} has host bits: the network is {found}.")
+    return str(found)
 
 
 def _is_address(text: str) -> bool:
     try:
         ipaddress.ip_address(text)
     except ValueError:
-        return _HOST.fullmatch(text) is not None
+        # No host is named by a number: that is a misspelled address (RFC 1123, section 2.1).
+        return _HOST.fullmatch(text) is not None and not text.rpartition(".")[2].isdigit()
     return True
 
 

@@ -32,6 +32,18 @@ def checked(identities: Sequence[str]) -> tuple[str, ...]:
     return found
 
 
+def shared(
+    left: Sequence[str], right: Sequence[str], chosen: tuple[str | None, str | None]
+) -> str | None:
+    """An identity by which both ends would be known, given all that each has and the ones `chosen`; None if all is
+    well. The first is taken where none is chosen.
+    """
+    here, there = chosen[0] or left[0], chosen[1] or right[0]
+    if here in (there, *right):
+        return here
+    return there if there in left else None
+
+
 def from_daemon(text: str) -> str | None:
     """The name that a daemon means by an identity in its listing; None where it means none that can be certified.
 

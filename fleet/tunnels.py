@@ -180,7 +180,18 @@ def _ends(connection: Connection, request: TunnelRequest) -> list[Any]:
     for name in wanted:
         if name not in rows:
             raise GatewayNotFound(f"There is no gateway {name[:100]!r}.")
+    if isinstance(request.right, Peer):
+        _check_outside(connection, request.right)
     return [rows[name] for name in wanted]
+
+
+def _check_outside(connection: Connection, peer: Peer) -> None:
+    query = select(gateways.c.id).where(gateways.c.name == storable(peer.name))
+    if connection.execute(query).one_or_none() is not None:
+        raise TunnelRefused(
+            f"{peer.name[:100]!r} is a gateway of ours, and no outside peer.",
+            next_step="Give it as a gateway (without --peer-identity), or name the peer otherwise.",
+        )
 
 
 def _row(desk: Desk, request: TunnelRequest, ends: list[Any], peer: Peer | None) -> dict[str, Any]:

@@ -21,12 +21,19 @@ from pathlib import Path
 from typing import Any, Final
 
 from core.secret import Secret
-from hsm.errors import KeyFileDamaged, KeyFormatUnknown, KeyStoreError, KeyStoreMissing
+from hsm.errors import (
+    KeyFileDamaged,
+    KeyFormatUnknown,
+    KeyStoreError,
+    KeyStoreMissing,
+    NotAPlainFile,
+)
 from hsm.folder import PrivateFolder
 from hsm.seal import Seal
 from hsm.secretstore import (
     SecretConflict,
     SecretNotFound,
+    SecretPathUnusable,
     SecretStoreUnavailable,
     Stored,
     VersionInfo,
@@ -39,6 +46,7 @@ FILE_FORMAT: Final = 1
 _SUFFIX: Final = ".json"
 # Of versions whose values are destroyed some 100 bytes are left: enough for tens of thousands of rotations.
 _LIMIT: Final = 4 * 1024 * 1024
+_OF_ONE_FILE: Final = (KeyFileDamaged, KeyFormatUnknown, NotAPlainFile)
 
 
 @dataclass(frozen=True)
@@ -168,9 +176,9 @@ class SecretFiles:
                 return None
             encoded = _encode(path, changed)
             if len(encoded) > max(_LIMIT, len(content or b"")):
-                raise SecretStoreUnavailable(
+                raise SecretPathUnusable(
                     f"{path} has too many versions for one file.",
-                    next_step="Take the secret off and put it under management anew.",
+                    next_step="Make the tunnel anew under another name, which has a file of its own.",
                 )
             return encoded
 
@@ -217,10 +225,10 @@ def _told() -> Iterator[None]:
     """What keeps the files from being read or written, as the error that every store of secrets has for it."""
     try:
         yield
-    except (SecretConflict, SecretNotFound):
+    except (SecretConflict, SecretNotFound, SecretPathUnusable):
         raise
     except KeyStoreError as error:
-        raise SecretStoreUnavailable(
+        raise (SecretPathUnusable if isinstance(error, _OF_ONE_FILE) else SecretStoreUnavailable)(
             error.message, next_step=error.next_step, details=error.details
         ) from error
 

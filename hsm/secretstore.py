@@ -30,6 +30,13 @@ class SecretStoreUnavailable(KeyStoreError, Unavailable):
     next_step = "Look at the store; rotations go on by themselves when it answers again."
 
 
+class SecretPathUnusable(SecretStoreUnavailable):
+    """What is kept under one path cannot be read or written; others can."""
+
+    code = "secret_path_unusable"
+    next_step = "Restore the secret's file from a backup."
+
+
 class SecretStoreRefused(KeyStoreError, Unavailable):
     """The store answers and does not let us: a policy, a namespace, a login that failed."""
 
@@ -89,8 +96,8 @@ class Stored:
 class SecretStore(Protocol):
     """Keeps versions of secrets. Safe to use from many threads, and after a fork.
 
-    Every method raises SecretStoreUnavailable, SecretStoreRefused and BadSecretPath; none puts a value into an error,
-    a log line or a URL.
+    Every method raises SecretStoreUnavailable, SecretStoreRefused and BadSecretPath; none puts a value into an error, a
+    log line or a URL.
     """
 
     def put(self, path: str, value: Secret, *, after: int, tags: Mapping[str, str]) -> int:

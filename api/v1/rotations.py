@@ -117,7 +117,8 @@ def search(call: Call[None, RotationSearch]) -> Reply:
 
 def show(call: Call[None, Nothing]) -> Reply:
     """Look at one rotation."""
-    return Reply(rotation_shown(shown.rotation(call.desk, call.actor, _number(call.path["id"]))))
+    number = _number(call.path["id"])
+    return Reply(rotation_shown(shown.rotation(call.desk, call.actor, number, now=call.now)))
 
 
 def confirm(call: Call[None, Nothing]) -> Reply:

@@ -51,7 +51,10 @@ def allot(
     *,
     now: datetime,
 ) -> int:
-    """Make an empty slot of a tunnel (number, name), and give its number. Raises Duplicate where there is one."""
+    """Make an empty slot of a tunnel (number, name), and give its number.
+
+    Raises Duplicate where there is one, BrokenReference where the tunnel was removed meanwhile.
+    """
     number, name = tunnel
     template = desk.rules.rotation.path
     row = {

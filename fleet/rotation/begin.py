@@ -64,17 +64,16 @@ def begin(
 
     Without a `method` the safest that the ends can do: FIRST where there is no key, MANUAL with an outside peer,
     EMERGENCY for that reason, COORDINATED where an end takes one key only. An emergency turns one that is under way
-    into one, also one that is stuck while it is being undone, and gives its number.
+    into one, also one that is stuck while it is being undone, and gives its number; none that is proven.
 
     Raises SlotNotFound, RotationUnderWay, ImportUnderWay, MethodRefused.
     """
     connection = unit.connection
     of = locked_slot(connection, slot_id)
-    check_not_on_its_way(connection, of)
-    if of.rotation_id is not None:
-        if reason is not Reason.EMERGENCY:
-            raise RotationUnderWay(f"{of.name} is being rotated already.")
-        return _hasten(connection, of, now)
+    under_way = None if of.rotation_id is None else _locked(connection, of.rotation_id)
+    check_can_begin(connection, of, emergency=reason is Reason.EMERGENCY)
+    if under_way is not None:
+        return _hasten(connection, under_way, now)
     found = method_of(of, records.ends(connection, of), emergency=reason is Reason.EMERGENCY)
     if method not in {None, found} and {method, found} != {Method.OVERLAP, Method.COORDINATED}:
         raise MethodRefused(f"{of.name} is rotated by the method {found}, not {method}.")
@@ -106,6 +105,23 @@ def put(
     return number
 
 
+def _under_way(connection: Connection, name: str, number: int) -> RotationUnderWay:
+    state = records.rotation(connection, number).state
+    return RotationUnderWay(
+        f"{name} is being rotated already: rotation {number}, {state}.",
+        next_step=f"Wait for it to end (`rotation show {number} --wait`), or cancel it (`rotation cancel {number}`).",
+    )
+
+
+def _too_late(row: Row[Any]) -> RotationTooLate:
+    if row.method == Method.EMERGENCY and row.state not in ENDED:
+        return RotationTooLate(
+            f"Rotation {row.id} is an emergency: the old key is known to others, and there is no way back to it.",
+            next_step="Look at the rotation to see what it waits for; it goes on by itself.",
+        )
+    return RotationTooLate(f"There is no way back in the state {row.state}.")
+
+
 _CAN_BE_HASTENED = frozenset(
     {
         State.SCHEDULED,
@@ -118,18 +134,46 @@ _CAN_BE_HASTENED = frozenset(
 )
 
 
-def _hasten(connection: Connection, of: Slot, now: datetime) -> int:
-    row = _locked(connection, of.rotation_id or 0)
-    # Only there is it certain that nobody is about to destroy the new value.
-    turns = bool(row.back) and row.state == State.STUCK and row.method != Method.FIRST
-    if row.back and not turns:
+def check_can_begin(connection: Connection, of: Slot, *, emergency: bool) -> None:
+    """Make sure that a rotation can begin, or an emergency take over the one under way.
+
+    Raises RotationUnderWay, ImportUnderWay.
+    """
+    check_not_on_its_way(connection, of)
+    if of.rotation_id is None:
+        return
+    if not emergency:
+        raise _under_way(connection, of.name, of.rotation_id)
+    row = records.rotation(connection, of.rotation_id)
+    if row.back and not _turns(row):
+        first = row.method == Method.FIRST
+        when = "has ended" if first else "has ended or is stuck"
         raise RotationUnderWay(
             f"The rotation of {of.name} is being undone.",
-            next_step="Wait until it has ended or is stuck; then order the emergency again.",
+            next_step=f"Wait until it {when}; then order the emergency again.",
         )
+    if row.method != Method.EMERGENCY and (row.state == State.PROVEN or _is_stuck_proven(of, row)):
+        raise RotationUnderWay(
+            f"The new key of {of.name} is proven, and the old one is being withdrawn.",
+            next_step=(
+                "Wait until it has ended, then order the emergency again. If an end stays away for good, remove the "
+                "tunnel and make it anew."
+            ),
+        )
+
+
+def _turns(row: Row[Any] | Rotation) -> bool:
+    """Whether a rotation that is being undone can be turned again.
+
+    Only there is the new value sure to be left: before it is destroyed the rotation is put where it cannot get stuck.
+    """
+    return bool(row.back) and row.state == State.STUCK and row.method != Method.FIRST
+
+
+def _hasten(connection: Connection, row: Row[Any], now: datetime) -> int:
     change: dict[str, Any] = {"wake_at": now, "reason": Reason.EMERGENCY}
     by_hand = row.state == State.STUCK and row.method == Method.MANUAL
-    if turns:
+    if _turns(row):
         forward = {"back": 0, "error_code": None, "error": None, "next_step": None}
         change |= {
             "method": Method.EMERGENCY,
@@ -138,7 +182,7 @@ def _hasten(connection: Connection, of: Slot, now: datetime) -> int:
         } | forward
     elif row.method != Method.FIRST and (row.state in _CAN_BE_HASTENED or by_hand):
         change["method"] = Method.EMERGENCY
-        if by_hand and not _is_withdrawn(of, row):
+        if by_hand:
             change |= {"state": State.PROMOTED, "confirmed_at": None}
     _change(connection, row.id, change)
     return int(row.id)
@@ -167,7 +211,7 @@ def cancel(unit: Unit, rotation_id: int, actor_name: str, now: datetime) -> None
         connection.execute(update(secret_slots).where(secret_slots.c.id == of.id).values(**due))
         return
     if not _can_go_back(of, row):
-        raise RotationTooLate(f"There is no way back in the state {row.state}.")
+        raise _too_late(row)
     if row.state == State.STUCK:
         told |= {"state": State.PROMOTED, "confirmed_at": None}
     _change(connection, row.id, told)
@@ -183,7 +227,11 @@ def _can_go_back(of: Slot, row: Row[Any]) -> bool:
     return True
 
 
-def _is_withdrawn(of: Slot, row: Row[Any]) -> bool:
+def _is_stuck_proven(of: Slot, row: Row[Any] | Rotation) -> bool:
+    return row.state == State.STUCK and not row.back and _is_withdrawn(of, row)
+
+
+def _is_withdrawn(of: Slot, row: Row[Any] | Rotation) -> bool:
     """Whether a rotation that is stuck was proven: the old key is in no list, though there was one."""
     return row.method != Method.FIRST and of.left_keys == (row.to_version,)
 

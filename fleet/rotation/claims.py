@@ -35,6 +35,8 @@ from store.tables import leases as lease_rows
 
 # Longer than a worker needs for its batch; whatever one that died held is looked at again after it.
 LEASE: Final = timedelta(seconds=30)
+# By so much the clocks of replicas may differ.
+_SKEW: Final = 2 * LEASE
 _GATE: Final = "rotations"
 _SECOND: Final = timedelta(seconds=1)
 # So much of what a second allows is begun at once.
@@ -56,6 +58,32 @@ class Worker:
 def open_gate(worker: Worker, now: datetime) -> None:
     """See that the row is there by which one replica at a time lets rotations begin."""
     leases.take(worker.desk.store, _GATE, worker.name, _NO_TIME, now)
+
+
+def put_right(worker: Worker, now: datetime) -> None:
+    """Have what a clock wrote that was far ahead looked at now: its claims would last, and its times be yet to come."""
+    ahead = now + _SKEW
+    wrong = or_(rotations.c.claimed_until > ahead, rotations.c.entered_at > ahead)
+    query = select(rotations).where(rotations.c.wake_at.is_not(None), wrong)
+    with worker.desk.store.read() as connection:
+        if connection.execute(query.limit(1)).first() is None:
+            return
+    with worker.desk.store.write() as connection:
+        locked = query.order_by(rotations.c.id).with_for_update(skip_locked=True)
+        for row in connection.execute(locked).all():
+            shift = max(row.entered_at - now, _NO_TIME)
+            deadline = None if row.deadline_at is None else row.deadline_at - shift
+            connection.execute(
+                update(rotations)
+                .where(rotations.c.id == row.id)
+                .values(
+                    wake_at=now,
+                    entered_at=row.entered_at - shift,
+                    deadline_at=deadline,
+                    claimed_by=None,
+                    claimed_until=None,
+                )
+            )
 
 
 def take(worker: Worker, now: datetime) -> list[int]:
@@ -198,6 +226,24 @@ _BUSY_OF = (
     .where(_BUSY_ENDS.c.gateway_id.in_(bindparam("ends", expanding=True)))
     .group_by(_BUSY_ENDS.c.gateway_id)
 )
+
+
+def in_the_way(
+    connection: Connection, of: Slot, rules: RotationRules, now: datetime
+) -> list[Row[Any]]:
+    """The rotations at a slot's gateways that one of its own waits for, with the `slot` of each; the oldest first."""
+    here = or_(tunnels.c.left_id.in_(of.gateway_ids), tunnels.c.right_id.in_(of.gateway_ids))
+    query = (
+        select(rotations, secret_slots.c.name.label("slot"))
+        .join_from(rotations, secret_slots, secret_slots.c.id == rotations.c.slot_id)
+        .join(tunnels, tunnels.c.id == secret_slots.c.tunnel_id)
+        .where(_BUSY, here)
+        .order_by(rotations.c.id)
+    )
+    found = connection.execute(query, {"since": now - rules.step - rules.proof}).all()
+    return list(found) if len(found) >= rules.per_gateway else []
+
+
 _ORDER: ColumnElement[int] = case(
     (rotations.c.reason == Reason.EMERGENCY, 0),
     (rotations.c.reason == Reason.SCHEDULED, 2),

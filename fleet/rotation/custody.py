@@ -1,5 +1,6 @@
 """Work in the store of secrets: values made exactly once whatever breaks off, and destroyed for good."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from core.secret import Secret
@@ -39,10 +40,13 @@ class Made:
     intruded: bool
 
 
-def do(desk: Desk, job: Job) -> Made | None:
-    """Do the work; it may be done again, by anybody. Gives what was made. Raises what the store raises."""
+def do(desk: Desk, job: Job, is_wanted: Callable[[Job], bool]) -> Made | None:
+    """Do the work; it may be done again, by anybody. Gives what was made. Raises what the store raises.
+
+    `is_wanted` tells whether the records still wait for the job's value. It is asked when somebody else has written.
+    """
     if job.work is Work.MAKE:
-        return _make(desk, job)
+        return _make(desk, job, is_wanted)
     if job.work is Work.DESTROY_OLD:
         if job.old is not None:
             store_of(desk).destroy(job.path, job.old)
@@ -52,12 +56,12 @@ def do(desk: Desk, job: Job) -> Made | None:
         return None
     # Nobody knows whether it was ever made, or whether a request is still on its way to do so. The number that follows
     # is taken by making it now; then nothing can come later, and what is there is known.
-    made = _make(desk, job)
+    made = _make(desk, job, is_wanted)
     store_of(desk).destroy(job.path, made.number)
     return made
 
 
-def _make(desk: Desk, job: Job) -> Made:
+def _make(desk: Desk, job: Job, is_wanted: Callable[[Job], bool]) -> Made:
     store = store_of(desk)
     tags = {"rotation": str(job.rotation_id), "version": str(job.version)}
     value = Secret(desk.entropy(_OCTETS))
@@ -70,6 +74,9 @@ def _make(desk: Desk, job: Job) -> Made:
             newest, mine = _look(store, job, tags)
             if mine is not None:
                 return Made(mine.number, Fingerprints(store).of(mine.value), intruded)
+            # Whoever took over may have made it and destroyed it since: that bears no tags any more.
+            if not is_wanted(job):
+                raise SecretConflict(f"Another worker made the value of {job.path}.") from None
             after, intruded = newest, True
     raise SecretConflict(f"Others keep writing to {job.path}.")
 

@@ -18,7 +18,7 @@ from store.rotation_tables import rotations, secret_slots
 _BATCH = 200
 _MOST = 100
 # A frozen one is looked at again then.
-_LATER = timedelta(hours=1)
+LATER = timedelta(hours=1)
 
 
 def begin_due(desk: Desk, actor: Actor, *, now: datetime) -> int:
@@ -53,7 +53,7 @@ def _begin(unit: Unit, actor: Actor, now: datetime) -> tuple[int, int]:
     frozen = [each.id for each in slots if each.policy.frozen]
     ready = [each for each in slots if not each.policy.frozen]
     connection.execute(
-        update(secret_slots).where(secret_slots.c.id.in_(frozen)).values(due_at=now + _LATER)
+        update(secret_slots).where(secret_slots.c.id.in_(frozen)).values(due_at=now + LATER)
     )
     if ready:
         _put(unit, actor, ready, now)

@@ -46,7 +46,7 @@ class NothingToHandOver(Conflict):
 
 
 class HandoverNotFound(NotFound):
-    """No such token, or it was used, or its time is over."""
+    """No such token, or it was used, or its time is over, or what it gives is being undone."""
 
     code = "handover_not_found"
     next_step = (
@@ -136,11 +136,9 @@ def _slot(connection: Connection, actor: Actor, name: str, kind: Kind) -> Slot:
 
 def _newest(connection: Connection, slot: Slot) -> Row[Any]:
     """The version of the rotation under way, else, also while that is being undone, the present one."""
-    under_way = None if slot.rotation_id is None else records.rotation(connection, slot.rotation_id)
-    undone = under_way.to_version if under_way is not None and under_way.back else None
     query = select(secrets).where(
         secrets.c.slot_id == slot.id,
-        secrets.c.version != (0 if undone is None else undone),
+        secrets.c.version != (_undone(connection, slot) or 0),
         secrets.c.store_version.is_not(None),
         secrets.c.destroyed_at.is_(None),
         secrets.c.state.in_(("stored", "current")),
@@ -149,6 +147,12 @@ def _newest(connection: Connection, slot: Slot) -> Row[Any]:
     if row is None:
         raise NothingToHandOver(f"There is no value of {slot.name} yet.")
     return row
+
+
+def _undone(connection: Connection, slot: Slot) -> int | None:
+    """The version that is being undone: nobody else is to have it."""
+    under_way = None if slot.rotation_id is None else records.rotation(connection, slot.rotation_id)
+    return under_way.to_version if under_way is not None and under_way.back else None
 
 
 _FOUND = (
@@ -188,6 +192,8 @@ def claim(desk: Desk, token: Secret, address: str, *, request_id: str, now: date
     stored = store_of(desk).get(row.path, row.store_version)
 
     def work(unit: Unit) -> None:
+        if row.version == _undone(unit.connection, records.slot(unit.connection, slot.name)):
+            raise HandoverNotFound("There is nothing to be had for this token.")
         used = unit.connection.execute(
             update(handovers).where(*unused).values(used_at=now, used_from=address)
         )

@@ -14,7 +14,7 @@ from fleet.rotation import allotment, begin, calendar, records, retire
 from fleet.rotation.allotment import Wanted, store_of
 from fleet.rotation.records import Slot
 from fleet.rotation.values import Kind
-from fleet.tunnels import TunnelView
+from fleet.tunnels import TunnelNotFound, TunnelView
 from hsm.fingerprint import Fingerprints
 from hsm.secretstore import VALUE_LIMIT
 from ike.secrets.strength import Strength, Verdict, judge
@@ -23,7 +23,7 @@ from pki.desk import Desk
 from pki.trail import leave
 from store import outbox
 from store.engine import Unit
-from store.errors import Duplicate
+from store.errors import BrokenReference, Duplicate
 from store.rotation_tables import secret_slots, secrets
 from store.text import storable
 
@@ -92,6 +92,8 @@ def take(
     # On record before it is in the store: nothing lies there that nobody knows of.
     slot = _intend(desk, actor, tunnel, wanted, _first(given, mark, found, now), now)
     try:
+        # Of two that bring the same value at once, each is on record by now and sees the other.
+        _check_weak(desk, found, mark, name, accepted=given.accept_weak)
         # Whatever else lies there is another's. The numbers tell them apart, and the tags whose they are.
         before = store.versions(slot.path)
         turn = str(retire.import_turn(slot.id))
@@ -210,6 +212,13 @@ def _intend(
         return desk.store.together(work)
     except Duplicate:
         raise exists(tunnel, wanted.kind) from None
+    except BrokenReference:
+        raise gone(tunnel) from None
+
+
+def gone(tunnel: TunnelView) -> TunnelNotFound:
+    """The refusal of a slot of a tunnel that was removed meanwhile."""
+    return TunnelNotFound(f"The tunnel {tunnel.name!r} was removed.")
 
 
 def exists(tunnel: TunnelView, kind: Kind) -> SlotExists:

@@ -18,7 +18,7 @@ from fleet.rotation.machine import Work
 from fleet.rotation.records import Slot
 from fleet.rotation.retire import Leftover
 from fleet.rotation.values import ENDED, End, Rotation, Side, State
-from pki.desk import RotationRules
+from pki.desk import Desk, RotationRules
 from pki.trail import leave
 from store import outbox
 from store.engine import Unit
@@ -91,6 +91,22 @@ def jobs(connection: Connection, found: Mapping[int, Work], of: Iterable[Case]) 
     ]
 
 
+def waits(desk: Desk, job: Job) -> bool:
+    """Whether the rotation is under way still, and no value of its version is on record."""
+    query = (
+        select(secrets.c.id)
+        .join_from(secrets, rotations, rotations.c.slot_id == secrets.c.slot_id)
+        .where(
+            rotations.c.id == job.rotation_id,
+            rotations.c.ended_at.is_(None),
+            secrets.c.version == job.version,
+            secrets.c.store_version.is_(None),
+        )
+    )
+    with desk.store.read() as connection:
+        return connection.execute(query).first() is not None
+
+
 @dataclass(frozen=True)
 class Seen:
     """What a look at rotations came to: how many moved, and the work that others wait for, still claimed."""
@@ -145,8 +161,8 @@ class _Page:
         # Gateways before slots before rotations: the order of those who report and of those who remove tunnels.
         _lock_gateways(connection, ids)
         found = cases(connection, claims.rows(connection, ids, lock=True))
+        self._take(found, outcomes)
         moved = sum(self._settle(case, outcomes.get(case.rotation.id)) for case in found)
-        self._note_homeless({case.rotation.id for case in found}, outcomes)
         bumped = {each for each in self.bumped if each is not None}
         bump(connection, bumped, self.now)
         self._write(_versions(connection, bumped))
@@ -155,8 +171,6 @@ class _Page:
     def _settle(self, case: Case, outcome: Outcome | None) -> bool:
         error = None if outcome is None else outcome.error
         done = Work.NONE if outcome is None or error is not None else outcome.job.work
-        if outcome is not None and outcome.made is not None:
-            self._note_made(case, outcome.made)
         course = case.course(self.worker.desk.rules.rotation, self.now, done)
         final, wake_at = course.rotation, course.wake_at
         keeps = course.pending is not Work.NONE and outcome is None
@@ -278,14 +292,26 @@ class _Page:
         }
         outbox.put(self.unit, topic=FAILED, key=case.slot.name, payload=payload, now=self.now)
 
-    def _note_homeless(self, known: set[int], outcomes: Mapping[int, Outcome]) -> None:
-        """Values that were made while their tunnel was removed: no record will ever name them."""
-        for number, each in outcomes.items():
-            if number not in known and each.made is not None:
-                made = (each.made.number,)
-                left = Leftover(each.job.path, made, (number,), self.worker.actor.name)
-                if not _is_on_record(self.unit.connection, number):
-                    retire.queue(self.unit, left, self.now)
+    def _take(self, found: Iterable[Case], outcomes: Mapping[int, Outcome]) -> None:
+        """Put values that were made on record; those that no record will name are destroyed.
+
+        A version has the first value that is told of. Who was slow, while another worker made one, or undid the
+        rotation, or somebody removed the tunnel, made a second.
+        """
+        made = {number: each.made for number, each in outcomes.items() if each.made is not None}
+        known = _numbers(self.unit.connection, [outcomes[number].job for number in made])
+        for case in found:
+            number = case.rotation.id
+            if number in made and known.get(number) is None:
+                self._note_made(case, made[number])
+                known[number] = made[number].number
+        for number, value in made.items():
+            named = known.get(number)
+            if named != value.number:
+                kept = () if named is None else (named,)
+                path, by = outcomes[number].job.path, self.worker.actor.name
+                left = Leftover(path, (value.number,), (number,), by, kept)
+                retire.queue(self.unit, left, self.now)
 
     def _write(self, versions: Mapping[int, int]) -> None:
         connection = self.unit.connection
@@ -401,6 +427,13 @@ def _versions(connection: Connection, ids: Iterable[int]) -> dict[int, int]:
     }
 
 
-def _is_on_record(connection: Connection, rotation_id: int) -> bool:
-    query = select(rotations.c.id).where(rotations.c.id == rotation_id)
-    return connection.execute(query).first() is not None
+def _numbers(connection: Connection, of: Iterable[Job]) -> dict[int, int | None]:
+    """The number in the store that is on record of each job's version, by rotation."""
+    turns = {(job.slot_id, job.version): job.rotation_id for job in of}
+    query = select(secrets.c.slot_id, secrets.c.version, secrets.c.store_version)
+    return {
+        turns[row.slot_id, row.version]: row.store_version
+        for some in chunks(sorted({slot for slot, _ in turns}))
+        for row in connection.execute(query.where(secrets.c.slot_id.in_(some)))
+        if (row.slot_id, row.version) in turns
+    }

@@ -426,10 +426,15 @@ def _proven(case: _Case) -> Step:
 
 
 def _rolling_back(case: _Case) -> Step:
+    if case.rotation.deadline_at is None:
+        # Both were without the new key, and its destruction may be under way since: whatever they say now, it ends.
+        return case.enter(State.ROLLED_BACK, work=Work.DESTROY_NEW)
     if case.agreed:
         if any(set(case.new) & set(each.keys) for each in case.ends):
             return case.enter(State.ROLLING_BACK, (case.old, case.old))
-        return case.enter(State.ROLLED_BACK, work=Work.DESTROY_NEW)
+        # On record before anything is destroyed.
+        decided = replace(case.rotation, deadline_at=None)
+        return replace(case.wait(until=case.now), rotation=decided)
     if not case.late():
         return case.wait()
     silence, first = case.silence(), _problem(case.rotation)

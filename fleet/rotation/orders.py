@@ -1,10 +1,11 @@
 """What operators order of rotations: to begin, after a look at what would be done, to be cancelled, confirmed."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 
 from sqlalchemy import Connection
 
+from core.errors import Conflict
 from fleet.rotation import begin, records, shown
 from fleet.rotation import plan as plans
 from fleet.rotation.allotment import store_of
@@ -77,13 +78,16 @@ def plan(desk: Desk, actor: Actor, order: Order) -> list[SlotPlan]:
     """What `rotate` would do; nothing is changed. Raises RoleMayNot, OutsideScope, TunnelNotFound, SlotNotFound."""
     require(actor, Action.ROTATION_ORDER)
     with desk.store.read() as connection:
-        return [
-            SlotPlan(
-                slot,
-                plans.plan(slot, records.ends(connection, slot), emergency=order.emergency),
-            )
-            for slot in _meant(connection, actor, order)
-        ]
+        return [_plan(connection, slot, order) for slot in _meant(connection, actor, order)]
+
+
+def _plan(connection: Connection, slot: Slot, order: Order) -> SlotPlan:
+    found = plans.plan(slot, records.ends(connection, slot), emergency=order.emergency)
+    try:
+        begin.check_can_begin(connection, slot, emergency=order.emergency)
+    except Conflict as refusal:
+        found = replace(found, missing=(refusal.message, *found.missing))
+    return SlotPlan(slot, found)
 
 
 def _meant(connection: Connection, actor: Actor, order: Order) -> list[Slot]:
@@ -96,9 +100,10 @@ def _meant(connection: Connection, actor: Actor, order: Order) -> list[Slot]:
     ]
     if not found:
         what = order.kind or "shared secret"
+        option = f" --kind {order.kind}" if order.kind is Kind.PPK else ""
         raise SlotNotFound(
             f"No {what} of the tunnel {tunnel.name!r} is under management.",
-            next_step=f"Put it there with `tunnel secret-add {tunnel.name}`.",
+            next_step=f"Put it there with `tunnel secret-add {tunnel.name}{option}`.",
         )
     return found
 

@@ -31,6 +31,7 @@ class Plan:
     missing: tuple[str, ...]
 
 
+_UNKNOWN = "unknown until the agents report"
 _INTERRUPTIONS = {
     Method.OVERLAP: "",
     Method.COORDINATED: "For some seconds new authentications fail; the tunnel's SAs go on.",
@@ -38,6 +39,10 @@ _INTERRUPTIONS = {
     Method.EMERGENCY: "The tunnel's SAs are made anew; until both ends have the new key none can be.",
     Method.FIRST: "",
 }
+
+
+# Which of them it is, and what it does, depends on what the daemons can do.
+_BY_ABILITIES = frozenset({Method.OVERLAP, Method.COORDINATED})
 
 
 def method_of(slot: Slot, ends: tuple[End, End], *, emergency: bool = False) -> Method:
@@ -58,20 +63,25 @@ def plan(slot: Slot, ends: tuple[End, End], *, emergency: bool = False) -> Plan:
     method = method_of(slot, ends, emergency=emergency)
     hastened = slot.rotation_id is not None and method is Method.EMERGENCY
     steps = (
-        *(
-            [PlanStep(None, f"Rotation {slot.rotation_id}, which is under way, becomes this one.")]
+        PlanStep(
+            None,
+            f"Rotation {slot.rotation_id}, which is under way, becomes this one, and its key the new one."
             if hastened
-            else ()
+            else "A new key of 32 random octets is made and kept in the store of secrets.",
         ),
-        PlanStep(None, "A new key of 32 random octets is made and kept in the store of secrets."),
         *_changes(method, ends),
         *_proof(slot, method, ends),
         *_end(method),
     )
     interruption = _INTERRUPTIONS[method]
-    if not interruption and any(each.interrupts for each in steps):
+    if method in _BY_ABILITIES and _unheard(ends):
+        interruption = f"{_UNKNOWN.capitalize()}."
+    elif not interruption and any(each.interrupts for each in steps):
         interruption = "The tunnel is interrupted once, for the proof."
     return Plan(method, steps, interruption, tuple(_missing(slot, method, ends)))
+
+
+_HANDED_OVER = "The key is handed over once to whoever runs the peer, by a link or a file"
 
 
 def _changes(method: Method, ends: tuple[End, End]) -> Iterator[PlanStep]:
@@ -80,14 +90,18 @@ def _changes(method: Method, ends: tuple[End, End]) -> Iterator[PlanStep]:
     if method is Method.FIRST:
         yield PlanStep(None, f"{names} get the key.", told)
     elif method is Method.EMERGENCY:
-        yield PlanStep(
-            None, f"{names} get the new key in the place of the old one, at once.", told, True
-        )
+        ours = [each for each in ends if each.ours]
+        what = "the new key in the place of the old one, at once."
+        if len(ours) == len(ends):
+            yield PlanStep(None, f"{names} get {what}", told, True)
+        else:
+            yield PlanStep(ours[0].side, f"{ours[0].name} gets {what}", told, True)
+            yield PlanStep(ends[1].side, f"{_HANDED_OVER}; there is no tunnel before.", "", True)
     elif method is Method.MANUAL:
         yield PlanStep(ends[0].side, f"{ends[0].name} gets the new key beside the old one.", told)
         yield PlanStep(
             ends[1].side,
-            "The key is handed over once to whoever runs the peer, by a link or a file.",
+            f"{_HANDED_OVER}.",
             "your confirmation that the peer has it",
         )
         yield PlanStep(
@@ -104,11 +118,16 @@ def _changes(method: Method, ends: tuple[End, End]) -> Iterator[PlanStep]:
 
 def _promotion(ends: tuple[End, End]) -> Iterator[PlanStep]:
     told = "the gateway's word that it does"
-    single = [each for each in ends if not _takes_both(each)]
+    single = [each for each in ends if each.report is not None and not _takes_both(each)]
     for each in single:
         what = f"{each.name} takes the new key in the place of the old one: its daemon knows one."
         yield PlanStep(each.side, what, told, True)
-    rest = [each for each in ends if each not in single]
+    for each in _unheard(ends):
+        what = (
+            f"{each.name}: proof by the new key; whether the old one is still taken is {_UNKNOWN}."
+        )
+        yield PlanStep(each.side, what, told)
+    rest = [each for each in ends if _takes_both(each)]
     if rest:
         names = " and ".join(each.name for each in rest)
         side = rest[0].side if len(rest) == 1 else None
@@ -122,6 +141,9 @@ def _proof(slot: Slot, method: Method, ends: tuple[End, End]) -> Iterator[PlanSt
         yield PlanStep(None, "The tunnel's SAs are made anew.", seen, True)
     elif gapless:
         yield PlanStep(gapless[0].side, "The tunnel is authenticated afresh, without a gap.", seen)
+    elif method in _BY_ABILITIES and _unheard(ends):
+        what = f"The tunnel is authenticated afresh: by whom, and whether without a gap, is {_UNKNOWN}."
+        yield PlanStep(None, what, seen)
     elif slot.policy.gap:
         yield PlanStep(None, "The tunnel is authenticated afresh, with a gap.", seen, True)
     else:
@@ -139,8 +161,6 @@ def _end(method: Method) -> Iterator[PlanStep]:
 
 
 def _missing(slot: Slot, method: Method, ends: tuple[End, End]) -> Iterator[str]:
-    if slot.rotation_id is not None and method is not Method.EMERGENCY:
-        yield "It is being rotated already."
     for each in ends:
         if each.ours and each.report is None:
             yield f"{each.name} has never reported on this secret."
@@ -148,6 +168,11 @@ def _missing(slot: Slot, method: Method, ends: tuple[End, End]) -> Iterator[str]
             yield f"{each.name}: {each.report.error}"
         elif each.report is not None and slot.kind is Kind.PPK and not each.report.abilities.ppk:
             yield f"The daemon of {each.name} cannot do PPKs."
+
+
+def _unheard(ends: tuple[End, End]) -> list[End]:
+    """Gateways of ours that never reported on this secret."""
+    return [each for each in ends if each.ours and each.report is None]
 
 
 def _takes_both(end: End) -> bool:

@@ -9,7 +9,7 @@ from sqlalchemy import delete, select
 
 from fleet.rotation.allotment import store_of
 from fleet.rotation.records import IMPORT
-from hsm.secretstore import SecretNotFound, VersionState
+from hsm.secretstore import SecretNotFound, SecretStore, VersionState
 from pki.actors import Action, Actor, require
 from pki.desk import Desk
 from store import outbox
@@ -47,7 +47,7 @@ def forget_slot(unit: Unit, slot_id: int, actor_name: str, now: datetime) -> Non
     mine = secrets.c.slot_id == row.id
     kept = connection.execute(select(secrets.c.store_version, secrets.c.source).where(mine)).all()
     turns = list(connection.scalars(select(rotations.c.id).where(rotations.c.slot_id == row.id)))
-    if any(each.store_version is None and each.source == IMPORT for each in kept):
+    if any(each.source == IMPORT for each in kept):
         turns.append(import_turn(row.id))
     known = tuple(each.store_version for each in kept if each.store_version is not None)
     queue(unit, Leftover(row.path, known, tuple(turns), actor_name), now)
@@ -66,14 +66,15 @@ def import_turn(slot_id: int) -> int:
 
 @dataclass(frozen=True)
 class Leftover:
-    """Values that no record knows any more: those of these numbers in the store, and those that these rotations made.
-    `by` is whose act made them so.
+    """Values that no record names any more: what these rotations made, as the tags say. Where tags cannot be read, as
+    of what somebody deleted, the `numbers` in the store. `by` is whose act made them so; `kept` are numbers that stay.
     """
 
     path: str
     numbers: tuple[int, ...]
     rotations: tuple[int, ...]
     by: str
+    kept: tuple[int, ...] = ()
 
 
 def queue(unit: Unit, left: Leftover, now: datetime) -> None:
@@ -88,16 +89,17 @@ def destroy(desk: Desk, actor: Actor, payloads: Iterable[Any]) -> None:
     require(actor, Action.JOB_RUN)
     store = store_of(desk)
     for payload in payloads:
-        path, numbers = payload["path"], set(payload["numbers"])
-        turns = {str(number) for number in payload["rotations"]}
-        for version in store.versions(path):
-            if version.state is VersionState.DESTROYED:
-                continue
-            if version.number not in numbers:
-                try:
-                    tags = store.get(path, version.number).tags
-                except SecretNotFound:
-                    continue  # deleted by somebody, and none that we know of
-                if tags.get("rotation") not in turns:
-                    continue  # another's: the path may have a new owner by now
-            store.destroy(path, version.number)
+        for version in store.versions(payload["path"]):
+            kept = version.number in payload.get("kept", ())
+            if version.state is not VersionState.DESTROYED and not kept:
+                if _is_left_over(store, payload, version.number):
+                    store.destroy(payload["path"], version.number)
+
+
+def _is_left_over(store: SecretStore, payload: Any, number: int) -> bool:
+    try:
+        tags = store.get(payload["path"], number).tags
+    except SecretNotFound:
+        return number in payload["numbers"]  # deleted by somebody
+    # The path may have a new owner by now, and even new numbers: somebody may have removed it with all that was there.
+    return tags.get("rotation") in {str(each) for each in payload["rotations"]}

@@ -13,10 +13,10 @@ from typing import TypeVar
 
 from core.errors import IkewardenError, Unavailable
 from fleet.rotation import claims, custody, ledger
-from fleet.rotation.claims import Worker
+from fleet.rotation.claims import LEASE, Worker
 from fleet.rotation.custody import Job
 from fleet.rotation.ledger import Outcome, Seen
-from hsm.secretstore import SecretStoreUnavailable
+from hsm.secretstore import SecretNotFound, SecretPathUnusable, SecretStoreUnavailable
 from pki.actors import Action, Actor, require
 from pki.desk import Desk
 from store.errors import StoreBusy
@@ -27,6 +27,8 @@ _BATCH = 128
 _THREADS = 8
 _ROUNDS = 50
 _TRIES = 3
+# The store answers, and others of a batch need not suffer.
+_OF_ONE_PATH = (SecretNotFound, SecretPathUnusable)
 
 
 class Runner:
@@ -36,6 +38,7 @@ class Runner:
         self._worker = Worker(desk, actor, name, batch)
         self._pool = ThreadPoolExecutor(_THREADS, thread_name_prefix="rotation")
         self._opened = False
+        self._put_right: datetime | None = None
 
     def close(self) -> None:
         """End its threads."""
@@ -50,6 +53,10 @@ class Runner:
         if not self._opened:
             claims.open_gate(self._worker, clock())
             self._opened = True
+        now = clock()
+        if self._put_right is None or abs(now - self._put_right) >= LEASE:
+            claims.put_right(self._worker, now)
+            self._put_right = now
         moved = 0
         flying: list[Future[Outcome]] = []
         for _ in range(_ROUNDS):
@@ -94,9 +101,9 @@ def _attempt(desk: Desk, job: Job, away: Event) -> Outcome:
         )
         return Outcome(job, error=SecretStoreUnavailable(words))
     try:
-        return Outcome(job, made=custody.do(desk, job))
+        return Outcome(job, made=custody.do(desk, job, lambda each: ledger.waits(desk, each)))
     except IkewardenError as error:
-        if isinstance(error, Unavailable):
+        if isinstance(error, Unavailable) and not isinstance(error, _OF_ONE_PATH):
             away.set()
         _LOG.warning(
             "work in the store of secrets failed",

@@ -7,11 +7,11 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, Row, func, select
 
-from fleet.rotation import binding, records
+from fleet.rotation import binding, claims, records
 from fleet.rotation.binding import Binding
 from fleet.rotation.records import RotationNotFound, Slot
 from fleet.rotation.values import ENDED, End, Policy, State
-from fleet.rotation.waiting import waits_for
+from fleet.rotation.waiting import Before, waits_for
 from fleet.tunnels import pick
 from pki.actors import Action, Actor, require
 from pki.certificates import MAX_PAGE, BadQuery
@@ -166,11 +166,28 @@ def _ends(connection: Connection, slot: Slot) -> tuple[EndView, ...]:
     )
 
 
-def rotation(desk: Desk, actor: Actor, number: int) -> RotationView:
-    """Look at one rotation. Raises RoleMayNot, RotationNotFound."""
+def rotation(desk: Desk, actor: Actor, number: int, *, now: datetime) -> RotationView:
+    """Look at one rotation; where it waits its turn, also for which others. Raises RoleMayNot, RotationNotFound."""
     require(actor, Action.SECRET_READ)
     with desk.store.read() as connection:
-        return _waiting(connection, pick_rotation(connection, number))
+        found = pick_rotation(connection, number)
+        before: Sequence[Before] = ()
+        if found.state == State.SCHEDULED:
+            before = _before(connection, records.slot(connection, found.slot), desk, now)
+        return _waiting(connection, found, before)
+
+
+def _before(connection: Connection, slot: Slot, desk: Desk, now: datetime) -> tuple[Before, ...]:
+    rules = desk.rules.rotation
+    found = []
+    for row in claims.in_the_way(connection, slot, rules, now):
+        until = row.deadline_at
+        if row.state == State.PROMOTED:
+            # From then on it holds up nobody.
+            out = row.entered_at + rules.step + rules.proof
+            until = out if until is None else min(until, out)
+        found.append(Before(row.id, row.slot, row.state, until))
+    return tuple(found)
 
 
 def search(desk: Desk, actor: Actor, query: RotationQuery) -> list[RotationView]:
@@ -229,13 +246,16 @@ def _rotation(row: Row[Any]) -> RotationView:
     return RotationView(**{**fields, "back": bool(row.back)})
 
 
-def _waiting(connection: Connection, found: RotationView) -> RotationView:
+def _waiting(
+    connection: Connection, found: RotationView, before: Sequence[Before] = ()
+) -> RotationView:
     """With what it waits for."""
     if found.state in ENDED:
         return found
     slot = records.slot(connection, found.slot)
     ends = records.ends(connection, slot)
-    told = waits_for(records.rotation(connection, found.id), ends, slot.policy, found.tunnel)
+    kept = records.rotation(connection, found.id)
+    told = waits_for(kept, ends, slot.policy, found.tunnel, before)
     return replace(found, waits_for=told or None)
 
 

@@ -12,6 +12,7 @@ from fleet.rotation import (
     begin,
     binding,
     calendar,
+    due,
     imports,
     policies,
     records,
@@ -30,7 +31,7 @@ from pki.actors import Action, Actor, OutsideScope, require
 from pki.desk import Desk
 from pki.trail import leave
 from store.engine import Unit
-from store.errors import Duplicate
+from store.errors import BrokenReference, Duplicate
 from store.fleet_tables import gateways
 from store.rotation_tables import secret_slots, secrets
 from store.text import storable
@@ -108,9 +109,9 @@ def _check_identities(connection: Connection, tunnel: TunnelView, bound: Binding
     )
     left = identities.split(ours[tunnel.left])
     right = tunnel.peer.identities if tunnel.peer else identities.split(ours[tunnel.right])
-    here, there = bound.left_identity or left[0], bound.right_identity or right[0]
-    if here == there:
-        raise BindingRefused(f"Both ends would have the identity {here}.")
+    found = identities.shared(left, right, (bound.left_identity, bound.right_identity))
+    if found is not None:
+        raise BindingRefused(f"Both ends would have the identity {found}.")
 
 
 def _generate(desk: Desk, actor: Actor, tunnel: TunnelView, wanted: Wanted, now: datetime) -> None:
@@ -131,6 +132,8 @@ def _generate(desk: Desk, actor: Actor, tunnel: TunnelView, wanted: Wanted, now:
         desk.store.together(work)
     except Duplicate:
         raise imports.exists(tunnel, wanted.kind) from None
+    except BrokenReference:
+        raise imports.gone(tunnel) from None
 
 
 def _ends(connection: Connection, slot_id: int) -> tuple[int, ...]:
@@ -148,14 +151,13 @@ def change(desk: Desk, actor: Actor, name: str, wanted: PolicyChange, *, now: da
         slot = _own(unit.connection, actor, name)
         policy = policies.changed(slot.policy, wanted)
         since = _since(unit.connection, slot)
-        # A version that is not in force yet has no age; its rotation says when the next one is due.
-        due = (
-            slot.due_at if since is None else calendar.next_due(policy, since, allotment.draw(desk))
+        due_at = (
+            slot.due_at if since is None else _due(slot, policy, since, allotment.draw(desk), now)
         )
         unit.connection.execute(
             update(secret_slots)
             .where(secret_slots.c.id == slot.id)
-            .values(policy=records.policy_document(policy), due_at=due)
+            .values(policy=records.policy_document(policy), due_at=due_at)
         )
         begin.wake(unit.connection, [slot.id], now)
         leave(
@@ -170,6 +172,29 @@ def change(desk: Desk, actor: Actor, name: str, wanted: PolicyChange, *, now: da
     desk.store.together(work)
     with desk.store.read() as connection:
         return shown.view(connection, records.slot(connection, name))
+
+
+_TIMES = ("interval_days", "jitter", "windows")
+
+
+def _due(
+    slot: Slot, policy: Policy, since: datetime, draw: float, now: datetime
+) -> datetime | None:
+    """When a slot is due by another policy: as before, unless what the time was found by has changed.
+
+    A version that is not in force yet has no age; its rotation says when the next one is due.
+    """
+    if slot.due_at is None or any(
+        getattr(policy, name) != getattr(slot.policy, name) for name in _TIMES
+    ):
+        return calendar.next_due(policy, since, draw)
+    if slot.policy.frozen and not policy.frozen and slot.due_at <= now + due.LATER:
+        # It may have been put off for the freeze alone.
+        latest = calendar.next_due(policy, since, 0)
+        return slot.due_at if latest is None else min(slot.due_at, latest)
+    if policy.zone != slot.policy.zone:
+        return calendar.opening(policy, slot.due_at)
+    return slot.due_at
 
 
 def _own(connection: Connection, actor: Actor, name: str) -> Slot:

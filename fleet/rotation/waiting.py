@@ -1,16 +1,42 @@
 """What a rotation waits for, in words, so that nobody has to guess who is silent. Pure."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import datetime
 
 from fleet.rotation.machine import agrees
 from fleet.rotation.values import ENDED, End, Method, Policy, Reason, Rotation, State
 
+_NAMED = 3
 
-def waits_for(rotation: Rotation, ends: Sequence[End], policy: Policy, tunnel: str) -> str:
-    """A sentence for people; empty where it has ended or waits for nobody."""
+
+@dataclass(frozen=True)
+class Before:
+    """Another rotation at a gateway, which has to end or to get out of the way first. `until`: when its present state
+    ends at the latest, where that is known.
+    """
+
+    id: int
+    slot: str
+    state: str
+    until: datetime | None
+
+    def __str__(self) -> str:
+        """It in words."""
+        until = _until(self.until)
+        return f"rotation {self.id} ({self.slot}, {self.state}{until and f'{until} at the latest'})"
+
+
+def waits_for(
+    rotation: Rotation,
+    ends: Sequence[End],
+    policy: Policy,
+    tunnel: str,
+    before: Sequence[Before] = (),
+) -> str:
+    """A sentence for people; empty where it has ended or waits for nobody. `before`: who is let in before it."""
     if rotation.state is State.SCHEDULED:
-        return _turn(rotation, policy)
+        return _turn(rotation, policy, before)
     if rotation.state is State.GENERATED:
         return "Waits for the store of secrets."
     if rotation.state in ENDED:
@@ -35,22 +61,32 @@ def _proof(rotation: Rotation, ends: Sequence[End], tunnel: str) -> str:
         )
     if rotation.state not in {State.PROMOTED, State.STUCK}:
         return ""
-    if rotation.method is Method.FIRST and not all(each.ours for each in ends):
+    at_once = rotation.method in {Method.FIRST, Method.EMERGENCY}
+    if at_once and not all(each.ours for each in ends):
         return f"Waits for the outside peer to authenticate by the key{until}: hand it over with {hand_over}."
     return (
         f"Waits for a fresh authentication under the new key, seen by every gateway of ours{until}."
     )
 
 
-def _turn(rotation: Rotation, policy: Policy) -> str:
+def _turn(rotation: Rotation, policy: Policy, before: Sequence[Before]) -> str:
     if rotation.reason is Reason.SCHEDULED and policy.frozen:
         return "Waits until it is unfrozen."
-    if rotation.reason is Reason.SCHEDULED and policy.windows:
+    if before and rotation.reason is not Reason.EMERGENCY:
+        more = f" and {len(before) - _NAMED} more" if len(before) > _NAMED else ""
+        window = "a maintenance window, or for " if _in_windows(rotation, policy) else ""
+        named = ", ".join(map(str, before[:_NAMED]))
+        return f"Waits for {window}{named}{more} at its gateways."
+    if _in_windows(rotation, policy):
         return "Waits for a maintenance window, or for its turn."
     return (
         "Waits for its turn: for another rotation at one of its gateways, or for the limits in "
         "[rotation]."
     )
+
+
+def _in_windows(rotation: Rotation, policy: Policy) -> bool:
+    return rotation.reason is Reason.SCHEDULED and bool(policy.windows)
 
 
 def _until(deadline: datetime | None) -> str:

@@ -25,6 +25,9 @@ _LONGEST_NAME: Final = 63
 _NOT_FOUND: Final = 404
 _RECENT: Final = timedelta(days=1)
 _OLDEST: Final = timedelta(days=49 * 365)
+# Of a new policy.
+_INTERVAL: Final = 90
+_JITTER: Final = 0.1
 
 
 class ConnectionUnknown(InvalidInput):
@@ -96,7 +99,7 @@ class _Planning:
         """What is to be done for one connection."""
         remote = identities.on_record(found.connection.remote.identity)
         step = Step(found)
-        reason = _why_not(found, remote)
+        reason = _why_not(found, remote) or self._elsewhere(found)
         if reason or remote is None:
             return replace(step, left_out=reason)
         before = self._planned.get(remote)
@@ -107,6 +110,19 @@ class _Planning:
         step = self._matched(step, remote) or self._made(step, remote)
         self._planned[remote] = step
         return step
+
+    def _elsewhere(self, found: Tunnel) -> str:
+        """Why the connection cannot be this gateway's: by its local identity it is another's."""
+        local = identities.on_record(found.connection.local.identity)
+        if local is None or local in {*self._own, f"dns:{self._gateway}"}:
+            return ""
+        # An address that nobody gave as an identity; of this gateway no address is on record.
+        by_default = local.startswith("ip:") and not any(
+            each.startswith("ip:") for each in self._own
+        )
+        if by_default:
+            return ""
+        return f"its local identity {local} is none of {self._gateway}'s: is it another gateway's file?"
 
     def _matched(self, step: Step, remote: str) -> Step | None:
         """The tunnel on record that goes to this peer."""
@@ -137,7 +153,7 @@ class _Planning:
         right: Mapping[str, Any] = {"peer": {"name": _peer_name(remote), "identities": [remote]}}
         value = remote.partition(":")[2]
         for each in self._client.listing(_GATEWAYS, {"q": value}, limit=_MOST).items:
-            if remote in each["identities"]:
+            if remote in {*each["identities"], f"dns:{each['name']}"}:
                 right = {"gateway": each["name"]}
         name = self._free_name(step.connection)
         body = {"name": name, "left": {"gateway": self._gateway}, "right": right}
@@ -191,14 +207,38 @@ def _names(connection: str, gateway: str) -> Iterator[str]:
     yield from (f"{stem or 'imported'}-{number}" for number in range(2, 100))
 
 
-def carry_out(client: Client, step: Step, *, accept_weak: bool, now: datetime) -> None:
+def since(step: Step, now: datetime) -> datetime | None:
+    """Since when its key is in use at least, by the time of its file; None where that tells nothing."""
+    changed = None if step.secret is None else step.secret.changed
+    # A file of today may have the clock of another machine, and one of 1970 none.
+    return changed if changed is not None and _RECENT < now - changed < _OLDEST else None
+
+
+def is_due(step: Step, policy: Mapping[str, Any], now: datetime) -> bool:
+    """Whether a rotation begins, or may begin, when its key is taken over by this policy (the time is drawn)."""
+    used, interval = since(step, now), timedelta(days=policy.get("interval_days", _INTERVAL))
+    if not step.to_do or used is None or not interval or policy.get("frozen"):
+        return False
+    jitter: float = policy.get("jitter", _JITTER)
+    return used + interval * (1 - jitter) <= now
+
+
+@dataclass(frozen=True)
+class Terms:
+    """How keys are taken over: also weak ones, and by which policy (what is left out is as in a new one)."""
+
+    accept_weak: bool
+    policy: Mapping[str, Any]
+
+
+def carry_out(client: Client, step: Step, terms: Terms, *, now: datetime) -> None:
     """Put a tunnel on record where it is not, and its key under management. Raises what `Client.post` raises."""
     if step.create is not None:
         client.post(_TUNNELS, step.create)
-    client.post(f"{_TUNNELS}/{step.tunnel}/secrets", _body(step, now, accept_weak=accept_weak))
+    client.post(f"{_TUNNELS}/{step.tunnel}/secrets", _body(step, terms, now))
 
 
-def _body(step: Step, now: datetime, *, accept_weak: bool) -> dict[str, Any]:
+def _body(step: Step, terms: Terms, now: datetime) -> dict[str, Any]:
     connection, secret = step.found.connection, step.secret
     assert secret is not None  # noqa: S101 - `_why_not`
     ours, theirs = ("left", "right") if step.side == "left" else ("right", "left")
@@ -206,14 +246,15 @@ def _body(step: Step, now: datetime, *, accept_weak: bool) -> dict[str, Any]:
         "kind": "psk",
         "import": {
             "value": base64.b64encode(secret.entry.value.reveal()).decode(),
-            "accept_weak": accept_weak,
+            "accept_weak": terms.accept_weak,
         },
         f"{ours}_connection": connection.name,
         "ike_version": max(connection.versions),
     }
-    # A file of today may have the clock of another machine, and one of 1970 none.
-    if secret.changed is not None and _RECENT < now - secret.changed < _OLDEST:
-        body["import"]["since"] = rfc3339(secret.changed)
+    if terms.policy:
+        body["policy"] = dict(terms.policy)
+    if (used := since(step, now)) is not None:
+        body["import"]["since"] = rfc3339(used)
     for side, end in ((ours, connection.local), (theirs, connection.remote)):
         identity = identities.on_record(end.identity)
         if identity is not None:

@@ -37,13 +37,13 @@ Document = Mapping[str, Any]
 @dataclass(frozen=True, slots=True)
 class Column:
     """A column of a table: its title, and the key of an entry or a function of it. `whole`: never folded; `spare`: left
-    out where a terminal is too narrow.
+    out where a terminal is too narrow, that of the highest number first.
     """
 
     title: str
     value: str | Callable[[Document], object]
     whole: bool = False
-    spare: bool = False
+    spare: int = 0
 
     def cell(self, entry: Document) -> str:
         """What stands in this column for an entry."""
@@ -101,7 +101,7 @@ class Screen:
             spare = [number for number in kept if columns[number].spare]
             if widths is not None or not spare:
                 break
-            kept.remove(spare[-1])
+            kept.remove(max(spare, key=lambda number: (columns[number].spare, number)))
         if widths is None:
             for row in rows:
                 self.fields(zip(titles, row, strict=True))

@@ -104,6 +104,22 @@ def test_what_cannot_be_read_is_named(tmp_path: Path) -> None:
     assert run("tunnel", "import", "--look", tmp_path / "gone").code == 1
     nothing = run("tunnel", "import", "--look", "--root", tmp_path)
     assert (nothing.code, "(nothing_found)" in nothing.err) == (1, True)
+    folder = tmp_path / "copies"
+    (folder / "gw1" / "etc").mkdir(parents=True)
+    nothing = run("tunnel", "import", "--look", folder)
+    assert (nothing.code, "folders are not searched below" in nothing.err) == (1, True)
+    assert "--root" in nothing.err
+
+
+def test_one_of_a_thing_is_told_as_one(tmp_path: Path) -> None:
+    path = tmp_path / "swanctl.conf"
+    path.write_text(
+        "connections { one { remote_addrs = 192.0.2.9\n local { auth = psk\n id = a\n }\n"
+        " remote { auth = psk\n id = b\n } } }\n"
+        "secrets { ike-1 { id = b\n secret = one-of-a-kind\n } }\n"
+    )
+    done = run("tunnel", "import", "--look", path)
+    assert "1 connection with pre-shared keys, 1 secret: 1 weak" in done.out
 
 
 def test_a_name_in_a_file_does_nothing_to_a_terminal(tmp_path: Path) -> None:
@@ -126,6 +142,9 @@ def test_a_name_in_a_file_does_nothing_to_a_terminal(tmp_path: Path) -> None:
         ("--look", "--yes"),
         ("--look", "--only", "x"),
         ("--look", "--accept-weak"),
+        ("--look", "--freeze"),
+        ("--look", "--every", "30d"),
+        ("--look", "--window", "Sat 02:00-04:00"),
         ("--gateway", "gw1", "--format", "json"),
     ],
 )
@@ -264,6 +283,61 @@ def test_the_age_of_a_file_is_that_of_its_key(records: Records, tmp_path: Path) 
     assert run("tunnel", "import", *place, "--yes", *options).code == 0
     assert records.keys["lyon"]["import"]["since"] == "2023-11-14T22:13:20Z"
     assert "since" not in records.keys["quay"]["import"]
+
+
+def aged(tmp_path: Path) -> Path:
+    """A copy of a gateway's files whose keys of lyon are three years old."""
+    root = tmp_path / "root"
+    shutil.copytree(SAMPLES / "libreswan", root)
+    os.utime(root / "etc/ipsec.d/lyon.secrets", (time.time() - 1000 * 86400,) * 2)
+    return root
+
+
+def test_what_is_due_at_once_is_said_before(records: Records, tmp_path: Path) -> None:
+    options = records.actor.options(tmp_path / "token")
+    words = ("tunnel", "import", "--root", aged(tmp_path), "--gateway", "gw1.example.com", *options)
+    asked = run(*words, given="n\n")
+    told = asked.err.index(
+        "2 keys due: their rotations begin at once. With --freeze nothing begins"
+    )
+    assert told < asked.err.index("Take 3 keys under management?")
+    assert "lyon: in use since " in asked.err
+    done = run(*words, "--yes", "--only", "lyon", "--window", "Sat 02:00-04:00", "--zone", "UTC")
+    assert "1 key due: its rotation begins in the next window." in done.err
+    assert records.keys["lyon"]["policy"]["windows"][0]["days"] == ["sat"]
+    done = run(*words, "--yes", "--only", "nantes", "--freeze")
+    assert (done.code, "due" in done.err) == (0, False)
+    assert records.keys["nantes"]["policy"] == {"frozen": True}
+    done = run(*words, "--yes", "--only", "quay", "--every", "never")
+    assert (done.code, "due" in done.err) == (0, False)
+    assert records.keys["quay"]["policy"] == {"interval_days": 0}
+
+
+def test_the_files_of_another_gateway_are_left_out(records: Records, tmp_path: Path) -> None:
+    records.gateways += [{"name": "gw-b", "identities": ["dns:gw-b", "ip:192.0.2.77"]}]
+    path = tmp_path / "swanctl.conf"
+    text = (
+        "connections {{ {0} {{ remote_addrs = 192.0.2.9\n local {{ auth = psk\n id = {1}\n }}\n"
+        " remote {{ auth = psk\n id = {0}.example.com\n }} }} }}\n"
+        "secrets {{ ike-{0} {{ id = {0}.example.com\n secret = a-key-of-{0}\n }} }}\n"
+    )
+    path.write_text(text.format("one", "gw1.example.com") + text.format("two", "gw-b"))
+    options = records.actor.options(tmp_path / "token")
+    done = run("tunnel", "import", path, "--gateway", "gw1.example.com", "--yes", *options)
+    assert done.code == 0, done.err
+    assert "its local identity dns:gw-b is none of gw1.example.com's" in " ".join(done.out.split())
+    assert set(records.keys) == {"one"}
+
+
+def test_a_key_without_a_connection_is_told(records: Records, tmp_path: Path) -> None:
+    path = tmp_path / "root" / "etc" / "ipsec.secrets"
+    path.parent.mkdir(parents=True)
+    path.write_text('@gw1.example.com @old : PSK "a key of nobody"\n')
+    options = records.actor.options(tmp_path / "token")
+    place = ("--root", tmp_path / "root", "--gateway", "gw1.example.com", "--yes")
+    done = run("tunnel", "import", *place, *options)
+    assert (done.code, "a secret was found" in done.err) == (1, True)
+    assert "a key of nobody" not in done.err
 
 
 def test_a_refusal_stops_only_its_own(records: Records, tmp_path: Path) -> None:

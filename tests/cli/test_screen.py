@@ -251,3 +251,24 @@ def test_spare_columns_give_way_with_a_word_about_it(
     assert left == {20: [], 30: ["By", "Ended"], 38: ["Ended"], 60: [], 200: []}[columns]
     assert err.getvalue() == (f"Left out for want of room: {', '.join(left)}.\n" if left else "")
     assert (out.getvalue().count("\n") == 2) == (columns != 20)
+
+
+def test_of_spare_columns_that_of_the_highest_number_goes_first(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("COLUMNS", "30")
+
+    class Terminal(io.StringIO):
+        def isatty(self) -> bool:
+            return True
+
+    table = (
+        Column("Name", "name", whole=True),
+        Column("Managed", "managed", whole=True, spare=2),
+        Column("Key since", "since", whole=True, spare=1),
+    )
+    out, err = Terminal(), io.StringIO()
+    entry = {"name": "n" * 10, "managed": "yes", "since": "2026-11-29"}
+    Screen("text", out, err).table(table, [entry])
+    assert "2026-11-29" in out.getvalue()
+    assert err.getvalue() == "Left out for want of room: Managed.\n"

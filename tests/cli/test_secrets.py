@@ -143,7 +143,14 @@ def test_a_secret_is_imported_rotated_and_shown(terminal: Terminal, key_file: Pa
     assert "Shared secret" in terminal.run("tunnel", "show", "cli-1").out
     terminal.json("tunnel", "freeze", "cli-1")
     assert "frozen" in terminal.run("tunnel", "secrets", "cli-1").out
-    terminal.json("tunnel", "unfreeze", "cli-1")
+    done = terminal.run("tunnel", "unfreeze", "cli-1")
+    assert "cli-1.psk is not frozen any more: it is due on 20" in done.err
+    done = terminal.run("tunnel", "rotate", "cli-1")
+    number = done.out.split()[done.out.split().index("Error") + 1]
+    done = terminal.run("rotation", "cancel", number)
+    assert done.err == (
+        f"Rotation {number} was cancelled before anything was made; the old key stays in force.\n"
+    )
     assert terminal.json("tunnel", "secret-remove", "cli-1") == {"removed": "cli-1.psk"}
 
 
@@ -154,6 +161,8 @@ def test_a_key_is_handed_over(terminal: Terminal, key_file: Path, tmp_path: Path
     out = tmp_path / "bank.psk"
     done = terminal.run("tunnel", "handover", "cli-bank", "--file", out)
     assert (done.code, done.out) == (0, "")
+    assert "No new key yet: this is version 1 of cli-bank.psk, in force now" in done.err
+    assert "rotation confirm" not in done.err
     assert stat.S_IMODE(out.stat().st_mode) == 0o600
     assert out.read_bytes() == STRONG + b"\n"
     again = terminal.run("tunnel", "handover", "cli-bank", "--file", out)
@@ -178,8 +187,21 @@ def test_a_key_is_handed_over(terminal: Terminal, key_file: Path, tmp_path: Path
         terminal.work(left)
     done = terminal.run("rotation", "show", str(rotation["id"]), "--wait")
     assert (done.code, f"rotation confirm {rotation['id']}" in done.err) == (0, True), done.err
-    assert terminal.json("rotation", "confirm", str(rotation["id"]))["confirmed_at"]
-    assert terminal.json("rotation", "cancel", str(rotation["id"]))["back"]
+    number = str(rotation["id"])
+    done = terminal.run("tunnel", "handover", "cli-bank", "--file", tmp_path / "new.psk")
+    assert "This is version 2 of cli-bank.psk, the new key; version 1 is in force" in done.err
+    assert f"then: `ikewarden rotation confirm {number}`" in done.err
+    assert terminal.json("tunnel", "handover", "cli-bank")["in_force"] is False
+    done = terminal.run("rotation", "confirm", number)
+    assert done.err.startswith(f"Rotation {number}: noted that the outside peer has the new key")
+    terminal.work(left)
+    assert terminal.json("tunnel", "handover", "cli-bank")["in_force"] is True
+    done = terminal.run("rotation", "cancel", number)
+    assert done.err == f"Rotation {number} is being undone; the old key stays in force.\n"
+    assert terminal.json("rotation", "show", number)["back"]
+    done = terminal.run("tunnel", "freeze", "cli-bank")
+    assert "cli-bank.psk is frozen: no rotation of it begins by itself." in done.err
+    assert f"Rotation {number} is under way and goes on to its end." in done.err
 
 
 def test_a_bad_key_file_is_refused(terminal: Terminal, tmp_path: Path) -> None:
@@ -195,6 +217,20 @@ def test_a_bad_key_file_is_refused(terminal: Terminal, tmp_path: Path) -> None:
         path.write_bytes(content)
         done = terminal.run("tunnel", "secret-add", "cli-2", "--import", path)
         assert (done.code, "(secret_file_unusable)" in done.err) == (2, True)
+    for content, told in (
+        (b'@gw-a @vpn : PSK "Kj3n7f9-hidden-part"', "looks like a line of ipsec.secrets"),
+        (b"secret = Kj3n7f9-hidden-part", "looks like a line of swanctl.conf"),
+        (b'"Kj3n7f9-hidden-part"', "stands in quotes"),
+        (b"# bank\nKj3n7f9-hidden-part", "several lines"),
+    ):
+        path.write_bytes(content + b"\n")
+        done = terminal.run("tunnel", "secret-add", "cli-2", "--import", path)
+        assert (done.code, told in done.err) == (2, True), done.err
+        assert "Kj3n7f9" not in done.err
+    for key in ("Kj3n7f9-hidden-part", "Kj3n7f9/hidden-part", "Kj3n7f9" * 50):
+        done = terminal.run("tunnel", "secret-add", "cli-2", "--import", key)
+        assert (done.code, "Next: Name a file" in done.err) == (2, True), done.err
+        assert "Kj3n7f9" not in done.out + done.err
     done = terminal.run("tunnel", "secret-add", "cli-2", "--import", "-", given="secret\n")
     assert (done.code, "(secret_weak)" in done.err, "--accept-weak" in done.err) == (2, True, True)
     terminal.json(
@@ -226,6 +262,13 @@ def test_a_managed_tunnel_by_psk(terminal: Terminal) -> None:
     assert [each["kind"] for each in made["secrets"]] == ["psk", "ppk"]
     assert made["definition"]["authentication"] == "psk"
     assert "scheduled" in terminal.run("tunnel", "list", "cli-3").out
+    ppk_only = ("--managed", "--ppk", "required", *addresses)
+    terminal.json("tunnel", "add", "cli-5", left, right, *ppk_only)
+    done = terminal.run("tunnel", "freeze", "cli-5")
+    assert (done.code, "cli-5.ppk is frozen" in done.err) == (0, True), done.err
+    assert terminal.json("tunnel", "policy", "cli-5", "--every", "never")["kind"] == "ppk"
+    done = terminal.run("tunnel", "policy", "cli-5", "--kind", "psk")
+    assert (done.code, "No psk of the tunnel cli-5" in done.err) == (1, True)
     done = terminal.run("tunnel", "add", "cli-4", left, right, "--psk")
     assert (done.code, "secret-add" in done.err) == (2, True)
 
@@ -256,6 +299,11 @@ def test_the_way_of_a_rotation_is_shown() -> None:
         {**found, "method": "emergency", "state": "promoted", "waits_for": "Waits for gw1."}
     )
     assert not any("staged" in line for line in at_once)
+    outside = way({**found, "method": "manual", "confirmed_at": "2026-11-29T02:00:00Z"})
+    assert outside[5].endswith("staged        the outside peer is to take the key")
+    assert outside[6].endswith("our end is to prove itself by the new key")
+    first = in_words({"method": "first", "state": "promoted", "back": False})
+    assert first == "promoted: the ends are to take the key, and to authenticate by it"
     assert at_once[-1] == "  Waits for gw1."
     assert way({**found, "state": "rolled_back"})[1].startswith("  ! rolled_back: was undone")
     assert in_words({"state": "stuck"}).startswith("stuck: is stuck")

@@ -278,11 +278,21 @@ def test_a_plan_tells_what_is_interrupted_and_what_is_missing() -> None:
     assert plan(SLOT, (a, b), emergency=True).method is Method.EMERGENCY
     silent = plan(SLOT, (a, named(None, "b", Side.RIGHT)))
     assert silent.missing == ("b has never reported on this secret.",)
+    assert silent.interruption == "Unknown until the agents report."
+    assert not any(step.interrupts or "knows one" in step.what for step in silent.steps)
+    assert sum("unknown until the agents report" in step.what for step in silent.steps) == 1
+    unheard = plan(SLOT, (named(None, "a", Side.LEFT), named(None, "b", Side.RIGHT)))
+    assert unheard.interruption == "Unknown until the agents report."
+    assert sum("unknown until the agents report" in step.what for step in unheard.steps) == 3
     outside = replace(SLOT, right=None, right_id=None)
     by_hand = plan(outside, (a, named(None, "bank", Side.RIGHT, ours=False)))
     assert by_hand.method is Method.MANUAL
     assert by_hand.missing == ()
     assert any("confirmation" in step.waits_for for step in by_hand.steps)
+    hasty = plan(outside, (a, named(None, "bank", Side.RIGHT, ours=False)), emergency=True)
+    assert [step.side for step in hasty.steps if "handed over" in step.what] == [Side.RIGHT]
+    hastened = plan(replace(SLOT, rotation_id=7), (a, b), emergency=True)
+    assert not any("is made and kept" in step.what for step in hastened.steps)
 
 
 def test_whoever_is_waited_for_is_named() -> None:
@@ -299,6 +309,8 @@ def test_whoever_is_waited_for_is_named() -> None:
     assert "`ikewarden rotation confirm 7`" in manual
     first = {"method": Method.FIRST, "from_version": None, "confirmed_at": NOW}
     assert "tunnel handover site" in words(State.PROMOTED, (both[0], outside), **first)
+    hasty = {"method": Method.EMERGENCY, "confirmed_at": NOW}
+    assert "tunnel handover site" in words(State.PROMOTED, (both[0], outside), **hasty)
     agreed = (both[0], replace(both[1], report=both[0].report))
     assert "fresh authentication" in words(State.PROMOTED, agreed, confirmed_at=NOW)
     assert "turn" in words(State.SCHEDULED)

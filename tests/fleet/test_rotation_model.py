@@ -259,11 +259,13 @@ class Rotations(RuleBasedStateMachine):
             return
         if rotation.state is State.SCHEDULED and not rotation.back:
             self.book.rotation = rotation = self._let_in(rotation)
-        work = self._course(rotation).pending
+        course = self._course(rotation)
+        self._apply(course)
+        work = course.pending
         made, done = None, Work.NONE
         if work is not Work.NONE:
             try:
-                made = custody.do(self.desk, self._job(rotation, work))
+                made = custody.do(self.desk, self._job(self.rotation, work), self._waits)
                 done = work
             except (Unavailable, SecretConflict):
                 pass
@@ -271,7 +273,13 @@ class Rotations(RuleBasedStateMachine):
             return
         if made is not None:
             self.book.numbers[self.rotation.to_version or 0] = made.number
-        self._apply(self._course(self.rotation, done))
+        if self.book.rotation is not None:
+            self._apply(self._course(self.rotation, done))
+
+    def _waits(self, job: Job) -> bool:
+        rotation = self.book.rotation
+        known = self.book.numbers.get(job.version)
+        return rotation is not None and rotation.id == job.rotation_id and known is None
 
     def _let_in(self, rotation: Rotation) -> Rotation:
         self.book.last += 1
@@ -469,6 +477,7 @@ class Rotations(RuleBasedStateMachine):
         self.the_ends_have_a_common_key()
         self.no_value_in_the_store_is_unknown()
         self.what_has_ended_is_destroyed()
+        self.what_the_ends_should_have_is_there()
 
     @invariant()
     def the_ends_have_a_common_key(self) -> None:
@@ -513,6 +522,15 @@ class Rotations(RuleBasedStateMachine):
         current = self.book.numbers.get(self.book.current or 0)
         for number, tags in self.store.live().items():
             assert tags["rotation"] not in ended or number == current or self.book.rotation
+
+    @invariant()
+    def what_the_ends_should_have_is_there(self) -> None:
+        if self.store._failing:
+            return
+        live = self.store.live()
+        for end in self.ends if hasattr(self, "ends") else ():
+            for version in end.keys:
+                assert self.book.numbers[version] in live, (version, self.book)
 
     def teardown(self) -> None:
         """When the faults end every rotation ends, with one key at both ends and one value in the store."""

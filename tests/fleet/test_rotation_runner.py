@@ -12,7 +12,7 @@ from sqlalchemy import func, select, update
 from core.errors import IkewardenError
 from core.secret import Secret
 from fleet import tunnels
-from fleet.rotation import begin, claims, due, intake, ledger
+from fleet.rotation import begin, claims, due, intake, ledger, shown
 from fleet.rotation.begin import NothingToConfirm, RotationTooLate, RotationUnderWay
 from fleet.rotation.intake import Filing, SecretReport, Secrets
 from fleet.rotation.runner import Runner
@@ -143,6 +143,10 @@ def test_one_at_a_time(site: Site, pair: str) -> None:
     with pytest.raises(RotationUnderWay):
         start(site, pair)
     assert start(site, pair, Reason.EMERGENCY) == number
+    site.go_on(1)
+    assert site.rotation(number).state is State.PROMOTED
+    with pytest.raises(RotationTooLate, match=f"Rotation {number} is an emergency"):
+        cancel(site, number)
     site.go_on(6)
     found = site.rotation(number)
     assert (found.state, found.method) == (State.RETIRED, Method.EMERGENCY)
@@ -312,6 +316,21 @@ def test_a_tunnel_removed_in_the_middle_leaves_no_value(site: Site, pair: str) -
     with site.desk.store.read() as connection:
         for table in (rotations, secret_slots, secrets):
             assert connection.execute(select(func.count()).select_from(table)).scalar() == 0
+
+
+def test_one_that_waits_its_turn_says_for_which(site: Site, desk: Desk) -> None:
+    first, second = site.slot("hub", "spoke1"), site.slot("hub", "spoke2")
+    one = start(site, first, Reason.FIRST)
+    site.runner().run(site.clock)
+    two = start(site, second, Reason.FIRST)
+    site.runner().run(site.clock)
+    state = site.rotation(one).state
+    told = shown.rotation(site.desk, OPERATOR, two, now=site.clock()).waits_for
+    assert told is not None
+    assert told.startswith(f"Waits for rotation {one} ({first}, {state}")
+    assert told.endswith(" at the latest) at its gateways.")
+    site.go_on(6)
+    assert site.rotation(two).state is not State.SCHEDULED
 
 
 def test_no_gateway_has_two_at_once_and_no_second_more_than_it_may(site: Site, desk: Desk) -> None:

@@ -32,7 +32,7 @@ TABLE: dict[Any, tuple[set[Role], Call]] = {
     retire.destroy: ({S}, lambda d, a: retire.destroy(d, a, [])),
     shown.figures: (READERS, lambda d, a: shown.figures(d, a, now=NOW)),
     shown.of_tunnel: (READERS, lambda d, a: shown.of_tunnel(d, a, "nope")),
-    shown.rotation: (READERS, lambda d, a: shown.rotation(d, a, 1)),
+    shown.rotation: (READERS, lambda d, a: shown.rotation(d, a, 1, now=NOW)),
     shown.search: (READERS, lambda d, a: shown.search(d, a, RotationQuery())),
     slots.change: ({A, O}, lambda d, a: slots.change(d, a, "nope", PolicyChange(), now=NOW)),
     slots.create: ({A, O}, lambda d, a: slots.create(d, a, "nope", SlotRequest(), now=NOW)),

@@ -1,5 +1,7 @@
 """Shared secrets put under management, their values delivered and handed over, and the traces that these leave."""
 
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import timedelta
 from typing import Any
@@ -9,9 +11,21 @@ from sqlalchemy import select
 
 from core.errors import IkewardenError
 from core.secret import Secret
-from fleet import inventory, tunnels
-from fleet.definitions import ChildDefinition, Definition
-from fleet.rotation import begin, delivery, handover, intake, orders, records, shown, slots
+from fleet import gateways, inventory, tunnels
+from fleet.definitions import ChildDefinition, Definition, TunnelRefused
+from fleet.gateways import GatewayRequest
+from fleet.rotation import (
+    begin,
+    delivery,
+    due,
+    handover,
+    imports,
+    intake,
+    orders,
+    records,
+    shown,
+    slots,
+)
 from fleet.rotation.begin import ImportUnderWay
 from fleet.rotation.binding import Binding, BindingRefused
 from fleet.rotation.delivery import CertificateOnly, ValueNotFound
@@ -24,7 +38,7 @@ from fleet.rotation.records import SlotNotFound
 from fleet.rotation.shown import RotationQuery, SlotView
 from fleet.rotation.slots import SlotRequest
 from fleet.rotation.values import Authentication, EndAbilities, Kind, Policy, Window
-from fleet.tunnels import Peer, TunnelRequest
+from fleet.tunnels import Peer, TunnelNotFound, TunnelRequest
 from hsm.fingerprint import Fingerprints
 from hsm.secretstore import SecretStoreUnavailable, VersionState
 from pki.actors import Actor, OutsideScope, Role, Scope
@@ -32,7 +46,7 @@ from pki.desk import Desk
 from store.columns import metadata
 from store.rotation_tables import secret_reports, secret_slots
 from store.rotation_tables import secrets as secrets_table
-from tests.fixtures.desk import ADMIN, NOW, OPERATOR, drain, vault
+from tests.fixtures.desk import ADMIN, CLOCKWORK, NOW, OPERATOR, drain, vault
 from tests.fleet.crew import Member, connect, enlist, later
 
 STRONG = Secret(b"kX9#vT2!qLm7@Rz4^wPc8&Yb1*Nd5$Hs")
@@ -284,6 +298,53 @@ def test_of_two_imports_at_once_one_is_refused_and_leaves_nothing(
     assert value.reveal() == kept.reveal()
 
 
+def test_of_one_value_imported_twice_at_once_none_is_taken_unseen(
+    desk: Desk, pair: tuple[Member, Member], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    connect(desk, "u", *pair)
+    looked, look = threading.Barrier(2), imports._check_weak
+    first = threading.local()
+
+    def together(*args: Any, **named: Any) -> None:
+        look(*args, **named)
+        if not hasattr(first, "done"):
+            first.done = True
+            looked.wait(30)
+
+    monkeypatch.setattr(imports, "_check_weak", together)
+
+    def attempt(tunnel: str) -> str:
+        try:
+            imported(desk, tunnel)
+        except SecretWeak:
+            return "refused"
+        return "taken"
+
+    with ThreadPoolExecutor(2) as pool:
+        outcomes = list(pool.map(attempt, ("t", "u")))
+    assert outcomes.count("taken") <= 1
+    drain(desk, NOW + timedelta(minutes=10))
+    live = [
+        each
+        for path in (PATH, PATH.replace("/t/", "/u/"))
+        for each in vault(desk).versions(path)
+        if each.state is VersionState.LIVE
+    ]
+    assert len(live) == outcomes.count("taken")
+
+
+def test_a_tunnel_that_goes_while_its_secret_is_imported_is_not_found(
+    desk: Desk, pair: tuple[Member, Member]
+) -> None:
+    def remove(method: str, path: str) -> None:
+        vault(desk).before = None
+        tunnels.remove(desk, OPERATOR, "t", now=NOW)
+
+    vault(desk).before = remove  # while the fingerprint is made
+    with pytest.raises(TunnelNotFound):
+        imported(desk, "t")
+
+
 def test_an_import_touches_nothing_that_others_keep_there(
     desk: Desk, pair: tuple[Member, Member]
 ) -> None:
@@ -303,9 +364,25 @@ def test_both_ends_have_identities_of_their_own(desk: Desk, pair: tuple[Member, 
     ):
         with pytest.raises(BindingRefused):
             imported(desk, "t", binding=binding)
+    bank = Peer("bank", ("dns:vpn.bank.example",))
+    both = ("dns:c.example", "dns:other.example")
+    gateways.create(desk, OPERATOR, GatewayRequest("c.example", both), now=NOW)
+    tunnels.create(desk, OPERATOR, TunnelRequest("to-bank", "c.example", bank), now=NOW)
+    with pytest.raises(BindingRefused, match=r"other\.example"):
+        imported(desk, "to-bank", binding=Binding(right_identity="dns:other.example"))
     imported(
-        desk, "t", binding=Binding(left_identity="dns:b.example", right_identity="dns:a.example")
+        desk, "t", binding=Binding(left_identity="dns:d.example", right_identity="dns:e.example")
     )
+
+
+@pytest.mark.parametrize("authentication", ["psk", "certificate"])
+def test_an_outside_peer_of_a_managed_tunnel_has_none_of_our_identities(
+    desk: Desk, pair: tuple[Member, Member], authentication: str
+) -> None:
+    for names in (("dns:a.example",), ("dns:vpn.bank.example", "dns:a.example")):
+        with pytest.raises(TunnelRefused, match=r"a\.example"):
+            managed(desk, "m", pair[0], Peer("bank", names), authentication=authentication)
+    managed(desk, "m", pair[0], Peer("bank", ("dns:vpn.bank.example",)))
 
 
 def test_nothing_is_kept_without_a_store(desk: Desk, pair: tuple[Member, Member]) -> None:
@@ -390,6 +467,37 @@ def test_a_policy_changes_and_freezes(desk: Desk, pair: tuple[Member, Member]) -
     assert found.due_at is None
     with pytest.raises(SlotNotFound):
         slots.change(desk, OPERATOR, "t.ppk", change, now=NOW)
+
+
+def test_a_due_date_stays_where_nothing_that_it_was_found_by_changes(
+    desk: Desk, pair: tuple[Member, Member]
+) -> None:
+    due = imported(desk, "t", policy=Policy(interval_days=40, jitter=0.5)).due_at
+    assert due is not None
+    for number, change in enumerate(
+        (
+            PolicyChange(frozen=True),
+            PolicyChange(frozen=False),
+            PolicyChange(zone="Asia/Tokyo"),
+            PolicyChange(interval_days=40, gap=True, proof_hours=5),
+        )
+    ):
+        found = slots.change(desk, OPERATOR, "t.psk", change, now=later(number))
+        assert found.due_at == due
+    found = slots.change(desk, OPERATOR, "t.psk", PolicyChange(interval_days=400), now=later(9))
+    assert found.due_at is not None
+    assert found.due_at > due + timedelta(days=100)
+
+
+def test_what_came_due_while_it_was_frozen_is_due_when_it_is_unfrozen(
+    desk: Desk, pair: tuple[Member, Member]
+) -> None:
+    imported(desk, "t", policy=Policy(interval_days=1, jitter=0, frozen=True))
+    at = later(2 * 86400)
+    assert due.begin_due(desk, CLOCKWORK, now=at) == 0
+    found = slots.change(desk, OPERATOR, "t.psk", PolicyChange(frozen=False), now=at)
+    assert found.due_at == NOW + timedelta(days=1)
+    assert due.begin_due(desk, CLOCKWORK, now=at) == 1
 
 
 def test_a_value_goes_to_the_gateways_own_certificate_alone(
@@ -626,8 +734,10 @@ def test_rotations_are_ordered_planned_and_cancelled(
     assert shown.search(desk, OPERATOR, RotationQuery()) == []
     [begun] = orders.rotate(desk, OPERATOR, Order("t", why="an administrator left"), now=NOW)
     assert (begun.state, begun.method, begun.from_version) == ("scheduled", "overlap", 1)
-    with pytest.raises(begin.RotationUnderWay):
+    with pytest.raises(begin.RotationUnderWay) as refused:
         orders.rotate(desk, OPERATOR, Order("t"), now=NOW)
+    told = f"t.psk is being rotated already: rotation {begun.id}, scheduled."
+    assert refused.value.message == told
     [same] = orders.rotate(desk, OPERATOR, Order("t", emergency=True), now=NOW)
     assert (same.id, same.method) == (begun.id, "emergency")
     assert shown.search(desk, OPERATOR, RotationQuery(state="running", tunnel="t")) == [same]
@@ -638,8 +748,15 @@ def test_rotations_are_ordered_planned_and_cancelled(
         orders.confirm(desk, OPERATOR, begun.id, now=NOW)
     with pytest.raises(records.RotationNotFound):
         orders.cancel(desk, OPERATOR, 999, now=NOW)
-    with pytest.raises(SlotNotFound):
+    with pytest.raises(SlotNotFound) as missing:
         orders.rotate(desk, OPERATOR, Order("t", Kind.PPK), now=NOW)
+    assert "secret-add t --kind ppk" in missing.value.next_step
+
+
+def test_an_outside_peer_has_no_name_of_ours(desk: Desk, pair: tuple[Member, Member]) -> None:
+    with pytest.raises(TunnelRefused) as refused:
+        connect(desk, "x", pair[0], Peer("b.example", ("dns:x.example",)))
+    assert "'b.example' is a gateway of ours" in refused.value.message
 
 
 def test_figures(desk: Desk, pair: tuple[Member, Member]) -> None:

@@ -44,6 +44,8 @@ CHILD = GOOD.children[0]
     [
         {"left_addresses": ()},
         {"right_addresses": ("192.0.2.1; rm",)},
+        {"left_addresses": ("192.0.2.300",)},
+        {"left_addresses": ("192.0.2",)},
         {"left_identity": "dns:other.example"},
         {"children": ()},
         {"children": (CHILD, CHILD)},
@@ -62,6 +64,29 @@ def test_definitions_that_no_daemon_shall_see(change: dict[str, Any]) -> None:
     with pytest.raises(IkewardenError) as refused:
         definitions.checked(replace(GOOD, **change), ("dns:a.example",), ("dns:b.example",))
     assert refused.value.code == "tunnel_refused"
+
+
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        (
+            {"left_addresses": ("192.0.2.1", "192.0.2.300")},
+            "'192.0.2.300' is neither an IP address nor a host name.",
+        ),
+        (
+            {"children": (replace(CHILD, left_networks=("10.0.0.0/16", "10.1.0.5/16")),)},
+            "'10.1.0.5/16' has host bits: the network is 10.1.0.0/16.",
+        ),
+        (
+            {"children": (replace(CHILD, left_networks=("10.1/16",)),)},
+            "'10.1/16' is no network: write an address with its length, as 10.1.0.0/16.",
+        ),
+    ],
+)
+def test_what_was_typed_is_named(change: dict[str, Any], told: str) -> None:
+    with pytest.raises(IkewardenError) as refused:
+        definitions.checked(replace(GOOD, **change), ("dns:a.example",), ("dns:b.example",))
+    assert refused.value.message == told
 
 
 @pytest.mark.parametrize("name", ["include", "", "-a", "a b", "a/b", "a{", "x" * 64, "a\n"])

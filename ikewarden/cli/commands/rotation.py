@@ -29,6 +29,15 @@ _WAY: Final = (
     ("proven", "a fresh authentication was seen; the old key is withdrawn"),
     ("retired", "the new key alone is in force"),
 )
+# What one end alone does, where the other one is none of ours or there is no old key.
+_WORDS: Final = {
+    ("manual", "staged_first"): "our end is to take it beside the old one",
+    ("manual", "staged"): "the outside peer is to take the key",
+    ("manual", "promoted"): "our end is to prove itself by the new key",
+    ("first", "promoted"): "the ends are to take the key, and to authenticate by it",
+    ("first", "proven"): "a fresh authentication was seen",
+    ("first", "retired"): "the key is in force",
+}
 # Where there is no old key beside which the new one could be.
 _AT_ONCE: Final = frozenset({"first", "emergency"})
 _OFF_THE_WAY: Final = {
@@ -41,15 +50,15 @@ _COLUMNS: Final = (
     Column("Rotation", "id", whole=True),
     Column("Secret", "secret"),
     Column("State", "state", whole=True),
-    Column("Method", "method", whole=True, spare=True),
+    Column("Method", "method", whole=True, spare=2),
     Column(
         "Versions",
         lambda entry: f"{entry['from_version'] or '-'} → {entry['to_version'] or '-'}",
-        spare=True,
+        spare=1,
     ),
     Column("Begun", "created_at", whole=True),
-    Column("By", "created_by", spare=True),
-    Column("Ended", "ended_at", whole=True, spare=True),
+    Column("By", "created_by", spare=3),
+    Column("Ended", "ended_at", whole=True, spare=3),
     Column("Error", "error"),
 )
 _STEPS: Final = (
@@ -201,7 +210,6 @@ def show(session: Session, number: int, wait: bool) -> int:
     elif not wait:
         shown = {name: value for name, value in found.items() if name != "back"}
         screen.document({**shown, "state": in_words(found), "being_undone": found["back"]})
-        _advise(screen, found)
     return 0 if not wait or _is_well(found) else 1
 
 
@@ -214,7 +222,11 @@ def confirm(session: Session, number: int) -> None:
 
     `tunnel handover` brings the key there.
     """
-    session.screen.document(session.connect().post(f"{PATH}/{number}/confirm"))
+    found = session.connect().post(f"{PATH}/{number}/confirm")
+    session.screen.note(
+        f"Rotation {number}: noted that the outside peer has the new key; our end is to prove itself by it."
+    )
+    session.screen.document(found)
 
 
 @command("cancel", epilog=example("ikewarden rotation cancel 17"))
@@ -223,7 +235,19 @@ def confirm(session: Session, number: int) -> None:
 @pass_session
 def cancel(session: Session, number: int) -> None:
     """Have a rotation undone: the old key stays in force, the new one is destroyed."""
-    session.screen.document(session.connect().post(f"{PATH}/{number}/cancel"))
+    found = session.connect().post(f"{PATH}/{number}/cancel")
+    session.screen.note(f"Rotation {number} {_undone(found)}.")
+    session.screen.document(found)
+
+
+def _undone(found: Mapping[str, Any]) -> str:
+    """What came of a cancellation."""
+    old = "it had no key before" if found["from_version"] is None else "the old key stays in force"
+    if found["state"] == "cancelled":
+        return f"was cancelled before anything was made; {old}"
+    if found["state"] == "rolled_back":
+        return f"was undone; {old}"
+    return f"is being undone; {old}"
 
 
 def _watch(
@@ -291,20 +315,23 @@ def _display(
 def in_words(found: Mapping[str, Any]) -> str:
     """Where a rotation stands, in a line."""
     state = str(found["state"])
-    if _waits_for_confirmation(found):
-        return f"{state}: the outside peer is to take the key"
-    return f"{state}: {dict(_WAY).get(state) or _OFF_THE_WAY[state]}"
+    return f"{state}: {_words(found).get(state) or _OFF_THE_WAY[state]}"
 
 
-def _on_the_way(found: Mapping[str, Any]) -> list[tuple[str, str]]:
-    """The states that a rotation of this method comes through."""
-    left_out = {"staged_first", "staged"} if found["method"] in _AT_ONCE else set()
-    return [each for each in _WAY if each[0] not in left_out]
+def _words(found: Mapping[str, Any]) -> dict[str, str]:
+    """The states that a rotation of this method comes through, in words."""
+    method = found.get("method")
+    left_out = {"staged_first", "staged"} if method in _AT_ONCE else set()
+    return {
+        state: _WORDS.get((str(method), state), words)
+        for state, words in _WAY
+        if state not in left_out
+    }
 
 
 def way(found: Mapping[str, Any]) -> list[str]:
     """The whole way of a rotation: what is done, where it is, what is to come."""
-    stages = _on_the_way(found)
+    stages = list(_words(found).items())
     names = [name for name, _ in stages]
     lines = [f"{found['secret']}: rotation {found['id']}, {found['method']}"]
     state = found["state"]

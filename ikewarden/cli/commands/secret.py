@@ -2,7 +2,6 @@
 
 import base64
 import os
-import stat
 import sys
 from collections.abc import Mapping
 from pathlib import Path
@@ -11,9 +10,17 @@ from urllib.parse import quote
 
 import click
 
-from core.errors import InvalidInput
 from core.secret import Secret
-from ikewarden.cli.commands.secret_policy import at, kind_option, policy_of, policy_options
+from ikewarden.cli import keyfiles
+from ikewarden.cli.commands.secret_policy import (
+    at,
+    kept,
+    kind_of,
+    kind_option,
+    own_kind_option,
+    policy_of,
+    policy_options,
+)
 from ikewarden.cli.commands.tunnel import PATH
 from ikewarden.cli.files import SECRET, FileExists, write_new
 from ikewarden.cli.help import command
@@ -23,7 +30,6 @@ from ikewarden.cli.screen import Column, Screen, shown
 from ikewarden.cli.session import Session, pass_session
 
 CLAIM: Final = "/v1/handovers/claim"
-_LONGEST: Final = 8192
 _VERSIONS: Final = (
     Column("Version", "version", whole=True),
     Column("State", "state", whole=True),
@@ -42,13 +48,6 @@ _ENDS: Final = (
     Column("Said", "reported_at", whole=True),
     Column("Error", "error"),
 )
-
-
-class SecretFileUnusable(InvalidInput):
-    """A file that holds no shared secret, or that others can read."""
-
-    code = "secret_file_unusable"
-    next_step = "Name a file of mode 0600 with the secret alone: as text, 0x and hexadecimal, or 0s and Base64."
 
 
 @click.group(
@@ -157,7 +156,7 @@ def add(session: Session, /, name: str, kind: str, file: Path | None, **given: A
 
     body: dict[str, Any] = {"kind": kind, "policy": policy_of(given)}
     if file is not None:
-        value = base64.b64encode(_read(file).reveal()).decode()
+        value = base64.b64encode(keyfiles.read(file).reveal()).decode()
         body["import"] = {
             "value": value,
             "accept_weak": given["accept_weak"],
@@ -182,35 +181,6 @@ def add(session: Session, /, name: str, kind: str, file: Path | None, **given: A
         )
 
 
-def _read(file: Path) -> Secret:
-    if str(file) == "-":
-        content = sys.stdin.buffer.read(_LONGEST + 1)
-    else:
-        content = _content(file)
-    text = content.rstrip(b"\r\n")
-    if text.lower() in (b"", b"0x", b"0s") or len(content) > _LONGEST:
-        raise SecretFileUnusable("There is no shared secret in it, or it is too long.")
-    try:
-        if text[:2] in (b"0x", b"0X"):
-            return Secret(bytes.fromhex(text[2:].decode()))
-        if text[:2] in (b"0s", b"0S"):
-            return Secret(base64.b64decode(text[2:], validate=True))
-    except ValueError:
-        raise SecretFileUnusable("It begins like hexadecimal or Base64, and is neither.") from None
-    return Secret(text)
-
-
-def _content(file: Path) -> bytes:
-    with file.open("rb") as opened:
-        mode = os.fstat(opened.fileno()).st_mode
-        if stat.S_ISREG(mode) and mode & 0o077:
-            raise SecretFileUnusable(
-                f"The file {file} is open to others (mode {stat.S_IMODE(mode):04o}).",
-                next_step=f"Run chmod 600 '{file}'. Rotate the secret if others had it.",
-            )
-        return opened.read(_LONGEST + 1)
-
-
 @command("secret-remove", epilog=example("ikewarden tunnel secret-remove gw1-gw2"))
 @click.argument("name")
 @kind_option
@@ -232,7 +202,7 @@ def remove(session: Session, name: str, kind: str) -> None:
     ),
 )
 @click.argument("name")
-@kind_option
+@own_kind_option
 @click.option(
     "--hours",
     type=click.IntRange(1, 336),
@@ -248,19 +218,25 @@ def remove(session: Session, name: str, kind: str) -> None:
 )
 @client_command()
 @pass_session
-def handover(session: Session, name: str, kind: str, hours: int, file: Path | None) -> None:
+def handover(session: Session, name: str, kind: str | None, hours: int, file: Path | None) -> None:
     """Hand the key to whoever runs the outside peer of a tunnel.
 
-    Without --file: a token that is good once, and the command that uses it. Send the token by another way than the
-    rest. After they have the key: `rotation confirm`.
+    It is the new key where a rotation has made one, else the present one; which it is, is told. Without --file: a
+    token that is good once, and the command that uses it. Send the token by another way than the rest. After they have
+    the new key: `rotation confirm`.
     """
     _check_place(file)
     client, screen = session.connect(), session.screen
+    kind = kind_of(client, name, kind)
     made = client.post(f"{PATH}/{quote(name, safe='')}/handover", {"kind": kind, "hours": hours})
     token = Secret(made.pop("token"))
+    slot = kept(client, name, kind)
+    made["in_force"] = slot["version"] == made["version"]
+    screen.note(_which(slot, made["version"]))
     if file is not None:
         found = client.post(CLAIM, {"token": token.reveal().decode()})
-        _deliver(screen, found, file)
+        _deliver(screen, found | {"in_force": made["in_force"]}, file)
+        _then(screen, slot, made["version"])
         return
     order = f"ikewarden secret claim {made['url']} --ca-file root-ca.pem"
     if screen.is_json:
@@ -271,6 +247,32 @@ def handover(session: Session, name: str, kind: str, hours: int, file: Path | No
     screen.note("It asks for this token; send that by another way:")
     screen.line(token.reveal().decode())
     screen.note(f"It can be used once, until {shown(made['expires_at'])}.")
+    _then(screen, slot, made["version"])
+
+
+def _which(slot: Mapping[str, Any], version: int) -> str:
+    """Which key is handed over, and whether it is in force."""
+    name, rotation, present = slot["name"], slot["rotation"], slot["version"]
+    if rotation is None:
+        order = f"`ikewarden tunnel rotate {slot['tunnel']}`"
+        return f"No new key yet: this is version {version} of {name}, in force now; {order} makes a new one."
+    if version != rotation["to_version"]:
+        why = "The new key is being undone" if rotation["back"] else "No new key yet"
+        return f"{why}: this is version {version} of {name}, in force now."
+    if rotation["from_version"] is None:
+        return f"This is version {version} of {name}, its first key."
+    if present == version:
+        return f"This is version {version} of {name}, the new key; our end proves itself by it already."
+    return f"This is version {version} of {name}, the new key; version {present} is in force until you confirm."
+
+
+def _then(screen: Screen, slot: Mapping[str, Any], version: int) -> None:
+    """What is to be done when they have it."""
+    rotation = slot["rotation"]
+    if rotation is None or rotation["method"] != "manual" or rotation["to_version"] != version:
+        return
+    if rotation["confirmed_at"] is None and not rotation["back"]:
+        screen.note(f"When they have it, then: `ikewarden rotation confirm {rotation['id']}`.")
 
 
 @command(
@@ -314,7 +316,7 @@ def _check_place(file: Path | None) -> None:
     if file.exists():
         raise FileExists(file)
     if not (file.parent.is_dir() and os.access(file.parent, os.W_OK)):
-        raise SecretFileUnusable(
+        raise keyfiles.SecretFileUnusable(
             f"No file can be made in {file.parent}.",
             next_step="Name a folder that you can write to.",
         )

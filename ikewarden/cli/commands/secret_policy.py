@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Callable, Mapping
+from datetime import datetime
 from typing import Any, Final, TypeVar
 from urllib.parse import quote
 
@@ -11,7 +12,9 @@ from core.errors import NotFound
 from ikewarden.cli.commands.tunnel import PATH
 from ikewarden.cli.help import command
 from ikewarden.cli.options import client_command, example
+from ikewarden.cli.screen import shown
 from ikewarden.cli.session import Session, pass_session
+from ikewarden.client import Client
 
 Decorated = TypeVar("Decorated", bound=Callable[..., Any])
 _DAYS: Final = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
@@ -161,6 +164,19 @@ kind_option = click.option(
 )
 
 
+own_kind_option = click.option(
+    "--kind", type=click.Choice(["psk", "ppk"]), help="[default: psk, or the only one that it has]"
+)
+
+
+def kind_of(client: Client, name: str, kind: str | None) -> str:
+    """The kind that is meant where none was named: psk, unless the tunnel has a PPK only."""
+    if kind is not None:
+        return kind
+    items = client.get(f"{PATH}/{quote(name, safe='')}/secrets")["items"]
+    return "ppk" if [each["kind"] for each in items] == ["ppk"] else "psk"
+
+
 def at(name: str, kind: str) -> str:
     """The path of a tunnel's shared secret."""
     return f"{PATH}/{quote(name, safe='')}/secrets/{kind}"
@@ -176,12 +192,12 @@ def at(name: str, kind: str) -> str:
     ),
 )
 @click.argument("name")
-@kind_option
+@own_kind_option
 @policy_options
 @click.option("--any-time", is_flag=True, help="Take all windows away.")
 @client_command()
 @pass_session
-def policy(session: Session, /, name: str, kind: str, any_time: bool, **given: Any) -> None:
+def policy(session: Session, /, name: str, kind: str | None, any_time: bool, **given: Any) -> None:
     """Show or change when and how a tunnel's shared secret is rotated.
 
     What no option names stays as it is; windows that are given replace those before.
@@ -191,45 +207,65 @@ def policy(session: Session, /, name: str, kind: str, any_time: bool, **given: A
         if given["windows"]:
             raise click.UsageError("Give either --window or --any-time.")
         wanted["windows"] = []
-    if wanted:
-        _change(session, name, kind, wanted)
-    else:
-        _show(session, _kept(session, name, kind))
+    client = session.connect()
+    kind = kind_of(client, name, kind)
+    _show(session, client.patch(at(name, kind), wanted) if wanted else kept(client, name, kind))
 
 
 @command("freeze", epilog=example("ikewarden tunnel freeze gw1-gw2"))
 @click.argument("name")
-@kind_option
+@own_kind_option
 @client_command()
 @pass_session
-def freeze(session: Session, name: str, kind: str) -> None:
+def freeze(session: Session, name: str, kind: str | None) -> None:
     """Begin no rotation of a tunnel's shared secret until it is unfrozen.
 
     One that is under way goes on to its end.
     """
-    _change(session, name, kind, {"frozen": True})
+    found = _frozen(session, name, kind, frozen=True)
+    rotation = found["rotation"]
+    session.screen.note(f"{found['name']} is frozen: no rotation of it begins by itself.")
+    if rotation is not None:
+        waits = (rotation["state"], rotation["reason"]) == ("scheduled", "scheduled")
+        goes_on = "waits until it is unfrozen" if waits else "is under way and goes on to its end"
+        session.screen.note(f"Rotation {rotation['id']} {goes_on}.")
+    _show(session, found)
 
 
 @command("unfreeze", epilog=example("ikewarden tunnel unfreeze gw1-gw2"))
 @click.argument("name")
-@kind_option
+@own_kind_option
 @client_command()
 @pass_session
-def unfreeze(session: Session, name: str, kind: str) -> None:
+def unfreeze(session: Session, name: str, kind: str | None) -> None:
     """Let the rotations of a tunnel's shared secret begin again when they are due."""
-    _change(session, name, kind, {"frozen": False})
+    found = _frozen(session, name, kind, frozen=False)
+    due = found["due_at"]
+    when = "its rotations begin on demand only"
+    if found["rotation"] is not None:
+        when = f"rotation {found['rotation']['id']} is under way"
+    elif due is not None:
+        late = datetime.fromisoformat(due) <= session.clock()
+        when = "it is due, and its rotation begins" if late else f"it is due on {shown(due)}"
+    session.screen.note(f"{found['name']} is not frozen any more: {when}.")
+    _show(session, found)
 
 
-def _change(session: Session, name: str, kind: str, wanted: Mapping[str, Any]) -> None:
-    _show(session, session.connect().patch(at(name, kind), wanted))
+def _frozen(session: Session, name: str, kind: str | None, *, frozen: bool) -> Mapping[str, Any]:
+    client = session.connect()
+    return client.patch(at(name, kind_of(client, name, kind)), {"frozen": frozen})
 
 
-def _kept(session: Session, name: str, kind: str) -> Mapping[str, Any]:
-    items = session.connect().get(f"{PATH}/{quote(name, safe='')}/secrets")["items"]
-    for each in items:
+def kept(client: Client, name: str, kind: str) -> Mapping[str, Any]:
+    """The tunnel's shared secret of this kind. Raises SecretUnmanaged."""
+    for each in client.get(f"{PATH}/{quote(name, safe='')}/secrets")["items"]:
         if each["kind"] == kind:
             return dict(each)
-    raise SecretUnmanaged(f"No {kind} of the tunnel {name} is under management.")
+    option = "" if kind == "psk" else f" --kind {kind}"
+    raise SecretUnmanaged(
+        f"No {kind} of the tunnel {name} is under management.",
+        next_step=f"Put it there with `ikewarden tunnel secret-add {name}{option}`.",
+    )
 
 
 def _show(session: Session, found: Mapping[str, Any]) -> None:

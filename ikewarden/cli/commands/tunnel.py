@@ -50,9 +50,9 @@ _COLUMNS: Final = (
     Column("Name", "name"),
     Column("Left", _end("left")),
     Column("Right", _end("right")),
-    Column("Managed", "managed", spare=True),
+    Column("Managed", "managed", spare=2),
     Column("SAs", "sas"),
-    Column("Key since", _key_since, whole=True, spare=True),
+    Column("Key since", _key_since, whole=True, spare=1),
     Column("Dies", _dies, whole=True),
 )
 _KEYS: Final = (

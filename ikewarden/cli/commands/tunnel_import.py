@@ -16,6 +16,7 @@ import click
 
 from core.errors import NotFound
 from core.secret import Secret
+from ikewarden.cli.commands.secret_policy import policy_of, policy_options
 from ikewarden.cli.failures import FAILED, failure_of
 from ikewarden.cli.help import command
 from ikewarden.cli.options import client_command, example
@@ -24,12 +25,19 @@ from ikewarden.cli.session import Session, pass_session
 if TYPE_CHECKING:
     from ike.secrets.looking import Overview, Seen, Tunnel
     from ike.secrets.values import End, Place, Problem
-    from ikewarden.cli.importing import Step
+    from ikewarden.cli.importing import Step, Terms
     from ikewarden.cli.screen import Screen
     from ikewarden.client import Client, Document
 
 _WIDTH: Final = 80
 _PROBLEMS: Final = 3  # of one file
+_OF_TAKING: Final = {
+    **{name: name for name in ("only", "yes", "every", "jitter", "zone", "gap")},
+    "accept_weak": "accept-weak",
+    "frozen": "freeze",
+    "windows": "window",
+    "proof_hours": "proof-hours",
+}
 
 
 class NothingFound(NotFound):
@@ -68,6 +76,8 @@ class NothingFound(NotFound):
     help="Take keys that can be guessed too, so that they are rotated away.",
 )
 @click.option("--yes", is_flag=True, help="Do not ask.")
+@click.option("--freeze", "frozen", is_flag=True, help="Rotate none of them until it is unfrozen.")
+@policy_options
 @client_command()
 @pass_session
 def import_(session: Session, /, paths: tuple[str, ...], **given: Any) -> int:
@@ -76,14 +86,15 @@ def import_(session: Session, /, paths: tuple[str, ...], **given: Any) -> int:
     Reads ipsec.secrets, ipsec.conf and swanctl.conf in their usual places, or the PATHs, with all they include. Shows
     which key answers for which connection, how good and how old it is and where else it is used; never the key itself.
     With --gateway, what is to be done is shown first, and asked for: a tunnel on record for each connection, and its
-    key as the first version. No file is changed. Ends with 1 where something could not be read or was refused.
+    key as the first version; one older than the interval of its policy is rotated at once. No file is changed. Ends
+    with 1 where something could not be read or was refused.
     """
     if given["look"] == bool(given["gateway"]):
         raise click.UsageError("Give either --look, or --gateway with the gateway's name.")
     if given["look"]:
-        for option in ("only", "yes", "accept_weak"):
-            if given[option]:
-                raise click.UsageError(f"--{option.replace('_', '-')} goes with --gateway.")
+        for option, name in _OF_TAKING.items():
+            if given[option] not in (None, False, ()):
+                raise click.UsageError(f"--{name} goes with --gateway.")
         overview = _overview(paths, given, _is_here if given["root"] == Path("/") else _never)
         _show(session, overview)
         return FAILED if overview.problems else 0
@@ -108,7 +119,11 @@ def _overview(
     found = read(Tree(root), absolute, dialect=dialect, is_own=is_own)
     overview = look(found, Secret(secrets.token_bytes(32)))
     if not overview.tunnels and not overview.others and not overview.problems:
-        raise NothingFound("No pre-shared key was found.")
+        raise NothingFound(
+            "No pre-shared key was found.",
+            next_step="Name files, or the folders that they are in: folders are not searched below. Of a copy of a "
+            "gateway's whole tree (etc/ and so on) give the top with --root.",
+        )
     return overview
 
 
@@ -236,9 +251,12 @@ def _summary(overview: "Overview") -> str:
     weak = sum(seen.strength.verdict == "weak" for seen in every)
     reused = sum(bool(seen.elsewhere) for seen in every)
     others = sum(bool(seen.answers_for_others) for seen in every)
+    verb = "lets" if others == 1 else "let"
+    tunnels, secrets_ = len(overview.tunnels), len(every)
     return (
-        f"{len(overview.tunnels)} connections with pre-shared keys, {len(every)} secrets:"
-        f" {weak} weak, {reused} used more than once, {others} that let one peer pass for another."
+        f"{tunnels} connection{'s' * (tunnels != 1)} with pre-shared keys,"
+        f" {secrets_} secret{'s' * (secrets_ != 1)}:"
+        f" {weak} weak, {reused} used more than once, {others} that {verb} one peer pass for another."
     )
 
 
@@ -334,18 +352,50 @@ def _take_over(session: Session, paths: Sequence[str], given: Mapping[str, Any])
     screen = session.screen
     for text in _told(overview.problems):
         screen.note(f"Not read: {text}.")
+    if not overview.tunnels:
+        raise _without_connections(overview)
+    policy = policy_of(given) | ({"frozen": True} if given["frozen"] else {})
+    terms = importing.Terms(given["accept_weak"], policy)
     if not screen.is_json:
         _show_plan(screen, steps)
     to_do = [step for step in steps if step.to_do]
+    _tell_due(session, to_do, policy)
     if to_do and not given["yes"] and not _agreed(f"Take {_keys(len(to_do))} under management?"):
         screen.note("Nothing was changed.")
         return FAILED
-    refused = _carried_out(session, client, to_do, accept_weak=given["accept_weak"])
+    refused = _carried_out(session, client, to_do, terms)
     if screen.is_json:
         screen.json({"connections": [_step_document(step, refused) for step in steps]})
     elif to_do:
         screen.note(f"{_keys(len(to_do) - len(refused))} taken under management.")
     return FAILED if refused or overview.problems else 0
+
+
+def _without_connections(overview: "Overview") -> NothingFound:
+    count = len(overview.others)
+    there = "a secret was" if count == 1 else f"{count} secrets were" if count else "no secret was"
+    return NothingFound(
+        f"No connection with a pre-shared key was found, so nothing can be taken over; {there} found.",
+        next_step="Name the file with the connections too (ipsec.conf, swanctl.conf). --look shows all that there is.",
+    )
+
+
+def _tell_due(session: Session, steps: Sequence["Step"], policy: Mapping[str, Any]) -> None:
+    """Say which keys are so old that taking them over begins a rotation."""
+    from ikewarden.cli import importing
+
+    now, screen = session.clock(), session.screen
+    due = [step for step in steps if importing.is_due(step, policy, now)]
+    for step in due:
+        screen.note(
+            f"{step.connection}: in use since {importing.since(step, now):%Y-%m-%d}: it is due."
+        )
+    if due:
+        of = "its rotation begins" if len(due) == 1 else "their rotations begin"
+        when = "in the next window" if policy.get("windows") else "at once"
+        screen.note(
+            f"{_keys(len(due))} due: {of} {when}. With --freeze nothing begins, --every and --window say when."
+        )
 
 
 def _agreed(question: str) -> bool:
@@ -391,7 +441,7 @@ def _to(step: "Step") -> str:
 
 
 def _carried_out(
-    session: Session, client: "Client", steps: Iterable["Step"], *, accept_weak: bool
+    session: Session, client: "Client", steps: Iterable["Step"], terms: "Terms"
 ) -> dict[str, Mapping[str, Any]]:
     """Do it, go on after a refusal, and give what was refused, by connection."""
     from ikewarden.cli import importing
@@ -400,7 +450,7 @@ def _carried_out(
     refused: dict[str, Mapping[str, Any]] = {}
     for step in steps:
         try:
-            importing.carry_out(client, step, accept_weak=accept_weak, now=session.clock())
+            importing.carry_out(client, step, terms, now=session.clock())
         except Refused as error:
             told = failure_of(error).document
             refused[step.connection] = told
