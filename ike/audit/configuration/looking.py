@@ -28,6 +28,7 @@ from ike.secrets.settings_syntax import parse as parse_settings
 from ike.secrets.values import Dialect, Place, Problem, Source
 
 _CRYPTO_POLICIES: Final = "/etc/crypto-policies/back-ends/libreswan.config"
+_KINDS: Final = frozenset({"swanctl", "strongswan.conf", "ipsec.conf", "racoon", "networkmanager"})
 _KEYS_LEVEL: Final = 4
 _PACKETS_LEVEL: Final = 3
 _OPTIONS: Final = (
@@ -114,6 +115,8 @@ def look(files: Files, starts: Iterable[Start], dialect: Dialect | None = None) 
     """
     looking = _Looking(files, dialect)
     for start in starts:
+        if start.kind not in _KINDS:
+            continue  # of another room; a database is not even a file
         reading = Reading(files, again=True)
         source = reading.start(start.path)
         if source is not None:
