@@ -231,9 +231,7 @@ nobody:*:65534:65534:Unprivileged user:/nonexistent:/usr/sbin/nologin
 wwwonly:*:789:789:Web GUI:/nonexistent:/usr/sbin/nologin
 alice:*:2000:65533:Alice:/home/alice:/bin/sh
 """
-FREEBSD_GROUP: Final = (
-    "wheel:*:0:root\noperator:*:5:root,alice\nwwwonly:*:789:\nnobody:*:65534:\n"
-)
+FREEBSD_GROUP: Final = "wheel:*:0:root\noperator:*:5:root,alice\nwwwonly:*:789:\nnobody:*:65534:\n"
 
 
 def debian_swanctl(image: Image, now: dt.datetime) -> None:

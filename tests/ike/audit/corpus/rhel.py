@@ -108,7 +108,9 @@ def database(image: Image, now: dt.datetime, password: str = "") -> None:
         where = ("-i", str(given / "gw1.p12"), "-w", str(given / "transport"))
         _run("pk12util", *at, *where, "-k", str(given / "password"))
         for nickname, trust in (("root", "CT,,"), ("gw2", ",,")):
-            _run("certutil", "-A", *at, "-n", nickname, "-t", trust, "-i", f"{given}/{nickname}.pem")
+            _run(
+                "certutil", "-A", *at, "-n", nickname, "-t", trust, "-i", f"{given}/{nickname}.pem"
+            )
     for each in folder.iterdir():
         each.chmod(0o600)
 
