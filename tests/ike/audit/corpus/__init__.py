@@ -1,1 +1,1 @@
-"""Hosts with nothing wrong, and the faults that are planted in copies of them: the audit must find each, and no more."""
+"""Hosts with nothing wrong, and faults that are planted in copies: the audit must find each of them, and no more."""

@@ -1,9 +1,6 @@
 """Faults in keys and certificates."""
 
 import datetime as dt
-import subprocess
-from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Final
 
 from cryptography import x509
@@ -15,17 +12,31 @@ from cryptography.hazmat.primitives.serialization import (
 )
 
 from ike.audit.values import Policy
-from tests.ike.audit.corpus import making, rhel
-from tests.ike.audit.corpus.access_faults import BSD, CA, D, I, KEY, KEYS, NSS, O, R, V
+from tests.ike.audit.corpus import making
+from tests.ike.audit.corpus.access_faults import BSD, CA, KEY, KEYS, NSS
 from tests.ike.audit.corpus.image import Image
 from tests.ike.audit.corpus.making import NOW
-from tests.ike.audit.corpus.planting import Fault, Plant, both, put
+from tests.ike.audit.corpus.planting import (
+    DEBIAN,
+    OPNSENSE,
+    RHEL,
+    STARTER,
+    VYOS,
+    Fault,
+    Plant,
+    both,
+    put,
+)
 from tests.x509 import workshop
 
 OTHER = f"{KEYS}/other.pem"
 OWN, PEER = "/etc/swanctl/x509/gw1.pem", "/etc/swanctl/x509/gw2.pem"
 IPSEC_KEYS = "/etc/ipsec.d/private"
 _DAY = dt.timedelta(days=1)
+_NO_SIGNATURE: Final = (
+    (workshop.dns("gw1.example.com"), False),
+    (workshop.key_usage("key_encipherment"), True),
+)
 
 
 def _old_pem() -> bytes:
@@ -46,26 +57,6 @@ def _shared_prime() -> Plant:
     )
 
 
-def _sha1(image: Image) -> None:
-    """The library signs with SHA-1 no more; openssl does."""
-    with TemporaryDirectory() as name:
-        folder = Path(name)
-        (folder / "ca.pem").write_bytes(making.issuer(NOW))
-        (folder / "ca.key").write_bytes(making.key_pem(making.ISSUER))
-        (folder / "own.pem").write_bytes(making.gateway(NOW))
-        (folder / "own.key").write_bytes(making.key_pem())
-        words = "x509 -in own.pem -CA ca.pem -CAkey ca.key -sha1 -days 200 -out new.pem"
-        subprocess.run(
-            ["openssl", *words.split()],
-            cwd=folder,
-            check=True,
-            capture_output=True,
-            timeout=60,
-            stdin=subprocess.DEVNULL,
-        )
-        image.put(OWN, (folder / "new.pem").read_bytes(), 0o644)
-
-
 def _self_signed() -> bytes:
     subject = workshop.name(o="Example", cn="gw1.example.com")
     return making.gateway(NOW, subject=subject, issuer=subject, signer=workshop.ec_key())
@@ -75,64 +66,61 @@ def _old_database(image: Image) -> None:
     image.put(f"{NSS}/key3.db", b"\0\6\x15\x61")
 
 
-def _locked_database(image: Image) -> None:
-    rhel.database(image, NOW)
-
-
 FAULTS: Final[tuple[Fault, ...]] = (
     # keys
     Fault(
         "a key without passphrase, against the policy",
-        D,
+        DEBIAN,
         lambda _: None,
         "private-key-unencrypted",
         KEY,
+        (("private-key-unencrypted", "/var/lib/ikewarden-agent/identity.key"),),
         policy=Policy(encrypted_keys=True),
     ),
     Fault(
         "a database without a password, against the policy",
-        R,
+        RHEL,
         lambda _: None,
         "private-key-unencrypted",
         f"{NSS}/key4.db",
         policy=Policy(encrypted_keys=True),
     ),
-    Fault("a key in old PEM", D, put(OTHER, _old_pem), "private-key-old-encryption", OTHER),
-    Fault("RSA of 1024 bits", D, put(OTHER, lambda: making.rsa(1024)), "key-too-short", OTHER),
+    Fault("a key in old PEM", DEBIAN, put(OTHER, _old_pem), "private-key-old-encryption", OTHER),
+    Fault("RSA of 1024 bits", DEBIAN, put(OTHER, lambda: making.rsa(1024)), "key-too-short", OTHER),
     Fault(
         "P-192",
-        I,
+        STARTER,
         put(f"{IPSEC_KEYS}/old.pem", lambda: _curve(ec.SECP192R1)),
         "key-too-short",
         f"{IPSEC_KEYS}/old.pem",
     ),
     Fault(
         "RSA of 1024 bits in VyOS",
-        V,
+        VYOS,
         put("/config/auth/old.key", lambda: making.rsa(1024)),
         "key-too-short",
         "/config/auth/old.key",
     ),
     Fault(
         "RSA of 2048 bits, for BSI",
-        D,
+        DEBIAN,
         put(OTHER, lambda: making.rsa(2048)),
         "key-below-baseline",
         OTHER,
         policy=Policy(baseline="bsi"),
     ),
-    Fault("DSA", D, put(OTHER, making.dsa), "key-dsa", OTHER),
-    Fault("close primes", D, put(OTHER, making.close_primes), "key-can-be-factored", OTHER),
+    Fault("DSA", DEBIAN, put(OTHER, making.dsa), "key-dsa", OTHER),
+    Fault("close primes", DEBIAN, put(OTHER, making.close_primes), "key-can-be-factored", OTHER),
     Fault(
         "close primes in OPNsense",
-        O,
+        OPNSENSE,
         put(f"{BSD}/rsa/old.der", making.close_primes),
         "key-can-be-factored",
         f"{BSD}/rsa/old.der",
     ),
     Fault(
         "the faulty library",
-        D,
+        DEBIAN,
         put(OTHER, making.faulty_library),
         "key-can-be-factored",
         OTHER,
@@ -140,7 +128,7 @@ FAULTS: Final[tuple[Fault, ...]] = (
     ),
     Fault(
         "a prime in common with the peer",
-        D,
+        DEBIAN,
         _shared_prime(),
         "key-shares-a-prime",
         OTHER,
@@ -148,22 +136,22 @@ FAULTS: Final[tuple[Fault, ...]] = (
     ),
     Fault(
         "exponent 3",
-        D,
+        DEBIAN,
         put(OTHER, lambda: making.rsa(2048, exponent=3)),
         "rsa-exponent-small",
         OTHER,
     ),
-    Fault("key3.db", R, _old_database, "nss-database-old", f"{NSS}/key3.db"),
+    Fault("key3.db", RHEL, _old_database, "nss-database-old", f"{NSS}/key3.db"),
     Fault(
         "the authority's key",
-        D,
+        DEBIAN,
         put(f"{KEYS}/issuing.pem", lambda: making.key_pem(1)),
         "authority-key-on-gateway",
         f"{KEYS}/issuing.pem",
     ),
     Fault(
         "the authority's key in ipsec.d",
-        I,
+        STARTER,
         put(f"{IPSEC_KEYS}/ca.key", lambda: making.key_pem(1)),
         "authority-key-on-gateway",
         f"{IPSEC_KEYS}/ca.key",
@@ -171,7 +159,7 @@ FAULTS: Final[tuple[Fault, ...]] = (
     # certificates
     Fault(
         "expired",
-        D,
+        DEBIAN,
         put(
             OWN,
             lambda: making.gateway(NOW, not_before=NOW - 90 * _DAY, not_after=NOW - _DAY),
@@ -182,7 +170,7 @@ FAULTS: Final[tuple[Fault, ...]] = (
     ),
     Fault(
         "the peer's has expired",
-        I,
+        STARTER,
         put(
             "/etc/ipsec.d/certs/gw2.pem",
             lambda: making.peer(NOW, not_before=NOW - 90 * _DAY, not_after=NOW - _DAY),
@@ -193,7 +181,7 @@ FAULTS: Final[tuple[Fault, ...]] = (
     ),
     Fault(
         "expiring",
-        V,
+        VYOS,
         put(
             OWN,
             lambda: making.gateway(NOW, not_before=NOW - 90 * _DAY, not_after=NOW + 20 * _DAY),
@@ -204,25 +192,29 @@ FAULTS: Final[tuple[Fault, ...]] = (
     ),
     Fault(
         "of tomorrow",
-        D,
+        DEBIAN,
         put(OWN, lambda: making.gateway(NOW, not_before=NOW + _DAY), 0o644),
         "certificate-not-yet-valid",
         OWN,
     ),
-    Fault("SHA-1", D, _sha1, "certificate-weak-signature", OWN),
-    Fault("self-signed", D, put(OWN, _self_signed, 0o644), "certificate-self-signed", OWN),
     Fault(
-        "no name that the daemon reads",
-        D,
-        put(
-            OWN, lambda: making.gateway(NOW, plus=(), without=[x509.SubjectAlternativeName]), 0o644
-        ),
+        "a certificate with SHA-1",
+        DEBIAN,
+        put(OWN, lambda: making.with_sha1(NOW), 0o644),
+        "certificate-weak-signature",
+        OWN,
+    ),
+    Fault("self-signed", DEBIAN, put(OWN, _self_signed, 0o644), "certificate-self-signed", OWN),
+    Fault(
+        "a certificate that may not sign",
+        DEBIAN,
+        put(OWN, lambda: making.gateway(NOW, plus=_NO_SIGNATURE), 0o644),
         "certificate-refused",
         OWN,
     ),
     Fault(
-        "without usages",
-        O,
+        "a certificate that does not name its issuer's key",
+        OPNSENSE,
         put(
             f"{BSD}/x509/gw1.pem",
             lambda: making.gateway(NOW, without=[x509.AuthorityKeyIdentifier]),
@@ -231,10 +223,16 @@ FAULTS: Final[tuple[Fault, ...]] = (
         "certificate-doubtful",
         f"{BSD}/x509/gw1.pem",
     ),
-    Fault("no issuer", D, lambda image: image.here(CA).unlink(), "certificate-without-issuer", OWN),
+    Fault(
+        "no issuer",
+        DEBIAN,
+        lambda image: image.here(CA).unlink(),
+        "certificate-without-issuer",
+        OWN,
+    ),
     Fault(
         "another issuer of the name",
-        D,
+        DEBIAN,
         put(
             CA, lambda: making.issuer(NOW, public_key=workshop.ec_key(number=6).public_key()), 0o644
         ),
@@ -242,13 +240,14 @@ FAULTS: Final[tuple[Fault, ...]] = (
         OWN,
         (("certificate-issuer-mismatch", PEER),),
     ),
-    Fault("another key", D, put(KEY, lambda: making.key_pem(6)), "certificate-key-mismatch", KEY),
+    Fault(
+        "another key", DEBIAN, put(KEY, lambda: making.key_pem(6)), "certificate-key-mismatch", KEY
+    ),
     Fault(
         "another key in OPNsense",
-        O,
+        OPNSENSE,
         put(f"{BSD}/private/gw1.pem", lambda: making.key_pem(6)),
         "certificate-key-mismatch",
         f"{BSD}/private/gw1.pem",
     ),
 )
-_ = _locked_database

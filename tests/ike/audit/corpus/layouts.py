@@ -7,6 +7,7 @@ from typing import Final
 
 from tests.ike.audit.corpus import making
 from tests.ike.audit.corpus.image import COLLECTED, Image
+from tests.ike.audit.corpus.planting import DEBIAN, OPNSENSE, RHEL, STARTER, VYOS, WINDOWS
 from tests.ike.audit.corpus.rhel import rhel
 from tests.ike.audit.windows import machine
 
@@ -312,18 +313,20 @@ def opnsense(image: Image, now: dt.datetime) -> None:
 
 def windows(image: Image, now: dt.datetime) -> None:
     """A Windows gateway: what the collector wrote there."""
-    days = (now - machine.NOW).days + 300
-    document = machine.clean(certificates=[machine.certificate(machine.der(days=days))])
+    document = machine.clean()
+    if now != machine.NOW:
+        days = (now - machine.NOW).days + 300
+        document["certificates"] = [machine.certificate(machine.der(days=days))]
     image.put(COLLECTED, json.dumps(document))
 
 
 LAYOUTS: Final[dict[str, Callable[[Image, dt.datetime], None]]] = {
-    "debian-swanctl": debian_swanctl,
-    "debian-ipsec": debian_ipsec,
-    "rhel": rhel,
-    "vyos": vyos,
-    "opnsense": opnsense,
-    "windows": windows,
+    DEBIAN: debian_swanctl,
+    STARTER: debian_ipsec,
+    RHEL: rhel,
+    VYOS: vyos,
+    OPNSENSE: opnsense,
+    WINDOWS: windows,
 }
 
 

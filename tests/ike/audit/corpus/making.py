@@ -8,6 +8,8 @@ from functools import cache
 from math import gcd, isqrt, prod
 
 from cryptography import x509
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import (
     BestAvailableEncryption,
     Encoding,
@@ -74,6 +76,19 @@ def certificate(
         **order,
     }
     return workshop.end_entity(**given)
+
+
+def with_sha1(now: dt.datetime) -> bytes:
+    """The certificate of the gateway, signed as the library signs no more."""
+    ecdsa = bytes.fromhex("300a06082a8648ce3d040302"), bytes.fromhex("300906072a8648ce3d0401")
+    altered = workshop.altered(certificate(now), *ecdsa)
+    signature = workshop.ec_key(number=ISSUER).sign(
+        altered.tbs_certificate_bytes,
+        ec.ECDSA(hashes.SHA1()),  # noqa: S303 - that is the fault
+    )
+    bits = der.tlv(der.BIT_STRING, b"\0" + signature)
+    whole = der.tlv(der.SEQUENCE, altered.tbs_certificate_bytes + ecdsa[1] + bits)
+    return workshop.load(whole).public_bytes(Encoding.PEM)
 
 
 def peer(now: dt.datetime, **order: object) -> bytes:

@@ -1,7 +1,7 @@
 """What a planted fault is, and how a host is judged by the audit."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
 
@@ -12,6 +12,10 @@ from ike.audit.windows import look
 from ike.secrets.values import Problem
 from tests.ike.audit.corpus.image import COLLECTED, Image
 from tests.ike.audit.corpus.making import NOW
+
+# The layouts, as faults name them
+DEBIAN, STARTER, RHEL = "debian-swanctl", "debian-ipsec", "rhel"
+VYOS, OPNSENSE, WINDOWS = "vyos", "opnsense", "windows"
 
 Plant = Callable[[Image], object]
 
@@ -28,7 +32,7 @@ class Need(StrEnum):
 class Fault:
     """A fault that is planted in a clean host, and where which rule must find it.
 
-    `brings` are further findings, rule and path, that it cannot be had without, and why is said where that is not plain.
+    `brings` are further findings, rule and path, that it cannot be had without, and why is said where it is not plain.
     A rule that finds two things in one file stands there twice.
     """
 
@@ -38,7 +42,7 @@ class Fault:
     rule: str
     path: str
     brings: tuple[tuple[str, str], ...] = ()
-    policy: Policy = Policy()
+    policy: Policy = field(default_factory=Policy)
     need: Need = Need.NOTHING
 
     @property

@@ -6,9 +6,20 @@ from collections.abc import Callable
 from typing import Final
 
 from tests.ike.audit.corpus import making
-from tests.ike.audit.corpus.access_faults import D, I, NSS, O, PASSWORD, R, SECRETS, SITE_C, V
+from tests.ike.audit.corpus.access_faults import PASSWORD, SECRETS, SITE_C
 from tests.ike.audit.corpus.image import Image
-from tests.ike.audit.corpus.planting import Fault, Plant, both, change, put
+from tests.ike.audit.corpus.planting import (
+    DEBIAN,
+    OPNSENSE,
+    RHEL,
+    STARTER,
+    VYOS,
+    Fault,
+    Plant,
+    both,
+    change,
+    put,
+)
 
 USERS = "/etc/swanctl/conf.d/users.conf"
 MORE = "/etc/swanctl/conf.d/zz-more.conf"
@@ -38,11 +49,13 @@ def _section(name: str, *lines: str, value: Callable[[], str] = making.secret) -
 
 
 def _same(path: str, to: str, text: str, after: str = 'secret = "') -> Plant:
-    """A file with the value that stands elsewhere."""
+    """A file with the value that stands elsewhere, in the place of VALUE."""
 
     def plant(image: Image) -> None:
         value = image.text(path).partition(after)[2].partition('"')[0]
-        image.put(to, (image.text(to) if image.here(to).exists() else "") + text.format(value))
+        image.put(
+            to, (image.text(to) if image.here(to).exists() else "") + text.replace("VALUE", value)
+        )
 
     return plant
 
@@ -74,7 +87,7 @@ connections {
   }
 }
 """
-_SECTION = 'secrets {{\n  {name} {{\n    id = {id}\n    secret = "{{}}"\n  }}\n}}\n'
+_SECTION = 'secrets {{\n  {name} {{\n    id = {id}\n    secret = "VALUE"\n  }}\n}}\n'
 
 
 def _locked(passphrase: Callable[[], str]) -> Plant:
@@ -92,50 +105,56 @@ def _locked(passphrase: Callable[[], str]) -> Plant:
 
 
 FAULTS: Final[tuple[Fault, ...]] = (
-    Fault("PSK of an example", D, _value(SITE_C, "changeme"), "secret-sample-value", SITE_C),
-    Fault("an empty PSK", D, _value(SITE_C, ""), "secret-sample-value", SITE_C),
+    Fault("PSK of an example", DEBIAN, _value(SITE_C, "changeme"), "secret-sample-value", SITE_C),
+    Fault("an empty PSK", DEBIAN, _value(SITE_C, ""), "secret-sample-value", SITE_C),
     Fault(
         "PSK with letters turned to digits",
-        I,
+        STARTER,
         _value(SECRETS, "P4ssw0rd", 'PSK "'),
         "secret-sample-value",
         SECRETS,
     ),
-    Fault("PSK of a vendor", R, _value(RHEL_C, "vyos", 'PSK "'), "secret-sample-value", RHEL_C),
+    Fault("PSK of a vendor", RHEL, _value(RHEL_C, "vyos", 'PSK "'), "secret-sample-value", RHEL_C),
     Fault(
-        "a user's password of an example", D, _value(USERS, "letmein"), "secret-sample-value", USERS
+        "a user's password of an example",
+        DEBIAN,
+        _value(USERS, "letmein"),
+        "secret-sample-value",
+        USERS,
     ),
-    Fault("a short PSK", D, _value(SITE_C, _few(5)), "psk-weak", SITE_C),
-    Fault("PSK of words", O, _value(BSD_C, "correct horse battery staple"), "psk-weak", BSD_C),
-    Fault("a short PSK of Libreswan", R, _value(RHEL_C, _few(5), 'PSK "'), "psk-weak", RHEL_C),
+    Fault("a short PSK", DEBIAN, _value(SITE_C, _few(5)), "psk-weak", SITE_C),
     Fault(
-        "PSK of the keyboard", V, _value(VYOS_CONF, "qwertyuiopasdfghjkl"), "psk-weak", VYOS_CONF
+        "PSK of words", OPNSENSE, _value(BSD_C, "correct horse battery staple"), "psk-weak", BSD_C
+    ),
+    Fault("a short PSK of Libreswan", RHEL, _value(RHEL_C, _few(5), 'PSK "'), "psk-weak", RHEL_C),
+    Fault(
+        "PSK of the keyboard", VYOS, _value(VYOS_CONF, "qwertyuiopasdfghjkl"), "psk-weak", VYOS_CONF
     ),
     Fault(
         "PSK of 90 bits",
-        I,
+        STARTER,
         _value(SECRETS, lambda: secrets.token_hex(12), 'PSK "'),
         "psk-below-strength",
         SECRETS,
     ),
     Fault(
         "PPK of 128 bits",
-        D,
+        DEBIAN,
         _section("ppk-x", "id = ppk2.example.com", value=lambda: "0x" + secrets.token_hex(16)),
         "ppk-short",
         MORE,
     ),
     Fault(
         "one PSK for two owners",
-        I,
-        _same(SECRETS, SECRETS, 'gw4.example.com : PSK "{}"\n', 'PSK "'),
+        STARTER,
+        _same(SECRETS, SECRETS, 'gw4.example.com : PSK "VALUE"\n', 'PSK "'),
         "psk-shared-by-peers",
         SECRETS,
         (("psk-shared-by-peers", SECRETS),),
     ),
     Fault(
         "one PSK for two connections",
-        D,
+        DEBIAN,
         both(
             put(MORE, _PEER_D),
             change(
@@ -149,7 +168,7 @@ FAULTS: Final[tuple[Fault, ...]] = (
     ),
     Fault(
         "PSK in two files",
-        D,
+        DEBIAN,
         _same(SITE_C, MORE, _SECTION.format(name="ike-again", id="gw3.example.com")),
         "psk-repeated",
         MORE,
@@ -157,11 +176,11 @@ FAULTS: Final[tuple[Fault, ...]] = (
     ),
     Fault(
         "PSK twice in Libreswan",
-        R,
+        RHEL,
         _same(
             RHEL_C,
             "/etc/ipsec.d/old.secrets",
-            '@gw1.example.com @gw3.example.com : PSK "{}"\n',
+            '@gw1.example.com @gw3.example.com : PSK "VALUE"\n',
             'PSK "',
         ),
         "psk-repeated",
@@ -170,7 +189,7 @@ FAULTS: Final[tuple[Fault, ...]] = (
     ),
     Fault(
         "PSK that is a password",
-        D,
+        DEBIAN,
         _same(SITE_C, MORE, _SECTION.format(name="eap-bob", id="bob")),
         "secret-of-several-kinds",
         MORE,
@@ -178,66 +197,68 @@ FAULTS: Final[tuple[Fault, ...]] = (
     ),
     Fault(
         "PSK without owner",
-        D,
+        DEBIAN,
         change(SITE_C, "    id = gw3.example.com\n    secret", "    secret"),
         "psk-for-any-peer",
         SITE_C,
     ),
     Fault(
         "PSK of our own identity",
-        D,
+        DEBIAN,
         change(SITE_C, "id = gw3.example.com\n    secret", "id = gw1.example.com\n    secret"),
         "psk-for-any-peer",
         SITE_C,
     ),
     Fault(
         "PSK of %any in ipsec.secrets",
-        I,
+        STARTER,
         change(SECRETS, "gw3.example.com :", "%any :"),
         "psk-for-any-peer",
         SECRETS,
     ),
     Fault(
         "PSK without owners of Libreswan",
-        R,
+        RHEL,
         change(RHEL_C, "@gw1.example.com @gw3.example.com :", ":"),
         "psk-for-any-peer",
         RHEL_C,
     ),
     Fault(
         "PSK of nobody in VyOS",
-        V,
+        VYOS,
         change(VYOS_CONF, "    id = gw3.example.com\n    secret", "    secret"),
         "psk-for-any-peer",
         VYOS_CONF,
     ),
-    Fault("a connection without a PSK", D, put(MORE, _PEER_D), "psk-missing", MORE),
+    Fault("a connection without a PSK", DEBIAN, put(MORE, _PEER_D), "psk-missing", MORE),
     Fault(
         "a connection without a PSK in Libreswan",
-        R,
+        RHEL,
         put(RHEL_C, "# gone\n"),
         "psk-missing",
         "/etc/ipsec.d/site-c.conf",
     ),
     Fault(
         "two PSKs for a peer",
-        D,
+        DEBIAN,
         _section("ike-new", "id = gw3.example.com"),
         "psk-ambiguous",
         SITE_C,
     ),
-    Fault("a user's weak password", D, _value(USERS, _few(4)), "user-password-weak", USERS),
+    Fault("a user's weak password", DEBIAN, _value(USERS, _few(4)), "user-password-weak", USERS),
     Fault(
         "a user's weak password in ipsec.secrets",
-        I,
+        STARTER,
         _value(SECRETS, _few(4), 'EAP "'),
         "user-password-weak",
         SECRETS,
     ),
-    Fault("a passphrase beside its key", D, _locked(making.secret), "passphrase-beside-key", MORE),
+    Fault(
+        "a passphrase beside its key", DEBIAN, _locked(making.secret), "passphrase-beside-key", MORE
+    ),
     Fault(
         "a weak passphrase",
-        D,
+        DEBIAN,
         _locked(_few(4)),
         "passphrase-weak",
         MORE,
@@ -245,18 +266,17 @@ FAULTS: Final[tuple[Fault, ...]] = (
     ),
     Fault(
         "a password of NSS in clear",
-        R,
+        RHEL,
         put(PASSWORD, lambda: f"NSS Certificate DB:{making.secret()}\n"),
         "nss-password-in-clear",
         PASSWORD,
     ),
     Fault(
         "a weak password of NSS",
-        R,
+        RHEL,
         put(PASSWORD, "NSS Certificate DB:libreswan\n"),
         "nss-password-weak",
         PASSWORD,
         (("nss-password-in-clear", PASSWORD),),
     ),
 )
-_ = NSS

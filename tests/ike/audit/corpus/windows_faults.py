@@ -2,7 +2,7 @@
 
 from typing import Any, Final
 
-from tests.ike.audit.corpus.planting import Fault, Plant
+from tests.ike.audit.corpus.planting import WINDOWS, Fault, Plant
 from tests.ike.audit.windows import machine
 from tests.ike.audit.windows.machine import (
     CERTIFICATE,
@@ -24,12 +24,12 @@ from tests.ike.audit.windows.machine import (
     tunnel,
 )
 
-W = "windows"
 _KEY = KEYS + "0123ABCD_machine"
 _PFX = "C:\\certs\\gw1.pfx"
-_MAIN = "MainModeCryptoSet\\" + DEFAULT % 1
-_QUICK = "QuickModeCryptoSet\\" + DEFAULT % 2
-_AUTH = "Phase1AuthSet\\certificates"
+_MAIN = "NetIPsecMainModeCryptoSet\\" + DEFAULT % 1
+_QUICK = "NetIPsecQuickModeCryptoSet\\" + DEFAULT % 2
+_AUTH = "NetIPsecPhase1AuthSet\\certificates"
+_SITE_C = "NetIPsecPhase1AuthSet\\site c"
 _RULE = "NetIPsecRule\\" + rule()["name"]
 _OWN = "Cert:\\LocalMachine\\My\\"
 _DER: Final = {
@@ -62,10 +62,12 @@ def _auth(*proposals: machine.Document) -> Plant:
     return _with(auth_sets=[auth_set("certificates", *proposals)])
 
 
-def _certified(which: str, rule_id: str, place: str = "") -> Fault:
+def _certified(which: str, rule_id: str) -> Fault:
     given = machine.certificate(_DER[which])
-    path = place or _OWN + given["thumbprint"]
-    return Fault(f"{W}: {which}", W, _with(certificates=[given]), rule_id, path)
+    path = _OWN + given["thumbprint"]
+    return Fault(
+        f"a certificate in Windows: {which}", WINDOWS, _with(certificates=[given]), rule_id, path
+    )
 
 
 def _exportable(image: Any) -> None:
@@ -75,50 +77,72 @@ def _exportable(image: Any) -> None:
 _OWN_THUMBPRINT = machine.clean()["certificates"][0]["thumbprint"]
 _TWO = _with(auth_sets=[auth_set("certificates", psk()), auth_set("site c", psk())])
 FAULTS: Final[tuple[Fault, ...]] = (
-    Fault("everyone reads a key", W, _key(access((EVERYONE, READ))), "windows-key-open", _KEY),
     Fault(
-        "a user owns a key", W, _key(access(owner="S-1-5-21-1-2-3-1001")), "windows-key-owner", _KEY
+        "everyone reads a key", WINDOWS, _key(access((EVERYONE, READ))), "windows-key-open", _KEY
     ),
-    Fault("an exportable key", W, _exportable, "windows-key-exportable", _OWN + _OWN_THUMBPRINT),
+    Fault(
+        "a user owns a key",
+        WINDOWS,
+        _key(access(owner="S-1-5-21-1-2-3-1001")),
+        "windows-key-owner",
+        _KEY,
+    ),
+    Fault(
+        "an exportable key", WINDOWS, _exportable, "windows-key-exportable", _OWN + _OWN_THUMBPRINT
+    ),
     Fault(
         "users read a PFX file",
-        W,
+        WINDOWS,
         _with(pfx_files=[pfx(access=access((USERS, READ)))]),
         "windows-pfx-open",
         _PFX,
     ),
-    Fault("a PFX file", W, _with(pfx_files=[pfx()]), "windows-pfx-left", _PFX),
-    Fault("main mode with DES", W, _main("DES"), "windows-cipher-des", _MAIN),
-    Fault("main mode with 3DES", W, _main("DES3"), "windows-cipher-3des", _MAIN),
-    Fault("main mode with MD5", W, _main(hash_="MD5"), "windows-hash-md5", _MAIN),
-    Fault("main mode with SHA-1", W, _main(hash_="SHA1"), "windows-hash-sha1", _MAIN),
-    Fault("main mode with DH2", W, _main(group="DH2"), "windows-group-weak", _MAIN),
+    Fault("a PFX file", WINDOWS, _with(pfx_files=[pfx()]), "windows-pfx-left", _PFX),
+    Fault("main mode with DES", WINDOWS, _main("DES"), "windows-cipher-des", _MAIN),
+    Fault("main mode with 3DES", WINDOWS, _main("DES3"), "windows-cipher-3des", _MAIN),
+    Fault("main mode with MD5", WINDOWS, _main(hash_="MD5"), "windows-hash-md5", _MAIN),
+    Fault("main mode with SHA-1", WINDOWS, _main(hash_="SHA1"), "windows-hash-sha1", _MAIN),
+    Fault("main mode with DH2", WINDOWS, _main(group="DH2"), "windows-group-weak", _MAIN),
     Fault(
-        "quick mode without a cipher", W, _quick("None", "SHA256"), "windows-cipher-none", _QUICK
+        "quick mode without a cipher",
+        WINDOWS,
+        _quick("None", "SHA256"),
+        "windows-cipher-none",
+        _QUICK,
     ),
-    Fault("quick mode without integrity", W, _quick("AES256", "None"), "windows-hash-none", _QUICK),
-    Fault("quick mode without PFS", W, _quick(pfs="None"), "windows-pfs-none", _QUICK),
     Fault(
-        "built-in proposals", W, _with(main_mode_sets=[]), "windows-defaults", "MainModeCryptoSet"
+        "quick mode without integrity",
+        WINDOWS,
+        _quick("AES256", "None"),
+        "windows-hash-none",
+        _QUICK,
+    ),
+    Fault("quick mode without PFS", WINDOWS, _quick(pfs="None"), "windows-pfs-none", _QUICK),
+    Fault(
+        "built-in proposals",
+        WINDOWS,
+        _with(main_mode_sets=[]),
+        "windows-defaults",
+        "NetIPsecMainModeCryptoSet",
     ),
     Fault(
         "VPN server with built-in proposals",
-        W,
+        WINDOWS,
         _with(vpn=[tunnel(custom=False, group="", encryption="")]),
         "windows-defaults",
         "VpnServer",
     ),
-    Fault("PSK in Windows", W, _auth(CERTIFICATE, psk()), "windows-psk", _AUTH),
+    Fault("PSK in Windows", WINDOWS, _auth(CERTIFICATE, psk()), "windows-psk", _AUTH),
     Fault(
         "VPN interface with PSK",
-        W,
+        WINDOWS,
         _with(vpn=[tunnel(name="edge1", method="PSKOnly")]),
         "windows-psk",
         "VpnS2SInterface\\edge1",
     ),
     Fault(
         "a short PSK in Windows",
-        W,
+        WINDOWS,
         _auth(psk(length=12)),
         "windows-psk-short",
         _AUTH,
@@ -126,24 +150,32 @@ FAULTS: Final[tuple[Fault, ...]] = (
     ),
     Fault(
         "one PSK in two sets",
-        W,
+        WINDOWS,
         _TWO,
         "windows-psk-reused",
         _AUTH,
-        (("windows-psk", _AUTH), ("windows-psk", "Phase1AuthSet\\site c")),
+        (("windows-psk", _AUTH), ("windows-psk", _SITE_C), ("windows-psk-reused", _SITE_C)),
     ),
     Fault(
         "anonymous peers",
-        W,
+        WINDOWS,
         _auth(CERTIFICATE, {"method": "Anonymous", "psk": None}),
         "windows-auth-none",
         _AUTH,
     ),
-    Fault("IKEv1 in Windows", W, _with(rules=[rule(key_module="IKEv1")]), "windows-ikev1", _RULE),
-    Fault("in the clear", W, _with(rules=[rule(outbound="Request")]), "windows-clear-text", _RULE),
+    Fault(
+        "IKEv1 in Windows", WINDOWS, _with(rules=[rule(key_module="IKEv1")]), "windows-ikev1", _RULE
+    ),
+    Fault(
+        "in the clear",
+        WINDOWS,
+        _with(rules=[rule(outbound="Request")]),
+        "windows-clear-text",
+        _RULE,
+    ),
     _certified("expired", "windows-certificate-expired"),
     _certified("expiring", "windows-certificate-expiring"),
     _certified("SHA-1", "windows-certificate-sha1"),
     _certified("RSA 1024", "windows-certificate-weak-key"),
-    _certified("not for servers", "windows-certificate-usage", "VpnServer"),
+    _certified("not for servers", "windows-certificate-usage"),
 )
