@@ -6,10 +6,12 @@ import random
 import secrets
 from functools import cache
 from math import gcd, isqrt, prod
+from typing import Any
 
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.asymmetric.types import PrivateKeyTypes
 from cryptography.hazmat.primitives.serialization import (
     BestAvailableEncryption,
     Encoding,
@@ -44,30 +46,28 @@ def key_pem(number: int = OWN, *, passphrase: str = "", curve: str = "secp256r1"
     return pkcs8(_key(number, curve), passphrase)
 
 
-def _key(number: int, curve: str = "secp256r1") -> object:
+def _key(number: int, curve: str = "secp256r1") -> ec.EllipticCurvePrivateKey:
     if curve == "secp256r1":  # as the workshop's certificates name them
         return workshop.ec_key(number=number) if number else workshop.ec_key()
     return workshop.ec_key(curve, number)
 
 
-def pkcs8(key: object, passphrase: str = "") -> bytes:
+def pkcs8(key: PrivateKeyTypes, passphrase: str = "") -> bytes:
     """A private key in PKCS#8."""
     how: KeySerializationEncryption = NoEncryption()
     if passphrase:
         how = BestAvailableEncryption(passphrase.encode())
-    return key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, how)  # type: ignore[attr-defined]
+    return key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, how)
 
 
-def gateway(now: dt.datetime, name: str = "gw1.example.com", **order: object) -> bytes:
+def gateway(now: dt.datetime, name: str = "gw1.example.com", **order: Any) -> bytes:
     """The certificate of a gateway. `order` is what the workshop changes."""
     return certificate(now, name, **order).public_bytes(Encoding.PEM)
 
 
-def certificate(
-    now: dt.datetime, name: str = "gw1.example.com", **order: object
-) -> x509.Certificate:
+def certificate(now: dt.datetime, name: str = "gw1.example.com", **order: Any) -> x509.Certificate:
     """As `gateway`, before it is written."""
-    given = {
+    given: dict[str, Any] = {
         "not_before": now - dt.timedelta(days=1),
         "not_after": now + dt.timedelta(days=200),
         "subject": workshop.name(o="Example", cn=name),
@@ -91,13 +91,13 @@ def with_sha1(now: dt.datetime) -> bytes:
     return workshop.load(whole).public_bytes(Encoding.PEM)
 
 
-def peer(now: dt.datetime, **order: object) -> bytes:
+def peer(now: dt.datetime, **order: Any) -> bytes:
     """The certificate of the peer."""
     key = workshop.ec_key(number=PEER).public_key()
     return gateway(now, "gw2.example.com", **{"public_key": key, **order})
 
 
-def issuer(now: dt.datetime, **order: object) -> bytes:
+def issuer(now: dt.datetime, **order: Any) -> bytes:
     """The certificate of the authority that issues."""
     return workshop.authority(**_years(now), **order).public_bytes(Encoding.PEM)
 
@@ -111,7 +111,7 @@ def root(now: dt.datetime) -> bytes:
     return workshop.authority(root=True, plus=[path], **given).public_bytes(Encoding.PEM)
 
 
-def _years(now: dt.datetime) -> dict[str, object]:
+def _years(now: dt.datetime) -> dict[str, Any]:
     return {
         "not_before": now - dt.timedelta(days=300),
         "not_after": now + dt.timedelta(days=1500),

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from ike.audit import host, rules
 from ike.audit.ground import Ground
-from ike.audit.values import Finding, Policy
+from ike.audit.values import Finding, Policy, Seen
 from ike.audit.windows import look
 from ike.secrets.values import Problem
 from tests.ike.audit.corpus.image import COLLECTED, Image
@@ -56,7 +56,7 @@ def judged(root: Path, policy: Policy | None = None) -> tuple[list[Finding], tup
     policy = policy or Policy()
     if (root / COLLECTED.lstrip("/")).exists():
         facts = look(root / COLLECTED.lstrip("/"))
-        seen = host.Seen((facts,), facts.problems)
+        seen = Seen((facts,), facts.problems)
     else:
         seen = host.look(Ground(root), host.Wanted(), NOW)
     return rules.judged(seen, policy, NOW), seen.problems
