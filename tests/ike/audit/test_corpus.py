@@ -9,6 +9,8 @@ from pathlib import Path
 import pytest
 
 from ike.audit.rules import RULES
+from ike.audit.values import Policy
+from tests.ike.audit.corpus.__main__ import USUAL, write
 from tests.ike.audit.corpus.faults import FAULTS
 from tests.ike.audit.corpus.image import Image
 from tests.ike.audit.corpus.layouts import LAYOUTS
@@ -51,6 +53,15 @@ def test_a_clean_host_has_no_finding_and_all_of_it_is_read(
     assert problems == ()
 
 
+@pytest.mark.parametrize("baseline", ["nist", "bsi"])
+@pytest.mark.parametrize("name", LAYOUTS)
+def test_a_clean_host_is_clean_by_stricter_baselines(
+    clean: dict[str, Image], name: str, baseline: str
+) -> None:
+    findings, _ = judged(clean[name].root, Policy(baseline=baseline))
+    assert [(each.rule.id, str(each.place), each.evidence) for each in findings] == []
+
+
 @pytest.mark.parametrize("name", BY_NAME)
 def test_a_planted_fault_is_found_and_nothing_else(
     clean: dict[str, Image], tmp_path: Path, name: str
@@ -84,3 +95,12 @@ def test_an_image_can_be_written_for_people(tmp_path: Path) -> None:
     assert subprocess.run(command, check=False, capture_output=True, timeout=120).returncode != 0
     found = {each.rule.id for each in judged(where)[0]}
     assert {"secrets-file-open-to-others", "psk-weak", "key-folder-open"} <= found
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_faults_of_a_host_do_not_hide_each_other(tmp_path: Path, layout: str) -> None:
+    image = write(tmp_path / "image", layout, NOW)
+    findings, problems = judged(image.root)
+    expected = {pair for name in USUAL[layout] for pair in BY_NAME[name].findings}
+    assert {(each.rule.id, each.place.path) for each in findings} == expected
+    assert problems == ()

@@ -86,6 +86,13 @@ FAULTS: Final[tuple[Fault, ...]] = (
         policy=Policy(encrypted_keys=True),
     ),
     Fault("a key in old PEM", DEBIAN, put(OTHER, _old_pem), "private-key-old-encryption", OTHER),
+    Fault(
+        "a key in old PEM in ipsec.d",
+        STARTER,
+        put(f"{IPSEC_KEYS}/old.pem", _old_pem),
+        "private-key-old-encryption",
+        f"{IPSEC_KEYS}/old.pem",
+    ),
     Fault("RSA of 1024 bits", DEBIAN, put(OTHER, lambda: making.rsa(1024)), "key-too-short", OTHER),
     Fault(
         "P-192",

@@ -55,6 +55,7 @@ conn site-c
     right=192.0.2.3
     rightid=@gw3.example.com
     rightsubnet=10.3.0.0/16
+    salifetime=1h
     auto=start
 """
 _UNIT: Final = (

@@ -122,6 +122,13 @@ FAULTS: Final[tuple[Fault, ...]] = (
         "secret-sample-value",
         USERS,
     ),
+    Fault(
+        "PSK of words in swanctl.conf",
+        DEBIAN,
+        _value(SITE_C, "correct horse battery staple"),
+        "psk-weak",
+        SITE_C,
+    ),
     Fault("a short PSK", DEBIAN, _value(SITE_C, _few(5)), "psk-weak", SITE_C),
     Fault(
         "PSK of words", OPNSENSE, _value(BSD_C, "correct horse battery staple"), "psk-weak", BSD_C
