@@ -12,6 +12,8 @@ _SECRET: Final = re.compile(
     rb"(?:^|\0)(?![ \t]*\#)[^\r\n\0]*:[ \t]+(?:PSK|PPKS?|RSA|ECDSA|EAP|XAUTH|NTLM|P12|PKCS8|PIN)[ \t]+[^ \t\r\n]"
     rb"|(?:^|\0)[ \t]*(?:secret|pin|password|psk)[ \t]*=[ \t]*[^ \t\r\n]"  # strongSwan, NetworkManager
     rb"|(?:pre-shared-secret|pre-shared-key)[ \t>]+[^ \t\r\n]"  # VyOS, OPNsense, pfSense
+    rb"|^[ \t]+secret[ \t]+[^\s{=]+[ \t]*\r?$"  # VyOS since 1.4
+    rb"|<(?:Key|password|prv)>[^<\s]"  # config.xml of OPNsense and pfSense
     rb"|NSS Certificate DB:[^\r\n]",
     re.MULTILINE,
 )
