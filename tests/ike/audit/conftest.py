@@ -12,7 +12,7 @@ import pytest
 from ike.audit import host as audited
 from ike.audit import rules
 from ike.audit.ground import Ground
-from ike.audit.values import Finding, Policy, Seen
+from ike.audit.values import Area, Finding, Policy, Seen
 
 NOW = datetime(2026, 11, 29, tzinfo=UTC)
 KEY = "-----BEGIN PRIVATE KEY-----\nMIGHAgEAMBMGByqGSM49AgEG\n-----END PRIVATE KEY-----\n"
@@ -89,8 +89,9 @@ class Files:
         return audited.look(Ground(self.root), audited.Wanted(paths), NOW)
 
     def findings(self, policy: Policy | None = None) -> list[Finding]:
-        """What is said of it."""
-        return rules.judged(self.seen(), policy or Policy(), NOW)
+        """What is said of who gets at it; what stands in the files is the matter of other tests."""
+        said = rules.judged(self.seen(), policy or Policy(), NOW)
+        return [each for each in said if each.rule.area in (Area.ACCESS, Area.EXPOSURE)]
 
     def told(self, policy: Policy | None = None) -> list[tuple[str, str, str]]:
         """Severity, rule and path of each finding."""
