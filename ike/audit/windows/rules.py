@@ -133,7 +133,7 @@ DEFAULTS: Final = _rule(
     "They are for peers of twenty years ago: SHA-1 and group 2 (1024 bits), and 3DES as a second choice or, with the "
     "VPN server, even the one that is taken.",
     "Set your own: New-NetIPsecMainModeCryptoSet -Default …; for the VPN server Set-VpnServerConfiguration "
-    "-CustomPolicy -EncryptionMethod AES256 -IntegrityCheckMethod SHA384 -DHGroup ECP384 …",
+    "-CustomPolicy -EncryptionMethod AES256 -IntegrityCheckMethod SHA384 -DHGroup ECP384 … each.",
     "RFC 8247 §2.4",
     "Microsoft: Set-VpnServerConfiguration",
 )
