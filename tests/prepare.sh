@@ -5,7 +5,7 @@ lab=(
   charon-systemd strongswan-swanctl libcharon-extra-plugins libstrongswan-extra-plugins
   libstrongswan-standard-plugins iproute2 iputils-ping
 )
-judges=(strongswan-pki openssl libnss3-tools softhsm2 chromium)
+judges=(strongswan-pki openssl libnss3-tools softhsm2 chromium lynis)
 database=(postgresql)
 case "${1:-test}" in
   demo) wanted=("${lab[@]}") ;;
