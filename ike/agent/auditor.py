@@ -3,6 +3,7 @@
 import logging
 import os
 import threading
+import traceback
 from collections.abc import Callable, Iterable
 from contextlib import suppress
 from dataclasses import dataclass
@@ -115,7 +116,7 @@ class Auditor(threading.Thread):
         try:
             looked = self._look()
         except Exception as error:  # noqa: BLE001 - a mistake in a rule must not end the agent; the next audit comes
-            _log.exception("an audit broke off")
+            _log.error("an audit broke off", extra=_origin(error))
             self._note(
                 at=stamp(self._clock.wall()), error=f"internal_error: {type(error).__name__}"
             )
@@ -159,8 +160,8 @@ class Auditor(threading.Thread):
             wait = contact_seconds(self._failures + 3, self._clock.chance, after, cap=_RETRY_CAP)
             self._send_at = self._clock.monotonic() + wait
             return error
-        except Exception:  # noqa: BLE001 - as above
-            _log.exception("the report of an audit broke off")
+        except Exception as error:  # noqa: BLE001 - as above
+            _log.error("the report of an audit broke off", extra=_origin(error))
             self._unsent = None
         else:
             self._unsent = None
@@ -191,3 +192,10 @@ def tell(connect: Callable[[], Service], document: Document) -> None:
         service.post(PATH, document)
     finally:
         service.close()
+
+
+def _origin(error: Exception) -> dict[str, str]:
+    """Where a mistake was made. Not its own words: they may quote what was read, which may be a secret."""
+    frames = traceback.extract_tb(error.__traceback__)
+    where = f"{frames[-1].filename}:{frames[-1].lineno}" if frames else ""
+    return {"kind": type(error).__name__, "where": where}

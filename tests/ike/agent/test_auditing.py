@@ -322,7 +322,9 @@ def auditing_path() -> str:
     return "/v1/gateways/self/findings"
 
 
-def test_a_mistake_in_a_rule_ends_nothing_and_tells_no_secret(place: Gateway) -> None:
+def test_a_mistake_in_a_rule_ends_nothing_and_tells_no_secret(
+    place: Gateway, caplog: pytest.LogCaptureFixture
+) -> None:
     place.enroll()
     host = Host(failing=True)
     with at_work(place, host) as thread:
@@ -330,6 +332,9 @@ def test_a_mistake_in_a_rule_ends_nothing_and_tells_no_secret(place: Gateway) ->
         assert thread.is_alive()
     assert place.home.audit_notes()["error"] == "internal_error: ZeroDivisionError"
     assert place.service.findings == []
+    [told] = {each.where for each in caplog.records if each.message == "an audit broke off"}  # type: ignore[attr-defined]  # an extra
+    assert Path(told.rpartition(":")[0]) == Path(__file__)
+    assert "secret words" not in caplog.text
 
 
 def test_an_agent_that_is_not_to_audit_does_not(place: Gateway) -> None:
