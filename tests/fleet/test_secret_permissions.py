@@ -1,13 +1,9 @@
 """Who may do what with shared secrets: every operation and every role, as a table written by hand."""
 
-import importlib
-import inspect
-import pkgutil
 from typing import Any
 
 import pytest
 
-from core.errors import IkewardenError
 from fleet import rotation
 from fleet.rotation import delivery, due, handover, imports, orders, retire, shown, slots
 from fleet.rotation.orders import Order
@@ -15,9 +11,10 @@ from fleet.rotation.policies import PolicyChange
 from fleet.rotation.shown import RotationQuery
 from fleet.rotation.slots import SlotRequest
 from fleet.rotation.values import Kind
-from pki.actors import Actor, Role, RoleMayNot, Scope
+from pki.actors import Role
 from pki.desk import Desk
 from tests.fixtures.desk import NOW
+from tests.fleet.role_table import check_asked_first, check_complete, check_row, name_of
 from tests.pki.test_permissions import READERS, A, Call, G, O, S
 
 TABLE: dict[Any, tuple[set[Role], Call]] = {
@@ -43,45 +40,14 @@ PARTS = {"fleet.rotation.slots.require_end", "fleet.rotation.imports.take"}
 
 
 def test_every_operation_has_a_row() -> None:
-    found = {}
-    for module in pkgutil.iter_modules(rotation.__path__):
-        loaded = importlib.import_module(f"fleet.rotation.{module.name}")
-        for name, value in vars(loaded).items():
-            if (
-                inspect.isfunction(value)
-                and value.__module__ == loaded.__name__
-                and not name.startswith("_")
-                and "actor" in inspect.signature(value).parameters
-                and f"{loaded.__name__}.{name}" not in PARTS
-            ):
-                found[value] = f"{loaded.__name__}.{name}"
-    assert found.keys() == TABLE.keys(), sorted(
-        name for value, name in found.items() if value not in TABLE
-    )
+    check_complete(TABLE, rotation, PARTS)
 
 
 @pytest.mark.parametrize("role", Role)
-@pytest.mark.parametrize(
-    "operation", TABLE, ids=lambda each: f"{each.__module__.rpartition('.')[2]}.{each.__name__}"
-)
+@pytest.mark.parametrize("operation", TABLE, ids=name_of)
 def test_operations_and_roles(shared_desk: Desk, operation: Any, role: Role) -> None:
-    allowed, call = TABLE[operation]
-    scope = Scope(gateway="gw1") if role is Role.GATEWAY else Scope()
-    actor = Actor("somebody", role, credential="token:1", scope=scope)
-    if role in allowed:
-        try:
-            call(shared_desk, actor)
-        except IkewardenError as error:
-            if isinstance(error, RoleMayNot):
-                raise
-        return
-    with pytest.raises(RoleMayNot):
-        call(shared_desk, actor)
+    check_row(shared_desk, TABLE[operation], role)
 
 
 def test_the_role_is_asked_for_before_anything_is_looked_at() -> None:
-    for role in Role:
-        for allowed, call in TABLE.values():
-            if role not in allowed:
-                with pytest.raises(RoleMayNot):
-                    call(None, Actor("somebody", role))  # type: ignore[arg-type]  # on purpose
+    check_asked_first(TABLE)
