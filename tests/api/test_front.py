@@ -421,7 +421,10 @@ def test_a_full_house_says_so_and_a_dead_signer_too(site: Site) -> None:
         site.keys.hang()
         asking = [threading.Thread(target=ask, args=[running]) for _ in range(4)]
         try:
-            for thread in asking:
+            # The one thread begins others while a work waits for a commit: they come when it hangs.
+            asking[0].start()
+            site.keys.wait_until_hanging()
+            for thread in asking[1:]:
                 thread.start()
             deadline = time.monotonic() + 20
             while len(replies) < 2:

@@ -2,7 +2,8 @@
 
 import hashlib
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from datetime import datetime
 from pathlib import Path
 
 import pytest
@@ -86,6 +87,15 @@ def hasten(site: Site) -> int:
     return orders.rotate(site.desk, OPERATOR, order, now=site.clock())[0].id
 
 
+def stopped(clock: Clock, until: threading.Event) -> Callable[[], datetime]:
+    """The same clock, stopped until the event: a worker that waits has looked at it before the others see it move.
+
+    It would claim again what it has claimed already, had it not come round to waiting by then.
+    """
+    then = clock()
+    return lambda: clock() if until.is_set() else then
+
+
 def numbers(site: Site, name: str) -> list[tuple[int, str, int | None]]:
     """The versions on record, with their numbers in the store."""
     of = secrets.c.slot_id == site.find(name).id
@@ -145,7 +155,7 @@ def test_a_late_write_leaves_no_value_that_nobody_knows(
 ) -> None:
     number, vault.held = start(site, pair), threading.Event()
     go_on, slow = vault.held, site.runner("slow")
-    stalled = threading.Thread(target=lambda: slow.run(site.clock))
+    stalled = threading.Thread(target=lambda: slow.run(stopped(site.clock, go_on)))
     stalled.start()
     assert vault.reached.wait(30)
     if cancelled:
@@ -167,7 +177,7 @@ def test_a_late_write_leaves_no_value_that_nobody_knows(
 def test_a_late_answer_does_not_put_a_version_back(site: Site, pair: str, vault: SlowStore) -> None:
     number, vault.held = start(site, pair), threading.Event()
     go_on, slow, quick = vault.held, site.runner("slow"), site.runner("quick")
-    stalled = threading.Thread(target=lambda: slow.run(site.clock))
+    stalled = threading.Thread(target=lambda: slow.run(stopped(site.clock, go_on)))
     stalled.start()
     assert vault.reached.wait(30)
     site.clock.pass_time(seconds=31)

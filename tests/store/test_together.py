@@ -389,4 +389,5 @@ def test_crosswise_works_of_two_processes_are_done_though_the_database_ends_one(
         assert [future.result(20) for future in ours][-1] == "left"
         assert theirs.result(20) == "right"
     assert count(store) == 2 + company
-    assert len(runs) == (3 if store.dialect == "postgresql" else 2)  # the one that gave way, again
+    # PostgreSQL ended one of them at least, which then ran again.
+    assert len(runs) > 2 if store.dialect == "postgresql" else len(runs) == 2
