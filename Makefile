@@ -5,7 +5,8 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/pip install -qq --disable-pip-version-check --constraint constraints.txt
 DIR ?= var
-WORKERS ?= 2
+# Tests wait for daemons and databases for a third of their time.
+WORKERS ?= 3
 B ?=
 
 .DEFAULT_GOAL := help
@@ -31,7 +32,7 @@ check: $(VENV)/.dev ## format, lint, types, import rules, module shape
 
 test: $(VENV)/.dev ## all tests, on SQLite and PostgreSQL, with real daemons
 	@bash tests/prepare.sh test
-	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile -q
+	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder -q
 
 soak: $(VENV)/.dev ## the long ones: 200 kills under load, 50 revocations, 100 deaths, 100 rotations and all their faults
 	@bash tests/prepare.sh test
@@ -43,7 +44,7 @@ future: $(VENV)/.dev ## the same tests thirty years from now
 	@bash tests/prepare.sh test
 	LD_PRELOAD=$$(echo $(CURDIR)/$(VENV)/lib/python3*/site-packages/libfaketime/vendor/libfaketime/src/libfaketime.so.1) \
 	  FAKETIME=+30y FAKETIME_DONT_FAKE_MONOTONIC=1 \
-	  $(BIN)/python -m pytest -n $(WORKERS) --dist loadfile -q -p no:cacheprovider
+	  $(BIN)/python -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder -q -p no:cacheprovider
 
 bench: $(VENV)/.dev ## measure beside OpenBao; B=issuance|revocation|ocsp|crl|fleet|rotation|audit|primes for one
 	$(BIN)/python -m bench $(B)

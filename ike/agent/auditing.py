@@ -16,8 +16,9 @@ from typing import Any, Final
 from ike.agent.clock import Clock
 from ike.agent.home import stamp
 from ike.agent.settings import AgentSettings, AuditSettings
+from ike.audit.published import PublishedKeys, PublishedKeysInvalid
 from ike.audit.values import Finding, Policy, Severity
-from ike.secrets.values import Problem
+from ike.secrets.values import Place, Problem
 
 Document = dict[str, Any]
 
@@ -56,15 +57,30 @@ def look(settings: AgentSettings, clock: Clock, *, root: Path = Path("/")) -> Lo
     from ike.secrets import reading
 
     wanted, ground = settings.audit, Ground(root)
-    policy = Policy(baseline=wanted.baseline)
+    lists, unread = _lists(wanted.published_keys)
+    policy = Policy(baseline=wanted.baseline, published=lists)
     started, began = clock.wall(), clock.monotonic()
     seen = host.look(ground, host.Wanted(paths=wanted.paths), started)
     found = rules.judged(seen, policy, started)
     items = discovery.discover(ground, wanted.paths).items
     figures = Figures(started, clock.monotonic() - began, seen.files, seen.items)
-    report = document(settings.gateway, policy, found, seen.problems, figures)
+    report = document(settings.gateway, policy, found, [*unread, *seen.problems], figures)
     # What is not there yet may come.
     return Looked(report, watched([reading.PLACES, *((each.path, each.real) for each in items)]))
+
+
+def _lists(paths: Iterable[str]) -> tuple[tuple[PublishedKeys, ...], list[Problem]]:
+    """The lists of published keys; one that cannot be used is told, and the audit goes on."""
+    found, problems = [], []
+    for path in paths:
+        try:
+            found.append(PublishedKeys(Path(path)))
+        except (OSError, PublishedKeysInvalid) as error:
+            words = (
+                error.strerror if isinstance(error, OSError) else ""
+            ) or "it is no list of published keys"
+            problems.append(Problem(Place(path, 0), words))
+    return tuple(found), problems
 
 
 def document(

@@ -58,11 +58,14 @@ class FilesSettings:
 
 @dataclass(frozen=True)
 class AuditSettings:
-    """How often the host is audited, 0 for never; by which baseline; `paths` beside those that are found by itself."""
+    """How often the host is audited, 0 for never; by which baseline; `paths` beside those that are found by itself;
+    `published_keys`: lists of keys that everybody has (ike.audit.published).
+    """
 
     hours: int = 24
     baseline: str = "rfc"
     paths: tuple[str, ...] = ()
+    published_keys: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -65,10 +65,23 @@ FACTORABLE: Final = Rule(
     Severity.CRITICAL,
     "Anybody can calculate a private key from its public part",
     "The certificate, which every peer is shown, is enough to become this gateway. Looked for are keys of the faulty"
-    " Infineon library, primes that are close to each other, and small factors. Keys of Debian's broken OpenSSL"
-    " (CVE-2008-0166) are not: a list of them is larger than this program; badkeys has one.",
+    " Infineon library, primes that are close to each other, and small factors.",
     "Make a new key by another program or device, have it certified, and revoke the old certificate today.",
     ("CVE-2017-15361 (ROCA)", "CVE-2022-26320 (Fermat)", "FIPS 186-5 §A.1"),
+)
+PUBLISHED: Final = Rule(
+    "key-is-published",
+    Area.KEYS,
+    Severity.CRITICAL,
+    "Everybody has this private key",
+    "It is on a list of keys that were published, or that Debian's broken OpenSSL of 2006 to 2008 made: whoever looks"
+    " for its public part finds the private one. Looked for where the policy or `--published-keys` names a list.",
+    "Make a new key, have it certified, and revoke the old certificate today. Find out where the key came from.",
+    (
+        "CVE-2008-0166",
+        "NIST SP 800-57 part 1 rev. 5 §8.1.5.1",
+        "badkeys, a collection of published keys",
+    ),
 )
 SHARED_PRIME: Final = Rule(
     "key-shares-a-prime",
@@ -95,6 +108,7 @@ RULES: Final[tuple[Rule, ...]] = (
     BELOW_BASELINE,
     DSA_KEY,
     FACTORABLE,
+    PUBLISHED,
     SHARED_PRIME,
     SMALL_EXPONENT,
 )
@@ -147,6 +161,7 @@ class KeyFacts:
             yield from _protection(key, policy)
         for used in self.used:
             yield from _worth(used, policy)
+            yield from _published(used, policy)
         for group in self.shared:
             for position in group:
                 yield _sharing(self.used[position], [self.used[at] for at in group])
@@ -282,6 +297,14 @@ def _worth(used: Used, policy: Policy) -> Iterator[Finding]:
             key.fingerprint,
             severity=Severity.CRITICAL if broken else None,
         )
+
+
+def _published(used: Used, policy: Policy) -> Iterator[Finding]:
+    for each in policy.published:
+        if (name := each.collection(used.key.listed)) is not None:
+            said = f"{used.what[0].upper()}{used.what[1:]} is on the list of published keys, collection {name}."
+            yield Finding(PUBLISHED, used.place, said, used.key.fingerprint)
+            return
 
 
 def _short(number: int) -> str:

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from core.errors import InvalidInput
+from ike.audit.published import PublishedKeys
 from ike.audit.settings_file import load
 from ike.audit.values import Policy
 
@@ -12,6 +13,7 @@ BASELINES: Final = ("rfc", "nist", "cnsa1", "cnsa2", "bsi")
 _NAMES: Final = frozenset({"groups", "users"})
 _SWITCHES: Final = frozenset({"encrypted_keys", "certificates_only"})
 _NUMBERS: Final = {"expiring_days": (0, 36_500), "psk_bits": (1, 512)}
+_LISTS: Final = "published_keys"
 
 
 class PolicyInvalid(InvalidInput):
@@ -24,18 +26,22 @@ class PolicyInvalid(InvalidInput):
 def read(path: Path) -> tuple[Policy, tuple[str, ...]]:
     """The policy, and `paths`: files and folders to look at beside those that are found. Strict.
 
-    Raises OSError and PolicyInvalid.
+    Raises OSError, PolicyInvalid and PublishedKeysInvalid.
     """
     document = load(path, PolicyInvalid)
     paths = _texts("paths", document.pop("paths", []))
     if not all(each.startswith("/") for each in paths):
         raise PolicyInvalid("paths: each is to begin with a slash.")
-    known = {each.name for each in fields(Policy)}
+    lists = _texts(_LISTS, document.pop(_LISTS, []))
+    if not all(each.startswith("/") for each in lists):
+        raise PolicyInvalid(f"{_LISTS}: each is to begin with a slash.")
+    known = {each.name for each in fields(Policy)} - {"published"}
     unknown = sorted(document.keys() - known)
     if unknown:
         raise PolicyInvalid(f"{unknown[0]} is no setting of a policy.")
     given = {name: _value(name, value) for name, value in document.items()}
-    return replace(Policy(), **given), paths
+    published = tuple(PublishedKeys(Path(each)) for each in lists)
+    return replace(Policy(), published=published, **given), paths
 
 
 def _value(name: str, value: object) -> Any:

@@ -7,6 +7,7 @@ from datetime import date, datetime
 from enum import StrEnum
 from typing import Protocol
 
+from ike.audit.published import PublishedKeys
 from ike.secrets.values import Place, Problem
 
 
@@ -196,6 +197,7 @@ class Policy:
     certificates_only: bool = False  # no connection may prove itself by a PSK
     expiring_days: int = 30
     psk_bits: int = 112
+    published: tuple[PublishedKeys, ...] = ()  # lists of keys whose private part everybody has
 
 
 class Facts(Protocol):

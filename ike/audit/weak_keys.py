@@ -1,8 +1,7 @@
 """Public keys as the audit knows them, and what makes one weak. Pure; holds nothing that is not public.
 
 Read here from their encodings, for `cryptography` refuses to load what is too weak for it, and checks private keys for
-so long that a file made for it can stop an audit. Keys of a known list (Debian's OpenSSL of 2006 to 2008,
-CVE-2008-0166) are not looked for: the list is larger than this program.
+so long that a file made for it can stop an audit.
 """
 
 import hashlib
@@ -10,6 +9,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Final
 
+from ike.audit.published import listed
 from pki.x509 import der
 from pki.x509.keys import modulus_flaw
 
@@ -86,7 +86,8 @@ class PublicKey:
     """A public key. `kind` is rsa, dsa, ec, or the algorithm's name; `name` tells its size, as people write it.
 
     `bits` are those of its modulus, field or (for kinds of one size) strength; 0 where they are not known. `digest` is
-    the same for the same key, whatever it was read from; empty where the file does not hold the public part.
+    the same for the same key, whatever it was read from; empty where the file does not hold the public part, as is
+    `listed`, by which lists of published keys know it (ike.audit.published).
     """
 
     kind: str
@@ -95,6 +96,7 @@ class PublicKey:
     modulus: int = field(default=0, repr=False)
     exponent: int = 0
     digest: str = ""
+    listed: bytes = field(default=b"", repr=False)
 
     @property
     def strength(self) -> int:
@@ -116,30 +118,43 @@ def rsa(modulus: int, exponent: int) -> PublicKey:
     """An RSA key by its numbers."""
     bits = modulus.bit_length()
     digest = hashlib.sha256(b"rsa" + der.integer(modulus) + der.integer(exponent)).hexdigest()
-    return PublicKey("rsa", f"RSA with {bits} bits", bits, modulus, exponent, digest)
+    name = f"RSA with {bits} bits"
+    return PublicKey("rsa", name, bits, modulus, exponent, digest, _listed(modulus))
 
 
 def dsa(prime: int, value: int | None = None) -> PublicKey:
     """A DSA key by its prime and, where that is known, its public value."""
     bits = prime.bit_length()
-    digest = ""
+    digest, on_lists = "", b""
     if value is not None:
+        on_lists = _listed(value)
         digest = hashlib.sha256(b"dsa" + der.integer(prime) + der.integer(value)).hexdigest()
-    return PublicKey("dsa", f"DSA with {bits} bits", bits, digest=digest)
+    return PublicKey("dsa", f"DSA with {bits} bits", bits, digest=digest, listed=on_lists)
 
 
 def ec(curve: str, point: bytes = b"") -> PublicKey:
     """A key on a curve, which is known by its OID, or has no name: an empty one."""
     name, bits = _CURVES.get(curve, (curve or "a curve without a name", 0))
     digest = hashlib.sha256(f"ec {curve} ".encode() + point).hexdigest() if point else ""
-    return PublicKey("ec", f"EC on {name}", bits, digest=digest)
+    # Compressed or not, x stands behind the first octet (SEC 1 §2.3.3).
+    x = point[1:] if point[:1] in (b"\2", b"\3") else point[1 : 1 + len(point) // 2]
+    on_lists = _listed(int.from_bytes(x, "big")) if x else b""
+    return PublicKey("ec", f"EC on {name}", bits, digest=digest, listed=on_lists)
 
 
 def other(oid: str, octets: bytes = b"") -> PublicKey:
     """A key of a kind that has one size, or that is not known."""
     name, bits = _ONE_SIZE.get(oid, (oid, 0))
     digest = hashlib.sha256(f"{oid} ".encode() + octets).hexdigest() if octets else ""
-    return PublicKey(name if bits else "unknown", name, bits, digest=digest)
+    on_lists = b""
+    if octets:  # a number where RFC 8410 has one, else what there is
+        is_number = oid.startswith("1.3.101.")
+        on_lists = _listed(int.from_bytes(octets, "big")) if is_number else listed(octets)
+    return PublicKey(name if bits else "unknown", name, bits, digest=digest, listed=on_lists)
+
+
+def _listed(number: int) -> bytes:
+    return listed(number.to_bytes((number.bit_length() + 7) // 8, "big"))
 
 
 def from_spki(data: bytes) -> PublicKey:

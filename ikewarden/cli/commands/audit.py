@@ -59,6 +59,13 @@ _FILE: Final = click.Path(exists=True, dir_okay=False, path_type=Path)
     help="What is allowed on this host, TOML: groups and users that may read keys, and more.",
 )
 @click.option(
+    "--published-keys",
+    type=_FILE,
+    multiple=True,
+    metavar="FILE",
+    help="A list of keys that everybody has: blocklist.dat, as `badkeys --update-bl` gets it. May be given again.",
+)
+@click.option(
     "--accepted",
     type=_FILE,
     help="Findings that are lived with, TOML: each with a reason and an end.",
@@ -201,11 +208,14 @@ def _task(paths: tuple[str, ...], given: Mapping[str, Any]) -> "Task":
 
 def _policy(given: Mapping[str, Any]) -> "tuple[Policy, tuple[str, ...]]":
     from ike.audit import policies
+    from ike.audit.published import PublishedKeys
     from ike.audit.values import Policy
 
     policy, paths = policies.read(given["policy"]) if given["policy"] else (Policy(), ())
     if given["baseline"]:
         policy = replace(policy, baseline=given["baseline"])
+    lists = tuple(PublishedKeys(each) for each in given["published_keys"])
+    policy = replace(policy, published=policy.published + lists)
     return policy, paths
 
 

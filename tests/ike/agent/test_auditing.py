@@ -15,6 +15,7 @@ import pytest
 from ike.agent import auditing
 from ike.agent.auditing import Figures, Looked, first_wait, glance, next_wait, watched
 from ike.agent.auditor import Auditor, Pace
+from ike.agent.clock import Clock
 from ike.agent.home import Home, stamp
 from ike.agent.settings import AgentSettings, AuditSettings, parse, render, with_changes
 from ike.audit.values import Area, Finding, Policy, Rule, Severity
@@ -24,6 +25,7 @@ from tests.fixtures.served import Served
 from tests.ike.agent.conftest import Place as Gateway
 from tests.ike.agent.test_served import Gateway as ServedGateway
 from tests.ike.agent.test_served import until
+from tests.ike.audit.corpus import making
 
 RULE = Rule(
     "psk-weak",
@@ -86,6 +88,22 @@ def test_nothing_in_it_acts_on_a_screen_or_is_refused() -> None:
     assert made["findings"][0]["line"] is None
 
 
+def test_lists_of_published_keys_are_used_and_those_that_are_none_are_told(tmp_path: Path) -> None:
+    root, none = tmp_path / "root", tmp_path / "none"
+    path = root / "etc/swanctl/private/gw.pem"
+    path.parent.mkdir(parents=True)
+    path.write_bytes(making.key_pem())
+    none.write_bytes(b"no list")
+    [known] = making.published(making.OWN)
+    lists = tuple(map(str, (known.path, none, tmp_path / "nowhere")))
+    settings = AgentSettings("https://a", "gw", audit=AuditSettings(published_keys=lists))
+    told = auditing.look(settings, Clock(lambda: NOW), root=root).document
+    assert "key-is-published" in {each["rule"] for each in told["findings"]}
+    errors = {each["path"]: each["error"] for each in told["errors"]}
+    assert errors[str(none)] == "it is no list of published keys"
+    assert errors[lists[2]] == "No such file or directory"
+
+
 # When
 
 
@@ -102,7 +120,9 @@ def test_a_fleet_that_is_started_anew_does_not_report_in_one_moment() -> None:
 
 
 def test_settings_of_the_audit_are_kept_and_checked(tmp_path: Path) -> None:
-    settings = AgentSettings("https://a", "gw", audit=AuditSettings(6, "nist", ("/srv/keys",)))
+    settings = AgentSettings(
+        "https://a", "gw", audit=AuditSettings(6, "nist", ("/srv/keys",), ("/srv/list",))
+    )
     assert parse(render(settings), tmp_path) == settings
     assert with_changes(settings, ["audit.hours=0"]).audit.hours == 0
     without = b'url = "https://a"\ngateway = "gw"\n'

@@ -44,6 +44,8 @@ def test_nothing_is_the_default(tmp_path: Path) -> None:
         ("psk_bits = 100000", "a whole number"),
         ("expiring_days = -1", "a whole number"),
         ("paths = ['keys']", "begin with a slash"),
+        ("published_keys = ['blocklist.dat']", "begin with a slash"),
+        ("published = ['/blocklist.dat']", "published is no setting"),
         ("colour = 'red'", "colour is no setting"),
         ("baseline = ", "is no TOML"),
     ],

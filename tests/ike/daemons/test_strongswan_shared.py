@@ -182,7 +182,7 @@ def test_ppks_are_taken_up_by_new_sas_under_traffic(ends: tuple[End, End]) -> No
     give(right, psk, gone)
     mark_left = left.gateway.log.mark()
     assert left.daemon.reauthenticate("managed", gap=True) == 1
-    assert left.gateway.log.words("initiating IKE_SA", mark_left)
+    left.gateway.log.wait_for("initiating IKE_SA", since=mark_left)
     right.gateway.log.wait_for("received PPK_ID '.*-v6', but require '.*-v5'")
 
 

@@ -134,6 +134,22 @@ FAULTS: Final[tuple[Fault, ...]] = (
         (("key-too-short", OTHER),),
     ),
     Fault(
+        "a key that everybody has",
+        DEBIAN,
+        lambda _: None,
+        "key-is-published",
+        KEY,
+        policy=Policy(published=making.published(making.OWN)),
+    ),
+    Fault(
+        "a key that everybody has, in a database",
+        RHEL,
+        lambda _: None,
+        "key-is-published",
+        f"{NSS}/key4.db",
+        policy=Policy(published=making.published(making.OWN)),
+    ),
+    Fault(
         "a prime in common with the peer",
         DEBIAN,
         _shared_prime(),

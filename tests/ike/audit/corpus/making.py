@@ -1,11 +1,15 @@
 """Keys, certificates and secrets for the hosts of the corpus: all are made when a host is built."""
 
+import atexit
 import base64
 import datetime as dt
 import random
 import secrets
+import shutil
+import tempfile
 from functools import cache
 from math import gcd, isqrt, prod
+from pathlib import Path
 from typing import Any
 
 from cryptography import x509
@@ -21,6 +25,7 @@ from cryptography.hazmat.primitives.serialization import (
     pkcs12,
 )
 
+from ike.audit.published import PublishedKeys, listed
 from pki.x509 import der
 from tests.ike.audit.windows import machine
 from tests.x509 import workshop
@@ -50,6 +55,18 @@ def _key(number: int, curve: str = "secp256r1") -> ec.EllipticCurvePrivateKey:
     if curve == "secp256r1":  # as the workshop's certificates name them
         return workshop.ec_key(number=number) if number else workshop.ec_key()
     return workshop.ec_key(curve, number)
+
+
+@cache
+def published(*numbers: int) -> tuple[PublishedKeys, ...]:
+    """A list of published keys that has these of the workshop's."""
+    points = [_key(each).public_key().public_numbers().x for each in numbers]
+    hashes = sorted(listed(x.to_bytes((x.bit_length() + 7) // 8, "big")) for x in points)
+    folder = Path(tempfile.mkdtemp())
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    path = folder / "blocklist.dat"
+    path.write_bytes(b"".join(each + b"\7" for each in hashes))
+    return (PublishedKeys(path),)
 
 
 def pkcs8(key: PrivateKeyTypes, passphrase: str = "") -> bytes:

@@ -1,0 +1,98 @@
+"""Lists of keys whose private part everybody has, as badkeys keeps and updates them.
+
+Keys of Debian's OpenSSL of 2006 to 2008 (CVE-2008-0166), of firmware, of the tests of libraries, of those who put them
+on the web. A list is sorted records of sixteen octets: the first fifteen of a SHA-256, and the collection's number.
+What is hashed is one number of the key in network order, without leading zeros: the modulus of RSA, y of DSA, x of a
+point; and the octets of newer kinds. Names of the collections stand in `badkeysdata.json` beside the list.
+"""
+
+import hashlib
+import json
+import os
+from collections.abc import Mapping
+from itertools import pairwise
+from pathlib import Path
+from typing import Final, final
+
+from core.errors import InvalidInput
+
+HASH_OCTETS: Final = 15
+_RECORD: Final = HASH_OCTETS + 1
+_SAMPLES: Final = 512
+_MAX_NAMES: Final = 2**20
+_NAMES: Final = "badkeysdata.json"
+
+
+class PublishedKeysInvalid(InvalidInput):
+    """A list of published keys cannot be used."""
+
+    code = "audit_published_keys_invalid"
+    next_step = "Give a blocklist.dat as badkeys writes it: badkeys --update-bl, then ~/.cache/badkeys/blocklist.dat."
+
+
+def listed(octets: bytes) -> bytes:
+    """How the lists have a number of a key."""
+    return hashlib.sha256(octets).digest()[:HASH_OCTETS]
+
+
+@final
+class PublishedKeys:
+    """One list, read where it lies: it may be large. Raises OSError and PublishedKeysInvalid.
+
+    What becomes of the file afterwards may cost a hit, and nothing else.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        with path.open("rb") as opened:
+            octets = os.fstat(opened.fileno()).st_size
+            self._count = octets // _RECORD
+            if not octets or octets % _RECORD or not _is_sorted(opened.fileno(), self._count):
+                raise PublishedKeysInvalid(f"{path} is no list of published keys.")
+        self._names = _names(path.with_name(_NAMES))
+
+    def __len__(self) -> int:
+        return self._count
+
+    def collection(self, listed: bytes) -> str | None:
+        """The collection that has a key; None where none has it."""
+        try:
+            with self.path.open("rb") as opened:
+                record = _find(opened.fileno(), self._count, listed)
+        except OSError:
+            return None
+        if len(record) < _RECORD or record[:HASH_OCTETS] != listed:
+            return None
+        return self._names.get(record[HASH_OCTETS], f"number {record[HASH_OCTETS]}")
+
+
+def _find(file: int, count: int, listed: bytes) -> bytes:
+    """The first record that is not before a hash."""
+    low, high = 0, count
+    while low < high:
+        middle = (low + high) // 2
+        if _record(file, middle)[:HASH_OCTETS] < listed:
+            low = middle + 1
+        else:
+            high = middle
+    return _record(file, low)
+
+
+def _record(file: int, at: int) -> bytes:
+    return os.pread(file, _RECORD, at * _RECORD)
+
+
+def _is_sorted(file: int, count: int) -> bool:
+    """Whether it looks sorted; a compressed list, or any other file, does not."""
+    step = max(1, count // _SAMPLES)
+    hashes = [_record(file, at)[:HASH_OCTETS] for at in range(0, count, step)]
+    return all(one < other for one, other in pairwise(hashes))
+
+
+def _names(path: Path) -> Mapping[int, str]:
+    try:
+        with path.open("rb") as opened:
+            document = json.loads(opened.read(_MAX_NAMES))
+        return {int(each["id"]): str(each["name"])[:100] for each in document["blocklists"]}
+    except (OSError, ValueError, LookupError, TypeError, RecursionError):
+        return {}  # a name is for people: without it the number is told
