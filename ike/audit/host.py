@@ -48,7 +48,7 @@ def _exposure(ground: Ground, discovered: Discovered, wanted: Wanted, _now: date
 
 def _content(ground: Ground, discovered: Discovered, _wanted: Wanted, _now: datetime) -> View:
     facts, problems = keys.look(ground, discovered)
-    more, unread = secrets.look(discovered)
+    more, unread = secrets.look(ground, discovered)
     return View((*facts, *more), (*problems, *unread))
 
 

@@ -5,7 +5,7 @@ How strong a value is, `ike.secrets.strength` judges; whom it answers for, `ike.
 
 import os
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Final, Protocol
@@ -28,10 +28,12 @@ from ike.audit.secret_rules import (
 )
 from ike.audit.values import Facts, Finding, Policy, Rule, Severity
 from ike.secrets import identities, looking, strength
+from ike.secrets.appliances import firewall, networkmanager, racoon, vyos
 from ike.secrets.looking import Overview, Seen, Tunnel
 from ike.secrets.reading import Found
 from ike.secrets.strength import Verdict
-from ike.secrets.values import Entry, Kind, Problem
+from ike.secrets.tree import File
+from ike.secrets.values import Entry, Kind, Parsed, Problem, Source
 
 _PPK_BITS: Final = 256
 _NAMES: Final = {
@@ -42,8 +44,31 @@ _NAMES: Final = {
 }
 
 
+class Files(Protocol):
+    """What is needed of `ike.audit.ground.Ground`."""
+
+    def read(self, path: str) -> File:
+        """A file. Raises OSError."""
+
+
+class Start(Protocol):
+    """What is needed of `ike.audit.discovery.Start`."""
+
+    @property
+    def path(self) -> str:
+        """Where it is."""
+
+    @property
+    def kind(self) -> str:
+        """What it is."""
+
+
 class Discovered(Protocol):
     """What is needed of `ike.audit.discovery.Discovered`."""
+
+    @property
+    def starts(self) -> Sequence[Start]:
+        """The configurations."""
 
     @property
     def found(self) -> Found:
@@ -76,9 +101,36 @@ class SecretFacts:
             yield from _answer(tunnel)
 
 
-def look(discovered: Discovered) -> tuple[Sequence[Facts], Sequence[Problem]]:
-    """The facts. What could not be read of the configurations is told by who read them."""
-    return [SecretFacts(looking.look(discovered.found, Secret(os.urandom(32))))], ()
+def look(files: Files, discovered: Discovered) -> tuple[Sequence[Facts], Sequence[Problem]]:
+    """The facts, and what could not be read of the systems' own files; of the daemons' it is told by who read them."""
+    key = Secret(os.urandom(32))
+    parsed, seen = [], set[tuple[int, int]]()
+    for start in discovered.starts:
+        file = _read(files, start.path) if start.kind in _PARSERS else None
+        if file is not None and file.identity not in seen:
+            seen.add(file.identity)
+            text = file.content.decode("utf-8", "surrogateescape")
+            parsed.append(_PARSERS[start.kind](Source(start.path, text)))
+    entries = tuple(entry for each in parsed for entry in each.entries)
+    # By themselves: what such a system writes for its daemon has the same values, and is no second place for them.
+    own = Found(entries, (), (), {})
+    facts = [SecretFacts(looking.look(each, key)) for each in (discovered.found, own)]
+    return facts, [problem for each in parsed for problem in each.problems]
+
+
+def _read(files: Files, path: str) -> File | None:
+    try:
+        return files.read(path)
+    except OSError:
+        return None  # who discovered it tells
+
+
+_PARSERS: Final[dict[str, Callable[[Source], Parsed]]] = {
+    "vyos-config": vyos.parse,
+    "opnsense-xml": firewall.parse,
+    "racoon-psk": racoon.parse,
+    "networkmanager": networkmanager.parse,
+}
 
 
 # ---------------------------------------------------------------- whose it is

@@ -1,10 +1,10 @@
 """A host made of a few files, for the tests of keys, certificates and secrets."""
 
 import os
-from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 
+from ike.audit.discovery import Discovered
 from ike.audit.values import Finding, Item, Policy, Role, Sort, Status
 from ike.secrets.reading import Found, read
 from ike.secrets.tree import MAX_OCTETS, File, Refused, Tree
@@ -13,14 +13,6 @@ from ike.secrets.values import Dialect
 NOW = datetime(2026, 6, 1, tzinfo=UTC)
 RFC = Policy()
 _SORTS = {0o100000: Sort.FILE, 0o040000: Sort.FOLDER, 0o120000: Sort.LINK, 0o140000: Sort.SOCKET}
-
-
-@dataclass(frozen=True)
-class Discovered:
-    """What there is."""
-
-    items: tuple[Item, ...] = ()
-    found: Found = field(default_factory=lambda: Found((), (), (), {}))
 
 
 class Files(Tree):
@@ -76,7 +68,7 @@ class Premises:
     def discovered(self, *paths: str, dialect: Dialect | None = None) -> Discovered:
         """All that was put, and what stands in these configurations."""
         found = read(self.files, paths, dialect=dialect) if paths else Found((), (), (), {})
-        return Discovered(tuple(self._items), found)
+        return Discovered(tuple(self._items), (), found)
 
 
 def told(findings: list[Finding]) -> list[tuple[str, str, int]]:

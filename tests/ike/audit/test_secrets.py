@@ -29,7 +29,7 @@ def host(tmp_path: Path) -> Premises:
 
 
 def judged(host: Premises, *paths: str, policy: Policy = RFC, dialect=None) -> list[Finding]:
-    facts, problems = secrets.look(host.discovered(*paths, dialect=dialect))
+    facts, problems = secrets.look(host.files, host.discovered(*paths, dialect=dialect))
     assert list(problems) == []
     return [finding for each in facts for finding in each.judge(policy, NOW)]
 
@@ -232,7 +232,10 @@ def test_no_secret_of_any_kind_is_shown(host: Premises) -> None:
         host.put(path, octets)
     discovered = host.discovered("/etc/swanctl/swanctl.conf")
     shown = []
-    for facts, problems in (keys.look(host.files, discovered), secrets.look(discovered)):
+    for facts, problems in (
+        keys.look(host.files, discovered),
+        secrets.look(host.files, discovered),
+    ):
         shown += [repr(facts), repr(problems)]
         for each in facts:
             policy = Policy(encrypted_keys=True, psk_bits=500, baseline="cnsa2")

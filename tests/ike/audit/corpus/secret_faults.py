@@ -26,16 +26,19 @@ MORE = "/etc/swanctl/conf.d/zz-more.conf"
 BSD_C = "/usr/local/etc/swanctl/conf.d/site-c.conf"
 RHEL_C = "/etc/ipsec.d/site-c.secrets"
 VYOS_CONF = "/etc/swanctl/swanctl.conf"
+BOOT, XML = "/config/config.boot", "/conf/config.xml"
 
 
-def _value(path: str, value: str | Callable[[], str], after: str = 'secret = "') -> Plant:
-    """Another value in the place of the one that stands behind these words."""
+def _value(
+    path: str, value: str | Callable[[], str], after: str = 'secret = "', end: str = '"'
+) -> Plant:
+    """Another value in the place of the one that stands behind these words, up to its end."""
 
     def plant(image: Image) -> None:
         text = image.text(path)
         at = text.index(after) + len(after)
         new = value() if callable(value) else value
-        image.put(path, text[:at] + new + text[text.index('"', at) :])
+        image.put(path, text[:at] + new + text[text.index(end, at) :])
 
     return plant
 
@@ -46,6 +49,30 @@ def _section(name: str, *lines: str, value: Callable[[], str] = making.secret) -
     return put(
         MORE, lambda: f'secrets {{\n  {name} {{\n{inner}    secret = "{value()}"\n  }}\n}}\n'
     )
+
+
+def _remote_access() -> Plant:
+    def plant(image: Image) -> None:
+        opened = "".join(
+            f"{name} {{\n" for name in ("remote-access", "connection rw", "authentication")
+        )
+        node = f"{opened}pre-shared-secret {making.secret()}\n}}\n}}\n}}\n"
+        image.change(BOOT, "        esp-group strong {", node + "        esp-group strong {")
+
+    return plant
+
+
+def _phase1() -> Plant:
+    def plant(image: Image) -> None:
+        text = image.text(XML)
+        key = text[text.index("<Key>") + 5 : text.index("</Key>")]
+        tunnel = (
+            f"<ipsec><phase1><remote-gateway>192.0.2.8</remote-gateway>\n"
+            f"<pre-shared-key>{key}</pre-shared-key></phase1></ipsec>\n  <OPNsense>"
+        )
+        image.change(XML, "<OPNsense>", tunnel)
+
+    return plant
 
 
 def _same(path: str, to: str, text: str, after: str = 'secret = "') -> Plant:
@@ -136,6 +163,49 @@ FAULTS: Final[tuple[Fault, ...]] = (
     Fault("a short PSK of Libreswan", RHEL, _value(RHEL_C, _few(5), 'PSK "'), "psk-weak", RHEL_C),
     Fault(
         "PSK of the keyboard", VYOS, _value(VYOS_CONF, "qwertyuiopasdfghjkl"), "psk-weak", VYOS_CONF
+    ),
+    Fault(
+        "PSK of the keyboard in config.boot",
+        VYOS,
+        _value(BOOT, "qwertyuiopasdfghjkl", " secret ", "\n"),
+        "psk-weak",
+        BOOT,
+    ),
+    Fault(
+        "a quoted default in config.boot",
+        VYOS,
+        _value(BOOT, '"changeme"', " secret ", "\n"),
+        "secret-sample-value",
+        BOOT,
+    ),
+    Fault(
+        "one PSK for all of a remote access in VyOS",
+        VYOS,
+        _remote_access(),
+        "psk-for-any-peer",
+        BOOT,
+    ),
+    Fault(
+        "PSK of words in config.xml",
+        OPNSENSE,
+        _value(XML, "correct horse battery staple", "<Key>", "<"),
+        "psk-weak",
+        XML,
+    ),
+    Fault(
+        "one PSK of two tunnels in config.xml",
+        OPNSENSE,
+        _phase1(),
+        "psk-shared-by-peers",
+        XML,
+        (("psk-shared-by-peers", XML),),
+    ),
+    Fault(
+        "a short PSK of racoon",
+        DEBIAN,
+        put("/etc/racoon/psk.txt", "192.0.2.9 tiger77\n"),
+        "psk-weak",
+        "/etc/racoon/psk.txt",
     ),
     Fault(
         "PSK of 90 bits",

@@ -1,0 +1,166 @@
+"""VyOS' config.boot: nodes in braces, each with a name and perhaps a value. Pure."""
+
+import base64
+import binascii
+import re
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from typing import Final
+
+from core.secret import Secret
+from ike.secrets import forms, identities
+from ike.secrets.identities import Identity
+from ike.secrets.values import Dialect, Entry, Form, Kind, Parsed, Place, Problem, Source
+
+_LINE: Final = re.compile(
+    r"\s*(?P<words>(?:\"(?:[^\"\\]|\\.)*\"|[^\s\"{}]\S*)(?:\s+(?:\"(?:[^\"\\]|\\.)*\"|[^\s\"{]\S*))*)?\s*(?P<open>\{)?\s*\Z"
+)
+_WORD: Final = re.compile(r"\"((?:[^\"\\]|\\.)*)\"|(\S+)")
+_ESCAPED: Final = re.compile(r"\\(.)")
+_MAX_DEPTH: Final = 50
+_MAX_PROBLEMS: Final = 20
+
+
+@dataclass
+class _Node:
+    name: str
+    value: str
+    place: Place
+    inner: list["_Node"] = field(default_factory=list)
+
+    def all(self, *path: str) -> Iterator["_Node"]:
+        """The nodes at a path; each step may be there several times."""
+        if not path:
+            yield self
+            return
+        for each in self.inner:
+            if each.name == path[0]:
+                yield from each.all(*path[1:])
+
+    def values(self, *path: str) -> list[str]:
+        return [each.value for each in self.all(*path)]
+
+
+def parse(source: Source) -> Parsed:
+    """The pre-shared keys of `vpn ipsec` and `vpn l2tp`, and the passwords of users that stand there."""
+    problems: list[Problem] = []
+    top = _read(source, problems)
+    entries: list[Entry] = []
+    for vpn in top.all("vpn"):
+        entries += _of_authentication(vpn, problems)
+        entries += _of_peers(vpn)
+        entries += _for_everybody(vpn)
+        entries += _users(vpn)
+    return Parsed(tuple(entries), (), tuple(problems))
+
+
+def _read(source: Source, problems: list[Problem]) -> _Node:
+    top = _Node("", "", Place(source.path, 0))
+    stack = [top]
+    for number, line in enumerate(source.text.split("\n"), 1):
+        text = line.strip()
+        if not text or text.startswith(("/*", "//")):
+            continue
+        place = Place(source.path, number)
+        if text == "}":
+            if len(stack) > 1:
+                stack.pop()
+            else:
+                _told(problems, place, "a brace that closes nothing")
+            continue
+        match = _LINE.match(line)
+        words = [_plain(*word) for word in _WORD.findall(match["words"] or "")] if match else []
+        if match is None or not words or len(stack) > _MAX_DEPTH:
+            _told(problems, place, "the line is no node of a configuration")
+            continue
+        node = _Node(words[0], " ".join(words[1:]), place)
+        stack[-1].inner.append(node)
+        if match["open"]:
+            stack.append(node)
+    if len(stack) > 1:
+        _told(problems, stack[-1].place, "the node has no end")
+    return top
+
+
+def _told(problems: list[Problem], place: Place, message: str) -> None:
+    if len(problems) < _MAX_PROBLEMS:
+        problems.append(Problem(place, message))
+
+
+def _plain(quoted: str, word: str) -> str:
+    return word or _ESCAPED.sub(r"\1", quoted)
+
+
+# From 1.4 on: keys with names and owners
+
+
+def _of_authentication(vpn: _Node, problems: list[Problem]) -> Iterator[Entry]:
+    for psk in vpn.all("ipsec", "authentication", "psk"):
+        owners = [identities.strongswan(each) for each in psk.values("id")]
+        # An address that is not known before DHCP has given it.
+        owners += [Identity("keyid", f"dhcp {each}") for each in psk.values("dhcp-interface")]
+        form = next(iter(psk.values("secret-type")), "plaintext")
+        for secret in psk.all("secret"):
+            if form not in _FORMS:
+                _told(problems, secret.place, "the secret is of a type that is not known")
+                continue
+            try:
+                value = _FORMS[form][1](secret.value)
+            except (ValueError, binascii.Error):
+                _told(problems, secret.place, f"the secret is no {form}")
+                continue
+            yield _entry(Kind.PSK, owners, value, secret.place, psk.value, _FORMS[form][0])
+
+
+_FORMS: Final[dict[str, tuple[Form, Callable[[str], bytes]]]] = {
+    "plaintext": (Form.PLAIN, forms.octets),
+    "base64": (Form.BASE64, lambda text: base64.b64decode(text, validate=True)),
+    "hex": (Form.HEX, bytes.fromhex),
+}
+
+
+# Up to 1.3: keys beside the peer
+
+
+def _of_peers(vpn: _Node) -> Iterator[Entry]:
+    for peer in vpn.all("ipsec", "site-to-site", "peer"):
+        remote = peer.values("authentication", "remote-id") or [peer.value]
+        local = peer.values("authentication", "local-id") or peer.values("authentication", "id")
+        owners = [identities.strongswan(each) for each in (*local, *remote)]
+        for secret in peer.all("authentication", "pre-shared-secret"):
+            yield _text(Kind.PSK, owners, secret, peer.value)
+
+
+def _for_everybody(vpn: _Node) -> Iterator[Entry]:
+    remote_access = ("ipsec", "remote-access", "connection")
+    for connection in vpn.all(*remote_access):
+        for secret in connection.all("authentication", "pre-shared-secret"):
+            yield _text(Kind.PSK, [identities.ANY], secret, connection.value)
+    l2tp = ("l2tp", "remote-access", "ipsec-settings", "authentication", "pre-shared-secret")
+    for secret in vpn.all(*l2tp):
+        yield _text(Kind.PSK, [identities.ANY], secret, "l2tp")
+
+
+def _users(vpn: _Node) -> Iterator[Entry]:
+    for access in (
+        *vpn.all("ipsec", "remote-access", "connection"),
+        *vpn.all("l2tp", "remote-access"),
+    ):
+        for user in access.all("authentication", "local-users", "username"):
+            for secret in user.all("password"):
+                yield _text(Kind.USER, [Identity("keyid", user.value)], secret)
+
+
+def _text(kind: Kind, owners: list[Identity], secret: _Node, name: str = "") -> Entry:
+    return _entry(kind, owners, forms.octets(secret.value), secret.place, name)
+
+
+def _entry(
+    kind: Kind,
+    owners: list[Identity],
+    value: bytes,
+    place: Place,
+    name: str = "",
+    form: Form = Form.PLAIN,
+) -> Entry:
+    return Entry(kind, tuple(owners), Secret(value), form, place, Dialect.STRONGSWAN, name)

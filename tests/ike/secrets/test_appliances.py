@@ -1,0 +1,255 @@
+"""Secrets in the files of systems that write their daemons' files: found, whose, where, and never a stumble."""
+
+import base64
+from collections.abc import Callable
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ike.secrets.appliances import firewall, networkmanager, racoon, vyos
+from ike.secrets.values import Kind, Parsed, Source
+
+BOOT = r"""
+/* a remark */
+interfaces {
+    ethernet eth0 {
+        address 192.0.2.1/24
+        description "the \"outside\" {"
+    }
+    loopback lo {
+    }
+}
+vpn {
+    ipsec {
+        authentication {
+            psk site-b {
+                id 192.0.2.1
+                id @gw2.example.com
+                secret "two words"
+            }
+            psk site-c {
+                dhcp-interface eth1
+                secret dHdvIHdvcmRz
+                secret-type base64
+            }
+            psk site-d {
+                id ""
+                secret 0A0b
+                secret-type hex
+            }
+        }
+        remote-access {
+            connection rw {
+                authentication {
+                    local-users {
+                        username anna {
+                            password a#b
+                        }
+                    }
+                    pre-shared-secret everybody
+                }
+            }
+        }
+        site-to-site {
+            peer 198.51.100.7 {
+                authentication {
+                    id 192.0.2.1
+                    mode pre-shared-secret
+                    pre-shared-secret old{style}
+                }
+            }
+        }
+    }
+    l2tp {
+        remote-access {
+            authentication {
+                local-users {
+                    username bert {
+                        password second
+                    }
+                }
+            }
+            ipsec-settings {
+                authentication {
+                    pre-shared-secret l2tpkey
+                }
+            }
+        }
+    }
+}
+// vyos-config-version: "ipsec@13"
+"""
+XML = """<?xml version="1.0"?>
+<pfsense>
+  <system><user><name>anna</name><ipsecpsk>annas</ipsecpsk></user><user><name>bert</name></user></system>
+  <ipsec>
+    <phase1>
+      <descr><![CDATA[Lyon & more]]></descr>
+      <myid_type>myaddress</myid_type>
+      <myid_data></myid_data>
+      <peerid_data>gw3.example.com</peerid_data>
+      <remote-gateway>192.0.2.3</remote-gateway>
+      <pre-shared-key>a &amp; b</pre-shared-key>
+    </phase1>
+    <phase1><remote-gateway>192.0.2.4</remote-gateway><pre-shared-key></pre-shared-key></phase1>
+    <mobilekey><ident>any</ident><type>PSK</type><pre-shared-key>mobile</pre-shared-key></mobilekey>
+    <mobilekey><ident>carl</ident><type>EAP</type><pre-shared-key>carls</pre-shared-key></mobilekey>
+  </ipsec>
+  <OPNsense><IPsec><preSharedKeys>
+    <preSharedKey uuid="1"><ident>gw1</ident><remote_ident/><keyType>PSK</keyType><Key>k1</Key></preSharedKey>
+    <preSharedKey uuid="2"><ident>dora</ident><keyType>EAP</keyType><Key>k2</Key></preSharedKey>
+  </preSharedKeys></IPsec></OPNsense>
+  <nested><ipsec><phase1><pre-shared-key>not one</pre-shared-key></phase1></ipsec></nested>
+</pfsense>
+"""
+PSKS = "# remarks\n\n192.0.2.9\tthe key with spaces\r\n*  0x0a0B\n  anna@example.com x\n2001:db8::1 0xzz\nalone\n"
+
+
+def told(parsed: Parsed) -> list[tuple[str, list[str], bytes, int, str]]:
+    return [
+        (
+            str(each.kind),
+            [str(o) for o in each.owners],
+            each.value.reveal(),
+            each.place.line,
+            each.name,
+        )
+        for each in parsed.entries
+    ]
+
+
+def test_config_boot() -> None:
+    parsed = vyos.parse(Source("/config/config.boot", BOOT))
+    assert parsed.problems == ()
+    assert told(parsed) == [
+        ("psk", ["ip:192.0.2.1", "dns:gw2.example.com"], b"two words", 17, "site-b"),
+        ("psk", ["keyid:dhcp eth1"], b"two words", 21, "site-c"),
+        ("psk", ["%any"], b"\n\x0b", 26, "site-d"),
+        ("psk", ["ip:192.0.2.1", "ip:198.51.100.7"], b"old{style}", 47, "198.51.100.7"),
+        ("psk", ["%any"], b"everybody", 38, "rw"),
+        ("psk", ["%any"], b"l2tpkey", 63, "l2tp"),
+        ("user", ["keyid:anna"], b"a#b", 35, ""),
+        ("user", ["keyid:bert"], b"second", 57, ""),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (("secret-type hex", "secret-type rot13"), "of a type that is not known"),
+        (("secret 0A0b", "secret 0A0"), "is no hex"),
+        (("secret dHdvIHdvcmRz", "secret dHdvIHdvcmRz!"), "is no base64"),
+        (("loopback lo {\n    }", "loopback lo {\n    }\n}\n}\n}"), "a brace that closes nothing"),
+        (("    l2tp {", "    l2tp { {"), "no node of a configuration"),
+        (('secret "two words"', 'secret "two words'), "no node of a configuration"),
+        (("// vyos", "left {\n// vyos"), "the node has no end"),
+    ],
+)
+def test_mistakes_in_config_boot_are_told_and_quote_nothing(
+    change: tuple[str, str], said: str
+) -> None:
+    assert change[0] in BOOT
+    parsed = vyos.parse(Source("/config/config.boot", BOOT.replace(*change)))
+    messages = [each.message for each in parsed.problems]
+    assert any(said in each for each in messages)
+    assert not any("words" in each or "0A0" in each or "dHdv" in each for each in messages)
+    assert len(parsed.entries) >= 5 or "brace" in said
+
+
+def test_config_xml() -> None:
+    parsed = firewall.parse(Source("/conf/config.xml", XML))
+    assert parsed.problems == ()
+    assert told(parsed) == [
+        ("psk", ["dns:anna"], b"annas", 3, ""),
+        ("psk", ["dns:gw3.example.com"], b"a & b", 11, "Lyon & more"),
+        ("psk", ["%any"], b"mobile", 14, ""),
+        ("user", ["keyid:carl"], b"carls", 15, ""),
+        ("psk", ["dns:gw1"], b"k1", 18, ""),
+        ("user", ["keyid:dora"], b"k2", 19, ""),
+    ]
+
+
+def test_config_xml_that_ends_early_gives_what_was_read() -> None:
+    parsed = firewall.parse(Source("/conf/config.xml", XML[: XML.index("<mobilekey>")]))
+    assert [each.value.reveal() for each in parsed.entries] == [b"annas", b"a & b"]
+    [problem] = parsed.problems
+    assert "not well formed" in problem.message
+
+
+def test_entities_are_not_replaced() -> None:
+    bomb = '<!DOCTYPE a [<!ENTITY b "c"><!ENTITY d "&b;&b;">]><a>&d;</a>'
+    [problem] = firewall.parse(Source("/conf/config.xml", bomb)).problems
+    assert "declares entities" in problem.message
+    outside = '<!DOCTYPE a [<!ENTITY b SYSTEM "file:///etc/shadow">]><a>&b;</a>'
+    assert firewall.parse(Source("/conf/config.xml", outside)).problems
+    deep = "<a>" * 200
+    assert firewall.parse(Source("/conf/config.xml", deep)).problems
+
+
+def test_keys_of_racoon() -> None:
+    parsed = racoon.parse(Source("/etc/racoon/psk.txt", PSKS))
+    assert told(parsed) == [
+        ("psk", ["ip:192.0.2.9"], b"the key with spaces", 3, ""),
+        ("psk", ["%any"], b"\n\x0b", 4, ""),
+        ("psk", ["email:anna@example.com"], b"x", 5, ""),
+    ]
+    assert [(each.place.line, each.message) for each in parsed.problems] == [
+        (6, "the value after 0x is not pairs of hexadecimal digits"),
+        (7, "an identity without a key"),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        (
+            "[vpn]\naddress=192.0.2.1\nmethod=psk\n[vpn-secrets]\npassword=key\n",
+            [("psk", ["ip:192.0.2.1"], b"key", 5, "password")],
+        ),
+        (
+            "[vpn]\naddress=gw.example\nmethod=eap\nuser=anna\n[vpn-secrets]\npassword=hers\n",
+            [("user", ["keyid:anna"], b"hers", 6, "password")],
+        ),
+        (
+            "[vpn]\nmethod=key\n[vpn-secrets]\npassword=of the key\n",
+            [("passphrase", [], b"of the key", 4, "password")],
+        ),
+        (
+            "[vpn]\nright=192.0.2.1\nleftusername=anna\n[vpn-secrets]\npskvalue=group\nxauthpassword=hers\n",
+            [
+                ("psk", ["ip:192.0.2.1"], b"group", 5, "pskvalue"),
+                ("user", ["keyid:anna"], b"hers", 6, "xauthpassword"),
+            ],
+        ),
+        (
+            f"[vpn]\ngateway=gw.example\nipsec-psk=0s{base64.b64encode(b'l2tp').decode()}\nuser=anna\n",
+            [("psk", ["dns:gw.example"], b"l2tp", 3, "ipsec-psk")],
+        ),
+        ("[vpn]\nright=192.0.2.1\npskvalue-flags=1\n[vpn-secrets]\npskvalue=\n", []),
+        ("[ipsec]\npskvalue=of something else\n", []),
+    ],
+)
+def test_keyfiles_of_networkmanager(text: str, expected: list[object]) -> None:
+    parsed = networkmanager.parse(Source("/etc/x.nmconnection", text))
+    assert told(parsed) == expected
+    assert parsed.problems == ()
+
+
+_TEXTS = st.text(st.sampled_from('ab {}\n"\\<>/&;[]=#0x*vpn ipsec psk secret\udcff\0')) | st.text()
+
+
+@pytest.mark.parametrize("parse", [vyos.parse, firewall.parse, racoon.parse, networkmanager.parse])
+@given(text=_TEXTS)
+def test_nothing_makes_them_stumble(parse: Callable[[Source], Parsed], text: str) -> None:
+    parsed = parse(Source("/x", text))
+    assert all(each.place.line >= 0 and each.kind in Kind for each in parsed.entries)
+    assert len(parsed.problems) <= 20
+
+
+@given(value=st.text(min_size=1).map(lambda text: text.replace("\n", "").replace("\r", "")))
+def test_a_quoted_value_of_vyos_comes_back(value: str) -> None:
+    quoted = value.replace("\\", "\\\\").replace('"', '\\"')
+    text = f'vpn {{\n ipsec {{\n authentication {{\n psk x {{\n secret "{quoted}"\n}}\n}}\n}}\n}}\n'
+    [entry] = vyos.parse(Source("/x", text)).entries
+    assert entry.value.reveal() == value.encode()
