@@ -9,6 +9,7 @@ from typing import Any
 from core.errors import InvalidInput
 from fleet import identities
 from fleet.rotation.values import Kind
+from ike.audit.configuration.proposals import Protocol, Unreadable, strongswan
 from ike.daemons.port import Child, Connection
 
 # It becomes a section's name in swanctl.conf and ipsec.conf, where `include` is a statement, and an argument of whack.
@@ -100,7 +101,7 @@ def checked(given: Definition, left: tuple[str, ...], right: tuple[str, ...]) ->
             raise TunnelRefused("Each end of a managed tunnel has addresses: IP or host names.")
         if wrong := [text for text in addresses if not _is_address(text)]:
             raise TunnelRefused(f"{wrong[0][:100]!r} is neither an IP address nor a host name.")
-    _check_proposals(given.proposals)
+    _check_proposals(given.proposals, Protocol.IKE)
     _check_seconds(given.rekey_seconds)
     if given.revocation not in _REVOCATION:
         raise TunnelRefused(f"Revocation is one of {', '.join(_REVOCATION)}.")
@@ -124,7 +125,7 @@ def _check_authentication(given: Definition) -> None:
 
 def _checked_child(child: ChildDefinition) -> ChildDefinition:
     check_name(child.name)
-    _check_proposals(child.esp_proposals)
+    _check_proposals(child.esp_proposals, Protocol.ESP)
     _check_seconds(child.rekey_seconds)
     if child.start_action not in _START:
         raise TunnelRefused(f"A start action is one of {', '.join(_START)}.")
@@ -162,9 +163,17 @@ def _is_address(text: str) -> bool:
     return True
 
 
-def _check_proposals(proposals: tuple[str, ...]) -> None:
+def _check_proposals(proposals: tuple[str, ...], protocol: Protocol) -> None:
+    example = "aes256gcm16-prfsha384-ecp384" if protocol is Protocol.IKE else "aes256gcm16-ecp384"
+    written = f"Write proposals of {protocol} as {example}"
     if len(proposals) > _MAX_LIST or not all(map(_PROPOSAL.fullmatch, proposals)):
-        raise TunnelRefused("Write proposals as aes256gcm16-prfsha384-ecp384.")
+        raise TunnelRefused(f"{written}.")
+    for each in proposals:
+        try:
+            if each != "default":
+                strongswan(each, protocol)
+        except Unreadable as error:
+            raise TunnelRefused(f"{written}. No daemon takes {each!r}: {error}.") from None
 
 
 def _check_seconds(seconds: int | None) -> None:

@@ -85,7 +85,6 @@ class ImportValue(Sent):
     accept_weak: bool = Field(
         default=False, description="Take it although it can be guessed, so that it is rotated away."
     )
-    ppk_id: Word | None = None
     since: When | None = Field(
         default=None, description="In use since then, as far as is known; now if left out."
     )
@@ -324,9 +323,7 @@ def create(call: Call[CreateSecret, Nothing]) -> Reply:
             right_identity=body.right_identity,
             ike_version=body.ike_version,
         ),
-        imported=None
-        if given is None
-        else Import(given.value, given.accept_weak, given.ppk_id, given.since),
+        imported=None if given is None else Import(given.value, given.accept_weak, given.since),
     )
     made = slots.create(call.desk, call.actor, call.path["name"], request, now=call.now)
     return Reply(_shown(made), status=201)

@@ -30,7 +30,6 @@ from store.text import storable
 # Its handler takes back an import that was cut off.
 TOPIC = "secrets.import"
 _FIRST = 1
-_LONGEST_PPK_ID = 128
 _OLDEST = timedelta(days=50 * 365)
 
 
@@ -67,13 +66,10 @@ class ImportTakenBack(Conflict):
 
 @dataclass(frozen=True)
 class Import:
-    """A value that is in use already, `since` when it is known. `ppk_id` for kind ppk alone; `accept_weak`: take it
-    although it is weak.
-    """
+    """A value that is in use already, `since` when it is known. `accept_weak`: take it although it is weak."""
 
     value: Secret
     accept_weak: bool = False
-    ppk_id: str | None = None
     since: datetime | None = None
 
 
@@ -177,7 +173,7 @@ def _first(given: Import, mark: str, found: Strength, now: datetime) -> dict[str
         "state": records.INTENDED,
         "source": records.IMPORT,
         "fingerprint": mark,
-        "ppk_id": given.ppk_id,
+        "ppk_id": None,
         "store_version": None,
         "strength": {"bits": found.bits, "verdict": found.verdict, "reasons": [*found.reasons]},
         "created_at": now,
@@ -233,15 +229,8 @@ def _check_value(kind: Kind, given: Import, now: datetime) -> None:
     since = given.since
     if since is not None and not now - _OLDEST <= since <= now:
         raise SlotRefused("A value is in use since a time in the past, at most 50 years ago.")
-    name = given.ppk_id
-    if (kind is Kind.PPK) != (name is not None):
-        raise SlotRefused(
-            "An imported PPK has the PPK_ID that both ends know it by; a PSK has none."
-        )
-    if name is not None and not (
-        name.isascii() and name.isprintable() and 1 <= len(name) <= _LONGEST_PPK_ID
-    ):
-        raise SlotRefused(f"A PPK_ID has 1 to {_LONGEST_PPK_ID} visible ASCII characters.")
+    if kind is not Kind.PSK:
+        raise SlotRefused("Only a PSK can be imported: the service names the PPKs that it makes.")
 
 
 def _check_weak(desk: Desk, found: Strength, mark: str, name: str, *, accepted: bool) -> None:

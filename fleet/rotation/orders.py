@@ -100,10 +100,12 @@ def _meant(connection: Connection, actor: Actor, order: Order) -> list[Slot]:
     ]
     if not found:
         what = order.kind or "shared secret"
-        option = f" --kind {order.kind}" if order.kind is Kind.PPK else ""
+        step = f"Put it there with `tunnel secret-add {tunnel.name}`."
+        if order.kind is Kind.PPK:
+            step = "Only a managed tunnel has one: make it anew with `--managed --ppk required`."
         raise SlotNotFound(
             f"No {what} of the tunnel {tunnel.name!r} is under management.",
-            next_step=f"Put it there with `tunnel secret-add {tunnel.name}{option}`.",
+            next_step=step,
         )
     return found
 

@@ -424,7 +424,7 @@ def test_what_a_tunnel_has_no_use_for_is_refused(desk: Desk, pair: tuple[Member,
         ("m", SlotRequest()),
         ("t", SlotRequest(kind=Kind.PPK)),
         ("t", SlotRequest(imported=Import(Secret(b"")))),
-        ("t", SlotRequest(imported=Import(STRONG, ppk_id="x"))),
+        ("t", SlotRequest(kind=Kind.PPK, imported=Import(STRONG))),
     ):
         with pytest.raises(SlotRefused):
             slots.create(desk, OPERATOR, tunnel, request, now=NOW)
@@ -750,7 +750,7 @@ def test_rotations_are_ordered_planned_and_cancelled(
         orders.cancel(desk, OPERATOR, 999, now=NOW)
     with pytest.raises(SlotNotFound) as missing:
         orders.rotate(desk, OPERATOR, Order("t", Kind.PPK), now=NOW)
-    assert "secret-add t --kind ppk" in missing.value.next_step
+    assert "--managed --ppk" in missing.value.next_step
 
 
 def test_an_outside_peer_has_no_name_of_ours(desk: Desk, pair: tuple[Member, Member]) -> None:

@@ -55,6 +55,9 @@ CHILD = GOOD.children[0]
         {"children": (replace(CHILD, start_action="route"),)},
         {"children": (replace(CHILD, esp_proposals=("aes; x",)),)},
         {"proposals": ("AES\n",)},
+        {"proposals": ("aes256gcm16-ecp384",)},  # without a PRF
+        {"proposals": ("aes256-sha256",)},  # without a group
+        {"children": (replace(CHILD, esp_proposals=("sha256-ecp384",)),)},
         {"rekey_seconds": 1},
         {"revocation": "none"},
     ],
@@ -69,6 +72,11 @@ def test_definitions_that_no_daemon_shall_see(change: dict[str, Any]) -> None:
 @pytest.mark.parametrize(
     ("change", "told"),
     [
+        (
+            {"proposals": ("aes256-sha256-ecp384", "aes256-sha265-ecp384")},
+            "Write proposals of IKE as aes256gcm16-prfsha384-ecp384. No daemon takes 'aes256-sha265-ecp384':"
+            " an algorithm that strongSwan does not know.",
+        ),
         (
             {"left_addresses": ("192.0.2.1", "192.0.2.300")},
             "'192.0.2.300' is neither an IP address nor a host name.",

@@ -121,7 +121,6 @@ def in_words(policy: Mapping[str, Any]) -> str:
     ),
 )
 @click.argument("name")
-@kind_option
 @click.option(
     "--import",
     "file",
@@ -133,7 +132,6 @@ def in_words(policy: Mapping[str, Any]) -> str:
 @click.option(
     "--accept-weak", is_flag=True, help="Take it although it can be guessed, to rotate it away."
 )
-@click.option("--ppk-id", metavar="ID", help="By which both ends know an imported PPK.")
 @click.option(
     "--left-connection", metavar="NAME", help="Its name in the left daemon. [default: NAME]"
 )
@@ -146,24 +144,23 @@ def in_words(policy: Mapping[str, Any]) -> str:
 @policy_options
 @client_command()
 @pass_session
-def add(session: Session, /, name: str, kind: str, file: Path | None, **given: Any) -> None:
-    """Put a tunnel's shared secret under management.
+def add(session: Session, /, name: str, file: Path | None, **given: Any) -> None:
+    """Put a tunnel's pre-shared key under management.
 
     An imported one is checked: length, entropy, examples out of documentation, use for another tunnel. The connection
     may be your own (--left-connection); then only the secret is taken care of.
     """
     from ikewarden.cli.requesting import typed
 
-    body: dict[str, Any] = {"kind": kind, "policy": policy_of(given)}
+    body: dict[str, Any] = {"kind": "psk", "policy": policy_of(given)}
     if file is not None:
         value = base64.b64encode(keyfiles.read(file).reveal()).decode()
         body["import"] = {
             "value": value,
             "accept_weak": given["accept_weak"],
-            "ppk_id": given["ppk_id"],
         }
-    elif given["accept_weak"] or given["ppk_id"]:
-        raise click.UsageError("--accept-weak and --ppk-id go with --import.")
+    elif given["accept_weak"]:
+        raise click.UsageError("--accept-weak goes with --import.")
     for option in ("left_connection", "right_connection"):
         body[option] = given[option]
     for option in ("left_identity", "right_identity"):

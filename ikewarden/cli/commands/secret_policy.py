@@ -261,10 +261,12 @@ def kept(client: Client, name: str, kind: str) -> Mapping[str, Any]:
     for each in client.get(f"{PATH}/{quote(name, safe='')}/secrets")["items"]:
         if each["kind"] == kind:
             return dict(each)
-    option = "" if kind == "psk" else f" --kind {kind}"
+    step = f"Put it there with `ikewarden tunnel secret-add {name}`."
+    if kind == "ppk":
+        step = "Only a managed tunnel has one: make it anew with `--managed --ppk required`."
     raise SecretUnmanaged(
         f"No {kind} of the tunnel {name} is under management.",
-        next_step=f"Put it there with `ikewarden tunnel secret-add {name}{option}`.",
+        next_step=step,
     )
 
 
