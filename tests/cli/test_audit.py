@@ -20,6 +20,7 @@ from ike.audit.values import Severity
 from ikewarden.cli.commands import audit
 from tests.fixtures.served import PROGRAM, Done, run, surroundings
 from tests.ike.audit.canaries import plant
+from tests.ike.audit.corpus import making
 from tests.ike.audit.windows import machine
 
 FORMATS = ("text", "json", "sarif", "junit", "html", "csv")
@@ -145,6 +146,24 @@ def test_only_what_is_new_counts(host: Path, tmp_path: Path) -> None:
     done = looked(host, "--earlier", before)
     assert done.code == 1
     assert "new finding" in done.out
+
+
+def test_a_list_of_published_keys_is_used_and_told(host: Path, tmp_path: Path) -> None:
+    private = host / "etc/swanctl/private"
+    private.mkdir(parents=True)
+    (private / "gw1.pem").write_bytes(making.key_pem())
+    [known] = making.published(making.OWN)
+    for form in FORMATS:
+        done = looked(host, "--format", form, "--published-keys", known.path)
+        assert (done.code, "key-is-published" in done.out) == (1, True)
+    told = report(host, "--published-keys", known.path)
+    assert told["policy"]["published_keys"] == [str(known.path)]
+    policy = tmp_path / "policy.toml"
+    policy.write_text(f"published_keys = ['{known.path}']\n")
+    assert told["findings"] == report(host, "--policy", policy)["findings"]
+    done = looked(host, "--published-keys", policy)
+    assert (done.code, "is no list of published keys" in done.err) == (2, True)
+    assert "badkeys --update-bl" in done.err
 
 
 def test_a_policy_is_read(host: Path, tmp_path: Path) -> None:

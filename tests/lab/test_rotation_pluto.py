@@ -14,7 +14,7 @@ from tests.lab import Lab
 from tests.lab.agents import API_PORT, CHARON, SERVICE_ADDRESS, TUNNEL, VALIDATION_PORT, Fed, until
 from tests.lab.agents_pluto import FedPluto
 from tests.lab.charon import Gateway
-from tests.lab.errors import Refused
+from tests.lab.errors import LabError, Refused
 from tests.lab.pluto import Pluto
 from tests.lab.rotating import ended, rotate, rotation, slot, versions
 from tests.lab.story import Warden, served
@@ -144,8 +144,13 @@ def test_two_plutos_change_together(lab: Lab, tmp_path: Path) -> None:
         assert "rekeyed IKE SA" in left.pluto.whack("--rekey-ike", "--name", TUNNEL).text
         # Neither end can prove the key without an interruption, which nobody allowed: it waits for one.
         assert rotation(left, number)["state"] == "promoted"
-        left.authenticate()
-        assert ended(left, number, seconds=60)["state"] == "retired"
+        # An agent makes it anew at once; the other, on a busy machine, may not have seen that it was down.
+        for _ in range(5):
+            left.authenticate()
+            with contextlib.suppress(LabError):
+                assert ended(left, number, seconds=15)["state"] == "retired"
+                break
+        assert rotation(left, number)["state"] == "retired"
         left.pluto.write_secrets(*before)
         left.pluto.whack("--rereadsecrets")
         left.pluto.terminate(TUNNEL)

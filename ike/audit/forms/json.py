@@ -100,10 +100,12 @@ def place_document(place: Place) -> dict[str, Any]:
 def policy_document(policy: Policy) -> dict[str, Any]:
     """By what was judged."""
     given = {each.name: getattr(policy, each.name) for each in fields(policy)}
-    return {
+    lists = [str(each.path) for each in given.pop("published")]
+    told = {
         name: sorted(value) if isinstance(value, frozenset) else value
         for name, value in given.items()
     }
+    return {**told, "published_keys": lists}
 
 
 def rfc3339(moment: datetime) -> str:

@@ -20,6 +20,7 @@ def test_the_shape_that_others_rely_on() -> None:
         "certificates_only": False,
         "expiring_days": 30,
         "psk_bits": 112,
+        "published_keys": [],
     }
     first = told["findings"][0]
     assert first == {
