@@ -16,31 +16,32 @@ class _Kind:
     references: tuple[str, ...] = ()
 
 
-_CIS: Final = ("NIST SP 800-53 AC-6",)
+_CIS: Final = ("NIST SP 800-53 rev. 5 AC-6",)
+_STORED: Final = ("NIST SP 800-57 part 1 rev. 5 §6.2.2",)
 _SECRETS: Final = {
     Role.SECRETS: _Kind(
         "secrets-file",
         "a file of pre-shared keys or passwords",
         "Whoever knows a pre-shared key can pose as either end of its tunnels, and read what goes through them.",
-        ("NIST SP 800-77r1 §5",),  # ComplianceAsCode has a rule, and lets everyone read the file
+        _STORED,  # ComplianceAsCode has a rule, and lets everyone read the file
     ),
     Role.KEY: _Kind(
         "key-file",
         "a private key",
         "Whoever has the private key can pose as this gateway until its certificate is revoked.",
-        ("NIST SP 800-57 Part 1 §6.2.2",),
+        _STORED,
     ),
     Role.PASSWORD: _Kind(
         "password-file",
         "the password of a key database or token",
         "It opens the private keys that are kept with it.",
-        ("NIST SP 800-57 Part 1 §6.2.2",),
+        _STORED,
     ),
     Role.DATABASE: _Kind(
         "key-database",
         "a database of private keys",
         "The private keys in it can be copied; most such databases have no password.",
-        ("NIST SP 800-57 Part 1 §6.2.2",),
+        _STORED,
     ),
     Role.OWN: _Kind(
         "ikewarden-file",
@@ -54,19 +55,19 @@ _WRITTEN: Final = {
         "configuration",
         "a daemon's configuration",
         "Whoever writes it decides whom the daemon trusts, and may name a script that it runs as root.",
-        ("ComplianceAsCode file_permissions_etc_ipsec_conf", "NIST SP 800-53 CM-5"),
+        ("ComplianceAsCode file_permissions_etc_ipsec_conf", "NIST SP 800-53 rev. 5 CM-5"),
     ),
     Role.TRUST: _Kind(
         "trusted-certificate",
         "a certificate that the daemon trusts",
         "Whoever replaces it becomes an authority: every peer that they invent is let in.",
-        ("NIST SP 800-57 Part 1 §6.2.1",),
+        _STORED,
     ),
     Role.CERTIFICATE: _Kind(
         "certificate",
         "a certificate",
         "A peer's certificate that is replaced lets another peer in; one's own, and tunnels fail.",
-        ("NIST SP 800-57 Part 1 §6.2.1",),
+        _STORED,
     ),
     Role.REVOCATION: _Kind(
         "revocation-list",
@@ -78,13 +79,13 @@ _WRITTEN: Final = {
         "trust-database",
         "a database of trusted certificates or modules",
         "Whoever writes it adds an authority that the daemon trusts, or a module that it loads.",
-        ("NIST SP 800-57 Part 1 §6.2.1",),
+        _STORED,
     ),
     Role.PROGRAM: _Kind(
         "program",
         "a program or script that a daemon runs",
         "It runs as root the next time that the daemon starts or a tunnel comes up.",
-        ("NIST SP 800-53 CM-5",),
+        ("NIST SP 800-53 rev. 5 CM-5",),
     ),
 }
 LESS: Final = frozenset({Role.CERTIFICATE, Role.REVOCATION})

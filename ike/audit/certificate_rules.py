@@ -11,7 +11,7 @@ EXPIRED: Final = Rule(
     "A certificate has expired",
     "Peers refuse it, or were told to look away; it also leaves the revocation lists, so a stolen key is not noticed.",
     "Renew it, and remove the old one where nothing names it any more.",
-    ("RFC 5280 §4.1.2.5", "RFC 4945 §5.1.2"),
+    ("RFC 5280 §4.1.2.5",),
 )
 EXPIRING: Final = Rule(
     "certificate-expiring",
@@ -38,7 +38,7 @@ WEAK_SIGNATURE: Final = Rule(
     "A certificate is signed with SHA-1 or MD5",
     "Collisions can be calculated: who may have a certificate of this authority can make one that says something else.",
     "Have it issued anew with SHA-256 or better; check what else that authority signs.",
-    ("NIST SP 800-131A rev. 2 §9", "RFC 8247 §4.1", "RFC 6194"),
+    ("NIST SP 800-131A rev. 2 §9", "RFC 8247 §3.2", "RFC 6194"),
 )
 SELF_SIGNED: Final = Rule(
     "certificate-self-signed",
@@ -47,7 +47,7 @@ SELF_SIGNED: Final = Rule(
     "An end entity's certificate has signed itself",
     "Nobody can revoke it: every peer that trusts it must be told by hand when its key is lost.",
     "Have the key certified by an authority that your gateways trust.",
-    ("RFC 5280 §3.2", "RFC 4945 §5.1"),
+    ("RFC 5280 §3.2",),
 )
 REFUSED: Final = Rule(
     "certificate-refused",
@@ -74,7 +74,7 @@ ISSUER_MISSING: Final = Rule(
     "The certificate of the issuer of a gateway's own certificate is not on the host",
     "A peer that knows the root alone is not shown the way to it, and the host cannot see whether it has been revoked.",
     "Put the certificates of the authorities between it and the root beside it.",
-    ("RFC 7296 §3.6", "RFC 4945 §3.3.7"),
+    ("RFC 7296 §3.6", "RFC 5280 §6.1"),
 )
 ISSUER_MISMATCH: Final = Rule(
     "certificate-issuer-mismatch",
@@ -101,7 +101,7 @@ AUTHORITY_KEY: Final = Rule(
     "The private key of a certificate authority lies on this host",
     "Whoever breaks into the gateway makes certificates for every other one.",
     "Move it to a token or to a machine that no peer can reach. If the gateway was exposed, make a new authority.",
-    ("NIST SP 800-57 part 2 rev. 1 §3", "CA/Browser Forum Network Security Requirements §1"),
+    ("RFC 5280 §8", "CA/Browser Forum Network Security Requirements 2.0 §1.2.1"),
 )
 RULES: Final[tuple[Rule, ...]] = (
     EXPIRED,

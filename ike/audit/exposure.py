@@ -87,7 +87,7 @@ STRAY_OPEN: Final = _rule(
     "A private key that no daemon's configuration names is open to everyone",
     "Keys that are made, sent or saved in such places are in use elsewhere, or soon will be.",
     "Remove it where it is not needed, else give it mode 0600; if it is in use, replace the key.",
-    "NIST SP 800-57 Part 1 §6.2.2",
+    "NIST SP 800-57 part 1 rev. 5 §6.2.2",
 )
 STRAY: Final = _rule(
     "stray-key",
@@ -95,7 +95,7 @@ STRAY: Final = _rule(
     "A private key lies outside of the folders for keys",
     "Nobody thinks of it when keys are changed or a host is given away, and it goes into backups.",
     "Remove it where it is not needed, else move it to where the daemon reads it.",
-    "NIST SP 800-57 Part 1 §8.3.4",
+    "NIST SP 800-57 part 1 rev. 5 §8.3.4",
 )
 STRAY_SECRETS: Final = _rule(
     "stray-secrets",
@@ -103,7 +103,7 @@ STRAY_SECRETS: Final = _rule(
     "A file with pre-shared keys or passwords that no daemon's configuration names",
     "It holds keys that are in use, or were, and nobody guards it.",
     "Remove it where it is not needed; if others have had the time to read it, change the keys.",
-    "CWE-530",
+    "NIST SP 800-57 part 1 rev. 5 §8.3.4",
 )
 ARCHIVE: Final = _rule(
     "archive-open",

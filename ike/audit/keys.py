@@ -30,7 +30,7 @@ OLD_ENCRYPTION: Final = Rule(
     "A private key is encrypted in the old PEM format, which slows down no guessing",
     "The key is made of the passphrase by one round of MD5: whoever has a copy tries billions of passphrases a second.",
     "Write it anew as PKCS#8: `openssl pkcs8 -topk8 -v2 aes-256-cbc -in OLD -out NEW`.",
-    ("RFC 8018 §5", "RFC 1421 §4.6"),
+    ("RFC 8018 §4.2", "RFC 1421 §4.6"),
 )
 TOO_SHORT: Final = Rule(
     "key-too-short",
@@ -39,7 +39,7 @@ TOO_SHORT: Final = Rule(
     "A key has less than 112 bits of security",
     "RSA of 1024 bits and curves below 224 bits are within reach of those with money; smaller ones of anybody.",
     "Make a new key, of P-256 or RSA with 3072 bits and more, have it certified, and revoke the old certificate.",
-    ("NIST SP 800-131A rev. 2 §3", "RFC 8247 §4.1"),
+    ("NIST SP 800-131A rev. 2 §3", "RFC 8247 §3.1.1"),
 )
 BELOW_BASELINE: Final = Rule(
     "key-below-baseline",
@@ -48,7 +48,7 @@ BELOW_BASELINE: Final = Rule(
     "A key is weaker than the chosen baseline asks, or of a kind that it does not have",
     "It breaks nothing today; whoever has to follow the baseline is not following it.",
     "Make the next key as the baseline asks, and put the certificate into use at the next renewal.",
-    ("RFC 9206 §4 (CNSA 1.0)", "NSA CNSA 2.0 (2022)", "BSI TR-02102-3 §4"),
+    ("RFC 9206 §4 (CNSA 1.0)", "NSA CNSA 2.0 (2022)", "BSI TR-02102-3 §3.2.5"),
 )
 DSA_KEY: Final = Rule(
     "key-dsa",
@@ -57,7 +57,7 @@ DSA_KEY: Final = Rule(
     "A key is for DSA, which is no longer to be used",
     "One signature made with a bad random number gives the key away, and few peers still take it.",
     "Make an ECDSA or RSA key, and have it certified.",
-    ("FIPS 186-5 §1", "RFC 8247 §4.1"),
+    ("FIPS 186-5 §4", "RFC 8247 §3.1"),
 )
 FACTORABLE: Final = Rule(
     "key-can-be-factored",
@@ -79,7 +79,7 @@ PUBLISHED: Final = Rule(
     "Make a new key, have it certified, and revoke the old certificate today. Find out where the key came from.",
     (
         "CVE-2008-0166",
-        "NIST SP 800-57 part 1 rev. 5 §8.1.5.1",
+        "NIST SP 800-57 part 1 rev. 5 §5.5",
         "badkeys, a collection of published keys",
     ),
 )

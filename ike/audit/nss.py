@@ -47,7 +47,7 @@ PASSWORD_WEAK: Final = Rule(
     "The password of an NSS database is easy to guess",
     "Whoever gets a copy of the database alone, from a backup for instance, tries passwords until its keys open.",
     "Set a long random password with `certutil -W` and put it into the nsspassword file.",
-    ("NIST SP 800-57 part 1 rev. 5 §6.2",),
+    ("NIST SP 800-57 part 1 rev. 5 §6.2.2",),
 )
 PASSWORD_IN_CLEAR: Final = Rule(
     "nss-password-in-clear",

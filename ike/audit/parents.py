@@ -16,7 +16,7 @@ _LESS: Final = frozenset({Role.CERTIFICATE, Role.REVOCATION})
 _REPLACE: Final = (
     "Whoever may write a folder may put another file, or a link, in the place of each one in it."
 )
-_PARENTS: Final = ("NIST SP 800-53 AC-6", "CWE-732")
+_PARENTS: Final = ("NIST SP 800-53 rev. 5 AC-6", "CWE-732")
 
 
 def _rule(rule_id: str, severity: Severity, title: str, why: str, fix: str, reference: str) -> Rule:

@@ -16,7 +16,7 @@ SAMPLE_VALUE: Final = Rule(
     "A secret is empty, a common word, a default, or taken from an example",
     "It is the first that everybody tries. One answer of the gateway is enough to try millions of them offline.",
     _NEW_PSK,
-    ("RFC 7296 §2.15", "NIST SP 800-77r1 §3.2.1"),
+    ("RFC 7296 §2.15", "NIST SP 800-77r1 §3.3.4"),
 )
 PSK_WEAK: Final = Rule(
     "psk-weak",
@@ -26,7 +26,7 @@ PSK_WEAK: Final = Rule(
     "Whoever answers one negotiation in the peer's stead tries values offline, as fast as the hardware goes, and then"
     " is the peer.",
     _NEW_PSK,
-    ("RFC 7296 §2.15", "NIST SP 800-77r1 §3.2.1", "RFC 8247 §4"),
+    ("RFC 7296 §2.15", "NIST SP 800-77r1 §3.3.4"),
 )
 PSK_BELOW_STRENGTH: Final = Rule(
     "psk-below-strength",
@@ -35,7 +35,7 @@ PSK_BELOW_STRENGTH: Final = Rule(
     "A pre-shared key is not as hard to guess as the keys that are negotiated with it",
     "The tunnel is as strong as its weakest part, which then is this one.",
     _NEW_PSK,
-    ("RFC 7296 §2.15", "NIST SP 800-77r1 §3.2.1", "BSI TR-02102-3"),
+    ("RFC 7296 §2.15", "NIST SP 800-77r1 §3.3.4", "BSI TR-02102-3"),
 )
 PPK_SHORT: Final = Rule(
     "ppk-short",
@@ -53,7 +53,7 @@ PSK_SHARED: Final = Rule(
     "Several peers have one pre-shared key",
     "Each of them can be each other, and the loss of one is the loss of all; it cannot be changed for one alone.",
     "Give each pair of peers a key of its own, owned by the peer's identity; for many peers use certificates.",
-    ("NIST SP 800-77r1 §3.2.1", "RFC 7296 §2.15"),
+    ("NIST SP 800-77r1 §3.3.4", "RFC 7296 §2.15"),
 )
 PSK_REPEATED: Final = Rule(
     "psk-repeated",
@@ -84,7 +84,7 @@ PSK_FOR_ANY_PEER: Final = Rule(
     (
         "RFC 7296 §2.15",
         "strongSwan swanctl.conf, secrets.ike<suffix>.id",
-        "NIST SP 800-77r1 §3.2.1",
+        "NIST SP 800-77r1 §3.3.4",
     ),
 )
 PSK_MISSING: Final = Rule(
@@ -112,7 +112,7 @@ USER_PASSWORD_WEAK: Final = Rule(
     "A user's password for EAP or XAuth can be guessed",
     "It can be tried against the gateway, and offline where the gateway's certificate is not checked.",
     "Make a random one of 16 characters and more, or use certificates for the users.",
-    ("NIST SP 800-63B §5.1.1", "RFC 7296 §2.16"),
+    ("NIST SP 800-63B-4 §3.1.1", "RFC 7296 §2.16"),
 )
 PASSPHRASE_BESIDE_KEY: Final = Rule(
     "passphrase-beside-key",
@@ -130,7 +130,7 @@ PASSPHRASE_WEAK: Final = Rule(
     "The passphrase of a private key can be guessed",
     "A copy of the key's file alone, from a backup for instance, is then as good as the key.",
     "Encrypt the key anew with a random passphrase.",
-    ("NIST SP 800-63B §5.1.1",),
+    ("NIST SP 800-63B-4 §3.1.1",),
 )
 RULES: Final[tuple[Rule, ...]] = (
     SAMPLE_VALUE,

@@ -89,27 +89,36 @@ def _allowed(
 
 # ---------------------------------------------------------------- RFC 8247, RFC 8221
 
-_MUST_NOT: Final = "MUST NOT be used (RFC 8247 §2.1, RFC 8221 §5)"
+_DES: Final = "MUST NOT be used (RFC 8247 §2.1, RFC 8221 §5)"
+_BLOWFISH: Final = "MUST NOT be used for ESP (RFC 8221 §5), and is deprecated (RFC 9395 §5)"
+_CAST: Final = "is deprecated (RFC 9395 §5)"
 _MD5: Final = "MUST NOT be used (RFC 8247 §2.2 and §2.3, RFC 8221 §6)"
 _SHA1: Final = "is MUST- and on its way out (RFC 8247 §2.2 and §2.3, RFC 8221 §6)"
-_BROKEN_GROUP: Final = "MUST NOT be used (RFC 8247 §2.4, RFC 9395 §5)"
+_BROKEN_GROUP: Final = "MUST NOT be used (RFC 8247 §2.4)"
 _DOUBTFUL_GROUP: Final = "SHOULD NOT be used (RFC 8247 §2.4)"
 _RFC_AGAINST: Final = {
-    **dict.fromkeys(("DES_CBC", "BLOWFISH_CBC", "CAST_CBC"), _MUST_NOT),
+    "DES_CBC": _DES,
+    "BLOWFISH_CBC": _BLOWFISH,
+    "CAST_CBC": _CAST,
     "3DES_CBC": "is no more than MAY for IKE (RFC 8247 §2.1) and SHOULD NOT for ESP (RFC 8221 §5)",
     **dict.fromkeys(("HMAC_MD5_96", "HMAC_MD5_128", "PRF_HMAC_MD5"), _MD5),
     **dict.fromkeys(("HMAC_SHA1_96", "HMAC_SHA1_160", "PRF_HMAC_SHA1"), _SHA1),
     "HMAC_SHA2_256_96": "is truncated against RFC 4868 §2.3, for peers that are broken",
     **dict.fromkeys(("MODP_768", "MODP_1024_160"), _BROKEN_GROUP),
-    "MODP_1024": "SHOULD NOT be used (RFC 8247 §2.4), and is deprecated (RFC 9395 §5)",
-    **dict.fromkeys(("MODP_1536", "MODP_2048_224", "MODP_2048_256"), _DOUBTFUL_GROUP),
+    **dict.fromkeys(("MODP_1024", "MODP_1536", "MODP_2048_224", "MODP_2048_256"), _DOUBTFUL_GROUP),
     "MODP_NULL": "is no key exchange at all, but a means for tests",
     **dict.fromkeys(("ECP_192", "NTRU_112"), "has less than 112 bits of strength"),
 }
 RFC: Final = Baseline(
     name="rfc",
     text="RFC 8247 and RFC 8221",
-    references={"ike": "§2", "esp": "§5", "ah": "§6", "group": "§2.4", "lifetime": "RFC 7296 §2.8"},
+    references={
+        "ike": "§2",
+        "esp": "§5",
+        "ah": "§6",
+        "group": "§2.4",
+        "lifetime": "the baseline rfc",
+    },
     # RFC 7296 §2.8 leaves lifetimes to the ends; a day is the most that IKE implementations are made for.
     ike_life=_DAY,
     child_life=_DAY,
@@ -134,7 +143,7 @@ NIST: Final = Baseline(
         "ah": "§4.5",
         "group": "§7.2.4.2 and Table 1",
         "pfs": "§7.2.6",
-        "lifetime": "NIST SP 800-77r1 §7.2",
+        "lifetime": "NIST SP 800-77r1 Table 1",
     },
     ike_life=_DAY,
     child_life=8 * _HOUR,
@@ -163,7 +172,7 @@ CNSA1: Final = Baseline(
     text="CNSA 1.0",
     references={
         **dict.fromkeys(("ike", "esp", "ah", "group"), "RFC 9206 §5"),
-        "lifetime": "RFC 9206",
+        "lifetime": "NIST SP 800-77r1 Table 1",
     },
     ike_life=_DAY,
     child_life=8 * _HOUR,
@@ -180,8 +189,9 @@ CNSA2: Final = Baseline(
     name="cnsa2",
     text="CNSA 2.0",
     references={
-        **dict.fromkeys(("ike", "esp", "ah", "group"), "draft-guthrie-cnsa2-ipsec-profile §3"),
-        "lifetime": "RFC 9206",
+        **dict.fromkeys(("ike", "esp", "ah"), "draft-guthrie-cnsa2-ipsec-profile-04"),
+        "group": "draft-guthrie-cnsa2-ipsec-profile-04 §3",
+        "lifetime": "NIST SP 800-77r1 Table 1",
     },
     ike_life=_DAY,
     child_life=8 * _HOUR,
@@ -210,15 +220,12 @@ BSI: Final = Baseline(
     name="bsi",
     text="BSI TR-02102-3",
     references={
-        "ike encryption": "§3.2.1",
+        "ike": "§3.2",
         "ike prf": "§3.2.2",
-        "ike integrity": "§3.2.3",
-        "group": "§3.2.4",
-        "esp encryption": "§3.3.1",
-        "esp integrity": "§3.3.2",
-        "ah integrity": "§3.3.3",
+        "group": "§3.2",
+        **dict.fromkeys(("esp", "ah"), "§3"),
         "pfs": "§2.1.5",
-        "lifetime": "BSI TR-02102-3 §3.4",
+        "lifetime": "BSI TR-02102-3",
     },
     ike_life=_DAY,
     child_life=4 * _HOUR,

@@ -12,7 +12,7 @@ _ALGORITHMS: Final = (
         "RFC 8247 §2",
         "RFC 8221 §5 and §6",
         "NIST SP 800-77r1 Table 1",
-        "BSI TR-02102-3 §3.2 and §3.3",
+        "BSI TR-02102-3 §3",
     ),
     "RFC 9206 §5",
 )
@@ -126,7 +126,7 @@ AH_ONLY: Final = _rule(
     "The tunnel uses AH, which encrypts nothing",
     "Everybody on the way reads the packets; AH is obsolete, and does not pass NAT.",
     "Use ESP: `esp_proposals` in swanctl.conf, `esp` in ipsec.conf, instead of what stands for AH.",
-    ("RFC 8221 §6", "NIST SP 800-77r1 §4.5", "BSI TR-02102-3 §2.2"),
+    ("RFC 4301 §3.2", "NIST SP 800-77r1 §4.5"),
 )
 NO_PFS: Final = _rule(
     "no-pfs",
@@ -134,7 +134,7 @@ NO_PFS: Final = _rule(
     "Rekeying makes keys without a new key exchange",
     "Whoever learns the keys of the IKE SA reads all that went through the tunnel while it lived.",
     "Put a Diffie-Hellman group into each ESP proposal, on both ends (Libreswan: `pfs=yes`).",
-    ("RFC 7296 §2.12", "NIST SP 800-77r1 §7.2.6", "BSI TR-02102-3 §2.1.5"),
+    ("RFC 7296 §1.3", "NIST SP 800-77r1 §7.2.6", "BSI TR-02102-3 §2.1.5"),
 )
 NO_ML_KEM: Final = _rule(
     "no-post-quantum-exchange",
@@ -143,7 +143,7 @@ NO_ML_KEM: Final = _rule(
     "What is recorded today is read when there is such a computer.",
     "Add ML-KEM as an additional key exchange on both ends (strongSwan 6.0: `ke1_mlkem1024`), or use a PPK (RFC 8784)"
     " until both have it.",
-    ("draft-guthrie-cnsa2-ipsec-profile §3", "RFC 9370 §1"),
+    ("draft-guthrie-cnsa2-ipsec-profile-04 §3", "RFC 9370 §1"),
 )
 DEFAULTS: Final = _rule(
     "default-proposals",
@@ -164,7 +164,7 @@ IKEV1: Final = _rule(
     "The connection is made with IKEv1",
     "IKEv1 is historic: its PSKs can be guessed offline in Aggressive Mode, it has no AEAD, and nobody mends it.",
     "Set `version = 2` (swanctl.conf), `keyexchange=ikev2` (strongSwan) or `ikev2=insist` (Libreswan), on both ends.",
-    ("RFC 9395 §3", "NIST SP 800-77r1 §3.11", "BSI TR-02102-3 §2.1"),
+    ("RFC 9395 §3", "NIST SP 800-77r1 §3.11", "BSI TR-02102-3"),
 )
 IKEV1_TAKEN: Final = _rule(
     "ikev1-taken",
@@ -180,7 +180,7 @@ AGGRESSIVE: Final = _rule(
     "IKEv1 Aggressive Mode is used",
     "Identities are sent in the clear, and the responder gives a hash to whoever asks.",
     "Use IKEv2, or Main Mode (`aggressive = no`).",
-    ("RFC 9395 §3", "NIST SP 800-77r1 §3.11"),
+    ("RFC 9395 §3", "NIST SP 800-77r1 §7.2.6"),
 )
 AGGRESSIVE_PSK: Final = _rule(
     "aggressive-mode-psk",
@@ -188,7 +188,7 @@ AGGRESSIVE_PSK: Final = _rule(
     "IKEv1 Aggressive Mode with a pre-shared key",
     "Anybody who sends one packet gets a hash of the PSK, and guesses it offline with as many machines as there are.",
     "Use IKEv2; until then Main Mode, and a PSK made anew of 32 random bytes: the old one may be known.",
-    ("RFC 9395 §3", "NIST SP 800-77r1 §3.11", "CVE-2002-1623"),
+    ("RFC 9395 §3", "NIST SP 800-77r1 §7.2.6", "CVE-2002-1623"),
 )
 IKE_LIFE: Final = _rule(
     "ike-lifetime-long",
@@ -196,7 +196,7 @@ IKE_LIFE: Final = _rule(
     "The IKE SA lives longer than the baseline lets it",
     "The longer keys live, the more is lost with them; a certificate that was revoked stays good for as long.",
     "Shorten `rekey_time` or `reauth_time` (swanctl.conf), `ikelifetime` (ipsec.conf).",
-    ("RFC 7296 §2.8", "NIST SP 800-77r1 §7.2", "BSI TR-02102-3 §3.4"),
+    ("RFC 7296 §2.8", "NIST SP 800-77r1 Table 1", "BSI TR-02102-3"),
 )
 CHILD_LIFE: Final = _rule(
     "child-lifetime-long",
@@ -204,7 +204,7 @@ CHILD_LIFE: Final = _rule(
     "Keys of the tunnel's traffic live longer than the baseline lets them",
     "The longer a key is used, the more traffic is lost with it.",
     "Shorten `rekey_time` of the child (swanctl.conf), `lifetime` or `salifetime` (ipsec.conf).",
-    ("RFC 7296 §2.8", "NIST SP 800-77r1 §7.2", "BSI TR-02102-3 §3.4"),
+    ("RFC 7296 §2.8", "NIST SP 800-77r1 Table 1", "BSI TR-02102-3"),
 )
 NO_IKE_LIFE: Final = _rule(
     "ike-lifetime-unlimited",
@@ -212,7 +212,7 @@ NO_IKE_LIFE: Final = _rule(
     "The IKE SA is never replaced",
     "Its keys stay until somebody ends it: whoever gets them reads all that they protected.",
     "Set `rekey_time = 4h` (swanctl.conf), `rekey=yes` (ipsec.conf).",
-    ("RFC 7296 §2.8", "NIST SP 800-77r1 §7.2"),
+    ("RFC 7296 §2.8", "NIST SP 800-77r1 Table 1"),
 )
 NO_CHILD_LIFE: Final = _rule(
     "child-lifetime-unlimited",
@@ -220,7 +220,7 @@ NO_CHILD_LIFE: Final = _rule(
     "Keys of the tunnel's traffic are never replaced by age",
     "They stay for as long as the tunnel stands, and all of its traffic is lost with them.",
     "Set `rekey_time = 1h` in the child (swanctl.conf), `rekey=yes` and a lifetime (ipsec.conf).",
-    ("RFC 7296 §2.8", "NIST SP 800-77r1 §7.2"),
+    ("RFC 7296 §2.8", "NIST SP 800-77r1 Table 1"),
 )
 LOGGED_KEYS: Final = _rule(
     "log-holds-keys",
@@ -229,7 +229,7 @@ LOGGED_KEYS: Final = _rule(
     "Keys of tunnels and PSKs stand in log files and journals, are sent to collectors and kept for years.",
     "Lower the levels (charon: at most 2; pluto: no `private`), reload, and delete the logs that"
     " were written meanwhile; keys and PSKs of that time are to be made anew.",
-    ("NIST SP 800-77r1 §7.2", "CWE-532"),
+    ("CWE-532",),
 )
 LOGGED_RAW: Final = _rule(
     "log-holds-packets",
@@ -246,7 +246,7 @@ REVOCATION: Final = _rule(
     "Whoever stole a key keeps the CRL and OCSP servers from answering, and comes in with it.",
     "Set `revocation = strict` in the remote section (swanctl.conf), `strictcrlpolicy=yes` (strongSwan's ipsec.conf)"
     " or `crl-strict=yes` (Libreswan), and see that CRLs or OCSP can be reached.",
-    ("RFC 4945 §4", "RFC 5280 §6.3", "NIST SP 800-77r1 §7.2"),
+    ("RFC 5280 §6.1.3", "RFC 5280 §6.3"),
 )
 REVOCATION_IF_URI: Final = _rule(
     "revocation-only-with-uri",
@@ -262,7 +262,7 @@ PSK: Final = _rule(
     "The connection proves itself by a pre-shared key, where certificates are wanted",
     "A PSK cannot be revoked, is the same on both ends, and whoever copies it is both of them.",
     "Use `auth = pubkey` with a certificate on both ends.",
-    ("NIST SP 800-77r1 §7.2", "BSI TR-02102-3 §3.2.5"),
+    ("NIST SP 800-77r1 §3.3.4", "BSI TR-02102-3 §3.2.5"),
 )
 PSK_ANY: Final = _rule(
     "any-peer-by-psk",
@@ -270,7 +270,7 @@ PSK_ANY: Final = _rule(
     "Anybody on the net may try a pre-shared key, under any identity",
     "Everyone who knows the one key can be everyone else, and one who left keeps it.",
     "Name the peer's addresses and identity, or give each peer a certificate.",
-    ("RFC 7296 §2.15", "NIST SP 800-77r1 §7.2"),
+    ("RFC 7296 §2.15", "NIST SP 800-77r1 §3.3.4"),
 )
 SHARED: Final = _rule(
     "one-policy-for-everyone",
@@ -286,7 +286,7 @@ NO_AUTHENTICATION: Final = _rule(
     "A peer need not prove who it is",
     "An attacker in the middle is taken for anybody; the tunnel keeps out only those who merely listen.",
     "Use certificates, unless the connection is meant to be opportunistic.",
-    ("RFC 7619 §2", "RFC 7296 §2.15"),
+    ("RFC 7619 §2", "NIST SP 800-77r1 §3.3.5"),
 )
 AGGRESSIVE_PSK_ALLOWED: Final = _rule(
     "aggressive-mode-psk-allowed",
@@ -318,7 +318,7 @@ NO_CRYPTO_POLICY: Final = _rule(
     "Libreswan does not follow the system's crypto policy",
     "The system's administrator takes algorithms out of use in one place, and the tunnels keep them.",
     "Put `include /etc/crypto-policies/back-ends/libreswan.config` into /etc/ipsec.conf.",
-    ("ComplianceAsCode configure_libreswan_crypto_policy", "STIG OL08-00-010020"),
+    ("ComplianceAsCode configure_libreswan_crypto_policy", "STIG RHEL-09-671020"),
 )
 
 RULES: Final[tuple[Rule, ...]] = (

@@ -37,7 +37,7 @@ KEY_EXPORTABLE: Final = _rule(
     "Whoever is administrator for a minute takes the key along as a file, and needs this machine no more.",
     "Enroll again with a key that is not exportable (Exportable=FALSE in the request; Import-PfxCertificate without "
     "-Exportable), best in a TPM.",
-    "NIST SP 800-57 part 1 rev. 5",
+    "NIST SP 800-57 part 1 rev. 5 §6.2.2",
 )
 PFX_OPEN: Final = _rule(
     "pfx-open",
@@ -45,7 +45,7 @@ PFX_OPEN: Final = _rule(
     "A PFX file, which holds a private key, can be read by ordinary users",
     "Its password is all that protects the key then, and it can be guessed at leisure.",
     "Delete the file where the key is in the store already; else let only administrators at it. Make a new key.",
-    "NIST SP 800-57 part 1 rev. 5",
+    "NIST SP 800-57 part 1 rev. 5 §6.2.2",
 )
 PFX_LEFT: Final = _rule(
     "pfx-left",
@@ -53,7 +53,7 @@ PFX_LEFT: Final = _rule(
     "A PFX file, which holds a private key, was left on the disk",
     "It goes into every backup, and its key is as safe as the weakest of these and its password.",
     "Delete it when the key is in the store; keep what must be kept off this machine.",
-    "NIST SP 800-57 part 1 rev. 5",
+    "NIST SP 800-57 part 1 rev. 5 §8.3.4",
 )
 CIPHER_DES: Final = _rule(
     "cipher-des",
@@ -80,7 +80,6 @@ CIPHER_NONE: Final = _rule(
     "Whoever is on the way reads it: ESP without a cipher and AH protect from changes alone.",
     "Take the proposal out of the set, or give it a cipher: -Encapsulation ESP -Encryption AESGCM256.",
     "RFC 8221 §5",
-    "RFC 8221 §4",
 )
 HASH_MD5: Final = _rule(
     "hash-md5",
@@ -88,7 +87,7 @@ HASH_MD5: Final = _rule(
     "MD5 is proposed",
     "It is broken as a hash, and no standard lets it protect IKE or ESP any more.",
     "Propose SHA256 or SHA384.",
-    "RFC 8247 §2.2",
+    "RFC 8247 §2.2 and §2.3",
     "RFC 8221 §6",
 )
 HASH_SHA1: Final = _rule(
@@ -97,7 +96,7 @@ HASH_SHA1: Final = _rule(
     "SHA-1 is proposed",
     "In HMAC it still holds; it is on its way out everywhere, and who allows it is asked for it first.",
     "Propose SHA256 or SHA384.",
-    "RFC 8247 §2.2",
+    "RFC 8247 §2.2 and §2.3",
     "RFC 8221 §6",
 )
 HASH_NONE: Final = _rule(
@@ -116,7 +115,7 @@ GROUP_WEAK: Final = _rule(
     "no trap door.",
     "Propose DH20 (P-384), DH19 (P-256) or DH14: New-NetIPsecMainModeCryptoProposal -KeyExchange DH20.",
     "RFC 8247 §2.4",
-    "NIST SP 800-77r1",
+    "NIST SP 800-77r1 §7.2.4.2",
 )
 PFS_NONE: Final = _rule(
     "pfs-none",
@@ -124,7 +123,7 @@ PFS_NONE: Final = _rule(
     "Keys of the traffic are made without a key exchange of their own",
     "Who comes by the keys of one IKE SA reads all traffic under it, also what he recorded before.",
     "Set -PerfectForwardSecrecyGroup DH20 on the quick mode set.",
-    "NIST SP 800-77r1",
+    "NIST SP 800-77r1 §7.2.6",
 )
 DEFAULTS: Final = _rule(
     "defaults",
@@ -145,7 +144,7 @@ PSK: Final = _rule(
     "machines that share it.",
     "Use certificates: New-NetIPsecAuthProposal -Machine -Cert -Authority … -AuthorityType Root.",
     _AUTH,
-    "NIST SP 800-77r1",
+    "NIST SP 800-77r1 §3.3.4",
 )
 PSK_SHORT: Final = _rule(
     "psk-short",
@@ -154,7 +153,7 @@ PSK_SHORT: Final = _rule(
     "Whoever answers a gateway once can try keys offline, billions a second.",
     "Make a new one at random, of 32 characters and more, on both ends; or use certificates.",
     "RFC 7296 §2.15",
-    "NIST SP 800-77r1",
+    "NIST SP 800-77r1 §3.3.4",
 )
 PSK_REUSED: Final = _rule(
     "psk-reused",
@@ -162,7 +161,7 @@ PSK_REUSED: Final = _rule(
     "The same pre-shared key stands in several authentication sets",
     "Each of those who know it can pass for the others, and one who loses it loses it for all.",
     "Make a key of its own for each peer.",
-    "NIST SP 800-77r1",
+    "NIST SP 800-77r1 §3.3.4",
 )
 AUTH_NONE: Final = _rule(
     "auth-none",
@@ -210,7 +209,7 @@ CERTIFICATE_SHA1: Final = _rule(
     "A certificate for IPsec was signed with SHA-1 or worse",
     "Two certificates with one such signature can be made, and have been.",
     "Issue it again from an authority that signs with SHA-256 or better.",
-    "RFC 8247 §3",
+    "RFC 8247 §3.2",
     "NIST SP 800-131A rev. 2 §3",
 )
 CERTIFICATE_WEAK: Final = _rule(
