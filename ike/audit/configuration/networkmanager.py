@@ -1,39 +1,25 @@
 """Keyfiles of NetworkManager with an IPsec connection: its plugins for strongSwan, Libreswan and L2TP. Pure."""
 
 import re
-from collections.abc import Mapping
-from dataclasses import dataclass, field
 from typing import Final
 
 from ike.audit.configuration import defaults, effective_swanctl, proposals
 from ike.audit.configuration.proposals import Proposal, Protocol
 from ike.audit.configuration.values import Child, Offer, Round, Tunnel, Writer
-from ike.secrets.ipsec_conf import Setting
-from ike.secrets.values import Place, Problem, Source
+from ike.secrets.appliances.networkmanager import Group, groups
+from ike.secrets.values import Problem, Source
 
-_GROUP: Final = re.compile(r"\[([^\]]+)\]\s*\Z")
 _HOUR: Final = 3600
 _SERVICE: Final = "org.freedesktop.NetworkManager."
 
 
-@dataclass
-class _Keyfile:
-    name: str
-    place: Place
-    values: dict[str, Setting] = field(default_factory=dict)
-
-    def text(self, name: str) -> str:
-        found = self.values.get(name)
-        return found.text if found is not None else ""
-
-
 def effective(source: Source) -> tuple[list[Tunnel], list[Problem]]:
     """The connection of a keyfile, where it is one of IPsec."""
-    groups = _groups(source)
-    data = groups.get("vpn")
+    found = groups(source)
+    data = found.get("vpn")
     if data is None:
         return [], []
-    connection = groups.get("connection")
+    connection = found.get("connection")
     data.name = (connection.text("id") if connection is not None else "") or source.path
     service = data.text("service-type").removeprefix(_SERVICE)
     problems: list[Problem] = []
@@ -46,21 +32,8 @@ def effective(source: Source) -> tuple[list[Tunnel], list[Problem]]:
     return [], []
 
 
-def _groups(source: Source) -> Mapping[str, _Keyfile]:
-    groups: dict[str, _Keyfile] = {}
-    current: _Keyfile | None = None
-    for number, line in enumerate(source.text.splitlines(), 1):
-        place = Place(source.path, number)
-        if match := _GROUP.match(line):
-            current = groups.setdefault(match[1], _Keyfile(match[1], place))
-        elif current is not None and "=" in line and not line.startswith("#"):
-            name, _, text = line.partition("=")
-            current.values[name.strip()] = Setting(text.strip(), place)
-    return groups
-
-
 def _offer(
-    data: _Keyfile, protocol: Protocol, name: str, problems: list[Problem], is_pluto: bool
+    data: Group, protocol: Protocol, name: str, problems: list[Problem], is_pluto: bool
 ) -> Offer | None:
     found = data.values.get(name)
     if found is None or not found.text:
@@ -76,7 +49,7 @@ def _offer(
     return Offer(protocol, read, found.place) if read else None
 
 
-def _default(data: _Keyfile, protocol: Protocol, version: int, is_pluto: bool) -> Offer:
+def _default(data: Group, protocol: Protocol, version: int, is_pluto: bool) -> Offer:
     if not is_pluto:
         return Offer(protocol, defaults.STRONGSWAN[protocol], data.place, is_default=True)
     is_ike = protocol is Protocol.IKE
@@ -87,7 +60,7 @@ def _default(data: _Keyfile, protocol: Protocol, version: int, is_pluto: bool) -
 
 
 def _tunnel(  # noqa: PLR0913 - what the plugins differ in
-    data: _Keyfile,
+    data: Group,
     version: int,
     ike: Offer | None,
     esp: Offer | None,
@@ -126,7 +99,7 @@ def _tunnel(  # noqa: PLR0913 - what the plugins differ in
     )
 
 
-def _strongswan(data: _Keyfile, problems: list[Problem]) -> Tunnel:
+def _strongswan(data: Group, problems: list[Problem]) -> Tunnel:
     asked = data.text("proposal") == "yes"  # else the fields are there and not used
     ike = _offer(data, Protocol.IKE, "ike", problems, is_pluto=False) if asked else None
     esp = _offer(data, Protocol.ESP, "esp", problems, is_pluto=False) if asked else None
@@ -137,7 +110,7 @@ def _strongswan(data: _Keyfile, problems: list[Problem]) -> Tunnel:
     return _tunnel(data, 2, ike, esp, ends, remote=data.text("address"), is_pluto=False)
 
 
-def _libreswan(data: _Keyfile, problems: list[Problem]) -> Tunnel:
+def _libreswan(data: Group, problems: list[Problem]) -> Tunnel:
     version = 2 if data.text("ikev2") in ("insist", "yes", "propose") else 1
     ike = _offer(data, Protocol.IKE, "ike", problems, is_pluto=True)
     esp = _offer(data, Protocol.ESP, "esp", problems, is_pluto=True)
@@ -159,7 +132,7 @@ def _libreswan(data: _Keyfile, problems: list[Problem]) -> Tunnel:
     )
 
 
-def _l2tp(data: _Keyfile, problems: list[Problem]) -> Tunnel:
+def _l2tp(data: Group, problems: list[Problem]) -> Tunnel:
     ike = _offer(data, Protocol.IKE, "ipsec-ike", problems, is_pluto=False)
     esp = _offer(data, Protocol.ESP, "ipsec-esp", problems, is_pluto=False)
     auth = "pubkey" if data.text("machine-auth-type") == "tls" else "psk"
@@ -169,6 +142,6 @@ def _l2tp(data: _Keyfile, problems: list[Problem]) -> Tunnel:
     return _tunnel(data, version, ike, esp, (one, one), remote=remote, is_pluto=False)
 
 
-def _seconds(data: _Keyfile, name: str) -> int:
+def _seconds(data: Group, name: str) -> int:
     text = data.text(name)
     return (effective_swanctl.seconds(text) if text else None) or 8 * _HOUR

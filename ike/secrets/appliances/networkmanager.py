@@ -1,55 +1,85 @@
 """NetworkManager's keyfiles: the secrets of the plugins for strongSwan, Libreswan and L2TP. Pure."""
 
 import re
+from dataclasses import dataclass, field
 from typing import Final
 
 from core.secret import Secret
 from ike.secrets import forms, identities
 from ike.secrets.forms import Unreadable
 from ike.secrets.identities import Identity
+from ike.secrets.ipsec_conf import Setting
 from ike.secrets.values import Dialect, Entry, Form, Kind, Parsed, Place, Problem, Source
 
 _GROUP: Final = re.compile(r"\[([^\]]+)\]\s*\Z")
 _PEERS: Final = ("right", "address", "gateway")
+_USERS: Final = ("user", "leftusername", "leftxauthusername")
 _PSKS: Final = frozenset({"psk", "pskvalue", "IPSec secret", "ipsec-psk"})
 _PASSPHRASES: Final = frozenset({"user-cert-pass", "machine-cert-pass"})
 _PASSWORDS: Final = frozenset({"password", "xauthpassword", "Xauth password"})
 
-_Lines = dict[str, tuple[str, Place]]
+
+@dataclass
+class Group:
+    """A group of a keyfile, and what stands in it."""
+
+    name: str
+    place: Place
+    values: dict[str, Setting] = field(default_factory=dict)
+
+    def text(self, *names: str) -> str:
+        """The value of the first of these that is there; else nothing."""
+        return next((self.values[name].text for name in names if name in self.values), "")
+
+
+def groups(source: Source) -> dict[str, Group]:
+    """All groups, by their names."""
+    found: dict[str, Group] = {}
+    current: Group | None = None
+    for number, line in enumerate(source.text.split("\n"), 1):
+        place = Place(source.path, number)
+        if match := _GROUP.match(line):
+            current = found.setdefault(match[1], Group(match[1], place))
+        elif current is not None and "=" in line and not line.startswith("#"):
+            name, _, text = line.partition("=")
+            current.values[name.strip()] = Setting(text.strip(), place)
+    return found
 
 
 def parse(source: Source) -> Parsed:
     """The secrets that stand in the file; others are kept by the user's keyring, or asked for."""
-    groups = _groups(source)
-    data = groups.get("vpn", {})
-    peer = next((data[name][0] for name in _PEERS if name in data), "")
-    method = data["method"][0] if "method" in data else ""
-    user = next(
-        (data[name][0] for name in ("user", "leftusername", "leftxauthusername") if name in data),
-        "",
-    )
+    found = groups(source)
+    empty = Group("", Place(source.path, 0))
+    data, kept = found.get("vpn", empty), found.get("vpn-secrets", empty)
     entries: list[Entry] = []
     problems: list[Problem] = []
-    for name, (text, place) in {**data, **groups.get("vpn-secrets", {})}.items():
-        kind = _kind(name, method)
-        if kind is None or not text:
+    for name, setting in {**data.values, **kept.values}.items():
+        kind = _kind(name, data.text("method"))
+        if kind is None or not setting.text:
             continue
-        owner = Identity("keyid", user) if kind is Kind.USER else identities.strongswan(peer)
-        owners = (
-            () if kind is Kind.PASSPHRASE or not (user if kind is Kind.USER else peer) else (owner,)
-        )
         try:
-            # Of its three plugins only that for L2TP knows a prefix.
-            value, form = (
-                forms.strongswan(text)
-                if name == "ipsec-psk"
-                else (Secret(forms.octets(text)), Form.PLAIN)
-            )
+            value, form = _value(name, setting.text)
         except Unreadable as error:
-            problems.append(Problem(place, str(error)))
+            problems.append(Problem(setting.place, str(error)))
             continue
-        entries.append(Entry(kind, owners, value, form, place, Dialect.STRONGSWAN, name))
+        owners = _owners(kind, data)
+        entries.append(Entry(kind, owners, value, form, setting.place, Dialect.STRONGSWAN, name))
     return Parsed(tuple(entries), (), tuple(problems))
+
+
+def _value(name: str, text: str) -> tuple[Secret, Form]:
+    # Of the three plugins only that for L2TP knows a prefix.
+    return (
+        forms.strongswan(text) if name == "ipsec-psk" else (Secret(forms.octets(text)), Form.PLAIN)
+    )
+
+
+def _owners(kind: Kind, data: Group) -> tuple[Identity, ...]:
+    if kind is Kind.USER:
+        user = data.text(*_USERS)
+        return (Identity("keyid", user),) if user else ()
+    peer = data.text(*_PEERS)
+    return (identities.strongswan(peer),) if peer and kind is Kind.PSK else ()
 
 
 def _kind(name: str, method: str) -> Kind | None:
@@ -58,15 +88,3 @@ def _kind(name: str, method: str) -> Kind | None:
     if name in _PASSPHRASES or (name == "password" and method in ("key", "cert", "smartcard")):
         return Kind.PASSPHRASE
     return Kind.USER if name in _PASSWORDS else None
-
-
-def _groups(source: Source) -> dict[str, _Lines]:
-    groups: dict[str, _Lines] = {}
-    current: _Lines = {}
-    for number, line in enumerate(source.text.split("\n"), 1):
-        if match := _GROUP.match(line):
-            current = groups.setdefault(match[1], {})
-        elif "=" in line and not line.startswith("#"):
-            name, _, text = line.partition("=")
-            current[name.strip()] = (text.strip(), Place(source.path, number))
-    return groups
