@@ -38,11 +38,12 @@ def read(files: SwanctlFiles) -> list[Written]:
     told = []
     for name, section in found.sections.items() if found else ():
         kind = _KINDS.get(name[:3])
-        if kind is None or names.secret_of(name) or "secret" not in section.values:
+        texts = {key: value.text or "" for key, value in section.values.items()}
+        if kind is None or names.secret_of(name) or "secret" not in texts:
             continue
-        owners = tuple(value for key, value in section.values.items() if key.startswith("id"))
-        where = f"{section.path}: secrets.{name}"
-        told.append(Written(name, where, kind, owners, _decoded(section.values["secret"])))
+        owners = tuple(text for key, text in texts.items() if key.startswith("id"))
+        where = f"{section.place.path}: secrets.{name}"
+        told.append(Written(name, where, kind, owners, _decoded(texts["secret"])))
     return told
 
 

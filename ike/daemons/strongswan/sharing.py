@@ -139,14 +139,14 @@ class Sharing:
 
     def _written(self) -> dict[str, _Entry]:
         """Our file's secrets, by id, those of a slot in the order of their preference."""
-        path = self._files.secrets_conf
-        found = settings.read(path).sections.get("secrets", settings.Section(path)).sections
+        found = settings.read(self._files.secrets_conf).sections.get("secrets")
         entries: dict[str, _Entry] = {}
-        for name, section in reversed(found.items()):
+        for name, section in reversed(found.sections.items()) if found else ():
             with suppress(KeyError, ValueError):
-                value = Secret(bytes.fromhex(section.values["secret"].removeprefix("0x")))
+                text = section.values["secret"].text or ""
+                value = Secret(bytes.fromhex(text.removeprefix("0x")))
                 kind = "ppk" if name.startswith("ppk-") else "psk"
-                entries[name] = _Entry(name, kind, section.values["id"], value)
+                entries[name] = _Entry(name, kind, section.values["id"].text or "", value)
         return entries
 
     def _write(self, wanted: Mapping[str, Sequence[_Entry]]) -> None:
