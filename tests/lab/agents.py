@@ -158,11 +158,12 @@ def fleet(
     tokens: Mapping[str, str] | None = None,
     settings: Section | None = None,
     service: Mapping[str, str] | None = None,
+    agent: Mapping[str, str] | None = None,
 ) -> Iterator[list[Fed]]:
     """A service, and charons enrolled at it by one command each, their agents running.
 
     `tokens`: URIs of the tokens that keys are to be in, by gateway; `settings` of the charons, `service` of the
-    service (environment variables).
+    service (environment variables), `agent` of the agents.
     """
     environ = {
         "IKEWARDEN_FLEET__URL": f"https://{SERVICE_ADDRESS}:{API_PORT}",
@@ -177,7 +178,8 @@ def fleet(
         ]
         try:
             for each in fed:
-                each.enroll(proof=proof, token=(tokens or {}).get(each.gateway.name, ""))
+                token = (tokens or {}).get(each.gateway.name, "")
+                each.enroll(proof=proof, token=token, **(agent or {}))
                 each.start()
             yield fed
         finally:

@@ -107,7 +107,11 @@ def test_a_charon_without_the_module_is_told_of(lab: Lab, tmp_path: Path, token:
 
 
 def test_a_wrong_pin_and_a_token_that_is_away(lab: Lab, tmp_path: Path, token: SoftToken) -> None:
-    with fleet(lab, tmp_path / "i", "gw-a", tokens={"gw-a": token.uri}, settings=CHARON) as (left,):
+    # What does not work is tried again when the agent looks after everything.
+    often = {"check_seconds": "3"}
+    with fleet(
+        lab, tmp_path / "i", "gw-a", tokens={"gw-a": token.uri}, settings=CHARON, agent=often
+    ) as (left,):
         until(settled(left, token), "it is in use")
         in_use = left.in_use
         token.write_pin("9999")
