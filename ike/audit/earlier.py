@@ -51,7 +51,7 @@ def read(path: Path) -> Earlier:
             baseline=_text(document["policy"]["baseline"]),
             findings={each["id"]: _gone(each) for each in found},
         )
-    except (ValueError, LookupError, TypeError, AttributeError, RecursionError):
+    except (ValueError, OverflowError, LookupError, TypeError, AttributeError, RecursionError):
         raise EarlierInvalid(f"{path} is no report of an audit.") from None
 
 

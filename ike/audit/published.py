@@ -9,6 +9,8 @@ point; and the octets of newer kinds. Names of the collections stand in `badkeys
 import hashlib
 import json
 import os
+import stat
+import weakref
 from collections.abc import Mapping
 from itertools import pairwise
 from pathlib import Path
@@ -44,11 +46,13 @@ class PublishedKeys:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        with path.open("rb") as opened:
-            octets = os.fstat(opened.fileno()).st_size
-            self._count = octets // _RECORD
-            if not octets or octets % _RECORD or not _is_sorted(opened.fileno(), self._count):
-                raise PublishedKeysInvalid(f"{path} is no list of published keys.")
+        self._file = _opened(path)
+        # However long the list is in use, and whatever becomes of its name.
+        weakref.finalize(self, os.close, self._file)
+        octets = os.fstat(self._file).st_size
+        self._count = octets // _RECORD
+        if not octets or octets % _RECORD or not _is_sorted(self._file, self._count):
+            raise PublishedKeysInvalid(f"{path} is no list of published keys.")
         self._names = _names(path.with_name(_NAMES))
 
     def __len__(self) -> int:
@@ -57,8 +61,7 @@ class PublishedKeys:
     def collection(self, listed: bytes) -> str | None:
         """The collection that has a key; None where none has it."""
         try:
-            with self.path.open("rb") as opened:
-                record = _find(opened.fileno(), self._count, listed)
+            record = _find(self._file, self._count, listed)
         except OSError:
             return None
         if len(record) < _RECORD or record[:HASH_OCTETS] != listed:
@@ -89,10 +92,28 @@ def _is_sorted(file: int, count: int) -> bool:
     return all(one < other for one, other in pairwise(hashes))
 
 
+def _opened(path: Path) -> int:
+    """A descriptor of a regular file, without waiting for anybody at the other end of a pipe."""
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    except ValueError:  # a NUL in it
+        raise PublishedKeysInvalid("The name of a list of published keys is no path.") from None
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        os.close(descriptor)
+        raise PublishedKeysInvalid(f"{path} is no regular file.")
+    return descriptor
+
+
+_UNUSABLE: Final = (
+    *(OSError, PublishedKeysInvalid),
+    *(ValueError, ArithmeticError, LookupError, TypeError, RecursionError),
+)
+
+
 def _names(path: Path) -> Mapping[int, str]:
     try:
-        with path.open("rb") as opened:
+        with os.fdopen(_opened(path), "rb") as opened:
             document = json.loads(opened.read(_MAX_NAMES))
         return {int(each["id"]): str(each["name"])[:100] for each in document["blocklists"]}
-    except (OSError, ValueError, LookupError, TypeError, RecursionError):
+    except _UNUSABLE:
         return {}  # a name is for people: without it the number is told

@@ -207,7 +207,8 @@ def _elsewhere(seen: Seen) -> Iterator[Finding]:
     peers = [each for each in same if _owners(each) != mine]
     copies = [each for each in same if _owners(each) == mine]
     if peers:
-        more = f" and {len(peers) - 1} more" if len(peers) > 1 else ""
+        left = seen.copies - len(seen.elsewhere) + len(peers) - 1
+        more = f" and {left} more" if left else ""
         yield _found(PSK_SHARED, seen, f"is that of others too: {peers[0].place}{more}")
     if copies:
         yield _found(PSK_REPEATED, seen, f"stands at {copies[0].place} as well")

@@ -21,5 +21,7 @@ def load(path: Path, invalid: type[InvalidInput]) -> dict[str, Any]:
         raise invalid(f"{path} is not UTF-8.") from None
     except tomllib.TOMLDecodeError as error:
         raise invalid(f"{path} is no TOML: {error}.") from None
+    except ValueError:  # a number of thousands of digits
+        raise invalid(f"{path} holds a number that is too long.") from None
     except RecursionError:
         raise invalid(f"{path} is nested too deeply.") from None

@@ -286,6 +286,6 @@ def _number(document: Any, name: str) -> int:
 
 def _text(document: Any, name: str) -> str:
     value = document[name]
-    if not isinstance(value, str):
+    if not isinstance(value, str) or "\0" in value:
         raise TypeError(f"{name} is no text")
     return value

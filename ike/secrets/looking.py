@@ -4,6 +4,8 @@ import hmac
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from itertools import islice
+from typing import Final
 
 from core.secret import Secret
 from ike.secrets import ranking, strength
@@ -13,12 +15,15 @@ from ike.secrets.reading import Found
 from ike.secrets.strength import Strength, Verdict
 from ike.secrets.values import Connection, Entry, Kind, Problem
 
+_MAX_ELSEWHERE: Final = 32  # told of one secret: a file may give thousands the same
+
 
 @dataclass(frozen=True, eq=False)
 class Seen:
     """A secret and what is to be said of it. `fingerprint` means something within one run only.
 
-    `elsewhere`: other entries with the same value. `connections`: those that it answers for, first of all.
+    `elsewhere`: other entries with the same value, the first of `copies`. `connections`: those that it answers for,
+    first of all.
     """
 
     entry: Entry
@@ -26,6 +31,7 @@ class Seen:
     strength: Strength
     changed: datetime | None
     elsewhere: tuple[Entry, ...]
+    copies: int
     connections: tuple[str, ...]
     answers_for_others: str
 
@@ -41,7 +47,7 @@ class Seen:
             )
         if self.elsewhere:
             places = ", ".join(str(each.place) for each in self.elsewhere[:3])
-            more = f" and {len(self.elsewhere) - 3} more" if len(self.elsewhere) > 3 else ""
+            more = f" and {self.copies - 3} more" if self.copies > 3 else ""
             said.append(f"the same value stands at {places}{more}")
         if len(self.connections) > 1:
             said.append(
@@ -121,12 +127,14 @@ def _seen(
     seen = {}
     for entry in found.entries:
         shared = entry.kind is Kind.PSK
+        others = (each for each in same[prints[id(entry)]] if each is not entry)
         seen[id(entry)] = Seen(
             entry=entry,
             fingerprint=prints[id(entry)],
             strength=strength.judge(entry.value, entry.form),
             changed=found.changed.get(entry.place.path),
-            elsewhere=tuple(each for each in same[prints[id(entry)]] if each is not entry),
+            elsewhere=tuple(islice(others, _MAX_ELSEWHERE)),
+            copies=len(same[prints[id(entry)]]) - 1,
             connections=tuple(firsts.get(id(entry), ())),
             answers_for_others=ranking.answers_for_others(entry, own) if shared else "",
         )

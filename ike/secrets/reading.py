@@ -50,6 +50,7 @@ _SECRETS_WORDS: Final = re.compile(
 )
 _IN_FOLDER: Final = ("swanctl.conf", "ipsec.conf", "ipsec.secrets")
 _MAX_FILES: Final = 1000
+_MAX_PATTERNS: Final = 1000
 _MAX_DEPTH: Final = 10
 _MAX_TOTAL: Final = 16 * 2**20
 
@@ -110,6 +111,9 @@ class Reading:
     octets: int = 0
     count: int = 0
     full: bool = False
+    meant: dict[str, list[str]] = field(
+        default_factory=dict
+    )  # patterns that were looked for already
 
     def start(self, path: str) -> Source | None:
         """A file to begin with; None where it was read already, as an include of another too, or cannot be."""
@@ -128,16 +132,30 @@ class Reading:
         if not pattern or not whole.isprintable():
             self.problems.append(Problem(place, "an include names no file"))
             return
-        paths = self.files.matching(whole)
+        paths = self._matching(whole, place)
         # A system-wide policy need not be there, and holds nothing that is looked for.
         needed = "crypto-policies/" not in whole and not any(sign in whole for sign in "*?[")
-        if not paths and needed:
+        if not paths and needed and not self.full:
             self.problems.append(
                 Problem(Place(whole, 0), f"{source.path} includes it: no such file")
             )
+        if self.full:
+            return
         kind = next((each.kind for each in self.opened if each.path == source.path), "")
         for path in paths:
             yield from self._entered(path, place, kind)
+
+    def _matching(self, pattern: str, place: Place) -> list[str]:
+        if pattern not in self.meant:
+            if len(self.meant) >= _MAX_PATTERNS:
+                self._stop(place)
+            self.meant[pattern] = [] if self.full else self.files.matching(pattern)
+        return [] if self.full else self.meant[pattern]
+
+    def _stop(self, place: Place) -> None:
+        if not self.full:
+            self.problems.append(Problem(place, "too many files: the rest is not read"))
+        self.full = True
 
     def _entered(self, path: str, place: Place, kind: str) -> Iterator[Source]:
         if len(self.active) > _MAX_DEPTH:
@@ -161,9 +179,7 @@ class Reading:
 
     def _opened(self, path: str, place: Place) -> tuple[Source | None, tuple[int, int] | None]:
         if self.count >= _MAX_FILES or self.octets > _MAX_TOTAL:
-            if not self.full:
-                self.problems.append(Problem(place, "too many files: the rest is not read"))
-            self.full = True
+            self._stop(place)
             return None, None
         self.count += 1
         try:

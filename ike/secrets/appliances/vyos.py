@@ -12,10 +12,8 @@ from ike.secrets import forms, identities
 from ike.secrets.identities import Identity
 from ike.secrets.values import Dialect, Entry, Form, Kind, Parsed, Place, Problem, Source
 
-_LINE: Final = re.compile(
-    r"\s*(?P<words>(?:\"(?:[^\"\\]|\\.)*\"|[^\s\"{}]\S*)(?:\s+(?:\"(?:[^\"\\]|\\.)*\"|[^\s\"{]\S*))*)?\s*(?P<open>\{)?\s*\Z"
-)
-_WORD: Final = re.compile(r"\"((?:[^\"\\]|\\.)*)\"|(\S+)")
+# One word at a time: a pattern for whole lines would try all ways to part them.
+_WORD: Final = re.compile(r"\"((?:[^\"\\]|\\.)*)\"(?!\S)|([^\s\"{}]\S*)")
 _ESCAPED: Final = re.compile(r"\\(.)")
 _MAX_DEPTH: Final = 50
 _MAX_PROBLEMS: Final = 20
@@ -68,14 +66,14 @@ def _read(source: Source, problems: list[Problem]) -> _Node:
             else:
                 _told(problems, place, "a brace that closes nothing")
             continue
-        match = _LINE.match(line)
-        words = [_plain(*word) for word in _WORD.findall(match["words"] or "")] if match else []
-        if match is None or not words or len(stack) > _MAX_DEPTH:
+        opens = text.endswith("{") and (text == "{" or text[-2].isspace())
+        words = _words(text[:-1].rstrip() if opens else text)
+        if not words or len(stack) > _MAX_DEPTH:
             _told(problems, place, "the line is no node of a configuration")
             continue
         node = _Node(words[0], " ".join(words[1:]), place)
         stack[-1].inner.append(node)
-        if match["open"]:
+        if opens:
             stack.append(node)
     if len(stack) > 1:
         _told(problems, stack[-1].place, "the node has no end")
@@ -87,8 +85,19 @@ def _told(problems: list[Problem], place: Place, message: str) -> None:
         problems.append(Problem(place, message))
 
 
-def _plain(quoted: str, word: str) -> str:
-    return word or _ESCAPED.sub(r"\1", quoted)
+def _words(text: str) -> list[str]:
+    """The words of a line; none where it is not made of words."""
+    words: list[str] = []
+    at = 0
+    while at < len(text):
+        match = _WORD.match(text, at)
+        if match is None:
+            return []
+        words.append(match[2] or _ESCAPED.sub(r"\1", match[1]))
+        at = match.end()
+        while at < len(text) and text[at].isspace():
+            at += 1
+    return words
 
 
 # From 1.4 on: keys with names and owners
@@ -136,6 +145,9 @@ def _for_everybody(vpn: _Node) -> Iterator[Entry]:
     for connection in vpn.all(*remote_access):
         for secret in connection.all("authentication", "pre-shared-secret"):
             yield _text(Kind.PSK, [identities.ANY], secret, connection.value)
+    for profile in vpn.all("ipsec", "profile"):  # DMVPN: of whoever comes
+        for secret in profile.all("authentication", "pre-shared-secret"):
+            yield _text(Kind.PSK, [identities.ANY], secret, profile.value)
     l2tp = ("l2tp", "remote-access", "ipsec-settings", "authentication", "pre-shared-secret")
     for secret in vpn.all(*l2tp):
         yield _text(Kind.PSK, [identities.ANY], secret, "l2tp")

@@ -116,6 +116,7 @@ def test_of_two_that_cover_a_finding_both_are_of_use() -> None:
         "[[accepted]]\nid = 'x'\nexpires = 2027-01-31",
         "no toml",
         "a = " + "[" * 5000,
+        "a = " + "9" * 5000,
     ],
 )
 def test_a_mistake_in_the_file_is_told(tmp_path: Path, text: str) -> None:

@@ -86,6 +86,15 @@ def test_a_report_of_odd_names_reads_back(tmp_path: Path) -> None:
         {"version": None},
         {"findings": 3},
         {"findings": [{"id": "x"}]},
+        {
+            "findings": [
+                {
+                    **dict.fromkeys(("id", "rule", "path", "title"), "x"),
+                    "severity": "low",
+                    "line": float("inf"),
+                }
+            ]
+        },
         {"findings": [3]},
         {"known_findings": {"a": 1}},
         {"started": "yesterday"},

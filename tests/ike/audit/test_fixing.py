@@ -402,6 +402,8 @@ RECORD = {
         [{**HEAD, "version": 2}],
         [{**HEAD, "root": "etc"}],
         [{**HEAD, "root": 7}],
+        [{**HEAD, "root": "/\0"}],
+        [HEAD, {**RECORD, "path": "/x\0y"}],
         [{**HEAD, "started": "2026-01-01T00:00:00"}],
         [HEAD, []],
         [HEAD, {**RECORD, "inode": True}],

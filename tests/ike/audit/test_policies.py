@@ -48,6 +48,7 @@ def test_nothing_is_the_default(tmp_path: Path) -> None:
         ("published = ['/blocklist.dat']", "published is no setting"),
         ("colour = 'red'", "colour is no setting"),
         ("baseline = ", "is no TOML"),
+        (f"psk_bits = {'9' * 5000}", "a number that is too long"),
     ],
 )
 def test_a_mistake_is_told(tmp_path: Path, text: str, said: str) -> None:

@@ -1,6 +1,7 @@
 """Lists of published keys: read as badkeys reads them, whose format they are, and refused where they are none."""
 
 import json
+import os
 import random
 from collections.abc import Sequence
 from pathlib import Path
@@ -102,10 +103,32 @@ def test_what_is_no_list_is_refused(tmp_path: Path, content: bytes) -> None:
         PublishedKeys(path)
 
 
-@pytest.mark.parametrize("names", ["", "[]", "{", '{"blocklists": [{"id": "x"}]}'])
+@pytest.mark.parametrize(
+    "names",
+    [
+        "",
+        "[]",
+        "{",
+        '{"blocklists": [{"id": "x"}]}',
+        '{"blocklists": [{"id": 1e999, "name": "x"}]}',
+    ],
+)
 def test_a_list_without_names_tells_numbers(tmp_path: Path, names: str) -> None:
     path = write(tmp_path / "list", [b"\1" * HASH_OCTETS])
     (tmp_path / "badkeysdata.json").write_text(names)
+    assert PublishedKeys(path).collection(b"\1" * HASH_OCTETS) == "number 7"
+
+
+def test_nobody_is_waited_for(tmp_path: Path) -> None:
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    for path in (pipe, tmp_path, Path("/dev/zero")):
+        with pytest.raises(PublishedKeysInvalid, match="no regular file"):
+            PublishedKeys(path)
+    with pytest.raises(PublishedKeysInvalid, match="no path"):
+        PublishedKeys(Path("/x\0y"))
+    path = write(tmp_path / "list", [b"\1" * HASH_OCTETS])
+    os.mkfifo(tmp_path / "badkeysdata.json")
     assert PublishedKeys(path).collection(b"\1" * HASH_OCTETS) == "number 7"
 
 

@@ -34,6 +34,13 @@ def judged(host: Premises, *paths: str, policy: Policy = RFC, dialect=None) -> l
     return [finding for each in facts for finding in each.judge(policy, NOW)]
 
 
+def test_a_value_of_very_many_is_told_of_each(host: Premises) -> None:
+    lines = "".join(f'@p{number} : PSK "{STRONG}"\n' for number in range(6000))
+    found = [each for each in ipsec(host, lines) if each.rule.id == "psk-shared-by-peers"]
+    assert len(found) == 6000
+    assert found[0].evidence.endswith("is that of others too: /etc/ipsec.secrets:2 and 5998 more.")
+
+
 def rules(findings: list[Finding]) -> list[str]:
     return sorted(each.rule.id for each in findings)
 

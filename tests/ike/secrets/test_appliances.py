@@ -157,6 +157,20 @@ def test_mistakes_in_config_boot_are_told_and_quote_nothing(
     assert len(parsed.entries) >= 5 or "brace" in said
 
 
+@pytest.mark.parametrize("line", ['a{}"', 'a{}"b', '{}"', "a {}{{", '"a" {}"', 'a"{}"'])
+@pytest.mark.parametrize("blank", [" ", "\t", "\\", " a"])
+def test_no_line_of_config_boot_is_tried_in_many_ways(line: str, blank: str) -> None:
+    """It took minutes, in which no other thread ran."""
+    text = line.replace("{}", blank * 100_000).replace("{{", "{")
+    assert len(vyos.parse(Source("/x", text)).problems) <= 2
+
+
+def test_the_key_of_a_dmvpn_is_everybodys() -> None:
+    profile = "profile nhrp {\n authentication {\n pre-shared-secret hub\n}\n}\n"
+    [entry] = vyos.parse(Source("/x", f"vpn {{\n ipsec {{\n {profile} }}\n}}\n")).entries
+    assert (entry.name, [str(each) for each in entry.owners]) == ("nhrp", ["%any"])
+
+
 def test_config_xml() -> None:
     parsed = firewall.parse(Source("/conf/config.xml", XML))
     assert parsed.problems == ()

@@ -87,6 +87,33 @@ def test_includes_end_somewhere(write: Callable[..., Path], tmp_path: Path) -> N
     assert any(message.startswith("too many files") for _, message in told(many))
 
 
+class Counting(Tree):
+    """Counts how often it is asked what a pattern means."""
+
+    asked = 0
+
+    def matching(self, pattern: str) -> list[str]:
+        self.asked += 1
+        return super().matching(pattern)
+
+
+def test_what_is_included_again_and_again_is_looked_for_once(
+    write: Callable[..., Path], tmp_path: Path
+) -> None:
+    for number in range(30):
+        write(f"/etc/many/{number}.secrets", PSK.format(number))
+    write("/etc/ipsec.secrets", "include many/*.secrets\n" * 40_000)
+    files = Counting(tmp_path)
+    found = read(files, ["/etc/ipsec.secrets"], dialect=Dialect.LIBRESWAN)
+    assert (len(found.entries), files.asked) == (30, 1)
+    lines = (f"include none{number}/*.secrets\n" for number in range(20_000))
+    write("/etc/ipsec.secrets", "".join(lines) + PSK.format(99))
+    files = Counting(tmp_path)
+    found = read(files, ["/etc/ipsec.secrets"], dialect=Dialect.LIBRESWAN)
+    assert (owners(found), files.asked) == (["dns:gw99"], 1000)
+    assert told(found) == [("/etc/ipsec.secrets", "too many files: the rest is not read")]
+
+
 def test_nothing_but_files_is_opened(write: Callable[..., Path], tmp_path: Path) -> None:
     folder = write("/etc/ipsec.secrets", "include d/*\n").parent / "d"
     write("/etc/d/good.secrets", PSK.format(1))
