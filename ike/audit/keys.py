@@ -1,7 +1,7 @@
 """Keys: what is read of a host's key and certificate files, and what is to be said of the keys."""
 
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Final, Protocol
 
@@ -10,9 +10,10 @@ from ike.audit.certificates import CertificateFacts, Held, dialects
 from ike.audit.keyfiles import Contents, Key
 from ike.audit.values import Area, Facts, Finding, Item, Policy, Role, Rule, Severity, Sort
 from ike.audit.weak_keys import PublicKey
+from ike.secrets.appliances import firewall, vyos
 from ike.secrets.reading import Found
 from ike.secrets.tree import MAX_OCTETS, File
-from ike.secrets.values import Place, Problem
+from ike.secrets.values import Place, Problem, Source
 
 UNENCRYPTED: Final = Rule(
     "private-key-unencrypted",
@@ -119,11 +120,28 @@ _LEAST: Final = {"cnsa1": (3072, 384), "bsi": (3000, 250)}
 _POST_QUANTUM: Final = frozenset({"ML-DSA-87"})
 
 
+_System = Callable[[Source], list[tuple[Place, bytes]]]
+# Systems that keep the keys of their certificates in their own configuration.
+_SYSTEMS: Final[dict[str, _System]] = {"vyos-config": vyos.keys, "opnsense-xml": firewall.keys}
+
+
 class Files(Protocol):
     """What is needed of `ike.audit.ground.Ground`."""
 
     def read(self, path: str, limit: int = MAX_OCTETS) -> File:
         """A file. Raises OSError."""
+
+
+class Start(Protocol):
+    """What is needed of `ike.audit.discovery.Start`."""
+
+    @property
+    def path(self) -> str:
+        """Where it is."""
+
+    @property
+    def kind(self) -> str:
+        """What it is."""
 
 
 class Discovered(Protocol):
@@ -132,6 +150,10 @@ class Discovered(Protocol):
     @property
     def items(self) -> tuple[Item, ...]:
         """The files that matter."""
+
+    @property
+    def starts(self) -> Sequence[Start]:
+        """The configurations."""
 
     @property
     def found(self) -> Found:
@@ -184,10 +206,13 @@ def look(files: Files, discovered: Discovered) -> tuple[Sequence[Facts], Sequenc
     it is called.
     """
     seen = _Seen()
+    systems = {
+        each.path: _SYSTEMS[each.kind] for each in discovered.starts if each.kind in _SYSTEMS
+    }
     for item in discovered.items:
         if item.status.sort is Sort.FILE and item.status.identity not in seen.files:
             seen.files.add(item.status.identity)
-            _read(files, item, seen)
+            _read(files, item, seen, systems.get(item.path))
     used = _used(seen)
     facts: list[Facts] = [
         KeyFacts(tuple(seen.keys), used, _shared(used)),
@@ -199,7 +224,7 @@ def look(files: Files, discovered: Discovered) -> tuple[Sequence[Facts], Sequenc
     return facts, seen.problems
 
 
-def _read(files: Files, item: Item, seen: _Seen) -> None:
+def _read(files: Files, item: Item, seen: _Seen, system: _System | None) -> None:
     name = item.path.rpartition("/")[2]
     database = item.role is Role.DATABASE and name in nss.NAMES
     if item.role is Role.DATABASE and nss.is_old(item.path):
@@ -216,8 +241,18 @@ def _read(files: Files, item: Item, seen: _Seen) -> None:
         seen.passwords += nss.passwords(item.path, octets)
     elif item.role is Role.SECRETS:
         seen.keys += keyfiles.raw_keys(item.path, octets)
+        if system is not None:
+            seen.keys += _in_system(
+                system, Source(item.path, octets.decode("utf-8", "surrogateescape"))
+            )
     else:
         _add(seen, item, nss.parse(item.path, octets) if database else _parsed(item, octets))
+
+
+def _in_system(system: _System, source: Source) -> Iterator[Key]:
+    for place, octets in system(source):
+        for key in keyfiles.parse(source.path, octets).keys:
+            yield replace(key, place=place)
 
 
 def _parsed(item: Item, octets: bytes) -> Contents:

@@ -1,6 +1,8 @@
 """config.xml of OPNsense and pfSense: pre-shared keys of tunnels, of everybody, and of users. Pure."""
 
+import base64
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Final
 from xml.parsers import expat
@@ -18,7 +20,13 @@ _KEY: Final = ("OPNsense", "IPsec", "preSharedKeys", "preSharedKey")
 _PHASE1: Final = ("ipsec", "phase1")
 _MOBILE: Final = ("ipsec", "mobilekey")
 _USER: Final = ("system", "user")
-_WANTED: Final = frozenset({_KEY, _PHASE1, _MOBILE, _USER})
+# In these stand private keys, as PEM or as Base64 of it.
+_PRIVATE: Final = {
+    ("ca",): "prv",
+    ("cert",): "prv",
+    ("OPNsense", "IPsec", "keyPairs", "keyPair"): "privateKey",
+}
+_WANTED: Final = frozenset({_KEY, _PHASE1, _MOBILE, _USER, *_PRIVATE})
 _EVERYBODY: Final = frozenset({"any", "allusers", "*", ""})
 
 
@@ -49,6 +57,23 @@ def parse(source: Source) -> Parsed:
         problems.append(Problem(Place(source.path, 0), "the XML declares entities: not read on"))
     entries = [entry for record in reading.records for entry in _entries(record, source.path)]
     return Parsed(tuple(entries), (), tuple(problems))
+
+
+def keys(source: Source) -> list[tuple[Place, bytes]]:
+    """The private keys of certificates, authorities and key pairs, each as PEM."""
+    reading = _Reading()
+    with suppress(expat.ExpatError, _Malicious):
+        reading.read(source.text)
+    found = []
+    for record in reading.records:
+        text, line = record.texts.get(_PRIVATE.get(record.path, ""), ("", 0))
+        octets = forms.octets(text)
+        if not octets.startswith(b"-----BEGIN"):
+            with suppress(ValueError):
+                octets = base64.b64decode(octets)
+        if octets:
+            found.append((Place(source.path, line), octets))
+    return found
 
 
 class _Reading:
@@ -107,7 +132,7 @@ def _entries(record: _Record, path: str) -> Iterator[Entry]:
     elif record.path == _MOBILE:
         kind = Kind.USER if record.text("type") == "EAP" else Kind.PSK
         yield from _entry(record, path, kind, "pre-shared-key", [record.text("ident")])
-    else:
+    elif record.path == _USER:
         yield from _entry(record, path, Kind.PSK, "ipsecpsk", [record.text("name")])
 
 

@@ -4,6 +4,7 @@ import base64
 import binascii
 import re
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -50,6 +51,17 @@ def parse(source: Source) -> Parsed:
         entries += _for_everybody(vpn)
         entries += _users(vpn)
     return Parsed(tuple(entries), (), tuple(problems))
+
+
+def keys(source: Source) -> list[tuple[Place, bytes]]:
+    """The private keys of `pki`, each in DER."""
+    found = []
+    for pki in _read(source, []).all("pki"):
+        for kind in ("ca", "certificate", "key-pair"):
+            for each in pki.all(kind, "private", "key"):
+                with suppress(ValueError):
+                    found.append((each.place, base64.b64decode(each.value, validate=True)))
+    return found
 
 
 def _read(source: Source, problems: list[Problem]) -> _Node:

@@ -184,6 +184,29 @@ def test_config_xml() -> None:
     ]
 
 
+def test_private_keys_in_the_systems_own_files() -> None:
+    key = base64.b64encode(b"DER").decode()
+    nodes = f"certificate gw {{\n certificate AAAA\n private {{\n key {key}\n}}\n}}\n"
+    boot = f"pki {{\n {nodes} ca x {{\n private {{\n key no-base64\n}}\n}}\n}}\n"
+    [(place, octets)] = vyos.keys(Source("/config/config.boot", boot))
+    assert (place.line, octets) == (5, b"DER")
+    pem = b"-----BEGIN PRIVATE KEY-----\nAAAA\n-----END PRIVATE KEY-----\n"
+    coded = base64.b64encode(pem).decode()
+    pair = f"<keyPair><privateKey>{pem.decode()}</privateKey></keyPair>"
+    text = (
+        f"<opnsense>\n<cert><prv>{coded}</prv></cert>\n<ca><prv/></ca><ca><prv>{coded}</prv></ca>\n"
+        f"<OPNsense><IPsec><keyPairs>{pair}</keyPairs></IPsec></OPNsense></opnsense>"
+    )
+    found = firewall.keys(Source("/conf/config.xml", text))
+    assert [(place.line, octets.strip()) for place, octets in found] == [
+        (2, pem.strip()),
+        (3, pem.strip()),
+        (4, pem.strip()),
+    ]
+    assert firewall.parse(Source("/conf/config.xml", text)).entries == ()
+    assert len(firewall.keys(Source("/conf/config.xml", text[:-20]))) == 3
+
+
 def test_config_xml_that_ends_early_gives_what_was_read() -> None:
     parsed = firewall.parse(Source("/conf/config.xml", XML[: XML.index("<mobilekey>")]))
     assert [each.value.reveal() for each in parsed.entries] == [b"annas", b"a & b"]

@@ -1,5 +1,6 @@
 """Faults in keys and certificates."""
 
+import base64
 import datetime as dt
 from typing import Final
 
@@ -62,6 +63,20 @@ def _self_signed() -> bytes:
     return making.gateway(NOW, subject=subject, issuer=subject, signer=workshop.ec_key())
 
 
+def _pki(image: Image) -> None:
+    key = base64.b64encode(making.rsa(1024)).decode()
+    node = "".join(f"{name} {{\n" for name in ("pki", "certificate gw1", "private"))
+    image.add("/config/config.boot", f"{node}key {key}\n}}\n}}\n}}\n")
+
+
+def _cert(image: Image) -> None:
+    armour = "-----{} RSA PRIVATE KEY-----\n"
+    body = base64.encodebytes(making.rsa(1024)).decode()
+    pem = armour.format("BEGIN") + body + armour.format("END")
+    coded = base64.b64encode(pem.encode()).decode()
+    image.change("/conf/config.xml", "<OPNsense>", f"<cert><prv>{coded}</prv></cert><OPNsense>")
+
+
 def _old_database(image: Image) -> None:
     image.put(f"{NSS}/key3.db", b"\0\6\x15\x61")
 
@@ -118,6 +133,20 @@ FAULTS: Final[tuple[Fault, ...]] = (
     ),
     Fault("DSA", DEBIAN, put(OTHER, making.dsa), "key-dsa", OTHER),
     Fault("close primes", DEBIAN, put(OTHER, making.close_primes), "key-can-be-factored", OTHER),
+    Fault(
+        "RSA of 1024 bits in config.boot",
+        VYOS,
+        _pki,
+        "key-too-short",
+        "/config/config.boot",
+    ),
+    Fault(
+        "RSA of 1024 bits in config.xml",
+        OPNSENSE,
+        _cert,
+        "key-too-short",
+        "/conf/config.xml",
+    ),
     Fault(
         "close primes in OPNsense",
         OPNSENSE,
