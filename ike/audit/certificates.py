@@ -135,6 +135,19 @@ class CertificateFacts:
                 found.setdefault(subject, []).append(held)
         return found
 
+    @property
+    def revocation_unnamed(self) -> bool:
+        """Whether the host's certificates of gateways, of which there are some, all leave out where to ask for their
+        revocation; the peers' are made like them.
+        """
+        gateways = [
+            each.parts
+            for each in self._different
+            if not each.parts.authority and not each.parts.self_issued
+        ]
+        named = any(each.crl_urls or each.ocsp_urls for each in gateways)
+        return bool(gateways) and not named
+
     def _is_own(self, held: Held) -> bool:
         """Whether the host has its private key."""
         public = held.found.public
