@@ -54,7 +54,7 @@ class Access:
                 rules.OPEN_TO_OTHERS[item.role],
                 item,
                 f"everyone on this host may {rights.verbs(bits)} it{_but(barrier)}",
-                closed,
+                _close(closed, was_read=bool(bits & READ) and barrier is None),
                 Severity.LOW if barrier else None,
             )
         yield from self._secret_in_group(item, policy, closed)
@@ -72,7 +72,8 @@ class Access:
     def _secret_in_group(self, item: Item, policy: Policy, fix: str) -> Iterator[Finding]:
         bits = rights.group(item.status, item.grants) & (READ | WRITE)
         number = item.status.gid
-        if not bits or (bits == READ and self.accounts.group(number) in policy.groups):
+        trusted = self.accounts.group(number) in policy.groups
+        if not bits or (bits == READ and trusted):
             return
         barrier = rights.barrier_to_group(item, number)
         if not bits & ~rights.others(item.status):
@@ -81,13 +82,14 @@ class Access:
                 return
         members = rights.members(number, self.accounts, policy)
         severity = Severity.LOW if barrier or not members.anyone else None
+        was_read = bits & READ and members.anyone and barrier is None and not trusted
         if number == 0 and not members.anyone:
             severity = Severity.INFO
         yield self._found(
             rules.OPEN_TO_GROUP[item.role],
             item,
             f"{members.phrase} may {rights.verbs(bits)} it{_but(barrier)}",
-            fix,
+            _close(fix, was_read=bool(was_read)),
             severity,
         )
 
@@ -130,7 +132,10 @@ class Access:
                     rules.ACL,
                     item,
                     f"its access control list lets {phrase} {rights.verbs(bits)} it{_but(barrier)}",
-                    rights.command("setfacl", "-b", item.real),
+                    _close(
+                        rights.command("setfacl", "-b", item.real),
+                        was_read=bool(bits & wanted & READ) and not trusted and barrier is None,
+                    ),
                     Severity.LOW if barrier else None,
                     subject=f"{grant.who} {number}",
                 )
@@ -144,13 +149,15 @@ class Access:
     def _owner(self, rule: Rule, item: Item) -> Finding:
         number = item.status.uid
         user = self.accounts.user(number)
-        can = "read it and replace it" if rule is rules.SECRET_OWNER else "rewrite it"
+        is_secret, is_system = rule is rules.SECRET_OWNER, rights.is_system_user(number)
+        can = "read it and replace it" if is_secret else "rewrite it"
+        given = rights.command("chown", "root", item.real)
         return self._found(
             rule,
             item,
             f"the user {user} may {can}",
-            rights.command("chown", "root", item.real),
-            Severity.MEDIUM if rights.is_system_user(number) else None,
+            _close(given, was_read=is_secret and not is_system),
+            Severity.MEDIUM if is_system else None,
         )
 
     def _folder(self, item: Item, full: set[str]) -> Iterator[Finding]:
@@ -225,6 +232,10 @@ def _closed(item: Item, accounts: Accounts, policy: Policy) -> int:
     if accounts.group(item.status.gid) in policy.groups:
         mode |= item.status.mode & 0o040
     return mode
+
+
+def _close(command: str, *, was_read: bool) -> str:
+    return rights.then_anew(command) if was_read else command
 
 
 def _but(barrier: Step | None) -> str:

@@ -96,7 +96,10 @@ def _rule(rule_id: str, severity: Severity, title: str, why: str, *rest: str) ->
     return Rule(rule_id, Area.ACCESS, severity, title, why, fix, tuple(references))
 
 
-_CLOSE: Final = "Give the file mode 0600 (chmod 600), or 0640 with a group that the policy names."
+_CLOSE: Final = (
+    "Give the file mode 0600 (chmod 600), or 0640 with a group that the policy names; if others could read it, make"
+    " what is in it anew."
+)
 OPEN_TO_OTHERS: Final = {
     role: _rule(
         f"{kind.id}-open-to-others",

@@ -135,6 +135,19 @@ class CertificateFacts:
                 found.setdefault(subject, []).append(held)
         return found
 
+    @property
+    def revocation_unnamed(self) -> bool:
+        """Whether the host's certificates of gateways, of which there are some, all leave out where to ask for their
+        revocation; the peers' are made like them.
+        """
+        gateways = [
+            each.parts
+            for each in self._different
+            if not each.parts.authority and not each.parts.self_issued
+        ]
+        named = any(each.crl_urls or each.ocsp_urls for each in gateways)
+        return bool(gateways) and not named
+
     def _is_own(self, held: Held) -> bool:
         """Whether the host has its private key."""
         public = held.found.public
@@ -159,6 +172,8 @@ class CertificateFacts:
                 yield Finding(
                     SELF_SIGNED, held.place, f"{held.name} has signed itself.", held.fingerprint
                 )
+            elif own and self._is_authority_in_name_only(held):
+                yield _may_sign(held)
             return
         issuers = [
             each for name in _names(held, issuer=True) for each in self._by_subject.get(name, [])
@@ -174,6 +189,20 @@ class CertificateFacts:
             )
             yield Finding(ISSUER_MISMATCH, held.place, evidence, held.fingerprint)
 
+    def _is_authority_in_name_only(self, held: Held) -> bool:
+        """Whether it is a gateway's that has signed itself, and no more: as a rule `openssl req -x509` lets such a one
+        sign others.
+        """
+        parts = held.parts
+        if not (held.role is Role.CERTIFICATE and parts.authority and parts.self_issued):
+            return False
+        return not any(
+            each.found.public != held.found.public
+            and set(_names(each, issuer=True)) & set(_names(held, issuer=False))
+            and _has_signed(held, each)
+            for each in self._different
+        )
+
     def _keys(self) -> Iterator[Finding]:
         certified: dict[str, list[Held]] = {}
         stems: dict[str, list[Held]] = {}
@@ -187,13 +216,25 @@ class CertificateFacts:
                 continue
             there = certified.get(key.public.digest, [])
             for held in there:
-                if held.parts.authority:
+                if held.parts.authority and not self._is_authority_in_name_only(held):
                     evidence = f"It is the key of the authority {held.name} ({held.place})."
                     yield Finding(AUTHORITY_KEY, key.place, evidence, key.public.fingerprint)
             near = stems.get(_stem(key.place.path), [])
             if not there and near:
                 evidence = f"The certificate that is named alike, {near[0].place}, has another key."
                 yield Finding(KEY_MISMATCH, key.place, evidence, key.public.fingerprint)
+
+
+def _may_sign(held: Held) -> Finding:
+    return Finding(
+        SELF_SIGNED,
+        held.place,
+        f"{held.name} has signed itself, and may sign others (CA:TRUE): who trusts it lets in all that its key signs.",
+        held.fingerprint,
+        "Have the key certified by an authority; or make the certificate anew without that right"
+        " (`openssl req -x509 -addext basicConstraints=critical,CA:FALSE`).",
+        Severity.MEDIUM,
+    )
 
 
 def _stem(path: str) -> str:

@@ -153,19 +153,20 @@ class Exposure:
     def _copy(self, copy: Copy, policy: Policy) -> Finding:
         item = copy.item
         fix = rights.command("rm", item.real)
+        read = rights.then_anew(fix)
         told = f"It looks like a copy of {copy.of.path}; {rights.told(item.status, self.accounts)}"
         if rights.others(item.status) & READ and not rights.barrier_to_others(item):
-            return _found(COPY_OPEN, item, f"{told}: everyone on this host may read it", fix)
+            return _found(COPY_OPEN, item, f"{told}: everyone on this host may read it", read)
         number = item.status.gid
         members = rights.members(number, self.accounts, policy)
         trusted = self.accounts.group(number) in policy.groups or not members.anyone
         if rights.group(item.status, item.grants) & READ and not trusted:
             if not rights.barrier_to_group(item, number):
                 evidence = f"{told}: {members.phrase} may read it"
-                return _found(COPY_OPEN, item, evidence, fix, Severity.HIGH)
+                return _found(COPY_OPEN, item, evidence, read, Severity.HIGH)
         if any(grant.bits & READ for grant in rights.named(item.grants)):
             evidence = f"{told}: an access control list lets others read it"
-            return _found(COPY_OPEN, item, evidence, fix, Severity.HIGH)
+            return _found(COPY_OPEN, item, evidence, read, Severity.HIGH)
         return _found(COPY, item, told, fix)
 
     def _kept(self, kept: Kept) -> Finding:
@@ -193,13 +194,16 @@ class Exposure:
                 yield _found(ARCHIVE, item, f"{told}: everyone on this host may read it", close)
         elif is_open:
             evidence = f"{told}: everyone on this host may read it ({stray.shape})"
+            close = rights.then_anew(close)
             if stray.shape is Shape.SECRETS:
                 yield _found(STRAY_SECRETS, item, evidence, close, Severity.CRITICAL)
             else:
                 locked = stray.shape is not Shape.KEY
                 yield _found(STRAY_OPEN, item, evidence, close, Severity.MEDIUM if locked else None)
         elif stray.shape is Shape.SECRETS:
-            yield _found(STRAY_SECRETS, item, told, rights.command("rm", item.real))
+            removed = rights.command("rm", item.real)
+            fix = f"Look whether anything needs it; if not, `{removed}`."
+            yield _found(STRAY_SECRETS, item, told, fix)
         else:
             yield from self._closed(stray, f"{told} ({stray.shape})", policy)
 
@@ -211,7 +215,7 @@ class Exposure:
         in_group = rights.group(item.status, item.grants) & READ and members.anyone
         if in_group and not rights.is_system_user(number):
             if not rights.barrier_to_group(item, number):
-                close = rights.command("chmod", "600", item.real)
+                close = rights.then_anew(rights.command("chmod", "600", item.real))
                 evidence = f"{told}: {members.phrase} may read it"
                 yield _found(STRAY_OPEN, item, evidence, close, Severity.MEDIUM)
                 return

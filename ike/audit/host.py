@@ -1,12 +1,13 @@
 """One look at a host: what is there, then what each area of the audit sees of it."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Final
 
 from ike.audit import configuration, discovery, exposure, keys, secrets
 from ike.audit.access import Access
+from ike.audit.certificates import CertificateFacts
 from ike.audit.discovery import Discovered
 from ike.audit.ground import Ground
 from ike.audit.parents import Parents
@@ -49,15 +50,14 @@ def _exposure(ground: Ground, discovered: Discovered, wanted: Wanted, _now: date
 def _content(ground: Ground, discovered: Discovered, _wanted: Wanted, _now: datetime) -> View:
     facts, problems = keys.look(ground, discovered)
     more, unread = secrets.look(ground, discovered)
-    return View((*facts, *more), (*problems, *unread))
-
-
-def _configuration(ground: Ground, discovered: Discovered, _wanted: Wanted, _now: datetime) -> View:
     seen = configuration.look(ground, discovered.starts)
-    return View((seen,), seen.problems)
+    # What is to be done about a configuration depends on the certificates that it is for.
+    unnamed = any(isinstance(each, CertificateFacts) and each.revocation_unnamed for each in facts)
+    seen = replace(seen, revocation_unnamed=unnamed)
+    return View((*facts, *more, seen), (*problems, *unread, *seen.problems))
 
 
-AREAS: Final[tuple[Look, ...]] = (_access, _exposure, _content, _configuration)
+AREAS: Final[tuple[Look, ...]] = (_access, _exposure, _content)
 
 
 def look(ground: Ground, wanted: Wanted, now: datetime) -> Seen:

@@ -7,6 +7,7 @@ from typing import Final, Protocol
 
 from ike.audit import keyfiles, nss, shared_primes, weak_keys
 from ike.audit.certificates import CertificateFacts, Held, dialects
+from ike.audit.configuration.baselines import BASELINES
 from ike.audit.keyfiles import Contents, Key
 from ike.audit.values import Area, Facts, Finding, Item, Policy, Role, Rule, Severity, Sort
 from ike.audit.weak_keys import PublicKey
@@ -123,6 +124,10 @@ _POST_QUANTUM: Final = frozenset({"ML-DSA-87"})
 _System = Callable[[Source], list[tuple[Place, bytes]]]
 # Systems that keep the keys of their certificates in their own configuration.
 _SYSTEMS: Final[dict[str, _System]] = {"vyos-config": vyos.keys, "opnsense-xml": firewall.keys}
+_AGENTS: Final = (
+    "The agent takes no passphrase. Enrol it with its key in a token (`ikewarden agent enroll --force --key pkcs11:…`):"
+    " what is left in a file then proves the gateway to no peer, and can be accepted."
+)
 
 
 class Files(Protocol):
@@ -171,16 +176,19 @@ class Used:
 
 @dataclass(frozen=True)
 class KeyFacts:
-    """The private keys of a host, and all public ones. `shared`: positions in `used` of keys with a common prime."""
+    """The private keys of a host, and all public ones. `shared`: positions in `used` of keys with a common prime.
+    `own`: files that are ikewarden's agent's.
+    """
 
     keys: tuple[Key, ...]
     used: tuple[Used, ...]
     shared: tuple[tuple[int, ...], ...] = ()
+    own: frozenset[str] = frozenset()
 
     def judge(self, policy: Policy, _now: datetime) -> Iterator[Finding]:
         """See `ike.audit.values.Facts`."""
         for key in self.keys:
-            yield from _protection(key, policy)
+            yield from _protection(key, policy, is_own=key.place.path in self.own)
         for used in self.used:
             yield from _worth(used, policy)
             yield from _published(used, policy)
@@ -214,8 +222,9 @@ def look(files: Files, discovered: Discovered) -> tuple[Sequence[Facts], Sequenc
             seen.files.add(item.status.identity)
             _read(files, item, seen, systems.get(item.path))
     used = _used(seen)
+    own = frozenset(each.path for each in discovered.items if each.role is Role.OWN)
     facts: list[Facts] = [
-        KeyFacts(tuple(seen.keys), used, _shared(used)),
+        KeyFacts(tuple(seen.keys), used, _shared(used), own),
         CertificateFacts(
             tuple(seen.held), tuple(seen.keys), dialects(discovered.found, discovered.items)
         ),
@@ -296,13 +305,12 @@ def _shared(used: Sequence[Used]) -> tuple[tuple[int, ...], ...]:
     return tuple(tuple(positions[at] for at in group) for group in groups)
 
 
-def _protection(key: Key, policy: Policy) -> Iterator[Finding]:
+def _protection(key: Key, policy: Policy, *, is_own: bool) -> Iterator[Finding]:
     subject = key.public.fingerprint if key.public is not None else ""
     if policy.encrypted_keys and not key.encrypted:
         where = " in a database without a password" if key.form == "NSS" else ""
-        yield Finding(
-            UNENCRYPTED, key.place, f"A private key ({key.form}) is not encrypted{where}.", subject
-        )
+        said = f"A private key ({key.form}) is not encrypted{where}."
+        yield Finding(UNENCRYPTED, key.place, said, subject, _AGENTS if is_own else "")
     if key.old:
         yield Finding(OLD_ENCRYPTION, key.place, "The passphrase is hashed by MD5, once.", subject)
 
@@ -315,7 +323,12 @@ def _worth(used: Used, policy: Policy) -> Iterator[Finding]:
     elif reason := _lacking(key, policy.baseline):
         severity = Severity.LOW if policy.baseline == "cnsa2" else None
         yield Finding(
-            BELOW_BASELINE, used.place, f"{said}; {reason}.", key.fingerprint, severity=severity
+            BELOW_BASELINE,
+            used.place,
+            f"{said}; {reason}.",
+            key.fingerprint,
+            severity=severity,
+            references=BASELINES[policy.baseline].sources(BELOW_BASELINE.references),
         )
     if key.kind == "dsa":
         yield Finding(DSA_KEY, used.place, f"{said}.", key.fingerprint)

@@ -20,7 +20,10 @@ class PolicyInvalid(InvalidInput):
     """The policy of an audit cannot be used."""
 
     code = "audit_policy_invalid"
-    next_step = "docs/how-to/audit.md lists what may stand in it."
+    next_step = (
+        "These may stand in it: baseline, groups, users, encrypted_keys, certificates_only, expiring_days, psk_bits,"
+        " paths, published_keys."
+    )
 
 
 def read(path: Path) -> tuple[Policy, tuple[str, ...]]:

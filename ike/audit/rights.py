@@ -13,6 +13,7 @@ WRITE: Final = 2
 PASS: Final = 1
 _SECRET: Final = frozenset({Role.SECRETS, Role.KEY, Role.PASSWORD, Role.OWN})
 _KEY_DATABASES: Final = ("key4.db", "key3.db")
+ANEW: Final = "then make what is in it anew: whoever could read it may have."
 _SERVICES: Final = 1000  # users below are the system's own
 
 
@@ -157,6 +158,11 @@ def told(status: Status, accounts: Accounts) -> str:
         f"mode {status.mode:04o}, owner {accounts.user(status.uid)}, "
         f"group {accounts.group(status.gid)}"
     )
+
+
+def then_anew(command: str) -> str:
+    """A fix of what others could read: closing it takes back nothing."""
+    return f"`{command}`, {ANEW}"
 
 
 def command(*words: str) -> str:

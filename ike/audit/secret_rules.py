@@ -14,7 +14,8 @@ SAMPLE_VALUE: Final = Rule(
     Area.SECRETS,
     Severity.CRITICAL,
     "A secret is empty, a common word, a default, or taken from an example",
-    "It is the first that everybody tries. One answer of the gateway is enough to try millions of them offline.",
+    "It is among the first that everybody tries; whoever has an answer of the gateway, or a copy of the file, tries"
+    " millions of them offline.",
     _NEW_PSK,
     ("RFC 7296 §2.15", "NIST SP 800-77r1 §3.3.4"),
 )

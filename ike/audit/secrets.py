@@ -146,9 +146,11 @@ def _called(entry: Entry) -> str:
     """How evidence calls it."""
     name = _NAMES[entry.kind]
     if entry.owners:
-        shown = ", ".join(str(owner) for owner in entry.owners[:3])
+        is_user = entry.kind is Kind.USER  # a name, whatever identity it would be as a peer's
+        name = "password of the user" if is_user else f"{name} of"
+        shown = ", ".join((is_user and owner.value) or str(owner) for owner in entry.owners[:3])
         more = f" and {len(entry.owners) - 3} more" if len(entry.owners) > 3 else ""
-        return f"The {name} of {shown}{more}"
+        return f"The {name} {shown}{more}"
     return f"The {name} {entry.name}" if entry.name else f"A {name} without owners"
 
 
@@ -167,7 +169,8 @@ def _guessing(seen: Seen, policy: Policy) -> Iterator[Finding]:
     if kind is Kind.PASSPHRASE:
         yield _found(PASSPHRASE_BESIDE_KEY, seen, "stands in clear text on the host of its key")
     if strength.COMMON in judged.reasons or not judged.octets:
-        yield _found(SAMPLE_VALUE, seen, said, _SAMPLES[kind])
+        instead = "" if kind is Kind.PSK else _WEAK[kind].fix
+        yield replace(_found(SAMPLE_VALUE, seen, said, _SAMPLES[kind]), fix=instead)
     elif judged.verdict is Verdict.WEAK:
         yield _found(_WEAK[kind], seen, said)
     elif kind is Kind.PPK and judged.bits < _PPK_BITS:

@@ -62,7 +62,8 @@ class Finding:
     """A rule that is broken, and where. `evidence` is a sentence that quotes no secret and nothing that may be one.
 
     `subject` tells findings of one rule in one file apart (a connection, an owner, a key's fingerprint), and is the
-    same in the next run, whatever line it then stands in. `fix` and `severity` stand in for those of the rule.
+    same in the next run, whatever line it then stands in. `fix`, `severity` and `references` stand in for those of
+    the rule.
     """
 
     rule: Rule
@@ -71,6 +72,7 @@ class Finding:
     subject: str = ""
     fix: str = ""
     severity: Severity | None = None
+    references: tuple[str, ...] = ()
 
     @property
     def id(self) -> str:
@@ -82,6 +84,11 @@ class Finding:
     def weight(self) -> Severity:
         """How bad this one is."""
         return self.severity or self.rule.severity
+
+    @property
+    def sources(self) -> tuple[str, ...]:
+        """Where it is said that this is wrong."""
+        return self.references or self.rule.references
 
 
 # ---------------------------------------------------------------- files

@@ -326,6 +326,8 @@ def test_a_fix_is_shown_asked_for_made_and_undone(host: Path, tmp_path: Path) ->
     assert not rights(path) & 0o007
     assert f"({OPEN})" not in done.out
     assert f"ikewarden audit --undo {way_back}" in done.err
+    assert "Make what is in them anew:\n  /etc/ipsec.secrets\n" in done.out
+    assert "Make what is in them anew" not in dry.out
     back = run("audit", "--undo", way_back)
     assert (back.code, rights(path)) == (0, 0o644)
     assert "put back" in back.out

@@ -3,7 +3,7 @@
 A baseline either names what must not be (`against`), or all that may be (`allowed`).
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Final
@@ -32,9 +32,18 @@ class Baseline:
     additional: Allowed = field(default_factory=dict)  # key exchanges that it asks for beside
     required: str = ""  # a key exchange that must not be left out
     wants_pfs: bool = False
-    # What is to be written instead, in the words of each daemon.
+    # What is to be written instead for IKE and for ESP, in the words of each daemon; empty where it has nothing.
     strongswan: tuple[str, str] = ("aes256gcm16-prfsha384-ecp384", "aes256gcm16-ecp384")
     libreswan: tuple[str, str] = ("aes_gcm256-sha2_512;dh20", "aes_gcm256;dh20")
+    # IKEv1 has no AEAD for itself, and pluto has no curves for its PFS.
+    strongswan_ikev1: tuple[str, str] = ("aes256-sha384-ecp384", "aes256gcm16-ecp384")
+    libreswan_ikev1: tuple[str, str] = ("aes256-sha2_384;dh20", "aes_gcm256;modp3072")
+    either: tuple[str, str] = ("aes256-sha2_384-modp3072", "aes256-sha2_384-modp3072")
+    racoon: tuple[str, str] = (
+        "encryption_algorithm aes 256; hash_algorithm sha384; dh_group modp3072;",
+        "encryption_algorithm aes 256; authentication_algorithm hmac_sha384; pfs_group modp3072;",
+    )
+    cited: tuple[str, ...] = ()  # how references to it begin
 
     def objection(self, transform: Transform, protocol: Protocol) -> str:
         """What it has against an algorithm, empty where nothing."""
@@ -53,6 +62,11 @@ class Baseline:
             wanted = " or ".join(map(str, sizes))
             return f"needs a key of {wanted} bits by {self.where(protocol, transform.kind)}"
         return ""
+
+    def sources(self, references: Iterable[str]) -> tuple[str, ...]:
+        """Of the references of a rule those that are of this baseline, or of none."""
+        others = {start for each in BASELINES.values() for start in each.cited} - {*self.cited}
+        return tuple(each for each in references if not each.startswith(tuple(others)))
 
     def where(self, protocol: Protocol, kind: Kind) -> str:
         """The standard and its section."""
@@ -123,6 +137,7 @@ RFC: Final = Baseline(
     ike_life=_DAY,
     child_life=_DAY,
     against=_RFC_AGAINST,
+    cited=("RFC 8247", "RFC 8221"),
 )
 
 # ---------------------------------------------------------------- NIST SP 800-77r1
@@ -162,10 +177,12 @@ NIST: Final = Baseline(
     ),
     additional=_names("ML_KEM_512", "ML_KEM_768", "ML_KEM_1024"),
     wants_pfs=True,
+    cited=("NIST SP 800-77r1",),
 )
 
 # ---------------------------------------------------------------- CNSA
 
+_NOTHING: Final = ("", "")
 _CNSA_CIPHERS: Final = _names("AES_GCM_16", "AES_CBC", sizes=(256,))
 CNSA1: Final = Baseline(
     name="cnsa1",
@@ -184,6 +201,7 @@ CNSA1: Final = Baseline(
     ),
     wants_pfs=True,
     libreswan=("aes_gcm256-sha2_384;dh20", "aes_gcm256;dh20"),
+    cited=("RFC 9206",),
 )
 CNSA2: Final = Baseline(
     name="cnsa2",
@@ -209,6 +227,13 @@ CNSA2: Final = Baseline(
         "aes256gcm16-prfsha384-ecp384-ke1_mlkem1024",
         "aes256gcm16-ecp384-ke1_mlkem1024",
     ),
+    libreswan=("aes_gcm256-sha2_512-dh20-ml_kem_1024", "aes_gcm256;dh20"),
+    # All of this is IKEv2's: the older one has no ML-KEM.
+    strongswan_ikev1=_NOTHING,
+    libreswan_ikev1=_NOTHING,
+    either=_NOTHING,
+    racoon=_NOTHING,
+    cited=("draft-guthrie-cnsa2-ipsec-profile", "NSA CNSA 2.0"),
 )
 
 # ---------------------------------------------------------------- BSI TR-02102-3
@@ -240,6 +265,7 @@ BSI: Final = Baseline(
     ),
     additional=_names("ML_KEM_768", "ML_KEM_1024"),
     wants_pfs=True,
+    cited=("BSI TR-02102-3",),
 )
 
 BASELINES: Final[Mapping[str, Baseline]] = MappingProxyType(

@@ -11,8 +11,11 @@ _HOURS = {
     (Writer.IPSEC, "child"): "lifetime={}h",
     (Writer.LIBRESWAN, "ike"): "ikelifetime={}h",
     (Writer.LIBRESWAN, "child"): "salifetime={}h",
-    (Writer.NETWORKMANAGER, "ike"): "ikelifetime={}h",
-    (Writer.NETWORKMANAGER, "child"): "salifetime={}h",
+    **{
+        (writer, what): setting
+        for writer in (Writer.NM_STRONGSWAN, Writer.NM_LIBRESWAN, Writer.NM_L2TP)
+        for what, setting in (("ike", "ikelifetime={}h"), ("child", "salifetime={}h"))
+    },
     (Writer.RACOON, "ike"): "lifetime time {} hour;",
     (Writer.RACOON, "child"): "lifetime time {} hour;",
 }
@@ -20,15 +23,35 @@ _IKEV2 = {
     Writer.SWANCTL: "Set `version = 2`",
     Writer.IPSEC: "Set `keyexchange=ikev2`",
     Writer.LIBRESWAN: "Set `ikev2=yes` (`keyexchange=ikev2` from release 5 on)",
-    Writer.NETWORKMANAGER: "Set `ikev2=insist` among the connection's VPN data (L2TP has IKEv1 only: use another VPN)",
+    Writer.NM_STRONGSWAN: "Keep IKEv2, which is all that the plugin has",
+    Writer.NM_LIBRESWAN: "Set `ikev2=insist` among the connection's VPN data",
+    Writer.NM_L2TP: "L2TP has IKEv1 with most gateways: use another VPN",
     Writer.RACOON: "racoon has IKEv1 only: move the tunnel to strongSwan or Libreswan",
 }
 _AGGRESSIVE = {
     Writer.SWANCTL: "Set `version = 2`, or at least `aggressive = no`",
     Writer.IPSEC: "Set `keyexchange=ikev2`, or at least `aggressive=no`",
     Writer.LIBRESWAN: "Set `ikev2=yes`, or at least `aggressive=no`",
-    Writer.NETWORKMANAGER: "Set `ikev2=insist` among the connection's VPN data",
+    Writer.NM_STRONGSWAN: "Keep IKEv2, which is all that the plugin has",
+    Writer.NM_LIBRESWAN: "Set `ikev2=insist` among the connection's VPN data",
+    Writer.NM_L2TP: "L2TP has IKEv1 with most gateways: use another VPN",
     Writer.RACOON: "Write `exchange_mode main;` alone, and move the tunnel to a daemon that has IKEv2",
+}
+
+# For IKE, for ESP.
+_SETTINGS = {
+    Writer.SWANCTL: ("`proposals = {}`", "`esp_proposals = {}`"),
+    Writer.IPSEC: ("`ike={}!`", "`esp={}!`"),
+    Writer.LIBRESWAN: ("`ike={}`", "`esp={}`"),
+    # Without `proposal` the plugin leaves the fields alone.
+    Writer.NM_STRONGSWAN: ("`proposal=yes` and `ike={}`", "`proposal=yes` and `esp={}`"),
+    Writer.NM_LIBRESWAN: ("`ike={}`", "`esp={}`"),
+    Writer.NM_L2TP: ("`ipsec-ike={}`", "`ipsec-esp={}`"),
+}
+_NOTES = {
+    "mlkem": " ML-KEM needs strongSwan 6.0 or later on both ends.",
+    "ml_kem": " ML-KEM-1024 came to Libreswan in 2026: where `ipsec algparse` does not take it, use a PPK (RFC 8784)"
+    " until it does.",
 }
 
 
@@ -39,29 +62,55 @@ def where(tunnel: Tunnel, child: str = "") -> str:
         return f"connections.{tunnel.name}{inner}"
     if tunnel.writer is Writer.RACOON:
         return f"sainfo {child}" if child else f"remote {tunnel.name}"
-    return f"conn {tunnel.name}" if tunnel.writer is not Writer.NETWORKMANAGER else tunnel.name
+    is_ipsec_conf = tunnel.writer in (Writer.IPSEC, Writer.LIBRESWAN)
+    return f"conn {tunnel.name}" if is_ipsec_conf else tunnel.name
 
 
 def proposals(tunnel: Tunnel, baseline: Baseline, protocol: Protocol, child: str = "") -> str:
-    """What is to be proposed instead."""
+    """What is to be proposed instead: what the connection's version of IKE has, within the baseline."""
     at = 0 if protocol is Protocol.IKE else 1
-    strongswan, libreswan = baseline.strongswan[at], baseline.libreswan[at]
-    if tunnel.writer is Writer.SWANCTL:
-        setting = f"{('proposals', 'esp_proposals')[at]} = {strongswan}"
-    elif tunnel.writer is Writer.IPSEC:
-        setting = f"{('ike', 'esp')[at]}={strongswan}!"
-    elif tunnel.writer is Writer.RACOON:
-        return (
-            "Write `encryption_algorithm aes 256; hash_algorithm sha256; dh_group 14;`"
-            if not at
-            else "Write `encryption_algorithm aes 256; authentication_algorithm hmac_sha256; pfs_group 14;`"
-        ) + f" in {where(tunnel, child)}, the most that racoon has, and on the peer."
-    else:
-        setting = f"{('ike', 'esp')[at]}={libreswan}"
-    note = " ML-KEM needs strongSwan 6.0 or later on both ends." if "mlkem" in setting else ""
+    algorithms = _algorithms(tunnel, baseline)[at]
+    where_ = where(tunnel, child)
+    if not algorithms:
+        less = "L2TP" if tunnel.writer is Writer.NM_L2TP else "IKEv1"
+        return f"{baseline.text} allows nothing that {less} has. {ikev2(tunnel)}"
+    if tunnel.writer is Writer.RACOON:
+        return f"Write `{algorithms}` in {where_} and the like on the peer."
+    setting = _SETTINGS[tunnel.writer][at].format(algorithms)
+    if "ml_kem" in algorithms:
+        setting = f"{setting} and `intermediate=yes`"
+    note = next((text for name, text in _NOTES.items() if name in algorithms), "")
     return (
-        f"Set `{setting}` in {where(tunnel, child)} and the like on the peer, load it, and let the"
-        f" tunnel be made anew.{note}"
+        f"Set {setting} in {where_} and the like on the peer, load it, and let the tunnel be made"
+        f" anew.{note}"
+    )
+
+
+def _algorithms(tunnel: Tunnel, baseline: Baseline) -> tuple[str, str]:
+    if tunnel.writer is Writer.RACOON:
+        return baseline.racoon
+    if tunnel.writer is Writer.NM_L2TP:
+        return baseline.either  # the plugin runs whichever of the two daemons is there
+    is_pluto = tunnel.writer in (Writer.LIBRESWAN, Writer.NM_LIBRESWAN)
+    old = baseline.libreswan_ikev1 if is_pluto else baseline.strongswan_ikev1
+    new = baseline.libreswan if is_pluto else baseline.strongswan
+    if 1 not in tunnel.versions:
+        return new
+    # What both versions have, or else the better one, where both are taken.
+    return old if all(old) or 2 not in tunnel.versions else new
+
+
+def strict(setting: str, section: str, *, unnamed: bool) -> str:
+    """How revocation comes to be required. `unnamed`: the host's certificates do not say where to ask."""
+    first = (
+        " The certificates on this host name no CRL and no OCSP server: first have them issued with one, or see that"
+        " CRLs are fetched and put into the daemon's folder or database."
+        if unnamed
+        else ""
+    )
+    return (
+        f"Set `{setting}` in {section} once a CRL or OCSP answer is reachable for the peers' certificates: without one"
+        f" the tunnel does not come up.{first}"
     )
 
 
@@ -84,6 +133,6 @@ def main_mode(tunnel: Tunnel) -> str:
 
 def pfs(tunnel: Tunnel, baseline: Baseline, child: str) -> str:
     """How each rekeying makes a key exchange of its own."""
-    if tunnel.writer in (Writer.LIBRESWAN, Writer.NETWORKMANAGER):
+    if tunnel.writer in (Writer.LIBRESWAN, Writer.NM_LIBRESWAN):
         return f"Set `pfs=yes` in {where(tunnel)}."
     return proposals(tunnel, baseline, Protocol.ESP, child)

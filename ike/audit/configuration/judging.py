@@ -2,6 +2,7 @@
 
 import ipaddress
 from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, replace
 
 from ike.audit.configuration import fixes, rules
 from ike.audit.configuration.baselines import BASELINES, RFC, Baseline
@@ -30,19 +31,48 @@ _UNENCRYPTED = ("NULL", "NULL_AES_GMAC")
 _ANYONE = frozenset(
     {"", "%any", "%any4", "%any6", "%group", "%opportunisticgroup", "anonymous", "*"}
 )
+# NetworkManager's are those of clients, which nobody asks.
+_CLIENTS = frozenset({Writer.NM_STRONGSWAN, Writer.NM_LIBRESWAN, Writer.NM_L2TP})
+_REFUSING = frozenset({Writer.SWANCTL, Writer.IPSEC, *_CLIENTS})
 _MANY = 4  # algorithms that are named in one sentence
 
 
-def judge(tunnels: Iterable[Tunnel], policy: Policy) -> Iterator[Finding]:
-    """What is wrong with these connections by the policy's baseline."""
+@dataclass(frozen=True)
+class Surroundings:
+    """What else on the host decides how bad something is, or how it is mended.
+
+    `answers_aggressive`: charon is told to answer Aggressive Mode with PSKs, which it refuses by itself.
+    `revocation_unnamed`: the host has certificates, and none says where its revocation can be asked for.
+    """
+
+    answers_aggressive: bool = False
+    revocation_unnamed: bool = False
+
+
+def judge(
+    tunnels: Iterable[Tunnel], policy: Policy, around: Surroundings = Surroundings()
+) -> Iterator[Finding]:
+    """What is wrong with these connections by the policy's baseline, which alone is cited then."""
     baseline = BASELINES.get(policy.baseline, RFC)
+    for finding in _judge(tunnels, policy, baseline, around):
+        if finding.rule.id in rules.OF_BASELINE:
+            yield replace(finding, references=baseline.sources(finding.rule.references))
+        else:
+            yield finding
+
+
+def _judge(
+    tunnels: Iterable[Tunnel], policy: Policy, baseline: Baseline, around: Surroundings
+) -> Iterator[Finding]:
     for tunnel in tunnels:
         if tunnel.children and all(each.mode in _NO_IPSEC for each in tunnel.children):
             continue  # a policy in a connection's clothes: nothing is ever negotiated
-        yield from _exchange(tunnel)
+        yield from _exchange(tunnel, around)
         yield from _offer(tunnel, tunnel.ike, baseline)
         yield from _ike_lifetime(tunnel, baseline)
         yield from _authentication(tunnel, policy)
+        if tunnel.writer is Writer.SWANCTL:
+            yield from _revocation(tunnel, around)
         yield from _shared(tunnel)
         for child in tunnel.children:
             if child.mode not in _NO_IPSEC:
@@ -62,16 +92,12 @@ def _named(tunnel: Tunnel, child: str = "") -> str:
 # ---------------------------------------------------------------- versions and modes
 
 
-def _exchange(tunnel: Tunnel) -> Iterator[Finding]:
+def _exchange(tunnel: Tunnel, around: Surroundings) -> Iterator[Finding]:
     if 1 not in tunnel.versions:
         return
     name = _subject(tunnel)
-    place = tunnel.at("aggressive")
     if tunnel.aggressive:
-        rule = rules.AGGRESSIVE_PSK if tunnel.psk else rules.AGGRESSIVE
-        key = " and proves itself by a pre-shared key" if tunnel.psk else ""
-        said = f"{_named(tunnel)} uses Aggressive Mode{key}."
-        yield Finding(rule, place, said, name, fixes.main_mode(tunnel))
+        yield _aggressive(tunnel, around)
     place = tunnel.at("version" if tunnel.writer is Writer.SWANCTL else "keyexchange")
     if tunnel.writer is Writer.LIBRESWAN:
         place = tunnel.places.get("keyexchange", tunnel.at("ikev2"))
@@ -81,6 +107,26 @@ def _exchange(tunnel: Tunnel) -> Iterator[Finding]:
     else:
         said = f"{_named(tunnel)} is made with IKEv1."
         yield Finding(rules.IKEV1, place, said, name, fixes.ikev2(tunnel))
+
+
+def _aggressive(tunnel: Tunnel, around: Surroundings) -> Finding:
+    name, place, fix = _subject(tunnel), tunnel.at("aggressive"), fixes.main_mode(tunnel)
+    if not tunnel.psk:
+        said = f"{_named(tunnel)} uses Aggressive Mode."
+        return Finding(rules.AGGRESSIVE, place, said, name, fix)
+    mode = "Aggressive Mode with a pre-shared key"
+    severity = None
+    if tunnel.writer not in _REFUSING:
+        said = f"{_named(tunnel)} answers and initiates {mode}."
+    elif around.answers_aggressive and tunnel.writer not in _CLIENTS:
+        said = f"{_named(tunnel)} answers {mode}: charon is told to."
+    elif 2 in tunnel.versions:
+        severity = Severity.LOW
+        said = f"{_named(tunnel)} is set to {mode}; charon neither answers that by itself nor initiates it here."
+    else:
+        severity = Severity.HIGH
+        said = f"{_named(tunnel)} initiates {mode}: the peer's answer gives the hash away."
+    return Finding(rules.AGGRESSIVE_PSK, place, said, name, fix, severity)
 
 
 # ---------------------------------------------------------------- algorithms
@@ -157,7 +203,7 @@ def _listed(transforms: Iterable[Transform]) -> str:
 
 
 def _release(tunnel: Tunnel) -> str:
-    pluto = tunnel.writer in (Writer.LIBRESWAN, Writer.NETWORKMANAGER)
+    pluto = tunnel.writer in (Writer.LIBRESWAN, Writer.NM_LIBRESWAN)
     return "Libreswan 4" if pluto else "strongSwan 5.9"
 
 
@@ -285,11 +331,9 @@ def _authentication(tunnel: Tunnel, policy: Policy) -> Iterator[Finding]:
         if each.auth == "null":
             said = f"The peer of {_named(tunnel)} need not prove who it is."
             yield Finding(rules.NO_AUTHENTICATION, each.place, said, name)
-    if tunnel.writer is Writer.SWANCTL:
-        yield from _revocation(tunnel)
 
 
-def _revocation(tunnel: Tunnel) -> Iterator[Finding]:
+def _revocation(tunnel: Tunnel, around: Surroundings) -> Iterator[Finding]:
     for each in tunnel.remote:
         if each.auth == "pubkey" and each.revocation != "strict":
             if_uri = each.revocation == "ifuri"
@@ -298,7 +342,8 @@ def _revocation(tunnel: Tunnel) -> Iterator[Finding]:
             set_to = "is ifuri" if if_uri else set_to
             said = f"`revocation` of the peer of {_named(tunnel)} {set_to}."
             place = each.revocation_place or each.place
-            fix = f"Set `revocation = strict` in the remote section of {fixes.where(tunnel)}."
+            where = f"the remote section of {fixes.where(tunnel)}"
+            fix = fixes.strict("revocation = strict", where, unnamed=around.revocation_unnamed)
             yield Finding(rule, place, said, _subject(tunnel), fix)
             return
 

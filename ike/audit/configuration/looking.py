@@ -12,13 +12,16 @@ from typing import Final, Protocol
 from ike.audit.configuration import (
     effective_ipsec,
     effective_swanctl,
+    fixes,
     judging,
     networkmanager,
     racoon,
     rules,
     strongswan_conf,
+    systems,
 )
 from ike.audit.configuration.strongswan_conf import Logging, Option
+from ike.audit.configuration.systems import System
 from ike.audit.configuration.values import Tunnel, Writer
 from ike.audit.values import Finding, Policy
 from ike.secrets import ipsec_conf
@@ -74,18 +77,26 @@ class Configuration:
     lax: tuple[Lax, ...] = ()
     without_policy: tuple[Place, ...] = ()  # where the system's crypto policy is to be included
     problems: tuple[Problem, ...] = ()
+    systems: tuple[System, ...] = ()  # that write some of the files
+    revocation_unnamed: bool = False  # see `judging.Surroundings`; who looks at certificates knows
 
     def judge(self, policy: Policy, now: datetime) -> Iterator[Finding]:
         """The findings. Pure."""
         _ = now  # nothing here grows old
-        yield from judging.judge(self.tunnels, policy)
+        for finding in self._judge(policy):
+            yield systems.told(finding, self.systems)
+
+    def _judge(self, policy: Policy) -> Iterator[Finding]:
+        answers = any(each.name.endswith(_OPTIONS[0]) for each in self.options)
+        around = judging.Surroundings(answers, self.revocation_unnamed)
+        yield from judging.judge(self.tunnels, policy, around)
         for log in self.logs:
             yield from _logged(log)
         for option in self.options:
             rule = _OPTION_RULES[_OPTIONS.index(option.name.rpartition(".")[2])]
             yield Finding(rule, option.place, f"`{option.name}` is on.", option.name)
         for lax in self.lax:
-            yield _revocation(lax)
+            yield _revocation(lax, unnamed=self.revocation_unnamed)
         for place in self.without_policy:
             said = f"{_CRYPTO_POLICIES} is there, and ipsec.conf does not include it."
             yield Finding(rules.NO_CRYPTO_POLICY, place, said)
@@ -99,12 +110,13 @@ def _logged(log: Logging) -> Iterator[Finding]:
         yield Finding(rule, log.place, f"`{log.name}` is told to log {what}.", log.name)
 
 
-def _revocation(lax: Lax) -> Finding:
+def _revocation(lax: Lax, *, unnamed: bool) -> Finding:
     setting = "crl-strict" if lax.writer is Writer.LIBRESWAN else "strictcrlpolicy"
     rule = rules.REVOCATION_IF_URI if lax.value == "ifuri" else rules.REVOCATION
     value = "ifuri" if lax.value == "ifuri" else "not set to yes"
     said = f"`{setting}` is {value}, and connections prove themselves by certificates."
-    return Finding(rule, lax.place, said, setting, f"Set `{setting}=yes` in `config setup`.")
+    fix = fixes.strict(f"{setting}=yes", "`config setup`", unnamed=unnamed)
+    return Finding(rule, lax.place, said, setting, fix)
 
 
 def look(files: Files, starts: Iterable[Start], dialect: Dialect | None = None) -> Configuration:
@@ -113,7 +125,9 @@ def look(files: Files, starts: Iterable[Start], dialect: Dialect | None = None) 
     `dialect`: whose ipsec.conf it is; else that is told by what stands there. What cannot be read is among the
     problems, and the rest is read.
     """
+    starts = tuple(starts)
     looking = _Looking(files, dialect)
+    looking.systems = systems.seen((each.path, each.kind) for each in starts)
     for start in starts:
         if start.kind not in _KINDS:
             continue  # of another room; a database is not even a file
@@ -135,6 +149,7 @@ class _Looking:
         self.lax: list[Lax] = []
         self.without_policy: list[Place] = []
         self.problems: list[Problem] = []
+        self.systems: tuple[System, ...] = ()
 
     def found(self) -> Configuration:
         return Configuration(
@@ -144,6 +159,7 @@ class _Looking:
             tuple(self.lax),
             tuple(self.without_policy),
             tuple(dict.fromkeys(self.problems)),
+            self.systems,
         )
 
     def read(self, kind: str, source: Source, reading: Reading) -> None:

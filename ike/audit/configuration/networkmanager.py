@@ -66,15 +66,16 @@ def _tunnel(  # noqa: PLR0913 - what the plugins differ in
     esp: Offer | None,
     ends: tuple[Round, Round],
     *,
+    writer: Writer,
     remote: str,
-    is_pluto: bool,
     aggressive: bool = False,
     lives: tuple[int, int] = (4 * _HOUR, _HOUR),
 ) -> Tunnel:
+    is_pluto = writer is Writer.NM_LIBRESWAN
     return Tunnel(
         name=data.name,
         place=data.place,
-        writer=Writer.NETWORKMANAGER,
+        writer=writer,
         versions=(version,),
         ike=ike or _default(data, Protocol.IKE, version, is_pluto),
         rekey=lives[0],
@@ -107,7 +108,8 @@ def _strongswan(data: Group, problems: list[Problem]) -> Tunnel:
     auth = "psk" if method is not None and method.text == "psk" else "pubkey"
     place = method.place if method is not None else data.place
     ends = Round("eap" if data.text("method") == "eap" else auth, place), Round(auth, place)
-    return _tunnel(data, 2, ike, esp, ends, remote=data.text("address"), is_pluto=False)
+    writer, remote = Writer.NM_STRONGSWAN, data.text("address")
+    return _tunnel(data, 2, ike, esp, ends, writer=writer, remote=remote)
 
 
 def _libreswan(data: Group, problems: list[Problem]) -> Tunnel:
@@ -124,8 +126,8 @@ def _libreswan(data: Group, problems: list[Problem]) -> Tunnel:
         ike,
         esp,
         (one, one),
+        writer=Writer.NM_LIBRESWAN,
         remote=data.text("right"),
-        is_pluto=True,
         # With a name for its group the plugin asks for Aggressive Mode, as such gateways want it.
         aggressive=version == 1 and cert is None and bool(data.text("leftid")),
         lives=lives,
@@ -139,7 +141,7 @@ def _l2tp(data: Group, problems: list[Problem]) -> Tunnel:
     one = Round(auth, data.place)
     version = 2 if data.text("ipsec-ikev2") == "yes" else 1
     remote = data.text("gateway")
-    return _tunnel(data, version, ike, esp, (one, one), remote=remote, is_pluto=False)
+    return _tunnel(data, version, ike, esp, (one, one), writer=Writer.NM_L2TP, remote=remote)
 
 
 def _seconds(data: Group, name: str) -> int:

@@ -15,6 +15,7 @@ _ALGORITHMS: Final = (
         "BSI TR-02102-3 §3",
     ),
     "RFC 9206 §5",
+    "draft-guthrie-cnsa2-ipsec-profile-04",
 )
 _MEND: Final = (
     "Configure proposals that hold only what both ends need, AES-GCM with a group of 2048 bits or a"
@@ -186,7 +187,8 @@ AGGRESSIVE_PSK: Final = _rule(
     "aggressive-mode-psk",
     Severity.CRITICAL,
     "IKEv1 Aggressive Mode with a pre-shared key",
-    "Anybody who sends one packet gets a hash of the PSK, and guesses it offline with as many machines as there are.",
+    "The answer to the first packet holds a hash of the PSK: whoever may ask for it, or listens where it passes,"
+    " guesses the PSK offline with as many machines as there are.",
     "Use IKEv2; until then Main Mode, and a PSK made anew of 32 random bytes: the old one may be known.",
     ("RFC 9395 §3", "NIST SP 800-77r1 §7.2.6", "CVE-2002-1623"),
 )
@@ -245,7 +247,8 @@ REVOCATION: Final = _rule(
     "A peer is let in when nobody can say whether its certificate is revoked",
     "Whoever stole a key keeps the CRL and OCSP servers from answering, and comes in with it.",
     "Set `revocation = strict` in the remote section (swanctl.conf), `strictcrlpolicy=yes` (strongSwan's ipsec.conf)"
-    " or `crl-strict=yes` (Libreswan), and see that CRLs or OCSP can be reached.",
+    " or `crl-strict=yes` (Libreswan) once a CRL or OCSP answer is reachable for the peers' certificates: without one"
+    " the tunnel does not come up.",
     ("RFC 5280 §6.1.3", "RFC 5280 §6.3"),
 )
 REVOCATION_IF_URI: Final = _rule(
@@ -253,7 +256,7 @@ REVOCATION_IF_URI: Final = _rule(
     Severity.INFO,
     "Revocation is asked for only where a certificate says where",
     "A CA whose certificates name no CRL and no OCSP server is believed without a question.",
-    "Set it to strict where every CA has a CRL.",
+    "Set it to strict once a CRL or OCSP answer is reachable for the certificates of every CA.",
     ("RFC 5280 §6.3",),
 )
 PSK: Final = _rule(
@@ -319,6 +322,16 @@ NO_CRYPTO_POLICY: Final = _rule(
     "The system's administrator takes algorithms out of use in one place, and the tunnels keep them.",
     "Put `include /etc/crypto-policies/back-ends/libreswan.config` into /etc/ipsec.conf.",
     ("ComplianceAsCode configure_libreswan_crypto_policy", "STIG RHEL-09-671020"),
+)
+
+# What the chosen baseline decides: it alone is cited.
+OF_BASELINE: Final = frozenset(
+    each.id
+    for each in (
+        *PROPOSAL.values(),
+        *(NO_PFS, NO_ML_KEM, DEFAULTS, NOT_STRICT),
+        *(IKE_LIFE, CHILD_LIFE, NO_IKE_LIFE, NO_CHILD_LIFE),
+    )
 )
 
 RULES: Final[tuple[Rule, ...]] = (

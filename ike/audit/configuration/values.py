@@ -14,7 +14,9 @@ class Writer(StrEnum):
     SWANCTL = "swanctl.conf"
     IPSEC = "ipsec.conf of strongSwan"
     LIBRESWAN = "ipsec.conf of Libreswan"
-    NETWORKMANAGER = "NetworkManager"
+    NM_STRONGSWAN = "NetworkManager's strongSwan plugin"
+    NM_LIBRESWAN = "NetworkManager's Libreswan plugin"
+    NM_L2TP = "NetworkManager's L2TP plugin"
     RACOON = "racoon.conf"
 
 

@@ -45,7 +45,7 @@ def _finding(finding: Finding) -> tuple[object, ...]:
     return (
         *(finding.weight, rule.area, rule.id, rule.title),
         *(finding.place.path, finding.place.line or "", finding.subject),
-        *(finding.evidence, finding.fix or rule.fix, "; ".join(rule.references)),
+        *(finding.evidence, finding.fix or rule.fix, "; ".join(finding.sources)),
     )
 
 

@@ -26,6 +26,11 @@ class Group:
         fixes = {finding.fix or self.rule.fix for finding in self.findings}
         return fixes.pop() if len(fixes) == 1 else ""
 
+    @property
+    def sources(self) -> tuple[str, ...]:
+        """Where it is said that these are wrong."""
+        return tuple(dict.fromkeys(each for finding in self.findings for each in finding.sources))
+
     def first(self, *, everything: bool = False) -> tuple[Finding, ...]:
         """Those that are shown where not all are: never all but one."""
         if everything or len(self.findings) <= SHOWN + 1:

@@ -6,6 +6,7 @@ nothing.
 
 import base64
 import hashlib
+import re
 from collections.abc import Iterable, Iterator
 from functools import cache
 from html import escape
@@ -17,6 +18,7 @@ from ike.audit.forms.names import shown
 from ike.audit.forms.references import url
 from ike.audit.values import Audit, Finding, Severity
 
+_QUOTED: Final = re.compile("`([^`]+)`")
 _HEAD: Final = """\
 <!doctype html>
 <html lang="en">
@@ -90,7 +92,7 @@ def _group(group: Group, position: int) -> Iterator[str]:
     rule, fix = group.rule, group.fix
     yield f'<section class="{group.severity}">'
     yield (
-        f'<h2><span class="tag">{group.severity}</span> {_text(rule.title)}'
+        f'<h2><span class="tag">{group.severity}</span> {_prose(rule.title)}'
         f' <code class="rule">{_text(rule.id)}</code></h2>'
     )
     first = group.first()
@@ -100,20 +102,20 @@ def _group(group: Group, position: int) -> Iterator[str]:
         yield f'<input class="choice" type="checkbox" id="more-{position}">\n<div class="rest">'
         yield from _places(rest, own=not fix)
         yield f'</div>\n<label class="more" for="more-{position}">and {_text(group.rest())}</label>'
-    yield f"<dl>\n<dt>Why</dt><dd>{_text(rule.why)}</dd>"
+    yield f"<dl>\n<dt>Why</dt><dd>{_prose(rule.why)}</dd>"
     if fix or rest:
-        yield f'<dt>Fix</dt><dd><span class="fix">{_text(fix or rule.fix)}</span></dd>'
-    if rule.references:
-        yield f"<dt>See</dt><dd>{'; '.join(map(_reference, rule.references))}</dd>"
+        yield f"<dt>Fix</dt><dd>{_fix(fix or rule.fix)}</dd>"
+    if group.sources:
+        yield f"<dt>See</dt><dd>{'; '.join(map(_reference, group.sources))}</dd>"
     yield "</dl>\n</section>"
 
 
 def _places(findings: Iterable[Finding], *, own: bool) -> Iterator[str]:
     yield "<ul>"
     for finding in findings:
-        told = f"<code>{_text(str(finding.place))}</code> {_text(finding.evidence)}"
+        told = f"{_place(str(finding.place))}{_prose(finding.evidence)}"
         if own:
-            told += f'<br><span class="fix">Fix: {_text(finding.fix or finding.rule.fix)}</span>'
+            told += f"<br>Fix: {_fix(finding.fix or finding.rule.fix)}"
         yield f"<li>{told}</li>"
     yield "</ul>"
 
@@ -138,14 +140,15 @@ def _aside(audit: Audit) -> Iterator[str]:
 
 
 def _listed(title: str, pairs: Iterable[tuple[str, str]]) -> Iterator[str]:
-    items = [
-        f"<li>{f'<code>{_text(place)}</code> ' if place else ''}{_text(text)}</li>"
-        for place, text in pairs
-    ]
+    items = [f"<li>{_place(place) if place else ''}{_prose(text)}</li>" for place, text in pairs]
     if items:
         yield f'<section class="plain">\n<h2>{_text(title)}</h2>\n<ul>'
         yield from items
         yield "</ul>\n</section>"
+
+
+def _place(place: str) -> str:
+    return f'<code class="place">{_text(place)}</code> '
 
 
 def _reference(reference: str) -> str:
@@ -172,3 +175,14 @@ def _filter(severity: Severity) -> str:
 
 def _text(text: str) -> str:
     return escape(shown(text))
+
+
+def _prose(text: str) -> str:
+    """Text in which what stands in backticks is code."""
+    return _QUOTED.sub(r"<code>\1</code>", _text(text))
+
+
+def _fix(text: str) -> str:
+    """A sentence; or a whole command, which alone begins with a small letter."""
+    is_command = text[:1].islower() and "`" not in text
+    return f"<code>{_text(text)}</code>" if is_command else _prose(text)

@@ -61,7 +61,7 @@ def finding_document(finding: Finding) -> dict[str, Any]:
         "evidence": visible(finding.evidence),
         "why": rule.why,
         "fix": visible(finding.fix or rule.fix),
-        "references": list(rule.references),
+        "references": list(finding.sources),
     }
 
 

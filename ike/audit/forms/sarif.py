@@ -43,9 +43,13 @@ def write(audit: Audit, rules: Iterable[Rule], version: str) -> str:
 
 
 def document(audit: Audit, rules: Iterable[Rule], version: str) -> dict[str, Any]:
-    """The log as a JSON object: one run, with all `rules` that were judged by. `version` is the program's."""
+    """The log as a JSON object: one run, with those of the `rules` that its results name. `version` is the
+    program's.
+    """
     found = (*audit.findings, *audit.suppressed, *audit.known)
-    every = {rule.id: rule for rule in (*rules, *(finding.rule for finding in found))}
+    gone = {each.rule for each in audit.gone}
+    named = (*(finding.rule for finding in found), *(rule for rule in rules if rule.id in gone))
+    every = {rule.id: rule for rule in named}
     indices = {identity: index for index, identity in enumerate(every)}
     states = _states(audit)
     results = [

@@ -84,8 +84,8 @@ def _group(group: Group, *, everything: bool) -> Iterator[Line]:
     yield from _labelled("Why", rule.why)
     if not own:
         yield from _labelled("Fix", fix or rule.fix)
-    if rule.references:
-        yield from _labelled("See", "; ".join(rule.references))
+    if group.sources:
+        yield from _labelled("See", "; ".join(group.sources))
 
 
 def _in_short(group: Group) -> str:

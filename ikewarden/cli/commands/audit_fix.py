@@ -23,6 +23,9 @@ class Fixed:
 
     outcomes: "Sequence[Outcome]"
     undo_file: Path | None = None
+    were_open: tuple[
+        str, ...
+    ] = ()  # of those that were closed, the keys and secrets that others could read
 
     @property
     def any_done(self) -> bool:
@@ -35,7 +38,7 @@ class Fixed:
         return all(each.done for each in self.outcomes)
 
     def document(self, audit: "Audit") -> dict[str, Any]:
-        """The report in JSON, and `changes`."""
+        """The report in JSON, `changes`, and what was open until then."""
         from ike.audit.forms import json
         from ike.audit.forms.names import visible
 
@@ -43,6 +46,7 @@ class Fixed:
             **json.document(audit),
             "changes": [_change(each, done=self.any_done and each.done) for each in self.outcomes],
             "undo_file": visible(str(self.undo_file)) if self.undo_file else None,
+            "were_open": [visible(each) for each in self.were_open],
         }
 
 
@@ -69,8 +73,10 @@ def fix(session: Session, audited: "Audited", given: Mapping[str, Any]) -> Fixed
     session.screen.note(
         f"{_files(len(made) - len(failed))} changed. The way back: ikewarden audit --undo {undo_file}"
     )
+    were_open = _were_open(audited.audit, [each.change.path for each in made if each.done])
+    _show_open(session, were_open)
     left = [each for each in rehearsed if not each.done]
-    return Fixed([*made, *left], undo_file)
+    return Fixed([*made, *left], undo_file, were_open)
 
 
 def undo(session: Session, undo_file: Path, root: Path) -> int:
@@ -107,6 +113,27 @@ def _show(session: Session, outcomes: "Sequence[Outcome]", what: str) -> None:
     for each in outcomes:
         if not each.done:
             _line(session, each.change.path, each.reason)
+    session.screen.line()
+
+
+def _were_open(audit: "Audit", closed: "Sequence[str]") -> tuple[str, ...]:
+    """Of the files that were closed those whose keys and secrets others may have by now."""
+    from ike.audit import rights
+
+    read = {each.place.path for each in (*audit.findings, *audit.known) if rights.ANEW in each.fix}
+    return tuple(path for path in closed if path in read)
+
+
+def _show_open(session: Session, paths: "Sequence[str]") -> None:
+    from ike.audit.forms.names import shown
+
+    if session.screen.is_json or not paths:
+        return
+    session.screen.line(
+        "Others could read these until now, and may have. Make what is in them anew:"
+    )
+    for path in paths:
+        session.screen.line(f"  {shown(path)}")
     session.screen.line()
 
 

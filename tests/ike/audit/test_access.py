@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from ike.audit import rights
 from ike.audit.values import Policy
 from tests.ike.audit.conftest import GROUP_, KEY, PSK, SWANCTL, USER, Files, needs_root
 
@@ -48,7 +49,9 @@ def test_the_mode_of_a_file_of_secrets(
     files.put(SECRETS, PSK, mode)
     found = next(each for each in files.findings() if each.rule.id == rule)
     assert (found.weight, found.place.path) == (severity, SECRETS)
-    assert found.fix == f"chmod {fix} {SECRETS}"
+    assert f"chmod {fix} {SECRETS}" in found.fix
+    # Who could write it alone, or nobody, has not read it.
+    assert (rights.ANEW in found.fix) == bool(mode & 0o004)
     assert f"mode {mode:04o}" in found.evidence.lower()
     assert "a value of these tests" not in found.evidence
 
@@ -115,7 +118,8 @@ def test_the_owner_of_a_key(files: Files, owner: int, severity: str) -> None:
     files.folder("/etc/swanctl/private", 0o700)
     (found,) = files.findings()
     assert (found.rule.id, found.weight) == ("secret-owned-by-another", severity)
-    assert found.fix == f"chown root {GATEWAY}"
+    assert f"chown root {GATEWAY}" in found.fix
+    assert (rights.ANEW in found.fix) == (severity == "high")  # a daemon's user may read them
     assert files.told(Policy(users=frozenset({"alice", "strongswan"}))) == []
 
 
@@ -144,7 +148,7 @@ def test_an_acl_gives_what_the_mode_does_not_show(files: Files, grant: Callable[
     assert [each.subject for each in found] == ["group 50", "user 1000"]
     assert "the user alice read it" in found[1].evidence
     assert "staff (alice, bob) read it" in found[0].evidence  # the mask takes the writing away
-    assert found[0].fix == f"setfacl -b {GATEWAY}"
+    assert found[0].fix == f"`setfacl -b {GATEWAY}`, {rights.ANEW}"
     # The digit of the group is the mask's: the group itself has nothing.
     assert "key-file-open-to-group" not in [each.rule.id for each in files.findings()]
     assert found[0].id != found[1].id
@@ -241,4 +245,15 @@ def test_a_command_can_be_copied_whatever_the_name(files: Files) -> None:
     name = "/etc/swanctl/private/a b$(c)'.key"
     files.put(name, KEY, 0o644)
     found = next(each for each in files.findings() if each.rule.id == "key-file-open-to-others")
-    assert shlex.split(found.fix) == ["chmod", "600", name]
+    command = found.fix.removeprefix("`").rpartition("`")[0]
+    assert shlex.split(command) == ["chmod", "600", name]
+
+
+def test_what_others_could_read_is_to_be_made_anew(files: Files) -> None:
+    files.put(GATEWAY, KEY, 0o644)
+    (found,) = (each for each in files.findings() if each.rule.id == "key-file-open-to-others")
+    assert found.fix == f"`chmod 600 {GATEWAY}`, {rights.ANEW}"
+    assert "could read" in found.rule.fix
+    files.folder("/etc/swanctl/private", 0o700)
+    (found,) = (each for each in files.findings() if each.rule.id == "key-file-open-to-others")
+    assert found.fix == f"chmod 600 {GATEWAY}"  # the folder has kept it

@@ -244,3 +244,58 @@ def test_a_bundle_is_told_certificate_by_certificate(host: Premises) -> None:
     findings = [each for each in judged(host) if each.rule.id == "certificate-expired"]
     assert len({each.id for each in findings}) == 2
     assert [each.place.line for each in findings] == [1, 1 + pem(expired[0]).count(b"\n")]
+
+
+def self_signed(folder: Path, *more: str) -> tuple[bytes, bytes]:
+    """A key and its certificate, as `openssl req -x509` makes them: it may sign others, if nothing else is said."""
+    key, certificate = folder / "key.pem", folder / "cert.pem"
+    subprocess.run(
+        [
+            *("openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256"),
+            *("-nodes", "-days", "3650", "-subj", "/CN=gw1", "-keyout", key, "-out", certificate),
+            *more,
+        ],
+        check=True,
+        capture_output=True,
+    )
+    return key.read_bytes(), certificate.read_bytes()
+
+
+def test_a_certificate_of_a_gateway_that_may_sign_others_is_no_authority(
+    host: Premises, tmp_path: Path
+) -> None:
+    key, certificate = self_signed(tmp_path)
+    host.put("/etc/swanctl/private/gw1.pem", key, Role.KEY)
+    host.put("/etc/swanctl/x509/gw1.pem", certificate, Role.CERTIFICATE)
+    found = {each.rule.id: each for each in judged(host)}
+    assert "authority-key-on-gateway" not in found
+    told = found["certificate-self-signed"]
+    assert (told.place.path, told.weight) == ("/etc/swanctl/x509/gw1.pem", Severity.MEDIUM)
+    assert "CA:TRUE" in told.evidence
+    assert "CA:FALSE" in told.fix
+    # Trusted as an authority here, it is one.
+    host.put("/etc/swanctl/x509ca/gw1.pem", certificate, Role.TRUST)
+    found = {each.rule.id: each for each in judged(host)}
+    assert found["authority-key-on-gateway"].weight is Severity.HIGH
+
+
+def test_what_has_signed_another_is_an_authority_wherever_it_lies(host: Premises) -> None:
+    put_gateway(host, workshop.end_entity())
+    host.put("/etc/swanctl/x509/ca.pem", pem(workshop.authority()), Role.CERTIFICATE)
+    (host.root / "etc/swanctl/x509ca/ca.pem").unlink()
+    items = host.discovered().items
+    host._items[:] = [each for each in items if each.role is not Role.TRUST]
+    host.put("/root/ca.key", key_pem(CA))
+    found = {each.rule.id: each for each in judged(host)}
+    assert found["authority-key-on-gateway"].weight is Severity.HIGH
+
+
+def test_whether_certificates_say_where_they_are_revoked(host: Premises) -> None:
+    facts, _ = keys.look(host.files, host.discovered())
+    (none,) = (each for each in facts if isinstance(each, CertificateFacts))
+    assert not none.revocation_unnamed
+    put_gateway(host, workshop.end_entity())
+    facts, _ = keys.look(host.files, host.discovered())
+    (some,) = (each for each in facts if isinstance(each, CertificateFacts))
+    parts = [each.parts for each in some.held if not each.parts.authority]
+    assert some.revocation_unnamed != any(each.crl_urls or each.ocsp_urls for each in parts)

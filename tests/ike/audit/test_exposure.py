@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from ike.audit import copies, work_trees
+from ike.audit import copies, rights, work_trees
 from ike.audit.ground import Ground
 from ike.audit.values import Policy, Role
 from tests.ike.audit.conftest import KEY, PSK, SWANCTL, Files, needs_root
@@ -64,7 +64,8 @@ def test_copies_beside_secrets(files: Files) -> None:
         ("low", "copy-of-secrets", SECRETS + ".bak"),
         ("low", "copy-of-secrets", "/etc/swanctl/private/gw.key.old"),
     ]
-    assert found[0].fix == "rm '/etc/ipsec.secrets~'"
+    assert found[0].fix == f"`rm '/etc/ipsec.secrets~'`, {rights.ANEW}"
+    assert found[1].fix == "rm /etc/.ipsec.secrets.swp"
     assert "a value of these tests" not in repr([f.evidence for f in found])
 
 
@@ -197,3 +198,14 @@ def test_core_dumps(files: Files) -> None:
     files.put("/etc/security/limits.d/a.conf", "* hard core 0\nroot - core 0\n", 0o644)
     (found,) = files.findings()
     assert (found.rule.id, str(found.place)) == ("core-limit-raised", "/etc/security/limits.conf:2")
+
+
+def test_secrets_that_may_be_in_use_are_not_deleted_unseen(files: Files) -> None:
+    files.put("/root/ipsec.secrets.2024", PSK, 0o600)
+    files.put("/srv/ipsec.secrets.2024", PSK, 0o644)
+    files.put("/srv/gw.pem", KEY, 0o644)
+    found = {each.place.path: each.fix for each in files.findings()}
+    fix = found["/root/ipsec.secrets.2024"]
+    assert fix == "Look whether anything needs it; if not, `rm /root/ipsec.secrets.2024`."
+    assert found["/srv/ipsec.secrets.2024"] == f"`chmod 600 /srv/ipsec.secrets.2024`, {rights.ANEW}"
+    assert found["/srv/gw.pem"] == f"`chmod 600 /srv/gw.pem`, {rights.ANEW}"

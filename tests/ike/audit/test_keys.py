@@ -393,3 +393,27 @@ def test_the_public_part_of_keys_here_is_that_of_their_spki(host: Premises) -> N
     key = workshop.rsa_key()
     octets = key.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
     assert keys.weak_keys.from_spki(octets).modulus == key.public_key().public_numbers().n
+
+
+def test_a_key_of_the_agent_is_kept_in_a_token_instead(host: Premises) -> None:
+    host.put("/var/lib/ikewarden-agent/identity.key", pem(workshop.ec_key()), Role.OWN)
+    [found] = judged(host, Policy(encrypted_keys=True))
+    assert found.rule.id == "private-key-unencrypted"
+    assert "--key pkcs11:" in found.fix
+    assert "openssl" not in found.fix
+
+
+@pytest.mark.parametrize(
+    ("baseline", "reference"),
+    [
+        ("cnsa1", "RFC 9206 §4 (CNSA 1.0)"),
+        ("cnsa2", "NSA CNSA 2.0 (2022)"),
+        ("bsi", "BSI TR-02102-3 §3.2.5"),
+    ],
+)
+def test_a_key_below_a_baseline_cites_that_one(
+    host: Premises, baseline: str, reference: str
+) -> None:
+    host.put("/key", pem(rsa.generate_private_key(65537, 2048)))
+    [found] = judged(host, Policy(baseline=baseline))
+    assert found.sources == (reference,)

@@ -1,5 +1,7 @@
 """The policy of an audit: read strictly."""
 
+import re
+from dataclasses import fields
 from pathlib import Path
 
 import pytest
@@ -54,3 +56,9 @@ def test_nothing_is_the_default(tmp_path: Path) -> None:
 def test_a_mistake_is_told(tmp_path: Path, text: str, said: str) -> None:
     with pytest.raises(PolicyInvalid, match=said):
         written(tmp_path, text)
+
+
+def test_the_error_names_every_setting() -> None:
+    settings = {each.name for each in fields(Policy)} - {"published"} | {"paths", "published_keys"}
+    named = set(re.findall("[a-z_]+", PolicyInvalid.next_step.partition(":")[2]))
+    assert named == settings

@@ -270,3 +270,27 @@ def test_errors_of_the_readers_quote_nothing() -> None:
         keys.keyfiles.private_key(keys.Place("/x", 0), b"\x30\x10" + CANARY.encode())
     except ValueError:
         assert "cAnArY" not in traceback.format_exc()
+
+
+def test_a_user_is_told_of_as_one_and_given_a_password(host: Premises) -> None:
+    findings = swanctl(
+        host,
+        "secrets { eap-a { id = alice\n secret = test\n }\n xauth-b { id = bob@example.com\n secret = qx7Rk2\n }\n"
+        " private-gw { file = gw.pem\n secret = secret\n } }",
+    )
+    found = {each.evidence.partition(" has ")[0]: each for each in findings}
+    alice = found["The password of the user alice"]
+    assert alice.rule.id == "secret-sample-value"
+    assert alice.fix == secret_rules.USER_PASSWORD_WEAK.fix
+    assert "One answer of the gateway" not in alice.rule.why
+    assert found["The password of the user bob@example.com"].rule.id == "user-password-weak"
+    (passphrase,) = (
+        each for each in findings if each.subject.startswith("passphrase") and each.fix
+    )
+    assert passphrase.fix == secret_rules.PASSPHRASE_WEAK.fix
+
+
+def test_users_of_ipsec_secrets_have_no_kind_of_identity(host: Premises) -> None:
+    findings = ipsec(host, 'bob : EAP "test"\n@me : XAUTH "test"\n')
+    told = {each.evidence.partition(" has ")[0] for each in findings}
+    assert told == {"The password of the user bob", "The password of the user me"}

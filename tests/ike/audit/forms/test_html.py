@@ -17,7 +17,17 @@ import pytest
 
 from ike.audit.forms import html as form
 from ike.audit.values import Audit
-from tests.ike.audit.forms.audits import audit, clean, compared, folder, odd
+from tests.ike.audit.forms.audits import (
+    OLD,
+    OPEN,
+    WEAK,
+    audit,
+    clean,
+    compared,
+    finding,
+    folder,
+    odd,
+)
 
 AUDITS = {"some": audit(), "compared": compared(), "clean": clean(), "odd": odd()}
 _VOID = {"meta", "input", "br"}
@@ -158,3 +168,26 @@ def test_fifty_thousand_findings_take_a_moment() -> None:
     page = form.write(audit(findings=folder(50_000)))
     assert time.process_time() - begun < 10  # it took minutes when each asked all
     assert page.count("<li>") >= 50_000
+
+
+def test_commands_are_set_as_code_and_prose_as_prose() -> None:
+    told = (
+        finding(WEAK, "/a", evidence="`ike` is <old>."),
+        finding(OPEN, "/b", fix="chmod 600 '/b <x>'"),
+        finding(OLD, "/c", fix="`chmod 600 /c`, then make it anew."),
+    )
+    page = form.write(audit(findings=told))
+    assert "`" not in page
+    assert "<code>ike</code> is &lt;old&gt;." in page
+    assert "<code>ikewarden tunnel rotate</code> make one" in page
+    assert "<code>chmod 600 &#x27;/b &lt;x&gt;&#x27;</code>" in page
+    assert "<code>chmod 600 /c</code>, then make it anew." in page
+    style = re.findall("<style>(.*)</style>", page, re.DOTALL)[0]
+    assert not re.search(r"\.fix \{[^}]*background", style)
+
+
+def test_sources_are_those_of_the_finding() -> None:
+    told = finding(WEAK, "/a", references=("RFC 9206 §5",))
+    page = form.write(audit(findings=(told,)))
+    assert "RFC 9206 §5" in page
+    assert "RFC 8247 §2" not in page
