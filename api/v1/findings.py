@@ -10,7 +10,8 @@ from api.cursors import PageQuery
 from api.errors import CursorInvalid
 from api.registry import Call, Nothing, Reply, Route, Sent, Shown
 from api.v1.certificates import When, Word
-from fleet.findings import filing, orders, shown
+from fleet.findings import filing, known, orders, shown
+from fleet.findings.known import Known
 from fleet.findings.records import FindingView
 from fleet.findings.shown import FindingQuery
 from fleet.findings.values import AuditReport, ReportedFinding
@@ -130,6 +131,23 @@ class Accept(Sent):
 
     until: When = Field(description="At most three years from now.")
     why: Annotated[str, Field(min_length=1, max_length=1000, pattern=_PLAIN)]
+
+
+class AcceptKnown(Accept):
+    """What many gateways have: which, until when it may stay, and why."""
+
+    rule: Word
+    path: Annotated[str, Field(min_length=1, max_length=4096, pattern=_PLAIN)]
+    gateway: Word | None = Field(description="Of this gateway; null: of all of them.")
+    dry_run: bool = Field(default=False, description="Only count.")
+
+
+class AcceptedShown(Shown):
+    """What came of it."""
+
+    findings: int = Field(description="How many open findings were accepted, or would be.")
+    gateways: int = Field(description="Of how many gateways they are.")
+    left: int = Field(description="How many more there are: ask again.")
 
 
 class Reopen(Sent):
@@ -265,6 +283,16 @@ def accept(call: Call[Accept, Nothing]) -> Reply:
     return Reply(FindingShown(**_fields(found)))
 
 
+def accept_known(call: Call[AcceptKnown, Nothing]) -> Reply:
+    """Accept what many gateways have."""
+    body = call.body
+    wanted = Known(body.rule, body.path, body.gateway)
+    if body.dry_run:
+        return Reply(AcceptedShown.model_validate(known.count(call.desk, call.actor, wanted)))
+    done = known.accept(call.desk, call.actor, wanted, body.until, body.why, now=call.now)
+    return Reply(AcceptedShown.model_validate(done))
+
+
 def reopen(call: Call[Reopen, Nothing]) -> Reply:
     """Take an acceptance back."""
     number = _number(call.path["id"])
@@ -343,6 +371,29 @@ ROUTES = (
         answer=FindingShown,
         example={"until": "2027-06-30T00:00:00Z", "why": "a lab, with keys of its own"},
         refusals=(404, 409, 422),
+    ),
+    Route(
+        method="POST",
+        path=_PATH + "/accept",
+        view=accept_known,
+        summary="Accept the open findings of a rule at a path, of one gateway or of all",
+        description=(
+            "At most 2000 of them by one request; `left` tells of more. What is accepted already keeps its end and its "
+            "reason; what is found later is open."
+        ),
+        tag=_TAG,
+        action=Action.FINDING_ACCEPT,
+        body=AcceptKnown,
+        answer=AcceptedShown,
+        example={
+            "rule": "psk-weak",
+            "path": "/etc/ipsec.secrets",
+            "gateway": None,
+            "until": "2027-06-30T00:00:00Z",
+            "why": "replaced with the new routers",
+            "dry_run": True,
+        },
+        refusals=(404, 422),
     ),
     Route(
         method="POST",

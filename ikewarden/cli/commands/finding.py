@@ -113,10 +113,16 @@ def show(session: Session, number: int) -> None:
     "accept",
     epilog=example(
         "ikewarden finding accept 17 --until 90d --why 'a lab, with keys of its own'",
-        "ikewarden finding accept 17 --until 2027-06-30 --why 'replaced with the new router'",
+        "ikewarden finding accept --rule psk-weak --path /etc/ipsec.secrets --all-gateways "
+        "--until 2027-06-30 --why 'replaced with the new routers' --dry-run",
     ),
 )
-@click.argument("number", type=click.IntRange(1))
+@click.argument("number", type=click.IntRange(1), required=False)
+@click.option("--rule", metavar="RULE", help="In place of NUMBER: the open ones of this rule …")
+@click.option("--path", metavar="PATH", help="… at this path …")
+@click.option("--gateway", metavar="NAME", help="… of this gateway …")
+@click.option("--all-gateways", is_flag=True, help="… or of all gateways.")
+@click.option("--dry-run", is_flag=True, help="Only tell how many these are.")
 @click.option(
     "--until",
     type=FUTURE,
@@ -127,13 +133,51 @@ def show(session: Session, number: int) -> None:
 @click.option("--why", metavar="TEXT", required=True, help="For those who ask later.")
 @client_command()
 @pass_session
-def accept(session: Session, number: int, until: datetime, why: str) -> None:
-    """Accept a finding until a time, for a reason.
+def accept(
+    session: Session, /, number: int | None, until: datetime, why: str, **known: Any
+) -> None:
+    """Accept a finding, or one that many gateways have, until a time, for a reason.
 
-    Then, or if it gets worse, it is open again. One that is fixed and comes back is open, too.
+    Then, or if it gets worse, it is open again. One that is fixed and comes back is open, too; so is what is found
+    later.
     """
     body = {"until": rfc3339(until), "why": why}
+    if number is None:
+        _accept_known(session, body, **known)
+        return
+    if any(known.values()):
+        raise click.UsageError("Give a NUMBER, or --rule and --path.")
     session.screen.document(session.connect().post(f"{PATH}/{number}/accept", body))
+
+
+def _accept_known(
+    session: Session,
+    body: Mapping[str, Any],
+    *,
+    rule: str | None,
+    path: str | None,
+    gateway: str | None,
+    all_gateways: bool,
+    dry_run: bool,
+) -> None:
+    if not rule or not path:
+        raise click.UsageError("Give a NUMBER, or --rule and --path.")
+    if (gateway is None) == (not all_gateways):
+        raise click.UsageError("Give --gateway NAME or --all-gateways.")
+    client, screen = session.connect(), session.screen
+    asked = {**body, "rule": rule, "path": path, "gateway": gateway}
+    there = client.post(f"{PATH}/accept", {**asked, "dry_run": True})
+    screen.note(f"{there['findings']} open findings on {there['gateways']} gateways.")
+    if dry_run:
+        screen.document({"would_accept": there["findings"], "gateways": there["gateways"]})
+        return
+    accepted, left = 0, there["findings"]
+    while left:
+        done = client.post(f"{PATH}/accept", asked)
+        accepted, left = accepted + done["findings"], done["left"]
+        if left and not done["findings"]:
+            break
+    screen.document({"accepted": accepted})
 
 
 @command("reopen", epilog=example("ikewarden finding reopen 17 --why 'it is in production now'"))
