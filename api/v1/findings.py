@@ -249,18 +249,18 @@ def search(call: Call[None, FindingSearch]) -> Reply:
         state=query.state,
         rule=query.rule,
         q=query.q,
-        cursor=_position(cursors.decode(_PATH, query.cursor, str)),
+        cursor=finding_position(cursors.decode(_PATH, query.cursor, str)),
         limit=query.limit,
     )
     found = shown.search(call.desk, call.actor, wanted)
     last = f"{found[-1].rank}:{found[-1].id}" if found else None
     cursor, headers = cursors.next_page(_PATH, query, found, last)
-    items = [FindingShown(**_fields(each)) for each in found]
+    items = [finding_shown(each) for each in found]
     return Reply(FindingPage(items=items, next_cursor=cursor), headers=headers)
 
 
-def _position(text: str | None) -> tuple[int, int] | None:
-    """Rank and number of the last finding of the page before."""
+def finding_position(text: str | None) -> tuple[int, int] | None:
+    """Rank and number of the last finding of the page before. Raises CursorInvalid."""
     if text is None:
         return None
     rank, _, number = text.partition(":")
@@ -280,7 +280,7 @@ def accept(call: Call[Accept, Nothing]) -> Reply:
     """Accept a finding."""
     number, body = _number(call.path["id"]), call.body
     found = orders.accept(call.desk, call.actor, number, body.until, body.why, now=call.now)
-    return Reply(FindingShown(**_fields(found)))
+    return Reply(finding_shown(found))
 
 
 def accept_known(call: Call[AcceptKnown, Nothing]) -> Reply:
@@ -297,7 +297,12 @@ def reopen(call: Call[Reopen, Nothing]) -> Reply:
     """Take an acceptance back."""
     number = _number(call.path["id"])
     found = orders.reopen(call.desk, call.actor, number, call.body.why, now=call.now)
-    return Reply(FindingShown(**_fields(found)))
+    return Reply(finding_shown(found))
+
+
+def finding_shown(view: FindingView) -> FindingShown:
+    """A finding as it is shown."""
+    return FindingShown(**_fields(view))
 
 
 def _fields(view: FindingView) -> dict[str, Any]:
