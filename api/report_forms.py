@@ -5,21 +5,20 @@ import csv
 import hashlib
 import io
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from datetime import datetime
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, Final, Literal
 
 from jinja2 import Environment, PackageLoader, StrictUndefined, Template
+from markupsafe import Markup
 
+from core.spreadsheet import cell
 from fleet.findings.records import FindingView
 from fleet.findings.summary import AuditFigures, ComplianceFigures, GatewayAccount
 from fleet.findings.values import State
 from ike.audit.values import Severity
 
 Kind = Literal["audit", "compliance"]
-# What a spreadsheet takes for a formula: a name from a gateway must not become one.
-_FORMULA = ("=", "+", "-", "@", "\t", "\r")
 
 
 _FINDING: Final = (
@@ -65,16 +64,8 @@ def _csv(names: Sequence[str], rows: Iterable[Mapping[str, Any]]) -> bytes:
     writer = csv.DictWriter(text, names, lineterminator="\r\n")
     writer.writeheader()
     for row in rows:
-        writer.writerow({name: _cell(row.get(name)) for name in names})
+        writer.writerow({name: cell(row.get(name)) for name in names})
     return text.getvalue().encode()
-
-
-def _cell(value: Any) -> Any:
-    if isinstance(value, datetime):
-        return value.isoformat().replace("+00:00", "Z")
-    if isinstance(value, str) and value.startswith(_FORMULA):
-        return "'" + value
-    return "" if value is None else value
 
 
 def page(kind: Kind, found: AuditFigures | ComplianceFigures) -> tuple[bytes, str]:
@@ -103,4 +94,10 @@ def _template() -> Template:
         lstrip_blocks=True,
     )
     environment.filters["moment"] = lambda value: f"{value:%Y-%m-%d %H:%M}Z" if value else "never"
+    environment.filters["labels"] = _labels
     return environment.get_template("report.html")
+
+
+def _labels(name: str) -> Markup:
+    """A name that is broken, if it must be, between its labels."""
+    return Markup(".<wbr>").join(Markup("<i>{}</i>").format(each) for each in name.split("."))

@@ -59,6 +59,7 @@ TABLE = """
     POST /v1/findings/accept                    -      y       y        -       -       -        -
     POST /v1/findings/{id}/accept               -      y       y        -       -       -        -
     POST /v1/findings/{id}/reopen               -      y       y        -       -       -        -
+    GET  /v1/gateways/{name}/audit              -      y       y        y       y       -        -
     GET  /v1/reports/audit                      -      y       y        y       y       -        -
     GET  /v1/reports/compliance                 -      y       y        y       y       -        -
     POST /v1/handovers/claim                    y      y       y        y       y       y        y

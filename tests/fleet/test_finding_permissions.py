@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from fleet import findings
-from fleet.findings import expiry, filing, known, orders, shown, summary
+from fleet.findings import expiry, filing, known, orders, shown, summary, told
 from fleet.findings.known import Known
 from fleet.findings.shown import FindingQuery
 from fleet.findings.summary import ReportQuery
@@ -28,8 +28,10 @@ TABLE: dict[Any, tuple[set[Role], Call]] = {
     orders.reopen: ({A, O}, lambda d, a: orders.reopen(d, a, 1, "why", now=NOW)),
     shown.finding: (MAY_READ, lambda d, a: shown.finding(d, a, 1)),
     shown.search: (MAY_READ, lambda d, a: shown.search(d, a, FindingQuery())),
+    summary.accounts: (MAY_READ, lambda d, a: summary.accounts(d, a, None, 0, now=NOW)),
     summary.audit: (MAY_READ, lambda d, a: summary.audit(d, a, ReportQuery(), now=NOW)),
     summary.compliance: (MAY_READ, lambda d, a: summary.compliance(d, a, ReportQuery(), now=NOW)),
+    told.last_report: (MAY_READ, lambda d, a: told.last_report(d, a, "gw1")),
     summary.figures: (READERS, lambda d, a: summary.figures(d, a, now=NOW)),
 }
 # Parts of operations, which have asked before.
