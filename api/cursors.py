@@ -12,7 +12,7 @@ from api.errors import CursorInvalid
 from api.registry import Sent
 
 MAX_LIMIT = 500
-_MAX_CURSOR = 300
+MAX_CURSOR = 300
 Position = TypeVar("Position", bound=int | str)
 Entry = TypeVar("Entry")
 
@@ -23,7 +23,7 @@ class PageQuery(Sent):
     limit: int = Field(default=100, ge=1, le=MAX_LIMIT, description="How many entries at most.")
     cursor: str | None = Field(
         default=None,
-        max_length=_MAX_CURSOR,
+        max_length=MAX_CURSOR,
         description="From `next_cursor` of the page before; leave it out for the first page.",
     )
 

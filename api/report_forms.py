@@ -4,51 +4,68 @@ import base64
 import csv
 import hashlib
 import io
-from collections.abc import Iterable
-from dataclasses import asdict
-from datetime import datetime
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import lru_cache
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Final, Literal
 
 from jinja2 import Environment, PackageLoader, StrictUndefined, Template
+from markupsafe import Markup
 
-from fleet.findings.summary import AuditFigures, ComplianceFigures
+from core.spreadsheet import cell
+from fleet.findings.records import FindingView
+from fleet.findings.summary import AuditFigures, ComplianceFigures, GatewayAccount
+from fleet.findings.values import State
 from ike.audit.values import Severity
 
 Kind = Literal["audit", "compliance"]
-# What a spreadsheet takes for a formula: a name from a gateway must not become one.
-_FORMULA = ("=", "+", "-", "@", "\t", "\r")
 
 
-def csv_of(kind: Kind, found: Any) -> bytes:
-    """A line for each rule, or for each gateway (RFC 4180). Names the columns first."""
-    rows: Iterable[Any] = found.rules if kind == "audit" else found.gateways
-    names = list(_COLUMNS[kind])
+_FINDING: Final = (
+    *("state", "severity", "rule", "path", "line", "subject", "title", "evidence", "why", "fix"),
+    *("accepted_by", "accepted_why", "accepted_until", "opened_at", "seen_at", "id"),
+)
+_GATEWAY: Final = (
+    *("gateway", "baseline", "verdict", *map(str, Severity)),
+    *("accepted", "errors", "reported_at"),
+)
+
+
+def findings_csv(found: Iterable[FindingView]) -> bytes:
+    """A line for each finding (RFC 4180). Names the columns first."""
+    names = ("gateway", *_FINDING)
+    return _csv(names, (_named(each, names) for each in found))
+
+
+def accounts_csv(found: Iterable[GatewayAccount]) -> bytes:
+    """A line for each gateway, each of its findings and exceptions, each unread place. Names the columns first."""
+    return _csv((*_GATEWAY, "what", *_FINDING), (row for each in found for row in _account(each)))
+
+
+def _account(account: GatewayAccount) -> Iterator[Mapping[str, Any]]:
+    figures = _named(account.figures, _GATEWAY)
+    yield {**figures, "what": "gateway"}
+    # The counts once: a sum over the column is right.
+    figures = {name: figures[name] for name in ("gateway", "baseline", "verdict", "reported_at")}
+    for each in account.findings:
+        what = "exception" if each.state == State.ACCEPTED else "finding"
+        yield {**figures, "what": what, **_named(each, _FINDING)}
+    for place in account.unread:
+        said = {"path": place.path, "line": place.line, "evidence": place.error}
+        yield {**figures, "what": "unread", **said}
+
+
+def _named(row: object, names: Iterable[str]) -> dict[str, Any]:
+    return {name: getattr(row, name) for name in names}
+
+
+def _csv(names: Sequence[str], rows: Iterable[Mapping[str, Any]]) -> bytes:
     text = io.StringIO()
     writer = csv.DictWriter(text, names, lineterminator="\r\n")
     writer.writeheader()
     for row in rows:
-        told = asdict(row)
-        writer.writerow({name: _cell(told[name]) for name in names})
+        writer.writerow({name: cell(row.get(name)) for name in names})
     return text.getvalue().encode()
-
-
-_COLUMNS: dict[Kind, tuple[str, ...]] = {
-    "audit": ("rule", "area", "severity", "title", "open", "accepted", "fixed", "gateways"),
-    "compliance": (
-        *("gateway", "baseline", "verdict", *map(str, Severity)),
-        *("accepted", "errors", "reported_at"),
-    ),
-}
-
-
-def _cell(value: Any) -> Any:
-    if isinstance(value, datetime):
-        return value.isoformat().replace("+00:00", "Z")
-    if isinstance(value, str) and value.startswith(_FORMULA):
-        return "'" + value
-    return "" if value is None else value
 
 
 def page(kind: Kind, found: AuditFigures | ComplianceFigures) -> tuple[bytes, str]:
@@ -77,4 +94,10 @@ def _template() -> Template:
         lstrip_blocks=True,
     )
     environment.filters["moment"] = lambda value: f"{value:%Y-%m-%d %H:%M}Z" if value else "never"
+    environment.filters["labels"] = _labels
     return environment.get_template("report.html")
+
+
+def _labels(name: str) -> Markup:
+    """A name that is broken, if it must be, between its labels."""
+    return Markup(".<wbr>").join(Markup("<i>{}</i>").format(each) for each in name.split("."))

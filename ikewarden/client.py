@@ -1,9 +1,10 @@
 """A client of the REST API: TLS that is always verified, problems as errors, pages followed, posts sent once."""
 
 import json
+import re
 import secrets
 import ssl
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, Literal
@@ -28,6 +29,8 @@ Document = dict[str, Any]
 
 _MAX_ANSWER: Final = 32 * 2**20
 _PAGE: Final = 500
+# A path at the same service: the credential goes nowhere else.
+_NEXT: Final = re.compile(r'<(/[!-;=?-~]*)>; rel="next"')
 # Founding an authority with an RSA key is the slowest answer there is.
 _TIMEOUT: Final = urllib3.Timeout(connect=10, read=90)
 # X509_V_ERR_*, as OpenSSL numbers them
@@ -112,6 +115,7 @@ class Client:
     def __init__(self, service: Service, *, passphrase: Callable[[], str] | None = None) -> None:
         self._service = service
         self._url = _checked_url(service.url)
+        self._link = ""  # of the last answer
         self._pool = urllib3.PoolManager(
             ssl_context=_tls(service, passphrase), retries=False, timeout=_TIMEOUT, maxsize=1
         )
@@ -122,12 +126,22 @@ class Client:
 
     def content(self, path: str, query: Query | None = None) -> bytes:
         """What is at a path, whatever its form. Raises what `get` raises."""
-        status, answer = self._exchange(
-            "GET", self._target(path, query), self._headers("*/*"), None
-        )
-        if not 200 <= status < 300:
-            self._read(status, answer, again=False)
-        return answer
+        return b"".join(self.parts(path, query))
+
+    def parts(self, path: str, query: Query | None = None) -> Iterator[bytes]:
+        """What is at a path, and where the Link headers of the answers lead to. Raises what `get` raises."""
+        target, seen = self._target(path, query), set()
+        while target not in seen:
+            seen.add(target)
+            status, answer = self._exchange("GET", target, self._headers("*/*"), None)
+            if not 200 <= status < 300:
+                self._read(status, answer, again=False)
+            yield answer
+            following = _NEXT.fullmatch(self._link)
+            if following is None:
+                return
+            target = self._url + following[1]
+        raise AnswerUnreadable(f"The parts of {self._url}{path} have no end.")
 
     def post(
         self, path: str, body: Mapping[str, Any] | None = None, query: Query | None = None
@@ -215,6 +229,7 @@ class Client:
             )
             with response:
                 answer = response.read(_MAX_ANSWER + 1)
+                self._link = response.headers.get("Link", "")
         except SSLError as error:
             raise self._distrust(error) from None
         except NewConnectionError as error:

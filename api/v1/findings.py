@@ -10,7 +10,8 @@ from api.cursors import PageQuery
 from api.errors import CursorInvalid
 from api.registry import Call, Nothing, Reply, Route, Sent, Shown
 from api.v1.certificates import When, Word
-from fleet.findings import filing, orders, shown
+from fleet.findings import filing, known, orders, shown
+from fleet.findings.known import Known
 from fleet.findings.records import FindingView
 from fleet.findings.shown import FindingQuery
 from fleet.findings.values import AuditReport, ReportedFinding
@@ -132,6 +133,23 @@ class Accept(Sent):
     why: Annotated[str, Field(min_length=1, max_length=1000, pattern=_PLAIN)]
 
 
+class AcceptKnown(Accept):
+    """What many gateways have: which, until when it may stay, and why."""
+
+    rule: Word
+    path: Annotated[str, Field(min_length=1, max_length=4096, pattern=_PLAIN)]
+    gateway: Word | None = Field(description="Of this gateway; null: of all of them.")
+    dry_run: bool = Field(default=False, description="Only count.")
+
+
+class AcceptedShown(Shown):
+    """What came of it."""
+
+    findings: int = Field(description="How many open findings were accepted, or would be.")
+    gateways: int = Field(description="Of how many gateways they are.")
+    left: int = Field(description="How many more there are: ask again.")
+
+
 class Reopen(Sent):
     """Why it may not stay any longer."""
 
@@ -231,18 +249,18 @@ def search(call: Call[None, FindingSearch]) -> Reply:
         state=query.state,
         rule=query.rule,
         q=query.q,
-        cursor=_position(cursors.decode(_PATH, query.cursor, str)),
+        cursor=finding_position(cursors.decode(_PATH, query.cursor, str)),
         limit=query.limit,
     )
     found = shown.search(call.desk, call.actor, wanted)
     last = f"{found[-1].rank}:{found[-1].id}" if found else None
     cursor, headers = cursors.next_page(_PATH, query, found, last)
-    items = [FindingShown(**_fields(each)) for each in found]
+    items = [finding_shown(each) for each in found]
     return Reply(FindingPage(items=items, next_cursor=cursor), headers=headers)
 
 
-def _position(text: str | None) -> tuple[int, int] | None:
-    """Rank and number of the last finding of the page before."""
+def finding_position(text: str | None) -> tuple[int, int] | None:
+    """Rank and number of the last finding of the page before. Raises CursorInvalid."""
     if text is None:
         return None
     rank, _, number = text.partition(":")
@@ -262,14 +280,29 @@ def accept(call: Call[Accept, Nothing]) -> Reply:
     """Accept a finding."""
     number, body = _number(call.path["id"]), call.body
     found = orders.accept(call.desk, call.actor, number, body.until, body.why, now=call.now)
-    return Reply(FindingShown(**_fields(found)))
+    return Reply(finding_shown(found))
+
+
+def accept_known(call: Call[AcceptKnown, Nothing]) -> Reply:
+    """Accept what many gateways have."""
+    body = call.body
+    wanted = Known(body.rule, body.path, body.gateway)
+    if body.dry_run:
+        return Reply(AcceptedShown.model_validate(known.count(call.desk, call.actor, wanted)))
+    done = known.accept(call.desk, call.actor, wanted, body.until, body.why, now=call.now)
+    return Reply(AcceptedShown.model_validate(done))
 
 
 def reopen(call: Call[Reopen, Nothing]) -> Reply:
     """Take an acceptance back."""
     number = _number(call.path["id"])
     found = orders.reopen(call.desk, call.actor, number, call.body.why, now=call.now)
-    return Reply(FindingShown(**_fields(found)))
+    return Reply(finding_shown(found))
+
+
+def finding_shown(view: FindingView) -> FindingShown:
+    """A finding as it is shown."""
+    return FindingShown(**_fields(view))
 
 
 def _fields(view: FindingView) -> dict[str, Any]:
@@ -343,6 +376,29 @@ ROUTES = (
         answer=FindingShown,
         example={"until": "2027-06-30T00:00:00Z", "why": "a lab, with keys of its own"},
         refusals=(404, 409, 422),
+    ),
+    Route(
+        method="POST",
+        path=_PATH + "/accept",
+        view=accept_known,
+        summary="Accept the open findings of a rule at a path, of one gateway or of all",
+        description=(
+            "At most 2000 of them by one request; `left` tells of more. What is accepted already keeps its end and its "
+            "reason; what is found later is open."
+        ),
+        tag=_TAG,
+        action=Action.FINDING_ACCEPT,
+        body=AcceptKnown,
+        answer=AcceptedShown,
+        example={
+            "rule": "psk-weak",
+            "path": "/etc/ipsec.secrets",
+            "gateway": None,
+            "until": "2027-06-30T00:00:00Z",
+            "why": "replaced with the new routers",
+            "dry_run": True,
+        },
+        refusals=(404, 422),
     ),
     Route(
         method="POST",

@@ -1,6 +1,7 @@
 """What people decide of findings: accepted until a time, for a reason; opened again."""
 
 from datetime import datetime, timedelta
+from typing import Any
 
 from sqlalchemy import update
 
@@ -31,18 +32,8 @@ def accept(
     is open again. Raises RoleMayNot, OutsideScope, AcceptanceRefused, FindingNotFound, FindingFixed.
     """
     require(actor, Action.FINDING_ACCEPT)
-    why = storable(why).strip()
-    if not why:
-        raise AcceptanceRefused("An acceptance has a reason.")
-    if not now < until <= now + _LONGEST:
-        raise AcceptanceRefused("An acceptance ends, and neither now nor in more than three years.")
-    values = {
-        "state": str(State.ACCEPTED),
-        "changed_at": now,
-        "accepted_until": until,
-        "accepted_by": actor.name,
-        "accepted_why": why,
-    }
+    values = acceptance(actor, until, why, now)
+    why = values["accepted_why"]
 
     def work(unit: Unit) -> None:
         found = _held(unit, actor, number)
@@ -52,6 +43,22 @@ def accept(
 
     desk.store.together(work)
     return _shown(desk, number)
+
+
+def acceptance(actor: Actor, until: datetime, why: str, now: datetime) -> dict[str, Any]:
+    """What makes an open finding an accepted one. Raises AcceptanceRefused."""
+    why = storable(why).strip()
+    if not why:
+        raise AcceptanceRefused("An acceptance has a reason.")
+    if not now < until <= now + _LONGEST:
+        raise AcceptanceRefused("An acceptance ends, and neither now nor in more than three years.")
+    return {
+        "state": str(State.ACCEPTED),
+        "changed_at": now,
+        "accepted_until": until,
+        "accepted_by": actor.name,
+        "accepted_why": why,
+    }
 
 
 def reopen(desk: Desk, actor: Actor, number: int, why: str, *, now: datetime) -> FindingView:
@@ -89,19 +96,23 @@ def _write(
     this = findings.c.id == found.id
     unit.connection.execute(update(findings).where(this).values(**values))
     changes.write(unit, actor, found.gateway_id, [change], now)
-    action = "finding.accept" if change.state is State.ACCEPTED else "finding.reopen"
-    until = None if change.until is None else change.until.isoformat()
+    trail(unit, actor, change, now)
+
+
+def trail(unit: Unit, actor: Actor, change: Change, now: datetime) -> None:
+    """Leave an audit row about what somebody decided of one finding."""
+    found = change.row
     changes.trail(
         unit,
         actor,
-        action,
+        "finding.accept" if change.state is State.ACCEPTED else "finding.reopen",
         found.gateway,
         now,
         finding=found.id,
         rule=found.rule,
         path=found.path,
         why=change.why,
-        until=until,
+        until=None if change.until is None else change.until.isoformat(),
     )
 
 

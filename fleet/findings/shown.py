@@ -15,13 +15,15 @@ from ike.audit.values import Severity
 from pki.actors import Action, Actor, require
 from pki.certificates import MAX_PAGE, BadQuery
 from pki.desk import Desk
-from store.finding_tables import finding_events, findings
+from store.finding_tables import audit_reports, finding_events, findings
 from store.text import storable
 
 
 @dataclass(frozen=True)
 class FindingQuery:
-    """A search. `q` is part of a path, title, subject or evidence; `cursor` rank and id of the last one of a page."""
+    """A search. `q` is part of a path, title, subject or evidence; `cursor` rank and id of the last one of a page;
+    `baseline` that of the gateways; `present`: none that are fixed.
+    """
 
     gateway: str | None = None
     severity: str | None = None
@@ -30,6 +32,8 @@ class FindingQuery:
     q: str | None = None
     cursor: tuple[int, int] | None = None
     limit: int = 100
+    baseline: str | None = None
+    present: bool = False
 
 
 @dataclass(frozen=True)
@@ -80,6 +84,10 @@ def _conditions(query: FindingQuery) -> Iterable[ColumnElement[bool]]:
         if query.state not in {*State}:
             raise BadQuery(f"A state is one of {', '.join(State)}.")
         yield findings.c.state == query.state
+    if query.present:
+        yield findings.c.state != State.FIXED
+    if query.baseline is not None:
+        yield audit_reports.c.baseline == storable(query.baseline)
     if query.rule is not None:
         yield findings.c.rule == storable(query.rule)
     if query.q:

@@ -19,6 +19,9 @@ from sqlalchemy import (
     select,
 )
 
+from fleet.findings import records, told
+from fleet.findings.records import FindingView
+from fleet.findings.told import Details, Unread
 from fleet.findings.values import State
 from ike.audit.values import Severity
 from pki.actors import Action, Actor, require
@@ -31,6 +34,10 @@ from store.text import storable
 # Agents audit daily unless they are told otherwise; who was silent for over a week is not known about.
 LATE = timedelta(days=8)
 MOST_GATEWAYS = 100_000
+MOST_FINDINGS = 5_000
+# Gateways that are accounted for at once, and how many unread places of each; the figures count all.
+ACCOUNTS = 50
+_UNREAD = 200
 # What stands against a standard, and what is worse.
 _FAILS = Severity.MEDIUM.rank
 
@@ -46,10 +53,13 @@ class Verdict(StrEnum):
 
 @dataclass(frozen=True)
 class ReportQuery:
-    """`baseline`: only gateways that are audited by it. `gateways`: how many of them are told of, the worst first."""
+    """`baseline`: only gateways that are audited by it. `gateways` and `findings`: how many of them are told of, the
+    worst first.
+    """
 
     baseline: str | None = None
     gateways: int = 100
+    findings: int = 500
 
 
 @dataclass(frozen=True)
@@ -68,7 +78,9 @@ class RuleFigures:
 
 @dataclass(frozen=True)
 class GatewayFigures:
-    """A gateway with its open findings by severity. `reported_at`: when it last said what there is."""
+    """A gateway with its open findings by severity. `accepted_worst`: how bad the worst is that somebody accepted;
+    `reported_at`: when it last said what there is.
+    """
 
     gateway: str
     baseline: str | None
@@ -79,6 +91,7 @@ class GatewayFigures:
     low: int
     info: int
     accepted: int
+    accepted_worst: str | None
     errors: int
     reported_at: datetime | None
 
@@ -96,6 +109,7 @@ class AuditFigures:
     accepted: Mapping[str, int]
     rules: tuple[RuleFigures, ...]
     worst: tuple[GatewayFigures, ...]
+    details: Details
 
 
 @dataclass(frozen=True)
@@ -118,6 +132,7 @@ class ComplianceFigures:
     made_at: datetime
     baselines: tuple[BaselineFigures, ...]
     gateways: tuple[GatewayFigures, ...]
+    details: Details
 
 
 def audit(desk: Desk, actor: Actor, query: ReportQuery, *, now: datetime) -> AuditFigures:
@@ -137,6 +152,7 @@ def audit(desk: Desk, actor: Actor, query: ReportQuery, *, now: datetime) -> Aud
             accepted=counts[State.ACCEPTED],
             rules=_rules(connection, query),
             worst=_gateways(connection, query, now),
+            details=told.details(connection, query.baseline, query.findings),
         )
 
 
@@ -149,12 +165,64 @@ def compliance(desk: Desk, actor: Actor, query: ReportQuery, *, now: datetime) -
             made_at=now,
             baselines=_baselines(connection, query, now),
             gateways=_gateways(connection, query, now),
+            details=told.details(connection, query.baseline, query.findings, worst=_FAILS),
         )
+
+
+@dataclass(frozen=True)
+class GatewayAccount:
+    """A gateway with what its verdict comes from: what is open or accepted of what would fail, what was not seen."""
+
+    number: int
+    figures: GatewayFigures
+    findings: tuple[FindingView, ...]
+    unread: tuple[Unread, ...]
+
+
+def accounts(
+    desk: Desk, actor: Actor, baseline: str | None, after: int, *, now: datetime
+) -> list[GatewayAccount]:
+    """Account for the next gateways, at most `ACCOUNTS`, in the order in which they were added. Raises RoleMayNot."""
+    require(actor, Action.FINDING_READ)
+    reports = _of_baseline(ReportQuery(baseline))
+    page = (
+        select(gateways.c.id, gateways.c.name)
+        .outerjoin(audit_reports, audit_reports.c.gateway_id == gateways.c.id)
+        .where(gateways.c.id > after, *reports)
+        .order_by(gateways.c.id)
+        .limit(ACCOUNTS)
+    )
+    with desk.store.read() as connection:
+        names = {row.id: row.name for row in connection.execute(page)}
+        counts = _counts(findings.c.gateway_id.in_(names))
+        judged = _judged(counts, now).where(gateways.c.id.in_(names))
+        rows = {row.gateway: _gateway(row) for row in connection.execute(judged)}
+        counted = (
+            records.shown()
+            .where(findings.c.gateway_id.in_(names), findings.c.state != State.FIXED)
+            .where(findings.c.rank <= _FAILS)
+            .order_by(
+                findings.c.gateway_id, findings.c.state.desc(), findings.c.rank, findings.c.id
+            )
+        )
+        mine: dict[str, list[FindingView]] = {name: [] for name in names.values()}
+        for row in connection.execute(counted):
+            mine[row.gateway].append(records.view(row))
+        unread: dict[str, list[Unread]] = {name: [] for name in names.values()}
+        for each in told.unread_places(connection, [audit_reports.c.gateway_id.in_(names)]):
+            if len(unread[each.gateway]) < _UNREAD:
+                unread[each.gateway].append(each)
+    return [
+        GatewayAccount(number, rows[name], tuple(mine[name]), tuple(unread[name]))
+        for number, name in names.items()
+    ]
 
 
 def _check(query: ReportQuery) -> None:
     if not 0 <= query.gateways <= MOST_GATEWAYS:
         raise BadQuery(f"A report tells of at most {MOST_GATEWAYS} gateways.")
+    if not 0 <= query.findings <= MOST_FINDINGS:
+        raise BadQuery(f"A report tells of at most {MOST_FINDINGS} findings.")
 
 
 def _of_baseline(query: ReportQuery) -> list[ColumnElement[bool]]:
@@ -233,7 +301,7 @@ def _rules(connection: Connection, query: ReportQuery) -> tuple[RuleFigures, ...
     )
 
 
-def _counts() -> Subquery:
+def _counts(*of: ColumnElement[bool]) -> Subquery:
     """Open findings of each gateway by severity, and what was accepted of what would fail."""
     is_open = findings.c.state == State.OPEN
     return (
@@ -248,8 +316,9 @@ def _counts() -> Subquery:
                 case((and_(findings.c.state == State.ACCEPTED, findings.c.rank <= _FAILS), 1))
             ).label("excepted"),
             func.count(case((findings.c.state == State.ACCEPTED, 1))).label("accepted"),
+            func.min(case((findings.c.state == State.ACCEPTED, findings.c.rank))).label("lowest"),
         )
-        .where(findings.c.state != State.FIXED)
+        .where(findings.c.state != State.FIXED, *of)
         .group_by(findings.c.gateway_id)
         .subquery()
     )
@@ -275,6 +344,7 @@ def _judged(counts: Subquery, now: datetime) -> Select[Any]:
                 func.coalesce(counts.c[name], 0).label(name)
                 for name in (*map(str, Severity), "accepted")
             ),
+            counts.c.lowest,
             verdict.label("verdict"),
         )
         .select_from(gateways)
@@ -298,9 +368,9 @@ def _gateways(
 
 
 def _gateway(row: Row[Any]) -> GatewayFigures:
-    return GatewayFigures(
-        **{name: getattr(row, name) for name in GatewayFigures.__dataclass_fields__}
-    )
+    kept = GatewayFigures.__dataclass_fields__.keys() - {"accepted_worst"}
+    worst = None if row.lowest is None else str(list(Severity)[row.lowest])
+    return GatewayFigures(**{name: getattr(row, name) for name in kept}, accepted_worst=worst)
 
 
 def _baselines(

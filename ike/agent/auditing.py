@@ -8,7 +8,7 @@ import json
 import os
 import stat
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
 from typing import Any, Final
@@ -27,7 +27,7 @@ MAX_ERRORS: Final = 1000
 # The service takes a report of 4 MiB.
 _MAX_OCTETS: Final = 3_500_000
 _MAX_WATCHED: Final = 20_000
-_LIMITS: Final = {"path": 4096, "why": 2000, "fix": 2000, "references": 200}
+_LIMITS: Final = {"path": 4096, "why": 2000, "fix": 2000, "references": 200, "names": 200}
 _TEXT: Final = 1000
 
 
@@ -57,16 +57,40 @@ def look(settings: AgentSettings, clock: Clock, *, root: Path = Path("/")) -> Lo
     from ike.secrets import reading
 
     wanted, ground = settings.audit, Ground(root)
-    lists, unread = _lists(wanted.published_keys)
-    policy = Policy(baseline=wanted.baseline, published=lists)
+    policy, more, unread = _policy(wanted)
+    paths = (*wanted.paths, *more)
     started, began = clock.wall(), clock.monotonic()
-    seen = host.look(ground, host.Wanted(paths=wanted.paths), started)
+    seen = host.look(ground, host.Wanted(paths=paths), started)
     found = rules.judged(seen, policy, started)
-    items = discovery.discover(ground, wanted.paths).items
+    items = discovery.discover(ground, paths).items
     figures = Figures(started, clock.monotonic() - began, seen.files, seen.items)
     report = document(settings.gateway, policy, found, [*unread, *seen.problems], figures)
+    if any(each.place.path == wanted.policy for each in unread):
+        # By other measures something is not found that is there: it must not count as fixed.
+        report["complete"] = False
+    own = [path for path in (wanted.policy, *wanted.published_keys) if path]
     # What is not there yet may come.
-    return Looked(report, watched([reading.PLACES, *((each.path, each.real) for each in items)]))
+    places = (own, reading.PLACES, *((each.path, each.real) for each in items))
+    return Looked(report, watched(places))
+
+
+def _policy(wanted: AuditSettings) -> tuple[Policy, tuple[str, ...], list[Problem]]:
+    """By what is judged, what is looked at beside, and what of it cannot be used: then the defaults are."""
+    from ike.audit import policies
+
+    lists, problems = _lists(wanted.published_keys)
+    policy, paths = Policy(), tuple[str, ...]()
+    if wanted.policy:
+        try:
+            policy, paths = policies.read(Path(wanted.policy))
+        except OSError as error:
+            words = error.strerror or "it cannot be read"
+            problems.append(Problem(Place(wanted.policy, 0), words))
+        except (policies.PolicyInvalid, PublishedKeysInvalid) as error:
+            problems.append(Problem(Place(wanted.policy, 0), error.message))
+    # agent.toml names one always; what it names by default leaves the choice to the policy.
+    chosen = policy.baseline if wanted.baseline == AuditSettings.baseline else wanted.baseline
+    return replace(policy, baseline=chosen, published=(*policy.published, *lists)), paths, problems
 
 
 def _lists(paths: Iterable[str]) -> tuple[tuple[PublishedKeys, ...], list[Problem]]:
@@ -109,7 +133,7 @@ def document(
         "root": None,
         "started": stamp(figures.started),
         "seconds": round(figures.seconds, 3),
-        "policy": {"baseline": policy.baseline},
+        "policy": _told(policy),
         "findings": told,
         "errors": unread,
         "summary": {
@@ -120,6 +144,23 @@ def document(
         # Where an error is not told, what was not found there would count as fixed.
         "complete": complete and all_told,
     }
+
+
+def _told(policy: Policy) -> Document:
+    """By what was judged, no more of it than the service takes."""
+    return {
+        "baseline": policy.baseline,
+        "groups": _names(policy.groups),
+        "users": _names(policy.users),
+        "encrypted_keys": policy.encrypted_keys,
+        "certificates_only": policy.certificates_only,
+        "expiring_days": policy.expiring_days,
+        "psk_bits": policy.psk_bits,
+    }
+
+
+def _names(names: Iterable[str]) -> list[str]:
+    return [_plain("names", each) for each in sorted(names)[:100]]
 
 
 def _entry(finding: Finding) -> Document:
@@ -193,15 +234,11 @@ def _status(path: str) -> tuple[int, ...]:
     return (*who, status.st_size, status.st_mtime_ns, status.st_ctime_ns)
 
 
-def first_wait(settings: AuditSettings, since: float | None, chance: float) -> float:
-    """Seconds until the first audit of a process; `since`: seconds since the last one, of another process.
-
-    Never at once, so that a fleet that is started anew does not report in one moment.
+def first_wait(chance: float) -> float:
+    """Seconds until the first audit of a process: soon, for nobody looked while there was none, and what the files were
+    like before is not known. Never at once, so that a fleet that is started anew does not report in one moment.
     """
-    soon = 30.0 + 270.0 * chance
-    if since is None or since < 0:
-        return soon
-    return max(soon, settings.hours * 3600.0 - since)
+    return 30.0 + 270.0 * chance
 
 
 def next_wait(settings: AuditSettings, chance: float) -> float:

@@ -3,6 +3,7 @@
 import logging
 import os
 import threading
+import time
 import traceback
 from collections.abc import Callable, Iterable
 from contextlib import suppress
@@ -12,7 +13,7 @@ from typing import Any, Final
 from core.errors import IkewardenError
 from ike.agent.auditing import Document, Glance, Looked, first_wait, glance, next_wait
 from ike.agent.channel import ServerRefused, Service
-from ike.agent.clock import Clock, instant
+from ike.agent.clock import Clock
 from ike.agent.home import Home, stamp
 from ike.agent.schedule import contact_seconds
 from ike.agent.settings import AgentSettings
@@ -24,6 +25,9 @@ _log = logging.getLogger(__name__)
 _SETTLE_SECONDS: Final = 10.0
 _GAP_SECONDS: Final = 300.0
 _RETRY_CAP: Final = 900.0
+# File systems count in these.
+_TICK_NS: Final = 20_000_000
+_UNTIMED: Final = 4
 # Others on this host go first (setpriority(2)).
 _NICE: Final = 10
 
@@ -97,10 +101,7 @@ class Auditor(threading.Thread):
         return max(0.0, min(waits) - self._clock.monotonic())
 
     def _first_wait(self) -> float:
-        # What was found and not told was lost with the former process.
-        last = instant(self._notes().get("told_at"))
-        since = None if last is None else (self._clock.wall() - last).total_seconds()
-        return first_wait(self._settings.audit, since, self._clock.chance())
+        return first_wait(self._clock.chance())
 
     def _changed(self) -> bool:
         found = self._glance(self._seen)
@@ -112,7 +113,7 @@ class Auditor(threading.Thread):
 
     def audit(self) -> None:
         """Look at the host; what was found is to be told next. Never raises."""
-        before = self._glance(self._seen)
+        before, began = self._glance(self._seen), time.time_ns() - _TICK_NS
         try:
             looked = self._look()
         except Exception as error:  # noqa: BLE001 - a mistake in a rule must not end the agent; the next audit comes
@@ -123,7 +124,10 @@ class Auditor(threading.Thread):
         else:
             # What changed meanwhile has changed since.
             after = self._glance(looked.watched)
-            self._seen = {path: before.get(path, status) for path, status in after.items()}
+            self._seen = {
+                path: before.get(path, () if _since(status, began) else status)
+                for path, status in after.items()
+            }
             self._unsent, self._failures, self._send_at = looked.document, 0, 0.0
             counts = looked.document["summary"]
             self._note(at=stamp(self._clock.wall()), summary=counts, error="")
@@ -178,6 +182,11 @@ class Auditor(threading.Thread):
         with suppress(IkewardenError):
             return self._home.audit_notes()
         return {}
+
+
+def _since(status: tuple[int, ...], began: int) -> bool:
+    """Whether a file that no audit looked at before has changed after this time, as far as its status tells times."""
+    return len(status) > _UNTIMED and status[-1] >= began
 
 
 def _is_final(refused: ServerRefused) -> bool:

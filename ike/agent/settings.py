@@ -59,13 +59,15 @@ class FilesSettings:
 @dataclass(frozen=True)
 class AuditSettings:
     """How often the host is audited, 0 for never; by which baseline; `paths` beside those that are found by itself;
-    `published_keys`: lists of keys that everybody has (ike.audit.published).
+    `published_keys`: lists of keys that everybody has (ike.audit.published); `policy`: a file that says by what else is
+    judged (ike.audit.policies), read for each audit.
     """
 
     hours: int = 24
     baseline: str = "rfc"
     paths: tuple[str, ...] = ()
     published_keys: tuple[str, ...] = ()
+    policy: str = ""
 
 
 @dataclass(frozen=True)
@@ -118,6 +120,7 @@ _HEAD: Final = """\
 # proof = "loaded": a renewed certificate counts as in use when the daemon lists it.
 # proof = "reauthenticate": running tunnels authenticate afresh with it at once, make-before-break.
 # [audit] hours: how often this host's secrets and configuration are audited for the service; 0 is never.
+# [audit] policy: a file as `ikewarden audit --policy` takes it, the same for the whole fleet if you like.
 """
 
 

@@ -2,6 +2,7 @@
 
 import os
 import secrets
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Final
 
@@ -37,8 +38,11 @@ def write_new(path: Path, content: bytes, mode: int) -> None:
     sync(path.parent)
 
 
-def write_over(path: Path, content: bytes, mode: int) -> None:
-    """Write a file in the place of one that may exist; a crash leaves the old or the new one. Raises OSError."""
+def write_over(path: Path, content: bytes | Iterable[bytes], mode: int) -> None:
+    """Write a file, of one piece or of many, in the place of one that may exist; a crash leaves the old or the new one.
+
+    Raises OSError, and what comes of making the pieces.
+    """
     temporary = _temporary(path, content, mode)
     try:
         temporary.replace(path)
@@ -70,13 +74,13 @@ def sync(directory: Path) -> None:
         os.close(descriptor)
 
 
-def _temporary(path: Path, content: bytes, mode: int) -> Path:
+def _temporary(path: Path, content: bytes | Iterable[bytes], mode: int) -> Path:
     temporary = path.with_name(f".{path.name}.{secrets.token_hex(6)}")
     descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, SECRET)
     try:
         with os.fdopen(descriptor, "wb") as file:
             os.fchmod(descriptor, mode)  # whatever the umask
-            file.write(content)
+            file.writelines([content] if isinstance(content, bytes) else content)
             file.flush()
             os.fsync(descriptor)
     except BaseException:

@@ -10,7 +10,9 @@ from typing import Any
 
 import pytest
 
+from api.v1 import reports
 from api.v1.findings import MAX_ERRORS, MAX_FINDINGS
+from fleet.findings import summary
 from pki.actors import Role
 from tests.api.serving import Client, Serving
 
@@ -195,8 +197,81 @@ def test_reports_in_every_form(serving: Serving, gateway: Client, operator: Clie
     lines = operator.get("/v1/reports/compliance?format=csv").body.decode().splitlines()
     assert lines[0].startswith("gateway,baseline,verdict,critical,high")
     assert any(line.startswith(f"{NAME},rfc,failing,0,2,1,") for line in lines)
+    assert any(",finding,open,high,psk-weak,/etc/ipsec.secrets,3," in line for line in lines)
+    details = figures["details"]
+    assert {each["rule"] for each in details["findings"]} >= {"psk-weak", "formula", "spoiled"}
+    assert "/etc/ipsec.secrets:3" in " ".join(page.words)
     assert operator.get("/v1/reports/audit?gateways=0").json["worst"] == []
+    assert operator.get("/v1/reports/audit?findings=1").json["details"]["more"]["findings"] >= 2
+    assert operator.get("/v1/reports/audit?format=csv&cursor=x").code == "cursor_invalid"
     assert operator.get("/v1/reports/nothing").status == 404
+
+
+def test_tables_come_in_parts(
+    serving: Serving, gateway: Client, operator: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for module, name, value in (
+        (reports, "MAX_PAGE", 2),
+        (reports, "MOST_FINDINGS", 4),
+        (summary, "ACCOUNTS", 1),
+    ):
+        monkeypatch.setattr(module, name, value)
+    send(gateway, serving, *(entry(200 + n, subject=str(n)) for n in range(11)))
+    other = {"name": "second.example", "identities": ["dns:second.example"]}
+    assert operator.post("/v1/gateways", other).status == 201
+    numbers: list[str] = []
+    for kind, rows in (("audit", 4), ("compliance", 100)):
+        path = f"/v1/reports/{kind}?format=csv"
+        parts = []
+        while path:
+            reply = operator.get(path)
+            assert reply.status == 200
+            parts.append(list(csv.DictReader(io.StringIO(reply.body.decode()))))
+            assert len(parts[-1]) <= rows
+            link = reply.headers.get("link", "")
+            path = link.partition(">")[0].removeprefix("<")
+        assert len(parts) >= 2
+        told = [each for part in parts for each in part]
+        numbers = [each["id"] for each in told if each["gateway"] == NAME and each["id"]]
+        assert len(set(numbers)) == len(numbers) >= 11
+    assert "second.example" in {each["gateway"] for each in told}
+
+
+def test_known_ones_are_accepted_over_gateways(
+    serving: Serving, gateway: Client, operator: Client
+) -> None:
+    send(gateway, serving, *(entry(300 + n, rule="known", subject=str(n)) for n in range(3)))
+    until = (serving.site.clock() + timedelta(days=30)).isoformat()
+    wanted = {"rule": "known", "path": "/etc/ipsec.secrets", "until": until, "why": "a lab"}
+    assert operator.post("/v1/findings/accept", wanted).code == "body_invalid"
+    counted = {**wanted, "gateway": None, "dry_run": True}
+    for body, left in ((counted, 3), ({**wanted, "gateway": NAME}, 0)):
+        reply = operator.post("/v1/findings/accept", body)
+        assert (reply.status, reply.json) == (200, {"findings": 3, "gateways": 1, "left": 0})
+        still = operator.get("/v1/findings?rule=known&state=open").json["items"]
+        assert len(still) == left
+    told = operator.get("/v1/reports/compliance?baseline=rfc").json
+    mine = next(each for each in told["gateways"] if each["gateway"] == NAME)
+    assert (mine["verdict"], mine["accepted"], mine["accepted_worst"]) == ("excepted", 3, "high")
+    accepted = [each for each in told["details"]["exceptions"] if each["rule"] == "known"]
+    assert {each["accepted"]["why"] for each in accepted} == {"a lab"}
+    page = operator.get("/v1/reports/compliance?format=html").body.decode()
+    assert "a lab" in page
+
+
+def test_what_an_audit_could_not_read_is_told(
+    serving: Serving, gateway: Client, operator: Client
+) -> None:
+    send(gateway, serving, errors=[{"path": "/etc/swanctl", "error": "No <b> permission"}])
+    told = operator.get(f"/v1/gateways/{NAME}/audit").json
+    assert told["unread"] == [
+        {"gateway": NAME, "path": "/etc/swanctl", "line": None, "error": "No <b> permission"}
+    ]
+    assert (told["baseline"], told["complete"], told["figures"]["files"]) == ("rfc", True, 812)
+    assert operator.get("/v1/reports/audit").json["details"]["unread"] == told["unread"]
+    page = operator.get("/v1/reports/audit?format=html").body.decode()
+    assert "No &lt;b&gt; permission" in page
+    assert operator.get("/v1/gateways/no.example/audit").code == "gateway_not_found"
 
 
 def _words(body: bytes) -> list[str]:

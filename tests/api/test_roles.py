@@ -56,8 +56,10 @@ TABLE = """
     POST /v1/gateways/self/findings             -      -       -        -       -       -        y
     GET  /v1/findings                           -      y       y        y       y       -        -
     GET  /v1/findings/{id}                      -      y       y        y       y       -        -
+    POST /v1/findings/accept                    -      y       y        -       -       -        -
     POST /v1/findings/{id}/accept               -      y       y        -       -       -        -
     POST /v1/findings/{id}/reopen               -      y       y        -       -       -        -
+    GET  /v1/gateways/{name}/audit              -      y       y        y       y       -        -
     GET  /v1/reports/audit                      -      y       y        y       y       -        -
     GET  /v1/reports/compliance                 -      y       y        y       y       -        -
     POST /v1/handovers/claim                    y      y       y        y       y       y        y
@@ -111,6 +113,13 @@ BODIES: dict[str, dict[str, object]] = {
         "version": 1,
         "started": "2026-01-01T00:00:00Z",
         "findings": [],
+    },
+    "POST /v1/findings/accept": {
+        "rule": "none",
+        "path": "/none",
+        "gateway": None,
+        "until": _SOON,
+        "why": "a lab",
     },
     "POST /v1/findings/{id}/accept": {"until": _SOON, "why": "a lab"},
     "POST /v1/handovers/claim": {"token": "nobody-s"},

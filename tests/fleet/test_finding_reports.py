@@ -7,7 +7,9 @@ from datetime import timedelta
 import pytest
 
 from core.errors import IkewardenError
-from fleet.findings import orders, shown, summary
+from fleet.findings import orders, shown, summary, told
+from fleet.findings.known import Known
+from fleet.findings.known import count as count_known
 from fleet.findings.shown import FindingQuery
 from fleet.findings.summary import ReportQuery
 from ike.audit.values import Severity
@@ -91,6 +93,54 @@ def test_a_report_of_one_baseline_tells_of_no_other(fleet: Desk) -> None:
     assert [each.gateway for each in verdicts.gateways] == ["excepted.example"]
 
 
+def test_a_report_tells_what_its_counts_stand_for(fleet: Desk) -> None:
+    made = summary.audit(fleet, OPERATOR, ReportQuery(), now=later(60)).details
+    assert [(each.gateway, each.rule) for each in made.findings[:2]] == [
+        ("bad.example", BAD.rule),
+        ("bad.example", MIDDLE.rule),
+    ]
+    [exception] = made.exceptions
+    assert (exception.gateway, exception.accepted_why) == ("excepted.example", "a lab")
+    [unread] = made.unread
+    assert (unread.gateway, unread.path, unread.error) == (
+        "blind.example",
+        "/etc/swanctl",
+        "Permission denied",
+    )
+    assert made.more == told.More(0, 0, 0)
+    few = summary.audit(fleet, OPERATOR, ReportQuery(findings=1), now=later(60)).details
+    assert (len(few.findings), few.more) == (1, told.More(5, 0, 0))
+    none = summary.audit(fleet, OPERATOR, ReportQuery(findings=0), now=later(60)).details
+    assert none.more == told.More(6, 1, 1)
+    # Of compliance, what the verdicts come from.
+    verdicts = summary.compliance(fleet, OPERATOR, ReportQuery(), now=later(60))
+    assert [each.rule for each in verdicts.details.findings] == [BAD.rule, MIDDLE.rule]
+    worst = {each.gateway: each.accepted_worst for each in verdicts.gateways if each.accepted}
+    assert worst == {"excepted.example": "medium"}
+    nist = summary.compliance(fleet, OPERATOR, ReportQuery("nist"), now=later(60)).details
+    assert (nist.findings, len(nist.exceptions), nist.unread) == ((), 1, ())
+
+
+def test_every_gateway_is_accounted_for_in_parts(
+    fleet: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(summary, "ACCOUNTS", 4)
+    first = summary.accounts(fleet, OPERATOR, None, 0, now=later(60))
+    rest = summary.accounts(fleet, OPERATOR, None, first[-1].number, now=later(60))
+    assert (len(first), len(rest)) == (4, 2)
+    accounts = {each.figures.gateway.partition(".")[0]: each for each in (*first, *rest)}
+    assert [each.rule for each in accounts["bad"].findings] == [BAD.rule, MIDDLE.rule]
+    assert [each.state for each in accounts["excepted"].findings] == ["accepted"]
+    assert [each.path for each in accounts["blind"].unread] == ["/etc/swanctl"]
+    assert {name: each.figures.verdict for name, each in accounts.items()} == {
+        each.gateway.partition(".")[0]: each.verdict
+        for each in summary.compliance(fleet, OPERATOR, ReportQuery(), now=later(60)).gateways
+    }
+    assert (accounts["good"].findings, accounts["silent"].unread) == ((), ())
+    only = summary.accounts(fleet, OPERATOR, "nist", 0, now=later(60))
+    assert [each.figures.gateway for each in only] == ["excepted.example"]
+
+
 def test_an_empty_fleet_has_a_report_too(desk: Desk) -> None:
     made = summary.audit(desk, OPERATOR, ReportQuery(), now=NOW)
     assert (made.gateways, made.rules, made.worst) == (0, (), ())
@@ -169,6 +219,9 @@ def test_ten_thousand_gateways_are_listed_and_reported_soon(desk: Desk) -> None:
     measure("audit", lambda: summary.audit(desk, ADMIN, ReportQuery(), now=NOW))
     measure("baseline", lambda: summary.audit(desk, ADMIN, ReportQuery("nist"), now=NOW))
     measure("compliance", lambda: summary.compliance(desk, ADMIN, everything, now=NOW))
+    measure("accounts", lambda: summary.accounts(desk, ADMIN, None, _FLEET // 2, now=NOW))
+    known = Known("rule-57", "/etc/swanctl/conf.d/tunnel-19.conf", None)
+    measure("known", lambda: count_known(desk, ADMIN, known))
     measure("figures", lambda: summary.figures(desk, ADMIN, now=NOW))
     for name, query in {
         "list": FindingQuery(limit=500),
@@ -176,6 +229,7 @@ def test_ten_thousand_gateways_are_listed_and_reported_soon(desk: Desk) -> None:
         "list deep": FindingQuery(state="open", cursor=(2, 150_000), limit=500),
         "list rule": FindingQuery(rule="rule-57", limit=500),
         "list gateway": FindingQuery(gateway="gw9999.example"),
+        "list of a baseline": FindingQuery(baseline="nist", present=True, limit=500),
         "list q": FindingQuery(q="nothing of this kind"),
     }.items():
         measure(name, lambda query=query: shown.search(desk, ADMIN, query))

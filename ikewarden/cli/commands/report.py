@@ -1,13 +1,13 @@
 """`ikewarden report`: what the audits of the whole fleet came to."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
 import click
 
-from ikewarden.cli.commands.finding import SEVERITIES
+from ikewarden.cli.commands.finding import SEVERITIES, place
 from ikewarden.cli.files import PUBLIC, write_over
 from ikewarden.cli.help import command
 from ikewarden.cli.lazy import Lazy, LazyGroup
@@ -17,6 +17,39 @@ from ikewarden.cli.session import Session, pass_session
 
 PATH: Final = "/v1/reports"
 _FILES: Final = ("html", "csv")
+
+
+def _accepted(entry: Mapping[str, Any]) -> str:
+    worst = entry["accepted_worst"]
+    up_to = f" (up to {worst})" if entry["accepted"] > 1 else f" ({worst})"
+    return f"{entry['accepted']}{up_to if worst else ''}"
+
+
+_FINDINGS: Final = (
+    Column("Finding", "id", whole=True),
+    Column("Severity", "severity", whole=True),
+    Column("Gateway", "gateway", whole=True),
+    Column("Where", place),
+    Column("Rule", "rule", spare=1),
+)
+_EXCEPTIONS: Final = (
+    *_FINDINGS[:4],
+    Column("By", lambda entry: entry["accepted"]["by"], spare=1),
+    Column("Why", lambda entry: entry["accepted"]["why"], spare=2),
+    Column("Until", lambda entry: entry["accepted"]["until"][:10], whole=True),
+)
+_UNREAD: Final = (
+    Column("Gateway", "gateway"),
+    Column("Where", place),
+    Column("Why", "error"),
+)
+_MORE: Final = {
+    "findings": "findings; --format csv tells them all",
+    "exceptions": "exceptions; --format csv tells them all",
+    "unread": "unread places; `ikewarden finding unread GATEWAY` tells those of one",
+}
+# As many as one reads on a screen.
+_FEW: Final = 20
 _COUNTS: Final = tuple(Column(name.capitalize(), name, whole=True) for name in SEVERITIES)
 _RULES: Final = (
     Column("Severity", "severity", whole=True),
@@ -31,7 +64,7 @@ _GATEWAYS: Final = (
     Column("Baseline", "baseline", whole=True, spare=True),
     Column("Verdict", "verdict", whole=True),
     *_COUNTS,
-    Column("Accepted", "accepted", whole=True, spare=True),
+    Column("Accepted", _accepted, whole=True, spare=True),
     Column("Unread", "errors", whole=True, spare=True),
     Column("Last report", "reported_at", whole=True, spare=True),
 )
@@ -74,7 +107,14 @@ def _options(function: Callable[..., Any]) -> Callable[..., Any]:
             type=click.IntRange(0, 100_000),
             metavar="N",
             help="How many gateways are told of one by one, the worst first. "
-            "[default: 100; csv: all]",
+            "[default: 100; csv: always all]",
+        ),
+        click.option(
+            "--findings",
+            type=click.IntRange(0, 5000),
+            metavar="N",
+            help="How many findings, exceptions and unread places are told of, the worst first. "
+            "[default: 20; html, json: 500; csv: always all]",
         ),
         click.option(
             "--out",
@@ -132,18 +172,28 @@ def _report(
     if out is not None and session.format == "text":
         raise click.UsageError("--out takes a report in --format html, csv or json.")
     if session.format in _FILES or out is not None:
-        content = client.content(f"{PATH}/{kind}", {**asked, "format": session.format})
+        parts = client.parts(f"{PATH}/{kind}", {**asked, "format": session.format})
+        content = _without_heads(parts) if session.format == "csv" else parts
         if out is None:
-            session.out.write(content.decode())
+            for part in content:
+                session.out.write(part.decode())
         else:
             write_over(out, content, PUBLIC)
             screen.note(f"Written to {out}.")
         return
+    if session.format == "text" and asked["findings"] is None:
+        asked = {**asked, "findings": _FEW}
     found = client.get(f"{PATH}/{kind}", asked)
     if screen.is_json:
         screen.json(found)
     else:
         show(screen, found)
+
+
+def _without_heads(parts: Iterable[bytes]) -> Iterator[bytes]:
+    """The parts of a table as one: the first line of each names the columns."""
+    for number, part in enumerate(parts):
+        yield part.partition(b"\r\n")[2] if number else part
 
 
 def _show_audit(screen: Screen, found: Mapping[str, Any]) -> None:
@@ -157,6 +207,7 @@ def _show_audit(screen: Screen, found: Mapping[str, Any]) -> None:
         screen.line()
         screen.table(_RULES, [each for each in found["rules"] if each["open"] or each["accepted"]])
     _show_gateways(screen, found["worst"])
+    _show_details(screen, found["details"])
 
 
 def _show_compliance(screen: Screen, found: Mapping[str, Any]) -> None:
@@ -165,9 +216,24 @@ def _show_compliance(screen: Screen, found: Mapping[str, Any]) -> None:
         return
     screen.table(_BASELINES, found["baselines"])
     _show_gateways(screen, found["gateways"])
+    _show_details(screen, found["details"])
 
 
 def _show_gateways(screen: Screen, rows: list[dict[str, Any]]) -> None:
     if rows:
         screen.line()
         screen.table(_GATEWAYS, rows)
+
+
+def _show_details(screen: Screen, details: Mapping[str, Any]) -> None:
+    for name, columns in (
+        ("findings", _FINDINGS),
+        ("exceptions", _EXCEPTIONS),
+        ("unread", _UNREAD),
+    ):
+        if details[name]:
+            screen.line()
+            screen.line(f"{name.capitalize()}:")
+            screen.table(columns, details[name])
+        if details["more"][name]:
+            screen.note(f"There are {details['more'][name]} more {_MORE[name]}.")
