@@ -88,7 +88,7 @@ _SAS: Final = (
             f"{_SECRET}:secrets",
             "Show a tunnel's shared secrets: versions, ages, what each end has; never a value.",
         ),
-        "secret-add": Lazy(f"{_SECRET}:add", "Put a tunnel's shared secret under management."),
+        "secret-add": Lazy(f"{_SECRET}:add", "Put a tunnel's pre-shared key under management."),
         "secret-remove": Lazy(
             f"{_SECRET}:remove",
             "Take a tunnel's shared secret off: its gateways unload it, and its values are destroyed in the store.",
