@@ -9,6 +9,7 @@ known.
 import math
 import re
 import string
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from enum import StrEnum
@@ -20,14 +21,18 @@ from ike.secrets import words
 LETTER_BITS: Final = math.log2(26)
 DIGIT_BITS: Final = math.log2(10)
 _COMMON_BITS: Final = 8.0
+_FREQUENT_BITS: Final = 6.0
+_LISTED_BITS: Final = 11.5
 _WORD_BITS: Final = 12.9  # one of 7776, as dice choose it
 _LONG_WORD: Final = 9  # letters; what is longer is several words
 _FURTHER_BITS: Final = 1.84  # of a letter of a word that was chosen so
 _BEGIN: Final = 6.0  # that a part begins here, and of which kind
 _NEXT: Final = 2.0  # the same after another part
-_SIGN_TOLD: Final = 3.0  # of a sign between two parts
+_SIZE_BITS: Final = 3.0
+_SIGN_TOLD: Final = 5.5  # of a sign between two parts
+_USUAL_TOLD: Final = 1.5  # of the one that comes most
 _SIGN_GUESSED: Final = 0.5
-_SIGNS: Final = frozenset(string.punctuation + " ")
+_SIGNS: Final = frozenset("-_. !#@/")
 _LIST_BITS: Final = math.log2(len(words.ALL))
 _BLOCK: Final = 4
 _SHORTEST: Final = 3
@@ -101,12 +106,16 @@ def find(text: str, each: float) -> list[Part]:
         _runs(text),
         _blocks(letters),
     )
+    signs = Counter(character for character in text if character in _SIGNS)
+    usual = max(signs, key=lambda sign: signs[sign], default="")
     found: list[Part] = []
     for part in every:
         if part.told - _BEGIN + _NEXT < (part.end - part.start) * each:
             found.append(part)
-            if text[part.end : part.end + 1] in _SIGNS:
-                more = part.told + _SIGN_TOLD, part.guessed + _SIGN_GUESSED
+            after = text[part.end : part.end + 1]
+            if after in _SIGNS:
+                sign = _USUAL_TOLD if after == usual else _SIGN_TOLD
+                more = part.told + sign, part.guessed + _SIGN_GUESSED
                 found.append(Part(part.kind, part.start, part.end + 1, *more))
     return found
 
@@ -155,14 +164,16 @@ def _by_end(found: Iterable[Part]) -> dict[int, list[Part]]:
 
 
 def _writing(text: str) -> float:
-    """Bits of how letters are written: a capital first, all capitals, or one of the many other ways."""
-    if text.islower():
-        return 0.5
+    """Bits of how letters are written: small, a capital first, all capitals, or one of the many other ways."""
+    if text.islower() and text.isalpha():
+        return 1.0
+    if text.isalpha() and text[1:].islower():
+        return 1.3
+    if text.isalpha() and text.isupper():
+        return 2.5
     letters = sum(character.isalpha() for character in text)
-    if letters == len(text) and (text[1:].islower() or text.isupper()):
-        return 2.0
     changes = sum(character.isupper() for character in text[1:])
-    return 2.0 + 2.0 * (min(changes, letters - changes) + len(text) - letters)
+    return 3.0 + 4.0 * min(changes, letters - changes) + 2.0 * (len(text) - letters)
 
 
 def _listed(text: str, letters: str) -> Iterator[Part]:
@@ -172,10 +183,10 @@ def _listed(text: str, letters: str) -> Iterator[Part]:
             if word in words.ALL:
                 written = _writing(text[start:end])
                 common = word in words.COMMON
-                price = _COMMON_BITS if common else _WORD_BITS - 2
+                price = _COMMON_BITS if common else _LISTED_BITS
                 kind = Kind.COMMON if common else Kind.WORD
                 told = _BEGIN + _LIST_BITS + written
-                yield Part(kind, start, end, told, price + max(0.0, written - 2))
+                yield Part(kind, start, end, told, price + max(0.0, written - 3))
 
 
 def _worded(text: str, letters: str) -> Iterator[Part]:
@@ -187,11 +198,15 @@ def _worded(text: str, letters: str) -> Iterator[Part]:
         size = end - start
         written = _writing(text[start:end])
         told = sum(follows.get(first + second, 9.0) for first, second in pairwise(" " + word))
-        told += _BEGIN / 2 + 2 * math.log2(size) + written
-        if size < _SHORTEST or told < size * LETTER_BITS + 8:
+        told += _SIZE_BITS + max(0, size - 8) / 2
+        if word in words.FREQUENT:
+            told = min(told, math.log2(len(words.FREQUENT)))
+        told += _BEGIN + written
+        if size > 1:
             further = max(0, size - _LONG_WORD) * _FURTHER_BITS
             price = min(size * LETTER_BITS, _WORD_BITS + further)
-            yield Part(Kind.WORD, start, end, told, price + max(0.0, written - 2))
+            price = _FREQUENT_BITS if word in words.FREQUENT else price
+            yield Part(Kind.WORD, start, end, told, price + max(0.0, written - 3))
 
 
 _SHAPES: Final = (
@@ -232,8 +247,11 @@ def _runs(text: str) -> Iterator[Part]:
         size = end - start
         run = text[start:end].lower()
         straight = len(set(run)) == 1 or any(run in row for row in _BOTH_WAYS)
-        told = _BEGIN + LETTER_BITS + 2 + 2 * math.log2(size) + (0 if straight else 2 * size)
-        yield Part(Kind.RUN, start, end, told, 5 + math.log2(size) + (0 if straight else size))
+        further = (0 if straight else 2 * size) + (
+            0 if text[start:end] in (run, run.upper()) else size
+        )
+        told = _BEGIN + LETTER_BITS + 2 + 2 * math.log2(size) + further
+        yield Part(Kind.RUN, start, end, told, 5 + math.log2(size) + further / 2)
 
 
 def _blocks(letters: str) -> Iterator[Part]:
@@ -253,7 +271,7 @@ def _blocks(letters: str) -> Iterator[Part]:
             continue
         end = at + _extent(letters, at, source)
         told = _BEGIN + 1 + place + 2 * math.log2(end - at)
-        yield Part(Kind.BLOCK, at, end, told, 4)
+        yield Part(Kind.BLOCK, at, end, told, 2 + place)
         at = end
 
 

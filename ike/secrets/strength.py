@@ -30,7 +30,7 @@ STRONG_BITS: Final = 112
 COMMON: Final = "it is a common value, a default or taken from an example"  # a reason
 _SHORT: Final = 8  # octets: below, Libreswan warns
 _COMMON_BITS: Final = 8
-_CLEAR: Final = 10.0  # one of 2^10 random values seems that much simpler than it is, at the most
+_CLEAR: Final = 12.0  # one of 2^12 random values seems that much simpler than it is, at the most
 _MAX_LENGTH: Final = 4096
 _MAX_PERIOD: Final = 64
 _MAX_KNOWN: Final = 64
@@ -52,7 +52,8 @@ _WRITINGS: Final = (
     (re.compile(r"[A-Z2-7]{16,}={0,6}|[a-z2-7]{16,}={0,6}"), 32),
     (re.compile(r"[a-z0-9]+|[A-Z0-9]+"), 36),
     (re.compile(r"[A-Za-z0-9]+"), 62),
-    (re.compile(r"[A-Za-z0-9+/]{10,}={0,2}|[A-Za-z0-9_-]{10,}={0,2}"), 64),
+    (re.compile(r"[A-Za-z0-9+/]{10,}|[A-Za-z0-9_-]{10,}"), 64),
+    (re.compile(r"(?:[A-Za-z0-9+/]{4}){2,}(?:[A-Za-z0-9+/]{2}==|[A-Za-z0-9+/]{3}=)"), 64),
 )
 _SEPARATORS: Final = re.compile(r"[:\- ]")
 _UUID: Final = re.compile(
@@ -215,9 +216,9 @@ def _of_few(different: int, length: int, size: int) -> float:
 
 
 def _choices(of: int, chosen: int) -> float:
-    return (math.lgamma(of + 1) - math.lgamma(chosen + 1) - math.lgamma(of - chosen + 1)) / math.log(
-        2
-    )
+    return (
+        math.lgamma(of + 1) - math.lgamma(chosen + 1) - math.lgamma(of - chosen + 1)
+    ) / math.log(2)
 
 
 def _is_known(text: str) -> bool:

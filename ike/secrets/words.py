@@ -83,7 +83,18 @@ _OTHERS: Final = (
     " gateways laptop desktop switch printer cloud aws gcp wifi wlan lan wan dmz"
 ).split()
 
+# The words between others, which nobody draws with dice.
+FREQUENT: Final = frozenset(
+    (
+        "the of to is in it my we our and for you are on at an be or as by from with this that"
+        " der die das und ist ein eine im am zu von mit fuer ich wir es den dem des mein unser nicht"
+        " le la les un une et de du en est que qui pour mon notre dans el los las es y con por para mi"
+        " est sont suis ist bin sind sie und are was il lo gli di per het van een op voor"
+    ).split()
+)
+
 ALL: Final = COMMON | {word for word in _OTHERS if len(word) > 2}
+_UNSEEN: Final = 0.3
 LONGEST: Final = max(map(len, ALL))
 
 
@@ -96,9 +107,9 @@ def followers() -> dict[str, float]:
     letters = "abcdefghijklmnopqrstuvwxyz"
     found = {}
     for first in " " + letters:
-        total = sum(pairs[first + second] for second in letters) + len(letters) * 0.5
+        total = sum(pairs[first + second] for second in letters) + len(letters) * _UNSEEN
         for second in letters:
-            found[first + second] = -math.log2((pairs[first + second] + 0.5) / total)
+            found[first + second] = -math.log2((pairs[first + second] + _UNSEEN) / total)
     return found
 
 
