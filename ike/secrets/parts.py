@@ -198,11 +198,12 @@ def _worded(text: str, letters: str) -> Iterator[Part]:
         size = end - start
         written = _writing(text[start:end])
         told = sum(follows.get(first + second, 9.0) for first, second in pairwise(" " + word))
+        readable = told < size * LETTER_BITS
         told += _SIZE_BITS + max(0, size - 8) / 2
         if word in words.FREQUENT:
             told = min(told, math.log2(len(words.FREQUENT)))
         told += _BEGIN + written
-        if size > 1:
+        if size > 1 and readable:
             further = max(0, size - _LONG_WORD) * _FURTHER_BITS
             price = min(size * LETTER_BITS, _WORD_BITS + further)
             price = _FREQUENT_BITS if word in words.FREQUENT else price
@@ -246,7 +247,7 @@ def _runs(text: str) -> Iterator[Part]:
         start, end = found.start(), min(found.end() + 1, len(text))
         size = end - start
         run = text[start:end].lower()
-        straight = len(set(run)) == 1 or any(run in row for row in _BOTH_WAYS)
+        straight = len(set(run)) == 1 or any(run in row + row for row in _BOTH_WAYS)
         further = (0 if straight else 2 * size) + (
             0 if text[start:end] in (run, run.upper()) else size
         )

@@ -157,7 +157,9 @@ def _of_text(text: str) -> tuple[float, list[str]]:
     bits, few = _of_random(counted)
     each = bits / len(counted) if counted else 0.0
     found = parts.find(counted, each)
-    if parts.told(len(counted), each, found) + _CLEAR < bits or _reads(counted, found):
+    # What is weak even if it is random may sooner be called by its name.
+    clear = _CLEAR if bits >= FAIR_BITS else _CLEAR / 2
+    if parts.told(len(counted), each, found) + clear < bits or _reads(counted, found):
         bits, taken = parts.guessed(len(counted), each, found)
         reasons += _reasons(taken, len(counted))
     elif few:
@@ -195,8 +197,8 @@ def _of_random(text: str) -> tuple[float, bool]:
             break
     bits = length * math.log2(size)
     few, kinds = _of_few(len(set(text)), len(text), size), _of_kinds(text)
-    least = min(few, kinds)
-    return least if least + _CLEAR / 2 < bits else bits, few + _CLEAR < min(bits, kinds)
+    bits = kinds if kinds + _CLEAR / 2 < bits else bits
+    return (few, True) if few + _CLEAR < bits else (bits, False)
 
 
 def _of_kinds(text: str) -> float:
