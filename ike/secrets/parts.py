@@ -61,6 +61,9 @@ _BOTH_WAYS: Final = tuple(row for line in _ROWS for row in (line, line[::-1]))
 _STEPS: Final = frozenset(row[at : at + 2] for row in _BOTH_WAYS for at in range(len(row) - 1))
 _RUN: Final = re.compile(r"\+{3,}")
 _CASED: Final = re.compile(r"[A-Z]?[a-z]+|[A-Z]+(?![a-z])")
+_BETWEEN: Final = re.compile(r"[-_. #!@/,+]")
+_UNSPEAKABLE: Final = re.compile(r"[^aeiouy]{5}|[aeiou]{4}|^[^aeiouy]+$")
+_PHRASE_SAVES: Final = 10.0
 _LETTERS: Final = re.compile(r"[a-z]{4,}")
 
 
@@ -110,7 +113,8 @@ def find(text: str, each: float) -> list[Part]:
     usual = max(signs, key=lambda sign: signs[sign], default="")
     found: list[Part] = []
     for part in every:
-        if part.told - _BEGIN + _NEXT < (part.end - part.start) * each:
+        saving = part.told - _BEGIN + _NEXT < (part.end - part.start) * each
+        if saving or (part.kind is Kind.WORD and _stands_apart(text, part)):
             found.append(part)
             after = text[part.end : part.end + 1]
             if after in _SIGNS:
@@ -118,6 +122,22 @@ def find(text: str, each: float) -> list[Part]:
                 more = part.told + sign, part.guessed + _SIGN_GUESSED
                 found.append(Part(part.kind, part.start, part.end + 1, *more))
     return found
+
+
+def is_phrase(text: str) -> bool:
+    """Whether it is three words and more, with signs between them, whose letters follow each other as in words."""
+    apart = [word for word in _BETWEEN.split(text) if word]
+    if len(apart) < 3 or not all(_CASED.fullmatch(word) or word.isdigit() for word in apart):
+        return False
+    follows = words.followers()
+    read = [word.lower() for word in apart if not word.isdigit()]
+    bits = sum(follows[a + b] for word in read for a, b in pairwise(" " + word))
+    return len(read) > 2 and bits + _PHRASE_SAVES < sum(map(len, read)) * LETTER_BITS
+
+
+def _stands_apart(text: str, part: Part) -> bool:
+    around = text[max(0, part.start - 1) : part.start] + text[part.end : part.end + 1]
+    return part.end - part.start >= _SHORTEST and not any(sign.isalnum() for sign in around)
 
 
 def told(length: int, each: float, found: Iterable[Part]) -> float:
@@ -198,7 +218,10 @@ def _worded(text: str, letters: str) -> Iterator[Part]:
         size = end - start
         written = _writing(text[start:end])
         told = sum(follows.get(first + second, 9.0) for first, second in pairwise(" " + word))
-        readable = told < size * LETTER_BITS
+        apart = not any(
+            sign.isalnum() for sign in text[max(0, start - 1) : start] + text[end : end + 1]
+        )
+        readable = told < size * LETTER_BITS or (apart and not _UNSPEAKABLE.search(word))
         told += _SIZE_BITS + max(0, size - 8) / 2
         if word in words.FREQUENT:
             told = min(told, math.log2(len(words.FREQUENT)))

@@ -31,6 +31,7 @@ COMMON: Final = "it is a common value, a default or taken from an example"  # a 
 _SHORT: Final = 8  # octets: below, Libreswan warns
 _COMMON_BITS: Final = 8
 _CLEAR: Final = 12.0  # one of 2^12 random values seems that much simpler than it is, at the most
+_CERTAIN: Final = 16.0  # below, what may be a strong random value is not called weak
 _MAX_LENGTH: Final = 4096
 _MAX_PERIOD: Final = 64
 _MAX_KNOWN: Final = 64
@@ -159,8 +160,12 @@ def _of_text(text: str) -> tuple[float, list[str]]:
     found = parts.find(counted, each)
     # What is weak even if it is random may sooner be called by its name.
     clear = _CLEAR if bits >= FAIR_BITS else _CLEAR / 2
-    if parts.told(len(counted), each, found) + clear < bits or _reads(counted, found):
+    saved = bits - parts.told(len(counted), each, found)
+    certain = saved > _CERTAIN or _reads(counted, found) or parts.is_phrase(counted)
+    if saved > clear or certain:
+        least = 0.0 if certain or bits < FAIR_BITS + _CERTAIN else float(FAIR_BITS)
         bits, taken = parts.guessed(len(counted), each, found)
+        bits = max(bits, least)
         reasons += _reasons(taken, len(counted))
     elif few:
         reasons.append("it is made of few different characters")

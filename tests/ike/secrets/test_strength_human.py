@@ -22,6 +22,8 @@ MOST = {
     "thisismyverylongpassphraseforthevpntunnel": 79,
     "TheQuickBrownFoxJumpsOverTheLazyDog": 100,
     "MyFirstPreSharedKey": 50,
+    "quokka-marble-thicket-runway": 60,
+    "Gecko Plinth Waffle Mosaic Tundra": 75,
     # digits and signs for letters
     "H4uptstr4ss3-M0nch3n": 50,
     "P@ssw0rd-Fuer-Standort-Hamburg": 60,
