@@ -3,8 +3,14 @@
 A pre-shared key is tried offline by whoever answers an initiator once (RFC 7296 §2.15: as much unpredictability as the
 strongest key that is negotiated; NIST SP 800-77r1: 112 bits and more). What is estimated here is an upper bound: text
 that looks random may be anything but.
+
+Random keys hold words and runs by chance. So a value counts as random, with all bits of its characters, unless it can
+be told in clearly fewer bits by its words, dates, runs and repetitions; only then it is priced as something that a
+person thought of.
 """
 
+import base64
+import binascii
 import math
 import re
 import string
@@ -15,64 +21,46 @@ from itertools import pairwise
 from typing import Final
 
 from core.secret import Secret
+from ike.secrets import parts, words
+from ike.secrets.parts import Kind, Part
 from ike.secrets.values import Form
 
 FAIR_BITS: Final = 80
 STRONG_BITS: Final = 112
 COMMON: Final = "it is a common value, a default or taken from an example"  # a reason
 _SHORT: Final = 8  # octets: below, Libreswan warns
-_COMMON_BITS: Final = 8  # what a word of the list below is worth
-_WORD_BITS: Final = 11  # what a word of a language is worth: one of some thousands
+_COMMON_BITS: Final = 8
+_CLEAR: Final = 12.0  # one of 2^12 random values seems that much simpler than it is, at the most
+_CERTAIN: Final = 16.0  # below, what may be a strong random value is not called weak
 _MAX_LENGTH: Final = 4096
 _MAX_PERIOD: Final = 64
+_MAX_KNOWN: Final = 64
+_DIGESTS: Final = (16, 20, 32)
 
-# What people type where a secret belongs, what examples show, and what devices come with; compared without case,
-# with digits read as the letters that they stand for.
-_WORDS: Final = frozenset(
-    (
-        "password passwd passphrase passwort secret secrets geheim sharedsecret presharedkey preshared preshare psk"
-        " vpn vpnkey vpnpassword ipsec ipsecvpn ike ikev2 swan strongswan libreswan openswan freeswan pluto charon"
-        " swanctl racoon tunnel tunnelkey gateway firewall router cisco juniper fortinet fortigate paloalto sonicwall"
-        " watchguard mikrotik vyos vyatta pfsense opnsense ubiquiti edgerouter zyxel draytek checkpoint azure amazon"
-        " admin administrator root user guest test testing tester testkey default changeme change replace replaceme"
-        " example sample demo lab mykey mysecret mypassword mypsk yourkey yoursecret yourpassword yourpsk verysecret"
-        " topsecret supersecret strongpassword longsecret letmein welcome login access master key keykey private"
-        " company office branch site sitetosite hub spoke hello world qwerty azerty abc abcd monkey dragon iloveyou"
-        " sunshine princess football baseball superman batman shadow trustno trustnoone whatever computer internet"
-        " network server security summer winter spring autumn january february march april june july august september"
-        " october november december monday friday sunday insecure thisisasecret thisisaverysecurekey dontusethis"
-        " sharedkey jrx roadwarrior roadwarriors eastwest westeast foobar foobarbaz dictionary placeholder"
-        " pre shared post quantum extra"
-    ).split()
-)
-_LEET: Final = str.maketrans("0134578@$!|", "oieastbasii")
-_ROWS: Final = (
-    "qwertyuiop",
-    "asdfghjkl",
-    "zxcvbnm",
-    "qwertzuiop",
-    "yxcvbnm",
-    "azertyuiop",
-    "1234567890",
-    "0123456789",
-    "!@#$%^&*()",
-    "1qaz2wsx3edc4rfv5tgb6yhn7ujm",
-    string.ascii_lowercase,
-    "0123456789abcdef",
-)
-_STEPS: Final = frozenset(
-    row[at : at + 2] for line in _ROWS for row in (line, line[::-1]) for at in range(len(row) - 1)
-)
-_WORD: Final = re.compile(r"(?<![A-Za-z])(?:[A-Za-z][a-z]{2,13}|[A-Z]{3,14})(?![a-z])")
-_UNSPEAKABLE: Final = re.compile(r"[^aeiouy]{5}|[aeiou]{4}")
-_RUN: Final = re.compile(r"\+{3,}")
-_HEX: Final = re.compile(r"(?:[0-9a-f]+|[0-9A-F]+)\Z")
+_PUNCTUATION: Final = string.punctuation + " "
 _CLASSES: Final = (
     (string.ascii_lowercase, 26),
     (string.ascii_uppercase, 26),
     (string.digits, 10),
-    (string.punctuation + " ", 33),
+    (_PUNCTUATION, 33),
 )
+# What generators write, the narrowest first, and from how many characters.
+_WRITINGS: Final = (
+    (re.compile(r"\d+"), 10),
+    (re.compile(r"[0-9a-f]{16,}|[0-9A-F]{16,}"), 16),
+    (re.compile(r"[0-9a-f]{2}(?:([:\- ])[0-9a-f]{2})(?:\1[0-9a-f]{2}){6,}", re.IGNORECASE), 16),
+    (re.compile(r"[a-z]+|[A-Z]+"), 26),
+    (re.compile(r"[A-Z2-7]{16,}={0,6}|[a-z2-7]{16,}={0,6}"), 32),
+    (re.compile(r"[a-z0-9]+|[A-Z0-9]+"), 36),
+    (re.compile(r"[A-Za-z0-9]+"), 62),
+    (re.compile(r"[A-Za-z0-9+/]{10,}|[A-Za-z0-9_-]{10,}"), 64),
+    (re.compile(r"(?:[A-Za-z0-9+/]{4}){2,}(?:[A-Za-z0-9+/]{2}==|[A-Za-z0-9+/]{3}=)"), 64),
+)
+_SEPARATORS: Final = re.compile(r"[:\- ]")
+_UUID: Final = re.compile(
+    r"[0-9a-f]{8}-[0-9a-f]{4}-([0-9a-f])[0-9a-f]{3}-[0-9a-f]{4}-[0-9a-f]{12}", re.IGNORECASE
+)
+_UUID_BITS: Final = {"4": 122.0, "7": 74.0}  # what is random of a version; of others, nothing is
 
 
 class Verdict(StrEnum):
@@ -97,16 +85,19 @@ def judge(value: Secret, form: Form = Form.QUOTED) -> Strength:
     """How hard a value is to guess. Octets that are no text count as they are; text by what it is made of."""
     octets = value.reveal()
     text = _as_text(octets[:_MAX_LENGTH])
-    bits, reasons = _of_text(text) if text is not None else _of_octets(octets[:_MAX_LENGTH])
+    if _is_digest(octets, text):
+        bits, reasons = float(2 * _COMMON_BITS), ["it is the digest of a common word"]
+    else:
+        bits, reasons = _of_text(text) if text is not None else _of_octets(octets[:_MAX_LENGTH])
     if text is not None and form in (Form.HEX, Form.BASE64) and octets:
         reasons.append(f"it is text, written as {form.value}")
     if not octets:
         reasons = ["it is empty"]
     elif len(octets) < _SHORT:
         reasons.append(f"it is shorter than {_SHORT} characters")
-    whole = int(bits)
+    whole = int(bits + 1e-6)
     if whole < FAIR_BITS and not reasons:
-        reasons.append("it is too short for what it is made of")
+        reasons.append("it is too short, even if it is random")
     if whole >= STRONG_BITS:
         verdict = Verdict.STRONG
     else:
@@ -122,6 +113,20 @@ def _as_text(octets: bytes) -> str | None:
     return text if text.isprintable() else None
 
 
+def _is_digest(octets: bytes, text: str | None) -> bool:
+    """Whether it is a digest of a word, as octets, hexadecimal or base64."""
+    found = octets
+    if text is not None and len(text) <= 64:
+        try:
+            if len(text) in {2 * size for size in _DIGESTS}:
+                found = bytes.fromhex(text)
+            elif len(text) in (24, 28, 44):
+                found = base64.b64decode(text, validate=True)
+        except (ValueError, binascii.Error):
+            return False
+    return len(found) in _DIGESTS and found in words.digests()
+
+
 def _of_octets(octets: bytes) -> tuple[float, list[str]]:
     reasons = []
     period = _period(octets)
@@ -133,92 +138,121 @@ def _of_octets(octets: bytes) -> tuple[float, list[str]]:
     if steps > 4 and steps * 4 > len(counted):
         reasons.append("it counts up or down, or stays the same")
         return float(8 * (len(counted) - steps)), reasons
-    # Of n random octets nearly as many are different; of a few different ones there are few keys.
-    return len(counted) * min(8.0, math.log2(2 * len(set(counted)) ** 2 or 1)), reasons
+    all_of_it, few = 8.0 * period, _of_few(len(set(counted)), period, 256)
+    if few + _CLEAR < all_of_it:
+        reasons.append("it is made of few different octets")
+    return min(all_of_it, few), reasons
 
 
 def _of_text(text: str) -> tuple[float, list[str]]:
-    reasons: list[str] = []
-    plain = text.lower().translate(_LEET)
-    if _is_known(text.lower()) or _is_known(plain):
+    if _is_known(text):
         return float(_COMMON_BITS), [COMMON]
-    period = _period(text)
-    if period < len(text):
+    uuid = _UUID.fullmatch(text)
+    if uuid and len(set(text)) > 8:
+        bits = _UUID_BITS.get(uuid[1], 60.0)
+        return bits, [] if uuid[1] == "4" else ["it is a UUID of the kind that can be guessed"]
+    reasons: list[str] = []
+    counted = text[: _period(text)]
+    if len(counted) < len(text):
         reasons.append("it repeats itself")
-    uncommon, common = _without_common(text[:period], plain[:period])
-    if 3 * (period - len(uncommon)) > period:
-        reasons.append("it is made of common words")
-    left, words = _without_words(uncommon)
-    if 2 * (len(uncommon) - len(left)) > period:
-        reasons.append("it is made of words")
-    fresh = _without_steps(left)
-    if 3 * (len(left) - len(fresh)) > len(left):
-        reasons.append(
-            "it has runs of the alphabet, of digits or of the keyboard, or of one character"
-        )
-    if 2 * len(set(text)) < len(text) ** 0.5 * 3:
+    bits, few = _of_random(counted)
+    each = bits / len(counted) if counted else 0.0
+    found = parts.find(counted, each)
+    # What is weak even if it is random may sooner be called by its name.
+    clear = _CLEAR if bits >= FAIR_BITS else _CLEAR / 2
+    saved = bits - parts.told(len(counted), each, found)
+    certain = saved > _CERTAIN or _reads(counted, found) or parts.is_phrase(counted)
+    if saved > clear or certain:
+        least = 0.0 if certain or bits < FAIR_BITS + _CERTAIN else float(FAIR_BITS)
+        bits, taken = parts.guessed(len(counted), each, found)
+        bits = max(bits, least)
+        reasons += _reasons(taken, len(counted))
+    elif few:
         reasons.append("it is made of few different characters")
-    bits = len(fresh) * math.log2(_alphabet(left)) + (len(left) - len(fresh))
-    return bits + common * _COMMON_BITS + words * _WORD_BITS, reasons
+    return bits, reasons
 
 
-def _without_words(text: str) -> tuple[str, int]:
-    """What is left of a text without what reads like words of a language, and how many they were."""
-    left: list[str] = []
-    words, at = 0, 0
-    for match in _WORD.finditer(text):
-        word = match[0].lower()
-        vowels = sum(letter in "aeiouy" for letter in word)
-        if 0.2 <= vowels / len(word) <= 0.7 and not _UNSPEAKABLE.search(word):
-            left.append(text[at : match.start()])
-            words, at = words + 1, match.end()
-    return "".join([*left, text[at:]]), words
+def _reads(text: str, found: list[Part]) -> bool:
+    """Whether it is nothing but words, dates and the like, and too short for that to be told by its bits."""
+    known = [part for part in found if part.kind in (Kind.COMMON, Kind.DATE, Kind.RUN)]
+    covered = set().union(*(range(part.start, part.end) for part in known))
+    return len(text) < 16 and 3 * len(covered) >= 2 * len(text)
 
 
-def _alphabet(text: str) -> int:
-    """From how many characters each was taken, as far as that shows."""
-    if text.isdigit():
-        classes = 10
-    elif len(text) >= 16 and _HEX.match(text):
-        classes = 16
-    else:
-        classes = sum(size for letters, size in _CLASSES if any(c in letters for c in text))
-        classes += 100 if not text.isascii() else 0
-    return max(2, min(classes, 3 * len(set(text))))
+def _reasons(taken: list[Part], length: int) -> list[str]:
+    """What it is made of, the most of it first; what is next to nothing of it is not told."""
+    sizes: Counter[Kind] = Counter()
+    for part in taken:
+        sizes[part.kind] += part.end - part.start
+    told = [kind for kind, size in sizes.most_common() if 6 * size >= length]
+    return [f"it is made of {kind.value}" for kind in told] or ["parts of it can be guessed"]
+
+
+def _of_random(text: str) -> tuple[float, bool]:
+    """Bits of a text if its characters were chosen at random, and whether there are too few different ones for that.
+
+    The characters are those that a generator would have chosen from, or, where that is clearly less, each kind of them
+    for itself and which kind comes where.
+    """
+    length, size = len(text), 94 + (100 if not text.isascii() else 0)
+    for writing, letters in _WRITINGS:
+        if writing.fullmatch(text):
+            length = len(_SEPARATORS.sub("", text) if letters == 16 else text.rstrip("="))
+            size = letters
+            break
+    bits = length * math.log2(size)
+    few, kinds = _of_few(len(set(text)), len(text), size), _of_kinds(text)
+    bits = kinds if kinds + _CLEAR / 2 < bits else bits
+    return (few, True) if few + _CLEAR < bits else (bits, False)
+
+
+def _of_kinds(text: str) -> float:
+    """Bits of which kind of character comes where, and of which one of its kind it is."""
+    bits, rest = 0.0, len(text)
+    for letters, size in _CLASSES:
+        here = sum(map(text.count, letters))
+        bits += here * math.log2(size) + _choices(rest, here)
+        rest -= here
+    return bits + rest * math.log2(100) + _choices(len(text) + 3, 3)
+
+
+def _of_few(different: int, length: int, size: int) -> float:
+    """Bits of the choice of so many different characters of all, and of a text of these."""
+    different = min(different, size)
+    return _choices(size, different) + length * math.log2(different or 1)
+
+
+def _choices(of: int, chosen: int) -> float:
+    return (
+        math.lgamma(of + 1) - math.lgamma(chosen + 1) - math.lgamma(of - chosen + 1)
+    ) / math.log(2)
 
 
 def _is_known(text: str) -> bool:
     """Whether it is a word of the list, or such words and a few digits or signs."""
-    stripped = re.sub(r"[\W\d_]+", "", text)
-    if not stripped and len(text) <= 12 and text.isdigit():
-        return len(_without_steps(text)) <= 3
-    if text in _WORDS or stripped in _WORDS:
-        return len(text) - len(stripped) <= 6
-    return len(text) - len(stripped) <= 4 and not _without_common(stripped, stripped)[0]
+    if len(text) > _MAX_KNOWN:
+        return False
+    if len(text) <= 12 and text.isdigit():
+        return _left(text, Kind.RUN) <= 2
+    for read in (text.lower(), parts.plain(text)):
+        stripped = re.sub(r"[\W\d_]+", "", read)
+        others = len(read) - len(stripped)
+        if read in words.COMMON or (stripped in words.COMMON and others <= 6):
+            return True
+        if stripped and others <= 4 and not _left(stripped, Kind.COMMON):
+            return True
+    return False
 
 
-def _without_common(text: str, plain: str) -> tuple[str, int]:
-    """What is left of a text without the words of the list, and how many they were."""
-    left: list[str] = []
-    words, at = 0, 0
-    lengths = range(min(20, len(plain)), 3, -1)
-    while at < len(plain):
-        length = next((n for n in lengths if plain[at : at + n] in _WORDS), 0)
-        if length:
-            words += 1
-            at += length
-        else:
-            left.append(text[at])
-            at += 1
-    return "".join(left), words
-
-
-def _without_steps(text: str) -> str:
-    """The text without characters that go on from the one before, where a run of four and more does so."""
-    lower = text.lower()
-    signs = "".join("+" if a == b or a + b in _STEPS else "-" for a, b in pairwise(lower))
-    within = {at for run in _RUN.finditer(signs) for at in range(run.start() + 1, run.end() + 1)}
-    return "".join(character for at, character in enumerate(text) if at not in within)
+def _left(text: str, kind: Kind) -> int:
+    """How many characters are left of a text without the parts of a kind."""
+    within = {
+        at
+        for part in parts.find(text, math.inf)
+        if part.kind is kind
+        for at in range(part.start, part.end)
+    }
+    return len(text) - len(within)
 
 
 def _period(value: str | bytes) -> int:
