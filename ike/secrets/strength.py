@@ -185,6 +185,8 @@ def _reasons(taken: list[Part], length: int) -> list[str]:
     for part in taken:
         sizes[part.kind] += part.end - part.start
     told = [kind for kind, size in sizes.most_common() if 6 * size >= length]
+    if Kind.COMMON in told and Kind.WORD in told:
+        told.remove(Kind.WORD)  # one of the two says it
     return [f"it is made of {kind.value}" for kind in told] or ["parts of it can be guessed"]
 
 
