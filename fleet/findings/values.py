@@ -71,8 +71,8 @@ class ReportedFinding:
 class AuditReport:
     """What an audit of a gateway came to. `started` is the gateway's time.
 
-    `complete`: nothing was left out for want of room. `errors` are documents with `path`, `line` and `error`; `figures` and
-    `policy` documents as they are shown again.
+    `complete`: nothing was left out for want of room. `errors` are documents with `path`, `line` and `error`; `figures`
+    and `policy` documents as they are shown again.
     """
 
     started: datetime
