@@ -107,7 +107,8 @@ class _Filing:
             if now_said is not None:
                 self._note_there(row, now_said)
             elif row.state != State.FIXED:
-                self._note_missing(row, hidden=report.hides(row.path) and not crowded)
+                hidden = report.hides(row.path, row.area) and not crowded
+                self._note_missing(row, hidden=hidden)
         for statement, rows in ((_TOLD, self.told), (_FIXED, self.fixed), (_MISSED, self.missed)):
             if rows:
                 connection.execute(statement, rows)

@@ -10,7 +10,7 @@ from functools import cached_property
 from typing import Any
 
 from core.errors import Conflict, InvalidInput, NotFound
-from ike.audit.values import Severity
+from ike.audit.values import Area, Severity
 
 
 class State(StrEnum):
@@ -71,8 +71,8 @@ class ReportedFinding:
 class AuditReport:
     """What an audit of a gateway came to. `started` is the gateway's time.
 
-    `complete`: nothing was left out for want of room. `errors` are documents with `path` and `error`; `figures` and
-    `policy` documents as they are shown again.
+    `complete`: nothing was left out for want of room. `errors` are documents with `path`, `line` and `error`; `figures`
+    and `policy` documents as they are shown again.
     """
 
     started: datetime
@@ -95,13 +95,22 @@ class AuditReport:
         )
         return hashlib.sha256(json.dumps(said, sort_keys=True).encode()).hexdigest()
 
-    def hides(self, path: str) -> bool:
-        """Whether something kept the audit from looking at this path, so that not finding it says nothing."""
-        return not self.complete or any(each in self._unread for each in _upwards(path))
+    def hides(self, path: str, area: str) -> bool:
+        """Whether something kept the audit from looking at this path, so that not finding it says nothing.
+
+        A line that was not understood hides what the file says, not who may read it.
+        """
+        if not self.complete or any(each in self._unread for each in _upwards(path)):
+            return True
+        return area != Area.ACCESS and _plain(path) in self._garbled
 
     @cached_property
     def _unread(self) -> frozenset[str]:
-        return frozenset(_plain(str(each.get("path", ""))) for each in self.errors)
+        return frozenset(_plain(str(e.get("path", ""))) for e in self.errors if not e.get("line"))
+
+    @cached_property
+    def _garbled(self) -> frozenset[str]:
+        return frozenset(_plain(str(e.get("path", ""))) for e in self.errors if e.get("line"))
 
 
 def _upwards(path: str) -> Iterator[str]:

@@ -115,14 +115,13 @@ def document(
     figures: Figures,
 ) -> Document:
     """The report, version 1, so that it fits; `found` is sorted, the worst first."""
-    errors = {
-        _plain("path", each.place.path): {
-            "path": _plain("path", each.place.path),
-            "line": each.place.line or None,
-            "error": _plain("error", each.message),
-        }
-        for each in problems
-    }
+    errors: dict[str, Document] = {}
+    for each in problems:
+        path = _plain("path", each.place.path)
+        line, there = each.place.line or None, errors.get(path)
+        # One for each path; that nothing of it was read weighs more than a line.
+        if there is None or (line is None and there["line"]):
+            errors[path] = {"path": path, "line": line, "error": _plain("error", each.message)}
     entries = [_entry(each) for each in found]
     told, complete = _fitting(entries, MAX_FINDINGS, _MAX_OCTETS)
     room = max(0, _MAX_OCTETS - len(json.dumps(told)))

@@ -107,6 +107,7 @@ def test_what_could_not_be_read_is_told_by_name(
     assert terminal.clients[NAME].post("/v1/gateways/self/findings", sent).status == 204
     told = terminal.run("finding", "unread", NAME)
     assert (told.code, told.out.count("No permission")) == (0, 4), told.err
+    assert "4 places could not be" in terminal.run("finding", "list", "--gateway", NAME).err
     assert terminal.json("finding", "unread", NAME)["unread"][0]["path"] == "/etc/part-0"
     for kind in ("audit", "compliance"):
         assert "/etc/part-3" in terminal.run("report", kind).out

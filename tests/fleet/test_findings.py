@@ -161,6 +161,22 @@ def test_what_could_not_be_looked_at_is_not_fixed(
     assert set(states(desk, gw).values()) == {"fixed"}
 
 
+def test_a_line_that_is_not_understood_hides_what_the_file_says_and_not_who_may_read_it(
+    desk: Desk, gw: Member
+) -> None:
+    readable = found("secrets-file-open-to-others", Severity.CRITICAL, area="access")
+    error = {"path": WEAK.path, "line": 3, "error": "not understood"}
+    audited(gw, readable, WEAK, errors=(error,))
+    audited(gw, now=later(60), errors=(error,))
+    assert states(desk, gw) == {readable.rule: "fixed", WEAK.rule: "open"}
+    # Nor does it hide what is below it, as a folder would.
+    below = found("psk-old", path=f"{WEAK.path}/part")
+    audited(gw, below, now=later(90), errors=(error,))
+    audited(gw, readable, now=later(120), errors=({**error, "line": None},))
+    audited(gw, now=later(180), errors=({**error, "line": None},))
+    assert states(desk, gw)[readable.rule] == "open"
+
+
 def test_nothing_is_fixed_by_a_report_that_left_something_out(desk: Desk, gw: Member) -> None:
     audited(gw, WEAK, NOTE)
     audited(gw, OPEN_FILE, now=later(60), complete=False)

@@ -105,7 +105,8 @@ def list_(session: Session, /, query: str | None, state: str, limit: int, **give
     audit` looks at this host itself.
     """
     asked = {**given, "q": query, "state": None if state == _ALL else state}
-    found = session.connect().listing(PATH, asked, limit=limit)
+    client = session.connect()
+    found = client.listing(PATH, asked, limit=limit)
     if session.format == "csv":
         _write_csv(session, found.items)
         if found.more:
@@ -113,6 +114,16 @@ def list_(session: Session, /, query: str | None, state: str, limit: int, **give
         return
     columns = (*_COLUMNS, _STATE) if state == _ALL else _COLUMNS
     session.screen.entries(columns, found.items, more=found.more, nothing="No such finding.")
+    if given["gateway"] and not session.screen.is_json:
+        places = len(client.get(_audit(given["gateway"]))["unread"])
+        if places:
+            session.screen.note(
+                f"{places} places could not be looked at: `ikewarden finding unread {given['gateway']}`."
+            )
+
+
+def _audit(gateway: str) -> str:
+    return f"/v1/gateways/{quote(gateway, safe='')}/audit"
 
 
 def _write_csv(session: Session, entries: Iterable[Mapping[str, Any]]) -> None:
@@ -137,7 +148,7 @@ def unread(session: Session, gateway: str) -> None:
     `ikewarden report compliance` tells those of all gateways.
     """
     screen = session.screen
-    found = session.connect().get(f"/v1/gateways/{quote(gateway, safe='')}/audit")
+    found = session.connect().get(_audit(gateway))
     if screen.is_json:
         screen.json(found)
         return

@@ -88,6 +88,13 @@ def test_nothing_in_it_acts_on_a_screen_or_is_refused() -> None:
     assert made["findings"][0]["line"] is None
 
 
+def test_a_file_that_could_not_be_read_at_all_is_told_before_a_line_of_it() -> None:
+    line, whole = Problem(Place("/a", 3), "No word."), Problem(Place("/a", 0), "No file.")
+    for problems in ((line, whole), (whole, line)):
+        told = document(problems=problems)["errors"]
+        assert told == [{"path": "/a", "line": None, "error": "No file."}]
+
+
 def test_lists_of_published_keys_are_used_and_those_that_are_none_are_told(tmp_path: Path) -> None:
     root, none = tmp_path / "root", tmp_path / "none"
     path = root / "etc/swanctl/private/gw.pem"
