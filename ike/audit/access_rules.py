@@ -98,7 +98,7 @@ def _rule(rule_id: str, severity: Severity, title: str, why: str, *rest: str) ->
 
 _CLOSE: Final = (
     "Give the file mode 0600 (chmod 600), or 0640 with a group that the policy names; if others could read it, make"
-    " what is in it anew."
+    " its keys and secrets anew."
 )
 OPEN_TO_OTHERS: Final = {
     role: _rule(

@@ -13,7 +13,7 @@ WRITE: Final = 2
 PASS: Final = 1
 _SECRET: Final = frozenset({Role.SECRETS, Role.KEY, Role.PASSWORD, Role.OWN})
 _KEY_DATABASES: Final = ("key4.db", "key3.db")
-ANEW: Final = "then make what is in it anew: whoever could read it may have."
+ANEW: Final = "then make its keys and secrets anew: whoever could read it may have."
 _SERVICES: Final = 1000  # users below are the system's own
 
 

@@ -15,6 +15,8 @@ _TIME: Final = re.compile(r"([0-9]+)(?:\.[0-9]+)?[ \t]*([smhdw]?)\Z")
 _UNITS: Final = {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}
 _HOUR: Final = 3600
 _PLUTO_MAXIMUM: Final = 86400
+_MODES: Final = {"transport": "transport", "passthrough": "pass", "pass": "pass"}
+_TUNNELS: Final = ("ike", "esp", "phase2alg", "authby", "leftcert", "rightcert")
 _NO_IPSEC: Final = frozenset({"passthrough", "drop", "reject", "pass"})
 
 
@@ -24,7 +26,8 @@ def effective(sections: Sections, dialect: Dialect) -> tuple[list[Tunnel], list[
     found = []
     for section, values in sections.whole():
         settings = _Settings(section, values, dialect, problems)
-        if settings.text("type").lower() not in _NO_IPSEC and settings.text("authby") != "never":
+        passes = settings.text("type").lower() in _NO_IPSEC
+        if (not passes or _was_tunnel(settings)) and settings.text("authby") != "never":
             found.append(_tunnel(settings))
     return found, problems
 
@@ -141,8 +144,23 @@ def _tunnel(settings: _Settings) -> Tunnel:
         remote=tuple(_rounds(settings, "right")),
         children=(_child(settings, rekeys),),
         aggressive=settings.says("aggressive", default=False),
+        clear=tuple(_clear(settings)),
         places=settings.places,
     )
+
+
+def _was_tunnel(settings: _Settings) -> bool:
+    """Whether what lets traffic through has all that a tunnel needs, as somebody made it one in a hurry."""
+    passes = settings.text("type").lower() in ("passthrough", "pass")
+    return passes and any(map(settings.find, _TUNNELS))
+
+
+def _clear(settings: _Settings) -> Iterator[str]:
+    if settings.text("type").lower() in ("passthrough", "pass"):
+        yield "type"
+    for name in ("failureshunt", "negotiationshunt") if settings.is_pluto else ():
+        if settings.text(name).lower() == "passthrough":
+            yield name
 
 
 def _held(seconds: int) -> int:
@@ -161,7 +179,7 @@ def _child(settings: _Settings, rekeys: bool) -> Child:
         offers=offers,
         rekey=life or None if rekeys else None,
         life=life or None if rekeys else None,
-        mode=settings.text("type").lower() or "tunnel",
+        mode=_MODES.get(settings.text("type").lower(), "tunnel"),
         local=settings.words("leftsubnet") or settings.words("leftsubnets") or ("dynamic",),
         remote=settings.words("rightsubnet") or settings.words("rightsubnets") or ("dynamic",),
         pfs=settings.says("pfs", default=True) if settings.is_pluto else None,
@@ -192,6 +210,7 @@ def _rounds(settings: _Settings, side: str) -> Iterator[Round]:
             auth=_auth(found.text if found is not None else ""),
             place=found.place if found is not None else settings.section.place,
             identity=settings.text(f"{side}id{suffix}"),
+            method=found.text.lower() if found is not None else "",
         )
 
 

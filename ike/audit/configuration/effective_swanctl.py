@@ -15,6 +15,8 @@ _UNITS: Final = {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86400}
 _TRUE: Final = frozenset({"yes", "true", "enabled", "1"})
 _VERSIONS: Final = {0: (1, 2), 1: (1,), 2: (2,)}
 _PUBLIC: Final = ("ike:", "pubkey", "rsa", "ecdsa", "bliss", "ed25519", "ed448", "any")
+# What narrows down whose certificates are taken.
+_PINS: Final = ("cacerts", "certs", "pubkeys", "cert_policy", "ca_id", "groups")
 _MAX_NUMBER: Final = 15  # characters that charon reads of one
 _HOUR: Final = 3600
 
@@ -162,6 +164,9 @@ def _round(settings: _Settings) -> Round:
         identity=settings.text("id"),
         revocation=settings.text("revocation").lower() or "relaxed",
         revocation_place=settings.places.get("revocation"),
+        method=text,
+        pinned=any(map(settings.text, _PINS))
+        or any(name.startswith(("cert", "cacert")) for name in settings.section.sections),
     )
 
 

@@ -65,6 +65,7 @@ def _judge(
     tunnels: Iterable[Tunnel], policy: Policy, baseline: Baseline, around: Surroundings
 ) -> Iterator[Finding]:
     for tunnel in tunnels:
+        yield from _clear(tunnel)
         if tunnel.children and all(each.mode in _NO_IPSEC for each in tunnel.children):
             continue  # a policy in a connection's clothes: nothing is ever negotiated
         yield from _exchange(tunnel, around)
@@ -331,6 +332,17 @@ def _authentication(tunnel: Tunnel, policy: Policy) -> Iterator[Finding]:
         if each.auth == "null":
             said = f"The peer of {_named(tunnel)} need not prove who it is."
             yield Finding(rules.NO_AUTHENTICATION, each.place, said, name)
+        if each.method.startswith("eap-md5"):
+            said = f"Users of {_named(tunnel)} prove themselves by EAP-MD5."
+            fix = f"{rules.EAP_MD5.fix[:-1]}: in the remote section of {fixes.where(tunnel)}."
+            yield Finding(rules.EAP_MD5, each.place, said, name, fix)
+        if each.auth == "pubkey" and "sha1" in each.method.replace(":", "-").split("-"):
+            said = f"`auth` of the peer of {_named(tunnel)} takes SHA-1."
+            fix = (
+                f"{rules.SHA1_SIGNATURE.fix[:-1]}, in the remote section of {fixes.where(tunnel)}."
+            )
+            yield Finding(rules.SHA1_SIGNATURE, each.place, said, name, fix)
+    yield from _any_certificate(tunnel)
 
 
 def _revocation(tunnel: Tunnel, around: Surroundings) -> Iterator[Finding]:
@@ -346,6 +358,28 @@ def _revocation(tunnel: Tunnel, around: Surroundings) -> Iterator[Finding]:
             fix = fixes.strict("revocation = strict", where, unnamed=around.revocation_unnamed)
             yield Finding(rule, place, said, _subject(tunnel), fix)
             return
+
+
+def _any_certificate(tunnel: Tunnel) -> Iterator[Finding]:
+    # Whoever has an identity or another proof to give as well is not let in by the certificate alone.
+    open_ = [
+        each.auth == "pubkey" and not each.pinned and _is_anyone(each) for each in tunnel.remote
+    ]
+    if open_ and all(open_):
+        # Of one gateway for many users it is what is meant, as long as the authority is theirs alone.
+        severity = Severity.INFO if _from_anywhere(tunnel) else None
+        said = f"The peer of {_named(tunnel)} has no `id`, and no `cacerts` narrow down its certificate."
+        place = tunnel.remote[0].place
+        yield Finding(rules.ANY_CERTIFICATE, place, said, _subject(tunnel), severity=severity)
+
+
+def _clear(tunnel: Tunnel) -> Iterator[Finding]:
+    for setting in tunnel.clear:
+        instead = {"type": "tunnel", "negotiationshunt": "hold"}.get(setting, "drop")
+        said = f"`{setting}` of {_named(tunnel)} lets traffic go in the clear."
+        fix = f"Set `{setting}={instead}` in {fixes.where(tunnel)}."
+        subject = f"{_subject(tunnel)} {setting}"
+        yield Finding(rules.CLEAR_TEXT, tunnel.at(setting), said, subject, fix)
 
 
 def _from_anywhere(tunnel: Tunnel) -> bool:

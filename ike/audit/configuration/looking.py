@@ -4,12 +4,14 @@
 """
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
+from types import MappingProxyType
 from typing import Final, Protocol
 
 from ike.audit.configuration import (
+    daemon_rules,
     effective_ipsec,
     effective_swanctl,
     fixes,
@@ -20,10 +22,10 @@ from ike.audit.configuration import (
     strongswan_conf,
     systems,
 )
-from ike.audit.configuration.strongswan_conf import Logging, Option
+from ike.audit.configuration.strongswan_conf import Guessable, Logging, Option
 from ike.audit.configuration.systems import System
 from ike.audit.configuration.values import Tunnel, Writer
-from ike.audit.values import Finding, Policy
+from ike.audit.values import Finding, Policy, Rule, Severity
 from ike.secrets import ipsec_conf
 from ike.secrets.ipsec_conf import Sections
 from ike.secrets.reading import Files, Reading, dialect_of
@@ -34,16 +36,17 @@ _CRYPTO_POLICIES: Final = "/etc/crypto-policies/back-ends/libreswan.config"
 _KINDS: Final = frozenset({"swanctl", "strongswan.conf", "ipsec.conf", "racoon", "networkmanager"})
 _KEYS_LEVEL: Final = 4
 _PACKETS_LEVEL: Final = 3
-_OPTIONS: Final = (
-    "i_dont_care_about_security_and_use_aggressive_mode_psk",
-    "accept_unencrypted_mainmode_messages",
-    "send_vendor_id",
+_AGGRESSIVE: Final = "i_dont_care_about_security_and_use_aggressive_mode_psk"
+_OPTIONS: Final[Mapping[str, Rule]] = MappingProxyType(
+    {
+        _AGGRESSIVE: rules.AGGRESSIVE_PSK_ALLOWED,
+        "accept_unencrypted_mainmode_messages": rules.UNENCRYPTED_MAIN_MODE,
+        "send_vendor_id": rules.VENDOR_ID,
+        "plugins.load-tester.enable": daemon_rules.LOAD_TESTER,
+    }
 )
-_OPTION_RULES: Final = (
-    rules.AGGRESSIVE_PSK_ALLOWED,
-    rules.UNENCRYPTED_MAIN_MODE,
-    rules.VENDOR_ID,
-)
+_SOCKETS: Final = ("plugins.vici.socket", "plugins.stroke.socket")
+_LOOPBACK: Final = re.compile(r"tcp://(127\.|\[?::1\b|localhost\b)", re.I)
 
 
 class Start(Protocol):
@@ -74,6 +77,8 @@ class Configuration:
     tunnels: tuple[Tunnel, ...] = ()
     logs: tuple[Logging, ...] = ()
     options: tuple[Option, ...] = ()
+    sockets: tuple[Option, ...] = ()  # by which charon takes orders from the network
+    radius: tuple[Guessable, ...] = ()
     lax: tuple[Lax, ...] = ()
     without_policy: tuple[Place, ...] = ()  # where the system's crypto policy is to be included
     problems: tuple[Problem, ...] = ()
@@ -87,19 +92,33 @@ class Configuration:
             yield systems.told(finding, self.systems)
 
     def _judge(self, policy: Policy) -> Iterator[Finding]:
-        answers = any(each.name.endswith(_OPTIONS[0]) for each in self.options)
+        answers = any(each.name.endswith(_AGGRESSIVE) for each in self.options)
         around = judging.Surroundings(answers, self.revocation_unnamed)
         yield from judging.judge(self.tunnels, policy, around)
         for log in self.logs:
             yield from _logged(log)
         for option in self.options:
-            rule = _OPTION_RULES[_OPTIONS.index(option.name.rpartition(".")[2])]
+            rule = _OPTIONS[option.name.partition(".")[2]]
             yield Finding(rule, option.place, f"`{option.name}` is on.", option.name)
+        for socket in self.sockets:
+            yield _by_tcp(socket)
+        for each in self.radius:
+            why = f": {'; '.join(each.reasons)}" if each.reasons else ""
+            said = f"The secret of {each.name} has about {each.bits} bits{why}."
+            yield Finding(daemon_rules.RADIUS_SECRET, each.place, said, each.name)
         for lax in self.lax:
             yield _revocation(lax, unnamed=self.revocation_unnamed)
         for place in self.without_policy:
             said = f"{_CRYPTO_POLICIES} is there, and ipsec.conf does not include it."
             yield Finding(rules.NO_CRYPTO_POLICY, place, said)
+
+
+def _by_tcp(socket: Option) -> Finding:
+    local = _LOOPBACK.match(socket.value)
+    where = "the host itself: every user of it gets there" if local else "the network"
+    said = f"`{socket.name}` is a port of TCP that can be reached from {where}."
+    severity = Severity.HIGH if local else None
+    return Finding(daemon_rules.CONTROL_BY_TCP, socket.place, said, socket.name, severity=severity)
 
 
 def _logged(log: Logging) -> Iterator[Finding]:
@@ -146,6 +165,8 @@ class _Looking:
         self.tunnels: list[Tunnel] = []
         self.logs: list[Logging] = []
         self.options: list[Option] = []
+        self.sockets: list[Option] = []
+        self.radius: list[Guessable] = []
         self.lax: list[Lax] = []
         self.without_policy: list[Place] = []
         self.problems: list[Problem] = []
@@ -156,6 +177,8 @@ class _Looking:
             tuple(_unique(self.tunnels)),
             tuple(self.logs),
             tuple(self.options),
+            tuple(self.sockets),
+            tuple(self.radius),
             tuple(self.lax),
             tuple(self.without_policy),
             tuple(dict.fromkeys(self.problems)),
@@ -171,6 +194,9 @@ class _Looking:
             top, problems = parse_settings(source, reading.include)
             self.logs += strongswan_conf.logs(top)
             self.options += (each for each in strongswan_conf.options(top, *_OPTIONS) if each.is_on)
+            sockets = strongswan_conf.options(top, *_SOCKETS)
+            self.sockets += (each for each in sockets if each.value.lower().startswith("tcp://"))
+            self.radius += strongswan_conf.radius(top)
             self.problems += problems
         elif kind == "ipsec.conf":
             self._ipsec(source, reading)

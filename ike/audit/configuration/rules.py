@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Final
 
+from ike.audit.configuration import daemon_rules
 from ike.audit.configuration.proposals import Protocol
 from ike.audit.values import Area, Rule, Severity
 
@@ -283,6 +284,39 @@ SHARED: Final = _rule(
     "Name the networks of each end in the traffic selectors, and give each peer its own connection.",
     ("RFC 7296 §2.9", "RFC 4301 §4.4.1"),
 )
+ANY_CERTIFICATE: Final = _rule(
+    "any-certificate-taken",
+    Severity.LOW,
+    "A peer is let in with any certificate of any authority that is trusted here",
+    "Whoever has one, as every other peer and user, passes for this peer.",
+    "Set `id` in the remote section to the peer's identity, or `cacerts` to the authority of those who may come in.",
+    ("strongSwan swanctl.conf, connections.<conn>.remote<suffix>.id", "RFC 4945 §3.1"),
+)
+EAP_MD5: Final = _rule(
+    "eap-md5",
+    Severity.MEDIUM,
+    "Users prove themselves by EAP-MD5",
+    "Whoever passes for the gateway once, or has a record of the exchange in the clear, guesses the password offline:"
+    " the method proves nothing of the gateway.",
+    "Use certificates (`auth = eap-tls` or `pubkey`), or EAP-MSCHAPv2 with a gateway's certificate that is checked.",
+    ("RFC 3748 §5.4", "RFC 7296 §2.16"),
+)
+SHA1_SIGNATURE: Final = _rule(
+    "signature-sha1-taken",
+    Severity.MEDIUM,
+    "Signatures with SHA-1 are taken as a peer's proof",
+    "Collisions can be calculated: who may have one thing signed has the signature of another.",
+    "Leave `sha1` out of `auth`: `rsa-2048-sha256` or better.",
+    ("RFC 8247 §3.2", "NIST SP 800-131A rev. 2 §9"),
+)
+CLEAR_TEXT: Final = _rule(
+    "clear-text-let-through",
+    Severity.MEDIUM,
+    "Traffic of a tunnel goes in the clear while the tunnel does not stand",
+    "Whoever keeps IKE from getting through gets the traffic in clear text.",
+    "Set `failureshunt=drop` and `negotiationshunt=hold`, and `type=tunnel`.",
+    ("RFC 4301 §4.4.1",),
+)
 NO_AUTHENTICATION: Final = _rule(
     "peer-not-authenticated",
     Severity.HIGH,
@@ -341,5 +375,7 @@ RULES: Final[tuple[Rule, ...]] = (
     *(IKE_LIFE, CHILD_LIFE, NO_IKE_LIFE, NO_CHILD_LIFE),
     *(LOGGED_KEYS, LOGGED_RAW, REVOCATION, REVOCATION_IF_URI),
     *(PSK, PSK_ANY, SHARED, NO_AUTHENTICATION),
+    *(ANY_CERTIFICATE, EAP_MD5, SHA1_SIGNATURE, CLEAR_TEXT),
+    *daemon_rules.RULES,
     *(AGGRESSIVE_PSK_ALLOWED, UNENCRYPTED_MAIN_MODE, VENDOR_ID, NO_CRYPTO_POLICY),
 )

@@ -5,7 +5,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Final
 
+from core.secret import Secret
+from ike.secrets import strength
 from ike.secrets.settings_syntax import Section, Value, resolved
+from ike.secrets.strength import Verdict
 from ike.secrets.values import Place
 
 # Each daemon's own section, behind that of charon, which they all take what they do not have from.
@@ -71,14 +74,44 @@ def _level(value: Value) -> int | None:
     return int(text) if re.fullmatch(r"-?[0-9]{1,2}", text) else None
 
 
+@dataclass(frozen=True)
+class Guessable:
+    """A secret of a RADIUS server that can be guessed, by how many bits it is worth."""
+
+    name: str
+    bits: int
+    reasons: tuple[str, ...]
+    place: Place
+
+
+def radius(top: Section) -> Iterator[Guessable]:
+    """The secrets of RADIUS servers that can be guessed."""
+    for daemon in _daemons(top):
+        plugin = _below(daemon, "plugins", "eap-radius")
+        servers = _below(plugin, "servers") if plugin is not None else None
+        inner = servers.sections.values() if servers is not None else ()
+        for section in (*((plugin,) if plugin is not None else ()), *inner):
+            value = section.values.get("secret")
+            if value is not None and value.text:
+                judged = strength.judge(Secret(value.text.encode("utf-8", "surrogateescape")))
+                if judged.verdict is Verdict.WEAK:
+                    name = f"{daemon.name}.plugins.eap-radius"
+                    yield Guessable(name, judged.bits, tuple(judged.reasons), value.place)
+
+
+def _below(section: Section, *names: str) -> Section | None:
+    found: Section | None = section
+    for name in names:
+        found = found.sections.get(name) if found is not None else None
+    return found
+
+
 def options(top: Section, *names: str) -> Iterator[Option]:
     """Settings by their names, such as `plugins.x.y` below a daemon's section."""
     for daemon in _daemons(top):
         for name in names:
             *path, last = name.split(".")
-            section: Section | None = daemon
-            for part in path:
-                section = section.sections.get(part) if section is not None else None
+            section = _below(daemon, *path)
             value = section.values.get(last) if section is not None else None
             if value is not None and value.text is not None:
                 yield Option(f"{daemon.name}.{name}", value.text, value.place)

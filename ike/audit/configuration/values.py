@@ -36,13 +36,17 @@ class Offer:
 
 @dataclass(frozen=True)
 class Round:
-    """How one end proves itself. `auth` is psk, pubkey, eap, xauth, null, or any where that is left open."""
+    """How one end proves itself. `auth` is psk, pubkey, eap, xauth, null, or any where that is left open; `method` is
+    what stands there, in small letters. `pinned`: certificates are narrowed down otherwise than by the identity.
+    """
 
     auth: str
     place: Place
     identity: str = ""
     revocation: str = ""  # strict, ifuri, relaxed
     revocation_place: Place | None = None
+    method: str = ""
+    pinned: bool = True
 
 
 @dataclass(frozen=True)
@@ -87,6 +91,7 @@ class Tunnel:
     children: tuple[Child, ...]
     aggressive: bool = False
     over: int = 0
+    clear: tuple[str, ...] = ()  # settings that let traffic through while the tunnel does not stand
     places: Mapping[str, Place] = field(default_factory=dict)
 
     def at(self, setting: str) -> Place:

@@ -119,6 +119,9 @@ SWANCTL: list[tuple[dict[str, str], str, int]] = [
     ({"REVOCATION": ""}, "revocation-not-required", 11),
     ({"REVOCATION": "revocation = relaxed"}, "revocation-not-required", 13),
     ({"REVOCATION": "revocation = ifuri"}, "revocation-only-with-uri", 13),
+    ({"AUTH": "rsa-2048-sha1"}, "signature-sha1-taken", 11),
+    ({"AUTH": "ike:rsa-sha256-sha1"}, "signature-sha1-taken", 11),
+    ({"AUTH": "eap-md5", "REVOCATION": ""}, "eap-md5", 11),
 ]
 
 
@@ -150,6 +153,7 @@ EVERYONE = """connections {
     local { auth = AUTH
     }
     remote { auth = AUTH
+      cacerts = users.pem
       revocation = strict
     }
     children {
@@ -205,6 +209,37 @@ def test_who_comes_in_and_how(
     }.items():
         text = text.replace(name, value)
     assert ids(found(seen(tmp_path, "swanctl", text))) == rules
+
+
+@pytest.mark.parametrize(
+    ("remote", "narrowed", "weight"),
+    [
+        ("remote_addrs = 192.0.2.9", "", Severity.LOW),
+        ("remote_addrs = 192.0.2.9", "id = %any", Severity.LOW),
+        ("", "", Severity.INFO),
+        ("", "id = gw.example", None),
+        ("", "certs = gw.pem", None),
+        ("", "cert_policy = 1.2.3", None),
+        ("", "cacert1 {\n file = /ca.pem\n}", None),
+    ],
+)
+def test_any_certificate(
+    tmp_path: Path, remote: str, narrowed: str, weight: Severity | None
+) -> None:
+    text = EVERYONE.replace("cacerts = users.pem", narrowed)
+    given = {"REMOTE": remote, "VERSION": "2", "AGGRESSIVE": "no", "AUTH": "pubkey"}
+    for name, value in {**given, "TS": "10.0.0.0/8"}.items():
+        text = text.replace(name, value)
+    findings = found(seen(tmp_path, "swanctl", text))
+    assert [each.weight for each in findings] == ([weight] if weight else [])
+    assert ids(findings) <= {"any-certificate-taken"}
+
+
+def test_orders_by_tcp_from_the_host_itself(tmp_path: Path) -> None:
+    for address in ("127.0.0.1", "[::1]"):
+        text = f"charon {{\n plugins {{\n vici {{\n socket = tcp://{address}:4502\n }}\n }}\n}}\n"
+        [finding] = found(seen(tmp_path, "strongswan.conf", text))
+        assert finding.weight is Severity.HIGH
 
 
 def test_a_psk_is_against_a_policy_of_certificates(tmp_path: Path) -> None:
@@ -348,6 +383,11 @@ IPSEC = [
         {"ikev1", "aggressive-mode-psk"},
     ),
     (LIBRESWAN, "", "authby=null", {"peer-not-authenticated"}),
+    (LIBRESWAN, "", "failureshunt=passthrough", {"clear-text-let-through"}),
+    (LIBRESWAN, "", "negotiationshunt=passthrough", {"clear-text-let-through"}),
+    (LIBRESWAN, "", "failureshunt=drop\n    negotiationshunt=hold", set()),
+    (LIBRESWAN, "", "type=passthrough\n    authby=never", set()),
+    (LIBRESWAN, "", "type=passthrough\n    authby=rsasig", {"clear-text-let-through"}),
 ]
 
 
@@ -401,6 +441,28 @@ def test_a_crypto_policy_is_to_be_included_where_there_is_one(tmp_path: Path) ->
             {"unencrypted-main-mode-taken", "vendor-id-sent"},
         ),
         ("charon {\n accept_unencrypted_mainmode_messages = no\n}\n", set()),
+        (
+            "charon {\n plugins {\n vici {\n socket = tcp://0.0.0.0:4502\n }\n }\n}\n",
+            {"control-socket-by-tcp"},
+        ),
+        ("charon {\n plugins {\n vici {\n socket = unix:///run/x\n }\n }\n}\n", set()),
+        (
+            "charon {\n plugins {\n load-tester {\n enable = yes\n }\n }\n}\n",
+            {"load-tester-enabled"},
+        ),
+        ("charon {\n plugins {\n load-tester {\n enable = no\n }\n }\n}\n", set()),
+        (
+            "charon {\n plugins {\n eap-radius {\n secret = testing123\n }\n }\n}\n",
+            {"radius-secret-weak"},
+        ),
+        (
+            "charon {\n plugins {\n eap-radius {\n servers {\n a {\n secret = gv6URkSs\n }\n }\n }\n }\n}\n",
+            {"radius-secret-weak"},
+        ),
+        (
+            "charon {\n plugins {\n eap-radius {\n secret = hB7pQ2xW9zK4mR8vTyLq3Nd6\n }\n }\n}\n",
+            set(),
+        ),
     ],
 )
 def test_strongswan_conf(tmp_path: Path, text: str, rules: set[str]) -> None:

@@ -3,7 +3,7 @@
 from typing import Final
 
 from ike.audit.values import Policy
-from tests.ike.audit.corpus.access_faults import SITE_B, SITE_C
+from tests.ike.audit.corpus.access_faults import RADIUS, SITE_B, SITE_C
 from tests.ike.audit.corpus.planting import (
     DEBIAN,
     OPNSENSE,
@@ -45,6 +45,7 @@ def _charon(*lines: str) -> Plant:
     return add(STRONGSWAN, "charon {\n" + "".join(f"  {line}\n" for line in lines) + "}\n")
 
 
+_REMOTE_B: Final = "auth = pubkey\n      id = gw2"
 _SWANCTL: Final = (
     ("DES", DEBIAN, _ike("des-sha256-ecp256"), "ike-proposal-des", SITE_B),
     ("Blowfish", DEBIAN, _ike("blowfish256-sha256-ecp256"), "ike-proposal-obsolete-cipher", SITE_B),
@@ -184,7 +185,7 @@ _SWANCTL: Final = (
         DEBIAN,
         both(
             change(SITE_B, "remote_addrs = 192.0.2.2", "remote_addrs = %any"),
-            change(SITE_B, "id = gw2.example.com", ""),
+            change(SITE_B, "id = gw2.example.com", "cacerts = issuing.pem"),
             change(SITE_B, "10.1.0.0/16", "0.0.0.0/0"),
             change(SITE_B, "10.2.0.0/16", "0.0.0.0/0"),
         ),
@@ -220,6 +221,48 @@ _SWANCTL: Final = (
         STRONGSWAN,
     ),
     ("vendor ID sent", VYOS, _charon("send_vendor_id = yes"), "vendor-id-sent", STRONGSWAN),
+    (
+        "orders by TCP",
+        DEBIAN,
+        _charon("plugins {", "vici {", "socket = tcp://0.0.0.0:4502", "}", "}"),
+        "control-socket-by-tcp",
+        STRONGSWAN,
+    ),
+    (
+        "a RADIUS secret of an example",
+        DEBIAN,
+        add(RADIUS, "eap-radius {\n  secret = testing123\n}\n"),
+        "radius-secret-weak",
+        RADIUS,
+    ),
+    (
+        "load tester",
+        DEBIAN,
+        _charon("plugins {", "load-tester {", "enable = yes", "}", "}"),
+        "load-tester-enabled",
+        STRONGSWAN,
+    ),
+    (
+        "users by EAP-MD5",
+        DEBIAN,
+        change(SITE_B, _REMOTE_B, "auth = eap-md5\n      id = gw2"),
+        "eap-md5",
+        SITE_B,
+    ),
+    (
+        "SHA-1 in signatures",
+        DEBIAN,
+        change(SITE_B, _REMOTE_B, "auth = rsa-2048-sha1\n      id = gw2"),
+        "signature-sha1-taken",
+        SITE_B,
+    ),
+    (
+        "any certificate",
+        DEBIAN,
+        change(SITE_B, "id = gw2.example.com", ""),
+        "any-certificate-taken",
+        SITE_B,
+    ),
 )
 _IPSEC: Final = (
     (
@@ -268,6 +311,20 @@ _IPSEC: Final = (
         IPSEC,
     ),
     ("dh2 in Libreswan", RHEL, _pluto("ike=aes256-sha2;dh2"), "ike-proposal-weak-group", RHEL_B),
+    (
+        "clear text when IKE fails",
+        RHEL,
+        _pluto("failureshunt=passthrough"),
+        "clear-text-let-through",
+        RHEL_B,
+    ),
+    (
+        "clear text in place of a tunnel",
+        RHEL,
+        _pluto("type=passthrough"),
+        "clear-text-let-through",
+        RHEL_B,
+    ),
     ("no PFS in Libreswan", RHEL, _pluto("pfs=no"), "no-pfs", RHEL_B),
     ("AH in Libreswan", RHEL, _pluto("phase2=ah", "phase2alg=sha2_512"), "ah-only", RHEL_B),
     (
