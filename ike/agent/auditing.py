@@ -82,12 +82,16 @@ def _policy(wanted: AuditSettings) -> tuple[Policy, tuple[str, ...], list[Proble
     policy, paths = Policy(), tuple[str, ...]()
     if wanted.policy:
         try:
+            if stat.S_ISFIFO(os.stat(wanted.policy).st_mode):  # nobody may be there to write to it
+                raise policies.PolicyInvalid("It is a pipe.")  # noqa: TRY301
             policy, paths = policies.read(Path(wanted.policy))
         except OSError as error:
             words = error.strerror or "it cannot be read"
             problems.append(Problem(Place(wanted.policy, 0), words))
         except (policies.PolicyInvalid, PublishedKeysInvalid) as error:
             problems.append(Problem(Place(wanted.policy, 0), error.message))
+        except ValueError:  # a NUL in it
+            problems.append(Problem(Place(wanted.policy, 0), "it is no path"))
     # agent.toml names one always; what it names by default leaves the choice to the policy.
     chosen = policy.baseline if wanted.baseline == AuditSettings.baseline else wanted.baseline
     return replace(policy, baseline=chosen, published=(*policy.published, *lists)), paths, problems
@@ -179,7 +183,7 @@ def _entry(finding: Finding) -> Document:
         "id": finding.id,
         **{name: _plain(name, text) for name, text in texts.items()},
         "line": finding.place.line or None,
-        "references": [_plain("references", each) for each in rule.references[:30]],
+        "references": [_plain("references", each) for each in finding.sources[:30]],
     }
 
 

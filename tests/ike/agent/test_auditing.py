@@ -145,6 +145,10 @@ def test_a_policy_for_the_fleet_is_judged_by_and_one_that_is_none_is_told(tmp_pa
     policy.unlink()
     assert str(policy) in {each["path"] for each in look()["errors"]}
     assert str(policy) in auditing.look(settings, Clock(lambda: NOW), root=root).watched
+    os.mkfifo(policy)
+    assert str(policy) in {each["path"] for each in look()["errors"]}
+    nul = replace(settings, audit=replace(wanted, policy="/x\0y"))
+    assert "it is no path" in {each["error"] for each in look(nul)["errors"]}
 
 
 # When
