@@ -7,14 +7,15 @@ from dataclasses import dataclass
 from itertools import islice
 from typing import Final
 
-from ike.audit import leads, places
+from ike.audit import leads, named, places, rights, system
 from ike.audit.gathering import Gathering
 from ike.audit.ground import Ground
 from ike.audit.leads import Lead
+from ike.audit.named import Named
 from ike.audit.shapes import Shape
 from ike.audit.values import Item, Role, Sort
 from ike.secrets import reading
-from ike.secrets.reading import Found
+from ike.secrets.reading import Found, Opened
 from ike.secrets.values import Place, Problem
 
 _IPSEC_VPN: Final = re.compile(
@@ -54,14 +55,15 @@ class Start:
 
 @dataclass(frozen=True)
 class Discovered:
-    """All that matters, each file once. `found`: what stands in swanctl.conf, ipsec.conf and ipsec.secrets; `problems`
-    are all, those of `found` too.
+    """All that matters, each file once. `found`: what stands in swanctl.conf, ipsec.conf and ipsec.secrets; `apart`:
+    the same of each host whose files lie below a folder that was named; `problems` are all, those of both too.
     """
 
     items: tuple[Item, ...]
     starts: tuple[Start, ...]
     found: Found
     problems: tuple[Problem, ...] = ()
+    apart: tuple[Found, ...] = ()
 
 
 class _Discovery(Gathering):
@@ -83,7 +85,8 @@ def discover(ground: Ground, paths: Sequence[str] = (), *, known: bool = True) -
     read is a problem, and never stops the rest.
     """
     run = _Discovery(ground)
-    given = list(_given(run, paths))
+    folders: list[str] = []
+    given = list(_given(run, paths, folders))
     if known:
         given += [place for place in reading.PLACES if run.there(place)]
         _known(run)
@@ -91,18 +94,21 @@ def discover(ground: Ground, paths: Sequence[str] = (), *, known: bool = True) -
     found = reading.read(ground, given) if given else Found((), (), (), {})
     _of_found(run, found, known=known)
     _unread(run, given, found)
+    apart = tuple(each for folder in folders for each in _below(run, folder, found.opened))
     if known:
         for pattern in places.PROGRAMS:
             _add_files(run, pattern, Role.PROGRAM, Sort.FILE)
-    problems = tuple(dict.fromkeys((*found.problems, *run.problems)))
-    return Discovered(tuple(run.items.values()), tuple(run.starts.values()), found, problems)
+    unread = [problem for each in (found, *apart) for problem in each.problems]
+    problems = tuple(dict.fromkeys((*unread, *run.problems)))
+    items, starts = tuple(run.items.values()), tuple(run.starts.values())
+    return Discovered(items, starts, found, problems, apart)
 
 
 # What somebody names
 
 
-def _given(run: _Discovery, paths: Sequence[str]) -> Iterator[str]:
-    """Sort out what is named; gives what is to be read as swanctl.conf, ipsec.conf or ipsec.secrets."""
+def _given(run: _Discovery, paths: Sequence[str], folders: list[str]) -> Iterator[str]:
+    """Sort out what is named; gives what is to be read as swanctl.conf, ipsec.conf or ipsec.secrets, and `folders`."""
     for path in paths:
         try:
             sort = run.ground.status(path).sort
@@ -111,8 +117,7 @@ def _given(run: _Discovery, paths: Sequence[str]) -> Iterator[str]:
             continue
         kind = _kind(path)
         if sort is Sort.FOLDER:
-            run.add_keys_below(path)
-            yield path
+            folders.append(path)
         elif kind:
             _BY_KIND[kind](run, path)
         elif sort is Sort.FILE:
@@ -130,6 +135,47 @@ def _given(run: _Discovery, paths: Sequence[str]) -> Iterator[str]:
 def _kind(path: str) -> str:
     name = posixpath.basename(path)
     return "networkmanager" if name.endswith(".nmconnection") else _KINDS.get(name, "")
+
+
+def _below(run: _Discovery, folder: str, opened: Iterable[Opened]) -> Iterator[Found]:
+    """Take in what is below a folder that was named, but for what was reached already."""
+    waiting, done = [folder], list[str]()
+    while waiting and len(done) < _MANY:
+        real = run.real(waiting.pop(0))
+        if not real or any(real == each or rights.is_above(each, real) for each in done):
+            continue
+        done.append(real)
+        there = named.look(run.ground, real)
+        run.problems += there.problems
+        read = {run.real(each.path) for each in opened}
+        for path, kind in there.configurations.items():
+            if run.real(path) not in run.items:
+                _BY_KIND[kind](run, path)
+        for group in there.grouped():
+            fresh = [path for path in group if run.real(path) not in read]
+            if fresh:
+                found = reading.read(run.ground, fresh)
+                _of_found(run, found, known=False)
+                _unread(run, fresh, found)
+                read |= {run.real(each.path) for each in found.opened}
+                yield found
+        _rest(run, there)
+        waiting += there.links
+
+
+def _rest(run: _Discovery, there: Named) -> None:
+    for path in there.databases:
+        _database(run, Lead(path, Role.FOLDER, Place(path, 0)))
+    for paths, role in (
+        (there.secrets, Role.SECRETS),
+        (there.keys, Role.KEY),
+        (there.certificates, Role.CERTIFICATE),
+    ):
+        for path in paths:
+            run.add(path, role)
+    for path in there.folders:
+        if not system.is_folder_of(path, run.ground.accounts):
+            run.add(path, Role.FOLDER)
 
 
 # The known places
@@ -267,8 +313,8 @@ def _of_found(run: _Discovery, found: Found, *, known: bool) -> None:
 def _unread(run: _Discovery, given: Iterable[str], found: Found) -> None:
     """What could not be read matters no less; what it is is known by its name alone."""
     opened = {each.path for each in found.opened}
-    named = {problem.place.path for problem in found.problems if not problem.place.line}
-    for path in dict.fromkeys([*given, *sorted(named)]):
+    told = {problem.place.path for problem in found.problems if not problem.place.line}
+    for path in dict.fromkeys([*given, *sorted(told)]):
         if path not in opened and not run.ground.is_folder(path):
             run.add(path, Role.SECRETS if ".secrets" in path else Role.CONFIGURATION)
 

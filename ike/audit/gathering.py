@@ -28,6 +28,7 @@ class Gathering:
     def add(self, path: str, role: Role, named_by: Place | None = None) -> Item | None:
         """Take a file or folder in; None where there is none. What is there already keeps its role."""
         if len(self.items) >= MAX_ITEMS:
+            self._full(path)
             return None
         try:
             item = self.ground.item(path, role, named_by)
@@ -40,6 +41,18 @@ class Gathering:
             return there
         self.items[item.real] = item
         return item
+
+    def _full(self, path: str) -> None:
+        message = f"more than {MAX_ITEMS:,} files that matter: the rest is not looked at"
+        if not any(problem.message == message for problem in self.problems):
+            self.problems.append(Problem(Place(path, 0), message))
+
+    def real(self, path: str) -> str:
+        """Where a path really is on the host; empty where it leads nowhere."""
+        try:
+            return self.ground.item(path, Role.CONFIGURATION).real
+        except OSError:
+            return ""
 
     def failed(self, path: str, error: OSError) -> None:
         """Tell of what cannot be looked at."""

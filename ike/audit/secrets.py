@@ -74,6 +74,10 @@ class Discovered(Protocol):
     def found(self) -> Found:
         """What stands in the configurations."""
 
+    @property
+    def apart(self) -> tuple[Found, ...]:
+        """What stands in those of other hosts."""
+
 
 @dataclass(frozen=True, eq=False)
 class SecretFacts:
@@ -114,7 +118,9 @@ def look(files: Files, discovered: Discovered) -> tuple[Sequence[Facts], Sequenc
     entries = tuple(entry for each in parsed for entry in each.entries)
     # By themselves: what such a system writes for its daemon has the same values, and is no second place for them.
     own = Found(entries, (), (), {})
-    facts = [SecretFacts(looking.look(each, key)) for each in (discovered.found, own)]
+    facts = [
+        SecretFacts(looking.look(each, key)) for each in (discovered.found, *discovered.apart, own)
+    ]
     return facts, [problem for each in parsed for problem in each.problems]
 
 

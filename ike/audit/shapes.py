@@ -55,3 +55,29 @@ def shape(content: bytes) -> Shape:
     if b"-----BEGIN CERTIFICATE" in content or b"-----BEGIN X509" in content:
         return Shape.CERTIFICATE
     return Shape.OTHER
+
+
+# A line of these is enough, where a file's name says that it may be configuration.
+_CONNECTIONS: Final = re.compile(
+    rb"^conn[ \t]+\S[^\n]*\n(?:[^\S\n]*(?:\#[^\n]*)?\n)*"
+    rb"[ \t]+(?:also|auto|authby|ike|ikev2|keyexchange|left\w*|right\w*|type)[ \t]*="
+    rb"|^[ \t]*connections[ \t]*\{\s*(?:\#[^\n]*\n\s*)*[^\s{}]+[ \t]*\{"
+    rb"|^[ \t]*secrets[ \t]*\{\s*(?:\#[^\n]*\n\s*)*"
+    rb"(?:ike|eap|xauth|ntlm|ppk|private|pkcs8|pkcs12|rsa|ecdsa|token)[^\s{}]*[ \t]*\{"
+    rb"|^(?![ \t]*\#)(?:[^\r\n]*[ \t])?:[ \t]+(?:(?:PSK|PPKS?|EAP|XAUTH|NTLM)[ \t]+[\"'0]\S"
+    rb"|(?:RSA|ECDSA|P12|PKCS8)[ \t]+(?:\{|\"?[^\s\"]+\.\w))",
+    re.MULTILINE,
+)
+_DER_CERTIFICATE: Final = re.compile(
+    rb"\x30(?:\x82..|\x81.)\x30(?:\x82..|\x81.)\xa0\x03\x02\x01[\x01\x02]", re.S
+)
+
+
+def is_connections(content: bytes) -> bool:
+    """Whether a file that begins so is swanctl.conf, ipsec.conf or ipsec.secrets, or a part of one."""
+    return _CONNECTIONS.search(content) is not None
+
+
+def is_certificate(content: bytes) -> bool:
+    """Whether a file that begins so is a certificate in DER."""
+    return _DER_CERTIFICATE.match(content) is not None

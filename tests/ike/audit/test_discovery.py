@@ -247,6 +247,7 @@ def test_files_and_folders_that_somebody_names(files: Files) -> None:
     assert roles(seen) == {
         "/srv/vpn": "folder of keys",
         "/srv/vpn/gw.key": "private key",
+        "/srv/vpn/deep/er": "folder of keys",
         "/srv/vpn/deep/er/b.pem": "private key",
         "/srv/one.pem": "private key",
         "/srv/ca.pem": "certificate",
