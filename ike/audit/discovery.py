@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from itertools import islice
 from typing import Final
 
-from ike.audit import leads, named, places, rights, system
+from ike.audit import leads, missing, named, places, rights, system
 from ike.audit.gathering import Gathering
 from ike.audit.ground import Ground
 from ike.audit.leads import Lead
@@ -16,7 +16,7 @@ from ike.audit.shapes import Shape
 from ike.audit.values import Item, Role, Sort
 from ike.secrets import reading
 from ike.secrets.reading import Found, Opened
-from ike.secrets.values import Place, Problem
+from ike.secrets.values import Dialect, Place, Problem
 
 _IPSEC_VPN: Final = re.compile(
     r"^service-type[ \t]*=[ \t]*\S*(?:strongswan|libreswan|openswan|l2tp|iked|ipsec)", re.MULTILINE
@@ -302,12 +302,26 @@ def _of_found(run: _Discovery, found: Found, *, known: bool) -> None:
         else:
             _follow(run, leads.of_connections(source))
         databases += islice(leads.folders(source), _MANY) if each.kind == "ipsec" else []
+    for each in found.opened:
+        libreswans = (
+            each.kind == "ipsec" and found.dialect is Dialect.LIBRESWAN
+        )  # names in a database
+        if each.kind in ("swanctl", "ipsec") and not libreswans and (source := run.read(each.path)):
+            bases = swanctl if each.kind == "swanctl" else ipsec
+            run.problems += missing.look(run.ground, source, _own(each, bases), each)
     for base in dict.fromkeys(swanctl):
         run.add_folders(base, places.SWANCTL_FOLDERS)
     for base in dict.fromkeys(ipsec):
         run.add_folders(base, places.IPSEC_FOLDERS)
     for lead in databases:
         _database(run, lead)
+
+
+def _own(opened: Opened, bases: Sequence[str]) -> list[str]:
+    """The folders that a file's relative names are of, those beside it first."""
+    above = (posixpath.dirname(opened.included_by or opened.path), posixpath.dirname(opened.path))
+    near = [base for base in bases if base.startswith(above)]
+    return list(dict.fromkeys([*near, *bases]))
 
 
 def _unread(run: _Discovery, given: Iterable[str], found: Found) -> None:

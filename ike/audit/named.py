@@ -197,7 +197,9 @@ class _Look:
             named.problems.append(Problem(Place(self.folder, 0), message))
         # Where most is something else, as in /etc, keys only happen to lie.
         named.folders += [
-            folder for folder, keys in self.keyed.items() if keys and 2 * keys >= self.files[folder]
+            folder
+            for folder, keys in self.keyed.items()
+            if 2 * keys >= self.files[folder] and not system.is_trust_store(folder)
         ]
         named.connections.sort(key=lambda path: (posixpath.basename(path) not in _MAIN, path))
         named.problems += [*self.sweep.problems, *self.gathering.problems]

@@ -1,7 +1,7 @@
 """What is on the way to the files that matter: whoever may write a folder there may replace all below it. Pure."""
 
 import posixpath
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Final
@@ -139,7 +139,7 @@ class Parents:
         """See `Facts`."""
         for item in self.items:
             yield from self._home(item, policy)
-        vyos = system.vyos_folders(self.items, self.accounts)
+        vyos = system.vyos_folders(self.items)
         for below in _passed(self.items):
             if below.step.status.sort is Sort.LINK:
                 yield from self._link(below, policy)
@@ -164,13 +164,10 @@ class Parents:
             )
         yield Finding(LINK_INTO_HOME if linked else IN_HOME, Place(item.path, 0), evidence, fix=fix)
 
-    def _writers(self, below: _Below, policy: Policy, vyos: Mapping[str, int]) -> Iterator[Finding]:
-        """`vyos`: folders that a group may write, they and all below."""
+    def _writers(self, below: _Below, policy: Policy, vyos: frozenset[str]) -> Iterator[Finding]:
+        """`vyos`: the folders of VyOS's configuration."""
         step, status = below.step, below.step.status
-        own = any(
-            status.gid == number and rights.is_above(folder, step.path + "/")
-            for folder, number in vyos.items()
-        )
+        own = system.is_vyos_folder(step.path, status.gid, vyos, self.accounts)
         if rights.others(status) & WRITE:
             sticky = status.mode & _STICKY
             closed = status.mode & ~(0o002 if own else 0o022)

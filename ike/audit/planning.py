@@ -65,17 +65,19 @@ def plan(
         seen.setdefault(item.path, item)
         for step in item.steps:
             seen.setdefault(step.path, _as_item(item, step.path))
-    kept = system.vyos_folders(seen.values(), accounts)
-    return merged(
-        change if change.path not in kept else replace(change, mode=change.mode | _kept(change))
+    vyos = system.vyos_folders(seen.values())
+    changes = merged(
+        change
         for finding in findings
         for change in _changes(finding, seen.get(finding.place.path), accounts, policy)
     )
-
-
-def _kept(change: Change) -> int:
-    """What a group goes on to have of a folder."""
-    return change.was.mode & _GROUP
+    return [
+        replace(each, mode=each.mode | each.was.mode & _GROUP)
+        if each.was.sort is Sort.FOLDER
+        and system.is_vyos_folder(each.path, each.was.gid, vyos, accounts)
+        else each
+        for each in changes
+    ]
 
 
 def is_mended(rule: str) -> bool:

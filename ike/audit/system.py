@@ -54,8 +54,16 @@ def is_vyos(item: Item, accounts: Accounts) -> bool:
     )
 
 
-def vyos_folders(items: Iterable[Item], accounts: Accounts) -> dict[str, int]:
-    """The folders of such configurations, with the number of the group that may write them."""
-    return {
-        posixpath.dirname(item.real): item.status.gid for item in items if is_vyos(item, accounts)
-    }
+def vyos_folders(items: Iterable[Item]) -> frozenset[str]:
+    """The folders of VyOS's configuration; they and all below are that group's too."""
+    return frozenset(
+        posixpath.dirname(item.real)
+        for item in items
+        if posixpath.basename(item.real) == "config.boot"
+    )
+
+
+def is_vyos_folder(path: str, number: int, folders: Iterable[str], accounts: Accounts) -> bool:
+    """Whether a folder of this group's is one of those `folders`, or below."""
+    inside = any(f"{path}/".startswith(f"{folder}/") for folder in folders)
+    return inside and accounts.group(number) == _VYOS_GROUP

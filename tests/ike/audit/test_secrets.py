@@ -15,6 +15,7 @@ from cryptography.hazmat.primitives.serialization import (
 from ike.audit import certificate_rules, keys, nss, secret_rules, secrets
 from ike.audit.values import Finding, Policy, Role, Severity
 from ike.secrets.values import Dialect
+from tests.ike.audit.corpus import making
 from tests.ike.audit.premises import NOW, RFC, Premises
 from tests.x509 import workshop
 
@@ -95,6 +96,7 @@ def test_passwords_of_users(host: Premises) -> None:
 
 
 def test_passphrases_stand_beside_their_keys(host: Premises) -> None:
+    host.put("/etc/swanctl/private/gw.pem", making.key_pem(passphrase="swordfish"))
     findings = swanctl(host, "secrets { private-gw { file = gw.pem\n secret = swordfish\n } }")
     assert rules(findings) == ["passphrase-beside-key", "passphrase-weak"]
 
