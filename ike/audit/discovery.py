@@ -4,7 +4,6 @@ import posixpath
 import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from itertools import islice
 from typing import Final
 
 from ike.audit import leads, missing, named, places, rights, system
@@ -31,8 +30,8 @@ _VYOS_SECRET: Final = re.compile(
 )
 _VYOS_IPSEC: Final = re.compile(r"^[ \t]*ipsec[ \t]*\{", re.MULTILINE)
 _PIN: Final = re.compile(r"^[ \t]*pin[ \t]*=[ \t]*\S", re.MULTILINE)
-_MANY: Final = 200
-_MOST_LEADS: Final = 1000  # of one file
+_MANY: Final = 2000
+_MOST_LEADS: Final = 5000  # of one file
 _KINDS: Final = {
     "strongswan.conf": "strongswan.conf",
     "racoon.conf": "racoon",
@@ -192,10 +191,10 @@ def _known(run: _Discovery) -> None:
     ):
         for pattern in paths:
             there = run.ground.matching(pattern) if "*" in pattern else [pattern]
-            for path in filter(run.there, there[:_MANY]):
+            for path in filter(run.there, run.most(there, _MANY, pattern)):
                 _BY_KIND[kind](run, path)
     for pattern in places.OPNSENSE_COPIES:
-        for path in run.ground.matching(pattern)[-_MANY:]:
+        for path in run.most(run.ground.matching(pattern), _MANY, pattern):
             run.add(path, Role.SECRETS)
     for folder in places.VYOS_KEYS:
         run.add_keys_below(folder)
@@ -214,12 +213,12 @@ def _strongswan(run: _Discovery, path: str) -> None:
     for each in settings.opened:
         role = Role.SECRETS if each.path in secret else Role.CONFIGURATION
         run.add(each.path, role, _by(each.included_by))
-    _follow(run, leads.of_strongswan(settings.top))
+    _follow(run, run.most(leads.of_strongswan(settings.top), _MOST_LEADS, path))
 
 
 def _racoon(run: _Discovery, path: str) -> None:
     waiting, seen = [Lead(path, Role.CONFIGURATION, Place(path, 0))], {path}
-    while waiting and len(seen) < _MANY:
+    while waiting:
         lead = waiting.pop(0)
         source = run.read(lead.path)
         if source is None:
@@ -227,10 +226,10 @@ def _racoon(run: _Discovery, path: str) -> None:
         named_by = lead.place if lead.name else None
         run.add(lead.path, Role.CONFIGURATION, named_by)
         run.start(lead.path, "racoon")
-        for each in islice(leads.of_racoon(source), _MOST_LEADS):
+        for each in run.most(leads.of_racoon(source), _MOST_LEADS, lead.path):
             if each.name == "include":
                 for found in run.ground.matching(each.path):
-                    if found not in seen:
+                    if found not in seen and len(seen) < _MANY:
                         seen.add(found)
                         waiting.append(Lead(found, each.role, each.place, each.name))
             elif each.name == "path pre_shared_key":
@@ -298,23 +297,30 @@ def _of_found(run: _Discovery, found: Found, *, known: bool) -> None:
         holds = each.kind == "secrets" or each.path in with_entries or pins
         run.add(each.path, Role.SECRETS if holds else Role.CONFIGURATION, _by(each.included_by))
         if each.kind == "secrets":
-            _follow(run, _beside(leads.of_secrets(source), ipsec))
+            named_keys = run.most(leads.of_secrets(source), _MOST_LEADS, each.path)
+            _follow(run, _beside(named_keys, ipsec))
         else:
-            _follow(run, leads.of_connections(source))
-        databases += islice(leads.folders(source), _MANY) if each.kind == "ipsec" else []
-    for each in found.opened:
-        libreswans = (
-            each.kind == "ipsec" and found.dialect is Dialect.LIBRESWAN
-        )  # names in a database
-        if each.kind in ("swanctl", "ipsec") and not libreswans and (source := run.read(each.path)):
-            bases = swanctl if each.kind == "swanctl" else ipsec
-            run.problems += missing.look(run.ground, source, _own(each, bases), each)
+            _follow(run, run.most(leads.of_connections(source), _MOST_LEADS, each.path))
+        if each.kind == "ipsec":
+            databases += run.most(leads.folders(source), _MANY, each.path)
+    _missing(run, found, swanctl, ipsec)
     for base in dict.fromkeys(swanctl):
         run.add_folders(base, places.SWANCTL_FOLDERS)
     for base in dict.fromkeys(ipsec):
         run.add_folders(base, places.IPSEC_FOLDERS)
+        run.add(posixpath.join(base, places.PASSWORDS), Role.SECRETS)
     for lead in databases:
         _database(run, lead)
+
+
+def _missing(run: _Discovery, found: Found, swanctl: Sequence[str], ipsec: Sequence[str]) -> None:
+    """Tell of what is named and not there; what Libreswan calls a certificate is in its database."""
+    for each in found.opened:
+        is_swanctl = each.kind == "swanctl"
+        if is_swanctl or (each.kind == "ipsec" and found.dialect is Dialect.STRONGSWAN):
+            source, bases = run.read(each.path), swanctl if is_swanctl else ipsec
+            if source is not None:
+                run.problems += missing.look(run.ground, source, _own(each, bases), each)
 
 
 def _own(opened: Opened, bases: Sequence[str]) -> list[str]:
@@ -335,7 +341,7 @@ def _unread(run: _Discovery, given: Iterable[str], found: Found) -> None:
 
 def _beside(found: Iterable[Lead], bases: Sequence[str]) -> Iterator[Lead]:
     """Relative names are of the folder of keys; whether they are there, or nicknames in a database, is seen."""
-    for lead in islice(found, _MOST_LEADS):
+    for lead in found:
         for base in bases if not lead.path.startswith("/") else ("/",):
             yield Lead(posixpath.join(base, "private", lead.path), lead.role, lead.place, lead.name)
 
@@ -357,15 +363,17 @@ def _database(run: _Discovery, lead: Lead) -> None:
 
 
 def _follow(run: _Discovery, found: Iterable[Lead]) -> None:
-    for lead in islice(found, _MOST_LEADS):
+    for lead in found:
         if lead.role is Role.KEY:
             run.add_key(lead.path, lead.place)
-        elif lead.role is not Role.FOLDER:
+        elif lead.role is not Role.FOLDER and (
+            lead.role is not Role.PROGRAM or run.is_file(lead.path)
+        ):
             run.add(lead.path, lead.role, lead.place)
 
 
 def _add_files(run: _Discovery, pattern: str, role: Role, sort: Sort) -> None:
-    for path in run.ground.matching(pattern)[:_MANY]:
+    for path in run.most(run.ground.matching(pattern), _MANY, pattern):
         try:
             fits = run.ground.status(path).sort is sort
         except OSError:

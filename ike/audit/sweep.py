@@ -40,6 +40,10 @@ _ARCHIVES: Final = re.compile(
 _WORTH: Final = re.compile(
     r"(?i:\.(?:key|pem|p12|pfx|p8|pk8|der|secrets|conf|txt|tar|tgz|tbz|txz|zip|7z|cpio)|nsspassword)"
 ).search
+_OUR_FOLDERS: Final = re.compile(
+    r"/(?:swanctl|ipsec\.d|strongswan)(?:[-._~]?[a-z0-9._~-]*)(?:/(?:conf\.d|private|rsa|ecdsa|pkcs8|pkcs12))?\Z",
+    re.IGNORECASE,
+).search
 _MAX_ENTRIES: Final = 30_000  # of one place on a host in use
 _DEEPEST: Final = 200  # each level keeps a folder open
 _MAX_STRAYS: Final = 1000
@@ -73,8 +77,14 @@ class Sweep:
     ground: Ground
     problems: list[Problem] = field(default_factory=list)
     files: int = 0
-    wanted: Wanted = lambda entry, _folder, vendors: (
-        _WORTH(entry.name) is not None and _is_suspect(entry, vendors=vendors)
+    wanted: Wanted = lambda entry, folder, vendors: (
+        (_WORTH(entry.name) is not None and _is_suspect(entry, vendors=vendors))
+        or (
+            # /etc/swanctl.bak: a copy of all of it, whatever the files are called
+            not vendors
+            and _OUR_FOLDERS(folder) is not None
+            and entry.is_file(follow_symlinks=False)
+        )
     )
     entered: Callable[[str], bool] = lambda _path: True
 

@@ -67,10 +67,13 @@ def fix(session: Session, audited: "Audited", given: Mapping[str, Any]) -> Fixed
     made = fixing.carry_out(to_do, root, undo_file, now)
     failed = [each for each in made if not each.done]
     _show(session, failed, "to be changed")
+    left = [each for each in rehearsed if not each.done]
+    if len(failed) == len(made) and not undo_file.exists():
+        session.screen.note("Nothing was changed.")
+        return Fixed([*made, *left])
     session.screen.note(
         f"{_files(len(made) - len(failed))} changed. The way back: ikewarden audit --undo {undo_file}"
     )
-    left = [each for each in rehearsed if not each.done]
     return Fixed([*made, *left], undo_file)
 
 
