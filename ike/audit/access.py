@@ -7,7 +7,7 @@ from datetime import datetime
 from typing import Final
 
 from ike.audit import access_rules as rules
-from ike.audit import rights
+from ike.audit import rights, system
 from ike.audit.rights import READ, WRITE
 from ike.audit.values import Accounts, Finding, Item, Policy, Role, Rule, Severity, Sort, Step
 from ike.secrets.values import Place
@@ -75,6 +75,8 @@ class Access:
         trusted = self.accounts.group(number) in policy.groups
         if not bits or (bits == READ and trusted):
             return
+        if system.is_vyos(item, self.accounts):
+            return
         barrier = rights.barrier_to_group(item, number)
         if not bits & ~rights.others(item.status):
             # No more than everyone may do, who has been told of.
@@ -107,6 +109,7 @@ class Access:
         elif rights.group(status, item.grants) & WRITE:
             members = rights.members(status.gid, self.accounts, policy)
             trusted = self.accounts.group(status.gid) in policy.groups
+            trusted = trusted or system.is_vyos(item, self.accounts)
             barrier = rights.barrier_to_group(item, status.gid)
             if members.anyone and not trusted:
                 told = f"{members.phrase} may write it{_but(barrier)}"
@@ -164,11 +167,14 @@ class Access:
         bits = rights.others(item.status) & (READ | rights.PASS)
         if bits and item.real in full and not rights.barrier_to_others(item):
             mode = item.status.mode & 0o750
+            fix = rights.command("chmod", f"{mode:o}", item.real)
+            if system.is_folder_of(item.real, self.accounts):
+                fix = "Move the keys to a folder of their own, mode 0700; this one is the system's."
             yield self._found(
                 rules.FOLDER,
                 item,
                 "everyone on this host may look into it" if bits & READ else "everyone may pass it",
-                rights.command("chmod", f"{mode:o}", item.real),
+                fix,
                 Severity.MEDIUM if item.role is Role.OWN else None,
             )
 
@@ -231,6 +237,8 @@ def _closed(item: Item, accounts: Accounts, policy: Policy) -> int:
     mode = item.status.mode & 0o600 or 0o600
     if accounts.group(item.status.gid) in policy.groups:
         mode |= item.status.mode & 0o040
+    if system.is_vyos(item, accounts):
+        mode |= item.status.mode & 0o060
     return mode
 
 

@@ -88,9 +88,11 @@ class Held:
         return text[:100] or f"serial {self.found.certificate.serial_number:x}"
 
 
-def dialects(found: Found, items: Iterable[Item]) -> tuple[LintDialect, ...]:
+def dialects(founds: Iterable[Found], items: Iterable[Item]) -> tuple[LintDialect, ...]:
     """Whose certificates these are, by the daemons whose configuration was read."""
-    used = {each.dialect for each in found.entries} | {each.dialect for each in found.connections}
+    every = tuple(founds)
+    used = {each.dialect for found in every for each in found.entries}
+    used |= {each.dialect for found in every for each in found.connections}
     if not used and any(item.role is Role.DATABASE for item in items):
         used = {Dialect.LIBRESWAN}
     names: Mapping[Dialect, LintDialect] = {

@@ -4,18 +4,18 @@ import posixpath
 import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from itertools import islice
 from typing import Final
 
-from ike.audit import leads, places
+from ike.audit import leads, missing, named, places, rights, system
 from ike.audit.gathering import Gathering
 from ike.audit.ground import Ground
 from ike.audit.leads import Lead
+from ike.audit.named import Named
 from ike.audit.shapes import Shape
 from ike.audit.values import Item, Role, Sort
 from ike.secrets import reading
-from ike.secrets.reading import Found
-from ike.secrets.values import Place, Problem
+from ike.secrets.reading import Found, Opened
+from ike.secrets.values import Dialect, Place, Problem
 
 _IPSEC_VPN: Final = re.compile(
     r"^service-type[ \t]*=[ \t]*\S*(?:strongswan|libreswan|openswan|l2tp|iked|ipsec)", re.MULTILINE
@@ -30,8 +30,8 @@ _VYOS_SECRET: Final = re.compile(
 )
 _VYOS_IPSEC: Final = re.compile(r"^[ \t]*ipsec[ \t]*\{", re.MULTILINE)
 _PIN: Final = re.compile(r"^[ \t]*pin[ \t]*=[ \t]*\S", re.MULTILINE)
-_MANY: Final = 200
-_MOST_LEADS: Final = 1000  # of one file
+_MANY: Final = 2000
+_MOST_LEADS: Final = 5000  # of one file
 _KINDS: Final = {
     "strongswan.conf": "strongswan.conf",
     "racoon.conf": "racoon",
@@ -54,14 +54,15 @@ class Start:
 
 @dataclass(frozen=True)
 class Discovered:
-    """All that matters, each file once. `found`: what stands in swanctl.conf, ipsec.conf and ipsec.secrets; `problems`
-    are all, those of `found` too.
+    """All that matters, each file once. `found`: what stands in swanctl.conf, ipsec.conf and ipsec.secrets; `apart`:
+    the same of each host whose files lie below a folder that was named; `problems` are all, those of both too.
     """
 
     items: tuple[Item, ...]
     starts: tuple[Start, ...]
     found: Found
     problems: tuple[Problem, ...] = ()
+    apart: tuple[Found, ...] = ()
 
 
 class _Discovery(Gathering):
@@ -83,7 +84,8 @@ def discover(ground: Ground, paths: Sequence[str] = (), *, known: bool = True) -
     read is a problem, and never stops the rest.
     """
     run = _Discovery(ground)
-    given = list(_given(run, paths))
+    folders: list[str] = []
+    given = list(_given(run, paths, folders))
     if known:
         given += [place for place in reading.PLACES if run.there(place)]
         _known(run)
@@ -91,18 +93,21 @@ def discover(ground: Ground, paths: Sequence[str] = (), *, known: bool = True) -
     found = reading.read(ground, given) if given else Found((), (), (), {})
     _of_found(run, found, known=known)
     _unread(run, given, found)
+    apart = tuple(each for folder in folders for each in _below(run, folder, found.opened))
     if known:
         for pattern in places.PROGRAMS:
             _add_files(run, pattern, Role.PROGRAM, Sort.FILE)
-    problems = tuple(dict.fromkeys((*found.problems, *run.problems)))
-    return Discovered(tuple(run.items.values()), tuple(run.starts.values()), found, problems)
+    unread = [problem for each in (found, *apart) for problem in each.problems]
+    problems = tuple(dict.fromkeys((*unread, *run.problems)))
+    items, starts = tuple(run.items.values()), tuple(run.starts.values())
+    return Discovered(items, starts, found, problems, apart)
 
 
 # What somebody names
 
 
-def _given(run: _Discovery, paths: Sequence[str]) -> Iterator[str]:
-    """Sort out what is named; gives what is to be read as swanctl.conf, ipsec.conf or ipsec.secrets."""
+def _given(run: _Discovery, paths: Sequence[str], folders: list[str]) -> Iterator[str]:
+    """Sort out what is named; gives what is to be read as swanctl.conf, ipsec.conf or ipsec.secrets, and `folders`."""
     for path in paths:
         try:
             sort = run.ground.status(path).sort
@@ -111,8 +116,7 @@ def _given(run: _Discovery, paths: Sequence[str]) -> Iterator[str]:
             continue
         kind = _kind(path)
         if sort is Sort.FOLDER:
-            run.add_keys_below(path)
-            yield path
+            folders.append(path)
         elif kind:
             _BY_KIND[kind](run, path)
         elif sort is Sort.FILE:
@@ -132,6 +136,47 @@ def _kind(path: str) -> str:
     return "networkmanager" if name.endswith(".nmconnection") else _KINDS.get(name, "")
 
 
+def _below(run: _Discovery, folder: str, opened: Iterable[Opened]) -> Iterator[Found]:
+    """Take in what is below a folder that was named, but for what was reached already."""
+    waiting, done = [folder], list[str]()
+    while waiting and len(done) < _MANY:
+        real = run.real(waiting.pop(0))
+        if not real or any(real == each or rights.is_above(each, real) for each in done):
+            continue
+        done.append(real)
+        there = named.look(run.ground, real)
+        run.problems += there.problems
+        read = {run.real(each.path) for each in opened}
+        for path, kind in there.configurations.items():
+            if run.real(path) not in run.items:
+                _BY_KIND[kind](run, path)
+        for group in there.grouped():
+            fresh = [path for path in group if run.real(path) not in read]
+            if fresh:
+                found = reading.read(run.ground, fresh)
+                _of_found(run, found, known=False)
+                _unread(run, fresh, found)
+                read |= {run.real(each.path) for each in found.opened}
+                yield found
+        _rest(run, there)
+        waiting += there.links
+
+
+def _rest(run: _Discovery, there: Named) -> None:
+    for path in there.databases:
+        _database(run, Lead(path, Role.FOLDER, Place(path, 0)))
+    for paths, role in (
+        (there.secrets, Role.SECRETS),
+        (there.keys, Role.KEY),
+        (there.certificates, Role.CERTIFICATE),
+    ):
+        for path in paths:
+            run.add(path, role)
+    for path in there.folders:
+        if not system.is_folder_of(path, run.ground.accounts):
+            run.add(path, Role.FOLDER)
+
+
 # The known places
 
 
@@ -146,10 +191,10 @@ def _known(run: _Discovery) -> None:
     ):
         for pattern in paths:
             there = run.ground.matching(pattern) if "*" in pattern else [pattern]
-            for path in filter(run.there, there[:_MANY]):
+            for path in filter(run.there, run.most(there, _MANY, pattern)):
                 _BY_KIND[kind](run, path)
     for pattern in places.OPNSENSE_COPIES:
-        for path in run.ground.matching(pattern)[-_MANY:]:
+        for path in run.most(run.ground.matching(pattern), _MANY, pattern):
             run.add(path, Role.SECRETS)
     for folder in places.VYOS_KEYS:
         run.add_keys_below(folder)
@@ -168,12 +213,12 @@ def _strongswan(run: _Discovery, path: str) -> None:
     for each in settings.opened:
         role = Role.SECRETS if each.path in secret else Role.CONFIGURATION
         run.add(each.path, role, _by(each.included_by))
-    _follow(run, leads.of_strongswan(settings.top))
+    _follow(run, run.most(leads.of_strongswan(settings.top), _MOST_LEADS, path))
 
 
 def _racoon(run: _Discovery, path: str) -> None:
     waiting, seen = [Lead(path, Role.CONFIGURATION, Place(path, 0))], {path}
-    while waiting and len(seen) < _MANY:
+    while waiting:
         lead = waiting.pop(0)
         source = run.read(lead.path)
         if source is None:
@@ -181,10 +226,10 @@ def _racoon(run: _Discovery, path: str) -> None:
         named_by = lead.place if lead.name else None
         run.add(lead.path, Role.CONFIGURATION, named_by)
         run.start(lead.path, "racoon")
-        for each in islice(leads.of_racoon(source), _MOST_LEADS):
+        for each in run.most(leads.of_racoon(source), _MOST_LEADS, lead.path):
             if each.name == "include":
                 for found in run.ground.matching(each.path):
-                    if found not in seen:
+                    if found not in seen and len(seen) < _MANY:
                         seen.add(found)
                         waiting.append(Lead(found, each.role, each.place, each.name))
             elif each.name == "path pre_shared_key":
@@ -252,30 +297,51 @@ def _of_found(run: _Discovery, found: Found, *, known: bool) -> None:
         holds = each.kind == "secrets" or each.path in with_entries or pins
         run.add(each.path, Role.SECRETS if holds else Role.CONFIGURATION, _by(each.included_by))
         if each.kind == "secrets":
-            _follow(run, _beside(leads.of_secrets(source), ipsec))
+            named_keys = run.most(leads.of_secrets(source), _MOST_LEADS, each.path)
+            _follow(run, _beside(named_keys, ipsec))
         else:
-            _follow(run, leads.of_connections(source))
-        databases += islice(leads.folders(source), _MANY) if each.kind == "ipsec" else []
+            _follow(run, run.most(leads.of_connections(source), _MOST_LEADS, each.path))
+        if each.kind == "ipsec":
+            databases += run.most(leads.folders(source), _MANY, each.path)
+    _missing(run, found, swanctl, ipsec)
     for base in dict.fromkeys(swanctl):
         run.add_folders(base, places.SWANCTL_FOLDERS)
     for base in dict.fromkeys(ipsec):
         run.add_folders(base, places.IPSEC_FOLDERS)
+        run.add(posixpath.join(base, places.PASSWORDS), Role.SECRETS)
     for lead in databases:
         _database(run, lead)
+
+
+def _missing(run: _Discovery, found: Found, swanctl: Sequence[str], ipsec: Sequence[str]) -> None:
+    """Tell of what is named and not there; what Libreswan calls a certificate is in its database."""
+    for each in found.opened:
+        is_swanctl = each.kind == "swanctl"
+        if is_swanctl or (each.kind == "ipsec" and found.dialect is Dialect.STRONGSWAN):
+            source, bases = run.read(each.path), swanctl if is_swanctl else ipsec
+            if source is not None:
+                run.problems += missing.look(run.ground, source, _own(each, bases), each)
+
+
+def _own(opened: Opened, bases: Sequence[str]) -> list[str]:
+    """The folders that a file's relative names are of, those beside it first."""
+    above = (posixpath.dirname(opened.included_by or opened.path), posixpath.dirname(opened.path))
+    near = [base for base in bases if base.startswith(above)]
+    return list(dict.fromkeys([*near, *bases]))
 
 
 def _unread(run: _Discovery, given: Iterable[str], found: Found) -> None:
     """What could not be read matters no less; what it is is known by its name alone."""
     opened = {each.path for each in found.opened}
-    named = {problem.place.path for problem in found.problems if not problem.place.line}
-    for path in dict.fromkeys([*given, *sorted(named)]):
+    told = {problem.place.path for problem in found.problems if not problem.place.line}
+    for path in dict.fromkeys([*given, *sorted(told)]):
         if path not in opened and not run.ground.is_folder(path):
             run.add(path, Role.SECRETS if ".secrets" in path else Role.CONFIGURATION)
 
 
 def _beside(found: Iterable[Lead], bases: Sequence[str]) -> Iterator[Lead]:
     """Relative names are of the folder of keys; whether they are there, or nicknames in a database, is seen."""
-    for lead in islice(found, _MOST_LEADS):
+    for lead in found:
         for base in bases if not lead.path.startswith("/") else ("/",):
             yield Lead(posixpath.join(base, "private", lead.path), lead.role, lead.place, lead.name)
 
@@ -297,15 +363,17 @@ def _database(run: _Discovery, lead: Lead) -> None:
 
 
 def _follow(run: _Discovery, found: Iterable[Lead]) -> None:
-    for lead in islice(found, _MOST_LEADS):
+    for lead in found:
         if lead.role is Role.KEY:
             run.add_key(lead.path, lead.place)
-        elif lead.role is not Role.FOLDER:
+        elif lead.role is not Role.FOLDER and (
+            lead.role is not Role.PROGRAM or run.is_file(lead.path)
+        ):
             run.add(lead.path, lead.role, lead.place)
 
 
 def _add_files(run: _Discovery, pattern: str, role: Role, sort: Sort) -> None:
-    for path in run.ground.matching(pattern)[:_MANY]:
+    for path in run.most(run.ground.matching(pattern), _MANY, pattern):
         try:
             fits = run.ground.status(path).sort is sort
         except OSError:

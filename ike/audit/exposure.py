@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
 
-from ike.audit import copies, dumps, rights, work_trees
+from ike.audit import copies, dumps, rights, system, work_trees
 from ike.audit.copies import Copy
 from ike.audit.discovery import Discovered
 from ike.audit.dumps import Dumps
@@ -160,6 +160,8 @@ class Exposure:
         number = item.status.gid
         members = rights.members(number, self.accounts, policy)
         trusted = self.accounts.group(number) in policy.groups or not members.anyone
+        if system.is_vyos(copy.of, self.accounts) and copy.of.status.gid == number:
+            trusted = True  # they have the original too
         if rights.group(item.status, item.grants) & READ and not trusted:
             if not rights.barrier_to_group(item, number):
                 evidence = f"{told}: {members.phrase} may read it"

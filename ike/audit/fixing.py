@@ -13,11 +13,13 @@ anybody puts under its name meanwhile is not touched. What was there before is i
 import os
 import stat
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
 from typing import Final
 
+from ike.audit import system
 from ike.audit.reaching import Refused, opened, worded
 from ike.audit.undoing import Record, Rights, UndoFile
 from ike.audit.values import Item, Sort, Status
@@ -158,6 +160,8 @@ def _judged(change: Change, descriptor: int) -> os.stat_result:
     was = change.was
     if (status.st_dev, status.st_ino) != was.identity:
         raise Refused("another file stands there than the one that was looked at")
+    if stat.S_ISDIR(status.st_mode) and was.identity in _machines():
+        raise Refused("it is a folder of this machine's system, whatever the root is called")
     if stat.S_IMODE(status.st_mode) != was.mode:
         raise Refused("its mode was changed since it was looked at")
     if not stat.S_ISDIR(status.st_mode) and status.st_nlink != 1:
@@ -176,6 +180,14 @@ def _judged(change: Change, descriptor: int) -> os.stat_result:
         if old not in (new, now):
             raise Refused("its owner was changed since it was looked at")
     return status
+
+
+def _machines() -> Iterator[tuple[int, int]]:
+    """Which folders are those of the system that runs this, by whatever way one gets there."""
+    for folder in system.FOLDERS:
+        with suppress(OSError):
+            status = os.stat(folder)
+            yield status.st_dev, status.st_ino
 
 
 def _make(change: Change, before: os.stat_result, descriptor: int, undo: UndoFile) -> None:

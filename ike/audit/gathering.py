@@ -2,16 +2,17 @@
 
 import errno
 import posixpath
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Final, TypeVar
 
 from ike.audit import shapes
-from ike.audit.ground import Ground
+from ike.audit.ground import MAX_NAMES, Ground
 from ike.audit.shapes import Shape
 from ike.audit.values import Item, Role, Sort
 from ike.secrets.values import Place, Problem, Source
 
+_T = TypeVar("_T")
 MAX_ITEMS: Final = 20_000
 _MAX_DEPTH: Final = 4
 _MISSING: Final = {errno.ENOENT, errno.ENOTDIR}
@@ -28,6 +29,7 @@ class Gathering:
     def add(self, path: str, role: Role, named_by: Place | None = None) -> Item | None:
         """Take a file or folder in; None where there is none. What is there already keeps its role."""
         if len(self.items) >= MAX_ITEMS:
+            self._full(path)
             return None
         try:
             item = self.ground.item(path, role, named_by)
@@ -38,13 +40,42 @@ class Gathering:
         there = self.items.get(item.real)
         if there is not None:
             return there
+        if item.status.sort is Sort.OTHER or (item.status.sort is Sort.SOCKET) is not (
+            role is Role.SOCKET
+        ):
+            self.strange(path)
         self.items[item.real] = item
         return item
+
+    def _full(self, path: str) -> None:
+        message = f"more than {MAX_ITEMS:,} files that matter: the rest is not looked at"
+        if not any(problem.message == message for problem in self.problems):
+            self.problems.append(Problem(Place(path, 0), message))
+
+    def real(self, path: str) -> str:
+        """Where a path really is on the host; empty where it leads nowhere."""
+        try:
+            return self.ground.item(path, Role.CONFIGURATION).real
+        except OSError:
+            return ""
 
     def failed(self, path: str, error: OSError) -> None:
         """Tell of what cannot be looked at."""
         reason = error.strerror or "it cannot be read"
         self.problems.append(Problem(Place(path, 0), reason))
+
+    def strange(self, path: str) -> None:
+        """Tell of what is no file where one is looked for: a FIFO, a device, a socket."""
+        self.problems.append(Problem(Place(path, 0), "not a regular file"))
+
+    def most(self, found: Iterable[_T], most: int, where: str) -> Iterator[_T]:
+        """The first of them; that there are more is told."""
+        for count, each in enumerate(found):
+            if count >= most:
+                message = f"more than {most:,} are named here: the rest is not looked at"
+                self.problems.append(Problem(Place(where, 0), message))
+                return
+            yield each
 
     def read(self, path: str) -> Source | None:
         """A file's text; None where it cannot be read, which is told."""
@@ -68,20 +99,33 @@ class Gathering:
     def names(self, folder: str) -> list[str]:
         """The names in a folder; none where there is no folder, or it cannot be read, which is told."""
         try:
-            return self.ground.names(folder)
+            names = self.ground.names(folder)
         except OSError as error:
             if error.errno not in _MISSING:
                 self.failed(folder, error)
             return []
+        if len(names) >= MAX_NAMES:
+            message = f"more than {MAX_NAMES:,} files are in it: the rest is not looked at"
+            self.problems.append(Problem(Place(folder, 0), message))
+        return names
 
     def add_key(self, path: str, named_by: Place | None = None) -> None:
-        """Take in a file that is to be a key: not what holds none by its looks, and a certificate as one of trust."""
-        if not self.is_file(path):
+        """Take in a file that is to be a key: not what holds none by its looks, and a certificate as one of trust.
+
+        What is too long for that is taken as a key, for those who read more of it.
+        """
+        sort = self._sort(path)
+        if sort in (Sort.OTHER, Sort.SOCKET):
+            self.strange(path)
+        if sort is not Sort.FILE:
             return
         shape = self.shape(path)
-        if shape in (Shape.NOTHING, Shape.OTHER, Shape.SECRETS):
+        if shape in (Shape.NOTHING, Shape.OTHER, Shape.SECRETS) and not self._is_long(path):
             return
         self.add(path, Role.TRUST if shape is Shape.CERTIFICATE else Role.KEY, named_by)
+
+    def _is_long(self, path: str) -> bool:
+        return self.ground.status(path).size > shapes.OCTETS
 
     def add_folders(self, base: str, folders: Mapping[str, Role]) -> None:
         """Take in what is in the folders of keys and certificates below `base`."""

@@ -164,6 +164,10 @@ class Discovered(Protocol):
     def found(self) -> Found:
         """What stands in the configurations."""
 
+    @property
+    def apart(self) -> tuple[Found, ...]:
+        """What stands in those of other hosts."""
+
 
 @dataclass(frozen=True)
 class Used:
@@ -226,7 +230,9 @@ def look(files: Files, discovered: Discovered) -> tuple[Sequence[Facts], Sequenc
     facts: list[Facts] = [
         KeyFacts(tuple(seen.keys), used, _shared(used), own),
         CertificateFacts(
-            tuple(seen.held), tuple(seen.keys), dialects(discovered.found, discovered.items)
+            tuple(seen.held),
+            tuple(seen.keys),
+            dialects((discovered.found, *discovered.apart), discovered.items),
         ),
         nss.DatabaseFacts(tuple(seen.passwords), tuple(seen.old)),
     ]

@@ -62,12 +62,14 @@ def of_secrets(source: Source) -> Iterator[Lead]:
 
 
 def of_connections(source: Source) -> Iterator[Lead]:
-    """Absolute paths in swanctl.conf and ipsec.conf; scripts are taken without their arguments."""
+    """Absolute paths in swanctl.conf and ipsec.conf; of a script, its arguments too."""
     for match in _SETTING.finditer(source.text):
         role = _NAMED.get(match["name"].lower())
         if role is None:
             continue
-        for each in match["value"].split(","):
+        # A script may be an argument of the shell that runs it.
+        words = match["value"].split() if role is Role.PROGRAM else match["value"].split(",")
+        for each in words:
             path = each.strip(" \t\r\"'").split(" ")[0]
             if path.startswith("/"):
                 yield Lead(path, role, _place(source, match), match["name"].lower())

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Final
 
-from ike.audit import rights
+from ike.audit import rights, system
 from ike.audit.rights import WRITE
 from ike.audit.values import Accounts, Area, Finding, Item, Policy, Role, Rule, Severity, Sort, Step
 from ike.secrets.values import Place
@@ -139,11 +139,12 @@ class Parents:
         """See `Facts`."""
         for item in self.items:
             yield from self._home(item, policy)
+        vyos = system.vyos_folders(self.items)
         for below in _passed(self.items):
             if below.step.status.sort is Sort.LINK:
                 yield from self._link(below, policy)
             else:
-                yield from self._writers(below, policy)
+                yield from self._writers(below, policy, vyos)
                 yield from self._owner(below, policy)
 
     def _home(self, item: Item, policy: Policy) -> Iterator[Finding]:
@@ -163,26 +164,34 @@ class Parents:
             )
         yield Finding(LINK_INTO_HOME if linked else IN_HOME, Place(item.path, 0), evidence, fix=fix)
 
-    def _writers(self, below: _Below, policy: Policy) -> Iterator[Finding]:
+    def _writers(self, below: _Below, policy: Policy, vyos: frozenset[str]) -> Iterator[Finding]:
+        """`vyos`: the folders of VyOS's configuration."""
         step, status = below.step, below.step.status
+        own = system.is_vyos_folder(step.path, status.gid, vyos, self.accounts)
         if rights.others(status) & WRITE:
             sticky = status.mode & _STICKY
+            closed = status.mode & ~(0o002 if own else 0o022)
             yield self._found(
                 SHARED if sticky else WRITABLE,
                 below,
                 "everybody may make files in it" if sticky else "everybody may write it",
-                "" if sticky else rights.command("chmod", f"{status.mode & ~0o022:o}", step.path),
+                "" if sticky else rights.command("chmod", f"{closed:o}", step.path),
                 Severity.LOW if below.is_closed else None,
             )
         elif rights.group(status, step.grants) & WRITE:
             members = rights.members(status.gid, self.accounts, policy)
-            if members.anyone and self.accounts.group(status.gid) not in policy.groups:
+            trusted = own or self.accounts.group(status.gid) in policy.groups
+            if members.anyone and not trusted:
                 yield self._found(
                     IN_GROUP,
                     below,
                     f"{members.phrase} may write it",
                     rights.command("chmod", f"{status.mode & ~0o020:o}", step.path),
                 )
+        yield from self._listed(below, policy)
+
+    def _listed(self, below: _Below, policy: Policy) -> Iterator[Finding]:
+        step = below.step
         for grant in rights.named(step.grants):
             number = grant.number or 0
             is_user = grant.who == "user"

@@ -63,6 +63,7 @@ IPSEC_FOLDERS: Final = {
     "certs": Role.CERTIFICATE,
     "crls": Role.REVOCATION,
 }
+PASSWORDS: Final = "passwd"  # of Libreswan's `xauthby=file`: names and hashes
 # Libreswan's NSS database: since 4.0, and before.
 NSS: Final = ("/var/lib/ipsec/nss", "/etc/ipsec.d")
 NSS_FILES: Final = {

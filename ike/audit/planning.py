@@ -4,8 +4,9 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Final
 
+from ike.audit import system
 from ike.audit.fixing import Change, merged, narrowed
-from ike.audit.values import Accounts, Area, Finding, Item, Policy, Role
+from ike.audit.values import Accounts, Area, Finding, Item, Policy, Role, Sort
 
 _GROUP: Final = 0o070
 _GROUP_READS: Final = 0o040
@@ -40,7 +41,15 @@ _ENDS: Final[Mapping[str, _Wish]] = {
     "-open-to-group": _Wish(_GROUP),
     "-writable": _Wish(0o022),
 }
+# Of the area of exposure: what lies about can be closed, though it were better gone.
+_EXPOSED: Final[Mapping[str, _Wish]] = {
+    "copy-of-secrets-open": _Wish(0o077),
+    "stray-key-open": _Wish(0o077),
+    "stray-secrets": _Wish(0o077),
+    "archive-open": _Wish(0o077),
+}
 _SOCKETS: Final = "control-socket-"
+_SYSTEMS: Final = "a folder of the system or of a person: change it by hand, if that is right"
 
 
 def plan(
@@ -48,23 +57,32 @@ def plan(
 ) -> list[Change]:
     """The changes that mend the findings, one for each file, folders first; for `carry_out` or `rehearse`.
 
-    A group that the policy names goes on reading. A finding that no change of mode or owner mends gives none.
+    A group that the policy names goes on reading. A change of the system's own folders is barred. A finding that no
+    change of mode or owner mends gives none.
     """
     seen: dict[str, Item] = {}
     for item in items:
         seen.setdefault(item.path, item)
         for step in item.steps:
             seen.setdefault(step.path, _as_item(item, step.path))
-    return merged(
+    vyos = system.vyos_folders(seen.values())
+    changes = merged(
         change
         for finding in findings
         for change in _changes(finding, seen.get(finding.place.path), accounts, policy)
     )
+    return [
+        replace(each, mode=each.mode | each.was.mode & _GROUP)
+        if each.was.sort is Sort.FOLDER
+        and system.is_vyos_folder(each.path, each.was.gid, vyos, accounts)
+        else each
+        for each in changes
+    ]
 
 
 def is_mended(rule: str) -> bool:
     """Whether a change of mode or owner can mend findings of this rule, by its id."""
-    return _wish(rule) is not None
+    return _wish(rule) is not None or rule in _EXPOSED
 
 
 def _wish(rule: str) -> _Wish | None:
@@ -78,6 +96,8 @@ def _changes(
     finding: Finding, item: Item | None, accounts: Accounts, policy: Policy
 ) -> Iterator[Change]:
     wish = _wish(finding.rule.id) if finding.rule.area is Area.ACCESS else None
+    if finding.rule.area is Area.EXPOSURE:
+        wish = _EXPOSED.get(finding.rule.id)
     if wish is None or item is None:
         return
     without, barred = wish.without, wish.barred
@@ -88,6 +108,10 @@ def _changes(
         if is_acl:
             barred = "closing it would close the group that the policy names: use setfacl -x"
         without &= ~_GROUP_READS
+    if system.is_vyos(item, accounts):
+        without &= ~_GROUP
+    if item.status.sort is Sort.FOLDER and system.is_folder_of(item.real, accounts):
+        barred = _SYSTEMS
     change = narrowed(item, without, owner=wish.owner)
     if change is not None:
         yield replace(change, barred=change.barred or barred, findings=(finding.id,))

@@ -11,6 +11,7 @@ from datetime import datetime
 from typing import Final, Protocol
 
 from core.secret import Secret
+from ike.audit import passphrases
 from ike.audit.secret_rules import (
     PASSPHRASE_BESIDE_KEY,
     PASSPHRASE_WEAK,
@@ -74,6 +75,10 @@ class Discovered(Protocol):
     def found(self) -> Found:
         """What stands in the configurations."""
 
+    @property
+    def apart(self) -> tuple[Found, ...]:
+        """What stands in those of other hosts."""
+
 
 @dataclass(frozen=True, eq=False)
 class SecretFacts:
@@ -114,7 +119,8 @@ def look(files: Files, discovered: Discovered) -> tuple[Sequence[Facts], Sequenc
     entries = tuple(entry for each in parsed for entry in each.entries)
     # By themselves: what such a system writes for its daemon has the same values, and is no second place for them.
     own = Found(entries, (), (), {})
-    facts = [SecretFacts(looking.look(each, key)) for each in (discovered.found, own)]
+    daemons = [passphrases.of_keys(files, each) for each in (discovered.found, *discovered.apart)]
+    facts = [SecretFacts(looking.look(each, key)) for each in (*daemons, own)]
     return facts, [problem for each in parsed for problem in each.problems]
 
 

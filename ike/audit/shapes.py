@@ -18,6 +18,12 @@ _SECRET: Final = re.compile(
     re.MULTILINE,
 )
 _DER_KEY: Final = re.compile(rb"\x30(?:[\x00-\x7f]|\x81.|\x82..|\x83...)\x02\x01[\x00\x01]", re.S)
+# EncryptedPrivateKeyInfo (RFC 5958 §3) with an algorithm of PKCS#5 or PKCS#12.
+_LOCKED: Final = re.compile(
+    rb"\x30(?:[\x00-\x7f]|\x81.|\x82..)\x30(?:[\x00-\x7f]|\x81.|\x82..)"
+    rb"\x06.\x2a\x86\x48\x86\xf7\x0d\x01(?:\x05|\x0c\x01)",
+    re.S,
+)
 _PKCS12: Final = re.compile(
     rb"\x30(?:\x80|[\x00-\x7f]|\x81.|\x82..|\x83...|\x84....)\x02\x01\x03", re.S
 )
@@ -48,10 +54,38 @@ def shape(content: bytes) -> Shape:
     if b"PRIVATE KEY-----" in content:
         # An OpenSSH key does not say in its armour whether it has a passphrase.
         return Shape.LOCKED_KEY if _ENCRYPTED.search(content) else Shape.KEY
-    if content.startswith(b"\x30") and (_PKCS12.match(content) or _DER_KEY.match(content)):
-        return Shape.PKCS12 if _PKCS12.match(content) else Shape.KEY
+    for form, held in _IN_DER.items():
+        if form.match(content):
+            return held
     if _SECRET.search(content):
         return Shape.SECRETS
     if b"-----BEGIN CERTIFICATE" in content or b"-----BEGIN X509" in content:
         return Shape.CERTIFICATE
     return Shape.OTHER
+
+
+_IN_DER: Final = {_PKCS12: Shape.PKCS12, _DER_KEY: Shape.KEY, _LOCKED: Shape.LOCKED_KEY}
+# A line of these is enough, where a file's name says that it may be configuration.
+_CONNECTIONS: Final = re.compile(
+    rb"^conn[ \t]+\S[^\n]*\n(?:[^\S\n]*(?:\#[^\n]*)?\n)*"
+    rb"[ \t]+(?:also|auto|authby|ike|ikev2|keyexchange|left\w*|right\w*|type)[ \t]*="
+    rb"|^[ \t]*connections[ \t]*\{\s*(?:\#[^\n]*\n\s*)*[^\s{}]+[ \t]*\{"
+    rb"|^[ \t]*secrets[ \t]*\{\s*(?:\#[^\n]*\n\s*)*"
+    rb"(?:ike|eap|xauth|ntlm|ppk|private|pkcs8|pkcs12|rsa|ecdsa|token)[^\s{}]*[ \t]*\{"
+    rb"|^(?![ \t]*\#)(?:[^\r\n]*[ \t])?:[ \t]+(?:(?:PSK|PPKS?|EAP|XAUTH|NTLM)[ \t]+[\"'0]\S"
+    rb"|(?:RSA|ECDSA|P12|PKCS8)[ \t]+(?:\{|\"?[^\s\"]+\.\w))",
+    re.MULTILINE,
+)
+_DER_CERTIFICATE: Final = re.compile(
+    rb"\x30(?:\x82..|\x81.)\x30(?:\x82..|\x81.)\xa0\x03\x02\x01[\x01\x02]", re.S
+)
+
+
+def is_connections(content: bytes) -> bool:
+    """Whether a file that begins so is swanctl.conf, ipsec.conf or ipsec.secrets, or a part of one."""
+    return _CONNECTIONS.search(content) is not None
+
+
+def is_certificate(content: bytes) -> bool:
+    """Whether a file that begins so is a certificate in DER."""
+    return _DER_CERTIFICATE.match(content) is not None

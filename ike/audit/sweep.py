@@ -8,7 +8,7 @@ import os
 import posixpath
 import re
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -40,6 +40,10 @@ _ARCHIVES: Final = re.compile(
 _WORTH: Final = re.compile(
     r"(?i:\.(?:key|pem|p12|pfx|p8|pk8|der|secrets|conf|txt|tar|tgz|tbz|txz|zip|7z|cpio)|nsspassword)"
 ).search
+_OUR_FOLDERS: Final = re.compile(
+    r"/(?:swanctl|ipsec\.d|strongswan)(?:[-._~]?[a-z0-9._~-]*)(?:/(?:conf\.d|private|rsa|ecdsa|pkcs8|pkcs12))?\Z",
+    re.IGNORECASE,
+).search
 _MAX_ENTRIES: Final = 30_000  # of one place on a host in use
 _DEEPEST: Final = 200  # each level keeps a folder open
 _MAX_STRAYS: Final = 1000
@@ -59,13 +63,30 @@ class Stray:
     shape: Shape
 
 
+Wanted = Callable[["os.DirEntry[str]", str, bool], bool]
+
+
 @dataclass
 class Sweep:
-    """One run; `files` counts what was gone through."""
+    """One run; `files` counts what was gone through.
+
+    `wanted` says of an entry that is no folder, in that folder, which may be a vendor's, whether it is worth a look;
+    `entered` of a folder by its path whether it is gone into.
+    """
 
     ground: Ground
     problems: list[Problem] = field(default_factory=list)
     files: int = 0
+    wanted: Wanted = lambda entry, folder, vendors: (
+        (_WORTH(entry.name) is not None and _is_suspect(entry, vendors=vendors))
+        or (
+            # /etc/swanctl.bak: a copy of all of it, whatever the files are called
+            not vendors
+            and _OUR_FOLDERS(folder) is not None
+            and entry.is_file(follow_symlinks=False)
+        )
+    )
+    entered: Callable[[str], bool] = lambda _path: True
 
     def strays(self, paths: Sequence[str], known: frozenset[str]) -> Iterator[Stray]:
         """What lies about in these folders, or where keys usually lie; `known` are the files not to be told of."""
@@ -90,7 +111,7 @@ class Sweep:
     def _suspects(self, paths: Sequence[str]) -> Iterator[str]:
         """Files that are worth a look by their names."""
         if not self.ground.is_live:
-            yield from self._below("/")
+            yield from self.below("/")
             return
         for path in dict.fromkeys([*places.SWEPT, *paths]):
             try:
@@ -98,10 +119,12 @@ class Sweep:
             except OSError:
                 continue  # told where it was asked for by name
             if status.sort is status.sort.FOLDER:
-                yield from self._below(path, 0 if path in paths else places.SWEPT[path])
+                yield from self.below(path, 0 if path in paths else places.SWEPT[path])
 
-    def _below(self, start: str, levels: int = 0) -> Iterator[str]:
-        """A folder and all below, or so many levels of it and not for long.
+    def below(self, start: str, levels: int = 0) -> Iterator[str]:
+        """What is worth a look in a folder and all below, or in so many levels of it and not for long.
+
+        No link is followed: `start` is where the folder really is.
 
         Each level is one open folder, so that nothing grows with what is in them.
         """
@@ -118,7 +141,7 @@ class Sweep:
                         if entry.is_dir(follow_symlinks=False):
                             if self._enter(stack, f"{folder}/{name}", levels):
                                 break
-                        elif _WORTH(name) and _is_suspect(entry, vendors=vendors):
+                        elif self.wanted(entry, folder, vendors):
                             yield f"{folder}/{name}"
                         if count >= most:
                             break
@@ -138,6 +161,8 @@ class Sweep:
         """Go into a folder, unless it is not to be gone through."""
         name = posixpath.basename(path)
         if path in places.UNSWEPT or (levels and stack and name in places.LARGE):
+            return False
+        if stack and not self.entered(path):
             return False
         if len(stack) >= (levels or _DEEPEST):
             if not levels:

@@ -9,7 +9,7 @@ import os
 import re
 import stat
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -90,6 +90,7 @@ class UndoFile:
     def __init__(self, descriptor: int) -> None:
         self._descriptor = descriptor
         self._failed = False
+        self.begun = False  # whether a record stands in it
 
     @classmethod
     @contextmanager
@@ -111,6 +112,8 @@ class UndoFile:
                 raise UndoFileNotWritable(f"{path} cannot be written: {error.strerror}.") from None
             yield file
         finally:
+            if not file.begun:
+                _remove(path, descriptor)  # there is no way back to be kept
             os.close(descriptor)
 
     def write(self, record: Record) -> None:
@@ -128,6 +131,7 @@ class UndoFile:
                     "after": _document(record.after),
                 }
             )
+            self.begun = True
         except OSError as error:
             self._failed = True
             raise OSError(
@@ -140,6 +144,13 @@ class UndoFile:
         while waiting:
             waiting = waiting[os.write(self._descriptor, waiting) :]
         os.fsync(self._descriptor)
+
+
+def _remove(path: Path, descriptor: int) -> None:
+    """Take the file away again, if it is still the one that was made."""
+    with suppress(OSError):
+        if os.path.samestat(os.lstat(path), os.fstat(descriptor)):
+            os.unlink(path)
 
 
 @dataclass(frozen=True)

@@ -1,13 +1,18 @@
 """A whole audit of one host, from the look at it to the findings that count."""
 
-from collections.abc import Callable, Iterable
+import warnings
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import datetime
+
+from cryptography.utils import CryptographyDeprecationWarning
 
 from ike.audit import planning
 from ike.audit.accepted import Entry, sort
 from ike.audit.access import Access
 from ike.audit.earlier import Earlier, compare
+from ike.audit.exposure import Exposure
 from ike.audit.fixing import Change
 from ike.audit.ground import Ground
 from ike.audit.host import Wanted, look
@@ -39,15 +44,21 @@ class Outcome:
         access = next((facts for facts in self.seen.facts if isinstance(facts, Access)), None)
         if access is None:
             return []
+        items = list(access.items)
+        for facts in self.seen.facts:
+            if isinstance(facts, Exposure):
+                items += [each.item for each in facts.copies]
+                items += [each.item for each in facts.strays]
         to_mend = (*self.audit.findings, *self.audit.known)
-        return planning.plan(to_mend, access.items, access.accounts, self.audit.policy)
+        return planning.plan(to_mend, items, access.accounts, self.audit.policy)
 
 
 def carry_out(ground: Ground, task: Task, clock: Callable[[], datetime]) -> Outcome:
     """The audit of a host or a copy of its files. Changes nothing; what cannot be read is told in it."""
     started = clock()
-    seen = look(ground, task.wanted, started)
-    audit = _judged(seen, task, started)
+    with _quiet():
+        seen = look(ground, task.wanted, started)
+        audit = _judged(seen, task, started)
     if not ground.is_live:
         audit = replace(audit, root=str(ground.root))
     return Outcome(replace(audit, seconds=max((clock() - started).total_seconds(), 0)), seen)
@@ -55,7 +66,16 @@ def carry_out(ground: Ground, task: Task, clock: Callable[[], datetime]) -> Outc
 
 def of_windows(facts: WindowsFacts, task: Task, now: datetime) -> Audit:
     """The audit of a Windows machine, from what the collector wrote there."""
-    return _judged(Seen((facts,), facts.problems, facts.items, facts.items), task, now)
+    with _quiet():
+        return _judged(Seen((facts,), facts.problems, facts.items, facts.items), task, now)
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """What the library minds about a certificate is told as a finding, if at all, and not on the terminal."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", CryptographyDeprecationWarning)
+        yield
 
 
 def _judged(seen: Seen, task: Task, started: datetime) -> Audit:

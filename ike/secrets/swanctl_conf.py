@@ -90,7 +90,8 @@ def _secret(name: str, section: Section) -> Iterator[Entry | Problem]:
     except forms.Unreadable as error:
         yield Problem(value.place, str(error))
         return
-    yield Entry(kind, tuple(owners), secret, form, section.place, Dialect.STRONGSWAN, name)
+    file = _text(section, "file") if kind is Kind.PASSPHRASE else ""
+    yield Entry(kind, tuple(owners), secret, form, section.place, Dialect.STRONGSWAN, name, file)
 
 
 def _owner(text: str, kind: Kind) -> Identity | None:

@@ -75,7 +75,9 @@ class Problem:
 
 @dataclass(frozen=True, eq=False)
 class Entry:
-    """A secret with those whom it belongs to; without owners it is everybody's. `name` is that of its section."""
+    """A secret with those whom it belongs to; without owners it is everybody's. `name` is that of its section, `file`
+    that of the key which a passphrase opens, as it stands there.
+    """
 
     kind: Kind
     owners: tuple[Identity, ...]
@@ -84,6 +86,7 @@ class Entry:
     place: Place
     dialect: Dialect
     name: str = ""
+    file: str = ""
 
 
 @dataclass(frozen=True)

@@ -338,6 +338,31 @@ def test_a_fix_is_shown_asked_for_made_and_undone(host: Path, tmp_path: Path) ->
     assert "no mode and no owner to be mended" in again.err
 
 
+def test_a_fix_says_what_no_mode_mends(host: Path, tmp_path: Path) -> None:
+    (host / "etc/ipsec.secrets").write_text('@gw1 @gw2 : PSK "swordfish"\n')
+    copy = host / "etc/ipsec.secrets.bak"
+    copy.write_text('@gw1 @gw2 : PSK "mU5pGq9eXv2TnR7wYb4KzJ8sLc3HdF6a"\n')
+    copy.chmod(0o644)
+    line = "mended by no mode and no owner; the worst: "
+    dry = looked(host, "--fix", "--dry-run")
+    assert "  /etc/ipsec.secrets.bak\n    chmod 0644 to 0600" in dry.out
+    assert line in dry.err
+    done = looked(host, "--fix", "--yes", "--undo-file", tmp_path / "back")
+    assert rights(copy) == 0o600
+    assert line in done.err
+    assert "swordfish" not in dry.err + done.err
+
+
+def test_a_named_folder_is_no_folder_of_keys_for_that(host: Path) -> None:
+    dry = looked(host, "--fix", "--dry-run", "/etc")
+    assert "  /etc\n" not in dry.out
+    assert "  /etc/ipsec.secrets\n    chmod 0644 to 0600" in dry.out
+    bak = host / "srv/bak"
+    bak.mkdir(parents=True)
+    (host / "etc").rename(bak / "etc")
+    assert looked(host, "/srv/bak").code == 1
+
+
 def test_a_fix_for_programs(host: Path, tmp_path: Path) -> None:
     way_back = tmp_path / "way-back"
     dry = report(host, "--fix", "--dry-run")

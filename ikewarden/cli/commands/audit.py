@@ -145,6 +145,8 @@ def _of_host(session: Session, paths: tuple[str, ...], given: Mapping[str, Any])
         session.screen.json(fixed.document(found.audit))
     elif not given["dry_run"]:
         _show(session, found.audit, given)
+    if fixed.any_done:
+        audit_fix.tell_rest(session, found.audit, fixed.outcomes)
     return _verdict(found.audit, given["fail_on"]) if fixed.all_done else FAILED
 
 

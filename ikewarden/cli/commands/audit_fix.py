@@ -23,9 +23,7 @@ class Fixed:
 
     outcomes: "Sequence[Outcome]"
     undo_file: Path | None = None
-    were_open: tuple[
-        str, ...
-    ] = ()  # of those that were closed, the keys and secrets that others could read
+    were_open: tuple[str, ...] = ()  # keys and secrets that others could read until then
 
     @property
     def any_done(self) -> bool:
@@ -61,6 +59,7 @@ def fix(session: Session, audited: "Audited", given: Mapping[str, Any]) -> Fixed
     if not to_do:
         session.screen.note("There is no mode and no owner to be mended.")
     if given["dry_run"] or not to_do:
+        tell_rest(session, audited.audit, rehearsed)
         return Fixed(rehearsed)
     if not given["yes"] and not _agreed(f"Change {_files(len(to_do))}?"):
         session.screen.note("Nothing was changed.")
@@ -70,13 +69,32 @@ def fix(session: Session, audited: "Audited", given: Mapping[str, Any]) -> Fixed
     made = fixing.carry_out(to_do, root, undo_file, now)
     failed = [each for each in made if not each.done]
     _show(session, failed, "to be changed")
+    left = [each for each in rehearsed if not each.done]
+    if len(failed) == len(made) and not undo_file.exists():
+        session.screen.note("Nothing was changed.")
+        return Fixed([*made, *left])
     session.screen.note(
         f"{_files(len(made) - len(failed))} changed. The way back: ikewarden audit --undo {undo_file}"
     )
     were_open = _were_open(audited.audit, [each.change.path for each in made if each.done])
     _show_open(session, were_open)
-    left = [each for each in rehearsed if not each.done]
     return Fixed([*made, *left], undo_file, were_open)
+
+
+def tell_rest(session: Session, audit: "Audit", outcomes: "Sequence[Outcome]") -> None:
+    """How many findings no mode and no owner mends, and the worst of them, in a line."""
+    from ike.audit.forms.names import shown
+
+    about = {finding for each in outcomes for finding in each.change.findings}
+    rest = [each for each in audit.findings if each.id not in about]
+    if not rest:
+        return
+    worst = rest[0]  # the worst come first
+    count = "1 finding is" if len(rest) == 1 else f"{len(rest):,} findings are"
+    session.screen.note(
+        f"{count} mended by no mode and no owner; the worst: {worst.weight}, {worst.rule.title} "
+        f"({worst.rule.id}): {shown(str(worst.place))}."
+    )
 
 
 def undo(session: Session, undo_file: Path, root: Path) -> int:

@@ -4,6 +4,7 @@ Reading every field costs about as much as all rules together, so it is done in 
 that cannot be read never stops the linter: it becomes a fact too.
 """
 
+import warnings
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
@@ -126,6 +127,12 @@ def read_facts(
     certificate: x509.Certificate, *, at: datetime | None = None, chain_octets: int = 0
 ) -> Facts:
     """Take `certificate` apart; `at` and `chain_octets` are kept for the rules that need them."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of what is wrong with it: the rules say it better
+        return _facts(certificate, at, chain_octets)
+
+
+def _facts(certificate: x509.Certificate, at: datetime | None, chain_octets: int) -> Facts:
     found, unreadable = _extensions(certificate)
     algorithm, exponent = _key(certificate)
     try:

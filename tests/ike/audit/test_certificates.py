@@ -159,7 +159,7 @@ def test_a_refused_certificate_says_which_rule_and_how_to_mend_it(host: Premises
 
 def test_dialects_are_those_of_the_configuration_else_strongswan() -> None:
     nothing = Found((), (), (), {})
-    assert dialects(nothing, ()) == ("strongswan",)
+    assert dialects((nothing,), ()) == ("strongswan",)
 
 
 def test_a_certificate_whose_issuer_is_not_here(host: Premises) -> None:

@@ -101,10 +101,10 @@ def test_what_a_link_leads_to_is_barred(tmp_path: Path) -> None:
     assert change.path == KEY
     assert "/link on the way" in change.barred
     # A folder behind it is reached without it.
-    (tmp_path / "etc").chmod(0o777)
-    behind = replace(seen.steps[1], status=status_of(os.lstat(tmp_path / "etc")))
-    seen = replace(seen, steps=(through, behind, *seen.steps[2:]))
-    found = [finding("folder-writable-by-others", "/etc")]
+    (tmp_path / "etc/swanctl").chmod(0o777)
+    behind = replace(seen.steps[2], status=status_of(os.lstat(tmp_path / "etc/swanctl")))
+    seen = replace(seen, steps=(through, seen.steps[1], behind, *seen.steps[3:]))
+    found = [finding("folder-writable-by-others", "/etc/swanctl")]
     [change] = plan(found, [seen], ACCOUNTS, POLICY)
     assert not change.barred
 

@@ -15,6 +15,7 @@ from cryptography.hazmat.primitives.serialization import (
 from ike.audit import certificate_rules, keys, nss, secret_rules, secrets
 from ike.audit.values import Finding, Policy, Role, Severity
 from ike.secrets.values import Dialect
+from tests.ike.audit.corpus import making
 from tests.ike.audit.premises import NOW, RFC, Premises
 from tests.x509 import workshop
 
@@ -102,6 +103,7 @@ def test_passwords_of_users(host: Premises) -> None:
 
 
 def test_passphrases_stand_beside_their_keys(host: Premises) -> None:
+    host.put("/etc/swanctl/private/gw.pem", making.key_pem(passphrase="swordfish"))
     findings = swanctl(host, "secrets { private-gw { file = gw.pem\n secret = swordfish\n } }")
     assert rules(findings) == ["passphrase-beside-key", "passphrase-weak"]
 
@@ -273,6 +275,10 @@ def test_errors_of_the_readers_quote_nothing() -> None:
 
 
 def test_a_user_is_told_of_as_one_and_given_a_password(host: Premises) -> None:
+    pem = workshop.ec_key().private_bytes(
+        Encoding.PEM, PrivateFormat.PKCS8, BestAvailableEncryption(b"secret")
+    )
+    host.put("/etc/swanctl/private/gw.pem", pem)
     findings = swanctl(
         host,
         "secrets { eap-a { id = alice\n secret = test\n }\n xauth-b { id = bob@example.com\n secret = qx7Rk2\n }\n"

@@ -102,6 +102,13 @@ FAULTS: Final[tuple[Fault, ...]] = (
         "/config/config.boot",
     ),
     Fault(
+        "config.boot 0664",
+        VYOS,
+        mode("/config/config.boot", 0o664),
+        "secrets-file-open-to-others",
+        "/config/config.boot",
+    ),
+    Fault(
         "generated swanctl.conf 0644",
         VYOS,
         mode("/etc/swanctl/swanctl.conf", 0o644),
@@ -193,9 +200,9 @@ FAULTS: Final[tuple[Fault, ...]] = (
         SECRETS,
     ),
     Fault(
-        "config.boot 0660 for vyattacfg",
+        "config.boot 0660 for staff",
         VYOS,
-        own("/config/config.boot", 0, 102, 0o660),
+        own("/config/config.boot", 0, STAFF, 0o660),
         "secrets-file-open-to-group",
         "/config/config.boot",
         need=OWNERS,

@@ -135,5 +135,11 @@ def _copy(source: Path, target: Path) -> None:
                 to.chmod(stat.S_IMODE(status.st_mode))
             else:
                 shutil.copyfile(entry.path, to)
-                to.chmod(stat.S_IMODE(status.st_mode))
-    target.chmod(stat.S_IMODE(source.stat().st_mode))
+                _alike(status, to)
+    _alike(source.stat(), target)
+
+
+def _alike(status: os.stat_result, to: Path) -> None:
+    if os.geteuid() == 0:
+        os.chown(to, status.st_uid, status.st_gid)
+    to.chmod(stat.S_IMODE(status.st_mode))

@@ -2,6 +2,7 @@
 
 import datetime as dt
 import json
+import os
 from collections.abc import Callable
 from typing import Final
 
@@ -277,6 +278,9 @@ def vyos(image: Image, now: dt.datetime) -> None:
     image.add("/etc/passwd", "vyos:x:1002:100::/home/vyos:/bin/vbash\n")
     image.folder("/config/auth", 0o700)
     image.put("/config/config.boot", VYOS_BOOT.replace("{PSK}", making.secret()))
+    if os.geteuid() == 0:  # as VyOS has it: its administrators write what `save` saves
+        image.own("/config", 0, 102, 0o2775)
+        image.own("/config/config.boot", 0, 102, 0o660)
     image.put("/config/auth/site-b.key", making.key_pem(8))
     image.folder("/opt/vyatta/etc")
     image.link("/opt/vyatta/etc/config", "/config")
