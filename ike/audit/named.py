@@ -207,8 +207,8 @@ class _Look:
 
 
 def _ends(path: str, vendors: str) -> bool:
-    """Whether it is such a folder in a copy of a host, or of its /usr or /etc."""
-    return vendors.count("/") > 1 and path.endswith((vendors, vendors.removeprefix("/usr")))
+    """Whether it is such a folder in a copy of a host."""
+    return vendors.count("/") > 1 and path.endswith(vendors)
 
 
 def _by_name(plain: str) -> bool:

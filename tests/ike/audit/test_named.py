@@ -1,5 +1,6 @@
 """What is found below folders that somebody names."""
 
+import posixpath
 import shutil
 from pathlib import Path
 
@@ -123,6 +124,11 @@ def test_samples_are_left_out_and_so_is_what_only_looks_alike(files: Files) -> N
     files.put("/srv/config.xml", "<fontconfig><password>x</password></fontconfig>\n")
     files.put("/home/alice/.mozilla/p/key4.db", "SQLite")
     assert roles(files, "/usr", "/srv", "/home") == {}
+    # A name alone makes no vendor.
+    for path in ("/var/lib/ipsec", "/srv/src", "/srv/share/vpn", "/srv/bin"):
+        files.put(f"{path}/ipsec.secrets", PSK)
+        assert list(roles(files, posixpath.dirname(path))) == [f"{path}/ipsec.secrets"]
+        (files.root / path[1:] / "ipsec.secrets").unlink()
     # Who names them means them.
     assert roles(files, "/usr/share/doc/strongswan/examples")
 
