@@ -65,7 +65,8 @@ _HISTORY: Final = (
             "Show a finding: what it is, how it is mended, who did what about it.",
         ),
         "unread": Lazy(
-            f"{__name__}:unread", "Tell what the last audit of a gateway could not look at."
+            f"{__name__}:unread",
+            "Tell what the last audit of a gateway could not look at, and why.",
         ),
         "accept": Lazy(f"{__name__}:accept", "Accept a finding until a time, for a reason."),
         "reopen": Lazy(f"{__name__}:reopen", "Take the acceptance of a finding back."),
@@ -203,7 +204,7 @@ def show(session: Session, number: int) -> None:
 def accept(
     session: Session, /, number: int | None, until: datetime, why: str, **known: Any
 ) -> None:
-    """Accept a finding, or one that many gateways have, until a time, for a reason.
+    """Accept a finding until a time, for a reason.
 
     Then, or if it gets worse, it is open again. One that is fixed and comes back is open, too; so is what is found
     later.
