@@ -5,7 +5,8 @@ lab=(
   charon-systemd strongswan-swanctl libcharon-extra-plugins libstrongswan-extra-plugins
   libstrongswan-standard-plugins iproute2 iputils-ping
 )
-judges=(strongswan-pki openssl libnss3-tools softhsm2 chromium lynis)
+# OpenSCAP judges by 40 MB of rules (1.6 GB unpacked): they come in one package alone.
+judges=(strongswan-pki openssl libnss3-tools softhsm2 chromium lynis openscap-scanner ssg-nondebian)
 database=(postgresql)
 case "${1:-test}" in
   demo) wanted=("${lab[@]}") ;;
