@@ -72,7 +72,8 @@ class Waiting:
     @property
     def count(self) -> int:
         """How many wait."""
-        return sum(len(places) for places in self._places.values())
+        # Asked for by other threads too: a copy is made in one step.
+        return sum(map(len, list(self._places.values())))
 
     def start(self) -> None:
         """Begin to watch, in the running loop."""
