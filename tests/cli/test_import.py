@@ -286,9 +286,11 @@ def test_the_age_of_a_file_is_that_of_its_key(records: Records, tmp_path: Path) 
 
 
 def aged(tmp_path: Path) -> Path:
-    """A copy of a gateway's files whose keys of lyon are three years old."""
+    """A copy of a gateway's files, all new, but for the keys of lyon: those are three years old."""
     root = tmp_path / "root"
     shutil.copytree(SAMPLES / "libreswan", root)
+    for path in root.rglob("*.secrets"):
+        os.utime(path, (time.time(),) * 2)  # a copy has the age of its original
     os.utime(root / "etc/ipsec.d/lyon.secrets", (time.time() - 1000 * 86400,) * 2)
     return root
 
