@@ -471,7 +471,7 @@ def test_work_that_waited_too_long_is_not_begun(site: Site) -> None:
 
 def test_what_nobody_foresaw_shows_nothing(site: Site, caplog: pytest.LogCaptureFixture) -> None:
     def broken(_count: int) -> bytes:
-        raise RuntimeError("the secret is 42")
+        raise RuntimeError("the secret is swordfish")
 
     cracked = Site(replace(site.desk, entropy=broken), site.keys, site.clock, site.directory)
     cracked.tokens, cracked._service_pem = site.tokens, site._service_pem
@@ -480,7 +480,7 @@ def test_what_nobody_foresaw_shows_nothing(site: Site, caplog: pytest.LogCapture
             csr = new_csr("unforeseen.example")
             reply = client.post("/v1/certificates", {"csr": csr, "profile": "gateway"})
     assert (reply.status, reply.code) == (500, "internal_error")
-    assert b"42" not in reply.body
+    assert b"swordfish" not in reply.body
     assert b"Traceback" not in reply.body
     (record,) = [r for r in caplog.records if r.getMessage() == "unforeseen"]
     assert vars(record)["request_id"] == reply.json["request_id"] == reply.headers["x-request-id"]
