@@ -1,0 +1,1 @@
+"""Abnormal negotiation: pure rules over SA events, with the bounds that make them right."""
