@@ -18,6 +18,7 @@ class Writer(StrEnum):
     NM_LIBRESWAN = "NetworkManager's Libreswan plugin"
     NM_L2TP = "NetworkManager's L2TP plugin"
     RACOON = "racoon.conf"
+    VYOS = "config.boot of VyOS"
 
 
 @dataclass(frozen=True)
