@@ -20,6 +20,8 @@ _HOURS = {
     (Writer.RACOON, "child"): "lifetime time {} hour;",
     (Writer.VYOS, "ike"): "lifetime {seconds}",
     (Writer.VYOS, "child"): "lifetime {seconds}",
+    (Writer.OPNSENSE, "ike"): "Rekey time: {seconds}",
+    (Writer.OPNSENSE, "child"): "Rekey time: {seconds}",
 }
 _IKEV2 = {
     Writer.SWANCTL: "Set `version = 2`",
@@ -30,6 +32,7 @@ _IKEV2 = {
     Writer.NM_L2TP: "L2TP has IKEv1 with most gateways: use another VPN",
     Writer.RACOON: "racoon has IKEv1 only: move the tunnel to strongSwan or Libreswan",
     Writer.VYOS: "Set `key-exchange ikev2`",
+    Writer.OPNSENSE: "Choose IKEv2 as version",
 }
 _AGGRESSIVE = {
     Writer.SWANCTL: "Set `version = 2`, or at least `aggressive = no`",
@@ -40,6 +43,7 @@ _AGGRESSIVE = {
     Writer.NM_L2TP: "L2TP has IKEv1 with most gateways: use another VPN",
     Writer.RACOON: "Write `exchange_mode main;` alone, and move the tunnel to a daemon that has IKEv2",
     Writer.VYOS: "Set `key-exchange ikev2`, or at least `mode main`",
+    Writer.OPNSENSE: "Choose IKEv2 as version, or at least leave Aggressive off",
 }
 
 # For IKE, for ESP.
@@ -52,6 +56,8 @@ _SETTINGS = {
     Writer.NM_LIBRESWAN: ("`ike={}`", "`esp={}`"),
     Writer.NM_L2TP: ("`ipsec-ike={}`", "`ipsec-esp={}`"),
 }
+# Where algorithms are chosen from lists, and what brings the change into force.
+_LISTS = {Writer.VYOS: "commit", Writer.OPNSENSE: "apply"}
 _NOTES = {
     "mlkem": " ML-KEM needs strongSwan 6.0 or later on both ends.",
     "ml_kem": " ML-KEM-1024 came to Libreswan in 2026: where `ipsec algparse` does not take it, use a PPK (RFC 8784)"
@@ -70,6 +76,9 @@ def where(tunnel: Tunnel, child: str = "") -> str:
         return (
             f"the {'ESP' if child else 'IKE'} group of {tunnel.name}{' ' if child else ''}{child}"
         )
+    if tunnel.writer is Writer.OPNSENSE:
+        of = f"child {child} of " if child else ""
+        return f"{of}connection {tunnel.name} on the page VPN: IPsec: Connections"
     is_ipsec_conf = tunnel.writer in (Writer.IPSEC, Writer.LIBRESWAN)
     return f"conn {tunnel.name}" if is_ipsec_conf else tunnel.name
 
@@ -84,8 +93,9 @@ def proposals(tunnel: Tunnel, baseline: Baseline, protocol: Protocol, child: str
         return f"{baseline.text} allows nothing that {less} has. {ikev2(tunnel)}"
     if tunnel.writer is Writer.RACOON:
         return f"Write `{algorithms}` in {where_} and the like on the peer."
-    if tunnel.writer is Writer.VYOS:
-        return f"Let the proposals in {where_} come to `{algorithms}`, and the peer's too; then commit."
+    if tunnel.writer in _LISTS:
+        then = _LISTS[tunnel.writer]
+        return f"Let the proposals in {where_} come to `{algorithms}`, and the peer's too; then {then}."
     setting = _SETTINGS[tunnel.writer][at].format(algorithms)
     if "ml_kem" in algorithms:
         setting = f"{setting} and `intermediate=yes`"

@@ -17,6 +17,7 @@ from ike.audit.configuration import (
     fixes,
     judging,
     networkmanager,
+    opnsense,
     racoon,
     rules,
     strongswan_conf,
@@ -24,7 +25,7 @@ from ike.audit.configuration import (
     vyos,
 )
 from ike.audit.configuration.strongswan_conf import Guessable, Logging, Option
-from ike.audit.configuration.systems import VYOS, System
+from ike.audit.configuration.systems import OPNSENSE, VYOS, System
 from ike.audit.configuration.values import Tunnel, Writer
 from ike.audit.values import Finding, Policy, Rule, Severity
 from ike.secrets import ipsec_conf
@@ -34,8 +35,10 @@ from ike.secrets.settings_syntax import parse as parse_settings
 from ike.secrets.values import Dialect, Place, Problem, Source
 
 _CRYPTO_POLICIES: Final = "/etc/crypto-policies/back-ends/libreswan.config"
+# A system's own configuration: judged where what the system made of it is not there.
+_OWN: Final = {"vyos-config": VYOS, "opnsense-xml": OPNSENSE}
 _KINDS: Final = frozenset(
-    {"swanctl", "strongswan.conf", "ipsec.conf", "racoon", "networkmanager", "vyos-config"}
+    {"swanctl", "strongswan.conf", "ipsec.conf", "racoon", "networkmanager", *_OWN}
 )
 _KEYS_LEVEL: Final = 4
 _PACKETS_LEVEL: Final = 3
@@ -61,7 +64,7 @@ class Start(Protocol):
 
     @property
     def kind(self) -> str:
-        """swanctl, ipsec.conf, strongswan.conf, racoon, networkmanager, vyos-config; others are left alone."""
+        """swanctl, ipsec.conf, strongswan.conf, racoon, networkmanager, vyos-config, opnsense-xml; others are left."""
 
 
 @dataclass(frozen=True)
@@ -153,8 +156,8 @@ def look(files: Files, starts: Iterable[Start], dialect: Dialect | None = None) 
     for start in starts:
         if start.kind not in _KINDS:
             continue  # of another room; a database is not even a file
-        if start.kind == "vyos-config" and any(VYOS.writes(each.path) for each in starts):
-            continue  # what VyOS made of it is there
+        if start.kind in _OWN and any(_OWN[start.kind].writes(each.path) for each in starts):
+            continue
         reading = Reading(files, again=True)
         source = reading.start(start.path)
         if source is not None:
@@ -211,6 +214,8 @@ class _Looking:
             self._add(networkmanager.effective(source))
         elif kind == "vyos-config":
             self._add(vyos.effective(source))
+        elif kind == "opnsense-xml":
+            self._add(opnsense.effective(source))
 
     def _add(self, found: tuple[list[Tunnel], list[Problem]]) -> None:
         self.tunnels += found[0]

@@ -19,6 +19,7 @@ class Writer(StrEnum):
     NM_L2TP = "NetworkManager's L2TP plugin"
     RACOON = "racoon.conf"
     VYOS = "config.boot of VyOS"
+    OPNSENSE = "config.xml of OPNsense"
 
 
 @dataclass(frozen=True)
