@@ -27,7 +27,7 @@ def report(terminal: Terminal, *entries: dict[str, Any]) -> None:  # noqa: F811 
 def test_a_finding_is_listed_shown_accepted_and_reopened(
     terminal: Terminal,  # noqa: F811 - a fixture
 ) -> None:
-    assert "No such finding." in terminal.run("finding", "list", "nothing of the kind").err
+    assert "No finding matches." in terminal.run("finding", "list", "nothing of the kind").err
     report(terminal, entry(1), entry(2, rule="psk-old", severity="low", path="/etc/other"))
     done = terminal.run("finding", "list", "--gateway", NAME)
     assert done.code == 0, done.err

@@ -114,7 +114,7 @@ def list_(session: Session, /, query: str | None, state: str, limit: int, **give
             session.screen.note(f"There are more than these {limit}: give a larger --limit.")
         return
     columns = (*_COLUMNS, _STATE) if state == _ALL else _COLUMNS
-    session.screen.entries(columns, found.items, more=found.more, nothing="No such finding.")
+    session.screen.entries(columns, found.items, more=found.more, nothing="No finding matches.")
     if given["gateway"] and not session.screen.is_json:
         places = len(client.get(_audit(given["gateway"]))["unread"])
         if places:
