@@ -306,10 +306,12 @@ class _Page:
                 self._note_made(case, made[number])
                 known[number] = made[number].number
         for number, value in made.items():
-            named = known.get(number)
-            if named != value.number:
-                kept = () if named is None else (named,)
-                path, by = outcomes[number].job.path, self.worker.actor.name
+            named, job = known.get(number), outcomes[number].job
+            # What was undone although nobody knew its number: whoever was to make it may do so even now, unseen.
+            unseen = job.work is not Work.MAKE
+            if named != value.number or unseen:
+                kept = () if named is None or unseen else (named,)
+                path, by = job.path, self.worker.actor.name
                 left = Leftover(path, (value.number,), (number,), by, kept)
                 retire.queue(self.unit, left, self.now)
 

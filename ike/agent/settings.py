@@ -165,6 +165,10 @@ def with_changes(settings: AgentSettings, changes: Sequence[str]) -> AgentSettin
         before = table[inner]
         if isinstance(before, int):
             table[inner] = int(text) if text.isdecimal() else text
+        elif isinstance(before, list) and text.startswith("["):
+            raise AgentSettingsInvalid(
+                f"--set {name} takes values with commas between them, not a list of TOML."
+            )
         else:
             table[inner] = text.split(",") if isinstance(before, list) else text
     return AgentSettings(**_table(AgentSettings, document, "", Path("--set")))

@@ -120,6 +120,10 @@ def _given(run: _Discovery, paths: Sequence[str], folders: list[str]) -> Iterato
         elif kind:
             _BY_KIND[kind](run, path)
         elif sort is Sort.FILE:
+            kind = run.system(path)
+            if kind:
+                _BY_KIND[kind](run, path)
+                continue
             shape = run.shape(path)
             if shape is not None and shape.is_key:
                 run.add(path, Role.KEY)
@@ -193,7 +197,7 @@ def _known(run: _Discovery) -> None:
             there = run.ground.matching(pattern) if "*" in pattern else [pattern]
             for path in filter(run.there, run.most(there, _MANY, pattern)):
                 _BY_KIND[kind](run, path)
-    for pattern in places.OPNSENSE_COPIES:
+    for pattern in (*places.OPNSENSE_COPIES, *places.VYOS_COPIES):
         for path in run.most(run.ground.matching(pattern), _MANY, pattern):
             run.add(path, Role.SECRETS)
     for folder in places.VYOS_KEYS:

@@ -25,12 +25,15 @@ class EarlierInvalid(InvalidInput):
 
 @dataclass(frozen=True)
 class Earlier:
-    """A report of before: when and of which host, by which baseline, and what was found and not accepted, by id."""
+    """A report of before: when and of which host, by which baseline, what was found and not accepted, by id, and what
+    could not be read: path and why.
+    """
 
     started: datetime
     host: str
     baseline: str
     findings: Mapping[str, Gone]
+    unread: frozenset[tuple[str, str]] = frozenset()
 
 
 def read(path: Path) -> Earlier:
@@ -50,6 +53,9 @@ def read(path: Path) -> Earlier:
             host=_text(document["host"]),
             baseline=_text(document["policy"]["baseline"]),
             findings={each["id"]: _gone(each) for each in found},
+            unread=frozenset(
+                (_text(each["path"]), _text(each["error"])) for each in document["errors"]
+            ),
         )
     except (ValueError, OverflowError, LookupError, TypeError, AttributeError, RecursionError):
         raise EarlierInvalid(f"{path} is no report of an audit.") from None
@@ -58,7 +64,8 @@ def read(path: Path) -> Earlier:
 def compare(audit: Audit, earlier: Earlier) -> Audit:
     """The audit with what was there before among the known, unless it has become worse; and with what is gone.
 
-    What stands in a file that could not be read this time is not gone.
+    What stands in a file that could not be read this time is not gone. What could not be read then
+    either is nothing new.
     """
     new: list[Finding] = []
     known: list[Finding] = []
@@ -80,6 +87,11 @@ def compare(audit: Audit, earlier: Earlier) -> Audit:
         findings=tuple(new),
         known=tuple(known),
         earlier=earlier.started,
+        unread_before=frozenset(
+            each
+            for each in audit.problems
+            if (visible(each.place.path), visible(each.message)) in earlier.unread
+        ),
         gone=tuple(_ordered(gone)),
         remarks=(*audit.remarks, *_remarks(audit, earlier)),
     )

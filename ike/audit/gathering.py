@@ -89,8 +89,16 @@ class Gathering:
 
     def shape(self, path: str) -> Shape | None:
         """What a file holds; None where it is no file or cannot be read, which is told."""
+        begins = self._beginning(path)
+        return None if begins is None else shapes.shape(begins)
+
+    def system(self, path: str) -> str:
+        """Which system's own configuration a file is, as `shapes.system` calls it; empty for others."""
+        return shapes.system(self._beginning(path) or b"")
+
+    def _beginning(self, path: str) -> bytes | None:
         try:
-            return shapes.shape(self.ground.beginning(path, shapes.OCTETS))
+            return self.ground.beginning(path, shapes.OCTETS)
         except OSError as error:
             if error.errno not in _MISSING:
                 self.failed(path, error)

@@ -26,10 +26,10 @@ _KINDS: Final = {
     "psk.txt": "racoon-psk",
     "config.boot": "vyos-config",
 }
+_BACKUPS: Final = re.compile(r"\.(?:xml|boot)\Z", re.IGNORECASE)
 _MAIN: Final = frozenset({"swanctl.conf", "ipsec.conf", "ipsec.secrets"})
 _WORDS: Final = re.compile(r"\.(?:conf|secrets|cfg)\Z|^(?:ipsec|swanctl)\b", re.IGNORECASE)
 _KEYS: Final = re.compile(r"\.(?:key|pem|p12|pfx|p8|pk8|der|crt|cer|cert)\Z", re.IGNORECASE)
-_FIREWALL: Final = re.compile(rb"<(?:opnsense|pfsense)[\s>]")
 _MAX_KEY: Final = 256 * 1024  # octets of a file that may be one though its name does not say so
 _MAX_LINKS: Final = 200
 _BUNDLE: Final = 20  # so many certificates in one file are everybody's
@@ -101,7 +101,7 @@ class _Look:
             if not entry.is_file(follow_symlinks=False):
                 return False
             plain = copies.original(entry.name) or entry.name
-            if _by_word(plain) or _KEYS.search(plain):
+            if _by_word(plain) or _KEYS.search(plain) or _BACKUPS.search(plain):
                 return True
             if not 40 <= entry.stat(follow_symlinks=False).st_size <= _MAX_KEY:
                 return False
@@ -227,11 +227,9 @@ def _by_word(plain: str) -> bool:
 def _kind(path: str, plain: str, begins: bytes) -> str:
     if plain.endswith(".nmconnection"):
         return "networkmanager"
-    if plain == "config.xml":
-        return "opnsense-xml" if _FIREWALL.search(begins) else ""
     if plain.endswith(".conf") and "/strongswan.d/" in path:
         return "strongswan.conf"
-    return _KINDS.get(plain, "")
+    return _KINDS.get(plain, "") or shapes.system(begins)
 
 
 def _is_part(plain: str, begins: bytes, shape: Shape) -> bool:

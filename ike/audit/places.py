@@ -23,6 +23,7 @@ NETWORKMANAGER: Final = (
 )
 VYOS: Final = ("/config/config.boot", "/opt/vyatta/etc/config/config.boot")
 VYOS_KEYS: Final = ("/config/auth", "/opt/vyatta/etc/config/auth")
+VYOS_COPIES: Final = ("/config/archive/config.boot*", "/opt/vyatta/etc/config/archive/config.boot*")
 OPNSENSE: Final = ("/conf/config.xml", "/cf/conf/config.xml")
 OPNSENSE_COPIES: Final = ("/conf/backup/config-*.xml", "/cf/conf/backup/config-*.xml")
 

@@ -30,6 +30,16 @@ _PKCS12: Final = re.compile(
 _ENCRYPTED: Final = re.compile(rb"-----BEGIN ENCRYPTED PRIVATE KEY|^Proc-Type: 4,ENCRYPTED", re.M)
 
 
+_FIREWALL: Final = re.compile(rb"<(?:opnsense|pfsense)[\s>]")
+_VYOS: Final = re.compile(
+    rb"^(?:vpn|interfaces|service|system|pki)[ \t]*\{[ \t]*\r?$", re.MULTILINE
+)
+
+_STATEMENT: Final = re.compile(
+    rb";[ \t]*\r?$", re.MULTILINE
+)  # of Junos, which has such sections too
+
+
 class Shape(StrEnum):
     """What a file holds."""
 
@@ -84,6 +94,14 @@ _DER_CERTIFICATE: Final = re.compile(
 def is_connections(content: bytes) -> bool:
     """Whether a file that begins so is swanctl.conf, ipsec.conf or ipsec.secrets, or a part of one."""
     return _CONNECTIONS.search(content) is not None
+
+
+def system(content: bytes) -> str:
+    """Which system's own configuration begins so: opnsense-xml (pfSense's too), vyos-config, or empty for none."""
+    if _FIREWALL.search(content):
+        return "opnsense-xml"
+    is_vyos = len(_VYOS.findall(content)) > 1 and _STATEMENT.search(content) is None
+    return "vyos-config" if is_vyos else ""
 
 
 def is_certificate(content: bytes) -> bool:

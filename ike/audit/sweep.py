@@ -26,19 +26,21 @@ _ENDING: Final = (
 )
 # Of daemons that we know, and looked for everywhere.
 _OURS: Final = re.compile(
-    rf"^[.\#]?(?:.*\.secrets|swanctl.*\.conf|strongswan.*\.conf|ipsec.*\.conf|psk\.txt|nsspassword)"
+    rf"^[.\#]?(?:.*\.secrets|swanctl.*\.conf|strongswan.*\.conf|ipsec.*\.conf|psk\.txt|nsspassword"
+    rf"|config.*\.xml|.*\.boot)"  # of OPNsense, pfSense and VyOS, as they are exported
     rf"{_ENDING}\#?$",
     re.IGNORECASE,
 )
 _KEYS: Final = re.compile(rf"\.(?:key|pem|p12|pfx|p8|pk8|der){_ENDING}$", re.IGNORECASE)
 _ARCHIVES: Final = re.compile(
     r"^(?:.*[-_.])?(?:etc|ipsec|swanctl|strongswan|libreswan|vpn)(?:[-_.].*)?"
-    r"\.(?:tar|tgz|tbz2?|txz|zip|7z|cpio|tar\.[a-z0-9]+)$",
+    r"\.(?:tar|tgz|tbz2?|txz|zip|7z|cpio|tar\.[a-z0-9]+)$"
+    r"|^config.*\.(?:xml|boot)(?:\.\d+)?\.(?:gz|bz2|xz|zst)$",
     re.IGNORECASE,
 )
 # One look at each name is all that there is time for: what these find is looked at again.
 _WORTH: Final = re.compile(
-    r"(?i:\.(?:key|pem|p12|pfx|p8|pk8|der|secrets|conf|txt|tar|tgz|tbz|txz|zip|7z|cpio)|nsspassword)"
+    r"(?i:\.(?:key|pem|p12|pfx|p8|pk8|der|secrets|conf|xml|boot|txt|tar|tgz|tbz|txz|zip|7z|cpio)|nsspassword)"
 ).search
 _OUR_FOLDERS: Final = re.compile(
     r"/(?:swanctl|ipsec\.d|strongswan)(?:[-._~]?[a-z0-9._~-]*)(?:/(?:conf\.d|private|rsa|ecdsa|pkcs8|pkcs12))?\Z",

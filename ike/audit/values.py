@@ -252,8 +252,9 @@ class Audit:
     """What an audit came to. `host` is a name or a folder, `root` the folder where that is not `/`.
 
     `suppressed` were accepted by name with a reason (`ike.audit.accepted`), `known` stood in the report that was given
-    as the one before. Findings are sorted: the worst first, then by path and line. `accepted` says why each suppressed
-    finding is, by its id. `earlier` is when the report before was made, None without one; `gone` is what stood in it.
+    as the one before. Findings are sorted: the worst first, then by path and line. `problems` is what could not be
+    read, `unread_before` those of it that stood in the report before. `accepted` says why each suppressed finding is,
+    by its id. `earlier` is when the report before was made, None without one; `gone` is what stood in it.
     `remarks` are sentences about the audit itself, such as an acceptance that has ended.
     """
 
@@ -266,6 +267,7 @@ class Audit:
     suppressed: tuple[Finding, ...] = ()
     known: tuple[Finding, ...] = ()
     problems: tuple[Problem, ...] = ()
+    unread_before: frozenset[Problem] = frozenset()
     files: int = 0  # looked at
     items: int = 0  # that matter
     accepted: Mapping[str, Acceptance] = field(default_factory=dict)

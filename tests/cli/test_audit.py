@@ -128,6 +128,22 @@ def test_what_is_accepted_does_not_count(host: Path, tmp_path: Path) -> None:
     assert "ended on 2001-01-01" in " ".join(done.out.split())
 
 
+def test_what_was_unread_before_is_nothing_new(host: Path, tmp_path: Path) -> None:
+    before = tmp_path / "before.json"
+    with (host / "etc/ipsec.secrets").open("a") as opened:
+        opened.write("include /etc/gone.secrets\ninclude /etc/ipsec.secrets\n")
+    before.write_text(looked(host, "--format", "json").out)
+    assert json.loads(before.read_text())["errors"]
+    done = looked(host, "--earlier", before, "--format", "json")
+    assert done.code == 0
+    assert {each["known"] for each in done.document["errors"]} == {True}
+    before.write_text(done.out)  # the next one's
+    assert looked(host, "--earlier", before).code == 0
+    (host / "etc/swanctl/swanctl.conf").parent.mkdir(exist_ok=True)
+    (host / "etc/swanctl/swanctl.conf").write_text("connections { a { }\n")
+    assert looked(host, "--earlier", before).code == 1
+
+
 def test_only_what_is_new_counts(host: Path, tmp_path: Path) -> None:
     before = tmp_path / "before.json"
     before.write_text(looked(host, "--format", "json").out)

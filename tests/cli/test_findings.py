@@ -27,7 +27,7 @@ def report(terminal: Terminal, *entries: dict[str, Any]) -> None:  # noqa: F811 
 def test_a_finding_is_listed_shown_accepted_and_reopened(
     terminal: Terminal,  # noqa: F811 - a fixture
 ) -> None:
-    assert "No such finding." in terminal.run("finding", "list", "nothing of the kind").err
+    assert "No finding matches." in terminal.run("finding", "list", "nothing of the kind").err
     report(terminal, entry(1), entry(2, rule="psk-old", severity="low", path="/etc/other"))
     done = terminal.run("finding", "list", "--gateway", NAME)
     assert done.code == 0, done.err
@@ -154,3 +154,14 @@ def test_what_is_not_there_is_told(
 ) -> None:
     done = terminal.run(*words)
     assert (done.code, "finding_not_found" in done.err) == (1, True)
+
+
+@pytest.mark.parametrize(("name", "code"), [("", "usage"), ("\udcff", "gateway_not_found")])
+def test_names_that_cannot_be(
+    terminal: Terminal,  # noqa: F811 - a fixture
+    name: str,
+    code: str,
+) -> None:
+    done = terminal.run("finding", "unread", name)
+    assert done.code
+    assert f"({code})" in done.err

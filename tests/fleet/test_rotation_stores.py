@@ -10,7 +10,8 @@ import pytest
 from sqlalchemy import select
 
 from core.secret import Secret
-from fleet.rotation import begin, orders, slots
+from fleet.rotation import begin, claims, custody, ledger, orders, slots
+from fleet.rotation.claims import Worker
 from fleet.rotation.orders import Order
 from fleet.rotation.slots import SlotRequest
 from fleet.rotation.values import Reason, State
@@ -20,7 +21,7 @@ from hsm.secretstore import SecretStoreUnavailable
 from pki.desk import Desk, RotationRules
 from store.rotation_tables import secrets
 from tests.fakes import FakeSecretStore
-from tests.fixtures.desk import OPERATOR, drain
+from tests.fixtures.desk import CLOCKWORK, OPERATOR, drain
 from tests.fleet.rotating import Clock, Site, with_secrets
 from tests.hsm.conftest import CHEAP, PASSPHRASE
 
@@ -35,6 +36,7 @@ class SlowStore(FakeSecretStore):
     def __init__(self) -> None:
         super().__init__()
         self.loss: BaseException | None = None
+        self.then: Callable[[], object] | None = None
         self.held: threading.Event | None = None
         self.reached = threading.Event()
 
@@ -47,6 +49,9 @@ class SlowStore(FakeSecretStore):
 
     def destroy(self, path: str, number: int) -> None:
         super().destroy(path, number)
+        then, self.then = self.then, None
+        if then is not None:
+            then()
         loss, self.loss = self.loss, None
         if loss is not None:
             raise loss
@@ -172,6 +177,25 @@ def test_a_late_write_leaves_no_value_that_nobody_knows(
     drain(site.desk, site.clock())
     assert numbers(site, pair) == before
     assert site.live(pair) == [each for _, state, each in before if state == "current"]
+
+
+def test_a_value_made_while_another_worker_undoes_it_blindly_is_destroyed(
+    site: Site, pair: str, vault: SlowStore
+) -> None:
+    number, slow = start(site, pair), Worker(site.desk, CLOCKWORK, "slow", 10)
+    ids = claims.take(slow, site.clock()) + claims.admit(slow, site.clock())
+    (job,) = ledger.look(slow, ids, site.clock()).jobs
+    cancel(site, number)
+    site.clock.pass_time(seconds=31)
+    # The slow one makes its value between the destruction of the number that would have been the value's and the
+    # record of it, and is no more.
+    vault.then = lambda: custody.do(site.desk, job, lambda each: ledger.waits(site.desk, each))
+    site.runner().run(site.clock)
+    assert site.rotation(number).state is State.ROLLED_BACK
+    assert site.live(pair) == [1, 3]
+    site.clock.pass_time(minutes=6)
+    drain(site.desk, site.clock())
+    assert site.live(pair) == [1]
 
 
 def test_a_late_answer_does_not_put_a_version_back(site: Site, pair: str, vault: SlowStore) -> None:

@@ -18,6 +18,10 @@ _HOURS = {
     },
     (Writer.RACOON, "ike"): "lifetime time {} hour;",
     (Writer.RACOON, "child"): "lifetime time {} hour;",
+    (Writer.VYOS, "ike"): "lifetime {seconds}",
+    (Writer.VYOS, "child"): "lifetime {seconds}",
+    (Writer.OPNSENSE, "ike"): "Rekey time: {seconds}",
+    (Writer.OPNSENSE, "child"): "Rekey time: {seconds}",
 }
 _IKEV2 = {
     Writer.SWANCTL: "Set `version = 2`",
@@ -27,6 +31,8 @@ _IKEV2 = {
     Writer.NM_LIBRESWAN: "Set `ikev2=insist` among the connection's VPN data",
     Writer.NM_L2TP: "L2TP has IKEv1 with most gateways: use another VPN",
     Writer.RACOON: "racoon has IKEv1 only: move the tunnel to strongSwan or Libreswan",
+    Writer.VYOS: "Set `key-exchange ikev2`",
+    Writer.OPNSENSE: "Choose IKEv2 as version",
 }
 _AGGRESSIVE = {
     Writer.SWANCTL: "Set `version = 2`, or at least `aggressive = no`",
@@ -36,6 +42,8 @@ _AGGRESSIVE = {
     Writer.NM_LIBRESWAN: "Set `ikev2=insist` among the connection's VPN data",
     Writer.NM_L2TP: "L2TP has IKEv1 with most gateways: use another VPN",
     Writer.RACOON: "Write `exchange_mode main;` alone, and move the tunnel to a daemon that has IKEv2",
+    Writer.VYOS: "Set `key-exchange ikev2`, or at least `mode main`",
+    Writer.OPNSENSE: "Choose IKEv2 as version, or at least leave Aggressive off",
 }
 
 # For IKE, for ESP.
@@ -48,6 +56,8 @@ _SETTINGS = {
     Writer.NM_LIBRESWAN: ("`ike={}`", "`esp={}`"),
     Writer.NM_L2TP: ("`ipsec-ike={}`", "`ipsec-esp={}`"),
 }
+# Where algorithms are chosen from lists, and what brings the change into force.
+_LISTS = {Writer.VYOS: "commit", Writer.OPNSENSE: "apply"}
 _NOTES = {
     "mlkem": " ML-KEM needs strongSwan 6.0 or later on both ends.",
     "ml_kem": " ML-KEM-1024 came to Libreswan in 2026: where `ipsec algparse` does not take it, use a PPK (RFC 8784)"
@@ -62,6 +72,13 @@ def where(tunnel: Tunnel, child: str = "") -> str:
         return f"connections.{tunnel.name}{inner}"
     if tunnel.writer is Writer.RACOON:
         return f"sainfo {child}" if child else f"remote {tunnel.name}"
+    if tunnel.writer is Writer.VYOS:
+        return (
+            f"the {'ESP' if child else 'IKE'} group of {tunnel.name}{' ' if child else ''}{child}"
+        )
+    if tunnel.writer is Writer.OPNSENSE:
+        of = f"child {child} of " if child else ""
+        return f"{of}connection {tunnel.name} on the page VPN: IPsec: Connections"
     is_ipsec_conf = tunnel.writer in (Writer.IPSEC, Writer.LIBRESWAN)
     return f"conn {tunnel.name}" if is_ipsec_conf else tunnel.name
 
@@ -76,6 +93,9 @@ def proposals(tunnel: Tunnel, baseline: Baseline, protocol: Protocol, child: str
         return f"{baseline.text} allows nothing that {less} has. {ikev2(tunnel)}"
     if tunnel.writer is Writer.RACOON:
         return f"Write `{algorithms}` in {where_} and the like on the peer."
+    if tunnel.writer in _LISTS:
+        then = _LISTS[tunnel.writer]
+        return f"Let the proposals in {where_} come to `{algorithms}`, and the peer's too; then {then}."
     setting = _SETTINGS[tunnel.writer][at].format(algorithms)
     if "ml_kem" in algorithms:
         setting = f"{setting} and `intermediate=yes`"
@@ -118,7 +138,7 @@ def lifetime(tunnel: Tunnel, seconds: int, child: str | None = None) -> str:
     """A lifetime within the baseline; `child` is None for the IKE SA."""
     what = "ike" if child is None else "child"
     hours = max(1, min(seconds // 3600, 4 if what == "ike" else 1))
-    return f"Set `{_HOURS[tunnel.writer, what].format(hours)}` in {where(tunnel, child or '')}."
+    return f"Set `{_HOURS[tunnel.writer, what].format(hours, seconds=3600 * hours)}` in {where(tunnel, child or '')}."
 
 
 def ikev2(tunnel: Tunnel) -> str:

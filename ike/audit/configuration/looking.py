@@ -17,13 +17,15 @@ from ike.audit.configuration import (
     fixes,
     judging,
     networkmanager,
+    opnsense,
     racoon,
     rules,
     strongswan_conf,
     systems,
+    vyos,
 )
 from ike.audit.configuration.strongswan_conf import Guessable, Logging, Option
-from ike.audit.configuration.systems import System
+from ike.audit.configuration.systems import OPNSENSE, VYOS, System
 from ike.audit.configuration.values import Tunnel, Writer
 from ike.audit.values import Finding, Policy, Rule, Severity
 from ike.secrets import ipsec_conf
@@ -33,7 +35,11 @@ from ike.secrets.settings_syntax import parse as parse_settings
 from ike.secrets.values import Dialect, Place, Problem, Source
 
 _CRYPTO_POLICIES: Final = "/etc/crypto-policies/back-ends/libreswan.config"
-_KINDS: Final = frozenset({"swanctl", "strongswan.conf", "ipsec.conf", "racoon", "networkmanager"})
+# A system's own configuration: judged where what the system made of it is not there.
+_OWN: Final = {"vyos-config": VYOS, "opnsense-xml": OPNSENSE}
+_KINDS: Final = frozenset(
+    {"swanctl", "strongswan.conf", "ipsec.conf", "racoon", "networkmanager", *_OWN}
+)
 _KEYS_LEVEL: Final = 4
 _PACKETS_LEVEL: Final = 3
 _AGGRESSIVE: Final = "i_dont_care_about_security_and_use_aggressive_mode_psk"
@@ -58,7 +64,7 @@ class Start(Protocol):
 
     @property
     def kind(self) -> str:
-        """swanctl, ipsec.conf, strongswan.conf, racoon, networkmanager; others are left alone."""
+        """swanctl, ipsec.conf, strongswan.conf, racoon, networkmanager, vyos-config, opnsense-xml; others are left."""
 
 
 @dataclass(frozen=True)
@@ -150,6 +156,8 @@ def look(files: Files, starts: Iterable[Start], dialect: Dialect | None = None) 
     for start in starts:
         if start.kind not in _KINDS:
             continue  # of another room; a database is not even a file
+        if start.kind in _OWN and any(_OWN[start.kind].writes(each.path) for each in starts):
+            continue
         reading = Reading(files, again=True)
         source = reading.start(start.path)
         if source is not None:
@@ -204,6 +212,10 @@ class _Looking:
             self._add(racoon.effective(source, reading.include))
         elif kind == "networkmanager":
             self._add(networkmanager.effective(source))
+        elif kind == "vyos-config":
+            self._add(vyos.effective(source))
+        elif kind == "opnsense-xml":
+            self._add(opnsense.effective(source))
 
     def _add(self, found: tuple[list[Tunnel], list[Problem]]) -> None:
         self.tunnels += found[0]

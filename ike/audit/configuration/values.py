@@ -18,6 +18,8 @@ class Writer(StrEnum):
     NM_LIBRESWAN = "NetworkManager's Libreswan plugin"
     NM_L2TP = "NetworkManager's L2TP plugin"
     RACOON = "racoon.conf"
+    VYOS = "config.boot of VyOS"
+    OPNSENSE = "config.xml of OPNsense"
 
 
 @dataclass(frozen=True)

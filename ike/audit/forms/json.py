@@ -2,7 +2,7 @@
 
 import base64
 import json
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
 from dataclasses import fields
 from datetime import datetime
 from typing import Any, Final
@@ -41,7 +41,7 @@ def document(audit: Audit) -> dict[str, Any]:
         "known_findings": [finding_document(each) for each in audit.known],
         "earlier": None if audit.earlier is None else rfc3339(audit.earlier),
         "gone": [_gone(each) for each in audit.gone],
-        "errors": [_problem(each) for each in audit.problems],
+        "errors": [_problem(each, audit.unread_before) for each in audit.problems],
         "remarks": [visible(each) for each in audit.remarks],
         "summary": summary_document(audit),
     }
@@ -123,8 +123,9 @@ def _acceptance(acceptance: Acceptance | None) -> Mapping[str, Any] | None:
     }
 
 
-def _problem(problem: Problem) -> dict[str, Any]:
-    return {**place_document(problem.place), "error": visible(problem.message)}
+def _problem(problem: Problem, before: Container[Problem]) -> dict[str, Any]:
+    told = {**place_document(problem.place), "error": visible(problem.message)}
+    return {**told, "known": True} if problem in before else told
 
 
 def _gone(gone: Gone) -> dict[str, Any]:

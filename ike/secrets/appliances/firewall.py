@@ -1,7 +1,7 @@
 """config.xml of OPNsense and pfSense: pre-shared keys of tunnels, of everybody, and of users. Pure."""
 
 import base64
-from collections.abc import Iterator
+from collections.abc import Container, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Final
@@ -31,13 +31,16 @@ _EVERYBODY: Final = frozenset({"any", "allusers", "*", ""})
 
 
 @dataclass
-class _Record:
-    """An element of these, with the text of what is directly in it, and where that stands."""
+class Record:
+    """An element that is wanted, with the text of what is directly in it, and the line where that stands."""
 
     path: tuple[str, ...]
+    line: int
+    uuid: str = ""
     texts: dict[str, tuple[str, int]] = field(default_factory=dict)
 
     def text(self, name: str) -> str:
+        """The text of an element in it, empty where there is none."""
         return self.texts.get(name, ("", 0))[0]
 
 
@@ -47,7 +50,7 @@ class _Malicious(Exception):
 
 def parse(source: Source) -> Parsed:
     """The entries; of a document that is not well formed, those before the mistake."""
-    reading = _Reading()
+    reading = _Reading(_WANTED)
     problems = []
     try:
         reading.read(source.text)
@@ -61,11 +64,8 @@ def parse(source: Source) -> Parsed:
 
 def keys(source: Source) -> list[tuple[Place, bytes]]:
     """The private keys of certificates, authorities and key pairs, each as PEM."""
-    reading = _Reading()
-    with suppress(expat.ExpatError, _Malicious):
-        reading.read(source.text)
     found = []
-    for record in reading.records:
+    for record in records(source, _WANTED):
         text, line = record.texts.get(_PRIVATE.get(record.path, ""), ("", 0))
         octets = forms.octets(text)
         if not octets.startswith(b"-----BEGIN"):
@@ -76,11 +76,20 @@ def keys(source: Source) -> list[tuple[Place, bytes]]:
     return found
 
 
+def records(source: Source, wanted: Container[tuple[str, ...]]) -> list[Record]:
+    """The elements at these paths below the root; of a document with mistakes, those before the first."""
+    reading = _Reading(wanted)
+    with suppress(expat.ExpatError, _Malicious):
+        reading.read(source.text)
+    return reading.records
+
+
 class _Reading:
-    def __init__(self) -> None:
-        self.records: list[_Record] = []
+    def __init__(self, wanted: Container[tuple[str, ...]]) -> None:
+        self._wanted = wanted
+        self.records: list[Record] = []
         self._path: list[str] = []
-        self._record: _Record | None = None
+        self._record: Record | None = None
         self._text: list[str] = []
         self._line = 0
         self._parser = expat.ParserCreate("utf-8")
@@ -92,14 +101,14 @@ class _Reading:
     def read(self, text: str) -> None:
         self._parser.Parse(text.encode("utf-8", "surrogateescape"), True)
 
-    def _start(self, name: str, _attributes: dict[str, str]) -> None:
+    def _start(self, name: str, attributes: dict[str, str]) -> None:
         if len(self._path) > _MAX_DEPTH:
             raise _Malicious
         self._path.append(name)
         self._text, self._line = [], self._parser.CurrentLineNumber
         below = tuple(self._path[1:])
-        if below in _WANTED:
-            self._record = _Record(below)
+        if below in self._wanted:
+            self._record = Record(below, self._line, attributes.get("uuid", ""))
             self.records.append(self._record)
 
     def _end(self, name: str) -> None:
@@ -120,7 +129,7 @@ class _Reading:
         raise _Malicious
 
 
-def _entries(record: _Record, path: str) -> Iterator[Entry]:
+def _entries(record: Record, path: str) -> Iterator[Entry]:
     if record.path == _KEY:
         kind = Kind.USER if record.text("keyType") == "EAP" else Kind.PSK
         ends = [record.text("ident"), record.text("remote_ident")]
@@ -137,7 +146,7 @@ def _entries(record: _Record, path: str) -> Iterator[Entry]:
 
 
 def _entry(
-    record: _Record, path: str, kind: Kind, field_name: str, ends: list[str], name: str = ""
+    record: Record, path: str, kind: Kind, field_name: str, ends: list[str], name: str = ""
 ) -> Iterator[Entry]:
     text, line = record.texts.get(field_name, ("", 0))
     # An empty one is the form of a field that is not used, a key without an owner that of nobody's.

@@ -21,13 +21,15 @@ _MAX_PROBLEMS: Final = 20
 
 
 @dataclass
-class _Node:
+class Node:
+    """A node, with its `value` on the same line, and what is in its braces."""
+
     name: str
     value: str
     place: Place
-    inner: list["_Node"] = field(default_factory=list)
+    inner: list["Node"] = field(default_factory=list)
 
-    def all(self, *path: str) -> Iterator["_Node"]:
+    def all(self, *path: str) -> Iterator["Node"]:
         """The nodes at a path; each step may be there several times."""
         if not path:
             yield self
@@ -37,13 +39,14 @@ class _Node:
                 yield from each.all(*path[1:])
 
     def values(self, *path: str) -> list[str]:
+        """The values of the nodes at a path."""
         return [each.value for each in self.all(*path)]
 
 
 def parse(source: Source) -> Parsed:
     """The pre-shared keys of `vpn ipsec` and `vpn l2tp`, and the passwords of users that stand there."""
     problems: list[Problem] = []
-    top = _read(source, problems)
+    top = read(source, problems)
     entries: list[Entry] = []
     for vpn in top.all("vpn"):
         entries += _of_authentication(vpn, problems)
@@ -56,7 +59,7 @@ def parse(source: Source) -> Parsed:
 def keys(source: Source) -> list[tuple[Place, bytes]]:
     """The private keys of `pki`, each in DER."""
     found = []
-    for pki in _read(source, []).all("pki"):
+    for pki in read(source, []).all("pki"):
         for kind in ("ca", "certificate", "key-pair"):
             for each in pki.all(kind, "private", "key"):
                 with suppress(ValueError):
@@ -64,8 +67,9 @@ def keys(source: Source) -> list[tuple[Place, bytes]]:
     return found
 
 
-def _read(source: Source, problems: list[Problem]) -> _Node:
-    top = _Node("", "", Place(source.path, 0))
+def read(source: Source, problems: list[Problem]) -> Node:
+    """The node that holds all others. What is no node is told among the problems, and left out."""
+    top = Node("", "", Place(source.path, 0))
     stack = [top]
     for number, line in enumerate(source.text.split("\n"), 1):
         text = line.strip()
@@ -83,7 +87,7 @@ def _read(source: Source, problems: list[Problem]) -> _Node:
         if not words or len(stack) > _MAX_DEPTH:
             _told(problems, place, "the line is no node of a configuration")
             continue
-        node = _Node(words[0], " ".join(words[1:]), place)
+        node = Node(words[0], " ".join(words[1:]), place)
         stack[-1].inner.append(node)
         if opens:
             stack.append(node)
@@ -115,7 +119,7 @@ def _words(text: str) -> list[str]:
 # From 1.4 on: keys with names and owners
 
 
-def _of_authentication(vpn: _Node, problems: list[Problem]) -> Iterator[Entry]:
+def _of_authentication(vpn: Node, problems: list[Problem]) -> Iterator[Entry]:
     for psk in vpn.all("ipsec", "authentication", "psk"):
         owners = [identities.strongswan(each) for each in psk.values("id")]
         # An address that is not known before DHCP has given it.
@@ -143,7 +147,7 @@ _FORMS: Final[dict[str, tuple[Form, Callable[[str], bytes]]]] = {
 # Up to 1.3: keys beside the peer
 
 
-def _of_peers(vpn: _Node) -> Iterator[Entry]:
+def _of_peers(vpn: Node) -> Iterator[Entry]:
     for peer in vpn.all("ipsec", "site-to-site", "peer"):
         remote = peer.values("authentication", "remote-id") or [peer.value]
         local = peer.values("authentication", "local-id") or peer.values("authentication", "id")
@@ -152,7 +156,7 @@ def _of_peers(vpn: _Node) -> Iterator[Entry]:
             yield _text(Kind.PSK, owners, secret, peer.value)
 
 
-def _for_everybody(vpn: _Node) -> Iterator[Entry]:
+def _for_everybody(vpn: Node) -> Iterator[Entry]:
     remote_access = ("ipsec", "remote-access", "connection")
     for connection in vpn.all(*remote_access):
         for secret in connection.all("authentication", "pre-shared-secret"):
@@ -165,7 +169,7 @@ def _for_everybody(vpn: _Node) -> Iterator[Entry]:
         yield _text(Kind.PSK, [identities.ANY], secret, "l2tp")
 
 
-def _users(vpn: _Node) -> Iterator[Entry]:
+def _users(vpn: Node) -> Iterator[Entry]:
     for access in (
         *vpn.all("ipsec", "remote-access", "connection"),
         *vpn.all("l2tp", "remote-access"),
@@ -175,7 +179,7 @@ def _users(vpn: _Node) -> Iterator[Entry]:
                 yield _text(Kind.USER, [Identity("keyid", user.value)], secret)
 
 
-def _text(kind: Kind, owners: list[Identity], secret: _Node, name: str = "") -> Entry:
+def _text(kind: Kind, owners: list[Identity], secret: Node, name: str = "") -> Entry:
     return _entry(kind, owners, forms.octets(secret.value), secret.place, name)
 
 

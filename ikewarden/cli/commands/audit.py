@@ -254,7 +254,8 @@ def _verdict(found: "Audit", fail_on: str) -> int:
         return 0
     least = SEVERITIES.index(fail_on)
     bad = any(finding.weight.rank <= least for finding in found.findings)
-    return FAILED if bad or found.problems else 0
+    unread = any(problem not in found.unread_before for problem in found.problems)
+    return FAILED if bad or unread else 0
 
 
 def _show(session: Session, found: "Audit", given: Mapping[str, Any]) -> None:

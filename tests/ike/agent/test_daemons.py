@@ -70,6 +70,7 @@ def test_settings_are_read_as_they_were_written(daemon: str) -> None:
         "daemon",
         "daemon=racoon",
         "proof_seconds=x",
+        'audit.paths=["/x"]',
         "wait_seconds=0",
     ],
 )

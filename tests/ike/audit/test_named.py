@@ -162,6 +162,52 @@ def test_other_kinds(files: Files) -> None:
     assert there["/srv/p/a.p12"] == "private key"
 
 
+VYOS = "interfaces {\n}\nvpn {\n    ipsec {\n        secret x\n    }\n}\n"
+FIREWALL = (
+    "<?xml version='1.0'?><pfsense><ipsec><mobilekey><ident>a</ident>\n"
+    "<pre-shared-key>swordfish</pre-shared-key>\n</mobilekey></ipsec></pfsense>"
+)
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "kind"),
+    [
+        ("config-fw.example-20261128093000.xml", FIREWALL, "opnsense-xml"),
+        ("gw.boot", VYOS, "vyos-config"),
+        ("of-a-colleague", FIREWALL, "opnsense-xml"),
+        ("junos", "system {\n    host-name a;\n}\ninterfaces {\n}\n" + VYOS, ""),
+        ("other.xml", "<html><body>pfsense</body></html>" + " " * 40, ""),
+    ],
+)
+def test_exported_configuration_is_known_by_what_stands_in_it(
+    files: Files, name: str, text: str, kind: str
+) -> None:
+    path = f"/srv/backups/{name}"
+    files.put(path, text, 0o644)
+    for named_ in ("/srv", path) if kind else ("/srv",):
+        seen = discover(Ground(files.root), (named_,), known=False)
+        assert [each.kind for each in seen.starts if each.path == path] == ([kind] if kind else [])
+        assert not seen.problems
+
+
+def test_exported_configuration_that_lies_about_is_told(files: Files) -> None:
+    files.put("/root/config-fw.example-20261128.xml", FIREWALL, 0o644)
+    files.put("/home/anna/gw.boot", VYOS, 0o644)
+    files.put("/config/config.boot", VYOS, 0o600)
+    files.put("/config/archive/config.boot.1", VYOS, 0o644)
+    files.put("/config/archive/config.boot.2.gz", b"\x1f\x8b" + b"x" * 60, 0o644)
+    files.put("/usr/share/doc/some.xml", FIREWALL, 0o644)
+    seen = audited.look(Ground(files.root), audited.Wanted(()), NOW)
+    told = {each.place.path for each in rules.judged(seen, Policy(), NOW)}
+    assert told >= {
+        "/root/config-fw.example-20261128.xml",
+        "/home/anna/gw.boot",
+        "/config/archive/config.boot.1",
+        "/config/archive/config.boot.2.gz",
+    }
+    assert "/usr/share/doc/some.xml" not in told
+
+
 def test_links_are_followed_within_the_copy(files: Files, tmp_path: Path) -> None:
     outside = Files(tmp_path / "outside")
     outside.root.mkdir()
