@@ -128,6 +128,12 @@ class _Thread:
     rekeys_child: bool = False
     ike_id: int | None = None
 
+    @property
+    def source(self) -> str | None:
+        """Who sent that packet."""
+        sender = _PACKET.match(self.packet)
+        return sender[1].decode("utf-8", "replace") if sender else None
+
 
 @dataclass(slots=True)
 class _Host:
@@ -345,25 +351,25 @@ def _about(
     thread = at.threads.get(line.thread) if line.thread and not rule.timer else None
     if ike_id is None and thread is not None:
         ike_id = thread.ike_id
-    if source is None and ike_id is not None:
-        source = at.peers.get(ike_id)
-    if source is None and thread is not None:
-        packet = _PACKET.match(thread.packet)
-        source = packet[1].decode("utf-8", "replace") if packet else None
-    if name is None and ike_id is not None:
-        name = at.names.get(ike_id)
-    if name is None and source is not None:
-        name = at.names_by_peer.get(source)
-    if thread is not None:
-        thread.ike_id = ike_id
     if ike_id is not None:
-        if source is not None:
-            _keep(at.peers, ike_id, source)
-        if name is not None:
-            _keep(at.names, ike_id, name)
+        source = source or at.peers.get(ike_id)
+        name = name or at.names.get(ike_id)
+    if thread is not None:
+        source = source or thread.source
+        thread.ike_id = ike_id
+    if source is not None:
+        name = name or at.names_by_peer.get(source)
+    _remember(at, ike_id, source, name)
+    return source, name
+
+
+def _remember(at: _Host, ike_id: int | None, source: str | None, name: str | None) -> None:
+    if ike_id is not None and source is not None:
+        _keep(at.peers, ike_id, source)
+    if ike_id is not None and name is not None:
+        _keep(at.names, ike_id, name)
     if source is not None and name is not None:
         _keep(at.names_by_peer, source, name)
-    return source, name
 
 
 def _keep(table: dict[Any, str], key: Any, value: str) -> None:

@@ -41,8 +41,9 @@ _BLANK: Final = re.compile("(?<!P)(?:" + "|".join(_FILLED) + ")")
 class Rule:
     """A sentence and the event or remark that it is.
 
-    `group`: that of charon's, where a message of NET or ENC is meant. `timer`: the daemon's own clock or an operator makes it speak, so the packet that its thread saw last tells nothing
-    of the peer. `fixed`: fields that the sentence implies. `literal` stands at its beginning.
+    `timer`: the daemon's own clock or an operator makes it speak, so the packet that its thread saw last tells nothing
+    of the peer. `group`: that of charon, where a message of NET or ENC is meant. `fixed`: fields that the sentence
+    implies. `literal` stands at its beginning.
     """
 
     kind: str
@@ -206,7 +207,7 @@ RULES: Final[Sequence[Rule]] = (
     ),
     _rule(
         "cert_invalid",
-        r"subject alternative name '.*' of certificate '.*' (?:matches excluded|does not match any permitted) name constraint",
+        r"subject alternative name '.*' of certificate '.*' (?:matches excluded|does not match any permitted) name",
         reason="constraint",
     ),
     _rule("cert_invalid", r"intermediate CA '.*' does not inherit", reason="constraint"),
@@ -259,7 +260,7 @@ RULES: Final[Sequence[Rule]] = (
     _rule("dpd_timeout", r"DPD check timed out", timer=True),
     _rule(
         "half_open_limit",
-        r"ignoring IKE_SA setup from~ <peer>, (?:per-IP half-open IKE_SA limit|half[- ]open IKE_SA|peer too aggressive).*",
+        r"ignoring IKE_SA setup from <peer>, (?:per-IP half-open|half-open|half open|peer too aggressive)",
         group="NET",
     ),
     _rule("cookie", r"sending COOKIE notify~ to <peer>", group="NET"),

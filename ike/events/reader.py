@@ -71,9 +71,11 @@ class Reader:
         """The events of a last line without an end, and what the parsers still owe."""
         rest, self._rest = self._rest, b""
         events = self._whole(rest) if rest else []
-        for parser in self._parsers:
-            events += parser.close()
-        return events
+        return events + self.settle()
+
+    def settle(self) -> list[SaEvent]:
+        """What the parsers still owe, without an end: where nothing came for a while, nothing more of it will."""
+        return [event for parser in self._parsers for event in parser.close()]
 
     def _whole(self, data: bytes) -> list[SaEvent]:
         """The events of whole lines. Runs of lines that charon tells nothing by are passed over at once."""
