@@ -3,6 +3,8 @@
 import json
 from typing import Any, Final, NamedTuple
 
+# Of Windows' own events, whose fields tell more than their message.
+_WINDOWS: Final = frozenset({"winlog", "event_id", "EventID", "EventId", "Id"})
 _GROUPED: Final = ("ikesa-name", "ikesa-uniqueid")
 
 
@@ -27,9 +29,20 @@ def opened(raw: bytes) -> Plain | None:
     if "msg" in entry and "group" in entry and "thread" in entry:
         return _of_charon(entry)
     if isinstance(entry.get("log"), str) and ("stream" in entry or "time" in entry):
-        stamp = _text(entry.get("time"))
-        return Plain(_encoded(f"{stamp} {entry['log'].rstrip()}".lstrip()), None, None)
+        return _of_container(entry["log"], entry.get("time"))
+    if (
+        isinstance(entry.get("message"), str)
+        and "@timestamp" in entry
+        and not _WINDOWS & entry.keys()
+    ):
+        return _of_container(entry["message"], entry["@timestamp"])
     return None
+
+
+def _of_container(message: str, stamp: object) -> Plain:
+    """A line with the stamp of the engine, or of the shipper, before it."""
+    text = message.rstrip().replace("\n", " ")
+    return Plain(_encoded(f"{_text(stamp)} {text}".lstrip()), None, None)
 
 
 def _of_journal(entry: dict[str, Any]) -> Plain | None:

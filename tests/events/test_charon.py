@@ -276,6 +276,7 @@ JSON = [
     | JOURNAL,
     {"MESSAGE": list(f"{SA}{TEXT}".encode()), "SYSLOG_IDENTIFIER": "charon"} | JOURNAL,
     {"log": f"{SA}{TEXT}\n", "stream": "stdout", "time": "2026-06-20T14:29:47Z"},
+    {"@timestamp": "2026-06-20T14:29:47.000Z", "message": f"{SA}{TEXT}", "host": {"name": "h"}},
 ]
 
 
