@@ -28,19 +28,19 @@ def opened(raw: bytes) -> Plain | None:
         return _of_journal(entry)
     if "msg" in entry and "group" in entry and "thread" in entry:
         return _of_charon(entry)
-    if isinstance(entry.get("log"), str) and ("stream" in entry or "time" in entry):
-        return _of_container(entry["log"], entry.get("time"))
-    if (
-        isinstance(entry.get("message"), str)
-        and "@timestamp" in entry
-        and not _WINDOWS & entry.keys()
-    ):
-        return _of_container(entry["message"], entry["@timestamp"])
-    return None
+    return _of_shipper(entry)
 
 
-def _of_container(message: str, stamp: object) -> Plain:
-    """A line with the stamp of the engine, or of the shipper, before it."""
+def _of_shipper(entry: dict[str, Any]) -> Plain | None:
+    """A line of a container, or one that was shipped, with the stamp of whoever took it."""
+    if "log" in entry and ("stream" in entry or "time" in entry):
+        message, stamp = entry["log"], entry.get("time")
+    elif "message" in entry and "@timestamp" in entry and not _WINDOWS & entry.keys():
+        message, stamp = entry["message"], entry["@timestamp"]
+    else:
+        return None
+    if not isinstance(message, str):
+        return None
     text = message.rstrip().replace("\n", " ")
     return Plain(_encoded(f"{_text(stamp)} {text}".lstrip()), None, None)
 

@@ -15,8 +15,8 @@ _LONGEST: Final = 1 << 20  # bytes of a line that are looked at
 class Parser(Protocol):
     """What every dialect's `Parser` does. It never raises, whatever the bytes.
 
-    A line that no dialect claims and that does not begin with a stamp is given to the parser of the line before it, for it
-    may be the rest of a message; a parser that has no use for it answers ().
+    A line that no dialect claims and that does not begin with a stamp is given to the parser of the line before it,
+    for it may be the rest of a message; a parser that has no use for it answers ().
     """
 
     def line(
