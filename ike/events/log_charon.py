@@ -24,9 +24,8 @@ _USUAL: Final = rb"[\w \t.:,+\-/<>|]{0,160}+(?:\[\d{1,10}+\]: )?+\d{0,3}+"
 _BRACKET: Final = rb"(?<![^\d\s>|m])\[" + _GROUPS + rb"\] "  # an m ends a colour
 #: Searched in a line: true for charon's.
 CUE: Final = re.compile(rb"\A" + _USUAL + _BRACKET + b"|" + _BRACKET + b"|" + _PROGRAM)
-_NO_GROUP: Final = (
-    rb"(?![^\n]{0,48}?\[" + _GROUPS + rb"\] )"
-)  # what follows a program is the message
+# What follows a program is the message, and no second prefix.
+_NO_GROUP: Final = rb"(?![^\n]{0,48}?\[" + _GROUPS + rb"\] )"
 _PREFIX: Final = re.compile(
     rb"(?:\A" + _USUAL + rb")?(?<![^\d\s>|m])\[(?P<group>" + _GROUPS + rb")\] " + _SA
     + b"|" + _PROGRAM + _NO_GROUP
@@ -35,6 +34,7 @@ _KEPT: Final = 200_000  # IKE SAs, or peers, that are remembered
 _LONGEST: Final = 4096  # characters of a message that are looked at
 _MOST_HOSTS: Final = 10_000
 _MOST_THREADS: Final = 10_000
+_MOST_PARTS: Final = 8  # messages on a physical line
 _MOST_LINES: Final = 4  # of a message that is wrapped
 _STAMP_END: Final = re.compile(
     rb"(?:[A-Z][a-z]{2} [ \d]\d |\d{4}-\d\d-\d\d[T ])\d\d:\d\d:\d\d[^\s\[]{0,16}\s?$"
@@ -281,27 +281,26 @@ def _thread(raw: bytes, bracket: int) -> str | None:
 
 
 def _parts(raw: bytes, found: re.Match[bytes]) -> Iterator[tuple[bytes, re.Match[bytes]]]:
-    """The messages of a physical line: nearly always one.
+    """The messages of a physical line: nearly always one, and not more than a few.
 
     Another one begins only where a stamp and the whole tag stand again, with the daemon's process number: a peer
     chooses its identity, but does not know that number.
     """
-    tag = (
-        raw[: found.start("group") - 1].rstrip(b"0123456789")
-        if found["group"]
-        else raw[: found.end()]
-    )
-    clock = tag.rfind(b":", 0, tag.rfind(b"["))
-    tag = tag[tag.find(b" ", clock) :] if clock >= 0 else b""
-    start = raw.find(tag, found.end()) if len(tag) > 6 else -1
-    stamp = _STAMP_END.search(raw, max(0, start - 48), start) if start >= 0 else None
-    rest = raw[stamp.start() :] if stamp else b""
-    again = _PREFIX.search(rest)
-    if stamp is None or again is None:
-        yield raw, found
-        return
-    yield raw[: stamp.start()], found
-    yield from _parts(rest, again)
+    for _ in range(_MOST_PARTS):
+        tag = raw[: found.end()]
+        if found["group"]:
+            tag = raw[: found.start("group") - 1].rstrip(b"0123456789")
+        clock = tag.rfind(b":", 0, tag.rfind(b"["))
+        tag = tag[tag.find(b" ", clock) :] if clock >= 0 else b""
+        start = raw.find(tag, found.end()) if len(tag) > 6 else -1
+        stamp = _STAMP_END.search(raw, max(0, start - 48), start) if start >= 0 else None
+        rest = raw[stamp.start() :] if stamp else b""
+        again = _PREFIX.search(rest)
+        if stamp is None or again is None:
+            break
+        yield raw[: stamp.start()], found
+        raw, found = rest, again
+    yield raw, found
 
 
 def _events(rule: Rule, read: re.Match[str], line: _Line, message: str) -> tuple[SaEvent, ...]:

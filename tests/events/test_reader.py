@@ -105,6 +105,11 @@ def test_very_long_lines_neither_stop_it_nor_fill_the_memory() -> None:
         assert [(event.line, event.kind) for event in found] == [(2, "giving_up")], filling
 
 
+def test_very_many_messages_on_one_line_are_read_up_to_a_few() -> None:
+    line = b"Jun 20 14:29:47 gw charon[8]: 07[IKE] IKE_SA deleted" * 15_000
+    assert {(event.line, event.kind) for event in read(line)} == {(1, "ike_deleted")}
+
+
 def test_what_is_kept_does_not_grow_with_the_log() -> None:
     line = "Jun 20 14:29:47 gw charon[8]: 05[IKE] <gw|{0}> IKE_SA gw[{0}] established between a[b]...c[d]\n"
     reader = Reader(NOW)
