@@ -24,8 +24,16 @@ _COLUMNS: Final = (
 
 @click.group(
     cls=LazyGroup,
-    lazy={"list": Lazy(f"{__name__}:list_", "List the SAs that gateways reported.")},
-    epilog=example("ikewarden sa list --service --gateway gw1.example.com"),
+    lazy={
+        "list": Lazy(f"{__name__}:list_", "List the SAs that gateways reported."),
+        "events": Lazy(
+            f"{__name__}_events:events", "Print what the log of an IKE daemon says of SAs."
+        ),
+    },
+    epilog=example(
+        "ikewarden sa list --service --gateway gw1.example.com",
+        "ikewarden sa events /var/log/charon.log",
+    ),
 )
 def sa() -> None:
     """Security associations."""
