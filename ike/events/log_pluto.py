@@ -34,6 +34,10 @@ _BARE: Final = re.compile(
     rb"(?:\[\d+\] (?:\S+ )?)?(?:#(?P<number>\d+): )?(?=[A-Z(a-z])"
 )
 _SCRUBBED: Final = re.compile(rb"(?:^|[\s\]])#(?P<number>\d+): (?=\w)")
+_MORE: Final = re.compile(
+    rb'(?:\w{3} [ \d]\d [\d:]{8}[^"]{1,80})?"[^"]{1,256}"(?:\[\d+\] [^\s"]+)? #\d+: '
+)  # another message in the same line
+_GAP: Final = re.compile(rb" {8,}")  # where a terminal was too narrow
 _STATE: Final = re.compile(rb"(?:STATE_)?([A-Z0-9]+(?:_[A-Z0-9]+)+)(?: \([^)]*\))?: ")
 _CHILD_STATE: Final = re.compile(
     rb"(?:V2_)?(?:QUICK|IPSEC|ESTABLISHED_CHILD|NEW_CHILD|REKEY_CHILD|IKE_AUTH_CHILD|CREATE|ADD_CHILD|CHILD)"
@@ -96,6 +100,8 @@ class Parser:
     ) -> Sequence[SaEvent]:
         """The events of a line, after those of a wrapped message that it shows to be at its end."""
         raw = raw[:_LIMIT]
+        if b"        " in raw:
+            raw = _GAP.sub(b"", raw.strip(b" "))
         place = _placed(raw)
         if place is None:
             return self._go_on(raw)
@@ -131,6 +137,13 @@ class Parser:
 
     def _read(self, line: _Held, place: _Place) -> tuple[SaEvent, ...]:
         message = line.raw[place.start :]
+        if message.count(b'"') > 1:
+            more = _MORE.search(message)
+            if more:
+                rest = line._replace(raw=message[more.start() :])
+                also = self._read(rest, _placed(rest.raw) or place)
+                first = line._replace(raw=line.raw[: place.start + more.start()])
+                return (*self._read(first, place), *also)
         state = _STATE.match(message)
         if state:
             message = message[state.end() :]

@@ -121,7 +121,8 @@ _ESTABLISHED: Final = [
     ),
     row(
         "child_rekeyed",
-        r"(?:initiator|responder) rekeyed (?:Child|IPsec) SA #(?P<child_id>\d+)(?: using (?:IKE SA )?#(?P<ike_id>\d+))?",
+        r"(?:initiator|responder) rekeyed (?:Child|IPsec) SA #(?P<child_id>\d+)"
+        r"(?: using (?:IKE SA )?#(?P<ike_id>\d+))?",
         "new",
     ),
     row(
@@ -295,6 +296,7 @@ _CERTIFICATES: Final = [
         r"|X\.509 certificate (?:rejected|is invalid)"
         r"|(?:NSS: )?certificate .*(?:failed (?:IPsec )?verification|is invalid|rejected)"
         r"|FIPS: rejecting peer cert"
+        r"|issuer cacert not found"
         r"|(?:ERROR: )?Peer's Certificate (?:has expired|issuer))",
         "ike",
     ),
@@ -313,7 +315,12 @@ _CERTIFICATES: Final = [
     ),
 ]
 _AUTH_V1: Final = [
-    row("auth_failed", r"probable authentication failure", "ike", reason="psk"),
+    row(
+        "auth_failed",
+        r"(?:malformed payload in packet\. )?probable authentication failure",
+        "ike",
+        reason="psk",
+    ),
     row(
         "auth_failed",
         r"(?:AUTH mismatch|PSK Auth(?:entication)? (?:mismatch|failed)"
@@ -413,7 +420,7 @@ _SILENCE: Final = [
     ),
     row("half_open_limit", r"pluto is overloaded with half-open", "ike"),
     row("cookie", r"pluto is overloaded and demanding cookies", "ike"),
-    row("cookie", r"DOS mode (?:is )?on; responding", "ike"),
+    row("cookie", r"DOS mode (?:is )?on[;,]", "ike"),
 ]
 _OTHER: Final = [
     row(
@@ -488,8 +495,8 @@ ROWS: Final = table(
         "no": _NO,
         "authentication": _AUTHENTICATION,
         "nss x509 x.509 certificate certification missing crl fips error peer's fetch could ocsp": _CERTIFICATES,
-        "checking": _CERTIFICATES,
-        "probable auth psk signature can't policy xauth pam ike ipsec child ikev2 rsa ecdsa i2": [
+        "checking issuer": _CERTIFICATES,
+        "probable malformed auth psk signature can't policy xauth pam ike ipsec child ikev2 rsa ecdsa i2": [
             *_OTHER,
             *_AUTH_V1,
             *_SILENCE,
