@@ -15,6 +15,7 @@ from ike.events.rows import Row, address_of, event_of, first_word, text_of
 #: True for lines of pluto, and of the tools that repeat it.
 CUE: Final = re.compile(
     rb'\bpluto(?:\[\d+\])?: |\bpluto \d+ |ipsec__plutorun|"(?:\[\d+\][^":]*)?(?: #\d+)?: [A-Za-z0-9]|packet from \S+: '
+    rb"|^\w{3} [ \d]\d [\d:]{8}\.\d{6}: "
     rb"|(?:^|[\s\]])#\d+: (?:STATE_|(?:initiat|respond|delet|receiv|authentic)\w+ |ESP traffic)"
 )
 
@@ -30,8 +31,8 @@ _PACKET: Final = re.compile(
     rb"\bpacket from (?P<peer><[^>]{1,80}>|\S+?)(?::(?:UDP/|TCP/)?[\dA-Z]+)?: "
 )
 _BARE: Final = re.compile(
-    rb"(?:pluto(?:\[\d+\])?: |\bpluto \d+ - - |^\w{3} [ \d]\d [\d:]{8}(?:\.\d+)?: |^)"
-    rb"(?:\[\d+\] (?:\S+ )?)?(?:#(?P<number>\d+): )?(?=[A-Z(a-z])"
+    rb"(?:pluto(?:\[\d+\])?: |\bpluto \d+ (?:-|\S+) (?:-|\[.*?\]) |^\w{3} [ \d]\d [\d:]{8}\.\d+: )"
+    rb"(?:#(?P<number>\d+): )?(?=[A-Z(a-z])"
 )
 _SCRUBBED: Final = re.compile(rb"(?:^|[\s\]])#(?P<number>\d+): (?=\w)")
 _MORE: Final = re.compile(
@@ -45,6 +46,7 @@ _CHILD_STATE: Final = re.compile(
 _REACHED: Final = re.compile(rb"reached (?:after )?(?:STATE_)?([A-Z][A-Z0-9_]+)")
 _STARTED: Final = re.compile(rb"(?:STATE_)?(?:MAIN|AGGR|(?:V2_)?PARENT)_I\d")
 _NOTICE: Final = re.compile(b"|".join(NOTICES))
+_OF_CHILD: Final = re.compile(rb"C(?:hild|HILD)[ _]SA")
 _SPIS: Final = re.compile(
     r"\{(?:ESP|AH)[^=\s]*=>0x(?P<spi_out>[0-9a-f]+)\s<0x(?P<spi_in>[0-9a-f]+)\s", re.IGNORECASE
 )
@@ -53,6 +55,7 @@ _PREFIXED: Final = re.compile(
     rb"(?:<\d+>)?(?:\w{3} [ \d]\d \d\d:|\d{4}-\d\d-\d\d[T ]|\w{3} \w{3} [ \d]\d |\d{1,2}:\d\d:\d\d|\| )"
 )
 _LATE: Final = frozenset({"child_established", "child_rekeyed"})
+_IKE_ONLY: Final = frozenset({"ike_initiate", "ike_respond", "ike_rekeyed"})
 
 
 class _Place(NamedTuple):
@@ -198,12 +201,15 @@ class Parser:
                 number = self._role("any", {}, state, place, line)
                 return (self._event("retransmit", {}, number, place, line),)
             return ()
-        if self._refused == (line.host, place.number or place.peer):
+        refused = self._refused == (line.host, place.number or place.peer)
+        if refused and first_word(message) in (b"sending", b"sent", b"responding"):
             return ()  # the answer to a peer that was refused a line ago
         if fields is None:
             to = re.search(rb"(?: to | from )(\d[\d.]+|\[?[0-9a-f:]+\]?):\d+", message)
             fields = {"peer": text_of(to[1])} if to else {}
         number = self._role("any", fields, state, place, line)
+        if _OF_CHILD.search(message) and self._sa(line.host, place.number).child is not False:
+            number = "child"
         kinds = [NOTICES[found[0]]]
         if number == "child" and self._sa(line.host, place.number).rekey and b"fail" in message:
             kinds.insert(0, "child_rekey_failed")
@@ -238,6 +244,8 @@ class Parser:
         sa = self._sa(line.host, place.number)
         sa.source = address or sa.source
         sa.name = place.name or sa.name
+        if number == "ike" and kind in _IKE_ONLY:
+            sa.child = False
         shown["source"], shown["name"] = sa.source, shown["connection"] or sa.name
         if kind in REMARKS:
             shown.pop("phase", None)
@@ -269,9 +277,7 @@ def _placed(raw: bytes) -> _Place | None:
     found = _PACKET.search(raw)
     if found:
         return _Place(found.end(), None, text_of(found["peer"]))
-    found = _BARE.match(raw) if not CUE.search(raw) else _BARE.search(raw)
-    if found is None or not found.group():
-        found = _SCRUBBED.search(raw)
+    found = _BARE.search(raw) or _SCRUBBED.search(raw)
     if found is None:
         return None
     return _Place(found.end(), None, None, int(found["number"]) if found["number"] else None)

@@ -7,6 +7,7 @@ from typing import Any, Final, NamedTuple
 from ike.events.event import EVENTS, SaEvent
 
 _NUMBERS: Final = frozenset({"ike_id", "old_ike_id", "child_id", "new_child_id", "seq"})
+_OF_REMARKS: Final = ("peer", "connection", "ike_id", "child_id")
 _FOR_RULES: Final = frozenset(
     {"thread", "source", "name", "identity", "reason", "algorithms", "size", "seconds"}
 )
@@ -76,7 +77,7 @@ def address_of(text: str | None) -> str | None:
 
 def event_of(kind: str, fields: Mapping[str, Any], **also: Any) -> SaEvent:
     """An event of `fields` that may stand with `kind`; the others are left out, and numbers made numbers."""
-    allowed = EVENTS.get(kind, ())
+    allowed = EVENTS.get(kind, _OF_REMARKS)
     taken: dict[str, Any] = dict(also)
     for field, value in fields.items():
         if value is None or value == "":
