@@ -14,7 +14,7 @@ from ike.events.rows import Row, address_of, event_of, first_word, text_of
 
 #: True for lines of pluto, and of the tools that repeat it.
 CUE: Final = re.compile(
-    rb'\bpluto(?:\[\d+\])?: |\bpluto \d+ |ipsec__plutorun|"(?:\[\d+\][^":]*)?(?: #\d+)?: [A-Za-z0-9]|packet from \S+: '
+    rb'\bpluto(?:\[\d+\])?: |\bpluto \d+ |ipsec__plutorun|"(?:\[\d+\][^"]{0,80}?)? #\d+: |packet from \S+: '
     rb"|^\w{3} [ \d]\d [\d:]{8}\.\d{6}: "
     rb"|(?:^|[\s\]])#\d+: (?:STATE_|(?:initiat|respond|delet|receiv|authentic)\w+ |ESP traffic)"
 )
@@ -279,6 +279,9 @@ class Parser:
 def _placed(raw: bytes) -> _Place | None:
     """What stands before the message; None where the line has no prefix of pluto's."""
     at = raw.find(b'"')
+    debug = raw.find(b": | ", 0, 160)
+    if debug >= 0 and (at < 0 or debug < at):
+        return _Place(len(raw))
     if at >= 0:
         before = raw[:at].rstrip(b" ")
         if before == b"|" or before.endswith(b": |"):  # a line for debugging
