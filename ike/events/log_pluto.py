@@ -46,6 +46,7 @@ _CHILD_STATE: Final = re.compile(
 _REACHED: Final = re.compile(rb"reached (?:after )?(?:STATE_)?([A-Z][A-Z0-9_]+)")
 _STARTED: Final = re.compile(rb"(?:STATE_)?(?:MAIN|AGGR|(?:V2_)?PARENT)_I\d")
 _NOTICE: Final = re.compile(b"|".join(NOTICES))
+_GRAVE: Final = re.compile(rb"(?:ERROR|WARNING|warning): ")
 _OF_CHILD: Final = re.compile(rb"C(?:hild|HILD)[ _]SA|\bESP/AH")
 _SPIS: Final = re.compile(
     r"\{(?:ESP|AH)[^=\s]*=>0x(?P<spi_out>[0-9a-f]+)\s<0x(?P<spi_in>[0-9a-f]+)\s", re.IGNORECASE
@@ -151,6 +152,9 @@ class Parser:
         state = _STATE.match(message)
         if state:
             message = message[state.end() :]
+        grave = _GRAVE.match(message)
+        if grave:
+            message = message[grave.end() :]
         word = first_word(message)
         if word == b"initiate" and state and _STARTED.match(state[1]):
             return (self._event("ike_initiate", {}, "ike", place, line),)

@@ -75,6 +75,7 @@ _INITIATING: Final = [
     ),
 ]
 _RESPONDING: Final = [
+    row("unknown_peer", r"responding to .*notification \w+, no suitable connection found", "ike"),
     row("", r"responding to Quick Mode", "child"),
     row(
         "ike_respond",
@@ -133,6 +134,12 @@ _ESTABLISHED: Final = [
 ]
 #: IKEv1 and Libreswan before 4.6: the message is the new state's story.
 _STORIES: Final = [
+    row(
+        "child_closed",
+        r"sent INFORMATIONAL request to delete established Child SA(?: using IKE SA #(?P<ike_id>\d+))?",
+        "child",
+    ),
+    row("ike_deleted", r"sent INFORMATIONAL request to delete IKE SA", "ike"),
     row("", r"sent Quick Mode reply, inbound", "child"),
     row("", r"sent CREATE_CHILD_SA request (?:for new|to rekey) (?:IPsec|Child) SA", "child"),
     row(
@@ -434,7 +441,7 @@ _SILENCE: Final = [
 _OTHER: Final = [
     row(
         "child_closed",
-        r"warning: Delete SA payload: \S+ SA\(0x(?P<spi_in>[0-9a-f]+)\) is our own SPI",
+        r"Delete SA payload: .*?SA(?: with SPI |\()(?:0x)?(?P<spi_in>[0-9a-f]+)\)? is our own SPI",
         "ike",
     ),
     row(
@@ -514,6 +521,6 @@ ROWS: Final = table(
         "peer": [*_AUTH_V1, *_UNKNOWN, *_OTHER],
         "initial dropping we but isakmp_v2_ike_sa_init ike_sa_init": [*_OTHER, *_UNKNOWN],
         "retransmission retransmitting retransmit 0 max dpd liveness ikev2 pending pluto dos": _SILENCE,
-        "warning cannot rekey rekeyed discarding ignoring initiate create_child_sa": _OTHER,
+        "delete cannot rekey rekeyed discarding ignoring initiate create_child_sa": _OTHER,
     }
 )
