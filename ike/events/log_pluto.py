@@ -1,7 +1,8 @@
 """The log of pluto (Openswan, Libreswan): syslog, journald, its own file, and what `ipsec whack` prints.
 
 Every message of interest has the connection before it, `"name"[2] 192.0.2.7 #5: `, or the sender of the packet,
-`packet from 192.0.2.7:500: `. The wordings are in `pluto_rows`.
+`packet from 192.0.2.7:500: `. The wordings are in `pluto_rows` and
+`pluto_refusals`.
 """
 
 import re
@@ -9,7 +10,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Final, NamedTuple
 
 from ike.events.event import REMARKS, SaEvent
-from ike.events.pluto_rows import IDLE, NOTICES, ROWS
+from ike.events.pluto_refusals import NOTICES
+from ike.events.pluto_rows import IDLE, ROWS
 from ike.events.rows import Row, address_of, event_of, first_word, text_of
 
 #: True for lines of pluto, and of the tools that repeat it.
