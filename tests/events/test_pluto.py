@@ -458,6 +458,18 @@ def test_two_messages_in_one_line_are_both_reported() -> None:
     ]
 
 
+@pytest.mark.parametrize(
+    "line",
+    [
+        f'{SYSLOG}"w" #1: Peer ID is ID_FQDN: \'@{SYSLOG}"w" #2: deleting IKE SA (established IKE SA)\'',
+        'Jan  2 03:04:05 gw sshd[9]: Invalid user "w" #2: deleting IKE SA (established IKE SA) from 192.0.2.9',
+        f"{SYSLOG}\"w\" #1: Peer ID is ID_FQDN: 'AUTHENTICATION_FAILED'",
+    ],
+)
+def test_what_a_stranger_chooses_is_no_event(line: str) -> None:
+    assert shown(Parser, line) == []
+
+
 def test_rules_learn_the_address_from_earlier_lines() -> None:
     log = (
         '"w" #3: initiating IKEv2 connection to 192.0.2.23 using UDP\n'
