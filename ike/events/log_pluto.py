@@ -16,7 +16,7 @@ from ike.events.rows import Row, address_of, event_of, first_word, text_of
 
 #: True for lines of pluto, and of the tools that repeat it.
 CUE: Final = re.compile(
-    rb'\bpluto(?:\[\d+\])?: |\bpluto \d+ |ipsec__plutorun|"(?:\[\d+\][^"]{0,80}?)? #\d+: |packet from \S+: '
+    rb'\bpluto(?:\[\d+\])?: |\bpluto \d+ |ipsec__plutorun|(?:"|\xe2\x80\x9d|&quot;)(?:\[\d+\][^"]{0,80}?)? #\d+: |packet from \S+: '
     rb"|^\w{3} [ \d]\d [\d:]{8}\.\d{6}: "
     rb"|(?:^|[\s\]])#\d+: (?:STATE_|(?:initiat|respond|delet|receiv|authentic)\w+ |ESP traffic)"
 )
@@ -42,6 +42,7 @@ _SCRUBBED: Final = re.compile(rb"(?:^|[\s\]])#(?P<number>\d+): (?=\w)")
 _MORE: Final = re.compile(
     rb'(?:\w{3} [ \d]\d [\d:]{8}[^"]{0,80}|pluto\[\d+\]: )"[^"]{1,256}"(?:\[\d+\] [^\s"]+)? #\d+: '
 )  # another message in the same line
+_QUOTES: Final = re.compile(rb"\xe2\x80[\x9c\x9d\x9e\x9f]|&quot;")  # as web pages have them
 _GAP: Final = re.compile(rb" {8,}")  # where a terminal was too narrow
 _STATE: Final = re.compile(rb"(?:STATE_)?([A-Z0-9]+(?:_[A-Z0-9]+)+)(?: \([^)]*\))?: ")
 _CHILD_STATE: Final = re.compile(
@@ -111,6 +112,8 @@ class Parser:
         raw = raw[:_LIMIT]
         if b"        " in raw:
             raw = _GAP.sub(b"", raw.strip(b" "))
+        if b"\xe2\x80" in raw or b"&quot;" in raw:
+            raw = _QUOTES.sub(b'"', raw)
         place = _placed(raw)
         if place is None:
             return self._go_on(raw)

@@ -398,6 +398,16 @@ def test_every_prefix_is_known(prefix: str) -> None:
     ]
 
 
+@pytest.mark.parametrize(
+    "quotes", ["\N{LEFT DOUBLE QUOTATION MARK}\N{RIGHT DOUBLE QUOTATION MARK}", None]
+)
+def test_a_copy_from_a_web_page_is_read(quotes: str | None) -> None:
+    left, right = quotes or ("&quot;", "&quot;")
+    line = f"002 {left}site{right} #5: initiating Main Mode"
+    assert CUE.search(line.encode())
+    assert shown(Parser, line) == [{"event": "ike_initiate", "connection": "site", "ike_id": 5}]
+
+
 def test_lines_for_debugging_are_no_events() -> None:
     assert not shown(Parser, SYSLOG + '| "w" #2: deleting IKE SA (established IKE SA)')
     assert not shown(Parser, '| "w" #2: deleting IKE SA (established IKE SA)')
