@@ -16,7 +16,8 @@ from ike.events.rows import Row, address_of, event_of, first_word, text_of
 
 #: True for lines of pluto, and of the tools that repeat it.
 CUE: Final = re.compile(
-    rb'\bpluto(?:\[\d+\])?: |\bpluto \d+ |ipsec__plutorun|(?:"|\xe2\x80\x9d|&quot;)(?:\[\d+\][^"]{0,80}?)? #\d+: |packet from \S+: '
+    rb"\bpluto(?:\[\d+\])?: |\bpluto \d+ |ipsec__plutorun|packet from \S+: "
+    rb'|(?:"|\xe2\x80\x9d|&quot;)(?:\[\d+\][^"]{0,80}?)? #\d+: '
     rb"|^\w{3} [ \d]\d [\d:]{8}\.\d{6}: "
     rb"|(?:^|[\s\]])#\d+: (?:STATE_|(?:initiat|respond|delet|receiv|authentic)\w+ |ESP traffic)"
 )
@@ -353,4 +354,6 @@ def _numbers(kind: str, number: str, place: _Place) -> dict[str, int | None]:
 
 def _is_cut(events: Sequence[SaEvent], raw: bytes) -> bool:
     """Whether the message may go on in the next line."""
-    return any(each.kind in _LATE and not each.phase for each in events) and b"}" not in raw
+    return any(each.kind in _LATE and not each.phase for each in events) and (
+        b"}" not in raw and b" SA" in raw
+    )
