@@ -58,10 +58,6 @@ CONSOLE: Final = Table(
         Phrase("…retransmit", ("retransmit",)),
         Phrase("retransmission, re-send last message", ("retransmit",)),
         Phrase("sent ike msg"),
-        Phrase("out "),
-        Phrase("in "),
-        Phrase("dec "),
-        Phrase("enc "),
         # IKE SAs.
         Phrase("established ike sa", ("ike_established",)),
         Phrase("ike sa established", ("ike_established",)),

@@ -16,7 +16,6 @@ _NOTHING: Final = frozenset(
         "0.0.0.0",  # noqa: S104 - no address that is listened on
         "(null)",
         "<none>",
-        "any",
         "n/a",
         "none",
         "not-applicable",
