@@ -90,13 +90,17 @@ IKEV1: Final = Table(
         Phrase("received invalid local proxy range", ("ts_unacceptable",)),
         Phrase("received invalid remote proxy range", ("ts_unacceptable",)),
         Phrase("can't find a valid tunnel group", ("unknown_peer",)),
-        Phrase("received isakmp aggressive mode message 1 with unknown tunnel group", ("unknown_peer",)),
+        Phrase(
+            "received isakmp aggressive mode message 1 with unknown tunnel group", ("unknown_peer",)
+        ),
         Phrase("sending spoofed isakmp aggressive mode message 2", ("unknown_peer",)),
         Phrase("tunnel rejected: ike peer does not match", ("unknown_peer",)),
         Phrase("tunnel rejected: originate-only", ("unknown_peer",)),
         Phrase("tunnel rejected: user", ("auth_failed",)),
         Phrase("tunnel rejected: client type", ("auth_failed",)),
-        Phrase("…had problems decrypting packet, probably due to mismatched", ("auth_failed",), "psk"),
+        Phrase(
+            "…had problems decrypting packet, probably due to mismatched", ("auth_failed",), "psk"
+        ),
         Phrase("client ike auth mode differs", ("auth_failed",)),
         Phrase("headend security gateway has failed our user", ("auth_failed",), "eap"),
         Phrase("remote peer has failed user authentication", ("auth_failed",), "eap"),

@@ -34,7 +34,18 @@ _IOS_HEAD: Final = re.compile(
 )
 # A message that ended where the next line must tell the rest: nothing after the ids, or a list of an SA.
 _HANGING: Final = re.compile(
-    r"(?:Username: ?\S*|IP = \S+?,?|Username = [^,]*,?|ERROR:|aborted due to|sa created,|deleting SA,|sa_\w+= ?[^,]*,|Session Type:.*,)\s*$"
+    r"(?:Username: ?\S*|IP = \S+?,?|Username = [^,]*,?|ERROR:|aborted due to|sa created,|deleting SA,"
+    r"|sa_\w+= ?[^,]*,|Session Type:.*,)\s*$"
+)
+_REACHED: Final = {
+    "IKE_P1_COMPLETE": "ike_established",
+    "IKE_QM_PHASE2_COMPLETE": "child_established",
+}
+# Words of the reason for which an SA is deleted that state a fact of their own.
+_CAUSES: Final = (
+    ("retransmission", "giving_up"),
+    ("proposal not accepted", "proposal_mismatch"),
+    ("peers_alive", "dpd_timeout"),
 )
 _WRAPPED: Final = 4  # lines at most
 _STAMPED: Final = re.compile(rb"^\s*(?:<\d{1,3}>|\*?[A-Z][a-z]{2} +\d|\d{4}-\d\d-\d\d|\d{1,8}: )")
@@ -56,7 +67,7 @@ class Parser:
         known = CUE.search(raw) is not None
         if self._hanging is not None:
             if not known and self._joined < _WRAPPED and not _STAMPED.match(raw) and raw.strip():
-                return self._continued(readable(raw))
+                return self._continued(*self._hanging, readable(raw))
             before = self.close()
             return (*before, *self.line(number, raw, time, host))
         if not known:
@@ -75,9 +86,9 @@ class Parser:
         self._hanging = None
         return self._read(number, time, host, text)
 
-    def _continued(self, more: str) -> Sequence[SaEvent]:
-        assert self._hanging is not None
-        number, time, host, text = self._hanging
+    def _continued(
+        self, number: int, time: float | None, host: str | None, text: str, more: str
+    ) -> Sequence[SaEvent]:
         text = f"{text} {more.strip()}"[:LONGEST]
         self._hanging, self._joined = (number, time, host, text), self._joined + 1
         return () if _HANGING.search(text[-512:]) else self.close()
@@ -159,23 +170,16 @@ def _of_isakmp(text: str) -> Phrase | None:
     """State changes, and why an SA is deleted, need a second look."""
     change = re.match(r"Old State = (\w+) {1,4}New State = (\w+)", text)
     if change:
-        old, new = change.groups()
-        if new == "IKE_P1_COMPLETE" and old != new:
-            return Phrase("", ("ike_established",))
-        if new == "IKE_QM_PHASE2_COMPLETE" and old != new:
-            return Phrase("", ("child_established",))
-        return None
+        kind = _REACHED.get(change[2]) if change[1] != change[2] else None
+        return Phrase("", (kind,)) if kind else None
     if re.match(r"(?:\([NRI]\) )?received packet from \S+ .*\([A-Z]\) NEW SA", text):
         return Phrase("", ("ike_respond",))
     phrase = ios.ISAKMP.find(text)
     if phrase is not None and phrase.opening == "deleting sa reason":
         why = text[len(phrase.opening) : 200].lower()
-        if "retransmission" in why:
-            return phrase._replace(kinds=("giving_up", "ike_deleted"))
-        if "proposal not accepted" in why:
-            return phrase._replace(kinds=("proposal_mismatch", "ike_deleted"))
-        if "peers_alive" in why:
-            return phrase._replace(kinds=("dpd_timeout", "ike_deleted"))
+        cause = next((kind for words, kind in _CAUSES if words in why), None)
+        if cause is not None:
+            return phrase._replace(kinds=(cause, *phrase.kinds))
     return phrase
 
 

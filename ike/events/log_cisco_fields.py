@@ -18,7 +18,8 @@ _PAIRED: Final = re.compile(
     r"Username: ?(?P<user>\S*) *(?:Group[:=] ?(?P<group>[^\s,]+),? *)?(?:IKEv2 +)?"
 )
 _BETWEEN: Final = re.compile(
-    r"IPSEC: An? (?P<way>inbound|outbound) .{0,64}?SA \(SPI ?= ?(?P<spi>[^)\s]+)\) between (?P<one>\S+) and (?P<two>\S+)"
+    r"IPSEC: An? (?P<way>inbound|outbound) .{0,64}?SA \(SPI ?= ?(?P<spi>[^)\s]+)\)"
+    r" between (?P<one>\S+) and (?P<two>\S+)"
     r"(?: \((?:user= ?)?(?P<user>[^)]*)\))?"
 )
 _SPIS: Final = re.compile(r"Inbound SPI = (?P<in>\w+), Outbound SPI = (?P<out>\w+)")
@@ -36,7 +37,9 @@ _FROM: Final = re.compile(r"\bfrom (?P<peer>[0-9a-fA-Fx]+(?:[.:][0-9a-fA-Fx]*){3
 _PUBLIC: Final = re.compile(r"\b(?P<whose>Client|Server)_public_addr ?= ?(?P<peer>[^\s,]+)")
 _EZVPN_GROUP: Final = re.compile(r"\bGroup ?= ?(?P<group>[^\s,]+)")
 _FLEXVPN: Final = re.compile(r"FlexVPN\((?P<name>[^)]+)\)")
-_SA_SPI: Final = re.compile(r"\bsa_spi= ?(?P<spi>0x[0-9a-fA-F]+)|\bspi:? (?P<other>0x[0-9a-fA-F]+)", re.I)
+_SA_SPI: Final = re.compile(
+    r"\bsa_spi= ?(?P<spi>0x[0-9a-fA-F]+)|\bspi:? (?P<other>0x[0-9a-fA-F]+)", re.I
+)
 _SA_DEST: Final = re.compile(r"\bsa_dest= ?(?P<dest>[^\s,]+)|\bproto \d+ for (?P<other>[^\s,]+)")
 _CONNECTION: Final = re.compile(r"connection id (?P<id>\d{1,12})")
 _SA_ID: Final = re.compile(r"SA(?: ID)? = (?P<id>\d{1,12})|^(?P<only>\d{1,12})$")

@@ -22,7 +22,10 @@ _CONSOLE: Final = re.compile(
 )
 _COOKIES: Final = re.compile("[0-9a-fA-F]{16}/[0-9a-fA-F]{16}")
 _WAY: Final = re.compile(r"(?P<from>[^\s>,]+?):\d+->(?P<to>[^\s>,]+?):\d+")
-_SPIS: Final = re.compile(r"SPIs?[ =](?P<first>[0-9a-f]+)(?:/(?P<second>[0-9a-f]+))?|\bSA (?P<in>[0-9a-f]{8})/(?P<out>[0-9a-f]{8})\b", re.I)
+_SPIS: Final = re.compile(
+    r"SPIs?[ =](?P<first>[0-9a-f]+)(?:/(?P<second>[0-9a-f]+))?|\bSA (?P<in>[0-9a-f]{8})/(?P<out>[0-9a-f]{8})\b",
+    re.I,
+)
 
 # By `action`, of lines that need no second look.
 _ACTIONS: Final[Mapping[str, tuple[str, ...]]] = {
@@ -165,9 +168,7 @@ def _of_console(text: str) -> Iterator[SaEvent]:
     if phrase is None:
         return
     shown = _named(found["head"])
-    shown = shown._replace(
-        peer=_remote(said, phrase), phase=phrase.phase, reason=phrase.reason
-    )
+    shown = shown._replace(peer=_remote(said, phrase), phase=phrase.phase, reason=phrase.reason)
     shown = shown._replace(source=shown.peer, name=shown.connection)
     for kind in phrase.kinds:
         event = shown._replace(kind=kind)

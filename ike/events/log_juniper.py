@@ -16,12 +16,16 @@ _MESSAGE: Final = re.compile(
     r"\b(?:kmd|iked)(?:\[\d{1,8}\])?:?[ \t]+(?:\d{1,8} )?|(?=\b(?:KMD|IKED?)_[A-Z][A-Z0-9_]{3,})"
 )
 _CODE: Final = re.compile(r"(?P<code>(?:KMD|IKED?)_[A-Z][A-Z0-9_]{3,})\b:?\s*")
-_STRUCTURED: Final = re.compile(r"\[junos@[0-9.]{1,40}(?P<pairs>(?: [\w-]{1,64}=\"(?:[^\"\\]|\\.)*+\")*)\]?\s*")
+_STRUCTURED: Final = re.compile(
+    r"\[junos@[0-9.]{1,40}(?P<pairs>(?: [\w-]{1,64}=\"(?:[^\"\\]|\\.)*+\")*)\]?\s*"
+)
 _PAIR: Final = re.compile(r" ([\w-]{1,64})=\"((?:[^\"\\]|\\.)*+)\"")
 # "Key: value," of a sentence; the value ends at a comma or at the next key.
 _KEYED: Final = r"\b{}:? +(?P<value>[^,;\s]+)"
 _VPN: Final = re.compile(r"\b(?:vpn name|VPN): *(?P<value>[^,\s][^,]{0,127}?)(?=,| Gateway:| *$)")
-_VPN_OPENING: Final = re.compile(r"(?:IPSec )?VPN (?P<value>\S.{0,127}?) (?:from|with) (?P<peer>\S+) is (?:up|down)\b")
+_VPN_OPENING: Final = re.compile(
+    r"(?:IPSec )?VPN (?P<value>\S.{0,127}?) (?:from|with) (?P<peer>\S+) is (?:up|down)\b"
+)
 _GATEWAY: Final = re.compile(r"\b(?:gateway name|Gateway): *(?P<value>[^,\s][^,]{0,127}?)(?=,| *$)")
 _SPI: Final = re.compile(r"\bSPI: *(?P<value>0x[0-9a-fA-F]+|[0-9a-fA-F]+)\b")
 _P1_REMOTE: Final = re.compile(r"\b(?:p1_)?remote=[\w-]{1,32}\([^)=]{0,64}=(?P<value>[^)\s]+)\)")
@@ -74,7 +78,10 @@ _FAILURES: Final = Table(
 # What a "down" line says beside that the tunnel is down.
 _DOWN: Final = Table(
     (
-        Phrase("…dpd detected peer as down. existing ike", ("dpd_timeout", "ike_deleted", "child_closed")),
+        Phrase(
+            "…dpd detected peer as down. existing ike",
+            ("dpd_timeout", "ike_deleted", "child_closed"),
+        ),
         Phrase("…dpd", ("dpd_timeout", "child_closed")),
         Phrase("…ike/ipsec sas", ("ike_deleted", "child_closed")),
         Phrase("…ike sa", ("ike_deleted", "child_closed")),
@@ -233,4 +240,3 @@ def _first(pairs: Mapping[str, str], *keys: str) -> str | None:
 def _value(pattern: re.Pattern[str], text: str) -> str | None:
     found = pattern.search(text)
     return stated(found["value"]) if found else None
-
