@@ -8,7 +8,7 @@ from ike.events import cisco_asa_phrases as asa
 from ike.events import cisco_ios_phrases as ios
 from ike.events.event import SaEvent
 from ike.events.log_cisco_fields import Said, asa_fields, ios_fields
-from ike.events.wording import LONGEST, Phrase, readable
+from ike.events.wording import LONGEST, Phrase, fitting, readable
 
 _ASA: Final = (
     rb"%(?:ASA|FTD|PIX)-(?:[a-z]{1,16}-)?\d-"
@@ -101,7 +101,7 @@ class Parser:
             return ()
         shown = said.shown._replace(line=number, time=time, host=host)
         return tuple(
-            shown._replace(kind=kind, phase=said.phase, reason=said.reason)
+            fitting(shown._replace(kind=kind, phase=said.phase, reason=said.reason))
             for kind in dict.fromkeys(said.kinds)
         )
 

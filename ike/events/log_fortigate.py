@@ -10,7 +10,7 @@ from typing import Final
 
 from ike.events.event import SaEvent
 from ike.events.fortigate_phrases import CONSOLE, REASONS
-from ike.events.wording import Phrase, address, readable, spi, stated
+from ike.events.wording import Phrase, address, fitting, readable, spi, stated
 
 CUE: Final = re.compile(rb"subtype=\"?(?:vpn|ipsec)\b|\bike (?:V=[\w.-]{1,64}:)?-?\d{1,4}:")
 
@@ -18,12 +18,12 @@ _PAIR: Final = re.compile(
     r"(?<![\w.-])(?:FTNTFGT)?([A-Za-z]\w{0,40})=(?:\"((?:[^\"\\]|\\.)*+)\"|([^\s,\"]*))"
 )
 _CONSOLE: Final = re.compile(
-    r"\bike (?:V=[\w.-]{1,64}:)?-?\d{1,4}:(?P<head>(?:[^\s:][^:]{0,127}:){0,4}?) ?(?P<text>(?<=[: ])\S.*)"
+    r"\bike (?:V=[\w.-]{1,64}:)?-?\d{1,4}:(?P<head>(?:[^\s:][^:]{0,127}:){0,4}?) +(?P<text>\S.*)"
 )
 _COOKIES: Final = re.compile("[0-9a-fA-F]{16}/[0-9a-fA-F]{16}")
 _WAY: Final = re.compile(r"(?P<from>[^\s>,]+?):\d+->(?P<to>[^\s>,]+?):\d+")
 _SPIS: Final = re.compile(
-    r"SPIs?[ =](?P<first>[0-9a-f]+)(?:/(?P<second>[0-9a-f]+))?|\bSA (?P<in>[0-9a-f]{8})/(?P<out>[0-9a-f]{8})\b",
+    r"SPIs?[ =](?P<first>[0-9a-f]{4,8})\b(?:/(?P<second>[0-9a-f]{4,8}))?|\bSA (?P<in>[0-9a-f]{8})/(?P<out>[0-9a-f]{8})\b",
     re.I,
 )
 
@@ -70,7 +70,9 @@ class Parser:
         else:
             said = _of_console(text)
         return tuple(
-            event._replace(line=number, time=time, host=host or event.host, daemon="fortigate")
+            fitting(event)._replace(
+                line=number, time=time, host=host or event.host, daemon="fortigate"
+            )
             for event in said
         )
 
@@ -94,15 +96,14 @@ def _of_record(fields: Mapping[str, str]) -> Iterator[SaEvent]:
     if "ssl" in (fields.get("action", "") + fields.get("logdesc", "")).lower():
         return
     kinds, reason = _meaning(fields)
-    children = any(kind.startswith("child_") for kind in kinds)
     for kind in kinds:
         yield SaEvent(
             kind,
             0,
             peer=address(fields.get("remip") or fields.get("rem_ip")),
             connection=stated(fields.get("vpntunnel") or fields.get("vpn_tunnel")),
-            spi_in=spi(fields.get("in_spi")) if children else None,
-            spi_out=spi(fields.get("out_spi")) if children else None,
+            spi_in=spi(fields.get("in_spi")),
+            spi_out=spi(fields.get("out_spi")),
             source=address(fields.get("remip") or fields.get("rem_ip")),
             name=stated(fields.get("vpntunnel") or fields.get("vpn_tunnel")),
             identity=stated(fields.get("xauthuser") or fields.get("user")),
@@ -171,11 +172,7 @@ def _of_console(text: str) -> Iterator[SaEvent]:
     shown = shown._replace(peer=_remote(said, phrase), phase=phrase.phase, reason=phrase.reason)
     shown = shown._replace(source=shown.peer, name=shown.connection)
     for kind in phrase.kinds:
-        event = shown._replace(kind=kind)
-        if kind.startswith("child_"):
-            yield _with_spis(event, said)
-        else:
-            yield event._replace(child=None, child_id=None)
+        yield _with_spis(shown._replace(kind=kind), said)
 
 
 def _named(head: str) -> SaEvent:

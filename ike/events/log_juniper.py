@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from typing import Final
 
 from ike.events.event import SaEvent
-from ike.events.wording import LONGEST, Phrase, Table, address, readable, spi, stated
+from ike.events.wording import LONGEST, Phrase, Table, address, fitting, readable, spi, stated
 
 CUE: Final = re.compile(rb"\b(?:kmd|iked)(?:\[\d{1,8}\]:|[ :])|\b(?:KMD|IKED?)_[A-Z][A-Z0-9_]{3,}")
 
@@ -158,7 +158,7 @@ class Parser:
         shown = _shown(text, pairs)._replace(
             line=number, time=time, host=host, reason=reason, daemon="junos"
         )
-        return tuple(_event(kind, shown, text, pairs) for kind in kinds)
+        return tuple(fitting(_event(kind, shown, text, pairs)) for kind in kinds)
 
     def close(self) -> Sequence[SaEvent]:
         """Nothing is owed."""

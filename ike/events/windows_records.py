@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 from typing import Final
 
 from ike.events.event import SaEvent
-from ike.events.wording import Phrase, Table, address, spi, stated
+from ike.events.wording import Phrase, Table, address, fitting, spi, stated
 
 #: What the numbers mean. None: the failure's reason decides. Numbers that say nothing of ours are not here:
 #: 4976 to 4978 are malformed packets, 5453 a service that does not run.
@@ -166,20 +166,16 @@ def events_of(number: int, record: str) -> tuple[SaEvent, ...]:
         time=_time(record),
         peer=peer or identity,
         ike_id=_id(fields.get("mmsaid") or fields.get("mainmodesaid")),
+        child_id=_id(fields.get("quickmodesaid")),
+        spi_in=spi(fields.get("inboundspi")),
+        spi_out=spi(fields.get("outboundspi")),
         source=peer,
         identity=identity,
         reason=reason,
         host=_host(record),
         daemon="windows",
     )
-    child = shown._replace(
-        child_id=_id(fields.get("quickmodesaid")),
-        spi_in=spi(fields.get("inboundspi")),
-        spi_out=spi(fields.get("outboundspi")),
-    )
-    return tuple(
-        (child if kind.startswith("child_") else shown)._replace(kind=kind) for kind in kinds
-    )
+    return tuple(fitting(shown._replace(kind=kind)) for kind in kinds)
 
 
 def _meaning(number: int, failure: str) -> tuple[tuple[str, ...], str | None]:

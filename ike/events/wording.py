@@ -2,7 +2,9 @@
 
 import re
 from collections.abc import Iterable
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
+
+from ike.events.event import EVENTS, SaEvent
 
 #: Longer messages than this are cut: what they state stands at their beginning.
 LONGEST: Final = 8192
@@ -24,8 +26,21 @@ _NOTHING: Final = frozenset(
         "unknown",
     }
 )
+_IDS: Final = (
+    "connection",
+    "ike_id",
+    "child",
+    "child_id",
+    "spi_in",
+    "spi_out",
+    "old_ike_id",
+    "new_child_id",
+    "seq",
+)
 # Of "address:port" and "address/port". An IPv6 address without brackets keeps what follows its colons.
-_PORT: Final = re.compile(r"(?:^\[(?P<six>[^\]]+)\]|^(?P<plain>[^:/]+)[:/]\d{1,5}$)")
+_PORT: Final = re.compile(
+    r"(?:^\[(?P<six>[^\]]+)\]|^(?P<plain>[^:/]+):\d{1,5}$|^(?P<slash>[^/]+)/\d{1,5}$)"
+)
 
 
 class Phrase(NamedTuple):
@@ -88,7 +103,7 @@ def address(value: str | None) -> str | None:
     if value is None:
         return None
     found = _PORT.match(value)
-    return stated(found["six"] or found["plain"]) if found else value
+    return stated(found["six"] or found["plain"] or found["slash"]) if found else value
 
 
 def without_port(value: str | None) -> str | None:
@@ -107,3 +122,10 @@ def spi(value: str | None) -> str | None:
     digits = value[2:] if value[:2].lower() == "0x" else value
     known = re.fullmatch("[0-9a-fA-F]{1,16}", digits) is not None and digits.strip("0") != ""
     return digits if known else None
+
+
+def fitting(event: SaEvent) -> SaEvent:
+    """`event` without numbers and names that do not stand with its kind."""
+    fields = EVENTS.get(event.kind, _IDS)
+    unfit: dict[str, Any] = {name: None for name in _IDS if name not in fields}
+    return event._replace(**unfit)
