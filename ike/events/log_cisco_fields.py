@@ -24,7 +24,9 @@ _BETWEEN: Final = re.compile(
 )
 _SPIS: Final = re.compile(r"Inbound SPI = (?P<in>\w+), Outbound SPI = (?P<out>\w+)")
 _INBOUND: Final = re.compile(r"inbound SPI (?P<in>(?:0x)?[0-9a-fA-F]+)")
-_TUNNEL_GROUP: Final = re.compile(r"tunnel[ -]group(?: name)?:? (?P<group>[^\s,]+)", re.I)
+_TUNNEL_GROUP: Final = re.compile(
+    r"(?:\bin tunnel[ -]group|tunnel[ -]group name|tunnel[ -]group:) (?P<group>[^\s,]+)", re.I
+)
 _PEER: Final = re.compile(
     r"\b(?:IKE Peer:?|for peer|peer at|with host|[Pp]eer IP|from peer|Peer|peer|[Rr]emote [Pp]eer|with) "
     r"(?P<peer>[0-9a-fA-Fx*]+(?:\.[0-9a-fA-Fx*]+){3}|[0-9a-fA-F]{0,4}:[0-9a-fA-F:]+(?<!:))"

@@ -23,7 +23,8 @@ _CONSOLE: Final = re.compile(
 _COOKIES: Final = re.compile("[0-9a-fA-F]{16}/[0-9a-fA-F]{16}")
 _WAY: Final = re.compile(r"(?P<from>[^\s>,]+?):\d+->(?P<to>[^\s>,]+?):\d+")
 _SPIS: Final = re.compile(
-    r"SPIs?[ =](?P<first>[0-9a-f]{4,8})\b(?:/(?P<second>[0-9a-f]{4,8}))?|\bSA (?P<in>[0-9a-f]{8})/(?P<out>[0-9a-f]{8})\b",
+    r"SPIs?[ =](?P<first>[0-9a-f]{4,8})\b(?:/(?P<second>[0-9a-f]{4,8}))?"
+    r"|\bSA (?P<in>[0-9a-f]{8})/(?P<out>[0-9a-f]{8})\b",
     re.I,
 )
 

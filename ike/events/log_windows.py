@@ -21,6 +21,7 @@ _MOST: Final = 120  # lines of a message of text
 _HEAD_LINES: Final = 40  # lines that may stand between the beginning of a head and the message
 _XML_OPEN: Final = re.compile(r"<Event(?=[ >])")
 _XML_CLOSE: Final = "</Event>"
+_XML_TAG: Final = re.compile(rf"{_XML_OPEN.pattern}|{_XML_CLOSE}")
 _TOKEN: Final = re.compile(r"[{}\[\]]|\"(?:[^\"\\]|\\.)*+(?:\"|\\?$)")
 _JSON_LINE: Final = re.compile(r"^\s*(?:[{}\[\]\"]|\d+[,\s]*$)")
 _JSON_AFTER: Final = re.compile(r"\{\s*\"")
@@ -65,24 +66,15 @@ class Parser:
     def _in_xml(self, number: int, text: str) -> list[SaEvent]:
         events: list[SaEvent] = []
         at = 0
-        while True:
-            if self._xml is None:
-                start = _XML_OPEN.search(text, at)
-                if start is None:
-                    return events
-                at, self._xml = start.start(), _Open(number)
-            end = text.find(_XML_CLOSE, at)
-            again = _XML_OPEN.search(text, at + 1)
-            if again and (end < 0 or again.start() < end):  # the end of the one before is missing
-                end, step = again.start(), 0
-            elif end < 0:
-                self._xml.add(text[at:])
-                return events
-            else:
-                step = len(_XML_CLOSE)
-            self._xml.add(text[at:end])
-            events += self._xml.events()
-            at, self._xml = end + step, None
+        for tag in _XML_TAG.finditer(text):
+            if self._xml is not None:  # a new one begins where the end of the one before is missing
+                self._xml.add(text[at : tag.start()])
+                events += self._xml.events()
+            at = tag.start()
+            self._xml = None if tag[0] == _XML_CLOSE else _Open(number)
+        if self._xml is not None:
+            self._xml.add(text[at:])
+        return events
 
     @staticmethod
     def _timed(
