@@ -80,6 +80,7 @@ ISAKMP: Final = Table(
         Phrase("…proxy identities not supported", ("ts_unacceptable",)),
         Phrase("…no ipsec cryptomap exists", ("ts_unacceptable",)),
         Phrase("…transform proposal not supported", ("proposal_mismatch",)),
+        Phrase("enqueued key_mgr_delete_sas for ipsec sa", ("child_closed",)),
         Phrase("create_sa): sa created", ("child_established",)),
         Phrase("delete_sa): deleting sa", ("child_closed",)),
         Phrase("key_engine_delete_sas): delete sa with spi", ("child_closed",)),
@@ -111,5 +112,16 @@ IKEV2: Final = Table(
         Phrase("…ikev2 profile not found", ("unknown_peer",)),
         Phrase("…profile could not be found by peer certificate", ("unknown_peer",)),
         *ERRORS,
+    )
+)
+
+#: Lists of payloads under `Payload contents:`.
+PAYLOADS: Final = Table(
+    (
+        Phrase("…notify(no_proposal_chosen)", ("proposal_mismatch",)),
+        Phrase("…notify(authentication_failed)", ("auth_failed",)),
+        Phrase("…notify(ts_unacceptable)", ("ts_unacceptable",)),
+        Phrase("…notify(invalid_ke_payload)", ("invalid_ke",)),
+        Phrase("…notify(cookie)", ("cookie",)),
     )
 )

@@ -17,7 +17,7 @@ _ASA: Final = (
 _IOS: Final = (
     rb"%(?:CRYPTO|IKEV2|PKI|FLEXVPN)-(?:[A-Z\d]{1,16}-)?\d-[A-Z\d_]{2,64}"
     rb"|\bISAKMP(?:-[A-Z]{2,8})? ?:|\bISAKMP(?:-[A-Z]{2,8})? ?:? ?\(\d|\bIPSEC\([a-z_]+\):"
-    rb"|\bIKEv2(?:-[A-Z]{2,10}(?:-\d)?)?:"
+    rb"|\bIKEv2(?:-[A-Z]{2,10}(?:-\d)?)?:|\bNOTIFY\((?:[A-Z]+_[A-Z_]+|COOKIE)\)"
 )
 CUE: Final = re.compile(_ASA + rb"|" + _IOS)
 
@@ -47,6 +47,8 @@ _CAUSES: Final = (
     ("proposal not accepted", "proposal_mismatch"),
     ("peers_alive", "dpd_timeout"),
 )
+_INIT: Final = ("generating ike_sa_init message", "verify sa init message")
+_REMEMBERED: Final = 4096  # SAs
 _WRAPPED: Final = 4  # lines at most
 _STAMPED: Final = re.compile(rb"^\s*(?:<\d{1,3}>|\*?[A-Z][a-z]{2} +\d|\d{4}-\d\d-\d\d|\d{1,8}: )")
 
@@ -58,7 +60,8 @@ class Parser:
         self._hanging: tuple[int, float | None, str | None, str] | None = None
         self._joined = 0
         self._locals: dict[str, None] = {}  # our own addresses, as far as lines told them
-        self._responding: dict[str, None] = {}  # IKEv2 SAs of a debug that a peer has started
+        self._starts: dict[str, str] = {}  # what the first message of an IKEv2 SA was, in a debug
+        self._sources: dict[str, str] = {}  # its peer
 
     def line(
         self, number: int, raw: bytes, time: float | None, host: str | None
@@ -125,8 +128,8 @@ class Parser:
 
     def _ios(self, text: str) -> Said | None:
         head = _IOS_HEAD.search(text)
-        if head is None:
-            return None
+        if head is None:  # a list of payloads: some notices are in no sentence
+            return ios_fields(text, None, self._locals).of(ios.PAYLOADS.find(text))
         if head["mnemonic"]:
             said = ios_fields(head["text"], None, self._locals)
             known = ios.MESSAGES.get(f"{head['facility']}/{head['mnemonic']}")
@@ -143,17 +146,23 @@ class Parser:
         return self._of_ikev2(said, head["session"] or "")
 
     def _of_ikev2(self, said: Said, session: str) -> Said | None:
-        """Both ends generate an IKE_SA_INIT message; the one that verified one before is not starting."""
+        """Both ends generate an IKE_SA_INIT message and verify one: what comes first tells who starts."""
+        way = re.match(r"(?:Sending Packet \[To|Received Packet \[From) (\S+?):\d+/", said.text)
+        if way:
+            self._sources[session] = way[1]
         phrase = ios.IKEV2.find(said.text)
-        if phrase is not None and phrase.kinds == ("ike_respond",):
-            self._responding[session] = None
-            if len(self._responding) > 4096:
-                del self._responding[next(iter(self._responding))]
-        if phrase is not None and phrase.opening.startswith("generating"):
-            if session in self._responding:
-                del self._responding[session]
+        if phrase is None:
+            return None
+        if phrase.opening in _INIT:
+            if self._starts.get(session, phrase.opening) != phrase.opening:
+                del self._starts[session]
                 return None
-        return said.of(phrase)
+            self._starts[session] = phrase.opening
+        for memory in (self._starts, self._sources):
+            if len(memory) > _REMEMBERED:
+                del memory[next(iter(memory))]
+        source = said.shown.source or self._sources.get(session)
+        return said._replace(shown=said.shown._replace(source=source)).of(phrase)
 
 
 def _of_ikev1(text: str) -> Phrase | None:

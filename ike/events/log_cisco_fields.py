@@ -40,7 +40,7 @@ _PUBLIC: Final = re.compile(r"\b(?P<whose>Client|Server)_public_addr ?= ?(?P<pee
 _EZVPN_GROUP: Final = re.compile(r"\bGroup ?= ?(?P<group>[^\s,]+)")
 _FLEXVPN: Final = re.compile(r"FlexVPN\((?P<name>[^)]+)\)")
 _SA_SPI: Final = re.compile(
-    r"\bsa_spi= ?(?P<spi>0x[0-9a-fA-F]+)|\bspi:? (?P<other>0x[0-9a-fA-F]+)", re.I
+    r"\bsa_spi= ?(?P<spi>0x[0-9a-fA-F]+)|\bspi:? ?(?P<other>0x[0-9a-fA-F]+)", re.I
 )
 _SA_DEST: Final = re.compile(r"\bsa_dest= ?(?P<dest>[^\s,]+)|\bproto \d+ for (?P<other>[^\s,]+)")
 _CONNECTION: Final = re.compile(r"connection id (?P<id>\d{1,12})")
@@ -197,7 +197,7 @@ def _with_sa(event: SaEvent, text: str, own: MutableMapping[str, None]) -> SaEve
     value = spi(found["spi"] or found["other"])
     if text.startswith("Sending DELETE"):
         return event._replace(spi_in=value)
-    if text.startswith("Processing DELETE"):
+    if text.startswith(("Processing DELETE", "Enqueued KEY_MGR_DELETE")):  # the peer's notice
         return event._replace(spi_out=value)
     destination = _SA_DEST.search(text)
     shown = (destination["dest"] or destination["other"]) if destination else None

@@ -112,6 +112,7 @@ def test_a_message_of_an_asa(product: str, message: str, expected: Expected) -> 
         ("ISAKMP:(1007): IPSec policy invalidated proposal with error 32", only("ts_unacceptable", ike_id=1007)),
         ("ISAKMP:(1007): IPSec policy invalidated proposal with error 256", only("proposal_mismatch", ike_id=1007)),
         ("ISAKMP:(1007):peer 198.51.100.2 not responding!", only("dpd_timeout", **FAR, ike_id=1007)),
+        ("ISAKMP: (1007):Enqueued KEY_MGR_DELETE_SAS for IPSEC SA (SPI:0x4E5F6071)", only("child_closed", ike_id=1007, spi_out="4E5F6071")),
         ("IPSEC(key_engine_delete_sas): delete SA with spi 0x4E5F6071 proto 50 for 198.51.100.2", only("child_closed")),
         ("IKEv2:(SESSION ID = 7,SA ID = 2):Verify SA init message", only("ike_respond", ike_id=2)),
         ("IKEv2:(SESSION ID = 7,SA ID = 2):Generating IKE_SA_INIT message", only("ike_initiate", ike_id=2)),
@@ -135,9 +136,26 @@ def test_a_debug_of_an_asa_without_numbers() -> None:
     )
 
 
-def test_the_responder_also_generates_an_init_message() -> None:
-    log = "IKEv2:(SESSION ID = 7,SA ID = 2):Verify SA init message\nIKEv2:(SESSION ID = 7,SA ID = 2):Generating IKE_SA_INIT message"
-    assert [each["event"] for each in shown(Parser(), log)] == ["ike_respond"]
+@pytest.mark.parametrize(
+    ("lines", "kinds"),
+    [
+        (["Verify SA init message", "Generating IKE_SA_INIT message"], ["ike_respond"]),
+        (["Generating IKE_SA_INIT message", "Verify SA init message"], ["ike_initiate"]),
+        (["Generating IKE_SA_INIT message"] * 2, ["ike_initiate"] * 2),
+    ],
+)
+def test_who_starts_is_told_by_what_comes_first(lines: list[str], kinds: list[str]) -> None:
+    sa = "IKEv2:(SESSION ID = 7,SA ID = 2):"
+    packet = f"{sa}Received Packet [From 198.51.100.2:500/To 192.0.2.1:500/VRF i0:f0] \n"
+    events = events_of(Parser(), packet + "\n".join(sa + line for line in lines))
+    assert [(each.kind, each.peer, each.source) for each in events] == [
+        (kind, None, "198.51.100.2") for kind in kinds
+    ]
+
+
+def test_a_notice_that_only_a_list_of_payloads_shows() -> None:
+    log = "Payload contents: \n VID IDr AUTH NOTIFY(NO_PROPOSAL_CHOSEN) \n SA KE N NOTIFY(NAT_DETECTION_SOURCE_IP) \n"
+    assert shown(Parser(), log) == [{"line": 2, "event": "proposal_mismatch"}]
 
 
 def test_a_message_on_two_lines_is_reported_where_it_starts() -> None:
