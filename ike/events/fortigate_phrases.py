@@ -50,6 +50,7 @@ CONSOLE: Final = Table(
         # Starts.
         Phrase("initiator: main mode is sending 1st message", ("ike_initiate",)),
         Phrase("initiator: aggressive mode is sending 1st message", ("ike_initiate",)),
+        Phrase("…initiating ike_sa negotiation", ("ike_initiate",)),
         Phrase("sent ike msg (sa_init):", ("ike_initiate",)),
         Phrase("responder: main mode get 1st message", ("ike_respond",)),
         Phrase("responder: aggressive mode get 1st message", ("ike_respond",)),

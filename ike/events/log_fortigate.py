@@ -12,7 +12,7 @@ from ike.events.event import SaEvent
 from ike.events.fortigate_phrases import CONSOLE, REASONS
 from ike.events.wording import Phrase, address, fitting, readable, spi, stated
 
-CUE: Final = re.compile(rb"subtype=\"?(?:vpn|ipsec)\b|\bike (?:V=[\w.-]{1,64}:)?-?\d{1,4}:")
+CUE: Final = re.compile(rb"subtype=\"?(?:vpn|ipsec)\b|ike (?:V=[\w.-]{1,64}:)?-?\d{1,4}:")
 
 _PAIR: Final = re.compile(
     r"(?<![\w.-])(?:FTNTFGT)?([A-Za-z]\w{0,40})=(?:\"((?:[^\"\\]|\\.)*+)\"|([^\s,\"]*))"
@@ -53,11 +53,15 @@ _EXPLAINED: Final = (
     "msg",
     "logdesc",
 )
+_REMEMBERED: Final = 4096  # connections
 _MAIN: Final = frozenset({"main", "aggressive", "ident"})
 
 
 class Parser:
-    """Reads the lines of FortiGates; each stands for itself."""
+    """Reads the lines of FortiGates. Of a start that a sentence has told, the first packet tells nothing new."""
+
+    def __init__(self) -> None:
+        self._starting: dict[str | None, None] = {}  # connections
 
     def line(
         self, number: int, raw: bytes, time: float | None, host: str | None
@@ -69,7 +73,7 @@ class Parser:
         if "subtype=" in text:
             said = _of_record(_pairs(text))
         else:
-            said = _of_console(text)
+            said = (event for event in _of_console(text) if self._is_new(event, text))
         return tuple(
             fitting(event)._replace(
                 line=number, time=time, host=host or event.host, daemon="fortigate"
@@ -80,6 +84,16 @@ class Parser:
     def close(self) -> Sequence[SaEvent]:
         """Nothing is owed."""
         return ()
+
+    def _is_new(self, event: SaEvent, text: str) -> bool:
+        if event.kind != "ike_initiate":
+            return True
+        if "sent IKE msg" in text:
+            return self._starting.pop(event.connection, False) is False
+        self._starting[event.connection] = None
+        if len(self._starting) > _REMEMBERED:
+            del self._starting[next(iter(self._starting))]
+        return True
 
 
 def _pairs(text: str) -> dict[str, str]:

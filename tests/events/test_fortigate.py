@@ -107,6 +107,16 @@ def test_a_line_of_the_console(text: str, expected: list[dict[str, object]]) -> 
     assert one(Parser(), f"2026-03-02 08:15:00.100200 {text}") == expected
 
 
+def test_the_first_packet_says_nothing_new_after_the_sentence() -> None:
+    log = (
+        "ike 0:hq: no suitable IKE_SA, queuing CHILD_SA request and initiating IKE_SA negotiation\n"
+        "ike 0:hq:7: sent IKE msg (SA_INIT): 192.0.2.1:500->198.51.100.2:500, len=288\n"
+    )
+    assert shown(Parser(), log * 2) == [
+        {"line": number, "event": "ike_initiate", "connection": "hq"} for number in (1, 3)
+    ]
+
+
 def test_lines_keep_their_numbers() -> None:
     log = "x\nike 0:hq:7: responder received SA_INIT msg\n\nike 0:hq:7: negotiation timeout, deleting\n"
     assert [each["line"] for each in shown(Parser(), log)] == [2, 4]
