@@ -24,6 +24,7 @@ ERRORS: Final = (
     Phrase("…no proposal chosen", ("proposal_mismatch",)),
     Phrase("…no_proposal_chosen", ("proposal_mismatch",)),
     Phrase("…failed to find a matching policy", ("proposal_mismatch",)),
+    Phrase("…failed to verify the proposed policies", ("proposal_mismatch",)),
     Phrase("…certificate is revoked", ("cert_revoked",)),
     Phrase("…certificate has been revoked", ("cert_revoked",)),
     Phrase("…certificate has expired", ("cert_invalid",), "expired"),

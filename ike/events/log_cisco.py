@@ -145,7 +145,9 @@ class Parser:
 
     def _of_ikev2(self, said: Said, session: str) -> Said | None:
         """Both ends generate an IKE_SA_INIT message and verify one: what comes first tells who starts."""
-        way = re.match(r"(?:Sending Packet \[To|Received Packet \[From) (\S+?):\d+/", said.text)
+        way = re.match(
+            r"(?:Sending Packet \[To|Received Packet \[From|[TR]x \[L \S+/R) (\S+?):\d+/", said.text
+        )
         if way:
             self._sources[session] = way[1]
         phrase = ios.IKEV2.find(said.text)

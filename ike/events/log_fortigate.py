@@ -6,7 +6,7 @@ FortiOS 4 wrote `subtype=ipsec`, `rem_ip` and `vpn_tunnel`).
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Final
+from typing import Any, Final
 
 from ike.events.event import SaEvent
 from ike.events.fortigate_phrases import CONSOLE, REASONS
@@ -58,10 +58,16 @@ _MAIN: Final = frozenset({"main", "aggressive", "ident"})
 
 
 class Parser:
-    """Reads the lines of FortiGates. Of a start that a sentence has told, the first packet tells nothing new."""
+    """Reads the lines of FortiGates.
+
+    What it keeps is for correlation: the peer that packets of a connection went to or came from, and which
+    connections a sentence has just said to start, for the first packet then tells nothing new.
+    """
 
     def __init__(self) -> None:
-        self._starting: dict[str | None, None] = {}  # connections
+        self._starting: dict[str | None, None] = {}
+        self._peers: dict[str, str] = {}
+        self._came: str | None = None  # from whom the last packet was
 
     def line(
         self, number: int, raw: bytes, time: float | None, host: str | None
@@ -70,10 +76,7 @@ class Parser:
         if CUE.search(raw) is None:
             return ()
         text = readable(raw)
-        if "subtype=" in text:
-            said = _of_record(_pairs(text))
-        else:
-            said = (event for event in _of_console(text) if self._is_new(event, text))
+        said = _of_record(_pairs(text)) if "subtype=" in text else self._of_console(text)
         return tuple(
             fitting(event)._replace(
                 line=number, time=time, host=host or event.host, daemon="fortigate"
@@ -85,15 +88,36 @@ class Parser:
         """Nothing is owed."""
         return ()
 
+    def _of_console(self, text: str) -> Iterator[SaEvent]:
+        found = _CONSOLE.search(text)
+        if found is None:
+            return
+        source = self._source(found["head"].partition(":")[0], found["text"])
+        for event in _of_message(found["head"], found["text"]):
+            if event.kind != "ike_initiate" or self._is_new(event, text):
+                yield event._replace(source=event.peer or source)
+
+    def _source(self, key: str, said: str) -> str | None:
+        way = _WAY.search(said)
+        if way and said.startswith("comes"):
+            self._came = address(way["from"])
+        elif way and said.startswith("sent"):
+            self._keep(self._peers, key, address(way["to"]) or "")
+        elif _COOKIES.fullmatch(key) and key not in self._peers and self._came:
+            self._keep(self._peers, key, self._came)  # no gateway has been chosen yet
+        return self._peers.get(key) or None
+
     def _is_new(self, event: SaEvent, text: str) -> bool:
-        if event.kind != "ike_initiate":
-            return True
         if "sent IKE msg" in text:
             return self._starting.pop(event.connection, False) is False
-        self._starting[event.connection] = None
-        if len(self._starting) > _REMEMBERED:
-            del self._starting[next(iter(self._starting))]
+        self._keep(self._starting, event.connection, None)
         return True
+
+    @staticmethod
+    def _keep(memory: dict[Any, Any], key: str | None, value: str | None) -> None:
+        memory[key] = value
+        if len(memory) > _REMEMBERED:
+            del memory[next(iter(memory))]
 
 
 def _pairs(text: str) -> dict[str, str]:
@@ -175,17 +199,14 @@ def _size(fields: Mapping[str, str]) -> int | None:
     return int(both[0]) + int(both[1])
 
 
-def _of_console(text: str) -> Iterator[SaEvent]:
-    found = _CONSOLE.search(text)
-    if found is None:
-        return
-    said = found["text"]
+def _of_message(head: str, said: str) -> Iterator[SaEvent]:
     phrase = CONSOLE.find(said)
     if phrase is None:
         return
-    shown = _named(found["head"])
-    shown = shown._replace(peer=_remote(said, phrase), phase=phrase.phase, reason=phrase.reason)
-    shown = shown._replace(source=shown.peer, name=shown.connection)
+    shown = _named(head)._replace(
+        peer=_remote(said, phrase), phase=phrase.phase, reason=phrase.reason
+    )
+    shown = shown._replace(name=shown.connection)
     for kind in phrase.kinds:
         yield _with_spis(shown._replace(kind=kind), said)
 

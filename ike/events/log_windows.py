@@ -11,9 +11,10 @@ from ike.events.windows_records import MEANINGS, events_of, number_of, number_of
 # claimed although they stand in other logs too: they mean nothing until an event's sentence or number follows.
 # Each way begins with a letter of its own: that keeps the search quick on other lines.
 CUE: Final = re.compile(
-    rb"<Event[ >]|Security-Auditing|IPsec (?:[Mm]ain|[Qq]uick|[Ee]xtended) [Mm]ode"
+    rb"</?(?:Event|System|Data|TimeCreated|Computer|Provider)[^<>]{0,512}>|Security-Auditing"
+    rb"|IPsec (?:[Mm]ain|[Qq]uick|[Ee]xtended) [Mm]ode"
     rb"|IPsec [Ss]ecurity [Aa]ssociation was|IKE DoS-prevention"
-    rb"|\"(?:EventI[dD]|event_id|TimeCreated|winlog|ProviderName)\""
+    rb"|\"(?:EventI[dD]|event_id|TimeCreated|winlog|ProviderName|@timestamp|created|EventTime)\":"
     rb"|Event\[\d{1,9}\]|Log Name:|TimeCreated +:|ProviderName +:|Id {2,}:|EventID +:|Event ID:"
     rb"|Date: {1,16}\d|Message +:|\{\s*$|\[\s*$|\0[\t\x20-\x7e]\0"
 )

@@ -117,6 +117,19 @@ def test_the_first_packet_says_nothing_new_after_the_sentence() -> None:
     ]
 
 
+def test_the_peer_of_a_line_that_shows_none_is_that_of_the_packets() -> None:
+    log = (
+        "ike 0: comes 198.51.100.2:500->192.0.2.1:500,ifindex=3....\n"
+        "ike 0:00112233aabbccdd/0000000000000000:9: responder: main mode get 1st message...\n"
+        "ike 0:hq:7: sent IKE msg (AUTH): 192.0.2.1:500->203.0.113.9:500, len=80\n"
+        "ike 0:hq:7: negotiation timeout, deleting\n"
+    )
+    assert [(each.kind, each.peer, each.source) for each in events_of(Parser(), log)] == [
+        ("ike_respond", None, "198.51.100.2"),
+        ("ike_timeout", None, "203.0.113.9"),
+    ]
+
+
 def test_lines_keep_their_numbers() -> None:
     log = "x\nike 0:hq:7: responder received SA_INIT msg\n\nike 0:hq:7: negotiation timeout, deleting\n"
     assert [each["line"] for each in shown(Parser(), log)] == [2, 4]
