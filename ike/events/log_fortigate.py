@@ -17,6 +17,9 @@ CUE: Final = re.compile(rb"subtype=\"?(?:vpn|ipsec)\b|ike (?:V=[\w.-]{1,64}:)?-?
 _PAIR: Final = re.compile(
     r"(?<![\w.-])(?:FTNTFGT)?([A-Za-z]\w{0,40})=(?:\"((?:[^\"\\]|\\.)*+)\"|([^\s,\"]*))"
 )
+_CEF_PAIR: Final = re.compile(
+    r"(?<![\w.-])(?:FTNTFGT)?([A-Za-z]\w{0,40})=(.*?)(?=\s[A-Za-z]\w{0,40}=|\s*$)"
+)
 _CONSOLE: Final = re.compile(
     r"\bike (?:V=[\w.-]{1,64}:)?-?\d{1,4}:(?P<head>(?:[^\s:][^:]{0,127}:){0,4}?) +(?P<text>\S.*)"
 )
@@ -123,6 +126,10 @@ class Parser:
 def _pairs(text: str) -> dict[str, str]:
     """The first value of each key. What stands in quotes is never read as a key."""
     fields: dict[str, str] = {}
+    if "CEF:" in text:  # no quotes there, and `act` for the action
+        for key, value in _CEF_PAIR.findall(text):
+            fields.setdefault("action" if key == "act" else key, value)
+        return fields
     for found in _PAIR.finditer(text):
         key, quoted, bare = found.groups()
         fields.setdefault(key, quoted if quoted is not None else bare)

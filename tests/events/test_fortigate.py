@@ -61,6 +61,16 @@ def test_a_record_with_spis_and_one_of_old_firmware() -> None:
     )
 
 
+def test_a_record_in_common_event_format() -> None:
+    line = (
+        "<189>Mar  2 08:15:00 fgt-a CEF:0|Fortinet|Fortigate|v7.0.1|37138|event:vpn negotiate|6|"
+        "deviceExternalId=FGT1 FTNTFGTtype=event FTNTFGTsubtype=vpn FTNTFGTlogdesc=IPsec phase 1 error act=negotiate "
+        "FTNTFGTremip=198.51.100.2 FTNTFGTvpntunnel=to branch FTNTFGTstatus=negotiate_error "
+        "FTNTFGTreason=peer SA proposal not match local policy"
+    )
+    assert one(Parser(), line) == [{"event": "proposal_mismatch", **PEER}]
+
+
 def test_a_placeholder_is_no_name_and_a_mask_stays() -> None:
     line = f'{HEAD}remip=x.x.x.x action="phase1-up" vpntunnel="N/A"'
     assert one(Parser(), line) == [{"event": "ike_established", "peer": "x.x.x.x"}]
