@@ -27,15 +27,17 @@ _INBOUND: Final = re.compile(r"inbound SPI (?P<in>(?:0x)?[0-9a-fA-F]+)")
 _TUNNEL_GROUP: Final = re.compile(
     r"(?:\bin tunnel[ -]group|tunnel[ -]group name|tunnel[ -]group:) (?P<group>[^\s,]+)", re.I
 )
+# An address, or what stands for one where a log was masked: it has dots or colons.
+_SHOWN: Final = r"(?P<peer>[\w*<>-]+(?:[.:][\w*<>-]*)+)"
 _PEER: Final = re.compile(
-    r"\b(?:IKE Peer:?|for peer|peer at|with host|[Pp]eer IP|from peer|Peer|peer|[Rr]emote [Pp]eer|with) "
-    r"(?P<peer>[0-9a-fA-Fx*]+(?:\.[0-9a-fA-Fx*]+){3}|[0-9a-fA-F]{0,4}:[0-9a-fA-F:]+(?<!:))"
+    r"\b(?:IKE Peer:?|for peer|from peer|peer at|with host|[Pp]eer IP|[Rr]emote [Pp]eer|Peer|peer|with) "
+    + _SHOWN
 )
 _SESSION: Final = re.compile(r"Session Type: (?P<type>[^,]+)")
 _BYTES: Final = re.compile(r"Bytes xmt: (\d{1,18}), Bytes rcv: (\d{1,18})")
 
-_REMOTE: Final = re.compile(r"\bremote[= ]+(?P<peer>[0-9a-fA-Fx.:]+)")
-_FROM: Final = re.compile(r"\bfrom (?P<peer>[0-9a-fA-Fx]+(?:[.:][0-9a-fA-Fx]*){3,})(?=[\s:,]|$)")
+_REMOTE: Final = re.compile(r"\bremote[= ]+" + _SHOWN)
+_FROM: Final = re.compile(r"\bfrom " + _SHOWN + r"(?=[\s,]|$)")
 _PUBLIC: Final = re.compile(r"\b(?P<whose>Client|Server)_public_addr ?= ?(?P<peer>[^\s,]+)")
 _EZVPN_GROUP: Final = re.compile(r"\bGroup ?= ?(?P<group>[^\s,]+)")
 _FLEXVPN: Final = re.compile(r"FlexVPN\((?P<name>[^)]+)\)")
@@ -86,7 +88,7 @@ def _grouped(text: str) -> Said:
         group, peer, user = stated(named["group"]), address(named.get("ip")), named.get("user")
         text = text[found.end() :]
     if peer is None and (inside := _PEER.search(text)):
-        peer = address(inside["peer"])
+        peer = address(inside["peer"].rstrip("."))
     if group is None and (inside := _TUNNEL_GROUP.search(text)):
         group = stated(inside["group"])
     spis = _SPIS.search(text)
@@ -184,8 +186,9 @@ def _remote(text: str) -> str | None:
     for pattern in (_PEER, _REMOTE, _FROM):
         found = pattern.search(text)
         if found:
-            shown = found["peer"]
-            return address(shown if shown.count(":") < 3 else without_port(shown) or shown)
+            shown = found["peer"].rstrip(".")
+            six = shown.count(":") > 2 and shown.endswith((":500", ":4500"))
+            return without_port(shown) if six else address(shown)
     return None
 
 

@@ -185,6 +185,25 @@ def test_ipv6_and_hosts_before_the_port() -> None:
     assert one(Parser(), named) == only("ike_respond", peer="far.example")
 
 
+def test_ipv6_peers_of_ios_with_and_without_a_port() -> None:
+    up = (
+        "%CRYPTO-5-SESSION_STATUS: Crypto tunnel is UP.  Peer 2001:DB8::2:500       Id: 2001:DB8::2"
+    )
+    assert one(Parser(), up) == only("child_established", peer="2001:DB8::2")
+    refused = "ISAKMP:(0):phase 1 SA policy not acceptable! (local 2001:DB8::1 remote 2001:DB8::2)"
+    assert one(Parser(), refused) == only("proposal_mismatch", peer="2001:DB8::2")
+
+
+def test_masked_addresses_stand_as_printed() -> None:
+    lines = {
+        "ISAKMP (0): received packet from 198.51.x.y dport 500 sport 500 Global (N) NEW SA": "198.51.x.y",
+        "%CRYPTO-5-SESSION_STATUS: Crypto tunnel is DOWN.  Peer X.X.X.X:500       Id: X.X.X.X": "X.X.X.X",
+        "%FTD-vpn-5-713041: IP = X.X.X.X, IKE Initiator: New Phase 1, Intf out, IKE Peer X.X.X.X": "X.X.X.X",
+    }
+    for line, peer in lines.items():
+        assert [each["peer"] for each in one(Parser(), line)] == [peer]
+
+
 def test_names_are_not_sentences() -> None:
     group = "%ASA-6-713172: Group = PHASE 1 COMPLETED, IP = 198.51.100.2, Automatic NAT Detection Status: none"
     assert one(Parser(), group) == []
