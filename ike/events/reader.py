@@ -1,0 +1,108 @@
+"""A stream of log bytes, read into events: lines are found and counted, and each is given to the daemon's parser."""
+
+import re
+from collections.abc import Sequence
+from typing import Final, Protocol
+
+from ike.events import log_charon
+from ike.events.envelopes import opened
+from ike.events.event import SaEvent
+from ike.events.stamps import Stamps
+
+_LONGEST: Final = 1 << 20  # bytes of a line that are looked at
+
+
+class Parser(Protocol):
+    """What every dialect's `Parser` does. It never raises, whatever the bytes.
+
+    A line that no dialect claims and that has no stamp of its own is given to the parser of the line before it, for it
+    may be the rest of a message; a parser that has no use for it answers ().
+    """
+
+    def line(
+        self, number: int, raw: bytes, time: float | None, host: str | None
+    ) -> Sequence[SaEvent]:
+        """The events of one line, given without its line feed but with its prefix."""
+        ...
+
+    def close(self) -> Sequence[SaEvent]:
+        """What a message that was wrapped over lines still owes. More lines may follow."""
+        ...
+
+
+# Every dialect: the cue that only its lines have, and its parser. The order decides where two cues are on one line.
+_DIALECTS: Final[tuple[tuple[re.Pattern[bytes], type[Parser]], ...]] = (
+    (log_charon.CUE, log_charon.Parser),
+)
+
+
+class Reader:
+    """Reads one log, in blocks of any size, as it comes. `now`, POSIX seconds, for stamps without a year.
+
+    Memory does not grow with the log: what is kept is one line, and the parsers' bounded state.
+    """
+
+    def __init__(self, now: float) -> None:
+        self._stamps = Stamps(now)
+        self._parsers = [made() for _, made in _DIALECTS]
+        self._number = 0  # lines that have ended
+        self._rest = b""
+        self._skipping = False  # the rest of a line that was too long
+        self._last: int | None = None  # the dialect of the line before this one
+
+    def feed(self, block: bytes) -> list[SaEvent]:
+        """The events of the lines that end in this block."""
+        if self._skipping:
+            start = block.find(b"\n") + 1
+            if not start:
+                return []
+            self._skipping = False
+            block = block[start - 1 :]
+        data = self._rest + block if self._rest else block
+        end = data.rfind(b"\n") + 1
+        self._rest = data[end:]
+        if len(self._rest) > _LONGEST:
+            self._rest, self._skipping = self._rest[:_LONGEST], True
+        return self._whole(data[:end])
+
+    def close(self) -> list[SaEvent]:
+        """The events of a last line without an end, and what the parsers still owe."""
+        rest, self._rest = self._rest, b""
+        events = self._whole(rest) if rest else []
+        for parser in self._parsers:
+            events += parser.close()
+        return events
+
+    def _whole(self, data: bytes) -> list[SaEvent]:
+        events: list[SaEvent] = []
+        for raw in data.split(b"\n")[: -1 if data.endswith(b"\n") else None]:
+            self._number += 1
+            events += self._line(raw.rstrip(b"\r"))
+        return events
+
+    def _line(self, raw: bytes) -> Sequence[SaEvent]:
+        time, host = None, None
+        if raw[:1] == b"{":
+            plain = opened(raw)
+            if plain is not None:
+                raw, time, host = plain
+        chosen = self._dialect(raw)
+        stamp, name = self._stamps.read(raw)
+        if chosen is None:
+            if stamp is not None:
+                self._last = None
+            chosen = self._last
+        if chosen is None:
+            return ()
+        self._last = chosen
+        return self._parsers[chosen].line(
+            self._number, raw, stamp if time is None else time, host or name
+        )
+
+    def _dialect(self, raw: bytes) -> int | None:
+        if self._last is not None and _DIALECTS[self._last][0].search(raw):
+            return self._last
+        for index, (cue, _) in enumerate(_DIALECTS):
+            if cue.search(raw):
+                return index
+        return None
