@@ -11,6 +11,10 @@ OK, WARNING, ALERT = "ok", "warning", "alert"
 SEVERITIES: Final = ("critical", "high", "medium", "low")
 _GRAVE: Final = frozenset({"critical", "high"})
 
+#: Line numbers of several logs in one: that of the log stands above that of the line.
+STRIDE: Final = 1 << 40
+BandKey = tuple[str | None, str | None, str]
+
 #: What an alert of each kind is called.
 TITLES: Final[Mapping[str, str]] = {
     "rekey_too_fast": "SAs are rekeyed faster than their lifetimes allow",
@@ -37,7 +41,7 @@ TITLES: Final[Mapping[str, str]] = {
 
 
 @dataclass(frozen=True)
-class Bounds:
+class Band:
     """Between how many seconds an SA is to be rekeyed; `origin` is "configured" or "learned"."""
 
     lower: float
@@ -47,7 +51,9 @@ class Bounds:
 
 @dataclass(frozen=True)
 class Report:
-    """One analysis. `sources` names the logs; `bounds` are by gateway, connection and "ike" or "child"."""
+    """One analysis. `sources` names the logs; `bands` are by gateway, connection and "ike" or "child". A line's number
+    tells the log too: see `place`.
+    """
 
     sources: tuple[str, ...]
     lines: int
@@ -56,7 +62,7 @@ class Report:
     last: float | None
     connections: tuple[Connection, ...]
     alerts: tuple[Alert, ...]
-    bounds: Mapping[tuple[str | None, str | None, str], Bounds] = field(default_factory=dict)
+    bands: Mapping[BandKey, Band] = field(default_factory=dict)
 
     @property
     def verdict(self) -> str:
@@ -72,9 +78,14 @@ class Report:
             self.alerts, key=lambda each: (rank(each.severity), each.start or 0.0, each.kind)
         )
 
-    def bounds_of(self, connection: Connection, kind: str) -> Bounds | None:
-        """Those that are known of a connection's IKE or Child SAs."""
-        return self.bounds.get((connection.gateway, connection.name, kind))
+    def band_of(self, connection: Connection, kind: str) -> Band | None:
+        """What is known of a connection's IKE or Child SAs."""
+        return self.bands.get((connection.gateway, connection.name, kind))
+
+    def place(self, line: int) -> str:
+        """Where a line is: its number, behind the name of the log where there are several."""
+        log, number = divmod(line, STRIDE)
+        return f"{self.sources[log]}:{number}" if len(self.sources) > 1 else str(number)
 
     def alerts_of(self, connection: Connection) -> list[Alert]:
         """Those about a connection, or about a peer where no connection is known."""

@@ -74,7 +74,9 @@ class Stamps:
         """Without a year: the latest one that lets the stamp be no later than a day from now."""
         for guess in (year,) if year else range(self._latest.year, self._latest.year - 5, -1):
             try:
-                moment = datetime(guess, month, day, clock[0], clock[1], min(clock[2], 59), tzinfo=UTC)
+                moment = datetime(
+                    guess, month, day, clock[0], clock[1], min(clock[2], 59), tzinfo=UTC
+                )
             except ValueError:  # 29 February, or no date at all
                 continue
             if year or moment <= self._latest:

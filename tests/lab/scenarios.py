@@ -17,7 +17,7 @@ from tests.lab.errors import LabError, Refused
 from tests.lab.handmade import Authority
 from tests.lab.pluto import Pluto
 from tests.lab.recording import SECRET, Stage
-from tests.lab.settings import Section, merged
+from tests.lab.settings import Section, merged, render
 
 # Lifetimes of a compressed day: seconds for what are hours elsewhere.
 _IKE: Final = {"rekey_time": "40s", "over_time": "8s", "rand_time": "4s", "mobike": "no"}
@@ -37,6 +37,19 @@ def _certified(stage: Stage, **more: Any) -> tuple[Gateway, Gateway, Authority]:
         leaf = root.leaf(f"{gateway.name}.example.net", serial=0xA0 + number)
         gateway.install(leaf.key_pem, leaf.pem, [root.pem])
     return left, right, root
+
+
+def _join(
+    left: Gateway, right: Gateway, *, both: Section, at_left: Section, revocation: str = "relaxed"
+) -> None:
+    """A connection `site` with certificates; what is `at_left` alone, such as a reauthentication time, is so because
+    two ends that reauthenticate at once double their SAs.
+    """
+    connect(left, right, name="site", revocation=revocation, ike=both)
+    path = left.swanctl_folder / "conf.d/site.conf"
+    more = render(at_left)
+    path.write_text(path.read_text().replace("    version = 2\n", f"    version = 2\n{more}"))
+    left.swanctl("--load-conns")
 
 
 def _end(here: Gateway, there: Gateway, section: Section) -> dict[str, Any]:
@@ -105,8 +118,9 @@ def normal_day(stage: Stage) -> None:
 def normal_reauthentication(stage: Stage) -> None:
     """Reauthentication make-before-break, as configured, and Child SAs rekeyed in between."""
     left, right, _ = _certified(stage, settings={"make_before_break": "yes"})
-    ike = {"reauth_time": "40s", "over_time": "8s", "rand_time": "4s", "mobike": "no"}
-    connect(left, right, name="site", revocation="relaxed", ike=ike, child=_CHILD)
+    again = {"reauth_time": "40s", "over_time": "8s", "rand_time": "4s"}
+    both = {**_CALM, "children": {"site": _CHILD}}
+    _join(left, right, both=both, at_left=again)
     left.initiate("site")
     time.sleep(140)
 
@@ -185,6 +199,15 @@ def rekey_refused(stage: Stage) -> None:
     time.sleep(45)
 
 
+def reauthentication_collision(stage: Stage) -> None:
+    """Both ends reauthenticate make-before-break at the same instant: the SAs double each time."""
+    left, right, _ = _certified(stage, settings={"make_before_break": "yes"})
+    ike = {"reauth_time": "14s", "over_time": "4s", "rand_time": "0s", "mobike": "no"}
+    connect(left, right, name="site", revocation="relaxed", ike=ike)
+    left.initiate("site")
+    time.sleep(50)
+
+
 # authentication that fails
 
 
@@ -244,20 +267,20 @@ def _guess(stranger: Gateway, target: Gateway | Pluto, identities: int) -> None:
 
 def certificate_revoked(stage: Stage) -> None:
     """The certificate of one end is on the CRL, and the other wants to know."""
-    left, _ = _with_crl(stage, policy="strict", ike=_CALM, revoked=True)
+    left, _ = _with_crl(stage, policy="strict", at_left={}, revoked=True)
     _try(left, 6, pause=2, child="site")
 
 
 def revocation_unreachable(stage: Stage) -> None:
     """The CRL cannot be fetched, and the peer is let in all the same, at each reauthentication."""
-    ike = {"reauth_time": "14s", "over_time": "4s", "rand_time": "1s", "mobike": "no"}
-    left, _ = _with_crl(stage, policy="relaxed", ike=ike)
+    again = {"reauth_time": "14s", "over_time": "4s", "rand_time": "1s"}
+    left, _ = _with_crl(stage, policy="relaxed", at_left=again)
     left.initiate("site")
     time.sleep(62)
 
 
 def _with_crl(
-    stage: Stage, *, policy: str, ike: Section, revoked: bool = False
+    stage: Stage, *, policy: str, at_left: Section, revoked: bool = False
 ) -> tuple[Gateway, Gateway]:
     """Two ends whose certificates name a CRL; it is there only where `revoked`, and lists that of the left."""
     site = stage.lab.site()
@@ -271,7 +294,7 @@ def _with_crl(
     for number, gateway in enumerate((left, right)):
         leaf = root.leaf(f"{gateway.name}.example.net", serial=0xA0 + number, crl_urls=[url])
         gateway.install(leaf.key_pem, leaf.pem, [root.pem])
-    connect(left, right, name="site", revocation=policy, ike=ike)
+    _join(left, right, both=_CALM, at_left=at_left, revocation=policy)
     return left, right
 
 
@@ -520,6 +543,7 @@ SCENARIOS: Final[Mapping[str, Callable[[Stage], None]]] = {
         rekey_storm_by_command,
         rekey_collision,
         rekey_refused,
+        reauthentication_collision,
         wrong_psk,
         psk_guessing,
         certificate_revoked,

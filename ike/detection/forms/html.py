@@ -49,7 +49,7 @@ def _page(report: Report) -> Iterator[str]:
     yield f'<p class="verdict {kind}">{_text(text.sentence(report))}</p>'
     yield f'<p class="quiet">{_text(text.extent(report))}</p>\n</header>\n<main>'
     for alert in report.ranked:
-        yield from _alert(alert)
+        yield from _alert(report, alert)
     told = report.told
     if told:
         yield "<h2>Connections</h2>"
@@ -62,14 +62,14 @@ def _page(report: Report) -> Iterator[str]:
     yield "</footer>\n</body>\n</html>"
 
 
-def _alert(alert: Alert) -> Iterator[str]:
+def _alert(report: Report, alert: Alert) -> Iterator[str]:
     severity = _text(alert.severity)
     yield f'<section class="{severity}">'
     yield (
         f'<h2><span class="tag">{severity}</span> {_text(title(alert))}'
         f' <code class="rule">{_text(alert.kind)}</code></h2>\n<dl>'
     )
-    for label, value in text.facts(alert):
+    for label, value in text.facts(report, alert):
         yield f"<dt>{_text(label)}</dt><dd>{_text(value)}</dd>"
     yield f"<dt>See</dt><dd><code>{_text(page(alert))}</code></dd>\n</dl>\n</section>"
 
@@ -82,7 +82,7 @@ def _connection(report: Report, connection: Connection) -> Iterator[str]:
     state = "Up at the end of the log" if connection.is_up else "No SA at the end of the log"
     yield f"<p>{state}; {_text(text.deeds(connection) or 'nothing else')}.</p>"
     yield from _pictures(report, connection)
-    yield from _table(connection)
+    yield from _table(report, connection)
     yield "</section>"
 
 
@@ -91,9 +91,9 @@ def _pictures(report: Report, connection: Connection) -> Iterator[str]:
     for kind, label in (("ike", "IKE SA"), ("child", "Child SA")):
         those = connection.ike if kind == "ike" else connection.child
         if those.count >= _FEWEST:
-            bounds = report.bounds_of(connection, kind)
-            caption = f"{label} rekeyed {text.rhythm(those, bounds)}"
-            parts.append((_text(caption), svg.intervals(those.points, bounds, shown(caption))))
+            band = report.band_of(connection, kind)
+            caption = f"{label} rekeyed {text.rhythm(those, band)}"
+            parts.append((_text(caption), svg.intervals(those.points, band, shown(caption))))
     if len(connection.lives) >= _FEWEST and report.first is not None and report.last is not None:
         caption = (
             'SAs over time: <span class="key-ike">IKE SAs</span>, '
@@ -108,14 +108,14 @@ def _pictures(report: Report, connection: Connection) -> Iterator[str]:
         yield "</div>"
 
 
-def _table(connection: Connection) -> Iterator[str]:
+def _table(report: Report, connection: Connection) -> Iterator[str]:
     if not connection.lives:
         return
     yield f"<details>\n<summary>SAs one by one ({len(connection.lives):,})</summary>"
     yield '<div class="wide"><table>\n<tr><th>SA</th><th>Made</th><th>From</th><th>To</th>'
     yield "<th>Lived</th><th>SPIs</th><th>Line</th></tr>"
     for life in connection.lives:
-        cells = "".join(f"<td>{_text(each)}</td>" for each in _cells(life))
+        cells = "".join(f"<td>{_text(each)}</td>" for each in _cells(report, life))
         yield f"<tr>{cells}</tr>"
     yield "</table></div>"
     if connection.unlisted:
@@ -123,7 +123,7 @@ def _table(connection: Connection) -> Iterator[str]:
     yield "</details>"
 
 
-def _cells(life: Life) -> tuple[str, ...]:
+def _cells(report: Report, life: Life) -> tuple[str, ...]:
     lived = ""
     if life.start is not None and life.end is not None and life.end >= life.start:
         lived = span(life.end - life.start)
@@ -136,7 +136,7 @@ def _cells(life: Life) -> tuple[str, ...]:
         clock(life.end) if life.ended else "up",
         lived,
         " ".join(each for each in (life.spi_in, life.spi_out) if each),
-        str(life.line),
+        report.place(life.line),
     )
 
 

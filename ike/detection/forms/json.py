@@ -7,7 +7,7 @@ from typing import Any, Final
 from ike.audit.forms.names import visible
 from ike.detection.alert import Alert
 from ike.detection.forms.times import rfc3339
-from ike.detection.report import Bounds, Report, page, title
+from ike.detection.report import STRIDE, Band, Report, page, title
 from ike.events.summary import FAILURES, Connection, Intervals, Life
 
 VERSION: Final = 1
@@ -29,12 +29,11 @@ def document(report: Report) -> dict[str, Any]:
         "start": rfc3339(report.first),
         "end": rfc3339(report.last),
         "connections": [_connection(report, each) for each in report.connections],
-        "alerts": [alert_document(each) for each in report.ranked],
+        "alerts": [_alert(report, each) for each in report.ranked],
     }
 
 
-def alert_document(alert: Alert) -> dict[str, Any]:
-    """One alert; what is not known is left out."""
+def _alert(report: Report, alert: Alert) -> dict[str, Any]:
     about = {
         "gateway": alert.gateway,
         "connection": alert.connection,
@@ -49,7 +48,8 @@ def alert_document(alert: Alert) -> dict[str, Any]:
         "start": rfc3339(alert.start),
         "end": rfc3339(alert.end),
         "evidence": _plain(alert.evidence),
-        "lines": list(alert.lines),
+        "lines": [each % STRIDE for each in alert.lines],
+        "places": [visible(report.place(each)) for each in alert.lines],
         "cause": visible(alert.cause),
         "next_step": visible(alert.next_step),
         "see": page(alert),
@@ -74,14 +74,14 @@ def _connection(report: Report, connection: Connection) -> dict[str, Any]:
         "retransmits": counts["retransmit"],
         "failures": connection.failures,
         "failures_by_kind": {kind: counts[kind] for kind in FAILURES if counts[kind]},
-        "ike_intervals": _intervals(connection.ike, report.bounds_of(connection, "ike")),
-        "child_intervals": _intervals(connection.child, report.bounds_of(connection, "child")),
-        "sas": [_life(each) for each in connection.lives],
+        "ike_intervals": _intervals(connection.ike, report.band_of(connection, "ike")),
+        "child_intervals": _intervals(connection.child, report.band_of(connection, "child")),
+        "sas": [_life(report, each) for each in connection.lives],
         "sas_not_listed": connection.unlisted,
     }
 
 
-def _intervals(intervals: Intervals, bounds: Bounds | None) -> dict[str, Any] | None:
+def _intervals(intervals: Intervals, band: Band | None) -> dict[str, Any] | None:
     if not intervals.count:
         return None
     return {
@@ -89,13 +89,13 @@ def _intervals(intervals: Intervals, bounds: Bounds | None) -> dict[str, Any] | 
         "shortest": round(intervals.shortest, 3),
         "median": round(intervals.quantile(0.5), 3),
         "longest": round(intervals.longest, 3),
-        "lower_bound": round(bounds.lower, 3) if bounds else None,
-        "upper_bound": round(bounds.upper, 3) if bounds and bounds.upper is not None else None,
-        "bounds": bounds.origin if bounds else None,
+        "lower_bound": round(band.lower, 3) if band else None,
+        "upper_bound": round(band.upper, 3) if band and band.upper is not None else None,
+        "bounds": band.origin if band else None,
     }
 
 
-def _life(life: Life) -> dict[str, Any]:
+def _life(report: Report, life: Life) -> dict[str, Any]:
     return {
         "kind": life.kind,
         "id": life.number,
@@ -106,7 +106,8 @@ def _life(life: Life) -> dict[str, Any]:
         "up": not life.ended,
         **({"spi_in": _or_none(life.spi_in)} if life.spi_in else {}),
         **({"spi_out": _or_none(life.spi_out)} if life.spi_out else {}),
-        "line": life.line,
+        "line": life.line % STRIDE,
+        "place": visible(report.place(life.line)),
     }
 
 

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from typing import Final
 
 from ike.detection.forms.times import clock, span
-from ike.detection.report import Bounds
+from ike.detection.report import Band
 
 _LABEL: Final = 9
 _FEWEST: Final = 2
@@ -40,35 +40,35 @@ class Scale:
         return self.least + place * (self.most - self.least)
 
 
-def scale_of(points: Sequence[Point], bounds: Bounds | None) -> Scale:
+def scale_of(points: Sequence[Point], band: Band | None) -> Scale:
     """The scale on which all points and the bounds are seen."""
     values = [seconds for _, seconds in points]
-    if bounds is not None:
-        values += [each for each in (bounds.lower, bounds.upper) if each is not None]
+    if band is not None:
+        values += [each for each in (band.lower, band.upper) if each is not None]
     return Scale(values)
 
 
 def chart(
-    points: Sequence[Point], bounds: Bounds | None, *, width: int = 64, height: int = 8
+    points: Sequence[Point], band: Band | None, *, width: int = 64, height: int = 8
 ) -> list[str]:
     """The lines of the picture: `o` within the bounds, `X` below the lower one, `-` the bounds; empty for too few
     points.
     """
     if len(points) < _FEWEST:
         return []
-    scale = scale_of(points, bounds)
+    scale = scale_of(points, band)
     grid = [[" "] * width for _ in range(height)]
 
     def row(seconds: float) -> int:
         return height - 1 - min(int(scale.place(seconds) * height), height - 1)
 
-    for bound in (bounds.lower, bounds.upper) if bounds else ():
+    for bound in (band.lower, band.upper) if band else ():
         if bound is not None:
             grid[row(bound)] = ["-"] * width
     first, last = points[0][0], max(points[-1][0], points[0][0] + 1e-3)
     for when, seconds in points:
         column = min(max(int((when - first) / (last - first) * (width - 1)), 0), width - 1)
-        is_low = bounds is not None and seconds < bounds.lower
+        is_low = band is not None and seconds < band.lower
         cells = grid[row(seconds)]
         if cells[column] != "X":
             cells[column] = "X" if is_low else "o"

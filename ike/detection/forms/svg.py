@@ -9,7 +9,7 @@ from typing import Final
 
 from ike.detection.forms.plot import Point, scale_of
 from ike.detection.forms.times import clock, span
-from ike.detection.report import Bounds
+from ike.detection.report import Band
 from ike.events.summary import Life
 
 # Small numbers, since letters grow with the picture: it is as wide as a phone, and twice that on a desk.
@@ -19,9 +19,9 @@ _BAR: Final = 5
 _LIVES: Final = 40
 
 
-def intervals(points: Sequence[Point], bounds: Bounds | None, label: str) -> str:
+def intervals(points: Sequence[Point], band: Band | None, label: str) -> str:
     """A dot for each rekey: when, and how long after the SA before it; the bounds as lines."""
-    scale = scale_of(points, bounds)
+    scale = scale_of(points, band)
     first, last = points[0][0], max(points[-1][0], points[0][0] + 1e-3)
 
     def y(seconds: float) -> float:
@@ -32,11 +32,11 @@ def intervals(points: Sequence[Point], bounds: Bounds | None, label: str) -> str
             height = _FLOOR - place * (_FLOOR - _TOP)
             yield _line(height, "grid")
             yield _text(_LEFT - 4, height + 3, span(scale.value(place)), "end")
-        for bound in (bounds.lower, bounds.upper) if bounds else ():
+        for bound in (band.lower, band.upper) if band else ():
             if bound is not None:
                 yield _line(y(bound), "bound")
         for when, seconds in points:
-            low = bounds is not None and seconds < bounds.lower
+            low = band is not None and seconds < band.lower
             yield (
                 f'<circle class="{"low" if low else "dot"}" cx="{_x(when, first, last):.1f}"'
                 f' cy="{y(seconds):.1f}" r="{2.6 if low else 2}"/>'

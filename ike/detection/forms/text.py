@@ -10,7 +10,7 @@ from ike.audit.forms.text import WIDTH, Line
 from ike.detection.alert import Alert
 from ike.detection.forms import plot
 from ike.detection.forms.times import clock, period, span
-from ike.detection.report import OK, SEVERITIES, Bounds, Report, page, title
+from ike.detection.report import OK, SEVERITIES, Band, Report, page, title
 from ike.events.summary import FAILURES, Connection, Intervals, Life
 
 _LABEL: Final = 10
@@ -43,7 +43,7 @@ def lines(report: Report, *, everything: bool = False) -> Iterator[Line]:
     yield Line(shown(extent(report)), "quiet")
     for alert in report.ranked:
         yield Line()
-        yield from _alert(alert)
+        yield from _alert(report, alert)
     told = report.told
     if not told:
         return
@@ -73,7 +73,7 @@ def extent(report: Report) -> str:
     return f"{_sources(report.sources)}: {read}{when}"
 
 
-def facts(alert: Alert) -> list[tuple[str, str]]:
+def facts(report: Report, alert: Alert) -> list[tuple[str, str]]:
     """What is told of an alert beside its title, each with its label."""
     about = {"Gateway": alert.gateway, "Peer": alert.peer, "Identity": alert.identity}
     told = [("Connection", alert.connection)] if alert.connection else []
@@ -84,7 +84,7 @@ def facts(alert: Alert) -> list[tuple[str, str]]:
         told.append(("When", f"{period(alert.start, end)}{last}"))
     told.append(("Evidence", _evidence(alert.evidence)))
     if alert.lines:
-        told.append(("Lines", ", ".join(map(str, alert.lines))))
+        told.append(("Lines", ", ".join(map(report.place, alert.lines))))
     told.append(("Cause", alert.cause))
     told.append(("Next", alert.next_step))
     return [(label, value) for label, value in told if value]
@@ -105,14 +105,14 @@ def deeds(connection: Connection) -> str:
     return ", ".join(number(count, one, many) for count, one, many in told if count)
 
 
-def rhythm(intervals: Intervals, bounds: Bounds | None) -> str:
+def rhythm(intervals: Intervals, band: Band | None) -> str:
     """How often it was rekeyed, and how often it should be."""
     least, most = span(intervals.shortest), span(intervals.longest)
     told = f"after {least}" if least == most else f"every {least} to {most}"
     told += f" (median {span(intervals.quantile(0.5))}, {number(intervals.count, 'time')})"
-    if bounds is not None:
-        upper = f" to {span(bounds.upper)}" if bounds.upper is not None else " or later"
-        told += f"; {bounds.origin} bounds: {span(bounds.lower)}{upper}"
+    if band is not None:
+        upper = f" to {span(band.upper)}" if band.upper is not None else " or later"
+        told += f"; {band.origin} bounds: {span(band.lower)}{upper}"
     return told
 
 
@@ -140,11 +140,11 @@ def life(each: Life) -> str:
     return f"{kind}{child}{which}{spis}{since}"
 
 
-def _alert(alert: Alert) -> Iterator[Line]:
+def _alert(report: Report, alert: Alert) -> Iterator[Line]:
     head = f"{alert.severity.upper()}  "
     for line in _wrapped(f"{title(alert)} ({alert.kind})", head, " " * len(head)):
         yield Line(line, alert.severity)
-    for label, value in [*facts(alert), ("See", page(alert))]:
+    for label, value in [*facts(report, alert), ("See", page(alert))]:
         first = f"  {label}".ljust(_LABEL + 4)
         yield from map(Line, _wrapped(value, first, " " * len(first)))
 
@@ -169,11 +169,11 @@ def _connection(report: Report, connection: Connection, *, plots: bool) -> Itera
     for kind, label in (("ike", "IKE SA"), ("child", "Child SA")):
         intervals = connection.ike if kind == "ike" else connection.child
         if intervals.count:
-            bounds = report.bounds_of(connection, kind)
-            told = f"{label} rekeyed {rhythm(intervals, bounds)}"
+            band = report.band_of(connection, kind)
+            told = f"{label} rekeyed {rhythm(intervals, band)}"
             yield from map(Line, _wrapped(told, "    ", "      "))
             if plots:
-                for line in plot.chart(intervals.points, bounds):
+                for line in plot.chart(intervals.points, band):
                     yield Line(f"    {line}", "quiet")
 
 

@@ -24,8 +24,17 @@ _COLUMNS: Final = (
 
 @click.group(
     cls=LazyGroup,
-    lazy={"list": Lazy(f"{__name__}:list_", "List the SAs that gateways reported.")},
-    epilog=example("ikewarden sa list --service --gateway gw1.example.com"),
+    lazy={
+        "analyze": Lazy(
+            "ikewarden.cli.commands.sa_analyze:analyze",
+            "Find abnormal renegotiation in logs of IKE daemons.",
+        ),
+        "list": Lazy(f"{__name__}:list_", "List the SAs that gateways reported."),
+    },
+    epilog=example(
+        "ikewarden sa analyze /var/log/charon.log",
+        "ikewarden sa list --service --gateway gw1.example.com",
+    ),
 )
 def sa() -> None:
     """Security associations."""

@@ -1,0 +1,74 @@
+"""From the events of logs to a report: summed up by connection, and watched by the rules. Pure."""
+
+import heapq
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Final
+
+from ike.detection.bounds import KEPT, UNKNOWN, Bounds, Lifetime, learned_lower, learned_upper
+from ike.detection.report import STRIDE, Band, BandKey, Report
+from ike.detection.watch import Watch
+from ike.events.event import SaEvent
+from ike.events.order import moment, ordered
+from ike.events.summary import Connection, Summary
+
+_KINDS: Final = ("ike", "child")
+
+
+class Log:
+    """One log of those that are analysed together: its name, whose it is where its lines do not say, its events.
+
+    `lines` is how many were read, once its events have been taken.
+    """
+
+    def __init__(self, name: str, events: Iterable[SaEvent], gateway: str | None = None) -> None:
+        self.name = name
+        self.gateway = gateway
+        self.events = events
+        self.lines = 0
+
+
+def analyse(logs: Sequence[Log], bounds: Bounds = UNKNOWN) -> Report:
+    """Read all logs side by side in the order of time, and judge. `bounds` are those of every connection."""
+    summary = Summary()
+    watch = Watch(bounds)
+    streams = [_marked(number, log) for number, log in enumerate(logs)]
+    for event in heapq.merge(*streams, key=moment):
+        summary.observe(event)
+        watch.observe(event)
+    if summary.last is not None:
+        watch.advance(summary.last)
+    connections = tuple(summary.connections())
+    return Report(
+        sources=tuple(log.name for log in logs),
+        lines=sum(log.lines for log in logs),
+        events=summary.events,
+        first=summary.first,
+        last=summary.last,
+        connections=connections,
+        alerts=tuple(watch.alerts()),
+        bands=dict(_bands(connections, bounds)),
+    )
+
+
+def _marked(number: int, log: Log) -> Iterator[SaEvent]:
+    for event in ordered(log.events):
+        yield event._replace(host=event.host or log.gateway, line=event.line + number * STRIDE)
+
+
+def _bands(connections: Iterable[Connection], bounds: Bounds) -> Iterator[tuple[BandKey, Band]]:
+    for connection in connections:
+        for kind in _KINDS:
+            lifetime: Lifetime | None = getattr(bounds, kind)
+            band = _learned(connection, kind) if lifetime is None else None
+            if lifetime is not None:
+                band = Band(lifetime.lower, lifetime.upper, "configured")
+            if band is not None:
+                yield (connection.gateway, connection.name, kind), band
+
+
+def _learned(connection: Connection, kind: str) -> Band | None:
+    """What the rules learn too: from the first rekeys, so that a later storm does not become normal."""
+    points = (connection.ike if kind == "ike" else connection.child).points
+    ages = [seconds for _, seconds in points[:KEPT]]
+    lower = learned_lower(ages)
+    return None if lower is None else Band(lower, learned_upper(ages))
