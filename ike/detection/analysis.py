@@ -4,7 +4,7 @@ import heapq
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Final
 
-from ike.detection.bounds import KEPT, UNKNOWN, Bounds, Lifetime, learned_lower, learned_upper
+from ike.detection.bounds import KEPT, UNKNOWN, Bounds, Lifetime, learned_lower
 from ike.detection.report import STRIDE, Band, BandKey, Report
 from ike.detection.watch import Watch
 from ike.events.event import SaEvent
@@ -71,4 +71,4 @@ def _learned(connection: Connection, kind: str) -> Band | None:
     points = (connection.ike if kind == "ike" else connection.child).points
     ages = [seconds for _, seconds in points[:KEPT]]
     lower = learned_lower(ages)
-    return None if lower is None else Band(lower, learned_upper(ages))
+    return None if lower is None else Band(lower)

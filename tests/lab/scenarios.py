@@ -117,8 +117,11 @@ def normal_day(stage: Stage) -> None:
 
 def normal_reauthentication(stage: Stage) -> None:
     """Reauthentication make-before-break, as configured, and Child SAs rekeyed in between."""
-    left, right, _ = _certified(stage, settings={"make_before_break": "yes"})
-    again = {"reauth_time": "40s", "over_time": "8s", "rand_time": "4s"}
+    # A Child SA that was just replaced puts a reauthentication off, by more than a compressed life has.
+    left, right, _ = _certified(
+        stage, settings={"make_before_break": "yes", "delete_rekeyed_delay": 1}
+    )
+    again = {"reauth_time": "40s", "over_time": "30s", "rand_time": "4s"}
     both = {**_CALM, "children": {"site": _CHILD}}
     _join(left, right, both=both, at_left=again)
     left.initiate("site")
