@@ -160,7 +160,7 @@ def rekey_storm(stage: Stage) -> None:
     _shared(left, right, both={**_CALM, "children": {"net": _CHILD}})
     left.initiate("net")
     time.sleep(75)
-    tiny = {"rekey_time": "2s", "life_time": "5s", "rand_time": "1s"}
+    tiny = {"rekey_time": "2s", "life_time": "30s", "rand_time": "1s"}
     left.add_connection("site", merged(_end(left, right, _CALM), {"children": {"net": tiny}}))
     # An SA keeps the lifetimes it was made with.
     left.terminate("site")
