@@ -8,10 +8,11 @@ from ike.detection.bounds import KEPT, UNKNOWN, Bounds, Lifetime, learned_lower
 from ike.detection.report import STRIDE, Band, BandKey, Report
 from ike.detection.watch import Watch
 from ike.events.event import SaEvent
-from ike.events.order import moment, ordered
+from ike.events.order import moment, oldest_first
 from ike.events.summary import Connection, Summary
 
 _KINDS: Final = ("ike", "child")
+_TWIN: Final = 3.0  # seconds: the second SA of a collision is no rekey
 
 
 class Log:
@@ -51,7 +52,7 @@ def analyse(logs: Sequence[Log], bounds: Bounds = UNKNOWN) -> Report:
 
 
 def _marked(number: int, log: Log) -> Iterator[SaEvent]:
-    for event in ordered(log.events):
+    for event in oldest_first(log.events):
         yield event._replace(host=event.host or log.gateway, line=event.line + number * STRIDE)
 
 
@@ -69,6 +70,6 @@ def _bands(connections: Iterable[Connection], bounds: Bounds) -> Iterator[tuple[
 def _learned(connection: Connection, kind: str) -> Band | None:
     """What the rules learn too: from the first rekeys, so that a later storm does not become normal."""
     points = (connection.ike if kind == "ike" else connection.child).points
-    ages = [seconds for _, seconds in points[:KEPT]]
+    ages = [seconds for _, seconds in points if seconds >= _TWIN][:KEPT]
     lower = learned_lower(ages)
     return None if lower is None else Band(lower)

@@ -1,28 +1,32 @@
-"""Events in the order of time, whatever the order of the lines: oldest first, newest first, or nearly sorted. Pure."""
+"""The events of a log with the oldest first, whichever way the log runs. Pure."""
 
-import heapq
 from collections.abc import Iterable, Iterator
-from itertools import islice, pairwise
+from itertools import chain, islice, pairwise
 from typing import Final
 
 from ike.events.event import SaEvent
 
-#: Events that are held back for one that is older.
-WINDOW: Final = 2_000
-_FIRST: Final = 200  # events that show which way the log runs
+_FIRST: Final = 1_000  # events that show which way a log runs
+_SHUFFLED: Final = 0.02  # of its steps go back: more than threads and several sinks make
 
 
-def ordered(events: Iterable[SaEvent]) -> Iterator[SaEvent]:
-    """The events of one log, sorted as far as a window of them reaches; one without a time stays behind the one before.
+def oldest_first(events: Iterable[SaEvent]) -> Iterator[SaEvent]:
+    """The events of one log: turned round where it has the newest first, sorted where it is in no order.
 
-    A log that runs backwards is held as a whole; any other is not.
+    Only such a log is held as a whole. In any other, single steps back stay: they tell of a clock that was set.
     """
     source = iter(events)
     first = list(islice(source, _FIRST))
-    if _runs_backwards(first):
-        yield from _sorted(reversed([*first, *source]))
-    else:
-        yield from _sorted(_chained(first, source))
+    times = [event.time for event in first if event.time is not None]
+    back = sum(later < earlier for earlier, later in pairwise(times))
+    on = sum(later > earlier for earlier, later in pairwise(times))
+    everything = chain(first, source)
+    if back > on:
+        everything = chain(reversed(list(everything)))
+        back = on
+    if back > max(3, _SHUFFLED * len(times)):
+        return iter(_sorted(everything))
+    return everything
 
 
 def moment(event: SaEvent) -> float:
@@ -30,26 +34,12 @@ def moment(event: SaEvent) -> float:
     return event.time or 0.0
 
 
-def _sorted(events: Iterable[SaEvent]) -> Iterator[SaEvent]:
-    held: list[tuple[float, int, SaEvent]] = []
+def _sorted(events: Iterable[SaEvent]) -> list[SaEvent]:
+    """By time; one without stays behind the one before it."""
     at = 0.0
-    for number, event in enumerate(events):
+    keyed = []
+    for event in events:
         at = at if event.time is None else event.time
-        entry = (at, number, event)
-        if len(held) < WINDOW:
-            heapq.heappush(held, entry)
-        else:
-            yield heapq.heappushpop(held, entry)[2]
-    while held:
-        yield heapq.heappop(held)[2]
-
-
-def _chained(first: list[SaEvent], rest: Iterator[SaEvent]) -> Iterator[SaEvent]:
-    yield from first
-    yield from rest
-
-
-def _runs_backwards(events: list[SaEvent]) -> bool:
-    times = [event.time for event in events if event.time is not None]
-    steps = [later - earlier for earlier, later in pairwise(times)]
-    return sum(step < 0 for step in steps) > sum(step > 0 for step in steps)
+        keyed.append((at, event))
+    keyed.sort(key=lambda each: each[0])
+    return [event for _, event in keyed]

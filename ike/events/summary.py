@@ -5,7 +5,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Final
 
-from ike.events.event import SaEvent
+from ike.events.event import EVENTS, SaEvent
 
 #: What counts as a failure of a connection.
 FAILURES: Final = (
@@ -14,11 +14,12 @@ FAILURES: Final = (
 )
 _ECHO: Final = 1.0  # seconds: what is said again within them is one fact
 _ECHO_LINES: Final = 6  # where the log shows no times
+_HANDOVER: Final = 3.0  # seconds between the end of an SA and the line of its heir
+_RECENT: Final = 24  # SAs of a connection among which it is looked for
 _LIVES: Final = 400  # SAs of a connection that are listed
 _POINTS: Final = 600
 _STRANGERS: Final = 10_000  # peers without a connection that are told apart
 _PEERS: Final = 1_000
-_ENDING: Final = frozenset({"ike_deleted", "ike_timeout"})
 
 
 @dataclass(slots=True)
@@ -135,10 +136,12 @@ class Summary:
         if event.time is not None:
             self.first = event.time if self.first is None else min(self.first, event.time)
             self.last = event.time if self.last is None else max(self.last, event.time)
+        self.events += event.kind in EVENTS
+        if event.kind == "daemon_started":
+            self._restart(event)
         act = _ACTS.get(event.kind)
-        if act is None and event.kind not in _COUNTED:
+        if event.phase is not None or (act is None and event.kind not in _COUNTED):
             return
-        self.events += 1
         connection = self._connection_of(event)
         if event.time is not None:
             connection.first = event.time if connection.first is None else connection.first
@@ -206,6 +209,15 @@ class Summary:
 
     # SAs
 
+    def _restart(self, event: SaEvent) -> None:
+        """A daemon that starts has no SAs; one that was killed did not say so."""
+        gateway = event.host or self._gateway
+        for connection in self._named.values():
+            if connection.gateway == gateway:
+                for life in connection.lives:
+                    if not life.ended:
+                        _end(life, event.time)
+
     def _ike_established(self, connection: Connection, event: SaEvent) -> None:
         if any(life.number == event.ike_id for life in connection.open("ike")):
             return
@@ -214,8 +226,6 @@ class Summary:
         connection.add(_life("ike", event, "established", self._lineages))
 
     def _ike_rekeyed(self, connection: Connection, event: SaEvent) -> None:
-        if event.phase is not None:
-            return
         fresh = [life for life in connection.open("ike") if life.number == event.ike_id]
         if fresh and fresh[0].made == "rekeyed":
             return
@@ -239,7 +249,9 @@ class Summary:
 
     def _ike_ended(self, connection: Connection, event: SaEvent) -> None:
         open_ones = list(connection.open("ike"))
-        ended = [life for life in open_ones if event.ike_id in (None, life.number)][:1]
+        # A message about an exchange, or one without a number, need not speak of an SA that is up.
+        anyone = event.ike_id is None and event.kind == "ike_deleted"
+        ended = [life for life in open_ones if anyone or event.ike_id == life.number][:1]
         for life in ended:
             connection.counts["ike_deleted"] += event.kind == "ike_deleted"
             _end(life, event.time)
@@ -247,29 +259,25 @@ class Summary:
             for child in connection.open("child"):
                 if child.lineage == life.lineage and not heirs:
                     _end(child, event.time)
-        if event.kind == "ike_timeout" and not self._is_echo(connection, event):
-            connection.counts["ike_timeout"] += 1
+        if event.kind not in ("ike_deleted", "duplicate_replaced"):
+            connection.counts[event.kind] += not self._is_echo(connection, event)
 
     def _child_established(self, connection: Connection, event: SaEvent) -> None:
         open_ones = list(connection.open("child"))
         if any(life.is_of(event) for life in open_ones):
             return
         lineage = self._lineage_of(connection, event)
-        replaced = next(
-            (life for life in open_ones if life.child == event.child and life.lineage == lineage),
-            None,
-        )
-        made = "rekeyed" if replaced else "established"
-        connection.counts["child_rekeys" if replaced else "child_established"] += 1
+        replaced = _predecessor(connection, event, lineage)
+        made = "rekeyed" if replaced is not None or event.reason == "rekey" else "established"
+        connection.counts["child_rekeys" if made == "rekeyed" else "child_established"] += 1
         if replaced is not None:
             _note(connection.child, event.time, replaced.start)
-            _end(replaced, event.time)
+            if not replaced.ended:
+                _end(replaced, event.time)
         connection.add(_life("child", event, made, lineage))
 
     def _child_rekeyed(self, connection: Connection, event: SaEvent) -> None:
         """The line may say again what the new SA's own line has said."""
-        if event.phase is not None:
-            return
         old = next((life for life in connection.open("child") if life.is_of(event)), None)
         new = event.new_child_id
         if new is not None and any(life.number == new for life in connection.lives[-8:]):
@@ -315,7 +323,9 @@ _ACTS: Final = {
     "ike_established": Summary._ike_established,
     "ike_rekeyed": Summary._ike_rekeyed,
     "ike_deleted": Summary._ike_ended,
-    "ike_timeout": Summary._ike_ended,
+    **dict.fromkeys(
+        ("ike_timeout", "giving_up", "dpd_timeout", "duplicate_replaced"), Summary._ike_ended
+    ),
     "child_established": Summary._child_established,
     "child_rekeyed": Summary._child_rekeyed,
     "child_closed": Summary._child_closed,
@@ -351,6 +361,20 @@ def _life(kind: str, event: SaEvent, made: str, lineage: int) -> Life:
         spi_out=event.spi_out,
         lineage=lineage,
     )
+
+
+def _predecessor(connection: Connection, event: SaEvent, lineage: int) -> Life | None:
+    """The Child SA that a new one replaces. One that we did not rekey ourselves is closed a moment before."""
+    for life in reversed(connection.lives[-_RECENT:]):
+        if life.kind != "child" or life.child != event.child or life.lineage != lineage:
+            continue
+        if not life.ended or (event.reason == "rekey" and _is_near(life.end, event.time)):
+            return life
+    return None
+
+
+def _is_near(one: float | None, other: float | None) -> bool:
+    return one is None or other is None or abs(one - other) <= _HANDOVER
 
 
 def _end(life: Life, time: float | None) -> None:

@@ -57,6 +57,9 @@ def _page(report: Report) -> Iterator[str]:
         yield from _connection(report, connection)
     if len(told) > _SHOWN:
         yield f'<p class="quiet">and {len(told) - _SHOWN:,} more; --format json has them all.</p>'
+    if report.strangers:
+        yield '<section class="plain">'
+        yield f"<p>{_text(text.others(report.strangers))}.</p>\n</section>"
     yield "</main>\n<footer>"
     yield '<p class="quiet">Times are those of the log. Written by ikewarden sa analyze.</p>'
     yield "</footer>\n</body>\n</html>"

@@ -1,7 +1,8 @@
 """The analysis for people at a terminal: the verdict, then what is wrong and what to do, then the connections."""
 
 import textwrap
-from collections.abc import Iterable, Iterator, Mapping
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Final
 
 from ike.audit.forms.grouping import number
@@ -17,6 +18,7 @@ _LABEL: Final = 10
 _SHOWN: Final = 20  # connections
 _PLOTS: Final = 8
 _UP: Final = 3  # SAs of a connection
+_NAMES: Final = 6  # peers without one
 _STYLES: Final = {"ok": "good", "warning": "medium", "alert": "critical"}
 _WORDS: Final = {
     "auth_failed": "failed authentication",
@@ -44,16 +46,17 @@ def lines(report: Report, *, everything: bool = False) -> Iterator[Line]:
     for alert in report.ranked:
         yield Line()
         yield from _alert(report, alert)
-    told = report.told
-    if not told:
-        return
-    yield Line()
-    yield Line("Connections", "place")
+    told, strangers = report.told, report.strangers
+    if told or strangers:
+        yield Line()
+        yield Line("Connections", "place")
     limit = len(told) if everything else _SHOWN
     for position, connection in enumerate(told[:limit]):
         yield from _connection(report, connection, plots=everything or position < _PLOTS)
     if len(told) > limit:
         yield Line(f"  and {len(told) - limit:,} more (--all shows them)", "quiet")
+    if strangers:
+        yield from map(Line, _wrapped(others(strangers, everything=everything), "  ", "    "))
 
 
 def sentence(report: Report) -> str:
@@ -100,6 +103,8 @@ def deeds(connection: Connection) -> str:
         (counts["child_established"], "Child SA", "Child SAs"),
         (counts["child_rekeys"], "Child SA rekey", "Child SA rekeys"),
         (counts["retransmit"], "retransmission", "retransmissions"),
+        (counts["half_open_limit"], "request beyond the limit", "requests beyond the limit"),
+        (counts["cookie"], "cookie", "cookies"),
         *((counts[kind], _WORDS[kind], f"{_WORDS[kind]}s") for kind in FAILURES),
     ]
     return ", ".join(number(count, one, many) for count, one, many in told if count)
@@ -130,6 +135,19 @@ def peers(connection: Connection) -> str:
     return f" with {connection.peer}" + (f" and {number(more, 'other')}" if more else "")
 
 
+def others(strangers: Sequence[Connection], *, everything: bool = False) -> str:
+    """Peers of which no connection is known, in one sentence."""
+    counts: Counter[str] = Counter()
+    for each in strangers:
+        counts.update(each.counts)
+    together = Connection(None, None, counts=counts)
+    names = [each.peer or "unknown" for each in strangers]
+    shown = names if everything or len(names) <= _NAMES + 1 else names[:_NAMES]
+    more = f" and {len(names) - len(shown):,} others" if len(shown) < len(names) else ""
+    told = deeds(together) or "no SA"
+    return f"Without a connection: {told}, with {', '.join(shown)}{more}"
+
+
 def life(each: Life) -> str:
     """One SA in short."""
     kind = "IKE SA" if each.kind == "ike" else "Child SA"
@@ -151,8 +169,6 @@ def _alert(report: Report, alert: Alert) -> Iterator[Line]:
 
 def _connection(report: Report, connection: Connection, *, plots: bool) -> Iterator[Line]:
     state = "up" if connection.is_up else "not up"
-    if connection.name is None and not connection.lives:
-        state = "no SA"
     yield from map(
         Line,
         _wrapped(
