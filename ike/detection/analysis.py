@@ -1,7 +1,7 @@
 """From the events of logs to a report: summed up by connection, and watched by the rules. Pure."""
 
 import heapq
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Final
 
 from ike.detection.bounds import KEPT, UNKNOWN, Bounds, Lifetime, learned_lower
@@ -18,7 +18,7 @@ _TWIN: Final = 3.0  # seconds: the second SA of a collision is no rekey
 class Log:
     """One log of those that are analysed together: its name, whose it is where its lines do not say, its events.
 
-    `lines` is how many were read, once its events have been taken.
+    `lines` is how many were read, once its events have been taken, and `problem` what kept the rest from it.
     """
 
     def __init__(self, name: str, events: Iterable[SaEvent], gateway: str | None = None) -> None:
@@ -26,18 +26,18 @@ class Log:
         self.gateway = gateway
         self.events = events
         self.lines = 0
+        self.problem = ""
 
 
 def analyse(logs: Sequence[Log], bounds: Bounds = UNKNOWN) -> Report:
     """Read all logs side by side in the order of time, and judge. `bounds` are those of every connection."""
     summary = Summary()
-    watch = Watch(bounds)
+    watch = Watch(_Everywhere(bounds))
     streams = [_marked(number, log) for number, log in enumerate(logs)]
     for event in heapq.merge(*streams, key=moment):
         summary.observe(event)
         watch.observe(event)
-    if summary.last is not None:
-        watch.advance(summary.last)
+    watch.settle()
     connections = tuple(summary.connections())
     return Report(
         sources=tuple(log.name for log in logs),
@@ -49,6 +49,22 @@ def analyse(logs: Sequence[Log], bounds: Bounds = UNKNOWN) -> Report:
         alerts=tuple(watch.alerts()),
         bands=dict(_bands(connections, bounds)),
     )
+
+
+class _Everywhere(Mapping[str, Bounds]):
+    """The same bounds for every connection, whatever its name."""
+
+    def __init__(self, bounds: Bounds) -> None:
+        self._bounds = bounds
+
+    def __getitem__(self, name: str) -> Bounds:
+        return self._bounds
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(())
+
+    def __len__(self) -> int:
+        return 0
 
 
 def _marked(number: int, log: Log) -> Iterator[SaEvent]:

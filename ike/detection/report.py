@@ -98,10 +98,16 @@ class Report:
         ]
 
     @property
+    def strangers(self) -> list[Connection]:
+        """The peers of which no connection is known and no SA."""
+        return [each for each in self.connections if each.name is None and not each.lives]
+
+    @property
     def told(self) -> list[Connection]:
         """The connections as they are shown: those with alerts first, then those that did most."""
+        known = [each for each in self.connections if each.name is not None or each.lives]
         return sorted(
-            self.connections,
+            known,
             key=lambda each: (
                 min((rank(alert.severity) for alert in self.alerts_of(each)), default=9),
                 each.name is None,

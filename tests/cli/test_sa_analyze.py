@@ -149,7 +149,7 @@ def test_logs_of_several_gateways_are_kept_apart() -> None:
     ]
 
 
-@pytest.mark.parametrize("content", [b"", b"\n", b"no log at all\n" * 9, bytes(range(256)) * 50])
+@pytest.mark.parametrize("content", [b"", b"\n", b"no log at all\n" * 9, bytes(range(128, 256)) * 50])
 def test_of_what_is_no_log_nothing_is_said(tmp_path: Path, content: bytes) -> None:
     path = tmp_path / "file"
     path.write_bytes(content)
@@ -163,6 +163,22 @@ def test_a_file_that_is_not_there_is_told(tmp_path: Path) -> None:
     assert done.code == 2
     assert "none.log" in done.err
     assert "Traceback" not in done.err
+
+
+def test_a_log_that_breaks_off_is_judged_as_far_as_it_goes(tmp_path: Path) -> None:
+    path = tmp_path / "charon.log.1.gz"
+    path.write_bytes(gzip.compress(recorded("normal_day.left").read_bytes())[:-40])
+    done = analyzed(path)
+    assert done.out.startswith("ok: ")
+    assert done.code == 1
+    assert str(path) in done.err
+
+
+def test_what_is_no_text_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "image"
+    path.write_bytes(bytes(range(32)) * 500)
+    done = analyzed(path)
+    assert (done.code, done.out) == (2, "")
 
 
 # whatever a peer calls itself

@@ -1,6 +1,7 @@
 """`ikewarden sa analyze`: what the logs of IKE daemons say of their SAs. No server is asked."""
 
 import re
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -18,7 +19,6 @@ if TYPE_CHECKING:
     from ike.detection.report import Report
     from ike.events.event import SaEvent
 
-_BLOCK: Final = 1 << 20
 _SPAN: Final = re.compile(r"(\d{1,9})([smhd]?)")
 _SECONDS: Final = {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86400}
 # What log rotation puts behind a name: charon.log.1, charon.log-20261129, charon.log.2.gz.
@@ -71,7 +71,7 @@ def analyze(
     and - for standard input. Tells in the first line whether anything is wrong; then what, by which lines, why and what
     to do; then each connection with its SAs and how often they were rekeyed.
 
-    Ends with 0 where nothing is wrong, with 1 where something is.
+    Ends with 0 where nothing is wrong, with 1 where something is or a log could not be read to its end.
     """
     from ike.detection.analysis import analyse
 
@@ -80,7 +80,10 @@ def analyze(
     logs = _logs(session, files)
     report = analyse(logs, _bounds(rekey_time, life_time))
     _show(session, report, everything=everything)
-    return 0 if report.verdict == "ok" else FAILED
+    problems = [log.problem for log in logs if log.problem]
+    for problem in problems:
+        session.screen.note(f"Not read to its end: {problem}")
+    return FAILED if problems or report.verdict != "ok" else 0
 
 
 def _logs(session: Session, files: tuple[str, ...]) -> "list[Log]":
@@ -99,15 +102,20 @@ def _logs(session: Session, files: tuple[str, ...]) -> "list[Log]":
 
 
 def _events(log: "Log", file: str, now: float) -> "Iterator[SaEvent]":
+    from ike.events import files
+    from ike.events.errors import LogDamaged
     from ike.events.reader import Reader
 
     reader = Reader(now)
-    with click.open_file(file, "rb") as source:
-        last = b"\n"
-        while block := source.read(_BLOCK):
+    last = b"\n"
+    try:
+        for block in files.stream(sys.stdin.buffer) if file == "-" else files.blocks(Path(file)):
             log.lines += block.count(b"\n")
-            last = block[-1:]
+            last = block[-1:] or last
             yield from reader.feed(block)
+    except LogDamaged as error:
+        # What could be read is worth as much as a log that ends there.
+        log.problem = str(error)
     log.lines += last != b"\n"
     yield from reader.close()
 
