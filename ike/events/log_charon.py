@@ -9,28 +9,60 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final, NamedTuple
 
-from ike.events.event import EVENTS, SaEvent
+from ike.events.event import SaEvent
 from ike.events.log_charon_rules import RULES, Rule
 
-_GROUPS: Final = rb"(?:IKE|CFG|NET|ENC|KNL|CHD|JOB|MGR|LIB|DMN|APP|ASN|ESP|TNC|IMC|IMV|PTS|TLS|WCH)\d?"
+_GROUPS: Final = (
+    rb"(?:IKE|CFG|NET|ENC|KNL|CHD|JOB|MGR|LIB|DMN|APP|ASN|ESP|TNC|IMC|IMV|PTS|TLS|WCH)\d?"
+)
 _SA: Final = rb"(?:<(?:(?P<name>[^\n]{0,255}?)\|)?(?P<number>\d{1,10})> ?)?"
 _PROGRAM: Final = rb"\bcharon(?:-[a-z]{1,16})?(?:\[\d+\])?: "
-_THREAD: Final = rb"(?<![^\s>|m])\d{0,3}\[" + _GROUPS + rb"\] "
+_USUAL: Final = rb"[\w .:,+\-/<>|]{0,160}+(?:\[\d{1,10}+\]: )?+\d{0,3}+"
+_BRACKET: Final = rb"(?<![^\d\s>|m])\[" + _GROUPS + rb"\] "  # an m ends a colour
 #: Searched in a line: true for charon's.
-CUE: Final = re.compile(_THREAD + b"|" + _PROGRAM)
+CUE: Final = re.compile(rb"\A" + _USUAL + _BRACKET + b"|" + _BRACKET + b"|" + _PROGRAM)
 _PREFIX: Final = re.compile(
-    rb"(?<![^\s>|m])(?P<thread>\d{0,3})\[(?P<group>" + _GROUPS + rb")\] " + _SA
-    + b"|" + _PROGRAM + rb"(?!\d{0,3}\[" + _GROUPS + rb"\] )"
+    rb"(?:\A"
+    + _USUAL
+    + rb")?(?<![^\d\s>|m])\[(?P<group>"
+    + _GROUPS
+    + rb")\] "
+    + _SA
+    + b"|"
+    + _PROGRAM
+    + rb"(?!\d{0,3}\["
+    + _GROUPS
+    + rb"\] )"
 )
 _KEPT: Final = 200_000  # IKE SAs, or peers, that are remembered
 _LONGEST: Final = 4096  # characters of a message that are looked at
+_MOST_HOSTS: Final = 10_000
+_MOST_THREADS: Final = 10_000
 _MOST_LINES: Final = 4  # of a message that is wrapped
-_STAMP_END: Final = re.compile(rb"(?:[A-Z][a-z]{2} [ \d]\d |\d{4}-\d\d-\d\d[T ])\d\d:\d\d:\d\d[^\s\[]{0,16}\s?$")
+_STAMP_END: Final = re.compile(
+    rb"(?:[A-Z][a-z]{2} [ \d]\d |\d{4}-\d\d-\d\d[T ])\d\d:\d\d:\d\d[^\s\[]{0,16}\s?$"
+)
 _PACKET: Final = re.compile(rb"received packet: from (\S+?)\[\d+\] to ")
-_REKEYING: Final = re.compile(rb"CREATE_CHILD_SA (request|response) (\d+) \[(.*)")
+_CREATE: Final = re.compile(
+    rb"(?P<was>generating|parsed) CREATE_CHILD_SA (?P<what>\w+) (?P<id>\d+) \["
+)
 _COLOUR: Final = re.compile("\x1b\\[[0-9;]*m")
-_NUMBERS: Final = frozenset({"ike_id", "child_id", "new_child_id", "old_ike_id", "seq"})
-_EXTRA: Final = ("identity", "algorithms", "reason", "phase")
+_EXCHANGES: Final = (
+    b"received packet: from ",
+    b"generating CREATE_",
+    b"parsed CREATE_",
+    b"verifying ",
+)
+_REFUSALS: Final = ("failed to establish CHILD_SA", "received TEMPORARY_FAILURE")
+_NO_SA: Final = frozenset({"half_open_limit"})  # whose line is about no SA
+# Beside the sentences of the rules: what tells which exchange a thread is in.
+_TELLING: Final = (
+    "generating CREATE_CHILD_SA ",
+    "parsed CREATE_CHILD_SA ",
+    "verifying ",
+    "failed to establish CHILD_SA",
+    "received TEMPORARY_FAILURE",
+)
 
 
 def _by_first_word() -> tuple[Mapping[str, Sequence[Rule]], Sequence[Rule]]:
@@ -49,29 +81,69 @@ def _by_first_word() -> tuple[Mapping[str, Sequence[Rule]], Sequence[Rule]]:
 _LISTED, _OTHERS = _by_first_word()
 
 
-def _sift() -> re.Pattern[bytes]:
-    """What the message of a line must begin with to be looked at: a sentence of a rule, or what tells whom it is about."""
+def _telling(group: str = "") -> bytes:
+    """How a message begins that is looked at: as a sentence of a rule, or as what tells whom others are about."""
     begun: dict[str, set[str]] = {}
     for rule in RULES:
-        if " " in rule.literal:
+        if " " in rule.literal and group in ("", "IKE", rule.group):
             begun.setdefault(rule.literal[0], set()).add(rule.literal[1:])
-    for told in ("received packet: from ", "generating CREATE_CHILD_SA ", "parsed CREATE_CHILD_SA ", "verifying "):
-        begun[told[0]].add(told[1:])
-    branches = [
+    for told in _TELLING if group != "NET" else ():
+        begun.setdefault(told[0], set()).add(told[1:])
+    branches = (
         re.escape(first) + "(?:" + "|".join(re.escape(rest) for rest in sorted(rests)) + ")"
         for first, rests in sorted(begun.items())
-    ]
-    words = "|".join(branches).encode() + rb"|[^\n'\"]{1,70}? is initiating "
-    return re.compile(rb"\[(?:(?:" + _GROUPS + rb")\] (?:<[^\n>]{0,255}> ?)?|\d{1,10}\]: )(?:" + words + b")")
+    )
+    return "|".join(branches).encode()
 
 
-#: Searched in many lines at once: finds, in a line of `RUN`, that `Parser.line` has something to say about it.
-SIFT: Final = _sift()
-#: Matches as many whole lines as there are of the usual layouts, of which `SIFT` then finds the telling ones.
-RUN: Final = re.compile(
-    rb"(?:[\w .:,+\-/<>|]{0,120}+(?:charon(?:-[a-z]{1,16})?\[\d{1,10}\]: )?+\d{0,3}+\[" + _GROUPS + rb"\] [^\n]*+\n"
-    rb"|[\w .:,+\-/<>|]{0,120}+\bcharon(?:-[a-z]{1,16})?\[\d{1,10}\]: [^\n]*+\n)*+"
+_BEFORE: Final = _USUAL + rb"(?<![^\d\s>|])\["
+_ABOUT: Final = rb"(?:<[^\n<>]{0,255}+> )?+(?!<|"
+_CALLS: Final = rb"[^\s'\"]{1,64}+ (?:[^\s'\"]{1,24} ){0,2}?is initiating "
+_BARE: Final = rb"[\w .:,+\-/<>|]{0,160}+(?<=[ >|]charon-systemd)\[\d{1,10}+\]: (?!\d{0,3}\[|"
+#: Matches as many whole lines of the usual layouts as there are that nothing is told by. The first line after them may
+#: be anything. Packets tell whom a thread speaks with, and are of no use where each line has the number of its SA.
+DULL: Final = re.compile(
+    rb"(?:(?:" + _BEFORE + rb"(?:"
+    rb"NET\d?\] (?:<[^\n<>]{0,255}+> (?!<|"
+    + _telling("NET")
+    + b")|(?!<|received packet: from |"
+    + _telling("NET")
+    + b"))"
+    rb"|ENC\d?\] " + _ABOUT + _telling("ENC") + b")"
+    rb"|IKE\d?\] " + _ABOUT + _telling("IKE") + b"|" + _CALLS + b")"
+    rb"|(?:CFG|KNL|MGR|JOB|CHD|LIB|DMN|APP|ASN|ESP|TNC|IMC|IMV|PTS|TLS|WCH)\d?\] "
+    + _ABOUT
+    + _telling()
+    + b")"
+    rb")|" + _BARE + _telling() + b"|" + _CALLS + rb"))[^\n]*+\n)*+"
 )
+
+
+@dataclass(slots=True)
+class _Thread:
+    """What a thread of the daemon does since the packet that it received last."""
+
+    packet: bytes = b""
+    is_v2: bool = False  # a message of IKEv2 whose integrity was checked
+    rekeys_child: bool = False
+    ike_id: int | None = None
+
+    @property
+    def source(self) -> str | None:
+        """Who sent that packet."""
+        sender = _PACKET.match(self.packet)
+        return sender[1].decode("utf-8", "replace") if sender else None
+
+
+@dataclass(slots=True)
+class _Host:
+    """What the lines of one host told: names and addresses by IKE SA, names by address, rekeys that are under way."""
+
+    names: dict[int, str] = field(default_factory=dict)
+    peers: dict[int, str] = field(default_factory=dict)
+    names_by_peer: dict[str, str] = field(default_factory=dict)
+    threads: dict[str, _Thread] = field(default_factory=dict)
+    rekeys: set[tuple[int | None, bytes]] = field(default_factory=set)
 
 
 class _Line(NamedTuple):
@@ -80,31 +152,10 @@ class _Line(NamedTuple):
     number: int
     time: float | None
     host: str | None
-    thread: str
-    group: bytes
+    at: _Host
+    thread: str | None
     name: str | None
     ike_id: int | None
-
-
-@dataclass(slots=True)
-class _Thread:
-    """What a thread of the daemon does: since when, by the packet it received last."""
-
-    packet: bytes = b""
-    is_v2: bool = False  # an IKEv2 message whose integrity was checked
-    rekeys_child: bool = False
-    ike_id: int | None = None
-
-
-@dataclass(slots=True)
-class _Host:
-    """What the lines of one host told: names and addresses by IKE SA, and names by address."""
-
-    names: dict[int, str] = field(default_factory=dict)
-    peers: dict[int, str] = field(default_factory=dict)
-    names_by_peer: dict[str, str] = field(default_factory=dict)
-    threads: dict[str, _Thread] = field(default_factory=dict)
-    rekeys: dict[tuple[int | None, bytes], bool] = field(default_factory=dict)
 
 
 class Parser:
@@ -112,7 +163,9 @@ class Parser:
 
     def __init__(self) -> None:
         self._hosts: dict[str | None, _Host] = {}
-        self._held: tuple[_Line, str, int] | None = None  # a message that may go on, and its last line
+        self._held: tuple[_Line, str, int] | None = (
+            None  # a message that may go on, and its last line
+        )
 
     def line(
         self, number: int, raw: bytes, time: float | None, host: str | None
@@ -122,9 +175,14 @@ class Parser:
         if found is None:
             return self._continued(number, raw)
         owed = self.close() if self._held else ()
-        events: list[SaEvent] = []
-        for part, begun in _parts(raw, found):
-            events += self._message(number, part, begun, time, host)
+        if raw.find(b"]: ", found.end()) < 0:
+            events = self._message(number, raw, found, time, host)
+        else:
+            events = [
+                event
+                for part, begun in _parts(raw, found)
+                for event in self._message(number, part, begun, time, host)
+            ]
         return [*owed, *events] if owed else events
 
     def close(self) -> Sequence[SaEvent]:
@@ -138,12 +196,11 @@ class Parser:
         if self._held is None:
             return ()
         line, message, last = self._held
-        more = raw.decode("utf-8", "replace").strip()
+        more = raw[:_LONGEST].decode("utf-8", "replace").strip()
         if number != last + 1 or not more or number - line.number >= _MOST_LINES:
             return self.close()
         for glue in (" ", ""):  # broken between words, or where the screen ended
-            joined = message + glue + more
-            events, is_whole = self._read(line, joined)
+            events, is_whole = self._read(line, message + glue + more)
             if is_whole:
                 self._held = None
                 return events
@@ -153,157 +210,164 @@ class Parser:
     def _message(
         self, number: int, raw: bytes, found: re.Match[bytes], time: float | None, host: str | None
     ) -> Sequence[SaEvent]:
-        thread, name, ike_id = found["thread"], found["name"], found["number"]
+        _, name, ike_id = found.groups()
+        thread = _thread(raw, found.start("group") - 1)
         text = raw[found.end() : found.end() + _LONGEST]
         at = self._hosts.get(host)
         if at is None:
-            if len(self._hosts) > 10_000:
+            if len(self._hosts) >= _MOST_HOSTS:
                 self._hosts.clear()
             at = self._hosts[host] = _Host()
-        if text.startswith(b"received packet: from "):
+        if text.startswith(_EXCHANGES):
             if thread:
-                at.threads[thread.decode()] = _Thread(text)
+                _note_exchange(at, thread, int(ike_id) if ike_id else None, text)
             return ()
         line = _Line(
             number,
             time,
             host,
-            thread.decode() if thread else "",
-            found["group"] or b"",
+            at,
+            thread,
             name.decode("utf-8", "replace") if name and name != b"(unnamed)" else None,
             int(ike_id) if ike_id else None,
         )
-        if text.startswith((b"generating CREATE", b"parsed CREATE", b"verifying ")):
-            _note_exchange(at, line, text)
-            return ()
         message = text.decode("utf-8", "replace").strip()
         if "\x1b" in message:
             message = _COLOUR.sub("", message).strip()
         events, is_whole = self._read(line, message)
-        if is_whole:
-            return events
-        self._held = (line, message, number)
-        return ()
+        if not is_whole:
+            self._held = (line, message, number)
+            return ()
+        return events
 
     def _read(self, line: _Line, message: str) -> tuple[Sequence[SaEvent], bool]:
         """The events of a message, and whether it is one that is known and complete."""
-        at = self._hosts[line.host]
-        for rule in _candidates(message):
-            read = rule.opening.match(message)
+        rules = _LISTED.get(message.partition(" ")[0])
+        if rules is None and " is initiating " in message:
+            rules = _OTHERS
+        for rule in rules or ():
+            if not message.startswith(rule.literal):
+                continue
+            whole = rule.whole.match(message)
+            read = whole or rule.opening.match(message)
             if read is None:
                 continue
-            whole = rule.whole.match(message) if rule.whole is not rule.opening else read
-            event = _event(rule, whole or read, line, at)
-            return (() if event is None else (event, *_rekey_failure(event, line, at, message))), whole is not None
-        return _unlisted(line, at, message), False
+            if rule.kind == "auth_failed" and rule.group == "ENC" and _is_v2(line):
+                return (), True  # a broken packet, no wrong key
+            event = _event(rule, read.groupdict(), line)
+            if message.endswith(", no CHILD_SA built") and _is_of_child_rekey(line):
+                return (event, event._replace(kind="child_rekey_failed")), True
+            return (event,), whole is not None
+        if message.startswith(_REFUSALS) and _is_of_child_rekey(line):
+            return (_event(_FAILED_REKEY, {}, line),), True
+        return (), False
+
+
+def _thread(raw: bytes, bracket: int) -> str | None:
+    """The number before the bracket of the group, if there is one."""
+    for size in (3, 2, 1):
+        digits = raw[max(0, bracket - size) : max(0, bracket)]
+        if digits.isdigit():
+            return digits.decode()
+    return None
 
 
 def _parts(raw: bytes, found: re.Match[bytes]) -> Iterator[tuple[bytes, re.Match[bytes]]]:
     """The messages of a physical line: nearly always one.
 
-    Another one begins only where the stamp and the whole tag stand again, with the daemon's process number: a peer
+    Another one begins only where a stamp and the whole tag stand again, with the daemon's process number: a peer
     chooses its identity, but does not know that number.
     """
-    tag = raw[: found.start()]
-    clock = tag.rfind(b":", 0, len(tag) - 2)
-    tag = tag[tag.find(b" ", clock) :] if b"[" in tag[clock:] else b""
-    if found["thread"] is None and found["group"] is None:
-        tag += raw[found.start() : found.end()]
+    tag = (
+        raw[: found.start("group") - 1].rstrip(b"0123456789")
+        if found["group"]
+        else raw[: found.end()]
+    )
+    clock = tag.rfind(b":", 0, tag.rfind(b"["))
+    tag = tag[tag.find(b" ", clock) :] if clock >= 0 else b""
     start = raw.find(tag, found.end()) if len(tag) > 6 else -1
-    if start < 0:
-        yield raw, found
-        return
-    stamp = _STAMP_END.search(raw, max(0, start - 48), start)
-    following = _PREFIX.search(raw, start) if stamp else None
-    if stamp is None or following is None:
+    stamp = _STAMP_END.search(raw, max(0, start - 48), start) if start >= 0 else None
+    rest = raw[stamp.start() :] if stamp else b""
+    again = _PREFIX.search(rest)
+    if stamp is None or again is None:
         yield raw, found
         return
     yield raw[: stamp.start()], found
-    rest = raw[stamp.start() :]
-    again = _PREFIX.search(rest)
-    if again:
-        yield from _parts(rest, again)
+    yield from _parts(rest, again)
 
 
-def _candidates(message: str) -> Iterator[Rule]:
-    for rule in _LISTED.get(message.split(" ", 1)[0], ()):
-        if message.startswith(rule.literal):
-            yield rule
-    if " is initiating " in message:
-        yield from _OTHERS
-
-
-def _event(rule: Rule, read: re.Match[str], line: _Line, at: _Host) -> SaEvent | None:
-    given: dict[str, Any] = {key: value for key, value in read.groupdict().items() if value is not None}
-    thread = at.threads.get(line.thread)
-    if rule.literal.startswith("could not decrypt") and thread and thread.is_v2:
-        return None  # IKEv2: a broken packet, no wrong key
-    for key in given.keys() & _NUMBERS:
-        given[key] = int(given[key][:12])
-    return _filled(rule, given, line, at)
-
-
-def _filled(rule: Rule, given: dict[str, Any], line: _Line, at: _Host) -> SaEvent:
-    allowed = EVENTS.get(rule.kind, ("peer", "connection", "ike_id", "child", "child_id"))
-    connection, ike_id = given.get("connection") or given.get("connection2"), given.get("ike_id")
-    if connection == "(unnamed)":
-        connection = None
-    child = given.get("child") or given.get("child2")
-    if connection is None and ike_id is None:
-        connection = line.name
-    given["connection"] = connection or line.name or child
-    given["ike_id"] = line.ike_id if ike_id is None else ike_id
-    given["child"] = child
-    if rule.kind == "ike_rekeyed" and line.ike_id not in (None, ike_id):
-        given["old_ike_id"] = line.ike_id
-    if "peer" not in given:
-        given["peer"] = given.get("identity")
-    shown = {key: given[key] for key in allowed if given.get(key) is not None}
-    shown |= {key: given[key] for key in _EXTRA if given.get(key) is not None}
-    shown |= rule.fixed
-    if "bytes_in" in given and "bytes_out" in given:
-        shown["size"] = int(given["bytes_in"][:20]) + int(given["bytes_out"][:20])
-    if "seconds" in given:
-        shown["seconds"] = float(given["seconds"][:12])
-    source, name = _about(rule, given, line, at)
+def _event(rule: Rule, given: Mapping[str, str | None], line: _Line) -> SaEvent:
+    """What the line shows, and below it whom it is about."""
+    get = given.get
+    connection, ike_id, child = get("connection") or get("quoted"), get("ike_id"), get("child")
+    number = int(ike_id[:10]) if ike_id else line.ike_id
+    if connection is None or connection == "(unnamed)":
+        connection = line.name if connection is None or number == line.ike_id else None
+    identity, peer = get("identity"), get("peer")
+    source, name = _about(rule, number, connection, peer, line)
+    shown = rule.kind not in _NO_SA
+    fixed = rule.fixed
     return SaEvent(
-        rule.kind, line.number, line.time,
-        thread=line.thread or None, source=source, name=name, host=line.host, daemon="charon", **shown,
-    )  # fmt: skip
+        rule.kind,
+        line.number,
+        line.time,
+        peer if peer else identity,
+        (connection or child) if shown else None,
+        number if shown else None,
+        child,
+        _number(get("child_id")),
+        get("spi_in"),
+        get("spi_out"),
+        line.ike_id if rule.kind == "ike_rekeyed" and line.ike_id != number else None,
+        _number(get("new_child_id")),
+        _number(get("seq")),
+        fixed.get("phase"),
+        line.thread,
+        source,
+        name or child,
+        identity,
+        fixed.get("reason"),
+        get("algorithms"),
+        _sum(get("bytes_in"), get("bytes_out")),
+        float(get("seconds") or 0) or None,
+        line.host,
+        "charon",
+    )
 
 
-def _about(rule: Rule, given: Mapping[str, Any], line: _Line, at: _Host) -> tuple[str | None, str | None]:
+def _number(text: str | None) -> int | None:
+    return int(text[:10]) if text else None
+
+
+def _sum(one: str | None, other: str | None) -> int | None:
+    return int(one[:20]) + int(other[:20]) if one and other else None
+
+
+def _about(
+    rule: Rule, ike_id: int | None, name: str | None, peer: str | None, line: _Line
+) -> tuple[str | None, str | None]:
     """The peer's address and the connection's name, from this line and the ones before it."""
-    ike_id = given.get("ike_id")
-    peer = given.get("peer")
-    source = peer if peer is not None and peer != given.get("identity") else None
-    thread = at.threads.get(line.thread)
-    if ike_id is None and thread is not None and not rule.timer:
+    at, source = line.at, peer
+    thread = at.threads.get(line.thread) if line.thread and not rule.timer else None
+    if ike_id is None and thread is not None:
         ike_id = thread.ike_id
-    if source is None and ike_id is not None:
-        source = at.peers.get(ike_id)
-    if source is None and not rule.timer and thread is not None and thread.packet:
-        packet = _PACKET.match(thread.packet)
-        source = packet[1].decode("utf-8", "replace") if packet else None
-    name = given.get("connection") if given.get("child") is None or line.name else None
-    if name is None and ike_id is not None:
-        name = at.names.get(ike_id)
-    if name is None and source is not None:
-        name = at.names_by_peer.get(source)
-    _remember(at, ike_id, source, name, thread)
-    return source, name if name is not None else given.get("connection")
-
-
-def _remember(
-    at: _Host, ike_id: int | None, source: str | None, name: str | None, thread: _Thread | None
-) -> None:
     if ike_id is not None:
-        if source is not None:
-            _keep(at.peers, ike_id, source)
-        if name is not None:
-            _keep(at.names, ike_id, name)
-        if thread is not None:
-            thread.ike_id = ike_id
+        source = source or at.peers.get(ike_id)
+        name = name or at.names.get(ike_id)
+    if thread is not None:
+        source = source or thread.source
+        thread.ike_id = ike_id
+    if source is not None:
+        name = name or at.names_by_peer.get(source)
+    _remember(at, ike_id, source, name)
+    return source, name
+
+
+def _remember(at: _Host, ike_id: int | None, source: str | None, name: str | None) -> None:
+    if ike_id is not None and source is not None:
+        _keep(at.peers, ike_id, source)
+    if ike_id is not None and name is not None:
+        _keep(at.names, ike_id, name)
     if source is not None and name is not None:
         _keep(at.names_by_peer, source, name)
 
@@ -314,47 +378,36 @@ def _keep(table: dict[Any, str], key: Any, value: str) -> None:
     table[key] = value
 
 
-def _note_exchange(at: _Host, line: _Line, text: bytes) -> None:
-    """Which CREATE_CHILD_SA exchanges rekey a Child SA, and which messages are of IKEv2."""
-    if not line.thread:
+def _note_exchange(at: _Host, name: str, ike_id: int | None, text: bytes) -> None:
+    """What a thread begins with a packet, and which CREATE_CHILD_SA exchanges rekey a Child SA."""
+    if text.startswith(b"received"):
+        if len(at.threads) >= _MOST_THREADS:
+            at.threads.clear()
+        at.threads[name] = _Thread(text)
         return
-    thread = at.threads.setdefault(line.thread, _Thread())
-    found = _REKEYING.search(text)
+    thread = at.threads.setdefault(name, _Thread())
+    found = _CREATE.match(text)
     if found is None:
         thread.is_v2 = thread.is_v2 or b"integrity failed" in text
-        return
-    key = (line.ike_id, found[2])
-    is_ours = text.startswith(b"generating") == (found[1] == b"request")
-    if found[1] == b"request":
-        rekeys = b"N(REKEY_SA)" in found[3]
-        if not text.startswith(b"generating"):
-            thread.rekeys_child = rekeys
-        elif rekeys:
-            if len(at.rekeys) >= _KEPT:
-                at.rekeys.clear()
-            at.rekeys[key] = True
-    elif not is_ours:
-        return
-    else:
-        thread.rekeys_child = at.rekeys.pop(key, False)
+    elif found["was"] == b"parsed" and found["what"] == b"request":
+        thread.rekeys_child = b"N(REKEY_SA)" in text
+    elif found["was"] == b"parsed":
+        thread.rekeys_child = (ike_id, found["id"]) in at.rekeys
+        at.rekeys.discard((ike_id, found["id"]))
+    elif found["what"] == b"request" and b"N(REKEY_SA)" in text:
+        if len(at.rekeys) >= _KEPT:
+            at.rekeys.clear()
+        at.rekeys.add((ike_id, found["id"]))
 
 
-def _rekey_failure(event: SaEvent, line: _Line, at: _Host, message: str) -> Sequence[SaEvent]:
-    """A refusal that names no rekey is the failure of one where its exchange was one."""
-    thread = at.threads.get(line.thread)
-    if thread is None or not thread.rekeys_child or not message.endswith(", no CHILD_SA built"):
-        return ()
-    return (event._replace(kind="child_rekey_failed"),)
+def _is_v2(line: _Line) -> bool:
+    thread = line.at.threads.get(line.thread) if line.thread else None
+    return thread is not None and thread.is_v2
 
 
-def _unlisted(line: _Line, at: _Host, message: str) -> Sequence[SaEvent]:
-    thread = at.threads.get(line.thread)
-    if thread is None or not thread.rekeys_child:
-        return ()
-    if message.startswith(("failed to establish CHILD_SA", "received TEMPORARY_FAILURE")):
-        rule = _FAILED_REKEY
-        return (_filled(rule, {}, line, at),)
-    return ()
+def _is_of_child_rekey(line: _Line) -> bool:
+    thread = line.at.threads.get(line.thread) if line.thread else None
+    return thread is not None and thread.rekeys_child
 
 
 _FAILED_REKEY: Final = next(rule for rule in RULES if rule.kind == "child_rekey_failed")

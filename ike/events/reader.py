@@ -35,6 +35,8 @@ _DIALECTS: Final[tuple[tuple[re.Pattern[bytes], type[Parser]], ...]] = (
     (log_charon.CUE, log_charon.Parser),
 )
 
+_CHARON: Final = 0  # whose lines are many
+
 
 class Reader:
     """Reads one log, in blocks of any size, as it comes. `now`, POSIX seconds, for stamps without a year.
@@ -69,15 +71,28 @@ class Reader:
         """The events of a last line without an end, and what the parsers still owe."""
         rest, self._rest = self._rest, b""
         events = self._whole(rest) if rest else []
-        for parser in self._parsers:
-            events += parser.close()
-        return events
+        return events + self.settle()
+
+    def settle(self) -> list[SaEvent]:
+        """What the parsers still owe, without an end: where nothing came for a while, nothing more of it will."""
+        return [event for parser in self._parsers for event in parser.close()]
 
     def _whole(self, data: bytes) -> list[SaEvent]:
+        """The events of whole lines. Runs of lines that charon tells nothing by are passed over at once."""
         events: list[SaEvent] = []
-        for raw in data.split(b"\n")[: -1 if data.endswith(b"\n") else None]:
+        position, end = 0, len(data)
+        while position < end:
+            dull = log_charon.DULL.match(data, position)
+            start = dull.end() if dull else position
+            if start > position:
+                self._number += data.count(b"\n", position, start)
+                self._last = _CHARON
+                if start == end:
+                    break
+            stop = data.find(b"\n", start) + 1 or end
             self._number += 1
-            events += self._line(raw.rstrip(b"\r"))
+            events += self._line(data[start:stop].rstrip(b"\r\n"))
+            position = stop
         return events
 
     def _line(self, raw: bytes) -> Sequence[SaEvent]:

@@ -13,6 +13,7 @@ _MONTHS: Final = {
 }
 _LONGEST: Final = 160  # bytes of a line that a stamp is looked for in
 _KEPT: Final = 4096  # stamps whose reading is remembered
+_THREAD: Final = 2  # digits that change from line to line, before the first bracket
 _CLOCK: Final = rb"(?P<h>\d\d):(?P<mi>\d\d):(?P<s>\d\d)(?:[.,](?P<f>\d{1,9}))?"
 _ZONE: Final = rb"(?: ?(?P<z>Z|UTC|GMT|[+-]\d\d:?\d\d)\b)?"
 _STAMP: Final = re.compile(
@@ -40,17 +41,21 @@ class Stamps:
 
     def read(self, raw: bytes) -> tuple[float | None, str | None]:
         """POSIX seconds and the host's name, each None where the line shows none."""
+        cut = raw.find(b"[", 0, _LONGEST) - _THREAD
+        head = raw[:cut] if cut > 0 else b""
+        known = self._known.get(head)
+        if known is not None:
+            return known
         found = _STAMP.search(raw, 0, _LONGEST)
         if found is None:
             return None, None
         host = _HOST.match(raw, found.end(), found.end() + 512)
-        key = raw[found.start() : host.end() if host else found.end()]
-        known = self._known.get(key)
-        if known is None:
+        name = host[1].decode("utf-8", "replace") if host else None
+        known = self._moment(found), name
+        if found.end() <= cut:
             if len(self._known) >= _KEPT:
                 self._known.clear()
-            name = host[1].decode("utf-8", "replace") if host else None
-            known = self._known[key] = (self._moment(found), name)
+            self._known[head] = known
         return known
 
     def _moment(self, found: re.Match[bytes]) -> float | None:

@@ -1,4 +1,4 @@
-"""`ikewarden sa`: security associations, as the service knows them from its gateways."""
+"""`ikewarden sa`: security associations, from logs and as the service knows them from its gateways."""
 
 from typing import Final
 
@@ -26,13 +26,16 @@ _COLUMNS: Final = (
     cls=LazyGroup,
     lazy={
         "analyze": Lazy(
-            "ikewarden.cli.commands.sa_analyze:analyze",
-            "Find abnormal renegotiation in logs of IKE daemons.",
+            f"{__name__}_analyze:analyze", "Find abnormal renegotiation in logs of IKE daemons."
+        ),
+        "events": Lazy(
+            f"{__name__}_events:events", "Print what the log of an IKE daemon says of SAs."
         ),
         "list": Lazy(f"{__name__}:list_", "List the SAs that gateways reported."),
     },
     epilog=example(
         "ikewarden sa analyze /var/log/charon.log",
+        "ikewarden sa events /var/log/charon.log",
         "ikewarden sa list --service --gateway gw1.example.com",
     ),
 )
