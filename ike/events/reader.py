@@ -4,7 +4,7 @@ import re
 from collections.abc import Sequence
 from typing import Final, Protocol
 
-from ike.events import log_charon
+from ike.events import log_charon, log_mikrotik, log_pluto, log_racoon
 from ike.events.envelopes import opened
 from ike.events.event import SaEvent
 from ike.events.stamps import Stamps
@@ -33,6 +33,9 @@ class Parser(Protocol):
 # Every dialect: the cue that only its lines have, and its parser. The order decides where two cues are on one line.
 _DIALECTS: Final[tuple[tuple[re.Pattern[bytes], type[Parser]], ...]] = (
     (log_charon.CUE, log_charon.Parser),
+    (log_pluto.CUE, log_pluto.Parser),
+    (log_racoon.CUE, log_racoon.Parser),
+    (log_mikrotik.CUE, log_mikrotik.Parser),
 )
 
 _CHARON: Final = 0  # whose lines are many
