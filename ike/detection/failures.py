@@ -35,8 +35,9 @@ def fresh(record: Suspect, category: str, event: SaEvent, at: float | None) -> b
     if last is None:
         return True
     ike, then, line = last
-    if ike is not None and event.ike_id is not None:
-        return ike != event.ike_id
+    if ike is not None and event.ike_id is not None and ike != event.ike_id:
+        return True
+    # Under one IKE SA a Child SA is tried again and again.
     if at is not None and then is not None:
         return at - then >= _SAME
     return event.line - line >= _SAME_LINES

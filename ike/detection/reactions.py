@@ -45,6 +45,14 @@ def _restarted(gateway: Gateway, event: SaEvent, at: float | None) -> None:
     lifecycle.restarted(gateway, at)
 
 
+def _deleted(gateway: Gateway, tunnel: Tunnel, event: SaEvent, at: float | None) -> None:
+    """charon says in one sentence that an SA is deleted and that another of its identity is why."""
+    if event.reason == "duplicate":
+        identities.replaced(gateway, tunnel, event, at)
+    else:
+        lifecycle.ike_ended(gateway, tunnel, event, at)
+
+
 def _made(rule: _OfTunnel) -> Reaction:
     """Of a tunnel, which is remembered from now on."""
 
@@ -71,7 +79,7 @@ REACTIONS: Final[dict[str, Reaction]] = {
     "ike_established": _established,
     "ike_rekeyed": _made(lifecycle.ike_rekeyed),
     "ike_reauth": _known(lifecycle.remarked),
-    "ike_deleted": _known(lifecycle.ike_ended),
+    "ike_deleted": _known(_deleted),
     "ike_timeout": floods.opened,
     "child_established": _made(lifecycle.child_established),
     "child_rekeyed": _made(lifecycle.child_rekeyed),

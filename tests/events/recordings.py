@@ -30,7 +30,7 @@ _expect("pluto_wrong_psk", "left right", "auth_failures")
 _expect("psk_guessing", "left")  # it is not the one that was asked
 _expect("psk_guessing", "right", "auth_guessing")
 _expect("pluto_guessing", "left")
-_expect("pluto_guessing", "right", "auth_guessing")
+_expect("pluto_guessing", "right", "auth_guessing", also="auth_failures")
 _expect("certificate_revoked", "right", "certificate_rejected", also="auth_failures")
 _expect("certificate_revoked", "left", "auth_failures")
 _expect("revocation_unreachable", "left right", "revocation_unchecked")
