@@ -208,7 +208,7 @@ def rekey_collision(stage: Stage) -> None:
     child = {"rekey_time": "14s", "life_time": "20s", "rand_time": "0s"}
     _shared(left, right, both={**_CALM, "children": {"net": child}})
     left.initiate("net")
-    time.sleep(130)
+    time.sleep(240)
 
 
 def rekey_refused(stage: Stage) -> None:
@@ -231,7 +231,7 @@ def reauthentication_collision(stage: Stage) -> None:
     again = {"reauth_time": "40s", "over_time": "50s", "rand_time": "0s", "mobike": "no"}
     _join(left, right, both=again)
     left.initiate("site")
-    time.sleep(95)
+    time.sleep(117)
 
 
 # authentication that fails
