@@ -7,8 +7,8 @@ fact, no rate. HMAC-SHA-1 (MUST-) is let pass.
 **downgrade.** Condition: the cipher or the key exchange group is weak now and was not before; or the group is two
 levels below the least that this tunnel agreed on before (levels: broken, weak, 112, 128, 192 and 256 bits); or a
 post-quantum key exchange is gone. Not normal, because both ends take the first common proposal of an unchanged policy.
-Looks alike and is let pass: AES-128 and AES-256 by turns (whoever starts puts his first), the Child SA of IKE_AUTH, which has no group of
-its own, a connection that was loaded anew (`configured`).
+Looks alike and is let pass: AES-128 and AES-256 by turns (whoever starts puts his first), the Child SA of IKE_AUTH,
+which has no group of its own, a connection that was loaded anew (`configured`).
 """
 
 import re

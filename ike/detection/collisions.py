@@ -7,17 +7,16 @@ ends (they reach the limit together).
 """
 
 from ike.detection import rekeys
-from ike.detection.state import Gateway, Tunnel, lines_of
+from ike.detection.state import Gateway, Trouble, Tunnel, lines_of
 from ike.events.event import SaEvent
 
 _SAME = 10.0  # seconds: what is about one collision, and its surplus SA
 _LAST = (1 << 20) - 1
 
 
-def rekeyed(tunnel: Tunnel, age: float) -> None:
+def rekeyed(trouble: Trouble, age: float) -> None:
     """One more rekey; the surplus SA of a collision is none."""
-    trouble = tunnel.trouble
-    if trouble is not None and age >= _SAME:
+    if age >= _SAME:
         trouble.pattern = (trouble.pattern << 1) & _LAST
 
 

@@ -7,7 +7,7 @@ and SPIs of its SA, not by its text.
 from typing import Final
 
 from ike.detection import collisions, establishment, identities, liveness, rekeys, sharing
-from ike.detection.state import Chain, Gateway, Tunnel
+from ike.detection.state import Chain, Gateway, Pace, Tunnel
 from ike.events.event import SaEvent
 
 _SAME = 2.0  # seconds within which unnumbered statements are one fact
@@ -160,8 +160,8 @@ def remarked(gateway: Gateway, tunnel: Tunnel, event: SaEvent, at: float | None)
     if at is not None:
         tunnel.excuse = max(tunnel.excuse, at + _EXCUSED[event.kind])
     if event.kind == "configured":
-        tunnel.child.ages.clear()
-        tunnel.ike.ages.clear()
+        tunnel.child = Pace()
+        tunnel.ike = Pace()
         tunnel.scheduled = None
         tunnel.levels = None
 
@@ -190,15 +190,17 @@ def look(gateway: Gateway, tunnel: Tunnel, now: float) -> None:
                 gateway.drop_chain(tunnel, key)  # its closing was not logged
             else:
                 rekeys.missed(gateway, tunnel, chain, chain.since, now)
-        due += establishment.crowded(gateway, tunnel, chain, now)
-    due += _look_at_ike(gateway, tunnel, now)
+        if len(chain.living) > 1:
+            due += establishment.crowded(gateway, tunnel, chain, now)
+    ike_limit = rekeys.ike_upper(gateway, tunnel)
+    if ike_limit is not None or len(tunnel.up) > 1:
+        due += _look_at_ike(gateway, tunnel, ike_limit, now)
     if due:
         gateway.arm(tunnel, min(due))
 
 
-def _look_at_ike(gateway: Gateway, tunnel: Tunnel, now: float) -> list[float]:
+def _look_at_ike(gateway: Gateway, tunnel: Tunnel, limit: float | None, now: float) -> list[float]:
     due: list[float] = []
-    limit = rekeys.ike_upper(gateway, tunnel)
     newest = max((each[0] for each in tunnel.up.values() if each[0] is not None), default=0.0)
     for ike, (since, line, identity) in list(tunnel.up.items()):
         if since is None or limit is None:
@@ -240,6 +242,10 @@ def _living(
     tunnel: Tunnel, event: SaEvent
 ) -> tuple[tuple[str | None, int | str | None], int | str | None] | None:
     mark: int | str | None = event.child_id if event.child_id is not None else event.spi_in
+    likely = (event.child, event.ike_id)
+    chain = tunnel.chains.get(likely)
+    if chain is not None and mark is not None and mark in chain.living:
+        return likely, mark
     for key, chain in tunnel.chains.items():
         if mark is not None and mark in chain.living:
             return key, mark
@@ -289,12 +295,13 @@ def _replace(
             age = at - chain.since
             lifetime = gateway.bounds_of(tunnel).child
             rekeys.judge(gateway, tunnel, tunnel.child, lifetime, age, at, event)
-            collisions.rekeyed(tunnel, age)
+            if tunnel.trouble is not None:
+                collisions.rekeyed(tunnel.trouble, age)
         if not tunnel.armed:
             limit = rekeys.upper(gateway, tunnel)
             if limit is not None:
                 gateway.arm(tunnel, at + limit)
-        if len(chain.living) > 1:
+        if len(chain.living) > 1:  # and the new one
             gateway.arm(tunnel, at + establishment.CROWDED)
     if chain.spi_in is not None:
         gateway.spis.pop(chain.spi_in, None)

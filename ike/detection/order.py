@@ -36,13 +36,6 @@ def in_order(events: Iterable[SaEvent]) -> list[SaEvent]:
     return found
 
 
-def hold(gateway: Gateway, event: SaEvent) -> bool:
-    """Keep `event`; True if it is time to let go."""
-    held = gateway.held
-    held.append(event)
-    return len(held) >= gateway.patience
-
-
 def released(
     gateway: Gateway, limit: float | None
 ) -> Iterator[tuple[list[SaEvent], tuple[SaEvent, float, float] | None]]:

@@ -48,7 +48,7 @@ def judge(
     if lifetime is not None:
         lower = lifetime.lower
     else:
-        learned = learned_lower(pace.ages)
+        learned = pace.lower
         if learned is None:
             _judge_untold(gateway, tunnel, pace, age, at, event)
             return
@@ -73,9 +73,11 @@ def _excused(gateway: Gateway, tunnel: Tunnel, at: float) -> bool:
 def _learn(pace: Pace, age: float) -> None:
     if age < _TWIN:
         return
-    pace.ages.append(age)
-    if len(pace.ages) > KEPT:
-        del pace.ages[0]
+    ages = pace.ages
+    ages.append(age)
+    if len(ages) > KEPT:
+        del ages[: KEPT // 4]
+        pace.lower = learned_lower(ages)
 
 
 def _calm(gateway: Gateway, tunnel: Tunnel, pace: Pace, at: float, lower: float) -> None:
@@ -144,6 +146,7 @@ def _adopted(gateway: Gateway, tunnel: Tunnel, pace: Pace, at: float) -> bool:
     if len(ages) < _ADOPT or min(ages) < _LEAST_ADOPTED or not steady(ages):
         return False
     pace.ages = ages
+    pace.lower = learned_lower(ages)
     _ended(gateway, tunnel, pace, at)
     return True
 
@@ -164,6 +167,7 @@ def _judge_untold(
     if not storm and (steady(ages, 3.0) or sorted(ages)[_UNTOLD // 2] >= _SHORT_LIFE):
         if least >= _TWIN:
             pace.ages.extend(ages)
+            pace.lower = learned_lower(pace.ages)
         _ended(gateway, tunnel, pace, at)
         return
     if _limited(gateway, tunnel) or (not storm and most >= 2 * _SHORT_LIFE):
@@ -208,11 +212,13 @@ def limited(gateway: Gateway, tunnel: Tunnel) -> bool:
 
 def weigh(gateway: Gateway, tunnel: Tunnel, size: int, age: float, mark: int | str | None) -> None:
     """A replaced SA was closed after `size` bytes: a limit explains its short life."""
+    if not tunnel.child.short:
+        return
     sizes = tunnel.troubled().sizes
     sizes.append((size, age))
     del sizes[:-4]
     limit = gateway.bounds_of(tunnel).rekey_bytes
-    if limit is not None and size >= 0.8 * limit and tunnel.child.short:
+    if limit is not None and size >= 0.8 * limit:
         shortest = min(abs(one[2] - age) for one in tunnel.child.short)
         tunnel.child.short = [
             one for one in tunnel.child.short if abs(one[2] - age) != shortest and one[3] != mark

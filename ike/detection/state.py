@@ -51,6 +51,7 @@ class Pace:
     """How fast SAs of one layer follow each other: ages at the rekey that were normal, and too short ones in a row."""
 
     ages: list[float] = field(default_factory=list)
+    lower: float | None = None  # learned from them
     short: list[tuple[float, int, float, int | str | None]] = field(default_factory=list)
     alarmed: bool = False
 
@@ -262,7 +263,9 @@ class Gateway:
 
     def bounds_of(self, tunnel: Tunnel) -> Bounds:
         """What the configuration says of it."""
-        return self.bounds.get(tunnel.name, UNKNOWN) if tunnel.name is not None else UNKNOWN
+        if not self.bounds or tunnel.name is None:
+            return UNKNOWN
+        return self.bounds.get(tunnel.name, UNKNOWN)
 
     def plan(self, at: float | None, connection: str | None) -> str | None:
         """The purpose of what we do there and then ourselves."""

@@ -6,7 +6,7 @@ from typing import Any, Final
 from ike.detection import clock, failures, floods, lifecycle
 from ike.detection.alert import Alert
 from ike.detection.bounds import Bounds, Planned
-from ike.detection.order import GAP, WINDOW, age_seen, hold, is_new, released
+from ike.detection.order import GAP, WINDOW, age_seen, is_new, released
 from ike.detection.reactions import REACTIONS
 from ike.detection.records import packed, unpacked
 from ike.detection.state import RECORDS, SLOT, Gateway
@@ -39,7 +39,9 @@ class Watch:
             gateway = self._gateways[event.host] = Gateway(
                 event.host, bounds=self._bounds, planned=self._planned
             )
-        if hold(gateway, event):
+        held = gateway.held
+        held.append(event)
+        if len(held) >= gateway.patience:
             _release(gateway, None)
 
     def observe_all(self, events: Iterable[SaEvent]) -> None:
