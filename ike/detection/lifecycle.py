@@ -95,7 +95,7 @@ def child_established(gateway: Gateway, tunnel: Tunnel, event: SaEvent, at: floa
         return
     key = _chain_key(tunnel, event)
     mark = event.child_id if event.child_id is not None else event.spi_in
-    chain = tunnel.chains.get(key)
+    chain = tunnel.chains.get(key) or _handed_over(tunnel, key, event, at)
     if chain is None:
         _begin(gateway, tunnel, key, event, at, mark)
         return
@@ -139,6 +139,8 @@ def child_closed(gateway: Gateway, tunnel: Tunnel, event: SaEvent, at: float | N
     if event.size is not None and since is not None and at is not None and chain.living:
         rekeys.weigh(gateway, tunnel, event.size, (chain.since or at) - since, mark)
     if not chain.living:
+        if at is not None:
+            tunnel.closed = (key, chain.since, chain.line, at)
         if chain.refused is None or len(chain.refused) < 3:
             rekeys.kept(gateway, tunnel, chain, at)
         gateway.drop_chain(tunnel, key)
@@ -261,6 +263,19 @@ def _outlived(tunnel: Tunnel, key: tuple[str | None, int | str | None], chain: C
         for other, each in tunnel.chains.items()
         if other != key
     )
+
+
+def _handed_over(
+    tunnel: Tunnel, key: tuple[str | None, int | str | None], event: SaEvent, at: float | None
+) -> Chain | None:
+    """The chain whose last SA was closed a moment ago: charon's end that did not start the rekey closes first."""
+    if event.reason != "rekey" or tunnel.closed is None or at is None:
+        return None
+    closed_key, since, line, then = tunnel.closed
+    if closed_key != key or at - then > _SAME:
+        return None
+    tunnel.chains[key] = chain = Chain(since, line, None, None, {})
+    return chain
 
 
 def _begin(

@@ -87,6 +87,8 @@ class Tunnel:
         None  # cipher and group, of IKE and of ESP: the least
     )
     trouble: Trouble | None = None
+    # The Child SA that was closed last: whose chain, since when it was up, on which line, when it was closed.
+    closed: tuple[tuple[str | None, int | str | None], float | None, int, float] | None = None
 
     def troubled(self) -> Trouble:
         """Its record of trouble, made where it has none."""

@@ -92,8 +92,8 @@ def test_both_ends_see_the_same_rekeys() -> None:
 
 
 def test_bounds_that_are_given_are_used() -> None:
-    # Told that an hour is configured, the compressed day is a storm.
-    found = report(recorded("normal_day.left"), "--rekey-time", "1h", "--life-time", "66m")
+    # Told that an hour is configured, rekeys of every quarter of a minute are a storm.
+    found = report(recorded("rekey_collision.left"), "--rekey-time", "1h", "--life-time", "66m")
     assert "rekey_too_fast" in {alert["kind"] for alert in found["alerts"]}
     (site,) = found["connections"]
     assert site["child_intervals"]["lower_bound"] == 3240
