@@ -4,7 +4,7 @@ import heapq
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Final
 
-from ike.detection.bounds import KEPT, UNKNOWN, Bounds, Lifetime, learned_lower
+from ike.detection.bounds import KEPT, SLACK, UNKNOWN, Bounds, Lifetime, learned_lower
 from ike.detection.report import STRIDE, Band, BandKey, Report
 from ike.detection.watch import Watch
 from ike.events.event import SaEvent
@@ -61,10 +61,10 @@ class _Everywhere(Mapping[str, Bounds]):
         return self._bounds
 
     def __iter__(self) -> Iterator[str]:
-        return iter(())
+        return iter(("",))  # names cannot be told, but it is not empty
 
     def __len__(self) -> int:
-        return 0
+        return 1
 
 
 def _marked(number: int, log: Log) -> Iterator[SaEvent]:
@@ -84,8 +84,12 @@ def _bands(connections: Iterable[Connection], bounds: Bounds) -> Iterator[tuple[
 
 
 def _learned(connection: Connection, kind: str) -> Band | None:
-    """What the rules learn too: from the first rekeys, so that a later storm does not become normal."""
+    """What the rules learn too: a rekey below the bound does not lower it, so a storm does not become normal."""
     points = (connection.ike if kind == "ike" else connection.child).points
-    ages = [seconds for _, seconds in points if seconds >= _TWIN][:KEPT]
+    ages: list[float] = []
+    for _, seconds in points:
+        lower = learned_lower(ages)
+        if seconds >= _TWIN and (lower is None or seconds >= lower - SLACK):
+            ages = [*ages[1 - KEPT :], seconds]
     lower = learned_lower(ages)
     return None if lower is None else Band(lower)

@@ -1,6 +1,6 @@
 """What an analysis comes to: connections, alerts, and one word for it all. Pure."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -86,6 +86,18 @@ class Report:
         """Where a line is: its number, behind the name of the log where there are several."""
         log, number = divmod(line, STRIDE)
         return f"{self.sources[log]}:{number}" if len(self.sources) > 1 else str(number)
+
+    def places(self, lines: Iterable[int]) -> str:
+        """Where several lines are, with each log named once."""
+        logs: dict[int, list[str]] = {}
+        for line in lines:
+            log, number = divmod(line, STRIDE)
+            logs.setdefault(log, []).append(str(number))
+        if len(self.sources) == 1:
+            return ", ".join(number for numbers in logs.values() for number in numbers)
+        return "; ".join(
+            f"{', '.join(numbers)} of {self.sources[log]}" for log, numbers in logs.items()
+        )
 
     def alerts_of(self, connection: Connection) -> list[Alert]:
         """Those about a connection, or about a peer where no connection is known."""

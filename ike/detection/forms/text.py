@@ -87,7 +87,7 @@ def facts(report: Report, alert: Alert) -> list[tuple[str, str]]:
         told.append(("When", f"{period(alert.start, end)}{last}"))
     told.append(("Evidence", _evidence(alert.evidence)))
     if alert.lines:
-        told.append(("Lines", ", ".join(map(report.place, alert.lines))))
+        told.append(("Lines", report.places(alert.lines)))
     told.append(("Cause", alert.cause))
     told.append(("Next", alert.next_step))
     return [(label, value) for label, value in told if value]
