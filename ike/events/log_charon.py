@@ -21,19 +21,13 @@ _USUAL: Final = rb"[\w .:,+\-/<>|]{0,160}+(?:\[\d{1,10}+\]: )?+\d{0,3}+"
 _BRACKET: Final = rb"(?<![^\d\s>|m])\[" + _GROUPS + rb"\] "  # an m ends a colour
 #: Searched in a line: true for charon's.
 CUE: Final = re.compile(rb"\A" + _USUAL + _BRACKET + b"|" + _BRACKET + b"|" + _PROGRAM)
+_NO_GROUP: Final = (
+    rb"(?![^\n\[]{0,48}\[" + _GROUPS + rb"\] )"
+)  # what follows a program is the message
 _PREFIX: Final = re.compile(
-    rb"(?:\A"
-    + _USUAL
-    + rb")?(?<![^\d\s>|m])\[(?P<group>"
-    + _GROUPS
-    + rb")\] "
-    + _SA
-    + b"|"
-    + _PROGRAM
-    + rb"(?!\d{0,3}\["
-    + _GROUPS
-    + rb"\] )"
-)
+    rb"(?:\A" + _USUAL + rb")?(?<![^\d\s>|m])\[(?P<group>" + _GROUPS + rb")\] " + _SA
+    + b"|" + _PROGRAM + _NO_GROUP
+)  # fmt: skip
 _KEPT: Final = 200_000  # IKE SAs, or peers, that are remembered
 _LONGEST: Final = 4096  # characters of a message that are looked at
 _MOST_HOSTS: Final = 10_000
@@ -97,26 +91,26 @@ def _telling(group: str = "") -> bytes:
 
 
 _BEFORE: Final = _USUAL + rb"(?<![^\d\s>|])\["
-_ABOUT: Final = rb"(?:<[^\n<>]{0,255}+> )?+(?!<|"
+_SA_DULL: Final = rb"<[^\n<>]{0,255}+> "
 _CALLS: Final = rb"[^\s'\"]{1,64}+ (?:[^\s'\"]{1,24} ){0,2}?is initiating "
-_BARE: Final = rb"[\w .:,+\-/<>|]{0,160}+(?<=[ >|]charon-systemd)\[\d{1,10}+\]: (?!\d{0,3}\[|"
+_BARE: Final = rb"[\w .:,+\-/<>|]{0,160}+(?<=[ >|]charon-systemd)\[\d{1,10}+\]: " + _NO_GROUP
+
+
+def _no(*words: bytes) -> bytes:
+    return rb"(?! *+(?:<|" + b"|".join(words) + b"))"
+
+
 #: Matches as many whole lines of the usual layouts as there are that nothing is told by. The first line after them may
 #: be anything. Packets tell whom a thread speaks with, and are of no use where each line has the number of its SA.
 DULL: Final = re.compile(
-    rb"(?:(?:" + _BEFORE + rb"(?:"
-    rb"NET\d?\] (?:<[^\n<>]{0,255}+> (?!<|"
-    + _telling("NET")
-    + b")|(?!<|received packet: from |"
-    + _telling("NET")
-    + b"))"
-    rb"|ENC\d?\] " + _ABOUT + _telling("ENC") + b")"
-    rb"|IKE\d?\] " + _ABOUT + _telling("IKE") + b"|" + _CALLS + b")"
-    rb"|(?:CFG|KNL|MGR|JOB|CHD|LIB|DMN|APP|ASN|ESP|TNC|IMC|IMV|PTS|TLS|WCH)\d?\] "
-    + _ABOUT
-    + _telling()
-    + b")"
-    rb")|" + _BARE + _telling() + b"|" + _CALLS + rb"))[^\n]*+\n)*+"
-)
+    rb"(?:(?:" + _BEFORE
+    + rb"(?:NET\d?\] (?:" + _SA_DULL + _no(_telling("NET"))
+    + b"|" + _no(b"received packet: from ", _telling("NET")) + b")"
+    + rb"|ENC\d?\] (?:" + _SA_DULL + b")?+" + _no(_telling("ENC"))
+    + rb"|IKE\d?\] (?:" + _SA_DULL + b")?+" + _no(_telling("IKE"), _CALLS)
+    + rb"|(?!NET|ENC|IKE)" + _GROUPS + rb"\] (?:" + _SA_DULL + b")?+" + _no(_telling())
+    + b")|" + _BARE + _no(_telling(), _CALLS) + rb")[^\n]*+\n)*+"
+)  # fmt: skip
 
 
 @dataclass(slots=True)

@@ -54,6 +54,7 @@ class Reader:
         self._rest = b""
         self._skipping = False  # the rest of a line that was too long
         self._last: int | None = None  # the dialect of the line before this one
+        self._before = b""  # that line, where it was passed over at the end of a block
 
     def feed(self, block: bytes) -> list[SaEvent]:
         """The events of the lines that end in this block."""
@@ -89,22 +90,29 @@ class Reader:
             start = dull.end() if dull else position
             if start > position:
                 self._number += data.count(b"\n", position, start)
-                self._last = _CHARON
+                self._last, self._before = _CHARON, _last_line(data, start) if start == end else b""
                 if start == end:
                     break
             stop = data.find(b"\n", start) + 1 or end
             self._number += 1
-            events += self._line(data[start:stop].rstrip(b"\r\n"))
+            raw = data[start:stop].rstrip(b"\r\n")
+            chosen = self._dialect(raw)
+            if chosen is None:  # a dull line may go on here, and then tell something
+                before = _last_line(data, start) if start > position else self._before
+                events += self._line(before, _CHARON, self._number - 1) if before else ()
+            events += self._line(raw, chosen, self._number)
+            self._before = b""
             position = stop
         return events
 
-    def _line(self, raw: bytes) -> Sequence[SaEvent]:
+    def _line(self, raw: bytes, chosen: int | None, number: int) -> Sequence[SaEvent]:
+        """The events of one line, of the chosen dialect or else perhaps of the one before it."""
         time, host = None, None
         if raw[:1] == b"{":
             plain = opened(raw)
             if plain is not None:
                 raw, time, host = plain
-        chosen = self._dialect(raw)
+                chosen = self._dialect(raw)
         stamp, name = self._stamps.read(raw)
         if chosen is None:
             if stamp is not None:
@@ -114,7 +122,7 @@ class Reader:
             return ()
         self._last = chosen
         return self._parsers[chosen].line(
-            self._number, raw, stamp if time is None else time, host or name
+            number, raw, stamp if time is None else time, host or name
         )
 
     def _dialect(self, raw: bytes) -> int | None:
@@ -124,3 +132,7 @@ class Reader:
             if cue.search(raw):
                 return index
         return None
+
+
+def _last_line(data: bytes, end: int) -> bytes:
+    return data[data.rfind(b"\n", 0, end - 1) + 1 : end].rstrip(b"\r\n")
