@@ -46,7 +46,7 @@ _CHILD_STATE: Final = re.compile(
 _REACHED: Final = re.compile(rb"reached (?:after )?(?:STATE_)?([A-Z][A-Z0-9_]+)")
 _STARTED: Final = re.compile(rb"(?:STATE_)?(?:MAIN|AGGR|(?:V2_)?PARENT)_I\d")
 _NOTICE: Final = re.compile(b"|".join(NOTICES))
-_OF_CHILD: Final = re.compile(rb"C(?:hild|HILD)[ _]SA")
+_OF_CHILD: Final = re.compile(rb"C(?:hild|HILD)[ _]SA|\bESP/AH")
 _SPIS: Final = re.compile(
     r"\{(?:ESP|AH)[^=\s]*=>0x(?P<spi_out>[0-9a-f]+)\s<0x(?P<spi_in>[0-9a-f]+)\s", re.IGNORECASE
 )
@@ -70,11 +70,12 @@ class _Place(NamedTuple):
 class _Sa:
     """What earlier lines told about the SA or negotiation of a number."""
 
-    __slots__ = ("child", "name", "rekey", "source")
+    __slots__ = ("child", "name", "rekey", "source", "up")
 
     def __init__(self) -> None:
         self.child: bool | None = None
         self.rekey = False
+        self.up = False
         self.name: str | None = None
         self.source: str | None = None
 
@@ -174,6 +175,8 @@ class Parser:
                 return ()
             message = match.string[: match.end() + 64].encode()
             return self._noticed(message, state, fields, place, line)
+        if "Quick Mode" in match.group() and not self._was_up(fields, line):
+            return ()  # another attempt at what never came up
         number = self._role(row.number, fields, state, place, line)
         kinds = row.kinds
         if kinds == ("ike_deleted",) and number == "child":
@@ -246,12 +249,21 @@ class Parser:
         sa.name = place.name or sa.name
         if number == "ike" and kind in _IKE_ONLY:
             sa.child = False
+        if kind in _LATE and "phase" not in fields:
+            sa.up = True
+        if kind != "unknown_peer":
+            self._refused = None
         shown["source"], shown["name"] = sa.source, shown["connection"] or sa.name
         if kind in REMARKS:
             shown.pop("phase", None)
         return event_of(
             kind, shown, line=line.number, time=line.time, host=line.host, daemon="pluto"
         )
+
+    def _was_up(self, fields: Mapping[str, Any], line: _Held) -> bool:
+        """Whether the Child SA that is replaced was up, or is from before this log."""
+        replaced = self._sas.get((line.host, int(fields.get("child_id") or 0)))
+        return replaced is None or replaced.up
 
     def _sa(self, host: str | None, number: int | None) -> _Sa:
         if number is None:

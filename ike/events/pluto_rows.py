@@ -223,6 +223,11 @@ _DELETING: Final = [
 _NO: Final = [
     row(
         "proposal_mismatch",
+        r"no (?:local proposal matches remote proposals \d+:(?:ESP|AH):|acceptable Proposal in IPsec SA)",
+        "child",
+    ),
+    row(
+        "proposal_mismatch",
         r"no (?:acceptable (?:Oakley Transform|(?:IPsec |Oakley )?Proposal)|local proposal matches"
         r"|proposal (?:was )?chosen)",
         "any",
@@ -233,7 +238,7 @@ _NO: Final = [
         + _ID,
         "ike",
     ),
-    row("ts_unacceptable", r"No IKEv2 connection found with compatible Traffic Selectors", "any"),
+    row("ts_unacceptable", r"No IKEv2 connection found with compatible Traffic Selectors", "child"),
     row(
         "unknown_peer",
         r"no (?:suitable |matching )?connection (?:has been authorized|found)",
@@ -370,7 +375,7 @@ _AUTH_V1: Final = [
 _UNKNOWN: Final = [
     row(
         "unknown_peer",
-        r"initial (?:Main|Aggressive) Mode .*no (?:\w+ )?connection has been authorized",
+        r"initial (?:Main|Aggressive) Mode message from (?P<peer>\S+) but no .*connection has been",
         "ike",
     ),
     row(
@@ -378,7 +383,11 @@ _UNKNOWN: Final = [
         r".*(?:dropping \S+ request from (?P<peer>\S+) received on .*)?no suitable connection found",
         "ike",
     ),
-    row("unknown_peer", r".*no (?:\w+ )?connection has been authorized", "ike"),
+    row(
+        "unknown_peer",
+        r".*no (?:\(?\w+\)? )?connection has been (?:authorized|configured)",
+        "ike",
+    ),
     row(
         "unknown_peer",
         r"(?:but )?we require (?:IKEv[12] )?peer to have ID '[^']*', but peer declares '(?P<identity>[^']*)'",
@@ -437,7 +446,8 @@ _OTHER: Final = [
     row("ike_reauth", r"initiate reauthentication of IKE SA", "ike"),
     row(
         "ts_unacceptable",
-        r"cannot respond to IPsec SA request because no connection is known",
+        r"cannot respond to IPsec SA request because no connection is known"
+        r"(?: for .*?\.\.\.(?:[^\s=\[<]*?---)?(?P<peer>[^\s=\[<]+))?",
         "ike",
     ),
     row("ts_unacceptable", r"peer proposal was rejected in a virtual connection policy", "any"),

@@ -12,7 +12,7 @@ _KNOWN_ENDS: Final = 4_096  # addresses of ours that are kept in mind
 _PAIRS: Final = 10_000
 _LEADING: Final = re.compile(
     rb"\[?(?P<peer><[^<>\s]{1,60}>|[\w*]+\.[\w*]+\.[\w*]+\.[\w*]+|[0-9A-Fa-f]*:[0-9A-Fa-f:]+)"
-    rb"\]?(?:\[\d+\])?:? (?!give up)"
+    rb"\]?(?:\[\d+\])?:? "
 )
 #: Where another message begins in a line that holds several, as copies from a web page do.
 _NEXT: Final = re.compile(
@@ -120,7 +120,7 @@ class Messages:
             elif outward is None or outward:
                 inward = True
         elif outward is None:
-            return found
+            return {"peer": source} if kind == "ike_timeout" else found
         found["peer"] = target if outward else source
         if "spi" in shown:
             found["spi_in" if inward else "spi_out"] = shown["spi"]

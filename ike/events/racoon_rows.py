@@ -48,7 +48,6 @@ _PHASE_1: Final = [
         reason="other_half",
     ),
     row("child_closed", r"purging spi=(?:0x|\d)"),
-    row("giving_up", rf"(?P<peer>{_END})(?:\[\w+\])? give up to get IPsec-SA due to time up"),
     row("giving_up", r"give up to get IPsec-SA due to time up"),
     row("", r"used (?:as isakmp port|for NAT-T)"),  # what stands before it is an address of ours
     row("dpd_timeout", r"DPD: remote .*seems to be dead"),
