@@ -60,6 +60,7 @@ class Condition:
     evidence: dict[str, object] = field(default_factory=dict)
     lines: list[int] = field(default_factory=list)
     updates: int = 0
+    raised: float | None = None
     peers: list[str] = field(default_factory=list)
 
     def alert(self) -> Alert:
@@ -82,6 +83,7 @@ class Condition:
             self.gateway,
             self.identity,
             self.updates,
+            self.raised,
         )
 
     def over(self, now: float) -> bool:
@@ -124,6 +126,7 @@ class Conditions:
                 start,
                 at,
                 variant,
+                raised=at,
             )
             self.opened[key] = there
         there.last = at if there.last is None or at is None else max(there.last, at)
