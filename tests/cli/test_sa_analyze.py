@@ -149,7 +149,9 @@ def test_logs_of_several_gateways_are_kept_apart() -> None:
     ]
 
 
-@pytest.mark.parametrize("content", [b"", b"\n", b"no log at all\n" * 9, bytes(range(128, 256)) * 50])
+@pytest.mark.parametrize(
+    "content", [b"", b"\n", b"no log at all\n" * 9, bytes(range(128, 256)) * 50]
+)
 def test_of_what_is_no_log_nothing_is_said(tmp_path: Path, content: bytes) -> None:
     path = tmp_path / "file"
     path.write_bytes(content)
