@@ -231,7 +231,7 @@ def reauthentication_collision(stage: Stage) -> None:
     again = {"reauth_time": "40s", "over_time": "50s", "rand_time": "0s", "mobike": "no"}
     _join(left, right, both=again)
     left.initiate("site")
-    time.sleep(117)
+    time.sleep(124)
 
 
 # authentication that fails
