@@ -68,6 +68,9 @@ class _Everywhere(Mapping[str, Bounds]):
 
 
 def _marked(number: int, log: Log) -> Iterator[SaEvent]:
+    if number == 0 and log.gateway is None:
+        yield from oldest_first(log.events)
+        return
     for event in oldest_first(log.events):
         yield event._replace(host=event.host or log.gateway, line=event.line + number * STRIDE)
 

@@ -1,7 +1,7 @@
 """What the events of a log come to: for each connection its SAs over time, its rekeys and its failures. Pure."""
 
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -22,7 +22,7 @@ _STRANGERS: Final = 10_000  # peers without a connection that are told apart
 _PEERS: Final = 1_000
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class Life:
     """One SA from its making to its end, as far as the log shows them."""
 
@@ -85,6 +85,7 @@ class Connection:
     ike: Intervals = field(default_factory=Intervals)
     child: Intervals = field(default_factory=Intervals)
     lives: list[Life] = field(default_factory=list)
+    alive: list[Life] = field(default_factory=list)  # of those, the ones that have not ended
     unlisted: int = 0  # SAs that are counted and not listed
 
     @property
@@ -100,19 +101,28 @@ class Connection:
     @property
     def is_up(self) -> bool:
         """Whether an SA was up at the end of the log."""
-        return any(not life.ended for life in self.lives)
+        return bool(self.alive)
 
-    def open(self, kind: str) -> Iterator[Life]:
+    def open(self, kind: str) -> list[Life]:
         """The SAs that have not ended, the newest first."""
-        return (life for life in reversed(self.lives) if life.kind == kind and not life.ended)
+        return [life for life in reversed(self.alive) if life.kind == kind]
 
     def add(self, life: Life) -> None:
         """List one more SA; of very many the oldest that ended gives way."""
         self.lives.append(life)
+        self.alive.append(life)
+        if len(self.alive) > _LIVES:
+            self.end(self.alive[0], life.start)  # a log that shows no ends
         if len(self.lives) > _LIVES:
             oldest = next((i for i, each in enumerate(self.lives) if each.ended), 0)
             del self.lives[oldest]
             self.unlisted += 1
+
+    def end(self, life: Life, time: float | None) -> None:
+        """The SA has ended."""
+        if not life.ended:
+            life.ended, life.end = True, time
+            self.alive.remove(life)
 
 
 class Summary:
@@ -214,9 +224,8 @@ class Summary:
         gateway = event.host or self._gateway
         for connection in self._named.values():
             if connection.gateway == gateway:
-                for life in connection.lives:
-                    if not life.ended:
-                        _end(life, event.time)
+                for life in list(connection.alive):
+                    connection.end(life, event.time)
 
     def _ike_established(self, connection: Connection, event: SaEvent) -> None:
         if any(life.number == event.ike_id for life in connection.open("ike")):
@@ -241,7 +250,7 @@ class Summary:
         lineage = replaced.lineage if replaced else self._next_lineage()
         if replaced is not None:
             _note(connection.ike, event.time, replaced.start)
-            _end(replaced, event.time)
+            connection.end(replaced, event.time)
         if fresh:
             fresh[0].made, fresh[0].lineage = "rekeyed", lineage
         else:
@@ -254,11 +263,11 @@ class Summary:
         ended = [life for life in open_ones if anyone or event.ike_id == life.number][:1]
         for life in ended:
             connection.counts["ike_deleted"] += event.kind == "ike_deleted"
-            _end(life, event.time)
+            connection.end(life, event.time)
             heirs = any(each.lineage == life.lineage for each in connection.open("ike"))
             for child in connection.open("child"):
                 if child.lineage == life.lineage and not heirs:
-                    _end(child, event.time)
+                    connection.end(child, event.time)
         if event.kind not in ("ike_deleted", "duplicate_replaced"):
             connection.counts[event.kind] += not self._is_echo(connection, event)
 
@@ -272,8 +281,7 @@ class Summary:
         connection.counts["child_rekeys" if made == "rekeyed" else "child_established"] += 1
         if replaced is not None:
             _note(connection.child, event.time, replaced.start)
-            if not replaced.ended:
-                _end(replaced, event.time)
+            connection.end(replaced, event.time)
         connection.add(_life("child", event, made, lineage))
 
     def _child_rekeyed(self, connection: Connection, event: SaEvent) -> None:
@@ -282,7 +290,7 @@ class Summary:
         new = event.new_child_id
         if new is not None and any(life.number == new for life in connection.lives[-8:]):
             if old is not None:
-                _end(old, event.time)
+                connection.end(old, event.time)
             return
         if old is None:
             ended = (life for life in connection.lives[-8:] if life.kind == "child" and life.ended)
@@ -291,7 +299,7 @@ class Summary:
         connection.counts["child_rekeys"] += 1
         if old is not None:
             _note(connection.child, event.time, old.start)
-            _end(old, event.time)
+            connection.end(old, event.time)
         if new is not None or old is not None:
             lineage = old.lineage if old else self._lineage_of(connection, event)
             heir = event._replace(child_id=new, child=event.child or (old.child if old else None))
@@ -301,7 +309,7 @@ class Summary:
         for life in connection.open("child"):
             if life.is_of(event):
                 connection.counts["child_closed"] += 1
-                _end(life, event.time)
+                connection.end(life, event.time)
                 return
 
     def _lineage_of(self, connection: Connection, event: SaEvent) -> int:
@@ -365,20 +373,22 @@ def _life(kind: str, event: SaEvent, made: str, lineage: int) -> Life:
 
 def _predecessor(connection: Connection, event: SaEvent, lineage: int) -> Life | None:
     """The Child SA that a new one replaces. One that we did not rekey ourselves is closed a moment before."""
-    for life in reversed(connection.lives[-_RECENT:]):
-        if life.kind != "child" or life.child != event.child or life.lineage != lineage:
-            continue
-        if not life.ended or (event.reason == "rekey" and _is_near(life.end, event.time)):
+
+    def fits(life: Life) -> bool:
+        return life.kind == "child" and life.child == event.child and life.lineage == lineage
+
+    for life in reversed(connection.alive):
+        if fits(life):
             return life
+    if event.reason == "rekey":
+        for life in reversed(connection.lives[-_RECENT:]):
+            if fits(life) and _is_near(life.end, event.time):
+                return life
     return None
 
 
 def _is_near(one: float | None, other: float | None) -> bool:
     return one is None or other is None or abs(one - other) <= _HANDOVER
-
-
-def _end(life: Life, time: float | None) -> None:
-    life.ended, life.end = True, time
 
 
 def _note(intervals: Intervals, now: float | None, start: float | None) -> None:
