@@ -27,7 +27,8 @@ def opened(raw: bytes) -> Plain | None:
     if "msg" in entry and "group" in entry and "thread" in entry:
         return _of_charon(entry)
     if isinstance(entry.get("log"), str) and ("stream" in entry or "time" in entry):
-        return Plain(_encoded(entry["log"].rstrip("\r\n")), None, None)
+        stamp = _text(entry.get("time"))
+        return Plain(_encoded(f"{stamp} {entry['log'].rstrip()}".lstrip()), None, None)
     return None
 
 

@@ -239,19 +239,16 @@ class Parser:
         rules = _LISTED.get(message.partition(" ")[0])
         if rules is None and " is initiating " in message:
             rules = _OTHERS
+        begun: tuple[Rule, re.Match[str]] | None = None
         for rule in rules or ():
             if not message.startswith(rule.literal):
                 continue
-            whole = rule.whole.match(message)
-            read = whole or rule.opening.match(message)
-            if read is None:
-                continue
-            if rule.kind == "auth_failed" and rule.group == "ENC" and _is_v2(line):
-                return (), True  # a broken packet, no wrong key
-            event = _event(rule, read.groupdict(), line)
-            if message.endswith(", no CHILD_SA built") and _is_of_child_rekey(line):
-                return (event, event._replace(kind="child_rekey_failed")), True
-            return (event,), whole is not None
+            if whole := rule.whole.match(message):
+                return _events(rule, whole, line, message), True
+            if begun is None and (opening := rule.opening.match(message)):
+                begun = rule, opening
+        if begun is not None:
+            return _events(*begun, line, message), False
         if message.startswith(_REFUSALS) and _is_of_child_rekey(line):
             return (_event(_FAILED_REKEY, {}, line),), True
         return (), False
@@ -288,6 +285,15 @@ def _parts(raw: bytes, found: re.Match[bytes]) -> Iterator[tuple[bytes, re.Match
         return
     yield raw[: stamp.start()], found
     yield from _parts(rest, again)
+
+
+def _events(rule: Rule, read: re.Match[str], line: _Line, message: str) -> tuple[SaEvent, ...]:
+    if rule.kind == "auth_failed" and rule.group == "ENC" and _is_v2(line):
+        return ()  # a broken packet, no wrong key
+    event = _event(rule, read.groupdict(), line)
+    if message.endswith(", no CHILD_SA built") and _is_of_child_rekey(line):
+        return event, event._replace(kind="child_rekey_failed")
+    return (event,)
 
 
 def _event(rule: Rule, given: Mapping[str, str | None], line: _Line) -> SaEvent:

@@ -25,7 +25,7 @@ _STAMP: Final = re.compile(
 )
 # RFC 3164: a word, then the tag with its colon; RFC 5424: a word, the name, the process number and the message's id.
 _HOST: Final = re.compile(
-    rb" +([^\s:\[\]<>{}]{1,255})(?= +(?:[^\s:\[]{1,64}(?:\[\d+\])?:(?: |$)|\S{1,48} (?:\d+|-) ))"
+    rb" +([^\s:\[\]<>{}]{1,255})(?= +(?:[^\s:\[]{0,64}(?:\[\d+\])?:(?: |$)|\S{1,48} (?:\d+|-) ))"
 )
 
 
