@@ -21,12 +21,16 @@ _OWN: Final = (
     rb"|\b(?:ISAKMP-SA (?:established|deleted|expired|dying)|purging ISAKMP-SA) \S+\[\d+\](?:-|<=>)"
     rb"|\bIPsec-SA (?:established|expired|killing): (?:ESP/)?\S+ ?\S*->"
 )
+_SHORT_TOPIC: Final = (
+    rb"(?:^|\s)ipsec:? +(?=(?:\d+\.){3}\d+ |IPsec-SA|ISAKMP-SA|ike2?\b|purg|initiate|respond|phase[12]|new ike2|killing"
+    rb"|peer|reply|got|sen[dt]|notify|DPD|the packet|res?en[dt]|max|retransmit|child|rekey|identity|no |failed)"
+)
 #: True for lines of RouterOS about IPsec.
-CUE: Final = re.compile(_TOPIC + rb"|(?:^|\s)ipsec (?=[A-Za-z\d])|" + _OWN)
+CUE: Final = re.compile(_TOPIC + rb"|" + _SHORT_TOPIC + rb"|" + _OWN)
 
 _LIMIT: Final = 8_192
 _PREFIX: Final = re.compile(_TOPIC)
-_SHORT: Final = re.compile(rb"(?:^|\s)ipsec:? +(?=[A-Za-z\d])")
+_SHORT: Final = re.compile(_SHORT_TOPIC)
 _STARTS: Final = re.compile(
     rb"(?:(?:\d+\.\d+\.\d+\.\d+|[\w*]+\.[\w*]+\.[\w*]+\.[\w*]+) )?(?=" + _OWN + rb")"
 )

@@ -1,7 +1,8 @@
 """The log of pluto (Openswan, Libreswan): syslog, journald, its own file, and what `ipsec whack` prints.
 
 Every message of interest has the connection before it, `"name"[2] 192.0.2.7 #5: `, or the sender of the packet,
-`packet from 192.0.2.7:500: `. The wordings are in `pluto_rows`.
+`packet from 192.0.2.7:500: `. The wordings are in `pluto_rows` and
+`pluto_refusals`.
 """
 
 import re
@@ -9,12 +10,13 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Final, NamedTuple
 
 from ike.events.event import REMARKS, SaEvent
-from ike.events.pluto_rows import IDLE, NOTICES, ROWS
+from ike.events.pluto_refusals import NOTICES
+from ike.events.pluto_rows import IDLE, ROWS
 from ike.events.rows import Row, address_of, event_of, first_word, text_of
 
 #: True for lines of pluto, and of the tools that repeat it.
 CUE: Final = re.compile(
-    rb'\bpluto(?:\[\d+\])?: |\bpluto \d+ |ipsec__plutorun|"(?:\[\d+\][^":]*)?(?: #\d+)?: [A-Za-z0-9]|packet from \S+: '
+    rb'\bpluto(?:\[\d+\])?: |\bpluto \d+ |ipsec__plutorun|"(?:\[\d+\][^"]{0,80}?)? #\d+: |packet from \S+: '
     rb"|^\w{3} [ \d]\d [\d:]{8}\.\d{6}: "
     rb"|(?:^|[\s\]])#\d+: (?:STATE_|(?:initiat|respond|delet|receiv|authentic)\w+ |ESP traffic)"
 )
@@ -46,6 +48,7 @@ _CHILD_STATE: Final = re.compile(
 _REACHED: Final = re.compile(rb"reached (?:after )?(?:STATE_)?([A-Z][A-Z0-9_]+)")
 _STARTED: Final = re.compile(rb"(?:STATE_)?(?:MAIN|AGGR|(?:V2_)?PARENT)_I\d")
 _NOTICE: Final = re.compile(b"|".join(NOTICES))
+_GRAVE: Final = re.compile(rb"(?:ERROR|WARNING|warning): ")
 _OF_CHILD: Final = re.compile(rb"C(?:hild|HILD)[ _]SA|\bESP/AH")
 _SPIS: Final = re.compile(
     r"\{(?:ESP|AH)[^=\s]*=>0x(?P<spi_out>[0-9a-f]+)\s<0x(?P<spi_in>[0-9a-f]+)\s", re.IGNORECASE
@@ -151,6 +154,9 @@ class Parser:
         state = _STATE.match(message)
         if state:
             message = message[state.end() :]
+        grave = _GRAVE.match(message)
+        if grave:
+            message = message[grave.end() :]
         word = first_word(message)
         if word == b"initiate" and state and _STARTED.match(state[1]):
             return (self._event("ike_initiate", {}, "ike", place, line),)
@@ -279,6 +285,9 @@ class Parser:
 def _placed(raw: bytes) -> _Place | None:
     """What stands before the message; None where the line has no prefix of pluto's."""
     at = raw.find(b'"')
+    debug = raw.find(b": | ", 0, 160)
+    if debug >= 0 and (at < 0 or debug < at):
+        return _Place(len(raw))
     if at >= 0:
         before = raw[:at].rstrip(b" ")
         if before == b"|" or before.endswith(b": |"):  # a line for debugging

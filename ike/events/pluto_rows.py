@@ -7,29 +7,21 @@ A row of no kind only tells that `#n` is a Child SA.
 
 from typing import Final
 
+from ike.events.pluto_refusals import AUTHENTICATION, CERTIFICATES, IDENTITY, KEYS, NO, STRANGERS
 from ike.events.rows import row, table
 
 #: States of an IKE SA, and of a Child SA, that is up; older and newer names.
 _UP: Final = (
     r"(?:STATE_)?(?:MAIN_R3|MAIN_I4|AGGR_R2|AGGR_I2|(?:V2_)?PARENT_R2|(?:V2_)?PARENT_I3|XAUTH_\w+|MODE_CFG_\w+"
-    r"|IKESA_DEL|V2_IKE_SA_DELETE|(?:V2_)?ESTABLISHED_IKE_SA|established (?:IKE|ISAKMP|parent) SA"
+    r"|IKESA_DEL|(?:V2_)?IKE_SA_DELETE|(?:V2_)?ZOMBIE|(?:V2_)?ESTABLISHED_IKE_SA|established (?:IKE|ISAKMP|parent) SA"
     r"|(?:ISAKMP|IKE) SA established)\b"
 )
 _CHILD_UP: Final = (
     r"(?:STATE_)?(?:QUICK_R2|QUICK_I2|V2_IPSEC_[IR]|CHILDSA_DEL|(?:V2_)?ESTABLISHED_CHILD_SA"
     r"|established (?:Child|IPsec) SA|IPsec SA established)\b"
 )
-_ID: Final = r"(?:ID_[A-Z0-9_]+ |[A-Z][A-Z0-9_]+ )?'(?P<identity>[^']*)'"
 _SA: Final = r"(?:state|SA|IKE SA|ISAKMP SA|IPsec SA|Child SA)"
 
-#: The notices of IKE, by the name that pluto prints; searched where no row fits.
-NOTICES: Final = {
-    b"AUTHENTICATION_FAILED": "auth_failed",
-    b"NO_PROPOSAL_CHOSEN": "proposal_mismatch",
-    b"INVALID_KE_PAYLOAD": "invalid_ke",
-    b"TS_UNACCEPTABLE": "ts_unacceptable",
-    b"INVALID_ID_INFORMATION": "ts_unacceptable",
-}
 
 #: Lines that only list proposals, payloads and the like: no notice is looked for in them.
 IDLE: Final = frozenset(
@@ -75,6 +67,7 @@ _INITIATING: Final = [
     ),
 ]
 _RESPONDING: Final = [
+    row("unknown_peer", r"responding to .*notification \w+, no suitable connection found", "ike"),
     row("", r"responding to Quick Mode", "child"),
     row(
         "ike_respond",
@@ -104,7 +97,7 @@ _ESTABLISHED: Final = [
     row(
         "ike_established",
         r"(?:initiator|responder) established IKE SA;?(?: authenticated peer)?(?:.*? and "
-        + _ID
+        + IDENTITY
         + r")?"
         r"(?:.*?certificate '(?P<identity_2>[^']*)')?",
         "ike",
@@ -133,6 +126,12 @@ _ESTABLISHED: Final = [
 ]
 #: IKEv1 and Libreswan before 4.6: the message is the new state's story.
 _STORIES: Final = [
+    row(
+        "child_closed",
+        r"sent INFORMATIONAL request to delete established Child SA(?: using IKE SA #(?P<ike_id>\d+))?",
+        "child",
+    ),
+    row("ike_deleted", r"sent INFORMATIONAL request to delete IKE SA", "ike"),
     row("", r"sent Quick Mode reply, inbound", "child"),
     row("", r"sent CREATE_CHILD_SA request (?:for new|to rekey) (?:IPsec|Child) SA", "child"),
     row(
@@ -220,146 +219,7 @@ _DELETING: Final = [
     ),
     row("ike_timeout", r"deleting incomplete state after", "ike"),
 ]
-_NO: Final = [
-    row(
-        "proposal_mismatch",
-        r"no (?:local proposal matches remote proposals \d+:(?:ESP|AH):|acceptable Proposal in IPsec SA)",
-        "child",
-    ),
-    row(
-        "proposal_mismatch",
-        r"no (?:acceptable (?:Oakley Transform|(?:IPsec |Oakley )?Proposal)|local proposal matches"
-        r"|proposal (?:was )?chosen)",
-        "any",
-    ),
-    row(
-        "unknown_peer",
-        r"no (?:suitable|matching|IKEv[12]|acceptable) (?:\w+ )?connection (?:found )?for peer "
-        + _ID,
-        "ike",
-    ),
-    row("ts_unacceptable", r"No IKEv2 connection found with compatible Traffic Selectors", "child"),
-    row(
-        "unknown_peer",
-        r"no (?:suitable |matching )?connection (?:has been authorized|found)",
-        "ike",
-    ),
-    row(
-        "auth_failed",
-        r"no (?:RSA|ECDSA|acceptable|public)?.*(?:public )?key (?:known|available|found) for "
-        + _ID,
-        "ike",
-        reason="key",
-    ),
-    row("crl_fetch_failed", r"no crl from issuer", "ike"),
-]
-_AUTHENTICATION: Final = [
-    row(
-        "auth_failed",
-        r"authentication failed: .*(?:from peer|no certificate matched .*? and) " + _ID,
-        "ike",
-        reason="credential",
-    ),
-    row(
-        "auth_failed",
-        r"authentication failed: using .*? for " + _ID,
-        "ike",
-        reason="credential",
-    ),
-    row("auth_failed", r"authentication failed: (?:no PSK|PSK AUTH)", "ike", reason="psk"),
-    row("auth_failed", r"authentication (?:failed|aborted)\b", "ike", reason="credential"),
-]
-_CERTIFICATES: Final = [
-    row(
-        "cert_revoked",
-        r".*\bcertificate\b.*(?:SEC_ERROR_REVOKED_CERTIFICATE|(?:has been|was|is) revoked)",
-        "ike",
-        reason="revoked",
-    ),
-    row(
-        "cert_invalid crl_fetch_failed",
-        r".*(?:missing or expired CRL in strict mode|rejected; crl-strict=yes)",
-        "ike",
-        reason="crl",
-    ),
-    row(
-        "cert_invalid",
-        r".*\bcertificate\b.*SEC_ERROR_EXPIRED_CERTIFICATE",
-        "ike",
-        reason="expired",
-    ),
-    row(
-        "cert_invalid",
-        r".*\bcertificate .*\binvalid: ",
-        "ike",
-        reason="untrusted",
-    ),
-    row(
-        "cert_invalid",
-        r"(?:NSS: end certificate invalid"
-        r"|X509: (?:certificate (?:payload )?rejected|CERT payload (?:bogus|rejected))"
-        r"|X\.509 certificate (?:rejected|is invalid)"
-        r"|(?:NSS: )?certificate .*(?:failed (?:IPsec )?verification|is invalid|rejected)"
-        r"|FIPS: rejecting peer cert"
-        r"|issuer cacert not found"
-        r"|(?:ERROR: )?Peer's Certificate (?:has expired|issuer))",
-        "ike",
-    ),
-    row(
-        "auth_failed",
-        r"X509: authentication failed;.*does not (?:match|contain) " + _ID,
-        "ike",
-        reason="identity",
-    ),
-    row("auth_failed", r"X509: authentication failed", "ike", reason="identity"),
-    row(
-        "crl_fetch_failed",
-        r"(?:NSS: )?CRL import error|missing or expired CRL|CRL: (?:importing .*failed|fetch failed)"
-        r"|(?:CRL: )?(?:fetch failed|could not fetch)|crl update for .* is overdue|.*OCSP.*(?:failed|timed out)",
-        "ike",
-    ),
-]
-_AUTH_V1: Final = [
-    row(
-        "auth_failed",
-        r"(?:malformed payload in packet\. )?probable authentication failure",
-        "ike",
-        reason="psk",
-    ),
-    row(
-        "auth_failed",
-        r"(?:AUTH mismatch|PSK Auth(?:entication)? (?:mismatch|failed)"
-        r"|(?:RSA|PSK|ECDSA) authentication of .*failed|I2 Auth Payload failed)",
-        "ike",
-        reason="credential",
-    ),
-    row(
-        "auth_failed",
-        r"Signature check \(on (?P<identity>[^)]*)\) failed",
-        "ike",
-        reason="credential",
-    ),
-    row(
-        "auth_failed",
-        r"Can't authenticate: no preshared key found for [`'][^`']*' and [`'](?P<identity>[^`']*)'",
-        "ike",
-        reason="psk",
-    ),
-    row(
-        "auth_failed",
-        r"policy (?:does not allow|mandates) .*(?:authentication|XAUTH)",
-        "ike",
-        reason="mode",
-    ),
-    row("auth_failed", r"Peer attempted EAP authentication", "ike", reason="mode"),
-    row(
-        "auth_failed",
-        r"XAUTH: .*(?:Authentication Failed|authentication for \S+ failed|password.*(?:wrong|mismatch))",
-        "ike",
-        reason="xauth",
-    ),
-    row("auth_failed", r"PAM: authentication of user .*fail", "ike", reason="xauth"),
-    row("auth_failed", r"IKE SA authentication request rejected by peer", "ike", reason="peer"),
+_ENDED: Final = [
     row("ike_established", r"IKE SA established(?! but)(?: \{(?P<algorithms>[^}]*)\})?", "ike"),
     row(
         "ike_deleted", r"(?:ISAKMP|IKE|IKEv2|Parent|Parent IKE) SA expired", "ike", reason="expired"
@@ -370,35 +230,6 @@ _AUTH_V1: Final = [
         "child_rekey_failed",
         r"(?:IKE SA #(?P<ike_id>\d+) no longer viable for rekey of|Child SA to rekey #\d+ vanished)",
         "child",
-    ),
-]
-_UNKNOWN: Final = [
-    row(
-        "unknown_peer",
-        r"initial (?:Main|Aggressive) Mode message from (?P<peer>\S+) but no .*connection has been",
-        "ike",
-    ),
-    row(
-        "unknown_peer",
-        r".*(?:dropping \S+ request from (?P<peer>\S+) received on .*)?no suitable connection found",
-        "ike",
-    ),
-    row(
-        "unknown_peer",
-        r".*no (?:\(?\w+\)? )?connection has been (?:authorized|configured)",
-        "ike",
-    ),
-    row(
-        "unknown_peer",
-        r"(?:but )?we require (?:IKEv[12] )?peer to have ID '[^']*', but peer declares '(?P<identity>[^']*)'",
-        "ike",
-        reason="identity",
-    ),
-    row(
-        "unknown_peer",
-        r"Peer ID '(?P<identity>[^']*)' mismatched on first found connection and no better",
-        "ike",
-        reason="identity",
     ),
 ]
 _SILENCE: Final = [
@@ -434,7 +265,7 @@ _SILENCE: Final = [
 _OTHER: Final = [
     row(
         "child_closed",
-        r"warning: Delete SA payload: \S+ SA\(0x(?P<spi_in>[0-9a-f]+)\) is our own SPI",
+        r"Delete SA payload: .*?SA(?: with SPI |\()(?:0x)?(?P<spi_in>[0-9a-f]+)\)? is our own SPI",
         "ike",
     ),
     row(
@@ -499,21 +330,22 @@ ROWS: Final = table(
         "responding": _RESPONDING,
         "initiator responder": _ESTABLISHED,
         "sent processed": _STORIES,
-        "isakmp parent established": [*_STORIES, *_AUTH_V1],
+        "isakmp parent established": [*_STORIES, *KEYS, *_ENDED],
         "received": [*_RECEIVED, *_STORIES],
         "deleting": _DELETING,
-        "no": _NO,
-        "authentication": _AUTHENTICATION,
-        "nss x509 x.509 certificate certification missing crl fips error peer's fetch could ocsp": _CERTIFICATES,
-        "checking issuer": _CERTIFICATES,
+        "no": NO,
+        "authentication": AUTHENTICATION,
+        "nss x509 x.509 certificate certification missing crl fips error peer's fetch could ocsp": CERTIFICATES,
+        "checking issuer": CERTIFICATES,
         "probable malformed auth psk signature can't policy xauth pam ike ipsec child ikev2 rsa ecdsa i2": [
             *_OTHER,
-            *_AUTH_V1,
+            *KEYS,
+            *_ENDED,
             *_SILENCE,
         ],
-        "peer": [*_AUTH_V1, *_UNKNOWN, *_OTHER],
-        "initial dropping we but isakmp_v2_ike_sa_init ike_sa_init": [*_OTHER, *_UNKNOWN],
+        "peer": [*KEYS, *_ENDED, *STRANGERS, *_OTHER],
+        "initial dropping we but isakmp_v2_ike_sa_init ike_sa_init": [*_OTHER, *STRANGERS],
         "retransmission retransmitting retransmit 0 max dpd liveness ikev2 pending pluto dos": _SILENCE,
-        "warning cannot rekey rekeyed discarding ignoring initiate create_child_sa": _OTHER,
+        "delete cannot rekey rekeyed discarding ignoring initiate create_child_sa": _OTHER,
     }
 )

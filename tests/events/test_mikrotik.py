@@ -95,7 +95,9 @@ LINES: list[tuple[str, list[dict[str, Any]]]] = [
 def test_a_line_states_its_events(line: str, expected: list[dict[str, Any]]) -> None:
     for prefix in ("", "2026-09-18 09:53:32 ", "Sep 18 09:53:32 router ", "<30>Sep 18 09:53:32 "):
         assert shown(Parser, prefix + line) == expected
-        assert bool(CUE.search((prefix + line).encode())) == line.startswith("ipsec")
+        assert bool(CUE.search((prefix + line).encode())) == line.startswith(
+            ("ipsec,", "ipsec IPsec")
+        )
 
 
 def test_the_prefix_of_a_logging_rule_is_passed_over() -> None:

@@ -285,6 +285,23 @@ MESSAGES: list[tuple[str, list[dict[str, Any]]]] = [
         '"w" #2: deleting established Child SA using IKE SA #1',
         [{"event": "child_closed", "connection": "w", "ike_id": 1, "child_id": 2}],
     ),
+    (
+        '"w" #2: sent INFORMATIONAL request to delete established Child SA using IKE SA #1',
+        [{"event": "child_closed", "connection": "w", "ike_id": 1, "child_id": 2}],
+    ),
+    (
+        '"w" #1: warning: Delete SA payload: PROTO_IPSEC_ESP SA(0xb03ed3f4) is our own SPI (bogus implementation)',
+        [{"event": "child_closed", "connection": "w", "ike_id": 1, "spi_in": "b03ed3f4"}],
+    ),
+    (
+        "packet from 192.0.2.45:500: responding to IKE_SA_INIT request with Message ID 0 with unencrypted notification "
+        "NO_PROPOSAL_CHOSEN, no suitable connection found with IKEv2 policy",
+        [{"event": "unknown_peer", "peer": "192.0.2.45"}],
+    ),
+    (
+        "ERROR: CRL: importing http://crl.example/ca.crl failed, helper exited with non-zero status 1",
+        [{"event": "crl_fetch_failed"}],
+    ),
     ('"w" #2: deleting larval Child SA using IKE SA #1', []),
     (
         '"w" #1: deleting IKE SA (established IKE SA)',
