@@ -225,8 +225,11 @@ def _lost(story: Story, tunnel: Tunnel, strength: int) -> None:
 
 def _lossy(story: Story, tunnel: Tunnel, strength: int) -> None:
     share, seconds = ((0.15, 3600), (0.3, 1800), (0.5, 1200))[strength]
-    at = tunnel.at
+    at, due = tunnel.at, story.due(tunnel)
     for _ in range(int(seconds / 20)):
+        if at > due:
+            story.rekey(tunnel, at)
+            due = story.due(tunnel)
         at += 20 * (0.9 + 0.2 * story.random.random())
         wait = 4.0
         for seq in range(1, 4):
@@ -257,7 +260,7 @@ def _certificate(story: Story, tunnel: Tunnel, strength: int) -> None:
 
 def _unchecked(story: Story, tunnel: Tunnel, strength: int) -> None:
     for _ in range((1, 2, 5)[strength]):
-        at = tunnel.at + 3000
+        at = tunnel.at + 600
         story.add(at, "ike_deleted", tunnel)
         ike = tunnel.ike = story.next()
         story.add(at + 1, "crl_fetch_failed", tunnel, reason="crl", **_ike(tunnel, ike))
@@ -282,12 +285,16 @@ def _conflict(story: Story, tunnel: Tunnel, strength: int) -> None:
 
 def _shared(story: Story, tunnel: Tunnel, strength: int) -> None:
     other = story.tunnels[1]
+    at = tunnel.installed + 60
     for _ in range(strength + 1):
-        story.add(
-            tunnel.installed + 60, "child_established", name=other.name, source=other.peer,
-            child="other", child_id=story.next(), spi_in=tunnel.pair[0], spi_out=tunnel.pair[1],
-        )  # fmt: skip
-    tunnel.at += 61
+        fields = {
+            "name": other.name, "source": other.peer, "child": "other", "child_id": story.next(),
+            "spi_in": tunnel.pair[0], "spi_out": tunnel.pair[1],
+        }  # fmt: skip
+        story.add(at, "child_established", **fields)
+        story.add(at + 5, "child_closed", **fields)
+        at += 10
+    tunnel.at = at
 
 
 def _rotation(story: Story, tunnel: Tunnel, strength: int) -> None:
@@ -297,9 +304,7 @@ def _rotation(story: Story, tunnel: Tunnel, strength: int) -> None:
     for _ in range((1, 3, 8)[strength]):
         at += 25
         ike = story.next()
-        story.add(
-            at, "auth_failed", tunnel, ike_id=ike, identity=tunnel.identity, reason="psk"
-        )
+        story.add(at, "auth_failed", tunnel, ike_id=ike, identity=tunnel.identity, reason="psk")
         story.add(at + 0.01, "auth_failed", tunnel, ike_id=ike)
     story.add(at + 100, "ike_deleted", tunnel)
     tunnel.at = at + 130

@@ -53,8 +53,7 @@ def place_of(gateway: Gateway, event: SaEvent) -> Place:
     name = event.name or event.connection
     source = event.source or event.peer
     if name is None and source is not None:
-        tunnel = gateway.sources.get(source)
-        name = tunnel.name if tunnel is not None else None
+        name = gateway.sources.get(source)
     return Place(gateway.name, name, source, event.identity)
 
 

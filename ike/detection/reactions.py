@@ -75,6 +75,19 @@ def _known(rule: _OfTunnel) -> Reaction:
     return react
 
 
+def _replaced(gateway: Gateway, event: SaEvent, at: float | None) -> None:
+    tunnel = gateway.last_of(event)
+    if tunnel is not None:
+        identities.replaced(gateway, tunnel, event, at)
+
+
+def _moved(gateway: Gateway, event: SaEvent, at: float | None) -> None:
+    tunnel = gateway.last_of(event)
+    if tunnel is not None:
+        lifecycle.remarked(gateway, tunnel, event, at)
+        gateway.move(tunnel, event.source)
+
+
 REACTIONS: Final[dict[str, Reaction]] = {
     "ike_established": _established,
     "ike_rekeyed": _made(lifecycle.ike_rekeyed),
@@ -100,8 +113,8 @@ REACTIONS: Final[dict[str, Reaction]] = {
     "cookie": floods.opened,
     "algorithms": _offered,
     "collision": _known(collisions.collided),
-    "duplicate_replaced": _known(identities.replaced),
-    "address_changed": _known(lifecycle.remarked),
+    "duplicate_replaced": _replaced,
+    "address_changed": _moved,
     "rekey_scheduled": _known(lifecycle.remarked),
     "daemon_started": _restarted,
     "daemon_stopped": _restarted,

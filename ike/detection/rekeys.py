@@ -19,7 +19,7 @@ TEMPORARY_FAILURE of a collision, reauthentication.
 from itertools import pairwise
 from typing import Final
 
-from ike.detection.bounds import KEPT, SLACK, Lifetime, learned_lower, learned_upper, steady
+from ike.detection.bounds import ENOUGH, KEPT, SLACK, Lifetime, learned_lower, learned_upper, steady
 from ike.detection.state import Chain, Gateway, Pace, Tunnel, lines_of, note
 from ike.events.event import SaEvent
 
@@ -32,6 +32,7 @@ _ADOPT: Final = 6
 _LEAST_ADOPTED: Final = 60.0
 _REFUSALS: Final = 3
 _REFUSED_WITHIN: Final = 1800.0
+_SAME_AGE: Final = 1.0
 _BIG: Final = 10_000  # bytes; below, an alike size says nothing
 
 
@@ -75,6 +76,7 @@ def _learn(pace: Pace, age: float) -> None:
         return
     ages = pace.ages
     ages.append(age)
+    pace.longest = max(pace.longest, age)
     if len(ages) > KEPT:
         del ages[: KEPT // 4]
         pace.lower = learned_lower(ages)
@@ -104,8 +106,12 @@ def _short(
     at: float,
     event: SaEvent,
 ) -> None:
-    mark = event.child_id if event.child_id is not None else event.spi_in
-    pace.short.append((at, event.line, age, mark))
+    trouble = tunnel.trouble
+    if age < _TWIN and trouble is not None and trouble.collisions:
+        last = trouble.collisions[-1][0]
+        if last is not None and at - last < _TWIN:
+            return
+    pace.short.append((at, event.line, age))
     if len(pace.short) > KEPT:
         del pace.short[0]
     # A streak is broken by a pause that a normal life fits into; collisions put one short life into each cycle.
@@ -134,7 +140,7 @@ def _short(
     )
 
 
-def _twins(recent: list[tuple[float, int, float, int | str | None]]) -> bool:
+def _twins(recent: list[tuple[float, int, float]]) -> bool:
     # Collisions at every rekey: each short one is a twin, and a normal life lies between two of them.
     return all(one[2] < _TWIN for one in recent) and all(
         later[0] - one[0] > 4 * _TWIN for one, later in pairwise(recent)
@@ -157,7 +163,7 @@ def _judge_untold(
     """The first hour of a connection whose configuration is not known."""
     if _excused(gateway, tunnel, at):
         return
-    pace.short.append((at, event.line, age, event.child_id))
+    pace.short.append((at, event.line, age))
     del pace.short[:-_UNTOLD]
     if len(pace.short) < _UNTOLD:
         return
@@ -167,6 +173,7 @@ def _judge_untold(
     if not storm and (steady(ages, 3.0) or sorted(ages)[_UNTOLD // 2] >= _SHORT_LIFE):
         if least >= _TWIN:
             pace.ages.extend(ages)
+            pace.longest = max(pace.longest, most)
             pace.lower = learned_lower(pace.ages)
         _ended(gateway, tunnel, pace, at)
         return
@@ -210,19 +217,16 @@ def limited(gateway: Gateway, tunnel: Tunnel) -> bool:
     return gateway.bounds_of(tunnel).rekey_bytes is not None or _limited(gateway, tunnel)
 
 
-def weigh(gateway: Gateway, tunnel: Tunnel, size: int, age: float, mark: int | str | None) -> None:
+def weigh(gateway: Gateway, tunnel: Tunnel, size: int, age: float) -> None:
     """A replaced SA was closed after `size` bytes: a limit explains its short life."""
-    if not tunnel.child.short:
+    if age < _TWIN or not (tunnel.child.short or tunnel.trouble):
         return
     sizes = tunnel.troubled().sizes
     sizes.append((size, age))
     del sizes[:-4]
     limit = gateway.bounds_of(tunnel).rekey_bytes
     if limit is not None and size >= 0.8 * limit:
-        shortest = min(abs(one[2] - age) for one in tunnel.child.short)
-        tunnel.child.short = [
-            one for one in tunnel.child.short if abs(one[2] - age) != shortest and one[3] != mark
-        ]
+        tunnel.child.short = [one for one in tunnel.child.short if abs(one[2] - age) > _SAME_AGE]
 
 
 # --- missed
@@ -233,7 +237,8 @@ def upper(gateway: Gateway, tunnel: Tunnel) -> float | None:
     lifetime = gateway.bounds_of(tunnel).child
     if lifetime is not None:
         return lifetime.upper
-    return learned_upper(tunnel.child.ages) if tunnel.timed else None
+    pace = tunnel.child
+    return learned_upper(pace.longest) if tunnel.timed and len(pace.ages) >= ENOUGH else None
 
 
 def ike_upper(gateway: Gateway, tunnel: Tunnel) -> float | None:

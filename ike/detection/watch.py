@@ -119,7 +119,7 @@ class Watch:
             gateway: Gateway = unpacked(each, _CLASSES)
             gateway.bounds, gateway.planned = watch._bounds, watch._planned
             for tunnel in gateway.tunnels.values():
-                gateway.add(tunnel)
+                gateway.index(tunnel)
             watch._gateways[gateway.name] = gateway
         return watch
 
