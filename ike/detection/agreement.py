@@ -12,7 +12,7 @@ Not normal, because a gateway's peers are configured. Looks alike and is let pas
 """
 
 from ike.detection.conditions import Place
-from ike.detection.failures import fresh, place_of, source_of
+from ike.detection.failures import failed, fresh, place_of, source_of
 from ike.detection.state import MOST_SUSPECTS, Gateway, Suspect, lines_of, note
 from ike.events.event import SaEvent
 
@@ -84,6 +84,10 @@ def regrouped(gateway: Gateway, event: SaEvent, at: float | None) -> None:
 
 def unknown(gateway: Gateway, event: SaEvent, at: float | None) -> None:
     """`unknown_peer`."""
+    if event.connection is not None:
+        # Its connection was found, and what it showed was not enough for it: no stranger.
+        failed(gateway, event, at)
+        return
     source = source_of(event)
     suspect = gateway.suspect(source)
     if not fresh(suspect, "unknown", event, at):

@@ -35,6 +35,22 @@ _expect("certificate_revoked", "right", "certificate_rejected", also="auth_failu
 _expect("certificate_revoked", "left", "auth_failures")
 _expect("revocation_unreachable", "left right", "revocation_unchecked")
 
+_expect(
+    "revocation_unreachable_strict",
+    "left",
+    "auth_failures",
+    "revocation_unchecked",
+    also="certificate_rejected",
+)
+_expect(
+    "revocation_unreachable_strict",
+    "right",
+    "certificate_rejected",
+    also="revocation_unchecked auth_failures",
+)
+_expect("certificate_untrusted", "left", "auth_failures")
+_expect("certificate_untrusted", "right", "certificate_rejected", also="auth_failures")
+
 _expect("proposal_mismatch", "left right", "proposal_mismatch")
 _expect("pluto_proposal_mismatch", "left right", "proposal_mismatch")
 _expect("child_proposal_mismatch", "left right", "proposal_mismatch")
@@ -47,6 +63,9 @@ _expect("unknown_identity", "right", "unknown_peers", also="auth_failures")
 
 _expect("flapping_link", "left right", "dpd_flapping")
 _expect("flapping_loss", "left right", "dpd_flapping", "retransmit_storm")
+_expect("flapping_ikev1", "left right", "dpd_flapping", also="retransmit_storm")
+_expect("half_open_limit", "left")
+_expect("half_open_limit", "right", "half_open_flood")
 _expect("half_open_flood", "left")
 _expect("half_open_flood", "right", "half_open_flood")
 _expect("half_open_one_source", "left")

@@ -228,10 +228,10 @@ def rekey_refused(stage: Stage) -> None:
 def reauthentication_collision(stage: Stage) -> None:
     """Both ends reauthenticate make-before-break at the same instant: the SAs double each time."""
     left, right, _ = _certified(stage, settings={"make_before_break": "yes"})
-    again = {"reauth_time": "40s", "over_time": "50s", "rand_time": "0s", "mobike": "no"}
+    again = {"reauth_time": "80s", "over_time": "90s", "rand_time": "0s", "mobike": "no"}
     _join(left, right, both=again)
     left.initiate("site")
-    time.sleep(124)
+    time.sleep(246)
 
 
 # authentication that fails
@@ -303,6 +303,22 @@ def revocation_unreachable(stage: Stage) -> None:
     left, _ = _with_crl(stage, policy="relaxed", at_left=again)
     left.initiate("site")
     time.sleep(62)
+
+
+def revocation_unreachable_strict(stage: Stage) -> None:
+    """The CRL cannot be fetched, and without it nobody is let in."""
+    left, _ = _with_crl(stage, policy="strict", at_left={})
+    _try(left, 6, pause=3, child="site")
+
+
+def certificate_untrusted(stage: Stage) -> None:
+    """The certificate of one end is from an authority that the other does not know."""
+    left, right, _ = _certified(stage)
+    other = Authority("Other Root")
+    leaf = other.leaf("left.example.net", serial=0xC0)
+    left.install(leaf.key_pem, leaf.pem, [])
+    _join(left, right, both=_CALM)
+    _try(left, 6, pause=3, child="site")
 
 
 def _with_crl(
@@ -407,6 +423,21 @@ def flapping_link(stage: Stage) -> None:
     time.sleep(6)
 
 
+def flapping_ikev1(stage: Stage) -> None:
+    """The cable comes and goes under IKEv1, which has a time-out of its own for dead peers."""
+    left, right = _pair(stage)
+    ike = {"version": 1, **_CALM, "dpd_delay": "1s", "dpd_timeout": "4s"}
+    again = {"keyingtries": 0, "children": {"net": {"dpd_action": "restart"}}}
+    _shared(left, right, both=ike, at_left=again)
+    left.initiate("net")
+    for _ in range(4):
+        time.sleep(6)
+        _port_of(stage, 1, "down")
+        time.sleep(9)
+        _port_of(stage, 1, "up")
+    time.sleep(12)
+
+
 def flapping_loss(stage: Stage) -> None:
     """Most packets of IKE are lost on the way, for a while, again and again."""
     left, right = _watchful(stage)
@@ -437,19 +468,29 @@ def _port_of(stage: Stage, number: int, state: str) -> None:
 
 
 def half_open_flood(stage: Stage) -> None:
-    """IKE_SA_INIT requests from many addresses that never go on, beside a tunnel that is up."""
+    """IKE_SA_INIT requests from many addresses that never go on, beside a tunnel that is up: cookies are asked for."""
     _flooded(stage, [f"192.0.2.{number}" for number in range(100, 140)], each=5)
 
 
 def half_open_one_source(stage: Stage) -> None:
-    """The same from one address."""
-    _flooded(stage, ["192.0.2.100"], each=150)
+    """The same from one address, at a gateway that asks for cookies later than it refuses an address."""
+    late = {"cookie_threshold": 500, "cookie_threshold_ip": 500}
+    _flooded(stage, ["192.0.2.100"], each=150, settings=late)
 
 
-def _flooded(stage: Stage, sources: list[str], *, each: int) -> None:
-    settings = {"half_open_timeout": 5, "init_limit_half_open": 200}
+def half_open_limit(stage: Stage) -> None:
+    """The same from many addresses, at a gateway with a limit for all of them together and no cookies."""
+    late = {"cookie_threshold": 500, "cookie_threshold_ip": 500, "init_limit_half_open": 20}
+    sources = [f"192.0.2.{number}" for number in range(100, 140)]
+    _flooded(stage, sources, each=5, settings=late)
+
+
+def _flooded(
+    stage: Stage, sources: list[str], *, each: int, settings: Section | None = None
+) -> None:
     left = stage.charon("left")
-    right = stage.charon("right", settings=settings, iso=False, net=2)
+    quick = {"half_open_timeout": 5, **(settings or {})}
+    right = stage.charon("right", settings=quick, iso=False, net=2)
     _shared(left, right, both=_CALM)
     _branches(right)  # it answers any address
     left.initiate("net")
@@ -575,6 +616,8 @@ SCENARIOS: Final[Mapping[str, Callable[[Stage], None]]] = {
         psk_guessing,
         certificate_revoked,
         revocation_unreachable,
+        revocation_unreachable_strict,
+        certificate_untrusted,
         proposal_mismatch,
         child_proposal_mismatch,
         ts_mismatch,
@@ -582,9 +625,11 @@ SCENARIOS: Final[Mapping[str, Callable[[Stage], None]]] = {
         unknown_peer,
         unknown_identity,
         flapping_link,
+        flapping_ikev1,
         flapping_loss,
         half_open_flood,
         half_open_one_source,
+        half_open_limit,
         same_identity,
         pluto_normal,
         pluto_wrong_psk,
