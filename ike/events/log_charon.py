@@ -15,14 +15,17 @@ from ike.events.log_charon_rules import RULES, Rule
 _GROUPS: Final = (
     rb"(?:IKE|CFG|NET|ENC|KNL|CHD|JOB|MGR|LIB|DMN|APP|ASN|ESP|TNC|IMC|IMV|PTS|TLS|WCH)\d?"
 )
-_SA: Final = rb"(?:<(?:(?P<name>[^\n]{0,255}?)\|)?(?P<number>\d{1,10})> ?)?"
+_SA: Final = (
+    rb"(?:<(?:(?P<name>[^\n]{0,255}?)\|)?(?P<number>\d{1,10})> ?"
+    rb"|<(?P<alone>[^\n<>|]{1,255})> (?!is initiating))?"  # there it is a placeholder for an address
+)
 _PROGRAM: Final = rb"\bcharon(?:-[a-z]{1,16})?(?:\[\d+\])?: "
-_USUAL: Final = rb"[\w .:,+\-/<>|]{0,160}+(?:\[\d{1,10}+\]: )?+\d{0,3}+"
+_USUAL: Final = rb"[\w \t.:,+\-/<>|]{0,160}+(?:\[\d{1,10}+\]: )?+\d{0,3}+"
 _BRACKET: Final = rb"(?<![^\d\s>|m])\[" + _GROUPS + rb"\] "  # an m ends a colour
 #: Searched in a line: true for charon's.
 CUE: Final = re.compile(rb"\A" + _USUAL + _BRACKET + b"|" + _BRACKET + b"|" + _PROGRAM)
 _NO_GROUP: Final = (
-    rb"(?![^\n\[]{0,48}\[" + _GROUPS + rb"\] )"
+    rb"(?![^\n]{0,48}?\[" + _GROUPS + rb"\] )"
 )  # what follows a program is the message
 _PREFIX: Final = re.compile(
     rb"(?:\A" + _USUAL + rb")?(?<![^\d\s>|m])\[(?P<group>" + _GROUPS + rb")\] " + _SA
@@ -91,9 +94,9 @@ def _telling(group: str = "") -> bytes:
 
 
 _BEFORE: Final = _USUAL + rb"(?<![^\d\s>|])\["
-_SA_DULL: Final = rb"<[^\n<>]{0,255}+> "
+_SA_DULL: Final = rb"<(?:[^\n<>]{0,255}\|)?+\d{1,10}+> "
 _CALLS: Final = rb"[^\s'\"]{1,64}+ (?:[^\s'\"]{1,24} ){0,2}?is initiating "
-_BARE: Final = rb"[\w .:,+\-/<>|]{0,160}+(?<=[ >|]charon-systemd)\[\d{1,10}+\]: " + _NO_GROUP
+_BARE: Final = rb"[\w \t.:,+\-/<>|]{0,160}+(?<=[ >|]charon-systemd)\[\d{1,10}+\]: " + _NO_GROUP
 
 
 def _no(*words: bytes) -> bytes:
@@ -204,7 +207,8 @@ class Parser:
     def _message(
         self, number: int, raw: bytes, found: re.Match[bytes], time: float | None, host: str | None
     ) -> Sequence[SaEvent]:
-        _, name, ike_id = found.groups()
+        _, name, ike_id, alone = found.groups()
+        name = name or alone
         thread = _thread(raw, found.start("group") - 1)
         text = raw[found.end() : found.end() + _LONGEST]
         at = self._hosts.get(host)

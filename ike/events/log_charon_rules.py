@@ -106,7 +106,7 @@ RULES: Final[Sequence[Rule]] = (
     _rule("ike_deleted", r"sending DELETE for IKE_SA <ike>"),
     _rule("ike_deleted", r"closing IKE_SA due CHILD_SA setup failure"),
     _rule("ike_deleted", r"COOKIE2 mismatch, closing IKE_SA"),
-    _rule("ike_timeout", r"deleting half open IKE_SA with~ <peer> after timeout", timer=True),
+    _rule("ike_timeout", r"deleting half open IKE_SA (?:with <peer> )?after timeout", timer=True),
     _rule("ike_timeout", r"deleting half open IKE_SA <ike>~ with <peer> after timeout", timer=True),
     _rule("ike_timeout", r"establishing IKE_SA failed, peer not responding", timer=True),
     _rule(
@@ -175,12 +175,6 @@ RULES: Final[Sequence[Rule]] = (
     _rule("auth_failed", r"XAuth pam_authenticate for <id> failed", reason="eap"),
     _rule("auth_failed", r"Aggressive Mode PSK disabled for security reasons", reason="mode"),
     _rule("auth_failed", r"found \d+ matching configs?, but none allows", reason="mode"),
-    _rule("auth_failed", r"peer requested EAP, config <fit>", reason="mode"),
-    _rule(
-        "auth_failed",
-        r"selected peer config '.*?' <fit>: (?:insufficient|non-matching) authentication",
-        reason="mode",
-    ),
     _rule(
         "auth_failed",
         r"constraint check failed: .*?identity '.*?'(?: \(\S+\))? required~(?:, not matched by <id>.*)?",
