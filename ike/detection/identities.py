@@ -1,6 +1,7 @@
 """`identity_conflict`: two hosts use one identity and throw each other out.
 
-Condition: the address behind one identity of one connection changed four times in 30 minutes between two addresses, and each time the daemon threw out the SA of the other address (INITIAL_CONTACT, uniqueness).
+Condition: the address behind one identity of one connection changed four times in 30 minutes between two
+addresses, and each time the daemon threw out the SA of the other address (INITIAL_CONTACT, uniqueness).
 Not normal, because a host that moves does not come back each few minutes. Looks alike and is let pass: roaming (new
 addresses, or back once), MOBIKE (no new authentication), users of one group identity, whose SAs live side by side.
 """

@@ -223,7 +223,7 @@ def weigh(gateway: Gateway, tunnel: Tunnel, size: int, age: float) -> None:
         return
     sizes = tunnel.troubled().sizes
     sizes.append((size, age))
-    del sizes[:-4]
+    del sizes[:-8]
     limit = gateway.bounds_of(tunnel).rekey_bytes
     if limit is not None and size >= 0.8 * limit:
         tunnel.child.short = [one for one in tunnel.child.short if abs(one[2] - age) > _SAME_AGE]
