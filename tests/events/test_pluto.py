@@ -15,10 +15,10 @@ RECORDED = Path(__file__).parent / "pluto"
 SYSLOG = "Jan  2 03:04:05 gw pluto[77]: "
 
 
-@pytest.mark.parametrize("end", ["initiator", "responder"])
+@pytest.mark.parametrize("end", ["initiator", "responder", "esp-initiator", "esp-responder"])
 def test_a_recorded_log_gives_the_events_that_were_read_from_it_by_hand(end: str) -> None:
     """Both ends of one day in the lab: rekey, reauthentication, wrong keys, proposals, networks, a stranger, cookies,
-    IKEv1 in both modes, a peer that is gone.
+    IKEv1 in both modes, a peer that is gone. And with ESP: Child SAs of both versions, their rekeys and ends, DPD.
     """
     expected = [json.loads(line) for line in (RECORDED / f"{end}.jsonl").read_text().splitlines()]
     assert shown(Parser, (RECORDED / f"{end}.log").read_bytes()) == expected
