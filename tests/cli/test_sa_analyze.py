@@ -5,6 +5,7 @@ import gzip
 import hashlib
 import json
 import re
+import time
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,10 @@ from typing import Any
 import pytest
 
 from ike.detection.alert import KINDS
+from ike.detection.analysis import Log, analyse
+from ike.detection.forms.json import document
 from ike.detection.report import TITLES
+from ike.events.reader import Reader
 from tests.events.recordings import EXPECTED, RECORDED, recorded
 from tests.fixtures.served import Done, run
 from tests.ike.agent.test_base_install import blocked
@@ -29,6 +33,13 @@ def report(*arguments: str | Path, **options: Any) -> Any:
     return analyzed("--format", "json", *arguments, **options).document
 
 
+def judged(name: str) -> dict[str, Any]:
+    """The analysis of a recording, as JSON has it, without a program of its own for each."""
+    reader = Reader(time.time())
+    events = reader.feed(recorded(name).read_bytes()) + reader.close()
+    return document(analyse([Log(name, events)]))
+
+
 def test_every_recording_has_its_verdict() -> None:
     assert {path.name.removesuffix(".log") for path in RECORDED.glob("*.log")} == set(EXPECTED)
 
@@ -36,17 +47,15 @@ def test_every_recording_has_its_verdict() -> None:
 @pytest.mark.parametrize("name", EXPECTED)
 def test_the_right_thing_is_said_of_what_a_daemon_logged(name: str) -> None:
     wanted, also = EXPECTED[name]
-    done = analyzed("--format", "json", recorded(name))
-    found = done.document
+    found = judged(name)
     kinds = {alert["kind"] for alert in found["alerts"]}
     if not wanted:
-        assert (found["verdict"], kinds, done.code) == ("ok", set(), 0)
+        assert (found["verdict"], kinds) == ("ok", set())
         return
     assert kinds & wanted, kinds
     assert kinds <= wanted | also, kinds
     grave = {"critical", "high"} & {alert["severity"] for alert in found["alerts"]}
     assert found["verdict"] == ("alert" if grave else "warning")
-    assert done.code == 1
     lines = recorded(name).read_bytes().count(b"\n")
     for alert in found["alerts"]:
         assert alert["cause"]
