@@ -73,7 +73,7 @@ def _charon_prefix(thread: str, group: str, name: str, number: str) -> str:
 def _microseconds(entry: dict[str, Any]) -> float | None:
     for key in ("_SOURCE_REALTIME_TIMESTAMP", "__REALTIME_TIMESTAMP"):
         text = _text(entry.get(key))
-        if text.isascii() and text.isdigit() and len(text) < 20:
+        if text.isascii() and text.isdigit() and len(text) < 18:  # before the year 9999
             return int(text) / 1_000_000
     return None
 

@@ -39,6 +39,9 @@ _MOST_LINES: Final = 4  # of a message that is wrapped
 _STAMP_END: Final = re.compile(
     rb"(?:[A-Z][a-z]{2} [ \d]\d |\d{4}-\d\d-\d\d[T ])\d\d:\d\d:\d\d[^\s\[]{0,16}\s?$"
 )
+_NET: Final = b"[NET] "
+#: In a line without the number of an SA: a packet that a thread received.
+PACKET: Final = _NET + b"received packet: from "
 _PACKET: Final = re.compile(rb"received packet: from (\S+?)\[\d+\] to ")
 _CREATE: Final = re.compile(
     rb"(?P<was>generating|parsed) CREATE_CHILD_SA (?P<what>\w+) (?P<id>\d+) \["
@@ -189,6 +192,20 @@ class Parser:
         (line, message, _), self._held = self._held, None
         return self._read(line, message)[0]
 
+    def note_packet(self, raw: bytes, host: str | None) -> None:
+        """The same of a line with `PACKET`, of which only the thread before it and the rest are needed."""
+        bracket = raw.find(b"[")
+        if name := _thread(raw, bracket):
+            _note_packet(self._at(host), name, raw[bracket + len(_NET) :])
+
+    def _at(self, host: str | None) -> _Host:
+        at = self._hosts.get(host)
+        if at is None:
+            if len(self._hosts) >= _MOST_HOSTS:
+                self._hosts.clear()
+            at = self._hosts[host] = _Host()
+        return at
+
     def _continued(self, number: int, raw: bytes) -> Sequence[SaEvent]:
         if self._held is None:
             return ()
@@ -211,11 +228,7 @@ class Parser:
         name = name or alone
         thread = _thread(raw, found.start("group") - 1)
         text = raw[found.end() : found.end() + _LONGEST]
-        at = self._hosts.get(host)
-        if at is None:
-            if len(self._hosts) >= _MOST_HOSTS:
-                self._hosts.clear()
-            at = self._hosts[host] = _Host()
+        at = self._at(host)
         if text.startswith(_EXCHANGES):
             if thread:
                 _note_exchange(at, thread, int(ike_id) if ike_id else None, text)
@@ -297,6 +310,8 @@ def _events(rule: Rule, read: re.Match[str], line: _Line, message: str) -> tuple
     event = _event(rule, read.groupdict(), line)
     if message.endswith(", no CHILD_SA built") and _is_of_child_rekey(line):
         return event, event._replace(kind="child_rekey_failed")
+    if event.reason == "duplicate":
+        return event, event._replace(kind="duplicate_replaced")
     return (event,)
 
 
@@ -382,12 +397,16 @@ def _keep(table: dict[Any, str], key: Any, value: str) -> None:
     table[key] = value
 
 
+def _note_packet(at: _Host, thread: str, text: bytes) -> None:
+    if len(at.threads) >= _MOST_THREADS:
+        at.threads.clear()
+    at.threads[thread] = _Thread(text)
+
+
 def _note_exchange(at: _Host, name: str, ike_id: int | None, text: bytes) -> None:
     """What a thread begins with a packet, and which CREATE_CHILD_SA exchanges rekey a Child SA."""
     if text.startswith(b"received"):
-        if len(at.threads) >= _MOST_THREADS:
-            at.threads.clear()
-        at.threads[name] = _Thread(text)
+        _note_packet(at, name, text)
         return
     thread = at.threads.setdefault(name, _Thread())
     found = _CREATE.match(text)

@@ -49,7 +49,10 @@ class Reader:
 
     def __init__(self, now: float) -> None:
         self._stamps = Stamps(now)
-        self._parsers = [made() for _, made in _DIALECTS]
+        self._charon = log_charon.Parser()
+        self._parsers: list[Parser] = [
+            self._charon if made is log_charon.Parser else made() for _, made in _DIALECTS
+        ]
         self._number = 0  # lines that have ended
         self._rest = b""
         self._skipping = False  # the rest of a line that was too long
@@ -95,6 +98,13 @@ class Reader:
                     break
             stop = data.find(b"\n", start) + 1 or end
             self._number += 1
+            at = data.find(log_charon.PACKET, start, min(stop, start + 160))
+            # There are many of these, so they are not looked at like others. Behind another group it is no packet.
+            if at > 0 and data.find(b"] ", start, at) < 0:
+                host = self._stamps.read(data[start : at + 1])[1]
+                self._charon.note_packet(data[max(start, at - 3) : stop], host)
+                self._last, self._before, position = _CHARON, b"", stop
+                continue
             raw = data[start:stop].rstrip(b"\r\n")
             chosen = self._dialect(raw)
             if chosen is None:  # a dull line may go on here, and then tell something

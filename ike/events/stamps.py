@@ -12,6 +12,8 @@ _MONTHS: Final = {
     )
 }
 _LONGEST: Final = 160  # bytes of a line that a stamp is looked for in
+_FIRST_YEAR: Final = 1970
+_LAST_YEAR: Final = 9998
 _KEPT: Final = 4096  # stamps whose reading is remembered
 _THREAD: Final = 2  # digits that change from line to line, before the first bracket
 _CLOCK: Final = rb"(?P<h>\d\d):(?P<mi>\d\d):(?P<s>\d\d)(?:[.,](?P<f>\d{1,9}))?"
@@ -78,6 +80,8 @@ class Stamps:
     ) -> float | None:
         """Without a year: the latest one that lets the stamp be no later than a day from now."""
         for guess in (year,) if year else range(self._latest.year, self._latest.year - 5, -1):
+            if not _FIRST_YEAR <= guess <= _LAST_YEAR:
+                continue
             try:
                 moment = datetime(
                     guess, month, day, clock[0], clock[1], min(clock[2], 59), tzinfo=UTC

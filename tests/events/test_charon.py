@@ -338,6 +338,19 @@ def test_a_peer_cannot_add_a_message_by_its_identity() -> None:
     assert [each["ike_id"] for each in shown("Jun 20 14:29:47 h charon[8]: " + line)] == [3]
 
 
+def test_a_peer_cannot_hide_a_message_by_its_identity() -> None:
+    for evil in (
+        "[NET] received packet: from ",
+        "[IKE] <x|9> ",
+        "charon[1]: ",
+        "07[ENC] x",
+        "\\n",
+        "<",
+    ):
+        line = f"Jun 20 14:29:47 h charon[8]: 07[IKE] no shared key found for 'gw' - '{evil}'"
+        assert [(each["event"], each["peer"]) for each in shown(line)] == [("auth_failed", evil)]
+
+
 def test_a_broken_packet_of_ikev2_is_no_wrong_key() -> None:
     assert (
         shown(

@@ -1,5 +1,7 @@
 """Any bytes, in blocks of any size: nothing raises, nothing loops, and the blocks make no difference."""
 
+from datetime import UTC, datetime
+
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -28,6 +30,9 @@ PIECES = [
     b"]...[",
     b"charon[1]: ",
     b"\x00\xff\xfe",
+    b"0001-01-01T00:00:00+23:59 ",
+    b"9999-12-31 23:59:59-99:99 ",
+    b'{"MESSAGE":"07[IKE] IKE_SA deleted","__REALTIME_TIMESTAMP":"99999999999999999999"}\n',
     b"\r",
     b'{"MESSAGE":',
     b"{" * 50,
@@ -74,6 +79,7 @@ def test_any_bytes_are_read(pieces: list[bytes], data: st.DataObject) -> None:
     lines = log.count(b"\n") + 1
     for event in found:
         assert 1 <= event.line <= lines
+        assert event.time is None or datetime.fromtimestamp(event.time, UTC)
         if event.kind in EVENTS:
             assert set(printed(event)) <= {"line", "event", "phase", *EVENTS[event.kind]}
 
