@@ -102,7 +102,7 @@ def _guesses(
     count: int,
     event: SaEvent,
 ) -> bool:
-    known = suspect.succeeded is not None or suspect.known
+    known = (event.source or event.peer) in gateway.sources
     if at is not None and suspect.identities:
         for name, then in list(suspect.identities.items()):
             if then is not None and then < at - _WITHIN:
@@ -195,8 +195,6 @@ def succeeded(gateway: Gateway, tunnel: Tunnel, event: SaEvent, at: float | None
     if source is not None:
         suspect = gateway.suspects.get(source)
         if suspect is not None:
-            suspect.succeeded = at
-            suspect.known = True
             if len(suspect.identities) < _IDENTITIES:
                 suspect.signs.clear()
                 suspect.identities.clear()

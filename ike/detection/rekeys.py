@@ -19,7 +19,7 @@ TEMPORARY_FAILURE of a collision, reauthentication.
 from itertools import pairwise
 from typing import Final
 
-from ike.detection.bounds import ENOUGH, KEPT, SLACK, Lifetime, learned_lower, learned_upper, steady
+from ike.detection.bounds import KEPT, SLACK, Lifetime, learned_lower, learned_upper, steady
 from ike.detection.state import Chain, Gateway, Pace, Tunnel, lines_of, note
 from ike.events.event import SaEvent
 
@@ -32,6 +32,8 @@ _ADOPT: Final = 6
 _LEAST_ADOPTED: Final = 60.0
 _REFUSALS: Final = 3
 _REFUSED_WITHIN: Final = 1800.0
+#: The learned lower bound is at least this share of the longest life where a timer ends it.
+_TIMERLIKE: Final = 0.4
 _SAME_AGE: Final = 1.0
 _BIG: Final = 10_000  # bytes; below, an alike size says nothing
 
@@ -238,7 +240,9 @@ def upper(gateway: Gateway, tunnel: Tunnel) -> float | None:
     if lifetime is not None:
         return lifetime.upper
     pace = tunnel.child
-    return learned_upper(pace.longest) if tunnel.timed and len(pace.ages) >= ENOUGH else None
+    if not tunnel.timed or pace.lower is None or pace.lower < _TIMERLIKE * pace.longest:
+        return None  # limits of bytes come at any age
+    return learned_upper(pace.longest)
 
 
 def ike_upper(gateway: Gateway, tunnel: Tunnel) -> float | None:

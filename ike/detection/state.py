@@ -105,8 +105,6 @@ class Suspect:
     signs: dict[str, list[Sign]] = field(default_factory=dict)
     attempts: dict[str, tuple[int | None, float | None, int]] = field(default_factory=dict)
     identities: dict[str, float | None] = field(default_factory=dict)
-    succeeded: float | None = None
-    known: bool = False
     certificate: tuple[int | None, float | None, int] | None = None
     moves: list[tuple[float | None, int, str]] = field(default_factory=list)
     thrown: float | None = None
