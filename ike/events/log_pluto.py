@@ -16,7 +16,8 @@ from ike.events.rows import Row, address_of, event_of, first_word, text_of
 
 #: True for lines of pluto, and of the tools that repeat it.
 CUE: Final = re.compile(
-    rb'\bpluto(?:\[\d+\])?: |\bpluto \d+ |ipsec__plutorun|"(?:\[\d+\][^"]{0,80}?)? #\d+: |packet from \S+: '
+    rb"\bpluto(?:\[\d+\])?: |\bpluto \d+ |ipsec__plutorun|packet from \S+: "
+    rb'|(?:"|\xe2\x80\x9d|&quot;)(?:\[\d+\][^"]{0,80}?)? #\d+: '
     rb"|^\w{3} [ \d]\d [\d:]{8}\.\d{6}: "
     rb"|(?:^|[\s\]])#\d+: (?:STATE_|(?:initiat|respond|delet|receiv|authentic)\w+ |ESP traffic)"
 )
@@ -36,10 +37,13 @@ _BARE: Final = re.compile(
     rb"(?:pluto(?:\[\d+\])?: |\bpluto \d+ (?:-|\S+) (?:-|\[.*?\]) |^\w{3} [ \d]\d [\d:]{8}\.\d+: )"
     rb"(?:#(?P<number>\d+): )?(?=[A-Z(a-z])"
 )
+_PROGRAM: Final = re.compile(rb"(?:^|[\s/])([A-Za-z_][\w.-]{0,40})\[\d+\]: ")
+_REPEATS: Final = re.compile(rb"pluto|ipsec|swan|whack|NetworkManager|nm-|docker|pod")
 _SCRUBBED: Final = re.compile(rb"(?:^|[\s\]])#(?P<number>\d+): (?=\w)")
 _MORE: Final = re.compile(
-    rb'(?:\w{3} [ \d]\d [\d:]{8}[^"]{1,80})?"[^"]{1,256}"(?:\[\d+\] [^\s"]+)? #\d+: '
+    rb'(?:\w{3} [ \d]\d [\d:]{8}[^"]{0,80}|pluto\[\d+\]: )"[^"]{1,256}"(?:\[\d+\] [^\s"]+)? #\d+: '
 )  # another message in the same line
+_QUOTES: Final = re.compile(rb"\xe2\x80[\x9c\x9d\x9e\x9f]|&quot;")  # as web pages have them
 _GAP: Final = re.compile(rb" {8,}")  # where a terminal was too narrow
 _STATE: Final = re.compile(rb"(?:STATE_)?([A-Z0-9]+(?:_[A-Z0-9]+)+)(?: \([^)]*\))?: ")
 _CHILD_STATE: Final = re.compile(
@@ -109,6 +113,8 @@ class Parser:
         raw = raw[:_LIMIT]
         if b"        " in raw:
             raw = _GAP.sub(b"", raw.strip(b" "))
+        if b"\xe2\x80" in raw or b"&quot;" in raw:
+            raw = _QUOTES.sub(b'"', raw)
         place = _placed(raw)
         if place is None:
             return self._go_on(raw)
@@ -146,7 +152,9 @@ class Parser:
         message = line.raw[place.start :]
         if message.count(b'"') > 1:
             more = _MORE.search(message)
-            if more:
+            if (
+                more and b"'" not in message[: more.start()]
+            ):  # else an identity, which a peer chooses
                 rest = line._replace(raw=message[more.start() :])
                 also = self._read(rest, _placed(rest.raw) or place)
                 first = line._replace(raw=line.raw[: place.start + more.start()])
@@ -285,16 +293,11 @@ class Parser:
 def _placed(raw: bytes) -> _Place | None:
     """What stands before the message; None where the line has no prefix of pluto's."""
     at = raw.find(b'"')
-    debug = raw.find(b": | ", 0, 160)
-    if debug >= 0 and (at < 0 or debug < at):
+    if _is_foreign(raw, at):
         return _Place(len(raw))
-    if at >= 0:
-        before = raw[:at].rstrip(b" ")
-        if before == b"|" or before.endswith(b": |"):  # a line for debugging
-            return _Place(len(raw))
-        named = _NAMED.match(raw, at)
-        if named:
-            return _place(named, text_of(named["name"]))
+    named = _NAMED.match(raw, at) if at >= 0 else None
+    if named:
+        return _place(named, text_of(named["name"]))
     found = _PACKET.search(raw)
     if found:
         return _Place(found.end(), None, text_of(found["peer"]))
@@ -302,6 +305,19 @@ def _placed(raw: bytes) -> _Place | None:
     if found is None:
         return None
     return _Place(found.end(), None, None, int(found["number"]) if found["number"] else None)
+
+
+def _is_foreign(raw: bytes, at: int) -> bool:
+    """Whether a line is one for debugging, or one of another program with a name in quotes at `at`."""
+    debug = raw.find(b": | ", 0, 160)
+    if debug >= 0 and (at < 0 or debug < at):
+        return True
+    if at < 0:
+        return False
+    if raw[:at].rstrip(b" ") == b"|":
+        return True
+    other = _PROGRAM.search(raw, 0, at)
+    return other is not None and not _REPEATS.search(other[1])
 
 
 def _place(named: re.Match[bytes], name: str) -> _Place:
@@ -338,4 +354,6 @@ def _numbers(kind: str, number: str, place: _Place) -> dict[str, int | None]:
 
 def _is_cut(events: Sequence[SaEvent], raw: bytes) -> bool:
     """Whether the message may go on in the next line."""
-    return any(each.kind in _LATE and not each.phase for each in events) and b"}" not in raw
+    return any(each.kind in _LATE and not each.phase for each in events) and (
+        b"}" not in raw and b" SA" in raw
+    )

@@ -160,7 +160,7 @@ KEYS: Final = [
     ),
     row(
         "auth_failed",
-        r"Signature check \(on (?P<identity>[^)]*)\) failed",
+        r"(?:RSA |ECDSA )?Signature check \(on (?P<identity>[^)]*)\) failed",
         "ike",
         reason="credential",
     ),

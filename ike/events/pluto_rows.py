@@ -249,8 +249,8 @@ _SILENCE: Final = [
     ),
     row(
         "dpd_timeout",
-        r"(?:IKEv2 )?liveness(?: action)?:? (?:- |action - )?(?:clearing|restarting|putting|.*has not responded)"
-        r"(?: connection to peer (?P<peer>\S+))?",
+        r"(?:IKEv2 )?liveness:? (?:action:? )?(?:- )?(?:clearing|restarting|putting|terminating"
+        r"|.*?peer (?P<peer>\S+) has not responded|.*has not responded)",
         "any",
     ),
     row(
@@ -281,6 +281,7 @@ _OTHER: Final = [
         r"(?: for .*?\.\.\.(?:[^\s=\[<]*?---)?(?P<peer>[^\s=\[<]+))?",
         "ike",
     ),
+    row("ts_unacceptable", r".*returned doesn't match my proposal", "any"),
     row("ts_unacceptable", r"peer proposal was rejected in a virtual connection policy", "any"),
     row(
         "ts_unacceptable child_rekey_failed",
@@ -346,6 +347,6 @@ ROWS: Final = table(
         "peer": [*KEYS, *_ENDED, *STRANGERS, *_OTHER],
         "initial dropping we but isakmp_v2_ike_sa_init ike_sa_init": [*_OTHER, *STRANGERS],
         "retransmission retransmitting retransmit 0 max dpd liveness ikev2 pending pluto dos": _SILENCE,
-        "delete cannot rekey rekeyed discarding ignoring initiate create_child_sa": _OTHER,
+        "our delete cannot rekey rekeyed discarding ignoring initiate create_child_sa": _OTHER,
     }
 )

@@ -23,6 +23,18 @@ _NEXT: Final = re.compile(
 _PRIVATE: Final = re.compile(
     r"10\.|192\.168\.|172\.(?:1[6-9]|2\d|3[01])\.|100\.(?:6[4-9]|[7-9]\d|1[01]\d|12[0-7])\."
 )
+#: Messages with nothing in them that a peer chooses, so that what follows is ours.
+_FOLLOWED: Final = frozenset(
+    {
+        "ike_initiate",
+        "ike_respond",
+        "ike_established",
+        "ike_deleted",
+        "ike_timeout",
+        "child_established",
+        "child_closed",
+    }
+)
 #: What lacks the addresses or the SPI that all such messages have.
 _CUT: Final = re.compile(
     rb"\s*(?:(?:initiate|respond) new phase ?1(?!.*\])|ISAKMP-SA (?:established|expired|deleted)(?!.*[\]:])"
@@ -69,6 +81,8 @@ class Messages:
                 if _is_harmless(each, origin):
                     return ()
                 event = self._event(each, match, origin)
+                if each.kinds[0] not in _FOLLOWED:
+                    return (event,)
                 more = _NEXT.search(text, max(match.end(), 1))
                 rest = self.read(text[more.start() :].encode(), origin) if more else ()
                 return (event, *rest)

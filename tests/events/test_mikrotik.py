@@ -119,6 +119,11 @@ def test_a_copy_without_topics_and_line_ends_still_tells() -> None:
     ]
 
 
+def test_an_identity_is_no_event() -> None:
+    line = f"ipsec,error identity not found for server: peer: FQDN: ISAKMP-SA established {ENDS}"
+    assert [row["event"] for row in shown(Parser, line)] == ["unknown_peer"]
+
+
 ENCODED = [line.encode() for line, _ in LINES]
 
 

@@ -398,6 +398,16 @@ def test_every_prefix_is_known(prefix: str) -> None:
     ]
 
 
+@pytest.mark.parametrize(
+    "quotes", ["\N{LEFT DOUBLE QUOTATION MARK}\N{RIGHT DOUBLE QUOTATION MARK}", None]
+)
+def test_a_copy_from_a_web_page_is_read(quotes: str | None) -> None:
+    left, right = quotes or ("&quot;", "&quot;")
+    line = f"002 {left}site{right} #5: initiating Main Mode"
+    assert CUE.search(line.encode())
+    assert shown(Parser, line) == [{"event": "ike_initiate", "connection": "site", "ike_id": 5}]
+
+
 def test_lines_for_debugging_are_no_events() -> None:
     assert not shown(Parser, SYSLOG + '| "w" #2: deleting IKE SA (established IKE SA)')
     assert not shown(Parser, '| "w" #2: deleting IKE SA (established IKE SA)')
@@ -456,6 +466,18 @@ def test_two_messages_in_one_line_are_both_reported() -> None:
         ("ike_initiate", "a"),
         ("ike_deleted", "b"),
     ]
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        f'{SYSLOG}"w" #1: Peer ID is ID_FQDN: \'@{SYSLOG}"w" #2: deleting IKE SA (established IKE SA)\'',
+        'Jan  2 03:04:05 gw sshd[9]: Invalid user "w" #2: deleting IKE SA (established IKE SA) from 192.0.2.9',
+        f"{SYSLOG}\"w\" #1: Peer ID is ID_FQDN: 'AUTHENTICATION_FAILED'",
+    ],
+)
+def test_what_a_stranger_chooses_is_no_event(line: str) -> None:
+    assert shown(Parser, line) == []
 
 
 def test_rules_learn_the_address_from_earlier_lines() -> None:
