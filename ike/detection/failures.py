@@ -35,9 +35,12 @@ def fresh(record: Suspect, category: str, event: SaEvent, at: float | None) -> b
     if last is None:
         return True
     ike, then, line = last
-    if ike is not None and event.ike_id is not None and ike != event.ike_id:
-        return True
-    # Under one IKE SA a Child SA is tried again and again.
+    if ike is not None and event.ike_id is not None:
+        # Under one IKE SA a Child SA may be tried again and again.
+        again = (
+            category == "proposal" and at is not None and then is not None and at - then >= _SAME
+        )
+        return ike != event.ike_id or again
     if at is not None and then is not None:
         return at - then >= _SAME
     return event.line - line >= _SAME_LINES
