@@ -96,25 +96,26 @@ def _count_untimed(gateway: Gateway, tunnel: Tunnel, event: SaEvent) -> None:
 def crowded(gateway: Gateway, tunnel: Tunnel, chain: Chain, now: float) -> list[float]:
     """Do SAs of one Child SA live side by side for too long? Gives when to look again."""
     living = sorted(each for each in chain.living.values() if each is not None)
-    return _judged(gateway, tunnel, living, now, "child")
+    return _judged(gateway, tunnel, living, now, "child", [chain.line])
 
 
 def crowded_ike(gateway: Gateway, tunnel: Tunnel, now: float) -> list[float]:
     """The same for IKE SAs of one identity; without identities nobody knows whether it is one host."""
     if len(tunnel.up) < 2:
         return []
-    by_identity: dict[str, list[float]] = {}
-    for since, _, identity in tunnel.up.values():
+    by_identity: dict[str, list[tuple[float, int]]] = {}
+    for since, line, identity in tunnel.up.values():
         if identity is not None and since is not None:
-            by_identity.setdefault(identity, []).append(since)
+            by_identity.setdefault(identity, []).append((since, line))
     due: list[float] = []
-    for living in by_identity.values():
-        due += _judged(gateway, tunnel, sorted(living), now, "ike")
+    for those in by_identity.values():
+        living = sorted(since for since, _ in those)
+        due += _judged(gateway, tunnel, living, now, "ike", sorted(line for _, line in those))
     return due
 
 
 def _judged(
-    gateway: Gateway, tunnel: Tunnel, living: list[float], now: float, layer: str
+    gateway: Gateway, tunnel: Tunnel, living: list[float], now: float, layer: str, lines: list[int]
 ) -> list[float]:
     if len(living) < 2 or (layer == "child" and not gateway.closes):
         return []
@@ -128,7 +129,7 @@ def _judged(
         "duplicate_sas",
         gateway.place(tunnel),
         now,
-        [],
+        lines,
         {"sas": len(living), "layer": layer, "beside_each_other_seconds": round(now - living[1])},
         since=living[1],
     )
