@@ -3,6 +3,8 @@
 import json
 from typing import Any, Final, NamedTuple
 
+# Of Windows' own events, whose fields tell more than their message.
+_WINDOWS: Final = frozenset({"winlog", "event_id", "EventID", "EventId", "Id"})
 _GROUPED: Final = ("ikesa-name", "ikesa-uniqueid")
 
 
@@ -26,10 +28,21 @@ def opened(raw: bytes) -> Plain | None:
         return _of_journal(entry)
     if "msg" in entry and "group" in entry and "thread" in entry:
         return _of_charon(entry)
-    if isinstance(entry.get("log"), str) and ("stream" in entry or "time" in entry):
-        stamp = _text(entry.get("time"))
-        return Plain(_encoded(f"{stamp} {entry['log'].rstrip()}".lstrip()), None, None)
-    return None
+    return _of_shipper(entry)
+
+
+def _of_shipper(entry: dict[str, Any]) -> Plain | None:
+    """A line of a container, or one that was shipped, with the stamp of whoever took it."""
+    if "log" in entry and ("stream" in entry or "time" in entry):
+        message, stamp = entry["log"], entry.get("time")
+    elif "message" in entry and "@timestamp" in entry and not _WINDOWS & entry.keys():
+        message, stamp = entry["message"], entry["@timestamp"]
+    else:
+        return None
+    if not isinstance(message, str):
+        return None
+    text = message.rstrip().replace("\n", " ")
+    return Plain(_encoded(f"{_text(stamp)} {text}".lstrip()), None, None)
 
 
 def _of_journal(entry: dict[str, Any]) -> Plain | None:

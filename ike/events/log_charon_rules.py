@@ -166,6 +166,9 @@ RULES: Final[Sequence[Rule]] = (
     ),
     _rule("auth_failed", r"received EAP_FAILURE, EAP authentication failed", reason="eap"),
     _rule("auth_failed", r"verification of AUTH payload with(?:out)? EAP MSK failed", reason="eap"),
+    _rule("auth_failed", r"no EAP key found for hosts~ <ids>", reason="eap"),
+    _rule("auth_failed", r"loading EAP_\S+ method failed", reason="eap"),
+    _rule("auth_failed", r"initiating EAP_\S+ method failed", reason="eap"),
     _rule("auth_failed", r"EAP-MD5 verification failed", reason="eap"),
     _rule("auth_failed", r"EAP-GTC password verification failed", reason="eap"),
     _rule("auth_failed", r"EAP-MS-CHAPv2 verification failed", reason="eap"),
@@ -213,6 +216,11 @@ RULES: Final[Sequence[Rule]] = (
         "cert_invalid",
         r"constraint check failed: peer not authenticated (?:by CA|with peer cert)",
         reason="issuer",
+    ),
+    _rule(
+        "cert_invalid",
+        r"constraint check failed: .* requires at least .*, but no check done",
+        reason="revocation",
     ),
     _rule(
         "cert_invalid",

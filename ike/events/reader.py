@@ -15,8 +15,8 @@ _LONGEST: Final = 1 << 20  # bytes of a line that are looked at
 class Parser(Protocol):
     """What every dialect's `Parser` does. It never raises, whatever the bytes.
 
-    A line that no dialect claims and that has no stamp of its own is given to the parser of the line before it, for it
-    may be the rest of a message; a parser that has no use for it answers ().
+    A line that no dialect claims and that does not begin with a stamp is given to the parser of the line before it,
+    for it may be the rest of a message; a parser that has no use for it answers ().
     """
 
     def line(
@@ -125,7 +125,7 @@ class Reader:
                 chosen = self._dialect(raw)
         stamp, name = self._stamps.read(raw)
         if chosen is None:
-            if stamp is not None:
+            if self._stamps.begin(raw):
                 self._last = None
             chosen = self._last
         if chosen is None:

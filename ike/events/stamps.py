@@ -25,6 +25,7 @@ _STAMP: Final = re.compile(
     + rb"(?: (?P<my2>(?:19|20)\d\d)(?=[ :]|$))?|"
     rb"(?P<dd>\d\d)\.(?P<dm>\d\d)\.(?P<dy>\d{4}) " + _CLOCK.replace(b"?P<", b"?P<d_") + rb")"
 )
+_LEAD: Final = re.compile(rb"\s*+(?:<\d{1,3}>)?+(?:1 )?+")
 # RFC 3164: a word, then the tag with its colon; RFC 5424: a word, the name, the process number and the message's id.
 _HOST: Final = re.compile(
     rb" +([^\s:\[\]<>{}]{1,255})(?= +(?:[^\s:\[]{0,64}(?:\[\d+\])?:(?: |$)|\S{1,48} (?:\d+|-) ))"
@@ -59,6 +60,12 @@ class Stamps:
                 self._known.clear()
             self._known[head] = known
         return known
+
+    @staticmethod
+    def begin(raw: bytes) -> bool:
+        """Whether a line begins with a stamp, so that it goes on with no line before it."""
+        lead = _LEAD.match(raw)
+        return lead is not None and _STAMP.match(raw, lead.end()) is not None
 
     def _moment(self, found: re.Match[bytes]) -> float | None:
         given = {name: text.decode() for name, text in found.groupdict().items() if text}

@@ -108,6 +108,8 @@ SENTENCES = [
     ("no shared key found for 198.51.100.1 - 192.0.2.7", "auth_failed", PEER),
     ("no trusted RSA public key found for 'C=CH, CN=west'", "auth_failed", {"peer": "C=CH, CN=west"}),
     ("EAP method EAP_MSCHAPV2 failed for peer carol", "auth_failed", {"peer": "carol"}),
+    ("no EAP key found for hosts 'gw.example' - 'west.example'", "auth_failed", IDENTITY),
+    ("loading EAP_MSCHAPV2 method failed", "auth_failed", {}),
     ("received EAP_FAILURE, EAP authentication failed", "auth_failed", {}),
     ("XAuth authentication of 'carol' failed", "auth_failed", {"peer": "carol"}),
     ("RADIUS authentication of 'carol' failed", "auth_failed", {"peer": "carol"}),
@@ -274,6 +276,7 @@ JSON = [
     | JOURNAL,
     {"MESSAGE": list(f"{SA}{TEXT}".encode()), "SYSLOG_IDENTIFIER": "charon"} | JOURNAL,
     {"log": f"{SA}{TEXT}\n", "stream": "stdout", "time": "2026-06-20T14:29:47Z"},
+    {"@timestamp": "2026-06-20T14:29:47.000Z", "message": f"{SA}{TEXT}", "host": {"name": "h"}},
 ]
 
 

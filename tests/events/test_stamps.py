@@ -41,3 +41,18 @@ def test_what_is_remembered_is_bounded() -> None:
     for each in range(20_000):
         stamps.read(b"2026-11-29T10:11:12.%06d gw charon[1]: x" % each)
     assert len(stamps._known) <= 4096
+
+
+def test_a_line_that_begins_with_a_stamp_is_told_from_one_that_holds_one() -> None:
+    for line in (
+        b"Nov 29 10:11:12 gw x",
+        b"<30>1 2026-11-29T10:11:12Z",
+        b"  2026-11-29 10:11:12 x",
+    ):
+        assert Stamps.begin(line)
+    for line in (
+        b"<TimeCreated SystemTime='2026-11-29T10:11:12Z'/>",
+        b"Date: 2026-11-29T10:11:12",
+        b"",
+    ):
+        assert not Stamps.begin(line)
