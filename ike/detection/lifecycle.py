@@ -100,7 +100,8 @@ def child_established(gateway: Gateway, tunnel: Tunnel, event: SaEvent, at: floa
     if chain is None:
         _begin(gateway, tunnel, key, event, at, mark)
         return
-    if mark in chain.living or _same_pair(chain, event):
+    spi = event.spi_in
+    if mark in chain.living or (spi in (chain.spi_in, chain.spi_out) and _same_pair(chain, event)):
         if mark is not None or at is None or chain.since is None or at - chain.since < _SAME:
             return
     _replace(gateway, tunnel, key, chain, event, at, mark)

@@ -20,7 +20,7 @@ from itertools import pairwise
 from typing import Final
 
 from ike.detection.bounds import KEPT, SLACK, Lifetime, learned_lower, learned_upper, steady
-from ike.detection.state import Chain, Gateway, Pace, Tunnel, lines_of, note
+from ike.detection.state import Chain, Gateway, Pace, Trouble, Tunnel, lines_of, note
 from ike.events.event import SaEvent
 
 _TWIN = 3.0  # seconds: the second SA of a collision
@@ -176,6 +176,8 @@ def _judge_untold(
         if least >= _TWIN:
             pace.ages.extend(ages)
             pace.longest = max(pace.longest, most)
+        if tunnel.trouble == Trouble(sizes=tunnel.troubled().sizes):
+            tunnel.trouble = None
             pace.lower = learned_lower(pace.ages)
         _ended(gateway, tunnel, pace, at)
         return
@@ -221,7 +223,7 @@ def limited(gateway: Gateway, tunnel: Tunnel) -> bool:
 
 def weigh(gateway: Gateway, tunnel: Tunnel, size: int, age: float) -> None:
     """A replaced SA was closed after `size` bytes: a limit explains its short life."""
-    if age < _TWIN or not (tunnel.child.short or tunnel.trouble):
+    if age < _TWIN or not (tunnel.child.short or (tunnel.trouble and tunnel.trouble.collisions)):
         return
     sizes = tunnel.troubled().sizes
     sizes.append((size, age))

@@ -160,7 +160,7 @@ class Gateway:
     conditions: Conditions = field(default_factory=Conditions)
     bounds: Mapping[str, Bounds] = field(default_factory=dict)
     planned: Sequence[Planned] = ()
-    up: dict[int, Tunnel] = field(default_factory=dict)
+    up: dict[int | None, Tunnel] = field(default_factory=dict)
     wheel: dict[int, list[Tunnel]] = field(default_factory=dict)
 
     # --- what is where
