@@ -103,7 +103,7 @@ def test_everything_that_talks_to_a_service_prints_json_on_demand() -> None:
     assert without == {("serve",), ("migrate",), ("agent", "run")}
 
 
-OFFLINE = {("check-config",), ("cert", "lint"), ("audit",), ("sa", "events")}
+OFFLINE = {("check-config",), ("cert", "lint"), ("audit",), ("sa", "events"), ("sa", "analyze")}
 
 
 def test_commands_take_all_connection_options_or_only_the_directory() -> None:
