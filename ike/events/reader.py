@@ -4,7 +4,7 @@ import re
 from collections.abc import Sequence
 from typing import Final, Protocol
 
-from ike.events import (
+from ike.events.dialects import (
     log_charon,
     log_cisco,
     log_fortigate,

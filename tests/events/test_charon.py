@@ -5,9 +5,9 @@ from typing import Any
 
 import pytest
 
+from ike.events.dialects.log_charon import CUE, DULL
+from ike.events.dialects.log_charon_rules import RULES
 from ike.events.event import EVENTS, REMARKS, SaEvent, printed
-from ike.events.log_charon import CUE, DULL
-from ike.events.log_charon_rules import RULES
 from ike.events.reader import Reader
 
 NOW = 1_796_000_000.0  # late in November 2026

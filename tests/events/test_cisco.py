@@ -5,7 +5,7 @@
 import pytest
 from hypothesis import given, settings
 
-from ike.events.log_cisco import CUE, Parser
+from ike.events.dialects.log_cisco import CUE, Parser
 from tests.events.said import events_of, one, pieces, shown, survives
 
 Expected = list[dict[str, object]]

@@ -5,7 +5,7 @@
 import pytest
 from hypothesis import given, settings
 
-from ike.events.log_fortigate import CUE, Parser
+from ike.events.dialects.log_fortigate import CUE, Parser
 from tests.events.said import events_of, one, pieces, shown, survives
 
 HEAD = 'date=2026-03-02 time=08:15:00 devname="fgt-a" logid="0101037127" type="event" subtype="vpn" level="notice" vd="root" '

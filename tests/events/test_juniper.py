@@ -5,7 +5,7 @@
 import pytest
 from hypothesis import given, settings
 
-from ike.events.log_juniper import CUE, Parser
+from ike.events.dialects.log_juniper import CUE, Parser
 from tests.events.said import events_of, one, pieces, survives
 
 ENDS = "VPN: vpn-a Gateway: gw-a, Local: 192.0.2.1/500, Remote: 198.51.100.2/500, Local IKE-ID: Not-Available, Remote IKE-ID: Not-Available, VR-ID: 0, Role: Responder"

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ike.events.log_mikrotik import CUE, Parser
+from ike.events.dialects.log_mikrotik import CUE, Parser
 from tests.events.dialect import damaged, events_of, shown
 
 PEER = {"peer": "203.0.113.7"}

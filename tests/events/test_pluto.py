@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ike.events.log_pluto import CUE, Parser
+from ike.events.dialects.log_pluto import CUE, Parser
 from tests.events.dialect import damaged, events_of, shown
 
 RECORDED = Path(__file__).parent / "pluto"

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ike.events.log_racoon import CUE, Parser
+from ike.events.dialects.log_racoon import CUE, Parser
 from tests.events.dialect import damaged, events_of, shown
 
 SYSLOG = "Feb 20 10:33:41 fw racoon: "

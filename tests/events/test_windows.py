@@ -7,7 +7,7 @@ import json
 import pytest
 from hypothesis import given, settings
 
-from ike.events.log_windows import CUE, Parser
+from ike.events.dialects.log_windows import CUE, Parser
 from tests.events.said import events_of, one, pieces, shown, survives
 
 FAR = "198.51.100.2"

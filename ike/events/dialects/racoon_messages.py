@@ -4,9 +4,9 @@ import re
 from collections.abc import Mapping
 from typing import Any, Final, NamedTuple
 
+from ike.events.dialects.racoon_rows import ROWS
+from ike.events.dialects.rows import Row, address_of, event_of, first_word, text_of
 from ike.events.event import SaEvent
-from ike.events.racoon_rows import ROWS
-from ike.events.rows import Row, address_of, event_of, first_word, text_of
 
 _KNOWN_ENDS: Final = 4_096  # addresses of ours that are kept in mind
 _PAIRS: Final = 10_000

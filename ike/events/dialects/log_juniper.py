@@ -7,8 +7,17 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Final
 
+from ike.events.dialects.wording import (
+    LONGEST,
+    Phrase,
+    Table,
+    address,
+    fitting,
+    readable,
+    spi,
+    stated,
+)
 from ike.events.event import SaEvent
-from ike.events.wording import LONGEST, Phrase, Table, address, fitting, readable, spi, stated
 
 # Each way begins with letters of its own: that keeps the search quick on other lines.
 CUE: Final = re.compile(

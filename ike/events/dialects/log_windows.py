@@ -4,8 +4,8 @@ import re
 from collections.abc import Sequence
 from typing import Final
 
+from ike.events.dialects.windows_records import MEANINGS, events_of, number_of, number_of_sentence
 from ike.events.event import SaEvent
-from ike.events.windows_records import MEANINGS, events_of, number_of, number_of_sentence
 
 # Lines that begin, head or hold such an event, and any line of UTF-16, which no other system here writes. Heads are
 # claimed although they stand in other logs too: they mean nothing until an event's sentence or number follows.

@@ -4,8 +4,8 @@ import re
 from collections.abc import MutableMapping
 from typing import Final, NamedTuple
 
+from ike.events.dialects.wording import Phrase, address, spi, stated, without_port
 from ike.events.event import SaEvent
-from ike.events.wording import Phrase, address, spi, stated, without_port
 
 # `Group = g, Username = u, IP = a, ` before a message of IKEv1. Names may hold blanks and commas.
 _GROUPED: Final = re.compile(

@@ -7,7 +7,7 @@ where the sentence does not tell. Numbers: the Cisco Secure Firewall ASA Series 
 from collections.abc import Mapping
 from typing import Final
 
-from ike.events.wording import Phrase, Table
+from ike.events.dialects.wording import Phrase, Table
 
 #: What an IKEv2 negotiation was aborted for (750003; NEG_ABORT of IOS), and the same words in debugs.
 ERRORS: Final = (

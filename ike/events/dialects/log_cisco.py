@@ -4,11 +4,11 @@ import re
 from collections.abc import Sequence
 from typing import Final
 
-from ike.events import cisco_asa_phrases as asa
-from ike.events import cisco_ios_phrases as ios
+from ike.events.dialects import cisco_asa_phrases as asa
+from ike.events.dialects import cisco_ios_phrases as ios
+from ike.events.dialects.log_cisco_fields import Said, asa_fields, ios_fields
+from ike.events.dialects.wording import LONGEST, Phrase, fitting, readable
 from ike.events.event import SaEvent
-from ike.events.log_cisco_fields import Said, asa_fields, ios_fields
-from ike.events.wording import LONGEST, Phrase, fitting, readable
 
 # Each way begins with a letter of its own: that lets the search skip to the few places where one can be.
 CUE: Final = re.compile(

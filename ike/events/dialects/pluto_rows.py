@@ -7,8 +7,15 @@ A row of no kind only tells that `#n` is a Child SA.
 
 from typing import Final
 
-from ike.events.pluto_refusals import AUTHENTICATION, CERTIFICATES, IDENTITY, KEYS, NO, STRANGERS
-from ike.events.rows import row, table
+from ike.events.dialects.pluto_refusals import (
+    AUTHENTICATION,
+    CERTIFICATES,
+    IDENTITY,
+    KEYS,
+    NO,
+    STRANGERS,
+)
+from ike.events.dialects.rows import row, table
 
 #: States of an IKE SA, and of a Child SA, that is up; older and newer names.
 _UP: Final = (

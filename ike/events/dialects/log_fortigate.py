@@ -8,9 +8,9 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final
 
+from ike.events.dialects.fortigate_phrases import CONSOLE, REASONS
+from ike.events.dialects.wording import Phrase, address, fitting, readable, spi, stated
 from ike.events.event import SaEvent
-from ike.events.fortigate_phrases import CONSOLE, REASONS
-from ike.events.wording import Phrase, address, fitting, readable, spi, stated
 
 CUE: Final = re.compile(rb"subtype=\"?(?:vpn|ipsec)\b|ike (?:V=[\w.-]{1,64}:)?-?\d{1,4}:")
 

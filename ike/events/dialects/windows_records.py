@@ -10,8 +10,8 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Final
 
+from ike.events.dialects.wording import Phrase, Table, address, fitting, spi, stated
 from ike.events.event import SaEvent
-from ike.events.wording import Phrase, Table, address, fitting, spi, stated
 
 #: What the numbers mean. None: the failure's reason decides. Numbers that say nothing of ours are not here:
 #: 4976 to 4978 are malformed packets, 5453 a service that does not run.

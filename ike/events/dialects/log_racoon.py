@@ -8,9 +8,9 @@ import re
 from collections.abc import Sequence
 from typing import Final, NamedTuple
 
+from ike.events.dialects.racoon_messages import Messages, Origin, is_cut
+from ike.events.dialects.rows import text_of
 from ike.events.event import SaEvent
-from ike.events.racoon_messages import Messages, Origin, is_cut
-from ike.events.rows import text_of
 
 _LEVELS: Final = rb"(?:INFO|NOTIFY|NOTICE|WARNING|ERROR|CRITICAL|DEBUG2?)"
 #: True for lines of racoon.

@@ -9,10 +9,10 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any, Final, NamedTuple
 
+from ike.events.dialects.pluto_refusals import NOTICES
+from ike.events.dialects.pluto_rows import IDLE, ROWS
+from ike.events.dialects.rows import Row, address_of, event_of, first_word, text_of
 from ike.events.event import REMARKS, SaEvent
-from ike.events.pluto_refusals import NOTICES
-from ike.events.pluto_rows import IDLE, ROWS
-from ike.events.rows import Row, address_of, event_of, first_word, text_of
 
 #: True for lines of pluto, and of the tools that repeat it.
 CUE: Final = re.compile(

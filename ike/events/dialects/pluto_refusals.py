@@ -2,7 +2,7 @@
 
 from typing import Final
 
-from ike.events.rows import row
+from ike.events.dialects.rows import row
 
 #: An identity as pluto prints it, with its type before it.
 IDENTITY: Final = r"(?:ID_[A-Z0-9_]+ |[A-Z][A-Z0-9_]+ )?'(?P<identity>[^']*)'"

@@ -3,8 +3,8 @@
 from collections.abc import Mapping
 from typing import Final
 
-from ike.events.cisco_asa_phrases import ERRORS
-from ike.events.wording import Phrase, Table
+from ike.events.dialects.cisco_asa_phrases import ERRORS
+from ike.events.dialects.wording import Phrase, Table
 
 #: System messages, `%FACILITY-severity-MNEMONIC`, by facility and mnemonic.
 MESSAGES: Final[Mapping[str, tuple[str, ...]]] = {

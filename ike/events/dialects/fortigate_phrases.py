@@ -2,7 +2,7 @@
 
 from typing import Final
 
-from ike.events.wording import Phrase, Table
+from ike.events.dialects.wording import Phrase, Table
 
 #: Values of `reason`, `peer_notif` and their like, in lines that speak of a failure.
 REASONS: Final = Table(

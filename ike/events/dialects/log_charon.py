@@ -9,8 +9,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final, NamedTuple
 
+from ike.events.dialects.log_charon_rules import RULES, Rule
 from ike.events.event import SaEvent
-from ike.events.log_charon_rules import RULES, Rule
 
 _GROUPS: Final = (
     rb"(?:IKE|CFG|NET|ENC|KNL|CHD|JOB|MGR|LIB|DMN|APP|ASN|ESP|TNC|IMC|IMV|PTS|TLS|WCH)\d?"

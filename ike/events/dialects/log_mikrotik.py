@@ -7,8 +7,8 @@ import re
 from collections.abc import Sequence
 from typing import Final
 
+from ike.events.dialects.racoon_messages import Messages, Origin
 from ike.events.event import SaEvent
-from ike.events.racoon_messages import Messages, Origin
 
 _TOPIC: Final = (
     rb"\bipsec(?:, ?(?:info|error|debug|warning|critical|account|packet))+(?:[:\s]\s*|$)"

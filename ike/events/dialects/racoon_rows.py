@@ -6,7 +6,7 @@ Two addresses in one message stand local end first, but for those of an IPsec SA
 
 from typing import Final
 
-from ike.events.rows import row, table
+from ike.events.dialects.rows import row, table
 
 _END: Final = r"(?:<[^<>\s]+>|[^\s\[<>=,]+?)"  # an address, a masked one, or a placeholder
 #: What shows pages has eaten the arrow now and then.
