@@ -44,7 +44,8 @@ def events(session: Session, file: str, follow: bool, form: str) -> None:
     """Print what the log of an IKE daemon says of SAs.
 
     One object for each event: the number of its line, its name, and what that very line shows. Reads the logs of
-    charon from syslog, journald, containers and files, also compressed with gzip, bzip2, xz or zstd.
+    strongSwan, Libreswan, racoon, RouterOS, Cisco, Juniper, FortiGate and Windows, from syslog, journald, containers
+    and files, also compressed with gzip, bzip2, xz or zstd.
     """
     from ike.events.reader import Reader
 
