@@ -38,7 +38,7 @@ _PRIVATE: Final = {
     ("OPNsense", "IPsec", "keyPairs", "keyPair"): "privateKey",
 }
 _CONNECTION: Final = ("OPNsense", "Swanctl", "Connections", "Connection")
-_ENDS: Final = {
+_ENDS: Final[dict[tuple[str, ...], str]] = {
     ("OPNsense", "Swanctl", "locals", "local"): "local",
     ("OPNsense", "Swanctl", "remotes", "remote"): "remote",
 }
@@ -68,9 +68,8 @@ class Record:
         return self.texts.get(name, ("", 0))[0]
 
     def all(self, name: str) -> list["Record"]:
-        """The wanted elements in it, however deep, that are called so."""
-        found = [each for each in self.inner if each.path[-1] == name]
-        return found + [inner for each in self.inner for inner in each.all(name)]
+        """The wanted elements in it that are called so, with none between."""
+        return [each for each in self.inner if each.path[-1] == name]
 
 
 class _Malicious(Exception):
