@@ -2,6 +2,7 @@
 
 from ike.audit.configuration.baselines import Baseline
 from ike.audit.configuration.proposals import Protocol
+from ike.audit.configuration.transforms import NUMBERED
 from ike.audit.configuration.values import Child, Tunnel, Writer
 
 _HOURS = {
@@ -84,6 +85,13 @@ _AH = {
     Writer.LIBRESWAN: "Set `phase2=esp`, with `esp` in the place of `ah` or `phase2alg`",
     **dict.fromkeys((Writer.OPNSENSE_OLD, Writer.PFSENSE), "Choose ESP as protocol"),
 }
+# Where the group for PFS is a setting of its own.
+_GROUPS = {
+    Writer.VYOS: "Set `pfs dh-group{}`",
+    Writer.OPNSENSE_OLD: "Choose {} as PFS key group",
+    Writer.PFSENSE: "Choose {} as PFS key group",
+}
+_NUMBERS = {name: number for number, name in NUMBERED.items()}
 # How a peer proves itself by a certificate.
 _CERTIFICATES = {
     Writer.SWANCTL: "Set `auth = pubkey` in the local and remote sections of {}",
@@ -231,8 +239,17 @@ def pfs(tunnel: Tunnel, baseline: Baseline, child: Child) -> str:
     """How each rekeying makes a key exchange of its own."""
     if tunnel.writer in (Writer.LIBRESWAN, Writer.NM_LIBRESWAN):
         return f"Set `pfs=yes` in {where(tunnel)}."
+    number = _group(_algorithms(tunnel, baseline)[1])
+    if number and tunnel.writer in _GROUPS:
+        setting, then = _GROUPS[tunnel.writer].format(number), _LISTS[tunnel.writer]
+        return f"{setting} in {where(tunnel, child.name)}, and on the peer; then {then}."
     is_ah = all(each.protocol is Protocol.AH for each in child.offers)
     return proposals(tunnel, baseline, Protocol.AH if is_ah else Protocol.ESP, child.name)
+
+
+def _group(proposal: str) -> str:
+    """The number of the group in a proposal, empty where it has none."""
+    return next((_NUMBERS[name] for name in proposal.split("-") if name in _NUMBERS), "")
 
 
 def without_ah(tunnel: Tunnel, child: str) -> str:
@@ -248,7 +265,9 @@ def whole_hash(tunnel: Tunnel, setting: str, child: str) -> str:
 
 def certificates(tunnel: Tunnel) -> str:
     """How both ends prove themselves by certificates."""
-    text = _CERTIFICATES.get(tunnel.writer, "Choose a certificate in {}")
+    text = _CERTIFICATES.get(tunnel.writer, "Choose to be authenticated by certificate in {}")
+    if tunnel.versions == (1,):
+        text = text.replace("`authby=rsa-sha2` or `authby=ecdsa`", "`authby=rsasig`")
     return f"{text.format(where(tunnel))}, with a certificate on both ends."
 
 

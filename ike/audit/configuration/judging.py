@@ -179,7 +179,7 @@ def _offer(tunnel: Tunnel, offer: Offer, baseline: Baseline, child: str = "") ->
                 f"Behind the {offer.protocol} proposals of {tunnel.named(child)} come those of"
                 f" {_release(tunnel)}, which hold {_listed(bad)}."
             )
-            mend = f"Put a `!` at the end of `{'ike' if offer.protocol is Protocol.IKE else 'esp'}`"
+            mend = f"Put a `!` at the end of `{offer.protocol.lower()}`"
             subject = f"{subject} {offer.protocol}"
             yield Finding(
                 rules.NOT_STRICT, offer.place, said, subject, f"{mend} in {fixes.where(tunnel)}."

@@ -159,6 +159,13 @@ def test_aggressive_mode_is_answered(tmp_path: Path, root: str) -> None:
     assert not found(seen(tmp_path, "opnsense-xml", without))
 
 
+@pytest.mark.parametrize("root", ROOTS)
+def test_pfs_is_a_group_of_its_own(tmp_path: Path, root: str) -> None:
+    text = config(root).replace("<pfsgroup>20<", "<pfsgroup>0<")
+    [finding] = found(seen(tmp_path, "opnsense-xml", text))
+    assert finding.fix.startswith("Choose 20 as PFS key group in phase 2 nets of lyon on the page")
+
+
 def test_keys_of_any_length_and_the_prf_that_is_chosen(tmp_path: Path) -> None:
     text = config(one="<prfselect_enable>yes</prfselect_enable>").replace(*AES)
     [one] = seen(tmp_path, "opnsense-xml", text).tunnels

@@ -42,6 +42,11 @@ def test_strongswan_is_told_to_take_ah_out(tmp_path: Path) -> None:
     assert fix.startswith("Take out `ah`. Set `esp=aes256gcm16-ecp384!` in conn site")
 
 
+def test_ah_that_is_not_strict(tmp_path: Path) -> None:
+    findings = ipsec(tmp_path, STRONGSWAN, "ah=sha256-ecp256")
+    assert findings["proposals-not-strict"].fix == "Put a `!` at the end of `ah` in conn site."
+
+
 def test_swanctl_is_told_to_take_ah_out(tmp_path: Path) -> None:
     findings = by_rule(tmp_path, swanctl(ESP="ah_proposals = sha1"))
     for rule in ("ah-only", "esp-proposal-sha1", "no-pfs"):
@@ -107,12 +112,15 @@ def test_certificates_are_asked_for_in_the_words_of_each(tmp_path: Path) -> None
     for text, more, words in (
         (STRONGSWAN, "authby=psk", "`leftauth=pubkey` and `rightauth=pubkey` in conn site"),
         (LIBRESWAN, "authby=secret", "`authby=rsa-sha2` or `authby=ecdsa`"),
+        # IKEv1 has no signatures with SHA-2.
+        (LIBRESWAN, "authby=secret\n    ikev2=no\n    ike=aes256-sha2;dh14", "`authby=rsasig`"),
     ):
         dialect = Dialect.STRONGSWAN if text is STRONGSWAN else Dialect.LIBRESWAN
         written = text.replace("SETUP", "").replace("MORE", more)
         configuration = seen(tmp_path, "ipsec.conf", written, dialect)
-        [finding] = found(configuration, certificates_only=True)
-        assert words in finding.fix
+        findings = found(configuration, certificates_only=True)
+        [fix] = [each.fix for each in findings if each.rule.id == "psk-instead-of-certificate"]
+        assert words in fix
 
 
 # ---------------------------------------------------------------- hashes that are cut
