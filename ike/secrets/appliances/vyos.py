@@ -27,6 +27,7 @@ from ike.secrets.values import (
 # One word at a time: a pattern for whole lines would try all ways to part them.
 _WORD: Final = re.compile(r"\"((?:[^\"\\]|\\.)*)\"(?!\S)|([^\s\"{}]\S*)")
 _ESCAPED: Final = re.compile(r"\\(.)")
+_ANYWHERE: Final = ("any", "dhcp", "0.0.0.0", "::")  # noqa: S104
 _MAX_DEPTH: Final = 50
 _MAX_PROBLEMS: Final = 20
 
@@ -154,12 +155,12 @@ def _connections(vpn: Node) -> Iterator[Connection]:
 
 
 def _end(node: Node, side: str, otherwise: list[str]) -> End:
-    given = node.values(f"{side}-address") or otherwise
+    given = [each for each in node.values(f"{side}-address") or otherwise if each not in _ANYWHERE]
     addresses = tuple(each for each in given if identities.strongswan(each).kind == "ip")
     named = node.values("authentication", f"{side}-id")
     if side == "local":
         named = named or node.values("authentication", "id")  # up to 1.2
-    text = next(iter(named or addresses), "")
+    text = next(iter(named or given), "")
     modes = node.values("authentication", "mode") or ["pre-shared-secret"]
     return End(
         identities.strongswan(text) if text else None,

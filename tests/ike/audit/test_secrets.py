@@ -460,3 +460,26 @@ def test_this_end_is_an_owner_in_a_systems_own_configuration(
 )
 def test_the_peer_alone_is_the_owner_there(host: Premises, kind: str, text: str) -> None:
     assert of_system(host, "/config", kind, text) == []
+
+
+@pytest.mark.parametrize(
+    "peer",
+    [
+        # Up to 1.3 a peer is called by its address or name, and its key stands there.
+        "peer gw.example.com { authentication { pre-shared-secret KEY } }",
+        "peer 192.0.2.9 { authentication { pre-shared-secret KEY } }",
+        "peer @gw9 { authentication { pre-shared-secret KEY } }",
+        "peer lyon { remote-address gw.example.com authentication { remote-id gw9 pre-shared-secret KEY } }",
+    ],
+)
+def test_a_key_beside_its_peer_is_that_of_the_peer(host: Premises, peer: str) -> None:
+    text = "vpn { ipsec { site-to-site { " + peer.replace("KEY", STRONG) + " } } }"
+    for word in (" remote", " authentication", " pre-shared", " ipsec", " site", " peer", " }"):
+        text = text.replace(word, f"\n{word}")
+    assert of_system(host, "/config", "vyos-config", text) == []
+
+
+def test_a_vyos_peer_from_anywhere_has_no_name(host: Premises) -> None:
+    text = vyos("").replace("remote-address 192.0.2.2", "remote-address any")
+    text = text.replace("remote-id gw2", "").replace("id gw2", 'id ""')
+    assert rules(of_system(host, "/config", "vyos-config", text)) == ["psk-for-any-peer"]
