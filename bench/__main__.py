@@ -20,6 +20,7 @@ from bench import (
     detection,
     fleet,
     issuance,
+    logs,
     machine,
     ocsp,
     primes,
@@ -44,6 +45,7 @@ _BENCHES: dict[str, Callable[[Bench], list[Row]]] = {
     "audit": audit.run,
     "primes": primes.run,
     "detection": detection.run,
+    "logs": logs.run,
 }
 _PREFIX = "ikewarden-bench-"
 _FAILURES = (
