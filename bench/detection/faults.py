@@ -331,7 +331,7 @@ FAULTS = (
     Fault("rekey refused", "rekey_missed", _refused, _MATCH),
     Fault("establish/delete loop", "sa_flapping", _flap, frozenset({"rekey_too_fast"})),
     Fault("deletions lost", "duplicate_sas", _duplicates, needs="numbered"),
-    Fault("collision at each rekey", "rekey_collisions", _collisions, needs="numbered timed"),
+    Fault("collision at each rekey", "rekey_collisions", _collisions, needs="numbered short"),
     Fault("one identity fails", "auth_failures", _auth),
     Fault("secrets guessed", "auth_guessing", _guess, frozenset({"auth_failures"})),
     Fault("identities sprayed", "auth_guessing", _spray),

@@ -70,6 +70,8 @@ def faulty(split: Split, fault: Fault, strength: int, number: int) -> tuple[Stor
     hit.bytes_ = None
     hit.reauth = False
     hit.rekey = min(hit.rekey, 2700.0)
+    if "short" in fault.needs:
+        hit.rekey = 1200.0  # so that all of it happens within the day
     hit.rand = hit.rekey * split.jitters[0]
     began = story.start + DAY * (0.4 + 0.2 * story.random.random())
     for tunnel in tunnels:
