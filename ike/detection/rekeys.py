@@ -1,14 +1,15 @@
 """`rekey_too_fast` and `rekey_missed`: SAs that are replaced before any timer says so, or not at all.
 
-**rekey_too_fast.** Condition: four rekeys within four times the lower bound, of SAs younger than
-the bound (rekey_time - rand_time of the configuration, less 2 s; learned: three quarters of the second least age of
-the last 16). With nothing known: five in a row within 8 s each, or eight of which the last five, about 5 minutes old
-at most, differ but for the shortest by more than a factor of 3.5, which one lifetime with jitter never does.
+**rekey_too_fast.** Condition: four rekeys within four times the lower bound (those within a minute count as one, unless
+they are four themselves), of SAs younger than the bound (rekey_time - rand_time of the configuration, less 2 s; learned:
+three quarters of the second least age of the last 16). With nothing known: five in a row within 8 s each, or eight of
+which the last five, about 5 minutes old at most, differ but for the shortest by more than a factor of 3.5, which one
+lifetime with jitter never does.
 Not normal, because both ends draw their instant from one interval: nothing but an event replaces an SA before it.
 Looks alike and is let pass: the second SA of a collision (younger than 3 s, alone), byte limits (the closed SA had
 carried what the configuration allows, or the sizes are alike while the ages are not), MOBIKE, a restart, a changed
-configuration, our own rotations, and a short lifetime that nobody told us: it is regular. A new shorter regular
-lifetime is taken over after six rekeys where the configuration is not known.
+configuration, an operator's command or two, our own rotations, and a short lifetime that nobody told us: it is regular.
+A new shorter regular lifetime is taken over after six rekeys where the configuration is not known.
 
 **rekey_missed.** Condition: an SA is older than its life_time by a minute (learned: half as old again as any before),
 was not closed, and its gateway still speaks; or its rekey was refused three times.
@@ -26,6 +27,7 @@ from ike.events.event import SaEvent
 _TWIN = 3.0  # seconds: the second SA of a collision
 _STREAK: Final = 4
 _WITHIN_LIVES: Final = 4
+_BOUT: Final = 60.0
 _FLOOR: Final = 8.0
 _UNTOLD, _UNTOLD_IRREGULAR = 5, 8
 _SHORT_LIFE: Final = 300.0
@@ -121,7 +123,7 @@ def _short(
         del pace.short[0]
     # A streak is broken by a pause that a normal life fits into; collisions put one short life into each cycle.
     recent = [one for one in pace.short if one[0] > at - _WITHIN_LIVES * lower]
-    if len(recent) < _STREAK:
+    if not _many(recent):
         return
     if lifetime is None and limited(gateway, tunnel):
         return
@@ -145,6 +147,18 @@ def _short(
         },
         since=recent[0][0],
     )
+
+
+def _many(recent: list[tuple[float, int, float]]) -> bool:
+    # An operator who rekeys twice within a minute does one thing; four times are a storm.
+    if len(recent) < _STREAK:
+        return False
+    bouts, inside, most = 1, 1, 1
+    for one, later in pairwise(recent):
+        near = later[0] - one[0] < _BOUT
+        bouts, inside = (bouts, inside + 1) if near else (bouts + 1, 1)
+        most = max(most, inside)
+    return bouts >= _STREAK or most >= _STREAK
 
 
 def _twins(recent: list[tuple[float, int, float]]) -> bool:

@@ -120,6 +120,8 @@ class Flood:
     sources: dict[str, list[int]] = field(default_factory=dict)
     lines: list[int] = field(default_factory=list)
     since: float | None = None
+    last: tuple[str, str | None, int | None] | None = None
+    last_at: float | None = None
 
 
 @dataclass(slots=True)
