@@ -1,6 +1,6 @@
 """`rekey_collisions`: both ends rekey at once, again and again.
 
-Condition: three rekeys in a row collided, or four of the last twenty; ten of the last twenty where bytes limit the SA.
+Condition: four of the last twenty rekeys collided; ten of the last twenty where bytes limit the SA.
 Not normal, because with jitter a collision happens in about one of a thousand rekeys (2δ / rand_time).
 Looks alike and is let pass: a single TEMPORARY_FAILURE, several lines about one collision, SAs limited by bytes at both
 ends (they reach the limit together).
@@ -33,7 +33,7 @@ def collided(gateway: Gateway, tunnel: Tunnel, event: SaEvent, at: float | None)
     trouble.pattern |= 1
     count = trouble.pattern.bit_count()
     limited = rekeys.limited(gateway, tunnel)
-    if count < 10 and (limited or (count < 4 and trouble.pattern & 7 != 7)):
+    if count < 10 and (limited or count < 4):
         return
     shown = signs[-count:]
     gateway.sign(

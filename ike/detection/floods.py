@@ -11,7 +11,7 @@ from ike.detection.conditions import Place
 from ike.detection.state import Flood, Gateway
 from ike.events.event import SaEvent
 
-_MINUTE = 60.0
+_MINUTE, _ECHO = 60.0, 0.005
 _REFUSED, _TIMED_OUT, _UP = 0, 1, 2
 _INDEX = {"half_open_limit": _REFUSED, "cookie": _REFUSED, "ike_timeout": _TIMED_OUT}
 _LEAST_REFUSED, _LEAST_TIMED_OUT, _RATIO = 10, 20, 3
@@ -23,6 +23,15 @@ def opened(gateway: Gateway, event: SaEvent, at: float | None) -> None:
     flood = gateway.flood
     _turn(gateway, at)
     index = _INDEX[event.kind]
+    fact = (event.kind, event.source or event.peer, event.ike_id)
+    if (
+        fact == flood.last
+        and at is not None
+        and flood.last_at is not None
+        and at - flood.last_at < _ECHO
+    ):
+        return  # through a second sink
+    flood.last, flood.last_at = fact, at
     flood.now[index] += 1
     if flood.since is None:
         flood.since = at
@@ -71,10 +80,10 @@ def _turn(gateway: Gateway, at: float | None) -> None:
 
 def judge(gateway: Gateway, now: float | None) -> None:
     """Is it a flood, as far as this minute shows? May be asked at any time."""
+    # Those of this minute had no time to come up yet: they count by half.
+    flood = gateway.flood
     _judge(
-        gateway,
-        now,
-        [one + other for one, other in zip(gateway.flood.now, gateway.flood.before, strict=True)],
+        gateway, now, [one + other // 2 for one, other in zip(flood.before, flood.now, strict=True)]
     )
 
 
@@ -85,7 +94,10 @@ def _judge(gateway: Gateway, now: float | None, hostile: list[int]) -> None:
     if counts[_REFUSED] == 0 and counts[_TIMED_OUT] == 0:
         return
     worst = max(flood.sources.items(), key=lambda item: sum(item[1][:2]), default=None)
-    by_one = worst is not None and _flooded(worst[1], now)
+    # Of one source, only those that came up after its first refusal are known: so twice as many must be refused.
+    by_one = (
+        worst is not None and sum(worst[1][:2]) >= 2 * _LEAST_REFUSED and _flooded(worst[1], now)
+    )
     if not by_one and not _flooded(counts, now):
         return
     source = None
