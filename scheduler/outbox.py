@@ -11,6 +11,7 @@ import urllib3
 from core.errors import IkewardenError, Unavailable
 from fleet import reach
 from fleet.findings import changes as findings
+from fleet.monitoring import alerts as monitoring
 from fleet.rotation import imports, ledger, retire
 from pki import expiry, ocsp_signers, publication, revocation
 from pki.authorities import load
@@ -109,6 +110,7 @@ class Drain:
             reach.TOPIC: self._tell_own,
             ledger.FAILED: self._send_alert,
             findings.OPENED: self._tell_findings,
+            monitoring.TOPIC: self._tell_alerts,
             retire.TOPIC: self._forget_secrets,
             imports.TOPIC: self._undo_imports,
         }
@@ -213,6 +215,12 @@ class Drain:
         for message in messages:
             told = {name: message.payload[name] for name in ("gateway", "critical", "high")}
             _LOG.error("findings opened", extra=told)
+            self._send(message, now)
+
+    def _tell_alerts(self, messages: Sequence[Message], now: datetime) -> None:
+        for message in messages:
+            told = {name: message.payload[name] for name in ("event", "gateway", "alert", "kind")}
+            _LOG.warning("alert changed", extra=told)
             self._send(message, now)
 
     def _forget_secrets(self, messages: Sequence[Message], now: datetime) -> None:

@@ -14,6 +14,7 @@ from core.errors import (
     NotAuthenticated,
     NotFound,
     NotPermitted,
+    TooFast,
     TooLarge,
     Unavailable,
 )
@@ -27,6 +28,7 @@ _EXITS: Final[Mapping[type[BaseException], int]] = {
     NotPermitted: FAILED,
     NotFound: FAILED,
     Conflict: FAILED,
+    TooFast: UNREACHABLE,
     Unavailable: UNREACHABLE,
     IkewardenError: FAILED,
 }
