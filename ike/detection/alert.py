@@ -51,6 +51,7 @@ class Alert:
     gateway: str | None = None
     identity: str | None = None
     updates: int = field(default=1, compare=False)
+    raised: float | None = field(default=None, compare=False)  # when it was certain; `start` is its first sign
 
     @property
     def key(self) -> tuple[str, str | None, str | None, str | None]:
