@@ -32,14 +32,14 @@ def _document(name: str, *, null: bool = False) -> Column[object]:
     return Column(name, JSON(none_as_null=True), nullable=null)
 
 
-# Where the monitoring of each gateway stands; whoever takes events of it holds this row. `number` is that of its last
-# event. `streams` says of each stream which of its events came. `state` is what the rules remember. `minute` and
+# Where the monitoring of each gateway stands; whoever takes events of it holds this row. `begun` is how many streams it
+# has begun; `streams` says of each stream which of its events came. `state` is what the rules remember. `minute` and
 # `in_minute` count what came lately; `counted` is how many lines of counts the gateway has for all time.
 sa_watches: Final = Table(
     "sa_watches",
     metadata,
     _gateway(alone=True),
-    Column("number", BigInteger, nullable=False),
+    whole("begun"),
     when("seen_at"),
     when("minute"),
     whole("in_minute"),
@@ -48,9 +48,10 @@ sa_watches: Final = Table(
     _document("state", null=True),
 )
 
-# `number` counts the events of a gateway in the order in which they came; alerts refer to it. `sequence` is the place
-# in the gateway's `stream`. `at` is when it happened; `clock` tells where that is not what the gateway said. Without a
-# foreign key: the events of a gateway that was removed are seen by nobody, and go when they are old.
+# `number` tells the events of a gateway apart, in the order of its streams and of the events in them; alerts refer to
+# it. `sequence` is the place in the gateway's `stream`. `at` is when it happened; `clock` tells where that is not what
+# the gateway said. Without a foreign key: the events of a gateway that was removed are seen by nobody, and go when they
+# are old.
 sa_events: Final = Table(
     "sa_events",
     metadata,

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from sqlalchemy import ColumnElement, Row, and_, func, or_, select, tuple_
+from sqlalchemy import ColumnElement, Row, and_, func, or_, select
 
 from fleet.gateways import registered
 from fleet.monitoring import counting, records
@@ -119,7 +119,7 @@ def _event_conditions(query: EventQuery) -> Iterable[ColumnElement[bool]]:
             at = _EPOCH + query.cursor[0] * _MICROSECOND
         except OverflowError:
             raise BadQuery("This place is in no list.") from None
-        yield tuple_(column.at, column.id) < tuple_(at, query.cursor[1])
+        yield and_(column.at <= at, or_(column.at < at, column.id < query.cursor[1]))
     if query.kind is not None:
         if query.kind not in EVENTS and query.kind not in REMARKS:
             raise BadQuery("There is no such kind of event.")

@@ -38,10 +38,16 @@ def event(kind: str = "ike_established", after: float | None = 0, **fields: Any)
     return made._replace(**fields)
 
 
-def failures(count: int = 20, after: float = 0, identity: str = "CN=branch") -> list[SaEvent]:
-    """Failed authentications of one identity, one each second: too many of them."""
+def failures(count: int = 10, after: float = 0, identity: str = "CN=branch") -> list[SaEvent]:
+    """Failed authentications of one identity, one each second: too many of them, and too few for a guesser."""
     return [
-        event("auth_failed", after + number, identity=identity, reason="psk", ike_id=number)
+        event(
+            "auth_failed",
+            after + number,
+            identity=identity,
+            reason="psk",
+            ike_id=int(after) + number,
+        )
         for number in range(count)
     ]
 
@@ -51,6 +57,11 @@ def batch(
 ) -> Batch:
     """A batch of the stream `a`."""
     return Batch(fields.pop("stream", "a"), first, events, until=until, **fields)
+
+
+def after(seconds: float) -> datetime:
+    """So long after the start."""
+    return START + timedelta(seconds=seconds)
 
 
 def sent(member: Member, events: Sequence[SaEvent], first: int = 0, **fields: Any) -> Taken:

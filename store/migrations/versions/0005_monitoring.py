@@ -70,7 +70,7 @@ def _watches() -> None:
     op.create_table(
         "sa_watches",
         _reference("gateway_id"),
-        _large("number"),
+        _whole("begun"),
         _time("seen_at"),
         _time("minute"),
         _whole("in_minute"),
