@@ -6,10 +6,10 @@ from collections.abc import Iterable
 from datetime import UTC, datetime
 from typing import Any, Final
 
-from sqlalchemy import Connection, func, select, tuple_
-from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy import Connection, func, select
 
 from fleet.bumps import chunks
+from store.many import count_up
 from store.monitoring_tables import sa_counts
 
 # Stands for all time.
@@ -18,7 +18,6 @@ ALWAYS: Final = datetime(1970, 1, 1, tzinfo=UTC)
 MOST: Final = 20_000
 OTHERS: Final = "(others)"
 _WORD = re.compile(r"[a-z0-9_-]{1,40}")
-_AT_ONCE = 200
 _KEYS: Final = (sa_counts.c.connection, sa_counts.c.kind, sa_counts.c.reason)
 Line = tuple[str, str, str]
 
@@ -37,8 +36,8 @@ def count(
         hours[hour, (name or "", kind, word)] += 1
     if not hours:
         return lines
-    given = sorted({line for _, line in hours})
-    new = set(given) - _known(connection, gateway_id, given)
+    given = {line for _, line in hours}
+    new = given - _known(connection, gateway_id, sorted({name for name, _, _ in given}))
     crowded = lines + len(new) > MOST
     totals: Counter[tuple[datetime, Line]] = Counter()
     for (hour, line), number in hours.items():
@@ -52,12 +51,13 @@ def count(
     return connection.execute(select(func.count()).where(*mine)).scalar_one()
 
 
-def _known(connection: Connection, gateway_id: int, given: list[Line]) -> set[Line]:
+def _known(connection: Connection, gateway_id: int, names: list[str]) -> set[Line]:
+    """All lines of these connections."""
     mine = select(*_KEYS).where(sa_counts.c.gateway_id == gateway_id, sa_counts.c.hour == ALWAYS)
     return {
         (row.connection, row.kind, row.reason)
-        for some in chunks(given, _AT_ONCE)
-        for row in connection.execute(mine.where(tuple_(*_KEYS).in_(some)))
+        for some in chunks(names)
+        for row in connection.execute(mine.where(sa_counts.c.connection.in_(some)))
     }
 
 
@@ -73,15 +73,4 @@ def _add(connection: Connection, gateway_id: int, totals: Counter[tuple[datetime
         }
         for (hour, (name, kind, reason)), number in sorted(totals.items())
     ]
-    connection.execute(_UPSERTS[connection.dialect.name], rows)
-
-
-def _upsert(dialect: Any) -> Any:
-    statement = dialect.insert(sa_counts)
-    return statement.on_conflict_do_update(
-        index_elements=list(sa_counts.primary_key.columns),
-        set_={"number": sa_counts.c.number + statement.excluded.number},
-    )
-
-
-_UPSERTS: Final = {"sqlite": _upsert(sqlite), "postgresql": _upsert(postgresql)}
+    count_up(connection, sa_counts, rows, "number")

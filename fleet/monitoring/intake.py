@@ -25,6 +25,7 @@ from ike.detection.watch import Watch
 from ike.events.event import EVENTS, SaEvent
 from pki.actors import Action, Actor, require
 from pki.desk import Desk
+from store.many import insert_all
 from store.monitoring_tables import sa_events, sa_watches
 
 # A stream is remembered at least so long after its last batch: who sends that again must not be believed twice.
@@ -71,8 +72,7 @@ class _Intake:
         after = self._patient(waiting.taken(batch.first, len(batch.events)), streams[batch.stream])
         for place in places:
             self.rows.append(self._row(batch, place))
-        if self.rows:
-            self.connection.execute(insert(sa_events).inline(), self.rows)
+        insert_all(self.connection, sa_events, self.rows)
         rules = watching.restored(watch.state, self.gateway.name)
         self._judge(rules, known, after, batch)
         streams[batch.stream] |= after.document() | {"at": self.now.timestamp()}

@@ -138,7 +138,7 @@ def _ours(error: IkewardenError) -> Failure:
 
 
 def _refused(status: int, problem: Mapping[str, Any]) -> Failure:
-    fallback = UNREACHABLE if status in (502, 503, 504) else FAILED
+    fallback = UNREACHABLE if status in (429, 502, 503, 504) else FAILED
     if 400 <= status < 500:
         fallback = BAD_INPUT
     document = {
