@@ -12,6 +12,7 @@ from core.errors import IkewardenError, Unavailable
 from fleet import reach
 from fleet.findings import changes as findings
 from fleet.monitoring import alerts as monitoring
+from fleet.monitoring import undoing
 from fleet.rotation import imports, ledger, retire
 from pki import expiry, ocsp_signers, publication, revocation
 from pki.authorities import load
@@ -111,6 +112,7 @@ class Drain:
             ledger.FAILED: self._send_alert,
             findings.OPENED: self._tell_findings,
             monitoring.TOPIC: self._tell_alerts,
+            monitoring.UNDO: self._undo_rotation,
             retire.TOPIC: self._forget_secrets,
             imports.TOPIC: self._undo_imports,
         }
@@ -222,6 +224,11 @@ class Drain:
             told = {name: message.payload[name] for name in ("event", "gateway", "alert", "kind")}
             _LOG.warning("alert changed", extra=told)
             self._send(message, now)
+
+    def _undo_rotation(self, messages: Sequence[Message], now: datetime) -> None:
+        payload = messages[0].payload
+        gateway, connection = str(payload["gateway"]), payload["connection"]
+        undoing.undo(self._desk, SCHEDULER, gateway, connection, now=now)
 
     def _forget_secrets(self, messages: Sequence[Message], now: datetime) -> None:
         retire.destroy(self._desk, SCHEDULER, [message.payload for message in messages])

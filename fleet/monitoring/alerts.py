@@ -18,6 +18,8 @@ from store.monitoring_tables import sa_alerts
 
 # Its handler tells people.
 TOPIC: Final = "alert.changed"
+# Its handler undoes a rotation of ours that keeps a tunnel from coming up.
+UNDO: Final = "rotation.undo"
 OPENED, ENDED = "alert.opened", "alert.ended"
 # More open ones of a gateway say nothing new.
 MOST_OPEN: Final = 1_000
@@ -95,6 +97,10 @@ class _Settling:
         if number is None:
             raise RuntimeError("the database gives a number to each alert")
         row = self._row(number[0])
+        if alert.kind == "rotation_failed" and alert.end is None:
+            payload = {"gateway": self.gateway.name, "connection": alert.connection}
+            key = f"{self.gateway.id}:{same}"
+            outbox.put(self.connection, topic=UNDO, key=key, payload=payload, now=self.now)
         if silence["silenced_until"] is None:
             row = tell(self.connection, row, self.gateway.name, self.now)
         return row if alert.end is None else self._end(row, {"ended": _moment(alert.end)})

@@ -15,7 +15,7 @@ from typing import Any, Final
 from sqlalchemy import Connection, Row, insert, select, update
 
 from fleet.gateways import locked
-from fleet.monitoring import alerts, counting, pace, watching
+from fleet.monitoring import alerts, counting, pace, planned, watching
 from fleet.monitoring.rows import AHEAD, LARGEST, base, event_of, row_of
 from fleet.monitoring.sequences import Stream
 from fleet.monitoring.values import MAX_EVENTS, MAX_STREAMS, Batch, EventsRefused, Taken
@@ -73,7 +73,8 @@ class _Intake:
         for place in places:
             self.rows.append(self._row(batch, place))
         insert_all(self.connection, sa_events, self.rows)
-        rules = watching.restored(watch.state, self.gateway.name)
+        ours = planned.at_gateway(self.connection, self.gateway.id, self.now)
+        rules = watching.restored(watch.state, self.gateway.name, ours)
         self._judge(rules, known, after, batch)
         streams[batch.stream] |= after.document() | {"at": self.now.timestamp()}
         self.connection.execute(

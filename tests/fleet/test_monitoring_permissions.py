@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from fleet import monitoring
-from fleet.monitoring import expiry, intake, orders, shown
+from fleet.monitoring import expiry, intake, orders, shown, undoing
 from fleet.monitoring.shown import AlertQuery, EventQuery
 from pki.actors import Role
 from pki.desk import Desk
@@ -24,6 +24,7 @@ TABLE: dict[Any, tuple[set[Role], Call]] = {
     shown.alerts: (READERS - {S}, lambda d, a: shown.alerts(d, a, AlertQuery())),
     shown.events: ({A, O, U}, lambda d, a: shown.events(d, a, EventQuery())),
     shown.figures: (READERS, shown.figures),
+    undoing.undo: ({S}, lambda d, a: undoing.undo(d, a, "gw1", None, now=NOW)),
 }
 
 
