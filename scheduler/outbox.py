@@ -1,5 +1,7 @@
 """Work after commit: messages that operations left in the outbox, claimed, coalesced, carried out."""
 
+import hashlib
+import hmac
 import json
 import logging
 from collections import defaultdict
@@ -9,6 +11,7 @@ from datetime import datetime, timedelta
 import urllib3
 
 from core.errors import IkewardenError, Unavailable
+from core.secret import Secret
 from fleet import reach
 from fleet.findings import changes as findings
 from fleet.monitoring import alerts as monitoring
@@ -38,6 +41,18 @@ LANES: dict[str, Topics] = {
     "outbox_lists": Topics(_LISTS, others=False),
     "outbox_rest": Topics(_LISTS | _CHANGES),
 }
+
+
+SIGNATURE = "Ikewarden-Signature"
+
+
+def signature(key: Secret, body: bytes, now: datetime) -> str:
+    """What a receiver compares: `t=SECONDS,v1=HEX`, the HMAC-SHA-256 of `SECONDS.BODY`. By the time it tells old ones
+    that somebody sends again.
+    """
+    seconds = str(int(now.timestamp()))
+    made = hmac.new(key.reveal(), seconds.encode() + b"." + body, hashlib.sha256)
+    return f"t={seconds},v1={made.hexdigest()}"
 
 
 class WebhookFailed(Unavailable):
@@ -242,11 +257,14 @@ class Drain:
         url = self._desk.rules.webhook
         if url is None:
             return
-        body = json.dumps({"event": message.topic, "time": now.isoformat(), **message.payload})
+        said = {"event": message.topic, "time": now.isoformat(), **message.payload}
+        body = json.dumps(said).encode()
+        headers = {"Content-Type": "application/json"}
+        key = self._desk.rules.webhook_key
+        if key is not None:
+            headers[SIGNATURE] = signature(key, body, now)
         try:
-            answer = self._http.request(
-                "POST", url, body=body.encode(), headers={"Content-Type": "application/json"}
-            )
+            answer = self._http.request("POST", url, body=body, headers=headers)
         except urllib3.exceptions.HTTPError as error:
             raise WebhookFailed(f"The webhook failed: {type(error).__name__}.") from None
         if answer.status >= 300:

@@ -1,11 +1,13 @@
 """Alerts reach the webhook, in order and none lost; silences end by the clock; old events go."""
 
+import hmac
 import logging
 from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
 
+from core.secret import Secret
 from fleet.monitoring import orders
 from pki.desk import Desk
 from scheduler import jobs
@@ -62,3 +64,25 @@ def test_the_job_ends_silences_and_forgets_old_events(desk: Desk, now: datetime)
     assert events_of(desk) == []
     [alert] = alerts_of(desk)
     assert (alert.state, alert.silenced_until) == ("open", None)
+
+
+def test_a_notice_is_signed_where_there_is_a_key(
+    desk: Desk,
+    now: datetime,
+    receiver: Any,  # noqa: F811 - a fixture
+) -> None:
+    url, kind = receiver
+    key = b"a key that only the receiver has"
+    hooked = reopened(desk, webhook=url, webhook_key=Secret(key))
+    sent(enlist(hooked, "gw.example"), failures(), until=after(60), desk=hooked)
+    drain(hooked, now)
+    [(body, header)] = kind.raw
+    seconds, _, made = header.removeprefix("t=").partition(",v1=")
+    assert seconds == str(int(now.timestamp()))
+    expected = hmac.new(key, f"{seconds}.".encode() + body, "sha256").hexdigest()
+    assert hmac.compare_digest(made, expected)
+    assert key.decode() not in repr(hooked.rules)
+    drain(reopened(desk, webhook=url), now)
+    sent(enlist(hooked, "gw2.example"), failures(), until=after(60), desk=hooked)
+    drain(reopened(desk, webhook=url), now)
+    assert kind.raw[1][1] is None
