@@ -15,19 +15,23 @@ STRONG_CHILD = "ESP:AES_GCM_16_256/ECP_384/NO_EXT_SEQ"
 
 @dataclass(frozen=True)
 class Split:
-    """What the seeds and parameters of one half are: rules are tuned on "development" and judged on "held out"."""
+    """What the seeds and parameters of one half are: rules are tuned on "development" and judged on "held out".
+
+    A held-out split that a mistake of a rule was found in has become a part of development: take a new one.
+    """
 
     name: str
     seed: int
     rekey_times: tuple[float, ...]
     jitters: tuple[float, ...]
     one_way: tuple[float, float]
-    scale: float
 
 
-DEVELOPMENT = Split("development", 10_000, (3600.0, 1800.0, 7200.0), (0.1, 0.2), (0.01, 0.1), 1.0)
+DEVELOPMENT = Split(
+    "development", 10_000, (3600.0, 1800.0, 7200.0, 900.0), (0.1, 0.2, 0.25), (0.01, 0.2)
+)
 HELD_OUT = Split(
-    "held out", 9_000_000, (2700.0, 5400.0, 900.0, 28_800.0), (0.06, 0.14, 0.25), (0.005, 0.25), 1.3
+    "held out", 7_200_000, (2700.0, 5400.0, 1200.0, 28_800.0), (0.06, 0.14, 0.22), (0.005, 0.25)
 )
 
 
@@ -113,11 +117,12 @@ class Story:
 
     def lines(self) -> list[SaEvent]:
         """All events in the order of a file: by time, but for a little disorder, and numbered."""
-        disorder = self.random.choice((0.0, 0.0, 0.5, 2.0))
+        draw = random.Random(self.seed + 1)
+        disorder = draw.choice((0.0, 0.0, 0.5, 2.0))
         keyed = [
-            (one.time + self.random.random() * disorder, number, one)
+            (one.time + draw.random() * disorder, number, one)
             for number, one in enumerate(self.events)
-            if one.time is not None
+            if one.time is not None and one.time <= self.end
         ]
         keyed.sort(key=lambda each: each[:2])
         return [one._replace(line=line) for line, (_, _, one) in enumerate(keyed, 1)]
@@ -172,7 +177,9 @@ class Story:
             fields["child_id"] = tunnel.child
         self.add(at, "child_established", tunnel, **fields)
 
-    def close(self, tunnel: Tunnel, at: float, child: int, pair: tuple[str, str], size: int) -> None:
+    def close(
+        self, tunnel: Tunnel, at: float, child: int, pair: tuple[str, str], size: int
+    ) -> None:
         """The old Child SA is closed."""
         fields: dict[str, Any] = {"child": "net", "spi_in": pair[0], "spi_out": pair[1]}
         if tunnel.numbered:
@@ -181,6 +188,8 @@ class Story:
 
     def rekey(self, tunnel: Tunnel, at: float, *, lose_closing: bool = False) -> None:
         """The Child SA is replaced."""
+        if not tunnel.reauth and tunnel.at + 1 < tunnel.ike_due < at - 1:
+            self.next_ike(tunnel)
         old, pair, since = tunnel.child, tunnel.pair, tunnel.installed
         self.install(tunnel, at)
         if tunnel.bytes_ is not None:
@@ -216,8 +225,11 @@ class Story:
             tunnel.at = at + 0.02
             self.establish(tunnel)
             self.close(tunnel, at + 0.4, child, pair, 100)
-            self.add(at + 0.5, "ike_deleted", tunnel, **({"ike_id": old} if tunnel.numbered else {}))
+            self.add(
+                at + 0.5, "ike_deleted", tunnel, **({"ike_id": old} if tunnel.numbered else {})
+            )
             return
+        tunnel.at = at + 0.1
         tunnel.ike = self.next()
         fields: dict[str, Any] = {"old_ike_id": old} if tunnel.numbered else {}
         self.add(at, "ike_rekeyed", tunnel, **fields)
@@ -245,7 +257,7 @@ class Story:
     ) -> None:
         """Rekeys up to `until`, with `rare` things between them."""
         while True:
-            due = self.due(tunnel)
+            due = max(self.due(tunnel), tunnel.at + 1)
             if min(due, tunnel.ike_due) >= until:
                 return
             if tunnel.ike_due < due:

@@ -66,16 +66,21 @@ def faulty(split: Split, fault: Fault, strength: int, number: int) -> tuple[Stor
     tunnels = [story.make(index) for index in range(_TUNNELS)]
     hit = tunnels[0]
     hit.numbered = hit.numbered or "numbered" in fault.needs
+    hit.known = hit.known or "known" in fault.needs
     hit.bytes_ = None
-    if fault.kind in ("rekey_missed", "rekey_too_fast") and not hit.known:
-        hit.rekey = min(hit.rekey, 3600.0)
-        hit.rand = hit.rekey * split.jitters[0]
+    hit.reauth = False
+    hit.rekey = min(hit.rekey, 2700.0)
+    if "short" in fault.needs:
+        hit.rekey = 1200.0  # so that all of it happens within the day
+    hit.rand = hit.rekey * split.jitters[0]
     began = story.start + DAY * (0.4 + 0.2 * story.random.random())
     for tunnel in tunnels:
         story.establish(tunnel)
         story.live(tunnel, began, lookalikes.rare)
     hit.at = max(hit.at, hit.installed)
-    hit.ike_due = max(hit.ike_due, hit.at + 20 * hit.rekey)
+    hit.ike_due = max(hit.ike_due, hit.at + 2)
+    if hit.at > hit.installed + 1:
+        story.rekey(hit, hit.at + 1)
     first = hit.at
     fault.happen(story, hit, strength)
     for tunnel in tunnels:

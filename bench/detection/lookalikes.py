@@ -40,7 +40,7 @@ def _moved(story: Story, tunnel: Tunnel, at: float) -> None:
 def _roamed(story: Story, tunnel: Tunnel, at: float) -> None:
     """A new address, a new authentication; the old SA is thrown out."""
     home = tunnel.peer
-    for when in (at, at + 200 + 2000 * story.random.random()):
+    for when in (at, at + 100 + 0.6 * tunnel.rekey * story.random.random()):
         old = tunnel.ike
         fields = {"ike_id": old} if tunnel.numbered else {}
         story.add(when, "duplicate_replaced", tunnel, identity=tunnel.identity, **fields)
@@ -89,7 +89,7 @@ def _rotation(story: Story, tunnel: Tunnel, at: float) -> None:
 
 def _changed(story: Story, tunnel: Tunnel, at: float) -> None:
     """The connection is loaded anew with another lifetime, where nobody told us the old one."""
-    if tunnel.known:
+    if tunnel.known or tunnel.rekey < 600.0 or tunnel.bytes_ is not None:
         return
     story.add(at, "configured", tunnel)
     tunnel.rekey, tunnel.rand = tunnel.rekey / 3, tunnel.rand / 3
@@ -125,16 +125,16 @@ def around(story: Story) -> None:
 
 
 def _return_behind_nat(story: Story, at: float) -> None:
-    """After a power cut many clients behind one address come back within seconds, and meet the limit of half-open SAs."""
+    """After a power cut many clients behind one address come back at once, and meet the limit of half-open SAs."""
     draw = story.random
-    for number in range(draw.choice((8, 20, 40))):
+    for _ in range(draw.choice((8, 20, 40))):
         when = at + 30 * draw.random()
         ike = story.next()
         one = {"source": "192.0.2.200", "name": "clients", "ike_id": ike}
         for _ in range(draw.choice((0, 0, 1, 2))):
             story.add(when - 4 * draw.random(), "half_open_limit", source="192.0.2.200")
         story.add(when, "ike_respond", **one)
-        story.add(when + 0.2, "ike_established", **one, identity=f"user{number}@example.com")
+        story.add(when + 0.2, "ike_established", **one, identity=f"user{ike}@example.com")
         story.add(
             when + 0.3, "child_established", **one, child="clients", child_id=story.next(),
             spi_in=story.spi(), spi_out=story.spi(),

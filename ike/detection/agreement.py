@@ -31,7 +31,7 @@ def disagreed(gateway: Gateway, event: SaEvent, at: float | None) -> None:
     place = place_of(gateway, event)
     signs = suspect.signs.setdefault("proposal", [])
     count = note(signs, at, event.line, _WITHIN, 64)
-    stranger = place.connection is None and suspect.succeeded is None
+    stranger = place.connection is None and place.peer not in gateway.sources
     if stranger and _probed(gateway, suspect, place, at):
         return
     if count < (_TIMES_UNTIMED if at is None else _TIMES):

@@ -51,7 +51,9 @@ class Alert:
     gateway: str | None = None
     identity: str | None = None
     updates: int = field(default=1, compare=False)
-    raised: float | None = field(default=None, compare=False)  # when it was certain; `start` is its first sign
+    raised: float | None = field(
+        default=None, compare=False
+    )  # when it was certain; `start` is its first sign
 
     @property
     def key(self) -> tuple[str, str | None, str | None, str | None]:

@@ -94,11 +94,9 @@ def learned_lower(ages: Sequence[float]) -> float | None:
     return _BELOW * sorted(ages)[1]
 
 
-def learned_upper(ages: Sequence[float]) -> float | None:
-    """Above which age an SA was not rekeyed, by what this connection did so far."""
-    if len(ages) < ENOUGH:
-        return None
-    return _ABOVE * max(ages) + GRACE
+def learned_upper(longest: float) -> float:
+    """Above which age an SA was not rekeyed, by the longest that this connection took so far."""
+    return _ABOVE * longest + GRACE
 
 
 def steady(ages: Sequence[float], spread: float = 1.5) -> bool:

@@ -52,8 +52,7 @@ def place_of(gateway: Gateway, event: SaEvent) -> Place:
     name = event.name or event.connection
     source = event.source or event.peer
     if name is None and source is not None:
-        tunnel = gateway.sources.get(source)
-        name = tunnel.name if tunnel is not None else None
+        name = gateway.sources.get(source)
     return Place(gateway.name, name, source, event.identity)
 
 
@@ -102,7 +101,7 @@ def _guesses(
     count: int,
     event: SaEvent,
 ) -> bool:
-    known = suspect.succeeded is not None or suspect.known
+    known = (event.source or event.peer) in gateway.sources
     if at is not None and suspect.identities:
         for name, then in list(suspect.identities.items()):
             if then is not None and then < at - _WITHIN:
@@ -195,8 +194,6 @@ def succeeded(gateway: Gateway, tunnel: Tunnel, event: SaEvent, at: float | None
     if source is not None:
         suspect = gateway.suspects.get(source)
         if suspect is not None:
-            suspect.succeeded = at
-            suspect.known = True
             if len(suspect.identities) < _IDENTITIES:
                 suspect.signs.clear()
                 suspect.identities.clear()

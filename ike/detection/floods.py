@@ -2,7 +2,7 @@
 
 Condition: in two minutes at least ten requests were refused for too many half-open SAs, or cookies demanded, or
 twenty half-open SAs timed out; and they are more than three for each SA that came up. Judged for the gateway and for
-each source, when a minute is over. Without times: twice as many in all.
+each source, a minute later. Without times: twice as many in all.
 Not normal, because an honest peer finishes within a second. Looks alike and is let pass: many clients behind one NAT or
 a whole fleet that comes back after a power cut (their SAs come up), a few peers whose answers get lost.
 """
@@ -56,25 +56,39 @@ def _turn(gateway: Gateway, at: float | None) -> None:
     if flood.minute is None:
         flood.minute = minute
     elif minute > flood.minute:
-        judge(gateway, (flood.minute + 1) * _MINUTE)
+        _judge(gateway, (flood.minute + 1) * _MINUTE, flood.before)
+        flood.before, flood.now = flood.now, [0, 0, 0]
         following = minute == flood.minute + 1
-        flood.before = flood.now if following else [0, 0, 0]
+        if not following:
+            _judge(gateway, (flood.minute + 2) * _MINUTE, flood.before)
+            flood.before = [0, 0, 0]
         if not following or not (flood.before[_REFUSED] or flood.before[_TIMED_OUT]):
             flood.sources.clear()
             flood.lines.clear()
             flood.since = None
-        flood.now = [0, 0, 0]
         flood.minute = minute
 
 
 def judge(gateway: Gateway, now: float | None) -> None:
     """Is it a flood, as far as this minute shows? May be asked at any time."""
+    _judge(
+        gateway,
+        now,
+        [one + other for one, other in zip(gateway.flood.now, gateway.flood.before, strict=True)],
+    )
+
+
+def _judge(gateway: Gateway, now: float | None, hostile: list[int]) -> None:
+    # Honest ones had a minute to come up after they were refused: they count from both minutes.
     flood = gateway.flood
-    counts = [now_ + before for now_, before in zip(flood.now, flood.before, strict=True)]
+    counts = [hostile[_REFUSED], hostile[_TIMED_OUT], flood.now[_UP] + flood.before[_UP]]
     if counts[_REFUSED] == 0 and counts[_TIMED_OUT] == 0:
         return
     worst = max(flood.sources.items(), key=lambda item: sum(item[1][:2]), default=None)
-    by_one = worst is not None and _flooded(worst[1], now)
+    # Of one source, only those that came up after its first refusal are known: so twice as many must be refused.
+    by_one = (
+        worst is not None and sum(worst[1][:2]) >= 2 * _LEAST_REFUSED and _flooded(worst[1], now)
+    )
     if not by_one and not _flooded(counts, now):
         return
     source = None

@@ -1,6 +1,6 @@
 """`identity_conflict`: two hosts use one identity and throw each other out.
 
-Condition: the address behind one identity of one connection changed four times in 30 minutes among at most three
+Condition: the address behind one identity of one connection changed four times in 30 minutes between two
 addresses, and each time the daemon threw out the SA of the other address (INITIAL_CONTACT, uniqueness).
 Not normal, because a host that moves does not come back each few minutes. Looks alike and is let pass: roaming (new
 addresses, or back once), MOBIKE (no new authentication), users of one group identity, whose SAs live side by side.
@@ -11,7 +11,7 @@ from ike.detection.conditions import Place
 from ike.detection.state import Gateway, Suspect, Tunnel
 from ike.events.event import SaEvent
 
-_TIMES, _WITHIN, _HOSTS = 4, 1800.0, 3
+_TIMES, _WITHIN, _HOSTS = 4, 1800.0, 2
 _SAME, _THROWN = 2.0, 10.0
 
 

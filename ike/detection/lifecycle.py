@@ -28,6 +28,7 @@ def ike_established(gateway: Gateway, tunnel: Tunnel, event: SaEvent, at: float 
         if ike is not None or at is None or (there[0] is not None and at - there[0] < _SAME):
             return
         gateway.drop_ike(tunnel, None)  # without numbers, the newer one stands for both
+        tunnel.reauth_at = at
     if event.daemon in ("charon", "pluto"):
         tunnel.timed = True
     identities.established(gateway, tunnel, event, at)
@@ -72,7 +73,7 @@ def ike_ended(gateway: Gateway, tunnel: Tunnel, event: SaEvent, at: float | None
     """`ike_deleted`."""
     ike = _number(tunnel, event)
     there = tunnel.up.get(ike)
-    if there is None:
+    if there is None or _of_the_old(tunnel, ike, there[0], at):
         return
     gateway.drop_ike(tunnel, ike)
     establishment.deleted(gateway, tunnel, event, at, there)
@@ -99,7 +100,8 @@ def child_established(gateway: Gateway, tunnel: Tunnel, event: SaEvent, at: floa
     if chain is None:
         _begin(gateway, tunnel, key, event, at, mark)
         return
-    if mark in chain.living or _same_pair(chain, event):
+    spi = event.spi_in
+    if mark in chain.living or (spi in (chain.spi_in, chain.spi_out) and _same_pair(chain, event)):
         if mark is not None or at is None or chain.since is None or at - chain.since < _SAME:
             return
     _replace(gateway, tunnel, key, chain, event, at, mark)
@@ -137,12 +139,12 @@ def child_closed(gateway: Gateway, tunnel: Tunnel, event: SaEvent, at: float | N
     chain = tunnel.chains[key]
     since = chain.living.pop(mark)
     if event.size is not None and since is not None and at is not None and chain.living:
-        rekeys.weigh(gateway, tunnel, event.size, (chain.since or at) - since, mark)
+        rekeys.weigh(gateway, tunnel, event.size, (chain.since or at) - since)
     if not chain.living:
         if chain.refused is None or len(chain.refused) < 3:
             rekeys.kept(gateway, tunnel, chain, at)
         gateway.drop_chain(tunnel, key)
-    elif len(chain.living) == 1 and gateway.conditions.opened:
+    elif gateway.conditions.opened and _alone(tunnel):
         gateway.conditions.clear("duplicate_sas", gateway.place(tunnel), at)
 
 
@@ -215,6 +217,17 @@ def _look_at_ike(gateway: Gateway, tunnel: Tunnel, limit: float | None, now: flo
 
 
 # --- which one
+
+
+def _alone(tunnel: Tunnel) -> bool:
+    return len(tunnel.up) < 2 and all(len(each.living) < 2 for each in tunnel.chains.values())
+
+
+def _of_the_old(tunnel: Tunnel, ike: int | None, since: float | None, at: float | None) -> bool:
+    # Without numbers, the deletion right after a replacement is that of the replaced one.
+    if ike is not None or at is None or since is None or tunnel.reauth_at is None:
+        return False
+    return since - _SAME < tunnel.reauth_at <= at and at - since < _SAME
 
 
 def _number(tunnel: Tunnel, event: SaEvent) -> int | None:

@@ -81,16 +81,6 @@ def _sorted(events: list[SaEvent]) -> list[SaEvent]:
     return events
 
 
-def is_new(gateway: Gateway, event: SaEvent) -> bool:
-    """Was this event not seen yet? Remembers it for a while."""
-    fact = (event.line, event.kind, event.child_id, event.time)
-    seen = gateway.seen
-    if fact in seen or fact in gateway.seen_before:
-        return False
-    seen[fact] = None
-    return True
-
-
 def age_seen(gateway: Gateway, at: float) -> None:
     """Forget what is too old to come again."""
     if gateway.seen_since is None:

@@ -20,7 +20,7 @@ from ike.detection.state import Gateway, Tunnel
 from ike.events.event import SaEvent
 
 Reaction = Callable[[Gateway, SaEvent, float | None], None]
-_OfTunnel = Callable[[Gateway, Tunnel, SaEvent, float | None], None]
+OfTunnel = Callable[[Gateway, Tunnel, SaEvent, float | None], None]
 
 
 def _established(gateway: Gateway, event: SaEvent, at: float | None) -> None:
@@ -45,38 +45,41 @@ def _restarted(gateway: Gateway, event: SaEvent, at: float | None) -> None:
     lifecycle.restarted(gateway, at)
 
 
-def _made(rule: _OfTunnel) -> Reaction:
-    """Of a tunnel, which is remembered from now on."""
-
-    def react(gateway: Gateway, event: SaEvent, at: float | None) -> None:
-        tunnel = gateway.tunnel(event, True)
-        if tunnel is not None:
-            rule(gateway, tunnel, event, at)
-
-    return react
+def _replaced(gateway: Gateway, event: SaEvent, at: float | None) -> None:
+    tunnel = gateway.last_of(event)
+    if tunnel is not None:
+        identities.replaced(gateway, tunnel, event, at)
 
 
-def _known(rule: _OfTunnel) -> Reaction:
-    """Of a tunnel that is remembered; a stranger's is not worth it."""
-
-    def react(gateway: Gateway, event: SaEvent, at: float | None) -> None:
-        tunnel = gateway.tunnel(event, False)
-        if tunnel is not None:
-            rule(gateway, tunnel, event, at)
-
-    return react
+def _moved(gateway: Gateway, event: SaEvent, at: float | None) -> None:
+    tunnel = gateway.last_of(event)
+    if tunnel is not None:
+        lifecycle.remarked(gateway, tunnel, event, at)
+        gateway.move(tunnel, event.source)
 
 
+#: Of a tunnel that is remembered; a stranger's is not worth it.
+OF_TUNNELS: Final[dict[str, OfTunnel]] = {
+    "ike_rekeyed": lifecycle.ike_rekeyed,
+    "child_established": lifecycle.child_established,
+    "child_rekeyed": lifecycle.child_rekeyed,
+    "ike_reauth": lifecycle.remarked,
+    "ike_deleted": lifecycle.ike_ended,
+    "child_rekey_failed": rekeys.refused,
+    "child_closed": lifecycle.child_closed,
+    "retransmit": liveness.repeated,
+    "giving_up": lifecycle.ike_died,
+    "dpd_timeout": lifecycle.ike_died,
+    "collision": collisions.collided,
+    "rekey_scheduled": lifecycle.remarked,
+    "configured": lifecycle.remarked,
+}
+#: Of those, the ones that make a tunnel remembered.
+MAKING: Final = frozenset({"ike_rekeyed", "child_established", "child_rekeyed"})
+#: Of sources, and of the gateway.
 REACTIONS: Final[dict[str, Reaction]] = {
     "ike_established": _established,
-    "ike_rekeyed": _made(lifecycle.ike_rekeyed),
-    "ike_reauth": _known(lifecycle.remarked),
-    "ike_deleted": _known(lifecycle.ike_ended),
     "ike_timeout": floods.opened,
-    "child_established": _made(lifecycle.child_established),
-    "child_rekeyed": _made(lifecycle.child_rekeyed),
-    "child_rekey_failed": _known(rekeys.refused),
-    "child_closed": _known(lifecycle.child_closed),
     "auth_failed": failures.failed,
     "cert_invalid": certificates.rejected,
     "cert_revoked": certificates.rejected,
@@ -85,18 +88,12 @@ REACTIONS: Final[dict[str, Reaction]] = {
     "invalid_ke": agreement.regrouped,
     "ts_unacceptable": agreement.disagreed,
     "unknown_peer": agreement.unknown,
-    "retransmit": _known(liveness.repeated),
-    "giving_up": _known(lifecycle.ike_died),
-    "dpd_timeout": _known(lifecycle.ike_died),
     "half_open_limit": floods.opened,
     "cookie": floods.opened,
     "algorithms": _offered,
-    "collision": _known(collisions.collided),
-    "duplicate_replaced": _known(identities.replaced),
-    "address_changed": _known(lifecycle.remarked),
-    "rekey_scheduled": _known(lifecycle.remarked),
+    "duplicate_replaced": _replaced,
+    "address_changed": _moved,
     "daemon_started": _restarted,
     "daemon_stopped": _restarted,
-    "configured": _known(lifecycle.remarked),
     "clock": clock.remarked,
 }

@@ -52,7 +52,11 @@ class Pace:
 
     ages: list[float] = field(default_factory=list)
     lower: float | None = None  # learned from them
-    short: list[tuple[float, int, float, int | str | None]] = field(default_factory=list)
+    longest: float = 0.0  # that was ever normal
+    sized: int = 0  # how many said how many bytes they carried, and the least and most
+    smallest: int = 0
+    largest: int = 0
+    short: list[tuple[float, int, float]] = field(default_factory=list)
     alarmed: bool = False
 
 
@@ -65,7 +69,6 @@ class Trouble:
     repeats: list[tuple[float | None, int, int, int]] = field(default_factory=list)
     pattern: int = 0  # of rekeys, the newest in bit 0: 1 is a collision
     collisions: list[Sign] = field(default_factory=list)
-    sizes: list[tuple[int, float]] = field(default_factory=list)
 
 
 @dataclass(slots=True)
@@ -102,8 +105,6 @@ class Suspect:
     signs: dict[str, list[Sign]] = field(default_factory=dict)
     attempts: dict[str, tuple[int | None, float | None, int]] = field(default_factory=dict)
     identities: dict[str, float | None] = field(default_factory=dict)
-    succeeded: float | None = None
-    known: bool = False
     certificate: tuple[int | None, float | None, int] | None = None
     moves: list[tuple[float | None, int, str]] = field(default_factory=list)
     thrown: float | None = None
@@ -125,7 +126,7 @@ class Flood:
 class Gateway:
     """One writer of events. `clock` is its newest processed time, `newest` its newest seen one."""
 
-    LOOSE: ClassVar[tuple[str, ...]] = ("bounds", "planned", "up", "names", "sources", "wheel")
+    LOOSE: ClassVar[tuple[str, ...]] = ("bounds", "planned", "up", "wheel")
 
     name: str | None
     clock: float | None = None
@@ -139,6 +140,8 @@ class Gateway:
     seen_before: dict[Fact, None] = field(default_factory=dict)
     seen_since: float | None = None
     tunnels: dict[tuple[str | None, str | None], Tunnel] = field(default_factory=dict)
+    names: dict[str, str | None] = field(default_factory=dict)  # the last address of a name
+    sources: dict[str, str | None] = field(default_factory=dict)  # and the last name of an address
     suspects: dict[str, Suspect] = field(default_factory=dict)
     named: dict[str, Suspect] = field(default_factory=dict)
     hosts: dict[str, str] = field(default_factory=dict)
@@ -157,9 +160,7 @@ class Gateway:
     conditions: Conditions = field(default_factory=Conditions)
     bounds: Mapping[str, Bounds] = field(default_factory=dict)
     planned: Sequence[Planned] = ()
-    up: dict[int, Tunnel] = field(default_factory=dict)
-    names: dict[str, Tunnel] = field(default_factory=dict)
-    sources: dict[str, Tunnel] = field(default_factory=dict)
+    up: dict[int | None, Tunnel] = field(default_factory=dict)
     wheel: dict[int, list[Tunnel]] = field(default_factory=dict)
 
     # --- what is where
@@ -175,26 +176,47 @@ class Gateway:
         source = event.source or event.peer
         tunnel = self.tunnels.get((name, source))
         if tunnel is None and source is None and name is not None:
-            tunnel = self.names.get(name)
+            tunnel = self.tunnels.get((name, self.names.get(name)))
         if tunnel is None and name is None and source is not None:
-            tunnel = self.sources.get(source)
+            tunnel = self.tunnels.get((self.sources.get(source), source))
         if tunnel is None and make and (name is not None or source is not None):
             tunnel = Tunnel(name, source)
-            self.add(tunnel)
+            self.tunnels[(name, source)] = tunnel
+            self.seen_at(tunnel)
         return tunnel
 
-    def add(self, tunnel: Tunnel) -> None:
-        """Remember it, with the indices that are made from it."""
-        self.tunnels[(tunnel.name, tunnel.source)] = tunnel
-        if tunnel.name is not None:
-            self.names[tunnel.name] = tunnel
-        if tunnel.source is not None:
-            self.sources[tunnel.source] = tunnel
+    def index(self, tunnel: Tunnel) -> None:
+        """Make the indices of a restored tunnel."""
         for ike in tunnel.up:
             if ike is not None:
                 self.up[ike] = tunnel
         if tunnel.armed:
             self.wheel.setdefault(int(tunnel.armed // SLOT), []).append(tunnel)
+
+    def last_of(self, event: SaEvent) -> Tunnel | None:
+        """The tunnel that `event` is about, even if it speaks of a new address."""
+        tunnel = self.tunnel(event, False)
+        name = event.name or event.connection
+        if tunnel is None and name is not None:
+            return self.tunnels.get((name, self.names.get(name)))
+        return tunnel
+
+    def seen_at(self, tunnel: Tunnel) -> None:
+        """It is the last one of its name and address."""
+        if tunnel.name is not None:
+            self.names[tunnel.name] = tunnel.source
+        if tunnel.source is not None:
+            self.sources[tunnel.source] = tunnel.name
+
+    def move(self, tunnel: Tunnel, source: str | None) -> None:
+        """Its peer has another address now."""
+        if source is None or source == tunnel.source:
+            return
+        if self.tunnels.get((tunnel.name, tunnel.source)) is tunnel:
+            del self.tunnels[(tunnel.name, tunnel.source)]
+        tunnel.source = source
+        self.tunnels[(tunnel.name, source)] = tunnel
+        self.seen_at(tunnel)
 
     def raise_ike(
         self, tunnel: Tunnel, ike: int | None, at: float | None, line: int, identity: str | None
@@ -205,6 +227,7 @@ class Gateway:
             if other is not None and other is not tunnel:
                 self.drop_ike(other, ike)
             self.up[ike] = tunnel
+        self.seen_at(tunnel)
         tunnel.up[ike] = (at, line, identity)
 
     def drop_ike(self, tunnel: Tunnel, ike: int | None) -> None:

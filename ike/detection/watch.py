@@ -6,8 +6,8 @@ from typing import Any, Final
 from ike.detection import clock, failures, floods, lifecycle
 from ike.detection.alert import Alert
 from ike.detection.bounds import Bounds, Planned
-from ike.detection.order import GAP, WINDOW, age_seen, is_new, released
-from ike.detection.reactions import REACTIONS
+from ike.detection.order import GAP, WINDOW, age_seen, released
+from ike.detection.reactions import MAKING, OF_TUNNELS, REACTIONS
 from ike.detection.records import packed, unpacked
 from ike.detection.state import RECORDS, SLOT, Gateway
 from ike.events.event import SaEvent
@@ -119,7 +119,7 @@ class Watch:
             gateway: Gateway = unpacked(each, _CLASSES)
             gateway.bounds, gateway.planned = watch._bounds, watch._planned
             for tunnel in gateway.tunnels.values():
-                gateway.add(tunnel)
+                gateway.index(tunnel)
             watch._gateways[gateway.name] = gateway
         return watch
 
@@ -136,26 +136,52 @@ def _release(gateway: Gateway, limit: float | None) -> None:
 
 
 def _process(gateway: Gateway, events: Sequence[SaEvent]) -> None:
-    reactions = REACTIONS
+    # The hot loop: what is cheap stands in it, so that an ordinary event costs three calls.
+    of_tunnels, others, up = OF_TUNNELS, REACTIONS, gateway.up
+    fire_at = (gateway.fired + 2) * SLOT
     for event in events:
-        reaction = reactions.get(event.kind)
-        if reaction is None or not is_new(gateway, event):
+        kind = event.kind
+        fact = (event.line, kind, event.child_id, event.time)
+        if fact in gateway.seen or fact in gateway.seen_before:
             continue
+        gateway.seen[fact] = None
         at = event.time
         if at is not None:
             now = gateway.clock
-            if now is None or at > now:
-                if now is not None and at - now > GAP:
-                    gateway.unsettle()
+            if now is not None and now <= at < fire_at:
                 gateway.clock = at
-                if at >= (gateway.fired + 2) * SLOT:
-                    _fire(gateway, at)
-            elif at < now - clock.BACK:
-                gateway.late += 1
-                continue
             else:
-                at = now
-        reaction(gateway, event, at)
+                at = _reach(gateway, now, at)
+                if at is None:
+                    continue
+                fire_at = (gateway.fired + 2) * SLOT
+        rule = of_tunnels.get(kind)
+        if rule is None:
+            others.get(kind, _pass)(gateway, event, at)
+            continue
+        tunnel = up.get(event.ike_id)
+        if tunnel is None or event.name != tunnel.name:
+            tunnel = gateway.tunnel(event, kind in MAKING)
+        if tunnel is not None:
+            rule(gateway, tunnel, event, at)
+
+
+def _pass(gateway: Gateway, event: SaEvent, at: float | None) -> None:
+    """No rule hears of it."""
+
+
+def _reach(gateway: Gateway, now: float | None, at: float) -> float | None:
+    """As of when an event counts whose time is not simply the next; None: it comes too late."""
+    if now is not None and at < now:
+        if at >= now - clock.BACK:
+            return now
+        gateway.late += 1
+        return None
+    if now is not None and at - now > GAP:
+        gateway.unsettle()
+    gateway.clock = at
+    _fire(gateway, at)
+    return at
 
 
 def _fire(gateway: Gateway, now: float) -> None:
