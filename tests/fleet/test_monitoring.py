@@ -5,7 +5,8 @@ import json
 from datetime import timedelta
 
 import pytest
-from sqlalchemy import func, select
+from sqlalchemy import Engine, func, select
+from sqlalchemy.event import listen, remove
 
 from core.errors import IkewardenError
 from fleet import gateways
@@ -273,32 +274,44 @@ def test_names_without_end_are_counted_together(
     assert len(found) == 10
 
 
-def test_nothing_is_half_done(desk: Desk, gw: Member, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A process that dies at any statement leaves nothing of the batch; sent again, all of it is there once."""
-    made = failures()
-    statements = 0
+class Died(BaseException):
+    """The process is gone."""
 
-    def dies(at: int) -> None:
-        real = intake.alerts.settle
 
-        def settle(*arguments: object) -> None:
-            real(*arguments)  # type: ignore[arg-type]  # as they came
-            if at == 0:
-                raise KeyboardInterrupt
+def test_nothing_is_half_done(desk: Desk, gw: Member) -> None:
+    """A process that dies before any statement leaves nothing of the batch; sent again, all of it is there once."""
+    made, left = failures(), [0]
 
-        monkeypatch.setattr(intake.alerts, "settle", settle)
+    def dies(*_: object) -> None:
+        left[0] -= 1
+        if left[0] < 0:
+            raise Died
 
-    dies(0)
-    with pytest.raises(KeyboardInterrupt):
-        sent(gw, made, until=after(60))
-    monkeypatch.undo()
-    with desk.store.read() as connection:
-        for table in (sa_events, sa_counts, sa_alerts, sa_watches):
-            statements += connection.execute(select(func.count()).select_from(table)).scalar_one()
-    assert statements == 0
-    assert told(desk) == []
-    assert sent(gw, made, until=after(60)).stored == 10
+    def there() -> int:
+        with desk.store.read() as connection:
+            tables = (sa_events, sa_counts, sa_alerts, sa_watches)
+            return sum(
+                connection.execute(select(func.count()).select_from(table)).scalar_one()
+                for table in tables
+            )
+
+    for number in itertools.count():
+        left[0] = number
+        listen(Engine, "before_cursor_execute", dies)
+        try:
+            taken = sent(gw, made, until=after(60))
+        except Died:
+            taken = None
+        finally:
+            remove(Engine, "before_cursor_execute", dies)
+        if taken is not None:
+            break
+        assert there() == 0
+        assert told(desk) == []
+    assert number > 8
+    assert taken.stored == 10
     assert told(desk) == [("alert.opened", "auth_failures")]
+    assert counts(desk) == {(CONNECTION, "auth_failed", "psk"): (10, 10)}
 
 
 def test_a_memory_that_cannot_be_read_is_let_go(desk: Desk, gw: Member) -> None:
