@@ -1,10 +1,10 @@
 """`rekey_too_fast` and `rekey_missed`: SAs that are replaced before any timer says so, or not at all.
 
 **rekey_too_fast.** Condition: four rekeys within four times the lower bound (those within a minute count as one, unless
-they are four themselves), of SAs younger than the bound (rekey_time - rand_time of the configuration, less 2 s;
-learned: three quarters of the second least age of the last 16). With nothing known: five in a row within 8 s each, or
-eight of which the last five, about 5 minutes old at most, differ but for the shortest by more than a factor of 3.5,
-which one lifetime with jitter never does.
+they are four), of SAs younger than the bound (rekey_time - rand_time of the configuration, less 2 s; learned: three
+quarters of the second least age of the last 16). With nothing known: five in a row within 8 s each, or eight of
+which the last five, about 5 minutes old at most, differ but for the shortest by more than a factor of 3.5, which one
+lifetime with jitter never does.
 Not normal, because both ends draw their instant from one interval: nothing but an event replaces an SA before it.
 Looks alike and is let pass: the second SA of a collision (younger than 3 s, alone), byte limits (the closed SA had
 carried what the configuration allows, or the sizes are alike while the ages are not), MOBIKE, a restart, a changed
