@@ -32,6 +32,7 @@ from pki.x509.lint import lint
 from pki.x509.lint.facts import Facts as CertificateParts
 from pki.x509.lint.facts import read_facts
 from pki.x509.lint.report import Finding as Remark
+from pki.x509.malformed import MALFORMED
 from pki.x509.profile import Dialect as LintDialect
 
 # What rules of the audit say themselves, with more knowledge of the host.
@@ -83,7 +84,7 @@ class Held:
         """How people know it: its subject, or its serial number."""
         try:
             text = self.found.certificate.subject.rfc4514_string()
-        except keyfiles.STRANGE:
+        except MALFORMED:
             text = ""
         return text[:100] or f"serial {self.found.certificate.serial_number:x}"
 
@@ -248,7 +249,7 @@ def _names(held: Held, *, issuer: bool) -> Iterator[bytes]:
     certificate = held.found.certificate
     try:
         yield (certificate.issuer if issuer else certificate.subject).public_bytes()
-    except keyfiles.STRANGE:
+    except MALFORMED:
         return
 
 
@@ -258,7 +259,7 @@ def _has_signed(issuer: Held, held: Held) -> bool:
         held.found.certificate.verify_directly_issued_by(issuer.found.certificate)
     except InvalidSignature:
         return False
-    except keyfiles.STRANGE:
+    except MALFORMED:
         return True
     return True
 

@@ -16,7 +16,6 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from cryptography import x509
-from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePrivateKey
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
 from cryptography.hazmat.primitives.serialization import (
@@ -29,6 +28,7 @@ from ike.audit import pkcs12, weak_keys
 from ike.audit.weak_keys import PublicKey, number, oid_of
 from ike.secrets.values import Place, Problem
 from pki.x509 import der
+from pki.x509.malformed import MALFORMED
 
 _BLOCK: Final = re.compile(rb"^[ \t]*-----BEGIN ([A-Z0-9 ]{1,40})-----", re.MULTILINE)
 _MAX_BLOCKS: Final = 2000  # a bundle of the world's authorities has 150
@@ -81,29 +81,18 @@ def parse(path: str, octets: bytes) -> Contents:
         found = True
         try:
             _block(contents, place, label, data)
-        except STRANGE:
+        except MALFORMED:
             contents.problems.append(
                 Problem(place, f"a {label.lower() or 'block'} that cannot be read")
             )
     if not found and not contents.problems and octets.strip():
         try:
             _der(contents, Place(path, 0), octets)
-        except STRANGE:
+        except MALFORMED:
             contents.problems.append(
                 Problem(Place(path, 0), "no key or certificate of a known form")
             )
     return contents
-
-
-# All that `cryptography` and the reading of DER say of what is malformed; their messages are not passed on.
-STRANGE: Final = (
-    ValueError,
-    TypeError,
-    IndexError,
-    OverflowError,
-    UnsupportedAlgorithm,
-    x509.UnsupportedGeneralNameType,
-)
 
 
 def _blocks(path: str, octets: bytes, contents: Contents) -> Iterator[tuple[Place, str, bytes]]:
@@ -179,9 +168,9 @@ def _signed(contents: Contents, place: Place, data: bytes) -> None:
     """A certificate, or a request or a revocation list, which have its shape."""
     try:
         contents.certificates.append(certificate(place, data))
-    except STRANGE:
+    except MALFORMED:
         for load in (x509.load_der_x509_csr, x509.load_der_x509_crl):
-            with suppress(*STRANGE):
+            with suppress(*MALFORMED):
                 load(data)
                 contents.known = True
                 return
@@ -189,12 +178,12 @@ def _signed(contents: Contents, place: Place, data: bytes) -> None:
 
 
 def certificate(place: Place, data: bytes, label: str = "") -> Certificate:
-    """A certificate in DER. Raises ValueError."""
+    """A certificate in DER. Raises one of MALFORMED."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of what is wrong with it: the lint says it better
         loaded = x509.load_der_x509_certificate(data)
     public = None
-    with suppress(*STRANGE):
+    with suppress(*MALFORMED):
         public = weak_keys.from_spki(_spki(loaded.tbs_certificate_bytes))
     return Certificate(place, loaded, public, label)
 
@@ -278,7 +267,7 @@ def _derived(data: bytes) -> PublicKey | None:
         return None
     try:
         loaded = load_der_private_key(data, None)
-    except STRANGE:
+    except MALFORMED:
         return None
     if isinstance(loaded, RSAPrivateKey | EllipticCurvePrivateKey):
         return None

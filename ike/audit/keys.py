@@ -13,8 +13,10 @@ from ike.audit.values import Area, Facts, Finding, Item, Policy, Role, Rule, Sev
 from ike.audit.weak_keys import PublicKey
 from ike.secrets.appliances import firewall, vyos
 from ike.secrets.reading import Found
+from ike.secrets.stumbling import stumbling
 from ike.secrets.tree import MAX_OCTETS, File
 from ike.secrets.values import Place, Problem, Source
+from pki.x509.malformed import MALFORMED
 
 UNENCRYPTED: Final = Rule(
     "private-key-unencrypted",
@@ -224,7 +226,8 @@ def look(files: Files, discovered: Discovered) -> tuple[Sequence[Facts], Sequenc
     for item in discovered.items:
         if item.status.sort is Sort.FILE and item.status.identity not in seen.files:
             seen.files.add(item.status.identity)
-            _read(files, item, seen, systems.get(item.path))
+            with stumbling(Place(item.path, 0), seen.problems):
+                _read(files, item, seen, systems.get(item.path))
     used = _used(seen)
     own = frozenset(each.path for each in discovered.items if each.role is Role.OWN)
     facts: list[Facts] = [
@@ -279,8 +282,16 @@ def _parsed(item: Item, octets: bytes) -> Contents:
 
 def _add(seen: _Seen, item: Item, contents: Contents) -> None:
     seen.keys += contents.keys
-    seen.held += [Held(each, item.role) for each in contents.certificates]
     seen.problems += contents.problems
+    for certificate in contents.certificates:
+        held = Held(certificate, item.role)
+        try:
+            _ = held.parts, held.name, held.fingerprint  # what is wrong with it shows here
+        except MALFORMED:
+            problem = Problem(certificate.place, "a certificate whose parts cannot be read")
+            seen.problems.append(problem)
+        else:
+            seen.held.append(held)
 
 
 def _used(seen: _Seen) -> tuple[Used, ...]:

@@ -24,6 +24,7 @@ from ike.secrets import strength
 from ike.secrets.strength import Verdict
 from ike.secrets.values import Place, Problem
 from pki.x509 import der
+from pki.x509.malformed import MALFORMED
 
 MAX_OCTETS: Final = 16 * 2**20
 NAMES: Final = frozenset({"key4.db", "cert9.db"})
@@ -138,7 +139,7 @@ def parse(path: str, octets: bytes) -> Contents:
             if _has(database, "nssPublic"):
                 for row in _rows(database, "nssPublic", ("a0", "a11", "a3"), _CERTIFICATE):
                     _add(contents, path, row)
-    except (sqlite3.Error, ValueError, OverflowError, MemoryError):
+    except (sqlite3.Error, MemoryError, *MALFORMED):
         contents.problems.append(Problem(Place(path, 0), "no database of NSS that can be read"))
     return contents
 
@@ -181,7 +182,7 @@ def _add(contents: Contents, path: str, row: tuple[bytes, ...]) -> None:
     label = row[2].decode("utf-8", "replace")
     try:
         contents.certificates.append(keyfiles.certificate(place, row[1], label))
-    except keyfiles.STRANGE:
+    except MALFORMED:
         contents.problems.append(Problem(place, "a certificate in it cannot be read"))
 
 
@@ -215,7 +216,7 @@ def _opens_empty(database: sqlite3.Connection) -> bool:
         return False
     try:
         return _checks(Secret(b""), *row)
-    except keyfiles.STRANGE:
+    except MALFORMED:
         return False
 
 
