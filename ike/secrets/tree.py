@@ -64,8 +64,7 @@ class Tree:
         content, status = first_octets(self._resolved(path), limit + 1)
         if len(content) > limit:
             raise Refused(errno.EFBIG, f"larger than {limit // 2**20} MiB")
-        changed = datetime.fromtimestamp(status.st_mtime, UTC)
-        return File(content, changed, (status.st_dev, status.st_ino))
+        return File(content, moment(status.st_mtime), (status.st_dev, status.st_ino))
 
     def beginning(self, path: str, octets: int) -> bytes:
         """The first octets of a file, however large it is. Raises OSError as `read` does."""
@@ -135,6 +134,14 @@ class Tree:
             at = [] if target.startswith("/") else at
             waiting = _parts(target) + waiting
         return os.path.join(self.root, *at)
+
+
+def moment(seconds: float) -> datetime:
+    """A time that a file system tells; its beginning where that is one that no calendar has."""
+    try:
+        return datetime.fromtimestamp(seconds, UTC)
+    except (OverflowError, ValueError, OSError):
+        return datetime.fromtimestamp(0, UTC)
 
 
 def _parts(path: str) -> list[str]:

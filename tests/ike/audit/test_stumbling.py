@@ -1,6 +1,8 @@
 """One broken file, or one that nobody foresaw, and all the others are still judged."""
 
+import os
 import sqlite3
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -11,7 +13,7 @@ from ike.audit.ground import Ground
 from ike.audit.keyfiles import parse
 from ike.audit.values import Policy, Seen
 from ike.audit.windows import look
-from ike.secrets.tree import MAX_OCTETS, File
+from ike.secrets.tree import MAX_OCTETS, File, Tree
 from tests.ike.audit.conftest import KEY, NOW, PSK, SWANCTL, Files
 from tests.ike.audit.windows.machine import certificate, clean, octets
 from tests.x509 import workshop
@@ -120,3 +122,35 @@ def test_an_area_that_fails_is_told_and_the_others_are_judged(files: Files) -> N
     [told] = stumbles
     assert "LookupError in test_stumbling.py" in told.message
     assert "canary" not in told.message
+
+
+class Draughty(Ground):
+    """A host where a file is gone as soon as its first octets were read."""
+
+    def beginning(self, path: str, octets: int) -> bytes:
+        """As of any host."""
+        found = super().beginning(path, octets)
+        if path.endswith("/gone.pem"):
+            os.unlink(self.root / path.lstrip("/"))
+        return found
+
+
+def test_a_file_that_vanishes_ends_nothing(files: Files) -> None:
+    files.put("/etc/swanctl/private/gone.pem", "# nothing yet\n")
+    files.put("/etc/swanctl/private/there.pem", KEY, 0o644)
+    files.put("/etc/swanctl/swanctl.conf", SWANCTL)
+    seen = host.look(Draughty(files.root), host.Wanted(), NOW)
+    found = {(each.rule.id, each.place.path) for each in rules.judged(seen, Policy(), NOW)}
+    assert ("key-file-open-to-others", "/etc/swanctl/private/there.pem") in found
+    assert not any("fault" in each.message for each in seen.problems)
+
+
+def test_a_time_that_no_calendar_has() -> None:
+    memory = "/dev/shm"
+    if not os.access(memory, os.W_OK):
+        pytest.skip("no file system in memory")
+    with tempfile.TemporaryDirectory(dir=memory) as folder:
+        file = Path(folder) / "psk"
+        file.write_text("x")
+        os.utime(file, (2**50, 2**50))
+        assert Tree(Path(folder)).read("/psk").content == b"x"
