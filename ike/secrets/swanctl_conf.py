@@ -78,7 +78,7 @@ def _secret(name: str, section: Section) -> Iterator[Entry | Problem]:
     owners = []
     for key, owner in section.values.items():
         if key.startswith("id") and owner.text is not None:
-            identity = _owner(owner.text, kind)
+            identity = ipsec_secrets.owner(owner.text, kind)
             if identity is None:
                 yield Problem(owner.place, "what stands as an id cannot be one")
                 if kind in (Kind.PSK, Kind.PPK):
@@ -92,14 +92,6 @@ def _secret(name: str, section: Section) -> Iterator[Entry | Problem]:
         return
     file = _text(section, "file") if kind is Kind.PASSPHRASE else ""
     yield Entry(kind, tuple(owners), secret, form, section.place, Dialect.STRONGSWAN, name, file)
-
-
-def _owner(text: str, kind: Kind) -> Identity | None:
-    if kind is Kind.PSK:
-        return identities.strongswan(text) if ipsec_secrets.is_plausible(text) else None
-    # Names of people and PPK_IDs may be anything, but a secret that slipped into the line of an id.
-    shown = text.isprintable() and "=" not in text and " " not in text and len(text) <= 255
-    return Identity("keyid", text) if shown else None
 
 
 def _value(value: Value) -> tuple[Secret, Form]:
