@@ -13,6 +13,7 @@ from ike.audit.ground import Ground
 from ike.audit.parents import Parents
 from ike.audit.values import Facts, Seen
 from ike.secrets.stumbling import stumbling
+from ike.secrets.tree import CUT_OFF
 from ike.secrets.values import Place, Problem
 
 
@@ -81,6 +82,7 @@ def look(ground: Ground, wanted: Wanted, now: datetime) -> Seen:
         with stumbling(_ALL, stumbles, f"its own part {area.__name__[1:]}"):
             views.append(area(ground, discovered, wanted, now))
     problems = [*(problem for view in views for problem in view.problems), *stumbles]
+    problems += [Problem(Place(pattern, 0), CUT_OFF) for pattern in sorted(ground.cut_off)]
     return Seen(
         facts=tuple(facts for view in views for facts in view.facts),
         problems=tuple(dict.fromkeys((*discovered.problems, *problems))),

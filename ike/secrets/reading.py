@@ -11,7 +11,7 @@ from ike.secrets import ipsec_conf, ipsec_secrets, settings_syntax, swanctl_conf
 from ike.secrets.ipsec_conf import IsOwn
 from ike.secrets.settings_syntax import Section
 from ike.secrets.stumbling import stumbling
-from ike.secrets.tree import File
+from ike.secrets.tree import CUT_OFF, File
 from ike.secrets.values import Connection, Dialect, Entry, Parsed, Place, Problem, Source
 
 # Where daemons and systems that generate their files keep them.
@@ -58,6 +58,8 @@ _MAX_TOTAL: Final = 16 * 2**20
 
 class Files(Protocol):
     """What is needed of a tree of files; `ike.secrets.tree.Tree` is one."""
+
+    cut_off: set[str]  # patterns of which not all was found
 
     def read(self, path: str) -> File:
         """A file. Raises OSError."""
@@ -151,6 +153,8 @@ class Reading:
             if len(self.meant) >= _MAX_PATTERNS:
                 self._stop(place)
             self.meant[pattern] = [] if self.full else self.files.matching(pattern)
+            if pattern in self.files.cut_off:
+                self.problems.append(Problem(Place(pattern, 0), CUT_OFF))
         return [] if self.full else self.meant[pattern]
 
     def _stop(self, place: Place) -> None:

@@ -367,8 +367,8 @@ def test_racoons_lines_that_only_look_swapped(line: str) -> None:
 
 
 def test_networkmanagers_misplaced_secrets_are_not_shown() -> None:
-    for given in ({"gateway": MISPLACED, "user": "anna"}, {"gateway": "gw2", "user": "S3cret =x"}):
-        parsed = networkmanager.parse(Source("/x", NM.format(**given)))
+    for text in ({"gateway": MISPLACED, "user": "anna"}, {"gateway": "gw2", "user": "S3cret =x"}):
+        parsed = networkmanager.parse(Source("/x", NM.format(**text)))
         assert "s3cret" not in repr(parsed).lower()
         assert [each.message for each in parsed.problems] == [
             "what stands as an identity cannot be one"
