@@ -8,6 +8,7 @@ from typing import Final, Protocol
 from ike.audit import keyfiles, nss, shared_primes, weak_keys
 from ike.audit.certificates import CertificateFacts, Held, dialects
 from ike.audit.configuration.baselines import BASELINES
+from ike.audit.effort import UNTRIED, Effort
 from ike.audit.keyfiles import Contents, Key
 from ike.audit.values import Area, Facts, Finding, Item, Policy, Role, Rule, Severity, Sort
 from ike.audit.weak_keys import PublicKey
@@ -213,6 +214,7 @@ class _Seen:
     old: list[Place] = field(default_factory=list)
     problems: list[Problem] = field(default_factory=list)
     files: set[tuple[int, int]] = field(default_factory=set)
+    effort: Effort = field(default_factory=Effort)
 
 
 def look(files: Files, discovered: Discovered) -> tuple[Sequence[Facts], Sequence[Problem]]:
@@ -260,21 +262,25 @@ def _read(files: Files, item: Item, seen: _Seen, system: _System | None) -> None
     elif item.role is Role.SECRETS:
         seen.keys += keyfiles.raw_keys(item.path, octets)
         if system is not None:
-            seen.keys += _in_system(
-                system, Source(item.path, octets.decode("utf-8", "surrogateescape"))
-            )
+            text = octets.decode("utf-8", "surrogateescape")
+            _add_from_system(seen, system, Source(item.path, text))
+    elif database:
+        _add(seen, item, nss.parse(item.path, octets, seen.effort))
     else:
-        _add(seen, item, nss.parse(item.path, octets) if database else _parsed(item, octets))
+        _add(seen, item, _parsed(item, octets, seen.effort))
 
 
-def _in_system(system: _System, source: Source) -> Iterator[Key]:
+def _add_from_system(seen: _Seen, system: _System, source: Source) -> None:
+    untried = Problem(Place(source.path, 0), UNTRIED)
     for place, octets in system(source):
-        for key in keyfiles.parse(source.path, octets).keys:
-            yield replace(key, place=place)
+        contents = keyfiles.parse(source.path, octets, seen.effort)
+        seen.keys += [replace(key, place=place) for key in contents.keys]
+        if untried in contents.problems and untried not in seen.problems:
+            seen.problems.append(untried)
 
 
-def _parsed(item: Item, octets: bytes) -> Contents:
-    contents = keyfiles.parse(item.path, octets)
+def _parsed(item: Item, octets: bytes, effort: Effort) -> Contents:
+    contents = keyfiles.parse(item.path, octets, effort)
     if item.role is Role.OWN:
         contents.problems.clear()  # state of other kinds stands beside its keys
     return contents
