@@ -226,7 +226,8 @@ def _opens_empty(database: sqlite3.Connection, effort: Effort) -> bool:
     if row is None or not all(isinstance(value, bytes) for value in row):
         return False
     try:
-        return _checks(Secret(b""), *row, effort)
+        salt, data = row
+        return _checks(Secret(b""), salt, data, effort)
     except MALFORMED:
         return False
 
