@@ -43,8 +43,8 @@ class Kept:
 
 
 def look(ground: Ground, items: Sequence[Item]) -> list[Kept]:
-    """All files of secrets and keys that are in a work tree. One index is kept at a time, and only so much gone through:
-    of what comes after, nobody sees whether it is tracked.
+    """All files of secrets and keys that are in a work tree. One index is kept at a time, and only so much is gone
+    through: of what comes after, nobody sees whether it is tracked.
     """
     known: dict[str, Repository | None] = {}
     within: dict[str, list[Item]] = {}  # by the folder that the repository is in
