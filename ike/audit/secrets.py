@@ -124,6 +124,9 @@ def look(files: Files, discovered: Discovered) -> tuple[Sequence[Facts], Sequenc
     own = Found(entries, (), (), {})
     daemons = [passphrases.of_keys(files, each) for each in (discovered.found, *discovered.apart)]
     facts = [SecretFacts(looking.look(each, key)) for each in (*daemons, own)]
+    # Those of the reading are told by whoever read.
+    told = {problem for each in daemons for problem in each.problems}
+    problems += [each for fact in facts for each in fact.overview.problems if each not in told]
     return facts, [*(problem for each in parsed for problem in each.problems), *problems]
 
 
