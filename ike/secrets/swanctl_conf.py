@@ -47,21 +47,21 @@ def parse(source: Source, include: Include = nothing) -> Parsed:
     top, problems = parse_settings(source, include)
     entries: list[Entry] = []
     connections: list[Connection] = []
-    for name, section in _sections(top, "secrets"):
+    for name, section in _sections(top, "secrets", problems):
         for found in _secret(name, section):
             if isinstance(found, Entry):
                 entries.append(found)
             else:
                 problems.append(found)
-    for name, section in _sections(top, "connections"):
+    for name, section in _sections(top, "connections", problems):
         connections.append(_connection(name, section))
     return Parsed(tuple(entries), tuple(connections), tuple(problems))
 
 
-def _sections(top: Section, name: str) -> Iterator[tuple[str, Section]]:
+def _sections(top: Section, name: str, problems: list[Problem]) -> Iterator[tuple[str, Section]]:
     section = top.sections.get(name)
     if section is not None:
-        yield from resolved(top, section).sections.items()
+        yield from resolved(top, section, problems).sections.items()
 
 
 def _secret(name: str, section: Section) -> Iterator[Entry | Problem]:
