@@ -56,6 +56,7 @@ class BodyTooLarge(TooLarge):
     """The body is over the listener's limit."""
 
     code = "body_too_large"
+    next_step = "Send less at once: limit_bytes is the most."
 
 
 class HeadTooLarge(TooLarge):

@@ -12,6 +12,7 @@ from typing import Any, Final, Literal
 from jinja2 import Environment, PackageLoader, StrictUndefined, Template
 from markupsafe import Markup
 
+from core.escaping import escaped
 from core.spreadsheet import cell
 from fleet.findings.records import FindingView
 from fleet.findings.summary import AuditFigures, ComplianceFigures, GatewayAccount
@@ -64,7 +65,7 @@ def _csv(names: Sequence[str], rows: Iterable[Mapping[str, Any]]) -> bytes:
     writer = csv.DictWriter(text, names, lineterminator="\r\n")
     writer.writeheader()
     for row in rows:
-        writer.writerow({name: cell(row.get(name)) for name in names})
+        writer.writerow({name: cell(_harmless(row.get(name))) for name in names})
     return text.getvalue().encode()
 
 
@@ -89,6 +90,7 @@ def _template() -> Template:
     environment = Environment(
         loader=PackageLoader("api"),
         autoescape=True,
+        finalize=_harmless,
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
@@ -96,6 +98,12 @@ def _template() -> Template:
     environment.filters["moment"] = lambda value: f"{value:%Y-%m-%d %H:%M}Z" if value else "never"
     environment.filters["labels"] = _labels
     return environment.get_template("report.html")
+
+
+def _harmless(value: object) -> object:
+    """What a gateway sent may hold what turns text round, or is not seen."""
+    plain = isinstance(value, str) and not isinstance(value, Markup)
+    return escaped(str(value)) if plain else value
 
 
 def _labels(name: str) -> Markup:

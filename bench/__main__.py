@@ -14,7 +14,20 @@ from pathlib import Path
 from rich.console import Console
 from rich.markup import escape
 
-from bench import audit, crl, fleet, issuance, machine, ocsp, primes, results, revocation, rotation
+from bench import (
+    audit,
+    crl,
+    detection,
+    fleet,
+    issuance,
+    logs,
+    machine,
+    ocsp,
+    primes,
+    results,
+    revocation,
+    rotation,
+)
 from bench.load import LoadFailed
 from bench.openbao import PeerRefused
 from bench.ours import OursRefused
@@ -31,6 +44,8 @@ _BENCHES: dict[str, Callable[[Bench], list[Row]]] = {
     "rotation": rotation.run,
     "audit": audit.run,
     "primes": primes.run,
+    "detection": detection.run,
+    "logs": logs.run,
 }
 _PREFIX = "ikewarden-bench-"
 _FAILURES = (

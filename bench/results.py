@@ -17,7 +17,17 @@ _ROOT = Path(__file__).parents[1]
 RESULTS = _ROOT / "bench" / "results.json"
 PAGE = _ROOT / "docs" / "reference" / "benchmarks.md"
 _TEMPLATE = _ROOT / "bench" / "page.md"
-_ORDER = ("issuance", "revocation", "ocsp", "crl", "fleet", "rotation", "audit", "primes")
+_ORDER = (
+    "issuance",
+    "revocation",
+    "ocsp",
+    "crl",
+    "fleet",
+    "rotation",
+    "audit",
+    "primes",
+    "detection",
+)
 
 
 def show(console: Console, rows: Iterable[Row]) -> None:
@@ -117,7 +127,7 @@ def _section(name: str, rows: Sequence[Mapping[str, Any]]) -> str:
 
 
 def _repeated(name: str, row: Mapping[str, Any]) -> str:
-    if name == "fleet":
+    if name in ("fleet", "detection"):
         return "one run"
     if name == "audit":
         return f"{row['rounds']} rounds, alternating"

@@ -35,7 +35,16 @@ from ike.secrets.reading import Found
 from ike.secrets.strength import Verdict
 from ike.secrets.stumbling import stumbling
 from ike.secrets.tree import File
-from ike.secrets.values import Entry, Kind, Parsed, Place, Problem, Source
+from ike.secrets.values import (
+    Connection,
+    End,
+    Entry,
+    Kind,
+    Parsed,
+    Place,
+    Problem,
+    Source,
+)
 
 _PPK_BITS: Final = 256
 _NAMES: Final = {
@@ -91,13 +100,14 @@ class SecretFacts:
         """See `ike.audit.values.Facts`."""
         remotes = _remotes(self.overview.tunnels)
         several = len({remote for each in remotes.values() for remote in each}) > 1
+        peers = _Peers(tunnel.connection for tunnel in self.overview.tunnels)
         names: Counter[tuple[str, str]] = Counter()
         for seen in sorted(self.overview.secrets, key=lambda each: each.entry.place.line):
             names[seen.entry.place.path, _subject(seen.entry)] += 1
             number = names[seen.entry.place.path, _subject(seen.entry)]
             for finding in (
                 *_guessing(seen, policy),
-                *_elsewhere(seen),
+                *_elsewhere(seen, peers),
                 *_peers(seen, remotes.get(id(seen.entry), ()), several=several),
             ):
                 # Of several that are called alike in one file, each is told.
@@ -121,7 +131,8 @@ def look(files: Files, discovered: Discovered) -> tuple[Sequence[Facts], Sequenc
                 parsed.append(_PARSERS[start.kind](Source(start.path, text)))
     entries = tuple(entry for each in parsed for entry in each.entries)
     # By themselves: what such a system writes for its daemon has the same values, and is no second place for them.
-    own = Found(entries, (), (), {})
+    connections = tuple(connection for each in parsed for connection in each.connections)
+    own = Found(entries, connections, (), {})
     daemons = [passphrases.of_keys(files, each) for each in (discovered.found, *discovered.apart)]
     facts = [SecretFacts(looking.look(each, key)) for each in (*daemons, own)]
     # Those of the reading are told by whoever read.
@@ -208,9 +219,47 @@ _SAMPLES: Final = {
 # ---------------------------------------------------------------- the same value
 
 
-def _elsewhere(seen: Seen) -> Iterator[Finding]:
+class _Peers:
+    """Which names and addresses are those of one peer, as a connection has them."""
+
+    def __init__(self, connections: Iterable[Connection]) -> None:
+        self._owners: dict[int, frozenset[str]] = {}
+        self._own: set[str] = set()
+        self._of: dict[str, set[int]] = {}
+        for number, connection in enumerate(connections):
+            self._own |= _names(connection.local)
+            for name in _names(connection.remote):
+                self._of.setdefault(name, set()).add(number)
+
+    def are_one(self, entry: Entry, other: Entry) -> bool:
+        """Whether two secrets are for the same peer, whatever each calls it."""
+        one, two = self._owned(entry), self._owned(other)
+        if one == two:
+            return True
+        one, two = one - self._own, two - self._own
+        if not one or not two:
+            return False
+        return one == two or bool(
+            set.intersection(*(self._of.get(name, set()) for name in one | two))
+        )
+
+    def _owned(self, entry: Entry) -> frozenset[str]:
+        found = self._owners.get(id(entry))
+        if found is None:
+            found = self._owners[id(entry)] = frozenset(
+                str(identities.folded(owner)) for owner in entry.owners
+            )
+        return found
+
+
+def _names(end: End) -> set[str]:
+    named = [end.identity] if end.identity is not None else []
+    every = (*named, *map(identities.strongswan, end.addresses))
+    return {str(identities.folded(each)) for each in every if not each.is_pattern}
+
+
+def _elsewhere(seen: Seen, known: _Peers) -> Iterator[Finding]:
     entry = seen.entry
-    mine = _owners(entry)
     # A passphrase is for a file; that several files have one is not for this rule.
     same = [each for each in seen.elsewhere if each.kind is entry.kind]
     other_kinds = [each for each in seen.elsewhere if each.kind is not entry.kind]
@@ -219,18 +268,14 @@ def _elsewhere(seen: Seen) -> Iterator[Finding]:
         yield _found(SECRET_OF_SEVERAL_KINDS, seen, said)
     if entry.kind not in (Kind.PSK, Kind.PPK):
         return
-    peers = [each for each in same if _owners(each) != mine]
-    copies = [each for each in same if _owners(each) == mine]
+    copies = [each for each in same if known.are_one(entry, each)]
+    peers = [each for each in same if each not in copies]
     if peers:
         left = seen.copies - len(seen.elsewhere) + len(peers) - 1
         more = f" and {left} more" if left else ""
         yield _found(PSK_SHARED, seen, f"is that of others too: {peers[0].place}{more}")
     if copies:
         yield _found(PSK_REPEATED, seen, f"stands at {copies[0].place} as well")
-
-
-def _owners(entry: Entry) -> frozenset[str]:
-    return frozenset(str(identities.folded(owner)) for owner in entry.owners)
 
 
 # ---------------------------------------------------------------- peers

@@ -43,6 +43,7 @@ _ALIASES: Final = {
     "salifetime": "lifetime",
     "ipsec-lifetime": "lifetime",
     "aggrmode": "aggressive",
+    "sha2_truncbug": "sha2-truncbug",
 }
 
 IsOwn = Callable[[str], bool]

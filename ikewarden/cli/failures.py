@@ -1,5 +1,6 @@
 """Errors at this door: one table from class to exit code, and how they are told (DESIGN §4.1)."""
 
+import errno
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -14,6 +15,7 @@ from core.errors import (
     NotAuthenticated,
     NotFound,
     NotPermitted,
+    TooFast,
     TooLarge,
     Unavailable,
 )
@@ -27,6 +29,7 @@ _EXITS: Final[Mapping[type[BaseException], int]] = {
     NotPermitted: FAILED,
     NotFound: FAILED,
     Conflict: FAILED,
+    TooFast: UNREACHABLE,
     Unavailable: UNREACHABLE,
     IkewardenError: FAILED,
 }
@@ -136,7 +139,7 @@ def _ours(error: IkewardenError) -> Failure:
 
 
 def _refused(status: int, problem: Mapping[str, Any]) -> Failure:
-    fallback = UNREACHABLE if status in (502, 503, 504) else FAILED
+    fallback = UNREACHABLE if status in (429, 502, 503, 504) else FAILED
     if 400 <= status < 500:
         fallback = BAD_INPUT
     document = {
@@ -160,8 +163,22 @@ def _usage(error: click.ClickException) -> Failure:
 def _system(error: OSError) -> Failure:
     where = f"{error.filename}: " if error.filename else ""
     what = error.strerror or type(error).__name__
-    document = {"code": "system_error", "detail": f"{where}{what}.", "next_step": ""}
-    return Failure(FAILED, document)
+    advice = _ADVICE.get(error.errno or 0, "")
+    document = {"code": "system_error", "detail": f"{where}{what}.", "next_step": advice}
+    return Failure(BAD_INPUT if error.filename and error.errno in _PATHS else FAILED, document)
+
+
+_PATHS: Final = frozenset(
+    (errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.ELOOP, errno.ENAMETOOLONG, errno.EACCES)
+)
+_ADVICE: Final = {
+    **dict.fromkeys(_PATHS, "Look whether the path is right, and whether you may use it."),
+    errno.EPERM: "Run it as a user who may do that.",
+    errno.EROFS: "Choose a place that can be written to.",
+    errno.ENOSPC: "Make room on the file system, then try again.",
+    errno.EDQUOT: "Make room on the file system, then try again.",
+    errno.EIO: "The file cannot be read or written: look at the disk, or name another file.",
+}
 
 
 def _unknown(error: Exception) -> Failure:

@@ -9,12 +9,12 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any, Final
-from urllib.parse import quote
 
 from core.errors import InvalidInput
 from ike.secrets import identities
 from ike.secrets.looking import Overview, Seen, Tunnel
 from ikewarden.cli.options import rfc3339
+from ikewarden.cli.segments import segment
 from ikewarden.client import Client, Document, Refused
 
 _TUNNELS: Final = "/v1/tunnels"
@@ -138,7 +138,7 @@ class _Planning:
             return list(end["peer"]["identities"])
         name = str(end["gateway"])
         if name not in self._identities:
-            found = self._client.get(f"{_GATEWAYS}/{quote(name, safe='')}")
+            found = self._client.get(f"{_GATEWAYS}/{segment(name)}")
             self._identities[name] = found["identities"]
         return self._identities[name]
 

@@ -207,6 +207,17 @@ def test_reports_in_every_form(serving: Serving, gateway: Client, operator: Clie
     assert operator.get("/v1/reports/nothing").status == 404
 
 
+def test_what_turns_text_round_is_shown_and_does_not(
+    serving: Serving, gateway: Client, operator: Client
+) -> None:
+    send(gateway, serving, entry(path="/a\x9b2J\u202eb\u2028c", subject="x\u200b"))
+    for kind in ("audit", "compliance"):
+        for form in ("html", "csv"):
+            body = operator.get(f"/v1/reports/{kind}?format={form}").body.decode()
+            assert not set("\x9b\u202e\u2028\u200b") & set(body), (kind, form)
+    assert "\\x9b2J\\u202eb\\u2028c" in operator.get("/v1/reports/audit?format=csv").body.decode()
+
+
 def test_tables_come_in_parts(
     serving: Serving, gateway: Client, operator: Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -154,3 +154,14 @@ def test_what_is_not_there_is_told(
 ) -> None:
     done = terminal.run(*words)
     assert (done.code, "finding_not_found" in done.err) == (1, True)
+
+
+@pytest.mark.parametrize(("name", "code"), [("", "usage"), ("\udcff", "gateway_not_found")])
+def test_names_that_cannot_be(
+    terminal: Terminal,  # noqa: F811 - a fixture
+    name: str,
+    code: str,
+) -> None:
+    done = terminal.run("finding", "unread", name)
+    assert done.code
+    assert f"({code})" in done.err

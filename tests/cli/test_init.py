@@ -139,8 +139,9 @@ def test_values_cannot_write_settings_of_their_own(tmp_path: Path, option: str) 
 def test_a_directory_that_may_not_be_made(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     done = run("init", "--dir", tmp_path / "file" / "home")
-    assert done.code == 1
+    assert done.code == 2
     assert "(system_error)" in done.err
+    assert "Look whether the path is right" in done.err
     assert "Traceback" not in done.err
 
 

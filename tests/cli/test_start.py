@@ -1,6 +1,7 @@
 """How the program starts: quickly, in parts, on the base install, and always with help."""
 
 import importlib
+import json
 import os
 import subprocess
 import sys
@@ -102,12 +103,13 @@ def test_everything_that_talks_to_a_service_prints_json_on_demand() -> None:
     assert without == {("serve",), ("migrate",), ("agent", "run")}
 
 
+OFFLINE = {("check-config",), ("cert", "lint"), ("audit",), ("sa", "events"), ("sa", "analyze")}
+
+
 def test_commands_take_all_connection_options_or_only_the_directory() -> None:
     for path, command, _ in ALL:
         names = {each.name for each in command.params} & CONNECTION
-        if path in {("check-config",), ("cert", "lint"), ("audit",)} or isinstance(
-            command, click.Group
-        ):
+        if path in OFFLINE or isinstance(command, click.Group):
             assert not names
         elif path[0] in ("init", "serve", "migrate", "vault"):  # they work on its settings
             assert names == {"dir"}
@@ -224,6 +226,18 @@ def test_commands_of_the_server_name_the_part_that_is_missing(
     assert done.returncode == 1
     assert "ikewarden[server]" in done.stderr
     assert "(extra_missing)" in done.stderr
+
+
+def test_logs_are_read_on_the_base_install(base_install: dict[str, str], tmp_path: Path) -> None:
+    log = tmp_path / "charon.log"
+    log.write_text("07[IKE] <gw|3> giving up after 5 retransmits\n")
+    done = bare(base_install, "sa", "events", log)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert json.loads(done.stdout)["event"] == "giving_up"
+    log.write_bytes(b"\x28\xb5\x2f\xfd" + bytes(20))  # zstd, which only an extra can read
+    done = bare(base_install, "sa", "events", log)
+    assert done.returncode == 2
+    assert "(log_zstd_missing)" in done.stderr
 
 
 def test_clients_work_on_the_base_install(

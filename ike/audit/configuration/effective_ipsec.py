@@ -17,6 +17,9 @@ _HOUR: Final = 3600
 _PLUTO_MAXIMUM: Final = 86400
 _MODES: Final = {"transport": "transport", "passthrough": "pass", "pass": "pass"}
 _TUNNELS: Final = ("ike", "esp", "phase2alg", "authby", "leftcert", "rightcert")
+# What narrows down whose certificates are taken, and with what values it does not.
+_PINS: Final = ("ca", "certpolicy", "sigkey", "rsasigkey", "ecdsakey", "pubkey")
+_OPEN: Final = frozenset({"", "%any", "%cert", "%none", "%dns", "%dnsondemand", "%dnsonload"})
 _NO_IPSEC: Final = frozenset({"passthrough", "drop", "reject", "pass"})
 
 
@@ -183,8 +186,14 @@ def _child(settings: _Settings, rekeys: bool) -> Child:
         local=settings.words("leftsubnet") or settings.words("leftsubnets") or ("dynamic",),
         remote=settings.words("rightsubnet") or settings.words("rightsubnets") or ("dynamic",),
         pfs=settings.says("pfs", default=True) if settings.is_pluto else None,
+        truncated=_truncated(settings),
         places=settings.places,
     )
+
+
+def _truncated(settings: _Settings) -> str:
+    setting = "sha2-truncbug" if settings.is_pluto else "sha256_96"
+    return setting if settings.says(setting, default=False) else ""
 
 
 def _offers(settings: _Settings) -> tuple[Offer, ...]:
@@ -209,9 +218,32 @@ def _rounds(settings: _Settings, side: str) -> Iterator[Round]:
         yield Round(
             auth=_auth(found.text if found is not None else ""),
             place=found.place if found is not None else settings.section.place,
-            identity=settings.text(f"{side}id{suffix}"),
+            identity=_identity(settings, side, suffix),
             method=found.text.lower() if found is not None else "",
+            pinned=_is_pinned(settings, side, suffix),
         )
+
+
+def _identity(settings: _Settings, side: str, suffix: str) -> str:
+    """What is configured, else what the daemon takes in its stead: the certificate's subject, the only address."""
+    text, certificate = settings.text(f"{side}id{suffix}"), settings.text(f"{side}cert{suffix}")
+    if settings.is_pluto and text.lower() == "%fromcert":
+        return certificate or text
+    if text or suffix:
+        return text
+    if certificate and not settings.is_pluto:
+        return certificate
+    addresses = settings.words(side)
+    is_one = len(addresses) == 1 and not addresses[0].startswith("%")
+    return addresses[0] if is_one else ""
+
+
+def _is_pinned(settings: _Settings, side: str, suffix: str) -> bool:
+    """Whether certificates are narrowed down; without `rightca` both daemons take those of any authority."""
+    if any(settings.text(f"{side}{name}{suffix}").lower() not in _OPEN for name in _PINS):
+        return True
+    # pluto takes the authority of a certificate that it has of the peer.
+    return any(map(settings.find, (f"{side}cert{suffix}", f"{side}ckaid", f"{side}groups")))
 
 
 def _auth(text: str) -> str:

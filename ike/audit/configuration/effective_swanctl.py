@@ -187,5 +187,6 @@ def _child(settings: _Settings) -> Child:
         mode=settings.text("mode").lower() or "tunnel",
         local=settings.list("local_ts") or ("dynamic",),
         remote=settings.list("remote_ts") or ("dynamic",),
+        truncated="sha256_96" if settings.text("sha256_96").lower() in _TRUE else "",
         places=settings.places,
     )

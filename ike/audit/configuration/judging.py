@@ -1,14 +1,13 @@
 """From connections in force to findings. Pure."""
 
-import ipaddress
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 
-from ike.audit.configuration import fixes, rules
+from ike.audit.configuration import fixes, peers, rules
 from ike.audit.configuration.baselines import BASELINES, RFC, Baseline
 from ike.audit.configuration.proposals import Proposal, Protocol
 from ike.audit.configuration.transforms import Kind, Transform
-from ike.audit.configuration.values import Child, Offer, Round, Tunnel, Writer
+from ike.audit.configuration.values import Child, Offer, Tunnel, Writer
 from ike.audit.values import Finding, Policy, Severity
 from ike.secrets.values import Place
 
@@ -25,12 +24,9 @@ _FAMILIES = {
     **dict.fromkeys(("MODP_2048_224", "MODP_2048_256"), "doubtful-group"),
     "HMAC_SHA2_256_96": "truncated-hash",
 }
-_NO_IPSEC = ("pass", "drop")
+_LOADED = frozenset({Writer.SWANCTL, Writer.OPNSENSE})  # with swanctl
+_SHA256 = "HMAC_SHA2_256_128"
 _UNENCRYPTED = ("NULL", "NULL_AES_GMAC")
-# Addresses without a length, `0.0.0.0` and `::`, are known by what they are.
-_ANYONE = frozenset(
-    {"", "%any", "%any4", "%any6", "%group", "%opportunisticgroup", "anonymous", "*"}
-)
 # NetworkManager's are those of clients, which nobody asks.
 _CLIENTS = frozenset({Writer.NM_STRONGSWAN, Writer.NM_LIBRESWAN, Writer.NM_L2TP})
 _REFUSING = frozenset({Writer.SWANCTL, Writer.IPSEC, *_CLIENTS})
@@ -66,28 +62,46 @@ def _judge(
 ) -> Iterator[Finding]:
     for tunnel in tunnels:
         yield from _clear(tunnel)
-        if tunnel.children and all(each.mode in _NO_IPSEC for each in tunnel.children):
-            continue  # a policy in a connection's clothes: nothing is ever negotiated
-        yield from _exchange(tunnel, around)
-        yield from _offer(tunnel, tunnel.ike, baseline)
-        yield from _ike_lifetime(tunnel, baseline)
-        yield from _authentication(tunnel, policy)
-        if tunnel.writer is Writer.SWANCTL:
-            yield from _revocation(tunnel, around)
-        yield from _shared(tunnel)
-        for child in tunnel.children:
-            if child.mode not in _NO_IPSEC:
-                yield from _child(tunnel, child, baseline)
+        if not _negotiates_nothing(tunnel):
+            yield from _tunnel(tunnel, policy, baseline, around)
+        elif _is_answered(tunnel):
+            for finding in _tunnel(tunnel, policy, baseline, around):
+                yield replace(finding, fix=fixes.unanswered(tunnel))
 
 
-def _subject(tunnel: Tunnel, child: str = "") -> str:
-    if child and tunnel.writer is Writer.RACOON:
-        return f"sainfo {child}"
-    return f"{tunnel.name}/{child}" if child else tunnel.name
+def _tunnel(
+    tunnel: Tunnel, policy: Policy, baseline: Baseline, around: Surroundings
+) -> Iterator[Finding]:
+    yield from _exchange(tunnel, around)
+    yield from _offer(tunnel, tunnel.ike, baseline)
+    yield from _ike_lifetime(tunnel, baseline)
+    yield from peers.judge(tunnel, policy, unnamed=around.revocation_unnamed)
+    for child in tunnel.children:
+        if not child.is_shunt:
+            yield from _child(tunnel, child, baseline)
 
 
-def _named(tunnel: Tunnel, child: str = "") -> str:
-    return f'"{_subject(tunnel, child)}"'
+def _negotiates_nothing(tunnel: Tunnel) -> bool:
+    """Whether it is a policy in a connection's clothes."""
+    return bool(tunnel.children) and all(each.is_shunt for each in tunnel.children)
+
+
+def _is_answered(tunnel: Tunnel) -> bool:
+    """Whether charon makes an IKE SA by it for all that: it does for what is loaded with swanctl, wherever a peer's
+    address fits.
+    """
+    ends = (tunnel.local_addrs, tunnel.remote_addrs)
+    within = any(all(map(peers.is_within_host, addresses)) for addresses in ends if addresses)
+    return tunnel.writer in _LOADED and not within
+
+
+def _clear(tunnel: Tunnel) -> Iterator[Finding]:
+    for setting in tunnel.clear:
+        instead = {"type": "tunnel", "negotiationshunt": "hold"}.get(setting, "drop")
+        said = f"`{setting}` of {tunnel.named()} lets traffic go in the clear."
+        fix = f"Set `{setting}={instead}` in {fixes.where(tunnel)}."
+        subject = f"{tunnel.subject()} {setting}"
+        yield Finding(rules.CLEAR_TEXT, tunnel.at(setting), said, subject, fix)
 
 
 # ---------------------------------------------------------------- versions and modes
@@ -96,37 +110,37 @@ def _named(tunnel: Tunnel, child: str = "") -> str:
 def _exchange(tunnel: Tunnel, around: Surroundings) -> Iterator[Finding]:
     if 1 not in tunnel.versions:
         return
-    name = _subject(tunnel)
+    name = tunnel.subject()
     if tunnel.aggressive:
         yield _aggressive(tunnel, around)
     place = tunnel.at("version" if tunnel.writer is Writer.SWANCTL else "keyexchange")
     if tunnel.writer is Writer.LIBRESWAN:
         place = tunnel.places.get("keyexchange", tunnel.at("ikev2"))
     if 2 in tunnel.versions:
-        said = f"{_named(tunnel)} takes IKEv1 as well as IKEv2."
+        said = f"{tunnel.named()} takes IKEv1 as well as IKEv2."
         yield Finding(rules.IKEV1_TAKEN, place, said, name, fixes.ikev2(tunnel))
     else:
-        said = f"{_named(tunnel)} is made with IKEv1."
+        said = f"{tunnel.named()} is made with IKEv1."
         yield Finding(rules.IKEV1, place, said, name, fixes.ikev2(tunnel))
 
 
 def _aggressive(tunnel: Tunnel, around: Surroundings) -> Finding:
-    name, place, fix = _subject(tunnel), tunnel.at("aggressive"), fixes.main_mode(tunnel)
+    name, place, fix = tunnel.subject(), tunnel.at("aggressive"), fixes.main_mode(tunnel)
     if not tunnel.psk:
-        said = f"{_named(tunnel)} uses Aggressive Mode."
+        said = f"{tunnel.named()} uses Aggressive Mode."
         return Finding(rules.AGGRESSIVE, place, said, name, fix)
     mode = "Aggressive Mode with a pre-shared key"
     severity = None
     if tunnel.writer not in _REFUSING:
-        said = f"{_named(tunnel)} answers and initiates {mode}."
+        said = f"{tunnel.named()} answers and initiates {mode}."
     elif around.answers_aggressive and tunnel.writer not in _CLIENTS:
-        said = f"{_named(tunnel)} answers {mode}: charon is told to."
+        said = f"{tunnel.named()} answers {mode}: charon is told to."
     elif 2 in tunnel.versions:
         severity = Severity.LOW
-        said = f"{_named(tunnel)} is set to {mode}; charon neither answers that by itself nor initiates it here."
+        said = f"{tunnel.named()} is set to {mode}; charon neither answers that by itself nor initiates it here."
     else:
         severity = Severity.HIGH
-        said = f"{_named(tunnel)} initiates {mode}: the peer's answer gives the hash away."
+        said = f"{tunnel.named()} initiates {mode}: the peer's answer gives the hash away."
     return Finding(rules.AGGRESSIVE_PSK, place, said, name, fix, severity)
 
 
@@ -134,7 +148,7 @@ def _aggressive(tunnel: Tunnel, around: Surroundings) -> Finding:
 
 
 def _offer(tunnel: Tunnel, offer: Offer, baseline: Baseline, child: str = "") -> Iterator[Finding]:
-    subject = _subject(tunnel, child)
+    subject = tunnel.subject(child)
     fix = fixes.proposals(tunnel, baseline, offer.protocol, child)
     if offer.protocol is Protocol.IKE:
         yield from _quantum(tunnel, offer, baseline)
@@ -142,7 +156,7 @@ def _offer(tunnel: Tunnel, offer: Offer, baseline: Baseline, child: str = "") ->
         bad = [each for _, each, _ in _objections(offer.proposals, baseline)]
         if bad:
             said = (
-                f"{_named(tunnel, child)} has no {offer.protocol} proposals of its own; those of"
+                f"{tunnel.named(child)} has no {offer.protocol} proposals of its own; those of"
                 f" {_release(tunnel)} hold {_listed(bad)}, against {baseline.text}."
             )
             yield Finding(rules.DEFAULTS, offer.place, said, f"{subject} {offer.protocol}", fix)
@@ -153,7 +167,7 @@ def _offer(tunnel: Tunnel, offer: Offer, baseline: Baseline, child: str = "") ->
     for family, found in by_family.items():
         names = _listed([each for each, _ in found])
         said = (
-            f"{offer.protocol} proposals of {_named(tunnel, child)} hold {names}: it {found[0][1]}."
+            f"{offer.protocol} proposals of {tunnel.named(child)} hold {names}: it {found[0][1]}."
         )
         rule = rules.PROPOSAL[offer.protocol, family]
         severity = Severity.MEDIUM if family == "sha1" and baseline is not RFC else None
@@ -162,10 +176,10 @@ def _offer(tunnel: Tunnel, offer: Offer, baseline: Baseline, child: str = "") ->
         bad = [each for _, each, _ in _objections(offer.added, baseline)]
         if bad:
             said = (
-                f"Behind the {offer.protocol} proposals of {_named(tunnel, child)} come those of"
+                f"Behind the {offer.protocol} proposals of {tunnel.named(child)} come those of"
                 f" {_release(tunnel)}, which hold {_listed(bad)}."
             )
-            mend = f"Put a `!` at the end of `{'ike' if offer.protocol is Protocol.IKE else 'esp'}`"
+            mend = f"Put a `!` at the end of `{offer.protocol.lower()}`"
             subject = f"{subject} {offer.protocol}"
             yield Finding(
                 rules.NOT_STRICT, offer.place, said, subject, f"{mend} in {fixes.where(tunnel)}."
@@ -177,9 +191,9 @@ def _quantum(tunnel: Tunnel, offer: Offer, baseline: Baseline) -> Iterator[Findi
     if wanted and not all(
         any(each.name == wanted for each in one.of(Kind.EXCHANGE)) for one in offer.proposals
     ):
-        said = f"Not every IKE proposal of {_named(tunnel)} has a key exchange by {wanted}."
+        said = f"Not every IKE proposal of {tunnel.named()} has a key exchange by {wanted}."
         fix = fixes.proposals(tunnel, baseline, Protocol.IKE)
-        yield Finding(rules.NO_ML_KEM, offer.place, said, _subject(tunnel), fix)
+        yield Finding(rules.NO_ML_KEM, offer.place, said, tunnel.subject(), fix)
 
 
 def _objections(
@@ -213,16 +227,16 @@ def _release(tunnel: Tunnel) -> str:
 
 def _ike_lifetime(tunnel: Tunnel, baseline: Baseline) -> Iterator[Finding]:
     times = [each for each in (tunnel.rekey, tunnel.reauth) if each]
-    name = _subject(tunnel)
-    fix = fixes.lifetime(tunnel, baseline.ike_life)
+    name = tunnel.subject()
+    fix = fixes.lifetime(tunnel, baseline.ike_life, is_off=not times)
     if not times:
         place = _first(tunnel, "rekey_time", "reauth_time", "rekey")
-        said = f"The IKE SA of {_named(tunnel)} is neither rekeyed nor authenticated anew."
+        said = f"The IKE SA of {tunnel.named()} is neither rekeyed nor authenticated anew."
         yield Finding(rules.NO_IKE_LIFE, place, said, name, fix)
     elif min(times) > baseline.ike_life:
         place = _first(tunnel, "rekey_time", "reauth_time", "ikelifetime", "lifetime")
         said = (
-            f"The IKE SA of {_named(tunnel)} lives for {_span(min(times))};"
+            f"The IKE SA of {tunnel.named()} lives for {_span(min(times))};"
             f" {_limit(baseline)} has {_span(baseline.ike_life)}."
         )
         yield Finding(rules.IKE_LIFE, place, said, name, fix)
@@ -230,9 +244,9 @@ def _ike_lifetime(tunnel: Tunnel, baseline: Baseline) -> Iterator[Finding]:
 
 def _child_lifetime(tunnel: Tunnel, child: Child, baseline: Baseline) -> Iterator[Finding]:
     times = [each for each in (child.rekey, child.life) if each]
-    subject = _subject(tunnel, child.name)
-    named = _named(tunnel, child.name)
-    fix = fixes.lifetime(tunnel, baseline.child_life, child.name)
+    subject = tunnel.subject(child.name)
+    named = tunnel.named(child.name)
+    fix = fixes.lifetime(tunnel, baseline.child_life, child.name, is_off=not times)
     if not times:
         place = _first(child, "rekey_time", "life_time", "rekey")
         said = f"The keys of {named} are not replaced by age."
@@ -266,17 +280,34 @@ def _span(seconds: int) -> str:
 
 
 def _child(tunnel: Tunnel, child: Child, baseline: Baseline) -> Iterator[Finding]:
-    subject = _subject(tunnel, child.name)
-    named = _named(tunnel, child.name)
+    subject = tunnel.subject(child.name)
+    named = tunnel.named(child.name)
     for offer in child.offers:
         yield from _offer(tunnel, offer, baseline, child.name)
         yield from _protection(tunnel, child, offer, baseline)
-    if all(offer.protocol is Protocol.AH for offer in child.offers):
-        place = child.offers[0].place
-        fix = fixes.proposals(tunnel, baseline, Protocol.ESP, child.name)
-        yield Finding(rules.AH_ONLY, place, f"{named} is protected by AH alone.", subject, fix)
+    ah = [offer for offer in child.offers if offer.protocol is Protocol.AH]
+    if ah and len(ah) == len(child.offers):
+        fix = fixes.proposals(tunnel, baseline, Protocol.AH, child.name)
+        said = f"{named} is protected by AH alone."
+        yield Finding(rules.AH_ONLY, ah[0].place, said, subject, fix)
+    elif ah:
+        said = f"{named} proposes and takes AH beside ESP."
+        fix = fixes.without_ah(tunnel, child.name)
+        yield Finding(rules.AH_TAKEN, ah[0].place, said, subject, fix)
+    yield from _truncated(tunnel, child)
     yield from _pfs(tunnel, child, baseline)
     yield from _child_lifetime(tunnel, child, baseline)
+
+
+def _truncated(tunnel: Tunnel, child: Child) -> Iterator[Finding]:
+    """SHA-256 that a setting of its own cuts short, which the proposals do not show."""
+    every = [each for offer in child.offers for one in offer.proposals for each in one.transforms]
+    if child.truncated and any(each.name == _SHA256 for each in every):
+        rule = rules.PROPOSAL[Protocol.ESP, "truncated-hash"]
+        said = f"`{child.truncated}` of {tunnel.named(child.name)} cuts SHA-256 to 96 bits."
+        fix = fixes.whole_hash(tunnel, child.truncated, child.name)
+        place = child.at(child.truncated)
+        yield Finding(rule, place, said, tunnel.subject(child.name), fix)
 
 
 def _protection(
@@ -284,8 +315,8 @@ def _protection(
 ) -> Iterator[Finding]:
     if offer.protocol is not Protocol.ESP:
         return
-    subject = _subject(tunnel, child.name)
-    named = _named(tunnel, child.name)
+    subject = tunnel.subject(child.name)
+    named = tunnel.named(child.name)
     fix = fixes.proposals(tunnel, baseline, Protocol.ESP, child.name)
     ciphers = [each for one in offer.proposals for each in one.of(Kind.ENCRYPTION)]
     bare = [each for each in ciphers if each.name in _UNENCRYPTED]
@@ -306,108 +337,8 @@ def _pfs(tunnel: Tunnel, child: Child, baseline: Baseline) -> Iterator[Finding]:
     else:
         without, place = not child.pfs, child.at("pfs")
     if without:
-        said = f"{_named(tunnel, child.name)} may be rekeyed without a new key exchange."
+        said = f"{tunnel.named(child.name)} may be rekeyed without a new key exchange."
         severity = Severity.MEDIUM if baseline.wants_pfs else None
-        fix = fixes.pfs(tunnel, baseline, child.name)
-        subject = _subject(tunnel, child.name)
+        fix = fixes.pfs(tunnel, baseline, child)
+        subject = tunnel.subject(child.name)
         yield Finding(rules.NO_PFS, place, said, subject, fix, severity)
-
-
-# ---------------------------------------------------------------- who comes in
-
-
-def _authentication(tunnel: Tunnel, policy: Policy) -> Iterator[Finding]:
-    name = _subject(tunnel)
-    psk = next((each for each in (*tunnel.remote, *tunnel.local) if each.auth == "psk"), None)
-    if psk is not None and policy.certificates_only:
-        said = f"{_named(tunnel)} proves itself by a pre-shared key."
-        yield Finding(rules.PSK, psk.place, said, name)
-    if psk is not None and _from_anywhere(tunnel) and psk in tunnel.remote:
-        anyone = _is_anyone(psk)
-        who = "any identity" if anyone else "one identity"
-        said = f"{_named(tunnel)} takes a pre-shared key from any address, under {who}."
-        severity = None if anyone else Severity.LOW
-        yield Finding(rules.PSK_ANY, psk.place, said, name, severity=severity)
-    for each in tunnel.remote:
-        if each.auth == "null":
-            said = f"The peer of {_named(tunnel)} need not prove who it is."
-            yield Finding(rules.NO_AUTHENTICATION, each.place, said, name)
-        if each.method.startswith("eap-md5"):
-            said = f"Users of {_named(tunnel)} prove themselves by EAP-MD5."
-            fix = f"{rules.EAP_MD5.fix[:-1]}: in the remote section of {fixes.where(tunnel)}."
-            yield Finding(rules.EAP_MD5, each.place, said, name, fix)
-        if each.auth == "pubkey" and "sha1" in each.method.replace(":", "-").split("-"):
-            said = f"`auth` of the peer of {_named(tunnel)} takes SHA-1."
-            fix = (
-                f"{rules.SHA1_SIGNATURE.fix[:-1]}, in the remote section of {fixes.where(tunnel)}."
-            )
-            yield Finding(rules.SHA1_SIGNATURE, each.place, said, name, fix)
-    yield from _any_certificate(tunnel)
-
-
-def _revocation(tunnel: Tunnel, around: Surroundings) -> Iterator[Finding]:
-    for each in tunnel.remote:
-        if each.auth == "pubkey" and each.revocation != "strict":
-            if_uri = each.revocation == "ifuri"
-            rule = rules.REVOCATION_IF_URI if if_uri else rules.REVOCATION
-            set_to = "does not ask for it" if each.revocation_place else "is not set"
-            set_to = "is ifuri" if if_uri else set_to
-            said = f"`revocation` of the peer of {_named(tunnel)} {set_to}."
-            place = each.revocation_place or each.place
-            where = f"the remote section of {fixes.where(tunnel)}"
-            fix = fixes.strict("revocation = strict", where, unnamed=around.revocation_unnamed)
-            yield Finding(rule, place, said, _subject(tunnel), fix)
-            return
-
-
-def _any_certificate(tunnel: Tunnel) -> Iterator[Finding]:
-    # Whoever has an identity or another proof to give as well is not let in by the certificate alone.
-    open_ = [
-        each.auth == "pubkey" and not each.pinned and _is_anyone(each) for each in tunnel.remote
-    ]
-    if open_ and all(open_):
-        # Of one gateway for many users it is what is meant, as long as the authority is theirs alone.
-        severity = Severity.INFO if _from_anywhere(tunnel) else None
-        said = f"The peer of {_named(tunnel)} has no `id`, and no `cacerts` narrow down its certificate."
-        place = tunnel.remote[0].place
-        yield Finding(rules.ANY_CERTIFICATE, place, said, _subject(tunnel), severity=severity)
-
-
-def _clear(tunnel: Tunnel) -> Iterator[Finding]:
-    for setting in tunnel.clear:
-        instead = {"type": "tunnel", "negotiationshunt": "hold"}.get(setting, "drop")
-        said = f"`{setting}` of {_named(tunnel)} lets traffic go in the clear."
-        fix = f"Set `{setting}={instead}` in {fixes.where(tunnel)}."
-        subject = f"{_subject(tunnel)} {setting}"
-        yield Finding(rules.CLEAR_TEXT, tunnel.at(setting), said, subject, fix)
-
-
-def _from_anywhere(tunnel: Tunnel) -> bool:
-    return any(address.lower() in _ANYONE or _is_all(address) for address in tunnel.remote_addrs)
-
-
-def _is_anyone(one: Round) -> bool:
-    return one.identity.lower() in _ANYONE or one.identity.lstrip("*@").startswith(".")
-
-
-def _shared(tunnel: Tunnel) -> Iterator[Finding]:
-    if not _from_anywhere(tunnel) or not all(map(_is_anyone, tunnel.remote)):
-        return
-    for child in tunnel.children:
-        if any(map(_is_all, child.local)) and any(map(_is_all, child.remote)):
-            subject = _subject(tunnel, child.name)
-            said = (
-                f"{_named(tunnel, child.name)} is for peers of any address and identity, and lets them reach and be"
-                " every address."
-            )
-            place = _first(child, "remote_ts", "rightsubnet", "local_ts", "leftsubnet")
-            yield Finding(rules.SHARED, place, said, subject)
-
-
-def _is_all(text: str) -> bool:
-    """Whether a traffic selector or address is all there is."""
-    try:
-        network = ipaddress.ip_network(text.partition("[")[0], strict=False)
-    except ValueError:
-        return False
-    return network.prefixlen == 0 or network.network_address.is_unspecified

@@ -22,10 +22,11 @@ from ike.audit.configuration import (
     rules,
     strongswan_conf,
     systems,
+    tunnel_settings,
     vyos,
 )
 from ike.audit.configuration.strongswan_conf import Guessable, Logging, Option
-from ike.audit.configuration.systems import OPNSENSE, VYOS, System
+from ike.audit.configuration.systems import OPNSENSE, PFSENSE, VYOS, System
 from ike.audit.configuration.values import Tunnel, Writer
 from ike.audit.values import Finding, Policy, Rule, Severity
 from ike.secrets import ipsec_conf
@@ -36,7 +37,8 @@ from ike.secrets.values import Dialect, Place, Problem, Source
 
 _CRYPTO_POLICIES: Final = "/etc/crypto-policies/back-ends/libreswan.config"
 # A system's own configuration: judged where what the system made of it is not there.
-_OWN: Final = {"vyos-config": VYOS, "opnsense-xml": OPNSENSE}
+_OWN: Final = {"vyos-config": (VYOS,), "opnsense-xml": (OPNSENSE, PFSENSE)}
+_CONNECTIONS: Final = ("swanctl", "ipsec.conf")
 _KINDS: Final = frozenset(
     {"swanctl", "strongswan.conf", "ipsec.conf", "racoon", "networkmanager", *_OWN}
 )
@@ -156,7 +158,7 @@ def look(files: Files, starts: Iterable[Start], dialect: Dialect | None = None) 
     for start in starts:
         if start.kind not in _KINDS:
             continue  # of another room; a database is not even a file
-        if start.kind in _OWN and any(_OWN[start.kind].writes(each.path) for each in starts):
+        if start.kind in _OWN and _is_written(_OWN[start.kind], starts):
             continue
         reading = Reading(files, again=True)
         source = reading.start(start.path)
@@ -164,6 +166,12 @@ def look(files: Files, starts: Iterable[Start], dialect: Dialect | None = None) 
             looking.read(start.kind, source, reading)
         looking.problems += reading.problems
     return looking.found()
+
+
+def _is_written(by: Iterable[System], starts: Iterable[Start]) -> bool:
+    """Whether the connections are there that one of these systems writes for its daemon."""
+    paths = [each.path for each in starts if each.kind in _CONNECTIONS]
+    return any(system.writes(path) for system in by for path in paths)
 
 
 class _Looking:
@@ -216,6 +224,7 @@ class _Looking:
             self._add(vyos.effective(source))
         elif kind == "opnsense-xml":
             self._add(opnsense.effective(source))
+            self._add(tunnel_settings.effective(source))
 
     def _add(self, found: tuple[list[Tunnel], list[Problem]]) -> None:
         self.tunnels += found[0]

@@ -21,8 +21,8 @@ _SETTINGS: Final[dict[tuple[str, ...], tuple[str, ...]]] = {
         "proposals", "version", "aggressive", "local_addrs", "remote_addrs", "rekey_time", "reauth_time", "over_time",
     ),
     _LOCAL: ("round", "auth", "id", "certs", "pubkeys"),
-    _REMOTE: ("round", "auth", "id", "certs", "pubkeys", "groups"),
-    _CHILD: ("esp_proposals", "mode", "local_ts", "remote_ts", "rekey_time"),
+    _REMOTE: ("round", "auth", "id", "certs", "cacerts", "pubkeys", "groups"),
+    _CHILD: ("esp_proposals", "sha256_96", "mode", "local_ts", "remote_ts", "rekey_time"),
 }  # fmt: skip
 
 

@@ -127,8 +127,17 @@ AH_ONLY: Final = _rule(
     Severity.MEDIUM,
     "The tunnel uses AH, which encrypts nothing",
     "Everybody on the way reads the packets; AH is obsolete, and does not pass NAT.",
-    "Use ESP: `esp_proposals` in swanctl.conf, `esp` in ipsec.conf, instead of what stands for AH.",
+    "Use ESP: `esp_proposals` in swanctl.conf, `esp` in ipsec.conf (Libreswan: with `phase2=esp`), instead of what"
+    " stands for AH.",
     ("RFC 4301 §3.2", "NIST SP 800-77r1 §4.5"),
+)
+AH_TAKEN: Final = _rule(
+    "ah-taken",
+    Severity.HIGH,
+    "Traffic may go through the tunnel with AH, which encrypts nothing",
+    "The peer chooses AH, and everybody on the way reads packets that were meant to be encrypted.",
+    "Take `ah_proposals` out, on both ends.",
+    ("RFC 8221 §4", "RFC 4301 §3.2", "NIST SP 800-77r1 §4.5"),
 )
 NO_PFS: Final = _rule(
     "no-pfs",
@@ -173,7 +182,7 @@ IKEV1_TAKEN: Final = _rule(
     Severity.LOW,
     "IKEv1 is taken beside IKEv2",
     "An attacker who initiates chooses the older one, with its weaker proposals and messages.",
-    "Set `version = 2` (swanctl.conf) or `keyexchange=ikev2` (ipsec.conf).",
+    "Set `version = 2` (swanctl.conf), `keyexchange=ikev2` (strongSwan) or `ikev2=insist` (Libreswan).",
     ("RFC 9395 §3", "NIST SP 800-77r1 §3.11"),
 )
 AGGRESSIVE: Final = _rule(
@@ -265,7 +274,8 @@ PSK: Final = _rule(
     Severity.HIGH,
     "The connection proves itself by a pre-shared key, where certificates are wanted",
     "A PSK cannot be revoked, is the same on both ends, and whoever copies it is both of them.",
-    "Use `auth = pubkey` with a certificate on both ends.",
+    "Use certificates on both ends: `auth = pubkey` (swanctl.conf), `leftauth=pubkey` and `rightauth=pubkey`"
+    " (strongSwan's ipsec.conf), `authby=rsa-sha2` or `ecdsa` (Libreswan).",
     ("NIST SP 800-77r1 §3.3.4", "BSI TR-02102-3 §3.2.5"),
 )
 PSK_ANY: Final = _rule(
@@ -289,7 +299,8 @@ ANY_CERTIFICATE: Final = _rule(
     Severity.LOW,
     "A peer is let in with any certificate of any authority that is trusted here",
     "Whoever has one, as every other peer and user, passes for this peer.",
-    "Set `id` in the remote section to the peer's identity, or `cacerts` to the authority of those who may come in.",
+    "Set the peer's identity (`id` of swanctl.conf's remote section, `rightid` of ipsec.conf), or the authority of"
+    " those who may come in (`cacerts`, `rightca`).",
     ("strongSwan swanctl.conf, connections.<conn>.remote<suffix>.id", "RFC 4945 §3.1"),
 )
 EAP_MD5: Final = _rule(
@@ -306,7 +317,8 @@ SHA1_SIGNATURE: Final = _rule(
     Severity.MEDIUM,
     "Signatures with SHA-1 are taken as a peer's proof",
     "Collisions can be calculated: who may have one thing signed has the signature of another.",
-    "Leave `sha1` out of `auth`: `rsa-2048-sha256` or better.",
+    "Leave `sha1` out of `auth` (swanctl.conf) or `rightauth` (strongSwan's ipsec.conf): `rsa-2048-sha256` or better."
+    " Libreswan: `authby=rsa-sha2` or `authby=ecdsa`.",
     ("RFC 8247 §3.2", "NIST SP 800-131A rev. 2 §9"),
 )
 CLEAR_TEXT: Final = _rule(
@@ -370,7 +382,8 @@ OF_BASELINE: Final = frozenset(
 
 RULES: Final[tuple[Rule, ...]] = (
     *dict.fromkeys(PROPOSAL.values()),
-    *(NULL_ENCRYPTION, NO_INTEGRITY, AH_ONLY, NO_PFS, NO_ML_KEM, DEFAULTS, NOT_STRICT),
+    *(NULL_ENCRYPTION, NO_INTEGRITY, AH_ONLY, AH_TAKEN),
+    *(NO_PFS, NO_ML_KEM, DEFAULTS, NOT_STRICT),
     *(IKEV1, IKEV1_TAKEN, AGGRESSIVE, AGGRESSIVE_PSK),
     *(IKE_LIFE, CHILD_LIFE, NO_IKE_LIFE, NO_CHILD_LIFE),
     *(LOGGED_KEYS, LOGGED_RAW, REVOCATION, REVOCATION_IF_URI),

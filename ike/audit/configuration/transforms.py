@@ -169,6 +169,17 @@ def _exchanges() -> Iterator[tuple[str, str]]:
     yield "x448", "CURVE_448"
 
 
+def _numbered() -> Iterator[tuple[str, str]]:
+    for name, algorithm in _exchanges():
+        number = GROUPS.get(algorithm, 0)
+        if number and not name.startswith("x"):
+            yield str(number), name
+
+
+# strongSwan's names of groups, by the number that systems have for them.
+NUMBERED: Final[Mapping[str, str]] = MappingProxyType(dict(_numbered()))
+
+
 def _strongswan() -> Iterator[tuple[str, Transform]]:
     for name, algorithm, bits in _ciphers():
         yield name, Transform(Kind.ENCRYPTION, algorithm, bits)

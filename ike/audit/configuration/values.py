@@ -20,6 +20,8 @@ class Writer(StrEnum):
     RACOON = "racoon.conf"
     VYOS = "config.boot of VyOS"
     OPNSENSE = "config.xml of OPNsense"
+    OPNSENSE_OLD = "Tunnel Settings in config.xml of OPNsense"
+    PFSENSE = "config.xml of pfSense"
 
 
 @dataclass(frozen=True)
@@ -68,7 +70,13 @@ class Child:
     local: tuple[str, ...] = ()
     remote: tuple[str, ...] = ()
     pfs: bool | None = None
+    truncated: str = ""  # the setting that cuts SHA-256 to 96 bits, whatever the proposals say
     places: Mapping[str, Place] = field(default_factory=dict)
+
+    @property
+    def is_shunt(self) -> bool:
+        """Whether its traffic is let through or dropped, so that no SA is ever made for it."""
+        return self.mode in ("pass", "drop")
 
     def at(self, setting: str) -> Place:
         """Where a setting stands that is in force, else the section."""
@@ -99,6 +107,16 @@ class Tunnel:
     def at(self, setting: str) -> Place:
         """Where a setting stands that is in force, else the section."""
         return self.places.get(setting, self.place)
+
+    def subject(self, child: str = "") -> str:
+        """By what the connection, or a child of it, is known in another run."""
+        if child and self.writer is Writer.RACOON:
+            return f"sainfo {child}"
+        return f"{self.name}/{child}" if child else self.name
+
+    def named(self, child: str = "") -> str:
+        """How evidence calls it."""
+        return f'"{self.subject(child)}"'
 
     @property
     def psk(self) -> bool:

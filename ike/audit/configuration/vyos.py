@@ -6,6 +6,7 @@ from typing import Final
 
 from ike.audit.configuration import defaults, proposals
 from ike.audit.configuration.proposals import Proposal, Protocol
+from ike.audit.configuration.transforms import NUMBERED
 from ike.audit.configuration.values import Child, Offer, Round, Tunnel, Writer
 from ike.secrets.appliances.vyos import Node, read
 from ike.secrets.values import Place, Problem, Source
@@ -14,12 +15,6 @@ from ike.secrets.values import Place, Problem, Source
 _IKE_SECONDS: Final = 28800
 _ESP_SECONDS: Final = 3600
 _GROUP: Final = "2"
-_EXCHANGES: Final = {
-    "1": "modp768", "2": "modp1024", "5": "modp1536", "14": "modp2048", "15": "modp3072", "16": "modp4096",
-    "17": "modp6144", "18": "modp8192", "19": "ecp256", "20": "ecp384", "21": "ecp521", "22": "modp1024s160",
-    "23": "modp2048s224", "24": "modp2048s256", "25": "ecp192", "26": "ecp224", "27": "ecp224bp",
-    "28": "ecp256bp", "29": "ecp384bp", "30": "ecp512bp", "31": "curve25519", "32": "curve448",
-}  # fmt: skip
 _ALL: Final = ("0.0.0.0/0", "::/0")
 
 
@@ -62,7 +57,7 @@ class _Groups:
     def esp(self, group: Node, ike: Node) -> Offer:
         pfs = _value(group, "pfs", "enable")
         number = pfs.removeprefix("dh-group") if pfs != "enable" else _first_dh(ike)
-        dh = "" if pfs == "disable" else _EXCHANGES.get(number, number)
+        dh = "" if pfs == "disable" else NUMBERED.get(number, number)
         read_ = [self._proposal(each, Protocol.ESP, dh) for each in group.all("proposal")]
         return _offer(group, Protocol.ESP, read_)
 
@@ -91,7 +86,7 @@ def _value(node: Node, name: str, otherwise: str) -> str:
 
 def _dh(proposal: Node) -> str:
     number = _value(proposal, "dh-group", _GROUP)
-    return _EXCHANGES.get(number, number)
+    return NUMBERED.get(number, number)
 
 
 def _first_dh(ike: Node) -> str:

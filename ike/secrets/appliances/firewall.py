@@ -10,7 +10,18 @@ from xml.parsers import expat
 from core.secret import Secret
 from ike.secrets import forms, identities
 from ike.secrets.identities import Identity
-from ike.secrets.values import Dialect, Entry, Form, Kind, Parsed, Place, Problem, Source
+from ike.secrets.values import (
+    Connection,
+    Dialect,
+    End,
+    Entry,
+    Form,
+    Kind,
+    Parsed,
+    Place,
+    Problem,
+    Source,
+)
 
 _MAX_DEPTH: Final = 100
 _MAX_TEXT: Final = 64 * 1024
@@ -26,22 +37,39 @@ _PRIVATE: Final = {
     ("cert",): "prv",
     ("OPNsense", "IPsec", "keyPairs", "keyPair"): "privateKey",
 }
-_WANTED: Final = frozenset({_KEY, _PHASE1, _MOBILE, _USER, *_PRIVATE})
+_CONNECTION: Final = ("OPNsense", "Swanctl", "Connections", "Connection")
+_ENDS: Final[dict[tuple[str, ...], str]] = {
+    ("OPNsense", "Swanctl", "locals", "local"): "local",
+    ("OPNsense", "Swanctl", "remotes", "remote"): "remote",
+}
+_WANTED: Final = frozenset({_KEY, _PHASE1, _MOBILE, _USER, *_PRIVATE, _CONNECTION, *_ENDS})
+_VERSIONS: Final = {"1": (1,), "2": (2,), "ikev1": (1,), "ikev2": (2,), "": (1,)}
 _EVERYBODY: Final = frozenset({"any", "allusers", "*", ""})
 
 
 @dataclass
 class Record:
-    """An element that is wanted, with the text of what is directly in it, and the line where that stands."""
+    """An element that is wanted, with the text of what is directly in it, and the line where that stands.
+
+    `root` is the document's: pfsense or opnsense. `inner` are the wanted elements within this one; `texts` has the last
+    of those that are called alike, `every` has them all.
+    """
 
     path: tuple[str, ...]
     line: int
     uuid: str = ""
+    root: str = ""
     texts: dict[str, tuple[str, int]] = field(default_factory=dict)
+    every: list[tuple[str, str, int]] = field(default_factory=list)
+    inner: list["Record"] = field(default_factory=list)
 
     def text(self, name: str) -> str:
         """The text of an element in it, empty where there is none."""
         return self.texts.get(name, ("", 0))[0]
+
+    def all(self, name: str) -> list["Record"]:
+        """The wanted elements in it that are called so, with none between."""
+        return [each for each in self.inner if each.path[-1] == name]
 
 
 class _Malicious(Exception):
@@ -59,7 +87,8 @@ def parse(source: Source) -> Parsed:
     except _Malicious:
         problems.append(Problem(Place(source.path, 0), "the XML declares entities: not read on"))
     entries = [entry for record in reading.records for entry in _entries(record, source.path)]
-    return Parsed(tuple(entries), (), tuple(problems))
+    connections = tuple(_connections(reading.records, source.path))
+    return Parsed(tuple(entries), connections, tuple(problems))
 
 
 def keys(source: Source) -> list[tuple[Place, bytes]]:
@@ -89,7 +118,7 @@ class _Reading:
         self._wanted = wanted
         self.records: list[Record] = []
         self._path: list[str] = []
-        self._record: Record | None = None
+        self._open: list[Record] = []
         self._text: list[str] = []
         self._line = 0
         self._parser = expat.ParserCreate("utf-8")
@@ -108,21 +137,24 @@ class _Reading:
         self._text, self._line = [], self._parser.CurrentLineNumber
         below = tuple(self._path[1:])
         if below in self._wanted:
-            self._record = Record(below, self._line, attributes.get("uuid", ""))
-            self.records.append(self._record)
+            record = Record(below, self._line, attributes.get("uuid", ""), self._path[0])
+            if self._open:
+                self._open[-1].inner.append(record)
+            self._open.append(record)
+            self.records.append(record)
 
     def _end(self, name: str) -> None:
         below = tuple(self._path[1:])
         self._path.pop()
-        if self._record is None:
-            return
-        if below == self._record.path:
-            self._record = None
-        elif below[:-1] == self._record.path:
-            self._record.texts[name] = ("".join(self._text).strip(), self._line)
+        if self._open and below == self._open[-1].path:
+            self._open.pop()
+        if self._open and below[:-1] == self._open[-1].path:
+            text = "".join(self._text).strip()
+            self._open[-1].texts[name] = (text, self._line)
+            self._open[-1].every.append((name, text, self._line))
 
     def _characters(self, text: str) -> None:
-        if self._record is not None and len(self._text) < _MAX_TEXT:
+        if self._open and len(self._text) < _MAX_TEXT:
             self._text.append(text)
 
     def _entity(self, *_declaration: object) -> None:
@@ -136,7 +168,10 @@ def _entries(record: Record, path: str) -> Iterator[Entry]:
         yield from _entry(record, path, kind, "Key", [each for each in ends if each])
     elif record.path == _PHASE1:
         peer = record.text("peerid_data") or record.text("remote-gateway")
-        ends = [each for each in (record.text("myid_data"), peer) if each]
+        # OPNsense writes the peer alone for its daemon, unless anybody may be the peer.
+        peer_alone = record.root == "opnsense" and "mobile" not in record.texts
+        own = "" if peer_alone else record.text("myid_data")
+        ends = [each for each in (own, peer) if each]
         yield from _entry(record, path, Kind.PSK, "pre-shared-key", ends, record.text("descr"))
     elif record.path == _MOBILE:
         kind = Kind.USER if record.text("type") == "EAP" else Kind.PSK
@@ -160,3 +195,54 @@ def _entry(
     place = Place(path, line)
     value = Secret(forms.octets(text))
     yield Entry(kind, tuple(owners), value, Form.PLAIN, place, Dialect.STRONGSWAN, name)
+
+
+def _connections(found: list[Record], path: str) -> Iterator[Connection]:
+    """Who talks to whom, where this firewall is one of them."""
+    for record in found:
+        if record.path == _PHASE1 and "disabled" not in record.texts:
+            yield _of_phase1(record, path)
+        elif record.path == _CONNECTION and record.text("enabled") != "0":
+            ends = [each for each in found if each.text("connection") == record.uuid]
+            yield Connection(
+                name=record.text("description") or record.uuid[:8],
+                place=Place(path, record.line),
+                dialect=Dialect.STRONGSWAN,
+                versions=_VERSIONS.get(record.text("version") or "0", (1, 2)),
+                local=_end(record, "local", ends),
+                remote=_end(record, "remote", ends),
+            )
+
+
+def _of_phase1(record: Record, path: str) -> Connection:
+    gateway, peer = record.text("remote-gateway"), record.text("peerid_data")
+    is_mobile = "mobile" in record.texts
+    # Whose keys those of mobile clients are is not to be told here: their users'.
+    psk = record.text("authentication_method") == "pre_shared_key" and not is_mobile
+    return Connection(
+        name=record.text("descr") or f"phase 1 {record.text('ikeid')}".strip(),
+        place=Place(path, record.line),
+        dialect=Dialect.STRONGSWAN,
+        versions=_VERSIONS.get(record.text("iketype"), (1, 2)),
+        local=End(_identity(record.text("myid_data")), (), psk),
+        remote=End() if is_mobile else End(_identity(peer or gateway), _addresses(gateway), psk),
+    )
+
+
+def _end(record: Record, side: str, ends: list[Record]) -> End:
+    ours = [each for each in ends if _ENDS.get(each.path) == side and each.text("enabled") != "0"]
+    psk = [each for each in ours if each.text("auth") == "psk"]
+    addresses = _addresses(record.text(f"{side}_addrs"))
+    named = next((each.text("id") for each in (psk or ours) if each.text("id")), "")
+    return End(
+        _identity(named or (addresses[0] if len(addresses) == 1 else "")), addresses, bool(psk)
+    )
+
+
+def _identity(text: str) -> Identity | None:
+    return identities.strongswan(text) if text and text not in _EVERYBODY else None
+
+
+def _addresses(text: str) -> tuple[str, ...]:
+    given = (each.strip() for each in text.split(","))
+    return tuple(each for each in given if identities.strongswan(each).kind == "ip")

@@ -11,11 +11,23 @@ from typing import Final
 from core.secret import Secret
 from ike.secrets import forms, identities, ipsec_secrets
 from ike.secrets.identities import Identity
-from ike.secrets.values import Dialect, Entry, Form, Kind, Parsed, Place, Problem, Source
+from ike.secrets.values import (
+    Connection,
+    Dialect,
+    End,
+    Entry,
+    Form,
+    Kind,
+    Parsed,
+    Place,
+    Problem,
+    Source,
+)
 
 # One word at a time: a pattern for whole lines would try all ways to part them.
 _WORD: Final = re.compile(r"\"((?:[^\"\\]|\\.)*)\"(?!\S)|([^\s\"{}]\S*)")
 _ESCAPED: Final = re.compile(r"\\(.)")
+_ANYWHERE: Final = ("any", "dhcp", "0.0.0.0", "::")  # noqa: S104
 _MAX_DEPTH: Final = 50
 _MAX_PROBLEMS: Final = 20
 _NO_IDENTITY: Final = "what stands as an identity cannot be one"
@@ -45,16 +57,18 @@ class Node:
 
 
 def parse(source: Source) -> Parsed:
-    """The pre-shared keys of `vpn ipsec` and `vpn l2tp`, and the passwords of users that stand there."""
+    """The pre-shared keys of `vpn ipsec` and `vpn l2tp`, the passwords of users that stand there, and for whom."""
     problems: list[Problem] = []
     top = read(source, problems)
     entries: list[Entry] = []
+    connections: list[Connection] = []
     for vpn in top.all("vpn"):
         entries += _of_authentication(vpn, problems)
         entries += _of_peers(vpn, problems)
         entries += _for_everybody(vpn)
         entries += _users(vpn, problems)
-    return Parsed(tuple(entries), (), tuple(problems))
+        connections += _connections(vpn)
+    return Parsed(tuple(entries), tuple(connections), tuple(problems))
 
 
 def keys(source: Source) -> list[tuple[Place, bytes]]:
@@ -115,6 +129,53 @@ def _words(text: str) -> list[str]:
         while at < len(text) and text[at].isspace():
             at += 1
     return words
+
+
+# Who talks to whom
+
+
+def _connections(vpn: Node) -> Iterator[Connection]:
+    exchanges = {
+        each.value: next(iter(each.values("key-exchange")), "")
+        for each in vpn.all("ipsec", "ike-group")
+    }
+    kinds = ("site-to-site", "peer"), ("remote-access", "connection")
+    for node in (each for kind in kinds for each in vpn.all("ipsec", *kind)):
+        if any(node.all("disable")) or not _is_shown(node):
+            continue
+        group = next(iter(node.values("ike-group")), "")
+        yield Connection(
+            name=node.value,
+            place=node.place,
+            dialect=Dialect.STRONGSWAN,
+            versions={"ikev1": (1,), "ikev2": (2,)}.get(exchanges.get(group, ""), (1, 2)),
+            local=_end(node, "local", []),
+            # Those of a remote access come from anywhere, and say later who they are.
+            remote=_end(node, "remote", [node.value]) if node.name == "peer" else End(),
+        )
+
+
+def _is_shown(node: Node) -> bool:
+    """Whether its name and its ends may be shown; what may be a misplaced secret is told with the keys."""
+    ids = [node.values("authentication", name) for name in ("local-id", "remote-id", "id")]
+    return all(
+        map(ipsec_secrets.is_plausible, [node.value, *(each for one in ids for each in one)])
+    )
+
+
+def _end(node: Node, side: str, otherwise: list[str]) -> End:
+    given = [each for each in node.values(f"{side}-address") or otherwise if each not in _ANYWHERE]
+    addresses = tuple(each for each in given if identities.strongswan(each).kind == "ip")
+    named = node.values("authentication", f"{side}-id")
+    if side == "local":
+        named = named or node.values("authentication", "id")  # up to 1.2
+    text = next(iter(named or given), "")
+    modes = node.values("authentication", "mode") or ["pre-shared-secret"]
+    return End(
+        identities.strongswan(text) if text else None,
+        addresses,
+        node.name == "peer" and modes[0] == "pre-shared-secret",
+    )
 
 
 # From 1.4 on: keys with names and owners

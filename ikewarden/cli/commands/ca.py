@@ -2,7 +2,6 @@
 
 from dataclasses import dataclass
 from typing import Any
-from urllib.parse import quote
 
 import click
 
@@ -11,6 +10,7 @@ from ikewarden.cli.help import command
 from ikewarden.cli.lazy import Lazy, LazyGroup
 from ikewarden.cli.options import client_command, example
 from ikewarden.cli.screen import Column, Screen
+from ikewarden.cli.segments import segment
 from ikewarden.cli.session import Session, pass_session
 
 _PATH = "/v1/authorities"
@@ -79,7 +79,7 @@ def show(session: Session, name: str) -> None:
 
     As PEM: its certificate, and those above it up to the root.
     """
-    found = session.connect().get(f"{_PATH}/{quote(name, safe='')}")
+    found = session.connect().get(f"{_PATH}/{segment(name)}")
     _show(session.screen, found)
 
 

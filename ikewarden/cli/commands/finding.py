@@ -4,7 +4,6 @@ import csv
 from collections.abc import Iterable, Mapping
 from datetime import datetime
 from typing import Any, Final
-from urllib.parse import quote
 
 import click
 
@@ -14,6 +13,7 @@ from ikewarden.cli.help import command
 from ikewarden.cli.lazy import Lazy, LazyGroup
 from ikewarden.cli.options import FUTURE, client_command, example, limit_option, rfc3339
 from ikewarden.cli.screen import Column
+from ikewarden.cli.segments import segment
 from ikewarden.cli.session import Session, pass_session
 
 PATH: Final = "/v1/findings"
@@ -124,7 +124,7 @@ def list_(session: Session, /, query: str | None, state: str, limit: int, **give
 
 
 def _audit(gateway: str) -> str:
-    return f"/v1/gateways/{quote(gateway, safe='')}/audit"
+    return f"/v1/gateways/{segment(gateway)}/audit"
 
 
 def _write_csv(session: Session, entries: Iterable[Mapping[str, Any]]) -> None:

@@ -5,7 +5,6 @@ from collections.abc import Mapping
 from datetime import datetime
 from pathlib import Path
 from typing import Any, Final
-from urllib.parse import quote
 
 import click
 
@@ -16,6 +15,7 @@ from ikewarden.cli.help import command
 from ikewarden.cli.lazy import Lazy, LazyGroup
 from ikewarden.cli.options import FUTURE, client_command, example, limit_option, rfc3339
 from ikewarden.cli.screen import Column, Screen, shown
+from ikewarden.cli.segments import segment
 from ikewarden.cli.session import Session, pass_session
 from ikewarden.client import Client
 
@@ -339,4 +339,4 @@ def remove(session: Session, name: str, revoke: str | None, yes_i_cut: int | Non
 
 
 def _at(name: str, more: str = "") -> str:
-    return f"{PATH}/{quote(name, safe='')}{more}"
+    return f"{PATH}/{segment(name)}{more}"

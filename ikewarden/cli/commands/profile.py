@@ -64,9 +64,9 @@ def list_(session: Session, internal: bool) -> None:
 @pass_session
 def show(session: Session, name: str) -> None:
     """Show one profile with every field."""
-    from urllib.parse import quote
+    from ikewarden.cli.segments import segment
 
-    found = session.connect().get(f"/v1/profiles/{quote(name, safe='')}")
+    found = session.connect().get(f"/v1/profiles/{segment(name)}")
     session.screen.document(found)
 
 

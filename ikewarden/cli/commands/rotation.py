@@ -4,7 +4,6 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any, Final
-from urllib.parse import quote
 
 import click
 
@@ -13,6 +12,7 @@ from ikewarden.cli.help import command
 from ikewarden.cli.lazy import Lazy, LazyGroup
 from ikewarden.cli.options import client_command, example, limit_option
 from ikewarden.cli.screen import Column, Screen
+from ikewarden.cli.segments import segment
 from ikewarden.cli.session import Session, pass_session
 from ikewarden.client import Client
 
@@ -118,7 +118,7 @@ def rotate(session: Session, /, name: str, plan: bool, wait: bool, **given: Any)
     """
     client, screen = session.connect(), session.screen
     body = {"kind": given["kind"], "emergency": given["emergency"], "reason": given["reason"]}
-    answer = client.post(f"{TUNNELS}/{quote(name, safe='')}/rotate", {**body, "plan": plan})
+    answer = client.post(f"{TUNNELS}/{segment(name)}/rotate", {**body, "plan": plan})
     if plan:
         _show_plans(screen, answer)
         return 0

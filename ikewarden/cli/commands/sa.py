@@ -1,4 +1,4 @@
-"""`ikewarden sa`: security associations, as the service knows them from its gateways."""
+"""`ikewarden sa`: security associations, from logs and as the service knows them from its gateways."""
 
 from typing import Final
 
@@ -24,8 +24,20 @@ _COLUMNS: Final = (
 
 @click.group(
     cls=LazyGroup,
-    lazy={"list": Lazy(f"{__name__}:list_", "List the SAs that gateways reported.")},
-    epilog=example("ikewarden sa list --service --gateway gw1.example.com"),
+    lazy={
+        "analyze": Lazy(
+            f"{__name__}_analyze:analyze", "Find abnormal renegotiation in logs of IKE daemons."
+        ),
+        "events": Lazy(
+            f"{__name__}_events:events", "Print what the log of an IKE daemon says of SAs."
+        ),
+        "list": Lazy(f"{__name__}:list_", "List the SAs that gateways reported."),
+    },
+    epilog=example(
+        "ikewarden sa analyze /var/log/charon.log",
+        "ikewarden sa events /var/log/charon.log",
+        "ikewarden sa list --service --gateway gw1.example.com",
+    ),
 )
 def sa() -> None:
     """Security associations."""

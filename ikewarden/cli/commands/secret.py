@@ -6,7 +6,6 @@ import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
-from urllib.parse import quote
 
 import click
 
@@ -27,6 +26,7 @@ from ikewarden.cli.help import command
 from ikewarden.cli.lazy import Lazy, LazyGroup
 from ikewarden.cli.options import client_command, example, format_option
 from ikewarden.cli.screen import Column, Screen, shown
+from ikewarden.cli.segments import segment
 from ikewarden.cli.session import Session, pass_session
 
 CLAIM: Final = "/v1/handovers/claim"
@@ -68,7 +68,7 @@ def secrets(session: Session, name: str) -> None:
 
     A fingerprint is keyed: the same value has the same one, and nobody can guess a value from it.
     """
-    found = session.connect().get(f"{PATH}/{quote(name, safe='')}/secrets")
+    found = session.connect().get(f"{PATH}/{segment(name)}/secrets")
     screen = session.screen
     if screen.is_json:
         screen.json(found)
@@ -166,7 +166,7 @@ def add(session: Session, /, name: str, file: Path | None, **given: Any) -> None
     for option in ("left_identity", "right_identity"):
         body[option] = None if given[option] is None else str(typed(given[option]))
     body["ike_version"] = int(given["ike_version"])
-    made = session.connect().post(f"{PATH}/{quote(name, safe='')}/secrets", body)
+    made = session.connect().post(f"{PATH}/{segment(name)}/secrets", body)
     screen = session.screen
     if screen.is_json:
         screen.json(made)
@@ -225,7 +225,7 @@ def handover(session: Session, name: str, kind: str | None, hours: int, file: Pa
     _check_place(file)
     client, screen = session.connect(), session.screen
     kind = kind_of(client, name, kind)
-    made = client.post(f"{PATH}/{quote(name, safe='')}/handover", {"kind": kind, "hours": hours})
+    made = client.post(f"{PATH}/{segment(name)}/handover", {"kind": kind, "hours": hours})
     token = Secret(made.pop("token"))
     slot = kept(client, name, kind)
     made["in_force"] = slot["version"] == made["version"]

@@ -4,7 +4,6 @@ import re
 from collections.abc import Callable, Mapping
 from datetime import datetime
 from typing import Any, Final, TypeVar
-from urllib.parse import quote
 
 import click
 
@@ -13,6 +12,7 @@ from ikewarden.cli.commands.tunnel import PATH
 from ikewarden.cli.help import command
 from ikewarden.cli.options import client_command, example
 from ikewarden.cli.screen import shown
+from ikewarden.cli.segments import segment
 from ikewarden.cli.session import Session, pass_session
 from ikewarden.client import Client
 
@@ -173,13 +173,13 @@ def kind_of(client: Client, name: str, kind: str | None) -> str:
     """The kind that is meant where none was named: psk, unless the tunnel has a PPK only."""
     if kind is not None:
         return kind
-    items = client.get(f"{PATH}/{quote(name, safe='')}/secrets")["items"]
+    items = client.get(f"{PATH}/{segment(name)}/secrets")["items"]
     return "ppk" if [each["kind"] for each in items] == ["ppk"] else "psk"
 
 
 def at(name: str, kind: str) -> str:
     """The path of a tunnel's shared secret."""
-    return f"{PATH}/{quote(name, safe='')}/secrets/{kind}"
+    return f"{PATH}/{segment(name)}/secrets/{kind}"
 
 
 @command(
@@ -258,7 +258,7 @@ def _frozen(session: Session, name: str, kind: str | None, *, frozen: bool) -> M
 
 def kept(client: Client, name: str, kind: str) -> Mapping[str, Any]:
     """The tunnel's shared secret of this kind. Raises SecretUnmanaged."""
-    for each in client.get(f"{PATH}/{quote(name, safe='')}/secrets")["items"]:
+    for each in client.get(f"{PATH}/{segment(name)}/secrets")["items"]:
         if each["kind"] == kind:
             return dict(each)
     step = f"Put it there with `ikewarden tunnel secret-add {name}`."

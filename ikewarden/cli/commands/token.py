@@ -4,7 +4,6 @@ from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import Any
-from urllib.parse import quote
 
 import click
 
@@ -14,6 +13,7 @@ from ikewarden.cli.help import command
 from ikewarden.cli.lazy import Lazy, LazyGroup
 from ikewarden.cli.options import FUTURE, client_command, example, limit_option, rfc3339
 from ikewarden.cli.screen import Column
+from ikewarden.cli.segments import segment
 from ikewarden.cli.session import Session, pass_session
 
 _PATH = "/v1/tokens"
@@ -178,6 +178,6 @@ def revoke(session: Session, token_id: str) -> None:
 
     By its id, as `token list` shows it; not by its secret.
     """
-    ended = session.connect().post(f"{_PATH}/{quote(token_id, safe='')}/revoke")
+    ended = session.connect().post(f"{_PATH}/{segment(token_id)}/revoke")
     session.screen.note(f"Ended the token {ended['id']}.")
     session.screen.document(ended)

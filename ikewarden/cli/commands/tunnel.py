@@ -3,7 +3,6 @@
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any, Final
-from urllib.parse import quote
 
 import click
 
@@ -11,6 +10,7 @@ from ikewarden.cli.help import command
 from ikewarden.cli.lazy import Lazy, LazyGroup
 from ikewarden.cli.options import FUTURE, client_command, example, limit_option, rfc3339
 from ikewarden.cli.screen import Column
+from ikewarden.cli.segments import segment
 from ikewarden.cli.session import Session, pass_session
 
 PATH: Final = "/v1/tunnels"
@@ -269,7 +269,7 @@ def list_(
 @pass_session
 def show(session: Session, name: str) -> None:
     """Show a tunnel, its ends and its SAs."""
-    found = session.connect().get(f"{PATH}/{quote(name, safe='')}")
+    found = session.connect().get(f"{PATH}/{segment(name)}")
     screen = session.screen
     if screen.is_json:
         screen.json(found)
@@ -301,7 +301,7 @@ def remove(session: Session, name: str) -> None:
 
     The daemons of its gateways unload a managed one and end its SAs; another one is left alone.
     """
-    session.connect().delete(f"{PATH}/{quote(name, safe='')}")
+    session.connect().delete(f"{PATH}/{segment(name)}")
     session.screen.note(f"Removed the tunnel {name}.")
     if session.screen.is_json:
         session.screen.json({"removed": name})

@@ -10,7 +10,6 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
-from urllib.parse import quote
 
 import click
 
@@ -20,6 +19,7 @@ from ikewarden.cli.commands.secret_policy import policy_of, policy_options
 from ikewarden.cli.failures import FAILED, failure_of
 from ikewarden.cli.help import command
 from ikewarden.cli.options import client_command, example
+from ikewarden.cli.segments import segment
 from ikewarden.cli.session import Session, pass_session
 
 if TYPE_CHECKING:
@@ -346,7 +346,7 @@ def _take_over(session: Session, paths: Sequence[str], given: Mapping[str, Any])
     from ikewarden.cli import importing
 
     client = session.connect()
-    gateway = client.get(f"/v1/gateways/{quote(given['gateway'], safe='')}")
+    gateway = client.get(f"/v1/gateways/{segment(given['gateway'])}")
     overview = _overview(paths, given, _of_gateway(gateway, given["root"]))
     steps = importing.plan(client, gateway, importing.chosen(overview, given["only"]))
     screen = session.screen

@@ -137,3 +137,18 @@ def test_a_list_that_is_cut_short_meanwhile_costs_a_hit_and_no_more(tmp_path: Pa
     found = PublishedKeys(path)
     path.write_bytes(path.read_bytes()[:40])
     assert found.collection(b"\xff" * HASH_OCTETS) is None
+
+
+def test_one_record_out_of_its_place_makes_it_no_list(tmp_path: Path) -> None:
+    path = write(tmp_path / "list", [])
+    octets = path.read_bytes()
+    for wrong in (octets + bytes(HASH_OCTETS) + b"\x07", octets[:16] + octets):
+        path.write_bytes(wrong)
+        with pytest.raises(PublishedKeysInvalid):
+            PublishedKeys(path)
+
+
+def test_one_key_may_be_in_two_collections(tmp_path: Path) -> None:
+    path, key = tmp_path / "list", bytes(HASH_OCTETS - 1) + b"\x01"
+    path.write_bytes(key + b"\x01" + key + b"\x02")
+    assert PublishedKeys(path).collection(key) == "number 1"

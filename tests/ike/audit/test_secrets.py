@@ -2,6 +2,7 @@
 
 import base64
 import traceback
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -13,6 +14,7 @@ from cryptography.hazmat.primitives.serialization import (
 )
 
 from ike.audit import certificate_rules, keys, nss, secret_rules, secrets
+from ike.audit.discovery import Start
 from ike.audit.values import Finding, Policy, Role, Severity
 from ike.secrets.values import Dialect
 from tests.ike.audit.corpus import making
@@ -160,6 +162,43 @@ def test_an_entry_for_each_peer_is_fine(host: Premises) -> None:
     assert swanctl(host, text) == []
 
 
+BY_ADDRESS = """connections {
+  hub { remote_addrs = 198.51.100.7
+ local { auth = psk
+ id = gw1
+ }
+ remote { auth = psk
+ id = ID
+ } }
+"""
+
+
+@pytest.mark.parametrize(
+    ("identity", "owners", "expected"),
+    [
+        ("peer.example.com", ("peer.example.com", "198.51.100.7"), "psk-repeated"),
+        ("peer.example.com", ("peer.example.com", "198.51.100.8"), "psk-shared-by-peers"),
+        ("other.example.com", ("peer.example.com", "198.51.100.7"), "psk-shared-by-peers"),
+    ],
+)
+def test_one_peer_that_is_called_by_name_and_by_address(
+    host: Premises, identity: str, owners: tuple[str, str], expected: str
+) -> None:
+    text = BY_ADDRESS.replace("ID", identity) + connections("gw9").partition("{")[2]
+    text += f"secrets {{ ike-a {{ id = {owners[0]}\n secret = {STRONG}\n }}\n"
+    text += f" ike-b {{ id = {owners[1]}\n secret = {STRONG}\n }}\n"
+    text += f" ike-c {{ id = gw9\n secret = {OTHER}\n }} }}"
+    findings = [each for each in swanctl(host, text) if each.rule.id != "psk-missing"]
+    assert rules(findings) == [expected] * 2
+
+
+def test_one_peer_with_and_without_this_end_among_the_owners(host: Premises) -> None:
+    text = connections("gw2")
+    text += f"secrets {{ ike-a {{ id = gw2\n secret = {STRONG}\n }}\n"
+    text += f" ike-b {{ id-1 = gw1\n id-2 = gw2\n secret = {STRONG}\n }} }}"
+    assert rules(swanctl(host, text)) == ["psk-for-any-peer", *["psk-repeated"] * 2]
+
+
 @pytest.mark.parametrize("owners", ["", " id = %any\n", " id-1 = gw1\n id-2 = gw2\n"])
 def test_an_entry_that_answers_for_any_peer(host: Premises, owners: str) -> None:
     text = connections("gw2", "gw3")
@@ -300,3 +339,147 @@ def test_users_of_ipsec_secrets_have_no_kind_of_identity(host: Premises) -> None
     findings = ipsec(host, 'bob : EAP "test"\n@me : XAUTH "test"\n')
     told = {each.evidence.partition(" has ")[0] for each in findings}
     assert told == {"The password of the user bob", "The password of the user me"}
+
+
+# ---------------------------------------------------------------- what systems write for themselves
+
+BOOT = """vpn {
+    ipsec {
+        authentication {
+            psk b {
+                OWN
+                id gw2
+                secret SECRET
+            }
+            psk c {
+                id gw3
+                secret OTHER
+            }
+        }
+        ike-group strong {
+            key-exchange ikev2
+        }
+        site-to-site {
+            peer b {
+                authentication {
+                    local-id gw1
+                    mode pre-shared-secret
+                    remote-id gw2
+                }
+                ike-group strong
+                local-address 192.0.2.1
+                remote-address 192.0.2.2
+            }
+            peer c {
+                authentication {
+                    local-id gw1
+                    mode pre-shared-secret
+                    remote-id gw3
+                }
+                ike-group strong
+                remote-address 192.0.2.3
+            }
+        }
+    }
+}
+"""
+CONNECTION_XML = """<Connection uuid="c{0}"><enabled>1</enabled><version>2</version>
+  <remote_addrs>192.0.2.{0}</remote_addrs><description>site {0}</description></Connection>"""
+ENDS_XML = """<{1} uuid="{1}{0}"><enabled>1</enabled><connection>c{0}</connection><auth>psk</auth><id>{2}</id></{1}>"""
+KEY_XML = "<preSharedKey><ident>{0}</ident>{1}<keyType>PSK</keyType><Key>{2}</Key></preSharedKey>"
+
+
+def opnsense(own: str) -> str:
+    """`own`: the one end that the first key is for beside its peer."""
+    peers = {2: "gw2", 3: "gw3"}
+    first = f"<remote_ident>{own and 'gw2'}</remote_ident>"
+    return (
+        "<opnsense><OPNsense><IPsec><preSharedKeys>"
+        + KEY_XML.format(own or "gw2", first, STRONG)
+        + KEY_XML.format("gw3", "", OTHER)
+        + "</preSharedKeys></IPsec><Swanctl><Connections>"
+        + "".join(CONNECTION_XML.format(number) for number in peers)
+        + "</Connections><locals>"
+        + "".join(ENDS_XML.format(number, "local", "gw1") for number in peers)
+        + "</locals><remotes>"
+        + "".join(ENDS_XML.format(number, "remote", name) for number, name in peers.items())
+        + "</remotes></Swanctl></OPNsense></opnsense>"
+    )
+
+
+PHASE1 = """<phase1><ikeid>{0}</ikeid><iketype>ikev2</iketype><remote-gateway>192.0.2.{0}</remote-gateway>
+  <myid_type>{3}</myid_type><myid_data>{1}</myid_data><peerid_type>fqdn</peerid_type>
+  <peerid_data>gw{0}</peerid_data><authentication_method>pre_shared_key</authentication_method>
+  <pre-shared-key>{2}</pre-shared-key></phase1>"""
+
+
+def old(root: str, own: str) -> str:
+    kind = "fqdn" if own else "myaddress"
+    phases = PHASE1.format(2, own, STRONG, kind) + PHASE1.format(3, "", OTHER, "myaddress")
+    return f"<{root}><ipsec><enable>1</enable>{phases}</ipsec></{root}>"
+
+
+def of_system(host: Premises, path: str, kind: str, text: str) -> list[Finding]:
+    host.put(path, text, Role.SECRETS)
+    discovered = replace(host.discovered(), starts=(Start(path, kind),))
+    facts, problems = secrets.look(host.files, discovered)
+    assert list(problems) == []
+    return [finding for each in facts for finding in each.judge(RFC, NOW)]
+
+
+def vyos(own: str) -> str:
+    text = BOOT.replace("OWN", f"id {own}" if own else "").replace("SECRET", STRONG)
+    return text.replace("OTHER", OTHER)
+
+
+@pytest.mark.parametrize(
+    ("kind", "text"),
+    [
+        ("vyos-config", vyos("gw1")),
+        ("vyos-config", vyos("192.0.2.1").replace("local-id gw1", "")),
+        ("opnsense-xml", opnsense("gw1")),
+        ("opnsense-xml", old("pfsense", "gw1")),
+    ],
+)
+def test_this_end_is_an_owner_in_a_systems_own_configuration(
+    host: Premises, kind: str, text: str
+) -> None:
+    [found] = of_system(host, "/config", kind, text)
+    assert (found.rule.id, found.weight) == ("psk-for-any-peer", Severity.HIGH)
+    assert "this gateway's own identity is among its owners" in found.evidence
+
+
+@pytest.mark.parametrize(
+    ("kind", "text"),
+    [
+        ("vyos-config", vyos("")),
+        ("opnsense-xml", opnsense("")),
+        ("opnsense-xml", old("pfsense", "")),
+        ("opnsense-xml", old("opnsense", "gw1")),  # which leaves this end out for its daemon
+    ],
+)
+def test_the_peer_alone_is_the_owner_there(host: Premises, kind: str, text: str) -> None:
+    assert of_system(host, "/config", kind, text) == []
+
+
+@pytest.mark.parametrize(
+    "peer",
+    [
+        # Up to 1.3 a peer is called by its address or name, and its key stands there.
+        "peer gw.example.com { authentication { pre-shared-secret KEY } }",
+        "peer 192.0.2.9 { authentication { pre-shared-secret KEY } }",
+        "peer @gw9 { authentication { pre-shared-secret KEY } }",
+        "peer lyon { remote-address gw.example.com authentication { remote-id gw9 pre-shared-secret KEY } }",
+    ],
+)
+def test_a_key_beside_its_peer_is_that_of_the_peer(host: Premises, peer: str) -> None:
+    text = "vpn { ipsec { site-to-site { " + peer.replace("KEY", STRONG) + " } } }"
+    for word in (" remote", " authentication", " pre-shared", " ipsec", " site", " peer", " }"):
+        text = text.replace(word, f"\n{word}")
+    assert of_system(host, "/config", "vyos-config", text) == []
+
+
+def test_a_vyos_peer_from_anywhere_has_no_name(host: Premises) -> None:
+    text = vyos("").replace("remote-address 192.0.2.2", "remote-address any")
+    text = text.replace("remote-id gw2", "").replace("id gw2", 'id ""')
+    assert rules(of_system(host, "/config", "vyos-config", text)) == ["psk-for-any-peer"]

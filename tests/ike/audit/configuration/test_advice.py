@@ -40,7 +40,7 @@ def advised(writer: Writer, version: int, baseline: Baseline, protocol: Protocol
     if writer is Writer.RACOON:
         written = re.search("`([^`]+;)`", fix)
         return written[1] if written else ""
-    if writer in (Writer.VYOS, Writer.OPNSENSE):
+    if writer in (Writer.VYOS, Writer.OPNSENSE, Writer.OPNSENSE_OLD, Writer.PFSENSE):
         written = re.search("come to `([^`]+)`", fix)
         return written[1] if written else ""
     found = [one for one in _SET.findall(fix) if "yes" not in one]

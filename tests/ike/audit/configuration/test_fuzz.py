@@ -13,6 +13,7 @@ from ike.audit.configuration.baselines import BASELINES
 from ike.audit.values import Policy
 from ike.secrets.tree import Tree
 from ike.secrets.values import Dialect
+from tests.ike.audit.configuration import test_opnsense, test_tunnel_settings, test_vyos
 from tests.ike.audit.configuration.test_rules import (
     LIBRESWAN,
     RACOON,
@@ -30,6 +31,10 @@ KINDS = {
     "ipsec.conf": STRONGSWAN + LIBRESWAN,
     "racoon": RACOON,
     "networkmanager": keyfile("libreswan", "ike=aes256-sha2;dh14", "leftid=x"),
+    "vyos-config": test_vyos.CONFIG,
+    "opnsense-xml": test_tunnel_settings.config("opnsense").replace(
+        "</opnsense>", test_opnsense.CONFIG.partition("<opnsense>")[2]
+    ),
 }
 
 

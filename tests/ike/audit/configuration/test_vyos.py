@@ -143,6 +143,8 @@ def test_each_fault_is_found_where_it_stands(tmp_path: Path) -> None:
         assert lines[one.place.line - 1].strip() == text
     (weak,) = [each for each in findings if each.rule.id == "ike-proposal-weak-group"]
     assert "the IKE group of lyon" in weak.fix
+    (without,) = [each for each in findings if each.rule.id == "no-pfs"]
+    assert without.fix.startswith("Set `pfs dh-group20` in the ESP group of lyon")
     assert all(
         "tunnel 0" in each.subject for each in findings if each.rule.id.startswith("esp-proposal")
     )

@@ -117,6 +117,13 @@ _SWANCTL: Final = (
     ("ESP without a cipher", DEBIAN, _esp("null-sha256-ecp256"), "esp-null-encryption", SITE_B),
     ("ESP without integrity", DEBIAN, _esp("aes256-ecp256"), "esp-without-integrity", SITE_B),
     ("AH", DEBIAN, change(SITE_B, ESP, "ah_proposals = sha256-ecp256"), "ah-only", SITE_B),
+    (
+        "AH beside ESP",
+        DEBIAN,
+        change(SITE_B, ESP, f"{ESP}\n        ah_proposals = sha256-ecp256"),
+        "ah-taken",
+        SITE_B,
+    ),
     ("no PFS", DEBIAN, _esp("aes256gcm16"), "no-pfs", SITE_B),
     ("no PFS in VyOS", VYOS, _esp("aes256gcm16", VYOS_CONF), "no-pfs", VYOS_CONF),
     ("no proposals", DEBIAN, change(SITE_B, IKE, ""), "default-proposals", SITE_B),
@@ -326,6 +333,13 @@ _IPSEC: Final = (
         RHEL_B,
     ),
     ("no PFS in Libreswan", RHEL, _pluto("pfs=no"), "no-pfs", RHEL_B),
+    (
+        "SHA-256 cut in Libreswan",
+        RHEL,
+        _pluto("phase2alg=aes256-sha2_256;dh19", "sha2-truncbug=yes"),
+        "esp-proposal-truncated-hash",
+        RHEL_B,
+    ),
     ("AH in Libreswan", RHEL, _pluto("phase2=ah", "phase2alg=sha2_512"), "ah-only", RHEL_B),
     (
         "no authentication",

@@ -1,0 +1,156 @@
+"""Trials: a story with one fault in it, or with none; what was alerted, against what should have been."""
+
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from statistics import median
+
+from bench.detection import lookalikes
+from bench.detection.faults import FAULTS, Fault
+from bench.detection.fleet import DAY, Split, Story
+from ike.detection.alert import KINDS, Alert
+from ike.detection.watch import Watch
+
+_TUNNELS = 6
+
+
+@dataclass
+class Score:
+    """Of one kind of alert."""
+
+    expected: int = 0
+    found: int = 0
+    false: int = 0
+    delays: list[float] = field(default_factory=list)
+
+    @property
+    def recall(self) -> float:
+        return self.found / self.expected if self.expected else 1.0
+
+    @property
+    def precision(self) -> float:
+        return self.found / (self.found + self.false) if self.found + self.false else 1.0
+
+    @property
+    def delay(self) -> float:
+        return median(self.delays) if self.delays else 0.0
+
+
+@dataclass
+class Verdict:
+    """Of one split: by kind, by fault, and of the fleets in which nothing is wrong."""
+
+    kinds: dict[str, Score] = field(default_factory=lambda: {kind: Score() for kind in KINDS})
+    faults: dict[tuple[str, int], Score] = field(default_factory=dict)
+    quiet_days: float = 0.0
+    quiet_alarms: Counter[str] = field(default_factory=Counter)
+    wrong: list[str] = field(default_factory=list)
+
+    @property
+    def false_per_10_000(self) -> float:
+        return 10_000 * sum(self.quiet_alarms.values()) / max(self.quiet_days, 1e-9)
+
+
+def watched(story: Story) -> list[Alert]:
+    """What the rules say of it."""
+    watch = Watch(story.bounds(), story.planned)
+    watch.observe_all(story.lines())
+    watch.settle()
+    return watch.alerts()
+
+
+def faulty(split: Split, fault: Fault, strength: int, number: int) -> tuple[Story, float]:
+    """A day of a few tunnels, with `fault` in the first one; and when it began."""
+    seed = hash_of(split.seed, fault.name, strength, number)
+    story = Story(split, seed, days=1.0)
+    tunnels = [story.make(index) for index in range(_TUNNELS)]
+    hit = tunnels[0]
+    hit.numbered = hit.numbered or "numbered" in fault.needs
+    hit.known = hit.known or "known" in fault.needs
+    hit.bytes_ = None
+    hit.reauth = False
+    hit.rekey = min(hit.rekey, 2700.0)
+    if "short" in fault.needs:
+        hit.rekey = 1200.0  # so that all of it happens within the day
+    hit.rand = hit.rekey * split.jitters[0]
+    began = story.start + DAY * (0.4 + 0.2 * story.random.random())
+    for tunnel in tunnels:
+        story.establish(tunnel)
+        story.live(tunnel, began, lookalikes.rare)
+    hit.at = max(hit.at, hit.installed)
+    hit.ike_due = max(hit.ike_due, hit.at + 2)
+    if hit.at > hit.installed + 1:
+        story.rekey(hit, hit.at + 1)
+    first = hit.at
+    fault.happen(story, hit, strength)
+    for tunnel in tunnels:
+        story.live(tunnel, story.end, lookalikes.rare)
+    lookalikes.around(story)
+    return story, first
+
+
+def hash_of(*parts: object) -> int:
+    """A seed that is the same in every process."""
+    value = 1469598103934665603
+    for character in "|".join(map(str, parts)):
+        value = (value ^ ord(character)) * 1099511628211 % 2**64
+    return value
+
+
+def quiet(split: Split, number: int, tunnels: int, days: float) -> Story:
+    """Nothing is wrong."""
+    story = Story(split, hash_of(split.seed, "quiet", number), days=days)
+    for index in range(tunnels):
+        tunnel = story.make(index)
+        story.establish(tunnel)
+        story.live(tunnel, story.end, lookalikes.rare)
+    lookalikes.around(story)
+    return story
+
+
+def judge(split: Split, trials: int, fleets: int, tunnels: int, days: float) -> Verdict:
+    """All faults at all strengths `trials` times each, and `fleets` quiet ones."""
+    verdict = Verdict()
+    for fault, strength, number in _plan(trials):
+        story, began = faulty(split, fault, strength, number)
+        _score(verdict, fault, strength, watched(story), story, began)
+    for number in range(fleets):
+        story = quiet(split, number, tunnels, days)
+        verdict.quiet_days += tunnels * days
+        for alert in watched(story):
+            verdict.quiet_alarms[alert.kind] += 1
+            verdict.wrong.append(f"quiet {number}: {told(alert)}")
+    return verdict
+
+
+def _plan(trials: int) -> Iterator[tuple[Fault, int, int]]:
+    for fault in FAULTS:
+        for strength in range(3):
+            for number in range(trials):
+                yield fault, strength, number
+
+
+def _score(
+    verdict: Verdict, fault: Fault, strength: int, alerts: list[Alert], story: Story, began: float
+) -> None:
+    score = verdict.kinds[fault.kind]
+    apart = verdict.faults.setdefault((fault.name, strength), Score())
+    mine = [one for one in alerts if one.kind == fault.kind]
+    for each in (score, apart):
+        each.expected += 1
+        if mine:
+            each.found += 1
+            each.delays.append(max(0.0, (mine[0].raised or 0.0) - began))
+    if not mine:
+        verdict.wrong.append(f"{fault.name}/{strength} seed {story.seed}: missed")
+    for alert in alerts:
+        if alert.kind != fault.kind and alert.kind not in fault.beside:
+            verdict.kinds[alert.kind].false += 1
+            apart.false += 1
+            verdict.wrong.append(f"{fault.name}/{strength} seed {story.seed}: {told(alert)}")
+
+
+def told(alert: Alert) -> str:
+    """An alert in a line, to look into."""
+    where = alert.connection or alert.peer
+    return f"{alert.kind} {where} {dict(alert.evidence)} lines {alert.lines[:4]}"

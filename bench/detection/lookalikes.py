@@ -1,0 +1,143 @@
+"""What looks like an attack or a fault and is none. Rates are higher than in life, so that each is often seen."""
+
+from bench.detection.fleet import DAY, Story, Tunnel
+from ike.detection.bounds import Planned
+
+#: Chances at each rekey of a Child SA, about 25 times a day.
+_CROSSING, _REFUSED, _OUTAGE, _MOVED, _ROAMED = 0.05, 0.004, 0.003, 0.003, 0.002
+_BYHAND, _REBOOT, _LOSS, _TYPO, _ROTATION, _CHANGED = 0.002, 0.002, 0.004, 0.003, 0.002, 0.0005
+
+
+def rare(story: Story, tunnel: Tunnel, due: float) -> bool:
+    """Perhaps something happens to `tunnel` before `due`; True if its timers begin anew."""
+    draw = story.random
+    at = tunnel.at + (due - tunnel.at) * (0.1 + 0.8 * draw.random())
+    if draw.random() < _CROSSING:
+        story.add(at, "retransmit", tunnel, seq=1)
+    if draw.random() < _LOSS:
+        for seq, wait in enumerate((4.0, 11.2), 1):
+            story.add(at + wait, "retransmit", tunnel, seq=seq)
+    if draw.random() < _REFUSED:
+        story.add(due - 0.5, "child_rekey_failed", tunnel, child_id=tunnel.child, child="net")
+    for chance, happen in _HAPPENINGS:
+        if draw.random() < chance and at > tunnel.at + 5:
+            happen(story, tunnel, at)
+            return True
+    return False
+
+
+def _outage(story: Story, tunnel: Tunnel, at: float) -> None:
+    story.outage(tunnel, at, story.random.choice((30.0, 600.0, 5000.0)))
+
+
+def _moved(story: Story, tunnel: Tunnel, at: float) -> None:
+    """MOBIKE: another address, and a rekey at once."""
+    tunnel.peer = f"203.0.113.{story.random.randrange(1, 255)}"
+    story.add(at, "address_changed", tunnel)
+    story.rekey(tunnel, at + 0.3)
+
+
+def _roamed(story: Story, tunnel: Tunnel, at: float) -> None:
+    """A new address, a new authentication; the old SA is thrown out."""
+    home = tunnel.peer
+    for when in (at, at + 100 + 0.6 * tunnel.rekey * story.random.random()):
+        old = tunnel.ike
+        fields = {"ike_id": old} if tunnel.numbered else {}
+        story.add(when, "duplicate_replaced", tunnel, identity=tunnel.identity, **fields)
+        away = f"203.0.113.{story.random.randrange(1, 255)}"
+        tunnel.peer = away if tunnel.peer == home else home
+        tunnel.at = when
+        story.establish(tunnel)
+
+
+def _by_hand(story: Story, tunnel: Tunnel, at: float) -> None:
+    """An operator rekeys, once or twice."""
+    for step in range(story.random.choice((1, 2))):
+        story.rekey(tunnel, at + 20 * step)
+
+
+def _reboot(story: Story, tunnel: Tunnel, at: float) -> None:
+    """The peer's daemon begins anew: INITIAL_CONTACT."""
+    fields = {"ike_id": tunnel.ike} if tunnel.numbered else {}
+    story.add(at, "duplicate_replaced", tunnel, identity=tunnel.identity, **fields)
+    tunnel.at = at
+    story.establish(tunnel)
+
+
+def _typo(story: Story, tunnel: Tunnel, at: float) -> None:
+    """Somebody changes the secret on one end, then on the other: one or two attempts fail."""
+    for step in range(story.random.choice((1, 2))):
+        when = at + 30 * step
+        ike = story.next()
+        story.add(when, "auth_failed", tunnel, ike_id=ike, identity=tunnel.identity, reason="psk")
+        story.add(when + 0.01, "auth_failed", tunnel, ike_id=ike)
+    _reboot(story, tunnel, at + 90)
+
+
+def _rotation(story: Story, tunnel: Tunnel, at: float) -> None:
+    """Our own: proven by two fresh authentications within a minute."""
+    story.planned.append(Planned(at - 1, at + 120, tunnel.name, story.host))
+    for step in range(3):
+        old, child, pair = tunnel.ike, tunnel.child, tunnel.pair
+        when = at + 4 * step
+        story.add(when, "ike_reauth", tunnel)
+        tunnel.at = when + 0.02
+        story.establish(tunnel)
+        story.close(tunnel, when + 0.4, child, pair, 100)
+        story.add(when + 0.5, "ike_deleted", tunnel, **({"ike_id": old} if tunnel.numbered else {}))
+
+
+def _changed(story: Story, tunnel: Tunnel, at: float) -> None:
+    """The connection is loaded anew with another lifetime, where nobody told us the old one."""
+    if tunnel.known or tunnel.rekey < 600.0 or tunnel.bytes_ is not None:
+        return
+    story.add(at, "configured", tunnel)
+    tunnel.rekey, tunnel.rand = tunnel.rekey / 3, tunnel.rand / 3
+    story.rekey(tunnel, at + 1)
+
+
+_HAPPENINGS = (
+    (_OUTAGE, _outage),
+    (_MOVED, _moved),
+    (_ROAMED, _roamed),
+    (_BYHAND, _by_hand),
+    (_REBOOT, _reboot),
+    (_TYPO, _typo),
+    (_ROTATION, _rotation),
+    (_CHANGED, _changed),
+)
+
+
+def around(story: Story) -> None:
+    """What happens to the gateway: probes from the Internet, clients behind a NAT, a failing OCSP request."""
+    draw = story.random
+    for _ in range(int(story.days * 4)):
+        at = story.start + draw.random() * story.days * DAY
+        source = f"192.0.2.{draw.randrange(1, 255)}"
+        kind = draw.choice(("unknown_peer", "proposal_mismatch", "ike_timeout"))
+        story.add(at, kind, source=source, ike_id=story.next())
+    for _ in range(int(story.days * 0.5) + 1):
+        at = story.start + draw.random() * story.days * DAY
+        _return_behind_nat(story, at)
+    at = story.start + draw.random() * story.days * DAY
+    tunnel = draw.choice(story.tunnels)
+    story.add(at, "crl_fetch_failed", tunnel, reason="ocsp", ike_id=story.next())
+
+
+def _return_behind_nat(story: Story, at: float) -> None:
+    """After a power cut many clients behind one address come back at once, and meet the limit of half-open SAs."""
+    draw = story.random
+    for _ in range(draw.choice((8, 20, 40))):
+        when = at + 30 * draw.random()
+        ike = story.next()
+        one = {"source": "192.0.2.200", "name": "clients", "ike_id": ike}
+        for _ in range(draw.choice((0, 0, 1, 2))):
+            story.add(when - 4 * draw.random(), "half_open_limit", source="192.0.2.200")
+        story.add(when, "ike_respond", **one)
+        story.add(when + 0.2, "ike_established", **one, identity=f"user{ike}@example.com")
+        story.add(
+            when + 0.3, "child_established", **one, child="clients", child_id=story.next(),
+            spi_in=story.spi(), spi_out=story.spi(),
+        )  # fmt: skip
+        away = when + 600 + 7200 * draw.random()
+        story.add(away, "ike_deleted", **one)

@@ -1,0 +1,144 @@
+"""What an operator reads: the likely cause of each kind of alert, and the next step. One sentence each."""
+
+from typing import Final
+
+#: By kind and variant; the variant "" is for all others.
+_ADVICE: Final[dict[tuple[str, str], tuple[str, str]]] = {
+    ("rekey_too_fast", ""): (
+        "SAs are replaced earlier than any lifetime of this connection allows: a script, a faulty "
+        "peer or somebody who can trigger rekeys.",
+        "See which end starts the rekeys, and compare the lifetimes and the version of the daemon "
+        "on that end.",
+    ),
+    ("rekey_too_fast", "storm"): (
+        "SAs are replaced again and again within seconds, which no configured lifetime explains.",
+        "Stop what triggers the rekeys on the end that starts them, and set its lifetimes to "
+        "those of this end.",
+    ),
+    ("rekey_missed", ""): (
+        "An SA has passed its lifetime and was not replaced, so traffic stops or flows under an "
+        "old key.",
+        "Rekey it by hand and read what the peer answers; look for a lost peer and for differing "
+        "lifetimes.",
+    ),
+    ("rekey_missed", "refused"): (
+        "The peer refuses to rekey again and again; a differing key exchange group (PFS) first "
+        "shows at a rekey.",
+        "Compare the ESP proposals and PFS groups of both ends before the SA expires.",
+    ),
+    ("sa_flapping", ""): (
+        "SAs are set up and deleted again within seconds: both ends disagree on who keeps the SA, "
+        "or an automatic restart fights a deletion.",
+        "Look at who deletes; compare the uniqueness, close action and start action settings of "
+        "both ends.",
+    ),
+    ("duplicate_sas", ""): (
+        "Old SAs stay beside their successors: deletions are lost or the peer does not accept "
+        "them.",
+        "List the SAs on both ends, close the surplus ones, and check that one end only starts "
+        "the connection.",
+    ),
+    ("rekey_collisions", ""): (
+        "Both ends rekey at the same moment again and again: their timers are equal and have no "
+        "jitter.",
+        "Give one end a longer rekey time, or set rand_time (rekeyfuzz) above zero.",
+    ),
+    ("auth_failures", ""): (
+        "One identity fails to authenticate repeatedly: the secret or certificate was changed on "
+        "one end only, or the identity is wrong.",
+        "Compare the fingerprints of the secret and the identities on both ends.",
+    ),
+    ("auth_guessing", ""): (
+        "One source tries secrets or identities in numbers that no configuration mistake explains.",
+        "Block the source, and replace pre-shared keys that could be guessed.",
+    ),
+    ("half_open_flood", ""): (
+        "Negotiations are opened and never finished: somebody floods the gateway, with forged "
+        "addresses or from one source.",
+        "Keep cookies on, limit UDP 500 and 4500 by source in front of the gateway, and block a "
+        "single source.",
+    ),
+    ("downgrade", ""): (
+        "The peers agreed on weaker algorithms than they did before: a changed policy, or "
+        "somebody between them.",
+        "Remove the weak proposals from both ends and find out who changed the policy.",
+    ),
+    ("weak_algorithm", ""): (
+        "The SA uses an algorithm that RFC 8247 or RFC 8221 advises against.",
+        "Take the weak algorithm out of the proposals of both ends and negotiate again.",
+    ),
+    ("proposal_mismatch", ""): (
+        "Both ends have no common proposal, and the negotiation is tried again and again.",
+        "Compare the IKE and ESP proposals of both ends and add a common strong one.",
+    ),
+    ("proposal_mismatch", "group"): (
+        "Both ends keep asking each other for another key exchange group.",
+        "Put the same key exchange group first on both ends.",
+    ),
+    ("proposal_mismatch", "selectors"): (
+        "The ends do not agree on the networks of the tunnel.",
+        "Compare the local and remote networks (traffic selectors) of both ends.",
+    ),
+    ("unknown_peers", ""): (
+        "A peer without a matching configuration keeps asking: a scan, or an own device with a "
+        "wrong address or identity.",
+        "See whether the address is one of yours; if so, correct its identity, otherwise block it.",
+    ),
+    ("unknown_peers", "scan"): (
+        "Many peers without a matching configuration ask: the gateway is being scanned.",
+        "Allow UDP 500 and 4500 from known addresses only, where peers have fixed ones.",
+    ),
+    ("dpd_flapping", ""): (
+        "The peer is lost and found again repeatedly: the path or the peer is unstable.",
+        "Check the link, the provider and NAT timeouts between both ends, and the peer's load.",
+    ),
+    ("retransmit_storm", ""): (
+        "Requests need repeating again and again while the tunnel is up: packets are lost, or too "
+        "large for the path.",
+        "Measure loss and MTU on the path, and turn on IKE fragmentation.",
+    ),
+    ("certificate_rejected", ""): (
+        "The certificate of the peer is not accepted: expired, from an unknown issuer, or against "
+        "a constraint.",
+        "Look at the certificate of the peer and at the authorities this end trusts.",
+    ),
+    ("certificate_rejected", "revoked"): (
+        "A revoked certificate is still in use.",
+        "If it was revoked on purpose, remove it from the peer; otherwise issue a new one.",
+    ),
+    ("revocation_unchecked", ""): (
+        "Peers are let in although revocation data could not be fetched: a revoked certificate "
+        "would pass.",
+        "Make the CRL and OCSP addresses reachable from the gateway, or set a strict revocation "
+        "policy.",
+    ),
+    ("identity_conflict", ""): (
+        "Two hosts use one identity and throw each other out.",
+        "Give each host its own identity and credentials; treat it as a stolen key until "
+        "explained.",
+    ),
+    ("sa_shared", ""): (
+        "One SA appears under several connections: packets of one policy leave under the keys of "
+        "another.",
+        "Compare the policies and request ids of the connections, and give each its own.",
+    ),
+    ("rotation_failed", ""): (
+        "Authentication fails since our own rotation: one end does not have the new secret.",
+        "Roll the rotation back, and check that both gateways confirmed the new version.",
+    ),
+    ("clock", ""): (
+        "The clock of the gateway jumped or is wrong, so lifetimes and certificate dates cannot "
+        "be trusted.",
+        "Check the time service of the gateway.",
+    ),
+    ("clock", "certificates"): (
+        "Certificates of several peers are out of date at once, or not yet valid: the clock of "
+        "this gateway is probably wrong.",
+        "Compare the time of the gateway with a time server.",
+    ),
+}
+
+
+def advice(kind: str, variant: str = "") -> tuple[str, str]:
+    """(cause, next step) for a kind of alert; `variant` picks a more telling one where there is one."""
+    return _ADVICE.get((kind, variant)) or _ADVICE[(kind, "")]

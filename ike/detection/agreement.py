@@ -1,0 +1,132 @@
+"""`proposal_mismatch` and `unknown_peers`: negotiations that cannot succeed, and peers nobody configured.
+
+**proposal_mismatch.** Condition: three attempts of one peer within 10 minutes ended without a common proposal, without
+agreement on the networks, or four times in a row with a request for another group (without times: five).
+Not normal, because both ends were configured for each other. Looks alike and is let pass: one INVALID_KE at the start
+of each negotiation (the first guess of a group), a single refusal while a policy is changed on both ends, several
+lines about one attempt; strangers who try many proposals (that is a scan).
+
+**unknown_peers.** Condition: five refused attempts of one source in 10 minutes, or ten sources in an hour, or a source
+that never succeeded and no connection knows offers ten unfit proposals in a minute.
+Not normal, because a gateway's peers are configured. Looks alike and is let pass: the daily probe of an internet scan.
+"""
+
+from ike.detection.conditions import Place
+from ike.detection.failures import failed, fresh, place_of, source_of
+from ike.detection.state import MOST_SUSPECTS, Gateway, Suspect, lines_of, note
+from ike.events.event import SaEvent
+
+_TIMES, _TIMES_UNTIMED, _WITHIN = 3, 5, 600.0
+_GROUPS = 4
+_ATTEMPTS, _ATTEMPTS_UNTIMED = 5, 10
+_SOURCES, _SOURCES_WITHIN = 10, 3600.0
+_PROBES, _PROBES_WITHIN = 10, 60.0
+
+
+def disagreed(gateway: Gateway, event: SaEvent, at: float | None) -> None:
+    """`proposal_mismatch`, `ts_unacceptable`."""
+    suspect = gateway.suspect(source_of(event))
+    if not fresh(suspect, "proposal", event, at):
+        return
+    place = place_of(gateway, event)
+    signs = suspect.signs.setdefault("proposal", [])
+    count = note(signs, at, event.line, _WITHIN, 64)
+    stranger = place.connection is None and place.peer not in gateway.sources
+    if stranger and _probed(gateway, suspect, place, at):
+        return
+    if count < (_TIMES_UNTIMED if at is None else _TIMES):
+        return
+    gateway.sign(
+        "proposal_mismatch",
+        place,
+        at,
+        lines_of(signs),
+        {"attempts": count},
+        since=signs[0][0],
+        variant="selectors" if event.kind == "ts_unacceptable" else "",
+    )
+
+
+def _probed(gateway: Gateway, suspect: Suspect, place: Place, at: float | None) -> bool:
+    signs = suspect.signs["proposal"]
+    if at is not None:
+        signs = [one for one in signs if one[0] is not None and one[0] >= at - _PROBES_WITHIN]
+    if len(signs) < _PROBES:
+        return gateway.conditions.is_open("unknown_peers", place)
+    gateway.sign(
+        "unknown_peers", place, at, lines_of(signs), {"attempts": len(signs)}, since=signs[0][0]
+    )
+    gateway.conditions.clear("proposal_mismatch", place, at)
+    return True
+
+
+def regrouped(gateway: Gateway, event: SaEvent, at: float | None) -> None:
+    """`invalid_ke`: normal once for each negotiation that then comes up."""
+    suspect = gateway.suspect(source_of(event))
+    last = suspect.attempts.get("group")
+    suspect.attempts["group"] = (event.ike_id, at, event.line)
+    if last is not None and at is not None and last[1] is not None and at - last[1] < 0.2:
+        return  # the other end's line about the same request
+    signs = suspect.signs.setdefault("group", [])
+    count = note(signs, at, event.line, _WITHIN, 64)
+    if count < (_GROUPS if at is not None else 2 * _GROUPS):
+        return
+    gateway.sign(
+        "proposal_mismatch",
+        place_of(gateway, event),
+        at,
+        lines_of(signs),
+        {"requests": count},
+        since=signs[0][0],
+        variant="group",
+    )
+
+
+def unknown(gateway: Gateway, event: SaEvent, at: float | None) -> None:
+    """`unknown_peer`."""
+    if event.connection is not None:
+        # Its connection was found, and what it showed was not enough for it: no stranger.
+        failed(gateway, event, at)
+        return
+    source = source_of(event)
+    suspect = gateway.suspect(source)
+    if not fresh(suspect, "unknown", event, at):
+        return
+    signs = suspect.signs.setdefault("unknown", [])
+    count = note(signs, at, event.line, _WITHIN, 64)
+    if count >= (_ATTEMPTS_UNTIMED if at is None else _ATTEMPTS):
+        gateway.sign(
+            "unknown_peers",
+            Place(gateway.name, None, event.source or event.peer, event.identity),
+            at,
+            lines_of(signs),
+            {"attempts": count},
+            since=signs[0][0],
+        )
+    _count_sources(gateway, source, event, at)
+
+
+def _count_sources(gateway: Gateway, source: str, event: SaEvent, at: float | None) -> None:
+    strangers = gateway.strangers
+    strangers.pop(source, None)
+    strangers[source] = (at, event.line)
+    if at is not None:
+        while True:
+            oldest = next(iter(strangers))
+            then = strangers[oldest][0]
+            if then is None or then >= at - _SOURCES_WITHIN:
+                break
+            del strangers[oldest]
+    if len(strangers) > MOST_SUSPECTS:
+        del strangers[next(iter(strangers))]
+    if len(strangers) >= (_SOURCES if at is not None else 3 * _SOURCES):
+        first = next(iter(strangers.values()))
+        gateway.sign(
+            "unknown_peers",
+            Place(gateway.name),
+            at,
+            [line for _, line in list(strangers.values())[:20]],
+            {"sources": len(strangers)},
+            since=first[0],
+            variant="scan",
+        )

@@ -1,0 +1,66 @@
+"""What a rule says: which condition, since when, by which numbers and lines, why, and what to do."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Final
+
+#: Every kind of alert and its usual severity. A kind is a promise: scripts and runbooks are named by it.
+KINDS: Final = {
+    "rekey_too_fast": "high",
+    "rekey_missed": "high",
+    "sa_flapping": "high",
+    "duplicate_sas": "medium",
+    "rekey_collisions": "low",
+    "auth_failures": "high",
+    "auth_guessing": "critical",
+    "half_open_flood": "critical",
+    "downgrade": "critical",
+    "weak_algorithm": "high",
+    "proposal_mismatch": "medium",
+    "unknown_peers": "medium",
+    "dpd_flapping": "medium",
+    "retransmit_storm": "medium",
+    "certificate_rejected": "high",
+    "revocation_unchecked": "medium",
+    "identity_conflict": "high",
+    "sa_shared": "high",
+    "rotation_failed": "critical",
+    "clock": "medium",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Alert:
+    """One condition, from its first sign to its end.
+
+    `start` and `end` in POSIX seconds of the log (None: the log shows no times; `end` None too while it
+    lasts). `evidence` holds numbers and short words, ready for JSON. `lines` are the first lines that
+    show it, at most 20. `cause` and `next_step` are one sentence each, for an operator.
+    """
+
+    kind: str
+    severity: str
+    connection: str | None
+    peer: str | None
+    start: float | None
+    end: float | None
+    evidence: Mapping[str, object]
+    lines: tuple[int, ...]
+    cause: str
+    next_step: str
+    gateway: str | None = None
+    identity: str | None = None
+    updates: int = field(default=1, compare=False)
+    raised: float | None = field(
+        default=None, compare=False
+    )  # when it was certain; `start` is its first sign
+
+    @property
+    def key(self) -> tuple[str, str | None, str | None, str | None]:
+        """What makes it the same condition: kind, gateway, connection, and the peer where no connection is known."""
+        return (
+            self.kind,
+            self.gateway,
+            self.connection,
+            self.peer if self.connection is None else None,
+        )

@@ -1,0 +1,98 @@
+"""From the events of logs to a report: summed up by connection, and watched by the rules. Pure."""
+
+import heapq
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Final
+
+from ike.detection.bounds import KEPT, SLACK, UNKNOWN, Bounds, Lifetime, learned_lower
+from ike.detection.report import STRIDE, Band, BandKey, Report
+from ike.detection.watch import Watch
+from ike.events.event import SaEvent
+from ike.events.order import moment, oldest_first
+from ike.events.summary import Connection, Summary
+
+_KINDS: Final = ("ike", "child")
+_TWIN: Final = 3.0  # seconds: the second SA of a collision is no rekey
+
+
+class Log:
+    """One log of those that are analysed together: its name, whose it is where its lines do not say, its events.
+
+    `lines` is how many were read, once its events have been taken, and `problem` what kept the rest from it.
+    """
+
+    def __init__(self, name: str, events: Iterable[SaEvent], gateway: str | None = None) -> None:
+        self.name = name
+        self.gateway = gateway
+        self.events = events
+        self.lines = 0
+        self.problem = ""
+
+
+def analyse(logs: Sequence[Log], bounds: Bounds = UNKNOWN) -> Report:
+    """Read all logs side by side in the order of time, and judge. `bounds` are those of every connection."""
+    summary = Summary()
+    watch = Watch(_Everywhere(bounds))
+    streams = [_marked(number, log) for number, log in enumerate(logs)]
+    for event in heapq.merge(*streams, key=moment):
+        summary.observe(event)
+        watch.observe(event)
+    watch.settle()
+    connections = tuple(summary.connections())
+    return Report(
+        sources=tuple(log.name for log in logs),
+        lines=sum(log.lines for log in logs),
+        events=summary.events,
+        first=summary.first,
+        last=summary.last,
+        connections=connections,
+        alerts=tuple(watch.alerts()),
+        bands=dict(_bands(connections, bounds)),
+    )
+
+
+class _Everywhere(Mapping[str, Bounds]):
+    """The same bounds for every connection, whatever its name."""
+
+    def __init__(self, bounds: Bounds) -> None:
+        self._bounds = bounds
+
+    def __getitem__(self, name: str) -> Bounds:
+        return self._bounds
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(("",))  # names cannot be told, but it is not empty
+
+    def __len__(self) -> int:
+        return 1
+
+
+def _marked(number: int, log: Log) -> Iterator[SaEvent]:
+    if number == 0 and log.gateway is None:
+        yield from oldest_first(log.events)
+        return
+    for event in oldest_first(log.events):
+        yield event._replace(host=event.host or log.gateway, line=event.line + number * STRIDE)
+
+
+def _bands(connections: Iterable[Connection], bounds: Bounds) -> Iterator[tuple[BandKey, Band]]:
+    for connection in connections:
+        for kind in _KINDS:
+            lifetime: Lifetime | None = getattr(bounds, kind)
+            band = _learned(connection, kind) if lifetime is None else None
+            if lifetime is not None:
+                band = Band(lifetime.lower, lifetime.upper, "configured")
+            if band is not None:
+                yield (connection.gateway, connection.name, kind), band
+
+
+def _learned(connection: Connection, kind: str) -> Band | None:
+    """What the rules learn too: a rekey below the bound does not lower it, so a storm does not become normal."""
+    points = (connection.ike if kind == "ike" else connection.child).points
+    ages: list[float] = []
+    for _, seconds in points:
+        lower = learned_lower(ages)
+        if seconds >= _TWIN and (lower is None or seconds >= lower - SLACK):
+            ages = [*ages[1 - KEPT :], seconds]
+    lower = learned_lower(ages)
+    return None if lower is None else Band(lower)

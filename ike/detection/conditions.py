@@ -1,0 +1,173 @@
+"""Conditions: opened by a first sign, kept by further ones, ended by a clear one or by quiet."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Final
+
+from ike.detection.advice import advice
+from ike.detection.alert import KINDS, Alert
+
+#: Lines that an alert names.
+MOST_LINES: Final = 20
+#: Seconds without a sign after which a condition has ended; a kind that is not here ends by a clear sign alone.
+QUIET: Final[Mapping[str, float]] = {
+    "rekey_too_fast": 3 * 3600.0,
+    "sa_flapping": 1800.0,
+    "rekey_collisions": 6 * 3600.0,
+    "auth_failures": 3600.0,
+    "auth_guessing": 1800.0,
+    "half_open_flood": 300.0,
+    "proposal_mismatch": 3600.0,
+    "unknown_peers": 3600.0,
+    "dpd_flapping": 3600.0,
+    "retransmit_storm": 1800.0,
+    "certificate_rejected": 3600.0,
+    "revocation_unchecked": 24 * 3600.0,
+    "identity_conflict": 3600.0,
+    "sa_shared": 3600.0,
+    "rotation_failed": 3600.0,
+    "clock": 3600.0,
+}
+#: Ended alerts that are kept until `forget`.
+MOST_ENDED: Final = 10_000
+
+Key = tuple[str, str | None, str | None, str | None]
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where: what stands in an alert."""
+
+    gateway: str | None
+    connection: str | None = None
+    peer: str | None = None
+    identity: str | None = None
+
+
+@dataclass(slots=True)
+class Condition:
+    """One condition; `last` is when its last sign was seen."""
+
+    kind: str
+    gateway: str | None
+    connection: str | None
+    peer: str | None
+    identity: str | None
+    start: float | None
+    last: float | None
+    variant: str
+    end: float | None = None
+    evidence: dict[str, object] = field(default_factory=dict)
+    lines: list[int] = field(default_factory=list)
+    updates: int = 0
+    raised: float | None = None
+    peers: list[str] = field(default_factory=list)
+
+    def alert(self) -> Alert:
+        """As the operator gets it."""
+        cause, next_step = advice(self.kind, self.variant)
+        evidence = dict(self.evidence)
+        if len(self.peers) > 1:
+            evidence["peers"] = list(self.peers)
+        return Alert(
+            self.kind,
+            KINDS[self.kind],
+            self.connection,
+            self.peer,
+            self.start,
+            self.end,
+            evidence,
+            tuple(self.lines),
+            cause,
+            next_step,
+            self.gateway,
+            self.identity,
+            self.updates,
+            self.raised,
+        )
+
+    def over(self, now: float) -> bool:
+        """Has it been quiet for long enough?"""
+        quiet = QUIET.get(self.kind)
+        return quiet is not None and self.last is not None and now - self.last > quiet
+
+
+@dataclass(slots=True)
+class Conditions:
+    """All conditions of one gateway, open and ended."""
+
+    opened: dict[Key, Condition] = field(default_factory=dict)
+    ended: list[Condition] = field(default_factory=list)
+
+    def sign(
+        self,
+        kind: str,
+        place: Place,
+        at: float | None,
+        lines: Sequence[int],
+        evidence: Mapping[str, object],
+        since: float | None = None,
+        variant: str = "",
+    ) -> None:
+        """One more sign of `kind`: opens the condition or updates it."""
+        key = _key(kind, place)
+        there = self.opened.get(key)
+        if there is not None and at is not None and there.over(at):
+            self._end(key, there.last)
+            there = None
+        if there is None:
+            start = at if since is None else since
+            there = Condition(
+                kind,
+                place.gateway,
+                place.connection,
+                place.peer,
+                place.identity,
+                start,
+                at,
+                variant,
+                raised=at,
+            )
+            self.opened[key] = there
+        there.last = at if there.last is None or at is None else max(there.last, at)
+        there.updates += 1
+        there.evidence.update(evidence)
+        for line in lines:
+            if len(there.lines) >= MOST_LINES:
+                break
+            if line not in there.lines:
+                there.lines.append(line)
+        if place.peer is not None and place.peer not in there.peers and len(there.peers) < 16:
+            there.peers.append(place.peer)
+
+    def is_open(self, kind: str, place: Place) -> bool:
+        """Does it last?"""
+        return _key(kind, place) in self.opened
+
+    def clear(self, kind: str, place: Place, at: float | None) -> None:
+        """It is over: the contrary was seen."""
+        key = _key(kind, place)
+        if key in self.opened:
+            self._end(key, at)
+
+    def settle(self, now: float) -> None:
+        """End what has been quiet."""
+        for key in [key for key, each in self.opened.items() if each.over(now)]:
+            self._end(key, self.opened[key].last)
+
+    def _end(self, key: Key, at: float | None) -> None:
+        condition = self.opened.pop(key)
+        condition.end = at
+        self.ended.append(condition)
+        if len(self.ended) > MOST_ENDED:
+            del self.ended[0]
+
+
+def _key(kind: str, place: Place) -> Key:
+    # As Alert.key: the peer counts where no connection is known.
+    return (
+        kind,
+        place.gateway,
+        place.connection,
+        place.peer if place.connection is None else None,
+    )

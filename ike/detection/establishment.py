@@ -1,0 +1,136 @@
+"""`sa_flapping` and `duplicate_sas`: SAs that do not stay, and SAs that stay too long.
+
+**sa_flapping.** Condition: three IKE SAs of one tunnel deleted within 10 s of their establishment in 5 minutes, or
+five within 60 s in 30 minutes; without times, six in a row within 100 lines each.
+Not normal, because an IKE SA is made for hours. Looks alike and is let pass: restarts, our own rotations, an
+operator's single command, reauthentication with a lifetime that short (the daemon schedules it), roaming clients (each
+address is a tunnel of its own), a lost peer (that is `dpd_flapping`).
+
+**duplicate_sas.** Condition: three SAs of one Child SA, or three IKE SAs of one identity, live side by side for 30 s;
+two for 20 minutes, which IKEv1 daemons do for as long as their rekey margin.
+Looks alike and is let pass: make-before-break, the delayed deletion after a rekey, a collision's surplus SA, many
+clients with identities of their own behind one NAT, and logs that never show a closing.
+"""
+
+from typing import Final
+
+from ike.detection.state import Chain, Gateway, Tunnel
+from ike.events.event import SaEvent
+
+#: Seconds after which surplus SAs are looked at.
+CROWDED: Final = 31.0
+_LINGER: Final = 1200.0
+_QUICK, _QUICK_WITHIN, _QUICK_TIMES = 10.0, 300.0, 3
+_SLOW, _SLOW_WITHIN, _SLOW_TIMES = 60.0, 1800.0, 5
+_LINES_APART, _UNTIMED_TIMES = 100, 6
+
+
+def deleted(
+    gateway: Gateway,
+    tunnel: Tunnel,
+    event: SaEvent,
+    at: float | None,
+    was: tuple[float | None, int, str | None],
+) -> None:
+    """An IKE SA was deleted that had been up since `was`."""
+    since, line, _ = was
+    if at is None or since is None:
+        if at is None and event.line - line <= _LINES_APART:
+            _count_untimed(gateway, tunnel, event)
+        elif tunnel.trouble is not None:
+            tunnel.trouble.flaps.clear()
+        return
+    age = at - since
+    if age >= _SLOW or _explained(gateway, tunnel, at, age):
+        return
+    flaps = tunnel.troubled().flaps
+    flaps.append((at, event.line, age))
+    while flaps[0][0] is not None and flaps[0][0] < at - _SLOW_WITHIN:
+        del flaps[0]
+    del flaps[:-20]
+    quick = [one for one in flaps if one[2] < _QUICK and (one[0] or 0.0) >= at - _QUICK_WITHIN]
+    if len(quick) < _QUICK_TIMES and len(flaps) < _SLOW_TIMES:
+        return
+    shown = quick if len(quick) >= _QUICK_TIMES else flaps
+    gateway.sign(
+        "sa_flapping",
+        gateway.place(tunnel),
+        at,
+        [one[1] for one in shown],
+        {
+            "deletions": len(shown),
+            "longest_life_seconds": round(max(one[2] for one in shown), 1),
+            "window_seconds": round(at - (shown[0][0] or at)),
+        },
+        since=shown[0][0],
+    )
+
+
+def _explained(gateway: Gateway, tunnel: Tunnel, at: float, age: float) -> bool:
+    if at <= tunnel.excuse or (gateway.planned and gateway.plan(at, tunnel.name)):
+        return True
+    if age < _QUICK:
+        return False
+    reauth = gateway.bounds_of(tunnel).reauth_time or tunnel.scheduled
+    if reauth is not None and age >= 0.5 * reauth:
+        return True
+    return tunnel.reauth_at is not None and at - tunnel.reauth_at < 30.0
+
+
+def _count_untimed(gateway: Gateway, tunnel: Tunnel, event: SaEvent) -> None:
+    flaps = tunnel.troubled().flaps
+    if flaps and event.line - flaps[-1][1] > 2 * _LINES_APART:
+        flaps.clear()
+    flaps.append((None, event.line, 0.0))
+    del flaps[:-20]
+    if len(flaps) >= _UNTIMED_TIMES:
+        gateway.sign(
+            "sa_flapping",
+            gateway.place(tunnel),
+            None,
+            [one[1] for one in flaps],
+            {"deletions": len(flaps)},
+        )
+
+
+def crowded(gateway: Gateway, tunnel: Tunnel, chain: Chain, now: float) -> list[float]:
+    """Do SAs of one Child SA live side by side for too long? Gives when to look again."""
+    living = sorted(each for each in chain.living.values() if each is not None)
+    return _judged(gateway, tunnel, living, now, "child", [chain.line])
+
+
+def crowded_ike(gateway: Gateway, tunnel: Tunnel, now: float) -> list[float]:
+    """The same for IKE SAs of one identity; without identities nobody knows whether it is one host."""
+    if len(tunnel.up) < 2:
+        return []
+    by_identity: dict[str, list[tuple[float, int]]] = {}
+    for since, line, identity in tunnel.up.values():
+        if identity is not None and since is not None:
+            by_identity.setdefault(identity, []).append((since, line))
+    due: list[float] = []
+    for those in by_identity.values():
+        living = sorted(since for since, _ in those)
+        due += _judged(gateway, tunnel, living, now, "ike", sorted(line for _, line in those))
+    return due
+
+
+def _judged(
+    gateway: Gateway, tunnel: Tunnel, living: list[float], now: float, layer: str, lines: list[int]
+) -> list[float]:
+    if len(living) < 2 or (layer == "child" and not gateway.closes):
+        return []
+    ends = [living[1] + _LINGER]
+    if len(living) > 2:
+        ends.append(living[2] + CROWDED - 1.0)
+    due = min(ends)
+    if due > now:
+        return [due]
+    gateway.sign(
+        "duplicate_sas",
+        gateway.place(tunnel),
+        now,
+        lines,
+        {"sas": len(living), "layer": layer, "beside_each_other_seconds": round(now - living[1])},
+        since=living[1],
+    )
+    return [now + 60.0]

@@ -1,0 +1,343 @@
+"""Which SAs a tunnel has, from the events that make, replace and end them; the rules hear of each change once.
+
+Echoes are merged here: a fact that two sinks, two ends or two sentences of a daemon state is known by the numbers
+and SPIs of its SA, not by its text.
+"""
+
+from typing import Final
+
+from ike.detection import collisions, establishment, identities, liveness, rekeys, sharing
+from ike.detection.state import Chain, Gateway, Pace, Tunnel
+from ike.events.event import SaEvent
+
+_SAME = 2.0  # seconds within which unnumbered statements are one fact
+_EXCUSED: Final = {
+    "address_changed": 60.0,  # the Child SA is rekeyed at once after MOBIKE
+    "configured": 60.0,
+}
+_RESTARTED: Final = 120.0
+#: SAs of one chain that are remembered where the log does not show that any is closed.
+_MOST_LIVING: Final = 8
+
+
+def ike_established(gateway: Gateway, tunnel: Tunnel, event: SaEvent, at: float | None) -> None:
+    """An IKE SA is up; the second statement about one that is up already changes nothing."""
+    ike = event.ike_id
+    there = tunnel.up.get(ike)
+    if there is not None:
+        if ike is not None or at is None or (there[0] is not None and at - there[0] < _SAME):
+            return
+        gateway.drop_ike(tunnel, None)  # without numbers, the newer one stands for both
+        tunnel.reauth_at = at
+    if event.daemon in ("charon", "pluto"):
+        tunnel.timed = True
+    identities.established(gateway, tunnel, event, at)
+    gateway.raise_ike(tunnel, ike, at, event.line, event.identity)
+    if gateway.conditions.opened:
+        gateway.conditions.clear("rekey_missed", gateway.place(tunnel), at)
+    if at is not None:
+        due = rekeys.ike_upper(gateway, tunnel)
+        if due is not None:
+            gateway.arm(tunnel, at + due)
+        if len(tunnel.up) > 1:
+            gateway.arm(tunnel, at + establishment.CROWDED)
+
+
+def ike_rekeyed(gateway: Gateway, tunnel: Tunnel, event: SaEvent, at: float | None) -> None:
+    """An IKE SA has taken the place of another, with its Child SAs."""
+    new = event.ike_id
+    if event.phase is not None or (new is not None and new in tunnel.up):
+        return
+    old = event.old_ike_id
+    if old is None and len(tunnel.up) == 1:
+        old = next(iter(tunnel.up))
+    there = tunnel.up.get(old)
+    if there is not None and there[0] is not None and at is not None:
+        age = at - there[0]
+        if new is None and age < _SAME:
+            return
+        rekeys.judge(gateway, tunnel, tunnel.ike, gateway.bounds_of(tunnel).ike, age, at, event)
+    for key in [key for key in tunnel.chains if key[1] == old]:
+        tunnel.chains[(key[0], new)] = tunnel.chains.pop(key)
+    if there is not None:
+        gateway.drop_ike(tunnel, old)
+    gateway.raise_ike(tunnel, new, at, event.line, there[2] if there else event.identity)
+    if gateway.conditions.opened:
+        gateway.conditions.clear("rekey_missed", gateway.place(tunnel), at)
+    due = rekeys.ike_upper(gateway, tunnel)
+    if due is not None and at is not None:
+        gateway.arm(tunnel, at + due)
+
+
+def ike_ended(gateway: Gateway, tunnel: Tunnel, event: SaEvent, at: float | None) -> None:
+    """`ike_deleted`."""
+    ike = _number(tunnel, event)
+    there = tunnel.up.get(ike)
+    if there is None or _of_the_old(tunnel, ike, there[0], at):
+        return
+    gateway.drop_ike(tunnel, ike)
+    establishment.deleted(gateway, tunnel, event, at, there)
+
+
+def ike_died(gateway: Gateway, tunnel: Tunnel, event: SaEvent, at: float | None) -> None:
+    """`giving_up` or `dpd_timeout`: of an SA that was up, else it is one more try."""
+    ike = _number(tunnel, event)
+    if ike not in tunnel.up:
+        return
+    gateway.drop_ike(tunnel, ike)
+    if at is not None:
+        tunnel.excuse = max(tunnel.excuse, at + 60.0)
+    liveness.died(gateway, tunnel, event, at)
+
+
+def child_established(gateway: Gateway, tunnel: Tunnel, event: SaEvent, at: float | None) -> None:
+    """A Child SA is up: the first of its chain, or in the place of the one before."""
+    if event.phase is not None:
+        return
+    key = _chain_key(tunnel, event)
+    mark = event.child_id if event.child_id is not None else event.spi_in
+    chain = tunnel.chains.get(key) or _handed_over(tunnel, key, event, at)
+    if chain is None:
+        _begin(gateway, tunnel, key, event, at, mark)
+        return
+    spi = event.spi_in
+    if mark in chain.living or (spi in (chain.spi_in, chain.spi_out) and _same_pair(chain, event)):
+        if mark is not None or at is None or chain.since is None or at - chain.since < _SAME:
+            return
+    _replace(gateway, tunnel, key, chain, event, at, mark)
+
+
+def child_rekeyed(gateway: Gateway, tunnel: Tunnel, event: SaEvent, at: float | None) -> None:
+    """A Child SA was replaced. Where only the old number stands, the new one's own line tells it."""
+    if event.phase is not None:
+        return
+    new = event.new_child_id
+    mark: int | str | None = new if new is not None else event.spi_in
+    if mark is None and event.child_id is not None:
+        return
+    key = _chain_key(tunnel, event)
+    chain = tunnel.chains.get(key)
+    if chain is None:
+        _begin(gateway, tunnel, key, event, at, mark)
+        return
+    if mark is not None and (mark in chain.living or _same_pair(chain, event)):
+        return
+    if mark is None and at is not None and chain.since is not None and at - chain.since < _SAME:
+        return
+    _replace(gateway, tunnel, key, chain, event, at, mark)
+
+
+def child_closed(gateway: Gateway, tunnel: Tunnel, event: SaEvent, at: float | None) -> None:
+    """A Child SA is gone: the replaced one, or the newest and its chain."""
+    if event.phase is not None:
+        return
+    gateway.closes = True
+    found = _living(tunnel, event)
+    if found is None:
+        return
+    key, mark = found
+    chain = tunnel.chains[key]
+    since = chain.living.pop(mark)
+    if event.size is not None and since is not None and at is not None and chain.living:
+        rekeys.weigh(gateway, tunnel, event.size, (chain.since or at) - since)
+    if not chain.living:
+        if at is not None:
+            tunnel.closed = (key, chain.since, chain.line, at)
+        if chain.refused is None or len(chain.refused) < 3:
+            rekeys.kept(gateway, tunnel, chain, at)
+        gateway.drop_chain(tunnel, key)
+    elif gateway.conditions.opened and _alone(tunnel):
+        gateway.conditions.clear("duplicate_sas", gateway.place(tunnel), at)
+
+
+def remarked(gateway: Gateway, tunnel: Tunnel, event: SaEvent, at: float | None) -> None:
+    """A remark that explains a short life, or tells a timer."""
+    if event.kind == "rekey_scheduled":
+        if event.seconds is not None:
+            tunnel.scheduled = max(event.seconds, tunnel.scheduled or 0.0)
+            if at is not None:
+                gateway.arm(tunnel, at + (rekeys.ike_upper(gateway, tunnel) or 0.0))
+        return
+    if event.kind == "ike_reauth":
+        tunnel.reauth_at = at
+        return
+    if at is not None:
+        tunnel.excuse = max(tunnel.excuse, at + _EXCUSED[event.kind])
+    if event.kind == "configured":
+        tunnel.child = Pace()
+        tunnel.ike = Pace()
+        tunnel.scheduled = None
+        tunnel.levels = None
+
+
+def restarted(gateway: Gateway, at: float | None) -> None:
+    """`daemon_started`, `daemon_stopped`: nothing is up, and what comes up in the next minutes is no loop."""
+    gateway.forget_all()
+    if at is not None:
+        for tunnel in gateway.tunnels.values():
+            tunnel.excuse = max(tunnel.excuse, at + _RESTARTED)
+
+
+def look(gateway: Gateway, tunnel: Tunnel, now: float) -> None:
+    """The time that a tunnel was armed for has come: is something missed or crowded?"""
+    tunnel.armed = 0.0
+    due: list[float] = []
+    limit = rekeys.upper(gateway, tunnel)
+    for key, chain in list(tunnel.chains.items()):
+        if chain.since is None:
+            continue
+        if limit is not None and not chain.missed:
+            end = chain.since + limit
+            if end > now:
+                due.append(end)
+            elif _outlived(tunnel, key, chain):
+                gateway.drop_chain(tunnel, key)  # its closing was not logged
+            else:
+                rekeys.missed(gateway, tunnel, chain, chain.since, now)
+        if len(chain.living) > 1:
+            due += establishment.crowded(gateway, tunnel, chain, now)
+    ike_limit = rekeys.ike_upper(gateway, tunnel)
+    if ike_limit is not None or len(tunnel.up) > 1:
+        due += _look_at_ike(gateway, tunnel, ike_limit, now)
+    if due:
+        gateway.arm(tunnel, min(due))
+
+
+def _look_at_ike(gateway: Gateway, tunnel: Tunnel, limit: float | None, now: float) -> list[float]:
+    due: list[float] = []
+    newest = max((each[0] for each in tunnel.up.values() if each[0] is not None), default=0.0)
+    for ike, (since, line, identity) in list(tunnel.up.items()):
+        if since is None or limit is None:
+            continue
+        if since + limit > now:
+            due.append(since + limit)
+            continue
+        tunnel.up[ike] = (None, line, identity)  # told once
+        if since == newest:
+            rekeys.ike_missed(gateway, tunnel, since, line, now)
+    return due + establishment.crowded_ike(gateway, tunnel, now)
+
+
+# --- which one
+
+
+def _alone(tunnel: Tunnel) -> bool:
+    return len(tunnel.up) < 2 and all(len(each.living) < 2 for each in tunnel.chains.values())
+
+
+def _of_the_old(tunnel: Tunnel, ike: int | None, since: float | None, at: float | None) -> bool:
+    # Without numbers, the deletion right after a replacement is that of the replaced one.
+    if ike is not None or at is None or since is None or tunnel.reauth_at is None:
+        return False
+    return since - _SAME < tunnel.reauth_at <= at and at - since < _SAME
+
+
+def _number(tunnel: Tunnel, event: SaEvent) -> int | None:
+    if event.ike_id is None and len(tunnel.up) == 1:
+        return next(iter(tunnel.up))
+    return event.ike_id
+
+
+def _chain_key(tunnel: Tunnel, event: SaEvent) -> tuple[str | None, int | str | None]:
+    ike: int | str | None = event.ike_id
+    if ike is None:
+        # Clients behind one address are told apart by identity where their SAs have no numbers.
+        ike = next(iter(tunnel.up)) if len(tunnel.up) == 1 else event.identity
+    return event.child, ike
+
+
+def _same_pair(chain: Chain, event: SaEvent) -> bool:
+    return event.spi_in is not None and (
+        (event.spi_in == chain.spi_in and event.spi_out == chain.spi_out)
+        or (event.spi_in == chain.spi_out and event.spi_out == chain.spi_in)  # the other end's view
+    )
+
+
+def _living(
+    tunnel: Tunnel, event: SaEvent
+) -> tuple[tuple[str | None, int | str | None], int | str | None] | None:
+    mark: int | str | None = event.child_id if event.child_id is not None else event.spi_in
+    likely = (event.child, event.ike_id)
+    chain = tunnel.chains.get(likely)
+    if chain is not None and mark is not None and mark in chain.living:
+        return likely, mark
+    for key, chain in tunnel.chains.items():
+        if mark is not None and mark in chain.living:
+            return key, mark
+        if mark is None and (event.child is None or event.child == key[0]) and None in chain.living:
+            if event.spi_out is None or event.spi_out == chain.spi_out:
+                return key, None
+    return None
+
+
+def _outlived(tunnel: Tunnel, key: tuple[str | None, int | str | None], chain: Chain) -> bool:
+    return any(
+        other[0] == key[0] and each.since is not None and each.since > (chain.since or 0.0)
+        for other, each in tunnel.chains.items()
+        if other != key
+    )
+
+
+def _handed_over(
+    tunnel: Tunnel, key: tuple[str | None, int | str | None], event: SaEvent, at: float | None
+) -> Chain | None:
+    """The chain whose last SA was closed a moment ago: charon's end that did not start the rekey closes first."""
+    if event.reason != "rekey" or tunnel.closed is None or at is None:
+        return None
+    closed_key, since, line, then = tunnel.closed
+    if closed_key != key or at - then > _SAME:
+        return None
+    tunnel.chains[key] = chain = Chain(since, line, None, None, {})
+    return chain
+
+
+def _begin(
+    gateway: Gateway,
+    tunnel: Tunnel,
+    key: tuple[str | None, int | str | None],
+    event: SaEvent,
+    at: float | None,
+    mark: int | str | None,
+) -> None:
+    tunnel.chains[key] = Chain(at, event.line, event.spi_in, event.spi_out, {mark: at})
+    sharing.installed(gateway, tunnel, event, at)
+    if at is not None:
+        limit = rekeys.upper(gateway, tunnel)
+        if limit is not None:
+            gateway.arm(tunnel, at + limit)
+
+
+def _replace(
+    gateway: Gateway,
+    tunnel: Tunnel,
+    key: tuple[str | None, int | str | None],
+    chain: Chain,
+    event: SaEvent,
+    at: float | None,
+    mark: int | str | None,
+) -> None:
+    if chain.refused is not None or chain.missed:
+        rekeys.kept(gateway, tunnel, chain, at)
+    if at is not None:
+        if chain.since is not None:
+            age = at - chain.since
+            lifetime = gateway.bounds_of(tunnel).child
+            rekeys.judge(gateway, tunnel, tunnel.child, lifetime, age, at, event)
+            if tunnel.trouble is not None:
+                collisions.rekeyed(tunnel.trouble, age)
+        if not tunnel.armed:
+            limit = rekeys.upper(gateway, tunnel)
+            if limit is not None:
+                gateway.arm(tunnel, at + limit)
+        if len(chain.living) > 1:  # and the new one
+            gateway.arm(tunnel, at + establishment.CROWDED)
+    if chain.spi_in is not None:
+        gateway.spis.pop(chain.spi_in, None)
+    chain.since = at
+    chain.line = event.line
+    chain.spi_in = event.spi_in
+    chain.spi_out = event.spi_out
+    chain.living[mark] = at
+    if len(chain.living) > _MOST_LIVING or (not gateway.closes and len(chain.living) > 2):
+        del chain.living[next(iter(chain.living))]
+    sharing.installed(gateway, tunnel, event, at)

@@ -1,0 +1,333 @@
+"""`rekey_too_fast` and `rekey_missed`: SAs that are replaced before any timer says so, or not at all.
+
+**rekey_too_fast.** Condition: four rekeys within four times the lower bound (those within a minute count as one, unless
+they are four themselves), of SAs younger than the bound (rekey_time - rand_time of the configuration, less 2 s;
+learned: three quarters of the second least age of the last 16). With nothing known: five in a row within 8 s each, or
+eight of which the last five, about 5 minutes old at most, differ but for the shortest by more than a factor of 3.5,
+which one lifetime with jitter never does.
+Not normal, because both ends draw their instant from one interval: nothing but an event replaces an SA before it.
+Looks alike and is let pass: the second SA of a collision (younger than 3 s, alone), byte limits (the closed SA had
+carried what the configuration allows, or the sizes are alike while the ages are not), MOBIKE, a restart, a changed
+configuration, an operator's command or two, our own rotations, and a short lifetime that nobody told us: it is regular.
+A new shorter regular lifetime is taken over after six rekeys where the configuration is not known.
+
+**rekey_missed.** Condition: an SA is older than its life_time by a minute (learned: half as old again as any before),
+was not closed, and its gateway still speaks; or its rekey was refused three times.
+Looks alike and is let pass: SAs that were closed or lost with their peer, daemons that let idle SAs lapse, a single
+TEMPORARY_FAILURE of a collision, reauthentication.
+"""
+
+from itertools import pairwise
+from typing import Final
+
+from ike.detection.bounds import KEPT, SLACK, Lifetime, learned_lower, learned_upper, steady
+from ike.detection.state import Chain, Gateway, Pace, Tunnel, lines_of, note
+from ike.events.event import SaEvent
+
+_TWIN = 3.0  # seconds: the second SA of a collision
+_STREAK: Final = 4
+_WITHIN_LIVES: Final = 4
+_BOUT: Final = 60.0
+_FLOOR: Final = 8.0
+_UNTOLD, _UNTOLD_IRREGULAR = 5, 8
+_SHORT_LIFE: Final = 300.0
+_IRREGULAR: Final = 3.5
+_ADOPT: Final = 6
+_LEAST_ADOPTED: Final = 60.0
+_REFUSALS: Final = 3
+_REFUSED_WITHIN: Final = 1800.0
+#: The learned lower bound is at least this share of the longest life where a timer ends it.
+_TIMERLIKE: Final = 0.4
+_SAME_AGE: Final = 1.0
+_BIG: Final = 10_000  # bytes; below, an alike size says nothing
+_ENOUGH_SIZES, _ALIKE = 3, 1.3
+
+
+def judge(
+    gateway: Gateway,
+    tunnel: Tunnel,
+    pace: Pace,
+    lifetime: Lifetime | None,
+    age: float,
+    at: float,
+    event: SaEvent,
+) -> None:
+    """An SA was replaced at `age` seconds."""
+    if lifetime is not None:
+        lower = lifetime.lower
+    else:
+        learned = pace.lower
+        if learned is None:
+            _judge_untold(gateway, tunnel, pace, age, at, event)
+            return
+        lower = learned
+    if age >= lower - SLACK:
+        if lifetime is None:
+            _learn(pace, age)
+        if pace.short:
+            _calm(gateway, tunnel, pace, at, lower)
+        return
+    if _excused(gateway, tunnel, at):
+        return
+    _short(gateway, tunnel, pace, lifetime, lower, age, at, event)
+
+
+def _excused(gateway: Gateway, tunnel: Tunnel, at: float) -> bool:
+    return at <= tunnel.excuse or (
+        bool(gateway.planned) and gateway.plan(at, tunnel.name) is not None
+    )
+
+
+def _learn(pace: Pace, age: float) -> None:
+    if age < _TWIN:
+        return
+    ages = pace.ages
+    ages.append(age)
+    pace.longest = max(pace.longest, age)
+    if len(ages) > KEPT:
+        del ages[: KEPT // 4]
+        pace.lower = learned_lower(ages)
+
+
+def _calm(gateway: Gateway, tunnel: Tunnel, pace: Pace, at: float, lower: float) -> None:
+    # One long life between short ones is no end while they are many; nothing short for four times the bound is.
+    pace.short = [one for one in pace.short if one[0] > at - _WITHIN_LIVES * lower]
+    if not pace.short:
+        _ended(gateway, tunnel, pace, at)
+
+
+def _ended(gateway: Gateway, tunnel: Tunnel, pace: Pace, at: float) -> None:
+    pace.short.clear()
+    if pace.alarmed:
+        pace.alarmed = False
+        gateway.conditions.clear("rekey_too_fast", gateway.place(tunnel), at)
+
+
+def _short(
+    gateway: Gateway,
+    tunnel: Tunnel,
+    pace: Pace,
+    lifetime: Lifetime | None,
+    lower: float,
+    age: float,
+    at: float,
+    event: SaEvent,
+) -> None:
+    trouble = tunnel.trouble
+    if age < _TWIN and trouble is not None and trouble.collisions:
+        last = trouble.collisions[-1][0]
+        if last is not None and at - last < _TWIN:
+            return
+    pace.short.append((at, event.line, age))
+    if len(pace.short) > KEPT:
+        del pace.short[0]
+    # A streak is broken by a pause that a normal life fits into; collisions put one short life into each cycle.
+    recent = [one for one in pace.short if one[0] > at - _WITHIN_LIVES * lower]
+    if not _many(recent):
+        return
+    if lifetime is None and limited(gateway, tunnel):
+        return
+    ages = [one[2] for one in recent]
+    if _twins(recent):
+        return
+    if lifetime is None and _adopted(gateway, tunnel, pace, at):
+        return
+    pace.alarmed = True
+    gateway.sign(
+        "rekey_too_fast",
+        gateway.place(tunnel),
+        at,
+        [one[1] for one in recent],
+        {
+            "rekeys": len(recent),
+            "shortest_seconds": round(min(ages), 1),
+            "longest_seconds": round(max(ages), 1),
+            "lower_bound_seconds": round(lower, 1),
+            "bound": "configured" if lifetime is not None else "learned",
+        },
+        since=recent[0][0],
+    )
+
+
+def _many(recent: list[tuple[float, int, float]]) -> bool:
+    # An operator who rekeys twice within a minute does one thing; four times are a storm.
+    if len(recent) < _STREAK:
+        return False
+    bouts, inside, most = 1, 1, 1
+    for one, later in pairwise(recent):
+        near = later[0] - one[0] < _BOUT
+        bouts, inside = (bouts, inside + 1) if near else (bouts + 1, 1)
+        most = max(most, inside)
+    return bouts >= _STREAK or most >= _STREAK
+
+
+def _twins(recent: list[tuple[float, int, float]]) -> bool:
+    # Collisions at every rekey: each short one is a twin, and a normal life lies between two of them.
+    return all(one[2] < _TWIN for one in recent) and all(
+        later[0] - one[0] > 4 * _TWIN for one, later in pairwise(recent)
+    )
+
+
+def _adopted(gateway: Gateway, tunnel: Tunnel, pace: Pace, at: float) -> bool:
+    ages = [one[2] for one in pace.short[-_ADOPT:]]
+    if len(ages) < _ADOPT or min(ages) < _LEAST_ADOPTED or not steady(ages):
+        return False
+    pace.ages = ages
+    pace.lower = learned_lower(ages)
+    _ended(gateway, tunnel, pace, at)
+    return True
+
+
+def _judge_untold(
+    gateway: Gateway, tunnel: Tunnel, pace: Pace, age: float, at: float, event: SaEvent
+) -> None:
+    """The first hour of a connection whose configuration is not known."""
+    if _excused(gateway, tunnel, at):
+        return
+    pace.short.append((at, event.line, age))
+    del pace.short[:-_UNTOLD_IRREGULAR]
+    if len(pace.short) < _UNTOLD:
+        return
+    ages = [one[2] for one in pace.short[-_UNTOLD:]]
+    least, most = min(ages), max(ages)
+    storm = most < _FLOOR
+    usual = sorted(ages)[1:]  # but for the shortest: a collision, or a rekey by hand
+    if not storm and (steady(usual, _IRREGULAR) or usual[1] >= _SHORT_LIFE):
+        pace.ages.extend(usual)
+        pace.longest = max(pace.longest, most)
+        pace.lower = learned_lower(pace.ages)
+        _ended(gateway, tunnel, pace, at)
+        return
+    if not storm and (len(pace.short) < _UNTOLD_IRREGULAR or most >= 2 * _SHORT_LIFE):
+        return
+    if limited(gateway, tunnel):
+        return
+    pace.alarmed = True
+    gateway.sign(
+        "rekey_too_fast",
+        gateway.place(tunnel),
+        at,
+        [one[1] for one in pace.short],
+        {
+            "rekeys": _UNTOLD,
+            "shortest_seconds": round(least, 1),
+            "longest_seconds": round(most, 1),
+            "bound": "none known",
+        },
+        since=pace.short[0][0],
+        variant="storm",
+    )
+
+
+# --- byte limits
+
+
+def limited(gateway: Gateway, tunnel: Tunnel) -> bool:
+    """Does a limit of bytes govern this tunnel? Its rekeys are at no time, and collide without anything being wrong."""
+    if gateway.bounds_of(tunnel).rekey_bytes is not None:
+        return True
+    pace = tunnel.child
+    if pace.sized < _ENOUGH_SIZES or pace.smallest < _BIG or pace.largest > _ALIKE * pace.smallest:
+        return False
+    ages = [each for each in (*pace.ages, *(one[2] for one in pace.short)) if each >= _TWIN]
+    return bool(ages) and not steady(ages, _ALIKE)
+
+
+def weigh(gateway: Gateway, tunnel: Tunnel, size: int, age: float) -> None:
+    """A replaced SA was closed after `size` bytes: a limit explains its short life."""
+    if age < _TWIN:
+        return
+    pace = tunnel.child
+    pace.sized += 1
+    pace.largest = max(size, pace.largest)
+    if size < pace.smallest or pace.sized == 1:
+        pace.smallest = size
+    limit = gateway.bounds_of(tunnel).rekey_bytes
+    if limit is not None and pace.short and size >= 0.8 * limit:
+        pace.short = [one for one in pace.short if abs(one[2] - age) > _SAME_AGE]
+
+
+# --- missed
+
+
+def upper(gateway: Gateway, tunnel: Tunnel) -> float | None:
+    """The age at which a Child SA of this tunnel was missed; None: not known."""
+    lifetime = gateway.bounds_of(tunnel).child
+    if lifetime is not None:
+        return lifetime.upper
+    pace = tunnel.child
+    if not tunnel.timed or pace.lower is None or pace.lower < _TIMERLIKE * pace.longest:
+        return None  # limits of bytes come at any age
+    return learned_upper(pace.longest)
+
+
+def ike_upper(gateway: Gateway, tunnel: Tunnel) -> float | None:
+    """The age at which an IKE SA was missed: by configuration, or by what the daemon said it would do."""
+    bounds = gateway.bounds_of(tunnel)
+    lifetimes = [each for each in (bounds.ike and bounds.ike.upper, bounds.reauth_time) if each]
+    if lifetimes:
+        return max(lifetimes) * 1.1
+    return None if tunnel.scheduled is None else tunnel.scheduled * 1.2 + 120.0
+
+
+def missed(gateway: Gateway, tunnel: Tunnel, chain: Chain, since: float, now: float) -> None:
+    """A Child SA is past its life."""
+    chain.missed = True
+    gateway.sign(
+        "rekey_missed",
+        gateway.place(tunnel),
+        now,
+        [chain.line],
+        {"age_seconds": round(now - since), "sa": "child"},
+        since=since,
+    )
+
+
+def ike_missed(gateway: Gateway, tunnel: Tunnel, since: float, line: int, now: float) -> None:
+    """An IKE SA is past its life."""
+    gateway.sign(
+        "rekey_missed",
+        gateway.place(tunnel),
+        now,
+        [line],
+        {"age_seconds": round(now - since), "sa": "ike"},
+        since=since,
+    )
+
+
+def refused(gateway: Gateway, tunnel: Tunnel, event: SaEvent, at: float | None) -> None:
+    """`child_rekey_failed`: one is normal in a collision; three without success are not."""
+    if event.phase is not None:
+        return
+    chain = next(
+        (each for each in tunnel.chains.values() if event.child_id in each.living),
+        next(iter(tunnel.chains.values()), None),
+    )
+    if chain is None:
+        return
+    if chain.refused is None:
+        chain.refused = []
+    last = chain.refused[-1][0] if chain.refused else None
+    if at is not None and last is not None and at - last < 2.0:
+        return  # an echo: the notice and the daemon's sentence
+    count = note(chain.refused, at, event.line, _REFUSED_WITHIN, 20)
+    if count < _REFUSALS:
+        return
+    chain.missed = True
+    gateway.sign(
+        "rekey_missed",
+        gateway.place(tunnel),
+        at,
+        lines_of(chain.refused),
+        {"refusals": count, "sa": "child"},
+        since=chain.refused[0][0],
+        variant="refused",
+    )
+
+
+def kept(gateway: Gateway, tunnel: Tunnel, chain: Chain, at: float | None) -> None:
+    """A Child SA was replaced or closed after all: nothing is missed."""
+    chain.refused = None
+    if chain.missed:
+        chain.missed = False
+        gateway.conditions.clear("rekey_missed", gateway.place(tunnel), at)

@@ -1,0 +1,353 @@
+"""What is remembered of a gateway: its tunnels, their SAs, the sources that trouble it. Small, and storable."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import ClassVar, Final
+
+from ike.detection.bounds import UNKNOWN, Bounds, Planned
+from ike.detection.conditions import Condition, Conditions, Place
+from ike.events.event import SaEvent
+
+Sign = tuple[float | None, int]
+Fact = tuple[int, str, int | None, float | None]
+#: Seconds of one slot of the timer wheel.
+SLOT: Final = 30.0
+#: Sources and identities that are remembered; strangers are many, and forged addresses more.
+MOST_SUSPECTS: Final = 4_096
+
+
+def note(signs: list[Sign], at: float | None, line: int, span: float, most: int) -> int:
+    """Add a sign, drop those before `at - span`, keep `most`; gives how many there are."""
+    signs.append((at, line))
+    if at is not None:
+        since = at - span
+        while signs[0][0] is not None and signs[0][0] < since:
+            del signs[0]
+    if len(signs) > most:
+        del signs[0]
+    return len(signs)
+
+
+def lines_of(signs: Sequence[Sign]) -> list[int]:
+    """The lines of signs."""
+    return [line for _, line in signs]
+
+
+@dataclass(slots=True)
+class Chain:
+    """The SAs of one Child SA that followed each other by rekeying; `living` by number, or SPI where it has none."""
+
+    since: float | None
+    line: int
+    spi_in: str | None
+    spi_out: str | None
+    living: dict[int | str | None, float | None]
+    missed: bool = False
+    refused: list[Sign] | None = None
+
+
+@dataclass(slots=True)
+class Pace:
+    """How fast SAs of one layer follow each other: ages at the rekey that were normal, and too short ones in a row."""
+
+    ages: list[float] = field(default_factory=list)
+    lower: float | None = None  # learned from them
+    longest: float = 0.0  # that was ever normal
+    sized: int = 0  # how many said how many bytes they carried, and the least and most
+    smallest: int = 0
+    largest: int = 0
+    short: list[tuple[float, int, float]] = field(default_factory=list)
+    alarmed: bool = False
+
+
+@dataclass(slots=True)
+class Trouble:
+    """What only a tunnel with trouble has."""
+
+    flaps: list[tuple[float | None, int, float]] = field(default_factory=list)
+    deaths: list[Sign] = field(default_factory=list)
+    repeats: list[tuple[float | None, int, int, int]] = field(default_factory=list)
+    pattern: int = 0  # of rekeys, the newest in bit 0: 1 is a collision
+    collisions: list[Sign] = field(default_factory=list)
+
+
+@dataclass(slots=True)
+class Tunnel:
+    """One connection with one peer. `up`: established IKE SAs by number, with (since, line, identity)."""
+
+    name: str | None
+    source: str | None
+    up: dict[int | None, tuple[float | None, int, str | None]] = field(default_factory=dict)
+    chains: dict[tuple[str | None, int | str | None], Chain] = field(default_factory=dict)
+    child: Pace = field(default_factory=Pace)
+    ike: Pace = field(default_factory=Pace)
+    timed: bool = False  # of a daemon that rekeys by the clock, with traffic or without
+    excuse: float = 0.0  # until when a short life is explained
+    armed: float = 0.0
+    scheduled: float | None = None
+    reauth_at: float | None = None
+    levels: tuple[int, int, int, int] | None = (
+        None  # cipher and group, of IKE and of ESP: the least
+    )
+    trouble: Trouble | None = None
+    # The Child SA that was closed last: whose chain, since when it was up, on which line, when it was closed.
+    closed: tuple[tuple[str | None, int | str | None], float | None, int, float] | None = None
+
+    def troubled(self) -> Trouble:
+        """Its record of trouble, made where it has none."""
+        if self.trouble is None:
+            self.trouble = Trouble()
+        return self.trouble
+
+
+@dataclass(slots=True)
+class Suspect:
+    """One source of failures, or one identity that fails."""
+
+    signs: dict[str, list[Sign]] = field(default_factory=dict)
+    attempts: dict[str, tuple[int | None, float | None, int]] = field(default_factory=dict)
+    identities: dict[str, float | None] = field(default_factory=dict)
+    certificate: tuple[int | None, float | None, int] | None = None
+    moves: list[tuple[float | None, int, str]] = field(default_factory=list)
+    thrown: float | None = None
+
+
+@dataclass(slots=True)
+class Flood:
+    """Half-open negotiations of a minute and the one before: (refused, timed out, established), all and by source."""
+
+    minute: int | None = None
+    now: list[int] = field(default_factory=lambda: [0, 0, 0])
+    before: list[int] = field(default_factory=lambda: [0, 0, 0])
+    sources: dict[str, list[int]] = field(default_factory=dict)
+    lines: list[int] = field(default_factory=list)
+    since: float | None = None
+    last: tuple[str, str | None, int | None] | None = None
+    last_at: float | None = None
+
+
+@dataclass(slots=True)
+class Gateway:
+    """One writer of events. `clock` is its newest processed time, `newest` its newest seen one."""
+
+    LOOSE: ClassVar[tuple[str, ...]] = ("bounds", "planned", "up", "wheel")
+
+    name: str | None
+    clock: float | None = None
+    newest: float | None = None
+    newest_line: int = -1
+    late: int = 0
+    fired: int = -1  # the slot of the timer wheel that was looked at last
+    held: list[SaEvent] = field(default_factory=list)
+    patience: int = 0  # how many events are held before the old ones of them are let go
+    seen: dict[Fact, None] = field(default_factory=dict)
+    seen_before: dict[Fact, None] = field(default_factory=dict)
+    seen_since: float | None = None
+    tunnels: dict[tuple[str | None, str | None], Tunnel] = field(default_factory=dict)
+    names: dict[str, str | None] = field(default_factory=dict)  # the last address of a name
+    sources: dict[str, str | None] = field(default_factory=dict)  # and the last name of an address
+    suspects: dict[str, Suspect] = field(default_factory=dict)
+    named: dict[str, Suspect] = field(default_factory=dict)
+    hosts: dict[str, str] = field(default_factory=dict)
+    waiting: dict[str, tuple[float, int, Place]] = field(default_factory=dict)
+    weak: dict[str, int] = field(default_factory=dict)
+    strangers: dict[str, Sign] = field(default_factory=dict)
+    offers: dict[str, tuple[str, int]] = field(default_factory=dict)
+    unchecked: dict[str, tuple[float | None, int, str]] = field(default_factory=dict)
+    soft: list[tuple[float | None, int, str]] = field(default_factory=list)
+    expired: dict[str, Sign] = field(default_factory=dict)
+    spis: dict[str, tuple[str | None, str | None, str | None, float | None]] = field(
+        default_factory=dict
+    )
+    flood: Flood = field(default_factory=Flood)
+    closes: bool = False  # its log shows that Child SAs are closed
+    conditions: Conditions = field(default_factory=Conditions)
+    bounds: Mapping[str, Bounds] = field(default_factory=dict)
+    planned: Sequence[Planned] = ()
+    up: dict[int | None, Tunnel] = field(default_factory=dict)
+    wheel: dict[int, list[Tunnel]] = field(default_factory=dict)
+
+    # --- what is where
+
+    def tunnel(self, event: SaEvent, make: bool) -> Tunnel | None:
+        """The tunnel that `event` is about: by the number of its IKE SA, else by name and address."""
+        ike = event.ike_id
+        name = event.name or event.connection
+        if ike is not None:
+            tunnel = self.up.get(ike)
+            if tunnel is not None and (name is None or name == tunnel.name):
+                return tunnel
+        source = event.source or event.peer
+        tunnel = self.tunnels.get((name, source))
+        if tunnel is None and source is None and name is not None:
+            tunnel = self.tunnels.get((name, self.names.get(name)))
+        if tunnel is None and name is None and source is not None:
+            tunnel = self.tunnels.get((self.sources.get(source), source))
+        if tunnel is None and make and (name is not None or source is not None):
+            tunnel = Tunnel(name, source)
+            self.tunnels[(name, source)] = tunnel
+            self.seen_at(tunnel)
+        return tunnel
+
+    def index(self, tunnel: Tunnel) -> None:
+        """Make the indices of a restored tunnel."""
+        for ike in tunnel.up:
+            if ike is not None:
+                self.up[ike] = tunnel
+        if tunnel.armed:
+            self.wheel.setdefault(int(tunnel.armed // SLOT), []).append(tunnel)
+
+    def last_of(self, event: SaEvent) -> Tunnel | None:
+        """The tunnel that `event` is about, even if it speaks of a new address."""
+        tunnel = self.tunnel(event, False)
+        name = event.name or event.connection
+        if tunnel is None and name is not None:
+            return self.tunnels.get((name, self.names.get(name)))
+        return tunnel
+
+    def seen_at(self, tunnel: Tunnel) -> None:
+        """It is the last one of its name and address."""
+        if tunnel.name is not None:
+            self.names[tunnel.name] = tunnel.source
+        if tunnel.source is not None:
+            self.sources[tunnel.source] = tunnel.name
+
+    def move(self, tunnel: Tunnel, source: str | None) -> None:
+        """Its peer has another address now."""
+        if source is None or source == tunnel.source:
+            return
+        if self.tunnels.get((tunnel.name, tunnel.source)) is tunnel:
+            del self.tunnels[(tunnel.name, tunnel.source)]
+        tunnel.source = source
+        self.tunnels[(tunnel.name, source)] = tunnel
+        self.seen_at(tunnel)
+
+    def raise_ike(
+        self, tunnel: Tunnel, ike: int | None, at: float | None, line: int, identity: str | None
+    ) -> None:
+        """An IKE SA is up; a number that another tunnel held is no longer its own (the daemon began anew)."""
+        if ike is not None:
+            other = self.up.get(ike)
+            if other is not None and other is not tunnel:
+                self.drop_ike(other, ike)
+            self.up[ike] = tunnel
+        self.seen_at(tunnel)
+        tunnel.up[ike] = (at, line, identity)
+
+    def drop_ike(self, tunnel: Tunnel, ike: int | None) -> None:
+        """An IKE SA is gone, and its Child SAs with it."""
+        tunnel.up.pop(ike, None)
+        if ike is not None and self.up.get(ike) is tunnel:
+            del self.up[ike]
+        for key in [key for key in tunnel.chains if key[1] == ike]:
+            self.drop_chain(tunnel, key)
+
+    def drop_chain(self, tunnel: Tunnel, key: tuple[str | None, int | str | None]) -> None:
+        """A Child SA is gone."""
+        chain = tunnel.chains.pop(key)
+        if chain.spi_in is not None:
+            self.spis.pop(chain.spi_in, None)
+
+    def forget_all(self) -> None:
+        """The daemon began anew: nothing is up."""
+        for tunnel in self.tunnels.values():
+            tunnel.up.clear()
+            tunnel.chains.clear()
+            tunnel.scheduled = None
+        self.up.clear()
+        self.spis.clear()
+
+    def unsettle(self) -> None:
+        """The clock jumped: nobody knows how old anything is."""
+        for tunnel in self.tunnels.values():
+            for ike, (_, line, identity) in tunnel.up.items():
+                tunnel.up[ike] = (None, line, identity)
+            for chain in tunnel.chains.values():
+                chain.since = None
+                chain.living = dict.fromkeys(chain.living)
+                chain.refused = None
+            tunnel.child.short.clear()
+            tunnel.ike.short.clear()
+            tunnel.excuse = 0.0
+            tunnel.reauth_at = None
+            tunnel.trouble = None
+        for records in (self.suspects, self.named, self.strangers, self.waiting, self.expired):
+            records.clear()
+        self.seen.clear()
+        self.seen_before.clear()
+        self.soft.clear()
+        self.flood = Flood()
+
+    def suspect(self, source: str) -> Suspect:
+        """The record of a source; the longest known is dropped where there are too many."""
+        return _kept(self.suspects, source)
+
+    def identity(self, name: str) -> Suspect:
+        """The record of an identity that fails."""
+        return _kept(self.named, name)
+
+    # --- bounds, plans, timers, signs
+
+    def bounds_of(self, tunnel: Tunnel) -> Bounds:
+        """What the configuration says of it."""
+        if not self.bounds or tunnel.name is None:
+            return UNKNOWN
+        return self.bounds.get(tunnel.name, UNKNOWN)
+
+    def plan(self, at: float | None, connection: str | None) -> str | None:
+        """The purpose of what we do there and then ourselves."""
+        if at is not None:
+            for planned in self.planned:
+                if planned.covers(at, self.name, connection):
+                    return planned.purpose
+        return None
+
+    def arm(self, tunnel: Tunnel, due: float) -> None:
+        """Look at it at `due`, or a little later."""
+        if not tunnel.armed or due < tunnel.armed:
+            tunnel.armed = due
+            self.wheel.setdefault(int(due // SLOT), []).append(tunnel)
+
+    def place(self, tunnel: Tunnel, identity: str | None = None) -> Place:
+        """As alerts name it."""
+        return Place(self.name, tunnel.name, tunnel.source, identity)
+
+    def sign(
+        self,
+        kind: str,
+        place: Place,
+        at: float | None,
+        lines: Sequence[int],
+        evidence: Mapping[str, object],
+        since: float | None = None,
+        variant: str = "",
+    ) -> None:
+        """A sign of `kind`, unless we said that we work there (maintenance)."""
+        if self.planned and self.plan(at, place.connection) == "maintenance":
+            return
+        self.conditions.sign(kind, place, at, lines, evidence, since, variant)
+
+
+def _kept(records: dict[str, Suspect], key: str) -> Suspect:
+    there = records.get(key)
+    if there is None:
+        if len(records) >= MOST_SUSPECTS:
+            del records[next(iter(records))]
+        there = records[key] = Suspect()
+    return there
+
+
+#: What a stored state is made of.
+RECORDS: Final = (
+    Condition,
+    Conditions,
+    Place,
+    SaEvent,
+    Chain,
+    Pace,
+    Trouble,
+    Tunnel,
+    Suspect,
+    Flood,
+    Gateway,
+)

@@ -1,0 +1,203 @@
+"""The watch over negotiations: events in, alerts out; all gateways, with a small state for each tunnel. Pure."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, Final
+
+from ike.detection import clock, failures, floods, lifecycle
+from ike.detection.alert import Alert
+from ike.detection.bounds import Bounds, Planned
+from ike.detection.order import GAP, WINDOW, age_seen, released
+from ike.detection.reactions import MAKING, OF_TUNNELS, REACTIONS
+from ike.detection.records import packed, unpacked
+from ike.detection.state import RECORDS, SLOT, Gateway
+from ike.events.event import SaEvent
+
+_VERSION: Final = 1
+_CLASSES: Final = {each.__name__: each for each in RECORDS}
+
+
+class Watch:
+    """Rules over a stream of events.
+
+    `bounds` by connection: what is known of its configuration. `planned`: what we do ourselves. Events of one host
+    come roughly in the order of their time; they may come twice, and a few seconds late. A whole file is put in order
+    by `order.in_order` first. `observe` is cheap and judges late: after `advance` or `settle` nothing is held back
+    that could be judged.
+    """
+
+    def __init__(
+        self, bounds: Mapping[str, Bounds] | None = None, planned: Sequence[Planned] = ()
+    ) -> None:
+        self._bounds = bounds or {}
+        self._planned = tuple(planned)
+        self._gateways: dict[str | None, Gateway] = {}
+
+    def observe(self, event: SaEvent) -> None:
+        """Take one event."""
+        gateway = self._gateways.get(event.host)
+        if gateway is None:
+            gateway = self._gateways[event.host] = Gateway(
+                event.host, bounds=self._bounds, planned=self._planned
+            )
+        held = gateway.held
+        held.append(event)
+        if len(held) >= gateway.patience:
+            _release(gateway, None)
+
+    def observe_all(self, events: Iterable[SaEvent]) -> None:
+        """Take many events."""
+        for event in events:
+            self.observe(event)
+
+    def plan(self, planned: Sequence[Planned]) -> None:
+        """From now on, this is what we do ourselves."""
+        self._planned = tuple(planned)
+        for gateway in self._gateways.values():
+            gateway.planned = self._planned
+
+    def learn(self, bounds: Mapping[str, Bounds]) -> None:
+        """From now on, this is known of the configuration."""
+        self._bounds = bounds
+        for gateway in self._gateways.values():
+            gateway.bounds = bounds
+
+    def advance(self, now: float, gateways: Iterable[str | None] | None = None) -> None:
+        """Time passes: `now`, for gateways (None: all) whose events up to now have been handed in.
+
+        What should have happened by now and did not is found here. Not for a gateway that was not heard: its silence
+        says nothing of its tunnels.
+        """
+        for name in list(self._gateways) if gateways is None else gateways:
+            gateway = self._gateways.get(name)
+            if gateway is not None:
+                _release(gateway, now - WINDOW)
+                _fire(gateway, now - WINDOW)
+
+    def settle(self) -> None:
+        """The events have an end: judge what is held back, as of the last event of each gateway."""
+        for gateway in self._gateways.values():
+            _release(gateway, float("inf"))
+            if gateway.clock is not None:
+                _fire(gateway, gateway.clock)
+            floods.judge(gateway, gateway.clock)
+
+    def alerts(self) -> list[Alert]:
+        """All, open and ended, oldest first."""
+        found = [
+            condition.alert()
+            for gateway in self._gateways.values()
+            for condition in (*gateway.conditions.ended, *gateway.conditions.opened.values())
+        ]
+        return sorted(
+            found, key=lambda each: (each.start is not None, each.start or 0.0, each.kind)
+        )
+
+    def forget(self, before: float) -> None:
+        """Drop alerts that ended before that time: they are on record elsewhere."""
+        for gateway in self._gateways.values():
+            gateway.conditions.ended[:] = [
+                one for one in gateway.conditions.ended if one.end is None or one.end >= before
+            ]
+
+    def state(self) -> dict[str, Any]:
+        """All that is remembered, as JSON can hold it; `bounds` and `planned` are not in it."""
+        gateways = [packed(each) for each in self._gateways.values()]
+        return {"version": _VERSION, "gateways": gateways}
+
+    @classmethod
+    def restored(
+        cls,
+        state: Mapping[str, Any],
+        bounds: Mapping[str, Bounds] | None = None,
+        planned: Sequence[Planned] = (),
+    ) -> "Watch":
+        """A watch that goes on where `state` was taken; of another version, one that begins anew."""
+        watch = cls(bounds, planned)
+        if state.get("version") != _VERSION:
+            return watch
+        for each in state["gateways"]:
+            gateway: Gateway = unpacked(each, _CLASSES)
+            gateway.bounds, gateway.planned = watch._bounds, watch._planned
+            for tunnel in gateway.tunnels.values():
+                gateway.index(tunnel)
+            watch._gateways[gateway.name] = gateway
+        return watch
+
+
+def _release(gateway: Gateway, limit: float | None) -> None:
+    for events, step in released(gateway, limit):
+        _process(gateway, events)
+        if step is not None:
+            event, before, at = step
+            gateway.clock = at
+            gateway.fired = int(at // SLOT) - 1
+            gateway.unsettle()
+            clock.went_back(gateway, event, before, at)
+
+
+def _process(gateway: Gateway, events: Sequence[SaEvent]) -> None:
+    # The hot loop: what is cheap stands in it, so that an ordinary event costs three calls.
+    of_tunnels, others, up = OF_TUNNELS, REACTIONS, gateway.up
+    fire_at = (gateway.fired + 2) * SLOT
+    for event in events:
+        kind = event.kind
+        fact = (event.line, kind, event.child_id, event.time)
+        if fact in gateway.seen or fact in gateway.seen_before:
+            continue
+        gateway.seen[fact] = None
+        at = event.time
+        if at is not None:
+            now = gateway.clock
+            if now is not None and now <= at < fire_at:
+                gateway.clock = at
+            else:
+                at = _reach(gateway, now, at)
+                if at is None:
+                    continue
+                fire_at = (gateway.fired + 2) * SLOT
+        rule = of_tunnels.get(kind)
+        if rule is None:
+            others.get(kind, _pass)(gateway, event, at)
+            continue
+        tunnel = up.get(event.ike_id)
+        if tunnel is None or event.name != tunnel.name:
+            tunnel = gateway.tunnel(event, kind in MAKING)
+        if tunnel is not None:
+            rule(gateway, tunnel, event, at)
+
+
+def _pass(gateway: Gateway, event: SaEvent, at: float | None) -> None:
+    """No rule hears of it."""
+
+
+def _reach(gateway: Gateway, now: float | None, at: float) -> float | None:
+    """As of when an event counts whose time is not simply the next; None: it comes too late."""
+    if now is not None and at < now:
+        if at >= now - clock.BACK:
+            return now
+        gateway.late += 1
+        return None
+    if now is not None and at - now > GAP:
+        gateway.unsettle()
+    gateway.clock = at
+    _fire(gateway, at)
+    return at
+
+
+def _fire(gateway: Gateway, now: float) -> None:
+    """Look at what was due in the slots that are over at `now`."""
+    slot = int(now // SLOT) - 1
+    if slot <= gateway.fired:
+        return
+    gateway.fired = slot
+    wheel = gateway.wheel
+    age_seen(gateway, now)
+    while overdue := sorted(key for key in wheel if key <= slot):
+        for due in overdue:
+            for tunnel in wheel.pop(due):
+                if tunnel.armed and int(tunnel.armed // SLOT) == due:
+                    lifecycle.look(gateway, tunnel, (due + 1) * SLOT)
+    if gateway.waiting:
+        failures.overdue(gateway, now)
+    if gateway.conditions.opened:
+        gateway.conditions.settle((slot + 1) * SLOT)

@@ -1,0 +1,1 @@
+"""What each daemon writes, and what it means: a parser for each, pure."""

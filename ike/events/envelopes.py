@@ -1,0 +1,103 @@
+"""Lines of JSON that carry a line of a log, made plain: journald, container engines, and charon's own."""
+
+import json
+from typing import Any, Final, NamedTuple
+
+# Of Windows' own events, whose fields tell more than their message.
+_WINDOWS: Final = frozenset({"winlog", "event_id", "EventID", "EventId", "Id"})
+_GROUPED: Final = ("ikesa-name", "ikesa-uniqueid")
+
+
+class Plain(NamedTuple):
+    """What was in an envelope: the line as a daemon's own log would show it."""
+
+    raw: bytes
+    time: float | None
+    host: str | None
+
+
+def opened(raw: bytes) -> Plain | None:
+    """The line in an envelope; None where `raw` is none that is known. Never raises."""
+    try:
+        entry = json.loads(raw)
+    except (ValueError, RecursionError):
+        return None
+    if not isinstance(entry, dict):
+        return None
+    if "MESSAGE" in entry:
+        return _of_journal(entry)
+    if "msg" in entry and "group" in entry and "thread" in entry:
+        return _of_charon(entry)
+    return _of_shipper(entry)
+
+
+def _of_shipper(entry: dict[str, Any]) -> Plain | None:
+    """A line of a container, or one that was shipped, with the stamp of whoever took it."""
+    if "log" in entry and ("stream" in entry or "time" in entry):
+        message, stamp = entry["log"], entry.get("time")
+    elif "message" in entry and "@timestamp" in entry and not _WINDOWS & entry.keys():
+        message, stamp = entry["message"], entry["@timestamp"]
+    else:
+        return None
+    if not isinstance(message, str):
+        return None
+    text = message.rstrip().replace("\n", " ")
+    return Plain(_encoded(f"{_text(stamp)} {text}".lstrip()), None, None)
+
+
+def _of_journal(entry: dict[str, Any]) -> Plain | None:
+    """journald writes text that is not UTF-8 as a list of bytes, and null for what is too long."""
+    message = entry["MESSAGE"]
+    if isinstance(message, list):
+        if not all(isinstance(each, int) and 0 <= each < 256 for each in message):
+            return None
+        message = bytes(message).decode("utf-8", "replace")
+    if not isinstance(message, str):
+        return None
+    ident = _text(entry.get("SYSLOG_IDENTIFIER")) or _text(entry.get("_COMM")) or "-"
+    pid = _text(entry.get("SYSLOG_PID")) or _text(entry.get("_PID"))
+    tag = f"{ident}[{pid}]: " if pid else f"{ident}: "
+    if "GROUP" in entry and "THREAD" in entry:
+        tag += _charon_prefix(
+            _text(entry["THREAD"]),
+            _text(entry["GROUP"]),
+            _text(entry.get("IKE_SA_NAME")),
+            _text(entry.get("IKE_SA_UNIQUE_ID")),
+        )
+    line = _encoded(tag + message.rstrip("\r\n").replace("\n", " "))
+    return Plain(line, _microseconds(entry), _text(entry.get("_HOSTNAME")) or None)
+
+
+def _of_charon(entry: dict[str, Any]) -> Plain | None:
+    name, number = (_text(entry.get(each)) for each in _GROUPED)
+    prefix = _charon_prefix(_text(entry["thread"]), _text(entry["group"]), name, number)
+    message = entry["msg"]
+    if not isinstance(message, str):
+        return None
+    stamp = _text(entry.get("time"))
+    return Plain(_encoded(f"{stamp} {prefix}{message}".lstrip().replace("\n", " ")), None, None)
+
+
+def _charon_prefix(thread: str, group: str, name: str, number: str) -> str:
+    inner = f"{name}|{number}" if name and number else number
+    return f"{thread:0>2}[{group}] " + (f"<{inner}> " if inner else "")
+
+
+def _microseconds(entry: dict[str, Any]) -> float | None:
+    for key in ("_SOURCE_REALTIME_TIMESTAMP", "__REALTIME_TIMESTAMP"):
+        text = _text(entry.get(key))
+        if text.isascii() and text.isdigit() and len(text) < 18:  # before the year 9999
+            return int(text) / 1_000_000
+    return None
+
+
+def _text(value: object) -> str:
+    if isinstance(value, list) and value:  # a field that stands twice
+        value = value[0]
+    if isinstance(value, bool) or not isinstance(value, str | int):
+        return ""
+    return str(value)
+
+
+def _encoded(text: str) -> bytes:
+    return text.encode("utf-8", "replace")

@@ -1,0 +1,162 @@
+"""A stream of log bytes, read into events: lines are found and counted, and each is given to the daemon's parser."""
+
+import re
+from collections.abc import Sequence
+from typing import Final, Protocol
+
+from ike.events.dialects import (
+    log_charon,
+    log_cisco,
+    log_fortigate,
+    log_juniper,
+    log_mikrotik,
+    log_pluto,
+    log_racoon,
+    log_windows,
+)
+from ike.events.envelopes import opened
+from ike.events.event import SaEvent
+from ike.events.stamps import Stamps
+
+_LONGEST: Final = 1 << 20  # bytes of a line that are looked at
+
+
+class Parser(Protocol):
+    """What every dialect's `Parser` does. It never raises, whatever the bytes.
+
+    A line that no dialect claims and that does not begin with a stamp is given to the parser of the line before it,
+    for it may be the rest of a message; a parser that has no use for it answers ().
+    """
+
+    def line(
+        self, number: int, raw: bytes, time: float | None, host: str | None
+    ) -> Sequence[SaEvent]:
+        """The events of one line, given without its line feed but with its prefix."""
+        ...
+
+    def close(self) -> Sequence[SaEvent]:
+        """What a message that was wrapped over lines still owes. More lines may follow."""
+        ...
+
+
+# Every dialect: the cue that only its lines have, and its parser. The order decides where two cues are on one line.
+_DIALECTS: Final[tuple[tuple[re.Pattern[bytes], type[Parser]], ...]] = (
+    (log_charon.CUE, log_charon.Parser),
+    (log_cisco.CUE, log_cisco.Parser),
+    (log_juniper.CUE, log_juniper.Parser),
+    (log_fortigate.CUE, log_fortigate.Parser),
+    (log_pluto.CUE, log_pluto.Parser),
+    (log_racoon.CUE, log_racoon.Parser),
+    # The widest cues come last: topics in any form, and the heads of any export of records.
+    (log_mikrotik.CUE, log_mikrotik.Parser),
+    (log_windows.CUE, log_windows.Parser),
+)
+
+_CHARON: Final = 0  # whose lines are many
+
+
+class Reader:
+    """Reads one log, in blocks of any size, as it comes. `now`, POSIX seconds, for stamps without a year.
+
+    Memory does not grow with the log: what is kept is one line, and the parsers' bounded state.
+    """
+
+    def __init__(self, now: float) -> None:
+        self._stamps = Stamps(now)
+        self._charon = log_charon.Parser()
+        self._parsers: list[Parser] = [
+            self._charon if made is log_charon.Parser else made() for _, made in _DIALECTS
+        ]
+        self._number = 0  # lines that have ended
+        self._rest = b""
+        self._skipping = False  # the rest of a line that was too long
+        self._last: int | None = None  # the dialect of the line before this one
+        self._before = b""  # that line, where it was passed over at the end of a block
+
+    def feed(self, block: bytes) -> list[SaEvent]:
+        """The events of the lines that end in this block."""
+        if self._skipping:
+            start = block.find(b"\n") + 1
+            if not start:
+                return []
+            self._skipping = False
+            block = block[start - 1 :]
+        data = self._rest + block if self._rest else block
+        end = data.rfind(b"\n") + 1
+        self._rest = data[end:]
+        if len(self._rest) > _LONGEST:
+            self._rest, self._skipping = self._rest[:_LONGEST], True
+        return self._whole(data[:end])
+
+    def close(self) -> list[SaEvent]:
+        """The events of a last line without an end, and what the parsers still owe."""
+        rest, self._rest = self._rest, b""
+        events = self._whole(rest) if rest else []
+        return events + self.settle()
+
+    def settle(self) -> list[SaEvent]:
+        """What the parsers still owe, without an end: where nothing came for a while, nothing more of it will."""
+        return [event for parser in self._parsers for event in parser.close()]
+
+    def _whole(self, data: bytes) -> list[SaEvent]:
+        """The events of whole lines. Runs of lines that charon tells nothing by are passed over at once."""
+        events: list[SaEvent] = []
+        position, end = 0, len(data)
+        while position < end:
+            dull = log_charon.DULL.match(data, position)
+            start = dull.end() if dull else position
+            if start > position:
+                self._number += data.count(b"\n", position, start)
+                self._last, self._before = _CHARON, _last_line(data, start) if start == end else b""
+                if start == end:
+                    break
+            stop = data.find(b"\n", start) + 1 or end
+            self._number += 1
+            at = data.find(log_charon.PACKET, start, min(stop, start + 160))
+            # There are many of these, so they are not looked at like others. Behind another group it is no packet.
+            if at > 0 and data.find(b"] ", start, at) < 0:
+                host = self._stamps.read(data[start : at + 1])[1]
+                self._charon.note_packet(data[max(start, at - 3) : stop], host)
+                self._last, self._before, position = _CHARON, b"", stop
+                continue
+            raw = data[start:stop].rstrip(b"\r\n")
+            chosen = self._dialect(raw)
+            if chosen is None:  # a dull line may go on here, and then tell something
+                before = _last_line(data, start) if start > position else self._before
+                events += self._line(before, _CHARON, self._number - 1) if before else ()
+            events += self._line(raw, chosen, self._number)
+            self._before = b""
+            position = stop
+        return events
+
+    def _line(self, raw: bytes, chosen: int | None, number: int) -> Sequence[SaEvent]:
+        """The events of one line, of the chosen dialect or else perhaps of the one before it."""
+        time, host = None, None
+        if raw[:1] == b"{":
+            plain = opened(raw)
+            if plain is not None:
+                raw, time, host = plain
+                chosen = self._dialect(raw)
+        stamp, name = self._stamps.read(raw)
+        if chosen is None:
+            if self._stamps.begin(raw):
+                self._last = None
+            chosen = self._last
+        if chosen is None:
+            return ()
+        self._last = chosen
+        return self._parsers[chosen].line(
+            number, raw, stamp if time is None else time, host or name
+        )
+
+    def _dialect(self, raw: bytes) -> int | None:
+        if self._last is not None and _DIALECTS[self._last][0].search(raw):
+            return self._last
+        for index, (cue, _) in enumerate(_DIALECTS):
+            if cue.search(raw):
+                return index
+        return None
+
+
+def _last_line(data: bytes, end: int) -> bytes:
+    return data[data.rfind(b"\n", 0, end - 1) + 1 : end].rstrip(b"\r\n")

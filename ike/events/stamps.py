@@ -1,0 +1,107 @@
+"""When a line was written and by which host, as the prefix in front of a daemon's message says."""
+
+import re
+from calendar import timegm
+from datetime import UTC, datetime, timedelta
+from typing import Final
+
+_MONTHS: Final = {
+    name: number
+    for number, name in enumerate(
+        ("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec"), 1
+    )
+}
+_LONGEST: Final = 160  # bytes of a line that a stamp is looked for in
+_FIRST_YEAR: Final = 1970
+_LAST_YEAR: Final = 9998
+_KEPT: Final = 4096  # stamps whose reading is remembered
+_THREAD: Final = 2  # digits that change from line to line, before the first bracket
+_CLOCK: Final = rb"(?P<h>\d\d):(?P<mi>\d\d):(?P<s>\d\d)(?:[.,](?P<f>\d{1,9}))?"
+_ZONE: Final = rb"(?: ?(?P<z>Z|UTC|GMT|[+-]\d\d:?\d\d)\b)?"
+_STAMP: Final = re.compile(
+    rb"(?<![\d:])(?:(?P<y>\d{4})[-/](?P<m>\d\d)[-/](?P<d>\d\d)(?:T|,? )" + _CLOCK + _ZONE + rb"|"
+    rb"(?P<mon>[A-Za-z]{3}) {1,2}(?P<md>\d{1,2}) (?:(?P<my>\d{4}) )?"
+    + _CLOCK.replace(b"?P<", b"?P<m_")
+    + rb"(?: (?P<my2>(?:19|20)\d\d)(?=[ :]|$))?|"
+    rb"(?P<dd>\d\d)\.(?P<dm>\d\d)\.(?P<dy>\d{4}) " + _CLOCK.replace(b"?P<", b"?P<d_") + rb")"
+)
+_LEAD: Final = re.compile(rb"\s*+(?:<\d{1,3}>)?+(?:1 )?+")
+# RFC 3164: a word, then the tag with its colon; RFC 5424: a word, the name, the process number and the message's id.
+_HOST: Final = re.compile(
+    rb" +([^\s:\[\]<>{}]{1,255})(?= +(?:[^\s:\[]{0,64}(?:\[\d+\])?:(?: |$)|\S{1,48} (?:\d+|-) ))"
+)
+
+
+class Stamps:
+    """Reads the time and the host of lines. `now`, POSIX seconds, tells the year where a stamp has none.
+
+    A stamp without a zone is taken for UTC: the distances between lines are what matters.
+    """
+
+    def __init__(self, now: float) -> None:
+        self._latest = datetime.fromtimestamp(now, UTC) + timedelta(days=1)
+        self._known: dict[bytes, tuple[float | None, str | None]] = {}
+
+    def read(self, raw: bytes) -> tuple[float | None, str | None]:
+        """POSIX seconds and the host's name, each None where the line shows none."""
+        cut = raw.find(b"[", 0, _LONGEST) - _THREAD
+        head = raw[:cut] if cut > 0 else b""
+        known = self._known.get(head)
+        if known is not None:
+            return known
+        found = _STAMP.search(raw, 0, _LONGEST)
+        if found is None:
+            return None, None
+        host = _HOST.match(raw, found.end(), found.end() + 512)
+        name = host[1].decode("utf-8", "replace") if host else None
+        known = self._moment(found), name
+        if found.end() <= cut:
+            if len(self._known) >= _KEPT:
+                self._known.clear()
+            self._known[head] = known
+        return known
+
+    @staticmethod
+    def begin(raw: bytes) -> bool:
+        """Whether a line begins with a stamp, so that it goes on with no line before it."""
+        lead = _LEAD.match(raw)
+        return lead is not None and _STAMP.match(raw, lead.end()) is not None
+
+    def _moment(self, found: re.Match[bytes]) -> float | None:
+        given = {name: text.decode() for name, text in found.groupdict().items() if text}
+        mark = "m_" if "mon" in given else "d_" if "dd" in given else ""
+        month = given.get("m") or given.get("dm") or _MONTHS.get(given.get("mon", "").lower())
+        day = given.get("d") or given.get("md") or given.get("dd")
+        year = given.get("y") or given.get("my") or given.get("my2") or given.get("dy")
+        if month is None or day is None:
+            return None
+        clock = tuple(int(given[mark + part]) for part in ("h", "mi", "s"))
+        seconds = self._seconds(int(year) if year else None, int(month), int(day), clock)
+        if seconds is None:
+            return None
+        fraction = float(f"0.{given.get(mark + 'f', '0')}")
+        return seconds + fraction - _offset(given.get("z", ""))
+
+    def _seconds(
+        self, year: int | None, month: int, day: int, clock: tuple[int, ...]
+    ) -> float | None:
+        """Without a year: the latest one that lets the stamp be no later than a day from now."""
+        for guess in (year,) if year else range(self._latest.year, self._latest.year - 5, -1):
+            if not _FIRST_YEAR <= guess <= _LAST_YEAR:
+                continue
+            try:
+                moment = datetime(
+                    guess, month, day, clock[0], clock[1], min(clock[2], 59), tzinfo=UTC
+                )
+            except ValueError:  # 29 February, or no date at all
+                continue
+            if year or moment <= self._latest:
+                return timegm(moment.utctimetuple())
+        return None
+
+
+def _offset(zone: str) -> int:
+    if zone[:1] not in ("+", "-") or not zone:
+        return 0
+    size = int(zone[1:3]) * 3600 + int(zone[-2:]) * 60
+    return size if zone[0] == "+" else -size

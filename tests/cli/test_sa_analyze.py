@@ -1,0 +1,286 @@
+"""`sa analyze`: the right verdict for what real daemons logged, in every format, and whatever a peer calls itself."""
+
+import base64
+import gzip
+import hashlib
+import json
+import re
+import time
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from ike.detection.alert import KINDS
+from ike.detection.analysis import Log, analyse
+from ike.detection.forms.json import document
+from ike.detection.report import TITLES
+from ike.events.reader import Reader
+from tests.events.recordings import EXPECTED, RECORDED, recorded
+from tests.fixtures.served import Done, run
+from tests.ike.agent.test_base_install import blocked
+
+PAGES = Path(__file__).parents[2] / "docs/reference/alerts"
+HOSTILE = "<script>alert(1)</script>\"'&\x1b]0;x\x07\x1b[31m\u202e=cmd|' /C calc'!A0"
+
+
+def analyzed(*arguments: str | Path, **options: Any) -> Done:
+    return run("sa", "analyze", *arguments, **options)
+
+
+def report(*arguments: str | Path, **options: Any) -> Any:
+    return analyzed("--format", "json", *arguments, **options).document
+
+
+def judged(name: str) -> dict[str, Any]:
+    """The analysis of a recording, as JSON has it, without a program of its own for each."""
+    reader = Reader(time.time())
+    events = reader.feed(recorded(name).read_bytes()) + reader.close()
+    return document(analyse([Log(name, events)]))
+
+
+def test_every_recording_has_its_verdict() -> None:
+    assert {path.name.removesuffix(".log") for path in RECORDED.glob("*.log")} == set(EXPECTED)
+
+
+@pytest.mark.parametrize("name", EXPECTED)
+def test_the_right_thing_is_said_of_what_a_daemon_logged(name: str) -> None:
+    wanted, also = EXPECTED[name]
+    found = judged(name)
+    kinds = {alert["kind"] for alert in found["alerts"]}
+    if not wanted:
+        assert (found["verdict"], kinds) == ("ok", set())
+        return
+    assert kinds & wanted, kinds
+    assert kinds <= wanted | also, kinds
+    grave = {"critical", "high"} & {alert["severity"] for alert in found["alerts"]}
+    assert found["verdict"] == ("alert" if grave else "warning")
+    lines = recorded(name).read_bytes().count(b"\n")
+    for alert in found["alerts"]:
+        assert alert["cause"]
+        assert alert["next_step"]
+        assert alert["evidence"]
+        assert alert["lines"]
+        assert all(1 <= line <= lines for line in alert["lines"])
+        assert (PAGES.parents[2] / alert["see"]).is_file()
+
+
+def test_the_verdict_is_in_the_first_line() -> None:
+    quiet, loud = analyzed(recorded("normal_day.left")), analyzed(recorded("psk_guessing.right"))
+    assert quiet.out.startswith("ok: ")
+    assert (quiet.code, quiet.err) == (0, "")
+    assert loud.out.startswith("alert: ")
+    assert (loud.code, loud.err) == (1, "")
+    assert "CRITICAL" in loud.out
+    assert "docs/reference/alerts/auth_guessing.md" in loud.out
+    assert max(map(len, loud.out.splitlines()[2:])) <= 100
+
+
+def test_rekeys_are_counted_and_drawn() -> None:
+    (site,) = report(recorded("normal_day.left"))["connections"]
+    assert (site["connection"], site["peer"], site["up"]) == ("site", "192.0.2.2", True)
+    assert site["ike_established"] == 2, "the planned restart makes the second"
+    assert site["ike_rekeys"] >= 2
+    assert site["child_rekeys"] >= 8
+    assert site["failures"] == 0
+    # rekey_time 15 s, rand_time 3 s; charon draws up to a second more.
+    assert 10 <= site["child_intervals"]["shortest"] <= site["child_intervals"]["longest"] <= 16
+    assert {sa["made"] for sa in site["sas"]} == {"established", "rekeyed"}
+    assert [sa["kind"] for sa in site["sas"] if sa["up"]] == ["ike", "child"]
+
+    text = analyzed(recorded("rekey_storm.left")).out
+    assert re.search(r"\|.*o .*o", text), "rekeys as configured"
+    assert re.search(r"\|.*XX", text), "and the storm, below the bound"
+
+
+def test_both_ends_see_the_same_rekeys() -> None:
+    ends = [report(recorded(f"normal_day.{end}"))["connections"][0] for end in ("left", "right")]
+    assert ends[0]["child_rekeys"] == ends[1]["child_rekeys"]
+    assert ends[0]["ike_rekeys"] == ends[1]["ike_rekeys"]
+
+
+def test_bounds_that_are_given_are_used() -> None:
+    # Told that an hour is configured, rekeys of every quarter of a minute are a storm.
+    found = report(recorded("rekey_collision.left"), "--rekey-time", "1h", "--life-time", "66m")
+    assert "rekey_too_fast" in {alert["kind"] for alert in found["alerts"]}
+    (site,) = found["connections"]
+    assert site["child_intervals"]["lower_bound"] == 3240
+    assert site["child_intervals"]["bounds"] == "configured"
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        ["--rekey-time", "soon"],
+        ["--rekey-time", "0"],
+        ["--life-time", "1h"],
+        ["--rekey-time", "1h", "--life-time", "30m"],
+    ],
+)
+def test_bounds_that_make_no_sense_are_refused(wrong: list[str]) -> None:
+    done = analyzed(*wrong, recorded("wrong_psk.left"))
+    assert (done.code, done.out) == (2, "")
+
+
+def test_a_log_may_come_from_standard_input(tmp_path: Path) -> None:
+    content = recorded("wrong_psk.right").read_bytes()
+    found = report("-", given=content)
+    assert [alert["kind"] for alert in found["alerts"]] == ["auth_failures"]
+    assert found["lines"] == content.count(b"\n")
+
+
+def test_a_log_may_be_in_parts_out_of_order_packed_and_backwards(tmp_path: Path) -> None:
+    lines = recorded("rekey_storm.right").read_bytes().splitlines(keepends=True)
+    half = len(lines) // 2
+    new, old = tmp_path / "charon.log", tmp_path / "charon.log.1.gz"
+    new.write_bytes(b"".join(lines[half:]))
+    old.write_bytes(gzip.compress(b"".join(lines[:half])))
+    back = tmp_path / "backwards.log"
+    back.write_bytes(b"".join(reversed(lines)))
+    whole = report(recorded("rekey_storm.right"))
+    for found in (report(new, old), report(back)):
+        assert found["verdict"] == whole["verdict"]
+        assert found["connections"][0]["child_rekeys"] == pytest.approx(
+            whole["connections"][0]["child_rekeys"], abs=2
+        )
+    places = {place for alert in report(new, old)["alerts"] for place in alert["places"]}
+    assert places
+    assert all(place.startswith((f"{new}:", f"{old}:")) for place in places)
+
+
+def test_logs_of_several_gateways_are_kept_apart() -> None:
+    found = report(recorded("normal_day.left"), recorded("normal_day.right"))
+    assert found["verdict"] == "ok"
+    assert [each["gateway"] for each in found["connections"]] == [
+        "normal_day.left.log",
+        "normal_day.right.log",
+    ]
+
+
+@pytest.mark.parametrize(
+    "content", [b"", b"\n", b"no log at all\n" * 9, bytes(range(128, 256)) * 50]
+)
+def test_of_what_is_no_log_nothing_is_said(tmp_path: Path, content: bytes) -> None:
+    path = tmp_path / "file"
+    path.write_bytes(content)
+    done = analyzed(path)
+    assert done.out.startswith("ok: no events of an IKE daemon were found")
+    assert (done.code, done.err) == (0, "")
+
+
+def test_a_file_that_is_not_there_is_told(tmp_path: Path) -> None:
+    done = analyzed(tmp_path / "none.log")
+    assert done.code == 2
+    assert "none.log" in done.err
+    assert "Traceback" not in done.err
+
+
+def test_a_log_that_breaks_off_is_judged_as_far_as_it_goes(tmp_path: Path) -> None:
+    path = tmp_path / "charon.log.1.gz"
+    path.write_bytes(gzip.compress(recorded("normal_day.left").read_bytes())[:-40])
+    done = analyzed(path)
+    assert done.out.startswith("ok: ")
+    assert done.code == 1
+    assert str(path) in done.err
+
+
+def test_what_is_no_text_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "image"
+    path.write_bytes(bytes(range(32)) * 500)
+    done = analyzed(path)
+    assert (done.code, done.out) == (2, "")
+
+
+# whatever a peer calls itself
+
+
+def hostile(tmp_path: Path) -> Path:
+    """Logs in which names and identities are an attack on whoever reads them."""
+    lines = []
+    for number in range(1, 40):
+        at = f"2026-11-29T10:00:{number:02d}.000 05[IKE] <{HOSTILE}|{number}>"
+        lines += [
+            f"{at} IKE_SA {HOSTILE}[{number}] established between 192.0.2.1[a]...192.0.2.9[{HOSTILE}]",
+            f"{at} CHILD_SA {HOSTILE}{{{number}}} established with SPIs c0ffee{number:02d}_i"
+            f" decade{number:02d}_o and TS 10.1.0.0/24 === 10.2.0.0/24",
+            f"{at} tried 1 shared key for 'a' - '{HOSTILE}', but MAC mismatched",
+            f"{at} deleting IKE_SA {HOSTILE}[{number}] between 192.0.2.1[a]...192.0.2.9[{HOSTILE}]",
+        ]
+    path = tmp_path / "charon.log"
+    path.write_text("".join(f"{line}\n" for line in lines), "utf-8")
+    return path
+
+
+class Tags(HTMLParser):
+    """What is in a page, as a browser would read it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.tags: set[str] = set()
+        self.attributes: set[str] = set()
+        self.text = ""
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.add(tag)
+        self.attributes |= {name for name, _ in attrs}
+
+    def handle_data(self, data: str) -> None:
+        self.text += data
+
+
+@pytest.mark.parametrize("form", ["text", "json", "html"])
+def test_a_hostile_identity_breaks_no_output(tmp_path: Path, form: str) -> None:
+    done = analyzed("--format", form, hostile(tmp_path))
+    assert done.code == 1
+    assert not set(done.out) & {"\x1b", "\x07", "\r", "\u202e", "\x00"}
+    if form == "json":
+        found = json.loads(done.out)
+        assert found["connections"][0]["connection"].startswith("<script>")
+        assert done.out.isascii()
+    if form == "html":
+        page = Tags()
+        page.feed(done.out)
+        assert "script" not in page.tags
+        assert not {name for name in page.attributes if name.startswith("on") or name == "style"}
+        assert "<script>alert(1)</script>" in page.text, "as text"
+
+
+# the page
+
+
+def test_the_page_loads_nothing_and_allows_its_own_style_alone() -> None:
+    out = analyzed("--format", "html", recorded("rekey_storm.left")).out
+    page = Tags()
+    page.feed(out)
+    assert not page.tags & {"script", "link", "img", "iframe", "object", "use", "image"}
+    assert not page.attributes & {"src", "href", "style"}
+    (style,) = re.findall("<style>(.*?)</style>", out, re.S)
+    digest = base64.b64encode(hashlib.sha256(style.encode()).digest()).decode()
+    assert f"style-src 'sha256-{digest}'" in out
+    assert "<svg" in out
+    assert 'class="low"' in out
+    assert 'class="bound"' in out
+    assert "viewport" in out
+
+
+# the documentation
+
+
+def test_every_kind_of_alert_has_a_page_and_a_title() -> None:
+    assert set(TITLES) == set(KINDS)
+    index = (PAGES / "README.md").read_text()
+    for kind, severity in KINDS.items():
+        page = (PAGES / f"{kind}.md").read_text()
+        assert page.startswith(f"# {TITLES[kind]}\n")
+        assert f"`{kind}`, severity {severity}" in page
+        assert "## What is normal" in page
+        assert "## What to do" in page
+        assert f"({kind}.md) | {severity} |" in index
+    assert len(list(PAGES.glob("*.md"))) == len(KINDS) + 1
+
+
+def test_the_base_install_is_enough() -> None:
+    done = blocked("sa", "analyze", recorded("wrong_psk.left"))
+    assert done.stdout.startswith("alert: ")
+    assert (done.returncode, done.stderr) == (1, "")

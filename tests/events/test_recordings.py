@@ -1,0 +1,44 @@
+"""What stands in the recordings: every event of the vocabulary, in a line of a real daemon; and nothing secret."""
+
+import json
+import time
+
+import pytest
+
+from ike.detection.watch import Watch
+from ike.events.event import EVENTS, SaEvent
+from ike.events.reader import Reader
+from tests.events.recordings import EXPECTED, recorded
+from tests.lab.recording import LARGEST, SECRET
+
+
+def events(name: str) -> list[SaEvent]:
+    reader = Reader(time.time())
+    return reader.feed(recorded(name).read_bytes()) + reader.close()
+
+
+def test_every_event_of_the_vocabulary_was_recorded() -> None:
+    found = {event.kind for name in EXPECTED for event in events(name) if event.phase is None}
+    assert set(EVENTS) <= found
+
+
+@pytest.mark.parametrize("name", EXPECTED)
+def test_a_recording_is_small_and_holds_no_secret(name: str) -> None:
+    content = recorded(name).read_bytes()
+    assert 0 < len(content) <= LARGEST
+    assert SECRET.encode() not in content
+    assert b"/tmp/" not in content
+
+
+@pytest.mark.parametrize("name", EXPECTED)
+def test_a_watch_that_is_stored_halfway_says_the_same(name: str) -> None:
+    those = events(name)
+    whole, first = Watch(), Watch()
+    whole.observe_all(those)
+    whole.settle()
+    half = len(those) // 2
+    first.observe_all(those[:half])
+    second = Watch.restored(json.loads(json.dumps(first.state())))
+    second.observe_all(those[half:])
+    second.settle()
+    assert second.alerts() == whole.alerts()

@@ -1,0 +1,120 @@
+"""`rekey_too_fast` and `rekey_missed`, and what looks like them."""
+
+from ike.detection.bounds import Bounds, Lifetime, Planned
+from tests.ike.detection.lines import START, Log, alerts, kinds
+
+HOUR = {"site": Bounds(child=Lifetime(3600.0, 360.0, 3960.0))}
+BY_BYTES = {"site": Bounds(child=Lifetime(3600.0, 360.0, 3960.0), rekey_bytes=1_000_000)}
+
+
+def every(seconds: float, count: int, after: float = 0.0) -> list[float]:
+    return [after + seconds * step for step in range(1, count + 1)]
+
+
+def test_rekeys_within_the_bounds_are_normal() -> None:
+    assert kinds(Log().up(0).rekeys([3300, 6700, 10_200, 13_450]), HOUR) == []
+
+
+def test_four_rekeys_below_the_bound() -> None:
+    (alert,) = alerts(Log().up(0).rekeys([3300, 4300, 5300, 6300, 7300]), HOUR)
+    assert (alert.kind, alert.severity, alert.connection) == ("rekey_too_fast", "high", "site")
+    assert alert.evidence == {
+        "rekeys": 4,
+        "shortest_seconds": 1000.0,
+        "longest_seconds": 1000.0,
+        "lower_bound_seconds": 3240.0,
+        "bound": "configured",
+    }
+    assert (alert.start, alert.raised, alert.end) == (START + 4300, START + 7300, None)
+    assert len(alert.lines) == 4
+
+
+def test_the_alert_ends_when_rekeys_are_normal_again() -> None:
+    times = [*every(900, 4), *every(3300, 6, 3600)]
+    (alert,) = alerts(Log().up(0).rekeys(times), HOUR)
+    assert alert.end == START + 3600
+
+
+def test_one_short_life_is_no_alert() -> None:
+    assert kinds(Log().up(0).rekeys([3300, 3301, 6600, 9900, 9950]), HOUR) == []
+
+
+def test_a_limit_of_bytes_explains_short_lives() -> None:
+    log = Log().up(0)
+    for number, at in enumerate(every(300, 20), 2):
+        log.child(at, number)
+        log.add(at + 1, "child_closed", ike_id=1, child="net", child_id=number - 1, size=950_000)
+    assert kinds(log, BY_BYTES) == []
+    assert kinds(log, HOUR) == ["rekey_too_fast"]
+
+
+def test_our_own_rotation_explains_short_lives() -> None:
+    log = Log().up(0).rekeys([3300, 3330, 3360, 3390, 3420, 3450, 6700])
+    assert kinds(log, HOUR) == ["rekey_too_fast"]
+    assert kinds(log, HOUR, (Planned(START + 3300, START + 3500, "site"),)) == []
+    assert kinds(log, HOUR, (Planned(START + 3300, START + 3500, "another"),)) != []
+
+
+def test_a_bound_is_learned() -> None:
+    normal = [3300.0 * step for step in range(1, 11)]
+    assert kinds(Log().up(0).rekeys([*normal, *every(600, 4, 33_000)])) == ["rekey_too_fast"]
+    assert kinds(Log().up(0).rekeys([*normal, *every(2900, 4, 33_000)])) == []
+
+
+def test_a_storm_in_the_first_hour() -> None:
+    (alert,) = alerts(Log().up(0).rekeys(every(1.5, 30)))
+    assert alert.kind == "rekey_too_fast"
+    assert "no configured lifetime" in alert.cause
+
+
+def test_a_short_regular_lifetime_is_nobodys_fault() -> None:
+    assert kinds(Log().up(0).rekeys([20.0, 39.0, 59.5, 80.0, 100.0, 119.0, 139.0])) == []
+
+
+def test_a_new_shorter_lifetime_is_taken_over() -> None:
+    normal = [3300.0 * step for step in range(1, 11)]
+    (alert,) = alerts(Log().up(0).rekeys([*normal, *every(900, 30, 33_000)]))
+    assert alert.end is not None
+
+
+def test_a_rekey_that_never_comes() -> None:
+    log = Log().up(0).rekeys([3300.0])
+    log.add(3300, "ike_established", ike_id=7, name="other", source="198.51.100.8")
+    log.add(9000, "ike_deleted", ike_id=7, name="other", source="198.51.100.8")
+    (alert,) = alerts(log, HOUR)
+    assert (alert.kind, alert.evidence["sa"]) == ("rekey_missed", "child")
+    assert START + 3300 + 3960 <= (alert.raised or 0) <= START + 3300 + 4200
+
+
+def test_a_late_rekey_ends_it() -> None:
+    (alert,) = alerts(Log().up(0).rekeys([3300.0, 9900.0]), HOUR)
+    assert (alert.kind, alert.end) == ("rekey_missed", START + 9900)
+
+
+def test_a_closed_tunnel_misses_nothing() -> None:
+    log = Log().up(0).rekeys([3300.0]).add(4000, "ike_deleted", ike_id=1)
+    log.add(20_000, "unknown_peer", name=None, source="192.0.2.1")
+    assert kinds(log, HOUR) == []
+
+
+def test_refused_again_and_again() -> None:
+    log = Log().up(0)
+    for step in range(4):
+        log.add(3300 + 20 * step, "child_rekey_failed", ike_id=1, child="net", child_id=1)
+    (alert,) = alerts(log, HOUR)
+    assert (alert.kind, alert.evidence["refusals"]) == ("rekey_missed", 4)
+    assert "PFS" in alert.cause
+
+
+def test_refused_once_in_a_collision() -> None:
+    log = Log().up(0).add(3300, "child_rekey_failed", ike_id=1, child="net", child_id=1)
+    assert kinds(log.rekeys([3302.0]), HOUR) == []
+
+
+def test_mobike_and_a_restart_explain_short_lives() -> None:
+    log = Log().up(0).rekeys([3300.0])
+    for step in range(4):
+        at = 3400 + 100 * step
+        log.add(at, "address_changed", ike_id=1, source=f"203.0.113.{step}")
+        log.child(at + 1, 3 + step, old=2 + step)
+    assert kinds(log, HOUR) == []
