@@ -61,10 +61,13 @@ def look(settings: AgentSettings, clock: Clock, *, root: Path = Path("/")) -> Lo
     paths = (*wanted.paths, *more)
     started, began = clock.wall(), clock.monotonic()
     seen = host.look(ground, host.Wanted(paths=paths), started)
-    found = rules.judged(seen, policy, started)
+    stumbles: list[Problem] = []
+    found = rules.judged(seen, policy, started, stumbles)
     items = discovery.discover(ground, paths).items
     figures = Figures(started, clock.monotonic() - began, seen.files, seen.items)
-    report = document(settings.gateway, policy, found, [*unread, *seen.problems], figures)
+    report = document(
+        settings.gateway, policy, found, [*unread, *seen.problems, *stumbles], figures
+    )
     if any(each.place.path == wanted.policy for each in unread):
         # By other measures something is not found that is there: it must not count as fixed.
         report["complete"] = False

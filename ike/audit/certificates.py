@@ -2,7 +2,7 @@
 
 import posixpath
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import cached_property
@@ -32,6 +32,7 @@ from pki.x509.lint import lint
 from pki.x509.lint.facts import Facts as CertificateParts
 from pki.x509.lint.facts import read_facts
 from pki.x509.lint.report import Finding as Remark
+from pki.x509.malformed import MALFORMED
 from pki.x509.profile import Dialect as LintDialect
 
 # What rules of the audit say themselves, with more knowledge of the host.
@@ -54,6 +55,7 @@ _STEM: Final = re.compile(
     re.IGNORECASE,
 )
 _MAX_ISSUERS: Final = 20
+_MAX_NAMED: Final = 1000  # of one issuer
 
 
 @dataclass(frozen=True, eq=False)
@@ -83,7 +85,7 @@ class Held:
         """How people know it: its subject, or its serial number."""
         try:
             text = self.found.certificate.subject.rfc4514_string()
-        except keyfiles.STRANGE:
+        except MALFORMED:
             text = ""
         return text[:100] or f"serial {self.found.certificate.serial_number:x}"
 
@@ -177,9 +179,9 @@ class CertificateFacts:
             elif own and self._is_authority_in_name_only(held):
                 yield _may_sign(held)
             return
-        issuers = [
-            each for name in _names(held, issuer=True) for each in self._by_subject.get(name, [])
-        ]
+        issuers: Sequence[Held] = ()
+        for name in _names(held, issuer=True):
+            issuers = self._by_subject.get(name, ())
         if not issuers:
             if own and not parts.authority:
                 evidence = f"No certificate of the issuer of {held.name} is here."
@@ -198,12 +200,39 @@ class CertificateFacts:
         parts = held.parts
         if not (held.role is Role.CERTIFICATE and parts.authority and parts.self_issued):
             return False
-        return not any(
-            each.found.public != held.found.public
-            and set(_names(each, issuer=True)) & set(_names(held, issuer=False))
-            and _has_signed(held, each)
-            for each in self._different
-        )
+        if id(held) not in self._signers:
+            self._signers[id(held)] = self._signs(held)
+        return not self._signers[id(held)]
+
+    @cached_property
+    def _signers(self) -> dict[int, bool]:
+        return {}
+
+    def _signs(self, held: Held) -> bool:
+        """Whether it has signed one of the others. As many of one name as nobody has may be taken for its own."""
+        named = [each for name in _names(held, issuer=False) for each in self._issued_by(name)]
+        verified = 0
+        for each in named:
+            if each.found.public == held.found.public:
+                continue
+            if verified == _MAX_ISSUERS:
+                return True  # so it says itself
+            verified += 1
+            if _has_signed(held, each):
+                return True
+        return len(named) == _MAX_NAMED
+
+    def _issued_by(self, name: bytes) -> Sequence[Held]:
+        """Those with the name of an issuer, those of others before those that have signed themselves."""
+        return self._by_issuer.get(name, ())[:_MAX_NAMED]
+
+    @cached_property
+    def _by_issuer(self) -> Mapping[bytes, Sequence[Held]]:
+        found: dict[bytes, list[Held]] = {}
+        for held in sorted(self._different, key=lambda each: each.parts.self_issued):
+            for name in _names(held, issuer=True):
+                found.setdefault(name, []).append(held)
+        return found
 
     def _keys(self) -> Iterator[Finding]:
         certified: dict[str, list[Held]] = {}
@@ -217,7 +246,7 @@ class CertificateFacts:
             if key.public is None or not key.public.digest:
                 continue
             there = certified.get(key.public.digest, [])
-            for held in there:
+            for held in there[:_MAX_ISSUERS]:
                 if held.parts.authority and not self._is_authority_in_name_only(held):
                     evidence = f"It is the key of the authority {held.name} ({held.place})."
                     yield Finding(AUTHORITY_KEY, key.place, evidence, key.public.fingerprint)
@@ -248,7 +277,7 @@ def _names(held: Held, *, issuer: bool) -> Iterator[bytes]:
     certificate = held.found.certificate
     try:
         yield (certificate.issuer if issuer else certificate.subject).public_bytes()
-    except keyfiles.STRANGE:
+    except MALFORMED:
         return
 
 
@@ -258,7 +287,7 @@ def _has_signed(issuer: Held, held: Held) -> bool:
         held.found.certificate.verify_directly_issued_by(issuer.found.certificate)
     except InvalidSignature:
         return False
-    except keyfiles.STRANGE:
+    except MALFORMED:
         return True
     return True
 

@@ -15,6 +15,7 @@ from ike.audit.shapes import Shape
 from ike.audit.values import Item, Role, Sort
 from ike.secrets import reading
 from ike.secrets.reading import Found, Opened
+from ike.secrets.stumbling import stumbling
 from ike.secrets.values import Dialect, Place, Problem
 
 _IPSEC_VPN: Final = re.compile(
@@ -86,21 +87,26 @@ def discover(ground: Ground, paths: Sequence[str] = (), *, known: bool = True) -
     run = _Discovery(ground)
     folders: list[str] = []
     given = list(_given(run, paths, folders))
-    if known:
-        given += [place for place in reading.PLACES if run.there(place)]
-        _known(run)
-    # Folders are told apart from files by `reading`, and nothing given is nothing looked for.
-    found = reading.read(ground, given) if given else Found((), (), (), {})
-    _of_found(run, found, known=known)
-    _unread(run, given, found)
-    apart = tuple(each for folder in folders for each in _below(run, folder, found.opened))
-    if known:
-        for pattern in places.PROGRAMS:
+    found, apart = Found((), (), (), {}), list[Found]()
+    with stumbling(Place("/", 0), run.problems, "the known places"):
+        if known:
+            given += [place for place in reading.PLACES if run.there(place)]
+            _known(run)
+    with stumbling(Place("/", 0), run.problems, "the configuration"):
+        # Folders are told apart from files by `reading`, and nothing given is nothing looked for.
+        found = reading.read(ground, given) if given else found
+        _of_found(run, found, known=known)
+        _unread(run, given, found)
+    for folder in folders:
+        with stumbling(Place(folder, 0), run.problems):
+            apart += _below(run, folder, found.opened)
+    with stumbling(Place("/", 0), run.problems, "the programs"):
+        for pattern in places.PROGRAMS if known else ():
             _add_files(run, pattern, Role.PROGRAM, Sort.FILE)
     unread = [problem for each in (found, *apart) for problem in each.problems]
     problems = tuple(dict.fromkeys((*unread, *run.problems)))
     items, starts = tuple(run.items.values()), tuple(run.starts.values())
-    return Discovered(items, starts, found, problems, apart)
+    return Discovered(items, starts, found, problems, tuple(apart))
 
 
 # What somebody names
@@ -118,11 +124,11 @@ def _given(run: _Discovery, paths: Sequence[str], folders: list[str]) -> Iterato
         if sort is Sort.FOLDER:
             folders.append(path)
         elif kind:
-            _BY_KIND[kind](run, path)
+            _start(run, kind, path)
         elif sort is Sort.FILE:
             kind = run.system(path)
             if kind:
-                _BY_KIND[kind](run, path)
+                _start(run, kind, path)
                 continue
             shape = run.shape(path)
             if shape is not None and shape.is_key:
@@ -153,7 +159,7 @@ def _below(run: _Discovery, folder: str, opened: Iterable[Opened]) -> Iterator[F
         read = {run.real(each.path) for each in opened}
         for path, kind in there.configurations.items():
             if run.real(path) not in run.items:
-                _BY_KIND[kind](run, path)
+                _start(run, kind, path)
         for group in there.grouped():
             fresh = [path for path in group if run.real(path) not in read]
             if fresh:
@@ -196,7 +202,7 @@ def _known(run: _Discovery) -> None:
         for pattern in paths:
             there = run.ground.matching(pattern) if "*" in pattern else [pattern]
             for path in filter(run.there, run.most(there, _MANY, pattern)):
-                _BY_KIND[kind](run, path)
+                _start(run, kind, path)
     for pattern in (*places.OPNSENSE_COPIES, *places.VYOS_COPIES):
         for path in run.most(run.ground.matching(pattern), _MANY, pattern):
             run.add(path, Role.SECRETS)
@@ -279,6 +285,12 @@ _BY_KIND: Final[dict[str, Callable[[_Discovery, str], None]]] = {
 }
 
 
+def _start(run: _Discovery, kind: str, path: str) -> None:
+    """Take in a configuration with what it leads to."""
+    with stumbling(Place(path, 0), run.problems):
+        _BY_KIND[kind](run, path)
+
+
 # What was read as swanctl.conf, ipsec.conf and ipsec.secrets
 
 
@@ -288,25 +300,14 @@ def _of_found(run: _Discovery, found: Found, *, known: bool) -> None:
     ipsec = list(places.IPSEC) if known else []
     databases = [Lead(path, Role.FOLDER, Place(path, 0)) for path in places.NSS] if known else []
     for each in found.opened:
-        source = run.read(each.path)
-        if source is None:
-            continue
-        base = posixpath.dirname(each.path)
         if not each.included_by:
             run.start(each.path, _OURS[each.kind])
+            base = posixpath.dirname(each.path)
             (swanctl if each.kind == "swanctl" else ipsec).append(
                 base if each.kind == "swanctl" else posixpath.join(base, "ipsec.d")
             )
-        pins = each.kind == "swanctl" and _PIN.search(source.text)
-        holds = each.kind == "secrets" or each.path in with_entries or pins
-        run.add(each.path, Role.SECRETS if holds else Role.CONFIGURATION, _by(each.included_by))
-        if each.kind == "secrets":
-            named_keys = run.most(leads.of_secrets(source), _MOST_LEADS, each.path)
-            _follow(run, _beside(named_keys, ipsec))
-        else:
-            _follow(run, run.most(leads.of_connections(source), _MOST_LEADS, each.path))
-        if each.kind == "ipsec":
-            databases += run.most(leads.folders(source), _MANY, each.path)
+        with stumbling(Place(each.path, 0), run.problems):
+            databases += _of_opened(run, each, ipsec, holds=each.path in with_entries)
     _missing(run, found, swanctl, ipsec)
     for base in dict.fromkeys(swanctl):
         run.add_folders(base, places.SWANCTL_FOLDERS)
@@ -315,6 +316,25 @@ def _of_found(run: _Discovery, found: Found, *, known: bool) -> None:
         run.add(posixpath.join(base, places.PASSWORDS), Role.SECRETS)
     for lead in databases:
         _database(run, lead)
+
+
+def _of_opened(
+    run: _Discovery, each: Opened, ipsec: Sequence[str], *, holds: bool
+) -> Iterator[Lead]:
+    """Take in a file and what it names; gives the folders of databases among that."""
+    source = run.read(each.path)
+    if source is None:
+        return
+    pins = each.kind == "swanctl" and _PIN.search(source.text)
+    secret = each.kind == "secrets" or holds or pins
+    run.add(each.path, Role.SECRETS if secret else Role.CONFIGURATION, _by(each.included_by))
+    if each.kind == "secrets":
+        named_keys = run.most(leads.of_secrets(source), _MOST_LEADS, each.path)
+        _follow(run, _beside(named_keys, ipsec))
+    else:
+        _follow(run, run.most(leads.of_connections(source), _MOST_LEADS, each.path))
+    if each.kind == "ipsec":
+        yield from run.most(leads.folders(source), _MANY, each.path)
 
 
 def _missing(run: _Discovery, found: Found, swanctl: Sequence[str], ipsec: Sequence[str]) -> None:

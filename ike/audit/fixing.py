@@ -21,7 +21,7 @@ from typing import Final
 
 from ike.audit import system
 from ike.audit.reaching import Refused, opened, worded
-from ike.audit.undoing import Record, Rights, UndoFile
+from ike.audit.undoing import Record, Rights, Stamp, UndoFile
 from ike.audit.values import Item, Sort, Status
 
 _SET_IDS: Final = stat.S_ISUID | stat.S_ISGID
@@ -199,6 +199,7 @@ def _make(change: Change, before: os.stat_result, descriptor: int, undo: UndoFil
         sort=change.was.sort,
         before=Rights(change.was.mode, before.st_uid, before.st_gid),
         after=Rights(change.mode, uid, gid),
+        stamp=Stamp.of(before),
     )
     undo.write(record)
     # Rights go first: root must not own, for a moment, what anybody may write and start as him.
@@ -206,5 +207,7 @@ def _make(change: Change, before: os.stat_result, descriptor: int, undo: UndoFil
         os.fchmod(descriptor, change.mode)
     if (uid, gid) != (before.st_uid, before.st_gid):
         os.fchown(descriptor, uid, gid)
-    if Rights.of(os.fstat(descriptor)) != record.after:
+    made = os.fstat(descriptor)
+    undo.made_so(made)
+    if Rights.of(made) != record.after:
         raise Refused("the file system did not take all of it")

@@ -9,7 +9,7 @@ from typing import Final, TypeVar
 from ike.audit import shapes
 from ike.audit.ground import MAX_NAMES, Ground
 from ike.audit.shapes import Shape
-from ike.audit.values import Item, Role, Sort
+from ike.audit.values import Item, Role, Sort, Status
 from ike.secrets.values import Place, Problem, Source
 
 _T = TypeVar("_T")
@@ -133,7 +133,8 @@ class Gathering:
         self.add(path, Role.TRUST if shape is Shape.CERTIFICATE else Role.KEY, named_by)
 
     def _is_long(self, path: str) -> bool:
-        return self.ground.status(path).size > shapes.OCTETS
+        status = self._status(path)  # it may be gone since its first octets were read
+        return status is not None and status.size > shapes.OCTETS
 
     def add_folders(self, base: str, folders: Mapping[str, Role]) -> None:
         """Take in what is in the folders of keys and certificates below `base`."""
@@ -187,8 +188,12 @@ class Gathering:
         return self._sort(path) is Sort.FILE
 
     def _sort(self, path: str) -> Sort | None:
+        status = self._status(path)
+        return None if status is None else status.sort
+
+    def _status(self, path: str) -> Status | None:
         try:
-            return self.ground.status(path).sort
+            return self.ground.status(path)
         except OSError as error:
             if error.errno not in _MISSING:
                 self.failed(path, error)

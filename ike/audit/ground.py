@@ -9,14 +9,13 @@ import os
 import stat
 from contextlib import suppress
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from functools import cached_property
 from pathlib import Path
 from typing import Final
 
 from ike.audit import accounts, attributes
 from ike.audit.values import Accounts, Grant, Item, Role, Sort, Status, Step
-from ike.secrets.tree import Tree
+from ike.secrets.tree import Tree, moment
 from ike.secrets.values import Place
 
 MAX_NAMES: Final = 10_000
@@ -146,16 +145,9 @@ class Ground(Tree):
             gid=0 if lost and status.st_gid == self._group else status.st_gid,
             size=status.st_size,
             links=status.st_nlink,
-            changed=_moment(status.st_mtime),
+            changed=moment(status.st_mtime),
             identity=(status.st_dev, status.st_ino),
         )
-
-
-def _moment(seconds: float) -> datetime:
-    try:
-        return datetime.fromtimestamp(seconds, UTC)
-    except (OverflowError, ValueError, OSError):
-        return datetime.fromtimestamp(0, UTC)  # file systems keep years that no calendar has
 
 
 def _grants(here: str) -> tuple[Grant, ...]:

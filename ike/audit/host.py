@@ -12,7 +12,9 @@ from ike.audit.discovery import Discovered
 from ike.audit.ground import Ground
 from ike.audit.parents import Parents
 from ike.audit.values import Facts, Seen
-from ike.secrets.values import Problem
+from ike.secrets.stumbling import stumbling
+from ike.secrets.tree import CUT_OFF
+from ike.secrets.values import Place, Problem
 
 
 @dataclass(frozen=True)
@@ -34,6 +36,7 @@ class View:
     files: int = 0
 
 
+_ALL: Final = Place("/", 0)  # nothing below it counts as looked at
 Look = Callable[[Ground, Discovered, Wanted, datetime], View]
 
 
@@ -48,13 +51,23 @@ def _exposure(ground: Ground, discovered: Discovered, wanted: Wanted, _now: date
 
 
 def _content(ground: Ground, discovered: Discovered, _wanted: Wanted, _now: datetime) -> View:
-    facts, problems = keys.look(ground, discovered)
-    more, unread = secrets.look(ground, discovered)
-    seen = configuration.look(ground, discovered.starts)
-    # What is to be done about a configuration depends on the certificates that it is for.
-    unnamed = any(isinstance(each, CertificateFacts) and each.revocation_unnamed for each in facts)
-    seen = replace(seen, revocation_unnamed=unnamed)
-    return View((*facts, *more, seen), (*problems, *unread, *seen.problems))
+    facts: list[Facts] = []
+    problems: list[Problem] = []
+    unnamed = False
+    for name, read in (("keys", keys.look), ("secrets", secrets.look)):
+        with stumbling(_ALL, problems, f"the {name}"):
+            more, unread = read(ground, discovered)
+            facts += more
+            problems += unread
+    with stumbling(_ALL, problems, "the certificates"):
+        # What is to be done about a configuration depends on the certificates that it is for.
+        certificates = (each for each in facts if isinstance(each, CertificateFacts))
+        unnamed = any(each.revocation_unnamed for each in certificates)
+    with stumbling(_ALL, problems, "the configuration"):
+        seen = configuration.look(ground, discovered.starts)
+        facts.append(replace(seen, revocation_unnamed=unnamed))
+        problems += seen.problems
+    return View(tuple(facts), problems)
 
 
 AREAS: Final[tuple[Look, ...]] = (_access, _exposure, _content)
@@ -63,8 +76,13 @@ AREAS: Final[tuple[Look, ...]] = (_access, _exposure, _content)
 def look(ground: Ground, wanted: Wanted, now: datetime) -> Seen:
     """Everything that is seen of a host. Never fails for what stands in a file: that is a problem of the result."""
     discovered = discovery.discover(ground, wanted.paths, known=wanted.known)
-    views = [area(ground, discovered, wanted, now) for area in AREAS]
-    problems = [problem for view in views for problem in view.problems]
+    views: list[View] = []
+    stumbles: list[Problem] = []
+    for area in AREAS:
+        with stumbling(_ALL, stumbles, f"its own part {area.__name__[1:]}"):
+            views.append(area(ground, discovered, wanted, now))
+    problems = [*(problem for view in views for problem in view.problems), *stumbles]
+    problems += [Problem(Place(pattern, 0), CUT_OFF) for pattern in sorted(ground.cut_off)]
     return Seen(
         facts=tuple(facts for view in views for facts in view.facts),
         problems=tuple(dict.fromkeys((*discovered.problems, *problems))),

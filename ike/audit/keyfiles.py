@@ -16,7 +16,6 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from cryptography import x509
-from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePrivateKey
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
 from cryptography.hazmat.primitives.serialization import (
@@ -26,9 +25,11 @@ from cryptography.hazmat.primitives.serialization import (
 )
 
 from ike.audit import pkcs12, weak_keys
+from ike.audit.effort import UNTRIED, Effort, TooCostly
 from ike.audit.weak_keys import PublicKey, number, oid_of
 from ike.secrets.values import Place, Problem
 from pki.x509 import der
+from pki.x509.malformed import MALFORMED
 
 _BLOCK: Final = re.compile(rb"^[ \t]*-----BEGIN ([A-Z0-9 ]{1,40})-----", re.MULTILINE)
 _MAX_BLOCKS: Final = 2000  # a bundle of the world's authorities has 150
@@ -73,37 +74,29 @@ class Contents:
     known: bool = False  # something else that is known: a request, a list, a public key
 
 
-def parse(path: str, octets: bytes) -> Contents:
-    """The keys and certificates of a file. What cannot be read is a problem, and hides nothing else."""
-    contents = Contents()
+def parse(path: str, octets: bytes, effort: Effort | None = None) -> Contents:
+    """The keys and certificates of a file. What cannot be read is a problem, and hides nothing else.
+
+    `effort`: that of the run, of which this file is one.
+    """
+    contents, effort = Contents(), effort or Effort()
     found = False
     for place, label, data in _blocks(path, octets, contents):
         found = True
         try:
-            _block(contents, place, label, data)
-        except STRANGE:
+            _block(contents, place, label, data, effort)
+        except MALFORMED:
             contents.problems.append(
                 Problem(place, f"a {label.lower() or 'block'} that cannot be read")
             )
     if not found and not contents.problems and octets.strip():
         try:
-            _der(contents, Place(path, 0), octets)
-        except STRANGE:
+            _der(contents, Place(path, 0), octets, effort)
+        except MALFORMED:
             contents.problems.append(
                 Problem(Place(path, 0), "no key or certificate of a known form")
             )
     return contents
-
-
-# All that `cryptography` and the reading of DER say of what is malformed; their messages are not passed on.
-STRANGE: Final = (
-    ValueError,
-    TypeError,
-    IndexError,
-    OverflowError,
-    UnsupportedAlgorithm,
-    x509.UnsupportedGeneralNameType,
-)
 
 
 def _blocks(path: str, octets: bytes, contents: Contents) -> Iterator[tuple[Place, str, bytes]]:
@@ -125,7 +118,7 @@ def _blocks(path: str, octets: bytes, contents: Contents) -> Iterator[tuple[Plac
         at = end
 
 
-def _block(contents: Contents, place: Place, label: str, text: bytes) -> None:
+def _block(contents: Contents, place: Place, label: str, text: bytes, effort: Effort) -> None:
     if label.endswith("PRIVATE KEY") and b"Proc-Type:" in text:
         # RFC 1421 §4.6.1.1, as OpenSSL writes it: the passphrase is hashed once, with MD5.
         contents.keys.append(Key(place, "PEM", encrypted=True, old=True))
@@ -139,7 +132,7 @@ def _block(contents: Contents, place: Place, label: str, text: bytes) -> None:
     elif label == "TRUSTED CERTIFICATE":
         contents.certificates.append(certificate(place, data[: der.read(data, 0).end]))
     else:
-        _der(contents, place, data)
+        _der(contents, place, data, effort)
 
 
 def _decoded(text: bytes) -> bytes:
@@ -149,7 +142,7 @@ def _decoded(text: bytes) -> bytes:
         raise ValueError("not Base64") from None
 
 
-def _der(contents: Contents, place: Place, data: bytes) -> None:
+def _der(contents: Contents, place: Place, data: bytes, effort: Effort) -> None:
     """What is known by its shape. Raises ValueError."""
     if data.startswith(_OPENSSH):
         contents.keys.append(_openssh(place, data))
@@ -160,9 +153,7 @@ def _der(contents: Contents, place: Place, data: bytes) -> None:
     data = data[: top.end]
     tags = [part.tag for part in der.children(data, top)]
     if tags[:2] == [der.INTEGER, der.SEQUENCE] and len(tags) in (2, 3) and pkcs12.is_one(data):
-        contents.keys += [
-            Key(place, "PKCS#12", bag.encrypted, bag.public) for bag in pkcs12.bags(data)
-        ]
+        contents.keys += _bags(contents, place, data, effort)
     elif tags == [der.SEQUENCE, der.OCTET_STRING]:
         oid_of(data, der.children(data, der.children(data, top)[0])[0])
         contents.keys.append(Key(place, "PKCS#8", encrypted=True))
@@ -175,13 +166,23 @@ def _der(contents: Contents, place: Place, data: bytes) -> None:
         contents.keys.append(private_key(place, data))
 
 
+def _bags(contents: Contents, place: Place, data: bytes, effort: Effort) -> list[Key]:
+    try:
+        bags = pkcs12.bags(data, effort)
+    except TooCostly:
+        bags = [pkcs12.Bag(encrypted=True)]
+        told = Problem(Place(place.path, 0), UNTRIED)
+        contents.problems += [told] if told not in contents.problems else []
+    return [Key(place, "PKCS#12", bag.encrypted, bag.public) for bag in bags]
+
+
 def _signed(contents: Contents, place: Place, data: bytes) -> None:
     """A certificate, or a request or a revocation list, which have its shape."""
     try:
         contents.certificates.append(certificate(place, data))
-    except STRANGE:
+    except MALFORMED:
         for load in (x509.load_der_x509_csr, x509.load_der_x509_crl):
-            with suppress(*STRANGE):
+            with suppress(*MALFORMED):
                 load(data)
                 contents.known = True
                 return
@@ -189,12 +190,12 @@ def _signed(contents: Contents, place: Place, data: bytes) -> None:
 
 
 def certificate(place: Place, data: bytes, label: str = "") -> Certificate:
-    """A certificate in DER. Raises ValueError."""
+    """A certificate in DER. Raises one of MALFORMED."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of what is wrong with it: the lint says it better
         loaded = x509.load_der_x509_certificate(data)
     public = None
-    with suppress(*STRANGE):
+    with suppress(*MALFORMED):
         public = weak_keys.from_spki(_spki(loaded.tbs_certificate_bytes))
     return Certificate(place, loaded, public, label)
 
@@ -278,7 +279,7 @@ def _derived(data: bytes) -> PublicKey | None:
         return None
     try:
         loaded = load_der_private_key(data, None)
-    except STRANGE:
+    except MALFORMED:
         return None
     if isinstance(loaded, RSAPrivateKey | EllipticCurvePrivateKey):
         return None

@@ -8,13 +8,16 @@ from typing import Final, Protocol
 from ike.audit import keyfiles, nss, shared_primes, weak_keys
 from ike.audit.certificates import CertificateFacts, Held, dialects
 from ike.audit.configuration.baselines import BASELINES
+from ike.audit.effort import UNTRIED, Effort
 from ike.audit.keyfiles import Contents, Key
 from ike.audit.values import Area, Facts, Finding, Item, Policy, Role, Rule, Severity, Sort
 from ike.audit.weak_keys import PublicKey
 from ike.secrets.appliances import firewall, vyos
 from ike.secrets.reading import Found
+from ike.secrets.stumbling import stumbling
 from ike.secrets.tree import MAX_OCTETS, File
 from ike.secrets.values import Place, Problem, Source
+from pki.x509.malformed import MALFORMED
 
 UNENCRYPTED: Final = Rule(
     "private-key-unencrypted",
@@ -211,6 +214,7 @@ class _Seen:
     old: list[Place] = field(default_factory=list)
     problems: list[Problem] = field(default_factory=list)
     files: set[tuple[int, int]] = field(default_factory=set)
+    effort: Effort = field(default_factory=Effort)
 
 
 def look(files: Files, discovered: Discovered) -> tuple[Sequence[Facts], Sequence[Problem]]:
@@ -224,7 +228,8 @@ def look(files: Files, discovered: Discovered) -> tuple[Sequence[Facts], Sequenc
     for item in discovered.items:
         if item.status.sort is Sort.FILE and item.status.identity not in seen.files:
             seen.files.add(item.status.identity)
-            _read(files, item, seen, systems.get(item.path))
+            with stumbling(Place(item.path, 0), seen.problems):
+                _read(files, item, seen, systems.get(item.path))
     used = _used(seen)
     own = frozenset(each.path for each in discovered.items if each.role is Role.OWN)
     facts: list[Facts] = [
@@ -257,21 +262,25 @@ def _read(files: Files, item: Item, seen: _Seen, system: _System | None) -> None
     elif item.role is Role.SECRETS:
         seen.keys += keyfiles.raw_keys(item.path, octets)
         if system is not None:
-            seen.keys += _in_system(
-                system, Source(item.path, octets.decode("utf-8", "surrogateescape"))
-            )
+            text = octets.decode("utf-8", "surrogateescape")
+            _add_from_system(seen, system, Source(item.path, text))
+    elif database:
+        _add(seen, item, nss.parse(item.path, octets, seen.effort))
     else:
-        _add(seen, item, nss.parse(item.path, octets) if database else _parsed(item, octets))
+        _add(seen, item, _parsed(item, octets, seen.effort))
 
 
-def _in_system(system: _System, source: Source) -> Iterator[Key]:
+def _add_from_system(seen: _Seen, system: _System, source: Source) -> None:
+    untried = Problem(Place(source.path, 0), UNTRIED)
     for place, octets in system(source):
-        for key in keyfiles.parse(source.path, octets).keys:
-            yield replace(key, place=place)
+        contents = keyfiles.parse(source.path, octets, seen.effort)
+        seen.keys += [replace(key, place=place) for key in contents.keys]
+        if untried in contents.problems and untried not in seen.problems:
+            seen.problems.append(untried)
 
 
-def _parsed(item: Item, octets: bytes) -> Contents:
-    contents = keyfiles.parse(item.path, octets)
+def _parsed(item: Item, octets: bytes, effort: Effort) -> Contents:
+    contents = keyfiles.parse(item.path, octets, effort)
     if item.role is Role.OWN:
         contents.problems.clear()  # state of other kinds stands beside its keys
     return contents
@@ -279,8 +288,16 @@ def _parsed(item: Item, octets: bytes) -> Contents:
 
 def _add(seen: _Seen, item: Item, contents: Contents) -> None:
     seen.keys += contents.keys
-    seen.held += [Held(each, item.role) for each in contents.certificates]
     seen.problems += contents.problems
+    for certificate in contents.certificates:
+        held = Held(certificate, item.role)
+        try:
+            _ = held.parts, held.name, held.fingerprint  # what is wrong with it shows here
+        except MALFORMED:
+            problem = Problem(certificate.place, "a certificate whose parts cannot be read")
+            seen.problems.append(problem)
+        else:
+            seen.held.append(held)
 
 
 def _used(seen: _Seen) -> tuple[Used, ...]:

@@ -17,6 +17,7 @@ from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
 
 from core.secret import Secret
 from ike.audit import keyfiles, weak_keys
+from ike.audit.effort import UNTRIED, Effort, TooCostly
 from ike.audit.keyfiles import Contents, Key
 from ike.audit.values import Area, Finding, Policy, Rule, Severity
 from ike.audit.weak_keys import PublicKey
@@ -24,6 +25,7 @@ from ike.secrets import strength
 from ike.secrets.strength import Verdict
 from ike.secrets.values import Place, Problem
 from pki.x509 import der
+from pki.x509.malformed import MALFORMED
 
 MAX_OCTETS: Final = 16 * 2**20
 NAMES: Final = frozenset({"key4.db", "cert9.db"})
@@ -127,18 +129,19 @@ def _octets(text: str) -> bytes:
     return text.encode("utf-8", "surrogateescape")
 
 
-def parse(path: str, octets: bytes) -> Contents:
-    """The private keys of a key4.db, the certificates of a cert9.db."""
+def parse(path: str, octets: bytes, effort: Effort | None = None) -> Contents:
+    """The private keys of a key4.db, the certificates of a cert9.db. `effort`: that of the run."""
     contents = Contents(known=True)
     try:
         with closing(sqlite3.connect(":memory:")) as database:
             _open(database, octets)
             if _has(database, "nssPrivate"):
-                contents.keys += _keys(database, path)
+                encrypted = _is_encrypted(database, path, contents, effort or Effort())
+                contents.keys += _keys(database, path, encrypted=encrypted)
             if _has(database, "nssPublic"):
                 for row in _rows(database, "nssPublic", ("a0", "a11", "a3"), _CERTIFICATE):
                     _add(contents, path, row)
-    except (sqlite3.Error, ValueError, OverflowError, MemoryError):
+    except (sqlite3.Error, MemoryError, *MALFORMED):
         contents.problems.append(Problem(Place(path, 0), "no database of NSS that can be read"))
     return contents
 
@@ -181,12 +184,21 @@ def _add(contents: Contents, path: str, row: tuple[bytes, ...]) -> None:
     label = row[2].decode("utf-8", "replace")
     try:
         contents.certificates.append(keyfiles.certificate(place, row[1], label))
-    except keyfiles.STRANGE:
+    except MALFORMED:
         contents.problems.append(Problem(place, "a certificate in it cannot be read"))
 
 
-def _keys(database: sqlite3.Connection, path: str) -> Iterator[Key]:
-    encrypted = not _opens_empty(database)
+def _is_encrypted(
+    database: sqlite3.Connection, path: str, contents: Contents, effort: Effort
+) -> bool:
+    try:
+        return not _opens_empty(database, effort)
+    except TooCostly:
+        contents.problems.append(Problem(Place(path, 0), UNTRIED))
+        return True
+
+
+def _keys(database: sqlite3.Connection, path: str, *, encrypted: bool) -> Iterator[Key]:
     columns = ("a0", "a100", "a120", "a122", "a180", "ad5a0db00", "a130")
     for row in _rows(database, "nssPrivate", columns, _PRIVATE_KEY):
         yield Key(Place(path, 0), "NSS", encrypted, _public(*row[1:]))
@@ -206,7 +218,7 @@ def _public(
     return None
 
 
-def _opens_empty(database: sqlite3.Connection) -> bool:
+def _opens_empty(database: sqlite3.Connection, effort: Effort) -> bool:
     """Whether the empty password opens it: so `ipsec initnss` makes it. False where that cannot be told."""
     if not _has(database, "metaData"):
         return False
@@ -214,12 +226,13 @@ def _opens_empty(database: sqlite3.Connection) -> bool:
     if row is None or not all(isinstance(value, bytes) for value in row):
         return False
     try:
-        return _checks(Secret(b""), *row)
-    except keyfiles.STRANGE:
+        salt, data = row
+        return _checks(Secret(b""), salt, data, effort)
+    except MALFORMED:
         return False
 
 
-def _checks(password: Secret, salt: bytes, data: bytes) -> bool:
+def _checks(password: Secret, salt: bytes, data: bytes, effort: Effort) -> bool:
     """Whether the known text comes out (NSS, lib/softoken: sftkpwd.c, lowpbe.c). Raises ValueError."""
     algorithm, text = der.children(data, der.read(data, 0))
     name, parameters = weak_keys.algorithm_of(data, algorithm)
@@ -235,6 +248,7 @@ def _checks(password: Secret, salt: bytes, data: bytes) -> bool:
     pseudo = [weak_keys.algorithm_of(data, part)[0] for part in rest if part.tag == der.SEQUENCE]
     if pseudo != [_HMAC_SHA256] or not 0 < count <= _MAX_ROUNDS:
         return False
+    effort.spend(count)
     hashed = hashlib.sha1(salt + password.reveal(), usedforsecurity=False).digest()
     key = hashlib.pbkdf2_hmac("sha256", hashed, data[entry.content : entry.end], count, 32)
     # The vector is the parameter with its own header.

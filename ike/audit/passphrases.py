@@ -3,10 +3,11 @@
 import errno
 import posixpath
 from collections.abc import Iterable
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from typing import Final, Protocol
 
 from ike.audit import keyfiles, places
+from ike.audit.effort import Effort
 from ike.audit.values import Role
 from ike.secrets.reading import Found
 from ike.secrets.tree import File
@@ -31,27 +32,43 @@ def of_keys(files: Files, found: Found) -> Found:
         if each.kind == "swanctl" and not each.included_by
         for base in (posixpath.dirname(each.path), posixpath.dirname(posixpath.dirname(each.path)))
     )
+    keys = _Keys(files)
     entries = tuple(
         entry
         for entry in found.entries
-        if entry.kind is not Kind.PASSPHRASE or not entry.file or _opens(files, entry, bases)
+        if entry.kind is not Kind.PASSPHRASE or not entry.file or _opens(keys, entry, bases)
     )
     return replace(found, entries=entries)
 
 
-def _opens(files: Files, entry: Entry, bases: Iterable[str]) -> bool:
+@dataclass
+class _Keys:
+    """The files of keys, each looked into once."""
+
+    files: Files
+    effort: Effort = field(
+        default_factory=Effort
+    )  # that something was not tried is told with the keys
+    known: dict[str, bool] = field(default_factory=dict)
+
+    def need(self, path: str) -> bool:
+        """Whether a key is there and needs a passphrase, as far as that can be seen."""
+        if path not in self.known:
+            self.known[path] = self._looked(path)
+        return self.known[path]
+
+    def _looked(self, path: str) -> bool:
+        try:
+            octets = self.files.read(path).content
+        except OSError as error:
+            return error.errno not in _MISSING
+        keys = keyfiles.parse(path, octets, self.effort).keys
+        return not keys or any(key.encrypted for key in keys)
+
+
+def _opens(keys: _Keys, entry: Entry, bases: Iterable[str]) -> bool:
     """Whether the key is there and has a passphrase, as far as that can be seen."""
     paths = [entry.file]
     if not entry.file.startswith("/"):
         paths = [posixpath.join(base, name, entry.file) for base in bases for name in _FOLDERS]
-    there = False
-    for path in paths:
-        try:
-            octets = files.read(path).content
-        except OSError as error:
-            there = there or error.errno not in _MISSING
-            continue
-        keys = keyfiles.parse(path, octets).keys
-        if not keys or any(key.encrypted for key in keys):
-            return True
-    return there
+    return any(keys.need(path) for path in paths)

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from ike.audit import weak_keys
+from ike.audit.effort import Effort
 from ike.audit.weak_keys import PublicKey, algorithm_of, number, oid_of
 from pki.x509 import der
 
@@ -51,14 +52,18 @@ def is_one(data: bytes) -> bool:
     return name in (_DATA, _SIGNED)
 
 
-def bags(data: bytes) -> list[Bag]:
-    """What protects it: keys that stand in it open, or one entry for all that is encrypted. Raises ValueError."""
+def bags(data: bytes, effort: Effort) -> list[Bag]:
+    """What protects it: keys that stand in it open, or one entry for all that is encrypted.
+
+    Raises ValueError; TooCostly where the empty password was not tried.
+    """
     parts = der.children(data, der.read(data, 0))
     content = _content(data, parts[1])
     open_keys = _open_keys(content)
     if open_keys:
         return [Bag(False, key) for key in open_keys]
-    return [Bag(encrypted=not (len(parts) == 3 and _opens_empty(data, parts[2], content)))]
+    opens = len(parts) == 3 and _opens_empty(data, parts[2], content, effort)
+    return [Bag(encrypted=not opens)]
 
 
 def _content(data: bytes, info: der.Element) -> bytes:
@@ -100,20 +105,21 @@ def _public(key: bytes) -> PublicKey | None:
     return weak_keys.ec(weak_keys.curve_of(key, parameters)) if name == weak_keys.EC else None
 
 
-def _opens_empty(data: bytes, mac: der.Element, content: bytes) -> bool:
+def _opens_empty(data: bytes, mac: der.Element, content: bytes, effort: Effort) -> bool:
     """Whether the code fits an empty password, or none (two things to RFC 7292, and both are written)."""
     parts = der.children(data, mac)
     digest_info = der.children(data, parts[0])
     name, parameters = algorithm_of(data, digest_info[0])
     expected = data[digest_info[1].content : digest_info[1].end]
     if name == _PBMAC1:
-        keys, hashed = _pbmac1(data, parameters)
+        keys, hashed = _pbmac1(data, parameters, effort)
     else:
         hashed = _HASHES.get(name, "")
         salt = data[parts[1].content : parts[1].end]
         rounds = number(data, parts[2]) if len(parts) > 2 else 1
         if not hashed or not 0 < rounds <= _MAX_ROUNDS or len(salt) > 1024:
             return False
+        effort.spend(2 * rounds)
         keys = [_derived(password, salt, rounds, hashed) for password in (b"\0\0", b"")]
     return any(
         hmac.compare_digest(hmac.digest(key, content, hashed), expected) for key in keys if hashed
@@ -134,7 +140,7 @@ def _derived(password: bytes, salt: bytes, rounds: int, hashed: str) -> bytes:
     return value
 
 
-def _pbmac1(data: bytes, parameters: der.Element | None) -> tuple[list[bytes], str]:
+def _pbmac1(data: bytes, parameters: der.Element | None, effort: Effort) -> tuple[list[bytes], str]:
     """RFC 9579, with PBKDF2."""
     if parameters is None:
         return [], ""
@@ -153,5 +159,6 @@ def _pbmac1(data: bytes, parameters: der.Element | None) -> tuple[list[bytes], s
             pseudo = _HMACS.get(algorithm_of(data, part)[0], "")
     if not 0 < count <= _MAX_ROUNDS or not pseudo or not 0 < length <= 64:
         return [], ""
+    effort.spend(count)
     octets = data[salt.content : salt.end]
     return [hashlib.pbkdf2_hmac(pseudo, b"", octets, count, length)], hashed

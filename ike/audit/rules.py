@@ -1,6 +1,7 @@
 """All rules of all areas, and what they say of a host. Pure."""
 
 from collections.abc import Iterable
+from contextlib import nullcontext
 from datetime import datetime
 from typing import Final
 
@@ -16,6 +17,8 @@ from ike.audit import (
 )
 from ike.audit.values import Finding, Policy, Rule, Seen
 from ike.audit.windows import rules as windows_rules
+from ike.secrets.stumbling import stumbling
+from ike.secrets.values import Place, Problem
 
 RULES: Final[tuple[Rule, ...]] = (
     *access_rules.RULES,
@@ -30,14 +33,21 @@ RULES: Final[tuple[Rule, ...]] = (
 )
 
 
-def judged(seen: Seen, policy: Policy, now: datetime) -> list[Finding]:
-    """All findings: the worst first, then by path and line; each id once, as the worst of its kind."""
+def judged(
+    seen: Seen, policy: Policy, now: datetime, stumbles: list[Problem] | None = None
+) -> list[Finding]:
+    """All findings: the worst first, then by path and line; each id once, as the worst of its kind.
+
+    What fails in a way that nobody foresaw is told among the `stumbles`, where the caller has a place for them.
+    """
     found: dict[str, Finding] = {}
     for facts in seen.facts:
-        for finding in facts.judge(policy, now):
-            there = found.get(finding.id)
-            if there is None or finding.weight.rank < there.weight.rank:
-                found[finding.id] = finding
+        what = f"what it had read ({type(facts).__name__})"
+        with nullcontext() if stumbles is None else stumbling(Place("/", 0), stumbles, what):
+            for finding in facts.judge(policy, now):
+                there = found.get(finding.id)
+                if there is None or finding.weight.rank < there.weight.rank:
+                    found[finding.id] = finding
     return ordered(found.values())
 
 

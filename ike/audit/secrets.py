@@ -33,8 +33,18 @@ from ike.secrets.appliances import firewall, networkmanager, racoon, vyos
 from ike.secrets.looking import Overview, Seen, Tunnel
 from ike.secrets.reading import Found
 from ike.secrets.strength import Verdict
+from ike.secrets.stumbling import stumbling
 from ike.secrets.tree import File
-from ike.secrets.values import Connection, End, Entry, Kind, Parsed, Problem, Source
+from ike.secrets.values import (
+    Connection,
+    End,
+    Entry,
+    Kind,
+    Parsed,
+    Place,
+    Problem,
+    Source,
+)
 
 _PPK_BITS: Final = 256
 _NAMES: Final = {
@@ -111,19 +121,24 @@ def look(files: Files, discovered: Discovered) -> tuple[Sequence[Facts], Sequenc
     """The facts, and what could not be read of the systems' own files; of the daemons' it is told by who read them."""
     key = Secret(os.urandom(32))
     parsed, seen = [], set[tuple[int, int]]()
+    problems: list[Problem] = []
     for start in discovered.starts:
-        file = _read(files, start.path) if start.kind in _PARSERS else None
-        if file is not None and file.identity not in seen:
-            seen.add(file.identity)
-            text = file.content.decode("utf-8", "surrogateescape")
-            parsed.append(_PARSERS[start.kind](Source(start.path, text)))
+        with stumbling(Place(start.path, 0), problems):
+            file = _read(files, start.path) if start.kind in _PARSERS else None
+            if file is not None and file.identity not in seen:
+                seen.add(file.identity)
+                text = file.content.decode("utf-8", "surrogateescape")
+                parsed.append(_PARSERS[start.kind](Source(start.path, text)))
     entries = tuple(entry for each in parsed for entry in each.entries)
     # By themselves: what such a system writes for its daemon has the same values, and is no second place for them.
     connections = tuple(connection for each in parsed for connection in each.connections)
     own = Found(entries, connections, (), {})
     daemons = [passphrases.of_keys(files, each) for each in (discovered.found, *discovered.apart)]
     facts = [SecretFacts(looking.look(each, key)) for each in (*daemons, own)]
-    return facts, [problem for each in parsed for problem in each.problems]
+    # Those of the reading are told by whoever read.
+    told = {problem for each in daemons for problem in each.problems}
+    problems += [each for fact in facts for each in fact.overview.problems if each not in told]
+    return facts, [*(problem for each in parsed for problem in each.problems), *problems]
 
 
 def _read(files: Files, path: str) -> File | None:

@@ -19,6 +19,7 @@ from ike.audit.host import Wanted, look
 from ike.audit.rules import RULES, judged
 from ike.audit.values import Audit, Policy, Seen
 from ike.audit.windows.facts import WindowsFacts
+from ike.secrets.values import Problem
 
 
 @dataclass(frozen=True)
@@ -79,8 +80,9 @@ def _quiet() -> Iterator[None]:
 
 
 def _judged(seen: Seen, task: Task, started: datetime) -> Audit:
+    stumbles: list[Problem] = []
     chosen = sort(
-        judged(seen, task.policy, started),
+        judged(seen, task.policy, started, stumbles),
         task.accepted,
         started,
         rules={rule.id for rule in RULES},
@@ -94,7 +96,7 @@ def _judged(seen: Seen, task: Task, started: datetime) -> Audit:
         policy=task.policy,
         findings=chosen.findings,
         suppressed=chosen.suppressed,
-        problems=seen.problems,
+        problems=(*seen.problems, *stumbles),
         files=seen.files,
         items=seen.items,
         accepted=chosen.accepted,

@@ -184,9 +184,9 @@ def covers(pattern: Identity, identity: Identity) -> bool:
         asked, value = pattern.value.lower(), identity.value.lower()
         return asked.startswith("*") and value.endswith(asked[1:])
     if pattern.kind == "dn":
-        asked_parts, parts = pattern.value.split(", "), identity.value.split(", ")
+        asked_parts, parts = pattern.value.lower().split(", "), identity.value.lower().split(", ")
         return len(asked_parts) == len(parts) and all(
-            one.lower() == other.lower() or one == f"{other.partition('=')[0]}=*"
+            one in (other, f"{other.partition('=')[0]}=*")
             for one, other in zip(asked_parts, parts, strict=True)
         )
     return False

@@ -255,6 +255,17 @@ def _owners(tokens: Iterable[_Token], dialect: Dialect) -> tuple[Identity, ...]:
     return tuple(found)
 
 
+def owner(text: str, kind: Kind) -> Identity | None:
+    """What stands as an owner of a secret, as strongSwan reads it; None for what may be a misplaced secret, and is not
+    to be shown.
+    """
+    if kind is Kind.PSK:
+        return identities.strongswan(text) if is_plausible(text) else None
+    # Names of people and PPK_IDs may be anything, but a secret that slipped into the line of an id.
+    shown = text.isprintable() and "=" not in text and " " not in text and len(text) <= 255
+    return Identity("keyid", text) if shown else None
+
+
 def is_plausible(text: str) -> bool:
     """Whether a word may be shown as an identity. One that is read where owners stand may be a secret whose line was
     written wrongly.

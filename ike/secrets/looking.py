@@ -8,12 +8,12 @@ from itertools import islice
 from typing import Final
 
 from core.secret import Secret
-from ike.secrets import ranking, strength
+from ike.secrets import identities, ranking, strength
 from ike.secrets.identities import Identity
 from ike.secrets.ranking import Answer
 from ike.secrets.reading import Found
 from ike.secrets.strength import Strength, Verdict
-from ike.secrets.values import Connection, Entry, Kind, Problem
+from ike.secrets.values import Connection, Entry, Kind, Place, Problem
 
 _MAX_ELSEWHERE: Final = 32  # told of one secret: a file may give thousands the same
 
@@ -97,11 +97,13 @@ class Overview:
 def look(found: Found, key: Secret) -> Overview:
     """An overview of what was read. `key`: random octets, new for each run, that make the fingerprints."""
     keyring = ranking.Keyring(found.entries)
-    answers = [
+    asked = [
         (connection, keyring.answer(connection))
         for connection in found.connections
         if connection.psk
     ]
+    answers = [(connection, answer) for connection, answer in asked if answer is not None]
+    unknown = [connection for connection, answer in asked if answer is None]
     seen = _seen(found, answers, key)
     tunnels = tuple(
         Tunnel(connection, tuple(seen[id(entry)] for entry in answer.entries), answer)
@@ -109,7 +111,16 @@ def look(found: Found, key: Secret) -> Overview:
     )
     used = {id(entry) for _, answer in answers for entry in answer.entries}
     others = tuple(seen[id(entry)] for entry in found.entries if id(entry) not in used)
-    return Overview(tunnels, others, found.problems)
+    return Overview(tunnels, others, (*found.problems, *_unknown(unknown)))
+
+
+def _unknown(connections: Sequence[Connection]) -> Iterable[Problem]:
+    if connections:
+        message = (
+            f"too many keys are of everybody or of patterns: which of them answers for {len(connections):,} connections"
+            " was not looked at"
+        )
+        yield Problem(Place(connections[0].place.path, 0), message)
 
 
 def _seen(
@@ -123,7 +134,7 @@ def _seen(
     for connection, answer in answers:
         if answer.first is not None:
             firsts.setdefault(id(answer.first), []).append(connection.name)
-    own = list(_own(found.connections))
+    own = frozenset(map(identities.folded, _own(found.connections)))
     seen = {}
     for entry in found.entries:
         shared = entry.kind is Kind.PSK

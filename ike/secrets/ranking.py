@@ -5,8 +5,8 @@ the peer best, then us best, then the one loaded last. pluto has one secret for 
 the secret must be everybody's; of equal ones the first in the files.
 """
 
-import hmac
-from collections.abc import Iterable, Sequence
+from collections import Counter
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -18,6 +18,7 @@ from ike.secrets.values import Connection, Dialect, Entry, Kind
 _NONE, _ANYBODY, _PATTERN, _SAME = range(4)
 # pluto's bits; a sum that is none of these is no match
 _DEFAULT, _ANY, _REMOTE, _LOCAL = 1, 2, 4, 8
+_MAX_STEPS: Final = 1_000_000  # a key compared with a connection, where no owner tells
 _MATCHES: Final = frozenset(
     {_DEFAULT, _ANY, _LOCAL | _DEFAULT, _LOCAL | _ANY, _REMOTE | _ANY, _LOCAL | _REMOTE}
 )
@@ -41,76 +42,182 @@ class Answer:
         return self.entries[0] if self.entries else None
 
 
-def same_value(one: Entry, other: Entry) -> bool:
-    """Whether two entries hold the same secret."""
-    return hmac.compare_digest(one.value.reveal(), other.value.reveal())
-
-
 class Keyring:
-    """Pre-shared keys, found by their owners: a hub may have thousands."""
+    """Pre-shared keys, found by their owners: a hub may have thousands, and as many connections.
+
+    Where an identity is an owner, nothing else is compared. What then is left to compare, keys of everybody and of
+    patterns with each connection, is done a million times.
+    """
 
     def __init__(self, entries: Sequence[Entry]) -> None:
         self._entries = entries
-        self._of: dict[tuple[Dialect, Identity], list[int]] = {}
-        self._wide: dict[Dialect, list[int]] = {dialect: [] for dialect in Dialect}
-        for number, entry in enumerate(entries):
-            if entry.kind is Kind.PSK:
-                if not entry.owners or any(owner.is_pattern for owner in entry.owners):
-                    self._wide[entry.dialect].append(number)
-                for owner in entry.owners:
-                    self._of.setdefault((entry.dialect, identities.folded(owner)), []).append(
-                        number
-                    )
+        self._rings = {dialect: _Ring(entries, dialect) for dialect in Dialect}
+        self._known: dict[tuple[Dialect, Identity | None, Identity | None], Answer] = {}
+        self._left = _MAX_STEPS
 
-    def answer(self, connection: Connection) -> Answer:
-        """The secrets that answer for a connection, of those of its own daemon."""
+    def answer(self, connection: Connection) -> Answer | None:
+        """The secrets that answer for a connection, of those of its own daemon; None where too much was compared."""
         local, remote = connection.local, connection.remote
-        rank = self._charon if connection.dialect is Dialect.STRONGSWAN else self._pluto
-        found = rank(local.identity, remote.identity)
-        if not found.entries and 1 in connection.versions:
-            # IKEv1 in main mode: before the identities are known, the addresses have to do.
-            found = rank(_address(local.addresses), _address(remote.addresses))
+        try:
+            found = self._answer(connection.dialect, local.identity, remote.identity)
+            if not found.entries and 1 in connection.versions:
+                # IKEv1 in main mode: before the identities are known, the addresses have to do.
+                ours, theirs = _address(local.addresses), _address(remote.addresses)
+                found = self._answer(connection.dialect, ours, theirs)
+        except _TooMuch:
+            return None
         return found
 
-    def _owned(self, dialect: Dialect, identity: Identity | None) -> list[int]:
-        if identity is None or identity.kind == "any":
-            return []
-        return self._of.get((dialect, identities.folded(identity)), [])
+    def _answer(self, dialect: Dialect, local: Identity | None, remote: Identity | None) -> Answer:
+        asked = (dialect, _one(local), _one(remote))
+        if asked not in self._known:
+            rank = self._charon if dialect is Dialect.STRONGSWAN else self._pluto
+            self._known[asked] = rank(*asked[1:])
+        return self._known[asked]
+
+    def _spend(self, steps: int) -> None:
+        if steps > self._left:
+            raise _TooMuch
+        self._left -= steps
 
     def _charon(self, local: Identity | None, remote: Identity | None) -> Answer:
-        theirs = self._owned(Dialect.STRONGSWAN, remote)
-        wide = self._wide[Dialect.STRONGSWAN]
-        near = {*theirs, *self._owned(Dialect.STRONGSWAN, local), *wide}
+        ring = self._rings[Dialect.STRONGSWAN]
+        theirs, ours = ring.owned(remote), ring.owned(local)
+        if theirs:
+            self._spend(len(theirs) + sum(len(ring.patterns[number]) for number in theirs))
+        else:
+            self._spend(len(ours) + len(ring.wide) + ring.all_patterns)
         graded = []
-        for number in set(theirs) or near:
-            owners = self._entries[number].owners
-            grades = _grade(owners, remote), _grade(owners, local)
+        for number in theirs or ours | ring.wide:
+            grades = ring.grade(number, remote), ring.grade(number, local)
             if any(grades):
                 graded.append((grades, number))
         # Of equal ones the one that is loaded last.
         graded.sort(reverse=True)
-        fitting = near if theirs else {number for _, number in graded}
-        return self._told([number for grade, number in graded if grade == graded[0][0]], fitting)
+        best = [number for grade, number in graded if grade == graded[0][0]]
+        if theirs:
+            return self._told(ring, best, ring.differing(ring.value[best[0]], theirs, local))
+        value = ring.value[best[0]] if best else 0
+        return self._told(ring, best, sum(ring.value[number] != value for _, number in graded))
 
     def _pluto(self, local: Identity | None, remote: Identity | None) -> Answer:
-        ours = self._owned(Dialect.LIBRESWAN, local)
-        alone = [number for number in ours if len(self._entries[number].owners) == 1]
-        wide = self._wide[Dialect.LIBRESWAN]
-        graded = []
-        for number in {*self._owned(Dialect.LIBRESWAN, remote), *alone, *wide}:
-            rank = _bits(self._entries[number].owners, local, remote)
-            if rank in _MATCHES:
-                graded.append((-rank, number))
-        graded.sort()
-        best = [number for rank, number in graded if rank == graded[0][0]]
-        return self._told(best, set(best))
+        ring = self._rings[Dialect.LIBRESWAN]
+        theirs, ours = ring.owned(remote), ring.beside(local)
+        self._spend(len(theirs) + len(ours))
+        best = ring.best({*theirs, *ours}, local, remote)
+        if not best:  # what is everybody's is worse than all of those
+            self._spend(len(ring.wide))
+            best = ring.best(ring.wide, local, remote)
+        value = ring.value[best[0]] if best else 0
+        return self._told(ring, best, sum(ring.value[number] != value for number in best))
 
-    def _told(self, best: Sequence[int], fitting: set[int]) -> Answer:
+    def _told(self, ring: "_Ring", best: Sequence[int], differing: int) -> Answer:
+        """`differing`: how many of those that fit, the best among them, have another value than the first."""
         entries = tuple(self._entries[number] for number in best)
-        tied = any(not same_value(entries[0], each) for each in entries[1:])
-        others = fitting.difference(best)
-        more = sum(not same_value(entries[0], self._entries[number]) for number in others)
-        return Answer(entries, tied, more)
+        mine = sum(ring.value[number] != ring.value[best[0]] for number in best)
+        return Answer(entries, mine > 0, differing - mine)
+
+
+class _TooMuch(Exception):
+    """More would be compared than the run has time for."""
+
+
+class _Values:
+    """Values, counted."""
+
+    def __init__(self, values: Iterable[int]) -> None:
+        self._counts = Counter(values)
+        self._total = self._counts.total()
+
+    def others(self, value: int) -> int:
+        """How many are not this one."""
+        return self._total - self._counts[value]
+
+
+class _Ring:
+    """The keys of one daemon, by their numbers among all. Keys of the same value have the same `value`."""
+
+    def __init__(self, entries: Sequence[Entry], dialect: Dialect) -> None:
+        self.owners: dict[int, frozenset[Identity]] = {}
+        self.patterns: dict[int, tuple[Identity, ...]] = {}
+        self.value: dict[int, int] = {}
+        self.open: set[int] = set()  # of everybody
+        self.wide: set[int] = set()  # of everybody, or of a pattern
+        self._near: dict[Identity, set[int]] = {}  # by owner: those of nobody else, or wide
+        self._of: dict[Identity, set[int]] = {}
+        self._own: dict[Identity | None, _Values] = {}
+        values: dict[bytes, int] = {}
+        for number, entry in enumerate(entries):
+            if entry.kind is Kind.PSK and entry.dialect is dialect:
+                self.value[number] = values.setdefault(entry.value.reveal(), len(values))
+                self._add(number, entry)
+        self.all_patterns = sum(map(len, self.patterns.values()))
+        self._wide_values = _Values(self.value[number] for number in self.wide)
+
+    def _add(self, number: int, entry: Entry) -> None:
+        named = [owner for owner in entry.owners if owner.kind != "any"]
+        self.owners[number] = frozenset(map(identities.folded, named))
+        self.patterns[number] = tuple(owner for owner in named if owner.is_pattern)
+        if len(named) < len(entry.owners) or not entry.owners:
+            self.open.add(number)
+        if number in self.open or self.patterns[number]:
+            self.wide.add(number)
+        for owner in self.owners[number]:
+            self._of.setdefault(owner, set()).add(number)
+            if number in self.wide or len(entry.owners) == 1:
+                self._near.setdefault(owner, set()).add(number)
+
+    def owned(self, identity: Identity | None) -> set[int]:
+        """The keys that an identity, folded, is an owner of."""
+        return self._of.get(identity, set()) if identity is not None else set()
+
+    def beside(self, identity: Identity | None) -> set[int]:
+        """Those of them that are nobody else's, or wide."""
+        return self._near.get(identity, set()) if identity is not None else set()
+
+    def grade(self, number: int, identity: Identity | None) -> int:
+        """How an identity fits a key, for charon."""
+        if identity is not None:
+            if identity in self.owners[number]:
+                return _SAME
+            if any(identities.covers(each, identity) for each in self.patterns[number]):
+                return _PATTERN
+        return _ANYBODY if number in self.open else _NONE
+
+    def best(
+        self, numbers: Iterable[int], local: Identity | None, remote: Identity | None
+    ) -> list[int]:
+        """The keys that pluto takes first of these."""
+        ranked = [(-self._bits(number, local, remote), number) for number in numbers]
+        fitting = sorted(each for each in ranked if -each[0] in _MATCHES)
+        return [number for rank, number in fitting if rank == fitting[0][0]]
+
+    def _bits(self, number: int, local: Identity | None, remote: Identity | None) -> int:
+        owners = self.owners[number]
+        found = _ANY if number in self.open else 0
+        found |= _LOCAL if local in owners else 0
+        found |= _REMOTE if remote in owners else 0
+        if found == _LOCAL and len(owners) == 1:
+            found |= _DEFAULT
+        return found
+
+    def differing(self, value: int, theirs: set[int], local: Identity | None) -> int:
+        """How many have another value, of theirs, of ours and of those that are wide: counted, not looked at."""
+        ours = self.owned(local)
+        if local not in self._own:
+            self._own[local] = _Values(self.value[number] for number in ours - self.wide)
+        rest = (number for number in theirs if number not in self.wide and number not in ours)
+        return (
+            self._wide_values.others(value)
+            + self._own[local].others(value)
+            + sum(self.value[number] != value for number in rest)
+        )
+
+
+def _one(identity: Identity | None) -> Identity | None:
+    """An identity that is one, in the spelling of the owners."""
+    one = identity is not None and identity.kind != "any"
+    return identities.folded(identity) if one and identity is not None else None
 
 
 def _address(addresses: Sequence[str]) -> Identity | None:
@@ -118,42 +225,11 @@ def _address(addresses: Sequence[str]) -> Identity | None:
     return found if found is not None and found.kind == "ip" else None
 
 
-def _grade(owners: Sequence[Identity], identity: Identity | None) -> int:
-    if not owners:
-        return _ANYBODY
-    return max(_grade_of(owner, identity) for owner in owners)
-
-
-def _grade_of(owner: Identity, identity: Identity | None) -> int:
-    if owner.kind == "any":
-        return _ANYBODY
-    if identity is None or identity.kind == "any":
-        return _NONE
-    if identities.equal(owner, identity):
-        return _SAME
-    return _PATTERN if identities.covers(owner, identity) else _NONE
-
-
-def _bits(owners: Sequence[Identity], local: Identity | None, remote: Identity | None) -> int:
-    if not owners:
-        return _ANY
-    found = 0
-    for owner in owners:
-        if owner.kind == "any":
-            found |= _ANY
-        else:
-            found |= _LOCAL if local is not None and identities.equal(owner, local) else 0
-            found |= _REMOTE if remote is not None and identities.equal(owner, remote) else 0
-    if found == _LOCAL and len(owners) == 1:
-        found |= _DEFAULT
-    return found
-
-
-def answers_for_others(entry: Entry, own: Iterable[Identity]) -> str:
+def answers_for_others(entry: Entry, own: Collection[Identity]) -> str:
     """Why whoever knows this secret may pass for any peer; empty where its owners keep it to its own.
 
-    `own` are the identities of this gateway. charon asks whether either end's identity is an owner, and ours always is.
-    pluto asks for both, unless ours stands there alone.
+    `own` are the identities of this gateway, folded; a set, where they may be many. charon asks whether either end's
+    identity is an owner, and ours always is. pluto asks for both, unless ours stands there alone.
     """
     if not entry.owners:
         return "it has no owners"
@@ -162,7 +238,7 @@ def answers_for_others(entry: Entry, own: Iterable[Identity]) -> str:
     if entry.dialect is Dialect.LIBRESWAN and len(entry.owners) > 1:
         return ""
     for owner in entry.owners:
-        if any(identities.equal(owner, each) for each in own):
+        if identities.folded(owner) in own:
             alone = "is its only owner" if len(entry.owners) == 1 else "is among its owners"
             return f"this gateway's own identity {alone}"
     return ""

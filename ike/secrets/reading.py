@@ -10,7 +10,8 @@ from typing import Final, Protocol
 from ike.secrets import ipsec_conf, ipsec_secrets, settings_syntax, swanctl_conf
 from ike.secrets.ipsec_conf import IsOwn
 from ike.secrets.settings_syntax import Section
-from ike.secrets.tree import File
+from ike.secrets.stumbling import stumbling
+from ike.secrets.tree import CUT_OFF, File
 from ike.secrets.values import Connection, Dialect, Entry, Parsed, Place, Problem, Source
 
 # Where daemons and systems that generate their files keep them.
@@ -57,6 +58,8 @@ _MAX_TOTAL: Final = 16 * 2**20
 
 class Files(Protocol):
     """What is needed of a tree of files; `ike.secrets.tree.Tree` is one."""
+
+    cut_off: set[str]  # patterns of which not all was found
 
     def read(self, path: str) -> File:
         """A file. Raises OSError."""
@@ -150,6 +153,8 @@ class Reading:
             if len(self.meant) >= _MAX_PATTERNS:
                 self._stop(place)
             self.meant[pattern] = [] if self.full else self.files.matching(pattern)
+            if pattern in self.files.cut_off:
+                self.problems.append(Problem(Place(pattern, 0), CUT_OFF))
         return [] if self.full else self.meant[pattern]
 
     def _stop(self, place: Place) -> None:
@@ -212,16 +217,17 @@ def read(
     starts = list(_starts(files, paths, reading.problems))
     known = dialect or dialect_of(files, starts)
     for path in starts:
-        source = reading.start(path)
-        if source is None:
-            continue
-        kind = reading.opened[-1].kind
-        if kind == "swanctl":
-            parsed.append(swanctl_conf.parse(source, reading.include))
-        elif kind == "secrets":
-            parsed.append(ipsec_secrets.parse(source, known, reading.include))
-        else:
-            parsed.append(ipsec_conf.parse(source, known, reading.include, is_own))
+        with stumbling(Place(path, 0), reading.problems):
+            source = reading.start(path)
+            if source is None:
+                continue
+            kind = reading.opened[-1].kind
+            if kind == "swanctl":
+                parsed.append(swanctl_conf.parse(source, reading.include))
+            elif kind == "secrets":
+                parsed.append(ipsec_secrets.parse(source, known, reading.include))
+            else:
+                parsed.append(ipsec_conf.parse(source, known, reading.include, is_own))
     return Found(
         tuple(entry for each in parsed for entry in each.entries),
         tuple(connection for each in parsed for connection in each.connections),
@@ -287,13 +293,11 @@ def dialect_of(files: Files, paths: Iterable[str]) -> Dialect:
     """Whose ipsec.conf and ipsec.secrets they are: by what only one of them has in it, else by what is installed."""
     votes = {Dialect.LIBRESWAN: 0, Dialect.STRONGSWAN: 0}
     for path in paths:
-        try:
+        with stumbling(Place(path, 0), []):  # told when it is read for good
             text = files.read(path).content.decode("utf-8", "surrogateescape")
-        except OSError:
-            continue  # told when it is read for good
-        if _kind(Source(path, text)) != "swanctl":
-            votes[Dialect.LIBRESWAN] += len(_LIBRESWAN_WORDS.findall(text))
-            votes[Dialect.STRONGSWAN] += len(_STRONGSWAN_WORDS.findall(text))
+            if _kind(Source(path, text)) != "swanctl":
+                votes[Dialect.LIBRESWAN] += len(_LIBRESWAN_WORDS.findall(text))
+                votes[Dialect.STRONGSWAN] += len(_STRONGSWAN_WORDS.findall(text))
     if votes[Dialect.LIBRESWAN] != votes[Dialect.STRONGSWAN]:
         return max(votes, key=lambda each: votes[each])
     if any(map(files.exists, _LIBRESWAN_SIGNS)):

@@ -24,8 +24,13 @@ _PATTERN: Final = re.compile(
 _ESCAPES: Final = {"n": "\n", "r": "\r", "t": "\t"}
 _MAX_DEPTH: Final = 100
 _MAX_REFERENCES: Final = 100  # that one section takes over
-_MAX_RESOLVED: Final = (
-    1_000_000  # sections and values: what takes each other over twice grows without bounds
+# Sections and values: what takes each other over twice grows without bounds. A hub's connections, each of which takes
+# over the same template, come to five times of what stands in the file.
+_RESOLVED: Final = 20_000
+_RESOLVED_FOR_EACH: Final = 10
+_MAX_RESOLVED: Final = 1_000_000
+TOO_LARGE: Final = (
+    "sections take each other over without an end: not all of what they hold is looked at"
 )
 
 
@@ -214,9 +219,20 @@ def _include_pattern(text: str, at: int) -> tuple[str, int]:
     return "".join(parts), at
 
 
-def resolved(top: Section, section: Section) -> Section:
-    """A section with what it takes over from those that it names: its own comes first, theirs in their order."""
-    return _resolved(top, section, frozenset(), [_MAX_RESOLVED])
+def resolved(top: Section, section: Section, problems: list[Problem] | None = None) -> Section:
+    """A section with what it takes over from those that it names: its own comes first, theirs in their order.
+
+    That this is too much to be followed is told among the `problems`.
+    """
+    budget = [min(_MAX_RESOLVED, _RESOLVED + _RESOLVED_FOR_EACH * _size(top))]
+    found = _resolved(top, section, frozenset(), budget)
+    if budget[0] < 0 and problems is not None:
+        problems.append(Problem(section.place, TOO_LARGE))
+    return found
+
+
+def _size(section: Section) -> int:
+    return 1 + len(section.values) + sum(map(_size, section.sections.values()))
 
 
 def _resolved(top: Section, section: Section, active: frozenset[int], budget: list[int]) -> Section:
@@ -228,6 +244,7 @@ def _resolved(top: Section, section: Section, active: frozenset[int], budget: li
     theirs = [_at(top, name) for name in section.references]
     bases = [_resolved(top, base, within, budget) for base in theirs if base is not None]
     for base in bases:
+        budget[0] -= len(base.values) + len(base.sections)
         for name, value in base.values.items():
             found.values.setdefault(name, value)
     for name, inner in section.sections.items():
@@ -235,11 +252,14 @@ def _resolved(top: Section, section: Section, active: frozenset[int], budget: li
     for base in bases:
         for name, inner in base.sections.items():
             there = found.sections.get(name)
-            found.sections[name] = inner if there is None else _merged(there, inner)
+            found.sections[name] = inner if there is None else _merged(there, inner, budget)
     return found
 
 
-def _merged(first: Section, second: Section) -> Section:
+def _merged(first: Section, second: Section, budget: list[int]) -> Section:
+    budget[0] -= 1 + len(first.values) + len(second.values)
+    if budget[0] < 0:
+        return first
     found = Section(first.name, first.place, {**second.values, **first.values}, {})
     # The order of the first, then what only the second has.
     found.values = {name: found.values[name] for name in [*first.values, *second.values]}
@@ -248,7 +268,7 @@ def _merged(first: Section, second: Section) -> Section:
         if one is None or other is None:
             found.sections[name] = one or other or Section(name, first.place)
         else:
-            found.sections[name] = _merged(one, other)
+            found.sections[name] = _merged(one, other, budget)
     return found
 
 

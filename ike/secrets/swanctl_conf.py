@@ -47,21 +47,21 @@ def parse(source: Source, include: Include = nothing) -> Parsed:
     top, problems = parse_settings(source, include)
     entries: list[Entry] = []
     connections: list[Connection] = []
-    for name, section in _sections(top, "secrets"):
+    for name, section in _sections(top, "secrets", problems):
         for found in _secret(name, section):
             if isinstance(found, Entry):
                 entries.append(found)
             else:
                 problems.append(found)
-    for name, section in _sections(top, "connections"):
+    for name, section in _sections(top, "connections", problems):
         connections.append(_connection(name, section))
     return Parsed(tuple(entries), tuple(connections), tuple(problems))
 
 
-def _sections(top: Section, name: str) -> Iterator[tuple[str, Section]]:
+def _sections(top: Section, name: str, problems: list[Problem]) -> Iterator[tuple[str, Section]]:
     section = top.sections.get(name)
     if section is not None:
-        yield from resolved(top, section).sections.items()
+        yield from resolved(top, section, problems).sections.items()
 
 
 def _secret(name: str, section: Section) -> Iterator[Entry | Problem]:
@@ -78,7 +78,7 @@ def _secret(name: str, section: Section) -> Iterator[Entry | Problem]:
     owners = []
     for key, owner in section.values.items():
         if key.startswith("id") and owner.text is not None:
-            identity = _owner(owner.text, kind)
+            identity = ipsec_secrets.owner(owner.text, kind)
             if identity is None:
                 yield Problem(owner.place, "what stands as an id cannot be one")
                 if kind in (Kind.PSK, Kind.PPK):
@@ -92,14 +92,6 @@ def _secret(name: str, section: Section) -> Iterator[Entry | Problem]:
         return
     file = _text(section, "file") if kind is Kind.PASSPHRASE else ""
     yield Entry(kind, tuple(owners), secret, form, section.place, Dialect.STRONGSWAN, name, file)
-
-
-def _owner(text: str, kind: Kind) -> Identity | None:
-    if kind is Kind.PSK:
-        return identities.strongswan(text) if ipsec_secrets.is_plausible(text) else None
-    # Names of people and PPK_IDs may be anything, but a secret that slipped into the line of an id.
-    shown = text.isprintable() and "=" not in text and " " not in text and len(text) <= 255
-    return Identity("keyid", text) if shown else None
 
 
 def _value(value: Value) -> tuple[Secret, Form]:

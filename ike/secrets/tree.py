@@ -7,16 +7,21 @@ of the copy is ever opened.
 import errno
 import os
 import stat
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from fnmatch import fnmatchcase
+from itertools import islice
 from pathlib import Path, PurePosixPath
 from typing import Final
 
 MAX_OCTETS: Final = 2**20
 _MAX_LINKS: Final = 40
-_MAX_LISTED: Final = 10_000
+_MAX_LISTED: Final = 10_000  # of one folder
+_MAX_LISTED_IN_ALL: Final = 100_000  # for one pattern
+_MAX_FOUND: Final = 10_000
+CUT_OFF: Final = "too many files lie where this pattern leads: not all of them are looked at"
 _FLAGS: Final = os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_NOCTTY | os.O_CLOEXEC
 _WILD: Final = frozenset("*?[")
 
@@ -58,14 +63,14 @@ class Tree:
 
     def __init__(self, root: Path = Path("/")) -> None:
         self.root = root
+        self.cut_off: set[str] = set()  # patterns of which not all was found
 
     def read(self, path: str, limit: int = MAX_OCTETS) -> File:
         """A file of at most `limit` octets. Raises OSError; Refused where it is not such a file."""
         content, status = first_octets(self._resolved(path), limit + 1)
         if len(content) > limit:
             raise Refused(errno.EFBIG, f"larger than {limit // 2**20} MiB")
-        changed = datetime.fromtimestamp(status.st_mtime, UTC)
-        return File(content, changed, (status.st_dev, status.st_ino))
+        return File(content, moment(status.st_mtime), (status.st_dev, status.st_ino))
 
     def beginning(self, path: str, octets: int) -> bytes:
         """The first octets of a file, however large it is. Raises OSError as `read` does."""
@@ -87,27 +92,48 @@ class Tree:
             return False
 
     def matching(self, pattern: str) -> list[str]:
-        """The paths that an absolute pattern means, sorted; as glob(7), a pattern without wildcards means itself."""
+        """The paths that an absolute pattern means, sorted; as glob(7), a pattern without wildcards means itself.
+
+        A folder that several of its names lead to is gone into once, by the first: links to a folder above would lead
+        to more names with each `*`. What is left out for want of time is in `cut_off`.
+        """
         found = ["/"]
+        listing = _Listing(_MAX_LISTED_IN_ALL)
         for part in PurePosixPath(os.path.normpath(pattern)).parts[1:]:
+            folders = found if len(found) == 1 else list(self._different(found))
             if _WILD.isdisjoint(part):
-                found = [os.path.join(folder, part) for folder in found]
+                found = [os.path.join(folder, part) for folder in folders]
             else:
                 found = [
                     os.path.join(folder, name)
-                    for folder in found
-                    for name in self._names(folder, part)
+                    for folder in folders
+                    for name in self._names(folder, part, listing)
                 ]
+            if listing.is_cut or len(found) > _MAX_FOUND:
+                self.cut_off.add(pattern)
+            del found[_MAX_FOUND:]
         return [path for path in found if self.exists(path)]
 
-    def _names(self, folder: str, pattern: str) -> Iterator[str]:
+    def _different(self, folders: Iterable[str]) -> Iterator[str]:
+        """Those that are folders, each once."""
+        seen = set()
+        for folder in folders:
+            with suppress(OSError):
+                status = os.lstat(self._resolved(folder))
+                identity = status.st_dev, status.st_ino
+                if stat.S_ISDIR(status.st_mode) and identity not in seen:
+                    seen.add(identity)
+                    yield folder
+
+    def _names(self, folder: str, pattern: str, listing: "_Listing") -> Iterator[str]:
+        most = min(_MAX_LISTED, listing.left)
         try:
             with os.scandir(self._resolved(folder)) as listed:
-                names = sorted(
-                    each.name for each, _ in zip(listed, range(_MAX_LISTED), strict=False)
-                )
+                names = sorted(each.name for each in islice(listed, most))
         except OSError:
             return
+        listing.left -= len(names)
+        listing.is_cut = listing.is_cut or len(names) >= most
         for name in names:
             if fnmatchcase(name, pattern) and name.startswith(".") == pattern.startswith("."):
                 yield name
@@ -135,6 +161,22 @@ class Tree:
             at = [] if target.startswith("/") else at
             waiting = _parts(target) + waiting
         return os.path.join(self.root, *at)
+
+
+@dataclass
+class _Listing:
+    """How many names may still be looked at for a pattern, and whether some were left out."""
+
+    left: int
+    is_cut: bool = False
+
+
+def moment(seconds: float) -> datetime:
+    """A time that a file system tells; its beginning where that is one that no calendar has."""
+    try:
+        return datetime.fromtimestamp(seconds, UTC)
+    except (OverflowError, ValueError, OSError):
+        return datetime.fromtimestamp(0, UTC)
 
 
 def _parts(path: str) -> list[str]:

@@ -1,7 +1,6 @@
 """Certificate signing requests (PKCS#10, RFC 2986): read with suspicion, checked before anything else happens."""
 
 import base64
-import binascii
 import hashlib
 import warnings
 from dataclasses import dataclass
@@ -13,6 +12,7 @@ from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 from cryptography.x509.oid import ExtensionOID
 
 from core.errors import InvalidInput, TooLarge
+from pki.x509.malformed import MALFORMED
 from pki.x509.names import GeneralName
 from pki.x509.signing import PublicKey
 
@@ -110,7 +110,7 @@ def _decode(data: bytes) -> x509.CertificateSigningRequest:
             text = base64.b64decode(b"".join(text.split()), validate=True)
             return x509.load_der_x509_csr(text)
         return x509.load_der_x509_csr(data)
-    except (ValueError, binascii.Error, UnsupportedAlgorithm, x509.InvalidVersion):
+    except MALFORMED:
         raise CsrMalformed("This is not a certificate signing request.") from None
 
 

@@ -38,6 +38,7 @@ from ike.audit.windows.values import (
 )
 from ike.secrets.values import Place, Problem
 from pki.x509.lint.facts import read_facts
+from pki.x509.malformed import MALFORMED
 
 FORMAT: Final = "ikewarden windows"
 VERSION: Final = 1
@@ -107,7 +108,7 @@ def _certificates(fields: Fields, problems: list[Problem]) -> Iterator[Certifica
             with warnings.catch_warnings(action="ignore"):  # of serial numbers below zero
                 certificate = x509.load_der_x509_certificate(der)
                 facts = read_facts(certificate)
-        except ValueError:
+        except MALFORMED:
             problems.append(Problem(place, "the certificate is malformed"))
             continue
         yield Certificate(thumbprint, facts, _subject(certificate), *key, *names)
@@ -116,7 +117,7 @@ def _certificates(fields: Fields, problems: list[Problem]) -> Iterator[Certifica
 def _subject(certificate: x509.Certificate) -> str:
     try:
         return certificate.subject.rfc4514_string()[:255]
-    except ValueError:
+    except MALFORMED:
         return ""
 
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from core.secret import Secret
-from ike.secrets import forms, identities
+from ike.secrets import forms, ipsec_secrets
 from ike.secrets.forms import Unreadable
 from ike.secrets.identities import Identity
 from ike.secrets.ipsec_conf import Setting
@@ -29,7 +29,12 @@ class Group:
 
     def text(self, *names: str) -> str:
         """The value of the first of these that is there; else nothing."""
-        return next((self.values[name].text for name in names if name in self.values), "")
+        setting = self.first(*names)
+        return "" if setting is None else setting.text
+
+    def first(self, *names: str) -> Setting | None:
+        """The first of these that is there."""
+        return next((self.values[name] for name in names if name in self.values), None)
 
 
 def groups(source: Source) -> dict[str, Group]:
@@ -62,7 +67,9 @@ def parse(source: Source) -> Parsed:
         except Unreadable as error:
             problems.append(Problem(setting.place, str(error)))
             continue
-        owners = _owners(kind, data)
+        owners = _owners(kind, data, problems)
+        if owners is None:
+            continue  # without it the secret would seem to be everybody's
         entries.append(Entry(kind, owners, value, form, setting.place, Dialect.STRONGSWAN, name))
     return Parsed(tuple(entries), (), tuple(problems))
 
@@ -74,12 +81,16 @@ def _value(name: str, text: str) -> tuple[Secret, Form]:
     )
 
 
-def _owners(kind: Kind, data: Group) -> tuple[Identity, ...]:
-    if kind is Kind.USER:
-        user = data.text(*_USERS)
-        return (Identity("keyid", user),) if user else ()
-    peer = data.text(*_PEERS)
-    return (identities.strongswan(peer),) if peer and kind is Kind.PSK else ()
+def _owners(kind: Kind, data: Group, problems: list[Problem]) -> tuple[Identity, ...] | None:
+    names = {Kind.USER: _USERS, Kind.PSK: _PEERS}.get(kind, ())
+    setting = data.first(*names)
+    if setting is None or not setting.text:
+        return ()
+    owner = ipsec_secrets.owner(setting.text, kind)
+    if owner is None:
+        problems.append(Problem(setting.place, "what stands as an identity cannot be one"))
+        return None if kind is Kind.PSK else ()
+    return (owner,)
 
 
 def _kind(name: str, method: str) -> Kind | None:

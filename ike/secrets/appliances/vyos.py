@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from core.secret import Secret
-from ike.secrets import forms, identities
+from ike.secrets import forms, identities, ipsec_secrets
 from ike.secrets.identities import Identity
 from ike.secrets.values import (
     Connection,
@@ -30,6 +30,7 @@ _ESCAPED: Final = re.compile(r"\\(.)")
 _ANYWHERE: Final = ("any", "dhcp", "0.0.0.0", "::")  # noqa: S104
 _MAX_DEPTH: Final = 50
 _MAX_PROBLEMS: Final = 20
+_NO_IDENTITY: Final = "what stands as an identity cannot be one"
 
 
 @dataclass
@@ -63,9 +64,9 @@ def parse(source: Source) -> Parsed:
     connections: list[Connection] = []
     for vpn in top.all("vpn"):
         entries += _of_authentication(vpn, problems)
-        entries += _of_peers(vpn)
+        entries += _of_peers(vpn, problems)
         entries += _for_everybody(vpn)
-        entries += _users(vpn)
+        entries += _users(vpn, problems)
         connections += _connections(vpn)
     return Parsed(tuple(entries), tuple(connections), tuple(problems))
 
@@ -140,7 +141,7 @@ def _connections(vpn: Node) -> Iterator[Connection]:
     }
     kinds = ("site-to-site", "peer"), ("remote-access", "connection")
     for node in (each for kind in kinds for each in vpn.all("ipsec", *kind)):
-        if any(node.all("disable")):
+        if any(node.all("disable")) or not _is_shown(node):
             continue
         group = next(iter(node.values("ike-group")), "")
         yield Connection(
@@ -152,6 +153,14 @@ def _connections(vpn: Node) -> Iterator[Connection]:
             # Those of a remote access come from anywhere, and say later who they are.
             remote=_end(node, "remote", [node.value]) if node.name == "peer" else End(),
         )
+
+
+def _is_shown(node: Node) -> bool:
+    """Whether its name and its ends may be shown; what may be a misplaced secret is told with the keys."""
+    ids = [node.values("authentication", name) for name in ("local-id", "remote-id", "id")]
+    return all(
+        map(ipsec_secrets.is_plausible, [node.value, *(each for one in ids for each in one)])
+    )
 
 
 def _end(node: Node, side: str, otherwise: list[str]) -> End:
@@ -174,9 +183,12 @@ def _end(node: Node, side: str, otherwise: list[str]) -> End:
 
 def _of_authentication(vpn: Node, problems: list[Problem]) -> Iterator[Entry]:
     for psk in vpn.all("ipsec", "authentication", "psk"):
-        owners = [identities.strongswan(each) for each in psk.values("id")]
+        owners = _owners(psk.values("id"), psk.place, problems)
+        if owners is None:
+            continue
         # An address that is not known before DHCP has given it.
-        owners += [Identity("keyid", f"dhcp {each}") for each in psk.values("dhcp-interface")]
+        interfaces = filter(ipsec_secrets.is_plausible, psk.values("dhcp-interface"))
+        owners += [Identity("keyid", f"dhcp {each}") for each in interfaces]
         form = next(iter(psk.values("secret-type")), "plaintext")
         for secret in psk.all("secret"):
             if form not in _FORMS:
@@ -197,14 +209,30 @@ _FORMS: Final[dict[str, tuple[Form, Callable[[str], bytes]]]] = {
 }
 
 
+def _owners(texts: list[str], place: Place, problems: list[Problem]) -> list[Identity] | None:
+    """Whose a key is; None, and told, where one of them may be a misplaced secret: without it the key would seem to be
+    that of others.
+    """
+    found = []
+    for text in texts:
+        owner = ipsec_secrets.owner(text, Kind.PSK)
+        if owner is None:
+            _told(problems, place, _NO_IDENTITY)
+            return None
+        found.append(owner)
+    return found
+
+
 # Up to 1.3: keys beside the peer
 
 
-def _of_peers(vpn: Node) -> Iterator[Entry]:
+def _of_peers(vpn: Node, problems: list[Problem]) -> Iterator[Entry]:
     for peer in vpn.all("ipsec", "site-to-site", "peer"):
         remote = peer.values("authentication", "remote-id") or [peer.value]
         local = peer.values("authentication", "local-id") or peer.values("authentication", "id")
-        owners = [identities.strongswan(each) for each in (*local, *remote)]
+        owners = _owners([*local, *remote], peer.place, problems)
+        if owners is None:
+            continue
         for secret in peer.all("authentication", "pre-shared-secret"):
             yield _text(Kind.PSK, owners, secret, peer.value)
 
@@ -222,14 +250,17 @@ def _for_everybody(vpn: Node) -> Iterator[Entry]:
         yield _text(Kind.PSK, [identities.ANY], secret, "l2tp")
 
 
-def _users(vpn: Node) -> Iterator[Entry]:
+def _users(vpn: Node, problems: list[Problem]) -> Iterator[Entry]:
     for access in (
         *vpn.all("ipsec", "remote-access", "connection"),
         *vpn.all("l2tp", "remote-access"),
     ):
         for user in access.all("authentication", "local-users", "username"):
+            owner = ipsec_secrets.owner(user.value, Kind.USER)
+            if owner is None:
+                _told(problems, user.place, _NO_IDENTITY)
             for secret in user.all("password"):
-                yield _text(Kind.USER, [Identity("keyid", user.value)], secret)
+                yield _text(Kind.USER, [owner] if owner is not None else [], secret)
 
 
 def _text(kind: Kind, owners: list[Identity], secret: Node, name: str = "") -> Entry:
@@ -244,4 +275,5 @@ def _entry(
     name: str = "",
     form: Form = Form.PLAIN,
 ) -> Entry:
-    return Entry(kind, tuple(owners), Secret(value), form, place, Dialect.STRONGSWAN, name)
+    shown = name if ipsec_secrets.is_plausible(name) else ""
+    return Entry(kind, tuple(owners), Secret(value), form, place, Dialect.STRONGSWAN, shown)

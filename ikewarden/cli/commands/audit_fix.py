@@ -107,8 +107,10 @@ def undo(session: Session, undo_file: Path, root: Path) -> int:
     else:
         for each in undone:
             what = f"left alone: {each.reason}" if each.reason else f"{each.record.before}"
+            if each.already:
+                what = "as it was before already"
             _line(session, each.record.path, what)
-        back = sum(each.done for each in undone)
+        back = sum(each.done and not each.already for each in undone)
         session.screen.line(f"{_files(back)} put back.")
     return 0 if all(each.done for each in undone) else FAILED
 

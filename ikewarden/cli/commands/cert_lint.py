@@ -77,7 +77,8 @@ def lint(session: Session, file: Path, dialects: tuple[Dialect, ...]) -> int:
 
 def _read(file: Path) -> "list[x509.Certificate]":
     from cryptography import x509
-    from cryptography.exceptions import UnsupportedAlgorithm
+
+    from pki.x509.malformed import MALFORMED
 
     if str(file) == "-":
         content = sys.stdin.buffer.read(_LONGEST + 1)
@@ -90,7 +91,7 @@ def _read(file: Path) -> "list[x509.Certificate]":
         if b"-----BEGIN" in content:
             return x509.load_pem_x509_certificates(content)
         return [x509.load_der_x509_certificate(content)]
-    except (ValueError, x509.InvalidVersion, UnsupportedAlgorithm):
+    except MALFORMED:
         raise CertificateUnreadable(f"{file} holds no certificate.") from None
 
 

@@ -12,7 +12,6 @@ from ipaddress import IPv4Address, IPv6Address
 from typing import Final, TypeVar
 
 from cryptography import x509
-from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509.oid import (
@@ -23,6 +22,7 @@ from cryptography.x509.oid import (
 )
 
 from pki.x509.keys import key_algorithm
+from pki.x509.malformed import MALFORMED
 
 UNKNOWN: Final = "unknown"
 _ML_DSA: Final = frozenset(
@@ -198,7 +198,7 @@ def _value(found: _Found, kind: type[_E]) -> _E | None:
 def _key(certificate: x509.Certificate) -> tuple[str, int]:
     try:
         key = certificate.public_key()
-    except (ValueError, UnsupportedAlgorithm):
+    except MALFORMED:
         return UNKNOWN, 0
     exponent = key.public_numbers().e if isinstance(key, rsa.RSAPublicKey) else 0
     return key_algorithm(key), exponent
@@ -210,7 +210,7 @@ def _signature_hash(certificate: x509.Certificate) -> str:
         return known
     try:
         algorithm = certificate.signature_hash_algorithm
-    except (ValueError, UnsupportedAlgorithm):
+    except MALFORMED:
         return UNKNOWN
     return algorithm.name if algorithm else ""
 

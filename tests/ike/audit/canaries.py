@@ -135,7 +135,7 @@ FILES: Final = {
         " proposal { encryption_algorithm 3des; hash_algorithm md5; authentication_method"
         " pre_shared_key; dh_group 2; } }\n"
     ),
-    "etc/racoon/psk.txt": "192.0.2.2 @@\ngw3.example.com\t@@\n@@\n",
+    "etc/racoon/psk.txt": "192.0.2.2 @@\ngw3.example.com\t@@\n@@\n@@ 192.0.2.5\n@@ gw5.example.com\n",
     "etc/NetworkManager/system-connections/office.nmconnection": (
         "[connection]\nid=office\ntype=vpn\n[vpn]\nservice-type=org.freedesktop.NetworkManager.strongswan\n"
         "password=@@\n[vpn-secrets]\npassword=@@\nXauth password=@@\nIPSec secret=@@\npsk=@@\n"

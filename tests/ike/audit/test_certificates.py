@@ -6,9 +6,10 @@ from pathlib import Path
 
 import pytest
 from cryptography import x509
+from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
-from ike.audit import keys
+from ike.audit import certificates, keys
 from ike.audit.certificates import CertificateFacts, dialects
 from ike.audit.values import Finding, Policy, Role, Severity
 from ike.secrets.reading import Found
@@ -299,3 +300,44 @@ def test_whether_certificates_say_where_they_are_revoked(host: Premises) -> None
     (some,) = (each for each in facts if isinstance(each, CertificateFacts))
     parts = [each.parts for each in some.held if not each.parts.authority]
     assert some.revocation_unnamed != any(each.crl_urls or each.ocsp_urls for each in parts)
+
+
+def authority_of_itself(number: int) -> tuple[x509.Certificate, object]:
+    key = workshop.ec_key(number=number)
+    name = workshop.name(cn="all alike")
+    constraints = x509.BasicConstraints(ca=True, path_length=None)
+    builder = x509.CertificateBuilder(name, name, key.public_key(), number + 1)
+    made = (
+        builder.not_valid_before(NOW - dt.timedelta(days=1))
+        .not_valid_after(NOW + dt.timedelta(days=300))
+        .add_extension(constraints, critical=True)
+        .sign(key, hashes.SHA256())
+    )
+    return made, key
+
+
+def test_authorities_of_one_name_are_verified_only_so_often(
+    host: Premises, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    count = 60
+    for number in range(count):
+        certificate, key = authority_of_itself(number)
+        host.put(f"/etc/swanctl/x509/{number}.pem", pem(certificate), Role.CERTIFICATE)
+        host.put(f"/etc/swanctl/private/{number}.pem", key_pem(key), Role.KEY)
+    verified = []
+    real = certificates._has_signed
+    monkeypatch.setattr(
+        certificates, "_has_signed", lambda *pair: verified.append(pair) or real(*pair)
+    )
+    found = rules(judged(host))
+    assert len(verified) <= 20 * count
+    # Nobody sees whether one of so many has signed another: each is what it says.
+    assert found.count("authority-key-on-gateway") == count
+
+
+def test_a_few_of_one_name_are_known_as_gateways(host: Premises) -> None:
+    for number in range(3):
+        certificate, key = authority_of_itself(number)
+        host.put(f"/etc/swanctl/x509/{number}.pem", pem(certificate), Role.CERTIFICATE)
+        host.put(f"/etc/swanctl/private/{number}.pem", key_pem(key), Role.KEY)
+    assert rules(judged(host)).count("certificate-self-signed") == 3

@@ -2,6 +2,7 @@
 
 import os
 import subprocess
+import tracemalloc
 from pathlib import Path
 
 import pytest
@@ -9,6 +10,7 @@ import pytest
 from ike.audit import copies, rights, work_trees
 from ike.audit.ground import Ground
 from ike.audit.values import Policy, Role
+from ike.secrets.tree import MAX_OCTETS, File
 from tests.ike.audit.conftest import KEY, PSK, SWANCTL, Files, needs_root
 
 SECRETS = "/etc/ipsec.secrets"
@@ -145,6 +147,45 @@ def test_other_systems_and_half_a_repository(files: Files) -> None:
     first, second = work_trees.look(ground, items)
     assert (first.tracked, first.repository.shared) == (True, True)
     assert (second.tracked, second.repository.shared) == (None, False)
+
+
+class Counting(Ground):
+    """Counts what is read of indexes."""
+
+    octets = 0
+
+    def read(self, path: str, limit: int = MAX_OCTETS) -> File:
+        """As of any host."""
+        found = super().read(path, limit)
+        self.octets += len(found.content)
+        return found
+
+
+def test_no_more_than_one_index_is_kept_and_only_so_much_is_gone_through(files: Files) -> None:
+    size, count = 16 * 2**20, 70
+    for number in range(count):
+        files.put(f"/srv/{number:02}/ipsec.secrets", PSK)
+        index = files.put(f"/srv/{number:02}/.git/index", b"DIRC\0\0\0\2")
+        os.truncate(index, size)  # sparse: nobody pays for it
+    ground = Counting(files.root)
+    items = [ground.item(f"/srv/{n:02}/ipsec.secrets", Role.SECRETS) for n in range(count)]
+    tracemalloc.start()
+    try:
+        kept = work_trees.look(ground, items)
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert [each.tracked for each in kept] == [False] * 64 + [None] * 6
+    assert ground.octets == 64 * size
+    assert peak < 5 * size
+
+
+def test_a_name_that_is_the_end_of_thousands_is_given_up(files: Files) -> None:
+    files.put("/srv/ipsec.secrets", PSK)
+    files.put("/srv/.git/index", b"DIRC\0\0\0\2" + b"x/ipsec.secrets\0" * 2000)
+    ground = Ground(files.root)
+    [kept] = work_trees.look(ground, [ground.item("/srv/ipsec.secrets", Role.SECRETS)])
+    assert kept.tracked is None
 
 
 def test_keys_that_lie_about(files: Files) -> None:

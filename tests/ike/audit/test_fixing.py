@@ -290,8 +290,8 @@ def test_an_acl_is_closed_by_its_mask_and_opened_again(root: Path, book: Path) -
 def test_it_is_written_first_and_tells_all(root: Path, book: Path) -> None:
     make(root, KEY, 0o644)
     fix(root, book, change(root))
-    head, record = map(json.loads, book.read_text().splitlines())
-    assert head == {"version": 1, "root": str(root), "started": NOW.isoformat()}
+    head, record, made = map(json.loads, book.read_text().splitlines())
+    assert head == {"version": 2, "root": str(root), "started": NOW.isoformat()}
     status = (root / KEY[1:]).stat()
     assert record == {
         "path": KEY,
@@ -300,7 +300,10 @@ def test_it_is_written_first_and_tells_all(root: Path, book: Path) -> None:
         "sort": "file",
         "before": {"mode": "0644", "uid": status.st_uid, "gid": status.st_gid},
         "after": {"mode": "0600", "uid": status.st_uid, "gid": status.st_gid},
+        "size": status.st_size,
+        "modified": status.st_mtime_ns,
     }
+    assert made == {"changed": status.st_ctime_ns}
 
 
 def test_it_is_never_written_over(root: Path, book: Path, tmp_path: Path) -> None:
@@ -359,7 +362,7 @@ def test_only_what_is_as_the_fix_left_it_is_put_back(root: Path, book: Path) -> 
     assert said["/etc/link"] == "it is no file any more"
     assert rights(files[0])[0] == 0o644
     assert rights(root / "moved")[0] == 0o600
-    assert {each.reason for each in undo(book)} >= {"it is as it was before"}
+    assert [each.record.path for each in undo(book) if each.already] == ["/etc/same"]
 
 
 @as_root
@@ -372,6 +375,81 @@ def test_half_a_change_is_undone(root: Path, book: Path) -> None:
     assert rights(key) == (0o664, 1000, 1000)
 
 
+def test_a_new_key_under_the_old_number_is_not_opened(root: Path, book: Path) -> None:
+    key = make(root, KEY, 0o666)
+    fix(root, book, change(root))
+    number = key.stat().st_ino
+    key.unlink()
+    key.write_text("a new key")
+    key.chmod(0o600)
+    # Many file systems give the number of a removed file to the next one; here it is the one that was written down.
+    book.write_text(book.read_text().replace(f'"inode": {number}', f'"inode": {key.stat().st_ino}'))
+    [undone] = undo(book)
+    assert undone.reason.startswith("it was written or replaced since")
+    assert rights(key)[0] == 0o600
+
+
+def test_a_key_that_was_written_over_in_place_is_not_opened(root: Path, book: Path) -> None:
+    key = make(root, KEY, 0o666)
+    before = key.stat()
+    fix(root, book, change(root))
+    with key.open("r+") as file:
+        file.write("a" * before.st_size)
+    assert not undo(book)[0].done
+    # Nor when it pretends to be as old as it was: nobody can set the ctime.
+    os.utime(key, ns=(before.st_atime_ns, before.st_mtime_ns))
+    assert not undo(book)[0].done
+    assert rights(key)[0] == 0o600
+
+
+def test_a_folder_that_got_something_new_is_not_opened(root: Path, book: Path) -> None:
+    make(root, KEY, 0o600)
+    folder = root / "etc/swanctl/private"
+    folder.chmod(0o777)
+    fix(root, book, change(root, "/etc/swanctl/private", 0o077))
+    make(root, "/etc/swanctl/private/new.pem", 0o644)
+    [undone] = undo(book)
+    assert undone.reason.startswith("what is in it was changed since")
+    assert rights(folder)[0] == 0o700
+
+
+def test_an_undo_file_of_an_older_version_is_told_and_nothing_is_opened(
+    root: Path, book: Path
+) -> None:
+    key = make(root, KEY, 0o644)
+    fix(root, book, change(root))
+    lines = [json.loads(line) for line in book.read_text().splitlines()]
+    lines[0]["version"] = 1
+    del lines[1]["size"], lines[1]["modified"]
+    book.write_text("".join(json.dumps(line) + "\n" for line in lines[:2]))
+    [undone] = undo(book)
+    assert "older version" in undone.reason
+    assert rights(key)[0] == 0o600
+    key.chmod(0o644)
+    assert undo(book)[0].already
+
+
+def test_what_a_fix_that_was_cut_off_did_not_change_is_right_already(
+    root: Path, book: Path
+) -> None:
+    first, second = make(root, KEY, 0o644), make(root, "/etc/ipsec.secrets", 0o644)
+    fix(root, book, change(root), change(root, "/etc/ipsec.secrets"))
+    # As if it had ended before the second was changed.
+    book.write_text("".join(book.read_text().splitlines(keepends=True)[:-1]))
+    second.chmod(0o644)
+    undone = undo(book)
+    assert [(each.done, each.already) for each in undone] == [(True, True), (True, False)]
+    assert (rights(first)[0], rights(second)[0]) == (0o644, 0o644)
+
+
+def test_what_was_changed_and_not_told_so_is_put_back(root: Path, book: Path) -> None:
+    key = make(root, KEY, 0o644)
+    fix(root, book, change(root))
+    book.write_text("".join(book.read_text().splitlines(keepends=True)[:-1]))
+    assert undo(book)[0].done
+    assert rights(key)[0] == 0o644
+
+
 def test_a_copy_that_was_moved(root: Path, book: Path, tmp_path: Path) -> None:
     make(root, KEY, 0o644)
     fix(root, book, change(root))
@@ -381,7 +459,7 @@ def test_a_copy_that_was_moved(root: Path, book: Path, tmp_path: Path) -> None:
     assert [each.done for each in undo(book, tmp_path / "moved")] == [True]
 
 
-HEAD = {"version": 1, "root": "/", "started": NOW.isoformat()}
+HEAD = {"version": 2, "root": "/", "started": NOW.isoformat()}
 RECORD = {
     "path": KEY,
     "device": 1,
@@ -389,6 +467,8 @@ RECORD = {
     "sort": "file",
     "before": {"mode": "0600", "uid": 0, "gid": 0},
     "after": {"mode": "0600", "uid": 0, "gid": 0},
+    "size": 3,
+    "modified": 7,
 }
 
 
@@ -398,13 +478,18 @@ RECORD = {
         [],
         [[]],
         ["no JSON"],
-        [{**HEAD, "version": 2}],
+        [{**HEAD, "version": 3}],
         [{**HEAD, "root": "etc"}],
         [{**HEAD, "root": 7}],
         [{**HEAD, "root": "/\0"}],
         [HEAD, {**RECORD, "path": "/x\0y"}],
         [{**HEAD, "started": "2026-01-01T00:00:00"}],
         [HEAD, []],
+        [HEAD, {**RECORD, "size": -1}],
+        [HEAD, {**RECORD, "modified": "7"}],
+        [HEAD, {"changed": 7}],
+        [HEAD, RECORD, {"changed": None}],
+        [HEAD, RECORD, {"changed": 7}, {"changed": 7}],
         [HEAD, {**RECORD, "inode": True}],
         [HEAD, {**RECORD, "sort": "door"}],
         [HEAD, {**RECORD, "before": {"mode": "10000", "uid": 0, "gid": 0}}],

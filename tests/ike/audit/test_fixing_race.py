@@ -133,7 +133,8 @@ def test_nothing_outside_is_touched_on_the_way_back(
     change = narrowed(item(root, KEY), 0o077, owner=AS_ROOT, group=AS_ROOT)
     assert change is not None
     assert carry_out([change], root, tmp_path / "undo", NOW)[0].done
-    head, record = (tmp_path / "undo").read_text().splitlines(keepends=True)
+    # Without the moment of the change, as that is moved by each swap.
+    head, record, _ = (tmp_path / "undo").read_text().splitlines(keepends=True)
     (tmp_path / "undo").write_text(head + record * 5000)
     outcomes: list[Undone] = []
     with swapped(*swap(root, outside, what)):
@@ -215,5 +216,6 @@ def test_killed_half_way_the_undo_file_tells_all_that_was_done(
     assert len(records) <= len(changed) + 1
     assert all(each.before.mode == 0o644 for each in records)
     undone = undo(book)
-    assert {each.record.path for each in undone if each.done} == changed
+    assert all(each.done for each in undone)
+    assert {each.record.path for each in undone if not each.already} == changed
     assert {rights(file) for file in files} == {before}

@@ -21,6 +21,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from ike.audit import keyfiles, weak_keys
+from ike.audit.effort import UNTRIED, Effort
 from ike.audit.keyfiles import Key, parse
 from ike.secrets.values import Place
 from pki.x509 import der
@@ -167,6 +168,23 @@ def test_pkcs12_is_open_without_a_password_or_encryption(
     assert (read.form, read.encrypted) == ("PKCS#12", encrypted)
     if "-keypbe" in more:
         assert read.public.digest == spki(workshop.rsa_key())
+
+
+def test_all_blocks_together_ask_for_no_more_rounds_than_one_run_has(
+    p12: Callable[..., bytes],
+) -> None:
+    der = p12("", "-iter", "2048")
+    block = b"-----BEGIN PKCS12-----\n" + base64.encodebytes(der) + b"-----END PKCS12-----\n"
+    effort = Effort(10_000)  # two tries, each for two kinds of empty passwords
+    first = parse("/a", block * 3, effort)
+    second = parse("/b", der, effort)
+    assert [key.encrypted for key in first.keys] == [False, False, True]
+    assert [key.encrypted for key in second.keys] == [True]
+    assert effort.left == 10_000 - 2 * 2 * 2048
+    told = [(str(each.place), each.message) for each in (*first.problems, *second.problems)]
+    assert told == [("/a", UNTRIED), ("/b", UNTRIED)]
+    cheap = parse("/c", p12("", "-iter", "1"), effort)  # what is quick is still tried
+    assert [key.encrypted for key in cheap.keys] == [False]
 
 
 def test_a_pkcs12_file_that_asks_for_endless_rounds_is_left_closed(

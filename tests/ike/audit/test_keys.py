@@ -1,16 +1,21 @@
 """What is said of keys: strength, flaws, shared primes, protection; and of NSS databases."""
 
+import hashlib
 import os
 import random
 import socket
 import sqlite3
 import subprocess
 import time
+from base64 import b64encode
+from contextlib import closing
+from dataclasses import replace
 from math import gcd, isqrt, prod
 from pathlib import Path
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
+from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
 from cryptography.hazmat.primitives.serialization import (
     BestAvailableEncryption,
     Encoding,
@@ -19,7 +24,8 @@ from cryptography.hazmat.primitives.serialization import (
     PublicFormat,
 )
 
-from ike.audit import keys, nss
+from ike.audit import effort, keys, nss
+from ike.audit.discovery import Start
 from ike.audit.keys import KeyFacts
 from ike.audit.values import Finding, Policy, Role, Severity
 from pki.x509 import der
@@ -417,3 +423,74 @@ def test_a_key_below_a_baseline_cites_that_one(
     host.put("/key", pem(rsa.generate_private_key(65537, 2048)))
     [found] = judged(host, Policy(baseline=baseline))
     assert found.sources == (reference,)
+
+
+def test_rounds_are_counted_over_all_files_of_a_run(
+    host: Premises, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(effort, "MAX_ROUNDS", 50_000)
+    made = key_database(10_000)
+    for number in range(7):
+        host.put(f"/nss/{number}/key4.db", made, Role.DATABASE)
+    facts, problems = keys.look(host.files, host.discovered())
+    (found,) = (each for each in facts if isinstance(each, keys.KeyFacts))
+    assert [key.encrypted for key in found.keys] == [False] * 5 + [True] * 2
+    assert [(each.place.path, each.message) for each in problems] == [
+        ("/nss/5/key4.db", effort.UNTRIED),
+        ("/nss/6/key4.db", effort.UNTRIED),
+    ]
+
+
+def test_so_are_those_of_keys_in_the_configuration_of_a_firewall(
+    host: Premises, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pfx = pfx_of(4000)
+    prv = "".join(f"<cert><prv>{b64encode(pfx).decode()}</prv></cert>" for _ in range(5))
+    host.put("/conf/config.xml", f"<opnsense>{prv}</opnsense>", Role.SECRETS)
+    monkeypatch.setattr(effort, "MAX_ROUNDS", 16_000)
+    found = replace(host.discovered(), starts=(Start("/conf/config.xml", "opnsense-xml"),))
+    facts, problems = keys.look(host.files, found)
+    (seen,) = (each for each in facts if isinstance(each, keys.KeyFacts))
+    assert len(seen.keys) == 5
+    assert [str(each.place) for each in problems] == ["/conf/config.xml"]
+
+
+def oid(*arcs: int) -> bytes:
+    """Of small arcs."""
+    octets = bytes((40 * arcs[0] + arcs[1],))
+    for arc in arcs[2:]:
+        groups = [arc & 0x7F]
+        while arc := arc >> 7:
+            groups.append(0x80 | arc & 0x7F)
+        octets += bytes(reversed(groups))
+    return der.tlv(6, octets)
+
+
+def pfx_of(rounds: int) -> bytes:
+    """A PKCS#12 file of nothing, with a code that no password makes."""
+    data = oid(1, 2, 840, 113549, 1, 7, 1) + der.tlv(0xA0, der.tlv(4, der.tlv(0x30, b"")))
+    digest = der.tlv(0x30, der.tlv(0x30, oid(2, 16, 840, 1, 101, 3, 4, 2, 1)) + der.tlv(4, b"?"))
+    mac = digest + der.tlv(4, b"salt") + der.integer(rounds)
+    return der.tlv(0x30, der.integer(3) + der.tlv(0x30, data) + der.tlv(0x30, mac))
+
+
+def key_database(rounds: int) -> bytes:
+    """A key4.db that opens with the empty password, with one key in it."""
+    salt, vector = b"s" * 20, der.tlv(4, bytes(14))
+    key = hashlib.pbkdf2_hmac(
+        "sha256", hashlib.sha1(salt, usedforsecurity=False).digest(), b"entry", rounds, 32
+    )
+    closed = Cipher(algorithms.AES(key), modes.CBC(vector)).encryptor()
+    pseudo = der.tlv(0x30, oid(1, 2, 840, 113549, 2, 9))
+    options = der.tlv(4, b"entry") + der.integer(rounds) + der.integer(32) + pseudo
+    kdf = der.tlv(0x30, oid(1, 2, 840, 113549, 1, 5, 12) + der.tlv(0x30, options))
+    cipher = der.tlv(0x30, oid(2, 16, 840, 1, 101, 3, 4, 1, 42) + vector)
+    scheme = der.tlv(0x30, oid(1, 2, 840, 113549, 1, 5, 13) + der.tlv(0x30, kdf + cipher))
+    check = der.tlv(0x30, scheme + der.tlv(4, closed.update(b"password-check\2\2")))
+    with closing(sqlite3.connect(":memory:")) as database:
+        database.execute("CREATE TABLE metaData (id, item1, item2)")
+        database.execute("INSERT INTO metaData VALUES ('password', ?, ?)", (salt, check))
+        database.execute("CREATE TABLE nssPrivate (a0, a100)")
+        database.execute("INSERT INTO nssPrivate VALUES (x'00000003', x'00000000')")
+        database.commit()
+        return database.serialize()

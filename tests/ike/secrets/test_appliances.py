@@ -290,3 +290,108 @@ def test_a_quoted_value_of_vyos_comes_back(value: str) -> None:
     text = f'vpn {{\n ipsec {{\n authentication {{\n psk x {{\n secret "{quoted}"\n}}\n}}\n}}\n}}\n'
     [entry] = vyos.parse(Source("/x", text)).entries
     assert entry.value.reveal() == value.encode()
+
+
+# What stands where an identity belongs may be the secret itself.
+MISPLACED = "S3cret!Key#2024"
+NM = """\
+[vpn]
+gateway={gateway}
+user={user}
+[vpn-secrets]
+psk=the value
+password=of a user
+"""
+VYOS = """\
+vpn {{
+    ipsec {{
+        authentication {{
+            psk site-b {{
+                {id}
+                secret "value"
+            }}
+        }}
+        site-to-site {{
+            peer {peer} {{
+                authentication {{
+                    {remote}
+                    pre-shared-secret other
+                }}
+            }}
+        }}
+        remote-access {{
+            connection rw {{
+                authentication {{
+                    local-users {{
+                        username {user} {{
+                            password third
+                        }}
+                    }}
+                }}
+            }}
+        }}
+    }}
+}}
+"""
+VYOS_GOOD = {"id": "id gw2", "peer": "gw3", "remote": "mode x", "user": "anna"}
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        f"{MISPLACED} 192.0.2.1",
+        f"{MISPLACED} gw2.example.com",
+        "S3cretKey2024 192.0.2.1",
+        "S3cretKey2024\t2001:db8::1  # oslo",
+        "S3cretKey2024 gw2.example.com",
+        "S3cret@Key2024 192.0.2.1",
+        "C=CH,S3cret=Key=2024 value",
+    ],
+)
+def test_racoons_columns_that_are_swapped_show_no_secret(line: str) -> None:
+    parsed = racoon.parse(Source("/x", f"{line}\n192.0.2.9 another value\n"))
+    assert len(parsed.entries) == 1
+    [problem] = parsed.problems
+    assert problem.place.line == 1
+    assert "s3cret" not in repr(parsed).lower()
+
+
+@pytest.mark.parametrize(
+    "line",
+    ["192.0.2.1 gw2.example.com", "gw2 a.b", "gw2.example.com x.example.com", "* 192.0.2.1", "a b"],
+)
+def test_racoons_lines_that_only_look_swapped(line: str) -> None:
+    parsed = racoon.parse(Source("/x", line))
+    assert len(parsed.entries) == 1
+    assert not parsed.problems
+
+
+def test_networkmanagers_misplaced_secrets_are_not_shown() -> None:
+    for text in ({"gateway": MISPLACED, "user": "anna"}, {"gateway": "gw2", "user": "S3cret =x"}):
+        parsed = networkmanager.parse(Source("/x", NM.format(**text)))
+        assert "s3cret" not in repr(parsed).lower()
+        assert [each.message for each in parsed.problems] == [
+            "what stands as an identity cannot be one"
+        ]
+    assert not networkmanager.parse(Source("/x", NM.format(gateway="gw2", user="anna"))).problems
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        {"id": f'id "{MISPLACED}"'},
+        {"id": "id gw2\n id 0sS3cret"},
+        {"peer": MISPLACED},
+        {"peer": MISPLACED, "remote": "remote-id gw3"},
+        {"remote": f'remote-id "{MISPLACED}"'},
+        {"remote": f'local-id "{MISPLACED}"'},
+        {"user": '"S3cret =x"'},
+    ],
+)
+def test_vyos_misplaced_secrets_are_not_shown(changed: dict[str, str]) -> None:
+    parsed = vyos.parse(Source("/x", VYOS.format(**VYOS_GOOD)))
+    assert len(parsed.entries) == 3
+    assert not parsed.problems
+    parsed = vyos.parse(Source("/x", VYOS.format(**(VYOS_GOOD | changed))))
+    assert "s3cret" not in repr(parsed).lower()
+    assert len(parsed.entries) >= 2

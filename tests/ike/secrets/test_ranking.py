@@ -3,7 +3,7 @@
 import pytest
 
 from core.secret import Secret
-from ike.secrets import identities
+from ike.secrets import identities, ranking
 from ike.secrets.looking import look
 from ike.secrets.ranking import Answer, Keyring, answers_for_others
 from ike.secrets.reading import Found
@@ -165,3 +165,49 @@ def test_equal_values_are_seen_and_fingerprints_are_of_one_run() -> None:
 )
 def test_identities_as_the_service_writes_them(text: str, recorded: str | None) -> None:
     assert identities.on_record(identities.strongswan(text)) == recorded
+
+
+def hub(dialect: Dialect, owners: str, count: int) -> Found:
+    """As many connections as keys; `owners` of one key, with the number of its peer."""
+    given = entries(dialect, *((owners.format(n), f"{n}") for n in range(count)))
+    peers = tuple(connection(dialect, remote=f"@gw{n}.example.com") for n in range(count))
+    return Found(tuple(given), peers, (), {})
+
+
+@pytest.mark.parametrize("owners", ["@gw{}.example.com %any", "@me @gw{}.example.com"])
+@pytest.mark.parametrize("dialect", list(Dialect))
+def test_an_ordinary_hub_is_looked_through_in_a_few_steps_each(
+    dialect: Dialect, owners: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    count = 300
+    monkeypatch.setattr(ranking, "_MAX_STEPS", 4 * count)
+    overview = look(hub(dialect, owners, count), Secret(bytes(32)))
+    assert not overview.problems
+    assert [len(each.secrets) for each in overview.tunnels] == [1] * count
+    others = count - 1 if dialect is STRONGSWAN else 0
+    assert {each.answer.accepted for each in overview.tunnels} == {others}
+
+
+@pytest.mark.parametrize("owners", ["*.gw{}.example.com", "192.0.2.0/24", "%any"])
+def test_keys_of_patterns_are_compared_only_so_often_and_the_rest_is_told(
+    owners: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    count = 100
+    monkeypatch.setattr(ranking, "_MAX_STEPS", 5000)
+    overview = look(hub(STRONGSWAN, owners, count), Secret(bytes(32)))
+    assert 0 < len(overview.tunnels) <= 50
+    assert len(overview.secrets) == count
+    [problem] = overview.problems
+    assert f"{count - len(overview.tunnels)} connections" in problem.message
+
+
+def test_many_identities_of_a_gateway_are_asked_for_at_once() -> None:
+    own = frozenset(identities.strongswan(f"gw{n}") for n in range(1000))
+    [entry] = entries(STRONGSWAN, ("GW7 you", "a"))
+    assert "own identity is among" in answers_for_others(entry, own)
+
+
+def test_a_name_with_a_star_covers_either_spelling() -> None:
+    wide = entries(STRONGSWAN, ("C=CH,CN=*", "a"))
+    named = connection(STRONGSWAN, remote="c=CH,cn=Gw")
+    assert answer(named, wide).first is wide[0]

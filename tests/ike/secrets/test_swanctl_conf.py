@@ -156,3 +156,40 @@ def test_deep_nesting_ends() -> None:
     top, problems = settings_syntax.parse(Source("x", "a {" * 5000 + "}" * 5000))
     assert problems
     assert settings_syntax.resolved(top, top).sections["a"]
+
+
+def size(section: settings_syntax.Section) -> int:
+    return 1 + len(section.values) + sum(map(size, section.sections.values()))
+
+
+def test_sections_that_double_with_each_reference_are_given_up_and_told() -> None:
+    doubling = "".join(
+        f"s{n} {{ l : s{n - 1} {{ }}\n r : s{n - 1} {{ }} }}\n" for n in range(1, 40)
+    )
+    text = f"s0 {{ a = b }}\n{doubling}connections : s39 {{ }}\nsecrets : s39 {{ }}\n"
+    parsed = read(text)
+    told = [each for each in parsed.problems if each.message == settings_syntax.TOO_LARGE]
+    assert len(told) == 2
+    top, _ = settings_syntax.parse(Source("x", text))
+    assert size(settings_syntax.resolved(top, top.sections["connections"])) < 25_000
+
+
+def test_so_are_those_that_are_merged_again_and_again() -> None:
+    doubling = "".join(
+        f"s{n} : s{n - 1} {{ l : s{n - 1} {{ }}\n r : s{n - 1} {{ }} }}\n" for n in range(1, 40)
+    )
+    parsed = read(f"s0 {{ a = b }}\n{doubling}connections : s39, s38 {{ }}\n")
+    assert settings_syntax.TOO_LARGE in {each.message for each in parsed.problems}
+
+
+def test_a_hub_whose_connections_share_a_template_is_read_as_a_whole() -> None:
+    count = 10_000
+    template = "gw {\n" + "".join(f" v{n} = {n}\n" for n in range(12))
+    template += "".join(
+        f" {name} {{\n a = 1\n b = 2\n c = 3\n }}\n" for name in ("local", "remote", "children")
+    )
+    own = "remote_addrs = 192.0.2.1\n local { id = a\n auth = psk }\n remote { id = gw2 }"
+    hub = "".join(f" c{n} : gw {{\n {own}\n }}\n" for n in range(count))
+    parsed = read(f"{template}}}\nconnections {{\n{hub}}}\n")
+    assert len(parsed.connections) == count
+    assert not parsed.problems
