@@ -430,6 +430,19 @@ def test_a_windows_machine(tmp_path: Path) -> None:
     assert run("audit", "--windows", collected).code == 2
 
 
+@pytest.mark.parametrize("name", ["-", "/dev/stdin"])
+def test_a_windows_machine_through_a_pipe(name: str) -> None:
+    document = machine.octets(machine.clean(main_mode_rules=[]))
+    done = subprocess.run(
+        [*PROGRAM, "audit", "--windows", name, "--format", "json"],
+        input=document,
+        capture_output=True,
+        check=False,
+    )
+    assert done.stderr == b""
+    assert json.loads(done.stdout)["host"] == json.loads(document)["host"]
+
+
 def test_the_collector_is_printed() -> None:
     done = run("audit", "--collector")
     assert done.code == 0
