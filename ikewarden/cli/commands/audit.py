@@ -148,7 +148,7 @@ def _of_host(session: Session, paths: tuple[str, ...], given: Mapping[str, Any])
     elif not given["dry_run"]:
         _show(session, found.audit, given)
     if fixed.any_done:
-        audit_fix.tell_rest(session, found.audit, fixed.outcomes)
+        audit_fix.tell_rest(session, found, fixed=True)
     return _verdict(found.audit, given["fail_on"]) if fixed.all_done else FAILED
 
 
