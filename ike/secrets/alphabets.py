@@ -53,7 +53,7 @@ _LETTERS: Final = {
 def text_of(octets: bytes) -> str | None:
     """What octets say in UTF-8, with every blank a space, and no NUL behind; None where they are no text."""
     try:
-        return _shown(octets.rstrip(b"\0").decode())
+        return _shown((octets.rstrip(b"\0") or octets).decode())
     except UnicodeDecodeError:
         return None
 
@@ -127,11 +127,12 @@ def accents(text: str) -> int:
 
 def _shown(text: str) -> str | None:
     if not text.isascii() or not text.isprintable():
-        text = "".join(
+        shown = "".join(
             " " if each in _BLANKS or unicodedata.category(each) == "Zs" else each
             for each in text
             if unicodedata.category(each) != _IGNORED
         ).rstrip(" ")
+        text = shown or text
     return text if text.isprintable() else None
 
 
