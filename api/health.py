@@ -239,7 +239,7 @@ def _finding_figures(desk: Desk, actor: Actor, now: datetime) -> Iterator[Metric
     yield found
     audited = GaugeMetricFamily(
         "ikewarden_audited_gateways",
-        "Gateways by their audits: reported; late, for over a week; missing, who never reported.",
+        "Gateways by their audits: reported; late, for over eight days; missing, who never reported.",
         labels=["which"],
     )
     for which in ("reported", "late", "missing"):

@@ -4,6 +4,7 @@ import base64
 import csv
 import hashlib
 import io
+import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import lru_cache
 from pathlib import Path
@@ -20,6 +21,7 @@ from fleet.findings.values import State
 from ike.audit.values import Severity
 
 Kind = Literal["audit", "compliance"]
+_QUOTED: Final = re.compile(r"`([^`]+)`")
 
 
 _FINDING: Final = (
@@ -97,6 +99,7 @@ def _template() -> Template:
     )
     environment.filters["moment"] = lambda value: f"{value:%Y-%m-%d %H:%M}Z" if value else "never"
     environment.filters["labels"] = _labels
+    environment.filters["prose"] = _prose
     return environment.get_template("report.html")
 
 
@@ -109,3 +112,11 @@ def _harmless(value: object) -> object:
 def _labels(name: str) -> Markup:
     """A name that is broken, if it must be, between its labels."""
     return Markup(".<wbr>").join(Markup("<i>{}</i>").format(each) for each in name.split("."))
+
+
+def _prose(text: str) -> Markup:
+    """Text in which what stands in backticks is code. A backtick without its end stays."""
+    parts = enumerate(_QUOTED.split(escaped(text)))
+    return Markup("").join(
+        Markup("<code>{}</code>").format(part) if number % 2 else part for number, part in parts
+    )

@@ -85,7 +85,7 @@ class GatewayShown(Shown):
     baseline: str | None
     verdict: str = Field(
         description="`compliant`; `excepted`: what there is was accepted; `failing`: something medium or worse is "
-        "open; `unknown`: no report for over a week, or one that could not see everything."
+        "open; `unknown`: no report for over eight days, or one that could not see everything."
     )
     critical: int
     high: int
@@ -144,7 +144,7 @@ class AuditShown(Shown):
     baseline: str | None
     gateways: int
     reported: int
-    late: int = Field(description="How many of them did not report for over a week.")
+    late: int = Field(description="How many of them did not report for over eight days.")
     open: Counts
     accepted: Counts
     rules: list[RuleShown]

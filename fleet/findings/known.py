@@ -10,7 +10,7 @@ from sqlalchemy import ColumnElement, func, select, update
 from fleet.bumps import hold
 from fleet.findings import changes, orders, records
 from fleet.findings.changes import Change
-from fleet.findings.values import State
+from fleet.findings.values import PathIsPattern, State
 from fleet.gateways import registered
 from pki.actors import Action, Actor, require, require_gateway
 from pki.desk import Desk
@@ -21,6 +21,7 @@ from store.text import storable
 # Findings of one transaction, and of one call, so that neither reports nor the caller wait for long.
 _BATCH: Final = 200
 MOST: Final = 2000
+_WILD: Final = frozenset("*?[")
 
 
 @dataclass(frozen=True)
@@ -51,7 +52,7 @@ class _Done:
 
 
 def count(desk: Desk, actor: Actor, known: Known) -> Accepted:
-    """Tell what `accept` would do. Raises RoleMayNot, OutsideScope, GatewayNotFound."""
+    """Tell what `accept` would do. Raises RoleMayNot, OutsideScope, GatewayNotFound, PathIsPattern."""
     require(actor, Action.FINDING_ACCEPT)
     require_gateway(actor, known.gateway)
     conditions = _conditions(desk, known)
@@ -68,7 +69,7 @@ def accept(
 
     What is accepted already keeps its end and its reason; what is found later is open. Each is on record as if it were
     accepted alone. A call that breaks off has accepted some of them, and may be done again. Raises RoleMayNot,
-    OutsideScope, AcceptanceRefused, GatewayNotFound.
+    OutsideScope, AcceptanceRefused, GatewayNotFound, PathIsPattern.
     """
     require(actor, Action.FINDING_ACCEPT)
     require_gateway(actor, known.gateway)
@@ -94,11 +95,15 @@ def accept(
 
 
 def _conditions(desk: Desk, known: Known) -> list[ColumnElement[bool]]:
-    found = [
-        findings.c.rule == storable(known.rule),
-        findings.c.path == storable(known.path),
-        findings.c.state == State.OPEN,
-    ]
+    at = [findings.c.rule == storable(known.rule), findings.c.path == storable(known.path)]
+    if not _WILD.isdisjoint(known.path):
+        # A name may hold such a sign; where no finding has it, it was meant for others.
+        with desk.store.read() as connection:
+            if connection.execute(select(findings.c.id).where(*at).limit(1)).first() is None:
+                raise PathIsPattern(
+                    "A path with *, ? or [ in it is no pattern here, and no finding has it."
+                )
+    found = [*at, findings.c.state == State.OPEN]
     if known.gateway is not None:
         with desk.store.read() as connection:
             found.append(findings.c.gateway_id == registered(connection, known.gateway).id)

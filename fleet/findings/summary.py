@@ -31,7 +31,7 @@ from store.finding_tables import audit_reports, findings
 from store.fleet_tables import gateways
 from store.text import storable
 
-# Agents audit daily unless they are told otherwise; who was silent for over a week is not known about.
+# Agents audit daily unless they are told otherwise; who was silent for over eight days is not known about.
 LATE = timedelta(days=8)
 MOST_GATEWAYS = 100_000
 MOST_FINDINGS = 5_000
@@ -98,7 +98,7 @@ class GatewayFigures:
 
 @dataclass(frozen=True)
 class AuditFigures:
-    """The fleet's findings. `open` and `accepted` by severity; `late`: gateways without a report for over a week."""
+    """The fleet's findings. `open` and `accepted` by severity; `late`: gateways that sent none for over eight days."""
 
     made_at: datetime
     baseline: str | None

@@ -49,6 +49,15 @@ class AcceptanceRefused(InvalidInput):
     next_step = "Say why, and until when: a time to come, within three years."
 
 
+class PathIsPattern(InvalidInput):
+    """A pattern where the service takes one path: what it would accept is not to be seen at once."""
+
+    code = "finding_path_pattern"
+    next_step = (
+        "Name one path as the finding has it; the file for `audit --accepted` takes patterns."
+    )
+
+
 @dataclass(frozen=True)
 class ReportedFinding:
     """A finding as a gateway reports it. `finding` are sixteen hexadecimal digits, the same in each of its reports."""

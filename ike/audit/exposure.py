@@ -193,7 +193,8 @@ class Exposure:
         is_open = bool(rights.others(item.status) & READ) and barrier is None
         if stray.shape is Shape.OTHER:
             if is_open:
-                yield _found(ARCHIVE, item, f"{told}: everyone on this host may read it", close)
+                evidence = f"{told}: everyone on this host may read it"
+                yield _found(ARCHIVE, item, evidence, rights.then_anew(close))
         elif is_open:
             evidence = f"{told}: everyone on this host may read it ({stray.shape})"
             close = rights.then_anew(close)

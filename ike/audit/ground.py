@@ -6,6 +6,7 @@ Nothing but regular files is opened, nothing is waited for.
 
 import errno
 import os
+import re
 import stat
 from contextlib import suppress
 from dataclasses import dataclass
@@ -15,10 +16,12 @@ from typing import Final
 
 from ike.audit import accounts, attributes
 from ike.audit.values import Accounts, Grant, Item, Role, Sort, Status, Step
-from ike.secrets.tree import Tree, moment
+from ike.secrets.tree import MAX_OCTETS, File, Tree, moment
 from ike.secrets.values import Place
 
 MAX_NAMES: Final = 10_000
+MAX_SYSTEM: Final = 16 * 2**20  # that of a firewall with all its rules, certificates and lists
+_SYSTEMS: Final = re.compile(r"(?:\.xml|\.boot|/config\.boot[^/]*)\Z")
 _MAX_LINKS: Final = 40
 _MAX_KEPT: Final = 20_000
 _SORTS: Final = {
@@ -58,6 +61,11 @@ class Ground(Tree):
     def accounts(self) -> Accounts:
         """The host's users and groups; none where its files cannot be read."""
         return accounts.parse(self._text("/etc/passwd"), self._text("/etc/group"))
+
+    def read(self, path: str, limit: int = MAX_OCTETS) -> File:
+        """As of `Tree`; a whole system's configuration may be larger."""
+        whole = _SYSTEMS.search(path) is not None
+        return super().read(path, max(limit, MAX_SYSTEM) if whole else limit)
 
     def item(self, path: str, role: Role, named_by: Place | None = None) -> Item:
         """What stands under a path, and the way there. Raises OSError where there is nothing, or the way is barred."""

@@ -2,7 +2,7 @@
 
 import errno
 import posixpath
-from collections.abc import Iterable
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Final, Protocol
 
@@ -14,7 +14,7 @@ from ike.secrets.tree import File
 from ike.secrets.values import Entry, Kind
 
 _FOLDERS: Final = [name for name, role in places.SWANCTL_FOLDERS.items() if role is Role.KEY]
-_MISSING: Final = (errno.ENOENT, errno.ENOTDIR)
+_MISSING: Final = (errno.ENOENT, errno.ENOTDIR, errno.ENAMETOOLONG)
 
 
 class Files(Protocol):
@@ -26,17 +26,15 @@ class Files(Protocol):
 
 def of_keys(files: Files, found: Found) -> Found:
     """What was found, without the passphrases that open no key."""
-    bases = dict.fromkeys(
-        base
-        for each in found.opened
-        if each.kind == "swanctl" and not each.included_by
-        for base in (posixpath.dirname(each.path), posixpath.dirname(posixpath.dirname(each.path)))
-    )
+    kinds = {each.path: each.kind for each in found.opened}
+    folders = {kind: _folders(found, kind) for kind in ("swanctl", "secrets")}
     keys = _Keys(files)
     entries = tuple(
         entry
         for entry in found.entries
-        if entry.kind is not Kind.PASSPHRASE or not entry.file or _opens(keys, entry, bases)
+        if entry.kind is not Kind.PASSPHRASE
+        or not entry.file
+        or _opens(keys, entry, folders.get(kinds.get(entry.place.path, ""), ()))
     )
     return replace(found, entries=entries)
 
@@ -46,9 +44,8 @@ class _Keys:
     """The files of keys, each looked into once."""
 
     files: Files
-    effort: Effort = field(
-        default_factory=Effort
-    )  # that something was not tried is told with the keys
+    # That something was not tried is told with the keys.
+    effort: Effort = field(default_factory=Effort)
     known: dict[str, bool] = field(default_factory=dict)
 
     def need(self, path: str) -> bool:
@@ -66,9 +63,19 @@ class _Keys:
         return not keys or any(key.encrypted for key in keys)
 
 
-def _opens(keys: _Keys, entry: Entry, bases: Iterable[str]) -> bool:
+def _folders(found: Found, kind: str) -> Sequence[str]:
+    """Where the daemon looks for keys that a configuration of this kind names."""
+    paths = [each.path for each in found.opened if each.kind == kind and not each.included_by]
+    bases = [posixpath.dirname(path) for path in paths]
+    if kind == "secrets":
+        return [posixpath.join(base, "ipsec.d/private") for base in dict.fromkeys(bases)]
+    both = dict.fromkeys(each for base in bases for each in (base, posixpath.dirname(base)))
+    return [posixpath.join(base, name) for base in both for name in _FOLDERS]
+
+
+def _opens(keys: _Keys, entry: Entry, folders: Sequence[str]) -> bool:
     """Whether the key is there and has a passphrase, as far as that can be seen."""
     paths = [entry.file]
     if not entry.file.startswith("/"):
-        paths = [posixpath.join(base, name, entry.file) for base in bases for name in _FOLDERS]
+        paths = [posixpath.join(folder, entry.file) for folder in folders]
     return any(keys.need(path) for path in paths)

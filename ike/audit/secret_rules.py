@@ -133,6 +133,15 @@ PASSPHRASE_WEAK: Final = Rule(
     "Encrypt the key anew with a random passphrase.",
     ("NIST SP 800-63B-4 §3.1.1",),
 )
+TOKEN_PIN_WEAK: Final = Rule(
+    "token-pin-weak",
+    Area.SECRETS,
+    Severity.LOW,
+    "The PIN of a token is among the first that are tried",
+    "A token takes a few tries before it locks itself; whoever has it in his hand, or may speak to it, needs no more.",
+    "Give the token a random PIN of six digits and more.",
+    ("NIST SP 800-63B-4 §3.1.1",),
+)
 RULES: Final[tuple[Rule, ...]] = (
     SAMPLE_VALUE,
     PSK_WEAK,
@@ -147,4 +156,5 @@ RULES: Final[tuple[Rule, ...]] = (
     USER_PASSWORD_WEAK,
     PASSPHRASE_BESIDE_KEY,
     PASSPHRASE_WEAK,
+    TOKEN_PIN_WEAK,
 )

@@ -25,6 +25,7 @@ from ike.audit.secret_rules import (
     PSK_WEAK,
     SAMPLE_VALUE,
     SECRET_OF_SEVERAL_KINDS,
+    TOKEN_PIN_WEAK,
     USER_PASSWORD_WEAK,
 )
 from ike.audit.values import Facts, Finding, Policy, Rule, Severity
@@ -47,11 +48,13 @@ from ike.secrets.values import (
 )
 
 _PPK_BITS: Final = 256
+_PIN_BITS: Final = 16  # of a PIN that is tried a few times: no date, and more than four digits
 _NAMES: Final = {
     Kind.PSK: "pre-shared key",
     Kind.PPK: "PPK",
     Kind.USER: "password of a user",
     Kind.PASSPHRASE: "passphrase",
+    Kind.PIN: "PIN",
 }
 
 
@@ -162,7 +165,7 @@ _PARSERS: Final[dict[str, Callable[[Source], Parsed]]] = {
 def _subject(entry: Entry) -> str:
     """By what a secret is known in the next run: its kind, section and owners, never its value."""
     owners = " ".join(sorted(str(identities.folded(owner)) for owner in entry.owners))
-    return " ".join(part for part in (entry.kind.value, entry.name, owners) if part)
+    return " ".join(part for part in (entry.kind.value, entry.name or entry.file, owners) if part)
 
 
 def _called(entry: Entry) -> str:
@@ -174,6 +177,10 @@ def _called(entry: Entry) -> str:
         shown = ", ".join((is_user and owner.value) or str(owner) for owner in entry.owners[:3])
         more = f" and {len(entry.owners) - 3} more" if len(entry.owners) > 3 else ""
         return f"The {name} {shown}{more}"
+    if entry.file and not entry.name:
+        return f"The {name} of {entry.file}"
+    if entry.kind is Kind.PIN:
+        return f"The {name} of {entry.name or 'a token'}"
     return f"The {name} {entry.name}" if entry.name else f"A {name} without owners"
 
 
@@ -194,6 +201,9 @@ def _guessing(seen: Seen, policy: Policy) -> Iterator[Finding]:
     if strength.COMMON in judged.reasons or not judged.octets:
         instead = "" if kind is Kind.PSK else _WEAK[kind].fix
         yield replace(_found(SAMPLE_VALUE, seen, said, _SAMPLES[kind]), fix=instead)
+    elif kind is Kind.PIN:
+        if judged.bits < _PIN_BITS:
+            yield _found(TOKEN_PIN_WEAK, seen, said)
     elif judged.verdict is Verdict.WEAK:
         yield _found(_WEAK[kind], seen, said)
     elif kind is Kind.PPK and judged.bits < _PPK_BITS:
@@ -207,12 +217,14 @@ _WEAK: Final = {
     Kind.PPK: PPK_SHORT,
     Kind.USER: USER_PASSWORD_WEAK,
     Kind.PASSPHRASE: PASSPHRASE_WEAK,
+    Kind.PIN: TOKEN_PIN_WEAK,
 }
 _SAMPLES: Final = {
     Kind.PSK: Severity.CRITICAL,
     Kind.PPK: Severity.HIGH,
     Kind.USER: Severity.HIGH,
     Kind.PASSPHRASE: Severity.MEDIUM,
+    Kind.PIN: Severity.MEDIUM,
 }
 
 

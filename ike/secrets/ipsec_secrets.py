@@ -38,7 +38,7 @@ _KINDS: Final = {
     "XAUTH": Kind.USER,
     "NTLM": Kind.USER,
 }
-# Entries that hold no shared secret: a key, by its file or its numbers.
+# Entries of a key, by its file or its numbers: strongSwan's may have its passphrase behind.
 _KEYS: Final = frozenset({"RSA", "ECDSA", "BLISS", "PKCS8", "P12", "PIN"})
 _WORDS: Final = _KINDS.keys() | _KEYS
 _HOST: Final = re.compile(r"[A-Za-z0-9*_](?:[A-Za-z0-9._*-]{0,251}[A-Za-z0-9_])?\Z")
@@ -48,6 +48,11 @@ _LIBRESWAN_TOKEN: Final = re.compile(
     re.VERBOSE,
 )
 _QUOTED: Final = re.compile(r"""(?P<q>["'])(?P<value>.*?)(?P=q)(?P<rest>.*)\Z""", re.S)
+
+_FIRST: Final = re.compile(
+    r"""(?:(?P<q>["'])(?P<quoted>[^"']{1,4096})(?P=q)|(?P<word>[^ \t"'{#]{1,4096}))(?=[ \t])(?P<rest>.*)\Z""",
+    re.S,
+)
 
 
 @dataclass(frozen=True)
@@ -116,18 +121,36 @@ def _line(line: str, place: Place) -> Entry | None:
     if not owners_end:
         raise _Malformed("there is no colon with blanks around it")
     word, _, rest = after.replace("\t", " ").lstrip(" ").partition(" ")
+    # As it stands: a value may hold tabs.
+    value = after.lstrip(" \t")[len(word) :].lstrip(" \t")
     if word in _KEYS:
-        return None
+        return _opening(word, value, place)
     kind = _KINDS.get(word)
     if kind is None or word == "PPKS":
         raise _Malformed("what follows the colon is no kind of secret")
-    # As it stands: a value may hold tabs.
-    value = after.lstrip(" \t")[len(word) :].lstrip(" \t")
     owners = _owners(list(_words(before)), Dialect.STRONGSWAN)
     if not rest.strip() or value.startswith("#"):
         raise _Malformed("the value is missing")
     secret, form = _value(value)
     return Entry(kind, owners, secret, form, place, Dialect.STRONGSWAN)
+
+
+def _opening(word: str, text: str, place: Place) -> Entry | None:
+    """The passphrase of a key, behind its file, or the PIN of a token, behind its place; None where none is written."""
+    match = _FIRST.match(text)
+    if match is None:
+        return None
+    name, value = match["quoted"] or match["word"] or "", match["rest"].lstrip(" \t")
+    if not value or value.startswith(("#", "%prompt")) or not name.isprintable():
+        return None
+    secret, form = _value(value)
+    if word != "PIN":
+        kind, file = Kind.PASSPHRASE, name
+    elif name.startswith("%smartcard"):
+        kind, file = Kind.PIN, ""
+    else:
+        return None
+    return Entry(kind, (), secret, form, place, Dialect.STRONGSWAN, file=file)
 
 
 def _value(text: str) -> tuple[Secret, Form]:

@@ -142,7 +142,9 @@ def _seen(
         seen[id(entry)] = Seen(
             entry=entry,
             fingerprint=prints[id(entry)],
-            strength=strength.judge(entry.value, entry.form),
+            strength=strength.judge(
+                entry.value, entry.form, [owner.value for owner in entry.owners]
+            ),
             changed=found.changed.get(entry.place.path),
             elsewhere=tuple(islice(others, _MAX_ELSEWHERE)),
             copies=len(same[prints[id(entry)]]) - 1,

@@ -9,14 +9,15 @@ known.
 import math
 import re
 import string
+import unicodedata
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
 from enum import StrEnum
 from itertools import chain, pairwise
 from typing import Final
 
-from ike.secrets import words
+from ike.secrets import sentences, words
 
 LETTER_BITS: Final = math.log2(26)
 DIGIT_BITS: Final = math.log2(10)
@@ -53,6 +54,8 @@ _ROWS: Final = (
     '!"§$%&/()=',
     "1qaz2wsx3edc4rfv5tgb6yhn7ujm8ik9ol0p",
     "1qay2wsx3edc4rfv5tgb6zhn7ujm8ik9ol0p",
+    "qazwsxedcrfvtgbyhnujmikolp",
+    "qaywsxedcrfvtgbzhnujmikolp",
     "147258369",
     string.ascii_lowercase,
     "0123456789abcdef",
@@ -60,10 +63,21 @@ _ROWS: Final = (
 _BOTH_WAYS: Final = tuple(row for line in _ROWS for row in (line, line[::-1]))
 _STEPS: Final = frozenset(row[at : at + 2] for row in _BOTH_WAYS for at in range(len(row) - 1))
 _RUN: Final = re.compile(r"\+{3,}")
+_ALTERNATION: Final = re.compile(r"\+{5,}")
+_TOGETHER: Final = re.compile(r"[a-z]{12,}|[A-Z]{12,}")
+_FOREIGN: Final = re.compile(r"[^\x00-\xff]{2,}")
+_SYLLABLE_BITS: Final = (
+    5.5  # of a sign among others: there are thousands, and they follow each other in words
+)
+_NAME_BITS: Final = 2.0
 _CASED: Final = re.compile(r"[A-Z]?[a-z]+|[A-Z]+(?![a-z])")
 _BETWEEN: Final = re.compile(r"[-_. #!@/,+]")
 _UNSPEAKABLE: Final = re.compile(r"[^aeiouy]{5}|[aeiou]{4}|^[^aeiouy]+$")
 _PHRASE_SAVES: Final = 10.0
+_CAMEL: Final = re.compile(r"(?:[A-Z][a-z]{2,}){4,}")
+_TRAILING: Final = "0123456789!?.-_#"
+_CAMEL_WORD: Final = re.compile(r"[A-Z][a-z]+")
+_CAMEL_SIZE: Final = 2.5  # bits of how long a word is, where a capital is all that tells
 _LETTERS: Final = re.compile(r"[a-z]{4,}")
 
 
@@ -76,6 +90,7 @@ class Kind(StrEnum):
     ADDRESS = "addresses or telephone numbers"
     RUN = "runs of the alphabet, of digits or of the keyboard, or of one character"
     BLOCK = "blocks that come again"
+    NAME = "the name of its owner"
 
 
 @dataclass(frozen=True)
@@ -96,17 +111,26 @@ def plain(text: str) -> str:
     return (lower if len(lower) == len(text) else text).translate(_LEET)
 
 
-def find(text: str, each: float) -> list[Part]:
-    """All parts of a text that show, of characters of `each` bits; they overlap."""
+def find(
+    text: str, each: float, names: Collection[str] = (), *, phrase: bool = False
+) -> list[Part]:
+    """All parts of a text that show, of characters of `each` bits; they overlap.
+
+    `names` are of whom it belongs to, in small letters. In a `phrase` every word is one, however it reads.
+    """
     # Among digits, and in hexadecimal, a digit is what it is.
     letters = plain(text) if each > 4 else text.lower()
     if len(letters) != len(text):
         letters = text
     every = chain(
         _listed(text, letters),
-        _worded(text, letters),
+        _worded(text, letters, phrase=phrase),
+        _together(text),
+        _foreign(text),
+        _named(text, names),
         _shaped(text),
         _runs(text),
+        _alternations(text),
         _blocks(letters),
     )
     signs = Counter(character for character in text if character in _SIGNS)
@@ -114,7 +138,7 @@ def find(text: str, each: float) -> list[Part]:
     found: list[Part] = []
     for part in every:
         saving = part.told - _BEGIN + _NEXT < (part.end - part.start) * each
-        if saving or (part.kind is Kind.WORD and _stands_apart(text, part)):
+        if saving or (part.kind is Kind.WORD and (phrase or _stands_apart(text, part))):
             found.append(part)
             after = text[part.end : part.end + 1]
             if after in _SIGNS:
@@ -125,14 +149,21 @@ def find(text: str, each: float) -> list[Part]:
 
 
 def is_phrase(text: str) -> bool:
-    """Whether it is three words and more, with signs between them, whose letters follow each other as in words."""
-    apart = [word for word in _BETWEEN.split(text) if word]
-    if len(apart) < 3 or not all(_CASED.fullmatch(word) or word.isdigit() for word in apart):
-        return False
-    follows = words.followers()
-    read = [word.lower() for word in apart if not word.isdigit()]
-    bits = sum(follows[a + b] for word in read for a, b in pairwise(" " + word))
-    return len(read) > 2 and bits + _PHRASE_SAVES < sum(map(len, read)) * LETTER_BITS
+    """Whether it is three words and more, with signs between them, or four with a capital each, whose letters follow
+    each other as in words.
+    """
+    if _CAMEL.fullmatch(text.rstrip(_TRAILING)):
+        read = _CAMEL_WORD.findall(text)
+        # That each word has one capital, its first letter, saves the bits: random letters have that by no chance.
+        each, size, saves = LETTER_BITS + 1, _CAMEL_SIZE, 0.0
+    else:
+        apart = [word for word in _BETWEEN.split(text) if word]
+        if not all(_CASED.fullmatch(word) or word.isdigit() for word in apart):
+            return False
+        read = [word for word in apart if not word.isdigit()] if len(apart) > 2 else []
+        each, size, saves = LETTER_BITS, 0.0, _PHRASE_SAVES
+    bits = sum(sentences.letters_bits(word.lower()) + size for word in read)
+    return len(read) > 2 and bits + saves < sum(map(len, read)) * each
 
 
 def _stands_apart(text: str, part: Part) -> bool:
@@ -209,16 +240,15 @@ def _listed(text: str, letters: str) -> Iterator[Part]:
                 yield Part(kind, start, end, told, price + max(0.0, written - 3))
 
 
-def _worded(text: str, letters: str) -> Iterator[Part]:
+def _worded(text: str, letters: str, *, phrase: bool) -> Iterator[Part]:
     seen = {(found.start(), found.end()) for found in _CASED.finditer(text)}
     seen |= {(found.start(), found.end()) for found in _LETTERS.finditer(letters)}
-    follows = words.followers()
     for start, end in seen:
         word = letters[start:end]
         size = end - start
         written = _writing(text[start:end])
-        told = sum(follows.get(first + second, 9.0) for first, second in pairwise(" " + word))
-        apart = not any(
+        told = sentences.letters_bits(word)
+        apart = phrase or not any(
             sign.isalnum() for sign in text[max(0, start - 1) : start] + text[end : end + 1]
         )
         readable = told < size * LETTER_BITS or (apart and not _UNSPEAKABLE.search(word))
@@ -231,6 +261,38 @@ def _worded(text: str, letters: str) -> Iterator[Part]:
             price = min(size * LETTER_BITS, _WORD_BITS + further)
             price = _FREQUENT_BITS if word in words.FREQUENT else price
             yield Part(Kind.WORD, start, end, told, price + max(0.0, written - 3))
+
+
+def _together(text: str) -> Iterator[Part]:
+    """Sentences without blanks."""
+    for found in _TOGETHER.finditer(text):
+        bits = sentences.bits(found[0].lower())
+        told = _BEGIN + _writing(found[0]) + 2 * math.log2(len(found[0])) + bits
+        yield Part(Kind.WORD, found.start(), found.end(), told, bits)
+
+
+def _foreign(text: str) -> Iterator[Part]:
+    """Words of scripts that are not read here; of one whose signs are syllables or words, each sign is chosen."""
+    for found in _FOREIGN.finditer(text):
+        size = len(found[0])
+        wide = sum(unicodedata.east_asian_width(sign) in "WF" for sign in found[0])
+        price = min(size * LETTER_BITS, _WORD_BITS + max(0, size - _LONG_WORD) * _FURTHER_BITS)
+        price = max(price, wide * _SYLLABLE_BITS)
+        yield Part(Kind.WORD, found.start(), found.end(), _BEGIN + price, price)
+
+
+def _named(text: str, names: Collection[str]) -> Iterator[Part]:
+    small = text.lower()
+    if len(small) != len(text):
+        return
+    for name in names:
+        start = small.find(name)
+        while start >= 0:
+            end = start + len(name)
+            written = _writing(text[start:end])
+            told = _BEGIN + _NAME_BITS + math.log2(len(names)) + written
+            yield Part(Kind.NAME, start, end, told, _NAME_BITS + max(0.0, written - 3))
+            start = small.find(name, end)
 
 
 _SHAPES: Final = (
@@ -276,6 +338,24 @@ def _runs(text: str) -> Iterator[Part]:
         )
         told = _BEGIN + LETTER_BITS + 2 + 2 * math.log2(size) + further
         yield Part(Kind.RUN, start, end, told, 5 + math.log2(size) + further / 2)
+
+
+def _alternations(text: str) -> Iterator[Part]:
+    """Where characters go on from the last but one: two runs by turns, as in a1b2c3d4."""
+    small = text.lower()
+    signs = "".join(
+        "+" if before == after or before + after in _STEPS else "-"
+        for before, after in zip(small, small[2:], strict=False)
+    )
+    for found in _ALTERNATION.finditer(signs):
+        start, end = found.start(), min(found.end() + 2, len(text))
+        run = small[start:end]
+        further = 0 if text[start:end] in (run, run.upper()) else len(run)
+        for one in (run[::2], run[1::2]):
+            straight = len(set(one)) == 1 or any(one in row + row for row in _BOTH_WAYS)
+            further += 0 if straight else 2 * len(one)
+        told = _BEGIN + 2 * (LETTER_BITS + 2) + 2 * math.log2(len(run)) + further
+        yield Part(Kind.RUN, start, end, told, 10 + math.log2(len(run)) + further / 2)
 
 
 def _blocks(letters: str) -> Iterator[Part]:

@@ -15,13 +15,14 @@ import math
 import re
 import string
 from collections import Counter
+from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import StrEnum
 from itertools import pairwise
 from typing import Final
 
 from core.secret import Secret
-from ike.secrets import parts, words
+from ike.secrets import alphabets, parts, words
 from ike.secrets.parts import Kind, Part
 from ike.secrets.values import Form
 
@@ -32,6 +33,10 @@ _SHORT: Final = 8  # octets: below, Libreswan warns
 _COMMON_BITS: Final = 8
 _CLEAR: Final = 12.0  # one of 2^12 random values seems that much simpler than it is, at the most
 _CERTAIN: Final = 16.0  # below, what may be a strong random value is not called weak
+_ACCENT: Final = 3.0  # bits of which sign a letter bears
+_FOREIGN: Final = 0.5
+_SHORTEST_NAME: Final = 3
+_NO_WORD: Final = re.compile(r"[\W_]+")
 _MAX_LENGTH: Final = 4096
 _MAX_PERIOD: Final = 64
 _MAX_KNOWN: Final = 64
@@ -81,16 +86,22 @@ class Strength:
     reasons: tuple[str, ...]
 
 
-def judge(value: Secret, form: Form = Form.QUOTED) -> Strength:
-    """How hard a value is to guess. Octets that are no text count as they are; text by what it is made of."""
+def judge(value: Secret, form: Form = Form.QUOTED, names: Iterable[str] = ()) -> Strength:
+    """How hard a value is to guess. Octets that are no text count as they are; text by what it is made of.
+
+    `names` are those of whom it belongs to: a password that is made of them is no other than they.
+    """
     octets = value.reveal()
-    text = _as_text(octets[:_MAX_LENGTH])
+    written = form.value if form in (Form.HEX, Form.BASE64) else ""
+    text, how = _as_text(octets[:_MAX_LENGTH], written)
     if _is_digest(octets, text):
         bits, reasons = float(2 * _COMMON_BITS), ["it is the digest of a common word"]
+    elif text is not None:
+        bits, reasons = _of_text(text, _parts_of(names))
     else:
-        bits, reasons = _of_text(text) if text is not None else _of_octets(octets[:_MAX_LENGTH])
-    if text is not None and form in (Form.HEX, Form.BASE64) and octets:
-        reasons.append(f"it is text, written as {form.value}")
+        bits, reasons = _of_octets(octets[:_MAX_LENGTH], _parts_of(names))
+    if how and octets:
+        reasons.append(f"it is text, written as {how}")
     if not octets:
         reasons = ["it is empty"]
     elif len(octets) < _SHORT:
@@ -105,12 +116,23 @@ def judge(value: Secret, form: Form = Form.QUOTED) -> Strength:
     return Strength(len(octets), whole, verdict, tuple(reasons))
 
 
-def _as_text(octets: bytes) -> str | None:
-    try:
-        text = octets.decode()
-    except UnicodeDecodeError:
-        return None
-    return text if text.isprintable() else None
+def _as_text(octets: bytes, written: str) -> tuple[str | None, str]:
+    """What a value says as text, if it is any, and as what this is written."""
+    wide = alphabets.wide_text_of(octets)
+    if wide is not None:
+        return wide, "UTF-16"
+    text = alphabets.text_of(octets)
+    if text is None:
+        return None, ""
+    return alphabets.coded_in(text) or (text, written)
+
+
+def _parts_of(names: Iterable[str]) -> frozenset[str]:
+    """The words of names that are long enough to be known again, in small Latin letters."""
+    small = [alphabets.latin(name).lower() for name in names]
+    whole = (name for name in small if name.isascii())
+    parted = (part for name in small for part in _NO_WORD.split(name))
+    return frozenset(part for part in (*whole, *parted) if len(part) >= _SHORTEST_NAME)
 
 
 def _is_digest(octets: bytes, text: str | None) -> bool:
@@ -127,7 +149,12 @@ def _is_digest(octets: bytes, text: str | None) -> bool:
     return len(found) in _DIGESTS and found in words.digests()
 
 
-def _of_octets(octets: bytes) -> tuple[float, list[str]]:
+def _of_octets(octets: bytes, names: frozenset[str]) -> tuple[float, list[str]]:
+    western = alphabets.western_text_of(octets)
+    if western is not None:
+        bits, said = _of_text(western, names)
+        if said:
+            return bits, said
     reasons = []
     period = _period(octets)
     counted = octets[:period]
@@ -144,8 +171,9 @@ def _of_octets(octets: bytes) -> tuple[float, list[str]]:
     return min(all_of_it, few), reasons
 
 
-def _of_text(text: str) -> tuple[float, list[str]]:
-    if _is_known(text):
+def _of_text(text: str, names: frozenset[str]) -> tuple[float, list[str]]:
+    read = alphabets.latin(text)
+    if _is_known(read):
         return float(_COMMON_BITS), [COMMON]
     uuid = _UUID.fullmatch(text)
     if uuid and len(set(text)) > 8:
@@ -156,17 +184,20 @@ def _of_text(text: str) -> tuple[float, list[str]]:
     if len(counted) < len(text):
         reasons.append("it repeats itself")
     bits, few = _of_random(counted)
-    each = bits / len(counted) if counted else 0.0
-    found = parts.find(counted, each)
+    read = alphabets.latin(counted)
+    each = bits / len(read) if read else 0.0
+    # No generator chooses from Cyrillic letters: they are somebody's words.
+    phrase = parts.is_phrase(read) or alphabets.foreign_share(counted) > _FOREIGN
+    found = parts.find(read, each, names, phrase=phrase)
     # What is weak even if it is random may sooner be called by its name.
     clear = _CLEAR if bits >= FAIR_BITS else _CLEAR / 2
-    saved = bits - parts.told(len(counted), each, found)
-    certain = saved > _CERTAIN or _reads(counted, found) or parts.is_phrase(counted)
+    saved = bits - parts.told(len(read), each, found) - _ACCENT * alphabets.accents(counted)
+    certain = saved > _CERTAIN or _reads(read, found) or phrase
     if saved > clear or certain:
         least = 0.0 if certain or bits < FAIR_BITS + _CERTAIN else float(FAIR_BITS)
-        bits, taken = parts.guessed(len(counted), each, found)
+        bits, taken = parts.guessed(len(read), each, found)
         bits = max(bits, least)
-        reasons += _reasons(taken, len(counted))
+        reasons += _reasons(taken, len(read))
     elif few:
         reasons.append("it is made of few different characters")
     return bits, reasons
@@ -174,7 +205,7 @@ def _of_text(text: str) -> tuple[float, list[str]]:
 
 def _reads(text: str, found: list[Part]) -> bool:
     """Whether it is nothing but words, dates and the like, and too short for that to be told by its bits."""
-    known = [part for part in found if part.kind in (Kind.COMMON, Kind.DATE, Kind.RUN)]
+    known = [part for part in found if part.kind in (Kind.COMMON, Kind.DATE, Kind.RUN, Kind.NAME)]
     covered = set().union(*(range(part.start, part.end) for part in known))
     return len(text) < 16 and 3 * len(covered) >= 2 * len(text)
 

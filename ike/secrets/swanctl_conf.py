@@ -34,6 +34,7 @@ _KINDS: Final = {
     "xauth": Kind.USER,
     "bliss": Kind.PASSPHRASE,
     "ntlm": Kind.USER,
+    "token": Kind.PIN,
     "eap": Kind.USER,
     "ike": Kind.PSK,
     "ppk": Kind.PPK,
@@ -66,13 +67,13 @@ def _sections(top: Section, name: str, problems: list[Problem]) -> Iterator[tupl
 
 def _secret(name: str, section: Section) -> Iterator[Entry | Problem]:
     kind = next((kind for start, kind in _KINDS.items() if name.startswith(start)), None)
-    if name.startswith("token"):
-        return
     if kind is None:
         yield Problem(section.place, "a section of secrets of no known kind")
         return
-    value = section.values.get("secret")
+    value = section.values.get("pin" if kind is Kind.PIN else "secret")
     if value is None or value.text is None:
+        if kind is Kind.PIN:
+            return  # it is asked for
         yield Problem(section.place, "a section of secrets without a secret")
         return
     owners = []

@@ -22,6 +22,7 @@ class Kind(StrEnum):
     PPK = "ppk"  # RFC 8784; its owners are PPK_IDs
     USER = "user"  # EAP, XAuth: a person's, not a gateway's
     PASSPHRASE = "passphrase"  # noqa: S105 - of a private key
+    PIN = "pin"  # of a token
 
 
 class Form(StrEnum):

@@ -24,6 +24,8 @@ COMMON: Final = frozenset(
         " october november december monday friday sunday insecure thisisasecret thisisaverysecurekey dontusethis"
         " sharedkey jrx roadwarrior roadwarriors eastwest westeast foobar foobarbaz dictionary placeholder"
         " pre shared post quantum extra"
+        # in other scripts, read in Latin letters; and what their keyboards give for Latin ones
+        " parol sekret privet klyuch lyubov ytsuken gfhjkm ghbdtn kodikos mystiko"
     ).split()
 )
 
@@ -93,6 +95,18 @@ FREQUENT: Final = frozenset(
     ).split()
 )
 
+# English ones, the most frequent first: how sentences without blanks are put together.
+_RANKED: Final = (
+    "the of and to a in is it you that he was for on are with as i his they be at one have this from or had by not but"
+    " what all were we when your can said there use an each which she do how their if will up other about out many"
+    " then them these so some her would make like him into time has look two more write go see no way could people my"
+    " than first been call who its now find long down day did get come made may part over new work know place year me"
+    " back give most very after thing our just name good man think say great where help through much before line right"
+    " too old any same tell boy want show also here life love never only must live world own still let last ever night"
+    " such because does turn why ask went men need land home us try kind hand picture again change off play away house"
+    " point page question answer found study learn should truth best worst king god secret key mine nothing every"
+).split()
+
 ALL: Final = COMMON | {word for word in _OTHERS if len(word) > 2}
 _UNSEEN: Final = 0.3
 LONGEST: Final = max(map(len, ALL))
@@ -123,3 +137,11 @@ def digests() -> frozenset[bytes]:
         for octets in (text.encode(), f"{text}\n".encode())
         for name in ("md5", "sha1", "sha256")
     )
+
+
+@cache
+def ranks() -> dict[str, float]:
+    """Bits of a word in a sentence, by how often it comes (Zipf): those of all words together are one word's."""
+    ranked = list(dict.fromkeys((*_RANKED, *sorted(ALL))))
+    total = sum(1 / rank for rank in range(1, len(ranked) + 1))
+    return {word: math.log2(rank * total) for rank, word in enumerate(ranked, 1)}

@@ -270,6 +270,39 @@ def test_known_ones_are_accepted_over_gateways(
     assert "a lab" in page
 
 
+def test_a_pattern_of_paths_is_refused(serving: Serving, gateway: Client, operator: Client) -> None:
+    send(gateway, serving, entry(310, rule="odd", path="/etc/[a].secrets"))
+    until = (serving.site.clock() + timedelta(days=30)).isoformat()
+    wanted = {"rule": "odd", "gateway": NAME, "until": until, "why": "a lab"}
+    for pattern in ("/etc/*", "/etc/?", "/etc/[ab].secrets"):
+        for dry_run in (True, False):
+            body = {**wanted, "path": pattern, "dry_run": dry_run}
+            refused = operator.post("/v1/findings/accept", body)
+            assert (refused.status, refused.code) == (422, "finding_path_pattern")
+    for left in (1, 0):
+        done = operator.post("/v1/findings/accept", {**wanted, "path": "/etc/[a].secrets"})
+        assert (done.status, done.json["findings"]) == (200, left)
+
+
+def test_a_page_tells_the_rule_why_and_how_and_shows_commands_as_code(
+    serving: Serving, gateway: Client, operator: Client
+) -> None:
+    told = entry(
+        320,
+        title="A title & more",
+        why="It `is` <b>.",
+        fix="`chmod 600 /etc/<x>`, then anew; see `x",
+    )
+    send(gateway, serving, told)
+    for kind in ("audit", "compliance"):
+        page = operator.get(f"/v1/reports/{kind}?format=html").body.decode()
+        assert "<b>A title &amp; more</b>" in page
+        assert "<code>chmod 600 /etc/&lt;x&gt;</code>, then anew; see `x" in page
+        assert '<td class="text" data-label="why">It <code>is</code> &lt;b&gt;.</td>' in page
+        assert '<th scope="col">why</th><th scope="col">how it is mended</th>' in page
+        assert "over a week" not in page
+
+
 def test_what_an_audit_could_not_read_is_told(
     serving: Serving, gateway: Client, operator: Client
 ) -> None:

@@ -369,6 +369,38 @@ def test_a_fix_says_what_no_mode_mends(host: Path, tmp_path: Path) -> None:
     assert "swordfish" not in dry.err + done.err
 
 
+def test_what_was_refused_is_not_said_to_be_mended_by_no_mode(host: Path, tmp_path: Path) -> None:
+    """The undo file takes one record, as on a full disk; closing the folder makes other rules of what is in it."""
+    private = host / "etc/ipsec.d/private"
+    private.mkdir(parents=True)
+    for number in range(8):
+        (private / f"gw{number}.pem").write_bytes(making.key_pem(number))
+        (private / f"gw{number}.pem").chmod(0o646)
+    private.chmod(0o777)
+    program = ("prlimit", "--fsize=420", *PROGRAM)
+    done = subprocess.run(
+        [*program, "audit", "--root", host, "--fix", "--yes", "--undo-file", tmp_path / "back"],
+        capture_output=True,
+        check=False,
+        text=True,
+    )
+    assert "left alone" in done.stdout
+    assert rights(private / "gw7.pem") == 0o646
+    told = re.search(r"^([0-9]+) findings? (?:is|are) mended by no mode", done.stderr, re.MULTILINE)
+    assert "still to be mended by a mode or an owner" in done.stderr
+    assert told is None or int(told[1]) < 8
+
+
+def test_an_archive_that_was_closed_was_open(host: Path, tmp_path: Path) -> None:
+    archive = host / "root/ipsec-backup.tar.gz"
+    archive.parent.mkdir()
+    archive.write_bytes(b"\x1f\x8b\x08" + bytes(200))
+    archive.chmod(0o644)
+    done = looked(host, "--fix", "--yes", "--undo-file", tmp_path / "back")
+    assert rights(archive) == 0o600
+    assert "  /root/ipsec-backup.tar.gz\n" in done.out.partition("Make what is in them anew")[2]
+
+
 def test_a_named_folder_is_no_folder_of_keys_for_that(host: Path) -> None:
     dry = looked(host, "--fix", "--dry-run", "/etc")
     assert "  /etc\n" not in dry.out
@@ -428,6 +460,19 @@ def test_a_windows_machine(tmp_path: Path) -> None:
     assert told["summary"]["items"] > 0
     collected.write_text("{}")
     assert run("audit", "--windows", collected).code == 2
+
+
+@pytest.mark.parametrize("name", ["-", "/dev/stdin"])
+def test_a_windows_machine_through_a_pipe(name: str) -> None:
+    document = machine.octets(machine.clean(main_mode_rules=[]))
+    done = subprocess.run(
+        [*PROGRAM, "audit", "--windows", name, "--format", "json"],
+        input=document,
+        capture_output=True,
+        check=False,
+    )
+    assert done.stderr == b""
+    assert json.loads(done.stdout)["host"] == json.loads(document)["host"]
 
 
 def test_the_collector_is_printed() -> None:

@@ -9,7 +9,7 @@ from ike.audit.forms.names import shown
 from ike.audit.values import Audit, Finding
 
 COLUMNS: Final = (
-    *("severity", "area", "rule", "title", "path", "line", "subject", "evidence", "fix"),
+    *("severity", "area", "rule", "title", "path", "line", "subject", "evidence", "why", "fix"),
     *("references", "state", "reason", "until", "id"),
 )
 # A cell that begins with one of these is calculated by Excel and its like; the wide ones in some languages.
@@ -37,7 +37,22 @@ def _rows(audit: Audit) -> Iterator[Iterable[object]]:
         yield (*_finding(finding), "known", "", "", finding.id)
     for problem in audit.problems:
         place = (problem.place.path, problem.place.line or "")
-        yield ("", "", "", "Not read", *place, "", problem.message, "", "", "unread", "", "", "")
+        yield (
+            "",
+            "",
+            "",
+            "Not read",
+            *place,
+            "",
+            problem.message,
+            "",
+            "",
+            "",
+            "unread",
+            "",
+            "",
+            "",
+        )
 
 
 def _finding(finding: Finding) -> tuple[object, ...]:
@@ -45,7 +60,7 @@ def _finding(finding: Finding) -> tuple[object, ...]:
     return (
         *(finding.weight, rule.area, rule.id, rule.title),
         *(finding.place.path, finding.place.line or "", finding.subject),
-        *(finding.evidence, finding.fix or rule.fix, "; ".join(finding.sources)),
+        *(finding.evidence, rule.why, finding.fix or rule.fix, "; ".join(finding.sources)),
     )
 
 

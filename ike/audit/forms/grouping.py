@@ -96,7 +96,7 @@ def totals(audit: Audit) -> str:
 def extent(audit: Audit) -> str:
     """What was looked at, as a sentence without its end."""
     # Not every area counts what it opens.
-    looked = number(max(audit.files, audit.items), "file and folder", "files and folders")
+    looked = number(max(audit.files, audit.items), "file or folder", "files and folders")
     return (
         f"{looked} looked at, {audit.items:,} of them with keys, secrets or configuration;"
         f" baseline {audit.policy.baseline}; {audit.seconds:.1f} s"

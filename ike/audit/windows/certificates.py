@@ -21,13 +21,20 @@ _ODD: Final = 65537
 
 def judge(collected: Collected, policy: Policy, now: datetime) -> Iterator[Finding]:
     """What is wrong with certificates, keys and PFX files."""
-    ours = [each for each in collected.certificates if _serves_ike(each)]
+    held = [each for each in collected.certificates if each.private_key]
+    ours = [each for each in held if _serves_ike(each)]
     for certificate in ours:
         yield from _certificate(certificate, ours, policy, now)
+    for certificate in held:
+        if certificate.facts.authority:
+            yield from _key(certificate)
     yield from _usage(collected, ours, now)
-    named = {each.key_name.lower(): each for each in ours if each.key_name}
+    named: dict[str, list[Certificate]] = {}
+    for certificate in held:
+        if certificate.key_name:
+            named.setdefault(certificate.key_name.lower(), []).append(certificate)
     for file in collected.key_files:
-        yield from _key_file(file, named.get(file.name.lower()))
+        yield from _key_file(file, named.get(file.name.lower(), []))
     for pfx in collected.pfx_files:
         yield from _pfx(pfx)
 
@@ -36,7 +43,7 @@ def _serves_ike(certificate: Certificate) -> bool:
     """Whether Windows may take it to prove to a peer who it is: it takes any that fits the rule's authority."""
     usages = certificate.facts.extended_key_usage
     fits = usages is None or not usages.isdisjoint((_SERVER, _CLIENT, _ANY, *_IKE))
-    return certificate.private_key and not certificate.facts.authority and fits
+    return not certificate.facts.authority and fits
 
 
 def _is_made_for_ike(certificate: Certificate) -> bool:
@@ -46,15 +53,8 @@ def _is_made_for_ike(certificate: Certificate) -> bool:
 def _certificate(
     certificate: Certificate, ours: Sequence[Certificate], policy: Policy, now: datetime
 ) -> Iterator[Finding]:
-    place, facts = Place(certificate.path, 0), certificate.facts
-    name = certificate.subject or "without a subject"
-    if certificate.exportable:
-        yield Finding(
-            rules.KEY_EXPORTABLE,
-            place,
-            f"{name}: the key can be exported",
-            severity=None if _is_made_for_ike(certificate) else Severity.LOW,
-        )
+    place, facts, name = Place(certificate.path, 0), certificate.facts, _name(certificate)
+    yield from _key(certificate)
     renewed = any(_renews(each, certificate) for each in ours)
     if facts.not_after < now:
         yield Finding(
@@ -72,9 +72,25 @@ def _certificate(
         yield Finding(
             rules.CERTIFICATE_SHA1, place, f"{name}: signed with {facts.signature_hash.upper()}"
         )
+
+
+def _key(certificate: Certificate) -> Iterator[Finding]:
+    """What is wrong with the key: that of an authority matters no less, whatever the authority is for."""
+    place, name = Place(certificate.path, 0), _name(certificate)
+    if certificate.exportable:
+        yield Finding(
+            rules.KEY_EXPORTABLE,
+            place,
+            f"{name}: the key can be exported",
+            severity=None if _is_made_for_ike(certificate) else Severity.LOW,
+        )
     weakness = _weakness(certificate)
     if weakness:
         yield Finding(rules.CERTIFICATE_WEAK, place, f"{name}: {weakness}")
+
+
+def _name(certificate: Certificate) -> str:
+    return certificate.subject or "without a subject"
 
 
 def _renews(newer: Certificate, older: Certificate) -> bool:
@@ -108,20 +124,24 @@ def _usage(collected: Collected, ours: Sequence[Certificate], now: datetime) -> 
         yield Finding(rules.CERTIFICATE_USAGE, Place("VpnServer", 0), evidence)
 
 
-def _key_file(file: KeyFile, certificate: Certificate | None) -> Iterator[Finding]:
+def _key_file(file: KeyFile, named_by: Sequence[Certificate]) -> Iterator[Finding]:
     if file.access is None:
         return
     place = Place(file.path, 0)
-    whose = f"the key of {certificate.subject}" if certificate else "no certificate here names it"
+    matters = [each for each in named_by if _serves_ike(each) or each.facts.authority]
+    whose = "no certificate here names it"
+    if named_by:
+        whose = f"the key of {_name((matters or named_by)[0])}"
+        whose += "" if matters else ", which is not for IPsec"
     may = _may(sids.readers(file.access), sids.writers(file.access))
     if may:
         yield Finding(
             rules.KEY_OPEN,
             place,
             f"{may}; {whose}",
-            severity=None if certificate else Severity.MEDIUM,
+            severity=None if matters else Severity.MEDIUM,
         )
-    if certificate and not sids.is_trusted(file.access.owner) and not sids.crowd(file.access.owner):
+    if matters and not sids.is_trusted(file.access.owner) and not sids.crowd(file.access.owner):
         yield Finding(rules.KEY_OWNER, place, f"it belongs to {file.access.owner}; {whose}")
 
 

@@ -2,6 +2,7 @@
 
 import os
 import socket
+import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 BASELINES: Final = ("rfc", "nist", "cnsa1", "cnsa2", "bsi")
 SEVERITIES: Final = ("critical", "high", "medium", "low", "info")
 _NEVER: Final = "never"
+_STDIN: Final = ("-", "/dev/stdin")
 _FILE: Final = click.Path(exists=True, dir_okay=False, path_type=Path)
 
 
@@ -86,9 +88,9 @@ _FILE: Final = click.Path(exists=True, dir_okay=False, path_type=Path)
 @click.option("--undo", type=_FILE, metavar="FILE", help="Put back what a --fix has changed.")
 @click.option(
     "--windows",
-    type=_FILE,
+    type=click.Path(exists=True, dir_okay=False, allow_dash=True, path_type=Path),
     metavar="FILE",
-    help="Judge a Windows machine, by what the collector wrote there.",
+    help="Judge a Windows machine, by what the collector wrote there; - reads standard input.",
 )
 @click.option("--collector", is_flag=True, help="Print that collector, a PowerShell script.")
 @click.option("--all", "everything", is_flag=True, help="Show every place, not the first few.")
@@ -146,15 +148,17 @@ def _of_host(session: Session, paths: tuple[str, ...], given: Mapping[str, Any])
     elif not given["dry_run"]:
         _show(session, found.audit, given)
     if fixed.any_done:
-        audit_fix.tell_rest(session, found.audit, fixed.outcomes)
+        audit_fix.tell_rest(session, found, fixed=True)
     return _verdict(found.audit, given["fail_on"]) if fixed.all_done else FAILED
 
 
 def _of_windows(session: Session, given: Mapping[str, Any]) -> "Audit":
     from ike.audit import whole
     from ike.audit.windows import facts
+    from ike.audit.windows.reading import MAX_OCTETS
 
-    seen = facts.look(given["windows"])
+    piped = str(given["windows"]) in _STDIN
+    seen = facts.look(sys.stdin.buffer.read(MAX_OCTETS + 1) if piped else given["windows"])
     task = replace(_task((), given), host=seen.collected.host)
     found = whole.of_windows(seen, task, session.clock())
     _show(session, found, given)

@@ -59,7 +59,7 @@ def fix(session: Session, audited: "Audited", given: Mapping[str, Any]) -> Fixed
     if not to_do:
         session.screen.note("There is no mode and no owner to be mended.")
     if given["dry_run"] or not to_do:
-        tell_rest(session, audited.audit, rehearsed)
+        tell_rest(session, audited)
         return Fixed(rehearsed)
     if not given["yes"] and not _agreed(f"Change {_files(len(to_do))}?"):
         session.screen.note("Nothing was changed.")
@@ -81,12 +81,21 @@ def fix(session: Session, audited: "Audited", given: Mapping[str, Any]) -> Fixed
     return Fixed([*made, *left], undo_file, were_open)
 
 
-def tell_rest(session: Session, audit: "Audit", outcomes: "Sequence[Outcome]") -> None:
-    """How many findings no mode and no owner mends, and the worst of them, in a line."""
+def tell_rest(session: Session, audited: "Audited", *, fixed: bool = False) -> None:
+    """How many findings no mode and no owner mends, and the worst of them, in a line; of what was `fixed`, also how
+    many could have been mended and were not.
+    """
     from ike.audit.forms.names import shown
 
-    about = {finding for each in outcomes for finding in each.change.findings}
-    rest = [each for each in audit.findings if each.id not in about]
+    # By the plan of what is there now: a folder that was narrowed makes another rule of what is in it.
+    about = {finding for change in audited.changes() for finding in change.findings}
+    rest = [each for each in audited.audit.findings if each.id not in about]
+    left = len(audited.audit.findings) - len(rest)
+    if fixed and left:
+        count = "1 finding is" if left == 1 else f"{left:,} findings are"
+        session.screen.note(
+            f"{count} still to be mended by a mode or an owner: see what was left alone."
+        )
     if not rest:
         return
     worst = rest[0]  # the worst come first
@@ -176,7 +185,7 @@ def _agreed(question: str) -> bool:
 
 
 def _files(count: int) -> str:
-    return f"{count:,} file or folder" if count == 1 else f"{count:,} files and folders"
+    return "1 file or folder" if count == 1 else f"{count:,} files and folders"
 
 
 def _change(outcome: "Outcome", *, done: bool) -> dict[str, Any]:

@@ -187,7 +187,7 @@ def show(session: Session, number: int) -> None:
 )
 @click.argument("number", type=click.IntRange(1), required=False)
 @click.option("--rule", metavar="RULE", help="In place of NUMBER: the open ones of this rule …")
-@click.option("--path", metavar="PATH", help="… at this path …")
+@click.option("--path", metavar="PATH", help="… at this path, which is no pattern …")
 @click.option("--gateway", metavar="NAME", help="… of this gateway …")
 @click.option("--all-gateways", is_flag=True, help="… or of all gateways.")
 @click.option("--dry-run", is_flag=True, help="Only tell how many these are.")

@@ -156,7 +156,7 @@ def compliance(session: Session, /, out: Path | None, **asked: Any) -> None:
     """Report which gateways are as their baseline wants them.
 
     `failing`: something of medium severity or worse is open; `excepted`: what there is was accepted; `unknown`: no
-    report for over a week, or one that could not see everything.
+    report for over eight days, or one that could not see everything.
     """
     _report(session, "compliance", asked, out, _show_compliance)
 
@@ -201,7 +201,7 @@ def _show_audit(screen: Screen, found: Mapping[str, Any]) -> None:
     screen.table((Column("Findings", "state", whole=True), *_COUNTS), rows)
     screen.note(
         f"{found['reported']} of {found['gateways']} gateways have reported, "
-        f"{found['late']} of them not for over a week."
+        f"{found['late']} of them not for over eight days."
     )
     if found["rules"]:
         screen.line()

@@ -104,6 +104,12 @@ def test_passwords_of_users(host: Premises) -> None:
     assert {each.weight for each in findings} == {Severity.HIGH, Severity.MEDIUM}
 
 
+def test_a_password_that_is_its_users_name(host: Premises) -> None:
+    (found,) = swanctl(host, "secrets { eap-a { id = ottilie\n secret = Ottilie2024\n } }")
+    assert found.rule.id == "user-password-weak"
+    assert "it is made of the name of its owner" in found.evidence
+
+
 def test_passphrases_stand_beside_their_keys(host: Premises) -> None:
     host.put("/etc/swanctl/private/gw.pem", making.key_pem(passphrase="swordfish"))
     findings = swanctl(host, "secrets { private-gw { file = gw.pem\n secret = swordfish\n } }")

@@ -73,10 +73,12 @@ def test_other_kinds_of_secrets() -> None:
     assert only('@carol : XAUTH "x"', LIBRESWAN)[0] is Kind.USER
     kind, owners, value, _ = only('@a @b : PPKS "id-1" 0x6162', LIBRESWAN)
     assert (kind, owners, value) == (Kind.PPK, ["keyid:id-1"], b"ab")
-    for keys in (': RSA gw.key "phrase"', "gw : ECDSA gw.key", ": P12 gw.p12 'x'"):
-        parsed = read(keys, STRONGSWAN)
-        assert not parsed.entries
-        assert not parsed.problems
+    assert read("gw : ECDSA gw.key", STRONGSWAN) == Parsed()
+    for keys in (': RSA gw.key "phrase"', ": P12 'gw.key' phrase", "gw : PKCS8 gw.key 'phrase'"):
+        assert only(keys, STRONGSWAN)[:3] == (Kind.PASSPHRASE, [], b"phrase")
+        assert read(keys, STRONGSWAN).entries[0].file == "gw.key"
+        assert not read(keys, LIBRESWAN).entries
+    assert only(": PIN %smartcard:50 1234", STRONGSWAN) == (Kind.PIN, [], b"1234", Form.PLAIN)
     raw = "@gw : RSA {\n\t# RSA 2048 bits\n\tModulus: 0x61\n\tPublicExponent: 0x03\n\t}\n"
     assert read(raw, LIBRESWAN) == Parsed()
 

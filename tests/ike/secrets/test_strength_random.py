@@ -41,11 +41,21 @@ KINDS: dict[str, tuple[float, Draw]] = {
     **{f"base64-{n}": coded(n, base64.b64encode) for n in (12, 16, 24, 32)},
     **{f"base64url-{n}": coded(n, base64.urlsafe_b64encode) for n in (16, 24)},
     **{f"base32-{n}": coded(n, base64.b32encode) for n in (10, 16, 20)},
-    **{f"alnum-{n}": letters(ALNUM, n) for n in (14, 16, 18, 20, 24, 32, 40)},
+    **{f"alnum-{n}": letters(ALNUM, n) for n in (14, 16, 18, 20, 22, 24, 32, 40)},
     **{f"printable-{n}": letters(PRINTABLE, n) for n in (12, 14, 16, 20, 24, 32)},
     **{f"small-{n}": letters(string.ascii_lowercase + string.digits, n) for n in (20, 24)},
     **{f"digits-{n}": letters(string.digits, n) for n in (30, 40)},
     **{f"octets-{n}": (8.0 * n, lambda dice, n=n: dice.randbytes(n)) for n in (16, 32)},
+    # as the daemons' files and their tools write them
+    "0x": (128.0, lambda dice: "0x" + dice.randbytes(16).hex()),
+    "0s": (128.0, lambda dice: "0s" + base64.b64encode(dice.randbytes(16)).decode()),
+    "hex-upper": (128.0, lambda dice: dice.randbytes(16).hex().upper()),
+    "hex-colons": (128.0, lambda dice: dice.randbytes(16).hex(":")),
+    "base32-small": coded(20, lambda octets: base64.b32encode(octets).lower().rstrip(b"=")),
+    "base64-bare": coded(16, lambda octets: base64.b64encode(octets).rstrip(b"=")),
+    "letters-24": letters(string.ascii_letters, 24),
+    "letters-small-28": letters(string.ascii_lowercase, 28),
+    "letters-small-40": letters(string.ascii_lowercase, 40),
     "uuid": (122.0, lambda dice: str(uuid.UUID(int=dice.getrandbits(128), version=4))),
     **{
         f"dice-{n}-{sign}": (

@@ -58,7 +58,9 @@ def test_owners_and_kinds() -> None:
         "pkcs12-gw": Kind.PASSPHRASE,
     }.items():
         assert secret("secret = x", name).kind is kind
-    assert read("secrets { token-x { pin = 1234\n} }") == Parsed()
+    [pin] = read("secrets { token-x { pin = 1234\n} }").entries
+    assert (pin.kind, pin.name, pin.value.reveal()) == (Kind.PIN, "token-x", b"1234")
+    assert read("secrets { token-x { handle = 11\n} }") == Parsed()
     assert read("secrets { other { secret = x\n} }").problems
 
 

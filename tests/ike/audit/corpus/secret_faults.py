@@ -131,6 +131,12 @@ def _locked(passphrase: Callable[[], str]) -> Plant:
     return plant
 
 
+def _locked_in_ipsec_secrets(image: Image) -> None:
+    word = making.secret()
+    image.put("/etc/ipsec.d/private/gw5.pem", making.key_pem(5, passphrase=word))
+    image.put(SECRETS, image.text(SECRETS) + f': RSA gw5.pem "{word}"\n')
+
+
 FAULTS: Final[tuple[Fault, ...]] = (
     Fault("PSK of an example", DEBIAN, _value(SITE_C, "changeme"), "secret-sample-value", SITE_C),
     Fault("an empty PSK", DEBIAN, _value(SITE_C, ""), "secret-sample-value", SITE_C),
@@ -340,6 +346,20 @@ FAULTS: Final[tuple[Fault, ...]] = (
         "passphrase-weak",
         MORE,
         (("passphrase-beside-key", MORE),),
+    ),
+    Fault(
+        "a passphrase beside its key in ipsec.secrets",
+        STARTER,
+        _locked_in_ipsec_secrets,
+        "passphrase-beside-key",
+        SECRETS,
+    ),
+    Fault(
+        "a PIN of four digits",
+        DEBIAN,
+        put(MORE, "secrets {\n  token-a {\n    handle = 11\n    pin = 7391\n  }\n}\n"),
+        "token-pin-weak",
+        MORE,
     ),
     Fault(
         "a password of NSS in clear",

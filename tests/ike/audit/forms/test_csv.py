@@ -22,6 +22,8 @@ def test_a_line_for_each() -> None:
     ]
     assert told[0]["path"] == "/etc/ipsec.secrets"
     assert told[0]["line"] == ""
+    assert told[0]["why"] == OPEN.why
+    assert {row["why"] == "" for row in told if row["state"] == "unread"} == {True}
     assert (told[204]["reason"], told[204]["until"]) == ("The peer moves in January.", "2027-01-31")
     assert form.write(audit()).count("\r\n") == 208
 

@@ -84,6 +84,10 @@ def test_what_is_only_worth_knowing_takes_a_line() -> None:
     assert OPEN.why[:30] in text.write(audit(findings=slight), everything=True)
 
 
+def test_one_file_is_one() -> None:
+    assert "1 file or folder looked at" in text.write(replace(clean(), files=1, items=1))
+
+
 def test_nothing_wrong_is_said_and_what_was_looked_at() -> None:
     assert text.write(clean()).splitlines()[0] == "Nothing wrong was found on gw1.example.com."
     assert "812 files and folders looked at" in text.write(clean())

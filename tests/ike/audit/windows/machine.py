@@ -43,6 +43,7 @@ def der(
     usages: tuple[str, ...] = GATEWAY,
     kind: str = "ec",
     sha1: bool = False,
+    authority: bool = False,
 ) -> bytes:
     """A certificate that expires after some days."""
     subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
@@ -54,7 +55,7 @@ def der(
         .not_valid_before(NOW - timedelta(days=400))
         .not_valid_after(NOW + timedelta(days=days))
         .add_extension(x509.SubjectAlternativeName([x509.DNSName(name)]), critical=False)
-        .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
+        .add_extension(x509.BasicConstraints(ca=authority, path_length=None), critical=True)
     )
     if usages:
         oids = [x509.ObjectIdentifier(each) for each in usages]

@@ -166,6 +166,31 @@ def test_each_fault_is_found_alone(fault: str) -> None:
     assert ids(document) == expected
 
 
+def test_the_key_of_an_authority_is_judged_and_its_file_is_not_nobodys() -> None:
+    weak = certificate(
+        der(kind="rsa1024", usages=(), authority=True), exportable=True, key_name="abc_1"
+    )
+    document = clean(
+        certificates=[certificate(), weak],
+        key_files=[key_file(access((USERS, READ)), "abc_1")],
+    )
+    assert sorted(ids(document)) == ["certificate-weak-key", "key-exportable", "key-open"]
+    (opened,) = [each for each in judge(document) if each.rule.id == "windows-key-open"]
+    assert opened.weight is Severity.CRITICAL
+    assert "no certificate" not in opened.evidence
+
+
+def test_the_key_of_a_certificate_for_other_things_is_called_so() -> None:
+    other = certificate(der(usages=("1.3.6.1.5.5.7.3.4",)), key_name="abc_1")
+    document = clean(
+        certificates=[certificate(), other],
+        key_files=[key_file(access((USERS, READ)), "abc_1")],
+    )
+    (opened,) = judge(document)
+    assert opened.weight is Severity.MEDIUM
+    assert opened.evidence.endswith("which is not for IPsec")
+
+
 def test_every_rule_was_broken_once() -> None:
     broken = {each for _, expected in FAULTS.values() for each in expected} | {"psk-reused"}
     assert {f"windows-{each}" for each in broken} == {rule.id for rule in RULES}
