@@ -33,6 +33,7 @@ from ike.secrets import ipsec_conf
 from ike.secrets.ipsec_conf import Sections
 from ike.secrets.reading import Files, Reading, dialect_of
 from ike.secrets.settings_syntax import parse as parse_settings
+from ike.secrets.stumbling import stumbling
 from ike.secrets.values import Dialect, Place, Problem, Source
 
 _CRYPTO_POLICIES: Final = "/etc/crypto-policies/back-ends/libreswan.config"
@@ -163,7 +164,8 @@ def look(files: Files, starts: Iterable[Start], dialect: Dialect | None = None) 
         reading = Reading(files, again=True)
         source = reading.start(start.path)
         if source is not None:
-            looking.read(start.kind, source, reading)
+            with stumbling(Place(start.path, 0), looking.problems):
+                looking.read(start.kind, source, reading)
         looking.problems += reading.problems
     return looking.found()
 

@@ -8,7 +8,7 @@ from typing import Final
 from xml.parsers import expat
 
 from core.secret import Secret
-from ike.secrets import forms, identities
+from ike.secrets import forms, identities, ipsec_secrets
 from ike.secrets.identities import Identity
 from ike.secrets.values import (
     Connection,
@@ -86,7 +86,9 @@ def parse(source: Source) -> Parsed:
         problems.append(Problem(Place(source.path, error.lineno), "the XML is not well formed"))
     except _Malicious:
         problems.append(Problem(Place(source.path, 0), "the XML declares entities: not read on"))
-    entries = [entry for record in reading.records for entry in _entries(record, source.path)]
+    entries = [
+        entry for record in reading.records for entry in _entries(record, source.path, problems)
+    ]
     connections = tuple(_connections(reading.records, source.path))
     return Parsed(tuple(entries), connections, tuple(problems))
 
@@ -161,38 +163,49 @@ class _Reading:
         raise _Malicious
 
 
-def _entries(record: Record, path: str) -> Iterator[Entry]:
+def _entries(record: Record, path: str, problems: list[Problem]) -> Iterator[Entry]:
     if record.path == _KEY:
         kind = Kind.USER if record.text("keyType") == "EAP" else Kind.PSK
         ends = [record.text("ident"), record.text("remote_ident")]
-        yield from _entry(record, path, kind, "Key", [each for each in ends if each])
+        yield from _entry(record, problems, path, kind, "Key", [each for each in ends if each])
     elif record.path == _PHASE1:
         peer = record.text("peerid_data") or record.text("remote-gateway")
         # OPNsense writes the peer alone for its daemon, unless anybody may be the peer.
         peer_alone = record.root == "opnsense" and "mobile" not in record.texts
         own = "" if peer_alone else record.text("myid_data")
         ends = [each for each in (own, peer) if each]
-        yield from _entry(record, path, Kind.PSK, "pre-shared-key", ends, record.text("descr"))
+        yield from _entry(
+            record, problems, path, Kind.PSK, "pre-shared-key", ends, record.text("descr")
+        )
     elif record.path == _MOBILE:
         kind = Kind.USER if record.text("type") == "EAP" else Kind.PSK
-        yield from _entry(record, path, kind, "pre-shared-key", [record.text("ident")])
+        yield from _entry(record, problems, path, kind, "pre-shared-key", [record.text("ident")])
     elif record.path == _USER:
-        yield from _entry(record, path, Kind.PSK, "ipsecpsk", [record.text("name")])
+        yield from _entry(record, problems, path, Kind.PSK, "ipsecpsk", [record.text("name")])
 
 
 def _entry(
-    record: Record, path: str, kind: Kind, field_name: str, ends: list[str], name: str = ""
+    record: Record,
+    problems: list[Problem],
+    path: str,
+    kind: Kind,
+    field_name: str,
+    ends: list[str],
+    name: str = "",
 ) -> Iterator[Entry]:
     text, line = record.texts.get(field_name, ("", 0))
     # An empty one is the form of a field that is not used, a key without an owner that of nobody's.
     if not text:
         return
-    owners: list[Identity] = []
-    for each in ends:
-        owners.append(identities.ANY if each in _EVERYBODY else identities.strongswan(each))
-    if kind is Kind.USER:
-        owners = [Identity("keyid", each) for each in ends[:1]]
     place = Place(path, line)
+    owners: list[Identity] = []
+    for each in ends[:1] if kind is Kind.USER else ends:
+        everybody = each in _EVERYBODY and kind is Kind.PSK
+        found = identities.ANY if everybody else ipsec_secrets.owner(each, kind)
+        if found is None:
+            problems.append(Problem(place, "what stands as the key's owner is no identity"))
+            return
+        owners.append(found)
     value = Secret(forms.octets(text))
     yield Entry(kind, tuple(owners), value, Form.PLAIN, place, Dialect.STRONGSWAN, name)
 
@@ -240,7 +253,7 @@ def _end(record: Record, side: str, ends: list[Record]) -> End:
 
 
 def _identity(text: str) -> Identity | None:
-    return identities.strongswan(text) if text and text not in _EVERYBODY else None
+    return ipsec_secrets.owner(text, Kind.PSK) if text and text not in _EVERYBODY else None
 
 
 def _addresses(text: str) -> tuple[str, ...]:

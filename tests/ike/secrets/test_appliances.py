@@ -395,3 +395,17 @@ def test_vyos_misplaced_secrets_are_not_shown(changed: dict[str, str]) -> None:
     parsed = vyos.parse(Source("/x", VYOS.format(**(VYOS_GOOD | changed))))
     assert "s3cret" not in repr(parsed).lower()
     assert len(parsed.entries) >= 2
+
+
+@pytest.mark.parametrize("end", ["S3cret!Key#2024 with words", "S3cret!Key#2024"])
+def test_a_secret_in_the_place_of_an_identity_is_not_shown_by_a_firewall(end: str) -> None:
+    text = (
+        "<opnsense><OPNsense><IPsec><preSharedKeys><preSharedKey>"
+        f"<ident>{end}</ident><remote_ident>192.0.2.9</remote_ident><Key>x</Key>"
+        "</preSharedKey></preSharedKeys></IPsec></OPNsense></opnsense>"
+    )
+    parsed = firewall.parse(Source("/conf/config.xml", text))
+    assert not parsed.entries
+    assert [each.message for each in parsed.problems] == [
+        "what stands as the key's owner is no identity"
+    ]
