@@ -7,6 +7,7 @@ import socket
 import textwrap
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -109,7 +110,7 @@ def _overview(
     from ike.secrets.looking import look
     from ike.secrets.reading import read
     from ike.secrets.tree import Tree
-    from ike.secrets.values import Dialect
+    from ike.secrets.values import Dialect, Kind
 
     root: Path = given["root"]
     dialect = Dialect(given["daemon"]) if given["daemon"] else None
@@ -117,7 +118,9 @@ def _overview(
     base = os.getcwd() if root == Path("/") else "/"
     absolute = [os.path.normpath(os.path.join(base, each)) for each in paths]
     found = read(Tree(root), absolute, dialect=dialect, is_own=is_own)
-    overview = look(found, Secret(secrets.token_bytes(32)))
+    # A token's PIN is no shared secret.
+    shared = tuple(each for each in found.entries if each.kind is not Kind.PIN)
+    overview = look(replace(found, entries=shared), Secret(secrets.token_bytes(32)))
     if not overview.tunnels and not overview.others and not overview.problems:
         raise NothingFound(
             "No pre-shared key was found.",

@@ -214,7 +214,7 @@ def test_a_file_that_may_not_be_read_is_named(tmp_path: Path) -> None:
                 "paris": ("2", "dn:C=FR, O=Example, CN=paris.example.com"),
                 "old-router": ("1", "ip:203.0.113.52"),
             },
-            {"psk": 5, "ppk": 1, "user": 1},
+            {"psk": 5, "ppk": 1, "user": 1, "passphrase": 1},
         ),
         (
             "libreswan",
