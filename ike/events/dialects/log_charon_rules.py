@@ -24,7 +24,7 @@ _FILLED: Final = {
     "<out_spi>": r"(?:0x)?(?:(?P<spi_out>[0-9a-fA-F]{8})\b|\S+)",
     "<bytes_in>": r"(?: \((?P<bytes_in>\d+) bytes\))?",
     "<bytes_out>": r"(?: \((?P<bytes_out>\d+) bytes\))?",
-    "<ends>": r"\[?[^\[\]]*\]?\[.*?\]\.\.\.\[?(?P<peer>[^\[\]]*)\]?\[(?P<identity>.*)\]",
+    "<ends>": r"\[?[^\[\]]*\]?\[.*?\](?:\.\.\.|…)\[?(?P<peer>[^\[\]]*)\]?\[(?P<identity>.*)\]",
     "<ids>": r"'.*?'(?:\[[^\]]*\])? - '(?P<identity>.*)'(?:\[(?P<peer>[^\[\]]*)\])?",
     "<id>": r"'(?P<identity>.*)'",
     "<dn>": r"\"(?P<subject>.*)\"",
@@ -57,7 +57,7 @@ class Rule:
 
 
 def _rule(kind: str, pattern: str, *, timer: bool = False, group: str = "", **fixed: Any) -> Rule:
-    stated = re.match(r"[^\\<(\[{.?*|~]*", pattern)
+    stated = re.match(r"[^\\<(\[{.?*|~$]*", pattern)
     literal = stated[0] if stated else ""
     if pattern[len(literal) : len(literal) + 1] == "?":
         literal = literal[:-1]
@@ -120,9 +120,11 @@ RULES: Final[Sequence[Rule]] = (
         reason="rekey",
     ),
     _rule("child_rekeyed", rf"rekeyed CHILD_SA <child>~ with SPIs \S+ \S+ with <new> {_SPIS}"),
-    _rule("child_rekeyed", r"CHILD_SA <child> state change:~ \w+ => REKEYED"),
+    _rule("child_rekeyed", r"CHILD_SA <child> state change: \w+ => REKEYED"),
     _rule("child_rekeyed", r"detected rekeying of CHILD_SA <child>"),
-    _rule("child_rekeyed", r"creating rekey job for CHILD_SA", timer=True, phase="start"),
+    _rule(
+        "child_rekeyed", r"creating rekey job for (?:ESP |AH )?CHILD_SA", timer=True, phase="start"
+    ),
     _rule("child_rekeyed", r"queueing CHILD_REKEY task", timer=True, phase="start"),
     _rule("child_rekey_failed", r"CHILD_SA rekeying failed, trying again"),
     _rule("child_rekey_failed", r"peer didn't find the CHILD_SA we tried to rekey"),
@@ -140,7 +142,7 @@ RULES: Final[Sequence[Rule]] = (
         r"CHILD_SA rekey(?:/delete)? collision(?: won| lost)?, deleting (?:old|redundant) child~ <child>",
     ),
     _rule("child_closed", r"deleting CHILD_SA after \d+ seconds of inactivity", timer=True),
-    _rule("child_closed", r"creating delete job for CHILD_SA", timer=True),
+    _rule("child_closed", r"creating delete job for (?:ESP |AH )?CHILD_SA", timer=True),
     _rule("child_closed", r"sending DELETE for (?:ESP|AH) CHILD_SA~ with SPI <in_spi>"),
     _rule(
         "child_closed", r"received DELETE for (?:unknown )?(?:ESP|AH) CHILD_SA~ with SPI <out_spi>"
@@ -178,6 +180,7 @@ RULES: Final[Sequence[Rule]] = (
     _rule("auth_failed", r"XAuth pam_authenticate for <id> failed", reason="eap"),
     _rule("auth_failed", r"Aggressive Mode PSK disabled for security reasons", reason="mode"),
     _rule("auth_failed", r"found \d+ matching configs?, but none allows", reason="mode"),
+    _rule("auth_failed", r"peer requested EAP, config <fit>", reason="mode"),
     _rule(
         "auth_failed",
         r"constraint check failed: .*?identity '.*?'(?: \(\S+\))? required~(?:, not matched by <id>.*)?",
@@ -251,7 +254,7 @@ RULES: Final[Sequence[Rule]] = (
     _rule("ts_unacceptable", r"no matching CHILD_SA config found"),
     _rule("unknown_peer", r"no matching peer config found"),
     _rule("unknown_peer", r"no (?:alternative|peer) config found"),
-    _rule("unknown_peer", r"no IKE config found for~ \S+?\.\.\.<peer>, sending \S+"),
+    _rule("unknown_peer", r"no IKE config found for~ \S+?(?:\.\.\.|…)<peer>, sending \S+"),
     # Retransmissions, dead peers, floods
     _rule("retransmit", r"retransmit (?P<seq>\d+) of request~ with message ID \d+", timer=True),
     _rule(

@@ -176,7 +176,7 @@ KEYS: Final = [
         "ike",
         reason="mode",
     ),
-    row("auth_failed", r"Peer attempted EAP authentication", "ike", reason="mode"),
+    row("auth_failed", r"Peer attempted \S+ authentication,? but", "ike", reason="mode"),
     row(
         "auth_failed",
         r"XAUTH: .*(?:Authentication Failed|authentication for \S+ failed|password.*(?:wrong|mismatch))",

@@ -103,7 +103,7 @@ _RESPONDING: Final = [
 _ESTABLISHED: Final = [
     row(
         "ike_established",
-        r"(?:initiator|responder) established IKE SA;?(?: authenticated peer)?(?:.*? and "
+        r"(?:initiator |responder )?established IKE SA;?(?: authenticated peer)?(?:.*? and "
         + IDENTITY
         + r")?"
         r"(?:.*?certificate '(?P<identity_2>[^']*)')?",
@@ -116,7 +116,7 @@ _ESTABLISHED: Final = [
     ),
     row(
         "child_established",
-        r"(?:initiator|responder) established (?:Child|IPsec|CHILD) SA(?: using (?:IKE SA )?#(?P<ike_id>\d+))?",
+        r"(?:initiator |responder )?established (?:Child|IPsec|CHILD) SA(?: using (?:IKE SA )?#(?P<ike_id>\d+))?",
         "child",
     ),
     row(
@@ -241,6 +241,7 @@ _ENDED: Final = [
 ]
 _SILENCE: Final = [
     row("retransmit", r"retransmission; will wait", "any"),
+    row("retransmit", r"retransmitting .*(?:request|ike|child)\b.*; will wait", "any"),
     row(
         "retransmit",
         r"retransmit(?:ting)? in response to duplicate(?! .*limit)",
@@ -338,7 +339,7 @@ ROWS: Final = table(
         "responding": _RESPONDING,
         "initiator responder": _ESTABLISHED,
         "sent processed": _STORIES,
-        "isakmp parent established": [*_STORIES, *KEYS, *_ENDED],
+        "isakmp parent established": [*_STORIES, *_ESTABLISHED, *KEYS, *_ENDED],
         "received": [*_RECEIVED, *_STORIES],
         "deleting": _DELETING,
         "no": NO,
