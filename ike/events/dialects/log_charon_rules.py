@@ -24,7 +24,7 @@ _FILLED: Final = {
     "<out_spi>": r"(?:0x)?(?:(?P<spi_out>[0-9a-fA-F]{8})\b|\S+)",
     "<bytes_in>": r"(?: \((?P<bytes_in>\d+) bytes\))?",
     "<bytes_out>": r"(?: \((?P<bytes_out>\d+) bytes\))?",
-    "<ends>": r"\[?[^\[\]]*\]?\[.*?\](?:\.\.\.|…)\[?(?P<peer>[^\[\]]*)\]?\[(?P<identity>.*)\]",
+    "<ends>": r"\[?[^\[\]]*\]?\[.*?\](?:\.\.\.|…)\[?(?P<peer>[^\[\]]*)\]?\[(?P<identity>.*?)\]?",
     "<ids>": r"'.*?'(?:\[[^\]]*\])? - '(?P<identity>.*)'(?:\[(?P<peer>[^\[\]]*)\])?",
     "<id>": r"'(?P<identity>.*)'",
     "<dn>": r"\"(?P<subject>.*)\"",
@@ -96,6 +96,11 @@ RULES: Final[Sequence[Rule]] = (
     _rule(
         "ike_deleted",
         r"destroying duplicate IKE_SA for~ peer <id>, received INITIAL_CONTACT",
+        reason="duplicate",
+    ),
+    _rule(
+        "ike_deleted",
+        r"got a response on a duplicate IKE_SA for~ <id>, deleting new IKE_SA",
         reason="duplicate",
     ),
     _rule("ike_deleted", r"destroying IKE_SA in state \S+ without notification", timer=True),
