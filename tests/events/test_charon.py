@@ -502,3 +502,29 @@ def test_an_ellipsis_between_the_ends_is_read_as_three_dots() -> None:
 def test_the_older_wording_of_an_expiry_is_read() -> None:
     old = "07[KNL] creating delete job for ESP CHILD_SA with SPI c1b2c3d4 and reqid {3}"
     assert one(old)["event"] == "child_closed"
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        "EAP-MS-CHAPv2 failed with error ERROR_AUTHENTICATION_FAILURE: '(null)'",
+        "EAP_MSCHAPV2 method failed",
+        "final authorization hook forbids IKE_SA, cancelling",
+    ],
+)
+def test_what_ends_an_authentication_is_told(message: str) -> None:
+    assert one(SA + message) == {"event": "auth_failed", "connection": "gw", "ike_id": 3}
+
+
+def test_a_payload_list_is_enough_where_a_cookie_is_demanded() -> None:
+    assert one("09[ENC] generating IKE_SA_INIT response 0 [ N(COOKIE) ]") == {"event": "cookie"}
+
+
+def test_a_rekey_of_an_unknown_child_has_failed() -> None:
+    told = SA + "unable to rekey, ESP CHILD_SA with SPI c1b2c3d4 not found"
+    assert one(told)["event"] == "child_rekey_failed"
+
+
+def test_an_identity_that_a_pager_cut_takes_no_address_with_it() -> None:
+    cut = "deleting IKE_SA west[4] between 198.51.100.1[CN=gw]...192.0.2.7[C=CH, O=Ex>"
+    assert one(SA + cut) == {"event": "ike_deleted", **PEER, **WEST}

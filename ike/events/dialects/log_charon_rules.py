@@ -135,7 +135,7 @@ RULES: Final[Sequence[Rule]] = (
     _rule("child_rekey_failed", r"peer didn't find the CHILD_SA we tried to rekey"),
     _rule(
         "child_rekey_failed",
-        r"unable to rekey, (?:CHILD_SA not found|we are deleting the CHILD_SA)",
+        r"unable to rekey, (?:\S+ )?(?:CHILD_SA .*not found|we are deleting the CHILD_SA)",
     ),
     _rule(
         "child_closed", rf"closing (?:expired )?CHILD_SA <child>~ {_SPIS} and TS ?.*", timer=True
@@ -178,7 +178,13 @@ RULES: Final[Sequence[Rule]] = (
     _rule("auth_failed", r"initiating EAP_\S+ method failed", reason="eap"),
     _rule("auth_failed", r"EAP-MD5 verification failed", reason="eap"),
     _rule("auth_failed", r"EAP-GTC password verification failed", reason="eap"),
-    _rule("auth_failed", r"EAP-MS-CHAPv2 verification failed", reason="eap"),
+    _rule("auth_failed", r"EAP-MS-CHAPv2 (?:verification failed|failed with error)", reason="eap"),
+    *(
+        _rule("auth_failed", rf"EAP_{method} method failed", reason="eap")
+        for method in ("MSCHAPV2", "TLS", "TTLS", "PEAP", "MD5", "GTC", "SIM", "AKA", "IDENTITY")
+    ),
+    _rule("auth_failed", r"authorization hook forbids IKE_SA", reason="refused"),
+    _rule("auth_failed", r"final authorization hook forbids IKE_SA", reason="refused"),
     _rule("auth_failed", r"RADIUS authentication of <id> failed$", reason="eap"),
     _rule("auth_failed", r"XAuth authentication of <id> failed$", reason="eap"),
     _rule("auth_failed", r"XAuth authentication of '.*' \(myself\) failed$", reason="eap"),
@@ -280,6 +286,8 @@ RULES: Final[Sequence[Rule]] = (
     _rule("cookie", r"received COOKIE notify$"),
     _rule("cookie", r"parsed IKE_SA_INIT response \d+ \[ .*N\(COOKIE\)", group="ENC"),
     _rule("cookie", r"generating IKE_SA_INIT request \d+ \[ N\(COOKIE\)", timer=True, group="ENC"),
+    # The sentence above is one of details, so this is often the only line.
+    _rule("cookie", r"generating IKE_SA_INIT response \d+ \[ N\(COOKIE\) \]", group="ENC"),
     # Remarks, for the rules of detection
     _rule("algorithms", r"selected proposal: (?P<algorithms>.*)"),
     _rule("rekey_scheduled", r"scheduling rekeying in <s>", timer=True),
