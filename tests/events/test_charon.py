@@ -528,3 +528,14 @@ def test_a_rekey_of_an_unknown_child_has_failed() -> None:
 def test_an_identity_that_a_pager_cut_takes_no_address_with_it() -> None:
     cut = "deleting IKE_SA west[4] between 198.51.100.1[CN=gw]...192.0.2.7[C=CH, O=Ex>"
     assert one(SA + cut) == {"event": "ike_deleted", **PEER, **WEST}
+
+
+def test_what_network_manager_hands_on_is_read() -> None:
+    relayed = "Jun 20 14:29:47 laptop NetworkManager[11]: "
+    started, other = shown(
+        relayed + "initiating Main Mode IKE_SA west[4] to 192.0.2.7",
+        relayed + "<info>  [1.5] vpn-connection: received NO_PROPOSAL_CHOSEN error notify",
+        relayed + "received NO_PROPOSAL_CHOSEN error notify",
+    )
+    assert (started["event"], started["peer"]) == ("ike_initiate", "192.0.2.7")
+    assert (other["line"], other["event"]) == (3, "proposal_mismatch")

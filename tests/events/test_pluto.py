@@ -494,7 +494,8 @@ def test_rules_learn_the_address_from_earlier_lines() -> None:
 LATER: list[tuple[str, dict[str, Any]]] = [
     ("retransmitting CREATE_CHILD_SA rekey ike; will wait 0.5 seconds for response", {"event": "retransmit", "ike_id": 3}),
     ("Peer attempted PSK authentication but we want rsasig in I2 Auth Payload", {"event": "auth_failed", "ike_id": 3}),
-    ("established IKE SA; authenticated using authby=secret", {"event": "ike_established", "ike_id": 3}),
+    ("established IKE SA; authenticated using authby=secret and peer ID_IPV4_ADDR '192.0.2.23'",
+     {"event": "ike_established", "peer": "192.0.2.23", "ike_id": 3}),
     ("established Child SA; IPsec tunnel [10.1.0.0-10.1.255.255:0-65535 0] {ESP=>0x0a0b0c0d <0x01020304 xfrm=AES_GCM_16_256-NONE}",
      {"event": "child_established", "child_id": 3, "spi_in": "01020304", "spi_out": "0a0b0c0d"}),
     ("responding to CREATE_CHILD_SA message (ID 2) from 192.0.2.23:4500 with encrypted notification NO_PROPOSAL_CHOSEN",

@@ -103,7 +103,7 @@ _RESPONDING: Final = [
 _ESTABLISHED: Final = [
     row(
         "ike_established",
-        r"(?:initiator |responder )?established IKE SA;?(?: authenticated peer)?(?:.*? and "
+        r"(?:initiator |responder )?established IKE SA;?(?: authenticated peer)?(?:.*? and (?:peer )?"
         + IDENTITY
         + r")?"
         r"(?:.*?certificate '(?P<identity_2>[^']*)')?",
