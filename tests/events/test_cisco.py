@@ -264,3 +264,13 @@ def test_nothing_breaks_it(log: bytes) -> None:
 )
 def test_a_megabyte_of_trouble(raw: bytes) -> None:
     survives(Parser, raw)
+
+
+def test_a_group_that_is_unknown_is_named_without_quotes() -> None:
+    line = "[IKEv1]: IP = 198.51.100.2, Received ISAKMP Aggressive Mode message 1 with unknown tunnel group name 'far'."
+    assert one(Parser(), line) == only("unknown_peer", **FAR, connection="far")
+
+
+def test_a_peer_that_refused_without_encryption_is_told() -> None:
+    line = f"%ASA-5-713904: {G}Received an un-encrypted AUTH_FAILED notify message, dropping"
+    assert [each["event"] for each in one(Parser(), line)] == ["auth_failed"]

@@ -22,7 +22,8 @@ _SA: Final = (
 _PROGRAM: Final = rb"\bcharon(?:-[a-z]{1,16})?(?:\[\d+\])?: "
 _USUAL: Final = rb"[\w \t.:,+\-/<>|]{0,160}+(?:\[\d{1,10}+\]: )?+\d{0,3}+"
 _BRACKET: Final = rb"(?<![^\d\s>|m])\[" + _GROUPS + rb"\] "  # an m ends a colour
-# A line without a prefix, as `ipsec up` shows them and NetworkManager hands them on, is charon's where it begins with what only charon says.
+# A line without a prefix, as `ipsec up` shows them and NetworkManager hands them on, is charon's where it begins with
+# what only charon says.
 _NAKED: Final = (
     rb"\A(?:\w{3} [ \d]\d \d\d:\d\d:\d\d )?(?:[\w.:+ -]{0,96}(?:NetworkManager|nm-[\w-]{1,32})\[\d+\]: )?"
     rb"(?=initiating (?:Main Mode |Aggressive Mode )?IKE_SA [^\n]{1,255}\[\d+\] to "
