@@ -64,7 +64,7 @@ _INITIATING: Final = [
         r"initiating delete of established (?:Child|IPsec) SA(?: using IKE SA #(?P<ike_id>\d+))?",
         "child",
     ),
-    row("ike_reauth", r"initiating reauthentication of IKE SA", "ike"),
+    row("ike_reauth", r"initiating reauthentication (?:of|to replace) (?:IKE|ISAKMP) SA", "ike"),
     row(
         "ike_initiate",
         r"initiating (?:IKEv[12] |v[12] )?(?:(?:Main|Aggressive) Mode|parent SA|IKE SA|IKEv2|IKE_SA_INIT|connection)"
@@ -211,7 +211,11 @@ _RECEIVED: Final = [
 _DELETING: Final = [
     row(
         "child_closed",
-        r"deleting (?:other )?" + _SA + r"(?: #(?P<child_id>\d+))?(?: connection)? \(" + _CHILD_UP,
+        r"deleting (?:other )?"
+        + _SA
+        + r"(?: #(?P<child_id>\d+))?(?: connection)? \("
+        + _CHILD_UP
+        + r"(?:.*? using (?:IKE|ISAKMP) SA #(?P<ike_id>\d+))?",
         "child",
     ),
     row(
