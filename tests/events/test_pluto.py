@@ -494,6 +494,7 @@ def test_rules_learn_the_address_from_earlier_lines() -> None:
 LATER: list[tuple[str, dict[str, Any]]] = [
     ("deleting IPsec SA (QUICK_I2) aged 1.2s and sending notification using ISAKMP SA #1", {"event": "child_closed", "ike_id": 1, "child_id": 3}),
     ("deleting Child SA (ESTABLISHED_CHILD_SA) aged 1.2s and sending notification using IKE SA #1", {"event": "child_closed", "ike_id": 1, "child_id": 3}),
+    ('deleting IPsec SA (QUICK_R2) and sending notification using ISAKMP SA "w/0x1" #1', {"event": "child_closed", "ike_id": 1, "child_id": 3}),
     ("Peer public key SubjectAltName does not match peer ID for this connection", {"event": "auth_failed", "ike_id": 3}),
     ("X509: connection failed due to unmatched IDs", {"event": "auth_failed", "ike_id": 3}),
     ("retransmitting CREATE_CHILD_SA rekey ike; will wait 0.5 seconds for response", {"event": "retransmit", "ike_id": 3}),

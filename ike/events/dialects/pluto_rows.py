@@ -215,7 +215,7 @@ _DELETING: Final = [
         + _SA
         + r"(?: #(?P<child_id>\d+))?(?: connection)? \("
         + _CHILD_UP
-        + r"(?:.*? using (?:IKE|ISAKMP) SA #(?P<ike_id>\d+))?",
+        + r"(?:.*? using (?:IKE|ISAKMP) SA (?:\"[^\"]*\" )?#(?P<ike_id>\d+))?",
         "child",
     ),
     row(
