@@ -513,6 +513,19 @@ def test_wordings_that_came_and_went_are_read(message: str, expected: dict[str, 
     assert shown(Parser, f'"w" #3: {message}') == [{**expected, "connection": "w"}]
 
 
+def test_what_a_line_calls_an_ike_sa_is_one_whatever_its_number_was_before() -> None:
+    log = (
+        '"w" #2: initiator established Child SA using #1; IPsec tunnel {ESP=>0x0a0b0c0d <0x01020304 xfrm=AES}\n'
+        '"w" #2: deleting IKE SA (ESTABLISHED_IKE_SA) aged 2.2s and sending notification'
+    )
+    assert shown(Parser, log)[1] == {
+        "line": 2,
+        "event": "ike_deleted",
+        "connection": "w",
+        "ike_id": 2,
+    }
+
+
 LINES = [(SYSLOG + message).encode() for message, _ in MESSAGES]
 
 

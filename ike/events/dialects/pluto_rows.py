@@ -223,6 +223,7 @@ _DELETING: Final = [
         r"deleting established (?:Child|IPsec) SA(?: #(?P<child_id>\d+))?(?: using IKE SA #(?P<ike_id>\d+))?",
         "child",
     ),
+    row("ike_deleted", r"deleting (?:IKE|ISAKMP) SA \(" + _UP, "ike"),
     row(
         "ike_deleted",
         r"deleting (?:other )?" + _SA + r"(?: #(?P<ike_id>\d+))?(?: connection)? \(" + _UP,
