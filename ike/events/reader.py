@@ -43,9 +43,9 @@ class Parser(Protocol):
 _DIALECTS: Final[tuple[tuple[re.Pattern[bytes], type[Parser]], ...]] = (
     (log_charon.CUE, log_charon.Parser),
     (log_cisco.CUE, log_cisco.Parser),
+    (log_pluto.CUE, log_pluto.Parser),
     (log_juniper.CUE, log_juniper.Parser),
     (log_fortigate.CUE, log_fortigate.Parser),
-    (log_pluto.CUE, log_pluto.Parser),
     (log_racoon.CUE, log_racoon.Parser),
     # The widest cues come last: topics in any form, and the heads of any export of records.
     (log_mikrotik.CUE, log_mikrotik.Parser),

@@ -1,5 +1,7 @@
 """What charon says, sentence by sentence and prefix by prefix. Addresses and names are those of documentation."""
 
+# ruff: noqa: E501 - lines of logs are long
+
 import json
 from typing import Any
 
@@ -204,7 +206,6 @@ NOTHING = [
     "no matching proposal found, trying alternative config",
     "received unknown vendor ID: 01:02",
     "selected proposal: ESP:AES_GCM_16_256/NO_EXT_SEQ",
-    "peer requested EAP, config inacceptable",
     "selected peer config 'gw' unacceptable: non-matching authentication done",
     "vici terminate IKE_SA 'west'",
     "received retransmit of response with ID 2, but next request already sent",
@@ -452,3 +453,89 @@ def test_lines_that_are_passed_over_are_those_without_an_event() -> None:
             found = DULL.match(raw)
             assert found is not None
             assert found.end() == 0, raw
+
+
+CHANGES = [
+    "CREATED => INSTALLING", "INSTALLING => INSTALLED", "INSTALLED => REKEYING", "INSTALLED => DELETING",
+    "REKEYED => DELETING",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("change", CHANGES)
+def test_only_the_change_to_rekeyed_is_a_rekey(change: str) -> None:
+    """Else every Child SA of a log with more details would be one that was replaced."""
+    changed = f"07[CHD] <gw|3> CHILD_SA net{{5}} state change: {change}"
+    assert shown(changed, "07[IKE] <gw|3> sending DPD request") == []
+
+
+NAKED = [
+    ("initiating Main Mode IKE_SA west[4] to 192.0.2.7", "ike_initiate", PEER | WEST),
+    (f"IKE_SA west[4] established {ENDS}", "ike_established", PEER | WEST),
+    (f"CHILD_SA net{{5}} established with SPIs {SPIS} and TS {TS}", "child_established", {"connection": "net"} | NET | PAIR),
+    ("Jun 20 14:29:47 CHILD_SA net{5} state change: INSTALLED => REKEYED", "child_rekeyed", {"connection": "net"} | NET),
+    ("received TS_UNACCEPTABLE notify, no CHILD_SA built", "ts_unacceptable", {}),
+    ("retransmit 2 of request with message ID 0", "retransmit", {"seq": 2}),
+    ("giving up after 5 retransmits", "giving_up", {}),
+    ("no trusted RSA public key found for 'west.example'", "auth_failed", IDENTITY),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("line", "kind", "fields"), NAKED)
+def test_what_a_control_tool_shows_without_a_prefix_is_read(
+    line: str, kind: str, fields: dict[str, Any]
+) -> None:
+    found = one(line)
+    found.pop("time", None)
+    assert found == {"event": kind, **fields}
+
+
+def test_a_cookie_and_a_refused_mode_of_authentication_are_told() -> None:
+    assert one(SA + "received COOKIE notify")["event"] == "cookie"
+    assert one(SA + "peer requested EAP, config unacceptable")["event"] == "auth_failed"
+
+
+def test_an_ellipsis_between_the_ends_is_read_as_three_dots() -> None:
+    web = "IKE_SA west[4] established between 198.51.100.1[gw.example]\u2026192.0.2.7[west.example]"
+    assert one(SA + web) == {"event": "ike_established", **PEER, **WEST}
+
+
+def test_the_older_wording_of_an_expiry_is_read() -> None:
+    old = "07[KNL] creating delete job for ESP CHILD_SA with SPI c1b2c3d4 and reqid {3}"
+    assert one(old)["event"] == "child_closed"
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        "EAP-MS-CHAPv2 failed with error ERROR_AUTHENTICATION_FAILURE: '(null)'",
+        "EAP_MSCHAPV2 method failed",
+        "final authorization hook forbids IKE_SA, cancelling",
+    ],
+)
+def test_what_ends_an_authentication_is_told(message: str) -> None:
+    assert one(SA + message) == {"event": "auth_failed", "connection": "gw", "ike_id": 3}
+
+
+def test_a_payload_list_is_enough_where_a_cookie_is_demanded() -> None:
+    assert one("09[ENC] generating IKE_SA_INIT response 0 [ N(COOKIE) ]") == {"event": "cookie"}
+
+
+def test_a_rekey_of_an_unknown_child_has_failed() -> None:
+    told = SA + "unable to rekey, ESP CHILD_SA with SPI c1b2c3d4 not found"
+    assert one(told)["event"] == "child_rekey_failed"
+
+
+def test_an_identity_that_a_pager_cut_takes_no_address_with_it() -> None:
+    cut = "deleting IKE_SA west[4] between 198.51.100.1[CN=gw]...192.0.2.7[C=CH, O=Ex>"
+    assert one(SA + cut) == {"event": "ike_deleted", **PEER, **WEST}
+
+
+def test_what_network_manager_hands_on_is_read() -> None:
+    relayed = "Jun 20 14:29:47 laptop NetworkManager[11]: "
+    started, other = shown(
+        relayed + "initiating Main Mode IKE_SA west[4] to 192.0.2.7",
+        relayed + "<info>  [1.5] vpn-connection: received NO_PROPOSAL_CHOSEN error notify",
+        relayed + "received NO_PROPOSAL_CHOSEN error notify",
+    )
+    assert (started["event"], started["peer"]) == ("ike_initiate", "192.0.2.7")
+    assert (other["line"], other["event"]) == (3, "proposal_mismatch")

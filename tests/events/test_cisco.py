@@ -90,6 +90,7 @@ def test_a_message_of_an_asa(product: str, message: str, expected: Expected) -> 
         ("%CRYPTO-6-IKMP_AUTH_FAIL: Authentication method 1 failed with host 198.51.100.2", only("auth_failed", **FAR)),
         ("%CRYPTO-6-IKMP_CRYPT_FAILURE: IKE (connection id 1007) unable to decrypt packet", only("auth_failed", ike_id=1007)),
         ("%CRYPTO-6-IKMP_CRYPT_FAILURE: IKE (connection id 1007) unable to encrypt packet", []),
+        ("%CRYPTO-5-IKMP_INVAL_CERT: Certificate received from 198.51.100.2 is bad: certificate invalid", only("cert_invalid", **FAR)),
         ("%CRYPTO-4-IKMP_NO_SA: IKE message from 198.51.100.2 has no SA and is not an initialization offer", []),
         ("%CRYPTO-4-RECVD_PKT_INV_SPI: decaps: rec'd IPSEC packet has invalid spi for destaddr=192.0.2.1, prot=50, spi=0x0A1B2C3D, srcaddr=198.51.100.2", []),
         ("%CRYPTO-6-EZVPN_CONNECTION_UP: (Server)  Mode=NEM  Client_type=CISCO_IOS  User=  Group=branch  Client_public_addr=198.51.100.2  Server_public_addr=192.0.2.1", only("ike_established", **GROUP)),
@@ -178,6 +179,19 @@ def test_an_sa_that_a_debug_lists_over_lines() -> None:
     assert (event["line"], event["event"]) == (3, "child_established")
 
 
+def test_the_ends_of_an_sa_may_stand_below_all_the_rest() -> None:
+    """Newer IOS lists the lifetime before them."""
+    log = (
+        "*Mar  2 08:15:00.002: IPSEC(create_sa): sa created,\n  (sa) sa_dest= 192.0.2.1, sa_proto= 50, \n"
+        "    sa_spi= 0x4E5F6071(1314873457), \n    sa_trans= esp-aes esp-sha-hmac , sa_conn_id= 2001\n"
+        "    sa_lifetime(k/sec)= (4608000/3600),\n  (identity) local= 192.0.2.1:0, remote= 198.51.100.2:0,\n"
+        "    local_proxy= 10.1.0.0/255.255.0.0/256/0,\n    remote_proxy= 10.2.0.0/255.255.0.0/256/0\n"
+    )
+    assert shown(Parser(), log) == [
+        {"line": 1, "event": "child_established", **FAR, "spi_in": "4E5F6071"}
+    ]
+
+
 def test_ipv6_and_hosts_before_the_port() -> None:
     six = "%ASA-5-750006: Local:2001:db8::1:500 Remote:2001:db8::2:4500 Username:x IKEv2 SA UP. Reason: New Connection Established"
     assert one(Parser(), six) == only("ike_established", peer="2001:db8::2")
@@ -250,3 +264,13 @@ def test_nothing_breaks_it(log: bytes) -> None:
 )
 def test_a_megabyte_of_trouble(raw: bytes) -> None:
     survives(Parser, raw)
+
+
+def test_a_group_that_is_unknown_is_named_without_quotes() -> None:
+    line = "[IKEv1]: IP = 198.51.100.2, Received ISAKMP Aggressive Mode message 1 with unknown tunnel group name 'far'."
+    assert one(Parser(), line) == only("unknown_peer", **FAR, connection="far")
+
+
+def test_a_peer_that_refused_without_encryption_is_told() -> None:
+    line = f"%ASA-5-713904: {G}Received an un-encrypted AUTH_FAILED notify message, dropping"
+    assert [each["event"] for each in one(Parser(), line)] == ["auth_failed"]

@@ -23,6 +23,7 @@ VPN = {**FAR, "connection": "vpn-a"}
         ("KMD_VPN_DOWN_ALARM_USER: VPN vpn-a from 198.51.100.2 is down. Local-ip: 192.0.2.1, gateway name: gw-a, vpn name: vpn-a, Reason: IPSec SA delete payload received from peer, corresponding IPSec SAs cleared", [{"event": "child_closed", **VPN}]),
         ("KMD_VPN_DOWN_ALARM_USER: VPN vpn-a from 198.51.100.2 is down. Local-ip: 192.0.2.1, Reason: DPD detected peer as down. Existing IKE/IPSec SAs cleared", [{"event": "dpd_timeout", **VPN}, {"event": "ike_deleted", **VPN}, {"event": "child_closed", **VPN}]),
         ("KMD_VPN_DOWN_ALARM_USER: VPN vpn-a from 198.51.100.2 is down. Local-ip: 192.0.2.1, Reason: Tunnel configuration is deleted. Corresponding IKE/IPSec SAs are deleted", [{"event": "ike_deleted", **VPN}, {"event": "child_closed", **VPN}]),
+        ("IKE Phase-2: Failed to match the peer proxy IDs [p2_remote_proxy_id=ipv4_subnet(any:0,[0..7]=10.2.0.0/16)] for local ip: 192.0.2.1, remote peer ip:198.51.100.2", [{"event": "ts_unacceptable", **FAR}]),
         (f"IKE negotiation successfully completed. IKE Version: 2, {ENDS}", [{"event": "ike_established", **VPN}]),
         (f"IKE negotiation failed with error: No proposal chosen. IKE Version: 1, {ENDS}", [{"event": "proposal_mismatch", **VPN}]),
         (f"IKE negotiation failed with error: Timed out. IKE Version: 2, {ENDS}", [{"event": "ike_timeout", **VPN}]),

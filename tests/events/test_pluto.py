@@ -1,5 +1,7 @@
 """pluto's log to events: recorded from Libreswan 4.10, and composed for the versions that cannot be had."""
 
+# ruff: noqa: E501 - lines of logs are long
+
 import json
 from pathlib import Path
 from typing import Any
@@ -487,6 +489,41 @@ def test_rules_learn_the_address_from_earlier_lines() -> None:
     )
     failed = events_of(Parser, log)[1]
     assert (failed.peer, failed.source, failed.name) == (None, "192.0.2.23", "w")
+
+
+LATER: list[tuple[str, dict[str, Any]]] = [
+    ("deleting IPsec SA (QUICK_I2) aged 1.2s and sending notification using ISAKMP SA #1", {"event": "child_closed", "ike_id": 1, "child_id": 3}),
+    ("deleting Child SA (ESTABLISHED_CHILD_SA) aged 1.2s and sending notification using IKE SA #1", {"event": "child_closed", "ike_id": 1, "child_id": 3}),
+    ('deleting IPsec SA (QUICK_R2) and sending notification using ISAKMP SA "w/0x1" #1', {"event": "child_closed", "ike_id": 1, "child_id": 3}),
+    ("Peer public key SubjectAltName does not match peer ID for this connection", {"event": "auth_failed", "ike_id": 3}),
+    ("X509: connection failed due to unmatched IDs", {"event": "auth_failed", "ike_id": 3}),
+    ("retransmitting CREATE_CHILD_SA rekey ike; will wait 0.5 seconds for response", {"event": "retransmit", "ike_id": 3}),
+    ("Peer attempted PSK authentication but we want rsasig in I2 Auth Payload", {"event": "auth_failed", "ike_id": 3}),
+    ("established IKE SA; authenticated using authby=secret and peer ID_IPV4_ADDR '192.0.2.23'",
+     {"event": "ike_established", "peer": "192.0.2.23", "ike_id": 3}),
+    ("established Child SA; IPsec tunnel [10.1.0.0-10.1.255.255:0-65535 0] {ESP=>0x0a0b0c0d <0x01020304 xfrm=AES_GCM_16_256-NONE}",
+     {"event": "child_established", "child_id": 3, "spi_in": "01020304", "spi_out": "0a0b0c0d"}),
+    ("responding to CREATE_CHILD_SA message (ID 2) from 192.0.2.23:4500 with encrypted notification NO_PROPOSAL_CHOSEN",
+     {"event": "proposal_mismatch", "peer": "192.0.2.23", "ike_id": 3}),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("message", "expected"), LATER)
+def test_wordings_that_came_and_went_are_read(message: str, expected: dict[str, Any]) -> None:
+    assert shown(Parser, f'"w" #3: {message}') == [{**expected, "connection": "w"}]
+
+
+def test_what_a_line_calls_an_ike_sa_is_one_whatever_its_number_was_before() -> None:
+    log = (
+        '"w" #2: initiator established Child SA using #1; IPsec tunnel {ESP=>0x0a0b0c0d <0x01020304 xfrm=AES}\n'
+        '"w" #2: deleting IKE SA (ESTABLISHED_IKE_SA) aged 2.2s and sending notification'
+    )
+    assert shown(Parser, log)[1] == {
+        "line": 2,
+        "event": "ike_deleted",
+        "connection": "w",
+        "ike_id": 2,
+    }
 
 
 LINES = [(SYSLOG + message).encode() for message, _ in MESSAGES]

@@ -79,6 +79,13 @@ MESSAGES: list[tuple[str, list[dict[str, Any]]]] = [
     ("NOTIFY: couldn't find the proper pskey, try to get one by the peer's address.", []),
     ("ERROR: HASH mismatched", [{"event": "auth_failed"}]),
     (
+        "ERROR: couldn't find the pskey for 203.0.113.7.",
+        [{"event": "auth_failed", "peer": "203.0.113.7"}],
+    ),
+    ("ERROR: mismatched ID was returned.", [{"event": "ts_unacceptable"}]),
+    ("IKE Packet: transmit success. (Phase1 Retransmit).", [{"event": "retransmit"}]),
+    ("IKE Packet: transmit success. (Initiator, Main-Mode message 1).", []),
+    (
         "WARNING: unable to get certificate CRL(3) at depth:0 SubjectName:/C=XX/CN=peer.example",
         [{"event": "crl_fetch_failed"}],
     ),

@@ -117,3 +117,17 @@ def test_what_is_kept_does_not_grow_with_the_log() -> None:
         reader.feed("".join(line.format(each) for each in range(start, start + 10_000)).encode())
     (host,) = reader._parsers[0]._hosts.values()  # type: ignore[attr-defined]
     assert len(host.names) <= 200_000
+
+
+def test_names_of_exchanges_are_no_messages_of_another_daemon() -> None:
+    """Wherever a log begins, and whichever end is first."""
+    log = (
+        b'"w" #3: IKE_SA_INIT_I: retransmission; will wait 1 seconds for response\n'
+        b'"w" #3: IKE_AUTH response contained the error notification AUTHENTICATION_FAILED\n'
+    )
+    backwards = b"\n".join(reversed(log.splitlines())) + b"\n"
+    assert [(event.kind, event.ike_id) for event in read(log)] == [
+        ("retransmit", 3),
+        ("auth_failed", 3),
+    ]
+    assert [event.kind for event in read(backwards)] == ["auth_failed", "retransmit"]

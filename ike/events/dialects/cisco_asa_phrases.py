@@ -76,6 +76,7 @@ IKEV1: Final = Table(
         Phrase("received non-routine notify message: invalid hash", ("auth_failed",)),
         Phrase("received an un-encrypted no_proposal_chosen", ("proposal_mismatch",)),
         Phrase("received an un-encrypted authentication_failed", ("auth_failed",)),
+        Phrase("received an un-encrypted auth_failed", ("auth_failed",)),
         Phrase("received an un-encrypted invalid_id_info", ("ts_unacceptable",)),
         # What we refuse.
         Phrase("all ipsec sa proposals found unacceptable", ("proposal_mismatch",)),

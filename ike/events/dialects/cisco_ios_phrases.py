@@ -13,6 +13,7 @@ MESSAGES: Final[Mapping[str, tuple[str, ...]]] = {
     "IKEV2/RECV_CONNECTION_REQUEST": ("ike_respond",),
     "CRYPTO/IKMP_AUTH_FAIL": ("auth_failed",),
     "CRYPTO/IKMP_CRYPT_FAILURE": ("auth_failed",),
+    "CRYPTO/IKMP_INVAL_CERT": ("cert_invalid",),
     "CRYPTO/IKMP_SA_NOT_OFFERED": ("proposal_mismatch",),
     "CRYPTO/IKE_DENY_SA_REQ": ("half_open_limit",),
     "CRYPTO/ISAKMP_MANUAL_DELETE": ("ike_deleted",),

@@ -22,13 +22,35 @@ _SA: Final = (
 _PROGRAM: Final = rb"\bcharon(?:-[a-z]{1,16})?(?:\[\d+\])?: "
 _USUAL: Final = rb"[\w \t.:,+\-/<>|]{0,160}+(?:\[\d{1,10}+\]: )?+\d{0,3}+"
 _BRACKET: Final = rb"(?<![^\d\s>|m])\[" + _GROUPS + rb"\] "  # an m ends a colour
+# A line without a prefix, as `ipsec up` shows them and NetworkManager hands them on, is charon's where it begins with
+# what only charon says.
+_NAKED: Final = (
+    rb"\A(?:\w{3} [ \d]\d \d\d:\d\d:\d\d )?(?:[\w.:+ -]{0,96}(?:NetworkManager|nm-[\w-]{1,32})\[\d+\]: )?"
+    rb"(?=initiating (?:Main Mode |Aggressive Mode )?IKE_SA [^\n]{1,255}\[\d+\] to "
+    rb"|(?:parsed|generating) [A-Z_0-9]+ (?:request|response) \d+ \[ "
+    rb"|(?:received|sending) packet: from \S+\[\d+\] to \S+\[\d+\]"
+    rb"|(?:re)?(?:authenticating|initiating) IKE_SA \S+\[\d+\]"
+    rb"|(?:(?:deleting|received DELETE for|sending DELETE for) )?IKE_SA [^\n]{1,255}\[\d+\]"
+    rb"(?: established| rekeyed| between|$)"
+    rb"|(?:closing |outbound |rekeyed )?CHILD_SA [^\n]{1,255}\{\d+\} (?:established |with SPIs |state change: )"
+    rb"|received [A-Z_]{6,32} (?:error notify|notify error|notify, no CHILD_SA built)"
+    rb"|(?:received|sending) DELETE for (?:ESP|AH) CHILD_SA with SPI "
+    rb"|peer didn't accept (?:DH group|key exchange method) |tried \d+ shared keys? for '"
+    rb"|retransmit \d+ of request with message ID |giving up after \d+ retransmits"
+    rb"|establishing IKE_SA failed, peer not responding|could not decrypt payloads|deleting half open IKE_SA "
+    rb"|no (?:trusted [^\n]{0,32}public|shared) key found for |no matching (?:CHILD_SA|peer) config found"
+    rb"|(?:DH group|key exchange method) \S+ (?:un|in)acceptable, requesting "
+    rb"|\S+ is initiating an? (?:Main Mode |Aggressive Mode )?IKE_SA$)"
+)
 #: Searched in a line: true for charon's.
-CUE: Final = re.compile(rb"\A" + _USUAL + _BRACKET + b"|" + _BRACKET + b"|" + _PROGRAM)
+CUE: Final = re.compile(
+    rb"\A" + _USUAL + _BRACKET + b"|" + _BRACKET + b"|" + _PROGRAM + b"|" + _NAKED
+)
 # What follows a program is the message, and no second prefix.
 _NO_GROUP: Final = rb"(?![^\n]{0,48}?\[" + _GROUPS + rb"\] )"
 _PREFIX: Final = re.compile(
     rb"(?:\A" + _USUAL + rb")?(?<![^\d\s>|m])\[(?P<group>" + _GROUPS + rb")\] " + _SA
-    + b"|" + _PROGRAM + _NO_GROUP
+    + b"|" + _PROGRAM + _NO_GROUP + b"|" + _NAKED
 )  # fmt: skip
 _KEPT: Final = 200_000  # IKE SAs, or peers, that are remembered
 _LONGEST: Final = 4096  # characters of a message that are looked at

@@ -24,7 +24,7 @@ _FILLED: Final = {
     "<out_spi>": r"(?:0x)?(?:(?P<spi_out>[0-9a-fA-F]{8})\b|\S+)",
     "<bytes_in>": r"(?: \((?P<bytes_in>\d+) bytes\))?",
     "<bytes_out>": r"(?: \((?P<bytes_out>\d+) bytes\))?",
-    "<ends>": r"\[?[^\[\]]*\]?\[.*?\]\.\.\.\[?(?P<peer>[^\[\]]*)\]?\[(?P<identity>.*)\]",
+    "<ends>": r"\[?[^\[\]]*\]?\[.*?\](?:\.\.\.|…)\[?(?P<peer>[^\[\]]*)\]?\[(?P<identity>.*?)\]?",
     "<ids>": r"'.*?'(?:\[[^\]]*\])? - '(?P<identity>.*)'(?:\[(?P<peer>[^\[\]]*)\])?",
     "<id>": r"'(?P<identity>.*)'",
     "<dn>": r"\"(?P<subject>.*)\"",
@@ -57,7 +57,7 @@ class Rule:
 
 
 def _rule(kind: str, pattern: str, *, timer: bool = False, group: str = "", **fixed: Any) -> Rule:
-    stated = re.match(r"[^\\<(\[{.?*|~]*", pattern)
+    stated = re.match(r"[^\\<(\[{.?*|~$]*", pattern)
     literal = stated[0] if stated else ""
     if pattern[len(literal) : len(literal) + 1] == "?":
         literal = literal[:-1]
@@ -98,6 +98,11 @@ RULES: Final[Sequence[Rule]] = (
         r"destroying duplicate IKE_SA for~ peer <id>, received INITIAL_CONTACT",
         reason="duplicate",
     ),
+    _rule(
+        "ike_deleted",
+        r"got a response on a duplicate IKE_SA for~ <id>, deleting new IKE_SA",
+        reason="duplicate",
+    ),
     _rule("ike_deleted", r"destroying IKE_SA in state \S+ without notification", timer=True),
     _rule("ike_deleted", r"destroying IKE_SA after failed XAuth authentication"),
     _rule("ike_deleted", r"IKE_SA deleted"),
@@ -120,15 +125,17 @@ RULES: Final[Sequence[Rule]] = (
         reason="rekey",
     ),
     _rule("child_rekeyed", rf"rekeyed CHILD_SA <child>~ with SPIs \S+ \S+ with <new> {_SPIS}"),
-    _rule("child_rekeyed", r"CHILD_SA <child> state change:~ \w+ => REKEYED"),
+    _rule("child_rekeyed", r"CHILD_SA <child> state change: \w+ => REKEYED"),
     _rule("child_rekeyed", r"detected rekeying of CHILD_SA <child>"),
-    _rule("child_rekeyed", r"creating rekey job for CHILD_SA", timer=True, phase="start"),
+    _rule(
+        "child_rekeyed", r"creating rekey job for (?:ESP |AH )?CHILD_SA", timer=True, phase="start"
+    ),
     _rule("child_rekeyed", r"queueing CHILD_REKEY task", timer=True, phase="start"),
     _rule("child_rekey_failed", r"CHILD_SA rekeying failed, trying again"),
     _rule("child_rekey_failed", r"peer didn't find the CHILD_SA we tried to rekey"),
     _rule(
         "child_rekey_failed",
-        r"unable to rekey, (?:CHILD_SA not found|we are deleting the CHILD_SA)",
+        r"unable to rekey, (?:\S+ )?(?:CHILD_SA .*not found|we are deleting the CHILD_SA)",
     ),
     _rule(
         "child_closed", rf"closing (?:expired )?CHILD_SA <child>~ {_SPIS} and TS ?.*", timer=True
@@ -140,7 +147,7 @@ RULES: Final[Sequence[Rule]] = (
         r"CHILD_SA rekey(?:/delete)? collision(?: won| lost)?, deleting (?:old|redundant) child~ <child>",
     ),
     _rule("child_closed", r"deleting CHILD_SA after \d+ seconds of inactivity", timer=True),
-    _rule("child_closed", r"creating delete job for CHILD_SA", timer=True),
+    _rule("child_closed", r"creating delete job for (?:ESP |AH )?CHILD_SA", timer=True),
     _rule("child_closed", r"sending DELETE for (?:ESP|AH) CHILD_SA~ with SPI <in_spi>"),
     _rule(
         "child_closed", r"received DELETE for (?:unknown )?(?:ESP|AH) CHILD_SA~ with SPI <out_spi>"
@@ -171,13 +178,20 @@ RULES: Final[Sequence[Rule]] = (
     _rule("auth_failed", r"initiating EAP_\S+ method failed", reason="eap"),
     _rule("auth_failed", r"EAP-MD5 verification failed", reason="eap"),
     _rule("auth_failed", r"EAP-GTC password verification failed", reason="eap"),
-    _rule("auth_failed", r"EAP-MS-CHAPv2 verification failed", reason="eap"),
+    _rule("auth_failed", r"EAP-MS-CHAPv2 (?:verification failed|failed with error)", reason="eap"),
+    *(
+        _rule("auth_failed", rf"EAP_{method} method failed", reason="eap")
+        for method in ("MSCHAPV2", "TLS", "TTLS", "PEAP", "MD5", "GTC", "SIM", "AKA", "IDENTITY")
+    ),
+    _rule("auth_failed", r"authorization hook forbids IKE_SA", reason="refused"),
+    _rule("auth_failed", r"final authorization hook forbids IKE_SA", reason="refused"),
     _rule("auth_failed", r"RADIUS authentication of <id> failed$", reason="eap"),
     _rule("auth_failed", r"XAuth authentication of <id> failed$", reason="eap"),
     _rule("auth_failed", r"XAuth authentication of '.*' \(myself\) failed$", reason="eap"),
     _rule("auth_failed", r"XAuth pam_authenticate for <id> failed", reason="eap"),
     _rule("auth_failed", r"Aggressive Mode PSK disabled for security reasons", reason="mode"),
     _rule("auth_failed", r"found \d+ matching configs?, but none allows", reason="mode"),
+    _rule("auth_failed", r"peer requested EAP, config <fit>", reason="mode"),
     _rule(
         "auth_failed",
         r"constraint check failed: .*?identity '.*?'(?: \(\S+\))? required~(?:, not matched by <id>.*)?",
@@ -251,7 +265,7 @@ RULES: Final[Sequence[Rule]] = (
     _rule("ts_unacceptable", r"no matching CHILD_SA config found"),
     _rule("unknown_peer", r"no matching peer config found"),
     _rule("unknown_peer", r"no (?:alternative|peer) config found"),
-    _rule("unknown_peer", r"no IKE config found for~ \S+?\.\.\.<peer>, sending \S+"),
+    _rule("unknown_peer", r"no IKE config found for~ \S+?(?:\.\.\.|…)<peer>, sending \S+"),
     # Retransmissions, dead peers, floods
     _rule("retransmit", r"retransmit (?P<seq>\d+) of request~ with message ID \d+", timer=True),
     _rule(
@@ -272,6 +286,8 @@ RULES: Final[Sequence[Rule]] = (
     _rule("cookie", r"received COOKIE notify$"),
     _rule("cookie", r"parsed IKE_SA_INIT response \d+ \[ .*N\(COOKIE\)", group="ENC"),
     _rule("cookie", r"generating IKE_SA_INIT request \d+ \[ N\(COOKIE\)", timer=True, group="ENC"),
+    # The sentence above is one of details, so this is often the only line.
+    _rule("cookie", r"generating IKE_SA_INIT response \d+ \[ N\(COOKIE\) \]", group="ENC"),
     # Remarks, for the rules of detection
     _rule("algorithms", r"selected proposal: (?P<algorithms>.*)"),
     _rule("rekey_scheduled", r"scheduling rekeying in <s>", timer=True),

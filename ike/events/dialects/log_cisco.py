@@ -33,7 +33,7 @@ _IOS_HEAD: Final = re.compile(
 # A message that ended where the next line must tell the rest: nothing after the ids, or a list of an SA.
 _HANGING: Final = re.compile(
     r"(?:Username: ?\S*|IP = \S+?,?|Username = [^,]*,?|ERROR:|aborted due to|sa created,|deleting SA,"
-    r"|sa_\w+= ?[^,]*,|Session Type:.*,)\s*$"
+    r"|sa_\w+(?:\(k/sec\))?= ?[^,]*,|sa_conn_id= ?\d+|Session Type:.*,)\s*$"
 )
 _REACHED: Final = {
     "IKE_P1_COMPLETE": "ike_established",
@@ -47,7 +47,7 @@ _CAUSES: Final = (
 )
 _INIT: Final = ("generating ike_sa_init message", "verify sa init message")
 _REMEMBERED: Final = 4096  # SAs
-_WRAPPED: Final = 4  # lines at most
+_WRAPPED: Final = 6  # lines at most
 _STAMPED: Final = re.compile(rb"^\s*(?:<\d{1,3}>|\*?[A-Z][a-z]{2} +\d|\d{4}-\d\d-\d\d|\d{1,8}: )")
 
 

@@ -90,7 +90,7 @@ def _grouped(text: str) -> Said:
     if peer is None and (inside := _PEER.search(text)):
         peer = address(inside["peer"].rstrip("."))
     if group is None and (inside := _TUNNEL_GROUP.search(text)):
-        group = stated(inside["group"])
+        group = stated(inside["group"].rstrip("."))
     spis = _SPIS.search(text)
     session = _SESSION.search(text)
     sizes = _BYTES.search(text)

@@ -22,7 +22,7 @@ from ike.events.event import SaEvent
 # Each way begins with letters of its own: that keeps the search quick on other lines.
 CUE: Final = re.compile(
     rb"kmd(?:\[\d{1,8}\]:|[ :])|iked(?:\[\d{1,8}\]:|[ :])"
-    rb"|KMD_[A-Z][A-Z0-9_]{3,}|IKED?_[A-Z][A-Z0-9_]{3,}"
+    rb"|KMD_[A-Z][A-Z0-9_]{3,}|IKED?_(?:PM|VPN|DPD|P[12]|GW|PEER)_[A-Z0-9_]{2,}"
 )
 
 _MESSAGE: Final = re.compile(
@@ -49,6 +49,7 @@ _PEERS: Final = tuple(
         r"\bRemote: *(?P<value>[^,\s]+)",
         _P1_REMOTE.pattern,
         r"\b(?:remote_ip|remote-ip|dst_ip)=(?P<value>[^,\s\]]+)",
+        r"\b[Rr]emote (?:peer )?(?:ip|IP|address)[: ] *(?P<value>[^,\s\]]+)",
         r"\b[Pp]eer (?:IP |address |gateway )?(?P<value>[0-9a-fA-Fx*]+[.:][0-9a-fA-Fx*.:]+)",
     )
 )

@@ -53,7 +53,7 @@ _REACHED: Final = re.compile(rb"reached (?:after )?(?:STATE_)?([A-Z][A-Z0-9_]+)"
 _STARTED: Final = re.compile(rb"(?:STATE_)?(?:MAIN|AGGR|(?:V2_)?PARENT)_I\d")
 _NOTICE: Final = re.compile(b"|".join(NOTICES))
 _GRAVE: Final = re.compile(rb"(?:ERROR|WARNING|warning): ")
-_OF_CHILD: Final = re.compile(rb"C(?:hild|HILD)[ _]SA|\bESP/AH")
+_OF_CHILD: Final = re.compile(rb"(?<!responding to CREATE_)C(?:hild|HILD)[ _]SA|\bESP/AH")
 _SPIS: Final = re.compile(
     r"\{(?:ESP|AH)[^=\s]*=>0x(?P<spi_out>[0-9a-f]+)\s<0x(?P<spi_in>[0-9a-f]+)\s", re.IGNORECASE
 )
@@ -225,8 +225,11 @@ class Parser:
             to = re.search(rb"(?: to | from )(\d[\d.]+|\[?[0-9a-f:]+\]?):\d+", message)
             fields = {"peer": text_of(to[1])} if to else {}
         number = self._role("any", fields, state, place, line)
-        if _OF_CHILD.search(message) and self._sa(line.host, place.number).child is not False:
+        child = self._sa(line.host, place.number).child
+        if _OF_CHILD.search(message) and child is not False:
             number = "child"
+        elif child is None and message.startswith(b"responding to CREATE_CHILD_SA message"):
+            number = "ike"  # where the Child SA tells, it told before this why it failed
         kinds = [NOTICES[found[0]]]
         if number == "child" and self._sa(line.host, place.number).rekey and b"fail" in message:
             kinds.insert(0, "child_rekey_failed")

@@ -107,7 +107,12 @@ CERTIFICATES: Final = [
         "ike",
         reason="identity",
     ),
-    row("auth_failed", r"X509: authentication failed", "ike", reason="identity"),
+    row(
+        "auth_failed",
+        r"X509: (?:authentication failed|connection failed due to unmatched)",
+        "ike",
+        reason="identity",
+    ),
     row(
         "crl_fetch_failed",
         r"(?:NSS: )?CRL import error|missing or expired CRL|CRL: (?:importing .*failed|fetch failed)"
@@ -176,7 +181,13 @@ KEYS: Final = [
         "ike",
         reason="mode",
     ),
-    row("auth_failed", r"Peer attempted EAP authentication", "ike", reason="mode"),
+    row(
+        "auth_failed",
+        r"Peer public key SubjectAltName does not match peer ID",
+        "ike",
+        reason="identity",
+    ),
+    row("auth_failed", r"Peer attempted \S+ authentication,? but", "ike", reason="mode"),
     row(
         "auth_failed",
         r"XAUTH: .*(?:Authentication Failed|authentication for \S+ failed|password.*(?:wrong|mismatch))",

@@ -64,7 +64,7 @@ _INITIATING: Final = [
         r"initiating delete of established (?:Child|IPsec) SA(?: using IKE SA #(?P<ike_id>\d+))?",
         "child",
     ),
-    row("ike_reauth", r"initiating reauthentication of IKE SA", "ike"),
+    row("ike_reauth", r"initiating reauthentication (?:of|to replace) (?:IKE|ISAKMP) SA", "ike"),
     row(
         "ike_initiate",
         r"initiating (?:IKEv[12] |v[12] )?(?:(?:Main|Aggressive) Mode|parent SA|IKE SA|IKEv2|IKE_SA_INIT|connection)"
@@ -103,7 +103,7 @@ _RESPONDING: Final = [
 _ESTABLISHED: Final = [
     row(
         "ike_established",
-        r"(?:initiator|responder) established IKE SA;?(?: authenticated peer)?(?:.*? and "
+        r"(?:initiator |responder )?established IKE SA;?(?: authenticated peer)?(?:.*? and (?:peer )?"
         + IDENTITY
         + r")?"
         r"(?:.*?certificate '(?P<identity_2>[^']*)')?",
@@ -116,7 +116,7 @@ _ESTABLISHED: Final = [
     ),
     row(
         "child_established",
-        r"(?:initiator|responder) established (?:Child|IPsec|CHILD) SA(?: using (?:IKE SA )?#(?P<ike_id>\d+))?",
+        r"(?:initiator |responder )?established (?:Child|IPsec|CHILD) SA(?: using (?:IKE SA )?#(?P<ike_id>\d+))?",
         "child",
     ),
     row(
@@ -211,7 +211,11 @@ _RECEIVED: Final = [
 _DELETING: Final = [
     row(
         "child_closed",
-        r"deleting (?:other )?" + _SA + r"(?: #(?P<child_id>\d+))?(?: connection)? \(" + _CHILD_UP,
+        r"deleting (?:other )?"
+        + _SA
+        + r"(?: #(?P<child_id>\d+))?(?: connection)? \("
+        + _CHILD_UP
+        + r"(?:.*? using (?:IKE|ISAKMP) SA (?:\"[^\"]*\" )?#(?P<ike_id>\d+))?",
         "child",
     ),
     row(
@@ -219,6 +223,7 @@ _DELETING: Final = [
         r"deleting established (?:Child|IPsec) SA(?: #(?P<child_id>\d+))?(?: using IKE SA #(?P<ike_id>\d+))?",
         "child",
     ),
+    row("ike_deleted", r"deleting (?:IKE|ISAKMP) SA \(" + _UP, "ike"),
     row(
         "ike_deleted",
         r"deleting (?:other )?" + _SA + r"(?: #(?P<ike_id>\d+))?(?: connection)? \(" + _UP,
@@ -241,6 +246,7 @@ _ENDED: Final = [
 ]
 _SILENCE: Final = [
     row("retransmit", r"retransmission; will wait", "any"),
+    row("retransmit", r"retransmitting .*(?:request|ike|child)\b.*; will wait", "any"),
     row(
         "retransmit",
         r"retransmit(?:ting)? in response to duplicate(?! .*limit)",
@@ -338,7 +344,7 @@ ROWS: Final = table(
         "responding": _RESPONDING,
         "initiator responder": _ESTABLISHED,
         "sent processed": _STORIES,
-        "isakmp parent established": [*_STORIES, *KEYS, *_ENDED],
+        "isakmp parent established": [*_STORIES, *_ESTABLISHED, *KEYS, *_ENDED],
         "received": [*_RECEIVED, *_STORIES],
         "deleting": _DELETING,
         "no": NO,

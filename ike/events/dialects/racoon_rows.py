@@ -27,7 +27,7 @@ _PHASE_1: Final = [
     row(
         "ike_timeout",
         rf"phase2 negotiation failed due to time up waiting for phase1\.?(?: \[[^\]]*\])?"
-        rf"(?:\s*(?:ESP|AH) (?P<source>{_END})(?:\[\w+\])?\s*->\s*(?P<target>{_END})\[\w+\])?",
+        rf"(?:\s*(?:ESP|AH) (?P<source>{_END})(?:\[\w+\])?\s*->\s*(?P<target>{_END})(?:\[\w+\]|(?=\s|$)))?",
     ),
     row("giving_up", r"phase2 negotiation failed due to time up"),
     row("ike_established", rf"ISAKMP-SA established:?(?:\s*{_PAIR})?"),
@@ -57,6 +57,8 @@ _PHASE_1: Final = [
     ),
     row("retransmit", r"re[st]en[dt] phase ?[12] packet"),
     # The racoon of macOS and iOS.
+    row("retransmit", r"IKE Packet: transmit success\. \(Phase ?[12] Retransmit\)"),
+    row("retransmit", r"IKEv1 Dead-Peer-Detection: request retransmitted"),
     row("ike_initiate", r"IPSec Phase ?1 started \(Initiated by me"),
     row("ike_respond", r"IPSec Phase ?1 started \(Initiated by peer"),
     row("ike_established", r"IPSec Phase ?1 established"),
@@ -69,7 +71,7 @@ _REFUSALS: Final = [
     row("proposal_mismatch", r"no proposal chosen"),
     row(
         "ts_unacceptable",
-        r"(?:failed to get sainfo|no policy found|no policy for|no template matches)",
+        r"(?:failed to get sainfo|no policy found|no policy for|no template matches|mismatched ID was returned)",
     ),
     row(
         "unknown_peer",
@@ -85,6 +87,11 @@ _REFUSALS: Final = [
         reason="identity",
     ),
     row("unknown_peer", r"identity not found", reason="identity"),
+    row(
+        "auth_failed",
+        rf"couldn't find the pskey for (?P<peer>{_END})\.?(?=\s|$)",
+        reason="psk",
+    ),
     row(
         "auth_failed",
         r"(?:(?:the )?HASH(?:\(\d\)|_[IR])? mismatch|Invalid SIG"
@@ -163,8 +170,8 @@ _IKE_2: Final = [
 ROWS: Final = table(
     {
         "initiate respond used phase1 phase2 isakmp-sa purging purged ipsec-sa": _PHASE_1,
-        "give the resend resent dpd ipsec": _PHASE_1,
-        "no failed couldn't not exchange expecting identity hash invalid login xauth": _REFUSALS,
+        "give the resend resent dpd ipsec ike ikev1": _PHASE_1,
+        "no failed couldn't mismatched not exchange expecting identity hash invalid login xauth": _REFUSALS,
         "authentication ikev1 id notification fatal parsing send reply got notify": _REFUSALS,
         "sending adding eap radius digest psk signature error can't auth the fail": _REFUSALS,
         "unable certificate crl self self-signed peer's can't failed the ocsp": _CERTIFICATES,
