@@ -1,0 +1,90 @@
+"""What a log says of the tunnel, for the doctor. Pure: events in, what matters of them out."""
+
+from collections.abc import Iterable, Sequence
+from typing import Final
+
+from ike.audit.configuration.values import Tunnel
+from ike.doctor import matching
+from ike.doctor.values import Log
+from ike.events.event import SaEvent
+
+# What failed, the most telling first: a certificate's end says more than the refusal that follows.
+_FAILURES: Final = (
+    "cert_revoked",
+    "cert_invalid",
+    "crl_fetch_failed",
+    "ts_unacceptable",
+    "proposal_mismatch",
+    "unknown_peer",
+    "auth_failed",
+    "invalid_ke",
+    "giving_up",
+    "ike_timeout",
+    "retransmit",
+)
+_TRIES: Final = frozenset({"ike_initiate", "ike_respond"})
+NAT_WORDS: Final = {
+    "local": b"local host is behind NAT",
+    "remote": b"remote host is behind NAT",
+}
+
+
+def read(events: Iterable[SaEvent], tunnel: Tunnel | None, behind_nat: Iterable[str] = ()) -> Log:
+    """What the events say of a tunnel, or of all where none is given. They are in the order of the log."""
+    every = [each for each in events if tunnel is None or _is_of(each, tunnel)]
+    duplicates = _duplicates(every)
+    last_up = max(
+        (at for at, each in enumerate(every) if each.kind == "child_established"), default=-1
+    )
+    since = every[last_up + 1 :]
+    failures = _last_failures(since)
+    return Log(
+        failures=tuple(failures),
+        failed=frozenset(each.kind for each in since if each.kind in _FAILURES),
+        tried=any(each.kind in _TRIES for each in every),
+        came_up=last_up >= 0,
+        duplicates=duplicates,
+        behind_nat=frozenset(behind_nat),
+        newest=max((each.time for each in every if each.time is not None), default=None),
+    )
+
+
+def _is_of(event: SaEvent, tunnel: Tunnel) -> bool:
+    if event.name is not None:
+        return event.name == tunnel.name
+    known = matching.literal(tunnel.remote_addrs)
+    # A peer behind NAT comes from an address that the configuration does not have.
+    return event.kind == "unknown_peer" or not known or event.source in (None, *known)
+
+
+def _last_failures(events: Sequence[SaEvent]) -> list[SaEvent]:
+    """Those of the last try that failed; without a try in the log, all."""
+    tries: list[list[SaEvent]] = [[]]
+    for each in events:
+        if each.kind in _TRIES:
+            tries.append([])
+        elif each.kind in _FAILURES:
+            tries[-1].append(each)
+    last = next((found for found in reversed(tries) if found), [])
+    return sorted(last, key=_telling)
+
+
+def _telling(event: SaEvent) -> int:
+    if event.kind == "auth_failed" and event.reason == "refused":
+        return _FAILURES.index("invalid_ke")  # that it was refused says less than why
+    return _FAILURES.index(event.kind)
+
+
+def _duplicates(events: Iterable[SaEvent]) -> dict[str, frozenset[str]]:
+    replaced: set[str] = set()
+    sources: dict[str, set[str]] = {}
+    for each in events:
+        if each.kind == "duplicate_replaced" and each.identity:
+            replaced.add(each.identity)
+        if each.kind in ("ike_established", "duplicate_replaced") and each.identity and each.source:
+            sources.setdefault(each.identity, set()).add(each.source)
+    return {
+        identity: frozenset(found)
+        for identity, found in sources.items()
+        if identity in replaced and len(found) > 1
+    }
