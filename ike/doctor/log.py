@@ -37,10 +37,11 @@ def read(events: Iterable[SaEvent], tunnel: Tunnel | None, behind_nat: Iterable[
         (at for at, each in enumerate(every) if each.kind == "child_established"), default=-1
     )
     since = every[last_up + 1 :]
-    failures = _last_failures(since)
+    attempt = _last_that_failed(since)
+    failures = [each for each in attempt if each.kind in _FAILURES]
     return Log(
-        failures=tuple(failures),
-        failed=frozenset(each.kind for each in since if each.kind in _FAILURES),
+        failures=tuple(sorted(failures, key=_telling)),
+        ike_came_up=any(each.kind == "ike_established" for each in attempt),
         tried=any(each.kind in _TRIES for each in every),
         came_up=last_up >= 0,
         duplicates=duplicates,
@@ -57,16 +58,15 @@ def _is_of(event: SaEvent, tunnel: Tunnel) -> bool:
     return event.kind == "unknown_peer" or not known or event.source in (None, *known)
 
 
-def _last_failures(events: Sequence[SaEvent]) -> list[SaEvent]:
-    """Those of the last try that failed; without a try in the log, all."""
+def _last_that_failed(events: Sequence[SaEvent]) -> list[SaEvent]:
+    """What belongs to the last try in which something failed; without a try in the log, all."""
     tries: list[list[SaEvent]] = [[]]
     for each in events:
         if each.kind in _TRIES:
             tries.append([])
-        elif each.kind in _FAILURES:
-            tries[-1].append(each)
-    last = next((found for found in reversed(tries) if found), [])
-    return sorted(last, key=_telling)
+        tries[-1].append(each)
+    failed = (found for found in reversed(tries) if any(each.kind in _FAILURES for each in found))
+    return next(failed, [])
 
 
 def _telling(event: SaEvent) -> int:

@@ -141,13 +141,15 @@ def _expect(case: Case) -> str:
 
 def _is_refused_as_a_stranger(case: Case) -> bool:
     failure = case.failure
-    if failure is None or failure.kind != "proposal_mismatch" or failure.child_id is not None:
+    if failure is None or failure.kind != "proposal_mismatch":
+        return False
+    if case.log is None or case.log.ike_came_up:
         return False
     mine, theirs = case.tunnel, case.peer_tunnel
     if mine is None or theirs is None or not set(mine.versions) & set(theirs.versions):
         return False
-    failed = case.log.failures if case.log is not None else ()
-    return matching.agree(mine.ike, theirs.ike) and {each.kind for each in failed} == {failure.kind}
+    alone = {each.kind for each in case.log.failures} == {failure.kind}
+    return alone and matching.agree(mine.ike, theirs.ike)
 
 
 def _strangers(case: Case) -> frozenset[str]:

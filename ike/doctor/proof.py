@@ -303,23 +303,24 @@ def _strict_place(case: Case) -> str:
 
 def accepted(case: Case) -> Check | None:
     """Whether the daemon of the other end takes a certificate that is made like this."""
-    there = [end for end in ends(case) if end.held is not None]
+    name, there = "accepted", [end for end in ends(case) if end.held is not None]
+    doubts: list[Check] = []
     for end in there:
         dialect = _verifier(case, end)
         if dialect is None or end.held is None:
+            step = "Say what the peer is, as --peer-kind windows, or give its files."
+            doubts.append(Check(name, UNKNOWN, "What daemon the peer has is not known.", step))
             continue
         for remark in lint(end.held.found.certificate, (dialect,)).findings(dialect):
-            if remark.severity == "fail" and remark.rule not in _HIDDEN:
-                said = (
-                    f"{dialect} does not take {_called(end.held)}: {remark.message} ({remark.rule})"
-                )
-                return Check("accepted", WRONG, said, remark.fix)
+            said = f"{dialect}: {_called(end.held)}: {remark.message} ({remark.rule})"
+            if remark.rule in _HIDDEN or remark.severity == "info":
+                continue
+            if remark.severity == "fail":
+                return Check(name, WRONG, said, remark.fix)
+            doubts.append(Check(name, UNKNOWN, said, remark.fix))
     if not there:
         return None
-    if _verifier(case, there[0]) is None:
-        step = "Say what the peer is: --peer-kind windows, or give its files."
-        return Check("accepted", UNKNOWN, "What daemon the peer has is not known.", step)
-    return Check("accepted", OK, "The daemons take certificates like these.")
+    return doubts[0] if doubts else Check(name, OK, "The daemons take certificates like these.")
 
 
 def _verifier(case: Case, end: End) -> Dialect | None:

@@ -95,7 +95,7 @@ class Log:
     """
 
     failures: tuple[SaEvent, ...] = ()
-    failed: frozenset[str] = frozenset()  # kinds of all failures since the last success
+    ike_came_up: bool = False  # in that try
     tried: bool = False
     came_up: bool = False
     duplicates: Mapping[str, frozenset[str]] | None = None
