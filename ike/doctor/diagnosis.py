@@ -19,6 +19,7 @@ class Question(NamedTuple):
 QUESTIONS: Final[tuple[Question, ...]] = (
     Question("daemon", "The daemon runs", path.daemon),
     Question("configuration", "The connection is configured", policy.configuration),
+    Question("readable", "All files could be read", policy.readable),
     Question("loaded", "The daemon has loaded it", path.loaded),
     Question("ports", "UDP 500 and 4500 are bound here", path.ports),
     Question("clock", "The clock is right", proof.clock),

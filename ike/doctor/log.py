@@ -76,15 +76,22 @@ def _telling(event: SaEvent) -> int:
 
 
 def _duplicates(events: Iterable[SaEvent]) -> dict[str, frozenset[str]]:
+    """Identities that came back to an address that they had left: a host that moves does so once in a while, two hosts
+    do nothing else.
+    """
     replaced: set[str] = set()
-    sources: dict[str, set[str]] = {}
+    sources: dict[str, list[str]] = {}
     for each in events:
-        if each.kind == "duplicate_replaced" and each.identity:
+        if not each.identity or not each.source:
+            continue
+        if each.kind == "duplicate_replaced":
             replaced.add(each.identity)
-        if each.kind in ("ike_established", "duplicate_replaced") and each.identity and each.source:
-            sources.setdefault(each.identity, set()).add(each.source)
+        if each.kind == "ike_established":
+            seen = sources.setdefault(each.identity, [])
+            if not seen or seen[-1] != each.source:
+                seen.append(each.source)
     return {
-        identity: frozenset(found)
-        for identity, found in sources.items()
-        if identity in replaced and len(found) > 1
+        identity: frozenset(seen)
+        for identity, seen in sources.items()
+        if identity in replaced and len(set(seen)) < len(seen)
     }

@@ -31,7 +31,7 @@ _TABLES: Final = ("udp", "udp6")
 def look(addresses: Iterable[str], *, probe: bool) -> Network:
     """The ports that are bound here, and with `probe` what the first address of a peer answers."""
     bound = frozenset(_bound())
-    peer = next(iter(_resolved(addresses)), "")
+    peer = next(iter(_resolved(addresses, names=probe)), "")
     if not peer:
         return Network(bound)
     source, mtu = _way(peer)
@@ -52,12 +52,13 @@ def _bound() -> Iterator[int]:
                 yield int(line.split()[1].rpartition(":")[2], 16)
 
 
-def _resolved(addresses: Iterable[str]) -> Iterator[str]:
+def _resolved(addresses: Iterable[str], *, names: bool) -> Iterator[str]:
+    """The addresses of a peer; its names only with `names`, since they are asked of the resolver."""
     for each in addresses:
         try:
             found = ipaddress.ip_address(each)
         except ValueError:
-            if each.startswith("%") or "/" in each or "-" in each:
+            if not names or each.startswith("%") or "/" in each or "-" in each:
                 continue
             with suppress(OSError, UnicodeError):
                 yield str(socket.getaddrinfo(each, IKE_PORT, type=socket.SOCK_DGRAM)[0][4][0])

@@ -1,38 +1,49 @@
 """Does the daemon run, and do packets get to the peer and back: ports, NAT, fragments, traffic. Pure."""
 
+from ike.audit.configuration.values import Tunnel, Writer
 from ike.doctor import matching
 from ike.doctor.policy import OK, UNKNOWN, WRONG
-from ike.doctor.values import Answer, Case, Check
+from ike.doctor.values import Answer, Case, Check, Network
 
 _IKE, _NAT = 500, 4500
+_DENIED = "Permission denied"
 _NOT_HERE = "Run it on the gateway itself, or name charon's socket with --vici."
 
 
 def daemon(case: Case) -> Check:
     """Whether the daemon answers."""
     name, told = "daemon", case.daemon
+    if told is None and case.network is not None:
+        step = "Look whether it runs and has the connection: ipsec status"
+        return Check(name, UNKNOWN, "It is Libreswan's, which was not asked.", step)
     if told is None:
-        return Check(
-            name, UNKNOWN, "The daemon was not asked: these are files of elsewhere.", _NOT_HERE
+        said = "The daemon was not asked: these are files of elsewhere."
+        return Check(name, UNKNOWN, said, _NOT_HERE)
+    if not told.failure:
+        return Check(name, OK, f"{told.version} answers over VICI.")
+    if _DENIED in told.failure:
+        return Check(name, UNKNOWN, told.failure, "Run it as root.")
+    if case.network is not None and _IKE in case.network.bound:
+        said = f"{told.failure} Something listens at UDP 500, though."
+        step = (
+            "Give the path of charon's VICI socket with --vici, or restart the daemon if it hangs."
         )
-    if told.failure:
-        bound = case.network is not None and _IKE in case.network.bound
-        also = " Something listens at UDP 500, though." if bound else " Nothing listens at UDP 500."
-        step = "Start it (`systemctl start strongswan`), and look at `journalctl -u strongswan` if it ends again."
-        if bound:
-            step = "Give the path of charon's VICI socket with --vici, or restart the daemon if it hangs."
-        return Check(name, WRONG, told.failure + also, step)
-    return Check(name, OK, f"{told.version} answers over VICI.")
+        return Check(name, WRONG, said, step)
+    step = "Start it (`systemctl start strongswan`); if it ends again: journalctl -u strongswan"
+    return Check(name, WRONG, f"{told.failure} Nothing listens at UDP 500.", step)
 
 
 def loaded(case: Case) -> Check | None:
-    """Whether the daemon has the connection."""
+    """Whether the daemon has the connection; only those of swanctl.conf does it list."""
     told = case.daemon
     if told is None or told.failure or case.tunnel is None:
         return None
+    if case.tunnel.writer is not Writer.SWANCTL:
+        return None
     if case.tunnel.name in told.connections:
         return Check("loaded", OK, f"The daemon has the connection {case.tunnel.name}.")
-    said = f"The daemon has not loaded {case.tunnel.name}; it has {', '.join(sorted(told.connections)) or 'no connection'}."
+    others = ", ".join(sorted(told.connections)) or "no connection"
+    said = f"The daemon has not loaded {case.tunnel.name}; it has {others}."
     return Check("loaded", WRONG, said, "Load it: swanctl --load-all")
 
 
@@ -44,7 +55,10 @@ def ports(case: Case) -> Check | None:
     if not lacking:
         return Check("ports", OK, "UDP 500 and 4500 are bound here.")
     said = f"Nothing here listens at UDP {' and '.join(lacking)}."
-    step = "Look which ports the daemon takes (charon.port, charon.port_nat_t), and whether another one holds them."
+    step = (
+        "Start the daemon if it does not run; else look which ports it takes (charon.port,"
+        " charon.port_nat_t), and who holds these: ss -lunp"
+    )
     return Check("ports", WRONG, said, step)
 
 
@@ -53,20 +67,34 @@ def reachable(case: Case) -> Check | None:
     network = case.network
     if network is None:
         return None
-    if not network.peer:
-        said = "The peer's address is not configured: it comes to this end."
-        return Check("reachable", UNKNOWN, said, "Run it on the end that initiates.")
     name, peer = "reachable", network.peer
-    if network.ike is Answer.ANSWERED:
-        return Check(name, OK, f"{peer} answers at UDP 500.")
-    if network.ike is Answer.NOT_TRIED:
-        return Check(name, UNKNOWN, f"{peer} was not sent anything.", "Run it without --no-probe.")
-    if network.ike is Answer.REFUSED:
-        said = f"{peer} says that nobody listens at its UDP 500."
-        return Check(name, WRONG, said, "Start the IKE daemon on the peer.")
-    if network.ike is Answer.UNREACHABLE:
-        said = f"There is no way to {peer}: the network says that it is unreachable."
-        return Check(name, WRONG, said, f"Look at the route and the link: ip route get {peer}")
+    if not peer:
+        said = "The peer's address is not configured: it comes to this end."
+        return Check(name, UNKNOWN, said, "Run it on the end that initiates.")
+    if network.ike is Answer.SILENT:
+        return _silent(case, network)
+    verdict, said, step = _ANSWERS[network.ike]
+    return Check(name, verdict, said.format(peer=peer), step.format(peer=peer))
+
+
+_ANSWERS = {
+    Answer.ANSWERED: (OK, "{peer} answers at UDP 500.", ""),
+    Answer.NOT_TRIED: (UNKNOWN, "{peer} was not sent anything.", "Run it without --no-probe."),
+    Answer.REFUSED: (
+        WRONG,
+        "{peer} says that nobody listens at its UDP 500.",
+        "Start the IKE daemon on the peer.",
+    ),
+    Answer.UNREACHABLE: (
+        WRONG,
+        "There is no way to {peer}: the network says that it is unreachable.",
+        "Look at the route and the link: ip route get {peer}",
+    ),
+}
+
+
+def _silent(case: Case, network: Network) -> Check:
+    name, peer = "reachable", network.peer
     if case.is_up or (case.tunnel is not None and 2 not in case.tunnel.versions):
         said = f"{peer} gave no answer at UDP 500 to a request of IKEv2."
         return Check(name, UNKNOWN, said, "Look for packets of the peer: tcpdump -n udp port 500")
@@ -99,67 +127,73 @@ def _why(case: Case) -> str:
 
 
 def nat(case: Case) -> Check | None:
-    """Whether NAT makes this end come from an address that the peer does not expect."""
+    """Whether NAT makes an end come from an address that the other does not expect."""
     if case.tunnel is None:
         return None
-    name = "nat"
-    expected = matching.literal(case.peer_tunnel.remote_addrs) if case.peer_tunnel else frozenset()
+    return _unexpected(case, case.tunnel) or _stranger(case, case.tunnel) or _translated(case)
+
+
+def _unexpected(case: Case, tunnel: Tunnel) -> Check | None:
+    """This end, at the peer."""
+    if case.peer_tunnel is None:
+        return None
+    expected = matching.literal(case.peer_tunnel.remote_addrs)
+    if not expected:
+        return None
     source = case.network.source if case.network is not None else ""
-    if expected and source and source not in expected:
-        said = f"This end speaks from {source}, and the peer expects {_listed(expected)}."
-        return Check(name, WRONG, said, _expect(case))
-    if expected and _is_refused_as_a_stranger(case):
-        said = (
-            f"The ends have a proposal in common, and still the peer finds none: it expects {_listed(expected)},"
-            f" and has no connection for the address that it sees. NAT in between changes it."
-        )
-        return Check(name, WRONG, said, _expect(case))
-    strangers = _strangers(case)
-    if strangers:
-        said = f"The peer came from {_listed(strangers)}, and {case.tunnel.name} expects {_listed(matching.literal(case.tunnel.remote_addrs))}."
-        step = f"Let {case.tunnel.at('remote_addrs')} take that address, or %any, where NAT is in between."
-        return Check(name, WRONG, said, step)
-    seen = case.log.behind_nat if case.log is not None else frozenset()
-    if seen:
-        whose = {"local": "this end", "remote": "the peer"}
-        said = f"By the log, {' and '.join(whose[each] for each in sorted(seen))} is behind NAT: UDP 4500 is used."
-        return Check(name, OK, said)
-    if case.log is None:
-        return Check(
-            name, UNKNOWN, "NAT shows in the log only.", "Give the daemon's log with --log FILE."
-        )
-    return Check(name, OK, "Nothing speaks for NAT.")
-
-
-def _expect(case: Case) -> str:
-    assert case.peer_tunnel is not None
-    return (
-        f"On the peer, let {case.peer_tunnel.at('remote_addrs')} take the address that NAT gives this end"
-        " (its log tells: `no IKE config found for`), or %any."
+    place = case.peer_tunnel.at("remote_addrs")
+    step = (
+        f"On the peer, let {place} take the address that it sees this end come from (its log tells:"
+        " `no IKE config found for`), or %any."
     )
+    if source and source not in expected:
+        said = f"This end speaks from {source}, and the peer expects {_listed(expected)}."
+        return Check("nat", WRONG, said, step)
+    if _is_refused_as_a_stranger(case, tunnel, case.peer_tunnel):
+        said = (
+            "The ends have a proposal in common, and still the peer finds none: it expects"
+            f" {_listed(expected)}, and has no connection for the address that it sees. NAT in"
+            " between changes it."
+        )
+        return Check("nat", WRONG, said, step)
+    return None
 
 
-def _is_refused_as_a_stranger(case: Case) -> bool:
-    failure = case.failure
-    if failure is None or failure.kind != "proposal_mismatch":
-        return False
-    if case.log is None or case.log.ike_came_up:
-        return False
-    mine, theirs = case.tunnel, case.peer_tunnel
-    if mine is None or theirs is None or not set(mine.versions) & set(theirs.versions):
-        return False
-    alone = {each.kind for each in case.log.failures} == {failure.kind}
-    return alone and matching.agree(mine.ike, theirs.ike)
-
-
-def _strangers(case: Case) -> frozenset[str]:
-    """Where refused peers came from, where the tunnel expects its peer elsewhere, and saw nothing of it."""
-    assert case.tunnel is not None
-    known = matching.literal(case.tunnel.remote_addrs)
+def _stranger(case: Case, tunnel: Tunnel) -> Check | None:
+    """The peer, at this end."""
+    known = matching.literal(tunnel.remote_addrs)
     if case.failure is None or case.log is None or not known:
-        return frozenset()
+        return None
     refused = {each.source for each in case.log.failures if each.kind == "unknown_peer"}
-    return frozenset(each for each in refused if each is not None and each not in known)
+    strangers = frozenset(each for each in refused if each is not None) - known
+    if not strangers:
+        return None
+    said = (
+        f"A peer came from {_listed(strangers)} and was refused; {tunnel.name} expects"
+        f" {_listed(known)}. NAT in between changes the address."
+    )
+    step = f"Let {tunnel.at('remote_addrs')} take that address, or %any, if it is this peer's NAT."
+    return Check("nat", WRONG, said, step)
+
+
+def _translated(case: Case) -> Check:
+    if case.log is None:
+        step = "Give the daemon's log with --log FILE."
+        return Check("nat", UNKNOWN, "NAT shows in the log only.", step)
+    if not case.log.behind_nat:
+        return Check("nat", OK, "Nothing speaks for NAT.")
+    whose = {"local": "this end", "remote": "the peer"}
+    ends = " and ".join(whose[each] for each in sorted(case.log.behind_nat))
+    return Check("nat", OK, f"By the log, NAT is before {ends}: UDP 4500 is used.")
+
+
+def _is_refused_as_a_stranger(case: Case, mine: Tunnel, theirs: Tunnel) -> bool:
+    failure, log = case.failure, case.log
+    if failure is None or log is None or failure.kind != "proposal_mismatch" or log.ike_came_up:
+        return False
+    alone = {each.kind for each in log.failures} == {failure.kind}
+    versions = set(mine.versions) & set(theirs.versions)
+    return alone and bool(versions) and matching.agree(mine.ike, theirs.ike)
 
 
 def fragments(case: Case) -> Check | None:
@@ -188,7 +222,10 @@ def traffic(case: Case) -> Check | None:
     out, into = sum(each.bytes_out for each in children), sum(each.bytes_in for each in children)
     if out and not into:
         said = f"{out:,} octets were sent through the Child SA, and none came back."
-        step = "Let protocol 50 (ESP), or UDP 4500 with NAT, through both ways; look whether the peer routes its answers into the tunnel."
+        step = (
+            "Let protocol 50 (ESP), or UDP 4500 with NAT, through both ways; look whether the peer"
+            " routes its answers into the tunnel."
+        )
         return Check("traffic", WRONG, said, step)
     if into and not out:
         said = f"{into:,} octets came through the Child SA, and nothing was sent."

@@ -2,9 +2,10 @@
 
 from typing import Final
 
-from ike.audit.configuration.values import Round, Tunnel
+from ike.audit.configuration.values import Offer, Round, Tunnel
 from ike.doctor import matching
 from ike.doctor.values import Case, Check, Verdict
+from ike.secrets.values import Place
 
 OK, WRONG, UNKNOWN = Verdict.OK, Verdict.WRONG, Verdict.UNKNOWN
 GIVE_PEER: Final = (
@@ -20,17 +21,39 @@ def configuration(case: Case) -> Check:
         said = "No connection is configured in the files that were read."
         step = "Write the connection, or say with --root where this host's files are."
         return Check(name, WRONG, said, step)
-    own = [
-        each
-        for each in case.here.problems
-        if each.place.path == case.tunnel.place.path and each.place.line
-    ]
+    own = [each for each in case.here.problems if _is_within(case, each.place, case.tunnel)]
     if own:
         said = "; ".join(f"{each.place}: {each.message}" for each in own[:_SHOWN])
         return Check(
             name, WRONG, f"{said}.", f"Mend {own[0].place} and load the configuration again."
         )
     return Check(name, OK, f"{case.tunnel.name} stands at {case.tunnel.place}.")
+
+
+def _is_within(case: Case, place: Place, tunnel: Tunnel) -> bool:
+    """Whether something stands in the section of a connection."""
+    start = tunnel.place
+    following = [
+        each.place.line
+        for each in case.here.tunnels
+        if each.place.path == start.path and each.place.line > start.line
+    ]
+    return (
+        place.path == start.path
+        and place.line >= max(start.line, 1)
+        and place.line < min(following, default=place.line + 1)
+    )
+
+
+def readable(case: Case) -> Check | None:
+    """Whether all files could be read."""
+    unread = [each for each in case.here.problems if not each.place.line]
+    if not unread:
+        return None
+    shown = "; ".join(f"{each.place}: {each.message}" for each in unread[:_SHOWN])
+    more = f" And {len(unread) - _SHOWN} more." if len(unread) > _SHOWN else ""
+    step = "Run it as root, and look at the files that are named."
+    return Check("readable", UNKNOWN, f"Not read: {shown}.{more}", step)
 
 
 def counterpart(case: Case) -> Check | None:
@@ -103,7 +126,7 @@ def child_proposals(case: Case) -> Check | None:
     return Check("child_proposals", OK, "The ends have a proposal for their Child SAs in common.")
 
 
-def _offers(offers: tuple[matching.Offer, ...]) -> str:
+def _offers(offers: tuple[Offer, ...]) -> str:
     return "; ".join(matching.written(each) for each in offers)
 
 

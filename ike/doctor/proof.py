@@ -110,27 +110,33 @@ def _proven(held: Held) -> Iterator[Identity]:
 
 def secret(case: Case) -> Check | None:
     """Whether both ends have the same pre-shared key, by fingerprints."""
-    if case.tunnel is None or not case.tunnel.psk:
+    tunnel, peer = case.tunnel, case.peer_tunnel
+    if tunnel is None or not tunnel.psk:
         return None
     name = "secret"
-    mine = (case.here.secrets or {}).get(case.tunnel.name)
+    mine = (case.here.secrets or {}).get(tunnel.name)
     if mine is None:
         if case.daemon is not None and case.daemon.secrets:
             said = "No key for it stands in the files; the daemon has keys of its own."
             return Check(name, UNKNOWN, said, "Compare the keys where they come from.")
-        said = f"No pre-shared key here answers for {case.tunnel.name}."
+        said = f"No pre-shared key here answers for {tunnel.name}."
         return Check(name, WRONG, said, "Write the key for both identities, and load it.")
-    if case.peer is None or case.peer_tunnel is None:
+    if case.peer is None or peer is None:
         return Check(name, UNKNOWN, "A key is here; the peer's is not known.", GIVE_PEER)
-    theirs = (case.peer.secrets or {}).get(case.peer_tunnel.name)
+    return _compared(name, mine, (case.peer.secrets or {}).get(peer.name), peer)
+
+
+def _compared(name: str, mine: str, theirs: str | None, peer: Tunnel) -> Check:
     if theirs is None:
-        said = f"No pre-shared key of the peer answers for {case.peer_tunnel.name}."
-        return Check(
-            name, WRONG, said, "Write the key on the peer too, for both identities, and load it."
-        )
+        said = f"No pre-shared key of the peer answers for {peer.name}."
+        step = "Write the key on the peer too, for both identities, and load it."
+        return Check(name, WRONG, said, step)
     if mine != theirs:
         said = f"The ends have different keys: fingerprints {mine} here, {theirs} at the peer."
-        step = "Write the same pre-shared key on both ends, and load it (`swanctl --load-creds`, `ipsec rereadsecrets`)."
+        step = (
+            "Write the same pre-shared key on both ends, and load it: swanctl --load-creds, or"
+            " ipsec rereadsecrets"
+        )
         return Check(name, WRONG, said, step)
     return Check(name, OK, f"Both ends have the same key (fingerprint {mine} in this run).")
 
@@ -157,7 +163,7 @@ def certificate_key(case: Case) -> Check | None:
 
 def certificate_valid(case: Case) -> Check | None:
     """Whether the certificates and those above them are valid now."""
-    judged = [held for end in ends(case) if end.held is not None for held in _chain(case, end)]
+    judged = [held for end in ends(case) for held in _chain(case, end)]
     for held in judged:
         if held.parts.not_after < case.now:
             said = f"{_called(held)} was valid until {_day(held.parts.not_after)}."
@@ -174,7 +180,7 @@ def clock(case: Case) -> Check:
     """Whether anything here is from the future, by which the clock would be slow."""
     late = case.now + _LEEWAY
     for end in ends(case):
-        for held in _chain(case, end) if end.held is not None else ():
+        for held in _chain(case, end):
             if held.parts.not_before > late:
                 return _slow(
                     case, f"{_called(held)} is valid from {_minute(held.parts.not_before)}"
@@ -191,7 +197,10 @@ def clock(case: Case) -> Check:
 
 def _slow(case: Case, what: str) -> Check:
     said = f"By the clock here it is {_minute(case.now)}, and {what}: the clock is slow, or that of the issuer is fast."
-    step = "Set the clock on both ends and at the CA (`timedatectl`, `chronyc tracking`), then load the credentials again."
+    step = (
+        "Set the clock on both ends and at the CA (`timedatectl`, `chronyc tracking`), then load"
+        " the credentials again."
+    )
     return Check("clock", WRONG, said, step)
 
 
@@ -199,9 +208,8 @@ def certificate_identity(case: Case) -> Check | None:
     """Whether the certificates name the identities that are configured."""
     there = [end for end in ends(case) if end.held is not None]
     for end in there:
-        assert end.held is not None
         asked = matching.own_identity(end.tunnel)
-        if not _names(end.held, asked):
+        if end.held is not None and not _names(end.held, asked):
             proven = ", ".join(map(str, _proven(end.held))) or "nothing"
             said = f"{end.who.capitalize()} says that it is {asked}, and {_called(end.held)} proves {proven}."
             step = f"Have a certificate issued with {asked} in its subjectAltName, or write an identity that is in it."
@@ -222,7 +230,10 @@ def trust(case: Case) -> Check | None:
         anchor = _anchor(case, end)
         verifier = "the peer" if end.who == "this end" else "this end"
         if anchor is None:
-            said = f"{verifier.capitalize()} has no CA certificate that {_called(end.held)} comes from (issuer {_issuer(end.held)})."
+            said = (
+                f"{verifier.capitalize()} has no CA certificate that {_called(end.held)} comes from"
+                f" (issuer {_issuer(end.held)})."
+            )
             step = f"Install the CA certificate {_issuer(end.held)} on {verifier}, and load it."
             return Check("trust", WRONG, said, step)
         if verifier == "this end" and _is_unloaded(case, anchor):
@@ -272,8 +283,14 @@ def revocation_source(case: Case) -> Check | None:
     failed = case.failure
     kinds = {each.kind for each in case.log.failures} if failed and case.log is not None else set()
     if asks and "crl_fetch_failed" in kinds:
-        said = f"This end insists on a word about revocation ({_strict_place(case)}), and its log says that the CRL or OCSP answer could not be got."
-        step = "Make the CRL of the peer's CA reachable from here: its URL is in the log and in the peer's certificate; or put the CRL into x509crl."
+        said = (
+            f"This end insists on a word about revocation ({_strict_place(case)}), and its log says"
+            " that the CRL or OCSP answer could not be got."
+        )
+        step = (
+            "Make the CRL of the peer's CA reachable from here: its URL is in the log and in the"
+            " peer's certificate; or put the CRL into x509crl."
+        )
         return Check(name, WRONG, said, step)
     for end in strict:
         if end.held is None or end.held.parts.crl_urls or end.held.parts.ocsp_urls:
@@ -296,9 +313,8 @@ def _is_strict(tunnel: Tunnel | None) -> bool:
 
 
 def _strict_place(case: Case) -> str:
-    assert case.tunnel is not None
-    places = [each.revocation_place for each in case.tunnel.remote if each.revocation_place]
-    return str(places[0]) if places else str(case.tunnel.place)
+    remote = case.tunnel.remote if case.tunnel is not None else ()
+    return ", ".join(str(each.revocation_place) for each in remote if each.revocation_place)
 
 
 def accepted(case: Case) -> Check | None:
@@ -315,12 +331,17 @@ def accepted(case: Case) -> Check | None:
             said = f"{dialect}: {_called(end.held)}: {remark.message} ({remark.rule})"
             if remark.rule in _HIDDEN or remark.severity == "info":
                 continue
-            if remark.severity == "fail":
+            if remark.severity == "fail" or _is_proof_refused(case):
                 return Check(name, WRONG, said, remark.fix)
             doubts.append(Check(name, UNKNOWN, said, remark.fix))
     if not there:
         return None
     return doubts[0] if doubts else Check(name, OK, "The daemons take certificates like these.")
+
+
+def _is_proof_refused(case: Case) -> bool:
+    """Whether an end was refused for its proof: then what a daemon minds now and then is what it minded."""
+    return case.failure is not None and case.failure.kind in ("auth_failed", "cert_invalid")
 
 
 def _verifier(case: Case, end: End) -> Dialect | None:
@@ -334,9 +355,10 @@ def _verifier(case: Case, end: End) -> Dialect | None:
 
 def _chain(case: Case, end: End) -> tuple[Held, ...]:
     """The certificate and those above it that are at hand, at either end."""
-    assert end.held is not None
+    if end.held is None:
+        return ()
     chain = [end.held]
-    authorities = [each for each in _authorities(case)]
+    authorities = list(_authorities(case))
     while len(chain) < _DEEPEST and not chain[-1].parts.self_issued:
         above = next((each for each in authorities if _has_signed(each, chain[-1])), None)
         if above is None:
@@ -353,8 +375,8 @@ def _authorities(case: Case) -> Iterator[Held]:
 
 def _anchor(case: Case, end: End) -> Held | None:
     """The CA certificate of the verifying end that the chain leads to."""
-    assert end.other is not None
-    trusted = {each.fingerprint: each for each in end.other.held if each.role is Role.TRUST}
+    held = end.other.held if end.other is not None else ()
+    trusted = {each.fingerprint: each for each in held if each.role is Role.TRUST}
     chain = _chain(case, end)
     return next(
         (trusted[each.fingerprint] for each in chain[1:] if each.fingerprint in trusted), None

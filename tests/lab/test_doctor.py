@@ -241,6 +241,8 @@ def two_with_one_identity(scene: Scene) -> Said:
         scene.attempt()
         scene.tell(twin, section, {"ike-site": secret})
         twin.initiate("net")
+        scene.left.terminate("site", force=True)
+        scene.attempt()
     finally:
         twin.stop()
     return scene.examine(scene.right)
