@@ -82,11 +82,11 @@ def _duplicates(events: Iterable[SaEvent]) -> dict[str, frozenset[str]]:
     replaced: set[str] = set()
     sources: dict[str, list[str]] = {}
     for each in events:
-        if not each.identity or not each.source:
+        if not each.identity:
             continue
         if each.kind == "duplicate_replaced":
             replaced.add(each.identity)
-        if each.kind == "ike_established":
+        if each.kind == "ike_established" and each.source:
             seen = sources.setdefault(each.identity, [])
             if not seen or seen[-1] != each.source:
                 seen.append(each.source)

@@ -22,6 +22,8 @@ from pki.x509.lint import lint
 from pki.x509.profile import Dialect
 
 _HIDDEN: Final = frozenset({"x509.expired", "x509.not_yet_valid"})  # checks of their own
+# Whether it is refused depends on what the other end is in the exchange.
+_NOW_AND_THEN: Final = frozenset({"windows.server_auth_missing"})
 _DEEPEST: Final = 8
 _LEEWAY: Final = timedelta(minutes=5)
 
@@ -329,18 +331,19 @@ def accepted(case: Case) -> Check | None:
             continue
         for remark in lint(end.held.found.certificate, (dialect,)).findings(dialect):
             said = f"{dialect}: {_called(end.held)}: {remark.message} ({remark.rule})"
-            if remark.rule in _HIDDEN or remark.severity == "info":
-                continue
-            if remark.severity == "fail" or _is_proof_refused(case):
+            if remark.severity == "fail" and remark.rule not in _HIDDEN:
                 return Check(name, WRONG, said, remark.fix)
-            doubts.append(Check(name, UNKNOWN, said, remark.fix))
+            if remark.rule in _NOW_AND_THEN:
+                verdict = WRONG if _is_proof_refused(case) else UNKNOWN
+                doubts.append(Check(name, verdict, said, remark.fix))
     if not there:
         return None
+    doubts.sort(key=lambda each: each.verdict is not WRONG)
     return doubts[0] if doubts else Check(name, OK, "The daemons take certificates like these.")
 
 
 def _is_proof_refused(case: Case) -> bool:
-    """Whether an end was refused for its proof: then what a daemon minds now and then is what it minded."""
+    """Whether an end was refused for its proof: then what is minded now and then probably was."""
     return case.failure is not None and case.failure.kind in ("auth_failed", "cert_invalid")
 
 

@@ -90,6 +90,19 @@ def missing_authority(scene: Scene) -> Said:
     return scene.examine(scene.left)
 
 
+def authority_not_loaded(scene: Scene) -> Said:
+    """It was put into the folder, and nobody told the daemon."""
+    certified(scene, pair())
+    file = next((scene.left.swanctl_folder / "x509ca").iterdir())
+    content = file.read_bytes()
+    file.unlink()
+    scene.left.swanctl("--load-all", "--clear", "--noprompt")
+    scene.left.flush_certs()
+    file.write_bytes(content)
+    scene.attempt()
+    return scene.examine(scene.left)
+
+
 def wrong_key(scene: Scene) -> Said:
     leaves = pair()
     other = Leaf(leaf(ROOT, LEFT, serial=0xA1).key, leaves[0].certificate)
@@ -256,6 +269,7 @@ CASES: Final[tuple[tuple[Callable[[Scene], Said], str], ...]] = (
     (slow_clock, "clock"),
     (revoked, "revoked"),
     (missing_authority, "trust"),
+    (authority_not_loaded, "trust"),
     (wrong_key, "certificate_key"),
     (name_not_certified, "certificate_identity"),
     (crl_unreachable, "revocation_source"),
