@@ -27,7 +27,7 @@ QUESTIONS: Final[tuple[Question, ...]] = (
     Question("nat_port", "The peer answers at UDP 4500", path.nat_port),
     Question("counterpart", "The peer has a connection for it", policy.counterpart),
     Question("versions", "Both speak one version of IKE", policy.versions),
-    Question("nat", "Addresses are as expected, or NAT is", path.nat),
+    Question("nat", "Addresses are as expected", path.nat),
     Question("ike_proposals", "Proposals for IKE in common", policy.ike_proposals),
     Question("fragments", "Large messages get through", path.fragments),
     Question("authentication", "Methods of authentication match", policy.authentication),
@@ -46,7 +46,7 @@ QUESTIONS: Final[tuple[Question, ...]] = (
     Question("selectors", "Networks match", policy.selectors),
     Question("duplicate", "Nobody else has the identity", negotiation.duplicate),
     Question("traffic", "Traffic goes both ways", path.traffic),
-    Question("negotiation", "The last negotiation", negotiation.last),
+    Question("negotiation", "The last negotiation went well", negotiation.last),
     Question("associations", "The SAs are there", negotiation.associations),
 )
 TITLES: Final[Mapping[str, str]] = {each.name: each.title for each in QUESTIONS}
@@ -93,6 +93,11 @@ class Diagnosis:
     def wrong(self) -> tuple[Check, ...]:
         """What is wrong."""
         return tuple(each for each in self.checks if each.verdict is Verdict.WRONG)
+
+    @property
+    def causes(self) -> tuple[Check, ...]:
+        """What is wrong, without what merely follows from it; all of it where no cause was found."""
+        return tuple(each for each in self.wrong if each.name not in _SYMPTOMS) or self.wrong
 
 
 def examine(case: Case) -> Diagnosis:

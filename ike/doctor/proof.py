@@ -23,7 +23,7 @@ from pki.x509.profile import Dialect
 
 _HIDDEN: Final = frozenset({"x509.expired", "x509.not_yet_valid"})  # checks of their own
 # Whether it is refused depends on what the other end is in the exchange.
-_NOW_AND_THEN: Final = frozenset({"windows.server_auth_missing"})
+_NOW_AND_THEN: Final = frozenset({"windows.server_auth_missing", "apple.server_auth_missing"})
 _DEEPEST: Final = 8
 _LEEWAY: Final = timedelta(minutes=5)
 
@@ -388,7 +388,7 @@ def _anchor(case: Case, end: End) -> Held | None:
 
 def _is_unloaded(case: Case, anchor: Held) -> bool:
     daemon = case.daemon
-    if daemon is None or daemon.failure or not daemon.authorities:
+    if daemon is None or daemon.failure:
         return False
     return anchor.found.certificate.public_bytes(Encoding.DER) not in daemon.authorities
 

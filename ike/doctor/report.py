@@ -21,7 +21,7 @@ _LABEL: Final = 8
 
 def lines(diagnosis: Diagnosis) -> Iterator[Line]:
     """The checklist line by line; nothing in it acts in a terminal."""
-    wrong = len(diagnosis.wrong)
+    wrong = len(diagnosis.causes)
     about = f"{shown(diagnosis.tunnel)}: " if diagnosis.tunnel else ""
     if wrong:
         yield Line(f"{about}{wrong} {'thing is' if wrong == 1 else 'things are'} wrong", "critical")
@@ -44,7 +44,7 @@ def _next(first: Check | None) -> Iterator[Line]:
     if first is None:
         yield Line("Next: nothing; the tunnel is as it should be.", "good")
         return
-    yield Line(f"Next ({TITLES[first.name]}):", "place")
+    yield Line("Next:", "place")
     yield from _wrapped(first.next_step, "place")
 
 

@@ -69,9 +69,9 @@ def test_the_list_ends_with_what_to_do(here: Path, tmp_path: Path) -> None:
     peer = host(tmp_path / "peer", connection("site", "right", "nobody") + KEYS)
     done = run("doctor", "--root", here, "--peer-root", peer)
     assert done.code == 1
-    ending = done.out.partition("\nNext (")[2]
-    assert ending.startswith("Identities match):\n")
-    assert "Write the same identity at both" in " ".join(ending.split())
+    assert done.out.startswith("site: 1 thing is wrong\n")
+    ending = " ".join(done.out.partition("\nNext:\n")[2].split())
+    assert ending.startswith("Write the same identity at both")
 
 
 def test_ends_of_libreswan_are_compared_too(tmp_path: Path) -> None:
