@@ -1,12 +1,12 @@
 """Two ends with a tunnel between them that can be broken in one way at a time, and what the doctor says of it."""
 
 import contextlib
+import io
 import json
 import shutil
-import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, Final
 
@@ -14,7 +14,8 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 from cryptography.x509.oid import ExtendedKeyUsageOID
 
-from tests.fixtures.served import surroundings
+from ikewarden import main
+from ikewarden.cli.session import Session
 from tests.lab import namespaces
 from tests.lab.charon import Gateway
 from tests.lab.errors import LabError, Refused
@@ -157,21 +158,21 @@ class Scene:
     # what is said
 
     def examine(self, gateway: Gateway, *options: str, peer: bool = True, log: bool = True) -> Said:
-        """Run the doctor on a gateway, in its namespace, over a copy of its files."""
+        """Run the doctor in a gateway's namespace, over a copy of its files."""
         there = self.right if gateway is self.left else self.left
-        command = [sys.executable, "-m", "ikewarden.main", "doctor", "site", *options]
-        command += ["--root", str(self._copy(gateway)), "--vici", str(gateway.vici_socket)]
+        arguments = ["doctor", "site", *options, "--format", "json"]
+        arguments += ["--root", str(self._copy(gateway)), "--vici", str(gateway.vici_socket)]
         if peer:
-            command += ["--peer-root", str(self._copy(there))]
+            arguments += ["--peer-root", str(self._copy(there))]
         if log:
             file = gateway.directory / "since.log"
             file.write_text(gateway.log.text(self._marks[gateway.name]))
-            command += ["--log", str(file)]
-        done = gateway.namespace.run(
-            [*command, "--format", "json"], check=False, env=surroundings()
-        )
-        assert not done.stderr, done.stderr
-        return Said(done.returncode, json.loads(done.stdout), done.stdout)
+            arguments += ["--log", str(file)]
+        out, err = io.StringIO(), io.StringIO()
+        session = Session(environ={}, clock=lambda: datetime.now(UTC), out=out, err=err)
+        code = gateway.namespace.within(lambda: main.run(arguments, session))
+        assert not err.getvalue(), err.getvalue()
+        return Said(code, json.loads(out.getvalue()), out.getvalue())
 
     def _copy(self, gateway: Gateway) -> Path:
         root = self.lab.directory / f"root-{gateway.name}"
