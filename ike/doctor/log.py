@@ -1,6 +1,7 @@
 """What a log says of the tunnel, for the doctor. Pure: events in, what matters of them out."""
 
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from typing import Final
 
 from ike.audit.configuration.values import Tunnel
@@ -47,6 +48,20 @@ def read(events: Iterable[SaEvent], tunnel: Tunnel | None, behind_nat: Iterable[
         duplicates=duplicates,
         behind_nat=frozenset(behind_nat),
         newest=max((each.time for each in every if each.time is not None), default=None),
+    )
+
+
+def together(logs: Sequence[Log]) -> Log:
+    """What the logs of both ends say, this end's first: the one that refused tells why."""
+    first = logs[0]
+    return replace(
+        first,
+        failures=tuple(sorted((each for log in logs for each in log.failures), key=_telling)),
+        ike_came_up=any(log.ike_came_up for log in logs),
+        tried=any(log.tried for log in logs),
+        came_up=any(log.came_up for log in logs),
+        duplicates={key: each for log in logs for key, each in (log.duplicates or {}).items()},
+        newest=max((log.newest for log in logs if log.newest is not None), default=None),
     )
 
 

@@ -157,16 +157,18 @@ class Scene:
 
     # what is said
 
-    def examine(self, gateway: Gateway, *options: str, peer: bool = True, log: bool = True) -> Said:
+    def examine(
+        self, gateway: Gateway, *options: str, peer: bool = True, peers_log: bool = False
+    ) -> Said:
         """Run the doctor in a gateway's namespace, over a copy of its files."""
         there = self.right if gateway is self.left else self.left
         arguments = ["doctor", "site", *options, "--format", "json"]
         arguments += ["--root", str(self._copy(gateway)), "--vici", str(gateway.vici_socket)]
         if peer:
             arguments += ["--peer-root", str(self._copy(there))]
-        if log:
-            file = gateway.directory / "since.log"
-            file.write_text(gateway.log.text(self._marks[gateway.name]))
+        for end in (gateway, there) if peers_log else (gateway,):
+            file = end.directory / "since.log"
+            file.write_text(end.log.text(self._marks[end.name]))
             arguments += ["--log", str(file)]
         out, err = io.StringIO(), io.StringIO()
         session = Session(environ={}, clock=lambda: datetime.now(UTC), out=out, err=err)

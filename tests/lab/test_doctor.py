@@ -321,3 +321,11 @@ def test_without_the_peers_files_the_log_says_what_to_do(scene: Scene) -> None:
     said = scene.examine(scene.left, peer=False)
     assert (said.code, said.next) == (1, "negotiation"), said.brief
     assert "--peer-root" in said.document["next"]["next_step"]
+
+
+def test_the_log_of_the_peer_says_why_it_refused(scene: Scene) -> None:
+    scene.shared(keys=("one", "two"))
+    scene.attempt()
+    said = scene.examine(scene.left, peer=False, peers_log=True)
+    assert (said.code, said.next) == (1, "negotiation"), said.brief
+    assert "different pre-shared keys" in said.document["next"]["evidence"]

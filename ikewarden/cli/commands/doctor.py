@@ -3,7 +3,6 @@
 import os
 import sys
 from collections.abc import Iterable, Iterator
-from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -51,7 +50,7 @@ _FILE: Final = click.Path(exists=True, path_type=Path)
     "logs",
     multiple=True,
     metavar="FILE",
-    help="The daemon's log, the peer's too; - for standard input. May be given again.",
+    help="The daemon's log; - for standard input. Given again, the peer's.",
 )
 @click.option(
     "--root",
@@ -104,14 +103,15 @@ def _gathered(session: Session, name: str | None, given: dict[str, Any]) -> "Cas
     tunnel = choose(here.tunnels, name)
     peer = _peer(key, given)
     # Before the peer is sent anything: what it says to that would be in its log.
-    log = _log(given["logs"], tunnel, now.timestamp())
+    peer_tunnel = matching.counterpart(tunnel, peer.tunnels) if tunnel and peer else None
+    log = _log(given["logs"], (tunnel, peer_tunnel), now.timestamp())
     live = given["vici"] is not None or given["root"].resolve() == Path("/")
     return Case(
         now=now,
         here=here,
         tunnel=tunnel,
         peer=peer,
-        peer_tunnel=matching.counterpart(tunnel, peer.tunnels) if tunnel and peer else None,
+        peer_tunnel=peer_tunnel,
         peer_kind=given["peer_kind"],
         log=log,
         **(_live(session, tunnel, given) if live else {}),
@@ -144,14 +144,18 @@ def _live(session: Session, tunnel: "Tunnel | None", given: dict[str, Any]) -> d
     return found
 
 
-def _log(names: tuple[str, ...], tunnel: "Tunnel | None", now: float) -> "Log | None":
+def _log(
+    names: tuple[str, ...], tunnels: "tuple[Tunnel | None, Tunnel | None]", now: float
+) -> "Log | None":
+    """The first log is this end's, further ones are the peer's, where the tunnel may have another name."""
     from ike.doctor import log
 
-    if not names:
-        return None
-    behind: set[str] = set()
-    events = chain.from_iterable(_events(name, now, behind) for name in names)
-    return log.read(list(events), tunnel, behind)
+    found = []
+    for place, name in enumerate(names):
+        behind: set[str] = set()
+        events = list(_events(name, now, behind))
+        found.append(log.read(events, tunnels[min(place, 1)], behind))
+    return log.together(found) if found else None
 
 
 def _events(name: str, now: float, behind: set[str]) -> Iterator[Any]:
