@@ -1,6 +1,8 @@
 """What the files of a host say, for the doctor. Secrets are read to make fingerprints of them, and not kept."""
 
+import re
 from collections.abc import Iterable, Sequence
+from typing import Final
 
 from cryptography import x509
 
@@ -13,6 +15,9 @@ from ike.audit.values import Item, Role
 from ike.doctor.values import Host
 from ike.secrets import looking
 from ike.secrets.values import Dialect
+
+# swanctl.conf and ipsec.secrets name keys in tokens so.
+_TOKEN: Final = re.compile(r"^[ \t]*token[\w-]*[ \t]*\{|:[ \t]+PIN[ \t]", re.MULTILINE)
 
 
 def look(ground: Ground, key: Secret, paths: Sequence[str] = ()) -> Host:
@@ -29,11 +34,26 @@ def look(ground: Ground, key: Secret, paths: Sequence[str] = ()) -> Host:
         tunnels=seen.tunnels,
         problems=tuple(dict.fromkeys((*discovered.problems, *seen.problems, *problems))),
         held=found.held,
-        keys=frozenset(each.public.digest for each in found.keys if each.public is not None),
+        keys=frozenset(each.public.digest for each in found.keys if each.public) - {""},
         crls=tuple(_crls(ground, discovered.items)),
         secrets=_secrets(discovered, key),
         dialect="libreswan" if is_pluto else "strongswan",
+        sealed=_is_sealed(ground, discovered, found),
+        whole=not paths,
     )
+
+
+def _is_sealed(ground: Ground, discovered: Discovered, found: CertificateFacts) -> bool:
+    if any(each.public is None or not each.public.digest for each in found.keys):
+        return True
+    return any(_TOKEN.search(_text(ground, each.path)) for each in discovered.found.opened)
+
+
+def _text(ground: Ground, path: str) -> str:
+    try:
+        return ground.read(path).content.decode("utf-8", "surrogateescape")
+    except OSError:
+        return ""
 
 
 def _secrets(discovered: Discovered, key: Secret) -> dict[str, str]:

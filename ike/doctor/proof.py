@@ -15,7 +15,7 @@ from ike.audit.configuration.values import Tunnel
 from ike.audit.values import Role
 from ike.doctor import matching
 from ike.doctor.policy import GIVE_PEER, OK, UNKNOWN, WRONG
-from ike.doctor.values import Case, Check, Host
+from ike.doctor.values import Case, Check, Host, Verdict
 from ike.secrets import identities
 from ike.secrets.identities import Identity
 from pki.x509.lint import lint
@@ -24,6 +24,7 @@ from pki.x509.profile import Dialect
 _HIDDEN: Final = frozenset({"x509.expired", "x509.not_yet_valid"})  # checks of their own
 # Whether it is refused depends on what the other end is in the exchange.
 _NOW_AND_THEN: Final = frozenset({"windows.server_auth_missing", "apple.server_auth_missing"})
+_TRUSTED: Final = frozenset({Role.TRUST, Role.DATABASE})
 _DEEPEST: Final = 8
 _LEEWAY: Final = timedelta(minutes=5)
 
@@ -125,14 +126,15 @@ def secret(case: Case) -> Check | None:
         return Check(name, WRONG, said, "Write the key for both identities, and load it.")
     if case.peer is None or peer is None:
         return Check(name, UNKNOWN, "A key is here; the peer's is not known.", GIVE_PEER)
-    return _compared(name, mine, (case.peer.secrets or {}).get(peer.name), peer)
-
-
-def _compared(name: str, mine: str, theirs: str | None, peer: Tunnel) -> Check:
+    theirs = (case.peer.secrets or {}).get(peer.name)
     if theirs is None:
         said = f"No pre-shared key of the peer answers for {peer.name}."
         step = "Write the key on the peer too, for both identities, and load it."
-        return Check(name, WRONG, said, step)
+        return Check(name, _lacking(case.peer), said, step)
+    return _compared(name, mine, theirs)
+
+
+def _compared(name: str, mine: str, theirs: str) -> Check:
     if mine != theirs:
         said = f"The ends have different keys: fingerprints {mine} here, {theirs} at the peer."
         step = (
@@ -151,16 +153,24 @@ def certificate_key(case: Case) -> Check | None:
     there = ends(case)
     for end in there:
         if end.held is None:
-            said = f"{end.who.capitalize()} proves itself by a certificate, and has none for {end.tunnel.name}."
-            return Check(
-                "certificate_key", WRONG, said, "Install the certificate and its private key."
-            )
+            said = f"{end.who.capitalize()} has no certificate for {end.tunnel.name}."
+            step = "Install the certificate and its private key."
+            return Check("certificate_key", _lacking(end.host), said, step)
         if not end.with_key:
             said = f"{end.who.capitalize()} has no private key that fits {_called(end.held)}."
             step = "Install the key that the certificate was issued for, or have a new one issued."
-            return Check("certificate_key", WRONG, said, step)
+            if end.host.sealed:
+                said += " It may be one that only its passphrase or token opens."
+                step = "Look whether the daemon has it: swanctl --list-certs"
+                return Check("certificate_key", UNKNOWN, said, step)
+            return Check("certificate_key", _lacking(end.host), said, step)
     shown = [each.held for each in there if each.held is not None]
     return Check("certificate_key", OK, _told(shown, "has its private key")) if shown else None
+
+
+def _lacking(host: Host) -> Verdict:
+    """What it means that something is not among the files."""
+    return WRONG if host.whole else UNKNOWN
 
 
 def certificate_valid(case: Case) -> Check | None:
@@ -237,7 +247,7 @@ def trust(case: Case) -> Check | None:
                 f" (issuer {_issuer(end.held)})."
             )
             step = f"Install the CA certificate {_issuer(end.held)} on {verifier}, and load it."
-            return Check("trust", WRONG, said, step)
+            return Check("trust", _lacking(end.other), said, step)
         if verifier == "this end" and _is_unloaded(case, anchor):
             said = f"The daemon has not loaded the CA certificate {_called(anchor)}."
             return Check("trust", WRONG, said, "Load it: swanctl --load-creds")
@@ -377,18 +387,18 @@ def _authorities(case: Case) -> Iterator[Held]:
 
 
 def _anchor(case: Case, end: End) -> Held | None:
-    """The CA certificate of the verifying end that the chain leads to."""
+    """What the verifying end trusts the certificate by: a CA certificate above it, or the certificate itself."""
     held = end.other.held if end.other is not None else ()
-    trusted = {each.fingerprint: each for each in held if each.role is Role.TRUST}
+    trusted = {each.fingerprint: each for each in held if each.role in _TRUSTED}
     chain = _chain(case, end)
-    return next(
-        (trusted[each.fingerprint] for each in chain[1:] if each.fingerprint in trusted), None
-    )
+    itself = (each for each in held if chain and each.fingerprint == chain[0].fingerprint)
+    above = (trusted[each.fingerprint] for each in chain[1:] if each.fingerprint in trusted)
+    return next(above, None) or next(itself, None)
 
 
 def _is_unloaded(case: Case, anchor: Held) -> bool:
     daemon = case.daemon
-    if daemon is None or daemon.failure:
+    if daemon is None or daemon.failure or not anchor.parts.authority:
         return False
     return anchor.found.certificate.public_bytes(Encoding.DER) not in daemon.authorities
 

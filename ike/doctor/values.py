@@ -37,6 +37,9 @@ class Check:
 class Host:
     """What the files of one end say. `secrets`: a fingerprint of the pre-shared key by connection, keyed anew for each
     run, so that equal ones are known as equal and nothing else is. `keys`: digests of the private keys there.
+
+    `sealed`: there are keys that only a passphrase or a token opens, whose certificates are not known. `whole`: all its
+    files were looked at; where only some were given, what lacks may stand in others.
     """
 
     tunnels: tuple[Tunnel, ...] = ()
@@ -46,6 +49,8 @@ class Host:
     crls: tuple[x509.CertificateRevocationList, ...] = ()
     secrets: Mapping[str, str] | None = None
     dialect: Dialect = "strongswan"
+    sealed: bool = False
+    whole: bool = True
 
 
 @dataclass(frozen=True)

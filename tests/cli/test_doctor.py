@@ -65,6 +65,15 @@ def test_the_peers_configuration_may_be_a_single_file(here: Path, tmp_path: Path
     assert wrong == ["ike_proposals"]
 
 
+def test_what_is_not_in_a_single_file_is_not_known(here: Path, tmp_path: Path) -> None:
+    file = tmp_path / "peer.conf"
+    file.write_text(connection("site", "right", "left"))
+    done = run("doctor", "--root", here, "--peer", file, "--format", "json")
+    assert done.code == 0
+    secret = next(each for each in done.document["checks"] if each["check"] == "secret")
+    assert secret["verdict"] == "unknown"
+
+
 def test_the_list_ends_with_what_to_do(here: Path, tmp_path: Path) -> None:
     peer = host(tmp_path / "peer", connection("site", "right", "nobody") + KEYS)
     done = run("doctor", "--root", here, "--peer-root", peer)
