@@ -43,6 +43,7 @@ _COMMANDS: Final = "ikewarden.cli.commands"
         "alert": Lazy(f"{_COMMANDS}.alert:alert", "What is wrong with the SAs of the fleet."),
         "report": Lazy(f"{_COMMANDS}.report:report", "Reports of the whole fleet."),
         "sa": Lazy(f"{_COMMANDS}.sa:sa", "Security associations."),
+        "doctor": Lazy(f"{_COMMANDS}.doctor:doctor", "Find out why a tunnel does not come up."),
         "audit": Lazy(f"{_COMMANDS}.audit:audit", "Find out who can read the keys of a host."),
         "profile": Lazy(f"{_COMMANDS}.profile:profile", "Profiles: what certificates contain."),
         "token": Lazy(

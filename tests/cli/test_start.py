@@ -103,7 +103,14 @@ def test_everything_that_talks_to_a_service_prints_json_on_demand() -> None:
     assert without == {("serve",), ("migrate",), ("agent", "run")}
 
 
-OFFLINE = {("check-config",), ("cert", "lint"), ("audit",), ("sa", "events"), ("sa", "analyze")}
+OFFLINE = {
+    ("check-config",),
+    ("cert", "lint"),
+    ("audit",),
+    ("doctor",),
+    ("sa", "events"),
+    ("sa", "analyze"),
+}
 
 
 def test_commands_take_all_connection_options_or_only_the_directory() -> None:
@@ -238,6 +245,20 @@ def test_logs_are_read_on_the_base_install(base_install: dict[str, str], tmp_pat
     done = bare(base_install, "sa", "events", log)
     assert done.returncode == 2
     assert "(log_zstd_missing)" in done.stderr
+
+
+def test_tunnels_are_examined_on_the_base_install(
+    base_install: dict[str, str], tmp_path: Path
+) -> None:
+    folder = tmp_path / "etc/swanctl"
+    folder.mkdir(parents=True)
+    (folder / "swanctl.conf").write_text(
+        "connections {\n  gw {\n    local {\n      auth = psk\n    }\n    remote {\n      auth = psk\n"
+        "    }\n  }\n}\n"
+    )
+    done = bare(base_install, "doctor", "gw", "--root", tmp_path, "--format", "json")
+    assert (done.returncode, done.stderr) == (1, "")
+    assert json.loads(done.stdout)["next"]["check"] == "secret"
 
 
 def test_clients_work_on_the_base_install(

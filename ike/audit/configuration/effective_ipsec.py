@@ -149,6 +149,7 @@ def _tunnel(settings: _Settings) -> Tunnel:
         aggressive=settings.says("aggressive", default=False),
         clear=tuple(_clear(settings)),
         places=settings.places,
+        fragmentation=settings.text("fragmentation").lower(),
     )
 
 

@@ -125,6 +125,7 @@ class _Connection:
             children=tuple(self._children()),
             aggressive=settings.text("aggressive").lower() in _TRUE,
             places=settings.places,
+            fragmentation=settings.text("fragmentation").lower(),
         )
 
     def _default(self, protocol: Protocol) -> Offer:

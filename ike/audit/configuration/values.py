@@ -103,6 +103,7 @@ class Tunnel:
     over: int = 0
     clear: tuple[str, ...] = ()  # settings that let traffic through while the tunnel does not stand
     places: Mapping[str, Place] = field(default_factory=dict)
+    fragmentation: str = ""  # of IKE messages, as it stands there; the daemons' own is to do it
 
     def at(self, setting: str) -> Place:
         """Where a setting stands that is in force, else the section."""

@@ -1,0 +1,112 @@
+"""What a log says of the tunnel, for the doctor. Pure: events in, what matters of them out."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+from typing import Final
+
+from ike.audit.configuration.values import Tunnel
+from ike.doctor import matching
+from ike.doctor.values import Log
+from ike.events.event import SaEvent
+
+# What failed, the most telling first: a certificate's end says more than the refusal that follows.
+_FAILURES: Final = (
+    "cert_revoked",
+    "cert_invalid",
+    "crl_fetch_failed",
+    "ts_unacceptable",
+    "proposal_mismatch",
+    "unknown_peer",
+    "auth_failed",
+    "invalid_ke",
+    "giving_up",
+    "ike_timeout",
+    "retransmit",
+)
+_TRIES: Final = frozenset({"ike_initiate", "ike_respond"})
+NAT_WORDS: Final = {
+    "local": b"local host is behind NAT",
+    "remote": b"remote host is behind NAT",
+}
+
+
+def read(events: Iterable[SaEvent], tunnel: Tunnel | None, behind_nat: Iterable[str] = ()) -> Log:
+    """What the events say of a tunnel, or of all where none is given. They are in the order of the log."""
+    every = [each for each in events if tunnel is None or _is_of(each, tunnel)]
+    duplicates = _duplicates(every)
+    last_up = max(
+        (at for at, each in enumerate(every) if each.kind == "child_established"), default=-1
+    )
+    since = every[last_up + 1 :]
+    attempt = _last_that_failed(since)
+    failures = [each for each in attempt if each.kind in _FAILURES]
+    return Log(
+        failures=tuple(sorted(failures, key=_telling)),
+        ike_came_up=any(each.kind == "ike_established" for each in attempt),
+        tried=any(each.kind in _TRIES for each in every),
+        came_up=last_up >= 0,
+        duplicates=duplicates,
+        behind_nat=frozenset(behind_nat),
+        newest=max((each.time for each in every if each.time is not None), default=None),
+    )
+
+
+def together(logs: Sequence[Log]) -> Log:
+    """What the logs of both ends say, this end's first: the one that refused tells why."""
+    first = logs[0]
+    return replace(
+        first,
+        failures=tuple(sorted((each for log in logs for each in log.failures), key=_telling)),
+        ike_came_up=any(log.ike_came_up for log in logs),
+        tried=any(log.tried for log in logs),
+        came_up=any(log.came_up for log in logs),
+        duplicates={key: each for log in logs for key, each in (log.duplicates or {}).items()},
+        newest=max((log.newest for log in logs if log.newest is not None), default=None),
+    )
+
+
+def _is_of(event: SaEvent, tunnel: Tunnel) -> bool:
+    if event.name is not None:
+        return event.name == tunnel.name
+    known = matching.literal(tunnel.remote_addrs)
+    # A peer behind NAT comes from an address that the configuration does not have.
+    return event.kind == "unknown_peer" or not known or event.source in (None, *known)
+
+
+def _last_that_failed(events: Sequence[SaEvent]) -> list[SaEvent]:
+    """What belongs to the last try in which something failed; without a try in the log, all."""
+    tries: list[list[SaEvent]] = [[]]
+    for each in events:
+        if each.kind in _TRIES:
+            tries.append([])
+        tries[-1].append(each)
+    failed = (found for found in reversed(tries) if any(each.kind in _FAILURES for each in found))
+    return next(failed, [])
+
+
+def _telling(event: SaEvent) -> int:
+    if event.kind == "auth_failed" and event.reason == "refused":
+        return _FAILURES.index("invalid_ke")  # that it was refused says less than why
+    return _FAILURES.index(event.kind)
+
+
+def _duplicates(events: Iterable[SaEvent]) -> dict[str, frozenset[str]]:
+    """Identities that came back to an address that they had left: a host that moves does so once in a while, two hosts
+    do nothing else.
+    """
+    replaced: set[str] = set()
+    sources: dict[str, list[str]] = {}
+    for each in events:
+        if not each.identity:
+            continue
+        if each.kind == "duplicate_replaced":
+            replaced.add(each.identity)
+        if each.kind == "ike_established" and each.source:
+            seen = sources.setdefault(each.identity, [])
+            if not seen or seen[-1] != each.source:
+                seen.append(each.source)
+    return {
+        identity: frozenset(seen)
+        for identity, seen in sources.items()
+        if identity in replaced and len(set(seen)) < len(seen)
+    }

@@ -1,0 +1,445 @@
+"""Can each end prove who it is: pre-shared keys, certificates, trust, revocation, the clock. Pure."""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Final
+
+from cryptography import x509
+from cryptography.exceptions import InvalidSignature
+from cryptography.hazmat.primitives.serialization import Encoding
+
+from ike.audit.certificates import Held
+from ike.audit.configuration.values import Tunnel
+from ike.audit.values import Role
+from ike.doctor import matching
+from ike.doctor.policy import GIVE_PEER, OK, UNKNOWN, WRONG
+from ike.doctor.values import Case, Check, Host, Verdict
+from ike.secrets import identities
+from ike.secrets.identities import Identity
+from pki.x509.lint import lint
+from pki.x509.malformed import MALFORMED
+from pki.x509.profile import Dialect
+
+_HIDDEN: Final = frozenset({"x509.expired", "x509.not_yet_valid"})  # checks of their own
+# Whether it is refused depends on what the other end is in the exchange.
+_NOW_AND_THEN: Final = frozenset({"windows.server_auth_missing", "apple.server_auth_missing"})
+_TRUSTED: Final = frozenset({Role.TRUST, Role.DATABASE})
+_DEEPEST: Final = 8
+_LEEWAY: Final = timedelta(minutes=5)
+
+
+@dataclass(frozen=True)
+class End:
+    """One end that proves itself by a certificate, and who verifies it; `other` is None where nothing is known of it.
+    `held` is the certificate that it would show, `with_key` whether its private key is there.
+    """
+
+    who: str
+    host: Host
+    tunnel: Tunnel
+    held: Held | None
+    with_key: bool
+    other: Host | None
+    other_tunnel: Tunnel | None
+
+
+def ends(case: Case) -> tuple[End, ...]:
+    """Those ends that prove themselves by a certificate, as far as their files are known."""
+    found = []
+    if case.tunnel is not None and _by_certificate(case.tunnel):
+        held, with_key = _shown(case.here, case.tunnel)
+        found.append(
+            End("this end", case.here, case.tunnel, held, with_key, case.peer, case.peer_tunnel)
+        )
+    if case.peer is not None and case.peer_tunnel is not None and _by_certificate(case.peer_tunnel):
+        held, with_key = _shown(case.peer, case.peer_tunnel)
+        found.append(
+            End("the peer", case.peer, case.peer_tunnel, held, with_key, case.here, case.tunnel)
+        )
+    return tuple(found)
+
+
+def _by_certificate(tunnel: Tunnel) -> bool:
+    return any(each.auth == "pubkey" for each in tunnel.local)
+
+
+def _shown(host: Host, tunnel: Tunnel) -> tuple[Held | None, bool]:
+    """The certificate that an end would show: one of its identity before others, one with its key before others."""
+    asked = matching.own_identity(tunnel)
+    candidates = [
+        each for each in host.held if not each.parts.authority and each.role is not Role.TRUST
+    ]
+
+    def worth(held: Held) -> tuple[bool, bool, datetime]:
+        return _has_key(host, held), _names(held, asked), held.parts.not_after
+
+    best = max(candidates, key=worth, default=None)
+    if best is None or (not _has_key(host, best) and not _names(best, asked)):
+        return None, False
+    return best, _has_key(host, best)
+
+
+def _has_key(host: Host, held: Held) -> bool:
+    return held.found.public is not None and held.found.public.digest in host.keys
+
+
+def _names(held: Held, asked: Identity) -> bool:
+    return asked.kind == "any" or any(identities.equal(asked, each) for each in _proven(held))
+
+
+def _proven(held: Held) -> Iterator[Identity]:
+    """The identities that a certificate proves: its subject, and its alternative names."""
+    certificate = held.found.certificate
+    try:
+        parts = [each.rfc4514_string() for each in certificate.subject.rdns]
+        yield identities.strongswan(", ".join(parts))
+        names = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+    except MALFORMED:
+        return
+    except x509.ExtensionNotFound:
+        return
+    for name in names:
+        if isinstance(name, x509.DNSName):
+            yield Identity("dns", name.value.lower())
+        elif isinstance(name, x509.RFC822Name):
+            yield Identity("email", name.value.lower())
+        elif isinstance(name, x509.IPAddress):
+            yield Identity("ip", str(name.value))
+
+
+# ---------------------------------------------------------------- pre-shared keys
+
+
+def secret(case: Case) -> Check | None:
+    """Whether both ends have the same pre-shared key, by fingerprints."""
+    tunnel, peer = case.tunnel, case.peer_tunnel
+    if tunnel is None or not tunnel.psk:
+        return None
+    name = "secret"
+    mine = (case.here.secrets or {}).get(tunnel.name)
+    if mine is None:
+        if case.daemon is not None and case.daemon.secrets:
+            said = "No key for it stands in the files; the daemon has keys of its own."
+            return Check(name, UNKNOWN, said, "Compare the keys where they come from.")
+        said = f"No pre-shared key here answers for {tunnel.name}."
+        return Check(name, WRONG, said, "Write the key for both identities, and load it.")
+    if case.peer is None or peer is None:
+        return Check(name, UNKNOWN, "A key is here; the peer's is not known.", GIVE_PEER)
+    theirs = (case.peer.secrets or {}).get(peer.name)
+    if theirs is None:
+        said = f"No pre-shared key of the peer answers for {peer.name}."
+        step = "Write the key on the peer too, for both identities, and load it."
+        return Check(name, _lacking(case.peer), said, step)
+    return _compared(name, mine, theirs)
+
+
+def _compared(name: str, mine: str, theirs: str) -> Check:
+    if mine != theirs:
+        said = f"The ends have different keys: fingerprints {mine} here, {theirs} at the peer."
+        step = (
+            "Write the same pre-shared key on both ends, and load it: swanctl --load-creds, or"
+            " ipsec rereadsecrets"
+        )
+        return Check(name, WRONG, said, step)
+    return Check(name, OK, f"Both ends have the same key (fingerprint {mine} in this run).")
+
+
+# ---------------------------------------------------------------- certificates
+
+
+def certificate_key(case: Case) -> Check | None:
+    """Whether each end has a certificate and its private key."""
+    there = ends(case)
+    for end in there:
+        if end.held is None:
+            said = f"{end.who.capitalize()} has no certificate for {end.tunnel.name}."
+            step = "Install the certificate and its private key."
+            return Check("certificate_key", _lacking(end.host), said, step)
+        if not end.with_key:
+            said = f"{end.who.capitalize()} has no private key that fits {_called(end.held)}."
+            step = "Install the key that the certificate was issued for, or have a new one issued."
+            if end.host.sealed:
+                said += " It may be one that only its passphrase or token opens."
+                step = "Look whether the daemon has it: swanctl --list-certs"
+                return Check("certificate_key", UNKNOWN, said, step)
+            return Check("certificate_key", _lacking(end.host), said, step)
+    shown = [each.held for each in there if each.held is not None]
+    return Check("certificate_key", OK, _told(shown, "has its private key")) if shown else None
+
+
+def _lacking(host: Host) -> Verdict:
+    """What it means that something is not among the files."""
+    return WRONG if host.whole else UNKNOWN
+
+
+def certificate_valid(case: Case) -> Check | None:
+    """Whether the certificates and those above them are valid now."""
+    judged = [held for end in ends(case) for held in _chain(case, end)]
+    for held in judged:
+        if held.parts.not_after < case.now:
+            said = f"{_called(held)} was valid until {_day(held.parts.not_after)}."
+            step = f"Renew the certificate at {held.place.path}, and load it."
+            return Check("certificate_valid", WRONG, said, step)
+    if not judged:
+        return None
+    first = min(judged, key=lambda held: held.parts.not_after)
+    said = f"All are valid; the first to end is {first.name}, on {_day(first.parts.not_after)}."
+    return Check("certificate_valid", OK, said)
+
+
+def clock(case: Case) -> Check:
+    """Whether anything here is from the future, by which the clock would be slow."""
+    late = case.now + _LEEWAY
+    for end in ends(case):
+        for held in _chain(case, end):
+            if held.parts.not_before > late:
+                return _slow(
+                    case, f"{_called(held)} is valid from {_minute(held.parts.not_before)}"
+                )
+    for crl in _crls(case):
+        if crl.last_update_utc > late:
+            return _slow(case, f"a CRL was issued at {_minute(crl.last_update_utc)}")
+    newest = case.log.newest if case.log is not None else None
+    if newest is not None and newest > (late + timedelta(days=1)).timestamp():
+        # A log without a zone may be a day off by itself.
+        return _slow(case, f"the log goes up to {_minute(datetime.fromtimestamp(newest, UTC))}")
+    return Check("clock", OK, f"Nothing here is from the future; it is {_minute(case.now)} here.")
+
+
+def _slow(case: Case, what: str) -> Check:
+    said = f"By the clock here it is {_minute(case.now)}, and {what}: the clock is slow, or that of the issuer is fast."
+    step = (
+        "Set the clock on both ends and at the CA (`timedatectl`, `chronyc tracking`), then load"
+        " the credentials again."
+    )
+    return Check("clock", WRONG, said, step)
+
+
+def certificate_identity(case: Case) -> Check | None:
+    """Whether the certificates name the identities that are configured."""
+    there = [end for end in ends(case) if end.held is not None]
+    for end in there:
+        asked = matching.own_identity(end.tunnel)
+        if end.held is not None and not _names(end.held, asked):
+            proven = ", ".join(map(str, _proven(end.held))) or "nothing"
+            said = f"{end.who.capitalize()} says that it is {asked}, and {_called(end.held)} proves {proven}."
+            step = f"Have a certificate issued with {asked} in its subjectAltName, or write an identity that is in it."
+            return Check("certificate_identity", WRONG, said, step)
+    if not there:
+        return None
+    return Check("certificate_identity", OK, "The identities are in the certificates.")
+
+
+def trust(case: Case) -> Check | None:
+    """Whether each end trusts a CA that the other's certificate comes from, and the daemon has it loaded."""
+    there = [end for end in ends(case) if end.held is not None]
+    verified = False
+    for end in there:
+        if end.other is None:
+            continue
+        verified = True
+        anchor = _anchor(case, end)
+        verifier = "the peer" if end.who == "this end" else "this end"
+        if anchor is None:
+            said = (
+                f"{verifier.capitalize()} has no CA certificate that {_called(end.held)} comes from"
+                f" (issuer {_issuer(end.held)})."
+            )
+            step = f"Install the CA certificate {_issuer(end.held)} on {verifier}, and load it."
+            return Check("trust", _lacking(end.other), said, step)
+        if verifier == "this end" and _is_unloaded(case, anchor):
+            said = f"The daemon has not loaded the CA certificate {_called(anchor)}."
+            return Check("trust", WRONG, said, "Load it: swanctl --load-creds")
+    if not there:
+        return None
+    if not verified:
+        return Check("trust", UNKNOWN, "Whether the peer trusts our CA is not known.", GIVE_PEER)
+    return Check("trust", OK, "Each end has the CA that the other's certificate comes from.")
+
+
+def revoked(case: Case) -> Check | None:
+    """Whether a CRL at hand has one of the certificates."""
+    there = [end for end in ends(case) if end.held is not None]
+    crls = _crls(case)
+    seen = False
+    for end in there:
+        for held in _chain(case, end):
+            for crl in crls:
+                if crl.issuer != held.found.certificate.issuer:
+                    continue
+                seen = True
+                entry = crl.get_revoked_certificate_by_serial_number(
+                    held.found.certificate.serial_number
+                )
+                if entry is not None:
+                    said = f"{_called(held)} was revoked on {_day(entry.revocation_date_utc)}, by a CRL at hand."
+                    step = f"Have a new certificate issued for {end.who}; find out first why the old one was revoked."
+                    return Check("revoked", WRONG, said, step)
+    if not there:
+        return None
+    if not seen:
+        return Check(
+            "revoked", UNKNOWN, "No CRL of these issuers is at hand.", "Fetch the CRL of the CA."
+        )
+    return Check("revoked", OK, "No CRL at hand has one of the certificates.")
+
+
+def revocation_source(case: Case) -> Check | None:
+    """Whether an end that insists on a word about revocation can get one."""
+    name = "revocation_source"
+    strict = [end for end in ends(case) if _is_strict(end.other_tunnel)]
+    asks = case.tunnel is not None and _is_strict(case.tunnel)
+    if not strict and not asks:
+        return None
+    failed = case.failure
+    kinds = {each.kind for each in case.log.failures} if failed and case.log is not None else set()
+    if asks and "crl_fetch_failed" in kinds:
+        said = (
+            f"This end insists on a word about revocation ({_strict_place(case)}), and its log says"
+            " that the CRL or OCSP answer could not be got."
+        )
+        step = (
+            "Make the CRL of the peer's CA reachable from here: its URL is in the log and in the"
+            " peer's certificate; or put the CRL into x509crl."
+        )
+        return Check(name, WRONG, said, step)
+    for end in strict:
+        if end.held is None or end.held.parts.crl_urls or end.held.parts.ocsp_urls:
+            continue
+        if not any(
+            crl.issuer == end.held.found.certificate.issuer
+            and crl.next_update_utc is not None
+            and crl.next_update_utc > case.now
+            for crl in _crls(case)
+        ):
+            said = f"{_called(end.held)} names nowhere to ask for its revocation, and the other end insists on it."
+            step = "Put a valid CRL of the CA into x509crl there, or issue certificates with a CRL URL."
+            return Check(name, WRONG, said, step)
+    said = "Revocation is insisted on; whether the CRL can be fetched was not tried."
+    return Check(name, UNKNOWN, said, "Fetch the CRL by the URL in the certificate.")
+
+
+def _is_strict(tunnel: Tunnel | None) -> bool:
+    return tunnel is not None and any(each.revocation == "strict" for each in tunnel.remote)
+
+
+def _strict_place(case: Case) -> str:
+    remote = case.tunnel.remote if case.tunnel is not None else ()
+    return ", ".join(str(each.revocation_place) for each in remote if each.revocation_place)
+
+
+def accepted(case: Case) -> Check | None:
+    """Whether the daemon of the other end takes a certificate that is made like this."""
+    name, there = "accepted", [end for end in ends(case) if end.held is not None]
+    doubts: list[Check] = []
+    for end in there:
+        dialect = _verifier(case, end)
+        if dialect is None or end.held is None:
+            step = "Say what the peer is, as --peer-kind windows, or give its files."
+            doubts.append(Check(name, UNKNOWN, "What daemon the peer has is not known.", step))
+            continue
+        for remark in lint(end.held.found.certificate, (dialect,)).findings(dialect):
+            said = f"{dialect}: {_called(end.held)}: {remark.message} ({remark.rule})"
+            if remark.severity == "fail" and remark.rule not in _HIDDEN:
+                return Check(name, WRONG, said, remark.fix)
+            if remark.rule in _NOW_AND_THEN:
+                verdict = WRONG if _is_proof_refused(case) else UNKNOWN
+                doubts.append(Check(name, verdict, said, remark.fix))
+    if not there:
+        return None
+    doubts.sort(key=lambda each: each.verdict is not WRONG)
+    return doubts[0] if doubts else Check(name, OK, "The daemons take certificates like these.")
+
+
+def _is_proof_refused(case: Case) -> bool:
+    """Whether an end was refused for its proof: then what is minded now and then probably was."""
+    return case.failure is not None and case.failure.kind in ("auth_failed", "cert_invalid")
+
+
+def _verifier(case: Case, end: End) -> Dialect | None:
+    if end.who == "the peer":
+        return case.here.dialect
+    return case.peer_kind or (case.peer.dialect if case.peer is not None else None)
+
+
+# ---------------------------------------------------------------- chains
+
+
+def _chain(case: Case, end: End) -> tuple[Held, ...]:
+    """The certificate and those above it that are at hand, at either end."""
+    if end.held is None:
+        return ()
+    chain = [end.held]
+    authorities = list(_authorities(case))
+    while len(chain) < _DEEPEST and not chain[-1].parts.self_issued:
+        above = next((each for each in authorities if _has_signed(each, chain[-1])), None)
+        if above is None:
+            break
+        chain.append(above)
+    return tuple(chain)
+
+
+def _authorities(case: Case) -> Iterator[Held]:
+    for host in (case.here, case.peer):
+        if host is not None:
+            yield from (each for each in host.held if each.parts.authority)
+
+
+def _anchor(case: Case, end: End) -> Held | None:
+    """What the verifying end trusts the certificate by: a CA certificate above it, or the certificate itself."""
+    held = end.other.held if end.other is not None else ()
+    trusted = {each.fingerprint: each for each in held if each.role in _TRUSTED}
+    chain = _chain(case, end)
+    itself = (each for each in held if chain and each.fingerprint == chain[0].fingerprint)
+    above = (trusted[each.fingerprint] for each in chain[1:] if each.fingerprint in trusted)
+    return next(above, None) or next(itself, None)
+
+
+def _is_unloaded(case: Case, anchor: Held) -> bool:
+    daemon = case.daemon
+    if daemon is None or daemon.failure or not anchor.parts.authority:
+        return False
+    return anchor.found.certificate.public_bytes(Encoding.DER) not in daemon.authorities
+
+
+def _has_signed(issuer: Held, held: Held) -> bool:
+    try:
+        held.found.certificate.verify_directly_issued_by(issuer.found.certificate)
+    except InvalidSignature:
+        return False
+    except MALFORMED:
+        return False
+    return True
+
+
+def _crls(case: Case) -> tuple[x509.CertificateRevocationList, ...]:
+    peer = case.peer.crls if case.peer is not None else ()
+    loaded = case.daemon.crls if case.daemon is not None else ()
+    return (*case.here.crls, *peer, *loaded)
+
+
+# ---------------------------------------------------------------- words
+
+
+def _called(held: Held | None) -> str:
+    return f"{held.name} ({held.place})" if held is not None else "the certificate"
+
+
+def _issuer(held: Held | None) -> str:
+    try:
+        return held.found.certificate.issuer.rfc4514_string() if held is not None else ""
+    except MALFORMED:
+        return "of a strange name"
+
+
+def _told(held: Iterable[Held], what: str) -> str:
+    return "; ".join(f"{_called(each)} {what}" for each in held) + "."
+
+
+def _day(moment: datetime) -> str:
+    return f"{moment:%Y-%m-%d}"
+
+
+def _minute(moment: datetime) -> str:
+    return f"{moment.astimezone(UTC):%Y-%m-%d %H:%M} UTC"

@@ -1,0 +1,145 @@
+"""What is gathered about a tunnel, and what is said of it."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+
+from cryptography import x509
+
+from ike.audit.certificates import Held
+from ike.audit.configuration.values import Tunnel
+from ike.daemons.port import IkeSa
+from ike.events.event import SaEvent
+from ike.secrets.values import Problem
+from pki.x509.profile import Dialect
+
+
+class Verdict(StrEnum):
+    """How a check ended."""
+
+    OK = "ok"
+    WRONG = "wrong"
+    UNKNOWN = "unknown"
+
+
+@dataclass(frozen=True)
+class Check:
+    """The answer to one question of the list. `next_step` says what to do about it, or how to get to know."""
+
+    name: str
+    verdict: Verdict
+    evidence: str
+    next_step: str = ""
+
+
+@dataclass(frozen=True)
+class Host:
+    """What the files of one end say. `secrets`: a fingerprint of the pre-shared key by connection, keyed anew for each
+    run, so that equal ones are known as equal and nothing else is. `keys`: digests of the private keys there.
+
+    `sealed`: there are keys that only a passphrase or a token opens, whose certificates are not known. `whole`: all its
+    files were looked at; where only some were given, what lacks may stand in others.
+    """
+
+    tunnels: tuple[Tunnel, ...] = ()
+    problems: tuple[Problem, ...] = ()
+    held: tuple[Held, ...] = ()
+    keys: frozenset[str] = frozenset()
+    crls: tuple[x509.CertificateRevocationList, ...] = ()
+    secrets: Mapping[str, str] | None = None
+    dialect: Dialect = "strongswan"
+    sealed: bool = False
+    whole: bool = True
+
+
+@dataclass(frozen=True)
+class Daemon:
+    """What charon answered over VICI; `failure` says why it did not, in one sentence."""
+
+    failure: str = ""
+    version: str = ""
+    connections: frozenset[str] = frozenset()
+    authorities: frozenset[bytes] = frozenset()  # CA certificates that it holds, DER
+    crls: tuple[x509.CertificateRevocationList, ...] = ()
+    secrets: int = 0  # shared secrets that it holds
+    sas: tuple[IkeSa, ...] = ()
+
+
+class Answer(StrEnum):
+    """What came back for a probe."""
+
+    ANSWERED = "answered"
+    REFUSED = "refused"  # ICMP: nobody listens at this port
+    UNREACHABLE = "unreachable"  # ICMP or the routing table: there is no way
+    SILENT = "silent"
+    NOT_TRIED = "not tried"
+
+
+@dataclass(frozen=True)
+class Network:
+    """What this host sees of its own ports and of the way to `peer`; `source` is the address that it would speak from.
+
+    `large`: a probe that does not fit into one packet. `states`: IPsec states in the kernel between the two.
+    """
+
+    bound: frozenset[int] = frozenset()
+    peer: str = ""
+    source: str = ""
+    ike: Answer = Answer.NOT_TRIED
+    nat: Answer = Answer.NOT_TRIED
+    large: Answer = Answer.NOT_TRIED
+    path_mtu: int = 0
+    states: int | None = None
+
+
+@dataclass(frozen=True)
+class Log:
+    """What a log says of the tunnel. `failures`: those of the last try that failed, the most telling first; none where
+    the last try went well. `duplicates`: identities that threw each other out, with the addresses they came from.
+    """
+
+    failures: tuple[SaEvent, ...] = ()
+    ike_came_up: bool = False  # in that try
+    tried: bool = False
+    came_up: bool = False
+    duplicates: Mapping[str, frozenset[str]] | None = None
+    behind_nat: frozenset[str] = frozenset()  # "local", "remote"
+    newest: float | None = None
+
+
+@dataclass(frozen=True)
+class Case:
+    """All that is known. `daemon` and `network` are None where they were not asked, `peer` where it was not given."""
+
+    now: datetime
+    here: Host
+    tunnel: Tunnel | None = None
+    peer: Host | None = None
+    peer_tunnel: Tunnel | None = None
+    peer_kind: Dialect | None = None
+    daemon: Daemon | None = None
+    network: Network | None = None
+    log: Log | None = None
+
+    @property
+    def sas(self) -> tuple[IkeSa, ...]:
+        """The SAs of the tunnel that the daemon has."""
+        if self.daemon is None or self.tunnel is None:
+            return ()
+        return tuple(each for each in self.daemon.sas if each.connection == self.tunnel.name)
+
+    @property
+    def is_up(self) -> bool:
+        """Whether it stands, with a Child SA."""
+        return any(
+            sa.established and any(child.state == "INSTALLED" for child in sa.children)
+            for sa in self.sas
+        )
+
+    @property
+    def failure(self) -> SaEvent | None:
+        """What the last failed negotiation said, unless the tunnel stands by now."""
+        if self.is_up or self.log is None or not self.log.failures:
+            return None
+        return self.log.failures[0]

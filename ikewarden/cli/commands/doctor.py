@@ -1,0 +1,177 @@
+"""`ikewarden doctor`: why does this tunnel not come up? No server is asked."""
+
+import os
+import sys
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+import click
+
+from ikewarden.cli.failures import FAILED
+from ikewarden.cli.help import command
+from ikewarden.cli.options import example, format_option
+from ikewarden.cli.session import Session, pass_session
+
+if TYPE_CHECKING:
+    from ike.audit.configuration.values import Tunnel
+    from ike.doctor.values import Case, Host, Log
+
+# As pki.x509 has them; a help page needs none of it.
+KINDS: Final = ("strongswan", "libreswan", "windows", "apple", "cisco")
+_FOLDER: Final = click.Path(exists=True, file_okay=False, path_type=Path)
+_FILE: Final = click.Path(exists=True, path_type=Path)
+
+
+@command(
+    epilog=example(
+        "ikewarden doctor branch",
+        "ikewarden doctor branch --peer-root /mnt/peer --log /var/log/charon.log",
+        "journalctl -u strongswan | ikewarden doctor branch --peer-kind windows --log -",
+        "ikewarden doctor branch --root /mnt/gw1 --peer gw2.conf --format json",
+    ),
+)
+@click.argument("tunnel", required=False, metavar="[TUNNEL]")
+@click.option(
+    "--peer",
+    type=_FILE,
+    multiple=True,
+    metavar="FILE",
+    help="The peer's configuration, certificates or secrets, or a folder of them. May be given again.",
+)
+@click.option("--peer-root", type=_FOLDER, help="A mounted image or a copied tree of the peer.")
+@click.option(
+    "--peer-kind",
+    type=click.Choice(KINDS),
+    help="What daemon the peer has. [default: as its files tell]",
+)
+@click.option(
+    "--log",
+    "logs",
+    multiple=True,
+    metavar="FILE",
+    help="The daemon's log; - for standard input. Given again, the peer's.",
+)
+@click.option(
+    "--root",
+    type=_FOLDER,
+    default=Path("/"),
+    help="A copy of this end's files; the daemon and the network are then not asked. [default: /]",
+)
+@click.option(
+    "--vici",
+    type=click.Path(path_type=Path),
+    metavar="SOCKET",
+    help="Socket of charon; with it the daemon and the network are asked whatever --root is.",
+)
+@click.option("--no-probe", is_flag=True, help="Send the peer nothing.")
+@format_option()
+@pass_session
+def doctor(session: Session, /, tunnel: str | None, **given: Any) -> int:
+    """Find out why a tunnel does not come up.
+
+    Goes through the list: the daemon, the configuration of both ends, the way to the peer, proofs of identity, what
+    the log says. Ends with the one thing to do next. Shows no secret, changes nothing, and sends nothing but a request
+    for an IKE SA to the peer, which refuses it. Of the peer nothing is known but what --peer and its like give.
+
+    Ends with 0 where nothing is wrong, with 1 where something is, with 2 for bad usage or input.
+    """
+    from ike.doctor import report
+    from ike.doctor.diagnosis import examine
+    from ikewarden.cli.commands import audit_screen
+
+    if given["peer"] and given["peer_root"]:
+        raise click.UsageError("Give either --peer or --peer-root.")
+    found = examine(_gathered(session, tunnel, given))
+    if session.format == "json":
+        session.out.write(report.write_json(found))
+    else:
+        audit_screen.show(session.out, report.lines(found))
+    return FAILED if found.wrong else 0
+
+
+def _gathered(session: Session, name: str | None, given: dict[str, Any]) -> "Case":
+    from core.secret import Secret
+    from ike.audit.ground import Ground
+    from ike.doctor import files, matching
+    from ike.doctor.choice import choose
+    from ike.doctor.values import Case
+
+    now = session.clock()
+    key = Secret(os.urandom(32))
+    here = files.look(Ground(given["root"]), key)
+    tunnel = choose(here.tunnels, name)
+    peer = _peer(key, given)
+    # Before the peer is sent anything: what it says to that would be in its log.
+    peer_tunnel = matching.counterpart(tunnel, peer.tunnels) if tunnel and peer else None
+    log = _log(given["logs"], (tunnel, peer_tunnel), now.timestamp())
+    live = given["vici"] is not None or given["root"].resolve() == Path("/")
+    return Case(
+        now=now,
+        here=here,
+        tunnel=tunnel,
+        peer=peer,
+        peer_tunnel=peer_tunnel,
+        peer_kind=given["peer_kind"],
+        log=log,
+        **(_live(session, tunnel, given) if live else {}),
+    )
+
+
+def _peer(key: Any, given: dict[str, Any]) -> "Host | None":
+    from ike.audit.ground import Ground
+    from ike.doctor import files
+
+    if given["peer_root"]:
+        return files.look(Ground(given["peer_root"]), key)
+    if given["peer"]:
+        return files.look(Ground(), key, [str(each.resolve()) for each in given["peer"]])
+    return None
+
+
+def _live(session: Session, tunnel: "Tunnel | None", given: dict[str, Any]) -> dict[str, Any]:
+    """What only the host itself can tell: its daemon, where it is charon, and the network."""
+    from ike.daemons.strongswan.session import SOCKET, Endpoint
+    from ike.doctor import daemon, matching, network
+
+    found: dict[str, Any] = {
+        "network": network.look(
+            tunnel.remote_addrs if tunnel is not None else (), probe=not given["no_probe"]
+        )
+    }
+    if given["vici"] is not None or tunnel is None or not matching.is_of_pluto(tunnel):
+        found["daemon"] = daemon.ask(Endpoint(given["vici"] or SOCKET), session.clock())
+    return found
+
+
+def _log(
+    names: tuple[str, ...], tunnels: "tuple[Tunnel | None, Tunnel | None]", now: float
+) -> "Log | None":
+    """The first log is this end's, further ones are the peer's, where the tunnel may have another name."""
+    from ike.doctor import log
+
+    found = []
+    for place, name in enumerate(names):
+        behind: set[str] = set()
+        events = list(_events(name, now, behind))
+        found.append(log.read(events, tunnels[min(place, 1)], behind))
+    return log.together(found) if found else None
+
+
+def _events(name: str, now: float, behind: set[str]) -> Iterator[Any]:
+    from ike.doctor.log import NAT_WORDS
+    from ike.events.reader import Reader
+
+    reader, rest = Reader(now), b""
+    for block in _blocks(name):
+        whole = rest + block
+        behind.update(end for end, words in NAT_WORDS.items() if words in whole)
+        rest = block[-64:]
+        yield from reader.feed(block)
+    yield from reader.close()
+
+
+def _blocks(name: str) -> Iterable[bytes]:
+    from ike.events import files
+
+    return files.stream(sys.stdin.buffer) if name == "-" else files.blocks(Path(name))

@@ -1,0 +1,69 @@
+"""What the doctor takes from a log: the last try that failed, the most telling line of it, and hosts that fight."""
+
+from ike.doctor.log import read
+from ike.doctor.network import request
+from ike.events.event import SaEvent
+
+
+def event(kind: str, line: int, **more: object) -> SaEvent:
+    """An event of the connection `site`, unless another is named."""
+    return SaEvent(kind, line, **{"name": "site", **more})  # type: ignore[arg-type]
+
+
+def test_the_cause_comes_before_the_refusal() -> None:
+    log = read(
+        [
+            event("ike_respond", 1),
+            event("crl_fetch_failed", 2),
+            event("cert_invalid", 3, reason="revocation"),
+            event("unknown_peer", 4),
+        ],
+        None,
+    )
+    assert [each.line for each in log.failures] == [3, 2, 4]
+
+
+def test_a_success_ends_what_failed_before() -> None:
+    tried = [event("ike_initiate", 1), event("auth_failed", 2)]
+    assert read(tried, None).failures
+    up = [*tried, event("ike_initiate", 3), event("child_established", 4)]
+    assert not read(up, None).failures
+    assert read(up, None).came_up
+
+
+def test_only_the_last_try_counts() -> None:
+    log = read(
+        [
+            event("ike_initiate", 1),
+            event("auth_failed", 2),
+            event("ike_initiate", 3),
+            event("ike_established", 4),
+            event("ts_unacceptable", 5),
+            event("ike_initiate", 6),
+        ],
+        None,
+    )
+    assert [each.kind for each in log.failures] == ["ts_unacceptable"]
+    assert log.ike_came_up
+
+
+def test_two_hosts_take_turns_and_one_that_moves_does_not() -> None:
+    def came(*sources: str) -> list[SaEvent]:
+        found = []
+        for line, source in enumerate(sources):
+            found += [
+                event("duplicate_replaced", line, identity="gw1", source=source),
+                event("ike_established", line, identity="gw1", source=source),
+            ]
+        return found
+
+    assert not read(came("192.0.2.1", "192.0.2.3"), None).duplicates
+    turns = read(came("192.0.2.1", "192.0.2.3", "192.0.2.1"), None).duplicates
+    assert turns == {"gw1": frozenset({"192.0.2.1", "192.0.2.3"})}
+
+
+def test_a_probe_says_how_long_it_is() -> None:
+    for size in (0, 1900):
+        message = request(size)
+        assert int.from_bytes(message[24:28], "big") == len(message)
+        assert not size or len(message) == size
