@@ -52,7 +52,7 @@ _EVENTS: Final = (
         "list": Lazy(f"{__name__}:list_", "Search alerts of all gateways, the worst first."),
         "show": Lazy(
             f"{__name__}:show",
-            "Show an alert: the numbers, the likely cause, the next step, the events.",
+            "Show an alert: the numbers, the likely cause, the next step, the events that show it.",
         ),
         "silence": Lazy(f"{__name__}:silence", "Tell nobody of a condition until a time."),
         "unsilence": Lazy(f"{__name__}:unsilence", "Take the silence of an alert back."),
