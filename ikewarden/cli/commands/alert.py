@@ -54,7 +54,9 @@ _EVENTS: Final = (
             f"{__name__}:show",
             "Show an alert: the numbers, the likely cause, the next step, the events that show it.",
         ),
-        "silence": Lazy(f"{__name__}:silence", "Tell nobody of a condition until a time."),
+        "silence": Lazy(
+            f"{__name__}:silence", "Tell nobody of a condition until a time, for a reason."
+        ),
         "unsilence": Lazy(f"{__name__}:unsilence", "Take the silence of an alert back."),
     },
     epilog=example("ikewarden alert list --severity critical"),
