@@ -14,7 +14,7 @@ WHOLE: Final = 20.0
 
 
 @contextlib.contextmanager
-def deadline(find: Callable[[], socket.socket | None], seconds: float = WHOLE) -> Iterator[None]:
+def deadline(find: Callable[[], socket.socket | None]) -> Iterator[None]:
     """Cut the connection that `find` gives when the time is over: whoever waits at it gets an error of the system."""
 
     def cut() -> None:
@@ -24,7 +24,7 @@ def deadline(find: Callable[[], socket.socket | None], seconds: float = WHOLE) -
                 # Below TLS: another thread may be inside of it.
                 socket.socket.shutdown(held, socket.SHUT_RDWR)
 
-    timer = threading.Timer(seconds, cut)
+    timer = threading.Timer(WHOLE, cut)
     timer.daemon = True
     timer.start()
     try:
