@@ -341,6 +341,7 @@ def test_a_server_that_is_away_is_waited_for_once(
     assert errors(heard).count("ConnectionRefusedError") == 2
 
 
+@pytest.mark.filterwarnings("ignore:Requiring AUTH:UserWarning")  # TLS is there from the first byte
 @pytest.mark.parametrize("security", ["tls", "starttls"])
 def test_mail_over_tls_with_a_login(
     identity: Identity, tmp_path: Path, now: datetime, security: str
