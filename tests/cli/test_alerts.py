@@ -1,7 +1,6 @@
 """Alerts from the command line, over a real listener."""
 
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
@@ -48,29 +47,3 @@ def test_an_alert_is_listed_shown_and_silenced(
     assert terminal.json("alert", "list", "--state", "ended")["items"] == []
     assert terminal.run("alert", "silence", number, "--until", "12h").code == 2
     assert terminal.run("alert", "show", "999").code == 1
-
-
-def test_the_health_of_tunnels_is_reported(
-    terminal: Terminal,  # noqa: F811 - a fixture
-    gateway: Gateway,
-    tmp_path: Path,
-) -> None:
-    name = "tunnel\x1b[2J\u202e"
-    failed = {"ike_id": 7, "identity": HOSTILE, "reason": "psk", "connection": name, "name": name}
-    gateway.send(*(gateway.event("auth_failed", after=n, **failed) for n in range(10)))
-    shown = terminal.run("report", "sa-health")
-    assert shown.code == 0, shown.err
-    assert "auth_failed/psk 10" in shown.out
-    assert "not for 31 days" in shown.out
-    assert not set("\x1b\u202e") & set(shown.out)
-    found = terminal.json("report", "sa-health", "--gateway", NAME)
-    assert name in {each["connection"] for each in found["worst"]}
-    for form in ("html", "csv"):
-        file = tmp_path / f"health.{form}"
-        done = terminal.run("report", "sa-health", "--format", form, "--out", str(file))
-        assert done.code == 0, done.err
-        content = file.read_text()
-        assert "auth_failed/psk" in content
-        assert not set("\x1b\u202e") & set(content)
-    assert terminal.run("report", "sa-health", "--out", str(file)).code == 2
-    assert terminal.run("report", "sa-health", "--since", "yesterday").code != 0
