@@ -76,8 +76,8 @@ class Telling:
         numbers = [message.payload["alert"] for message in messages]
         found = standing.latest(self._desk, SCHEDULER, numbers)
         told = alertmanager.told(found, self._desk.rules.service_url, now)
-        if told:
-            alertmanager.send(receiver, told)
+        for some in (told[at : at + standing.PAGE] for at in range(0, len(told), standing.PAGE)):
+            alertmanager.send(receiver, some)
 
     def _tell_mail(self, messages: Sequence[Message], now: datetime) -> None:
         receiver, to = self._desk.rules.mail, messages[0].key
