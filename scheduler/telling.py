@@ -74,7 +74,7 @@ class Telling:
             return  # it was taken out of the settings
         # How it is now, and not how it was: the messages may be old, and out of order.
         numbers = [message.payload["alert"] for message in messages]
-        found = standing.latest(self._desk, SCHEDULER, numbers)
+        found = standing.latest(self._desk, SCHEDULER, numbers, now=now)
         told = alertmanager.told(found, self._desk.rules.service_url, now)
         for some in (told[at : at + standing.PAGE] for at in range(0, len(told), standing.PAGE)):
             alertmanager.send(receiver, some)

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from datetime import datetime, timedelta
 
-from sqlalchemy import and_, func, or_, select, tuple_
+from sqlalchemy import ColumnElement, and_, func, or_, select, tuple_
 
 from fleet.bumps import chunks
 from fleet.monitoring import records
@@ -24,12 +24,11 @@ def standing(desk: Desk, actor: Actor, after: int, *, now: datetime) -> list[Ale
     """
     require(actor, Action.JOB_RUN)
     column = sa_alerts.c
-    audible = or_(column.silenced_until.is_(None), column.silenced_until <= now)
     lately = and_(column.state == AlertState.ENDED, column.ended_at > now - AFTERGLOW)
     query = (
         records.shown()
         .where(column.id > after, column.told == 1)
-        .where(or_(and_(column.state == AlertState.OPEN, audible), lately))
+        .where(or_(and_(column.state == AlertState.OPEN, _audible(now)), lately))
         .order_by(column.id)
         .limit(PAGE)
     )
@@ -37,8 +36,10 @@ def standing(desk: Desk, actor: Actor, after: int, *, now: datetime) -> list[Ale
         return [records.view(row) for row in connection.execute(query)]
 
 
-def latest(desk: Desk, actor: Actor, numbers: Sequence[int]) -> list[AlertView]:
-    """The last alert of the condition of each of these, in the order of their numbers. Raises RoleMayNot."""
+def latest(desk: Desk, actor: Actor, numbers: Sequence[int], *, now: datetime) -> list[AlertView]:
+    """The last alert of the condition of each of these, in the order of their numbers, without those that are silenced
+    while they last. Raises RoleMayNot.
+    """
     require(actor, Action.JOB_RUN)
     same = (sa_alerts.c.gateway_id, sa_alerts.c.same)
     found: dict[int, AlertView] = {}
@@ -46,6 +47,14 @@ def latest(desk: Desk, actor: Actor, numbers: Sequence[int]) -> list[AlertView]:
         for some in chunks(sorted(set(numbers))):
             conditions = select(*same).where(sa_alerts.c.id.in_(some))
             last = select(func.max(sa_alerts.c.id)).where(tuple_(*same).in_(conditions))
-            query = records.shown().where(sa_alerts.c.id.in_(last.group_by(*same)))
+            query = records.shown().where(
+                sa_alerts.c.id.in_(last.group_by(*same)),
+                or_(sa_alerts.c.state == AlertState.ENDED, _audible(now)),
+            )
             found |= {row.id: records.view(row) for row in connection.execute(query)}
     return [found[number] for number in sorted(found)]
+
+
+def _audible(now: datetime) -> ColumnElement[bool]:
+    until = sa_alerts.c.silenced_until
+    return or_(until.is_(None), until <= now)

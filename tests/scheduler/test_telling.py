@@ -150,6 +150,7 @@ def test_what_is_silenced_here_is_not_told_again(desk: Desk, now: datetime) -> N
         [alert] = alerts_of(heard)
         orders.silence(heard, OPERATOR, alert.id, now + timedelta(days=1), "known", now=now)
         assert telling.tell_standing(heard, now) == {"told": 0}
+        assert latest(heard, SCHEDULER, [alert.id], now=now) == []
         assert len(api.got) == 1
         assert telling.tell_standing(heard, now + timedelta(days=2)) == {"told": 1}
     with pytest.raises(RoleMayNot):
@@ -167,7 +168,7 @@ def test_of_one_condition_only_the_last_alert_is_told(desk: Desk, now: datetime)
         [[one]] = api.got
         assert one["endsAt"] > now.isoformat()
         numbers = [view.id for view in alerts_of(heard)]
-        assert [view.id for view in latest(heard, SCHEDULER, numbers)] == [max(numbers)]
+        assert [view.id for view in latest(heard, SCHEDULER, numbers, now=now)] == [max(numbers)]
 
 
 @pytest.mark.parametrize("answer", [400, 500, 302, "garbage"])
