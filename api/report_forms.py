@@ -18,9 +18,10 @@ from core.spreadsheet import cell
 from fleet.findings.records import FindingView
 from fleet.findings.summary import AuditFigures, ComplianceFigures, GatewayAccount
 from fleet.findings.values import State
+from fleet.monitoring.health import Health, HealthFigures
 from ike.audit.values import Severity
 
-Kind = Literal["audit", "compliance"]
+Kind = Literal["audit", "compliance", "sa-health"]
 _QUOTED: Final = re.compile(r"`([^`]+)`")
 
 
@@ -71,12 +72,30 @@ def _csv(names: Sequence[str], rows: Iterable[Mapping[str, Any]]) -> bytes:
     return text.getvalue().encode()
 
 
-def page(kind: Kind, found: AuditFigures | ComplianceFigures) -> tuple[bytes, str]:
+_HEALTH: Final = (
+    *("gateway", "connection", "worst", "rekeys", "established", "children", "failed"),
+    *("failures", "open", "past", "authenticated_at", "idle_hours"),
+)
+
+
+def health_csv(found: Iterable[Health]) -> bytes:
+    """A line for each connection. Names the columns first."""
+    return _csv(_HEALTH, (_health(each) for each in found))
+
+
+def _health(row: Health) -> Mapping[str, Any]:
+    told = _named(row, _HEALTH)
+    for name in ("failures", "open", "past"):
+        told[name] = " ".join(f"{kind}={number}" for kind, number in told[name].items())
+    return told
+
+
+def page(kind: Kind, found: AuditFigures | ComplianceFigures | HealthFigures) -> tuple[bytes, str]:
     """The page, and the Content-Security-Policy that lets it do nothing but be looked at."""
     style = _style()
     digest = base64.b64encode(hashlib.sha256(style.encode()).digest()).decode()
     policy = f"default-src 'none'; style-src 'sha256-{digest}'; base-uri 'none'; form-action 'none'"
-    content = _template().render(
+    content = _template("sa_health.html" if kind == "sa-health" else "report.html").render(
         kind=kind, report=found, style=style, policy=policy, severities=list(map(str, Severity))
     )
     return content.encode(), policy
@@ -87,8 +106,8 @@ def _style() -> str:
     return (Path(__file__).parent / "static" / "report.css").read_text("utf-8")
 
 
-@lru_cache(maxsize=1)
-def _template() -> Template:
+@lru_cache(maxsize=2)
+def _template(name: str) -> Template:
     environment = Environment(
         loader=PackageLoader("api"),
         autoescape=True,
@@ -100,7 +119,7 @@ def _template() -> Template:
     environment.filters["moment"] = lambda value: f"{value:%Y-%m-%d %H:%M}Z" if value else "never"
     environment.filters["labels"] = _labels
     environment.filters["prose"] = _prose
-    return environment.get_template("report.html")
+    return environment.get_template(name)
 
 
 def _harmless(value: object) -> object:

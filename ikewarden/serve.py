@@ -35,6 +35,7 @@ from pki.desk import Desk
 from scheduler.clock import read_clock
 from scheduler.clock import serve as serve_scheduler
 from scheduler.jobs import FLEET_EVERY, SCHEDULER, Job
+from scheduler.telling import tell_standing
 from store.schema import check_schema
 
 _LOG = logging.getLogger("ikewarden.serve")
@@ -201,7 +202,11 @@ def _scheduler(settings: Settings, keys: SealedFileKeyStore) -> int:
             },
             outbox_seconds=chosen.outbox_poll_ms / 1000,
             stop=stop,
-            more=[Job("tls_credential", renew_credential), Job("secret_store", look_at_secrets)],
+            more=[
+                Job("tls_credential", renew_credential),
+                Job("secret_store", look_at_secrets),
+                *([Job("alertmanager", tell_standing)] if desk.rules.alertmanager else []),
+            ],
         )
     finally:
         desk.store.close()

@@ -11,11 +11,11 @@ from urllib.parse import urlsplit, urlunsplit
 
 from pydantic import Field, model_validator
 
+from ikewarden.settings_notices import NoticesSettings
 from ikewarden.settings_secrets import RotationSettings, SecretsSettings
 from ikewarden.settings_section import Section
 from ikewarden.settings_values import (
     DatabaseUrl,
-    Days,
     Host,
     Name,
     Names,
@@ -23,7 +23,6 @@ from ikewarden.settings_values import (
     RelativePath,
     ServiceUrl,
     Variable,
-    Webhook,
     holds_password,
     is_every_address,
 )
@@ -207,26 +206,6 @@ class SchedulerSettings(Section):
     )
     cleanup: Interval = Field(
         default=3600, description="Seconds between removals of what is no longer needed."
-    )
-
-
-class NoticesSettings(Section):
-    """Who hears of certificates that are about to expire."""
-
-    stages_days: Days = Field(
-        default=(30, 14, 7, 1), description="How many days before its end a notice is given."
-    )
-    webhook: Webhook | None = Field(
-        default=None,
-        repr=False,
-        exclude=True,
-        description="Where notices are posted as JSON. Not shown anywhere, because such a URL is "
-        "often a secret.",
-    )
-    webhook_key_file: RelativePath | None = Field(
-        default=None,
-        description="A file (mode 0600) with a key that notices are signed with: HMAC-SHA-256, in the header "
-        "Ikewarden-Signature.",
     )
 
 

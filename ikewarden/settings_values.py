@@ -25,6 +25,14 @@ _NAME_WORDS: Final = "1 to 63 letters, digits, dots, underscores, hyphens; a let
 _NAMES_WORDS: Final = "one or more DNS names and IP addresses"
 _PATH_WORDS: Final = "a path, relative to the settings file"
 _VARIABLE_WORDS: Final = "the name of an environment variable"
+_MAILBOX: Final = re.compile(
+    r"[A-Za-z0-9.!#$%&'*+/=?^_`{|}~-]{1,64}@(?P<host>[A-Za-z0-9.-]{1,253})"
+)
+_ALERTMANAGER_WORDS: Final = (
+    "a URL https://HOST[:PORT][/PATH] (http:// too) that stands before /api/v2"
+)
+_MAILBOX_WORDS: Final = "an address NAME@HOST of ASCII letters"
+_MAILBOXES_WORDS: Final = "1 to 20 addresses NAME@HOST of ASCII letters"
 _DAYS_WORDS: Final = "whole numbers of days from 3650 to 1, each smaller than the one before"
 
 
@@ -136,6 +144,29 @@ def _webhook(text: str) -> str:
     return text
 
 
+def _alertmanager(text: str) -> str:
+    parts = split_url(text, _ALERTMANAGER_WORDS)
+    unwanted = parts.query or parts.fragment or "@" in parts.netloc or not text.isascii()
+    path = parts.path.rstrip("/")
+    known = parts.scheme in ("https", "http") and is_host(parts.hostname or "")
+    if not known or unwanted or " " in text or path.endswith("/api/v2"):
+        raise ValueError(f"must be {_ALERTMANAGER_WORDS}")
+    return text.rstrip("/")
+
+
+def _mailbox(text: str) -> str:
+    found = _MAILBOX.fullmatch(text)
+    if found is None or not is_host(found["host"]):
+        raise ValueError(f"must be {_MAILBOX_WORDS}")
+    return text
+
+
+def _mailboxes(names: tuple[str, ...]) -> tuple[str, ...]:
+    if not 1 <= len(names) <= 20 or len(set(names)) < len(names):
+        raise ValueError(f"must be {_MAILBOXES_WORDS}, each once")
+    return tuple(map(_mailbox, names))
+
+
 def _matching(pattern: re.Pattern[str], words: str) -> Any:
     def check(text: str) -> str:
         if not pattern.fullmatch(text):
@@ -164,6 +195,9 @@ DatabaseUrl = Annotated[str, AfterValidator(_database_url), Words(_DATABASE_WORD
 PublicUrl = Annotated[str, AfterValidator(_public_url), Words(_PUBLIC_WORDS)]
 ServiceUrl = Annotated[str, AfterValidator(_service_url), Words(_SERVICE_WORDS)]
 Webhook = Annotated[str, AfterValidator(_webhook), Words(_WEBHOOK_WORDS)]
+AlertmanagerUrl = Annotated[str, AfterValidator(_alertmanager), Words(_ALERTMANAGER_WORDS)]
+Mailbox = Annotated[str, AfterValidator(_mailbox), Words(_MAILBOX_WORDS)]
+Mailboxes = Annotated[tuple[str, ...], AfterValidator(_mailboxes), Words(_MAILBOXES_WORDS)]
 Name = Annotated[str, _matching(_NAME, _NAME_WORDS), Words(_NAME_WORDS)]
 Variable = Annotated[str, _matching(_VARIABLE, _VARIABLE_WORDS), Words(_VARIABLE_WORDS)]
 Days = Annotated[tuple[int, ...], AfterValidator(_stages), Words(_DAYS_WORDS)]

@@ -12,6 +12,7 @@ from hsm.seal import Seal
 from hsm.sealedfiles import SealedFileKeyStore
 from hsm.secretfiles import SecretFiles
 from hsm.secretstore import SecretStore
+from ikewarden import receivers
 from ikewarden.settings_model import Settings
 from pki.desk import Desk, RotationRules, Rules
 from pki.x509.builtin import builtin_profiles
@@ -64,7 +65,7 @@ def make_desk(
 def make_rules(settings: Settings) -> Rules:
     """The part of the settings that operations obey.
 
-    Raises InvalidProfile for a profile file, and for the webhook's key what `passphrase_from_file` raises.
+    Raises InvalidProfile for a profile file; for files of secrets LoginUnusable and what `passphrase_from_file` raises.
     """
     key_file = settings.notices.webhook_key_file
     return Rules(
@@ -78,6 +79,9 @@ def make_rules(settings: Settings) -> Rules:
         notice_stages=tuple(settings.notices.stages_days),
         webhook=settings.notices.webhook,
         webhook_key=None if key_file is None else passphrase_from_file(key_file),
+        alertmanager=receivers.alertmanager(settings.notices),
+        mail=receivers.mail(settings.notices),
+        syslog=receivers.syslog(settings.notices),
         service_url=service_url(settings),
         cut_limit=settings.fleet.cut_limit,
         unreachable_after=timedelta(seconds=settings.fleet.unreachable_after_seconds),

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from secrets import token_bytes
 
+from core.receivers import Alertmanager, Mail, Syslog
 from core.secret import Secret
 from hsm.ports import KeyStore
 from hsm.secretstore import SecretStore
@@ -37,7 +38,8 @@ class Rules:
 
     `profiles` are the built-in ones and those of the installation's files. A revocation that would end more than
     `cut_limit` tunnels must be confirmed; a gateway not heard of for `unreachable_after` counts as unreachable;
-    what `webhook` gets is signed with `webhook_key`, where there is one;
+    what `webhook` gets is signed with `webhook_key`, where there is one; `alertmanager`, `mail` and `syslog` hear of
+    alerts;
     `crl_spread` is the time over which the fleet is told of a list that was only refreshed.
     """
 
@@ -52,6 +54,9 @@ class Rules:
     notice_stages: tuple[int, ...] = (30, 14, 7, 1)
     webhook: str | None = None
     webhook_key: Secret | None = field(default=None, compare=False)
+    alertmanager: Alertmanager | None = None
+    mail: Mail | None = None
+    syslog: Syslog | None = None
     cut_limit: int = 10
     unreachable_after: timedelta = timedelta(seconds=120)
     crl_spread: timedelta = timedelta(seconds=60)

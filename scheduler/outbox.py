@@ -20,7 +20,9 @@ from fleet.rotation import imports, ledger, retire
 from pki import expiry, ocsp_signers, publication, revocation
 from pki.authorities import load
 from pki.desk import Desk
+from scheduler import telling
 from scheduler.jobs import SCHEDULER
+from scheduler.telling import Telling
 from store import outbox
 from store.outbox import EVERYTHING, Message, Topics
 
@@ -33,13 +35,22 @@ _DUTY = 0.2
 _QUICK = timedelta(milliseconds=250)
 OPEN = "authority.made"
 # A lane each, so that a revocation waits neither for the list of a million, nor for a new authority's shards, nor for
-# somebody's webhook. The last takes whatever the others do not.
+# who is told of things. The last takes whatever the others do not.
 _LISTS = frozenset({FULL, OPEN})
 _CHANGES = frozenset({revocation.PUBLISH, reach.TOPIC})
+# What is told of alerts: who receives it may be away.
+_ALERTS = {
+    "outbox_alerts": monitoring.TOPIC,
+    "outbox_webhook": telling.WEBHOOK,
+    "outbox_alertmanager": telling.ALERTMANAGER,
+    "outbox_mail": telling.MAIL,
+    "outbox_syslog": telling.SYSLOG,
+}
 LANES: dict[str, Topics] = {
     "outbox_changes": Topics(_CHANGES, others=False),
     "outbox_lists": Topics(_LISTS, others=False),
-    "outbox_rest": Topics(_LISTS | _CHANGES),
+    **{lane: Topics(frozenset({topic}), others=False) for lane, topic in _ALERTS.items()},
+    "outbox_rest": Topics(_LISTS | _CHANGES | frozenset(_ALERTS.values())),
 }
 
 
@@ -126,10 +137,10 @@ class Drain:
             reach.TOPIC: self._tell_own,
             ledger.FAILED: self._send_alert,
             findings.OPENED: self._tell_findings,
-            monitoring.TOPIC: self._tell_alerts,
             monitoring.UNDO: self._undo_rotation,
             retire.TOPIC: self._forget_secrets,
             imports.TOPIC: self._undo_imports,
+            **Telling(desk, self._send).handlers,
         }
 
     def run(self, now: datetime) -> int:
@@ -172,7 +183,15 @@ class Drain:
     def _failed(self, messages: Sequence[Message], error: str, now: datetime) -> None:
         _LOG.warning("outbox message failed", extra={"topic": messages[0].topic, "error": error})
         for message in messages:
-            outbox.failed(self._desk.store, message, owner=self._owner, error=error, now=now)
+            outbox.failed(
+                self._desk.store,
+                message,
+                owner=self._owner,
+                error=error,
+                now=now,
+                # They are one piece of work the next time, too.
+                spread_by=messages[0].id,
+            )
 
     def _publish_change(self, messages: Sequence[Message], now: datetime) -> None:
         payload = messages[0].payload
@@ -232,12 +251,6 @@ class Drain:
         for message in messages:
             told = {name: message.payload[name] for name in ("gateway", "critical", "high")}
             _LOG.error("findings opened", extra=told)
-            self._send(message, now)
-
-    def _tell_alerts(self, messages: Sequence[Message], now: datetime) -> None:
-        for message in messages:
-            told = {name: message.payload[name] for name in ("event", "gateway", "alert", "kind")}
-            _LOG.warning("alert changed", extra=told)
             self._send(message, now)
 
     def _undo_rotation(self, messages: Sequence[Message], now: datetime) -> None:

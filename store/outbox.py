@@ -154,10 +154,12 @@ def failed(
     error: str,
     now: datetime,
     max_attempts: int = 12,
+    spread_by: int | None = None,
 ) -> None:
     """Give a message back for a later attempt, or give it up; nothing if another owner has claimed it since.
 
-    `error` is one line without secrets.
+    `error` is one line without secrets. Messages with the same `spread_by` (by default the message's own number) come
+    back together, if they failed as often.
     """
     attempts = message.attempts + 1
     with store.write() as connection:
@@ -166,7 +168,7 @@ def failed(
             .where(outbox.c.id == message.id, outbox.c.lease_owner == owner)
             .values(
                 attempts=attempts,
-                available_at=now + pause(message.id, attempts),
+                available_at=now + pause(message.id if spread_by is None else spread_by, attempts),
                 lease_owner=None,
                 lease_until=None,
                 last_error=storable(error)[:_LONGEST_ERROR],

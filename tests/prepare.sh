@@ -9,9 +9,10 @@ lab=(
 judges=(strongswan-pki openssl libnss3-tools softhsm2 chromium lynis openscap-scanner ssg-nondebian)
 database=(postgresql)
 links=(nftables) # loses packets on the way between daemons
+alarms=(prometheus-alertmanager) # a receiver of alerts
 case "${1:-test}" in
   demo) wanted=("${lab[@]}") ;;
-  *) wanted=("${lab[@]}" "${judges[@]}" "${database[@]}" "${links[@]}") ;;
+  *) wanted=("${lab[@]}" "${judges[@]}" "${database[@]}" "${links[@]}" "${alarms[@]}") ;;
 esac
 missing=()
 for package in "${wanted[@]}"; do

@@ -68,6 +68,7 @@ TABLE = """
     GET  /v1/gateways/{name}/audit              -      y       y        y       y       -        -
     GET  /v1/reports/audit                      -      y       y        y       y       -        -
     GET  /v1/reports/compliance                 -      y       y        y       y       -        -
+    GET  /v1/reports/sa-health                  -      y       y        -       y       -        -
     POST /v1/handovers/claim                    y      y       y        y       y       y        y
     GET  /v1/gateways/self/secrets/{id}         -      -       -        -       -       -        y
     GET  /v1/sas                                -      y       y        -       y       -        -

@@ -5,7 +5,8 @@ from typing import Any
 import pytest
 
 from fleet import monitoring
-from fleet.monitoring import expiry, intake, orders, shown, undoing
+from fleet.monitoring import expiry, health, intake, orders, shown, standing, undoing
+from fleet.monitoring.health import HealthQuery
 from fleet.monitoring.shown import AlertQuery, EventQuery
 from pki.actors import Role
 from pki.desk import Desk
@@ -17,6 +18,7 @@ from tests.pki.test_permissions import READERS, A, Call, G, O, S, U
 TABLE: dict[Any, tuple[set[Role], Call]] = {
     expiry.end_silences: ({S}, lambda d, a: expiry.end_silences(d, a, now=NOW)),
     expiry.forget_old: ({S}, lambda d, a: expiry.forget_old(d, a, now=NOW)),
+    health.report: ({A, O, U}, lambda d, a: health.report(d, a, HealthQuery(), now=NOW)),
     intake.take: ({G}, lambda d, a: intake.take(d, a, batch([]), now=NOW)),
     orders.silence: ({A, O}, lambda d, a: orders.silence(d, a, 1, NOW, "why", now=NOW)),
     orders.unsilence: ({A, O}, lambda d, a: orders.unsilence(d, a, 1, now=NOW)),
@@ -24,6 +26,8 @@ TABLE: dict[Any, tuple[set[Role], Call]] = {
     shown.alerts: (READERS - {S}, lambda d, a: shown.alerts(d, a, AlertQuery())),
     shown.events: ({A, O, U}, lambda d, a: shown.events(d, a, EventQuery())),
     shown.figures: (READERS, shown.figures),
+    standing.latest: ({S}, lambda d, a: standing.latest(d, a, [1], now=NOW)),
+    standing.standing: ({S}, lambda d, a: standing.standing(d, a, 0, now=NOW)),
     undoing.undo: ({S}, lambda d, a: undoing.undo(d, a, "gw1", None, now=NOW)),
 }
 

@@ -1,4 +1,4 @@
-"""`ikewarden report`: what the audits of the whole fleet came to."""
+"""`ikewarden report`: what the audits of the whole fleet came to, and how its tunnels fared."""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import partial
@@ -16,7 +16,7 @@ from ikewarden.cli.screen import Column, Screen
 from ikewarden.cli.session import Session, pass_session
 
 PATH: Final = "/v1/reports"
-_FILES: Final = ("html", "csv")
+FILES: Final = ("html", "csv")
 
 
 def _accepted(entry: Mapping[str, Any]) -> str:
@@ -92,6 +92,9 @@ _BASELINES: Final = (
         "compliance": Lazy(
             f"{__name__}:compliance", "Report which gateways are as their baseline wants them."
         ),
+        "sa-health": Lazy(
+            f"{__name__}_health:sa_health", "Report how tunnels fared, the worst first."
+        ),
     },
     epilog=example("ikewarden report audit --format html --out audit.html"),
 )
@@ -122,7 +125,7 @@ def _options(function: Callable[..., Any]) -> Callable[..., Any]:
             metavar="FILE",
             help="Write it there, in the place of what is there.",
         ),
-        client_command(*_FILES),
+        client_command(*FILES),
     )
     for option in reversed(options):
         function = option(function)
@@ -169,17 +172,7 @@ def _report(
     show: Callable[[Screen, Mapping[str, Any]], None],
 ) -> None:
     client, screen = session.connect(), session.screen
-    if out is not None and session.format == "text":
-        raise click.UsageError("--out takes a report in --format html, csv or json.")
-    if session.format in _FILES or out is not None:
-        parts = client.parts(f"{PATH}/{kind}", {**asked, "format": session.format})
-        content = _without_heads(parts) if session.format == "csv" else parts
-        if out is None:
-            for part in content:
-                session.out.write(part.decode())
-        else:
-            write_over(out, content, PUBLIC)
-            screen.note(f"Written to {out}.")
+    if is_file(session, kind, asked, out):
         return
     if session.format == "text" and asked["findings"] is None:
         asked = {**asked, "findings": _FEW}
@@ -188,6 +181,23 @@ def _report(
         screen.json(found)
     else:
         show(screen, found)
+
+
+def is_file(session: Session, kind: str, asked: Mapping[str, Any], out: Path | None) -> bool:
+    """Whether it is a report for a file; then it is written, to `out` or to the screen."""
+    if out is not None and session.format == "text":
+        raise click.UsageError("--out takes a report in --format html, csv or json.")
+    if session.format not in FILES and out is None:
+        return False
+    parts = session.connect().parts(f"{PATH}/{kind}", {**asked, "format": session.format})
+    content = _without_heads(parts) if session.format == "csv" else parts
+    if out is None:
+        for part in content:
+            session.out.write(part.decode())
+    else:
+        write_over(out, content, PUBLIC)
+        session.screen.note(f"Written to {out}.")
+    return True
 
 
 def _without_heads(parts: Iterable[bytes]) -> Iterator[bytes]:

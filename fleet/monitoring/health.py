@@ -1,0 +1,295 @@
+"""How the tunnels fared over a time, counted by the database: by gateway and connection, the worst first."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any, Final
+
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    Row,
+    Subquery,
+    and_,
+    case,
+    func,
+    or_,
+    select,
+    tuple_,
+    union,
+)
+
+from fleet.bumps import chunks
+from fleet.gateways import registered
+from fleet.monitoring.shown import REKEYS
+from fleet.monitoring.values import SEVERITIES, AlertState
+from pki.actors import Action, Actor, require
+from pki.certificates import BadQuery
+from pki.desk import Desk
+from store.fleet_tables import gateways
+from store.monitoring_tables import sa_alerts, sa_counts
+
+USUAL: Final = timedelta(days=7)
+LONGEST: Final = timedelta(days=31)
+MOST: Final = 10_000
+FAILURES: Final = (
+    *("auth_failed", "cert_invalid", "cert_revoked", "crl_fetch_failed", "proposal_mismatch"),
+    *("ts_unacceptable", "unknown_peer", "child_rekey_failed", "giving_up", "dpd_timeout"),
+    *("ike_timeout", "half_open_limit"),
+)
+_PROOFS: Final = ("ike_established", "ike_reauth")
+# Stands for no severity: behind all.
+_NONE: Final = len(SEVERITIES)
+_PORTION: Final = 200
+
+
+@dataclass(frozen=True)
+class HealthQuery:
+    """Of which gateway, or of all; over which time (whole hours count; by default the last seven days); how many
+    connections are told of one by one.
+    """
+
+    gateway: str | None = None
+    since: datetime | None = None
+    until: datetime | None = None
+    connections: int = 100
+
+
+@dataclass(frozen=True)
+class Health:
+    """A connection of a gateway; "" stands for what is of no connection. `failures` by kind, or `kind/reason`; alerts
+    by kind. `worst` is the severity of the worst alert that is open. `authenticated_at` is the beginning of the hour in
+    which a peer last proved who it is, None where that is more than 31 days ago; `idle` is how long ago that is.
+    """
+
+    gateway: str
+    connection: str
+    worst: str | None
+    rekeys: int
+    established: int
+    children: int
+    failed: int
+    failures: Mapping[str, int]
+    open: Mapping[str, int]
+    past: Mapping[str, int]
+    authenticated_at: datetime | None
+    idle: timedelta | None
+
+    @property
+    def idle_hours(self) -> int | None:
+        """The same in whole hours."""
+        return None if self.idle is None else int(self.idle / timedelta(hours=1))
+
+
+@dataclass(frozen=True)
+class HealthFigures:
+    """Connections, the worst first, and how many there are beside those. Sums are of all."""
+
+    made_at: datetime
+    since: datetime
+    until: datetime
+    gateway: str | None
+    connections: int
+    rekeys: int
+    established: int
+    failed: int
+    open: int
+    past: int
+    worst: tuple[Health, ...]
+    more: int
+
+
+def report(desk: Desk, actor: Actor, query: HealthQuery, *, now: datetime) -> HealthFigures:
+    """Tell how tunnels fared. Raises RoleMayNot, BadQuery, GatewayNotFound."""
+    require(actor, Action.SA_READ)
+    require(actor, Action.ALERT_READ)
+    if not 0 <= query.connections <= MOST:
+        raise BadQuery(f"A report tells of at most {MOST} connections.")
+    until = query.until or now
+    since = query.since or until - USUAL
+    if not timedelta(0) < until - since <= LONGEST:
+        raise BadQuery(f"A report is of a time of at most {LONGEST.days} days.")
+    with desk.store.read() as connection:
+        number = None if query.gateway is None else registered(connection, query.gateway).id
+        return _Making(connection, number, since, until).make(query, now)
+
+
+@dataclass(frozen=True)
+class _Making:
+    connection: Connection
+    gateway: int | None
+    since: datetime
+    until: datetime
+
+    def make(self, query: HealthQuery, now: datetime) -> HealthFigures:
+        every = self._every()
+        row = self.connection.execute(
+            select(func.count(), *(func.sum(every.c[name]) for name in _SUMS)).select_from(every)
+        ).one()
+        total, sums = row[0], [int(each or 0) for each in row[1:]]
+        worst = select(every, gateways.c.name.label("gateway")).join(
+            gateways, gateways.c.id == every.c.gateway_id
+        )
+        order = (every.c.rank, every.c.open.desc(), every.c.failed.desc(), every.c.past.desc())
+        worst = worst.order_by(*order, gateways.c.name, every.c.connection)
+        rows = self.connection.execute(worst.limit(query.connections)).all()
+        told = self._details(rows, now)
+        counted = dict(zip(_SUMS, sums, strict=True))
+        counted.pop("children")
+        return HealthFigures(
+            made_at=now,
+            since=self.since,
+            until=self.until,
+            gateway=query.gateway,
+            connections=total,
+            worst=tuple(told),
+            more=total - len(rows),
+            **counted,
+        )
+
+    def _every(self) -> Subquery:
+        """All connections that something was counted of, or that have alerts."""
+        counts, alerts = self._counts(), self._alerts()
+        keys = union(
+            select(counts.c.gateway_id, counts.c.connection),
+            select(alerts.c.gateway_id, alerts.c.connection),
+        ).subquery()
+
+        def same(other: Subquery) -> ColumnElement[bool]:
+            return and_(
+                other.c.gateway_id == keys.c.gateway_id, other.c.connection == keys.c.connection
+            )
+
+        zero = {"rank": _NONE}
+        return (
+            select(
+                keys,
+                *(
+                    func.coalesce(part.c[name], zero.get(name, 0)).label(name)
+                    for part, names in ((counts, _SUMS[:4]), (alerts, (*_SUMS[4:], "rank")))
+                    for name in names
+                ),
+            )
+            .select_from(keys)
+            .outerjoin(counts, same(counts))
+            .outerjoin(alerts, same(alerts))
+            .subquery()
+        )
+
+    def _counts(self) -> Subquery:
+        def number(name: str, kinds: Sequence[str]) -> ColumnElement[int]:
+            return func.sum(case((sa_counts.c.kind.in_(kinds), sa_counts.c.number), else_=0)).label(
+                name
+            )
+
+        return (
+            select(
+                sa_counts.c.gateway_id,
+                sa_counts.c.connection,
+                *(number(name, kinds) for name, kinds in zip(_SUMS, _KINDS, strict=False)),
+            )
+            .where(*self._hours(self.since), *self._mine(sa_counts.c.gateway_id))
+            .group_by(sa_counts.c.gateway_id, sa_counts.c.connection)
+            .subquery()
+        )
+
+    def _alerts(self) -> Subquery:
+        is_open = sa_alerts.c.state == AlertState.OPEN
+        return (
+            select(
+                sa_alerts.c.gateway_id,
+                _CONNECTION.label("connection"),
+                func.count(case((is_open, 1))).label("open"),
+                func.count(case((~is_open, 1))).label("past"),
+                func.min(case((is_open, sa_alerts.c.rank))).label("rank"),
+            )
+            .where(*self._lasting(), *self._mine(sa_alerts.c.gateway_id))
+            .group_by(sa_alerts.c.gateway_id, _CONNECTION)
+            .subquery()
+        )
+
+    def _mine(self, column: ColumnElement[int]) -> list[ColumnElement[bool]]:
+        return [] if self.gateway is None else [column == self.gateway]
+
+    def _hours(self, since: datetime) -> tuple[ColumnElement[bool], ColumnElement[bool]]:
+        first = since.replace(minute=0, second=0, microsecond=0)
+        return sa_counts.c.hour >= first, sa_counts.c.hour < self.until
+
+    def _lasting(self) -> tuple[ColumnElement[bool], ColumnElement[bool]]:
+        """Alerts that were there at some time of it."""
+        lasts = or_(sa_alerts.c.state == AlertState.OPEN, sa_alerts.c.ended_at >= self.since)
+        return lasts, sa_alerts.c.opened_at <= self.until
+
+    def _details(self, rows: Sequence[Row[Any]], now: datetime) -> Iterable[Health]:
+        for some in chunks(rows, _PORTION):
+            those = [(row.gateway_id, row.connection) for row in some]
+            failures = self._failures(those)
+            alerts = self._kinds(those)
+            proofs = self._proofs(those)
+            for row in some:
+                key = (row.gateway_id, row.connection)
+                proof = proofs.get(key)
+                yield Health(
+                    gateway=row.gateway,
+                    connection=row.connection,
+                    worst=None if row.rank == _NONE else SEVERITIES[row.rank],
+                    rekeys=int(row.rekeys),
+                    established=int(row.established),
+                    children=int(row.children),
+                    failed=int(row.failed),
+                    failures=failures.get(key, {}),
+                    open=alerts.get((*key, True), {}),
+                    past=alerts.get((*key, False), {}),
+                    authenticated_at=proof,
+                    idle=None if proof is None else max(now - proof, timedelta(0)),
+                )
+
+    def _failures(self, those: list[tuple[int, str]]) -> dict[tuple[int, str], dict[str, int]]:
+        column = sa_counts.c
+        key = (column.gateway_id, column.connection)
+        parts = (*key, column.kind, column.reason)
+        number = func.sum(column.number).label("number")
+        query = (
+            select(*parts, number)
+            .where(column.gateway_id.in_({number for number, _ in those}))
+            .where(tuple_(*key).in_(those), column.kind.in_(FAILURES), *self._hours(self.since))
+            .group_by(*parts)
+            .order_by(number.desc(), column.kind, column.reason)
+        )
+        found: dict[tuple[int, str], dict[str, int]] = {}
+        for row in self.connection.execute(query):
+            name = f"{row.kind}/{row.reason}" if row.reason else row.kind
+            found.setdefault((row.gateway_id, row.connection), {})[name] = int(row.number)
+        return found
+
+    def _kinds(self, those: list[tuple[int, str]]) -> dict[tuple[int, str, bool], dict[str, int]]:
+        column = sa_alerts.c
+        key = (column.gateway_id, _CONNECTION)
+        parts = (*key, column.kind, column.state)
+        query = (
+            select(*parts, func.count().label("number"))
+            .where(column.gateway_id.in_({number for number, _ in those}))
+            .where(tuple_(*key).in_(those), *self._lasting())
+            .group_by(*parts)
+            .order_by(column.kind)
+        )
+        found: dict[tuple[int, str, bool], dict[str, int]] = {}
+        for number, name, kind, state, count in self.connection.execute(query):
+            found.setdefault((number, name, state == AlertState.OPEN), {})[kind] = count
+        return found
+
+    def _proofs(self, those: list[tuple[int, str]]) -> dict[tuple[int, str], datetime]:
+        key = (sa_counts.c.gateway_id, sa_counts.c.connection)
+        query = (
+            select(*key, func.max(sa_counts.c.hour))
+            .where(sa_counts.c.gateway_id.in_({number for number, _ in those}))
+            .where(tuple_(*key).in_(those), sa_counts.c.kind.in_(_PROOFS))
+            .where(*self._hours(self.until - LONGEST))
+            .group_by(*key)
+        )
+        return {(number, name): at for number, name, at in self.connection.execute(query)}
+
+
+_CONNECTION: Final = func.coalesce(sa_alerts.c.connection, "")
+_SUMS: Final = ("rekeys", "established", "children", "failed", "open", "past")
+_KINDS: Final = (REKEYS, ("ike_established",), ("child_established",), FAILURES)

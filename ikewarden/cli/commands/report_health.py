@@ -1,0 +1,83 @@
+"""`ikewarden report sa-health`: how tunnels fared over a time."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Final
+
+import click
+
+from ikewarden.cli.commands.report import FILES, PATH, is_file
+from ikewarden.cli.help import command
+from ikewarden.cli.options import client_command, example
+from ikewarden.cli.screen import Column
+from ikewarden.cli.session import Session, pass_session
+
+_KIND: Final = "sa-health"
+# As many as one reads on a screen.
+_FEW: Final = 20
+
+
+def _counted(told: Mapping[str, int]) -> str | None:
+    return ", ".join(f"{name} {number}" for name, number in told.items()) or None
+
+
+def _authenticated(entry: Mapping[str, Any]) -> str:
+    hours = entry["idle_hours"]
+    return "not for 31 days" if hours is None else f"{hours} h ago"
+
+
+_COLUMNS: Final = (
+    Column("Gateway", "gateway"),
+    Column("Connection", lambda entry: entry["connection"] or None),
+    Column("Worst", "worst", whole=True),
+    Column("Open alerts", lambda entry: _counted(entry["open"])),
+    Column("Past alerts", lambda entry: _counted(entry["past"]), spare=True),
+    Column("Failures", lambda entry: _counted(entry["failures"])),
+    Column("IKE SAs", "established", whole=True),
+    Column("Rekeys", "rekeys", whole=True),
+    Column("Authenticated", _authenticated, whole=True),
+)
+
+
+@command(
+    _KIND,
+    epilog=example(
+        "ikewarden report sa-health",
+        "ikewarden report sa-health --since 2027-03-01T00:00:00Z --format html --out health.html",
+    ),
+)
+@click.option("--gateway", metavar="NAME", help="Only of this one.")
+@click.option("--since", metavar="TIME", help="RFC 3339. [default: seven days before the end]")
+@click.option("--until", metavar="TIME", help="RFC 3339. [default: now]")
+@click.option(
+    "--connections",
+    type=click.IntRange(0, 10_000),
+    metavar="N",
+    help="How many are told of, the worst first. [default: 20; html, json: 100; csv: 10000]",
+)
+@click.option(
+    "--out",
+    type=click.Path(dir_okay=False, path_type=Path),
+    metavar="FILE",
+    help="Write it there, in the place of what is there.",
+)
+@client_command(*FILES)
+@pass_session
+def sa_health(session: Session, /, out: Path | None, **asked: Any) -> None:
+    """Report how tunnels fared: rekeys, failures, alerts, by gateway and connection, the worst first."""
+    if is_file(session, _KIND, asked, out):
+        return
+    screen = session.screen
+    if not screen.is_json and asked["connections"] is None:
+        asked = {**asked, "connections": _FEW}
+    found = session.connect().get(f"{PATH}/{_KIND}", asked)
+    if screen.is_json:
+        screen.json(found)
+        return
+    screen.note(
+        f"{found['since']} to {found['until']}: {found['open']} open alerts, {found['past']} past, "
+        f"{found['failed']} failures, {found['rekeys']} rekeys of {found['connections']} connections."
+    )
+    screen.table(_COLUMNS, found["worst"])
+    if found["more"]:
+        screen.note(f"There are {found['more']} more connections; --format csv tells them.")

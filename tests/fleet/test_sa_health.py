@@ -1,0 +1,90 @@
+"""How tunnels fared: counted right, the worst first, bounded, for those who may know."""
+
+from datetime import timedelta
+
+import pytest
+
+from fleet.gateways import GatewayNotFound
+from fleet.monitoring import health
+from fleet.monitoring.health import HealthFigures, HealthQuery
+from pki.actors import RoleMayNot
+from pki.certificates import BadQuery
+from pki.desk import Desk
+from tests.fixtures.desk import CLOCKWORK, NOW, OPERATOR
+from tests.fleet.crew import enlist
+from tests.fleet.monitoring import CONNECTION, after, event, failures, sent
+
+HOUR = timedelta(hours=1)
+
+
+def made(desk: Desk, **query: object) -> HealthFigures:
+    return health.report(desk, OPERATOR, HealthQuery(**query), now=NOW)  # type: ignore[arg-type]
+
+
+def test_connections_are_told_of_the_worst_first(desk: Desk) -> None:
+    good, bad = enlist(desk, "a-good.example"), enlist(desk, "b-bad.example")
+    fine = [
+        event(),
+        event("child_established", 1, child="net", child_id=1),
+        event("child_rekeyed", 60, child="net", child_id=1, new_child_id=2),
+        event("ike_rekeyed", 90, ike_id=2, old_ike_id=1),
+        event("auth_failed", 100, connection="other", name="other", ike_id=3, reason="psk"),
+    ]
+    sent(good, fine, until=after(120))
+    sent(bad, failures(), until=after(60))
+    found = made(desk)
+    assert [(each.gateway, each.connection) for each in found.worst] == [
+        ("b-bad.example", CONNECTION),
+        ("a-good.example", "other"),
+        ("a-good.example", CONNECTION),
+    ]
+    worst, middle, best = found.worst
+    assert (worst.worst, worst.open, worst.past) == ("high", {"auth_failures": 1}, {})
+    assert (worst.failures, worst.failed) == ({"auth_failed/psk": 10}, 10)
+    assert (worst.authenticated_at, worst.idle_hours) == (None, None)
+    assert (middle.worst, middle.failures) == (None, {"auth_failed/psk": 1})
+    assert (best.rekeys, best.established, best.children, best.failed) == (2, 1, 1, 0)
+    assert best.authenticated_at == after(0).replace(minute=0, second=0)
+    assert best.idle_hours in {0, 1}
+    assert (found.connections, found.more, found.open, found.failed) == (3, 0, 1, 11)
+    assert [each.gateway for each in made(desk, connections=1).worst] == ["b-bad.example"]
+    assert made(desk, connections=1).more == 2
+    only = made(desk, gateway="a-good.example")
+    assert {each.gateway for each in only.worst} == {"a-good.example"}
+    assert (only.open, only.connections) == (0, 2)
+
+
+def test_a_past_alert_and_another_time(desk: Desk) -> None:
+    member = enlist(desk, "gw.example")
+    sent(member, failures(after=-5 * 3600), until=after(60 - 5 * 3600))
+    sent(member, [], 10, until=after(0))
+    [row] = made(desk).worst
+    assert (row.worst, row.open, row.past) == (None, {}, {"auth_failures": 1})
+    before = made(desk, until=NOW - timedelta(days=2))
+    assert (before.worst, before.connections) == ((), 0)
+    assert made(desk, since=NOW - 2 * HOUR).worst[0].failed == 0
+
+
+def test_an_empty_fleet(desk: Desk) -> None:
+    assert (made(desk).worst, made(desk).rekeys, made(desk).more) == ((), 0, 0)
+
+
+@pytest.mark.parametrize(
+    "query",
+    [
+        {"connections": 10_001},
+        {"connections": -1},
+        {"since": NOW - timedelta(days=32)},
+        {"since": NOW + HOUR},
+    ],
+)
+def test_what_is_too_much_is_refused(desk: Desk, query: dict[str, object]) -> None:
+    with pytest.raises(BadQuery):
+        made(desk, **query)
+
+
+def test_who_may_not_know_is_told_nothing(desk: Desk) -> None:
+    with pytest.raises(RoleMayNot):
+        health.report(desk, CLOCKWORK, HealthQuery(), now=NOW)
+    with pytest.raises(GatewayNotFound):
+        made(desk, gateway="no.example")
