@@ -1,7 +1,7 @@
 """What the records know of the timing of a gateway's tunnels, so that the rules need not learn it.
 
-Only of managed tunnels between gateways of ours whose daemons are known: what an outside peer's administrator chose, and
-what a daemon does where nothing is said, nobody told us.
+Only of managed tunnels between gateways of ours whose daemons are known: what an outside peer's administrator chose,
+and what a daemon does where nothing is said, nobody told us.
 """
 
 from collections.abc import Sequence

@@ -1,7 +1,7 @@
 """What we do ourselves at a gateway, so that the rules do not take it for trouble.
 
-Rotations, renewals of certificates at either end of its tunnels, and what was ordered: to authenticate afresh, to renew,
-to cut the SAs of a revoked certificate.
+Rotations, renewals of certificates at either end of its tunnels, and what was ordered: to authenticate afresh, to
+renew, to cut the SAs of a revoked certificate.
 """
 
 from collections.abc import Iterator
