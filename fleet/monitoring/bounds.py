@@ -7,11 +7,12 @@ and what a daemon does where nothing is said, nobody told us.
 from collections.abc import Sequence
 from typing import Final
 
-from sqlalchemy import Connection, func, or_, select
+from sqlalchemy import Connection, bindparam, func, or_, select
 
 from fleet.definitions import Definition, from_document
 from ike.detection.bounds import Bounds, Lifetime
 from store.fleet_tables import gateway_reports, gateways, tunnels
+from store.types import BigKey
 
 # charon draws the instant of a rekey from the last tenth before `rekey_time` (rand_time).
 _TENTH: Final = 0.1
@@ -25,28 +26,35 @@ _LONGER: Final = 1.1
 _MOST: Final = 10_000
 
 
+_LEFT, _RIGHT = gateways.alias("left_end"), gateways.alias("right_end")
+_LEFT_REPORT, _RIGHT_REPORT = (
+    gateway_reports.alias("left_report"),
+    gateway_reports.alias("right_report"),
+)
+_GATEWAY: Final = bindparam("gateway", type_=BigKey)
+# Put together once: it is asked with every batch of events.
+_MANAGED: Final = (
+    select(
+        tunnels.c.name,
+        tunnels.c.definition,
+        func.coalesce(_LEFT_REPORT.c.daemon_kind, _LEFT.c.daemon).label("left"),
+        func.coalesce(_RIGHT_REPORT.c.daemon_kind, _RIGHT.c.daemon).label("right"),
+    )
+    .join_from(tunnels, _LEFT, _LEFT.c.id == tunnels.c.left_id)
+    .join(_RIGHT, _RIGHT.c.id == tunnels.c.right_id)
+    .outerjoin(_LEFT_REPORT, _LEFT_REPORT.c.gateway_id == _LEFT.c.id)
+    .outerjoin(_RIGHT_REPORT, _RIGHT_REPORT.c.gateway_id == _RIGHT.c.id)
+    .where(or_(tunnels.c.left_id == _GATEWAY, tunnels.c.right_id == _GATEWAY))
+    .where(tunnels.c.managed == 1)
+    .limit(_MOST)
+)
+
+
 def at_gateway(connection: Connection, gateway_id: int) -> dict[str, Bounds]:
     """By connection, as the gateway calls it."""
-    left, right = gateways.alias("left_end"), gateways.alias("right_end")
-    left_report, right_report = gateway_reports.alias(), gateway_reports.alias()
-    query = (
-        select(
-            tunnels.c.name,
-            tunnels.c.definition,
-            func.coalesce(left_report.c.daemon_kind, left.c.daemon).label("left"),
-            func.coalesce(right_report.c.daemon_kind, right.c.daemon).label("right"),
-        )
-        .join_from(tunnels, left, left.c.id == tunnels.c.left_id)
-        .join(right, right.c.id == tunnels.c.right_id)
-        .outerjoin(left_report, left_report.c.gateway_id == left.c.id)
-        .outerjoin(right_report, right_report.c.gateway_id == right.c.id)
-        .where(or_(tunnels.c.left_id == gateway_id, tunnels.c.right_id == gateway_id))
-        .where(tunnels.c.managed == 1)
-        .limit(_MOST)
-    )
     return {
         row.name: of(from_document(row.definition), (row.left, row.right))
-        for row in connection.execute(query)
+        for row in connection.execute(_MANAGED, {"gateway": gateway_id})
         if row.left in _DAEMONS and row.right in _DAEMONS
     }
 
