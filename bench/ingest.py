@@ -24,8 +24,8 @@ from store.monitoring_tables import sa_alerts, sa_counts, sa_events
 _GATEWAYS = 16
 _TUNNELS = 50
 # How many events a batch has, and how many days ago the first of them was: one after the other.
-_BATCH, _DAYS = 500, 28
-_SMALL, _SMALL_DAYS = 50, 7
+_BATCH, _DAYS = 500, 29
+_SMALL, _SMALL_DAYS = 50, 10
 _LIMIT = "limit"
 _LIMIT_RATE = 5_000.0
 _SECONDS = 20
