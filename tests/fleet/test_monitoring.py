@@ -2,6 +2,7 @@
 
 import itertools
 import json
+from dataclasses import replace
 from datetime import timedelta
 
 import pytest
@@ -25,7 +26,7 @@ from fleet.monitoring.values import (
     TooManyStreams,
 )
 from pki.actors import Actor, OutsideScope, Role, Scope
-from pki.desk import Desk
+from pki.desk import Desk, Retention
 from store.monitoring_tables import sa_alerts, sa_counts, sa_events, sa_watches
 from store.tables import audit_events
 from tests.fixtures.desk import CLOCKWORK, NOW, OPERATOR
@@ -384,6 +385,20 @@ def test_what_is_old_is_forgotten_but_the_sums(desk: Desk, gw: Member) -> None:
     expiry.forget_old(desk, CLOCKWORK, now=NOW + timedelta(days=402))
     assert alerts_of(desk) == []
     assert shown.figures(desk, OPERATOR).events == {"auth_failed": 10}
+
+
+def test_how_long_is_kept_is_a_setting(desk: Desk, gw: Member) -> None:
+    retention = Retention(
+        events=timedelta(days=3), counts=timedelta(days=5), alerts=timedelta(days=7)
+    )
+    brief = replace(desk, rules=replace(desk.rules, retention=retention))
+    sent(gw, failures(), until=after(60))
+    sent(gw, [], 10, until=NOW + QUIET, now=NOW + QUIET)
+    gone = [
+        expiry.forget_old(brief, CLOCKWORK, now=NOW + timedelta(days=days, hours=3))
+        for days in (2, 3, 4, 5, 6, 7)
+    ]
+    assert gone == [0, 10, 0, 1, 0, 1]
 
 
 def test_searches_go_by_what_is_asked(desk: Desk, gw: Member) -> None:
