@@ -127,7 +127,7 @@ def _section(name: str, rows: Sequence[Mapping[str, Any]]) -> str:
 
 
 def _repeated(name: str, row: Mapping[str, Any]) -> str:
-    if name in ("fleet", "detection"):
+    if name in ("fleet", "ingest", "detection"):
         return "one run"
     if name == "audit":
         return f"{row['rounds']} rounds, alternating"
