@@ -28,6 +28,7 @@ _ORDER = (
     "audit",
     "primes",
     "detection",
+    "logs",
 )
 # They bring a server of their own, whatever the others are measured on.
 _ON_POSTGRESQL = ("rotation", "ingest")
