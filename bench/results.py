@@ -24,10 +24,14 @@ _ORDER = (
     "crl",
     "fleet",
     "rotation",
+    "ingest",
     "audit",
     "primes",
     "detection",
+    "logs",
 )
+# They bring a server of their own, whatever the others are measured on.
+_ON_POSTGRESQL = ("rotation", "ingest")
 
 
 def show(console: Console, rows: Iterable[Row]) -> None:
@@ -67,10 +71,16 @@ def write(
         "at": now.isoformat(timespec="minutes"),
         "rounds": options.rounds,
         "seconds": options.seconds,
-        "database": options.database,
         "machine": dict(machine.facts),
     }
-    new = [{**asdict(row), **common} for row in rows]
+    new = [
+        {
+            **asdict(row),
+            **common,
+            "database": "postgresql" if row.bench in _ON_POSTGRESQL else options.database,
+        }
+        for row in rows
+    ]
     names = {row.bench for row in rows}
     kept = [row for row in read(path) if row["bench"] not in names]
     everything = sorted([*kept, *new], key=lambda row: _ORDER.index(row["bench"]))
@@ -127,7 +137,7 @@ def _section(name: str, rows: Sequence[Mapping[str, Any]]) -> str:
 
 
 def _repeated(name: str, row: Mapping[str, Any]) -> str:
-    if name in ("fleet", "detection"):
+    if name in ("fleet", "ingest", "detection"):
         return "one run"
     if name == "audit":
         return f"{row['rounds']} rounds, alternating"

@@ -240,6 +240,20 @@ class FleetSettings(Section):
     )
 
 
+class MonitoringSettings(Section):
+    """How long is kept what gateways report of their SAs."""
+
+    events_days: int = Field(default=30, ge=1, le=3660, description="Single events.")
+    counts_days: int = Field(
+        default=400,
+        ge=1,
+        le=3660,
+        description="How many there were in an hour, by connection, kind and reason. What was counted for all time "
+        "stays.",
+    )
+    alerts_days: int = Field(default=400, ge=1, le=3660, description="Alerts, after their end.")
+
+
 class LogsSettings(Section):
     """Log lines on standard error."""
 
@@ -266,6 +280,7 @@ class Settings(Section):
     fleet: FleetSettings = FleetSettings()
     secrets: SecretsSettings = SecretsSettings()
     rotation: RotationSettings = RotationSettings()
+    monitoring: MonitoringSettings = MonitoringSettings()
     logs: LogsSettings = LogsSettings()
 
     @model_validator(mode="after")

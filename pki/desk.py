@@ -32,6 +32,15 @@ class RotationRules:
 
 
 @dataclass(frozen=True)
+class Retention:
+    """How long is kept what gateways report of their SAs: single events, what an hour came to, alerts that ended."""
+
+    events: timedelta = timedelta(days=30)
+    counts: timedelta = timedelta(days=400)
+    alerts: timedelta = timedelta(days=400)
+
+
+@dataclass(frozen=True)
 class Rules:
     """Settings that operations obey. Durations are `timedelta`s; `validation_url` and `service_url` (that of the API)
     have no slash at their end.
@@ -61,6 +70,7 @@ class Rules:
     unreachable_after: timedelta = timedelta(seconds=120)
     crl_spread: timedelta = timedelta(seconds=60)
     rotation: RotationRules = RotationRules()
+    retention: Retention = Retention()
     profiles: Mapping[str, Profile] = field(default_factory=builtin_profiles)
 
 

@@ -8,6 +8,7 @@ from sqlalchemy import (
     Column,
     ForeignKey,
     Index,
+    LargeBinary,
     PrimaryKeyConstraint,
     Table,
     UniqueConstraint,
@@ -33,7 +34,7 @@ def _document(name: str, *, null: bool = False) -> Column[object]:
 
 
 # Where the monitoring of each gateway stands; whoever takes events of it holds this row. `begun` is how many streams it
-# has begun; `streams` says of each stream which of its events came. `state` is what the rules remember. `minute` and
+# has begun; `streams` says of each stream which of its events came. `memory` is what the rules remember. `minute` and
 # `in_minute` count what came lately; `counted` is how many lines of counts the gateway has for all time.
 sa_watches: Final = Table(
     "sa_watches",
@@ -45,7 +46,7 @@ sa_watches: Final = Table(
     whole("in_minute"),
     whole("counted"),
     _document("streams"),
-    _document("state", null=True),
+    Column("memory", LargeBinary, nullable=True),
 )
 
 # `number` tells the events of a gateway apart, in the order of its streams and of the events in them; alerts refer to

@@ -1,7 +1,7 @@
 """What the clock does to monitoring: silences end, and what is old is forgotten."""
 
 from collections.abc import Sequence
-from datetime import datetime, timedelta
+from datetime import datetime
 from functools import partial
 from typing import Any
 
@@ -15,10 +15,6 @@ from pki.desk import Desk
 from store.engine import Unit
 from store.monitoring_tables import sa_alerts, sa_counts, sa_events
 
-# Of single events, of what an hour came to, and of alerts that ended.
-EVENTS_KEPT = timedelta(days=30)
-HOURS_KEPT = timedelta(days=400)
-ALERTS_KEPT = timedelta(days=400)
 _BATCH = 200
 _PORTION = 5_000
 _MOST = 100
@@ -57,10 +53,11 @@ def forget_old(desk: Desk, actor: Actor, *, now: datetime) -> int:
     Raises RoleMayNot.
     """
     require(actor, Action.JOB_RUN)
-    ended = (sa_alerts.c.state == AlertState.ENDED, sa_alerts.c.ended_at < now - ALERTS_KEPT)
-    hours = (sa_counts.c.hour > counting.ALWAYS, sa_counts.c.hour < now - HOURS_KEPT)
+    kept = desk.rules.retention
+    ended = (sa_alerts.c.state == AlertState.ENDED, sa_alerts.c.ended_at < now - kept.alerts)
+    hours = (sa_counts.c.hour > counting.ALWAYS, sa_counts.c.hour < now - kept.counts)
     return (
-        _forget(desk, sa_events, sa_events.c.at < now - EVENTS_KEPT)
+        _forget(desk, sa_events, sa_events.c.at < now - kept.events)
         + _forget(desk, sa_alerts, *ended)
         + _forget(desk, sa_counts, *hours)
     )

@@ -15,7 +15,7 @@ from typing import Any, Final
 from sqlalchemy import Connection, Row, insert, select, update
 
 from fleet.gateways import locked
-from fleet.monitoring import alerts, counting, pace, planned, watching
+from fleet.monitoring import alerts, bounds, counting, pace, planned, watching
 from fleet.monitoring.rows import AHEAD, LARGEST, base, event_of, row_of
 from fleet.monitoring.sequences import Stream
 from fleet.monitoring.values import MAX_EVENTS, MAX_STREAMS, Batch, EventsRefused, Taken
@@ -74,7 +74,8 @@ class _Intake:
             self.rows.append(self._row(batch, place))
         insert_all(self.connection, sa_events, self.rows)
         ours = planned.at_gateway(self.connection, self.gateway.id, self.now)
-        rules = watching.restored(watch.state, self.gateway.name, ours)
+        known_of = bounds.at_gateway(self.connection, self.gateway.id)
+        rules = watching.restored(watch.memory, self.gateway.name, known_of, ours)
         self._judge(rules, known, after, batch)
         streams[batch.stream] |= after.document() | {"at": self.now.timestamp()}
         self.connection.execute(
@@ -86,7 +87,7 @@ class _Intake:
                 begun=max(watch.begun, streams[batch.stream]["ordinal"] + 1),
                 streams=streams,
                 counted=self._count(watch.counted),
-                state=watching.kept(rules),
+                memory=watching.kept(rules, self.gateway.name),
             )
         )
         repeated = len(batch.events) - len(places)

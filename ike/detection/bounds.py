@@ -70,7 +70,9 @@ UNKNOWN: Final = Bounds()
 
 @dataclass(frozen=True, slots=True)
 class Planned:
-    """What we do ourselves: `purpose` is "rotation", "renewal" or "maintenance"; None as name: any."""
+    """What we do ourselves: `purpose` is "rotation", "renewal", "cut" (the peer is refused, because we revoked its
+    certificate) or "maintenance"; None as name: any.
+    """
 
     start: float
     end: float

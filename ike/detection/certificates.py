@@ -37,7 +37,10 @@ def rejected(gateway: Gateway, event: SaEvent, at: float | None) -> None:
     signs = suspect.signs.setdefault("certificate", [])
     count = note(signs, at, event.line, _WITHIN, 64)
     needed = _TIMES_UNTIMED if at is None else _TIMES
-    if gateway.planned and gateway.plan(at, place.connection) is not None:
+    planned = gateway.plan(at, place.connection) if gateway.planned else None
+    if planned == "cut":
+        return
+    if planned is not None:
         needed = _TIMES_PLANNED
     if not revoked and count < needed:
         return

@@ -1,35 +1,54 @@
-"""State as JSON and back: records of slots, dicts with any key, tuples, lists and plain values."""
+"""What a watch remembers as bytes and back: MessagePack, typed by the records themselves, and compressed.
 
-from collections.abc import Callable, Mapping
-from dataclasses import fields
-from typing import Any
+A gateway's memory is written with every batch of its events. What is read makes the records of `state` and no others.
+"""
+
+import zlib
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any, Final
+
+import msgspec
+
+from ike.detection.bounds import Bounds, Planned
+from ike.detection.state import Gateway
+from ike.detection.watch import Watch
+
+# Counts up when what is remembered changes its meaning.
+_VERSION: Final = 2
+# Of a memory that is unpacked: far above what the bounds of each record allow.
+_MOST: Final = 1 << 28
+_READ: Final = msgspec.msgpack.Decoder(tuple[int, list[Gateway]])
+_WRITE: Final = msgspec.msgpack.Encoder()
+# Told from elsewhere, or made again from the rest.
+_BARE: Final[Mapping[str, Any]] = {"bounds": {}, "planned": (), "up": {}, "wheel": {}}
 
 
-def packed(value: Any) -> Any:
-    """`value` as what `json` can write: a record gives its fields in order, dicts and tuples are marked as such."""
-    if value is None or isinstance(value, bool | int | float | str):
-        return value
-    if isinstance(value, list):
-        return [packed(each) for each in value]
-    if isinstance(value, tuple) and hasattr(value, "_fields"):
-        return {"r": type(value).__name__, "v": [packed(each) for each in value]}
-    if isinstance(value, tuple):
-        return {"t": [packed(each) for each in value]}
-    if isinstance(value, dict):
-        return {"d": [[packed(key), packed(each)] for key, each in value.items()]}
-    loose = getattr(type(value), "LOOSE", ())
-    held = [packed(getattr(value, one.name)) for one in fields(value) if one.name not in loose]
-    return {"r": type(value).__name__, "v": held}
+class MemoryUnreadable(ValueError):
+    """Something else wrote it: another version of the program, or nobody in his right mind."""
 
 
-def unpacked(value: Any, classes: Mapping[str, Callable[..., Any]]) -> Any:
-    """What `packed` was given; records are made by `classes`, and by no others (KeyError)."""
-    if isinstance(value, list):
-        return [unpacked(each, classes) for each in value]
-    if not isinstance(value, dict):
-        return value
-    if "t" in value:
-        return tuple(unpacked(each, classes) for each in value["t"])
-    if "d" in value:
-        return {unpacked(key, classes): unpacked(each, classes) for key, each in value["d"]}
-    return classes[value["r"]](*(unpacked(each, classes) for each in value["v"]))
+def stored(watch: Watch) -> bytes:
+    """All that is remembered; `bounds` and `planned` are not in it.
+
+    Raises OverflowError and UnicodeEncodeError for numbers above 64 bits and for text that is none.
+    """
+    gateways = [replace(each, **_BARE) for each in watch.gateways()]
+    return zlib.compress(_WRITE.encode((_VERSION, gateways)), 1)
+
+
+def restored(
+    memory: bytes, bounds: Mapping[str, Bounds] | None = None, planned: Sequence[Planned] = ()
+) -> Watch:
+    """A watch that goes on where `memory` was taken. Raises MemoryUnreadable."""
+    try:
+        unpacker = zlib.decompressobj()
+        plain = unpacker.decompress(memory, _MOST)
+        if not unpacker.eof:
+            raise MemoryUnreadable("it is cut off, or too large")
+        version, gateways = _READ.decode(plain)
+    except (zlib.error, msgspec.MsgspecError) as error:
+        raise MemoryUnreadable(str(error)) from None
+    if version != _VERSION:
+        raise MemoryUnreadable(f"it is of version {version}")
+    return Watch.of(gateways, bounds, planned)

@@ -2,10 +2,10 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import ClassVar, Final
+from typing import Final
 
 from ike.detection.bounds import UNKNOWN, Bounds, Planned
-from ike.detection.conditions import Condition, Conditions, Place
+from ike.detection.conditions import Conditions, Place
 from ike.events.event import SaEvent
 
 Sign = tuple[float | None, int]
@@ -130,8 +130,6 @@ class Flood:
 class Gateway:
     """One writer of events. `clock` is its newest processed time, `newest` its newest seen one."""
 
-    LOOSE: ClassVar[tuple[str, ...]] = ("bounds", "planned", "up", "wheel")
-
     name: str | None
     clock: float | None = None
     newest: float | None = None
@@ -162,6 +160,7 @@ class Gateway:
     flood: Flood = field(default_factory=Flood)
     closes: bool = False  # its log shows that Child SAs are closed
     conditions: Conditions = field(default_factory=Conditions)
+    # What is told from elsewhere, and what is made again from the rest, is not stored.
     bounds: Mapping[str, Bounds] = field(default_factory=dict)
     planned: Sequence[Planned] = ()
     up: dict[int | None, Tunnel] = field(default_factory=dict)
@@ -335,19 +334,3 @@ def _kept(records: dict[str, Suspect], key: str) -> Suspect:
             del records[next(iter(records))]
         there = records[key] = Suspect()
     return there
-
-
-#: What a stored state is made of.
-RECORDS: Final = (
-    Condition,
-    Conditions,
-    Place,
-    SaEvent,
-    Chain,
-    Pace,
-    Trouble,
-    Tunnel,
-    Suspect,
-    Flood,
-    Gateway,
-)

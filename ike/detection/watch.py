@@ -1,19 +1,14 @@
 """The watch over negotiations: events in, alerts out; all gateways, with a small state for each tunnel. Pure."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, Final
 
 from ike.detection import clock, failures, floods, lifecycle
 from ike.detection.alert import Alert
 from ike.detection.bounds import Bounds, Planned
 from ike.detection.order import GAP, WINDOW, age_seen, released
 from ike.detection.reactions import MAKING, OF_TUNNELS, REACTIONS
-from ike.detection.records import packed, unpacked
-from ike.detection.state import RECORDS, SLOT, Gateway
+from ike.detection.state import SLOT, Gateway
 from ike.events.event import SaEvent
-
-_VERSION: Final = 1
-_CLASSES: Final = {each.__name__: each for each in RECORDS}
 
 
 class Watch:
@@ -99,24 +94,20 @@ class Watch:
                 one for one in gateway.conditions.ended if one.end is None or one.end >= before
             ]
 
-    def state(self) -> dict[str, Any]:
-        """All that is remembered, as JSON can hold it; `bounds` and `planned` are not in it."""
-        gateways = [packed(each) for each in self._gateways.values()]
-        return {"version": _VERSION, "gateways": gateways}
+    def gateways(self) -> list[Gateway]:
+        """All that is remembered; see `records`."""
+        return list(self._gateways.values())
 
     @classmethod
-    def restored(
+    def of(
         cls,
-        state: Mapping[str, Any],
+        gateways: Iterable[Gateway],
         bounds: Mapping[str, Bounds] | None = None,
         planned: Sequence[Planned] = (),
     ) -> "Watch":
-        """A watch that goes on where `state` was taken; of another version, one that begins anew."""
+        """A watch that goes on with what another one remembered."""
         watch = cls(bounds, planned)
-        if state.get("version") != _VERSION:
-            return watch
-        for each in state["gateways"]:
-            gateway: Gateway = unpacked(each, _CLASSES)
+        for gateway in gateways:
             gateway.bounds, gateway.planned = watch._bounds, watch._planned
             for tunnel in gateway.tunnels.values():
                 gateway.index(tunnel)

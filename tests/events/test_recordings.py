@@ -1,10 +1,10 @@
 """What stands in the recordings: every event of the vocabulary, in a line of a real daemon; and nothing secret."""
 
-import json
 import time
 
 import pytest
 
+from ike.detection.records import restored, stored
 from ike.detection.watch import Watch
 from ike.events.event import EVENTS, SaEvent
 from ike.events.reader import Reader
@@ -38,7 +38,7 @@ def test_a_watch_that_is_stored_halfway_says_the_same(name: str) -> None:
     whole.settle()
     half = len(those) // 2
     first.observe_all(those[:half])
-    second = Watch.restored(json.loads(json.dumps(first.state())))
+    second = restored(stored(first))
     second.observe_all(those[half:])
     second.settle()
     assert second.alerts() == whole.alerts()

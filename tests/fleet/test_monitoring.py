@@ -2,6 +2,7 @@
 
 import itertools
 import json
+from dataclasses import replace
 from datetime import timedelta
 
 import pytest
@@ -25,7 +26,7 @@ from fleet.monitoring.values import (
     TooManyStreams,
 )
 from pki.actors import Actor, OutsideScope, Role, Scope
-from pki.desk import Desk
+from pki.desk import Desk, Retention
 from store.monitoring_tables import sa_alerts, sa_counts, sa_events, sa_watches
 from store.tables import audit_events
 from tests.fixtures.desk import CLOCKWORK, NOW, OPERATOR
@@ -316,9 +317,9 @@ def test_nothing_is_half_done(desk: Desk, gw: Member) -> None:
 
 def test_a_memory_that_cannot_be_read_is_let_go(desk: Desk, gw: Member) -> None:
     sent(gw, failures(), until=after(60))
-    for state in ({"version": 0}, {"version": 1, "watch": {"other": 1}}, {"version": 1}):
+    for memory in (b"", b"{}", None):
         with desk.store.write() as connection:
-            connection.execute(sa_watches.update().values(state=state))
+            connection.execute(sa_watches.update().values(memory=memory))
         number = len(events_of(desk))
         assert sent(gw, [event(after=60)], number).stored == 1
     [alert] = alerts_of(desk)
@@ -384,6 +385,20 @@ def test_what_is_old_is_forgotten_but_the_sums(desk: Desk, gw: Member) -> None:
     expiry.forget_old(desk, CLOCKWORK, now=NOW + timedelta(days=402))
     assert alerts_of(desk) == []
     assert shown.figures(desk, OPERATOR).events == {"auth_failed": 10}
+
+
+def test_how_long_is_kept_is_a_setting(desk: Desk, gw: Member) -> None:
+    retention = Retention(
+        events=timedelta(days=3), counts=timedelta(days=5), alerts=timedelta(days=7)
+    )
+    brief = replace(desk, rules=replace(desk.rules, retention=retention))
+    sent(gw, failures(), until=after(60))
+    sent(gw, [], 10, until=NOW + QUIET, now=NOW + QUIET)
+    gone = [
+        expiry.forget_old(brief, CLOCKWORK, now=NOW + timedelta(days=days, hours=3))
+        for days in (2, 3, 4, 5, 6, 7)
+    ]
+    assert gone == [0, 10, 0, 1, 0, 1]
 
 
 def test_searches_go_by_what_is_asked(desk: Desk, gw: Member) -> None:
