@@ -29,6 +29,7 @@ from api.problems import (
 from api.registry import Route
 from api.v1 import (
     agents,
+    alerts,
     authorities,
     certificates,
     findings,
@@ -39,6 +40,7 @@ from api.v1 import (
     reports,
     revocations,
     rotations,
+    sa_events,
     secrets,
     tokens,
     trust,
@@ -78,6 +80,8 @@ def routes(wiring: Wiring) -> tuple[Route, ...]:
         *rotations.ROUTES,
         *handovers.ROUTES,
         *findings.ROUTES,
+        *sa_events.ROUTES,
+        *alerts.ROUTES,
         *reports.ROUTES,
         *history.ROUTES,
         *whoami.ROUTES,

@@ -32,7 +32,9 @@ _log = logging.getLogger(__name__)
 _REQUEST_ID = re.compile(rb"[A-Za-z0-9][A-Za-z0-9._:-]{7,63}")
 # Nothing may be guessed about, framed, or keep what needed a credential to see. Pages loosen what
 # they need.
-_REPORTS = frozenset(f"/v1/gateways/self/{what}" for what in ("applied", "sas", "findings"))
+_REPORTS = frozenset(
+    f"/v1/gateways/self/{what}" for what in ("applied", "sas", "findings", "sa-events")
+)
 _ALWAYS = {
     b"x-content-type-options": b"nosniff",
     b"referrer-policy": b"no-referrer",

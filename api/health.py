@@ -13,6 +13,7 @@ from api.meters import Meters
 from api.registry import Call, Nothing, Reply, Route, Shown
 from core.errors import IkewardenError
 from fleet.findings import summary
+from fleet.monitoring import shown as monitoring
 from fleet.rotation import shown
 from fleet.rotation.values import ENDED, State
 from pki import authorities, census, history, ocsp_signers, publication
@@ -182,6 +183,7 @@ def _figures(desk: Desk, actor: Actor, now: datetime) -> Iterator[Metric]:
     yield from _job_figures(desk, actor, now)
     yield from _rotation_figures(desk, actor, now)
     yield from _finding_figures(desk, actor, now)
+    yield from _monitoring_figures(desk, actor)
 
 
 def _job_figures(desk: Desk, actor: Actor, now: datetime) -> Iterator[Metric]:
@@ -243,3 +245,27 @@ def _finding_figures(desk: Desk, actor: Actor, now: datetime) -> Iterator[Metric
     for which in ("reported", "late", "missing"):
         audited.add_metric([which], getattr(figures, which))
     yield audited
+
+
+def _monitoring_figures(desk: Desk, actor: Actor) -> Iterator[Metric]:
+    figures = monitoring.figures(desk, actor)
+    events = CounterMetricFamily(
+        "ikewarden_sa_events", "Events of SAs that gateways reported, by kind.", labels=["kind"]
+    )
+    for kind, number in sorted(figures.events.items()):
+        events.add_metric([kind], number)
+    yield events
+    rekeys = CounterMetricFamily(
+        "ikewarden_rekeys",
+        "Rekeyed and reauthenticated SAs; without the connection where there are too many of them.",
+        labels=["gateway", "connection", "kind"],
+    )
+    for labels, number in sorted(figures.rekeys.items()):
+        rekeys.add_metric(labels, number)
+    yield rekeys
+    alerts = GaugeMetricFamily(
+        "ikewarden_sa_alerts_open", "Conditions that last, by severity.", labels=["severity"]
+    )
+    for severity, number in figures.open.items():
+        alerts.add_metric([severity], number)
+    yield alerts

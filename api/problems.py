@@ -24,6 +24,7 @@ from core.errors import (
     NotAuthenticated,
     NotFound,
     NotPermitted,
+    TooFast,
     TooLarge,
     Unavailable,
 )
@@ -41,6 +42,7 @@ STATUS: Mapping[type[IkewardenError], int] = {
     NotFound: 404,
     Conflict: 409,
     TooLarge: 413,
+    TooFast: 429,
     HeadTooLarge: 431,
     Unavailable: 503,
     IkewardenError: 500,
@@ -56,6 +58,7 @@ TITLES: Mapping[int, str] = {
     413: "Too large",
     415: "Media type refused",
     422: "Not acceptable as sent",
+    429: "Too many at once",
     431: "Head too large",
     500: "Internal error",
     503: "Unavailable for now",

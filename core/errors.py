@@ -9,6 +9,7 @@
     ├── NotFound           no such thing, or not yours to see       (REST 404, exit 1)
     ├── Conflict           true once, not any more                  (REST 409, exit 1)
     ├── TooLarge           over a stated limit                      (REST 413, exit 2)
+    ├── TooFast            more in a time than one caller may       (REST 429, exit 3)
     └── Unavailable        would work later: try again              (REST 503, exit 3)
 
 Rooms subclass these and set `code`. The message is one sentence for a person; `next_step` says what to do about
@@ -73,6 +74,12 @@ class TooLarge(IkewardenError):
     """Over a stated limit."""
 
     code = "too_large"
+
+
+class TooFast(IkewardenError):
+    """More in a time than one caller may; the same call works after `details["retry_after"]` seconds."""
+
+    code = "too_fast"
 
 
 class Unavailable(IkewardenError):

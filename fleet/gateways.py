@@ -37,6 +37,7 @@ from store.fleet_tables import (
     gateways,
     tunnels,
 )
+from store.monitoring_tables import sa_alerts, sa_counts, sa_watches
 from store.tables import authorities as authorities_table
 from store.tables import certificates
 from store.text import storable
@@ -364,6 +365,9 @@ def remove(desk: Desk, actor: Actor, name: str, *, now: datetime) -> None:
         if held is not None:
             raise GatewayInUse(f"The tunnel {held!r} ends at this gateway.")
         for table in (
+            sa_alerts,
+            sa_counts,
+            sa_watches,
             finding_events,
             findings,
             audit_reports,

@@ -223,6 +223,11 @@ class NoticesSettings(Section):
         description="Where notices are posted as JSON. Not shown anywhere, because such a URL is "
         "often a secret.",
     )
+    webhook_key_file: RelativePath | None = Field(
+        default=None,
+        description="A file (mode 0600) with a key that notices are signed with: HMAC-SHA-256, in the header "
+        "Ikewarden-Signature.",
+    )
 
 
 class FleetSettings(Section):

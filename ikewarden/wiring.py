@@ -7,7 +7,7 @@ from datetime import timedelta
 from pathlib import Path
 
 from core.secret import Secret
-from hsm.passphrase import find_passphrase
+from hsm.passphrase import find_passphrase, passphrase_from_file
 from hsm.seal import Seal
 from hsm.sealedfiles import SealedFileKeyStore
 from hsm.secretfiles import SecretFiles
@@ -62,7 +62,11 @@ def make_desk(
 
 
 def make_rules(settings: Settings) -> Rules:
-    """The part of the settings that operations obey. Raises InvalidProfile for a profile file."""
+    """The part of the settings that operations obey.
+
+    Raises InvalidProfile for a profile file, and for the webhook's key what `passphrase_from_file` raises.
+    """
+    key_file = settings.notices.webhook_key_file
     return Rules(
         validation_url=settings.validation.public_url,
         default_authority=settings.issuing.default_authority,
@@ -73,6 +77,7 @@ def make_rules(settings: Settings) -> Rules:
         nonces=settings.validation.ocsp_nonce,
         notice_stages=tuple(settings.notices.stages_days),
         webhook=settings.notices.webhook,
+        webhook_key=None if key_file is None else passphrase_from_file(key_file),
         service_url=service_url(settings),
         cut_limit=settings.fleet.cut_limit,
         unreachable_after=timedelta(seconds=settings.fleet.unreachable_after_seconds),

@@ -59,6 +59,8 @@ class Action(StrEnum):
     ROTATION_CONFIRM = "rotation.confirm"
     FINDING_READ = "finding.read"
     FINDING_ACCEPT = "finding.accept"
+    ALERT_READ = "alert.read"
+    ALERT_SILENCE = "alert.silence"
 
 
 _READ = frozenset(
@@ -73,6 +75,7 @@ _READ = frozenset(
         Action.TUNNEL_READ,
         Action.SECRET_READ,
         Action.FINDING_READ,
+        Action.ALERT_READ,
     }
 )
 GRANTS: dict[Role, frozenset[Action]] = {
@@ -100,6 +103,7 @@ GRANTS: dict[Role, frozenset[Action]] = {
         Action.ROTATION_ORDER,
         Action.ROTATION_CONFIRM,
         Action.FINDING_ACCEPT,
+        Action.ALERT_SILENCE,
     },
     Role.APPROVER: _READ | {Action.AUDIT_READ},
     Role.AUDITOR: _READ | {Action.AUDIT_READ, Action.TOKEN_READ, Action.SA_READ},

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from secrets import token_bytes
 
+from core.secret import Secret
 from hsm.ports import KeyStore
 from hsm.secretstore import SecretStore
 from pki.holdings import Holdings
@@ -36,6 +37,7 @@ class Rules:
 
     `profiles` are the built-in ones and those of the installation's files. A revocation that would end more than
     `cut_limit` tunnels must be confirmed; a gateway not heard of for `unreachable_after` counts as unreachable;
+    what `webhook` gets is signed with `webhook_key`, where there is one;
     `crl_spread` is the time over which the fleet is told of a list that was only refreshed.
     """
 
@@ -49,6 +51,7 @@ class Rules:
     nonces: bool = True
     notice_stages: tuple[int, ...] = (30, 14, 7, 1)
     webhook: str | None = None
+    webhook_key: Secret | None = field(default=None, compare=False)
     cut_limit: int = 10
     unreachable_after: timedelta = timedelta(seconds=120)
     crl_spread: timedelta = timedelta(seconds=60)

@@ -10,6 +10,7 @@ from typing import Literal
 from core.errors import IkewardenError
 from fleet import reach
 from fleet.findings import expiry as acceptances
+from fleet.monitoring import expiry as monitoring
 from fleet.rotation import due
 from pki import cleanup, expiry, ocsp_answers, ocsp_signers, publication, reconcile
 from pki.actors import Actor, Role
@@ -101,6 +102,12 @@ def see_to_findings(desk: Desk, now: datetime) -> Mapping[str, int]:
     return {"opened": opened, "forgotten": acceptances.forget_fixed(desk, SCHEDULER, now=now)}
 
 
+def see_to_monitoring(desk: Desk, now: datetime) -> Mapping[str, int]:
+    """Tell of alerts whose silence has ended, and forget old events."""
+    ended = monitoring.end_silences(desk, SCHEDULER, now=now)
+    return {"ended": ended, "forgotten": monitoring.forget_old(desk, SCHEDULER, now=now)}
+
+
 JOBS: tuple[Job, ...] = (
     Job("crl_refresh", refresh_crls),
     Job("ocsp_refresh", refresh_ocsp),
@@ -110,6 +117,7 @@ JOBS: tuple[Job, ...] = (
     Job("fleet_crls", tell_fleet),
     Job("rotations_due", rotate_due, every=5.0),
     Job("findings", see_to_findings),
+    Job("monitoring", see_to_monitoring),
 )
 
 

@@ -1,5 +1,7 @@
 """Work after commit: messages that operations left in the outbox, claimed, coalesced, carried out."""
 
+import hashlib
+import hmac
 import json
 import logging
 from collections import defaultdict
@@ -9,8 +11,11 @@ from datetime import datetime, timedelta
 import urllib3
 
 from core.errors import IkewardenError, Unavailable
+from core.secret import Secret
 from fleet import reach
 from fleet.findings import changes as findings
+from fleet.monitoring import alerts as monitoring
+from fleet.monitoring import undoing
 from fleet.rotation import imports, ledger, retire
 from pki import expiry, ocsp_signers, publication, revocation
 from pki.authorities import load
@@ -36,6 +41,18 @@ LANES: dict[str, Topics] = {
     "outbox_lists": Topics(_LISTS, others=False),
     "outbox_rest": Topics(_LISTS | _CHANGES),
 }
+
+
+SIGNATURE = "Ikewarden-Signature"
+
+
+def signature(key: Secret, body: bytes, now: datetime) -> str:
+    """What a receiver compares: `t=SECONDS,v1=HEX`, the HMAC-SHA-256 of `SECONDS.BODY`. By the time it tells old ones
+    that somebody sends again.
+    """
+    seconds = str(int(now.timestamp()))
+    made = hmac.new(key.reveal(), seconds.encode() + b"." + body, hashlib.sha256)
+    return f"t={seconds},v1={made.hexdigest()}"
 
 
 class WebhookFailed(Unavailable):
@@ -109,6 +126,8 @@ class Drain:
             reach.TOPIC: self._tell_own,
             ledger.FAILED: self._send_alert,
             findings.OPENED: self._tell_findings,
+            monitoring.TOPIC: self._tell_alerts,
+            monitoring.UNDO: self._undo_rotation,
             retire.TOPIC: self._forget_secrets,
             imports.TOPIC: self._undo_imports,
         }
@@ -215,6 +234,17 @@ class Drain:
             _LOG.error("findings opened", extra=told)
             self._send(message, now)
 
+    def _tell_alerts(self, messages: Sequence[Message], now: datetime) -> None:
+        for message in messages:
+            told = {name: message.payload[name] for name in ("event", "gateway", "alert", "kind")}
+            _LOG.warning("alert changed", extra=told)
+            self._send(message, now)
+
+    def _undo_rotation(self, messages: Sequence[Message], now: datetime) -> None:
+        payload = messages[0].payload
+        gateway, connection = str(payload["gateway"]), payload["connection"]
+        undoing.undo(self._desk, SCHEDULER, gateway, connection, now=now)
+
     def _forget_secrets(self, messages: Sequence[Message], now: datetime) -> None:
         retire.destroy(self._desk, SCHEDULER, [message.payload for message in messages])
 
@@ -227,11 +257,14 @@ class Drain:
         url = self._desk.rules.webhook
         if url is None:
             return
-        body = json.dumps({"event": message.topic, "time": now.isoformat(), **message.payload})
+        said = {"event": message.topic, "time": now.isoformat(), **message.payload}
+        body = json.dumps(said).encode()
+        headers = {"Content-Type": "application/json"}
+        key = self._desk.rules.webhook_key
+        if key is not None:
+            headers[SIGNATURE] = signature(key, body, now)
         try:
-            answer = self._http.request(
-                "POST", url, body=body.encode(), headers={"Content-Type": "application/json"}
-            )
+            answer = self._http.request("POST", url, body=body, headers=headers)
         except urllib3.exceptions.HTTPError as error:
             raise WebhookFailed(f"The webhook failed: {type(error).__name__}.") from None
         if answer.status >= 300:

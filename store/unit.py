@@ -11,6 +11,7 @@ from core.errors import IkewardenError
 from store import (  # noqa: F401 - all tables must be known before they are sorted
     finding_tables,
     fleet_tables,
+    monitoring_tables,
     rotation_tables,
     tables,
 )

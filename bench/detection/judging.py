@@ -66,9 +66,12 @@ def faulty(split: Split, fault: Fault, strength: int, number: int) -> tuple[Stor
     tunnels = [story.make(index) for index in range(_TUNNELS)]
     hit = tunnels[0]
     hit.numbered = hit.numbered or "numbered" in fault.needs
+    hit.known = hit.known or "known" in fault.needs
     hit.bytes_ = None
     hit.reauth = False
     hit.rekey = min(hit.rekey, 2700.0)
+    if "short" in fault.needs:
+        hit.rekey = 1200.0  # so that all of it happens within the day
     hit.rand = hit.rekey * split.jitters[0]
     began = story.start + DAY * (0.4 + 0.2 * story.random.random())
     for tunnel in tunnels:
@@ -76,6 +79,8 @@ def faulty(split: Split, fault: Fault, strength: int, number: int) -> tuple[Stor
         story.live(tunnel, began, lookalikes.rare)
     hit.at = max(hit.at, hit.installed)
     hit.ike_due = max(hit.ike_due, hit.at + 2)
+    if hit.at > hit.installed + 1:
+        story.rekey(hit, hit.at + 1)
     first = hit.at
     fault.happen(story, hit, strength)
     for tunnel in tunnels:

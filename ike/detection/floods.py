@@ -85,7 +85,10 @@ def _judge(gateway: Gateway, now: float | None, hostile: list[int]) -> None:
     if counts[_REFUSED] == 0 and counts[_TIMED_OUT] == 0:
         return
     worst = max(flood.sources.items(), key=lambda item: sum(item[1][:2]), default=None)
-    by_one = worst is not None and _flooded(worst[1], now)
+    # Of one source, only those that came up after its first refusal are known: so twice as many must be refused.
+    by_one = (
+        worst is not None and sum(worst[1][:2]) >= 2 * _LEAST_REFUSED and _flooded(worst[1], now)
+    )
     if not by_one and not _flooded(counts, now):
         return
     source = None

@@ -1,9 +1,9 @@
 """`rekey_too_fast` and `rekey_missed`: SAs that are replaced before any timer says so, or not at all.
 
-**rekey_too_fast.** Condition: three rekeys in a row, or three within twice the lower bound, of SAs younger than
+**rekey_too_fast.** Condition: four rekeys within four times the lower bound, of SAs younger than
 the bound (rekey_time - rand_time of the configuration, less 2 s; learned: three quarters of the second least age of
-the last 16). With nothing known: five in a row within 8 s each, or five within 5 minutes each whose ages differ by
-more than a factor of three, which one lifetime with jitter never does.
+the last 16). With nothing known: five in a row within 8 s each, or eight of which the last five, about 5 minutes old
+at most, differ but for the shortest by more than a factor of 3.5, which one lifetime with jitter never does.
 Not normal, because both ends draw their instant from one interval: nothing but an event replaces an SA before it.
 Looks alike and is let pass: the second SA of a collision (younger than 3 s, alone), byte limits (the closed SA had
 carried what the configuration allows, or the sizes are alike while the ages are not), MOBIKE, a restart, a changed
@@ -20,14 +20,16 @@ from itertools import pairwise
 from typing import Final
 
 from ike.detection.bounds import KEPT, SLACK, Lifetime, learned_lower, learned_upper, steady
-from ike.detection.state import Chain, Gateway, Pace, Trouble, Tunnel, lines_of, note
+from ike.detection.state import Chain, Gateway, Pace, Tunnel, lines_of, note
 from ike.events.event import SaEvent
 
 _TWIN = 3.0  # seconds: the second SA of a collision
-_STREAK: Final = 3
+_STREAK: Final = 4
+_WITHIN_LIVES: Final = 4
 _FLOOR: Final = 8.0
-_UNTOLD: Final = 5
+_UNTOLD, _UNTOLD_IRREGULAR = 5, 8
 _SHORT_LIFE: Final = 300.0
+_IRREGULAR: Final = 3.5
 _ADOPT: Final = 6
 _LEAST_ADOPTED: Final = 60.0
 _REFUSALS: Final = 3
@@ -36,6 +38,7 @@ _REFUSED_WITHIN: Final = 1800.0
 _TIMERLIKE: Final = 0.4
 _SAME_AGE: Final = 1.0
 _BIG: Final = 10_000  # bytes; below, an alike size says nothing
+_ENOUGH_SIZES, _ALIKE = 3, 1.3
 
 
 def judge(
@@ -85,8 +88,8 @@ def _learn(pace: Pace, age: float) -> None:
 
 
 def _calm(gateway: Gateway, tunnel: Tunnel, pace: Pace, at: float, lower: float) -> None:
-    # One long life between short ones is no end while they are many; nothing short for twice the bound is.
-    pace.short = [one for one in pace.short if one[0] > at - 2 * lower]
+    # One long life between short ones is no end while they are many; nothing short for four times the bound is.
+    pace.short = [one for one in pace.short if one[0] > at - _WITHIN_LIVES * lower]
     if not pace.short:
         _ended(gateway, tunnel, pace, at)
 
@@ -117,8 +120,10 @@ def _short(
     if len(pace.short) > KEPT:
         del pace.short[0]
     # A streak is broken by a pause that a normal life fits into; collisions put one short life into each cycle.
-    recent = [one for one in pace.short if one[0] > at - 2 * lower]
-    if len(recent) < _STREAK or _limited(gateway, tunnel):
+    recent = [one for one in pace.short if one[0] > at - _WITHIN_LIVES * lower]
+    if len(recent) < _STREAK:
+        return
+    if lifetime is None and limited(gateway, tunnel):
         return
     ages = [one[2] for one in recent]
     if _twins(recent):
@@ -166,22 +171,22 @@ def _judge_untold(
     if _excused(gateway, tunnel, at):
         return
     pace.short.append((at, event.line, age))
-    del pace.short[:-_UNTOLD]
+    del pace.short[:-_UNTOLD_IRREGULAR]
     if len(pace.short) < _UNTOLD:
         return
-    ages = [one[2] for one in pace.short]
+    ages = [one[2] for one in pace.short[-_UNTOLD:]]
     least, most = min(ages), max(ages)
     storm = most < _FLOOR
-    if not storm and (steady(ages, 3.0) or sorted(ages)[_UNTOLD // 2] >= _SHORT_LIFE):
-        if least >= _TWIN:
-            pace.ages.extend(ages)
-            pace.longest = max(pace.longest, most)
-        if tunnel.trouble == Trouble(sizes=tunnel.troubled().sizes):
-            tunnel.trouble = None
-            pace.lower = learned_lower(pace.ages)
+    usual = sorted(ages)[1:]  # but for the shortest: a collision, or a rekey by hand
+    if not storm and (steady(usual, _IRREGULAR) or usual[1] >= _SHORT_LIFE):
+        pace.ages.extend(usual)
+        pace.longest = max(pace.longest, most)
+        pace.lower = learned_lower(pace.ages)
         _ended(gateway, tunnel, pace, at)
         return
-    if _limited(gateway, tunnel) or (not storm and most >= 2 * _SHORT_LIFE):
+    if not storm and (len(pace.short) < _UNTOLD_IRREGULAR or most >= 2 * _SHORT_LIFE):
+        return
+    if limited(gateway, tunnel):
         return
     pace.alarmed = True
     gateway.sign(
@@ -203,34 +208,29 @@ def _judge_untold(
 # --- byte limits
 
 
-def _limited(gateway: Gateway, tunnel: Tunnel) -> bool:
-    """Are the rekeys explained by a limit of bytes?"""
-    trouble = tunnel.trouble
-    if trouble is None or len(trouble.sizes) < 2:
-        return False
-    limit = gateway.bounds_of(tunnel).rekey_bytes
-    sizes = [size for size, _ in trouble.sizes]
-    if limit is not None:
-        return min(sizes[-2:]) >= 0.8 * limit
-    ages = [age for _, age in trouble.sizes]
-    return min(sizes) >= _BIG and steady(sizes, 1.3) and not steady(ages, 1.3)
-
-
 def limited(gateway: Gateway, tunnel: Tunnel) -> bool:
-    """Does a limit of bytes govern this tunnel? Its rekeys collide without anything being wrong."""
-    return gateway.bounds_of(tunnel).rekey_bytes is not None or _limited(gateway, tunnel)
+    """Does a limit of bytes govern this tunnel? Its rekeys are at no time, and collide without anything being wrong."""
+    if gateway.bounds_of(tunnel).rekey_bytes is not None:
+        return True
+    pace = tunnel.child
+    if pace.sized < _ENOUGH_SIZES or pace.smallest < _BIG or pace.largest > _ALIKE * pace.smallest:
+        return False
+    ages = [each for each in (*pace.ages, *(one[2] for one in pace.short)) if each >= _TWIN]
+    return bool(ages) and not steady(ages, _ALIKE)
 
 
 def weigh(gateway: Gateway, tunnel: Tunnel, size: int, age: float) -> None:
     """A replaced SA was closed after `size` bytes: a limit explains its short life."""
-    if age < _TWIN or not (tunnel.child.short or (tunnel.trouble and tunnel.trouble.collisions)):
+    if age < _TWIN:
         return
-    sizes = tunnel.troubled().sizes
-    sizes.append((size, age))
-    del sizes[:-8]
+    pace = tunnel.child
+    pace.sized += 1
+    pace.largest = max(size, pace.largest)
+    if size < pace.smallest or pace.sized == 1:
+        pace.smallest = size
     limit = gateway.bounds_of(tunnel).rekey_bytes
-    if limit is not None and size >= 0.8 * limit:
-        tunnel.child.short = [one for one in tunnel.child.short if abs(one[2] - age) > _SAME_AGE]
+    if limit is not None and pace.short and size >= 0.8 * limit:
+        pace.short = [one for one in pace.short if abs(one[2] - age) > _SAME_AGE]
 
 
 # --- missed

@@ -53,6 +53,9 @@ class Pace:
     ages: list[float] = field(default_factory=list)
     lower: float | None = None  # learned from them
     longest: float = 0.0  # that was ever normal
+    sized: int = 0  # how many said how many bytes they carried, and the least and most
+    smallest: int = 0
+    largest: int = 0
     short: list[tuple[float, int, float]] = field(default_factory=list)
     alarmed: bool = False
 
@@ -66,7 +69,6 @@ class Trouble:
     repeats: list[tuple[float | None, int, int, int]] = field(default_factory=list)
     pattern: int = 0  # of rekeys, the newest in bit 0: 1 is a collision
     collisions: list[Sign] = field(default_factory=list)
-    sizes: list[tuple[int, float]] = field(default_factory=list)
 
 
 @dataclass(slots=True)

@@ -15,6 +15,7 @@ from core.errors import (
     NotAuthenticated,
     NotFound,
     NotPermitted,
+    TooFast,
     TooLarge,
     Unavailable,
 )
@@ -28,6 +29,7 @@ _EXITS: Final[Mapping[type[BaseException], int]] = {
     NotPermitted: FAILED,
     NotFound: FAILED,
     Conflict: FAILED,
+    TooFast: UNREACHABLE,
     Unavailable: UNREACHABLE,
     IkewardenError: FAILED,
 }
@@ -137,7 +139,7 @@ def _ours(error: IkewardenError) -> Failure:
 
 
 def _refused(status: int, problem: Mapping[str, Any]) -> Failure:
-    fallback = UNREACHABLE if status in (502, 503, 504) else FAILED
+    fallback = UNREACHABLE if status in (429, 502, 503, 504) else FAILED
     if 400 <= status < 500:
         fallback = BAD_INPUT
     document = {

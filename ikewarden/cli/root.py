@@ -40,6 +40,7 @@ _COMMANDS: Final = "ikewarden.cli.commands"
             f"{_COMMANDS}.secret:secret", "Shared secrets that were handed over to you."
         ),
         "finding": Lazy(f"{_COMMANDS}.finding:finding", "What audits found on gateways."),
+        "alert": Lazy(f"{_COMMANDS}.alert:alert", "What is wrong with the SAs of the fleet."),
         "report": Lazy(f"{_COMMANDS}.report:report", "Reports of the whole fleet."),
         "sa": Lazy(f"{_COMMANDS}.sa:sa", "Security associations."),
         "audit": Lazy(f"{_COMMANDS}.audit:audit", "Find out who can read the keys of a host."),

@@ -10,6 +10,7 @@ from alembic import context
 from store import (  # noqa: F401 - they fill the metadata
     finding_tables,
     fleet_tables,
+    monitoring_tables,
     rotation_tables,
     tables,
 )

@@ -20,6 +20,7 @@ from core.errors import (
     NotAuthenticated,
     NotFound,
     NotPermitted,
+    TooFast,
     TooLarge,
     Unavailable,
 )
@@ -40,6 +41,7 @@ BY_BASE: tuple[tuple[type[IkewardenError], set[int]], ...] = (
     (NotFound, {404}),
     (Conflict, {409}),
     (TooLarge, {413, 431}),
+    (TooFast, {429}),
     (Unavailable, {503}),
     (InvalidInput, {400, 405, 408, 415, 422}),
 )

@@ -59,6 +59,12 @@ TABLE = """
     POST /v1/findings/accept                    -      y       y        -       -       -        -
     POST /v1/findings/{id}/accept               -      y       y        -       -       -        -
     POST /v1/findings/{id}/reopen               -      y       y        -       -       -        -
+    POST /v1/gateways/self/sa-events            -      -       -        -       -       -        y
+    GET  /v1/sa-events                          -      y       y        -       y       -        -
+    GET  /v1/alerts                             -      y       y        y       y       -        -
+    GET  /v1/alerts/{id}                        -      y       y        y       y       -        -
+    POST /v1/alerts/{id}/silence                -      y       y        -       -       -        -
+    POST /v1/alerts/{id}/unsilence              -      y       y        -       -       -        -
     GET  /v1/gateways/{name}/audit              -      y       y        y       y       -        -
     GET  /v1/reports/audit                      -      y       y        y       y       -        -
     GET  /v1/reports/compliance                 -      y       y        y       y       -        -
@@ -122,6 +128,8 @@ BODIES: dict[str, dict[str, object]] = {
         "why": "a lab",
     },
     "POST /v1/findings/{id}/accept": {"until": _SOON, "why": "a lab"},
+    "POST /v1/gateways/self/sa-events": {"stream": "a", "first": 0, "events": []},
+    "POST /v1/alerts/{id}/silence": {"until": _SOON, "why": "a lab"},
     "POST /v1/handovers/claim": {"token": "nobody-s"},
     "POST /v1/tokens": {"name": "x", "role": "enroller", "profiles": ["gateway"], "uses": 1},
 }

@@ -151,10 +151,13 @@ def test_a_message_that_never_works_is_buried_where_it_can_be_seen(
 
 class _Receiver(http.server.BaseHTTPRequestHandler):
     got: list[dict[str, object]]
+    raw: list[tuple[bytes, str | None]]  # bodies and their signatures
     answers: list[int]
 
     def do_POST(self) -> None:
-        self.got.append(json.loads(self.rfile.read(int(self.headers["Content-Length"]))))
+        body = self.rfile.read(int(self.headers["Content-Length"]))
+        self.raw.append((body, self.headers["Ikewarden-Signature"]))
+        self.got.append(json.loads(body))
         self.send_response(self.answers.pop(0) if self.answers else 204)
         self.end_headers()
 
@@ -164,7 +167,7 @@ class _Receiver(http.server.BaseHTTPRequestHandler):
 
 @pytest.fixture
 def receiver() -> Iterator[tuple[str, type[_Receiver]]]:
-    kind = type("Receiver", (_Receiver,), {"got": [], "answers": []})
+    kind = type("Receiver", (_Receiver,), {"got": [], "answers": [], "raw": []})
     with http.server.ThreadingHTTPServer(("127.0.0.1", 0), kind) as server:
         thread = threading.Thread(target=server.serve_forever, daemon=True)
         thread.start()

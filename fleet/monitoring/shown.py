@@ -1,0 +1,237 @@
+"""Events and alerts looked at."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from sqlalchemy import ColumnElement, Row, and_, func, or_, select
+
+from fleet.gateways import registered
+from fleet.monitoring import counting, records
+from fleet.monitoring.records import AlertView
+from fleet.monitoring.values import SEVERITIES, AlertState
+from ike.detection.alert import KINDS
+from ike.events.event import EVENTS, REMARKS
+from pki.actors import GRANTS, Action, Actor, require
+from pki.certificates import MAX_PAGE, BadQuery
+from pki.desk import Desk
+from store.fleet_tables import gateways
+from store.monitoring_tables import sa_alerts, sa_counts, sa_events
+from store.text import storable
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_MICROSECOND = timedelta(microseconds=1)
+REKEYS = ("ike_rekeyed", "ike_reauth", "child_rekeyed")
+# More series than these are more than a scraper should be sent: then gateways are told, not their connections.
+MOST_SERIES = 20_000
+
+
+@dataclass(frozen=True)
+class EventView:
+    """An event. `number` counts the events of its gateway; `clock` tells that `at` is not what the gateway said."""
+
+    id: int
+    gateway: str
+    number: int
+    at: datetime
+    received_at: datetime
+    clock: str | None
+    kind: str
+    peer: str | None
+    connection: str | None
+    identity: str | None
+    reason: str | None
+    document: Mapping[str, Any]
+
+    @property
+    def position(self) -> str:
+        """Its place in the list."""
+        return f"{(self.at - _EPOCH) // _MICROSECOND}:{self.id}"
+
+
+@dataclass(frozen=True)
+class EventQuery:
+    """A search. `since` and `until` are of the events' time; `cursor` is microseconds and id of the last of a page."""
+
+    gateway: str | None = None
+    connection: str | None = None
+    peer: str | None = None
+    kind: str | None = None
+    since: datetime | None = None
+    until: datetime | None = None
+    cursor: tuple[int, int] | None = None
+    limit: int = 100
+
+
+@dataclass(frozen=True)
+class AlertQuery:
+    """A search. `cursor` is rank and id of the last one of a page."""
+
+    state: str | None = None
+    kind: str | None = None
+    severity: str | None = None
+    gateway: str | None = None
+    cursor: tuple[int, int] | None = None
+    limit: int = 100
+
+
+@dataclass(frozen=True)
+class WholeAlert:
+    """An alert with the events that it refers to, as far as they are kept."""
+
+    alert: AlertView
+    events: tuple[EventView, ...]
+
+
+def events(desk: Desk, actor: Actor, query: EventQuery) -> list[EventView]:
+    """Search events, the latest first, at most `limit` (1 to 500) of them after `cursor`.
+
+    Raises RoleMayNot, BadQuery, GatewayNotFound.
+    """
+    require(actor, Action.SA_READ)
+    _check_limit(query.limit)
+    statement = (
+        _EVENTS.where(*_event_conditions(query))
+        .order_by(sa_events.c.at.desc(), sa_events.c.id.desc())
+        .limit(query.limit)
+    )
+    with desk.store.read() as connection:
+        if query.gateway is not None:
+            number = registered(connection, query.gateway).id
+            statement = statement.where(sa_events.c.gateway_id == number)
+        return [_event(row) for row in connection.execute(statement)]
+
+
+_EVENTS = select(sa_events, gateways.c.name.label("gateway")).join_from(
+    sa_events, gateways, gateways.c.id == sa_events.c.gateway_id
+)
+
+
+def _event(row: Row[Any]) -> EventView:
+    return EventView(**{name: getattr(row, name) for name in EventView.__dataclass_fields__})
+
+
+def _event_conditions(query: EventQuery) -> Iterable[ColumnElement[bool]]:
+    column = sa_events.c
+    if query.cursor is not None:
+        try:
+            at = _EPOCH + query.cursor[0] * _MICROSECOND
+        except OverflowError:
+            raise BadQuery("This place is in no list.") from None
+        yield and_(column.at <= at, or_(column.at < at, column.id < query.cursor[1]))
+    if query.kind is not None:
+        if query.kind not in EVENTS and query.kind not in REMARKS:
+            raise BadQuery("There is no such kind of event.")
+        yield column.kind == query.kind
+    if query.connection is not None:
+        yield column.connection == storable(query.connection)
+    if query.peer is not None:
+        yield column.peer == storable(query.peer)
+    if query.since is not None:
+        yield column.at >= query.since
+    if query.until is not None:
+        yield column.at < query.until
+
+
+def _check_limit(limit: int) -> None:
+    if not 1 <= limit <= MAX_PAGE:
+        raise BadQuery(f"A page has between 1 and {MAX_PAGE} entries.")
+
+
+def alerts(desk: Desk, actor: Actor, query: AlertQuery) -> list[AlertView]:
+    """Search alerts, the worst first and of those the latest, at most `limit` (1 to 500) of them after `cursor`.
+
+    Raises RoleMayNot, BadQuery, GatewayNotFound.
+    """
+    require(actor, Action.ALERT_READ)
+    _check_limit(query.limit)
+    statement = (
+        records.shown()
+        .where(*_alert_conditions(query))
+        .order_by(sa_alerts.c.rank, sa_alerts.c.id.desc())
+        .limit(query.limit)
+    )
+    with desk.store.read() as connection:
+        if query.gateway is not None:
+            number = registered(connection, query.gateway).id
+            statement = statement.where(sa_alerts.c.gateway_id == number)
+        return [records.view(row) for row in connection.execute(statement)]
+
+
+def _alert_conditions(query: AlertQuery) -> Iterable[ColumnElement[bool]]:
+    column = sa_alerts.c
+    if query.cursor is not None:
+        rank, number = query.cursor
+        yield or_(column.rank > rank, and_(column.rank == rank, column.id < number))
+    if query.state is not None:
+        if query.state not in {*AlertState}:
+            raise BadQuery(f"A state is one of {', '.join(AlertState)}.")
+        yield column.state == query.state
+    if query.severity is not None:
+        if query.severity not in SEVERITIES:
+            raise BadQuery(f"A severity is one of {', '.join(SEVERITIES)}.")
+        yield column.rank == SEVERITIES.index(query.severity)
+    if query.kind is not None:
+        if query.kind not in KINDS:
+            raise BadQuery("There is no such kind of alert.")
+        yield column.kind == query.kind
+
+
+def alert(desk: Desk, actor: Actor, number: int) -> WholeAlert:
+    """Look at one alert, without its events for those who may not read events. Raises RoleMayNot, AlertNotFound."""
+    require(actor, Action.ALERT_READ)
+    with desk.store.read() as connection:
+        found = records.pick(connection, number)
+        if Action.SA_READ not in GRANTS[actor.role]:
+            return WholeAlert(found, ())
+        those = _EVENTS.where(
+            sa_events.c.gateway_id == found.gateway_id, sa_events.c.number.in_(found.lines)
+        ).order_by(sa_events.c.number)
+        return WholeAlert(found, tuple(_event(row) for row in connection.execute(those)))
+
+
+@dataclass(frozen=True)
+class Figures:
+    """Numbers for those who watch. `rekeys` by gateway, connection and kind; connection is empty where there are too
+    many of them.
+    """
+
+    events: Mapping[str, int]
+    rekeys: Mapping[tuple[str, str, str], int]
+    open: Mapping[str, int]
+
+
+def figures(desk: Desk, actor: Actor) -> Figures:
+    """Count events and alerts. Raises RoleMayNot."""
+    require(actor, Action.METRICS_READ)
+    always = sa_counts.c.hour == counting.ALWAYS
+    total = func.sum(sa_counts.c.number)
+    kinds = select(sa_counts.c.kind, total).where(always).group_by(sa_counts.c.kind)
+    worst = select(sa_alerts.c.severity, func.count()).where(sa_alerts.c.state == AlertState.OPEN)
+    rekeys = (
+        select(gateways.c.name, sa_counts.c.connection, sa_counts.c.kind, total)
+        .join_from(sa_counts, gateways, gateways.c.id == sa_counts.c.gateway_id)
+        .where(always, sa_counts.c.kind.in_(REKEYS))
+        .group_by(gateways.c.name, sa_counts.c.connection, sa_counts.c.kind)
+        .limit(MOST_SERIES + 1)
+    )
+    with desk.store.read() as connection:
+        counted = {kind: int(number) for kind, number in connection.execute(kinds)}
+        is_open = {
+            severity: number
+            for severity, number in connection.execute(worst.group_by(sa_alerts.c.severity))
+        }
+        rows = connection.execute(rekeys).all()
+        if len(rows) > MOST_SERIES:
+            rows = connection.execute(
+                select(gateways.c.name, func.min(""), sa_counts.c.kind, total)
+                .join_from(sa_counts, gateways, gateways.c.id == sa_counts.c.gateway_id)
+                .where(always, sa_counts.c.kind.in_(REKEYS))
+                .group_by(gateways.c.name, sa_counts.c.kind)
+            ).all()
+    return Figures(
+        counted,
+        {(row[0], row[1], row[2]): int(row[3]) for row in rows},
+        {each: is_open.get(each, 0) for each in SEVERITIES},
+    )

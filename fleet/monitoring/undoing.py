@@ -1,0 +1,47 @@
+"""A rotation of ours that keeps a tunnel from coming up is undone: the old key works."""
+
+from datetime import datetime
+from functools import partial
+
+from fleet.gateways import GatewayNotFound, registered
+from fleet.monitoring import planned
+from fleet.monitoring.planned import Turning
+from fleet.rotation import begin
+from fleet.rotation.begin import RotationTooLate
+from pki.actors import Action, Actor, require
+from pki.desk import Desk
+from pki.trail import leave
+from store.engine import Unit
+
+_BY = "the rule rotation_failed"
+
+
+def undo(desk: Desk, actor: Actor, gateway: str, name: str | None, *, now: datetime) -> int:
+    """Undo what is being rotated at a gateway for a connection; tell how many rotations. May be done again.
+
+    One that went too far to be undone goes on. Raises RoleMayNot.
+    """
+    require(actor, Action.JOB_RUN)
+    try:
+        with desk.store.read() as connection:
+            number = registered(connection, gateway).id
+            running = [
+                each
+                for each in planned.rotations_at(connection, number, now)
+                if each.ended is None and each.connection == name
+            ]
+    except GatewayNotFound:
+        return 0
+    return sum(
+        desk.store.together(partial(_undo, actor=actor, which=each, now=now)) for each in running
+    )
+
+
+def _undo(unit: Unit, actor: Actor, which: Turning, now: datetime) -> bool:
+    try:
+        begin.cancel(unit, which.id, _BY, now)
+    except RotationTooLate:
+        return False
+    about = f"secret:{which.slot}"
+    leave(unit, actor, "rotation.cancel", about, now=now, rotation=which.id, why=_BY)
+    return True

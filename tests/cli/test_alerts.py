@@ -1,0 +1,49 @@
+"""Alerts from the command line, over a real listener."""
+
+from collections.abc import Iterator
+
+import pytest
+
+from tests.api.conftest import module_directory, serving, site  # noqa: F401 - fixtures
+from tests.api.test_monitoring import HOSTILE, Gateway
+from tests.cli.test_secrets import Terminal, terminal  # noqa: F401 - a fixture
+
+NAME = "alarmed.cli.example"
+
+
+@pytest.fixture
+def gateway(terminal: Terminal) -> Iterator[Gateway]:  # noqa: F811 - a fixture
+    made = Gateway(terminal.serving, NAME)
+    yield made
+    made.client.connection.close()
+
+
+def test_an_alert_is_listed_shown_and_silenced(
+    terminal: Terminal,  # noqa: F811 - a fixture
+    gateway: Gateway,
+) -> None:
+    assert "No such alert." in terminal.run("alert", "list").err
+    gateway.fail(HOSTILE)
+    done = terminal.run("alert", "list", "--gateway", NAME, "--severity", "high")
+    assert done.code == 0, done.err
+    header, first = done.out.splitlines()
+    assert header.split()[:3] == ["Alert", "Severity", "Gateway"]
+    assert "auth_failures" in first
+    number = first.split()[0]
+    shown = terminal.run("alert", "show", number)
+    assert shown.code == 0
+    assert "auth_failed" in shown.out
+    # Whatever a peer calls itself, it is text on one line.
+    assert "\x1b" not in shown.out
+    assert "\u202e" not in shown.out
+    assert not any(line.startswith("CN=") for line in shown.out.splitlines())
+    assert terminal.json("alert", "show", number)["events"]
+    silenced = terminal.json("alert", "silence", number, "--until", "12h", "--why", "known")
+    assert silenced["silenced"]["why"] == "known"
+    assert "open, silenced" in terminal.run("alert", "list").out
+    assert terminal.json("alert", "unsilence", number)["silenced"] is None
+    refused = terminal.run("alert", "unsilence", number)
+    assert (refused.code, "alert_not_silenced" in refused.err) == (1, True)
+    assert terminal.json("alert", "list", "--state", "ended")["items"] == []
+    assert terminal.run("alert", "silence", number, "--until", "12h").code == 2
+    assert terminal.run("alert", "show", "999").code == 1

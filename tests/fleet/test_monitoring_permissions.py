@@ -1,0 +1,42 @@
+"""Who may do what with monitoring: every operation and every role, as a table written by hand."""
+
+from typing import Any
+
+import pytest
+
+from fleet import monitoring
+from fleet.monitoring import expiry, intake, orders, shown, undoing
+from fleet.monitoring.shown import AlertQuery, EventQuery
+from pki.actors import Role
+from pki.desk import Desk
+from tests.fixtures.desk import NOW
+from tests.fleet.monitoring import batch
+from tests.fleet.role_table import check_asked_first, check_complete, check_row, name_of
+from tests.pki.test_permissions import READERS, A, Call, G, O, S, U
+
+TABLE: dict[Any, tuple[set[Role], Call]] = {
+    expiry.end_silences: ({S}, lambda d, a: expiry.end_silences(d, a, now=NOW)),
+    expiry.forget_old: ({S}, lambda d, a: expiry.forget_old(d, a, now=NOW)),
+    intake.take: ({G}, lambda d, a: intake.take(d, a, batch([]), now=NOW)),
+    orders.silence: ({A, O}, lambda d, a: orders.silence(d, a, 1, NOW, "why", now=NOW)),
+    orders.unsilence: ({A, O}, lambda d, a: orders.unsilence(d, a, 1, now=NOW)),
+    shown.alert: (READERS - {S}, lambda d, a: shown.alert(d, a, 1)),
+    shown.alerts: (READERS - {S}, lambda d, a: shown.alerts(d, a, AlertQuery())),
+    shown.events: ({A, O, U}, lambda d, a: shown.events(d, a, EventQuery())),
+    shown.figures: (READERS, shown.figures),
+    undoing.undo: ({S}, lambda d, a: undoing.undo(d, a, "gw1", None, now=NOW)),
+}
+
+
+def test_every_operation_has_a_row() -> None:
+    check_complete(TABLE, monitoring, ())
+
+
+@pytest.mark.parametrize("role", Role)
+@pytest.mark.parametrize("operation", TABLE, ids=name_of)
+def test_operations_and_roles(shared_desk: Desk, operation: Any, role: Role) -> None:
+    check_row(shared_desk, TABLE[operation], role)
+
+
+def test_the_role_is_asked_for_before_anything_is_looked_at() -> None:
+    check_asked_first(TABLE)
