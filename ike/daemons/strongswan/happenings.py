@@ -67,7 +67,7 @@ class _Telling:
         if self._up:
             yield from self._chosen(connection, raw, "IKE", raw)
             yield self._event("ike_established", connection, raw)
-        elif "established" in raw:  # one that never came up is no loss
+        elif raw.get("state") != "CONNECTING":  # one that never came up is no loss
             yield self._event("ike_deleted", connection, raw)
 
     def _rekeyed(self, connection: str, raw: Mapping[str, Any]) -> Iterator[SaEvent]:

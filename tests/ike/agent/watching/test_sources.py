@@ -157,8 +157,8 @@ CHILD = {
     ("name", "message", "kinds"),
     [
         ("ike-updown", {"up": "yes", "site": IKE}, ["ike_established"]),
-        ("ike-updown", {"site": IKE}, ["ike_deleted"]),
-        ("ike-updown", {"site": {"uniqueid": "1"}}, []),
+        ("ike-updown", {"site": {**IKE, "state": "DELETING"}}, ["ike_deleted"]),
+        ("ike-updown", {"site": {"uniqueid": "1", "state": "CONNECTING"}}, []),
         ("ike-rekey", {"site": {"old": IKE, "new": {**IKE, "uniqueid": "8"}}}, ["ike_rekeyed"]),
         ("ike-update", {"remote-host": "192.0.2.9", "site": IKE}, ["address_changed"]),
         (
