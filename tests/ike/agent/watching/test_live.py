@@ -17,6 +17,7 @@ from ike.agent.channel import Service
 from ike.agent.enrollment import enroll, read_line
 from ike.agent.home import Home
 from ike.agent.loop import Agent
+from ike.agent.notify import Supervisor
 from ike.agent.settings import AgentSettings, StrongswanSettings, WatchSettings
 from ike.agent.watching.threads import Pace, begin
 from tests.fixtures.served import Served
@@ -196,3 +197,59 @@ def test_the_service_is_away(own_served: Served, tmp_path: Path) -> None:
     with watched.watching(watched.settings(log=str(log))):
         until(lambda: len(watched.events()) == 39)
     assert [each["detail"]["ike_id"] for each in watched.events()] == list(range(1, 40))
+
+
+@pytest.mark.usefixtures("needs_pluto")
+def test_by_the_log_of_a_pluto(watched: Watched, lab: Lab) -> None:
+    left, right = lab.gateway("left"), lab.pluto("right")
+    right.write_secrets('@right.example.net @left.example.net : PSK "a-key-of-the-lab"')
+    right.whack("--rereadsecrets")
+    right.add_connection(
+        "site",
+        {
+            "left": right.outside,
+            "right": left.outside,
+            "leftid": "@right.example.net",
+            "rightid": "@left.example.net",
+            "authby": "secret",
+            "ikev2": "insist",
+            "auto": "add",
+        },
+    )
+    section = {
+        "version": 2,
+        "remote_addrs": right.outside,
+        "childless": "force",
+        "local": {"auth": "psk", "id": "left.example.net"},
+        "remote": {"auth": "psk", "id": "right.example.net"},
+    }
+    left.add_connection("site", section)
+    share(left, "a-key-of-the-lab")
+    with watched.watching(watched.settings(log=str(right.log.path))):
+        until(watched.ready)
+        with left.session() as session:
+            list(session.initiate({"ike": "site"}))
+        until(lambda: "ike_established" in watched.kinds())
+        left.terminate("site")
+        until(lambda: "ike_deleted" in watched.kinds())
+    up = next(each for each in watched.events() if each["event"] == "ike_established")
+    assert up["clock"] is None
+    assert {each["detail"]["daemon"] for each in watched.events()} == {"pluto"}
+
+
+def test_a_running_agent_watches(watched: Watched, tmp_path: Path) -> None:
+    log = tmp_path / "charon.log"
+    log.write_text("")
+    settings = watched.settings(log=str(log))
+    with watched.home.locked():
+        agent = Agent(watched.home, FakeDaemon(), settings, watched.watch.clock)
+        thread = threading.Thread(target=agent.run, args=(Supervisor({}),))
+        thread.start()
+        try:
+            until(watched.ready)
+            log.write_text(LINE.format(0, 1, 1, 1))
+            until(lambda: watched.kinds() == ["ike_established"])
+        finally:
+            agent.stop()
+            thread.join(20)
+        assert not thread.is_alive()
