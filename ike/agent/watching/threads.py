@@ -12,7 +12,7 @@ from typing import Any, Final
 from core.errors import IkewardenError
 from ike.agent.channel import ServerRefused, Service
 from ike.agent.clock import Clock
-from ike.agent.home import Home
+from ike.agent.home import Home, stamp
 from ike.agent.schedule import contact_seconds
 from ike.agent.settings import AgentSettings
 from ike.agent.watching.sources import FAILURES, Gathered, Source, source_of
@@ -64,20 +64,50 @@ def begin(
         _log.error("SAs are not watched", extra={"code": error.code, "reason": error.message})
         return []
     gatherer = Gatherer(source, spool, stop)
-    teller = Teller(gatherer, spool, clock, connect=connect, stop=stop, pace=pace)
+    teller = Teller(
+        gatherer,
+        spool,
+        clock,
+        connect=connect,
+        note=_Notes(home, settings.watch.log or "VICI", clock).write,
+        stop=stop,
+        pace=pace,
+    )
     gatherer.start()
     teller.start()
     return [gatherer, teller]
 
 
+class _Notes:
+    """What `ikewarden agent status` shows of the watch."""
+
+    def __init__(self, home: Home, source: str, clock: Clock) -> None:
+        self._home, self._source, self._clock = home, source, clock
+        self._told_at = home.watch_notes().get("told_at")
+
+    def write(self, errors: list[str], waiting: int, *, told: bool) -> None:
+        if told:
+            self._told_at = stamp(self._clock.wall())
+        document = {
+            "source": self._source,
+            "told_at": self._told_at,
+            "waiting": waiting,
+            "errors": errors,
+        }
+        with suppress(IkewardenError):  # the log has said why nothing can be written
+            self._home.write_watch_notes(document)
+
+
 class Gatherer(threading.Thread):
-    """Keeps what a source tells. `until` is the time up to which all is kept; None while that is not known."""
+    """Keeps what a source tells. `until` is the time up to which all is kept; None while that is not known. `failing`
+    is why nothing can be gathered.
+    """
 
     def __init__(self, source: Source, spool: Spool, stop: threading.Event) -> None:
         super().__init__(name="gather", daemon=True)
         self._source, self._spool, self._stop_event = source, spool, stop
         self.until: float | None = None
-        self._failing = ""
+        self.failing = ""
 
     def run(self) -> None:
         """Gather, and again whenever it breaks off."""
@@ -96,15 +126,15 @@ class Gatherer(threading.Thread):
             self._stop_event.wait(wait)
 
     def _failed(self, reason: str) -> None:
-        if reason != self._failing:
+        if reason != self.failing:
             _log.warning("the watch over SAs broke off", extra={"reason": reason})
-        self._failing = reason
+        self.failing = reason
 
     def _keep(self, gathered: Gathered) -> None:
         events = [document(each) for each in gathered.events]
         if events or _is_far(self._spool.position, gathered.position):
             self._add(events, gathered.position)
-        self._failing = ""
+        self.failing = ""
         if gathered.until is not None:
             self.until = gathered.until
 
@@ -134,6 +164,7 @@ class Teller(threading.Thread):
         clock: Clock,
         *,
         connect: Callable[[], Service],
+        note: Callable[..., None],
         stop: threading.Event,
         pace: Pace | None = None,
     ) -> None:
@@ -141,18 +172,31 @@ class Teller(threading.Thread):
         self._gatherer, self._spool, self._clock = gatherer, spool, clock
         self._connect, self._stop_event = connect, stop
         self._pace = pace or Pace()
+        self._note = note
         self._limit = _AT_ONCE
         self._failures = 0
-        self._send_at = self._beat_at = 0.0
+        self._refused = ""
+        self._noted: list[str] | None = None
+        self._told = False
+        self._send_at = self._beat_at = self._note_at = 0.0
 
     def run(self) -> None:
         """Look, tell."""
         while not self._stop_event.wait(self._pace.settle):
             now = self._clock.monotonic()
-            if now < self._send_at:
-                continue
-            if len(self._spool) or (now >= self._beat_at and self._gatherer.until is not None):
+            due = now >= self._beat_at and self._gatherer.until is not None
+            if now >= self._send_at and (len(self._spool) or due):
                 self._tell_all()
+            self._keep_notes()
+
+    def _keep_notes(self) -> None:
+        """When something is wrong, or no more, and now and then."""
+        errors = [each for each in (self._gatherer.failing, self._refused) if each]
+        now = self._clock.monotonic()
+        if errors != self._noted or now >= self._note_at:
+            self._noted, self._note_at = errors, now + self._pace.beat
+            self._note(errors, len(self._spool), told=self._told)
+            self._told = False
 
     def _tell_all(self) -> None:
         service: Service | None = None
@@ -186,7 +230,7 @@ class Teller(threading.Thread):
             self._limit = min(_AT_ONCE, self._limit * 2)
         if self._failures:
             _log.info("the service hears of SAs again")
-        self._failures = 0
+        self._failures, self._refused, self._told = 0, "", True
         self._beat_at = self._clock.monotonic() + self._pace.beat
         return len(self._spool) > 0
 
@@ -203,6 +247,7 @@ class Teller(threading.Thread):
             extra = {"code": error.code, "reason": error.message}
             _log.warning("the service does not hear of SAs", extra=extra)
         self._failures += 1
+        self._refused = f"{error.message} ({error.code})"
         after = error.retry_after if isinstance(error, ServerRefused) else None
         # An older service knows nothing of it, and may be renewed some day.
         unknown = isinstance(error, ServerRefused) and error.problem == "route_not_found"

@@ -193,9 +193,12 @@ def test_the_service_is_away(own_served: Served, tmp_path: Path) -> None:
         own_served.stop()
         log.write_text("".join(LINE.format(0, n, n, n) for n in range(1, 40)))
         until(lambda: b'"ike_id": 39' in (watched.home.path / "watch/events.jsonl").read_bytes())
+        until(lambda: watched.home.watch_notes()["errors"])
+        assert "server_unreachable" in watched.home.watch_notes()["errors"][0]
     own_served.start()
     with watched.watching(watched.settings(log=str(log))):
         until(lambda: len(watched.events()) == 39)
+        until(lambda: not watched.home.watch_notes()["errors"])
     assert [each["detail"]["ike_id"] for each in watched.events()] == list(range(1, 40))
 
 
@@ -249,7 +252,15 @@ def test_a_running_agent_watches(watched: Watched, tmp_path: Path) -> None:
             until(watched.ready)
             log.write_text(LINE.format(0, 1, 1, 1))
             until(lambda: watched.kinds() == ["ike_established"])
+            until(lambda: watched.home.watch_notes().get("told_at"))
         finally:
             agent.stop()
             thread.join(20)
         assert not thread.is_alive()
+
+
+def test_a_log_that_is_not_there_is_told_of(watched: Watched, tmp_path: Path) -> None:
+    """It may come later; a folder never does."""
+    with watched.watching(watched.settings(log=str(tmp_path))):
+        until(lambda: watched.home.watch_notes().get("errors"))
+    assert "directory" in watched.home.watch_notes()["errors"][0]
