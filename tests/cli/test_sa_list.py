@@ -11,6 +11,8 @@ from tests.fixtures.served import PROGRAM, run
 from tests.ike.agent.test_base_install import blocked
 from tests.ike.sas.pair import pair
 from tests.lab import Lab
+from tests.lab.dumping import MANUAL
+from tests.lab.namespaces import ip_batch
 from tests.lab.namespaces import run as run_program
 
 SAMPLES = Path(__file__).parents[1] / "ike/sas/samples"
@@ -81,11 +83,14 @@ def test_on_the_base_install() -> None:
 def test_of_a_host_with_charon(lab: Lab) -> None:
     left, right = pair(lab)
     left.initiate("net")
+    if lab.kernel_esp:  # tests/ike/daemons/test_real_esp.py
+        ip_batch(left.namespace.name, MANUAL[0])
     command = [*PROGRAM, "sa", "list", "--format", "json", "--socket", str(left.vici_socket)]
     done = run_program(left.namespace.argv(command))
     shown = json.loads(done.stdout)
     assert shown["asked"] == ["charon", "kernel"]
-    (sa,) = shown["items"]
+    sa, *others = shown["items"]
+    assert [each["origin"] for each in others] == (["manual"] if lab.kernel_esp else [])
     assert (sa["connection"], sa["remote"], sa["remote_id"]) == (
         "site",
         right.outside,

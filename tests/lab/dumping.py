@@ -17,7 +17,8 @@ from tests.lab.namespaces import ip_batch, run
 
 SAMPLES: Final = Path(__file__).parents[1] / "ike/sas/samples"
 _BLOCK: Final = re.compile(r"^=== (\S+)\r?\n(.*?)^=== end\r?$", re.DOTALL | re.MULTILINE)
-_MANUAL: Final = (
+#: SAs that somebody makes by hand.
+MANUAL: Final = (
     "xfrm state add src 192.0.2.1 dst 203.0.113.9 proto ah spi 0x1001 reqid 0 mode transport"
     " auth-trunc hmac(sha256) 0x" + "c0ffee42" * 8 + " 128",
     "xfrm state add src 203.0.113.9 dst 192.0.2.1 proto esp spi 0x2002 reqid 0 mode tunnel"
@@ -61,7 +62,7 @@ def play() -> None:
         left.initiate("net")
         left.initiate("host")
         left.namespace.run(["ping", "-c", "3", "-i", "0.2", "-I", "10.1.0.1", "10.2.0.1"])
-        for line in _MANUAL:
+        for line in MANUAL:
             ip_batch(left.namespace.name, line)
         xfrm = ["ip", "-n", left.namespace.name, "-s", "xfrm", "state"]
         _show("xfrm.txt", run(xfrm).stdout)

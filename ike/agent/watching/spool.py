@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
+from core.errors import IkewardenError
 from ike.agent.folder import DIRECTORY_MODE, FILE_MODE, told
 from ike.atomic import write_atomically
 
@@ -39,7 +40,7 @@ class Batch:
 
 class Spool:
     """The events of one gateway. May be used by several threads. Begun anew where there is none, or none that can be
-    understood. Every method that writes raises HomeNotWritable, and then has changed nothing.
+    understood. `add` raises HomeNotWritable, and then has changed nothing.
     """
 
     def __init__(self, folder: Path, *, most: int = MOST) -> None:
@@ -49,7 +50,7 @@ class Spool:
         self._first = 0  # the number of the first event that is here
         self._position: Document | None = None
         self._stream = secrets.token_hex(8)
-        self._written = 0
+        self._written = self._least = 0  # bytes of the file, now and when it was written anew
         with told(folder):
             folder.mkdir(mode=DIRECTORY_MODE, exist_ok=True)
         self._load()
@@ -85,8 +86,7 @@ class Spool:
             while self._events and self._first < end:
                 self._events.popleft()
                 self._first += 1
-            with suppress(OSError):  # it is written anew another time; to tell twice is no harm
-                self._compact()
+            self._compact()
 
     def __len__(self) -> int:
         with self._lock:
@@ -145,11 +145,10 @@ class Spool:
         self._written += len(line)
 
     def _compact(self) -> None:
-        """Write the file anew where it holds much that was told."""
-        small = self._written < _COMPACT
-        if not small and len(self._events) * 64 < self._written // 8:
-            self._rewrite()
-        elif self._written > _COMPACT * 64:
+        """Write the file anew where it holds much that was told; if that fails now, another time."""
+        if self._written < max(_COMPACT, 2 * self._least):
+            return
+        with suppress(IkewardenError):  # what was told and is still there is told again: no harm
             self._rewrite()
 
     def _rewrite(self) -> None:
@@ -160,7 +159,7 @@ class Spool:
         content = ("\n".join(lines) + "\n").encode()
         with told(self._path):
             write_atomically(self._path, content)
-        self._written = len(content)
+        self._written = self._least = len(content)
 
 
 def _write_all(descriptor: int, content: bytes) -> None:

@@ -140,6 +140,20 @@ def test_over_vici(watched: Watched, lab: Lab) -> None:
     assert (found[2]["detail"]["child_id"], found[2]["detail"]["new_child_id"]) == (1, 2)
 
 
+def test_a_guess_at_a_key_becomes_an_alert(watched: Watched, lab: Lab) -> None:
+    left, right = pair(lab)
+    share(right, "a-guess")
+    with watched.watching(watched.settings(log=str(left.log.path))):
+        until(watched.ready)
+        for _ in range(12):
+            with pytest.raises(Refused):
+                right.initiate("net")
+        path = f"/v1/alerts?state=open&gateway={watched.name}"
+        until(lambda: watched.served.client.get(path)["items"], 40.0)
+    (alert,) = watched.served.client.get(path)["items"]
+    assert (alert["kind"], alert["peer"]) == ("auth_failures", "192.0.2.2")
+
+
 LINE = (
     "2026-11-29T10:{:02}:{:02} 05[IKE] <site|{}> IKE_SA site[{}] established between a[a]...b[b]\n"
 )
