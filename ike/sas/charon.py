@@ -71,7 +71,9 @@ def _child(raw: Mapping[str, Any]) -> Child:
 
 
 def _mappings(value: Any) -> list[Mapping[str, Any]]:
-    return [each for each in value.values() if isinstance(each, Mapping)] if value else []
+    if not isinstance(value, Mapping):
+        return []
+    return [each for each in value.values() if isinstance(each, Mapping)]
 
 
 def _algorithms(raw: Mapping[str, Any]) -> str:
