@@ -28,6 +28,7 @@ LOCK: Final = "lock"
 NOTES: Final = "state.json"
 DESIRED: Final = "desired.json"
 AUDITED: Final = "audit.json"
+WATCHED: Final = "watch.json"
 _SMALL: Final = 256 * 1024
 _LARGE: Final = 16 * 2**20
 LARGEST_CRL: Final = 64 * 2**20
@@ -167,6 +168,14 @@ class Home:
     def write_audit_notes(self, document: dict[str, Any]) -> None:
         """Write audit.json."""
         self._folder.write(AUDITED, json.dumps(document).encode())
+
+    def watch_notes(self) -> dict[str, Any]:
+        """watch.json: how the watch over SAs goes; empty where there is none that can be read."""
+        return self._document(WATCHED, _SMALL) or {}
+
+    def write_watch_notes(self, document: dict[str, Any]) -> None:
+        """Write watch.json."""
+        self._folder.write(WATCHED, json.dumps(document).encode())
 
     def desired(self) -> tuple[dict[str, Any] | None, str | None]:
         """The last desired state that the service gave, and its ETag; None where there is none that can be read."""

@@ -26,6 +26,7 @@ from ike.agent.proofs import Proofs
 from ike.agent.renewal import EnrollmentNeeded, EnrollmentUnfinished, said
 from ike.agent.schedule import contact_seconds, due_at
 from ike.agent.settings import AgentSettings
+from ike.agent.watching import threads as watching
 from ike.daemons.port import Daemon, DaemonEvent, EventKind, IkeSa, TokenKey
 
 _log = logging.getLogger(__name__)
@@ -126,6 +127,7 @@ class Agent:
         poller.start()
         if self.settings.audit.hours:
             self._auditor(gone).start()
+        watching.begin(self.home, self.settings, self.clock, connect=self.connect, stop=gone)
         seconds = max(_LEAST_WATCHDOG, self.settings.proof_seconds + 90)
         if supervisor.watchdog_seconds is not None:
             supervisor.tell(WATCHDOG_USEC=seconds * 1_000_000)

@@ -71,6 +71,15 @@ class AuditSettings:
 
 
 @dataclass(frozen=True)
+class WatchSettings:
+    """Where events of SAs come from: `log` is the path of the daemon's log, `journal` for journald, `off` for nothing;
+    empty: what charon tells over VICI.
+    """
+
+    log: str = ""
+
+
+@dataclass(frozen=True)
 class AgentSettings:
     """All of agent.toml. Times are in seconds. `key` is where the gateway's keys are made: `file`, or the URI of a
     PKCS#11 token (RFC 7512).
@@ -90,6 +99,7 @@ class AgentSettings:
     libreswan: LibreswanSettings = field(default_factory=LibreswanSettings)
     files: FilesSettings = field(default_factory=FilesSettings)
     audit: AuditSettings = field(default_factory=AuditSettings)
+    watch: WatchSettings = field(default_factory=WatchSettings)
 
 
 _CHOICES: Final[Mapping[str, tuple[str, ...]]] = {
@@ -113,6 +123,7 @@ _SECTIONS: Final[Mapping[str, Callable[..., Any]]] = {
     "libreswan": LibreswanSettings,
     "files": FilesSettings,
     "audit": AuditSettings,
+    "watch": WatchSettings,
 }
 _HEAD: Final = """\
 # The agent of one gateway. `ikewarden agent enroll` wrote this file; what you change here stays.
@@ -121,6 +132,8 @@ _HEAD: Final = """\
 # proof = "reauthenticate": running tunnels authenticate afresh with it at once, make-before-break.
 # [audit] hours: how often this host's secrets and configuration are audited for the service; 0 is never.
 # [audit] policy: a file as `ikewarden audit --policy` takes it, the same for the whole fleet if you like.
+# [watch] log: the log of the IKE daemon, from which the service hears what happens to SAs; "journal" for journald.
+# [watch] log = "": only what charon tells over VICI; "off": nothing.
 """
 
 
@@ -143,7 +156,7 @@ def render(settings: AgentSettings) -> bytes:
         value = getattr(settings, each.name)
         if each.name not in _SECTIONS:
             lines.append(f"{each.name} = {_spelled(value)}")
-    for name in (settings.daemon, "audit"):
+    for name in (settings.daemon, "audit", "watch"):
         section = getattr(settings, name)
         lines += ["", f"[{name}]"]
         lines += [f"{e.name} = {_spelled(getattr(section, e.name))}" for e in fields(section)]

@@ -50,6 +50,7 @@ def status(home: Home, now: datetime) -> dict[str, Any]:
         "secrets": [_slot(name, each, now) for name, each in sound(notes.secrets).items()],
         "sas": notes.sas,
         "audit": home.audit_notes(),
+        "watch": home.watch_notes(),
         "at": stamp(now),
     }
 

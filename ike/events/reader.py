@@ -56,13 +56,14 @@ _CHARON: Final = 0  # whose lines are many
 
 
 class Reader:
-    """Reads one log, in blocks of any size, as it comes. `now`, POSIX seconds, for stamps without a year.
+    """Reads one log, in blocks of any size, as it comes. `now`, POSIX seconds, for stamps without a year; `east` as
+    `Stamps` takes it.
 
     Memory does not grow with the log: what is kept is one line, and the parsers' bounded state.
     """
 
-    def __init__(self, now: float) -> None:
-        self._stamps = Stamps(now)
+    def __init__(self, now: float, east: float = 0.0) -> None:
+        self._stamps = Stamps(now, east)
         self._charon = log_charon.Parser()
         self._parsers: list[Parser] = [
             self._charon if made is log_charon.Parser else made() for _, made in _DIALECTS

@@ -35,10 +35,12 @@ _HOST: Final = re.compile(
 class Stamps:
     """Reads the time and the host of lines. `now`, POSIX seconds, tells the year where a stamp has none.
 
-    A stamp without a zone is taken for UTC: the distances between lines are what matters.
+    A stamp without a zone is taken for UTC, since the distances between lines are what matters; or for a time that is
+    `east` seconds before UTC, where the host's zone is known.
     """
 
-    def __init__(self, now: float) -> None:
+    def __init__(self, now: float, east: float = 0.0) -> None:
+        self._east = east
         self._latest = datetime.fromtimestamp(now, UTC) + timedelta(days=1)
         self._known: dict[bytes, tuple[float | None, str | None]] = {}
 
@@ -80,7 +82,7 @@ class Stamps:
         if seconds is None:
             return None
         fraction = float(f"0.{given.get(mark + 'f', '0')}")
-        return seconds + fraction - _offset(given.get("z", ""))
+        return seconds + fraction - (_offset(given["z"]) if "z" in given else self._east)
 
     def _seconds(
         self, year: int | None, month: int, day: int, clock: tuple[int, ...]

@@ -79,6 +79,7 @@ def _show(session: Session, document: dict[str, Any]) -> None:
             ),
             *([("Shared secrets", secrets)] if secrets else []),
             *([("Last audit", _audit(document["audit"]))] if document.get("audit") else []),
+            *([("Watch over SAs", _watch(document["watch"]))] if document.get("watch") else []),
             ("Drift", [f"{each['message']} ({each['code']})" for each in document["drift"]]),
             ("Errors", [line for each in document["errors"] for line in _error(each)]),
             (
@@ -102,6 +103,14 @@ def _audit(audit: dict[str, Any]) -> str:
     error = f"; {audit['error']}" if audit.get("error") else ""
     told = "reported" if audit.get("told_at") else "not reported yet"
     return f"{shown(audit.get('at'))}: {found or 'nothing found'}; {told}{error}"
+
+
+def _watch(watch: dict[str, Any]) -> str:
+    """From where, how far the service knows of it, and what keeps it from more."""
+    told = f"told at {shown(watch['told_at'])}" if watch.get("told_at") else "nothing told yet"
+    waiting = f"; {watch['waiting']} events wait" if watch.get("waiting") else ""
+    errors = "".join(f"; {each}" for each in watch.get("errors", []))
+    return f"{watch.get('source')}: {told}{waiting}{errors}"
 
 
 def _slot(slot: dict[str, Any]) -> str:

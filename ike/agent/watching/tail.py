@@ -1,0 +1,162 @@
+"""A log that grows, read on from a place that was noted, through rotation and truncation."""
+
+import hashlib
+import os
+from pathlib import Path
+from typing import Any, BinaryIO, Final, NamedTuple
+
+from ike.events.files import rotated
+
+_BLOCK: Final = 1 << 18
+_HEAD: Final = 256  # bytes that a file is known by, beside its number: numbers are given again
+_BEFORE: Final = 1 << 16  # bytes before the place that tell what the lines behind it go on with
+_LONGEST: Final = 1 << 20
+_PACKED: Final = frozenset({".gz", ".bz2", ".xz", ".zst", ".lz4"})
+
+
+class Piece(NamedTuple):
+    """Whole lines. `fresh`: a file begins with them. Empty: nothing came for now."""
+
+    data: bytes
+    fresh: bool = False
+
+
+class Tail:
+    """A log from `position` on, a document of `place`; from its end where that is None.
+
+    Where the file of the position is gone, from the beginning of the one that took its place. Every method raises
+    OSError as the files do.
+    """
+
+    def __init__(self, path: Path, position: dict[str, Any] | None) -> None:
+        self._path = path
+        self._file: BinaryIO | None = None
+        self._rest = b""
+        self._fresh = True
+        self._offset = 0  # of what was given
+        self.before = b""
+        if position is None:
+            if path.exists():
+                self._open(path)
+                self._skip_to_end()
+        else:
+            self._resume(position)
+
+    def close(self) -> None:
+        """Close the file."""
+        if self._file is not None:
+            self._file.close()
+            self._file = None
+
+    def place(self) -> dict[str, Any]:
+        """Up to where lines were given, as JSON."""
+        if self._file is None:
+            return {"inode": 0, "offset": 0, "head": "", "known": 0}
+        known = min(_HEAD, self._offset)
+        inode = os.fstat(self._file.fileno()).st_ino
+        head = _known_by(self._file, known)
+        return {"inode": inode, "offset": self._offset, "head": head, "known": known}
+
+    def read(self) -> Piece:
+        """What came, as whole lines."""
+        if self._file is None:
+            if not self._path.exists():
+                return Piece(b"")
+            self._open(self._path)
+        piece = self._more()
+        if piece.data:
+            return piece
+        if self._cut_off():
+            self._again(self._path)
+        elif (successor := self._successor()) is not None:
+            piece = self._more()  # written between the last look and the new file
+            if piece.data:
+                return piece
+            self._again(successor)
+        else:
+            return piece
+        return self._more()
+
+    # inside
+
+    def _more(self) -> Piece:
+        assert self._file is not None  # noqa: S101 - the callers have opened it
+        data = self._rest + self._file.read(_BLOCK)
+        end = data.rfind(b"\n") + 1
+        if not end and len(data) > _LONGEST:
+            end = len(data)
+        whole, self._rest = data[:end], data[end:]
+        self._offset += end
+        fresh, self._fresh = self._fresh and bool(whole), self._fresh and not whole
+        return Piece(whole, fresh)
+
+    def _open(self, path: Path) -> None:
+        self._file = path.open("rb", buffering=0)
+        self._rest, self._offset, self._fresh = b"", 0, True
+
+    def _again(self, path: Path) -> None:
+        self.close()
+        self._open(path)
+
+    def _skip_to_end(self) -> None:
+        assert self._file is not None  # noqa: S101
+        size = os.fstat(self._file.fileno()).st_size
+        self._go_to(size)
+        if self.before and not self.before.endswith(b"\n"):  # a line is half written: give it whole
+            start = self.before.rfind(b"\n") + 1
+            self._go_to(size - len(self.before) + start)
+
+    def _resume(self, position: dict[str, Any]) -> None:
+        inode, offset = int(position.get("inode", 0)), int(position.get("offset", 0))
+        for path in reversed(rotated(self._path)) if self._path.parent.is_dir() else ():
+            if path.stat().st_ino != inode:
+                continue
+            self._open(path)
+            assert self._file is not None  # noqa: S101
+            known = int(position.get("known", 0))
+            same = _known_by(self._file, known) == position.get("head")
+            if same and os.fstat(self._file.fileno()).st_size >= offset:
+                self._go_to(offset)
+                return
+            self.close()
+        # Else it was removed, packed or cut off: `read` begins with what is there now.
+
+    def _go_to(self, offset: int) -> None:
+        assert self._file is not None  # noqa: S101
+        start = max(0, offset - _BEFORE)
+        self._file.seek(start)
+        before = self._file.read(offset - start)
+        if start:
+            before = before[before.find(b"\n") + 1 :]
+        self._file.seek(offset)
+        self.before, self._offset, self._rest, self._fresh = before, offset, b"", False
+
+    def _cut_off(self) -> bool:
+        assert self._file is not None  # noqa: S101
+        mine = os.fstat(self._file.fileno())
+        return mine.st_size < self._offset + len(self._rest) and self._is_current(mine)
+
+    def _is_current(self, mine: os.stat_result) -> bool:
+        try:
+            there = self._path.stat()
+        except FileNotFoundError:
+            return False
+        return (there.st_dev, there.st_ino) == (mine.st_dev, mine.st_ino)
+
+    def _successor(self) -> Path | None:
+        """The file that comes after this one, where this one was renamed and the new one has something in it."""
+        assert self._file is not None  # noqa: S101
+        mine = os.fstat(self._file.fileno())
+        if self._is_current(mine) or not self._path.exists():
+            return None
+        files = [each for each in rotated(self._path) if each.suffix not in _PACKED]
+        inodes = [each.stat().st_ino for each in files]
+        if mine.st_ino in inodes:
+            files = files[inodes.index(mine.st_ino) + 1 :]
+        else:
+            files = files[-1:]
+        return next((each for each in files if each.stat().st_size), None)
+
+
+def _known_by(file: BinaryIO, size: int) -> str:
+    return hashlib.sha256(os.pread(file.fileno(), size, 0)).hexdigest()[:32]

@@ -1,0 +1,124 @@
+"""The SAs of this host now: charon and pluto are asked, and the kernel."""
+
+import json
+import subprocess
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from datetime import datetime
+from pathlib import Path
+from typing import Any, Final
+
+from core.errors import IkewardenError
+from ike.daemons.libreswan.places import Places
+from ike.daemons.libreswan.whack import Whack
+from ike.daemons.strongswan.session import SOCKET, Endpoint
+from ike.sas import charon, pluto, xfrm
+from ike.sas.association import Association
+from ike.sas.combining import combined
+from ike.sas.errors import SasUnreachable
+
+_SECONDS: Final = 20.0
+# Older versions of ip do not know `nokeys`: there the keys pass by, and are dropped with their line.
+_COMMANDS: Final = (("-s", "xfrm", "state", "list", "nokeys"), ("-s", "xfrm", "state"))
+
+
+@dataclass(frozen=True)
+class Here:
+    """Where the daemons of this host are, and how `ip` is called."""
+
+    vici: Path = SOCKET
+    pluto: Places = field(default_factory=Places)
+    ip: tuple[str, ...] = ("ip",)
+
+
+@dataclass(frozen=True)
+class Listed:
+    """The SAs, who told of them, and who could not be asked and why."""
+
+    associations: list[Association]
+    asked: list[str]
+    silent: dict[str, str]
+
+
+def of_host(here: Here, now: datetime) -> Listed:
+    """Ask everybody. `now` is an aware time. Raises SasUnreachable where nobody can be asked."""
+    told: list[Association] = []
+    asked: list[str] = []
+    silent: dict[str, str] = {}
+    for name, there in (("charon", here.vici), ("pluto", here.pluto.control)):
+        if not there.is_socket():
+            continue
+        try:
+            told += _charon(here) if name == "charon" else _pluto(here, now)
+            asked.append(name)
+        except IkewardenError as error:
+            silent[name] = error.message
+    kernel: list[Association] = []
+    try:
+        kernel = _kernel(here, now)
+        asked.append("kernel")
+    except OSError as error:
+        silent["kernel"] = f"`ip xfrm state` was not answered: {error.strerror or error}."
+    if not asked:
+        raise SasUnreachable(" ".join(silent.values()))
+    daemons = set(asked) & {"charon", "pluto"}
+    return Listed(combined(told, kernel) if daemons else kernel, asked, silent)
+
+
+def _charon(here: Here) -> list[Association]:
+    with Endpoint(here.vici).session() as session:
+        return charon.associations(session.stream("list-sas", "list-sa"))
+
+
+def _pluto(here: Here, now: datetime) -> list[Association]:
+    whack = Whack(here.pluto)
+    traffic, status = whack.ask("--trafficstatus"), whack.ask("--status")
+    return pluto.associations(traffic, status, now=now.timestamp())
+
+
+def _kernel(here: Here, now: datetime) -> list[Association]:
+    local = now.astimezone().replace(tzinfo=None)
+    addresses = _addresses(here)
+    failed = OSError("no answer")
+    for command in _COMMANDS:
+        try:
+            found = list(xfrm.states(_lines([*here.ip, *command])))
+        except OSError as error:
+            failed = error
+        else:
+            return xfrm.associations(found, now=local, local=addresses)
+    raise failed
+
+
+def _lines(command: Sequence[str]) -> Iterator[str]:
+    """What a program prints, line by line. Raises OSError where it fails."""
+    with subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=_ENVIRONMENT
+    ) as process:
+        assert process.stdout and process.stderr  # noqa: S101, PT018 - they are pipes
+        for line in process.stdout:
+            yield line.decode(errors="replace")
+        said = process.stderr.read().decode(errors="replace").strip()
+        if process.wait():
+            raise OSError(said.splitlines()[-1] if said else "it failed without a word")
+
+
+_ENVIRONMENT: Final = {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "LC_ALL": "C"}
+
+
+def _addresses(here: Here) -> set[str]:
+    """The addresses of this host; none where they are not told."""
+    with suppress(OSError, ValueError, subprocess.SubprocessError):
+        done = subprocess.run(
+            [*here.ip, "-j", "address"],
+            capture_output=True,
+            check=True,
+            timeout=_SECONDS,
+            env=_ENVIRONMENT,
+        )
+        links: list[dict[str, Any]] = json.loads(done.stdout)
+        return {
+            str(each.get("local")) for link in links for each in link.get("addr_info", ()) if each
+        }
+    return set()

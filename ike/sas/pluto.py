@@ -1,0 +1,126 @@
+"""What pluto says of its SAs (`ipsec trafficstatus`, `ipsec whack --status`), as associations. Pure."""
+
+import re
+from collections.abc import Mapping
+from typing import Final
+
+from ike.daemons.libreswan import status
+from ike.daemons.libreswan.status import Conn, State, Status
+from ike.sas.association import Association, Child
+
+TRAFFIC: Final = re.compile(
+    r'(?:006 )?#(?P<number>\d+): "(?P<name>[^"]*)"(?:\[\d+\] (?P<peer>[^\s,]+))?(?:, reqid=\d+)?'
+    r"(?:, username=[^,]*)?, type=(?P<type>\w+),(?P<rest>.*)"
+)
+_FIELD: Final = re.compile(r"(inBytes|outBytes|add_time|id)=(?:'([^']*)'|([^,\s]*))")
+_LEFT: Final = re.compile(r"\b(REKEY|REPLACE|EXPIRE) in (-?\d+)s")
+_UNKNOWN: Final = Conn("", 0, "", "", "", "")
+# 000 #2: "name" esp.cf5995b3@192.0.2.1 …, tun.0@… where it is a tunnel
+_SPIS: Final = re.compile(r'000 #(\d+): "[^"]*"\S*(?: \S+?)? (esp|ah)\.[0-9a-f]+@.*')
+
+
+def associations(traffic: str, state: str = "", *, now: float | None = None) -> list[Association]:
+    """The SAs of `--trafficstatus`, and of `--status` where that is given too: that alone knows IKE SAs and SPIs.
+
+    `now`, POSIX seconds, for ages.
+    """
+    carried = _carried(traffic, now)
+    if not state:
+        return [
+            Association("pluto", "", peer, connection=name, remote_id=identity, children=(child,))
+            for name, peer, identity, child in carried
+        ]
+    heard = status.parse(state)
+    children = {child.number: child for *_, child in carried}
+    lines = state.splitlines()
+    left = {found[1]: line for line in lines if (found := re.match(r"000 #(\d+): .*STATE_", line))}
+    kinds = {found[1]: found for line in lines if (found := _SPIS.match(line))}
+    return [
+        _association(each, heard, children, left, kinds) for each in heard.states if not each.child
+    ]
+
+
+def _carried(text: str, now: float | None) -> list[tuple[str, str, str, Child]]:
+    """Lines of `--trafficstatus`: name, the peer's address where it is told, its identity, and the child."""
+    found = []
+    for line in filter(None, map(TRAFFIC.search, text.splitlines())):
+        told = {each[1]: each[2] or each[3] or "" for each in _FIELD.finditer(line["rest"])}
+        made = _number(told.get("add_time"))
+        child = Child(
+            name=line["name"],
+            number=line["number"],
+            protocol=line["type"].upper(),
+            bytes_in=_number(told.get("inBytes")),
+            bytes_out=_number(told.get("outBytes")),
+            age_seconds=max(0, int(now - made)) if made and now is not None else None,
+        )
+        found.append((line["name"], line["peer"] or "", told.get("id", "").lstrip("@"), child))
+    return found
+
+
+def _association(
+    state: State,
+    heard: Status,
+    carried: Mapping[str, Child],
+    left: Mapping[str, str],
+    kinds: Mapping[str, re.Match[str]],
+) -> Association:
+    conn = heard.conn_of(state) or _UNKNOWN
+    children = tuple(
+        _child(each, heard, carried.get(str(each.number)), left, kinds.get(str(each.number)))
+        for each in heard.states
+        if each.child and each.parent == state.number and each.established
+    )
+    times = _times(left.get(str(state.number), ""))
+    return Association(
+        source="pluto",
+        connection=state.name,
+        number=str(state.number),
+        version=f"IKEv{state.version}",
+        state="established" if state.established else state.state.lower(),
+        local=conn.local_address,
+        remote=state.peer or conn.remote_address,
+        local_id=conn.local_id.removeprefix("@"),
+        remote_id=conn.remote_id.removeprefix("@"),
+        algorithms=conn.algorithms,
+        rekey_seconds=times.get("REKEY"),
+        reauth_seconds=None,
+        children=children,
+    )
+
+
+def _child(
+    state: State,
+    heard: Status,
+    carried: Child | None,
+    left: Mapping[str, str],
+    kind: re.Match[str] | None,
+) -> Child:
+    conn = heard.conn_of(state) or _UNKNOWN
+    known = carried or Child()
+    times = _times(left.get(str(state.number), ""))
+    mode = ("tunnel" if " tun." in kind[0] else "transport") if kind else ""
+    return Child(
+        name=state.name,
+        number=str(state.number),
+        state="established",
+        protocol=kind[2].upper() if kind else known.protocol,
+        mode=mode,
+        spi_in=state.spi_in,
+        spi_out=state.spi_out,
+        local_ts=(conn.local_net,) if conn.local_net else (),
+        remote_ts=(conn.remote_net,) if conn.remote_net else (),
+        bytes_in=known.bytes_in,
+        bytes_out=known.bytes_out,
+        age_seconds=known.age_seconds,
+        rekey_seconds=times.get("REKEY"),
+        expire_seconds=times.get("EXPIRE", times.get("REPLACE")),
+    )
+
+
+def _times(line: str) -> dict[str, int]:
+    return {found[1]: max(0, int(found[2])) for found in _LEFT.finditer(line)}
+
+
+def _number(text: str | None) -> int | None:
+    return int(text) if text and text.isdecimal() and len(text) < 20 else None
