@@ -113,7 +113,6 @@ def test_tunnels_sas_and_a_revocation_that_reaches(served: Served, tmp_path: Pat
     }
     agent.post("/v1/gateways/self/sas", {"at": datetime.now(UTC).isoformat(), "sas": [sa]})
     assert serial in served.run("sa", "list", "--service", "--tunnel", "cli-tunnel").out
-    assert served.run("sa", "list").code == 2
     assert serial in served.run("tunnel", "show", "cli-tunnel").out
     assert "cli-tunnel" in served.run("gateway", "show", peer).out
     options = ("cert", "revoke", serial, "--reason", "superseded")

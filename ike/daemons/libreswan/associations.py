@@ -23,6 +23,8 @@ from ike.daemons.port import (
 
 _LOOK_SECONDS = 0.5
 _DELETE_SECONDS = 0.5
+_LOOKS = 4
+_PAUSE_SECONDS = 0.1
 _UNKNOWN = Conn("", 0, "", "", "", "")
 
 
@@ -102,7 +104,7 @@ def cut(whack: Whack, managed: Sequence[Connection], peer: RevokedPeer) -> tuple
             _end(whack, state, conn)
         except IkewardenError as error:
             errors[state.number] = error.message
-    left = {each.number for each in look(whack).states} if doomed and not errors else set()
+    left = _left(whack, {state.number for state, _ in doomed}) if doomed and not errors else set()
     return tuple(
         Cut(
             _sa(state, now, {}, managed),
@@ -112,6 +114,16 @@ def cut(whack: Whack, managed: Sequence[Connection], peer: RevokedPeer) -> tuple
         )
         for state, _ in doomed
     )
+
+
+def _left(whack: Whack, doomed: set[int]) -> set[int]:
+    """Those that pluto still has, once it has had a moment: it may be told and not have come to it."""
+    for _ in range(_LOOKS):
+        left = doomed & {each.number for each in look(whack).states}
+        if not left:
+            break
+        Event().wait(_PAUSE_SECONDS)
+    return left
 
 
 def _end(whack: Whack, state: State, conn: Conn) -> None:

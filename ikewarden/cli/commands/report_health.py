@@ -64,7 +64,10 @@ _COLUMNS: Final = (
 @client_command(*FILES)
 @pass_session
 def sa_health(session: Session, /, out: Path | None, **asked: Any) -> None:
-    """Report how tunnels fared: rekeys, failures, alerts, by gateway and connection, the worst first."""
+    """Report how tunnels fared, the worst first.
+
+    Rekeys, failures and alerts of a time, by gateway and connection.
+    """
     if is_file(session, _KIND, asked, out):
         return
     screen = session.screen
