@@ -14,7 +14,6 @@ import time
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import pytest
 import urllib3
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
@@ -75,8 +74,6 @@ def _crl_serials(warden: Warden) -> set[str]:
     return {format(entry.serial_number, "032x") for entry in crl}
 
 
-# A server that dies in the middle of a handshake leaves urllib3's socket to the garbage collector.
-@pytest.mark.filterwarnings("ignore:.*SSLSocket:pytest.PytestUnraisableExceptionWarning")
 def test_the_service_killed_at_random_moments_loses_nothing_it_acknowledged(tmp_path: Path) -> None:
     directory = tmp_path / "instance"
     with served(directory, "ec-p256", in_lab=False) as warden:
