@@ -1,5 +1,6 @@
 """A tunnel one of whose ends has its key in a token of SoftHSM2, which its charon signs with."""
 
+import os
 import random
 import time
 from collections.abc import Callable
@@ -15,7 +16,7 @@ from tests.lab.errors import Refused
 from tests.lab.traffic import ping_through, pinging
 
 RENEWALS = 3
-DEATHS = 8
+DEATHS = int(os.environ.get("IKEWARDEN_SOAK_DEATHS", "3"))
 
 
 def with_pkcs11(**modules: Path) -> dict[str, Any]:
