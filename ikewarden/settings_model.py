@@ -14,6 +14,7 @@ from pydantic import Field, model_validator
 from ikewarden.settings_notices import NoticesSettings
 from ikewarden.settings_secrets import RotationSettings, SecretsSettings
 from ikewarden.settings_section import Section
+from ikewarden.settings_syslog import SyslogSettings
 from ikewarden.settings_values import (
     DatabaseUrl,
     Host,
@@ -281,6 +282,7 @@ class Settings(Section):
     secrets: SecretsSettings = SecretsSettings()
     rotation: RotationSettings = RotationSettings()
     monitoring: MonitoringSettings = MonitoringSettings()
+    syslog: SyslogSettings = SyslogSettings()
     logs: LogsSettings = LogsSettings()
 
     @model_validator(mode="after")

@@ -30,12 +30,12 @@ class InstanceMissing(NotFound):
 )
 @click.option(
     "--only",
-    type=click.Choice(["api", "validation", "scheduler"]),
+    type=click.Choice(["api", "validation", "scheduler", "syslog"]),
     help="Run one part only, where the parts run on several machines.",
 )
 @pass_session
 def serve(session: Session, config: Path | None, only: str | None) -> int:
-    """Run the API, the validation listener and the scheduler.
+    """Run the API, the validation listener, the scheduler and, where it is on, the receiver of syslog.
 
     In one group of processes, until SIGTERM or Ctrl-C.
     """
