@@ -23,13 +23,19 @@ from pki.actors import Actor, Role, Scope
 from pki.desk import Desk
 
 _LOG = logging.getLogger("ikewarden.syslog")
-#: So many events wait, of one gateway and of all.
-MOST_OF_ONE: Final = 10_000
-MOST: Final = 100_000
 _PAUSE: Final = timedelta(seconds=1)
 _LONGEST_PAUSE: Final = timedelta(seconds=30)
 _FORGOTTEN: Final = timedelta(minutes=1)
 _BEAT: Final = timedelta(seconds=60)
+_AT_ONCE: Final = datetime.min.replace(tzinfo=UTC)
+
+
+@dataclass(frozen=True)
+class Room:
+    """How many events may wait: of one gateway, and of all."""
+
+    of_one: int = 10_000
+    of_all: int = 100_000
 
 
 @dataclass
@@ -40,8 +46,8 @@ class _Course:
     next: int | None = None
     vouched: float = 0.0
     told: float = 0.0  # of `vouched`
-    beat_at: datetime = datetime.min.replace(tzinfo=UTC)
-    not_before: datetime = datetime.min.replace(tzinfo=UTC)
+    beat_at: datetime = _AT_ONCE
+    not_before: datetime = _AT_ONCE
     failures: int = 0
     unsure: bool = False  # whether the last batch was taken
     limit: int = MAX_EVENTS
@@ -52,8 +58,8 @@ class Delivery:
     another thread delivers.
     """
 
-    def __init__(self, desk: Desk, stream: str, tally: Tally) -> None:
-        self._desk, self._stream, self._tally = desk, stream, tally
+    def __init__(self, desk: Desk, stream: str, tally: Tally, room: Room) -> None:
+        self._desk, self._stream, self._tally, self._room = desk, stream, tally, room
         self._lock = threading.Lock()
         self._courses: dict[str, _Course] = {}
         self._waiting = 0
@@ -66,7 +72,9 @@ class Delivery:
     def has_room(self, gateway: str) -> bool:
         """Whether more events of this gateway can wait."""
         course = self._courses.get(gateway)
-        return self._waiting < MOST and (course is None or len(course.events) < MOST_OF_ONE)
+        if self._waiting >= self._room.of_all:
+            return False
+        return course is None or len(course.events) < self._room.of_one
 
     def add(self, gateway: str, events: Sequence[SaEvent]) -> None:
         """Have these wait, also where there is no room: who adds has asked before."""

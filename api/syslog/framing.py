@@ -12,7 +12,7 @@ _MARK: Final = b"\xef\xbb\xbf"
 
 
 class Frames:
-    """The messages of one connection: counted (RFC 6587 §3.4.1, RFC 5425 §4.3), or ended by a line feed (RFC 6587 §3.4.2).
+    """The messages of one connection: counted (RFC 6587 §3.4.1, RFC 5425 §4.3), or ended by a line feed (§3.4.2).
 
     Which of both is seen at the beginning of each, as senders take turns. `cut` counts messages that were too long.
     """

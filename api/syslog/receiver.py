@@ -10,18 +10,18 @@ import logging
 import signal
 import socket
 import threading
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Coroutine, Sequence
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from functools import partial
-from typing import Final
+from typing import Any, Final, Literal
 
 from api.meters import SyslogMeters
 from api.server import ListenFailed, bind
 from api.syslog import connections, datagrams
 from api.syslog.connections import House, Wanted
 from api.syslog.datagrams import Datagrams
-from api.syslog.delivery import Delivery
+from api.syslog.delivery import Delivery, Room
 from api.syslog.reading import Reading
 from api.syslog.senders import Sender, Senders
 from api.syslog.tally import FAULTS, LINES, Tally
@@ -58,6 +58,7 @@ class SyslogSettings:
     stream: str
     owner: str
     must_prove: bool = False
+    room: Room = field(default_factory=Room)
 
 
 def bind_udp(host: str, port: int) -> socket.socket:
@@ -127,7 +128,7 @@ class Receiver:
         self._credential, self._clock = credential, clock
         self._tally = Tally()
         senders = Senders(settings.senders)
-        self._delivery = Delivery(desk, settings.stream, self._tally)
+        self._delivery = Delivery(desk, settings.stream, self._tally, settings.room)
         self._reading = Reading(senders, self._delivery, self._tally)
         self._house = House(senders, self._reading, self._delivery, self._tally, clock)
         self._meters = SyslogMeters()
@@ -154,7 +155,10 @@ class Receiver:
         tasks = [loop.create_task(each) for each in self._listeners()]
         tasks.append(loop.create_task(self._tick_for_ever()))
         tasks.append(loop.create_task(self._keep_current()))
-        _LOG.info("receiver of syslog started", extra={"senders": len(self._settings.senders)})
+        _LOG.info(
+            "receiver of syslog started",
+            extra={"owner": self._settings.owner, "senders": len(self._settings.senders)},
+        )
         await self.stop.wait()
         for task in tasks:
             task.cancel()
@@ -168,7 +172,7 @@ class Receiver:
         if self._delivery.waiting:
             _LOG.error("events from syslog are lost", extra={"events": self._delivery.waiting})
 
-    def _listeners(self) -> list["asyncio.Future[None]"]:
+    def _listeners(self) -> list[Coroutine[Any, Any, None]]:
         bound, wanted = self._bound, Wanted()
         if bound.udp is not None:
             self._datagrams = Datagrams(bound.udp, self._reading, self._tally, self._clock)
@@ -248,7 +252,7 @@ class Receiver:
         try:
             number = jobs.started(self._desk.store, JOB, self._settings.owner, now)
             error = f"syslog_dropped: {words}." if faults else None
-            outcome = "failed" if faults else "ok"
+            outcome: Literal["ok", "failed"] = "failed" if faults else "ok"
             jobs.finished(self._desk.store, number, outcome, error, detail, now)
         except IkewardenError as error:
             _LOG.warning("how syslog fares is not on record", extra={"code": error.code})

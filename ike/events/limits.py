@@ -16,7 +16,7 @@ _YEARS: Final = (0.0, 4e9)
 def limited(event: SaEvent) -> SaEvent:
     """The event with long texts cut off, and without values, and a time, that the service would refuse."""
     fits = event.time is not None and _YEARS[0] < event.time < _YEARS[1]
-    changes = {} if fits else {"time": None}
+    changes: dict[str, Any] = {} if fits else {"time": None}
     for name in SaEvent._fields:
         value = getattr(event, name)
         if value is not None and name not in _APART:
