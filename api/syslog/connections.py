@@ -27,7 +27,6 @@ _EXHAUSTED_SECONDS: Final = 0.5
 #: A message that has begun must end within this time.
 _PATIENCE: Final = timedelta(seconds=60)
 _PROVEN_FOR: Final = timedelta(seconds=60)
-_ASKED_AGAIN: Final = timedelta(seconds=5)
 _KEEP_ALIVE: Final = (
     (socket.TCP_KEEPIDLE, 60),
     (socket.TCP_KEEPINTVL, 20),
@@ -160,7 +159,7 @@ class Line(asyncio.Protocol):
         self._frames = Frames()
         self._transport: asyncio.Transport | None = None
         self._certificate: bytes | None = None
-        self._proven_until: datetime | None = None
+        self._proven_at: datetime | None = None
         self._proving: asyncio.Task[None] | None = None
         self._within_since: datetime | None = None
         self._gateways: set[str] = set()  # without room
@@ -213,17 +212,13 @@ class Line(asyncio.Protocol):
 
     def tick(self, now: datetime) -> None:
         """Read on where there is room; prove again who it is; end what takes too long."""
-        if self._within_since is not None and now - self._within_since > _PATIENCE:
-            self.end()
-        elif self._proven_until is not None and now > self._proven_until:
-            self._proven_until = None
+        if self._proven_at is not None and abs(now - self._proven_at) > _PROVEN_FOR:
+            self._proven_at = None
             self._prove()
-        elif self._paused and (self._certificate is None or self._origin.gateway is not None):
-            self._gateways = {
-                each for each in self._gateways if not self._house.delivery.has_room(each)
-            }
-            if not self._gateways:
-                self._resume()
+        if self._paused:
+            self._look_for_room()
+        elif self._within_since is not None and now - self._within_since > _PATIENCE:
+            self.end()
 
     def end(self) -> None:
         """End it at once."""
@@ -245,6 +240,14 @@ class Line(asyncio.Protocol):
             self._paused = True
             self._transport.pause_reading()
 
+    def _look_for_room(self) -> None:
+        if self._certificate is not None and self._origin.gateway is None:
+            return  # nobody knows yet who it is
+        has_room = self._house.delivery.has_room
+        self._gateways = {each for each in self._gateways if not has_room(each)}
+        if not self._gateways:
+            self._resume()
+
     def _resume(self) -> None:
         self._paused = False
         if self._transport is not None and not self._transport.is_closing():
@@ -264,8 +267,8 @@ class Line(asyncio.Protocol):
         except Unavailable as error:
             if self._origin.gateway is None:
                 self._refuse(error.message)
-            else:
-                self._proven_until = self._house.clock() + _ASKED_AGAIN
+            else:  # the records are away: it is what it was
+                self._proven_at = self._house.clock()
             return
         except IkewardenError as error:
             self._refuse(error.message)
@@ -274,9 +277,7 @@ class Line(asyncio.Protocol):
             self._refuse(type(error).__name__)
             return
         self._origin = Origin(self._address, "tls", gateway)
-        self._proven_until = self._house.clock() + _PROVEN_FOR
-        if self._paused and not self._gateways:
-            self._resume()
+        self._proven_at = self._house.clock()
 
     def _refuse(self, reason: str) -> None:
         self._house.tally.count("no_certificate")

@@ -95,7 +95,7 @@ class Delivery:
         """Give what is due to the records; tell how many events they took. Never raises."""
         taken = 0
         for gateway, course in list(self._courses.items()):
-            if now >= course.not_before and self._is_due(course, now):
+            if not _is_ahead(course.not_before, now) and _is_due(course, now):
                 taken += self._one(gateway, course, now)
         return taken
 
@@ -103,9 +103,6 @@ class Delivery:
         """Deliver as long as whole batches wait, or until `stop` is set."""
         while self.deliver(clock()) >= MAX_EVENTS and not stop.is_set():
             pass
-
-    def _is_due(self, course: _Course, now: datetime) -> bool:
-        return bool(course.events) or (course.vouched > course.told and now >= course.beat_at)
 
     def _one(self, gateway: str, course: _Course, now: datetime) -> int:
         with self._lock:
@@ -183,3 +180,14 @@ class Delivery:
                 self._tally.count("event_refused")
                 self._done(course, min(1, len(course.events)))
         course.not_before = now + pause
+
+
+def _is_due(course: _Course, now: datetime) -> bool:
+    if course.events:
+        return True
+    return course.vouched > course.told and not _is_ahead(course.beat_at, now)
+
+
+def _is_ahead(moment: datetime, now: datetime) -> bool:
+    """Whether it is to come, and no further away than it can be: the clock may have been set back since."""
+    return timedelta(0) < moment - now <= max(_BEAT, _FORGOTTEN)

@@ -49,7 +49,7 @@ class Device:
         """What is owed, where nothing came for a while; None while it is too early."""
         if not self._owes:
             return []
-        if now - self.heard < _SETTLED:
+        if abs(now - self.heard) < _SETTLED:
             return None
         self._owes = False
         events = [self._timed(each, now) for each in self._reader.settle()]

@@ -6,13 +6,15 @@ process: what the kernel holds is read by the next one.
 """
 
 import asyncio
+import itertools
 import logging
 import signal
 import socket
 import threading
+import time
 from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import datetime
 from functools import partial
 from typing import Any, Final, Literal
 
@@ -35,9 +37,9 @@ _LOG = logging.getLogger("ikewarden.syslog")
 JOB: Final = "syslog"
 _TICK_SECONDS: Final = 0.25
 _DELIVER_SECONDS: Final = 0.3
-_SECOND: Final = timedelta(seconds=1)
-_NOTE_EVERY: Final = timedelta(seconds=60)
-_RELOAD_EVERY: Final = timedelta(seconds=10)
+_TICKS_OF_A_SECOND: Final = 4
+_NOTE_SECONDS: Final = 60.0
+_RELOAD_SECONDS: Final = 10.0
 _LAST_DELIVERY_SECONDS: Final = 10.0
 
 
@@ -167,6 +169,7 @@ class Receiver:
             self._datagrams.close()
         self._house.close()
         self._reading.close(self._clock())
+        self._tell()
         enough.set()
         await asyncio.to_thread(deliverer.join, _LAST_DELIVERY_SECONDS)
         if self._delivery.waiting:
@@ -193,18 +196,19 @@ class Receiver:
         return str(actor.scope.gateway)
 
     async def _tick_for_ever(self) -> None:
-        due = self._clock()
-        while True:
+        for number in itertools.count():
             await asyncio.sleep(_TICK_SECONDS)
             now = self._clock()
             self._house.tick(now)
-            if now < due:
+            if number % _TICKS_OF_A_SECOND:
                 continue
-            due = now + _SECOND
             self._reading.tick(now)
-            if self._datagrams is not None:
-                self._datagrams.tick()
-            self._publish()
+            self._tell()
+
+    def _tell(self) -> None:
+        if self._datagrams is not None:
+            self._datagrams.tick()
+        self._publish()
 
     def _publish(self) -> None:
         for name, number in self._tally.fresh().items():
@@ -216,7 +220,7 @@ class Receiver:
 
     async def _keep_current(self) -> None:
         while self._door is not None:
-            await asyncio.sleep(_RELOAD_EVERY.total_seconds())
+            await asyncio.sleep(_RELOAD_SECONDS)
             try:
                 await asyncio.to_thread(self._reload, self._door)
             except IkewardenError as error:
@@ -233,11 +237,11 @@ class Receiver:
             self._present = digest
 
     def _deliver(self, enough: threading.Event) -> None:
-        note_at = self._clock() + _NOTE_EVERY
+        note_at = time.monotonic() + _NOTE_SECONDS
         while not enough.wait(_DELIVER_SECONDS):
             self._delivery.deliver_all(self._clock, enough)
-            if self._clock() >= note_at:
-                note_at = self._clock() + _NOTE_EVERY
+            if time.monotonic() >= note_at:
+                note_at = time.monotonic() + _NOTE_SECONDS
                 self._note()
         self._delivery.deliver_all(self._clock, threading.Event())
         self._note()
