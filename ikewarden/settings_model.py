@@ -5,6 +5,7 @@ unknown is let pass, and all that is wrong is told at once (ikewarden/settings.p
 docs/reference/settings.md is made from this model.
 """
 
+from itertools import combinations
 from pathlib import Path
 from typing import Annotated, Literal, Self
 from urllib.parse import urlsplit, urlunsplit
@@ -286,9 +287,18 @@ class Settings(Section):
     logs: LogsSettings = LogsSettings()
 
     @model_validator(mode="after")
-    def _two_listeners(self) -> Self:
-        mine, other = self.api, self.validation
-        hosts = {mine.host, other.host}
-        if mine.port == other.port and (len(hosts) == 1 or any(map(is_every_address, hosts))):
-            raise ValueError("[api] and [validation] must not listen on the same host and port")
+    def _each_listener_has_its_own(self) -> Self:
+        syslog = self.syslog
+        listeners = [
+            ("api", self.api.host, self.api.port),
+            ("validation", self.validation.host, self.validation.port),
+            ("syslog", syslog.host, syslog.tcp_port),
+            ("syslog", syslog.host, syslog.tls_port),
+        ]
+        for (mine, here, port), (other, there, its_port) in combinations(listeners, 2):
+            same = here == there or is_every_address(here) or is_every_address(there)
+            if port is not None and port == its_port and same:
+                raise ValueError(
+                    f"[{mine}] and [{other}] must not listen on the same host and port"
+                )
         return self

@@ -62,12 +62,6 @@ class SyslogSettings(Section):
         return any((self.udp_port, self.tcp_port, self.tls_port))
 
     @model_validator(mode="after")
-    def _ports_differ(self) -> Self:
-        if self.tcp_port is not None and self.tcp_port == self.tls_port:
-            raise ValueError("tcp_port and tls_port must differ")
-        return self
-
-    @model_validator(mode="after")
     def _somebody_may_send(self) -> Self:
         if (self.udp_port or self.tcp_port) and not self.senders:
             raise ValueError("senders must name who may send where udp_port or tcp_port is set")

@@ -105,14 +105,15 @@ class Reading:
         return self._senders.find(origin.address, line)
 
     def _device(self, key: _Key, at: float) -> Device:
-        device = self._devices.get(key)
+        device = self._devices.pop(key, None)
         if device is None:
             if len(self._devices) >= _MOST:
-                stalest = min(self._devices, key=lambda each: self._devices[each].heard)
+                stalest = next(iter(self._devices))
                 del self._devices[stalest]
                 self._lately.pop(stalest, None)
-            device = self._devices[key] = Device(at)
-        self._lately[key] = device
+            device = Device(at)
+        # The one that was heard last stands last.
+        self._devices[key] = self._lately[key] = device
         return device
 
     def _may_come(self, device: Device, gateway: str, at: float) -> bool:
