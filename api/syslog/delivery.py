@@ -11,6 +11,7 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from itertools import islice
 from typing import Final
 
 from api.syslog.tally import Tally
@@ -107,7 +108,7 @@ class Delivery:
     def _one(self, gateway: str, course: _Course, now: datetime) -> int:
         with self._lock:
             vouched = course.vouched
-            events = [course.events[n] for n in range(min(course.limit, len(course.events)))]
+            events = list(islice(course.events, course.limit))
             whole = len(events) == len(course.events)
         try:
             if course.next is None:

@@ -47,11 +47,11 @@ class Reading:
         line = line_of(message)
         if not line:
             return None
-        self._tally.count(origin.transport)
         found = self._owner(origin, line)
         if found is None:
             self.note_unknown(origin.address)
             return None
+        self._tally.count(origin.transport)
         gateway, host = found
         at = now.timestamp()
         device = self._device((gateway, origin.address, host), at)

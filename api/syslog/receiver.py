@@ -143,7 +143,7 @@ class Receiver:
         self.stop = asyncio.Event()
 
     async def run(self) -> None:
-        """Receive."""
+        """Receive. Raises what ended a part of it."""
         loop = asyncio.get_running_loop()
         if threading.current_thread() is threading.main_thread():
             for number in (signal.SIGTERM, signal.SIGINT):
@@ -151,20 +151,23 @@ class Receiver:
                     loop.add_signal_handler(number, self.stop.set)
         enough = threading.Event()
         deliverer = threading.Thread(
-            target=self._deliver, args=(enough,), name="deliver", daemon=True
+            target=self._deliver, args=(enough, loop), name="deliver", daemon=True
         )
         deliverer.start()
-        tasks = [loop.create_task(each) for each in self._listeners()]
-        tasks.append(loop.create_task(self._tick_for_ever()))
-        tasks.append(loop.create_task(self._keep_current()))
+        work = [*self._listeners(), self._tick_for_ever()]
+        if self._door is not None:
+            work.append(self._keep_current(self._door))
+        tasks = [loop.create_task(each) for each in work]
         _LOG.info(
             "receiver of syslog started",
             extra={"owner": self._settings.owner, "senders": len(self._settings.senders)},
         )
-        await self.stop.wait()
-        for task in tasks:
+        stopped = loop.create_task(self.stop.wait())
+        # None of them ends by itself, but by a mistake; then another process does better than this one without it.
+        await asyncio.wait([stopped, *tasks], return_when=asyncio.FIRST_COMPLETED)
+        for task in (stopped, *tasks):
             task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        ends = await asyncio.gather(*tasks, return_exceptions=True)
         if self._datagrams is not None:
             self._datagrams.close()
         self._house.close()
@@ -174,6 +177,9 @@ class Receiver:
         await asyncio.to_thread(deliverer.join, _LAST_DELIVERY_SECONDS)
         if self._delivery.waiting:
             _LOG.error("events from syslog are lost", extra={"events": self._delivery.waiting})
+        for end in ends:
+            if isinstance(end, Exception):
+                raise end
 
     def _listeners(self) -> list[Coroutine[Any, Any, None]]:
         bound, wanted = self._bound, Wanted()
@@ -218,11 +224,11 @@ class Receiver:
                 self._meters.dropped(name, number)
         self._meters.stand(self._house.connections, self._delivery.waiting)
 
-    async def _keep_current(self) -> None:
-        while self._door is not None:
+    async def _keep_current(self, door: TlsDoor) -> None:
+        while True:
             await asyncio.sleep(_RELOAD_SECONDS)
             try:
-                await asyncio.to_thread(self._reload, self._door)
+                await asyncio.to_thread(self._reload, door)
             except IkewardenError as error:
                 about = {"code": error.code, "reason": error.message}
                 _LOG.error("the TLS certificate was not renewed", extra=about)
@@ -236,7 +242,14 @@ class Receiver:
             door.reload(found)
             self._present = digest
 
-    def _deliver(self, enough: threading.Event) -> None:
+    def _deliver(self, enough: threading.Event, loop: asyncio.AbstractEventLoop) -> None:
+        try:
+            self._deliver_until(enough)
+        finally:
+            if not enough.is_set():
+                loop.call_soon_threadsafe(self.stop.set)
+
+    def _deliver_until(self, enough: threading.Event) -> None:
         note_at = time.monotonic() + _NOTE_SECONDS
         while not enough.wait(_DELIVER_SECONDS):
             self._delivery.deliver_all(self._clock, enough)

@@ -35,9 +35,9 @@ class InstanceMissing(NotFound):
 )
 @pass_session
 def serve(session: Session, config: Path | None, only: str | None) -> int:
-    """Run the API, the validation listener, the scheduler and, where it is on, the receiver of syslog.
+    """Run the API, the validation listener and the scheduler.
 
-    In one group of processes, until SIGTERM or Ctrl-C.
+    In one group of processes, until SIGTERM or Ctrl-C; with the receiver of syslog, where it is on.
     """
     settings = config or session.directory / SETTINGS
     if not settings.exists():
