@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 
 from api.syslog.connections import MOST_OF_ONE
-from tests.fixtures.served import Served, _free_ports, run, serving
+from tests.fixtures.served import PROGRAM, Served, _free_ports, run, serving, surroundings
 from tests.syslog.sending import (
     connected,
     counted,
@@ -254,6 +254,43 @@ def test_gateways_that_are_not_registered(receiving: Receiving) -> None:
     name = 'ikewarden_syslog_dropped_total{reason="gateway_not_found"}'
     eventually(lambda: receiving.metric(name) == 1)
     assert "gateway_not_found" in receiving.served.log
+
+
+def test_a_second_receiver_that_wants_certificates_of_all(
+    receiving: Receiving, tmp_path: Path
+) -> None:
+    served, [port] = receiving.served, _free_ports(1)
+    served.json("cert", "issue", PROVEN, "--out", tmp_path)
+    credential = (tmp_path / f"{PROVEN}.pem", tmp_path / f"{PROVEN}.key")
+    before = len(receiving.events(PROVEN))
+    environ = {
+        "IKEWARDEN_SYSLOG__TLS_PORT": str(port),
+        "IKEWARDEN_SYSLOG__TLS_CLIENT_CERTIFICATE": "true",
+        "IKEWARDEN_SYSLOG__SENDERS": "127.0.0.3 = srx.syslog.example",
+    }
+    command = [*PROGRAM, "serve", "--only", "syslog", "--dir", str(served.directory)]
+    line = (
+        f"<28>1 {stamp()} x kmd 1379 KMD_DPD_PEER_DOWN - DPD detected peer {FAR} is dead".encode()
+    )
+
+    def is_there() -> bool:
+        with contextlib.suppress(OSError):
+            connected(port).close()
+            return True
+        return False
+
+    with (tmp_path / "log").open("wb") as log:
+        with subprocess.Popen(command, env=surroundings(environ), stderr=log, stdout=log) as second:
+            eventually(is_there)
+            with secured(port, served.ca_file, source="127.0.0.3") as client:
+                assert is_ended(client)
+            with secured(port, served.ca_file, credential, "127.0.0.3") as client:
+                client.sendall(counted(line))
+                eventually(lambda: len(receiving.events(PROVEN)) == before + 1)
+            second.send_signal(signal.SIGTERM)
+            assert second.wait(30) == 0
+    jobs = {each["job"]: each for each in served.client.get("/v1/jobs")["items"]}
+    assert jobs["syslog"]["outcome"] in {"ok", "failed"}
 
 
 def test_alone_it_wants_to_be_on_and_its_ports_free(receiving: Receiving) -> None:
