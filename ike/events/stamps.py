@@ -19,7 +19,10 @@ _THREAD: Final = 2  # digits that change from line to line, before the first bra
 _CLOCK: Final = rb"(?P<h>\d\d):(?P<mi>\d\d):(?P<s>\d\d)(?:[.,](?P<f>\d{1,9}))?"
 _ZONE: Final = rb"(?: ?(?P<z>Z|UTC|GMT|[+-]\d\d:?\d\d)\b)?"
 _STAMP: Final = re.compile(
-    rb"(?<![\d:])(?:(?P<y>\d{4})[-/](?P<m>\d\d)[-/](?P<d>\d\d)(?:T|,? )" + _CLOCK + _ZONE + rb"|"
+    rb"(?<![\d:])(?:(?P<y>\d{4})[-/](?P<m>\d\d)[-/](?P<d>\d\d)(?:T|,? |[, ]time=)"
+    + _CLOCK
+    + _ZONE
+    + rb"|"
     rb"(?P<mon>[A-Za-z]{3}) {1,2}(?P<md>\d{1,2}) (?:(?P<my>\d{4}) )?"
     + _CLOCK.replace(b"?P<", b"?P<m_")
     + rb"(?: (?P<my2>(?:19|20)\d\d)(?=[ :]|$))?|"
