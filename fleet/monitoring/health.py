@@ -1,7 +1,7 @@
 """How the tunnels fared over a time, counted by the database: by gateway and connection, the worst first."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any, Final
 
@@ -22,8 +22,8 @@ from sqlalchemy import (
 from fleet.bumps import chunks
 from fleet.gateways import registered
 from fleet.monitoring.shown import REKEYS
-from fleet.monitoring.values import SEVERITIES, AlertState
-from pki.actors import Action, Actor, require
+from fleet.monitoring.values import FAILURES, SEVERITIES, AlertState
+from pki.actors import Action, Actor, require, require_gateway
 from pki.certificates import BadQuery
 from pki.desk import Desk
 from store.fleet_tables import gateways
@@ -32,11 +32,6 @@ from store.monitoring_tables import sa_alerts, sa_counts
 USUAL: Final = timedelta(days=7)
 LONGEST: Final = timedelta(days=31)
 MOST: Final = 10_000
-FAILURES: Final = (
-    *("auth_failed", "cert_invalid", "cert_revoked", "crl_fetch_failed", "proposal_mismatch"),
-    *("ts_unacceptable", "unknown_peer", "child_rekey_failed", "giving_up", "dpd_timeout"),
-    *("ike_timeout", "half_open_limit"),
-)
 _PROOFS: Final = ("ike_established", "ike_reauth")
 # Stands for no severity: behind all.
 _NONE: Final = len(SEVERITIES)
@@ -100,9 +95,14 @@ class HealthFigures:
 
 
 def report(desk: Desk, actor: Actor, query: HealthQuery, *, now: datetime) -> HealthFigures:
-    """Tell how tunnels fared. Raises RoleMayNot, BadQuery, GatewayNotFound."""
+    """Tell how tunnels fared; a credential of one gateway is told of that gateway's.
+
+    Raises RoleMayNot, OutsideScope, BadQuery, GatewayNotFound.
+    """
     require(actor, Action.SA_READ)
     require(actor, Action.ALERT_READ)
+    query = replace(query, gateway=query.gateway or actor.scope.gateway)
+    require_gateway(actor, query.gateway)
     if not 0 <= query.connections <= MOST:
         raise BadQuery(f"A report tells of at most {MOST} connections.")
     until = query.until or now

@@ -11,6 +11,12 @@ from ike.events.event import SaEvent
 
 # The worst first.
 SEVERITIES: Final = ("critical", "high", "medium", "low", "info")
+#: The kinds of events that say that something failed.
+FAILURES: Final = (
+    *("auth_failed", "cert_invalid", "cert_revoked", "crl_fetch_failed", "proposal_mismatch"),
+    *("ts_unacceptable", "unknown_peer", "child_rekey_failed", "giving_up", "dpd_timeout"),
+    *("ike_timeout", "half_open_limit"),
+)
 #: A batch holds at most so many events.
 MAX_EVENTS: Final = 1000
 #: A gateway is heard so often in a minute; more is a fault of it, or somebody's flood through it.

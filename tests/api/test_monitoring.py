@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from core.escaping import escaped
 from fleet.monitoring.values import MAX_EVENTS
 from pki.actors import Role
 from pki.desk import Desk
@@ -125,11 +126,27 @@ def test_an_alert_from_its_first_sign_to_silence(gateway: Gateway, operator: Cli
 
 
 def test_rekeys_are_counted_by_tunnel(gateway: Gateway, operator: Client) -> None:
-    gateway.send(gateway.event("ike_rekeyed"), gateway.event("child_rekeyed", name='a"b\n'))
+    names = ('a"b\n', 'a"b\\n', "\x1b[2J\x07\x9b\u202e")
+    made = [gateway.event("child_rekeyed", name=name) for name in names]
+    gateway.send(gateway.event("ike_rekeyed"), *made)
     metrics = operator.get("/metrics").body.decode()
     labels = f'connection="branch",gateway="{gateway.name}",kind="ike_rekeyed"'
     assert f"ikewarden_rekeys_total{{{labels}}} 1.0" in metrics
-    assert r'connection="a\"b\n"' in metrics
+    # As all that is printed; the backslash is doubled by the format.
+    assert metrics.count(r'connection="a\"b\\n"') == 1
+    assert r'connection="\\x1b[2J\\x07\\x9b\\u202e"' in metrics
+    assert escaped(metrics.replace("\n", "")) == metrics.replace("\n", "")
+
+
+def test_failures_are_counted_by_reason(gateway: Gateway, operator: Client) -> None:
+    words = ["psk", "made-up", "another", None]
+    gateway.send(*(gateway.event("cert_invalid", reason=word) for word in words))
+    metrics = operator.get("/metrics").body.decode().splitlines()
+    assert [line for line in metrics if "cert_invalid" in line and "failures" in line] == [
+        'ikewarden_sa_failures_total{kind="cert_invalid",reason=""} 1.0',
+        'ikewarden_sa_failures_total{kind="cert_invalid",reason="other"} 2.0',
+        'ikewarden_sa_failures_total{kind="cert_invalid",reason="psk"} 1.0',
+    ]
 
 
 def test_whatever_a_peer_calls_itself_comes_back_as_it_was(
