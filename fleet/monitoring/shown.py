@@ -259,7 +259,7 @@ def _within(actor: Actor, column: ColumnElement[int]) -> ColumnElement[bool]:
     return column.in_(own)
 
 
-def _counted(rows: Iterable[Row[Any]]) -> tuple[Counter[str], Counter[tuple[str, str]]]:
+def _counted(rows: Iterable[Row[str, str, int]]) -> tuple[Counter[str], Counter[tuple[str, str]]]:
     kinds: Counter[str] = Counter()
     failures: Counter[tuple[str, str]] = Counter()
     for kind, reason, number in rows:
