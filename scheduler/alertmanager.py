@@ -13,7 +13,7 @@ from core.errors import Unavailable
 from core.escaping import escaped
 from core.receivers import Alertmanager
 from fleet.monitoring.records import AlertView
-from fleet.monitoring.values import AlertState
+from fleet.monitoring.values import AlertState, page_url
 from scheduler.deadline import SILENT, deadline, trusting
 
 #: So long it stays open over there when nobody tells it again. It is told each minute.
@@ -94,6 +94,7 @@ def _told(view: AlertView, service: str, now: datetime) -> dict[str, Any]:
         "next_step": view.next_step,
         "evidence": json.dumps(dict(view.evidence), sort_keys=True),
         "identity": view.identity,
+        "runbook_url": page_url(service, view.kind),
     }
     return {
         "labels": {

@@ -25,6 +25,11 @@ PER_MINUTE: Final = 120_000
 MAX_STREAMS: Final = 16
 
 
+def page_url(service: str, kind: str) -> str:
+    """Where the service that has this URL tells everybody what alerts of a kind mean, and what to do."""
+    return f"{service}/docs/alerts/{kind}"
+
+
 class AlertState(StrEnum):
     """Where an alert stands."""
 

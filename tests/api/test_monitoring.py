@@ -110,6 +110,13 @@ def test_an_alert_from_its_first_sign_to_silence(gateway: Gateway, operator: Cli
     assert alert["lines"]
     assert alert["cause"]
     assert alert["next_step"]
+    assert alert["page"].endswith("/docs/alerts/auth_failures")
+    with gateway.serving.client() as anyone:
+        page = anyone.get("/docs/alerts/auth_failures")
+        assert page.headers["content-type"] == "text/plain; charset=utf-8"
+        assert page.body.startswith(b"# Authentication of a peer keeps failing")
+        for path in ("none", "README", "..%2FREADME", "%00"):
+            assert anyone.get(f"/docs/alerts/{path}").status == 404
     whole = operator.get(f"/v1/alerts/{alert['id']}").json
     assert {each["event"] for each in whole["events"]} == {"auth_failed"}
     assert {each["number"] for each in whole["events"]} == set(alert["lines"])

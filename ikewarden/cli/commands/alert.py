@@ -54,6 +54,9 @@ _EVENTS: Final = (
             f"{__name__}:show",
             "Show an alert: the numbers, the likely cause, the next step, the events that show it.",
         ),
+        "explain": Lazy(
+            f"{__name__}:explain", "Say what alerts of a kind mean, what is normal, what to do."
+        ),
         "silence": Lazy(
             f"{__name__}:silence", "Tell nobody of a condition until a time, for a reason."
         ),
@@ -113,6 +116,24 @@ def show(session: Session, number: int) -> None:
 
 
 _APART: Final = frozenset({"events", "lines"})
+
+
+@command("explain", epilog=example("ikewarden alert explain auth_guessing"))
+@click.argument("kind", metavar="KIND")
+@pass_session
+def explain(session: Session, kind: str) -> None:
+    """Say what alerts of a kind mean, what is normal, what to do. Asks no service.
+
+    The service says the same to everybody at /docs/alerts/KIND.
+    """
+    from ike.detection.alert import KINDS
+    from ike.detection.explanation import explanation
+
+    page = explanation(kind)
+    if page is None:
+        known = ", ".join(sorted(KINDS))
+        raise click.BadParameter(f"There is no such kind. They are: {known}.", param_hint="KIND")
+    session.screen.verbatim(page)
 
 
 @command(
