@@ -7,6 +7,7 @@ from pydantic import Field
 
 from api import cursors
 from api.cursors import PageQuery
+from api.decoding import PLAIN
 from api.errors import RouteNotFound
 from api.registry import Call, Nothing, Reply, Route, Sent, Shown
 from api.v1.certificates import When, Word
@@ -22,7 +23,6 @@ from pki.actors import Action
 _PATH = "/v1/alerts"
 _TAG = "Monitoring"
 _DIGITS = 18
-_PLAIN = r"^[^\x00-\x1f\x7f]*$"
 
 
 class AlertSearch(PageQuery):
@@ -38,7 +38,7 @@ class Silence(Sent):
     """Until when nobody is told of it, and why."""
 
     until: When = Field(description="At most a year from now.")
-    why: Annotated[str, Field(min_length=1, max_length=1000, pattern=_PLAIN)]
+    why: Annotated[str, Field(min_length=1, max_length=1000, pattern=PLAIN)]
 
 
 class SilenceShown(Shown):

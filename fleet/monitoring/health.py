@@ -107,7 +107,11 @@ def report(desk: Desk, actor: Actor, query: HealthQuery, *, now: datetime) -> He
         raise BadQuery(f"A report tells of at most {MOST} connections.")
     until = query.until or now
     since = query.since or until - USUAL
-    if not timedelta(0) < until - since <= LONGEST:
+    if since >= until:
+        raise BadQuery(
+            "The time of a report begins before it ends; where no end is given, that is now."
+        )
+    if until - since > LONGEST:
         raise BadQuery(f"A report is of a time of at most {LONGEST.days} days.")
     with desk.store.read() as connection:
         number = None if query.gateway is None else registered(connection, query.gateway).id

@@ -79,7 +79,7 @@ class TooManyStreams(Conflict):
 
     code = "sa_streams_exhausted"
     next_step = (
-        "Go on with a stream that was begun; old ones are forgotten a day after their last event."
+        "Go on with a stream that was begun; old ones are forgotten an hour after their last event."
     )
 
 

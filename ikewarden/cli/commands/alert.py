@@ -95,7 +95,9 @@ def list_(session: Session, /, state: str, limit: int, **given: Any) -> None:
     """
     asked = {**given, "state": None if state == _ALL else state}
     found = session.connect().listing(PATH, asked, limit=limit)
-    session.screen.entries(_COLUMNS, found.items, more=found.more, nothing="No such alert.")
+    which = "of those asked for is" if any(given.values()) else "is"
+    nothing = f"No alert {which} {'here' if state == _ALL else state}."
+    session.screen.entries(_COLUMNS, found.items, more=found.more, nothing=nothing)
 
 
 @command("show", epilog=example("ikewarden alert show 17"))
