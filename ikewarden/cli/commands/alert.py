@@ -9,7 +9,14 @@ import click
 from ikewarden.cli.commands.finding import SEVERITIES
 from ikewarden.cli.help import command
 from ikewarden.cli.lazy import Lazy, LazyGroup
-from ikewarden.cli.options import FUTURE, client_command, example, limit_option, rfc3339
+from ikewarden.cli.options import (
+    FUTURE,
+    client_command,
+    example,
+    format_option,
+    limit_option,
+    rfc3339,
+)
 from ikewarden.cli.screen import Column
 from ikewarden.cli.session import Session, pass_session
 
@@ -122,11 +129,12 @@ _APART: Final = frozenset({"events", "lines"})
 
 @command("explain", epilog=example("ikewarden alert explain auth_guessing"))
 @click.argument("kind", metavar="KIND")
+@format_option()
 @pass_session
 def explain(session: Session, kind: str) -> None:
-    """Say what alerts of a kind mean, what is normal, what to do. Asks no service.
+    """Say what alerts of a kind mean, what is normal, what to do.
 
-    The service says the same to everybody at /docs/alerts/KIND.
+    Asks no service. A service says the same to everybody at /docs/alerts/KIND.
     """
     from ike.detection.alert import KINDS
     from ike.detection.explanation import explanation
@@ -135,7 +143,10 @@ def explain(session: Session, kind: str) -> None:
     if page is None:
         known = ", ".join(sorted(KINDS))
         raise click.BadParameter(f"There is no such kind. They are: {known}.", param_hint="KIND")
-    session.screen.verbatim(page)
+    if session.screen.is_json:
+        session.screen.json({"kind": kind, "page": page})
+    else:
+        session.screen.verbatim(page)
 
 
 @command(
