@@ -98,7 +98,13 @@ def _ours(path: Path, what: str = "judge") -> dict[str, float]:
 
 def _peer(path: Path) -> float:
     """Lines a second of processor time; its start, some tenths of a second, is in it."""
-    command = ["fail2ban-regex", "--datepattern", r"{^LN-BEG}%%Y-%%m-%%dT%%H:%%M:%%S", path, _RULE]
+    command = [
+        "fail2ban-regex",
+        "--datepattern",
+        r"{^LN-BEG}%%Y-%%m-%%dT%%H:%%M:%%S",
+        str(path),
+        _RULE,
+    ]
     before = _children()
     done = subprocess.run(command, check=True, capture_output=True, text=True)
     seconds = _children() - before

@@ -5,7 +5,7 @@ from dataclasses import asdict, dataclass, replace
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, Row, and_, case, or_, select
+from sqlalchemy import Connection, Row, and_, case, select
 
 from core.errors import NotFound
 from fleet.bumps import chunks
@@ -126,14 +126,6 @@ def slots_of_tunnel(connection: Connection, tunnel_id: int) -> list[Slot]:
     """The slots of a tunnel, by kind."""
     query = _SLOTS.where(secret_slots.c.tunnel_id == tunnel_id).order_by(secret_slots.c.kind)
     return [_slot(row) for row in connection.execute(query)]
-
-
-def slots_of_gateway(connection: Connection, gateway_id: int) -> list[Slot]:
-    """The slots of all tunnels that end at a gateway, by number."""
-    mine = or_(tunnels.c.left_id == gateway_id, tunnels.c.right_id == gateway_id)
-    return [
-        _slot(row) for row in connection.execute(_SLOTS.where(mine).order_by(secret_slots.c.id))
-    ]
 
 
 def is_being_imported(connection: Connection, slot_id: int) -> bool:
