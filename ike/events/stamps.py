@@ -63,6 +63,12 @@ class Stamps:
             self._known[head] = known
         return known
 
+    def read_usual(self, data: bytes, start: int, stop: int) -> tuple[float | None, str | None]:
+        """The same of the line of `data` from `start` to `stop`, which has a bracket."""
+        cut = data.find(b"[", start, start + _LONGEST) - _THREAD
+        known = self._known.get(data[start:cut]) if cut > start else None
+        return known or self.read(data[start:stop].rstrip(b"\r\n"))
+
     @staticmethod
     def begin(raw: bytes) -> bool:
         """Whether a line begins with a stamp, so that it goes on with no line before it."""

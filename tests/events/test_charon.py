@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from ike.events.dialects.log_charon import CUE, DULL
+from ike.events.dialects.log_charon_lines import CUE, DULL
 from ike.events.dialects.log_charon_rules import RULES
 from ike.events.event import EVENTS, REMARKS, SaEvent, printed
 from ike.events.reader import Reader
