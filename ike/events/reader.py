@@ -14,7 +14,7 @@ from ike.events.dialects import (
     log_racoon,
     log_windows,
 )
-from ike.events.dialects.log_charon_lines import CUE, DULL, PACKET, USUAL
+from ike.events.dialects.log_charon_lines import CUE, DULL, PACKET
 from ike.events.envelopes import opened
 from ike.events.event import SaEvent
 from ike.events.stamps import Stamps
@@ -105,8 +105,10 @@ class Reader:
         events: list[SaEvent] = []
         position, end = 0, len(data)
         while position < end:
-            dull = DULL.match(data, position)
-            start = dull.end() if dull else position
+            found = DULL.match(data, position)
+            if found is None:  # it matches anything
+                break
+            start = found.start("begin")
             if start > position:
                 self._number += data.count(b"\n", position, start)
                 self._last, self._before = _CHARON, _last_line(data, start) if start == end else b""
@@ -114,10 +116,11 @@ class Reader:
                     break
             stop = data.find(b"\n", start) + 1 or end
             self._number += 1
-            found = None
-            if self._last == _CHARON or self._last is None:
-                found = USUAL.match(data, start, stop)
-            if found is not None and data.find(b"]: ", found.end(), stop) < 0:
+            if (
+                found["group"]
+                and not self._last  # _CHARON, or nobody
+                and data.find(b"]: ", found.end(), stop) < 0
+            ):
                 self._usual(data, start, stop, found, events)
             else:
                 before = _last_line(data, start) if start > position else self._before
@@ -132,11 +135,13 @@ class Reader:
         """A line of charon in a usual layout, with one message: nearly all that are not dull. It is not copied."""
         time, host = self._stamps.read_usual(data, start, stop)
         self._last = _CHARON
-        bracket = found.start(1) - 1
+        bracket = found.start("group") - 1
         if data.startswith(PACKET, bracket):  # many, where lines have no numbers of SAs
             self._charon.note_packet(data, bracket, stop, host)
         else:
-            events += self._charon.usual(self._number, data, stop, found, time, host)
+            if self._charon.held:
+                events += self._charon.close()
+            events += self._charon.message(self._number, data, stop, found, time, host)
 
     def _other(
         self, data: bytes, start: int, stop: int, before: bytes, events: list[SaEvent]

@@ -37,8 +37,10 @@ _REFUSALS: Final = ("failed to establish CHILD_SA", "received TEMPORARY_FAILURE"
 _NO_SA: Final = frozenset({"half_open_limit"})  # whose line is about no SA
 
 
-def _by_first_word() -> tuple[Mapping[str, Sequence[Rule]], Sequence[Rule]]:
-    """The rules by the word that their sentence begins with, and those that begin with a value."""
+def _by_beginning() -> tuple[Mapping[str, Mapping[str, Sequence[Rule]]], Sequence[Rule]]:
+    """The rules by the word that their sentence begins with and the letter after it, "" where that is a value; and
+    those that begin with a value.
+    """
     listed: dict[str, list[Rule]] = {}
     others = []
     for rule in RULES:
@@ -47,10 +49,18 @@ def _by_first_word() -> tuple[Mapping[str, Sequence[Rule]], Sequence[Rule]]:
             listed.setdefault(word, []).append(rule)
         else:
             others.append(rule)
-    return listed, others
+    by_letter = {}
+    for word, rules in listed.items():
+        after = len(word) + 1
+        letters = {rule.literal[after : after + 1] for rule in rules} | {""}
+        by_letter[word] = {
+            letter: [rule for rule in rules if rule.literal[after : after + 1] in ("", letter)]
+            for letter in letters
+        }
+    return by_letter, others
 
 
-_LISTED, _OTHERS = _by_first_word()
+_LISTED, _OTHERS = _by_beginning()
 
 
 @dataclass(slots=True)
@@ -97,9 +107,8 @@ class Parser:
 
     def __init__(self) -> None:
         self._hosts: dict[str | None, _Host] = {}
-        self._held: tuple[_Line, str, int] | None = (
-            None  # a message that may go on, and its last line
-        )
+        #: A message that may go on, and its last line.
+        self.held: tuple[_Line, str, int] | None = None
 
     def line(
         self, number: int, raw: bytes, time: float | None, host: str | None
@@ -108,66 +117,18 @@ class Parser:
         found = PREFIX.search(raw)
         if found is None:
             return self._continued(number, raw)
+        owed = self.close() if self.held else ()
         if raw.find(b"]: ", found.end()) < 0:
-            return self.usual(number, raw, len(raw), found, time, host)
-        owed = self.close() if self._held else ()
-        events = [
-            event
-            for part, begun in _parts(raw, found)
-            for event in self._message(number, part, len(part), begun, time, host)
-        ]
+            events = self.message(number, raw, len(raw), found, time, host)
+        else:
+            events = [
+                event
+                for part, begun in _parts(raw, found)
+                for event in self.message(number, part, len(part), begun, time, host)
+            ]
         return [*owed, *events] if owed else events
 
-    def usual(
-        self,
-        number: int,
-        data: bytes,
-        stop: int,
-        found: re.Match[bytes],
-        time: float | None,
-        host: str | None,
-    ) -> Sequence[SaEvent]:
-        """The same of a line of `data` up to `stop` that has one message, behind the prefix `found`."""
-        owed = self.close() if self._held else ()
-        events = self._message(number, data, stop, found, time, host)
-        return [*owed, *events] if owed else events
-
-    def close(self) -> Sequence[SaEvent]:
-        """What a message that was held back says, for it did not go on."""
-        if self._held is None:
-            return ()
-        (line, message, _), self._held = self._held, None
-        return self._read(line, message)[0]
-
-    def note_packet(self, data: bytes, bracket: int, stop: int, host: str | None) -> None:
-        """The same of a line of `data` up to `stop` with `PACKET` at `bracket`."""
-        if name := thread_before(data, bracket):
-            _note_packet(self._at(host), name, data[bracket + len(NET) : stop])
-
-    def _at(self, host: str | None) -> _Host:
-        at = self._hosts.get(host)
-        if at is None:
-            if len(self._hosts) >= _MOST_HOSTS:
-                self._hosts.clear()
-            at = self._hosts[host] = _Host()
-        return at
-
-    def _continued(self, number: int, raw: bytes) -> Sequence[SaEvent]:
-        if self._held is None:
-            return ()
-        line, message, last = self._held
-        more = raw[:_LONGEST].decode("utf-8", "replace").strip()
-        if number != last + 1 or not more or number - line.number >= _MOST_LINES:
-            return self.close()
-        for glue in (" ", ""):  # broken between words, or where the screen ended
-            events, is_whole = self._read(line, message + glue + more)
-            if is_whole:
-                self._held = None
-                return events
-        self._held = (line, f"{message} {more}"[:_LONGEST], number)
-        return ()
-
-    def _message(
+    def message(
         self,
         number: int,
         raw: bytes,
@@ -176,12 +137,15 @@ class Parser:
         time: float | None,
         host: str | None,
     ) -> Sequence[SaEvent]:
-        _, name, ike_id, alone = found.groups()
+        """The events of one message in `raw` up to `stop`, behind the prefix `found`. Before it, `close` is called
+        where something is `held`.
+        """
+        name, ike_id, alone = found.groups()[-3:]
         name = name or alone
         thread = thread_before(raw, found.start("group") - 1)
         begin = found.end()
         text = raw[begin : min(begin + _LONGEST, stop)]
-        at = self._at(host)
+        at = self._hosts.get(host) or self._at(host)
         if text.startswith(_EXCHANGES):
             if thread:
                 _note_exchange(at, thread, int(ike_id) if ike_id else None, text)
@@ -200,28 +164,72 @@ class Parser:
             message = _COLOUR.sub("", message).strip()
         events, is_whole = self._read(line, message)
         if not is_whole:
-            self._held = (line, message, number)
+            self.held = (line, message, number)
             return ()
         return events
 
+    def close(self) -> Sequence[SaEvent]:
+        """What a message that was held back says, for it did not go on."""
+        if self.held is None:
+            return ()
+        (line, message, _), self.held = self.held, None
+        return self._read(line, message)[0]
+
+    def note_packet(self, data: bytes, bracket: int, stop: int, host: str | None) -> None:
+        """The same of a line of `data` up to `stop` with `PACKET` at `bracket`."""
+        if name := thread_before(data, bracket):
+            at = self._hosts.get(host) or self._at(host)
+            _note_packet(at, name, data[bracket + len(NET) : stop])
+
+    def _at(self, host: str | None) -> _Host:
+        """Of a host that has not been heard."""
+        if len(self._hosts) >= _MOST_HOSTS:
+            self._hosts.clear()
+        at = self._hosts[host] = _Host()
+        return at
+
+    def _continued(self, number: int, raw: bytes) -> Sequence[SaEvent]:
+        if self.held is None:
+            return ()
+        line, message, last = self.held
+        more = raw[:_LONGEST].decode("utf-8", "replace").strip()
+        if number != last + 1 or not more or number - line.number >= _MOST_LINES:
+            return self.close()
+        for glue in (" ", ""):  # broken between words, or where the screen ended
+            events, is_whole = self._read(line, message + glue + more)
+            if is_whole:
+                self.held = None
+                return events
+        self.held = (line, f"{message} {more}"[:_LONGEST], number)
+        return ()
+
     def _read(self, line: _Line, message: str) -> tuple[Sequence[SaEvent], bool]:
         """The events of a message, and whether it is one that is known and complete."""
-        rules = _LISTED.get(message.partition(" ")[0])
-        if rules is None and " is initiating " in message:
-            rules = _OTHERS
         begun: tuple[Rule, Values] | None = None
-        for rule in rules or ():
+        for rule in _rules_for(message):
             if not message.startswith(rule.literal):
                 continue
-            if (whole := rule.whole.read(message)) is not None:
+            whole = rule.whole.read(message)
+            if whole is not None:
                 return _events(rule, whole, line, message), True
-            if begun is None and (opening := rule.opening.read(message)) is not None:
-                begun = rule, opening
+            if begun is None and rule.opening is not None:
+                opening = rule.opening.read(message)
+                if opening is not None:
+                    begun = rule, opening
         if begun is not None:
             return _events(*begun, line, message), False
         if message.startswith(_REFUSALS) and _is_of_child_rekey(line):
             return (_event(_FAILED_REKEY, _NOTHING_SHOWN, line),), True
         return (), False
+
+
+def _rules_for(message: str) -> Sequence[Rule]:
+    """The rules whose sentence may be the beginning of `message`."""
+    word, _, rest = message.partition(" ")
+    by_letter = _LISTED.get(word)
+    if by_letter is None:
+        return _OTHERS if " is initiating " in message else ()
+    return by_letter.get(rest[:1]) or by_letter[""]
 
 
 def _parts(raw: bytes, found: re.Match[bytes]) -> Iterator[tuple[bytes, re.Match[bytes]]]:
@@ -316,18 +324,14 @@ def _about(
         thread.ike_id = ike_id
     if source is not None:
         name = name or at.names_by_peer.get(source)
-    _remember(at, ike_id, source, name)
-    return source, name
-
-
-def _remember(at: _Host, ike_id: int | None, source: str | None, name: str | None) -> None:
+        if name is not None and at.names_by_peer.get(source) != name:
+            _keep(at.names_by_peer, source, name)
     if ike_id is not None:
         if source is not None and at.peers.get(ike_id) != source:
             _keep(at.peers, ike_id, source)
         if name is not None and at.names.get(ike_id) != name:
             _keep(at.names, ike_id, name)
-    if source is not None and name is not None and at.names_by_peer.get(source) != name:
-        _keep(at.names_by_peer, source, name)
+    return source, name
 
 
 def _keep(table: dict[Any, str], key: Any, value: str) -> None:

@@ -17,7 +17,9 @@ _SA: Final = (
     rb"|<(?P<alone>[^\n<>|]{1,255})> (?!is initiating))?"  # there it is a placeholder for an address
 )
 _PROGRAM: Final = rb"\bcharon(?:-[a-z]{1,16})?(?:\[\d+\])?: "
-_USUAL: Final = rb"[\w \t.:,+\-/<>|]{0,160}+(?:\[\d{1,10}+\]: )?+\d{0,3}+"
+# Spelt out, for a set with \w in it is slower to look into.
+_PLAIN: Final = rb"[A-Za-z0-9_ \t.:,+\-/<>|]{0,160}+"
+_USUAL: Final = _PLAIN + rb"(?:\[\d{1,10}+\]: )?+\d{0,3}+"
 _BRACKET: Final = rb"(?<![^\d\s>|m])\[" + _GROUPS + rb"\] "  # an m ends a colour
 # A line without a prefix, as `ipsec up` shows them and NetworkManager hands them on, is charon's where it begins with
 # what only charon says.
@@ -45,12 +47,11 @@ CUE: Final = re.compile(
 )
 # What follows a program is the message, and no second prefix.
 _NO_GROUP: Final = rb"(?![^\n]{0,48}?\[" + _GROUPS + rb"\] )"
+_GROUP_AND_SA: Final = rb"(?<![^\d\s>|m])\[(?P<group>" + _GROUPS + rb")\] " + _SA
 PREFIX: Final = re.compile(
-    rb"(?:\A" + _USUAL + rb")?(?<![^\d\s>|m])\[(?P<group>" + _GROUPS + rb")\] " + _SA
+    rb"(?:\A" + _USUAL + b")?" + _GROUP_AND_SA
     + b"|" + _PROGRAM + _NO_GROUP + b"|" + _NAKED
 )  # fmt: skip
-#: The same at the beginning of a line of a usual layout.
-USUAL: Final = re.compile(_USUAL + rb"(?<![^\d\s>|m])\[(?P<group>" + _GROUPS + rb")\] " + _SA)
 NET: Final = b"[NET] "
 #: In a line without the number of an SA: a packet that a thread received.
 PACKET: Final = NET + b"received packet: from "
@@ -82,15 +83,16 @@ def _telling(group: str = "") -> bytes:
 _BEFORE: Final = _USUAL + rb"(?<![^\d\s>|])\["
 _SA_DULL: Final = rb"<(?:[^\n<>]{0,255}\|)?+\d{1,10}+> "
 _CALLS: Final = rb"[^\s'\"]{1,64}+ (?:[^\s'\"]{1,24} ){0,2}?is initiating "
-_BARE: Final = rb"[\w \t.:,+\-/<>|]{0,160}+(?<=[ >|]charon-systemd)\[\d{1,10}+\]: " + _NO_GROUP
+_BARE: Final = _PLAIN + rb"(?<=[ >|]charon-systemd)\[\d{1,10}+\]: " + _NO_GROUP
 
 
 def _no(*words: bytes) -> bytes:
     return rb"(?! *+(?:<|" + b"|".join(words) + b"))"
 
 
-#: Matches as many whole lines of the usual layouts as there are that nothing is told by. The first line after them may
-#: be anything. Packets tell whom a thread speaks with, and are of no use where each line has the number of its SA.
+#: Matches as many whole lines of the usual layouts as there are that nothing is told by, up to "begin". The first line
+#: after them may be anything; if it has a usual layout too, its prefix is matched as by `PREFIX`. Packets tell whom a
+#: thread speaks with, and are of no use where each line has the number of its SA.
 DULL: Final = re.compile(
     rb"(?:(?:" + _BEFORE
     + rb"(?:NET\d?\] (?:" + _SA_DULL + _no(_telling("NET"))
@@ -98,7 +100,8 @@ DULL: Final = re.compile(
     + rb"|ENC\d?\] (?:" + _SA_DULL + b")?+" + _no(_telling("ENC"))
     + rb"|IKE\d?\] (?:" + _SA_DULL + b")?+" + _no(_telling("IKE"), _CALLS)
     + rb"|(?!NET|ENC|IKE)" + _GROUPS + rb"\] (?:" + _SA_DULL + b")?+" + _no(_telling())
-    + b")|" + _BARE + _no(_telling(), _CALLS) + rb")[^\n]*+\n)*+"
+    + b")|" + _BARE + _no(_telling(), _CALLS) + rb")[^\n]*+\n)*+(?P<begin>)"
+    + b"(?:" + _USUAL + _GROUP_AND_SA + b")?"
 )  # fmt: skip
 
 

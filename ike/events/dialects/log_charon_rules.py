@@ -61,10 +61,11 @@ Values = tuple[str | None, ...]
 class Sentence:
     """A pattern, and what it shows: cheaper than a dictionary of its groups, for there are many lines."""
 
-    __slots__ = ("_match", "_pick")
+    __slots__ = ("_match", "_pick", "pattern")
 
     def __init__(self, pattern: str) -> None:
         compiled = re.compile(pattern)
+        self.pattern = pattern
         self._match = compiled.match
         # Of None and the groups; 0 is thus what it does not show.
         self._pick: Callable[[Values], Values] = itemgetter(
@@ -83,11 +84,11 @@ class Rule:
 
     `timer`: the daemon's own clock or an operator makes it speak, so the packet that its thread saw last tells nothing
     of the peer. `group`: that of charon, where a message of NET or ENC is meant. `reason` and `phase`: what the
-    sentence implies. `literal` stands at its beginning.
+    sentence implies. `literal` stands at its beginning. `opening`: what decides, where more gives fields.
     """
 
     kind: str
-    opening: Sentence
+    opening: Sentence | None
     whole: Sentence
     literal: str
     timer: bool
@@ -112,7 +113,9 @@ def _rule(
     pattern = _BLANK.sub(lambda found: _FILLED[found[0]], pattern)
     opening, _, tail = pattern.partition("~")
     whole = Sentence(f"{opening}{tail}\\s*$" if tail else opening)
-    return Rule(kind, Sentence(opening), whole, literal, timer, group, reason, phase)
+    return Rule(
+        kind, Sentence(opening) if tail else None, whole, literal, timer, group, reason, phase
+    )
 
 
 _SPIS: Final = "with SPIs <in><bytes_in> <out><bytes_out>"
