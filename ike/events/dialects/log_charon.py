@@ -81,11 +81,14 @@ class _Thread:
 
 @dataclass(slots=True)
 class _Host:
-    """What the lines of one host told: names and addresses by IKE SA, names by address, rekeys that are under way."""
+    """What the lines of one host told: names and addresses by IKE SA, names by address, rekeys that are under way; and
+    by Child SA the address and the name, where lines show no number of an IKE SA.
+    """
 
     names: dict[int, str] = field(default_factory=dict)
     peers: dict[int, str] = field(default_factory=dict)
     names_by_peer: dict[str, str] = field(default_factory=dict)
+    children: dict[int, tuple[str | None, str | None]] = field(default_factory=dict)
     threads: dict[str, _Thread] = field(default_factory=dict)
     rekeys: set[tuple[int | None, bytes]] = field(default_factory=set)
 
@@ -279,6 +282,8 @@ def _event(rule: Rule, shown: Values, line: _Line) -> SaEvent:
     if connection is None or connection == "(unnamed)":
         connection = line.name if connection is None or number == line.ike_id else None
     source, name = _about(rule, number, connection, peer, line)
+    if number is None and child_id:
+        source, name = _about_child(line.at, int((new_child_id or child_id)[:10]), source, name)
     of_sa = kind not in _NO_SA
     return SaEvent(
         kind,
@@ -334,7 +339,18 @@ def _about(
     return source, name
 
 
-def _keep(table: dict[Any, str], key: Any, value: str) -> None:
+def _about_child(
+    at: _Host, child_id: int, source: str | None, name: str | None
+) -> tuple[str | None, str | None]:
+    """The same by the number of a Child SA, whose end the daemon's clock or another thread may tell."""
+    known_source, known_name = at.children.get(child_id, (None, None))
+    source, name = source or known_source, name or known_name
+    if source is not None or name is not None:
+        _keep(at.children, child_id, (source, name))
+    return source, name
+
+
+def _keep(table: dict[Any, Any], key: Any, value: object) -> None:
     if key not in table and len(table) >= _KEPT:
         del table[next(iter(table))]
     table[key] = value
