@@ -133,15 +133,16 @@ class Reader:
         self, data: bytes, start: int, stop: int, found: re.Match[bytes], events: list[SaEvent]
     ) -> None:
         """A line of charon in a usual layout, with one message: nearly all that are not dull. It is not copied."""
-        time, host = self._stamps.read_usual(data, start, stop)
         self._last = _CHARON
         bracket = found.start("group") - 1
         if data.startswith(PACKET, bracket):  # many, where lines have no numbers of SAs
+            host = self._stamps.host_usual(data, start, stop)
             self._charon.note_packet(data, bracket, stop, host)
-        else:
-            if self._charon.held:
-                events += self._charon.close()
-            events += self._charon.message(self._number, data, stop, found, time, host)
+            return
+        if self._charon.held:
+            events += self._charon.close()
+        time, host = self._stamps.read_usual(data, start, stop)
+        events += self._charon.message(self._number, data, stop, found, time, host)
 
     def _other(
         self, data: bytes, start: int, stop: int, before: bytes, events: list[SaEvent]
