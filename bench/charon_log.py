@@ -2,6 +2,7 @@
 
 import heapq
 import random
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -14,14 +15,16 @@ _PROBED = 180.0  # seconds between two questions whether a peer is there
 _REKEYED = (2970.0, 3300.0)  # rekey_time = 55m, and a tenth of it at random
 _GUESSED = 500.0  # seconds between two peers with a wrong key
 _NEAR = "192.0.2.1"
+_NAMED = re.compile(r"\] <[^>]*> ")
 _OFFER = "SA KE No N(NATD_S_IP) N(NATD_D_IP) N(FRAG_SUP) N(HASH_ALG) N(REDIR_SUP)"
 
 
-def write(path: Path, lines: int) -> None:
-    """The same log each time, of so many lines."""
+def write(path: Path, lines: int, *, named: bool = True) -> None:
+    """The same log each time, of so many lines. `named`: with `ike_name = yes`, which is not charon's default."""
     gateway, number = _Gateway(), 0
     with path.open("w", encoding="ascii") as opened:
-        for at, thread, text in gateway.lines():
+        for at, thread, told in gateway.lines():
+            text = told if named else _NAMED.sub("] ", told, count=1)
             opened.write(
                 f"{datetime.fromtimestamp(at, UTC):%Y-%m-%dT%H:%M:%S} {thread:02d}{text}\n"
             )

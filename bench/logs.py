@@ -27,11 +27,12 @@ _DATED = re.compile(r"^\|  \[(\d+)\] ", re.MULTILINE)
 def run(bench: Bench) -> list[Row]:
     """Write the logs, then ours and the peer in turn."""
     count = _QUICK if bench.options.quick else _LINES
-    large, small, single = (
-        bench.directory / f"{name}.log" for name in ("large", "small", "single")
+    large, small, single, bare = (
+        bench.directory / f"{name}.log" for name in ("large", "small", "single", "bare")
     )
     for path, lines in ((large, count), (small, min(_FEW, count)), (single, 1)):
         charon_log.write(path, lines)
+    charon_log.write(bare, count, named=False)
     name = "charon_filelog"
     if bench.options.ours_only or shutil.which("fail2ban-regex") is None:
         if not bench.options.ours_only:
@@ -42,6 +43,7 @@ def run(bench: Bench) -> list[Row]:
         return [alone(("logs", f"{name}_read_and_judged", "lines/s"), pace)]
     sides = {
         "ours": lambda: _ours(large)["per_second"],
+        "ours, ike_name off": lambda: _ours(bare)["per_second"],
         "ours, parsing alone": lambda: _ours(large, "parse")["per_second"],
         "fail2ban-regex": lambda: _peer(large, single),
         "fail2ban-regex --datepattern": lambda: _peer(large, single, *_DATE),
@@ -61,6 +63,13 @@ def run(bench: Bench) -> list[Row]:
             "limit",
             [float(_LIMIT)] * len(ours),
             note=judged,
+        ),
+        compare(
+            ("logs", f"{name}_without_ike_name_read_and_judged", "lines/s"),
+            figures["ours, ike_name off"],
+            "limit",
+            [float(_LIMIT)] * len(ours),
+            note="the same log as charon writes it by default: whom a line is about is in the lines before it",
         ),
         compare(
             ("logs", beside, "lines/s"),
