@@ -185,7 +185,7 @@ class Summary:
 
     def _connection_of(self, event: SaEvent) -> Connection:
         gateway = event.host or self._gateway
-        name = event.connection or event.name
+        name = event.name or event.connection  # a line may show no more than its Child SA
         peer = event.source or event.peer
         if name is not None:
             known = self._named.get((gateway, name))
