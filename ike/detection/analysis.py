@@ -48,6 +48,7 @@ def analyse(logs: Sequence[Log], bounds: Bounds = UNKNOWN) -> Report:
         connections=connections,
         alerts=tuple(watch.alerts()),
         bands=dict(_bands(connections, bounds)),
+        problems=tuple(log.problem for log in logs if log.problem),
     )
 
 

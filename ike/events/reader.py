@@ -14,9 +14,10 @@ from ike.events.dialects import (
     log_racoon,
     log_windows,
 )
-from ike.events.dialects.log_charon_lines import CUE, DULL, PACKET
+from ike.events.dialects.log_charon_lines import BEGIN, CUE, DULL, PACKET
 from ike.events.envelopes import opened
 from ike.events.event import SaEvent
+from ike.events.programs import told_by_another
 from ike.events.stamps import Stamps
 
 _LONGEST: Final = 1 << 20  # bytes of a line that are looked at
@@ -119,6 +120,8 @@ class Reader:
             if (
                 found["group"]
                 and not self._last  # _CHARON, or nobody
+                and data.find(b": ", start, found.start("group")) < 0  # no tag of a program
+                and not data.startswith(b"<", start)  # nor RFC 5424, whose tag has no colon
                 and data.find(b"]: ", found.end(), stop) < 0
             ):
                 self._usual(data, start, stop, found, events)
@@ -148,12 +151,15 @@ class Reader:
         self, data: bytes, start: int, stop: int, before: bytes, events: list[SaEvent]
     ) -> None:
         """Any other line; `before` is the line before it, where that was passed over."""
+        raw = data[start:stop].rstrip(b"\r\n")
+        if _is_quoted(raw):
+            self._last = None
+            return
         at = data.find(PACKET, start, min(stop, start + 160))
         if at > 0 and data.find(b"] ", start, at) < 0:  # behind another group it is no packet
             self._charon.note_packet(data, at, stop, self._stamps.read(data[start : at + 1])[1])
             self._last = _CHARON
             return
-        raw = data[start:stop].rstrip(b"\r\n")
         chosen = self._dialect(raw)
         if chosen is None and before:  # a dull line may go on here, and then tell something
             events += self._line(before, _CHARON, self._number - 1)
@@ -166,6 +172,8 @@ class Reader:
             plain = opened(raw)
             if plain is not None:
                 raw, time, host = plain
+                if _is_quoted(raw):
+                    return ()
                 chosen = self._dialect(raw)
         stamp, name = self._stamps.read(raw)
         if chosen is None:
@@ -186,6 +194,14 @@ class Reader:
             if cue.search(raw):
                 return index
         return None
+
+
+def _is_quoted(raw: bytes) -> bool:
+    """Whether another program tells something, and not just hands on a line of a daemon."""
+    message = told_by_another(raw)
+    if message is None or BEGIN.match(message):
+        return False
+    return not any(cue.match(message) for cue, made in _DIALECTS if made is not log_charon.Parser)
 
 
 def _last_line(data: bytes, end: int) -> bytes:

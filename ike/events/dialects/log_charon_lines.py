@@ -41,6 +41,8 @@ _NAKED: Final = (
     rb"|(?:DH group|key exchange method) \S+ (?:un|in)acceptable, requesting "
     rb"|\S+ is initiating an? (?:Main Mode |Aggressive Mode )?IKE_SA$)"
 )
+#: How a message of charon begins, where a stamp of its own may stand before it.
+BEGIN: Final = re.compile(rb"[\d:.,T+Z -]{0,40}\[" + _GROUPS + rb"\] ")
 #: Searched in a line: true for charon's.
 CUE: Final = re.compile(
     rb"\A" + _USUAL + _BRACKET + b"|" + _BRACKET + b"|" + _PROGRAM + b"|" + _NAKED
