@@ -208,6 +208,9 @@ class _Page:
                 "right": case.slot.right_id if Side.RIGHT in course.told else None,
                 "new_left_mark": case.row.left_mark,
                 "new_right_mark": case.row.right_mark,
+                "new_left_since": case.row.left_since,
+                "new_right_since": case.row.right_since,
+                "changed": course.changed,
                 "new_claimed_by": case.row.claimed_by if keeps else None,
                 "new_claimed_until": case.row.claimed_until if keeps else None,
             }
@@ -318,9 +321,12 @@ class _Page:
     def _write(self, versions: Mapping[int, int]) -> None:
         connection = self.unit.connection
         for row in self.rotations:
+            changed = row.pop("changed")
             for side in Side:
                 if (gateway := row.pop(side)) is not None:
                     row[f"new_{side}_mark"] = versions[gateway]
+                    if side in changed:
+                        row[f"new_{side}_since"] = versions[gateway]
         for statement, rows in (
             (_ROTATIONS, self.rotations),
             (_LISTS, self.lists),
@@ -356,6 +362,8 @@ _ROTATIONS = (
                 "ended_at",
                 "left_mark",
                 "right_mark",
+                "left_since",
+                "right_since",
                 "claimed_by",
                 "claimed_until",
             )

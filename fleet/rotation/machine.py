@@ -131,9 +131,17 @@ def orders(rotation: Rotation, ends: tuple[End, End], policy: Policy) -> Mapping
 
 
 def proven(ends: tuple[End, End], version: int) -> bool:
-    """Whether every end of ours saw a fresh authentication under the version, and both ends the same one."""
-    seen = [each.report.authenticated for each in ends if each.ours and each.report is not None]
-    known = [each for each in seen if each is not None and each.version == version]
+    """Whether every end of ours saw a fresh authentication under the version, and both ends the same one.
+
+    One from before an end was given its present list is none: it was made while other keys counted too, and an
+    emergency wants SAs that were made since.
+    """
+    known = [
+        seen
+        for each in ends
+        if each.ours and each.report is not None and (seen := each.report.authenticated) is not None
+        if seen.version == version and seen.mark >= (each.since or 0)
+    ]
     if not known or len(known) != sum(each.ours for each in ends):
         return False
     for name in ("spi_initiator", "spi_responder"):

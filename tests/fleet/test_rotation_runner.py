@@ -384,13 +384,13 @@ def test_reports_of_many_gateways_are_filed_together_each_for_its_own_end(
         return {(row.name, row.side): row.reported_at for row in rows}
 
     first = file(
-        Filing(ids["hub"], False, told(one, two)),
-        Filing(ids["a"], False, told(one, two)),  # one of them is none of its own
-        Filing(ids["b"], False, told(two)),
+        Filing(ids["hub"], 1, False, told(one, two)),
+        Filing(ids["a"], 1, False, told(one, two)),  # one of them is none of its own
+        Filing(ids["b"], 1, False, told(two)),
     )
     assert set(first) == {(one, "left"), (one, "right"), (two, "left"), (two, "right")}
     # Nothing new, and the hub does not speak of one of them any more.
-    second = file(Filing(ids["hub"], False, told(two)), Filing(ids["a"], False, told(one)))
+    second = file(Filing(ids["hub"], 1, False, told(two)), Filing(ids["a"], 1, False, told(one)))
     assert {each for each in first if second[each] > first[each]} == {(one, "right"), (two, "left")}
     with desk.store.read() as connection:
         row = connection.execute(select(rotations).where(rotations.c.id == number)).one()
