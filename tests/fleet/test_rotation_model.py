@@ -441,6 +441,27 @@ class Rotations(RuleBasedStateMachine):
             self._check()
         self.apply(which)
 
+    @precondition(lambda self: self.book.rotation is not None)
+    @rule(told=st.booleans())
+    def turn_round(self, told: bool) -> None:
+        """A promoted one, of which the ends saw an authentication, is undone, gets stuck, and becomes an emergency."""
+        early = {Method.FIRST, Method.EMERGENCY}
+        rotation = self.rotation
+        if rotation.state is not State.PROMOTED or rotation.back or rotation.method in early:
+            return
+        for which in (0, 1):
+            self.serve(which)
+        self.authenticate(0)
+        if told:
+            self.report(0)
+        self.cancel(really=True)
+        self.run(dies=False)
+        self.pass_time(11)
+        self.run(dies=False)
+        if self.book.rotation is not None:
+            self.hasten(really=True)
+            self.go_well(rounds=3, proof=False)
+
     @rule(which=which)
     def serve(self, which: int) -> None:
         """One end does all its work."""
