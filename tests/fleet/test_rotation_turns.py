@@ -1,17 +1,19 @@
 """Who waits for whom at a gateway, on real records: a gateway that is away holds up its own rotation alone."""
 
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from fleet.rotation import begin, orders, shown
+from fleet.rotation import begin, claims, ledger, orders, shown
+from fleet.rotation.claims import Worker
 from fleet.rotation.orders import Order
 from fleet.rotation.runner import Runner
 from fleet.rotation.values import Reason, Rotation, State
 from hsm.secretstore import SecretPathUnusable
 from pki.desk import Desk, RotationRules
 from tests.fakes import FakeSecretStore
-from tests.fixtures.desk import OPERATOR
+from tests.fixtures.desk import CLOCKWORK, OPERATOR
 from tests.fleet.rotating import Agent, Site, with_secrets
 
 RULES = RotationRules(at_once=100, per_second=1000.0)
@@ -210,3 +212,30 @@ def test_an_emergency_out_of_an_undoing_that_was_stuck_holds_its_gateways(
     site.clock.pass_time(minutes=11)
     go(site, runner, "far")
     assert (site.rotation(one).state, site.rotation(two).state) == (State.STUCK, State.RETIRED)
+
+
+def test_of_two_workers_with_a_rotation_each_at_a_hub_one_promotes(
+    site: Site, hub: tuple[str, str]
+) -> None:
+    near, far = hub
+    runner = site.runner()
+    one = start(site, far)
+    go(site, runner, "far", rounds=4)
+    site.clock.pass_time(minutes=1)
+    two = start(site, near)
+    go(site, runner, "far", "near", rounds=4)
+    for agent in site.agents.values():
+        agent.work()
+    workers = [Worker(site.desk, CLOCKWORK, name, 1) for name in ("this", "that")]
+    ids = [claims.take(worker, site.clock()) for worker in workers]
+    assert sorted(map(len, ids)) == [1, 1]
+    with ThreadPoolExecutor(2) as pool:
+        now = site.clock()
+        looks = [
+            pool.submit(ledger.look, worker, mine, now)
+            for worker, mine in zip(workers, ids, strict=True)
+        ]
+        for each in looks:
+            each.result()
+    states = sorted(site.rotation(each).state for each in (one, two))
+    assert states == [State.PROMOTED, State.STAGED]
