@@ -7,7 +7,7 @@ the processes empties it before. Without it each process tells its own numbers o
 import os
 from collections.abc import Iterable
 
-from prometheus_client import CollectorRegistry, Counter, Histogram, generate_latest, values
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest, values
 from prometheus_client.metrics_core import Metric
 from prometheus_client.multiprocess import MultiProcessCollector
 from prometheus_client.registry import Collector
@@ -97,3 +97,48 @@ class ValidationMeters:
     def requests(self, kind: str, status: int, number: int) -> None:
         """Count answered requests."""
         self._requests.labels(kind, str(status)).inc(number)
+
+
+class SyslogMeters:
+    """What the receiver of syslog counts."""
+
+    def __init__(self) -> None:
+        own = _own_registry()
+        self._lines = Counter(
+            "ikewarden_syslog_messages",
+            "Messages of syslog that came from known devices, by transport.",
+            ["transport"],
+            registry=own,
+        )
+        self._dropped = Counter(
+            "ikewarden_syslog_dropped",
+            "What the receiver of syslog dropped, by reason.",
+            ["reason"],
+            registry=own,
+        )
+        # A process that follows another tells of itself alone.
+        self._connections = Gauge(
+            "ikewarden_syslog_connections",
+            "Connections of devices that send syslog.",
+            registry=own,
+            multiprocess_mode="mostrecent",
+        )
+        self._waiting = Gauge(
+            "ikewarden_syslog_waiting_events",
+            "Events from syslog that the records have not taken yet.",
+            registry=own,
+            multiprocess_mode="mostrecent",
+        )
+
+    def lines(self, transport: str, number: int) -> None:
+        """Count messages."""
+        self._lines.labels(transport).inc(number)
+
+    def dropped(self, reason: str, number: int) -> None:
+        """Count what was dropped."""
+        self._dropped.labels(reason).inc(number)
+
+    def stand(self, connections: int, waiting: int) -> None:
+        """Tell how things stand."""
+        self._connections.set(connections)
+        self._waiting.set(waiting)

@@ -3,7 +3,6 @@
 import asyncio
 import contextlib
 import ctypes
-import hashlib
 import logging
 import os
 import signal
@@ -175,7 +174,7 @@ class ApiListener(uvicorn.Server):
         self._worker = worker
         self._credential = partial(credential, desk)
         first = self._credential()
-        self._present = _digest(first)
+        self._present = first.digest()
         self._door = TlsDoor(first)
         self._reloading: asyncio.Task[None] | None = None
         # Apart from the requests, so that a full house does not let the certificate run out.
@@ -293,7 +292,7 @@ class ApiListener(uvicorn.Server):
 
     def _reload(self) -> bool:
         found = self._credential()
-        digest = _digest(found)
+        digest = found.digest()
         if digest == self._present:
             return False
         self._door.reload(found)
@@ -317,13 +316,6 @@ def _uvicorn_settings(front: Front, settings: ApiSettings) -> ListenerConfig:
         timeout_keep_alive=int(settings.keep_alive),
         timeout_graceful_shutdown=int(settings.grace),
     )
-
-
-def _digest(credential: Credential) -> bytes:
-    content = hashlib.sha256(credential.pem.reveal())
-    for der in credential.authorities:
-        content.update(hashlib.sha256(der).digest())
-    return content.digest()
 
 
 @dataclass(frozen=True)

@@ -3,6 +3,7 @@
 import gc
 import logging
 import os
+import re
 import resource
 import signal
 import socket
@@ -22,6 +23,8 @@ from api import server
 from api.acceptor import Shares
 from api.bridge import REQUEST_ID
 from api.connection import Limits
+from api.syslog import receiver
+from api.syslog.senders import Sender
 from api.tls import Credential
 from core.errors import InvalidInput
 from hsm.sealedfiles import SealedFileKeyStore
@@ -39,8 +42,15 @@ from scheduler.telling import tell_standing
 from store.schema import check_schema
 
 _LOG = logging.getLogger("ikewarden.serve")
-PARTS = ("api", "validation", "scheduler")
+PARTS = ("api", "validation", "scheduler", "syslog")
 _FILES = 65_536
+
+
+class SyslogOff(InvalidInput):
+    """The receiver of syslog is to run alone, and no port is set for it."""
+
+    code = "syslog_off"
+    next_step = "Set [syslog] udp_port, tcp_port or tls_port, and senders."
 
 
 class PartUnknown(InvalidInput):
@@ -65,6 +75,8 @@ def run(
     if only is not None and only not in PARTS:
         raise PartUnknown(f"{only!r} is not a part of the service.")
     settings = load_settings(settings_path, environ)
+    if only == "syslog" and not settings.syslog.is_on:
+        raise SyslogOff("The receiver of syslog is off.")
     configure_logs(settings.logs.level, settings.logs.format, request_id=REQUEST_ID)
     logging.getLogger("uvicorn").setLevel(
         logging.WARNING
@@ -115,6 +127,12 @@ def _parts(settings: Settings, keys: SealedFileKeyStore, only: str | None) -> li
         parts.append(Part("validation", lambda: _validation(settings, keys)))
     if only in {None, "scheduler"}:
         parts.append(Part("scheduler", lambda: _scheduler(settings, keys)))
+    if only in {None, "syslog"} and settings.syslog.is_on:
+        chosen = settings.syslog
+        listening = receiver.bind_all(
+            chosen.host, chosen.udp_port, chosen.tcp_port, chosen.tls_port
+        )
+        parts.append(Part("syslog", partial(_syslog, settings, keys, listening)))
     return parts
 
 
@@ -164,6 +182,26 @@ def _validation(settings: Settings, keys: SealedFileKeyStore) -> int:
             workers=settings.validation.workers,
         ),
         lambda: make_desk(settings, keys),
+        clock=read_clock,
+    )
+    return 0
+
+
+def _syslog(settings: Settings, keys: SealedFileKeyStore, listening: receiver.Bound) -> int:
+    chosen = settings.syslog
+    # The same after a restart, and on no other host: nobody else listens at this port of it.
+    port = chosen.udp_port or chosen.tcp_port or chosen.tls_port
+    host = re.sub(r"[^A-Za-z0-9._-]", "-", socket.gethostname())[:40]
+    receiver.serve_syslog(
+        listening,
+        receiver.SyslogSettings(
+            senders=[Sender.parse(line) for line in chosen.senders],
+            stream=f"syslog-{host}-{port}",
+            owner=f"{host}:{os.getpid()}",
+            must_prove=chosen.tls_client_certificate,
+        ),
+        lambda: make_desk(settings, keys),
+        lambda desk: _credential(desk, keys),
         clock=read_clock,
     )
     return 0

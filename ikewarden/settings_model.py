@@ -5,15 +5,16 @@ unknown is let pass, and all that is wrong is told at once (ikewarden/settings.p
 docs/reference/settings.md is made from this model.
 """
 
+from itertools import combinations
 from pathlib import Path
 from typing import Annotated, Literal, Self
-from urllib.parse import urlsplit, urlunsplit
 
 from pydantic import Field, model_validator
 
 from ikewarden.settings_notices import NoticesSettings
 from ikewarden.settings_secrets import RotationSettings, SecretsSettings
 from ikewarden.settings_section import Section
+from ikewarden.settings_syslog import SyslogSettings
 from ikewarden.settings_values import (
     DatabaseUrl,
     Host,
@@ -23,7 +24,6 @@ from ikewarden.settings_values import (
     RelativePath,
     ServiceUrl,
     Variable,
-    holds_password,
     is_every_address,
 )
 
@@ -51,15 +51,6 @@ class DatabaseSettings(Section):
         description="How long a transaction waits for another one before the caller is told that "
         "the database is busy.",
     )
-
-    @property
-    def shown_url(self) -> str:
-        """The URL with `***` for a password."""
-        if not holds_password(self.url):
-            return self.url
-        parts = urlsplit(self.url)
-        user, location = parts.username or "", parts.netloc.rpartition("@")[2]
-        return urlunsplit(parts._replace(netloc=f"{user}:***@{location}", query=""))
 
 
 class KeysSettings(Section):
@@ -281,12 +272,22 @@ class Settings(Section):
     secrets: SecretsSettings = SecretsSettings()
     rotation: RotationSettings = RotationSettings()
     monitoring: MonitoringSettings = MonitoringSettings()
+    syslog: SyslogSettings = SyslogSettings()
     logs: LogsSettings = LogsSettings()
 
     @model_validator(mode="after")
-    def _two_listeners(self) -> Self:
-        mine, other = self.api, self.validation
-        hosts = {mine.host, other.host}
-        if mine.port == other.port and (len(hosts) == 1 or any(map(is_every_address, hosts))):
-            raise ValueError("[api] and [validation] must not listen on the same host and port")
+    def _each_listener_has_its_own(self) -> Self:
+        syslog = self.syslog
+        listeners = [
+            ("api", self.api.host, self.api.port),
+            ("validation", self.validation.host, self.validation.port),
+            ("syslog", syslog.host, syslog.tcp_port),
+            ("syslog", syslog.host, syslog.tls_port),
+        ]
+        for (mine, here, port), (other, there, its_port) in combinations(listeners, 2):
+            same = here == there or is_every_address(here) or is_every_address(there)
+            if port is not None and port == its_port and same:
+                raise ValueError(
+                    f"[{mine}] and [{other}] must not listen on the same host and port"
+                )
         return self

@@ -123,7 +123,8 @@ def _kind(annotation: Any) -> Kind:
 
 def _inner_metadata(annotation: Any) -> list[object]:
     """Decorations inside `X | None`, which pydantic leaves where they are."""
-    return [extra for each in get_args(annotation) for extra in getattr(each, "__metadata__", ())]
+    found = [extra for each in get_args(annotation) for extra in getattr(each, "__metadata__", ())]
+    return found + [each for one in found if isinstance(one, FieldInfo) for each in one.metadata]
 
 
 def _toml(value: object) -> str:

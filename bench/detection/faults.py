@@ -282,7 +282,7 @@ def _shared(story: Story, tunnel: Tunnel, strength: int) -> None:
     other = story.tunnels[1]
     at = tunnel.installed + 60
     for _ in range(strength + 1):
-        fields = {
+        fields: dict[str, Any] = {
             "name": other.name, "source": other.peer, "child": "other", "child_id": story.next(),
             "spi_in": tunnel.pair[0], "spi_out": tunnel.pair[1],
         }  # fmt: skip

@@ -1,5 +1,7 @@
 """What looks like an attack or a fault and is none. Rates are higher than in life, so that each is often seen."""
 
+from typing import Any
+
 from bench.detection.fleet import DAY, Story, Tunnel
 from ike.detection.bounds import Planned
 
@@ -130,7 +132,7 @@ def _return_behind_nat(story: Story, at: float) -> None:
     for _ in range(draw.choice((8, 20, 40))):
         when = at + 30 * draw.random()
         ike = story.next()
-        one = {"source": "192.0.2.200", "name": "clients", "ike_id": ike}
+        one: dict[str, Any] = {"source": "192.0.2.200", "name": "clients", "ike_id": ike}
         for _ in range(draw.choice((0, 0, 1, 2))):
             story.add(when - 4 * draw.random(), "half_open_limit", source="192.0.2.200")
         story.add(when, "ike_respond", **one)

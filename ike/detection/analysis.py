@@ -51,6 +51,7 @@ def analyse(logs: Sequence[Log], bounds: Bounds = UNKNOWN) -> Report:
         connections=connections,
         alerts=tuple(_bounded(alert, bands) for alert in watch.alerts()),
         bands=bands,
+        problems=tuple(log.problem for log in logs if log.problem),
     )
 
 

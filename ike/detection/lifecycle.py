@@ -71,6 +71,10 @@ def ike_rekeyed(gateway: Gateway, tunnel: Tunnel, event: SaEvent, at: float | No
 
 def ike_ended(gateway: Gateway, tunnel: Tunnel, event: SaEvent, at: float | None) -> None:
     """`ike_deleted`."""
+    if event.ike_id is not None:
+        tunnel.ended_at = at
+    elif at is not None and tunnel.ended_at is not None and at - tunnel.ended_at < _SAME:
+        return  # the same end, told again without the number
     ike = _number(tunnel, event)
     there = tunnel.up.get(ike)
     if there is None or _of_the_old(tunnel, ike, there[0], at):

@@ -92,6 +92,7 @@ class Tunnel:
     armed: float = 0.0
     scheduled: float | None = None
     reauth_at: float | None = None
+    ended_at: float | None = None  # when the end of an IKE SA was told by its number
     levels: tuple[int, int, int, int] | None = (
         None  # cipher and group, of IKE and of ESP: the least
     )
@@ -282,6 +283,7 @@ class Gateway:
             tunnel.ike.short.clear()
             tunnel.excuse = 0.0
             tunnel.reauth_at = None
+            tunnel.ended_at = None
             tunnel.trouble = None
         for records in (self.suspects, self.named, self.strangers, self.waiting, self.expired):
             records.clear()

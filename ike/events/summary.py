@@ -100,7 +100,11 @@ class Connection:
 
     @property
     def is_up(self) -> bool:
-        """Whether an SA was up at the end of the log."""
+        """Whether traffic could pass at the end of the log: by a Child SA, or by an IKE SA where the log tells of no
+        Child SAs at all.
+        """
+        if self.counts["child_established"]:
+            return any(life.kind == "child" for life in self.alive)
         return bool(self.alive)
 
     def open(self, kind: str) -> list[Life]:
@@ -188,7 +192,7 @@ class Summary:
 
     def _connection_of(self, event: SaEvent) -> Connection:
         gateway = event.host or self._gateway
-        name = event.connection or event.name
+        name = event.name or event.connection  # a line may show no more than its Child SA
         peer = event.source or event.peer
         if name is not None:
             known = self._named.get((gateway, name))

@@ -1,5 +1,6 @@
 """What stands in the recordings: every event of the vocabulary, in a line of a real daemon; and nothing secret."""
 
+import re
 import time
 
 import pytest
@@ -10,6 +11,8 @@ from ike.events.event import EVENTS, SaEvent
 from ike.events.reader import Reader
 from tests.events.recordings import EXPECTED, recorded
 from tests.lab.recording import LARGEST, SECRET
+
+OF_CHARON = [name for name in EXPECTED if name.startswith(("normal_", "rekey_"))]
 
 
 def events(name: str) -> list[SaEvent]:
@@ -42,3 +45,16 @@ def test_a_watch_that_is_stored_halfway_says_the_same(name: str) -> None:
     second.observe_all(those[half:])
     second.settle()
     assert second.alerts() == whole.alerts()
+
+
+@pytest.mark.parametrize("name", OF_CHARON)
+def test_lines_without_the_number_of_their_sa_say_the_same(name: str) -> None:
+    """As charon writes them by default (`ike_name = no`)."""
+    content = recorded(name).read_bytes()
+    kinds = []
+    for log in (content, re.sub(rb"\] <[^>]*> ", b"] ", content)):
+        reader, watch = Reader(time.time()), Watch()
+        watch.observe_all(reader.feed(log) + reader.close())
+        watch.settle()
+        kinds.append({alert.kind for alert in watch.alerts()})
+    assert kinds[0] == kinds[1]

@@ -9,6 +9,8 @@ from ike.events.stamps import Stamps
 NOW = datetime(2026, 11, 29, 12, tzinfo=UTC)
 
 FORMS = [
+    ('<189>date=2026-11-29 time=10:11:12 devname="fgt" devid="F" x', "2026-11-29T10:11:12", None),
+    ("date=2026-11-29,time=10:11:12,devname=fgt,x", "2026-11-29T10:11:12", None),
     ("Nov 29 10:11:12 gw charon[1]: x", "2026-11-29T10:11:12", "gw"),
     ("Nov  9 10:11:12 gw.example charon: x", "2026-11-09T10:11:12", "gw.example"),
     ("Dec  1 10:11:12 gw charon: x", "2025-12-01T10:11:12", "gw"),  # not of this year yet

@@ -12,8 +12,19 @@ from pki.actors import Role
 from pki.desk import Desk
 from tests.fixtures.desk import NOW
 from tests.fleet.monitoring import batch
-from tests.fleet.role_table import check_asked_first, check_complete, check_row, name_of
-from tests.pki.test_permissions import READERS, A, Call, G, O, S, U
+from tests.role_table import (
+    READERS,
+    A,
+    Call,
+    G,
+    O,
+    S,
+    U,
+    check_asked_first,
+    check_complete,
+    check_row,
+    name_of,
+)
 
 TABLE: dict[Any, tuple[set[Role], Call]] = {
     expiry.end_silences: ({S}, lambda d, a: expiry.end_silences(d, a, now=NOW)),

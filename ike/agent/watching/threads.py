@@ -1,13 +1,12 @@
 """Two threads beside the agent: one gathers events of SAs and keeps them, the other tells them to the service."""
 
 import logging
-import math
 import threading
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any, Final
+from typing import Final
 
 from core.errors import IkewardenError
 from ike.agent.channel import ServerRefused, Service
@@ -18,6 +17,7 @@ from ike.agent.settings import AgentSettings
 from ike.agent.watching.sources import FAILURES, Gathered, Source, source_of
 from ike.agent.watching.spool import Batch, Document, Spool
 from ike.events.event import SaEvent
+from ike.events.limits import limited
 
 PATH: Final = "/v1/gateways/self/sa-events"
 _log = logging.getLogger(__name__)
@@ -28,13 +28,7 @@ _RETRY_CAP: Final = 900.0
 _FAR: Final = (
     1 << 20
 )  # bytes of a log without an event, after which the place is noted all the same
-# What the service takes of a text; a peer's identity may be of any length.
-_LONGEST: Final = {"identity": 1024, "algorithms": 1024}
-_TEXT: Final = 255
 _DROPPED: Final = frozenset({"kind", "line", "time"})
-_SPIS: Final = frozenset({"spi_in", "spi_out"})
-_LARGEST: Final = 1 << 63
-_YEARS: Final = (0.0, 4e9)  # times that are none are left out
 
 
 @dataclass(frozen=True)
@@ -286,28 +280,15 @@ def _body(batch: Batch, until: float | None) -> Document:
 
 def document(event: SaEvent) -> Document:
     """An event as the service takes it: what is too long is cut, and what it would refuse is left out."""
+    event = limited(event)
     shown: Document = {"event": event.kind}
-    if event.time is not None and _YEARS[0] < event.time < _YEARS[1]:
+    if event.time is not None:
         shown["time"] = _time(event.time)
     for name in SaEvent._fields:
-        value = _taken(name, getattr(event, name))
+        value = getattr(event, name)
         if value is not None and name not in _DROPPED:
             shown[name] = value
     return shown
-
-
-def _taken(name: str, value: Any) -> Any:
-    match value:
-        case str():
-            if name in _SPIS:
-                fits = 0 < len(value) <= 32 and all(c in "0123456789abcdefABCDEF" for c in value)
-                return value if fits else None
-            return value.encode("utf-8", "replace").decode()[: _LONGEST.get(name, _TEXT)]
-        case int():
-            return value if 0 <= value < _LARGEST else None
-        case float():
-            return value if math.isfinite(value) else None
-    return None
 
 
 def _time(seconds: float) -> str:

@@ -30,14 +30,14 @@ class InstanceMissing(NotFound):
 )
 @click.option(
     "--only",
-    type=click.Choice(["api", "validation", "scheduler"]),
+    type=click.Choice(["api", "validation", "scheduler", "syslog"]),
     help="Run one part only, where the parts run on several machines.",
 )
 @pass_session
 def serve(session: Session, config: Path | None, only: str | None) -> int:
     """Run the API, the validation listener and the scheduler.
 
-    In one group of processes, until SIGTERM or Ctrl-C.
+    In one group of processes, until SIGTERM or Ctrl-C; with the receiver of syslog, where it is on.
     """
     settings = config or session.directory / SETTINGS
     if not settings.exists():
