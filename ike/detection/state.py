@@ -302,6 +302,52 @@ class Gateway:
         """The record of an identity that fails."""
         return _kept(self.named, name)
 
+    # --- bounds, plans, timers, signs
+
+    def bounds_of(self, tunnel: Tunnel) -> Bounds:
+        """What the configuration says of it."""
+        if not self.bounds or tunnel.name is None:
+            return UNKNOWN
+        return self.bounds.get(tunnel.name, UNKNOWN)
+
+    def plan(self, at: float | None, connection: str | None) -> str | None:
+        """The purpose of what we do there and then ourselves."""
+        if at is not None:
+            for planned in self.planned:
+                if planned.covers(at, self.name, connection):
+                    return planned.purpose
+        return None
+
+    def arm(self, tunnel: Tunnel, due: float) -> None:
+        """Look at it at `due`, or a little later."""
+        if not tunnel.armed or due < tunnel.armed:
+            tunnel.armed = due
+            self.wheel.setdefault(int(due // SLOT), []).append(tunnel)
+
+    def place(self, tunnel: Tunnel, identity: str | None = None) -> Place:
+        """As alerts name it."""
+        return Place(self.name, tunnel.name, tunnel.source, identity)
+
+    def sign(
+        self,
+        kind: str,
+        place: Place,
+        at: float | None,
+        lines: Sequence[int],
+        evidence: Mapping[str, object],
+        since: float | None = None,
+        variant: str = "",
+    ) -> None:
+        """A sign of `kind`, unless we said that we work there (maintenance)."""
+        if self.planned and self.plan(at, place.connection) == "maintenance":
+            return
+        told = self._bounded(kind, place)
+        if told is not place:
+            crowd = self.crowd(f"signs of {kind}", at, QUIET.get(kind, 3600.0))
+            crowd.join(Attempt(at, lines[-1] if lines else 0, told.sender))
+            evidence = {**evidence, **crowd.shown()}
+        self.conditions.sign(kind, told, at, lines, evidence, since, variant)
+
     # --- strangers
 
     def call(self, address: str, name: str | None) -> None:
@@ -364,52 +410,6 @@ class Gateway:
         if there < MOST_UNPROVEN:
             return place
         return Place(self.name, None, None, None, place.peer or place.sender or place.connection)
-
-    # --- bounds, plans, timers, signs
-
-    def bounds_of(self, tunnel: Tunnel) -> Bounds:
-        """What the configuration says of it."""
-        if not self.bounds or tunnel.name is None:
-            return UNKNOWN
-        return self.bounds.get(tunnel.name, UNKNOWN)
-
-    def plan(self, at: float | None, connection: str | None) -> str | None:
-        """The purpose of what we do there and then ourselves."""
-        if at is not None:
-            for planned in self.planned:
-                if planned.covers(at, self.name, connection):
-                    return planned.purpose
-        return None
-
-    def arm(self, tunnel: Tunnel, due: float) -> None:
-        """Look at it at `due`, or a little later."""
-        if not tunnel.armed or due < tunnel.armed:
-            tunnel.armed = due
-            self.wheel.setdefault(int(due // SLOT), []).append(tunnel)
-
-    def place(self, tunnel: Tunnel, identity: str | None = None) -> Place:
-        """As alerts name it."""
-        return Place(self.name, tunnel.name, tunnel.source, identity)
-
-    def sign(
-        self,
-        kind: str,
-        place: Place,
-        at: float | None,
-        lines: Sequence[int],
-        evidence: Mapping[str, object],
-        since: float | None = None,
-        variant: str = "",
-    ) -> None:
-        """A sign of `kind`, unless we said that we work there (maintenance)."""
-        if self.planned and self.plan(at, place.connection) == "maintenance":
-            return
-        told = self._bounded(kind, place)
-        if told is not place:
-            crowd = self.crowd(f"signs of {kind}", at, QUIET.get(kind, 3600.0))
-            crowd.join(Attempt(at, lines[-1] if lines else 0, told.sender))
-            evidence = {**evidence, **crowd.shown()}
-        self.conditions.sign(kind, told, at, lines, evidence, since, variant)
 
 
 def _kept(records: dict[str, Suspect], key: str) -> Suspect:
