@@ -53,8 +53,8 @@ _ADVICE: Final[dict[tuple[str, str], tuple[str, str]]] = {
         "Block the source, and replace pre-shared keys that could be guessed.",
     ),
     ("auth_guessing", "many"): (
-        "Many sources try secrets or identities at one connection, each too seldom to stand out: a "
-        "guesser that uses many hosts.",
+        "Secrets or identities are tried in numbers that no configuration mistake explains, from many "
+        "sources or from one that the log does not show.",
         "Replace pre-shared keys that could be guessed, and allow UDP 500 and 4500 from known "
         "addresses only.",
     ),

@@ -21,7 +21,7 @@ _ECHOES: Final = 16
 
 @dataclass(slots=True)
 class Distinct:
-    """How many different names there were: exactly up to `EXACT`, estimated within a few hundredths above.
+    """How many different names there were: exactly below `EXACT`, about, in two digits, above.
 
     The least hashes are kept: where they end tells how dense all of them lie.
     """
@@ -42,7 +42,8 @@ class Distinct:
     def __len__(self) -> int:
         if len(self.least) < EXACT:
             return len(self.least)
-        return (EXACT - 1) * _SPACE // self.least[-1]
+        about = (EXACT - 1) * _SPACE // self.least[-1]
+        return max(EXACT, round(about, 2 - len(str(about))))
 
 
 @dataclass(slots=True)

@@ -152,7 +152,7 @@ def _guesses(
             if then is not None and then < at - _WITHIN:
                 del suspect.identities[name]
     identities = len(suspect.identities)
-    told = Place(gateway.name, place.connection, sender=place.peer or "")
+    told = Place(gateway.name, place.connection, sender=_address(event) or "")
     goes_on = crowd is not None and gateway.conditions.is_open("auth_guessing", told)
     by_one = (count >= _GUESSES and not known) or (
         identities >= (_IDENTITIES_OF_KNOWN if known else _IDENTITIES)
@@ -174,7 +174,7 @@ def _guesses(
         lines_of(signs),
         evidence,
         since=signs[0][0],
-        variant="" if crowd is None or len(crowd.sources) < 2 else "many",
+        variant="" if crowd is None or len(crowd.sources) == 1 else "many",
     )
     # The same attempts are no misconfiguration of an identity as well.
     for connection in (place.connection, None):

@@ -115,7 +115,7 @@ def test_forged_senders_are_one_condition() -> None:
         log.add(step / 20, "proposal_mismatch", name=None, source=f"203.0.{step % 1500}")
     (alert,) = alerts(log)
     assert (alert.kind, alert.peer, alert.evidence["attempts"]) == ("proposal_mismatch", None, 4500)
-    assert abs(int(str(alert.evidence["sources"])) - 1500) < 100
+    assert alert.evidence["sources"] in (1400, 1500, 1600)
     peers = alert.evidence["peers"]
     assert isinstance(peers, list)
     assert len(peers) == 16
