@@ -525,3 +525,17 @@ def test_what_was_left_out_comes_back_where_there_is_room(
     monkeypatch.setattr(alerts, "MOST_OPEN", 2)
     sent(gw, [], len(made), until=after(40))
     assert [each.kind for each in alerts_of(desk, state="open")] == ["proposal_mismatch"] * 2
+
+
+def test_who_guesses_from_many_hosts_is_one_alert(desk: Desk, gw: Member) -> None:
+    guesses = [
+        event("auth_failed", number / 2, ike_id=number, source=f"203.0.113.{number}",
+              identity=f"u{number}", name="branches", connection="branches")
+        for number in range(300)
+    ]  # fmt: skip
+    sent(gw, guesses[:100])
+    sent(gw, guesses[100:], 100, until=after(200))
+    [alert] = alerts_of(desk)
+    assert (alert.kind, alert.connection, alert.peer) == ("auth_guessing", "branches", None)
+    counted = {name: alert.evidence[name] for name in ("attempts", "sources", "identities")}
+    assert counted == {"attempts": 300, "sources": 300, "identities": 300}
