@@ -74,6 +74,8 @@ class Condition:
         until, age = self.end or now, evidence.get("age_seconds")
         if isinstance(age, int) and self.start is not None and until is not None:
             evidence["age_seconds"] = max(age, round(until - self.start))
+        if self.common and self.peers:
+            evidence.setdefault("sources", len(self.peers))
         if len(self.peers) > 1:
             evidence["peers"] = list(self.peers)
         return Alert(
