@@ -29,7 +29,7 @@ from ike.events.event import SaEvent
 
 _TIMES, _TIMES_UNTIMED, _WITHIN = 3, 5, 600.0
 _GUESSES, _IDENTITIES, _IDENTITIES_OF_KNOWN = 20, 5, 10
-_MANY, _ADDRESSES = 20, 10
+_MANY, _ADDRESSES, _REMEMBERED = 20, 10, 16
 _ROTATION_TIMES: Final = 2
 _ROTATION_WAIT: Final = 60.0
 _SAME, _SAME_LINES = 2.0, 8
@@ -209,6 +209,12 @@ def _many(gateway: Gateway, crowd: Crowd, connection: str | None, at: float | No
 
 
 def _count_identity(gateway: Gateway, event: SaEvent, place: Place, at: float | None) -> None:
+    if event.ike_id is not None:
+        # One line may show the identity alone, and the next one the address alone.
+        if event.ike_id in gateway.failed:
+            return
+        gateway.failed.append(event.ike_id)
+        del gateway.failed[:-_REMEMBERED]
     who = event.identity or place.connection or source_of(event)
     record = gateway.identity(who)
     signs = record.signs.setdefault("auth", [])

@@ -159,6 +159,7 @@ class Gateway:
     callers: dict[str, Suspect] = field(default_factory=dict)  # that anybody can forge
     crowds: dict[str, Crowd] = field(default_factory=dict)
     called: dict[str, list[str]] = field(default_factory=dict)  # names by the addresses we asked
+    failed: list[int] = field(default_factory=list)  # the IKE SAs that failed to authenticate last
     named: dict[str, Suspect] = field(default_factory=dict)
     hosts: dict[str, str] = field(default_factory=dict)
     waiting: dict[str, tuple[float, int, Place]] = field(default_factory=dict)
@@ -269,6 +270,7 @@ class Gateway:
             tunnel.scheduled = None
         self.up.clear()
         self.spis.clear()
+        self.failed.clear()
 
     def unsettle(self) -> None:
         """The clock jumped: nobody knows how old anything is."""

@@ -55,6 +55,8 @@ def test_the_numbers_are_those_of_the_log() -> None:
     assert (storm["rekeys"], storm["bound"]) == (44, "learned")
     assert "12:06:14" in storm["start"]
     assert evidence("psk_guessing.right")["attempts"] == 48
+    # Two lines about each: one shows who it claims to be, the other one where it is.
+    assert evidence("pluto_wrong_psk.right")["attempts"] == 8
 
 
 def test_every_recording_has_its_verdict() -> None:

@@ -5,6 +5,9 @@ from typing import Any
 import pytest
 
 from ike.detection.bounds import Planned
+from ike.detection.watch import Watch
+from ike.events.reader import Reader
+from tests.events.recordings import recorded
 from tests.ike.detection.lines import START, Log, alerts, kinds
 
 FOE = {"name": None, "source": "192.0.2.66"}
@@ -175,6 +178,26 @@ def test_whom_we_ask_ourselves_is_the_peer() -> None:
     log = Log().add(95, "ike_initiate", ike_id=50)
     log = failures(3, 20, log, identity=None)
     assert kinds(log, None, (Planned(START + 90, START + 900, "site"),)) == ["rotation_failed"]
+
+
+def test_one_line_tells_who_and_the_next_one_where() -> None:
+    log = Log().up(0)
+    for step in range(3):
+        at, ike = 100 + 20 * step, 50 + step
+        log.add(at, "auth_failed", ike_id=ike, source=None, peer="@gw", identity="@gw")
+        log.add(at, "auth_failed", ike_id=ike)
+    found = {each.kind: each.evidence["attempts"] for each in alerts(log)}
+    assert found == {"auth_failures": 3}
+    assert "rotation_failed" in kinds(log, None, (Planned(START + 90, START + 900, "site"),))
+
+
+@pytest.mark.parametrize("name", ["wrong_psk.left", "pluto_wrong_psk.left"])
+def test_a_daemon_that_asks_tells_that_its_peer_has_another_secret(name: str) -> None:
+    reader = Reader(START)
+    watch = Watch(None, (Planned(0.0, 4e9, "site"),))
+    watch.observe_all(reader.feed(recorded(name).read_bytes()) + reader.close())
+    watch.settle()
+    assert [each.kind for each in watch.alerts()] == ["rotation_failed"]
 
 
 @pytest.mark.parametrize("times", [1, 2])
