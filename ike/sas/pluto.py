@@ -2,10 +2,12 @@
 
 import re
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Final
 
 from ike.daemons.libreswan import status
 from ike.daemons.libreswan.status import Conn, State, Status
+from ike.sas import proofs
 from ike.sas.association import Association, Child
 
 TRAFFIC: Final = re.compile(
@@ -14,15 +16,18 @@ TRAFFIC: Final = re.compile(
 )
 _FIELD: Final = re.compile(r"(inBytes|outBytes|add_time|id)=(?:'([^']*)'|([^,\s]*))")
 _LEFT: Final = re.compile(r"\b(REKEY|REPLACE|EXPIRE) in (-?\d+)s")
+_NOTHING: Final = proofs.Pluto()
 _UNKNOWN: Final = Conn("", 0, "", "", "", "")
 # 000 #2: "name" esp.cf5995b3@192.0.2.1 …, tun.0@… where it is a tunnel
 _SPIS: Final = re.compile(r'000 #(\d+): "[^"]*"\S*(?: \S+?)? (esp|ah)\.[0-9a-f]+@.*')
 
 
-def associations(traffic: str, state: str = "", *, now: float | None = None) -> list[Association]:
+def associations(
+    traffic: str, state: str = "", held: proofs.Pluto = _NOTHING, *, now: float | None = None
+) -> list[Association]:
     """The SAs of `--trafficstatus`, and of `--status` where that is given too: that alone knows IKE SAs and SPIs.
 
-    `now`, POSIX seconds, for ages.
+    `held` tells more of the proofs. `now`, POSIX seconds, for ages.
     """
     carried = _carried(traffic, now)
     if not state:
@@ -36,8 +41,15 @@ def associations(traffic: str, state: str = "", *, now: float | None = None) -> 
     left = {found[1]: line for line in lines if (found := re.match(r"000 #(\d+): .*STATE_", line))}
     kinds = {found[1]: found for line in lines if (found := _SPIS.match(line))}
     return [
-        _association(each, heard, children, left, kinds) for each in heard.states if not each.child
+        _proven(_association(each, heard, children, left, kinds), heard.conn_of(each), held)
+        for each in heard.states
+        if not each.child
     ]
+
+
+def _proven(association: Association, conn: Conn | None, held: proofs.Pluto) -> Association:
+    local, remote = proofs.of_pluto(conn, held)
+    return replace(association, local_proof=local, remote_proof=remote)
 
 
 def _carried(text: str, now: float | None) -> list[tuple[str, str, str, Child]]:
@@ -84,7 +96,10 @@ def _association(
         remote_id=conn.remote_id.removeprefix("@"),
         algorithms=conn.algorithms,
         rekey_seconds=times.get("REKEY"),
-        reauth_seconds=None,
+        # IKEv1 knows no other way to replace one.
+        reauth_seconds=times.get("REPLACE")
+        if state.version == 1 or "REAUTH" in conn.policy
+        else None,
         children=children,
     )
 
@@ -106,6 +121,7 @@ def _child(
         state="established",
         protocol=kind[2].upper() if kind else known.protocol,
         mode=mode,
+        algorithms=conn.child_algorithms,
         spi_in=state.spi_in,
         spi_out=state.spi_out,
         local_ts=(conn.local_net,) if conn.local_net else (),
@@ -115,6 +131,7 @@ def _child(
         age_seconds=known.age_seconds,
         rekey_seconds=times.get("REKEY"),
         expire_seconds=times.get("EXPIRE", times.get("REPLACE")),
+        lifetime_seconds=conn.child_life,
     )
 
 

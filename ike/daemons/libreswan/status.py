@@ -1,11 +1,12 @@
-"""What `whack --status`, `--trafficstatus`, `--listpubkeys` and `--listpsks` print, as values.
+"""What `whack --status`, `--trafficstatus`, `--listcerts`, `--listpubkeys` and `--listpsks` print, as values.
 
 Pure; read on Libreswan 4.10.
 """
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from typing import Any, Final
 
 from ike.daemons.libreswan.secretsfile import Entry, normal
 
@@ -28,9 +29,19 @@ _SPIS = re.compile(
     r'000 #(?P<number>\d+): "[^"]+"\S*(?: \S+?)? (?:esp|ah)\.(?P<out>[0-9a-f]+)@\S+ (?:esp|ah)\.(?P<in>[0-9a-f]+)@'
 )
 _TRAFFIC = re.compile(r"006 #(?P<number>\d+): .*\binBytes=(?P<in>\d+), outBytes=(?P<out>\d+)")
-_ALGORITHMS = re.compile(
-    r'000 "(?P<name>[^"]+)"(?:\[(?P<instance>\d+)\])?:   IKEv2 algorithm newest: (?P<algorithms>\S+)'
+_HEAD = r'000 "(?P<name>[^"]+)"(?:\[(?P<instance>\d+)\])?:   '
+_ALGORITHMS = re.compile(_HEAD + r"IKE(?:v[12])? algorithm newest: (?P<algorithms>\S+)")
+_CHILD_ALGORITHMS = re.compile(
+    _HEAD + r"(?P<protocol>ESP|AH) algorithm newest: (?P<algorithms>[^\s;]+)"
 )
+_AUTH = re.compile(_HEAD + r"our auth:(?P<ours>[^,]*), their auth:(?P<theirs>[^,]*),")
+_AUTHORITIES = re.compile(_HEAD + r"CAs: '(?P<ours>.*)'\.\.\.'(?P<theirs>.*)'")
+_LIFE = re.compile(_HEAD + r".*\bipsec_life: (?P<seconds>\d+)s;")
+_POLICY = re.compile(_HEAD + r"policy: (?P<words>\S+);")
+_END_CERTIFICATE = re.compile(
+    r'000 End certificate "(?P<nickname>.*)" - SN: (?:0x)?(?P<serial>\w+)'
+)
+_SUBJECT = re.compile(r"000 +subject: (?P<subject>.*)")
 _ADDRESS = re.compile(r"(?:(?P<subnet>[^=\s]+)===)?(?P<address>[^\[<=]+)")
 _PARENT = re.compile(r"\bIKE SA #(\d+);")
 _PUBKEY = re.compile(
@@ -55,6 +66,12 @@ class Conn:
     remote_id: str = ""
     certificate: str = ""  # our nickname
     algorithms: str = ""
+    child_algorithms: str = ""
+    local_auth: str = ""  # secret, rsasig, ecdsa, …
+    remote_auth: str = ""
+    remote_authority: str = ""  # subject of the CA that the peer's certificate must be of
+    child_life: int | None = None  # seconds
+    policy: frozenset[str] = frozenset()  # PSK, TUNNEL, REAUTH, …
 
 
 @dataclass(frozen=True)
@@ -112,9 +129,8 @@ def parse(text: str) -> Status:
     """`whack --status` as values; lines that are not known are passed over."""
     version = _VERSION.search(text)
     lines = text.splitlines()
-    ids = _by_conn(lines, _IDS)
+    facts = _facts(lines)
     certificates = {match["name"]: match["cert"] for match in map(_CERT.match, lines) if match}
-    algorithms = _by_conn(lines, _ALGORITHMS)
     conns = []
     for match in filter(None, map(_CONN.match, lines)):
         key = (match["name"], int(match["instance"] or 0))
@@ -126,10 +142,8 @@ def parse(text: str) -> Status:
                 remote_address=right["address"] if right else "",
                 local_net=(left["subnet"] or "") if left else "",
                 remote_net=(right["subnet"] or "") if right else "",
-                local_id=ids[key]["ours"] if key in ids else "",
-                remote_id=ids[key]["theirs"].strip() if key in ids else "",
                 certificate=certificates.get(key[0], ""),
-                algorithms=algorithms[key]["algorithms"] if key in algorithms else "",
+                **facts.get(key, {}),
             )
         )
     return Status(
@@ -146,9 +160,39 @@ def _turned(right: str) -> str:
     return f"{subnet}==={address}" if marks else right
 
 
-def _by_conn(lines: list[str], pattern: re.Pattern[str]) -> dict[tuple[str, int], re.Match[str]]:
-    found = filter(None, map(pattern.match, lines))
-    return {(match["name"], int(match["instance"] or 0)): match for match in found}
+def _facts(lines: list[str]) -> dict[tuple[str, int], dict[str, Any]]:
+    """What lines of their own say of a connection, by its name and instance."""
+    found: dict[tuple[str, int], dict[str, Any]] = {}
+    for pattern, named in _FACTS:
+        for match in filter(None, map(pattern.match, lines)):
+            key = (match["name"], int(match["instance"] or 0))
+            found.setdefault(key, {}).update(named(match))
+    return found
+
+
+# Each line and what of a connection stands in it.
+_FACTS: Final[tuple[tuple[re.Pattern[str], Callable[[re.Match[str]], dict[str, Any]]], ...]] = (
+    (_IDS, lambda m: {"local_id": m["ours"], "remote_id": m["theirs"].strip()}),
+    (_ALGORITHMS, lambda m: {"algorithms": m["algorithms"]}),
+    (_CHILD_ALGORITHMS, lambda m: {"child_algorithms": m["algorithms"]}),
+    (_AUTH, lambda m: {"local_auth": m["ours"], "remote_auth": m["theirs"]}),
+    (_AUTHORITIES, lambda m: {"remote_authority": m["theirs"].replace("%any", "")}),
+    (_LIFE, lambda m: {"child_life": int(m["seconds"][:10])}),
+    (_POLICY, lambda m: {"policy": frozenset(m["words"].split("+"))}),
+)
+
+
+def end_certificates(text: str) -> dict[str, tuple[str, str]]:
+    """`whack --listcerts`: subject and serial number (hexadecimal) of each end certificate, by nickname."""
+    found: dict[str, tuple[str, str]] = {}
+    nickname = serial = ""
+    for line in text.splitlines():
+        if match := _END_CERTIFICATE.match(line):
+            nickname, serial = match["nickname"], match["serial"].lower().lstrip("0") or "0"
+        elif nickname and (match := _SUBJECT.match(line)):
+            found[nickname] = (match["subject"], serial)
+            nickname = ""
+    return found
 
 
 def _states(lines: list[str]) -> Iterator[State]:
