@@ -4,7 +4,7 @@ Pure; read on Libreswan 4.10.
 """
 
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -26,7 +26,8 @@ _STATE = re.compile(
     r" (?P<state>STATE_\S+) \((?P<words>[^)]*(?:\([^)]*\)[^)]*)*)\);(?P<rest>.*)"
 )
 _SPIS = re.compile(
-    r'000 #(?P<number>\d+): "[^"]+"\S*(?: \S+?)? (?:esp|ah)\.(?P<out>[0-9a-f]+)@\S+ (?:esp|ah)\.(?P<in>[0-9a-f]+)@'
+    r'000 #(?P<number>\d+): "[^"]+"\S*(?: \S+?)? (?P<protocol>esp|ah)\.(?P<out>[0-9a-f]+)@\S+'
+    r" (?:esp|ah)\.(?P<in>[0-9a-f]+)@\S*(?P<tunnel> tun\.)?"
 )
 _TRAFFIC = re.compile(r"006 #(?P<number>\d+): .*\binBytes=(?P<in>\d+), outBytes=(?P<out>\d+)")
 _HEAD = r'000 "(?P<name>[^"]+)"(?:\[(?P<instance>\d+)\])?:   '
@@ -43,6 +44,7 @@ _END_CERTIFICATE = re.compile(
 )
 _SUBJECT = re.compile(r"000 +subject: (?P<subject>.*)")
 _ADDRESS = re.compile(r"(?:(?P<subnet>[^=\s]+)===)?(?P<address>[^\[<=]+)")
+_LEFT = re.compile(r"\b(REKEY|REPLACE|EXPIRE) in (-?\d{1,10})s")
 _PARENT = re.compile(r"\bIKE SA #(\d+);")
 _PUBKEY = re.compile(
     r"000 .*?,\s+\d+ \w+ Key (?P<id>\S+) \((?P<private>has|no) private key\),"
@@ -76,7 +78,7 @@ class Conn:
 
 @dataclass(frozen=True)
 class State:
-    """A state of pluto's: an IKE SA, or a CHILD SA when it has a `parent`."""
+    """A state of pluto's: an IKE SA, or a CHILD SA when it has a `parent`. `left` are seconds until it is replaced."""
 
     number: int
     name: str
@@ -87,6 +89,9 @@ class State:
     words: str = ""
     spi_in: str = ""
     spi_out: str = ""
+    protocol: str = ""  # ESP, AH
+    mode: str = ""  # tunnel, transport
+    left: Mapping[str, int] = field(default_factory=dict)  # REKEY, REPLACE, EXPIRE
 
     @property
     def child(self) -> bool:
@@ -118,6 +123,12 @@ class Status:
     def names(self) -> frozenset[str]:
         """Names of the connections."""
         return frozenset(each.name for each in self.conns)
+
+    def reauth_seconds(self, state: State) -> int | None:
+        """In how many seconds the peers authenticate each other again; IKEv1 knows no other way to replace an SA."""
+        conn = self.conn_of(state)
+        again = state.version == 1 or (conn is not None and "REAUTH" in conn.policy)
+        return state.left.get("REPLACE") if again else None
 
     def conn_of(self, state: State) -> Conn | None:
         """The connection or instance that a state belongs to."""
@@ -210,6 +221,9 @@ def _states(lines: list[str]) -> Iterator[State]:
             words=match["words"],
             spi_in=spi["in"].zfill(8) if spi else "",
             spi_out=spi["out"].zfill(8) if spi else "",
+            protocol=spi["protocol"].upper() if spi else "",
+            mode=("tunnel" if spi["tunnel"] else "transport") if spi else "",
+            left={name: max(0, int(left)) for name, left in _LEFT.findall(match["rest"])},
         )
 
 
