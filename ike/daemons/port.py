@@ -246,7 +246,8 @@ class Abilities:
 @dataclass(frozen=True)
 class ChildSa:
     """A CHILD_SA as the daemon lists it. SPIs are eight hexadecimal digits. `protocol` is ESP or AH, `mode` tunnel,
-    transport or another word of the daemon's; seconds are from when it was listed. What is not told is empty, or None.
+    transport or another word of the daemon's; seconds are from when it was listed, and it is the same SA when they have
+    gone by. What is not told is empty, or None.
     """
 
     name: str
@@ -261,8 +262,8 @@ class ChildSa:
     mode: str = ""
     nat_t: bool | None = None
     algorithms: str = ""
-    rekey_seconds: int | None = None
-    expire_seconds: int | None = None
+    rekey_seconds: int | None = field(default=None, compare=False)
+    expire_seconds: int | None = field(default=None, compare=False)
 
 
 @dataclass(frozen=True)
@@ -292,8 +293,8 @@ class IkeSa:
     remote_certificate: str | None = None
     children: tuple[ChildSa, ...] = ()
     nat_t: bool | None = None
-    rekey_seconds: int | None = None
-    reauth_seconds: int | None = None
+    rekey_seconds: int | None = field(default=None, compare=False)
+    reauth_seconds: int | None = field(default=None, compare=False)
 
 
 @dataclass(frozen=True)
