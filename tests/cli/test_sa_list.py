@@ -115,7 +115,8 @@ def test_what_authenticated_charon_and_pluto(lab: Lab) -> None:
     left, right = lab.gateway("left"), lab.pluto("right")
     equip(Authority("Lab Root"), left, right)
     right.add_connection("tunnel", conn(right, left))
-    right.childless()
+    if not lab.kernel_esp:  # tests/ike/daemons/test_real_esp.py
+        right.childless()
     left.add_connection("tunnel", charon(left, right))
     left.load_credentials()
     right.initiate()
@@ -131,3 +132,9 @@ def test_what_authenticated_charon_and_pluto(lab: Lab) -> None:
     assert told.remote_proof is not None
     assert (told.remote_proof.method, told.remote_proof.basis) == ("certificate", INFERRED)
     assert "one of CN=Lab Root" in told.remote_proof.remark
+    for child in told.children:
+        assert (child.protocol, child.mode, child.nat_t) == ("ESP", "tunnel", False)
+        assert child.algorithms.startswith("AES_")
+        assert child.rekey_seconds
+        assert child.expire_seconds
+    assert len(told.children) == int(lab.kernel_esp)

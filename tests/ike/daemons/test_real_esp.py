@@ -22,13 +22,16 @@ _SHARED = [
     "tests/ike/daemons/test_libreswan_secrets.py::test_two_plutos_go_over_to_a_new_secret",
 ]
 _BESIDE = ["tests/ike/daemons/test_strongswan_beside.py::test_a_pluto_takes_it_too"]
-_LIST = ["tests/cli/test_sa_list.py::test_of_a_host_with_charon"]
+_LIST = [
+    "tests/cli/test_sa_list.py::test_of_a_host_with_charon",
+    "tests/cli/test_sa_list.py::test_what_authenticated_charon_and_pluto",
+]
 
 
 @pytest.mark.usefixtures("needs_uml")
 @pytest.mark.parametrize(
     ("tests", "count"),
-    [(_WITH_CHILDREN, 3), (_PAIR, 3), (_SHARED, 3), (_BESIDE, 1), (_LIST, 1)],
+    [(_WITH_CHILDREN, 3), (_PAIR, 3), (_SHARED, 3), (_BESIDE, 1), (_LIST, 2)],
     ids=["contract", "pair", "shared", "beside", "list"],
 )
 def test_with_esp_of_a_kernel(tests: list[str], count: int) -> None:
