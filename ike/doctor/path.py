@@ -39,9 +39,9 @@ def loaded(case: Case) -> Check | None:
     told = case.daemon
     if told is None or told.failure or case.tunnel is None:
         return None
-    if told.is_pluto:
+    if case.tunnel.writer is Writer.LIBRESWAN and told.is_pluto:
         return _loaded_by_pluto(told, case.tunnel)
-    if case.tunnel.writer is not Writer.SWANCTL:
+    if case.tunnel.writer is not Writer.SWANCTL or told.is_pluto:
         return None
     if case.tunnel.name in told.connections:
         return Check("loaded", OK, f"The daemon has the connection {case.tunnel.name}.")

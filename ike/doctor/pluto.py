@@ -20,6 +20,8 @@ _FOLDERS: Final = ("/usr/libexec/ipsec", "/usr/lib/ipsec", "/usr/local/libexec/i
 _UNORIENTED: Final = re.compile(r'000 "(?P<name>[^"]+)"(?:\[\d+\])?:     unoriented;')
 _CONFIGURATION: Final = re.compile(r"\bconfigfile=(?P<file>[^,\n]+)")
 _AUTHORITY: Final = re.compile(r'000 .*CA certificate ".*" - SN: (?:0x)?(?P<serial>\w+)')
+# A connection with several networks is loaded as one for each pair of them.
+_PAIR: Final = re.compile(r"/\d+x\d+$")
 _SECRET: Final = re.compile(r"000 +\d+: PSK ")
 _MOST: Final = 3
 
@@ -44,8 +46,8 @@ def ask(where: Places) -> Daemon:
         return Daemon(
             kind="pluto",
             version=f"pluto {heard.version}",
-            connections=heard.names,
-            unoriented=frozenset(match["name"] for match in _UNORIENTED.finditer(told)),
+            connections=frozenset(map(_named, heard.names)),
+            unoriented=frozenset(_named(match["name"]) for match in _UNORIENTED.finditer(told)),
             serials=frozenset(_serials(whack.ask("--listcacerts"))),
             secrets=len(_SECRET.findall(whack.ask("--listpsks"))),
             sas=tuple(map(_installed, associations.listed(whack, ()))),
@@ -55,9 +57,15 @@ def ask(where: Places) -> Daemon:
         return Daemon(kind="pluto", failure=failed.message)
 
 
+def _named(connection: str) -> str:
+    """As the configuration names it."""
+    return _PAIR.sub("", connection)
+
+
 def _installed(sa: IkeSa) -> IkeSa:
     """With its Child SAs, which are all established, in the word that charon has for it."""
-    return replace(sa, children=tuple(replace(child, state="INSTALLED") for child in sa.children))
+    children = tuple(replace(child, state="INSTALLED") for child in sa.children)
+    return replace(sa, connection=_named(sa.connection), children=children)
 
 
 def _serials(text: str) -> Iterator[int]:

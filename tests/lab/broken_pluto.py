@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 
+from ike.daemons.libreswan import status
 from ikewarden import main
 from ikewarden.cli.session import Session
 from tests.lab.broken import SECRET, Said
@@ -38,8 +39,9 @@ class PlutoScene:
         for end in self.ends:
             if not end.running:
                 end.start()
+            for name in status.parse(end.whack("--status").text).names:
+                end.whack("--delete", "--name", name)
             for file in end.connections.glob("*.conf"):
-                end.whack("--delete", "--name", file.stem)
                 file.unlink()
             end.write_secrets()
             end.whack("--rereadsecrets")
@@ -75,7 +77,8 @@ class PlutoScene:
                 **(both or {}),
                 **(more or {}),
             }
-            here.add_connection("site", section)
+            given = {name: value for name, value in section.items() if value is not None}
+            here.add_connection("site", given)
             here.childless()
 
     def attempt(self) -> None:

@@ -438,6 +438,13 @@ def test_what_was_broken_at_pluto_is_the_next_thing_to_do(
     assert SECRET not in said.text
 
 
+def test_a_pair_of_networks_is_of_its_connection(pluto: PlutoScene) -> None:
+    pluto.tell(both={"leftsubnet": None, "leftsubnets": "10.1.0.0/24,10.9.0.0/24"})
+    assert '"site/' in pluto.left.whack("--status").text
+    said = pluto.examine(pluto.left)
+    assert "loaded" not in said.wrong, said.brief
+
+
 @pytest.mark.parametrize("certified", [False, True], ids=["secret", "certificates"])
 def test_pluto_has_what_it_was_told(pluto: PlutoScene, *, certified: bool) -> None:
     if certified:
