@@ -156,7 +156,8 @@ class Journal:
             command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
         ) as process:
             try:
-                yield from self._read(process, cursor, stop)
+                if process.stdout is not None:
+                    yield from self._read(process.stdout.fileno(), cursor, stop)
             finally:
                 process.terminate()
 
@@ -165,11 +166,8 @@ class Journal:
         done = subprocess.run(command, capture_output=True, check=False, timeout=30)
         return _cursor(done.stdout) or ""
 
-    def _read(
-        self, process: "subprocess.Popen[bytes]", cursor: str, stop: threading.Event
-    ) -> Iterator[Gathered]:
-        assert process.stdout is not None  # noqa: S101 - it is a pipe
-        lines, rest, descriptor = _Lines(self._now), b"", process.stdout.fileno()
+    def _read(self, descriptor: int, cursor: str, stop: threading.Event) -> Iterator[Gathered]:
+        lines, rest = _Lines(self._now), b""
         while not stop.is_set():
             at = self._now().timestamp()
             if not select.select([descriptor], [], [], _IDLE)[0]:
