@@ -10,13 +10,13 @@ from typing import Any
 import pytest
 
 from ike.agent.settings import AgentSettings, WatchSettings, parse, render
+from ike.agent.watching.feeds import feeds_of
 from ike.agent.watching.sources import (
     Gathered,
     Journal,
     LogFile,
     Source,
     Vici,
-    source_of,
 )
 from ike.agent.watching.threads import document
 from ike.daemons.strongswan import happenings
@@ -225,7 +225,8 @@ def test_settings_choose_the_source(tmp_path: Path) -> None:
     def chosen(log: str, daemon: str = "strongswan") -> Any:
         settings = AgentSettings("https://a", "g", daemon=daemon, watch=WatchSettings(log))
         assert parse(render(settings), tmp_path) == settings
-        return source_of(settings, now)
+        main = [each.source for each in feeds_of(settings, now) if not each.beside]
+        return main[0] if main else None
 
     assert isinstance(chosen(""), Vici)
     assert isinstance(chosen("journal"), Journal)
