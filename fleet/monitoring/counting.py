@@ -21,6 +21,8 @@ MOST: Final = 20_000
 OTHERS: Final = "(others)"
 #: The kind of what is no event.
 COUNTED: Final = "counted"
+#: A gateway may say that it counted any number; so many of it are believed at a time.
+MOST_AT_ONCE: Final = 1 << 32
 _WORD = re.compile(r"[a-z0-9_-]{1,40}")
 _KEYS: Final = (sa_counts.c.connection, sa_counts.c.kind, sa_counts.c.reason)
 Line = tuple[str, str, str]
@@ -47,7 +49,7 @@ def count(
     for at, name, kind, reason, times in events:
         word = reason if reason is not None and _WORD.fullmatch(reason) else ""
         hour = at.replace(minute=0, second=0, microsecond=0)
-        hours[hour, (name or "", kind, word)] += times
+        hours[hour, (name or "", kind, word)] += min(times, MOST_AT_ONCE)
     if not hours:
         return lines
     given = {line for _, line in hours}

@@ -12,8 +12,6 @@ them (`counted`) and names none, twenty refused requests in 10 minutes.
 Not normal, because a gateway's peers are configured. Looks alike and is let pass: the daily probe of an internet scan.
 """
 
-from typing import Final
-
 from ike.detection.conditions import Place
 from ike.detection.failures import failed, fresh, place_of, source_of
 from ike.detection.state import MOST_SUSPECTS, Gateway, Suspect, lines_of, note
@@ -24,7 +22,7 @@ _GROUPS = 4
 _ATTEMPTS, _ATTEMPTS_UNTIMED = 5, 10
 _SOURCES, _SOURCES_WITHIN = 10, 3600.0
 _PROBES, _PROBES_WITHIN = 10, 60.0
-_NAMELESS: Final = 20
+_NAMELESS, _MOST_NAMELESS = 20, 1 << 32
 
 
 def disagreed(gateway: Gateway, event: SaEvent, at: float | None) -> None:
@@ -115,7 +113,7 @@ def counted(gateway: Gateway, event: SaEvent, at: float | None) -> None:
     if event.reason != "refused" or at is None or gateway.strangers:
         return
     nameless = gateway.nameless
-    nameless.append((at, event.line, event.number or 0))
+    nameless.append((at, event.line, min(event.number or 0, _MOST_NAMELESS)))
     nameless[:] = [one for one in nameless if one[0] >= at - _WITHIN]
     attempts = sum(one[2] for one in nameless)
     if attempts >= _NAMELESS:

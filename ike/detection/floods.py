@@ -17,6 +17,7 @@ _REFUSED, _TIMED_OUT, _UP = 0, 1, 2
 _INDEX = {"half_open_limit": _REFUSED, "cookie": _REFUSED, "ike_timeout": _TIMED_OUT}
 _LEAST_REFUSED, _LEAST_TIMED_OUT, _RATIO = 10, 20, 3
 _MOST_SOURCES, _MOST_LINES = 1_024, 20
+_MOST_STOOD = 1_000_000
 _LIFE = 30.0  # seconds after which a daemon gives up a half-open SA
 
 
@@ -52,7 +53,7 @@ def stood(gateway: Gateway, event: SaEvent, at: float | None) -> None:
     """`half_open`: so many, for so long; whoever they are of."""
     flood = gateway.flood
     _turn(gateway, at)
-    flood.stood_now += (event.number or 0) * min(_MINUTE, max(0.0, event.seconds or 0.0))
+    flood.stood_now += min(event.number or 0, _MOST_STOOD) * min(_MINUTE, max(0.0, event.seconds or 0.0))
     if event.number:
         if flood.since is None:
             flood.since = at
