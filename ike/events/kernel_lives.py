@@ -177,9 +177,7 @@ class Lives:
     def _appeared(self, message: Told, at: float) -> list[SaEvent]:
         key = (message.protocol, message.spi, message.destination)
         pair = self._known.get(key)
-        if pair is not None:
-            if pair in self._closing:
-                self._stay(pair)
+        if pair is not None and pair not in self._closing:
             return []
         moved = self._moved(message, at)
         if moved is not None:
@@ -224,7 +222,7 @@ class Lives:
         )
 
     def _moved(self, message: Told, at: float) -> list[SaEvent] | None:
-        """It was taken away a moment ago and is back, between other addresses."""
+        """It was taken away a moment ago and is back, perhaps between other addresses."""
         for pair in self._closing:
             if (pair.protocol, pair.reqid) != (message.protocol, message.reqid):
                 continue

@@ -1,0 +1,150 @@
+"""The kernel's own telling of SAs, with a kernel that has ESP: those of a charon, and those made by hand.
+
+Where this machine's kernel has none, all of it runs in a guest of User-Mode Linux.
+"""
+
+import re
+import sys
+import threading
+import time
+from collections.abc import Callable
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+
+from ike.agent.watching.kernel import Kernel, listening
+from ike.agent.watching.sources import Gathered
+from ike.events.event import SaEvent
+from ike.events.kernel_messages import LONGEST
+from ike.sas.host import Here
+from tests.ike.sas.pair import pair
+from tests.lab import Gateway, Lab, uml
+from tests.lab.dumping import MANUAL
+from tests.lab.namespaces import ip_batch
+
+_COLOURS = re.compile(r"\x1b\[[0-9;]*m")
+_MINE = "src 192.0.2.1 dst 192.0.2.2 proto esp spi 0x3003 reqid 0 mode tunnel"
+_KEYS = "enc cbc(aes) 0x" + "deadbeef" * 4 + " auth-trunc hmac(sha256) 0x" + "c0ffee42" * 8 + " 128"
+
+
+def kernel(host: Gateway, *, manual: bool = False) -> Kernel:
+    return Kernel(
+        lambda: datetime.now(UTC),
+        manual=manual,
+        here=Here(ip=("ip", "-n", host.namespace.name)),
+        listen=lambda: host.namespace.within(listening),
+    )
+
+
+class Listening:
+    """A source in a thread; the place where it stopped."""
+
+    def __init__(self, source: Kernel, position: dict[str, Any] | None = None) -> None:
+        self.events: list[SaEvent] = []
+        self.position = position
+        self._stop = threading.Event()
+        self._begun = threading.Event()
+        self._thread = threading.Thread(target=self._run, args=(source, position), daemon=True)
+        self._thread.start()
+        assert self._begun.wait(60)
+
+    def _run(self, source: Kernel, position: dict[str, Any] | None) -> None:
+        for each in source.gather(position, self._stop):
+            self._keep(each)
+            self._begun.set()
+
+    def _keep(self, gathered: Gathered) -> None:
+        self.events += gathered.events
+        self.position = gathered.position
+
+    def until(self, condition: Callable[[list[SaEvent]], object]) -> list[SaEvent]:
+        end = time.monotonic() + 60
+        while not condition(self.events):
+            assert time.monotonic() < end, self.events
+            time.sleep(0.05)
+        return self.events
+
+    def stop(self) -> None:
+        self._stop.set()
+        self._thread.join(60)
+
+
+def kinds(events: list[SaEvent]) -> list[str]:
+    return [each.kind for each in events]
+
+
+def _need_esp(lab: Lab) -> None:
+    if not lab.kernel_esp:
+        pytest.skip("in a guest of test_in_a_guest")
+
+
+def test_no_key_comes_into_memory(lab: Lab) -> None:
+    """A reader of whole messages would have them: what such a one sees, and what is read."""
+    _need_esp(lab)
+    host = lab.namespace("host")
+    key = bytes.fromhex("deadbeef")
+    whole, ours = host.within(listening), host.within(listening)
+    with whole, ours:
+        ip_batch(host.name, f"xfrm state add {_MINE} {_KEYS}", "xfrm state flush", *MANUAL)
+        ip_batch(host.name, "xfrm state delete src 203.0.113.9 dst 192.0.2.1 proto esp spi 0x2002")
+        seen, read = b"", b""
+        for _ in range(5):
+            seen += whole.recv(1 << 16)
+            read += ours.recv(LONGEST)
+        with pytest.raises(BlockingIOError):
+            ours.recv(LONGEST)
+    assert seen.count(key * 4) == 3
+    assert key not in read
+    assert bytes.fromhex("c0ffee42") not in read
+
+
+def test_lives_of_sas(lab: Lab) -> None:
+    _need_esp(lab)
+    left, _ = pair(lab, rekey_bytes=20_000, life_bytes=1_000_000, esp_proposals="aes128gcm16")
+    heard = Listening(kernel(left))
+    beside = Listening(kernel(left, manual=True))
+    left.initiate("net")
+    (up,) = heard.until(lambda found: "child_established" in kinds(found))
+    with left.session() as session:
+        listed = next(iter(session.list_sas({})))["site"]["child-sas"]
+    spis = {(each["spi-in"].decode(), each["spi-out"].decode()) for each in listed.values()}
+    assert {(up.spi_in, up.spi_out)} == spis
+    assert (up.peer, up.name, up.daemon) == ("192.0.2.2", "esp reqid 1", "kernel")
+    # More bytes than the soft limit: the kernel says so, and charon makes another.
+    left.namespace.run("ping -c 30 -i 0.01 -s 1000 -I 10.1.0.1 10.2.0.1".split())
+    heard.until(lambda found: kinds(found).count("child_closed") == 1)
+    assert kinds(heard.events)[1:3] in (
+        ["soft_expired", "child_established"],
+        ["soft_expired", "soft_expired"],
+    )
+    assert heard.events[1].reason == "bytes"
+    assert heard.events[-1].spi_in == up.spi_in
+    assert set(kinds(beside.events)) == {"soft_expired"}
+    # What happened while the agent was away.
+    heard.stop()
+    ip_batch(left.namespace.name, f"xfrm state add {_MINE} {_KEYS}", *MANUAL)
+    left.terminate("site")
+    again = Listening(kernel(left), heard.position)
+    again.until(lambda found: len(found) >= 4)
+    assert sorted(kinds(again.events)) == ["child_closed", *["child_established"] * 3]
+    # By hand: seen beside, too, and to their hard limit.
+    made = beside.until(lambda found: kinds(found).count("child_established") == 3)
+    names = {str(each.name) for each in made if each.kind == "child_established"}
+    assert names == {"manual esp 00003003", "manual ah 00001001", "manual esp 00002002"}
+    limit = "src 192.0.2.2 dst 192.0.2.1 proto esp spi 0x4004 reqid 0 mode tunnel limit time-hard 1"
+    ip_batch(left.namespace.name, f"xfrm state add {limit} {_KEYS}")
+    beside.until(lambda found: any(each.reason == "time" for each in found))
+    left.namespace.run(["ip", "xfrm", "state", "flush"])
+    beside.until(lambda found: kinds(found).count("child_closed") == 4)
+    again.stop()
+    beside.stop()
+
+
+@pytest.mark.usefixtures("needs_uml")
+def test_in_a_guest() -> None:
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "--color=no"]
+    ran = uml.run([*command, "-k", "not guest", __file__], timeout=600.0, env={"CI": "true"})
+    said = _COLOURS.sub("", ran.output)
+    assert ran.status == 0, said[-8000:]
+    assert "2 passed, " in said, said[-2000:]
