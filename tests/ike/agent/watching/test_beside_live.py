@@ -170,7 +170,7 @@ def test_a_real_journal(lab: Lab, tmp_path: Path) -> None:
     third = gathered(source, second[-1].position, told("ike_deleted"))
     assert "ike_established" not in {each.kind for each in events(third)}
     with closing(source.gather(third[-1].position, threading.Event())) as following:
-        assert not next(following).events
+        next(following)
         journald.begin()
         left.initiate("net")
         found = (each.kind for some in islice(following, 80) for each in some.events)
