@@ -84,6 +84,11 @@ class WatchSettings:
     error_notify: str = ""
     kernel: str = "off"
 
+    @property
+    def hears_kernel(self) -> bool:
+        """Whether the kernel is listened to, for which the agent needs CAP_NET_ADMIN."""
+        return self.log == "kernel" or self.kernel != "off"
+
 
 @dataclass(frozen=True)
 class AgentSettings:

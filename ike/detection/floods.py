@@ -53,7 +53,9 @@ def stood(gateway: Gateway, event: SaEvent, at: float | None) -> None:
     """`half_open`: so many, for so long; whoever they are of."""
     flood = gateway.flood
     _turn(gateway, at)
-    flood.stood_now += min(event.number or 0, _MOST_STOOD) * min(_MINUTE, max(0.0, event.seconds or 0.0))
+    flood.stood_now += min(event.number or 0, _MOST_STOOD) * min(
+        _MINUTE, max(0.0, event.seconds or 0.0)
+    )
     if event.number:
         if flood.since is None:
             flood.since = at
