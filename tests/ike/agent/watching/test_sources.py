@@ -260,7 +260,7 @@ def test_settings_choose_what_stands_beside(watch: dict[str, Any], names: list[s
 @pytest.mark.parametrize("odd", ['kernel = "all"', "counters_seconds = -1", "error_notify = 7"])
 def test_settings_that_are_none(odd: str) -> None:
     text = f'url = "https://a"\ngateway = "g"\n[watch]\n{odd}\n'
-    with pytest.raises(AgentSettingsInvalid, match=odd.split()[0]):
+    with pytest.raises(AgentSettingsInvalid, match=odd.split(maxsplit=1)[0]):
         parse(text.encode(), Path("agent.toml"))
 
 
