@@ -22,6 +22,7 @@ from sqlalchemy import (
 
 from fleet.bumps import chunks
 from fleet.gateways import registered
+from fleet.monitoring import counting
 from fleet.monitoring.shown import REKEYS
 from fleet.monitoring.values import SEVERITIES, AlertState
 from pki.actors import Action, Actor, require
@@ -180,6 +181,7 @@ class _Making:
                 literal(_NONE).label("rank"),
             )
             .where(*self._hours(self.since), *self._mine(sa_counts.c.gateway_id))
+            .where(sa_counts.c.kind != counting.COUNTED)
             .group_by(sa_counts.c.gateway_id, sa_counts.c.connection)
         )
 

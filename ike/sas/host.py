@@ -96,15 +96,17 @@ def _pluto(here: Here, now: datetime) -> list[Association]:
 
 def _kernel(here: Here, now: datetime) -> list[Association]:
     local = now.astimezone().replace(tzinfo=None)
-    addresses = _addresses(here)
+    return xfrm.associations(states(here), now=local, local=addresses(here))
+
+
+def states(here: Here) -> list[xfrm.State]:
+    """The ESP and AH states of the kernel. Raises OSError."""
     failed = OSError("no answer")
     for command in _COMMANDS:
         try:
-            found = list(xfrm.states(_lines([*here.ip, *command])))
+            return list(xfrm.states(_lines([*here.ip, *command])))
         except OSError as error:
             failed = error
-        else:
-            return xfrm.associations(found, now=local, local=addresses)
     raise failed
 
 
@@ -123,7 +125,7 @@ def _lines(command: Sequence[str]) -> Iterator[str]:
 _ENVIRONMENT: Final = {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "LC_ALL": "C"}
 
 
-def _addresses(here: Here) -> set[str]:
+def addresses(here: Here) -> set[str]:
     """The addresses of this host; none where they are not told."""
     with suppress(OSError, ValueError, subprocess.SubprocessError):
         done = subprocess.run(
