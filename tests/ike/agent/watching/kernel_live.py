@@ -11,6 +11,8 @@ from datetime import UTC, datetime
 from itertools import islice
 from typing import Any
 
+import pytest
+
 from ike.agent.watching.kernel import Kernel, listening
 from ike.agent.watching.sources import Gathered
 from ike.events.event import SaEvent

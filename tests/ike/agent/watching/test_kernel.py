@@ -1,6 +1,6 @@
 """What the kernel tells of SAs: its messages as bytes, the lives that they make, and a kernel that has no ESP.
 
-With ESP: test_kernel_live.py.
+With ESP: kernel_live.py, in a guest.
 """
 
 import os
