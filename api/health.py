@@ -263,6 +263,14 @@ def _monitoring_figures(desk: Desk, actor: Actor) -> Iterator[Metric]:
     for labels, number in sorted(figures.rekeys.items()):
         rekeys.add_metric(labels, number)
     yield rekeys
+    counters = CounterMetricFamily(
+        "ikewarden_ike_messages",
+        "IKE messages that a daemon counted and tells no event of: malformed, unknown_spi, refused.",
+        labels=["gateway", "what"],
+    )
+    for (gateway, what), number in sorted(figures.counters.items()):
+        counters.add_metric([gateway, what], number)
+    yield counters
     alerts = GaugeMetricFamily(
         "ikewarden_sa_alerts_open", "Conditions that last, by severity.", labels=["severity"]
     )

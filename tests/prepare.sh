@@ -9,12 +9,13 @@ lab=(
 judges=(strongswan-pki openssl libnss3-tools softhsm2 chromium lynis openscap-scanner ssg-nondebian)
 database=(postgresql)
 links=(nftables) # loses packets on the way between daemons
+journal=(systemd) # its journald, for one daemon at a time
 alarms=(prometheus-alertmanager) # a receiver of alerts
 peers=(fail2ban) # for its fail2ban-regex
 case "${1:-test}" in
   demo) wanted=("${lab[@]}") ;;
   bench) wanted=("${database[@]}" "${peers[@]}") ;;
-  *) wanted=("${lab[@]}" "${judges[@]}" "${database[@]}" "${links[@]}" "${alarms[@]}") ;;
+  *) wanted=("${lab[@]}" "${judges[@]}" "${database[@]}" "${links[@]}" "${journal[@]}" "${alarms[@]}") ;;
 esac
 missing=()
 for package in "${wanted[@]}"; do

@@ -51,6 +51,7 @@ class Happened(Sent):
     algorithms: Long | None = None
     size: Id | None = None
     seconds: float | None = Field(default=None, allow_inf_nan=False)
+    number: Number | None = Field(default=None, description="How many, where something is counted.")
     host: Text | None = None
     daemon: Text | None = None
 

@@ -175,8 +175,19 @@ class _Intake:
 
     def _count(self, counted: int) -> int:
         told = (
-            (each["at"], each["connection"], each["kind"], each["reason"])
+            (
+                counting.Told(each["at"], each["connection"], each["kind"], each["reason"])
+                if each["kind"] in EVENTS
+                else counting.Told(
+                    each["at"], None, counting.COUNTED, each["reason"], each["document"]["number"]
+                )
+            )
             for each in self.rows
-            if each["kind"] in EVENTS
+            if each["kind"] in EVENTS or _is_count(each)
         )
         return counting.count(self.connection, self.gateway.id, counted, told)
+
+
+def _is_count(row: Mapping[str, Any]) -> bool:
+    """Whether the daemon counted something of which there are no events."""
+    return bool(row["kind"] == counting.COUNTED and row["document"].get("number"))

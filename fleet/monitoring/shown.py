@@ -194,13 +194,15 @@ def alert(desk: Desk, actor: Actor, number: int) -> WholeAlert:
 @dataclass(frozen=True)
 class Figures:
     """Numbers for those who watch. `rekeys` by gateway, connection and kind; connection is empty where there are too
-    many of them. `left_out` are alerts that there is no room for, by gateway.
+    many of them. `left_out` are alerts that there is no room for, by gateway. `counters`: what daemons counted, by
+    gateway and what it is.
     """
 
     events: Mapping[str, int]
     rekeys: Mapping[tuple[str, str, str], int]
     open: Mapping[str, int]
     left_out: Mapping[str, int]
+    counters: Mapping[tuple[str, str], int]
 
 
 def figures(desk: Desk, actor: Actor) -> Figures:
@@ -208,7 +210,16 @@ def figures(desk: Desk, actor: Actor) -> Figures:
     require(actor, Action.METRICS_READ)
     always = sa_counts.c.hour == counting.ALWAYS
     total = func.sum(sa_counts.c.number)
-    kinds = select(sa_counts.c.kind, total).where(always).group_by(sa_counts.c.kind)
+    is_event = sa_counts.c.kind != counting.COUNTED
+    kinds = select(sa_counts.c.kind, total).where(always, is_event).group_by(sa_counts.c.kind)
+    counters = (
+        select(gateways.c.name, sa_counts.c.reason, total)
+        .join_from(sa_counts, gateways, gateways.c.id == sa_counts.c.gateway_id)
+        .where(always, ~is_event)
+        .group_by(gateways.c.name, sa_counts.c.reason)
+        .order_by(gateways.c.name, sa_counts.c.reason)
+        .limit(MOST_SERIES)
+    )
     worst = select(sa_alerts.c.severity, func.count()).where(sa_alerts.c.state == AlertState.OPEN)
     rekeys = (
         select(gateways.c.name, sa_counts.c.connection, sa_counts.c.kind, total)
@@ -229,6 +240,7 @@ def figures(desk: Desk, actor: Actor) -> Figures:
             severity: number
             for severity, number in connection.execute(worst.group_by(sa_alerts.c.severity))
         }
+        counters_of = {(row[0], row[1]): int(row[2]) for row in connection.execute(counters)}
         rows = connection.execute(rekeys).all()
         if len(rows) > MOST_SERIES:
             rows = connection.execute(
@@ -242,4 +254,5 @@ def figures(desk: Desk, actor: Actor) -> Figures:
         {(row[0], row[1], row[2]): int(row[3]) for row in rows},
         {each: is_open.get(each, 0) for each in SEVERITIES},
         left_out,
+        counters_of,
     )

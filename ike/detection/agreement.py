@@ -7,7 +7,8 @@ of each negotiation (the first guess of a group), a single refusal while a polic
 lines about one attempt; strangers who try many proposals (that is a scan).
 
 **unknown_peers.** Condition: five refused attempts of one source in 10 minutes, or ten sources in an hour, or a source
-that never succeeded and no connection knows offers ten unfit proposals in a minute.
+that never succeeded and no connection knows offers ten unfit proposals in a minute; or, where the daemon only counts
+them (`counted`) and names none, twenty refused requests in 10 minutes.
 Not normal, because a gateway's peers are configured. Looks alike and is let pass: the daily probe of an internet scan.
 """
 
@@ -22,6 +23,7 @@ _GROUPS = 4
 _ATTEMPTS, _ATTEMPTS_UNTIMED = 5, 10
 _SOURCES, _SOURCES_WITHIN = 10, 3600.0
 _PROBES, _PROBES_WITHIN = 10, 60.0
+_NAMELESS, _MOST_NAMELESS = 20, 1 << 32
 
 
 def disagreed(gateway: Gateway, event: SaEvent, at: float | None) -> None:
@@ -134,6 +136,26 @@ def unknown(gateway: Gateway, event: SaEvent, at: float | None) -> None:
             since=signs[0][0],
         )
     _count_sources(gateway, place, source, event, at, evidence)
+
+
+def counted(gateway: Gateway, event: SaEvent, at: float | None) -> None:
+    """`counted`: requests that no configuration fits, where no event tells of each."""
+    if event.reason != "refused" or at is None or gateway.strangers:
+        return
+    nameless = gateway.nameless
+    nameless.append((at, event.line, min(event.number or 0, _MOST_NAMELESS)))
+    nameless[:] = [one for one in nameless if one[0] >= at - _WITHIN]
+    attempts = sum(one[2] for one in nameless)
+    if attempts >= _NAMELESS:
+        gateway.sign(
+            "unknown_peers",
+            Place(gateway.name, sender=""),  # nobody knows whose
+            at,
+            [line for _, line, _ in nameless[-20:]],
+            {"attempts": attempts},
+            since=nameless[0][0],
+            variant="scan",
+        )
 
 
 def _count_sources(

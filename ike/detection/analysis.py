@@ -3,6 +3,7 @@
 import heapq
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
+from itertools import chain, islice
 from typing import Final
 
 from ike.detection.alert import Alert
@@ -14,6 +15,7 @@ from ike.events.order import moment, oldest_first
 from ike.events.summary import Connection, Summary
 
 _KINDS: Final = ("ike", "child")
+_LOOKED_AT: Final = 200  # events at the beginning of a log that tell whose it is
 _TWIN: Final = 3.0  # seconds: the second SA of a collision is no rekey
 
 
@@ -75,11 +77,16 @@ class _Everywhere(Mapping[str, Bounds]):
 
 
 def _marked(number: int, log: Log) -> Iterator[SaEvent]:
-    if number == 0 and log.gateway is None:
-        yield from oldest_first(log.events)
+    events = iter(oldest_first(log.events))
+    first = list(islice(events, _LOOKED_AT))
+    # Two sinks of one daemon can write to one log, and only one of them name the host.
+    hosts = {event.host for event in first} - {None}
+    gateway = hosts.pop() if len(hosts) == 1 else log.gateway
+    if number == 0 and gateway is None:
+        yield from chain(first, events)
         return
-    for event in oldest_first(log.events):
-        yield event._replace(host=event.host or log.gateway, line=event.line + number * STRIDE)
+    for event in chain(first, events):
+        yield event._replace(host=event.host or gateway, line=event.line + number * STRIDE)
 
 
 def _bands(connections: Iterable[Connection], bounds: Bounds) -> Iterator[tuple[BandKey, Band]]:

@@ -14,6 +14,7 @@ _SAME = 2.0  # seconds within which unnumbered statements are one fact
 _EXCUSED: Final = {
     "address_changed": 60.0,  # the Child SA is rekeyed at once after MOBIKE
     "configured": 60.0,
+    "soft_expired": 60.0,  # of bytes or packets
 }
 _RESTARTED: Final = 120.0
 #: SAs of one chain that are remembered where the log does not show that any is closed.

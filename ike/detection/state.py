@@ -135,6 +135,9 @@ class Flood:
     since: float | None = None
     last: tuple[str, str | None, int | None] | None = None
     last_at: float | None = None
+    # Half-open negotiations that were counted, times the seconds they stood: of this minute and the one before.
+    stood_now: float = 0.0
+    stood_before: float = 0.0
 
 
 @dataclass(slots=True)
@@ -165,6 +168,9 @@ class Gateway:
     waiting: dict[str, tuple[float, int, Place]] = field(default_factory=dict)
     weak: dict[str, int] = field(default_factory=dict)
     strangers: dict[str, Sign] = field(default_factory=dict)
+    nameless: list[tuple[float, int, int]] = field(
+        default_factory=list
+    )  # refused requests: how many
     offers: dict[str, tuple[str, int]] = field(default_factory=dict)
     unchecked: dict[str, tuple[float | None, int, str]] = field(default_factory=dict)
     soft: list[tuple[float | None, int, str]] = field(default_factory=list)
@@ -294,6 +300,7 @@ class Gateway:
         self.seen.clear()
         self.seen_before.clear()
         self.soft.clear()
+        self.nameless.clear()
         self.flood = Flood()
 
     def suspect(self, source: str) -> Suspect:

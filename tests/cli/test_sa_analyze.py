@@ -169,6 +169,20 @@ def test_a_log_may_be_in_parts_out_of_order_packed_and_backwards(tmp_path: Path)
     assert all(place.startswith((f"{new}:", f"{old}:")) for place in places)
 
 
+def test_two_sinks_of_one_daemon_in_one_log_are_one_gateway(tmp_path: Path) -> None:
+    path = tmp_path / "syslog"
+    twice = []
+    for line in recorded("normal_day.right").read_text().splitlines():
+        stamp, message = line[:15], line[20:]
+        twice += [line, f"{stamp} gw1 charon-systemd[1]: {message}"]
+    path.write_text("".join(f"{line}\n" for line in twice))
+    (found,) = report(path)["connections"]
+    (alone,) = report(recorded("normal_day.right"))["connections"]
+    assert found["gateway"] == "gw1"
+    for each in ("ike_established", "child_rekeys", "ike_rekeys"):
+        assert found[each] == alone[each]
+
+
 def test_logs_of_several_gateways_are_kept_apart() -> None:
     found = report(recorded("normal_day.left"), recorded("normal_day.right"))
     assert found["verdict"] == "ok"

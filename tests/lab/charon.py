@@ -87,6 +87,13 @@ class Gateway:
     def running(self) -> bool:
         return self._process is not None and self._process.running
 
+    @property
+    def process_id(self) -> int:
+        """The daemon's, by which its own mount namespace is entered; raises LabError while it does not run."""
+        if self._process is None:
+            raise LabError(f"charon of {self.name} does not run")
+        return self._process.popen.pid
+
     def start(self, *, timeout: float = 10.0) -> None:
         """Start charon and wait until it answers over VICI; raises LabError with what it said."""
         output = self.directory / "output"

@@ -245,6 +245,22 @@ def test_a_receiver_that_is_slow_is_cut_off(
             alertmanager.send(Alertmanager(api.url), [])
 
 
+def test_a_webhook_that_is_slow_is_cut_off(
+    desk: Desk, now: datetime, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(deadline, "WHOLE", 0.3)
+    with serving(Api()) as api:
+        heard = reopened(desk, webhook=f"{api.url}/hook?of=all")
+        begun(heard)
+        api.answer = "drip"
+        drain(heard, now)
+        assert "webhook_failed" in errors(heard)
+        api.answer = 200
+        drain(heard, now + LATER)
+    assert api.paths == ["/hook?of=all"]
+    assert waiting(heard) == {}
+
+
 def test_lanes_keep_receivers_apart(desk: Desk, now: datetime) -> None:
     with Collector() as collector:
         [port] = free_ports(1)

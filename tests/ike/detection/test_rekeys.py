@@ -1,5 +1,7 @@
 """`rekey_too_fast` and `rekey_missed`, and what looks like them."""
 
+import pytest
+
 from ike.detection.bounds import Bounds, Lifetime, Planned
 from tests.ike.detection.lines import START, Log, alerts, kinds
 
@@ -46,6 +48,16 @@ def test_a_limit_of_bytes_explains_short_lives() -> None:
         log.add(at + 1, "child_closed", ike_id=1, child="net", child_id=number - 1, size=950_000)
     assert kinds(log, BY_BYTES) == []
     assert kinds(log, HOUR) == ["rekey_too_fast"]
+
+
+@pytest.mark.parametrize(("reason", "found"), [("bytes", []), ("time", ["rekey_too_fast"])])
+def test_a_limit_that_the_kernel_tells_of(reason: str, found: list[str]) -> None:
+    """It names no connection: that of the peer is meant."""
+    log = Log().up(0)
+    for number, at in enumerate(every(300, 20), 2):
+        log.add(at - 1, "soft_expired", name=None, reason=reason, daemon="kernel")
+        log.child(at, number, old=number - 1)
+    assert kinds(log, HOUR) == found
 
 
 def test_our_own_rotation_explains_short_lives() -> None:

@@ -247,6 +247,47 @@ def test_a_fleet_comes_back() -> None:
     assert kinds(log) == []
 
 
+def half_open(number: int, minutes: int, log: Log | None = None) -> Log:
+    log = log or Log()
+    for step in range(6 * minutes):
+        fields: dict[str, Any] = {"name": None, "source": None, "number": number, "seconds": 10.0}
+        log.add(10 * step, "half_open", **fields)
+    return log
+
+
+def test_half_open_sas_that_are_only_counted() -> None:
+    """Cookies keep them at ten, and the daemon tells nothing of whom it asks for one."""
+    (alert,) = alerts(half_open(10, 3))
+    assert (alert.kind, alert.evidence["refused"], alert.peer) == ("half_open_flood", 0, None)
+    assert alert.evidence["timed_out"] >= 20
+    assert kinds(half_open(6, 1)) == []
+
+
+def test_half_open_sas_of_a_fleet_that_comes_back() -> None:
+    log = Log()
+    for step in range(100):
+        log.up(0.2 * step, step, step, name="clients", source="192.0.2.9", identity=f"u{step}")
+    log.events.extend(half_open(60, 1).events)
+    assert kinds(log) == []
+
+
+def test_requests_that_are_only_counted() -> None:
+    fields: dict[str, Any] = {"name": None, "source": None, "reason": "refused"}
+    log = Log().add(0, "counted", number=12, **fields).add(60, "counted", number=9, **fields)
+    (alert,) = alerts(log)
+    assert (alert.kind, alert.evidence["attempts"]) == ("unknown_peers", 21)
+    apart = Log().add(0, "counted", number=12, **fields).add(900, "counted", number=9, **fields)
+    assert kinds(apart) == []
+    other = Log().add(0, "counted", number=99, **{**fields, "reason": "unknown_spi"})
+    assert kinds(other) == []
+
+
+def test_requests_that_are_counted_beside_their_events_count_once() -> None:
+    log = Log().add(0, "unknown_peer", **FOE)
+    fields: dict[str, Any] = {"name": None, "source": None, "reason": "refused"}
+    assert kinds(log.add(5, "counted", number=50, **fields)) == []
+
+
 @pytest.mark.parametrize("kind", ["proposal_mismatch", "ts_unacceptable"])
 def test_no_agreement(kind: str) -> None:
     log = Log()

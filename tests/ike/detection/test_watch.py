@@ -127,6 +127,7 @@ anything = st.builds(
     size=numbers,
     seconds=st.one_of(st.none(), st.floats(0, 1e6)),
     host=st.sampled_from([None, "gw"]),
+    number=st.one_of(numbers, st.just((1 << 63) - 1)),
 )
 
 
