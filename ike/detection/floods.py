@@ -56,9 +56,9 @@ def stood(gateway: Gateway, event: SaEvent, at: float | None) -> None:
     """`half_open`: so many, for so long; whoever they are of."""
     flood = gateway.flood
     _turn(gateway, at)
-    flood.stood_now += min(event.number or 0, _MOST_STOOD) * min(
-        _MINUTE, max(0.0, event.seconds or 0.0)
-    )
+    weight = min(event.number or 0, _MOST_STOOD) * min(_MINUTE, max(0.0, event.seconds or 0.0))
+    flood.stood_now += weight
+    flood.stood += weight
     if event.number:
         if flood.since is None:
             flood.since = at
@@ -98,7 +98,7 @@ def _turn(gateway: Gateway, at: float | None) -> None:
             flood.sources.clear()
             flood.lines.clear()
             flood.since = None
-            flood.total, flood.different = [0, 0, 0], Distinct()
+            flood.total, flood.stood, flood.different = [0, 0, 0], 0.0, Distinct()
         flood.minute = minute
 
 
@@ -150,7 +150,7 @@ def _tell(gateway: Gateway, flood: Flood, now: float | None, source: str | None)
         flood.lines,
         {
             "refused": flood.total[_REFUSED],
-            "timed_out": flood.total[_TIMED_OUT],
+            "timed_out": max(flood.total[_TIMED_OUT], int(flood.stood / _LIFE)),
             "established": flood.total[_UP],
             "sources": len(flood.different),
             **({"source": source} if source is not None else {}),

@@ -122,7 +122,7 @@ class Suspect:
 @dataclass(slots=True)
 class Flood:
     """Half-open negotiations of a minute and the one before: (refused, timed out, established), all and by source.
-    `total` and `different` are of all since the first one.
+    `total`, `different` and `stood` are of all since the first one.
     """
 
     minute: int | None = None
@@ -138,6 +138,7 @@ class Flood:
     # Half-open negotiations that were counted, times the seconds they stood: of this minute and the one before.
     stood_now: float = 0.0
     stood_before: float = 0.0
+    stood: float = 0.0
 
 
 @dataclass(slots=True)
