@@ -1,17 +1,24 @@
 """Trials: a story with one fault in it, or with none; what was alerted, against what should have been."""
 
+import random
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from itertools import pairwise
 from statistics import median
 
 from bench.detection import lookalikes
 from bench.detection.faults import FAULTS, Fault
 from bench.detection.fleet import DAY, Split, Story
+from bench.detection.weather import Weather
 from ike.detection.alert import KINDS, Alert
 from ike.detection.watch import Watch
 
 _TUNNELS = 6
+_AROUND = 4 * 3600.0
+_BEAT, _DISORDER = 120.0, 3.0
+#: Of quiet fleets, those in which a Sunday begins or ends daylight saving time.
+_CHANGING = 0.06
 
 
 @dataclass
@@ -53,10 +60,27 @@ class Verdict:
 
 def watched(story: Story) -> list[Alert]:
     """What the rules say of it."""
-    watch = Watch(story.bounds(), story.planned)
-    watch.observe_all(story.lines())
+    watch = Watch(story.bounds(), story.plans())
+    if story.weather.live:
+        _come(watch, story)
+    else:
+        watch.observe_all(story.lines())
     watch.settle()
     return watch.alerts()
+
+
+def _come(watch: Watch, story: Story) -> None:
+    """Batches of an agent: with nothing to tell it says so, but for hours in which nobody hears it."""
+    draw = random.Random(story.seed + 4)
+    lines, offline = story.lines(), 0
+    while lines:
+        batch, lines = lines[: (size := draw.randrange(1, 200))], lines[size:]
+        offline = offline - 1 if offline else draw.choice((0,) * 19 + (5,))
+        for one, following in pairwise(batch):
+            watch.observe(one)
+            if not offline and (following.time or 0.0) - (one.time or 0.0) > _BEAT:
+                watch.advance((following.time or 0.0) - _DISORDER)
+        watch.observe(batch[-1])
 
 
 def faulty(split: Split, fault: Fault, strength: int, number: int) -> tuple[Story, float]:
@@ -73,7 +97,10 @@ def faulty(split: Split, fault: Fault, strength: int, number: int) -> tuple[Stor
     if "short" in fault.needs:
         hit.rekey = 1200.0  # so that all of it happens within the day
     hit.rand = hit.rekey * split.jitters[0]
+    if "short" in fault.needs:
+        hit.ike_rekey = 3600.0
     began = story.start + DAY * (0.4 + 0.2 * story.random.random())
+    story.weather.clear(began - _AROUND, story.end)
     for tunnel in tunnels:
         story.establish(tunnel)
         story.live(tunnel, began, lookalikes.rare)
@@ -99,7 +126,13 @@ def hash_of(*parts: object) -> int:
 
 def quiet(split: Split, number: int, tunnels: int, days: float) -> Story:
     """Nothing is wrong."""
-    story = Story(split, hash_of(split.seed, "quiet", number), days=days)
+    seed = hash_of(split.seed, "quiet", number)
+    story = Story(split, seed, days=days)
+    if random.Random(seed + 3).random() < _CHANGING and days > 3:
+        start, at, by = Weather.changing(number, days)
+        story = Story(split, seed, start=start, days=days)
+        story.weather.steps.append((at, by))
+        story.weather.live = False  # an agent reads the time with its zone
     for index in range(tunnels):
         tunnel = story.make(index)
         story.establish(tunnel)

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final, NamedTuple
 
 from ike.events.dialects.log_charon_rules import RULES, Rule
+from ike.events.dialects.validity import is_early
 from ike.events.event import SaEvent
 
 _GROUPS: Final = (
@@ -331,6 +332,8 @@ def _events(rule: Rule, read: re.Match[str], line: _Line, message: str) -> tuple
     event = _event(rule, read.groupdict(), line)
     if message.endswith(", no CHILD_SA built") and _is_of_child_rekey(line):
         return event, event._replace(kind="child_rekey_failed")
+    if event.reason == "expired" and is_early(message, event.time):
+        return (event._replace(reason="not_yet_valid"),)
     if event.reason == "duplicate":
         return event, event._replace(kind="duplicate_replaced")
     return (event,)
