@@ -23,7 +23,7 @@ CROWDED: Final = 31.0
 _LINGER: Final = 1200.0
 _QUICK, _QUICK_WITHIN, _QUICK_TIMES = 10.0, 300.0, 3
 _SLOW, _SLOW_WITHIN, _SLOW_TIMES = 60.0, 1800.0, 5
-_LIVES: Final = 4
+_LIVES, _LIFE = 4, 7200.0  # of which nobody told how long it is
 _LINES_APART, _UNTIMED_TIMES = 100, 6
 
 
@@ -104,11 +104,10 @@ def _again(tunnel: Tunnel, surplus: float) -> bool:
 
 def crowded(gateway: Gateway, tunnel: Tunnel, chain: Chain, now: float) -> list[float]:
     """Do SAs of one Child SA live side by side for too long? Gives when to look again."""
-    living = sorted(each for each in chain.living.values() if each is not None)
     upper = rekeys.upper(gateway, tunnel)
-    if upper is not None:
-        # After so many lives nobody is still there: the line that closed it was lost.
-        living = [each for each in living if each > now - _LIVES * upper[0]]
+    # After so many lives nobody is still there: the line that closed it was lost.
+    since = now - _LIVES * (_LIFE if upper is None else upper[0])
+    living = sorted(each for each in chain.living.values() if each is not None and each > since)
     return _judged(gateway, tunnel, living, now, "child", [chain.line])
 
 

@@ -200,14 +200,12 @@ def look(gateway: Gateway, tunnel: Tunnel, now: float) -> None:
         if chain.since is None:
             continue
         if limit is not None and not chain.missed:
-            end = (chain.postponed or chain.since) + limit
+            end = chain.since + limit
             if end > now:
                 due.append(end)
             elif _outlived(tunnel, key, chain):
                 gateway.drop_chain(tunnel, key)  # its closing was not logged
-            elif _put_off(gateway, chain, limit):
-                due.append((chain.postponed or now) + limit)
-            else:
+            elif not gateway.was_silent(limit / 3, chain.since):
                 rekeys.missed(gateway, tunnel, chain, chain.since, now)
         if len(chain.living) > 1:
             due += establishment.crowded(gateway, tunnel, chain, now)
@@ -228,20 +226,12 @@ def _look_at_ike(gateway: Gateway, tunnel: Tunnel, limit: float | None, now: flo
             due.append(since + limit)
             continue
         tunnel.up[ike] = (None, line, identity)  # told once
-        if since == newest and not (_heirs(tunnel) or gateway.silent_until(limit / 3, since)):
+        if since == newest and not (_heirs(tunnel) or gateway.was_silent(limit / 3, since)):
             rekeys.ike_missed(gateway, tunnel, since, line, now)
     return due + establishment.crowded_ike(gateway, tunnel, now)
 
 
 # --- which one
-
-
-def _put_off(gateway: Gateway, chain: Chain, limit: float) -> bool:
-    # A hole in the log may have hidden two rekeys: wait once for the next ones.
-    if chain.postponed is None and chain.since is not None:
-        chain.postponed = gateway.silent_until(limit / 3, chain.since)
-        return chain.postponed is not None
-    return False
 
 
 def _heirs(tunnel: Tunnel) -> bool:
@@ -359,7 +349,6 @@ def _replace(
     if chain.spi_in is not None:
         gateway.spis.pop(chain.spi_in, None)
     chain.since = at
-    chain.postponed = None
     chain.line = event.line
     chain.spi_in = event.spi_in
     chain.spi_out = event.spi_out

@@ -14,7 +14,7 @@ A new shorter regular lifetime is taken over after six rekeys where the configur
 **rekey_missed.** Condition: an SA is older than its life_time (learned: half as old again as any before) by one life,
 was neither closed nor replaced, and its gateway still speaks; or it was closed when it was older than that by half a
 life; or its rekey was refused three times. The second life is waited for because a line gets lost now and then: then
-the rekey was not seen, and the next one is. Where the log was silent for long enough to hide two, two more lives.
+the rekey was not seen, and the next one is. Where the log was silent for long enough to hide two, the closing tells.
 Looks alike and is let pass: SAs that were closed or lost with their peer, daemons that let idle SAs lapse, a single
 TEMPORARY_FAILURE of a collision, reauthentication, a lost line, a hole in the log that hides two rekeys.
 """

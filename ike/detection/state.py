@@ -46,7 +46,6 @@ class Chain:
     living: dict[int | str | None, float | None]
     missed: bool = False
     closed: int | str | None = None  # the last one
-    postponed: float | None = None  # judged as if it had begun then
     late: float | None = None  # since when the one was up that was replaced too late
     refused: list[Sign] | None = None
 
@@ -316,12 +315,12 @@ class Gateway:
         known = max(self.clock or at, self.heard or 0.0)
         if at - known > _SILENCE:
             self.silences.append((at, at - known))
-            del self.silences[:-_MOST_SILENCES]
+            if len(self.silences) > _MOST_SILENCES:
+                self.silences.remove(min(self.silences, key=lambda each: each[1]))
 
-    def silent_until(self, seconds: float, since: float) -> float | None:
-        """The end of the last silence of at least so long after `since`: the log may have a hole there."""
-        ends = [end for end, length in self.silences if end > since and length >= seconds]
-        return ends[-1] if ends else None
+    def was_silent(self, seconds: float, since: float) -> bool:
+        """Was there a silence of at least so long after `since`? The log may have a hole there."""
+        return any(end > since and length >= seconds for end, length in self.silences)
 
     # --- bounds, plans, timers, signs
 

@@ -11,7 +11,7 @@ _FORM: Final = "%b %d %H:%M:%S %Y"
 
 
 def is_early(message: str, time: float | None) -> bool:
-    """Is `time` before the dates that `message` names? They are in a zone that nobody knows, so the nearer end tells."""
+    """Is `time` before the dates that `message` names? Nobody knows their zone, so the nearer end tells."""
     found = _DATES.search(message)
     if found is None or time is None:
         return False
