@@ -71,6 +71,10 @@ class Verdict:
         self.quiet_alarms += other.quiet_alarms
         self.wrong += other.wrong
 
+    def often(self, kind: str) -> float:
+        """False alarms of one kind in 10,000 quiet tunnel-days."""
+        return 10_000 * self.quiet_alarms[kind] / max(self.quiet_days, 1e-9)
+
     @property
     def false_per_10_000(self) -> float:
         return 10_000 * sum(self.quiet_alarms.values()) / max(self.quiet_days, 1e-9)

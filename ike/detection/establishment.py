@@ -96,10 +96,10 @@ def _count_untimed(gateway: Gateway, tunnel: Tunnel, event: SaEvent) -> None:
 
 
 def _again(tunnel: Tunnel, surplus: float) -> bool:
-    """Did another SA stay too long before this one?"""
+    """Did another SA stay too long, not long before this one? One alone may be a line that was lost."""
     trouble = tunnel.troubled()
     before, trouble.lingered = trouble.lingered, surplus
-    return before is not None and before != surplus
+    return before is not None and 0.0 < surplus - before < _LIVES * _LIFE
 
 
 def crowded(gateway: Gateway, tunnel: Tunnel, chain: Chain, now: float) -> list[float]:

@@ -226,12 +226,17 @@ def _look_at_ike(gateway: Gateway, tunnel: Tunnel, limit: float | None, now: flo
             due.append(since + limit)
             continue
         tunnel.up[ike] = (None, line, identity)  # told once
-        if since == newest and not (_heirs(tunnel) or gateway.was_silent(limit / 3, since)):
+        if since == newest and not _heirs(tunnel) and _alive(tunnel, since + limit / 2):
             rekeys.ike_missed(gateway, tunnel, since, line, now)
     return due + establishment.crowded_ike(gateway, tunnel, now)
 
 
 # --- which one
+
+
+def _alive(tunnel: Tunnel, since: float) -> bool:
+    # Its Child SAs go on: else its end, or its move to another address, may be what was not logged.
+    return any((chain.since or 0.0) > since for chain in tunnel.chains.values())
 
 
 def _heirs(tunnel: Tunnel) -> bool:
