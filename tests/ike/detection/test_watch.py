@@ -20,7 +20,6 @@ from ike.detection.watch import Watch
 from ike.events.event import EVENTS, REMARKS, SaEvent
 from tests.ike.detection.lines import START, Log, kinds
 
-
 # Those in which time goes on: where a clock is put back, only the order of lines tells which one is later.
 GOING_ON = tuple(fault for fault in FAULTS if fault.name != "clock put back")
 
