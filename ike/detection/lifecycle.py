@@ -75,8 +75,6 @@ def ike_ended(gateway: Gateway, tunnel: Tunnel, event: SaEvent, at: float | None
     """`ike_deleted`."""
     ike = _number(tunnel, event)
     there = tunnel.up.get(ike)
-    if there is None:
-        tunnel.doubt()
     if there is None or _of_the_old(tunnel, ike, there[0], at):
         return
     gateway.drop_ike(tunnel, ike)
@@ -226,7 +224,8 @@ def _look_at_ike(gateway: Gateway, tunnel: Tunnel, limit: float | None, now: flo
             due.append(since + limit)
             continue
         tunnel.up[ike] = (None, line, identity)  # told once
-        if since == newest and not _heirs(tunnel) and _alive(tunnel, since + limit / 2):
+        hidden = gateway.was_silent(limit / 4, since) or _heirs(tunnel)
+        if since == newest and not hidden and _alive(tunnel, since + limit / 2):
             rekeys.ike_missed(gateway, tunnel, since, line, now)
     return due + establishment.crowded_ike(gateway, tunnel, now)
 
