@@ -74,7 +74,8 @@ class _Intake:
             self.rows.append(self._row(batch, place))
         insert_all(self.connection, sa_events, self.rows)
         ours = planned.at_gateway(self.connection, self.gateway.id, self.now)
-        known_of = bounds.at_gateway(self.connection, self.gateway.id)
+        names = {row["connection"] for row in self.rows if row["connection"] is not None}
+        known_of = bounds.AtGateway(self.connection, self.gateway.id, names)
         rules = watching.restored(watch.memory, self.gateway.name, known_of, ours)
         self._judge(rules, known, after, batch)
         streams[batch.stream] |= after.document() | {"at": self.now.timestamp()}

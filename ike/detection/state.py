@@ -13,6 +13,8 @@ Sign = tuple[float | None, int]
 Fact = tuple[int, str, int | None, float | None]
 #: Seconds of one slot of the timer wheel.
 SLOT: Final = 30.0
+#: Seconds of silence that are remembered, and how many.
+_SILENCE, _MOST_SILENCES = 300.0, 32
 #: Sources and identities that are remembered; strangers are many, and forged addresses more.
 MOST_SUSPECTS: Final = 4_096
 #: Connections that never came up, as anybody can name them: conditions of a kind that they have, and crowds.
@@ -47,7 +49,14 @@ class Chain:
     spi_out: str | None
     living: dict[int | str | None, float | None]
     missed: bool = False
+    closed: int | str | None = None  # the last one
+    late: float | None = None  # since when the one was up that was replaced too late
     refused: list[Sign] | None = None
+
+    def doubt(self) -> None:
+        """A line was lost: of all but the newest nobody knows whether they are still there."""
+        for mark in list(self.living)[:-1]:
+            self.living[mark] = None
 
 
 @dataclass(slots=True)
@@ -75,6 +84,7 @@ class Trouble:
     repeats: list[tuple[float | None, int, int, int]] = field(default_factory=list)
     pattern: int = 0  # of rekeys, the newest in bit 0: 1 is a collision
     collisions: list[Sign] = field(default_factory=list)
+    lingered: float | None = None  # since when the surplus SA was up that stayed last
 
 
 @dataclass(slots=True)
@@ -99,6 +109,20 @@ class Tunnel:
     trouble: Trouble | None = None
     # The Child SA that was closed last: whose chain, since when it was up, on which line, when it was closed.
     closed: tuple[tuple[str | None, int | str | None], float | None, int, float] | None = None
+
+    def forget_ages(self) -> None:
+        """Nobody knows how old its SAs are, and whether they are still there."""
+        for ike, (_, line, identity) in self.up.items():
+            self.up[ike] = (None, line, identity)
+        for chain in self.chains.values():
+            chain.since = None
+            chain.living = dict.fromkeys(chain.living)
+            chain.refused = None
+
+    def doubt(self) -> None:
+        """A line was lost: of all IKE SAs but the newest nobody knows whether they are still there."""
+        for ike, (_, line, identity) in list(self.up.items())[:-1]:
+            self.up[ike] = (None, line, identity)
 
     def troubled(self) -> Trouble:
         """Its record of trouble, made where it has none."""
@@ -148,6 +172,8 @@ class Gateway:
     name: str | None
     clock: float | None = None
     newest: float | None = None
+    heard: float | None = None  # up to when nothing is missing
+    silences: list[tuple[float, float]] = field(default_factory=list)  # long ones: (end, seconds)
     newest_line: int = -1
     late: int = 0
     fired: int = -1  # the slot of the timer wheel that was looked at last
@@ -219,11 +245,14 @@ class Gateway:
             self.wheel.setdefault(int(tunnel.armed // SLOT), []).append(tunnel)
 
     def last_of(self, event: SaEvent) -> Tunnel | None:
-        """The tunnel that `event` is about, even if it speaks of a new address."""
+        """The tunnel that `event` is about, even if it speaks of a new address.
+
+        What is remembered of an address may be of an earlier stay there: an SA that moves is one that is up.
+        """
         tunnel = self.tunnel(event, False)
         name = event.name or event.connection
-        if tunnel is None and name is not None:
-            return self.tunnels.get((name, self.names.get(name)))
+        if (tunnel is None or not (tunnel.up or tunnel.chains)) and name is not None:
+            return self.tunnels.get((name, self.names.get(name)), tunnel)
         return tunnel
 
     def seen_at(self, tunnel: Tunnel) -> None:
@@ -282,12 +311,7 @@ class Gateway:
     def unsettle(self) -> None:
         """The clock jumped: nobody knows how old anything is."""
         for tunnel in self.tunnels.values():
-            for ike, (_, line, identity) in tunnel.up.items():
-                tunnel.up[ike] = (None, line, identity)
-            for chain in tunnel.chains.values():
-                chain.since = None
-                chain.living = dict.fromkeys(chain.living)
-                chain.refused = None
+            tunnel.forget_ages()
             tunnel.child.short.clear()
             tunnel.ike.short.clear()
             tunnel.excuse = 0.0
@@ -302,6 +326,7 @@ class Gateway:
         self.seen_before.clear()
         self.soft.clear()
         self.nameless.clear()
+        self.silences.clear()
         self.flood = Flood()
 
     def suspect(self, source: str) -> Suspect:
@@ -311,6 +336,18 @@ class Gateway:
     def identity(self, name: str) -> Suspect:
         """The record of an identity that fails."""
         return _kept(self.named, name)
+
+    def hear(self, at: float) -> None:
+        """There is an event at `at`: for how long was nothing known before it?"""
+        known = max(self.clock or at, self.heard or 0.0)
+        if at - known > _SILENCE:
+            self.silences.append((at, at - known))
+            if len(self.silences) > _MOST_SILENCES:
+                self.silences.remove(min(self.silences, key=lambda each: each[1]))
+
+    def was_silent(self, seconds: float, since: float) -> bool:
+        """Was there a silence of at least so long after `since`? The log may have a hole there."""
+        return any(end > since and length >= seconds for end, length in self.silences)
 
     # --- bounds, plans, timers, signs
 

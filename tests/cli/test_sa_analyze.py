@@ -183,6 +183,23 @@ def test_two_sinks_of_one_daemon_in_one_log_are_one_gateway(tmp_path: Path) -> N
         assert found[each] == alone[each]
 
 
+def test_one_sa_under_two_connections(tmp_path: Path) -> None:
+    """No daemon of the lab does it: lines as charon writes them, of one SA that two policies share."""
+    path = tmp_path / "charon.log"
+    shared = "established with SPIs c1d2e3f4_i a1b2c3d4_o and TS 10.1.0.0/16 === 10.2.0.0/16"
+    path.write_text(
+        "2026-03-04T08:00:01 05[IKE] <site|1> IKE_SA site[1] established between"
+        " 192.0.2.1[left.example]...198.51.100.7[right.example]\n"
+        f"2026-03-04T08:00:01 05[IKE] <site|1> CHILD_SA net{{1}} {shared}\n"
+        "2026-03-04T08:05:01 06[IKE] <guest|2> IKE_SA guest[2] established between"
+        " 192.0.2.1[left.example]...198.51.100.9[guest.example]\n"
+        f"2026-03-04T08:05:01 06[IKE] <guest|2> CHILD_SA guest{{2}} {shared}\n"
+    )
+    found = report(path)
+    assert [each["kind"] for each in found["alerts"]] == ["sa_shared"]
+    assert found["alerts"][0]["evidence"]["other_connection"] == "site"
+
+
 def test_logs_of_several_gateways_are_kept_apart() -> None:
     found = report(recorded("normal_day.left"), recorded("normal_day.right"))
     assert found["verdict"] == "ok"

@@ -5,6 +5,7 @@ import time
 
 import pytest
 
+from ike.detection.bounds import Planned
 from ike.detection.records import restored, stored
 from ike.detection.watch import Watch
 from ike.events.event import EVENTS, SaEvent
@@ -23,6 +24,16 @@ def events(name: str) -> list[SaEvent]:
 def test_every_event_of_the_vocabulary_was_recorded() -> None:
     found = {event.kind for name in EXPECTED for event in events(name) if event.phase is None}
     assert set(EVENTS) <= found
+
+
+@pytest.mark.parametrize("end", ["left", "right"])
+def test_failures_after_our_own_rotation_are_a_failed_rotation(end: str) -> None:
+    those = events(f"rotation_on_one_end.{end}")
+    times = [each.time for each in those if each.time is not None]
+    watch = Watch(planned=[Planned(min(times) + 12, max(times) + 60, "site")])
+    watch.observe_all(those)
+    watch.settle()
+    assert [each.kind for each in watch.alerts()] == ["rotation_failed"]
 
 
 @pytest.mark.parametrize("name", EXPECTED)

@@ -11,6 +11,7 @@ from typing import Any, Final, NamedTuple
 
 from ike.events.dialects.log_charon_lines import NET, PREFIX, thread_before
 from ike.events.dialects.log_charon_rules import RULES, SHOWN, Rule, Values
+from ike.events.dialects.validity import is_early
 from ike.events.event import SaEvent
 
 _KEPT: Final = 200_000  # IKE SAs, or peers, that are remembered
@@ -264,6 +265,8 @@ def _events(rule: Rule, shown: Values, line: _Line, message: str) -> tuple[SaEve
     event = _event(rule, shown, line)
     if message.endswith(", no CHILD_SA built") and _is_of_child_rekey(line):
         return event, event._replace(kind="child_rekey_failed")
+    if rule.reason == "expired" and is_early(message, event.time):
+        return (event._replace(reason="not_yet_valid"),)
     if rule.reason == "duplicate":
         return event, event._replace(kind="duplicate_replaced")
     return (event,)

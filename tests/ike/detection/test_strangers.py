@@ -1,5 +1,6 @@
 """Failures, per identity and per source; floods, scans, certificates, the clock."""
 
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
@@ -350,4 +351,15 @@ def test_the_clock_by_certificates() -> None:
         log.add(
             60 * step, "cert_invalid", name=f"s{step}", source=f"203.0.113.{step}", reason="expired"
         )
+    assert kinds(log) == ["clock"]
+
+
+def test_daylight_saving_time_is_no_wrong_clock() -> None:
+    sunday = datetime(2025, 10, 26, 2, 55, tzinfo=UTC).timestamp() - START
+    log = Log().up(sunday - 600)
+    log.add(sunday, "ike_reauth", ike_id=1).add(sunday - 3300, "ike_reauth", ike_id=1)
+    assert kinds(log) == []
+    monday = sunday + 86_400
+    log = Log().up(monday - 600)
+    log.add(monday, "ike_reauth", ike_id=1).add(monday - 3300, "ike_reauth", ike_id=1)
     assert kinds(log) == ["clock"]
