@@ -431,7 +431,7 @@ class Gateway:
     ) -> Crowd:
         """Those who do `kind` at a connection; begun anew after `span` seconds without any."""
         if connection is not None and not self._is_proven(connection):
-            unproven = sum(1 for key in self.crowds if not self._is_proven(key.rpartition("\n")[0]))
+            unproven = sum(1 for key in self.crowds if key.rpartition("\n")[0] not in self.names)
             if f"{connection}\n{kind}" not in self.crowds and unproven >= MOST_UNPROVEN:
                 connection = None
         key = f"{connection or ''}\n{kind}"
@@ -452,7 +452,7 @@ class Gateway:
         there = sum(
             1
             for each, _, name, _ in self.conditions.opened
-            if each == kind and name is not None and not self._is_proven(name)
+            if each == kind and name is not None and name not in self.names
         )
         if there < MOST_UNPROVEN:
             return place
