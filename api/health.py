@@ -277,3 +277,11 @@ def _monitoring_figures(desk: Desk, actor: Actor) -> Iterator[Metric]:
     for severity, number in figures.open.items():
         alerts.add_metric([severity], number)
     yield alerts
+    left_out = GaugeMetricFamily(
+        "ikewarden_sa_alerts_left_out",
+        "Conditions that last and that a gateway has no room for among its open alerts.",
+        labels=["gateway"],
+    )
+    for gateway, number in sorted(figures.left_out.items()):
+        left_out.add_metric([gateway], number)
+    yield left_out

@@ -79,13 +79,15 @@ def _told(view: AlertView, service: str, now: datetime) -> dict[str, Any]:
         "severity": view.severity,
         "gateway": view.gateway,
         "connection": view.connection,
-        "peer": view.peer,
+        # By its labels an alert is known: they stay, and the peer of one about many is whoever is alone so far.
+        "peer": None if "sources" in view.evidence else view.peer,
     }
     notes = {
         "cause": view.cause,
         "next_step": view.next_step,
         "evidence": json.dumps(dict(view.evidence), sort_keys=True),
         "identity": view.identity,
+        "peer": view.peer,
     }
     return {
         "labels": {

@@ -117,6 +117,15 @@ def _spray(story: Story, tunnel: Tunnel, strength: int) -> None:
         story.add(at, "auth_failed", source="192.0.2.67", ike_id=story.next(), identity=who)
 
 
+def _spread(story: Story, tunnel: Tunnel, strength: int) -> None:
+    """One attempt each from many hosts."""
+    pause, times = ((25.0, 60), (5.0, 80), (0.5, 300))[strength]
+    for step in range(times):
+        at = tunnel.at + 100 + step * pause * (0.9 + 0.1 * story.random.random())
+        source, who = f"203.0.{step % 250}.7", f"user{step}@example.com"
+        story.add(at, "auth_failed", source=source, ike_id=story.next(), identity=who)
+
+
 def _flood(story: Story, tunnel: Tunnel, strength: int) -> None:
     """One source: five half-open SAs, then the limit of an address; they time out after half a minute."""
     _half_open(story, tunnel, (0.4, 5.0, 100.0)[strength], forged=False)
@@ -388,6 +397,7 @@ FAULTS = (
     Fault("one identity fails", "auth_failures", _auth),
     Fault("secrets guessed", "auth_guessing", _guess, frozenset({"auth_failures"})),
     Fault("identities sprayed", "auth_guessing", _spray),
+    Fault("guessed from many hosts", "auth_guessing", _spread),
     Fault("flood from one source", "half_open_flood", _flood),
     Fault("flood with forged addresses", "half_open_flood", _forged),
     Fault("weak proposal", "weak_algorithm", _weak, frozenset({"downgrade"})),

@@ -10,7 +10,7 @@ from sqlalchemy import ColumnElement, Row, and_, func, or_, select
 from fleet.gateways import registered
 from fleet.monitoring import counting, records
 from fleet.monitoring.records import AlertView
-from fleet.monitoring.values import SEVERITIES, AlertState
+from fleet.monitoring.values import LIMITED, SEVERITIES, AlertState
 from ike.detection.alert import KINDS
 from ike.events.event import EVENTS, REMARKS
 from pki.actors import GRANTS, Action, Actor, require
@@ -173,7 +173,7 @@ def _alert_conditions(query: AlertQuery) -> Iterable[ColumnElement[bool]]:
             raise BadQuery(f"A severity is one of {', '.join(SEVERITIES)}.")
         yield column.rank == SEVERITIES.index(query.severity)
     if query.kind is not None:
-        if query.kind not in KINDS:
+        if query.kind not in KINDS and query.kind != LIMITED:
             raise BadQuery("There is no such kind of alert.")
         yield column.kind == query.kind
 
@@ -194,12 +194,14 @@ def alert(desk: Desk, actor: Actor, number: int) -> WholeAlert:
 @dataclass(frozen=True)
 class Figures:
     """Numbers for those who watch. `rekeys` by gateway, connection and kind; connection is empty where there are too
-    many of them. `counters`: what daemons counted, by gateway and what it is.
+    many of them. `left_out` are alerts that there is no room for, by gateway. `counters`: what daemons counted, by
+    gateway and what it is.
     """
 
     events: Mapping[str, int]
     rekeys: Mapping[tuple[str, str, str], int]
     open: Mapping[str, int]
+    left_out: Mapping[str, int]
     counters: Mapping[tuple[str, str], int]
 
 
@@ -226,7 +228,13 @@ def figures(desk: Desk, actor: Actor) -> Figures:
         .group_by(gateways.c.name, sa_counts.c.connection, sa_counts.c.kind)
         .limit(MOST_SERIES + 1)
     )
+    limited = (
+        select(gateways.c.name, sa_alerts.c.evidence)
+        .join_from(sa_alerts, gateways, gateways.c.id == sa_alerts.c.gateway_id)
+        .where(sa_alerts.c.state == AlertState.OPEN, sa_alerts.c.kind == LIMITED)
+    )
     with desk.store.read() as connection:
+        left_out = {row.name: row.evidence["left_out"] for row in connection.execute(limited)}
         counted = {kind: int(number) for kind, number in connection.execute(kinds)}
         is_open = {
             severity: number
@@ -245,5 +253,6 @@ def figures(desk: Desk, actor: Actor) -> Figures:
         counted,
         {(row[0], row[1], row[2]): int(row[3]) for row in rows},
         {each: is_open.get(each, 0) for each in SEVERITIES},
+        left_out,
         counters_of,
     )

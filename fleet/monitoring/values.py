@@ -11,6 +11,8 @@ from ike.events.event import SaEvent
 
 # The worst first.
 SEVERITIES: Final = ("critical", "high", "medium", "low", "info")
+#: The kind of the alert that says that others are left out, because a gateway has too many.
+LIMITED: Final = "alerts_limited"
 #: A batch holds at most so many events.
 MAX_EVENTS: Final = 1000
 #: A gateway is heard so often in a minute; more is a fault of it, or somebody's flood through it.

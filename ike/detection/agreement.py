@@ -13,6 +13,7 @@ Not normal, because a gateway's peers are configured. Looks alike and is let pas
 """
 
 from ike.detection.conditions import Place
+from ike.detection.crowds import Attempt
 from ike.detection.failures import failed, fresh, place_of, source_of
 from ike.detection.state import MOST_SUSPECTS, Gateway, Suspect, lines_of, note
 from ike.events.event import SaEvent
@@ -27,36 +28,61 @@ _NAMELESS, _MOST_NAMELESS = 20, 1 << 32
 
 def disagreed(gateway: Gateway, event: SaEvent, at: float | None) -> None:
     """`proposal_mismatch`, `ts_unacceptable`."""
-    suspect = gateway.suspect(source_of(event))
+    place = place_of(gateway, event)
+    suspect = gateway.caller(place, source_of(event))
     if not fresh(suspect, "proposal", event, at):
         return
-    place = place_of(gateway, event)
     signs = suspect.signs.setdefault("proposal", [])
     count = note(signs, at, event.line, _WITHIN, 64)
-    stranger = place.connection is None and place.peer not in gateway.sources
-    if stranger and _probed(gateway, suspect, place, at):
+    if gateway.is_strange(place) and _probed(gateway, suspect, place, event, at):
         return
+    evidence = _counted(gateway, "proposal_mismatch", place, event, at)
     if count < (_TIMES_UNTIMED if at is None else _TIMES):
         return
     gateway.sign(
         "proposal_mismatch",
-        place,
+        gateway.common(place),
         at,
         lines_of(signs),
-        {"attempts": count},
+        evidence or {"attempts": count},
         since=signs[0][0],
         variant="selectors" if event.kind == "ts_unacceptable" else "",
     )
 
 
-def _probed(gateway: Gateway, suspect: Suspect, place: Place, at: float | None) -> bool:
+def _counted(
+    gateway: Gateway, kind: str, place: Place, event: SaEvent, at: float | None
+) -> dict[str, object]:
+    """One more attempt, where it is a stranger's: the numbers of all strangers together."""
+    if not gateway.is_strange(place):
+        return {}
+    crowd = gateway.crowd(kind, at, _SOURCES_WITHIN)
+    crowd.join(Attempt(at, event.line, place.peer, event.identity))
+    if not gateway.conditions.is_open(kind, gateway.common(place)):
+        crowd.restrict(at, _SOURCES_WITHIN)
+    return crowd.shown()
+
+
+def _probed(
+    gateway: Gateway, suspect: Suspect, place: Place, event: SaEvent, at: float | None
+) -> bool:
     signs = suspect.signs["proposal"]
     if at is not None:
         signs = [one for one in signs if one[0] is not None and one[0] >= at - _PROBES_WITHIN]
-    if len(signs) < _PROBES:
-        return gateway.conditions.is_open("unknown_peers", place)
+    if len(signs) < _PROBES and "scan" not in suspect.attempts:
+        return False
+    evidence: dict[str, object] = {}
+    for then, line in signs if "scan" not in suspect.attempts else signs[-1:]:
+        said = event._replace(line=line)
+        evidence = _counted(gateway, "unknown_peers", place, said, then)
+    suspect.attempts["scan"] = (None, at, event.line)
     gateway.sign(
-        "unknown_peers", place, at, lines_of(signs), {"attempts": len(signs)}, since=signs[0][0]
+        "unknown_peers",
+        gateway.common(place),
+        at,
+        lines_of(signs),
+        evidence,
+        since=signs[0][0],
     )
     gateway.conditions.clear("proposal_mismatch", place, at)
     return True
@@ -64,21 +90,23 @@ def _probed(gateway: Gateway, suspect: Suspect, place: Place, at: float | None) 
 
 def regrouped(gateway: Gateway, event: SaEvent, at: float | None) -> None:
     """`invalid_ke`: normal once for each negotiation that then comes up."""
-    suspect = gateway.suspect(source_of(event))
+    place = place_of(gateway, event)
+    suspect = gateway.caller(place, source_of(event))
     last = suspect.attempts.get("group")
     suspect.attempts["group"] = (event.ike_id, at, event.line)
     if last is not None and at is not None and last[1] is not None and at - last[1] < 0.2:
         return  # the other end's line about the same request
     signs = suspect.signs.setdefault("group", [])
     count = note(signs, at, event.line, _WITHIN, 64)
+    evidence = _counted(gateway, "proposal_mismatch", place, event, at)
     if count < (_GROUPS if at is not None else 2 * _GROUPS):
         return
     gateway.sign(
         "proposal_mismatch",
-        place_of(gateway, event),
+        gateway.common(place),
         at,
         lines_of(signs),
-        {"requests": count},
+        evidence or {"requests": count},
         since=signs[0][0],
         variant="group",
     )
@@ -91,21 +119,23 @@ def unknown(gateway: Gateway, event: SaEvent, at: float | None) -> None:
         failed(gateway, event, at)
         return
     source = source_of(event)
-    suspect = gateway.suspect(source)
+    place = Place(gateway.name, None, event.source or event.peer, event.identity)
+    suspect = gateway.caller(place, source)
     if not fresh(suspect, "unknown", event, at):
         return
     signs = suspect.signs.setdefault("unknown", [])
     count = note(signs, at, event.line, _WITHIN, 64)
+    evidence = _counted(gateway, "unknown_peers", place, event, at)
     if count >= (_ATTEMPTS_UNTIMED if at is None else _ATTEMPTS):
         gateway.sign(
             "unknown_peers",
-            Place(gateway.name, None, event.source or event.peer, event.identity),
+            gateway.common(place),
             at,
             lines_of(signs),
-            {"attempts": count},
+            evidence or {"attempts": count},
             since=signs[0][0],
         )
-    _count_sources(gateway, source, event, at)
+    _count_sources(gateway, place, source, event, at, evidence)
 
 
 def counted(gateway: Gateway, event: SaEvent, at: float | None) -> None:
@@ -119,7 +149,7 @@ def counted(gateway: Gateway, event: SaEvent, at: float | None) -> None:
     if attempts >= _NAMELESS:
         gateway.sign(
             "unknown_peers",
-            Place(gateway.name),
+            Place(gateway.name, sender=""),  # nobody knows whose
             at,
             [line for _, line, _ in nameless[-20:]],
             {"attempts": attempts},
@@ -128,7 +158,14 @@ def counted(gateway: Gateway, event: SaEvent, at: float | None) -> None:
         )
 
 
-def _count_sources(gateway: Gateway, source: str, event: SaEvent, at: float | None) -> None:
+def _count_sources(
+    gateway: Gateway,
+    place: Place,
+    source: str,
+    event: SaEvent,
+    at: float | None,
+    evidence: dict[str, object],
+) -> None:
     strangers = gateway.strangers
     strangers.pop(source, None)
     strangers[source] = (at, event.line)
@@ -145,10 +182,10 @@ def _count_sources(gateway: Gateway, source: str, event: SaEvent, at: float | No
         first = next(iter(strangers.values()))
         gateway.sign(
             "unknown_peers",
-            Place(gateway.name),
+            Place(gateway.name, None, None, place.identity, source),
             at,
             [line for _, line in list(strangers.values())[:20]],
-            {"sources": len(strangers)},
+            {"sources": len(strangers), **evidence},
             since=first[0],
             variant="scan",
         )

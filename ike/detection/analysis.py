@@ -2,9 +2,11 @@
 
 import heapq
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from itertools import chain, islice
 from typing import Final
 
+from ike.detection.alert import Alert
 from ike.detection.bounds import KEPT, SLACK, UNKNOWN, Bounds, Lifetime, learned_lower
 from ike.detection.report import STRIDE, Band, BandKey, Report
 from ike.detection.watch import Watch
@@ -41,6 +43,7 @@ def analyse(logs: Sequence[Log], bounds: Bounds = UNKNOWN) -> Report:
         watch.observe(event)
     watch.settle()
     connections = tuple(summary.connections())
+    bands = dict(_bands(connections, bounds))
     return Report(
         sources=tuple(log.name for log in logs),
         lines=sum(log.lines for log in logs),
@@ -48,8 +51,8 @@ def analyse(logs: Sequence[Log], bounds: Bounds = UNKNOWN) -> Report:
         first=summary.first,
         last=summary.last,
         connections=connections,
-        alerts=tuple(watch.alerts()),
-        bands=dict(_bands(connections, bounds)),
+        alerts=tuple(_bounded(alert, bands) for alert in watch.alerts()),
+        bands=bands,
         problems=tuple(log.problem for log in logs if log.problem),
     )
 
@@ -62,6 +65,9 @@ class _Everywhere(Mapping[str, Bounds]):
 
     def __getitem__(self, name: str) -> Bounds:
         return self._bounds
+
+    def __contains__(self, name: object) -> bool:
+        return False  # that it is configured, nobody told
 
     def __iter__(self) -> Iterator[str]:
         return iter(("",))  # names cannot be told, but it is not empty
@@ -92,6 +98,15 @@ def _bands(connections: Iterable[Connection], bounds: Bounds) -> Iterator[tuple[
                 band = Band(lifetime.lower, lifetime.upper, "configured")
             if band is not None:
                 yield (connection.gateway, connection.name, kind), band
+
+
+def _bounded(alert: Alert, bands: Mapping[BandKey, Band]) -> Alert:
+    """A rule that had no bound yet, or not any more, tells the one that is drawn."""
+    band = bands.get((alert.gateway, alert.connection, "child"))
+    if alert.evidence.get("bound") != "none known" or band is None:
+        return alert
+    told = {"bound": band.origin, "lower_bound_seconds": round(band.lower, 1)}
+    return replace(alert, evidence={**alert.evidence, **told})
 
 
 def _learned(connection: Connection, kind: str) -> Band | None:

@@ -9,6 +9,7 @@ a whole fleet that comes back after a power cut (their SAs come up), a few peers
 """
 
 from ike.detection.conditions import Place
+from ike.detection.crowds import Distinct
 from ike.detection.state import Flood, Gateway
 from ike.events.event import SaEvent
 
@@ -36,12 +37,14 @@ def opened(gateway: Gateway, event: SaEvent, at: float | None) -> None:
         return  # through a second sink
     flood.last, flood.last_at = fact, at
     flood.now[index] += 1
+    flood.total[index] += 1
     if flood.since is None:
         flood.since = at
     if len(flood.lines) < _MOST_LINES:
         flood.lines.append(event.line)
     source = event.source or event.peer
     if source is not None:
+        flood.different.add(source)
         counts = flood.sources.get(source)
         if counts is None and len(flood.sources) < _MOST_SOURCES:
             counts = flood.sources[source] = [0, 0, 0]
@@ -53,9 +56,9 @@ def stood(gateway: Gateway, event: SaEvent, at: float | None) -> None:
     """`half_open`: so many, for so long; whoever they are of."""
     flood = gateway.flood
     _turn(gateway, at)
-    flood.stood_now += min(event.number or 0, _MOST_STOOD) * min(
-        _MINUTE, max(0.0, event.seconds or 0.0)
-    )
+    weight = min(event.number or 0, _MOST_STOOD) * min(_MINUTE, max(0.0, event.seconds or 0.0))
+    flood.stood_now += weight
+    flood.stood += weight
     if event.number:
         if flood.since is None:
             flood.since = at
@@ -68,6 +71,7 @@ def came_up(gateway: Gateway, event: SaEvent, at: float | None) -> None:
     flood = gateway.flood
     _turn(gateway, at)
     flood.now[_UP] += 1
+    flood.total[_UP] += 1
     if flood.sources:
         counts = flood.sources.get(event.source or event.peer or "")
         if counts is not None:
@@ -94,6 +98,7 @@ def _turn(gateway: Gateway, at: float | None) -> None:
             flood.sources.clear()
             flood.lines.clear()
             flood.since = None
+            flood.total, flood.stood, flood.different = [0, 0, 0], 0.0, Distinct()
         flood.minute = minute
 
 
@@ -126,7 +131,7 @@ def _judge(gateway: Gateway, now: float | None, hostile: list[int], standing: fl
     source = None
     if worst is not None and 5 * sum(worst[1][:2]) >= 4 * sum(counts[:2]):
         source = worst[0]
-    _tell(gateway, flood, counts, now, source)
+    _tell(gateway, flood, now, source)
 
 
 def _flooded(counts: list[int], now: float | None) -> bool:
@@ -137,19 +142,17 @@ def _flooded(counts: list[int], now: float | None) -> bool:
     ) and refused + timed_out > _RATIO * up
 
 
-def _tell(
-    gateway: Gateway, flood: Flood, counts: list[int], now: float | None, source: str | None
-) -> None:
+def _tell(gateway: Gateway, flood: Flood, now: float | None, source: str | None) -> None:
     gateway.sign(
         "half_open_flood",
         Place(gateway.name),
         now,
         flood.lines,
         {
-            "refused": counts[_REFUSED],
-            "timed_out": counts[_TIMED_OUT],
-            "established": counts[_UP],
-            "sources": len(flood.sources),
+            "refused": flood.total[_REFUSED],
+            "timed_out": max(flood.total[_TIMED_OUT], int(flood.stood / _LIFE)),
+            "established": flood.total[_UP],
+            "sources": len(flood.different),
             **({"source": source} if source is not None else {}),
         },
         since=flood.since,

@@ -94,6 +94,7 @@ MAKING: Final = frozenset({"ike_rekeyed", "child_established", "child_rekeyed"})
 #: Of sources, and of the gateway.
 REACTIONS: Final[dict[str, Reaction]] = {
     "ike_established": _established,
+    "ike_initiate": failures.called,
     "ike_timeout": floods.opened,
     "auth_failed": failures.failed,
     "cert_invalid": certificates.rejected,

@@ -65,12 +65,14 @@ def judge(
             return
         lower = learned
     if age >= lower - SLACK:
+        pace.early = None
         if lifetime is None:
             _learn(pace, age)
         if pace.short:
             _calm(gateway, tunnel, pace, at, lower)
         return
     if _excused(gateway, tunnel, at):
+        _spare(pace, age, at, event)
         return
     _short(gateway, tunnel, pace, lifetime, lower, age, at, event)
 
@@ -79,6 +81,22 @@ def _excused(gateway: Gateway, tunnel: Tunnel, at: float) -> bool:
     return at <= tunnel.excuse or (
         bool(gateway.planned) and gateway.plan(at, tunnel.name) is not None
     )
+
+
+def _spare(pace: Pace, age: float, at: float, event: SaEvent) -> None:
+    """A short life is let pass; but if it goes on, this is where it began."""
+    there = pace.early
+    if there is None or at - there[2] > _BOUT:
+        there = (at, event.line, at, 0)
+    pace.early = (there[0], there[1], at, there[3] + 1)
+
+
+def _begun(pace: Pace, recent: list[tuple[float, int, float]]) -> tuple[float, list[int], int]:
+    """Since when it goes on, the lines that show it, and how many there were."""
+    begin, shown, early = recent[0][0], [one[1] for one in recent], pace.early
+    if early is None or begin - early[2] > _BOUT:
+        return begin, shown, len(recent)
+    return early[0], [early[1], *shown], early[3] + len(recent)
 
 
 def _learn(pace: Pace, age: float) -> None:
@@ -136,19 +154,20 @@ def _short(
     if lifetime is None and _adopted(gateway, tunnel, pace, at):
         return
     pace.alarmed = True
+    since, shown, count = _begun(pace, recent)
     gateway.sign(
         "rekey_too_fast",
         gateway.place(tunnel),
         at,
-        [one[1] for one in recent],
+        shown,
         {
-            "rekeys": len(recent),
+            "rekeys": count,
             "shortest_seconds": round(min(ages), 1),
             "longest_seconds": round(max(ages), 1),
             "lower_bound_seconds": round(lower, 1),
             "bound": "configured" if lifetime is not None else "learned",
         },
-        since=recent[0][0],
+        since=since,
     )
 
 
@@ -185,7 +204,11 @@ def _judge_untold(
     gateway: Gateway, tunnel: Tunnel, pace: Pace, age: float, at: float, event: SaEvent
 ) -> None:
     """The first hour of a connection whose configuration is not known."""
+    if age >= _FLOOR:
+        pace.early = None
     if _excused(gateway, tunnel, at):
+        if age < _FLOOR:
+            _spare(pace, age, at, event)
         return
     pace.short.append((at, event.line, age))
     del pace.short[:-_UNTOLD_IRREGULAR]
@@ -206,18 +229,19 @@ def _judge_untold(
     if limited(gateway, tunnel):
         return
     pace.alarmed = True
+    since, shown, count = _begun(pace, pace.short)
     gateway.sign(
         "rekey_too_fast",
         gateway.place(tunnel),
         at,
-        [one[1] for one in pace.short],
+        shown,
         {
-            "rekeys": _UNTOLD,
+            "rekeys": count,
             "shortest_seconds": round(least, 1),
             "longest_seconds": round(most, 1),
             "bound": "none known",
         },
-        since=pace.short[0][0],
+        since=since,
         variant="storm",
     )
 

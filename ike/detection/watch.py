@@ -80,7 +80,7 @@ class Watch:
     def alerts(self) -> list[Alert]:
         """All, open and ended, oldest first."""
         found = [
-            condition.alert()
+            condition.alert(gateway.clock)
             for gateway in self._gateways.values()
             for condition in (*gateway.conditions.ended, *gateway.conditions.opened.values())
         ]

@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from fleet.monitoring.values import LIMITED
 from ike.detection.alert import KINDS
 from ike.detection.analysis import Log, analyse
 from ike.detection.forms.json import document
@@ -38,6 +39,24 @@ def judged(name: str) -> dict[str, Any]:
     reader = Reader(time.time())
     events = reader.feed(recorded(name).read_bytes()) + reader.close()
     return document(analyse([Log(name, events)]))
+
+
+def evidence(name: str) -> dict[str, Any]:
+    [alert] = judged(name)["alerts"]
+    return {"start": alert["start"], **alert["evidence"]}
+
+
+def test_the_numbers_are_those_of_the_log() -> None:
+    """Counted by hand in the recordings."""
+    flood = evidence("half_open_flood.right")
+    assert (flood["refused"], flood["timed_out"]) == (170, 30)
+    assert "170 cookies, 30 timed-out" in analyzed(recorded("half_open_flood.right")).out
+    storm = evidence("rekey_storm.left")
+    assert (storm["rekeys"], storm["bound"]) == (44, "learned")
+    assert "12:06:14" in storm["start"]
+    assert evidence("psk_guessing.right")["attempts"] == 48
+    # Two lines about each: one shows who it claims to be, the other one where it is.
+    assert evidence("pluto_wrong_psk.right")["attempts"] == 8
 
 
 def test_every_recording_has_its_verdict() -> None:
@@ -338,7 +357,8 @@ def test_every_kind_of_alert_has_a_page_and_a_title() -> None:
         assert "## What is normal" in page
         assert "## What to do" in page
         assert f"({kind}.md) | {severity} |" in index
-    assert len(list(PAGES.glob("*.md"))) == len(KINDS) + 1
+    # And what the service alone says.
+    assert {page.stem for page in PAGES.glob("*.md")} == {*KINDS, LIMITED, "README"}
 
 
 def test_the_base_install_is_enough() -> None:

@@ -117,9 +117,13 @@ def deeds(connection: Connection) -> str:
         (counts["retransmit"], "retransmission", "retransmissions"),
         (counts["half_open_limit"], "request beyond the limit", "requests beyond the limit"),
         (counts["cookie"], "cookie", "cookies"),
-        *((counts[kind], _WORDS[kind], f"{_WORDS[kind]}s") for kind in FAILURES),
+        *((counts[kind], _WORDS[kind], _plural(_WORDS[kind])) for kind in FAILURES),
     ]
     return ", ".join(number(count, one, many) for count, one, many in told if count)
+
+
+def _plural(word: str) -> str:
+    return word + ("es" if word.endswith("ch") else "s")
 
 
 def rhythm(intervals: Intervals, band: Band | None) -> str:
