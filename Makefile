@@ -50,6 +50,7 @@ future: $(VENV)/.dev ## the same tests thirty years from now
 	  $(BIN)/python -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder -q -p no:cacheprovider
 
 bench: $(VENV)/.dev ## measure beside OpenBao; B=issuance|revocation|ocsp|crl|fleet|rotation|ingest|audit|primes|detection|logs for one
+	@bash tests/prepare.sh bench
 	$(BIN)/python -m bench $(B)
 
 docs: $(VENV)/.dev ## write the generated reference pages

@@ -13,6 +13,7 @@ from api.registry import Sent
 
 MAX_LIMIT = 500
 MAX_CURSOR = 300
+MAX_DIGITS = 18  # fewer than any database's numbers have
 Position = TypeVar("Position", bound=int | str)
 Entry = TypeVar("Entry")
 
@@ -56,6 +57,17 @@ def decode(route: str, cursor: str | None, kind: type[Position]) -> Position | N
     if isinstance(found, str) and not found.isascii():
         raise wrong
     return found
+
+
+def decode_pair(route: str, cursor: str | None) -> tuple[int, int] | None:
+    """Read a cursor of a list that is in the order of two numbers, `first:second`. Raises CursorInvalid."""
+    text = decode(route, cursor, str)
+    if text is None:
+        return None
+    first, _, second = text.partition(":")
+    if not all(each.isdigit() and len(each) <= MAX_DIGITS for each in (first, second)):
+        raise CursorInvalid("This cursor does not belong to this list.")
+    return int(first), int(second)
 
 
 def next_page(

@@ -6,6 +6,7 @@ from urllib.parse import parse_qsl
 
 from pydantic import ValidationError
 
+from api.cursors import MAX_DIGITS
 from api.errors import BodyInvalid, MalformedRequest, MediaTypeRefused, QueryInvalid
 from api.registry import JSON, Sent
 
@@ -66,6 +67,14 @@ def query(model: type[Model], text: str) -> Model:
 _SAID: Final = {
     f"String should match pattern '{PLAIN}'": "This is one line of text, without line ends and control characters."
 }
+
+
+def number(text: str) -> int:
+    """The number of a record in a path. 0, which none has, for what is no number: whether the caller may ask at all is
+    looked at first, and then there is no such record.
+    """
+    plain = text.isascii() and text.isdigit() and len(text) <= MAX_DIGITS
+    return int(text) if plain else 0
 
 
 def _places(error: ValidationError) -> Iterator[dict[str, str]]:

@@ -277,9 +277,25 @@ def _monitoring_figures(desk: Desk, actor: Actor) -> Iterator[Metric]:
     for labels, number in sorted(written.items()):
         rekeys.add_metric(labels, number)
     yield rekeys
+    counters = CounterMetricFamily(
+        "ikewarden_ike_messages",
+        "IKE messages that a daemon counted and tells no event of: malformed, unknown_spi, refused.",
+        labels=["gateway", "what"],
+    )
+    for (gateway, what), number in sorted(figures.counters.items()):
+        counters.add_metric([gateway, what], number)
+    yield counters
     alerts = GaugeMetricFamily(
         "ikewarden_sa_alerts_open", "Conditions that last, by severity.", labels=["severity"]
     )
     for severity, number in figures.open.items():
         alerts.add_metric([severity], number)
     yield alerts
+    left_out = GaugeMetricFamily(
+        "ikewarden_sa_alerts_left_out",
+        "Conditions that last and that a gateway has no room for among its open alerts.",
+        labels=["gateway"],
+    )
+    for gateway, number in sorted(figures.left_out.items()):
+        left_out.add_metric([gateway], number)
+    yield left_out

@@ -29,8 +29,8 @@ from bench import (
     revocation,
     rotation,
 )
+from bench.baoserver import Refused
 from bench.load import LoadFailed
-from bench.openbao import PeerRefused
 from bench.ours import OursRefused
 from bench.postgresql import Postgresql, PostgresqlMissing
 from bench.processes import ProgramDied
@@ -52,7 +52,7 @@ _BENCHES: dict[str, Callable[[Bench], list[Row]]] = {
 _PREFIX = "ikewarden-bench-"
 _FAILURES = (
     LoadFailed,
-    PeerRefused,
+    Refused,
     OursRefused,
     PostgresqlMissing,
     ProgramDied,

@@ -7,9 +7,9 @@ import sys
 
 from sqlalchemy import Integer, func, insert, select, text
 
+from store.columns import metadata
 from store.engine import open_store
 from store.schema import migrate
-from store.tables import metadata
 
 
 def main() -> None:

@@ -116,7 +116,7 @@ def _certificates(
             .not_valid_after(not_after)
             .add_extension(x509.SubjectAlternativeName([x509.DNSName(name)]), critical=True)
             .add_extension(x509.ExtendedKeyUsage([ExtendedKeyUsageOID.CLIENT_AUTH]), False)
-            .sign(signer, hashes.SHA256())  # type: ignore[arg-type]  # any key that signs
+            .sign(signer, hashes.SHA256())
         )
         der = leaf.public_bytes(Encoding.DER)
         yield {

@@ -6,24 +6,21 @@ import time
 from pathlib import Path
 
 from ike.detection.watch import Watch
+from ike.events.files import blocks
 from ike.events.reader import Reader
-
-_BLOCK = 1 << 20
 
 
 def _read(what: str, path: Path) -> None:
     reader, watch, events = Reader(1_800_000_000.0), Watch(), 0
     began = time.process_time()
-    with path.open("rb") as opened:
-        lines = 0
-        while block := opened.read(_BLOCK):
-            lines += block.count(b"\n")
-            found = reader.feed(block)
-            events += len(found)
-            if what == "judge":
-                for event in found:
-                    watch.observe(event)
-        events += len(reader.close())
+    lines = 0
+    for block in blocks(path):
+        lines += block.count(b"\n")
+        found = reader.feed(block)
+        events += len(found)
+        if what == "judge":
+            watch.observe_all(found)
+    events += len(reader.close())
     watch.settle()
     seconds = time.process_time() - began
     # Not ru_maxrss: that counts what the process was before it became this one.

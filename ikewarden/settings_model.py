@@ -8,7 +8,6 @@ docs/reference/settings.md is made from this model.
 from itertools import combinations
 from pathlib import Path
 from typing import Annotated, Literal, Self
-from urllib.parse import urlsplit, urlunsplit
 
 from pydantic import Field, model_validator
 
@@ -25,7 +24,6 @@ from ikewarden.settings_values import (
     RelativePath,
     ServiceUrl,
     Variable,
-    holds_password,
     is_every_address,
 )
 
@@ -53,15 +51,6 @@ class DatabaseSettings(Section):
         description="How long a transaction waits for another one before the caller is told that "
         "the database is busy.",
     )
-
-    @property
-    def shown_url(self) -> str:
-        """The URL with `***` for a password."""
-        if not holds_password(self.url):
-            return self.url
-        parts = urlsplit(self.url)
-        user, location = parts.username or "", parts.netloc.rpartition("@")[2]
-        return urlunsplit(parts._replace(netloc=f"{user}:***@{location}", query=""))
 
 
 class KeysSettings(Section):

@@ -235,4 +235,5 @@ def require_gateway(actor: Actor, gateway: str | None) -> None:
     """Raise OutsideScope unless the credential is free of a gateway or tied to this one. A gateway's never is free."""
     tied = actor.role is Role.GATEWAY or actor.scope.gateway is not None
     if tied and (gateway is None or actor.scope.gateway != gateway):
-        raise OutsideScope("This credential belongs to another gateway.")
+        whose = "one gateway, and this is about all" if gateway is None else "another gateway"
+        raise OutsideScope(f"This credential belongs to {whose}.")

@@ -1,20 +1,19 @@
 """Alerts for an Alertmanager: what is there is told again and again, and what has ended is told as ended."""
 
 import base64
-import contextlib
 import json
+import ssl
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
-from http.client import HTTPConnection, HTTPException, HTTPSConnection
 from typing import Any, Final
-from urllib.parse import urlsplit
 
 from core.errors import Unavailable
 from core.escaping import escaped
 from core.receivers import Alertmanager
 from fleet.monitoring.records import AlertView
 from fleet.monitoring.values import AlertState, page_url
-from scheduler.deadline import SILENT, deadline, trusting
+from scheduler import posting
+from scheduler.deadline import trusting
 
 #: So long it stays open over there when nobody tells it again. It is told each minute.
 LASTS: Final = timedelta(minutes=10)
@@ -41,25 +40,18 @@ def told(found: Iterable[AlertView], service: str, now: datetime) -> list[dict[s
 
 def send(receiver: Alertmanager, alerts: Sequence[Mapping[str, Any]]) -> None:
     """Post them. What was sent before may be sent again. Raises AlertmanagerFailed."""
-    parts = urlsplit(receiver.url)
-    host = parts.hostname or ""
-    headers = {"Content-Type": "application/json", **_login(receiver)}
-    connection = HTTPConnection(host, parts.port, timeout=SILENT)
-    if parts.scheme == "https":
-        context = _context(receiver)
-        connection = HTTPSConnection(host, parts.port, timeout=SILENT, context=context)
-    with contextlib.closing(connection), deadline(lambda: connection.sock):
-        try:
-            connection.request("POST", parts.path + _PATH, json.dumps(alerts).encode(), headers)
-            status = connection.getresponse().status
-        except (OSError, HTTPException, ValueError) as error:
-            raise AlertmanagerFailed(f"The Alertmanager failed: {type(error).__name__}.") from None
+    context = _context(receiver) if receiver.url.startswith("https:") else None
+    body = json.dumps(alerts).encode()
+    try:
+        status = posting.post(receiver.url + _PATH, body, _login(receiver), context)
+    except posting.FAILURES as error:
+        raise AlertmanagerFailed(f"The Alertmanager failed: {type(error).__name__}.") from None
     if status != 200:
         # Not where it leads to elsewhere either: the login is for nobody else.
         raise AlertmanagerFailed(f"The Alertmanager answered {status}.")
 
 
-def _context(receiver: Alertmanager) -> Any:
+def _context(receiver: Alertmanager) -> ssl.SSLContext:
     try:
         return trusting(receiver.ca_file)
     except OSError as error:
@@ -87,7 +79,8 @@ def _told(view: AlertView, service: str, now: datetime) -> dict[str, Any]:
         "severity": view.severity,
         "gateway": view.gateway,
         "connection": view.connection,
-        "peer": view.peer,
+        # By its labels an alert is known: they stay, and the peer of one about many is whoever is alone so far.
+        "peer": None if "sources" in view.evidence else view.peer,
     }
     notes = {
         "cause": view.cause,
@@ -95,6 +88,7 @@ def _told(view: AlertView, service: str, now: datetime) -> dict[str, Any]:
         "evidence": json.dumps(dict(view.evidence), sort_keys=True),
         "identity": view.identity,
         "runbook_url": page_url(service, view.kind),
+        "peer": view.peer,
     }
     return {
         "labels": {

@@ -8,8 +8,6 @@ from collections import defaultdict
 from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
 
-import urllib3
-
 from core.errors import IkewardenError, Unavailable
 from core.secret import Secret
 from fleet import reach
@@ -20,7 +18,7 @@ from fleet.rotation import imports, ledger, retire
 from pki import expiry, ocsp_signers, publication, revocation
 from pki.authorities import load
 from pki.desk import Desk
-from scheduler import telling
+from scheduler import posting, telling
 from scheduler.jobs import SCHEDULER
 from scheduler.telling import Telling
 from store import outbox
@@ -127,7 +125,6 @@ class Drain:
         self._clock = clock
         self._topics = topics
         self._pace = pace or Pace()
-        self._http = urllib3.PoolManager(retries=False, timeout=5.0)
         # Each gets all messages of one key that are due.
         self._handlers: dict[str, Callable[[Sequence[Message], datetime], None]] = {
             revocation.PUBLISH: self._publish_change,
@@ -272,13 +269,13 @@ class Drain:
             return
         said = {"event": message.topic, "time": now.isoformat(), **message.payload}
         body = json.dumps(said).encode()
-        headers = {"Content-Type": "application/json"}
+        headers = {}
         key = self._desk.rules.webhook_key
         if key is not None:
             headers[SIGNATURE] = signature(key, body, now)
         try:
-            answer = self._http.request("POST", url, body=body, headers=headers)
-        except urllib3.exceptions.HTTPError as error:
+            status = posting.post(url, body, headers)
+        except posting.FAILURES as error:
             raise WebhookFailed(f"The webhook failed: {type(error).__name__}.") from None
-        if answer.status >= 300:
-            raise WebhookFailed(f"The webhook answered {answer.status}.")
+        if status >= 300:
+            raise WebhookFailed(f"The webhook answered {status}.")

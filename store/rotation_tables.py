@@ -74,7 +74,8 @@ secrets: Final = Table(
 
 # `state` as in fleet.rotation.values.State; `back`: it is being undone. `wake_at`: when it is to be looked at; a worker
 # claims it until `claimed_until`. `entered_at`: when it came into its state; `deadline_at`: when it gives up waiting.
-# `left_mark`, `right_mark`: the version of each gateway's state that brought the present list of keys.
+# `left_since`, `right_since`: the version of each gateway's state that brought the present list of keys; `left_mark`,
+# `right_mark`: that, or the later one that brought an order to prove it.
 rotations: Final = Table(
     "rotations",
     metadata,
@@ -97,6 +98,8 @@ rotations: Final = Table(
     when("confirmed_at", null=True),
     Column("left_mark", BigInteger, nullable=True),
     Column("right_mark", BigInteger, nullable=True),
+    Column("left_since", BigInteger, nullable=True),
+    Column("right_since", BigInteger, nullable=True),
     text("error_code", null=True),
     text("error", null=True),
     text("next_step", null=True),

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Installs the Debian packages that tests (or the demo) talk to, when root; else says what will be left out.
+# Installs the Debian packages that tests (or the demo, or benchmarks) talk to, when root; else says what will be left out.
 set -euo pipefail
 lab=(
   charon-systemd strongswan-swanctl libcharon-extra-plugins libstrongswan-extra-plugins
@@ -9,16 +9,19 @@ lab=(
 judges=(strongswan-pki openssl libnss3-tools softhsm2 chromium lynis openscap-scanner ssg-nondebian)
 database=(postgresql)
 links=(nftables) # loses packets on the way between daemons
+journal=(systemd) # its journald, for one daemon at a time
 alarms=(prometheus-alertmanager) # a receiver of alerts
+peers=(fail2ban) # for its fail2ban-regex
 case "${1:-test}" in
   demo) wanted=("${lab[@]}") ;;
-  *) wanted=("${lab[@]}" "${judges[@]}" "${database[@]}" "${links[@]}" "${alarms[@]}") ;;
+  bench) wanted=("${database[@]}" "${peers[@]}") ;;
+  *) wanted=("${lab[@]}" "${judges[@]}" "${database[@]}" "${links[@]}" "${journal[@]}" "${alarms[@]}") ;;
 esac
 missing=()
 for package in "${wanted[@]}"; do
   dpkg-query -W -f '${Status}' "$package" 2>/dev/null | grep -q 'ok installed' || missing+=("$package")
 done
-if [ "$(id -u)" -eq 0 ] && command -v apt-get >/dev/null && [ "${1:-test}" != demo ]; then
+if [ "$(id -u)" -eq 0 ] && command -v apt-get >/dev/null && [ "${1:-test}" = test ]; then
   # Libreswan conflicts with strongSwan, so it is unpacked beside it.
   bash "$(dirname "$0")/lab/unpack.sh"
 fi
@@ -36,9 +39,15 @@ if [ "$(id -u)" -eq 0 ] && command -v apt-get >/dev/null; then
   rm -f /usr/sbin/policy-rc.d.ikewarden
   [ "$status" -eq 0 ] || { tail -n 20 "$log"; echo "apt-get failed" >&2; exit 1; }
   rm -f "$log"
+  # Nor is fail2ban to ban anyone after the next start of this machine.
+  case " ${missing[*]} " in *" fail2ban "*) systemctl --quiet disable fail2ban 2>/dev/null || true ;; esac
   exit 0
 fi
 echo "Not installed: ${missing[*]}"
+if [ "${1:-test}" = bench ]; then
+  echo "Left out for want of them or of root: fail2ban-regex beside ours, and what is measured on PostgreSQL."
+  exit 0
+fi
 echo "Left out for want of them or of root: tunnels between real daemons, PostgreSQL, second opinions on certificates."
 echo "Run as root, or install them, to run everything."
 [ "${CI:-}" != true ] || { echo "In CI nothing may be left out." >&2; exit 1; }

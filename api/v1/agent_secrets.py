@@ -6,6 +6,7 @@ from typing import Annotated, Any
 
 from pydantic import Field
 
+from api import decoding
 from api.registry import Call, Nothing, Reply, Route, Sent, Shown
 from api.v1.certificates import When
 from fleet.rotation import delivery
@@ -20,7 +21,6 @@ Text = Annotated[str, Field(max_length=200, pattern=r"^[^\x00-\x1f\x7f]*$")]
 Long = Annotated[str, Field(max_length=1000, pattern=r"^[^\x00]*$")]
 Spi = Annotated[str, Field(pattern=r"^([0-9a-f]{16})?$")]
 # What a JSON number holds everywhere
-_DIGITS = 18
 
 
 class Able(Sent):
@@ -143,10 +143,8 @@ def _report(sent: ReportedSecret) -> SecretReport:
 
 def fetch(call: Call[None, Nothing]) -> Reply:
     """Give one value."""
-    number = call.path["id"]
-    plain = number.isascii() and number.isdigit() and len(number) <= _DIGITS
-    # No secret has the number 0; whether he may ask is looked at first.
-    found = delivery.value(call.desk, call.actor, int(number) if plain else 0, now=call.now)
+    number = decoding.number(call.path["id"])
+    found = delivery.value(call.desk, call.actor, number, now=call.now)
     fields: dict[str, Any] = {
         name: getattr(found, name) for name in SecretValue.model_fields if name != "value"
     }

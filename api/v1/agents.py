@@ -144,6 +144,19 @@ class ChildSa(Sent):
     remote_ts: list[Text] = Field(default_factory=list, max_length=300)
     bytes_in: Number = 0
     bytes_out: Number = 0
+    protocol: Text = Field(default="", description="ESP or AH.")
+    mode: Text = Field(default="", description="tunnel or transport.")
+    nat_t: bool | None = None
+    algorithms: Text = ""
+    rekey_seconds: Number | None = Field(default=None, description="From `at`.")
+    expire_seconds: Number | None = Field(default=None, description="From `at`.")
+
+
+class UsedSecret(Sent):
+    """A version of a shared secret."""
+
+    name: Text
+    version: Number
 
 
 class IkeSa(Sent):
@@ -166,6 +179,14 @@ class IkeSa(Sent):
     local_certificate: Fingerprint | None = None
     remote_certificate: Fingerprint | None = None
     children: list[ChildSa] = Field(default_factory=list, max_length=500)
+    nat_t: bool | None = None
+    rekey_seconds: Number | None = Field(default=None, description="From `at`.")
+    reauth_seconds: Number | None = Field(default=None, description="From `at`.")
+    secrets: list[UsedSecret] = Field(
+        default_factory=list,
+        max_length=50,
+        description="What authenticated it by a shared secret, as far as the agent saw.",
+    )
 
 
 class Sas(Sent):

@@ -5,14 +5,14 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
-from api import cursors
+from api import cursors, decoding
 from api.cursors import PageQuery
 from api.decoding import PLAIN
 from api.errors import RouteNotFound
 from api.registry import Call, Nothing, Reply, Route, Sent, Shown
 from api.v1.certificates import When, Word
 from api.v1.findings import SeverityName
-from api.v1.sa_events import EventShown, event_shown, position
+from api.v1.sa_events import EventShown, event_shown
 from fleet.monitoring import orders, shown
 from fleet.monitoring.records import AlertView
 from fleet.monitoring.shown import AlertQuery
@@ -22,7 +22,6 @@ from pki.actors import Action
 
 _PATH = "/v1/alerts"
 _TAG = "Monitoring"
-_DIGITS = 18
 
 
 class AlertSearch(PageQuery):
@@ -97,7 +96,7 @@ def search(call: Call[None, AlertSearch]) -> Reply:
         kind=query.kind,
         severity=query.severity,
         gateway=query.gateway,
-        cursor=position(cursors.decode(_PATH, query.cursor, str)),
+        cursor=cursors.decode_pair(_PATH, query.cursor),
         limit=query.limit,
     )
     found = shown.alerts(call.desk, call.actor, wanted)
@@ -109,21 +108,21 @@ def search(call: Call[None, AlertSearch]) -> Reply:
 
 def show(call: Call[None, Nothing]) -> Reply:
     """Look at one alert."""
-    found = shown.alert(call.desk, call.actor, _number(call.path["id"]))
+    found = shown.alert(call.desk, call.actor, decoding.number(call.path["id"]))
     events = [event_shown(each) for each in found.events]
     return Reply(WholeAlertShown(**_fields(call, found.alert), events=events))
 
 
 def silence(call: Call[Silence, Nothing]) -> Reply:
     """Silence an alert."""
-    number, body = _number(call.path["id"]), call.body
+    number, body = decoding.number(call.path["id"]), call.body
     found = orders.silence(call.desk, call.actor, number, body.until, body.why, now=call.now)
     return Reply(AlertShown(**_fields(call, found)))
 
 
 def unsilence(call: Call[Nothing, Nothing]) -> Reply:
     """Take a silence back."""
-    found = orders.unsilence(call.desk, call.actor, _number(call.path["id"]), now=call.now)
+    found = orders.unsilence(call.desk, call.actor, decoding.number(call.path["id"]), now=call.now)
     return Reply(AlertShown(**_fields(call, found)))
 
 
@@ -157,12 +156,6 @@ def explain(call: Call[None, Nothing]) -> Reply:
         raise RouteNotFound("There is no such kind of alert.")
     headers = (("Cache-Control", "public, max-age=300"),)
     return Reply(page.encode(), media_type="text/plain; charset=utf-8", headers=headers)
-
-
-def _number(text: str) -> int:
-    """The number in a path; 0, which no alert has, for what is none: whether he may ask is looked at first."""
-    plain = text.isascii() and text.isdigit() and len(text) <= _DIGITS
-    return int(text) if plain else 0
 
 
 ROUTES = (

@@ -5,10 +5,9 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
-from api import cursors
+from api import cursors, decoding
 from api.cursors import PageQuery
 from api.decoding import PLAIN
-from api.errors import CursorInvalid
 from api.registry import Call, Nothing, Reply, Route, Sent, Shown
 from api.v1.certificates import When, Word
 from fleet.findings import filing, known, orders, shown
@@ -21,7 +20,6 @@ from pki.actors import Action
 
 _PATH = "/v1/findings"
 _TAG = "Findings"
-_DIGITS = 18
 MAX_FINDINGS = 1000
 MAX_ERRORS = 1000
 Short = Annotated[str, Field(max_length=200, pattern=PLAIN)]
@@ -249,7 +247,7 @@ def search(call: Call[None, FindingSearch]) -> Reply:
         state=query.state,
         rule=query.rule,
         q=query.q,
-        cursor=finding_position(cursors.decode(_PATH, query.cursor, str)),
+        cursor=cursors.decode_pair(_PATH, query.cursor),
         limit=query.limit,
     )
     found = shown.search(call.desk, call.actor, wanted)
@@ -259,26 +257,16 @@ def search(call: Call[None, FindingSearch]) -> Reply:
     return Reply(FindingPage(items=items, next_cursor=cursor), headers=headers)
 
 
-def finding_position(text: str | None) -> tuple[int, int] | None:
-    """Rank and number of the last finding of the page before. Raises CursorInvalid."""
-    if text is None:
-        return None
-    rank, _, number = text.partition(":")
-    if not (rank.isdigit() and number.isdigit() and len(text) <= _DIGITS):
-        raise CursorInvalid("This cursor does not belong to this list.")
-    return int(rank), int(number)
-
-
 def show(call: Call[None, Nothing]) -> Reply:
     """Look at one finding."""
-    found = shown.finding(call.desk, call.actor, _number(call.path["id"]))
+    found = shown.finding(call.desk, call.actor, decoding.number(call.path["id"]))
     history = [EventShown.model_validate(each) for each in found.history]
     return Reply(WholeFindingShown(**_fields(found.finding), history=history))
 
 
 def accept(call: Call[Accept, Nothing]) -> Reply:
     """Accept a finding."""
-    number, body = _number(call.path["id"]), call.body
+    number, body = decoding.number(call.path["id"]), call.body
     found = orders.accept(call.desk, call.actor, number, body.until, body.why, now=call.now)
     return Reply(finding_shown(found))
 
@@ -295,7 +283,7 @@ def accept_known(call: Call[AcceptKnown, Nothing]) -> Reply:
 
 def reopen(call: Call[Reopen, Nothing]) -> Reply:
     """Take an acceptance back."""
-    number = _number(call.path["id"])
+    number = decoding.number(call.path["id"])
     found = orders.reopen(call.desk, call.actor, number, call.body.why, now=call.now)
     return Reply(finding_shown(found))
 
@@ -317,12 +305,6 @@ def _fields(view: FindingView) -> dict[str, Any]:
             until=view.accepted_until, by=view.accepted_by or "", why=view.accepted_why or ""
         )
     return {**fields, "references": list(view.references), "accepted": accepted}
-
-
-def _number(text: str) -> int:
-    """The number in a path; 0, which no finding has, for what is none: whether he may ask is looked at first."""
-    plain = text.isascii() and text.isdigit() and len(text) <= _DIGITS
-    return int(text) if plain else 0
 
 
 ROUTES = (

@@ -10,7 +10,7 @@ from pydantic import Field
 from api import cursors, report_forms
 from api.registry import Call, Nothing, Reply, Route, Sent, Shown
 from api.v1.certificates import Word
-from api.v1.findings import FindingShown, finding_position, finding_shown
+from api.v1.findings import FindingShown, finding_shown
 from fleet.findings import shown, summary, told
 from fleet.findings.records import FindingView
 from fleet.findings.shown import FindingQuery
@@ -234,7 +234,7 @@ def _reply(
 def _findings(call: Call[None, ReportSearch]) -> Reply:
     """A part of the findings as CSV. The Link header leads to the next one."""
     query, path = call.query, f"{_PATH}/audit"
-    position = finding_position(cursors.decode(path, query.cursor, str))
+    position = cursors.decode_pair(path, query.cursor)
     wanted = FindingQuery(baseline=query.baseline, present=True, cursor=position, limit=MAX_PAGE)
     rows: list[FindingView] = []
     while True:

@@ -5,7 +5,7 @@ from datetime import datetime
 
 from pydantic import Field
 
-from api import cursors
+from api import cursors, decoding
 from api.cursors import PageQuery
 from api.registry import Call, Nothing, Reply, Route, Sent, Shown
 from api.v1.certificates import Word
@@ -19,7 +19,6 @@ from pki.actors import Action, Actor
 from pki.desk import Desk
 
 _PATH = "/v1/rotations"
-_DIGITS = 18
 
 
 class Rotate(Sent):
@@ -117,7 +116,7 @@ def search(call: Call[None, RotationSearch]) -> Reply:
 
 def show(call: Call[None, Nothing]) -> Reply:
     """Look at one rotation."""
-    number = _number(call.path["id"])
+    number = decoding.number(call.path["id"])
     return Reply(rotation_shown(shown.rotation(call.desk, call.actor, number, now=call.now)))
 
 
@@ -135,13 +134,7 @@ def _act(call: Call[None, Nothing], act: Callable[..., RotationView]) -> Reply:
     desk: Desk = call.desk
     actor: Actor = call.actor
     now: datetime = call.now
-    return Reply(rotation_shown(act(desk, actor, _number(call.path["id"]), now=now)))
-
-
-def _number(text: str) -> int:
-    """The number in a path; 0, which no rotation has, for what is none: whether he may ask is looked at first."""
-    plain = text.isascii() and text.isdigit() and len(text) <= _DIGITS
-    return int(text) if plain else 0
+    return Reply(rotation_shown(act(desk, actor, decoding.number(call.path["id"]), now=now)))
 
 
 ROUTES = (

@@ -8,7 +8,6 @@ from pydantic import Field
 
 from api import cursors
 from api.cursors import PageQuery
-from api.errors import CursorInvalid
 from api.registry import Call, Nothing, Reply, Route, Sent, Shown
 from api.v1.certificates import When, Word
 from fleet.monitoring import intake, shown
@@ -18,7 +17,6 @@ from ike.events.event import EVENTS, REMARKS, SaEvent
 from pki.actors import Action
 
 _PATH = "/v1/sa-events"
-_DIGITS = 18
 # A peer chooses its identity: whatever it is, it is kept, up to a length. What prints it must escape it.
 Text = Annotated[str, Field(max_length=255)]
 Long = Annotated[str, Field(max_length=1024)]
@@ -53,6 +51,7 @@ class Happened(Sent):
     algorithms: Long | None = None
     size: Id | None = None
     seconds: float | None = Field(default=None, allow_inf_nan=False)
+    number: Number | None = Field(default=None, description="How many, where something is counted.")
     host: Text | None = None
     daemon: Text | None = None
 
@@ -170,7 +169,7 @@ def search(call: Call[None, EventSearch]) -> Reply:
         kind=query.kind,
         since=query.since,
         until=query.until,
-        cursor=position(cursors.decode(_PATH, query.cursor, str)),
+        cursor=cursors.decode_pair(_PATH, query.cursor),
         limit=query.limit,
     )
     found = shown.events(call.desk, call.actor, wanted)
@@ -178,16 +177,6 @@ def search(call: Call[None, EventSearch]) -> Reply:
     cursor, headers = cursors.next_page(_PATH, query, found, last)
     items = [event_shown(each) for each in found]
     return Reply(EventPage(items=items, next_cursor=cursor), headers=headers)
-
-
-def position(text: str | None) -> tuple[int, int] | None:
-    """Two numbers, of the last entry of the page before. Raises CursorInvalid."""
-    if text is None:
-        return None
-    first, _, second = text.partition(":")
-    if not all(each.isdigit() and len(each) <= _DIGITS for each in (first, second)):
-        raise CursorInvalid("This cursor does not belong to this list.")
-    return int(first), int(second)
 
 
 def event_shown(view: EventView) -> EventShown:

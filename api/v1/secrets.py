@@ -284,7 +284,7 @@ def _end(view: EndView) -> EndShown:
         loaded=None if report is None else list(report.versions),
         held=None if report is None else list(report.held),
         overlap=None if report is None else report.abilities.overlap,
-        authenticated=None if seen is None else AuthenticationShown.model_validate(vars(seen)),
+        authenticated=None if seen is None else AuthenticationShown.model_validate(seen),
         foreign=[dict(each) for each in view.foreign],
         error_code=None if report is None else report.error_code or None,
         error=None if report is None else report.error or None,

@@ -201,6 +201,13 @@ class Sa(Shown):
     remote_serial: str | None = Field(
         description="Serial number of the certificate that authenticated the peer, if it is ours."
     )
+    secrets: list[dict[str, Any]] = Field(
+        default_factory=list,
+        description="Names and versions of the shared secrets that authenticated it, as far as the agent saw.",
+    )
+    nat_t: bool | None = None
+    rekey_seconds: int | None = Field(default=None, description="From `reported_at`, as all times.")
+    reauth_seconds: int | None = None
     children: list[dict[str, Any]]
     reported_at: datetime | None = Field(description="By the gateway's clock.")
 

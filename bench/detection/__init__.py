@@ -6,8 +6,10 @@ import sys
 
 from rich.table import Table
 
+from bench.detection.faults import FAULTS
 from bench.detection.fleet import DEVELOPMENT, HELD_OUT
 from bench.detection.judging import Verdict, judge
+from bench.detection.page import SCENARIO, STRENGTHS
 from bench.rounds import Bench, Row, alone, compare
 
 _TRIALS, _FLEETS, _TUNNELS, _DAYS = 40, 400, 20, 5.0
@@ -42,17 +44,16 @@ def show(bench: Bench, verdict: Verdict) -> None:
     for name in names:
         table.add_column(name, justify="left" if name == "rule" else "right")
     for kind, score in verdict.kinds.items():
-        quiet = 10_000 * verdict.quiet_alarms[kind] / max(verdict.quiet_days, 1e-9)
         cells = (
             f"{score.recall:.4f}",
             f"{score.precision:.4f}",
             f"{score.delay:,.0f}",
-            f"{quiet:.2f}",
+            f"{verdict.often(kind):.2f}",
         )
         table.add_row(kind, str(score.expected), *cells)
     bench.console.print(table)
     apart = Table(title="by fault and strength: recall, median delay in seconds")
-    for name in ("fault", "weak", "middling", "strong"):
+    for name in ("fault", *STRENGTHS):
         apart.add_column(name, justify="left" if name == "fault" else "right")
     for name in dict.fromkeys(name for name, _ in verdict.faults):
         scores = [verdict.faults[(name, strength)] for strength in range(3)]
@@ -65,24 +66,21 @@ def show(bench: Bench, verdict: Verdict) -> None:
 def _rows(verdict: Verdict) -> list[Row]:
     rows = []
     for kind, score in verdict.kinds.items():
-        note = f"{score.expected} trials, median delay {score.delay:,.0f} s"
-        rows.append(
-            compare(
-                ("detection", f"recall_{kind}", "share"),
-                [score.recall],
-                "goal",
-                [_RECALL],
-                note=note,
-            )
-        )
-        rows.append(
-            compare(
-                ("detection", f"precision_{kind}", "share"), [score.precision], "goal", [_PRECISION]
-            )
-        )
-    note = f"goal: at most {_FALSE:g}; {verdict.quiet_days:,.0f} tunnel-days with look-alikes"
+        shares = (("recall", score.recall, _RECALL), ("precision", score.precision, _PRECISION))
+        for name, share, goal in shares:
+            what = ("detection", f"{name}_{kind}", "share")
+            rows.append(compare(what, [share], "goal", [goal]))
+        delay = ("detection", f"delay_{kind}", "s")
+        rows.append(alone(delay, [score.delay], note=f"{score.expected} trials"))
+        false = ("detection", f"false_{kind}", "per 10,000 tunnel-days")
+        rows.append(alone(false, [verdict.often(kind)]))
+    note = f"{verdict.quiet_days:,.0f} tunnel-days with look-alikes"
     false = ("detection", "false_alarms", "per 10,000 tunnel-days")
-    rows.append(alone(false, [verdict.false_per_10_000], note=note))
+    rows.append(alone(false, [verdict.false_per_10_000], note=f"goal: at most {_FALSE:g}; {note}"))
+    for (name, strength), score in verdict.faults.items():
+        kind = next(each.kind for each in FAULTS if each.name == name)
+        scenario = ("detection", f"{SCENARIO}{name}, {STRENGTHS[strength]}", "s")
+        rows.append(alone(scenario, [score.delay], note=f"{kind}, recall {score.recall:.3f}"))
     return rows
 
 

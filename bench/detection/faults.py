@@ -4,7 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from bench.detection.fleet import Story, Tunnel
+from bench.detection.fleet import STRONG, Story, Tunnel
 from ike.detection.bounds import Planned
 
 
@@ -115,6 +115,15 @@ def _spray(story: Story, tunnel: Tunnel, strength: int) -> None:
         at = tunnel.at + 100 + step * pause
         who = f"user{step}@example.com"
         story.add(at, "auth_failed", source="192.0.2.67", ike_id=story.next(), identity=who)
+
+
+def _spread(story: Story, tunnel: Tunnel, strength: int) -> None:
+    """One attempt each from many hosts."""
+    pause, times = ((25.0, 60), (5.0, 80), (0.5, 300))[strength]
+    for step in range(times):
+        at = tunnel.at + 100 + step * pause * (0.9 + 0.1 * story.random.random())
+        source, who = f"203.0.{step % 250}.7", f"user{step}@example.com"
+        story.add(at, "auth_failed", source=source, ike_id=story.next(), identity=who)
 
 
 def _flood(story: Story, tunnel: Tunnel, strength: int) -> None:
@@ -282,7 +291,7 @@ def _shared(story: Story, tunnel: Tunnel, strength: int) -> None:
     other = story.tunnels[1]
     at = tunnel.installed + 60
     for _ in range(strength + 1):
-        fields = {
+        fields: dict[str, Any] = {
             "name": other.name, "source": other.peer, "child": "other", "child_id": story.next(),
             "spi_in": tunnel.pair[0], "spi_out": tunnel.pair[1],
         }  # fmt: skip
@@ -307,7 +316,7 @@ def _rotation(story: Story, tunnel: Tunnel, strength: int) -> None:
 
 
 def _clock(story: Story, tunnel: Tunnel, strength: int) -> None:
-    """The clock says so; going back is tried apart, since it needs the order of lines."""
+    """The daemon says so."""
     story.add(tunnel.at + 50, "clock")
     tunnel.at += 60
 
@@ -323,28 +332,85 @@ def _dates(story: Story, tunnel: Tunnel, strength: int) -> None:
     tunnel.at = at + 10
 
 
+def _put_back(story: Story, tunnel: Tunnel, strength: int) -> None:
+    """The clock is put back while the log goes on; by more than lines are apart, else the log does not show it."""
+    story.weather.steps.append((tunnel.at + 50, (-3600.0, -14_400.0, -86_400.0)[strength]))
+    tunnel.at += 60
+
+
+def _ike_stays(story: Story, tunnel: Tunnel, strength: int) -> None:
+    """The IKE SA is not rekeyed, while its Child SAs are."""
+    tunnel.ike_due = tunnel.at + tunnel.ike_rekey * (3.0, 4.0, 5.0)[strength]
+    while (due := story.due(tunnel)) < tunnel.ike_due:
+        story.rekey(tunnel, due)
+
+
+def _side_by_side(story: Story, tunnel: Tunnel, strength: int) -> None:
+    """Both ends start, again and again, and nobody ends what is there."""
+    at, first = tunnel.at + 100, (tunnel.ike, tunnel.child, tunnel.pair)
+    for _ in range((2, 3, 5)[strength]):
+        tunnel.at = at
+        story.establish(tunnel)
+        story.add(tunnel.at + 900, "ike_deleted", tunnel, ike_id=tunnel.ike)
+        at += 40
+    at, (tunnel.ike, tunnel.child, tunnel.pair) = tunnel.installed + 1, first
+    tunnel.at = tunnel.installed = at
+    story.rekey(tunnel, at)
+
+
+def _dead(story: Story, tunnel: Tunnel, strength: int) -> None:
+    """IKEv1: dead peer detection says so."""
+    up, times = ((900.0, 4), (300.0, 6), (60.0, 10))[strength]
+    for _ in range(times):
+        at = tunnel.at + up * (0.8 + 0.3 * story.random.random())
+        story.add(at, "dpd_timeout", tunnel)
+        tunnel.at = at + 5 + 20 * story.random.random()
+        story.establish(tunnel)
+
+
+def _weak_child(story: Story, tunnel: Tunnel, strength: int) -> None:
+    text = ("ESP:AES_CBC_128/HMAC_MD5_96", "ESP:3DES_CBC/HMAC_SHA1_96", "ESP:NULL/HMAC_SHA1_96")
+    story.add(tunnel.at + 60, "algorithms", tunnel, algorithms=text[strength])
+    story.rekey(tunnel, tunnel.at + 60.1)
+
+
+def _quantum(story: Story, tunnel: Tunnel, strength: int) -> None:
+    """The post-quantum key exchange that was there before is gone."""
+    layers = ("KE1_ML_KEM_512", "KE1_ML_KEM_768", "KE1_ML_KEM_1024")
+    story.add(tunnel.at + 50, "configured", tunnel)
+    _negotiated(story, tunnel, f"{STRONG}/{layers[strength]}")
+    tunnel.at += 300
+    _negotiated(story, tunnel, STRONG)
+
+
 _MATCH = frozenset({"proposal_mismatch"})
 FAULTS = (
     Fault("rekeys below the bound", "rekey_too_fast", _fast),
     Fault("rekey storm", "rekey_too_fast", _storm, frozenset({"duplicate_sas"})),
     Fault("no rekey", "rekey_missed", _silent),
+    Fault("IKE SA never rekeyed", "rekey_missed", _ike_stays, needs="known short"),
     Fault("rekey refused", "rekey_missed", _refused, _MATCH),
     Fault("establish/delete loop", "sa_flapping", _flap, frozenset({"rekey_too_fast"})),
     Fault("deletions lost", "duplicate_sas", _duplicates, needs="numbered"),
+    Fault("IKE SAs side by side", "duplicate_sas", _side_by_side, needs="numbered"),
     Fault("collision at each rekey", "rekey_collisions", _collisions, needs="numbered short"),
     Fault("one identity fails", "auth_failures", _auth),
     Fault("secrets guessed", "auth_guessing", _guess, frozenset({"auth_failures"})),
     Fault("identities sprayed", "auth_guessing", _spray),
+    Fault("guessed from many hosts", "auth_guessing", _spread),
     Fault("flood from one source", "half_open_flood", _flood),
     Fault("flood with forged addresses", "half_open_flood", _forged),
     Fault("weak proposal", "weak_algorithm", _weak, frozenset({"downgrade"})),
     Fault("weaker than before", "downgrade", _downgraded, frozenset({"weak_algorithm"}), "known"),
+    Fault("post-quantum gone", "downgrade", _quantum, needs="known"),
+    Fault("weak Child SA", "weak_algorithm", _weak_child, frozenset({"downgrade"})),
     Fault("no common proposal", "proposal_mismatch", _mismatch),
     Fault("networks differ", "proposal_mismatch", _networks),
     Fault("group loop", "proposal_mismatch", _groups),
     Fault("one stranger", "unknown_peers", _stranger),
     Fault("scan", "unknown_peers", _scan),
     Fault("link up and down", "dpd_flapping", _lost),
+    Fault("dead peer, IKEv1", "dpd_flapping", _dead),
     Fault("lossy path", "retransmit_storm", _lossy),
     Fault("certificate rejected", "certificate_rejected", _certificate),
     Fault("CRL out of reach", "revocation_unchecked", _unchecked),
@@ -352,5 +418,6 @@ FAULTS = (
     Fault("one SA, two policies", "sa_shared", _shared),
     Fault("rotation on one end", "rotation_failed", _rotation),
     Fault("clock, as the daemon says", "clock", _clock),
+    Fault("clock put back", "clock", _put_back),
     Fault("clock, by certificates", "clock", _dates, frozenset({"certificate_rejected"})),
 )

@@ -2,9 +2,10 @@
 
 import random
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
+from bench.detection.weather import Numbers, Weather
 from ike.detection.bounds import Bounds, Lifetime, Planned
 from ike.events.event import SaEvent
 
@@ -28,10 +29,14 @@ class Split:
 
 
 DEVELOPMENT = Split(
-    "development", 10_000, (3600.0, 1800.0, 7200.0, 900.0), (0.1, 0.2, 0.25), (0.01, 0.2)
+    "development",
+    20_000,
+    (3600.0, 1800.0, 7200.0, 900.0, 14_400.0, 28_800.0),
+    (0.06, 0.1, 0.2, 0.25),
+    (0.01, 0.3),
 )
 HELD_OUT = Split(
-    "held out", 7_300_000, (2700.0, 5400.0, 1200.0, 28_800.0), (0.06, 0.14, 0.22), (0.005, 0.25)
+    "held out", 9_530_000, (2000.0, 5000.0, 1300.0, 10_800.0), (0.08, 0.15, 0.23), (0.006, 0.25)
 )
 
 
@@ -71,11 +76,12 @@ class Story:
     tunnels: list[Tunnel] = field(default_factory=list)
     number: int = 0
     echo: bool = False
-    hostless: bool = False
+    weather: Weather = field(default_factory=Weather)
 
     def __post_init__(self) -> None:
         self.random = random.Random(self.seed)
         self.echo = self.random.random() < 0.2
+        self.weather = Weather.of(self.seed, self.start, self.days)
 
     @property
     def end(self) -> float:
@@ -116,8 +122,8 @@ class Story:
         }
 
     def lines(self) -> list[SaEvent]:
-        """All events in the order of a file: by time, but for a little disorder, and numbered."""
-        draw = random.Random(self.seed + 1)
+        """All events in the order of a file: by time, but for a little disorder, and numbered; less what was lost."""
+        draw, weather = random.Random(self.seed + 1), self.weather
         disorder = draw.choice((0.0, 0.0, 0.5, 2.0))
         keyed = [
             (one.time + draw.random() * disorder, number, one)
@@ -125,7 +131,19 @@ class Story:
             if one.time is not None and one.time <= self.end
         ]
         keyed.sort(key=lambda each: each[:2])
-        return [one._replace(line=line) for line, (_, _, one) in enumerate(keyed, 1)]
+        numbers, found = Numbers(weather.restarts), []
+        for line, (_, _, one) in enumerate(keyed, 1):
+            renumbered = numbers.given(one)
+            if not (weather.hides(one.time or 0.0) or draw.random() < weather.loss):
+                found.append(renumbered._replace(line=line, time=weather.stamped(one.time or 0.0)))
+        return found
+
+    def plans(self) -> list[Planned]:
+        """What we do ourselves, by the clock of the log."""
+        stamped = self.weather.stamped
+        return [
+            replace(one, start=stamped(one.start), end=stamped(one.end)) for one in self.planned
+        ]
 
     # --- steps of a tunnel's life
 
@@ -252,14 +270,26 @@ class Story:
         tunnel.at = begin + self.random.random() * 20
         self.establish(tunnel)
 
+    def restart(self, tunnel: Tunnel, at: float) -> None:
+        """The gateway's own daemon begins anew; `around` tells of it."""
+        if at in self.weather.planned_restarts:
+            fields = {"ike_id": tunnel.ike} if tunnel.numbered else {}
+            self.add(at - self.random.random(), "ike_deleted", tunnel, **fields)
+        tunnel.at = at + 2 + 20 * self.random.random()
+        self.establish(tunnel)
+
     def live(
         self, tunnel: Tunnel, until: float, rare: Callable[["Story", Tunnel, float], bool] | None
     ) -> None:
         """Rekeys up to `until`, with `rare` things between them."""
         while True:
             due = max(self.due(tunnel), tunnel.at + 1)
-            if min(due, tunnel.ike_due) >= until:
-                return
+            stop = self.weather.next_restart(tunnel.at)
+            if min(due, tunnel.ike_due) >= min(until, stop):
+                if stop >= until:
+                    return
+                self.restart(tunnel, stop)
+                continue
             if tunnel.ike_due < due:
                 if tunnel.ike_due > tunnel.at + 1:
                     self.next_ike(tunnel)

@@ -1,17 +1,25 @@
 """Trials: a story with one fault in it, or with none; what was alerted, against what should have been."""
 
+import random
 from collections import Counter
-from collections.abc import Iterator
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, field
+from itertools import pairwise
 from statistics import median
 
 from bench.detection import lookalikes
 from bench.detection.faults import FAULTS, Fault
 from bench.detection.fleet import DAY, Split, Story
+from bench.detection.weather import Weather
 from ike.detection.alert import KINDS, Alert
 from ike.detection.watch import Watch
 
 _TUNNELS = 6
+_SHARE = 10  # fleets that a process judges at a time
+_AROUND = 4 * 3600.0
+_BEAT, _DISORDER = 120.0, 3.0
+#: Of quiet fleets, those in which a Sunday begins or ends daylight saving time.
+_CHANGING = 0.06
 
 
 @dataclass
@@ -22,6 +30,13 @@ class Score:
     found: int = 0
     false: int = 0
     delays: list[float] = field(default_factory=list)
+
+    def add(self, other: "Score") -> None:
+        """Take what was found elsewhere as well."""
+        self.expected += other.expected
+        self.found += other.found
+        self.false += other.false
+        self.delays += other.delays
 
     @property
     def recall(self) -> float:
@@ -46,6 +61,20 @@ class Verdict:
     quiet_alarms: Counter[str] = field(default_factory=Counter)
     wrong: list[str] = field(default_factory=list)
 
+    def add(self, other: "Verdict") -> None:
+        """Take what was found elsewhere as well."""
+        for kind, score in other.kinds.items():
+            self.kinds[kind].add(score)
+        for key, score in other.faults.items():
+            self.faults.setdefault(key, Score()).add(score)
+        self.quiet_days += other.quiet_days
+        self.quiet_alarms += other.quiet_alarms
+        self.wrong += other.wrong
+
+    def often(self, kind: str) -> float:
+        """False alarms of one kind in 10,000 quiet tunnel-days."""
+        return 10_000 * self.quiet_alarms[kind] / max(self.quiet_days, 1e-9)
+
     @property
     def false_per_10_000(self) -> float:
         return 10_000 * sum(self.quiet_alarms.values()) / max(self.quiet_days, 1e-9)
@@ -53,10 +82,29 @@ class Verdict:
 
 def watched(story: Story) -> list[Alert]:
     """What the rules say of it."""
-    watch = Watch(story.bounds(), story.planned)
-    watch.observe_all(story.lines())
+    watch = Watch(story.bounds(), story.plans())
+    if story.weather.live:
+        _come(watch, story)
+    else:
+        watch.observe_all(story.lines())
     watch.settle()
     return watch.alerts()
+
+
+def _come(watch: Watch, story: Story) -> None:
+    """Batches of an agent: with nothing to tell it says so, but for hours in which nobody hears it."""
+    draw = random.Random(story.seed + 4)
+    lines, offline, begin = story.lines(), 0, 0
+    while begin < len(lines):
+        size = draw.randrange(1, 200)
+        batch = lines[begin : begin + size]
+        begin += size
+        offline = offline - 1 if offline else draw.choice((0,) * 19 + (5,))
+        for one, following in pairwise(batch):
+            watch.observe(one)
+            if not offline and (following.time or 0.0) - (one.time or 0.0) > _BEAT:
+                watch.advance((following.time or 0.0) - _DISORDER)
+        watch.observe(batch[-1])
 
 
 def faulty(split: Split, fault: Fault, strength: int, number: int) -> tuple[Story, float]:
@@ -73,7 +121,10 @@ def faulty(split: Split, fault: Fault, strength: int, number: int) -> tuple[Stor
     if "short" in fault.needs:
         hit.rekey = 1200.0  # so that all of it happens within the day
     hit.rand = hit.rekey * split.jitters[0]
+    if "short" in fault.needs:
+        hit.ike_rekey = 3600.0
     began = story.start + DAY * (0.4 + 0.2 * story.random.random())
+    story.weather.clear(began - _AROUND, story.end)
     for tunnel in tunnels:
         story.establish(tunnel)
         story.live(tunnel, began, lookalikes.rare)
@@ -99,7 +150,13 @@ def hash_of(*parts: object) -> int:
 
 def quiet(split: Split, number: int, tunnels: int, days: float) -> Story:
     """Nothing is wrong."""
-    story = Story(split, hash_of(split.seed, "quiet", number), days=days)
+    seed = hash_of(split.seed, "quiet", number)
+    story = Story(split, seed, days=days)
+    if random.Random(seed + 3).random() < _CHANGING and days > 3:
+        start, at, by = Weather.changing(number, days)
+        story = Story(split, seed, start=start, days=days)
+        story.weather.steps.append((at, by))
+        story.weather.live = False  # an agent reads the time with its zone
     for index in range(tunnels):
         tunnel = story.make(index)
         story.establish(tunnel)
@@ -109,25 +166,38 @@ def quiet(split: Split, number: int, tunnels: int, days: float) -> Story:
 
 
 def judge(split: Split, trials: int, fleets: int, tunnels: int, days: float) -> Verdict:
-    """All faults at all strengths `trials` times each, and `fleets` quiet ones."""
+    """All faults at all strengths `trials` times each, and `fleets` quiet ones; on all processors."""
     verdict = Verdict()
-    for fault, strength, number in _plan(trials):
+    with ProcessPoolExecutor() as pool:
+        plan = [(split, fault.name, strength, trials) for fault in FAULTS for strength in range(3)]
+        shares = [pool.submit(_tried, *each) for each in plan]
+        shares += [
+            pool.submit(_quieted, split, range(begin, min(begin + _SHARE, fleets)), tunnels, days)
+            for begin in range(0, fleets, _SHARE)
+        ]
+        for share in shares:
+            verdict.add(share.result())
+    return verdict
+
+
+def _tried(split: Split, name: str, strength: int, trials: int) -> Verdict:
+    verdict = Verdict()
+    fault = next(each for each in FAULTS if each.name == name)
+    for number in range(trials):
         story, began = faulty(split, fault, strength, number)
         _score(verdict, fault, strength, watched(story), story, began)
-    for number in range(fleets):
+    return verdict
+
+
+def _quieted(split: Split, numbers: range, tunnels: int, days: float) -> Verdict:
+    verdict = Verdict()
+    for number in numbers:
         story = quiet(split, number, tunnels, days)
         verdict.quiet_days += tunnels * days
         for alert in watched(story):
             verdict.quiet_alarms[alert.kind] += 1
             verdict.wrong.append(f"quiet {number}: {told(alert)}")
     return verdict
-
-
-def _plan(trials: int) -> Iterator[tuple[Fault, int, int]]:
-    for fault in FAULTS:
-        for strength in range(3):
-            for number in range(trials):
-                yield fault, strength, number
 
 
 def _score(

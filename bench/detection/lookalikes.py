@@ -1,11 +1,15 @@
 """What looks like an attack or a fault and is none. Rates are higher than in life, so that each is often seen."""
 
+from typing import Any
+
 from bench.detection.fleet import DAY, Story, Tunnel
 from ike.detection.bounds import Planned
 
-#: Chances at each rekey of a Child SA, about 25 times a day.
+#: Chances in an hour, which is about one rekey of a Child SA; the first two at each rekey.
 _CROSSING, _REFUSED, _OUTAGE, _MOVED, _ROAMED = 0.05, 0.004, 0.003, 0.003, 0.002
 _BYHAND, _REBOOT, _LOSS, _TYPO, _ROTATION, _CHANGED = 0.002, 0.002, 0.004, 0.003, 0.002, 0.0005
+_RENEWAL, _CUT = 0.001, 0.0005
+_HOUR = 3456.0
 
 
 def rare(story: Story, tunnel: Tunnel, due: float) -> bool:
@@ -14,13 +18,15 @@ def rare(story: Story, tunnel: Tunnel, due: float) -> bool:
     at = tunnel.at + (due - tunnel.at) * (0.1 + 0.8 * draw.random())
     if draw.random() < _CROSSING:
         story.add(at, "retransmit", tunnel, seq=1)
-    if draw.random() < _LOSS:
+    # By the time that passes: what happens to a link does not happen more often because its SAs are short-lived.
+    share = min((due - tunnel.at) / _HOUR, 8.0)
+    if draw.random() < _LOSS * share:
         for seq, wait in enumerate((4.0, 11.2), 1):
             story.add(at + wait, "retransmit", tunnel, seq=seq)
     if draw.random() < _REFUSED:
         story.add(due - 0.5, "child_rekey_failed", tunnel, child_id=tunnel.child, child="net")
     for chance, happen in _HAPPENINGS:
-        if draw.random() < chance and at > tunnel.at + 5:
+        if draw.random() < chance * share and at > tunnel.at + 5:
             happen(story, tunnel, at)
             return True
     return False
@@ -65,7 +71,15 @@ def _reboot(story: Story, tunnel: Tunnel, at: float) -> None:
 
 
 def _typo(story: Story, tunnel: Tunnel, at: float) -> None:
-    """Somebody changes the secret on one end, then on the other: one or two attempts fail."""
+    """Somebody changes the secret on one end, then on the other: one or two attempts fail.
+
+    Not while we rotate it: then it is right to say so.
+    """
+    if any(
+        one.purpose == "rotation" and one.covers(at, story.host, tunnel.name)
+        for one in story.planned
+    ):
+        return _reboot(story, tunnel, at)
     for step in range(story.random.choice((1, 2))):
         when = at + 30 * step
         ike = story.next()
@@ -87,6 +101,28 @@ def _rotation(story: Story, tunnel: Tunnel, at: float) -> None:
         story.add(when + 0.5, "ike_deleted", tunnel, **({"ike_id": old} if tunnel.numbered else {}))
 
 
+def _renewed(story: Story, tunnel: Tunnel, at: float) -> None:
+    """Our renewal of a certificate: rejected once by a peer that has not heard of the issuer yet, then used."""
+    story.planned.append(Planned(at - 1, at + 600, tunnel.name, story.host, "renewal"))
+    for step in range(story.random.choice((0, 1, 2))):
+        ike = story.next()
+        story.add(at + 20 * step, "cert_invalid", tunnel, ike_id=ike, reason="issuer")
+        story.add(at + 20 * step + 0.01, "auth_failed", tunnel, ike_id=ike)
+    _reboot(story, tunnel, at + 60)
+
+
+def _cut(story: Story, tunnel: Tunnel, at: float) -> None:
+    """We revoked the peer's certificate and cut its SA; it tries again until it has a new one."""
+    story.planned.append(Planned(at - 1, at + 1200, tunnel.name, story.host, "cut"))
+    story.add(at, "ike_deleted", tunnel, **({"ike_id": tunnel.ike} if tunnel.numbered else {}))
+    for step in range(story.random.choice((1, 4, 15))):
+        when, ike = at + 10 + 30 * step, story.next()
+        story.add(when, "cert_revoked", tunnel, ike_id=ike, reason="revoked")
+        story.add(when + 0.01, "auth_failed", tunnel, ike_id=ike, identity=tunnel.identity)
+    tunnel.at = at + 600
+    story.establish(tunnel)
+
+
 def _changed(story: Story, tunnel: Tunnel, at: float) -> None:
     """The connection is loaded anew with another lifetime, where nobody told us the old one."""
     if tunnel.known or tunnel.rekey < 600.0 or tunnel.bytes_ is not None:
@@ -105,12 +141,18 @@ _HAPPENINGS = (
     (_TYPO, _typo),
     (_ROTATION, _rotation),
     (_CHANGED, _changed),
+    (_RENEWAL, _renewed),
+    (_CUT, _cut),
 )
 
 
 def around(story: Story) -> None:
     """What happens to the gateway: probes from the Internet, clients behind a NAT, a failing OCSP request."""
     draw = story.random
+    for at in story.weather.restarts:
+        if at in story.weather.planned_restarts:
+            story.add(at, "daemon_stopped")
+        story.add(at + 1, "daemon_started")
     for _ in range(int(story.days * 4)):
         at = story.start + draw.random() * story.days * DAY
         source = f"192.0.2.{draw.randrange(1, 255)}"
@@ -130,7 +172,7 @@ def _return_behind_nat(story: Story, at: float) -> None:
     for _ in range(draw.choice((8, 20, 40))):
         when = at + 30 * draw.random()
         ike = story.next()
-        one = {"source": "192.0.2.200", "name": "clients", "ike_id": ike}
+        one: dict[str, Any] = {"source": "192.0.2.200", "name": "clients", "ike_id": ike}
         for _ in range(draw.choice((0, 0, 1, 2))):
             story.add(when - 4 * draw.random(), "half_open_limit", source="192.0.2.200")
         story.add(when, "ike_respond", **one)

@@ -6,6 +6,7 @@ import random
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 from ike.detection.watch import Watch
 from ike.events.event import SaEvent
@@ -20,7 +21,7 @@ def fleet(tunnels: int, rounds: int) -> list[SaEvent]:
     for number in range(tunnels):
         at = _START + 3000 * draw.random()
         name, source = f"site-{number}", f"10.{number >> 16}.{number >> 8 & 255}.{number & 255}"
-        common = {
+        common: dict[str, Any] = {
             "ike_id": number,
             "name": name,
             "source": source,
@@ -32,7 +33,7 @@ def fleet(tunnels: int, rounds: int) -> list[SaEvent]:
         found.append((at, up))
         for step in range(rounds):
             child = number + step * tunnels
-            spis = {
+            spis: dict[str, Any] = {
                 "spi_in": f"{draw.getrandbits(32):08x}",
                 "spi_out": f"{draw.getrandbits(32):08x}",
             }
@@ -41,7 +42,11 @@ def fleet(tunnels: int, rounds: int) -> list[SaEvent]:
             )
             found.append((at, made))
             if step:
-                old = {"child": "net", "child_id": child - tunnels, "size": 5_000_000}
+                old: dict[str, Any] = {
+                    "child": "net",
+                    "child_id": child - tunnels,
+                    "size": 5_000_000,
+                }
                 found.append((at + 2, SaEvent("child_closed", 0, at + 2, **old, **common)))
             if draw.random() < 0.5:
                 found.append((at + 9, SaEvent("retransmit", 0, at + 9, seq=1, **common)))
@@ -79,7 +84,12 @@ def _memory(peers: int) -> dict[str, float]:
             line += 1
             at = _START + 3400 * step + 3000 * number / peers + 100 * draw.random()
             name, source = f"site-{number}", f"10.{number >> 16}.{number >> 8 & 255}.{number & 255}"
-            common = {"ike_id": number, "name": name, "source": source, "daemon": "charon"}
+            common: dict[str, Any] = {
+                "ike_id": number,
+                "name": name,
+                "source": source,
+                "daemon": "charon",
+            }
             if not step:
                 watch.observe(
                     SaEvent("ike_established", -line, at, identity=f"{name}.example", **common)

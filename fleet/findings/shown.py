@@ -12,7 +12,7 @@ from fleet.findings.records import FindingView
 from fleet.findings.values import State
 from fleet.gateways import registered
 from ike.audit.values import Severity
-from pki.actors import Action, Actor, require
+from pki.actors import Action, Actor, require, require_gateway
 from pki.certificates import MAX_PAGE, BadQuery
 from pki.desk import Desk
 from store.finding_tables import audit_reports, finding_events, findings
@@ -58,17 +58,19 @@ class WholeFinding:
 def search(desk: Desk, actor: Actor, query: FindingQuery) -> list[FindingView]:
     """Search findings, the worst first and the older ones before, at most `limit` (1 to 500) of them after `cursor`.
 
-    Raises RoleMayNot, BadQuery, GatewayNotFound.
+    A credential of one gateway sees that gateway's. Raises RoleMayNot, OutsideScope, BadQuery, GatewayNotFound.
     """
     require(actor, Action.FINDING_READ)
+    gateway = query.gateway or actor.scope.gateway
+    require_gateway(actor, gateway)
     if not 1 <= query.limit <= MAX_PAGE:
         raise BadQuery(f"A page has between 1 and {MAX_PAGE} entries.")
     statement = records.shown().order_by(findings.c.rank, findings.c.id).limit(query.limit)
     for condition in _conditions(query):
         statement = statement.where(condition)
     with desk.store.read() as connection:
-        if query.gateway is not None:
-            number = registered(connection, query.gateway).id
+        if gateway is not None:
+            number = registered(connection, gateway).id
             statement = statement.where(findings.c.gateway_id == number)
         return [records.view(row) for row in connection.execute(statement)]
 
@@ -101,7 +103,7 @@ def _conditions(query: FindingQuery) -> Iterable[ColumnElement[bool]]:
 
 
 def finding(desk: Desk, actor: Actor, number: int) -> WholeFinding:
-    """Look at one finding. Raises RoleMayNot, FindingNotFound."""
+    """Look at one finding. Raises RoleMayNot, OutsideScope, FindingNotFound."""
     require(actor, Action.FINDING_READ)
     query = (
         select(*(finding_events.c[name] for name in Event.__dataclass_fields__))
@@ -111,5 +113,6 @@ def finding(desk: Desk, actor: Actor, number: int) -> WholeFinding:
     )
     with desk.store.read() as connection:
         found = records.pick(connection, number)
+        require_gateway(actor, found.gateway)
         told = [Event(**row) for row in connection.execute(query).mappings()]
     return WholeFinding(found, tuple(told))

@@ -24,7 +24,7 @@ from fleet.findings.records import FindingView
 from fleet.findings.told import Details, Unread
 from fleet.findings.values import State
 from ike.audit.values import Severity
-from pki.actors import Action, Actor, require
+from pki.actors import Action, Actor, require, require_gateway
 from pki.certificates import BadQuery
 from pki.desk import Desk
 from store.finding_tables import audit_reports, findings
@@ -136,8 +136,8 @@ class ComplianceFigures:
 
 
 def audit(desk: Desk, actor: Actor, query: ReportQuery, *, now: datetime) -> AuditFigures:
-    """Count the fleet's findings. Raises RoleMayNot, BadQuery."""
-    require(actor, Action.FINDING_READ)
+    """Count the fleet's findings. Raises RoleMayNot, OutsideScope, BadQuery."""
+    _require_all(actor)
     _check(query)
     with desk.store.read() as connection:
         total, reported, late = _coverage(connection, query, now)
@@ -157,8 +157,8 @@ def audit(desk: Desk, actor: Actor, query: ReportQuery, *, now: datetime) -> Aud
 
 
 def compliance(desk: Desk, actor: Actor, query: ReportQuery, *, now: datetime) -> ComplianceFigures:
-    """Judge every gateway by the baseline that it is audited by. Raises RoleMayNot, BadQuery."""
-    require(actor, Action.FINDING_READ)
+    """Judge every gateway by the baseline that it is audited by. Raises RoleMayNot, OutsideScope, BadQuery."""
+    _require_all(actor)
     _check(query)
     with desk.store.read() as connection:
         return ComplianceFigures(
@@ -182,8 +182,11 @@ class GatewayAccount:
 def accounts(
     desk: Desk, actor: Actor, baseline: str | None, after: int, *, now: datetime
 ) -> list[GatewayAccount]:
-    """Account for the next gateways, at most `ACCOUNTS`, in the order in which they were added. Raises RoleMayNot."""
-    require(actor, Action.FINDING_READ)
+    """Account for the next gateways, at most `ACCOUNTS`, in the order in which they were added.
+
+    Raises RoleMayNot, OutsideScope.
+    """
+    _require_all(actor)
     reports = _of_baseline(ReportQuery(baseline))
     page = (
         select(gateways.c.id, gateways.c.name)
@@ -216,6 +219,12 @@ def accounts(
         GatewayAccount(number, rows[name], tuple(mine[name]), tuple(unread[name]))
         for number, name in names.items()
     ]
+
+
+def _require_all(actor: Actor) -> None:
+    """These tell of all gateways: nothing for a credential of one. Raises RoleMayNot, OutsideScope."""
+    require(actor, Action.FINDING_READ)
+    require_gateway(actor, None)
 
 
 def _check(query: ReportQuery) -> None:

@@ -11,7 +11,7 @@ from fleet.findings import records
 from fleet.findings.records import FindingView
 from fleet.findings.values import State
 from fleet.gateways import registered
-from pki.actors import Action, Actor, require
+from pki.actors import Action, Actor, require, require_gateway
 from pki.desk import Desk
 from store.finding_tables import audit_reports, findings
 from store.fleet_tables import gateways
@@ -133,8 +133,9 @@ def _places(gateway: str, document: Mapping[str, Any]) -> Iterator[Unread]:
 
 
 def last_report(desk: Desk, actor: Actor, gateway: str) -> LastReport:
-    """What a gateway's last audit said of itself. Raises RoleMayNot, GatewayNotFound."""
+    """What a gateway's last audit said of itself. Raises RoleMayNot, OutsideScope, GatewayNotFound."""
     require(actor, Action.FINDING_READ)
+    require_gateway(actor, gateway)
     with desk.store.read() as connection:
         number = registered(connection, gateway).id
         mine = select(audit_reports).where(audit_reports.c.gateway_id == number)

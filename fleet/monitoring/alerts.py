@@ -1,16 +1,23 @@
-"""What the rules say of a gateway, compared with what is on record: alerts opened, followed and ended, each once."""
+"""What the rules say of a gateway, compared with what is on record: alerts opened, followed and ended, each once.
+
+A gateway has a limited number of open alerts, so that a flood of them cannot fill the records. Where it is reached, the
+worse takes the place of the lesser, and what is critical is never left out: how many of those there can be is bounded
+by the rules. That alerts are left out is an alert of its own.
+"""
 
 import hashlib
 import json
+import logging
+from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any, Final
 
 from sqlalchemy import Connection, Row, func, insert, select, update
 
 from fleet.bumps import chunks
-from fleet.monitoring.values import SEVERITIES, AlertState
+from fleet.monitoring.values import LIMITED, SEVERITIES, AlertState
 from ike.detection.alert import Alert
 from store import outbox
 from store.engine import Unit
@@ -21,8 +28,9 @@ TOPIC: Final = "alert.changed"
 # Its handler undoes a rotation of ours that keeps a tunnel from coming up.
 UNDO: Final = "rotation.undo"
 OPENED, ENDED = "alert.opened", "alert.ended"
-# More open ones of a gateway say nothing new.
+# More open ones of a gateway say little that is new.
 MOST_OPEN: Final = 1_000
+_LOG = logging.getLogger(__name__)
 _LAST: Final = datetime(9999, 1, 1, tzinfo=UTC).timestamp()
 _SILENCE: Final = ("silenced_until", "silenced_by", "silenced_why")
 
@@ -39,27 +47,84 @@ class _Settling:
     connection: Connection
     gateway: Row[Any]
     now: datetime
+    rows: dict[str, Row[Any]] = field(default_factory=dict)  # the last of each condition
+    room: int = 0
+    left_out: Counter[str] = field(default_factory=Counter)  # by kind
+    _lesser: list[str] | None = None
 
     def settle(self, said: Sequence[Alert]) -> None:
-        latest = self._latest({_same(alert) for alert in said})
-        is_open = {row.same: row for row in latest.values() if row.state == AlertState.OPEN}
-        room = MOST_OPEN - len(is_open)
-        going_on: set[str] = set()
-        for alert in sorted(said, key=_order):
-            same = _same(alert)
-            row = latest.get(same)
-            if row is None or _is_another(row, alert):
-                if room <= 0:
-                    continue
-                room -= 1
-                latest[same] = self._open(alert, same, row)
-            else:
-                latest[same] = self._follow(row, alert)
-            going_on.add(same)
-        for same, row in is_open.items():
-            if same not in going_on:
+        going_on = {_same(alert) for alert in said}
+        self.rows = self._latest({*going_on, _LIMITED})
+        limited = self.rows.pop(_LIMITED, None)
+        for there in self._open_ones():
+            if there.same not in going_on:
                 # The rules were begun anew and know nothing of it.
+                self.rows[there.same] = self._end(there, {"ended": self.now})
+        newcomers = []
+        for alert in sorted(said, key=_order):
+            row = self.rows.get(_same(alert))
+            if _takes_room(row, alert):
+                newcomers.append(alert)
+            elif row is not None:
+                self.rows[row.same] = self._follow(row, alert)
+        self.room = MOST_OPEN - len(self._open_ones())
+        for alert in sorted(newcomers, key=_rank):
+            self._admit(alert)
+        self._tell_limit(limited)
+
+    def _open_ones(self) -> list[Row[Any]]:
+        return [row for row in self.rows.values() if row.state == AlertState.OPEN]
+
+    def _admit(self, alert: Alert) -> None:
+        """Open an alert, or open it again, if there is room for it or it is worse than another one."""
+        same = _same(alert)
+        row = self.rows.get(same)
+        if row is not None and not _takes_room(row, alert):
+            self.rows[same] = self._follow(row, alert)
+            return
+        if self.room <= 0 and not self._displace(alert) and _rank(alert) > 0:
+            self.left_out[alert.kind] += 1
+            return
+        if row is None or _is_another(row, alert):
+            self.rows[same] = self._open(alert, same, row)
+        else:
+            self.rows[same] = self._follow(row, alert)
+        self.room -= 1
+
+    def _displace(self, alert: Alert) -> bool:
+        """End the least of the open alerts, of those the latest, if it is less than this one."""
+        if self._lesser is None:
+            by_rank = sorted(self._open_ones(), key=lambda row: (row.rank, row.id))
+            self._lesser = [row.same for row in by_rank]
+        if not self._lesser or self.rows[self._lesser[-1]].rank <= _rank(alert):
+            return False
+        row = self.rows[self._lesser.pop()]
+        self.left_out[row.kind] += 1
+        told = {"evidence": {**row.evidence, "left_out": True}, "ended": self.now}
+        self.rows[row.same] = self._end(row, told)
+        self.room += 1
+        return True
+
+    def _tell_limit(self, row: Row[Any] | None) -> None:
+        """One alert tells that others are left out, and how many."""
+        is_open = row is not None and row.state == AlertState.OPEN
+        number = self.left_out.total()
+        if number == 0:
+            if row is not None and is_open:
                 self._end(row, {"ended": self.now})
+            return
+        evidence = {"left_out": number, "limit": MOST_OPEN, "kinds": dict(self.left_out)}
+        began = row.began if row is not None and is_open else self.now
+        notice = _notice(began or self.now, evidence)
+        if row is not None and is_open:
+            changed = row.evidence != evidence
+            self._follow(row, notice)
+        else:
+            changed = True
+            self._open(notice, _LIMITED, row)
+        if changed:
+            about = {"gateway": self.gateway.name, "left_out": number, "limit": MOST_OPEN}
+            _LOG.warning("alerts of a gateway are left out", extra=about)
 
     def _latest(self, keys: set[str]) -> dict[str, Row[Any]]:
         """The last alert of each of these conditions, and all that are open."""
@@ -85,7 +150,6 @@ class _Settling:
             "kind": alert.kind,
             "state": str(AlertState.OPEN),
             "connection": alert.connection,
-            "peer": alert.peer,
             "opened_at": self.now,
             "changed_at": self.now,
             "told": 0,
@@ -135,6 +199,28 @@ class _Settling:
         return self.connection.execute(select(sa_alerts).where(sa_alerts.c.id == number)).one()
 
 
+def _takes_room(row: Row[Any] | None, alert: Alert) -> bool:
+    """Whether it is to be opened, or opened again."""
+    if row is None or _is_another(row, alert):
+        return True
+    return alert.end is None and row.state == AlertState.ENDED
+
+
+def _notice(began: datetime, evidence: Mapping[str, Any]) -> Alert:
+    return Alert(
+        LIMITED,
+        "high",
+        None,
+        None,
+        began.timestamp(),
+        None,
+        evidence,
+        (),
+        "So much is wrong at this gateway that not all of it is on record: the lesser alerts are left out.",
+        "Deal with the worst alerts and with the kinds that are many; what still lasts then is shown.",
+    )
+
+
 def tell(target: Connection | Unit, row: Row[Any], gateway: str, now: datetime) -> Row[Any]:
     """Tell people that an alert is there, in the acting transaction."""
     connection = target.connection if isinstance(target, Unit) else target
@@ -174,6 +260,15 @@ def _same(alert: Alert) -> str:
     return hashlib.sha256(said.encode()).hexdigest()[:32]
 
 
+# That others are left out.
+_LIMITED: Final = _same(_notice(datetime(1970, 1, 1, tzinfo=UTC), {}))
+
+
+def _rank(alert: Alert) -> int:
+    """0 for the worst."""
+    return SEVERITIES.index(alert.severity) if alert.severity in SEVERITIES else len(SEVERITIES) - 1
+
+
 def _order(alert: Alert) -> tuple[float, float]:
     """Ended ones before those that last: the condition may have come back."""
     return (_LAST if alert.end is None else alert.end, alert.start or 0.0)
@@ -191,6 +286,8 @@ def _said(alert: Alert) -> dict[str, Any]:
     """What may change while it lasts, as columns."""
     known = alert.severity if alert.severity in SEVERITIES else SEVERITIES[-1]
     return {
+        # The only sender so far, or none where there are several.
+        "peer": alert.peer,
         "severity": known,
         "rank": SEVERITIES.index(known),
         "identity": alert.identity,

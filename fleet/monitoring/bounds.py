@@ -4,7 +4,7 @@ Only of managed tunnels between gateways of ours whose daemons are known: what a
 and what a daemon does where nothing is said, nobody told us.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Final
 
 from sqlalchemy import Connection, bindparam, func, or_, select
@@ -23,9 +23,8 @@ _SHORT: Final = 1800
 _DAEMONS: Final = ("strongswan", "libreswan")
 # charon lets an SA live for a tenth longer than `rekey_time`.
 _LONGER: Final = 1.1
-# Of a gateway with more tunnels, the rules learn the rest: this is read with every batch.
-_MOST: Final = 1_000
-
+# Names that are asked for at once.
+_AT_ONCE: Final = 500
 
 _LEFT, _RIGHT = gateways.alias("left_end"), gateways.alias("right_end")
 _LEFT_REPORT, _RIGHT_REPORT = (
@@ -33,7 +32,7 @@ _LEFT_REPORT, _RIGHT_REPORT = (
     gateway_reports.alias("right_report"),
 )
 _GATEWAY: Final = bindparam("gateway", type_=BigKey)
-# Put together once: it is asked with every batch of events.
+# Put together once: it is asked with every batch of events, for the connections that these name.
 _MANAGED: Final = (
     select(
         tunnels.c.name,
@@ -47,18 +46,43 @@ _MANAGED: Final = (
     .outerjoin(_RIGHT_REPORT, _RIGHT_REPORT.c.gateway_id == _RIGHT.c.id)
     .where(or_(tunnels.c.left_id == _GATEWAY, tunnels.c.right_id == _GATEWAY))
     .where(tunnels.c.managed == 1)
-    .order_by(tunnels.c.id)
-    .limit(_MOST)
+    .where(tunnels.c.name.in_(bindparam("names", expanding=True)))
 )
 
 
-def at_gateway(connection: Connection, gateway_id: int) -> dict[str, Bounds]:
-    """By connection, as the gateway calls it."""
-    return {
-        row.name: of(from_document(row.definition), (row.left, row.right))
-        for row in connection.execute(_MANAGED, {"gateway": gateway_id})
-        if row.left in _DAEMONS and row.right in _DAEMONS
-    }
+class AtGateway(Mapping[str, Bounds]):
+    """By connection, as the gateway calls it; read when it is asked for, so that a gateway may have any number of them.
+
+    `names` are read together. It is never empty: nobody knows before he asks.
+    """
+
+    def __init__(self, connection: Connection, gateway_id: int, names: Iterable[str]) -> None:
+        self._connection, self._gateway_id = connection, gateway_id
+        self._known: dict[str, Bounds | None] = {}
+        wanted = sorted(set(names))
+        for begin in range(0, len(wanted), _AT_ONCE):
+            self._read(wanted[begin : begin + _AT_ONCE])
+
+    def _read(self, names: Sequence[str]) -> None:
+        self._known |= dict.fromkeys(names)
+        asked = {"gateway": self._gateway_id, "names": names}
+        for row in self._connection.execute(_MANAGED, asked):
+            if row.left in _DAEMONS and row.right in _DAEMONS:
+                self._known[row.name] = of(from_document(row.definition), (row.left, row.right))
+
+    def __getitem__(self, name: str) -> Bounds:
+        if name not in self._known:
+            self._read([name])
+        found = self._known[name]
+        if found is None:
+            raise KeyError(name)
+        return found
+
+    def __iter__(self) -> Iterator[str]:
+        return (name for name, found in self._known.items() if found is not None)
+
+    def __len__(self) -> int:
+        return 1
 
 
 def of(definition: Definition, daemons: Sequence[str]) -> Bounds:
@@ -68,7 +92,11 @@ def of(definition: Definition, daemons: Sequence[str]) -> Bounds:
     told = [seconds for seconds in children if seconds is not None]
     # One that nobody told may be the shortest.
     child = min(told) if len(told) == len(children) else None
-    return Bounds(_lifetime(definition.rekey_seconds, earlier), _lifetime(child, earlier))
+    made, rest = definition.rekey_seconds, _lifetime(child, earlier)
+    if definition.ike_version == 1 and made is not None:
+        # IKEv1 cannot rekey an IKE SA: both daemons make a new one, with a fresh authentication, at that time.
+        return Bounds(child=rest, reauth_time=float(made))
+    return Bounds(_lifetime(made, earlier), rest)
 
 
 def _margin(definition: Definition) -> int:

@@ -1,10 +1,12 @@
-"""Events counted by connection, kind, reason and hour, in the transaction that stores them: each once."""
+"""Events counted by connection, kind, reason and hour, in the transaction that stores them: each once. What a daemon
+counted itself is added to it as its own kind.
+"""
 
 import re
 from collections import Counter
 from collections.abc import Iterable
 from datetime import UTC, datetime
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from sqlalchemy import Connection, func, select
 
@@ -17,23 +19,37 @@ ALWAYS: Final = datetime(1970, 1, 1, tzinfo=UTC)
 # A gateway gets so many lines of its own; the rest of what it reports is counted together. Names come from a log.
 MOST: Final = 20_000
 OTHERS: Final = "(others)"
+#: The kind of what is no event.
+COUNTED: Final = "counted"
+#: A gateway may say that it counted any number; so many of it are believed at a time.
+MOST_AT_ONCE: Final = 1 << 32
 _WORD = re.compile(r"[a-z0-9_-]{1,40}")
 _KEYS: Final = (sa_counts.c.connection, sa_counts.c.kind, sa_counts.c.reason)
 Line = tuple[str, str, str]
+
+
+class Told(NamedTuple):
+    """What was told once, or `number` times."""
+
+    at: datetime
+    connection: str | None
+    kind: str
+    reason: str | None
+    number: int = 1
 
 
 def count(
     connection: Connection,
     gateway_id: int,
     lines: int,
-    events: Iterable[tuple[datetime, str | None, str, str | None]],
+    events: Iterable[Told],
 ) -> int:
-    """Add events (time, connection, kind, reason) of a gateway that had so many lines; tell how many it has now."""
+    """Add events of a gateway that had so many lines; tell how many it has now."""
     hours: Counter[tuple[datetime, Line]] = Counter()
-    for at, name, kind, reason in events:
+    for at, name, kind, reason, times in events:
         word = reason if reason is not None and _WORD.fullmatch(reason) else ""
         hour = at.replace(minute=0, second=0, microsecond=0)
-        hours[hour, (name or "", kind, word)] += 1
+        hours[hour, (name or "", kind, word)] += min(times, MOST_AT_ONCE)
     if not hours:
         return lines
     given = {line for _, line in hours}

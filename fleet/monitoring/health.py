@@ -9,18 +9,20 @@ from sqlalchemy import (
     ColumnElement,
     Connection,
     Row,
+    Select,
     Subquery,
-    and_,
     case,
     func,
+    literal,
     or_,
     select,
     tuple_,
-    union,
+    union_all,
 )
 
 from fleet.bumps import chunks
 from fleet.gateways import registered
+from fleet.monitoring import counting
 from fleet.monitoring.shown import REKEYS
 from fleet.monitoring.values import FAILURES, SEVERITIES, AlertState
 from pki.actors import Action, Actor, require, require_gateway
@@ -127,19 +129,22 @@ class _Making:
 
     def make(self, query: HealthQuery, now: datetime) -> HealthFigures:
         every = self._every()
-        row = self.connection.execute(
-            select(func.count(), *(func.sum(every.c[name]) for name in _SUMS)).select_from(every)
-        ).one()
-        total, sums = row[0], [int(each or 0) for each in row[1:]]
-        worst = select(every, gateways.c.name.label("gateway")).join(
-            gateways, gateways.c.id == every.c.gateway_id
-        )
+        # With each line the sums of all: the counts are many, and are gone through once.
+        sums = [func.sum(every.c[name]).over().label(f"all_{name}") for name in _SUMS]
+        worst = select(
+            every, gateways.c.name.label("gateway"), func.count().over().label("total"), *sums
+        ).join(gateways, gateways.c.id == every.c.gateway_id)
         order = (every.c.rank, every.c.open.desc(), every.c.failed.desc(), every.c.past.desc())
         worst = worst.order_by(*order, gateways.c.name, every.c.connection)
-        rows = self.connection.execute(worst.limit(query.connections)).all()
+        found = self.connection.execute(worst.limit(max(1, query.connections))).all()
+        rows = found[: query.connections]
         told = self._details(rows, now)
-        counted = dict(zip(_SUMS, sums, strict=True))
-        counted.pop("children")
+        counted = {
+            name: int(getattr(found[0], f"all_{name}")) if found else 0
+            for name in _SUMS
+            if name != "children"
+        }
+        total = found[0].total if found else 0
         return HealthFigures(
             made_at=now,
             since=self.since,
@@ -153,34 +158,19 @@ class _Making:
 
     def _every(self) -> Subquery:
         """All connections that something was counted of, or that have alerts."""
-        counts, alerts = self._counts(), self._alerts()
-        keys = union(
-            select(counts.c.gateway_id, counts.c.connection),
-            select(alerts.c.gateway_id, alerts.c.connection),
-        ).subquery()
-
-        def same(other: Subquery) -> ColumnElement[bool]:
-            return and_(
-                other.c.gateway_id == keys.c.gateway_id, other.c.connection == keys.c.connection
-            )
-
-        zero = {"rank": _NONE}
+        parts = union_all(self._counts(), self._alerts()).subquery()
+        key = (parts.c.gateway_id, parts.c.connection)
         return (
             select(
-                keys,
-                *(
-                    func.coalesce(part.c[name], zero.get(name, 0)).label(name)
-                    for part, names in ((counts, _SUMS[:4]), (alerts, (*_SUMS[4:], "rank")))
-                    for name in names
-                ),
+                *key,
+                *(func.sum(parts.c[name]).label(name) for name in _SUMS),
+                func.min(parts.c.rank).label("rank"),
             )
-            .select_from(keys)
-            .outerjoin(counts, same(counts))
-            .outerjoin(alerts, same(alerts))
+            .group_by(*key)
             .subquery()
         )
 
-    def _counts(self) -> Subquery:
+    def _counts(self) -> Select[Any]:
         def number(name: str, kinds: Sequence[str]) -> ColumnElement[int]:
             return func.sum(case((sa_counts.c.kind.in_(kinds), sa_counts.c.number), else_=0)).label(
                 name
@@ -191,25 +181,27 @@ class _Making:
                 sa_counts.c.gateway_id,
                 sa_counts.c.connection,
                 *(number(name, kinds) for name, kinds in zip(_SUMS, _KINDS, strict=False)),
+                *(literal(0).label(name) for name in _SUMS[4:]),
+                literal(_NONE).label("rank"),
             )
             .where(*self._hours(self.since), *self._mine(sa_counts.c.gateway_id))
+            .where(sa_counts.c.kind != counting.COUNTED)
             .group_by(sa_counts.c.gateway_id, sa_counts.c.connection)
-            .subquery()
         )
 
-    def _alerts(self) -> Subquery:
+    def _alerts(self) -> Select[Any]:
         is_open = sa_alerts.c.state == AlertState.OPEN
         return (
             select(
                 sa_alerts.c.gateway_id,
                 _CONNECTION.label("connection"),
+                *(literal(0).label(name) for name in _SUMS[:4]),
                 func.count(case((is_open, 1))).label("open"),
                 func.count(case((~is_open, 1))).label("past"),
-                func.min(case((is_open, sa_alerts.c.rank))).label("rank"),
+                func.min(case((is_open, sa_alerts.c.rank), else_=_NONE)).label("rank"),
             )
             .where(*self._lasting(), *self._mine(sa_alerts.c.gateway_id))
             .group_by(sa_alerts.c.gateway_id, _CONNECTION)
-            .subquery()
         )
 
     def _mine(self, column: ColumnElement[int]) -> list[ColumnElement[bool]]:

@@ -75,7 +75,8 @@ class _Intake:
             self.rows.append(self._row(batch, place))
         insert_all(self.connection, sa_events, self.rows)
         ours = planned.at_gateway(self.connection, self.gateway.id, self.now)
-        known_of = bounds.at_gateway(self.connection, self.gateway.id)
+        names = {row["connection"] for row in self.rows if row["connection"] is not None}
+        known_of = bounds.AtGateway(self.connection, self.gateway.id, names)
         rules = watching.restored(watch.memory, self.gateway.name, known_of, ours)
         self._judge(rules, known, after, batch)
         streams[batch.stream] |= after.document() | {"at": self.now.timestamp()}
@@ -176,8 +177,19 @@ class _Intake:
 
     def _count(self, counted: int) -> int:
         told = (
-            (each["at"], each["connection"], each["kind"], each["reason"])
+            (
+                counting.Told(each["at"], each["connection"], each["kind"], each["reason"])
+                if each["kind"] in EVENTS
+                else counting.Told(
+                    each["at"], None, counting.COUNTED, each["reason"], each["document"]["number"]
+                )
+            )
             for each in self.rows
-            if each["kind"] in EVENTS
+            if each["kind"] in EVENTS or _is_count(each)
         )
         return counting.count(self.connection, self.gateway.id, counted, told)
+
+
+def _is_count(row: Mapping[str, Any]) -> bool:
+    """Whether the daemon counted something of which there are no events."""
+    return bool(row["kind"] == counting.COUNTED and row["document"].get("number"))

@@ -6,12 +6,12 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from sqlalchemy import ColumnElement, Row, and_, func, or_, select, true
+from sqlalchemy import ColumnElement, Connection, Row, and_, func, or_, select, true
 
 from fleet.gateways import registered
 from fleet.monitoring import counting, records
 from fleet.monitoring.records import AlertView
-from fleet.monitoring.values import FAILURES, SEVERITIES, AlertState
+from fleet.monitoring.values import FAILURES, LIMITED, SEVERITIES, AlertState
 from ike.detection.alert import KINDS
 from ike.events.event import EVENTS, REASONS, REMARKS
 from pki.actors import GRANTS, Action, Actor, require, require_gateway
@@ -178,7 +178,7 @@ def _alert_conditions(query: AlertQuery) -> Iterable[ColumnElement[bool]]:
             raise BadQuery(f"A severity is one of {', '.join(SEVERITIES)}.")
         yield column.rank == SEVERITIES.index(query.severity)
     if query.kind is not None:
-        if query.kind not in KINDS:
+        if query.kind not in KINDS and query.kind != LIMITED:
             raise BadQuery("There is no such kind of alert.")
         yield column.kind == query.kind
 
@@ -203,13 +203,16 @@ def alert(desk: Desk, actor: Actor, number: int) -> WholeAlert:
 @dataclass(frozen=True)
 class Figures:
     """Numbers for those who watch. `rekeys` by gateway, connection and kind; connection is empty where there are too
-    many of them. `failures` by kind and reason, one of `REASONS`, "other" or, where none was told, "".
+    many of them. `failures` by kind and reason, one of `REASONS`, "other" or, where none was told, "". `left_out` are
+    alerts that there is no room for, by gateway. `counters`: what daemons counted, by gateway and what it is.
     """
 
     events: Mapping[str, int]
     failures: Mapping[tuple[str, str], int]
     rekeys: Mapping[tuple[str, str, str], int]
     open: Mapping[str, int]
+    left_out: Mapping[str, int]
+    counters: Mapping[tuple[str, str], int]
 
 
 def figures(desk: Desk, actor: Actor) -> Figures:
@@ -217,8 +220,17 @@ def figures(desk: Desk, actor: Actor) -> Figures:
     require(actor, Action.METRICS_READ)
     always = and_(sa_counts.c.hour == counting.ALWAYS, _within(actor, sa_counts.c.gateway_id))
     total = func.sum(sa_counts.c.number)
+    is_event = sa_counts.c.kind != counting.COUNTED
+    counters = (
+        select(gateways.c.name, sa_counts.c.reason, total)
+        .join_from(sa_counts, gateways, gateways.c.id == sa_counts.c.gateway_id)
+        .where(always, ~is_event)
+        .group_by(gateways.c.name, sa_counts.c.reason)
+        .order_by(gateways.c.name, sa_counts.c.reason)
+        .limit(MOST_SERIES)
+    )
     parts = (sa_counts.c.kind, sa_counts.c.reason)
-    reasons = select(*parts, total).where(always).group_by(*parts)
+    reasons = select(*parts, total).where(always, is_event).group_by(*parts)
     worst = select(sa_alerts.c.severity, func.count()).where(
         sa_alerts.c.state == AlertState.OPEN, _within(actor, sa_alerts.c.gateway_id)
     )
@@ -230,11 +242,13 @@ def figures(desk: Desk, actor: Actor) -> Figures:
         .limit(MOST_SERIES + 1)
     )
     with desk.store.read() as connection:
+        left_out = _left_out(connection, actor)
         counted, failures = _counted(connection.execute(reasons).all())
         is_open = {
             severity: number
             for severity, number in connection.execute(worst.group_by(sa_alerts.c.severity))
         }
+        counters_of = {(row[0], row[1]): int(row[2]) for row in connection.execute(counters)}
         rows = connection.execute(rekeys).all()
         if len(rows) > MOST_SERIES:
             rows = connection.execute(
@@ -248,6 +262,8 @@ def figures(desk: Desk, actor: Actor) -> Figures:
         failures,
         {(row[0], row[1], row[2]): int(row[3]) for row in rows},
         {each: is_open.get(each, 0) for each in SEVERITIES},
+        left_out,
+        counters_of,
     )
 
 
@@ -257,6 +273,16 @@ def _within(actor: Actor, column: ColumnElement[int]) -> ColumnElement[bool]:
         return true()
     own = select(gateways.c.id).where(gateways.c.name == actor.scope.gateway)
     return column.in_(own)
+
+
+def _left_out(connection: Connection, actor: Actor) -> dict[str, int]:
+    limited = (
+        select(gateways.c.name, sa_alerts.c.evidence)
+        .join_from(sa_alerts, gateways, gateways.c.id == sa_alerts.c.gateway_id)
+        .where(sa_alerts.c.state == AlertState.OPEN, sa_alerts.c.kind == LIMITED)
+        .where(_within(actor, sa_alerts.c.gateway_id))
+    )
+    return {row.name: row.evidence["left_out"] for row in connection.execute(limited)}
 
 
 def _counted(rows: Iterable[Row[str, str, int]]) -> tuple[Counter[str], Counter[tuple[str, str]]]:

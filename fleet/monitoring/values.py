@@ -17,6 +17,8 @@ FAILURES: Final = (
     *("ts_unacceptable", "unknown_peer", "child_rekey_failed", "giving_up", "dpd_timeout"),
     *("ike_timeout", "half_open_limit"),
 )
+#: The kind of the alert that says that others are left out, because a gateway has too many.
+LIMITED: Final = "alerts_limited"
 #: A batch holds at most so many events.
 MAX_EVENTS: Final = 1000
 #: A gateway is heard so often in a minute; more is a fault of it, or somebody's flood through it.

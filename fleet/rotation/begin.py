@@ -178,12 +178,13 @@ def _hasten(connection: Connection, row: Row[Any], now: datetime) -> int:
         change |= {
             "method": Method.EMERGENCY,
             "state": State.PROMOTED,
+            "entered_at": now,
             "confirmed_at": None,
         } | forward
     elif row.method != Method.FIRST and (row.state in _CAN_BE_HASTENED or by_hand):
         change["method"] = Method.EMERGENCY
         if by_hand:
-            change |= {"state": State.PROMOTED, "confirmed_at": None}
+            change |= {"state": State.PROMOTED, "entered_at": now, "confirmed_at": None}
     _change(connection, row.id, change)
     return int(row.id)
 

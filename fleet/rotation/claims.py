@@ -1,6 +1,5 @@
 """Who looks at which rotation: claimed by one worker at a time, and let in as the limits of all replicas allow."""
 
-from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
@@ -17,13 +16,13 @@ from sqlalchemy import (
     func,
     or_,
     select,
-    union_all,
     update,
 )
 
-from fleet.rotation import machine, records
+from fleet.rotation import machine, records, turns
 from fleet.rotation.records import Slot
-from fleet.rotation.values import ENDED, End, Kind, Method, Reason, Rotation, Side, State
+from fleet.rotation.turns import Room
+from fleet.rotation.values import End, Kind, Method, Reason, Rotation, Side, State
 from pki.actors import Actor
 from pki.desk import Desk, RotationRules
 from pki.trail import leave
@@ -42,7 +41,6 @@ _SECOND: Final = timedelta(seconds=1)
 # So much of what a second allows is begun at once.
 _SHARE: Final = 0.25
 _NO_TIME: Final = timedelta(0)
-_IDLE: Final = ENDED | {State.SCHEDULED, State.STUCK}
 
 
 @dataclass(frozen=True)
@@ -141,15 +139,12 @@ def _let_in(unit: Unit, worker: Worker, now: datetime) -> list[int]:
     budget = min(_budget(connection, rules, now), worker.batch)
     if budget <= 0:
         return []
-    since = {"since": now - rules.step - rules.proof}
-    free = rules.at_once - connection.execute(_BUSY_COUNT, since).scalar_one()
+    free = rules.at_once - turns.under_way(connection, rules, now)
     query = _candidates(budget, free, rules.per_gateway)
-    candidates = connection.execute(query, {"now": now, **since}).all()
+    candidates = connection.execute(query, {"now": now, **turns.limits(rules, now)}).all()
     slots = records.slots(connection, [row.slot_id for row in candidates])
     ends = {end for of in slots.values() for end in of.gateway_ids}
-    busy = connection.execute(_BUSY_OF, {**since, "ends": sorted(ends)}).all() if ends else []
-    counts = Counter({row.gateway_id: row.many for row in busy})
-    room = _Room(budget, free, rules.per_gateway, counts)
+    room = Room(budget, free, rules.per_gateway, turns.held(connection, ends, rules, now))
     chosen: list[tuple[Rotation, Slot]] = []
     for row in candidates:
         of, rotation = slots[row.slot_id], records.rotation_of(row)
@@ -175,75 +170,6 @@ def _budget(connection: Connection, rules: RotationRules, now: datetime) -> int:
     return min(most - begun, max(1, ceil(most * _SHARE)))
 
 
-@dataclass
-class _Room:
-    """What the limits leave."""
-
-    budget: int
-    at_once: int
-    per_gateway: int
-    counts: Counter[int]
-
-    def take(self, of: Slot, *, urgent: bool) -> bool:
-        """Let one in, if it fits. What is urgent need only keep the store of secrets from being overrun."""
-        if self.budget <= 0:
-            return False
-        ends = of.gateway_ids
-        if not urgent and (
-            self.at_once <= 0 or any(self.counts[end] >= self.per_gateway for end in ends)
-        ):
-            return False
-        self.budget -= 1
-        self.at_once -= 1
-        self.counts.update(ends)
-        return True
-
-
-# Whoever waits for people, for a tunnel's own next authentication, or for an end that is away must not keep the
-# others waiting with him.
-_BUSY = and_(
-    rotations.c.state.in_([each for each in State if each not in _IDLE]),
-    or_(rotations.c.state != State.STAGED, rotations.c.method != Method.MANUAL),
-    or_(
-        rotations.c.state != State.PROMOTED,
-        rotations.c.entered_at > bindparam("since", type_=rotations.c.entered_at.type),
-    ),
-)
-_BUSY_COUNT = select(func.count()).where(_BUSY)
-_BUSY_TUNNELS = (
-    select(tunnels.c.left_id, tunnels.c.right_id)
-    .join_from(rotations, secret_slots, secret_slots.c.id == rotations.c.slot_id)
-    .join(tunnels, tunnels.c.id == secret_slots.c.tunnel_id)
-    .where(_BUSY)
-    .cte("busy")
-)
-_BUSY_ENDS = union_all(
-    select(_BUSY_TUNNELS.c.left_id.label("gateway_id")),
-    select(_BUSY_TUNNELS.c.right_id).where(_BUSY_TUNNELS.c.right_id.is_not(None)),
-).subquery()
-_BUSY_OF = (
-    select(_BUSY_ENDS.c.gateway_id, func.count().label("many"))
-    .where(_BUSY_ENDS.c.gateway_id.in_(bindparam("ends", expanding=True)))
-    .group_by(_BUSY_ENDS.c.gateway_id)
-)
-
-
-def in_the_way(
-    connection: Connection, of: Slot, rules: RotationRules, now: datetime
-) -> list[Row[Any]]:
-    """The rotations at a slot's gateways that one of its own waits for, with the `slot` of each; the oldest first."""
-    here = or_(tunnels.c.left_id.in_(of.gateway_ids), tunnels.c.right_id.in_(of.gateway_ids))
-    query = (
-        select(rotations, secret_slots.c.name.label("slot"))
-        .join_from(rotations, secret_slots, secret_slots.c.id == rotations.c.slot_id)
-        .join(tunnels, tunnels.c.id == secret_slots.c.tunnel_id)
-        .where(_BUSY, here)
-        .order_by(rotations.c.id)
-    )
-    found = connection.execute(query, {"since": now - rules.step - rules.proof}).all()
-    return list(found) if len(found) >= rules.per_gateway else []
-
-
 _ORDER: ColumnElement[int] = case(
     (rotations.c.reason == Reason.EMERGENCY, 0),
     (rotations.c.reason == Reason.SCHEDULED, 2),
@@ -255,11 +181,7 @@ def _candidates(budget: int, at_once: int, per_gateway: int) -> Any:
     free: ColumnElement[bool] = rotations.c.reason == Reason.EMERGENCY
     if at_once > 0:
         # The gateways that have as many rotations as they may.
-        full = (
-            select(_BUSY_ENDS.c.gateway_id)
-            .group_by(_BUSY_ENDS.c.gateway_id)
-            .having(func.count() >= per_gateway)
-        )
+        full = turns.full(per_gateway)
         right = func.coalesce(tunnels.c.right_id, 0)
         free = or_(free, and_(tunnels.c.left_id.not_in(full), right.not_in(full)))
     return (

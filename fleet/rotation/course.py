@@ -76,9 +76,14 @@ def _changed(ends: tuple[End, End], found: Step) -> set[Side]:
 
 
 def _after(ends: tuple[End, End], found: Step) -> tuple[End, End]:
-    news = _changed(ends, found) | found.tell
+    changed = _changed(ends, found)
     left, right = (
-        replace(each, keys=keys, mark=_UNKNOWN_YET) if each.side in news else each
+        replace(
+            each,
+            keys=keys,
+            mark=_UNKNOWN_YET if each.side in changed | found.tell else each.mark,
+            since=_UNKNOWN_YET if each.side in changed else each.since,
+        )
         for each, keys in zip(ends, (found.left, found.right), strict=True)
     )
     return left, right

@@ -53,11 +53,12 @@ class Secrets:
 
 @dataclass(frozen=True)
 class Filing:
-    """What a gateway reported: its row is locked. `moved`: whether it had applied another version of its state by then
-    than by the report before.
+    """What a gateway reported: its row is locked. `version` is that of its state which it had applied by then, `moved`
+    whether that was another one by the report before.
     """
 
     gateway_id: int
+    version: int
     moved: bool
     told: Secrets
 
@@ -77,7 +78,9 @@ def file(connection: Connection, filings: Sequence[Filing], *, now: datetime) ->
         for report in filing.told.reports:
             # None of ours any more: drift shows it.
             if (slot := rows.get((filing.gateway_id, storable(report.name)))) is not None:
-                page.add(slot, filing, _row(report, _for_slot(filing.told.abilities, slot)))
+                row = _row(report, _for_slot(filing.told.abilities, slot))
+                row["authenticated"] = _marked(report.authenticated, slot, filing.version)
+                page.add(slot, filing, row)
     page.write(connection, now)
     if page.news:
         begin.wake(connection, page.news, now)
@@ -171,12 +174,24 @@ def _for_slot(able: EndAbilities, slot: Any) -> EndAbilities:
     return replace(able, gapless=able.gapless or (able.beside and own))
 
 
+def _marked(seen: Authentication | None, slot: Any, version: int) -> dict[str, Any] | None:
+    """An authentication as it is kept: with the version of the state with which it was told of first.
+
+    Agents tell of the latest one again and again, also when their keys have changed since.
+    """
+    if seen is None:
+        return None
+    before = records.authentication(slot.authenticated)
+    known = before is not None and replace(before, mark=0) == replace(seen, mark=0)
+    mark = before.mark if before is not None and known else version
+    return records.authentication_document(replace(seen, mark=mark))
+
+
 def _row(report: SecretReport, abilities: EndAbilities) -> dict[str, Any]:
     return {
         "versions": list(report.versions),
         "held": list(report.held),
         "foreign": [dict(each) for each in report.foreign],
-        "authenticated": records.authentication_document(report.authenticated),
         "abilities": dict(vars(abilities)),
         "error_code": report.error_code or None,
         "error": report.error or None,

@@ -1,5 +1,6 @@
 """What rotations come to, put on record: states, lists, bumps of gateways, trails and alerts, many at a time."""
 
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
@@ -10,7 +11,7 @@ from sqlalchemy import Connection, Row, Update, bindparam, select, update
 
 from core.errors import IkewardenError
 from fleet.bumps import bump, chunks
-from fleet.rotation import begin, claims, records, retire
+from fleet.rotation import begin, claims, records, retire, turns
 from fleet.rotation.claims import Worker
 from fleet.rotation.course import Course, advance
 from fleet.rotation.custody import Job, Made
@@ -154,6 +155,8 @@ class _Page:
     bumped: set[int | None] = field(default_factory=set)
     # Who waits for which work, and stays claimed for it.
     kept: list[Case] = field(default_factory=list)
+    # How many rotations change by which key a gateway proves itself.
+    turning: Counter[int] = field(default_factory=Counter)
     work: dict[int, Work] = field(default_factory=dict)
 
     def settle(self, ids: Sequence[int], outcomes: Mapping[int, Outcome]) -> int:
@@ -162,13 +165,33 @@ class _Page:
         _lock_gateways(connection, ids)
         found = cases(connection, claims.rows(connection, ids, lock=True))
         self._take(found, outcomes)
+        self._count_turning(found)
         moved = sum(self._settle(case, outcomes.get(case.rotation.id)) for case in found)
         bumped = {each for each in self.bumped if each is not None}
         bump(connection, bumped, self.now)
         self._write(_versions(connection, bumped))
         return moved
 
+    def _count_turning(self, found: Sequence[Case]) -> None:
+        """Look who is in the way of those that are about to be promoted; their gateways are locked by now."""
+        staged = [case for case in found if case.rotation.state is State.STAGED]
+        if staged:
+            ends = {end for case in staged for end in case.slot.gateway_ids}
+            rules = self.worker.desk.rules.rotation
+            self.turning = turns.turning(self.unit.connection, ends, rules, self.now)
+
+    def _in_turn(self, case: Case) -> Case:
+        """The case with what others of this transaction do at its gateways meanwhile."""
+        most = self.worker.desk.rules.rotation.per_gateway
+        ids = {Side.LEFT: case.slot.left_id, Side.RIGHT: case.slot.right_id}
+        left, right = (
+            replace(each, taken=self.turning[ids[each.side] or 0] >= most) for each in case.ends
+        )
+        return replace(case, ends=(left, right))
+
     def _settle(self, case: Case, outcome: Outcome | None) -> bool:
+        if case.rotation.state is State.STAGED:
+            case = self._in_turn(case)
         error = None if outcome is None else outcome.error
         done = Work.NONE if outcome is None or error is not None else outcome.job.work
         course = case.course(self.worker.desk.rules.rotation, self.now, done)
@@ -186,6 +209,8 @@ class _Page:
         self._note_lists(case, course)
         for each in course.passed:
             self._note_passed(case, each, course.rotation)
+            if each.state is State.PROMOTED:
+                self.turning.update(case.slot.gateway_ids)
         self._note_rotation(case, course, final, wake_at, keeps=keeps)
         return final != case.rotation
 
@@ -208,6 +233,9 @@ class _Page:
                 "right": case.slot.right_id if Side.RIGHT in course.told else None,
                 "new_left_mark": case.row.left_mark,
                 "new_right_mark": case.row.right_mark,
+                "new_left_since": case.row.left_since,
+                "new_right_since": case.row.right_since,
+                "changed": course.changed,
                 "new_claimed_by": case.row.claimed_by if keeps else None,
                 "new_claimed_until": case.row.claimed_until if keeps else None,
             }
@@ -318,9 +346,12 @@ class _Page:
     def _write(self, versions: Mapping[int, int]) -> None:
         connection = self.unit.connection
         for row in self.rotations:
+            changed = row.pop("changed")
             for side in Side:
                 if (gateway := row.pop(side)) is not None:
                     row[f"new_{side}_mark"] = versions[gateway]
+                    if side in changed:
+                        row[f"new_{side}_since"] = versions[gateway]
         for statement, rows in (
             (_ROTATIONS, self.rotations),
             (_LISTS, self.lists),
@@ -356,6 +387,8 @@ _ROTATIONS = (
                 "ended_at",
                 "left_mark",
                 "right_mark",
+                "left_since",
+                "right_since",
                 "claimed_by",
                 "claimed_until",
             )

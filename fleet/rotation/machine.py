@@ -30,6 +30,8 @@ SILENT = "end_silent"
 UNPROVEN = "key_not_proven"
 # Nobody need wait for this: who reports wakes the rotation. It is for what nobody thought of.
 _LOOK_AGAIN = timedelta(hours=1)
+# Nobody wakes who waits for another rotation at a gateway.
+_IN_A_MOMENT = timedelta(seconds=2)
 _FORWARD_ONLY = frozenset({Method.FIRST, Method.EMERGENCY})
 
 
@@ -131,9 +133,17 @@ def orders(rotation: Rotation, ends: tuple[End, End], policy: Policy) -> Mapping
 
 
 def proven(ends: tuple[End, End], version: int) -> bool:
-    """Whether every end of ours saw a fresh authentication under the version, and both ends the same one."""
-    seen = [each.report.authenticated for each in ends if each.ours and each.report is not None]
-    known = [each for each in seen if each is not None and each.version == version]
+    """Whether every end of ours saw a fresh authentication under the version, and both ends the same one.
+
+    One from before an end was given its present list is none: it was made while other keys counted too, and an
+    emergency wants SAs that were made since.
+    """
+    known = [
+        seen
+        for each in ends
+        if each.ours and each.report is not None and (seen := each.report.authenticated) is not None
+        if seen.version == version and seen.mark >= (each.since or 0)
+    ]
     if not known or len(known) != sum(each.ours for each in ends):
         return False
     for name in ("spi_initiator", "spi_responder"):
@@ -373,6 +383,17 @@ def _staged(case: _Case) -> Step:
         # For as long as people take.
         waits = case.wait(until=case.now + _LOOK_AGAIN)
         return replace(waits, rotation=replace(case.rotation, deadline_at=None))
+    return _promote(case)
+
+
+def _promote(case: _Case) -> Step:
+    """Have the ends prove themselves by the new key, one after the other where one knows one key only, in turn."""
+    turned = case.new + case.old
+    if any(each.taken for each in case.ends):
+        # Nothing is lost by it: both ends have both keys, and prove themselves by the old one.
+        waits = case.wait(until=case.now + _IN_A_MOMENT)
+        patient = replace(case.rotation, deadline_at=case.now + case.rules.step)
+        return replace(waits, rotation=patient)
     # Ends that know one key only go first: the others take both meanwhile.
     single = [not _takes_both(each) for each in case.ends]
     first = single if any(single) else [True, True]

@@ -5,7 +5,7 @@ from dataclasses import asdict, dataclass, replace
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, Row, and_, case, or_, select
+from sqlalchemy import Connection, Row, and_, case, select
 
 from core.errors import NotFound
 from fleet.bumps import chunks
@@ -128,14 +128,6 @@ def slots_of_tunnel(connection: Connection, tunnel_id: int) -> list[Slot]:
     return [_slot(row) for row in connection.execute(query)]
 
 
-def slots_of_gateway(connection: Connection, gateway_id: int) -> list[Slot]:
-    """The slots of all tunnels that end at a gateway, by number."""
-    mine = or_(tunnels.c.left_id == gateway_id, tunnels.c.right_id == gateway_id)
-    return [
-        _slot(row) for row in connection.execute(_SLOTS.where(mine).order_by(secret_slots.c.id))
-    ]
-
-
 def is_being_imported(connection: Connection, slot_id: int) -> bool:
     """Whether the slot is of an import that has not come to its end: nothing else may be done with it."""
     query = select(secrets.c.id).where(
@@ -188,11 +180,13 @@ def ends_of_all(connection: Connection, of: Sequence[Slot]) -> dict[int, tuple[E
 def _marks(connection: Connection, of: Sequence[Slot]) -> dict[int, Any]:
     """The versions of the gateways' states that brought the lists, by slot, while a rotation is under way."""
     wanted = [each.rotation_id for each in of if each.rotation_id is not None]
-    columns = (rotations.c.slot_id, rotations.c.left_mark, rotations.c.right_mark)
+    columns = [rotations.c[f"{side}_{name}"] for side in Side for name in ("mark", "since")]
     return {
         row.slot_id: row
         for some in chunks(sorted(wanted))
-        for row in connection.execute(select(*columns).where(rotations.c.id.in_(some)))
+        for row in connection.execute(
+            select(rotations.c.slot_id, *columns).where(rotations.c.id.in_(some))
+        )
     }
 
 
@@ -214,8 +208,12 @@ def _ends(
         found = reports.get((of.id, side)) if ours else None
         if found is not None and of.ike_version == _ONE_KEY_ONLY and found.abilities.overlap:
             found = _without_overlap(found)
-        mark = None if marks is None else getattr(marks, f"{side}_mark")
-        return End(side, ours, keys, found, side in starters, mark, name or "the outside peer")
+        mark, since = (
+            None if marks is None else getattr(marks, f"{side}_{each}")
+            for each in ("mark", "since")
+        )
+        told = name or "the outside peer"
+        return End(side, ours, keys, found, side in starters, mark, told, since)
 
     return (
         end(Side.LEFT, of.left, of.left_keys),
@@ -241,7 +239,9 @@ def _report(row: Row[Any]) -> EndReport:
 
 
 def authentication(document: Mapping[str, Any] | None) -> Authentication | None:
-    """An authentication from its document: `version`, `at` (RFC 3339 or missing), `spi_initiator`, `spi_responder`."""
+    """An authentication from its document: `version`, `at` (RFC 3339 or missing), `spi_initiator`, `spi_responder`,
+    `mark`.
+    """
     if document is None:
         return None
     at = document.get("at")
@@ -250,6 +250,7 @@ def authentication(document: Mapping[str, Any] | None) -> Authentication | None:
         spi_initiator=document.get("spi_initiator", ""),
         spi_responder=document.get("spi_responder", ""),
         at=None if at is None else datetime.fromisoformat(at),
+        mark=document.get("mark", 0),
     )
 
 

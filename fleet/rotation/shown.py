@@ -7,7 +7,7 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, Row, func, select
 
-from fleet.rotation import binding, claims, records
+from fleet.rotation import binding, records, turns
 from fleet.rotation.binding import Binding
 from fleet.rotation.records import RotationNotFound, Slot
 from fleet.rotation.values import ENDED, End, Policy, State
@@ -172,15 +172,17 @@ def rotation(desk: Desk, actor: Actor, number: int, *, now: datetime) -> Rotatio
     with desk.store.read() as connection:
         found = pick_rotation(connection, number)
         before: Sequence[Before] = ()
-        if found.state == State.SCHEDULED:
-            before = _before(connection, records.slot(connection, found.slot), desk, now)
+        if found.state in {State.SCHEDULED, State.STAGED}:
+            before = _before(connection, found, desk, now)
         return _waiting(connection, found, before)
 
 
-def _before(connection: Connection, slot: Slot, desk: Desk, now: datetime) -> tuple[Before, ...]:
-    rules = desk.rules.rotation
+def _before(
+    connection: Connection, of: RotationView, desk: Desk, now: datetime
+) -> tuple[Before, ...]:
+    rules, slot = desk.rules.rotation, records.slot(connection, of.slot)
     found = []
-    for row in claims.in_the_way(connection, slot, rules, now):
+    for row in turns.in_the_way(connection, slot, State(of.state), rules, now):
         until = row.deadline_at
         if row.state == State.PROMOTED:
             # From then on it holds up nobody.

@@ -122,13 +122,15 @@ class EndAbilities:
 @dataclass(frozen=True)
 class Authentication:
     """A fresh IKE_AUTH that an end saw under a version. SPIs are sixteen hexadecimal digits, empty where the daemon
-    does not tell them. `at` is the end's own clock and is only shown.
+    does not tell them. `at` is the end's own clock and is only shown. `mark` is the version of the gateway's state that
+    it had applied when it told of it first: no clock is needed to see whether that was before something else.
     """
 
     version: int
     spi_initiator: str = ""
     spi_responder: str = ""
     at: datetime | None = None
+    mark: int = 0
 
 
 @dataclass(frozen=True)
@@ -152,8 +154,10 @@ class End:
     """An end of a slot. `report` is None where the agent never spoke of it; an outside peer is not `ours`.
 
     `initiator`: it started the tunnel's present IKE_SA. `mark` is the version of the gateway's state that brought
-    `keys`: an earlier report says nothing of them, even where it names the same ones. None: the rotation under way
-    has not touched this end.
+    `keys`, or an order to prove them: an earlier report says nothing of them, even where it names the same ones. None:
+    the rotation under way has not touched this end. `since` is the version that brought `keys`: an authentication that
+    was told of before is no proof of them. `taken`: other rotations are changing by which key this gateway proves
+    itself, as many as may.
     """
 
     side: Side
@@ -163,6 +167,8 @@ class End:
     initiator: bool = False
     mark: int | None = None
     name: str = ""
+    since: int | None = None
+    taken: bool = False
 
 
 @dataclass(frozen=True)

@@ -44,6 +44,8 @@ def waits_for(
     silent = [each.name or str(each.side) for each in ends if not agrees(each)]
     if silent:
         return f"Waits for {' and '.join(silent)} to take its keys{_until(rotation.deadline_at)}."
+    if before and rotation.state is State.STAGED and rotation.method is not Method.MANUAL:
+        return f"Waits for its turn to be promoted: for {_named(before)} at its gateways."
     return "" if rotation.back else _proof(rotation, ends, tunnel)
 
 
@@ -73,16 +75,19 @@ def _turn(rotation: Rotation, policy: Policy, before: Sequence[Before]) -> str:
     if rotation.reason is Reason.SCHEDULED and policy.frozen:
         return "Waits until it is unfrozen."
     if before and rotation.reason is not Reason.EMERGENCY:
-        more = f" and {len(before) - _NAMED} more" if len(before) > _NAMED else ""
         window = "a maintenance window, or for " if _in_windows(rotation, policy) else ""
-        named = ", ".join(map(str, before[:_NAMED]))
-        return f"Waits for {window}{named}{more} at its gateways."
+        return f"Waits for {window}{_named(before)} at its gateways."
     if _in_windows(rotation, policy):
         return "Waits for a maintenance window, or for its turn."
     return (
         "Waits for its turn: for another rotation at one of its gateways, or for the limits in "
         "[rotation]."
     )
+
+
+def _named(before: Sequence[Before]) -> str:
+    more = f" and {len(before) - _NAMED} more" if len(before) > _NAMED else ""
+    return ", ".join(map(str, before[:_NAMED])) + more
 
 
 def _in_windows(rotation: Rotation, policy: Policy) -> bool:

@@ -386,10 +386,11 @@ class Agent:
             return
         try:
             found = self.daemon.sas()
-            self.notes.sas = [report.sa_document(each) for each in found]
+            self.notes.sas = [report.sa_document(each, self.notes.secrets) for each in found]
             self._keep_notes()
             self.after_round()
-            service.post("/v1/gateways/self/sas", report.sas(found, self.clock.wall()))
+            told = report.sas_report(self.notes.sas, self.clock.wall())
+            service.post("/v1/gateways/self/sas", told)
         except IkewardenError as error:
             self._unsent += 1  # a round tells them
             self._hang_up()

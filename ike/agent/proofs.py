@@ -2,7 +2,9 @@
 
 An authentication counts for the version that the daemon uses first if its IKE_SA was not there yet when that version
 was seen to be the first: one that was on its way at that moment may have been under the version before. What is
-remembered between processes is in the notes; an authentication that nobody was there to see is made anew.
+remembered between processes is in the notes; an authentication that nobody was there to see is made anew. One that was
+seen before the slot had its present list of keys answers no order: an emergency that comes out of an undone rotation
+brings the same version again, and wants it proven again.
 """
 
 import logging
@@ -27,10 +29,13 @@ _SPI: Final = re.compile(r"[0-9a-f]{16}")
 
 @dataclass(frozen=True)
 class _First:
-    """The version that a daemon uses, its id, and the IKE_SAs that were there when it was seen to be the first."""
+    """The version that a daemon uses, its id, the list that it is the first of, and the IKE_SAs that were there by
+    then.
+    """
 
     version: int
     id: int
+    keys: list[int]
     before: frozenset[str]
 
 
@@ -60,23 +65,30 @@ class Proofs:
         for slot in slots:
             record = notes.secrets[slot.name]
             loaded = record["versions"][:1]
-            self._note_first(slot, loaded, there)
+            self._note_first(slot, record["versions"], there)
             order = slot.prove
             if order is None:
                 record["order"] = None
-            elif loaded == [order.version] != [_version(record["order"])]:
-                record["order"] = {"version": order.version, "at": stamp(now), "met": False}
+                continue
+            if not _is_of(record["authenticated"], slot.versions):
+                record["authenticated"] = None
+            known = _version(record["order"]) == order.version
+            if loaded == [order.version] and not (known and _is_of(record["order"], slot.versions)):
+                noted = {"version": order.version, "keys": slot.versions, "at": stamp(now)}
+                record["order"] = {**noted, "met": False}
         named = {each.name for each in slots}
         self._firsts = {name: each for name, each in self._firsts.items() if name in named}
         self._plan(notes, slots)
 
     def _note_first(self, slot: DesiredSlot, loaded: list[int], there: frozenset[str]) -> None:
-        key = next((each for each in slot.keys if [each.version] == loaded), None)
+        key = next((each for each in slot.keys if [each.version] == loaded[:1]), None)
         known = self._firsts.get(slot.name)
+        # Where a daemon has one place the rest of the list is on the disk.
+        keys = slot.versions if slot.versions[: len(loaded)] == loaded else loaded
         if key is None:
             self._firsts.pop(slot.name, None)
-        elif known is None or (known.version, known.id) != (key.version, key.id):
-            self._firsts[slot.name] = _First(key.version, key.id, there)
+        elif known is None or (known.version, known.id, known.keys) != (key.version, key.id, keys):
+            self._firsts[slot.name] = _First(key.version, key.id, keys, there)
 
     def forget(self) -> None:
         """The daemon was restarted: what it does next is not what it did."""
@@ -95,6 +107,7 @@ class Proofs:
             record["authenticated"] = {
                 "version": first.version,
                 "id": first.id,
+                "keys": first.keys,
                 "at": stamp(now),
                 "spi_initiator": _spi(sa.spi_initiator),
                 "spi_responder": _spi(sa.spi_responder),
@@ -182,6 +195,11 @@ def start(daemon: Daemon, connection: str, *, gap: bool) -> None:
 def _name(sa: IkeSa) -> str:
     """What an IKE_SA is known by from its beginning to its end."""
     return sa.spi_initiator or f"#{sa.id}"
+
+
+def _is_of(kept: dict[str, Any] | None, keys: list[int]) -> bool:
+    """Whether what is noted was with this list; what an older agent noted names none."""
+    return kept is None or kept.get("keys", keys) == keys
 
 
 def _version(kept: dict[str, Any] | None) -> object:

@@ -104,20 +104,25 @@ def slot(name: str, record: Mapping[str, Any]) -> Document:
     }
 
 
-def sas(found: Sequence[IkeSa], now: datetime) -> Document:
-    """The body of POST /v1/gateways/self/sas."""
-    return sas_report([sa_document(each) for each in found], now)
-
-
 def sas_report(documents: Sequence[Document], now: datetime) -> Document:
-    """The same for SAs that are documents already."""
+    """The body of POST /v1/gateways/self/sas, of SAs as `sa_document` makes them."""
     cleaned: Document = _cleaned("", {"at": stamp(now), "sas": list(documents)})
     return cleaned
 
 
-def sa_document(sa: IkeSa) -> Document:
-    """An IKE_SA as JSON: the port's members, times in RFC 3339."""
-    return {**asdict(sa), "established_at": stamp(sa.established_at)}
+def sa_document(sa: IkeSa, secrets: Mapping[str, Mapping[str, Any]]) -> Document:
+    """An IKE_SA as JSON: the port's members, times in RFC 3339, and the versions of shared secrets that authenticated
+    it. `secrets` are the slots of the notes; after a rekeying of the IKE_SA they do not know it any longer.
+    """
+    seen = ((name, slot["authenticated"]) for name, slot in secrets.items())
+    used = [
+        {"name": name, "version": each["version"]}
+        for name, each in seen
+        if each is not None
+        and sa.spi_initiator
+        and each.get("spi_initiator") == sa.spi_initiator.lower().removeprefix("0x")
+    ]
+    return {**asdict(sa), "established_at": stamp(sa.established_at), "secrets": used}
 
 
 def outcome(

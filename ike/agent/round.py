@@ -78,8 +78,8 @@ def _look_at_daemon(here: Circumstances) -> None:
 
 def _look_at_sas(here: Circumstances, desired: DesiredState | None) -> None:
     found = here.daemon.sas()
-    here.notes.sas = [report.sa_document(each) for each in found]
     sharing.observe(here, desired, found)
+    here.notes.sas = [report.sa_document(each, here.notes.secrets) for each in found]
 
 
 def _wanted(here: Circumstances, desired: DesiredState | None) -> Wanted:

@@ -72,11 +72,22 @@ class AuditSettings:
 
 @dataclass(frozen=True)
 class WatchSettings:
-    """Where events of SAs come from: `log` is the path of the daemon's log, `journal` for journald, `off` for nothing;
-    empty: what charon tells over VICI.
+    """Where events of SAs come from: `log` is the path of the daemon's log, `journal` for journald, `kernel` for what
+    becomes of the kernel's SAs, `off` for nothing; empty: what charon tells over VICI.
+
+    Beside it: how often charon's counters are read, 0 for never; `error_notify`, the socket of charon's plugin of that
+    name, for a charon that tells no failures over VICI; `kernel`: `manual` for SAs that were made by hand.
     """
 
     log: str = ""
+    counters_seconds: int = 10
+    error_notify: str = ""
+    kernel: str = "off"
+
+    @property
+    def hears_kernel(self) -> bool:
+        """Whether the kernel is listened to, for which the agent needs CAP_NET_ADMIN."""
+        return self.log == "kernel" or self.kernel != "off"
 
 
 @dataclass(frozen=True)
@@ -108,6 +119,7 @@ _CHOICES: Final[Mapping[str, tuple[str, ...]]] = {
     "proof": PROOFS,
     "files.render": FORMATS,
     "strongswan.make_before_break": ("auto", "yes", "no"),
+    "watch.kernel": ("off", "manual"),
     "audit.baseline": ("rfc", "nist", "cnsa1", "cnsa2", "bsi"),
 }
 _RANGES: Final[Mapping[str, tuple[int, int]]] = {
@@ -117,9 +129,10 @@ _RANGES: Final[Mapping[str, tuple[int, int]]] = {
     "report_seconds": (5, 86_400),
     "files.after_seconds": (1, 600),
     "audit.hours": (0, 168),
+    "watch.counters_seconds": (0, 3600),
 }
 #: What `log` of [watch] is, where it is no path.
-_LOGS: Final = ("", "journal", "off")
+_LOGS: Final = ("", "journal", "kernel", "off")
 _SECTIONS: Final[Mapping[str, Callable[..., Any]]] = {
     "strongswan": StrongswanSettings,
     "libreswan": LibreswanSettings,
@@ -135,7 +148,9 @@ _HEAD: Final = """\
 # [audit] hours: how often this host's secrets and configuration are audited for the service; 0 is never.
 # [audit] policy: a file as `ikewarden audit --policy` takes it, the same for the whole fleet if you like.
 # [watch] log: the log of the IKE daemon, from which the service hears what happens to SAs; "journal" for journald.
-# [watch] log = "": only what charon tells over VICI; "off": nothing.
+# [watch] log = "": only what charon tells over VICI; "kernel": what becomes of the kernel's SAs; "off": nothing.
+# [watch] counters_seconds: how often charon's counters are read, 0 is never. error_notify: the socket of charon's
+# plugin of that name (charon before 6.0.3). kernel = "manual": beside the daemon's SAs those that were made by hand.
 """
 
 

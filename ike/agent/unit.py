@@ -46,9 +46,9 @@ ProtectKernelModules=yes
 ProtectKernelTunables=yes
 ProtectControlGroups=yes
 NoNewPrivileges=yes
-CapabilityBoundingSet=
+CapabilityBoundingSet={capabilities}
 AmbientCapabilities=
-RestrictAddressFamilies=AF_UNIX AF_INET AF_INET6
+RestrictAddressFamilies={families}
 RestrictNamespaces=yes
 RestrictRealtime=yes
 RestrictSUIDSGID=yes
@@ -84,7 +84,17 @@ def unit(
     needed = (Path(program), python)
     inside = any(path.is_relative_to(place) for path in needed for place in _HOMES)
     homes = "read-only" if inside else "yes"
-    return _UNIT.format(program=program, home=home, state=state, writes=writes, homes=homes)
+    kernel = settings is not None and settings.watch.hears_kernel
+    return _UNIT.format(
+        program=program,
+        home=home,
+        state=state,
+        writes=writes,
+        homes=homes,
+        # The kernel tells of its SAs to nobody else.
+        capabilities="CAP_NET_ADMIN" if kernel else "",
+        families="AF_UNIX AF_INET AF_INET6" + (" AF_NETLINK" if kernel else ""),
+    )
 
 
 def _folders(settings: AgentSettings | None) -> list[str]:

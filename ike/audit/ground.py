@@ -91,10 +91,6 @@ class Ground(Tree):
         with os.scandir(self._resolved(folder)) as listed:
             return sorted(each.name for each, _ in zip(listed, range(MAX_NAMES), strict=False))
 
-    def host_path(self, path: str) -> str:
-        """Where a path is on this machine, all links followed. Raises OSError."""
-        return self._resolved(path)
-
     def _text(self, path: str) -> str:
         try:
             return self.read(path).content.decode("utf-8", "replace")

@@ -31,6 +31,7 @@ from ike.audit.secret_rules import (
 from ike.audit.values import Facts, Finding, Policy, Rule, Severity
 from ike.secrets import identities, looking, strength
 from ike.secrets.appliances import firewall, networkmanager, racoon, vyos
+from ike.secrets.ipsec_secrets import is_plausible
 from ike.secrets.looking import Overview, Seen, Tunnel
 from ike.secrets.reading import Found
 from ike.secrets.strength import Verdict
@@ -298,14 +299,20 @@ def _remotes(tunnels: Iterable[Tunnel]) -> dict[int, tuple[str, ...]]:
     found: dict[int, dict[str, None]] = {}
     for tunnel in tunnels:
         if tunnel.answer.first is not None:
-            remote = tunnel.connection.remote
-            name = (
-                str(identities.folded(remote.identity))
-                if remote.identity is not None
-                else ", ".join(remote.addresses) or f"the peer of {tunnel.connection.name}"
-            )
-            found.setdefault(id(tunnel.answer.first), {})[name] = None
+            found.setdefault(id(tunnel.answer.first), {})[_peer(tunnel.connection)] = None
     return {secret: tuple(names) for secret, names in found.items()}
+
+
+def _peer(connection: Connection) -> str:
+    """How evidence calls the peer. What cannot be its name may be a secret that was written into the wrong line."""
+    remote = connection.remote
+    if remote.identity is None:
+        given, shown = list(remote.addresses), ", ".join(remote.addresses)
+    else:
+        value = remote.identity.value
+        given, shown = [value] if value else [], str(identities.folded(remote.identity))
+    plain = shown and all(map(is_plausible, given))
+    return shown if plain else f"the peer of {connection.name}"
 
 
 def _peers(seen: Seen, remotes: Sequence[str], *, several: bool) -> Iterator[Finding]:

@@ -245,7 +245,10 @@ class Abilities:
 
 @dataclass(frozen=True)
 class ChildSa:
-    """A CHILD_SA as the daemon lists it. SPIs are eight hexadecimal digits."""
+    """A CHILD_SA as the daemon lists it. SPIs are eight hexadecimal digits. `protocol` is ESP or AH, `mode` tunnel,
+    transport or another word of the daemon's; seconds are from when it was listed, and it is the same SA when they have
+    gone by. What is not told is empty, or None.
+    """
 
     name: str
     state: str
@@ -255,6 +258,12 @@ class ChildSa:
     remote_ts: tuple[str, ...] = ()
     bytes_in: int = 0
     bytes_out: int = 0
+    protocol: str = ""
+    mode: str = ""
+    nat_t: bool | None = None
+    algorithms: str = ""
+    rekey_seconds: int | None = field(default=None, compare=False)
+    expire_seconds: int | None = field(default=None, compare=False)
 
 
 @dataclass(frozen=True)
@@ -263,7 +272,7 @@ class IkeSa:
 
     `id` is the daemon's own number, good for `terminate`. `remote_certificate` is the fingerprint of the certificate
     that authenticated the peer where the daemon or the agent's watching tells it, else None; so is
-    `local_certificate`. `remote_id` is written as the daemon writes it.
+    `local_certificate`. `remote_id` is written as the daemon writes it. Seconds are from when it was listed.
     """
 
     id: str
@@ -283,6 +292,9 @@ class IkeSa:
     local_certificate: str | None = None
     remote_certificate: str | None = None
     children: tuple[ChildSa, ...] = ()
+    nat_t: bool | None = None
+    rekey_seconds: int | None = field(default=None, compare=False)
+    reauth_seconds: int | None = field(default=None, compare=False)
 
 
 @dataclass(frozen=True)

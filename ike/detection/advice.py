@@ -52,6 +52,12 @@ _ADVICE: Final[dict[tuple[str, str], tuple[str, str]]] = {
         "One source tries secrets or identities in numbers that no configuration mistake explains.",
         "Block the source, and replace pre-shared keys that could be guessed.",
     ),
+    ("auth_guessing", "many"): (
+        "Secrets or identities are tried in numbers that no configuration mistake explains, from many "
+        "sources or from one that the log does not show.",
+        "Replace pre-shared keys that could be guessed, and allow UDP 500 and 4500 from known "
+        "addresses only.",
+    ),
     ("half_open_flood", ""): (
         "Negotiations are opened and never finished: somebody floods the gateway, with forged "
         "addresses or from one source.",

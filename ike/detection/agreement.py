@@ -7,11 +7,13 @@ of each negotiation (the first guess of a group), a single refusal while a polic
 lines about one attempt; strangers who try many proposals (that is a scan).
 
 **unknown_peers.** Condition: five refused attempts of one source in 10 minutes, or ten sources in an hour, or a source
-that never succeeded and no connection knows offers ten unfit proposals in a minute.
+that never succeeded and no connection knows offers ten unfit proposals in a minute; or, where the daemon only counts
+them (`counted`) and names none, twenty refused requests in 10 minutes.
 Not normal, because a gateway's peers are configured. Looks alike and is let pass: the daily probe of an internet scan.
 """
 
 from ike.detection.conditions import Place
+from ike.detection.crowds import Attempt
 from ike.detection.failures import failed, fresh, place_of, source_of
 from ike.detection.state import MOST_SUSPECTS, Gateway, Suspect, lines_of, note
 from ike.events.event import SaEvent
@@ -21,40 +23,66 @@ _GROUPS = 4
 _ATTEMPTS, _ATTEMPTS_UNTIMED = 5, 10
 _SOURCES, _SOURCES_WITHIN = 10, 3600.0
 _PROBES, _PROBES_WITHIN = 10, 60.0
+_NAMELESS, _MOST_NAMELESS = 20, 1 << 32
 
 
 def disagreed(gateway: Gateway, event: SaEvent, at: float | None) -> None:
     """`proposal_mismatch`, `ts_unacceptable`."""
-    suspect = gateway.suspect(source_of(event))
+    place = place_of(gateway, event)
+    suspect = gateway.caller(place, source_of(event))
     if not fresh(suspect, "proposal", event, at):
         return
-    place = place_of(gateway, event)
     signs = suspect.signs.setdefault("proposal", [])
     count = note(signs, at, event.line, _WITHIN, 64)
-    stranger = place.connection is None and place.peer not in gateway.sources
-    if stranger and _probed(gateway, suspect, place, at):
+    if gateway.is_strange(place) and _probed(gateway, suspect, place, event, at):
         return
+    evidence = _counted(gateway, "proposal_mismatch", place, event, at)
     if count < (_TIMES_UNTIMED if at is None else _TIMES):
         return
     gateway.sign(
         "proposal_mismatch",
-        place,
+        gateway.common(place),
         at,
         lines_of(signs),
-        {"attempts": count},
+        evidence or {"attempts": count},
         since=signs[0][0],
         variant="selectors" if event.kind == "ts_unacceptable" else "",
     )
 
 
-def _probed(gateway: Gateway, suspect: Suspect, place: Place, at: float | None) -> bool:
+def _counted(
+    gateway: Gateway, kind: str, place: Place, event: SaEvent, at: float | None
+) -> dict[str, object]:
+    """One more attempt, where it is a stranger's: the numbers of all strangers together."""
+    if not gateway.is_strange(place):
+        return {}
+    crowd = gateway.crowd(kind, at, _SOURCES_WITHIN)
+    crowd.join(Attempt(at, event.line, place.peer, event.identity))
+    if not gateway.conditions.is_open(kind, gateway.common(place)):
+        crowd.restrict(at, _SOURCES_WITHIN)
+    return crowd.shown()
+
+
+def _probed(
+    gateway: Gateway, suspect: Suspect, place: Place, event: SaEvent, at: float | None
+) -> bool:
     signs = suspect.signs["proposal"]
     if at is not None:
         signs = [one for one in signs if one[0] is not None and one[0] >= at - _PROBES_WITHIN]
-    if len(signs) < _PROBES:
-        return gateway.conditions.is_open("unknown_peers", place)
+    if len(signs) < _PROBES and "scan" not in suspect.attempts:
+        return False
+    evidence: dict[str, object] = {}
+    for then, line in signs if "scan" not in suspect.attempts else signs[-1:]:
+        said = event._replace(line=line)
+        evidence = _counted(gateway, "unknown_peers", place, said, then)
+    suspect.attempts["scan"] = (None, at, event.line)
     gateway.sign(
-        "unknown_peers", place, at, lines_of(signs), {"attempts": len(signs)}, since=signs[0][0]
+        "unknown_peers",
+        gateway.common(place),
+        at,
+        lines_of(signs),
+        evidence,
+        since=signs[0][0],
     )
     gateway.conditions.clear("proposal_mismatch", place, at)
     return True
@@ -62,21 +90,23 @@ def _probed(gateway: Gateway, suspect: Suspect, place: Place, at: float | None) 
 
 def regrouped(gateway: Gateway, event: SaEvent, at: float | None) -> None:
     """`invalid_ke`: normal once for each negotiation that then comes up."""
-    suspect = gateway.suspect(source_of(event))
+    place = place_of(gateway, event)
+    suspect = gateway.caller(place, source_of(event))
     last = suspect.attempts.get("group")
     suspect.attempts["group"] = (event.ike_id, at, event.line)
     if last is not None and at is not None and last[1] is not None and at - last[1] < 0.2:
         return  # the other end's line about the same request
     signs = suspect.signs.setdefault("group", [])
     count = note(signs, at, event.line, _WITHIN, 64)
+    evidence = _counted(gateway, "proposal_mismatch", place, event, at)
     if count < (_GROUPS if at is not None else 2 * _GROUPS):
         return
     gateway.sign(
         "proposal_mismatch",
-        place_of(gateway, event),
+        gateway.common(place),
         at,
         lines_of(signs),
-        {"requests": count},
+        evidence or {"requests": count},
         since=signs[0][0],
         variant="group",
     )
@@ -89,24 +119,53 @@ def unknown(gateway: Gateway, event: SaEvent, at: float | None) -> None:
         failed(gateway, event, at)
         return
     source = source_of(event)
-    suspect = gateway.suspect(source)
+    place = Place(gateway.name, None, event.source or event.peer, event.identity)
+    suspect = gateway.caller(place, source)
     if not fresh(suspect, "unknown", event, at):
         return
     signs = suspect.signs.setdefault("unknown", [])
     count = note(signs, at, event.line, _WITHIN, 64)
+    evidence = _counted(gateway, "unknown_peers", place, event, at)
     if count >= (_ATTEMPTS_UNTIMED if at is None else _ATTEMPTS):
         gateway.sign(
             "unknown_peers",
-            Place(gateway.name, None, event.source or event.peer, event.identity),
+            gateway.common(place),
             at,
             lines_of(signs),
-            {"attempts": count},
+            evidence or {"attempts": count},
             since=signs[0][0],
         )
-    _count_sources(gateway, source, event, at)
+    _count_sources(gateway, place, source, event, at, evidence)
 
 
-def _count_sources(gateway: Gateway, source: str, event: SaEvent, at: float | None) -> None:
+def counted(gateway: Gateway, event: SaEvent, at: float | None) -> None:
+    """`counted`: requests that no configuration fits, where no event tells of each."""
+    if event.reason != "refused" or at is None or gateway.strangers:
+        return
+    nameless = gateway.nameless
+    nameless.append((at, event.line, min(event.number or 0, _MOST_NAMELESS)))
+    nameless[:] = [one for one in nameless if one[0] >= at - _WITHIN]
+    attempts = sum(one[2] for one in nameless)
+    if attempts >= _NAMELESS:
+        gateway.sign(
+            "unknown_peers",
+            Place(gateway.name, sender=""),  # nobody knows whose
+            at,
+            [line for _, line, _ in nameless[-20:]],
+            {"attempts": attempts},
+            since=nameless[0][0],
+            variant="scan",
+        )
+
+
+def _count_sources(
+    gateway: Gateway,
+    place: Place,
+    source: str,
+    event: SaEvent,
+    at: float | None,
+    evidence: dict[str, object],
+) -> None:
     strangers = gateway.strangers
     strangers.pop(source, None)
     strangers[source] = (at, event.line)
@@ -123,10 +182,10 @@ def _count_sources(gateway: Gateway, source: str, event: SaEvent, at: float | No
         first = next(iter(strangers.values()))
         gateway.sign(
             "unknown_peers",
-            Place(gateway.name),
+            Place(gateway.name, None, None, place.identity, source),
             at,
             [line for _, line in list(strangers.values())[:20]],
-            {"sources": len(strangers)},
+            {"sources": len(strangers), **evidence},
             since=first[0],
             variant="scan",
         )

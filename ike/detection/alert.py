@@ -54,13 +54,17 @@ class Alert:
     raised: float | None = field(
         default=None, compare=False
     )  # when it was certain; `start` is its first sign
+    common: bool = False  # of all strangers together; `peer` is the only one so far
 
     @property
     def key(self) -> tuple[str, str | None, str | None, str | None]:
-        """What makes it the same condition: kind, gateway, connection, and the peer where no connection is known."""
+        """What makes it the same condition: kind, gateway, connection, and the peer where no connection is known.
+
+        Strangers are one condition together.
+        """
         return (
             self.kind,
             self.gateway,
             self.connection,
-            self.peer if self.connection is None else None,
+            self.peer if self.connection is None and not self.common else None,
         )

@@ -135,9 +135,10 @@ def level(text: str) -> tuple[str, tuple[int, int]]:
     return "IKE" if "PRF" in words else "ESP", (found.get("cipher", -1), group)
 
 
-def weak_words(text: str) -> list[str]:
+@lru_cache(maxsize=1024)
+def weak_words(text: str) -> tuple[str, ...]:
     """The parts of a proposal that make it weak."""
-    return [word for _, bits, word in _parts(text) if bits <= _WEAK][:4]
+    return tuple(word for _, bits, word in _parts(text) if bits <= _WEAK)[:4]
 
 
 def _parts(text: str) -> list[tuple[str, int, str]]:

@@ -2,8 +2,11 @@
 
 import heapq
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
+from itertools import chain, islice
 from typing import Final
 
+from ike.detection.alert import Alert
 from ike.detection.bounds import KEPT, SLACK, UNKNOWN, Bounds, Lifetime, learned_lower
 from ike.detection.report import STRIDE, Band, BandKey, Report
 from ike.detection.watch import Watch
@@ -12,6 +15,7 @@ from ike.events.order import moment, oldest_first
 from ike.events.summary import Connection, Summary
 
 _KINDS: Final = ("ike", "child")
+_LOOKED_AT: Final = 200  # events at the beginning of a log that tell whose it is
 _TWIN: Final = 3.0  # seconds: the second SA of a collision is no rekey
 
 
@@ -39,6 +43,7 @@ def analyse(logs: Sequence[Log], bounds: Bounds = UNKNOWN) -> Report:
         watch.observe(event)
     watch.settle()
     connections = tuple(summary.connections())
+    bands = dict(_bands(connections, bounds))
     return Report(
         sources=tuple(log.name for log in logs),
         lines=sum(log.lines for log in logs),
@@ -46,8 +51,9 @@ def analyse(logs: Sequence[Log], bounds: Bounds = UNKNOWN) -> Report:
         first=summary.first,
         last=summary.last,
         connections=connections,
-        alerts=tuple(watch.alerts()),
-        bands=dict(_bands(connections, bounds)),
+        alerts=tuple(_bounded(alert, bands) for alert in watch.alerts()),
+        bands=bands,
+        problems=tuple(log.problem for log in logs if log.problem),
     )
 
 
@@ -60,6 +66,9 @@ class _Everywhere(Mapping[str, Bounds]):
     def __getitem__(self, name: str) -> Bounds:
         return self._bounds
 
+    def __contains__(self, name: object) -> bool:
+        return False  # that it is configured, nobody told
+
     def __iter__(self) -> Iterator[str]:
         return iter(("",))  # names cannot be told, but it is not empty
 
@@ -68,11 +77,16 @@ class _Everywhere(Mapping[str, Bounds]):
 
 
 def _marked(number: int, log: Log) -> Iterator[SaEvent]:
-    if number == 0 and log.gateway is None:
-        yield from oldest_first(log.events)
+    events = iter(oldest_first(log.events))
+    first = list(islice(events, _LOOKED_AT))
+    # Two sinks of one daemon can write to one log, and only one of them name the host.
+    hosts = {event.host for event in first} - {None}
+    gateway = hosts.pop() if len(hosts) == 1 else log.gateway
+    if number == 0 and gateway is None:
+        yield from chain(first, events)
         return
-    for event in oldest_first(log.events):
-        yield event._replace(host=event.host or log.gateway, line=event.line + number * STRIDE)
+    for event in chain(first, events):
+        yield event._replace(host=event.host or gateway, line=event.line + number * STRIDE)
 
 
 def _bands(connections: Iterable[Connection], bounds: Bounds) -> Iterator[tuple[BandKey, Band]]:
@@ -84,6 +98,15 @@ def _bands(connections: Iterable[Connection], bounds: Bounds) -> Iterator[tuple[
                 band = Band(lifetime.lower, lifetime.upper, "configured")
             if band is not None:
                 yield (connection.gateway, connection.name, kind), band
+
+
+def _bounded(alert: Alert, bands: Mapping[BandKey, Band]) -> Alert:
+    """A rule that had no bound yet, or not any more, tells the one that is drawn."""
+    band = bands.get((alert.gateway, alert.connection, "child"))
+    if alert.evidence.get("bound") != "none known" or band is None:
+        return alert
+    told = {"bound": band.origin, "lower_bound_seconds": round(band.lower, 1)}
+    return replace(alert, evidence={**alert.evidence, **told})
 
 
 def _learned(connection: Connection, kind: str) -> Band | None:

@@ -3,9 +3,10 @@
 Condition: the daemon says so; or its time goes back by two minutes or more while the log goes on; or certificates of
 three peers are out of date within 10 minutes, or one is not yet valid twice.
 Looks alike and is let pass: newest-first files (they are sorted before), two sinks with a second between them, lines
-that are delivered late, one expired certificate.
+that are delivered late, one expired certificate, the hour by which local time is put back in a Sunday's night.
 """
 
+from datetime import UTC, datetime
 from typing import Final
 
 from ike.detection.conditions import Place
@@ -18,6 +19,11 @@ _WITHIN: Final = 600.0
 _PEERS: Final = 3
 _EARLY: Final = ("not_yet_valid", "not yet valid", "early", "future")
 _LATE: Final = ("expired", "validity", "lifetime")
+#: Daylight saving time begins and ends in these months all over the world, early on a Sunday, by an hour.
+_MONTHS: Final = frozenset({3, 4, 9, 10, 11})
+_SUNDAY: Final = 6
+_MORNING: Final = 4  # o'clock
+_HOUR: Final = 3600.0
 
 
 def remarked(gateway: Gateway, event: SaEvent, at: float | None) -> None:
@@ -27,9 +33,22 @@ def remarked(gateway: Gateway, event: SaEvent, at: float | None) -> None:
 
 def went_back(gateway: Gateway, event: SaEvent, before: float, at: float) -> None:
     """Lines that follow are older."""
+    if before - at <= _HOUR and _at_changing(before) and _at_changing(at):
+        return
     gateway.sign(
         "clock", Place(gateway.name), at, [event.line], {"went_back_seconds": round(before - at)}
     )
+
+
+def put_forward(before: float, at: float) -> bool:
+    """Was local time put forward by an hour between these lines?"""
+    return at - before >= _HOUR and _at_changing(before) and _at_changing(at)
+
+
+def _at_changing(at: float) -> bool:
+    # A log of local time without a zone is read as if it were UTC.
+    shown = datetime.fromtimestamp(at, UTC)
+    return shown.hour < _MORNING and shown.weekday() == _SUNDAY and shown.month in _MONTHS
 
 
 def out_of_date(gateway: Gateway, event: SaEvent, at: float | None) -> None:

@@ -28,6 +28,8 @@ QUIET: Final[Mapping[str, float]] = {
     "rotation_failed": 3600.0,
     "clock": 3600.0,
 }
+#: Numbers that each further sign makes greater by one, where the rule counts in a window.
+_GROWING: Final = frozenset({"attempts", "requests", "refusals", "rekeys", "authentications"})
 #: Ended alerts that are kept until `forget`.
 MOST_ENDED: Final = 10_000
 
@@ -36,12 +38,13 @@ Key = tuple[str, str | None, str | None, str | None]
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """Where: what stands in an alert."""
+    """Where: what stands in an alert. `sender` is one of many, who makes no condition of its own."""
 
     gateway: str | None
     connection: str | None = None
     peer: str | None = None
     identity: str | None = None
+    sender: str | None = None
 
 
 @dataclass(slots=True)
@@ -62,18 +65,24 @@ class Condition:
     updates: int = 0
     raised: float | None = None
     peers: list[str] = field(default_factory=list)
+    common: bool = False
 
-    def alert(self) -> Alert:
-        """As the operator gets it."""
+    def alert(self, now: float | None = None) -> Alert:
+        """As the operator gets it; `now` is up to when the gateway was heard."""
         cause, next_step = advice(self.kind, self.variant)
         evidence = dict(self.evidence)
+        until, age = self.end or now, evidence.get("age_seconds")
+        if isinstance(age, int) and self.start is not None and until is not None:
+            evidence["age_seconds"] = max(age, round(until - self.start))
+        if self.common and self.peers:
+            evidence.setdefault("sources", len(self.peers))
         if len(self.peers) > 1:
             evidence["peers"] = list(self.peers)
         return Alert(
             self.kind,
             KINDS[self.kind],
             self.connection,
-            self.peer,
+            self._peer,
             self.start,
             self.end,
             evidence,
@@ -84,7 +93,28 @@ class Condition:
             self.identity,
             self.updates,
             self.raised,
+            self.common,
         )
+
+    @property
+    def _peer(self) -> str | None:
+        if self.common:
+            return self.peers[0] if len(self.peers) == 1 else None
+        return self.peer
+
+    def add(self, evidence: Mapping[str, object]) -> None:
+        """What one more sign shows."""
+        for name, value in evidence.items():
+            before = self.evidence.get(name)
+            self.evidence[name] = value if self.common else _merged(name, before, value)
+
+    def name(self, place: Place) -> None:
+        """Whom one more sign is about, as far as there is room."""
+        who = place.peer or place.sender
+        if who and who not in self.peers and len(self.peers) < 16:
+            self.peers.append(who)
+        if self.common and place.identity != self.identity:
+            self.identity = None
 
     def over(self, now: float) -> bool:
         """Has it been quiet for long enough?"""
@@ -127,18 +157,20 @@ class Conditions:
                 at,
                 variant,
                 raised=at,
+                common=place.sender is not None,
             )
             self.opened[key] = there
         there.last = at if there.last is None or at is None else max(there.last, at)
         there.updates += 1
-        there.evidence.update(evidence)
+        there.add(evidence)
+        if there.common and variant:
+            there.variant = variant
         for line in lines:
             if len(there.lines) >= MOST_LINES:
                 break
             if line not in there.lines:
                 there.lines.append(line)
-        if place.peer is not None and place.peer not in there.peers and len(there.peers) < 16:
-            there.peers.append(place.peer)
+        there.name(place)
 
     def is_open(self, kind: str, place: Place) -> bool:
         """Does it last?"""
@@ -149,6 +181,10 @@ class Conditions:
         key = _key(kind, place)
         if key in self.opened:
             self._end(key, at)
+        # Strangers' is over where there was one, and that is none.
+        common = self.opened.get((kind, place.gateway, None, None))
+        if common is not None and common.common and common.peers == [place.peer]:
+            self._end((kind, place.gateway, None, None), at)
 
     def settle(self, now: float) -> None:
         """End what has been quiet."""
@@ -161,6 +197,17 @@ class Conditions:
         self.ended.append(condition)
         if len(self.ended) > MOST_ENDED:
             del self.ended[0]
+
+
+def _merged(name: str, before: object, value: object) -> object:
+    """A number of a condition that was `before`, and is `value` by its latest sign alone."""
+    if not isinstance(before, int | float) or not isinstance(value, int | float):
+        return value
+    if name in _GROWING:
+        return max(before + 1, value)
+    if name == "shortest_seconds":
+        return min(before, value)
+    return max(before, value) if name == "longest_seconds" else value
 
 
 def _key(kind: str, place: Place) -> Key:

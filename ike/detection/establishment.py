@@ -7,13 +7,14 @@ operator's single command, reauthentication with a lifetime that short (the daem
 address is a tunnel of its own), a lost peer (that is `dpd_flapping`).
 
 **duplicate_sas.** Condition: three SAs of one Child SA, or three IKE SAs of one identity, live side by side for 30 s;
-two for 20 minutes, which IKEv1 daemons do for as long as their rekey margin.
+two for 20 minutes (IKEv1 daemons do it for as long as their rekey margin), and later two others again.
 Looks alike and is let pass: make-before-break, the delayed deletion after a rekey, a collision's surplus SA, many
-clients with identities of their own behind one NAT, and logs that never show a closing.
+clients with identities of their own behind one NAT, a closing whose line was lost, and logs that never show one.
 """
 
 from typing import Final
 
+from ike.detection import rekeys
 from ike.detection.state import Chain, Gateway, Tunnel
 from ike.events.event import SaEvent
 
@@ -22,6 +23,7 @@ CROWDED: Final = 31.0
 _LINGER: Final = 1200.0
 _QUICK, _QUICK_WITHIN, _QUICK_TIMES = 10.0, 300.0, 3
 _SLOW, _SLOW_WITHIN, _SLOW_TIMES = 60.0, 1800.0, 5
+_LIVES, _LIFE = 4, 7200.0  # of which nobody told how long it is
 _LINES_APART, _UNTIMED_TIMES = 100, 6
 
 
@@ -93,9 +95,19 @@ def _count_untimed(gateway: Gateway, tunnel: Tunnel, event: SaEvent) -> None:
         )
 
 
+def _again(tunnel: Tunnel, surplus: float) -> bool:
+    """Did another SA stay too long, not long before this one? One alone may be a line that was lost."""
+    trouble = tunnel.troubled()
+    before, trouble.lingered = trouble.lingered, surplus
+    return before is not None and 0.0 < surplus - before < _LIVES * _LIFE
+
+
 def crowded(gateway: Gateway, tunnel: Tunnel, chain: Chain, now: float) -> list[float]:
     """Do SAs of one Child SA live side by side for too long? Gives when to look again."""
-    living = sorted(each for each in chain.living.values() if each is not None)
+    upper = rekeys.upper(gateway, tunnel)
+    # After so many lives nobody is still there: the line that closed it was lost.
+    since = now - _LIVES * (_LIFE if upper is None else upper[0])
+    living = sorted(each for each in chain.living.values() if each is not None and each > since)
     return _judged(gateway, tunnel, living, now, "child", [chain.line])
 
 
@@ -125,6 +137,8 @@ def _judged(
     due = min(ends)
     if due > now:
         return [due]
+    if len(living) == 2 and not _again(tunnel, living[0]):
+        return []
     gateway.sign(
         "duplicate_sas",
         gateway.place(tunnel),

@@ -6,23 +6,30 @@ What is counted are attempts, not lines: one attempt has the number of its IKE S
 (without times: five). Not normal, because in steady state nobody fails. Looks alike and is let pass: one failure, a
 failure of the certificate (`certificate_rejected` says it better), several lines about one attempt.
 
-**rotation_failed.** Condition: two attempts failed, or one and nobody succeeded for a minute, on a connection whose
-rotation of ours is under way (`Planned`). It stands in place of `auth_failures`: the answer is to roll back.
+**rotation_failed.** Condition: two attempts of the tunnel's own peer failed, or one and nobody succeeded for a minute,
+on a connection whose rotation of ours is under way (`Planned`). It stands in place of `auth_failures`: the answer is to
+roll back, so nobody else may bring it about. An identity is claimed before it is proven, and anybody can claim it. So
+the peer is known by its address: it was up on this connection there, or we asked it there ourselves. To fail there
+takes the answers that go to that address. A peer with a new address fails at its own end as well, and that end tells.
 
 **auth_guessing.** Condition: within 10 minutes one source failed twenty times without ever having succeeded, or with
-five identities (ten where it has succeeded before). Looks alike and is let pass: a gateway of ours that keeps trying
-with an old secret (it succeeded before, and has one identity), many clients behind one NAT after a rotation (it is
-planned).
+five identities (ten where it has succeeded before); or at one connection twenty attempts failed from addresses that
+nothing is known of, of twenty sources or with twenty identities that never succeeded, or from ten addresses with one
+identity. One condition for a connection, however many sources. Looks alike and is let pass: a gateway of ours that
+keeps trying with an old secret (it succeeded before, and has one identity), many clients after a rotation (they are
+known by address or identity, or it is planned).
 """
 
 from typing import Final
 
 from ike.detection.conditions import Place
+from ike.detection.crowds import Attempt, Crowd
 from ike.detection.state import Gateway, Suspect, Tunnel, lines_of, note
 from ike.events.event import SaEvent
 
 _TIMES, _TIMES_UNTIMED, _WITHIN = 3, 5, 600.0
 _GUESSES, _IDENTITIES, _IDENTITIES_OF_KNOWN = 20, 5, 10
+_MANY, _ADDRESSES, _REMEMBERED = 20, 10, 16
 _ROTATION_TIMES: Final = 2
 _ROTATION_WAIT: Final = 60.0
 _SAME, _SAME_LINES = 2.0, 8
@@ -60,6 +67,32 @@ def place_of(gateway: Gateway, event: SaEvent) -> Place:
     return Place(gateway.name, name, source, event.identity)
 
 
+def _address(event: SaEvent) -> str | None:
+    """Where it came from; an identity alone is no address."""
+    if event.source is None and event.peer == event.identity:
+        return None
+    return event.source or event.peer
+
+
+def called(gateway: Gateway, event: SaEvent, at: float | None) -> None:
+    """`ike_initiate`: whom we ask is a peer of ours."""
+    address = _address(event)
+    if address is not None and event.phase is None:
+        gateway.call(address, event.name or event.connection)
+
+
+def _is_of_peer(gateway: Gateway, place: Place, event: SaEvent) -> bool:
+    """Is it the tunnel's own peer that fails? What a stranger can send must not say so."""
+    address = _address(event)
+    if address is None or place.connection is None:
+        return False
+    tunnel = gateway.tunnels.get((place.connection, address))
+    if tunnel is None:
+        return place.connection in gateway.called.get(address, ())
+    known = {identity for _, _, identity in tunnel.up.values() if identity is not None}
+    return event.identity is None or not known or event.identity in known
+
+
 def failed(gateway: Gateway, event: SaEvent, at: float | None) -> None:
     """`auth_failed`."""
     source = source_of(event)
@@ -73,10 +106,17 @@ def failed(gateway: Gateway, event: SaEvent, at: float | None) -> None:
     signs = suspect.signs.setdefault("auth", [])
     count = note(signs, at, event.line, _WITHIN, 64)
     place = place_of(gateway, event)
-    if gateway.planned and gateway.plan(at, place.connection) == "rotation":
+    rotates = bool(gateway.planned) and gateway.plan(at, place.connection) == "rotation"
+    if rotates and _is_of_peer(gateway, place, event):
         _failed_in_rotation(gateway, suspect, place, at, count)
         return
-    if _guesses(gateway, suspect, place, at, count, event):
+    crowd = None
+    if not gateway.knows(_address(event)):
+        crowd = gateway.crowd("auth_guessing", at, _WITHIN, place.connection)
+        attempt = Attempt(at, event.line, _address(event), event.identity, event.ike_id)
+        if not crowd.is_known(attempt):
+            crowd.join(attempt)
+    if _guesses(gateway, suspect, place, at, count, event, crowd):
         return
     _count_identity(gateway, event, place, at)
 
@@ -104,27 +144,37 @@ def _guesses(
     at: float | None,
     count: int,
     event: SaEvent,
+    crowd: Crowd | None,
 ) -> bool:
-    known = (event.source or event.peer) in gateway.sources
+    known = gateway.knows(_address(event))
     if at is not None and suspect.identities:
         for name, then in list(suspect.identities.items()):
             if then is not None and then < at - _WITHIN:
                 del suspect.identities[name]
     identities = len(suspect.identities)
-    if not (
-        (count >= _GUESSES and not known)
-        or identities >= (_IDENTITIES_OF_KNOWN if known else _IDENTITIES)
-    ):
+    told = Place(gateway.name, place.connection, sender=_address(event) or "")
+    goes_on = crowd is not None and gateway.conditions.is_open("auth_guessing", told)
+    by_one = (count >= _GUESSES and not known) or (
+        identities >= (_IDENTITIES_OF_KNOWN if known else _IDENTITIES)
+    )
+    together = crowd is not None and _many(gateway, crowd, place.connection, at)
+    if not (by_one or together or goes_on):
         return False
-    source = Place(gateway.name, None, event.source or event.peer, None)
     signs = suspect.signs["auth"]
+    evidence: dict[str, object] = {"attempts": count, "identities": max(identities, 1)}
+    if crowd is not None:
+        if not goes_on:
+            crowd.restrict(at, _WITHIN)
+        signs = [(each.at, each.line) for each in crowd.recent]
+        evidence |= crowd.shown()
     gateway.sign(
         "auth_guessing",
-        source,
+        told,
         at,
         lines_of(signs),
-        {"attempts": count, "identities": max(identities, 1)},
+        evidence,
         since=signs[0][0],
+        variant="" if crowd is None or len(crowd.sources) == 1 else "many",
     )
     # The same attempts are no misconfiguration of an identity as well.
     for connection in (place.connection, None):
@@ -134,7 +184,37 @@ def _guesses(
     return True
 
 
+def _many(gateway: Gateway, crowd: Crowd, connection: str | None, at: float | None) -> bool:
+    """Do too many try at one connection, each of whom tries little?"""
+    times = 1 if at is not None else 2
+    those = crowd.within(at, _WITHIN)
+    if len(those) < _MANY * times:
+        return False
+    strange: list[Attempt] = []
+    addresses: dict[str, list[str | None]] = {}
+    for each in those:
+        if each.identity is not None:
+            addresses.setdefault(each.identity, []).append(each.source)
+        # A client that roams, and has an old secret, is known by its identity.
+        if each.identity is None or f"{connection} {each.identity}" not in gateway.hosts:
+            strange.append(each)
+    if any(
+        len(found) >= _MANY * times and len(set(found) - {None}) >= _ADDRESSES
+        for found in addresses.values()
+    ):
+        return True
+    sources = {each.source for each in strange} - {None}
+    identities = {each.identity for each in strange} - {None}
+    return max(len(sources), len(identities)) >= _MANY * times
+
+
 def _count_identity(gateway: Gateway, event: SaEvent, place: Place, at: float | None) -> None:
+    if event.ike_id is not None:
+        # One line may show the identity alone, and the next one the address alone.
+        if event.ike_id in gateway.failed:
+            return
+        gateway.failed.append(event.ike_id)
+        del gateway.failed[:-_REMEMBERED]
     who = event.identity or place.connection or source_of(event)
     record = gateway.identity(who)
     signs = record.signs.setdefault("auth", [])

@@ -14,6 +14,7 @@ _SAME = 2.0  # seconds within which unnumbered statements are one fact
 _EXCUSED: Final = {
     "address_changed": 60.0,  # the Child SA is rekeyed at once after MOBIKE
     "configured": 60.0,
+    "soft_expired": 60.0,  # of bytes or packets
 }
 _RESTARTED: Final = 120.0
 #: SAs of one chain that are remembered where the log does not show that any is closed.
@@ -52,6 +53,8 @@ def ike_rekeyed(gateway: Gateway, tunnel: Tunnel, event: SaEvent, at: float | No
     if old is None and len(tunnel.up) == 1:
         old = next(iter(tunnel.up))
     there = tunnel.up.get(old)
+    if there is None:
+        tunnel.doubt()
     if there is not None and there[0] is not None and at is not None:
         age = at - there[0]
         if new is None and age < _SAME:
@@ -71,6 +74,10 @@ def ike_rekeyed(gateway: Gateway, tunnel: Tunnel, event: SaEvent, at: float | No
 
 def ike_ended(gateway: Gateway, tunnel: Tunnel, event: SaEvent, at: float | None) -> None:
     """`ike_deleted`."""
+    if event.ike_id is not None:
+        tunnel.ended_at = at
+    elif at is not None and tunnel.ended_at is not None and at - tunnel.ended_at < _SAME:
+        return  # the same end, told again without the number
     ike = _number(tunnel, event)
     there = tunnel.up.get(ike)
     if there is None or _of_the_old(tunnel, ike, there[0], at):
@@ -80,9 +87,13 @@ def ike_ended(gateway: Gateway, tunnel: Tunnel, event: SaEvent, at: float | None
 
 
 def ike_died(gateway: Gateway, tunnel: Tunnel, event: SaEvent, at: float | None) -> None:
-    """`giving_up` or `dpd_timeout`: of an SA that was up, else it is one more try."""
+    """`giving_up` or `dpd_timeout`: of an SA that was up, else it is one more try.
+
+    Where a try is given up while an SA is known to be up, the line that told of its loss was lost.
+    """
     ike = _number(tunnel, event)
     if ike not in tunnel.up:
+        tunnel.forget_ages()
         return
     gateway.drop_ike(tunnel, ike)
     if at is not None:
@@ -134,10 +145,15 @@ def child_closed(gateway: Gateway, tunnel: Tunnel, event: SaEvent, at: float | N
     gateway.closes = True
     found = _living(tunnel, event)
     if found is None:
+        _unknown_closed(tunnel, event)
         return
     key, mark = found
     chain = tunnel.chains[key]
     since = chain.living.pop(mark)
+    chain.closed = mark
+    if since is not None and at is not None:
+        if since == chain.late or (not chain.living and rekeys.late(gateway, tunnel, since, at)):
+            rekeys.outlived(gateway, tunnel, event.line, since, at)
     if event.size is not None and since is not None and at is not None and chain.living:
         rekeys.weigh(gateway, tunnel, event.size, (chain.since or at) - since)
     if not chain.living:
@@ -182,7 +198,7 @@ def look(gateway: Gateway, tunnel: Tunnel, now: float) -> None:
     """The time that a tunnel was armed for has come: is something missed or crowded?"""
     tunnel.armed = 0.0
     due: list[float] = []
-    limit = rekeys.upper(gateway, tunnel)
+    limit = rekeys.overdue(gateway, tunnel)
     for key, chain in list(tunnel.chains.items()):
         if chain.since is None:
             continue
@@ -192,7 +208,7 @@ def look(gateway: Gateway, tunnel: Tunnel, now: float) -> None:
                 due.append(end)
             elif _outlived(tunnel, key, chain):
                 gateway.drop_chain(tunnel, key)  # its closing was not logged
-            else:
+            elif not gateway.was_silent(limit / 3, chain.since):
                 rekeys.missed(gateway, tunnel, chain, chain.since, now)
         if len(chain.living) > 1:
             due += establishment.crowded(gateway, tunnel, chain, now)
@@ -213,12 +229,23 @@ def _look_at_ike(gateway: Gateway, tunnel: Tunnel, limit: float | None, now: flo
             due.append(since + limit)
             continue
         tunnel.up[ike] = (None, line, identity)  # told once
-        if since == newest:
+        hidden = gateway.was_silent(limit / 4, since) or _heirs(tunnel)
+        if since == newest and not hidden and _alive(tunnel, since + limit / 2):
             rekeys.ike_missed(gateway, tunnel, since, line, now)
     return due + establishment.crowded_ike(gateway, tunnel, now)
 
 
 # --- which one
+
+
+def _alive(tunnel: Tunnel, since: float) -> bool:
+    # Its Child SAs go on: else its end, or its move to another address, may be what was not logged.
+    return any((chain.since or 0.0) > since for chain in tunnel.chains.values())
+
+
+def _heirs(tunnel: Tunnel) -> bool:
+    # Child SAs of an IKE SA that is not known: the line that told of it was lost.
+    return any(isinstance(ike, int) and ike not in tunnel.up for _, ike in tunnel.chains)
 
 
 def _alone(tunnel: Tunnel) -> bool:
@@ -270,6 +297,14 @@ def _living(
     return None
 
 
+def _unknown_closed(tunnel: Tunnel, event: SaEvent) -> None:
+    """An SA was closed that is not known: nobody told that it came up, unless this is told twice."""
+    chain = tunnel.chains.get((event.child, event.ike_id))
+    mark = event.child_id if event.child_id is not None else event.spi_in
+    if chain is not None and mark is not None and mark != chain.closed:
+        chain.doubt()
+
+
 def _outlived(tunnel: Tunnel, key: tuple[str | None, int | str | None], chain: Chain) -> bool:
     return any(
         other[0] == key[0] and each.since is not None and each.since > (chain.since or 0.0)
@@ -302,7 +337,7 @@ def _begin(
     tunnel.chains[key] = Chain(at, event.line, event.spi_in, event.spi_out, {mark: at})
     sharing.installed(gateway, tunnel, event, at)
     if at is not None:
-        limit = rekeys.upper(gateway, tunnel)
+        limit = rekeys.overdue(gateway, tunnel)
         if limit is not None:
             gateway.arm(tunnel, at + limit)
 
@@ -316,21 +351,10 @@ def _replace(
     at: float | None,
     mark: int | str | None,
 ) -> None:
+    if at is not None:
+        _judge(gateway, tunnel, chain, event, at)
     if chain.refused is not None or chain.missed:
         rekeys.kept(gateway, tunnel, chain, at)
-    if at is not None:
-        if chain.since is not None:
-            age = at - chain.since
-            lifetime = gateway.bounds_of(tunnel).child
-            rekeys.judge(gateway, tunnel, tunnel.child, lifetime, age, at, event)
-            if tunnel.trouble is not None:
-                collisions.rekeyed(tunnel.trouble, age)
-        if not tunnel.armed:
-            limit = rekeys.upper(gateway, tunnel)
-            if limit is not None:
-                gateway.arm(tunnel, at + limit)
-        if len(chain.living) > 1:  # and the new one
-            gateway.arm(tunnel, at + establishment.CROWDED)
     if chain.spi_in is not None:
         gateway.spis.pop(chain.spi_in, None)
     chain.since = at
@@ -341,3 +365,21 @@ def _replace(
     if len(chain.living) > _MOST_LIVING or (not gateway.closes and len(chain.living) > 2):
         del chain.living[next(iter(chain.living))]
     sharing.installed(gateway, tunnel, event, at)
+
+
+def _judge(gateway: Gateway, tunnel: Tunnel, chain: Chain, event: SaEvent, at: float) -> None:
+    """The newest SA of `chain` is replaced at `at`: at what age, and when is it time to look again?"""
+    if chain.since is not None:
+        age = at - chain.since
+        late = not chain.missed and rekeys.late(gateway, tunnel, chain.since, at)
+        chain.late = chain.since if late else None
+        lifetime = gateway.bounds_of(tunnel).child
+        rekeys.judge(gateway, tunnel, tunnel.child, lifetime, age, at, event)
+        if tunnel.trouble is not None:
+            collisions.rekeyed(tunnel.trouble, age)
+    if not tunnel.armed:
+        limit = rekeys.overdue(gateway, tunnel)
+        if limit is not None:
+            gateway.arm(tunnel, at + limit)
+    if len(chain.living) > 1:  # and the new one
+        gateway.arm(tunnel, at + establishment.CROWDED)

@@ -66,6 +66,12 @@ def _moved(gateway: Gateway, event: SaEvent, at: float | None) -> None:
         gateway.move(tunnel, event.source)
 
 
+def _limited(gateway: Gateway, tunnel: Tunnel, event: SaEvent, at: float | None) -> None:
+    """A limit of bytes or packets explains an early rekeying; one of time is the timer that bounds are about."""
+    if event.reason != "time":
+        lifecycle.remarked(gateway, tunnel, event, at)
+
+
 #: Of a tunnel that is remembered; a stranger's is not worth it.
 OF_TUNNELS: Final[dict[str, OfTunnel]] = {
     "ike_rekeyed": lifecycle.ike_rekeyed,
@@ -81,12 +87,14 @@ OF_TUNNELS: Final[dict[str, OfTunnel]] = {
     "collision": collisions.collided,
     "rekey_scheduled": lifecycle.remarked,
     "configured": lifecycle.remarked,
+    "soft_expired": _limited,
 }
 #: Of those, the ones that make a tunnel remembered.
 MAKING: Final = frozenset({"ike_rekeyed", "child_established", "child_rekeyed"})
 #: Of sources, and of the gateway.
 REACTIONS: Final[dict[str, Reaction]] = {
     "ike_established": _established,
+    "ike_initiate": failures.called,
     "ike_timeout": floods.opened,
     "auth_failed": failures.failed,
     "cert_invalid": certificates.rejected,
@@ -98,6 +106,8 @@ REACTIONS: Final[dict[str, Reaction]] = {
     "unknown_peer": agreement.unknown,
     "half_open_limit": floods.opened,
     "cookie": floods.opened,
+    "half_open": floods.stood,
+    "counted": agreement.counted,
     "algorithms": _offered,
     "duplicate_replaced": _replaced,
     "address_changed": _moved,

@@ -11,10 +11,12 @@ carried what the configuration allows, or the sizes are alike while the ages are
 configuration, an operator's command or two, our own rotations, and a short lifetime that nobody told us: it is regular.
 A new shorter regular lifetime is taken over after six rekeys where the configuration is not known.
 
-**rekey_missed.** Condition: an SA is older than its life_time by a minute (learned: half as old again as any before),
-was not closed, and its gateway still speaks; or its rekey was refused three times.
+**rekey_missed.** Condition: an SA is older than its life_time (learned: half as old again as any before) by one life,
+was neither closed nor replaced, and its gateway still speaks; or it was closed when it was older than that by half a
+life; or its rekey was refused three times. The second life is waited for because a line gets lost now and then: then
+the rekey was not seen, and the next one is. Where the log was silent for long enough to hide two, the closing tells.
 Looks alike and is let pass: SAs that were closed or lost with their peer, daemons that let idle SAs lapse, a single
-TEMPORARY_FAILURE of a collision, reauthentication.
+TEMPORARY_FAILURE of a collision, reauthentication, a lost line, a hole in the log that hides two rekeys.
 """
 
 from itertools import pairwise
@@ -41,6 +43,7 @@ _TIMERLIKE: Final = 0.4
 _SAME_AGE: Final = 1.0
 _BIG: Final = 10_000  # bytes; below, an alike size says nothing
 _ENOUGH_SIZES, _ALIKE = 3, 1.3
+_TWICE: Final = 2.1  # two lives, and what a retried rekey takes
 
 
 def judge(
@@ -62,12 +65,14 @@ def judge(
             return
         lower = learned
     if age >= lower - SLACK:
+        pace.early = None
         if lifetime is None:
             _learn(pace, age)
         if pace.short:
             _calm(gateway, tunnel, pace, at, lower)
         return
     if _excused(gateway, tunnel, at):
+        _spare(pace, age, at, event)
         return
     _short(gateway, tunnel, pace, lifetime, lower, age, at, event)
 
@@ -76,6 +81,22 @@ def _excused(gateway: Gateway, tunnel: Tunnel, at: float) -> bool:
     return at <= tunnel.excuse or (
         bool(gateway.planned) and gateway.plan(at, tunnel.name) is not None
     )
+
+
+def _spare(pace: Pace, age: float, at: float, event: SaEvent) -> None:
+    """A short life is let pass; but if it goes on, this is where it began."""
+    there = pace.early
+    if there is None or at - there[2] > _BOUT:
+        there = (at, event.line, at, 0)
+    pace.early = (there[0], there[1], at, there[3] + 1)
+
+
+def _begun(pace: Pace, recent: list[tuple[float, int, float]]) -> tuple[float, list[int], int]:
+    """Since when it goes on, the lines that show it, and how many there were."""
+    begin, shown, early = recent[0][0], [one[1] for one in recent], pace.early
+    if early is None or begin - early[2] > _BOUT:
+        return begin, shown, len(recent)
+    return early[0], [early[1], *shown], early[3] + len(recent)
 
 
 def _learn(pace: Pace, age: float) -> None:
@@ -133,19 +154,20 @@ def _short(
     if lifetime is None and _adopted(gateway, tunnel, pace, at):
         return
     pace.alarmed = True
+    since, shown, count = _begun(pace, recent)
     gateway.sign(
         "rekey_too_fast",
         gateway.place(tunnel),
         at,
-        [one[1] for one in recent],
+        shown,
         {
-            "rekeys": len(recent),
+            "rekeys": count,
             "shortest_seconds": round(min(ages), 1),
             "longest_seconds": round(max(ages), 1),
             "lower_bound_seconds": round(lower, 1),
             "bound": "configured" if lifetime is not None else "learned",
         },
-        since=recent[0][0],
+        since=since,
     )
 
 
@@ -182,7 +204,11 @@ def _judge_untold(
     gateway: Gateway, tunnel: Tunnel, pace: Pace, age: float, at: float, event: SaEvent
 ) -> None:
     """The first hour of a connection whose configuration is not known."""
+    if age >= _FLOOR:
+        pace.early = None
     if _excused(gateway, tunnel, at):
+        if age < _FLOOR:
+            _spare(pace, age, at, event)
         return
     pace.short.append((at, event.line, age))
     del pace.short[:-_UNTOLD_IRREGULAR]
@@ -203,18 +229,19 @@ def _judge_untold(
     if limited(gateway, tunnel):
         return
     pace.alarmed = True
+    since, shown, count = _begun(pace, pace.short)
     gateway.sign(
         "rekey_too_fast",
         gateway.place(tunnel),
         at,
-        [one[1] for one in pace.short],
+        shown,
         {
-            "rekeys": _UNTOLD,
+            "rekeys": count,
             "shortest_seconds": round(least, 1),
             "longest_seconds": round(most, 1),
             "bound": "none known",
         },
-        since=pace.short[0][0],
+        since=since,
         variant="storm",
     )
 
@@ -250,24 +277,48 @@ def weigh(gateway: Gateway, tunnel: Tunnel, size: int, age: float) -> None:
 # --- missed
 
 
-def upper(gateway: Gateway, tunnel: Tunnel) -> float | None:
-    """The age at which a Child SA of this tunnel was missed; None: not known."""
+def upper(gateway: Gateway, tunnel: Tunnel) -> tuple[float, float] | None:
+    """The age that no Child SA of this tunnel reaches, and the longest that one is normally used; None: not known."""
     lifetime = gateway.bounds_of(tunnel).child
     if lifetime is not None:
-        return lifetime.upper
+        return lifetime.upper, lifetime.rekey_time
     pace = tunnel.child
     if not tunnel.timed or pace.lower is None or pace.lower < _TIMERLIKE * pace.longest:
         return None  # limits of bytes come at any age
-    return learned_upper(pace.longest)
+    return learned_upper(pace.longest), pace.longest
+
+
+def overdue(gateway: Gateway, tunnel: Tunnel) -> float | None:
+    """The age at which a Child SA was not rekeyed, even if the line of one rekey was lost; None: not known."""
+    found = upper(gateway, tunnel)
+    return None if found is None else sum(found)
+
+
+def late(gateway: Gateway, tunnel: Tunnel, since: float, at: float) -> bool:
+    """Is a Child SA that was up since then too old at `at`, by more than a clock is ever set?"""
+    found = upper(gateway, tunnel)
+    return (
+        found is not None
+        and at - since > found[0] + found[1] / 2
+        and not _excused(gateway, tunnel, at)
+    )
+
+
+def outlived(gateway: Gateway, tunnel: Tunnel, line: int, since: float, at: float) -> None:
+    """A Child SA was closed, at last: it was up from `since` to `at`, and no line of it was lost."""
+    place = gateway.place(tunnel)
+    evidence = {"age_seconds": round(at - since), "sa": "child"}
+    gateway.sign("rekey_missed", place, at, [line], evidence, since=since)
+    gateway.conditions.clear("rekey_missed", place, at)
 
 
 def ike_upper(gateway: Gateway, tunnel: Tunnel) -> float | None:
-    """The age at which an IKE SA was missed: by configuration, or by what the daemon said it would do."""
+    """The age at which an IKE SA was missed, as `overdue`: by configuration, or by what the daemon said it would do."""
     bounds = gateway.bounds_of(tunnel)
     lifetimes = [each for each in (bounds.ike and bounds.ike.upper, bounds.reauth_time) if each]
     if lifetimes:
-        return max(lifetimes) * 1.1
-    return None if tunnel.scheduled is None else tunnel.scheduled * 1.2 + 120.0
+        return max(lifetimes) * _TWICE
+    return None if tunnel.scheduled is None else tunnel.scheduled * _TWICE + 120.0
 
 
 def missed(gateway: Gateway, tunnel: Tunnel, chain: Chain, since: float, now: float) -> None:

@@ -52,7 +52,7 @@ class Band:
 @dataclass(frozen=True)
 class Report:
     """One analysis. `sources` names the logs; `bands` are by gateway, connection and "ike" or "child". A line's number
-    tells the log too: see `place`.
+    tells the log too: see `place`. `problems` are what kept logs from being read to their ends.
     """
 
     sources: tuple[str, ...]
@@ -63,13 +63,26 @@ class Report:
     connections: tuple[Connection, ...]
     alerts: tuple[Alert, ...]
     bands: Mapping[BandKey, Band] = field(default_factory=dict)
+    problems: tuple[str, ...] = ()
 
     @property
     def verdict(self) -> str:
-        """`alert` where something is critical or high, `warning` where anything else is wrong, else `ok`."""
+        """`alert` where something is critical or high; `warning` where anything else is wrong, where nothing could be
+        judged, or where a log could not be read to its end; else `ok`.
+        """
         if not self.alerts:
-            return OK
+            return WARNING if self.problems or not self.events else OK
         return ALERT if _GRAVE & {each.severity for each in self.alerts} else WARNING
+
+    @property
+    def remarks(self) -> list[str]:
+        """What the verdict does not cover."""
+        told = [f"Not read to its end: {each}" for each in self.problems]
+        if self.events and self.first is None:
+            told.append(
+                "The lines have no times, so nothing could be judged that depends on them: rekeys, floods, flapping."
+            )
+        return told
 
     @property
     def ranked(self) -> list[Alert]:

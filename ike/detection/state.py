@@ -5,15 +5,21 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from ike.detection.bounds import UNKNOWN, Bounds, Planned
-from ike.detection.conditions import Conditions, Place
+from ike.detection.conditions import QUIET, Conditions, Place
+from ike.detection.crowds import Attempt, Crowd, Distinct
 from ike.events.event import SaEvent
 
 Sign = tuple[float | None, int]
 Fact = tuple[int, str, int | None, float | None]
 #: Seconds of one slot of the timer wheel.
 SLOT: Final = 30.0
+#: Seconds of silence that are remembered, and how many.
+_SILENCE, _MOST_SILENCES = 300.0, 32
 #: Sources and identities that are remembered; strangers are many, and forged addresses more.
 MOST_SUSPECTS: Final = 4_096
+#: Connections that never came up, as anybody can name them: conditions of a kind that they have, and crowds.
+MOST_UNPROVEN: Final = 64
+_MOST_CALLED: Final = 10_000
 
 
 def note(signs: list[Sign], at: float | None, line: int, span: float, most: int) -> int:
@@ -43,7 +49,14 @@ class Chain:
     spi_out: str | None
     living: dict[int | str | None, float | None]
     missed: bool = False
+    closed: int | str | None = None  # the last one
+    late: float | None = None  # since when the one was up that was replaced too late
     refused: list[Sign] | None = None
+
+    def doubt(self) -> None:
+        """A line was lost: of all but the newest nobody knows whether they are still there."""
+        for mark in list(self.living)[:-1]:
+            self.living[mark] = None
 
 
 @dataclass(slots=True)
@@ -58,6 +71,8 @@ class Pace:
     largest: int = 0
     short: list[tuple[float, int, float]] = field(default_factory=list)
     alarmed: bool = False
+    # Too short ones in a row that were excused at first: the first one's time and line, the last one's time, how many.
+    early: tuple[float, int, float, int] | None = None
 
 
 @dataclass(slots=True)
@@ -69,6 +84,7 @@ class Trouble:
     repeats: list[tuple[float | None, int, int, int]] = field(default_factory=list)
     pattern: int = 0  # of rekeys, the newest in bit 0: 1 is a collision
     collisions: list[Sign] = field(default_factory=list)
+    lingered: float | None = None  # since when the surplus SA was up that stayed last
 
 
 @dataclass(slots=True)
@@ -86,12 +102,27 @@ class Tunnel:
     armed: float = 0.0
     scheduled: float | None = None
     reauth_at: float | None = None
+    ended_at: float | None = None  # when the end of an IKE SA was told by its number
     levels: tuple[int, int, int, int] | None = (
         None  # cipher and group, of IKE and of ESP: the least
     )
     trouble: Trouble | None = None
     # The Child SA that was closed last: whose chain, since when it was up, on which line, when it was closed.
     closed: tuple[tuple[str | None, int | str | None], float | None, int, float] | None = None
+
+    def forget_ages(self) -> None:
+        """Nobody knows how old its SAs are, and whether they are still there."""
+        for ike, (_, line, identity) in self.up.items():
+            self.up[ike] = (None, line, identity)
+        for chain in self.chains.values():
+            chain.since = None
+            chain.living = dict.fromkeys(chain.living)
+            chain.refused = None
+
+    def doubt(self) -> None:
+        """A line was lost: of all IKE SAs but the newest nobody knows whether they are still there."""
+        for ike, (_, line, identity) in list(self.up.items())[:-1]:
+            self.up[ike] = (None, line, identity)
 
     def troubled(self) -> Trouble:
         """Its record of trouble, made where it has none."""
@@ -114,16 +145,24 @@ class Suspect:
 
 @dataclass(slots=True)
 class Flood:
-    """Half-open negotiations of a minute and the one before: (refused, timed out, established), all and by source."""
+    """Half-open negotiations of a minute and the one before: (refused, timed out, established), all and by source.
+    `total`, `different` and `stood` are of all since the first one.
+    """
 
     minute: int | None = None
     now: list[int] = field(default_factory=lambda: [0, 0, 0])
     before: list[int] = field(default_factory=lambda: [0, 0, 0])
+    total: list[int] = field(default_factory=lambda: [0, 0, 0])
+    different: Distinct = field(default_factory=Distinct)
     sources: dict[str, list[int]] = field(default_factory=dict)
     lines: list[int] = field(default_factory=list)
     since: float | None = None
     last: tuple[str, str | None, int | None] | None = None
     last_at: float | None = None
+    # Half-open negotiations that were counted, times the seconds they stood: of this minute and the one before.
+    stood_now: float = 0.0
+    stood_before: float = 0.0
+    stood: float = 0.0
 
 
 @dataclass(slots=True)
@@ -133,6 +172,8 @@ class Gateway:
     name: str | None
     clock: float | None = None
     newest: float | None = None
+    heard: float | None = None  # up to when nothing is missing
+    silences: list[tuple[float, float]] = field(default_factory=list)  # long ones: (end, seconds)
     newest_line: int = -1
     late: int = 0
     fired: int = -1  # the slot of the timer wheel that was looked at last
@@ -145,11 +186,18 @@ class Gateway:
     names: dict[str, str | None] = field(default_factory=dict)  # the last address of a name
     sources: dict[str, str | None] = field(default_factory=dict)  # and the last name of an address
     suspects: dict[str, Suspect] = field(default_factory=dict)
+    callers: dict[str, Suspect] = field(default_factory=dict)  # that anybody can forge
+    crowds: dict[str, Crowd] = field(default_factory=dict)
+    called: dict[str, list[str]] = field(default_factory=dict)  # names by the addresses we asked
+    failed: list[int] = field(default_factory=list)  # the IKE SAs that failed to authenticate last
     named: dict[str, Suspect] = field(default_factory=dict)
     hosts: dict[str, str] = field(default_factory=dict)
     waiting: dict[str, tuple[float, int, Place]] = field(default_factory=dict)
     weak: dict[str, int] = field(default_factory=dict)
     strangers: dict[str, Sign] = field(default_factory=dict)
+    nameless: list[tuple[float, int, int]] = field(
+        default_factory=list
+    )  # refused requests: how many
     offers: dict[str, tuple[str, int]] = field(default_factory=dict)
     unchecked: dict[str, tuple[float | None, int, str]] = field(default_factory=dict)
     soft: list[tuple[float | None, int, str]] = field(default_factory=list)
@@ -197,11 +245,14 @@ class Gateway:
             self.wheel.setdefault(int(tunnel.armed // SLOT), []).append(tunnel)
 
     def last_of(self, event: SaEvent) -> Tunnel | None:
-        """The tunnel that `event` is about, even if it speaks of a new address."""
+        """The tunnel that `event` is about, even if it speaks of a new address.
+
+        What is remembered of an address may be of an earlier stay there: an SA that moves is one that is up.
+        """
         tunnel = self.tunnel(event, False)
         name = event.name or event.connection
-        if tunnel is None and name is not None:
-            return self.tunnels.get((name, self.names.get(name)))
+        if (tunnel is None or not (tunnel.up or tunnel.chains)) and name is not None:
+            return self.tunnels.get((name, self.names.get(name)), tunnel)
         return tunnel
 
     def seen_at(self, tunnel: Tunnel) -> None:
@@ -255,26 +306,27 @@ class Gateway:
             tunnel.scheduled = None
         self.up.clear()
         self.spis.clear()
+        self.failed.clear()
 
     def unsettle(self) -> None:
         """The clock jumped: nobody knows how old anything is."""
         for tunnel in self.tunnels.values():
-            for ike, (_, line, identity) in tunnel.up.items():
-                tunnel.up[ike] = (None, line, identity)
-            for chain in tunnel.chains.values():
-                chain.since = None
-                chain.living = dict.fromkeys(chain.living)
-                chain.refused = None
+            tunnel.forget_ages()
             tunnel.child.short.clear()
             tunnel.ike.short.clear()
             tunnel.excuse = 0.0
             tunnel.reauth_at = None
+            tunnel.ended_at = None
             tunnel.trouble = None
         for records in (self.suspects, self.named, self.strangers, self.waiting, self.expired):
             records.clear()
+        self.callers.clear()
+        self.crowds.clear()
         self.seen.clear()
         self.seen_before.clear()
         self.soft.clear()
+        self.nameless.clear()
+        self.silences.clear()
         self.flood = Flood()
 
     def suspect(self, source: str) -> Suspect:
@@ -284,6 +336,18 @@ class Gateway:
     def identity(self, name: str) -> Suspect:
         """The record of an identity that fails."""
         return _kept(self.named, name)
+
+    def hear(self, at: float) -> None:
+        """There is an event at `at`: for how long was nothing known before it?"""
+        known = max(self.clock or at, self.heard or 0.0)
+        if at - known > _SILENCE:
+            self.silences.append((at, at - known))
+            if len(self.silences) > _MOST_SILENCES:
+                self.silences.remove(min(self.silences, key=lambda each: each[1]))
+
+    def was_silent(self, seconds: float, since: float) -> bool:
+        """Was there a silence of at least so long after `since`? The log may have a hole there."""
+        return any(end > since and length >= seconds for end, length in self.silences)
 
     # --- bounds, plans, timers, signs
 
@@ -324,7 +388,75 @@ class Gateway:
         """A sign of `kind`, unless we said that we work there (maintenance)."""
         if self.planned and self.plan(at, place.connection) == "maintenance":
             return
-        self.conditions.sign(kind, place, at, lines, evidence, since, variant)
+        told = self._bounded(kind, place)
+        if told is not place:
+            crowd = self.crowd(f"signs of {kind}", at, QUIET.get(kind, 3600.0))
+            crowd.join(Attempt(at, lines[-1] if lines else 0, told.sender))
+            evidence = {**evidence, **crowd.shown()}
+        self.conditions.sign(kind, told, at, lines, evidence, since, variant)
+
+    # --- strangers
+
+    def call(self, address: str, name: str | None) -> None:
+        """We ask for an IKE SA there: its address is from our configuration."""
+        there = self.called.get(address)
+        if there is None:
+            if len(self.called) >= _MOST_CALLED:
+                del self.called[next(iter(self.called))]
+            there = self.called[address] = []
+        if name is not None and name not in there:
+            there.append(name)
+            del there[:-16]
+
+    def knows(self, address: str | None) -> bool:
+        """Is it the address of a peer that authenticated there, or that we asked ourselves?"""
+        return address is not None and (address in self.sources or address in self.called)
+
+    def is_strange(self, place: Place) -> bool:
+        """Is nothing known but who sent it, which anybody can forge?"""
+        return place.connection is None and place.peer is not None and not self.knows(place.peer)
+
+    def caller(self, place: Place, source: str) -> Suspect:
+        """The record of a source of what anybody can send: forged ones do not push out those of peers."""
+        return _kept(self.callers if self.is_strange(place) else self.suspects, source)
+
+    def common(self, place: Place) -> Place:
+        """The place of a condition: that of all strangers, if it is a stranger's."""
+        if not self.is_strange(place):
+            return place
+        return Place(self.name, None, None, place.identity, place.peer)
+
+    def crowd(
+        self, kind: str, at: float | None, span: float, connection: str | None = None
+    ) -> Crowd:
+        """Those who do `kind` at a connection; begun anew after `span` seconds without any."""
+        if connection is not None and not self._is_proven(connection):
+            unproven = sum(1 for key in self.crowds if key.rpartition("\n")[0] not in self.names)
+            if f"{connection}\n{kind}" not in self.crowds and unproven >= MOST_UNPROVEN:
+                connection = None
+        key = f"{connection or ''}\n{kind}"
+        there = self.crowds.get(key)
+        if there is None or (at is not None and there.last is not None and at - there.last > span):
+            there = self.crowds[key] = Crowd()
+        return there
+
+    def _is_proven(self, connection: str) -> bool:
+        return not connection or connection in self.names or connection in self.bounds
+
+    def _bounded(self, kind: str, place: Place) -> Place:
+        """Where a sign is told: connections that never came up may be without end."""
+        if place.connection is None or self._is_proven(place.connection):
+            return self.common(place)
+        if self.conditions.is_open(kind, place):
+            return place
+        there = sum(
+            1
+            for each, _, name, _ in self.conditions.opened
+            if each == kind and name is not None and name not in self.names
+        )
+        if there < MOST_UNPROVEN:
+            return place
+        return Place(self.name, None, None, None, place.peer or place.sender or place.connection)
 
 
 def _kept(records: dict[str, Suspect], key: str) -> Suspect:

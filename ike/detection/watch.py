@@ -67,6 +67,7 @@ class Watch:
             if gateway is not None:
                 _release(gateway, now - WINDOW)
                 _fire(gateway, now - WINDOW)
+                gateway.heard = max(gateway.heard or now, now)
 
     def settle(self) -> None:
         """The events have an end: judge what is held back, as of the last event of each gateway."""
@@ -79,7 +80,7 @@ class Watch:
     def alerts(self) -> list[Alert]:
         """All, open and ended, oldest first."""
         found = [
-            condition.alert()
+            condition.alert(gateway.clock)
             for gateway in self._gateways.values()
             for condition in (*gateway.conditions.ended, *gateway.conditions.opened.values())
         ]
@@ -120,7 +121,7 @@ def _release(gateway: Gateway, limit: float | None) -> None:
         _process(gateway, events)
         if step is not None:
             event, before, at = step
-            gateway.clock = at
+            gateway.clock = gateway.heard = at
             gateway.fired = int(at // SLOT) - 1
             gateway.unsettle()
             clock.went_back(gateway, event, before, at)
@@ -168,8 +169,9 @@ def _reach(gateway: Gateway, now: float | None, at: float) -> float | None:
             return now
         gateway.late += 1
         return None
-    if now is not None and at - now > GAP:
+    if now is not None and (at - now > GAP or clock.put_forward(now, at)):
         gateway.unsettle()
+    gateway.hear(at)
     gateway.clock = at
     _fire(gateway, at)
     return at

@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Final, NamedTuple
 
-from ike.doctor import negotiation, path, policy, proof
+from ike.doctor import clock, negotiation, path, policy, proof
 from ike.doctor.values import Case, Check, Verdict
 
 
@@ -22,7 +22,7 @@ QUESTIONS: Final[tuple[Question, ...]] = (
     Question("readable", "All files could be read", policy.readable),
     Question("loaded", "The daemon has loaded it", path.loaded),
     Question("ports", "UDP 500 and 4500 are bound here", path.ports),
-    Question("clock", "The clock is right", proof.clock),
+    Question("clock", "The clock is right", clock.clock),
     Question("reachable", "The peer answers at UDP 500", path.reachable),
     Question("nat_port", "The peer answers at UDP 4500", path.nat_port),
     Question("counterpart", "The peer has a connection for it", policy.counterpart),

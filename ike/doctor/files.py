@@ -40,6 +40,7 @@ def look(ground: Ground, key: Secret, paths: Sequence[str] = ()) -> Host:
         dialect="libreswan" if is_pluto else "strongswan",
         sealed=_is_sealed(ground, discovered, found),
         whole=not paths,
+        written=max((each.status.changed for each in discovered.items), default=None),
     )
 
 

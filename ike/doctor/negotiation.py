@@ -78,7 +78,8 @@ def last(case: Case) -> Check:
     """What the last negotiation came to, by the log."""
     name, log = "negotiation", case.log
     if log is None:
-        step = "Give the daemon's log with --log FILE: journalctl -u strongswan | ikewarden doctor --log -"
+        unit = "ipsec" if case.here.dialect == "libreswan" else "strongswan"
+        step = f"Give the daemon's log with --log FILE: journalctl -u {unit} | ikewarden doctor --log -"
         return Check(name, UNKNOWN, "No log was given.", step)
     failure = case.failure
     if failure is not None:
@@ -129,7 +130,10 @@ def associations(case: Case) -> Check | None:
         children = sum(len(sa.children) for sa in sas)
         return Check(name, OK, f"Up: {len(sas)} IKE SA, {children} Child SA.{kernel}")
     child = next((each.name for each in case.tunnel.children), case.tunnel.name)
-    step = f"Try it and give the log: swanctl --initiate --child {child or case.tunnel.name}"
+    child = child or case.tunnel.name
+    step = f"Try it and give the log: swanctl --initiate --child {child}"
+    if case.daemon.is_pluto:
+        step = f"Try it and give the log: ipsec auto --up {case.tunnel.name}"
     if sas:
         said = f"IKE SA {sas[0].state}, and no Child SA is installed.{kernel}"
         return Check(name, WRONG, said, step)

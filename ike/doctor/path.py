@@ -3,48 +3,72 @@
 from ike.audit.configuration.values import Tunnel, Writer
 from ike.doctor import matching
 from ike.doctor.policy import OK, UNKNOWN, WRONG
-from ike.doctor.values import Answer, Case, Check, Network
+from ike.doctor.values import Answer, Case, Check, Daemon, Network
 
 _IKE, _NAT = 500, 4500
 _DENIED = "Permission denied"
-_NOT_HERE = "Run it on the gateway itself, or name charon's socket with --vici."
+_NOT_HERE = "Run it on the gateway itself, or name the daemon's socket with --vici or --pluto."
+# By the daemon: how it is asked, the option that names its socket, and its unit.
+_HOW = {
+    "charon": ("over VICI", "--vici", "strongswan"),
+    "pluto": ("through whack", "--pluto", "ipsec"),
+}
 
 
 def daemon(case: Case) -> Check:
     """Whether the daemon answers."""
     name, told = "daemon", case.daemon
-    if told is None and case.network is not None:
-        step = "Look whether it runs and has the connection: ipsec status"
-        return Check(name, UNKNOWN, "It is Libreswan's, which was not asked.", step)
     if told is None:
         said = "The daemon was not asked: these are files of elsewhere."
         return Check(name, UNKNOWN, said, _NOT_HERE)
+    how, option, unit = _HOW[told.kind]
     if not told.failure:
-        return Check(name, OK, f"{told.version} answers over VICI.")
+        return Check(name, OK, f"{told.version} answers {how}.")
     if _DENIED in told.failure:
         return Check(name, UNKNOWN, told.failure, "Run it as root.")
     if case.network is not None and _IKE in case.network.bound:
         said = f"{told.failure} Something listens at UDP 500, though."
-        step = (
-            "Give the path of charon's VICI socket with --vici, or restart the daemon if it hangs."
-        )
+        step = f"Give the path of {told.kind}'s socket with {option}, or restart the daemon if it hangs."
         return Check(name, WRONG, said, step)
-    step = "Start it (`systemctl start strongswan`); if it ends again: journalctl -u strongswan"
+    step = f"Start it (`systemctl start {unit}`); if it ends again: journalctl -u {unit}"
     return Check(name, WRONG, f"{told.failure} Nothing listens at UDP 500.", step)
 
 
 def loaded(case: Case) -> Check | None:
-    """Whether the daemon has the connection; only those of swanctl.conf does it list."""
+    """Whether the daemon has the connection; charon lists only those of swanctl.conf."""
     told = case.daemon
     if told is None or told.failure or case.tunnel is None:
         return None
-    if case.tunnel.writer is not Writer.SWANCTL:
+    if case.tunnel.writer is Writer.LIBRESWAN and told.is_pluto:
+        return _loaded_by_pluto(told, case.tunnel)
+    if case.tunnel.writer is not Writer.SWANCTL or told.is_pluto:
         return None
     if case.tunnel.name in told.connections:
         return Check("loaded", OK, f"The daemon has the connection {case.tunnel.name}.")
     others = ", ".join(sorted(told.connections)) or "no connection"
     said = f"The daemon has not loaded {case.tunnel.name}; it has {others}."
     return Check("loaded", WRONG, said, "Load it: swanctl --load-all")
+
+
+def _loaded_by_pluto(told: Daemon, tunnel: Tunnel) -> Check:
+    name = "loaded"
+    if tunnel.name not in told.connections:
+        others = ", ".join(sorted(told.connections)) or "no connection"
+        said = f"The daemon has not loaded {tunnel.name}; it has {others}."
+        if told.complaints:
+            said += f" Its configuration cannot be read: {'; '.join(told.complaints)}"
+            return Check(name, WRONG, said, "Mend the line that is named, then: ipsec restart")
+        step = (
+            f"Load it: ipsec auto --add {tunnel.name}; at a start, auto=add and the like load it."
+        )
+        return Check(name, WRONG, said, step)
+    if tunnel.name in told.unoriented:
+        said = f"Neither end of {tunnel.name} is an address of this host, so the daemon leaves it alone."
+        step = (
+            f"Write this host's address as left or right of {tunnel.place}, or left=%defaultroute."
+        )
+        return Check(name, WRONG, said, step)
+    return Check(name, OK, f"The daemon has the connection {tunnel.name}.")
 
 
 def ports(case: Case) -> Check | None:

@@ -97,11 +97,12 @@ def ike_proposals(case: Case) -> Check | None:
         return Check("ike_proposals", OK, "The ends have a proposal for IKE in common.")
     said = (
         f"No proposal for IKE in common: they differ in {matching.differing(mine, theirs)}."
-        f" This end has {matching.written(mine)} ({mine.place}), the peer"
+        f" This end has {matching.written(mine)} ({mine.place} here), the peer"
         f" {matching.written(theirs)} ({theirs.place})."
     )
     step = (
-        f"Give both ends one proposal for IKE that is the same, at {mine.place} or {theirs.place}."
+        f"Give both ends one proposal for IKE that is the same, at {mine.place} here or"
+        f" {theirs.place} at the peer."
     )
     return Check("ike_proposals", WRONG, said, step)
 

@@ -1,8 +1,8 @@
-"""Can each end prove who it is: pre-shared keys, certificates, trust, revocation, the clock. Pure."""
+"""Can each end prove who it is: pre-shared keys, certificates, trust, revocation. Pure."""
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import datetime
 from typing import Final
 
 from cryptography import x509
@@ -26,7 +26,6 @@ _HIDDEN: Final = frozenset({"x509.expired", "x509.not_yet_valid"})  # checks of 
 _NOW_AND_THEN: Final = frozenset({"windows.server_auth_missing", "apple.server_auth_missing"})
 _TRUSTED: Final = frozenset({Role.TRUST, Role.DATABASE})
 _DEEPEST: Final = 8
-_LEEWAY: Final = timedelta(minutes=5)
 
 
 @dataclass(frozen=True)
@@ -113,7 +112,7 @@ def _proven(held: Held) -> Iterator[Identity]:
 
 def secret(case: Case) -> Check | None:
     """Whether both ends have the same pre-shared key, by fingerprints."""
-    tunnel, peer = case.tunnel, case.peer_tunnel
+    tunnel = case.tunnel
     if tunnel is None or not tunnel.psk:
         return None
     name = "secret"
@@ -124,6 +123,14 @@ def secret(case: Case) -> Check | None:
             return Check(name, UNKNOWN, said, "Compare the keys where they come from.")
         said = f"No pre-shared key here answers for {tunnel.name}."
         return Check(name, WRONG, said, "Write the key for both identities, and load it.")
+    if case.daemon is not None and case.daemon.is_without_secrets:
+        said = "A key stands in the files, and the daemon has none: it has not read them since."
+        return Check(name, WRONG, said, "Have it read them: ipsec rereadsecrets")
+    return _with_peer(case, name, mine)
+
+
+def _with_peer(case: Case, name: str, mine: str) -> Check:
+    peer = case.peer_tunnel
     if case.peer is None or peer is None:
         return Check(name, UNKNOWN, "A key is here; the peer's is not known.", GIVE_PEER)
     theirs = (case.peer.secrets or {}).get(peer.name)
@@ -157,11 +164,13 @@ def certificate_key(case: Case) -> Check | None:
             step = "Install the certificate and its private key."
             return Check("certificate_key", _lacking(end.host), said, step)
         if not end.with_key:
-            said = f"{end.who.capitalize()} has no private key that fits {_called(end.held)}."
+            said = f"{end.who.capitalize()} has no private key that fits {called(end.held)}."
             step = "Install the key that the certificate was issued for, or have a new one issued."
             if end.host.sealed:
                 said += " It may be one that only its passphrase or token opens."
-                step = "Look whether the daemon has it: swanctl --list-certs"
+                pluto = end.host.dialect == "libreswan"
+                tool = "ipsec whack --listcerts" if pluto else "swanctl --list-certs"
+                step = f"Look whether the daemon has it: {tool}"
                 return Check("certificate_key", UNKNOWN, said, step)
             return Check("certificate_key", _lacking(end.host), said, step)
     shown = [each.held for each in there if each.held is not None]
@@ -175,45 +184,20 @@ def _lacking(host: Host) -> Verdict:
 
 def certificate_valid(case: Case) -> Check | None:
     """Whether the certificates and those above them are valid now."""
-    judged = [held for end in ends(case) for held in _chain(case, end)]
+    judged = [held for end in ends(case) for held in chain(case, end)]
     for held in judged:
         if held.parts.not_after < case.now:
-            said = f"{_called(held)} was valid until {_day(held.parts.not_after)}."
+            said = f"{called(held)} was valid until {_day(held.parts.not_after)}; it is {_day(case.now)} here."
             step = f"Renew the certificate at {held.place.path}, and load it."
+            if case.unkept:
+                said += " Nothing keeps the clock of this host right."
+                step = f"Look first whether the clock is right: timedatectl. {step}"
             return Check("certificate_valid", WRONG, said, step)
     if not judged:
         return None
     first = min(judged, key=lambda held: held.parts.not_after)
     said = f"All are valid; the first to end is {first.name}, on {_day(first.parts.not_after)}."
     return Check("certificate_valid", OK, said)
-
-
-def clock(case: Case) -> Check:
-    """Whether anything here is from the future, by which the clock would be slow."""
-    late = case.now + _LEEWAY
-    for end in ends(case):
-        for held in _chain(case, end):
-            if held.parts.not_before > late:
-                return _slow(
-                    case, f"{_called(held)} is valid from {_minute(held.parts.not_before)}"
-                )
-    for crl in _crls(case):
-        if crl.last_update_utc > late:
-            return _slow(case, f"a CRL was issued at {_minute(crl.last_update_utc)}")
-    newest = case.log.newest if case.log is not None else None
-    if newest is not None and newest > (late + timedelta(days=1)).timestamp():
-        # A log without a zone may be a day off by itself.
-        return _slow(case, f"the log goes up to {_minute(datetime.fromtimestamp(newest, UTC))}")
-    return Check("clock", OK, f"Nothing here is from the future; it is {_minute(case.now)} here.")
-
-
-def _slow(case: Case, what: str) -> Check:
-    said = f"By the clock here it is {_minute(case.now)}, and {what}: the clock is slow, or that of the issuer is fast."
-    step = (
-        "Set the clock on both ends and at the CA (`timedatectl`, `chronyc tracking`), then load"
-        " the credentials again."
-    )
-    return Check("clock", WRONG, said, step)
 
 
 def certificate_identity(case: Case) -> Check | None:
@@ -223,7 +207,7 @@ def certificate_identity(case: Case) -> Check | None:
         asked = matching.own_identity(end.tunnel)
         if end.held is not None and not _names(end.held, asked):
             proven = ", ".join(map(str, _proven(end.held))) or "nothing"
-            said = f"{end.who.capitalize()} says that it is {asked}, and {_called(end.held)} proves {proven}."
+            said = f"{end.who.capitalize()} says that it is {asked}, and {called(end.held)} proves {proven}."
             step = f"Have a certificate issued with {asked} in its subjectAltName, or write an identity that is in it."
             return Check("certificate_identity", WRONG, said, step)
     if not there:
@@ -243,14 +227,16 @@ def trust(case: Case) -> Check | None:
         verifier = "the peer" if end.who == "this end" else "this end"
         if anchor is None:
             said = (
-                f"{verifier.capitalize()} has no CA certificate that {_called(end.held)} comes from"
+                f"{verifier.capitalize()} has no CA certificate that {called(end.held)} comes from"
                 f" (issuer {_issuer(end.held)})."
             )
             step = f"Install the CA certificate {_issuer(end.held)} on {verifier}, and load it."
             return Check("trust", _lacking(end.other), said, step)
         if verifier == "this end" and _is_unloaded(case, anchor):
-            said = f"The daemon has not loaded the CA certificate {_called(anchor)}."
-            return Check("trust", WRONG, said, "Load it: swanctl --load-creds")
+            said = f"The daemon has not loaded the CA certificate {called(anchor)}."
+            pluto = case.here.dialect == "libreswan"
+            step = "ipsec restart" if pluto else "swanctl --load-creds"
+            return Check("trust", WRONG, said, f"Load it: {step}")
     if not there:
         return None
     if not verified:
@@ -261,11 +247,11 @@ def trust(case: Case) -> Check | None:
 def revoked(case: Case) -> Check | None:
     """Whether a CRL at hand has one of the certificates."""
     there = [end for end in ends(case) if end.held is not None]
-    crls = _crls(case)
+    lists = crls(case)
     seen = False
     for end in there:
-        for held in _chain(case, end):
-            for crl in crls:
+        for held in chain(case, end):
+            for crl in lists:
                 if crl.issuer != held.found.certificate.issuer:
                     continue
                 seen = True
@@ -273,7 +259,7 @@ def revoked(case: Case) -> Check | None:
                     held.found.certificate.serial_number
                 )
                 if entry is not None:
-                    said = f"{_called(held)} was revoked on {_day(entry.revocation_date_utc)}, by a CRL at hand."
+                    said = f"{called(held)} was revoked on {_day(entry.revocation_date_utc)}, by a CRL at hand."
                     step = f"Have a new certificate issued for {end.who}; find out first why the old one was revoked."
                     return Check("revoked", WRONG, said, step)
     if not there:
@@ -311,9 +297,9 @@ def revocation_source(case: Case) -> Check | None:
             crl.issuer == end.held.found.certificate.issuer
             and crl.next_update_utc is not None
             and crl.next_update_utc > case.now
-            for crl in _crls(case)
+            for crl in crls(case)
         ):
-            said = f"{_called(end.held)} names nowhere to ask for its revocation, and the other end insists on it."
+            said = f"{called(end.held)} names nowhere to ask for its revocation, and the other end insists on it."
             step = "Put a valid CRL of the CA into x509crl there, or issue certificates with a CRL URL."
             return Check(name, WRONG, said, step)
     said = "Revocation is insisted on; whether the CRL can be fetched was not tried."
@@ -340,7 +326,7 @@ def accepted(case: Case) -> Check | None:
             doubts.append(Check(name, UNKNOWN, "What daemon the peer has is not known.", step))
             continue
         for remark in lint(end.held.found.certificate, (dialect,)).findings(dialect):
-            said = f"{dialect}: {_called(end.held)}: {remark.message} ({remark.rule})"
+            said = f"{dialect}: {called(end.held)}: {remark.message} ({remark.rule})"
             if remark.severity == "fail" and remark.rule not in _HIDDEN:
                 return Check(name, WRONG, said, remark.fix)
             if remark.rule in _NOW_AND_THEN:
@@ -366,18 +352,18 @@ def _verifier(case: Case, end: End) -> Dialect | None:
 # ---------------------------------------------------------------- chains
 
 
-def _chain(case: Case, end: End) -> tuple[Held, ...]:
+def chain(case: Case, end: End) -> tuple[Held, ...]:
     """The certificate and those above it that are at hand, at either end."""
     if end.held is None:
         return ()
-    chain = [end.held]
+    links = [end.held]
     authorities = list(_authorities(case))
-    while len(chain) < _DEEPEST and not chain[-1].parts.self_issued:
-        above = next((each for each in authorities if _has_signed(each, chain[-1])), None)
+    while len(links) < _DEEPEST and not links[-1].parts.self_issued:
+        above = next((each for each in authorities if _has_signed(each, links[-1])), None)
         if above is None:
             break
-        chain.append(above)
-    return tuple(chain)
+        links.append(above)
+    return tuple(links)
 
 
 def _authorities(case: Case) -> Iterator[Held]:
@@ -390,9 +376,9 @@ def _anchor(case: Case, end: End) -> Held | None:
     """What the verifying end trusts the certificate by: a CA certificate above it, or the certificate itself."""
     held = end.other.held if end.other is not None else ()
     trusted = {each.fingerprint: each for each in held if each.role in _TRUSTED}
-    chain = _chain(case, end)
-    itself = (each for each in held if chain and each.fingerprint == chain[0].fingerprint)
-    above = (trusted[each.fingerprint] for each in chain[1:] if each.fingerprint in trusted)
+    links = chain(case, end)
+    itself = (each for each in held if links and each.fingerprint == links[0].fingerprint)
+    above = (trusted[each.fingerprint] for each in links[1:] if each.fingerprint in trusted)
     return next(above, None) or next(itself, None)
 
 
@@ -400,7 +386,10 @@ def _is_unloaded(case: Case, anchor: Held) -> bool:
     daemon = case.daemon
     if daemon is None or daemon.failure or not anchor.parts.authority:
         return False
-    return anchor.found.certificate.public_bytes(Encoding.DER) not in daemon.authorities
+    certificate = anchor.found.certificate
+    if daemon.is_pluto:
+        return certificate.serial_number not in daemon.serials
+    return certificate.public_bytes(Encoding.DER) not in daemon.authorities
 
 
 def _has_signed(issuer: Held, held: Held) -> bool:
@@ -413,7 +402,8 @@ def _has_signed(issuer: Held, held: Held) -> bool:
     return True
 
 
-def _crls(case: Case) -> tuple[x509.CertificateRevocationList, ...]:
+def crls(case: Case) -> tuple[x509.CertificateRevocationList, ...]:
+    """All that are at hand, at either end and in the daemon."""
     peer = case.peer.crls if case.peer is not None else ()
     loaded = case.daemon.crls if case.daemon is not None else ()
     return (*case.here.crls, *peer, *loaded)
@@ -422,7 +412,8 @@ def _crls(case: Case) -> tuple[x509.CertificateRevocationList, ...]:
 # ---------------------------------------------------------------- words
 
 
-def _called(held: Held | None) -> str:
+def called(held: Held | None) -> str:
+    """A certificate by name and place."""
     return f"{held.name} ({held.place})" if held is not None else "the certificate"
 
 
@@ -434,12 +425,8 @@ def _issuer(held: Held | None) -> str:
 
 
 def _told(held: Iterable[Held], what: str) -> str:
-    return "; ".join(f"{_called(each)} {what}" for each in held) + "."
+    return "; ".join(f"{called(each)} {what}" for each in held) + "."
 
 
 def _day(moment: datetime) -> str:
     return f"{moment:%Y-%m-%d}"
-
-
-def _minute(moment: datetime) -> str:
-    return f"{moment.astimezone(UTC):%Y-%m-%d %H:%M} UTC"

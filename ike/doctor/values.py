@@ -1,7 +1,7 @@
 """What is gathered about a tunnel, and what is said of it."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
 
@@ -39,7 +39,8 @@ class Host:
     run, so that equal ones are known as equal and nothing else is. `keys`: digests of the private keys there.
 
     `sealed`: there are keys that only a passphrase or a token opens, whose certificates are not known. `whole`: all its
-    files were looked at; where only some were given, what lacks may stand in others.
+    files were looked at; where only some were given, what lacks may stand in others. `written`: when the latest of them
+    was, by the clock of its host.
     """
 
     tunnels: tuple[Tunnel, ...] = ()
@@ -51,19 +52,37 @@ class Host:
     dialect: Dialect = "strongswan"
     sealed: bool = False
     whole: bool = True
+    written: datetime | None = None
 
 
 @dataclass(frozen=True)
 class Daemon:
-    """What charon answered over VICI; `failure` says why it did not, in one sentence."""
+    """What charon answered over VICI, or pluto through whack; `failure` says why it did not, in one sentence.
+
+    What only one of them tells is empty for the other: DER of CA certificates and CRLs charon's, the rest pluto's.
+    """
 
     failure: str = ""
+    kind: str = "charon"
     version: str = ""
     connections: frozenset[str] = frozenset()
     authorities: frozenset[bytes] = frozenset()  # CA certificates that it holds, DER
     crls: tuple[x509.CertificateRevocationList, ...] = ()
     secrets: int = 0  # shared secrets that it holds
     sas: tuple[IkeSa, ...] = ()
+    serials: frozenset[int] = frozenset()  # of the CA certificates that it trusts
+    unoriented: frozenset[str] = frozenset()  # connections with no address of this host
+    complaints: tuple[str, ...] = ()  # of the program that reads its configuration
+
+    @property
+    def is_pluto(self) -> bool:
+        """Whether it is Libreswan's."""
+        return self.kind == "pluto"
+
+    @property
+    def is_without_secrets(self) -> bool:
+        """Whether it tells that it has no pre-shared key. charon does not tell of all that it has."""
+        return self.is_pluto and not self.failure and not self.secrets
 
 
 class Answer(StrEnum):
@@ -110,7 +129,10 @@ class Log:
 
 @dataclass(frozen=True)
 class Case:
-    """All that is known. `daemon` and `network` are None where they were not asked, `peer` where it was not given."""
+    """All that is known. `daemon` and `network` are None where they were not asked, `peer` where it was not given.
+
+    `clocks` is what other clocks say it is now, by their names; `unkept`: nothing keeps this host's clock right.
+    """
 
     now: datetime
     here: Host
@@ -121,6 +143,8 @@ class Case:
     daemon: Daemon | None = None
     network: Network | None = None
     log: Log | None = None
+    clocks: Mapping[str, datetime] = field(default_factory=dict)
+    unkept: bool = False
 
     @property
     def sas(self) -> tuple[IkeSa, ...]:

@@ -68,6 +68,10 @@ REMARKS: Final = frozenset(
         "daemon_stopped",
         "configured",  # a connection was loaded, replaced or unloaded
         "clock",  # the daemon, or its time source, speaks of a moved clock
+        "half_open",  # `number` negotiations that peers began stood half-open for `seconds`
+        "counted",  # `number` more of what `reason` says happened, of which no event tells
+        "soft_expired",  # the kernel asks for a new SA: the soft limit that `reason` names was reached
+        "acquire",  # the kernel asks for an SA that traffic needs; reason "unanswered": in vain
     }
 )
 
@@ -118,7 +122,8 @@ class SaEvent(NamedTuple):
     size: int | None = None  # bytes through a Child SA that was closed, both ways
     seconds: float | None = None  # until what is scheduled
     host: str | None = None  # who wrote the line, from the prefix
-    daemon: str | None = None  # "charon", "pluto", "windows", "asa", "ios", "junos", ...
+    daemon: str | None = None  # "charon", "pluto", "windows", "asa", "ios", "junos", "kernel", ...
+    number: int | None = None  # how many
 
 
 def printed(event: SaEvent, at: str | None = None) -> dict[str, Any]:

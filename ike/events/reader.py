@@ -14,8 +14,10 @@ from ike.events.dialects import (
     log_racoon,
     log_windows,
 )
+from ike.events.dialects.log_charon_lines import BEGIN, CUE, DULL, PACKET
 from ike.events.envelopes import opened
 from ike.events.event import SaEvent
+from ike.events.programs import told_by_another
 from ike.events.stamps import Stamps
 
 _LONGEST: Final = 1 << 20  # bytes of a line that are looked at
@@ -41,7 +43,7 @@ class Parser(Protocol):
 
 # Every dialect: the cue that only its lines have, and its parser. The order decides where two cues are on one line.
 _DIALECTS: Final[tuple[tuple[re.Pattern[bytes], type[Parser]], ...]] = (
-    (log_charon.CUE, log_charon.Parser),
+    (CUE, log_charon.Parser),
     (log_cisco.CUE, log_cisco.Parser),
     (log_pluto.CUE, log_pluto.Parser),
     (log_juniper.CUE, log_juniper.Parser),
@@ -104,8 +106,10 @@ class Reader:
         events: list[SaEvent] = []
         position, end = 0, len(data)
         while position < end:
-            dull = log_charon.DULL.match(data, position)
-            start = dull.end() if dull else position
+            found = DULL.match(data, position)
+            if found is None:  # it matches anything
+                break
+            start = found.start("begin")
             if start > position:
                 self._number += data.count(b"\n", position, start)
                 self._last, self._before = _CHARON, _last_line(data, start) if start == end else b""
@@ -113,22 +117,53 @@ class Reader:
                     break
             stop = data.find(b"\n", start) + 1 or end
             self._number += 1
-            at = data.find(log_charon.PACKET, start, min(stop, start + 160))
-            # There are many of these, so they are not looked at like others. Behind another group it is no packet.
-            if at > 0 and data.find(b"] ", start, at) < 0:
-                host = self._stamps.read(data[start : at + 1])[1]
-                self._charon.note_packet(data[max(start, at - 3) : stop], host)
-                self._last, self._before, position = _CHARON, b"", stop
-                continue
-            raw = data[start:stop].rstrip(b"\r\n")
-            chosen = self._dialect(raw)
-            if chosen is None:  # a dull line may go on here, and then tell something
+            if (
+                found["group"]
+                and not self._last  # _CHARON, or nobody
+                and data.find(b": ", start, found.start("group")) < 0  # no tag of a program
+                and not data.startswith(b"<", start)  # nor RFC 5424, whose tag has no colon
+                and data.find(b"]: ", found.end(), stop) < 0
+            ):
+                self._usual(data, start, stop, found, events)
+            else:
                 before = _last_line(data, start) if start > position else self._before
-                events += self._line(before, _CHARON, self._number - 1) if before else ()
-            events += self._line(raw, chosen, self._number)
+                self._other(data, start, stop, before, events)
             self._before = b""
             position = stop
         return events
+
+    def _usual(
+        self, data: bytes, start: int, stop: int, found: re.Match[bytes], events: list[SaEvent]
+    ) -> None:
+        """A line of charon in a usual layout, with one message: nearly all that are not dull. It is not copied."""
+        self._last = _CHARON
+        bracket = found.start("group") - 1
+        if data.startswith(PACKET, bracket):  # many, where lines have no numbers of SAs
+            host = self._stamps.host_usual(data, start, stop)
+            self._charon.note_packet(data, bracket, stop, host)
+            return
+        if self._charon.held:
+            events += self._charon.close()
+        time, host = self._stamps.read_usual(data, start, stop)
+        events += self._charon.message(self._number, data, stop, found, time, host)
+
+    def _other(
+        self, data: bytes, start: int, stop: int, before: bytes, events: list[SaEvent]
+    ) -> None:
+        """Any other line; `before` is the line before it, where that was passed over."""
+        raw = data[start:stop].rstrip(b"\r\n")
+        if _is_quoted(raw):
+            self._last = None
+            return
+        at = data.find(PACKET, start, min(stop, start + 160))
+        if at > 0 and data.find(b"] ", start, at) < 0:  # behind another group it is no packet
+            self._charon.note_packet(data, at, stop, self._stamps.read(data[start : at + 1])[1])
+            self._last = _CHARON
+            return
+        chosen = self._dialect(raw)
+        if chosen is None and before:  # a dull line may go on here, and then tell something
+            events += self._line(before, _CHARON, self._number - 1)
+        events += self._line(raw, chosen, self._number)
 
     def _line(self, raw: bytes, chosen: int | None, number: int) -> Sequence[SaEvent]:
         """The events of one line, of the chosen dialect or else perhaps of the one before it."""
@@ -137,6 +172,8 @@ class Reader:
             plain = opened(raw)
             if plain is not None:
                 raw, time, host = plain
+                if _is_quoted(raw):
+                    return ()
                 chosen = self._dialect(raw)
         stamp, name = self._stamps.read(raw)
         if chosen is None:
@@ -157,6 +194,14 @@ class Reader:
             if cue.search(raw):
                 return index
         return None
+
+
+def _is_quoted(raw: bytes) -> bool:
+    """Whether another program tells something, and not just hands on a line of a daemon."""
+    message = told_by_another(raw)
+    if message is None or BEGIN.match(message):
+        return False
+    return not any(cue.match(message) for cue, made in _DIALECTS if made is not log_charon.Parser)
 
 
 def _last_line(data: bytes, end: int) -> bytes:

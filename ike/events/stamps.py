@@ -1,19 +1,18 @@
 """When a line was written and by which host, as the prefix in front of a daemon's message says."""
 
 import re
-from calendar import timegm
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
+from functools import lru_cache
 from typing import Final
 
 _MONTHS: Final = {
     name: number
-    for number, name in enumerate(
-        ("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec"), 1
-    )
+    for number, name in enumerate(b"jan feb mar apr may jun jul aug sep oct nov dec".split(), 1)
 }
 _LONGEST: Final = 160  # bytes of a line that a stamp is looked for in
 _FIRST_YEAR: Final = 1970
 _LAST_YEAR: Final = 9998
+_EPOCH: Final = date(1970, 1, 1).toordinal()
 _KEPT: Final = 4096  # stamps whose reading is remembered
 _THREAD: Final = 2  # digits that change from line to line, before the first bracket
 _CLOCK: Final = rb"(?P<h>\d\d):(?P<mi>\d\d):(?P<s>\d\d)(?:[.,](?P<f>\d{1,9}))?"
@@ -44,7 +43,8 @@ class Stamps:
 
     def __init__(self, now: float, east: float = 0.0) -> None:
         self._east = east
-        self._latest = datetime.fromtimestamp(now, UTC) + timedelta(days=1)
+        latest = datetime.fromtimestamp(now, UTC) + timedelta(days=1)
+        self._year, self._latest = latest.year, latest.timestamp()
         self._known: dict[bytes, tuple[float | None, str | None]] = {}
 
     def read(self, raw: bytes) -> tuple[float | None, str | None]:
@@ -57,14 +57,29 @@ class Stamps:
         found = _STAMP.search(raw, 0, _LONGEST)
         if found is None:
             return None, None
-        host = _HOST.match(raw, found.end(), found.end() + 512)
-        name = host[1].decode("utf-8", "replace") if host else None
-        known = self._moment(found), name
+        known = self._moment(found), _host(raw, found)
         if found.end() <= cut:
             if len(self._known) >= _KEPT:
                 self._known.clear()
             self._known[head] = known
         return known
+
+    def read_usual(self, data: bytes, start: int, stop: int) -> tuple[float | None, str | None]:
+        """The same of the line of `data` from `start` to `stop`, which has a bracket."""
+        return self._remembered(data, start) or self.read(data[start:stop].rstrip(b"\r\n"))
+
+    def host_usual(self, data: bytes, start: int, stop: int) -> str | None:
+        """The host alone, which is cheaper where every line has a time of its own."""
+        known = self._remembered(data, start)
+        if known is not None:
+            return known[1]
+        raw = data[start:stop].rstrip(b"\r\n")
+        found = _STAMP.search(raw, 0, _LONGEST)
+        return _host(raw, found) if found else None
+
+    def _remembered(self, data: bytes, start: int) -> tuple[float | None, str | None] | None:
+        cut = data.find(b"[", start, start + _LONGEST) - _THREAD
+        return self._known.get(data[start:cut]) if cut > start else None
 
     @staticmethod
     def begin(raw: bytes) -> bool:
@@ -73,40 +88,54 @@ class Stamps:
         return lead is not None and _STAMP.match(raw, lead.end()) is not None
 
     def _moment(self, found: re.Match[bytes]) -> float | None:
-        given = {name: text.decode() for name, text in found.groupdict().items() if text}
-        mark = "m_" if "mon" in given else "d_" if "dd" in given else ""
-        month = given.get("m") or given.get("dm") or _MONTHS.get(given.get("mon", "").lower())
-        day = given.get("d") or given.get("md") or given.get("dd")
-        year = given.get("y") or given.get("my") or given.get("my2") or given.get("dy")
-        if month is None or day is None:
+        zone = None
+        if found["y"]:
+            y, month, d, h, mi, s, f, zone = found.group("y", "m", "d", "h", "mi", "s", "f", "z")
+        elif found["mon"]:
+            y, name, d, h, mi, s, f = found.group("my", "mon", "md", "m_h", "m_mi", "m_s", "m_f")
+            y, month = y or found["my2"], _MONTHS.get(name.lower())
+        else:
+            y, month, d, h, mi, s, f = found.group("dy", "dm", "dd", "d_h", "d_mi", "d_s", "d_f")
+        hour, minute = int(h), int(mi)
+        if month is None or hour > 23 or minute > 59:
             return None
-        clock = tuple(int(given[mark + part]) for part in ("h", "mi", "s"))
-        seconds = self._seconds(int(year) if year else None, int(month), int(day), clock)
+        of_day = hour * 3600 + minute * 60 + min(int(s), 59)
+        seconds = self._seconds(int(y) if y else None, int(month), int(d), of_day)
         if seconds is None:
             return None
-        fraction = float(f"0.{given.get(mark + 'f', '0')}")
-        return seconds + fraction - (_offset(given["z"]) if "z" in given else self._east)
+        fraction = float(b"0." + f) if f else 0.0
+        return seconds + fraction - (_offset(zone) if zone else self._east)
 
-    def _seconds(
-        self, year: int | None, month: int, day: int, clock: tuple[int, ...]
-    ) -> float | None:
+    def _seconds(self, year: int | None, month: int, day: int, of_day: int) -> int | None:
         """Without a year: the latest one that lets the stamp be no later than a day from now."""
-        for guess in (year,) if year else range(self._latest.year, self._latest.year - 5, -1):
-            if not _FIRST_YEAR <= guess <= _LAST_YEAR:
-                continue
-            try:
-                moment = datetime(
-                    guess, month, day, clock[0], clock[1], min(clock[2], 59), tzinfo=UTC
-                )
-            except ValueError:  # 29 February, or no date at all
-                continue
-            if year or moment <= self._latest:
-                return timegm(moment.utctimetuple())
+        if year:
+            midnight = _midnight(year, month, day)
+            return None if midnight is None else midnight + of_day
+        for guess in range(self._year, self._year - 5, -1):
+            midnight = _midnight(guess, month, day)
+            if midnight is not None and midnight + of_day <= self._latest:
+                return midnight + of_day
         return None
 
 
-def _offset(zone: str) -> int:
-    if zone[:1] not in ("+", "-") or not zone:
+def _host(raw: bytes, stamp: re.Match[bytes]) -> str | None:
+    host = _HOST.match(raw, stamp.end(), stamp.end() + 512)
+    return host[1].decode("utf-8", "replace") if host else None
+
+
+@lru_cache(maxsize=1024)
+def _midnight(year: int, month: int, day: int) -> int | None:
+    """POSIX seconds at which a day begins; None if there is no such day."""
+    if not _FIRST_YEAR <= year <= _LAST_YEAR:
+        return None
+    try:
+        return (date(year, month, day).toordinal() - _EPOCH) * 86_400
+    except ValueError:  # 29 February, or no date at all
+        return None
+
+
+def _offset(zone: bytes) -> int:
+    if zone[:1] not in (b"+", b"-"):
         return 0
     size = int(zone[1:3]) * 3600 + int(zone[-2:]) * 60
-    return size if zone[0] == "+" else -size
+    return size if zone[:1] == b"+" else -size

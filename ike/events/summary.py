@@ -100,7 +100,11 @@ class Connection:
 
     @property
     def is_up(self) -> bool:
-        """Whether an SA was up at the end of the log."""
+        """Whether traffic could pass at the end of the log: by a Child SA, or by an IKE SA where the log tells of no
+        Child SAs at all.
+        """
+        if self.counts["child_established"]:
+            return any(life.kind == "child" for life in self.alive)
         return bool(self.alive)
 
     def open(self, kind: str) -> list[Life]:
@@ -136,6 +140,7 @@ class Summary:
         self._named: dict[tuple[str | None, str], Connection] = {}
         self._strangers: dict[tuple[str | None, str | None], Connection] = {}
         self._said: dict[tuple[object, ...], tuple[float | None, int]] = {}
+        self._cookies: dict[tuple[str | None, str | None], tuple[bool, float | None, int]] = {}
         self._lineages = 0
         self.events = 0
         self.first: float | None = None
@@ -158,6 +163,8 @@ class Summary:
             connection.last = event.time
         if act is not None:
             act(self, connection, event)
+        elif event.kind == "cookie" and self._is_same_cookie(event):
+            pass
         elif not self._is_echo(connection, event):
             connection.counts[event.kind] += 1
 
@@ -185,7 +192,7 @@ class Summary:
 
     def _connection_of(self, event: SaEvent) -> Connection:
         gateway = event.host or self._gateway
-        name = event.connection or event.name
+        name = event.name or event.connection  # a line may show no more than its Child SA
         peer = event.source or event.peer
         if name is not None:
             known = self._named.get((gateway, name))
@@ -216,6 +223,24 @@ class Summary:
         if then is not None and event.time is not None:
             return abs(event.time - then) < _ECHO
         return abs(event.line - line) <= _ECHO_LINES
+
+    def _is_same_cookie(self, event: SaEvent) -> bool:
+        """Whether it is of the message before: only one of the sentence and the payload list shows the peer."""
+        about = (event.host, event.source or event.peer)
+        shows = event.peer is not None
+        before = self._cookies.pop(about, None)
+        if before is not None and before[0] != shows:
+            then, line = before[1:]
+            if then is None or event.time is None:
+                near = abs(event.line - line) <= _ECHO_LINES
+            else:
+                near = abs(event.time - then) < _ECHO
+            if near:
+                return True
+        if len(self._cookies) > _STRANGERS:
+            self._cookies.clear()
+        self._cookies[about] = (shows, event.time, event.line)
+        return False
 
     # SAs
 

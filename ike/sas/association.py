@@ -11,6 +11,29 @@ UNCLAIMED: Final = (
 )
 UNKNOWN: Final = "unknown"  # the kernel has them, and no daemon was asked
 
+#: How it is known by what an end proved itself.
+TOLD: Final = "told"  # whoever listed the SA says it of this SA
+NOTED: Final = "noted"  # the agent saw it when the SA came up
+INFERRED: Final = "inferred"  # from the configuration, and what the daemon holds, as they are now
+
+
+@dataclass(frozen=True)
+class Proof:
+    """By what an end proved itself; `basis` is how that is known, "" where it is not. `remark` says what is not known,
+    and why.
+
+    `method` is "certificate", "pre-shared key", "EAP" or another word; rounds are joined by " + ". `subject`, `serial`
+    and `fingerprint` (SHA-256) are of the certificate, in hexadecimal; `secret` names a shared secret, never its value.
+    """
+
+    method: str = ""
+    basis: str = ""
+    subject: str = ""
+    serial: str = ""
+    fingerprint: str = ""
+    secret: str = ""
+    remark: str = ""
+
 
 @dataclass(frozen=True)
 class Child:
@@ -45,6 +68,7 @@ class Association:
 
     `local` and `remote` are addresses. Where `directed` is false the source did not tell which end is this host, and
     they are in the order in which they were found. Identities are as the peer chose them: who shows them escapes them.
+    `authentication` is what the source calls it; the proofs are None where nothing is told of them.
     """
 
     source: str
@@ -59,6 +83,8 @@ class Association:
     local_id: str = ""
     remote_id: str = ""
     authentication: str = ""
+    local_proof: Proof | None = None
+    remote_proof: Proof | None = None
     algorithms: str = ""
     nat_t: bool | None = None
     spi_initiator: str = ""
@@ -83,4 +109,6 @@ def document(association: Association) -> dict[str, Any]:
 def _shown(value: Any) -> Any:
     if isinstance(value, tuple):
         return list(value)
+    if isinstance(value, Proof):
+        return {name: _shown(each) for name, each in vars(value).items()}
     return None if value == "" else value

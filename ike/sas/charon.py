@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
+from ike.sas import proofs
 from ike.sas.association import Association, Child
 
 _ALGORITHMS: Final = ("encr-alg", "integ-alg", "prf-alg", "dh-group")
@@ -10,17 +11,22 @@ _KEY_EXCHANGES: Final = tuple(f"ake{number}" for number in range(1, 8))
 _NAT: Final = ("nat-local", "nat-remote", "nat-fake", "nat-any")
 
 
-def associations(listed: Iterable[Mapping[str, Any]]) -> list[Association]:
-    """The messages of `list-sa`, their values as text. What is no SA in them is left out."""
+def associations(
+    listed: Iterable[Mapping[str, Any]], held: proofs.Charon | None = None
+) -> list[Association]:
+    """The messages of `list-sa`, their values as text; with what charon holds, the proofs too. What is no SA in them is
+    left out.
+    """
     return [
-        _association(name, raw)
+        _association(name, raw, held)
         for message in listed
         for name, raw in message.items()
         if isinstance(raw, Mapping)
     ]
 
 
-def _association(name: str, raw: Mapping[str, Any]) -> Association:
+def _association(name: str, raw: Mapping[str, Any], held: proofs.Charon | None) -> Association:
+    local, remote = proofs.of_charon(name, raw, held) if held is not None else (None, None)
     children = tuple(_child(each) for each in _mappings(raw.get("child-sas")))
     behind = any(raw.get(each) == "yes" for each in _NAT)
     return Association(
@@ -35,6 +41,8 @@ def _association(name: str, raw: Mapping[str, Any]) -> Association:
         remote_id=raw.get("remote-eap-id")
         or raw.get("remote-xauth-id")
         or raw.get("remote-id", ""),
+        local_proof=local,
+        remote_proof=remote,
         algorithms=_algorithms(raw),
         nat_t=behind or any(child.nat_t for child in children),
         spi_initiator=raw.get("initiator-spi", ""),

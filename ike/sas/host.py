@@ -4,7 +4,7 @@ import json
 import subprocess
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from pathlib import Path
 from typing import Any, Final
@@ -12,8 +12,11 @@ from typing import Any, Final
 from core.errors import IkewardenError
 from ike.daemons.libreswan.places import Places
 from ike.daemons.libreswan.whack import Whack
-from ike.daemons.strongswan.session import SOCKET, Endpoint
-from ike.sas import charon, pluto, xfrm
+from ike.daemons.port import DaemonRefused
+from ike.daemons.strongswan import listing, sightings
+from ike.daemons.strongswan.files import SWANCTL
+from ike.daemons.strongswan.session import SOCKET, Endpoint, Session
+from ike.sas import charon, pluto, proofs, xfrm
 from ike.sas.association import Association
 from ike.sas.combining import combined
 from ike.sas.errors import SasUnreachable
@@ -25,9 +28,10 @@ _COMMANDS: Final = (("-s", "xfrm", "state", "list", "nokeys"), ("-s", "xfrm", "s
 
 @dataclass(frozen=True)
 class Here:
-    """Where the daemons of this host are, and how `ip` is called."""
+    """Where the daemons of this host are, what the agent noted of charon's SAs, and how `ip` is called."""
 
     vici: Path = SOCKET
+    noted: Path = SWANCTL / "ikewarden/sightings.json"
     pluto: Places = field(default_factory=Places)
     ip: tuple[str, ...] = ("ip",)
 
@@ -68,26 +72,41 @@ def of_host(here: Here, now: datetime) -> Listed:
 
 def _charon(here: Here) -> list[Association]:
     with Endpoint(here.vici).session() as session:
-        return charon.associations(session.stream("list-sas", "list-sa"))
+        held = _held(session, here)  # before the SAs: what they came up by is there by then
+        return charon.associations(session.stream("list-sas", "list-sa"), held)
+
+
+def _held(session: Session, here: Here) -> proofs.Charon:
+    """What charon holds, as far as it tells: older ones do not know every command."""
+    held = proofs.Charon(noted=sightings.read(here.noted))
+    with suppress(DaemonRefused):
+        listed = session.stream("list-conns", "list-conn")
+        conns = {name: conn for each in listed for name, conn in each.items()}
+        held = replace(held, connections=conns, certificates=listing.certificates(session))
+        held = replace(held, secrets=session.ask("get-shared").get("keys", ()))
+    return held
 
 
 def _pluto(here: Here, now: datetime) -> list[Association]:
     whack = Whack(here.pluto)
     traffic, status = whack.ask("--trafficstatus"), whack.ask("--status")
-    return pluto.associations(traffic, status, now=now.timestamp())
+    held = proofs.Pluto(whack.ask("--listcerts"), whack.ask("--listpsks"))
+    return pluto.associations(traffic, status, held, now=now.timestamp())
 
 
 def _kernel(here: Here, now: datetime) -> list[Association]:
     local = now.astimezone().replace(tzinfo=None)
-    addresses = _addresses(here)
+    return xfrm.associations(states(here), now=local, local=addresses(here))
+
+
+def states(here: Here) -> list[xfrm.State]:
+    """The ESP and AH states of the kernel. Raises OSError."""
     failed = OSError("no answer")
     for command in _COMMANDS:
         try:
-            found = list(xfrm.states(_lines([*here.ip, *command])))
+            return list(xfrm.states(_lines([*here.ip, *command])))
         except OSError as error:
             failed = error
-        else:
-            return xfrm.associations(found, now=local, local=addresses)
     raise failed
 
 
@@ -96,10 +115,9 @@ def _lines(command: Sequence[str]) -> Iterator[str]:
     with subprocess.Popen(
         command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=_ENVIRONMENT
     ) as process:
-        assert process.stdout and process.stderr  # noqa: S101, PT018 - they are pipes
-        for line in process.stdout:
+        for line in process.stdout or ():
             yield line.decode(errors="replace")
-        said = process.stderr.read().decode(errors="replace").strip()
+        said = process.stderr.read().decode(errors="replace").strip() if process.stderr else ""
         if process.wait():
             raise OSError(said.splitlines()[-1] if said else "it failed without a word")
 
@@ -107,7 +125,7 @@ def _lines(command: Sequence[str]) -> Iterator[str]:
 _ENVIRONMENT: Final = {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "LC_ALL": "C"}
 
 
-def _addresses(here: Here) -> set[str]:
+def addresses(here: Here) -> set[str]:
     """The addresses of this host; none where they are not told."""
     with suppress(OSError, ValueError, subprocess.SubprocessError):
         done = subprocess.run(

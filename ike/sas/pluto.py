@@ -2,10 +2,12 @@
 
 import re
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Final
 
 from ike.daemons.libreswan import status
 from ike.daemons.libreswan.status import Conn, State, Status
+from ike.sas import proofs
 from ike.sas.association import Association, Child
 
 TRAFFIC: Final = re.compile(
@@ -13,16 +15,16 @@ TRAFFIC: Final = re.compile(
     r"(?:, username=[^,]*)?, type=(?P<type>\w+),(?P<rest>.*)"
 )
 _FIELD: Final = re.compile(r"(inBytes|outBytes|add_time|id)=(?:'([^']*)'|([^,\s]*))")
-_LEFT: Final = re.compile(r"\b(REKEY|REPLACE|EXPIRE) in (-?\d+)s")
+_NOTHING: Final = proofs.Pluto()
 _UNKNOWN: Final = Conn("", 0, "", "", "", "")
-# 000 #2: "name" esp.cf5995b3@192.0.2.1 …, tun.0@… where it is a tunnel
-_SPIS: Final = re.compile(r'000 #(\d+): "[^"]*"\S*(?: \S+?)? (esp|ah)\.[0-9a-f]+@.*')
 
 
-def associations(traffic: str, state: str = "", *, now: float | None = None) -> list[Association]:
+def associations(
+    traffic: str, state: str = "", held: proofs.Pluto = _NOTHING, *, now: float | None = None
+) -> list[Association]:
     """The SAs of `--trafficstatus`, and of `--status` where that is given too: that alone knows IKE SAs and SPIs.
 
-    `now`, POSIX seconds, for ages.
+    `held` tells more of the proofs. `now`, POSIX seconds, for ages.
     """
     carried = _carried(traffic, now)
     if not state:
@@ -32,12 +34,16 @@ def associations(traffic: str, state: str = "", *, now: float | None = None) -> 
         ]
     heard = status.parse(state)
     children = {child.number: child for *_, child in carried}
-    lines = state.splitlines()
-    left = {found[1]: line for line in lines if (found := re.match(r"000 #(\d+): .*STATE_", line))}
-    kinds = {found[1]: found for line in lines if (found := _SPIS.match(line))}
     return [
-        _association(each, heard, children, left, kinds) for each in heard.states if not each.child
+        _proven(_association(each, heard, children), heard.conn_of(each), held)
+        for each in heard.states
+        if not each.child
     ]
+
+
+def _proven(association: Association, conn: Conn | None, held: proofs.Pluto) -> Association:
+    local, remote = proofs.of_pluto(conn, held)
+    return replace(association, local_proof=local, remote_proof=remote)
 
 
 def _carried(text: str, now: float | None) -> list[tuple[str, str, str, Child]]:
@@ -58,20 +64,13 @@ def _carried(text: str, now: float | None) -> list[tuple[str, str, str, Child]]:
     return found
 
 
-def _association(
-    state: State,
-    heard: Status,
-    carried: Mapping[str, Child],
-    left: Mapping[str, str],
-    kinds: Mapping[str, re.Match[str]],
-) -> Association:
+def _association(state: State, heard: Status, carried: Mapping[str, Child]) -> Association:
     conn = heard.conn_of(state) or _UNKNOWN
     children = tuple(
-        _child(each, heard, carried.get(str(each.number)), left, kinds.get(str(each.number)))
+        _child(each, heard, carried.get(str(each.number), Child()))
         for each in heard.states
         if each.child and each.parent == state.number and each.established
     )
-    times = _times(left.get(str(state.number), ""))
     return Association(
         source="pluto",
         connection=state.name,
@@ -83,29 +82,21 @@ def _association(
         local_id=conn.local_id.removeprefix("@"),
         remote_id=conn.remote_id.removeprefix("@"),
         algorithms=conn.algorithms,
-        rekey_seconds=times.get("REKEY"),
-        reauth_seconds=None,
+        rekey_seconds=state.left.get("REKEY"),
+        reauth_seconds=heard.reauth_seconds(state),
         children=children,
     )
 
 
-def _child(
-    state: State,
-    heard: Status,
-    carried: Child | None,
-    left: Mapping[str, str],
-    kind: re.Match[str] | None,
-) -> Child:
+def _child(state: State, heard: Status, known: Child) -> Child:
     conn = heard.conn_of(state) or _UNKNOWN
-    known = carried or Child()
-    times = _times(left.get(str(state.number), ""))
-    mode = ("tunnel" if " tun." in kind[0] else "transport") if kind else ""
     return Child(
         name=state.name,
         number=str(state.number),
         state="established",
-        protocol=kind[2].upper() if kind else known.protocol,
-        mode=mode,
+        protocol=state.protocol or known.protocol,
+        mode=state.mode,
+        algorithms=conn.child_algorithms,
         spi_in=state.spi_in,
         spi_out=state.spi_out,
         local_ts=(conn.local_net,) if conn.local_net else (),
@@ -113,13 +104,10 @@ def _child(
         bytes_in=known.bytes_in,
         bytes_out=known.bytes_out,
         age_seconds=known.age_seconds,
-        rekey_seconds=times.get("REKEY"),
-        expire_seconds=times.get("EXPIRE", times.get("REPLACE")),
+        rekey_seconds=state.left.get("REKEY"),
+        expire_seconds=state.left.get("EXPIRE", state.left.get("REPLACE")),
+        lifetime_seconds=conn.child_life,
     )
-
-
-def _times(line: str) -> dict[str, int]:
-    return {found[1]: max(0, int(found[2])) for found in _LEFT.finditer(line)}
 
 
 def _number(text: str | None) -> int | None:

@@ -4,7 +4,7 @@ import textwrap
 from collections.abc import Iterator, Sequence
 from typing import Final
 
-from ike.sas.association import MANUAL, NEGOTIATED, UNCLAIMED, UNKNOWN, Association, Child
+from ike.sas.association import MANUAL, NEGOTIATED, UNCLAIMED, UNKNOWN, Association, Child, Proof
 
 _WIDTH: Final = 80
 _WORDS: Final = {
@@ -51,10 +51,26 @@ def _association(each: Association) -> Iterator[str]:
     ]
     if any(about):
         yield from _folded(", ".join(filter(None, about)), 2)
+    for who, proof in (("this end", each.local_proof), ("the peer", each.remote_proof)):
+        if proof is not None:
+            yield from _folded(f"{who} by {_proof(proof)}", 2)
     if each.spi_initiator:
         yield from _folded(f"SPIs {each.spi_initiator}_i {each.spi_responder}_r", 2)
     for child in each.children:
         yield from _child(child, ("in", "out") if each.directed else ("<-", "->"))
+
+
+def _proof(proof: Proof) -> str:
+    """`certificate CN=a, serial b0, SHA-256 0c… (inferred)`, and what is not known."""
+    told = [
+        proof.subject,
+        f"serial {proof.serial}" if proof.serial else "",
+        f"SHA-256 {proof.fingerprint}" if proof.fingerprint else "",
+        proof.secret,
+    ]
+    shown = f"{proof.method or 'what is not known'} {', '.join(filter(None, told))}".rstrip()
+    basis = f" ({proof.basis})" if proof.basis else ""
+    return f"{shown}{basis}" + (f": {proof.remark}" if proof.remark else "")
 
 
 def _end(address: str, identity: str) -> str:

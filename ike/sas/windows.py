@@ -5,7 +5,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Final
 
-from ike.sas.association import Association, Child
+from ike.sas.association import INFERRED, TOLD, Association, Child, Proof
+from ike.sas.proofs import CERTIFICATE, SECRET
 
 #: Begins an SA in netsh's text.
 NETSH: Final = re.compile(r"(?:Main|Quick) Mode SA at ", re.IGNORECASE)
@@ -33,6 +34,29 @@ _HASHES: Final = {
     65004: "AES-GMAC-192",
     65005: "AES-GMAC-256",
 }
+_WAYS: Final = (
+    ("cert", CERTIFICATE),
+    ("psk", SECRET),
+    ("kerb", "Kerberos"),
+    ("ntlm", "NTLM"),
+    ("anonymous", "none"),
+)
+# IKEEXT_AUTHENTICATION_METHOD_TYPE. That an identity's number is one of these is nowhere said.
+_METHODS: Final = {
+    0: SECRET,
+    1: CERTIFICATE,
+    2: "Kerberos",
+    3: "none",
+    4: CERTIFICATE,
+    5: "NTLM",
+    7: CERTIFICATE,
+    8: CERTIFICATE,
+    9: CERTIFICATE,
+    10: CERTIFICATE,
+    11: "EAP",
+}
+_BY_NUMBER: Final = "by the number that Windows gives the method"
+_NO_CERTIFICATE: Final = "Windows does not tell which certificate"
 _MODULES: Final = {0: "IKEv1", 1: "AuthIP", 2: "IKEv2"}
 _AH, _LAST_TRANSFORM = 1, 5
 _MODES: Final = {2: "tunnel", 3: "transport"}
@@ -69,17 +93,31 @@ def _blocks(text: str) -> Iterator[Mapping[str, str]]:
 def _main_told(told: Mapping[str, str], ends: tuple[str, str]) -> Association:
     cookies = told.get("cookie pair", "").partition(":")
     ways = [told.get(f"auth{n}") or told.get(f"{word} auth") for n, word in _AUTHENTICATIONS]
+    shown = [way for way in ways if way and way != "None"]
     return Association(
         source="netsh",
         local=ends[0],
         remote=ends[1],
         local_id=told.get("my id") or told.get("auth1 local id", ""),
         remote_id=told.get("peer id") or told.get("auth1 remote id", ""),
-        authentication=", ".join(way for way in ways if way and way != "None"),
+        authentication=", ".join(shown),
+        local_proof=_proof_told(shown),
+        remote_proof=_proof_told(shown),
         algorithms=told.get("mm offer", ""),
         spi_initiator=cookies[0],
         spi_responder=cookies[2],
     )
+
+
+def _proof_told(ways: Sequence[str]) -> Proof | None:
+    """Both ends prove themselves in the way that netsh names."""
+    methods = [
+        next((word for part, word in _WAYS if part in way.lower()), way.lower()) for way in ways
+    ]
+    if not methods:
+        return None
+    remark = _NO_CERTIFICATE if CERTIFICATE in methods else ""
+    return Proof(" + ".join(methods), TOLD, remark=remark)
 
 
 def _quick_told(told: Mapping[str, str]) -> Child:
@@ -127,13 +165,35 @@ def _main_shown(raw: Mapping[str, Any]) -> Association:
         local=_text(raw, "LocalEndpoint"),
         remote=_text(raw, "RemoteEndpoint"),
         version=_MODULES.get(_number(raw, "KeyModule", -1), ""),
-        local_id=_text(raw, "LocalFirstId"),
-        remote_id=_text(raw, "RemoteFirstId"),
+        local_id=_identity(raw, "LocalFirstId"),
+        remote_id=_identity(raw, "RemoteFirstId"),
+        local_proof=_proof_shown(raw, "Local"),
+        remote_proof=_proof_shown(raw, "Remote"),
         algorithms="/".join(filter(None, parts)),
         nat_t=bool(_number(raw, "RemoteUdpEncapsulationPort")),
         spi_initiator=_hexadecimal(raw, "InitiatorCookie", 16),
         spi_responder=_hexadecimal(raw, "ResponderCookie", 16),
     )
+
+
+def _identity(raw: Mapping[str, Any], name: str) -> str:
+    """A text, or an object of MSFT_NetIPsecIdentity."""
+    value = raw.get(name)
+    return _text(value, "Identity") if isinstance(value, Mapping) else _text(raw, name)
+
+
+def _proof_shown(raw: Mapping[str, Any], end: str) -> Proof | None:
+    given = [raw.get(f"{end}{which}Id") for which in ("First", "Second")]
+    numbers = [
+        each.get("AuthenticationMethod")
+        for each in given
+        if isinstance(each, Mapping) and each.get("Identity")
+    ]
+    methods = [_METHODS[each] for each in numbers if each in _METHODS]
+    if not methods:
+        return None
+    remark = _BY_NUMBER + (f"; {_NO_CERTIFICATE}" if CERTIFICATE in methods else "")
+    return Proof(" + ".join(methods), INFERRED, remark=remark)
 
 
 def _directions(entries: Sequence[Mapping[str, Any]]) -> list[tuple[tuple[str, str], Child]]:

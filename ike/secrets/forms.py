@@ -46,15 +46,16 @@ def _prefixed(text: str, *, grouped: bool = False) -> tuple[Secret, Form] | None
             raise Unreadable("the value after 0x is not pairs of hexadecimal digits")
         return Secret(bytes.fromhex(digits.replace("_", ""))), Form.HEX
     if prefix == "0s" and rest:
-        return Secret(_from_base64(rest)), Form.BASE64
+        return Secret(_from_base64(rest, padded=grouped)), Form.BASE64
     return None
 
 
-def _from_base64(text: str) -> bytes:
+def _from_base64(text: str, *, padded: bool) -> bytes:
+    """`padded`: Libreswan takes none whose padding is missing, and strongSwan needs none."""
     if not _BASE64.match(text):
         raise Unreadable("the value after 0s is not base64")
-    padded = text.rstrip("=")
+    bare = text.rstrip("=")
     try:
-        return base64.b64decode(padded + "=" * (-len(padded) % 4), validate=True)
+        return base64.b64decode(text if padded else bare + "=" * (-len(bare) % 4), validate=True)
     except binascii.Error:
         raise Unreadable("the value after 0s is not base64") from None

@@ -10,12 +10,12 @@ like identities are never kept.
 
 import re
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
 from typing import Final
 
 from core.secret import Secret
-from ike.secrets import forms, identities
+from ike.secrets import forms, identities, pluto_records
 from ike.secrets.identities import Identity
+from ike.secrets.pluto_records import Record
 from ike.secrets.values import (
     MAX_PROBLEMS,
     Dialect,
@@ -42,25 +42,12 @@ _KINDS: Final = {
 _KEYS: Final = frozenset({"RSA", "ECDSA", "BLISS", "PKCS8", "P12", "PIN"})
 _WORDS: Final = _KINDS.keys() | _KEYS
 _HOST: Final = re.compile(r"[A-Za-z0-9*_](?:[A-Za-z0-9._*-]{0,251}[A-Za-z0-9_])?\Z")
-_LIBRESWAN_TOKEN: Final = re.compile(
-    r"""[ \t]*(?:(?P<comment>\#.*)|(?P<q>["'`])(?P<quoted>.*?)(?P=q)|(?P<open>["'`].*)
-    |(?P<text>0t.*)|(?P<word>[^ \t]+))""",
-    re.VERBOSE,
-)
 _QUOTED: Final = re.compile(r"""(?P<q>["'])(?P<value>.*?)(?P=q)(?P<rest>.*)\Z""", re.S)
 
 _FIRST: Final = re.compile(
     r"""(?:(?P<q>["'])(?P<quoted>[^"']{1,4096})(?P=q)|(?P<word>[^ \t"'{#]{1,4096}))(?=[ \t])(?P<rest>.*)\Z""",
     re.S,
 )
-
-
-@dataclass(frozen=True)
-class _Token:
-    text: str
-    quoted: bool = False
-    broken: bool = False  # a quote without its end
-    line: int = 0
 
 
 class _Malformed(ValueError):
@@ -128,7 +115,7 @@ def _line(line: str, place: Place) -> Entry | None:
     kind = _KINDS.get(word)
     if kind is None or word == "PPKS":
         raise _Malformed("what follows the colon is no kind of secret")
-    owners = _owners(list(_words(before)), Dialect.STRONGSWAN)
+    owners = _owners(_words(before), Dialect.STRONGSWAN)
     if not rest.strip() or value.startswith("#"):
         raise _Malformed("the value is missing")
     secret, form = _value(value)
@@ -162,116 +149,53 @@ def _value(text: str) -> tuple[Secret, Form]:
     return forms.strongswan(re.split(r"[ \t]", text, maxsplit=1)[0])
 
 
-def _words(text: str) -> Iterator[_Token]:
+def _words(text: str) -> Iterator[str]:
     """The words of a list of owners, which may be quoted."""
     rest = text.strip(" \t")
     while rest:
         match = _QUOTED.match(rest)
         if match:
-            yield _Token(match["value"], quoted=True)
+            yield match["value"]
             rest = match["rest"].lstrip(" \t")
         elif rest[0] in "\"'":
-            yield _Token(rest, broken=True)
-            return
+            raise _Malformed("a quotation mark has no end")
         else:
             word, *more = re.split(r"[ \t]+", rest, maxsplit=1)
-            yield _Token(word)
+            yield word
             rest = more[0] if more else ""
 
 
-# Libreswan: an entry begins in the first column and goes on in the lines that do not
+# Libreswan: as pluto takes it apart
 
 
 def _libreswan(source: Source, include: Include) -> Iterator[Entry | Problem]:
-    for record in _records(source.text):
-        place = Place(source.path, record[0].line)
-        if record[0].text.lower() == "include" and not record[0].quoted:
-            if len(record) != 2:
-                yield Problem(place, "an include names one file or pattern")
-            else:
-                yield from _included(record[1].text, source, include, Dialect.LIBRESWAN)
-            continue
-        try:
-            entry = _record(record, place)
-        except (_Malformed, forms.Unreadable) as error:
-            yield Problem(place, f"{error}; Libreswan leaves the entry out")
-            continue
-        if entry is not None:
-            yield entry
-
-
-def _records(text: str) -> Iterator[list[_Token]]:
-    record: list[_Token] = []
-    for number, raw in enumerate(text.split("\n"), 1):
-        line = raw.rstrip(" \t\r\f\v")
-        if line and line[0] not in " \t#" and record:
-            yield record
-            record = []
-        record += _tokens(line, number)
-    if record:
-        yield record
-
-
-def _tokens(line: str, number: int) -> Iterator[_Token]:
-    at = 0
-    while match := _LIBRESWAN_TOKEN.match(line, at):
-        at = match.end()
-        if match["comment"] is not None:
-            return
-        if match["quoted"] is not None:
-            yield _Token(match["quoted"], quoted=True, line=number)
-        elif match["open"] is not None:
-            yield _Token(match["open"], broken=True, line=number)
-        elif match["text"] is not None:
-            yield _Token(match["text"], line=number)
-        elif match["word"] != ":" and match["word"].endswith(":"):
-            yield _Token(match["word"][:-1], line=number)
-            yield _Token(":", line=number)
+    for each in pluto_records.read(source.text):
+        place = Place(source.path, each.line)
+        if isinstance(each, pluto_records.Included):
+            yield from _included(each.pattern, source, include, Dialect.LIBRESWAN)
+        elif isinstance(each, pluto_records.Malformed):
+            yield Problem(place, f"{each.why}; Libreswan leaves the entry out")
         else:
-            yield _Token(match["word"], line=number)
+            yield _entry(each, place)
 
 
-def _record(record: list[_Token], place: Place) -> Entry | None:
-    colon = next((n for n, t in enumerate(record) if t.text == ":" and not t.quoted), None)
-    if colon is None:
-        raise _Malformed("there is no colon before the secret")
-    after = record[colon + 1 :]
-    word = after[0].text.upper() if after else ""
-    if word in _KEYS:
-        return None
-    kind = _KINDS.get(word)
-    if kind is None or word in ("EAP", "NTLM", "PPK"):
-        raise _Malformed("what follows the colon is no kind of secret")
-    owners = _owners(record[:colon], Dialect.LIBRESWAN)
-    values = after[1:]
-    if kind is Kind.PPK:
-        if not values or not values[0].quoted:
-            raise _Malformed("a PPK has its PPK_ID in quotation marks before its value")
-        owners, values = (Identity("keyid", values[0].text),), values[1:]
-    if len(values) != 1:
-        raise _Malformed("one value follows the kind of secret, and nothing more")
-    secret, form = _token_value(values[0])
-    return Entry(kind, owners, secret, form, place, Dialect.LIBRESWAN)
-
-
-def _token_value(token: _Token) -> tuple[Secret, Form]:
-    if token.broken:
-        raise _Malformed("a quotation mark has no end")
-    if token.quoted:
-        return Secret(forms.octets(token.text)), Form.QUOTED
-    return forms.libreswan(token.text)
+def _entry(record: Record, place: Place) -> Entry | Problem:
+    try:
+        owners = _owners(record.owners, Dialect.LIBRESWAN)
+    except _Malformed as error:
+        return Problem(place, f"{error}; Libreswan leaves the entry out")
+    if record.ppk_id is not None:
+        owners = (Identity("keyid", record.ppk_id),)
+    return Entry(record.kind, owners, record.value, record.form, place, Dialect.LIBRESWAN)
 
 
 # owners
 
 
-def _owners(tokens: Iterable[_Token], dialect: Dialect) -> tuple[Identity, ...]:
+def _owners(words: Iterable[str], dialect: Dialect) -> tuple[Identity, ...]:
     read = identities.strongswan if dialect is Dialect.STRONGSWAN else identities.libreswan
     found = []
-    for token in tokens:
-        if token.broken:
-            raise _Malformed("a quotation mark has no end")
-        text = token.text
+    for text in words:
         if text.upper().rpartition(":")[2] in _WORDS or not is_plausible(text):
             raise _Malformed("what stands before the colon is no list of identities")
         found.append(read(text))

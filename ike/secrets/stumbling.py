@@ -24,11 +24,20 @@ def stumbling(place: Place, problems: list[Problem], what: str = "it") -> Iterat
         raise
     except OSError as error:
         problems.append(Problem(place, error.strerror or "it cannot be read"))
-    except Exception as error:  # noqa: BLE001 - one broken file must not hide all others
-        problems.append(Problem(place, _message(what, error)))
+    except BaseException as error:
+        if not (isinstance(error, Exception) or _is_panic(error)):
+            raise
+        problems.append(Problem(place, _message(what, error)))  # must not hide all others
 
 
-def _message(what: str, error: Exception) -> str:
+def _is_panic(error: BaseException) -> bool:
+    """Whether Rust code gave up, as cryptography's has over some keys. Its class is no Exception, so that nobody
+    catches it by chance, and cannot be imported.
+    """
+    return type(error).__name__ == "PanicException"
+
+
+def _message(what: str, error: BaseException) -> str:
     frames = traceback.extract_tb(error.__traceback__)
     where = f"{PurePath(frames[-1].filename).name}:{frames[-1].lineno}" if frames else "?"
     return (

@@ -347,6 +347,12 @@ def test_sas_are_replaced_and_tell_their_certificates(fleet: Fleet) -> None:
         assert [each["gateway"] for each in found] == [left.name]
     shown = fleet.operator.get(f"/v1/tunnels/{name}").json
     assert [each["remote_certificate"] for each in shown["live"]] == [right.fingerprint]
+    told = {"rekey_seconds": 90, "nat_t": True, "secrets": [{"name": "hub-psk", "version": 3}]}
+    child = {"name": "net", "state": "INSTALLED", "protocol": "AH", "mode": "transport"}
+    assert left.sas(sa(right) | told | {"children": [child]}).status == 204
+    [item] = fleet.operator.get(f"/v1/sas?gateway={left.name}").json["items"]
+    assert {key: item[key] for key in told} == told
+    assert (item["children"][0]["protocol"], item["children"][0]["mode"]) == ("AH", "transport")
     assert left.sas().status == 204
     assert fleet.operator.get(f"/v1/sas?gateway={left.name}").json["items"] == []
 

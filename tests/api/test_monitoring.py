@@ -132,6 +132,16 @@ def test_an_alert_from_its_first_sign_to_silence(gateway: Gateway, operator: Cli
         assert approver.get(f"/v1/alerts/{alert['id']}").json["events"] == []
 
 
+def test_what_a_daemon_counted_is_no_event(gateway: Gateway, operator: Client) -> None:
+    nobody = dict.fromkeys(("peer", "source", "connection", "name", "ike_id"))
+    for number in (7, 5):
+        gateway.send(gateway.event("counted", reason="refused", number=number, **nobody))
+    metrics = operator.get("/metrics").body.decode()
+    labels = f'gateway="{gateway.name}",what="refused"'
+    assert f"ikewarden_ike_messages_total{{{labels}}} 12.0" in metrics
+    assert 'kind="counted"' not in metrics
+
+
 def test_rekeys_are_counted_by_tunnel(gateway: Gateway, operator: Client) -> None:
     names = ('a"b\n', 'a"b\\n', "\x1b[2J\x07\x9b\u202e")
     made = [gateway.event("child_rekeyed", name=name) for name in names]

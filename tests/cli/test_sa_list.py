@@ -2,18 +2,24 @@
 
 import json
 import re
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 
+from ike.sas.association import INFERRED, Proof
+from ike.sas.host import Here, of_host
 from tests.cli.test_screen import dangerous
 from tests.fixtures.served import PROGRAM, run
 from tests.ike.agent.test_base_install import blocked
+from tests.ike.daemons.pluto_rig import places
 from tests.ike.sas.pair import pair
 from tests.lab import Lab
 from tests.lab.dumping import MANUAL
+from tests.lab.handmade import Authority
 from tests.lab.namespaces import ip_batch
 from tests.lab.namespaces import run as run_program
+from tests.lab.test_pluto import charon, conn, equip
 
 SAMPLES = Path(__file__).parents[1] / "ike/sas/samples"
 DUMP = SAMPLES / "xfrm.txt"
@@ -99,3 +105,36 @@ def test_of_a_host_with_charon(lab: Lab) -> None:
     (child,) = sa["children"]
     assert (child["protocol"], child["mode"]) == ("ESP", "tunnel")
     assert child["rekey_seconds"] > 0
+    local, remote = sa["local_proof"], sa["remote_proof"]
+    assert (local["method"], local["basis"], local["secret"]) == ("pre-shared key", "inferred", "k")
+    assert remote["fingerprint"] is None
+
+
+@pytest.mark.usefixtures("needs_pluto")
+def test_what_authenticated_charon_and_pluto(lab: Lab) -> None:
+    left, right = lab.gateway("left"), lab.pluto("right")
+    equip(Authority("Lab Root"), left, right)
+    right.add_connection("tunnel", conn(right, left))
+    if not lab.kernel_esp:  # tests/ike/daemons/test_real_esp.py
+        right.childless()
+    left.add_connection("tunnel", charon(left, right))
+    left.load_credentials()
+    right.initiate()
+    command = [*PROGRAM, "sa", "list", "--format", "json", "--socket", str(left.vici_socket)]
+    (sa,) = json.loads(run_program(left.namespace.argv(command)).stdout)["items"]
+    assert (sa["local_proof"]["serial"], sa["remote_proof"]["serial"]) == ("a0", "a1")
+    assert sa["remote_proof"]["subject"] == f"CN={right.identity}"
+
+    now = datetime.now(UTC)
+    here = Here(vici=left.directory / "nobody", pluto=places(right))
+    (told,) = right.namespace.within(lambda: of_host(here, now)).associations
+    assert told.local_proof == Proof("certificate", INFERRED, f"CN={right.identity}", "a1")
+    assert told.remote_proof is not None
+    assert (told.remote_proof.method, told.remote_proof.basis) == ("certificate", INFERRED)
+    assert "one of CN=Lab Root" in told.remote_proof.remark
+    for child in told.children:
+        assert (child.protocol, child.mode, child.nat_t) == ("ESP", "tunnel", False)
+        assert child.algorithms.startswith("AES_")
+        assert child.rekey_seconds
+        assert child.expire_seconds
+    assert len(told.children) == int(lab.kernel_esp)

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from ike.events.dialects.log_charon import CUE, DULL
+from ike.events.dialects.log_charon_lines import CUE, DULL
 from ike.events.dialects.log_charon_rules import RULES
 from ike.events.event import EVENTS, REMARKS, SaEvent, printed
 from ike.events.reader import Reader
@@ -408,6 +408,23 @@ def test_whom_a_line_is_about_is_known_from_the_lines_before_it() -> None:
     assert "peer" not in printed(read(*lines)[1])  # that line does not show it
 
 
+def test_whom_a_child_sa_is_of_is_known_where_no_line_has_the_number_of_an_ike_sa() -> None:
+    lines = [
+        "09[NET] received packet: from 192.0.2.7[4500] to 198.51.100.1[4500] (36 bytes)",
+        f"09[IKE] IKE_SA west[3] established {ENDS}",
+        f"09[IKE] CHILD_SA net{{5}} established with SPIs {SPIS} and TS {TS}",
+        "10[NET] received packet: from 192.0.2.9[4500] to 198.51.100.1[4500] (36 bytes)",
+        f"10[IKE] closing expired CHILD_SA net{{5}} with SPIs {SPIS} and TS {TS}",
+        f"10[IKE] closing CHILD_SA net{{6}} with SPIs {SPIS} and TS {TS}",
+    ]
+    assert [(event.kind, event.source, event.name) for event in read(*lines)] == [
+        ("ike_established", "192.0.2.7", "west"),
+        ("child_established", "192.0.2.7", "west"),
+        ("child_closed", "192.0.2.7", "west"),
+        ("child_closed", None, "net"),
+    ]
+
+
 def test_hosts_of_one_log_are_kept_apart() -> None:
     one, other = (f"Jun 20 14:29:47 {name} charon[1]: " for name in ("gw1", "gw2"))
     events = read(
@@ -452,7 +469,7 @@ def test_lines_that_are_passed_over_are_those_without_an_event() -> None:
             assert CUE.search(raw)
             found = DULL.match(raw)
             assert found is not None
-            assert found.end() == 0, raw
+            assert found.start("begin") == 0, raw
 
 
 CHANGES = [

@@ -125,6 +125,12 @@ def test_what_a_peer_did_before_its_connection_is_known_counts_with_it() -> None
     assert len(summarized([stranger, *up()]).connections()) == 2
 
 
+def test_a_child_sa_counts_with_the_connection_that_it_is_of() -> None:
+    child = event("child_established", 100.0, connection="net", child="net", child_id=1)
+    connection = one([up()[0], child._replace(name="site")])
+    assert (connection.name, connection.counts["child_established"]) == ("site", 1)
+
+
 def test_gateways_are_kept_apart() -> None:
     events = [each._replace(host=host) for host in ("gw1", "gw2") for each in up()]
     assert [each.gateway for each in summarized(events).connections()] == ["gw1", "gw2"]

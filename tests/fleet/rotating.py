@@ -43,10 +43,13 @@ class Clock:
 
 @dataclass
 class Wire:
-    """What goes between the daemons of all gateways: whether two of them know each other's keys."""
+    """What goes between the daemons of all gateways: whether two of them know each other's keys. `ahead`: by so much
+    the clock of the first of two ends is.
+    """
 
     agents: list["Agent"] = field(default_factory=list)
     spi: int = 0
+    ahead: timedelta = timedelta(0)
 
     def authenticate(self, name: str) -> bool:
         """Bring a slot's tunnel up afresh; both ends see it, if it can be."""
@@ -59,7 +62,8 @@ class Wire:
         for each in ends:
             first = each.loaded[name][0]
             spi = f"{self.spi:016x}"
-            each.authenticated[name] = Authentication(first, spi, spi)
+            at = each.clock.now + (self.ahead if each is ends[0] else timedelta(0))
+            each.authenticated[name] = Authentication(first, spi, spi, at)
         return bool(ends)
 
 

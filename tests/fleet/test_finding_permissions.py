@@ -13,8 +13,18 @@ from pki.actors import Role
 from pki.desk import Desk
 from tests.fixtures.desk import NOW
 from tests.fleet.auditing import report
-from tests.fleet.role_table import check_asked_first, check_complete, check_row, name_of
-from tests.pki.test_permissions import READERS, A, Call, G, O, S
+from tests.role_table import (
+    READERS,
+    A,
+    Call,
+    G,
+    O,
+    S,
+    check_asked_first,
+    check_complete,
+    check_row,
+    name_of,
+)
 
 KNOWN = Known("psk-weak", "/etc/ipsec.secrets", None)
 MAY_READ = READERS - {S}

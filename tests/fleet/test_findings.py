@@ -11,7 +11,10 @@ from sqlalchemy import func, select
 
 from core.errors import IkewardenError
 from fleet import gateways
-from fleet.findings import changes, expiry, filing, orders, shown
+from fleet.findings import changes, expiry, filing, orders, shown, summary
+from fleet.findings.shown import FindingQuery
+from fleet.findings.summary import ReportQuery
+from fleet.findings.told import last_report
 from fleet.findings.values import AuditReport, State
 from ike.audit.values import Severity
 from pki.actors import Actor, Role, Scope
@@ -312,6 +315,30 @@ def test_an_operator_of_one_gateway_accepts_nothing_of_another(desk: Desk, gw: M
         with pytest.raises(IkewardenError) as refused:
             act()
         assert refused.value.code == "outside_scope"
+
+
+def test_an_operator_of_one_gateway_reads_nothing_of_another(desk: Desk, gw: Member) -> None:
+    other = enlist(desk, "other.example")
+    audited(gw, WEAK)
+    audited(other, NOTE)
+    [theirs] = all_of(desk, gateway="gw.example")
+    tied = Actor("olga", Role.OPERATOR, scope=Scope(gateway="other.example"))
+    for read in (
+        lambda: shown.finding(desk, tied, theirs.id),
+        lambda: shown.search(desk, tied, FindingQuery(gateway="gw.example")),
+        lambda: last_report(desk, tied, "gw.example"),
+        lambda: summary.audit(desk, tied, ReportQuery(), now=NOW),
+        lambda: summary.compliance(desk, tied, ReportQuery(), now=NOW),
+        lambda: summary.accounts(desk, tied, None, 0, now=NOW),
+    ):
+        with pytest.raises(IkewardenError) as refused:
+            read()
+        assert refused.value.code == "outside_scope"
+    for query in (FindingQuery(), FindingQuery(gateway="other.example")):
+        [own] = shown.search(desk, tied, query)
+        assert (own.gateway, own.rule) == ("other.example", NOTE.rule)
+    assert shown.finding(desk, tied, own.id).finding == own
+    assert last_report(desk, tied, "other.example").gateway == "other.example"
 
 
 def test_an_acceptance_ends_by_itself_and_is_told_of(desk: Desk, gw: Member) -> None:

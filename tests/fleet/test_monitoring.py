@@ -2,6 +2,7 @@
 
 import itertools
 import json
+from collections import Counter
 from dataclasses import replace
 from datetime import timedelta
 
@@ -11,7 +12,7 @@ from sqlalchemy.event import listen, remove
 
 from core.errors import IkewardenError
 from fleet import gateways
-from fleet.monitoring import counting, expiry, intake, orders, pace, shown
+from fleet.monitoring import alerts, counting, expiry, intake, orders, pace, shown
 from fleet.monitoring.rows import LARGEST
 from fleet.monitoring.values import (
     MAX_EVENTS,
@@ -435,3 +436,106 @@ def test_a_gateway_goes_with_what_it_reported(desk: Desk, gw: Member) -> None:
     # One of the same name is another one.
     assert sent(enlist(desk, gw.name, now=later(1)), [event()]).stored == 1
     assert len(events_of(desk)) == 1
+
+
+def test_many_forged_senders_are_one_alert_and_hide_nothing(desk: Desk, gw: Member) -> None:
+    """Packets with any sender, more of them than a gateway has alerts; and behind them one who guesses."""
+    forged = [
+        event("proposal_mismatch", number / 10, source=f"203.0.{number % 1500}", ike_id=number)
+        for number in range(4500)
+    ]
+    forged = [each._replace(peer=each.source, connection=None, name=None) for each in forged]
+    for first in range(0, 4500, 1000):
+        sent(gw, forged[first : first + 1000], first)
+    foe = "203.0.113.77"
+    guesses = [
+        event(
+            "auth_failed", 500 + number, ike_id=9000 + number, identity=f"u{number}",
+            source=foe, peer=foe, connection="branches", name="branches",
+        )
+        for number in range(40)
+    ]  # fmt: skip
+    sent(gw, guesses, 4500, until=after(600))
+    worst, lesser = alerts_of(desk)
+    assert (worst.kind, worst.peer, worst.connection) == ("auth_guessing", foe, "branches")
+    assert (worst.evidence["attempts"], worst.evidence["identities"]) == (40, 40)
+    assert (lesser.kind, lesser.peer, lesser.evidence["attempts"]) == (
+        "proposal_mismatch",
+        None,
+        4500,
+    )
+    assert 1400 < lesser.evidence["sources"] < 1600
+    assert len(lesser.evidence["peers"]) == 16
+
+
+def test_worse_alerts_take_the_place_of_lesser_ones(
+    desk: Desk, gw: Member, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(alerts, "MOST_OPEN", 3)
+
+    def lasting() -> dict[str, int]:
+        return dict(Counter(each.kind for each in alerts_of(desk, state="open")))
+
+    names = [f"c{number}" for number in range(5)]
+    made = [
+        event("proposal_mismatch", step, source=name, peer=name, name=name, ike_id=step)
+        for step, name in enumerate(names * 3)
+    ]
+    sent(gw, made, until=after(30))
+    assert lasting() == {"alerts_limited": 1, "proposal_mismatch": 3}
+    [notice] = alerts_of(desk, kind="alerts_limited")
+    assert (notice.severity, notice.evidence["left_out"]) == ("high", 2)
+    assert notice.evidence["kinds"] == {"proposal_mismatch": 2}
+    assert [each.message for each in caplog.records] == ["alerts of a gateway are left out"]
+    assert shown.figures(desk, OPERATOR).left_out == {gw.name: 2}
+
+    sent(gw, failures(after=60), len(made), until=after(80))
+    assert lasting() == {"alerts_limited": 1, "auth_failures": 1, "proposal_mismatch": 2}
+    ended = [each for each in alerts_of(desk, state="ended") if each.kind == "proposal_mismatch"]
+    assert [each.evidence["left_out"] for each in ended] == [True]
+
+    number = len(made) + 10
+    for step, guessed in enumerate(("g1", "g2", "g3", "g4")):
+        tries = [
+            event("auth_failed", 100 + step, name=guessed, connection=guessed, identity=f"u{one}",
+                  source="203.0.113.77", ike_id=100 * step + 500 + one)
+            for one in range(6)
+        ]  # fmt: skip
+        sent(gw, tries, number, until=after(110))
+        number += 6
+    # What is critical has room beyond the limit, and pushes out nothing that is as bad.
+    assert lasting() == {"alerts_limited": 1, "auth_guessing": 4}
+    assert told(desk).count(("alert.opened", "alerts_limited")) == 1
+
+    sent(gw, [], number, until=NOW + 2 * QUIET, now=NOW + 2 * QUIET)
+    assert lasting() == {}
+    assert shown.figures(desk, OPERATOR).left_out == {}
+
+
+def test_what_was_left_out_comes_back_where_there_is_room(
+    desk: Desk, gw: Member, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(alerts, "MOST_OPEN", 1)
+    made = [
+        event("proposal_mismatch", step, source=name, peer=name, name=name, ike_id=step)
+        for step, name in enumerate(["c0", "c1"] * 3)
+    ]
+    sent(gw, made, until=after(30))
+    assert len(alerts_of(desk, state="open", kind="proposal_mismatch")) == 1
+    monkeypatch.setattr(alerts, "MOST_OPEN", 2)
+    sent(gw, [], len(made), until=after(40))
+    assert [each.kind for each in alerts_of(desk, state="open")] == ["proposal_mismatch"] * 2
+
+
+def test_who_guesses_from_many_hosts_is_one_alert(desk: Desk, gw: Member) -> None:
+    guesses = [
+        event("auth_failed", number / 2, ike_id=number, source=f"203.0.113.{number}",
+              identity=f"u{number}", name="branches", connection="branches")
+        for number in range(300)
+    ]  # fmt: skip
+    sent(gw, guesses[:100])
+    sent(gw, guesses[100:], 100, until=after(200))
+    [alert] = alerts_of(desk)
+    assert (alert.kind, alert.connection, alert.peer) == ("auth_guessing", "branches", None)
+    counted = {name: alert.evidence[name] for name in ("attempts", "sources", "identities")}
+    assert counted == {"attempts": 300, "sources": 300, "identities": 300}

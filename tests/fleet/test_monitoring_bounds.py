@@ -1,5 +1,6 @@
 """The records know when a rekey is due: the rules are right from the first hour."""
 
+from dataclasses import replace
 from datetime import timedelta
 
 import pytest
@@ -48,6 +49,12 @@ def life(seconds: float, earlier: float) -> Lifetime:
         ),
         (definition(None, 7200, None), "strongswan", Bounds()),
         # pluto: up to two margins of nine minutes, or of a tenth.
+        # IKEv1 authenticates afresh where IKEv2 rekeys.
+        (
+            replace(definition(14_400, 3600), ike_version=1),
+            "strongswan",
+            Bounds(child=life(3600, 360), reauth_time=14_400.0),
+        ),
         (
             definition(None, 7200),
             "libreswan",
@@ -71,7 +78,19 @@ def pair(desk: Desk) -> tuple[Member, Member]:
 
 def known(member: Member) -> dict[str, Bounds]:
     with member.desk.store.read() as connection:
-        return bounds.at_gateway(connection, member.number)
+        found = bounds.AtGateway(connection, member.number, [NAME])
+        assert found.get("unmanaged") is None
+        return dict(found)
+
+
+def test_bounds_are_read_when_they_are_asked_for(pair: tuple[Member, Member]) -> None:
+    for each in pair:
+        each.report()
+    with pair[0].desk.store.read() as connection:
+        found = bounds.AtGateway(connection, pair[0].number, [f"other-{n}" for n in range(1200)])
+        assert dict(found) == {}
+        assert found[NAME].child == life(3600, 360)
+        assert dict(found) == {NAME: found[NAME]}
 
 
 def test_bounds_are_known_when_both_daemons_are(pair: tuple[Member, Member]) -> None:
@@ -84,8 +103,8 @@ def test_bounds_are_known_when_both_daemons_are(pair: tuple[Member, Member]) -> 
 
 
 def rekeyed(*ages: float) -> list[SaEvent]:
-    """A tunnel that came up two hours ago, and rekeys at these ages."""
-    at = (NOW - timedelta(hours=2)).timestamp()
+    """A tunnel that came up three hours ago, and rekeys at these ages."""
+    at = (NOW - timedelta(hours=3)).timestamp()
 
     def made(kind: str, after: float, number: int) -> SaEvent:
         return SaEvent(

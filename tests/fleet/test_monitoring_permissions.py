@@ -13,8 +13,19 @@ from pki.desk import Desk
 from tests.fixtures.desk import NOW
 from tests.fleet.crew import enlist
 from tests.fleet.monitoring import after, alerts_of, batch, failures, sent
-from tests.fleet.role_table import check_asked_first, check_complete, check_row, name_of
-from tests.pki.test_permissions import READERS, A, Call, G, O, S, U
+from tests.role_table import (
+    READERS,
+    A,
+    Call,
+    G,
+    O,
+    S,
+    U,
+    check_asked_first,
+    check_complete,
+    check_row,
+    name_of,
+)
 
 TABLE: dict[Any, tuple[set[Role], Call]] = {
     expiry.end_silences: ({S}, lambda d, a: expiry.end_silences(d, a, now=NOW)),

@@ -22,14 +22,17 @@ def rotating(desk: Desk) -> Iterator[Site]:
     made.close()
 
 
-def failed(site: Site, first: int, count: int) -> list[SaEvent]:
+PEER = "198.51.100.7"
+
+
+def failed(site: Site, first: int, count: int, source: str) -> list[SaEvent]:
     start = site.clock().timestamp() - 60
     return [
         SaEvent(
             "auth_failed",
             0,
             start + 5 * number,
-            source="198.51.100.7",
+            source=source,
             name="left-right",
             identity="right",
             reason="psk",
@@ -39,9 +42,12 @@ def failed(site: Site, first: int, count: int) -> list[SaEvent]:
     ]
 
 
-def report(site: Site, first: int, count: int) -> None:
+def report(site: Site, first: int, count: int, source: str = PEER) -> None:
+    """The tunnel was up with its peer, and then attempts fail."""
     now = site.clock()
-    events = failed(site, first, count)
+    events = failed(site, first, count, source)
+    up = events[0]._replace(kind="ike_established", source=PEER, reason=None, ike_id=1000)
+    events = [up._replace(time=now.timestamp() - 3600), *events]
     actor = Actor("gateway left", Role.GATEWAY, scope=Scope(gateway="left"))
     intake.take(site.desk, actor, batch(events, first, until=now), now=now)
 
@@ -64,6 +70,19 @@ def test_a_rotation_that_breaks_the_tunnel_is_undone(rotating: Site) -> None:
     rotating.go_on()
     [rotation, *_] = rotating.all_of(name)
     assert rotation.state in {State.ROLLED_BACK, State.CANCELLED}
+
+
+def test_nobody_but_the_peer_has_a_rotation_undone(rotating: Site) -> None:
+    name = rotating.slot("left", "right")
+    runner = rotating.runner()
+    due.begin_due(rotating.desk, CLOCKWORK, now=rotating.clock())
+    runner.run(rotating.clock)
+    report(rotating, 0, 8, source="203.0.113.66")
+    assert [each.kind for each in alerts_of(rotating.desk)] == ["auth_failures"]
+    drain(rotating.desk, rotating.clock())
+    [rotation] = rotating.all_of(name)
+    assert not rotation.back
+    assert rotation.state != State.CANCELLED
 
 
 def test_without_a_rotation_the_same_is_a_failure(rotating: Site) -> None:

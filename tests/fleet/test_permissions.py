@@ -28,8 +28,21 @@ from fleet.tunnels import TunnelQuery, TunnelRequest
 from pki.actors import Actor, Role, RoleMayNot, Scope
 from pki.desk import Desk
 from tests.fixtures.desk import NOW
-from tests.fleet.role_table import check_asked_first, check_complete, check_row, name_of
-from tests.pki.test_permissions import NOWHERE, READERS, A, Call, E, G, O, S, U
+from tests.role_table import (
+    NOWHERE,
+    READERS,
+    A,
+    Call,
+    E,
+    G,
+    O,
+    S,
+    U,
+    check_asked_first,
+    check_complete,
+    check_row,
+    name_of,
+)
 
 _REPORT = AppliedReport(1, "", "", "", "", None, None, {}, (), ())
 TABLE: dict[Any, tuple[set[Role], Call]] = {

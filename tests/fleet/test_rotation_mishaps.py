@@ -5,16 +5,17 @@ from datetime import timedelta
 
 import pytest
 
-from fleet.rotation import begin, claims, handover, orders, slots
+from fleet.rotation import begin, claims, handover, orders, shown, slots
 from fleet.rotation.claims import Worker
 from fleet.rotation.handover import HandoverNotFound
 from fleet.rotation.orders import Order
 from fleet.rotation.policies import PolicyChange
+from fleet.rotation.runner import Runner
 from fleet.rotation.values import Kind, Reason, State
 from pki.desk import Desk, RotationRules
 from tests.fakes import FakeSecretStore
 from tests.fixtures.desk import CLOCKWORK, OPERATOR
-from tests.fleet.rotating import OUTSIDE, Site, with_secrets
+from tests.fleet.rotating import OUTSIDE, Site, keys, with_secrets
 
 
 @pytest.fixture
@@ -43,7 +44,7 @@ def pair(site: Site) -> str:
 
 def test_a_policy_changed_in_the_middle_leaves_the_key_due(site: Site, pair: str) -> None:
     number, runner = start(site, pair), site.runner()
-    site.wire.authenticate = lambda name: False  # type: ignore[assignment,method-assign]  # no proof ever
+    site.wire.authenticate = lambda name: False  # type: ignore[method-assign]  # no proof ever
     for _ in range(8):
         runner.run(site.clock)
         for agent in site.agents.values():
@@ -212,3 +213,61 @@ def test_a_first_rotation_that_is_being_undone_is_not_said_to_turn(site: Site) -
     with pytest.raises(begin.RotationUnderWay, match="being undone") as refusal:
         orders.rotate(site.desk, OPERATOR, Order("left-right", emergency=True), now=site.clock())
     assert "stuck" not in refusal.value.next_step
+
+
+def authenticated_but_undone(site: Site, pair: str) -> tuple[int, Runner]:
+    """A rotation whose ends saw an authentication under the new key, and which is undone all the same; it is stuck."""
+    number, runner = start(site, pair), site.runner()
+    agents = list(site.agents.values())
+    while site.rotation(number).state is not State.PROMOTED:
+        runner.run(site.clock)
+        for agent in agents:
+            agent.work()
+    assert site.wire.authenticate(pair)
+    orders.cancel(site.desk, OPERATOR, number, now=site.clock())
+    for agent in agents:
+        agent.report()
+    runner.run(site.clock)
+    site.clock.pass_time(hours=2)
+    runner.run(site.clock)
+    assert (site.rotation(number).state, site.rotation(number).back) == (State.STUCK, True)
+    return number, runner
+
+
+@pytest.mark.parametrize("hours", [0, 50], ids=["clocks-agree", "a-gateways-clock-is-ahead"])
+def test_an_authentication_from_before_the_undoing_proves_no_emergency(
+    site: Site, pair: str, hours: int
+) -> None:
+    site.wire.ahead = timedelta(hours=hours)
+    number, runner = authenticated_but_undone(site, pair)
+    orders.rotate(site.desk, OPERATOR, Order("left-right", emergency=True), now=site.clock())
+    site.go_on(6, runner)
+    assert keys(site.agents, pair) == {(2,)}
+    assert site.rotation(number).state is State.PROMOTED
+    waits = shown.rotation(site.desk, OPERATOR, number, now=site.clock()).waits_for
+    assert waits is not None
+    assert "fresh authentication" in waits
+    assert site.wire.authenticate(pair)
+    site.go_on(4, runner)
+    assert site.rotation(number).state is State.RETIRED
+
+
+def test_an_authentication_from_before_it_was_hastened_proves_no_emergency(
+    site: Site, pair: str
+) -> None:
+    number, runner = start(site, pair), site.runner()
+    left, right = (site.agents[name] for name in ("left", "right"))
+    while site.rotation(number).confirmed_at is None:
+        for agent in (left, right):
+            runner.run(site.clock)
+            if site.rotation(number).confirmed_at is None:
+                agent.work()
+    left.work()  # it starts the proof beside the SAs that are up; the other end has yet to tell of it
+    order = Order("left-right", emergency=True)
+    orders.rotate(site.desk, OPERATOR, order, now=site.clock())
+    site.go_on(6, runner)
+    assert keys(site.agents, pair) == {(2,)}
+    assert site.rotation(number).state is State.PROMOTED
+    assert site.wire.authenticate(pair)
+    site.go_on(4, runner)
+    assert site.rotation(number).state is State.RETIRED

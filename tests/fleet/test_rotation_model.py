@@ -94,12 +94,15 @@ class Gateway:
     keys: tuple[int, ...] = ()
     version: int = 0
     mark: int | None = None
+    since: int | None = None
     fetched: tuple[int, tuple[int, ...], Order | None] = (0, (), None)
     applied: int = 0
     loaded: tuple[int, ...] = ()
     held: tuple[int, ...] = ()
     ordered: Order | None = None
     authenticated: Authentication | None = None
+    # The list that it had when that came up.
+    under: tuple[int, ...] = ()
     heard: EndReport | None = None
     alive: bool = True
     refuses: bool = False
@@ -108,7 +111,16 @@ class Gateway:
 
     def end(self) -> End:
         heard = self.heard if self.ours else None
-        return End(self.side, self.ours, self.keys, heard, self.side is Side.LEFT, self.mark)
+        starts = self.side is Side.LEFT
+        return End(self.side, self.ours, self.keys, heard, starts, self.mark, since=self.since)
+
+    def told(self, mark: int) -> Authentication | None:
+        """The latest authentication as it is kept once it is told of: with the mark of the first report of it."""
+        before = self.heard.authenticated if self.heard is not None else None
+        known = before is not None and replace(before, mark=0) == self.authenticated
+        if known or self.authenticated is None:
+            return before if known else None
+        return replace(self.authenticated, mark=mark)
 
 
 @dataclass
@@ -314,11 +326,14 @@ class Rotations(RuleBasedStateMachine):
             if end.side in course.told:
                 end.version += 1
                 end.keys, end.mark = keys, end.version
+            if end.side in course.changed:
+                end.since = end.version
         rotation = course.rotation
         for each in course.passed:
             event(f"{each.method} {each.state}")
             if each.state is State.PROVEN:
                 self.book.current = each.to_version
+                self._is_proven_since(each)
             elif each.state is State.RETIRED and each.from_version:
                 self.book.destroyed.add(each.from_version)
             elif each.state is State.ROLLED_BACK and each.to_version:
@@ -327,7 +342,7 @@ class Rotations(RuleBasedStateMachine):
             self.book.ended.append(rotation)
             self.book.rotation = None
             for end in self.ends:
-                end.mark = None
+                end.mark = end.since = None
         else:
             self.book.rotation = rotation
 
@@ -354,6 +369,8 @@ class Rotations(RuleBasedStateMachine):
         if not end.alive or end.lies or end.refuses:
             return
         end.applied, keys, end.ordered = end.fetched
+        if end.ordered is not None and end.under != keys:
+            end.authenticated = None  # it was seen before this list came
         end.held = keys
         end.loaded = keys if end.abilities.overlap else keys[:1]
 
@@ -364,18 +381,19 @@ class Rotations(RuleBasedStateMachine):
             return
         if end.lies:
             version, keys, order = end.fetched
-            seen = None if order is None else Authentication(order.version, "", "")
+            seen = None if order is None else Authentication(order.version, mark=version)
             end.heard = EndReport(keys, keys, seen, end.abilities, mark=version)
             self.lied = True
             return
+        mark = end.fetched[0] if end.refuses else end.applied
         end.heard = EndReport(
             end.loaded,
             end.held,
-            end.authenticated,
+            end.told(mark),
             end.abilities,
             error_code="daemon_refused" if end.refuses else "",
             error="It did not take the key." if end.refuses else "",
-            mark=end.fetched[0] if end.refuses else end.applied,
+            mark=mark,
         )
 
     @rule(which=which)
@@ -389,6 +407,7 @@ class Rotations(RuleBasedStateMachine):
             first = end.loaded[0]
             if end.alive:
                 end.authenticated = Authentication(first, f"{self.spi:016x}", f"{self.spi:016x}")
+                end.under = end.held
 
     def _know_each_other(self, here: Gateway, there: Gateway) -> bool:
         return (
@@ -421,6 +440,27 @@ class Rotations(RuleBasedStateMachine):
             self.serve(1 - which)
             self._check()
         self.apply(which)
+
+    @precondition(lambda self: self.book.rotation is not None)
+    @rule(told=st.booleans())
+    def turn_round(self, told: bool) -> None:
+        """A promoted one, of which the ends saw an authentication, is undone, gets stuck, and becomes an emergency."""
+        early = {Method.FIRST, Method.EMERGENCY}
+        rotation = self.rotation
+        if rotation.state is not State.PROMOTED or rotation.back or rotation.method in early:
+            return
+        for which in (0, 1):
+            self.serve(which)
+        self.authenticate(0)
+        if told:
+            self.report(0)
+        self.cancel(really=True)
+        self.run(dies=False)
+        self.pass_time(11)
+        self.run(dies=False)
+        if self.book.rotation is not None:
+            self.hasten(really=True)
+            self.go_well(rounds=3, proof=False)
 
     @rule(which=which)
     def serve(self, which: int) -> None:
@@ -472,6 +512,11 @@ class Rotations(RuleBasedStateMachine):
             FakeSecretStore.put(self.store, PATH, Secret(b"another's"), after=after, tags={})
 
     # What must always be so
+
+    def _is_proven_since(self, rotation: Rotation) -> None:
+        """No emergency is proven by what an end saw before it had let go of the old key."""
+        if rotation.method is Method.EMERGENCY and not self.lied:
+            assert all(end.under == (rotation.to_version,) for end in self.ends if end.ours)
 
     def _check(self) -> None:
         self.the_ends_have_a_common_key()

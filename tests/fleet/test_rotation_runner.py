@@ -12,7 +12,7 @@ from sqlalchemy import func, select, update
 from core.errors import IkewardenError
 from core.secret import Secret
 from fleet import tunnels
-from fleet.rotation import begin, claims, due, intake, ledger, shown
+from fleet.rotation import begin, claims, due, intake, ledger, shown, turns
 from fleet.rotation.begin import NothingToConfirm, RotationTooLate, RotationUnderWay
 from fleet.rotation.intake import Filing, SecretReport, Secrets
 from fleet.rotation.runner import Runner
@@ -342,15 +342,16 @@ def test_no_gateway_has_two_at_once_and_no_second_more_than_it_may(site: Site, d
         start(site, name, Reason.FIRST)
     Fingerprints(store_of(site)).of(Secret(b"any"))
     runner = site.runner()
+    gateway_ids = {end for name in names for end in site.find(name).gateway_ids}
     for _ in range(40):
         before = store_of(site).puts
         runner.run(site.clock)
         assert store_of(site).puts - before <= 4
         with site.desk.store.read() as connection:
-            busy = connection.execute(select(claims._BUSY_TUNNELS), {"since": NOW}).all()
-        ends = [end for row in busy for end in row]
-        assert len(ends) == len(set(ends))
-        assert len(busy) <= 6
+            busy = turns.under_way(connection, slow, NOW)
+            held = turns.held(connection, gateway_ids, slow, NOW)
+        assert max(held.values(), default=0) <= 1
+        assert busy <= 6
         for agent in site.agents.values():
             agent.work()
         site.clock.pass_time(seconds=0.5)
@@ -384,13 +385,13 @@ def test_reports_of_many_gateways_are_filed_together_each_for_its_own_end(
         return {(row.name, row.side): row.reported_at for row in rows}
 
     first = file(
-        Filing(ids["hub"], False, told(one, two)),
-        Filing(ids["a"], False, told(one, two)),  # one of them is none of its own
-        Filing(ids["b"], False, told(two)),
+        Filing(ids["hub"], 1, False, told(one, two)),
+        Filing(ids["a"], 1, False, told(one, two)),  # one of them is none of its own
+        Filing(ids["b"], 1, False, told(two)),
     )
     assert set(first) == {(one, "left"), (one, "right"), (two, "left"), (two, "right")}
     # Nothing new, and the hub does not speak of one of them any more.
-    second = file(Filing(ids["hub"], False, told(two)), Filing(ids["a"], False, told(one)))
+    second = file(Filing(ids["hub"], 1, False, told(two)), Filing(ids["a"], 1, False, told(one)))
     assert {each for each in first if second[each] > first[each]} == {(one, "right"), (two, "left")}
     with desk.store.read() as connection:
         row = connection.execute(select(rotations).where(rotations.c.id == number)).one()

@@ -14,8 +14,18 @@ from fleet.rotation.values import Kind
 from pki.actors import Role
 from pki.desk import Desk
 from tests.fixtures.desk import NOW
-from tests.fleet.role_table import check_asked_first, check_complete, check_row, name_of
-from tests.pki.test_permissions import READERS, A, Call, G, O, S
+from tests.role_table import (
+    READERS,
+    A,
+    Call,
+    G,
+    O,
+    S,
+    check_asked_first,
+    check_complete,
+    check_row,
+    name_of,
+)
 
 TABLE: dict[Any, tuple[set[Role], Call]] = {
     delivery.value: ({G}, lambda d, a: delivery.value(d, a, 1, now=NOW)),

@@ -17,6 +17,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
 
 from tests.lab import sas
+from tests.lab.clocks import moved
 from tests.lab.daemonlog import DaemonLog
 from tests.lab.errors import LabError, Refused
 from tests.lab.namespaces import Namespace, Process, run
@@ -87,15 +88,25 @@ class Gateway:
     def running(self) -> bool:
         return self._process is not None and self._process.running
 
-    def start(self, *, timeout: float = 10.0) -> None:
-        """Start charon and wait until it answers over VICI; raises LabError with what it said."""
+    @property
+    def process_id(self) -> int:
+        """The daemon's, by which its own mount namespace is entered; raises LabError while it does not run."""
+        if self._process is None:
+            raise LabError(f"charon of {self.name} does not run")
+        return self._process.popen.pid
+
+    def start(self, *, timeout: float = 10.0, clock: Path | None = None) -> None:
+        """Start charon and wait until it answers over VICI; raises LabError with what it said.
+
+        `clock` is a file with what its clock is wrong by, such as -1h; it may change while charon runs.
+        """
         output = self.directory / "output"
         # charon's own /run, so that no socket or pid file of this machine's strongSwan is touched.
         script = 'mount -t tmpfs tmpfs /run && exec "$@"'
         self._process = self.namespace.start(
             ["unshare", "-m", "sh", "-c", script, "sh", *_unconfined(), DAEMON],
             output=output,
-            env=self._environment,
+            env=self._environment | (moved(clock) if clock is not None else {}),
         )
         deadline = time.monotonic() + timeout
         while True:

@@ -37,9 +37,18 @@ class Stage:
     kept: dict[str, Path] = field(default_factory=dict)
 
     def charon(
-        self, name: str, *, net: int = 1, settings: Section | None = None, iso: bool = True
+        self,
+        name: str,
+        *,
+        net: int = 1,
+        settings: Section | None = None,
+        iso: bool = True,
+        clock: str = "",
     ) -> Gateway:
-        """A gateway that also writes the log that is kept: default levels, `ike_name` and milliseconds."""
+        """A gateway that also writes the log that is kept: default levels, `ike_name` and milliseconds.
+
+        With a `clock`, such as -1h, its time is wrong by that; `set_clock` changes it.
+        """
         path = self.lab.directory / f"{name}.recorded"
         log: Mapping[str, Any] = {
             "path": path,
@@ -51,9 +60,17 @@ class Stage:
             "flush_line": "yes",
         }
         self.kept[name] = path
-        return self.lab.gateway(
-            name, settings=merged({"filelog": {"recorded": log}}, settings or {})
-        )
+        told = merged({"filelog": {"recorded": log}}, settings or {})
+        gateway = self.lab.gateway(name, settings=told, start=not clock)
+        if clock:
+            gateway.start(clock=self.set_clock(name, clock))
+        return gateway
+
+    def set_clock(self, name: str, clock: str) -> Path:
+        """The time of a gateway is wrong by that from now on; gives the file that says so."""
+        path = self.lab.directory / f"{name}.clock"
+        path.write_text(clock)
+        return path
 
     def pluto(self, name: str) -> Pluto:
         """A pluto; its log is kept."""

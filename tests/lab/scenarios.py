@@ -340,6 +340,44 @@ def _with_crl(
     return left, right
 
 
+def rotation_on_one_end(stage: Stage) -> None:
+    """One end has the new shared key and uses it; the other still has the old one alone."""
+    left, right = _pair(stage)
+    _shared(left, right, both=_CALM)
+    left.initiate("net")
+    time.sleep(15)
+    with left.session() as session:
+        session.unload_shared({"id": "site"})
+    _load_key(left, "new", f"{SECRET}two", [f"{each.name}.example.net" for each in (left, right)])
+    left.terminate("site")
+    _try(left, 5, pause=3)
+
+
+# clocks
+
+
+def clock_put_back(stage: Stage) -> None:
+    """The clock of one end is put back by twenty minutes while rekeys go on."""
+    left, right = stage.charon("left"), stage.charon("right", iso=False, clock="+0")
+    _shared(left, right, both={**_CALM, "children": {"net": _CHILD}})
+    left.initiate("net")
+    time.sleep(40)
+    stage.set_clock("right", "-20m")
+    time.sleep(50)
+
+
+def clock_behind(stage: Stage) -> None:
+    """The clock of one end is a hundred days behind: no certificate is valid yet."""
+    left = stage.charon("left")
+    right = stage.charon("right", clock="-100d")
+    root = Authority("Lab Root")
+    for number, gateway in enumerate((left, right)):
+        leaf = root.leaf(f"{gateway.name}.example.net", serial=0xA0 + number)
+        gateway.install(leaf.key_pem, leaf.pem, [root.pem])
+    _join(left, right, both=_CALM)
+    _try(left, 6, pause=3, child="site")
+
+
 # policies that do not match
 
 
@@ -384,6 +422,20 @@ def weak_algorithms(stage: Stage) -> None:
         "children": {"net": {"esp_proposals": "aes128-sha1"}},
     }
     _shared(left, right, both={**_CALM, **weak})
+    left.initiate("net")
+    time.sleep(3)
+
+
+def weaker_than_before(stage: Stage) -> None:
+    """A peer that had the strong proposal comes back with the weakest of those that the gateway still takes."""
+    strong, weak = "aes256gcm16-prfsha384-ecp384", "aes256-sha256-modp2048"
+    left, right = _pair(stage)
+    right_takes = {"proposals": f"{strong}, {weak}"}
+    _shared(left, right, both=_CALM, at_left={"proposals": strong}, at_right=right_takes)
+    left.initiate("net")
+    time.sleep(3)
+    left.terminate("site")
+    left.add_connection("site", _end(left, right, {**_CALM, "proposals": weak}))
     left.initiate("net")
     time.sleep(3)
 
@@ -622,6 +674,10 @@ SCENARIOS: Final[Mapping[str, Callable[[Stage], None]]] = {
         child_proposal_mismatch,
         ts_mismatch,
         weak_algorithms,
+        weaker_than_before,
+        rotation_on_one_end,
+        clock_put_back,
+        clock_behind,
         unknown_peer,
         unknown_identity,
         flapping_link,

@@ -7,7 +7,7 @@ import pytest
 from tests.lab import Lab
 from tests.lab.agents import TUNNEL, Fed, fleet, join, keys, passes, until
 from tests.lab.errors import Refused
-from tests.lab.traffic import ping_through, pinging, warm
+from tests.lab.traffic import ping_through, pinging
 
 RENEWALS = 10
 
@@ -24,7 +24,7 @@ def test_ten_renewals_lose_no_packet_and_keep_the_sas(lab: Lab, tmp_path: Path) 
     with fleet(lab, tmp_path / "instance", "gw-a", "gw-b") as (left, right):
         join(left, right)
         left.gateway.initiate(TUNNEL)
-        warm(left.gateway, right.gateway)
+        ping_through(left.gateway, right.gateway)
         before = left.gateway.established(TUNNEL)
         assert before is not None
         used = {left.in_use}

@@ -1,5 +1,6 @@
 """`ikewarden doctor` over broken tunnels of real daemons: what was broken is the one thing to do next."""
 
+import os
 from collections.abc import Callable, Iterator
 from typing import Final
 
@@ -9,6 +10,7 @@ from cryptography.x509.oid import ExtendedKeyUsageOID
 
 from tests.lab import Lab
 from tests.lab.broken import SECRET, TRANSLATED, Said, Scene, leaf
+from tests.lab.broken_pluto import PlutoScene
 from tests.lab.handmade import HOUR, Authority, Leaf
 
 pytestmark = pytest.mark.usefixtures("needs_lab")
@@ -329,3 +331,134 @@ def test_the_log_of_the_peer_says_why_it_refused(scene: Scene) -> None:
     said = scene.examine(scene.left, peer=False, peers_log=True)
     assert (said.code, said.next) == (1, "negotiation"), said.brief
     assert "different pre-shared keys" in said.document["next"]["evidence"]
+
+
+# pluto's, in the same way
+
+
+@pytest.fixture(scope="module")
+def plutos() -> Iterator[PlutoScene]:
+    with Lab() as lab, pytest.MonkeyPatch.context() as patch:
+        made = PlutoScene(lab)
+        # Where the doctor finds its programs, as they are not installed.
+        patch.setenv("PATH", f"{made.left.programs}:{os.environ['PATH']}")
+        yield made
+
+
+@pytest.fixture
+def pluto(needs_pluto: None, request: pytest.FixtureRequest) -> PlutoScene:
+    scene: PlutoScene = request.getfixturevalue("plutos")
+    scene.restore()
+    return scene
+
+
+CERTIFIED: Final = {"authby": "ecdsa", "leftcert": "own", "rightca": "%same"}
+
+
+def equip_plutos(scene: PlutoScene, *roots: Authority) -> None:
+    """A certificate each, of a root each."""
+    for number, (end, root) in enumerate(zip(scene.ends, roots, strict=True)):
+        made = root.leaf(f"{end.name}.lab.test", serial=0xC0 + number)
+        end.install(made.key_pem, made.pem, [root.pem])
+
+
+def pluto_down(scene: PlutoScene) -> None:
+    scene.tell()
+    scene.left.stop()
+
+
+def pluto_not_loaded(scene: PlutoScene) -> None:
+    scene.tell()
+    scene.left.whack("--delete", "--name", "site")
+    scene.attempt()
+
+
+def pluto_configuration_unreadable(scene: PlutoScene) -> None:
+    scene.tell()
+    scene.left.whack("--delete", "--name", "site")
+    scene.left.add_connection_file("other", {"left": "192.0.2.9", "no-such-word": "yes"})
+
+
+def pluto_elsewhere(scene: PlutoScene) -> None:
+    scene.tell(at_left={"left": "203.0.113.7"})
+
+
+def pluto_wrong_secret(scene: PlutoScene) -> None:
+    scene.tell(keys=("one", "two"))
+    scene.attempt()
+
+
+def pluto_secret_not_read(scene: PlutoScene) -> None:
+    scene.tell()
+    held = (scene.left.directory / "ipsec.secrets").read_text()
+    scene.left.write_secrets()
+    scene.left.whack("--rereadsecrets")
+    scene.left.write_secrets(*held.splitlines())
+    scene.attempt()
+
+
+def pluto_wrong_identity(scene: PlutoScene) -> None:
+    scene.tell(at_right={"rightid": "@branch.lab.test"})
+    scene.attempt()
+
+
+def pluto_no_common_proposal(scene: PlutoScene) -> None:
+    scene.tell(at_left={"ike": "aes256-sha2_256-dh31"}, at_right={"ike": "aes128-sha2_512-dh20"})
+    scene.attempt()
+
+
+def pluto_missing_authority(scene: PlutoScene) -> None:
+    equip_plutos(scene, Authority("Left Root"), Authority("Right Root"))
+    scene.tell(both=CERTIFIED)
+    scene.attempt()
+
+
+PLUTO_CASES: Final[tuple[tuple[Callable[[PlutoScene], None], str], ...]] = (
+    (pluto_down, "daemon"),
+    (pluto_not_loaded, "loaded"),
+    (pluto_configuration_unreadable, "loaded"),
+    (pluto_elsewhere, "loaded"),
+    (pluto_wrong_secret, "secret"),
+    (pluto_secret_not_read, "secret"),
+    (pluto_wrong_identity, "identities"),
+    (pluto_no_common_proposal, "ike_proposals"),
+    (pluto_missing_authority, "trust"),
+)
+
+
+@pytest.mark.parametrize(
+    ("broken", "cause"), PLUTO_CASES, ids=[each.__name__ for each, _ in PLUTO_CASES]
+)
+def test_what_was_broken_at_pluto_is_the_next_thing_to_do(
+    pluto: PlutoScene, broken: Callable[[PlutoScene], None], cause: str
+) -> None:
+    broken(pluto)
+    said = pluto.examine(pluto.left)
+    assert (said.code, said.next) == (1, cause), said.brief
+    assert SECRET not in said.text
+
+
+def test_a_pair_of_networks_is_of_its_connection(pluto: PlutoScene) -> None:
+    pluto.tell(both={"leftsubnet": None, "leftsubnets": "10.1.0.0/24,10.9.0.0/24"})
+    assert '"site/' in pluto.left.whack("--status").text
+    said = pluto.examine(pluto.left)
+    assert "loaded" not in said.wrong, said.brief
+
+
+@pytest.mark.parametrize("certified", [False, True], ids=["secret", "certificates"])
+def test_pluto_has_what_it_was_told(pluto: PlutoScene, *, certified: bool) -> None:
+    if certified:
+        equip_plutos(pluto, ROOT, ROOT)
+        for end in pluto.ends:  # it looks for CA certificates when it starts
+            end.stop()
+            end.start()
+    pluto.tell(both=CERTIFIED if certified else {})
+    pluto.left.initiate("site")
+    said = pluto.examine(pluto.left)
+    # The lab's kernel may have no ESP: then there is no Child SA.
+    assert said.wrong <= {"associations"}, said.brief
+    found = {each["check"]: each["verdict"] for each in said.document["checks"]}
+    assert {found[each] for each in ("loaded", "ports", "clock", "identities")} == {"ok"}
+    assert ("trust" in found) == certified
+    daemon = next(each for each in said.document["checks"] if each["check"] == "daemon")
+    assert daemon["evidence"].startswith("pluto 4.10 answers through whack")

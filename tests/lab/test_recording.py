@@ -11,7 +11,15 @@ from tests.lab.recording import record
 from tests.lab.scenarios import SCENARIOS
 
 # Those that are short.
-PLAYED = ("wrong_psk", "psk_guessing", "half_open_flood", "certificate_revoked", "unknown_peer")
+PLAYED = (
+    "wrong_psk",
+    "psk_guessing",
+    "half_open_flood",
+    "certificate_revoked",
+    "unknown_peer",
+    "weaker_than_before",
+    "clock_behind",
+)
 
 
 def test_every_scenario_is_recorded() -> None:

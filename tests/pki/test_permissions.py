@@ -1,15 +1,10 @@
 """Who may do what: every operation of the domain and every role, as a table written by hand."""
 
-import importlib
-import inspect
-import pkgutil
-from collections.abc import Callable
 from typing import Any
 
 import pytest
 
 import pki
-from core.errors import IkewardenError
 from pki import (
     authorities,
     census,
@@ -28,7 +23,7 @@ from pki import (
     tls_credential,
     tokens,
 )
-from pki.actors import GRANTS, Action, Actor, Role, RoleMayNot, Scope
+from pki.actors import GRANTS, Action, Role
 from pki.certificates import CertificateQuery
 from pki.desk import Desk
 from pki.founding import AuthorityRequest
@@ -37,21 +32,23 @@ from pki.issuance import IssueRequest
 from pki.tokens import TokenRequest
 from tests.fixtures.desk import NOW
 from tests.pki.test_clockwork import Blobs
-
-A, O, P, U, E, G, S = (  # noqa: E741 - one letter for each column
-    Role.ADMIN,
-    Role.OPERATOR,
-    Role.APPROVER,
-    Role.AUDITOR,
-    Role.ENROLLER,
-    Role.GATEWAY,
-    Role.SCHEDULER,
+from tests.role_table import (
+    NOWHERE,
+    READERS,
+    A,
+    Call,
+    E,
+    G,
+    O,
+    P,
+    S,
+    U,
+    check_asked_first,
+    check_complete,
+    check_row,
+    name_of,
 )
-READERS = {A, O, P, U, S}
-NOWHERE = "77" * 16
 
-# Operation, roles that may, and a call that does no harm: it may fail for any reason but the role.
-Call = Callable[[Desk, Actor], object]
 TABLE: dict[Any, tuple[set[Role], Call]] = {
     authorities.get: ({*READERS, E, G}, lambda d, a: authorities.get(d, a, "nope")),
     authorities.list_: ({*READERS, E, G}, authorities.list_),
@@ -118,62 +115,18 @@ PARTS = {
 }
 
 
-def _takes_an_actor() -> dict[str, Any]:
-    found = {}
-    for module in pkgutil.iter_modules(pki.__path__):
-        if module.ispkg:
-            continue
-        loaded = importlib.import_module(f"pki.{module.name}")
-        for name, value in vars(loaded).items():
-            if (
-                inspect.isfunction(value)
-                and value.__module__ == loaded.__name__
-                and not name.startswith("_")
-                and "actor" in inspect.signature(value).parameters
-            ):
-                found[f"{loaded.__name__}.{name}"] = value
-    return found
-
-
 def test_every_operation_has_a_row() -> None:
-    operations = {
-        name: value
-        for name, value in _takes_an_actor().items()
-        if name not in PARTS and name.rpartition(".")[0] not in PARTS
-    }
-    assert {value: name for name, value in operations.items()}.keys() == TABLE.keys(), sorted(
-        name for name, value in operations.items() if value not in TABLE
-    )
+    check_complete(TABLE, pki, PARTS)
 
 
 @pytest.mark.parametrize("role", Role)
-@pytest.mark.parametrize(
-    "operation", TABLE, ids=lambda each: f"{each.__module__.rpartition('.')[2]}.{each.__name__}"
-)
+@pytest.mark.parametrize("operation", TABLE, ids=name_of)
 def test_operations_and_roles(shared_desk: Desk, operation: Any, role: Role) -> None:
-    allowed, call = TABLE[operation]
-    scope = Scope(gateway="gw1") if role is Role.GATEWAY else Scope()
-    actor = Actor("somebody", role, credential="token:1", scope=scope)
-    if role in allowed:
-        try:
-            call(shared_desk, actor)
-        except IkewardenError as error:
-            if isinstance(error, RoleMayNot):
-                raise
-        return
-    with pytest.raises(RoleMayNot) as refused:
-        call(shared_desk, actor)
-    assert refused.value.code == "role_not_permitted"
-    assert refused.value.next_step
+    check_row(shared_desk, TABLE[operation], role)
 
 
 def test_the_role_is_asked_for_before_anything_is_looked_at() -> None:
-    # With a desk that is nothing at all, a refusal is all that can come.
-    for role in Role:
-        for allowed, call in TABLE.values():
-            if role not in allowed:
-                with pytest.raises(RoleMayNot):
-                    call(None, Actor("somebody", role))  # type: ignore[arg-type]  # on purpose
+    check_asked_first(TABLE)
 
 
 def test_what_is_not_granted_is_refused() -> None:

@@ -329,14 +329,8 @@ def test_a_password_is_not_shown(tmp_path: Path) -> None:
     text = f'[database]\nurl = "{PASSWORD_URL}"\n[notices]\nwebhook = "https://x/hunter2"'
     settings = load(tmp_path, text)
     assert settings.database.url == PASSWORD_URL.replace("postgresql", "postgresql+psycopg")
-    shown = [repr(settings), str(settings), settings.model_dump_json(), settings.database.shown_url]
+    shown = [repr(settings), str(settings), settings.model_dump_json()]
     assert "hunter2" not in "".join(shown)
-    assert settings.database.shown_url == (
-        "postgresql+psycopg://ikewarden:***@db.example/ikewarden"
-    )
-    in_query = load(tmp_path, '[database]\nurl = "postgresql:///db?user=u&password=hunter2"')
-    assert "hunter2" not in in_query.database.shown_url
-    assert load(tmp_path).database.shown_url == f"sqlite:///{tmp_path}/ikewarden.db"
 
 
 def test_refusals_do_not_repeat_values(tmp_path: Path) -> None:

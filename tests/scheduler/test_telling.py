@@ -19,6 +19,7 @@ from core.receivers import Alertmanager, Mail, Syslog
 from core.secret import Secret
 from fleet.monitoring import orders, standing
 from fleet.monitoring.standing import latest
+from ike.events.event import SaEvent
 from pki import history
 from pki.actors import RoleMayNot
 from pki.desk import Desk
@@ -31,7 +32,7 @@ from tests.fixtures.desk import ADMIN, OPERATOR, drain, reopened
 from tests.fixtures.openbao import Identity, free_ports, make_identity
 from tests.fixtures.receivers import Api, Collector, Mailbox, RealAlertmanager, serving
 from tests.fleet.crew import Member, enlist
-from tests.fleet.monitoring import after, alerts_of, failures, sent
+from tests.fleet.monitoring import after, alerts_of, event, failures, sent
 
 HOSTILE = '\x1b[2J\r\nBcc: all@example.com\r\n\r\n<b>"]\\\u202e\ud800'
 LATER = timedelta(minutes=1)
@@ -145,6 +146,28 @@ def test_a_real_alertmanager_shows_an_alert_from_its_begin_to_its_end(
     assert real.alerts() == []
 
 
+def test_an_alert_about_many_stays_the_same_one(desk: Desk, now: datetime) -> None:
+    def asked(source: str, first: int) -> list[SaEvent]:
+        who = {"source": source, "peer": source, "connection": None, "name": None}
+        return [
+            event("unknown_peer", first - HOURS + step, ike_id=first + step, **who)
+            for step in range(6)
+        ]
+
+    with serving(Api()) as api:
+        heard = reopened(desk, alertmanager=Alertmanager(api.url))
+        member = enlist(heard, "gw.example")
+        sent(member, asked("203.0.113.1", 0), until=after(60 - HOURS), desk=heard)
+        drain(heard, now)
+        sent(member, asked("203.0.113.2", 100), 6, until=after(160 - HOURS), desk=heard)
+        telling.tell_standing(heard, now)
+        [first], *_, [last] = api.got
+    assert first["labels"] == last["labels"]
+    assert "peer" not in first["labels"]
+    assert first["annotations"]["peer"] == "203.0.113.1"
+    assert json.loads(last["annotations"]["evidence"])["sources"] == 2
+
+
 def test_what_is_silenced_here_is_not_told_again(desk: Desk, now: datetime) -> None:
     with serving(Api()) as api:
         heard = reopened(desk, alertmanager=Alertmanager(api.url))
@@ -221,6 +244,22 @@ def test_a_receiver_that_is_slow_is_cut_off(
         api.answer = "drip"
         with pytest.raises(Unavailable, match="failed"):
             alertmanager.send(Alertmanager(api.url), [])
+
+
+def test_a_webhook_that_is_slow_is_cut_off(
+    desk: Desk, now: datetime, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(deadline, "WHOLE", 0.3)
+    with serving(Api()) as api:
+        heard = reopened(desk, webhook=f"{api.url}/hook?of=all")
+        begun(heard)
+        api.answer = "drip"
+        drain(heard, now)
+        assert "webhook_failed" in errors(heard)
+        api.answer = 200
+        drain(heard, now + LATER)
+    assert api.paths == ["/hook?of=all"]
+    assert waiting(heard) == {}
 
 
 def test_lanes_keep_receivers_apart(desk: Desk, now: datetime) -> None:

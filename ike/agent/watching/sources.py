@@ -1,7 +1,6 @@
 """Where events of SAs come from: the daemon's log as a file or in journald, or charon over VICI.
 
-One of them, and not all together: they state the same facts, and a fact that is told twice looks like a loop. The log
-tells the most, and nothing of it is lost while the agent is away; VICI needs no setting.
+`feeds` says which of them, and which stand beside.
 """
 
 import json
@@ -16,19 +15,16 @@ from pathlib import Path
 from typing import Any, Final, NamedTuple, Protocol
 
 from core.errors import IkewardenError
-from ike.agent.settings import AgentSettings
 from ike.agent.watching.tail import Tail
 from ike.daemons.port import DaemonRefused, DaemonUnreachable
 from ike.daemons.strongswan import happenings
-from ike.daemons.strongswan.session import SOCKET, Endpoint, Session
+from ike.daemons.strongswan.session import Endpoint, Session
 from ike.events.event import SaEvent
 from ike.events.reader import Reader
 
 Document = dict[str, Any]
 Now = Callable[[], datetime]
 
-JOURNAL: Final = "journal"
-OFF: Final = "off"
 _IDLE: Final = 0.25
 _AGAIN: Final = 1.0
 # What a daemon wrote before it slept is in the log by then.
@@ -39,11 +35,14 @@ _BLOCK: Final = 1 << 18
 
 
 class Gathered(NamedTuple):
-    """Events; up to where; and until when nothing else happened, POSIX seconds, where that is known."""
+    """Events; up to where; and until when nothing else happened, POSIX seconds, where that is known. `failing` is why
+    nothing can be gathered for now, where the source tries again by itself.
+    """
 
     events: list[SaEvent]
     position: Document | None
     until: float | None
+    failing: str = ""
 
 
 class Source(Protocol):
@@ -52,20 +51,6 @@ class Source(Protocol):
     def gather(self, position: Document | None, stop: threading.Event) -> Iterator[Gathered]:
         """All from a position on, until `stop` is set. Raises OSError and IkewardenError."""
         ...
-
-
-def source_of(settings: AgentSettings, now: Now) -> Source | None:
-    """What agent.toml says; None for nothing."""
-    log = settings.watch.log
-    if log == OFF:
-        return None
-    if log == JOURNAL:
-        return Journal(now)
-    if log:
-        return LogFile(Path(log), now)
-    if settings.daemon == "strongswan":
-        return Vici(Path(settings.strongswan.socket or SOCKET), now)
-    return None
 
 
 class _Lines:
@@ -156,7 +141,8 @@ class Journal:
             command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
         ) as process:
             try:
-                yield from self._read(process, cursor, stop)
+                if process.stdout is not None:
+                    yield from self._read(process.stdout.fileno(), cursor, stop)
             finally:
                 process.terminate()
 
@@ -165,11 +151,8 @@ class Journal:
         done = subprocess.run(command, capture_output=True, check=False, timeout=30)
         return _cursor(done.stdout) or ""
 
-    def _read(
-        self, process: "subprocess.Popen[bytes]", cursor: str, stop: threading.Event
-    ) -> Iterator[Gathered]:
-        assert process.stdout is not None  # noqa: S101 - it is a pipe
-        lines, rest, descriptor = _Lines(self._now), b"", process.stdout.fileno()
+    def _read(self, descriptor: int, cursor: str, stop: threading.Event) -> Iterator[Gathered]:
+        lines, rest = _Lines(self._now), b""
         while not stop.is_set():
             at = self._now().timestamp()
             if not select.select([descriptor], [], [], _IDLE)[0]:
@@ -201,7 +184,7 @@ class Vici:
 
     def __init__(self, socket: Path, now: Now) -> None:
         self._endpoint, self._now = Endpoint(socket), now
-        self._names: tuple[str, ...] = (*happenings.EVENTS, happenings.ALERT)
+        self._names: tuple[str, ...] = _ALL
 
     def gather(self, position: Document | None, stop: threading.Event) -> Iterator[Gathered]:
         """See the protocol. What happened while nobody listened is lost."""
@@ -220,7 +203,9 @@ class Vici:
                 if self._names == happenings.EVENTS:
                     raise
                 self._names = happenings.EVENTS  # older than 6.0.3
-            except DaemonUnreachable:
+            except DaemonUnreachable as gone:
+                self._names = _ALL  # it may come back as a newer one
+                yield Gathered([], {"vici": known} if known else None, None, gone.message)
                 stop.wait(_AGAIN)
 
     def _listen(self, session: Session, present: str, stop: threading.Event) -> Iterator[Gathered]:
@@ -236,4 +221,5 @@ class Vici:
         return Gathered([event], {"vici": present}, None)
 
 
+_ALL: Final = (*happenings.EVENTS, happenings.ALERT)
 FAILURES: Final = (OSError, IkewardenError, subprocess.SubprocessError)

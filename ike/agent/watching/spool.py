@@ -1,8 +1,8 @@
 """Events on their way to the service, on disk, numbered, beside the place in the log up to which they were gathered.
 
-Events and place are written in one line, so that whenever the agent dies both are there or neither: what was not
-written is gathered again, and what was is not. The service counts each number of a stream once, so that what was told
-and not noted as told may be told again.
+Events and the place of their source are written in one line, so that whenever the agent dies both are there or neither:
+what was not written is gathered again, and what was is not. The service counts each number of a stream once, so that
+what was told and not noted as told may be told again.
 """
 
 import json
@@ -48,7 +48,7 @@ class Spool:
         self._lock = threading.Lock()
         self._events: deque[Document] = deque()
         self._first = 0  # the number of the first event that is here
-        self._position: Document | None = None
+        self._positions: dict[str, Document | None] = {}
         self._stream = secrets.token_hex(8)
         self._written = self._least = 0  # bytes of the file, now and when it was written anew
         with told(folder):
@@ -57,17 +57,21 @@ class Spool:
 
     @property
     def position(self) -> Document | None:
-        """Up to where events were gathered."""
-        with self._lock:
-            return self._position
+        """Up to where events were gathered, from the source that has no name."""
+        return self.position_of("")
 
-    def add(self, events: list[Document], position: Document | None) -> None:
-        """Keep events, durably, and the place up to which they were gathered."""
-        line = json.dumps({"e": events, "p": position}).encode() + b"\n"
+    def position_of(self, source: str) -> Document | None:
+        """Up to where events were gathered from a source."""
+        with self._lock:
+            return self._positions.get(source)
+
+    def add(self, events: list[Document], position: Document | None, source: str = "") -> None:
+        """Keep events, durably, and the place up to which they were gathered from a source."""
+        line = _line(events, position, source)
         with self._lock:
             self._append(line)
             self._events.extend(events)
-            self._position = position
+            self._positions[source] = position
             while len(self._events) > self._most:
                 self._events.popleft()
                 self._first += 1
@@ -126,7 +130,7 @@ class Spool:
             events, position = list(entry["e"]), entry["p"]
             if line.endswith(b"\n"):
                 self._events.extend(events)
-                self._position = position
+                self._positions[str(entry.get("of", ""))] = position
                 return True
         return False
 
@@ -152,14 +156,21 @@ class Spool:
             self._rewrite()
 
     def _rewrite(self) -> None:
-        head = json.dumps({"stream": self._stream, "first": self._first})
-        lines = [head]
-        if self._events or self._position is not None:
-            lines.append(json.dumps({"e": list(self._events), "p": self._position}))
-        content = ("\n".join(lines) + "\n").encode()
+        head = json.dumps({"stream": self._stream, "first": self._first}).encode() + b"\n"
+        places = {"": None, **self._positions} if self._events else self._positions
+        lines = [
+            _line([] if source else list(self._events), position, source)
+            for source, position in places.items()
+        ]
+        content = b"".join([head, *lines])
         with told(self._path):
             write_atomically(self._path, content)
         self._written = self._least = len(content)
+
+
+def _line(events: list[Document], position: Document | None, source: str) -> bytes:
+    of = {"of": source} if source else {}
+    return json.dumps({"e": events, "p": position, **of}).encode() + b"\n"
 
 
 def _write_all(descriptor: int, content: bytes) -> None:

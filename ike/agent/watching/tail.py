@@ -77,9 +77,14 @@ class Tail:
 
     # inside
 
+    @property
+    def _opened(self) -> BinaryIO:
+        if self._file is None:
+            raise OSError("the log is not open")
+        return self._file
+
     def _more(self) -> Piece:
-        assert self._file is not None  # noqa: S101 - the callers have opened it
-        data = self._rest + self._file.read(_BLOCK)
+        data = self._rest + self._opened.read(_BLOCK)
         end = data.rfind(b"\n") + 1
         if not end and len(data) > _LONGEST:
             end = len(data)
@@ -98,8 +103,7 @@ class Tail:
         self._open(path)
 
     def _skip_to_end(self) -> None:
-        assert self._file is not None  # noqa: S101
-        size = os.fstat(self._file.fileno()).st_size
+        size = os.fstat(self._opened.fileno()).st_size
         self._go_to(size)
         if self.before and not self.before.endswith(b"\n"):  # a line is half written: give it whole
             start = self.before.rfind(b"\n") + 1
@@ -111,37 +115,34 @@ class Tail:
             if path.stat().st_ino != inode:
                 continue
             self._open(path)
-            assert self._file is not None  # noqa: S101
             known = int(position.get("known", 0))
-            same = _digest(_first(self._file, known)) == position.get("head")
-            if same and os.fstat(self._file.fileno()).st_size >= offset:
+            same = _digest(_first(self._opened, known)) == position.get("head")
+            if same and os.fstat(self._opened.fileno()).st_size >= offset:
                 self._go_to(offset)
                 return
             self.close()
         # Else it was removed, packed or cut off: `read` begins with what is there now.
 
     def _go_to(self, offset: int) -> None:
-        assert self._file is not None  # noqa: S101
+        file = self._opened
         start = max(0, offset - _BEFORE)
-        self._file.seek(start)
-        before = self._file.read(offset - start)
+        file.seek(start)
+        before = file.read(offset - start)
         if start:
             before = before[before.find(b"\n") + 1 :]
-        self._file.seek(offset)
+        file.seek(offset)
         self.before, self._offset, self._rest, self._fresh = before, offset, b"", False
         self._know_head()
 
     def _know_head(self) -> None:
-        assert self._file is not None  # noqa: S101
         if len(self._head) < min(_HEAD, self._offset):
-            self._head = _first(self._file, min(_HEAD, self._offset))
+            self._head = _first(self._opened, min(_HEAD, self._offset))
 
     def _cut_off(self) -> bool:
         """Whether it was emptied, however much has been written into it since."""
-        assert self._file is not None  # noqa: S101
-        mine = os.fstat(self._file.fileno())
+        mine = os.fstat(self._opened.fileno())
         is_short = mine.st_size < self._offset + len(self._rest)
-        is_other = _first(self._file, len(self._head)) != self._head
+        is_other = _first(self._opened, len(self._head)) != self._head
         return (is_short or is_other) and self._is_current(mine)
 
     def _is_current(self, mine: os.stat_result) -> bool:
@@ -153,8 +154,7 @@ class Tail:
 
     def _successor(self) -> Path | None:
         """The file that comes after this one, where this one was renamed and the new one has something in it."""
-        assert self._file is not None  # noqa: S101
-        mine = os.fstat(self._file.fileno())
+        mine = os.fstat(self._opened.fileno())
         if self._is_current(mine) or not self._path.exists():
             return None
         files = [each for each in rotated(self._path) if each.suffix not in _PACKED]

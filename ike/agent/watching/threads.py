@@ -1,8 +1,8 @@
-"""Two threads beside the agent: one gathers events of SAs and keeps them, the other tells them to the service."""
+"""Threads beside the agent: one for each source gathers events of SAs and keeps them, one tells them to the service."""
 
 import logging
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -14,7 +14,8 @@ from ike.agent.clock import Clock
 from ike.agent.home import Home, stamp
 from ike.agent.schedule import contact_seconds
 from ike.agent.settings import AgentSettings
-from ike.agent.watching.sources import FAILURES, Gathered, Source, source_of
+from ike.agent.watching.feeds import Feed, feeds_of
+from ike.agent.watching.sources import FAILURES, Gathered
 from ike.agent.watching.spool import Batch, Document, Spool
 from ike.events.event import SaEvent
 from ike.events.limits import limited
@@ -49,9 +50,9 @@ def begin(
     stop: threading.Event,
     pace: Pace | None = None,
 ) -> list[threading.Thread]:
-    """Start both, where there is something to watch; they end after `stop` is set. Never raises."""
-    source = source_of(settings, clock.wall)
-    if source is None:
+    """Start them, where there is something to watch; they end after `stop` is set. Never raises."""
+    feeds = feeds_of(settings, clock.wall)
+    if not feeds:
         with suppress(IkewardenError):  # whatever is wrong with the home, the agent says
             if home.watch_notes():
                 home.write_watch_notes({})  # of what was watched before
@@ -61,19 +62,20 @@ def begin(
     except IkewardenError as error:
         _log.error("SAs are not watched", extra={"code": error.code, "reason": error.message})
         return []
-    gatherer = Gatherer(source, spool, stop)
+    gatherers = [Gatherer(each, spool, stop) for each in feeds]
     teller = Teller(
-        gatherer,
+        gatherers,
         spool,
         clock,
         connect=connect,
-        note=_Notes(home, settings.watch.log or "VICI", clock).write,
+        note=_Notes(home, ", ".join(each.name for each in feeds), clock).write,
         stop=stop,
         pace=pace,
     )
-    gatherer.start()
-    teller.start()
-    return [gatherer, teller]
+    threads = [*gatherers, teller]
+    for thread in threads:
+        thread.start()
+    return threads
 
 
 class _Notes:
@@ -101,9 +103,11 @@ class Gatherer(threading.Thread):
     is why nothing can be gathered.
     """
 
-    def __init__(self, source: Source, spool: Spool, stop: threading.Event) -> None:
-        super().__init__(name="gather", daemon=True)
-        self._source, self._spool, self._stop_event = source, spool, stop
+    def __init__(self, feed: Feed, spool: Spool, stop: threading.Event) -> None:
+        super().__init__(name=f"gather {feed.name}", daemon=True)
+        self._source, self._spool, self._stop_event = feed.source, spool, stop
+        self.feed = feed
+        self._place = feed.name if feed.beside else ""
         self.until: float | None = None
         self.failing = ""
 
@@ -112,7 +116,8 @@ class Gatherer(threading.Thread):
         while not self._stop_event.is_set():
             wait = _AGAIN_SECONDS
             try:
-                for gathered in self._source.gather(self._spool.position, self._stop_event):
+                position = self._spool.position_of(self._place)
+                for gathered in self._source.gather(position, self._stop_event):
                     self._keep(gathered)
             except FAILURES as error:
                 self._failed(str(error))
@@ -125,13 +130,20 @@ class Gatherer(threading.Thread):
 
     def _failed(self, reason: str) -> None:
         if reason != self.failing:
-            _log.warning("the watch over SAs broke off", extra={"reason": reason})
+            extra = {"source": self.feed.name, "reason": reason}
+            _log.warning("the watch over SAs broke off", extra=extra)
         self.failing = reason
 
     def _keep(self, gathered: Gathered) -> None:
         events = [document(each) for each in gathered.events]
-        if events or _is_far(self._spool.position, gathered.position):
+        if events or _is_far(self._spool.position_of(self._place), gathered.position):
             self._add(events, gathered.position)
+        if gathered.failing:
+            self._failed(gathered.failing)
+            self.until = None
+            return
+        if self.failing:
+            _log.info("the watch over SAs goes on", extra={"source": self.feed.name})
         self.failing = ""
         if gathered.until is not None:
             self.until = gathered.until
@@ -141,7 +153,7 @@ class Gatherer(threading.Thread):
         failing = False
         while not self._stop_event.is_set():
             try:
-                self._spool.add(events, position)
+                self._spool.add(events, position, self._place)
             except IkewardenError as full:
                 if not failing:
                     _log.warning("events of SAs are not kept", extra={"reason": full.message})
@@ -157,7 +169,7 @@ class Teller(threading.Thread):
 
     def __init__(
         self,
-        gatherer: Gatherer,
+        gatherers: Sequence[Gatherer],
         spool: Spool,
         clock: Clock,
         *,
@@ -167,7 +179,7 @@ class Teller(threading.Thread):
         pace: Pace | None = None,
     ) -> None:
         super().__init__(name="tell", daemon=True)
-        self._gatherer, self._spool, self._clock = gatherer, spool, clock
+        self._gatherers, self._spool, self._clock = gatherers, spool, clock
         self._connect, self._stop_event = connect, stop
         self._pace = pace or Pace()
         self._note = note
@@ -182,14 +194,19 @@ class Teller(threading.Thread):
         """Look, tell."""
         while not self._stop_event.wait(self._pace.settle):
             now = self._clock.monotonic()
-            due = now >= self._beat_at and self._gatherer.until is not None
+            due = now >= self._beat_at and self._until() is not None
             if now >= self._send_at and (len(self._spool) or due):
                 self._tell_all()
             self._keep_notes()
 
+    def _until(self) -> float | None:
+        """Up to when all is kept. Those beside tell of their own, and say nothing of what did not happen."""
+        return next((each.until for each in self._gatherers if not each.feed.beside), None)
+
     def _keep_notes(self) -> None:
         """When something is wrong, or no more, and now and then."""
-        errors = [each for each in (self._gatherer.failing, self._refused) if each]
+        errors = [self._refused] if self._refused else []
+        errors += [f"{each.feed.name}: {each.failing}" for each in self._gatherers if each.failing]
         now = self._clock.monotonic()
         if errors != self._noted or now >= self._note_at:
             self._noted, self._note_at = errors, now + self._pace.beat
@@ -214,7 +231,7 @@ class Teller(threading.Thread):
 
     def _tell(self, service: Service) -> bool:
         """Tell one batch; whether there is more."""
-        until = self._gatherer.until  # before the events are taken: all up to then are kept
+        until = self._until()  # before the events are taken: all up to then are kept
         batch = self._spool.batch(self._limit)
         whole = len(self._spool) == len(batch.events)
         try:
@@ -264,7 +281,7 @@ def _is_far(old: Document | None, new: Document | None) -> bool:
     if old is None or new is None:
         return old != new
     if {**old, **_MOVING} != {**new, **_MOVING}:
-        return "journal" not in new
+        return "journal" not in new and "counters" not in new
     return int(new.get("offset", 0)) - int(old.get("offset", 0)) > _FAR
 
 

@@ -69,6 +69,8 @@ def _sa(
         established=state.established,
         algorithms=conn.algorithms,
         children=children,
+        rekey_seconds=state.left.get("REKEY"),
+        reauth_seconds=now.reauth_seconds(state),
     )
 
 
@@ -84,6 +86,11 @@ def _child(state: State, now: Status, carried: dict[int, tuple[int, int]]) -> Ch
         remote_ts=(conn.remote_net,) if conn.remote_net else (),
         bytes_in=bytes_in,
         bytes_out=bytes_out,
+        protocol=state.protocol,
+        mode=state.mode,
+        algorithms=conn.child_algorithms,
+        rekey_seconds=state.left.get("REKEY"),
+        expire_seconds=state.left.get("EXPIRE", state.left.get("REPLACE")),
     )
 
 

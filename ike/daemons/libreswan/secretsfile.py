@@ -1,12 +1,9 @@
-"""ipsec.secrets as pluto reads it: records, includes, and which of them answers for a pair of identities. Pure.
+"""ipsec.secrets for the adapter: read with includes, which record answers for a pair of identities, written. Pure.
 
-A record begins in the first column and goes on over indented lines: identities, a colon, the kind, the value. Of all
-records whose identities fit pluto takes the one that fits best, and of those that fit equally the first. A record that
-is malformed is passed over, once its text has been written to the log; so what is written here cannot be.
+Of all records whose identities fit pluto takes the one that fits best, and of those that fit equally the first. A
+record that is malformed is passed over, once its text has been written to the log; so what is written here cannot be.
 """
 
-import base64
-import binascii
 import ipaddress
 import os.path
 import re
@@ -15,8 +12,9 @@ from dataclasses import dataclass
 from typing import Final
 
 from core.secret import Secret
+from ike.secrets.pluto_records import Included, Malformed, Record, read
+from ike.secrets.values import Kind
 
-ENCODING: Final = "latin-1"  # a value is octets
 ANY: Final = "%any"
 NESTING: Final = 10
 # pluto reads pieces of this size and takes what is beyond for another line.
@@ -27,20 +25,8 @@ _DEFAULT, _ANY, _REMOTE, _LOCAL = 1, 2, 4, 8
 EXACT: Final = _LOCAL | _REMOTE
 _FIT: Final = {_DEFAULT, _ANY, _LOCAL | _DEFAULT, _LOCAL | _ANY, _REMOTE | _ANY, EXACT}
 
-_KINDS: Final = {"psk": "psk", "ppks": "ppk", "xauth": "xauth"}
-_SPACE: Final = " \t\n\v\f\r"
-_TOKEN = re.compile(
-    r"""[ \t]*(?:
-        (?P<end>\#.*|$)
-        |(?P<quote>["'])(?P<quoted>.*?)(?P=quote)
-        |(?P<broken>["'].*)
-        |(?P<text>0t.*)
-        |(?P<word>[^ \t\n\v\f\r]+?(?=:?(?:[ \t\n\v\f\r]|$)))
-    )""",
-    re.VERBOSE | re.DOTALL,
-)
-_HEX = re.compile(r"[0-9A-Fa-f]{2}(?:_?[0-9A-Fa-f]{2})*")
-_PPK_ID = re.compile(r"[A-Za-z0-9._@+-]{1,64}")
+_KINDS: Final = {Kind.PSK: "psk", Kind.PPK: "ppk", Kind.USER: "xauth"}
+_PPK_ID: Final = re.compile(r"[A-Za-z0-9._@+-]{1,64}")
 
 
 @dataclass(frozen=True, eq=False)
@@ -61,28 +47,6 @@ class Entry:
 
 
 @dataclass(frozen=True)
-class Malformed:
-    """A record that pluto passes over."""
-
-    file: str
-    line: int
-
-
-@dataclass(frozen=True)
-class Include:
-    """Another file, or a pattern of some, that is read here."""
-
-    file: str
-    line: int
-    pattern: str
-
-    @property
-    def path(self) -> str:
-        """The pattern, from the folder of the file that it stands in."""
-        return os.path.join(os.path.dirname(self.file), self.pattern)
-
-
-@dataclass(frozen=True)
 class Begun:
     """Here begins what a file holds."""
 
@@ -92,12 +56,14 @@ class Begun:
 # reading
 
 
-def parse(text: str, file: str) -> Iterator[Entry | Malformed | Include]:
-    """The records of one file, in order; `text` was decoded by `ENCODING`. Raises nothing."""
-    for record in _records(text):
-        read = _read(record, file)
-        if read is not None:
-            yield read
+def parse(text: str, file: str) -> Iterator[Entry | Malformed | Included]:
+    """The records of one file, in order. Raises nothing."""
+    for each in read(text):
+        if isinstance(each, Record):
+            kind = _KINDS[each.kind]
+            yield Entry(file, each.line, kind, each.owners, each.value, each.ppk_id)
+        else:
+            yield each
 
 
 def gather(
@@ -112,86 +78,12 @@ def gather(
     for file, text in load(pattern):
         yield Begun(file)
         for each in parse(text, file):
-            if isinstance(each, Include):
-                yield from gather(each.path, load, depth + 1)
+            if isinstance(each, Included):
+                # From the folder of the file that it stands in.
+                below = os.path.join(os.path.dirname(file), each.pattern)
+                yield from gather(below, load, depth + 1)
             else:
                 yield each
-
-
-@dataclass(frozen=True)
-class _Token:
-    text: str
-    line: int
-    quoted: bool = False
-    broken: bool = False
-
-    def is_word(self, word: str) -> bool:
-        return not self.quoted and self.text.lower() == word
-
-
-def _records(text: str) -> Iterator[list[_Token]]:
-    record: list[_Token] = []
-    for number, line in enumerate(text.split("\n"), 1):
-        found = list(_tokens(line.rstrip(_SPACE), number))
-        if found and line[0] not in " \t":
-            if record:
-                yield record
-            record = found
-        elif record:  # indented lines before the first record belong to none
-            record += found
-    if record:
-        yield record
-
-
-def _tokens(line: str, number: int) -> Iterator[_Token]:
-    at = 0
-    while (match := _TOKEN.match(line, at)) and match["end"] is None:
-        at = match.end()
-        if match["quote"]:
-            yield _Token(match["quoted"], number, quoted=True)
-        elif match["broken"]:
-            yield _Token(match["broken"], number, broken=True)
-        else:
-            yield _Token(match["text"] or match["word"], number)
-
-
-def _read(record: list[_Token], file: str) -> Entry | Malformed | Include | None:
-    line = record[0].line
-    if record[0].is_word("include"):
-        whole = len(record) == 2 and not record[1].broken
-        return Include(file, line, record[1].text) if whole else Malformed(file, line)
-    colon = next((index for index, each in enumerate(record) if each.is_word(":")), len(record))
-    ids, rest = record[:colon], record[colon + 1 :]
-    if not rest:
-        return Malformed(file, line)
-    kind = _KINDS.get(rest[0].text.lower())
-    if kind is None:
-        return None  # RSA and the like, which are no shared secrets
-    ppk_id = None
-    if kind == "ppk":
-        if len(rest) < 2 or not rest[1].quoted:
-            return Malformed(file, line)
-        ppk_id = rest.pop(1).text
-    value = _decoded(rest[1]) if len(rest) == 2 else None
-    if value is None or any(each.broken for each in ids):
-        return Malformed(file, line)
-    return Entry(file, line, kind, tuple(each.text for each in ids), value, ppk_id)
-
-
-def _decoded(token: _Token) -> Secret | None:
-    if token.quoted:
-        return Secret(token.text.encode(ENCODING))
-    form, body = token.text[:2].lower(), token.text[2:]
-    if form == "0x" and _HEX.fullmatch(body):
-        return Secret(bytes.fromhex(body.replace("_", "")))
-    if form == "0s" and body:
-        try:
-            return Secret(base64.b64decode(body, validate=True))
-        except (binascii.Error, ValueError):
-            return None
-    if form == "0t" and body:
-        return Secret(body.encode(ENCODING))
-    return None
 
 
 # whom it answers for

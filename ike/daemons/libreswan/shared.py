@@ -19,7 +19,7 @@ from typing import Final
 from ike.daemons.libreswan import secretsfile, sections, status
 from ike.daemons.libreswan.managed import write
 from ike.daemons.libreswan.places import Places
-from ike.daemons.libreswan.secretsfile import Begun, Entry, Malformed
+from ike.daemons.libreswan.secretsfile import Begun, Entry
 from ike.daemons.libreswan.status import Listing
 from ike.daemons.libreswan.whack import Whack
 from ike.daemons.port import (
@@ -33,6 +33,8 @@ from ike.daemons.port import (
     SharedKey,
     SharedSlot,
 )
+from ike.secrets.forms import octets
+from ike.secrets.pluto_records import Malformed
 
 _HEAD: Final = "# Written by the ikewarden agent, which replaces it as a whole. Changes are lost.\n"
 _MARK = re.compile(r"# slot ([A-Za-z0-9_.-]+) (psk|ppk) (\d+)")
@@ -214,7 +216,7 @@ class SharedSecrets:
         # Before the file: an agent that dies in between reads it once more. One that starts has read it.
         write(self._unread, (self._whack.incarnation() or "").encode())
         try:
-            write(self._file, text.encode(secretsfile.ENCODING))
+            write(self._file, octets(text))
         except DaemonFilesUnwritable:
             if not was_unread:
                 self._note_read()
@@ -273,7 +275,7 @@ def _is_same(one: Path, other: Path) -> bool:
 
 def _content(path: Path) -> str:
     try:
-        return path.read_bytes().decode(secretsfile.ENCODING)
+        return path.read_bytes().decode("utf-8", "surrogateescape")
     except (FileNotFoundError, NotADirectoryError, IsADirectoryError):
         return ""
     except OSError as error:

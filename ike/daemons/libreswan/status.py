@@ -1,11 +1,12 @@
-"""What `whack --status`, `--trafficstatus`, `--listpubkeys` and `--listpsks` print, as values.
+"""What `whack --status`, `--trafficstatus`, `--listcerts`, `--listpubkeys` and `--listpsks` print, as values.
 
 Pure; read on Libreswan 4.10.
 """
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any, Final
 
 from ike.daemons.libreswan.secretsfile import Entry, normal
 
@@ -25,13 +26,25 @@ _STATE = re.compile(
     r" (?P<state>STATE_\S+) \((?P<words>[^)]*(?:\([^)]*\)[^)]*)*)\);(?P<rest>.*)"
 )
 _SPIS = re.compile(
-    r'000 #(?P<number>\d+): "[^"]+"\S*(?: \S+?)? (?:esp|ah)\.(?P<out>[0-9a-f]+)@\S+ (?:esp|ah)\.(?P<in>[0-9a-f]+)@'
+    r'000 #(?P<number>\d+): "[^"]+"\S*(?: \S+?)? (?P<protocol>esp|ah)\.(?P<out>[0-9a-f]+)@\S+'
+    r" (?:esp|ah)\.(?P<in>[0-9a-f]+)@\S*(?P<tunnel> tun\.)?"
 )
 _TRAFFIC = re.compile(r"006 #(?P<number>\d+): .*\binBytes=(?P<in>\d+), outBytes=(?P<out>\d+)")
-_ALGORITHMS = re.compile(
-    r'000 "(?P<name>[^"]+)"(?:\[(?P<instance>\d+)\])?:   IKEv2 algorithm newest: (?P<algorithms>\S+)'
+_HEAD = r'000 "(?P<name>[^"]+)"(?:\[(?P<instance>\d+)\])?:   '
+_ALGORITHMS = re.compile(_HEAD + r"IKE(?:v[12])? algorithm newest: (?P<algorithms>\S+)")
+_CHILD_ALGORITHMS = re.compile(
+    _HEAD + r"(?P<protocol>ESP|AH) algorithm newest: (?P<algorithms>[^\s;]+)"
 )
+_AUTH = re.compile(_HEAD + r"our auth:(?P<ours>[^,]*), their auth:(?P<theirs>[^,]*),")
+_AUTHORITIES = re.compile(_HEAD + r"CAs: '(?P<ours>.*)'\.\.\.'(?P<theirs>.*)'")
+_LIFE = re.compile(_HEAD + r".*\bipsec_life: (?P<seconds>\d+)s;")
+_POLICY = re.compile(_HEAD + r"policy: (?P<words>\S+);")
+_END_CERTIFICATE = re.compile(
+    r'000 End certificate "(?P<nickname>.*)" - SN: (?:0x)?(?P<serial>\w+)'
+)
+_SUBJECT = re.compile(r"000 +subject: (?P<subject>.*)")
 _ADDRESS = re.compile(r"(?:(?P<subnet>[^=\s]+)===)?(?P<address>[^\[<=]+)")
+_LEFT = re.compile(r"\b(REKEY|REPLACE|EXPIRE) in (-?\d{1,10})s")
 _PARENT = re.compile(r"\bIKE SA #(\d+);")
 _PUBKEY = re.compile(
     r"000 .*?,\s+\d+ \w+ Key (?P<id>\S+) \((?P<private>has|no) private key\),"
@@ -55,11 +68,17 @@ class Conn:
     remote_id: str = ""
     certificate: str = ""  # our nickname
     algorithms: str = ""
+    child_algorithms: str = ""
+    local_auth: str = ""  # secret, rsasig, ecdsa, …
+    remote_auth: str = ""
+    remote_authority: str = ""  # subject of the CA that the peer's certificate must be of
+    child_life: int | None = None  # seconds
+    policy: frozenset[str] = frozenset()  # PSK, TUNNEL, REAUTH, …
 
 
 @dataclass(frozen=True)
 class State:
-    """A state of pluto's: an IKE SA, or a CHILD SA when it has a `parent`."""
+    """A state of pluto's: an IKE SA, or a CHILD SA when it has a `parent`. `left` are seconds until it is replaced."""
 
     number: int
     name: str
@@ -70,6 +89,9 @@ class State:
     words: str = ""
     spi_in: str = ""
     spi_out: str = ""
+    protocol: str = ""  # ESP, AH
+    mode: str = ""  # tunnel, transport
+    left: Mapping[str, int] = field(default_factory=dict)  # REKEY, REPLACE, EXPIRE
 
     @property
     def child(self) -> bool:
@@ -102,6 +124,12 @@ class Status:
         """Names of the connections."""
         return frozenset(each.name for each in self.conns)
 
+    def reauth_seconds(self, state: State) -> int | None:
+        """In how many seconds the peers authenticate each other again; IKEv1 knows no other way to replace an SA."""
+        conn = self.conn_of(state)
+        again = state.version == 1 or (conn is not None and "REAUTH" in conn.policy)
+        return state.left.get("REPLACE") if again else None
+
     def conn_of(self, state: State) -> Conn | None:
         """The connection or instance that a state belongs to."""
         wanted = (state.name, state.instance)
@@ -112,9 +140,8 @@ def parse(text: str) -> Status:
     """`whack --status` as values; lines that are not known are passed over."""
     version = _VERSION.search(text)
     lines = text.splitlines()
-    ids = _by_conn(lines, _IDS)
+    facts = _facts(lines)
     certificates = {match["name"]: match["cert"] for match in map(_CERT.match, lines) if match}
-    algorithms = _by_conn(lines, _ALGORITHMS)
     conns = []
     for match in filter(None, map(_CONN.match, lines)):
         key = (match["name"], int(match["instance"] or 0))
@@ -126,10 +153,8 @@ def parse(text: str) -> Status:
                 remote_address=right["address"] if right else "",
                 local_net=(left["subnet"] or "") if left else "",
                 remote_net=(right["subnet"] or "") if right else "",
-                local_id=ids[key]["ours"] if key in ids else "",
-                remote_id=ids[key]["theirs"].strip() if key in ids else "",
                 certificate=certificates.get(key[0], ""),
-                algorithms=algorithms[key]["algorithms"] if key in algorithms else "",
+                **facts.get(key, {}),
             )
         )
     return Status(
@@ -146,9 +171,39 @@ def _turned(right: str) -> str:
     return f"{subnet}==={address}" if marks else right
 
 
-def _by_conn(lines: list[str], pattern: re.Pattern[str]) -> dict[tuple[str, int], re.Match[str]]:
-    found = filter(None, map(pattern.match, lines))
-    return {(match["name"], int(match["instance"] or 0)): match for match in found}
+def _facts(lines: list[str]) -> dict[tuple[str, int], dict[str, Any]]:
+    """What lines of their own say of a connection, by its name and instance."""
+    found: dict[tuple[str, int], dict[str, Any]] = {}
+    for pattern, named in _FACTS:
+        for match in filter(None, map(pattern.match, lines)):
+            key = (match["name"], int(match["instance"] or 0))
+            found.setdefault(key, {}).update(named(match))
+    return found
+
+
+# Each line and what of a connection stands in it.
+_FACTS: Final[tuple[tuple[re.Pattern[str], Callable[[re.Match[str]], dict[str, Any]]], ...]] = (
+    (_IDS, lambda m: {"local_id": m["ours"], "remote_id": m["theirs"].strip()}),
+    (_ALGORITHMS, lambda m: {"algorithms": m["algorithms"]}),
+    (_CHILD_ALGORITHMS, lambda m: {"child_algorithms": m["algorithms"]}),
+    (_AUTH, lambda m: {"local_auth": m["ours"], "remote_auth": m["theirs"]}),
+    (_AUTHORITIES, lambda m: {"remote_authority": m["theirs"].replace("%any", "")}),
+    (_LIFE, lambda m: {"child_life": int(m["seconds"][:10])}),
+    (_POLICY, lambda m: {"policy": frozenset(m["words"].split("+"))}),
+)
+
+
+def end_certificates(text: str) -> dict[str, tuple[str, str]]:
+    """`whack --listcerts`: subject and serial number (hexadecimal) of each end certificate, by nickname."""
+    found: dict[str, tuple[str, str]] = {}
+    nickname = serial = ""
+    for line in text.splitlines():
+        if match := _END_CERTIFICATE.match(line):
+            nickname, serial = match["nickname"], match["serial"].lower().lstrip("0") or "0"
+        elif nickname and (match := _SUBJECT.match(line)):
+            found[nickname] = (match["subject"], serial)
+            nickname = ""
+    return found
 
 
 def _states(lines: list[str]) -> Iterator[State]:
@@ -166,6 +221,9 @@ def _states(lines: list[str]) -> Iterator[State]:
             words=match["words"],
             spi_in=spi["in"].zfill(8) if spi else "",
             spi_out=spi["out"].zfill(8) if spi else "",
+            protocol=spi["protocol"].upper() if spi else "",
+            mode=("tunnel" if spi["tunnel"] else "transport") if spi else "",
+            left={name: max(0, int(left)) for name, left in _LEFT.findall(match["rest"])},
         )
 
 

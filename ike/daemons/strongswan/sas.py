@@ -48,6 +48,10 @@ def sa_of(connection: str, raw: Mapping[str, Any], now: datetime) -> IkeSa:
         spi_responder=raw.get("responder-spi", ""),
         algorithms="-".join(raw[each] for each in _ALGORITHMS if each in raw),
         children=tuple(_child_of(child) for child in raw.get("child-sas", {}).values()),
+        # Only what is real: with `encap` charon pretends that there is one.
+        nat_t=any(raw.get(each) == "yes" for each in ("nat-local", "nat-remote")),
+        rekey_seconds=_seconds(raw, "rekey-time"),
+        reauth_seconds=_seconds(raw, "reauth-time"),
     )
 
 
@@ -61,4 +65,15 @@ def _child_of(raw: Mapping[str, Any]) -> ChildSa:
         remote_ts=tuple(raw.get("remote-ts", ())),
         bytes_in=int(raw.get("bytes-in", 0)),
         bytes_out=int(raw.get("bytes-out", 0)),
+        protocol=raw.get("protocol", ""),
+        mode=raw.get("mode", "").lower(),
+        nat_t=raw.get("encap") == "yes",
+        algorithms="-".join(raw[each] for each in _ALGORITHMS if each in raw),
+        rekey_seconds=_seconds(raw, "rekey-time"),
+        expire_seconds=_seconds(raw, "life-time"),
     )
+
+
+def _seconds(raw: Mapping[str, Any], name: str) -> int | None:
+    """Times that have passed are told as negative ones."""
+    return max(0, int(raw[name])) if name in raw else None

@@ -109,6 +109,14 @@ class Session:
             if kind == Packet.EVENT:
                 yield self._event(rest)
 
+    def knows(self, event: str) -> bool:
+        """Whether charon has this event; it is told to this session from now on."""
+        try:
+            self._register(event)
+        except DaemonRefused:
+            return False
+        return True
+
     def not_vici(self) -> DaemonUnreachable:
         """The error for an answer that charon does not give."""
         return DaemonUnreachable(

@@ -44,7 +44,7 @@ class Sightings:
         self._path = path
         self._files = files
         self._lock = RLock()
-        self._known = _read(path)
+        self._known = read(path)
         self._changed = False
         self._missing: dict[str, float] = {}
         self._unsure: set[str] = set()
@@ -127,7 +127,8 @@ class Sightings:
             _log.warning("%s", failed.message)
 
 
-def _read(path: Path) -> dict[str, Sighting]:
+def read(path: Path) -> dict[str, Sighting]:
+    """What was written down, by `SPI of the initiator:SPI of the responder`; nothing where it cannot be read."""
     known = {}
     with suppress(OSError, ValueError, TypeError, KeyError, AttributeError):
         content: Any = json.loads(path.read_bytes())

@@ -47,7 +47,10 @@ def _page(report: Report) -> Iterator[str]:
     yield "<header>\n<h1>Security associations</h1>"
     kind = "good" if report.verdict == OK else report.verdict
     yield f'<p class="verdict {kind}">{_text(text.sentence(report))}</p>'
-    yield f'<p class="quiet">{_text(text.extent(report))}</p>\n</header>\n<main>'
+    yield f'<p class="quiet">{_text(text.extent(report))}</p>'
+    for remark in report.remarks:
+        yield f'<p class="verdict warning">{_text(remark)}</p>'
+    yield "</header>\n<main>"
     for alert in report.ranked:
         yield from _alert(report, alert)
     told = report.told
@@ -79,11 +82,12 @@ def _alert(report: Report, alert: Alert) -> Iterator[str]:
 
 def _connection(report: Report, connection: Connection) -> Iterator[str]:
     alerts = report.alerts_of(connection)
-    kind = _text(alerts[0].severity) if alerts else "ok"
+    well = "ok" if connection.is_up or not connection.failures else "plain"
+    kind = _text(alerts[0].severity) if alerts else well
     yield f'<section class="{kind}">'
     yield f"<h2>{_text(text.name(connection) + text.peers(connection))}</h2>"
-    state = "Up at the end of the log" if connection.is_up else "No SA at the end of the log"
-    yield f"<p>{state}; {_text(text.deeds(connection) or 'nothing else')}.</p>"
+    state = f"At the end of the log: {text.standing(connection)}"
+    yield f"<p>{_text(state)}; in all {_text(text.deeds(connection) or 'no more')}.</p>"
     yield from _pictures(report, connection)
     yield from _table(report, connection)
     yield "</section>"
@@ -102,13 +106,19 @@ def _pictures(report: Report, connection: Connection) -> Iterator[str]:
             'SAs over time: <span class="key-ike">IKE SAs</span>, '
             '<span class="key-child">Child SAs</span>'
         )
-        picture = svg.lives(connection.lives, report.first, report.last, "SAs over time")
+        picture, drawn = svg.lives(connection.lives, report.first, report.last, _life)
+        if drawn < len(connection.lives) + connection.unlisted:
+            caption += f" (the newest {drawn:,} of {len(connection.lives) + connection.unlisted:,})"
         parts.append((caption, picture))
     if parts:
         yield '<div class="pictures">'
         for caption, picture in parts:
             yield f"<figure>{picture}<figcaption>{caption}</figcaption></figure>"
         yield "</div>"
+
+
+def _life(life: Life) -> str:
+    return shown(text.life(life))
 
 
 def _table(report: Report, connection: Connection) -> Iterator[str]:

@@ -26,6 +26,7 @@ def document(report: Report) -> dict[str, Any]:
         "sources": [visible(each) for each in report.sources],
         "lines": report.lines,
         "events": report.events,
+        "remarks": [visible(each) for each in report.remarks],
         "start": rfc3339(report.first),
         "end": rfc3339(report.last),
         "connections": [_connection(report, each) for each in report.connections],

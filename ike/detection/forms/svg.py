@@ -1,9 +1,9 @@
 """Pictures of a connection as SVG inside a page: no script, no style of their own, nothing from elsewhere.
 
-Every text in them is ours or a number; colours are those of the page's style sheet.
+Every text in them is escaped; colours are those of the page's style sheet.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from html import escape
 from typing import Final
 
@@ -46,11 +46,18 @@ def intervals(points: Sequence[Point], band: Band | None, label: str) -> str:
     return _picture(_HEIGHT, label, parts())
 
 
-def lives(those: Sequence[Life], first: float, last: float, label: str) -> str:
-    """A bar for each SA from its making to its end; of very many the newest."""
-    shown = [each for each in those if each.start is not None][-_LIVES:]
+def lives(
+    those: Sequence[Life], first: float, last: float, called: Callable[[Life], str]
+) -> tuple[str, int]:
+    """A bar for each SA from its making to its end, and how many there are: of very many the newest of each kind, IKE
+    SAs above Child SAs. `called` gives a bar its name, which shows where a pointer rests on it.
+    """
+    timed = [each for each in those if each.start is not None]
+    shown = [
+        each for kind in ("ike", "child") for each in [x for x in timed if x.kind == kind][-_LIVES:]
+    ]
     starts = [each.start for each in shown if each.start is not None]
-    first = min(starts, default=first) if len(those) > _LIVES else first
+    first = min(starts, default=first) if len(timed) > len(shown) else first
     last = max(last, first + 1e-3)
     height = len(shown) * _BAR + 30
 
@@ -60,11 +67,12 @@ def lives(those: Sequence[Life], first: float, last: float, label: str) -> str:
             end = _x(last if each.end is None else each.end, first, last)
             yield (
                 f'<rect class="{"ike" if each.kind == "ike" else "child"}" x="{begin:.1f}"'
-                f' y="{6 + row * _BAR}" width="{max(end - begin, 1.5):.1f}" height="{_BAR - 1.5}"/>'
+                f' y="{6 + row * _BAR}" width="{max(end - begin, 1.5):.1f}" height="{_BAR - 1.5}">'
+                f"<title>{escape(called(each))}</title></rect>"
             )
         yield from _ends(first, last, height - 8)
 
-    return _picture(height, label, parts())
+    return _picture(height, "SAs over time", parts()), len(shown)
 
 
 def _picture(height: int, label: str, parts: Iterator[str]) -> str:

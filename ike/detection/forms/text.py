@@ -11,7 +11,7 @@ from ike.audit.forms.text import WIDTH, Line
 from ike.detection.alert import Alert
 from ike.detection.forms import plot
 from ike.detection.forms.times import clock, period, span
-from ike.detection.report import OK, SEVERITIES, Band, Report, page, title
+from ike.detection.report import SEVERITIES, Band, Report, page, title
 from ike.events.summary import FAILURES, Connection, Intervals, Life
 
 _LABEL: Final = 10
@@ -42,7 +42,9 @@ def write(report: Report, *, everything: bool = False) -> str:
 def lines(report: Report, *, everything: bool = False) -> Iterator[Line]:
     """The analysis line by line; nothing in it acts in a terminal."""
     yield Line(sentence(report), _STYLES[report.verdict])
-    yield Line(shown(extent(report)), "quiet")
+    yield from (Line(line, "quiet") for line in _wrapped(extent(report), "", "  "))
+    for remark in report.remarks:
+        yield from (Line(line, "medium") for line in _wrapped(remark, "", "  "))
     for alert in report.ranked:
         yield Line()
         yield from _alert(report, alert)
@@ -61,12 +63,15 @@ def lines(report: Report, *, everything: bool = False) -> Iterator[Line]:
 
 def sentence(report: Report) -> str:
     """The verdict, and why."""
-    if report.verdict != OK:
+    if report.alerts:
         found = number(len(report.alerts), "alert")
         return f"{report.verdict}: {found} ({', '.join(_severities(report))})"
     if not report.events:
-        return "ok: no events of an IKE daemon were found, so there is nothing to judge"
-    return f"ok: nothing abnormal in {number(len(report.connections), 'connection')}"
+        return "warning: no events of an IKE daemon were found, so nothing could be judged"
+    found = f"nothing abnormal in {number(len(report.connections), 'connection')}"
+    if report.problems:
+        return f"warning: {found}, but not all could be read"
+    return f"ok: {found}" + (", as far as it shows without times" if report.remarks else "")
 
 
 def extent(report: Report) -> str:
@@ -93,6 +98,13 @@ def facts(report: Report, alert: Alert) -> list[tuple[str, str]]:
     return [(label, value) for label, value in told if value]
 
 
+def standing(connection: Connection) -> str:
+    """What is up at the end of the log."""
+    if connection.is_up:
+        return "up"
+    return "IKE SA up, but no Child SA: no traffic passes" if connection.alive else "not up"
+
+
 def deeds(connection: Connection) -> str:
     """What happened to a connection, in one sentence without its end."""
     counts = connection.counts
@@ -105,9 +117,13 @@ def deeds(connection: Connection) -> str:
         (counts["retransmit"], "retransmission", "retransmissions"),
         (counts["half_open_limit"], "request beyond the limit", "requests beyond the limit"),
         (counts["cookie"], "cookie", "cookies"),
-        *((counts[kind], _WORDS[kind], f"{_WORDS[kind]}s") for kind in FAILURES),
+        *((counts[kind], _WORDS[kind], _plural(_WORDS[kind])) for kind in FAILURES),
     ]
     return ", ".join(number(count, one, many) for count, one, many in told if count)
+
+
+def _plural(word: str) -> str:
+    return word + ("es" if word.endswith("ch") else "s")
 
 
 def rhythm(intervals: Intervals, band: Band | None) -> str:
@@ -168,11 +184,11 @@ def _alert(report: Report, alert: Alert) -> Iterator[Line]:
 
 
 def _connection(report: Report, connection: Connection, *, plots: bool) -> Iterator[Line]:
-    state = "up" if connection.is_up else "not up"
+    state = standing(connection)
     yield from map(
         Line,
         _wrapped(
-            f"{name(connection)}{peers(connection)}: {state}; {deeds(connection) or 'nothing else'}",
+            f"{name(connection)}{peers(connection)}: {state}; in all {deeds(connection) or 'no more'}",
             "  ",
             "    ",
         ),

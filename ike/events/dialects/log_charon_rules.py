@@ -5,9 +5,10 @@ before `~` decides, the rest gives fields and may be missing where a line was cu
 """
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, Final
+from operator import itemgetter
+from typing import Final
 
 # An identity may hold anything, and the remote one is the peer's choice: so of two, the local one ends at its first
 # end, and the remote one at the last end of the line. A masked SPI is no SPI.
@@ -36,6 +37,45 @@ _FILLED: Final = {
 }
 
 _BLANK: Final = re.compile("(?<!P)(?:" + "|".join(_FILLED) + ")")
+#: What a sentence can show, in the order in which `Sentence.read` gives it.
+SHOWN: Final = (
+    "connection",
+    "quoted",
+    "ike_id",
+    "child",
+    "child_id",
+    "new_child_id",
+    "spi_in",
+    "spi_out",
+    "seq",
+    "peer",
+    "identity",
+    "algorithms",
+    "bytes_in",
+    "bytes_out",
+    "seconds",
+)
+Values = tuple[str | None, ...]
+
+
+class Sentence:
+    """A pattern, and what it shows: cheaper than a dictionary of its groups, for there are many lines."""
+
+    __slots__ = ("_match", "_pick", "pattern")
+
+    def __init__(self, pattern: str) -> None:
+        compiled = re.compile(pattern)
+        self.pattern = pattern
+        self._match = compiled.match
+        # Of None and the groups; 0 is thus what it does not show.
+        self._pick: Callable[[Values], Values] = itemgetter(
+            *(compiled.groupindex.get(name, 0) for name in SHOWN)
+        )
+
+    def read(self, message: str) -> Values | None:
+        """The values of `SHOWN`, None for each that is not there; None if the message is no such sentence."""
+        found = self._match(message)
+        return self._pick((None, *found.groups())) if found else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,28 +83,39 @@ class Rule:
     """A sentence and the event or remark that it is.
 
     `timer`: the daemon's own clock or an operator makes it speak, so the packet that its thread saw last tells nothing
-    of the peer. `group`: that of charon, where a message of NET or ENC is meant. `fixed`: fields that the sentence
-    implies. `literal` stands at its beginning.
+    of the peer. `group`: that of charon, where a message of NET or ENC is meant. `reason` and `phase`: what the
+    sentence implies. `literal` stands at its beginning. `opening`: what decides, where more gives fields.
     """
 
     kind: str
-    opening: re.Pattern[str]
-    whole: re.Pattern[str]
+    opening: Sentence | None
+    whole: Sentence
     literal: str
     timer: bool
     group: str
-    fixed: dict[str, Any]
+    reason: str | None
+    phase: str | None
 
 
-def _rule(kind: str, pattern: str, *, timer: bool = False, group: str = "", **fixed: Any) -> Rule:
+def _rule(
+    kind: str,
+    pattern: str,
+    *,
+    timer: bool = False,
+    group: str = "",
+    reason: str | None = None,
+    phase: str | None = None,
+) -> Rule:
     stated = re.match(r"[^\\<(\[{.?*|~$]*", pattern)
     literal = stated[0] if stated else ""
     if pattern[len(literal) : len(literal) + 1] == "?":
         literal = literal[:-1]
     pattern = _BLANK.sub(lambda found: _FILLED[found[0]], pattern)
     opening, _, tail = pattern.partition("~")
-    whole = re.compile(f"{opening}{tail}\\s*$" if tail else opening)
-    return Rule(kind, re.compile(opening), whole, literal, timer, group, fixed)
+    whole = Sentence(f"{opening}{tail}\\s*$" if tail else opening)
+    return Rule(
+        kind, Sentence(opening) if tail else None, whole, literal, timer, group, reason, phase
+    )
 
 
 _SPIS: Final = "with SPIs <in><bytes_in> <out><bytes_out>"

@@ -15,7 +15,7 @@ from ikewarden.cli.session import Session, pass_session
 
 if TYPE_CHECKING:
     from ike.audit.configuration.values import Tunnel
-    from ike.doctor.values import Case, Host, Log
+    from ike.doctor.values import Case, Daemon, Host, Log
 
 # As pki.x509 has them; a help page needs none of it.
 KINDS: Final = ("strongswan", "libreswan", "windows", "apple", "cisco")
@@ -64,6 +64,12 @@ _FILE: Final = click.Path(exists=True, path_type=Path)
     metavar="SOCKET",
     help="Socket of charon; with it the daemon and the network are asked whatever --root is.",
 )
+@click.option(
+    "--pluto",
+    type=click.Path(path_type=Path),
+    metavar="SOCKET",
+    help="Control socket of pluto, as --vici for charon. [default: as the configuration tells]",
+)
 @click.option("--no-probe", is_flag=True, help="Send the peer nothing.")
 @format_option()
 @pass_session
@@ -80,6 +86,8 @@ def doctor(session: Session, /, tunnel: str | None, **given: Any) -> int:
     from ike.doctor.diagnosis import examine
     from ikewarden.cli.commands import audit_screen
 
+    if given["vici"] and given["pluto"]:
+        raise click.UsageError("Give either --vici or --pluto.")
     if given["peer"] and given["peer_root"]:
         raise click.UsageError("Give either --peer or --peer-root.")
     found = examine(_gathered(session, tunnel, given))
@@ -105,7 +113,8 @@ def _gathered(session: Session, name: str | None, given: dict[str, Any]) -> "Cas
     # Before the peer is sent anything: what it says to that would be in its log.
     peer_tunnel = matching.counterpart(tunnel, peer.tunnels) if tunnel and peer else None
     log = _log(given["logs"], (tunnel, peer_tunnel), now.timestamp())
-    live = given["vici"] is not None or given["root"].resolve() == Path("/")
+    named = given["vici"] is not None or given["pluto"] is not None
+    live = named or given["root"].resolve() == Path("/")
     return Case(
         now=now,
         here=here,
@@ -114,7 +123,7 @@ def _gathered(session: Session, name: str | None, given: dict[str, Any]) -> "Cas
         peer_tunnel=peer_tunnel,
         peer_kind=given["peer_kind"],
         log=log,
-        **(_live(session, tunnel, given) if live else {}),
+        **(_live(session, here, tunnel, given) if live else {}),
     )
 
 
@@ -129,19 +138,33 @@ def _peer(key: Any, given: dict[str, Any]) -> "Host | None":
     return None
 
 
-def _live(session: Session, tunnel: "Tunnel | None", given: dict[str, Any]) -> dict[str, Any]:
-    """What only the host itself can tell: its daemon, where it is charon, and the network."""
-    from ike.daemons.strongswan.session import SOCKET, Endpoint
-    from ike.doctor import daemon, matching, network
+def _live(
+    session: Session, here: "Host", tunnel: "Tunnel | None", given: dict[str, Any]
+) -> dict[str, Any]:
+    """What only the host itself can tell: its daemon, the network, and its clocks."""
+    from ike.doctor import clocks, network
 
-    found: dict[str, Any] = {
+    return {
+        "daemon": _asked(session, here, tunnel, given),
+        "clocks": clocks.others(session.clock()),
+        "unkept": clocks.is_unkept(),
         "network": network.look(
             tunnel.remote_addrs if tunnel is not None else (), probe=not given["no_probe"]
-        )
+        ),
     }
-    if given["vici"] is not None or tunnel is None or not matching.is_of_pluto(tunnel):
-        found["daemon"] = daemon.ask(Endpoint(given["vici"] or SOCKET), session.clock())
-    return found
+
+
+def _asked(
+    session: Session, here: "Host", tunnel: "Tunnel | None", given: dict[str, Any]
+) -> "Daemon":
+    """The daemon whose socket was named, else the one whose configuration it is."""
+    from ike.daemons.strongswan.session import SOCKET, Endpoint
+    from ike.doctor import daemon, matching, pluto
+
+    is_of_pluto = here.dialect == "libreswan" if tunnel is None else matching.is_of_pluto(tunnel)
+    if given["pluto"] is not None or (given["vici"] is None and is_of_pluto):
+        return pluto.ask(pluto.places(given["pluto"]))
+    return daemon.ask(Endpoint(given["vici"] or SOCKET), session.clock())
 
 
 def _log(

@@ -1,5 +1,6 @@
 """`ikewarden sa`: security associations, from logs, of this host, and as the service knows them from its gateways."""
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
 
@@ -12,13 +13,21 @@ from ikewarden.cli.screen import Column
 from ikewarden.cli.session import Session, pass_session
 
 _PATH: Final = "/v1/sas"
+
+
+def _proof(entry: Mapping[str, Any]) -> str | None:
+    """The peer's certificate, or the shared secrets, as far as they are known."""
+    secrets = ", ".join(f"{each['name']} v{each['version']}" for each in entry["secrets"])
+    return entry["remote_serial"] or entry["remote_certificate"] or secrets or None
+
+
 _COLUMNS: Final = (
     Column("Gateway", "gateway"),
     Column("SA", "id", whole=True),
     Column("Tunnel", lambda entry: entry["tunnel"] or f"({entry['connection']})"),
     Column("State", "state", whole=True),
     Column("Remote", lambda entry: f"{entry['remote_id']} {entry['remote_address']}"),
-    Column("Authenticated by", lambda entry: entry["remote_serial"] or entry["remote_certificate"]),
+    Column("Authenticated by", _proof),
     Column("Since", "established_at", whole=True),
 )
 

@@ -24,6 +24,7 @@ from cryptography.hazmat.primitives.serialization import (
     pkcs12,
 )
 
+from ike.agent.settings import AgentSettings, WatchSettings
 from ike.agent.unit import unit
 from tests.fixtures.served import PROGRAM, Done, Served, run, surroundings
 from tests.ike.agent.test_served import until
@@ -380,6 +381,9 @@ def test_the_unit_lets_the_program_be_read_where_it_is(program: str, tmp_path: P
     assert "ProtectHome=read-only\n" in unit(program, tmp_path, None)
     system, own = Path("/usr"), Path("/root/.pyenv/versions/3.12")
     assert "ProtectHome=yes\n" in unit("/opt/bin/ikewarden", tmp_path, None, python=system)
+    listens = AgentSettings("https://a", "g", watch=WatchSettings(kernel="manual"))
+    assert "BoundingSet=CAP_NET_ADMIN\n" in unit("/opt/bin/ikewarden", tmp_path, listens)
+    assert "AF_INET6 AF_NETLINK\n" in unit("/opt/bin/ikewarden", tmp_path, listens)
     assert "ProtectHome=read-only\n" in unit("/opt/bin/ikewarden", tmp_path, None, python=own)
 
 

@@ -571,6 +571,36 @@ def test_an_order_to_prove_starts_an_authentication_and_its_end_is_told_at_once(
     until(lambda: at_work.home.notes().secrets[SITE]["order"] is None)
 
 
+@pytest.mark.parametrize("overlap", [True, False], ids=["both", "one"])
+def test_what_was_seen_before_the_list_came_answers_no_order(
+    enrolled: Place, slots: Slots, overlap: bool
+) -> None:
+    """An emergency out of an undone rotation wants the same version proven again; this agent missed the undoing."""
+    enrolled.daemon.overlaps = overlap
+    peer_keys = {"psk": [SharedKey(2, Secret(slots.value(42)))]}
+    enrolled.daemon.peer_keys = peer_keys
+    enrolled.daemon.establish("gw1-gw2", "gw2.example.com")
+    slots.set(2, 1)
+    slots.prove(2)
+    enrolled.once()
+    before = slots.told[SITE]["authenticated"]
+    assert before["version"] == 2
+    slots.set(2)
+    slots.prove(2, gap=True)
+    enrolled.daemon.calls.clear()
+    enrolled.daemon.peer_keys = {}
+    with enrolled.home.locked():
+        agent = enrolled.agent()
+        agent.settings = replace(agent.settings, proof_seconds=1)
+        agent.once()
+    assert seen(slots) is None
+    assert "reauthenticate" in enrolled.daemon.calls
+    enrolled.daemon.peer_keys = peer_keys
+    enrolled.once()
+    told = slots.told[SITE]["authenticated"]
+    assert (told["version"], told["spi_initiator"] != before["spi_initiator"]) == (2, True)
+
+
 def test_a_connection_without_an_sa_is_started(at_work: Place, slots: Slots) -> None:
     slots.set(2, 1)
     slots.prove(2)

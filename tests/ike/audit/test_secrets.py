@@ -168,6 +168,19 @@ def test_an_entry_for_each_peer_is_fine(host: Premises) -> None:
     assert swanctl(host, text) == []
 
 
+@pytest.mark.parametrize("line", ["id = gw2 secret = {}", "id = 0s{}", "id = two {}"])
+def test_what_stands_as_an_id_and_may_be_a_secret_is_not_told(host: Premises, line: str) -> None:
+    text = connections("gw2", "gw3").replace("id = gw2", line.format(CANARY))
+    assert CANARY in text
+    [finding] = [
+        each
+        for each in swanctl(host, text + f"secrets {{ ike-a {{ secret = {STRONG}\n }} }}")
+        if "is that of 2 peers" in each.evidence
+    ]
+    assert CANARY.lower() not in finding.evidence.lower()
+    assert "the peer of gw2" in finding.evidence
+
+
 BY_ADDRESS = """connections {
   hub { remote_addrs = 198.51.100.7
  local { auth = psk

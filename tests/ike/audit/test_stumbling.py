@@ -13,7 +13,9 @@ from ike.audit.ground import Ground
 from ike.audit.keyfiles import parse
 from ike.audit.values import Policy, Seen
 from ike.audit.windows import look
+from ike.secrets.stumbling import stumbling
 from ike.secrets.tree import MAX_OCTETS, File, Tree
+from ike.secrets.values import Place, Problem
 from tests.ike.audit.conftest import KEY, NOW, PSK, SWANCTL, Files
 from tests.ike.audit.windows.machine import certificate, clean, octets
 from tests.x509 import workshop
@@ -154,3 +156,22 @@ def test_a_time_that_no_calendar_has() -> None:
         file.write_text("x")
         os.utime(file, (2**50, 2**50))
         assert Tree(Path(folder)).read("/psk").content == b"x"
+
+
+class PanicException(BaseException):
+    """As pyo3's, which is in no module and which no key known today makes cryptography raise."""
+
+
+def test_a_panic_of_a_library_is_a_problem_of_one_file() -> None:
+    problems: list[Problem] = []
+    with stumbling(Place("/x", 0), problems):
+        raise PanicException("a secret")
+    assert problems[0].place.path == "/x"
+    assert "PanicException in test_stumbling.py" in problems[0].message
+    assert "a secret" not in problems[0].message
+
+
+@pytest.mark.parametrize("end", [KeyboardInterrupt, SystemExit, GeneratorExit])
+def test_who_is_to_end_ends(end: type[BaseException]) -> None:
+    with pytest.raises(end), stumbling(Place("/x", 0), []):
+        raise end

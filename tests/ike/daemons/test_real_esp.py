@@ -20,7 +20,9 @@ _QUICK = [
     "tests/ike/daemons/test_libreswan.py::TestLibreswan::test_a_tunnel_is_authenticated_afresh_under_the_new_one",
     "tests/ike/daemons/test_libreswan_shared.py::TestLibreswanShared::test_a_reauthentication_is_an_up_and_a_rekeying_is_none",
     "tests/ike/daemons/test_strongswan_beside.py::test_a_pluto_takes_it_too",
+    "tests/ike/agent/watching/kernel_live.py",  # three
     "tests/cli/test_sa_list.py::test_of_a_host_with_charon",
+    "tests/cli/test_sa_list.py::test_what_authenticated_charon_and_pluto",
 ]
 # The guest takes a minute of a processor for these; each has its like outside, with AH or without CHILD_SAs.
 _LONG = [
@@ -30,7 +32,7 @@ _LONG = [
     "tests/ike/daemons/test_libreswan_secrets.py::test_two_plutos_go_over_to_a_new_secret",
 ]
 _SOAK = os.environ.get("IKEWARDEN_SOAK_ESP")
-_TESTS, _COUNT = (_QUICK + _LONG, 11) if _SOAK else (_QUICK, 6)
+_TESTS, _COUNT = (_QUICK + _LONG, 15) if _SOAK else (_QUICK, 10)
 
 
 @pytest.mark.usefixtures("needs_uml")

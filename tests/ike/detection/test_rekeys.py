@@ -1,5 +1,7 @@
 """`rekey_too_fast` and `rekey_missed`, and what looks like them."""
 
+import pytest
+
 from ike.detection.bounds import Bounds, Lifetime, Planned
 from tests.ike.detection.lines import START, Log, alerts, kinds
 
@@ -48,6 +50,16 @@ def test_a_limit_of_bytes_explains_short_lives() -> None:
     assert kinds(log, HOUR) == ["rekey_too_fast"]
 
 
+@pytest.mark.parametrize(("reason", "found"), [("bytes", []), ("time", ["rekey_too_fast"])])
+def test_a_limit_that_the_kernel_tells_of(reason: str, found: list[str]) -> None:
+    """It names no connection: that of the peer is meant."""
+    log = Log().up(0)
+    for number, at in enumerate(every(300, 20), 2):
+        log.add(at - 1, "soft_expired", name=None, reason=reason, daemon="kernel")
+        log.child(at, number, old=number - 1)
+    assert kinds(log, HOUR) == found
+
+
 def test_our_own_rotation_explains_short_lives() -> None:
     log = Log().up(0).rekeys([3300, 3330, 3360, 3390, 3420, 3450, 6700])
     assert kinds(log, HOUR) == ["rekey_too_fast"]
@@ -80,15 +92,34 @@ def test_a_new_shorter_lifetime_is_taken_over() -> None:
 def test_a_rekey_that_never_comes() -> None:
     log = Log().up(0).rekeys([3300.0])
     log.add(3300, "ike_established", ike_id=7, name="other", source="198.51.100.8")
-    log.add(9000, "ike_deleted", ike_id=7, name="other", source="198.51.100.8")
+    for at in range(4000, 13_000, 1000):
+        log.add(at, "retransmit", ike_id=7, name="other", source="198.51.100.8", seq=1)
     (alert,) = alerts(log, HOUR)
     assert (alert.kind, alert.evidence["sa"]) == ("rekey_missed", "child")
-    assert START + 3300 + 3960 <= (alert.raised or 0) <= START + 3300 + 4200
+    # Its life_time, and one more life.
+    assert START + 3300 + 3960 + 3600 <= (alert.raised or 0) <= START + 3300 + 3960 + 3900
+
+
+def test_a_rekey_whose_line_was_lost_is_not_missed() -> None:
+    log = Log().up(0).rekeys([3300.0, 6600.0])
+    # The next one, 3, was not logged.
+    log.child(13_200, 5, old=4).child(16_500, 6, old=5)
+    for at in range(1000, 20_000, 500):
+        log.add(at, "retransmit", ike_id=7, name="other", source="198.51.100.8", seq=1)
+    log.events.sort(key=lambda each: each.time or 0.0)
+    assert kinds(log, HOUR) == []
+
+
+def test_a_hole_in_the_log_hides_rekeys() -> None:
+    log = Log().up(0).rekeys([3300.0, 6600.0])
+    # Eight rekeys were not logged.
+    log.child(36_000, 12, old=11).child(39_300, 13, old=12)
+    assert kinds(log, HOUR) == []
 
 
 def test_a_late_rekey_ends_it() -> None:
     (alert,) = alerts(Log().up(0).rekeys([3300.0, 9900.0]), HOUR)
-    assert (alert.kind, alert.end) == ("rekey_missed", START + 9900)
+    assert (alert.kind, alert.end) == ("rekey_missed", START + 9901)
 
 
 def test_a_closed_tunnel_misses_nothing() -> None:

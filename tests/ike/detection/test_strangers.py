@@ -1,10 +1,14 @@
 """Failures, per identity and per source; floods, scans, certificates, the clock."""
 
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
 
 from ike.detection.bounds import Planned
+from ike.detection.watch import Watch
+from ike.events.reader import Reader
+from tests.events.recordings import recorded
 from tests.ike.detection.lines import START, Log, alerts, kinds
 
 FOE = {"name": None, "source": "192.0.2.66"}
@@ -60,6 +64,143 @@ def test_a_known_peer_with_an_old_secret_does_not_guess() -> None:
     assert kinds(log) == ["auth_failures"]
 
 
+def test_many_sources_that_try_little_each_are_a_guesser() -> None:
+    log = Log()
+    for step in range(300):
+        log.add(
+            step / 2, "auth_failed", ike_id=step, name="branches",
+            source=f"203.0.113.{step}", identity=f"u{step}",
+        )  # fmt: skip
+    (alert,) = alerts(log)
+    assert (alert.kind, alert.connection, alert.peer) == ("auth_guessing", "branches", None)
+    told = {name: alert.evidence[name] for name in ("attempts", "sources", "identities")}
+    assert told == {"attempts": 300, "sources": 300, "identities": 300}
+    assert alert.start == START
+
+
+def test_a_guesser_whose_address_the_log_does_not_show() -> None:
+    log = Log()
+    for step in range(60):
+        who = f"u{step}"
+        log.add(step, "auth_failed", ike_id=step, source=None, peer=who, identity=who)
+    (alert,) = alerts(log)
+    assert (alert.kind, alert.connection, alert.evidence["attempts"]) == (
+        "auth_guessing",
+        "site",
+        60,
+    )
+
+
+def test_many_addresses_try_one_identity() -> None:
+    log = Log().up(0)
+    for step in range(40):
+        log.add(100 + 5 * step, "auth_failed", ike_id=50 + step, source=f"203.0.113.{step}",
+                identity="gw.example")  # fmt: skip
+    assert "auth_guessing" in kinds(log)
+
+
+@pytest.mark.parametrize("moved", [False, True])
+def test_a_fleet_with_old_secrets_does_not_guess(moved: bool) -> None:
+    """Known by their addresses, or where those are new by their identities."""
+    log = Log()
+    for step in range(60):
+        log.up(step, step, name="clients", source=f"203.0.113.{step}", identity=f"u{step}")
+    for step in range(180):
+        one = step % 60
+        source = f"198.51.{step // 60}.{one}" if moved else f"203.0.113.{one}"
+        log.add(1000 + step, "auth_failed", ike_id=1000 + step, name="clients",
+                source=source, identity=f"u{one}")  # fmt: skip
+    assert "auth_guessing" not in kinds(log)
+
+
+def test_forged_senders_are_one_condition() -> None:
+    log = Log()
+    for step in range(4500):
+        log.add(step / 20, "proposal_mismatch", name=None, source=f"203.0.{step % 1500}")
+    (alert,) = alerts(log)
+    assert (alert.kind, alert.peer, alert.evidence["attempts"]) == ("proposal_mismatch", None, 4500)
+    assert alert.evidence["sources"] in (1400, 1500, 1600)
+    peers = alert.evidence["peers"]
+    assert isinstance(peers, list)
+    assert len(peers) == 16
+
+
+def test_connections_that_never_came_up_are_bounded() -> None:
+    """Where a peer chooses the name of the group that it asks for, there is no end of names."""
+    log = Log().up(0, name="real", source="198.51.100.9")
+    for step in range(900):
+        log.add(
+            100 + step / 10,
+            "auth_failed",
+            ike_id=step,
+            name=f"g{step % 300}",
+            source=f"203.0.113.{step % 250}",
+        )
+    for step in range(4):
+        log.add(300 + step, "auth_failed", ike_id=2000 + step, name="real", source="198.51.100.9")
+    found = alerts(log)
+    assert len(found) < 3 * 66
+    assert "real" in {each.connection for each in found}
+    assert None in {each.connection for each in found}
+
+
+def test_a_flood_of_strangers_does_not_push_out_who_guesses() -> None:
+    log = Log()
+    for step in range(24):
+        log.add(20 * step, "auth_failed", ike_id=step, identity="gw.example", **FOE)
+        for other in range(300):
+            log.add(20 * step + other / 20, "proposal_mismatch", name=None,
+                    source=f"203.0.{step}.{other}")  # fmt: skip
+    assert "auth_guessing" in kinds(log)
+
+
+def test_it_is_over_where_the_only_stranger_comes_up() -> None:
+    log = Log()
+    for step in range(4):
+        log.add(60 * step, "proposal_mismatch", ike_id=step, **FOE)
+    log.up(400, 9, name=None, source=FOE["source"])
+    (alert,) = alerts(log)
+    assert (alert.peer, alert.end) == (FOE["source"], START + 400)
+
+
+@pytest.mark.parametrize("identity", ["attacker", "gw.example", None])
+def test_a_stranger_does_not_undo_a_rotation(identity: str | None) -> None:
+    log = failures(8, 20, Log().up(0), source="203.0.113.66", identity=identity)
+    plan = (Planned(START + 90, START + 900, "site"),)
+    assert "rotation_failed" not in kinds(log, None, plan)
+
+
+def test_behind_the_address_of_the_peer_another_identity_does_not_undo_it() -> None:
+    log = failures(8, 20, Log().up(0), identity="attacker")
+    assert "rotation_failed" not in kinds(log, None, (Planned(START + 90, START + 900, "site"),))
+
+
+def test_whom_we_ask_ourselves_is_the_peer() -> None:
+    log = Log().add(95, "ike_initiate", ike_id=50)
+    log = failures(3, 20, log, identity=None)
+    assert kinds(log, None, (Planned(START + 90, START + 900, "site"),)) == ["rotation_failed"]
+
+
+def test_one_line_tells_who_and_the_next_one_where() -> None:
+    log = Log().up(0)
+    for step in range(3):
+        at, ike = 100 + 20 * step, 50 + step
+        log.add(at, "auth_failed", ike_id=ike, source=None, peer="@gw", identity="@gw")
+        log.add(at, "auth_failed", ike_id=ike)
+    found = {each.kind: each.evidence["attempts"] for each in alerts(log)}
+    assert found == {"auth_failures": 3}
+    assert "rotation_failed" in kinds(log, None, (Planned(START + 90, START + 900, "site"),))
+
+
+@pytest.mark.parametrize("name", ["wrong_psk.left", "pluto_wrong_psk.left"])
+def test_a_daemon_that_asks_tells_that_its_peer_has_another_secret(name: str) -> None:
+    reader = Reader(START)
+    watch = Watch(None, (Planned(0.0, 4e9, "site"),))
+    watch.observe_all(reader.feed(recorded(name).read_bytes()) + reader.close())
+    watch.settle()
+    assert [each.kind for each in watch.alerts()] == ["rotation_failed"]
+
+
 @pytest.mark.parametrize("times", [1, 2])
 def test_our_own_rotation_fails(times: int) -> None:
     log = failures(times, 20, Log().up(0)).add(250, "unknown_peer", **FOE)
@@ -83,6 +224,12 @@ def test_a_flood() -> None:
         log.add(0.5 * step, "half_open_limit", **FOE)
     (alert,) = alerts(log)
     assert (alert.kind, alert.evidence["source"]) == ("half_open_flood", "192.0.2.66")
+    assert alert.evidence["refused"] == 200
+
+
+def test_attempts_are_counted_beyond_the_window() -> None:
+    (alert,) = alerts(failures(300, 5, Log().up(0)))
+    assert (alert.kind, alert.evidence["attempts"]) == ("auth_failures", 300)
 
 
 def test_half_open_sas_that_time_out() -> None:
@@ -99,6 +246,47 @@ def test_a_fleet_comes_back() -> None:
         log.add(0.1 * step, "half_open_limit", name=None, source="192.0.2.9")
         log.up(20 + 0.2 * step, step, step, name="clients", source="192.0.2.9", identity=f"u{step}")
     assert kinds(log) == []
+
+
+def half_open(number: int, minutes: int, log: Log | None = None) -> Log:
+    log = log or Log()
+    for step in range(6 * minutes):
+        fields: dict[str, Any] = {"name": None, "source": None, "number": number, "seconds": 10.0}
+        log.add(10 * step, "half_open", **fields)
+    return log
+
+
+def test_half_open_sas_that_are_only_counted() -> None:
+    """Cookies keep them at ten, and the daemon tells nothing of whom it asks for one."""
+    (alert,) = alerts(half_open(10, 3))
+    assert (alert.kind, alert.evidence["refused"], alert.peer) == ("half_open_flood", 0, None)
+    assert alert.evidence["timed_out"] >= 20
+    assert kinds(half_open(6, 1)) == []
+
+
+def test_half_open_sas_of_a_fleet_that_comes_back() -> None:
+    log = Log()
+    for step in range(100):
+        log.up(0.2 * step, step, step, name="clients", source="192.0.2.9", identity=f"u{step}")
+    log.events.extend(half_open(60, 1).events)
+    assert kinds(log) == []
+
+
+def test_requests_that_are_only_counted() -> None:
+    fields: dict[str, Any] = {"name": None, "source": None, "reason": "refused"}
+    log = Log().add(0, "counted", number=12, **fields).add(60, "counted", number=9, **fields)
+    (alert,) = alerts(log)
+    assert (alert.kind, alert.evidence["attempts"]) == ("unknown_peers", 21)
+    apart = Log().add(0, "counted", number=12, **fields).add(900, "counted", number=9, **fields)
+    assert kinds(apart) == []
+    other = Log().add(0, "counted", number=99, **{**fields, "reason": "unknown_spi"})
+    assert kinds(other) == []
+
+
+def test_requests_that_are_counted_beside_their_events_count_once() -> None:
+    log = Log().add(0, "unknown_peer", **FOE)
+    fields: dict[str, Any] = {"name": None, "source": None, "reason": "refused"}
+    assert kinds(log.add(5, "counted", number=50, **fields)) == []
 
 
 @pytest.mark.parametrize("kind", ["proposal_mismatch", "ts_unacceptable"])
@@ -163,4 +351,15 @@ def test_the_clock_by_certificates() -> None:
         log.add(
             60 * step, "cert_invalid", name=f"s{step}", source=f"203.0.113.{step}", reason="expired"
         )
+    assert kinds(log) == ["clock"]
+
+
+def test_daylight_saving_time_is_no_wrong_clock() -> None:
+    sunday = datetime(2025, 10, 26, 2, 55, tzinfo=UTC).timestamp() - START
+    log = Log().up(sunday - 600)
+    log.add(sunday, "ike_reauth", ike_id=1).add(sunday - 3300, "ike_reauth", ike_id=1)
+    assert kinds(log) == []
+    monday = sunday + 86_400
+    log = Log().up(monday - 600)
+    log.add(monday, "ike_reauth", ike_id=1).add(monday - 3300, "ike_reauth", ike_id=1)
     assert kinds(log) == ["clock"]

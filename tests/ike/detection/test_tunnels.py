@@ -1,6 +1,6 @@
 """Tunnels that do not stay up, SAs that stay too long, peers that come and go."""
 
-from ike.detection.bounds import Bounds
+from ike.detection.bounds import Bounds, Lifetime
 from tests.ike.detection.lines import START, Log, alerts, kinds
 
 
@@ -163,3 +163,31 @@ def test_bounds_of_json() -> None:
     bounds = Bounds.of(shown)
     assert bounds.child is not None
     assert (bounds.child.lower, bounds.rekey_bytes, bounds.ike) == (3240.0, 5, None)
+
+
+def test_a_peer_moves_to_where_it_was_before() -> None:
+    def child(at: float, number: int, source: str) -> None:
+        # A daemon that shows no numbers.
+        pair = {"spi_in": f"c{number:07x}", "spi_out": f"d{number:07x}"}
+        log.add(at, "child_established", child="net", source=source, **pair)
+        if number > 1:
+            old = {"spi_in": f"c{number - 1:07x}", "spi_out": f"d{number - 1:07x}"}
+            log.add(at + 1, "child_closed", child="net", source=source, **old)
+
+    home, away = "198.51.100.7", "203.0.113.9"
+    log = Log()
+    log.add(0, "ike_established", source=away, identity="gw.example")
+    log.add(100, "duplicate_replaced", source=away, identity="gw.example")
+    log.add(100, "ike_established", source=home, identity="gw.example")
+    child(101, 1, home)
+    log.add(2000, "address_changed", source=away)
+    for number in range(2, 12):
+        child(2001 + 3300 * (number - 2), number, away)
+    assert kinds(log, {"site": Bounds(child=Lifetime(3600.0, 360.0, 3960.0))}) == []
+
+
+def test_one_closing_that_was_not_logged_is_no_surplus() -> None:
+    log = Log().up(0).child(3300, 2)
+    for number in range(3, 9):
+        log.child(3300 * (number - 1), number, old=number - 1)
+    assert kinds(log) == []

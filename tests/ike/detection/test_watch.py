@@ -20,9 +20,12 @@ from ike.detection.watch import Watch
 from ike.events.event import EVENTS, REMARKS, SaEvent
 from tests.ike.detection.lines import START, Log, kinds
 
+# Those in which time goes on: where a clock is put back, only the order of lines tells which one is later.
+GOING_ON = tuple(fault for fault in FAULTS if fault.name != "clock put back")
+
 
 def story_of(index: int, strength: int, number: int) -> tuple[Story, list[SaEvent]]:
-    story, _ = faulty(DEVELOPMENT, FAULTS[index], strength, 1000 + number)
+    story, _ = faulty(DEVELOPMENT, GOING_ON[index], strength, 1000 + number)
     return story, story.lines()
 
 
@@ -37,7 +40,9 @@ def straight(story: Story, events: list[SaEvent]) -> list[Alert]:
     return told(watch)
 
 
-stories = st.builds(story_of, st.integers(0, len(FAULTS) - 1), st.integers(0, 2), st.integers(0, 5))
+stories = st.builds(
+    story_of, st.integers(0, len(GOING_ON) - 1), st.integers(0, 2), st.integers(0, 5)
+)
 
 
 @settings(max_examples=60, deadline=None)
@@ -127,6 +132,7 @@ anything = st.builds(
     size=numbers,
     seconds=st.one_of(st.none(), st.floats(0, 1e6)),
     host=st.sampled_from([None, "gw"]),
+    number=st.one_of(numbers, st.just((1 << 63) - 1)),
 )
 
 

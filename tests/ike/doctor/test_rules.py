@@ -78,7 +78,7 @@ def test_a_tunnel_that_stands_leaves_nothing_to_do() -> None:
     ("daemon", "network", "verdict", "step"),
     [
         (None, None, "unknown", "--vici"),
-        (None, OPEN, "unknown", "ipsec status"),
+        (Daemon("pluto is not running.", "pluto"), Network(), "wrong", "systemctl start ipsec"),
         (Daemon("charon cannot be reached at x: Permission denied."), OPEN, "unknown", "root"),
         (Daemon("charon did not answer."), OPEN, "wrong", "--vici"),
         (Daemon("charon cannot be reached."), Network(), "wrong", "systemctl start"),

@@ -60,7 +60,7 @@ def test_a_line_of_strongswan(
         ("@gw : PSK 0tsome text # and this  ", ["dns:gw"], b"some text # and this", Form.TEXT),
         ('@#6162 @[ab] : PSK "x" # a remark', ["keyid:#6162", "keyid:#6162"], b"x", Form.QUOTED),
         ('gw.example.com a@b.example : PSK "x"', ["host:gw.example.com", "email:a@b.example"], b"x", Form.QUOTED),
-        ('"C=CH, O=Some One, CN=gw" : PSK `x`', ["dn:C=CH, O=Some One, CN=gw"], b"x", Form.QUOTED),
+        ('"C=CH, O=Some One, CN=gw" : PSK \'x\'', ["dn:C=CH, O=Some One, CN=gw"], b"x", Form.QUOTED),
         ('2001:db8::1 @v6 : PSK "x"', ["ip:2001:db8::1", "dns:v6"], b"x", Form.QUOTED),
     ],
 )  # fmt: skip
@@ -97,6 +97,7 @@ CANARY = "hunter2-canary"
         f"@gw : SECRET {CANARY}",
         f"@gw : PSK 0x{CANARY}",
         f"@gw : PSK 0s{CANARY}!",
+        f"@gw : PSK `{CANARY}`",
         f'@gw "{CANARY} {CANARY}" : PSK "x"',
         f"PSK {CANARY} : PSK x",
         f'@gw : PPKS {CANARY} "x"',

@@ -68,6 +68,9 @@ ODD_SECRETS = r"""
 @q1 : PSK unquoted
 @q2 : PSK 0x616
 @q3 : PSK "one" two
+@q4 : PSK 0sYWJjZA
+@q5 : PSK `a word`
+@q6 : PSK `0x6162`
  @indented : PSK "not a record of its own"
 @last : PSK "unterminated
 """
@@ -200,7 +203,7 @@ def test_pluto_reads_odd_secrets_alike(pluto: Pluto) -> None:
     parsed = ipsec_secrets.parse(Source("x", text), Dialect.LIBRESWAN)
     assert listed(pluto) == as_listed(parsed.entries)
     assert "malformed" in said
-    assert len(parsed.problems) == 4
+    assert len(parsed.problems) == 7
 
 
 def test_pluto_reads_connections_alike(pluto: Pluto) -> None:

@@ -48,8 +48,9 @@ class Watched:
             line = read_line(str(made["enrollment"]))
             enroll(self.home, line, AgentSettings("", ""), clock=self.watch.wall)
 
-    def settings(self, **watch: str) -> AgentSettings:
+    def settings(self, **watch: Any) -> AgentSettings:
         socket = StrongswanSettings(socket=watch.pop("socket", "/nonexistent"))
+        watch.setdefault("counters_seconds", 0)
         stored = self.home.settings()
         return AgentSettings(stored.url, self.name, strongswan=socket, watch=WatchSettings(**watch))
 

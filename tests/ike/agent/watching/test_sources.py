@@ -9,20 +9,16 @@ from typing import Any
 
 import pytest
 
-from ike.agent.settings import (
-    AgentSettings,
-    AgentSettingsInvalid,
-    WatchSettings,
-    parse,
-    render,
-)
+from ike.agent.errors import AgentSettingsInvalid
+from ike.agent.settings import AgentSettings, WatchSettings, parse, render
+from ike.agent.watching.feeds import feeds_of
+from ike.agent.watching.kernel import Kernel
 from ike.agent.watching.sources import (
     Gathered,
     Journal,
     LogFile,
     Source,
     Vici,
-    source_of,
 )
 from ike.agent.watching.threads import document
 from ike.daemons.strongswan import happenings
@@ -267,13 +263,41 @@ def test_settings_choose_the_source(tmp_path: Path) -> None:
     def chosen(log: str, daemon: str = "strongswan") -> Any:
         settings = AgentSettings("https://a", "g", daemon=daemon, watch=WatchSettings(log))
         assert parse(render(settings), tmp_path) == settings
-        return source_of(settings, now)
+        main = [each.source for each in feeds_of(settings, now) if not each.beside]
+        return main[0] if main else None
 
     assert isinstance(chosen(""), Vici)
     assert isinstance(chosen("journal"), Journal)
     assert isinstance(chosen("/var/log/pluto.log", "libreswan"), LogFile)
     assert chosen("", "libreswan") is None
     assert chosen("off") is None
+    assert isinstance(chosen("kernel", "libreswan"), Kernel)
+
+
+@pytest.mark.parametrize(
+    ("watch", "names"),
+    [
+        ({}, ["VICI", "counters"]),
+        ({"log": "off", "kernel": "manual"}, ["kernel"]),
+        ({"counters_seconds": 0, "error_notify": "/run/e"}, ["VICI", "error-notify"]),
+        (
+            {"log": "journal", "error_notify": "/run/e", "counters_seconds": 5},
+            ["journal", "counters"],
+        ),
+        ({"log": "kernel", "kernel": "manual", "counters_seconds": 0}, ["kernel"]),
+    ],
+)
+def test_settings_choose_what_stands_beside(watch: dict[str, Any], names: list[str]) -> None:
+    settings = AgentSettings("https://a", "g", watch=WatchSettings(**watch))
+    assert parse(render(settings), Path("agent.toml")) == settings
+    assert [each.name for each in feeds_of(settings, now)] == names
+
+
+@pytest.mark.parametrize("odd", ['kernel = "all"', "counters_seconds = -1", "error_notify = 7"])
+def test_settings_that_are_none(odd: str) -> None:
+    text = f'url = "https://a"\ngateway = "g"\n[watch]\n{odd}\n'
+    with pytest.raises(AgentSettingsInvalid, match=odd.split(maxsplit=1)[0]):
+        parse(text.encode(), Path("agent.toml"))
 
 
 @pytest.mark.parametrize("name", ["normal_day.left", "psk_guessing.right", "pluto_normal.left"])

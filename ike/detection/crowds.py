@@ -1,0 +1,118 @@
+"""Strangers: what anybody can send is told as one condition of a gateway or connection, however many senders it names.
+
+The sender of a first packet can be forged, and senders are cheap. So a condition by strangers has no sender of its own:
+it counts attempts, says how many senders and identities there were, and names a few.
+"""
+
+from bisect import bisect_left
+from dataclasses import dataclass, field
+from hashlib import blake2b
+from typing import Final
+
+#: Different names that are counted exactly.
+EXACT: Final = 1_024
+_SPACE: Final = 1 << 64
+#: Senders that are named.
+EXAMPLES: Final = 16
+#: The last attempts that are looked at together.
+_RECENT: Final = 256
+_ECHOES: Final = 16
+
+
+@dataclass(slots=True)
+class Distinct:
+    """How many different names there were: exactly below `EXACT`, about, in two digits, above.
+
+    The least hashes are kept: where they end tells how dense all of them lie.
+    """
+
+    least: list[int] = field(default_factory=list)
+
+    def add(self, name: str) -> None:
+        """One more name, or one that was there."""
+        hashed = blake2b(name.encode("utf-8", "replace"), digest_size=8).digest()
+        value = int.from_bytes(hashed)
+        if len(self.least) >= EXACT and value >= self.least[-1]:
+            return
+        place = bisect_left(self.least, value)
+        if self.least[place : place + 1] != [value]:
+            self.least.insert(place, value)
+            del self.least[EXACT:]
+
+    def __len__(self) -> int:
+        if len(self.least) < EXACT:
+            return len(self.least)
+        about = (EXACT - 1) * _SPACE // self.least[-1]
+        return max(EXACT, round(about, 2 - len(str(about))))
+
+
+@dataclass(slots=True)
+class Attempt:
+    """One of the last attempts; `source` and `identity` as far as they were seen."""
+
+    at: float | None
+    line: int
+    source: str | None = None
+    identity: str | None = None
+    ike_id: int | None = None
+
+
+@dataclass(slots=True)
+class Crowd:
+    """Who does one thing at one place: how often, how many they are, and what came last, and when."""
+
+    since: float | None = None
+    last: float | None = None
+    attempts: int = 0
+    sources: Distinct = field(default_factory=Distinct)
+    identities: Distinct = field(default_factory=Distinct)
+    examples: list[str] = field(default_factory=list)
+    recent: list[Attempt] = field(default_factory=list)
+
+    def is_known(self, attempt: Attempt) -> bool:
+        """Is it one of the last ones, of which another line speaks? The one about it may lack the sender."""
+        return attempt.ike_id is not None and any(
+            each.ike_id == attempt.ike_id for each in self.recent[-_ECHOES:]
+        )
+
+    def join(self, attempt: Attempt) -> None:
+        """One more attempt."""
+        self.attempts += 1
+        if attempt.at is not None:
+            self.since = attempt.at if self.since is None else self.since
+            self.last = max(attempt.at, self.last or attempt.at)
+        self.recent.append(attempt)
+        del self.recent[:-_RECENT]
+        if attempt.identity is not None:
+            self.identities.add(attempt.identity)
+        if attempt.source is None:
+            return
+        self.sources.add(attempt.source)
+        if len(self.examples) < EXAMPLES and attempt.source not in self.examples:
+            self.examples.append(attempt.source)
+
+    def shown(self) -> dict[str, object]:
+        """The numbers, as evidence."""
+        told: dict[str, object] = {"attempts": self.attempts}
+        if self.sources.least:
+            told["sources"] = len(self.sources)
+        if self.identities.least:
+            told["identities"] = len(self.identities)
+        return told
+
+    def restrict(self, at: float | None, span: float) -> None:
+        """Begin anew with what is not older than `span` seconds: what was before has nothing to do with it."""
+        if at is None or self.since is None or self.since >= at - span:
+            return
+        those = self.within(at, span)
+        self.attempts, self.since = 0, None
+        self.sources, self.identities = Distinct(), Distinct()
+        self.examples, self.recent = [], []
+        for each in those:
+            self.join(each)
+
+    def within(self, at: float | None, span: float) -> list[Attempt]:
+        """The last attempts that are not older than `span` seconds at `at`."""
+        if at is None:
+            return self.recent
+        return [each for each in self.recent if each.at is None or each.at >= at - span]

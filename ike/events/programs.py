@@ -1,0 +1,34 @@
+"""Whose line it is: in a log that many programs write to, others' words are no daemon's, whatever they quote."""
+
+import re
+from typing import Final
+
+_STAMP: Final = (
+    rb"(?:[A-Z][a-z]{2} [ \d]\d (?:\d{4} )?\d\d:\d\d:\d\d[.,\d]{0,10}"
+    rb"|\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d[^\s\[\]\"']{0,16})"
+)
+_NAME: Final = rb"([A-Za-z_][\w./@-]{0,63})"
+_PROCESS: Final = rb"\[\d{1,10}\]"
+# RFC 3164, as it is sent and as it stands in files; what is put together from a journal's fields; RFC 5424.
+_TAG: Final = re.compile(
+    rb"(?:<\d{1,3}>)?" + _STAMP + rb" [\w.:-]{1,255} " + _NAME + rb"(?:" + _PROCESS + rb")?: "
+    rb"|" + _NAME + _PROCESS + rb": "
+    rb"|<\d{1,3}>1 \S{1,64} \S{1,255} " + _NAME
+    + rb" \S{1,128} \S{1,32} (?:-|(?:\[[^\]\n]{0,1024}\])+) (?:\xef\xbb\xbf)?"
+)  # fmt: skip
+# Daemons of IKE, and what hands on the lines of a daemon that it started.
+_DAEMON: Final = re.compile(
+    rb"(?i)charon|swan|ipsec|pluto|racoon|\bkmd|\bike|isakmpd|(?<!open)vpn|NetworkManager|nm-"
+    rb"|docker|containerd|podman|conmon|Security|\A[0-9a-f]{12,64}\Z"
+)
+
+
+def told_by_another(raw: bytes) -> bytes | None:
+    """The message of a line whose tag names a program that is no daemon of IKE; None for any other line.
+
+    Anybody who may log in, send a mail or ask for a page can have words of their own in such a message.
+    """
+    tag = _TAG.match(raw)
+    if tag is None or _DAEMON.search(tag[1] or tag[2] or tag[3]):
+        return None
+    return raw[tag.end() :]
