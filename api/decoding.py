@@ -1,7 +1,7 @@
 """From bytes to models: bodies and query strings, with every mistake named by its place."""
 
 from collections.abc import Iterator, Mapping
-from typing import TypeVar
+from typing import Final, TypeVar
 from urllib.parse import parse_qsl
 
 from pydantic import ValidationError
@@ -11,6 +11,8 @@ from api.errors import BodyInvalid, MalformedRequest, MediaTypeRefused, QueryInv
 from api.registry import JSON, Sent
 
 Model = TypeVar("Model", bound=Sent)
+#: The pattern of a text of one line.
+PLAIN: Final = r"^[^\x00-\x1f\x7f]*$"
 _MAX_PARAMETERS = 50
 _SHOWN_ERRORS = 20
 
@@ -61,6 +63,12 @@ def query(model: type[Model], text: str) -> Model:
         ) from None
 
 
+# In words, where pydantic shows the pattern.
+_SAID: Final = {
+    f"String should match pattern '{PLAIN}'": "This is one line of text, without line ends and control characters."
+}
+
+
 def number(text: str) -> int:
     """The number of a record in a path. 0, which none has, for what is no number: whether the caller may ask at all is
     looked at first, and then there is no such record.
@@ -75,4 +83,5 @@ def _places(error: ValidationError) -> Iterator[dict[str, str]]:
     for one in found[:_SHOWN_ERRORS]:
         # the names come from the client: cut, so that the answer cannot be made long
         steps = (str(step)[:100].replace("~", "~0").replace("/", "~1") for step in one["loc"])
-        yield {"pointer": "".join(f"/{step}" for step in steps), "detail": one["msg"][:300]}
+        detail = _SAID.get(one["msg"], one["msg"])
+        yield {"pointer": "".join(f"/{step}" for step in steps), "detail": detail[:300]}

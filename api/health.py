@@ -1,5 +1,6 @@
 """Is the process alive, can it work, and what has it counted."""
 
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import replace
 from datetime import datetime
@@ -12,6 +13,7 @@ from api.bridge import Answer
 from api.meters import Meters
 from api.registry import Call, Nothing, Reply, Route, Shown
 from core.errors import IkewardenError
+from core.escaping import escaped
 from fleet.findings import summary
 from fleet.monitoring import shown as monitoring
 from fleet.rotation import shown
@@ -255,12 +257,24 @@ def _monitoring_figures(desk: Desk, actor: Actor) -> Iterator[Metric]:
     for kind, number in sorted(figures.events.items()):
         events.add_metric([kind], number)
     yield events
+    failures = CounterMetricFamily(
+        "ikewarden_sa_failures",
+        "Events of SAs that say that something failed, by kind and reason, which is empty where none was told.",
+        labels=["kind", "reason"],
+    )
+    for those, number in sorted(figures.failures.items()):
+        failures.add_metric(those, number)
+    yield failures
     rekeys = CounterMetricFamily(
         "ikewarden_rekeys",
         "Rekeyed and reauthenticated SAs; without the connection where there are too many of them.",
         labels=["gateway", "connection", "kind"],
     )
-    for labels, number in sorted(figures.rekeys.items()):
+    # Names come from logs. Two that are written alike would be one series told twice, which ends a scrape.
+    written: Counter[tuple[str, str, str]] = Counter()
+    for (gateway, name, kind), number in figures.rekeys.items():
+        written[gateway, escaped(name), kind] += number
+    for labels, number in sorted(written.items()):
         rekeys.add_metric(labels, number)
     yield rekeys
     counters = CounterMetricFamily(

@@ -11,7 +11,7 @@ from core.errors import Unavailable
 from core.escaping import escaped
 from core.receivers import Alertmanager
 from fleet.monitoring.records import AlertView
-from fleet.monitoring.values import AlertState
+from fleet.monitoring.values import AlertState, page_url
 from scheduler import posting
 from scheduler.deadline import trusting
 
@@ -87,6 +87,7 @@ def _told(view: AlertView, service: str, now: datetime) -> dict[str, Any]:
         "next_step": view.next_step,
         "evidence": json.dumps(dict(view.evidence), sort_keys=True),
         "identity": view.identity,
+        "runbook_url": page_url(service, view.kind),
         "peer": view.peer,
     }
     return {

@@ -134,6 +134,7 @@ def _whole(one: Mapping[str, Any], service: str) -> str:
         f"  Likely cause: {one['cause']}",
         f"  Next step: {one['next_step']}",
         f"  Evidence: {json.dumps(one['evidence'], sort_keys=True)}",
+        f"  What it means: {one['page']}" if one.get("page") else "",
         f"  {service}/v1/alerts/{one['alert']}",
     ]
     return "\n".join(escaped(line)[:_LONGEST] for line in lines if line)

@@ -43,6 +43,7 @@ def message(told: Mapping[str, Any], now: datetime) -> bytes:
         f"<{priority}>1 {now.isoformat(timespec='microseconds')} {host} ikewarden - {told['event']}"
     )
     values = {"id": str(told["alert"]), **{name: told[name] for name in (*_NAMES, "ended")}}
+    values["page"] = told.get("page", "")
     element = "".join(f' {name}="{_value(value)}"' for name, value in values.items() if value)
     said = f"{told['kind']} on {told['gateway']}: {told['cause']} {told['next_step']}"
     # In ASCII, so that it needs no mark of its encoding (§6.4).

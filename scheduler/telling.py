@@ -7,6 +7,7 @@ from typing import Any, Final
 
 from fleet.monitoring import alerts as monitoring
 from fleet.monitoring import standing
+from fleet.monitoring.values import page_url
 from pki.desk import Desk
 from scheduler import alertmanager, syslog
 from scheduler import mail as mails
@@ -54,12 +55,13 @@ class Telling:
         to += [(SYSLOG, "all")] if rules.syslog else []
         with self._desk.store.write() as connection:
             for message in messages:
+                page = page_url(rules.service_url, str(message.payload["kind"]))
                 for topic, key in to:
                     outbox.put(
                         connection,
                         topic=topic,
                         key=message.key if key is None else key,
-                        payload=message.payload,
+                        payload={**message.payload, "page": page},
                         now=now,
                         delay=_until_next_mail(now) if topic == MAIL else timedelta(0),
                     )

@@ -7,6 +7,8 @@ from pydantic import Field
 
 from api import cursors, decoding
 from api.cursors import PageQuery
+from api.decoding import PLAIN
+from api.errors import RouteNotFound
 from api.registry import Call, Nothing, Reply, Route, Sent, Shown
 from api.v1.certificates import When, Word
 from api.v1.findings import SeverityName
@@ -14,11 +16,12 @@ from api.v1.sa_events import EventShown, event_shown
 from fleet.monitoring import orders, shown
 from fleet.monitoring.records import AlertView
 from fleet.monitoring.shown import AlertQuery
+from fleet.monitoring.values import page_url
+from ike.detection.explanation import explanation
 from pki.actors import Action
 
 _PATH = "/v1/alerts"
 _TAG = "Monitoring"
-_PLAIN = r"^[^\x00-\x1f\x7f]*$"
 
 
 class AlertSearch(PageQuery):
@@ -34,7 +37,7 @@ class Silence(Sent):
     """Until when nobody is told of it, and why."""
 
     until: When = Field(description="At most a year from now.")
-    why: Annotated[str, Field(min_length=1, max_length=1000, pattern=_PLAIN)]
+    why: Annotated[str, Field(min_length=1, max_length=1000, pattern=PLAIN)]
 
 
 class SilenceShown(Shown):
@@ -64,6 +67,7 @@ class AlertShown(Shown):
     updates: int = Field(description="How many signs of it there were.")
     cause: str
     next_step: str
+    page: str = Field(description="The URL of what it means and what to do; open to everybody.")
     evidence: dict[str, Any]
     lines: list[int] = Field(description="Numbers of the gateway's events.")
     silenced: SilenceShown | None
@@ -98,7 +102,7 @@ def search(call: Call[None, AlertSearch]) -> Reply:
     found = shown.alerts(call.desk, call.actor, wanted)
     last = f"{found[-1].rank}:{found[-1].id}" if found else None
     cursor, headers = cursors.next_page(_PATH, query, found, last)
-    items = [AlertShown(**_fields(each)) for each in found]
+    items = [AlertShown(**_fields(call, each)) for each in found]
     return Reply(AlertPage(items=items, next_cursor=cursor), headers=headers)
 
 
@@ -106,20 +110,20 @@ def show(call: Call[None, Nothing]) -> Reply:
     """Look at one alert."""
     found = shown.alert(call.desk, call.actor, decoding.number(call.path["id"]))
     events = [event_shown(each) for each in found.events]
-    return Reply(WholeAlertShown(**_fields(found.alert), events=events))
+    return Reply(WholeAlertShown(**_fields(call, found.alert), events=events))
 
 
 def silence(call: Call[Silence, Nothing]) -> Reply:
     """Silence an alert."""
     number, body = decoding.number(call.path["id"]), call.body
     found = orders.silence(call.desk, call.actor, number, body.until, body.why, now=call.now)
-    return Reply(AlertShown(**_fields(found)))
+    return Reply(AlertShown(**_fields(call, found)))
 
 
 def unsilence(call: Call[Nothing, Nothing]) -> Reply:
     """Take a silence back."""
     found = orders.unsilence(call.desk, call.actor, decoding.number(call.path["id"]), now=call.now)
-    return Reply(AlertShown(**_fields(found)))
+    return Reply(AlertShown(**_fields(call, found)))
 
 
 _SAME = (
@@ -128,7 +132,7 @@ _SAME = (
 )
 
 
-def _fields(view: AlertView) -> dict[str, Any]:
+def _fields(call: Call[Any, Any], view: AlertView) -> dict[str, Any]:
     silenced = None
     if view.silenced_until is not None:
         silenced = SilenceShown(
@@ -138,10 +142,20 @@ def _fields(view: AlertView) -> dict[str, Any]:
         **{name: getattr(view, name) for name in _SAME},
         "start": view.began,
         "end": view.ended,
+        "page": page_url(call.desk.rules.service_url, view.kind),
         "evidence": dict(view.evidence),
         "lines": list(view.lines),
         "silenced": silenced,
     }
+
+
+def explain(call: Call[None, Nothing]) -> Reply:
+    """Give the page of a kind of alert."""
+    page = explanation(call.path["kind"])
+    if page is None:
+        raise RouteNotFound("There is no such kind of alert.")
+    headers = (("Cache-Control", "public, max-age=300"),)
+    return Reply(page.encode(), media_type="text/plain; charset=utf-8", headers=headers)
 
 
 ROUTES = (
@@ -164,6 +178,17 @@ ROUTES = (
         tag=_TAG,
         action=Action.ALERT_READ,
         answer=WholeAlertShown,
+        refusals=(404,),
+    ),
+    Route(
+        method="GET",
+        path="/docs/alerts/{kind}",
+        view=explain,
+        summary="What alerts of a kind mean, what is normal, what to do: Markdown as plain text",
+        tag=_TAG,
+        action=None,
+        public=True,
+        answer="text/plain",
         refusals=(404,),
     ),
     Route(

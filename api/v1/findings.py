@@ -7,6 +7,7 @@ from pydantic import Field
 
 from api import cursors, decoding
 from api.cursors import PageQuery
+from api.decoding import PLAIN
 from api.registry import Call, Nothing, Reply, Route, Sent, Shown
 from api.v1.certificates import When, Word
 from fleet.findings import filing, known, orders, shown
@@ -21,11 +22,10 @@ _PATH = "/v1/findings"
 _TAG = "Findings"
 MAX_FINDINGS = 1000
 MAX_ERRORS = 1000
-_PLAIN = r"^[^\x00-\x1f\x7f]*$"
-Short = Annotated[str, Field(max_length=200, pattern=_PLAIN)]
-Sentence = Annotated[str, Field(max_length=1000, pattern=_PLAIN)]
-Prose = Annotated[str, Field(max_length=2000, pattern=_PLAIN)]
-FilePath = Annotated[str, Field(max_length=4096, pattern=_PLAIN)]
+Short = Annotated[str, Field(max_length=200, pattern=PLAIN)]
+Sentence = Annotated[str, Field(max_length=1000, pattern=PLAIN)]
+Prose = Annotated[str, Field(max_length=2000, pattern=PLAIN)]
+FilePath = Annotated[str, Field(max_length=4096, pattern=PLAIN)]
 Number = Annotated[int, Field(ge=0, lt=1 << 31)]
 SeverityName = Literal["critical", "high", "medium", "low", "info"]
 StateName = Literal["open", "accepted", "fixed"]
@@ -128,14 +128,14 @@ class Accept(Sent):
     """Until when it may stay, and why."""
 
     until: When = Field(description="At most three years from now.")
-    why: Annotated[str, Field(min_length=1, max_length=1000, pattern=_PLAIN)]
+    why: Annotated[str, Field(min_length=1, max_length=1000, pattern=PLAIN)]
 
 
 class AcceptKnown(Accept):
     """What many gateways have: which, until when it may stay, and why."""
 
     rule: Word
-    path: Annotated[str, Field(min_length=1, max_length=4096, pattern=_PLAIN)]
+    path: Annotated[str, Field(min_length=1, max_length=4096, pattern=PLAIN)]
     gateway: Word | None = Field(description="Of this gateway; null: of all of them.")
     dry_run: bool = Field(default=False, description="Only count.")
 

@@ -1,7 +1,7 @@
 """How the tunnels fared over a time, counted by the database: by gateway and connection, the worst first."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any, Final
 
@@ -24,8 +24,8 @@ from fleet.bumps import chunks
 from fleet.gateways import registered
 from fleet.monitoring import counting
 from fleet.monitoring.shown import REKEYS
-from fleet.monitoring.values import SEVERITIES, AlertState
-from pki.actors import Action, Actor, require
+from fleet.monitoring.values import FAILURES, SEVERITIES, AlertState
+from pki.actors import Action, Actor, require, require_gateway
 from pki.certificates import BadQuery
 from pki.desk import Desk
 from store.fleet_tables import gateways
@@ -34,11 +34,6 @@ from store.monitoring_tables import sa_alerts, sa_counts
 USUAL: Final = timedelta(days=7)
 LONGEST: Final = timedelta(days=31)
 MOST: Final = 10_000
-FAILURES: Final = (
-    *("auth_failed", "cert_invalid", "cert_revoked", "crl_fetch_failed", "proposal_mismatch"),
-    *("ts_unacceptable", "unknown_peer", "child_rekey_failed", "giving_up", "dpd_timeout"),
-    *("ike_timeout", "half_open_limit"),
-)
 _PROOFS: Final = ("ike_established", "ike_reauth")
 # Stands for no severity: behind all.
 _NONE: Final = len(SEVERITIES)
@@ -102,14 +97,23 @@ class HealthFigures:
 
 
 def report(desk: Desk, actor: Actor, query: HealthQuery, *, now: datetime) -> HealthFigures:
-    """Tell how tunnels fared. Raises RoleMayNot, BadQuery, GatewayNotFound."""
+    """Tell how tunnels fared; a credential of one gateway is told of that gateway's.
+
+    Raises RoleMayNot, OutsideScope, BadQuery, GatewayNotFound.
+    """
     require(actor, Action.SA_READ)
     require(actor, Action.ALERT_READ)
+    query = replace(query, gateway=query.gateway or actor.scope.gateway)
+    require_gateway(actor, query.gateway)
     if not 0 <= query.connections <= MOST:
         raise BadQuery(f"A report tells of at most {MOST} connections.")
     until = query.until or now
     since = query.since or until - USUAL
-    if not timedelta(0) < until - since <= LONGEST:
+    if since >= until:
+        raise BadQuery(
+            "The time of a report begins before it ends; where no end is given, that is now."
+        )
+    if until - since > LONGEST:
         raise BadQuery(f"A report is of a time of at most {LONGEST.days} days.")
     with desk.store.read() as connection:
         number = None if query.gateway is None else registered(connection, query.gateway).id

@@ -28,8 +28,9 @@ from pki.desk import Desk
 from store.many import insert_all
 from store.monitoring_tables import sa_events, sa_watches
 
-# A stream is remembered at least so long after its last batch: who sends that again must not be believed twice.
-_MEMORY: Final = timedelta(days=1)
+# A stream is remembered at least so long after its last batch: who sends that again must not be believed twice. Agents
+# do it after 15 minutes at the latest.
+_MEMORY: Final = timedelta(hours=1)
 # So long the rules wait for events that others came without.
 PATIENCE: Final = timedelta(minutes=5)
 

@@ -31,8 +31,10 @@ def silence(
     why = storable(why).strip()
     if not why:
         raise SilenceRefused("A silence has a reason.")
-    if not now < until <= now + _LONGEST:
-        raise SilenceRefused("A silence ends, and neither now nor in more than a year.")
+    if until <= now:
+        raise SilenceRefused("This silence would be over already: its end is in the past.")
+    if until > now + _LONGEST:
+        raise SilenceRefused("A silence ends within a year.")
 
     def work(unit: Unit) -> None:
         found = _held(unit, actor, number)

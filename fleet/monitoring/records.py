@@ -58,5 +58,6 @@ def pick(connection: Connection, number: int) -> AlertView:
     """Find one alert inside a transaction. Raises AlertNotFound."""
     row = connection.execute(shown().where(sa_alerts.c.id == number)).one_or_none()
     if row is None:
-        raise AlertNotFound(f"There is no alert {number}.")
+        # 0 stands for what cannot be the number of one.
+        raise AlertNotFound(f"There is no alert {number}." if number else "There is no such alert.")
     return view(row)

@@ -1,19 +1,20 @@
 """Events and alerts looked at."""
 
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from sqlalchemy import ColumnElement, Row, and_, func, or_, select
+from sqlalchemy import ColumnElement, Connection, Row, and_, func, or_, select, true
 
 from fleet.gateways import registered
 from fleet.monitoring import counting, records
 from fleet.monitoring.records import AlertView
-from fleet.monitoring.values import LIMITED, SEVERITIES, AlertState
+from fleet.monitoring.values import FAILURES, LIMITED, SEVERITIES, AlertState
 from ike.detection.alert import KINDS
-from ike.events.event import EVENTS, REMARKS
-from pki.actors import GRANTS, Action, Actor, require
+from ike.events.event import EVENTS, REASONS, REMARKS
+from pki.actors import GRANTS, Action, Actor, require, require_gateway
 from pki.certificates import MAX_PAGE, BadQuery
 from pki.desk import Desk
 from store.fleet_tables import gateways
@@ -87,9 +88,11 @@ class WholeAlert:
 def events(desk: Desk, actor: Actor, query: EventQuery) -> list[EventView]:
     """Search events, the latest first, at most `limit` (1 to 500) of them after `cursor`.
 
-    Raises RoleMayNot, BadQuery, GatewayNotFound.
+    A credential of one gateway sees that gateway's. Raises RoleMayNot, OutsideScope, BadQuery, GatewayNotFound.
     """
     require(actor, Action.SA_READ)
+    gateway = query.gateway or actor.scope.gateway
+    require_gateway(actor, gateway)
     _check_limit(query.limit)
     statement = (
         _EVENTS.where(*_event_conditions(query))
@@ -97,8 +100,8 @@ def events(desk: Desk, actor: Actor, query: EventQuery) -> list[EventView]:
         .limit(query.limit)
     )
     with desk.store.read() as connection:
-        if query.gateway is not None:
-            number = registered(connection, query.gateway).id
+        if gateway is not None:
+            number = registered(connection, gateway).id
             statement = statement.where(sa_events.c.gateway_id == number)
         return [_event(row) for row in connection.execute(statement)]
 
@@ -142,9 +145,11 @@ def _check_limit(limit: int) -> None:
 def alerts(desk: Desk, actor: Actor, query: AlertQuery) -> list[AlertView]:
     """Search alerts, the worst first and of those the latest, at most `limit` (1 to 500) of them after `cursor`.
 
-    Raises RoleMayNot, BadQuery, GatewayNotFound.
+    A credential of one gateway sees that gateway's. Raises RoleMayNot, OutsideScope, BadQuery, GatewayNotFound.
     """
     require(actor, Action.ALERT_READ)
+    gateway = query.gateway or actor.scope.gateway
+    require_gateway(actor, gateway)
     _check_limit(query.limit)
     statement = (
         records.shown()
@@ -153,8 +158,8 @@ def alerts(desk: Desk, actor: Actor, query: AlertQuery) -> list[AlertView]:
         .limit(query.limit)
     )
     with desk.store.read() as connection:
-        if query.gateway is not None:
-            number = registered(connection, query.gateway).id
+        if gateway is not None:
+            number = registered(connection, gateway).id
             statement = statement.where(sa_alerts.c.gateway_id == number)
         return [records.view(row) for row in connection.execute(statement)]
 
@@ -179,10 +184,14 @@ def _alert_conditions(query: AlertQuery) -> Iterable[ColumnElement[bool]]:
 
 
 def alert(desk: Desk, actor: Actor, number: int) -> WholeAlert:
-    """Look at one alert, without its events for those who may not read events. Raises RoleMayNot, AlertNotFound."""
+    """Look at one alert, without its events for those who may not read events.
+
+    Raises RoleMayNot, OutsideScope, AlertNotFound.
+    """
     require(actor, Action.ALERT_READ)
     with desk.store.read() as connection:
         found = records.pick(connection, number)
+        require_gateway(actor, found.gateway)
         if Action.SA_READ not in GRANTS[actor.role]:
             return WholeAlert(found, ())
         those = _EVENTS.where(
@@ -194,11 +203,12 @@ def alert(desk: Desk, actor: Actor, number: int) -> WholeAlert:
 @dataclass(frozen=True)
 class Figures:
     """Numbers for those who watch. `rekeys` by gateway, connection and kind; connection is empty where there are too
-    many of them. `left_out` are alerts that there is no room for, by gateway. `counters`: what daemons counted, by
-    gateway and what it is.
+    many of them. `failures` by kind and reason, one of `REASONS`, "other" or, where none was told, "". `left_out` are
+    alerts that there is no room for, by gateway. `counters`: what daemons counted, by gateway and what it is.
     """
 
     events: Mapping[str, int]
+    failures: Mapping[tuple[str, str], int]
     rekeys: Mapping[tuple[str, str, str], int]
     open: Mapping[str, int]
     left_out: Mapping[str, int]
@@ -206,12 +216,11 @@ class Figures:
 
 
 def figures(desk: Desk, actor: Actor) -> Figures:
-    """Count events and alerts. Raises RoleMayNot."""
+    """Count events and alerts; for a credential of one gateway that gateway's. Raises RoleMayNot."""
     require(actor, Action.METRICS_READ)
-    always = sa_counts.c.hour == counting.ALWAYS
+    always = and_(sa_counts.c.hour == counting.ALWAYS, _within(actor, sa_counts.c.gateway_id))
     total = func.sum(sa_counts.c.number)
     is_event = sa_counts.c.kind != counting.COUNTED
-    kinds = select(sa_counts.c.kind, total).where(always, is_event).group_by(sa_counts.c.kind)
     counters = (
         select(gateways.c.name, sa_counts.c.reason, total)
         .join_from(sa_counts, gateways, gateways.c.id == sa_counts.c.gateway_id)
@@ -220,7 +229,11 @@ def figures(desk: Desk, actor: Actor) -> Figures:
         .order_by(gateways.c.name, sa_counts.c.reason)
         .limit(MOST_SERIES)
     )
-    worst = select(sa_alerts.c.severity, func.count()).where(sa_alerts.c.state == AlertState.OPEN)
+    parts = (sa_counts.c.kind, sa_counts.c.reason)
+    reasons = select(*parts, total).where(always, is_event).group_by(*parts)
+    worst = select(sa_alerts.c.severity, func.count()).where(
+        sa_alerts.c.state == AlertState.OPEN, _within(actor, sa_alerts.c.gateway_id)
+    )
     rekeys = (
         select(gateways.c.name, sa_counts.c.connection, sa_counts.c.kind, total)
         .join_from(sa_counts, gateways, gateways.c.id == sa_counts.c.gateway_id)
@@ -228,14 +241,9 @@ def figures(desk: Desk, actor: Actor) -> Figures:
         .group_by(gateways.c.name, sa_counts.c.connection, sa_counts.c.kind)
         .limit(MOST_SERIES + 1)
     )
-    limited = (
-        select(gateways.c.name, sa_alerts.c.evidence)
-        .join_from(sa_alerts, gateways, gateways.c.id == sa_alerts.c.gateway_id)
-        .where(sa_alerts.c.state == AlertState.OPEN, sa_alerts.c.kind == LIMITED)
-    )
     with desk.store.read() as connection:
-        left_out = {row.name: row.evidence["left_out"] for row in connection.execute(limited)}
-        counted = {kind: int(number) for kind, number in connection.execute(kinds)}
+        left_out = _left_out(connection, actor)
+        counted, failures = _counted(connection.execute(reasons).all())
         is_open = {
             severity: number
             for severity, number in connection.execute(worst.group_by(sa_alerts.c.severity))
@@ -251,8 +259,38 @@ def figures(desk: Desk, actor: Actor) -> Figures:
             ).all()
     return Figures(
         counted,
+        failures,
         {(row[0], row[1], row[2]): int(row[3]) for row in rows},
         {each: is_open.get(each, 0) for each in SEVERITIES},
         left_out,
         counters_of,
     )
+
+
+def _within(actor: Actor, column: ColumnElement[int]) -> ColumnElement[bool]:
+    """What a credential may read: all, or what is of its gateway."""
+    if actor.scope.gateway is None:
+        return true()
+    own = select(gateways.c.id).where(gateways.c.name == actor.scope.gateway)
+    return column.in_(own)
+
+
+def _left_out(connection: Connection, actor: Actor) -> dict[str, int]:
+    limited = (
+        select(gateways.c.name, sa_alerts.c.evidence)
+        .join_from(sa_alerts, gateways, gateways.c.id == sa_alerts.c.gateway_id)
+        .where(sa_alerts.c.state == AlertState.OPEN, sa_alerts.c.kind == LIMITED)
+        .where(_within(actor, sa_alerts.c.gateway_id))
+    )
+    return {row.name: row.evidence["left_out"] for row in connection.execute(limited)}
+
+
+def _counted(rows: Iterable[Row[str, str, int]]) -> tuple[Counter[str], Counter[tuple[str, str]]]:
+    kinds: Counter[str] = Counter()
+    failures: Counter[tuple[str, str]] = Counter()
+    for kind, reason, number in rows:
+        kinds[kind] += int(number)
+        if kind in FAILURES:
+            # Gateways send the words: what is none of ours makes no series of its own.
+            failures[kind, reason if reason in REASONS or not reason else "other"] += int(number)
+    return kinds, failures

@@ -11,6 +11,12 @@ from ike.events.event import SaEvent
 
 # The worst first.
 SEVERITIES: Final = ("critical", "high", "medium", "low", "info")
+#: The kinds of events that say that something failed.
+FAILURES: Final = (
+    *("auth_failed", "cert_invalid", "cert_revoked", "crl_fetch_failed", "proposal_mismatch"),
+    *("ts_unacceptable", "unknown_peer", "child_rekey_failed", "giving_up", "dpd_timeout"),
+    *("ike_timeout", "half_open_limit"),
+)
 #: The kind of the alert that says that others are left out, because a gateway has too many.
 LIMITED: Final = "alerts_limited"
 #: A batch holds at most so many events.
@@ -19,6 +25,11 @@ MAX_EVENTS: Final = 1000
 PER_MINUTE: Final = 120_000
 #: So many streams of a gateway are remembered, the latest.
 MAX_STREAMS: Final = 16
+
+
+def page_url(service: str, kind: str) -> str:
+    """Where the service that has this URL tells everybody what alerts of a kind mean, and what to do."""
+    return f"{service}/docs/alerts/{kind}"
 
 
 class AlertState(StrEnum):
@@ -70,7 +81,7 @@ class TooManyStreams(Conflict):
 
     code = "sa_streams_exhausted"
     next_step = (
-        "Go on with a stream that was begun; old ones are forgotten a day after their last event."
+        "Go on with a stream that was begun; old ones are forgotten an hour after their last event."
     )
 
 

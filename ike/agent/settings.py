@@ -131,6 +131,8 @@ _RANGES: Final[Mapping[str, tuple[int, int]]] = {
     "audit.hours": (0, 168),
     "watch.counters_seconds": (0, 3600),
 }
+#: What `log` of [watch] is, where it is no path.
+_LOGS: Final = ("", "journal", "kernel", "off")
 _SECTIONS: Final[Mapping[str, Callable[..., Any]]] = {
     "strongswan": StrongswanSettings,
     "libreswan": LibreswanSettings,
@@ -239,21 +241,37 @@ def _value(name: str, value: Any, kind: Any, path: Path) -> Any:
         if name in _CHOICES and value not in _CHOICES[name]:
             known = ", ".join(_CHOICES[name])
             raise AgentSettingsInvalid(f"{path}: {name} is one of: {known}.")
-        if name == "key" and value != FILE:
-            _require_token(value, path)
+        if name in _CHECKS:
+            _CHECKS[name](value, path)
         return value
     if not isinstance(value, list) or not all(isinstance(each, str) for each in value):
         raise AgentSettingsInvalid(f"{path}: {name} is a list of texts.")
     return tuple(value)
 
 
+def _require_log(value: str, path: Path) -> None:
+    if value not in _LOGS and not value.startswith("/"):
+        known = ", ".join(f'"{each}"' for each in _LOGS)
+        raise AgentSettingsInvalid(
+            f"{path}: watch.log is one of {known}, or a path that begins with /."
+        )
+
+
 def _require_token(value: str, path: Path) -> None:
+    if value == FILE:
+        return
     try:
         parse_token(value)
     except TokenUriInvalid as error:
         raise AgentSettingsInvalid(
             f'{path}: key is "file" or a token. {error.message}', next_step=error.next_step
         ) from None
+
+
+_CHECKS: Final[Mapping[str, Callable[[str, Path], None]]] = {
+    "key": _require_token,
+    "watch.log": _require_log,
+}
 
 
 def _spelled(value: Any) -> str:

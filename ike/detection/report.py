@@ -153,5 +153,5 @@ def title(alert: Alert) -> str:
 
 
 def page(alert: Alert) -> str:
-    """The page of the documentation that says what it means and what to do."""
-    return f"docs/reference/alerts/{alert.kind}.md"
+    """The command that prints what it means and what to do."""
+    return f"ikewarden alert explain {alert.kind}"

@@ -47,6 +47,15 @@ EVENTS: Final = {
     "cookie": ("peer", "connection", "ike_id"),
 }
 
+#: What parsers give as the reason of an event.
+REASONS: Final = frozenset(
+    {
+        *("constraint", "credential", "crl", "duplicate", "eap", "expired", "identity", "issuer"),
+        *("initial_contact", "key", "mode", "ocsp", "other_half", "own_key", "peer", "psk"),
+        *("reauth", "refused", "rekey", "revocation", "revoked", "untrusted", "xauth"),
+    }
+)
+
 #: What the rules need beside the events, and what `sa events` does not print.
 REMARKS: Final = frozenset(
     {

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from core.escaping import escaped
 from fleet.monitoring.values import MAX_EVENTS
 from pki.actors import Role
 from pki.desk import Desk
@@ -109,6 +110,13 @@ def test_an_alert_from_its_first_sign_to_silence(gateway: Gateway, operator: Cli
     assert alert["lines"]
     assert alert["cause"]
     assert alert["next_step"]
+    assert alert["page"].endswith("/docs/alerts/auth_failures")
+    with gateway.serving.client() as anyone:
+        page = anyone.get("/docs/alerts/auth_failures")
+        assert page.headers["content-type"] == "text/plain; charset=utf-8"
+        assert page.body.startswith(b"# Authentication of a peer keeps failing")
+        for path in ("none", "README", "..%2FREADME", "%00"):
+            assert anyone.get(f"/docs/alerts/{path}").status == 404
     whole = operator.get(f"/v1/alerts/{alert['id']}").json
     assert {each["event"] for each in whole["events"]} == {"auth_failed"}
     assert {each["number"] for each in whole["events"]} == set(alert["lines"])
@@ -135,11 +143,27 @@ def test_what_a_daemon_counted_is_no_event(gateway: Gateway, operator: Client) -
 
 
 def test_rekeys_are_counted_by_tunnel(gateway: Gateway, operator: Client) -> None:
-    gateway.send(gateway.event("ike_rekeyed"), gateway.event("child_rekeyed", name='a"b\n'))
+    names = ('a"b\n', 'a"b\\n', "\x1b[2J\x07\x9b\u202e")
+    made = [gateway.event("child_rekeyed", name=name) for name in names]
+    gateway.send(gateway.event("ike_rekeyed"), *made)
     metrics = operator.get("/metrics").body.decode()
     labels = f'connection="branch",gateway="{gateway.name}",kind="ike_rekeyed"'
     assert f"ikewarden_rekeys_total{{{labels}}} 1.0" in metrics
-    assert r'connection="a\"b\n"' in metrics
+    # As all that is printed; the backslash is doubled by the format.
+    assert metrics.count(r'connection="a\"b\\n"') == 1
+    assert r'connection="\\x1b[2J\\x07\\x9b\\u202e"' in metrics
+    assert escaped(metrics.replace("\n", "")) == metrics.replace("\n", "")
+
+
+def test_failures_are_counted_by_reason(gateway: Gateway, operator: Client) -> None:
+    words = ["psk", "made-up", "another", None]
+    gateway.send(*(gateway.event("cert_invalid", reason=word) for word in words))
+    metrics = operator.get("/metrics").body.decode().splitlines()
+    assert [line for line in metrics if "cert_invalid" in line and "failures" in line] == [
+        'ikewarden_sa_failures_total{kind="cert_invalid",reason=""} 1.0',
+        'ikewarden_sa_failures_total{kind="cert_invalid",reason="other"} 2.0',
+        'ikewarden_sa_failures_total{kind="cert_invalid",reason="psk"} 1.0',
+    ]
 
 
 def test_whatever_a_peer_calls_itself_comes_back_as_it_was(

@@ -87,6 +87,7 @@ TABLE = """
     GET  /readyz                                y      y       y        y       y       y        y
     GET  /v1/openapi.json                       y      y       y        y       y       y        y
     GET  /docs                                  y      y       y        y       y       y        y
+    GET  /docs/alerts/{kind}                    y      y       y        y       y       y        y
 """
 _SOON = (datetime.now(UTC) + timedelta(days=30)).isoformat()
 BODIES: dict[str, dict[str, object]] = {

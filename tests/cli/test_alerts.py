@@ -22,7 +22,11 @@ def test_an_alert_is_listed_shown_and_silenced(
     terminal: Terminal,  # noqa: F811 - a fixture
     gateway: Gateway,
 ) -> None:
-    assert "No such alert." in terminal.run("alert", "list").err
+    assert "No alert is open." in terminal.run("alert", "list").err
+    chosen = terminal.run("alert", "list", "--severity", "critical", "--state", "ended")
+    assert "No alert of those asked for is ended." in chosen.err
+    nowhere = terminal.run("alert", "show", "9" * 23)
+    assert "There is no such alert." in nowhere.err
     gateway.fail(HOSTILE)
     done = terminal.run("alert", "list", "--gateway", NAME, "--severity", "high")
     assert done.code == 0, done.err
@@ -40,6 +44,10 @@ def test_an_alert_is_listed_shown_and_silenced(
     assert terminal.json("alert", "show", number)["events"]
     silenced = terminal.json("alert", "silence", number, "--until", "12h", "--why", "known")
     assert silenced["silenced"]["why"] == "known"
+    past = terminal.run("alert", "silence", number, "--until", "2020-01-01", "--why", "known")
+    assert "in the past" in past.err
+    odd = terminal.run("alert", "silence", number, "--until", "12h", "--why", "a\x07b")
+    assert "without line ends and control characters" in odd.err
     assert "open, silenced" in terminal.run("alert", "list").out
     assert terminal.json("alert", "unsilence", number)["silenced"] is None
     refused = terminal.run("alert", "unsilence", number)

@@ -110,6 +110,7 @@ OFFLINE = {
     ("doctor",),
     ("sa", "events"),
     ("sa", "analyze"),
+    ("alert", "explain"),
 }
 
 

@@ -1,11 +1,15 @@
 """Any bytes, in blocks of any size: nothing raises, nothing loops, and the blocks make no difference."""
 
+import re
 from datetime import UTC, datetime
+from pathlib import Path
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ike.events.event import EVENTS, SaEvent, printed
+from ike.daemons.strongswan import happenings
+from ike.events import dialects
+from ike.events.event import EVENTS, REASONS, SaEvent, printed
 from ike.events.reader import Reader
 
 NOW = 1_796_000_000.0
@@ -131,3 +135,15 @@ def test_names_of_exchanges_are_no_messages_of_another_daemon() -> None:
         ("auth_failed", 3),
     ]
     assert [event.kind for event in read(backwards)] == ["auth_failed", "retransmit"]
+
+
+def test_the_reasons_that_parsers_give_are_known() -> None:
+    written = re.compile(
+        r'\breason(?:=|"\] = )"(\w+)"|\), "(\w+)"(?:, |\))|\("auth_failed", "(\w+)"\)'
+    )
+    given = set()
+    for path in (*Path(dialects.__path__[0]).glob("*.py"), Path(happenings.__file__)):
+        for found in written.finditer(path.read_text("utf-8")):
+            given.add(next(filter(None, found.groups())))
+    assert {"psk", "eap"} < given
+    assert given - REASONS <= {"start"}  # a phase

@@ -255,10 +255,10 @@ def test_streams_are_remembered_as_long_as_they_may_come_again(desk: Desk, gw: M
     for number in range(MAX_STREAMS):
         sent(gw, [event()], stream=f"s{number}", now=later(number))
     with pytest.raises(TooManyStreams):
-        sent(gw, [event()], stream="more", now=later(3600))
-    assert sent(gw, [event()], stream="s0", now=later(3600)).repeated == 1
-    assert sent(gw, [event()], stream="more", now=later(86_400 + 10)).stored == 1
-    assert sent(gw, [event()], stream="s2", now=later(86_400 + 10)).repeated == 1
+        sent(gw, [event()], stream="more", now=later(1800))
+    assert sent(gw, [event()], stream="s0", now=later(1800)).repeated == 1
+    assert sent(gw, [event()], stream="more", now=later(3600 + 10)).stored == 1
+    assert sent(gw, [event()], stream="s2", now=later(3600 + 10)).repeated == 1
 
 
 def test_names_without_end_are_counted_together(

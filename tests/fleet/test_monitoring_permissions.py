@@ -8,10 +8,11 @@ from fleet import monitoring
 from fleet.monitoring import expiry, health, intake, orders, shown, standing, undoing
 from fleet.monitoring.health import HealthQuery
 from fleet.monitoring.shown import AlertQuery, EventQuery
-from pki.actors import Role
+from pki.actors import Actor, OutsideScope, Role, Scope
 from pki.desk import Desk
 from tests.fixtures.desk import NOW
-from tests.fleet.monitoring import batch
+from tests.fleet.crew import enlist
+from tests.fleet.monitoring import after, alerts_of, batch, failures, sent
 from tests.role_table import (
     READERS,
     A,
@@ -55,3 +56,29 @@ def test_operations_and_roles(shared_desk: Desk, operation: Any, role: Role) -> 
 
 def test_the_role_is_asked_for_before_anything_is_looked_at() -> None:
     check_asked_first(TABLE)
+
+
+def test_a_credential_of_one_gateway_reads_nothing_of_another(desk: Desk) -> None:
+    for name in ("gw.example", "other.example"):
+        sent(enlist(desk, name), failures(), until=after(60))
+    [theirs] = alerts_of(desk, gateway="gw.example")
+    tied = Actor("olga", Role.AUDITOR, scope=Scope(gateway="other.example"))
+    for read in (
+        lambda: shown.alert(desk, tied, theirs.id),
+        lambda: shown.alerts(desk, tied, AlertQuery(gateway="gw.example")),
+        lambda: shown.events(desk, tied, EventQuery(gateway="gw.example")),
+        lambda: health.report(desk, tied, HealthQuery("gw.example"), now=NOW),
+    ):
+        with pytest.raises(OutsideScope):
+            read()
+    for own in (None, "other.example"):
+        [alert] = shown.alerts(desk, tied, AlertQuery(gateway=own))
+        assert alert.gateway == "other.example"
+        events = shown.events(desk, tied, EventQuery(gateway=own))
+        assert {each.gateway for each in events} == {"other.example"}
+        found = health.report(desk, tied, HealthQuery(own), now=NOW)
+        assert {each.gateway for each in found.worst} == {found.gateway} == {"other.example"}
+    assert shown.alert(desk, tied, alert.id).alert == alert
+    counted = shown.figures(desk, tied)
+    assert counted.events == {"auth_failed": 10}
+    assert sum(counted.open.values()) == 1

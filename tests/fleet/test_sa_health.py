@@ -83,6 +83,15 @@ def test_what_is_too_much_is_refused(desk: Desk, query: dict[str, object]) -> No
         made(desk, **query)
 
 
+def test_a_time_that_ends_before_it_begins_is_told_from_one_that_is_too_long(desk: Desk) -> None:
+    with pytest.raises(BadQuery, match="begins before it ends"):
+        made(desk, since=NOW, until=NOW - HOUR)
+    with pytest.raises(BadQuery, match="begins before it ends"):
+        made(desk, since=NOW + HOUR)
+    with pytest.raises(BadQuery, match="31 days"):
+        made(desk, since=NOW - timedelta(days=32))
+
+
 def test_who_may_not_know_is_told_nothing(desk: Desk) -> None:
     with pytest.raises(RoleMayNot):
         health.report(desk, CLOCKWORK, HealthQuery(), now=NOW)

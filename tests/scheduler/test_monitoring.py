@@ -46,6 +46,7 @@ def test_a_condition_is_told_when_it_begins_and_when_it_ends(
     )
     assert first["cause"]
     assert first["next_step"]
+    assert first["page"].endswith("/docs/alerts/auth_failures")
     assert first["lines"]
     assert (last["alert"], last["state"]) == (first["alert"], "ended")
     assert last["ended"] is not None

@@ -123,6 +123,7 @@ def test_a_real_alertmanager_shows_an_alert_from_its_begin_to_its_end(
     assert {"severity", "connection", "peer"} <= set(shown["labels"])
     assert {"cause", "next_step", "evidence", "identity"} <= set(shown["annotations"])
     assert re.search(r"/v1/alerts/\d+$", shown["generatorURL"])
+    assert shown["annotations"]["runbook_url"].endswith("/docs/alerts/auth_failures")
     assert "\x1b" not in json.dumps(shown, ensure_ascii=False)
     # Told again, it is the same one, and stays longer.
     assert telling.tell_standing(heard, now + LATER) == {"told": 1}
@@ -333,6 +334,7 @@ def test_begin_and_end_are_a_mail_each(desk: Desk, now: datetime, mailbox: Mailb
     text = first.get_content()
     for word in ("Likely cause:", "Next step:", "Evidence:", "/v1/alerts/", "CN=branch"):
         assert word in text
+    assert re.search(r"What it means: https://\S+/docs/alerts/auth_failures\s", text)
 
 
 def test_several_at_once_are_one_mail_and_stay_one(
@@ -500,6 +502,7 @@ def test_a_collector_gets_counted_messages(
         drain(heard, now)
         assert waiting(heard) == {}
     [first, second], [third] = collector.frames
+    assert b'/docs/alerts/auth_failures"' in first
     assert SYSLOG.fullmatch(first)["priority"] == b"35"  # type: ignore[index]
     assert SYSLOG.fullmatch(third)["priority"] == b"37"  # type: ignore[index]
     assert values_of(first)["gateway"] == "gw0.example"

@@ -34,6 +34,7 @@ class Tail:
         self._rest = b""
         self._fresh = True
         self._offset = 0  # of what was given
+        self._head = b""  # of that the first bytes
         self.before = b""
         if position is None:
             if path.exists():
@@ -52,23 +53,20 @@ class Tail:
         """Up to where lines were given, as JSON."""
         if self._file is None:
             return {"inode": 0, "offset": 0, "head": "", "known": 0}
-        known = min(_HEAD, self._offset)
-        inode = os.fstat(self._file.fileno()).st_ino
-        head = _known_by(self._file, known)
+        inode, known = os.fstat(self._file.fileno()).st_ino, len(self._head)
+        head = _digest(self._head)
         return {"inode": inode, "offset": self._offset, "head": head, "known": known}
 
     def read(self) -> Piece:
-        """What came, as whole lines."""
+        """What came, as whole lines. A log that is not there is an error: who is to say what is not written in it?"""
         if self._file is None:
-            if not self._path.exists():
-                return Piece(b"")
             self._open(self._path)
+        elif self._cut_off():
+            self._again(self._path)
         piece = self._more()
         if piece.data:
             return piece
-        if self._cut_off():
-            self._again(self._path)
-        elif (successor := self._successor()) is not None:
+        if (successor := self._successor()) is not None:
             piece = self._more()  # written between the last look and the new file
             if piece.data:
                 return piece
@@ -92,12 +90,13 @@ class Tail:
             end = len(data)
         whole, self._rest = data[:end], data[end:]
         self._offset += end
+        self._know_head()
         fresh, self._fresh = self._fresh and bool(whole), self._fresh and not whole
         return Piece(whole, fresh)
 
     def _open(self, path: Path) -> None:
         self._file = path.open("rb", buffering=0)
-        self._rest, self._offset, self._fresh = b"", 0, True
+        self._rest, self._offset, self._fresh, self._head = b"", 0, True, b""
 
     def _again(self, path: Path) -> None:
         self.close()
@@ -117,7 +116,7 @@ class Tail:
                 continue
             self._open(path)
             known = int(position.get("known", 0))
-            same = _known_by(self._opened, known) == position.get("head")
+            same = _digest(_first(self._opened, known)) == position.get("head")
             if same and os.fstat(self._opened.fileno()).st_size >= offset:
                 self._go_to(offset)
                 return
@@ -133,10 +132,18 @@ class Tail:
             before = before[before.find(b"\n") + 1 :]
         file.seek(offset)
         self.before, self._offset, self._rest, self._fresh = before, offset, b"", False
+        self._know_head()
+
+    def _know_head(self) -> None:
+        if len(self._head) < min(_HEAD, self._offset):
+            self._head = _first(self._opened, min(_HEAD, self._offset))
 
     def _cut_off(self) -> bool:
+        """Whether it was emptied, however much has been written into it since."""
         mine = os.fstat(self._opened.fileno())
-        return mine.st_size < self._offset + len(self._rest) and self._is_current(mine)
+        is_short = mine.st_size < self._offset + len(self._rest)
+        is_other = _first(self._opened, len(self._head)) != self._head
+        return (is_short or is_other) and self._is_current(mine)
 
     def _is_current(self, mine: os.stat_result) -> bool:
         try:
@@ -159,5 +166,9 @@ class Tail:
         return next((each for each in files if each.stat().st_size), None)
 
 
-def _known_by(file: BinaryIO, size: int) -> str:
-    return hashlib.sha256(os.pread(file.fileno(), size, 0)).hexdigest()[:32]
+def _first(file: BinaryIO, size: int) -> bytes:
+    return os.pread(file.fileno(), size, 0)
+
+
+def _digest(head: bytes) -> str:
+    return hashlib.sha256(head).hexdigest()[:32]

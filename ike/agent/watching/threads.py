@@ -26,6 +26,7 @@ _AT_ONCE: Final = 1000  # events of a batch, as the service takes them
 _AGAIN_SECONDS: Final = 5.0
 _BROKEN_SECONDS: Final = 60.0
 _RETRY_CAP: Final = 900.0
+_NOTE_SECONDS: Final = 5.0  # from telling until it is noted
 _FAR: Final = (
     1 << 20
 )  # bytes of a log without an event, after which the place is noted all the same
@@ -52,6 +53,9 @@ def begin(
     """Start them, where there is something to watch; they end after `stop` is set. Never raises."""
     feeds = feeds_of(settings, clock.wall)
     if not feeds:
+        with suppress(IkewardenError):  # whatever is wrong with the home, the agent says
+            if home.watch_notes():
+                home.write_watch_notes({})  # of what was watched before
         return []
     try:
         spool = Spool(home.path / "watch")
@@ -242,7 +246,9 @@ class Teller(threading.Thread):
         if self._failures:
             _log.info("the service hears of SAs again")
         self._failures, self._refused, self._told = 0, "", True
-        self._beat_at = self._clock.monotonic() + self._pace.beat
+        now = self._clock.monotonic()
+        self._beat_at = now + self._pace.beat
+        self._note_at = min(self._note_at, now + _NOTE_SECONDS)
         return len(self._spool) > 0
 
     def _give_up(self, batch: Batch, refused: ServerRefused) -> None:

@@ -37,7 +37,8 @@ def status(session: Session, home: Path) -> int:
     if document is None:
         document = look(place, session.clock())
     _show(session, document)
-    return 0 if document["state"] == "working" and not document["errors"] else FAILED
+    wrong = document["errors"] or (document.get("watch") or {}).get("errors")
+    return 0 if document["state"] == "working" and not wrong else FAILED
 
 
 def tell(session: Session, home: "Home") -> None:

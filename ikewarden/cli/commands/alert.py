@@ -9,7 +9,14 @@ import click
 from ikewarden.cli.commands.finding import SEVERITIES
 from ikewarden.cli.help import command
 from ikewarden.cli.lazy import Lazy, LazyGroup
-from ikewarden.cli.options import FUTURE, client_command, example, limit_option, rfc3339
+from ikewarden.cli.options import (
+    FUTURE,
+    client_command,
+    example,
+    format_option,
+    limit_option,
+    rfc3339,
+)
 from ikewarden.cli.screen import Column
 from ikewarden.cli.session import Session, pass_session
 
@@ -54,6 +61,9 @@ _EVENTS: Final = (
             f"{__name__}:show",
             "Show an alert: the numbers, the likely cause, the next step, the events that show it.",
         ),
+        "explain": Lazy(
+            f"{__name__}:explain", "Say what alerts of a kind mean, what is normal, what to do."
+        ),
         "silence": Lazy(
             f"{__name__}:silence", "Tell nobody of a condition until a time, for a reason."
         ),
@@ -92,7 +102,9 @@ def list_(session: Session, /, state: str, limit: int, **given: Any) -> None:
     """
     asked = {**given, "state": None if state == _ALL else state}
     found = session.connect().listing(PATH, asked, limit=limit)
-    session.screen.entries(_COLUMNS, found.items, more=found.more, nothing="No such alert.")
+    which = "of those asked for is" if any(given.values()) else "is"
+    nothing = f"No alert {which} {'here' if state == _ALL else state}."
+    session.screen.entries(_COLUMNS, found.items, more=found.more, nothing=nothing)
 
 
 @command("show", epilog=example("ikewarden alert show 17"))
@@ -113,6 +125,28 @@ def show(session: Session, number: int) -> None:
 
 
 _APART: Final = frozenset({"events", "lines"})
+
+
+@command("explain", epilog=example("ikewarden alert explain auth_guessing"))
+@click.argument("kind", metavar="KIND")
+@format_option()
+@pass_session
+def explain(session: Session, kind: str) -> None:
+    """Say what alerts of a kind mean, what is normal, what to do.
+
+    Asks no service. A service says the same to everybody at /docs/alerts/KIND.
+    """
+    from ike.detection.alert import KINDS
+    from ike.detection.explanation import explanation
+
+    page = explanation(kind)
+    if page is None:
+        known = ", ".join(sorted(KINDS))
+        raise click.BadParameter(f"There is no such kind. They are: {known}.", param_hint="KIND")
+    if session.screen.is_json:
+        session.screen.json({"kind": kind, "page": page})
+    else:
+        session.screen.verbatim(page)
 
 
 @command(

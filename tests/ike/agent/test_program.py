@@ -242,6 +242,18 @@ def test_settings_that_cannot_be_understood_are_named(
     assert "agent_settings_invalid" in done.err
 
 
+def test_a_watch_that_fails_is_something_wrong(installed: Installed) -> None:
+    assert installed.enroll().code == 0
+    assert installed.agent("once").code == 0
+    notes = {"source": "/no/log", "told_at": None, "waiting": 0, "errors": ["No such file"]}
+    watched = installed.home / "watch.json"
+    watched.touch(0o600)
+    watched.write_text(json.dumps(notes))
+    shown = installed.agent("status")
+    assert shown.code == 1
+    assert "No such file" in shown.out
+
+
 def test_without_a_home(installed: Installed) -> None:
     for command in ("once", "status", "run"):
         done = installed.agent(command)

@@ -72,6 +72,42 @@ def test_a_log_is_read_on_and_nothing_comes_twice(tmp_path: Path) -> None:
     assert [each.ike_id for each in events(third)] == [3]
 
 
+def test_of_a_log_that_is_not_there_nothing_is_vouched_for(tmp_path: Path) -> None:
+    log = tmp_path / "charon.log"
+    found = LogFile(log, now).gather(None, threading.Event())
+    first = next(found)
+    assert (first.until, (first.position or {})["inode"]) == (None, 0)
+    with pytest.raises(FileNotFoundError):
+        next(found)
+    with pytest.raises(FileNotFoundError):
+        gathered(LogFile(log, now), {"log": str(log), "inode": 0, "offset": 0}, idle)
+    log.write_bytes(LINE % (1, 1, 1))
+    # It came after the agent had looked: all of it is news.
+    place = {"log": str(log), "settled": True, "inode": 0, "offset": 0, "head": "", "known": 0}
+    assert [each.ike_id for each in events(gathered(LogFile(log, now), place, idle))] == [1]
+
+
+@pytest.mark.parametrize("lines", [1, 2, 5])
+def test_a_log_that_is_cut_off_and_written_anew_between_two_looks(
+    tmp_path: Path, lines: int
+) -> None:
+    log = tmp_path / "charon.log"
+    log.write_bytes(LINE % (1, 1, 1) + LINE % (2, 2, 2))
+    source = LogFile(log, now).gather(None, threading.Event())
+    assert next(source).events == []
+    assert next(source).until is not None
+    log.write_bytes(b"".join(LINE % (n, n, n) for n in range(3, 3 + lines)))
+    again = [event for each in (next(source), next(source)) for event in each.events]
+    assert [each.ike_id for each in again] == list(range(3, 3 + lines))
+
+
+@pytest.mark.parametrize("log", ["relative.log", "./charon.log", "journald", "charon"])
+def test_a_log_without_its_whole_path_is_refused(log: str) -> None:
+    settings = f'url = "https://a"\ngateway = "b"\n[watch]\nlog = "{log}"\n'
+    with pytest.raises(AgentSettingsInvalid, match=r"watch\.log is one of .*begins with /"):
+        parse(settings.encode(), Path("agent.toml"))
+
+
 @pytest.mark.parametrize("zone", ["UTC", "EST+5"])
 def test_times_without_a_zone_are_of_this_host(
     tmp_path: Path, zone: str, monkeypatch: pytest.MonkeyPatch
