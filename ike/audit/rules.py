@@ -39,7 +39,8 @@ def judged(
 ) -> list[Finding]:
     """All findings: the worst first, then by path and line; each id once, as the worst of its kind.
 
-    None shows a secret, nor what may be one where a name belongs. What fails in a way that nobody foresaw is told among the `stumbles`, where the caller has a place for them.
+    None shows a secret, nor what may be one where a name belongs. What fails in a way that nobody foresaw is told
+    among the `stumbles`, where the caller has a place for them.
     """
     found: dict[str, Finding] = {}
     guard = Guard(seen.facts)

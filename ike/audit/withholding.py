@@ -154,6 +154,7 @@ def _forms(octets: bytes) -> Iterator[str]:
     yield _small(octets.decode("utf-8", "surrogateescape"))
     if len(octets) >= _SHORT:
         yield octets.hex()
+        yield octets.hex(":")
         for encode in (base64.b64encode, base64.urlsafe_b64encode):
             yield encode(octets).decode().rstrip("=").lower()
 
