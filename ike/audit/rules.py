@@ -17,6 +17,7 @@ from ike.audit import (
 )
 from ike.audit.values import Finding, Policy, Rule, Seen
 from ike.audit.windows import rules as windows_rules
+from ike.audit.withholding import Guard
 from ike.secrets.stumbling import stumbling
 from ike.secrets.values import Place, Problem
 
@@ -38,13 +39,15 @@ def judged(
 ) -> list[Finding]:
     """All findings: the worst first, then by path and line; each id once, as the worst of its kind.
 
-    What fails in a way that nobody foresaw is told among the `stumbles`, where the caller has a place for them.
+    None shows a secret, nor what may be one where a name belongs. What fails in a way that nobody foresaw is told
+    among the `stumbles`, where the caller has a place for them.
     """
     found: dict[str, Finding] = {}
+    guard = Guard(seen.facts)
     for facts in seen.facts:
         what = f"what it had read ({type(facts).__name__})"
         with nullcontext() if stumbles is None else stumbling(Place("/", 0), stumbles, what):
-            for finding in facts.judge(policy, now):
+            for finding in map(guard.passed, facts.judge(policy, now)):
                 there = found.get(finding.id)
                 if there is None or finding.weight.rank < there.weight.rank:
                     found[finding.id] = finding
