@@ -10,7 +10,8 @@ OCTETS: Final = 64 * 1024  # certificates may stand before a key
 # Lines end with NUL in an editor's swap file. What is behind a # is a sample.
 _SECRET: Final = re.compile(
     rb"(?:^|\0)(?![ \t]*\#)[^\r\n\0]*:[ \t]+(?:PSK|PPKS?|RSA|ECDSA|EAP|XAUTH|NTLM|P12|PKCS8|PIN)[ \t]+[^ \t\r\n]"
-    rb"|(?:^|\0)[ \t]*(?:secret|pin|password|psk)[ \t]*=[ \t]*[^ \t\r\n]"  # strongSwan, NetworkManager
+    # strongSwan, perhaps on one line with the braces before it; NetworkManager
+    rb"|(?:^|\0)(?:[^\#\r\n\0]*[{};])?[ \t]*(?:secret|pin|password|psk)[ \t]*=[ \t]*[^ \t\r\n]"
     rb"|(?:pre-shared-secret|pre-shared-key)[ \t>]+[^ \t\r\n]"  # VyOS, OPNsense, pfSense
     rb"|^[ \t]+secret[ \t]+[^\s{=]+[ \t]*\r?$"  # VyOS since 1.4
     rb"|<(?:Key|password|prv)>[^<\s]"  # config.xml of OPNsense and pfSense
