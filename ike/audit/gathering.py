@@ -99,6 +99,10 @@ class Gathering:
         shape = self._shape(path, _FAR)
         return shape is not None and (shape is Shape.SECRETS or shape.is_key)
 
+    def is_opaque(self, path: str) -> bool:
+        """Whether a file's first octets do not show what it holds; see `shapes.is_opaque`."""
+        return shapes.is_opaque(self._beginning(path) or b"")
+
     def system(self, path: str) -> str:
         """Which system's own configuration a file is, as `shapes.system` calls it; empty for others."""
         return shapes.system(self._beginning(path) or b"")
