@@ -14,6 +14,7 @@ from ike.audit.named import Named
 from ike.audit.shapes import Shape
 from ike.audit.values import Item, Role, Sort
 from ike.secrets import reading
+from ike.secrets.appliances import vyos
 from ike.secrets.reading import Found, Opened
 from ike.secrets.stumbling import stumbling
 from ike.secrets.values import Dialect, Place, Problem
@@ -267,6 +268,11 @@ def _vyos(run: _Discovery, path: str) -> None:
     if source is not None and _VYOS_IPSEC.search(source.text):
         run.add(path, Role.SECRETS if _VYOS_SECRET.search(source.text) else Role.CONFIGURATION)
         run.start(path, "vyos-config")
+    elif source is not None:
+        # That it has no tunnels is known only where all of it is understood.
+        broken: list[Problem] = []
+        vyos.read(source, broken)
+        run.problems += broken[:1]
 
 
 def _opnsense(run: _Discovery, path: str) -> None:
