@@ -20,6 +20,10 @@ _ENDINGS: Final = (
     r"| \(copy(?: \d+)?\)"
 )
 _ENDING: Final = re.compile(rf"(?:{_ENDINGS})\Z", re.IGNORECASE)
+# Not of `original`: what is packed is no configuration to be read in its original's stead.
+_PACKING: Final = re.compile(
+    r"\.(?:gz|bz2|xz|zst|lz4|lzma|zip|7z|tar|tgz|b64|base64)\Z", re.IGNORECASE
+)
 _MAX: Final = 500
 
 
@@ -65,8 +69,10 @@ def look(ground: Ground, items: Sequence[Item]) -> tuple[list[Copy], list[Proble
                 if shape in (Shape.NOTHING, Shape.CERTIFICATE)
                 else gathering.add(path, of.role)
             )
-            # A packager's file of comments is no copy of secrets.
-            holds = shape is not Shape.OTHER or of.role is not Role.SECRETS
+            # A packager's file of comments is no copy of secrets; what cannot be seen through may well be.
+            holds = (
+                shape is not Shape.OTHER or of.role is not Role.SECRETS or gathering.is_opaque(path)
+            )
             if copy is not None and holds:
                 found.setdefault(copy.real, Copy(copy, of, shape))
             if len(found) >= _MAX:
@@ -74,11 +80,18 @@ def look(ground: Ground, items: Sequence[Item]) -> tuple[list[Copy], list[Proble
     return list(found.values()), gathering.problems
 
 
+def _unpacked(name: str) -> str:
+    plain = name
+    for _ in range(2):  # ipsec.secrets.tar.gz
+        plain = _PACKING.sub("", plain)
+    return (original(plain) or plain) if plain != name else ""
+
+
 def _beside(
     gathering: Gathering, folder: str, originals: dict[str, Item]
 ) -> Iterator[tuple[str, Item]]:
     for name in gathering.names(folder):
-        of = originals.get(original(name))
+        of = originals.get(original(name)) or originals.get(_unpacked(name))
         path = posixpath.join(folder, name)
         if of is not None and gathering.is_file(path):
             yield path, of

@@ -14,6 +14,7 @@ from ike.audit.named import Named
 from ike.audit.shapes import Shape
 from ike.audit.values import Item, Role, Sort
 from ike.secrets import reading
+from ike.secrets.appliances import vyos
 from ike.secrets.reading import Found, Opened
 from ike.secrets.stumbling import stumbling
 from ike.secrets.values import Dialect, Place, Problem
@@ -30,7 +31,6 @@ _VYOS_SECRET: Final = re.compile(
     r"(?:pre-shared-secret|pre-shared-key|\bsecret|\bkey|passphrase|password)\s+\S"
 )
 _VYOS_IPSEC: Final = re.compile(r"^[ \t]*ipsec[ \t]*\{", re.MULTILINE)
-_PIN: Final = re.compile(r"^[ \t]*pin[ \t]*=[ \t]*\S", re.MULTILINE)
 _MANY: Final = 2000
 _MOST_LEADS: Final = 5000  # of one file
 _KINDS: Final = {
@@ -221,7 +221,8 @@ def _strongswan(run: _Discovery, path: str) -> None:
     run.start(path, "strongswan.conf")
     secret = {place.path for place in leads.secret_settings(settings.top)}
     for each in settings.opened:
-        role = Role.SECRETS if each.path in secret else Role.CONFIGURATION
+        holds = each.path in secret or run.holds_secrets(each.path)
+        role = Role.SECRETS if holds else Role.CONFIGURATION
         run.add(each.path, role, _by(each.included_by))
     _follow(run, run.most(leads.of_strongswan(settings.top), _MOST_LEADS, path))
 
@@ -267,6 +268,11 @@ def _vyos(run: _Discovery, path: str) -> None:
     if source is not None and _VYOS_IPSEC.search(source.text):
         run.add(path, Role.SECRETS if _VYOS_SECRET.search(source.text) else Role.CONFIGURATION)
         run.start(path, "vyos-config")
+    elif source is not None:
+        # That it has no tunnels is known only where all of it is understood.
+        broken: list[Problem] = []
+        vyos.read(source, broken)
+        run.problems += broken[:1]
 
 
 def _opnsense(run: _Discovery, path: str) -> None:
@@ -325,8 +331,8 @@ def _of_opened(
     source = run.read(each.path)
     if source is None:
         return
-    pins = each.kind == "swanctl" and _PIN.search(source.text)
-    secret = each.kind == "secrets" or holds or pins
+    # What another file overrides, or takes over from here, makes no entry of this one.
+    secret = each.kind == "secrets" or holds or run.holds_secrets(each.path)
     run.add(each.path, Role.SECRETS if secret else Role.CONFIGURATION, _by(each.included_by))
     if each.kind == "secrets":
         named_keys = run.most(leads.of_secrets(source), _MOST_LEADS, each.path)
@@ -355,12 +361,13 @@ def _own(opened: Opened, bases: Sequence[str]) -> list[str]:
 
 
 def _unread(run: _Discovery, given: Iterable[str], found: Found) -> None:
-    """What could not be read matters no less; what it is is known by its name alone."""
+    """What could not be read matters no less; what it is is known by its name, or by its looks."""
     opened = {each.path for each in found.opened}
     told = {problem.place.path for problem in found.problems if not problem.place.line}
     for path in dict.fromkeys([*given, *sorted(told)]):
         if path not in opened and not run.ground.is_folder(path):
-            run.add(path, Role.SECRETS if ".secrets" in path else Role.CONFIGURATION)
+            secret = ".secrets" in path or (run.is_file(path) and run.holds_secrets(path))
+            run.add(path, Role.SECRETS if secret else Role.CONFIGURATION)
 
 
 def _beside(found: Iterable[Lead], bases: Sequence[str]) -> Iterator[Lead]:

@@ -10,6 +10,7 @@ from typing import Any, Final
 from core.errors import InvalidInput
 from ike.audit.forms.json import VERSION
 from ike.audit.forms.names import visible
+from ike.audit.settings_file import octets
 from ike.audit.values import Audit, Finding, Gone, Severity
 from ike.secrets.values import Place
 
@@ -38,10 +39,7 @@ class Earlier:
 
 def read(path: Path) -> Earlier:
     """The report that stands in a file. Raises OSError and EarlierInvalid; never quotes the file."""
-    with path.open("rb") as opened:
-        content = opened.read(_MAX_OCTETS + 1)
-    if len(content) > _MAX_OCTETS:
-        raise EarlierInvalid(f"{path} is larger than 256 MiB.")
+    content = octets(path, _MAX_OCTETS, EarlierInvalid)
     try:
         document = json.loads(content)
         if document["version"] != VERSION:

@@ -15,6 +15,9 @@ from ike.secrets.values import Place, Problem, Source
 _T = TypeVar("_T")
 MAX_ITEMS: Final = 20_000
 _MAX_DEPTH: Final = 4
+_FAR: Final = (
+    4 * 2**20
+)  # octets of a configuration: comments without an end may stand before a secret
 _MISSING: Final = {errno.ENOENT, errno.ENOTDIR}
 
 
@@ -89,16 +92,28 @@ class Gathering:
 
     def shape(self, path: str) -> Shape | None:
         """What a file holds; None where it is no file or cannot be read, which is told."""
-        begins = self._beginning(path)
-        return None if begins is None else shapes.shape(begins)
+        return self._shape(path, shapes.OCTETS)
+
+    def holds_secrets(self, path: str) -> bool:
+        """Whether a secret or a private key stands in a file by its looks, also where no daemon would read it."""
+        shape = self._shape(path, _FAR)
+        return shape is not None and (shape is Shape.SECRETS or shape.is_key)
+
+    def is_opaque(self, path: str) -> bool:
+        """Whether a file's first octets do not show what it holds; see `shapes.is_opaque`."""
+        return shapes.is_opaque(self._beginning(path) or b"")
 
     def system(self, path: str) -> str:
         """Which system's own configuration a file is, as `shapes.system` calls it; empty for others."""
         return shapes.system(self._beginning(path) or b"")
 
-    def _beginning(self, path: str) -> bytes | None:
+    def _shape(self, path: str, octets: int) -> Shape | None:
+        begins = self._beginning(path, octets)
+        return None if begins is None else shapes.shape(begins)
+
+    def _beginning(self, path: str, octets: int = shapes.OCTETS) -> bytes | None:
         try:
-            return self.ground.beginning(path, shapes.OCTETS)
+            return self.ground.beginning(path, octets)
         except OSError as error:
             if error.errno not in _MISSING:
                 self.failed(path, error)

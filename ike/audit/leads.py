@@ -28,6 +28,7 @@ _NAMED: Final = {
     "cacerts": Role.TRUST,
     "cert": Role.CERTIFICATE,
     "certs": Role.CERTIFICATE,
+    "pubkeys": Role.CERTIFICATE,
     "leftcert": Role.CERTIFICATE,
     "rightcert": Role.CERTIFICATE,
     "file": Role.KEY,  # swanctl: secrets.private…, cacert…

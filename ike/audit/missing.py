@@ -14,10 +14,11 @@ from ike.secrets.reading import Opened
 from ike.secrets.values import Place, Problem, Source
 
 _SETTING: Final = re.compile(
-    r"^[ \t]*(?P<name>certs?|cacerts?|file|leftcert2?|rightcert2?)[ \t]*=[ \t]*(?P<value>[^#\n]+)",
+    r"^[ \t]*(?P<name>certs?|cacerts?|pubkeys|file|leftcert2?|rightcert2?)[ \t]*=[ \t]*(?P<value>[^#\n]+)",
     re.MULTILINE | re.IGNORECASE,
 )
 _NAME: Final = re.compile(r"[\w./@+-]+\Z")  # no name of a token's object, no variable
+_FOLDERS: Final = {"pubkeys": "pubkey"}  # of these settings alone
 _ROLES: Final = {"cacert": Role.TRUST, "cacerts": Role.TRUST, "file": None}
 _USUAL: Final = ("private", "x509", "x509ca", "certs", "cacerts")
 _MOST: Final = 1000  # of one file
@@ -32,7 +33,9 @@ def look(ground: Ground, source: Source, bases: Sequence[str], opened: Opened) -
         ground.is_folder(posixpath.join(base, folder)) for base in bases for folder in folders
     )
     for match in islice(_SETTING.finditer(source.text), _MOST):
-        for name in _names(match["value"], several=match["name"].lower().endswith("certs")):
+        for name in _names(
+            match["value"], several=match["name"].lower().endswith(("certs", "pubkeys"))
+        ):
             if not name.startswith("/") and not known:
                 continue  # a part by itself: whose folders are meant is not seen
             paths = list(_paths(name, bases, folders, match["name"].lower()))
@@ -67,6 +70,7 @@ def _paths(
     role = _ROLES.get(setting, Role.CERTIFICATE)
     # A key's passphrase and an authority name their file alike.
     fitting = [folder for folder, is_for in folders.items() if role in (None, is_for)]
+    fitting = [_FOLDERS[setting]] if setting in _FOLDERS else fitting
     fitting.sort(key=lambda folder: folder not in _USUAL)  # the first is told
     for base in bases:
         for folder in fitting:

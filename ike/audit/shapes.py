@@ -10,7 +10,8 @@ OCTETS: Final = 64 * 1024  # certificates may stand before a key
 # Lines end with NUL in an editor's swap file. What is behind a # is a sample.
 _SECRET: Final = re.compile(
     rb"(?:^|\0)(?![ \t]*\#)[^\r\n\0]*:[ \t]+(?:PSK|PPKS?|RSA|ECDSA|EAP|XAUTH|NTLM|P12|PKCS8|PIN)[ \t]+[^ \t\r\n]"
-    rb"|(?:^|\0)[ \t]*(?:secret|pin|password|psk)[ \t]*=[ \t]*[^ \t\r\n]"  # strongSwan, NetworkManager
+    # strongSwan, perhaps on one line with the braces before it; NetworkManager
+    rb"|(?:^|\0)(?:[^\#\r\n\0]*[{};])?[ \t]*(?:secret|pin|password|psk)[ \t]*=[ \t]*[^ \t\r\n]"
     rb"|(?:pre-shared-secret|pre-shared-key)[ \t>]+[^ \t\r\n]"  # VyOS, OPNsense, pfSense
     rb"|^[ \t]+secret[ \t]+[^\s{=]+[ \t]*\r?$"  # VyOS since 1.4
     rb"|<(?:Key|password|prv)>[^<\s]"  # config.xml of OPNsense and pfSense
@@ -86,6 +87,8 @@ _CONNECTIONS: Final = re.compile(
     rb"|(?:RSA|ECDSA|P12|PKCS8)[ \t]+(?:\{|\"?[^\s\"]+\.\w))",
     re.MULTILINE,
 )
+_NO_TEXT: Final = re.compile(rb"[\x00-\x08\x0e-\x1a\x1c-\x1f]")
+_BASE64: Final = re.compile(rb"[A-Za-z0-9+/_-]{16,}={0,2}")
 _DER_CERTIFICATE: Final = re.compile(
     rb"\x30(?:\x82..|\x81.)\x30(?:\x82..|\x81.)\xa0\x03\x02\x01[\x01\x02]", re.S
 )
@@ -94,6 +97,16 @@ _DER_CERTIFICATE: Final = re.compile(
 def is_connections(content: bytes) -> bool:
     """Whether a file that begins so is swanctl.conf, ipsec.conf or ipsec.secrets, or a part of one."""
     return _CONNECTIONS.search(content) is not None
+
+
+def is_opaque(content: bytes) -> bool:
+    """Whether what begins so is no text to be read: packed, in UTF-16, or in base64 as a whole."""
+    if _NO_TEXT.search(content):
+        return True
+    lines = content.split()
+    # Several words on a line, or few letters in all, are words.
+    is_one = len(lines) <= len(content.strip().splitlines())
+    return is_one and _BASE64.fullmatch(b"".join(lines)) is not None
 
 
 def system(content: bytes) -> str:

@@ -92,7 +92,7 @@ def _secret(name: str, section: Section) -> Iterator[Entry | Problem]:
         yield Problem(value.place, str(error))
         return
     file = _text(section, "file") if kind is Kind.PASSPHRASE else ""
-    yield Entry(kind, tuple(owners), secret, form, section.place, Dialect.STRONGSWAN, name, file)
+    yield Entry(kind, tuple(owners), secret, form, value.place, Dialect.STRONGSWAN, name, file)
 
 
 def _value(value: Value) -> tuple[Secret, Form]:

@@ -8,6 +8,7 @@ import pty
 import re
 import select
 import subprocess
+import threading
 import time
 from pathlib import Path
 from typing import Any
@@ -507,3 +508,23 @@ def test_the_canaries_would_be_heard(tmp_path: Path) -> None:
         assert birds.told(f"a line with {told} in it") == [first]
     text = (tmp_path / "etc/ipsec.secrets").read_bytes().decode("latin-1")
     assert len(birds.told(text)) > 10
+
+
+@pytest.mark.parametrize("option", ["--policy", "--accepted", "--earlier", "--undo", "--windows"])
+def test_a_pipe_that_nobody_writes_to_is_refused(tmp_path: Path, option: str) -> None:
+    os.mkfifo(tmp_path / "pipe", 0o600)
+    done = run("audit", option, tmp_path / "pipe")
+    assert (done.code, done.out) == (2, "")
+
+
+def test_a_pipe_of_the_shell_is_read(host: Path) -> None:
+    reads, writes = os.pipe()
+    writer = threading.Timer(
+        0.5, lambda: (os.write(writes, b"groups = ['vpn']\n"), os.close(writes))
+    )
+    writer.start()
+    words = [*PROGRAM, "audit", "--root", host, "--format", "json", "--policy", f"/dev/fd/{reads}"]
+    done = subprocess.run(words, pass_fds=[reads], capture_output=True, timeout=60, check=False)
+    writer.join()
+    os.close(reads)
+    assert json.loads(done.stdout.decode())["policy"]["groups"] == ["vpn"]

@@ -51,12 +51,14 @@ _MASK: Final = 2**32 - 1
 
 
 def content_of(path: Path) -> bytes:
-    """The octets of a document. Raises CollectedNotFound, CollectedTooLarge."""
+    """The octets of a document. Raises CollectedNotFound, CollectedInvalid."""
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC)
         with os.fdopen(descriptor, "rb") as file:
             if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-                raise CollectedNotFound(f"{path} is no regular file.")
+                raise CollectedInvalid(
+                    f"{path} is no regular file.", next_step=CollectedNotFound.next_step
+                )
             content = file.read(MAX_OCTETS + 1)
     except OSError as error:
         raise CollectedNotFound(f"{path} cannot be read: {error.strerror}.") from None

@@ -73,7 +73,7 @@ class Record:
 
 
 class _Malicious(Exception):
-    """The document would have entities replaced, which no configuration does."""
+    """The document is what no configuration is; says how."""
 
 
 def parse(source: Source) -> Parsed:
@@ -84,8 +84,8 @@ def parse(source: Source) -> Parsed:
         reading.read(source.text)
     except expat.ExpatError as error:
         problems.append(Problem(Place(source.path, error.lineno), "the XML is not well formed"))
-    except _Malicious:
-        problems.append(Problem(Place(source.path, 0), "the XML declares entities: not read on"))
+    except _Malicious as error:
+        problems.append(Problem(Place(source.path, reading.line), f"{error}: not read on"))
     entries = [
         entry for record in reading.records for entry in _entries(record, source.path, problems)
     ]
@@ -129,12 +129,17 @@ class _Reading:
         self._parser.CharacterDataHandler = self._characters
         self._parser.EntityDeclHandler = self._entity
 
+    @property
+    def line(self) -> int:
+        """How far it has come."""
+        return self._parser.CurrentLineNumber
+
     def read(self, text: str) -> None:
         self._parser.Parse(text.encode("utf-8", "surrogateescape"), True)
 
     def _start(self, name: str, attributes: dict[str, str]) -> None:
         if len(self._path) > _MAX_DEPTH:
-            raise _Malicious
+            raise _Malicious("the XML is nested too deeply")
         self._path.append(name)
         self._text, self._line = [], self._parser.CurrentLineNumber
         below = tuple(self._path[1:])
@@ -160,7 +165,7 @@ class _Reading:
             self._text.append(text)
 
     def _entity(self, *_declaration: object) -> None:
-        raise _Malicious
+        raise _Malicious("the XML declares entities")  # to be replaced, without bounds
 
 
 def _entries(record: Record, path: str, problems: list[Problem]) -> Iterator[Entry]:

@@ -301,3 +301,11 @@ def test_what_may_not_be_read_matters_no_less() -> None:
             os._exit(0 if ok else 1)
         _, status = os.waitpid(pid, 0)
     assert os.waitstatus_to_exitcode(status) == 0
+
+
+def test_a_router_without_ipsec_whose_configuration_is_broken_is_told(files: Files) -> None:
+    files.put("/config/config.boot", "a {\n" * 2000)
+    [problem] = found(files).problems
+    assert str(problem.place) == "/config/config.boot:51"
+    files.put("/config/config.boot", "system {\n    host-name gw\n}\n")
+    assert found(files).problems == ()

@@ -1,5 +1,8 @@
 """Copies, repositories, core dumps and keys that lie about."""
 
+import base64
+import gzip
+import lzma
 import os
 import subprocess
 import tracemalloc
@@ -69,6 +72,41 @@ def test_copies_beside_secrets(files: Files) -> None:
     assert found[0].fix == f"`rm '/etc/ipsec.secrets~'`, {rights.ANEW}"
     assert found[1].fix == "rm /etc/.ipsec.secrets.swp"
     assert "a value of these tests" not in repr([f.evidence for f in found])
+
+
+@pytest.mark.parametrize(
+    ("ending", "content"),
+    [
+        ("~", PSK.encode("utf-16")),
+        (".bak", PSK.encode("utf-16-le")),
+        (".gz", gzip.compress(PSK.encode())),
+        (".bak.xz", lzma.compress(PSK.encode())),
+        (".zst", b"\x28\xb5\x2f\xfd\x04\x00" + bytes(range(128, 160))),
+        (".old", base64.encodebytes(PSK.encode())),
+        (".b64", base64.b64encode(PSK.encode())),
+    ],
+)
+def test_a_copy_in_another_writing(files: Files, ending: str, content: bytes) -> None:
+    files.put(SECRETS, PSK)
+    files.put(SECRETS + ending, content, 0o644)
+    assert files.told() == [("critical", "copy-of-secrets-open", SECRETS + ending)]
+
+
+@pytest.mark.parametrize(
+    ("ending", "content"),
+    [
+        (".gpg", b"\x85\x01\x0c\x03" + bytes(range(128, 160))),
+        (".gz", b""),
+        (".bak", b"no secrets here\n"),
+        (".dpkg-dist", b"# Keys.\n\ninclude /var/lib/strongswan/ipsec.secrets.inc\n"),
+        (".old", "Schlüssel: siehe Tresor\n".encode()),
+        (".save", b"\xef\xbb\xbf# caf\xe9\n"),  # of an editor of old
+    ],
+)
+def test_what_is_no_copy_in_another_writing(files: Files, ending: str, content: bytes) -> None:
+    files.put(SECRETS, PSK)
+    files.put(SECRETS + ending, content, 0o644)
+    assert files.told() == []
 
 
 @needs_root

@@ -28,6 +28,20 @@ def test_certificates_that_are_named_and_missing_are_told(files: Files) -> None:
     assert problems(files) == []
 
 
+def test_raw_public_keys_that_are_named_and_missing_are_told(files: Files) -> None:
+    files.put("/etc/swanctl/swanctl.conf", CONF.replace("certs", "pubkeys"))
+    by = "/etc/swanctl/swanctl.conf:4 names it: no such file"
+    assert problems(files) == [("/etc/swanctl/pubkey/gw.pem", by), ("/srv/gone.pem", by)]
+    public = "-----BEGIN PUBLIC KEY-----\nMA==\n-----END PUBLIC KEY-----\n"
+    files.put("/etc/swanctl/pubkey/gw.pem", public)
+    files.put("/srv/gone.pem", public, 0o666)
+    assert problems(files) == []
+    # Whoever writes it decides who is let in.
+    assert [(rule, path) for _, rule, path in files.told()] == [
+        ("certificate-writable", "/srv/gone.pem")
+    ]
+
+
 def test_parts_name_files_in_the_folders_of_the_whole(files: Files) -> None:
     files.put("/etc/swanctl/swanctl.conf", "include conf.d/*.conf\n")
     files.put("/etc/swanctl/conf.d/a.conf", CONF.replace(", /srv/gone.pem", ""))

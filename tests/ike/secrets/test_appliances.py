@@ -220,8 +220,12 @@ def test_entities_are_not_replaced() -> None:
     assert "declares entities" in problem.message
     outside = '<!DOCTYPE a [<!ENTITY b SYSTEM "file:///etc/shadow">]><a>&b;</a>'
     assert firewall.parse(Source("/conf/config.xml", outside)).problems
-    deep = "<a>" * 200
-    assert firewall.parse(Source("/conf/config.xml", deep)).problems
+
+
+def test_elements_within_elements_without_an_end_are_not_read_on() -> None:
+    [problem] = firewall.parse(Source("/conf/config.xml", "<a>" * 200)).problems
+    assert problem.message == "the XML is nested too deeply: not read on"
+    assert problem.place.line == 1
 
 
 def test_keys_of_racoon() -> None:

@@ -47,7 +47,7 @@ def test_owners_and_kinds() -> None:
     )
     owners = [str(owner) for owner in entry.owners]
     assert owners == ["dns:a.example", "dn:C=CH, CN=b", "keyid:#6162", "dns:x"]
-    assert (entry.name, entry.place.line) == ("ike-a", 2)
+    assert (entry.name, entry.place.line) == ("ike-a", 7)  # of the secret, not of its section
     for name, kind in {
         "ike1": Kind.PSK,
         "ppk-x": Kind.PPK,
