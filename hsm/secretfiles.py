@@ -46,6 +46,7 @@ FILE_FORMAT: Final = 1
 _SUFFIX: Final = ".json"
 # Of versions whose values are destroyed some 100 bytes are left: enough for tens of thousands of rotations.
 _LIMIT: Final = 4 * 1024 * 1024
+_TRIES: Final = 10  # writers that may come in between, one after the other
 _OF_ONE_FILE: Final = (KeyFileDamaged, KeyFormatUnknown, NotAPlainFile)
 
 
@@ -193,12 +194,11 @@ class SecretFiles:
             return self._decode(place, path, place.folder.read(place.file, limit=_LIMIT))
 
         with _told(), suppress(FileNotFoundError, KeyStoreMissing):
-            try:
-                return read()
-            except KeyFileDamaged:
-                return (
-                    read()
-                )  # perhaps it was replaced, and overwritten, between being opened and being read
+            for _ in range(_TRIES - 1):
+                # It may have been replaced, and overwritten, between being opened and being read.
+                with suppress(KeyFileDamaged):
+                    return read()
+            return read()
         return ()
 
     def _decode(self, place: _Place, path: str, content: bytes | None) -> tuple[_Version, ...]:
