@@ -79,12 +79,13 @@ def test_copies_beside_secrets(files: Files) -> None:
     [
         ("~", PSK.encode("utf-16")),
         (".bak", PSK.encode("utf-16-le")),
-        (".gz", gzip.compress(PSK.encode())),
+        (".gz", gzip.compress(PSK.encode(), mtime=0)),
         (".bak.xz", lzma.compress(PSK.encode())),
         (".zst", b"\x28\xb5\x2f\xfd\x04\x00" + bytes(range(128, 160))),
         (".old", base64.encodebytes(PSK.encode())),
         (".b64", base64.b64encode(PSK.encode())),
     ],
+    ids=["~", ".bak", ".gz", ".bak.xz", ".zst", ".old", ".b64"],
 )
 def test_a_copy_in_another_writing(files: Files, ending: str, content: bytes) -> None:
     files.put(SECRETS, PSK)
