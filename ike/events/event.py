@@ -51,7 +51,17 @@ EVENTS: Final = {
 REASONS: Final = frozenset(
     {
         *("constraint", "credential", "crl", "duplicate", "eap", "expired", "identity", "issuer"),
-        *("initial_contact", "key", "mode", "ocsp", "other_half", "own_key", "peer", "psk"),
+        *(
+            "initial_contact",
+            "key",
+            "mode",
+            "not_yet_valid",
+            "ocsp",
+            "other_half",
+            "own_key",
+            "peer",
+            "psk",
+        ),
         *("reauth", "refused", "rekey", "revocation", "revoked", "untrusted", "xauth"),
     }
 )
