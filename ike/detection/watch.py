@@ -1,6 +1,7 @@
 """The watch over negotiations: events in, alerts out; all gateways, with a small state for each tunnel. Pure."""
 
 from collections.abc import Iterable, Mapping, Sequence
+from typing import Final
 
 from ike.detection import clock, failures, floods, lifecycle
 from ike.detection.alert import Alert
@@ -9,6 +10,10 @@ from ike.detection.order import GAP, WINDOW, age_seen, released
 from ike.detection.reactions import MAKING, OF_TUNNELS, REACTIONS
 from ike.detection.state import SLOT, Gateway
 from ike.events.event import SaEvent
+
+# Each minute of a day. What is looked at each minute would take as long over years, which a wrong clock can tell of:
+# beyond them only the last look counts.
+_LOOKS: Final = 1_500
 
 
 class Watch:
@@ -185,11 +190,14 @@ def _fire(gateway: Gateway, now: float) -> None:
     gateway.fired = slot
     wheel = gateway.wheel
     age_seen(gateway, now)
+    looks = 0
     while overdue := sorted(key for key in wheel if key <= slot):
+        looks += 1
         for due in overdue:
+            at = due if looks <= _LOOKS else slot
             for tunnel in wheel.pop(due):
                 if tunnel.armed and int(tunnel.armed // SLOT) == due:
-                    lifecycle.look(gateway, tunnel, (due + 1) * SLOT)
+                    lifecycle.look(gateway, tunnel, (at + 1) * SLOT)
     if gateway.waiting:
         failures.overdue(gateway, now)
     if gateway.conditions.opened:

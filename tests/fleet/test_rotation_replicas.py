@@ -75,7 +75,8 @@ def test_each_tunnel_is_rotated_once_though_a_replica_is_killed(
             workers[0].wait()
             killed = True
             # What it held is looked at again when its claims have ended.
-            (place / "ahead").write_text("40")
+            (place / "further").write_text("40")
+            (place / "further").replace(place / "ahead")
         if done == _TUNNELS:
             break
     assert killed

@@ -1,6 +1,7 @@
 """Tunnels that do not stay up, SAs that stay too long, peers that come and go."""
 
 from ike.detection.bounds import Bounds, Lifetime
+from ike.detection.watch import Watch
 from tests.ike.detection.lines import START, Log, alerts, kinds
 
 
@@ -86,6 +87,18 @@ def test_old_child_sas_stay() -> None:
         log.child(3300 * (number - 1), number)
     (alert,) = alerts(log.add(15_000, "ike_reauth", ike_id=1))
     assert (alert.kind, alert.evidence["layer"]) == ("duplicate_sas", "child")
+
+
+def test_years_pass_at_once_where_a_clock_was_wrong() -> None:
+    """What is looked at each minute is not looked at for each of sixteen million of them."""
+    log = Log().up(0)
+    for number in (2, 3, 4, 5):
+        log.up(3600 * (number - 1), number, number)
+    watch = Watch()
+    for event in log.events:
+        watch.observe(event)
+    watch.advance(START + 30 * 365 * 86_400, [None])
+    assert "duplicate_sas" in {alert.kind for alert in watch.alerts()}
 
 
 def test_many_clients_behind_one_address_are_no_duplicates() -> None:
