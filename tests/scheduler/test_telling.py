@@ -7,7 +7,7 @@ import logging
 import re
 import socket
 from collections.abc import Iterator, Sequence
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -111,8 +111,10 @@ def real(tmp_path: Path) -> Iterator[RealAlertmanager]:
 def test_a_real_alertmanager_shows_an_alert_from_its_begin_to_its_end(
     desk: Desk, real: RealAlertmanager
 ) -> None:
-    # It ends what was told too long ago by its own clock.
-    now = real.now()
+    # Alertmanager has a clock of its own, and ends what was told too long ago.
+    now = datetime.now(UTC).replace(microsecond=0)
+    if now - real.now() > timedelta(hours=1):
+        pytest.skip("a Go program takes no part in the tests of another year")
     heard = reopened(desk, alertmanager=Alertmanager(real.url))
     member = begun(heard, identity=HOSTILE)
     drain(heard, now)

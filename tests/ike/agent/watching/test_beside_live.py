@@ -142,7 +142,8 @@ class Journald:
         )
         command = [*self._inside, "sh", "-c", script]
         output = self._folder / "journald"
-        self._process = self.charon.namespace.start(command, output=output)
+        # Not under libfaketime: its timers are the kernel's.
+        self._process = self.charon.namespace.start(command, output=output, env={"LD_PRELOAD": ""})
         until(ready.exists)
 
 
