@@ -77,27 +77,31 @@ class ApiSettings:
     metrics_public: bool = False
 
 
-def bind(host: str, port: int) -> socket.socket:
+def bind(host: str, port: int, kind: socket.SocketKind = socket.SOCK_STREAM) -> socket.socket:
     """Listen at an address, in the parent, so that a busy port is told at once. Raises ListenFailed.
 
-    The workers inherit the socket and accept from it in turn.
+    The workers inherit the socket and accept from it in turn. No two processes share a port for datagrams: a device's
+    lines would be read by one now and by the other then.
     """
     try:
         family, kind, protocol, _, address = socket.getaddrinfo(
-            host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+            host, port, type=kind, flags=socket.AI_PASSIVE
         )[0]
         bound = socket.socket(family, kind, protocol)
         try:
-            bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            if kind == socket.SOCK_STREAM:
+                bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             bound.bind(address)
-            bound.listen(_BACKLOG)
+            if kind == socket.SOCK_STREAM:
+                bound.listen(_BACKLOG)
             bound.setblocking(False)
         except BaseException:
             bound.close()
             raise
     except OSError as error:
         reason = os.strerror(error.errno) if error.errno and error.errno > 0 else error.strerror
-        raise ListenFailed(f"Cannot listen at {host} port {port}: {reason}.") from None
+        of_kind = " (UDP)" if kind == socket.SOCK_DGRAM else ""
+        raise ListenFailed(f"Cannot listen at {host} port {port}{of_kind}: {reason}.") from None
     return bound
 
 

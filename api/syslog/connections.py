@@ -8,7 +8,7 @@ import ssl
 from collections import Counter
 from collections.abc import Callable
 from datetime import datetime, timedelta
-from typing import Final
+from typing import Final, cast
 
 from api.syslog.delivery import Delivery
 from api.syslog.framing import Frames
@@ -170,8 +170,7 @@ class Line(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """It stands; with TLS, after the handshake."""
-        assert isinstance(transport, asyncio.Transport)  # noqa: S101 - a stream's is one
-        self._transport, self.was_made = transport, True
+        self._transport, self.was_made = cast(asyncio.Transport, transport), True  # a stream's
         self._house.lines.add(self)
         secured = transport.get_extra_info("ssl_object")
         self._certificate = secured.getpeercert(binary_form=True) if secured else None
@@ -255,15 +254,15 @@ class Line(asyncio.Protocol):
             self._transport.resume_reading()
 
     def _prove(self) -> None:
-        self._proving = asyncio.get_running_loop().create_task(self._find_out())
+        if self._certificate is not None and self._wanted.identify is not None:
+            asking = self._find_out(self._certificate, self._wanted.identify)
+            self._proving = asyncio.get_running_loop().create_task(asking)
 
-    async def _find_out(self) -> None:
+    async def _find_out(self, certificate: bytes, identify: Identify) -> None:
         """Ask the records whose certificate it is, at the beginning and now and then: it may be revoked by now."""
-        assert self._certificate is not None  # noqa: S101 - else nothing is to be found out
-        assert self._wanted.identify is not None  # noqa: S101
         loop = asyncio.get_running_loop()
         try:
-            gateway = await loop.run_in_executor(None, self._wanted.identify, self._certificate)
+            gateway = await loop.run_in_executor(None, identify, certificate)
         except Unavailable as error:
             if self._origin.gateway is None:
                 self._refuse(error.message)

@@ -22,7 +22,6 @@ _LARGEST: Final = 1 << 16
 
 def prepare(bound: socket.socket) -> None:
     """Have the kernel keep a burst."""
-    bound.setblocking(False)
     try:
         bound.setsockopt(socket.SOL_SOCKET, _FORCE, _ROOM)
     except OSError:

@@ -19,7 +19,7 @@ from functools import partial
 from typing import Any, Final, Literal
 
 from api.meters import SyslogMeters
-from api.server import ListenFailed, bind
+from api.server import bind
 from api.syslog import connections, datagrams
 from api.syslog.connections import House, Wanted
 from api.syslog.datagrams import Datagrams
@@ -63,32 +63,13 @@ class SyslogSettings:
     room: Room = field(default_factory=Room)
 
 
-def bind_udp(host: str, port: int) -> socket.socket:
-    """Bind for datagrams, in the parent. Raises ListenFailed; no two receivers share a port, as a device's lines would
-    then be read by one now and by the other then.
-    """
-    try:
-        family, kind, protocol, _, address = socket.getaddrinfo(
-            host, port, type=socket.SOCK_DGRAM, flags=socket.AI_PASSIVE
-        )[0]
-        bound = socket.socket(family, kind, protocol)
-        try:
-            bound.bind(address)
-            datagrams.prepare(bound)
-        except BaseException:
-            bound.close()
-            raise
-    except OSError as error:
-        raise ListenFailed(
-            f"Cannot listen at {host} port {port} (UDP): {error.strerror}."
-        ) from None
-    return bound
-
-
 def bind_all(host: str, udp: int | None, tcp: int | None, tls: int | None) -> Bound:
     """Bind what is on. Raises ListenFailed."""
+    datagram = None if udp is None else bind(host, udp, socket.SOCK_DGRAM)
+    if datagram is not None:
+        datagrams.prepare(datagram)
     return Bound(
-        udp=None if udp is None else bind_udp(host, udp),
+        udp=datagram,
         tcp=None if tcp is None else bind(host, tcp),
         tls=None if tls is None else bind(host, tls),
     )
