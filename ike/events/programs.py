@@ -3,19 +3,19 @@
 import re
 from typing import Final
 
-_STAMP: Final = (
-    rb"(?:[A-Z][a-z]{2} [ \d]\d (?:\d{4} )?\d\d:\d\d:\d\d[.,\d]{0,10}"
-    rb"|\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d[^\s\[\]\"']{0,16})"
-)
+from ike.events.stamps import end_of_stamp
+
 _NAME: Final = rb"([A-Za-z_][\w./@-]{0,63})"
 _PROCESS: Final = rb"\[\d{1,10}\]"
-# RFC 3164, as it is sent and as it stands in files; what is put together from a journal's fields; RFC 5424.
-_TAG: Final = re.compile(
-    rb"(?:<\d{1,3}>)?" + _STAMP + rb" [\w.:-]{1,255} " + _NAME + rb"(?:" + _PROCESS + rb")?: "
-    rb"|" + _NAME + _PROCESS + rb": "
-    rb"|<\d{1,3}>1 \S{1,64} \S{1,255} " + _NAME
+# Behind the stamp: RFC 3164, as it is sent and as it stands in files; RFC 5424.
+_TAG: Final = re.compile(rb" +[\w.:-]{1,255} +" + _NAME + rb"(?:" + _PROCESS + rb")?: ")
+_FIELDS: Final = re.compile(
+    rb" \S{1,255} "
+    + _NAME
     + rb" \S{1,128} \S{1,32} (?:-|(?:\[[^\]\n]{0,1024}\])+) (?:\xef\xbb\xbf)?"
-)  # fmt: skip
+)
+# Without a stamp: what is put together from a journal's fields.
+_BARE: Final = re.compile(_NAME + _PROCESS + rb": ")
 # Daemons of IKE, and what hands on the lines of a daemon that it started.
 _DAEMON: Final = re.compile(
     rb"(?i)charon|swan|ipsec|pluto|racoon|\bkmd|\bike|isakmpd|(?<!open)vpn|NetworkManager|nm-"
@@ -28,7 +28,11 @@ def told_by_another(raw: bytes) -> bytes | None:
 
     Anybody who may log in, send a mail or ask for a page can have words of their own in such a message.
     """
-    tag = _TAG.match(raw)
-    if tag is None or _DAEMON.search(tag[1] or tag[2] or tag[3]):
+    end = end_of_stamp(raw)
+    if end is None:
+        tag = _BARE.match(raw)
+    else:
+        tag = _TAG.match(raw, end) or (_FIELDS.match(raw, end) if raw.startswith(b"<") else None)
+    if tag is None or _DAEMON.search(tag[1]):
         return None
     return raw[tag.end() :]

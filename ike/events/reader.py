@@ -18,7 +18,7 @@ from ike.events.dialects.log_charon_lines import BEGIN, CUE, DULL, PACKET
 from ike.events.envelopes import opened
 from ike.events.event import SaEvent
 from ike.events.programs import told_by_another
-from ike.events.stamps import Stamps
+from ike.events.stamps import Stamps, end_of_stamp
 
 _LONGEST: Final = 1 << 20  # bytes of a line that are looked at
 
@@ -177,7 +177,7 @@ class Reader:
                 chosen = self._dialect(raw)
         stamp, name = self._stamps.read(raw)
         if chosen is None:
-            if self._stamps.begin(raw):
+            if end_of_stamp(raw) is not None:
                 self._last = None
             chosen = self._last
         if chosen is None:

@@ -81,12 +81,6 @@ class Stamps:
         cut = data.find(b"[", start, start + _LONGEST) - _THREAD
         return self._known.get(data[start:cut]) if cut > start else None
 
-    @staticmethod
-    def begin(raw: bytes) -> bool:
-        """Whether a line begins with a stamp, so that it goes on with no line before it."""
-        lead = _LEAD.match(raw)
-        return lead is not None and _STAMP.match(raw, lead.end()) is not None
-
     def _moment(self, found: re.Match[bytes]) -> float | None:
         zone = None
         if found["y"]:
@@ -121,6 +115,13 @@ class Stamps:
 def _host(raw: bytes, stamp: re.Match[bytes]) -> str | None:
     host = _HOST.match(raw, stamp.end(), stamp.end() + 512)
     return host[1].decode("utf-8", "replace") if host else None
+
+
+def end_of_stamp(raw: bytes) -> int | None:
+    """Where the stamp ends that a line begins with; None where there is none: it may go on the line before it."""
+    lead = _LEAD.match(raw)
+    stamp = _STAMP.match(raw, lead.end()) if lead else None
+    return stamp.end() if stamp else None
 
 
 @lru_cache(maxsize=1024)

@@ -4,7 +4,7 @@ from datetime import UTC, datetime
 
 import pytest
 
-from ike.events.stamps import Stamps
+from ike.events.stamps import Stamps, end_of_stamp
 
 NOW = datetime(2026, 11, 29, 12, tzinfo=UTC)
 
@@ -51,10 +51,10 @@ def test_a_line_that_begins_with_a_stamp_is_told_from_one_that_holds_one() -> No
         b"<30>1 2026-11-29T10:11:12Z",
         b"  2026-11-29 10:11:12 x",
     ):
-        assert Stamps.begin(line)
+        assert end_of_stamp(line) is not None
     for line in (
         b"<TimeCreated SystemTime='2026-11-29T10:11:12Z'/>",
         b"Date: 2026-11-29T10:11:12",
         b"",
     ):
-        assert not Stamps.begin(line)
+        assert end_of_stamp(line) is None
