@@ -30,6 +30,7 @@ from api.registry import Route
 from api.v1 import (
     agents,
     alerts,
+    audit_log,
     authorities,
     certificates,
     findings,
@@ -86,6 +87,7 @@ def routes(wiring: Wiring) -> tuple[Route, ...]:
         *reports.ROUTES,
         *sa_health.ROUTES,
         *history.ROUTES,
+        *audit_log.ROUTES,
         *whoami.ROUTES,
         *health_routes(wiring.meters, metrics_public=wiring.metrics_public),
     )

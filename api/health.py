@@ -18,7 +18,7 @@ from fleet.findings import summary
 from fleet.monitoring import shown as monitoring
 from fleet.rotation import shown
 from fleet.rotation.values import ENDED, State
-from pki import authorities, census, history, ocsp_signers, publication
+from pki import audit_log, authorities, census, history, ocsp_signers, publication
 from pki.actors import Action, Actor, Role
 from pki.desk import Desk
 from store.schema import check_schema
@@ -183,6 +183,7 @@ def _figures(desk: Desk, actor: Actor, now: datetime) -> Iterator[Metric]:
         lists.add_metric([authority, kind, label], (next_update - now).total_seconds())
     yield lists
     yield from _job_figures(desk, actor, now)
+    yield from _audit_log_figures(desk, actor, now)
     yield from _rotation_figures(desk, actor, now)
     yield from _finding_figures(desk, actor, now)
     yield from _monitoring_figures(desk, actor)
@@ -198,6 +199,24 @@ def _job_figures(desk: Desk, actor: Actor, now: datetime) -> Iterator[Metric]:
         if state.last_success_at is not None:
             since.add_metric([state.job], (now - state.last_success_at).total_seconds())
     yield since
+
+
+def _audit_log_figures(desk: Desk, actor: Actor, now: datetime) -> Iterator[Metric]:
+    figures = audit_log.figures(desk, actor, now=now)
+    yield GaugeMetricFamily(
+        "ikewarden_audit_log_waiting_rows",
+        "Rows of the audit log that are not in its tree yet; 10,000 at most are counted.",
+        value=figures.waiting,
+    )
+    yield GaugeMetricFamily(
+        "ikewarden_audit_log_size", "Rows under the newest signed head.", value=figures.size
+    )
+    if figures.head_age is not None:
+        yield GaugeMetricFamily(
+            "ikewarden_audit_log_head_age_seconds",
+            "Since the newest head of the audit log was signed; there is none while nothing happens.",
+            value=figures.head_age.total_seconds(),
+        )
 
 
 def _rotation_figures(desk: Desk, actor: Actor, now: datetime) -> Iterator[Metric]:

@@ -33,7 +33,7 @@ from ikewarden.settings import load_settings
 from ikewarden.settings_model import Settings
 from ikewarden.supervisor import Part, supervise
 from ikewarden.wiring import make_desk, open_keys
-from pki import authorities, tls_credential
+from pki import authorities, sequencing, tls_credential
 from pki.desk import Desk
 from scheduler.clock import read_clock
 from scheduler.clock import serve as serve_scheduler
@@ -225,6 +225,10 @@ def _scheduler(settings: Settings, keys: SealedFileKeyStore) -> int:
             desk.secrets.check()
         return {}
 
+    def sequence(desk: Desk, now: datetime) -> Mapping[str, int]:
+        done = sequencing.sequence(desk, SCHEDULER, keys, now=now)
+        return {"added": done.added, "size": done.size, "heads": int(done.signed)}
+
     try:
         serve_scheduler(
             desk,
@@ -234,6 +238,7 @@ def _scheduler(settings: Settings, keys: SealedFileKeyStore) -> int:
                 "reconcile": chosen.reconcile,
                 "expiry_notices": chosen.expiry_notices,
                 "cleanup": chosen.cleanup,
+                "audit_log": chosen.audit_log,
                 "fleet_crls": FLEET_EVERY.total_seconds(),
                 "tls_credential": timedelta(minutes=10).total_seconds(),
                 "secret_store": timedelta(minutes=1).total_seconds(),
@@ -243,6 +248,7 @@ def _scheduler(settings: Settings, keys: SealedFileKeyStore) -> int:
             more=[
                 Job("tls_credential", renew_credential),
                 Job("secret_store", look_at_secrets),
+                Job("audit_log", sequence),
                 *([Job("alertmanager", tell_standing)] if desk.rules.alertmanager else []),
             ],
         )

@@ -198,6 +198,11 @@ class SchedulerSettings(Section):
     cleanup: Interval = Field(
         default=3600, description="Seconds between removals of what is no longer needed."
     )
+    audit_log: Interval = Field(
+        default=10,
+        description="Seconds between signed heads of the audit log. What happened since the last "
+        "one could be removed from the database unseen.",
+    )
 
 
 class FleetSettings(Section):

@@ -37,6 +37,7 @@ class Action(StrEnum):
     JOB_READ = "job.read"
     JOB_RUN = "job.run"
     AUDIT_READ = "audit.read"
+    AUDIT_ACCEPT = "audit.accept"
     METRICS_READ = "metrics.read"
     SERVICE_CREDENTIAL = "service.credential"
     CRL_READ = "crl.read"
