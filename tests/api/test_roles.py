@@ -79,6 +79,9 @@ TABLE = """
     GET  /v1/tokens                             -      y       y        -       y       -        -
     POST /v1/tokens/{id}/revoke                 -      y       y        -       -       -        -
     GET  /v1/audit-events                       -      y       -        y       y       -        -
+    GET  /v1/audit-log/head                     -      y       -        y       y       -        -
+    GET  /v1/audit-log/proof                    -      y       -        y       y       -        -
+    GET  /v1/audit-log/entries                  -      y       -        y       y       -        -
     GET  /v1/jobs                               -      y       y        y       y       -        -
     GET  /v1/jobs/dead-letters                  -      y       y        y       y       -        -
     GET  /v1/whoami                             -      y       y        y       y       y        y
@@ -135,6 +138,7 @@ BODIES: dict[str, dict[str, object]] = {
     "POST /v1/handovers/claim": {"token": "nobody-s"},
     "POST /v1/tokens": {"name": "x", "role": "enroller", "profiles": ["gateway"], "uses": 1},
 }
+QUERIES = {"GET /v1/audit-log/proof": "event=1"}
 PARAMETERS = {
     "{serial}": "7f0123456789abcdef",
     "{name}": "issuing",
@@ -182,6 +186,8 @@ def test_who_may_call_what(
     url = path
     for name, value in PARAMETERS.items():
         url = url.replace(name, value)
+    if query := QUERIES.get(f"{method} {path}"):
+        url += f"?{query}"
     body = BODIES.get(f"{method} {path}", {}) if method in {"POST", "PATCH"} else None
     reply = clients[column].send(method, url, body)
     if may[column]:

@@ -6,6 +6,8 @@ import pytest
 
 import pki
 from pki import (
+    audit_check,
+    audit_log,
     authorities,
     census,
     certificates,
@@ -20,10 +22,12 @@ from pki import (
     publication,
     reconcile,
     revocation,
+    sequencing,
     tls_credential,
     tokens,
 )
 from pki.actors import GRANTS, Action, Role
+from pki.audit_check import Kept
 from pki.certificates import CertificateQuery
 from pki.desk import Desk
 from pki.founding import AuthorityRequest
@@ -31,6 +35,7 @@ from pki.history import AuditQuery
 from pki.issuance import IssueRequest
 from pki.tokens import TokenRequest
 from tests.fixtures.desk import NOW
+from tests.pki.logkeeping import Memory
 from tests.pki.test_clockwork import Blobs
 from tests.role_table import (
     NOWHERE,
@@ -50,6 +55,12 @@ from tests.role_table import (
 )
 
 TABLE: dict[Any, tuple[set[Role], Call]] = {
+    audit_check.check: ({A, P, U}, lambda d, a: audit_check.check(d, a, Memory(), Kept())),
+    audit_log.consistency: ({A, P, U}, lambda d, a: audit_log.consistency(d, a, 0, 0)),
+    audit_log.entries: ({A, P, U}, lambda d, a: audit_log.entries(d, a, first=0, limit=1)),
+    audit_log.figures: (READERS, lambda d, a: audit_log.figures(d, a, now=NOW)),
+    audit_log.head: ({A, P, U}, audit_log.head),
+    audit_log.inclusion: ({A, P, U}, lambda d, a: audit_log.inclusion(d, a, 0)),
     authorities.get: ({*READERS, E, G}, lambda d, a: authorities.get(d, a, "nope")),
     authorities.list_: ({*READERS, E, G}, authorities.list_),
     census.by_status: (READERS, lambda d, a: census.by_status(d, a, now=NOW)),
@@ -93,6 +104,11 @@ TABLE: dict[Any, tuple[set[Role], Call]] = {
     revocation.hold: ({A, O}, lambda d, a: revocation.hold(d, a, NOWHERE, now=NOW)),
     revocation.release: ({A, O}, lambda d, a: revocation.release(d, a, NOWHERE, now=NOW)),
     revocation.revoke: ({A, O}, lambda d, a: revocation.revoke(d, a, NOWHERE, "nope", now=NOW)),
+    sequencing.accept_gap: (
+        {A},
+        lambda d, a: sequencing.accept_gap(d, a, Memory(), "why", now=NOW),
+    ),
+    sequencing.sequence: ({S}, lambda d, a: sequencing.sequence(d, a, Memory(), now=NOW)),
     tls_credential.current: ({S}, lambda d, a: tls_credential.current(d, a, Blobs())),
     tls_credential.ensure: (
         {S},
