@@ -6,6 +6,8 @@ from typing import Final, final
 
 from sqlalchemy import Connection
 
+from core.errors import Unavailable
+from hsm.errors import BadKeyName, KeyNotFound
 from pki.actors import Action, Actor, require
 from pki.desk import Desk
 from pki.sequencing import remembered
@@ -70,6 +72,7 @@ def check(desk: Desk, actor: Actor, blobs: BlobStore, kept: Kept) -> Report:
     with desk.store.read() as connection:
         claims = _Claims(found)
         logs = tree.logs(connection)
+        _look_at_key(desk, logs, found)
         _claim_records(connection, logs, claims)
         _claim_kept(logs, kept, notes, claims)
         _claim_remembered(logs, known, claims)
@@ -134,6 +137,20 @@ class _Claims:
             largest = max(self._roots)
             where = self._roots[largest][0][1]
             self.found.add("log_cut", f"There are {size} leaves; {largest} were signed, says {where}.")
+
+
+def _look_at_key(desk: Desk, logs: Sequence[Log], found: _Findings) -> None:
+    """The key on record is the one in the key store, which who writes to the records cannot change."""
+    if not logs:
+        return
+    try:
+        held = str(note.verifier_key(logs[-1].origin, desk.keys.open(logs[-1].key_uri)))
+    except (KeyNotFound, BadKeyName, ValueError):
+        held = ""
+    except Unavailable:
+        return  # away for now: the heads can be checked without it
+    if held != logs[-1].verifier_key:
+        found.add("key_changed", "The key store does not have the key that is on record.")
 
 
 def _claim_records(connection: Connection, logs: Sequence[Log], claims: _Claims) -> None:

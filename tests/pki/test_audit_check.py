@@ -7,7 +7,9 @@ from typing import Any
 import pytest
 from sqlalchemy import Connection, delete, func, insert, select, text, update
 
+from hsm.errors import SignerUnavailable
 from hsm.keys import new_key
+from hsm.ports import PrivateKey
 from pki import audit_check, audit_log
 from pki.audit_check import Kept, Report
 from pki.desk import Desk
@@ -19,7 +21,7 @@ from pki.tlog.note import Checkpoint, VerifierKey
 from store import audit_tree
 from store.audit_tables import audit_gaps, audit_heads, audit_leaves, audit_logs, audit_nodes
 from store.tables import audit_events
-from tests.fixtures.desk import ADMIN, NOW
+from tests.fixtures.desk import ADMIN, NOW, Custody, reopened
 from tests.pki.logkeeping import Memory, check, ids_in_order, sequence, write, write_as
 
 ROWS = 600
@@ -256,13 +258,14 @@ def test_everything_forged_with_a_key_of_his_own(
     )
     tamper(desk, forger.rebuild)
     tamper(desk, forger.sign)
-    assert check(desk, Memory()).findings == ()
-    assert codes(check(desk, memory)) == {"tree_changed"}
+    # Without anything from outside the database it all fits, but for the key.
+    assert codes(check(desk, Memory())) == {"key_changed"}
+    assert codes(check(desk, memory)) == {"tree_changed", "key_changed"}
     # The head that was kept, with the key that was kept; and with none.
     key = VerifierKey.parse(kept.key)
     with_key = audit_check.check(desk, ADMIN, Memory(), Kept([kept.note], key))
     assert codes(with_key) == {"tree_changed", "key_changed"}
-    assert codes(check(desk, Memory(), kept.note)) == {"head_foreign"}
+    assert codes(check(desk, Memory(), kept.note)) == {"head_foreign", "key_changed"}
 
 
 def test_a_head_that_was_not_signed(desk: Desk, memory: Memory) -> None:
@@ -271,7 +274,7 @@ def test_a_head_that_was_not_signed(desk: Desk, memory: Memory) -> None:
     tamper(desk, lambda c: c.execute(update(audit_heads).values(note="none")))
     assert codes(check(desk, memory)) == {"head_forged"}
     tamper(desk, lambda c: c.execute(update(audit_logs).values(verifier_key="none")))
-    assert codes(check(desk, memory)) == {"head_forged"}
+    assert codes(check(desk, memory)) == {"head_forged", "key_changed"}
 
 
 @pytest.mark.parametrize("position", [0, 300, "last"])
@@ -328,6 +331,24 @@ def test_rows_that_wait_are_no_findings(desk: Desk, memory: Memory) -> None:
     write_as(desk.store, last(desk) + 50)
     report = check(desk, memory)
     assert (report.findings, report.waiting) == ((), 6)
+
+
+def test_a_key_that_the_store_does_not_have(desk: Desk, memory: Memory) -> None:
+    for uri in ("fake:none", "none"):
+        tamper(desk, lambda c, uri=uri: c.execute(update(audit_logs).values(key_uri=uri)))
+        assert codes(check(desk, memory)) == {"key_changed"}
+
+
+def test_while_the_signer_is_away_the_rest_is_checked(desk: Desk, memory: Memory) -> None:
+    away = reopened(desk, keys=Away())
+    assert check(away, memory).findings == ()
+
+
+class Away(Custody):
+    """A key store that does not answer."""
+
+    def open(self, uri: str) -> PrivateKey:
+        raise SignerUnavailable("not now")
 
 
 def test_what_is_no_head_is_told(desk: Desk, memory: Memory) -> None:
