@@ -80,9 +80,7 @@ def check(desk: Desk, actor: Actor, blobs: BlobStore, kept: Kept) -> Report:
         claims.finish(edge.size)
         _look_for_strangers(connection, found)
         waiting = len(tree.waiting(connection, _MOST_COUNTED))
-    return Report(
-        edge.size, edge.root(), claims.count, waiting, tuple(found.first), found.left_out
-    )
+    return Report(edge.size, edge.root(), claims.count, waiting, tuple(found.first), found.left_out)
 
 
 @final
@@ -136,7 +134,9 @@ class _Claims:
         if self._roots:
             largest = max(self._roots)
             where = self._roots[largest][0][1]
-            self.found.add("log_cut", f"There are {size} leaves; {largest} were signed, says {where}.")
+            self.found.add(
+                "log_cut", f"There are {size} leaves; {largest} were signed, says {where}."
+            )
 
 
 def _look_at_key(desk: Desk, logs: Sequence[Log], found: _Findings) -> None:
@@ -158,7 +158,9 @@ def _claim_records(connection: Connection, logs: Sequence[Log], claims: _Claims)
     for head in tree.heads(connection):
         said = _signed_by(head.note, _key(by_number.get(head.log)))
         if said is None or (said.size, said.root) != (head.size, head.root):
-            claims.found.add("head_forged", f"The head of size {head.size} on record is not signed.")
+            claims.found.add(
+                "head_forged", f"The head of size {head.size} on record is not signed."
+            )
         else:
             claims.add(said, f"the head of {head.signed_at:%Y-%m-%d} on record")
 

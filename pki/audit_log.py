@@ -29,7 +29,9 @@ class AuditEventNotInLog(NotFound):
     """No event of this id is under the newest head."""
 
     code = "audit_event_not_in_log"
-    next_step = "Look for the id in `ikewarden audit-log list`; a new event is in the log within seconds."
+    next_step = (
+        "Look for the id in `ikewarden audit-log list`; a new event is in the log within seconds."
+    )
 
 
 class TreeSizeUnknown(InvalidInput):

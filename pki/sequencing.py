@@ -5,7 +5,7 @@ beside the keys, and given out, in this order. So whatever dies in between, what
 records: if it is, records were lost.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
@@ -19,11 +19,11 @@ from hsm.errors import KeyAlgorithmUnknown, KeyNotFound
 from hsm.ports import KeyAlgorithm
 from pki.actors import Action, Actor, require
 from pki.desk import Desk
-from pki.tls_credential import BlobStore
 from pki.tlog import note
 from pki.tlog.entry import entry
 from pki.tlog.merkle import Node, RightEdge, leaf_hash
 from pki.tlog.note import Checkpoint, VerifierKey
+from pki.tls_credential import BlobStore
 from pki.trail import leave
 from store import audit_tree as tree
 from store.audit_tree import Gap, Growth, Head, Leaf, Log
@@ -78,7 +78,7 @@ def sequence(desk: Desk, actor: Actor, blobs: BlobStore, *, now: datetime) -> Se
     Raises RoleMayNot, AuditLogRolledBack, LogKeyUnusable, SignerUnavailable.
     """
     require(actor, Action.JOB_RUN)
-    log = _present(desk, blobs) or _begin(desk, actor, now)
+    log = _present(desk, blobs) or _begin(desk, actor, 1, now)
     return _go_on(desk, log, blobs, now)
 
 
@@ -90,10 +90,12 @@ def accept_gap(
     Raises RoleMayNot, NoGapToAccept, and what `sequence` raises.
     """
     require(actor, Action.AUDIT_ACCEPT)
+    with desk.store.read() as connection:
+        number = max((log.number for log in tree.logs(connection)), default=0) + 1
     try:
         _present(desk, blobs)
     except AuditLogRolledBack as found:
-        log = _begin(desk, actor, now, reason=reason, **found.details)
+        log = _begin(desk, actor, number, now, {"reason": reason, **found.details})
         return _go_on(desk, log, blobs, now)
     raise NoGapToAccept("The audit log has all that was signed.")
 
@@ -131,19 +133,26 @@ def _require_whole(connection: Connection, log: Log | None, known: Checkpoint) -
     raise AuditLogRolledBack(what, details=details)
 
 
-def _begin(desk: Desk, actor: Actor, now: datetime, **detail: object) -> Log:
+def _begin(
+    desk: Desk,
+    actor: Actor,
+    number: int,
+    now: datetime,
+    gap: Mapping[str, object] | None = None,
+) -> Log:
+    """Make the key and the record of a log. `number` is the one after the last that was seen: whoever else begins at
+    the same time wants the same, and one of them gets it.
+    """
     word = desk.entropy(6).hex()
     origin = f"{urlsplit(desk.rules.service_url).netloc}/audit-log/{word}"
     uri = _new_key(desk, f"audit-log-{word}")
     key = note.verifier_key(origin, desk.keys.open(uri))
-    with desk.store.read() as connection:
-        number = max((log.number for log in tree.logs(connection)), default=0) + 1
     log = Log(number, origin, uri, str(key))
 
     def work(unit: Unit) -> None:
         tree.add_log(unit, log, at=now, by=actor.name)
         about = f"audit-log:{origin}"
-        leave(unit, actor, "audit_log.begin", about, now=now, key=log.verifier_key, **detail)
+        leave(unit, actor, "audit_log.begin", about, now=now, key=log.verifier_key, gap=gap)
 
     try:
         desk.store.together(work)

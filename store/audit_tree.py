@@ -10,7 +10,19 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, Final
 
-from sqlalchemy import Connection, Table, Text, and_, cast, delete, func, insert, or_, select, update
+from sqlalchemy import (
+    Connection,
+    Table,
+    Text,
+    and_,
+    cast,
+    delete,
+    func,
+    insert,
+    or_,
+    select,
+    update,
+)
 from sqlalchemy.exc import DataError
 
 from store.audit_tables import audit_gaps, audit_heads, audit_leaves, audit_logs, audit_nodes
@@ -135,7 +147,7 @@ def rows(connection: Connection, ids: Sequence[int]) -> dict[int, Row | None]:
     detail = cast(audit_events.c.detail, Text).label("detail")
     query = select(*columns, detail).where(audit_events.c.id.in_(ids))
     try:
-        return {row["id"]: row for row in connection.execute(query).mappings()}
+        return {row["id"]: dict(row) for row in connection.execute(query).mappings()}
     except (TypeError, ValueError, OverflowError, DataError):
         # Somebody wrote what no instant can be. Which one is it?
         if len(ids) == 1:

@@ -33,11 +33,14 @@ class Head(Shown):
 class Proof(Shown):
     """A proof of RFC 9162: that a row is under the head, or that one tree begins with another."""
 
-    proof: list[str] = Field(description="Hashes in base64, in the order of RFC 9162 §2.1.3, §2.1.4.")
+    proof: list[str] = Field(
+        description="Hashes in base64, in the order of RFC 9162 §2.1.3, §2.1.4."
+    )
     event: int | None = Field(default=None, description="The id of the row.")
     index: int | None = Field(default=None, description="Its place in the tree, from 0 on.")
     entry: str | None = Field(
-        default=None, description="The row as it is in the tree: the leaf is SHA-256(0x00 || entry)."
+        default=None,
+        description="The row as it is in the tree: the leaf is SHA-256(0x00 || entry).",
     )
     head: Head | None = Field(default=None, description="The head that the row is under.")
     first: int | None = None

@@ -42,9 +42,7 @@ class NoteUntrusted(Conflict):
     """A head that was not signed by this log's key."""
 
     code = "audit_head_untrusted"
-    next_step = (
-        "Compare the key with one that was kept elsewhere. If it is the right one, the head is forged."
-    )
+    next_step = "Compare the key with one that was kept elsewhere. If it is the right one, the head is forged."
 
 
 class ProofInvalid(Conflict):
@@ -58,18 +56,14 @@ class AuditLogChanged(Conflict):
     """The rows of the audit log are not those that were signed."""
 
     code = "audit_log_changed"
-    next_step = (
-        "Keep what you have as evidence, and run `ikewarden audit-log verify` on the server: it names the rows."
-    )
+    next_step = "Keep what you have as evidence, and run `ikewarden audit-log verify` on the server: it names the rows."
 
 
 class AuditLogCut(Conflict):
     """The audit log has fewer rows than were signed."""
 
     code = "audit_log_cut"
-    next_step = (
-        "Export it anew. If rows are still missing, the end was cut off, or an old database was restored."
-    )
+    next_step = "Export it anew. If rows are still missing, the end was cut off, or an old database was restored."
 
 
 class AuditTreeDamaged(Conflict):

@@ -122,4 +122,3 @@ def _note(line: bytes) -> str:
     if not isinstance(signed, str) or len(document) != 1:
         raise ExportUnreadable("The signed head at the end cannot be read.")
     return signed
-

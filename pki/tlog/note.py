@@ -86,9 +86,9 @@ def _decoded(kind: bytes, encoded: bytes) -> LogPublicKey:
     if kind == _ED25519:
         return ed25519.Ed25519PublicKey.from_public_bytes(encoded)
     key = load_der_public_key(encoded) if kind == _ECDSA else None
-    if not isinstance(key, ec.EllipticCurvePublicKey):
-        raise ValueError("another kind of key")
-    return key
+    if isinstance(key, ec.EllipticCurvePublicKey):
+        return key
+    raise ValueError("another kind of key")
 
 
 def verifier_key(name: str, key: PrivateKey) -> VerifierKey:

@@ -80,7 +80,8 @@ def test_a_changed_row(
     which = place(desk)
     mine = audit_events.c.id == which
     tamper(
-        desk, lambda c: c.execute(update(audit_events).where(mine).values({column: CHANGES[column]}))
+        desk,
+        lambda c: c.execute(update(audit_events).where(mine).values({column: CHANGES[column]})),
     )
     (finding,) = check(desk, memory).findings
     assert (finding.code, finding.event) == ("row_changed", which)
@@ -299,22 +300,22 @@ def test_a_changed_node(desk: Desk, memory: Memory) -> None:
 
 
 def test_a_value_that_cannot_be_read(desk: Desk, memory: Memory) -> None:
+    value = "infinity" if desk.store.dialect == "postgresql" else "soon"
+
+    def spoil(which: int) -> None:
+        act = text("UPDATE audit_events SET at = :at WHERE id = :id")
+        tamper(desk, lambda c: c.execute(act, {"at": value, "id": which}))
+
     which = middle(desk)
-    value = "'infinity'" if desk.store.dialect == "postgresql" else "'soon'"
-    tamper(
-        desk,
-        lambda c: c.execute(text(f"UPDATE audit_events SET at = {value} WHERE id = {which}")),
-    )
+    spoil(which)
     (finding,) = check(desk, memory).findings
     assert (finding.code, finding.event) == ("row_changed", which)
     # Nor does it stop the log where it was written so before it was sequenced.
     write(desk.store)
     with desk.store.read() as connection:
         newest = connection.scalar(select(func.max(audit_events.c.id)))
-    tamper(
-        desk,
-        lambda c: c.execute(text(f"UPDATE audit_events SET at = {value} WHERE id = {newest}")),
-    )
+    assert newest is not None
+    spoil(newest)
     assert sequence(desk, memory).added == 1
     assert len(check(desk, memory).findings) == 1
 

@@ -4,7 +4,7 @@ import json
 from datetime import UTC, datetime, timedelta, timezone
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pki.tlog.entry import FIELDS, entry
@@ -78,11 +78,16 @@ def test_values_of_another_kind_have_a_line_too() -> None:
     assert json.loads(entry(7, None)) == {"id": 7, "unreadable": True}
 
 
+@settings(max_examples=30)
 @given(
     st.dictionaries(
         st.text(),
         st.recursive(
-            st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(),
+            st.none()
+            | st.booleans()
+            | st.integers()
+            | st.floats(allow_nan=False, allow_infinity=False)
+            | st.text(),
             lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner),
             max_leaves=8,
         ),

@@ -22,7 +22,7 @@ from pki.tlog.merkle import (
     verify_inclusion,
 )
 
-# The tree that Certificate Transparency's implementations test with: github.com/transparency-dev/merkle, proof/verify_test.go.
+# The tree that implementations of Certificate Transparency test with (transparency-dev/merkle, proof/verify_test.go).
 LEAVES = [
     bytes.fromhex(each)
     for each in (

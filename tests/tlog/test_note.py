@@ -114,7 +114,9 @@ def test_what_is_no_head_is_refused(text: str) -> None:
         note.read(text)
 
 
-@pytest.mark.parametrize("line", ["- a AAAA", "— a", "— a b AAAA", "— a A", "— a+b AAAA", "nothing"])
+@pytest.mark.parametrize(
+    "line", ["- a AAAA", "— a", "— a b AAAA", "— a A", "— a+b AAAA", "nothing"]
+)
 def test_lines_that_are_no_signatures_are_refused(line: str) -> None:
     signer = new_key("ed25519")
     with pytest.raises(NoteUnreadable):

@@ -16,7 +16,9 @@ _PAGE: Final = 500
 
 
 @command(
-    epilog=example("ikewarden audit-log head > head-$(date +%F)", "ikewarden audit-log head --format json")
+    epilog=example(
+        "ikewarden audit-log head > head-$(date +%F)", "ikewarden audit-log head --format json"
+    )
 )
 @client_command()
 @pass_session

@@ -43,7 +43,9 @@ _FINDINGS: Final = (
     )
 )
 @click.argument("file", type=_FILE, required=False)
-@click.option("--key", "key_file", type=_FILE, help="What `audit-log key` printed; a file needs it.")
+@click.option(
+    "--key", "key_file", type=_FILE, help="What `audit-log key` printed; a file needs it."
+)
 @click.option(
     "--head",
     "head_files",
@@ -97,13 +99,21 @@ def _check_file(session: Session, file: Path, key: "VerifierKey", notes: list[st
     root = base64.b64encode(head.root).decode()
     if screen.is_json:
         screen.json(
-            {"ok": True, "origin": head.origin, "size": head.size, "root": root, "heads": done.agreed}
+            {
+                "ok": True,
+                "origin": head.origin,
+                "size": head.size,
+                "root": root,
+                "heads": done.agreed,
+            }
         )
         return 0
     screen.line(f"All {head.size} rows are as they were signed.")
     screen.fields([("Log", head.origin), ("Root", root), ("Heads kept elsewhere", done.agreed)])
     if not notes:
-        screen.note("Rows that were cut off at the end show only against a head that was kept: --head.")
+        screen.note(
+            "Rows that were cut off at the end show only against a head that was kept: --head."
+        )
     return 0
 
 
@@ -147,7 +157,9 @@ def _show(session: Session, found: "Report") -> None:
 
 @command(
     "accept-gap",
-    epilog=example('ikewarden audit-log accept-gap --reason "backup of 29 November restored, ticket 4711"'),
+    epilog=example(
+        'ikewarden audit-log accept-gap --reason "backup of 29 November restored, ticket 4711"'
+    ),
 )
 @click.option("--reason", required=True, metavar="TEXT", help="Stands in the audit log.")
 @directory_option
@@ -174,9 +186,7 @@ def accept_gap(session: Session, reason: str, config: Path | None) -> None:
 
 
 @contextmanager
-def _instance(
-    session: Session, config: Path | None
-) -> "Iterator[tuple[Desk, SealedFileKeyStore]]":
+def _instance(session: Session, config: Path | None) -> "Iterator[tuple[Desk, SealedFileKeyStore]]":
     settings_file = config or session.directory / SETTINGS
     if not settings_file.exists():
         raise InstanceMissing(
