@@ -10,6 +10,7 @@ from pki.tlog import note
 from pki.tlog.merkle import RightEdge, leaf_hash, verify_consistency, verify_inclusion
 from pki.tlog.note import VerifierKey
 from tests.api.serving import Client, Serving
+from tests.api.site import Site
 from tests.pki.logkeeping import Memory, sequence, write
 
 
@@ -18,8 +19,8 @@ def hashes(texts: list[str]) -> list[bytes]:
 
 
 @pytest.fixture(scope="module")
-def memory() -> Memory:
-    """What is remembered beside the keys, for the module's log."""
+def memory(site: Site) -> Memory:
+    """What is remembered beside the keys of the site."""
     return Memory()
 
 
