@@ -8,13 +8,17 @@ again.
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import cache
 from typing import Any, Final
 
 from sqlalchemy import (
+    ARRAY,
     Connection,
+    Insert,
     Table,
     Text,
     and_,
+    bindparam,
     cast,
     delete,
     func,
@@ -36,6 +40,10 @@ PATIENCE: Final = timedelta(days=1)
 _SOME: Final = 200
 
 Row = Mapping[str, Any]
+_NAMES: Final = tuple(audit_events.columns.keys())
+_ROWS: Final = select(
+    *(cast(each, Text) if each.name == "detail" else each for each in audit_events.columns)
+)
 
 
 @dataclass(frozen=True)
@@ -143,11 +151,9 @@ def rows(connection: Connection, ids: Sequence[int]) -> dict[int, Row | None]:
     """Events by id, `detail` as the text that is kept; None for one whose values cannot be read, nothing for a missing
     one.
     """
-    columns = [each for each in audit_events.columns if each is not audit_events.c.detail]
-    detail = cast(audit_events.c.detail, Text).label("detail")
-    query = select(*columns, detail).where(audit_events.c.id.in_(ids))
+    query = _ROWS.where(audit_events.c.id.in_(ids))
     try:
-        return {row["id"]: dict(row) for row in connection.execute(query).mappings()}
+        return {row[0]: dict(zip(_NAMES, row, strict=True)) for row in connection.execute(query)}
     except (TypeError, ValueError, OverflowError, DataError):
         # Somebody wrote what no instant can be. Which one is it?
         if len(ids) == 1:
@@ -257,5 +263,20 @@ def _hold(connection: Connection, log: Log) -> None:
 
 
 def _insert(connection: Connection, table: Table, all_rows: Sequence[Row]) -> None:
-    if all_rows:
+    if not all_rows:
+        return
+    if connection.dialect.name == "postgresql":
+        arrays = {name: [row[name] for row in all_rows] for name in table.columns.keys()}
+        connection.execute(_from_arrays(table), arrays)
+    else:
         connection.execute(insert(table).inline(), all_rows)
+
+
+@cache
+def _from_arrays(table: Table) -> Insert:
+    """All rows in one statement: a third of the time of one for each."""
+    names = table.columns.keys()
+    arrays = (bindparam(each.name, type_=ARRAY(each.type)) for each in table.columns)
+    given = func.unnest(*arrays).table_valued(*names).render_derived(name="given")
+    source = select(*(given.c[name] for name in names))
+    return insert(table).from_select(names, source, include_defaults=False)
