@@ -1,6 +1,8 @@
 """The audit log of a running service: exported, kept, checked without the service, and lost."""
 
 import sqlite3
+import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -8,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from tests.fixtures.served import Served, run, serving
+from tests.fixtures.served import Served, run, serving, surroundings
 
 
 def wait_for_head(served: Served, size: int = 1) -> dict[str, Any]:
@@ -22,18 +24,20 @@ def wait_for_head(served: Served, size: int = 1) -> dict[str, Any]:
         time.sleep(0.2)
 
 
-def kept(served: Served, directory: Path) -> tuple[Path, Path, Path]:
-    """Key, head and export in files."""
+@pytest.fixture(scope="module")
+def kept(served: Served, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path, Path]:
+    """Key, head and export of the running service, in files."""
+    directory = tmp_path_factory.mktemp("kept")
     files = directory / "log.pub", directory / "head", directory / "audit.jsonl"
+    wait_for_head(served)
     files[0].write_text(served.run("audit-log", "key").out)
     files[1].write_text(served.run("audit-log", "head").out)
     assert served.run("audit-log", "export", files[2]).code == 0
     return files
 
 
-def test_exported_and_checked_without_the_service(served: Served, tmp_path: Path) -> None:
-    wait_for_head(served)
-    key, head, file = kept(served, tmp_path)
+def test_exported_and_checked_without_the_service(kept: tuple[Path, Path, Path]) -> None:
+    key, head, file = kept
     assert file.stat().st_mode & 0o777 == 0o600
     done = run("audit-log", "verify", file, "--key", key, "--head", head)
     assert (done.code, done.err) == (0, "")
@@ -41,21 +45,38 @@ def test_exported_and_checked_without_the_service(served: Served, tmp_path: Path
     shown = run("audit-log", "verify", file, "--key", key, "--format", "json").document
     assert shown["ok"] is True
     assert shown["size"] == len(file.read_bytes().splitlines()) - 1
-    lines = file.read_bytes().splitlines(keepends=True)
-    for change, code in (
-        ([lines[0].replace(b"init", b"nobody"), *lines[1:]], "audit_log_changed"),
-        ([*lines[1:2], *lines[:1], *lines[2:]], "audit_log_changed"),
-        (lines[1:], "audit_log_cut"),
-        ([lines[0], *lines], "audit_log_changed"),
-        ([*lines[:-2], lines[-1]], "audit_log_cut"),
+
+
+def test_a_file_that_was_changed(kept: tuple[Path, Path, Path], tmp_path: Path) -> None:
+    # tests/tlog has every kind of change
+    key, _, whole = kept
+    lines, file = whole.read_bytes().splitlines(keepends=True), tmp_path / "changed"
+    for change, exit_code, code in (
+        ([lines[0].replace(b"init", b"nobody"), *lines[1:]], 1, "audit_log_changed"),
+        ([*lines[:-2], lines[-1]], 1, "audit_log_cut"),
+        (lines[:-1], 2, "audit_export_unreadable"),
     ):
         file.write_bytes(b"".join(change))
         done = run("audit-log", "verify", file, "--key", key, "--format", "json")
-        assert (done.code, done.error["code"]) == (1, code)
-    for content in (lines[:-1], lines[:1]):
-        file.write_bytes(b"".join(content))
-        done = run("audit-log", "verify", file, "--key", key, "--format", "json")
-        assert (done.code, done.error["code"]) == (2, "audit_export_unreadable")
+        assert (done.code, done.error["code"]) == (exit_code, code)
+
+
+def test_a_file_is_checked_with_the_base_install_alone(kept: tuple[Path, Path, Path]) -> None:
+    key, head, file = kept
+    arguments = [
+        "ikewarden",
+        "audit-log",
+        "verify",
+        *map(str, (file, "--key", key, "--head", head)),
+    ]
+    script = (
+        f"import sys; from ikewarden.main import main; sys.argv = {arguments!r}; assert main() == 0;"
+        "assert not {'sqlalchemy', 'pydantic', 'store', 'hsm', 'urllib3'} & set(sys.modules)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, check=False, env=surroundings()
+    )
+    assert done.returncode == 0, done.stderr.decode()
 
 
 def test_what_verify_is_not_given(tmp_path: Path) -> None:
@@ -71,9 +92,8 @@ def test_what_verify_is_not_given(tmp_path: Path) -> None:
     assert (done.code, done.error["code"]) == (1, "instance_missing")
 
 
-def test_the_records_of_a_running_service(served: Served, tmp_path: Path) -> None:
-    wait_for_head(served)
-    key, head, _ = kept(served, tmp_path)
+def test_the_records_of_a_running_service(served: Served, kept: tuple[Path, Path, Path]) -> None:
+    key, head, _ = kept
     shown = served.json("audit-log", "verify", "--key", key, "--head", head)
     assert shown["ok"] is True
     assert shown["findings"] == []
