@@ -14,8 +14,8 @@ from urllib.parse import urlsplit
 
 from sqlalchemy import Connection
 
-from core.errors import Conflict, Unavailable
-from hsm.errors import KeyAlgorithmUnknown, KeyNotFound
+from core.errors import Conflict, InvalidInput, Unavailable
+from hsm.errors import KeyNotFound, KeyStoreUnavailable
 from hsm.ports import KeyAlgorithm
 from pki.actors import Action, Actor, require
 from pki.desk import Desk
@@ -75,7 +75,8 @@ def sequence(desk: Desk, actor: Actor, blobs: BlobStore, *, now: datetime) -> Se
     """Add what was committed since the last time to the tree and sign its head. The first run makes the log's key.
 
     Of several servers that do so at once, one adds each row. `blobs` keeps the newest head outside the database.
-    Raises RoleMayNot, AuditLogRolledBack, LogKeyUnusable, SignerUnavailable.
+    Raises RoleMayNot, AuditLogRolledBack, LogKeyUnusable, SignerUnavailable; KeyStoreUnavailable where the new head is
+    signed and could not be remembered.
     """
     require(actor, Action.JOB_RUN)
     log = _present(desk, blobs) or _begin(desk, actor, 1, now)
@@ -167,8 +168,8 @@ def _new_key(desk: Desk, name: str) -> str:
     for algorithm in _ALGORITHMS:
         try:
             return desk.keys.generate(name, algorithm)
-        except KeyAlgorithmUnknown:
-            continue
+        except InvalidInput:
+            continue  # by its algorithm, or by what a device can do
     raise LogKeyUnusable("The key store makes neither Ed25519 nor P-256 keys.")
 
 
@@ -234,11 +235,25 @@ def _sign(desk: Desk, log: Log, blobs: BlobStore, now: datetime) -> tuple[int, b
         root = _edge(connection, size).root()
     signed = note.sign(Checkpoint(log.origin, size, root), desk.keys.open(log.key_uri))
     head = note.verify(signed, VerifierKey.parse(log.verifier_key))
-    known = remembered(blobs)
-    if known is None or known.origin != head.origin or known.size < size:
-        blobs.put_blob(BLOB, signed.encode())
+    unkept = _remember(blobs, head, signed)
     with desk.store.write() as connection:
-        return size, tree.add_head(connection, log, Head(log.number, size, root, signed, now))
+        added = tree.add_head(connection, log, Head(log.number, size, root, signed, now))
+    if unkept is not None:
+        raise unkept
+    return size, added
+
+
+def _remember(blobs: BlobStore, head: Checkpoint, signed: str) -> KeyStoreUnavailable | None:
+    """Keep the head beside the keys. Where that cannot be written to, the head is given out all the same: it is worth
+    more than the memory of it. But it does not go untold.
+    """
+    known = remembered(blobs)
+    if known is None or known.origin != head.origin or known.size < head.size:
+        try:
+            blobs.put_blob(BLOB, signed.encode())
+        except KeyStoreUnavailable as error:
+            return error
+    return None
 
 
 def _edge(connection: Connection, size: int) -> RightEdge:

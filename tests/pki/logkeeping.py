@@ -6,7 +6,7 @@ from typing import Any
 from sqlalchemy import insert
 
 from core.secret import Secret
-from hsm.errors import KeyNotFound
+from hsm.errors import KeyNotFound, KeyStoreUnavailable
 from pki import audit_check, sequencing
 from pki.audit_check import Kept, Report
 from pki.desk import Desk
@@ -19,15 +19,18 @@ from tests.fixtures.desk import ADMIN, CLOCKWORK, NOW
 
 
 class Memory:
-    """A `BlobStore` in memory. With `dies`, nothing is kept: the process died just before."""
+    """A `BlobStore` in memory. With `dies`, nothing is kept: the process died just before; with `full`, the disk is."""
 
     def __init__(self, content: dict[str, bytes] | None = None) -> None:
         self.content = dict(content or {})
         self.dies = False
+        self.full = False
 
     def put_blob(self, name: str, content: bytes | Secret) -> None:
         if self.dies:
             raise Killed
+        if self.full:
+            raise KeyStoreUnavailable("no room")
         self.content[name] = content.reveal() if isinstance(content, Secret) else content
 
     def get_blob(self, name: str) -> Secret:

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from sqlalchemy import delete, select, text
 
-from hsm.errors import KeyAlgorithmUnknown, SignerUnavailable
+from hsm.errors import KeyAlgorithmUnknown, KeyStoreUnavailable, SignerUnavailable
 from hsm.ports import KeyAlgorithm
 from pki import sequencing
 from pki.desk import Desk
@@ -366,6 +366,20 @@ def test_while_the_signer_is_away_rows_are_added_and_the_head_waits(
     done = sequence(desk, memory)
     assert (done.added, done.signed) == (0, True)
     require_whole(desk, memory)
+
+
+def test_a_head_that_cannot_be_remembered_is_given_out_and_told_of(
+    desk: Desk, memory: Memory
+) -> None:
+    size = sequence(desk, memory).size
+    memory.full = True
+    write(desk.store, 3)
+    with pytest.raises(KeyStoreUnavailable):
+        sequence(desk, memory)
+    assert heads(desk)[-1] == (1, size + 3)
+    assert check(desk, memory).findings == ()
+    memory.full = False
+    _goes_on(desk, memory)
 
 
 # Keys
