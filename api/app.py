@@ -30,6 +30,7 @@ from api.registry import Route
 from api.v1 import (
     agents,
     alerts,
+    approvals,
     authorities,
     certificates,
     findings,
@@ -74,6 +75,7 @@ def routes(wiring: Wiring) -> tuple[Route, ...]:
         *trust.ROUTES,
         *profiles.ROUTES,
         *tokens.ROUTES,
+        *approvals.ROUTES,
         *gateways.ROUTES,
         *agents.ROUTES,
         *tunnels.ROUTES,

@@ -48,7 +48,12 @@ class Session:
         from ikewarden.cli.connection import find_service
         from ikewarden.client import Client
 
-        return Client(find_service(self.given, self.environ), passphrase=_passphrase)
+        approval = self.given.get("approval")
+        return Client(
+            find_service(self.given, self.environ),
+            passphrase=_passphrase,
+            approval=None if approval is None else str(approval),
+        )
 
 
 pass_session = click.make_pass_decorator(Session)
