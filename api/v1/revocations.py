@@ -35,7 +35,7 @@ class Revoke(Sent):
 class RevokeAll(Sent):
     """Which certificates are revoked together, and why."""
 
-    serials: Annotated[list[Word], Field(min_length=1, max_length=1000)]
+    serials: Annotated[list[Word], Field(min_length=1, max_length=500)]
     authority: Word | None = Field(
         default=None, description="Needed only where two authorities used the same serial number."
     )
