@@ -52,7 +52,9 @@ class _Request:
         """Tell this request apart from others for its Idempotency-Key."""
         content = b"" if route.secret_body else self.content
         parts = [self.url.encode(), self.query.encode(), content]
-        if self.approval is not None:  # with it, it is another request than the one that was refused without
+        if (
+            self.approval is not None
+        ):  # with it, it is another request than the one that was refused without
             parts.append(str(self.approval).encode())
         same = hashlib.sha256(b"\0".join(parts))
         return Claim(credential, self.key or "", route.name, same.hexdigest())

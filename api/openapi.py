@@ -182,8 +182,8 @@ def _headers(route: Route) -> list[dict[str, Any]]:
                 "name": "Ikewarden-Approval",
                 "in": "header",
                 "required": False,
-                "description": "The number of the approval, where this was refused with `approval_required` and another "
-                "person has approved it since. Everything else is sent as before; the approval is used up.",
+                "description": "The number of the approval, where this was refused with `approval_required` and "
+                "another person has approved it since. Everything else is sent as before; the approval is used up.",
                 "schema": {"type": "integer", "minimum": 1},
             }
         )

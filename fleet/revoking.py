@@ -76,8 +76,8 @@ def revoke_all(
     now: datetime,
     confirmed: int | None = None,
 ) -> list[CertificateView]:
-    """Revoke certificates, given as (authority or None, serial number), all of them or none: not if they end more tunnels
-    together than `revoke` lets one end.
+    """Revoke certificates, given as (authority or None, serial number), all of them or none: not if they end more
+    tunnels together than `revoke` lets one end.
 
     Raises what `pki.revocation.revoke_all` raises, and CutNeedsApproval.
     """

@@ -16,7 +16,9 @@ def _acts(names: tuple[str, ...]) -> tuple[str, ...]:
         raise ValueError(f"must be {_WORDS}")
     if names and Guarded.ROLE_CHANGE not in names:
         # Whoever may make tokens would make an approver's for himself.
-        raise ValueError(f'must name "{Guarded.ROLE_CHANGE}" too: without it the rule can be got round')
+        raise ValueError(
+            f'must name "{Guarded.ROLE_CHANGE}" too: without it the rule can be got round'
+        )
     return names
 
 
@@ -40,6 +42,6 @@ class ApprovalsSettings(Section):
         default=20,
         ge=0,
         le=1_000_000,
-        description="Up to how many certificates one person revokes or puts on hold in an hour without an approval, one "
-        "by one or at once.",
+        description="Up to how many certificates one person revokes or puts on hold in an hour without an approval, "
+        "one by one or at once.",
     )

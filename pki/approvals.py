@@ -15,7 +15,18 @@ from sqlalchemy import Connection, func, insert, select, update
 from core.errors import Conflict, IkewardenError, NotFound, NotPermitted
 from pki.actors import Actor, Role
 from pki.desk import Desk
-from pki.guarded import Act, Guarded, State, Step, after, differences, digest, person, shown, state_at
+from pki.guarded import (
+    Act,
+    Guarded,
+    State,
+    Step,
+    after,
+    differences,
+    digest,
+    person,
+    shown,
+    state_at,
+)
 from pki.trail import leave
 from store import outbox
 from store.approval_tables import approvals
@@ -63,7 +74,10 @@ class ApprovalMismatch(NotPermitted):
     """The approval is for something else than what was sent; `differences` tells what."""
 
     code = "approval_mismatch"
-    next_step = "Send exactly what was approved (times as they were worked out then), or leave the approval out to ask anew."
+    next_step = (
+        "Send exactly what was approved (times as they were worked out then), "
+        "or leave the approval out to ask anew."
+    )
 
 
 class ApprovalNotUsable(Conflict):
@@ -87,7 +101,7 @@ def named(desk: Desk, names: tuple[Guarded, ...]) -> Guarded | None:
 
 def require_approval(
     unit: Unit, desk: Desk, actor: Actor, act: Act, *, now: datetime
-) -> Mapping[str, object]:
+) -> Mapping[str, Any]:
     """Use up the approval that the actor names, in the transaction of the act; tell what its audit row shall say.
 
     Nothing is said and needed where settings do not name the act. Call it before the work changes anything, and within
@@ -121,7 +135,7 @@ def look(desk: Desk, actor: Actor, act: Act, *, now: datetime) -> None:
 
 @contextmanager
 def asked_for(desk: Desk, actor: Actor, *, now: datetime) -> Iterator[None]:
-    """Put on record what the work inside was refused for want of an approval, and raise ApprovalRequired with its number.
+    """Put on record what the work inside was refused for want of an approval; raise ApprovalRequired with its number.
 
     Asking for the same again finds the request that waits. Raises TooManyWaiting.
     """
@@ -176,7 +190,7 @@ def has_approver(connection: Connection, now: datetime, *, beside: str | None = 
 
 def _find(
     connection: Connection, desk: Desk, actor: Actor, act: Act, now: datetime, *, lock: bool
-) -> tuple[Any | None, Mapping[str, object]]:
+) -> tuple[Any | None, Mapping[str, Any]]:
     """The approval to use, and what to say of it; no row where none is needed."""
     name = named(desk, act.names)
     if name is None:
@@ -281,14 +295,20 @@ def _ask(
     number, state, able = desk.store.together(work)
     return ApprovalRequired(
         f"Another person must approve this: {name}. "
-        + (f"Your request is {number}." if state == State.PENDING else f"It was approved as {number}."),
+        + (
+            f"Your request is {number}."
+            if state == State.PENDING
+            else f"It was approved as {number}."
+        ),
         next_step=_next_step(number, able=able or state == State.APPROVED),
         details={"approval": number, "act": str(name), "state": str(state), "sha256": sha256},
     )
 
 
 def _next_step(number: int, *, able: bool) -> str:
-    again = f"send the same again with `--approval {number}` (over REST: Ikewarden-Approval: {number})."
+    again = (
+        f"send the same again with `--approval {number}` (over REST: Ikewarden-Approval: {number})."
+    )
     if able:
         return f"When an approver has approved it (`ikewarden approval approve {number}`), {again}"
     return (

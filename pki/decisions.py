@@ -96,9 +96,7 @@ class ApprovalFigures:
     oldest_at: datetime | None
 
 
-def list_(
-    desk: Desk, actor: Actor, query: ApprovalQuery, *, now: datetime
-) -> list[ApprovalView]:
+def list_(desk: Desk, actor: Actor, query: ApprovalQuery, *, now: datetime) -> list[ApprovalView]:
     """List requests, newest first. Raises RoleMayNot."""
     require(actor, Action.APPROVAL_READ)
     statement = select(approvals).order_by(approvals.c.id.desc()).limit(query.limit)
@@ -141,7 +139,9 @@ def decide(
         if not holds(unit.connection, actor.credential, Role.APPROVER, now):
             raise TokenRefused("This token is not valid.")
         if step is Step.APPROVE and row.sha256 != digest(Guarded(row.act), row.parameters):
-            raise ParametersChanged(f"The parameters of {number} are not those that were asked for.")
+            raise ParametersChanged(
+                f"The parameters of {number} are not those that were asked for."
+            )
         decision = {
             "decided_by": actor.name,
             "decided_credential": actor.credential,
@@ -173,7 +173,10 @@ def withdraw(desk: Desk, actor: Actor, number: int, *, now: datetime) -> Approva
 
 
 def expire(desk: Desk, actor: Actor, *, now: datetime) -> int:
-    """Write down what has expired, which counts for nothing from its end on anyway; tell how many. Raises RoleMayNot."""
+    """Write down what has expired, which counts for nothing from its end on anyway; tell how many.
+
+    Raises RoleMayNot.
+    """
     require(actor, Action.JOB_RUN)
     over = and_(approvals.c.state.in_(sorted(OPEN)), approvals.c.expires_at <= now)
     query = select(approvals).where(over).order_by(approvals.c.id).limit(_BATCH)

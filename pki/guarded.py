@@ -92,22 +92,19 @@ def person(name: str) -> str:
 
 def plain(value: object) -> object:
     """A value as JSON has it, in the one way that it can be written. Raises TypeError for what has no such way."""
-    match value:
-        case None | bool() | int():
-            return value
-        case str():
-            return str(value)
-        case datetime():
-            return value.astimezone(UTC).isoformat()
-        case timedelta():
-            return str(value)  # one text for each duration: Python keeps them normal
-        case Mapping():
-            return {str(name): plain(each) for name, each in value.items()}
-        case tuple() | list():
-            return [plain(each) for each in value]
+    if value is None or isinstance(value, bool | int):
+        return value
+    if isinstance(value, str | timedelta):
+        return str(value)  # one text for each duration: Python keeps them normal
+    if isinstance(value, datetime):
+        return value.astimezone(UTC).isoformat()
+    if isinstance(value, tuple | list):
+        return [plain(each) for each in value]
     if is_dataclass(value) and not isinstance(value, type):
         # Every field, also those that do not exist yet.
-        return {field.name: plain(getattr(value, field.name)) for field in fields(value)}
+        value = {field.name: getattr(value, field.name) for field in fields(value)}
+    if isinstance(value, Mapping):
+        return shown(value)
     raise TypeError(f"no canonical form for a {type(value).__name__}")
 
 

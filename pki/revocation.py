@@ -247,9 +247,7 @@ def _revoke(
 def _check(found: CertificateView, why: Reason) -> None:
     if why is Reason.cACompromise and found.profile != AUTHORITY_PROFILE:
         raise BadReason("cACompromise is for certificates of authorities.")
-    if found.status == "revoked" and (
-        why is not Reason.keyCompromise or found.reason == why.name
-    ):
+    if found.status == "revoked" and (why is not Reason.keyCompromise or found.reason == why.name):
         # Without a reason yet, when the other revocation is in this very transaction.
         known = f": {found.reason}" if found.reason else ""
         raise AlreadyRevoked(f"The certificate is revoked already{known}.")
@@ -260,18 +258,16 @@ def _end(
     actor: Actor,
     found: CertificateView,
     ending: _Ending,
-    said: Mapping[str, object],
+    said: Mapping[str, Any],
     now: datetime,
 ) -> CertificateView:
     # RFC 5280 §5.3.1: a worse reason does not make the revocation any later.
     since = found.revoked_at if found.status == "revoked" and found.revoked_at else now
     why, lost = ending.reason, ending.lost or found.invalidity_date
     _write(unit, found, "revoked", why, since, lost, now)
-    shown = {"reason": why.name, "was": found.status, **said}
+    shown: dict[str, Any] = {"reason": why.name, "was": found.status, **said}
     leave(unit, actor, "certificate.revoke", _about(found), now=now, **shown)
-    return replace(
-        found, status="revoked", reason=why.name, revoked_at=since, invalidity_date=lost
-    )
+    return replace(found, status="revoked", reason=why.name, revoked_at=since, invalidity_date=lost)
 
 
 def _take_turn(unit: Unit, desk: Desk, actor: Actor) -> None:
@@ -286,7 +282,7 @@ def _approved(
     found: Sequence[CertificateView],
     ending: _Ending,
     now: datetime,
-) -> Mapping[str, object]:
+) -> Mapping[str, Any]:
     """Make sure that another person approves of what one may not do alone; tell what the audit rows shall say.
 
     A hold stops a tunnel as a revocation does, and whoever ends an authority ends all that it issued.

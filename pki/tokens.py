@@ -120,7 +120,7 @@ def create(desk: Desk, actor: Actor, request: TokenRequest, *, now: datetime) ->
                 "last_used_at": None,
             },
         )
-        shown = {"name": view.name, "role": view.role, **said}
+        shown: dict[str, Any] = {"name": view.name, "role": view.role, **said}
         leave(unit, actor, "token.create", f"token:{view.id}", now=now, **shown)
 
     with asked_for(desk, actor, now=now):

@@ -23,9 +23,7 @@ _TAG = "Approvals"
 class ApprovalSearch(PageQuery):
     """Which requests."""
 
-    state: (
-        Literal["pending", "approved", "refused", "used", "expired", "withdrawn"] | None
-    ) = None
+    state: Literal["pending", "approved", "refused", "used", "expired", "withdrawn"] | None = None
     act: Word | None = Field(default=None, description="As [approvals] required names it.")
 
 

@@ -18,7 +18,9 @@ if TYPE_CHECKING:
 
 @dataclass
 class Session:
-    """One call of the program. `given` holds the connection options and `approval` by name, `format` that of --format."""
+    """One call of the program. `given` holds the connection options and `approval` by name, `format` that of
+    --format.
+    """
 
     environ: Mapping[str, str]
     clock: Callable[[], datetime]

@@ -69,9 +69,9 @@ def _many(ruled: Served, as_bob: tuple[str | Path, ...], tmp_path: Path) -> None
     assert done.code == 0, done.err
     assert all(serial in done.out for serial in made)
     number = str(
-        ruled.run(
-            "token", "create", "eve", "--role", "admin", "--format", "json"
-        ).error["details"]["approval"]
+        ruled.run("token", "create", "eve", "--role", "admin", "--format", "json").error["details"][
+            "approval"
+        ]
     )
     assert ruled.json("approval", "withdraw", number)["state"] == "withdrawn"
     assert "No approval is approved." in ruled.run("approval", "list", "--state", "approved").err

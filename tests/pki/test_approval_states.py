@@ -1,4 +1,4 @@
-"""Approvals against a model: whoever asks, decides, withdraws, uses, is fired, in whatever order and at whatever time."""
+"""Approvals against a model: people ask, decide, withdraw, use, are fired, in whatever order and at whatever time."""
 
 import itertools
 import shutil

@@ -1,7 +1,7 @@
 """The pure part of the two-person rule: what an approval is bound to, and the states it can have."""
 
 import json
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta, timezone
 from enum import StrEnum
 from typing import Any
@@ -95,7 +95,7 @@ def test_every_field_counts_also_one_that_is_new() -> None:
     @dataclass(frozen=True)
     class Request:
         name: str = "a"
-        scope: Scope = Scope()
+        scope: Scope = field(default_factory=Scope)
         newcomer: int | None = None
 
     class Word(StrEnum):
@@ -124,7 +124,9 @@ def test_it_is_told_which_parameters_differ() -> None:
 
 
 @pytest.mark.parametrize(
-    "name", ["alice", " Alice ", "ALICE", "ａｌｉｃｅ", "alice\u2003"], ids=ascii
+    "name",
+    ["alice", " Alice ", "ALICE", "\uff41\uff4c\uff49\uff43\uff45", "alice\u2003"],
+    ids=ascii,
 )
 def test_a_person_is_one_however_the_name_is_written(name: str) -> None:
     assert person(name) == "alice"
@@ -132,7 +134,6 @@ def test_a_person_is_one_however_the_name_is_written(name: str) -> None:
 
 @given(st.text())
 def test_a_person_stays_the_same(name: str) -> None:
-    assert person(name.swapcase().swapcase()) == person(name.swapcase().swapcase())
     assert person(person(name)) == person(name)
 
 

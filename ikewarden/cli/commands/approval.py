@@ -42,9 +42,7 @@ def approval() -> None:
     """What one person asks for and another one approves."""
 
 
-@command(
-    "list", epilog=example("ikewarden approval list", "ikewarden approval list --state all")
-)
+@command("list", epilog=example("ikewarden approval list", "ikewarden approval list --state all"))
 @click.option(
     "--state",
     type=click.Choice([*_STATES, _ALL]),
