@@ -3,7 +3,7 @@
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import replace
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 from prometheus_client.exposition import CONTENT_TYPE_LATEST
@@ -18,7 +18,7 @@ from fleet.findings import summary
 from fleet.monitoring import shown as monitoring
 from fleet.rotation import shown
 from fleet.rotation.values import ENDED, State
-from pki import audit_log, authorities, census, history, ocsp_signers, publication
+from pki import audit_log, authorities, census, decisions, history, ocsp_signers, publication
 from pki.actors import Action, Actor, Role
 from pki.desk import Desk
 from store.schema import check_schema
@@ -184,6 +184,7 @@ def _figures(desk: Desk, actor: Actor, now: datetime) -> Iterator[Metric]:
     yield lists
     yield from _job_figures(desk, actor, now)
     yield from _audit_log_figures(desk, actor, now)
+    yield from _approval_figures(desk, actor, now)
     yield from _rotation_figures(desk, actor, now)
     yield from _finding_figures(desk, actor, now)
     yield from _monitoring_figures(desk, actor)
@@ -217,6 +218,24 @@ def _audit_log_figures(desk: Desk, actor: Actor, now: datetime) -> Iterator[Metr
             "Since the newest head of the audit log was signed; there is none while nothing happens.",
             value=figures.head_age.total_seconds(),
         )
+
+
+def _approval_figures(desk: Desk, actor: Actor, now: datetime) -> Iterator[Metric]:
+    figures = decisions.figures(desk, actor, now=now)
+    found = GaugeMetricFamily(
+        "ikewarden_approvals",
+        "Requests for another person's approval: pending; approved, and not used yet.",
+        labels=["state"],
+    )
+    for state in ("pending", "approved"):
+        found.add_metric([state], getattr(figures, state))
+    yield found
+    waits = timedelta(0) if figures.oldest_at is None else now - figures.oldest_at
+    yield GaugeMetricFamily(
+        "ikewarden_approvals_oldest_seconds",
+        "Since when the oldest of those that are pending is; 0 where there is none.",
+        value=waits.total_seconds(),
+    )
 
 
 def _rotation_figures(desk: Desk, actor: Actor, now: datetime) -> Iterator[Metric]:

@@ -33,7 +33,7 @@ from ikewarden.settings import load_settings
 from ikewarden.settings_model import Settings
 from ikewarden.supervisor import Part, supervise
 from ikewarden.wiring import make_desk, open_keys
-from pki import authorities, sequencing, tls_credential
+from pki import approvals, authorities, sequencing, tls_credential
 from pki.desk import Desk
 from scheduler.clock import read_clock
 from scheduler.clock import serve as serve_scheduler
@@ -109,8 +109,22 @@ def _check_records(settings: Settings, keys: SealedFileKeyStore) -> None:
     try:
         check_schema(desk.store)
         tls_credential.ensure(desk, SCHEDULER, keys, settings.api.names, now=read_clock())
+        _warn_without_approver(desk, read_clock())
     finally:
         desk.store.close()  # nothing of it may cross the fork
+
+
+def _warn_without_approver(desk: Desk, now: datetime) -> None:
+    required = desk.rules.approvals.required
+    if not required:
+        return
+    with desk.store.read() as connection:
+        if approvals.has_approver(connection, now):
+            return
+    _LOG.warning(
+        "nobody can approve: there is no token of the role approver",
+        extra={"required": ", ".join(sorted(required))},
+    )
 
 
 def _parts(settings: Settings, keys: SealedFileKeyStore, only: str | None) -> list[Part]:

@@ -11,6 +11,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
+from ikewarden.settings_approvals import ApprovalsSettings
 from ikewarden.settings_notices import NoticesSettings
 from ikewarden.settings_secrets import RotationSettings, SecretsSettings
 from ikewarden.settings_section import Section
@@ -277,6 +278,7 @@ class Settings(Section):
     secrets: SecretsSettings = SecretsSettings()
     rotation: RotationSettings = RotationSettings()
     monitoring: MonitoringSettings = MonitoringSettings()
+    approvals: ApprovalsSettings = ApprovalsSettings()
     syslog: SyslogSettings = SyslogSettings()
     logs: LogsSettings = LogsSettings()
 

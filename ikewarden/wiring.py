@@ -14,7 +14,7 @@ from hsm.secretfiles import SecretFiles
 from hsm.secretstore import SecretStore
 from ikewarden import receivers
 from ikewarden.settings_model import Settings
-from pki.desk import Desk, Retention, RotationRules, Rules
+from pki.desk import ApprovalRules, Desk, Retention, RotationRules, Rules
 from pki.x509.builtin import builtin_profiles
 from pki.x509.profile import InvalidProfile, Profile, parse_profile
 from scheduler.clock import read_clock
@@ -98,6 +98,11 @@ def make_rules(settings: Settings) -> Rules:
             events=timedelta(days=settings.monitoring.events_days),
             counts=timedelta(days=settings.monitoring.counts_days),
             alerts=timedelta(days=settings.monitoring.alerts_days),
+        ),
+        approvals=ApprovalRules(
+            required=frozenset(settings.approvals.required),
+            valid=timedelta(hours=settings.approvals.valid_hours),
+            mass_revocation=settings.approvals.mass_revocation,
         ),
         profiles=builtin_profiles() | _profiles_in(settings.issuing.profiles_directory),
     )

@@ -10,9 +10,10 @@ from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives import serialization
 from sqlalchemy import or_, select, update
 
-from core.errors import Conflict, InvalidInput
+from core.errors import Conflict, InvalidInput, NotFound, NotPermitted
 from hsm.ports import KEY_ALGORITHMS, KeyAlgorithm, PrivateKey
 from pki.actors import Action, Actor, require, require_authority
+from pki.approvals import asked_for, look, require_approval
 from pki.authorities import (
     PROFILE,
     Authority,
@@ -26,6 +27,7 @@ from pki.authorities import (
 )
 from pki.conditions import check_in_force
 from pki.desk import Desk
+from pki.guarded import Act, Guarded
 from pki.issuance import IssuanceOvertaken
 from pki.trail import leave
 from pki.x509 import serials
@@ -84,7 +86,8 @@ def create(desk: Desk, actor: Actor, request: AuthorityRequest, *, now: datetime
 
     What is to be signed is on record before the parent's key (or its own, for a root) is used. Raises RoleMayNot,
     OutsideScope, BadAuthority, BadConstraint, NameOutsideConstraints, AuthorityExists, SignerUnavailable,
-    IssuanceOvertaken; of the parent AuthorityNotFound, AuthorityRetired, AuthorityExpired.
+    IssuanceOvertaken, the errors of `pki.approvals`; of the parent AuthorityNotFound, AuthorityRetired,
+    AuthorityExpired.
     """
     require(actor, Action.AUTHORITY_CREATE)
     require_authority(actor, request.name)
@@ -94,6 +97,9 @@ def create(desk: Desk, actor: Actor, request: AuthorityRequest, *, now: datetime
         _check_below(parent, subject, now)
     NameConstraints.parse(request.permitted, request.excluded)
     _refuse_taken(desk, request)
+    with asked_for(desk, actor, now=now):
+        # Before a key is made; it is used up with the intent.
+        look(desk, actor, _act(request), now=now)
     key_uri, key = _new_key(desk, actor, request, now)
     spec = _spec(desk, request, parent, key.public_key(), now)
     if parent is None:
@@ -101,7 +107,12 @@ def create(desk: Desk, actor: Actor, request: AuthorityRequest, *, now: datetime
     else:
         issuing_key = signer(desk, parent)
         tbs = draft_subordinate(spec, parent.certificate, parent.public_key)
-    _record_intent(desk, actor, request, parent, spec, tbs, now)
+    try:
+        with asked_for(desk, actor, now=now):
+            _record_intent(desk, actor, request, parent, spec, tbs, now)
+    except (NotPermitted, NotFound, Conflict):
+        desk.keys.destroy(key_uri)  # the approval was used or ended meanwhile
+        raise
     signature = sign(issuing_key, tbs, default_hash(issuing_key.public_key()))
     certificate = x509.load_der_x509_certificate(complete(tbs, signature))
     _verify(certificate, certificate if parent is None else parent.certificate)
@@ -246,6 +257,7 @@ def _record_intent(
     serial = serials.to_hex(spec.serial)
 
     def work(unit: Unit) -> None:
+        said = require_approval(unit, desk, actor, _act(request), now=now)
         if parent is not None:
             unit.insert(certificates, _pending(actor, parent, spec, tbs, now))
         leave(
@@ -257,9 +269,18 @@ def _record_intent(
             outcome="intent",
             serial=serial,
             signed_by=parent.name if parent else request.name,
+            **said,
         )
 
     desk.store.together(work)
+
+
+def _act(request: AuthorityRequest) -> Act:
+    """What another person must approve: all of it. Below a parent it is an issue of a CA's certificate, too."""
+    names: tuple[Guarded, ...] = (Guarded.AUTHORITY_CREATE,)
+    if request.parent is not None:
+        names = (*names, Guarded.AUTHORITY_ISSUE)
+    return Act(names, vars(request))
 
 
 def _pending(

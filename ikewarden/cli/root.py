@@ -49,6 +49,9 @@ _COMMANDS: Final = "ikewarden.cli.commands"
         "token": Lazy(
             f"{_COMMANDS}.token:token", "Bearer tokens for people, programs and enrolling gateways."
         ),
+        "approval": Lazy(
+            f"{_COMMANDS}.approval:approval", "What one person asks for and another one approves."
+        ),
         "whoami": Lazy(f"{_COMMANDS}.whoami:whoami", "Tell who the service takes you for."),
         "agent": Lazy(
             f"{_COMMANDS}.agent:agent", "On a gateway: enroll, feed the IKE daemon, renew."

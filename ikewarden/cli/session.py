@@ -18,7 +18,9 @@ if TYPE_CHECKING:
 
 @dataclass
 class Session:
-    """One call of the program. `given` holds the connection options by name, `format` that of --format."""
+    """One call of the program. `given` holds the connection options and `approval` by name, `format` that of
+    --format.
+    """
 
     environ: Mapping[str, str]
     clock: Callable[[], datetime]
@@ -48,7 +50,12 @@ class Session:
         from ikewarden.cli.connection import find_service
         from ikewarden.client import Client
 
-        return Client(find_service(self.given, self.environ), passphrase=_passphrase)
+        approval = self.given.get("approval")
+        return Client(
+            find_service(self.given, self.environ),
+            passphrase=_passphrase,
+            approval=None if approval is None else str(approval),
+        )
 
 
 pass_session = click.make_pass_decorator(Session)

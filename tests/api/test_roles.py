@@ -21,6 +21,7 @@ TABLE = """
     GET  /v1/certificates                       -      y       y        y       y       -        y
     GET  /v1/certificates/{serial}              -      y       y        y       y       -        y
     POST /v1/certificates/{serial}/revoke       -      y       y        -       -       -        -
+    POST /v1/certificates/revoke                -      y       y        -       -       -        -
     GET  /v1/certificates/{serial}/reach        -      y       y        y       y       -        -
     POST /v1/certificates/{serial}/hold         -      y       y        -       -       -        -
     POST /v1/certificates/{serial}/release      -      y       y        -       -       -        -
@@ -78,6 +79,10 @@ TABLE = """
     POST /v1/tokens                             -      y       y        -       -       -        -
     GET  /v1/tokens                             -      y       y        -       y       -        -
     POST /v1/tokens/{id}/revoke                 -      y       y        -       -       -        -
+    GET  /v1/approvals                          -      y       y        y       y       -        -
+    GET  /v1/approvals/{id}                     -      y       y        y       y       -        -
+    POST /v1/approvals/{id}                     -      -       -        y       -       -        -
+    POST /v1/approvals/{id}/withdraw            -      y       y        -       -       -        -
     GET  /v1/audit-events                       -      y       -        y       y       -        -
     GET  /v1/audit-log/head                     -      y       -        y       y       -        -
     GET  /v1/audit-log/proof                    -      y       -        y       y       -        -
@@ -96,6 +101,8 @@ _SOON = (datetime.now(UTC) + timedelta(days=30)).isoformat()
 BODIES: dict[str, dict[str, object]] = {
     "POST /v1/certificates": {"csr": new_csr("gw.example"), "profile": "gateway"},
     "POST /v1/certificates/{serial}/revoke": {"reason": "superseded"},
+    "POST /v1/certificates/revoke": {"serials": ["77"], "reason": "superseded"},
+    "POST /v1/approvals/{id}": {"decision": "approve", "reason": "a lab"},
     "POST /v1/authorities": {"name": "root", "kind": "root", "subject": "CN=Another"},
     "POST /v1/profiles": {
         "name": "gateway",

@@ -12,6 +12,7 @@ from pki import (
     census,
     certificates,
     cleanup,
+    decisions,
     expiry,
     founding,
     history,
@@ -29,8 +30,10 @@ from pki import (
 from pki.actors import GRANTS, Action, Role
 from pki.audit_check import Kept
 from pki.certificates import CertificateQuery
+from pki.decisions import ApprovalQuery
 from pki.desk import Desk
 from pki.founding import AuthorityRequest
+from pki.guarded import Step
 from pki.history import AuditQuery
 from pki.issuance import IssueRequest
 from pki.tokens import TokenRequest
@@ -70,6 +73,18 @@ TABLE: dict[Any, tuple[set[Role], Call]] = {
         lambda d, a: certificates.search(d, a, CertificateQuery(limit=1), now=NOW),
     ),
     cleanup.sweep: ({S}, lambda d, a: cleanup.sweep(d, a, now=NOW)),
+    decisions.decide: (
+        {P},
+        lambda d, a: decisions.decide(d, a, 0, Step.APPROVE, "why", now=NOW),
+    ),
+    decisions.expire: ({S}, lambda d, a: decisions.expire(d, a, now=NOW)),
+    decisions.figures: (READERS, lambda d, a: decisions.figures(d, a, now=NOW)),
+    decisions.get: ({A, O, P, U}, lambda d, a: decisions.get(d, a, 0, now=NOW)),
+    decisions.list_: (
+        {A, O, P, U},
+        lambda d, a: decisions.list_(d, a, ApprovalQuery(), now=NOW),
+    ),
+    decisions.withdraw: ({A, O}, lambda d, a: decisions.withdraw(d, a, 0, now=NOW)),
     expiry.give_notice: ({S}, lambda d, a: expiry.give_notice(d, a, now=NOW)),
     founding.create: (
         {A},
@@ -109,6 +124,10 @@ TABLE: dict[Any, tuple[set[Role], Call]] = {
         lambda d, a: sequencing.accept_gap(d, a, Memory(), "why", now=NOW),
     ),
     sequencing.sequence: ({S}, lambda d, a: sequencing.sequence(d, a, Memory(), now=NOW)),
+    revocation.revoke_all: (
+        {A, O},
+        lambda d, a: revocation.revoke_all(d, a, [], "nope", now=NOW),
+    ),
     tls_credential.current: ({S}, lambda d, a: tls_credential.current(d, a, Blobs())),
     tls_credential.ensure: (
         {S},
@@ -124,6 +143,7 @@ TABLE: dict[Any, tuple[set[Role], Call]] = {
 # They take an actor and are parts of operations, which have asked before.
 PARTS = {
     "pki.actors",
+    "pki.approvals",
     "pki.conditions",
     "pki.trail",
     "pki.authorities.choose",
@@ -153,5 +173,7 @@ def test_what_is_not_granted_is_refused() -> None:
     # Nobody but the service itself acts by the clock or holds the service's own credential.
     for action in (Action.JOB_RUN, Action.SERVICE_CREDENTIAL):
         assert {role for role in Role if action in GRANTS[role]} == {Role.SCHEDULER}
+    # Nobody who can ask decides.
+    assert {role for role in Role if Action.APPROVAL_DECIDE in GRANTS[role]} == {Role.APPROVER}
     # Who reads the audit log is not who fills it.
     assert Action.AUDIT_READ not in GRANTS[Role.OPERATOR]
