@@ -27,7 +27,7 @@ from fleet.rotation import allotment, retire, summary
 from fleet.rotation.summary import SecretSummary
 from fleet.scopes import require_end
 from pki import authorities
-from pki.actors import Action, Actor, require, require_gateway
+from pki.actors import Action, Actor, require, require_authority, require_gateway
 from pki.certificates import MAX_PAGE, BadQuery
 from pki.conditions import check_gateway
 from pki.desk import Desk
@@ -124,7 +124,7 @@ def create(desk: Desk, actor: Actor, request: TunnelRequest, *, now: datetime) -
         if isinstance(end, str):
             require_gateway(actor, end)
     definitions.check_name(request.name)
-    peer = _checked_peer(desk, request.right)
+    peer = _checked_peer(desk, actor, request.right)
     ca_sets.warm(desk)
 
     def work(unit: Unit) -> None:
@@ -161,11 +161,12 @@ def create(desk: Desk, actor: Actor, request: TunnelRequest, *, now: datetime) -
         return pick(connection, request.name)
 
 
-def _checked_peer(desk: Desk, right: str | Peer) -> Peer | None:
+def _checked_peer(desk: Desk, actor: Actor, right: str | Peer) -> Peer | None:
     if isinstance(right, str):
         return None
     check_gateway(right.name)
     if right.authority is not None:
+        require_authority(actor, right.authority)  # the gateway will trust it
         authorities.load(desk, right.authority)
     return Peer(right.name, identities.checked(right.identities), right.authority)
 
