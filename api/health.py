@@ -283,7 +283,7 @@ def _monitoring_figures(desk: Desk, actor: Actor) -> Iterator[Metric]:
     yield rekeys
     counters = CounterMetricFamily(
         "ikewarden_ike_messages",
-        "IKE messages that a daemon counted and tells no event of: malformed, unknown_spi, refused.",
+        "IKE messages that a daemon counted and tells no event of: malformed, unknown_spi, refused, other.",
         labels=["gateway", "what"],
     )
     for (gateway, what), number in sorted(figures.counters.items()):

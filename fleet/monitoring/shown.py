@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Row, and_, func, or_, select
+from sqlalchemy import ColumnElement, Connection, Row, and_, case, func, or_, select
 
 from fleet.gateways import registered
 from fleet.monitoring import counting, records
@@ -14,7 +14,7 @@ from fleet.monitoring.records import AlertView
 from fleet.monitoring.values import FAILURES, LIMITED, SEVERITIES, AlertState
 from fleet.scopes import within
 from ike.detection.alert import KINDS
-from ike.events.event import EVENTS, REASONS, REMARKS
+from ike.events.event import COUNTS, EVENTS, REASONS, REMARKS
 from pki.actors import GRANTS, Action, Actor, require, require_gateway
 from pki.certificates import MAX_PAGE, BadQuery
 from pki.desk import Desk
@@ -205,7 +205,8 @@ def alert(desk: Desk, actor: Actor, number: int) -> WholeAlert:
 class Figures:
     """Numbers for those who watch. `rekeys` by gateway, connection and kind; connection is empty where there are too
     many of them. `failures` by kind and reason, one of `REASONS`, "other" or, where none was told, "". `left_out` are
-    alerts that there is no room for, by gateway. `counters`: what daemons counted, by gateway and what it is.
+    alerts that there is no room for, by gateway. `counters`: what daemons counted, by gateway and what it is, one of
+    `COUNTS` or "other".
     """
 
     events: Mapping[str, int]
@@ -222,12 +223,14 @@ def figures(desk: Desk, actor: Actor) -> Figures:
     always = and_(sa_counts.c.hour == counting.ALWAYS, within(actor, sa_counts.c.gateway_id))
     total = func.sum(sa_counts.c.number)
     is_event = sa_counts.c.kind != counting.COUNTED
+    # Gateways send the words: a label has no others than these.
+    what = case((sa_counts.c.reason.in_(COUNTS), sa_counts.c.reason), else_="other").label("what")
     counters = (
-        select(gateways.c.name, sa_counts.c.reason, total)
+        select(gateways.c.name, what, total)
         .join_from(sa_counts, gateways, gateways.c.id == sa_counts.c.gateway_id)
         .where(always, ~is_event)
-        .group_by(gateways.c.name, sa_counts.c.reason)
-        .order_by(gateways.c.name, sa_counts.c.reason)
+        .group_by(gateways.c.name, what)
+        .order_by(gateways.c.name, what)
         .limit(MOST_SERIES)
     )
     parts = (sa_counts.c.kind, sa_counts.c.reason)
