@@ -38,7 +38,7 @@ from store.fleet_tables import (
     gateways,
     tunnels,
 )
-from store.monitoring_tables import sa_alerts, sa_counts, sa_watches
+from store.monitoring_tables import sa_alerts, sa_counts, sa_days, sa_watches
 from store.tables import authorities as authorities_table
 from store.tables import certificates
 from store.text import storable
@@ -370,6 +370,7 @@ def remove(desk: Desk, actor: Actor, name: str, *, now: datetime) -> None:
         for table in (
             sa_alerts,
             sa_counts,
+            sa_days,
             sa_watches,
             finding_events,
             findings,
