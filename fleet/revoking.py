@@ -5,8 +5,11 @@ from dataclasses import asdict, dataclass
 from datetime import datetime
 from typing import Any
 
+from sqlalchemy import Connection
+
 from core.errors import Conflict
 from fleet.concern import Affected, Subject, affected, has_fleet, proven
+from fleet.scopes import neighbours
 from pki import revocation
 from pki.actors import Action, Actor, OutsideScope, covers, require
 from pki.certificates import CertificateView, pick
@@ -29,7 +32,9 @@ class CutNeedsApproval(Conflict):
 
 @dataclass(frozen=True)
 class Revocation:
-    """A certificate that was revoked, or with a dry run would be, and the tunnels that end with it."""
+    """A certificate that was revoked, or with a dry run would be, and the tunnels that end with it. A credential of one
+    gateway is told how many there are, and more only of those that end at its gateway or at a neighbour of it.
+    """
 
     certificate: CertificateView
     cut: tuple[Affected, ...]
@@ -62,7 +67,7 @@ def revoke(
         now=now,
         invalidity_date=invalidity_date,
         authority=authority,
-        terms=_terms(desk, confirmed, counted.append),
+        terms=_terms(desk, actor, confirmed, counted.append),
     )
     return Revocation(ended, counted[-1] if counted else (), desk.rules.cut_limit)
 
@@ -82,12 +87,15 @@ def revoke_all(
     Raises what `pki.revocation.revoke_all` raises, and CutNeedsApproval.
     """
     require(actor, Action.CERTIFICATE_REVOKE)
-    terms = _terms(desk, confirmed, lambda tunnels: None)
+    terms = _terms(desk, actor, confirmed, lambda tunnels: None)
     return revocation.revoke_all(desk, actor, which, reason, now=now, terms=terms)
 
 
 def _terms(
-    desk: Desk, confirmed: int | None, note: Callable[[tuple[Affected, ...]], None]
+    desk: Desk,
+    actor: Actor,
+    confirmed: int | None,
+    note: Callable[[tuple[Affected, ...]], None],
 ) -> Terms:
     """Tunnels are counted in the transaction; `note` hears which they are."""
     limit = desk.rules.cut_limit
@@ -95,7 +103,7 @@ def _terms(
         fleet = has_fleet(connection)
 
     def agree(unit: Unit, found: Sequence[CertificateView]) -> None:
-        ends = [affected(unit.connection, subject_of(each)) for each in found]
+        ends = [_affected(unit.connection, actor, each) for each in found]
         tunnels = tuple(each for some in ends for each in some)
         note(tunnels)
         # Not exactly so many: whoever reports SAs could change their number faster than anybody confirms it.
@@ -114,7 +122,15 @@ def preview(desk: Desk, actor: Actor, serial: str, *, authority: str | None = No
         found = pick(connection, serial, authority)
         if not covers(actor.scope, found.authority, found.profile, found.gateway, found.names):
             raise OutsideScope("This credential may not touch this certificate.")
-        return Revocation(found, affected(connection, subject_of(found)), desk.rules.cut_limit)
+        return Revocation(found, _affected(connection, actor, found), desk.rules.cut_limit)
+
+
+def _affected(connection: Connection, actor: Actor, found: CertificateView) -> tuple[Affected, ...]:
+    known = neighbours(connection, actor)
+    return tuple(
+        each if known is None or each.gateway in known else Affected(None, None, None, None)
+        for each in affected(connection, subject_of(found))
+    )
 
 
 def subject_of(found: CertificateView) -> Subject:

@@ -12,7 +12,7 @@ from sqlalchemy import or_, select, update
 
 from core.errors import Conflict, InvalidInput, NotFound, NotPermitted
 from hsm.ports import KEY_ALGORITHMS, KeyAlgorithm, PrivateKey
-from pki.actors import Action, Actor, require, require_authority
+from pki.actors import Action, Actor, require, require_authority, require_gateway
 from pki.approvals import asked_for, look, require_approval
 from pki.authorities import (
     PROFILE,
@@ -90,6 +90,7 @@ def create(desk: Desk, actor: Actor, request: AuthorityRequest, *, now: datetime
     AuthorityExpired.
     """
     require(actor, Action.AUTHORITY_CREATE)
+    require_gateway(actor, None)
     require_authority(actor, request.name)
     parent = _checked_parent(desk, actor, request)
     subject = _subject(request)

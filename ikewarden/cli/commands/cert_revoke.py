@@ -25,9 +25,22 @@ REASONS: Final = (
     "privilegeWithdrawn",
 )
 _LOOK_SECONDS: Final = 1.0
+
+
+def _gateway(entry: Mapping[str, Any]) -> str:
+    """Its name; a token of one gateway is not told those of others."""
+    return entry["gateway"] or "(another gateway)"
+
+
+def _tunnel(entry: Mapping[str, Any]) -> str | None:
+    if entry["gateway"] is None:
+        return None
+    return entry["tunnel"] or f"(unrecorded: {entry['connection']})"
+
+
 _CUT: Final = (
-    Column("Cut by", "gateway"),
-    Column("Tunnel", lambda entry: entry["tunnel"] or f"(unrecorded: {entry['connection']})"),
+    Column("Cut by", _gateway),
+    Column("Tunnel", _tunnel),
     Column("Peer", "peer"),
     Column("SAs", lambda entry: [f"{sa['id']} {sa['remote_address']}" for sa in entry["sas"]]),
 )
@@ -38,7 +51,7 @@ _REVOKED: Final = (
     Column("Gateway", "gateway"),
 )
 _GATEWAYS: Final = (
-    Column("Gateway", "gateway"),
+    Column("Gateway", _gateway),
     Column("State", "state", whole=True),
     Column("Told", "told_at", whole=True),
     Column("Confirmed", "confirmed_at", whole=True),

@@ -3,7 +3,7 @@
 from store.migration_columns import big, index, json, numbered, text, time
 
 revision = "0009"
-down_revision: str | None = "0007"
+down_revision: str | None = "0008"
 branch_labels: str | None = None
 depends_on: str | None = None
 
