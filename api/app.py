@@ -30,8 +30,8 @@ from api.registry import Route
 from api.v1 import (
     agents,
     alerts,
-    audit_log,
     approvals,
+    audit_log,
     authorities,
     certificates,
     findings,
