@@ -8,7 +8,7 @@ from sqlalchemy import Connection
 
 from core.errors import Unavailable
 from hsm.errors import BadKeyName, KeyNotFound
-from pki.actors import Action, Actor, require
+from pki.actors import Action, Actor, require, require_gateway
 from pki.desk import Desk
 from pki.sequencing import remembered
 from pki.tlog import note
@@ -65,6 +65,7 @@ def check(desk: Desk, actor: Actor, blobs: BlobStore, kept: Kept) -> Report:
     and what was kept elsewhere. Raises RoleMayNot, NoteUnreadable, KeyFileDamaged.
     """
     require(actor, Action.AUDIT_READ)
+    require_gateway(actor, None)
     notes = [note.read(each) for each in kept.notes]
     # Before the records: what it tells of was committed by then.
     known = remembered(blobs)

@@ -9,7 +9,7 @@ from typing import Final
 from sqlalchemy import Connection
 
 from core.errors import Conflict, InvalidInput, NotFound
-from pki.actors import Action, Actor, require
+from pki.actors import Action, Actor, require, require_gateway
 from pki.desk import Desk
 from pki.tlog import merkle
 from pki.tlog.entry import entry
@@ -93,6 +93,7 @@ class LogFigures:
 def head(desk: Desk, actor: Actor) -> SignedHead:
     """The newest head. Raises RoleMayNot, AuditLogNotBegun."""
     require(actor, Action.AUDIT_READ)
+    require_gateway(actor, None)
     with desk.store.read() as connection:
         return _head(connection)
 
@@ -102,6 +103,7 @@ def inclusion(desk: Desk, actor: Actor, event_id: int) -> Inclusion:
     AuditEntryMissing, AuditTreeDamaged.
     """
     require(actor, Action.AUDIT_READ)
+    require_gateway(actor, None)
     with desk.store.read() as connection:
         newest = _head(connection)
         leaf = tree.leaf_of(connection, event_id)
@@ -119,6 +121,7 @@ def consistency(desk: Desk, actor: Actor, first: int, second: int) -> list[bytes
     Raises RoleMayNot, AuditLogNotBegun, TreeSizeUnknown, AuditTreeDamaged.
     """
     require(actor, Action.AUDIT_READ)
+    require_gateway(actor, None)
     with desk.store.read() as connection:
         size = _head(connection).size
         if not 0 <= first <= second <= size:
@@ -132,6 +135,7 @@ def entries(desk: Desk, actor: Actor, *, first: int, limit: int) -> list[Entry]:
     Raises RoleMayNot, AuditLogNotBegun, AuditEntryMissing.
     """
     require(actor, Action.AUDIT_READ)
+    require_gateway(actor, None)
     with desk.store.read() as connection:
         last = min(first + limit, _head(connection).size)
         leaves = tree.leaves(connection, first, last)

@@ -8,7 +8,7 @@ from typing import Any, Final
 from sqlalchemy import Connection, and_, func, or_, select, update
 
 from core.errors import Conflict, InvalidInput, NotPermitted
-from pki.actors import Action, Actor, OutsideScope, Role, Scope, require
+from pki.actors import Action, Actor, OutsideScope, Role, Scope, require, require_gateway
 from pki.approvals import ApprovalNotFound, about, holds, note_denial, standing
 from pki.desk import Desk
 from pki.guarded import OPEN, Guarded, State, Step, after, digest, person
@@ -99,6 +99,7 @@ class ApprovalFigures:
 def list_(desk: Desk, actor: Actor, query: ApprovalQuery, *, now: datetime) -> list[ApprovalView]:
     """List requests, newest first. Raises RoleMayNot."""
     require(actor, Action.APPROVAL_READ)
+    require_gateway(actor, None)
     statement = select(approvals).order_by(approvals.c.id.desc()).limit(query.limit)
     if query.cursor is not None:
         statement = statement.where(approvals.c.id < query.cursor)
@@ -113,6 +114,7 @@ def list_(desk: Desk, actor: Actor, query: ApprovalQuery, *, now: datetime) -> l
 def get(desk: Desk, actor: Actor, number: int, *, now: datetime) -> ApprovalView:
     """Look at one request. Raises RoleMayNot, ApprovalNotFound."""
     require(actor, Action.APPROVAL_READ)
+    require_gateway(actor, None)
     with desk.store.read() as connection:
         return _view(_row(connection, number), now)
 
@@ -126,6 +128,7 @@ def decide(
     ApprovalDecided, ParametersChanged, TokenRefused (the token was ended at this moment).
     """
     require(actor, Action.APPROVAL_DECIDE)
+    require_gateway(actor, None)
     if actor.scope != Scope():
         raise OutsideScope("A token that is limited in any way decides on nothing.")
     why = reason.strip()
@@ -162,6 +165,7 @@ def decide(
 def withdraw(desk: Desk, actor: Actor, number: int, *, now: datetime) -> ApprovalView:
     """Take back what one asked for. Raises RoleMayNot, ApprovalNotFound, NotTheAsker, ApprovalDecided."""
     require(actor, Action.APPROVAL_WITHDRAW)
+    require_gateway(actor, None)
 
     def work(unit: Unit) -> ApprovalView:
         row = _row(unit.connection, number, lock=True)
