@@ -13,11 +13,10 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature
 
-from hsm.secretstore import SecretStoreRefused, SecretStoreUnavailable
+from hsm.secretstore import CredentialUnusable, SecretStoreRefused, SecretStoreUnavailable
 from hsm.vaultlogin import (
     AppRoleLogin,
     CertLogin,
-    CredentialUnusable,
     KubernetesLogin,
     Login,
     TokenLogin,
@@ -171,7 +170,7 @@ def test_a_token_revoked_in_the_midst_of_work_is_replaced(openbao: OpenBao, moun
 
 
 def role_mount(store: VaultSecretStore) -> str:
-    login = store._login
+    login = store.session.login
     assert isinstance(login, AppRoleLogin)
     return login.mount
 
@@ -191,8 +190,8 @@ def test_a_renewal_that_fails_for_a_while_stops_nobody(openbao: OpenBao, mount: 
         login = AppRoleLogin(role.role_id, role.secret_id_file, role_mount(made))
         store = VaultSecretStore(Address(proxy.url), login, mount=mount)
         put(store)
-        admission = store._here().admission
-        wire = store._here().wire()
+        admission = store.session.here().admission
+        wire = store.session.here().wire()
         held = admission.current(wire)
         object.__setattr__(held, "renew_at", 0.0)  # as if 20 seconds had passed
         proxy.canned = b"HTTP/1.1 500 X\r\nContent-Length: 0\r\n\r\n"
@@ -225,7 +224,7 @@ def test_a_login_that_fails_is_told(
 def test_each_process_logs_in_for_itself(openbao: OpenBao, mount: str, tmp_path: Path) -> None:
     store, _ = open_with_role(openbao, mount)
     put(store)
-    lock = store._here().admission._lock
+    lock = store.session.here().admission._lock
     with lock:  # as if another thread had been at it when we forked
         found = in_children(2, lambda _: value_of(store).decode(), tmp_path / "results")
     assert found == [CANARY.decode()] * 2
