@@ -2,6 +2,7 @@
 
 import hashlib
 import re
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -11,6 +12,7 @@ from cryptography.hazmat.primitives import serialization
 from sqlalchemy import or_, select, update
 
 from core.errors import Conflict, InvalidInput
+from hsm.errors import KeyStoreError
 from hsm.ports import KEY_ALGORITHMS, KeyAlgorithm, PrivateKey
 from pki.actors import Action, Actor, require, require_authority
 from pki.authorities import (
@@ -337,11 +339,18 @@ def _record_result(
     try:
         desk.store.together(work)
     except Duplicate:
-        desk.keys.destroy(key_uri)
+        _discard(desk, key_uri)
         raise AuthorityExists(f"There is an authority {request.name!r} already.") from None
     except IssuanceOvertaken:
-        desk.keys.destroy(key_uri)
+        _discard(desk, key_uri)
         raise
+
+
+def _discard(desk: Desk, key_uri: str) -> None:
+    # Some stores do not let us destroy such a key, and none can while it is away. It is on record by its intent, and no
+    # authority has it.
+    with suppress(KeyStoreError):
+        desk.keys.destroy(key_uri)
 
 
 def _settle_pending(unit: Unit, parent: Authority, serial: str, der: bytes, now: datetime) -> None:
