@@ -2,6 +2,7 @@
 
 import hashlib
 import re
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -11,6 +12,7 @@ from cryptography.hazmat.primitives import serialization
 from sqlalchemy import or_, select, update
 
 from core.errors import Conflict, InvalidInput
+from hsm.errors import KeyStoreError
 from hsm.ports import KEY_ALGORITHMS, KeyAlgorithm, PrivateKey
 from pki.actors import Action, Actor, require, require_authority
 from pki.authorities import (
@@ -102,7 +104,13 @@ def create(desk: Desk, actor: Actor, request: AuthorityRequest, *, now: datetime
         issuing_key = signer(desk, parent)
         tbs = draft_subordinate(spec, parent.certificate, parent.public_key)
     _record_intent(desk, actor, request, parent, spec, tbs, now)
-    signature = sign(issuing_key, tbs, default_hash(issuing_key.public_key()))
+    try:
+        signature = sign(issuing_key, tbs, default_hash(issuing_key.public_key()))
+    except KeyStoreError:
+        # Nobody will use the new key.
+        with suppress(KeyStoreError):
+            desk.keys.destroy(key_uri)
+        raise
     certificate = x509.load_der_x509_certificate(complete(tbs, signature))
     _verify(certificate, certificate if parent is None else parent.certificate)
     _record_result(desk, actor, request, parent, certificate, key_uri, now)
