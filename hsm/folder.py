@@ -175,6 +175,22 @@ class PrivateFolder:
                 os.fsync(directory)
 
     @contextmanager
+    def alone(self, name: str) -> Iterator[None]:
+        """Hold a lock file of this name: one holder among all threads and processes; a killed one gives it back.
+
+        It does not keep others from changing files. Raises `KeyStoreUnavailable`.
+        """
+        flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
+        with self._opened() as directory:
+            lock = os.open(name, flags, FILE_MODE, dir_fd=directory)
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX)
+                yield
+            finally:
+                fcntl.flock(lock, fcntl.LOCK_UN)  # a process forked meanwhile would keep it
+                os.close(lock)
+
+    @contextmanager
     def _opened(self) -> Iterator[int]:
         """A descriptor of the directory, so that every step works in the very one that was
         checked.

@@ -104,7 +104,11 @@ def create(desk: Desk, actor: Actor, request: AuthorityRequest, *, now: datetime
         issuing_key = signer(desk, parent)
         tbs = draft_subordinate(spec, parent.certificate, parent.public_key)
     _record_intent(desk, actor, request, parent, spec, tbs, now)
-    signature = sign(issuing_key, tbs, default_hash(issuing_key.public_key()))
+    try:
+        signature = sign(issuing_key, tbs, default_hash(issuing_key.public_key()))
+    except KeyStoreError:
+        _discard(desk, key_uri)
+        raise
     certificate = x509.load_der_x509_certificate(complete(tbs, signature))
     _verify(certificate, certificate if parent is None else parent.certificate)
     _record_result(desk, actor, request, parent, certificate, key_uri, now)
@@ -347,8 +351,7 @@ def _record_result(
 
 
 def _discard(desk: Desk, key_uri: str) -> None:
-    # Some stores do not let us destroy such a key, and none can while it is away. It is on record by its intent, and no
-    # authority has it.
+    # Nobody will use it. Some stores do not let us destroy an authority's key, and none can while it is away.
     with suppress(KeyStoreError):
         desk.keys.destroy(key_uri)
 

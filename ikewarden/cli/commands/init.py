@@ -16,7 +16,7 @@ from ikewarden.cli.place import ADMIN_TOKEN, ROOT_CERTIFICATE, SETTINGS, program
 from ikewarden.cli.session import Session, pass_session
 
 if TYPE_CHECKING:
-    from ikewarden.instance import Instance
+    from ikewarden.instance import Instance, TokenPlan
 
 _WORKED_OUT = "IKEWARDEN_PASSPHRASE"
 _DATABASE = "IKEWARDEN_DATABASE__URL"
@@ -42,6 +42,9 @@ class Options:
     algorithm: KeyAlgorithm
     passphrase_prompt: bool
     passphrase_env: str | None
+    pkcs11: Path | None
+    token: str | None
+    pin_file: Path | None
     if_missing: bool
 
 
@@ -50,6 +53,7 @@ class Options:
         "ikewarden init --dir var",
         "ikewarden init --dir /var/lib/ikewarden --host 192.0.2.10 --name pki.example.com \\",
         "    --validation-host 192.0.2.10 --validation-url http://pki.example.com:8080",
+        "ikewarden init --dir var --pkcs11 /usr/lib/softhsm/libsofthsm2.so --token ca --pin-file pin",
     )
 )
 @directory_option
@@ -122,6 +126,18 @@ class Options:
     help="Take it from this environment variable, and keep it nowhere. [default: a random one, in a file beside "
     "the keys]",
 )
+@click.option(
+    "--pkcs11",
+    type=click.Path(dir_okay=False, path_type=Path),
+    metavar="MODULE",
+    help="Make the keys of the CAs in an HSM: its PKCS#11 module. With --token. [default: sealed files]",
+)
+@click.option("--token", metavar="LABEL", help="The label of the HSM's token.")
+@click.option(
+    "--pin-file",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="A file (mode 0600) with the token's user PIN. [default: IKEWARDEN_PIN, or it is asked for]",
+)
 @click.option("--if-missing", is_flag=True, help="Do nothing where there is an instance already.")
 @format_option()
 @pass_session
@@ -158,12 +174,15 @@ def init(session: Session, /, **given: Any) -> None:
         algorithm=options.algorithm,
         database_url=session.environ.get(_DATABASE, instance.InstancePlan.database_url),
         passphrase_env=options.passphrase_env,
+        token=_token_plan(options),
     )
     passphrase = _passphrase(session, options)
     made = instance.make(
         plan,
         passphrase,
         now=session.clock(),
+        environ=session.environ,
+        prompt=session.ask,
         report=lambda step: session.screen.note(f"… {step}"),
     )
     _tell(session, made, options)
@@ -188,6 +207,16 @@ def _check(*values: str) -> None:
                 f"{value!a} cannot be used.",
                 next_step="Leave out quotation marks, backslashes and control characters.",
             )
+
+
+def _token_plan(options: Options) -> "TokenPlan | None":
+    from ikewarden.instance import TokenPlan
+
+    if options.pkcs11 is None and options.token is None and options.pin_file is None:
+        return None
+    if options.pkcs11 is None or options.token is None:
+        raise click.UsageError("A key in an HSM needs both --pkcs11 and --token.")
+    return TokenPlan(options.pkcs11, options.token, options.pin_file)
 
 
 def _passphrase(session: Session, options: Options) -> Secret | None:

@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING, Final
 import click
 
 from core.errors import InvalidInput
-from hsm.ports import KeyAlgorithm
 from ikewarden.cli.commands.serve import InstanceMissing
 from ikewarden.cli.help import command
 from ikewarden.cli.lazy import Lazy, LazyGroup
@@ -36,8 +35,6 @@ _HEAD: Final = """\
 #   bao policy write ikewarden ikewarden.hcl          (Vault: vault policy write ...)
 # Then give the role that ikewarden logs in by: token_policies=ikewarden
 """
-# A key of each family: which curves and lengths there are does not differ from server to server.
-_TRIED: Final[tuple[KeyAlgorithm, ...]] = ("ec-p256", "rsa-2048", "ed25519")
 
 
 class NotInVault(InvalidInput):
@@ -169,18 +166,13 @@ def _try_secrets(session: Session, settings: "Settings") -> dict[str, object]:
 
 
 def _try_keys(session: Session, settings: "Settings") -> dict[str, object]:
-    from secrets import token_hex
-
-    from hsm.keytrial import try_out
-    from hsm.vaultpolicy import TRIAL_KEY
+    from hsm.transittrial import try_out
     from ikewarden.vault import open_transit
 
     chosen = settings.keys.transit
     steps = _Steps(session)
     store = open_transit(chosen, settings.secrets, session.environ)
-    store.check()
-    steps.report("logged in; the mount is a Transit engine")
-    try_out(store, f"{TRIAL_KEY}{token_hex(4)}", _TRIED, steps.report)
+    try_out(store, steps.report)
     return {"url": store.session.address.url, "mount": chosen.mount, "steps": steps.done}
 
 
