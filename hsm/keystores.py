@@ -16,6 +16,11 @@ class _Closing(Protocol):
     def close(self) -> None: ...
 
 
+@runtime_checkable
+class _Checking(Protocol):
+    def check(self) -> object: ...
+
+
 class KeyStores:
     """A `KeyStore` of key stores: the sealed files, which always are, and `others` by the scheme of their URIs.
 
@@ -49,6 +54,12 @@ class KeyStores:
     def destroy(self, uri: str) -> None:
         """See `KeyStore.destroy`. Raises also KeyStoreOff."""
         self._of(uri).destroy(uri)
+
+    def check(self, scheme: str) -> None:
+        """Raise what keeps a store from serving now, where there is something to say about it."""
+        store = self._stores.get(scheme)
+        if isinstance(store, _Checking):
+            store.check()
 
     def close(self) -> None:
         """Give back what the stores hold open; a later use opens it again. Nothing of it may cross a fork."""

@@ -39,7 +39,7 @@ class KeyStore(Protocol):
 
         `name` is `[a-z0-9][a-z0-9._-]{0,62}`. When it returns, the key survives a crash; when it
         raises or is killed, there is either the whole key or none. Raises `BadKeyName`,
-        `KeyAlgorithmUnknown`, `KeyExists`, `KeyStoreUnavailable`.
+        `KeyAlgorithmUnknown`, `KeyExists`, `KeyStoreUnavailable`, `SignerUnavailable`.
         """
         ...
 

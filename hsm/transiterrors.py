@@ -13,12 +13,11 @@
     └── SignerCredential     nothing to log in with
     KeyNotFound
     └── KeyVersionGone       the key is there, and not the version that is pinned
-    SignatureUnsupported     a kind of signature that the engine does not make
 """
 
 from typing import Final
 
-from core.errors import InvalidInput, Unavailable
+from core.errors import Unavailable
 from hsm.errors import KeyNotFound, KeyStoreError, SignerUnavailable
 from hsm.vaultuse import Trouble, Use
 
@@ -86,13 +85,6 @@ class KeyVersionGone(KeyNotFound):
 
     code = "key_version_gone"
     next_step = "Lower the key's min_encryption_version, min_decryption_version in the server; a version that was trimmed comes back only from a backup."
-
-
-class SignatureUnsupported(KeyStoreError, InvalidInput):
-    """The key makes no signature of this kind."""
-
-    code = "signature_unsupported"
-    next_step = "Use SHA-224, SHA-256, SHA-384 or SHA-512."
 
 
 def signing(server: str) -> Use:

@@ -14,7 +14,7 @@ from cryptography.hazmat.primitives.asymmetric.utils import NoDigestInfo, Prehas
 from cryptography.hazmat.primitives.hashes import Hash, HashAlgorithm
 from cryptography.utils import Buffer
 
-from hsm.transiterrors import SignatureUnsupported
+from hsm.errors import KeyMechanismMissing
 
 RsaHash: TypeAlias = Prehashed | HashAlgorithm | NoDigestInfo
 
@@ -27,9 +27,9 @@ _HASHES: Final[Mapping[str, str]] = {
 
 
 def ec_hash(algorithm: ec.EllipticCurveSignatureAlgorithm) -> Prehashed | HashAlgorithm:
-    """The hash of an ECDSA signature. Raises `SignatureUnsupported` for deterministic ones (RFC 6979)."""
+    """The hash of an ECDSA signature. Raises `KeyMechanismMissing` for deterministic ones (RFC 6979)."""
     if isinstance(algorithm, ec.ECDSA) and algorithm.deterministic_signing:
-        raise SignatureUnsupported(
+        raise KeyMechanismMissing(
             "The server does not make deterministic signatures.",
             next_step="Leave the nonce to the server.",
         )
@@ -39,13 +39,16 @@ def ec_hash(algorithm: ec.EllipticCurveSignatureAlgorithm) -> Prehashed | HashAl
 def digest_of(data: Buffer, algorithm: RsaHash) -> tuple[str, bytes]:
     """The hash in the engine's words, and the digest of `data`, which is one already where it is `Prehashed`.
 
-    Raises `SignatureUnsupported`, and `ValueError` for a digest of another length.
+    Raises `KeyMechanismMissing`, and `ValueError` for a digest of another length.
     """
     inner = _inner(algorithm)
     name = _HASHES.get(inner.name) if inner is not None else None
     if inner is None or name is None:
         shown = inner.name if inner is not None else "no hash"
-        raise SignatureUnsupported(f"The server signs nothing with {shown}.")
+        raise KeyMechanismMissing(
+            f"The server signs nothing with {shown}.",
+            next_step="Use SHA-224, SHA-256, SHA-384 or SHA-512.",
+        )
     if isinstance(algorithm, Prehashed):
         if len(bytes(data)) != inner.digest_size:
             raise ValueError("The digest has another length than those of its hash.")
@@ -56,7 +59,7 @@ def digest_of(data: Buffer, algorithm: RsaHash) -> tuple[str, bytes]:
 
 
 def rsa_method(padding: AsymmetricPadding, algorithm: RsaHash) -> dict[str, str]:
-    """The padding in the engine's words. Raises `SignatureUnsupported`."""
+    """The padding in the engine's words. Raises `KeyMechanismMissing`."""
     if isinstance(padding, PKCS1v15):
         return {"signature_algorithm": "pkcs1v15"}
     inner = _inner(algorithm)
@@ -64,7 +67,7 @@ def rsa_method(padding: AsymmetricPadding, algorithm: RsaHash) -> dict[str, str]
     if isinstance(padding, PSS) and inner is not None and padding.mgf == MGF1(inner):
         if (salt := _salt(padding)) is not None:
             return {"signature_algorithm": "pss", "salt_length": salt}
-    raise SignatureUnsupported(
+    raise KeyMechanismMissing(
         "The server does not sign with this padding.",
         next_step="Use PKCS #1 v1.5, or PSS with one hash and a salt as long as its digest.",
     )

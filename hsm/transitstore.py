@@ -19,7 +19,13 @@ from cryptography.hazmat.primitives.serialization import load_pem_public_key
 from cryptography.utils import Buffer
 from hvac.api.secrets_engines import Transit
 
-from hsm.errors import BadKeyName, KeyAlgorithmUnknown, KeyExists, KeyNotFound
+from hsm.errors import (
+    BadKeyName,
+    KeyAlgorithmUnknown,
+    KeyExists,
+    KeyKindUnusable,
+    KeyNotFound,
+)
 from hsm.ports import KEY_NAME, KeyAlgorithm, PrivateKey, check_name
 from hsm.signonly import SignOnlyEcKey, SignOnlyEd25519Key, SignOnlyRsaKey
 from hsm.transiterrors import KeyVersionGone, SignatureWrong, signing
@@ -161,7 +167,10 @@ class TransitKeyStore:
             raise KeyVersionGone(f"The key {place.name} has no version {place.version} any more.")
         found = _public_key(versions[str(place.version)])
         if found is None:
-            raise KeyNotFound(f"The key {place.name} is of a kind that signs nothing here.")
+            raise KeyKindUnusable(
+                f"The key {place.name} is of a kind that signs nothing here.",
+                next_step=f"Use one of the kinds {', '.join(_TYPES.values())}.",
+            )
         return found
 
     def _signer(self, place: Place, public: _PublicKey) -> PrivateKey:

@@ -65,6 +65,8 @@ class VaultSession:
         """What engine is mounted there: `type` and `options`, among others. Needs no policy but one for a path below."""
         answer = self.ask(lambda wire: wire.get(f"/v1/sys/internal/ui/mounts/{mount}"))
         if answer.status in _HIDDEN:
+            # A 403 is also what it says of a mount that is not there.
+            trouble = Trouble.NOT_SHOWN if answer.status == 403 else Trouble.NO_MOUNT
             said = f"The store shows us no mount {mount}."
-            raise self.use.error(Trouble.NO_MOUNT, said, {"status": answer.status})
+            raise self.use.error(trouble, said, {"status": answer.status})
         return require(answer, f"tell of the mount {mount}").part("data")

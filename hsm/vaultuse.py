@@ -27,6 +27,7 @@ class Trouble(Enum):
     FAILING = auto()
     REFUSED = auto()
     NO_MOUNT = auto()
+    NOT_SHOWN = auto()  # there is no mount, or none that we may see
     NOT_UNDERSTOOD = auto()
     LOGIN = auto()  # it does not take what we log in with
     CREDENTIAL = auto()  # we have nothing to log in with
@@ -39,7 +40,8 @@ _NEXT_STEPS: Final[Mapping[Trouble, str]] = {
     Trouble.SEALED: "Unseal it; {goes_on}.",
     Trouble.QUOTA: "{relief}.",
     Trouble.ELSEWHERE: "Set {server} url to the active node, or to what finds it.",
-    Trouble.NO_MOUNT: "Look at {mount} and {server} namespace; compare the policy with `ikewarden vault policy`.",
+    Trouble.NO_MOUNT: "Look at {mount} and {server} namespace.",
+    Trouble.NOT_SHOWN: "Look at {mount} and {server} namespace; compare the policy with `ikewarden vault policy`.",
     Trouble.NOT_UNDERSTOOD: "Look at {server} url and namespace, and at {mount}: `ikewarden vault check`.",
     Trouble.LOGIN: "Look at {server} auth, its fields and auth_mount, and at the role in the store.",
     Trouble.CREDENTIAL: "Put it where {server} says, readable by this service alone.",
@@ -85,6 +87,7 @@ _REFUSALS: Final = frozenset(
     {
         Trouble.REFUSED,
         Trouble.NO_MOUNT,
+        Trouble.NOT_SHOWN,
         Trouble.NOT_UNDERSTOOD,
         Trouble.LOGIN,
         Trouble.CREDENTIAL,

@@ -95,7 +95,8 @@ class InstancePlan:
     """What `init` shall make. `names` are what clients call the API; the first stands in the printed URL.
 
     `passphrase_env` names the variable that will hold the passphrase, where it is not written to a file. With a `token`
-    the keys of the authorities are made in it.
+    the keys of the authorities are made in it; with `transit`, the tables [keys.transit] and [secrets] of the settings in
+    TOML, in that engine.
     """
 
     directory: Path
@@ -110,6 +111,7 @@ class InstancePlan:
     database_url: str = "sqlite:///ikewarden.db"
     passphrase_env: str | None = None
     token: TokenPlan | None = None
+    transit: str | None = None
 
 
 @dataclass(frozen=True)
@@ -205,7 +207,9 @@ def _settings_text(plan: InstancePlan, *, in_file: bool) -> str:
     if not in_file and plan.passphrase_env:
         passphrase = f"passphrase_env = {_toml(plan.passphrase_env)}"
     token = _token_text(plan.token) if plan.token else ""
-    return _TEMPLATE.format(
+    if plan.transit is not None:
+        token = 'store = "transit"\n'
+    text = _TEMPLATE.format(
         database_url=_toml(plan.database_url),
         passphrase=passphrase,
         token=token,
@@ -216,6 +220,7 @@ def _settings_text(plan: InstancePlan, *, in_file: bool) -> str:
         validation_port=plan.validation_port,
         validation_url=_toml(plan.validation_url or f"http://{host}:{plan.validation_port}"),
     )
+    return text if plan.transit is None else f"{text}\n{plan.transit}"
 
 
 def _token_text(plan: TokenPlan) -> str:

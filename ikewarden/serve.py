@@ -28,7 +28,7 @@ from api.syslog import receiver
 from api.syslog.senders import Sender
 from api.tls import Credential
 from core.errors import IkewardenError, InvalidInput
-from hsm.errors import KeyNotFound, SignerUnavailable
+from hsm.errors import KeyNotFound, KeyStoreError, SignerUnavailable
 from hsm.keystores import KeyStores
 from hsm.token.store import TokenKeyStore
 from ikewarden.logs import configure_logs
@@ -108,6 +108,7 @@ def _check_records(settings: Settings, keys: KeyStores) -> None:
     try:
         check_schema(desk.store)
         _check_token(keys)
+        _check_transit(keys)
         _check_credential(desk, keys, settings.api.names)
     finally:
         # Nothing of them may cross the fork.
@@ -121,6 +122,12 @@ def _check_token(keys: KeyStores) -> None:
     if isinstance(token, TokenKeyStore):
         with _without(SignerUnavailable, "started without the token"):
             token.check()
+
+
+def _check_transit(keys: KeyStores) -> None:
+    """Say what is wrong with the server that signs. What is published is served without it, whatever is wrong."""
+    with _without(KeyStoreError, "started without the server that signs"):
+        keys.check("transit")
 
 
 def _check_credential(desk: Desk, keys: KeyStores, names: tuple[str, ...]) -> None:
@@ -255,6 +262,11 @@ def _scheduler(settings: Settings, keys: KeyStores) -> int:
             desk.secrets.check()
         return {}
 
+    def look_at_keys(_desk: Desk, _now: datetime) -> Mapping[str, int]:
+        # The same, while nothing is signed.
+        keys.check("transit")
+        return {}
+
     try:
         serve_scheduler(
             desk,
@@ -267,12 +279,14 @@ def _scheduler(settings: Settings, keys: KeyStores) -> int:
                 "fleet_crls": FLEET_EVERY.total_seconds(),
                 "tls_credential": timedelta(minutes=10).total_seconds(),
                 "secret_store": timedelta(minutes=1).total_seconds(),
+                "key_store": timedelta(minutes=1).total_seconds(),
             },
             outbox_seconds=chosen.outbox_poll_ms / 1000,
             stop=stop,
             more=[
                 Job("tls_credential", renew_credential),
                 Job("secret_store", look_at_secrets),
+                *([Job("key_store", look_at_keys)] if settings.keys.uses_transit else []),
                 *([Job("alertmanager", tell_standing)] if desk.rules.alertmanager else []),
             ],
         )

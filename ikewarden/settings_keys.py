@@ -7,6 +7,7 @@ from pydantic import AfterValidator, Field, model_validator
 
 from ikewarden.settings_section import Section
 from ikewarden.settings_values import RelativePath, Variable, Words
+from ikewarden.settings_vault import TransitSettings
 
 _LABEL_WORDS: Final = "1 to 32 printable characters"
 
@@ -67,11 +68,11 @@ class Pkcs11Settings(Section):
 class KeysSettings(Section):
     """Where the keys of the authorities are kept, and what opens them."""
 
-    store: Literal["files", "pkcs11"] = Field(
+    store: Literal["files", "pkcs11", "transit"] = Field(
         default="files",
         description="Where new keys are made, of authorities and OCSP signers. files: sealed in the directory. pkcs11: "
-        "in the token of [keys.pkcs11]. A key that is there already is found where it was made, as long as that is set "
-        "up.",
+        "in the token of [keys.pkcs11]. transit: in the engine of [keys.transit]. A key that is there already is found "
+        "where it was made, as long as that is set up.",
     )
     directory: RelativePath = Field(
         default=Path("keys"), description="The sealed key files (mode 0700, owned by the service)."
@@ -86,6 +87,12 @@ class KeysSettings(Section):
         description="The environment variable that holds the passphrase, if it is set.",
     )
     pkcs11: Pkcs11Settings = Pkcs11Settings()
+    transit: TransitSettings = TransitSettings()
+
+    @property
+    def uses_transit(self) -> bool:
+        """Whether a Transit engine is set up: new keys are made in it, or there is a table for it."""
+        return self.store == "transit" or "transit" in self.model_fields_set
 
     @model_validator(mode="after")
     def _has_what_it_needs(self) -> Self:

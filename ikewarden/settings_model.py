@@ -259,6 +259,17 @@ class Settings(Section):
     logs: LogsSettings = LogsSettings()
 
     @model_validator(mode="after")
+    def _keys_have_a_server(self) -> Self:
+        if self.keys.uses_transit and not self.keys.transit.is_own_server:
+            try:
+                self.secrets.check_complete()
+            except ValueError as error:
+                raise ValueError(
+                    f"[keys.transit] names no server, and that of [secrets] {error}"
+                ) from None
+        return self
+
+    @model_validator(mode="after")
     def _each_listener_has_its_own(self) -> Self:
         syslog = self.syslog
         listeners = [

@@ -30,7 +30,7 @@ from scheduler.clock import read_clock
 from store.engine import Limits, open_store
 
 Prompt = Callable[[str], str]
-_SCHEMES: Final = {"files": "sealed", "pkcs11": "pkcs11"}
+_SCHEMES: Final = {"files": "sealed", "pkcs11": "pkcs11", "transit": "transit"}
 
 
 def open_keys(
@@ -70,6 +70,11 @@ def open_stores(
     others: dict[str, KeyStore] = {}
     if settings.keys.pkcs11.module is not None:
         others["pkcs11"] = open_token(settings.keys.pkcs11, sealed, environ, prompt)
+    if settings.keys.uses_transit:
+        # Only who has such a server needs its libraries.
+        from ikewarden.vault import open_transit
+
+        others["transit"] = open_transit(settings.keys.transit, settings.secrets, environ)
     return KeyStores(sealed, others, _SCHEMES[settings.keys.store])
 
 

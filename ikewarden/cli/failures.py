@@ -46,6 +46,10 @@ _ANSWERED: Final = frozenset(
         "key_ambiguous",
         "key_kind_unusable",
         "key_store_full",
+        "key_version_gone",
+        "signer_refused",
+        "signer_mount_missing",
+        "signer_credential",
     }
 )
 _STATUSES: Final = {401: BAD_INPUT, 403: FAILED, 404: FAILED, 409: FAILED}

@@ -7,8 +7,8 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec, padding, rsa
 from cryptography.hazmat.primitives.asymmetric.utils import NoDigestInfo, Prehashed
 
+from hsm.errors import KeyMechanismMissing
 from hsm.ports import KeyAlgorithm, PrivateKey
-from hsm.transiterrors import SignatureUnsupported
 from tests.fixtures.openbao import OpenBao
 from tests.hsm.vaults import open_keys
 
@@ -92,7 +92,7 @@ def test_what_the_engine_does_not_make_is_refused_before_it_is_asked(
         lambda: rsa_key.sign(MESSAGE, padding.PSS(mask(hashes.SHA1()), digest_length), sha256),  # noqa: S303 - refused
         lambda: rsa_key.sign(MESSAGE, padding.PSS(mask(sha256), padding.PSS.AUTO), sha256),
     ):
-        with pytest.raises(SignatureUnsupported) as refusal:
+        with pytest.raises(KeyMechanismMissing) as refusal:
             sign()
         assert refusal.value.next_step
     with pytest.raises(ValueError, match="length"):

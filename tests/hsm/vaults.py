@@ -62,6 +62,20 @@ def open_keys_with_role(
     return TransitKeyStore(Address(openbao.url), login, mount=mount), method
 
 
+def key_settings(openbao: OpenBao, mount: str, **role: object) -> str:
+    """The table [keys.transit] of a service that logs in by a role of its own, with our policy."""
+    method = openbao.method("approle")
+    made = openbao.role(method, token_policies=[our_key_policy(openbao, mount)], **role)
+    return f"""
+[keys.transit]
+url = "{openbao.url}"
+mount = "{mount}"
+auth_mount = "{method}"
+role_id = "{made.role_id}"
+secret_id_file = "{made.secret_id_file}"
+"""
+
+
 class Between:
     """A proxy of ours between a store and its server: it can hold answers back, drop them, or lie.
 

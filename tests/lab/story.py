@@ -147,10 +147,11 @@ def served(
     in_lab: bool,
     settings: Mapping[str, str] | None = None,
     token: TokenPlan | None = None,
+    transit: str | None = None,
 ) -> Iterator[Warden]:
     """Make an instance for a lab and serve it on loopback until the block ends.
 
-    The keys of its authorities are in the `token`, if there is one. `settings` are environment variables that go before the instance's own settings.
+    The keys of its authorities are in the `token` or in the engine of `transit`, if there is one. `settings` are environment variables that go before the instance's own settings.
     """
     api_port, validation_port = _free_port(), _free_port()
     instance = make(
@@ -163,6 +164,7 @@ def served(
             validation_url=f"http://{SERVICE_ADDRESS}:{VALIDATION_PORT}" if in_lab else None,
             algorithm=algorithm,
             token=token,
+            transit=transit,
         ),
         None,
         now=datetime.now(UTC),

@@ -5,6 +5,7 @@ import json
 import sqlite3
 import threading
 import time
+import tomllib
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -19,9 +20,9 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509 import ocsp
 
-from tests.fixtures.openbao import OpenBao, Role
+from tests.fixtures.openbao import OpenBao
 from tests.fixtures.served import Served, serving
-from tests.hsm.vaults import our_key_policy
+from tests.hsm.vaults import key_settings
 from tests.lab.story import wait_until
 
 THREADS = 4
@@ -36,7 +37,6 @@ class Vaulted:
     served: Served
     openbao: OpenBao
     mount: str
-    role: Role
 
     @property
     def database(self) -> Path:
@@ -59,21 +59,13 @@ class Vaulted:
 def vaulted(
     lasting_openbao: OpenBao, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Vaulted]:
-    mount, method = lasting_openbao.transit(), lasting_openbao.method("approle")
-    policies = [our_key_policy(lasting_openbao, mount)]
-    role = lasting_openbao.role(method, token_policies=policies, token_ttl="20s")
-    environ = {
-        "IKEWARDEN_KEYS__STORE": "transit",
-        "IKEWARDEN_KEYS__TRANSIT__URL": lasting_openbao.url,
-        "IKEWARDEN_KEYS__TRANSIT__MOUNT": mount,
-        "IKEWARDEN_KEYS__TRANSIT__ROLE_ID": role.role_id,
-        "IKEWARDEN_KEYS__TRANSIT__SECRET_ID_FILE": str(role.secret_id_file),
-        "IKEWARDEN_KEYS__TRANSIT__AUTH_MOUNT": method,
-        "IKEWARDEN_LOGS__LEVEL": "debug",
-    }
-    directory = tmp_path_factory.mktemp("vaulted") / "instance"
-    with serving(directory, environ=environ) as served:
-        yield Vaulted(served, lasting_openbao, mount, role)
+    place = tmp_path_factory.mktemp("vaulted")
+    mount, file = lasting_openbao.transit(), place / "transit.toml"
+    file.write_text(key_settings(lasting_openbao, mount, token_ttl="20s"))
+    environ = {"IKEWARDEN_LOGS__LEVEL": "debug"}
+    options = ("--transit", str(file))
+    with serving(place / "instance", environ=environ, options=options) as served:
+        yield Vaulted(served, lasting_openbao, mount)
 
 
 def request_for(name: str) -> dict[str, str]:
@@ -296,7 +288,9 @@ def _job(served: Served) -> dict[str, Any]:
 
 
 def test_what_it_logs_in_with_is_told_to_nobody(vaulted: Vaulted) -> None:
-    secrets = {vaulted.role.secret_id_file.read_text().strip().encode()}
+    settings = tomllib.loads((vaulted.served.directory / "ikewarden.toml").read_text())
+    secret_id_file = Path(settings["keys"]["transit"]["secret_id_file"])
+    secrets = {secret_id_file.read_text().strip().encode()}
     # Every token that the server ever gave to the role is in its log, which is raw.
     for line in (vaulted.openbao.directory / "audit.log").read_text().splitlines():
         auth = json.loads(line).get("response", {}).get("auth", {})

@@ -1,6 +1,8 @@
 """`ikewarden init`: an instance from nothing."""
 
 import ipaddress
+import os
+import tomllib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -45,6 +47,7 @@ class Options:
     pkcs11: Path | None
     token: str | None
     pin_file: Path | None
+    transit: Path | None
     if_missing: bool
 
 
@@ -138,6 +141,13 @@ class Options:
     type=click.Path(dir_okay=False, path_type=Path),
     help="A file (mode 0600) with the token's user PIN. [default: IKEWARDEN_PIN, or it is asked for]",
 )
+@click.option(
+    "--transit",
+    type=click.Path(dir_okay=False, path_type=Path),
+    metavar="FILE",
+    help="Make the keys of the CAs in a Transit engine of Vault or OpenBao: a file with the tables [keys.transit] and, if "
+    "wanted, [secrets] of the settings. [default: sealed files]",
+)
 @click.option("--if-missing", is_flag=True, help="Do nothing where there is an instance already.")
 @format_option()
 @pass_session
@@ -175,6 +185,7 @@ def init(session: Session, /, **given: Any) -> None:
         database_url=session.environ.get(_DATABASE, instance.InstancePlan.database_url),
         passphrase_env=options.passphrase_env,
         token=_token_plan(options),
+        transit=_transit_text(options),
     )
     passphrase = _passphrase(session, options)
     made = instance.make(
@@ -217,6 +228,29 @@ def _token_plan(options: Options) -> "TokenPlan | None":
     if options.pkcs11 is None or options.token is None:
         raise click.UsageError("A key in an HSM needs both --pkcs11 and --token.")
     return TokenPlan(options.pkcs11, options.token, options.pin_file)
+
+
+def _transit_text(options: Options) -> str | None:
+    """The tables in the file, which go into the settings as they are, and are judged there."""
+    if options.transit is None:
+        return None
+    if options.pkcs11 is not None:
+        raise click.UsageError("The keys are made in an HSM or in a Transit engine, not in both.")
+    try:
+        text = options.transit.read_text("utf-8")
+        tables = tomllib.loads(text)
+    except OSError as error:
+        reason = os.strerror(error.errno or 0)
+        raise SettingUnusable(f"{options.transit} cannot be read: {reason}.") from None
+    except ValueError:
+        raise SettingUnusable(f"{options.transit} is not TOML.") from None
+    keys = tables.get("keys")
+    if not isinstance(keys, dict) or set(keys) != {"transit"} or set(tables) - {"keys", "secrets"}:
+        raise SettingUnusable(
+            f"{options.transit} must have the table [keys.transit], and besides it at most [secrets].",
+            next_step="docs/how-to/vault-keys.md has an example.",
+        )
+    return text
 
 
 def _passphrase(session: Session, options: Options) -> Secret | None:

@@ -60,7 +60,7 @@ class KeysNotInVault(InvalidInput):
     epilog=example("ikewarden vault policy > ikewarden.hcl", "ikewarden vault check"),
 )
 def vault() -> None:
-    """Vault or OpenBao as the store of shared secrets and of signing keys."""
+    """Vault or OpenBao as the store of secrets and keys."""
 
 
 @command(
