@@ -84,7 +84,10 @@ class KeyVersionGone(KeyNotFound):
     """The key is there, and not the version that our records name, or it may not sign any more."""
 
     code = "key_version_gone"
-    next_step = "Lower the key's min_encryption_version, min_decryption_version in the server; a version that was trimmed comes back only from a backup."
+    next_step = (
+        "Lower the key's min_encryption_version and min_decryption_version in the server; a version that was trimmed "
+        "comes back only from a backup."
+    )
 
 
 def signing(server: str) -> Use:

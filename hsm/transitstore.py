@@ -14,7 +14,6 @@ from typing import Any, Final
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 from cryptography.hazmat.primitives.asymmetric.padding import AsymmetricPadding
-from cryptography.hazmat.primitives.asymmetric.utils import NoDigestInfo
 from cryptography.hazmat.primitives.serialization import load_pem_public_key
 from cryptography.utils import Buffer
 from hvac.api.secrets_engines import Transit
@@ -181,7 +180,7 @@ class TransitKeyStore:
         return SignOnlyEd25519Key(public, partial(_sign_ed25519, self, place, public))
 
     def sign(self, place: Place, octets: bytes, method: Mapping[str, object]) -> bytes:
-        """A signature by a key of this store, over a digest or a message as `method` says, in the words of the engine."""
+        """A signature by a key of this store, over a digest or a message; how, `method` says in the engine's words."""
         answer = self._ask(
             lambda transit: transit.sign_data(
                 place.name,
@@ -212,7 +211,9 @@ class TransitKeyStore:
         if answer.says("not found"):
             raise KeyNotFound(f"There is no key {place.name} at {place.mount} any more.")
         if answer.says("version"):
-            raise KeyVersionGone(f"The key {place.name} does not sign with version {place.version}.")
+            raise KeyVersionGone(
+                f"The key {place.name} does not sign with version {place.version}."
+            )
 
     def _ask(self, request: Callable[[Any], Answer]) -> Answer:
         return self.session.ask(lambda wire: request(Transit(adapter=wire)))
@@ -243,8 +244,7 @@ def _sign_rsa(
     method = rsa_method(padding, algorithm)
     name, digest = digest_of(data, algorithm)
     made = store.sign(place, digest, {"hash_algorithm": name, "prehashed": True, **method})
-    assert not isinstance(algorithm, NoDigestInfo)  # `digest_of` refused it
-    return _verified(place, made, lambda: public.verify(made, data, padding, algorithm))
+    return _verified(place, made, lambda: public.verify(made, data, padding, algorithm))  # type: ignore[arg-type]  # `digest_of` refused the rest
 
 
 def _sign_ed25519(
@@ -255,7 +255,7 @@ def _sign_ed25519(
 
 
 def _verified(place: Place, signature: bytes, verify: Callable[[], None]) -> bytes:
-    """The signature, if it is one. It came over a network; a certificate with another would be issued and be useless."""
+    """The signature, if it is one. It came over a network, and a certificate with another would be useless."""
     try:
         verify()
     except InvalidSignature:

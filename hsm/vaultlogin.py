@@ -93,9 +93,7 @@ class KubernetesLogin:
             with self.jwt_file.open("rb") as file:
                 jwt = Secret(file.read(_LIMIT).strip())
         except OSError as error:
-            raise _unreadable(
-                wire.use, "service account's token", self.jwt_file, error
-            ) from None
+            raise _unreadable(wire.use, "service account's token", self.jwt_file, error) from None
         api = Kubernetes(adapter=wire)
         return _grant(api.login(self.role, _text(jwt), use_token=False, mount_point=self.mount))
 

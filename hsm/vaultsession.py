@@ -62,7 +62,7 @@ class VaultSession:
         return answer
 
     def look_at_mount(self, mount: str) -> Mapping[str, Any]:
-        """What engine is mounted there: `type` and `options`, among others. Needs no policy but one for a path below."""
+        """What engine is mounted there: `type`, `options`. Needs no policy but one for a path below it."""
         answer = self.ask(lambda wire: wire.get(f"/v1/sys/internal/ui/mounts/{mount}"))
         if answer.status in _HIDDEN:
             # A 403 is also what it says of a mount that is not there.

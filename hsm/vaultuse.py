@@ -53,8 +53,8 @@ class Use:
     """What a server is used for. `server` is the section of the settings that names it, `mount` the setting that names
     the engine; `goes_on` says what does so once the server is back, `relief` what helps where its quota is used up.
 
-    `away` is the class of troubles that pass, `refused` that of those that do not; `kinds` has those that have a class of
-    their own.
+    `away` is the class of troubles that pass, `refused` that of those that do not; `kinds` has those that have a class
+    of their own.
     """
 
     server: str

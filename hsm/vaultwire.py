@@ -117,7 +117,9 @@ class Wire(JSONAdapter):  # type: ignore[misc]  # hvac carries no types
             raise self.use.error(found, f"{self.base_uri} {_UNANSWERED[found]}.")
         return found
 
-    def _try(self, method: str, url: str, headers: Any, more: Mapping[str, Any]) -> Answer | Trouble:
+    def _try(
+        self, method: str, url: str, headers: Any, more: Mapping[str, Any]
+    ) -> Answer | Trouble:
         try:
             response = RawAdapter.request(
                 self, method, url, headers=headers, raise_exception=False, **more

@@ -95,8 +95,8 @@ class InstancePlan:
     """What `init` shall make. `names` are what clients call the API; the first stands in the printed URL.
 
     `passphrase_env` names the variable that will hold the passphrase, where it is not written to a file. With a `token`
-    the keys of the authorities are made in it; with `transit`, the tables [keys.transit] and [secrets] of the settings in
-    TOML, in that engine.
+    the keys of the authorities are made in it; with `transit`, the tables [keys.transit] and [secrets] of the settings
+    in TOML, in that engine.
     """
 
     directory: Path
@@ -208,7 +208,7 @@ def _settings_text(plan: InstancePlan, *, in_file: bool) -> str:
         passphrase = f"passphrase_env = {_toml(plan.passphrase_env)}"
     token = _token_text(plan.token) if plan.token else ""
     if plan.transit is not None:
-        token = 'store = "transit"\n'
+        token = 'store = "transit"\n'  # noqa: S105 - no secret
     text = _TEMPLATE.format(
         database_url=_toml(plan.database_url),
         passphrase=passphrase,

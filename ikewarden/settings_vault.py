@@ -93,7 +93,9 @@ class VaultServer(Section):
         }
         missing = [name for name in ("url", *needed[self.auth]) if getattr(self, name) is None]
         if missing:
-            raise ValueError(f'needs {" and ".join(missing)} where {condition}auth is "{self.auth}"')
+            raise ValueError(
+                f'needs {" and ".join(missing)} where {condition}auth is "{self.auth}"'
+            )
         if self.auth == "cert" and urlsplit(self.url or "").scheme != "https":
             raise ValueError('needs a url https:// where auth is "cert"')
 

@@ -68,8 +68,7 @@ def test_rsa_with_each_hash_padding_and_salt(
     mask = padding.MGF1(algorithm)
     paddings: list[Any] = [padding.PKCS1v15()]
     paddings += [
-        padding.PSS(mask, salt)
-        for salt in (padding.PSS.DIGEST_LENGTH, padding.PSS.MAX_LENGTH, 20)
+        padding.PSS(mask, salt) for salt in (padding.PSS.DIGEST_LENGTH, padding.PSS.MAX_LENGTH, 20)
     ]
     for padded in paddings:
         made = rsa_key.sign(MESSAGE, padded, algorithm)

@@ -46,7 +46,9 @@ def open_with_role(openbao: OpenBao, mount: str, **fields: object) -> tuple[Vaul
     return VaultSecretStore(Address(openbao.url), login, mount=mount), role
 
 
-def open_keys(openbao: OpenBao, mount: str, url: str = "", timeout: float = 10.0) -> TransitKeyStore:
+def open_keys(
+    openbao: OpenBao, mount: str, url: str = "", timeout: float = 10.0
+) -> TransitKeyStore:
     """A key store that uses a token of its own, with our policy; through a proxy at `url`, if there is one."""
     token = openbao.new_token(our_key_policy(openbao, mount))
     return TransitKeyStore(Address(url or openbao.url, timeout=timeout), given(token), mount=mount)

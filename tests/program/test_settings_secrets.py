@@ -54,7 +54,9 @@ def test_each_way_to_log_in(tmp_path: Path) -> None:
     assert store.session.login == AppRoleLogin("r", tmp_path / "id", "approle")
     assert repr(store) == "VaultSecretStore('https://bao.example:8200', mount='secret')"
     store, _ = opened(tmp_path, 'auth = "token"\ntoken_file = "token"\n')
-    assert store.session.login == TokenLogin(tmp_path / "token", "VAULT_TOKEN", {"VAULT_TOKEN": "s.t0ken"})
+    assert store.session.login == TokenLogin(
+        tmp_path / "token", "VAULT_TOKEN", {"VAULT_TOKEN": "s.t0ken"}
+    )
     assert "s.t0ken" not in repr(store.session.login)
     store, _ = opened(tmp_path, 'auth = "kubernetes"\nrole = "r"\nauth_mount = "k8s/prod"\n')
     account = Path("/var/run/secrets/kubernetes.io/serviceaccount/token")

@@ -259,7 +259,9 @@ def _check_nothing_is_signed_twice(vaulted: Vaulted) -> None:
         for (der,) in rows
     }
     assert made <= {digest for _, digest in signed}
-    assert len(made & intents) >= len(made) - 1  # the issuing authority's own has another kind of intent
+    assert (
+        len(made & intents) >= len(made) - 1
+    )  # the issuing authority's own has another kind of intent
 
 
 def test_it_starts_while_the_server_is_sealed(vaulted: Vaulted) -> None:
@@ -281,9 +283,7 @@ def test_it_starts_while_the_server_is_sealed(vaulted: Vaulted) -> None:
 
 
 def _job(served: Served) -> dict[str, Any]:
-    found = [
-        each for each in served.json("job", "list")["items"] if each["job"] == "key_store"
-    ]
+    found = [each for each in served.json("job", "list")["items"] if each["job"] == "key_store"]
     return found[0] if found else {"outcome": ""}
 
 

@@ -145,8 +145,8 @@ class Options:
     "--transit",
     type=click.Path(dir_okay=False, path_type=Path),
     metavar="FILE",
-    help="Make the keys of the CAs in a Transit engine of Vault or OpenBao: a file with the tables [keys.transit] and, if "
-    "wanted, [secrets] of the settings. [default: sealed files]",
+    help="Make the keys of the CAs in a Transit engine of Vault or OpenBao: a file with the tables [keys.transit] and, "
+    "if wanted, [secrets] of the settings. [default: sealed files]",
 )
 @click.option("--if-missing", is_flag=True, help="Do nothing where there is an instance already.")
 @format_option()

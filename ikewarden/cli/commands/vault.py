@@ -92,7 +92,9 @@ def policy(session: Session, config: Path | None, only: str | None) -> None:
     if keys:
         made.append(_keys_policy(settings))
     if session.screen.is_json:
-        session.screen.json(as_document({path: can for _, each in made for path, can in each.items()}))
+        session.screen.json(
+            as_document({path: can for _, each in made for path, can in each.items()})
+        )
         return
     option = f" --only {only}" if only else ""
     head = _HEAD.format(what=" and ".join(what for what, _ in made), only=option)
