@@ -12,7 +12,8 @@
     ├── SignerMountMissing   no Transit engine at that mount
     └── SignerCredential     nothing to log in with
     KeyNotFound
-    └── KeyVersionGone       the key is there, and not the version that is pinned
+    ├── KeyVersionGone       the key is there, and not the version that is pinned
+    └── KeyDeleted           the key is marked as deleted, and can be brought back
 """
 
 from typing import Final
@@ -88,6 +89,13 @@ class KeyVersionGone(KeyNotFound):
         "Lower the key's min_encryption_version and min_decryption_version in the server; a version that was trimmed "
         "comes back only from a backup."
     )
+
+
+class KeyDeleted(KeyNotFound):
+    """The key is marked as deleted in the server (OpenBao's soft-delete), which refuses to use it."""
+
+    code = "key_deleted"
+    next_step = "Bring it back: `bao write -f MOUNT/keys/NAME/soft-delete-restore`."
 
 
 def signing(server: str) -> Use:

@@ -27,7 +27,7 @@ from hsm.errors import (
 )
 from hsm.ports import KEY_NAME, KeyAlgorithm, PrivateKey, check_name
 from hsm.signonly import SignOnlyEcKey, SignOnlyEd25519Key, SignOnlyRsaKey
-from hsm.transiterrors import KeyVersionGone, SignatureWrong, signing
+from hsm.transiterrors import KeyDeleted, KeyVersionGone, SignatureWrong, signing
 from hsm.transitmethods import RsaHash, digest_of, ec_hash, rsa_method
 from hsm.vaultlogin import Login
 from hsm.vaultsession import VaultSession
@@ -48,6 +48,12 @@ _URI: Final = re.compile(
     r"transit:(?P<mount>[A-Za-z0-9][A-Za-z0-9._-]*(?:/[A-Za-z0-9][A-Za-z0-9._-]*)*)"
     r"/(?P<name>[^/?]+)\?version=(?P<version>[1-9][0-9]{0,8})"
 )
+# What it answers, with whatever status, where a key cannot sign any more. The first that fits.
+_GONE: Final[Mapping[str, type[KeyNotFound]]] = {
+    "soft-deleted": KeyDeleted,
+    "version for signing": KeyVersionGone,
+    "key not found": KeyNotFound,
+}
 _PublicKey = ec.EllipticCurvePublicKey | rsa.RSAPublicKey | ed25519.Ed25519PublicKey
 
 
@@ -100,18 +106,22 @@ class TransitKeyStore:
                 f"A Transit engine makes no key of the kind '{algorithm}'.",
                 next_step=f"Use one of: {', '.join(_TYPES)}.",
             )
-        answer = self._ask(
-            lambda transit: transit.create_key(
-                name,
-                exportable=False,
-                allow_plaintext_backup=False,
-                key_type=kind,
-                mount_point=place.mount,
+        # The engine does not say whether it made a key or had it: Vault warns, OpenBao is silent.
+        with self.session.here().making:
+            if not self._asked_for(place).is_absent:
+                raise KeyExists(f"A key named '{name}' exists.")
+            answer = self._ask(
+                lambda transit: transit.create_key(
+                    name,
+                    exportable=False,
+                    allow_plaintext_backup=False,
+                    key_type=kind,
+                    mount_point=place.mount,
+                )
             )
-        )
-        # The engine makes a key only where there is none, and otherwise says so in a warning.
-        if require(answer, f"make the key {name}").warns("already existed"):
-            raise KeyExists(f"A key named '{name}' exists.")
+        made = require(answer, f"make the key {name}")
+        if made.warns("already existed") or not _is_as_asked(made.part("data"), kind):
+            raise KeyExists(f"Somebody else made a key named '{name}' at the same time.")
         return str(place)
 
     def open(self, uri: str) -> PrivateKey:
@@ -154,14 +164,22 @@ class TransitKeyStore:
                 Trouble.NO_MOUNT, f"The mount {self._mount} is no Transit engine."
             )
 
-    def _read(self, place: Place) -> Mapping[str, Any]:
+    def _asked_for(self, place: Place) -> Answer:
+        """What the server says of a key: that it is absent, or what it is."""
         answer = self._ask(lambda transit: transit.read_key(place.name, mount_point=place.mount))
+        return answer if answer.is_absent else require(answer, f"show the key {place.name}")
+
+    def _read(self, place: Place) -> Mapping[str, Any]:
+        answer = self._asked_for(place)
         if answer.is_absent:
             raise KeyNotFound(f"There is no key {place.name} at {place.mount}.")
-        return require(answer, f"show the key {place.name}").part("data")
+        return answer.part("data")
 
     def _public_key(self, place: Place) -> _PublicKey:
-        versions = self._read(place).get("keys")
+        known = self._read(place)
+        if known.get("soft_deleted") is True:
+            raise KeyDeleted(f"The key {place.name} is marked as deleted.")
+        versions = known.get("keys")
         if not isinstance(versions, dict) or str(place.version) not in versions:
             raise KeyVersionGone(f"The key {place.name} has no version {place.version} any more.")
         found = _public_key(versions[str(place.version)])
@@ -190,7 +208,7 @@ class TransitKeyStore:
                 **method,
             )
         )
-        if answer.status in {400, 404, 500}:
+        if not answer.ok:
             self._refuse_gone(answer, place)
         made = require(answer, f"sign with {place.name}").part("data").get("signature")
         # `vault:vN:` and the signature, on OpenBao too.
@@ -208,12 +226,9 @@ class TransitKeyStore:
         """Raise for a refusal that comes of the key: it or its version is not there."""
         if answer.is_without_engine:
             return
-        if answer.says("not found"):
-            raise KeyNotFound(f"There is no key {place.name} at {place.mount} any more.")
-        if answer.says("version"):
-            raise KeyVersionGone(
-                f"The key {place.name} does not sign with version {place.version}."
-            )
+        for words, kind in _GONE.items():
+            if answer.says(words):
+                raise kind(f"The key {place.name} does not sign with version {place.version}.")
 
     def _ask(self, request: Callable[[Any], Answer]) -> Answer:
         return self.session.ask(lambda wire: request(Transit(adapter=wire)))
@@ -261,6 +276,13 @@ def _verified(place: Place, signature: bytes, verify: Callable[[], None]) -> byt
     except InvalidSignature:
         raise SignatureWrong(f"What the server gave for {place.name} does not verify.") from None
     return signature
+
+
+def _is_as_asked(key: Mapping[str, Any], kind: str) -> bool:
+    """Whether a key that was made just now is one of ours. Old servers say nothing of it."""
+    wanted = {"type": kind, "latest_version": 1}
+    wanted |= dict.fromkeys(("exportable", "allow_plaintext_backup", "derived"), False)
+    return all(key.get(name, value) == value for name, value in wanted.items())
 
 
 def _public_key(entry: object) -> _PublicKey | None:

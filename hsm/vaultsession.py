@@ -19,6 +19,7 @@ class Process:
         self.pid = os.getpid()
         self.admission = Admission(login)
         self.is_looked_at = False
+        self.making = threading.Lock()  # held by who makes something that must not be there yet
         self._address = address
         self._use = use
         self._local = threading.local()

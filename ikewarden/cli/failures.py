@@ -47,6 +47,7 @@ _ANSWERED: Final = frozenset(
         "key_kind_unusable",
         "key_store_full",
         "key_version_gone",
+        "key_deleted",
         "signer_refused",
         "signer_mount_missing",
         "signer_credential",
