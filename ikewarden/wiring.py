@@ -120,7 +120,9 @@ def make_desk(
     """
     limits = Limits(busy=timedelta(seconds=settings.database.lock_timeout_seconds))
     store = open_store(settings.database.url, pool_size=settings.database.pool_size, limits=limits)
-    secrets = open_secrets(settings, keys.sealed.seal, environment() if environ is None else environ)
+    secrets = open_secrets(
+        settings, keys.sealed.seal, environment() if environ is None else environ
+    )
     return Desk(store=store, keys=keys, rules=make_rules(settings), secrets=secrets)
 
 

@@ -11,13 +11,13 @@ settings.register_profile("patient", deadline=None)
 settings.load_profile("patient")
 
 pytest_plugins = [
-    "tests.fixtures.custody",
     "tests.fixtures.databases",
     "tests.fixtures.desk",
     "tests.fixtures.lab",
     "tests.fixtures.openbao",
     "tests.fixtures.served",
     "tests.fixtures.softhsm",
+    "tests.fixtures.custody",
 ]
 
 # These wait for daemons more than they work: begun first, they leave none of the workers alone at the end.

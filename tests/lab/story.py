@@ -150,7 +150,8 @@ def served(
 ) -> Iterator[Warden]:
     """Make an instance for a lab and serve it on loopback until the block ends.
 
-    The keys of its authorities are in the `token`, if there is one. `settings` are environment variables that go before the instance's own settings.
+    The keys of its authorities are in the `token`, if there is one. `settings` are environment variables that go before
+    the instance's own settings.
     """
     api_port, validation_port = _free_port(), _free_port()
     instance = make(
