@@ -43,4 +43,5 @@ def main(path: str, label: str, key: str, sessions: int, seconds: float) -> None
 
 
 if __name__ == "__main__":
-    main(*sys.argv[1:4], int(sys.argv[4]), float(sys.argv[5]))
+    _, path_, label_, key_, sessions_, seconds_ = sys.argv
+    main(path_, label_, key_, int(sessions_), float(seconds_))

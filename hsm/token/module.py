@@ -100,7 +100,8 @@ class Module:
         try:
             found = ctypes.CDLL(path).C_GetFunctionList(ctypes.byref(self._functions))
             # __init__ would initialise it once more.
-            self.library: Any = _pkcs11.lib.__new__(_pkcs11.lib, path)
+            make: Any = _pkcs11.lib.__new__
+            self.library = make(_pkcs11.lib, path)
         except (OSError, AttributeError, said.PKCS11Error) as error:
             raise ModuleUnusable(f"{path} is no PKCS#11 module ({_kind(error)}).") from None
         if found == _OK:

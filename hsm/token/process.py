@@ -25,6 +25,8 @@ from hsm.token.letters import Work, error_in, receive, send
 from hsm.token.pin import PinGuard
 
 _LOG: Final = logging.getLogger("ikewarden.hsm")
+# Commands tell the error itself; only the service has a log.
+_LOG.addHandler(logging.NullHandler())
 # After a failure the next start waits, longer and longer: a token that is away must not cost a core.
 _PAUSES: Final = (0.0, 0.5, 1.0, 2.0, 3.0)
 # A smart card takes half a minute to make an RSA key.

@@ -185,7 +185,7 @@ def test_a_service_in_a_token_issues_revokes_and_answers(
         leaf.verify_directly_issued_by(issuer)
         assert _status(service, leaf, issuer) is ocsp.OCSPCertStatus.GOOD
         path = f"/v1/certificates/{made['serial']}/revoke"
-        service.client.post(path, {"reason": "key_compromise"})
+        service.client.post(path, {"reason": "keyCompromise"})
         until(lambda: _listed(service, made["serial"]), "the serial is on the list")
         until(
             lambda: _status(service, leaf, issuer) is ocsp.OCSPCertStatus.REVOKED,
