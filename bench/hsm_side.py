@@ -1,7 +1,7 @@
-"""The bare loop that issuance from a token is held against: `python -m bench.hsm_side MODULE LABEL KEY SESSIONS SECONDS`.
+"""The bare loop that issuance from a token is held against.
 
-Signs the digest of nothing by PKCS#1 v1.5, in one thread for each session, and nothing else. The PIN is on standard
-input. Prints signatures a second, as JSON.
+`python -m bench.hsm_side MODULE LABEL KEY SESSIONS SECONDS` signs the digest of nothing by PKCS#1 v1.5, in one thread
+for each session, and does nothing else. The PIN is on standard input. Prints signatures a second, as JSON.
 """
 
 import json
@@ -19,7 +19,7 @@ _DIGEST_INFO = bytes.fromhex("3031300d060960864801650304020105000420") + bytes(3
 
 def main(path: str, label: str, key: str, sessions: int, seconds: float) -> None:
     """See the module."""
-    token = module.find(module.load(path), label, "")
+    token = module.find(module.Module(path), label, "")
     login = token.open(user_pin=sys.stdin.readline().strip())
     opened = [token.open() for _ in range(sessions)]
     made = [0] * sessions
@@ -43,4 +43,5 @@ def main(path: str, label: str, key: str, sessions: int, seconds: float) -> None
 
 
 if __name__ == "__main__":
-    main(*sys.argv[1:4], int(sys.argv[4]), float(sys.argv[5]))
+    _, path_, label_, key_, sessions_, seconds_ = sys.argv
+    main(path_, label_, key_, int(sessions_), float(seconds_))

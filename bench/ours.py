@@ -35,8 +35,8 @@ class OursRefused(Exception):
 class Ours:
     """An instance and, from `start` to `stop`, its service.
 
-    `database_url` puts its records into an empty PostgreSQL database instead of the instance's SQLite file; `options` are
-    for `init`, `environment` goes before the settings of all benchmarks.
+    `database_url` puts its records into an empty PostgreSQL database instead of the instance's SQLite file; `options`
+    are for `init`, `environment` goes before the settings of all benchmarks.
     """
 
     def __init__(

@@ -26,7 +26,16 @@ class SoftHsm:
         self.pin_file = directory / "pin"
         self.pin_file.touch(0o600)
         self.pin_file.write_text(self.pin + "\n")
-        words = ["--init-token", "--free", "--label", LABEL, "--so-pin", self.pin, "--pin", self.pin]
+        words = [
+            "--init-token",
+            "--free",
+            "--label",
+            LABEL,
+            "--so-pin",
+            self.pin,
+            "--pin",
+            self.pin,
+        ]
         subprocess.run(
             ["softhsm2-util", *words],
             env=plain_environment(**self.environment),

@@ -27,7 +27,7 @@
     ├── PinUnusable          no PIN, or one that must not be used
     ├── PinRefused           the token does not take the PIN; it is not tried again
     │   └── PinLocked        the token is locked, or would be with one more wrong PIN; it was not tried
-    ├── ModuleUnusable       no PKCS#11 module there, or none that works
+    ├── ModuleUnusable       no PKCS#11 module there
     └── SignerUnavailable    the signer does not answer; no signature was given out
         └── HsmAbsent        the token is in no slot
 
@@ -186,7 +186,9 @@ class KeyAmbiguous(KeyStoreError, Unavailable):
     """More than one key in the token fits the URI; none of them was used."""
 
     code = "key_ambiguous"
-    next_step = "Destroy or rename the one that is too much (`pkcs11-tool --module PATH -O -l` lists them)."
+    next_step = (
+        "Destroy or rename the one that is too much (`pkcs11-tool --module PATH -O -l` lists them)."
+    )
 
 
 class KeyKindUnusable(KeyStoreError, Unavailable):
@@ -223,8 +225,8 @@ class PinRefused(KeyStoreError, Unavailable):
 
     code = "pin_refused"
     next_step = (
-        "Correct the PIN where it is kept; a changed one is tried once. If the token's own PIN was changed to this one, "
-        "run `ikewarden hsm check --retry-pin`."
+        "Correct the PIN where it is kept; a changed one is tried once. If this is the token's PIN by now, run "
+        "`ikewarden hsm check --retry-pin`."
     )
 
 
@@ -236,13 +238,10 @@ class PinLocked(PinRefused):
 
 
 class ModuleUnusable(KeyStoreError, Unavailable):
-    """The PKCS#11 module is not there, or does not work."""
+    """There is no PKCS#11 module at that path, or no library to speak to it."""
 
     code = "pkcs11_module_unusable"
-    next_step = (
-        "Look at [keys.pkcs11] module, and whether the module finds its own configuration in the service's environment "
-        "(SOFTHSM2_CONF, for instance)."
-    )
+    next_step = "Look at [keys.pkcs11] module: the path of a shared library for this machine."
 
 
 class SignerUnavailable(KeyStoreError, Unavailable):

@@ -26,8 +26,8 @@ _HEAD: Final = """\
 
 One TOML file, `ikewarden.toml`, holds the settings of an instance. Every setting has a default.
 Each can also be set in the environment, which wins over the file: `[api] port` is
-`IKEWARDEN_API__PORT`, and `[keys.pkcs11] module` is `IKEWARDEN_KEYS__PKCS11__MODULE`. Lists are separated by commas there, truth values are `true` and `false`, and
-an empty value unsets what is optional.
+`IKEWARDEN_API__PORT`, `[keys.pkcs11] module` is `IKEWARDEN_KEYS__PKCS11__MODULE`. Lists are
+separated by commas there, truth values are `true` and `false`, and an empty value unsets what is optional.
 
 Relative paths are relative to the file. A key that does not exist, in the file or in the
 environment, is refused at start, and so is a value that is not allowed: all mistakes are told at
@@ -54,9 +54,7 @@ def fields(section: str) -> Mapping[str, FieldInfo]:
     model = _model(section)
     if model is None:
         return {}
-    return {
-        key: field for key, field in model.model_fields.items() if _section_of(field) is None
-    }
+    return {key: field for key, field in model.model_fields.items() if _section_of(field) is None}
 
 
 def field_of(section: str, key: str) -> FieldInfo | None:

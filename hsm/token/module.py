@@ -21,6 +21,8 @@ from hsm.errors import (
 
 _LOCKING: Final = 2  # CKF_OS_LOCKING_OK
 _OK: Final = 0
+_USER: Final = (1, 3)  # CKS_RO_USER_FUNCTIONS, CKS_RW_USER_FUNCTIONS
+_INITIALIZE, _GET_SESSION_INFO = 0, 15  # their places in the list of functions
 _LAST_TRY: Final = (TokenFlag.USER_PIN_FINAL_TRY, TokenFlag.USER_PIN_LOCKED)
 UNSUPPORTED: Final = (
     said.MechanismInvalid,
@@ -74,40 +76,60 @@ class _InitializeArguments(ctypes.Structure):
 
 
 class _FunctionList(ctypes.Structure):
-    """The head of CK_FUNCTION_LIST; the first function in it is C_Initialize."""
+    """CK_FUNCTION_LIST (PKCS#11 v2.40 §3.6), as far as it is used."""
 
-    _fields_ = (("version", ctypes.c_ubyte * 2), ("initialize", ctypes.c_void_p))
+    _fields_ = (("version", ctypes.c_ubyte * 2), ("at", ctypes.c_void_p * 16))
 
 
-def load(path: str) -> Any:
-    """The module, as `pkcs11` knows it, ready for several threads. Raises ModuleUnusable.
+class _SessionInfo(ctypes.Structure):
+    """CK_SESSION_INFO (PKCS#11 v2.40 §3.4)."""
+
+    _fields_ = tuple((name, ctypes.c_ulong) for name in ("slot", "state", "flags", "error"))
+
+
+class Module:
+    """A module that is loaded and initialised for threads: what `pkcs11` knows of it (`library`), and what not.
 
     `pkcs11` itself would initialise it without CKF_OS_LOCKING_OK, which tells the module that there is one thread only:
-    SoftHSM2 then takes no locks at all.
+    SoftHSM2 then takes no locks at all. Raises ModuleUnusable; SignerUnavailable where it is a module, but does not
+    start: its device may be away.
     """
-    try:
-        library = ctypes.CDLL(path)
-        functions = ctypes.POINTER(_FunctionList)()
-        answer = library.C_GetFunctionList(ctypes.byref(functions))
-        if answer == _OK:
-            initialize = ctypes.CFUNCTYPE(ctypes.c_ulong, ctypes.c_void_p)(
-                functions.contents.initialize
+
+    def __init__(self, path: str) -> None:
+        self._functions = ctypes.POINTER(_FunctionList)()
+        try:
+            found = ctypes.CDLL(path).C_GetFunctionList(ctypes.byref(self._functions))
+            # __init__ would initialise it once more.
+            make: Any = _pkcs11.lib.__new__
+            self.library = make(_pkcs11.lib, path)
+        except (OSError, AttributeError, said.PKCS11Error) as error:
+            raise ModuleUnusable(f"{path} is no PKCS#11 module ({_kind(error)}).") from None
+        if found == _OK:
+            start = ctypes.CFUNCTYPE(ctypes.c_ulong, ctypes.c_void_p)(self._at(_INITIALIZE))
+            found = start(ctypes.byref(_InitializeArguments(flags=_LOCKING)))
+        if found != _OK:
+            raise SignerUnavailable(
+                f"The PKCS#11 module {path} does not start (0x{found:x}).",
+                next_step="Look at the device, and whether the module finds its own configuration in the service's "
+                "environment (SOFTHSM2_CONF, for instance).",
             )
-            answer = initialize(ctypes.byref(_InitializeArguments(flags=_LOCKING)))
-        if answer != _OK:
-            raise ModuleUnusable(f"The PKCS#11 module {path} does not start (0x{answer:x}).")
-        # __init__ would initialise it once more.
-        return _pkcs11.lib.__new__(_pkcs11.lib, path)
-    except (OSError, AttributeError, said.PKCS11Error) as error:
-        raise ModuleUnusable(f"{path} is no PKCS#11 module ({_kind(error)}).") from None
+
+    def is_logged_in(self, session: Any) -> bool:
+        """Whether the session is alive and the user logged in: a token that was away forgets that."""
+        prototype = ctypes.CFUNCTYPE(ctypes.c_ulong, ctypes.c_ulong, ctypes.c_void_p)
+        look, told = prototype(self._at(_GET_SESSION_INFO)), _SessionInfo()
+        return bool(look(session.handle, ctypes.byref(told)) == _OK and told.state in _USER)
+
+    def _at(self, number: int) -> int:
+        return int(self._functions.contents.at[number])
 
 
-def find(module: Any, label: str, serial: str) -> Any:
+def find(module: Module, label: str, serial: str) -> Any:
     """The token of this label, serial number, or both. Raises HsmAbsent, SignerUnavailable; PinLocked where the token
     says that the next wrong PIN would lock it, or that it is locked.
     """
     with told():
-        slots = module.get_slots(token_present=True)
+        slots = module.library.get_slots(token_present=True)
         found = [token for slot in slots if (token := _in(slot, label, serial))]
     name = " ".join(filter(None, (label, serial)))
     if not found:

@@ -47,7 +47,8 @@ def find_pin(
         return lambda: given
     raise PinUnusable(
         "There is no PIN for the token.",
-        next_step="Set [keys.pkcs11] pin_file, or the environment variable that pin_env names, or start from a terminal.",
+        next_step="Set [keys.pkcs11] pin_file, or the environment variable that pin_env names, or start "
+        "from a terminal.",
     )
 
 
@@ -60,12 +61,13 @@ class PinGuard:
         self._folder = PrivateFolder(keys.directory)
 
     @contextmanager
-    def one_try(self, token: str) -> Iterator[Secret]:
-        """The PIN for one login to this token, in the body. PinRefused out of the body is remembered, and raised here
-        from then on without a try. Raises what the source raises, PinLocked,
-        KeyStoreUnavailable.
+    def one_try(self, token: str, *, seconds: float) -> Iterator[Secret]:
+        """The PIN for one login to this token, in the body; another process that logs in is waited for so long.
+
+        PinRefused out of the body is remembered, and raised here from then on without a try. Raises what the source
+        raises, PinLocked, KeyStoreUnavailable.
         """
-        with self._folder.alone(_LOCK):
+        with self._folder.alone(_LOCK, seconds=seconds):
             pin = self._source()
             mark = hashlib.sha256(token.encode() + b"\0" + pin.reveal()).hexdigest()
             if hmac.compare_digest(mark, self._refused()):

@@ -1,7 +1,7 @@
-"""The process that holds the token for this one (`hsm.token.worker`), started when it is needed and again when it ended.
+"""The process that holds the token for this one (`hsm.token.worker`), started whenever it is needed and not there.
 
-A line to it carries one piece of work at a time; there are as many lines as sessions may be used. Whoever asks waits for
-a free line, then for the answer. No answer in time, or none at all, ends the process, and whoever waited gets
+A line to it carries one piece of work at a time; there are as many lines as sessions may be used. Whoever asks waits
+for a free line, then for the answer. No answer in time, or none at all, ends the process, and whoever waited gets
 SignerUnavailable: what the token did with work that was under way, nobody knows, and nothing of it is given out.
 """
 
@@ -25,6 +25,8 @@ from hsm.token.letters import Work, error_in, receive, send
 from hsm.token.pin import PinGuard
 
 _LOG: Final = logging.getLogger("ikewarden.hsm")
+# Commands tell the error itself; only the service has a log.
+_LOG.addHandler(logging.NullHandler())
 # After a failure the next start waits, longer and longer: a token that is away must not cost a core.
 _PAUSES: Final = (0.0, 0.5, 1.0, 2.0, 3.0)
 # A smart card takes half a minute to make an RSA key.
@@ -108,24 +110,32 @@ class TokenProcess:
         running = self._running
         if running is not None and running.is_ours and not running.ended:
             return running
-        with self._starting:
-            running = self._running
-            if running is not None and running.is_ours and not running.ended:
-                return running
-            self._running = None
-            if running is not None:
-                running.end()
-            if self._failed is not None and time.monotonic() < self._again_at:
-                raise _once_more(self._failed)
-            try:
-                self._running = self._start()
-            except KeyStoreError as error:
-                self._note(error)
-                raise
-            if self._failed is not None:
-                _LOG.info("the token answers again")
-                self._failed = None
-            return self._running
+        if not self._starting.acquire(timeout=self.place.seconds):
+            raise SignerUnavailable("The token is just being started.")
+        try:
+            return self._run_anew()
+        finally:
+            self._starting.release()
+
+    def _run_anew(self) -> "_Running":
+        """As the only thread that does. Starts nothing shortly after that failed."""
+        running = self._running
+        if running is not None and running.is_ours and not running.ended:
+            return running
+        self._running = None
+        if running is not None:
+            running.end()
+        if self._failed is not None and time.monotonic() < self._again_at:
+            raise _once_more(self._failed)
+        try:
+            self._running = self._start()
+        except KeyStoreError as error:
+            self._note(error)
+            raise
+        if self._failed is not None:
+            _LOG.info("the token answers again")
+            self._failed = None
+        return self._running
 
     def _start(self) -> "_Running":
         if find_spec("pkcs11") is None:
@@ -133,7 +143,8 @@ class TokenProcess:
                 "The library for PKCS#11 is not installed.",
                 next_step="Run: pip install 'ikewarden[hsm]'",
             )
-        with self._pin.one_try(f"{self.place.label}\0{self.place.serial}") as pin:
+        about = f"{self.place.label}\0{self.place.serial}"
+        with self._pin.one_try(about, seconds=self.place.seconds) as pin:
             running = _Running(self.place.sessions)
             try:
                 running.begin(self.place, pin.reveal().decode())
@@ -203,14 +214,14 @@ class _Running:
         }
         try:
             os.write(self._life, json.dumps(asked).encode() + b"\n")
-            self._lines[0].settimeout(place.seconds + 5)  # Python itself takes a while on a busy machine
+            self._lines[0].settimeout(
+                place.seconds + 5
+            )  # Python itself takes a while on a busy machine
             answer = receive(self._lines[0])
         except TimeoutError:
             raise SignerUnavailable(f"{place.module} took too long to start.") from None
         except (OSError, EOFError):
-            raise ModuleUnusable(
-                f"The process that loads {place.module} died of it (status {self._process.poll()})."
-            ) from None
+            raise SignerUnavailable(f"The process that loaded {place.module} died of it.") from None
         if refused := error_in(answer):
             raise refused
         with self._free:

@@ -18,7 +18,6 @@ from cryptography.utils import Buffer
 from hsm.errors import KeyKindUnusable, KeyMechanismMissing
 from hsm.ports import PrivateKey
 from hsm.signonly import SignOnlyEcKey, SignOnlyEd25519Key, SignOnlyRsaKey
-from hsm.token.letters import Work
 
 # The DER before the digest in a DigestInfo (RFC 8017 §9.2, note 1).
 _DIGEST_INFO: Final = {

@@ -13,6 +13,8 @@ from hsm.token.uri import KeyUri, parse
 
 _LOCK: Final = ".pkcs11-generate"
 _ID_OCTETS: Final = 16
+# A smart card takes half a minute to make an RSA key.
+_PATIENCE: Final = 120.0
 
 
 class TokenKeyStore:
@@ -41,7 +43,7 @@ class TokenKeyStore:
                 next_step=f"Use one of: {', '.join(KEY_ALGORITHMS)}.",
             )
         identifier = token_bytes(_ID_OCTETS)
-        with self._folder.alone(_LOCK):
+        with self._folder.alone(_LOCK, seconds=_PATIENCE):
             self._process.ask(Work("generate", label=name, id=identifier, algorithm=algorithm))
         place = self._process.place
         return str(KeyUri(place.label, "" if place.label else place.serial, name, identifier))

@@ -25,6 +25,7 @@ from hsm.token.session import STALE, Answer, TokenSession
 _PATIENCE: Final = 5.0
 # After these the token is as good as before: it was asked for too much.
 _GOOD_STILL: Final = (said.SessionCount, said.DeviceMemory, *module.UNSUPPORTED)
+_ABSENT: Final = refusal(HsmAbsent("The token is not there any more."), final=True)
 
 
 def main() -> NoReturn:
@@ -67,7 +68,8 @@ class HeldToken:
     """A token that is logged in to, and its sessions."""
 
     def __init__(self, asked: dict[str, Any]) -> None:
-        self._token = module.find(module.load(asked["module"]), asked["token"], asked["serial"])
+        self._module = module.Module(asked["module"])
+        self._token = module.find(self._module, asked["token"], asked["serial"])
         self._serial = module.serial_of(self._token)
         with module.told():
             # The login counts for all sessions of this process, until the last of them is closed: this one stays open.
@@ -80,11 +82,11 @@ class HeldToken:
         """Do the work on one of the sessions; an error is an answer too."""
         try:
             with module.told():
-                return self._describe() if work.do == "describe" else self._do(work)
+                answer = self._describe() if work.do == "describe" else self._do(work)
+            # Nobody sees private keys who is not logged in any more.
+            return _ABSENT if work.do == "names" and not self._is_there() else answer
         except KeyNotFound as error:
-            gone = not self._is_there()
-            absent = HsmAbsent("The token is not there any more.")
-            return refusal(absent if gone else error, final=gone)
+            return refusal(error, final=False) if self._is_there() else _ABSENT
         except IkewardenError as error:
             final = isinstance(error.__cause__, said.PKCS11Error) and not isinstance(
                 error.__cause__, _GOOD_STILL
@@ -150,7 +152,8 @@ class HeldToken:
             now = self._token.slot.get_token()
         except said.PKCS11Error:
             return False
-        return module.serial_of(now) == self._serial
+        same = module.serial_of(now) == self._serial
+        return same and self._module.is_logged_in(self._login)
 
     def _describe(self) -> Answer:
         slot = self._token.slot

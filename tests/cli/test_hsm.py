@@ -72,9 +72,10 @@ def test_what_is_wrong_is_said_with_its_exit_code(
     assert outcome(IKEWARDEN_KEYS__PKCS11__TOKEN="another") == (3, "hsm_absent")
     assert outcome(IKEWARDEN_KEYS__PKCS11__PIN_FILE=str(tmp_path / "none")) == (2, "pin_unusable")
     assert outcome(IKEWARDEN_KEYS__PKCS11__TOKEN="") == (2, "settings_invalid")
-    assert outcome(
-        IKEWARDEN_KEYS__STORE="files", IKEWARDEN_KEYS__PKCS11__MODULE=""
-    ) == (2, "hsm_not_set")
+    assert outcome(IKEWARDEN_KEYS__STORE="files", IKEWARDEN_KEYS__PKCS11__MODULE="") == (
+        2,
+        "hsm_not_set",
+    )
     hsm_token.write_pin("00000000x")
     assert outcome() == (1, "pin_refused")
     assert outcome() == (1, "pin_refused")

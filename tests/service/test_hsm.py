@@ -22,6 +22,7 @@ from tests.fixtures.served import Served, run, serving
 from tests.fixtures.softhsm import FaultyModule, SoftToken
 
 _WAIT = 90.0
+_AWAY = ("503 hsm_absent", "503 signer_unavailable")
 
 
 def until(done: Callable[[], object], what: str) -> None:
@@ -40,11 +41,16 @@ def body(name: str) -> dict[str, Any]:
 
 
 @pytest.fixture
-def in_token(
-    tmp_path: Path, hsm_token: SoftToken, faulty: FaultyModule
-) -> Iterator[Served]:
+def in_token(tmp_path: Path, hsm_token: SoftToken, faulty: FaultyModule) -> Iterator[Served]:
     """A service that reaches its token through a module that counts and can fail."""
-    options = ("--pkcs11", faulty.path, "--token", hsm_token.label, "--pin-file", hsm_token.pin_file)
+    options = (
+        "--pkcs11",
+        faulty.path,
+        "--token",
+        hsm_token.label,
+        "--pin-file",
+        hsm_token.pin_file,
+    )
     with serving(tmp_path / "instance", options=tuple(map(str, options))) as service:
         yield service
 
@@ -147,7 +153,9 @@ def _check_records(service: Served, serials: list[str]) -> None:
             assert set(serials) <= set(made)
             intents = connection.execute(
                 select(audit_events.c.object, func.count())
-                .where(audit_events.c.action == "certificate.sign", audit_events.c.outcome == "intent")
+                .where(
+                    audit_events.c.action == "certificate.sign", audit_events.c.outcome == "intent"
+                )
                 .group_by(audit_events.c.object)
             ).all()
             assert {count for _, count in intents} == {1}
@@ -177,7 +185,7 @@ def test_a_service_in_a_token_issues_revokes_and_answers(
         leaf.verify_directly_issued_by(issuer)
         assert _status(service, leaf, issuer) is ocsp.OCSPCertStatus.GOOD
         path = f"/v1/certificates/{made['serial']}/revoke"
-        service.client.post(path, {"reason": "key_compromise"})
+        service.client.post(path, {"reason": "keyCompromise"})
         until(lambda: _listed(service, made["serial"]), "the serial is on the list")
         until(
             lambda: _status(service, leaf, issuer) is ocsp.OCSPCertStatus.REVOKED,
@@ -218,7 +226,14 @@ def test_serve_refuses_a_wrong_pin_at_once_and_starts_without_its_token(
     tmp_path: Path, hsm_token: SoftToken, faulty: FaultyModule
 ) -> None:
     directory = tmp_path / "instance"
-    options = ("--pkcs11", faulty.path, "--token", hsm_token.label, "--pin-file", hsm_token.pin_file)
+    options = (
+        "--pkcs11",
+        faulty.path,
+        "--token",
+        hsm_token.label,
+        "--pin-file",
+        hsm_token.pin_file,
+    )
     with serving(directory, options=tuple(map(str, options))) as service:
         service.stop()
         hsm_token.write_pin("99999999x")
@@ -230,7 +245,7 @@ def test_serve_refuses_a_wrong_pin_at_once_and_starts_without_its_token(
         hsm_token.write_pin(hsm_token.pin)
         hsm_token.take_out()
         service.start(ready=False)
-        until(lambda: _code(service) == "hsm_absent", "it serves, and misses the token")
+        until(lambda: _code(service) in _AWAY, "it serves, and misses the token")
         assert "started without the token" in service.log
         hsm_token.put_back()
         until(lambda: _code(service) is None, "it issues when the token is back")
@@ -241,8 +256,7 @@ def _code(service: Served) -> str | None:
     try:
         service.client.post("/v1/certificates", body("gw.example"))
     except Refused as refusal:
-        assert refusal.status == 503
-        return str(refusal.problem["code"])
+        return f"{refusal.status} {refusal.problem['code']}"
     except ServiceUnreachable:
         return "unreachable"
     return None

@@ -270,7 +270,8 @@ def test_it_starts_while_the_server_is_sealed(vaulted: Vaulted) -> None:
     wait_until(lambda: _answers(vaulted, issued) == "GOOD", "OCSP", seconds=30)
     with vaulted.openbao.sealed():
         served.stop()
-        served.start()
+        served.start(ready=False)
+        wait_until(lambda: "signer_sealed" in _troubles(served), "the API", seconds=60)
         refused = served.run("cert", "renew", issued["serial"], "--format", "json")
         assert refused.code == 3
         assert refused.error["code"] == "signer_sealed"
@@ -280,6 +281,16 @@ def test_it_starts_while_the_server_is_sealed(vaulted: Vaulted) -> None:
         assert "sealed" in _job(served)["last_error"]
     renewed = served.client.post(f"/v1/certificates/{issued['serial']}/renew", {})
     assert renewed["serial"] != issued["serial"]
+
+
+def _troubles(served: Served) -> set[str]:
+    """Why it is not ready, as soon as it answers."""
+    with urllib3.PoolManager(ca_certs=str(served.ca_file), retries=False, timeout=10.0) as http:
+        try:
+            answer = http.request("GET", f"{served.url}/readyz")
+        except urllib3.exceptions.HTTPError:
+            return set()
+    return {trouble["code"] for trouble in json.loads(answer.data)["troubles"]}
 
 
 def _job(served: Served) -> dict[str, Any]:

@@ -288,6 +288,7 @@ def _tell(session: Session, made: "Instance", options: Options) -> None:
                 "root_certificate": str(directory / ROOT_CERTIFICATE),
                 "settings": str(directory / SETTINGS),
                 "passphrase": kept,
+                "keys": made.settings.keys.store,
             }
         )
         return
@@ -297,6 +298,7 @@ def _tell(session: Session, made: "Instance", options: Options) -> None:
             ("CRLs and OCSP", made.settings.validation.public_url),
             ("Settings", str(directory / SETTINGS)),
             ("Root certificate", str(directory / ROOT_CERTIFICATE)),
+            *([("Keys of the CAs", f"in the token {options.token}")] if options.token else []),
             *_token(made, options),
         ]
     )
