@@ -32,7 +32,7 @@ def test_they_do_with_the_keys_of_the_authorities_in_a_transit_engine(
     lab: Lab, tmp_path: Path, lasting_openbao: OpenBao
 ) -> None:
     mount = lasting_openbao.transit()
-    _tell(lab, tmp_path / "instance", "rsa-2048", transit=key_settings(lasting_openbao, mount))
+    _tell(lab, tmp_path / "instance", "rsa-3072", transit=key_settings(lasting_openbao, mount))
     keys = lasting_openbao.call("LIST", f"{mount}/keys")["data"]["keys"]
     assert len([key for key in keys if key.startswith("ca-")]) == 2
 
