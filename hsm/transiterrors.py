@@ -71,7 +71,7 @@ class SignerMountMissing(SignerRefused):
     """There is no Transit engine at the mount."""
 
     code = "signer_mount_missing"
-    next_step = "Enable it (`bao secrets enable -path=MOUNT transit`), or correct the mount."
+    next_step = "Enable it (`bao secrets enable transit`), or correct the mount."
 
 
 class SignerCredential(SignerRefused):

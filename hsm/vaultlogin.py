@@ -130,6 +130,7 @@ class Admission:
         self._login = login
         self._lock = threading.Lock()
         self._held: Held | None = None
+        self._failure: KeyStoreError | None = None  # of the last login that failed
 
     def current(self, wire: Wire) -> Held:
         """A token that should be good, put on the wire. Raises as `Login.enter`."""
@@ -160,10 +161,18 @@ class Admission:
         return held
 
     def _replaced(self, wire: Wire, old: Held | None) -> Held:
+        before = self._failure
         with self._lock:
             if self._held is not None and self._held is not old:
                 return self._held  # another thread was here first
-            self._held = self._enter(wire, old)
+            if self._failure is not None and self._failure is not before:
+                # It failed while this one waited. Each trying in turn, the last would wait for all their timeouts.
+                raise _copy(self._failure)
+            try:
+                self._held = self._enter(wire, old)
+            except KeyStoreError as error:
+                self._failure = _copy(error)
+                raise
             return self._held
 
     def _enter(self, wire: Wire, old: Held | None) -> Held:
@@ -196,6 +205,11 @@ class Admission:
             return None
         longer = _held(grant, number=held.number)
         return replace(longer, grant=replace(held.grant, seconds=held.grant.seconds))
+
+
+def _copy(error: KeyStoreError) -> KeyStoreError:
+    """The same error without its traceback, which belongs to one thread."""
+    return type(error)(error.message, next_step=error.next_step, details=error.details)
 
 
 def _held(grant: Grant, *, number: int) -> Held:

@@ -40,7 +40,7 @@ _NEXT_STEPS: Final[Mapping[Trouble, str]] = {
     Trouble.SEALED: "Unseal it; {goes_on}.",
     Trouble.QUOTA: "{relief}.",
     Trouble.ELSEWHERE: "Set {server} url to the active node, or to what finds it.",
-    Trouble.NO_MOUNT: "Look at {mount} and {server} namespace.",
+    Trouble.NO_MOUNT: "Look at {mount} and {server} namespace; enable the engine if there is none yet.",
     Trouble.NOT_SHOWN: "Look at {mount} and {server} namespace; compare the policy with `ikewarden vault policy`.",
     Trouble.NOT_UNDERSTOOD: "Look at {server} url and namespace, and at {mount}: `ikewarden vault check`.",
     Trouble.LOGIN: "Look at {server} auth, its fields and auth_mount, and at the role in the store.",

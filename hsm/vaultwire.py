@@ -111,7 +111,7 @@ class Wire(JSONAdapter):  # type: ignore[misc]  # hvac carries no types
     ) -> Answer:
         """Ask once; ask again where the connection broke and asking twice does no harm."""
         found = self._try(method, url, headers, kwargs)
-        if found is Trouble.UNREACHABLE and method in {"get", "delete"}:
+        if found is Trouble.UNREACHABLE and method in {"get", "list", "delete"}:
             found = self._try(method, url, headers, kwargs)
         if isinstance(found, Trouble):
             raise self.use.error(found, f"{self.base_uri} {_UNANSWERED[found]}.")

@@ -29,7 +29,9 @@ from tests.hsm.vaults import between, given, open_keys, open_keys_with_role, our
 
 SHA256 = ec.ECDSA(hashes.SHA256())
 MESSAGE = b"to be signed"
-HTML = b"HTTP/1.1 %d X\r\nContent-Type: text/html\r\nContent-Length: 13\r\n\r\n<html></html>"
+# The connection is closed, and says so: a request on one that is closed without a word is not sent again.
+CLOSE = b"Connection: close\r\n"
+HTML = b"HTTP/1.1 %d X\r\n" + CLOSE + b"Content-Length: 13\r\n\r\n<html></html>"
 # What a session of OpenBao under load meets: sealed, not there, there and not yet active.
 AWAY = {"signer_sealed", "signer_unavailable", "signer_failing", "signer_slow", "signer_elsewhere"}
 
@@ -316,7 +318,9 @@ def test_nobody_listens() -> None:
         (HTML % 403, "signer_refused"),
         (HTML % 405, "signer_refused"),
         (
-            b"HTTP/1.1 307 X\r\nLocation: http://192.0.2.1/v1/\r\nContent-Length: 0\r\n\r\n",
+            b"HTTP/1.1 307 X\r\nLocation: http://192.0.2.1/v1/\r\n"
+            + CLOSE
+            + b"Content-Length: 0\r\n\r\n",
             "signer_elsewhere",
         ),
         (HTML % 200, "signature_wrong"),
@@ -354,7 +358,7 @@ def test_an_answer_without_a_signature_of_the_key_is_thrown_away(
             None,
         ):
             body = json.dumps({"data": {"signature": text}}).encode()
-            head = b"HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: %d\r\n\r\n"
+            head = b"HTTP/1.1 200 OK\r\n" + CLOSE + b"Content-Length: %d\r\n\r\n"
             proxy.canned = head % len(body) + body
             assert code(lambda: sign(key)) == "signature_wrong", text
 
@@ -471,6 +475,31 @@ def test_each_process_logs_in_for_itself(openbao: OpenBao, mount: str, tmp_path:
         found = in_children(2, lambda number: sign(key, b"%d" % number).hex(), tmp_path / "results")
     for number, made in enumerate(found):
         key.public_key().verify(bytes.fromhex(made), b"%d" % number, SHA256)  # type: ignore[call-arg,union-attr]  # P-256
+
+
+def test_many_threads_wait_for_one_login_that_fails(openbao: OpenBao, mount: str) -> None:
+    uri = open_keys(openbao, mount).generate("ca-root", "ec-p256")
+    method = openbao.method("approle")
+    role = openbao.role(method, token_policies=[our_key_policy(openbao, mount)])
+    with between(openbao.url) as proxy:
+        proxy.delay = 5.0
+        login = AppRoleLogin(role.role_id, role.secret_id_file, method)
+        keys = TransitKeyStore(Address(proxy.url, timeout=2.0), login, mount=mount)
+        start, found = threading.Barrier(8), list[str]()
+
+        def work() -> None:
+            start.wait()
+            found.append(code(lambda: keys.open(uri)))
+
+        threads = [threading.Thread(target=work) for _ in range(8)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join(60)
+        assert found == ["signer_slow"] * 8
+        assert proxy.asked < 4  # a thread that came late asks for itself
+        proxy.delay = 0.0
+        sign(keys.open(uri))
 
 
 # ----------------------------------------------------------------- under load

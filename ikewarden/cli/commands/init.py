@@ -298,12 +298,20 @@ def _tell(session: Session, made: "Instance", options: Options) -> None:
             ("CRLs and OCSP", made.settings.validation.public_url),
             ("Settings", str(directory / SETTINGS)),
             ("Root certificate", str(directory / ROOT_CERTIFICATE)),
-            *([("Keys of the CAs", f"in the token {options.token}")] if options.token else []),
+            *_keys(made, options),
             *_token(made, options),
         ]
     )
     screen.line()
     _next(session, directory, options)
+
+
+def _keys(made: "Instance", options: Options) -> list[tuple[str, str]]:
+    if options.token:
+        return [("Keys of the CAs", f"in the token {options.token}")]
+    if options.transit:
+        return [("Keys of the CAs", f"in the Transit engine {made.settings.keys.transit.mount}")]
+    return []
 
 
 def _token(made: "Instance", options: Options) -> list[tuple[str, str]]:
