@@ -52,7 +52,8 @@ def run(bench: Bench) -> list[Row]:
         before = len(service.serials())
         measured = load.run(service.url, file, seconds=seconds)
         recorded = len(service.serials()) - before
-        if not measured.requests <= recorded <= measured.requests + load.CONNECTIONS:
+        # At the end each connection may have an answer that was not counted any more, and a request that was cut off.
+        if not measured.requests <= recorded <= measured.requests + 2 * load.CONNECTIONS:
             raise load.LoadFailed(f"ours: {measured.requests} answers, {recorded} records")
         return measured.rate
 

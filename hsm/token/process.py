@@ -1,7 +1,7 @@
 """The process that holds the token for this one (`hsm.token.worker`), started whenever it is needed and not there.
 
-A line to it carries one piece of work at a time; there are as many lines as sessions may be used. Whoever asks waits
-for a free line, then for the answer. No answer in time, or none at all, ends the process, and whoever waited gets
+A line to it carries one piece of work at a time; there are some more lines than sessions. Whoever asks waits for a free
+line, then for the answer. No answer in time, or none at all, ends the process, and whoever waited gets
 SignerUnavailable: what the token did with work that was under way, nobody knows, and nothing of it is given out.
 """
 
@@ -29,6 +29,8 @@ _LOG: Final = logging.getLogger("ikewarden.hsm")
 _LOG.addHandler(logging.NullHandler())
 # After a failure the next start waits, longer and longer: a token that is away must not cost a core.
 _PAUSES: Final = (0.0, 0.5, 1.0, 2.0, 3.0)
+# For each session: work that waits over there begins without a word from here, where many threads want to run.
+_LINES: Final = 2
 # A smart card takes half a minute to make an RSA key.
 _GENERATING: Final = 120.0
 _WORKER: Final = "hsm.token.worker"
@@ -145,7 +147,7 @@ class TokenProcess:
             )
         about = f"{self.place.label}\0{self.place.serial}"
         with self._pin.one_try(about, seconds=self.place.seconds) as pin:
-            running = _Running(self.place.sessions)
+            running = _Running(_LINES * self.place.sessions + 1)
             try:
                 running.begin(self.place, pin.reveal().decode())
             except BaseException:
@@ -211,6 +213,9 @@ class _Running:
             "token": place.label,
             "serial": place.serial,
             "pin": pin,
+            "sessions": place.sessions,
+            # Who waits for a session hears of it before we would take the process for dead.
+            "patience": place.seconds / 2,
         }
         try:
             os.write(self._life, json.dumps(asked).encode() + b"\n")
@@ -241,7 +246,7 @@ class _Running:
         """A free line. Raises SignerUnavailable where there is none in time."""
         with self._free:
             if not self._free.wait_for(lambda: bool(self._idle) or self._gone, seconds):
-                raise SignerUnavailable(f"No session of the token was free within {seconds:g} s.")
+                raise SignerUnavailable(f"The token was busy for {seconds:g} s.")
             if self._gone:
                 raise SignerUnavailable("The token failed before this was its turn.")
             # The last one used: so no more sessions are opened than are needed.

@@ -1,7 +1,8 @@
 """The process that holds a token: it loads the module, logs in once, and works for as long as its starter lives.
 
-Its arguments are the descriptors of its lines; one thread and at most one session serves each. The first document, on
-standard input, says which token and which PIN. What is not good any more ends the process: its starter starts another.
+Its arguments are the descriptors of its lines, each of which a thread serves; there are fewer sessions than lines, so
+that the next piece of work is here already when a session gets free. The first document, on standard input, says which
+token and which PIN. What is not good any more ends the process: its starter starts another.
 """
 
 import contextlib
@@ -21,8 +22,6 @@ from hsm.token import module
 from hsm.token.letters import Work, receive, refusal, send
 from hsm.token.session import STALE, Answer, TokenSession
 
-# How long work waits for a session of another, where the token gives no more of them.
-_PATIENCE: Final = 5.0
 # After these the token is as good as before: it was asked for too much.
 _GOOD_STILL: Final = (said.SessionCount, said.DeviceMemory, *module.UNSUPPORTED)
 _ABSENT: Final = refusal(HsmAbsent("The token is not there any more."), final=True)
@@ -74,6 +73,8 @@ class HeldToken:
         with module.told():
             # The login counts for all sessions of this process, until the last of them is closed: this one stays open.
             self._login = self._token.open(rw=True, user_pin=asked["pin"])
+        self._limit: int = asked["sessions"]
+        self._patience: float = asked["patience"]
         self._free = threading.Condition()
         self._idle: list[TokenSession] = []
         self._open = 0
@@ -122,8 +123,14 @@ class HeldToken:
 
     def _take(self) -> TokenSession:
         with self._free:
+            if not self._idle and self._open >= self._limit:
+                self._free.wait_for(
+                    lambda: bool(self._idle) or self._open < self._limit, self._patience
+                )
             if self._idle:
                 return self._idle.pop()
+            if self._open >= self._limit:
+                raise SignerUnavailable("All sessions of the token were in use for too long.")
             self._open += 1
         try:
             return TokenSession(self._token.open(rw=True))
@@ -132,7 +139,7 @@ class HeldToken:
                 self._open -= 1
                 # As many as the token gives; if there is one, wait for it.
                 limited = isinstance(error, said.SessionCount) and self._open > 0
-                if limited and self._free.wait_for(lambda: bool(self._idle), _PATIENCE):
+                if limited and self._free.wait_for(lambda: bool(self._idle), self._patience):
                     return self._idle.pop()
             raise
 
@@ -144,6 +151,7 @@ class HeldToken:
     def _throw_away(self, session: TokenSession) -> None:
         with self._free:
             self._open -= 1
+            self._free.notify()
         with contextlib.suppress(said.PKCS11Error):
             session.close()
 

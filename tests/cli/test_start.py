@@ -119,7 +119,7 @@ def test_commands_take_all_connection_options_or_only_the_directory() -> None:
         names = {each.name for each in command.params} & CONNECTION
         if path in OFFLINE or isinstance(command, click.Group):
             assert not names
-        elif path[0] in ("init", "serve", "migrate", "vault", "hsm"):  # on its settings
+        elif path[0] in ("init", "serve", "migrate", "vault", "hsm"):  # they work on its settings
             assert names == {"dir"}
         elif (
             path[0] == "agent"

@@ -31,7 +31,6 @@ from hsm.errors import (
     SignerUnavailable,
 )
 from hsm.folder import PrivateFolder
-from hsm.keystores import KeyStores
 from hsm.ports import KeyAlgorithm, KeyStore, PrivateKey
 from hsm.sealedfiles import SealedFileKeyStore
 from hsm.token.pin import PinGuard, find_pin
@@ -103,14 +102,6 @@ class TestToken(KeyStoreContract):
     @pytest.fixture
     def keys(self, open_token: Open) -> KeyStore:
         return open_token()
-
-
-class TestStores(KeyStoreContract):
-    algorithms = ("ec-p256",)
-
-    @pytest.fixture
-    def keys(self, open_token: Open, store: SealedFileKeyStore) -> KeyStore:
-        return KeyStores(store, {"pkcs11": open_token()}, "pkcs11")
 
 
 # ----------------------------------------------------------------- keys
@@ -501,7 +492,14 @@ def test_sessions_that_the_device_threw_out_are_opened_again_unseen(
     hsm_token: SoftToken, keys: TokenKeyStore
 ) -> None:
     keys.generate("a", "ec-p256")
-    asked = {"module": str(MODULE), "token": hsm_token.label, "serial": "", "pin": hsm_token.pin}
+    asked = {
+        "module": str(MODULE),
+        "token": hsm_token.label,
+        "serial": "",
+        "pin": hsm_token.pin,
+        "sessions": 2,
+        "patience": 5.0,
+    }
     script = (
         "from hsm.token.letters import Work\n"
         "from hsm.token.worker import HeldToken\n"
