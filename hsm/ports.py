@@ -39,12 +39,8 @@ class KeyStore(Protocol):
 
         `name` is `[a-z0-9][a-z0-9._-]{0,62}`. When it returns, the key survives a crash; when it
         raises or is killed, there is either the whole key or none. Raises `BadKeyName`,
-<<<<<<< HEAD
-        `KeyAlgorithmUnknown`, `KeyExists`, `KeyStoreUnavailable`, `SignerUnavailable`.
-=======
-        `KeyAlgorithmUnknown`, `KeyExists`, `KeyStoreUnavailable`; of a device also
-        `KeyMechanismMissing`, `KeyStoreFull`, `SignerUnavailable`, `PinRefused`.
->>>>>>> p11
+        `KeyAlgorithmUnknown`, `KeyExists`, `KeyStoreUnavailable`; of a device or a server also
+        `KeyMechanismMissing`, `KeyStoreFull`, `SignerUnavailable`, `PinRefused`, `SignerRefused`.
         """
         ...
 
@@ -54,7 +50,7 @@ class KeyStore(Protocol):
         Cheap enough to call for each signature. `sign` raises `SignerUnavailable` where the
         signer is away. Raises `BadKeyName` for a URI of another kind, `KeyStoreOff` for one of a
         store that is not set up, `KeyNotFound`, `KeyFileDamaged`, `KeyAmbiguous`,
-        `KeyKindUnusable`, `SignerUnavailable`, `PinRefused`.
+        `KeyKindUnusable`, `SignerUnavailable`, `PinRefused`, `SignerRefused`.
         """
         ...
 
