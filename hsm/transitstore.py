@@ -84,7 +84,7 @@ class TransitKeyStore:
     """A `KeyStore` on a server. Making an instance neither connects nor logs in.
 
     New keys are made at `mount`; `server` is the section of the settings that names the server. A key is made so that
-    it can be neither exported nor backed up in plain text, and never can be.
+    it can be neither exported nor backed up in plain text.
     """
 
     def __init__(
