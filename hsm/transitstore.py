@@ -154,9 +154,8 @@ class TransitKeyStore:
         )
         require(allowed, what)
         deleted = self._ask(lambda transit: transit.delete_key(place.name, mount_point=place.mount))
-        if not deleted.says(
-            "not found"
-        ):  # by another, or by the same request before its answer was lost
+        # Not there any more: by another's hand, or by this request before its answer was lost.
+        if not deleted.says("not found"):
             require(deleted, what)
 
     def check(self) -> None:

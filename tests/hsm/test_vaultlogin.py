@@ -14,6 +14,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature
 
 from hsm.secretstore import CredentialUnusable, SecretStoreRefused, SecretStoreUnavailable
+from hsm.transitstore import TransitKeyStore
 from hsm.vaultlogin import (
     AppRoleLogin,
     CertLogin,
@@ -26,7 +27,7 @@ from hsm.vaultstore import VaultSecretStore
 from hsm.vaultwire import Address
 from tests.fixtures.openbao import Identity, OpenBao, make_identity
 from tests.hsm.secretcontract import CANARY, PATH, in_children, put, told, value_of
-from tests.hsm.vaults import TEMPLATE, between, given, open_with_role, our_policy
+from tests.hsm.vaults import TEMPLATE, between, given, open_with_role, our_key_policy, our_policy
 
 
 @pytest.fixture
@@ -386,7 +387,7 @@ def _url64(part: object) -> str:
 def test_a_service_account_of_kubernetes(
     openbao: OpenBao, mount: str, kubernetes: str, tmp_path: Path
 ) -> None:
-    method = openbao.method("kubernetes")
+    method, engine = openbao.method("kubernetes"), openbao.transit()
     openbao.call(
         "POST",
         f"auth/{method}/config",
@@ -402,7 +403,7 @@ def test_a_service_account_of_kubernetes(
         {
             "bound_service_account_names": ["ikewarden"],
             "bound_service_account_namespaces": ["fleet"],
-            "token_policies": [our_policy(openbao, mount)],
+            "token_policies": [our_policy(openbao, mount), our_key_policy(openbao, engine)],
         },
     )
     file = private(tmp_path / "jwt", service_account_token("good"), 0o644)
@@ -410,6 +411,8 @@ def test_a_service_account_of_kubernetes(
     store = VaultSecretStore(Address(openbao.url), login, mount=mount)
     put(store)
     assert value_of(store) == CANARY
+    keys = TransitKeyStore(Address(openbao.url), login, mount=engine)
+    keys.open(keys.generate("ca-root", "ec-p256"))
     file.write_text(service_account_token())
     with pytest.raises(SecretStoreRefused, match="refuses our login") as refusal:
         VaultSecretStore(Address(openbao.url), login, mount=mount).check()
