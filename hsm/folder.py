@@ -181,13 +181,19 @@ class PrivateFolder:
     def alone(self, name: str, *, seconds: float) -> Iterator[None]:
         """Hold a lock file of this name: one holder among all threads and processes; a killed one gives it back.
 
-        It does not keep others from changing files. Raises `KeyStoreUnavailable`, also where others hold it for longer
-        than `seconds`.
+        It does not keep others from changing files; where the directory is mounted read-only, nobody is waited for.
+        Raises `KeyStoreUnavailable`, also where others hold it for longer than `seconds`.
         """
         flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
         deadline, pause = time.monotonic() + seconds, threading.Event()
         with self._opened() as directory:
-            lock = os.open(name, flags, FILE_MODE, dir_fd=directory)
+            try:
+                lock = os.open(name, flags, FILE_MODE, dir_fd=directory)
+            except OSError as error:
+                if error.errno != errno.EROFS:
+                    raise
+                yield
+                return
             try:
                 while not _taken(lock):
                     if time.monotonic() > deadline:

@@ -8,7 +8,7 @@ from typing import Any
 
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives import hashes
-from cryptography.hazmat.primitives.asymmetric import ec, padding, rsa
+from cryptography.hazmat.primitives.asymmetric import ec, ed25519, padding, rsa
 
 from hsm.errors import KeyStoreError
 from hsm.ports import KeyAlgorithm, KeyStore, PrivateKey
@@ -67,7 +67,7 @@ def _ways(key: PrivateKey) -> list[tuple[str, tuple[Any, ...]]]:
     if isinstance(key, ec.EllipticCurvePrivateKey):
         digests = {256: hashes.SHA256(), 384: hashes.SHA384()}
         return [("ECDSA", (ec.ECDSA(digests.get(key.key_size, hashes.SHA512())),))]
-    return [("Ed25519", ())]
+    return [("Ed25519" if isinstance(key, ed25519.Ed25519PrivateKey) else "ML-DSA", ())]
 
 
 def _verify(key: PrivateKey, signature: bytes, arguments: tuple[Any, ...]) -> None:

@@ -6,7 +6,6 @@ line: arguments are visible to every user of the machine.
 """
 
 import hashlib
-import hmac
 import json
 import os
 from collections.abc import Callable, Iterator, Mapping
@@ -15,7 +14,7 @@ from pathlib import Path
 from typing import Final
 
 from core.secret import Secret
-from hsm.errors import KeyNotFound, PinLocked, PinRefused, PinUnusable
+from hsm.errors import KeyNotFound, KeyStoreUnavailable, PinLocked, PinRefused, PinUnusable
 from hsm.folder import PrivateFolder
 from hsm.passphrase import read_private
 from hsm.sealedfiles import SealedFileKeyStore
@@ -58,6 +57,8 @@ class PinGuard:
     def __init__(self, source: Source, keys: SealedFileKeyStore) -> None:
         self._source = source
         self._keys = keys
+        # Also here: where the sealed keys cannot be written, each process has a try of its own, and no more.
+        self._last_refused = ""
         self._folder = PrivateFolder(keys.directory)
 
     @contextmanager
@@ -70,18 +71,21 @@ class PinGuard:
         with self._folder.alone(_LOCK, seconds=seconds):
             pin = self._source()
             mark = hashlib.sha256(token.encode() + b"\0" + pin.reveal()).hexdigest()
-            if hmac.compare_digest(mark, self._refused()):
+            if mark in (self._last_refused, self._refused()):
                 raise PinRefused("The token refused this PIN before; it was not tried again.")
             try:
                 yield pin
             except PinLocked:
                 raise
             except PinRefused:
-                self._keys.put_blob(_REFUSED, json.dumps({"sha256": mark}).encode())
+                self._last_refused = mark
+                with suppress(KeyStoreUnavailable):
+                    self._keys.put_blob(_REFUSED, json.dumps({"sha256": mark}).encode())
                 raise
 
     def forget(self) -> None:
         """Let a PIN that was refused be tried once more."""
+        self._last_refused = ""
         if self._refused():
             self._keys.put_blob(_REFUSED, json.dumps({"sha256": ""}).encode())
 
