@@ -7,6 +7,7 @@ import secrets
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import partial
 from pathlib import Path
 
 from core.errors import Conflict, IkewardenError, InvalidInput
@@ -15,10 +16,12 @@ from hsm.folder import PrivateFolder
 from hsm.ports import KeyAlgorithm
 from hsm.seal import Seal
 from hsm.sealedfiles import SealedFileKeyStore
+from hsm.token.pin import find_pin
 from ikewarden.cli.place import ADMIN_TOKEN, ROOT_CERTIFICATE, SETTINGS
 from ikewarden.settings import load_settings
+from ikewarden.settings_keys import Pkcs11Settings
 from ikewarden.settings_model import Settings
-from ikewarden.wiring import Prompt, make_desk, open_stores
+from ikewarden.wiring import PIN_QUESTION, Prompt, make_desk, open_stores
 from pki import authorities, founding, tokens
 from pki.actors import Actor, Role
 from pki.desk import Desk
@@ -145,9 +148,11 @@ def make(
     Without a passphrase a random one is written to a file of mode 0600 beside the keys. `environ` and `prompt` may have
     the PIN of a token. `report` hears of each step.
     A marker file stands in the directory until all is done, so that a killed `init` is noticed. Raises
-    InstanceExists, InstanceUnfinished, DirectoryNotEmpty, and what the parts raise.
+    InstanceExists, InstanceUnfinished, DirectoryNotEmpty, PinUnusable, and what the parts raise.
     """
     directory = plan.directory
+    # Before anything is made: without a PIN nothing can be finished.
+    answer = _pin_of(plan.token, environ or {}, prompt) if plan.token else prompt
     _claim(directory)
     settings = _settle(plan, in_file=passphrase is None)
     report("sealing the key store")
@@ -159,7 +164,7 @@ def make(
     report("making the database")
     migrate(settings.database.url)
     sealed = SealedFileKeyStore(settings.keys.directory, seal)
-    keys = open_stores(settings, sealed, environ or {}, prompt)
+    keys = open_stores(settings, sealed, environ or {}, answer)
     desk = make_desk(settings, keys)
     try:
         report("making the root and the issuing authority")
@@ -174,6 +179,17 @@ def make(
     (directory / UNFINISHED).unlink()
     _sync(directory)
     return Instance(directory, settings, created.secret, f"https://{plan.names[0]}:{plan.port}")
+
+
+def _pin_of(token: TokenPlan, environ: Mapping[str, str], prompt: Prompt | None) -> Prompt:
+    """Look for the PIN, and ask for it once. Raises PinUnusable, and what `hsm.passphrase.read_private` raises."""
+    pin = find_pin(
+        file=token.pin_file,
+        variable=Pkcs11Settings.model_fields["pin_env"].default,
+        environ=environ,
+        prompt=prompt and partial(prompt, PIN_QUESTION),
+    )()
+    return lambda _question: pin.reveal().decode()
 
 
 def _claim(directory: Path) -> None:

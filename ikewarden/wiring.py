@@ -30,6 +30,7 @@ from scheduler.clock import read_clock
 from store.engine import Limits, open_store
 
 Prompt = Callable[[str], str]
+PIN_QUESTION: Final = "PIN of the token: "
 _SCHEMES: Final = {"files": "sealed", "pkcs11": "pkcs11", "transit": "transit"}
 
 
@@ -89,7 +90,7 @@ def open_token(
         file=chosen.pin_file,
         variable=chosen.pin_env,
         environ=environ,
-        prompt=prompt and partial(prompt, "PIN of the token: "),
+        prompt=prompt and partial(prompt, PIN_QUESTION),
     )
     place = TokenPlace(
         module=chosen.module or Path(),

@@ -1,11 +1,14 @@
 """`ikewarden hsm check` and `init --pkcs11`: what a module can do, and what is wrong with it."""
 
+import contextlib
+import os
+import pty
 from pathlib import Path
 
 import pytest
 
 from ikewarden.settings import load_settings
-from tests.fixtures.served import Done, run
+from tests.fixtures.served import PROGRAM, Done, run, surroundings
 from tests.fixtures.softhsm import MODULE, FaultyModule, SoftToken
 
 
@@ -86,9 +89,31 @@ def test_a_token_needs_its_module(tmp_path: Path) -> None:
     assert not (tmp_path / "instance").exists()
 
 
-def test_without_a_pin_an_instance_is_not_finished(tmp_path: Path, hsm_token: SoftToken) -> None:
+def test_without_a_pin_nothing_is_made(tmp_path: Path, hsm_token: SoftToken) -> None:
     directory = tmp_path / "instance"
-    done = run("init", "--dir", directory, "--pkcs11", MODULE, "--token", hsm_token.label)
-    assert (done.code, "(pin_unusable)" in done.err) == (2, True)
-    again = run("init", "--dir", directory, "--pkcs11", MODULE, "--token", hsm_token.label)
-    assert "(instance_unfinished)" in again.err
+    words = ("init", "--dir", directory, "--pkcs11", MODULE, "--token", hsm_token.label)
+    for more in ((), ("--pin-file", tmp_path / "none")):
+        done = run(*words, *more)
+        assert (done.code, "(pin_unusable)" in done.err) == (2, True)
+        assert not directory.exists()
+
+
+def test_the_pin_may_be_typed(instance: Path, hsm_token: SoftToken) -> None:
+    settings = instance / "ikewarden.toml"
+    kept = [line for line in settings.read_text().splitlines() if "pin_file" not in line]
+    settings.write_text("\n".join(kept) + "\n")
+    pid, terminal = pty.fork()
+    if pid == 0:
+        command = [*PROGRAM, "hsm", "check", "--dir", str(instance), "--algorithm", "ec-p256"]
+        os.execve(command[0], command, surroundings())  # noqa: S606 - no shell is wanted
+    written = b""
+    while b"PIN of the token: " not in written:
+        written += os.read(terminal, 1000)
+    os.write(terminal, hsm_token.pin.encode() + b"\n")
+    with contextlib.suppress(OSError):  # EIO: it has ended
+        while piece := os.read(terminal, 1000):
+            written += piece
+    assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0, written
+    os.close(terminal)
+    assert b"ec-p256    yes" in written
+    assert hsm_token.pin.encode() not in written
