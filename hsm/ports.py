@@ -51,7 +51,8 @@ class KeyStore(Protocol):
 
         `name` is `[a-z0-9][a-z0-9._-]{0,62}`. When it returns, the key survives a crash; when it
         raises or is killed, there is either the whole key or none. Raises `BadKeyName`,
-        `KeyAlgorithmUnknown`, `KeyExists`, `KeyStoreUnavailable`.
+        `KeyAlgorithmUnknown`, `KeyExists`, `KeyStoreUnavailable`; of a device or a server also
+        `KeyMechanismMissing`, `KeyStoreFull`, `SignerUnavailable`, `PinRefused`, `SignerRefused`.
         """
         ...
 
@@ -59,8 +60,9 @@ class KeyStore(Protocol):
         """The key as a signer: it signs and gives its public key, nothing else.
 
         Cheap enough to call for each signature. `sign` raises `SignerUnavailable` where the
-        signer is away. Raises `BadKeyName` for a URI of another kind, `KeyNotFound`,
-        `KeyFileDamaged`, `SignerUnavailable`.
+        signer is away. Raises `BadKeyName` for a URI of another kind, `KeyStoreOff` for one of a
+        store that is not set up, `KeyNotFound`, `KeyFileDamaged`, `KeyAmbiguous`,
+        `KeyKindUnusable`, `SignerUnavailable`, `PinRefused`, `SignerRefused`.
         """
         ...
 
@@ -69,5 +71,5 @@ class KeyStore(Protocol):
         ...
 
     def destroy(self, uri: str) -> None:
-        """Remove the key for good. Raises `BadKeyName`, `KeyNotFound`."""
+        """Remove the key for good. Raises `BadKeyName`, `KeyNotFound`, `SignerUnavailable`."""
         ...

@@ -15,13 +15,13 @@ _STATUS_CHANGES = timedelta(days=1)
 
 
 def sweep(desk: Desk, actor: Actor, *, now: datetime) -> int:
-    """Remove old job runs, answers past their end, replay records, and keys of ended OCSP signers; tell how many.
+    """Remove old job runs, answers past their end, replay records, and keys of OCSP signers that ended or never came to
+    be; tell how many.
 
-    Raises RoleMayNot.
+    Raises RoleMayNot, SignerUnavailable.
     """
     require(actor, Action.JOB_RUN)
     removed = ocsp_answers.remove_ended(desk, actor, now=now)
-    removed += ocsp_signers.remove_expired(desk, actor, now=now)
     with desk.store.write() as connection:
         removed += jobs.prune(connection, now - _JOB_RUNS)
         removed += tallies.forget(connection, now)
@@ -30,4 +30,6 @@ def sweep(desk: Desk, actor: Actor, *, now: datetime) -> int:
             delete(status_changes).where(status_changes.c.at < now - _STATUS_CHANGES),
         ):
             removed += connection.execute(gone).rowcount
-    return removed
+    # Last: the signer may be away.
+    removed += ocsp_signers.remove_expired(desk, actor, now=now)
+    return removed + ocsp_signers.remove_dropped(desk, actor, now=now)

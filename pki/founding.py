@@ -2,6 +2,7 @@
 
 import hashlib
 import re
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -11,6 +12,7 @@ from cryptography.hazmat.primitives import serialization
 from sqlalchemy import or_, select, update
 
 from core.errors import Conflict, InvalidInput, NotFound, NotPermitted
+from hsm.errors import KeyStoreError
 from hsm.ports import KEY_ALGORITHMS, KeyAlgorithm, PrivateKey
 from pki.actors import Action, Actor, require, require_authority, require_gateway
 from pki.approvals import asked_for, look, require_approval
@@ -112,9 +114,13 @@ def create(desk: Desk, actor: Actor, request: AuthorityRequest, *, now: datetime
         with asked_for(desk, actor, now=now):
             _record_intent(desk, actor, request, parent, spec, tbs, now)
     except (NotPermitted, NotFound, Conflict):
-        desk.keys.destroy(key_uri)  # the approval was used or ended meanwhile
+        _discard(desk, key_uri)  # the approval was used or ended meanwhile
         raise
-    signature = sign(issuing_key, tbs, default_hash(issuing_key.public_key()))
+    try:
+        signature = sign(issuing_key, tbs, default_hash(issuing_key.public_key()))
+    except KeyStoreError:
+        _discard(desk, key_uri)
+        raise
     certificate = x509.load_der_x509_certificate(complete(tbs, signature))
     _verify(certificate, certificate if parent is None else parent.certificate)
     _record_result(desk, actor, request, parent, certificate, key_uri, now)
@@ -359,11 +365,17 @@ def _record_result(
     try:
         desk.store.together(work)
     except Duplicate:
-        desk.keys.destroy(key_uri)
+        _discard(desk, key_uri)
         raise AuthorityExists(f"There is an authority {request.name!r} already.") from None
     except IssuanceOvertaken:
-        desk.keys.destroy(key_uri)
+        _discard(desk, key_uri)
         raise
+
+
+def _discard(desk: Desk, key_uri: str) -> None:
+    # Nobody will use it. Some stores do not let us destroy an authority's key, and none can while it is away.
+    with suppress(KeyStoreError):
+        desk.keys.destroy(key_uri)
 
 
 def _settle_pending(unit: Unit, parent: Authority, serial: str, der: bytes, now: datetime) -> None:

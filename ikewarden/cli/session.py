@@ -42,6 +42,11 @@ class Session:
 
         return Screen(self.format, self.out, self.err)
 
+    @property
+    def ask(self) -> Callable[[str], str] | None:
+        """Puts a question to the person at the terminal, whose answer is not shown; None where there is nobody."""
+        return _ask if os.isatty(0) else None
+
     def connect(self) -> "Client":
         """A client of the service that options and environment name.
 
@@ -59,6 +64,11 @@ class Session:
 
 
 pass_session = click.make_pass_decorator(Session)
+
+
+def _ask(question: str) -> str:
+    answer: str = click.prompt(question, prompt_suffix="", hide_input=True, err=True)
+    return answer
 
 
 def _passphrase() -> str:

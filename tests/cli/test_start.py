@@ -114,6 +114,8 @@ OFFLINE = {
 }
 
 
+# They work on an instance's settings.
+ON_AN_INSTANCE = {"init", "serve", "migrate", "vault", "hsm"}
 ON_ITS_SETTINGS = {("audit-log", "verify"), ("audit-log", "accept-gap")}
 
 
@@ -122,7 +124,7 @@ def test_commands_take_all_connection_options_or_only_the_directory() -> None:
         names = {each.name for each in command.params} & CONNECTION
         if path in OFFLINE or isinstance(command, click.Group):
             assert not names
-        elif path[0] in ("init", "serve", "migrate", "vault") or path in ON_ITS_SETTINGS:
+        elif path[0] in ON_AN_INSTANCE or path in ON_ITS_SETTINGS:
             assert names == {"dir"}
         elif (
             path[0] == "agent"

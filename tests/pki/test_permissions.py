@@ -102,6 +102,7 @@ TABLE: dict[Any, tuple[set[Role], Call]] = {
     ocsp_answers.presign: ({S}, lambda d, a: ocsp_answers.presign(d, a, limit=0, now=NOW)),
     ocsp_answers.remove_ended: ({S}, lambda d, a: ocsp_answers.remove_ended(d, a, now=NOW)),
     ocsp_signers.ensure: ({S}, lambda d, a: ocsp_signers.ensure(d, a, "nope", now=NOW)),
+    ocsp_signers.remove_dropped: ({S}, lambda d, a: ocsp_signers.remove_dropped(d, a, now=NOW)),
     ocsp_signers.remove_expired: ({S}, lambda d, a: ocsp_signers.remove_expired(d, a, now=NOW)),
     profiles.create: ({A}, lambda d, a: profiles.create(d, a, {}, now=NOW)),
     profiles.get: (READERS, lambda d, a: profiles.get(d, a, "gateway")),

@@ -201,11 +201,12 @@ def _instance(session: Session, config: Path | None) -> "Iterator[tuple[Desk, Se
     from store.schema import check_schema
 
     settings = load_settings(settings_file, session.environ)
-    prompt = (lambda: getpass("Passphrase of the key store: ")) if sys.stdin.isatty() else None
+    prompt = getpass if sys.stdin.isatty() else None
     keys = open_keys(settings, session.environ, prompt)
     desk = make_desk(settings, keys, session.environ)
     try:
         check_schema(desk.store)
-        yield desk, keys
+        yield desk, keys.sealed
     finally:
         desk.store.close()
+        keys.close()
