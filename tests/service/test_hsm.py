@@ -253,6 +253,11 @@ def test_serve_refuses_a_wrong_pin_at_once_and_starts_without_its_token(
         service.start(ready=False)
         until(lambda: _code(service) in _AWAY, "it serves, and misses the token")
         assert "started without the token" in service.log
+        with pytest.raises(Refused) as refusal:
+            service.client.get("/readyz")
+        troubles = refusal.value.problem["troubles"]
+        assert {f"503 {each['code']}" for each in troubles} <= {*_AWAY, "503 ocsp_signer_missing"}
+        assert any(each["about"] == "authority:issuing" for each in troubles)
         hsm_token.put_back()
         until(lambda: _code(service) is None, "it issues when the token is back")
 
