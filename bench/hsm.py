@@ -16,7 +16,7 @@ from bench.rounds import Bench, Row, alone, alternate, compare, turn
 from bench.softhsm import LABEL, MODULE, SoftHsm
 
 SESSIONS = 1
-ALGORITHM = "rsa-3072"
+ALGORITHM = "rsa-4096"
 _WHAT = ("hsm", "certificates", "1/s")
 
 

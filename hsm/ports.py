@@ -59,10 +59,11 @@ class KeyStore(Protocol):
     def open(self, uri: str) -> PrivateKey:
         """The key as a signer: it signs and gives its public key, nothing else.
 
-        Cheap enough to call for each signature. `sign` raises `SignerUnavailable` where the
-        signer is away. Raises `BadKeyName` for a URI of another kind, `KeyStoreOff` for one of a
-        store that is not set up, `KeyNotFound`, `KeyFileDamaged`, `KeyAmbiguous`,
-        `KeyKindUnusable`, `SignerUnavailable`, `PinRefused`, `SignerRefused`.
+        Cheap enough to call for each signature, and called so: a signer that is known to be away
+        is told here, before anything is put on record for it. `sign` raises `SignerUnavailable`
+        too. Raises `BadKeyName` for a URI of another kind, `KeyStoreOff` for one of a store that is
+        not set up, `KeyNotFound`, `KeyFileDamaged`, `KeyAmbiguous`, `KeyKindUnusable`,
+        `SignerUnavailable`, `PinRefused`, `SignerRefused`.
         """
         ...
 

@@ -92,6 +92,10 @@ class TokenProcess:
             raise refused
         return answer
 
+    def ensure(self) -> None:
+        """See that the process is there, without asking it for anything. Raises what `ask` raises of the token."""
+        self._run()
+
     def retry_pin(self) -> None:
         """See `PinGuard.forget`."""
         self._pin.forget()

@@ -52,6 +52,7 @@ class TokenKeyStore:
         """See `KeyStore.open`. Raises also KeyAmbiguous, KeyKindUnusable, and what `check` raises."""
         known = self._opened.get(uri)
         if known is not None:
+            self._process.ensure()
             return known
         asked = self._mine(uri)
         answer = self._process.ask(Work("public", label=asked.object, id=asked.id))

@@ -132,14 +132,14 @@ def test_the_token_goes_away_under_load_and_comes_back(
     assert codes <= {"signer_unavailable", "hsm_absent"}
     assert parts_of(in_token) == before  # nothing was restarted
     assert len(set(faulty.signed)) == len(faulty.signed)  # nothing was signed twice
-    _check_records(in_token, [revoked["serial"], *load.serials])
+    _check_records(in_token, [revoked["serial"], *load.serials], len(load.refusals))
     until(lambda: _listed(in_token, revoked["serial"]), "the revoked one is on the list")
     assert hsm_token.pin not in in_token.log
     calls = faulty.calls
     assert calls["login a0"] == 0
 
 
-def _check_records(service: Served, serials: list[str]) -> None:
+def _check_records(service: Served, serials: list[str], refused: int) -> None:
     """Everything that was given out is on record, and nothing else was made."""
     store = open_store(f"sqlite:///{service.directory}/ikewarden.db")
     try:
@@ -151,6 +151,12 @@ def _check_records(service: Served, serials: list[str]) -> None:
             ).all()
             # An answer that the load's threads did not wait for may be on record too; none was lost.
             assert set(serials) <= set(made)
+            # Once the token is known to be away, nothing is put on record for it: few are in doubt, of many refused.
+            in_doubt = connection.scalar(
+                select(func.count()).where(certificates.c.status.in_(("pending", "abandoned")))
+            )
+            assert in_doubt is not None
+            assert in_doubt < refused
             intents = connection.execute(
                 select(audit_events.c.object, func.count())
                 .where(
@@ -247,6 +253,11 @@ def test_serve_refuses_a_wrong_pin_at_once_and_starts_without_its_token(
         service.start(ready=False)
         until(lambda: _code(service) in _AWAY, "it serves, and misses the token")
         assert "started without the token" in service.log
+        with pytest.raises(Refused) as refusal:
+            service.client.get("/readyz")
+        troubles = refusal.value.problem["troubles"]
+        assert {f"503 {each['code']}" for each in troubles} <= {*_AWAY, "503 ocsp_signer_missing"}
+        assert any(each["about"] == "authority:issuing" for each in troubles)
         hsm_token.put_back()
         until(lambda: _code(service) is None, "it issues when the token is back")
 
