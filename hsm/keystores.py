@@ -55,6 +55,11 @@ class KeyStores:
         """See `KeyStore.destroy`. Raises also KeyStoreOff."""
         self._of(uri).destroy(uri)
 
+    @property
+    def has_others(self) -> bool:
+        """Whether there is one that can be away."""
+        return len(self._stores) > 1
+
     def check(self, scheme: str) -> None:
         """Raise what keeps a store from serving now, where there is something to say about it."""
         store = self._stores.get(scheme)

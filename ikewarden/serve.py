@@ -282,7 +282,8 @@ def _scheduler(settings: Settings, keys: KeyStores) -> int:
 
     def look_at_keys(_desk: Desk, _now: datetime) -> Mapping[str, int]:
         # The same, while nothing is signed.
-        keys.check("transit")
+        for scheme in ("pkcs11", "transit"):
+            keys.check(scheme)
         return {}
 
     try:
@@ -306,7 +307,7 @@ def _scheduler(settings: Settings, keys: KeyStores) -> int:
                 Job("tls_credential", renew_credential),
                 Job("secret_store", look_at_secrets),
                 Job("audit_log", sequence),
-                *([Job("key_store", look_at_keys)] if settings.keys.uses_transit else []),
+                *([Job("key_store", look_at_keys)] if keys.has_others else []),
                 *([Job("alertmanager", tell_standing)] if desk.rules.alertmanager else []),
             ],
         )
