@@ -78,9 +78,7 @@ def judge(
 
 
 def _excused(gateway: Gateway, tunnel: Tunnel, at: float) -> bool:
-    return at <= tunnel.excuse or (
-        bool(gateway.planned) and gateway.plan(at, tunnel.name) is not None
-    )
+    return at <= tunnel.excuse or (bool(gateway.planned) and bool(gateway.plans(at, tunnel.name)))
 
 
 def _spare(pace: Pace, age: float, at: float, event: SaEvent) -> None:
@@ -143,13 +141,13 @@ def _short(
     if len(pace.short) > KEPT:
         del pace.short[0]
     # A streak is broken by a pause that a normal life fits into; collisions put one short life into each cycle.
-    recent = [one for one in pace.short if one[0] > at - _WITHIN_LIVES * lower]
+    recent = _without_twins([one for one in pace.short if one[0] > at - _WITHIN_LIVES * lower])
     if not _many(recent):
         return
     if lifetime is None and limited(gateway, tunnel):
         return
     ages = [one[2] for one in recent]
-    if _twins(recent):
+    if lifetime is None and len(recent) < _ADOPT and _relearns(gateway, recent, lower):
         return
     if lifetime is None and _adopted(gateway, tunnel, pace, at):
         return
@@ -183,11 +181,14 @@ def _many(recent: list[tuple[float, int, float]]) -> bool:
     return bouts >= _STREAK or most >= _STREAK
 
 
-def _twins(recent: list[tuple[float, int, float]]) -> bool:
-    # Collisions at every rekey: each short one is a twin, and a normal life lies between two of them.
-    return all(one[2] < _TWIN for one in recent) and all(
-        later[0] - one[0] > 4 * _TWIN for one, later in pairwise(recent)
-    )
+def _without_twins(recent: list[tuple[float, int, float]]) -> list[tuple[float, int, float]]:
+    """Without the second SAs of collisions, of which not every daemon tells: each stands alone, as in a storm none."""
+    tiny = [one[0] for one in recent if one[2] < _TWIN]
+    return [
+        one
+        for one in recent
+        if one[2] >= _TWIN or sum(abs(one[0] - other) <= 4 * _TWIN for other in tiny) > 1
+    ]
 
 
 def _adopted(gateway: Gateway, tunnel: Tunnel, pace: Pace, at: float) -> bool:
@@ -198,6 +199,12 @@ def _adopted(gateway: Gateway, tunnel: Tunnel, pace: Pace, at: float) -> bool:
     pace.lower = learned_lower(ages)
     _ended(gateway, tunnel, pace, at)
     return True
+
+
+def _relearns(gateway: Gateway, recent: list[tuple[float, int, float]], lower: float) -> bool:
+    """Did a hole in the log perhaps hide that another lifetime was configured? A few more rekeys will show it."""
+    since = recent[0][0] - _WITHIN_LIVES * lower
+    return steady([one[2] for one in recent]) and gateway.was_silent(2 * lower, since)
 
 
 def _judge_untold(
