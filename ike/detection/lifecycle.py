@@ -264,8 +264,10 @@ def _look_at_ike(gateway: Gateway, tunnel: Tunnel, limit: float | None, now: flo
 def _retire(
     gateway: Gateway, tunnel: Tunnel, chain: Chain, event: SaEvent, at: float | None
 ) -> None:
-    """VICI tells what the replaced Child SA had carried, and of its end no more."""
-    since = chain.living.pop(event.child_id, None)
+    """VICI tells what the replaced Child SA had carried, and of its end no more; nor of those before it."""
+    since = chain.living.get(event.child_id)
+    for mark in list(chain.living)[:-1]:
+        del chain.living[mark]
     chain.closed = event.child_id
     if event.size is None or since is None or at is None:
         return

@@ -267,7 +267,11 @@ class Gateway:
 
     def went(self, tunnel: Tunnel, since: float) -> bool:
         """May its peer have gone to another address after `since`, by a line that was lost?"""
-        return tunnel.name is not None and self.found.get(tunnel.name, since) > since
+        if tunnel.name is None:
+            return False
+        hosts = (self.hosts.get(f"{tunnel.name} {one[2]}") for one in tunnel.up.values())
+        elsewhere = any(host not in (None, tunnel.source) for host in hosts)
+        return elsewhere or self.found.get(tunnel.name, since) > since
 
     def seen_at(self, tunnel: Tunnel) -> None:
         """It is the last one of its name and address."""

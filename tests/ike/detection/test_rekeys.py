@@ -163,6 +163,14 @@ def test_a_number_that_another_peer_has_now() -> None:
     }
 
 
+def test_an_identity_that_is_elsewhere_now() -> None:
+    log = Log().up(0).rekeys([3300.0])
+    other = {"name": "site", "source": "203.0.113.5", "ike_id": 2, "child": "net", "child_id": 3}
+    log.add(5000, "ike_established", identity="gw.example", **other)
+    log.add(5000, "child_established", **other).add(6000, "child_closed", **other)
+    assert kinds(busy(log, 20_000), HOUR) == []
+
+
 def test_a_peer_that_came_back_while_nothing_was_logged() -> None:
     log = Log().up(0).rekeys([3300.0]).add(5000, "duplicate_replaced", ike_id=1)
     away = {"name": "site", "source": "203.0.113.5", "ike_id": 2, "child": "net", "child_id": 3}

@@ -149,6 +149,15 @@ def test_over_vici_nobody_tells_that_a_replaced_sa_is_closed() -> None:
     assert kinds(over_vici(log, [900.0 * step for step in range(1, 30)])) == []
 
 
+def test_over_vici_a_rekey_may_be_lost() -> None:
+    log = Log().up(0)
+    for at, kind in ((1, "child_established"), (5, "child_closed")):
+        log.add(at, kind, ike_id=1, child="other", child_id=100, spi_in="c0", spi_out="d0")
+    over_vici(log, [1800.0 * step for step in range(1, 30)])
+    log.events = [one for one in log.events if one.new_child_id not in (5, 7, 9, 11)]
+    assert kinds(log) == []
+
+
 def test_over_vici_a_limit_of_bytes_explains_short_lives() -> None:
     lifetime = Lifetime(3600.0, 360.0)
     times = [300.0 * step for step in range(1, 20)]
