@@ -286,6 +286,9 @@ class Gateway:
             return
         if self.tunnels.get((tunnel.name, tunnel.source)) is tunnel:
             del self.tunnels[(tunnel.name, tunnel.source)]
+        for key in {f"{tunnel.name} {one[2]}" for one in tunnel.up.values()}:
+            if self.hosts.get(key) == tunnel.source:
+                self.hosts[key] = source
         tunnel.source = source
         self.tunnels[(tunnel.name, source)] = tunnel
         self.seen_at(tunnel)

@@ -163,6 +163,11 @@ def test_a_number_that_another_peer_has_now() -> None:
     }
 
 
+def test_a_peer_that_moved_may_still_miss_a_rekey() -> None:
+    log = Log().up(0).add(100, "address_changed", ike_id=1, source="203.0.113.5")
+    assert kinds(busy(log, 20_000), HOUR) == ["rekey_missed"]
+
+
 def test_an_identity_that_is_elsewhere_now() -> None:
     log = Log().up(0).rekeys([3300.0])
     other = {"name": "site", "source": "203.0.113.5", "ike_id": 2, "child": "net", "child_id": 3}
@@ -236,3 +241,10 @@ def test_mobike_and_a_restart_explain_short_lives() -> None:
         log.add(at, "address_changed", ike_id=1, source=f"203.0.113.{step}")
         log.child(at + 1, 3 + step, old=2 + step)
     assert kinds(log, HOUR) == []
+
+
+def test_a_move_explains_no_storm() -> None:
+    log = Log().up(0).rekeys([3300.0]).add(3400, "address_changed", ike_id=1)
+    log.rekeys([3401 + 1.9 * step for step in range(25)], 3)
+    (alert,) = alerts(log, HOUR)
+    assert (alert.kind, alert.start) == ("rekey_too_fast", START + 3401)
