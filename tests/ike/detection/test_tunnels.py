@@ -106,6 +106,15 @@ def test_closings_that_were_lost_hours_apart_are_no_duplicates() -> None:
     assert kinds(again) == ["duplicate_sas"]
 
 
+def test_a_closing_that_was_lost_makes_no_third_one_of_a_handover() -> None:
+    log = Log().up(0)
+    for number in range(2, 30):
+        log.child(1205.0 * number, number)
+        if number != 5:
+            log.add(1205.0 * number + 9, "child_closed", ike_id=1, child="net", child_id=number - 1)
+    assert kinds(log) == []
+
+
 def test_a_closing_that_was_lost_is_forgotten_when_others_follow() -> None:
     """Where bytes limit them, SAs live much shorter than they may."""
     hour = {"site": Bounds(child=Lifetime(3600.0, 360.0), rekey_bytes=500)}
