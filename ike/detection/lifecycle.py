@@ -416,7 +416,7 @@ def _replace(
     chain.spi_in = event.spi_in
     chain.spi_out = event.spi_out
     chain.living[mark] = at
-    if len(chain.living) > _MOST_LIVING or (not gateway.closes and len(chain.living) > 2):
+    if len(chain.living) > _MOST_LIVING or (not gateway.closes and len(chain.living) > 3):
         del chain.living[next(iter(chain.living))]
     sharing.installed(gateway, tunnel, event, at)
 

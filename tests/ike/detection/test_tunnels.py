@@ -251,6 +251,16 @@ def test_limits_of_bytes_are_reached_together() -> None:
     assert kinds(collisions(1, 19), limit) == ["rekey_collisions"]
 
 
+def test_limits_of_bytes_that_nobody_told_collide_from_the_first_rekey_on() -> None:
+    log, number = Log().up(0), 1
+    for at in (300.0, 620.0, 1030.0, 1440.0):
+        log.add(at, "collision", ike_id=1).child(at + 0.1, number + 1).child(at + 0.2, number + 2)
+        for closed, size in ((number + 1, 0), (number, 9_000_000)):
+            log.add(at + 1, "child_closed", ike_id=1, child="net", child_id=closed, size=size)
+        number += 2
+    assert kinds(log) == []
+
+
 def test_two_hosts_with_one_identity() -> None:
     log = Log()
     for step in range(8):
