@@ -165,7 +165,10 @@ def child_closed(gateway: Gateway, tunnel: Tunnel, event: SaEvent, at: float | N
     chain = tunnel.chains[key]
     since = establishment.taken(chain, mark)
     if since is not None and at is not None:
-        if since == chain.late or (not chain.living and rekeys.late(gateway, tunnel, since, at)):
+        late = since == chain.late
+        if not _has_other(event, chain.late_spi if late else chain.spi_in) and (
+            late or (not chain.living and rekeys.late(gateway, tunnel, since, at))
+        ):
             rekeys.outlived(gateway, tunnel, event.line, since, at)
     if event.size is not None and since is not None and at is not None and chain.living:
         rekeys.weigh(gateway, tunnel, event.size, (chain.since or at) - since)
@@ -287,6 +290,12 @@ def _alive(tunnel: Tunnel, since: float) -> bool:
 def _heirs(tunnel: Tunnel) -> bool:
     # Child SAs of an IKE SA that is not known: the line that told of it was lost.
     return any(isinstance(ike, int) and ike not in tunnel.up for _, ike in tunnel.chains)
+
+
+def _has_other(event: SaEvent, spi: str | None) -> bool:
+    """Is it about another SA, whose number a daemon before this one gave to the one with this SPI?"""
+    shown = {event.spi_in, event.spi_out} - {None}
+    return spi is not None and bool(shown) and spi not in shown
 
 
 def _counts_anew(event: SaEvent, since: float | None, at: float | None) -> bool:
@@ -427,6 +436,7 @@ def _judge(gateway: Gateway, tunnel: Tunnel, chain: Chain, event: SaEvent, at: f
         age = at - chain.since
         late = not chain.missed and rekeys.late(gateway, tunnel, chain.since, at)
         chain.late = chain.since if late else None
+        chain.late_spi = chain.spi_in
         lifetime = gateway.bounds_of(tunnel).child
         rekeys.judge(gateway, tunnel, tunnel.child, lifetime, age, at, event)
         if tunnel.trouble is not None:

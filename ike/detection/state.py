@@ -51,6 +51,7 @@ class Chain:
     missed: bool = False
     closed: int | str | None = None  # the last one
     late: float | None = None  # since when the one was up that was replaced too late
+    late_spi: str | None = None  # and its inbound SPI
     refused: list[Sign] | None = None
     passed: int = 0  # how many were closed while one was there that should have been before
 

@@ -149,6 +149,13 @@ def test_a_daemon_whose_start_was_not_logged_gives_its_numbers_again() -> None:
     assert kinds(log, HOUR) == []
 
 
+@pytest.mark.parametrize(("spi", "found"), [("c0000001", ["rekey_missed"]), ("cfffffff", [])])
+def test_a_number_is_not_enough_to_call_an_sa_old(spi: str, found: list[str]) -> None:
+    log = Log().up(0).child(12_000, 2)
+    log.add(12_001, "child_closed", ike_id=1, child="net", child_id=1, spi_in=spi, size=5)
+    assert kinds(log, HOUR) == found
+
+
 def test_a_number_that_another_peer_has_now() -> None:
     log = Log()
     for step in range(2):
