@@ -71,7 +71,7 @@ UNKNOWN: Final = Bounds()
 @dataclass(frozen=True, slots=True)
 class Planned:
     """What we do ourselves: `purpose` is "rotation", "renewal", "cut" (the peer is refused, because we revoked its
-    certificate) or "maintenance"; None as name: any but those of `besides`.
+    certificate) or "maintenance"; None as name: any.
     """
 
     start: float
@@ -79,7 +79,6 @@ class Planned:
     connection: str | None = None
     gateway: str | None = None
     purpose: str = "rotation"
-    besides: frozenset[str] = frozenset()
 
     def covers(self, at: float, gateway: str | None, connection: str | None) -> bool:
         """Is it about this moment and place?"""
@@ -87,7 +86,6 @@ class Planned:
             self.start <= at <= self.end
             and self.gateway in (None, gateway)
             and self.connection in (None, connection)
-            and connection not in self.besides
         )
 
 
@@ -96,6 +94,11 @@ def learned_lower(ages: Sequence[float]) -> float | None:
     if len(ages) < ENOUGH:
         return None
     return _BELOW * sorted(ages)[1]
+
+
+def learned_longest(ages: Sequence[float]) -> float:
+    """The longest that a connection takes: the second most, since a hole in the log makes one age of several."""
+    return sorted(ages)[-2:][0]
 
 
 def learned_upper(longest: float) -> float:
