@@ -96,11 +96,6 @@ def learned_lower(ages: Sequence[float]) -> float | None:
     return _BELOW * sorted(ages)[1]
 
 
-def learned_longest(ages: Sequence[float]) -> float:
-    """The longest that a connection takes: the second most, since a hole in the log makes one age of several."""
-    return sorted(ages)[-2:][0]
-
-
 def learned_upper(longest: float) -> float:
     """Above which age an SA was not rekeyed, by the longest that this connection took so far."""
     return _ABOVE * longest + GRACE

@@ -22,15 +22,7 @@ TEMPORARY_FAILURE of a collision, reauthentication, a lost line, a hole in the l
 from itertools import pairwise
 from typing import Final
 
-from ike.detection.bounds import (
-    KEPT,
-    SLACK,
-    Lifetime,
-    learned_longest,
-    learned_lower,
-    learned_upper,
-    steady,
-)
+from ike.detection.bounds import KEPT, SLACK, Lifetime, learned_lower, learned_upper, steady
 from ike.detection.state import Chain, Gateway, Pace, Tunnel, lines_of, note
 from ike.events.event import SaEvent
 
@@ -122,8 +114,7 @@ def _learn(pace: Pace, age: float) -> None:
         return
     ages = pace.ages
     ages.append(age)
-    if age > pace.longest:
-        pace.longest = max(pace.longest, learned_longest(ages))
+    pace.longest = max(pace.longest, age)
     if len(ages) > KEPT:
         del ages[: KEPT // 4]
         pace.lower = learned_lower(ages)
@@ -248,7 +239,7 @@ def _judge_untold(
     usual = sorted(ages)[1:]  # but for the shortest: a collision, or a rekey by hand
     if not storm and (steady(usual, _IRREGULAR) or usual[1] >= _SHORT_LIFE):
         pace.ages.extend(usual)
-        pace.longest = max(pace.longest, learned_longest(usual))
+        pace.longest = max(pace.longest, most)
         pace.lower = learned_lower(pace.ages)
         _ended(gateway, tunnel, pace, at)
         return

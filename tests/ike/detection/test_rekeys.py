@@ -216,14 +216,6 @@ def test_a_peer_that_moved_while_nothing_was_logged() -> None:
     assert kinds(busy(log, 20_000), HOUR) == []
 
 
-def test_a_hole_teaches_no_longer_life() -> None:
-    log = Log().up(0).rekeys([3300.0])
-    for number in range(7, 20):  # four were not logged
-        log.child(3300.0 * (number - 1), number, old=number - 1)
-    log.child(3300.0 * 18 + 9900, 20, old=19)
-    assert kinds(busy(log, 80_000)) == ["rekey_missed"]
-
-
 def test_a_late_rekey_ends_it() -> None:
     (alert,) = alerts(Log().up(0).rekeys([3300.0, 9900.0]), HOUR)
     assert (alert.kind, alert.end) == ("rekey_missed", START + 9901)
