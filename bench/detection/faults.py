@@ -152,6 +152,26 @@ def _half_open(story: Story, tunnel: Tunnel, rate: float, *, forged: bool) -> No
             story.add(at, "half_open_limit", source=source)
 
 
+def _counted_flood(story: Story, tunnel: Tunnel, strength: int) -> None:
+    """Forged addresses, of which nothing tells but counters: cookies keep the half-open ones at thirty."""
+    rate, seconds = ((0.5, 300.0), (3.0, 240.0), (50.0, 120.0))[strength]
+    draw, standing = story.random, [0.0] * 30
+    for step in range(int(seconds * rate)):
+        at = tunnel.at + 100 + step / rate
+        if at - standing[0] >= 30.0:
+            standing = [*standing[1:], at]
+            source = f"203.0.{draw.randrange(256)}.{draw.randrange(256)}"
+            story.add(at, "ike_respond", source=source, ike_id=story.next())
+
+
+def _counted_scan(story: Story, tunnel: Tunnel, strength: int) -> None:
+    """Requests that no configuration fits; all that is known is how many."""
+    pause, times = ((20.0, 60), (5.0, 80), (0.5, 300))[strength]
+    for step in range(times):
+        at = tunnel.at + 100 + step * pause
+        story.add(at, "unknown_peer", source="192.0.2.78", ike_id=story.next())
+
+
 def _weak(story: Story, tunnel: Tunnel, strength: int) -> None:
     text = (
         "IKE:AES_CBC_128/HMAC_SHA1_96/PRF_HMAC_SHA1/MODP_1024",
@@ -400,6 +420,7 @@ FAULTS = (
     Fault("guessed from many hosts", "auth_guessing", _spread),
     Fault("flood from one source", "half_open_flood", _flood),
     Fault("flood with forged addresses", "half_open_flood", _forged),
+    Fault("flood, by counters alone", "half_open_flood", _counted_flood, needs="counted"),
     Fault("weak proposal", "weak_algorithm", _weak, frozenset({"downgrade"})),
     Fault("weaker than before", "downgrade", _downgraded, frozenset({"weak_algorithm"}), "known"),
     Fault("post-quantum gone", "downgrade", _quantum, needs="known"),
@@ -409,6 +430,7 @@ FAULTS = (
     Fault("group loop", "proposal_mismatch", _groups),
     Fault("one stranger", "unknown_peers", _stranger),
     Fault("scan", "unknown_peers", _scan),
+    Fault("refusals, by counters alone", "unknown_peers", _counted_scan, needs="counted"),
     Fault("link up and down", "dpd_flapping", _lost),
     Fault("dead peer, IKEv1", "dpd_flapping", _dead),
     Fault("lossy path", "retransmit_storm", _lossy),

@@ -5,6 +5,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from bench.detection.counting import Counting
 from bench.detection.weather import Numbers, Weather
 from ike.detection.bounds import Bounds, Lifetime, Planned
 from ike.events.event import SaEvent
@@ -77,6 +78,8 @@ class Story:
     number: int = 0
     echo: bool = False
     weather: Weather = field(default_factory=Weather)
+    counting: Counting | None = None
+    heirs: dict[int, int] = field(default_factory=dict)  # Child SAs that took the place of others
 
     def __post_init__(self) -> None:
         self.random = random.Random(self.seed)
@@ -125,9 +128,12 @@ class Story:
         """All events in the order of a file: by time, but for a little disorder, and numbered; less what was lost."""
         draw, weather = random.Random(self.seed + 1), self.weather
         disorder = draw.choice((0.0, 0.0, 0.5, 2.0))
+        events = self.events
+        if self.counting is not None:
+            events = self.counting.heard(events, weather, self.heirs)
         keyed = [
             (one.time + draw.random() * disorder, number, one)
-            for number, one in enumerate(self.events)
+            for number, one in enumerate(events)
             if one.time is not None and one.time <= self.end
         ]
         keyed.sort(key=lambda each: each[:2])
@@ -140,10 +146,14 @@ class Story:
 
     def plans(self) -> list[Planned]:
         """What we do ourselves, by the clock of the log."""
-        stamped = self.weather.stamped
-        return [
-            replace(one, start=stamped(one.start), end=stamped(one.end)) for one in self.planned
-        ]
+        found = []
+        for one in self.planned:
+            begin, end = self.weather.stamped(one.start), self.weather.stamped(one.end)
+            lasts = one.end - one.start
+            found.append(replace(one, start=begin, end=begin + lasts))
+            if end - begin != lasts:  # the clock was set meanwhile
+                found.append(replace(one, start=end - lasts, end=end))
+        return found
 
     # --- steps of a tunnel's life
 
@@ -159,7 +169,7 @@ class Story:
             rand=rekey * draw.choice(self.split.jitters),
             ike_rekey=draw.choice((14_400.0, 28_800.0)),
             known=draw.random() < 0.5,
-            numbered=draw.random() < 0.9,
+            numbered=draw.random() < 0.9 or (self.counting is not None and self.counting.alone),
             reauth=draw.random() < 0.2,
             bytes_=None,
             at=self.start + draw.random() * 60,
@@ -206,10 +216,12 @@ class Story:
 
     def rekey(self, tunnel: Tunnel, at: float, *, lose_closing: bool = False) -> None:
         """The Child SA is replaced."""
-        if not tunnel.reauth and tunnel.at + 1 < tunnel.ike_due < at - 1:
+        if not tunnel.reauth and max(tunnel.ike_due, tunnel.at + 1) < at - 1:
+            tunnel.ike_due = max(tunnel.ike_due, tunnel.at + 1)
             self.next_ike(tunnel)
         old, pair, since = tunnel.child, tunnel.pair, tunnel.installed
         self.install(tunnel, at)
+        self.heirs[old] = tunnel.child
         if tunnel.bytes_ is not None:
             size = int(tunnel.bytes_ * (0.9 + 0.1 * self.random.random()))
         else:
@@ -223,6 +235,7 @@ class Story:
         self.rekey(tunnel, at + 0.05)
         child, pair = tunnel.child, tunnel.pair
         self.install(tunnel, at + 0.12)
+        self.heirs[child] = tunnel.child
         self.close(tunnel, at + 0.3, child, pair, 0)
 
     def due(self, tunnel: Tunnel) -> float:

@@ -4,10 +4,10 @@ import random
 from collections import Counter
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, field
-from itertools import pairwise
 from statistics import median
 
 from bench.detection import lookalikes
+from bench.detection.counting import Counting
 from bench.detection.faults import FAULTS, Fault
 from bench.detection.fleet import DAY, Split, Story
 from bench.detection.weather import Weather
@@ -95,16 +95,23 @@ def _come(watch: Watch, story: Story) -> None:
     """Batches of an agent: with nothing to tell it says so, but for hours in which nobody hears it."""
     draw = random.Random(story.seed + 4)
     lines, offline, begin = story.lines(), 0, 0
+    lost = () if story.counting is None else story.counting.lost
+    stamped = story.weather.stamped
+    absences = [(stamped(away), stamped(back)) for away, back in sorted(lost, reverse=True)]
     while begin < len(lines):
         size = draw.randrange(1, 200)
         batch = lines[begin : begin + size]
         begin += size
         offline = offline - 1 if offline else draw.choice((0,) * 19 + (5,))
-        for one, following in pairwise(batch):
+        for one, following in zip(batch, [*batch[1:], None], strict=True):
             watch.observe(one)
-            if not offline and (following.time or 0.0) - (one.time or 0.0) > _BEAT:
-                watch.advance((following.time or 0.0) - _DISORDER)
-        watch.observe(batch[-1])
+            at = (one if following is None else following).time or 0.0
+            while absences and absences[-1][1] <= at:
+                away, back = absences.pop()
+                watch.doubt(away, back)
+                watch.advance(back)
+            if not offline and at - (one.time or 0.0) > _BEAT:
+                watch.advance(at - _DISORDER)
 
 
 def faulty(split: Split, fault: Fault, strength: int, number: int) -> tuple[Story, float]:
@@ -123,11 +130,16 @@ def faulty(split: Split, fault: Fault, strength: int, number: int) -> tuple[Stor
     hit.rand = hit.rekey * split.jitters[0]
     if "short" in fault.needs:
         hit.ike_rekey = 3600.0
+    if "counted" in fault.needs:
+        story.counting = Counting(alone=True, seed=seed)
     began = story.start + DAY * (0.4 + 0.2 * story.random.random())
     story.weather.clear(began - _AROUND, story.end)
     for tunnel in tunnels:
         story.establish(tunnel)
         story.live(tunnel, began, lookalikes.rare)
+    for plan in story.planned:
+        if plan.connection == hit.name and plan.end > began:
+            story.live(hit, plan.end + 1, None)  # what we do ourselves explains some of it
     hit.at = max(hit.at, hit.installed)
     hit.ike_due = max(hit.ike_due, hit.at + 2)
     if hit.at > hit.installed + 1:
@@ -157,6 +169,8 @@ def quiet(split: Split, number: int, tunnels: int, days: float) -> Story:
         story = Story(split, seed, start=start, days=days)
         story.weather.steps.append((at, by))
         story.weather.live = False  # an agent reads the time with its zone
+    if story.weather.live:
+        story.counting = Counting.of(seed, story.start, days)
     for index in range(tunnels):
         tunnel = story.make(index)
         story.establish(tunnel)

@@ -164,6 +164,19 @@ def around(story: Story) -> None:
     at = story.start + draw.random() * story.days * DAY
     tunnel = draw.choice(story.tunnels)
     story.add(at, "crl_fetch_failed", tunnel, reason="ocsp", ike_id=story.next())
+    for day in range(int(story.days)):
+        _morning(story, story.start + (day + 0.2 * draw.random()) * DAY)
+
+
+def _morning(story: Story, at: float) -> None:
+    """Users come to work; their negotiations stand half-open while they look for their passwords."""
+    draw = story.random
+    for step in range(30):
+        when, ike = at + 300 * draw.random(), story.next()
+        one: dict[str, Any] = {"source": f"203.0.112.{step}", "name": "users", "ike_id": ike}
+        story.add(when, "ike_respond", **one)
+        story.add(when + 25 * draw.random(), "ike_established", **one, identity=f"worker{step}")
+        story.add(when + 28000 + 7200 * draw.random(), "ike_deleted", **one)
 
 
 def _return_behind_nat(story: Story, at: float) -> None:

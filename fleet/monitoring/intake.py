@@ -78,6 +78,8 @@ class _Intake:
         names = {row["connection"] for row in self.rows if row["connection"] is not None}
         known_of = bounds.AtGateway(self.connection, self.gateway.id, names)
         rules = watching.restored(watch.memory, self.gateway.name, known_of, ours)
+        # What happened while no agent listened, as over VICI, is lost.
+        rules.doubt(watch.seen_at.timestamp(), self.now.timestamp())
         self._judge(rules, known, after, batch)
         streams[batch.stream] |= after.document() | {"at": self.now.timestamp()}
         self.connection.execute(

@@ -14,7 +14,7 @@ Not normal, because a gateway's peers are configured. Looks alike and is let pas
 
 from ike.detection.conditions import Place
 from ike.detection.crowds import Attempt
-from ike.detection.failures import failed, fresh, place_of, source_of
+from ike.detection.failures import about_certificate, failed, fresh, place_of, source_of
 from ike.detection.state import MOST_SUSPECTS, Gateway, Suspect, lines_of, note
 from ike.events.event import SaEvent
 
@@ -119,6 +119,9 @@ def unknown(gateway: Gateway, event: SaEvent, at: float | None) -> None:
         failed(gateway, event, at)
         return
     source = source_of(event)
+    known = gateway.suspects.get(source)
+    if known is not None and about_certificate(known, event, at):
+        return  # its certificate was the reason, and another connection was looked for
     place = Place(gateway.name, None, event.source or event.peer, event.identity)
     suspect = gateway.caller(place, source)
     if not fresh(suspect, "unknown", event, at):
@@ -143,7 +146,10 @@ def counted(gateway: Gateway, event: SaEvent, at: float | None) -> None:
     if event.reason != "refused" or at is None or gateway.strangers:
         return
     nameless = gateway.nameless
-    nameless.append((at, event.line, min(event.number or 0, _MOST_NAMELESS)))
+    # Of what was counted in a longer time, as while the agent was away, so many fell into these minutes on average.
+    share = _WITHIN / max(_WITHIN, event.seconds or 0.0)
+    number = int(min(event.number or 0, _MOST_NAMELESS) * share)
+    nameless.append((at, event.line, number))
     nameless[:] = [one for one in nameless if one[0] >= at - _WITHIN]
     attempts = sum(one[2] for one in nameless)
     if attempts >= _NAMELESS:

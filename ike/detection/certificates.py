@@ -14,7 +14,7 @@ from typing import Final
 
 from ike.detection import clock
 from ike.detection.conditions import Place
-from ike.detection.failures import fresh, place_of, source_of
+from ike.detection.failures import REMEMBERED, fresh, place_of, source_of
 from ike.detection.state import MOST_SUSPECTS, Gateway, Tunnel, lines_of, note
 from ike.events.event import SaEvent
 
@@ -28,6 +28,9 @@ def rejected(gateway: Gateway, event: SaEvent, at: float | None) -> None:
     """`cert_invalid`, `cert_revoked`."""
     suspect = gateway.suspect(source_of(event))
     suspect.certificate = (event.ike_id, at, event.line)
+    if event.ike_id is not None and event.ike_id not in suspect.rejected[-1:]:
+        suspect.rejected.append(event.ike_id)
+        del suspect.rejected[:-REMEMBERED]
     revoked = event.kind == "cert_revoked"
     again = not fresh(suspect, event.kind, event, at)
     if again:
@@ -37,10 +40,10 @@ def rejected(gateway: Gateway, event: SaEvent, at: float | None) -> None:
     signs = suspect.signs.setdefault("certificate", [])
     count = note(signs, at, event.line, _WITHIN, 64)
     needed = _TIMES_UNTIMED if at is None else _TIMES
-    planned = gateway.plan(at, place.connection) if gateway.planned else None
-    if planned == "cut":
+    planned = gateway.plans(at, place.connection) if gateway.planned else ()
+    if "cut" in planned:
         return
-    if planned is not None:
+    if planned:
         needed = _TIMES_PLANNED
     if not revoked and count < needed:
         return

@@ -1,9 +1,10 @@
 """`rekey_collisions`: both ends rekey at once, again and again.
 
-Condition: four of the last twenty rekeys collided; ten of the last twenty where bytes limit the SA.
-Not normal, because with jitter a collision happens in about one of a thousand rekeys (2δ / rand_time).
+Condition: four of the last ten rekeys collided, or five of the last twenty; eighteen of them where bytes limit the SA.
+Not normal, because with jitter a collision happens in about one of a thousand rekeys (2δ / rand_time), and in one of
+fifty where the jitter is a few seconds: then four fall among twenty once in a month.
 Looks alike and is let pass: a single TEMPORARY_FAILURE, several lines about one collision, SAs limited by bytes at both
-ends (they reach the limit together).
+ends (they reach the limit together, the more often the faster it goes).
 """
 
 from ike.detection import rekeys
@@ -11,7 +12,8 @@ from ike.detection.state import Gateway, Trouble, Tunnel, lines_of
 from ike.events.event import SaEvent
 
 _SAME = 10.0  # seconds: what is about one collision, and its surplus SA
-_LAST = (1 << 20) - 1
+_LAST, _LATELY = (1 << 20) - 1, (1 << 10) - 1
+_OF_LAST, _OF_LATELY, _OF_LIMITED = 5, 4, 18
 
 
 def rekeyed(trouble: Trouble, age: float) -> None:
@@ -32,8 +34,9 @@ def collided(gateway: Gateway, tunnel: Tunnel, event: SaEvent, at: float | None)
     del signs[:-20]
     trouble.pattern |= 1
     count = trouble.pattern.bit_count()
-    limited = rekeys.limited(gateway, tunnel)
-    if count < 10 and (limited or count < 4):
+    if count < _OF_LAST and (trouble.pattern & _LATELY).bit_count() < _OF_LATELY:
+        return
+    if count < _OF_LIMITED and rekeys.limited(gateway, tunnel):
         return
     shown = signs[-count:]
     gateway.sign(

@@ -7,7 +7,7 @@ operator's single command, reauthentication with a lifetime that short (the daem
 address is a tunnel of its own), a lost peer (that is `dpd_flapping`).
 
 **duplicate_sas.** Condition: three SAs of one Child SA, or three IKE SAs of one identity, live side by side for 30 s;
-two for 20 minutes (IKEv1 daemons do it for as long as their rekey margin), and later two others again.
+two for 20 minutes (IKEv1 daemons do it for as long as their rekey margin), and two others again in the next two lives.
 Looks alike and is let pass: make-before-break, the delayed deletion after a rekey, a collision's surplus SA, many
 clients with identities of their own behind one NAT, a closing whose line was lost, and logs that never show one.
 """
@@ -20,10 +20,14 @@ from ike.events.event import SaEvent
 
 #: Seconds after which surplus SAs are looked at.
 CROWDED: Final = 31.0
+_PASSED: Final = (
+    4  # who closes so many younger ones has closed the older one too, and its line was lost
+)
 _LINGER: Final = 1200.0
 _QUICK, _QUICK_WITHIN, _QUICK_TIMES = 10.0, 300.0, 3
 _SLOW, _SLOW_WITHIN, _SLOW_TIMES = 60.0, 1800.0, 5
-_LIVES, _LIFE = 4, 7200.0  # of which nobody told how long it is
+_LIVES, _NEXT = 4, 2
+_LIFE, _IKE_LIFE = 7200.0, 14_400.0  # of which nobody told how long it is
 _LINES_APART, _UNTIMED_TIMES = 100, 6
 
 
@@ -69,7 +73,7 @@ def deleted(
 
 
 def _explained(gateway: Gateway, tunnel: Tunnel, at: float, age: float) -> bool:
-    if at <= tunnel.excuse or (gateway.planned and gateway.plan(at, tunnel.name)):
+    if at <= tunnel.excuse or (gateway.planned and gateway.plans(at, tunnel.name)):
         return True
     if age < _QUICK:
         return False
@@ -95,20 +99,37 @@ def _count_untimed(gateway: Gateway, tunnel: Tunnel, event: SaEvent) -> None:
         )
 
 
-def _again(tunnel: Tunnel, surplus: float) -> bool:
-    """Did another SA stay too long, not long before this one? One alone may be a line that was lost."""
+def _again(tunnel: Tunnel, surplus: float, life: float) -> bool:
+    """Did another SA stay too long, just before this one? One alone may be a line that was lost, and so may another
+    one hours later.
+    """
     trouble = tunnel.troubled()
     before, trouble.lingered = trouble.lingered, surplus
-    return before is not None and 0.0 < surplus - before < _LIVES * _LIFE
+    return before is not None and 0.0 < surplus - before < _NEXT * life
+
+
+def taken(chain: Chain, mark: int | str | None) -> float | None:
+    """Take out a Child SA that is closed; gives since when it was up."""
+    oldest = next(iter(chain.living))
+    chain.passed = 0 if mark == oldest else chain.passed + 1
+    since = chain.living.pop(mark)
+    chain.closed = mark
+    if chain.passed >= _PASSED:
+        del chain.living[oldest]
+        chain.passed = 0
+    return since
 
 
 def crowded(gateway: Gateway, tunnel: Tunnel, chain: Chain, now: float) -> list[float]:
     """Do SAs of one Child SA live side by side for too long? Gives when to look again."""
+    if not gateway.closes:
+        return []
     upper = rekeys.upper(gateway, tunnel)
+    life = _LIFE if upper is None else upper[0]
     # After so many lives nobody is still there: the line that closed it was lost.
-    since = now - _LIVES * (_LIFE if upper is None else upper[0])
+    since = now - _LIVES * life
     living = sorted(each for each in chain.living.values() if each is not None and each > since)
-    return _judged(gateway, tunnel, living, now, "child", [chain.line])
+    return _judged(gateway, tunnel, living, now, life, ("child", [chain.line]))
 
 
 def crowded_ike(gateway: Gateway, tunnel: Tunnel, now: float) -> list[float]:
@@ -119,26 +140,35 @@ def crowded_ike(gateway: Gateway, tunnel: Tunnel, now: float) -> list[float]:
     for since, line, identity in tunnel.up.values():
         if identity is not None and since is not None:
             by_identity.setdefault(identity, []).append((since, line))
+    upper = rekeys.ike_upper(gateway, tunnel)
+    life = _IKE_LIFE if upper is None else upper / 2
     due: list[float] = []
     for those in by_identity.values():
         living = sorted(since for since, _ in those)
-        due += _judged(gateway, tunnel, living, now, "ike", sorted(line for _, line in those))
+        shown = ("ike", sorted(line for _, line in those))
+        due += _judged(gateway, tunnel, living, now, life, shown)
     return due
 
 
 def _judged(
-    gateway: Gateway, tunnel: Tunnel, living: list[float], now: float, layer: str, lines: list[int]
+    gateway: Gateway,
+    tunnel: Tunnel,
+    living: list[float],
+    now: float,
+    life: float,
+    shown: tuple[str, list[int]],
 ) -> list[float]:
-    if len(living) < 2 or (layer == "child" and not gateway.closes):
+    if len(living) < 2:
         return []
-    ends = [living[1] + _LINGER]
-    if len(living) > 2:
-        ends.append(living[2] + CROWDED - 1.0)
-    due = min(ends)
-    if due > now:
-        return [due]
-    if len(living) == 2 and not _again(tunnel, living[0]):
-        return []
+    lingers = living[1] + _LINGER
+    crowds = living[2] + CROWDED - 1.0 if len(living) > 2 else None
+    if crowds is None or crowds > now:
+        waits = [] if crowds is None else [crowds]
+        if lingers > now:
+            return [lingers, *waits]
+        if not _again(tunnel, living[0], life):
+            return waits
+    layer, lines = shown
     gateway.sign(
         "duplicate_sas",
         gateway.place(tunnel),

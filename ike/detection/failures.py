@@ -1,6 +1,7 @@
 """`auth_failures`, `rotation_failed`, `auth_guessing`: failed authentication, per identity and per source.
 
-What is counted are attempts, not lines: one attempt has the number of its IKE SA, or lasts two seconds.
+What is counted are attempts, not lines: one attempt has the number of its IKE SA; without numbers it is told by one
+thread of the daemon, where lines show one, within two seconds.
 
 **auth_failures.** Condition: three attempts of one identity failed within 10 minutes, with no success between
 (without times: five). Not normal, because in steady state nobody fails. Looks alike and is let pass: one failure, a
@@ -29,7 +30,9 @@ from ike.events.event import SaEvent
 
 _TIMES, _TIMES_UNTIMED, _WITHIN = 3, 5, 600.0
 _GUESSES, _IDENTITIES, _IDENTITIES_OF_KNOWN = 20, 5, 10
-_MANY, _ADDRESSES, _REMEMBERED = 20, 10, 16
+_MANY, _ADDRESSES = 20, 10
+#: Attempts whose IKE SA is remembered, since others come between the lines about one.
+REMEMBERED: Final = 16
 _ROTATION_TIMES: Final = 2
 _ROTATION_WAIT: Final = 60.0
 _SAME, _SAME_LINES = 2.0, 8
@@ -39,6 +42,9 @@ def fresh(record: Suspect, category: str, event: SaEvent, at: float | None) -> b
     """Is `event` a new attempt, and not one more line about the last one?"""
     last = record.attempts.get(category)
     record.attempts[category] = (event.ike_id, at, event.line)
+    thread = record.threads.get(category)
+    if event.thread is not None:
+        record.threads[category] = event.thread
     if last is None:
         return True
     ike, then, line = last
@@ -48,6 +54,12 @@ def fresh(record: Suspect, category: str, event: SaEvent, at: float | None) -> b
             category == "proposal" and at is not None and then is not None and at - then >= _SAME
         )
         return ike != event.ike_id or again
+    if (
+        ike is event.ike_id is None
+        and None not in (thread, event.thread)
+        and thread != event.thread
+    ):
+        return True  # another packet
     if at is not None and then is not None:
         return at - then >= _SAME
     return event.line - line >= _SAME_LINES
@@ -100,13 +112,13 @@ def failed(gateway: Gateway, event: SaEvent, at: float | None) -> None:
     if not fresh(suspect, "auth", event, at):
         _remember(suspect, event, at)
         return
-    if _about_certificate(suspect, event, at):
+    if about_certificate(suspect, event, at):
         return
     _remember(suspect, event, at)
     signs = suspect.signs.setdefault("auth", [])
     count = note(signs, at, event.line, _WITHIN, 64)
     place = place_of(gateway, event)
-    rotates = bool(gateway.planned) and gateway.plan(at, place.connection) == "rotation"
+    rotates = bool(gateway.planned) and "rotation" in gateway.plans(at, place.connection)
     if rotates and _is_of_peer(gateway, place, event):
         _failed_in_rotation(gateway, suspect, place, at, count)
         return
@@ -126,12 +138,13 @@ def _remember(suspect: Suspect, event: SaEvent, at: float | None) -> None:
         suspect.identities[event.identity] = at
 
 
-def _about_certificate(suspect: Suspect, event: SaEvent, at: float | None) -> bool:
+def about_certificate(suspect: Suspect, event: SaEvent, at: float | None) -> bool:
+    """Is it one more word about an attempt whose certificate was rejected?"""
     last = suspect.certificate
     if last is None:
         return False
     if last[0] is not None and event.ike_id is not None:
-        return last[0] == event.ike_id
+        return event.ike_id in suspect.rejected
     if at is not None and last[1] is not None:
         return at - last[1] < _SAME
     return event.line - last[2] < _SAME_LINES
@@ -214,7 +227,7 @@ def _count_identity(gateway: Gateway, event: SaEvent, place: Place, at: float | 
         if event.ike_id in gateway.failed:
             return
         gateway.failed.append(event.ike_id)
-        del gateway.failed[:-_REMEMBERED]
+        del gateway.failed[:-REMEMBERED]
     who = event.identity or place.connection or source_of(event)
     record = gateway.identity(who)
     signs = record.signs.setdefault("auth", [])

@@ -42,6 +42,9 @@ def replaced(gateway: Gateway, tunnel: Tunnel, event: SaEvent, at: float | None)
             identity = identity or whose
             gateway.drop_ike(tunnel, ike)
             break
+    else:
+        if event.ike_id is not None and event.ike_id not in tunnel.up:
+            gateway.drop_ike(tunnel, event.ike_id)  # it may have come up without a line
     if identity is not None:
         gateway.identity(f"host {tunnel.name} {identity}").thrown = at
 

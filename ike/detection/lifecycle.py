@@ -16,6 +16,7 @@ _EXCUSED: Final = {
     "configured": 60.0,
     "soft_expired": 60.0,  # of bytes or packets
 }
+_RETOLD: Final = 60.0  # within which a second sink tells the same
 _RESTARTED: Final = 120.0
 #: SAs of one chain that are remembered where the log does not show that any is closed.
 _MOST_LIVING: Final = 8
@@ -26,10 +27,14 @@ def ike_established(gateway: Gateway, tunnel: Tunnel, event: SaEvent, at: float 
     ike = event.ike_id
     there = tunnel.up.get(ike)
     if there is not None:
-        if ike is not None or at is None or (there[0] is not None and at - there[0] < _SAME):
+        if ike is not None:
+            if not _counts_anew(event, there[0], at):
+                return
+        elif at is None or (there[0] is not None and at - there[0] < _SAME):
             return
-        gateway.drop_ike(tunnel, None)  # without numbers, the newer one stands for both
-        tunnel.reauth_at = at
+        else:
+            tunnel.reauth_at = at
+        gateway.drop_ike(tunnel, ike)  # without numbers, the newer one stands for both
     if event.daemon in ("charon", "pluto"):
         tunnel.timed = True
     identities.established(gateway, tunnel, event, at)
@@ -80,9 +85,12 @@ def ike_ended(gateway: Gateway, tunnel: Tunnel, event: SaEvent, at: float | None
         return  # the same end, told again without the number
     ike = _number(tunnel, event)
     there = tunnel.up.get(ike)
-    if there is None or _of_the_old(tunnel, ike, there[0], at):
+    if there is not None and _of_the_old(tunnel, ike, there[0], at):
         return
-    gateway.drop_ike(tunnel, ike)
+    if there is not None or ike is not None:
+        gateway.drop_ike(tunnel, ike)  # and its Child SAs, even if nobody told that it came up
+    if there is None:
+        return
     establishment.deleted(gateway, tunnel, event, at, there)
 
 
@@ -108,6 +116,10 @@ def child_established(gateway: Gateway, tunnel: Tunnel, event: SaEvent, at: floa
     key = _chain_key(tunnel, event)
     mark = event.child_id if event.child_id is not None else event.spi_in
     chain = tunnel.chains.get(key) or _handed_over(tunnel, key, event, at)
+    if chain is not None and mark in chain.living:
+        if _counts_anew(event, chain.living[mark], at):
+            gateway.drop_chain(tunnel, key)
+            chain = None
     if chain is None:
         _begin(gateway, tunnel, key, event, at, mark)
         return
@@ -136,6 +148,8 @@ def child_rekeyed(gateway: Gateway, tunnel: Tunnel, event: SaEvent, at: float | 
     if mark is None and at is not None and chain.since is not None and at - chain.since < _SAME:
         return
     _replace(gateway, tunnel, key, chain, event, at, mark)
+    if event.size is not None:
+        _retire(gateway, tunnel, chain, event, at)
 
 
 def child_closed(gateway: Gateway, tunnel: Tunnel, event: SaEvent, at: float | None) -> None:
@@ -149,10 +163,12 @@ def child_closed(gateway: Gateway, tunnel: Tunnel, event: SaEvent, at: float | N
         return
     key, mark = found
     chain = tunnel.chains[key]
-    since = chain.living.pop(mark)
-    chain.closed = mark
+    since = establishment.taken(chain, mark)
     if since is not None and at is not None:
-        if since == chain.late or (not chain.living and rekeys.late(gateway, tunnel, since, at)):
+        late = since == chain.late
+        if not _has_other(event, chain.late_spi if late else chain.spi_in) and (
+            late or (not chain.living and rekeys.late(gateway, tunnel, since, at))
+        ):
             rekeys.outlived(gateway, tunnel, event.line, since, at)
     if event.size is not None and since is not None and at is not None and chain.living:
         rekeys.weigh(gateway, tunnel, event.size, (chain.since or at) - since)
@@ -203,13 +219,10 @@ def look(gateway: Gateway, tunnel: Tunnel, now: float) -> None:
         if chain.since is None:
             continue
         if limit is not None and not chain.missed:
-            end = chain.since + limit
-            if end > now:
-                due.append(end)
-            elif _outlived(tunnel, key, chain):
-                gateway.drop_chain(tunnel, key)  # its closing was not logged
-            elif not gateway.was_silent(limit / 3, chain.since):
-                rekeys.missed(gateway, tunnel, chain, chain.since, now)
+            if chain.since + limit > now:
+                due.append(chain.since + limit)
+            else:
+                _overdue(gateway, tunnel, key, chain.since, limit, now)
         if len(chain.living) > 1:
             due += establishment.crowded(gateway, tunnel, chain, now)
     ike_limit = rekeys.ike_upper(gateway, tunnel)
@@ -217,6 +230,22 @@ def look(gateway: Gateway, tunnel: Tunnel, now: float) -> None:
         due += _look_at_ike(gateway, tunnel, ike_limit, now)
     if due:
         gateway.arm(tunnel, min(due))
+
+
+def _overdue(
+    gateway: Gateway,
+    tunnel: Tunnel,
+    key: tuple[str | None, int | str | None],
+    since: float,
+    limit: float,
+    now: float,
+) -> None:
+    """A Child SA that is up since then should have been replaced."""
+    chain = tunnel.chains[key]
+    if _outlived(tunnel, key, chain) or gateway.went(tunnel, since):
+        gateway.drop_chain(tunnel, key)  # its closing was not logged
+    elif not gateway.was_silent(limit / 3, since):
+        rekeys.missed(gateway, tunnel, chain, since, now)
 
 
 def _look_at_ike(gateway: Gateway, tunnel: Tunnel, limit: float | None, now: float) -> list[float]:
@@ -229,10 +258,26 @@ def _look_at_ike(gateway: Gateway, tunnel: Tunnel, limit: float | None, now: flo
             due.append(since + limit)
             continue
         tunnel.up[ike] = (None, line, identity)  # told once
-        hidden = gateway.was_silent(limit / 4, since) or _heirs(tunnel)
+        # Its rekey is one line in hours: two holes, a third of a life each, can hide two of them.
+        hidden = gateway.was_silent(limit / 6, since) or _heirs(tunnel)
         if since == newest and not hidden and _alive(tunnel, since + limit / 2):
             rekeys.ike_missed(gateway, tunnel, since, line, now)
     return due + establishment.crowded_ike(gateway, tunnel, now)
+
+
+def _retire(
+    gateway: Gateway, tunnel: Tunnel, chain: Chain, event: SaEvent, at: float | None
+) -> None:
+    """VICI tells what the replaced Child SA had carried, and of its end no more; nor of those before it."""
+    since = chain.living.get(event.child_id)
+    for mark in list(chain.living)[:-1]:
+        del chain.living[mark]
+    chain.closed = event.child_id
+    if event.size is None or since is None or at is None:
+        return
+    if since == chain.late:
+        rekeys.outlived(gateway, tunnel, event.line, since, at)
+    rekeys.weigh(gateway, tunnel, event.size, at - since)
 
 
 # --- which one
@@ -246,6 +291,21 @@ def _alive(tunnel: Tunnel, since: float) -> bool:
 def _heirs(tunnel: Tunnel) -> bool:
     # Child SAs of an IKE SA that is not known: the line that told of it was lost.
     return any(isinstance(ike, int) and ike not in tunnel.up for _, ike in tunnel.chains)
+
+
+def _has_other(event: SaEvent, spi: str | None) -> bool:
+    """Is it about another SA, whose number a daemon before this one gave to the one with this SPI?"""
+    shown = {event.spi_in, event.spi_out} - {None}
+    return spi is not None and bool(shown) and spi not in shown
+
+
+def _counts_anew(event: SaEvent, since: float | None, at: float | None) -> bool:
+    """An SA is said to be up that was up long ago. These daemons give a number once: another one runs now, and nobody
+    told of its start.
+    """
+    if since is None or at is None or event.daemon not in ("charon", "pluto"):
+        return False
+    return at - since > _RETOLD
 
 
 def _alone(tunnel: Tunnel) -> bool:
@@ -335,6 +395,10 @@ def _begin(
     mark: int | str | None,
 ) -> None:
     tunnel.chains[key] = Chain(at, event.line, event.spi_in, event.spi_out, {mark: at})
+    if event.ike_id is not None and event.ike_id not in tunnel.up:
+        tunnel.doubt(newest=True)  # that one took the place of another, perhaps of the newest
+        if tunnel.name is not None and at is not None:
+            gateway.found[tunnel.name] = at
     sharing.installed(gateway, tunnel, event, at)
     if at is not None:
         limit = rekeys.overdue(gateway, tunnel)
@@ -362,7 +426,7 @@ def _replace(
     chain.spi_in = event.spi_in
     chain.spi_out = event.spi_out
     chain.living[mark] = at
-    if len(chain.living) > _MOST_LIVING or (not gateway.closes and len(chain.living) > 2):
+    if len(chain.living) > _MOST_LIVING or (not gateway.closes and len(chain.living) > 3):
         del chain.living[next(iter(chain.living))]
     sharing.installed(gateway, tunnel, event, at)
 
@@ -373,6 +437,7 @@ def _judge(gateway: Gateway, tunnel: Tunnel, chain: Chain, event: SaEvent, at: f
         age = at - chain.since
         late = not chain.missed and rekeys.late(gateway, tunnel, chain.since, at)
         chain.late = chain.since if late else None
+        chain.late_spi = chain.spi_in
         lifetime = gateway.bounds_of(tunnel).child
         rekeys.judge(gateway, tunnel, tunnel.child, lifetime, age, at, event)
         if tunnel.trouble is not None:

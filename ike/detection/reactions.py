@@ -27,7 +27,10 @@ def _established(gateway: Gateway, event: SaEvent, at: float | None) -> None:
     tunnel = gateway.tunnel(event, make=True)
     if tunnel is None:
         return
-    ike = event.ike_id
+    ike, source = event.ike_id, event.source or event.peer
+    if ike is not None and source not in (None, tunnel.source, event.identity):
+        # The number is that of a daemon before this one, unless the peer moved: then it authenticates no more.
+        tunnel = gateway.tunnel(event._replace(ike_id=None), make=True) or tunnel
     if ike is None or ike not in tunnel.up:
         floods.came_up(gateway, event, at)
     lifecycle.ike_established(gateway, tunnel, event, at)

@@ -30,6 +30,7 @@ _TWIN = 3.0  # seconds: the second SA of a collision
 _STREAK: Final = 4
 _WITHIN_LIVES: Final = 4
 _BOUT: Final = 60.0
+_FORGIVEN: Final = 10
 _FLOOR: Final = 8.0
 _UNTOLD, _UNTOLD_IRREGULAR = 5, 8
 _SHORT_LIFE: Final = 300.0
@@ -71,15 +72,24 @@ def judge(
         if pace.short:
             _calm(gateway, tunnel, pace, at, lower)
         return
-    if _excused(gateway, tunnel, at):
+    if _excused(gateway, tunnel, at) and not _goes_on(gateway, tunnel, pace, at):
         _spare(pace, age, at, event)
         return
     _short(gateway, tunnel, pace, lifetime, lower, age, at, event)
 
 
 def _excused(gateway: Gateway, tunnel: Tunnel, at: float) -> bool:
-    return at <= tunnel.excuse or (
-        bool(gateway.planned) and gateway.plan(at, tunnel.name) is not None
+    return at <= tunnel.excuse or (bool(gateway.planned) and bool(gateway.plans(at, tunnel.name)))
+
+
+def _goes_on(gateway: Gateway, tunnel: Tunnel, pace: Pace, at: float) -> bool:
+    """Are there more short lives than one event explains, and it is none of ours?"""
+    there = pace.early
+    return (
+        there is not None
+        and there[3] >= _FORGIVEN
+        and at - there[2] <= _BOUT
+        and not gateway.plans(at, tunnel.name)
     )
 
 
@@ -143,13 +153,13 @@ def _short(
     if len(pace.short) > KEPT:
         del pace.short[0]
     # A streak is broken by a pause that a normal life fits into; collisions put one short life into each cycle.
-    recent = [one for one in pace.short if one[0] > at - _WITHIN_LIVES * lower]
+    recent = _without_twins([one for one in pace.short if one[0] > at - _WITHIN_LIVES * lower])
     if not _many(recent):
         return
     if lifetime is None and limited(gateway, tunnel):
         return
     ages = [one[2] for one in recent]
-    if _twins(recent):
+    if lifetime is None and len(recent) < _ADOPT and _relearns(gateway, recent, lower):
         return
     if lifetime is None and _adopted(gateway, tunnel, pace, at):
         return
@@ -183,11 +193,14 @@ def _many(recent: list[tuple[float, int, float]]) -> bool:
     return bouts >= _STREAK or most >= _STREAK
 
 
-def _twins(recent: list[tuple[float, int, float]]) -> bool:
-    # Collisions at every rekey: each short one is a twin, and a normal life lies between two of them.
-    return all(one[2] < _TWIN for one in recent) and all(
-        later[0] - one[0] > 4 * _TWIN for one, later in pairwise(recent)
-    )
+def _without_twins(recent: list[tuple[float, int, float]]) -> list[tuple[float, int, float]]:
+    """Without the second SAs of collisions, of which not every daemon tells: each stands alone, as in a storm none."""
+    tiny = [one[0] for one in recent if one[2] < _TWIN]
+    return [
+        one
+        for one in recent
+        if one[2] >= _TWIN or sum(abs(one[0] - other) <= 4 * _TWIN for other in tiny) > 1
+    ]
 
 
 def _adopted(gateway: Gateway, tunnel: Tunnel, pace: Pace, at: float) -> bool:
@@ -200,13 +213,19 @@ def _adopted(gateway: Gateway, tunnel: Tunnel, pace: Pace, at: float) -> bool:
     return True
 
 
+def _relearns(gateway: Gateway, recent: list[tuple[float, int, float]], lower: float) -> bool:
+    """Did a hole in the log perhaps hide that another lifetime was configured? A few more rekeys will show it."""
+    since = recent[0][0] - _WITHIN_LIVES * lower
+    return steady([one[2] for one in recent]) and gateway.was_silent(2 * lower, since)
+
+
 def _judge_untold(
     gateway: Gateway, tunnel: Tunnel, pace: Pace, age: float, at: float, event: SaEvent
 ) -> None:
     """The first hour of a connection whose configuration is not known."""
     if age >= _FLOOR:
         pace.early = None
-    if _excused(gateway, tunnel, at):
+    if _excused(gateway, tunnel, at) and not _goes_on(gateway, tunnel, pace, at):
         if age < _FLOOR:
             _spare(pace, age, at, event)
         return

@@ -51,7 +51,9 @@ class Chain:
     missed: bool = False
     closed: int | str | None = None  # the last one
     late: float | None = None  # since when the one was up that was replaced too late
+    late_spi: str | None = None  # and its inbound SPI
     refused: list[Sign] | None = None
+    passed: int = 0  # how many were closed while one was there that should have been before
 
     def doubt(self) -> None:
         """A line was lost: of all but the newest nobody knows whether they are still there."""
@@ -119,9 +121,9 @@ class Tunnel:
             chain.living = dict.fromkeys(chain.living)
             chain.refused = None
 
-    def doubt(self) -> None:
-        """A line was lost: of all IKE SAs but the newest nobody knows whether they are still there."""
-        for ike, (_, line, identity) in list(self.up.items())[:-1]:
+    def doubt(self, *, newest: bool = False) -> None:
+        """A line was lost: of all IKE SAs, but for the `newest`, nobody knows whether they are still there."""
+        for ike, (_, line, identity) in list(self.up.items())[: None if newest else -1]:
             self.up[ike] = (None, line, identity)
 
     def troubled(self) -> Trouble:
@@ -137,8 +139,10 @@ class Suspect:
 
     signs: dict[str, list[Sign]] = field(default_factory=dict)
     attempts: dict[str, tuple[int | None, float | None, int]] = field(default_factory=dict)
+    threads: dict[str, str] = field(default_factory=dict)  # that told of them
     identities: dict[str, float | None] = field(default_factory=dict)
     certificate: tuple[int | None, float | None, int] | None = None
+    rejected: list[int] = field(default_factory=list)  # the last IKE SAs whose certificate was
     moves: list[tuple[float | None, int, str]] = field(default_factory=list)
     thrown: float | None = None
 
@@ -207,6 +211,8 @@ class Gateway:
     )
     flood: Flood = field(default_factory=Flood)
     closes: bool = False  # its log shows that Child SAs are closed
+    # When a peer of a connection was last found to be up where nobody told that it came up.
+    found: dict[str, float] = field(default_factory=dict)
     conditions: Conditions = field(default_factory=Conditions)
     # What is told from elsewhere, and what is made again from the rest, is not stored.
     bounds: Mapping[str, Bounds] = field(default_factory=dict)
@@ -230,9 +236,14 @@ class Gateway:
             tunnel = self.tunnels.get((name, self.names.get(name)))
         if tunnel is None and name is None and source is not None:
             tunnel = self.tunnels.get((self.sources.get(source), source))
+        if tunnel is None and event.kind == "dpd_timeout" and {ike, name, source} == {None}:
+            # Only an SA that is up can die so, and there may be only one.
+            return next(iter(self.up.values())) if len(self.up) == 1 else None
         if tunnel is None and make and (name is not None or source is not None):
             tunnel = Tunnel(name, source)
             self.tunnels[(name, source)] = tunnel
+            if event.kind != "ike_established" and name is not None and self.clock is not None:
+                self.found[name] = self.clock
             self.seen_at(tunnel)
         return tunnel
 
@@ -255,6 +266,14 @@ class Gateway:
             return self.tunnels.get((name, self.names.get(name)), tunnel)
         return tunnel
 
+    def went(self, tunnel: Tunnel, since: float) -> bool:
+        """May its peer have gone to another address after `since`, by a line that was lost?"""
+        if tunnel.name is None:
+            return False
+        hosts = (self.hosts.get(f"{tunnel.name} {one[2]}") for one in tunnel.up.values())
+        elsewhere = any(host not in (None, tunnel.source) for host in hosts)
+        return elsewhere or self.found.get(tunnel.name, since) > since
+
     def seen_at(self, tunnel: Tunnel) -> None:
         """It is the last one of its name and address."""
         if tunnel.name is not None:
@@ -268,6 +287,9 @@ class Gateway:
             return
         if self.tunnels.get((tunnel.name, tunnel.source)) is tunnel:
             del self.tunnels[(tunnel.name, tunnel.source)]
+        for key in {f"{tunnel.name} {one[2]}" for one in tunnel.up.values()}:
+            if self.hosts.get(key) == tunnel.source:
+                self.hosts[key] = source
         tunnel.source = source
         self.tunnels[(tunnel.name, source)] = tunnel
         self.seen_at(tunnel)
@@ -340,10 +362,16 @@ class Gateway:
     def hear(self, at: float) -> None:
         """There is an event at `at`: for how long was nothing known before it?"""
         known = max(self.clock or at, self.heard or 0.0)
-        if at - known > _SILENCE:
-            self.silences.append((at, at - known))
-            if len(self.silences) > _MOST_SILENCES:
-                self.silences.remove(min(self.silences, key=lambda each: each[1]))
+        self.keep_silence(known, at)
+
+    def keep_silence(self, begin: float, end: float) -> None:
+        """Of the time between nothing is known."""
+        length = end - begin
+        if length > _SILENCE:
+            # What ended earlier and was shorter hides nothing that this one does not.
+            self.silences[:] = [one for one in self.silences if one[1] > length]
+            self.silences.append((end, length))
+            del self.silences[:-_MOST_SILENCES]
 
     def was_silent(self, seconds: float, since: float) -> bool:
         """Was there a silence of at least so long after `since`? The log may have a hole there."""
@@ -357,13 +385,11 @@ class Gateway:
             return UNKNOWN
         return self.bounds.get(tunnel.name, UNKNOWN)
 
-    def plan(self, at: float | None, connection: str | None) -> str | None:
-        """The purpose of what we do there and then ourselves."""
-        if at is not None:
-            for planned in self.planned:
-                if planned.covers(at, self.name, connection):
-                    return planned.purpose
-        return None
+    def plans(self, at: float | None, connection: str | None) -> set[str]:
+        """The purposes of what we do there and then ourselves."""
+        if at is None:
+            return set()
+        return {one.purpose for one in self.planned if one.covers(at, self.name, connection)}
 
     def arm(self, tunnel: Tunnel, due: float) -> None:
         """Look at it at `due`, or a little later."""
@@ -386,7 +412,7 @@ class Gateway:
         variant: str = "",
     ) -> None:
         """A sign of `kind`, unless we said that we work there (maintenance)."""
-        if self.planned and self.plan(at, place.connection) == "maintenance":
+        if self.planned and "maintenance" in self.plans(at, place.connection):
             return
         told = self._bounded(kind, place)
         if told is not place:

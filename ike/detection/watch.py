@@ -74,6 +74,16 @@ class Watch:
                 _fire(gateway, now - WINDOW)
                 gateway.heard = max(gateway.heard or now, now)
 
+    def doubt(self, begin: float, end: float, gateways: Iterable[str | None] | None = None) -> None:
+        """Of what happened between these times to gateways (None: all) perhaps not all will be told.
+
+        For `advance` after it, what was to happen then may have.
+        """
+        for name in list(self._gateways) if gateways is None else gateways:
+            gateway = self._gateways.get(name)
+            if gateway is not None:
+                gateway.keep_silence(begin, end)
+
     def settle(self) -> None:
         """The events have an end: judge what is held back, as of the last event of each gateway."""
         for gateway in self._gateways.values():

@@ -106,6 +106,8 @@ class Reader:
         events: list[SaEvent] = []
         position, end = 0, len(data)
         while position < end:
+            if self._charon.unaddressed:
+                events += self._address(data, position, end)
             found = DULL.match(data, position)
             if found is None:  # it matches anything
                 break
@@ -130,6 +132,15 @@ class Reader:
                 self._other(data, start, stop, before, events)
             self._before = b""
             position = stop
+        return events
+
+    def _address(self, data: bytes, begin: int, end: int) -> list[SaEvent]:
+        """What charon told of nobody yet, by the lines from `begin` on, which are only looked at."""
+        events: list[SaEvent] = []
+        while self._charon.unaddressed and begin < end:
+            stop = data.find(b"\n", begin) + 1 or end
+            events += self._charon.address(data[begin:stop])
+            begin = stop
         return events
 
     def _usual(

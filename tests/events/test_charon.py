@@ -462,6 +462,56 @@ def test_every_kind_of_event_has_a_sentence() -> None:
     assert {kind for _, kind, _ in SENTENCES + FLOODS} == set(EVENTS)
 
 
+SENT = "[NET] sending packet: from 198.51.100.1[4500] to "
+
+
+def repeated(thread: str, peer: str, times: int) -> list[str]:
+    return [
+        f"{thread}[IKE] retransmit {times} of request with message ID 2",
+        f"{thread}{SENT}{peer}[4500] (80 bytes)",
+    ]
+
+
+def test_without_numbers_the_packet_after_a_repeat_tells_whom_it_is_about() -> None:
+    up = [f"03[IKE] IKE_SA west[4] established {ENDS}"]
+    first, second = read(*up, *repeated("07", "192.0.2.7", 1), *repeated("08", "203.0.113.9", 1))[
+        1:
+    ]
+    assert (first.line, first.source, first.name, first.peer) == (2, "192.0.2.7", "west", None)
+    assert (second.line, second.source, second.name) == (4, "203.0.113.9", None)
+    (other,) = read(*repeated("07", "192.0.2.7", 1)[:1], f"08{SENT}192.0.2.7[4500] (80 bytes)")
+    (last,) = read(*repeated("07", "192.0.2.7", 1)[:1])
+    assert other.source is last.source is None
+
+
+def test_without_numbers_a_dead_peer_is_who_is_asked_anew() -> None:
+    lines = (
+        "08[IKE] DPD check timed out, enforcing DPD action",
+        "08[IKE] restarting CHILD_SA net",
+        "08[IKE] initiating Main Mode IKE_SA west[5] to 192.0.2.7",
+    )
+    dead, asked = read(f"03[IKE] IKE_SA west[4] established {ENDS}", *lines)[1:]
+    assert [(each.line, each.source, each.name) for each in (dead, asked)] == [
+        (2, "192.0.2.7", "west"),
+        (4, "192.0.2.7", "west"),
+    ]
+    (alone,) = read(lines[0], "09" + lines[2][2:])[:1]
+    assert (alone.kind, alone.source) == ("dpd_timeout", None)
+
+
+def test_without_numbers_he_is_given_up_whose_last_repeat_is_the_oldest() -> None:
+    lines = [
+        *repeated("01", "192.0.2.7", 3),
+        *repeated("02", "192.0.2.8", 2),
+        *repeated("03", "192.0.2.9", 3),
+        *repeated("04", "192.0.2.10", 3),
+        "05[NET] received packet: from 192.0.2.7[4500] to 198.51.100.1[4500] (80 bytes)",
+        *["06[IKE] giving up after 3 retransmits"] * 4,
+    ]
+    given_up = [event.source for event in read(*lines) if event.kind == "giving_up"]
+    assert given_up == ["192.0.2.9", "192.0.2.10", "192.0.2.7", None]
+
+
 def test_lines_that_are_passed_over_are_those_without_an_event() -> None:
     for sentence, _, _ in SENTENCES:
         for prefix, _, _ in PREFIXES:

@@ -13,7 +13,7 @@ from ike.events.reader import Reader
 from tests.events.recordings import EXPECTED, recorded
 from tests.lab.recording import LARGEST, SECRET
 
-OF_CHARON = [name for name in EXPECTED if name.startswith(("normal_", "rekey_"))]
+OF_CHARON = [name for name in EXPECTED if not name.startswith("pluto_")]
 
 
 def events(name: str) -> list[SaEvent]:
@@ -68,4 +68,6 @@ def test_lines_without_the_number_of_their_sa_say_the_same(name: str) -> None:
         watch.observe_all(reader.feed(log) + reader.close())
         watch.settle()
         kinds.append({alert.kind for alert in watch.alerts()})
-    assert kinds[0] == kinds[1]
+    # Without numbers nobody knows which Child SA is whose, and these double again and again.
+    assert kinds[1] - kinds[0] <= ({"rekey_too_fast"} if "collision" in name else set())
+    assert kinds[0] <= kinds[1]

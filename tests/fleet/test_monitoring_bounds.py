@@ -152,3 +152,20 @@ def test_without_bounds_nothing_is_known_yet(pair: tuple[Member, Member]) -> Non
     now = NOW + timedelta(minutes=10)
     sent(pair[0], rekeyed(3400), until=now, now=now)
     assert alerts_of(pair[0].desk) == []
+
+
+@pytest.mark.parametrize(("heard", "expected"), [(True, ["rekey_missed"]), (False, [])])
+def test_while_nobody_is_heard_rekeys_are_not_missed(
+    pair: tuple[Member, Member], heard: bool, expected: list[str]
+) -> None:
+    """An agent that is stopped hears nothing of what charon tells over VICI meanwhile."""
+    left, right = pair
+    left.report()
+    right.report()
+    at = NOW - timedelta(hours=3)
+    sent(left, rekeyed(), until=at, now=at)
+    for minutes in range(4, 180, 4) if heard else ():
+        now = at + timedelta(minutes=minutes)
+        sent(left, [], 2, until=now, now=now)
+    sent(left, [], 2, until=NOW, now=NOW)
+    assert [each.kind for each in alerts_of(left.desk)] == expected

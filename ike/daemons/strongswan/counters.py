@@ -43,7 +43,7 @@ def reading_of(incarnation: str, counters: Any, statistics: Any) -> Reading:
 
 class Tally:
     """Readings as remarks. `position` is what an earlier one left: what was counted while the agent was away is told
-    by the first reading.
+    by the first reading. Each remark says in how many seconds so many came: a week of stray requests is no scan.
     """
 
     def __init__(self, position: Document | None) -> None:
@@ -52,18 +52,19 @@ class Tally:
         self._told = {str(name): _whole(value) for name, value in _mapping(told).items()}
         self._last: Mapping[str, int] = {}
         self._requests: deque[tuple[float, int]] = deque()
-        self._looked: float | None = None
+        self._looked = _time(position.get("at")) if position else None
         self._standing = False
 
     @property
     def position(self) -> Document:
         """Up to where it was told, as JSON."""
-        return {"counters": self._whose, "told": dict(self._told)}
+        return {"counters": self._whose, "told": dict(self._told), "at": self._looked}
 
     def take(self, reading: Reading, at: float) -> list[SaEvent]:
         """What is new in a reading of `at`, POSIX seconds."""
         events: list[SaEvent] = []
         begun = self._whose is None
+        seconds = None if self._looked is None else max(0.0, at - self._looked)
         self._note_beginning(reading)
         if reading.counters is not None:
             for reason, number in _reasons(reading.counters).items():
@@ -71,9 +72,10 @@ class Tally:
                 if more > 0:
                     self._told[reason] = number
                     if not begun:
-                        events.append(_remark("counted", at, reason=reason, number=more))
+                        said = {"reason": reason, "number": more, "seconds": seconds}
+                        events.append(_remark("counted", at, **said))
             self._last = reading.counters
-        events += self._half_open(reading, at)
+        events += self._half_open(reading, at, seconds)
         self._looked = at
         return events
 
@@ -90,7 +92,7 @@ class Tally:
             self._whose, self._told, self._last = reading.incarnation, {}, {}
             self._requests.clear()
 
-    def _half_open(self, reading: Reading, at: float) -> list[SaEvent]:
+    def _half_open(self, reading: Reading, at: float, seconds: float | None) -> list[SaEvent]:
         lately = 0
         if reading.counters is not None:
             requests = reading.counters.get("ike-init-in-req", 0)
@@ -102,9 +104,8 @@ class Tally:
         stood, self._standing = self._standing, number >= LEAST_HALF_OPEN
         if not self._standing and not stood:
             return []
-        seconds = min(_LONGEST, max(0.0, at - (at if self._looked is None else self._looked)))
         told = number if self._standing else 0
-        return [_remark("half_open", at, number=told, seconds=seconds)]
+        return [_remark("half_open", at, number=told, seconds=min(_LONGEST, seconds or 0.0))]
 
 
 def _reasons(counters: Mapping[str, int]) -> dict[str, int]:
@@ -126,6 +127,10 @@ def _mapping(value: Any) -> Mapping[str, Any]:
 
 def _number(text: Any) -> int:
     return int(text) if isinstance(text, str) and text.isascii() and text.isdecimal() else 0
+
+
+def _time(value: Any) -> float | None:
+    return float(value) if isinstance(value, int | float) else None
 
 
 def _whole(value: Any) -> int:

@@ -96,19 +96,19 @@ class _Telling:
                     child=old.get("name") or key,
                     child_id=_number(old.get("uniqueid")),
                     new_child_id=_number(new.get("uniqueid")),
+                    size=_size(old),
                     **_spis(new),
                 )
             return
         if self._up:
             yield from self._chosen(connection, raw, _protocol(child), child)
-        size = [_number(child.get(each)) for each in ("bytes-in", "bytes-out")]
         yield self._event(
             "child_established" if self._up else "child_closed",
             connection,
             raw,
             child=child.get("name") or key,
             child_id=_number(child.get("uniqueid")),
-            size=None if self._up or None in size else sum(filter(None, size)),
+            size=None if self._up else _size(child),
             **_spis(child),
         )
 
@@ -163,6 +163,11 @@ def _protocol(child: Mapping[str, Any]) -> str:
 
 def _spis(child: Mapping[str, Any]) -> dict[str, Any]:
     return {"spi_in": child.get("spi-in") or None, "spi_out": child.get("spi-out") or None}
+
+
+def _size(child: Mapping[str, Any]) -> int | None:
+    carried = [_number(child.get(each)) for each in ("bytes-in", "bytes-out")]
+    return None if None in carried else sum(filter(None, carried))
 
 
 def _mappings(value: Any) -> Iterator[tuple[str, Mapping[str, Any]]]:

@@ -9,6 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final, NamedTuple
 
+from ike.events.dialects.charon_repeats import LINES, Repeats, address_in
 from ike.events.dialects.log_charon_lines import NET, PREFIX, thread_before
 from ike.events.dialects.log_charon_rules import RULES, SHOWN, Rule, Values
 from ike.events.dialects.validity import is_early
@@ -35,6 +36,7 @@ _EXCHANGES: Final = (
     b"verifying ",
 )
 _REFUSALS: Final = ("failed to establish CHILD_SA", "received TEMPORARY_FAILURE")
+_OF_SILENCE: Final = frozenset({"retransmit", "giving_up", "dpd_timeout"})
 _NO_SA: Final = frozenset({"half_open_limit"})  # whose line is about no SA
 
 
@@ -92,6 +94,7 @@ class _Host:
     children: dict[int, tuple[str | None, str | None]] = field(default_factory=dict)
     threads: dict[str, _Thread] = field(default_factory=dict)
     rekeys: set[tuple[int | None, bytes]] = field(default_factory=set)
+    repeats: Repeats = field(default_factory=Repeats)
 
 
 class _Line(NamedTuple):
@@ -113,15 +116,19 @@ class Parser:
         self._hosts: dict[str | None, _Host] = {}
         #: A message that may go on, and its last line.
         self.held: tuple[_Line, str, int] | None = None
+        #: What names nobody, and how many lines after it may.
+        self.unaddressed: tuple[_Line, SaEvent, int] | None = None
 
     def line(
         self, number: int, raw: bytes, time: float | None, host: str | None
     ) -> Sequence[SaEvent]:
         """The events of one line; of an earlier one too, where it was held back to see whether it goes on."""
+        owed = self.address(raw) if self.unaddressed else ()
         found = PREFIX.search(raw)
         if found is None:
-            return self._continued(number, raw)
-        owed = self.close() if self.held else ()
+            return [*owed, *self._continued(number, raw)]
+        if self.held:
+            owed = self.close()
         if raw.find(b"]: ", found.end()) < 0:
             events = self.message(number, raw, len(raw), found, time, host)
         else:
@@ -170,14 +177,40 @@ class Parser:
         if not is_whole:
             self.held = (line, message, number)
             return ()
+        if events and events[0].kind in _OF_SILENCE and events[0].ike_id is None:
+            return self._of_silence(line, message, events[0])
         return events
 
     def close(self) -> Sequence[SaEvent]:
         """What a message that was held back says, for it did not go on."""
+        owed = self.address(b"")
         if self.held is None:
-            return ()
+            return owed
         (line, message, _), self.held = self.held, None
-        return self._read(line, message)[0]
+        return [*owed, *self._read(line, message)[0]]
+
+    def address(self, line: bytes) -> Sequence[SaEvent]:
+        """What was `unaddressed`, if the line after it says whom it is about, or that none will."""
+        if self.unaddressed is None:
+            return ()
+        (about, event, left), self.unaddressed = self.unaddressed, None
+        goes_on, peer = address_in(line, about.thread)
+        if peer is None and goes_on and left > 1:
+            self.unaddressed = about, event, left - 1
+            return ()
+        if peer is not None and event.kind == "retransmit":
+            about.at.repeats.note(peer, event.seq or 0)
+        return (_sent_to(peer, about, event),)
+
+    def _of_silence(self, line: _Line, message: str, event: SaEvent) -> Sequence[SaEvent]:
+        """A peer does not answer; its line shows no number of an IKE SA."""
+        if event.kind == "giving_up":
+            return (_sent_to(line.at.repeats.give_up(message), line, event),)
+        if event.source is not None:
+            return (event,)
+        owed = self.address(b"")  # of a message before it on the same line
+        self.unaddressed = line, event, LINES[event.kind]
+        return owed
 
     def note_packet(self, data: bytes, bracket: int, stop: int, host: str | None) -> None:
         """The same of a line of `data` up to `stop` with `PACKET` at `bracket`."""
@@ -362,7 +395,15 @@ def _keep(table: dict[Any, Any], key: Any, value: object) -> None:
 def _note_packet(at: _Host, thread: str, text: bytes) -> None:
     if len(at.threads) >= _MOST_THREADS:
         at.threads.clear()
-    at.threads[thread] = _Thread(text)
+    at.threads[thread] = begun = _Thread(text)
+    if at.repeats:
+        at.repeats.hear(begun.source)
+
+
+def _sent_to(peer: str | None, line: _Line, event: SaEvent) -> SaEvent:
+    if peer is None:
+        return event
+    return event._replace(source=peer, name=event.name or line.at.names_by_peer.get(peer))
 
 
 def _note_exchange(at: _Host, name: str, ike_id: int | None, text: bytes) -> None:

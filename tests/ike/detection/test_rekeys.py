@@ -3,6 +3,7 @@
 import pytest
 
 from ike.detection.bounds import Bounds, Lifetime, Planned
+from ike.detection.watch import Watch
 from tests.ike.detection.lines import START, Log, alerts, kinds
 
 HOUR = {"site": Bounds(child=Lifetime(3600.0, 360.0, 3960.0))}
@@ -11,6 +12,14 @@ BY_BYTES = {"site": Bounds(child=Lifetime(3600.0, 360.0, 3960.0), rekey_bytes=1_
 
 def every(seconds: float, count: int, after: float = 0.0) -> list[float]:
     return [after + seconds * step for step in range(1, count + 1)]
+
+
+def busy(log: Log, until: float) -> Log:
+    """With lines of another tunnel: nobody can say that the log was silent."""
+    for at in range(0, int(until), 1000):
+        log.add(at, "retransmit", ike_id=99, name="other", source="198.51.100.8", seq=1)
+    log.events.sort(key=lambda each: each.time or 0.0)
+    return log
 
 
 def test_rekeys_within_the_bounds_are_normal() -> None:
@@ -89,6 +98,13 @@ def test_a_new_shorter_lifetime_is_taken_over() -> None:
     assert alert.end is not None
 
 
+def test_a_new_lifetime_that_a_hole_hides_is_taken_over_without_an_alarm() -> None:
+    log = Log().up(0).rekeys([3300.0 * step for step in range(1, 11)])
+    for number, at in enumerate(every(900, 12, 43_000), 30):
+        log.child(at, number, old=number - 1)
+    assert kinds(log) == []
+
+
 def test_a_rekey_that_never_comes() -> None:
     log = Log().up(0).rekeys([3300.0])
     log.add(3300, "ike_established", ike_id=7, name="other", source="198.51.100.8")
@@ -115,6 +131,89 @@ def test_a_hole_in_the_log_hides_rekeys() -> None:
     # Eight rekeys were not logged.
     log.child(36_000, 12, old=11).child(39_300, 13, old=12)
     assert kinds(log, HOUR) == []
+
+
+def test_a_hole_hides_rekeys_however_long_silences_were_before() -> None:
+    bounds = {"site": Bounds(child=Lifetime(900.0, 90.0, 990.0))}
+    log = Log()
+    for step in range(40):
+        log.add(5000 * step, "retransmit", ike_id=7, name="other", source="198.51.100.8", seq=1)
+    log.up(200_000).rekeys([200_900, 201_800])
+    log.child(204_500, 6, old=5).child(205_400, 7, old=6)
+    assert kinds(log, bounds) == []
+
+
+def test_a_daemon_whose_start_was_not_logged_gives_its_numbers_again() -> None:
+    log = Log().up(0).rekeys([3300.0, 6600.0])
+    log.up(9800, 1, 3).child(13_100, 4, old=3).child(16_400, 5, old=4)
+    assert kinds(log, HOUR) == []
+
+
+@pytest.mark.parametrize(("spi", "found"), [("c0000001", ["rekey_missed"]), ("cfffffff", [])])
+def test_a_number_is_not_enough_to_call_an_sa_old(spi: str, found: list[str]) -> None:
+    log = Log().up(0).child(12_000, 2)
+    log.add(12_001, "child_closed", ike_id=1, child="net", child_id=1, spi_in=spi, size=5)
+    assert kinds(log, HOUR) == found
+
+
+def test_a_number_that_another_peer_has_now() -> None:
+    log = Log()
+    for step in range(2):
+        log.add(5000 * step, "ike_established", ike_id=1, name="users", source=f"203.0.113.{step}")
+    watch = Watch()
+    watch.observe_all(log.events)
+    watch.settle()
+    (gateway,) = watch.gateways()
+    assert {source: set(each.up) for (_, source), each in gateway.tunnels.items()} == {
+        "203.0.113.0": set(),
+        "203.0.113.1": {1},
+    }
+
+
+def test_a_peer_that_moved_may_still_miss_a_rekey() -> None:
+    log = Log().up(0).add(100, "address_changed", ike_id=1, source="203.0.113.5")
+    assert kinds(busy(log, 20_000), HOUR) == ["rekey_missed"]
+
+
+def test_an_identity_that_is_elsewhere_now() -> None:
+    log = Log().up(0).rekeys([3300.0])
+    other = {"name": "site", "source": "203.0.113.5", "ike_id": 2, "child": "net", "child_id": 3}
+    log.add(5000, "ike_established", identity="gw.example", **other)
+    log.add(5000, "child_established", **other).add(6000, "child_closed", **other)
+    assert kinds(busy(log, 20_000), HOUR) == []
+
+
+def test_a_peer_that_came_back_while_nothing_was_logged() -> None:
+    log = Log().up(0).rekeys([3300.0]).add(5000, "duplicate_replaced", ike_id=1)
+    away = {"name": "site", "source": "203.0.113.5", "ike_id": 2, "child": "net", "child_id": 3}
+    log.add(5000, "ike_established", **away).add(5000, "child_established", **away)
+    for step in range(4):
+        log.child(9000 + 3300 * step, 9 + step, 3, old=8 + step)
+    assert kinds(busy(log, 20_000), HOUR) == []
+
+
+@pytest.mark.parametrize("end", ["ike_deleted", "duplicate_replaced"])
+def test_what_came_up_without_a_line_is_gone_with_its_ike_sa(end: str) -> None:
+    log = Log().up(0).rekeys([3300.0])
+    away = {"ike_id": 9, "source": "203.0.113.5"}
+    log.add(5000, "child_established", child="net", child_id=8, **away)
+    log.add(6000, end, **away).up(6000, 10, 11)
+    for step in range(4):
+        log.child(9300 + 3300 * step, 12 + step, 10, old=11 + step)
+    assert [each.peer for each in alerts(busy(log, 20_000), HOUR)] == []
+
+
+def test_a_peer_that_moved_while_nothing_was_logged() -> None:
+    log = Log().up(0).rekeys([3300.0])
+    for step in range(5):
+        log.add(
+            6800 + 3300 * step, "child_established", ike_id=1, source="203.0.113.5", child="net",
+            child_id=4 + step, spi_in=f"c{4 + step:07x}", spi_out=f"d{4 + step:07x}", name="site",
+        )  # fmt: skip
+        if step:
+            log.add(6801 + 3300 * step, "child_closed", source="203.0.113.5", child_id=3 + step)
+    log.events = [one._replace(ike_id=None) for one in log.events]
+    assert kinds(busy(log, 20_000), HOUR) == []
 
 
 def test_a_late_rekey_ends_it() -> None:
@@ -149,3 +248,10 @@ def test_mobike_and_a_restart_explain_short_lives() -> None:
         log.add(at, "address_changed", ike_id=1, source=f"203.0.113.{step}")
         log.child(at + 1, 3 + step, old=2 + step)
     assert kinds(log, HOUR) == []
+
+
+def test_a_move_explains_no_storm() -> None:
+    log = Log().up(0).rekeys([3300.0]).add(3400, "address_changed", ike_id=1)
+    log.rekeys([3401 + 1.9 * step for step in range(25)], 3)
+    (alert,) = alerts(log, HOUR)
+    assert (alert.kind, alert.start) == ("rekey_too_fast", START + 3401)

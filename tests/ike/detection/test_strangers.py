@@ -52,6 +52,16 @@ def test_guessing() -> None:
     assert found[-1].peer == "192.0.2.66"
 
 
+def test_without_numbers_threads_tell_attempts_apart() -> None:
+    """A daemon gives each packet to a thread, and its lines about one attempt follow each other there."""
+    log = Log()
+    for step in range(30):
+        for _ in range(2):
+            log.add(step / 50, "auth_failed", identity="gw.example", thread=f"{step % 5:02}", **FOE)
+    (alert,) = [each for each in alerts(log) if each.end is None]
+    assert (alert.kind, alert.evidence["attempts"]) == ("auth_guessing", 30)
+
+
 def test_one_secret_for_many_identities() -> None:
     log = Log()
     for step in range(6):
@@ -213,6 +223,15 @@ def test_our_own_rotation_works() -> None:
     assert kinds(log, None, (Planned(START + 90, START + 300, "site"),)) == []
 
 
+def test_a_peer_that_we_cut_while_something_else_is_planned() -> None:
+    log = Log().up(0)
+    for step in range(4):
+        log.add(100 + 30 * step, "cert_revoked", ike_id=10 + step, reason="revoked")
+    plans = [Planned(START + 90, START + 300, "site", purpose=each) for each in ("renewal", "cut")]
+    assert kinds(log, None, tuple(plans)) == []
+    assert kinds(log, None, tuple(plans[:1])) == ["certificate_rejected"]
+
+
 def test_maintenance_is_silence() -> None:
     plan = (Planned(START, START + 3600, purpose="maintenance"),)
     assert kinds(failures(10, 20), None, plan) == []
@@ -283,6 +302,12 @@ def test_requests_that_are_only_counted() -> None:
     assert kinds(other) == []
 
 
+def test_what_was_counted_in_days_is_no_scan() -> None:
+    fields: dict[str, Any] = {"name": None, "source": None, "reason": "refused"}
+    assert kinds(Log().add(0, "counted", number=60, seconds=2 * 86_400.0, **fields)) == []
+    assert kinds(Log().add(0, "counted", number=60, seconds=900.0, **fields)) == ["unknown_peers"]
+
+
 def test_requests_that_are_counted_beside_their_events_count_once() -> None:
     log = Log().add(0, "unknown_peer", **FOE)
     fields: dict[str, Any] = {"name": None, "source": None, "reason": "refused"}
@@ -329,6 +354,17 @@ def test_certificates() -> None:
         log.add(100 * step, "cert_invalid", ike_id=step, reason="issuer")
         log.add(100 * step, "auth_failed", ike_id=step)
     assert kinds(log) == ["certificate_rejected"]
+
+
+def test_attempts_with_bad_certificates_may_be_told_in_one_another() -> None:
+    """Of two clients behind one address, or where the clock was put back by a minute."""
+    log = Log()
+    for step in range(6):
+        for at, kind in ((0.0, "cert_revoked"), (0.2, "auth_failed")):
+            for ike in (2 * step, 2 * step + 1):
+                log.add(30 * step + at, kind, ike_id=ike, identity="gw.example", source="192.0.2.9")
+    plan = (Planned(START - 10, START + 600, "site", purpose="cut"),)
+    assert kinds(log, None, plan) == []
 
 
 def test_revocation_unchecked() -> None:

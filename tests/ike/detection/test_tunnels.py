@@ -1,5 +1,7 @@
 """Tunnels that do not stay up, SAs that stay too long, peers that come and go."""
 
+import pytest
+
 from ike.detection.bounds import Bounds, Lifetime
 from ike.detection.watch import Watch
 from tests.ike.detection.lines import START, Log, alerts, kinds
@@ -89,6 +91,109 @@ def test_old_child_sas_stay() -> None:
     assert (alert.kind, alert.evidence["layer"]) == ("duplicate_sas", "child")
 
 
+def test_closings_that_were_lost_hours_apart_are_no_duplicates() -> None:
+    log = Log().up(0)
+    for number in range(2, 40):
+        old = None if number in (5, 15) else number - 1
+        log.child(1800.0 * (number - 1), number, old=old)
+    assert kinds(log) == []
+    # A twin that is not closed, in one life after the other.
+    again = Log().up(0).rekeys([900.0 * number for number in range(1, 8)])
+    for number in (20, 30):
+        at = 900.0 * (number // 10 + 6)
+        again.child(at, number, old=8 if number == 20 else 20).child(at + 5, number + 1)
+    again.add(12_000, "ike_reauth", ike_id=1)
+    assert kinds(again) == ["duplicate_sas"]
+
+
+def test_a_closing_that_was_lost_makes_no_third_one_of_a_handover() -> None:
+    log = Log().up(0)
+    for number in range(2, 30):
+        log.child(1205.0 * number, number)
+        if number != 5:
+            log.add(1205.0 * number + 9, "child_closed", ike_id=1, child="net", child_id=number - 1)
+    assert kinds(log) == []
+
+
+def test_a_closing_that_was_lost_is_forgotten_when_others_follow() -> None:
+    """Where bytes limit them, SAs live much shorter than they may."""
+    hour = {"site": Bounds(child=Lifetime(3600.0, 360.0), rekey_bytes=500)}
+    for lost, found in (((5, 10), []), ((5, 7), ["duplicate_sas"])):
+        log = Log().up(0)
+        for number in range(2, 20):
+            log.child(300.0 * number, number, old=None if number in lost else number - 1)
+        assert kinds(log, hour) == found
+
+
+def test_after_a_lost_closing_limits_of_bytes_explain_collisions_too() -> None:
+    limit = {"site": Bounds(child=Lifetime(3600.0, 360.0), rekey_bytes=500)}
+    log, number = Log().up(0), 1
+    for step in range(1, 40):
+        at, old = 400.0 * step, number
+        log.child(at, number + 1)
+        number += 1
+        if step % 2:
+            log.add(at, "collision", ike_id=1).child(at + 0.1, number + 1)
+            log.add(at + 0.3, "child_closed", ike_id=1, child="net", child_id=number, size=0)
+            number += 1
+        if step != 3:
+            log.add(at + 1, "child_closed", ike_id=1, child="net", child_id=old, size=500)
+    assert kinds(log, limit) == []
+
+
+def over_vici(log: Log, times: list[float], size: int = 500) -> Log:
+    """A rekey in one event, with what the replaced SA had carried; nothing tells that it is closed."""
+    for number, at in enumerate(times, 1):
+        log.add(
+            at, "child_rekeyed", ike_id=1, child="net", child_id=number, new_child_id=number + 1,
+            spi_in=f"c{number + 1:07x}", spi_out=f"d{number + 1:07x}", size=size,
+        )  # fmt: skip
+    return log
+
+
+def test_over_vici_nobody_tells_that_a_replaced_sa_is_closed() -> None:
+    log = Log().up(0)
+    for at, kind in ((1, "child_established"), (5, "child_closed")):
+        log.add(at, kind, ike_id=1, child="other", child_id=100, spi_in="c0", spi_out="d0")
+    assert kinds(over_vici(log, [900.0 * step for step in range(1, 30)])) == []
+
+
+def test_over_vici_a_rekey_may_be_lost() -> None:
+    log = Log().up(0)
+    for at, kind in ((1, "child_established"), (5, "child_closed")):
+        log.add(at, kind, ike_id=1, child="other", child_id=100, spi_in="c0", spi_out="d0")
+    over_vici(log, [1800.0 * step for step in range(1, 30)])
+    log.events = [one for one in log.events if one.new_child_id not in (5, 7, 9, 11)]
+    assert kinds(log) == []
+
+
+def test_over_vici_a_limit_of_bytes_explains_short_lives() -> None:
+    lifetime = Lifetime(3600.0, 360.0)
+    times = [300.0 * step for step in range(1, 20)]
+    by_bytes = {"site": Bounds(child=lifetime, rekey_bytes=1_000_000)}
+    assert kinds(over_vici(Log().up(0), times, 950_000), by_bytes) == []
+    assert kinds(over_vici(Log().up(0), times, 95_000), by_bytes) == ["rekey_too_fast"]
+
+
+def test_over_vici_nobody_tells_of_collisions() -> None:
+    times = [at for step in range(1, 12) for at in (700.0 * step, 700.0 * step + 0.1)]
+    limit = {"site": Bounds(child=Lifetime(3600.0, 360.0), rekey_bytes=1_000_000)}
+    assert kinds(over_vici(Log().up(0), times, 950_000), limit) == []
+    storm = [3300 + 0.7 * step for step in range(30)]
+    assert kinds(over_vici(Log().up(0), storm), limit) == ["rekey_too_fast"]
+
+
+def test_ike_sas_whose_end_was_not_logged_are_not_side_by_side() -> None:
+    """Twice, a hole in the log hides that one was replaced."""
+    log = Log()
+    for step, ike in enumerate((1, 3, 5)):
+        at = 12_000.0 * step
+        log.up(at, ike, 10 * ike)
+        log.child(at + 6000, 10 * ike + 1, ike + 1)  # of one that is not known
+        log.add(at + 11_999, "ike_deleted", ike_id=ike + 1)
+    assert kinds(log.add(40_000, "unknown_peer", name=None, source="192.0.2.1")) == []
+
+
 def test_years_pass_at_once_where_a_clock_was_wrong() -> None:
     """What is looked at each minute is not looked at for each of sixteen million of them."""
     log = Log().up(0)
@@ -119,6 +224,41 @@ def test_collisions_at_each_rekey() -> None:
         log.add(at + 1, "child_closed", ike_id=1, child="net", child_id=old)
     (alert,) = alerts(log)
     assert alert.kind == "rekey_collisions"
+
+
+def collisions(apart: int, times: int) -> Log:
+    """So many, with `apart` rekeys from one to the next."""
+    log = Log().up(0)
+    for step in range(1, apart * times + 1):
+        if step % apart == 0:
+            log.add(300.0 * step - 0.1, "collision", ike_id=1)
+        log.child(300.0 * step, step + 1, old=step)
+    return log
+
+
+@pytest.mark.parametrize(
+    ("apart", "times", "found"),
+    [(5, 20, []), (4, 6, ["rekey_collisions"]), (2, 5, ["rekey_collisions"])],
+)
+def test_how_often_rekeys_collide(apart: int, times: int, found: list[str]) -> None:
+    """One of five is chance where lifetimes are short and jitter is small; one of four is none."""
+    assert kinds(collisions(apart, times)) == found
+
+
+def test_limits_of_bytes_are_reached_together() -> None:
+    limit = {"site": Bounds(child=Lifetime(3600.0, 360.0), rekey_bytes=500)}
+    assert kinds(collisions(2, 12), limit) == []
+    assert kinds(collisions(1, 19), limit) == ["rekey_collisions"]
+
+
+def test_limits_of_bytes_that_nobody_told_collide_from_the_first_rekey_on() -> None:
+    log, number = Log().up(0), 1
+    for at in (300.0, 620.0, 1030.0, 1440.0):
+        log.add(at, "collision", ike_id=1).child(at + 0.1, number + 1).child(at + 0.2, number + 2)
+        for closed, size in ((number + 1, 0), (number, 9_000_000)):
+            log.add(at + 1, "child_closed", ike_id=1, child="net", child_id=closed, size=size)
+        number += 2
+    assert kinds(log) == []
 
 
 def test_two_hosts_with_one_identity() -> None:

@@ -175,6 +175,17 @@ def test_silence_is_judged_only_for_gateways_that_were_heard() -> None:
     assert [each.kind for each in watch.alerts()] == ["rekey_missed"]
 
 
+def test_rekeys_that_nobody_could_tell_of_are_not_missed() -> None:
+    """Over VICI, what happens while no agent listens is lost."""
+    bounds = {"site": Bounds(child=Lifetime(3600.0, 360.0, 3960.0))}
+    for away, found in (((100, 9000), []), ((100, 200), ["rekey_missed"])):
+        watch = Watch(bounds)
+        watch.observe_all(Log().up(0).events)
+        watch.doubt(START + away[0], START + away[1])
+        watch.advance(START + 9000)
+        assert [each.kind for each in watch.alerts()] == found
+
+
 def test_ended_alerts_are_forgotten() -> None:
     watch = Watch()
     log = Log()

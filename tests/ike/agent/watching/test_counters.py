@@ -33,6 +33,16 @@ def test_what_was_counted_while_the_agent_was_away_is_told_once() -> None:
     assert Tally(again.position).take(reading(invalid_spi=9), 300.0) == []
 
 
+def test_it_says_in_how_long_a_time_so_many_came() -> None:
+    tally = Tally(None)
+    tally.take(reading(invalid_spi=5), 100.0)
+    (often,) = tally.take(reading(invalid_spi=6), 110.0)
+    (after_a_day,) = Tally(tally.position).take(reading(invalid_spi=30), 86_510.0)
+    assert (often.seconds, after_a_day.seconds) == (10.0, 86_400.0)
+    (put_back,) = Tally(tally.position).take(reading(invalid_spi=30), 50.0)
+    assert put_back.seconds == 0.0
+
+
 def test_another_charon_counts_from_nothing_and_so_do_reset_counters() -> None:
     tally = Tally(None)
     tally.take(reading(invalid=5), 100.0)
@@ -73,7 +83,9 @@ def test_an_answer_that_is_none(answer: Any) -> None:
     assert (found.half_open, Tally(None).take(found, 1.0)) == (0, [])
 
 
-@pytest.mark.parametrize("position", [{}, {"counters": 7, "told": []}, {"told": {"x": "y"}}])
+@pytest.mark.parametrize(
+    "position", [{}, {"counters": 7, "told": []}, {"told": {"x": "y"}}, {"told": {}, "at": "y"}]
+)
 def test_a_position_that_is_none(position: dict[str, Any]) -> None:
     tally = Tally(position)
     tally.take(reading(invalid=1), 1.0)

@@ -237,6 +237,7 @@ def test_the_numbers_of_a_rekeying() -> None:
     assert chosen.algorithms == "ESP:AES_GCM_16_256"
     assert (rekeyed.child, rekeyed.child_id, rekeyed.new_child_id) == ("net", 9, 10)
     assert (rekeyed.spi_in, rekeyed.spi_out, rekeyed.ike_id) == ("c3", "c2", 7)
+    assert rekeyed.size == 11  # what the replaced one had carried
 
 
 def test_what_the_service_would_refuse_is_left_out() -> None:
