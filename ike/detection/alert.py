@@ -20,6 +20,7 @@ KINDS: Final = {
     "unknown_peers": "medium",
     "dpd_flapping": "medium",
     "retransmit_storm": "medium",
+    "peer_unreachable": "medium",
     "certificate_rejected": "high",
     "revocation_unchecked": "medium",
     "identity_conflict": "high",
@@ -55,10 +56,12 @@ class Alert:
         default=None, compare=False
     )  # when it was certain; `start` is its first sign
     common: bool = False  # of all strangers together; `peer` is the only one so far
+    who: str | None = None  # which of the peers of its connection it is about, where each has its own
 
     @property
     def key(self) -> tuple[str, str | None, str | None, str | None]:
-        """What makes it the same condition: kind, gateway, connection, and the peer where no connection is known.
+        """What makes it the same condition: kind, gateway, connection, and the peer where no connection is known, or
+        where the kind is about one of the peers of a connection.
 
         Strangers are one condition together.
         """
@@ -66,5 +69,5 @@ class Alert:
             self.kind,
             self.gateway,
             self.connection,
-            self.peer if self.connection is None and not self.common else None,
+            self.peer if self.connection is None and not self.common else self.who,
         )

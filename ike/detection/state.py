@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from ike.detection.bounds import UNKNOWN, Bounds, Planned
-from ike.detection.conditions import QUIET, Conditions, Place
+from ike.detection.conditions import PERSONAL, QUIET, Conditions, Place
 from ike.detection.crowds import Attempt, Crowd, Distinct
 from ike.events.event import SaEvent
 
@@ -196,6 +196,9 @@ class Gateway:
     failed: list[int] = field(default_factory=list)  # the IKE SAs that failed to authenticate last
     named: dict[str, Suspect] = field(default_factory=dict)
     hosts: dict[str, str] = field(default_factory=dict)
+    # Where an identity came up last: name and address of the tunnel.
+    homes: dict[str, tuple[str | None, str | None]] = field(default_factory=dict)
+    served: dict[str, str] = field(default_factory=dict)  # a connection's only identity; "": many
     waiting: dict[str, tuple[float, int, Place]] = field(default_factory=dict)
     weak: dict[str, int] = field(default_factory=dict)
     strangers: dict[str, Sign] = field(default_factory=dict)
@@ -292,7 +295,17 @@ class Gateway:
                 self.hosts[key] = source
         tunnel.source = source
         self.tunnels[(tunnel.name, source)] = tunnel
+        for _, _, identity in tunnel.up.values():
+            if identity is not None:
+                self.homes[identity] = (tunnel.name, source)
         self.seen_at(tunnel)
+
+    def is_up_elsewhere(self, identity: str | None, source: str | None) -> bool:
+        """Is a peer of that identity up at another address?"""
+        home = self.homes.get(identity) if identity is not None else None
+        if home is None or home[1] == source or home not in self.tunnels:
+            return False
+        return any(whose == identity for _, _, whose in self.tunnels[home].up.values())
 
     def raise_ike(
         self, tunnel: Tunnel, ike: int | None, at: float | None, line: int, identity: str | None
@@ -305,6 +318,11 @@ class Gateway:
             self.up[ike] = tunnel
         self.seen_at(tunnel)
         tunnel.up[ike] = (at, line, identity)
+        if identity is None:
+            return
+        self.homes[identity] = (tunnel.name, tunnel.source)
+        if tunnel.name is not None and self.served.setdefault(tunnel.name, identity) != identity:
+            self.served[tunnel.name] = ""
 
     def drop_ike(self, tunnel: Tunnel, ike: int | None) -> None:
         """An IKE SA is gone, and its Child SAs with it."""
@@ -416,7 +434,7 @@ class Gateway:
             return
         told = self._bounded(kind, place)
         if told is not place:
-            crowd = self.crowd(f"signs of {kind}", at, QUIET.get(kind, 3600.0))
+            crowd = self.crowd(f"signs of {kind}", at, QUIET.get(kind, 3600.0), told.connection)
             crowd.join(Attempt(at, lines[-1] if lines else 0, told.sender))
             evidence = {**evidence, **crowd.shown()}
         self.conditions.sign(kind, told, at, lines, evidence, since, variant)
@@ -472,6 +490,9 @@ class Gateway:
     def _bounded(self, kind: str, place: Place) -> Place:
         """Where a sign is told: connections that never came up may be without end."""
         if place.connection is None or self._is_proven(place.connection):
+            if kind in PERSONAL and place.connection and self.conditions.is_full(kind, place):
+                sender = place.peer or place.identity or ""
+                return Place(self.name, place.connection, sender=sender)
             return self.common(place)
         if self.conditions.is_open(kind, place):
             return place
