@@ -98,6 +98,11 @@ _ADVICE: Final[dict[tuple[str, str], tuple[str, str]]] = {
         "The peer is lost and found again repeatedly: the path or the peer is unstable.",
         "Check the link, the provider and NAT timeouts between both ends, and the peer's load.",
     ),
+    ("peer_unreachable", ""): (
+        "The peer does not answer any more, and every try to reach it was given up: it is down, its link is, or "
+        "something on the path drops UDP 500 and 4500.",
+        "See whether the peer is up and reachable from this gateway, with ikewarden doctor or a ping.",
+    ),
     ("retransmit_storm", ""): (
         "Requests need repeating again and again while the tunnel is up: packets are lost, or too "
         "large for the path.",

@@ -90,6 +90,18 @@ class Trouble:
 
 
 @dataclass(slots=True)
+class Away:
+    """A peer that did not answer: since when, whose identity it was, and which tries of ours were given up since."""
+
+    since: float | None
+    lines: list[int]
+    identity: str | None
+    last: float | None
+    tries: int = 0
+    told: bool = False
+
+
+@dataclass(slots=True)
 class Tunnel:
     """One connection with one peer. `up`: established IKE SAs by number, with (since, line, identity)."""
 
@@ -108,6 +120,7 @@ class Tunnel:
     levels: tuple[int, int, int, int] | None = (
         None  # cipher and group, of IKE and of ESP: the least
     )
+    policy: tuple[int, int, int, int] | None = None  # and of the policy before, for what is new
     trouble: Trouble | None = None
     # The Child SA that was closed last: whose chain, since when it was up, on which line, when it was closed.
     closed: tuple[tuple[str | None, int | str | None], float | None, int, float] | None = None
@@ -194,6 +207,7 @@ class Gateway:
     crowds: dict[str, Crowd] = field(default_factory=dict)
     called: dict[str, list[str]] = field(default_factory=dict)  # names by the addresses we asked
     failed: list[int] = field(default_factory=list)  # the IKE SAs that failed to authenticate last
+    away: dict[tuple[str | None, str | None], Away] = field(default_factory=dict)  # as `tunnels`
     named: dict[str, Suspect] = field(default_factory=dict)
     hosts: dict[str, str] = field(default_factory=dict)
     # Where an identity came up last: name and address of the tunnel.
@@ -318,8 +332,11 @@ class Gateway:
             self.up[ike] = tunnel
         self.seen_at(tunnel)
         tunnel.up[ike] = (at, line, identity)
+        self.away.pop((tunnel.name, tunnel.source), None)
         if identity is None:
             return
+        if identity in self.homes:
+            self.away.pop(self.homes[identity], None)
         self.homes[identity] = (tunnel.name, tunnel.source)
         if tunnel.name is not None and self.served.setdefault(tunnel.name, identity) != identity:
             self.served[tunnel.name] = ""
@@ -345,6 +362,7 @@ class Gateway:
             tunnel.chains.clear()
             tunnel.scheduled = None
         self.up.clear()
+        self.away.clear()
         self.spis.clear()
         self.failed.clear()
 
@@ -362,6 +380,7 @@ class Gateway:
             records.clear()
         self.callers.clear()
         self.crowds.clear()
+        self.away.clear()
         self.seen.clear()
         self.seen_before.clear()
         self.soft.clear()
