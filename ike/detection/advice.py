@@ -69,6 +69,10 @@ _ADVICE: Final[dict[tuple[str, str], tuple[str, str]]] = {
         "somebody between them.",
         "Remove the weak proposals from both ends and find out who changed the policy.",
     ),
+    ("downgrade", "configured"): (
+        "The policy of this end was changed, and the peers agree on weaker algorithms since.",
+        "See who changed the policy and why; take the weak proposals out again where it was no purpose.",
+    ),
     ("weak_algorithm", ""): (
         "The SA uses an algorithm that RFC 8247 or RFC 8221 advises against.",
         "Take the weak algorithm out of the proposals of both ends and negotiate again.",

@@ -28,6 +28,8 @@ KINDS: Final = {
     "rotation_failed": "critical",
     "clock": "medium",
 }
+#: Variants of a kind that are less.
+LESSER: Final = {("downgrade", "configured"): "medium"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +58,9 @@ class Alert:
         default=None, compare=False
     )  # when it was certain; `start` is its first sign
     common: bool = False  # of all strangers together; `peer` is the only one so far
-    who: str | None = None  # which of the peers of its connection it is about, where each has its own
+    who: str | None = (
+        None  # which of the peers of its connection it is about, where each has its own
+    )
 
     @property
     def key(self) -> tuple[str, str | None, str | None, str | None]:

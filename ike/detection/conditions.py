@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from ike.detection.advice import advice
-from ike.detection.alert import KINDS, Alert
+from ike.detection.alert import KINDS, LESSER, Alert
 
 #: Lines that an alert names.
 MOST_LINES: Final = 20
@@ -88,7 +88,7 @@ class Condition:
             evidence["peers"] = list(self.peers)
         return Alert(
             self.kind,
-            KINDS[self.kind],
+            LESSER.get((self.kind, self.variant), KINDS[self.kind]),
             self.connection,
             self._peer,
             self.start,
@@ -185,7 +185,7 @@ class Conditions:
         there.last = at if there.last is None or at is None else max(there.last, at)
         there.updates += 1
         there.add(evidence)
-        if there.common and variant:
+        if (there.common and variant) or (kind, there.variant) in LESSER:
             there.variant = variant
         for line in lines:
             if len(there.lines) >= MOST_LINES:
@@ -196,7 +196,11 @@ class Conditions:
 
     def is_open(self, kind: str, place: Place) -> bool:
         """Does it last?"""
-        return self._key(kind, place) in self.opened
+        return self.find(kind, place) is not None
+
+    def find(self, kind: str, place: Place) -> Condition | None:
+        """The one that lasts there."""
+        return self.opened.get(self._key(kind, place))
 
     def is_full(self, kind: str, place: Place) -> bool:
         """Are there so many of the connection's peers that one more gets no condition of its own?"""
@@ -235,7 +239,6 @@ class Conditions:
         self.ended.append(condition)
         if len(self.ended) > MOST_ENDED:
             del self.ended[0]
-
 
     def _key(self, kind: str, place: Place) -> Key:
         """That of the condition that is open, or of a new one."""

@@ -200,7 +200,6 @@ def remarked(gateway: Gateway, tunnel: Tunnel, event: SaEvent, at: float | None)
         tunnel.ike = Pace()
         tunnel.scheduled = None
         tunnel.policy, tunnel.levels = tunnel.levels or tunnel.policy, None
-        gateway.away.pop((tunnel.name, tunnel.source), None)
 
 
 def restarted(gateway: Gateway, at: float | None) -> None:

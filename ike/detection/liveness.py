@@ -2,8 +2,8 @@
 
 **dpd_flapping.** Condition: an established IKE SA was lost to silence (`dpd_timeout`, `giving_up`) three times in an
 hour; without times, five times.
-Not normal, because each loss costs minutes of traffic. Looks alike and is let pass: a link that goes down once (tries to
-set up anew are not losses of an established SA); where that lasts, it is `peer_unreachable`.
+Not normal, because each loss costs minutes of traffic. Looks alike and is let pass: a link that goes down once (tries
+to set up anew are not losses of an established SA); where that lasts, it is `peer_unreachable`.
 
 **peer_unreachable.** Condition: we gave up on a peer that we call ourselves (an SA that was up, or a try), gave up at
 least one more try to reach it, and 15 minutes after the first time no SA is up; without times, six more tries.
@@ -24,7 +24,7 @@ from ike.events.event import SaEvent
 
 _LOSSES, _LOSSES_UNTIMED, _LOSS_WITHIN = 3, 5, 3600.0
 _REPEATS_WITHIN: Final = 600.0
-_AWAY, _TRIES_UNTIMED, _HOLE = 900.0, 6, 300.0
+_AWAY, _TRIES_UNTIMED, _HOLE = 900.0, 6, 1800.0
 _MOST_LINES: Final = 20
 _FEW, _MANY = 6, 12
 _SAME = 1.0
@@ -52,8 +52,9 @@ def unanswered(
     """`giving_up` or `dpd_timeout`: of an SA that was up (`lost`: its identity), else it is a try."""
     name, source = event.name or event.connection, event.source or event.peer
     names = gateway.called.get(source) if source is not None else None
-    if names is None or (names and name is not None and name not in names):
-        return  # nobody calls it
+    called = names is not None and (not names or name is None or name in names)
+    if lost is None and not called:
+        return  # no try of ours
     key = (gateway.sources.get(source) if name is None and source is not None else name, source)
     there = gateway.away.get(key)
     if there is None or _has_returned(gateway, key, there):
@@ -87,9 +88,11 @@ def overdue(gateway: Gateway, now: float) -> None:
             gateway.conditions.clear(
                 "peer_unreachable", Place(gateway.name, *key, there.identity), now
             )
-        elif there.tries and not there.told and there.since is not None:
+        elif not there.told and there.since is not None:
             due = (int((there.since + _AWAY) // SLOT) + 1) * SLOT
-            if now >= due and not gateway.was_silent(_HOLE, there.since):
+            if now >= due and not there.tries:
+                del gateway.away[key]  # nobody calls it
+            elif now >= due and not gateway.was_silent(_HOLE, there.since):
                 _tell(gateway, key, there, due)
 
 

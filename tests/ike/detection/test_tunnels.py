@@ -121,7 +121,9 @@ def test_a_log_that_begins_when_the_peer_is_away() -> None:
 
 
 def test_its_return_is_seen_by_its_child_sa_too() -> None:
-    log = outage(Log().up(0), 10).child(2000, 50, 60).add(2100, "ike_reauth").add(2200, "ike_reauth")
+    log = (
+        outage(Log().up(0), 10).child(2000, 50, 60).add(2100, "ike_reauth").add(2200, "ike_reauth")
+    )
     (alert,) = alerts(log)
     assert alert.end is not None
     assert 2000 <= alert.end - START <= 2100
@@ -366,6 +368,8 @@ def test_algorithms() -> None:
         201, 2, 2
     )
     assert kinds(log) == ["downgrade", "weak_algorithm"]
+    (alert,) = [each for each in alerts(log) if each.kind == "downgrade"]
+    assert (alert.severity, alert.end) == ("critical", None)
     stranger = Log().add(0, "algorithms", name=None, source="192.0.2.1", ike_id=9, algorithms=weak)
     assert kinds(stranger) == []
 
@@ -403,3 +407,24 @@ def test_one_closing_that_was_not_logged_is_no_surplus() -> None:
     for number in range(3, 9):
         log.child(3300 * (number - 1), number, old=number - 1)
     assert kinds(log) == []
+
+
+def agreed(log: Log, at: float, ike: int, group: str) -> Log:
+    text = f"IKE:AES_GCM_16_256/PRF_HMAC_SHA2_384/{group}"
+    log.add(at, "algorithms", ike_id=ike, algorithms=text)
+    log.add(at, "ike_established", ike_id=ike, identity="gw.example")
+    log.add(at, "algorithms", ike_id=ike, algorithms="ESP:AES_GCM_16_256")
+    return log.child(at, ike, ike).add(at + 100, "ike_deleted", ike_id=ike)
+
+
+def test_a_weaker_policy_that_was_loaded_is_a_lesser_downgrade() -> None:
+    log = agreed(Log(), 0, 1, "ECP_384").add(200, "configured", source=None)
+    (alert,) = alerts(agreed(log, 300, 2, "MODP_2048"))
+    assert (alert.kind, alert.severity, alert.end) == ("downgrade", "medium", None)
+    assert (alert.evidence["before"], alert.evidence["now"]) == ("192 bits", "112 bits")
+    (alert,) = alerts(agreed(log, 600, 3, "MODP_2048"))  # that is the measure now
+    assert alert.end == START + 600
+    (alert,) = alerts(agreed(log, 900, 4, "MODP_1024"))[1:2]
+    assert (alert.kind, alert.severity) == ("downgrade", "critical")
+    stronger = agreed(Log(), 0, 1, "MODP_2048").add(200, "configured", source=None)
+    assert kinds(agreed(stronger, 300, 2, "ECP_384")) == []
