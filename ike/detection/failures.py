@@ -3,10 +3,10 @@
 What is counted are attempts, not lines: one attempt has the number of its IKE SA; without numbers it is told by one
 thread of the daemon, where lines show one, within two seconds.
 
-**auth_failures.** One condition for each identity of a connection, or for each address where no identity is known; the
-success of another peer does not end it. Condition: three attempts of one identity failed within 10 minutes, with no success between
-(without times: five). Not normal, because in steady state nobody fails. Looks alike and is let pass: one failure, a
-failure of the certificate (`certificate_rejected` says it better), several lines about one attempt.
+**auth_failures.** Condition: three attempts of one identity failed within 10 minutes, with no success between (without
+times: five). One condition for each identity of a connection, or for each address where no identity is known; the
+success of another peer does not end it. Not normal, because in steady state nobody fails. Looks alike and is let pass:
+one failure, a failure of the certificate (`certificate_rejected` says it better), several lines about one attempt.
 
 **rotation_failed.** Condition: two attempts of the tunnel's own peer failed, or one and nobody succeeded for a minute,
 on a connection whose rotation of ours is under way (`Planned`). It stands in place of `auth_failures`: the answer is to
@@ -19,8 +19,8 @@ before); or one that never succeeded failed twenty times with three identities, 
 identity that is up at another address at that time; or at one connection twenty attempts failed from addresses that
 nothing is known of, of twenty sources or with twenty identities that never succeeded, or from ten addresses with one
 identity. One condition for a connection, however many sources. Looks alike and is let pass: a gateway that keeps
-trying with a wrong secret, as fast as daemons and scripts do that (it has one identity, or succeeded before), many clients after a rotation (they are
-known by address or identity, or it is planned).
+trying with a wrong secret, as fast as daemons and scripts do that (it has one identity, or succeeded before), many
+clients after a rotation (they are known by address or identity, or it is planned).
 """
 
 from typing import Final
