@@ -47,15 +47,21 @@ def died(gateway: Gateway, tunnel: Tunnel, event: SaEvent, at: float | None) -> 
 
 
 def unanswered(
-    gateway: Gateway, event: SaEvent, at: float | None, lost: tuple[str | None] | None
+    gateway: Gateway,
+    tunnel: Tunnel | None,
+    event: SaEvent,
+    at: float | None,
+    lost: tuple[str | None] | None,
 ) -> None:
     """`giving_up` or `dpd_timeout`: of an SA that was up (`lost`: its identity), else it is a try."""
     name, source = event.name or event.connection, event.source or event.peer
+    if tunnel is not None:
+        name, source = tunnel.name, tunnel.source
     names = gateway.called.get(source) if source is not None else None
     called = names is not None and (not names or name is None or name in names)
     if lost is None and not called:
         return  # no try of ours
-    key = (gateway.sources.get(source) if name is None and source is not None else name, source)
+    key = (name, source)
     there = gateway.away.get(key)
     if there is None or _has_returned(gateway, key, there):
         gateway.away.pop(key, None)

@@ -63,7 +63,7 @@ def _died(gateway: Gateway, event: SaEvent, at: float | None) -> None:
         before = dict(tunnel.up)
         lifecycle.ike_died(gateway, tunnel, event, at)
         lost = next(((one[2],) for ike, one in before.items() if ike not in tunnel.up), None)
-    liveness.unanswered(gateway, event, at, lost)
+    liveness.unanswered(gateway, tunnel, event, at, lost)
 
 
 def _replaced(gateway: Gateway, event: SaEvent, at: float | None) -> None:
