@@ -264,7 +264,7 @@ def _rests(story: Story, tunnel: Tunnel, strength: int) -> None:
         tunnel.ike = story.next()
         story.add(at + 165.1, "ike_initiate", tunnel)
         at += 165.1
-    tunnel.at = at + (3_000.0, 6_000.0, 25_000.0)[strength]
+    tunnel.at = at + (9_000.0, 15_000.0, 25_000.0)[strength]
     story.truths.append(("peer_unreachable", tunnel.name, at, tunnel.at))
     story.establish(tunnel)
 
