@@ -28,6 +28,10 @@ KINDS: Final = {
     "rotation_failed": "critical",
     "clock": "medium",
 }
+#: Kinds that are about one peer of a connection, which may have many: each of them is a condition of its own.
+PERSONAL: Final = frozenset(
+    {"auth_failures", "certificate_rejected", "proposal_mismatch", "peer_unreachable"}
+)
 #: Variants of a kind that are less.
 LESSER: Final = {("downgrade", "configured"): "medium"}
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from ike.detection.advice import advice
-from ike.detection.alert import KINDS, LESSER, Alert
+from ike.detection.alert import KINDS, LESSER, PERSONAL, Alert
 
 #: Lines that an alert names.
 MOST_LINES: Final = 20
@@ -29,10 +29,6 @@ QUIET: Final[Mapping[str, float]] = {
     "rotation_failed": 3600.0,
     "clock": 3600.0,
 }
-#: Kinds that are about one peer of a connection, which may have many: each of them is a condition of its own.
-PERSONAL: Final = frozenset(
-    {"auth_failures", "certificate_rejected", "proposal_mismatch", "peer_unreachable"}
-)
 #: Such conditions of one kind and connection.
 MOST_APART: Final = 64
 #: Numbers that each further sign makes greater by one, where the rule counts in a window.

@@ -25,7 +25,8 @@ clients after a rotation (they are known by address or identity, or it is planne
 
 from typing import Final
 
-from ike.detection.conditions import PERSONAL, Place
+from ike.detection.alert import PERSONAL
+from ike.detection.conditions import Place
 from ike.detection.crowds import Attempt, Crowd
 from ike.detection.state import Gateway, Suspect, Tunnel, lines_of, note
 from ike.events.event import SaEvent

@@ -4,8 +4,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
+from ike.detection.alert import PERSONAL
 from ike.detection.bounds import UNKNOWN, Bounds, Planned
-from ike.detection.conditions import PERSONAL, QUIET, Conditions, Place
+from ike.detection.conditions import QUIET, Conditions, Place
 from ike.detection.crowds import Attempt, Crowd, Distinct
 from ike.events.event import SaEvent
 
