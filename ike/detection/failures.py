@@ -207,7 +207,15 @@ def _is_no_retry(gateway: Gateway, suspect: Suspect, event: SaEvent, at: float |
         return True
     then = suspect.signs["auth"][-_GUESSES][0]
     fast = at is not None and then is not None and at - then <= _FAST
-    return fast or gateway.is_up_elsewhere(event.identity, _address(event))
+    return fast or _is_up_elsewhere(gateway, event.identity, _address(event))
+
+
+def _is_up_elsewhere(gateway: Gateway, identity: str | None, source: str | None) -> bool:
+    """Is a peer of that identity up at another address?"""
+    home = gateway.homes.get(identity) if identity is not None else None
+    if home is None or home[1] == source or home not in gateway.tunnels:
+        return False
+    return any(whose == identity for _, _, whose in gateway.tunnels[home].up.values())
 
 
 def _many(gateway: Gateway, crowd: Crowd, connection: str | None, at: float | None) -> bool:

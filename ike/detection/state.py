@@ -315,13 +315,6 @@ class Gateway:
                 self.homes[identity] = (tunnel.name, source)
         self.seen_at(tunnel)
 
-    def is_up_elsewhere(self, identity: str | None, source: str | None) -> bool:
-        """Is a peer of that identity up at another address?"""
-        home = self.homes.get(identity) if identity is not None else None
-        if home is None or home[1] == source or home not in self.tunnels:
-            return False
-        return any(whose == identity for _, _, whose in self.tunnels[home].up.values())
-
     def raise_ike(
         self, tunnel: Tunnel, ike: int | None, at: float | None, line: int, identity: str | None
     ) -> None:
