@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping
 from typing import Final
 
-from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
+from cryptography.hazmat.primitives.asymmetric import ec, ed25519, mldsa, rsa
 
 from hsm.errors import KeyAlgorithmUnknown
 from hsm.ports import KEY_ALGORITHMS, KeyAlgorithm, PrivateKey
@@ -26,6 +26,9 @@ _MAKERS: Final[Mapping[KeyAlgorithm, Callable[[], PrivateKey]]] = {
     "rsa-3072": _rsa(3072),
     "rsa-4096": _rsa(4096),
     "ed25519": ed25519.Ed25519PrivateKey.generate,
+    "ml-dsa-44": mldsa.MLDSA44PrivateKey.generate,
+    "ml-dsa-65": mldsa.MLDSA65PrivateKey.generate,
+    "ml-dsa-87": mldsa.MLDSA87PrivateKey.generate,
 }
 
 

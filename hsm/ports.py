@@ -3,19 +3,31 @@
 import re
 from typing import Final, Literal, Protocol, TypeAlias, get_args
 
-from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
+from cryptography.hazmat.primitives.asymmetric import ec, ed25519, mldsa, rsa
 
 from hsm.errors import BadKeyName
 
 KeyAlgorithm = Literal[
-    "ec-p256", "ec-p384", "ec-p521", "rsa-2048", "rsa-3072", "rsa-4096", "ed25519"
+    "ec-p256",
+    "ec-p384",
+    "ec-p521",
+    "rsa-2048",
+    "rsa-3072",
+    "rsa-4096",
+    "ed25519",
+    "ml-dsa-44",
+    "ml-dsa-65",
+    "ml-dsa-87",
 ]
 
 KEY_ALGORITHMS: Final[tuple[KeyAlgorithm, ...]] = get_args(KeyAlgorithm)
 
 # The builders of `cryptography` ask for these classes, so every signer is a subclass of one of
 # them.
-PrivateKey: TypeAlias = ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey | ed25519.Ed25519PrivateKey
+MlDsaKey: TypeAlias = mldsa.MLDSA44PrivateKey | mldsa.MLDSA65PrivateKey | mldsa.MLDSA87PrivateKey
+PrivateKey: TypeAlias = (
+    ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey | ed25519.Ed25519PrivateKey | MlDsaKey
+)
 
 KEY_NAME: Final = re.compile(r"[a-z0-9][a-z0-9._-]{0,62}")
 

@@ -14,7 +14,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Final, cast
 
-from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
+from cryptography.hazmat.primitives.asymmetric import ec, ed25519, mldsa, rsa
 from cryptography.hazmat.primitives.serialization import (
     Encoding,
     NoEncryption,
@@ -44,6 +44,14 @@ _KEY_SUFFIX: Final = ".key"
 _BLOB_SUFFIX: Final = ".blob"
 _KEY_LIMIT: Final = 64 * 1024
 BLOB_LIMIT: Final = 1024 * 1024
+_KINDS: Final = (
+    ec.EllipticCurvePrivateKey,
+    rsa.RSAPrivateKey,
+    ed25519.Ed25519PrivateKey,
+    mldsa.MLDSA44PrivateKey,
+    mldsa.MLDSA65PrivateKey,
+    mldsa.MLDSA87PrivateKey,
+)
 
 
 class SealedFileKeyStore:
@@ -160,8 +168,7 @@ class SealedFileKeyStore:
         # The tag has just vouched for these bytes; testing RSA primes again would take 0.2 s for
         # 4096 bits.
         key = load_der_private_key(private, None, unsafe_skip_rsa_key_validation=True)
-        kinds = (ec.EllipticCurvePrivateKey, rsa.RSAPrivateKey, ed25519.Ed25519PrivateKey)
-        if not isinstance(key, kinds) or _public_der(key) != public:
+        if not isinstance(key, _KINDS) or _public_der(key) != public:
             raise KeyFileDamaged(f"{self._folder.path / file} holds two keys that are not a pair.")
         return key
 

@@ -7,9 +7,9 @@ exported by mistake; it is no wall against code that runs in the same process.
 """
 
 from collections.abc import Callable
-from typing import Any, NoReturn, Self
+from typing import Any, Final, NoReturn, Self
 
-from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
+from cryptography.hazmat.primitives.asymmetric import ec, ed25519, mldsa, rsa
 from cryptography.hazmat.primitives.asymmetric.padding import AsymmetricPadding
 from cryptography.hazmat.primitives.asymmetric.utils import NoDigestInfo, Prehashed
 from cryptography.hazmat.primitives.hashes import HashAlgorithm
@@ -20,7 +20,7 @@ from cryptography.hazmat.primitives.serialization import (
 )
 from cryptography.utils import Buffer
 
-from hsm.errors import ExportRefused
+from hsm.errors import ExportRefused, KeyAlgorithmUnknown
 from hsm.ports import PrivateKey
 
 EcSign = Callable[[Buffer, ec.EllipticCurveSignatureAlgorithm], bytes]
@@ -29,6 +29,7 @@ RsaSign = Callable[
     bytes,
 ]
 Ed25519Sign = Callable[[Buffer], bytes]
+MlDsaSign = Callable[[Buffer], bytes]
 
 
 class _Refusals:
@@ -126,13 +127,65 @@ class SignOnlyEd25519Key(_Refusals, ed25519.Ed25519PrivateKey):
         _refuse("exported")
 
 
+class _MlDsa(_Refusals):
+    """What the three parameter sets have in common: pure ML-DSA with an empty context, as RFC 9881 §3 has it."""
+
+    def __init__(self, public_key: Any, sign: MlDsaSign) -> None:
+        self._public_key = public_key
+        self._sign = sign
+
+    def sign(self, data: Buffer, context: Buffer | None = None) -> bytes:
+        if context:
+            _refuse("used with a context")
+        return self._sign(data)
+
+    def sign_mu(self, mu: Buffer) -> bytes:
+        _refuse("used on a representative of a message")  # it does not show what is signed
+
+    def public_key(self) -> Any:
+        return self._public_key
+
+    def private_bytes_raw(self) -> bytes:
+        _refuse("exported")
+
+
+class SignOnlyMlDsa44Key(_MlDsa, mldsa.MLDSA44PrivateKey):
+    """An ML-DSA-44 signer (FIPS 204): signatures of 2420 bytes."""
+
+
+class SignOnlyMlDsa65Key(_MlDsa, mldsa.MLDSA65PrivateKey):
+    """An ML-DSA-65 signer (FIPS 204): signatures of 3309 bytes."""
+
+
+class SignOnlyMlDsa87Key(_MlDsa, mldsa.MLDSA87PrivateKey):
+    """An ML-DSA-87 signer (FIPS 204): signatures of 4627 bytes."""
+
+
+# The callable's type goes with the key's: see the classes.
+_SIGNERS: Final[tuple[tuple[type, Callable[[Any, Any], PrivateKey]], ...]] = (
+    (ec.EllipticCurvePublicKey, SignOnlyEcKey),
+    (rsa.RSAPublicKey, SignOnlyRsaKey),
+    (ed25519.Ed25519PublicKey, SignOnlyEd25519Key),
+    (mldsa.MLDSA44PublicKey, SignOnlyMlDsa44Key),
+    (mldsa.MLDSA65PublicKey, SignOnlyMlDsa65Key),
+    (mldsa.MLDSA87PublicKey, SignOnlyMlDsa87Key),
+)
+
+
+def signing_by(public_key: Any, sign: Callable[..., bytes]) -> PrivateKey:
+    """The signer for a public key whose signatures `sign` makes: it takes what `sign` of that kind of key takes.
+
+    Raises KeyAlgorithmUnknown for a kind that does not sign here.
+    """
+    for kind, signer in _SIGNERS:
+        if isinstance(public_key, kind):
+            return signer(public_key, sign)
+    raise KeyAlgorithmUnknown("Keys of this kind do not sign here.")
+
+
 def sign_only(key: PrivateKey) -> PrivateKey:
     """The same key, signing only."""
-    if isinstance(key, ec.EllipticCurvePrivateKey):
-        return SignOnlyEcKey(key.public_key(), key.sign)
-    if isinstance(key, rsa.RSAPrivateKey):
-        return SignOnlyRsaKey(key.public_key(), key.sign)
-    return SignOnlyEd25519Key(key.public_key(), key.sign)
+    return signing_by(key.public_key(), key.sign)
 
 
 def _refuse(what: str) -> NoReturn:

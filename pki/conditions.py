@@ -3,7 +3,7 @@
 import re
 from datetime import datetime
 
-from cryptography.hazmat.primitives.asymmetric import ec, ed25519
+from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
 from core.errors import Conflict, InvalidInput
@@ -12,6 +12,7 @@ from pki.authorities import Authority
 from pki.x509.draft import Subject
 from pki.x509.keys import key_algorithm
 from pki.x509.profile import Profile
+from pki.x509.signing import HashlessPublicKey
 
 _GATEWAY = re.compile(r"\S(?:.{0,251}\S)?")
 
@@ -157,7 +158,7 @@ def _check_strength(authority: Authority, profile: Profile) -> None:
         return
     key = authority.public_key
     weak = isinstance(key, ec.EllipticCurvePublicKey) and key.key_size < 384
-    if weak or isinstance(key, ed25519.Ed25519PublicKey):
+    if weak or isinstance(key, HashlessPublicKey):
         raise AuthorityTooWeak(
             f"The profile {profile.name!r} wants {profile.hash} and an authority to match; "
             f"{authority.name!r} has the key {key_algorithm(key)}."

@@ -6,13 +6,12 @@ The authority's own key then signs only certificates and CRLs, and an answering 
 from datetime import datetime, timedelta
 
 from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ed25519
+from cryptography.hazmat.primitives import serialization
 from sqlalchemy import delete, select
 
 from core.errors import Unavailable
 from hsm.errors import KeyNotFound
-from hsm.ports import KeyAlgorithm, PrivateKey
+from hsm.ports import KEY_ALGORITHMS, KeyAlgorithm, PrivateKey
 from pki import authorities, issuance
 from pki.actors import Action, Actor, require
 from pki.authorities import Authority
@@ -20,6 +19,7 @@ from pki.desk import Desk
 from pki.trail import leave
 from pki.x509.keys import key_algorithm
 from pki.x509.ocsp import ResponderKey
+from pki.x509.signing import default_hash
 from store import leases
 from store.engine import Unit
 from store.tables import ocsp_signers
@@ -126,14 +126,15 @@ def _algorithm(owner: Authority) -> KeyAlgorithm:
     kind = key_algorithm(owner.public_key)
     if kind.startswith("rsa"):
         return "rsa-2048"
-    return {"ec-p384": "ec-p384", "ec-p521": "ec-p521", "ed25519": "ed25519"}.get(kind, "ec-p256")  # type: ignore[return-value]  # the values are KeyAlgorithms
+    return kind if kind in KEY_ALGORITHMS else "ec-p256"
 
 
 def _request(owner: Authority, key: PrivateKey) -> bytes:
     common = x509.NameAttribute(x509.NameOID.COMMON_NAME, f"OCSP signer of {owner.name}"[:64])
-    digest = None if isinstance(key, ed25519.Ed25519PrivateKey) else hashes.SHA256()
     builder = x509.CertificateSigningRequestBuilder().subject_name(x509.Name([common]))
-    return builder.sign(key, digest).public_bytes(serialization.Encoding.DER)
+    return builder.sign(key, default_hash(key.public_key())).public_bytes(
+        serialization.Encoding.DER
+    )
 
 
 def remove_expired(desk: Desk, actor: Actor, *, now: datetime) -> int:

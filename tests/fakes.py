@@ -6,8 +6,6 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any, Final
 
-from cryptography.hazmat.primitives.asymmetric import ec, rsa
-
 from core.secret import Secret
 from hsm.errors import BadKeyName, KeyExists, KeyNotFound, SignerUnavailable
 from hsm.keys import new_key
@@ -23,7 +21,7 @@ from hsm.secretstore import (
     VersionInfo,
     VersionState,
 )
-from hsm.signonly import SignOnlyEcKey, SignOnlyEd25519Key, SignOnlyRsaKey
+from hsm.signonly import signing_by
 
 _HANG_LIMIT: Final = 60.0
 
@@ -87,11 +85,7 @@ class FakeKeyStore:
             self._lock.notify_all()
 
     def _gated(self, key: PrivateKey) -> PrivateKey:
-        if isinstance(key, ec.EllipticCurvePrivateKey):
-            return SignOnlyEcKey(key.public_key(), self._gate(key.sign))
-        if isinstance(key, rsa.RSAPrivateKey):
-            return SignOnlyRsaKey(key.public_key(), self._gate(key.sign))
-        return SignOnlyEd25519Key(key.public_key(), self._gate(key.sign))
+        return signing_by(key.public_key(), self._gate(key.sign))
 
     def _gate(self, sign: Callable[..., bytes]) -> Callable[..., bytes]:
         def gated(*arguments: Any) -> bytes:

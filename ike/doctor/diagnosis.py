@@ -118,4 +118,4 @@ def examine(case: Case) -> Diagnosis:
     if first is None and not case.is_up:
         unknown = (each for each in checks if each.verdict is Verdict.UNKNOWN and each.next_step)
         first = min(unknown, key=urgency, default=None)
-    return Diagnosis(case.tunnel.name if case.tunnel is not None else "", checks, first)
+    return Diagnosis(case.tunnel.name if case.tunnel is not None else case.name, checks, first)

@@ -30,9 +30,20 @@ NAT_WORDS: Final = {
 }
 
 
-def read(events: Iterable[SaEvent], tunnel: Tunnel | None, behind_nat: Iterable[str] = ()) -> Log:
-    """What the events say of a tunnel, or of all where none is given. They are in the order of the log."""
-    every = [each for each in events if tunnel is None or _is_of(each, tunnel)]
+def read(
+    events: Iterable[SaEvent],
+    tunnel: Tunnel | None,
+    behind_nat: Iterable[str] = (),
+    *,
+    name: str = "",
+) -> Log:
+    """What the events say of a tunnel; where no file has one, of that `name`, or of all. They are in the order of the
+    log.
+    """
+    if tunnel is not None:
+        every = [each for each in events if _is_of(each, tunnel)]
+    else:
+        every = [each for each in events if not name or each.name in (None, name)]
     duplicates = _duplicates(every)
     last_up = max(
         (at for at, each in enumerate(every) if each.kind == "child_established"), default=-1

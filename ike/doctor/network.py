@@ -1,7 +1,8 @@
 """What this host sees of the network, for the doctor: its own ports, and the way to the peer.
 
-Only the peer is sent anything, and nothing that it has to remember: a request for an IKE SA with an algorithm that
-nobody has, which it refuses at once.
+Only the peer is sent anything, and nothing that it has to remember: a request of a version of IKE that nobody has,
+which it refuses at once (RFC 7296 §2.5). Its log says so, and nothing there looks like a tunnel that fails. A peer
+that gives no answer to that is asked for an IKE SA with an algorithm that nobody has.
 """
 
 import ipaddress
@@ -20,7 +21,8 @@ from ike.doctor.values import Answer, Network
 
 IKE_PORT, NAT_PORT = 500, 4500
 _LARGE: Final = 1900  # octets: more than one Ethernet packet, less than what a daemon reads at once
-_TRIES: Final = 3
+_VERSIONS: Final = (3, 3, 2)  # the major version of IKE by try
+_STATUS: Final = 61_904  # a notification of the private range for states (RFC 7296 §3.10.1)
 _SECONDS: Final = (
     0.6  # after which a probe is sent again; a path of 600 ms carries no IKE with default timers
 )
@@ -100,7 +102,7 @@ def _probed(peer: str) -> Mapping[str, Answer]:
     """What came back for each probe; all are under way at once."""
     wanted = {
         "ike": (IKE_PORT, request()),
-        "nat": (NAT_PORT, bytes(4) + request()),
+        "nat": (NAT_PORT, request()),
         "large": (IKE_PORT, request(_LARGE)),
     }
     answers: dict[str, Answer] = {}
@@ -112,9 +114,9 @@ def _probed(peer: str) -> Mapping[str, Answer]:
             answers[name] = Answer.UNREACHABLE
     everything = list(waiting)
     try:
-        for _ in range(_TRIES):
+        for version in _VERSIONS:
             for made in list(waiting):
-                _send(made, waiting, answers)
+                _send(made, version, waiting, answers)
             _hear(waiting, answers)
     finally:
         for made in everything:
@@ -124,12 +126,14 @@ def _probed(peer: str) -> Mapping[str, Answer]:
 
 def _send(
     made: socket.socket,
+    version: int,
     waiting: dict[socket.socket, tuple[str, bytes]],
     answers: dict[str, Answer],
 ) -> None:
     name, message = waiting[made]
+    marker = bytes(4) if name == "nat" else b""  # RFC 3948 §2.2: what follows is IKE
     try:
-        made.send(message)
+        made.send(marker + of_version(message, version))
     except OSError as error:
         answers[name] = _meaning(error)
         del waiting[made]
@@ -145,20 +149,27 @@ def _hear(waiting: dict[socket.socket, tuple[str, bytes]], answers: dict[str, An
             except OSError as error:
                 answers[name] = _meaning(error)
             else:
-                spi = message[:12].lstrip(b"\0")[:8] if name == "nat" else message[:8]
-                if spi not in heard[:16]:
+                if message[:8] not in heard[:16]:
                     continue
                 answers[name] = Answer.ANSWERED
             del waiting[made]
 
 
 def _meaning(error: OSError) -> Answer:
-    return Answer.REFUSED if isinstance(error, ConnectionRefusedError) else Answer.UNREACHABLE
+    if isinstance(error, ConnectionRefusedError):
+        return Answer.REFUSED
+    # The kernel says so where a rule of this host drops what it sends.
+    return Answer.FORBIDDEN if isinstance(error, PermissionError) else Answer.UNREACHABLE
+
+
+def of_version(message: bytes, major: int) -> bytes:
+    """The message under another major version of IKE: the upper half of octet 17 (RFC 7296 §3.1)."""
+    return message[:17] + bytes([major << 4 | message[17] & 15]) + message[18:]
 
 
 def request(size: int = 0) -> bytes:
     """An IKE_SA_INIT request (RFC 7296 §1.2) with an algorithm of the private range, filled up to `size` octets by a
-    Vendor ID, which whoever does not know it ignores (§3.12).
+    notification of a state, which whoever does not know it ignores (§3.10.1).
     """
     spi = b"\x01" + os.urandom(7)
     kinds = (
@@ -176,10 +187,11 @@ def request(size: int = 0) -> bytes:
     payloads = (
         _payload(34, proposal)
         + _payload(40, exchange)
-        + _payload(43 if size else 0, os.urandom(32))
+        + _payload(41 if size else 0, os.urandom(32))
     )
     if size:
-        payloads += _payload(0, bytes(size - 28 - len(payloads) - 4))
+        told = struct.pack("!BBH", 0, 0, _STATUS)
+        payloads += _payload(0, told + bytes(size - 28 - len(payloads) - 8))
     head = spi + bytes(8) + struct.pack("!BBBBII", 33, 0x20, 34, 0x08, 0, 28 + len(payloads))
     return head + payloads
 

@@ -109,6 +109,11 @@ _ANSWERS = {
         "{peer} says that nobody listens at its UDP 500.",
         "Start the IKE daemon on the peer.",
     ),
+    Answer.FORBIDDEN: (
+        WRONG,
+        "This host's own firewall lets nothing out to {peer} at UDP 500.",
+        "Let UDP 500 and 4500 out, and protocol 50: look at the rules for output (nft list ruleset).",
+    ),
     Answer.UNREACHABLE: (
         WRONG,
         "There is no way to {peer}: the network says that it is unreachable.",

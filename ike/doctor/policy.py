@@ -17,6 +17,8 @@ _SHOWN: Final = 3
 def configuration(case: Case) -> Check:
     """Whether there is a connection, and the daemon takes it as it is written."""
     name = "configuration"
+    if case.tunnel is None and case.daemon is not None and case.daemon.connections:
+        return _unwritten(case.name, case.daemon.connections)
     if case.tunnel is None:
         said = "No connection is configured in the files that were read."
         step = "Write the connection, or say with --root where this host's files are."
@@ -28,6 +30,19 @@ def configuration(case: Case) -> Check:
             name, WRONG, f"{said}.", f"Mend {own[0].place} and load the configuration again."
         )
     return Check(name, OK, f"{case.tunnel.name} stands at {case.tunnel.place}.")
+
+
+def _unwritten(wanted: str, loaded: frozenset[str]) -> Check:
+    """What a program loaded into the daemon stands in no file."""
+    names = ", ".join(sorted(loaded)[:_SHOWN])
+    if wanted and wanted not in loaded:
+        said = f"No file has {wanted}, and neither has the daemon; it has {names}."
+        return Check("configuration", WRONG, said, "Name one of these, or load the connection.")
+    said = f"The files have no connection. The daemon has {wanted or names}: a program loaded it."
+    step = (
+        "Look at it as the daemon has it: swanctl --list-conns. Its log says why it fails: --log."
+    )
+    return Check("configuration", UNKNOWN, said, step)
 
 
 def _is_within(case: Case, place: Place, tunnel: Tunnel) -> bool:
@@ -63,6 +78,9 @@ def counterpart(case: Case) -> Check | None:
     name = "counterpart"
     if case.peer is None:
         return Check(name, UNKNOWN, "The peer's configuration was not given.", GIVE_PEER)
+    if case.peer_tunnel is None and not case.peer.whole:
+        said = "The files that were given of the peer hold no connection that can be read."
+        return Check(name, UNKNOWN, said, GIVE_PEER)
     if case.peer_tunnel is None:
         said = "No connection is configured in the peer's files."
         return Check(name, WRONG, said, "Configure the connection on the peer too.")

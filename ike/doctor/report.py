@@ -16,7 +16,9 @@ _MARKS: Final = {
     Verdict.WRONG: ("WRONG", "critical"),
     Verdict.UNKNOWN: ("?", "quiet"),
 }
-_LABEL: Final = 8
+# What is wrong only because something else is.
+_FOLLOWS: Final = ("follows", "quiet")
+_LABEL: Final = 9
 
 
 def lines(diagnosis: Diagnosis) -> Iterator[Line]:
@@ -28,14 +30,15 @@ def lines(diagnosis: Diagnosis) -> Iterator[Line]:
     else:
         yield Line(f"{about}nothing is wrong that can be seen from here", "good")
     yield Line()
+    causes = diagnosis.causes
     for check in diagnosis.checks:
-        yield from _check(check)
+        follows = check.verdict is Verdict.WRONG and check not in causes
+        yield from _check(check, *(_FOLLOWS if follows else _MARKS[check.verdict]))
     yield Line()
     yield from _next(diagnosis.first)
 
 
-def _check(check: Check) -> Iterator[Line]:
-    mark, style = _MARKS[check.verdict]
+def _check(check: Check, mark: str, style: str) -> Iterator[Line]:
     yield Line(f"{mark:<{_LABEL}}{TITLES[check.name]}", style)
     yield from _wrapped(check.evidence, "quiet" if check.verdict is not Verdict.WRONG else "")
 

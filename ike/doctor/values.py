@@ -91,6 +91,7 @@ class Answer(StrEnum):
     ANSWERED = "answered"
     REFUSED = "refused"  # ICMP: nobody listens at this port
     UNREACHABLE = "unreachable"  # ICMP or the routing table: there is no way
+    FORBIDDEN = "forbidden"  # a rule of this host lets nothing out
     SILENT = "silent"
     NOT_TRIED = "not tried"
 
@@ -132,6 +133,7 @@ class Case:
     """All that is known. `daemon` and `network` are None where they were not asked, `peer` where it was not given.
 
     `clocks` is what other clocks say it is now, by their names; `unkept`: nothing keeps this host's clock right.
+    `name` is what was asked for, which may stand in no file.
     """
 
     now: datetime
@@ -145,6 +147,7 @@ class Case:
     log: Log | None = None
     clocks: Mapping[str, datetime] = field(default_factory=dict)
     unkept: bool = False
+    name: str = ""
 
     @property
     def sas(self) -> tuple[IkeSa, ...]:

@@ -4,13 +4,11 @@ import ipaddress
 import os
 import re
 import stat
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
 from cryptography import x509
-from cryptography.hazmat.primitives import hashes
-from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 from cryptography.hazmat.primitives.serialization import (
     Encoding,
     NoEncryption,
@@ -19,16 +17,13 @@ from cryptography.hazmat.primitives.serialization import (
 )
 
 from core.errors import Conflict, InvalidInput
+from hsm.keys import new_key
 from hsm.ports import KeyAlgorithm, PrivateKey
 from ikewarden.cli.files import SECRET, write_new
 from pki.x509.keys import key_algorithm
 from pki.x509.names import NAME_KINDS, GeneralName
+from pki.x509.signing import default_hash
 
-_CURVES: Final[Mapping[str, ec.EllipticCurve]] = {
-    "ec-p256": ec.SECP256R1(),
-    "ec-p384": ec.SECP384R1(),
-    "ec-p521": ec.SECP521R1(),
-}
 _NOT_IN_FILE_NAMES: Final = re.compile(r"[^A-Za-z0-9._@-]+")
 _LONGEST_STEM: Final = 200
 
@@ -68,15 +63,6 @@ def file_stem(name: GeneralName) -> str:
     return stem or "certificate"
 
 
-def new_key(kind: KeyAlgorithm) -> PrivateKey:
-    """A new private key."""
-    if kind == "ed25519":
-        return ed25519.Ed25519PrivateKey.generate()
-    if kind in _CURVES:
-        return ec.generate_private_key(_CURVES[kind])
-    return rsa.generate_private_key(public_exponent=65537, key_size=int(kind.removeprefix("rsa-")))
-
-
 def signing_request(key: PrivateKey, names: Sequence[GeneralName], subject: str) -> str:
     """A request for these names and RFC 4514 subject ("" for none), signed by the key: PKCS#10, PEM.
 
@@ -90,18 +76,7 @@ def signing_request(key: PrivateKey, names: Sequence[GeneralName], subject: str)
     if names:
         alternatives = x509.SubjectAlternativeName([name.to_x509() for name in names])
         builder = builder.add_extension(alternatives, critical=False)
-    return builder.sign(key, _digest(key)).public_bytes(Encoding.PEM).decode()
-
-
-def _digest(key: PrivateKey) -> hashes.SHA256 | hashes.SHA384 | hashes.SHA512 | None:
-    match key_algorithm(key.public_key()):
-        case "ed25519":
-            return None
-        case "ec-p384":
-            return hashes.SHA384()
-        case "ec-p521":
-            return hashes.SHA512()
-    return hashes.SHA256()
+    return builder.sign(key, default_hash(key.public_key())).public_bytes(Encoding.PEM).decode()
 
 
 def pending_key(path: Path, kind: KeyAlgorithm) -> tuple[PrivateKey, bool]:

@@ -38,7 +38,9 @@ MAX_RSA_BITS: Final = (
     8192  # every peer verifies with it; beyond this it is a way to keep gateways busy
 )
 _RSA = re.compile(r"rsa-([1-9][0-9]{3,4})\Z")
-NAMED_ALGORITHMS: Final = frozenset({*_CURVES.values(), "ed25519", "ed448"})
+NAMED_ALGORITHMS: Final = frozenset(
+    {*_CURVES.values(), "ed25519", "ed448", "ml-dsa-44", "ml-dsa-65", "ml-dsa-87"}
+)
 
 _SIEVE_LIMIT = 752
 _SMALL_PRIMES: Final = tuple(

@@ -366,7 +366,7 @@ _FIELDS: Final[dict[str, Reader]] = {
     "backdate": _duration,
     "key_algorithms": _many(
         lambda item: item if is_algorithm_name(item) else None,
-        "ec-p256, ec-p384, ec-p521, ed25519, ed448 or rsa-N with N from 2048 to 8192",
+        "ec-p256, ec-p384, ec-p521, ed25519, ed448, ml-dsa-44, ml-dsa-65, ml-dsa-87 or rsa-N with N from 2048 to 8192",
     ),
     "hash": _one_of(*get_args(HashChoice)),
     "key_usage": _many(_known_key_usage, f"one of {', '.join(KEY_USAGES)}"),

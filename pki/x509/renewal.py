@@ -1,6 +1,7 @@
 """The proof of a renewal through a channel: the present key signs the request for the next one.
 
-ECDSA or RSASSA-PKCS1-v1_5 with the hash that goes with the key, or EdDSA, over a text of our own and the request's DER.
+ECDSA or RSASSA-PKCS1-v1_5 with the hash that goes with the key, EdDSA or ML-DSA, over a text of our own and the
+request's DER.
 """
 
 import base64
@@ -8,9 +9,9 @@ import binascii
 from typing import Final
 
 from cryptography.exceptions import InvalidSignature
-from cryptography.hazmat.primitives.asymmetric import ec, ed25519, padding
+from cryptography.hazmat.primitives.asymmetric import ec, padding
 
-from pki.x509.signing import PrivateKey, PublicKey, default_hash, sign
+from pki.x509.signing import HashlessPublicKey, PrivateKey, PublicKey, default_hash, sign
 
 # What else a gateway's key signs never begins so: IKE's octets begin with a message header or an SPI.
 _CONTEXT: Final = b"ikewarden: the key after this one is that of the request "
@@ -26,7 +27,7 @@ def prove(key: PrivateKey, csr: bytes) -> bytes:
 def verify(key: PublicKey, csr: bytes, proof: bytes) -> None:
     """Make sure that `proof` is by this key and for this request. Raises InvalidSignature."""
     signed, digest = _CONTEXT + csr, default_hash(key)
-    if isinstance(key, ed25519.Ed25519PublicKey):
+    if isinstance(key, HashlessPublicKey):
         key.verify(proof, signed)
     elif digest is None:
         raise InvalidSignature

@@ -7,16 +7,30 @@ The bytes go on record, then the real key signs exactly them, and `complete` put
 signature, and the linter sees the very bytes that will be signed.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Never
+from typing import Any, Final, Never
 
 from cryptography.hazmat.primitives import hashes
-from cryptography.hazmat.primitives.asymmetric import ec, ed25519, padding, rsa
+from cryptography.hazmat.primitives.asymmetric import ec, ed25519, mldsa, padding, rsa
 
 from pki.x509 import der
 
-PublicKey = ec.EllipticCurvePublicKey | rsa.RSAPublicKey | ed25519.Ed25519PublicKey
-PrivateKey = ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey | ed25519.Ed25519PrivateKey
+# Those that hash by themselves: EdDSA (RFC 8410) and ML-DSA (RFC 9881).
+HashlessPublicKey = (
+    ed25519.Ed25519PublicKey
+    | mldsa.MLDSA44PublicKey
+    | mldsa.MLDSA65PublicKey
+    | mldsa.MLDSA87PublicKey
+)
+HashlessPrivateKey = (
+    ed25519.Ed25519PrivateKey
+    | mldsa.MLDSA44PrivateKey
+    | mldsa.MLDSA65PrivateKey
+    | mldsa.MLDSA87PrivateKey
+)
+PublicKey = ec.EllipticCurvePublicKey | rsa.RSAPublicKey | HashlessPublicKey
+PrivateKey = ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey | HashlessPrivateKey
 Hash = hashes.SHA256 | hashes.SHA384 | hashes.SHA512
 HASHES: dict[str, Hash] = {
     "sha256": hashes.SHA256(),
@@ -26,8 +40,10 @@ HASHES: dict[str, Hash] = {
 
 
 def default_hash(key: PublicKey) -> Hash | None:
-    """The hash that goes with an authority's key: RFC 4754 pairs curve and hash; EdDSA has its own (None)."""
-    if isinstance(key, ed25519.Ed25519PublicKey):
+    """The hash that goes with an authority's key: RFC 4754 pairs curve and hash; EdDSA and ML-DSA have
+    their own (None).
+    """
+    if isinstance(key, HashlessPublicKey):
         return None
     if isinstance(key, ec.EllipticCurvePublicKey):
         return {384: HASHES["sha384"], 521: HASHES["sha512"]}.get(key.key_size, HASHES["sha256"])
@@ -41,8 +57,10 @@ def chosen_hash(key: PublicKey, name: str) -> Hash | None:
 
 
 def sign(key: PrivateKey, tbs: bytes, digest: Hash | None) -> bytes:
-    """Sign to-be-signed bytes as the builders would: ECDSA, RSASSA-PKCS1-v1_5 (RFC 4055) or EdDSA (RFC 8410)."""
-    if isinstance(key, ed25519.Ed25519PrivateKey):
+    """Sign to-be-signed bytes as the builders would: ECDSA, RSASSA-PKCS1-v1_5 (RFC 4055), EdDSA (RFC 8410), ML-DSA
+    with an empty context (RFC 9881).
+    """
+    if isinstance(key, HashlessPrivateKey):
         return key.sign(tbs)
     if digest is None:
         raise ValueError("a hash is needed with this key")
@@ -146,18 +164,56 @@ class _EdRecorder(_RefusesExport, ed25519.Ed25519PrivateKey):
         raise TypeError("a recorder has no private key")
 
 
+class _MlDsaRecorder(_RefusesExport):
+    size = 0
+
+    def __init__(self, public: Any, record: _Record) -> None:
+        self._public, self._record = public, record
+
+    def sign(self, data: Any, context: Any = None) -> bytes:
+        self._record.keep(data)
+        return bytes(self.size)
+
+    def sign_mu(self, mu: Any) -> Never:
+        raise TypeError("a recorder only records")
+
+    def public_key(self) -> Any:
+        return self._public
+
+    def private_bytes_raw(self) -> Never:
+        raise TypeError("a recorder has no private key")
+
+
+# The sizes of signatures are those of FIPS 204, table 2.
+class _MlDsa44Recorder(_MlDsaRecorder, mldsa.MLDSA44PrivateKey):
+    size = 2420
+
+
+class _MlDsa65Recorder(_MlDsaRecorder, mldsa.MLDSA65PrivateKey):
+    size = 3309
+
+
+class _MlDsa87Recorder(_MlDsaRecorder, mldsa.MLDSA87PrivateKey):
+    size = 4627
+
+
+_RECORDERS: Final[tuple[tuple[type, Callable[[Any, _Record], PrivateKey]], ...]] = (
+    (ec.EllipticCurvePublicKey, _EcRecorder),
+    (rsa.RSAPublicKey, _RsaRecorder),
+    (ed25519.Ed25519PublicKey, _EdRecorder),
+    (mldsa.MLDSA44PublicKey, _MlDsa44Recorder),
+    (mldsa.MLDSA65PublicKey, _MlDsa65Recorder),
+    (mldsa.MLDSA87PublicKey, _MlDsa87Recorder),
+)
+
+
 class Recorder:
     """A stand-in for an authority's private key: `key` goes to a builder, then `tbs` holds what was to be signed."""
 
     def __init__(self, public: PublicKey) -> None:
         self._record = _Record()
-        self.key: PrivateKey
-        if isinstance(public, ec.EllipticCurvePublicKey):
-            self.key = _EcRecorder(public, self._record)
-        elif isinstance(public, rsa.RSAPublicKey):
-            self.key = _RsaRecorder(public, self._record)
-        else:
-            self.key = _EdRecorder(public, self._record)
+        make = next(make for kind, make in _RECORDERS if isinstance(public, kind))
+        self.key: PrivateKey = make(public, self._record)
 
     @property
     def tbs(self) -> bytes:

@@ -13,7 +13,7 @@ from typing import Any, ClassVar, get_args
 import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
-from cryptography.hazmat.primitives.asymmetric import ec, ed25519, padding, rsa
+from cryptography.hazmat.primitives.asymmetric import ec, ed25519, mldsa, padding, rsa
 from cryptography.hazmat.primitives.serialization import (
     Encoding,
     NoEncryption,
@@ -36,12 +36,14 @@ from hsm.ports import KEY_ALGORITHMS, KeyAlgorithm, KeyStore, PrivateKey
 NOW = datetime(2030, 1, 1, tzinfo=UTC)
 NAME = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "contract")])
 BAD_NAMES = ["", ".", "..", "-a", ".a", "A", "a/b", "../a", "a b", "a\n", "a\0", "ä", "a" * 64]
+ML_DSA = (mldsa.MLDSA44PrivateKey, mldsa.MLDSA65PrivateKey, mldsa.MLDSA87PrivateKey)
+HASHLESS = (ed25519.Ed25519PrivateKey, *ML_DSA)
 Hash = hashes.SHA256 | hashes.SHA384 | hashes.SHA512
 
 
 def hash_for(key: PrivateKey) -> Hash | None:
-    """The hash to sign with; none for Ed25519, which brings its own."""
-    if isinstance(key, ed25519.Ed25519PrivateKey):
+    """The hash to sign with; none for keys that bring their own."""
+    if isinstance(key, HASHLESS):
         return None
     if isinstance(key, ec.EllipticCurvePrivateKey):
         sizes: dict[int, Hash] = {256: hashes.SHA256(), 384: hashes.SHA384()}
@@ -152,6 +154,12 @@ class KeyStoreContract:
         ]
         if isinstance(key, ed25519.Ed25519PrivateKey):
             forbidden.append(key.private_bytes_raw)
+        elif isinstance(key, ML_DSA):
+            forbidden += [
+                key.private_bytes_raw,
+                lambda: key.sign_mu(bytes(64)),
+                lambda: key.sign(b"x", b"context"),
+            ]
         elif isinstance(key, ec.EllipticCurvePrivateKey):
             other = ec.generate_private_key(key.curve).public_key()
             forbidden += [key.private_numbers, lambda: key.exchange(ec.ECDH(), other)]
@@ -171,7 +179,7 @@ class KeyStoreContract:
             assert isinstance(public, ec.EllipticCurvePublicKey)
             assert key.curve.name == public.curve.name
         if isinstance(key, ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey):
-            assert not isinstance(public, ed25519.Ed25519PublicKey)
+            assert isinstance(public, ec.EllipticCurvePublicKey | rsa.RSAPublicKey)
             assert key.key_size == public.key_size
 
     def test_the_same_uri_is_the_same_key(self, keys: KeyStore) -> None:

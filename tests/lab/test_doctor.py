@@ -2,12 +2,14 @@
 
 import os
 from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
 from typing import Final
 
 import pytest
 from cryptography.x509 import ReasonFlags
 from cryptography.x509.oid import ExtendedKeyUsageOID
 
+from ike.events.reader import Reader
 from tests.lab import Lab
 from tests.lab.broken import SECRET, TRANSLATED, Said, Scene, leaf
 from tests.lab.broken_pluto import PlutoScene
@@ -331,6 +333,48 @@ def test_the_log_of_the_peer_says_why_it_refused(scene: Scene) -> None:
     said = scene.examine(scene.left, peer=False, peers_log=True)
     assert (said.code, said.next) == (1, "negotiation"), said.brief
     assert "different pre-shared keys" in said.document["next"]["evidence"]
+
+
+def test_its_own_questions_are_no_failure_in_the_peers_log(scene: Scene) -> None:
+    scene.shared(keys=("one", "two"))
+    scene.attempt()
+    scene.examine(scene.left, peer=False)
+    again = scene.examine(scene.left, peer=False, peers_log=True)
+    assert "different pre-shared keys" in again.document["next"]["evidence"], again.brief
+    marked = scene.right.log.mark()
+    scene.examine(scene.left, peer=False)
+    asked = scene.right.log.text(marked)
+    assert "unsupported IKE version 3.0" in asked
+    reader = Reader(datetime.now(UTC).timestamp())
+    assert [*reader.feed(asked.encode()), *reader.close()] == []
+
+
+def test_a_peer_that_is_deaf_to_other_versions_is_asked_in_its_own(scene: Scene) -> None:
+    scene.shared()
+    scene.rules(scene.right, "udp dport 500 @th,200,4 3 drop")
+    said = scene.examine(scene.left)
+    assert "reachable" not in said.wrong, said.brief
+
+
+def test_what_this_host_lets_not_out_is_not_the_routes_fault(scene: Scene) -> None:
+    scene.shared()
+    scene.rules(scene.left, "udp dport 500 drop", hook="filter hook output priority 0")
+    scene.attempt()
+    said = scene.examine(scene.left)
+    assert (said.code, said.next) == (1, "reachable"), said.brief
+    assert "own firewall" in said.document["next"]["evidence"]
+
+
+def test_a_connection_that_stands_in_no_file(scene: Scene) -> None:
+    scene.shared(keys=("one", "two"))
+    (scene.left.swanctl_folder / "conf.d/site.conf").unlink()
+    scene.attempt()
+    said = scene.examine(scene.left, peer=False, peers_log=True)
+    assert (said.code, said.next) == (1, "negotiation"), said.brief
+    assert "different pre-shared keys" in said.document["next"]["evidence"]
+    found = {each["check"]: each for each in said.document["checks"]}
+    assert found["configuration"]["verdict"] == "unknown"
+    assert "The daemon has site" in found["configuration"]["evidence"]
 
 
 # pluto's, in the same way

@@ -5,13 +5,14 @@ from typing import Any
 
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec, ed25519, padding, rsa
+from cryptography.hazmat.primitives.asymmetric import ec, padding, rsa
 from cryptography.x509.oid import NameOID
 
 from hsm.ports import KeyAlgorithm, PrivateKey
 from pki.issuance import IssueRequest
 from pki.x509 import der
 from pki.x509.names import GeneralName
+from pki.x509.signing import HashlessPrivateKey
 from tests.fixtures.desk import stock_key
 
 DER = serialization.Encoding.DER
@@ -58,15 +59,19 @@ def request(
     for value, critical in extensions:
         builder = builder.add_extension(value, critical)
     if digest == "default":
-        digest = None if isinstance(signer, ed25519.Ed25519PrivateKey) else hashes.SHA256()
+        digest = None if isinstance(signer, HashlessPrivateKey) else hashes.SHA256()
     return builder.sign(signer, digest).public_bytes(encoding)
 
 
 def issue_request(
-    names: Iterable[str] = GW1, profile: str = "gateway", **rest: Any
+    names: Iterable[str] = GW1,
+    profile: str = "gateway",
+    *,
+    key: PrivateKey | None = None,
+    **rest: Any,
 ) -> IssueRequest:
     """What a door would pass on for an honest request."""
-    return IssueRequest(csr=request(names), profile=profile, **rest)
+    return IssueRequest(csr=request(names, key=key), profile=profile, **rest)
 
 
 def san_extension(general_names: bytes, *, critical: bool = False) -> bytes:

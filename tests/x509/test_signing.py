@@ -23,7 +23,10 @@ from pki.x509.signing import (
 from tests.fixtures.desk import NOW
 from tests.pki.requests import name, private_key
 
-ALGORITHMS: tuple[KeyAlgorithm, ...] = ("ec-p256", "ec-p384", "ec-p521", "rsa-2048", "ed25519")
+ALGORITHMS: tuple[KeyAlgorithm, ...] = (
+    *("ec-p256", "ec-p384", "ec-p521", "rsa-2048", "ed25519"),
+    *("ml-dsa-44", "ml-dsa-65", "ml-dsa-87"),
+)
 
 
 @pytest.mark.parametrize("algorithm", ALGORITHMS)

@@ -186,7 +186,7 @@ def tell(session: Session, made: Mapping[str, Any], files: Mapping[str, str]) ->
             *((role.capitalize(), path) for role, path in files.items()),
         ]
     )
-    if made["names"]:
+    if made["names"] and made["lint"].get("strongswan") != "fail":
         screen.line()
         for line in swanctl_advice(files, made["names"][0].partition(":")[2]):
             screen.line(line)

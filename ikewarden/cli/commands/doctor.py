@@ -112,7 +112,7 @@ def _gathered(session: Session, name: str | None, given: dict[str, Any]) -> "Cas
     peer = _peer(key, given)
     # Before the peer is sent anything: what it says to that would be in its log.
     peer_tunnel = matching.counterpart(tunnel, peer.tunnels) if tunnel and peer else None
-    log = _log(given["logs"], (tunnel, peer_tunnel), now.timestamp())
+    log = _log(given["logs"], (tunnel, peer_tunnel), name or "", now.timestamp())
     named = given["vici"] is not None or given["pluto"] is not None
     live = named or given["root"].resolve() == Path("/")
     return Case(
@@ -123,6 +123,7 @@ def _gathered(session: Session, name: str | None, given: dict[str, Any]) -> "Cas
         peer_tunnel=peer_tunnel,
         peer_kind=given["peer_kind"],
         log=log,
+        name=name or "",
         **(_live(session, here, tunnel, given) if live else {}),
     )
 
@@ -168,7 +169,10 @@ def _asked(
 
 
 def _log(
-    names: tuple[str, ...], tunnels: "tuple[Tunnel | None, Tunnel | None]", now: float
+    names: tuple[str, ...],
+    tunnels: "tuple[Tunnel | None, Tunnel | None]",
+    wanted: str,
+    now: float,
 ) -> "Log | None":
     """The first log is this end's, further ones are the peer's, where the tunnel may have another name."""
     from ike.doctor import log
@@ -177,7 +181,8 @@ def _log(
     for place, name in enumerate(names):
         behind: set[str] = set()
         events = list(_events(name, now, behind))
-        found.append(log.read(events, tunnels[min(place, 1)], behind))
+        own = "" if place else wanted
+        found.append(log.read(events, tunnels[min(place, 1)], behind, name=own))
     return log.together(found) if found else None
 
 

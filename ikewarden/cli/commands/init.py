@@ -106,7 +106,8 @@ class Options:
 )
 @click.option(
     "--algorithm",
-    type=click.Choice(KEY_ALGORITHMS),
+    # Clients of the service check its TLS certificate, gateways each other's: none of them knows ML-DSA yet.
+    type=click.Choice([each for each in KEY_ALGORITHMS if not each.startswith("ml-dsa")]),
     default="ec-p256",
     show_default=True,
     help="Keys of the root and the issuing CA.",
