@@ -10,7 +10,7 @@ from prometheus_client.exposition import CONTENT_TYPE_LATEST
 from prometheus_client.metrics_core import Metric
 
 from api.bridge import Answer
-from api.meters import Meters
+from api.meters import Meters, exposition
 from api.registry import Call, Nothing, Reply, Route, Shown
 from core.errors import IkewardenError
 from core.escaping import escaped
@@ -115,6 +115,10 @@ def health_routes(meters: Meters, *, metrics_public: bool) -> tuple[Route, ...]:
     def metrics(call: Call[None, Nothing]) -> Reply:
         actor = _PROBE if metrics_public else call.actor
         figures = list(_figures(call.desk, actor, call.now))
+        if actor.scope.gateway is not None:
+            # What the service itself does is of no gateway.
+            return Reply(exposition(figures), media_type=CONTENT_TYPE_LATEST)
+        figures += _service_figures(call.desk, actor, call.now)
         return Reply(meters.exposition(figures), media_type=CONTENT_TYPE_LATEST)
 
     counters = Route(
@@ -122,6 +126,7 @@ def health_routes(meters: Meters, *, metrics_public: bool) -> tuple[Route, ...]:
         path="/metrics",
         view=metrics,
         summary="Counters of all processes and figures from the records, for Prometheus",
+        description="A token of one gateway gets the figures of that gateway alone.",
         tag=_TAG,
         action=Action.METRICS_READ,
         answer="text/plain",
@@ -154,7 +159,7 @@ def health_routes(meters: Meters, *, metrics_public: bool) -> tuple[Route, ...]:
     )
 
 
-def _figures(desk: Desk, actor: Actor, now: datetime) -> Iterator[Metric]:
+def _service_figures(desk: Desk, actor: Actor, now: datetime) -> Iterator[Metric]:
     depth = history.outbox_depth(desk, actor, now=now)
     waiting = GaugeMetricFamily(
         "ikewarden_outbox_messages", "Work after commit, by state.", labels=["state"]
@@ -167,6 +172,18 @@ def _figures(desk: Desk, actor: Actor, now: datetime) -> Iterator[Metric]:
         "Age of the oldest message that could have been worked on.",
         value=depth.oldest_age.total_seconds(),
     )
+    since = GaugeMetricFamily(
+        "ikewarden_job_seconds_since_success",
+        "Since a job last succeeded.",
+        labels=["job"],
+    )
+    for job in history.job_states(desk, actor):
+        if job.last_success_at is not None:
+            since.add_metric([job.job], (now - job.last_success_at).total_seconds())
+    yield since
+
+
+def _figures(desk: Desk, actor: Actor, now: datetime) -> Iterator[Metric]:
     certificates = GaugeMetricFamily(
         "ikewarden_certificates", "Certificates on record, by status.", labels=["status"]
     )
@@ -182,22 +199,9 @@ def _figures(desk: Desk, actor: Actor, now: datetime) -> Iterator[Metric]:
         label = str(shard) if shard >= 0 else ""
         lists.add_metric([authority, kind, label], (next_update - now).total_seconds())
     yield lists
-    yield from _job_figures(desk, actor, now)
     yield from _rotation_figures(desk, actor, now)
     yield from _finding_figures(desk, actor, now)
     yield from _monitoring_figures(desk, actor)
-
-
-def _job_figures(desk: Desk, actor: Actor, now: datetime) -> Iterator[Metric]:
-    since = GaugeMetricFamily(
-        "ikewarden_job_seconds_since_success",
-        "Since a job last succeeded.",
-        labels=["job"],
-    )
-    for state in history.job_states(desk, actor):
-        if state.last_success_at is not None:
-            since.add_metric([state.job], (now - state.last_success_at).total_seconds())
-    yield since
 
 
 def _rotation_figures(desk: Desk, actor: Actor, now: datetime) -> Iterator[Metric]:
@@ -279,7 +283,7 @@ def _monitoring_figures(desk: Desk, actor: Actor) -> Iterator[Metric]:
     yield rekeys
     counters = CounterMetricFamily(
         "ikewarden_ike_messages",
-        "IKE messages that a daemon counted and tells no event of: malformed, unknown_spi, refused.",
+        "IKE messages that a daemon counted and tells no event of: malformed, unknown_spi, refused, other.",
         labels=["gateway", "what"],
     )
     for (gateway, what), number in sorted(figures.counters.items()):

@@ -67,9 +67,14 @@ class Meters:
                 raise MetricsUnreadable("The counters of the processes cannot be read.") from None
         else:
             shared = generate_latest(registry)
-        once = CollectorRegistry(auto_describe=False)
-        once.register(_Given(figures))
-        return shared + generate_latest(once)
+        return shared + exposition(figures)
+
+
+def exposition(figures: Iterable[Metric]) -> bytes:
+    """Figures alone, in Prometheus' text format."""
+    once = CollectorRegistry(auto_describe=False)
+    once.register(_Given(figures))
+    return generate_latest(once)
 
 
 class _Given(Collector):

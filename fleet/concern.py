@@ -43,9 +43,11 @@ class KnownSa:
 
 @dataclass(frozen=True)
 class Affected:
-    """A tunnel that ends: one on record, or a connection that is on no record (`tunnel` None). `gateway` ends it."""
+    """A tunnel that ends: one on record, or a connection that is on no record (`tunnel` None). `gateway` ends it; None
+    stands for one that the caller may not know of.
+    """
 
-    gateway: str
+    gateway: str | None
     tunnel: str | None
     connection: str | None
     peer: str | None

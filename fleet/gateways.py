@@ -10,6 +10,7 @@ from sqlalchemy import ColumnElement, Connection, Select, and_, delete, func, or
 from core.errors import Conflict, InvalidInput, NotFound
 from fleet import ca_sets, identities
 from fleet.leaves import latest_end, newest
+from fleet.scopes import within
 from pki import authorities, profiles, tokens
 from pki.actors import (
     Action,
@@ -37,7 +38,7 @@ from store.fleet_tables import (
     gateways,
     tunnels,
 )
-from store.monitoring_tables import sa_alerts, sa_counts, sa_watches
+from store.monitoring_tables import sa_alerts, sa_counts, sa_days, sa_watches
 from store.tables import authorities as authorities_table
 from store.tables import certificates
 from store.text import storable
@@ -222,8 +223,9 @@ def about(name: str) -> str:
 
 
 def get(desk: Desk, actor: Actor, name: str, *, now: datetime) -> GatewayView:
-    """Look at one gateway. Raises RoleMayNot, GatewayNotFound."""
+    """Look at one gateway. Raises RoleMayNot, OutsideScope, GatewayNotFound."""
     require(actor, Action.GATEWAY_READ)
+    require_gateway(actor, name)
     with desk.store.read() as connection:
         return pick(connection, desk, name, now)
 
@@ -231,13 +233,14 @@ def get(desk: Desk, actor: Actor, name: str, *, now: datetime) -> GatewayView:
 def search(desk: Desk, actor: Actor, query: GatewayQuery, *, now: datetime) -> list[GatewayView]:
     """Search gateways by their number, at most `limit` (1 to 500) of them after `cursor`.
 
-    Raises RoleMayNot, BadQuery.
+    A credential of one gateway sees that one. Raises RoleMayNot, BadQuery.
     """
     require(actor, Action.GATEWAY_READ)
     if not 1 <= query.limit <= MAX_PAGE:
         raise BadQuery(f"A page has between 1 and {MAX_PAGE} entries.")
     horizon = now - desk.rules.unreachable_after
     statement = _shown(now).order_by(gateways.c.id).limit(query.limit)
+    statement = statement.where(within(actor, gateways.c.id))
     for condition in _conditions(query, horizon):
         statement = statement.where(condition)
     with desk.store.read() as connection:
@@ -367,6 +370,7 @@ def remove(desk: Desk, actor: Actor, name: str, *, now: datetime) -> None:
         for table in (
             sa_alerts,
             sa_counts,
+            sa_days,
             sa_watches,
             finding_events,
             findings,

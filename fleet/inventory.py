@@ -12,7 +12,7 @@ from fleet.state import Command, managed, pending
 from fleet.tunnels import TunnelView, of_gateway
 from ike.daemons.port import fingerprint
 from pki import authorities
-from pki.actors import Action, Actor, require
+from pki.actors import Action, Actor, require, require_gateway
 from pki.desk import Desk
 from store.fleet_tables import gateway_authorities, gateway_reports, gateway_sas
 from store.tables import authorities as authorities_table
@@ -31,8 +31,9 @@ class Whole:
 
 
 def look(desk: Desk, actor: Actor, name: str, *, now: datetime) -> Whole:
-    """Look at a gateway with everything around it. Raises RoleMayNot, GatewayNotFound."""
+    """Look at a gateway with everything around it. Raises RoleMayNot, OutsideScope, GatewayNotFound."""
     require(actor, Action.GATEWAY_READ)
+    require_gateway(actor, name)
     with desk.store.read() as connection:
         gateway = pick(connection, desk, name, now)
         kept = connection.execute(

@@ -1,7 +1,7 @@
 """A revocation reaches the tunnels: who is told to cut, in which order, and who has done it."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -9,6 +9,7 @@ from sqlalchemy import Connection, func, select, update
 
 from fleet.bumps import bump, chunks, pass_on, pass_on_to_all
 from fleet.concern import Subject, Told, has_fleet, proven, told
+from fleet.scopes import neighbours
 from fleet.state import CUT, PENDING
 from pki import authorities
 from pki.actors import Action, Actor, OutsideScope, covers, require
@@ -32,9 +33,9 @@ _LOOK_AGAIN = timedelta(seconds=1)
 
 @dataclass(frozen=True)
 class Answer:
-    """How far one gateway is: confirmed, pending, or unreachable."""
+    """How far one gateway is: confirmed, pending, or unreachable. `gateway` None: one that the caller may not know."""
 
-    gateway: str
+    gateway: str | None
     state: str
     told_at: datetime | None
     confirmed_at: datetime | None
@@ -267,7 +268,8 @@ def refresh(desk: Desk, actor: Actor, *, share: float, now: datetime) -> int:
 def progress(
     desk: Desk, actor: Actor, serial: str, *, now: datetime, authority: str | None = None
 ) -> Reach:
-    """How far a revocation has got.
+    """How far a revocation has got. A credential of one gateway is told which of its neighbours are how far, and of
+    others only that there are such.
 
     Raises RoleMayNot, OutsideScope, BadSerial, CertificateNotFound, SerialAmbiguous.
     """
@@ -284,13 +286,17 @@ def progress(
             .order_by(gateway_commands.c.id)
         ).all()
         published, number = _published(connection, found, rows)
+        known = neighbours(connection, actor)
     horizon = now - desk.rules.unreachable_after
     own = next((Own(row.gateway, row.told_at) for row in rows if row.kind == OWN), None)
     return Reach(
         found,
         published,
         number,
-        tuple(_answer(row, horizon) for row in rows if row.kind == CUT),
+        tuple(
+            answer if known is None or answer.gateway in known else _withheld(answer)
+            for answer in (_answer(row, horizon) for row in rows if row.kind == CUT)
+        ),
         own,
     )
 
@@ -312,6 +318,10 @@ def _published(
         )
     ).one_or_none()
     return (None, None) if row is None else (row.updated_at, row.number)
+
+
+def _withheld(answer: Answer) -> Answer:
+    return replace(answer, gateway=None, error="", cuts=())
 
 
 def _answer(row: Any, horizon: datetime) -> Answer:

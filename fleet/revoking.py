@@ -4,8 +4,11 @@ from dataclasses import asdict, dataclass
 from datetime import datetime
 from typing import Any
 
+from sqlalchemy import Connection
+
 from core.errors import Conflict
 from fleet.concern import Affected, Subject, affected, has_fleet, proven
+from fleet.scopes import neighbours
 from pki import revocation
 from pki.actors import Action, Actor, OutsideScope, covers, require
 from pki.certificates import CertificateView, pick
@@ -27,7 +30,9 @@ class CutNeedsApproval(Conflict):
 
 @dataclass(frozen=True)
 class Revocation:
-    """A certificate that was revoked, or with a dry run would be, and the tunnels that end with it."""
+    """A certificate that was revoked, or with a dry run would be, and the tunnels that end with it. A credential of one
+    gateway is told how many there are, and more only of those that end at its gateway or at a neighbour of it.
+    """
 
     certificate: CertificateView
     cut: tuple[Affected, ...]
@@ -57,7 +62,7 @@ def revoke(
         fleet = has_fleet(connection)
 
     def agree(unit: Unit, found: CertificateView) -> None:
-        tunnels = affected(unit.connection, subject_of(found))
+        tunnels = _affected(unit.connection, actor, found)
         counted.append(tunnels)
         # Not exactly so many: whoever reports SAs could change their number faster than anybody confirms it.
         if len(tunnels) > max(limit, confirmed or 0):
@@ -85,7 +90,15 @@ def preview(desk: Desk, actor: Actor, serial: str, *, authority: str | None = No
         found = pick(connection, serial, authority)
         if not covers(actor.scope, found.authority, found.profile, found.gateway, found.names):
             raise OutsideScope("This credential may not touch this certificate.")
-        return Revocation(found, affected(connection, subject_of(found)), desk.rules.cut_limit)
+        return Revocation(found, _affected(connection, actor, found), desk.rules.cut_limit)
+
+
+def _affected(connection: Connection, actor: Actor, found: CertificateView) -> tuple[Affected, ...]:
+    known = neighbours(connection, actor)
+    return tuple(
+        each if known is None or each.gateway in known else Affected(None, None, None, None)
+        for each in affected(connection, subject_of(found))
+    )
 
 
 def subject_of(found: CertificateView) -> Subject:

@@ -1,16 +1,17 @@
 """The SAs that gateways reported."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, or_, select
 
 from fleet.gateways import registered
+from fleet.scopes import require_end, within
 from fleet.tunnels import TunnelView
 from fleet.tunnels import pick as tunnel
-from pki.actors import Action, Actor, require
+from pki.actors import Action, Actor, require, require_gateway
 from pki.certificates import MAX_PAGE, BadQuery, pick
 from pki.desk import Desk
 from store.fleet_tables import gateway_reports, gateway_sas, gateways, tunnels
@@ -52,9 +53,12 @@ class SaQuery:
 def search(desk: Desk, actor: Actor, query: SaQuery) -> list[SaView]:
     """Search SAs, at most `limit` (1 to 500) of them after `cursor`.
 
-    Raises RoleMayNot, BadQuery, GatewayNotFound, TunnelNotFound, CertificateNotFound, SerialAmbiguous.
+    A credential of one gateway sees what that gateway reported. Raises RoleMayNot, OutsideScope, BadQuery,
+    GatewayNotFound, TunnelNotFound, CertificateNotFound, SerialAmbiguous.
     """
     require(actor, Action.SA_READ)
+    query = replace(query, gateway=query.gateway or actor.scope.gateway)
+    require_gateway(actor, query.gateway)
     if not 1 <= query.limit <= MAX_PAGE:
         raise BadQuery(f"A page has between 1 and {MAX_PAGE} entries.")
     statement = _SHOWN.limit(query.limit)
@@ -67,11 +71,16 @@ def search(desk: Desk, actor: Actor, query: SaQuery) -> list[SaView]:
 
 
 def of_tunnel(desk: Desk, actor: Actor, name: str) -> tuple[TunnelView, list[SaView]]:
-    """A tunnel with its first SAs. Raises RoleMayNot, TunnelNotFound."""
+    """A tunnel with its first SAs, for a credential of one gateway those that this one reported.
+
+    Raises RoleMayNot, OutsideScope, TunnelNotFound.
+    """
     require(actor, Action.TUNNEL_READ)
     with desk.store.read() as connection:
         found = tunnel(connection, name)
+        require_end(actor, found.left, found.right)
         mine = _SHOWN.where(gateway_sas.c.tunnel_id == found.id).limit(MAX_PAGE)
+        mine = mine.where(within(actor, gateway_sas.c.gateway_id))
         return found, [_view(row) for row in connection.execute(mine)]
 
 

@@ -25,8 +25,9 @@ from fleet.leaves import latest_end
 from fleet.matching import assign
 from fleet.rotation import allotment, retire, summary
 from fleet.rotation.summary import SecretSummary
+from fleet.scopes import require_end
 from pki import authorities
-from pki.actors import Action, Actor, require
+from pki.actors import Action, Actor, require, require_authority, require_gateway
 from pki.certificates import MAX_PAGE, BadQuery
 from pki.conditions import check_gateway
 from pki.desk import Desk
@@ -114,12 +115,16 @@ class TunnelQuery:
 def create(desk: Desk, actor: Actor, request: TunnelRequest, *, now: datetime) -> TunnelView:
     """Put a tunnel on record; its gateways learn of it at once.
 
-    Where it needs shared secrets their first rotations begin. Raises RoleMayNot, TunnelRefused, TunnelExists,
-    GatewayNotFound, AuthorityNotFound, InvalidName, IdentitiesRefused, NoSecretStore.
+    Where it needs shared secrets their first rotations begin. Raises RoleMayNot, OutsideScope, TunnelRefused,
+    TunnelExists, GatewayNotFound, AuthorityNotFound, InvalidName, IdentitiesRefused, NoSecretStore.
     """
     require(actor, Action.TUNNEL_CREATE)
+    # It changes what both daemons accept, so it takes someone who may change both.
+    for end in (request.left, request.right):
+        if isinstance(end, str):
+            require_gateway(actor, end)
     definitions.check_name(request.name)
-    peer = _checked_peer(desk, request.right)
+    peer = _checked_peer(desk, actor, request.right)
     ca_sets.warm(desk)
 
     def work(unit: Unit) -> None:
@@ -156,11 +161,12 @@ def create(desk: Desk, actor: Actor, request: TunnelRequest, *, now: datetime) -
         return pick(connection, request.name)
 
 
-def _checked_peer(desk: Desk, right: str | Peer) -> Peer | None:
+def _checked_peer(desk: Desk, actor: Actor, right: str | Peer) -> Peer | None:
     if isinstance(right, str):
         return None
     check_gateway(right.name)
     if right.authority is not None:
+        require_authority(actor, right.authority)  # the gateway will trust it
         authorities.load(desk, right.authority)
     return Peer(right.name, identities.checked(right.identities), right.authority)
 
@@ -222,18 +228,22 @@ def _follow(desk: Desk, connection: Connection, ends: list[int], now: datetime) 
 
 
 def get(desk: Desk, actor: Actor, name: str) -> TunnelView:
-    """Look at one tunnel. Raises RoleMayNot, TunnelNotFound."""
+    """Look at one tunnel. Raises RoleMayNot, OutsideScope, TunnelNotFound."""
     require(actor, Action.TUNNEL_READ)
     with desk.store.read() as connection:
-        return pick(connection, name)
+        found = pick(connection, name)
+    require_end(actor, found.left, found.right)
+    return found
 
 
 def search(desk: Desk, actor: Actor, query: TunnelQuery) -> list[TunnelView]:
     """Search tunnels by their number, at most `limit` (1 to 500) of them after `cursor`.
 
-    Raises RoleMayNot, BadQuery.
+    A credential of one gateway sees those that end there. Raises RoleMayNot, OutsideScope, BadQuery.
     """
     require(actor, Action.TUNNEL_READ)
+    query = replace(query, gateway=query.gateway or actor.scope.gateway)
+    require_gateway(actor, query.gateway)
     if not 1 <= query.limit <= MAX_PAGE:
         raise BadQuery(f"A page has between 1 and {MAX_PAGE} entries.")
     statement = _shown().order_by(tunnels.c.id).limit(query.limit)
@@ -332,7 +342,7 @@ def view(row: Any) -> TunnelView:
 def remove(desk: Desk, actor: Actor, name: str, *, now: datetime) -> None:
     """Take a tunnel off the records; a managed one is unloaded by its gateways, and its shared secrets are destroyed.
 
-    Raises RoleMayNot, TunnelNotFound.
+    Who may act for either end may end it. Raises RoleMayNot, OutsideScope, TunnelNotFound.
     """
     require(actor, Action.TUNNEL_REMOVE)
     ca_sets.warm(desk)
@@ -349,6 +359,8 @@ def remove(desk: Desk, actor: Actor, name: str, *, now: datetime) -> None:
         row = connection.execute(query.with_for_update()).one_or_none()
         if seen is None or row is None or row.id != seen.id:
             raise TunnelNotFound(f"There is no tunnel {name[:100]!r}.")
+        found = pick(connection, name)
+        require_end(actor, found.left, found.right)
         retire.forget_tunnel(unit, row.id, actor.name, now)
         connection.execute(
             update(gateway_sas).where(gateway_sas.c.tunnel_id == row.id).values(tunnel_id=None)

@@ -5,15 +5,19 @@ from datetime import datetime
 from sqlalchemy import and_, case, func, select
 
 from pki.actors import Action, Actor, require
+from pki.certificates import within
 from pki.desk import Desk
 from store.tables import certificates
 
 
 def by_status(desk: Desk, actor: Actor, *, now: datetime) -> dict[str, int]:
-    """Count certificates by status; those that ran out while valid are `expired`. Raises RoleMayNot."""
+    """Count certificates by status; those that ran out while valid are `expired`; for a limited credential those of its
+    gateway, profiles and authorities. Raises RoleMayNot.
+    """
     require(actor, Action.METRICS_READ)
     ran_out = and_(certificates.c.status == "valid", certificates.c.not_after <= now)
     status = case((ran_out, "expired"), else_=certificates.c.status)
     with desk.store.read() as connection:
-        rows = connection.execute(select(status, func.count()).group_by(status))
+        mine = within(actor.scope)
+        rows = connection.execute(select(status, func.count()).where(*mine).group_by(status))
         return {name: count for name, count in rows}

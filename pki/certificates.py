@@ -1,14 +1,15 @@
 """Certificates on record: looked up, searched, shown."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
 from cryptography import x509
-from sqlalchemy import Connection, Select, and_, bindparam, or_, select
+from sqlalchemy import ColumnElement, Connection, Select, and_, bindparam, or_, select
 
 from core.errors import Conflict, InvalidInput, NotFound
-from pki.actors import Action, Actor, Role, covers, require, require_gateway
+from pki.actors import Action, Actor, Role, Scope, covers, require, require_gateway
 from pki.desk import Desk
 from pki.x509 import serials
 from pki.x509.crl import Reason
@@ -201,14 +202,14 @@ def search(
 ) -> list[CertificateView]:
     """Search certificates, newest first, at most `limit` (1 to 500) of them after `cursor`.
 
-    Raises RoleMayNot, OutsideScope (a gateway that asks for another's), BadQuery.
+    Raises RoleMayNot, OutsideScope (whoever is tied to a gateway and asks for another's), BadQuery.
     """
     require(actor, Action.CERTIFICATE_READ)
-    gateway = query.gateway
-    if actor.role is Role.GATEWAY:
-        require_gateway(actor, gateway or actor.scope.gateway)
-        gateway = actor.scope.gateway
+    gateway = query.gateway or actor.scope.gateway
+    require_gateway(actor, gateway)
     statement = _filtered(query, now)
+    if actor.role is not Role.GATEWAY:
+        statement = statement.where(*within(actor.scope))
     if gateway is not None:
         statement = statement.where(certificates.c.gateway == storable(gateway))
     found: list[CertificateView] = []
@@ -220,6 +221,17 @@ def search(
             if len(found) >= query.limit or len(rows) < query.limit:
                 return found[: query.limit]
             statement = statement.where(certificates.c.id < rows[-1].id)
+
+
+def within(scope: Scope) -> Iterator[ColumnElement[bool]]:
+    """What a database can tell of whether a certificate lies within a credential's scope: all but its names."""
+    if scope.gateway is not None:
+        yield certificates.c.gateway == scope.gateway
+    if scope.profiles is not None:
+        yield certificates.c.profile.in_(scope.profiles)
+    if scope.authorities is not None:
+        mine = select(authorities.c.id).where(authorities.c.name.in_(scope.authorities))
+        yield certificates.c.authority_id.in_(mine)
 
 
 def _filtered(query: CertificateQuery, now: datetime) -> Select[Any]:

@@ -91,9 +91,11 @@ def gateway_for(
     """Which gateway the certificate speaks for: the one named, the credential's, or its first name.
 
     That is who its holder is at the API. So a credential that is limited in names, and every enroller's, may name only
-    its own gateway or a name in the certificate. Raises BadGateway, OutsideScope.
+    its own gateway or a name in the certificate; one that is tied to a gateway gets certificates of that one alone.
+    Raises BadGateway, OutsideScope.
     """
     if profile.authenticates_as != "gateway":
+        require_gateway(actor, None)
         return None
     chosen = requested or actor.scope.gateway
     if chosen is None:

@@ -12,7 +12,7 @@ from sqlalchemy import or_, select, update
 
 from core.errors import Conflict, InvalidInput
 from hsm.ports import KEY_ALGORITHMS, KeyAlgorithm, PrivateKey
-from pki.actors import Action, Actor, require, require_authority
+from pki.actors import Action, Actor, require, require_authority, require_gateway
 from pki.authorities import (
     PROFILE,
     Authority,
@@ -87,6 +87,7 @@ def create(desk: Desk, actor: Actor, request: AuthorityRequest, *, now: datetime
     IssuanceOvertaken; of the parent AuthorityNotFound, AuthorityRetired, AuthorityExpired.
     """
     require(actor, Action.AUTHORITY_CREATE)
+    require_gateway(actor, None)
     require_authority(actor, request.name)
     parent = _checked_parent(desk, actor, request)
     subject = _subject(request)

@@ -1,9 +1,12 @@
-"""What happened: audit events and jobs, for those who may look."""
+"""What happened: audit events and jobs, for those who may look.
+
+None of it is of one gateway, so a credential that is tied to one is shown nothing.
+"""
 
 from dataclasses import dataclass
 from datetime import datetime
 
-from pki.actors import Action, Actor, require
+from pki.actors import Action, Actor, require, require_gateway
 from pki.desk import Desk
 from store import audit, jobs, outbox
 from store.audit import AuditEvent
@@ -29,8 +32,9 @@ def audit_events(
     actor: Actor,
     query: AuditQuery,
 ) -> list[AuditEvent]:
-    """Audit events, newest first. Raises RoleMayNot."""
+    """Audit events, newest first. Raises RoleMayNot, OutsideScope."""
     require(actor, Action.AUDIT_READ)
+    require_gateway(actor, None)
     with desk.store.read() as connection:
         return audit.page(
             connection,
@@ -45,21 +49,24 @@ def audit_events(
 
 
 def job_states(desk: Desk, actor: Actor) -> list[JobState]:
-    """Every job's last run, last success and last error. Raises RoleMayNot."""
+    """Every job's last run, last success and last error. Raises RoleMayNot, OutsideScope."""
     require(actor, Action.JOB_READ)
+    require_gateway(actor, None)
     with desk.store.read() as connection:
         return jobs.latest(connection)
 
 
 def outbox_depth(desk: Desk, actor: Actor, *, now: datetime) -> OutboxDepth:
-    """How much work after commit waits. Raises RoleMayNot."""
+    """How much work after commit waits. Raises RoleMayNot, OutsideScope."""
     require(actor, Action.METRICS_READ)
+    require_gateway(actor, None)
     with desk.store.read() as connection:
         return outbox.depth(connection, now)
 
 
 def dead_letters(desk: Desk, actor: Actor, *, limit: int = 100) -> list[Message]:
-    """Work after commit that failed for good and needs a person. Raises RoleMayNot."""
+    """Work after commit that failed for good and needs a person. Raises RoleMayNot, OutsideScope."""
     require(actor, Action.JOB_READ)
+    require_gateway(actor, None)
     with desk.store.read() as connection:
         return outbox.dead_letters(connection, limit)

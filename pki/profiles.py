@@ -6,7 +6,7 @@ from datetime import datetime
 from sqlalchemy import select
 
 from core.errors import Conflict, NotFound
-from pki.actors import Action, Actor, require
+from pki.actors import Action, Actor, require, require_gateway, require_profile
 from pki.authorities import PROFILE as AUTHORITY
 from pki.desk import Desk
 from pki.trail import leave
@@ -50,22 +50,26 @@ def _stored(desk: Desk, name: str) -> Profile:
 
 
 def get(desk: Desk, actor: Actor, name: str) -> Profile:
-    """Look at one profile. Raises RoleMayNot, ProfileNotFound."""
+    """Look at one profile. Raises RoleMayNot, OutsideScope, ProfileNotFound."""
     require(actor, Action.PROFILE_READ)
+    require_profile(actor, name)
     return load(desk, name)
 
 
 def list_(desk: Desk, actor: Actor) -> list[Profile]:
-    """List all profiles by name, built-in ones too. Raises RoleMayNot."""
+    """List the profiles that this caller may use, by name, built-in ones too. Raises RoleMayNot."""
     require(actor, Action.PROFILE_READ)
+    visible = actor.scope.profiles
     with desk.store.read() as connection:
         stored = [parse_profile(d) for d in connection.scalars(select(profiles.c.document))]
-    return sorted([*desk.rules.profiles.values(), *stored], key=lambda profile: profile.name)
+    found = sorted([*desk.rules.profiles.values(), *stored], key=lambda profile: profile.name)
+    return [each for each in found if visible is None or each.name in visible]
 
 
 def create(desk: Desk, actor: Actor, document: Mapping[str, object], *, now: datetime) -> Profile:
-    """Add a profile. Raises RoleMayNot, InvalidProfile, ProfileExists."""
+    """Add a profile, for all gateways. Raises RoleMayNot, OutsideScope, InvalidProfile, ProfileExists."""
     require(actor, Action.PROFILE_CREATE)
+    require_gateway(actor, None)
     profile = parse_profile(document)
     if profile.name in desk.rules.profiles or profile.name == AUTHORITY:
         raise ProfileExists(

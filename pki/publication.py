@@ -346,6 +346,7 @@ def missing(desk: Desk, actor: Actor) -> list[tuple[str, str, int]]:
         (name, kind, shard)
         for name in authorities.all_names(desk)
         for kind, shard in _wanted(authorities.load(desk, name))
+        if _visible(actor, name)
     ]
     return [each for each in wanted if each not in there]
 
@@ -355,11 +356,18 @@ def _wanted(owner: Authority) -> list[tuple[str, int]]:
     return [(FULL, NO_SHARD), (DELTA, NO_SHARD), *shards]
 
 
+def _visible(actor: Actor, authority: str) -> bool:
+    return actor.scope.authorities is None or authority in actor.scope.authorities
+
+
 def staleness(desk: Desk, actor: Actor) -> list[tuple[str, str, int, datetime]]:
-    """When each published list ends: (authority, kind, shard, nextUpdate). Raises RoleMayNot."""
+    """When each published list of the authorities that this caller may see ends: (authority, kind, shard, nextUpdate).
+
+    Raises RoleMayNot.
+    """
     require(actor, Action.METRICS_READ)
     query = select(
         authorities_table.c.name, crls.c.kind, crls.c.shard, crls.c.next_update
     ).join_from(crls, authorities_table, crls.c.authority_id == authorities_table.c.id)
     with desk.store.read() as connection:
-        return [tuple(row) for row in connection.execute(query)]
+        return [tuple(row) for row in connection.execute(query) if _visible(actor, row.name)]

@@ -154,22 +154,38 @@ def _check_scope(desk: Desk, scope: Scope) -> None:
 
 
 def _check_within(own: Scope, given: Scope) -> None:
+    passed = _limit_passed(own, given)
+    if passed == "gateway":
+        raise OutsideScope("Your own token belongs to one gateway; a new one must too.")
+    if passed is not None:
+        raise OutsideScope(f"Your own token is limited in {passed}; a new one must be within.")
+
+
+def _limit_passed(own: Scope, given: Scope) -> str | None:
+    """In what a scope goes beyond another one, if it does."""
     for what in ("profiles", "authorities", "names"):
         mine, theirs = getattr(own, what), getattr(given, what)
         if mine is not None and (theirs is None or not set(theirs) <= set(mine)):
-            raise OutsideScope(f"Your own token is limited in {what}; a new one must be within.")
-    if own.gateway is not None and given.gateway != own.gateway:
-        raise OutsideScope("Your own token belongs to one gateway; a new one must too.")
+            return what
+    return "gateway" if own.gateway not in (None, given.gateway) else None
 
 
 def list_(desk: Desk, actor: Actor, *, after: str | None, limit: int) -> list[TokenView]:
-    """List tokens by id, without secrets. Raises RoleMayNot."""
+    """List tokens by id, without secrets: those within the limits of the caller's own. Raises RoleMayNot."""
     require(actor, Action.TOKEN_READ)
-    query = select(tokens).order_by(tokens.c.id).limit(limit)
+    query = select(tokens).order_by(tokens.c.id)
     if after is not None:
         query = query.where(tokens.c.id > after)
-    with desk.store.read() as connection:
-        return [_view(row) for row in connection.execute(query)]
+    found: list[TokenView] = []
+    few = query.execution_options(yield_per=limit)
+    with desk.store.read() as connection, connection.execute(few) as rows:
+        for row in rows:
+            each = _view(row)
+            if _limit_passed(actor.scope, each.scope) is None:
+                found.append(each)
+            if len(found) == limit:
+                break
+    return found
 
 
 def revoke(desk: Desk, actor: Actor, token_id: str, *, now: datetime) -> TokenView:

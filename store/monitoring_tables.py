@@ -92,6 +92,20 @@ sa_counts: Final = Table(
     Index(None, "hour"),
 )
 
+# The same by days, of UTC: a report of a week goes through a fraction of the hours.
+sa_days: Final = Table(
+    "sa_days",
+    metadata,
+    _gateway(),
+    when("day"),
+    text("connection"),
+    text("kind"),
+    text("reason"),
+    Column("number", BigInteger, nullable=False),
+    PrimaryKeyConstraint("gateway_id", "day", "connection", "kind", "reason"),
+    Index(None, "day"),
+)
+
 # One condition, from its first sign to its end. `same` tells it from others of the gateway; `began` and `ended` are by
 # the gateway's clock, the others by ours. `lines` are numbers of events. `told`: somebody was told that it is there.
 sa_alerts: Final = Table(

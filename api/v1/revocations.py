@@ -46,7 +46,9 @@ class KnownSa(Shown):
 class CutTunnel(Shown):
     """A tunnel that ends, and the gateway that ends it. `tunnel` is null for a connection that is on no record."""
 
-    gateway: str
+    gateway: str | None = Field(
+        description="Null, as all of it: a token of one gateway may not know of this one."
+    )
     tunnel: str | None
     connection: str | None
     peer: str | None
@@ -65,7 +67,7 @@ class Revoked(Certificate):
 class GatewayReach(Shown):
     """How far one gateway is."""
 
-    gateway: str
+    gateway: str | None = Field(description="Null: a token of one gateway may not know of it.")
     state: str = Field(description="`confirmed`, `pending`, or `unreachable`: not heard of lately.")
     told_at: datetime | None
     confirmed_at: datetime | None

@@ -27,7 +27,11 @@ class CreateToken(Sent):
     names: list[Word] | None = Field(
         default=None, max_length=100, description="Patterns: `dns:*.gw.example`, `ip:192.0.2.0/24`."
     )
-    gateway: Word | None = Field(default=None, description="The one gateway it is for.")
+    gateway: Word | None = Field(
+        default=None,
+        description="The one gateway it is tied to: all that it reads and changes is that gateway's. What is of no "
+        "single gateway, as the audit log, jobs and reports of the fleet, is refused (`outside_scope`).",
+    )
     uses: int | None = Field(
         default=None, description="How many certificates; an enroller's token must say."
     )

@@ -23,6 +23,7 @@ from fleet.findings import records, told
 from fleet.findings.records import FindingView
 from fleet.findings.told import Details, Unread
 from fleet.findings.values import State
+from fleet.scopes import within
 from ike.audit.values import Severity
 from pki.actors import Action, Actor, require, require_gateway
 from pki.certificates import BadQuery
@@ -140,7 +141,7 @@ def audit(desk: Desk, actor: Actor, query: ReportQuery, *, now: datetime) -> Aud
     _require_all(actor)
     _check(query)
     with desk.store.read() as connection:
-        total, reported, late = _coverage(connection, query, now)
+        total, reported, late = _coverage(connection, now, *_of_baseline(query))
         counts = _severities(connection, query.baseline)
         return AuditFigures(
             made_at=now,
@@ -238,7 +239,9 @@ def _of_baseline(query: ReportQuery) -> list[ColumnElement[bool]]:
     return [] if query.baseline is None else [audit_reports.c.baseline == storable(query.baseline)]
 
 
-def _coverage(connection: Connection, query: ReportQuery, now: datetime) -> tuple[int, int, int]:
+def _coverage(
+    connection: Connection, now: datetime, *of: ColumnElement[bool]
+) -> tuple[int, int, int]:
     """All gateways, those that reported, those of them that did not for too long."""
     row = connection.execute(
         select(
@@ -248,15 +251,19 @@ def _coverage(connection: Connection, query: ReportQuery, now: datetime) -> tupl
         )
         .select_from(gateways)
         .outerjoin(audit_reports, audit_reports.c.gateway_id == gateways.c.id)
-        .where(*_of_baseline(query))
+        .where(*of)
     ).one()
     return row[0], row[1], row[2]
 
 
-def _severities(connection: Connection, baseline: str | None) -> dict[State, dict[str, int]]:
+def _severities(
+    connection: Connection, baseline: str | None, *of: ColumnElement[bool]
+) -> dict[State, dict[str, int]]:
     """How many findings by state and severity, zeroes too."""
-    query = select(findings.c.state, findings.c.rank, func.count().label("number")).group_by(
-        findings.c.state, findings.c.rank
+    query = (
+        select(findings.c.state, findings.c.rank, func.count().label("number"))
+        .where(*of)
+        .group_by(findings.c.state, findings.c.rank)
     )
     if baseline is not None:
         mine = audit_reports.c.gateway_id == findings.c.gateway_id
@@ -428,11 +435,11 @@ class Figures:
 
 
 def figures(desk: Desk, actor: Actor, *, now: datetime) -> Figures:
-    """Count findings and reports. Raises RoleMayNot."""
+    """Count findings and reports; for a credential of one gateway that gateway's. Raises RoleMayNot."""
     require(actor, Action.METRICS_READ)
     with desk.store.read() as connection:
-        total, reported, late = _coverage(connection, ReportQuery(), now)
-        counts = _severities(connection, None)
+        total, reported, late = _coverage(connection, now, within(actor, gateways.c.id))
+        counts = _severities(connection, None, within(actor, findings.c.gateway_id))
     return Figures(
         reported - late, late, total - reported, counts[State.OPEN], counts[State.ACCEPTED]
     )

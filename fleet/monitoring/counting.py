@@ -1,5 +1,5 @@
-"""Events counted by connection, kind, reason and hour, in the transaction that stores them: each once. What a daemon
-counted itself is added to it as its own kind.
+"""Events counted by connection, kind, reason and hour, and by day, in the transaction that stores them: each once.
+What a daemon counted itself is added to it as its own kind.
 """
 
 import re
@@ -8,11 +8,11 @@ from collections.abc import Iterable
 from datetime import UTC, datetime
 from typing import Any, Final, NamedTuple
 
-from sqlalchemy import Connection, func, select
+from sqlalchemy import Column, Connection, func, select
 
 from fleet.bumps import chunks
 from store.many import count_up
-from store.monitoring_tables import sa_counts
+from store.monitoring_tables import sa_counts, sa_days
 
 # Stands for all time.
 ALWAYS: Final = datetime(1970, 1, 1, tzinfo=UTC)
@@ -56,11 +56,14 @@ def count(
     new = given - _known(connection, gateway_id, sorted({name for name, _, _ in given}))
     crowded = lines + len(new) > MOST
     totals: Counter[tuple[datetime, Line]] = Counter()
+    days: Counter[tuple[datetime, Line]] = Counter()
     for (hour, line), number in hours.items():
         told = (OTHERS, line[1], "") if crowded and line in new else line
         totals[hour, told] += number
         totals[ALWAYS, told] += number
-    _add(connection, gateway_id, totals)
+        days[midnight(hour), told] += number
+    _add(connection, gateway_id, sa_counts.c.hour, totals)
+    _add(connection, gateway_id, sa_days.c.day, days)
     if not crowded:
         return lines + len(new)
     mine = (sa_counts.c.gateway_id == gateway_id, sa_counts.c.hour == ALWAYS)
@@ -77,16 +80,26 @@ def _known(connection: Connection, gateway_id: int, names: list[str]) -> set[Lin
     }
 
 
-def _add(connection: Connection, gateway_id: int, totals: Counter[tuple[datetime, Line]]) -> None:
+def midnight(at: datetime) -> datetime:
+    """When the day of a time began, in UTC."""
+    return at.astimezone(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
+
+
+def _add(
+    connection: Connection,
+    gateway_id: int,
+    column: Column[datetime],
+    totals: Counter[tuple[datetime, Line]],
+) -> None:
     rows: list[dict[str, Any]] = [
         {
             "gateway_id": gateway_id,
-            "hour": hour,
+            column.name: begin,
             "connection": name,
             "kind": kind,
             "reason": reason,
             "number": number,
         }
-        for (hour, (name, kind, reason)), number in sorted(totals.items())
+        for (begin, (name, kind, reason)), number in sorted(totals.items())
     ]
-    count_up(connection, sa_counts, rows, "number")
+    count_up(connection, column.table, rows, "number")

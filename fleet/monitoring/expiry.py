@@ -13,7 +13,7 @@ from fleet.monitoring.values import AlertState
 from pki.actors import Action, Actor, require
 from pki.desk import Desk
 from store.engine import Unit
-from store.monitoring_tables import sa_alerts, sa_counts, sa_events
+from store.monitoring_tables import sa_alerts, sa_counts, sa_days, sa_events
 
 _BATCH = 200
 _PORTION = 5_000
@@ -56,10 +56,12 @@ def forget_old(desk: Desk, actor: Actor, *, now: datetime) -> int:
     kept = desk.rules.retention
     ended = (sa_alerts.c.state == AlertState.ENDED, sa_alerts.c.ended_at < now - kept.alerts)
     hours = (sa_counts.c.hour > counting.ALWAYS, sa_counts.c.hour < now - kept.counts)
+    days = sa_days.c.day < counting.midnight(now - kept.counts)
     return (
         _forget(desk, sa_events, sa_events.c.at < now - kept.events)
         + _forget(desk, sa_alerts, *ended)
         + _forget(desk, sa_counts, *hours)
+        + _forget(desk, sa_days, days)
     )
 
 

@@ -6,6 +6,7 @@ from datetime import datetime, timedelta
 from typing import Any, Final
 
 from sqlalchemy import (
+    Column,
     ColumnElement,
     Connection,
     Row,
@@ -29,7 +30,7 @@ from pki.actors import Action, Actor, require, require_gateway
 from pki.certificates import BadQuery
 from pki.desk import Desk
 from store.fleet_tables import gateways
-from store.monitoring_tables import sa_alerts, sa_counts
+from store.monitoring_tables import sa_alerts, sa_counts, sa_days
 
 USUAL: Final = timedelta(days=7)
 LONGEST: Final = timedelta(days=31)
@@ -128,7 +129,7 @@ class _Making:
     until: datetime
 
     def make(self, query: HealthQuery, now: datetime) -> HealthFigures:
-        every = self._every()
+        every = self._every(now)
         # With each line the sums of all: the counts are many, and are gone through once.
         sums = [func.sum(every.c[name]).over().label(f"all_{name}") for name in _SUMS]
         worst = select(
@@ -156,9 +157,9 @@ class _Making:
             **counted,
         )
 
-    def _every(self) -> Subquery:
+    def _every(self, now: datetime) -> Subquery:
         """All connections that something was counted of, or that have alerts."""
-        parts = union_all(self._counts(), self._alerts()).subquery()
+        parts = union_all(*self._counts(now), self._alerts()).subquery()
         key = (parts.c.gateway_id, parts.c.connection)
         return (
             select(
@@ -170,23 +171,38 @@ class _Making:
             .subquery()
         )
 
-    def _counts(self) -> Select[Any]:
+    def _counts(self, now: datetime) -> Iterable[Select[Any]]:
+        """Whole days from the counts of days, the rest by hours: there are many more of those."""
+        first = _hour(self.since)
+        dawn = counting.midnight(first)
+        dawn += timedelta(days=int(dawn < first))
+        # Of a day that is not over nothing is counted behind now.
+        dusk = self.until if self.until >= now else counting.midnight(self.until)
+        if dawn >= dusk:
+            yield self._counted(sa_counts.c.hour, first, self.until)
+            return
+        yield self._counted(sa_days.c.day, dawn, dusk)
+        for begin, end in ((first, dawn), (dusk, self.until)):
+            if begin < end:
+                yield self._counted(sa_counts.c.hour, begin, end)
+
+    def _counted(self, time: Column[datetime], begin: datetime, end: datetime) -> Select[Any]:
+        counts = time.table.c
+
         def number(name: str, kinds: Sequence[str]) -> ColumnElement[int]:
-            return func.sum(case((sa_counts.c.kind.in_(kinds), sa_counts.c.number), else_=0)).label(
-                name
-            )
+            return func.sum(case((counts.kind.in_(kinds), counts.number), else_=0)).label(name)
 
         return (
             select(
-                sa_counts.c.gateway_id,
-                sa_counts.c.connection,
+                counts.gateway_id,
+                counts.connection,
                 *(number(name, kinds) for name, kinds in zip(_SUMS, _KINDS, strict=False)),
                 *(literal(0).label(name) for name in _SUMS[4:]),
                 literal(_NONE).label("rank"),
             )
-            .where(*self._hours(self.since), *self._mine(sa_counts.c.gateway_id))
-            .where(sa_counts.c.kind != counting.COUNTED)
-            .group_by(sa_counts.c.gateway_id, sa_counts.c.connection)
+            .where(time >= begin, time < end, *self._mine(counts.gateway_id))
+            .where(counts.kind != counting.COUNTED)
+            .group_by(counts.gateway_id, counts.connection)
         )
 
     def _alerts(self) -> Select[Any]:
@@ -208,8 +224,7 @@ class _Making:
         return [] if self.gateway is None else [column == self.gateway]
 
     def _hours(self, since: datetime) -> tuple[ColumnElement[bool], ColumnElement[bool]]:
-        first = since.replace(minute=0, second=0, microsecond=0)
-        return sa_counts.c.hour >= first, sa_counts.c.hour < self.until
+        return sa_counts.c.hour >= _hour(since), sa_counts.c.hour < self.until
 
     def _lasting(self) -> tuple[ColumnElement[bool], ColumnElement[bool]]:
         """Alerts that were there at some time of it."""
@@ -284,6 +299,10 @@ class _Making:
             .group_by(*key)
         )
         return {(number, name): at for number, name, at in self.connection.execute(query)}
+
+
+def _hour(at: datetime) -> datetime:
+    return at.replace(minute=0, second=0, microsecond=0)
 
 
 _CONNECTION: Final = func.coalesce(sa_alerts.c.connection, "")

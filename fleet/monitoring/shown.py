@@ -6,14 +6,15 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Row, and_, func, or_, select, true
+from sqlalchemy import ColumnElement, Connection, Row, and_, case, func, or_, select
 
 from fleet.gateways import registered
 from fleet.monitoring import counting, records
 from fleet.monitoring.records import AlertView
 from fleet.monitoring.values import FAILURES, LIMITED, SEVERITIES, AlertState
+from fleet.scopes import within
 from ike.detection.alert import KINDS
-from ike.events.event import EVENTS, REASONS, REMARKS
+from ike.events.event import COUNTS, EVENTS, REASONS, REMARKS
 from pki.actors import GRANTS, Action, Actor, require, require_gateway
 from pki.certificates import MAX_PAGE, BadQuery
 from pki.desk import Desk
@@ -204,7 +205,8 @@ def alert(desk: Desk, actor: Actor, number: int) -> WholeAlert:
 class Figures:
     """Numbers for those who watch. `rekeys` by gateway, connection and kind; connection is empty where there are too
     many of them. `failures` by kind and reason, one of `REASONS`, "other" or, where none was told, "". `left_out` are
-    alerts that there is no room for, by gateway. `counters`: what daemons counted, by gateway and what it is.
+    alerts that there is no room for, by gateway. `counters`: what daemons counted, by gateway and what it is, one of
+    `COUNTS` or "other".
     """
 
     events: Mapping[str, int]
@@ -218,21 +220,23 @@ class Figures:
 def figures(desk: Desk, actor: Actor) -> Figures:
     """Count events and alerts; for a credential of one gateway that gateway's. Raises RoleMayNot."""
     require(actor, Action.METRICS_READ)
-    always = and_(sa_counts.c.hour == counting.ALWAYS, _within(actor, sa_counts.c.gateway_id))
+    always = and_(sa_counts.c.hour == counting.ALWAYS, within(actor, sa_counts.c.gateway_id))
     total = func.sum(sa_counts.c.number)
     is_event = sa_counts.c.kind != counting.COUNTED
+    # Gateways send the words: a label has no others than these.
+    what = case((sa_counts.c.reason.in_(COUNTS), sa_counts.c.reason), else_="other").label("what")
     counters = (
-        select(gateways.c.name, sa_counts.c.reason, total)
+        select(gateways.c.name, what, total)
         .join_from(sa_counts, gateways, gateways.c.id == sa_counts.c.gateway_id)
         .where(always, ~is_event)
-        .group_by(gateways.c.name, sa_counts.c.reason)
-        .order_by(gateways.c.name, sa_counts.c.reason)
+        .group_by(gateways.c.name, what)
+        .order_by(gateways.c.name, what)
         .limit(MOST_SERIES)
     )
     parts = (sa_counts.c.kind, sa_counts.c.reason)
     reasons = select(*parts, total).where(always, is_event).group_by(*parts)
     worst = select(sa_alerts.c.severity, func.count()).where(
-        sa_alerts.c.state == AlertState.OPEN, _within(actor, sa_alerts.c.gateway_id)
+        sa_alerts.c.state == AlertState.OPEN, within(actor, sa_alerts.c.gateway_id)
     )
     rekeys = (
         select(gateways.c.name, sa_counts.c.connection, sa_counts.c.kind, total)
@@ -267,20 +271,12 @@ def figures(desk: Desk, actor: Actor) -> Figures:
     )
 
 
-def _within(actor: Actor, column: ColumnElement[int]) -> ColumnElement[bool]:
-    """What a credential may read: all, or what is of its gateway."""
-    if actor.scope.gateway is None:
-        return true()
-    own = select(gateways.c.id).where(gateways.c.name == actor.scope.gateway)
-    return column.in_(own)
-
-
 def _left_out(connection: Connection, actor: Actor) -> dict[str, int]:
     limited = (
         select(gateways.c.name, sa_alerts.c.evidence)
         .join_from(sa_alerts, gateways, gateways.c.id == sa_alerts.c.gateway_id)
         .where(sa_alerts.c.state == AlertState.OPEN, sa_alerts.c.kind == LIMITED)
-        .where(_within(actor, sa_alerts.c.gateway_id))
+        .where(within(actor, sa_alerts.c.gateway_id))
     )
     return {row.name: row.evidence["left_out"] for row in connection.execute(limited)}
 

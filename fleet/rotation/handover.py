@@ -16,8 +16,8 @@ from core.secret import Secret
 from fleet.rotation import records
 from fleet.rotation.allotment import store_of
 from fleet.rotation.records import Slot, SlotNotFound
-from fleet.rotation.slots import require_end
 from fleet.rotation.values import Kind
+from fleet.scopes import require_end
 from fleet.tunnels import pick
 from pki.actors import Action, Actor, require
 from pki.desk import Desk

@@ -12,8 +12,8 @@ from fleet.rotation.allotment import store_of
 from fleet.rotation.plan import Plan
 from fleet.rotation.records import Slot, SlotNotFound
 from fleet.rotation.shown import RotationView
-from fleet.rotation.slots import require_end
 from fleet.rotation.values import Kind, Method, Reason
+from fleet.scopes import require_end
 from fleet.tunnels import pick
 from pki.actors import Action, Actor, require
 from pki.desk import Desk

@@ -5,17 +5,18 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Row, func, select
+from sqlalchemy import ColumnElement, Connection, Row, func, select, true
 
 from fleet.rotation import binding, records, turns
 from fleet.rotation.binding import Binding
 from fleet.rotation.records import RotationNotFound, Slot
 from fleet.rotation.values import ENDED, End, Policy, State
 from fleet.rotation.waiting import Before, waits_for
+from fleet.scopes import require_end, within
 from fleet.tunnels import pick
 from pki.actors import Action, Actor, require
 from pki.certificates import MAX_PAGE, BadQuery
-from pki.desk import Desk
+from pki.desk import Desk, RotationRules
 from store.fleet_tables import tunnels
 from store.rotation_tables import rotations, secret_reports, secret_slots, secrets
 from store.text import storable
@@ -117,11 +118,13 @@ class RotationQuery:
 
 
 def of_tunnel(desk: Desk, actor: Actor, name: str) -> list[SlotView]:
-    """The shared secrets of a tunnel, by kind. Raises RoleMayNot, TunnelNotFound."""
+    """The shared secrets of a tunnel, by kind. Raises RoleMayNot, OutsideScope, TunnelNotFound."""
     require(actor, Action.SECRET_READ)
     with desk.store.read() as connection:
-        found = records.slots_of_tunnel(connection, pick(connection, name).id)
-        return [view(connection, each) for each in found]
+        found = pick(connection, name)
+        require_end(actor, found.left, found.right)
+        kept = records.slots_of_tunnel(connection, found.id)
+        return [view(connection, each) for each in kept]
 
 
 def view(connection: Connection, slot: Slot) -> SlotView:
@@ -167,45 +170,61 @@ def _ends(connection: Connection, slot: Slot) -> tuple[EndView, ...]:
 
 
 def rotation(desk: Desk, actor: Actor, number: int, *, now: datetime) -> RotationView:
-    """Look at one rotation; where it waits its turn, also for which others. Raises RoleMayNot, RotationNotFound."""
+    """Look at one rotation; where it waits its turn, also for which others.
+
+    Raises RoleMayNot, OutsideScope, RotationNotFound.
+    """
     require(actor, Action.SECRET_READ)
     with desk.store.read() as connection:
         found = pick_rotation(connection, number)
+        slot = records.slot(connection, found.slot)
+        require_end(actor, slot.left, slot.right)
         before: Sequence[Before] = ()
         if found.state in {State.SCHEDULED, State.STAGED}:
-            before = _before(connection, found, desk, now)
+            before = _before(connection, actor, slot, State(found.state), desk.rules.rotation, now)
         return _waiting(connection, found, before)
 
 
 def _before(
-    connection: Connection, of: RotationView, desk: Desk, now: datetime
+    connection: Connection,
+    actor: Actor,
+    slot: Slot,
+    state: State,
+    rules: RotationRules,
+    now: datetime,
 ) -> tuple[Before, ...]:
-    rules, slot = desk.rules.rotation, records.slot(connection, of.slot)
+    tied = actor.scope.gateway
+    own = None if tied is None else slot.left_id if slot.left == tied else slot.right_id
     found = []
-    for row in turns.in_the_way(connection, slot, State(of.state), rules, now):
+    for row in turns.in_the_way(connection, slot, state, rules, now):
         until = row.deadline_at
         if row.state == State.PROMOTED:
             # From then on it holds up nobody.
             out = row.entered_at + rules.step + rules.proof
             until = out if until is None else min(until, out)
-        found.append(Before(row.id, row.slot, row.state, until))
+        # Of a tunnel that ends at the other gateway alone this credential may know no more.
+        named = row.slot if own in (None, row.left_id, row.right_id) else None
+        found.append(Before(row.id, named, row.state, until))
     return tuple(found)
 
 
 def search(desk: Desk, actor: Actor, query: RotationQuery) -> list[RotationView]:
     """Search rotations, the newest first, at most `limit` (1 to 500) of them after `cursor`.
 
-    Raises RoleMayNot, BadQuery, TunnelNotFound.
+    A credential of one gateway sees those of tunnels that end there. Raises RoleMayNot, OutsideScope, BadQuery,
+    TunnelNotFound.
     """
     require(actor, Action.SECRET_READ)
     if not 1 <= query.limit <= MAX_PAGE:
         raise BadQuery(f"A page has between 1 and {MAX_PAGE} entries.")
     statement = _ROTATIONS.order_by(rotations.c.id.desc()).limit(query.limit)
+    statement = statement.where(within(actor, tunnels.c.left_id, tunnels.c.right_id))
     for condition in _conditions(query):
         statement = statement.where(condition)
     with desk.store.read() as connection:
         if query.tunnel is not None:
-            pick(connection, query.tunnel)
+            found = pick(connection, query.tunnel)
+            require_end(actor, found.left, found.right)
         return [_rotation(row) for row in connection.execute(statement)]
 
 
@@ -275,15 +294,25 @@ class Figures:
 
 
 def figures(desk: Desk, actor: Actor, *, now: datetime) -> Figures:
-    """Count slots and rotations. Raises RoleMayNot."""
+    """Count slots and rotations; for a credential of one gateway those of tunnels that end there. Raises RoleMayNot."""
     require(actor, Action.METRICS_READ)
+    mine: ColumnElement[bool] = true()
+    if actor.scope.gateway is not None:
+        ends = within(actor, tunnels.c.left_id, tunnels.c.right_id)
+        mine = secret_slots.c.tunnel_id.in_(select(tunnels.c.id).where(ends))
+    of_slot = select(secret_slots.c.id).where(mine)
     with desk.store.read() as connection:
-        policies: Sequence[Any] = connection.scalars(select(secret_slots.c.policy)).all()
+        policies: Sequence[Any] = connection.scalars(
+            select(secret_slots.c.policy).where(mine)
+        ).all()
         due = select(func.count()).where(
-            secret_slots.c.due_at <= now, secret_slots.c.rotation_id.is_(None)
+            mine, secret_slots.c.due_at <= now, secret_slots.c.rotation_id.is_(None)
         )
         oldest = select(func.min(secrets.c.current_at)).where(secrets.c.state == "current")
         states = select(rotations.c.state, func.count()).group_by(rotations.c.state)
+        if actor.scope.gateway is not None:
+            oldest = oldest.where(secrets.c.slot_id.in_(of_slot))
+            states = states.where(rotations.c.slot_id.in_(of_slot))
         return Figures(
             all=len(policies),
             due=connection.execute(due).scalar_one(),

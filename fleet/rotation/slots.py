@@ -26,8 +26,9 @@ from fleet.rotation.policies import PolicyChange
 from fleet.rotation.records import Slot
 from fleet.rotation.shown import SlotView
 from fleet.rotation.values import Kind, Policy, Reason
+from fleet.scopes import require_end
 from fleet.tunnels import TunnelView, pick
-from pki.actors import Action, Actor, OutsideScope, require
+from pki.actors import Action, Actor, require
 from pki.desk import Desk
 from pki.trail import leave
 from store.engine import Unit
@@ -75,12 +76,6 @@ def create(
         imports.take(desk, actor, found, wanted, request.imported, now=now)
     with desk.store.read() as connection:
         return shown.view(connection, records.slot(connection, f"{found.name}.{request.kind}"))
-
-
-def require_end(actor: Actor, left: str, right: str | None) -> None:
-    """Raise OutsideScope where a credential is tied to a gateway that is neither end."""
-    if actor.scope.gateway is not None and actor.scope.gateway not in (left, right):
-        raise OutsideScope("This credential belongs to another gateway.")
 
 
 def _check_fits(tunnel: TunnelView, wanted: Wanted) -> None:

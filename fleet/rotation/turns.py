@@ -174,12 +174,12 @@ def _count(
 def in_the_way(
     connection: Connection, of: Slot, state: State, rules: RotationRules, now: datetime
 ) -> list[Row[Any]]:
-    """The rotations at a slot's gateways that one of its own in this state waits for, with the `slot` of each; the
-    oldest first.
+    """The rotations at a slot's gateways that one of its own in this state waits for, with the `slot` of each and the
+    numbers of its gateways; the oldest first.
     """
     here = or_(tunnels.c.left_id.in_(of.gateway_ids), tunnels.c.right_id.in_(of.gateway_ids))
     query = (
-        select(rotations, secret_slots.c.name.label("slot"))
+        select(rotations, secret_slots.c.name.label("slot"), tunnels.c.left_id, tunnels.c.right_id)
         .join_from(rotations, secret_slots, secret_slots.c.id == rotations.c.slot_id)
         .join(tunnels, tunnels.c.id == secret_slots.c.tunnel_id)
         .where(_HOLDS if state is State.SCHEDULED else _TURNS, here, secret_slots.c.id != of.id)

@@ -12,17 +12,19 @@ _NAMED = 3
 
 @dataclass(frozen=True)
 class Before:
-    """Another rotation at a gateway, which has to end or to get out of the way first. `until`: when its present state
-    ends at the latest, where that is known.
+    """Another rotation at a gateway, which has to end or to get out of the way first. `slot` None: of a tunnel that is
+    not to be told of. `until`: when its present state ends at the latest, where that is known.
     """
 
     id: int
-    slot: str
+    slot: str | None
     state: str
     until: datetime | None
 
     def __str__(self) -> str:
         """It in words."""
+        if self.slot is None:
+            return "a rotation of another tunnel"
         until = _until(self.until)
         return f"rotation {self.id} ({self.slot}, {self.state}{until and f'{until} at the latest'})"
 

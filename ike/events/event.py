@@ -66,6 +66,12 @@ REASONS: Final = frozenset(
     }
 )
 
+#: What daemons count and tell by no event, the reasons of `counted`: malformed messages, messages of no known IKE SA,
+#: requests that no configuration fits. And what the agent left out of a flood, and what was lost on its way.
+MALFORMED, UNKNOWN_SPI, REFUSED = "malformed", "unknown_spi", "refused"
+LEFT_OUT, LOST = "left_out", "lost"
+COUNTS: Final = frozenset({MALFORMED, UNKNOWN_SPI, REFUSED, LEFT_OUT, LOST})
+
 #: What the rules need beside the events, and what `sa events` does not print.
 REMARKS: Final = frozenset(
     {
@@ -79,7 +85,7 @@ REMARKS: Final = frozenset(
         "configured",  # a connection was loaded, replaced or unloaded
         "clock",  # the daemon, or its time source, speaks of a moved clock
         "half_open",  # `number` negotiations that peers began stood half-open for `seconds`
-        "counted",  # `number` more of what `reason` says happened in `seconds`, of which no event tells
+        "counted",  # `number` more of what `reason`, one of COUNTS, says happened in `seconds`, of which no event tells
         "soft_expired",  # the kernel asks for a new SA: the soft limit that `reason` names was reached
         "acquire",  # the kernel asks for an SA that traffic needs; reason "unanswered": in vain
     }

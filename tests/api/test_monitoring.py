@@ -139,6 +139,18 @@ def test_what_a_daemon_counted_is_no_event(gateway: Gateway, operator: Client) -
     metrics = operator.get("/metrics").body.decode()
     labels = f'gateway="{gateway.name}",what="refused"'
     assert f"ikewarden_ike_messages_total{{{labels}}} 12.0" in metrics
+    # Gateways send the words: those that are none of ours are one series together.
+    invented = [gateway.event("counted", reason=f"word-{n}", number=2, **nobody) for n in range(30)]
+    gateway.send(*invented)
+    metrics = operator.get("/metrics").body.decode()
+    told = {
+        line for line in metrics.splitlines() if line.startswith("ikewarden_ike_messages_total")
+    }
+    labels = f'gateway="{gateway.name}",what='
+    assert {line for line in told if labels in line} == {
+        f'ikewarden_ike_messages_total{{{labels}"{what}"}} {number}'
+        for what, number in (("refused", "12.0"), ("other", "60.0"))
+    }
     assert 'kind="counted"' not in metrics
 
 

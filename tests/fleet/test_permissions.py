@@ -78,7 +78,7 @@ TABLE: dict[Any, tuple[set[Role], Call]] = {
     tunnels.search: (READERS, lambda d, a: tunnels.search(d, a, TunnelQuery())),
 }
 # Parts of operations, which have asked before.
-PARTS = {"fleet.state.own_name", "fleet.gateways.end_token"}
+PARTS = {"fleet.state.own_name", "fleet.gateways.end_token", "fleet.scopes"}
 
 
 def test_every_operation_has_a_row() -> None:

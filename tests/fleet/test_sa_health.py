@@ -1,8 +1,9 @@
 """How tunnels fared: counted right, the worst first, bounded, for those who may know."""
 
-from datetime import timedelta
+from datetime import timedelta, timezone
 
 import pytest
+from sqlalchemy import select, text
 
 from fleet.gateways import GatewayNotFound
 from fleet.monitoring import health
@@ -10,9 +11,11 @@ from fleet.monitoring.health import HealthFigures, HealthQuery
 from pki.actors import RoleMayNot
 from pki.certificates import BadQuery
 from pki.desk import Desk
+from store.monitoring_tables import sa_days
+from store.schema import migrate
 from tests.fixtures.desk import CLOCKWORK, NOW, OPERATOR
 from tests.fleet.crew import enlist
-from tests.fleet.monitoring import CONNECTION, after, event, failures, sent
+from tests.fleet.monitoring import CONNECTION, START, after, event, failures, sent
 
 HOUR = timedelta(hours=1)
 
@@ -97,3 +100,47 @@ def test_who_may_not_know_is_told_nothing(desk: Desk) -> None:
         health.report(desk, CLOCKWORK, HealthQuery(), now=NOW)
     with pytest.raises(GatewayNotFound):
         made(desk, gateway="no.example")
+
+
+def test_days_and_hours_together_are_what_the_hours_are(desk: Desk) -> None:
+    """A report adds up days where they are whole; whatever its time, that is what counting hours comes to."""
+    member = enlist(desk, "gw.example")
+    midnight = NOW.replace(hour=0, minute=0, second=0)
+    hours = [*range(-80, 0, 3), -24, -1, 0, 1]
+    times = [midnight + number * HOUR + timedelta(minutes=7) for number in hours]
+    times = [each for each in times if each < NOW]
+    events = [
+        event("ike_rekeyed", (at - START).total_seconds(), ike_id=n + 1, old_ike_id=n)
+        for n, at in enumerate(sorted(times))
+    ]
+    sent(member, events, until=NOW)
+    for begin in (-80, -73, -72, -71, -48, -25, -24, -23, -2):
+        for end in (-72, -49, -48, -47, -1, 0, 5, None):
+            since = midnight + begin * HOUR
+            until = NOW if end is None else midnight + end * HOUR
+            if since >= until:
+                continue
+            wanted = sum(since <= each - timedelta(minutes=7) < until for each in times)
+            assert made(desk, since=since, until=until).rekeys == wanted, (begin, end)
+    other = timezone(timedelta(hours=5, minutes=30))
+    since = (midnight - 30 * HOUR).astimezone(other)
+    told = made(desk, since=since, until=NOW)
+    assert told.rekeys == sum(since - HOUR / 2 <= each - timedelta(minutes=7) for each in times)
+
+
+def test_days_are_added_up_from_the_hours_of_an_older_database(desk: Desk, store_url: str) -> None:
+    events = [
+        event("child_rekeyed", -number * 7 * 3600, child="net", child_id=1, new_child_id=2)
+        for number in range(9, -1, -1)
+    ]
+    sent(enlist(desk, "gw.example"), events, until=after(60))
+    query = select(sa_days).order_by(*sa_days.primary_key.columns)
+    with desk.store.write() as connection:
+        before = connection.execute(query).all()
+        connection.execute(text("DROP TABLE sa_days"))
+        connection.execute(text("UPDATE alembic_version SET version_num = '0007'"))
+    migrate(store_url)
+    with desk.store.read() as connection:
+        assert connection.execute(query).all() == before
+    assert sum(row.number for row in before) == 10
+    assert len(before) > 2

@@ -46,7 +46,7 @@ TABLE: dict[Any, tuple[set[Role], Call]] = {
     slots.remove: ({A, O}, lambda d, a: slots.remove(d, a, "nope", now=NOW)),
 }
 # Parts of operations, which have asked before.
-PARTS = {"fleet.rotation.slots.require_end", "fleet.rotation.imports.take"}
+PARTS = {"fleet.rotation.imports.take"}
 
 
 def test_every_operation_has_a_row() -> None:

@@ -11,12 +11,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
-from ike.events.event import SaEvent
+from ike.events.event import MALFORMED, REFUSED, UNKNOWN_SPI, SaEvent
 
 Document = dict[str, Any]
 
-#: Which remarks there are: malformed messages, messages of no known IKE SA, requests that no configuration fits.
-MALFORMED, UNKNOWN_SPI, REFUSED = "malformed", "unknown_spi", "refused"
 #: Fewer half-open negotiations are those of every day.
 LEAST_HALF_OPEN: Final = 5
 # charon gives up a half-open negotiation after 30 seconds; the rest is what a look may come late.

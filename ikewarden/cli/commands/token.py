@@ -113,7 +113,11 @@ def token() -> None:
     metavar="PATTERN",
     help="Only names that fit: dns:gw1.example.com, dns:*.gw.example, ip:192.0.2.0/24; likewise.",
 )
-@click.option("--gateway", metavar="NAME", help="Only this gateway.")
+@click.option(
+    "--gateway",
+    metavar="NAME",
+    help="Tie it to this gateway: all that it reads and changes is that gateway's. No audit log, no jobs.",
+)
 @click.option(
     "--uses",
     type=click.IntRange(1, 1_000_000),
