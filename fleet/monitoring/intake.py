@@ -161,6 +161,8 @@ class _Intake:
             newest = min(batch.until, self.now).timestamp()
         if newest is not None:
             rules.advance(newest)
+        if batch.settled and not after.ahead:
+            rules.settle()
         alerts.settle(self.connection, self.gateway, rules.alerts(), self.now)
         # They are on record.
         rules.forget(inf)

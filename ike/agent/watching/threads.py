@@ -36,9 +36,10 @@ _DROPPED: Final = frozenset({"kind", "line", "time"})
 
 @dataclass(frozen=True)
 class Pace:
-    """Seconds: from an event to its report, and from report to report where nothing happens."""
+    """Seconds: from an event to its report, from that to the next one where nothing happens, and from then on."""
 
     settle: float = 0.5
+    quiet: float = 6.0
     beat: float = 60.0
 
 
@@ -251,7 +252,8 @@ class Teller(threading.Thread):
             _log.info("the service hears of SAs again")
         self._failures, self._refused, self._told = 0, "", True
         now = self._clock.monotonic()
-        self._beat_at = now + self._pace.beat
+        # Soon after an event the service is told that none came since: it holds events a moment, to order them.
+        self._beat_at = now + (self._pace.quiet if batch.events else self._pace.beat)
         self._note_at = min(self._note_at, now + _NOTE_SECONDS)
         return len(self._spool) > 0
 
