@@ -19,6 +19,7 @@ from core.errors import IkewardenError, TooFast, Unavailable
 from fleet.gateways import GatewayNotFound
 from fleet.monitoring import intake
 from fleet.monitoring.values import MAX_EVENTS, Batch, Taken, TooManyStreams
+from ike.detection.order import WINDOW
 from ike.events.event import SaEvent
 from pki.actors import Actor, Role, Scope
 from pki.desk import Desk
@@ -28,6 +29,8 @@ _PAUSE: Final = timedelta(seconds=1)
 _LONGEST_PAUSE: Final = timedelta(seconds=30)
 _FORGOTTEN: Final = timedelta(minutes=1)
 _BEAT: Final = timedelta(seconds=60)
+# After this much silence no line of before is on its way; the rules hold events a little less, to put them in order.
+_SETTLED: Final = timedelta(seconds=WINDOW + 1)
 _AT_ONCE: Final = datetime.min.replace(tzinfo=UTC)
 
 
@@ -48,6 +51,7 @@ class _Course:
     vouched: float = 0.0
     told: float = 0.0  # of `vouched`
     beat_at: datetime = _AT_ONCE
+    settle_at: datetime | None = None  # None where nothing was delivered since
     not_before: datetime = _AT_ONCE
     failures: int = 0
     unsure: bool = False  # whether the last batch was taken
@@ -114,7 +118,8 @@ class Delivery:
             if course.next is None:
                 course.next = self._take(gateway, Batch(self._stream, 0, ()), now).next
             until = datetime.fromtimestamp(vouched, UTC) if whole and vouched else None
-            batch = Batch(self._stream, course.next, events, oldest=course.next, until=until)
+            settled = not events and _is_settled(course, now)
+            batch = Batch(self._stream, course.next, events, course.next, until, settled)
             taken = self._take(gateway, batch, now)
         except Exception as error:  # noqa: BLE001 - other gateways' events must be delivered
             self._failed(gateway, course, error, now)
@@ -127,6 +132,8 @@ class Delivery:
         course.failures, course.unsure = 0, False
         course.limit = min(MAX_EVENTS, course.limit * 2)
         course.beat_at = now + _BEAT
+        if events or settled:
+            course.settle_at = now + _SETTLED if events else None
         if until is not None:
             course.told = vouched
         return len(events)
@@ -184,9 +191,13 @@ class Delivery:
 
 
 def _is_due(course: _Course, now: datetime) -> bool:
-    if course.events:
+    if course.events or _is_settled(course, now):
         return True
     return course.vouched > course.told and not _is_ahead(course.beat_at, now)
+
+
+def _is_settled(course: _Course, now: datetime) -> bool:
+    return course.settle_at is not None and not _is_ahead(course.settle_at, now)
 
 
 def _is_ahead(moment: datetime, now: datetime) -> bool:

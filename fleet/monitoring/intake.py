@@ -6,6 +6,7 @@ the batch and wherever it died; and gateways do not wait for each other. The rul
 order: what came without what is before it is stored, and judged when that has come or is given up.
 """
 
+import logging
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -22,12 +23,13 @@ from fleet.monitoring.values import MAX_EVENTS, MAX_STREAMS, Batch, EventsRefuse
 from fleet.monitoring.values import TooManyStreams as TooMany
 from fleet.state import own_name
 from ike.detection.watch import Watch
-from ike.events.event import EVENTS, SaEvent
+from ike.events.event import EVENTS, LOST, SaEvent
 from pki.actors import Action, Actor, require
 from pki.desk import Desk
 from store.many import insert_all
 from store.monitoring_tables import sa_events, sa_watches
 
+_LOG = logging.getLogger(__name__)
 # A stream is remembered at least so long after its last batch: who sends that again must not be believed twice. Agents
 # do it after 15 minutes at the latest.
 _MEMORY: Final = timedelta(hours=1)
@@ -90,7 +92,7 @@ class _Intake:
                 seen_at=self.now,
                 begun=max(watch.begun, streams[batch.stream]["ordinal"] + 1),
                 streams=streams,
-                counted=self._count(watch.counted),
+                counted=self._count(watch.counted, after.lost - known.lost),
                 memory=watching.kept(rules, self.gateway.name),
             )
         )
@@ -159,6 +161,8 @@ class _Intake:
             newest = min(batch.until, self.now).timestamp()
         if newest is not None:
             rules.advance(newest)
+        if batch.settled and not after.ahead:
+            rules.settle()
         alerts.settle(self.connection, self.gateway, rules.alerts(), self.now)
         # They are on record.
         rules.forget(inf)
@@ -177,8 +181,8 @@ class _Intake:
         )
         return [dict(row) for row in self.connection.execute(query).mappings()]
 
-    def _count(self, counted: int) -> int:
-        told = (
+    def _count(self, counted: int, lost: int) -> int:
+        told = [
             (
                 counting.Told(each["at"], each["connection"], each["kind"], each["reason"])
                 if each["kind"] in EVENTS
@@ -188,7 +192,11 @@ class _Intake:
             )
             for each in self.rows
             if each["kind"] in EVENTS or _is_count(each)
-        )
+        ]
+        if lost:
+            told.append(counting.Told(self.now, None, counting.COUNTED, LOST, lost))
+            about = {"gateway": self.gateway.name, "lost": lost}
+            _LOG.warning("events of a gateway were lost on their way", extra=about)
         return counting.count(self.connection, self.gateway.id, counted, told)
 
 

@@ -90,7 +90,8 @@ class Batch:
     """Events of a gateway, numbered from `first` on in its `stream`.
 
     Of what is before `oldest` nothing more will come. All that happened before `until` is in this batch, or in those
-    before it. `time` of an event is by the gateway's clock.
+    before it. `settled`: nothing is on its way any more that happened before the last of them; what happened since is
+    not known. `time` of an event is by the gateway's clock.
     """
 
     stream: str
@@ -98,6 +99,7 @@ class Batch:
     events: Sequence[SaEvent]
     oldest: int = 0
     until: datetime | None = None
+    settled: bool = False
 
 
 @dataclass(frozen=True)

@@ -67,9 +67,10 @@ REASONS: Final = frozenset(
 )
 
 #: What daemons count and tell by no event, the reasons of `counted`: malformed messages, messages of no known IKE SA,
-#: requests that no configuration fits.
+#: requests that no configuration fits. And what the agent left out of a flood, and what was lost on its way.
 MALFORMED, UNKNOWN_SPI, REFUSED = "malformed", "unknown_spi", "refused"
-COUNTS: Final = frozenset({MALFORMED, UNKNOWN_SPI, REFUSED})
+LEFT_OUT, LOST = "left_out", "lost"
+COUNTS: Final = frozenset({MALFORMED, UNKNOWN_SPI, REFUSED, LEFT_OUT, LOST})
 
 #: What the rules need beside the events, and what `sa events` does not print.
 REMARKS: Final = frozenset(

@@ -100,6 +100,7 @@ def test_gaps_are_told_until_they_are_filled_or_given_up(desk: Desk, gw: Member)
     assert (taken.stored, taken.next, taken.missing, taken.lost) == (10, 20, ((20, 25),), 0)
     taken = sent(gw, [], 30, oldest=30)
     assert (taken.next, taken.missing, taken.lost) == (30, (), 5)
+    assert shown.figures(desk, OPERATOR).counters == {(gw.name, "lost"): 5}
     assert sent(gw, made[20:25], 20).repeated == 5
     assert len(events_of(desk)) == 25
 

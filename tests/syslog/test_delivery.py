@@ -16,7 +16,7 @@ from pki.desk import Desk
 from store.monitoring_tables import sa_watches
 from tests.fixtures.desk import NOW, OPERATOR
 from tests.fleet.crew import Member, enlist
-from tests.fleet.monitoring import event, events_of
+from tests.fleet.monitoring import alerts_of, event, events_of, failures
 
 GW = "gw1.example"
 
@@ -128,6 +128,23 @@ def test_two_receivers_that_cannot_be_told_apart(desk: Desk, member: Member) -> 
     two.add(GW, numbered(1, 3))
     two.deliver(NOW)
     assert sorted(seqs(desk)) == [0, 1, 2, 3]
+
+
+def test_what_is_heard_last_is_judged_though_nothing_follows(desk: Desk, member: Member) -> None:
+    made = delivery(desk)
+    made.add(GW, failures(10))
+    made.deliver(NOW)
+    assert [each.evidence["attempts"] for each in alerts_of(desk)] != [10]
+    made.deliver(NOW + timedelta(seconds=2))
+    made.deliver(NOW + timedelta(seconds=7))
+    [alert] = alerts_of(desk)
+    assert (alert.kind, alert.evidence["attempts"]) == ("auth_failures", 10)
+    # Told once: nothing is due until something is heard again.
+    with desk.store.read() as connection:
+        before = connection.execute(select(sa_watches.c.seen_at)).scalar_one()
+    made.deliver(NOW + timedelta(seconds=20))
+    with desk.store.read() as connection:
+        assert connection.execute(select(sa_watches.c.seen_at)).scalar_one() == before
 
 
 def test_silence_is_told_once_a_minute_and_only_after_what_was_heard(

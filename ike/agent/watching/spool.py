@@ -6,6 +6,7 @@ what was told and not noted as told may be told again.
 """
 
 import json
+import logging
 import os
 import secrets
 import threading
@@ -20,6 +21,7 @@ from ike.agent.folder import DIRECTORY_MODE, FILE_MODE, told
 from ike.atomic import write_atomically
 
 Document = dict[str, Any]
+_log = logging.getLogger(__name__)
 
 NAME: Final = "events.jsonl"
 #: So many events are kept while the service is away; then the oldest give way.
@@ -51,6 +53,7 @@ class Spool:
         self._positions: dict[str, Document | None] = {}
         self._stream = secrets.token_hex(8)
         self._written = self._least = 0  # bytes of the file, now and when it was written anew
+        self._lost = 0
         with told(folder):
             folder.mkdir(mode=DIRECTORY_MODE, exist_ok=True)
         self._load()
@@ -72,10 +75,14 @@ class Spool:
             self._append(line)
             self._events.extend(events)
             self._positions[source] = position
-            while len(self._events) > self._most:
-                self._events.popleft()
-                self._first += 1
+            self._make_room()
             self._compact()
+
+    @property
+    def lost(self) -> int:
+        """How many events gave way in this process before they were told."""
+        with self._lock:
+            return self._lost
 
     def batch(self, limit: int) -> Batch:
         """The next events to be told, at most so many."""
@@ -113,9 +120,18 @@ class Spool:
                     whole += len(line)
                 file.truncate(whole)
                 self._written = whole
+        self._make_room()
+
+    def _make_room(self) -> None:
+        """The oldest give way; the first time that is worth a line of the log."""
+        if len(self._events) <= self._most:
+            return
+        if not self._lost:
+            _log.warning("events of SAs give way before they are told", extra={"most": self._most})
         while len(self._events) > self._most:
             self._events.popleft()
             self._first += 1
+            self._lost += 1
 
     def _begun(self, line: bytes) -> bool:
         with suppress(ValueError, TypeError, KeyError):

@@ -14,6 +14,7 @@ from ike.agent.clock import Clock
 from ike.agent.home import Home, stamp
 from ike.agent.schedule import contact_seconds
 from ike.agent.settings import AgentSettings
+from ike.agent.watching.crush import Crush
 from ike.agent.watching.feeds import Feed, feeds_of
 from ike.agent.watching.sources import FAILURES, Gathered
 from ike.agent.watching.spool import Batch, Document, Spool
@@ -35,9 +36,10 @@ _DROPPED: Final = frozenset({"kind", "line", "time"})
 
 @dataclass(frozen=True)
 class Pace:
-    """Seconds: from an event to its report, and from report to report where nothing happens."""
+    """Seconds: from an event to its report, from that to the next one where nothing happens, and from then on."""
 
     settle: float = 0.5
+    quiet: float = 6.0
     beat: float = 60.0
 
 
@@ -108,6 +110,7 @@ class Gatherer(threading.Thread):
         self._source, self._spool, self._stop_event = feed.source, spool, stop
         self.feed = feed
         self._place = feed.name if feed.beside else ""
+        self._crush = Crush()
         self.until: float | None = None
         self.failing = ""
 
@@ -135,7 +138,7 @@ class Gatherer(threading.Thread):
         self.failing = reason
 
     def _keep(self, gathered: Gathered) -> None:
-        events = [document(each) for each in gathered.events]
+        events = [document(each) for each in self._crush.thinned(gathered.events)]
         if events or _is_far(self._spool.position_of(self._place), gathered.position):
             self._add(events, gathered.position)
         if gathered.failing:
@@ -207,6 +210,8 @@ class Teller(threading.Thread):
         """When something is wrong, or no more, and now and then."""
         errors = [self._refused] if self._refused else []
         errors += [f"{each.feed.name}: {each.failing}" for each in self._gatherers if each.failing]
+        if lost := self._spool.lost:
+            errors.append(f"{lost} events had to give way before they were told")
         now = self._clock.monotonic()
         if errors != self._noted or now >= self._note_at:
             self._noted, self._note_at = errors, now + self._pace.beat
@@ -247,7 +252,8 @@ class Teller(threading.Thread):
             _log.info("the service hears of SAs again")
         self._failures, self._refused, self._told = 0, "", True
         now = self._clock.monotonic()
-        self._beat_at = now + self._pace.beat
+        # Soon after an event the service is told that none came since: it holds events a moment, to order them.
+        self._beat_at = now + (self._pace.quiet if batch.events else self._pace.beat)
         self._note_at = min(self._note_at, now + _NOTE_SECONDS)
         return len(self._spool) > 0
 

@@ -50,6 +50,7 @@ def test_the_oldest_give_way(tmp_path: Path) -> None:
     spool.add([{"n": n} for n in range(5)], None)
     batch = spool.batch(10)
     assert (batch.first, batch.oldest, numbers(spool)) == (2, 2, [2, 3, 4])
+    assert spool.lost == 2
     again = Spool(tmp_path, most=3)
     assert (again.batch(10).first, numbers(again)) == (2, [2, 3, 4])
 
