@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any, Final, NamedTuple, Protocol
 
 from core.errors import IkewardenError
-from ike.agent.watching.tail import Tail
+from ike.events.tail import Tail
 from ike.daemons.port import DaemonRefused, DaemonUnreachable
 from ike.daemons.strongswan import happenings
 from ike.daemons.strongswan.session import Endpoint, Session
