@@ -62,20 +62,23 @@ _CONTAINER: Final = re.compile(
 )
 _STREAM: Final = re.compile(rb" std(?:out|err) [FP](?= )")
 _WORD: Final = rb"[^\s\[\]<>{}\"'()=%,]{1,255}+"
-_SOME: Final = rb"(?:[ \t]++" + _WORD + rb")"
+_SOME: Final = rb"(?:[ \t]++" + _WORD + rb"(?<!:))"
+_NAMED: Final = rb"(?:[ \t]++[\w./-]{1,64}+[ \t]?:(?=[ \t]))?"
+_OWN_STAMP: Final = (
+    rb"(?:[ \t]++(?:[*.]?[A-Z][a-z]{2}(?=[ \t])|[*.]?[\d:.]{1,40}+(?=[ \t])|[A-Z]{2,5}:?(?=[ \t])|:)){0,8}"
+)
 # Sequence numbers, names and the device's own stamp, as relays put them one before another.
 _CODE: Final = re.compile(
-    rb"[:.]{0,2}+" + _SOME + rb"{0,2}?(?:[ \t]++(?:[*.]?[A-Z][a-z]{2}(?=[ \t])|[*.]?[\d:.]{1,40}+(?=[ \t])"
-    rb"|[A-Z]{2,5}:?(?=[ \t])|[\w.-]{1,64}+[ \t]?:(?=[ \t])|:)){0,12}+[ \t]*+(?:: ?)?"
+    rb"[:.]{0,2}+" + _SOME + rb"{0,2}?" + _OWN_STAMP + _NAMED + _OWN_STAMP + rb"[ \t]*+(?:: ?)?"
     rb"(?P<code>%([A-Z][A-Z\d_]{1,40})-(?:\w{1,32}-){0,2}\d-[A-Z\d_]{2,64})"
 )
 _TOPICS: Final = re.compile(
-    _SOME + rb"{0,3}?[ \t]++"
+    _SOME + rb"{0,2}?" + _NAMED + rb"[ \t]++"
     rb"(?P<topics>(?:[a-z][\w-]{0,24}, ?){1,6}(?:info|error|debug|warning|critical|account|packet)"
     rb"(?:, ?[a-z!][\w-]{0,24}){0,6})(?=[: \t]|$)"
 )
 _RECORD: Final = re.compile(
-    rb":?" + _SOME + rb"{0,4}?[ \t]++(?:CEF:\d{1,2}\|(?P<maker>[^|]{0,64})\|"
+    rb":?" + _SOME + rb"{0,3}?[ \t]++(?:CEF:\d{1,2}\|(?P<maker>[^|]{0,64})\|"
     rb"|(?:date|time|logver|devname|devid|device_id|logid|log_id|itime|eventtime|timestamp|type)=)"
 )
 _FIELDS: Final = re.compile(
@@ -93,7 +96,11 @@ _TAG: Final = re.compile(
 _SHOWN: Final = re.compile(
     _HOSTS + rb"[ \t]+(?:\[([a-z][\w.-]{0,64})\]|(charon)(?:\[\d{1,10}\]|[ \t]+\d{1,10})?)[ \t]+"
 )
-_HOST: Final = re.compile(rb"[ \t]+[^\s\[\]<>{}\"'()=%,:|]{1,255}(?=[ \t])")
+_FACILITY: Final = (
+    rb"(?:auth|authpriv|cron|daemon|ftp|kern|lpr|mail|news|syslog|user|uucp|local\d)\.[a-z]{3,8}"
+)
+_NO_TAG: Final = re.compile(_FACILITY)
+_HOST: Final = re.compile(rb"[ \t]+[^\s\[\]<>{}\"'()=%,:|]{1,255}(?=[ \t])(?:[ \t]+" + _FACILITY + rb"(?=[ \t]))?")
 _SPACE: Final = re.compile(rb"[:\s]*")
 _REPEATED: Final = re.compile(rb"message repeated \d{1,9} times: \[ ?")
 _LEAD: Final = re.compile(rb"[\s>|]{0,16}(?:\x1b\[[\d;]{0,16}m)*(?:[VDIWE]/)?(?:<\d{1,3}>)?(?:1 )?")
@@ -205,7 +212,7 @@ def _of_program(raw: bytes, begin: int, *, stamped: bool) -> Head:
 def _is_tag(tag: re.Match[bytes], *, stamped: bool) -> bool:
     """Without a stamp a word and a colon may be anything, as in the rest of a message that was wrapped."""
     name = tag["name"]
-    if name.isdigit():
+    if name.isdigit() or _NO_TAG.fullmatch(name):
         return False
     if stamped or tag["pid"] or dialects_of(name.decode("latin-1")):
         return True

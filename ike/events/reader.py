@@ -180,6 +180,9 @@ class Reader:
         chosen = self._dialect(raw, head)
         if chosen is None and before and _is_charon(before, head_of(before)):  # a dull line may go on here, and then tell something
             events += self._line(before, _CHARON, self._number - 1)
+        if chosen is None and head.is_named and self._last != _WINDOWS:
+            self._last = None  # the rest of no message
+            return
         events += self._line(raw, chosen, self._number)
 
     def _line(self, raw: bytes, chosen: int | None, number: int) -> Sequence[SaEvent]:
@@ -200,6 +203,9 @@ class Reader:
             if end_of_stamp(raw) is not None:
                 self._last = None
             chosen = self._last
+            # What goes on with a message is no message of its own.
+            if chosen is not None and _DIALECTS[chosen][1].search(raw):
+                return ()
         if chosen is None:
             return ()
         self._last = chosen

@@ -53,7 +53,9 @@ CUE: Final = re.compile(
     rb"\A" + _USUAL + _BRACKET + b"|" + _BRACKET + b"|" + _PROGRAM + b"|" + _NAKED
 )
 # What follows a program is the message, and no second prefix.
-_NO_GROUP: Final = rb"(?!(?:[A-Z][a-z]{2} )?[\d:.,T+Z \t-]{0,40}\[" + _GROUPS + rb"\] )"
+_NO_GROUP: Final = (
+    rb"(?!(?:message repeated \d+ times: \[ ?)?(?:[A-Z][a-z]{2} )?[\d:.,T+Z \t-]{0,40}\[" + _GROUPS + rb"\] )"
+)
 _GROUP_AND_SA: Final = rb"(?<![^\d\s>|m])\[(?P<group>" + _GROUPS + rb")\] " + _SA
 PREFIX: Final = re.compile(
     rb"(?:\A" + _USUAL + b")?" + _GROUP_AND_SA

@@ -60,6 +60,7 @@ _CHILD_STATE: Final = re.compile(
 _REACHED: Final = re.compile(rb"reached (?:after )?(?:STATE_)?([A-Z][A-Z0-9_]+)")
 _STARTED: Final = re.compile(rb"(?:STATE_)?(?:MAIN|AGGR|(?:V2_)?PARENT)_I\d")
 _NOTICE: Final = re.compile(b"|".join(NOTICES))
+_IDENTITY: Final = re.compile(rb"'.*'", re.DOTALL)
 _GRAVE: Final = re.compile(rb"(?:ERROR|WARNING|warning): ")
 _OF_CHILD: Final = re.compile(rb"(?<!responding to CREATE_)C(?:hild|HILD)[ _]SA|\bESP/AH")
 _SPIS: Final = re.compile(
@@ -220,6 +221,7 @@ class Parser:
         line: _Held,
     ) -> tuple[SaEvent, ...]:
         """A message that names a notice of IKE, sent or received."""
+        message = _IDENTITY.sub(b"''", message)  # which a peer chose
         found = _NOTICE.search(message)
         if found is None:
             if b"; retransmitting response" in message:
