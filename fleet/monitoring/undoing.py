@@ -28,7 +28,8 @@ _BY = "the rule rotation_failed"
 def undo(desk: Desk, actor: Actor, gateway: str, name: str | None, *, now: datetime) -> int:
     """Undo what is being rotated at a gateway for a connection; tell how many rotations. May be done again.
 
-    One that went too far to be undone goes on, and so does one whose new key an agent saw to be accepted. Raises RoleMayNot.
+    One that went too far to be undone goes on, and so does one whose new key an agent saw to be accepted. Raises
+    RoleMayNot.
     """
     require(actor, Action.JOB_RUN)
     try:

@@ -38,17 +38,25 @@ _PROGRAMS: Final[Sequence[tuple[re.Pattern[str], frozenset[str]]]] = tuple(
         (r"pluto|(?:ipsec)?_{1,2}plutorun|whack|addconn|libreswan|openswan", frozenset({PLUTO})),
         (r"racoon", frozenset({RACOON})),
         (r"site-to-site vpn", frozenset({RACOON})),
-        (r"kmd|iked|jkmd", frozenset({JUNIPER})),
+        (r"kmd|iked|jkmd|(?:kmd|iked?)_[a-z0-9_]{3,64}", frozenset({JUNIPER})),
+        (r"asa|ftd|pix", frozenset({CISCO})),
         (
             r"security|(?:microsoft-windows-)?security-auditing|mswineventlog|winlogbeat|nxlog",
             frozenset({WINDOWS}),
         ),
         # Carriers of what others say, who are not named there; "syslog" is what musl calls who gave no name.
-        (r"docker|dockerd|containerd|podman|conmon|syslog|-|[0-9a-f]{12}|[0-9a-f]{64}", _HANDS_ON | {RACOON}),
+        (
+            r"docker|dockerd|containerd|podman|conmon|syslog|-|[0-9a-f]{12}|[0-9a-f]{64}",
+            _HANDS_ON | {RACOON},
+        ),
     )
 )
+_ID: Final = re.compile(r"[0-9a-f]{12}|[0-9a-f]{64}")
 # Names of containers are an operator's own: one of these among their parts.
-_PART: Final = frozenset({"charon", "strongswan", "swan", "ipsec", "ike", "ikev1", "ikev2", "vpn"})
+_PART: Final = frozenset(
+    "charon strongswan swan ipsec ike ikev vpn gw gateway site tunnel initiator responder roadwarrior rw"
+    " moon sun carol dave left right east west".split()
+)
 _PARTS: Final = (
     (_PART | {"libreswan", "openswan", "pluto"}, _HANDS_ON),
     (frozenset({"racoon"}), frozenset({RACOON})),
@@ -56,16 +64,20 @@ _PARTS: Final = (
 _CODES: Final = frozenset({"ASA", "FTD", "PIX", "CRYPTO", "IKEV2", "PKI", "FLEXVPN"})
 
 _LOOKED_AT: Final = 2048  # bytes of a line
+_TAGGED: Final = 160  # of one whose tag has a process number
 
+_COLOUR: Final = rb"(?:\x1b\[[\d;]{0,16}m)*"
 _CONTAINER: Final = re.compile(
-    rb"(?:\x1b\[[\d;]{0,16}m)*(?:\[pod/[^\]\s/]{1,128}/([^\]\s/]{1,128})\] |([\w./-]{1,128}) *\| ?)(?:\x1b\[[\d;]{0,16}m)*"
+    _COLOUR + rb"(?:\[pod/[^\]\s/]{1,128}/([^\]\s/]{1,128})\] |([\w./-]{1,128}) *\| ?)" + _COLOUR
 )
+_ZONE: Final = re.compile(rb" [A-Z]{2,5}(?=:)")
 _STREAM: Final = re.compile(rb" std(?:out|err) [FP](?= )")
 _WORD: Final = rb"[^\s\[\]<>{}\"'()=%,]{1,255}+"
 _SOME: Final = rb"(?:[ \t]++" + _WORD + rb"(?<!:))"
 _NAMED: Final = rb"(?:[ \t]++[\w./-]{1,64}+[ \t]?:(?=[ \t]))?"
 _OWN_STAMP: Final = (
-    rb"(?:[ \t]++(?:[*.]?[A-Z][a-z]{2}(?=[ \t])|[*.]?[\d:.]{1,40}+(?=[ \t])|[A-Z]{2,5}:?(?=[ \t])|:)){0,8}"
+    rb"(?:[ \t]++(?:[*.]?[A-Z][a-z]{2}(?=[ \t])|[*.]?[\d:.]{1,40}+(?=[ \t])"
+    rb"|[A-Z]{2,5}:?(?=[ \t])|:)){0,8}"
 )
 # Sequence numbers, names and the device's own stamp, as relays put them one before another.
 _CODE: Final = re.compile(
@@ -82,14 +94,17 @@ _RECORD: Final = re.compile(
     rb"|(?:date|time|logver|devname|devid|device_id|logid|log_id|itime|eventtime|timestamp|type)=)"
 )
 _FIELDS: Final = re.compile(
-    rb" \S{1,255}+ (\S{1,128}+) \S{1,128}+ \S{1,32}+ (?:-|(?:\[(?:[^\"\]\n]|\"(?:[^\"\\]|\\.)*+\")*+\])++) ?(?:\xef\xbb\xbf)?"
+    rb" \S{1,255}+ (\S{1,128}+) \S{1,128}+ \S{1,32}+ "
+    rb"(?:-|(?:\[(?:[^\"\]\n]|\"(?:[^\"\\]|\\.)*+\")*+\])++) ?(?:\xef\xbb\xbf)?"
 )
 _HOSTS: Final = rb"(?:[ \t]+[^\s\[\]<>{}\"'()=%,]{1,255}(?<!:)){0,2}?"
 _PID: Final = (
     rb"(?:\([^)\s]{0,32}\))?(?:\[[^\]\s]{1,32}\]|[ \t]*\([ \t]*\d{1,10}\))?(?: <\w{1,16}>)?"
 )
 _TAG: Final = re.compile(
-    rb"(?P<hosts>" + _HOSTS + rb")[ \t]+(?P<name>Site-to-site VPN|[^\s:\[\]<>{}\"'=,|%;()][^\s:\[\]<>{}\"'=,|%;()]{0,127}|"
+    rb"(?P<hosts>"
+    + _HOSTS
+    + rb")[ \t]+(?P<name>Site-to-site VPN|[^\s:\[\]<>{}\"'=,|%;()][^\s:\[\]<>{}\"'=,|%;()]{0,127}|"
     rb"\([^\s)]{1,64}\))(?P<pid>" + _PID + rb")[ \t]?:(?:[ \t]+|$)"
 )
 # As tables of web consoles and copies show a tag: without its colon.
@@ -100,7 +115,9 @@ _FACILITY: Final = (
     rb"(?:auth|authpriv|cron|daemon|ftp|kern|lpr|mail|news|syslog|user|uucp|local\d)\.[a-z]{3,8}"
 )
 _NO_TAG: Final = re.compile(_FACILITY)
-_HOST: Final = re.compile(rb"[ \t]+[^\s\[\]<>{}\"'()=%,:|]{1,255}(?=[ \t])(?:[ \t]+" + _FACILITY + rb"(?=[ \t]))?")
+_HOST: Final = re.compile(
+    rb"[ \t]+[^\s\[\]<>{}\"'()=%,:|]{1,255}(?=[ \t])(?:[ \t]+" + _FACILITY + rb"(?=[ \t]))?"
+)
 _SPACE: Final = re.compile(rb"[:\s]*")
 _REPEATED: Final = re.compile(rb"message repeated \d{1,9} times: \[ ?")
 _LEAD: Final = re.compile(rb"[\s>|]{0,16}(?:\x1b\[[\d;]{0,16}m)*(?:[VDIWE]/)?(?:<\d{1,3}>)?(?:1 )?")
@@ -124,6 +141,8 @@ def dialects_of(name: str) -> frozenset[str]:
     A path, the instance of a unit and `.service` are no part of a name.
     """
     base = name.strip().rpartition("/")[2].partition("@")[0].lower().removesuffix(".service")
+    if _ID.fullmatch(base) and "/" in name:  # as containers are tagged: by name and number
+        return dialects_of_container(name.rpartition("/")[0])
     for pattern, dialects in _PROGRAMS:
         if pattern.fullmatch(base):
             return dialects
@@ -141,7 +160,19 @@ def dialects_of_container(name: str) -> frozenset[str]:
 
 def head_of(line: bytes) -> Head:
     """Who tells a line, by its own beginning."""
-    raw = line[:_LOOKED_AT]
+    end = line.find(b"]: ", 0, _TAGGED) + 3
+    if end > 2 and not line.startswith(b"message ", end) and b">1 " not in line[:6]:
+        return _remembered(line[:end])  # nothing behind it matters
+    return _head_of(line[:_LOOKED_AT])
+
+
+@lru_cache(maxsize=2048)
+def _remembered(tagged: bytes) -> Head:
+    """The same of what is before a message, for lines of a second differ in that alone."""
+    return _head_of(tagged)
+
+
+def _head_of(raw: bytes) -> Head:
     contained = _CONTAINER.match(raw)
     if contained:
         name = (contained[1] or contained[2]).decode("latin-1")
@@ -162,8 +193,11 @@ def _of_syslog(raw: bytes) -> Head:
     if end is not None:
         stream = _STREAM.match(raw, end)
         end = stream.end() if stream else end
-        if raw.startswith(b"<") and (fields := _FIELDS.match(raw, end)):
-            return Head(dialects_of(fields[1].decode("latin-1")), fields[1] != b"-", (fields.end(),))
+        fields = _FIELDS.match(raw, end) if raw.startswith(b"<") else None
+        if fields is not None:
+            return _of_fields(raw, fields)
+        zone = _ZONE.match(raw, end)
+        end = zone.end() if zone else end
         return _of_device(raw, end) or _of_program(raw, end, stamped=True)
     lead = _LEAD.match(raw)
     start = lead.end() if lead else 0
@@ -175,6 +209,16 @@ def _of_syslog(raw: bytes) -> Head:
     padded = b" " + raw[start:]
     head = _of_device(padded, 0) or _of_program(padded, 0, stamped=raw.startswith(b"<"))
     return head._replace(begins=tuple(each + start - 1 for each in head.begins))
+
+
+def _of_fields(raw: bytes, fields: re.Match[bytes]) -> Head:
+    """A line of RFC 5424, whose writer may have given no name."""
+    end = fields.end()
+    if fields[1] != b"-":
+        return Head(dialects_of(fields[1].decode("latin-1")), True, (end,))
+    padded = b" " + raw[end:]
+    head = _of_device(padded, 0) or Head(_EVERY, False, (1,))
+    return head._replace(begins=tuple(each + end - 1 for each in head.begins))
 
 
 def _of_device(raw: bytes, begin: int) -> Head | None:

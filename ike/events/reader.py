@@ -178,7 +178,9 @@ class Reader:
             self._last = _CHARON
             return
         chosen = self._dialect(raw, head)
-        if chosen is None and before and _is_charon(before, head_of(before)):  # a dull line may go on here, and then tell something
+        if (
+            chosen is None and before and _is_charon(before, head_of(before))
+        ):  # a dull line may go on here, and then tell something
             events += self._line(before, _CHARON, self._number - 1)
         if chosen is None and head.is_named and self._last != _WINDOWS:
             self._last = None  # the rest of no message

@@ -27,7 +27,9 @@ _STAMP: Final = re.compile(
     + rb"(?: (?P<my2>(?:19|20)\d\d)(?=[ :]|$))?|"
     rb"(?P<dd>\d\d)\.(?P<dm>\d\d)\.(?P<dy>\d{4}) " + _CLOCK.replace(b"?P<", b"?P<d_") + rb")"
 )
-_LEAD: Final = re.compile(rb"\s*+(?:<\d{1,3}>)?+(?:1 )?+(?:(?:Mon|Tue|Wed|Thu|Fri|Sat|Sun)\w{0,6},? )?+")
+_LEAD: Final = re.compile(
+    rb"\s*+(?:<\d{1,3}>)?+(?:1 )?+(?:(?:Mon|Tue|Wed|Thu|Fri|Sat|Sun)\w{0,6},? )?+"
+)
 _FARTHEST: Final = 14 * 3600  # east or west of UTC that a clock can be
 # RFC 3164: a word, then the tag with its colon; RFC 5424: a word, the name, the process number and the message's id.
 _HOST: Final = re.compile(

@@ -52,7 +52,15 @@ def test_in_the_journal_too(said: str) -> None:
 
 @pytest.mark.parametrize(
     "tag",
-    ["charon[7]", "charon-systemd[7]", "ipsec[7]", "strongswan", "/usr/lib/ipsec/charon[7]", "charon-systemd@site[7]", "3f9c2d5e8a71[7]"],
+    [
+        "charon[7]",
+        "charon-systemd[7]",
+        "ipsec[7]",
+        "strongswan",
+        "/usr/lib/ipsec/charon[7]",
+        "charon-systemd@site[7]",
+        "3f9c2d5e8a71[7]",
+    ],
 )
 def test_a_daemon_by_whatever_name_it_is_handed_on(tag: str) -> None:
     (event,) = read(f"Nov 29 14:33:00 gw2 {tag}: {SAID['charon']}")
@@ -92,9 +100,13 @@ STRANGE = {
 
 
 @pytest.mark.parametrize("around", STRANGE.values(), ids=STRANGE)
-@pytest.mark.parametrize("said", [F, E, SAID["pluto"], f"x: charon: {E}", f"a pluto[1]: {SAID['pluto']}"])
+@pytest.mark.parametrize(
+    "said", [F, E, SAID["pluto"], f"x: charon: {E}", f"a pluto[1]: {SAID['pluto']}"]
+)
 def test_no_program_but_a_daemon_is_believed(around: str, said: str) -> None:
-    charon = "Nov 29 14:32:59 gw2 charon[7]: 09[IKE] <site|1> retransmit 1 of request with message ID 1"
+    charon = (
+        "Nov 29 14:32:59 gw2 charon[7]: 09[IKE] <site|1> retransmit 1 of request with message ID 1"
+    )
     assert [each.kind for each in read(charon, around.format(said))] == ["retransmit"]
     assert read(around.format(said)) == []
 
@@ -162,17 +174,20 @@ def test_the_layouts_that_daemons_have(prefix: str) -> None:
 
 
 IDENTITIES = {
-    "pluto": "Nov 29 14:33:00 gw2 pluto[77]: \"branches\"[1] 203.0.113.5 #2: authentication failed: peer ID '@{}' does not match",
+    "pluto": 'Nov 29 14:33:00 gw2 pluto[77]: "branches"[1] 203.0.113.5 #2: '
+    "authentication failed: peer ID '@{}' does not match",
     "racoon": "Nov 29 14:33:01 gw2 racoon: ERROR: ID mismatched with peers {}",
     "racoon's login": 'Nov 29 14:33:01 gw2 racoon: INFO: login succeeded for user "{}"',
     "juniper": "Nov 29 14:33:01 srx1 kmd[1200]: IKE negotiation failed with error: No proposal chosen. IKE Version: 1, "
     "VPN: Not-Available Gateway: Not-Available, Local: 192.0.2.1/500, Remote: 203.0.113.5/500, "
     "Local IKE-ID: Not-Available, Remote IKE-ID: {}, VR-ID: 0",
     "asa": "Nov 29 14:33:01 asa1 : %ASA-4-713903: Group = {}, IP = 203.0.113.5, Error: Unable to remove PeerTblEntry",
-    "ios": "<189>124: Nov 29 14:33:01: %CRYPTO-5-IKEV2_SESSION_STATUS: Crypto tunnel v2 is DOWN.  Peer 203.0.113.5:500  Id: {}",
+    "ios": "<189>124: Nov 29 14:33:01: %CRYPTO-5-IKEV2_SESSION_STATUS: Crypto tunnel v2 is DOWN.  "
+    "Peer 203.0.113.5:500  Id: {}",
     "fortigate": 'date=2026-11-29 time=14:33:00 devname="fw1" type="event" subtype="vpn" remip=203.0.113.5 user="{}" '
     'action="negotiate" status="failure" reason="peer SA proposal not match local policy"',
-    "charon without groups": "Nov 29 14:33:01 gw2 charon-systemd[3]: tried 1 shared key for 'gw' - '{}', but MAC mismatched",
+    "charon without groups": "Nov 29 14:33:01 gw2 charon-systemd[3]: "
+    "tried 1 shared key for 'gw' - '{}', but MAC mismatched",
 }
 
 
@@ -186,7 +201,7 @@ IDENTITIES = {
         SAID["pluto"],
         SAID["asa"],
         SAID["juniper"],
-        'packet from 198.51.100.2:500: initial Main Mode message received but no connection has been authorized',
+        "packet from 198.51.100.2:500: initial Main Mode message received but no connection has been authorized",
         "x, Remote: 198.51.100.2/500, error: Authentication failed",
         "AUTHENTICATION_FAILED NO_PROPOSAL_CHOSEN",
     ],

@@ -54,7 +54,9 @@ CUE: Final = re.compile(
 )
 # What follows a program is the message, and no second prefix.
 _NO_GROUP: Final = (
-    rb"(?!(?:message repeated \d+ times: \[ ?)?(?:[A-Z][a-z]{2} )?[\d:.,T+Z \t-]{0,40}\[" + _GROUPS + rb"\] )"
+    rb"(?!(?:message repeated \d+ times: \[ ?)?(?:[A-Z][a-z]{2} )?[\d:.,T+Z \t-]{0,40}\["
+    + _GROUPS
+    + rb"\] )"
 )
 _GROUP_AND_SA: Final = rb"(?<![^\d\s>|m])\[(?P<group>" + _GROUPS + rb")\] " + _SA
 PREFIX: Final = re.compile(
@@ -100,8 +102,8 @@ def _no(*words: bytes) -> bytes:
 
 
 #: Matches as many whole lines of the usual layouts as there are that nothing is told by, up to "begin". The first line
-#: after them may be anything; if there is nothing but a stamp before it, its prefix is matched as by `PREFIX`. Packets tell whom a
-#: thread speaks with, and are of no use where each line has the number of its SA.
+#: after them may be anything; if there is nothing but a stamp before it, its prefix is matched as by `PREFIX`. Packets
+#: tell whom a thread speaks with, and are of no use where each line has the number of its SA.
 DULL: Final = re.compile(
     rb"(?:(?:" + _BEFORE
     + rb"(?:NET\d?\] (?:" + _SA_DULL + _no(_telling("NET"))

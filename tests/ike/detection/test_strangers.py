@@ -191,7 +191,9 @@ def test_whom_we_ask_ourselves_is_the_peer() -> None:
     assert kinds(log, None, (Planned(START + 90, START + 900, "site"),)) == ["rotation_failed"]
 
 
-@pytest.mark.parametrize("peer", ["192.0.2.2' does not match", "gw.example", "192.0.2.*", "x 1.2.3.4"])
+@pytest.mark.parametrize(
+    "peer", ["192.0.2.2' does not match", "gw.example", "192.0.2.*", "x 1.2.3.4"]
+)
 def test_what_is_no_address_is_nobody_whom_we_ask(peer: str) -> None:
     log = Log().add(95, "ike_initiate", ike_id=50, source=peer)
     log = failures(3, 20, log, identity=None, source=peer)
