@@ -24,7 +24,6 @@ _PROGRAMS: Final = (
     "syslog_program",
     "syslogtag",
     "systemd.unit",
-    "event.provider",
 )
 _CONTAINERS: Final = (
     "container.name",

@@ -51,6 +51,7 @@ _PROGRAMS: Final[Sequence[tuple[re.Pattern[str], frozenset[str]]]] = tuple(
         ),
     )
 )
+_NUMBER: Final = re.compile(r"(?:\[\d{1,10}\])?:?\Z")
 _ID: Final = re.compile(r"[0-9a-f]{12}|[0-9a-f]{64}")
 # Names of containers are an operator's own: one of these among their parts.
 _PART: Final = frozenset(
@@ -138,9 +139,12 @@ class Head(NamedTuple):
 def dialects_of(name: str) -> frozenset[str]:
     """Whose words the lines of a program may hold; none for a program that is none of ours.
 
-    A path, the instance of a unit and `.service` are no part of a name.
+    A path, the instance of a unit, `.service`, and the number of a process are no part of a name.
     """
-    base = name.strip().rpartition("/")[2].partition("@")[0].lower().removesuffix(".service")
+    name = _NUMBER.sub("", name.strip())
+    if name.startswith("%"):
+        return frozenset({CISCO}) if name[1:].partition("-")[0] in _CODES else _NOBODY
+    base = name.rpartition("/")[2].partition("@")[0].lower().removesuffix(".service")
     if _ID.fullmatch(base) and "/" in name:  # as containers are tagged: by name and number
         return dialects_of_container(name.rpartition("/")[0])
     for pattern, dialects in _PROGRAMS:

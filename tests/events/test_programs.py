@@ -133,6 +133,8 @@ def test_nor_by_its_identifier(name: str, said: str) -> None:
         {**WRITTEN, "SYSLOG_IDENTIFIER": "ipsec", "_PID": "9", "MESSAGE": F},
         {**WRITTEN, "SYSLOG_IDENTIFIER": "dockerd", "CONTAINER_NAME": "vpn-gate-1", "MESSAGE": F},
         {**SHIPPED, "message": F, "process": {"name": "charon-systemd"}},
+        {**SHIPPED, "message": F, "syslogtag": "charon[8]:"},
+        {**SHIPPED, "message": F, "systemd": {"unit": "strongswan-starter.service"}},
         {**SHIPPED, "message": F, "container": {"name": "site-ipsec-1"}},
         {**SHIPPED, "message": F},
         {"log": f"{F}\n", "stream": "stdout", "time": "2026-11-29T14:33:00Z"},
