@@ -74,6 +74,8 @@ class Tail:
             piece = self._more()  # written between the last look and the new file
             if piece.data:
                 return piece
+            if self._rest:
+                return self._last_line()
             self._again(successor)
         else:
             return piece
@@ -97,6 +99,12 @@ class Tail:
         self._know_head()
         fresh, self._fresh = self._fresh and bool(whole), self._fresh and not whole
         return Piece(whole, fresh)
+
+    def _last_line(self) -> Piece:
+        """What the file ends with, though it has no end: nobody writes to it any longer."""
+        rest, self._rest = self._rest, b""
+        self._offset += len(rest)
+        return Piece(rest + b"\n")
 
     def _open(self, path: Path) -> None:
         self._file = path.open("rb", buffering=0)

@@ -204,6 +204,8 @@ IDENTITIES = {
         SAID["asa"],
         SAID["juniper"],
         "packet from 198.51.100.2:500: initial Main Mode message received but no connection has been authorized",
+        "x, IP = 198.51.100.2, PHASE 1 COMPLETED",
+        "x, Username = y, IP = 198.51.100.2, PHASE 1 COMPLETED",
         "x, Remote: 198.51.100.2/500, error: Authentication failed",
         "AUTHENTICATION_FAILED NO_PROPOSAL_CHOSEN",
     ],
