@@ -116,6 +116,7 @@ _FACILITY: Final = (
     rb"(?:auth|authpriv|cron|daemon|ftp|kern|lpr|mail|news|syslog|user|uucp|local\d)\.[a-z]{3,8}"
 )
 _NO_TAG: Final = re.compile(_FACILITY)
+_RELAY: Final = re.compile(rb"[\da-fA-F]*[.:][\w.:-]+|[\w-]+(?:\.[\w-]+)+")
 _HOST: Final = re.compile(
     rb"[ \t]+[^\s\[\]<>{}\"'()=%,:|]{1,255}(?=[ \t])(?:[ \t]+" + _FACILITY + rb"(?=[ \t]))?"
 )
@@ -262,6 +263,9 @@ def _is_tag(tag: re.Match[bytes], *, stamped: bool) -> bool:
     name = tag["name"]
     if name.isdigit() or _NO_TAG.fullmatch(name):
         return False
+    words = tag["hosts"].split()
+    if len(words) > 1 and not (_NO_TAG.fullmatch(words[1]) or _RELAY.fullmatch(words[0])):
+        return False  # of a program whose own name has no colon behind it
     if stamped or tag["pid"] or dialects_of(name.decode("latin-1")):
         return True
     return name.islower() and not tag["hosts"]

@@ -87,6 +87,7 @@ STRANGE = {
     "a monitor": f'{STAMP} gw2 conmon[99]: 203.0.113.5 - - "GET / HTTP/1.1" 200 "{{}}"',
     "compose": 'web-1     | 203.0.113.5 - - [29/Nov/2026:14:33:00 +0000] "GET / HTTP/1.1" 200 "{}"',
     "compose and nothing else": "nginx-1  | {}",
+    "no colon": f"{STAMP} gw2 program charon: {{}}",
     "brackets": f"{STAMP} gw2 [sshd] Invalid user {{}}",
     "logger": f"{STAMP} gw2 root: {{}}",
     "logger, RFC 5424": "<13>1 2026-11-29T14:33:00Z gw2 eve 99 - - {}",
