@@ -78,7 +78,7 @@ _SOME: Final = rb"(?:[ \t]++" + _WORD + rb"(?<!:))"
 _NAMED: Final = rb"(?:[ \t]++[\w./-]{1,64}+[ \t]?:(?=[ \t]))?"
 _OWN_STAMP: Final = (
     rb"(?:[ \t]++(?:[*.]?[A-Z][a-z]{2}(?=[ \t])|[*.]?[\d:.]{1,40}+(?=[ \t])"
-    rb"|[A-Z]{2,5}:?(?=[ \t])|:)){0,8}"
+    rb"|[A-Z]{2,5}:?(?=[ \t])|:)){0,8}+"
 )
 # Sequence numbers, names and the device's own stamp, as relays put them one before another.
 _CODE: Final = re.compile(
