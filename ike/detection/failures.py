@@ -23,6 +23,8 @@ trying with a wrong secret, as fast as daemons and scripts do that (it has one i
 clients after a rotation (they are known by address or identity, or it is planned).
 """
 
+from functools import lru_cache
+from ipaddress import ip_address
 from typing import Final
 
 from ike.detection.alert import PERSONAL
@@ -90,17 +92,27 @@ def _address(event: SaEvent) -> str | None:
     return event.source or event.peer
 
 
+@lru_cache(maxsize=4096)
+def _is_address(text: str) -> bool:
+    """Does it parse as one? An identity, a name and a masked address say nothing of where packets go."""
+    try:
+        ip_address(text)
+    except ValueError:
+        return False
+    return True
+
+
 def called(gateway: Gateway, event: SaEvent, at: float | None) -> None:
     """`ike_initiate`: whom we ask is a peer of ours."""
     address = _address(event)
-    if address is not None and event.phase is None:
+    if address is not None and event.phase is None and _is_address(address):
         gateway.call(address, event.name or event.connection)
 
 
 def _is_of_peer(gateway: Gateway, place: Place, event: SaEvent) -> bool:
     """Is it the tunnel's own peer that fails? What a stranger can send must not say so."""
     address = _address(event)
-    if address is None or place.connection is None:
+    if address is None or place.connection is None or not _is_address(address):
         return False
     tunnel = gateway.tunnels.get((place.connection, address))
     if tunnel is None:

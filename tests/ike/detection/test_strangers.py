@@ -284,6 +284,16 @@ def test_whom_we_ask_ourselves_is_the_peer() -> None:
     assert kinds(log, None, (Planned(START + 90, START + 900, "site"),)) == ["rotation_failed"]
 
 
+@pytest.mark.parametrize(
+    "peer", ["192.0.2.2' does not match", "gw.example", "192.0.2.*", "x 1.2.3.4"]
+)
+def test_what_is_no_address_is_nobody_whom_we_ask(peer: str) -> None:
+    log = Log().add(95, "ike_initiate", ike_id=50, source=peer)
+    log = failures(3, 20, log, identity=None, source=peer)
+    plan = (Planned(START + 90, START + 900, "site"),)
+    assert "rotation_failed" not in kinds(log, None, plan)
+
+
 def test_one_line_tells_who_and_the_next_one_where() -> None:
     log = Log().up(0)
     for step in range(3):
