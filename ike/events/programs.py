@@ -25,6 +25,7 @@ _EVERY: Final = frozenset(
 )  # of a line that shows no name
 _NOBODY: Final[frozenset[str]] = frozenset()
 
+_CHARONS: Final = frozenset({CHARON})
 _HANDS_ON: Final = frozenset({CHARON, PLUTO})  # both daemons have a tool of this name
 # What a program is called, and whose words are in its lines.
 _PROGRAMS: Final[Sequence[tuple[re.Pattern[str], frozenset[str]]]] = tuple(
@@ -70,6 +71,11 @@ _TAGGED: Final = 160  # of one whose tag has a process number
 _COLOUR: Final = rb"(?:\x1b\[[\d;]{0,16}m)*"
 _CONTAINER: Final = re.compile(
     _COLOUR + rb"(?:\[pod/[^\]\s/]{1,128}/([^\]\s/]{1,128})\] |([\w./-]{1,128}) *\| ?)" + _COLOUR
+)
+# A container may have any name; what begins so is charon's, with or without a time before it.
+_GROUP: Final = re.compile(
+    rb"(?:[A-Z][a-z]{2} [ \d]\d [\d:]{8} |\d{4}-\d\d-\d\dT[\d:.]{8,16}\S{0,6} )?"
+    rb"\d\d\[(?:DMN|MGR|IKE|CHD|JOB|CFG|KNL|NET|ASN|ENC|TNC|IMC|IMV|PTS|TLS|APP|ESP|LIB)\] "
 )
 _ZONE: Final = re.compile(rb" [A-Z]{2,5}(?=:)")
 _STREAM: Final = re.compile(rb" std(?:out|err) [FP](?= )")
@@ -182,8 +188,9 @@ def _head_of(raw: bytes) -> Head:
     if contained:
         name = (contained[1] or contained[2]).decode("latin-1")
         dialects = dialects_of_container(name)
-        if not dialects:
+        if not dialects and not _GROUP.match(raw, contained.end()):
             return Head(_NOBODY, True, (contained.end(),))
+        dialects = dialects or _CHARONS
         inner = head_of(raw[contained.end() :]) if len(raw) > contained.end() else None
         if inner is None:
             return Head(dialects, True, (contained.end(),))

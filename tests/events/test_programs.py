@@ -86,7 +86,7 @@ STRANGE = {
     "a container": f'{STAMP} gw2 docker[99]: 203.0.113.5 - - "GET / HTTP/1.1" 200 "{{}}"',
     "a monitor": f'{STAMP} gw2 conmon[99]: 203.0.113.5 - - "GET / HTTP/1.1" 200 "{{}}"',
     "compose": 'web-1     | 203.0.113.5 - - [29/Nov/2026:14:33:00 +0000] "GET / HTTP/1.1" 200 "{}"',
-    "compose and nothing else": "nginx-1  | {}",
+    "compose and a word more": "nginx-1  | x {}",
     "no colon": f"{STAMP} gw2 program charon: {{}}",
     "brackets": f"{STAMP} gw2 [sshd] Invalid user {{}}",
     "logger": f"{STAMP} gw2 root: {{}}",
@@ -110,6 +110,12 @@ def test_no_program_but_a_daemon_is_believed(around: str, said: str) -> None:
     )
     assert [each.kind for each in read(charon, around.format(said))] == ["retransmit"]
     assert read(around.format(said)) == []
+
+
+@pytest.mark.parametrize("before", ["", f"{STAMP} ", "2026-11-29T14:33:00.123Z "])
+def test_a_container_may_have_any_name(before: str) -> None:
+    assert [each.kind for each in read(f"zebra-1  | {before}{F}")] == ["auth_failed"]
+    assert read(f"zebra-1  | {before}- {F}") == []
 
 
 @pytest.mark.parametrize("name", ["nginx", "(sd-x)", "/usr/sbin/kamailio", "php-fpm: pool", "x[y]"])
