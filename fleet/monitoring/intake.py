@@ -82,6 +82,9 @@ class _Intake:
         rules = watching.restored(watch.memory, self.gateway.name, known_of, ours)
         # What happened while no agent listened, as over VICI, is lost.
         rules.doubt(watch.seen_at.timestamp(), self.now.timestamp())
+        lost = after.lost - known.lost
+        if lost:
+            rules.lose(self.gateway.name, lost, self.now.timestamp())
         self._judge(rules, known, after, batch)
         streams[batch.stream] |= after.document() | {"at": self.now.timestamp()}
         self.connection.execute(
@@ -92,7 +95,7 @@ class _Intake:
                 seen_at=self.now,
                 begun=max(watch.begun, streams[batch.stream]["ordinal"] + 1),
                 streams=streams,
-                counted=self._count(watch.counted, after.lost - known.lost),
+                counted=self._count(watch.counted, lost),
                 memory=watching.kept(rules, self.gateway.name),
             )
         )

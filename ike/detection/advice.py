@@ -58,6 +58,11 @@ _ADVICE: Final[dict[tuple[str, str], tuple[str, str]]] = {
         "Replace pre-shared keys that could be guessed, and allow UDP 500 and 4500 from known "
         "addresses only.",
     ),
+    ("events_lost", ""): (
+        "Events came faster than they could be told, or the service was away for too long: what is wrong may not "
+        "be seen.",
+        "Read the gateway's own log for that time (`ikewarden sa analyze`), and find out what writes so many lines.",
+    ),
     ("half_open_flood", ""): (
         "Negotiations are opened and never finished: somebody floods the gateway, with forged "
         "addresses or from one source.",

@@ -27,6 +27,7 @@ KINDS: Final = {
     "sa_shared": "high",
     "rotation_failed": "critical",
     "clock": "medium",
+    "events_lost": "high",
 }
 #: Kinds that are about one peer of a connection, which may have many: each of them is a condition of its own.
 PERSONAL: Final = frozenset(

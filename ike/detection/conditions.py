@@ -28,6 +28,7 @@ QUIET: Final[Mapping[str, float]] = {
     "sa_shared": 3600.0,
     "rotation_failed": 3600.0,
     "clock": 3600.0,
+    "events_lost": 3600.0,
 }
 #: Such conditions of one kind and connection.
 MOST_APART: Final = 64

@@ -25,6 +25,7 @@ TITLES: Final[Mapping[str, str]] = {
     "auth_failures": "Authentication of a peer keeps failing",
     "auth_guessing": "Somebody is guessing keys or identities",
     "half_open_flood": "A flood of half-open IKE SAs",
+    "events_lost": "Events were lost on their way",
     "downgrade": "A weaker algorithm was agreed on than before",
     "weak_algorithm": "Weak algorithms are in use",
     "proposal_mismatch": "The policies of the two ends do not match",

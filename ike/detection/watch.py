@@ -6,6 +6,7 @@ from typing import Final
 from ike.detection import clock, failures, floods, lifecycle, liveness
 from ike.detection.alert import Alert
 from ike.detection.bounds import Bounds, Planned
+from ike.detection.conditions import Place
 from ike.detection.order import GAP, WINDOW, age_seen, released
 from ike.detection.reactions import MAKING, OF_TUNNELS, REACTIONS
 from ike.detection.state import SLOT, Gateway
@@ -83,6 +84,15 @@ class Watch:
             gateway = self._gateways.get(name)
             if gateway is not None:
                 gateway.keep_silence(begin, end)
+
+    def lose(self, gateway: str | None, number: int, now: float) -> None:
+        """So many events of a gateway will never be told."""
+        there = self._gateways.get(gateway)
+        if there is None:
+            there = self._gateways[gateway] = Gateway(
+                gateway, bounds=self._bounds, planned=self._planned
+            )
+        there.sign("events_lost", Place(gateway), now, (), {"events": number})
 
     def settle(self) -> None:
         """The events have an end: judge what is held back, as of the last event of each gateway."""

@@ -101,6 +101,8 @@ def test_gaps_are_told_until_they_are_filled_or_given_up(desk: Desk, gw: Member)
     taken = sent(gw, [], 30, oldest=30)
     assert (taken.next, taken.missing, taken.lost) == (30, (), 5)
     assert shown.figures(desk, OPERATOR).counters == {(gw.name, "lost"): 5}
+    [alert] = alerts_of(desk)
+    assert (alert.kind, alert.evidence["events"]) == ("events_lost", 5)
     assert sent(gw, made[20:25], 20).repeated == 5
     assert len(events_of(desk)) == 25
 
@@ -112,7 +114,7 @@ def test_the_rules_wait_a_while_for_what_is_missing(desk: Desk, gw: Member) -> N
     assert alerts_of(desk) == []
     taken = sent(gw, [], 15, until=after(80), now=later(400))
     assert (taken.next, taken.missing, taken.lost) == (15, (), 5)
-    assert [each.kind for each in alerts_of(desk)] == ["auth_failures"]
+    assert {each.kind for each in alerts_of(desk)} == {"auth_failures", "events_lost"}
 
 
 def test_streams_and_gateways_are_told_apart(desk: Desk, gw: Member) -> None:
