@@ -65,6 +65,7 @@ def ike_rekeyed(gateway: Gateway, tunnel: Tunnel, event: SaEvent, at: float | No
         if new is None and age < _SAME:
             return
         rekeys.judge(gateway, tunnel, tunnel.ike, gateway.bounds_of(tunnel).ike, age, at, event)
+    gateway.change("ike_rekeyed", tunnel, at)
     for key in [key for key in tunnel.chains if key[1] == old]:
         tunnel.chains[(key[0], new)] = tunnel.chains.pop(key)
     if there is not None:
@@ -161,6 +162,7 @@ def child_closed(gateway: Gateway, tunnel: Tunnel, event: SaEvent, at: float | N
     if found is None:
         _unknown_closed(tunnel, event)
         return
+    gateway.change("child_closed", tunnel, at)
     key, mark = found
     chain = tunnel.chains[key]
     since = establishment.taken(chain, mark)
@@ -382,6 +384,8 @@ def _begin(
     at: float | None,
     mark: int | str | None,
 ) -> None:
+    renewed = event.kind == "child_rekeyed" or event.reason == "rekey"
+    gateway.change("child_rekeyed" if renewed else "child_established", tunnel, at)
     tunnel.chains[key] = Chain(at, event.line, event.spi_in, event.spi_out, {mark: at})
     if event.ike_id is not None and event.ike_id not in tunnel.up:
         tunnel.doubt(newest=True)  # that one took the place of another, perhaps of the newest
@@ -403,6 +407,7 @@ def _replace(
     at: float | None,
     mark: int | str | None,
 ) -> None:
+    gateway.change("child_rekeyed", tunnel, at)
     if at is not None:
         _judge(gateway, tunnel, chain, event, at)
     if chain.refused is not None or chain.missed:

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Final, NamedTuple
 
 from ike.detection.bounds import UNKNOWN, Bounds, Planned
 from ike.detection.conditions import QUIET, Conditions, Place
@@ -20,6 +20,14 @@ MOST_SUSPECTS: Final = 4_096
 #: Connections that never came up, as anybody can name them: conditions of a kind that they have, and crowds.
 MOST_UNPROVEN: Final = 64
 _MOST_CALLED: Final = 10_000
+
+
+class Change(NamedTuple):
+    """A change of an SA as the rules recognise it, whatever and how many lines told of it. `kind` is that of an event."""
+
+    kind: str
+    at: float | None
+    connection: str | None
 
 
 def note(signs: list[Sign], at: float | None, line: int, span: float, most: int) -> int:
@@ -218,6 +226,7 @@ class Gateway:
     planned: Sequence[Planned] = ()
     up: dict[int | None, Tunnel] = field(default_factory=dict)
     wheel: dict[int, list[Tunnel]] = field(default_factory=dict)
+    changes: list[Change] | None = None  # where somebody counts them
 
     # --- what is where
 
@@ -382,6 +391,11 @@ class Gateway:
         if at is None:
             return set()
         return {one.purpose for one in self.planned if one.covers(at, self.name, connection)}
+
+    def change(self, kind: str, tunnel: Tunnel, at: float | None) -> None:
+        """An SA of the tunnel came up, was replaced or ended."""
+        if self.changes is not None:
+            self.changes.append(Change(kind, at, tunnel.name))
 
     def arm(self, tunnel: Tunnel, due: float) -> None:
         """Look at it at `due`, or a little later."""

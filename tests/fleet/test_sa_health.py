@@ -130,8 +130,14 @@ def test_days_and_hours_together_are_what_the_hours_are(desk: Desk) -> None:
 
 def test_days_are_added_up_from_the_hours_of_an_older_database(desk: Desk, store_url: str) -> None:
     events = [
-        event("child_rekeyed", -number * 7 * 3600, child="net", child_id=1, new_child_id=2)
-        for number in range(9, -1, -1)
+        event(
+            "child_rekeyed",
+            (number - 9) * 7 * 3600,
+            child="net",
+            child_id=number,
+            new_child_id=number + 1,
+        )
+        for number in range(10)
     ]
     sent(enlist(desk, "gw.example"), events, until=after(60))
     query = select(sa_days).order_by(*sa_days.primary_key.columns)
