@@ -160,14 +160,14 @@ def _judged(
 ) -> list[float]:
     if len(living) < 2:
         return []
-    ends = [living[1] + _LINGER]
-    if len(living) > 2:
-        ends.append(living[2] + CROWDED - 1.0)
-    due = min(ends)
-    if due > now:
-        return [due]
-    if len(living) == 2 and not _again(tunnel, living[0], life):
-        return []
+    lingers = living[1] + _LINGER
+    crowds = living[2] + CROWDED - 1.0 if len(living) > 2 else None
+    if crowds is None or crowds > now:
+        waits = [] if crowds is None else [crowds]
+        if lingers > now:
+            return [lingers, *waits]
+        if not _again(tunnel, living[0], life):
+            return waits
     layer, lines = shown
     gateway.sign(
         "duplicate_sas",

@@ -167,7 +167,10 @@ def child_closed(gateway: Gateway, tunnel: Tunnel, event: SaEvent, at: float | N
     chain = tunnel.chains[key]
     since = establishment.taken(chain, mark)
     if since is not None and at is not None:
-        if since == chain.late or (not chain.living and rekeys.late(gateway, tunnel, since, at)):
+        late = since == chain.late
+        if not _has_other(event, chain.late_spi if late else chain.spi_in) and (
+            late or (not chain.living and rekeys.late(gateway, tunnel, since, at))
+        ):
             rekeys.outlived(gateway, tunnel, event.line, since, at)
     if event.size is not None and since is not None and at is not None and chain.living:
         rekeys.weigh(gateway, tunnel, event.size, (chain.since or at) - since)
@@ -266,8 +269,10 @@ def _look_at_ike(gateway: Gateway, tunnel: Tunnel, limit: float | None, now: flo
 def _retire(
     gateway: Gateway, tunnel: Tunnel, chain: Chain, event: SaEvent, at: float | None
 ) -> None:
-    """VICI tells what the replaced Child SA had carried, and of its end no more."""
-    since = chain.living.pop(event.child_id, None)
+    """VICI tells what the replaced Child SA had carried, and of its end no more; nor of those before it."""
+    since = chain.living.get(event.child_id)
+    for mark in list(chain.living)[:-1]:
+        del chain.living[mark]
     chain.closed = event.child_id
     if event.size is None or since is None or at is None:
         return
@@ -287,6 +292,12 @@ def _alive(tunnel: Tunnel, since: float) -> bool:
 def _heirs(tunnel: Tunnel) -> bool:
     # Child SAs of an IKE SA that is not known: the line that told of it was lost.
     return any(isinstance(ike, int) and ike not in tunnel.up for _, ike in tunnel.chains)
+
+
+def _has_other(event: SaEvent, spi: str | None) -> bool:
+    """Is it about another SA, whose number a daemon before this one gave to the one with this SPI?"""
+    shown = {event.spi_in, event.spi_out} - {None}
+    return spi is not None and bool(shown) and spi not in shown
 
 
 def _counts_anew(event: SaEvent, since: float | None, at: float | None) -> bool:
@@ -419,7 +430,7 @@ def _replace(
     chain.spi_in = event.spi_in
     chain.spi_out = event.spi_out
     chain.living[mark] = at
-    if len(chain.living) > _MOST_LIVING or (not gateway.closes and len(chain.living) > 2):
+    if len(chain.living) > _MOST_LIVING or (not gateway.closes and len(chain.living) > 3):
         del chain.living[next(iter(chain.living))]
     sharing.installed(gateway, tunnel, event, at)
 
@@ -430,6 +441,7 @@ def _judge(gateway: Gateway, tunnel: Tunnel, chain: Chain, event: SaEvent, at: f
         age = at - chain.since
         late = not chain.missed and rekeys.late(gateway, tunnel, chain.since, at)
         chain.late = chain.since if late else None
+        chain.late_spi = chain.spi_in
         lifetime = gateway.bounds_of(tunnel).child
         rekeys.judge(gateway, tunnel, tunnel.child, lifetime, age, at, event)
         if tunnel.trouble is not None:

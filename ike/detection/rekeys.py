@@ -30,6 +30,7 @@ _TWIN = 3.0  # seconds: the second SA of a collision
 _STREAK: Final = 4
 _WITHIN_LIVES: Final = 4
 _BOUT: Final = 60.0
+_FORGIVEN: Final = 10
 _FLOOR: Final = 8.0
 _UNTOLD, _UNTOLD_IRREGULAR = 5, 8
 _SHORT_LIFE: Final = 300.0
@@ -71,7 +72,7 @@ def judge(
         if pace.short:
             _calm(gateway, tunnel, pace, at, lower)
         return
-    if _excused(gateway, tunnel, at):
+    if _excused(gateway, tunnel, at) and not _goes_on(gateway, tunnel, pace, at):
         _spare(pace, age, at, event)
         return
     _short(gateway, tunnel, pace, lifetime, lower, age, at, event)
@@ -79,6 +80,17 @@ def judge(
 
 def _excused(gateway: Gateway, tunnel: Tunnel, at: float) -> bool:
     return at <= tunnel.excuse or (bool(gateway.planned) and bool(gateway.plans(at, tunnel.name)))
+
+
+def _goes_on(gateway: Gateway, tunnel: Tunnel, pace: Pace, at: float) -> bool:
+    """Are there more short lives than one event explains, and it is none of ours?"""
+    there = pace.early
+    return (
+        there is not None
+        and there[3] >= _FORGIVEN
+        and at - there[2] <= _BOUT
+        and not gateway.plans(at, tunnel.name)
+    )
 
 
 def _spare(pace: Pace, age: float, at: float, event: SaEvent) -> None:
@@ -213,7 +225,7 @@ def _judge_untold(
     """The first hour of a connection whose configuration is not known."""
     if age >= _FLOOR:
         pace.early = None
-    if _excused(gateway, tunnel, at):
+    if _excused(gateway, tunnel, at) and not _goes_on(gateway, tunnel, pace, at):
         if age < _FLOOR:
             _spare(pace, age, at, event)
         return

@@ -59,6 +59,7 @@ class Chain:
     missed: bool = False
     closed: int | str | None = None  # the last one
     late: float | None = None  # since when the one was up that was replaced too late
+    late_spi: str | None = None  # and its inbound SPI
     refused: list[Sign] | None = None
     passed: int = 0  # how many were closed while one was there that should have been before
 
@@ -276,7 +277,11 @@ class Gateway:
 
     def went(self, tunnel: Tunnel, since: float) -> bool:
         """May its peer have gone to another address after `since`, by a line that was lost?"""
-        return tunnel.name is not None and self.found.get(tunnel.name, since) > since
+        if tunnel.name is None:
+            return False
+        hosts = (self.hosts.get(f"{tunnel.name} {one[2]}") for one in tunnel.up.values())
+        elsewhere = any(host not in (None, tunnel.source) for host in hosts)
+        return elsewhere or self.found.get(tunnel.name, since) > since
 
     def seen_at(self, tunnel: Tunnel) -> None:
         """It is the last one of its name and address."""
@@ -291,6 +296,9 @@ class Gateway:
             return
         if self.tunnels.get((tunnel.name, tunnel.source)) is tunnel:
             del self.tunnels[(tunnel.name, tunnel.source)]
+        for key in {f"{tunnel.name} {one[2]}" for one in tunnel.up.values()}:
+            if self.hosts.get(key) == tunnel.source:
+                self.hosts[key] = source
         tunnel.source = source
         self.tunnels[(tunnel.name, source)] = tunnel
         self.seen_at(tunnel)

@@ -149,6 +149,13 @@ def test_a_daemon_whose_start_was_not_logged_gives_its_numbers_again() -> None:
     assert kinds(log, HOUR) == []
 
 
+@pytest.mark.parametrize(("spi", "found"), [("c0000001", ["rekey_missed"]), ("cfffffff", [])])
+def test_a_number_is_not_enough_to_call_an_sa_old(spi: str, found: list[str]) -> None:
+    log = Log().up(0).child(12_000, 2)
+    log.add(12_001, "child_closed", ike_id=1, child="net", child_id=1, spi_in=spi, size=5)
+    assert kinds(log, HOUR) == found
+
+
 def test_a_number_that_another_peer_has_now() -> None:
     log = Log()
     for step in range(2):
@@ -161,6 +168,19 @@ def test_a_number_that_another_peer_has_now() -> None:
         "203.0.113.0": set(),
         "203.0.113.1": {1},
     }
+
+
+def test_a_peer_that_moved_may_still_miss_a_rekey() -> None:
+    log = Log().up(0).add(100, "address_changed", ike_id=1, source="203.0.113.5")
+    assert kinds(busy(log, 20_000), HOUR) == ["rekey_missed"]
+
+
+def test_an_identity_that_is_elsewhere_now() -> None:
+    log = Log().up(0).rekeys([3300.0])
+    other = {"name": "site", "source": "203.0.113.5", "ike_id": 2, "child": "net", "child_id": 3}
+    log.add(5000, "ike_established", identity="gw.example", **other)
+    log.add(5000, "child_established", **other).add(6000, "child_closed", **other)
+    assert kinds(busy(log, 20_000), HOUR) == []
 
 
 def test_a_peer_that_came_back_while_nothing_was_logged() -> None:
@@ -228,3 +248,10 @@ def test_mobike_and_a_restart_explain_short_lives() -> None:
         log.add(at, "address_changed", ike_id=1, source=f"203.0.113.{step}")
         log.child(at + 1, 3 + step, old=2 + step)
     assert kinds(log, HOUR) == []
+
+
+def test_a_move_explains_no_storm() -> None:
+    log = Log().up(0).rekeys([3300.0]).add(3400, "address_changed", ike_id=1)
+    log.rekeys([3401 + 1.9 * step for step in range(25)], 3)
+    (alert,) = alerts(log, HOUR)
+    assert (alert.kind, alert.start) == ("rekey_too_fast", START + 3401)

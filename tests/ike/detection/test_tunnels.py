@@ -106,6 +106,15 @@ def test_closings_that_were_lost_hours_apart_are_no_duplicates() -> None:
     assert kinds(again) == ["duplicate_sas"]
 
 
+def test_a_closing_that_was_lost_makes_no_third_one_of_a_handover() -> None:
+    log = Log().up(0)
+    for number in range(2, 30):
+        log.child(1205.0 * number, number)
+        if number != 5:
+            log.add(1205.0 * number + 9, "child_closed", ike_id=1, child="net", child_id=number - 1)
+    assert kinds(log) == []
+
+
 def test_a_closing_that_was_lost_is_forgotten_when_others_follow() -> None:
     """Where bytes limit them, SAs live much shorter than they may."""
     hour = {"site": Bounds(child=Lifetime(3600.0, 360.0), rekey_bytes=500)}
@@ -147,6 +156,15 @@ def test_over_vici_nobody_tells_that_a_replaced_sa_is_closed() -> None:
     for at, kind in ((1, "child_established"), (5, "child_closed")):
         log.add(at, kind, ike_id=1, child="other", child_id=100, spi_in="c0", spi_out="d0")
     assert kinds(over_vici(log, [900.0 * step for step in range(1, 30)])) == []
+
+
+def test_over_vici_a_rekey_may_be_lost() -> None:
+    log = Log().up(0)
+    for at, kind in ((1, "child_established"), (5, "child_closed")):
+        log.add(at, kind, ike_id=1, child="other", child_id=100, spi_in="c0", spi_out="d0")
+    over_vici(log, [1800.0 * step for step in range(1, 30)])
+    log.events = [one for one in log.events if one.new_child_id not in (5, 7, 9, 11)]
+    assert kinds(log) == []
 
 
 def test_over_vici_a_limit_of_bytes_explains_short_lives() -> None:
@@ -231,6 +249,16 @@ def test_limits_of_bytes_are_reached_together() -> None:
     limit = {"site": Bounds(child=Lifetime(3600.0, 360.0), rekey_bytes=500)}
     assert kinds(collisions(2, 12), limit) == []
     assert kinds(collisions(1, 19), limit) == ["rekey_collisions"]
+
+
+def test_limits_of_bytes_that_nobody_told_collide_from_the_first_rekey_on() -> None:
+    log, number = Log().up(0), 1
+    for at in (300.0, 620.0, 1030.0, 1440.0):
+        log.add(at, "collision", ike_id=1).child(at + 0.1, number + 1).child(at + 0.2, number + 2)
+        for closed, size in ((number + 1, 0), (number, 9_000_000)):
+            log.add(at + 1, "child_closed", ike_id=1, child="net", child_id=closed, size=size)
+        number += 2
+    assert kinds(log) == []
 
 
 def test_two_hosts_with_one_identity() -> None:
