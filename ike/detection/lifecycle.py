@@ -106,7 +106,7 @@ def ike_died(gateway: Gateway, tunnel: Tunnel, event: SaEvent, at: float | None)
         return
     gateway.drop_ike(tunnel, ike)
     if at is not None:
-        tunnel.excuse = max(tunnel.excuse, at + 60.0)
+        tunnel.pardon(at, 60.0)
     liveness.died(gateway, tunnel, event, at)
 
 
@@ -196,7 +196,7 @@ def remarked(gateway: Gateway, tunnel: Tunnel, event: SaEvent, at: float | None)
         tunnel.reauth_at = at
         return
     if at is not None:
-        tunnel.excuse = max(tunnel.excuse, at + _EXCUSED[event.kind])
+        tunnel.pardon(at, _EXCUSED[event.kind])
     if event.kind == "configured":
         tunnel.child = Pace()
         tunnel.ike = Pace()
@@ -209,7 +209,7 @@ def restarted(gateway: Gateway, at: float | None) -> None:
     gateway.forget_all()
     if at is not None:
         for tunnel in gateway.tunnels.values():
-            tunnel.excuse = max(tunnel.excuse, at + _RESTARTED)
+            tunnel.pardon(at, _RESTARTED)
 
 
 def look(gateway: Gateway, tunnel: Tunnel, now: float) -> None:

@@ -109,6 +109,8 @@ class Tunnel:
     ike: Pace = field(default_factory=Pace)
     timed: bool = False  # of a daemon that rekeys by the clock, with traffic or without
     excuse: float = 0.0  # until when a short life is explained
+    excused: float = 0.0  # since when
+    spared: list[float] = field(default_factory=list)  # short lives of the last hour that were
     armed: float = 0.0
     scheduled: float | None = None
     reauth_at: float | None = None
@@ -133,6 +135,11 @@ class Tunnel:
         """A line was lost: of all IKE SAs, but for the `newest`, nobody knows whether they are still there."""
         for ike, (_, line, identity) in list(self.up.items())[: None if newest else -1]:
             self.up[ike] = (None, line, identity)
+
+    def pardon(self, at: float, seconds: float) -> None:
+        """What happened at `at` explains a short life or two within `seconds`."""
+        self.excuse = max(self.excuse, at + seconds)
+        self.excused = at
 
     def troubled(self) -> Trouble:
         """Its record of trouble, made where it has none."""
@@ -404,6 +411,11 @@ class Gateway:
         """An SA of the tunnel came up, was replaced or ended."""
         if self.changes is not None:
             self.changes.append(Change(kind, at, tunnel.name))
+
+    def planned_since(self, at: float, connection: str | None) -> float | None:
+        """Since when we are doing something there ourselves at `at`."""
+        begun = [one.start for one in self.planned if one.covers(at, self.name, connection)]
+        return min(begun, default=None)
 
     def arm(self, tunnel: Tunnel, due: float) -> None:
         """Look at it at `due`, or a little later."""
