@@ -139,7 +139,7 @@ def rotations_at(connection: Connection, gateway_id: int, since: datetime) -> It
         yield Turning(row.id, name, row.slot, row.created_at, row.ended_at)
 
 
-def _called(row: Row[Any], gateway_id: int) -> str:
+def _called(row: Row[*tuple[Any, ...]], gateway_id: int) -> str:
     """What the gateway calls the connection of a slot."""
     side = Side.LEFT if row.left_id == gateway_id else Side.RIGHT
     return binding.from_document(row.binding).connection(side) or str(row.name)

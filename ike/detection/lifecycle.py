@@ -149,7 +149,8 @@ def child_rekeyed(gateway: Gateway, tunnel: Tunnel, event: SaEvent, at: float | 
     if mark is None and at is not None and chain.since is not None and at - chain.since < _SAME:
         return
     _replace(gateway, tunnel, key, chain, event, at, mark)
-    if event.size is not None:
+    # VICI, which names no thread, tells of no closing afterwards, even where a log did before the source was changed.
+    if event.size is not None or (event.daemon == "charon" and event.thread is None):
         _retire(gateway, tunnel, chain, event, at)
 
 

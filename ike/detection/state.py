@@ -23,7 +23,7 @@ _MOST_CALLED: Final = 10_000
 
 
 class Change(NamedTuple):
-    """A change of an SA as the rules recognise it, whatever and how many lines told of it. `kind` is that of an event."""
+    """A change of an SA as the rules recognise it, however many lines told of it. `kind` is that of an event."""
 
     kind: str
     at: float | None
