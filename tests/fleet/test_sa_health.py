@@ -45,6 +45,7 @@ def test_connections_are_told_of_the_worst_first(desk: Desk) -> None:
     assert (worst.worst, worst.open, worst.past) == ("high", {"auth_failures": 1}, {})
     assert (worst.failures, worst.failed) == ({"auth_failed/psk": 10}, 10)
     assert (worst.authenticated_at, worst.idle_hours) == (None, None)
+    assert worst.heard_at == after(0).replace(minute=0, second=0)
     assert (middle.worst, middle.failures) == (None, {"auth_failed/psk": 1})
     assert (best.rekeys, best.established, best.children, best.failed) == (2, 1, 1, 0)
     assert best.authenticated_at == after(0).replace(minute=0, second=0)
