@@ -23,8 +23,8 @@ _LOG = logging.getLogger("ikewarden.syslog")
 #: Connections at a time: all, and those of one source.
 MOST: Final = 1024
 MOST_OF_ONE: Final = 32
-#: Those over TLS that have not said a word, and those whose handshake is under way, which cost memory: all, and those of
-#: one network. The sources that the settings name have as much room for themselves.
+#: Those over TLS that have not said a word, and those whose handshake is under way, which cost memory: all, and those
+#: of one network. The sources that the settings name have as much room for themselves.
 SILENT: Final = (256, 32)
 SHAKING: Final = (96, 24)
 _HANDSHAKE_SECONDS: Final = 10.0
@@ -174,7 +174,12 @@ async def _first_byte(accepted: socket.socket) -> None:
     """Wait until the other side says something. Raises OSError where it goes instead."""
     loop = asyncio.get_running_loop()
     came: asyncio.Future[None] = loop.create_future()
-    loop.add_reader(accepted, lambda: came.done() or came.set_result(None))
+
+    def readable() -> None:
+        if not came.done():
+            came.set_result(None)
+
+    loop.add_reader(accepted, readable)
     try:
         await came
     finally:

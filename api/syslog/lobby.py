@@ -4,11 +4,12 @@ import asyncio
 import ipaddress
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import cast
 
 
 class Lobby:
-    """Tasks that wait: at most `most`, and `most_of_prefix` of a /24 (IPv6: /64). Beyond, the one that waits longest, of
-    that prefix or of all, is cancelled for the newer.
+    """Tasks that wait: at most `most`, and `most_of_prefix` of a /24 (IPv6: /64). Beyond, the one that waits longest,
+    of that prefix or of all, is cancelled for the newer.
     """
 
     def __init__(self, most: int, most_of_prefix: int, gave_way: Callable[[], None]) -> None:
@@ -22,8 +23,8 @@ class Lobby:
     @contextmanager
     def place(self, address: str) -> Iterator[None]:
         """Wait here, from this address: the task that enters may be cancelled until it leaves."""
-        task, prefix = asyncio.current_task(), prefix_of(address)
-        assert task is not None
+        prefix = prefix_of(address)
+        task = cast("asyncio.Task[None]", asyncio.current_task())  # of a coroutine, there is one
         alike = [each for each, from_there in self._waiting.items() if from_there == prefix]
         if len(alike) >= self._most_of_prefix:
             self._send_away(alike[0])
