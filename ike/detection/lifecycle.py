@@ -261,7 +261,8 @@ def _look_at_ike(gateway: Gateway, tunnel: Tunnel, limit: float | None, now: flo
             due.append(since + limit)
             continue
         tunnel.up[ike] = (None, line, identity)  # told once
-        hidden = gateway.was_silent(limit / 4, since) or _heirs(tunnel)
+        # Its rekey is one line in hours: two holes, a third of a life each, can hide two of them.
+        hidden = gateway.was_silent(limit / 6, since) or _heirs(tunnel)
         if since == newest and not hidden and _alive(tunnel, since + limit / 2):
             rekeys.ike_missed(gateway, tunnel, since, line, now)
     return due + establishment.crowded_ike(gateway, tunnel, now)
