@@ -19,11 +19,12 @@ from fleet.gateways import locked
 from fleet.monitoring import alerts, bounds, counting, pace, planned, watching
 from fleet.monitoring.rows import AHEAD, LARGEST, base, event_of, row_of
 from fleet.monitoring.sequences import Stream
-from fleet.monitoring.values import MAX_EVENTS, MAX_STREAMS, Batch, EventsRefused, Taken
+from fleet.monitoring.values import FAILURES, MAX_EVENTS, MAX_STREAMS, Batch, EventsRefused, Taken
 from fleet.monitoring.values import TooManyStreams as TooMany
 from fleet.state import own_name
 from ike.detection.state import Change
 from ike.detection.watch import Watch
+from ike.events.echoes import Echoes
 from ike.events.event import EVENTS, LOST, SaEvent
 from pki.actors import Action, Actor, require
 from pki.desk import Desk
@@ -188,6 +189,7 @@ class _Intake:
         return [dict(row) for row in self.connection.execute(query).mappings()]
 
     def _count(self, counted: int, lost: int, changes: Iterable[Change]) -> int:
+        echoes = Echoes()
         told = [
             (
                 counting.Told(each["at"], each["connection"], each["kind"], each["reason"])
@@ -197,7 +199,7 @@ class _Intake:
                 )
             )
             for each in self.rows
-            if _is_fact(each) or _is_count(each)
+            if (_is_fact(each) and not self._is_echo(each, echoes)) or _is_count(each)
         ]
         for kind, at, name in changes:
             when = self.now if at is None else datetime.fromtimestamp(at, UTC)
@@ -207,6 +209,12 @@ class _Intake:
             about = {"gateway": self.gateway.name, "lost": lost}
             _LOG.warning("events of a gateway were lost on their way", extra=about)
         return counting.count(self.connection, self.gateway.id, counted, told)
+
+    def _is_echo(self, row: Mapping[str, Any], echoes: Echoes) -> bool:
+        """Whether it is one more sentence about the failure that a row before it told of."""
+        if row["kind"] not in FAILURES:
+            return False
+        return echoes.has(event_of(row, self.gateway.name), row["connection"])
 
 
 def _is_fact(row: Mapping[str, Any]) -> bool:

@@ -25,6 +25,7 @@ from typing import Final
 
 from ike.detection.bounds import KEPT, SLACK, Lifetime, learned_lower, learned_upper, steady
 from ike.detection.state import Chain, Gateway, Pace, Tunnel, lines_of, note
+from ike.events.echoes import Said
 from ike.events.event import SaEvent
 
 _TWIN = 3.0  # seconds: the second SA of a collision
@@ -388,10 +389,12 @@ def refused(gateway: Gateway, tunnel: Tunnel, event: SaEvent, at: float | None) 
     if chain is None:
         return
     if chain.refused is None:
-        chain.refused = []
-    last = chain.refused[-1][0] if chain.refused else None
-    if at is not None and last is not None and at - last < 2.0:
-        return  # an echo: the notice and the daemon's sentence
+        chain.refused, chain.refusals = [], 0
+    said = Said(at, event.line, event.thread)
+    if chain.refused and said.is_again(Said(*chain.refused[-1], chain.refused_by)):
+        return  # the notice and the daemon's sentence
+    chain.refused_by = event.thread
+    chain.refusals += 1
     count = note(chain.refused, at, event.line, _REFUSED_WITHIN, 20)
     if count < _REFUSALS:
         return
@@ -401,7 +404,7 @@ def refused(gateway: Gateway, tunnel: Tunnel, event: SaEvent, at: float | None) 
         gateway.place(tunnel),
         at,
         lines_of(chain.refused),
-        {"refusals": count, "sa": "child"},
+        {"refusals": chain.refusals, "sa": "child"},
         since=chain.refused[0][0],
         variant="refused",
     )

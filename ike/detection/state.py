@@ -61,6 +61,8 @@ class Chain:
     late: float | None = None  # since when the one was up that was replaced too late
     late_spi: str | None = None  # and its inbound SPI
     refused: list[Sign] | None = None
+    refusals: int = 0  # since then, how many in all
+    refused_by: str | None = None  # the daemon's thread that told of the last one
     passed: int = 0  # how many were closed while one was there that should have been before
 
     def doubt(self) -> None:

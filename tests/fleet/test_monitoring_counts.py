@@ -9,10 +9,11 @@ from fleet.monitoring import shown
 from fleet.monitoring.shown import Figures
 from ike.events.event import SaEvent
 from ike.events.reader import Reader
+from ike.events.summary import summarized
 from pki.desk import Desk
 from tests.fixtures.desk import OPERATOR
 from tests.fleet.crew import enlist
-from tests.fleet.monitoring import CONNECTION, after, event, sent
+from tests.fleet.monitoring import CONNECTION, after, alerts_of, event, sent
 
 RECORDED = Path(__file__).parents[1] / "events/recorded"
 KERNEL = {"daemon": "charon", "phase": "start", "connection": None, "name": None, "ike_id": None}
@@ -70,3 +71,19 @@ def test_a_closing_that_is_told_twice_is_one(desk: Desk) -> None:
     told += [event("child_closed", 5 + number, child="net", child_id=1) for number in range(3)]
     sent(member, told, until=after(60))
     assert figures(desk).events["child_closed"] == 1
+
+
+@pytest.mark.parametrize("end", ["left", "right"])
+def test_one_failure_is_one_everywhere(desk: Desk, end: str) -> None:
+    """Both ends refuse 25 rekeys by hand, and a new Child SA at last. Alerts, summary and counts say the same."""
+    member = enlist(desk, "gw.example")
+    events = recorded(f"rekey_refused.{end}.log", datetime.now(UTC))
+    until = datetime.fromtimestamp(max(each.time or 0.0 for each in events) + 60, UTC)
+    sent(member, events, until=until, now=until)
+    evidence = {each.kind: each.evidence for each in alerts_of(desk)}
+    assert evidence["rekey_missed"]["refusals"] == 25
+    assert evidence["proposal_mismatch"]["attempts"] == 26
+    counted = {name: number for (name, _), number in figures(desk).failures.items()}
+    assert (counted["child_rekey_failed"], counted["proposal_mismatch"]) == (25, 26)
+    (summary,) = summarized(events).connections()
+    assert (summary.counts["child_rekey_failed"], summary.counts["proposal_mismatch"]) == (25, 26)
