@@ -30,6 +30,8 @@ from api.registry import Route
 from api.v1 import (
     agents,
     alerts,
+    approvals,
+    audit_log,
     authorities,
     certificates,
     findings,
@@ -74,6 +76,7 @@ def routes(wiring: Wiring) -> tuple[Route, ...]:
         *trust.ROUTES,
         *profiles.ROUTES,
         *tokens.ROUTES,
+        *approvals.ROUTES,
         *gateways.ROUTES,
         *agents.ROUTES,
         *tunnels.ROUTES,
@@ -86,6 +89,7 @@ def routes(wiring: Wiring) -> tuple[Route, ...]:
         *reports.ROUTES,
         *sa_health.ROUTES,
         *history.ROUTES,
+        *audit_log.ROUTES,
         *whoami.ROUTES,
         *health_routes(wiring.meters, metrics_public=wiring.metrics_public),
     )

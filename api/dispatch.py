@@ -7,7 +7,7 @@ import json
 import logging
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
@@ -46,11 +46,17 @@ class _Request:
     media_type: str
     token: Secret | None
     key: str | None
+    approval: int | None = None
 
     def claim(self, route: Route, credential: str) -> Claim:
         """Tell this request apart from others for its Idempotency-Key."""
         content = b"" if route.secret_body else self.content
-        same = hashlib.sha256(b"\0".join([self.url.encode(), self.query.encode(), content]))
+        parts = [self.url.encode(), self.query.encode(), content]
+        if (
+            self.approval is not None
+        ):  # with it, it is another request than the one that was refused without
+            parts.append(str(self.approval).encode())
+        same = hashlib.sha256(b"\0".join(parts))
         return Claim(credential, self.key or "", route.name, same.hexdigest())
 
 
@@ -111,7 +117,7 @@ class Dispatcher:
             request_id=sent.exchange.request_id,
         )
         sent.exchange.actor = actor.name
-        return actor
+        return actor if sent.approval is None else replace(actor, approval=sent.approval)
 
     def _answer_to_spent_token(self, route: Route, sent: _Request, now: datetime) -> Earlier | None:
         if sent.token is None or sent.key is None:
@@ -168,6 +174,7 @@ def _read(environ: Mapping[str, Any], route: Route, path: Mapping[str, str]) -> 
         media_type=environ.get("CONTENT_TYPE", ""),
         token=None if route.public else callers.bearer_token(environ.get("HTTP_AUTHORIZATION")),
         key=_key(environ.get("HTTP_IDEMPOTENCY_KEY")) if route.method == "POST" else None,
+        approval=_approval(environ.get("HTTP_IKEWARDEN_APPROVAL")),
     )
 
 
@@ -181,6 +188,18 @@ def _key(header: str | None) -> str | None:
             next_step="Send a random value such as a UUID.",
         )
     return match[1] or match[2]
+
+
+def _approval(header: str | None) -> int | None:
+    if header is None:
+        return None
+    number = decoding.number(header.strip())
+    if not number:
+        raise MalformedRequest(
+            "Ikewarden-Approval must be the number of one approval.",
+            next_step="Send the number that the refusal named, or leave the header out.",
+        )
+    return number
 
 
 def _tags(header: str | None) -> frozenset[str]:

@@ -3,7 +3,7 @@
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import replace
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 from prometheus_client.exposition import CONTENT_TYPE_LATEST
@@ -18,7 +18,7 @@ from fleet.findings import summary
 from fleet.monitoring import shown as monitoring
 from fleet.rotation import shown
 from fleet.rotation.values import ENDED, State
-from pki import authorities, census, history, ocsp_signers, publication
+from pki import audit_log, authorities, census, decisions, history, ocsp_signers, publication
 from pki.actors import Action, Actor, Role
 from pki.desk import Desk
 from store.schema import check_schema
@@ -181,6 +181,8 @@ def _service_figures(desk: Desk, actor: Actor, now: datetime) -> Iterator[Metric
         if job.last_success_at is not None:
             since.add_metric([job.job], (now - job.last_success_at).total_seconds())
     yield since
+    yield from _audit_log_figures(desk, actor, now)
+    yield from _approval_figures(desk, actor, now)
 
 
 def _figures(desk: Desk, actor: Actor, now: datetime) -> Iterator[Metric]:
@@ -202,6 +204,42 @@ def _figures(desk: Desk, actor: Actor, now: datetime) -> Iterator[Metric]:
     yield from _rotation_figures(desk, actor, now)
     yield from _finding_figures(desk, actor, now)
     yield from _monitoring_figures(desk, actor)
+
+
+def _audit_log_figures(desk: Desk, actor: Actor, now: datetime) -> Iterator[Metric]:
+    figures = audit_log.figures(desk, actor, now=now)
+    yield GaugeMetricFamily(
+        "ikewarden_audit_log_waiting_rows",
+        "Rows of the audit log that are not in its tree yet; 10,000 at most are counted.",
+        value=figures.waiting,
+    )
+    yield GaugeMetricFamily(
+        "ikewarden_audit_log_size", "Rows under the newest signed head.", value=figures.size
+    )
+    if figures.head_age is not None:
+        yield GaugeMetricFamily(
+            "ikewarden_audit_log_head_age_seconds",
+            "Since the newest head of the audit log was signed; there is none while nothing happens.",
+            value=figures.head_age.total_seconds(),
+        )
+
+
+def _approval_figures(desk: Desk, actor: Actor, now: datetime) -> Iterator[Metric]:
+    figures = decisions.figures(desk, actor, now=now)
+    found = GaugeMetricFamily(
+        "ikewarden_approvals",
+        "Requests for another person's approval: pending; approved, and not used yet.",
+        labels=["state"],
+    )
+    for state in ("pending", "approved"):
+        found.add_metric([state], getattr(figures, state))
+    yield found
+    waits = timedelta(0) if figures.oldest_at is None else now - figures.oldest_at
+    yield GaugeMetricFamily(
+        "ikewarden_approvals_oldest_seconds",
+        "Since when the oldest of those that are pending is; 0 where there is none.",
+        value=waits.total_seconds(),
+    )
 
 
 def _rotation_figures(desk: Desk, actor: Actor, now: datetime) -> Iterator[Metric]:

@@ -15,6 +15,7 @@ _TAGS = {
     "Authorities": "Who signs.",
     "Profiles": "What a certificate of a kind contains.",
     "Tokens": "Credentials for people and programs, and one-time tokens for gateways.",
+    "Approvals": "What one person asked for and another one approves or refuses.",
     "Gateways": "Who is in the fleet, and what each of them should have and has.",
     "Findings": "What audits found on gateways: searched, accepted, reported.",
     "Agents": "What the agent on a gateway fetches and reports, for itself alone.",
@@ -164,17 +165,29 @@ def _said_in_a_query(field: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _headers(route: Route) -> list[dict[str, Any]]:
-    if route.method != "POST":
-        return []
-    return [
-        {
-            "name": "Idempotency-Key",
-            "in": "header",
-            "required": False,
-            "description": "Sent again with the same key, the request is not carried out again.",
-            "schema": {"type": "string", "minLength": 1, "maxLength": 200},
-        }
-    ]
+    headers: list[dict[str, Any]] = []
+    if route.method == "POST":
+        headers.append(
+            {
+                "name": "Idempotency-Key",
+                "in": "header",
+                "required": False,
+                "description": "Sent again with the same key, the request is not carried out again.",
+                "schema": {"type": "string", "minLength": 1, "maxLength": 200},
+            }
+        )
+    if route.approval:
+        headers.append(
+            {
+                "name": "Ikewarden-Approval",
+                "in": "header",
+                "required": False,
+                "description": "The number of the approval, where this was refused with `approval_required` and "
+                "another person has approved it since. Everything else is sent as before; the approval is used up.",
+                "schema": {"type": "integer", "minimum": 1},
+            }
+        )
+    return headers
 
 
 def _responses(route: Route) -> dict[str, Any]:

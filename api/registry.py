@@ -82,8 +82,9 @@ class Route:
     model, a media type, or empty where there is no content. `secret`: the
     answer to a POST holds a secret, so that it is never kept for a replay; `secret_body`: its body
     does, so that not even a digest of it is kept, which a weak value could be guessed from.
-    `example` is a body that the model accepts, shown in the reference. `refusals` are statuses
-    beside those that any route can answer with.
+    `approval`: settings may want another person's approval of what it does. `example` is a body
+    that the model accepts, shown in the reference. `refusals` are statuses beside those that any
+    route can answer with.
     """
 
     method: Method
@@ -101,6 +102,7 @@ class Route:
     public: bool = False
     secret: bool = False
     secret_body: bool = False
+    approval: bool = False
     refusals: tuple[int, ...] = ()
 
     @property

@@ -19,6 +19,7 @@ from bench import (
     crl,
     detection,
     fleet,
+    hsm,
     ingest,
     issuance,
     logs,
@@ -38,6 +39,7 @@ from bench.rounds import Bench, Options, Row
 
 _BENCHES: dict[str, Callable[[Bench], list[Row]]] = {
     "issuance": issuance.run,
+    "hsm": hsm.run,
     "revocation": revocation.run,
     "ocsp": ocsp.run,
     "crl": crl.run,

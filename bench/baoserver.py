@@ -14,7 +14,7 @@ import urllib3
 from bench.processes import Program, wait_until
 
 # What /sys/health answers (OpenBao's API documentation).
-_UNINITIALIZED, _ACTIVE = 501, 200
+_UNINITIALIZED, _SEALED, _ACTIVE = 501, 503, 200
 
 
 class Refused(Exception):
@@ -58,15 +58,17 @@ class BaoServer:
 
     def start(self) -> None:
         """Begin, initialize and unseal."""
-        self._program = Program(
-            [binary(), "server", f"-config={self._file}"],
-            log=self.directory / "openbao.log",
-            cwd=self.directory,
-        )
+        self._begin()
         self._wait(_UNINITIALIZED)
         made = self.call("PUT", "sys/init", {"secret_shares": 1, "secret_threshold": 1})
         self.root_token, self._unseal_key = made["root_token"], made["keys"][0]
         self.unseal()
+
+    def restart(self) -> None:
+        """End the server and begin it again: it is sealed then. What it stored must outlive it."""
+        self.stop()
+        self._begin()
+        self._wait(_SEALED)
 
     def unseal(self) -> None:
         """Unseal it, and wait until it does its work."""
@@ -114,6 +116,13 @@ class BaoServer:
         )
         read: dict[str, Any] = json.loads(answer.data) if answer.data else {}
         return answer.status, read
+
+    def _begin(self) -> None:
+        self._program = Program(
+            [binary(), "server", f"-config={self._file}"],
+            log=self.directory / "openbao.log",
+            cwd=self.directory,
+        )
 
     def _wait(self, status: int) -> None:
         def there() -> bool:

@@ -35,21 +35,29 @@ class OursRefused(Exception):
 class Ours:
     """An instance and, from `start` to `stop`, its service.
 
-    `database_url` puts its records into an empty PostgreSQL database instead of the instance's SQLite file.
+    `database_url` puts its records into an empty PostgreSQL database instead of the instance's SQLite file; `options`
+    are for `init`, `environment` goes before the settings of all benchmarks.
     """
 
-    def __init__(self, directory: Path, *, database_url: str | None = None) -> None:
+    def __init__(
+        self,
+        directory: Path,
+        *,
+        database_url: str | None = None,
+        options: Sequence[str] = (),
+        environment: Mapping[str, str] | None = None,
+    ) -> None:
         self.directory = directory / "instance"
         self._log = directory / "ikewarden.log"
         port, validation_port = free_ports(2)
         self.url = f"https://127.0.0.1:{port}"
         self.plain_url = f"http://127.0.0.1:{validation_port}"
-        self.environment = plain_environment(**_SETTINGS)
+        self.environment = plain_environment(**{**_SETTINGS, **(environment or {})})
         self._command = Path(sys.executable).with_name("ikewarden")
         self.run(
             [
                 *(self._command, "init", "--dir", self.directory),
-                *("--port", str(port), "--validation-port", str(validation_port)),
+                *("--port", str(port), "--validation-port", str(validation_port), *options),
             ]
         )
         self.database_url = f"sqlite:///{self.directory / 'ikewarden.db'}"

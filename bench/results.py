@@ -20,6 +20,7 @@ PAGE = _ROOT / "docs" / "reference" / "benchmarks.md"
 _TEMPLATE = _ROOT / "bench" / "page.md"
 _ORDER = (
     "issuance",
+    "hsm",
     "revocation",
     "ocsp",
     "crl",

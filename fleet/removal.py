@@ -5,14 +5,12 @@ from datetime import datetime
 from sqlalchemy import or_, select
 
 from fleet import gateways
-from fleet.concern import affected
 from fleet.gateways import GatewayInUse, registered
-from fleet.revoking import CutNeedsApproval, revoke, subject_of
+from fleet.revoking import revoke_all
 from pki import certificates
 from pki.actors import Action, Actor, require, require_gateway
 from pki.certificates import CertificateQuery
 from pki.desk import Desk
-from pki.revocation import AlreadyRevoked
 from store.fleet_tables import tunnels
 
 
@@ -28,7 +26,7 @@ def remove(
     """Take a gateway off the records; with a `reason` its valid certificates are revoked before.
 
     Cut off half-way it can be done again. Raises what `fleet.gateways.remove` raises and, with a reason,
-    `fleet.revoking.revoke`.
+    `fleet.revoking.revoke_all`.
     """
     require(actor, Action.GATEWAY_REMOVE)
     require_gateway(actor, name)
@@ -48,23 +46,6 @@ def _revoke_all(
             raise GatewayInUse("Tunnels still end at this gateway.")
     query = CertificateQuery(status="valid", gateway=name, limit=certificates.MAX_PAGE)
     found = certificates.search(desk, actor, query, now=now)
-    with desk.store.read() as connection:
-        count = sum(len(affected(connection, subject_of(each))) for each in found)
-    if count > max(desk.rules.cut_limit, confirmed or 0):
-        raise CutNeedsApproval(
-            f"This would end {count} tunnels; up to {desk.rules.cut_limit} end unasked.",
-            details={"tunnels": count, "limit": desk.rules.cut_limit},
-        )
-    for each in found:
-        try:
-            revoke(
-                desk,
-                actor,
-                each.serial,
-                reason,
-                now=now,
-                authority=each.authority,
-                confirmed=confirmed,
-            )
-        except AlreadyRevoked:
-            continue
+    which = [(each.authority, each.serial) for each in found]
+    if which:
+        revoke_all(desk, actor, which, reason, now=now, confirmed=confirmed)

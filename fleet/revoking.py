@@ -1,5 +1,6 @@
 """Revocation with its consequences: which tunnels end is known, and agreed to, before it happens."""
 
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime
 from typing import Any
@@ -13,6 +14,7 @@ from pki import revocation
 from pki.actors import Action, Actor, OutsideScope, covers, require
 from pki.certificates import CertificateView, pick
 from pki.desk import Desk
+from pki.revocation import Terms
 from store.engine import Unit
 
 _SHOWN = 100
@@ -56,18 +58,7 @@ def revoke(
     CutNeedsApproval.
     """
     require(actor, Action.CERTIFICATE_REVOKE)
-    limit = desk.rules.cut_limit
     counted: list[tuple[Affected, ...]] = []
-    with desk.store.read() as connection:
-        fleet = has_fleet(connection)
-
-    def agree(unit: Unit, found: CertificateView) -> None:
-        tunnels = _affected(unit.connection, actor, found)
-        counted.append(tunnels)
-        # Not exactly so many: whoever reports SAs could change their number faster than anybody confirms it.
-        if len(tunnels) > max(limit, confirmed or 0):
-            raise _too_many(tunnels, limit, confirmed)
-
     ended = revocation.revoke(
         desk,
         actor,
@@ -76,9 +67,50 @@ def revoke(
         now=now,
         invalidity_date=invalidity_date,
         authority=authority,
-        agree=agree if fleet else None,
+        terms=_terms(desk, actor, confirmed, counted.append),
     )
-    return Revocation(ended, counted[-1] if counted else (), limit)
+    return Revocation(ended, counted[-1] if counted else (), desk.rules.cut_limit)
+
+
+def revoke_all(
+    desk: Desk,
+    actor: Actor,
+    which: Sequence[tuple[str | None, str]],
+    reason: str,
+    *,
+    now: datetime,
+    confirmed: int | None = None,
+) -> list[CertificateView]:
+    """Revoke certificates, given as (authority or None, serial number), all of them or none: not if they end more
+    tunnels together than `revoke` lets one end.
+
+    Raises what `pki.revocation.revoke_all` raises, and CutNeedsApproval.
+    """
+    require(actor, Action.CERTIFICATE_REVOKE)
+    terms = _terms(desk, actor, confirmed, lambda tunnels: None)
+    return revocation.revoke_all(desk, actor, which, reason, now=now, terms=terms)
+
+
+def _terms(
+    desk: Desk,
+    actor: Actor,
+    confirmed: int | None,
+    note: Callable[[tuple[Affected, ...]], None],
+) -> Terms:
+    """Tunnels are counted in the transaction; `note` hears which they are."""
+    limit = desk.rules.cut_limit
+    with desk.store.read() as connection:
+        fleet = has_fleet(connection)
+
+    def agree(unit: Unit, found: Sequence[CertificateView]) -> None:
+        ends = [_affected(unit.connection, actor, each) for each in found]
+        tunnels = tuple(each for some in ends for each in some)
+        note(tunnels)
+        # Not exactly so many: whoever reports SAs could change their number faster than anybody confirms it.
+        if len(tunnels) > max(limit, confirmed or 0):
+            raise _too_many(tunnels, limit, confirmed)
+
+    return Terms(agree if fleet else None, {"cut_confirmed": confirmed})
 
 
 def preview(desk: Desk, actor: Actor, serial: str, *, authority: str | None = None) -> Revocation:

@@ -19,7 +19,17 @@
     ├── WrongOwner           it belongs to somebody else
     ├── NotAPlainFile        a symbolic link, a second hard link, a pipe, …
     ├── KeyStoreUnavailable  the disk refuses: full, read-only, gone
-    └── SignerUnavailable    the signer does not answer; nothing was signed
+    ├── KeyStoreOff          the settings do not have the key store of this URI
+    ├── KeyAmbiguous         two keys fit one URI
+    ├── KeyKindUnusable      a key that cannot sign for us: another kind, or not allowed to
+    ├── KeyMechanismMissing  the device does not make such keys, or not such signatures
+    ├── KeyStoreFull         no room for another key
+    ├── PinUnusable          no PIN, or one that must not be used
+    ├── PinRefused           the token does not take the PIN; it is not tried again
+    │   └── PinLocked        the token is locked, or would be with one more wrong PIN; it was not tried
+    ├── ModuleUnusable       no PKCS#11 module there
+    └── SignerUnavailable    the signer does not answer; no signature was given out
+        └── HsmAbsent        the token is in no slot
 
 No user of the service names a key: URIs come from our own records. So a key that is missing or
 damaged is our fault and not the caller's, and those classes are `Unavailable` (503), never
@@ -165,8 +175,84 @@ class KeyStoreUnavailable(KeyStoreError, Unavailable):
     next_step = "Look at free space, mount options and permissions of the key directory."
 
 
+class KeyStoreOff(KeyStoreError, Unavailable):
+    """The key is in a key store that the settings do not have."""
+
+    code = "key_store_off"
+    next_step = "Put the settings of that key store back: [keys.pkcs11], [keys.transit]."
+
+
+class KeyAmbiguous(KeyStoreError, Unavailable):
+    """More than one key in the token fits the URI; none of them was used."""
+
+    code = "key_ambiguous"
+    next_step = (
+        "Destroy or rename the one that is too much (`pkcs11-tool --module PATH -O -l` lists them)."
+    )
+
+
+class KeyKindUnusable(KeyStoreError, Unavailable):
+    """The key under this URI cannot sign for us: of another kind, without a public half, or not allowed to sign."""
+
+    code = "key_kind_unusable"
+    next_step = "Use an RSA, P-256, P-384, P-521 or Ed25519 key with CKA_SIGN and its public half beside it."
+
+
+class KeyMechanismMissing(KeyStoreError, InvalidInput):
+    """The device does not make keys of this kind, or not this kind of signature."""
+
+    code = "key_mechanism_missing"
+    next_step = "Choose a kind of key that `ikewarden hsm check` lists."
+
+
+class KeyStoreFull(KeyStoreError, Unavailable):
+    """The device has no room for another key; nothing was changed."""
+
+    code = "key_store_full"
+    next_step = "Destroy in it what is not needed any more, or make its partition larger."
+
+
+class PinUnusable(KeyStoreError, InvalidInput):
+    """There is no PIN where one was expected, or it is empty, too long, or no text."""
+
+    code = "pin_unusable"
+
+
+class PinRefused(KeyStoreError, Unavailable):
+    """The token does not take the PIN. It was tried once and is not tried again by itself, so that the token is not
+    locked.
+    """
+
+    code = "pin_refused"
+    next_step = (
+        "Correct the PIN where it is kept; a changed one is tried once. If this is the token's PIN by now, run "
+        "`ikewarden hsm check --retry-pin`."
+    )
+
+
+class PinLocked(PinRefused):
+    """The token is locked, or would be with one more wrong PIN; the PIN was not tried."""
+
+    code = "pin_locked"
+    next_step = "Log in to it once with the right PIN by another tool, or have its security officer unlock it."
+
+
+class ModuleUnusable(KeyStoreError, Unavailable):
+    """There is no PKCS#11 module at that path, or no library to speak to it."""
+
+    code = "pkcs11_module_unusable"
+    next_step = "Look at [keys.pkcs11] module: the path of a shared library for this machine."
+
+
 class SignerUnavailable(KeyStoreError, Unavailable):
-    """The signer does not answer; nothing was signed and the same call may work later."""
+    """The signer does not answer; no signature was given out and the same call may work later."""
 
     code = "signer_unavailable"
     next_step = "Try again in a few seconds."
+
+
+class HsmAbsent(SignerUnavailable):
+    """The token of the settings is in no slot of the module."""
+
+    code = "hsm_absent"
+    next_step = "Connect it; the service finds it again by itself. `ikewarden hsm check` tells what is there."

@@ -13,6 +13,8 @@ import fcntl
 import os
 import secrets
 import stat
+import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -32,6 +34,7 @@ DIRECTORY_MODE: Final = 0o700
 FILE_MODE: Final = 0o600
 LOCK_NAME: Final = ".lock"
 _TEMPORARY_SUFFIX: Final = ".tmp"
+_LOOK_AGAIN: Final = 0.02
 _OPEN_DIRECTORY: Final = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 # O_NONBLOCK: a pipe put in a file's place must not hang us before we have looked at what it is.
 _OPEN_FILE: Final = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
@@ -175,6 +178,36 @@ class PrivateFolder:
                 os.fsync(directory)
 
     @contextmanager
+    def alone(self, name: str, *, seconds: float) -> Iterator[None]:
+        """Hold a lock file of this name: one holder among all threads and processes; a killed one gives it back.
+
+        It does not keep others from changing files; where the directory is mounted read-only, nobody is waited for.
+        Raises `KeyStoreUnavailable`, also where others hold it for longer than `seconds`.
+        """
+        flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
+        deadline, pause = time.monotonic() + seconds, threading.Event()
+        with self._opened() as directory:
+            try:
+                lock = os.open(name, flags, FILE_MODE, dir_fd=directory)
+            except OSError as error:
+                if error.errno != errno.EROFS:
+                    raise
+                yield
+                return
+            try:
+                while not _taken(lock):
+                    if time.monotonic() > deadline:
+                        raise KeyStoreUnavailable(
+                            f"Others hold {self.path / name} for longer than {seconds:g} s.",
+                            next_step="Try again in a few seconds.",
+                        )
+                    pause.wait(_LOOK_AGAIN)
+                yield
+            finally:
+                fcntl.flock(lock, fcntl.LOCK_UN)  # a process forked meanwhile would keep it
+                os.close(lock)
+
+    @contextmanager
     def _opened(self) -> Iterator[int]:
         """A descriptor of the directory, so that every step works in the very one that was
         checked.
@@ -264,6 +297,14 @@ class PrivateFolder:
             os.unlink(temporary, dir_fd=directory)
             raise
         return temporary
+
+
+def _taken(lock: int) -> bool:
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
 
 
 def _is_temporary(name: str) -> bool:

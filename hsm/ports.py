@@ -51,16 +51,19 @@ class KeyStore(Protocol):
 
         `name` is `[a-z0-9][a-z0-9._-]{0,62}`. When it returns, the key survives a crash; when it
         raises or is killed, there is either the whole key or none. Raises `BadKeyName`,
-        `KeyAlgorithmUnknown`, `KeyExists`, `KeyStoreUnavailable`.
+        `KeyAlgorithmUnknown`, `KeyExists`, `KeyStoreUnavailable`; of a device or a server also
+        `KeyMechanismMissing`, `KeyStoreFull`, `SignerUnavailable`, `PinRefused`, `SignerRefused`.
         """
         ...
 
     def open(self, uri: str) -> PrivateKey:
         """The key as a signer: it signs and gives its public key, nothing else.
 
-        Cheap enough to call for each signature. `sign` raises `SignerUnavailable` where the
-        signer is away. Raises `BadKeyName` for a URI of another kind, `KeyNotFound`,
-        `KeyFileDamaged`, `SignerUnavailable`.
+        Cheap enough to call for each signature, and called so: a signer that is known to be away
+        is told here, before anything is put on record for it. `sign` raises `SignerUnavailable`
+        too. Raises `BadKeyName` for a URI of another kind, `KeyStoreOff` for one of a store that is
+        not set up, `KeyNotFound`, `KeyFileDamaged`, `KeyAmbiguous`, `KeyKindUnusable`,
+        `SignerUnavailable`, `PinRefused`, `SignerRefused`.
         """
         ...
 
@@ -69,5 +72,5 @@ class KeyStore(Protocol):
         ...
 
     def destroy(self, uri: str) -> None:
-        """Remove the key for good. Raises `BadKeyName`, `KeyNotFound`."""
+        """Remove the key for good. Raises `BadKeyName`, `KeyNotFound`, `SignerUnavailable`."""
         ...

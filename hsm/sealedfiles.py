@@ -72,6 +72,11 @@ class SealedFileKeyStore:
         return f"SealedFileKeyStore({str(self._folder.path)!r})"
 
     @property
+    def directory(self) -> Path:
+        """Where it is."""
+        return self._folder.path
+
+    @property
     def seal(self) -> Seal:
         """The opened seal, for what else is kept under the same passphrase: opening it once more is slow by design."""
         return self._seal

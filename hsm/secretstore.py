@@ -44,6 +44,13 @@ class SecretStoreRefused(KeyStoreError, Unavailable):
     next_step = "Compare the service's policy in the store with `ikewarden vault policy`."
 
 
+class CredentialUnusable(SecretStoreRefused):
+    """What this service should log in with is missing or unreadable here."""
+
+    code = "secret_store_credential"
+    next_step = "Put it where [secrets] says, readable by this service alone."
+
+
 class SecretConflict(KeyStoreError, Conflict):
     """Somebody wrote another version first; nothing was written."""
 

@@ -13,20 +13,13 @@ from hvac.api.auth_methods import AppRole, Cert, Kubernetes, Token
 from core.secret import Secret
 from hsm.errors import KeyStoreError
 from hsm.passphrase import read_private
-from hsm.secretstore import SecretStoreRefused, SecretStoreUnavailable
+from hsm.vaultuse import Trouble, Use
 from hsm.vaultwire import Answer, Wire, require
 
 _LIMIT: Final = 64 * 1024
 # A token is renewed when this part of its life is over, and tried again after this part where that failed.
 _RENEW_AFTER: Final = 2 / 3
 _AGAIN_AFTER: Final = 1 / 20
-
-
-class CredentialUnusable(SecretStoreRefused):
-    """What this service should log in with is missing or unreadable here."""
-
-    code = "secret_store_credential"
-    next_step = "Put it where [secrets] says, readable by this service alone."
 
 
 @dataclass(frozen=True)
@@ -42,7 +35,7 @@ class Login(Protocol):
     """A way to get a token, asked again whenever the last one is gone."""
 
     def enter(self, wire: Wire) -> Grant:
-        """Raises CredentialUnusable, SecretStoreRefused, SecretStoreUnavailable."""
+        """Raises the errors of the wire's `use`."""
         ...
 
 
@@ -57,10 +50,10 @@ class TokenLogin:
     def enter(self, wire: Wire) -> Grant:
         """See `Login.enter`."""
         if self.file is not None:
-            token = _private("token", self.file)
+            token = _private(wire.use, "token", self.file)
         else:
             token = Secret(self.environ.get(self.variable, "").strip())
-        text = _header(token, "token")
+        text = _header(wire.use, token, "token")
         wire.token = text
         known = Token(adapter=wire).lookup_self()
         if not known.ok:
@@ -80,7 +73,7 @@ class AppRoleLogin:
 
     def enter(self, wire: Wire) -> Grant:
         """See `Login.enter`."""
-        secret = _text(_private("secret id", self.secret_id_file))
+        secret = _text(_private(wire.use, "secret id", self.secret_id_file))
         api = AppRole(adapter=wire)
         return _grant(api.login(self.role_id, secret, use_token=False, mount_point=self.mount))
 
@@ -100,7 +93,7 @@ class KubernetesLogin:
             with self.jwt_file.open("rb") as file:
                 jwt = Secret(file.read(_LIMIT).strip())
         except OSError as error:
-            raise _unreadable("service account's token", self.jwt_file, error) from None
+            raise _unreadable(wire.use, "service account's token", self.jwt_file, error) from None
         api = Kubernetes(adapter=wire)
         return _grant(api.login(self.role, _text(jwt), use_token=False, mount_point=self.mount))
 
@@ -115,7 +108,7 @@ class CertLogin:
 
     def enter(self, wire: Wire) -> Grant:
         """See `Login.enter`."""
-        _private("key of the client certificate", self.key_file)
+        _private(wire.use, "key of the client certificate", self.key_file)
         wire.close()  # a connection keeps the certificate that it was made with; the file may have a newer one
         return _grant(Cert(adapter=wire).login(self.role, use_token=False, mount_point=self.mount))
 
@@ -137,6 +130,7 @@ class Admission:
         self._login = login
         self._lock = threading.Lock()
         self._held: Held | None = None
+        self._failure: KeyStoreError | None = None  # of the last login that failed
 
     def current(self, wire: Wire) -> Held:
         """A token that should be good, put on the wire. Raises as `Login.enter`."""
@@ -167,10 +161,18 @@ class Admission:
         return held
 
     def _replaced(self, wire: Wire, old: Held | None) -> Held:
+        before = self._failure
         with self._lock:
             if self._held is not None and self._held is not old:
                 return self._held  # another thread was here first
-            self._held = self._enter(wire, old)
+            if self._failure is not None and self._failure is not before:
+                # It failed while this one waited. Each trying in turn, the last would wait for all their timeouts.
+                raise _copy(self._failure)
+            try:
+                self._held = self._enter(wire, old)
+            except KeyStoreError as error:
+                self._failure = _copy(error)
+                raise
             return self._held
 
     def _enter(self, wire: Wire, old: Held | None) -> Held:
@@ -182,10 +184,9 @@ class Admission:
             return self._held
         try:
             fresh = self._prolonged(wire, held)
-        except SecretStoreRefused:
-            fresh = None
-        except SecretStoreUnavailable:
-            fresh = replace(held, renew_at=_later(held, _AGAIN_AFTER))
+        except KeyStoreError as error:
+            passes = isinstance(error, wire.use.away)
+            fresh = replace(held, renew_at=_later(held, _AGAIN_AFTER)) if passes else None
         if fresh is None:
             try:
                 fresh = self._enter(wire, held)
@@ -206,6 +207,11 @@ class Admission:
         return replace(longer, grant=replace(held.grant, seconds=held.grant.seconds))
 
 
+def _copy(error: KeyStoreError) -> KeyStoreError:
+    """The same error without its traceback, which belongs to one thread."""
+    return type(error)(error.message, next_step=error.next_step, details=error.details)
+
+
 def _held(grant: Grant, *, number: int) -> Held:
     if not grant.seconds:
         return Held(grant, number)
@@ -220,33 +226,33 @@ def _later(held: Held, part: float) -> float:
 def _grant(answer: Answer) -> Grant:
     """The token in an answer to a login or a renewal."""
     if answer.status in {400, 401, 403, 404}:
-        raise SecretStoreRefused(
-            "The store refuses our login.",
-            next_step="Look at [secrets] auth, its fields and auth_mount, and at the role in the store.",
-            details={"status": answer.status},
-        )
+        said = "The store refuses our login."
+        raise answer.use.error(Trouble.LOGIN, said, {"status": answer.status})
     auth = require(answer, "let us log in").part("auth")
     token = auth.get("client_token")
     if not isinstance(token, str) or not token:
-        raise SecretStoreRefused("The store lets us in without a token.")
+        raise answer.use.error(Trouble.LOGIN, "The store lets us in without a token.")
     seconds, renewable = _number(auth.get("lease_duration")), auth.get("renewable") is True
     return Grant(Secret(token), seconds, renewable)
 
 
-def _private(what: str, file: Path) -> Secret:
+def _private(use: Use, what: str, file: Path) -> Secret:
     try:
         return Secret(read_private(file, _LIMIT).strip())
     except OSError as error:
-        raise _unreadable(what, file, error) from None
+        raise _unreadable(use, what, file, error) from None
     except KeyStoreError as error:
-        raise CredentialUnusable(
-            f"The {what}: {error.message}", next_step=error.next_step, details=error.details
+        raise use.error(
+            Trouble.CREDENTIAL,
+            f"The {what}: {error.message}",
+            error.details,
+            next_step=error.next_step,
         ) from None
 
 
-def _unreadable(what: str, file: Path, error: OSError) -> CredentialUnusable:
+def _unreadable(use: Use, what: str, file: Path, error: OSError) -> KeyStoreError:
     reason = os.strerror(error.errno or 0)
-    return CredentialUnusable(f"The {what} in {file} cannot be read: {reason}.")
+    return use.error(Trouble.CREDENTIAL, f"The {what} in {file} cannot be read: {reason}.")
 
 
 def _text(secret: Secret) -> str:
@@ -254,11 +260,11 @@ def _text(secret: Secret) -> str:
     return secret.reveal().decode("latin-1")
 
 
-def _header(token: Secret, what: str) -> str:
+def _header(use: Use, token: Secret, what: str) -> str:
     """The token as it goes into a header, which cannot hold everything that a file can."""
     text = _text(token)
     if not text or not text.isascii() or not text.isprintable():
-        raise CredentialUnusable(f"The {what} is empty, or none at all.")
+        raise use.error(Trouble.CREDENTIAL, f"The {what} is empty, or none at all.")
     return text
 
 

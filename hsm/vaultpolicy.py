@@ -16,6 +16,17 @@ _SECRETS: Final[Policy] = {
     "destroy": ("update",),
 }
 _FINGERPRINT_KEY: Final[Policy] = {"data": _SECRETS["data"]}
+# Of a Transit engine, where making a key is an `update`. Keys of authorities can be made and used, and neither changed
+# nor deleted; those of OCSP signers are deleted when their time is over, and so are those of `ikewarden vault check`.
+# Before a deletion a key's `config` must allow it, and that is below the same wildcard.
+TRIAL_KEY: Final = "check-"
+_KEYS: Final[Policy] = {
+    "keys": ("list",),
+    "keys/+": ("read", "update"),
+    "keys/ocsp-*": ("read", "update", "delete"),
+    f"keys/{TRIAL_KEY}*": ("read", "update", "delete"),
+    "sign/+": ("update",),
+}
 
 
 def make_policy(mount: str, template: str, kinds: Iterable[str]) -> Policy:
@@ -33,6 +44,11 @@ def make_policy(mount: str, template: str, kinds: Iterable[str]) -> Policy:
     for route, can in _FINGERPRINT_KEY.items():
         policy[f"{mount}/{route}/{FINGERPRINT_PATH}"] = can
     return policy
+
+
+def make_key_policy(mount: str) -> Policy:
+    """Capabilities by path, for signing keys in a Transit engine at `mount`."""
+    return {f"{mount}/{route}": can for route, can in _KEYS.items()}
 
 
 def as_document(policy: Policy) -> dict[str, object]:

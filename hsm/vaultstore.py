@@ -4,8 +4,6 @@ A version's data is `{"value": BASE64, "tags": {…}}`: the tags beside the valu
 """
 
 import base64
-import os
-import threading
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
@@ -15,39 +13,36 @@ from hvac.api.secrets_engines import KvV2
 from core.secret import Secret
 from hsm.fingerprint import PATH as FINGERPRINT_PATH
 from hsm.secretstore import (
+    CredentialUnusable,
     SecretConflict,
     SecretNotFound,
     SecretStoreRefused,
+    SecretStoreUnavailable,
     Stored,
     VersionInfo,
     VersionState,
     check_path,
     check_value,
 )
-from hsm.vaultlogin import Admission, Login
-from hsm.vaultwire import Address, Answer, Wire, require
+from hsm.vaultlogin import Login
+from hsm.vaultsession import VaultSession
+from hsm.vaultuse import Trouble, Use
+from hsm.vaultwire import Address, Answer, require
 
 _SECOND: Final = timedelta(seconds=1)
 _LONG_AGO: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _CAS_WORDS: Final = "check-and-set parameter did not match"
 
 
-class _Process:
-    """What may not cross a fork: connections, locks, the token. Each thread has a wire of its own."""
-
-    def __init__(self, address: Address, login: Login) -> None:
-        self.pid = os.getpid()
-        self.admission = Admission(login)
-        self.is_version_2 = False
-        self._address = address
-        self._local = threading.local()
-
-    def wire(self) -> Wire:
-        """The calling thread's wire."""
-        found: Wire | None = getattr(self._local, "wire", None)
-        if found is None:
-            found = self._local.wire = Wire(self._address)
-        return found
+SECRETS: Final = Use(
+    server="[secrets]",
+    mount="[secrets] mount",
+    goes_on="rotations go on by themselves",
+    relief="Lower [rotation] per_second, or raise the quota in the store",
+    away=SecretStoreUnavailable,
+    refused=SecretStoreRefused,
+    kinds={Trouble.CREDENTIAL: CredentialUnusable},
+)
 
 
 class VaultSecretStore:
@@ -58,13 +53,11 @@ class VaultSecretStore:
     """
 
     def __init__(self, address: Address, login: Login, *, mount: str) -> None:
-        self._address = address
-        self._login = login
+        self.session = VaultSession(address, login, SECRETS)
         self._mount = mount
-        self._process = _Process(address, login)
 
     def __repr__(self) -> str:
-        return f"VaultSecretStore({self._address.url!r}, mount={self._mount!r})"
+        return f"VaultSecretStore({self.session.address.url!r}, mount={self._mount!r})"
 
     def put(self, path: str, value: Secret, *, after: int, tags: Mapping[str, str]) -> int:
         """See `SecretStore.put`."""
@@ -90,7 +83,7 @@ class VaultSecretStore:
             )
         )
         named = "newest version" if number is None else f"version {number}"
-        if _is_absent(answer):
+        if answer.is_absent:
             raise SecretNotFound(f"The {named} of {path} is not there, or no more.")
         stored = _stored(require(answer, f"read {path}"))
         if stored is None:
@@ -104,7 +97,7 @@ class VaultSecretStore:
         """See `SecretStore.versions`. Those that the engine has dropped (`max_versions`) are not among them."""
         check_path(path)
         answer = self._ask(lambda kv: kv.read_secret_metadata(path, mount_point=self._mount))
-        if _is_absent(answer):
+        if answer.is_absent:
             return ()
         found = require(answer, f"read the metadata of {path}").part("data").get("versions")
         numbered = found.items() if isinstance(found, dict) else ()
@@ -133,71 +126,41 @@ class VaultSecretStore:
         answer = self._ask(
             lambda kv: kv.delete_metadata_and_all_versions(path, mount_point=self._mount)
         )
-        if not _is_absent(answer):
+        if not answer.is_absent:
             require(answer, f"delete {path}")
 
     def check(self) -> None:
         """See `SecretStore.check`. Logs in, and reads where the fingerprint key is or will be."""
-        self._here().is_version_2 = False
+        self.session.here().is_looked_at = False
         self._require_version_2()
         answer = self._ask(
             lambda kv: kv.read_secret_version(
                 FINGERPRINT_PATH, mount_point=self._mount, raise_on_deleted_version=True
             )
         )
-        if not _is_absent(answer):
+        if not answer.is_absent:
             require(answer, f"read {FINGERPRINT_PATH}")
 
     def _turn(self, what: str, how: Callable[..., Answer], path: str, number: int) -> None:
         check_path(path)
         answer = self._ask(lambda kv: how(kv, path, [number], mount_point=self._mount))
-        if not _is_absent(answer):
+        if not answer.is_absent:
             require(answer, f"{what} version {number} of {path}")
 
     def _require_version_2(self) -> None:
         """Raise unless the mount is of a KV engine of version 2; asked once in each process."""
-        process = self._here()
-        if process.is_version_2:
+        process = self.session.here()
+        if process.is_looked_at:
             return
-        answer = self._ask_wire(lambda wire: wire.get(f"/v1/sys/internal/ui/mounts/{self._mount}"))
-        if answer.status in {400, 403, 404}:
-            raise SecretStoreRefused(
-                f"The store shows us no mount {self._mount}.",
-                next_step="Look at [secrets] mount and namespace; compare the policy with "
-                "`ikewarden vault policy`.",
-                details={"status": answer.status},
-            )
-        data = require(answer, f"tell of the mount {self._mount}").part("data")
-        options = data.get("options")
+        found = self.session.look_at_mount(self._mount)
+        options = found.get("options")
         version = options.get("version") if isinstance(options, dict) else None
-        if data.get("type") != "kv" or version != "2":
+        if found.get("type") != "kv" or version != "2":
             raise _not_version_2(self._mount)
-        process.is_version_2 = True
-
-    def _here(self) -> _Process:
-        process = self._process
-        if process.pid != os.getpid():  # forked since
-            process = self._process = _Process(self._address, self._login)
-        return process
+        process.is_looked_at = True
 
     def _ask(self, request: Callable[[Any], Answer]) -> Answer:
-        return self._ask_wire(lambda wire: request(KvV2(adapter=wire)))
-
-    def _ask_wire(self, request: Callable[[Wire], Answer]) -> Answer:
-        """Ask with a token; with another one where the first is not taken any more."""
-        process = self._here()
-        wire, admission = process.wire(), process.admission
-        held = admission.current(wire)
-        answer = request(wire)
-        if answer.status == 403 and admission.is_gone(wire, held):
-            admission.renew(wire, held)
-            answer = request(wire)  # nothing was done the first time
-        return answer
-
-
-def _is_absent(answer: Answer) -> bool:
-    """Whether it says that there is no such thing; not that there is no such engine."""
-    return answer.status == 404 and not answer.says("no handler for route")
+        return self.session.ask(lambda wire: request(KvV2(adapter=wire)))
 
 
 def _not_version_2(mount: str) -> SecretStoreRefused:

@@ -16,10 +16,12 @@ from typing import Any, Final
 import requests
 from hvac.adapters import JSONAdapter, RawAdapter
 
-from hsm.secretstore import SecretStoreRefused, SecretStoreUnavailable
+from hsm.vaultuse import Trouble, Use
 
 _OK: Final = range(200, 300)
 _REDIRECT: Final = range(300, 400)
+# Statuses of standbys that /sys/health gives (Vault's API documentation).
+_STANDBYS: Final = frozenset({472, 473})
 
 
 @dataclass(frozen=True)
@@ -38,6 +40,7 @@ class Address:
 class Answer:
     """What the server said. `document` may hold secrets, and so is not shown. `date` is the server's clock."""
 
+    use: Use = field(repr=False)
     status: int
     document: Mapping[str, Any] = field(repr=False)
     retry_after: str = ""
@@ -48,25 +51,43 @@ class Answer:
         """Whether it did what it was asked."""
         return self.status in _OK
 
+    @property
+    def is_without_engine(self) -> bool:
+        """Whether nothing is mounted where it was asked."""
+        return self.status == 404 and self.says("no handler for route")
+
+    @property
+    def is_absent(self) -> bool:
+        """Whether it says that there is no such thing; not that there is no such engine."""
+        return self.status == 404 and not self.is_without_engine
+
     def says(self, words: str) -> bool:
         """Whether one of its error messages has these words. The messages themselves are shown to nobody."""
-        errors = self.document.get("errors")
-        return isinstance(errors, list) and any(words in str(each).lower() for each in errors)
+        return self._has("errors", words)
+
+    def warns(self, words: str) -> bool:
+        """Whether one of its warnings has these words."""
+        return self._has("warnings", words)
 
     def part(self, name: str) -> Mapping[str, Any]:
         """A member that is an object; an empty one if it is not."""
         found = self.document.get(name)
         return found if isinstance(found, dict) else {}
 
+    def _has(self, name: str, words: str) -> bool:
+        found = self.document.get(name)
+        return isinstance(found, list) and any(words in str(each).lower() for each in found)
+
 
 class Wire(JSONAdapter):  # type: ignore[misc]  # hvac carries no types
     """hvac's way to the server, for one thread. Every request gives an `Answer`.
 
-    Neither environment nor redirects lead anywhere else: what goes over this wire is a secret. Raises
-    SecretStoreUnavailable where there is no answer.
+    Neither environment nor redirects lead anywhere else: what goes over this wire is a secret. Raises errors of `use`
+    where there is no answer.
     """
 
-    def __init__(self, address: Address) -> None:
+    def __init__(self, address: Address, use: Use) -> None:
+        self.use = use
         session = requests.Session()
         session.trust_env = False
         pair = (str(address.certificate), str(address.key)) if address.certificate else None
@@ -90,99 +111,93 @@ class Wire(JSONAdapter):  # type: ignore[misc]  # hvac carries no types
     ) -> Answer:
         """Ask once; ask again where the connection broke and asking twice does no harm."""
         found = self._try(method, url, headers, kwargs)
-        if found is _BROKEN and method in {"get", "delete"}:
+        if found is Trouble.UNREACHABLE and method in {"get", "list", "delete"}:
             found = self._try(method, url, headers, kwargs)
-        if isinstance(found, _Trouble):
-            raise SecretStoreUnavailable(
-                f"{self.base_uri} {found.said}.", next_step=found.next_step
-            )
+        if isinstance(found, Trouble):
+            raise self.use.error(found, f"{self.base_uri} {_UNANSWERED[found]}.")
         return found
 
     def _try(
         self, method: str, url: str, headers: Any, more: Mapping[str, Any]
-    ) -> "Answer | _Trouble":
+    ) -> Answer | Trouble:
         try:
-            return _answer(
-                RawAdapter.request(
-                    self, method, url, headers=headers, raise_exception=False, **more
-                )
+            response = RawAdapter.request(
+                self, method, url, headers=headers, raise_exception=False, **more
             )
+            return _answer(self.use, response)
         except requests.Timeout:
-            return _SLOW
+            return Trouble.SLOW
         except requests.exceptions.SSLError:
-            return _UNTRUSTED
+            return Trouble.UNTRUSTED
         except requests.RequestException:
-            return _BROKEN
+            return Trouble.UNREACHABLE
         except OSError:
-            return _NO_FILE
+            return Trouble.NO_FILE
 
 
-@dataclass(frozen=True)
-class _Trouble:
-    """Why there is no answer."""
-
-    said: str
-    next_step: str = ""
-
-
-_SLOW: Final = _Trouble("does not answer in time")
-_BROKEN: Final = _Trouble("cannot be reached")
-_UNTRUSTED: Final = _Trouble(
-    "and this service do not trust each other's certificates",
-    "Look at [secrets] ca_file (and certificate_file), and at the name in [secrets] url.",
-)
-_NO_FILE: Final = _Trouble(
-    "is not asked: a certificate file cannot be used",
-    "Look at [secrets] ca_file, certificate_file and key_file.",
-)
+_UNANSWERED: Final[Mapping[Trouble, str]] = {
+    Trouble.SLOW: "does not answer in time",
+    Trouble.UNREACHABLE: "cannot be reached",
+    Trouble.UNTRUSTED: "and this service do not trust each other's certificates",
+    Trouble.NO_FILE: "is not asked: a certificate file cannot be used",
+}
+_ANSWERED: Final[Mapping[Trouble, str]] = {
+    Trouble.QUOTA: "The store does not {what}: its rate-limit quota is used up.",
+    Trouble.UNINITIALIZED: "The store does not {what}: it is not initialized.",
+    Trouble.SEALED: "The store does not {what}: it is sealed.",
+    Trouble.OUT_OF_SERVICE: "The store does not {what}: it is out of service.",
+    Trouble.ELSEWHERE: "The store does not {what}: it is a standby that sends us elsewhere.",
+    Trouble.REFUSED: "The store does not let us {what}.",
+    Trouble.FAILING: "The store does not {what} now (status {status}).",
+    Trouble.NO_MOUNT: "The store has no engine where we ask it to {what}.",
+    Trouble.NOT_UNDERSTOOD: "The store does not understand us, asked to {what} (status {status}).",
+}
 
 
 def require(answer: Answer, what: str) -> Answer:
     """The answer, if it is one that does what was asked. `what` completes "The store does not …".
 
-    Raises SecretStoreUnavailable, SecretStoreRefused.
+    Raises the errors of the answer's `use`.
     """
     if answer.ok:
         return answer
-    status, details = answer.status, {"status": answer.status}
-    if status == 429:
-        raise SecretStoreUnavailable(
-            f"The store does not {what}: its rate-limit quota is used up.",
-            next_step="Lower [rotation] per_second, or raise the quota in the store.",
-            details={**details, "retry_after": _seconds(answer.retry_after)},
-        )
-    if status in {501, 503}:
-        state = "not initialized" if status == 501 else "sealed" if answer.says("sealed") else ""
-        raise SecretStoreUnavailable(
-            f"The store does not {what}: it is {state or 'out of service'}.",
-            next_step="Unseal it; rotations go on by themselves." if state == "sealed" else "",
-            details=details,
-        )
-    if status in _REDIRECT or status in {472, 473}:
-        raise SecretStoreUnavailable(
-            f"The store does not {what}: it is a standby that sends us elsewhere.",
-            next_step="Set [secrets] url to the active node, or to what finds it.",
-            details=details,
-        )
-    if status in {401, 403}:
-        raise SecretStoreRefused(f"The store does not let us {what}.", details=details)
-    if status >= 500 or status == 412 or answer.says("upgrading"):
-        raise SecretStoreUnavailable(
-            f"The store does not {what} now (status {status}).", details=details
-        )
-    raise SecretStoreRefused(
-        f"The store does not understand us, asked to {what} (status {status}).",
-        next_step="Look at [secrets] url, mount and namespace: `ikewarden vault check`.",
-        details=details,
-    )
+    trouble = _judge(answer)
+    details: dict[str, object] = {"status": answer.status}
+    if trouble is Trouble.QUOTA and (seconds := _seconds(answer.retry_after)) is not None:
+        details["retry_after"] = seconds
+    said = _ANSWERED[trouble].format(what=what, status=answer.status)
+    raise answer.use.error(trouble, said, details)
 
 
-def _answer(response: requests.Response) -> Answer:
+_BY_STATUS: Final[Mapping[int, Trouble]] = {
+    401: Trouble.REFUSED,
+    403: Trouble.REFUSED,
+    412: Trouble.FAILING,
+    429: Trouble.QUOTA,
+    501: Trouble.UNINITIALIZED,
+    503: Trouble.OUT_OF_SERVICE,
+    **dict.fromkeys((*_REDIRECT, *_STANDBYS), Trouble.ELSEWHERE),
+}
+
+
+def _judge(answer: Answer) -> Trouble:
+    if answer.status == 503 and answer.says("sealed"):
+        return Trouble.SEALED
+    if answer.is_without_engine:
+        return Trouble.NO_MOUNT
+    if (known := _BY_STATUS.get(answer.status)) is not None:
+        return known
+    failing = answer.status >= 500 or answer.says("upgrading")
+    return Trouble.FAILING if failing else Trouble.NOT_UNDERSTOOD
+
+
+def _answer(use: Use, response: requests.Response) -> Answer:
     try:
         document = response.json() if response.content else {}
     except ValueError:  # a page of a proxy, for instance
         document = {}
     return Answer(
+        use=use,
         status=response.status_code,
         document=document if isinstance(document, dict) else {},
         retry_after=response.headers.get("Retry-After", ""),

@@ -110,10 +110,19 @@ class Listing:
 
 
 class Client:
-    """Requests to one service, one at a time. `passphrase` is asked for that of an encrypted client key."""
+    """Requests to one service, one at a time. `passphrase` is asked for that of an encrypted client key; `approval` is
+    the number of another person's approval for what is asked.
+    """
 
-    def __init__(self, service: Service, *, passphrase: Callable[[], str] | None = None) -> None:
+    def __init__(
+        self,
+        service: Service,
+        *,
+        passphrase: Callable[[], str] | None = None,
+        approval: str | None = None,
+    ) -> None:
         self._service = service
+        self._approval = approval
         self._url = _checked_url(service.url)
         self._link = ""  # of the last answer
         self._pool = urllib3.PoolManager(
@@ -207,6 +216,8 @@ class Client:
         headers = {"Accept": accept, "User-Agent": "ikewarden"}
         if self._service.token is not None:
             headers["Authorization"] = f"Bearer {self._service.token.reveal().decode()}"
+        if self._approval is not None:
+            headers["Ikewarden-Approval"] = self._approval
         return headers
 
     def _second(

@@ -4,9 +4,10 @@ import base64
 import json
 import os
 import secrets
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import partial
 from pathlib import Path
 
 from core.errors import Conflict, IkewardenError, InvalidInput
@@ -15,10 +16,12 @@ from hsm.folder import PrivateFolder
 from hsm.ports import KeyAlgorithm
 from hsm.seal import Seal
 from hsm.sealedfiles import SealedFileKeyStore
+from hsm.token.pin import find_pin
 from ikewarden.cli.place import ADMIN_TOKEN, ROOT_CERTIFICATE, SETTINGS
 from ikewarden.settings import load_settings
+from ikewarden.settings_keys import Pkcs11Settings
 from ikewarden.settings_model import Settings
-from ikewarden.wiring import make_desk
+from ikewarden.wiring import PIN_QUESTION, Prompt, make_desk, open_stores
 from pki import authorities, founding, tokens
 from pki.actors import Actor, Role
 from pki.desk import Desk
@@ -40,7 +43,7 @@ url = {database_url}
 [keys]
 directory = "keys"
 {passphrase}
-
+{token}
 [api]
 host = {host}
 port = {port}
@@ -80,10 +83,23 @@ class DirectoryNotEmpty(InvalidInput):
 
 
 @dataclass(frozen=True)
+class TokenPlan:
+    """The token that the keys of the authorities are made in: its PKCS#11 module and label. The PIN is in a file, or
+    in the variable that `[keys.pkcs11] pin_env` names by default, or asked for.
+    """
+
+    module: Path
+    label: str
+    pin_file: Path | None = None
+
+
+@dataclass(frozen=True)
 class InstancePlan:
     """What `init` shall make. `names` are what clients call the API; the first stands in the printed URL.
 
-    `passphrase_env` names the variable that will hold the passphrase, where it is not written to a file.
+    `passphrase_env` names the variable that will hold the passphrase, where it is not written to a file. With a `token`
+    the keys of the authorities are made in it; with `transit`, the tables [keys.transit] and [secrets] of the settings
+    in TOML, in that engine.
     """
 
     directory: Path
@@ -97,6 +113,8 @@ class InstancePlan:
     algorithm: KeyAlgorithm = "ec-p256"
     database_url: str = "sqlite:///ikewarden.db"
     passphrase_env: str | None = None
+    token: TokenPlan | None = None
+    transit: str | None = None
 
 
 @dataclass(frozen=True)
@@ -121,15 +139,20 @@ def make(
     passphrase: Secret | None,
     *,
     now: datetime,
+    environ: Mapping[str, str] | None = None,
+    prompt: Prompt | None = None,
     report: Callable[[str], None] = lambda step: None,
 ) -> Instance:
     """Make an instance: settings, records, sealed keys, a root and an issuing CA, an admin token.
 
-    Without a passphrase a random one is written to a file of mode 0600 beside the keys. `report` hears of each step.
+    Without a passphrase a random one is written to a file of mode 0600 beside the keys. `environ` and `prompt` may have
+    the PIN of a token. `report` hears of each step.
     A marker file stands in the directory until all is done, so that a killed `init` is noticed. Raises
-    InstanceExists, InstanceUnfinished, DirectoryNotEmpty, and what the parts raise.
+    InstanceExists, InstanceUnfinished, DirectoryNotEmpty, PinUnusable, and what the parts raise.
     """
     directory = plan.directory
+    # Before anything is made: without a PIN nothing can be finished.
+    answer = _pin_of(plan.token, environ or {}, prompt) if plan.token else prompt
     _claim(directory)
     settings = _settle(plan, in_file=passphrase is None)
     report("sealing the key store")
@@ -140,7 +163,9 @@ def make(
     PrivateFolder(settings.secrets.directory).make()
     report("making the database")
     migrate(settings.database.url)
-    desk = make_desk(settings, SealedFileKeyStore(settings.keys.directory, seal))
+    sealed = SealedFileKeyStore(settings.keys.directory, seal)
+    keys = open_stores(settings, sealed, environ or {}, answer)
+    desk = make_desk(settings, keys)
     try:
         report("making the root and the issuing authority")
         _found(desk, plan, now)
@@ -148,11 +173,23 @@ def make(
         root = authorities.pem(authorities.load(desk, "root").certificate)
     finally:
         desk.store.close()
+        keys.close()
     _write(directory / ADMIN_TOKEN, created.secret.reveal() + b"\n")
     _write(directory / ROOT_CERTIFICATE, root.encode(), mode=0o644)
     (directory / UNFINISHED).unlink()
     _sync(directory)
     return Instance(directory, settings, created.secret, f"https://{plan.names[0]}:{plan.port}")
+
+
+def _pin_of(token: TokenPlan, environ: Mapping[str, str], prompt: Prompt | None) -> Prompt:
+    """Look for the PIN, and ask for it once. Raises PinUnusable, and what `hsm.passphrase.read_private` raises."""
+    pin = find_pin(
+        file=token.pin_file,
+        variable=Pkcs11Settings.model_fields["pin_env"].default,
+        environ=environ,
+        prompt=prompt and partial(prompt, PIN_QUESTION),
+    )()
+    return lambda _question: pin.reveal().decode()
 
 
 def _claim(directory: Path) -> None:
@@ -185,9 +222,13 @@ def _settings_text(plan: InstancePlan, *, in_file: bool) -> str:
     passphrase = f"passphrase_file = {_toml(PASSPHRASE)}" if in_file else ""
     if not in_file and plan.passphrase_env:
         passphrase = f"passphrase_env = {_toml(plan.passphrase_env)}"
-    return _TEMPLATE.format(
+    token = _token_text(plan.token) if plan.token else ""
+    if plan.transit is not None:
+        token = 'store = "transit"\n'  # noqa: S105 - no secret
+    text = _TEMPLATE.format(
         database_url=_toml(plan.database_url),
         passphrase=passphrase,
+        token=token,
         host=_toml(plan.host),
         port=plan.port,
         names=_toml(list(plan.names)),
@@ -195,6 +236,20 @@ def _settings_text(plan: InstancePlan, *, in_file: bool) -> str:
         validation_port=plan.validation_port,
         validation_url=_toml(plan.validation_url or f"http://{host}:{plan.validation_port}"),
     )
+    return text if plan.transit is None else f"{text}\n{plan.transit}"
+
+
+def _token_text(plan: TokenPlan) -> str:
+    lines = [
+        'store = "pkcs11"',
+        "",
+        "[keys.pkcs11]",
+        f"module = {_toml(str(plan.module.absolute()))}",
+        f"token = {_toml(plan.label)}",
+    ]
+    if plan.pin_file is not None:
+        lines.append(f"pin_file = {_toml(str(plan.pin_file.absolute()))}")
+    return "\n".join(lines) + "\n"
 
 
 def _toml(value: object) -> str:

@@ -1,5 +1,6 @@
 """`ikewarden serve`: listeners and scheduler in one process group."""
 
+import contextlib
 import gc
 import logging
 import os
@@ -10,7 +11,7 @@ import socket
 import sys
 import tempfile
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from datetime import datetime, timedelta
 from functools import partial
 from getpass import getpass
@@ -26,14 +27,16 @@ from api.connection import Limits
 from api.syslog import receiver
 from api.syslog.senders import Sender
 from api.tls import Credential
-from core.errors import InvalidInput
-from hsm.sealedfiles import SealedFileKeyStore
+from core.errors import IkewardenError, InvalidInput
+from hsm.errors import KeyNotFound, KeyStoreError, SignerUnavailable
+from hsm.keystores import KeyStores
+from hsm.token.store import TokenKeyStore
 from ikewarden.logs import configure_logs
 from ikewarden.settings import load_settings
 from ikewarden.settings_model import Settings
 from ikewarden.supervisor import Part, supervise
 from ikewarden.wiring import make_desk, open_keys
-from pki import authorities, tls_credential
+from pki import approvals, authorities, sequencing, tls_credential
 from pki.desk import Desk
 from scheduler.clock import read_clock
 from scheduler.clock import serve as serve_scheduler
@@ -81,7 +84,7 @@ def run(
     logging.getLogger("uvicorn").setLevel(
         logging.WARNING
     )  # our own lines say when we start and stop
-    keys = open_keys(settings, environ, _prompt if sys.stdin.isatty() else None)
+    keys = open_keys(settings, environ, getpass if sys.stdin.isatty() else None)
     _check_records(settings, keys)
     _raise_file_limit()
     with tempfile.TemporaryDirectory(prefix="ikewarden-metrics-") as metrics:
@@ -100,20 +103,68 @@ def _raise_file_limit() -> None:
         resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
 
 
-def _prompt() -> str:
-    return getpass("Passphrase of the key store: ")
-
-
-def _check_records(settings: Settings, keys: SealedFileKeyStore) -> None:
+def _check_records(settings: Settings, keys: KeyStores) -> None:
     desk = make_desk(settings, keys)
     try:
         check_schema(desk.store)
-        tls_credential.ensure(desk, SCHEDULER, keys, settings.api.names, now=read_clock())
+        _check_token(keys)
+        _check_transit(keys)
+        _check_credential(desk, keys, settings.api.names)
+        _warn_without_approver(desk, read_clock())
     finally:
-        desk.store.close()  # nothing of it may cross the fork
+        # Nothing of them may cross the fork.
+        desk.store.close()
+        keys.close()
 
 
-def _parts(settings: Settings, keys: SealedFileKeyStore, only: str | None) -> list[Part]:
+def _warn_without_approver(desk: Desk, now: datetime) -> None:
+    required = desk.rules.approvals.required
+    if not required:
+        return
+    with desk.store.read() as connection:
+        if approvals.has_approver(connection, now):
+            return
+    _LOG.warning(
+        "nobody can approve: there is no token of the role approver",
+        extra={"required": ", ".join(sorted(required))},
+    )
+
+
+def _check_token(keys: KeyStores) -> None:
+    """Find what is wrong with the settings of a token before anything starts. One that is away may come back."""
+    token = keys.store("pkcs11")
+    if isinstance(token, TokenKeyStore):
+        with _without(SignerUnavailable, "started without the token"):
+            token.check()
+
+
+def _check_transit(keys: KeyStores) -> None:
+    """Say what is wrong with the server that signs. What is published is served without it, whatever is wrong."""
+    with _without(KeyStoreError, "started without the server that signs"):
+        keys.check("transit")
+
+
+def _check_credential(desk: Desk, keys: KeyStores, names: tuple[str, ...]) -> None:
+    now = read_clock()
+    with contextlib.suppress(KeyNotFound):
+        held = tls_credential.current(desk, SCHEDULER, keys.sealed).certificate
+        if now < held.not_valid_after_utc:
+            # The scheduler tries again when the signer is back.
+            with _without(SignerUnavailable, "started with the certificate that there is"):
+                tls_credential.ensure(desk, SCHEDULER, keys.sealed, names, now=now)
+            return
+    tls_credential.ensure(desk, SCHEDULER, keys.sealed, names, now=now)
+
+
+@contextlib.contextmanager
+def _without(kind: type[IkewardenError], words: str) -> Iterator[None]:
+    try:
+        yield
+    except kind as error:
+        _LOG.warning(words, extra={"code": error.code, "why": error.message})
+
+
+def _parts(settings: Settings, keys: KeyStores, only: str | None) -> list[Part]:
     parts: list[Part] = []
     if only in {None, "api"}:
         bound = server.bind(settings.api.host, settings.api.port)
@@ -138,7 +189,7 @@ def _parts(settings: Settings, keys: SealedFileKeyStore, only: str | None) -> li
 
 def _api(
     settings: Settings,
-    keys: SealedFileKeyStore,
+    keys: KeyStores,
     bound: socket.socket,
     shares: Shares,
     worker: int,
@@ -165,8 +216,8 @@ def _api(
     return 0
 
 
-def _credential(desk: Desk, keys: SealedFileKeyStore) -> Credential:
-    held = tls_credential.current(desk, SCHEDULER, keys)
+def _credential(desk: Desk, keys: KeyStores) -> Credential:
+    held = tls_credential.current(desk, SCHEDULER, keys.sealed)
     trusted = [
         authorities.load(desk, name).certificate.public_bytes(serialization.Encoding.DER)
         for name in authorities.all_names(desk)
@@ -174,7 +225,7 @@ def _credential(desk: Desk, keys: SealedFileKeyStore) -> Credential:
     return Credential(pem=held.pem, authorities=trusted)
 
 
-def _validation(settings: Settings, keys: SealedFileKeyStore) -> int:
+def _validation(settings: Settings, keys: KeyStores) -> int:
     server.serve_validation(
         server.ValidationSettings(
             host=settings.validation.host,
@@ -187,7 +238,7 @@ def _validation(settings: Settings, keys: SealedFileKeyStore) -> int:
     return 0
 
 
-def _syslog(settings: Settings, keys: SealedFileKeyStore, listening: receiver.Bound) -> int:
+def _syslog(settings: Settings, keys: KeyStores, listening: receiver.Bound) -> int:
     chosen = settings.syslog
     # The same after a restart, and on no other host: nobody else listens at this port of it.
     port = chosen.udp_port or chosen.tcp_port or chosen.tls_port
@@ -207,7 +258,7 @@ def _syslog(settings: Settings, keys: SealedFileKeyStore, listening: receiver.Bo
     return 0
 
 
-def _scheduler(settings: Settings, keys: SealedFileKeyStore) -> int:
+def _scheduler(settings: Settings, keys: KeyStores) -> int:
     stop = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda _number, _frame: stop.set())
@@ -216,13 +267,23 @@ def _scheduler(settings: Settings, keys: SealedFileKeyStore) -> int:
     names = settings.api.names
 
     def renew_credential(desk: Desk, now: datetime) -> Mapping[str, int]:
-        made = tls_credential.ensure(desk, SCHEDULER, keys, names, now=now)
+        made = tls_credential.ensure(desk, SCHEDULER, keys.sealed, names, now=now)
         return {"renewed": int(made)}
 
     def look_at_secrets(desk: Desk, _now: datetime) -> Mapping[str, int]:
         # Also keeps a token alive that nobody could get anew, while no rotation asks for anything.
         if desk.secrets is not None:
             desk.secrets.check()
+        return {}
+
+    def sequence(desk: Desk, now: datetime) -> Mapping[str, int]:
+        done = sequencing.sequence(desk, SCHEDULER, keys.sealed, now=now)
+        return {"added": done.added, "size": done.size, "heads": int(done.signed)}
+
+    def look_at_keys(_desk: Desk, _now: datetime) -> Mapping[str, int]:
+        # The same, while nothing is signed.
+        for scheme in ("pkcs11", "transit"):
+            keys.check(scheme)
         return {}
 
     try:
@@ -234,15 +295,19 @@ def _scheduler(settings: Settings, keys: SealedFileKeyStore) -> int:
                 "reconcile": chosen.reconcile,
                 "expiry_notices": chosen.expiry_notices,
                 "cleanup": chosen.cleanup,
+                "audit_log": chosen.audit_log,
                 "fleet_crls": FLEET_EVERY.total_seconds(),
                 "tls_credential": timedelta(minutes=10).total_seconds(),
                 "secret_store": timedelta(minutes=1).total_seconds(),
+                "key_store": timedelta(minutes=1).total_seconds(),
             },
             outbox_seconds=chosen.outbox_poll_ms / 1000,
             stop=stop,
             more=[
                 Job("tls_credential", renew_credential),
                 Job("secret_store", look_at_secrets),
+                Job("audit_log", sequence),
+                *([Job("key_store", look_at_keys)] if keys.has_others else []),
                 *([Job("alertmanager", tell_standing)] if desk.rules.alertmanager else []),
             ],
         )

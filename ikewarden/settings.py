@@ -14,7 +14,15 @@ from pydantic_core import ErrorDetails
 
 from core.errors import InvalidInput
 from ikewarden.settings_model import Settings
-from ikewarden.settings_reference import Kind, allowed, field_of, fields, kind, variable
+from ikewarden.settings_reference import (
+    Kind,
+    allowed,
+    field_of,
+    fields,
+    kind,
+    sections,
+    variable,
+)
 from ikewarden.settings_values import holds_password
 
 __all__ = ["Problem", "Settings", "SettingsInvalid", "SettingsMissing", "load_settings"]
@@ -143,7 +151,8 @@ def _exposed(
 def _overrule(document: dict[str, Any], origins: Origins, name: str, text: str) -> list[Problem]:
     """Put one environment variable into the document."""
     source = f"environment variable {name}"
-    section, _, key = name.removeprefix(_PREFIX).lower().partition("__")
+    section, _, key = name.removeprefix(_PREFIX).lower().rpartition("__")
+    section = section.replace("__", ".")
     field = field_of(section, key)
     if field is None or name != variable(section, key):
         return [
@@ -151,7 +160,9 @@ def _overrule(document: dict[str, Any], origins: Origins, name: str, text: str) 
         ]
     if any("\ud800" <= character <= "\udfff" or character == "\0" for character in text):
         return [Problem(source, f"{section}.{key}", "must be UTF-8 text")]
-    table = document.setdefault(section, {})
+    table: Any = document
+    for part in section.split("."):
+        table = table.setdefault(part, {}) if isinstance(table, dict) else None
     if isinstance(table, dict):  # if not, the model will say so
         table[key] = _typed(kind(field), text)
         origins[section, key] = source
@@ -176,7 +187,7 @@ def _typed(kind: Kind, text: str) -> object:
 
 
 def _problem(detail: ErrorDetails, path: str, origins: Origins) -> Problem:
-    section, key = (*map(str, detail["loc"]), "", "")[:2]
+    section, key = _place(tuple(map(str, detail["loc"])))
     source = origins.get((section, key), path)
     name = ".".join(filter(None, (section, key))) or "the whole"
     field = field_of(section, key)
@@ -191,10 +202,17 @@ def _problem(detail: ErrorDetails, path: str, origins: Origins) -> Problem:
     return Problem(source, name, message)
 
 
+def _place(parts: tuple[str, ...]) -> tuple[str, str]:
+    """Section and key of what pydantic found at a place; no key where it is the whole section."""
+    known = sections()
+    depth = next((n for n in range(len(parts), 0, -1) if ".".join(parts[:n]) in known), 1)
+    return ".".join(parts[:depth]), "".join(parts[depth : depth + 1])
+
+
 def _hint(section: str, key: str, *, in_environment: bool = False) -> str:
     """The nearest setting there is, in the same section if possible."""
     if not key and not in_environment:
-        near = difflib.get_close_matches(section, Settings.model_fields, 1)
+        near = difflib.get_close_matches(section, sections(), 1)
         return f"; did you mean [{near[0]}]?" if near else ""
     same = {name: (section, name) for name in fields(section)}
     every = {name: pair for pair in _pairs() for name in (pair[1], ".".join(pair))}
@@ -206,4 +224,4 @@ def _hint(section: str, key: str, *, in_environment: bool = False) -> str:
 
 
 def _pairs() -> Iterable[tuple[str, str]]:
-    return ((section, key) for section in Settings.model_fields for key in fields(section))
+    return ((section, key) for section in sections() for key in fields(section))

@@ -1,16 +1,18 @@
 """Settings: one frozen, strict, typed model, from one TOML file and the environment.
 
-`[section] key` of the file is `IKEWARDEN_SECTION__KEY` in the environment, which wins. Nothing
+`[section] key` of the file is `IKEWARDEN_SECTION__KEY` in the environment, which wins; a section may have sections in
+it, `[keys.pkcs11] module` is `IKEWARDEN_KEYS__PKCS11__MODULE`. Nothing
 unknown is let pass, and all that is wrong is told at once (ikewarden/settings.py).
 docs/reference/settings.md is made from this model.
 """
 
 from itertools import combinations
-from pathlib import Path
 from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
+from ikewarden.settings_approvals import ApprovalsSettings
+from ikewarden.settings_keys import KeysSettings
 from ikewarden.settings_notices import NoticesSettings
 from ikewarden.settings_secrets import RotationSettings, SecretsSettings
 from ikewarden.settings_section import Section
@@ -23,7 +25,6 @@ from ikewarden.settings_values import (
     PublicUrl,
     RelativePath,
     ServiceUrl,
-    Variable,
     is_every_address,
 )
 
@@ -50,23 +51,6 @@ class DatabaseSettings(Section):
         le=300,
         description="How long a transaction waits for another one before the caller is told that "
         "the database is busy.",
-    )
-
-
-class KeysSettings(Section):
-    """Where the keys of the authorities are kept, and what opens them."""
-
-    directory: RelativePath = Field(
-        default=Path("keys"), description="The sealed key files (mode 0700, owned by the service)."
-    )
-    passphrase_file: RelativePath | None = Field(
-        default=None,
-        description="A file (mode 0600) with the passphrase of the key store. It comes first; then "
-        "the environment variable, then a prompt if there is a terminal.",
-    )
-    passphrase_env: Variable = Field(
-        default="IKEWARDEN_PASSPHRASE",
-        description="The environment variable that holds the passphrase, if it is set.",
     )
 
 
@@ -198,6 +182,11 @@ class SchedulerSettings(Section):
     cleanup: Interval = Field(
         default=3600, description="Seconds between removals of what is no longer needed."
     )
+    audit_log: Interval = Field(
+        default=10,
+        description="Seconds between signed heads of the audit log. What happened since the last "
+        "one could be removed from the database unseen.",
+    )
 
 
 class FleetSettings(Section):
@@ -272,8 +261,20 @@ class Settings(Section):
     secrets: SecretsSettings = SecretsSettings()
     rotation: RotationSettings = RotationSettings()
     monitoring: MonitoringSettings = MonitoringSettings()
+    approvals: ApprovalsSettings = ApprovalsSettings()
     syslog: SyslogSettings = SyslogSettings()
     logs: LogsSettings = LogsSettings()
+
+    @model_validator(mode="after")
+    def _keys_have_a_server(self) -> Self:
+        if self.keys.uses_transit and not self.keys.transit.is_own_server:
+            try:
+                self.secrets.check_complete()
+            except ValueError as error:
+                raise ValueError(
+                    f"[keys.transit] names no server, and that of [secrets] {error}"
+                ) from None
+        return self
 
     @model_validator(mode="after")
     def _each_listener_has_its_own(self) -> Self:

@@ -26,8 +26,8 @@ _HEAD: Final = """\
 
 One TOML file, `ikewarden.toml`, holds the settings of an instance. Every setting has a default.
 Each can also be set in the environment, which wins over the file: `[api] port` is
-`IKEWARDEN_API__PORT`. Lists are separated by commas there, truth values are `true` and `false`, and
-an empty value unsets what is optional.
+`IKEWARDEN_API__PORT`, `[keys.pkcs11] module` is `IKEWARDEN_KEYS__PKCS11__MODULE`. Lists are
+separated by commas there, truth values are `true` and `false`, and an empty value unsets what is optional.
 
 Relative paths are relative to the file. A key that does not exist, in the file or in the
 environment, is refused at start, and so is a value that is not allowed: all mistakes are told at
@@ -44,13 +44,17 @@ class Kind:
     optional: bool = False
 
 
+def sections() -> list[str]:
+    """All sections, in order; a dot before the name of one that is in another."""
+    return _sections(Settings, "")
+
+
 def fields(section: str) -> Mapping[str, FieldInfo]:
-    """The keys of a section; none for a section that does not exist."""
-    field = Settings.model_fields.get(section)
-    model = field.annotation if field else None
-    if not isinstance(model, type) or not issubclass(model, BaseModel):
+    """The keys of a section, without the sections in it; none for a section that does not exist."""
+    model = _model(section)
+    if model is None:
         return {}
-    return model.model_fields
+    return {key: field for key, field in model.model_fields.items() if _section_of(field) is None}
 
 
 def field_of(section: str, key: str) -> FieldInfo | None:
@@ -60,7 +64,7 @@ def field_of(section: str, key: str) -> FieldInfo | None:
 
 def variable(section: str, key: str) -> str:
     """The environment variable that overrules the key."""
-    return f"IKEWARDEN_{section}__{key}".upper()
+    return f"IKEWARDEN_{section.replace('.', '__')}__{key}".upper()
 
 
 def kind(field: FieldInfo) -> Kind:
@@ -87,8 +91,8 @@ def allowed(field: FieldInfo) -> str:
 def render() -> str:
     """The reference page, in Markdown."""
     parts = [_HEAD]
-    for section, field in Settings.model_fields.items():
-        model = field.annotation
+    for section in sections():
+        model = _model(section)
         parts.append(f"\n## [{section}]\n\n{(model.__doc__ or '').strip() if model else ''}\n")
         for key, inner in fields(section).items():
             words = allowed(inner) + (" (optional)" if kind(inner).optional else "")
@@ -106,6 +110,27 @@ def main() -> None:
     PAGE.parent.mkdir(parents=True, exist_ok=True)
     PAGE.write_text(render())
     sys.stdout.write(f"{PAGE}\n")
+
+
+def _sections(model: type[BaseModel], before: str) -> list[str]:
+    found: list[str] = []
+    for name, field in model.model_fields.items():
+        if (inner := _section_of(field)) is not None:
+            found += [before + name, *_sections(inner, f"{before}{name}.")]
+    return found
+
+
+def _model(section: str) -> type[BaseModel] | None:
+    model: type[BaseModel] | None = Settings
+    for name in section.split("."):
+        field = model.model_fields.get(name) if model else None
+        model = _section_of(field) if field else None
+    return model
+
+
+def _section_of(field: FieldInfo) -> type[BaseModel] | None:
+    model = field.annotation
+    return model if isinstance(model, type) and issubclass(model, BaseModel) else None
 
 
 def _kind(annotation: Any) -> Kind:

@@ -1,17 +1,36 @@
-"""Settings of a Vault or OpenBao server become the store that talks to it."""
+"""Settings of a Vault or OpenBao server become the stores that talk to it."""
 
 from collections.abc import Mapping
 
+from hsm.transitstore import TransitKeyStore
 from hsm.vaultlogin import AppRoleLogin, CertLogin, KubernetesLogin, Login, TokenLogin
 from hsm.vaultstore import VaultSecretStore
 from hsm.vaultwire import Address
 from ikewarden.settings_secrets import SecretsSettings
+from ikewarden.settings_vault import TransitSettings, VaultServer
 
 
 def open_vault(chosen: SecretsSettings, environ: Mapping[str, str]) -> VaultSecretStore:
-    """The store; `chosen.store` is "vault", so that all that it needs is set."""
+    """The store of secrets; `chosen.store` is "vault", so that all that it needs is set."""
+    return VaultSecretStore(_address(chosen), _login(chosen, environ), mount=chosen.mount)
+
+
+def open_transit(
+    chosen: TransitSettings, shared: VaultServer, environ: Mapping[str, str]
+) -> TransitKeyStore:
+    """The key store; on the server of [secrets], `shared`, if it names none of its own. All that is needed is set."""
+    server = chosen if chosen.is_own_server else shared
+    return TransitKeyStore(
+        _address(server),
+        _login(server, environ),
+        mount=chosen.mount,
+        server="[keys.transit]" if chosen.is_own_server else "[secrets]",
+    )
+
+
+def _address(chosen: VaultServer) -> Address:
     with_certificate = chosen.auth == "cert"
-    address = Address(
+    return Address(
         url=chosen.url or "",
         namespace=chosen.namespace,
         ca_file=chosen.ca_file,
@@ -19,10 +38,9 @@ def open_vault(chosen: SecretsSettings, environ: Mapping[str, str]) -> VaultSecr
         key=chosen.key_file if with_certificate else None,
         timeout=chosen.timeout_seconds,
     )
-    return VaultSecretStore(address, _login(chosen, environ), mount=chosen.mount)
 
 
-def _login(chosen: SecretsSettings, environ: Mapping[str, str]) -> Login:
+def _login(chosen: VaultServer, environ: Mapping[str, str]) -> Login:
     mount = chosen.auth_mount or chosen.auth
     if chosen.auth == "approle" and chosen.role_id and chosen.secret_id_file:
         return AppRoleLogin(chosen.role_id, chosen.secret_id_file, mount)

@@ -4,35 +4,103 @@ import os
 import tomllib
 from collections.abc import Callable, Mapping
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
+from typing import Final
 
 from core.secret import Secret
+from hsm.folder import PrivateFolder
+from hsm.keystores import KeyStores
 from hsm.passphrase import find_passphrase, passphrase_from_file
+from hsm.ports import KeyStore
 from hsm.seal import Seal
 from hsm.sealedfiles import SealedFileKeyStore
 from hsm.secretfiles import SecretFiles
 from hsm.secretstore import SecretStore
+from hsm.token.pin import PinGuard, find_pin
+from hsm.token.process import TokenPlace, TokenProcess
+from hsm.token.store import TokenKeyStore
 from ikewarden import receivers
+from ikewarden.settings_keys import Pkcs11Settings
 from ikewarden.settings_model import Settings
-from pki.desk import Desk, Retention, RotationRules, Rules
+from pki.desk import ApprovalRules, Desk, Retention, RotationRules, Rules
 from pki.x509.builtin import builtin_profiles
 from pki.x509.profile import InvalidProfile, Profile, parse_profile
 from scheduler.clock import read_clock
 from store.engine import Limits, open_store
 
+Prompt = Callable[[str], str]
+PIN_QUESTION: Final = "PIN of the token: "
+_SCHEMES: Final = {"files": "sealed", "pkcs11": "pkcs11", "transit": "transit"}
+
 
 def open_keys(
-    settings: Settings, environ: Mapping[str, str], prompt: Callable[[], str] | None = None
+    settings: Settings, environ: Mapping[str, str], prompt: Prompt | None = None
+) -> KeyStores:
+    """Open the sealed keys, and what other key stores are set up. `prompt` asks a person: it is given the question.
+
+    Raises the errors of `hsm.passphrase`, `hsm.seal`, `hsm.sealedfiles`, and PinUnusable.
+    """
+    return open_stores(settings, open_sealed(settings, environ, prompt), environ, prompt)
+
+
+def open_sealed(
+    settings: Settings, environ: Mapping[str, str], prompt: Prompt | None = None
 ) -> SealedFileKeyStore:
     """Open the sealed keys. Raises the errors of `hsm.passphrase`, `hsm.seal` and `hsm.sealedfiles`."""
     passphrase: Secret = find_passphrase(
         file=settings.keys.passphrase_file,
         variable=settings.keys.passphrase_env,
         environ=environ,
-        prompt=prompt,
+        prompt=prompt and partial(prompt, "Passphrase of the key store: "),
     )
     seal = Seal.open(settings.keys.directory, passphrase)
     return SealedFileKeyStore(settings.keys.directory, seal)
+
+
+def open_stores(
+    settings: Settings,
+    sealed: SealedFileKeyStore,
+    environ: Mapping[str, str],
+    prompt: Prompt | None = None,
+) -> KeyStores:
+    """All key stores that are set up, as one. No module is loaded, and nothing connected, before a key is needed.
+
+    Raises PinUnusable.
+    """
+    others: dict[str, KeyStore] = {}
+    if settings.keys.pkcs11.module is not None:
+        others["pkcs11"] = open_token(settings.keys.pkcs11, sealed, environ, prompt)
+    if settings.keys.uses_transit:
+        # Only who has such a server needs its libraries.
+        from ikewarden.vault import open_transit
+
+        others["transit"] = open_transit(settings.keys.transit, settings.secrets, environ)
+    return KeyStores(sealed, others, _SCHEMES[settings.keys.store])
+
+
+def open_token(
+    chosen: Pkcs11Settings,
+    sealed: SealedFileKeyStore,
+    environ: Mapping[str, str],
+    prompt: Prompt | None = None,
+) -> TokenKeyStore:
+    """The key store in a token; `chosen.module` is set. Raises PinUnusable."""
+    source = find_pin(
+        file=chosen.pin_file,
+        variable=chosen.pin_env,
+        environ=environ,
+        prompt=prompt and partial(prompt, PIN_QUESTION),
+    )
+    place = TokenPlace(
+        module=chosen.module or Path(),
+        label=chosen.token or "",
+        serial=chosen.serial or "",
+        sessions=chosen.sessions,
+        seconds=chosen.timeout_seconds,
+    )
+    process = TokenProcess(place, PinGuard(source, sealed))
+    return TokenKeyStore(process, PrivateFolder(sealed.directory))
 
 
 def open_secrets(settings: Settings, seal: Seal, environ: Mapping[str, str]) -> SecretStore:
@@ -50,15 +118,17 @@ def open_secrets(settings: Settings, seal: Seal, environ: Mapping[str, str]) -> 
 
 
 def make_desk(
-    settings: Settings, keys: SealedFileKeyStore, environ: Mapping[str, str] | None = None
+    settings: Settings, keys: KeyStores, environ: Mapping[str, str] | None = None
 ) -> Desk:
     """Open the records and put a desk together. Once per process, after a fork.
 
-    The seal of the shared secrets is that of the keys. `environ` is by default that of this process.
+    The seal of the shared secrets is that of the sealed keys. `environ` is by default that of this process.
     """
     limits = Limits(busy=timedelta(seconds=settings.database.lock_timeout_seconds))
     store = open_store(settings.database.url, pool_size=settings.database.pool_size, limits=limits)
-    secrets = open_secrets(settings, keys.seal, environment() if environ is None else environ)
+    secrets = open_secrets(
+        settings, keys.sealed.seal, environment() if environ is None else environ
+    )
     return Desk(store=store, keys=keys, rules=make_rules(settings), secrets=secrets)
 
 
@@ -98,6 +168,11 @@ def make_rules(settings: Settings) -> Rules:
             events=timedelta(days=settings.monitoring.events_days),
             counts=timedelta(days=settings.monitoring.counts_days),
             alerts=timedelta(days=settings.monitoring.alerts_days),
+        ),
+        approvals=ApprovalRules(
+            required=frozenset(settings.approvals.required),
+            valid=timedelta(hours=settings.approvals.valid_hours),
+            mass_revocation=settings.approvals.mass_revocation,
         ),
         profiles=builtin_profiles() | _profiles_in(settings.issuing.profiles_directory),
     )

@@ -37,6 +37,7 @@ class Action(StrEnum):
     JOB_READ = "job.read"
     JOB_RUN = "job.run"
     AUDIT_READ = "audit.read"
+    AUDIT_ACCEPT = "audit.accept"
     METRICS_READ = "metrics.read"
     SERVICE_CREDENTIAL = "service.credential"
     CRL_READ = "crl.read"
@@ -61,6 +62,9 @@ class Action(StrEnum):
     FINDING_ACCEPT = "finding.accept"
     ALERT_READ = "alert.read"
     ALERT_SILENCE = "alert.silence"
+    APPROVAL_READ = "approval.read"
+    APPROVAL_DECIDE = "approval.decide"
+    APPROVAL_WITHDRAW = "approval.withdraw"
 
 
 _READ = frozenset(
@@ -80,7 +84,13 @@ _READ = frozenset(
 )
 GRANTS: dict[Role, frozenset[Action]] = {
     Role.ADMIN: frozenset(Action)
-    - {Action.JOB_RUN, Action.SERVICE_CREDENTIAL, Action.GATEWAY_SELF},
+    # The second person is another one than who may do everything else.
+    - {
+        Action.JOB_RUN,
+        Action.SERVICE_CREDENTIAL,
+        Action.GATEWAY_SELF,
+        Action.APPROVAL_DECIDE,
+    },
     Role.OPERATOR: _READ
     | {
         Action.CERTIFICATE_ISSUE,
@@ -104,9 +114,12 @@ GRANTS: dict[Role, frozenset[Action]] = {
         Action.ROTATION_CONFIRM,
         Action.FINDING_ACCEPT,
         Action.ALERT_SILENCE,
+        Action.APPROVAL_READ,
+        Action.APPROVAL_WITHDRAW,
     },
-    Role.APPROVER: _READ | {Action.AUDIT_READ},
-    Role.AUDITOR: _READ | {Action.AUDIT_READ, Action.TOKEN_READ, Action.SA_READ},
+    Role.APPROVER: _READ | {Action.AUDIT_READ, Action.APPROVAL_READ, Action.APPROVAL_DECIDE},
+    Role.AUDITOR: _READ
+    | {Action.AUDIT_READ, Action.TOKEN_READ, Action.SA_READ, Action.APPROVAL_READ},
     Role.ENROLLER: frozenset({Action.CERTIFICATE_ISSUE, Action.AUTHORITY_READ, Action.CRL_READ}),
     Role.GATEWAY: frozenset(
         {
@@ -170,6 +183,7 @@ class Actor:
 
     `credential` says what proved it: `token:ID`, `certificate:AUTHORITY:SERIAL`, or `local` for someone at the
     server's own console. `one_time` credentials are used up by the operation they allow, in its transaction.
+    `approval` is the number of the approval that he says he has for what he asks (`pki.approvals`).
     """
 
     name: str
@@ -178,6 +192,7 @@ class Actor:
     scope: Scope = field(default_factory=Scope)
     request_id: str = ""
     one_time: bool = False
+    approval: int | None = None
 
     @property
     def token_id(self) -> str | None:

@@ -152,15 +152,15 @@ def _known_key(certificate: x509.Certificate) -> PublicKey:
 def signer(desk: Desk, authority: Authority) -> PrivateKey:
     """Open the authority's private key; refuse one that does not fit its certificate.
 
+    The key store is asked each time, so that a signer that is away is told before anything is put on record for it.
     Raises KeyDoesNotFit, or what the key store raises (SignerUnavailable, KeyNotFound…).
     """
-    held = desk.holdings.signers.get(authority.key_uri)
-    if held is None:
-        held = desk.keys.open(authority.key_uri)
-        if held.public_key() != authority.public_key:
+    key = desk.keys.open(authority.key_uri)
+    if desk.holdings.signers.get(authority.key_uri) is not key:
+        if key.public_key() != authority.public_key:
             raise KeyDoesNotFit(f"The key of authority {authority.name!r} does not fit.")
-        desk.holdings.signers[authority.key_uri] = held
-    return held
+        desk.holdings.signers[authority.key_uri] = key
+    return key
 
 
 def all_names(desk: Desk) -> list[str]:

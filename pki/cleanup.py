@@ -4,7 +4,7 @@ from datetime import datetime, timedelta
 
 from sqlalchemy import delete
 
-from pki import ocsp_answers, ocsp_signers
+from pki import ocsp_answers, ocsp_signers, tallies
 from pki.actors import Action, Actor, require
 from pki.desk import Desk
 from store import jobs
@@ -15,18 +15,21 @@ _STATUS_CHANGES = timedelta(days=1)
 
 
 def sweep(desk: Desk, actor: Actor, *, now: datetime) -> int:
-    """Remove old job runs, answers past their end, replay records, and keys of ended OCSP signers; tell how many.
+    """Remove old job runs, answers past their end, replay records, and keys of OCSP signers that ended or never came to
+    be; tell how many.
 
-    Raises RoleMayNot.
+    Raises RoleMayNot, SignerUnavailable.
     """
     require(actor, Action.JOB_RUN)
     removed = ocsp_answers.remove_ended(desk, actor, now=now)
-    removed += ocsp_signers.remove_expired(desk, actor, now=now)
     with desk.store.write() as connection:
         removed += jobs.prune(connection, now - _JOB_RUNS)
+        removed += tallies.forget(connection, now)
         for gone in (
             delete(idempotency).where(idempotency.c.expires_at < now),
             delete(status_changes).where(status_changes.c.at < now - _STATUS_CHANGES),
         ):
             removed += connection.execute(gone).rowcount
-    return removed
+    # Last: the signer may be away.
+    removed += ocsp_signers.remove_expired(desk, actor, now=now)
+    return removed + ocsp_signers.remove_dropped(desk, actor, now=now)

@@ -41,6 +41,19 @@ class Retention:
 
 
 @dataclass(frozen=True)
+class ApprovalRules:
+    """The two-person rule: `required` are names of acts (`pki.guarded.Guarded`) that another person must approve.
+
+    `valid` is how long a request waits for a decision, and how long an approval may be used. Up to `mass_revocation`
+    certificates in an hour one person ends alone.
+    """
+
+    required: frozenset[str] = frozenset()
+    valid: timedelta = timedelta(hours=24)
+    mass_revocation: int = 20
+
+
+@dataclass(frozen=True)
 class Rules:
     """Settings that operations obey. Durations are `timedelta`s; `validation_url` and `service_url` (that of the API)
     have no slash at their end.
@@ -71,6 +84,7 @@ class Rules:
     crl_spread: timedelta = timedelta(seconds=60)
     rotation: RotationRules = RotationRules()
     retention: Retention = Retention()
+    approvals: ApprovalRules = ApprovalRules()
     profiles: Mapping[str, Profile] = field(default_factory=builtin_profiles)
 
 

@@ -2,6 +2,7 @@
 
 import hashlib
 import re
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -10,9 +11,11 @@ from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives import serialization
 from sqlalchemy import or_, select, update
 
-from core.errors import Conflict, InvalidInput
+from core.errors import Conflict, InvalidInput, NotFound, NotPermitted
+from hsm.errors import KeyStoreError
 from hsm.ports import KEY_ALGORITHMS, KeyAlgorithm, PrivateKey
 from pki.actors import Action, Actor, require, require_authority, require_gateway
+from pki.approvals import asked_for, look, require_approval
 from pki.authorities import (
     PROFILE,
     Authority,
@@ -26,6 +29,7 @@ from pki.authorities import (
 )
 from pki.conditions import check_in_force
 from pki.desk import Desk
+from pki.guarded import Act, Guarded
 from pki.issuance import IssuanceOvertaken
 from pki.trail import leave
 from pki.x509 import serials
@@ -84,7 +88,8 @@ def create(desk: Desk, actor: Actor, request: AuthorityRequest, *, now: datetime
 
     What is to be signed is on record before the parent's key (or its own, for a root) is used. Raises RoleMayNot,
     OutsideScope, BadAuthority, BadConstraint, NameOutsideConstraints, AuthorityExists, SignerUnavailable,
-    IssuanceOvertaken; of the parent AuthorityNotFound, AuthorityRetired, AuthorityExpired.
+    IssuanceOvertaken, the errors of `pki.approvals`; of the parent AuthorityNotFound, AuthorityRetired,
+    AuthorityExpired.
     """
     require(actor, Action.AUTHORITY_CREATE)
     require_gateway(actor, None)
@@ -95,6 +100,9 @@ def create(desk: Desk, actor: Actor, request: AuthorityRequest, *, now: datetime
         _check_below(parent, subject, now)
     NameConstraints.parse(request.permitted, request.excluded)
     _refuse_taken(desk, request)
+    with asked_for(desk, actor, now=now):
+        # Before a key is made; it is used up with the intent.
+        look(desk, actor, _act(request), now=now)
     key_uri, key = _new_key(desk, actor, request, now)
     spec = _spec(desk, request, parent, key.public_key(), now)
     if parent is None:
@@ -102,8 +110,17 @@ def create(desk: Desk, actor: Actor, request: AuthorityRequest, *, now: datetime
     else:
         issuing_key = signer(desk, parent)
         tbs = draft_subordinate(spec, parent.certificate, parent.public_key)
-    _record_intent(desk, actor, request, parent, spec, tbs, now)
-    signature = sign(issuing_key, tbs, default_hash(issuing_key.public_key()))
+    try:
+        with asked_for(desk, actor, now=now):
+            _record_intent(desk, actor, request, parent, spec, tbs, now)
+    except (NotPermitted, NotFound, Conflict):
+        _discard(desk, key_uri)  # the approval was used or ended meanwhile
+        raise
+    try:
+        signature = sign(issuing_key, tbs, default_hash(issuing_key.public_key()))
+    except KeyStoreError:
+        _discard(desk, key_uri)
+        raise
     certificate = x509.load_der_x509_certificate(complete(tbs, signature))
     _verify(certificate, certificate if parent is None else parent.certificate)
     _record_result(desk, actor, request, parent, certificate, key_uri, now)
@@ -247,6 +264,7 @@ def _record_intent(
     serial = serials.to_hex(spec.serial)
 
     def work(unit: Unit) -> None:
+        said = require_approval(unit, desk, actor, _act(request), now=now)
         if parent is not None:
             unit.insert(certificates, _pending(actor, parent, spec, tbs, now))
         leave(
@@ -258,9 +276,18 @@ def _record_intent(
             outcome="intent",
             serial=serial,
             signed_by=parent.name if parent else request.name,
+            **said,
         )
 
     desk.store.together(work)
+
+
+def _act(request: AuthorityRequest) -> Act:
+    """What another person must approve: all of it. Below a parent it is an issue of a CA's certificate, too."""
+    names: tuple[Guarded, ...] = (Guarded.AUTHORITY_CREATE,)
+    if request.parent is not None:
+        names = (*names, Guarded.AUTHORITY_ISSUE)
+    return Act(names, vars(request))
 
 
 def _pending(
@@ -338,11 +365,17 @@ def _record_result(
     try:
         desk.store.together(work)
     except Duplicate:
-        desk.keys.destroy(key_uri)
+        _discard(desk, key_uri)
         raise AuthorityExists(f"There is an authority {request.name!r} already.") from None
     except IssuanceOvertaken:
-        desk.keys.destroy(key_uri)
+        _discard(desk, key_uri)
         raise
+
+
+def _discard(desk: Desk, key_uri: str) -> None:
+    # Nobody will use it. Some stores do not let us destroy an authority's key, and none can while it is away.
+    with suppress(KeyStoreError):
+        desk.keys.destroy(key_uri)
 
 
 def _settle_pending(unit: Unit, parent: Authority, serial: str, der: bytes, now: datetime) -> None:

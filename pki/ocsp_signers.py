@@ -3,14 +3,15 @@
 The authority's own key then signs only certificates and CRLs, and an answering process never needs it.
 """
 
+from contextlib import suppress
 from datetime import datetime, timedelta
 
 from cryptography import x509
 from cryptography.hazmat.primitives import serialization
 from sqlalchemy import delete, select
 
-from core.errors import Unavailable
-from hsm.errors import KeyNotFound
+from core.errors import IkewardenError, Unavailable
+from hsm.errors import KeyNotFound, KeyStoreError
 from hsm.ports import KEY_ALGORITHMS, KeyAlgorithm, PrivateKey
 from pki import authorities, issuance
 from pki.actors import Action, Actor, require
@@ -22,11 +23,15 @@ from pki.x509.ocsp import ResponderKey
 from pki.x509.signing import default_hash
 from store import leases
 from store.engine import Unit
-from store.tables import ocsp_signers
+from store.tables import audit_events, ocsp_signers
+from store.tables import authorities as owners
 
 PROFILE = "ocsp-responder"
+MADE, DESTROYED = "ocsp.key", "ocsp.key.destroy"
 # Making a signer takes milliseconds, or as long as a signer over a network takes.
 _MAKING = timedelta(minutes=1)
+# For how long a key that nobody uses is left alone: somebody may be about to.
+_UNUSED = timedelta(days=1)
 
 
 class NoOcspSigner(Unavailable):
@@ -99,9 +104,17 @@ def _due(desk: Desk, owner: Authority, now: datetime) -> bool:
 def _make(desk: Desk, actor: Actor, owner: Authority, now: datetime) -> None:
     name = f"ocsp-{owner.name}-{now:%Y%m%d}-{desk.entropy(4).hex()}"
     key_uri = desk.keys.generate(name, _algorithm(owner))
-    key = desk.keys.open(key_uri)
-    request = issuance.IssueRequest(csr=_request(owner, key), profile=PROFILE, authority=owner.name)
-    issued = issuance.issue(desk, actor, request, now=now)
+    desk.store.together(lambda unit: _leave_key(unit, actor, MADE, owner.name, key_uri, now))
+    try:
+        key = desk.keys.open(key_uri)
+        csr = _request(owner, key)
+        request = issuance.IssueRequest(csr=csr, profile=PROFILE, authority=owner.name)
+        issued = issuance.issue(desk, actor, request, now=now)
+    except IkewardenError:
+        # Nobody will use it. What the key store does not let go of now, `remove_dropped` removes later.
+        with suppress(KeyStoreError):
+            _destroy(desk, actor, owner.name, key_uri, now)
+        raise
 
     def work(unit: Unit) -> None:
         unit.insert(
@@ -138,18 +151,63 @@ def _request(owner: Authority, key: PrivateKey) -> bytes:
 
 
 def remove_expired(desk: Desk, actor: Actor, *, now: datetime) -> int:
-    """Destroy keys of signers that ended more than a day ago; tell how many. Raises RoleMayNot."""
+    """Destroy keys of signers that ended more than a day ago; tell how many. Raises RoleMayNot, SignerUnavailable."""
     require(actor, Action.JOB_RUN)
-    query = select(ocsp_signers.c.id, ocsp_signers.c.key_uri).where(
-        ocsp_signers.c.not_after < now - timedelta(days=1)
+    query = (
+        select(ocsp_signers.c.id, ocsp_signers.c.key_uri, owners.c.name)
+        .join_from(ocsp_signers, owners)
+        .where(ocsp_signers.c.not_after < now - _UNUSED)
     )
     with desk.store.read() as connection:
         old = connection.execute(query).all()
     for row in old:
-        try:
-            desk.keys.destroy(row.key_uri)
-        except KeyNotFound:
-            pass  # destroyed before, when the process died on the next line
+        _destroy(desk, actor, row.name, row.key_uri, now)
         with desk.store.write() as connection:
             connection.execute(delete(ocsp_signers).where(ocsp_signers.c.id == row.id))
     return len(old)
+
+
+def remove_dropped(desk: Desk, actor: Actor, *, now: datetime) -> int:
+    """Destroy keys that were made for signers which never came to be, because the process died or the certificate was
+    refused; tell how many.
+
+    Only keys that our own records say we made are touched: other instances may use the same token. Raises RoleMayNot,
+    SignerUnavailable.
+    """
+    require(actor, Action.JOB_RUN)
+    gone = 0
+    for name in authorities.all_names(desk):
+        for key_uri in _dropped(desk, name, now):
+            _destroy(desk, actor, name, key_uri, now)
+            gone += 1
+    return gone
+
+
+def _dropped(desk: Desk, owner: str, now: datetime) -> list[str]:
+    left = select(audit_events).where(audit_events.c.object == _about_key(owner))
+    with desk.store.read() as connection:
+        events = connection.execute(left).all()
+        used = set(connection.scalars(select(ocsp_signers.c.key_uri)))
+    ended = {event.detail["key"] for event in events if event.action == DESTROYED}
+    made = {event.detail["key"]: event.at for event in events if event.action == MADE}
+    return [
+        key_uri
+        for key_uri, at in made.items()
+        if key_uri not in ended | used and at < now - _UNUSED
+    ]
+
+
+def _destroy(desk: Desk, actor: Actor, owner: str, key_uri: str, now: datetime) -> None:
+    with suppress(KeyNotFound):  # destroyed before, when the process died on the next line
+        desk.keys.destroy(key_uri)
+    desk.store.together(lambda unit: _leave_key(unit, actor, DESTROYED, owner, key_uri, now))
+
+
+def _leave_key(
+    unit: Unit, actor: Actor, action: str, owner: str, key_uri: str, now: datetime
+) -> None:
+    leave(unit, actor, action, _about_key(owner), now=now, key=key_uri)
+
+
+def _about_key(owner: str) -> str:
+    return f"ocsp-key:{owner}"

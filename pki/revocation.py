@@ -1,17 +1,20 @@
 """Revocation: marked, audited and queued in one transaction; everything that must learn of it follows from that."""
 
-from collections.abc import Callable
-from dataclasses import replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from datetime import datetime
-from typing import Any
+from typing import Any, Final
 
 from sqlalchemy import bindparam, delete, update
 
 from core.errors import Conflict, InvalidInput
+from pki import tallies
 from pki.actors import Action, Actor, OutsideScope, Role, covers, require
+from pki.approvals import asked_for, require_approval
 from pki.authorities import PROFILE as AUTHORITY_PROFILE
 from pki.certificates import CertificateView, pick
 from pki.desk import Desk
+from pki.guarded import Act, Guarded
 from pki.trail import leave
 from pki.x509 import serials
 from pki.x509.crl import Reason, entry
@@ -88,6 +91,31 @@ class NotRevocable(Conflict):
     code = "not_revocable"
 
 
+@dataclass(frozen=True)
+class Terms:
+    """What a revocation is subject to beside the rules here.
+
+    `check` is asked in the transaction about those that are not revoked yet, before anything is changed, and raises to
+    refuse; `stated` is what the asker agreed to, for whoever approves the revocation.
+    """
+
+    check: Callable[[Unit, Sequence[CertificateView]], None] | None = None
+    stated: Mapping[str, object] = field(default_factory=dict)
+
+
+_NO_TERMS: Final = Terms()
+
+
+@dataclass(frozen=True)
+class _Ending:
+    """What is done to certificates: revoke, hold or release."""
+
+    verb: str
+    reason: Reason
+    lost: datetime | None = None
+    terms: Terms = _NO_TERMS
+
+
 def revoke(
     desk: Desk,
     actor: Actor,
@@ -97,51 +125,55 @@ def revoke(
     now: datetime,
     invalidity_date: datetime | None = None,
     authority: str | None = None,
-    agree: Callable[[Unit, CertificateView], None] | None = None,
+    terms: Terms = _NO_TERMS,
 ) -> CertificateView:
     """Revoke a certificate and queue the CRLs that will say so.
 
     OCSP says it from this moment. A second revocation may only move the reason to keyCompromise (RFC 5280 §5.3.1 and
-    Boulder's practice); a certificate on hold may be revoked. `agree` is asked in the transaction, before anything is
-    changed, and raises to refuse. Raises RoleMayNot, OutsideScope, BadReason,
-    BadInvalidityDate, CertificateNotFound, AlreadyRevoked, NotRevocable.
+    Boulder's practice); a certificate on hold may be revoked. Raises RoleMayNot, OutsideScope, BadReason,
+    BadInvalidityDate, CertificateNotFound, AlreadyRevoked, NotRevocable, what `terms.check` raises, and for an
+    authority or too many within an hour the errors of `pki.approvals`.
     """
     require(actor, Action.CERTIFICATE_REVOKE)
-    why = _ASKABLE.get(reason)
-    if why is None:
-        raise BadReason(f"{reason[:40]!r} is not a revocation reason.")
+    ending = _Ending("revoke", _reason(reason), invalidity_date, terms)
     if invalidity_date is not None and invalidity_date > now:
         raise BadInvalidityDate("The invalidity date is in the future.")
 
     def work(unit: Unit) -> CertificateView:
+        _take_turn(unit, desk, actor)
         found = _locked(unit, actor, serial, authority, now)
-        if why is Reason.cACompromise and found.profile != AUTHORITY_PROFILE:
-            raise BadReason("cACompromise is for certificates of authorities.")
-        if found.status == "revoked":
-            if why is not Reason.keyCompromise or found.reason == why.name:
-                # Without a reason yet, when the other revocation is in this very transaction.
-                known = f": {found.reason}" if found.reason else ""
-                raise AlreadyRevoked(f"The certificate is revoked already{known}.")
-        elif agree is not None:
-            agree(unit, found)
-        # RFC 5280 §5.3.1: a worse reason does not make the revocation any later.
-        since = found.revoked_at if found.status == "revoked" and found.revoked_at else now
-        lost = invalidity_date or found.invalidity_date
-        _write(unit, found, "revoked", why, since, lost, now)
-        leave(
-            unit,
-            actor,
-            "certificate.revoke",
-            _about(found),
-            now=now,
-            reason=why.name,
-            was=found.status,
-        )
-        return replace(
-            found, status="revoked", reason=why.name, revoked_at=since, invalidity_date=lost
-        )
+        return _revoke(unit, desk, actor, [found], ending, now)[0]
 
-    return desk.store.together(work)
+    with asked_for(desk, actor, now=now):
+        return desk.store.together(work)
+
+
+def revoke_all(
+    desk: Desk,
+    actor: Actor,
+    which: Sequence[tuple[str | None, str]],
+    reason: str,
+    *,
+    now: datetime,
+    terms: Terms = _NO_TERMS,
+) -> list[CertificateView]:
+    """Revoke certificates, given as (authority or None, serial number): all of them or none.
+
+    Those that are revoked already are left out. Raises what `revoke` raises.
+    """
+    require(actor, Action.CERTIFICATE_REVOKE)
+    ending = _Ending("revoke", _reason(reason), None, terms)
+    # In one order: two who revoke the same then do not wait for each other crosswise.
+    wanted = sorted({(serials.normal(serial), authority or "") for authority, serial in which})
+
+    def work(unit: Unit) -> list[CertificateView]:
+        _take_turn(unit, desk, actor)
+        found = [_locked(unit, actor, serial, of or None, now) for serial, of in wanted]
+        alive = [each for each in found if each.status != "revoked"]
+        return _revoke(unit, desk, actor, alive, ending, now)
+
+    with asked_for(desk, actor, now=now):
+        return desk.store.together(work)
 
 
 def hold(
@@ -149,19 +181,22 @@ def hold(
 ) -> CertificateView:
     """Stop a certificate for a while (certificateHold). Raises as `revoke` does."""
     require(actor, Action.CERTIFICATE_REVOKE)
+    ending = _Ending("hold", Reason.certificateHold)
 
     def work(unit: Unit) -> CertificateView:
+        _take_turn(unit, desk, actor)
         found = _locked(unit, actor, serial, authority, now)
         if found.status == "held":
             raise AlreadyOnHold("The certificate is on hold already.")
         if found.status != "valid":
             raise AlreadyRevoked(f"The certificate is {found.status}.")
-        reason = Reason.certificateHold
-        _write(unit, found, "held", reason, now, None, now)
-        leave(unit, actor, "certificate.hold", _about(found), now=now)
-        return replace(found, status="held", reason=reason.name, revoked_at=now)
+        said = _approved(unit, desk, actor, [found], ending, now)
+        _write(unit, found, "held", ending.reason, now, None, now)
+        leave(unit, actor, "certificate.hold", _about(found), now=now, **said)
+        return replace(found, status="held", reason=ending.reason.name, revoked_at=now)
 
-    return desk.store.together(work)
+    with asked_for(desk, actor, now=now):
+        return desk.store.together(work)
 
 
 def release(
@@ -169,17 +204,111 @@ def release(
 ) -> CertificateView:
     """Let a certificate on hold be valid again. Raises as `revoke` does, and NotOnHold."""
     require(actor, Action.CERTIFICATE_REVOKE)
+    ending = _Ending("release", Reason.removeFromCRL)
 
     def work(unit: Unit) -> CertificateView:
         found = _locked(unit, actor, serial, authority, now)
         if found.status != "held":
             raise NotOnHold(f"The certificate is {found.status}, not on hold.")
+        said = _approved(unit, desk, actor, [found], ending, now)
         since = found.revoked_at or now
-        _write(unit, found, "released", Reason.removeFromCRL, since, None, now)
-        leave(unit, actor, "certificate.release", _about(found), now=now)
+        _write(unit, found, "released", ending.reason, since, None, now)
+        leave(unit, actor, "certificate.release", _about(found), now=now, **said)
         return replace(found, status="valid", reason=None, revoked_at=None)
 
-    return desk.store.together(work)
+    with asked_for(desk, actor, now=now):
+        return desk.store.together(work)
+
+
+def _reason(name: str) -> Reason:
+    why = _ASKABLE.get(name)
+    if why is None:
+        raise BadReason(f"{name[:40]!r} is not a revocation reason.")
+    return why
+
+
+def _revoke(
+    unit: Unit,
+    desk: Desk,
+    actor: Actor,
+    found: Sequence[CertificateView],
+    ending: _Ending,
+    now: datetime,
+) -> list[CertificateView]:
+    for each in found:
+        _check(each, ending.reason)
+    fresh = [each for each in found if each.status != "revoked"]
+    if fresh and ending.terms.check is not None:
+        ending.terms.check(unit, fresh)
+    said = _approved(unit, desk, actor, found, ending, now)
+    return [_end(unit, actor, each, ending, said, now) for each in found]
+
+
+def _check(found: CertificateView, why: Reason) -> None:
+    if why is Reason.cACompromise and found.profile != AUTHORITY_PROFILE:
+        raise BadReason("cACompromise is for certificates of authorities.")
+    if found.status == "revoked" and (why is not Reason.keyCompromise or found.reason == why.name):
+        # Without a reason yet, when the other revocation is in this very transaction.
+        known = f": {found.reason}" if found.reason else ""
+        raise AlreadyRevoked(f"The certificate is revoked already{known}.")
+
+
+def _end(
+    unit: Unit,
+    actor: Actor,
+    found: CertificateView,
+    ending: _Ending,
+    said: Mapping[str, Any],
+    now: datetime,
+) -> CertificateView:
+    # RFC 5280 §5.3.1: a worse reason does not make the revocation any later.
+    since = found.revoked_at if found.status == "revoked" and found.revoked_at else now
+    why, lost = ending.reason, ending.lost or found.invalidity_date
+    _write(unit, found, "revoked", why, since, lost, now)
+    shown: dict[str, Any] = {"reason": why.name, "was": found.status, **said}
+    leave(unit, actor, "certificate.revoke", _about(found), now=now, **shown)
+    return replace(found, status="revoked", reason=why.name, revoked_at=since, invalidity_date=lost)
+
+
+def _take_turn(unit: Unit, desk: Desk, actor: Actor) -> None:
+    if Guarded.MASS_REVOKE in desk.rules.approvals.required:
+        tallies.hold(unit, actor.name)
+
+
+def _approved(
+    unit: Unit,
+    desk: Desk,
+    actor: Actor,
+    found: Sequence[CertificateView],
+    ending: _Ending,
+    now: datetime,
+) -> Mapping[str, Any]:
+    """Make sure that another person approves of what one may not do alone; tell what the audit rows shall say.
+
+    A hold stops a tunnel as a revocation does, and whoever ends an authority ends all that it issued.
+    """
+    rules = desk.rules.approvals
+    counted = Guarded.MASS_REVOKE in rules.required and ending.verb != "release"
+    ends = [each.id for each in found if each.status != "revoked"]
+    names: tuple[Guarded, ...] = ()
+    if any(each.profile == AUTHORITY_PROFILE for each in found):
+        names = (Guarded.AUTHORITY_REVOKE, Guarded.MASS_REVOKE)
+    elif counted and tallies.count(unit, actor.name, now) + len(ends) > rules.mass_revocation:
+        names = (Guarded.MASS_REVOKE,)
+    said = require_approval(unit, desk, actor, Act(names, _parameters(found, ending)), now=now)
+    if counted and not said:
+        tallies.add(unit, actor.name, ends, now)
+    return said
+
+
+def _parameters(found: Sequence[CertificateView], ending: _Ending) -> dict[str, object]:
+    return {
+        **ending.terms.stated,
+        "do": ending.verb,
+        "certificates": {f"{each.authority}:{each.serial}": each.subject for each in found},
+        "reason": ending.reason.name,
+        "invalidity_date": ending.lost,
+    }
 
 
 def _about(found: CertificateView) -> str:

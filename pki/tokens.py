@@ -1,7 +1,7 @@
 """Bearer tokens: made, listed, revoked. The secret is shown once; the database keeps its hash."""
 
 import base64
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any
 
@@ -11,8 +11,10 @@ from core.errors import InvalidInput, NotFound
 from core.secret import Secret
 from pki import authorities, profiles
 from pki.actors import Action, Actor, OutsideScope, Role, Scope, require
+from pki.approvals import asked_for, require_approval
 from pki.conditions import check_gateway
 from pki.desk import Desk
+from pki.guarded import Act, Guarded
 from pki.identity import TOKEN_PREFIX, scope_from_document, token_hash
 from pki.trail import leave
 from pki.x509.names import NamePattern
@@ -26,6 +28,8 @@ _MAY_GIVE: dict[Role, frozenset[Role]] = {
     Role.ADMIN: frozenset({Role.ADMIN, Role.OPERATOR, Role.APPROVER, Role.AUDITOR, Role.ENROLLER}),
     Role.OPERATOR: frozenset({Role.ENROLLER}),
 }
+# Who has one of these can do what the two-person rule is about, or is the second person.
+_POWERFUL = frozenset({Role.ADMIN, Role.OPERATOR, Role.APPROVER})
 
 
 class BadToken(InvalidInput):
@@ -80,10 +84,11 @@ def create(desk: Desk, actor: Actor, request: TokenRequest, *, now: datetime) ->
     """Make a token. An enroller's token is limited in profile and uses, or it is refused.
 
     Raises RoleMayNot, OutsideScope (nobody gives more than he has), BadToken, BadGateway,
-    InvalidNamePattern.
+    InvalidNamePattern, and for a powerful role the errors of `pki.approvals`.
     """
     require(actor, Action.TOKEN_CREATE)
     _check(desk, actor, request, now)
+    act = _act(request)
     secret = Secret(TOKEN_PREFIX + base64.urlsafe_b64encode(desk.entropy(32)).rstrip(b"=").decode())
     view = TokenView(
         id=desk.entropy(8).hex(),
@@ -98,6 +103,7 @@ def create(desk: Desk, actor: Actor, request: TokenRequest, *, now: datetime) ->
     )
 
     def work(unit: Unit) -> None:
+        said = require_approval(unit, desk, actor, act, now=now)
         unit.insert(
             tokens,
             {
@@ -114,12 +120,18 @@ def create(desk: Desk, actor: Actor, request: TokenRequest, *, now: datetime) ->
                 "last_used_at": None,
             },
         )
-        leave(
-            unit, actor, "token.create", f"token:{view.id}", now=now, name=view.name, role=view.role
-        )
+        shown: dict[str, Any] = {"name": view.name, "role": view.role, **said}
+        leave(unit, actor, "token.create", f"token:{view.id}", now=now, **shown)
 
-    desk.store.together(work)
+    with asked_for(desk, actor, now=now):
+        desk.store.together(work)
     return CreatedToken(view, secret)
+
+
+def _act(request: TokenRequest) -> Act:
+    names = (Guarded.ROLE_CHANGE,) if request.role in _POWERFUL else ()
+    whole = vars(replace(request, name=request.name.strip()))
+    return Act(names, whole, makes_approver=request.role is Role.APPROVER)
 
 
 def _check(desk: Desk, actor: Actor, request: TokenRequest, now: datetime) -> None:

@@ -12,6 +12,7 @@ from core.escaping import escaped
 from core.receivers import Alertmanager
 from fleet.monitoring.records import AlertView
 from fleet.monitoring.values import AlertState, page_url
+from ike.detection.alert import PERSONAL
 from scheduler import posting
 from scheduler.deadline import trusting
 
@@ -81,6 +82,8 @@ def _told(view: AlertView, service: str, now: datetime) -> dict[str, Any]:
         "connection": view.connection,
         # By its labels an alert is known: they stay, and the peer of one about many is whoever is alone so far.
         "peer": None if "sources" in view.evidence else view.peer,
+        # Peers behind one address are told apart.
+        "identity": view.identity if view.kind in PERSONAL else None,
     }
     notes = {
         "cause": view.cause,

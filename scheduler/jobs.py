@@ -12,7 +12,7 @@ from fleet import reach
 from fleet.findings import expiry as acceptances
 from fleet.monitoring import expiry as monitoring
 from fleet.rotation import due
-from pki import cleanup, expiry, ocsp_answers, ocsp_signers, publication, reconcile
+from pki import cleanup, decisions, expiry, ocsp_answers, ocsp_signers, publication, reconcile
 from pki.actors import Actor, Role
 from pki.authorities import all_names
 from pki.desk import Desk
@@ -108,6 +108,11 @@ def see_to_monitoring(desk: Desk, now: datetime) -> Mapping[str, int]:
     return {"ended": ended, "forgotten": monitoring.forget_old(desk, SCHEDULER, now=now)}
 
 
+def see_to_approvals(desk: Desk, now: datetime) -> Mapping[str, int]:
+    """Write down which requests for approval have expired."""
+    return {"expired": decisions.expire(desk, SCHEDULER, now=now)}
+
+
 JOBS: tuple[Job, ...] = (
     Job("crl_refresh", refresh_crls),
     Job("ocsp_refresh", refresh_ocsp),
@@ -118,6 +123,7 @@ JOBS: tuple[Job, ...] = (
     Job("rotations_due", rotate_due, every=5.0),
     Job("findings", see_to_findings),
     Job("monitoring", see_to_monitoring),
+    Job("approvals", see_to_approvals),
 )
 
 

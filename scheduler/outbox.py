@@ -15,7 +15,7 @@ from fleet.findings import changes as findings
 from fleet.monitoring import alerts as monitoring
 from fleet.monitoring import undoing
 from fleet.rotation import imports, ledger, retire
-from pki import expiry, ocsp_signers, publication, revocation
+from pki import approvals, decisions, expiry, ocsp_signers, publication, revocation
 from pki.authorities import load
 from pki.desk import Desk
 from scheduler import posting, telling
@@ -137,6 +137,8 @@ class Drain:
             monitoring.UNDO: self._undo_rotation,
             retire.TOPIC: self._forget_secrets,
             imports.TOPIC: self._undo_imports,
+            approvals.ASKED: self._tell_approvals,
+            decisions.DECIDED: self._tell_approvals,
             **Telling(desk, self._send).handlers,
         }
 
@@ -248,6 +250,15 @@ class Drain:
         for message in messages:
             told = {name: message.payload[name] for name in ("gateway", "critical", "high")}
             _LOG.error("findings opened", extra=told)
+            self._send(message, now)
+
+    def _tell_approvals(self, messages: Sequence[Message], now: datetime) -> None:
+        for message in messages:
+            told = {name: message.payload[name] for name in ("approval", "act", "asked_by")}
+            _LOG.warning(
+                "approval asked for" if message.topic == approvals.ASKED else "approval changed",
+                extra=told,
+            )
             self._send(message, now)
 
     def _undo_rotation(self, messages: Sequence[Message], now: datetime) -> None:

@@ -9,6 +9,8 @@ from sqlalchemy import Connection, Insert, Table, Update
 
 from core.errors import IkewardenError
 from store import (  # noqa: F401 - all tables must be known before they are sorted
+    approval_tables,
+    audit_tables,
     finding_tables,
     fleet_tables,
     monitoring_tables,

@@ -17,6 +17,7 @@ pytest_plugins = [
     "tests.fixtures.openbao",
     "tests.fixtures.served",
     "tests.fixtures.softhsm",
+    "tests.fixtures.custody",
 ]
 
 # These wait for daemons more than they work: begun first, they leave none of the workers alone at the end.

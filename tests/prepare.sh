@@ -6,7 +6,7 @@ lab=(
   libstrongswan-standard-plugins iproute2 iputils-ping
 )
 # OpenSCAP judges by 40 MB of rules (1.6 GB unpacked): they come in one package alone.
-judges=(strongswan-pki openssl libnss3-tools softhsm2 chromium lynis openscap-scanner ssg-nondebian)
+judges=(strongswan-pki openssl libnss3-tools softhsm2 gcc chromium lynis openscap-scanner ssg-nondebian)
 database=(postgresql)
 links=(nftables) # loses packets on the way between daemons
 journal=(systemd) # its journald, for one daemon at a time
@@ -14,7 +14,7 @@ alarms=(prometheus-alertmanager) # a receiver of alerts
 peers=(fail2ban) # for its fail2ban-regex
 case "${1:-test}" in
   demo) wanted=("${lab[@]}") ;;
-  bench) wanted=("${database[@]}" "${peers[@]}") ;;
+  bench) wanted=("${database[@]}" "${peers[@]}" softhsm2) ;;
   *) wanted=("${lab[@]}" "${judges[@]}" "${database[@]}" "${links[@]}" "${journal[@]}" "${alarms[@]}") ;;
 esac
 missing=()

@@ -148,6 +148,7 @@ ROUTES = (
             "subject": "CN=Branch Issuing CA,O=Example",
             "permitted": ["dns:branch.example.com"],
         },
+        approval=True,
         refusals=(404, 409, 422),
     ),
     Route(

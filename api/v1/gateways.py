@@ -412,6 +412,7 @@ ROUTES = (
         query=Remove,
         answer="",
         status=204,
+        approval=True,
         refusals=(404, 409, 422),
     ),
     Route(

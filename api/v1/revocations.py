@@ -2,12 +2,12 @@
 
 from collections.abc import Mapping
 from datetime import datetime
-from typing import Any
+from typing import Annotated, Any
 
 from pydantic import Field
 
-from api.registry import Call, Reply, Route, Sent, Shown
-from api.v1.certificates import Certificate, Reason, When, Which, shown
+from api.registry import Call, Nothing, Reply, Route, Sent, Shown
+from api.v1.certificates import Certificate, Reason, When, Which, Word, shown
 from fleet import reach, revoking
 from fleet.concern import Affected
 from fleet.revoking import Revocation
@@ -29,6 +29,19 @@ class Revoke(Sent):
         default=None,
         ge=0,
         description="How many tunnels may end, where that is more than the limit.",
+    )
+
+
+class RevokeAll(Sent):
+    """Which certificates are revoked together, and why."""
+
+    serials: Annotated[list[Word], Field(min_length=1, max_length=500)]
+    authority: Word | None = Field(
+        default=None, description="Needed only where two authorities used the same serial number."
+    )
+    reason: Reason = Field(description="A reason of RFC 5280 §5.3.1.")
+    cut_confirmed: int | None = Field(
+        default=None, ge=0, description="As when revoking one; for all of them together."
     )
 
 
@@ -62,6 +75,12 @@ class Revoked(Certificate):
     tunnels: int = Field(description="How many tunnels end.")
     limit: int = Field(description="Up to how many end without `cut_confirmed`.")
     cut: list[CutTunnel]
+
+
+class RevokedAll(Shown):
+    """The certificates that are revoked by this; those that were before are not among them."""
+
+    items: list[Certificate]
 
 
 class GatewayReach(Shown):
@@ -134,6 +153,20 @@ def revoke(call: Call[Revoke, Which]) -> Reply:
     return Reply(_shown(ended, call.now, dry_run=False))
 
 
+def revoke_all(call: Call[RevokeAll, Nothing]) -> Reply:
+    """Revoke certificates together."""
+    body = call.body
+    ended = revoking.revoke_all(
+        call.desk,
+        call.actor,
+        [(body.authority, serial) for serial in body.serials],
+        body.reason,
+        now=call.now,
+        confirmed=body.cut_confirmed,
+    )
+    return Reply(RevokedAll(items=[shown(each, call.now) for each in ended]))
+
+
 def progress(call: Call[None, Which]) -> Reply:
     """Tell how far a revocation has got."""
     found = reach.progress(
@@ -181,6 +214,21 @@ ROUTES = (
         body=Revoke,
         answer=Revoked,
         example={"reason": "superseded"},
+        approval=True,
+        refusals=(404, 409, 422),
+    ),
+    Route(
+        method="POST",
+        path="/v1/certificates/revoke",
+        view=revoke_all,
+        summary="Revoke certificates together: all of them or none",
+        description="So that one approval is enough, where another person must approve of so many.",
+        tag=_TAG,
+        action=Action.CERTIFICATE_REVOKE,
+        body=RevokeAll,
+        answer=RevokedAll,
+        example={"serials": ["4f2a", "5b01"], "reason": "keyCompromise"},
+        approval=True,
         refusals=(404, 409, 422),
     ),
     Route(

@@ -132,6 +132,7 @@ ROUTES = (
         body=CreateToken,
         answer=CreatedToken,
         status=201,
+        approval=True,
         secret=True,
         example={"name": "gw1", "role": "enroller", "profiles": ["gateway"], "uses": 1},
         refusals=(409, 422),

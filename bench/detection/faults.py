@@ -247,6 +247,28 @@ def _lost(story: Story, tunnel: Tunnel, strength: int) -> None:
         story.outage(tunnel, tunnel.at + up * (0.8 + 0.4 * story.random.random()), down)
 
 
+def _away(story: Story, tunnel: Tunnel, strength: int) -> None:
+    """The peer does not come back for long; the daemon goes on trying."""
+    tunnel.ike = (
+        tunnel.ike if strength else story.next()
+    )  # the line that told that it came up was lost
+    story.outage(tunnel, tunnel.at + 300, (1_500.0, 6_000.0, 25_000.0)[strength])
+
+
+def _rests(story: Story, tunnel: Tunnel, strength: int) -> None:
+    """The peer does not come back, and the daemon tries a few times only."""
+    at = tunnel.at + 300
+    for _ in range(1 + (1, 2, 4)[strength]):
+        tunnel.at = at
+        story.add(at + 165, "giving_up", tunnel)
+        tunnel.ike = story.next()
+        story.add(at + 165.1, "ike_initiate", tunnel)
+        at += 165.1
+    tunnel.at = at + (9_000.0, 15_000.0, 25_000.0)[strength]
+    story.truths.append(("peer_unreachable", tunnel.name, at, tunnel.at))
+    story.establish(tunnel)
+
+
 def _lossy(story: Story, tunnel: Tunnel, strength: int) -> None:
     share, seconds = ((0.15, 3600), (0.3, 1800), (0.5, 1200))[strength]
     at, due = tunnel.at, story.due(tunnel)
@@ -434,6 +456,8 @@ FAULTS = (
     Fault("link up and down", "dpd_flapping", _lost),
     Fault("dead peer, IKEv1", "dpd_flapping", _dead),
     Fault("lossy path", "retransmit_storm", _lossy),
+    Fault("peer stays away", "peer_unreachable", _away),
+    Fault("peer stays away, few tries", "peer_unreachable", _rests),
     Fault("certificate rejected", "certificate_rejected", _certificate),
     Fault("CRL out of reach", "revocation_unchecked", _unchecked),
     Fault("two hosts, one identity", "identity_conflict", _conflict),

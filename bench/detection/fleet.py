@@ -11,6 +11,7 @@ from ike.detection.bounds import Bounds, Lifetime, Planned
 from ike.events.event import SaEvent
 
 DAY = 86_400.0
+LONG = 900.0  # an outage of more is no look-alike: it is told
 STRONG = "IKE:AES_GCM_16_256/PRF_HMAC_SHA2_384/ECP_384"
 STRONG_CHILD = "ESP:AES_GCM_16_256/ECP_384/NO_EXT_SEQ"
 
@@ -79,6 +80,8 @@ class Story:
     echo: bool = False
     weather: Weather = field(default_factory=Weather)
     counting: Counting | None = None
+    # Of what only looks like trouble, what is trouble all the same: kind, connection, from when and until when.
+    truths: list[tuple[str, str, float, float]] = field(default_factory=list)
     heirs: dict[int, int] = field(default_factory=dict)  # Child SAs that took the place of others
 
     def __post_init__(self) -> None:
@@ -281,6 +284,8 @@ class Story:
             begin += 165.0 + 0.1
             first = False
         tunnel.at = begin + self.random.random() * 20
+        if tunnel.at - at > LONG:
+            self.truths.append(("peer_unreachable", tunnel.name, at, tunnel.at))
         self.establish(tunnel)
 
     def restart(self, tunnel: Tunnel, at: float) -> None:

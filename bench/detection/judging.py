@@ -208,18 +208,36 @@ def _quieted(split: Split, numbers: range, tunnels: int, days: float) -> Verdict
     for number in numbers:
         story = quiet(split, number, tunnels, days)
         verdict.quiet_days += tunnels * days
-        for alert in watched(story):
+        for alert in untrue(watched(story), story):
             verdict.quiet_alarms[alert.kind] += 1
             verdict.wrong.append(f"quiet {number}: {told(alert)}")
     return verdict
 
 
+def untrue(
+    alerts: list[Alert], story: Story, truths: list[tuple[str, str, float, float]] | None = None
+) -> list[Alert]:
+    """Without those that tell what did happen: `truths`, or else all that is true beside the fault."""
+    stamped = story.weather.stamped
+    return [
+        one
+        for one in alerts
+        if not any(
+            (one.kind, one.connection) == (kind, connection)
+            and stamped(begin) - _DISORDER <= (one.start or 0.0) <= stamped(end) + _DISORDER
+            for kind, connection, begin, end in (story.truths if truths is None else truths)
+        )
+    ]
+
+
 def _score(
     verdict: Verdict, fault: Fault, strength: int, alerts: list[Alert], story: Story, began: float
 ) -> None:
-    score = verdict.kinds[fault.kind]
+    score, hit = verdict.kinds[fault.kind], story.tunnels[0].name
     apart = verdict.faults.setdefault((fault.name, strength), Score())
-    mine = [one for one in alerts if one.kind == fault.kind]
+    # What happened beside, or earlier, is not what is looked for.
+    beside = [each for each in story.truths if not (each[1] == hit and each[2] >= began)]
+    mine = [one for one in untrue(alerts, story, beside) if one.kind == fault.kind]
     for each in (score, apart):
         each.expected += 1
         if mine:
@@ -227,7 +245,7 @@ def _score(
             each.delays.append(max(0.0, (mine[0].raised or 0.0) - began))
     if not mine:
         verdict.wrong.append(f"{fault.name}/{strength} seed {story.seed}: missed")
-    for alert in alerts:
+    for alert in untrue(alerts, story):
         if alert.kind != fault.kind and alert.kind not in fault.beside:
             verdict.kinds[alert.kind].false += 1
             apart.false += 1

@@ -33,6 +33,7 @@ def rare(story: Story, tunnel: Tunnel, due: float) -> bool:
 
 
 def _outage(story: Story, tunnel: Tunnel, at: float) -> None:
+    """The last of these is long enough to be told as what it is, and must be nothing else."""
     story.outage(tunnel, at, story.random.choice((30.0, 600.0, 5000.0)))
 
 

@@ -3,23 +3,33 @@
 from datetime import datetime
 from functools import partial
 
+from sqlalchemy import Connection, bindparam, select
+
 from fleet.gateways import GatewayNotFound, registered
 from fleet.monitoring import planned
 from fleet.monitoring.planned import Turning
 from fleet.rotation import begin
 from fleet.rotation.begin import RotationTooLate
+from fleet.rotation.records import authentication
 from pki.actors import Action, Actor, require
 from pki.desk import Desk
 from pki.trail import leave
 from store.engine import Unit
+from store.rotation_tables import rotations, secret_reports
 
+_SEEN = (
+    select(secret_reports.c.authenticated, rotations.c.to_version)
+    .join_from(rotations, secret_reports, secret_reports.c.slot_id == rotations.c.slot_id)
+    .where(rotations.c.id == bindparam("rotation"))
+)
 _BY = "the rule rotation_failed"
 
 
 def undo(desk: Desk, actor: Actor, gateway: str, name: str | None, *, now: datetime) -> int:
     """Undo what is being rotated at a gateway for a connection; tell how many rotations. May be done again.
 
-    One that went too far to be undone goes on. Raises RoleMayNot.
+    One that went too far to be undone goes on, and so does one whose new key an agent saw to be accepted. Raises
+    RoleMayNot.
     """
     require(actor, Action.JOB_RUN)
     try:
@@ -38,6 +48,8 @@ def undo(desk: Desk, actor: Actor, gateway: str, name: str | None, *, now: datet
 
 
 def _undo(unit: Unit, actor: Actor, which: Turning, now: datetime) -> bool:
+    if _is_accepted(unit.connection, which):
+        return False
     try:
         begin.cancel(unit, which.id, _BY, now)
     except RotationTooLate:
@@ -45,3 +57,10 @@ def _undo(unit: Unit, actor: Actor, which: Turning, now: datetime) -> bool:
     about = f"secret:{which.slot}"
     leave(unit, actor, "rotation.cancel", about, now=now, rotation=which.id, why=_BY)
     return True
+
+
+def _is_accepted(connection: Connection, which: Turning) -> bool:
+    """Whether an agent itself saw the peer authenticate with the new key: then no line of a log says otherwise."""
+    rows = connection.execute(_SEEN, {"rotation": which.id})
+    seen = ((authentication(row.authenticated), row.to_version) for row in rows)
+    return any(each is not None and each.version == version for each, version in seen)

@@ -69,6 +69,10 @@ _ADVICE: Final[dict[tuple[str, str], tuple[str, str]]] = {
         "somebody between them.",
         "Remove the weak proposals from both ends and find out who changed the policy.",
     ),
+    ("downgrade", "configured"): (
+        "The policy of this end was changed, and the peers agree on weaker algorithms since.",
+        "See who changed the policy and why; take the weak proposals out again where it was no purpose.",
+    ),
     ("weak_algorithm", ""): (
         "The SA uses an algorithm that RFC 8247 or RFC 8221 advises against.",
         "Take the weak algorithm out of the proposals of both ends and negotiate again.",
@@ -97,6 +101,11 @@ _ADVICE: Final[dict[tuple[str, str], tuple[str, str]]] = {
     ("dpd_flapping", ""): (
         "The peer is lost and found again repeatedly: the path or the peer is unstable.",
         "Check the link, the provider and NAT timeouts between both ends, and the peer's load.",
+    ),
+    ("peer_unreachable", ""): (
+        "The peer does not answer any more, and every try to reach it was given up: it is down, its link is, or "
+        "something on the path drops UDP 500 and 4500.",
+        "See whether the peer is up and reachable from this gateway, with ikewarden doctor or a ping.",
     ),
     ("retransmit_storm", ""): (
         "Requests need repeating again and again while the tunnel is up: packets are lost, or too "

@@ -20,6 +20,7 @@ KINDS: Final = {
     "unknown_peers": "medium",
     "dpd_flapping": "medium",
     "retransmit_storm": "medium",
+    "peer_unreachable": "medium",
     "certificate_rejected": "high",
     "revocation_unchecked": "medium",
     "identity_conflict": "high",
@@ -27,6 +28,12 @@ KINDS: Final = {
     "rotation_failed": "critical",
     "clock": "medium",
 }
+#: Kinds that are about one peer of a connection, which may have many: each of them is a condition of its own.
+PERSONAL: Final = frozenset(
+    {"auth_failures", "certificate_rejected", "proposal_mismatch", "peer_unreachable"}
+)
+#: Variants of a kind that are less.
+LESSER: Final = {("downgrade", "configured"): "medium"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,10 +62,14 @@ class Alert:
         default=None, compare=False
     )  # when it was certain; `start` is its first sign
     common: bool = False  # of all strangers together; `peer` is the only one so far
+    who: str | None = (
+        None  # which of the peers of its connection it is about, where each has its own
+    )
 
     @property
     def key(self) -> tuple[str, str | None, str | None, str | None]:
-        """What makes it the same condition: kind, gateway, connection, and the peer where no connection is known.
+        """What makes it the same condition: kind, gateway, connection, and the peer where no connection is known, or
+        where the kind is about one of the peers of a connection.
 
         Strangers are one condition together.
         """
@@ -66,5 +77,5 @@ class Alert:
             self.kind,
             self.gateway,
             self.connection,
-            self.peer if self.connection is None and not self.common else None,
+            self.peer if self.connection is None and not self.common else self.who,
         )

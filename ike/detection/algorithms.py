@@ -7,11 +7,14 @@ fact, no rate. HMAC-SHA-1 (MUST-) is let pass.
 **downgrade.** Condition: the cipher or the key exchange group is weak now and was not before; or the group is two
 levels below the least that this tunnel agreed on before (levels: broken, weak, 112, 128, 192 and 256 bits); or a
 post-quantum key exchange is gone. Not normal, because both ends take the first common proposal of an unchanged policy.
+Where the connection was loaded anew in between (`configured`), so that this end's own policy was changed, it is of
+medium severity, told once, and what is agreed on then is the new measure.
 Looks alike and is let pass: AES-128 and AES-256 by turns (whoever starts puts his first), the Child SA of IKE_AUTH,
-which has no group of its own, a connection that was loaded anew (`configured`).
+which has no group of its own.
 """
 
 import re
+from collections.abc import Sequence
 from functools import lru_cache
 from typing import Final
 
@@ -89,19 +92,32 @@ def agreed(
         gateway.conditions.clear("weak_algorithm", place, at)
     index = 0 if layer == "IKE" else 2
     levels = list(tunnel.levels or (-1, -1, -1, -1))
-    for offset, is_ in enumerate(now):
-        was = levels[index + offset]
-        if was < 0 or is_ < 0:
-            continue
-        if _lower(was, is_, 2 if offset else 3):
-            gateway.sign("downgrade", place, at, [line], _evidence(layer, text, was, is_))
-            return  # what was before stays the measure
+    fallen = _fallen(levels[index:], now)
+    if fallen is not None:
+        gateway.sign("downgrade", place, at, [line], _evidence(layer, text, *fallen))
+        return  # what was before stays the measure
+    if tunnel.policy is not None:
+        fallen = _fallen(tunnel.policy[index:], now)
+        tunnel.policy = (*tunnel.policy[:2], -1, -1) if index else (-1, -1, *tunnel.policy[2:])
     for offset, is_ in enumerate(now):
         was = levels[index + offset]
         levels[index + offset] = max(was, is_) if min(was, is_) < 0 else min(was, is_)
     tunnel.levels = (levels[0], levels[1], levels[2], levels[3])
-    if gateway.conditions.opened:
+    if fallen is not None:
+        evidence = _evidence(layer, text, *fallen)
+        gateway.sign("downgrade", place, at, [line], evidence, variant="configured")
+        return
+    there = gateway.conditions.find("downgrade", place) if gateway.conditions.opened else None
+    if there is not None and there.evidence.get("layer") == layer:
         gateway.conditions.clear("downgrade", place, at)
+
+
+def _fallen(before: Sequence[int], now: tuple[int, int]) -> tuple[int, int] | None:
+    """The level before and now of the cipher, or else of the group, where it is lower than it may be."""
+    for was, is_, steps in zip(before, now, (3, 2), strict=False):
+        if was >= 0 and is_ >= 0 and _lower(was, is_, steps):
+            return was, is_
+    return None
 
 
 def _evidence(layer: str, text: str, was: int, now: int) -> dict[str, object]:

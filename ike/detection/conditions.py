@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from ike.detection.advice import advice
-from ike.detection.alert import KINDS, Alert
+from ike.detection.alert import KINDS, LESSER, PERSONAL, Alert
 
 #: Lines that an alert names.
 MOST_LINES: Final = 20
@@ -21,6 +21,7 @@ QUIET: Final[Mapping[str, float]] = {
     "unknown_peers": 3600.0,
     "dpd_flapping": 3600.0,
     "retransmit_storm": 1800.0,
+    "peer_unreachable": 24 * 3600.0,
     "certificate_rejected": 3600.0,
     "revocation_unchecked": 24 * 3600.0,
     "identity_conflict": 3600.0,
@@ -28,6 +29,8 @@ QUIET: Final[Mapping[str, float]] = {
     "rotation_failed": 3600.0,
     "clock": 3600.0,
 }
+#: Such conditions of one kind and connection.
+MOST_APART: Final = 64
 #: Numbers that each further sign makes greater by one, where the rule counts in a window.
 _GROWING: Final = frozenset({"attempts", "requests", "refusals", "rekeys", "authentications"})
 #: Ended alerts that are kept until `forget`.
@@ -66,6 +69,7 @@ class Condition:
     raised: float | None = None
     peers: list[str] = field(default_factory=list)
     common: bool = False
+    who: str | None = None  # of the peers of its connection, by identity or else by address
 
     def alert(self, now: float | None = None) -> Alert:
         """As the operator gets it; `now` is up to when the gateway was heard."""
@@ -80,7 +84,7 @@ class Condition:
             evidence["peers"] = list(self.peers)
         return Alert(
             self.kind,
-            KINDS[self.kind],
+            LESSER.get((self.kind, self.variant), KINDS[self.kind]),
             self.connection,
             self._peer,
             self.start,
@@ -94,6 +98,7 @@ class Condition:
             self.updates,
             self.raised,
             self.common,
+            self.who,
         )
 
     @property
@@ -115,6 +120,14 @@ class Condition:
             self.peers.append(who)
         if self.common and place.identity != self.identity:
             self.identity = None
+        if self.kind in PERSONAL and self.identity is None and not self.common:
+            self.identity = place.identity
+
+    def is_of(self, place: Place) -> bool:
+        """Is it about the peer at `place`? By identity where both are known, as a peer may move; else by address."""
+        if self.identity is not None and place.identity is not None:
+            return self.identity == place.identity
+        return place.peer is None or not self.peers or place.peer in self.peers
 
     def over(self, now: float) -> bool:
         """Has it been quiet for long enough?"""
@@ -128,6 +141,8 @@ class Conditions:
 
     opened: dict[Key, Condition] = field(default_factory=dict)
     ended: list[Condition] = field(default_factory=list)
+    # Open conditions about one peer of a connection, by kind, gateway and connection.
+    apart: dict[tuple[str, str | None, str | None], list[Key]] = field(default_factory=dict)
 
     def sign(
         self,
@@ -140,7 +155,7 @@ class Conditions:
         variant: str = "",
     ) -> None:
         """One more sign of `kind`: opens the condition or updates it."""
-        key = _key(kind, place)
+        key = self._key(kind, place)
         there = self.opened.get(key)
         if there is not None and at is not None and there.over(at):
             self._end(key, there.last)
@@ -158,12 +173,15 @@ class Conditions:
                 variant,
                 raised=at,
                 common=place.sender is not None,
+                who=key[3] if place.connection is not None else None,
             )
             self.opened[key] = there
+            if key[3] is not None and kind in PERSONAL:
+                self.apart.setdefault(key[:3], []).append(key)
         there.last = at if there.last is None or at is None else max(there.last, at)
         there.updates += 1
         there.add(evidence)
-        if there.common and variant:
+        if (there.common and variant) or (kind, there.variant) in LESSER:
             there.variant = variant
         for line in lines:
             if len(there.lines) >= MOST_LINES:
@@ -174,13 +192,28 @@ class Conditions:
 
     def is_open(self, kind: str, place: Place) -> bool:
         """Does it last?"""
-        return _key(kind, place) in self.opened
+        return self.find(kind, place) is not None
 
-    def clear(self, kind: str, place: Place, at: float | None) -> None:
-        """It is over: the contrary was seen."""
-        key = _key(kind, place)
-        if key in self.opened:
-            self._end(key, at)
+    def find(self, kind: str, place: Place) -> Condition | None:
+        """The one that lasts there."""
+        return self.opened.get(self._key(kind, place))
+
+    def is_full(self, kind: str, place: Place) -> bool:
+        """Are there so many of the connection's peers that one more gets no condition of its own?"""
+        there = self.apart.get((kind, place.gateway, place.connection), ())
+        return len(there) >= MOST_APART and self._key(kind, place) not in there
+
+    def clear(self, kind: str, place: Place, at: float | None, *, only: bool = False) -> None:
+        """It is over: the contrary was seen. At an `only` peer's address whatever identity it shows."""
+        one = kind not in PERSONAL or place.connection is None
+        over = [_key(kind, place)] if one else []
+        for key in self.apart.get((kind, place.gateway, place.connection), ()):
+            there = self.opened[key]
+            if there.is_of(place) or (only and place.peer in there.peers):
+                over.append(key)
+        for key in over:
+            if key in self.opened:
+                self._end(key, at)
         # Strangers' is over where there was one, and that is none.
         common = self.opened.get((kind, place.gateway, None, None))
         if common is not None and common.common and common.peers == [place.peer]:
@@ -193,10 +226,26 @@ class Conditions:
 
     def _end(self, key: Key, at: float | None) -> None:
         condition = self.opened.pop(key)
+        those = self.apart.get(key[:3], [])
+        if key in those:
+            those.remove(key)
+            if not those:
+                del self.apart[key[:3]]
         condition.end = at
         self.ended.append(condition)
         if len(self.ended) > MOST_ENDED:
             del self.ended[0]
+
+    def _key(self, kind: str, place: Place) -> Key:
+        """That of the condition that is open, or of a new one."""
+        if kind not in PERSONAL or place.connection is None or place.sender is not None:
+            return _key(kind, place)
+        those = self.apart.get((kind, place.gateway, place.connection), ())
+        fit = [key for key in those if self.opened[key].is_of(place)]
+        if place.identity is not None:  # rather its own than one that shows none
+            fit.sort(key=lambda key: self.opened[key].identity is None)
+        who = place.identity or place.peer or ""
+        return fit[0] if fit else (kind, place.gateway, place.connection, who)
 
 
 def _merged(name: str, before: object, value: object) -> object:

@@ -3,9 +3,10 @@
 What is counted are attempts, not lines: one attempt has the number of its IKE SA; without numbers it is told by one
 thread of the daemon, where lines show one, within two seconds.
 
-**auth_failures.** Condition: three attempts of one identity failed within 10 minutes, with no success between
-(without times: five). Not normal, because in steady state nobody fails. Looks alike and is let pass: one failure, a
-failure of the certificate (`certificate_rejected` says it better), several lines about one attempt.
+**auth_failures.** Condition: three attempts of one identity failed within 10 minutes, with no success between (without
+times: five). One condition for each identity of a connection, or for each address where no identity is known; the
+success of another peer does not end it. Not normal, because in steady state nobody fails. Looks alike and is let pass:
+one failure, a failure of the certificate (`certificate_rejected` says it better), several lines about one attempt.
 
 **rotation_failed.** Condition: two attempts of the tunnel's own peer failed, or one and nobody succeeded for a minute,
 on a connection whose rotation of ours is under way (`Planned`). It stands in place of `auth_failures`: the answer is to
@@ -13,16 +14,20 @@ roll back, so nobody else may bring it about. An identity is claimed before it i
 the peer is known by its address: it was up on this connection there, or we asked it there ourselves. To fail there
 takes the answers that go to that address. A peer with a new address fails at its own end as well, and that end tells.
 
-**auth_guessing.** Condition: within 10 minutes one source failed twenty times without ever having succeeded, or with
-five identities (ten where it has succeeded before); or at one connection twenty attempts failed from addresses that
+**auth_guessing.** Condition: within 10 minutes one source failed with five identities (ten where it has succeeded
+before); or one that never succeeded failed twenty times with three identities, or within 10 seconds, or with an
+identity that is up at another address at that time; or at one connection twenty attempts failed from addresses that
 nothing is known of, of twenty sources or with twenty identities that never succeeded, or from ten addresses with one
-identity. One condition for a connection, however many sources. Looks alike and is let pass: a gateway of ours that
-keeps trying with an old secret (it succeeded before, and has one identity), many clients after a rotation (they are
-known by address or identity, or it is planned).
+identity. One condition for a connection, however many sources. Looks alike and is let pass: a gateway that keeps
+trying with a wrong secret, as fast as daemons and scripts do that (it has one identity, or succeeded before), many
+clients after a rotation (they are known by address or identity, or it is planned).
 """
 
+from functools import lru_cache
+from ipaddress import ip_address
 from typing import Final
 
+from ike.detection.alert import PERSONAL
 from ike.detection.conditions import Place
 from ike.detection.crowds import Attempt, Crowd
 from ike.detection.state import Gateway, Suspect, Tunnel, lines_of, note
@@ -31,6 +36,7 @@ from ike.events.event import SaEvent
 
 _TIMES, _TIMES_UNTIMED, _WITHIN = 3, 5, 600.0
 _GUESSES, _IDENTITIES, _IDENTITIES_OF_KNOWN = 20, 5, 10
+_SEVERAL, _FAST = 3, 10.0
 _MANY, _ADDRESSES = 20, 10
 #: Attempts whose IKE SA is remembered, since others come between the lines about one.
 REMEMBERED: Final = 16
@@ -86,17 +92,27 @@ def _address(event: SaEvent) -> str | None:
     return event.source or event.peer
 
 
+@lru_cache(maxsize=4096)
+def _is_address(text: str) -> bool:
+    """Does it parse as one? An identity, a name and a masked address say nothing of where packets go."""
+    try:
+        ip_address(text)
+    except ValueError:
+        return False
+    return True
+
+
 def called(gateway: Gateway, event: SaEvent, at: float | None) -> None:
     """`ike_initiate`: whom we ask is a peer of ours."""
     address = _address(event)
-    if address is not None and event.phase is None:
+    if address is not None and event.phase is None and _is_address(address):
         gateway.call(address, event.name or event.connection)
 
 
 def _is_of_peer(gateway: Gateway, place: Place, event: SaEvent) -> bool:
     """Is it the tunnel's own peer that fails? What a stranger can send must not say so."""
     address = _address(event)
-    if address is None or place.connection is None:
+    if address is None or place.connection is None or not _is_address(address):
         return False
     tunnel = gateway.tunnels.get((place.connection, address))
     if tunnel is None:
@@ -167,8 +183,8 @@ def _guesses(
     identities = len(suspect.identities)
     told = Place(gateway.name, place.connection, sender=_address(event) or "")
     goes_on = crowd is not None and gateway.conditions.is_open("auth_guessing", told)
-    by_one = (count >= _GUESSES and not known) or (
-        identities >= (_IDENTITIES_OF_KNOWN if known else _IDENTITIES)
+    by_one = identities >= (_IDENTITIES_OF_KNOWN if known else _IDENTITIES) or (
+        count >= _GUESSES and not known and _is_no_retry(gateway, suspect, event, at)
     )
     together = crowd is not None and _many(gateway, crowd, place.connection, at)
     if not (by_one or together or goes_on):
@@ -190,11 +206,28 @@ def _guesses(
         variant="" if crowd is None or len(crowd.sources) == 1 else "many",
     )
     # The same attempts are no misconfiguration of an identity as well.
+    whose = place.identity if place.peer is None else None
     for connection in (place.connection, None):
-        gateway.conditions.clear(
-            "auth_failures", Place(gateway.name, connection, place.peer, place.identity), at
-        )
+        tried = Place(gateway.name, connection, place.peer, whose)
+        gateway.conditions.clear("auth_failures", tried, at)
     return True
+
+
+def _is_no_retry(gateway: Gateway, suspect: Suspect, event: SaEvent, at: float | None) -> bool:
+    """Is it more than a peer that tries again and again with one wrong secret?"""
+    if len(suspect.identities) >= _SEVERAL:
+        return True
+    then = suspect.signs["auth"][-_GUESSES][0]
+    fast = at is not None and then is not None and at - then <= _FAST
+    return fast or _is_up_elsewhere(gateway, event.identity, _address(event))
+
+
+def _is_up_elsewhere(gateway: Gateway, identity: str | None, source: str | None) -> bool:
+    """Is a peer of that identity up at another address?"""
+    home = gateway.homes.get(identity) if identity is not None else None
+    if home is None or home[1] == source or home not in gateway.tunnels:
+        return False
+    return any(whose == identity for _, _, whose in gateway.tunnels[home].up.values())
 
 
 def _many(gateway: Gateway, crowd: Crowd, connection: str | None, at: float | None) -> bool:
@@ -228,7 +261,7 @@ def _count_identity(gateway: Gateway, event: SaEvent, place: Place, at: float | 
             return
         gateway.failed.append(event.ike_id)
         del gateway.failed[:-REMEMBERED]
-    who = event.identity or place.connection or source_of(event)
+    who = event.identity or _address(event) or place.connection or source_of(event)
     record = gateway.identity(who)
     signs = record.signs.setdefault("auth", [])
     count = note(signs, at, event.line, _WITHIN, 64)
@@ -300,7 +333,7 @@ def succeeded(gateway: Gateway, tunnel: Tunnel, event: SaEvent, at: float | None
             if record is not None and record.signs:
                 record.signs.clear()
     if gateway.conditions.opened:
-        place = gateway.place(tunnel)
-        for kind in ("auth_failures", "rotation_failed", "certificate_rejected"):
-            gateway.conditions.clear(kind, place, at)
-        gateway.conditions.clear("proposal_mismatch", place, at)
+        place = Place(gateway.name, tunnel.name, source or tunnel.source, event.identity)
+        only = gateway.served.get(tunnel.name or "", event.identity) == event.identity
+        for kind in (*sorted(PERSONAL), "rotation_failed"):
+            gateway.conditions.clear(kind, place, at, only=only)

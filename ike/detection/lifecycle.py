@@ -202,7 +202,7 @@ def remarked(gateway: Gateway, tunnel: Tunnel, event: SaEvent, at: float | None)
         tunnel.child = Pace()
         tunnel.ike = Pace()
         tunnel.scheduled = None
-        tunnel.levels = None
+        tunnel.policy, tunnel.levels = tunnel.levels or tunnel.policy, None
 
 
 def restarted(gateway: Gateway, at: float | None) -> None:

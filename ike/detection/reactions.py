@@ -56,6 +56,16 @@ def _deleted(gateway: Gateway, tunnel: Tunnel, event: SaEvent, at: float | None)
         lifecycle.ike_ended(gateway, tunnel, event, at)
 
 
+def _died(gateway: Gateway, event: SaEvent, at: float | None) -> None:
+    tunnel = gateway.tunnel(event, make=False)
+    lost: tuple[str | None] | None = None
+    if tunnel is not None:
+        before = dict(tunnel.up)
+        lifecycle.ike_died(gateway, tunnel, event, at)
+        lost = next(((one[2],) for ike, one in before.items() if ike not in tunnel.up), None)
+    liveness.unanswered(gateway, tunnel, event, at, lost)
+
+
 def _replaced(gateway: Gateway, event: SaEvent, at: float | None) -> None:
     tunnel = gateway.last_of(event)
     if tunnel is not None:
@@ -85,8 +95,6 @@ OF_TUNNELS: Final[dict[str, OfTunnel]] = {
     "child_rekey_failed": rekeys.refused,
     "child_closed": lifecycle.child_closed,
     "retransmit": liveness.repeated,
-    "giving_up": lifecycle.ike_died,
-    "dpd_timeout": lifecycle.ike_died,
     "collision": collisions.collided,
     "rekey_scheduled": lifecycle.remarked,
     "configured": lifecycle.remarked,
@@ -99,6 +107,8 @@ REACTIONS: Final[dict[str, Reaction]] = {
     "ike_established": _established,
     "ike_initiate": failures.called,
     "ike_timeout": floods.opened,
+    "giving_up": _died,
+    "dpd_timeout": _died,
     "auth_failed": failures.failed,
     "cert_invalid": certificates.rejected,
     "cert_revoked": certificates.rejected,

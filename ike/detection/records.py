@@ -15,7 +15,7 @@ from ike.detection.state import Gateway
 from ike.detection.watch import Watch
 
 # Counts up when what is remembered changes its meaning.
-_VERSION: Final = 2
+_VERSION: Final = 3
 # Of a memory that is unpacked: far above what the bounds of each record allow.
 _MOST: Final = 1 << 28
 _READ: Final = msgspec.msgpack.Decoder(tuple[int, list[Gateway]])

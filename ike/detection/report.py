@@ -30,6 +30,7 @@ TITLES: Final[Mapping[str, str]] = {
     "proposal_mismatch": "The policies of the two ends do not match",
     "unknown_peers": "Peers that are not configured are asking",
     "dpd_flapping": "A peer is lost and found again and again",
+    "peer_unreachable": "A peer does not answer any more",
     "retransmit_storm": "Many messages are sent again",
     "certificate_rejected": "A peer's certificate was rejected",
     "revocation_unchecked": "Certificates are accepted without a check of revocation",

@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final, NamedTuple
 
+from ike.detection.alert import PERSONAL
 from ike.detection.bounds import UNKNOWN, Bounds, Planned
 from ike.detection.conditions import QUIET, Conditions, Place
 from ike.detection.crowds import Attempt, Crowd, Distinct
@@ -100,6 +101,18 @@ class Trouble:
 
 
 @dataclass(slots=True)
+class Away:
+    """A peer that did not answer: since when, whose identity it was, and which tries of ours were given up since."""
+
+    since: float | None
+    lines: list[int]
+    identity: str | None
+    last: float | None
+    tries: int = 0
+    told: bool = False
+
+
+@dataclass(slots=True)
 class Tunnel:
     """One connection with one peer. `up`: established IKE SAs by number, with (since, line, identity)."""
 
@@ -120,6 +133,7 @@ class Tunnel:
     levels: tuple[int, int, int, int] | None = (
         None  # cipher and group, of IKE and of ESP: the least
     )
+    policy: tuple[int, int, int, int] | None = None  # and of the policy before, for what is new
     trouble: Trouble | None = None
     # The Child SA that was closed last: whose chain, since when it was up, on which line, when it was closed.
     closed: tuple[tuple[str | None, int | str | None], float | None, int, float] | None = None
@@ -211,8 +225,12 @@ class Gateway:
     crowds: dict[str, Crowd] = field(default_factory=dict)
     called: dict[str, list[str]] = field(default_factory=dict)  # names by the addresses we asked
     failed: list[int] = field(default_factory=list)  # the IKE SAs that failed to authenticate last
+    away: dict[tuple[str | None, str | None], Away] = field(default_factory=dict)  # as `tunnels`
     named: dict[str, Suspect] = field(default_factory=dict)
     hosts: dict[str, str] = field(default_factory=dict)
+    # Where an identity came up last: name and address of the tunnel.
+    homes: dict[str, tuple[str | None, str | None]] = field(default_factory=dict)
+    served: dict[str, str] = field(default_factory=dict)  # a connection's only identity; "": many
     waiting: dict[str, tuple[float, int, Place]] = field(default_factory=dict)
     weak: dict[str, int] = field(default_factory=dict)
     strangers: dict[str, Sign] = field(default_factory=dict)
@@ -310,6 +328,9 @@ class Gateway:
                 self.hosts[key] = source
         tunnel.source = source
         self.tunnels[(tunnel.name, source)] = tunnel
+        for _, _, identity in tunnel.up.values():
+            if identity is not None:
+                self.homes[identity] = (tunnel.name, source)
         self.seen_at(tunnel)
 
     def raise_ike(
@@ -323,6 +344,14 @@ class Gateway:
             self.up[ike] = tunnel
         self.seen_at(tunnel)
         tunnel.up[ike] = (at, line, identity)
+        self.away.pop((tunnel.name, tunnel.source), None)
+        if identity is None:
+            return
+        if identity in self.homes:
+            self.away.pop(self.homes[identity], None)
+        self.homes[identity] = (tunnel.name, tunnel.source)
+        if tunnel.name is not None and self.served.setdefault(tunnel.name, identity) != identity:
+            self.served[tunnel.name] = ""
 
     def drop_ike(self, tunnel: Tunnel, ike: int | None) -> None:
         """An IKE SA is gone, and its Child SAs with it."""
@@ -345,6 +374,7 @@ class Gateway:
             tunnel.chains.clear()
             tunnel.scheduled = None
         self.up.clear()
+        self.away.clear()
         self.spis.clear()
         self.failed.clear()
 
@@ -362,6 +392,7 @@ class Gateway:
             records.clear()
         self.callers.clear()
         self.crowds.clear()
+        self.away.clear()
         self.seen.clear()
         self.seen_before.clear()
         self.soft.clear()
@@ -444,7 +475,7 @@ class Gateway:
             return
         told = self._bounded(kind, place)
         if told is not place:
-            crowd = self.crowd(f"signs of {kind}", at, QUIET.get(kind, 3600.0))
+            crowd = self.crowd(f"signs of {kind}", at, QUIET.get(kind, 3600.0), told.connection)
             crowd.join(Attempt(at, lines[-1] if lines else 0, told.sender))
             evidence = {**evidence, **crowd.shown()}
         self.conditions.sign(kind, told, at, lines, evidence, since, variant)
@@ -500,6 +531,9 @@ class Gateway:
     def _bounded(self, kind: str, place: Place) -> Place:
         """Where a sign is told: connections that never came up may be without end."""
         if place.connection is None or self._is_proven(place.connection):
+            if kind in PERSONAL and place.connection and self.conditions.is_full(kind, place):
+                sender = place.peer or place.identity or ""
+                return Place(self.name, place.connection, sender=sender)
             return self.common(place)
         if self.conditions.is_open(kind, place):
             return place

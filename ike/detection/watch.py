@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Final
 
-from ike.detection import clock, failures, floods, lifecycle
+from ike.detection import clock, failures, floods, lifecycle, liveness
 from ike.detection.alert import Alert
 from ike.detection.bounds import Bounds, Planned
 from ike.detection.order import GAP, WINDOW, age_seen, released
@@ -222,5 +222,7 @@ def _fire(gateway: Gateway, now: float) -> None:
                     lifecycle.look(gateway, tunnel, (at + 1) * SLOT)
     if gateway.waiting:
         failures.overdue(gateway, now)
+    if gateway.away:
+        liveness.overdue(gateway, (slot + 1) * SLOT)
     if gateway.conditions.opened:
         gateway.conditions.settle((slot + 1) * SLOT)

@@ -3,17 +3,49 @@
 import json
 from typing import Any, Final, NamedTuple
 
+from ike.events.programs import dialects_of, dialects_of_container
+
 # Of Windows' own events, whose fields tell more than their message.
 _WINDOWS: Final = frozenset({"winlog", "event_id", "EventID", "EventId", "Id"})
 _GROUPED: Final = ("ikesa-name", "ikesa-uniqueid")
+_PROGRAMS: Final = (
+    "process.name",
+    "log.syslog.appname",
+    "syslog.appname",
+    "syslog.identifier",
+    "journald.identifier",
+    "SYSLOG_IDENTIFIER",
+    "program",
+    "programname",
+    "appname",
+    "app-name",
+    "app_name",
+    "ident",
+    "syslog_program",
+    "syslogtag",
+    "systemd.unit",
+)
+_CONTAINERS: Final = (
+    "container.name",
+    "container_name",
+    "docker.container.name",
+    "kubernetes.container.name",
+    "kubernetes.container_name",
+    "attrs.name",
+    "attrs.tag",
+)
+_ENGINES: Final = frozenset({"docker", "dockerd", "containerd", "podman", "conmon"})
 
 
 class Plain(NamedTuple):
-    """What was in an envelope: the line as a daemon's own log would show it."""
+    """What was in an envelope: the line as a daemon's own log would show it, and whose words it may hold, where the
+    envelope names who wrote it.
+    """
 
     raw: bytes
     time: float | None
     host: str | None
+    dialects: frozenset[str] | None = None
 
 
 def opened(raw: bytes) -> Plain | None:
@@ -42,7 +74,30 @@ def _of_shipper(entry: dict[str, Any]) -> Plain | None:
     if not isinstance(message, str):
         return None
     text = message.rstrip().replace("\n", " ")
-    return Plain(_encoded(f"{_text(stamp)} {text}".lstrip()), None, None)
+    return Plain(_encoded(f"{_text(stamp)} {text}".lstrip()), None, None, _writer(entry))
+
+
+def _writer(entry: dict[str, Any]) -> frozenset[str] | None:
+    """Whose words a shipped line may hold, by every name in it of a program or of a container."""
+    allowed: frozenset[str] | None = None
+    for keys, known in ((_PROGRAMS, dialects_of), (_CONTAINERS, dialects_of_container)):
+        for key in keys:
+            name = _text(_inside(entry, key))
+            if name:
+                allowed = known(name) if allowed is None else allowed & known(name)
+    return allowed
+
+
+def _inside(entry: dict[str, Any], path: str) -> object:
+    """What stands at `a.b`, as one key or as a key within another one's value."""
+    if path in entry:
+        return entry[path]
+    value: object = entry
+    for key in path.split("."):
+        if not isinstance(value, dict):
+            return None
+        value = value.get(key)
+    return value
 
 
 def _of_journal(entry: dict[str, Any]) -> Plain | None:
@@ -65,7 +120,9 @@ def _of_journal(entry: dict[str, Any]) -> Plain | None:
             _text(entry.get("IKE_SA_UNIQUE_ID")),
         )
     line = _encoded(tag + message.rstrip("\r\n").replace("\n", " "))
-    return Plain(line, _microseconds(entry), _text(entry.get("_HOSTNAME")) or None)
+    name = _text(entry.get("CONTAINER_NAME")) if ident in _ENGINES else ""
+    dialects = dialects_of_container(name) if name else dialects_of(ident)
+    return Plain(line, _microseconds(entry), _text(entry.get("_HOSTNAME")) or None, dialects)
 
 
 def _of_charon(entry: dict[str, Any]) -> Plain | None:

@@ -85,7 +85,8 @@ REMARKS: Final = frozenset(
         "configured",  # a connection was loaded, replaced or unloaded
         "clock",  # the daemon, or its time source, speaks of a moved clock
         "half_open",  # `number` negotiations that peers began stood half-open for `seconds`
-        "counted",  # `number` more of what `reason`, one of COUNTS, says happened in `seconds`, of which no event tells
+        # `number` more of what `reason`, one of COUNTS, says happened in `seconds`, of which no event tells
+        "counted",
         "soft_expired",  # the kernel asks for a new SA: the soft limit that `reason` names was reached
         "acquire",  # the kernel asks for an SA that traffic needs; reason "unanswered": in vain
     }

@@ -6,13 +6,11 @@ import gzip
 import importlib
 import io
 import lzma
-import os
-import re
 import stat
 import zlib
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
-from typing import Any, BinaryIO, Final, NamedTuple
+from typing import Any, BinaryIO, Final
 
 from ike.events.errors import (
     LogDamaged,
@@ -23,6 +21,9 @@ from ike.events.errors import (
     LogUnreadable,
     ZstdMissing,
 )
+from ike.events.tail import START, Piece, Tail, rotated
+
+__all__ = ["Piece", "blocks", "follow", "rotated", "stream"]
 
 _BLOCK: Final = 1 << 18
 _LOOKED_AT: Final = 1 << 16  # bytes at the beginning that tell what a file is
@@ -37,14 +38,6 @@ _OTHERS: Final = {
     b"\x0a\x0d\x0d\x0a": "This is a capture of packets, no log.",
 }
 _BROKEN: Final = (EOFError, zlib.error, lzma.LZMAError, gzip.BadGzipFile, ValueError)
-_ROTATED: Final = re.compile(r"[.-](\d{1,10}(?:-\d{1,10})?)(?:\.(?:gz|bz2|xz|zst|lz4))?")
-
-
-class Piece(NamedTuple):
-    """Some bytes of a log. `fresh`: a new file begins with them. Without bytes: nothing came for a while."""
-
-    data: bytes
-    fresh: bool = False
 
 
 def blocks(path: Path) -> Iterator[bytes]:
@@ -66,61 +59,26 @@ def follow(path: Path, wait: Callable[[], object]) -> Iterator[Piece]:
     """What is in a log, and then what comes, for ever; `wait` is called when there is nothing more, and may end it by
     an exception.
 
-    A log that is renamed is read to its end, and then its successor, once something is in it. One that is cut off is
-    read again from its beginning.
+    A log that is renamed is read to its end, and then its successors, once something is in them. One that is cut off,
+    or written anew, is read again from its beginning.
     """
-    file = _opened(path)
-    try:
+    with _opened(path) as file:
         if _compression(file.peek(8)) is not None:
             raise LogNotFollowable(f"{path} is compressed, so nothing will be added to it.")
-        fresh = True
-        while True:
-            data = file.read1(_BLOCK)
-            if data:
-                yield Piece(data, fresh)
-                fresh = False
-                continue
-            successor = _successor(file, path)
-            if successor is not None:
-                while data := file.read1(_BLOCK):  # written between the last look and the new file
-                    yield Piece(data, fresh)
-                    fresh = False
-                file.close()
-                file, fresh = successor, True
-                continue
-            yield Piece(b"")
-            wait()
-    finally:
-        file.close()
-
-
-def rotated(path: Path) -> list[Path]:
-    """The earlier files of a log and itself, oldest first: `log.2.gz`, `log-20260101`, `log.1`, `log`."""
-    found: list[tuple[tuple[int, str], Path]] = []
-    for sibling in path.parent.iterdir():
-        if not sibling.name.startswith(path.name) or not sibling.is_file():
-            continue
-        number = _ROTATED.fullmatch(sibling.name[len(path.name) :])
-        if number is not None:
-            found.append((_age(number[1]), sibling))
-    return [each for _, each in sorted(found)] + ([path] if path.exists() else [])
-
-
-def _age(number: str) -> tuple[int, str]:
-    """Dates go up with time, and small numbers go down."""
-    return (1, number) if len(number) >= 8 else (0, f"{10**10 - int(number.partition('-')[0]):011}")
-
-
-def _successor(file: io.BufferedReader, path: Path) -> io.BufferedReader | None:
-    """The file that is to be read now, where it is no more this one."""
-    mine = os.fstat(file.fileno())
+    tail = Tail(path, START)
     try:
-        there = path.stat()
-    except FileNotFoundError:
-        return None  # between the renaming and the new file
-    if (there.st_dev, there.st_ino) != (mine.st_dev, mine.st_ino):
-        return _opened(path) if there.st_size else None
-    return _opened(path) if there.st_size < file.tell() else None
+        while True:
+            try:
+                piece = tail.read()
+            except FileNotFoundError:  # between the renaming and the new file
+                piece = Piece(b"")
+            except OSError as error:
+                raise LogUnreadable(f"{path} cannot be read: {_said(error)}.") from None
+            yield piece
+            if not piece.data:
+                wait()
+    finally:
+        tail.close()
 
 
 def _opened(path: Path) -> io.BufferedReader:

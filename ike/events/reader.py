@@ -4,6 +4,7 @@ import re
 from collections.abc import Sequence
 from typing import Final, Protocol
 
+from ike.events import programs
 from ike.events.dialects import (
     log_charon,
     log_cisco,
@@ -14,10 +15,10 @@ from ike.events.dialects import (
     log_racoon,
     log_windows,
 )
-from ike.events.dialects.log_charon_lines import BEGIN, CUE, DULL, PACKET
+from ike.events.dialects.log_charon_lines import BEGIN, CUE, DULL, NAKED, PACKET
 from ike.events.envelopes import opened
 from ike.events.event import SaEvent
-from ike.events.programs import told_by_another
+from ike.events.programs import Head, head_of
 from ike.events.stamps import Stamps, end_of_stamp
 
 _LONGEST: Final = 1 << 20  # bytes of a line that are looked at
@@ -41,20 +42,23 @@ class Parser(Protocol):
         ...
 
 
-# Every dialect: the cue that only its lines have, and its parser. The order decides where two cues are on one line.
-_DIALECTS: Final[tuple[tuple[re.Pattern[bytes], type[Parser]], ...]] = (
-    (CUE, log_charon.Parser),
-    (log_cisco.CUE, log_cisco.Parser),
-    (log_pluto.CUE, log_pluto.Parser),
-    (log_juniper.CUE, log_juniper.Parser),
-    (log_fortigate.CUE, log_fortigate.Parser),
-    (log_racoon.CUE, log_racoon.Parser),
+# Every dialect: its name, the cue that only its lines have, and its parser. The order decides where two cues begin at
+# one place.
+_DIALECTS: Final[tuple[tuple[str, re.Pattern[bytes], type[Parser]], ...]] = (
+    (programs.CHARON, CUE, log_charon.Parser),
+    (programs.CISCO, log_cisco.CUE, log_cisco.Parser),
+    (programs.PLUTO, log_pluto.CUE, log_pluto.Parser),
+    (programs.JUNIPER, log_juniper.CUE, log_juniper.Parser),
+    (programs.FORTIGATE, log_fortigate.CUE, log_fortigate.Parser),
+    (programs.RACOON, log_racoon.CUE, log_racoon.Parser),
     # The widest cues come last: topics in any form, and the heads of any export of records.
-    (log_mikrotik.CUE, log_mikrotik.Parser),
-    (log_windows.CUE, log_windows.Parser),
+    (programs.MIKROTIK, log_mikrotik.CUE, log_mikrotik.Parser),
+    (programs.WINDOWS, log_windows.CUE, log_windows.Parser),
 )
 
 _CHARON: Final = 0  # whose lines are many
+_WINDOWS: Final = 7  # whose records have many lines, with anything in them
+_QUOTING: Final = frozenset({programs.FORTIGATE, programs.WINDOWS})  # whose records are in quotes
 
 
 class Reader:
@@ -68,7 +72,7 @@ class Reader:
         self._stamps = Stamps(now, east)
         self._charon = log_charon.Parser()
         self._parsers: list[Parser] = [
-            self._charon if made is log_charon.Parser else made() for _, made in _DIALECTS
+            self._charon if made is log_charon.Parser else made() for _, _, made in _DIALECTS
         ]
         self._number = 0  # lines that have ended
         self._rest = b""
@@ -163,17 +167,24 @@ class Reader:
     ) -> None:
         """Any other line; `before` is the line before it, where that was passed over."""
         raw = data[start:stop].rstrip(b"\r\n")
-        if _is_quoted(raw):
+        head = head_of(raw)
+        if not head.dialects:
             self._last = None
             return
         at = data.find(PACKET, start, min(stop, start + 160))
-        if at > 0 and data.find(b"] ", start, at) < 0:  # behind another group it is no packet
+        if at > 0 and _is_charon(raw, head) and data.find(b"] ", start, at) < 0:
+            # Behind another group it is no packet.
             self._charon.note_packet(data, at, stop, self._stamps.read(data[start : at + 1])[1])
             self._last = _CHARON
             return
-        chosen = self._dialect(raw)
-        if chosen is None and before:  # a dull line may go on here, and then tell something
+        chosen = self._dialect(raw, head)
+        if (
+            chosen is None and before and _is_charon(before, head_of(before))
+        ):  # a dull line may go on here, and then tell something
             events += self._line(before, _CHARON, self._number - 1)
+        if chosen is None and head.is_named and self._last != _WINDOWS:
+            self._last = None  # the rest of no message
+            return
         events += self._line(raw, chosen, self._number)
 
     def _line(self, raw: bytes, chosen: int | None, number: int) -> Sequence[SaEvent]:
@@ -182,15 +193,21 @@ class Reader:
         if raw[:1] == b"{":
             plain = opened(raw)
             if plain is not None:
-                raw, time, host = plain
-                if _is_quoted(raw):
+                raw, time, host = plain.raw, plain.time, plain.host
+                head = head_of(raw)
+                if plain.dialects is not None:
+                    head = head._replace(dialects=plain.dialects, is_named=True)
+                chosen = self._dialect(raw, head) if head.dialects else None
+                if chosen is None:
                     return ()
-                chosen = self._dialect(raw)
         stamp, name = self._stamps.read(raw)
         if chosen is None:
             if end_of_stamp(raw) is not None:
                 self._last = None
             chosen = self._last
+            # What goes on with a message is no message of its own.
+            if chosen is not None and _DIALECTS[chosen][1].search(raw):
+                return ()
         if chosen is None:
             return ()
         self._last = chosen
@@ -198,21 +215,39 @@ class Reader:
             number, raw, stamp if time is None else time, host or name
         )
 
-    def _dialect(self, raw: bytes) -> int | None:
-        if self._last is not None and _DIALECTS[self._last][0].search(raw):
-            return self._last
-        for index, (cue, _) in enumerate(_DIALECTS):
-            if cue.search(raw):
-                return index
-        return None
+    def _dialect(self, raw: bytes, head: Head) -> int | None:
+        """The one whose words begin a line: what a peer chose, or a stranger, never stands before a daemon's own."""
+        if self._last == _WINDOWS and not head.is_named and log_windows.CUE.search(raw):
+            return _WINDOWS
+        if programs.CHARON in head.dialects and _is_charon(raw, head):
+            return _CHARON
+        found = []
+        for index, (name, cue, _) in enumerate(_DIALECTS):
+            if index != _CHARON and name in head.dialects:
+                at = cue.search(raw)
+                if at and _begins(name, raw, at.start(), head):
+                    found.append((at.start(), index != self._last, index))
+        return min(found)[2] if found else None
 
 
-def _is_quoted(raw: bytes) -> bool:
-    """Whether another program tells something, and not just hands on a line of a daemon."""
-    message = told_by_another(raw)
-    if message is None or BEGIN.match(message):
+def _is_charon(raw: bytes, head: Head) -> bool:
+    """Whether charon's words begin where a message may."""
+    if programs.CHARON not in head.dialects:
         return False
-    return not any(cue.match(message) for cue, made in _DIALECTS if made is not log_charon.Parser)
+    if head.is_named and len(head.dialects) == 1:
+        return True
+    return any(BEGIN.match(raw, begin) for begin in head.begins) or NAKED.match(raw) is not None
+
+
+def _begins(name: str, raw: bytes, at: int, head: Head) -> bool:
+    """Whether a cue at `at` is the daemon's own word, where its name alone does not say so."""
+    if head.is_named and len(head.dialects) == 1:
+        return True
+    if name == programs.PLUTO:
+        return any(log_pluto.BEGIN.match(raw, begin) for begin in head.begins) or at == 0
+    if raw[:1] == b"{":
+        return name == programs.WINDOWS
+    return name in _QUOTING or raw.find(b'"', 0, at) < 0
 
 
 def _last_line(data: bytes, end: int) -> bytes:

@@ -27,7 +27,10 @@ _STAMP: Final = re.compile(
     + rb"(?: (?P<my2>(?:19|20)\d\d)(?=[ :]|$))?|"
     rb"(?P<dd>\d\d)\.(?P<dm>\d\d)\.(?P<dy>\d{4}) " + _CLOCK.replace(b"?P<", b"?P<d_") + rb")"
 )
-_LEAD: Final = re.compile(rb"\s*+(?:<\d{1,3}>)?+(?:1 )?+")
+_LEAD: Final = re.compile(
+    rb"\s*+(?:<\d{1,3}>)?+(?:1 )?+(?:(?:Mon|Tue|Wed|Thu|Fri|Sat|Sun)\w{0,6},? )?+"
+)
+_FARTHEST: Final = 14 * 3600  # east or west of UTC that a clock can be
 # RFC 3164: a word, then the tag with its colon; RFC 5424: a word, the name, the process number and the message's id.
 _HOST: Final = re.compile(
     rb" +([^\s:\[\]<>{}]{1,255})(?= +(?:[^\s:\[]{0,64}(?:\[\d+\])?:(?: |$)|\S{1,48} (?:\d+|-) ))"
@@ -97,8 +100,11 @@ class Stamps:
         seconds = self._seconds(int(y) if y else None, int(month), int(d), of_day)
         if seconds is None:
             return None
+        offset = _offset(zone) if zone else self._east
+        if abs(offset) > _FARTHEST:
+            return None
         fraction = float(b"0." + f) if f else 0.0
-        return seconds + fraction - (_offset(zone) if zone else self._east)
+        return seconds + fraction - offset
 
     def _seconds(self, year: int | None, month: int, day: int, of_day: int) -> int | None:
         """Without a year: the latest one that lets the stamp be no later than a day from now."""

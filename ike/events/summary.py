@@ -13,6 +13,7 @@ FAILURES: Final = (
     *("auth_failed", "cert_invalid", "cert_revoked", "proposal_mismatch", "ts_unacceptable"),
     *("unknown_peer", "child_rekey_failed", "ike_timeout", "giving_up", "dpd_timeout"),
 )
+_REFUSALS: Final = frozenset({"ts_unacceptable", "proposal_mismatch"})
 _HANDOVER: Final = 3.0  # seconds between the end of an SA and the line of its heir
 _RECENT: Final = 24  # SAs of a connection among which it is looked for
 _LIVES: Final = 400  # SAs of a connection that are listed
@@ -86,6 +87,7 @@ class Connection:
     lives: list[Life] = field(default_factory=list)
     alive: list[Life] = field(default_factory=list)  # of those, the ones that have not ended
     unlisted: int = 0  # SAs that are counted and not listed
+    childless: dict[int | None, None] = field(default_factory=dict)  # IKE SAs that got no Child SA
 
     @property
     def peer(self) -> str | None:
@@ -100,11 +102,11 @@ class Connection:
     @property
     def is_up(self) -> bool:
         """Whether traffic could pass at the end of the log: by a Child SA, or by an IKE SA where the log tells of no
-        Child SAs at all.
+        Child SAs at all, and of none that was refused.
         """
         if self.counts["child_established"]:
             return any(life.kind == "child" for life in self.alive)
-        return bool(self.alive)
+        return any(life.number not in self.childless for life in self.alive)
 
     def open(self, kind: str) -> list[Life]:
         """The SAs that have not ended, the newest first."""
@@ -126,6 +128,17 @@ class Connection:
         if not life.ended:
             life.ended, life.end = True, time
             self.alive.remove(life)
+            if life.kind == "ike":
+                self.childless.pop(life.number, None)
+
+    def refuse_child(self, event: SaEvent) -> None:
+        """An IKE SA got no Child SA, unless it is its own proposals that did not fit: those come before it is up."""
+        up = [life.number for life in self.open("ike")]
+        number = up[0] if event.ike_id is None and len(up) == 1 else event.ike_id
+        if event.kind == "ts_unacceptable" or number in up:
+            self.childless[number] = None
+            if len(self.childless) > _LIVES:
+                del self.childless[next(iter(self.childless))]
 
 
 class Summary:
@@ -157,6 +170,8 @@ class Summary:
         if event.phase is not None or (act is None and event.kind not in _COUNTED):
             return
         connection = self._connection_of(event)
+        if event.kind in _REFUSALS:
+            connection.refuse_child(event)
         if event.time is not None:
             connection.first = event.time if connection.first is None else connection.first
             connection.last = event.time
@@ -238,6 +253,7 @@ class Summary:
         gateway = event.host or self._gateway
         for connection in self._named.values():
             if connection.gateway == gateway:
+                connection.childless.clear()
                 for life in list(connection.alive):
                     connection.end(life, event.time)
 

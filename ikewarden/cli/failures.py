@@ -33,9 +33,26 @@ _EXITS: Final[Mapping[type[BaseException], int]] = {
     Unavailable: UNREACHABLE,
     IkewardenError: FAILED,
 }
-# Trying again does not help with these, which are Unavailable: the store of secrets is there. By their codes, because
-# the base install has no hsm.
-_ANSWERED: Final = frozenset({"secret_store_refused", "secret_store_credential", "secret_lost"})
+# Trying again does not help with these, which are Unavailable: the store of secrets or keys is there. By their codes,
+# because the base install has no hsm.
+_ANSWERED: Final = frozenset(
+    {
+        "secret_store_refused",
+        "secret_store_credential",
+        "secret_lost",
+        "pin_refused",
+        "pin_locked",
+        "pkcs11_module_unusable",
+        "key_ambiguous",
+        "key_kind_unusable",
+        "key_store_full",
+        "key_version_gone",
+        "key_deleted",
+        "signer_refused",
+        "signer_mount_missing",
+        "signer_credential",
+    }
+)
 _STATUSES: Final = {401: BAD_INPUT, 403: FAILED, 404: FAILED, 409: FAILED}
 # Which extra brings a library that the base install does not have.
 _EXTRAS: Final = {

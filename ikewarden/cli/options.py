@@ -112,6 +112,22 @@ def client_command(*formats: str) -> Callable[[Decorated], Decorated]:
     return decorate
 
 
+def _remember_number(ctx: click.Context, parameter: click.Parameter, value: int | None) -> None:
+    _remember(ctx, parameter, None if value is None else str(value))
+
+
+def approval_option(command: Decorated) -> Decorated:
+    """Give a command `--approval`, for what may need another person's."""
+    return click.option(
+        "--approval",
+        type=click.IntRange(1),
+        metavar="ID",
+        expose_value=False,
+        callback=_remember_number,
+        help="Another person's approval, where the service asked for one: it is used up.",
+    )(command)
+
+
 def limit_option(command: Decorated) -> Decorated:
     """Give a command `--limit`."""
     return click.option(

@@ -27,8 +27,9 @@ _COMMANDS: Final = "ikewarden.cli.commands"
             "Check a settings file, and tell all that is wrong.",
         ),
         "vault": Lazy(
-            f"{_COMMANDS}.vault:vault", "Vault or OpenBao as the store of shared secrets."
+            f"{_COMMANDS}.vault:vault", "Vault or OpenBao as the store of secrets and keys."
         ),
+        "hsm": Lazy(f"{_COMMANDS}.hsm:hsm", "Signing keys in an HSM, over PKCS#11."),
         "ca": Lazy(f"{_COMMANDS}.ca:ca", "Certificate authorities."),
         "cert": Lazy(f"{_COMMANDS}.cert:cert", "Certificates: issue, look, revoke, renew, lint."),
         "gateway": Lazy(
@@ -48,6 +49,9 @@ _COMMANDS: Final = "ikewarden.cli.commands"
         "profile": Lazy(f"{_COMMANDS}.profile:profile", "Profiles: what certificates contain."),
         "token": Lazy(
             f"{_COMMANDS}.token:token", "Bearer tokens for people, programs and enrolling gateways."
+        ),
+        "approval": Lazy(
+            f"{_COMMANDS}.approval:approval", "What one person asks for and another one approves."
         ),
         "whoami": Lazy(f"{_COMMANDS}.whoami:whoami", "Tell who the service takes you for."),
         "agent": Lazy(

@@ -18,7 +18,9 @@ if TYPE_CHECKING:
 
 @dataclass
 class Session:
-    """One call of the program. `given` holds the connection options by name, `format` that of --format."""
+    """One call of the program. `given` holds the connection options and `approval` by name, `format` that of
+    --format.
+    """
 
     environ: Mapping[str, str]
     clock: Callable[[], datetime]
@@ -40,6 +42,11 @@ class Session:
 
         return Screen(self.format, self.out, self.err)
 
+    @property
+    def ask(self) -> Callable[[str], str] | None:
+        """Puts a question to the person at the terminal, whose answer is not shown; None where there is nobody."""
+        return _ask if os.isatty(0) else None
+
     def connect(self) -> "Client":
         """A client of the service that options and environment name.
 
@@ -48,10 +55,20 @@ class Session:
         from ikewarden.cli.connection import find_service
         from ikewarden.client import Client
 
-        return Client(find_service(self.given, self.environ), passphrase=_passphrase)
+        approval = self.given.get("approval")
+        return Client(
+            find_service(self.given, self.environ),
+            passphrase=_passphrase,
+            approval=None if approval is None else str(approval),
+        )
 
 
 pass_session = click.make_pass_decorator(Session)
+
+
+def _ask(question: str) -> str:
+    answer: str = click.prompt(question, prompt_suffix="", hide_input=True, err=True)
+    return answer
 
 
 def _passphrase() -> str:

@@ -21,6 +21,7 @@ TABLE = """
     GET  /v1/certificates                       -      y       y        y       y       -        y
     GET  /v1/certificates/{serial}              -      y       y        y       y       -        y
     POST /v1/certificates/{serial}/revoke       -      y       y        -       -       -        -
+    POST /v1/certificates/revoke                -      y       y        -       -       -        -
     GET  /v1/certificates/{serial}/reach        -      y       y        y       y       -        -
     POST /v1/certificates/{serial}/hold         -      y       y        -       -       -        -
     POST /v1/certificates/{serial}/release      -      y       y        -       -       -        -
@@ -78,7 +79,14 @@ TABLE = """
     POST /v1/tokens                             -      y       y        -       -       -        -
     GET  /v1/tokens                             -      y       y        -       y       -        -
     POST /v1/tokens/{id}/revoke                 -      y       y        -       -       -        -
+    GET  /v1/approvals                          -      y       y        y       y       -        -
+    GET  /v1/approvals/{id}                     -      y       y        y       y       -        -
+    POST /v1/approvals/{id}                     -      -       -        y       -       -        -
+    POST /v1/approvals/{id}/withdraw            -      y       y        -       -       -        -
     GET  /v1/audit-events                       -      y       -        y       y       -        -
+    GET  /v1/audit-log/head                     -      y       -        y       y       -        -
+    GET  /v1/audit-log/proof                    -      y       -        y       y       -        -
+    GET  /v1/audit-log/entries                  -      y       -        y       y       -        -
     GET  /v1/jobs                               -      y       y        y       y       -        -
     GET  /v1/jobs/dead-letters                  -      y       y        y       y       -        -
     GET  /v1/whoami                             -      y       y        y       y       y        y
@@ -93,6 +101,8 @@ _SOON = (datetime.now(UTC) + timedelta(days=30)).isoformat()
 BODIES: dict[str, dict[str, object]] = {
     "POST /v1/certificates": {"csr": new_csr("gw.example"), "profile": "gateway"},
     "POST /v1/certificates/{serial}/revoke": {"reason": "superseded"},
+    "POST /v1/certificates/revoke": {"serials": ["77"], "reason": "superseded"},
+    "POST /v1/approvals/{id}": {"decision": "approve", "reason": "a lab"},
     "POST /v1/authorities": {"name": "root", "kind": "root", "subject": "CN=Another"},
     "POST /v1/profiles": {
         "name": "gateway",
@@ -135,6 +145,7 @@ BODIES: dict[str, dict[str, object]] = {
     "POST /v1/handovers/claim": {"token": "nobody-s"},
     "POST /v1/tokens": {"name": "x", "role": "enroller", "profiles": ["gateway"], "uses": 1},
 }
+QUERIES = {"GET /v1/audit-log/proof": "event=1"}
 PARAMETERS = {
     "{serial}": "7f0123456789abcdef",
     "{name}": "issuing",
@@ -182,6 +193,8 @@ def test_who_may_call_what(
     url = path
     for name, value in PARAMETERS.items():
         url = url.replace(name, value)
+    if query := QUERIES.get(f"{method} {path}"):
+        url += f"?{query}"
     body = BODIES.get(f"{method} {path}", {}) if method in {"POST", "PATCH"} else None
     reply = clients[column].send(method, url, body)
     if may[column]:

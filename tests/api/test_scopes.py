@@ -45,6 +45,7 @@ TABLE = """
     own   GET  /v1/certificates/{serial}
     own   POST /v1/certificates/{serial}/revoke
     own   GET  /v1/certificates/{serial}/reach
+    own   POST /v1/certificates/revoke
     own   POST /v1/certificates/{serial}/hold
     own   POST /v1/certificates/{serial}/release
     own   POST /v1/certificates/{serial}/renew
@@ -102,6 +103,13 @@ TABLE = """
     cut   GET  /v1/tokens
     own   POST /v1/tokens/{id}/revoke
     all   GET  /v1/audit-events
+    all   GET  /v1/audit-log/head
+    all   GET  /v1/audit-log/proof
+    all   GET  /v1/audit-log/entries
+    all   GET  /v1/approvals
+    all   GET  /v1/approvals/{id}
+    all   POST /v1/approvals/{id}
+    all   POST /v1/approvals/{id}/withdraw
     all   GET  /v1/jobs
     all   GET  /v1/jobs/dead-letters
     free  GET  /v1/whoami
@@ -184,12 +192,14 @@ class Fleet:
 
     def url(self, whose: dict[str, str], method: str, path: str) -> str:
         """The path with its parameters."""
+        query = roles.QUERIES.get(f"{method} {path}")
         kind = path.removeprefix("/v1/").partition("/")[0]
         ended = f"{kind}/reach" if path.endswith("/reach") else kind
         thing = whose.get(ended, "issuing" if kind == "authorities" else "gateway")
         for name in ("{serial}", "{name}", "{id}"):
             path = path.replace(name, thing)
-        return path.replace("{kind}", "psk" if kind == "tunnels" else "dpd_flapping")
+        path = path.replace("{kind}", "psk" if kind == "tunnels" else "dpd_flapping")
+        return f"{path}?{query}" if query else path
 
     def send(self, role: Role, method: str, url: str, body: object) -> Reply:
         """Send a request as a role that is tied to the own gateway."""
@@ -321,6 +331,16 @@ def test_a_tied_credential(fleet: Fleet, kind: str, method: str, path: str) -> N
                 refused = fleet.send(role, method, asked, body)
                 assert refused.code in {"outside_scope", "certificate_not_found"}, refused
     assert kind != "agent" or not any(MAY[method, path][str(role)] for role in fleet.clients)
+
+
+def test_no_aliens_certificate_is_revoked_among_others(fleet: Fleet) -> None:
+    both = [fleet.own["certificates"], fleet.alien["certificates"]]
+    body = {"serials": both, "reason": "superseded"}
+    for role in (Role.ADMIN, Role.OPERATOR):
+        refused = fleet.send(role, "POST", "/v1/certificates/revoke", body)
+        assert refused.code in {"outside_scope", "certificate_not_found"}, refused
+        own = fleet.send(role, "GET", f"/v1/certificates/{both[0]}", None)
+        assert own.json["status"] == "valid"
 
 
 def _about_others(

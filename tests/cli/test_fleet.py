@@ -118,6 +118,17 @@ def test_tunnels_sas_and_a_revocation_that_reaches(served: Served, tmp_path: Pat
     options = ("cert", "revoke", serial, "--reason", "superseded")
     dry = served.run(*options, "--dry-run")
     assert (dry.code, "cli-tunnel" in dry.out) == (0, True)
+    tied = tmp_path / "tied.token"
+    served.json("token", "create", "tied", "--role", "operator", "--gateway", mine, "--out", tied)
+    stranger, _, another = enrolled(served, tmp_path)
+    sas = {"at": datetime.now(UTC).isoformat(), "sas": [sa | {"connection": "strangers"}]}
+    another.post("/v1/gateways/self/sas", sas)
+    dry = served.run(*options, "--dry-run", "--token-file", tied)
+    assert (dry.code, "2 tunnels would end" in dry.err) == (0, True)
+    assert "(another gateway)" in dry.out
+    assert peer in dry.out
+    assert not {stranger, "strangers"} & set(dry.out.split())
+    another.post("/v1/gateways/self/sas", sas | {"sas": []})
     assert served.json("cert", "show", serial)["status"] == "valid"
     done = served.run("cert", "reach", serial, "--watch")
     assert (done.code, "is not revoked" in done.err) == (1, True)

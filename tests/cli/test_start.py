@@ -114,12 +114,17 @@ OFFLINE = {
 }
 
 
+# They work on an instance's settings.
+ON_AN_INSTANCE = {"init", "serve", "migrate", "vault", "hsm"}
+ON_ITS_SETTINGS = {("audit-log", "verify"), ("audit-log", "accept-gap")}
+
+
 def test_commands_take_all_connection_options_or_only_the_directory() -> None:
     for path, command, _ in ALL:
         names = {each.name for each in command.params} & CONNECTION
         if path in OFFLINE or isinstance(command, click.Group):
             assert not names
-        elif path[0] in ("init", "serve", "migrate", "vault"):  # they work on its settings
+        elif path[0] in ON_AN_INSTANCE or path in ON_ITS_SETTINGS:
             assert names == {"dir"}
         elif (
             path[0] == "agent"

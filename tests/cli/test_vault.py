@@ -110,6 +110,104 @@ def test_half_a_policy_is_found_and_nothing_is_left(openbao: OpenBao, settings: 
     assert left[0] == 404
 
 
+def keys_in(settings: Path, openbao: OpenBao, mount: str, *more: str) -> None:
+    lines = ["[keys]", 'store = "transit"', "[keys.transit]", f'mount = "{mount}"']
+    lines += [f'url = "{openbao.url}"', 'auth = "token"', *more]
+    settings.write_text("\n".join(lines) + "\n")
+
+
+@pytest.mark.parametrize("form", ["text", "json"])
+def test_what_is_printed_for_keys_is_loaded_and_is_enough(
+    openbao: OpenBao, settings: Path, form: str
+) -> None:
+    mount = openbao.transit()
+    keys_in(settings, openbao, mount)
+    printed = vault(settings, "policy", "--format", form)
+    assert (printed.code, printed.err) == (0, "")
+    token = openbao.new_token(openbao.policy(printed.out))
+    done = vault(settings, "check", VAULT_TOKEN=token)
+    assert (done.code, done.out) == (0, "ok\n")
+    assert done.err.count("\n") == 4
+    assert openbao.ask("LIST", f"{mount}/keys")[0] == 404  # nothing is left
+    told = vault(settings, "check", "--format", "json", VAULT_TOKEN=token).document
+    assert told["keys"]["mount"] == mount
+
+
+def test_secrets_and_keys_are_told_apart(openbao: OpenBao, settings: Path) -> None:
+    engine, mount = openbao.engine(), openbao.transit()
+    secrets = ["[secrets]", 'store = "vault"', f'url = "{openbao.url}"', f'mount = "{engine}"']
+    shared = ["[keys]", 'store = "transit"', "[keys.transit]", f'mount = "{mount}"']
+    settings.write_text("\n".join([*secrets, 'auth = "token"', *shared]) + "\n")
+
+    def paths(*only: str) -> set[str]:
+        found = vault(settings, "policy", "--format", "json", *only).document["path"]
+        return {path.partition("/")[0] for path in found}
+
+    assert paths() == {engine, mount}
+    assert paths("--only", "secrets") == {engine}
+    assert paths("--only", "keys") == {mount}
+    both = vault(settings, "policy").out
+    assert both.count("vault policy") == 2
+    token = openbao.new_token(openbao.policy(both))
+    done = vault(settings, "check", VAULT_TOKEN=token)
+    assert (done.code, done.out, done.err.count("\n")) == (0, "ok\n", 11)
+    for_keys = openbao.new_token(openbao.policy(vault(settings, "policy", "--only", "keys").out))
+    assert vault(settings, "check", "--only", "keys", VAULT_TOKEN=for_keys).code == 0
+    assert vault(settings, "check", "--only", "secrets", VAULT_TOKEN=for_keys).code == 1
+
+
+def test_what_is_wrong_with_keys_is_said_with_its_exit_code(
+    openbao: OpenBao, settings: Path
+) -> None:
+    mount = openbao.transit()
+    keys_in(settings, openbao, mount)
+
+    def outcome(token: str = "", *arguments: str, **environ: str) -> tuple[int, str]:
+        environ |= {"VAULT_TOKEN": token}
+        done = vault(settings, "check", *arguments, "--format", "json", **environ)
+        assert done.error["next_step"]
+        return done.code, done.error["code"]
+
+    assert outcome() == (1, "signer_credential")
+    assert outcome("s.wrong") == (1, "signer_refused")
+    whole = vault(settings, "policy").out
+    for path, what in (("sign/+", "sign"), ("keys/check-*", "destroy")):
+        less = whole.replace(f"{mount}/{path}", f"{mount}/elsewhere")
+        token = openbao.new_token(openbao.policy(less))
+        done = vault(settings, "check", VAULT_TOKEN=token)
+        assert (done.code, f"does not let us {what}" in done.err) == (1, True), done.err
+    engine = openbao.engine()
+    missing = outcome(openbao.token, IKEWARDEN_KEYS__TRANSIT__MOUNT=engine)
+    assert missing == (1, "signer_mount_missing")
+    [port] = free_ports(1)
+    away = f"http://127.0.0.1:{port}"
+    assert outcome("s.t0ken", IKEWARDEN_KEYS__TRANSIT__URL=away) == (3, "signer_unavailable")
+    with openbao.sealed():
+        assert outcome(openbao.token) == (3, "signer_sealed")
+    settings.write_text("")
+    assert outcome("", "--only", "keys") == (2, "keys_not_in_vault")
+
+
+def test_init_takes_only_what_belongs_there(tmp_path: Path) -> None:
+    file = tmp_path / "transit.toml"
+    for text, code in (
+        ("", "setting_unusable"),
+        ("[keys]\n", "setting_unusable"),
+        ("[keys.transit", "setting_unusable"),
+        ('[keys.transit]\n[api]\nhost = "::"\n', "setting_unusable"),
+        ('[keys]\nstore = "files"\n[keys.transit]\n', "setting_unusable"),
+        ("[keys.transit]\n", "settings_invalid"),
+        ('[keys.transit]\nurl = "https://bao.example"\n', "settings_invalid"),
+    ):
+        file.write_text(text)
+        done = run("init", "--dir", tmp_path / "i", "--transit", file, "--format", "json")
+        assert (done.code, done.error["code"]) == (2, code), text
+        assert not list((tmp_path / "i").glob("*"))
+    file.unlink()
+    done = run("init", "--dir", tmp_path / "i", "--transit", file, "--format", "json")
+    assert (done.code, done.error["code"]) == (2, "setting_unusable")
+
+
 def test_an_instance_has_sealed_files_and_one_of_before_needs_no_hand(tmp_path: Path) -> None:
     directory = tmp_path / "instance"
     assert run("init", "--dir", directory).code == 0

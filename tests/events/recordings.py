@@ -56,8 +56,7 @@ _expect("pluto_proposal_mismatch", "left right", "proposal_mismatch")
 _expect("child_proposal_mismatch", "left right", "proposal_mismatch")
 _expect("ts_mismatch", "left right", "proposal_mismatch")
 _expect("weak_algorithms", "left right", "weak_algorithm")
-_expect("weaker_than_before", "left")  # its own configuration was changed
-_expect("weaker_than_before", "right", "downgrade")
+_expect("weaker_than_before", "left right", "downgrade")  # at the left its own policy was changed
 _expect("rotation_on_one_end", "left right", "auth_failures")
 _expect("clock_put_back", "left")
 _expect("clock_put_back", "right", "clock")

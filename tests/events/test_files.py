@@ -187,3 +187,10 @@ def test_what_is_compressed_is_not_followed(tmp_path: Path) -> None:
     (tmp_path / "log.gz").write_bytes(gzip.compress(TEXT))
     with pytest.raises(LogNotFollowable):
         next(files.follow(tmp_path / "log.gz", lambda: None))
+
+
+def test_a_log_that_is_written_anew_with_the_same_size_is_another(tmp_path: Path) -> None:
+    log = tmp_path / "log"
+    log.write_bytes(b"one\ntwo\n")
+    found = _followed(log, lambda: log.write_bytes(b"ten\nsix\n"), _append(log, b"3\n"))
+    assert [b"".join(each) for each in found] == [b"one\ntwo\n", b"ten\nsix\n3\n"]

@@ -58,3 +58,10 @@ def test_a_line_that_begins_with_a_stamp_is_told_from_one_that_holds_one() -> No
         b"",
     ):
         assert end_of_stamp(line) is None
+
+
+@pytest.mark.parametrize("zone", ["+99:99", "-14:01", "+14:30", "+2359"])
+def test_no_clock_is_farther_from_utc_than_fourteen_hours(zone: str) -> None:
+    stamps = Stamps(NOW.timestamp())
+    assert stamps.read(f"2026-11-29T10:11:12{zone} gw charon[1]: x".encode()) == (None, "gw")
+    assert stamps.read(b"2026-11-29T10:11:12+14:00 gw charon[1]: x")[0] is not None

@@ -1,11 +1,14 @@
 """What the events of a log come to: SAs over time, rekeys counted once, failures by connection."""
 
+import time
 from typing import Any
 
 import pytest
 
 from ike.events.event import SaEvent
+from ike.events.reader import Reader
 from ike.events.summary import Connection, Intervals, Summary, summarized
+from tests.events.recordings import recorded
 
 
 def event(kind: str, time: float | None, line: int = 0, **fields: Any) -> SaEvent:
@@ -142,6 +145,29 @@ def test_a_log_without_times_is_counted_all_the_same() -> None:
     site = one([*events, again])
     assert site.counts["child_rekeys"] == 1
     assert site.child.count == 0, "no interval is known"
+
+
+@pytest.mark.parametrize("number", [1, None])
+def test_an_ike_sa_that_got_no_child_sa_is_not_up(number: int | None) -> None:
+    (ike, child) = up()
+    assert one([ike]).is_up  # a log that tells of no Child SAs
+    for kind in ("ts_unacceptable", "proposal_mismatch"):
+        refusal = event(kind, 100.1, ike_id=number)
+        assert not one([ike, refusal]).is_up
+        assert one([ike, refusal, child._replace(time=200.0)]).is_up
+        again = ike._replace(ike_id=2, time=300.0)
+        assert one([ike, refusal, event("ike_deleted", 200.0, ike_id=1), again]).is_up
+    # The proposals of the IKE SA itself did not fit at first.
+    assert one([event("proposal_mismatch", 99.0, ike_id=number), ike]).is_up
+
+
+@pytest.mark.parametrize(
+    "name", ["ts_mismatch.left", "ts_mismatch.right", "child_proposal_mismatch.left"]
+)
+def test_a_recorded_tunnel_without_child_sa_is_not_up(name: str) -> None:
+    reader = Reader(time.time())
+    (site,) = summarized(reader.feed(recorded(name).read_bytes()) + reader.close()).connections()
+    assert not site.is_up
 
 
 def test_memory_stays_flat() -> None:

@@ -26,6 +26,7 @@ from fleet.monitoring.values import (
     SilenceRefused,
     TooManyStreams,
 )
+from ike.events.event import SaEvent
 from pki.actors import Actor, OutsideScope, Role, Scope
 from pki.desk import Desk, Retention
 from store.monitoring_tables import sa_alerts, sa_counts, sa_days, sa_events, sa_watches
@@ -471,6 +472,28 @@ def test_many_forged_senders_are_one_alert_and_hide_nothing(desk: Desk, gw: Memb
     )
     assert 1400 < lesser.evidence["sources"] < 1600
     assert len(lesser.evidence["peers"]) == 16
+
+
+def test_each_peer_of_a_connection_has_its_own_alert(desk: Desk, gw: Member) -> None:
+    """Two branches fail behind one address, and a third one comes up between."""
+    made: list[SaEvent] = []
+    for step in range(8):
+        for who in ("seven", "eight"):
+            made += failures(1, 60 * step + len(made) % 7, identity=f"branch-{who}")
+        made.append(event(after=60 * step + 30, ike_id=900 + step, source="203.0.113.9",
+                          peer="203.0.113.9", identity="branch-nine"))  # fmt: skip
+    sent(gw, made, until=after(600))
+    found = alerts_of(desk, kind="auth_failures")
+    assert sorted((each.identity, each.state) for each in found) == [
+        ("branch-eight", "open"),
+        ("branch-seven", "open"),
+    ]
+    assert told(desk).count(("alert.opened", "auth_failures")) == 2
+    back = event(after=700, ike_id=999, identity="branch-seven")
+    sent(gw, [back], len(made), until=after(720))
+    lasting = alerts_of(desk, kind="auth_failures", state="open")
+    assert [each.identity for each in lasting] == ["branch-eight"]
+    assert told(desk).count(("alert.ended", "auth_failures")) == 1
 
 
 def test_worse_alerts_take_the_place_of_lesser_ones(

@@ -6,7 +6,7 @@ import pytest
 
 from fleet.monitoring import intake, undoing
 from fleet.rotation import due
-from fleet.rotation.values import State
+from fleet.rotation.values import Authentication, State
 from ike.events.event import SaEvent
 from pki.actors import Actor, Role, Scope
 from pki.desk import Desk
@@ -70,6 +70,25 @@ def test_a_rotation_that_breaks_the_tunnel_is_undone(rotating: Site) -> None:
     rotating.go_on()
     [rotation, *_] = rotating.all_of(name)
     assert rotation.state in {State.ROLLED_BACK, State.CANCELLED}
+
+
+def test_what_an_agent_saw_to_work_is_not_undone_for_lines_of_a_log(rotating: Site) -> None:
+    name = rotating.slot("left", "right")
+    runner = rotating.runner()
+    due.begin_due(rotating.desk, CLOCKWORK, now=rotating.clock())
+    runner.run(rotating.clock)
+    [rotation] = rotating.all_of(name)
+    left = rotating.agents["left"]
+    left.work()
+    assert rotation.to_version is not None
+    left.authenticated[name] = Authentication(rotation.to_version)
+    left.report()
+    report(rotating, 0, 4)
+    assert [each.kind for each in alerts_of(rotating.desk)] == ["rotation_failed"]
+    drain(rotating.desk, rotating.clock())
+    [rotation] = rotating.all_of(name)
+    assert not rotation.back
+    assert rotation.state != State.CANCELLED
 
 
 def test_nobody_but_the_peer_has_a_rotation_undone(rotating: Site) -> None:

@@ -66,6 +66,10 @@ TABLE: dict[Any, tuple[set[Role], Call]] = {
     reports.sas: ({G}, lambda d, a: reports.sas(d, a, NOW, [], now=NOW)),
     revoking.preview: ({A, O}, lambda d, a: revoking.preview(d, a, NOWHERE)),
     revoking.revoke: ({A, O}, lambda d, a: revoking.revoke(d, a, NOWHERE, "nope", now=NOW)),
+    revoking.revoke_all: (
+        {A, O},
+        lambda d, a: revoking.revoke_all(d, a, [], "nope", now=NOW),
+    ),
     sas.of_tunnel: (READERS, lambda d, a: sas.of_tunnel(d, a, "nope")),
     sas.search: ({A, O, U}, lambda d, a: sas.search(d, a, SaQuery())),
     state.current: ({G}, lambda d, a: state.current(d, a, frozenset(), now=NOW)),

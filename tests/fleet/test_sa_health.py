@@ -145,7 +145,7 @@ def test_days_are_added_up_from_the_hours_of_an_older_database(desk: Desk, store
     with desk.store.write() as connection:
         before = connection.execute(query).all()
         connection.execute(text("DROP TABLE sa_days"))
-        connection.execute(text("UPDATE alembic_version SET version_num = '0007'"))
+        connection.execute(text("UPDATE alembic_version SET version_num = '0009'"))
     migrate(store_url)
     with desk.store.read() as connection:
         assert connection.execute(query).all() == before

@@ -6,6 +6,7 @@ import pytest
 from cryptography import x509
 
 from hsm.errors import SignerUnavailable
+from hsm.keystores import KeyStores
 from hsm.ports import KEY_ALGORITHMS, KeyAlgorithm, KeyStore
 from hsm.sealedfiles import SealedFileKeyStore
 from tests.fakes import FakeKeyStore
@@ -16,6 +17,12 @@ class TestSealedFiles(KeyStoreContract):
     @pytest.fixture
     def keys(self, store: SealedFileKeyStore) -> KeyStore:
         return store
+
+
+class TestStores(KeyStoreContract):
+    @pytest.fixture
+    def keys(self, store: SealedFileKeyStore) -> KeyStore:
+        return KeyStores(store, {"fake": FakeKeyStore()}, "fake")
 
 
 class TestFake(KeyStoreContract):

@@ -13,11 +13,11 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature
 
-from hsm.secretstore import SecretStoreRefused, SecretStoreUnavailable
+from hsm.secretstore import CredentialUnusable, SecretStoreRefused, SecretStoreUnavailable
+from hsm.transitstore import TransitKeyStore
 from hsm.vaultlogin import (
     AppRoleLogin,
     CertLogin,
-    CredentialUnusable,
     KubernetesLogin,
     Login,
     TokenLogin,
@@ -27,7 +27,7 @@ from hsm.vaultstore import VaultSecretStore
 from hsm.vaultwire import Address
 from tests.fixtures.openbao import Identity, OpenBao, make_identity
 from tests.hsm.secretcontract import CANARY, PATH, in_children, put, told, value_of
-from tests.hsm.vaults import TEMPLATE, between, given, open_with_role, our_policy
+from tests.hsm.vaults import TEMPLATE, between, given, open_with_role, our_key_policy, our_policy
 
 
 @pytest.fixture
@@ -171,7 +171,7 @@ def test_a_token_revoked_in_the_midst_of_work_is_replaced(openbao: OpenBao, moun
 
 
 def role_mount(store: VaultSecretStore) -> str:
-    login = store._login
+    login = store.session.login
     assert isinstance(login, AppRoleLogin)
     return login.mount
 
@@ -191,8 +191,8 @@ def test_a_renewal_that_fails_for_a_while_stops_nobody(openbao: OpenBao, mount: 
         login = AppRoleLogin(role.role_id, role.secret_id_file, role_mount(made))
         store = VaultSecretStore(Address(proxy.url), login, mount=mount)
         put(store)
-        admission = store._here().admission
-        wire = store._here().wire()
+        admission = store.session.here().admission
+        wire = store.session.here().wire()
         held = admission.current(wire)
         object.__setattr__(held, "renew_at", 0.0)  # as if 20 seconds had passed
         proxy.canned = b"HTTP/1.1 500 X\r\nContent-Length: 0\r\n\r\n"
@@ -225,7 +225,7 @@ def test_a_login_that_fails_is_told(
 def test_each_process_logs_in_for_itself(openbao: OpenBao, mount: str, tmp_path: Path) -> None:
     store, _ = open_with_role(openbao, mount)
     put(store)
-    lock = store._here().admission._lock
+    lock = store.session.here().admission._lock
     with lock:  # as if another thread had been at it when we forked
         found = in_children(2, lambda _: value_of(store).decode(), tmp_path / "results")
     assert found == [CANARY.decode()] * 2
@@ -387,7 +387,7 @@ def _url64(part: object) -> str:
 def test_a_service_account_of_kubernetes(
     openbao: OpenBao, mount: str, kubernetes: str, tmp_path: Path
 ) -> None:
-    method = openbao.method("kubernetes")
+    method, engine = openbao.method("kubernetes"), openbao.transit()
     openbao.call(
         "POST",
         f"auth/{method}/config",
@@ -403,7 +403,7 @@ def test_a_service_account_of_kubernetes(
         {
             "bound_service_account_names": ["ikewarden"],
             "bound_service_account_namespaces": ["fleet"],
-            "token_policies": [our_policy(openbao, mount)],
+            "token_policies": [our_policy(openbao, mount), our_key_policy(openbao, engine)],
         },
     )
     file = private(tmp_path / "jwt", service_account_token("good"), 0o644)
@@ -411,6 +411,8 @@ def test_a_service_account_of_kubernetes(
     store = VaultSecretStore(Address(openbao.url), login, mount=mount)
     put(store)
     assert value_of(store) == CANARY
+    keys = TransitKeyStore(Address(openbao.url), login, mount=engine)
+    keys.open(keys.generate("ca-root", "ec-p256"))
     file.write_text(service_account_token())
     with pytest.raises(SecretStoreRefused, match="refuses our login") as refusal:
         VaultSecretStore(Address(openbao.url), login, mount=mount).check()

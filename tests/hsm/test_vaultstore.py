@@ -337,7 +337,7 @@ def test_many_threads_log_in_once(openbao: OpenBao, mount: str) -> None:
 
 
 def _mount_of(store: VaultSecretStore) -> str:
-    login = store._login
+    login = store.session.login
     assert isinstance(login, AppRoleLogin)
     return login.mount
 

@@ -1,4 +1,4 @@
-"""Stores on the tests' OpenBao: each under the policy that `ikewarden vault policy` prints."""
+"""Stores of secrets and keys on the tests' OpenBao: each under the policy that `ikewarden vault policy` prints."""
 
 import contextlib
 import socket
@@ -6,8 +6,9 @@ import threading
 import time
 from collections.abc import Iterator
 
+from hsm.transitstore import TransitKeyStore
 from hsm.vaultlogin import AppRoleLogin, Login, TokenLogin
-from hsm.vaultpolicy import as_hcl, make_policy
+from hsm.vaultpolicy import as_hcl, make_key_policy, make_policy
 from hsm.vaultstore import VaultSecretStore
 from hsm.vaultwire import Address
 from tests.fixtures.openbao import OpenBao, Role
@@ -19,6 +20,11 @@ def our_policy(openbao: OpenBao, mount: str, namespace: str | None = None) -> st
     """Load it; gives its name."""
     text = as_hcl(make_policy(mount, TEMPLATE, ["psk", "ppk"]))
     return openbao.policy(text, namespace)
+
+
+def our_key_policy(openbao: OpenBao, mount: str, namespace: str | None = None) -> str:
+    """The same for signing keys."""
+    return openbao.policy(as_hcl(make_key_policy(mount)), namespace)
 
 
 def given(token: str) -> TokenLogin:
@@ -38,6 +44,38 @@ def open_with_role(openbao: OpenBao, mount: str, **fields: object) -> tuple[Vaul
     role = openbao.role(method, token_policies=[our_policy(openbao, mount)], **fields)
     login: Login = AppRoleLogin(role.role_id, role.secret_id_file, method)
     return VaultSecretStore(Address(openbao.url), login, mount=mount), role
+
+
+def open_keys(
+    openbao: OpenBao, mount: str, url: str = "", timeout: float = 10.0
+) -> TransitKeyStore:
+    """A key store that uses a token of its own, with our policy; through a proxy at `url`, if there is one."""
+    token = openbao.new_token(our_key_policy(openbao, mount))
+    return TransitKeyStore(Address(url or openbao.url, timeout=timeout), given(token), mount=mount)
+
+
+def open_keys_with_role(
+    openbao: OpenBao, mount: str, **fields: object
+) -> tuple[TransitKeyStore, str]:
+    """A key store that logs in by a role of its own, with our policy; and where the role is."""
+    method = openbao.method("approle")
+    role = openbao.role(method, token_policies=[our_key_policy(openbao, mount)], **fields)
+    login: Login = AppRoleLogin(role.role_id, role.secret_id_file, method)
+    return TransitKeyStore(Address(openbao.url), login, mount=mount), method
+
+
+def key_settings(openbao: OpenBao, mount: str, **role: object) -> str:
+    """The table [keys.transit] of a service that logs in by a role of its own, with our policy."""
+    method = openbao.method("approle")
+    made = openbao.role(method, token_policies=[our_key_policy(openbao, mount)], **role)
+    return f"""
+[keys.transit]
+url = "{openbao.url}"
+mount = "{mount}"
+auth_mount = "{method}"
+role_id = "{made.role_id}"
+secret_id_file = "{made.secret_id_file}"
+"""
 
 
 class Between:

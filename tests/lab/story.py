@@ -24,7 +24,7 @@ from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 from cryptography.x509 import ocsp
 
 from hsm.ports import KeyAlgorithm
-from ikewarden.instance import Instance, InstancePlan, make
+from ikewarden.instance import Instance, InstancePlan, TokenPlan, make
 from tests.lab.charon import Gateway, connect
 from tests.lab.errors import LabError, Refused
 from tests.lab.lab import SERVICE_ADDRESS, Lab
@@ -146,10 +146,13 @@ def served(
     *,
     in_lab: bool,
     settings: Mapping[str, str] | None = None,
+    token: TokenPlan | None = None,
+    transit: str | None = None,
 ) -> Iterator[Warden]:
     """Make an instance for a lab and serve it on loopback until the block ends.
 
-    `settings` are environment variables that go before the instance's own settings.
+    The keys of its authorities are in the `token` or in the engine of `transit`, if there is one. `settings` are
+    environment variables that go before the instance's own settings.
     """
     api_port, validation_port = _free_port(), _free_port()
     instance = make(
@@ -161,6 +164,8 @@ def served(
             validation_port=validation_port,
             validation_url=f"http://{SERVICE_ADDRESS}:{VALIDATION_PORT}" if in_lab else None,
             algorithm=algorithm,
+            token=token,
+            transit=transit,
         ),
         None,
         now=datetime.now(UTC),

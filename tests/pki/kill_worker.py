@@ -1,8 +1,8 @@
 """A process that issues, revokes and publishes from several threads until it is killed; run by test_kill.py.
 
 Every line on standard output is an acknowledgement: `ready`, `issued SERIAL`, `enrolled SERIAL TOKEN`,
-`revoked SERIAL REASON`, `published AUTHORITY NUMBER`. A line is one write, so it is there whole or not at all, and it
-is written only after the operation has returned.
+`revoked SERIAL REASON`, `published AUTHORITY NUMBER`, `signed SIZE` (a head of the audit log). A line is one write, so
+it is there whole or not at all, and it is written only after the operation has returned.
 """
 
 import os
@@ -16,7 +16,7 @@ from pathlib import Path
 from core.secret import Secret
 from hsm.seal import Seal
 from hsm.sealedfiles import SealedFileKeyStore
-from pki import identity, issuance, publication, revocation, tokens
+from pki import identity, issuance, publication, revocation, sequencing, tokens
 from pki.actors import Actor, Role, Scope
 from pki.desk import Desk, Rules
 from pki.tokens import TokenRequest
@@ -76,6 +76,14 @@ def publish(desk: Desk, clock: Callable[[], datetime]) -> None:
         tell(f"published issuing {made.number}")
 
 
+def keep_log(desk: Desk, clock: Callable[[], datetime]) -> None:
+    """Sequence the audit log for ever."""
+    assert isinstance(desk.keys, SealedFileKeyStore)
+    while True:
+        done = sequencing.sequence(desk, SCHEDULER, desk.keys, now=clock())
+        tell(f"signed {done.size}")
+
+
 def main(database: str, keys: str, ahead: float) -> None:
     """Run until killed; `ahead` are seconds to add to the clock."""
     desk = open_desk(database, Path(keys))
@@ -87,7 +95,7 @@ def main(database: str, keys: str, ahead: float) -> None:
         threading.Thread(target=work, args=(desk, clock, random.Random(number)))
         for number in range(THREADS)
     ]
-    threads.append(threading.Thread(target=publish, args=(desk, clock)))
+    threads += [threading.Thread(target=act, args=(desk, clock)) for act in (publish, keep_log)]
     tell("ready")
     for thread in threads:
         thread.start()

@@ -9,6 +9,7 @@ from cryptography import x509
 from sqlalchemy import update
 
 from core.errors import IkewardenError, Unavailable
+from hsm.errors import SignerUnavailable
 from hsm.ports import KeyAlgorithm, PrivateKey
 from hsm.signonly import SignOnlyEcKey
 from pki import authorities, founding
@@ -96,6 +97,21 @@ def test_authorities_of_all_kinds_pass_the_judges(
     alone = top.certificate.public_bytes(DER)
     judges.openssl_verify(alone, "-x509_strict", "-check_ss_sig", root=alone)
     assert judges.grave(judges.pkilint_certificate(alone)) == []
+
+
+def test_an_authority_that_could_not_be_signed_leaves_no_key(desk: Desk, keys: Custody) -> None:
+    before = keys.names()
+
+    def die(name: str) -> None:
+        if name.startswith("ca-root-"):
+            raise SignerUnavailable("The root's signer is away.")
+
+    keys.before = die
+    with pytest.raises(SignerUnavailable):
+        create(desk)
+    assert keys.names() == before
+    keys.before = None
+    assert create(desk).name == "new"
 
 
 def test_constraints_are_in_the_certificate_and_obeyed(desk: Desk) -> None:

@@ -283,7 +283,7 @@ def test_every_public_profile_issues_with_the_smallest_honest_request(
     shared_desk: Desk, now: datetime
 ) -> None:
     for profile in builtin_profiles().values():
-        if profile.internal or profile.name == "cnsa":
+        if profile.internal or profile.name in {"cnsa", "post-quantum"}:  # another kind of key
             continue
         special = {
             "user": "email:a@example.com",

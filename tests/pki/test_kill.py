@@ -19,8 +19,18 @@ from cryptography import x509
 from sqlalchemy import func, select, text
 
 from hsm.seal import ScryptCost, Seal
-from pki import authorities, founding, issuance, publication, reconcile
+from hsm.sealedfiles import SealedFileKeyStore
+from pki import (
+    audit_check,
+    authorities,
+    founding,
+    issuance,
+    publication,
+    reconcile,
+    sequencing,
+)
 from pki.actors import Actor, Role
+from pki.audit_check import Kept
 from pki.desk import Desk
 from pki.founding import AuthorityRequest
 from pki.ocsp_responder import OcspResponder
@@ -165,6 +175,20 @@ def _check_round(
     _check_revocations(desk, now, revoked, issued, where)
     _check_order(desk, where)
     _check_tokens(desk, said, where)
+    _check_log(desk, now, said, where)
+
+
+def _check_log(desk: Desk, now: datetime, said: list[list[str]], where: str) -> None:
+    """The audit log is as it was signed; what is remembered beside the keys gives no false alarm."""
+    assert isinstance(desk.keys, SealedFileKeyStore)
+    sizes = [int(words[1]) for words in said if words[0] == "signed"]
+    before = audit_check.check(desk, kill_worker.ADMIN, desk.keys, Kept())
+    assert before.findings == (), where
+    assert before.size >= max(sizes, default=0), where
+    while sequencing.sequence(desk, SCHEDULER, desk.keys, now=now).added:
+        pass
+    after = audit_check.check(desk, kill_worker.ADMIN, desk.keys, Kept())
+    assert (after.findings, after.waiting) == ((), 0), where
 
 
 def _check_certificates(desk: Desk, issued: list[str], revoked: dict[str, str], where: str) -> None:

@@ -16,11 +16,13 @@ from hypothesis import strategies as st
 from sqlalchemy import select, update
 
 from core.errors import IkewardenError
+from hsm.errors import SignerUnavailable
 from pki import authorities, ocsp_answers, ocsp_signers, reconcile, revocation
 from pki.certificates import pick
 from pki.desk import Desk
 from pki.ocsp_responder import OcspAnswer, OcspResponder
 from pki.ocsp_signers import NoOcspSigner
+from pki.trail import leave
 from pki.x509 import der
 from scheduler.jobs import refresh_ocsp
 from store.engine import Store, Unit
@@ -711,6 +713,42 @@ def test_a_key_that_is_gone_already_does_not_stop_the_removal(
             keys.destroy(f"fake:{name}")
     later = now + timedelta(days=40)
     assert ocsp_signers.remove_expired(desk, CLOCKWORK, now=later) == 3
+
+
+def test_the_key_of_a_signer_that_was_not_certified_is_destroyed(
+    desk: Desk, keys: Custody, now: datetime
+) -> None:
+    before = set(keys.names())
+    later = now + timedelta(days=40)
+
+    def die(name: str) -> None:
+        if name.startswith("ca-"):
+            raise SignerUnavailable("The authority's signer is away.")
+
+    keys.before = die
+    with pytest.raises(SignerUnavailable):
+        ocsp_signers.ensure(desk, CLOCKWORK, "issuing", now=later)
+    assert set(keys.names()) == before
+    keys.before = None
+    assert ocsp_signers.ensure(desk, CLOCKWORK, "issuing", now=later)
+
+
+def test_a_key_whose_maker_died_is_destroyed_a_day_later(
+    desk: Desk, keys: Custody, now: datetime
+) -> None:
+    used = set(keys.names())
+    lost = keys.generate("ocsp-issuing-lost", "ec-p256")
+    keys.generate("ocsp-issuing-of-another-instance", "ec-p256")
+    desk.store.together(
+        lambda unit: leave(
+            unit, CLOCKWORK, ocsp_signers.MADE, "ocsp-key:issuing", now=now, key=lost
+        )
+    )
+    day = timedelta(days=1)
+    assert ocsp_signers.remove_dropped(desk, CLOCKWORK, now=now + day) == 0
+    assert ocsp_signers.remove_dropped(desk, CLOCKWORK, now=now + 2 * day) == 1
+    assert ocsp_signers.remove_dropped(desk, CLOCKWORK, now=now + 2 * day) == 0
+    assert set(keys.names()) == {*used, "ocsp-issuing-of-another-instance"}
 
 
 def test_without_a_signer_one_is_told_to_try_later(desk: Desk, now: datetime) -> None:

@@ -6,10 +6,13 @@ import pytest
 
 import pki
 from pki import (
+    audit_check,
+    audit_log,
     authorities,
     census,
     certificates,
     cleanup,
+    decisions,
     expiry,
     founding,
     history,
@@ -20,17 +23,22 @@ from pki import (
     publication,
     reconcile,
     revocation,
+    sequencing,
     tls_credential,
     tokens,
 )
 from pki.actors import GRANTS, Action, Role
+from pki.audit_check import Kept
 from pki.certificates import CertificateQuery
+from pki.decisions import ApprovalQuery
 from pki.desk import Desk
 from pki.founding import AuthorityRequest
+from pki.guarded import Step
 from pki.history import AuditQuery
 from pki.issuance import IssueRequest
 from pki.tokens import TokenRequest
 from tests.fixtures.desk import NOW
+from tests.pki.logkeeping import Memory
 from tests.pki.test_clockwork import Blobs
 from tests.role_table import (
     NOWHERE,
@@ -50,6 +58,12 @@ from tests.role_table import (
 )
 
 TABLE: dict[Any, tuple[set[Role], Call]] = {
+    audit_check.check: ({A, P, U}, lambda d, a: audit_check.check(d, a, Memory(), Kept())),
+    audit_log.consistency: ({A, P, U}, lambda d, a: audit_log.consistency(d, a, 0, 0)),
+    audit_log.entries: ({A, P, U}, lambda d, a: audit_log.entries(d, a, first=0, limit=1)),
+    audit_log.figures: (READERS, lambda d, a: audit_log.figures(d, a, now=NOW)),
+    audit_log.head: ({A, P, U}, audit_log.head),
+    audit_log.inclusion: ({A, P, U}, lambda d, a: audit_log.inclusion(d, a, 0)),
     authorities.get: ({*READERS, E, G}, lambda d, a: authorities.get(d, a, "nope")),
     authorities.list_: ({*READERS, E, G}, authorities.list_),
     census.by_status: (READERS, lambda d, a: census.by_status(d, a, now=NOW)),
@@ -59,6 +73,18 @@ TABLE: dict[Any, tuple[set[Role], Call]] = {
         lambda d, a: certificates.search(d, a, CertificateQuery(limit=1), now=NOW),
     ),
     cleanup.sweep: ({S}, lambda d, a: cleanup.sweep(d, a, now=NOW)),
+    decisions.decide: (
+        {P},
+        lambda d, a: decisions.decide(d, a, 0, Step.APPROVE, "why", now=NOW),
+    ),
+    decisions.expire: ({S}, lambda d, a: decisions.expire(d, a, now=NOW)),
+    decisions.figures: (READERS, lambda d, a: decisions.figures(d, a, now=NOW)),
+    decisions.get: ({A, O, P, U}, lambda d, a: decisions.get(d, a, 0, now=NOW)),
+    decisions.list_: (
+        {A, O, P, U},
+        lambda d, a: decisions.list_(d, a, ApprovalQuery(), now=NOW),
+    ),
+    decisions.withdraw: ({A, O}, lambda d, a: decisions.withdraw(d, a, 0, now=NOW)),
     expiry.give_notice: ({S}, lambda d, a: expiry.give_notice(d, a, now=NOW)),
     founding.create: (
         {A},
@@ -76,6 +102,7 @@ TABLE: dict[Any, tuple[set[Role], Call]] = {
     ocsp_answers.presign: ({S}, lambda d, a: ocsp_answers.presign(d, a, limit=0, now=NOW)),
     ocsp_answers.remove_ended: ({S}, lambda d, a: ocsp_answers.remove_ended(d, a, now=NOW)),
     ocsp_signers.ensure: ({S}, lambda d, a: ocsp_signers.ensure(d, a, "nope", now=NOW)),
+    ocsp_signers.remove_dropped: ({S}, lambda d, a: ocsp_signers.remove_dropped(d, a, now=NOW)),
     ocsp_signers.remove_expired: ({S}, lambda d, a: ocsp_signers.remove_expired(d, a, now=NOW)),
     profiles.create: ({A}, lambda d, a: profiles.create(d, a, {}, now=NOW)),
     profiles.get: (READERS, lambda d, a: profiles.get(d, a, "gateway")),
@@ -93,6 +120,15 @@ TABLE: dict[Any, tuple[set[Role], Call]] = {
     revocation.hold: ({A, O}, lambda d, a: revocation.hold(d, a, NOWHERE, now=NOW)),
     revocation.release: ({A, O}, lambda d, a: revocation.release(d, a, NOWHERE, now=NOW)),
     revocation.revoke: ({A, O}, lambda d, a: revocation.revoke(d, a, NOWHERE, "nope", now=NOW)),
+    sequencing.accept_gap: (
+        {A},
+        lambda d, a: sequencing.accept_gap(d, a, Memory(), "why", now=NOW),
+    ),
+    sequencing.sequence: ({S}, lambda d, a: sequencing.sequence(d, a, Memory(), now=NOW)),
+    revocation.revoke_all: (
+        {A, O},
+        lambda d, a: revocation.revoke_all(d, a, [], "nope", now=NOW),
+    ),
     tls_credential.current: ({S}, lambda d, a: tls_credential.current(d, a, Blobs())),
     tls_credential.ensure: (
         {S},
@@ -108,6 +144,7 @@ TABLE: dict[Any, tuple[set[Role], Call]] = {
 # They take an actor and are parts of operations, which have asked before.
 PARTS = {
     "pki.actors",
+    "pki.approvals",
     "pki.conditions",
     "pki.trail",
     "pki.authorities.choose",
@@ -137,5 +174,7 @@ def test_what_is_not_granted_is_refused() -> None:
     # Nobody but the service itself acts by the clock or holds the service's own credential.
     for action in (Action.JOB_RUN, Action.SERVICE_CREDENTIAL):
         assert {role for role in Role if action in GRANTS[role]} == {Role.SCHEDULER}
+    # Nobody who can ask decides.
+    assert {role for role in Role if Action.APPROVAL_DECIDE in GRANTS[role]} == {Role.APPROVER}
     # Who reads the audit log is not who fills it.
     assert Action.AUDIT_READ not in GRANTS[Role.OPERATOR]

@@ -8,6 +8,7 @@ from cryptography import x509
 from sqlalchemy import delete, insert, select
 
 from core.errors import IkewardenError
+from hsm.errors import SignerUnavailable
 from pki import authorities, publication, reconcile, revocation
 from pki.desk import Desk
 from pki.publication import CrlNotFound
@@ -354,15 +355,9 @@ def test_one_list_that_cannot_be_made_does_not_stop_the_others(
 
     def refuse(name: str) -> None:
         if name == root:
-            keys._keys.clear()
-            from hsm.errors import SignerUnavailable
-
             raise SignerUnavailable("The root's key is away.")
 
     fresh = reopened(desk)
-    authorities.signer(fresh, authorities.load(fresh, "issuing"))
-    authorities.signer(fresh, authorities.load(fresh, "root"))
-    authorities.signer(fresh, authorities.load(fresh, "sharded"))
     keys.before = refuse
     later = now + timedelta(hours=13)
     with pytest.raises(IkewardenError) as caught:

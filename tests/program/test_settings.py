@@ -2,6 +2,7 @@
 
 import datetime
 import math
+from operator import attrgetter
 from pathlib import Path
 from typing import Any
 
@@ -11,9 +12,17 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from ikewarden.settings import Problem, Settings, SettingsInvalid, SettingsMissing, load_settings
-from ikewarden.settings_reference import PAGE, allowed, fields, kind, render, variable
+from ikewarden.settings_reference import (
+    PAGE,
+    allowed,
+    fields,
+    kind,
+    render,
+    sections,
+    variable,
+)
 
-PAIRS = [(section, key) for section in Settings.model_fields for key in fields(section)]
+PAIRS = [(section, key) for section in sections() for key in fields(section)]
 ROOT = Path(__file__).parents[2]
 
 
@@ -309,12 +318,14 @@ def test_text_that_is_not_utf8_in_the_environment(tmp_path: Path) -> None:
 )
 def test_no_value_breaks_the_model(pair: tuple[str, str], value: Any) -> None:
     section, key = pair
-    document = {section: {key: tuple(value) if isinstance(value, list) else value}}
+    document: Any = {key: tuple(value) if isinstance(value, list) else value}
+    for name in reversed(section.split(".")):
+        document = {name: document}
     try:
         settings = Settings.model_validate(document, context={"base": Path("/base")})
     except ValidationError:
         return
-    kept = getattr(getattr(settings, section), key)
+    kept = attrgetter(f"{section}.{key}")(settings)
     assert kept is None or not isinstance(kept, datetime.date | dict)
     assert not isinstance(kept, float) or math.isfinite(kept)
 
@@ -375,3 +386,39 @@ def test_the_page_has_every_setting() -> None:
     page = render()
     for section, key in PAIRS:
         assert f"`{variable(section, key)}`" in page
+
+
+# ----------------------------------------------------------------- sections in sections
+
+
+def test_a_section_in_a_section(tmp_path: Path) -> None:
+    text = '[keys]\nstore = "pkcs11"\n[keys.pkcs11]\nmodule = "lib/p.so"\ntoken = "ca"\n'
+    settings = load(tmp_path, text, IKEWARDEN_KEYS__PKCS11__SESSIONS="3")
+    assert settings.keys.pkcs11.module == tmp_path / "lib/p.so"
+    assert (settings.keys.pkcs11.token, settings.keys.pkcs11.sessions) == ("ca", 3)
+    assert variable("keys.pkcs11", "pin_file") == "IKEWARDEN_KEYS__PKCS11__PIN_FILE"
+
+
+def test_what_is_wrong_in_a_section_in_a_section(tmp_path: Path) -> None:
+    problems = refused(
+        tmp_path,
+        '[keys.pkcs11]\nmodul = "p.so"\nsessions = 0\n',
+        IKEWARDEN_KEYS__PKCS11__TOKN="ca",
+    )
+    assert {(each.key, each.message) for each in problems} == {
+        ("keys.pkcs11.modul", "is not a setting; did you mean keys.pkcs11.module?"),
+        ("keys.pkcs11.sessions", "must be a whole number from 1 to 64"),
+        (
+            "IKEWARDEN_KEYS__PKCS11__TOKN",
+            "is not a setting; did you mean IKEWARDEN_KEYS__PKCS11__TOKEN?",
+        ),
+    }
+    problem = the_problem(tmp_path, "[keys]\npkcs11 = 3\n")
+    assert (problem.key, problem.message) == ("keys.pkcs11", "must be a table: [keys.pkcs11]")
+    problem = the_problem(tmp_path, '[keys.pkcs11]\nmodule = "p.so"\n')
+    assert (problem.key, problem.message) == (
+        "keys.pkcs11",
+        "needs token or serial where module is set",
+    )
+    problem = the_problem(tmp_path, '[keys]\nstore = "pkcs11"\n')
+    assert problem.key == "keys"

@@ -51,19 +51,21 @@ def test_rotation_as_operations_obey_it(tmp_path: Path) -> None:
 
 def test_each_way_to_log_in(tmp_path: Path) -> None:
     store, _ = opened(tmp_path, 'role_id = "r"\nsecret_id_file = "id"\n')
-    assert store._login == AppRoleLogin("r", tmp_path / "id", "approle")
+    assert store.session.login == AppRoleLogin("r", tmp_path / "id", "approle")
     assert repr(store) == "VaultSecretStore('https://bao.example:8200', mount='secret')"
     store, _ = opened(tmp_path, 'auth = "token"\ntoken_file = "token"\n')
-    assert store._login == TokenLogin(tmp_path / "token", "VAULT_TOKEN", {"VAULT_TOKEN": "s.t0ken"})
-    assert "s.t0ken" not in repr(store._login)
+    assert store.session.login == TokenLogin(
+        tmp_path / "token", "VAULT_TOKEN", {"VAULT_TOKEN": "s.t0ken"}
+    )
+    assert "s.t0ken" not in repr(store.session.login)
     store, _ = opened(tmp_path, 'auth = "kubernetes"\nrole = "r"\nauth_mount = "k8s/prod"\n')
     account = Path("/var/run/secrets/kubernetes.io/serviceaccount/token")
-    assert store._login == KubernetesLogin("r", account, "k8s/prod")
+    assert store.session.login == KubernetesLogin("r", account, "k8s/prod")
     store, _ = opened(
         tmp_path, 'auth = "cert"\ncertificate_file = "c.pem"\nkey_file = "c.key"\nca_file = "ca"\n'
     )
-    assert store._login == CertLogin(tmp_path / "c.key", "", "cert")
-    address = store._address
+    assert store.session.login == CertLogin(tmp_path / "c.key", "", "cert")
+    address = store.session.address
     assert (address.certificate, address.key) == (tmp_path / "c.pem", tmp_path / "c.key")
     assert address.ca_file == tmp_path / "ca"
 

@@ -122,7 +122,7 @@ def test_a_real_alertmanager_shows_an_alert_from_its_begin_to_its_end(
     [shown] = real.alerts()
     assert shown["labels"]["alertname"] == "auth_failures"
     assert shown["labels"]["gateway"] == "gw.example"
-    assert {"severity", "connection", "peer"} <= set(shown["labels"])
+    assert {"severity", "connection", "peer", "identity"} <= set(shown["labels"])
     assert {"cause", "next_step", "evidence", "identity"} <= set(shown["annotations"])
     assert re.search(r"/v1/alerts/\d+$", shown["generatorURL"])
     assert shown["annotations"]["runbook_url"].endswith("/docs/alerts/auth_failures")

@@ -15,12 +15,12 @@ from pathlib import Path
 from typing import Any, Final, NamedTuple, Protocol
 
 from core.errors import IkewardenError
-from ike.agent.watching.tail import Tail
 from ike.daemons.port import DaemonRefused, DaemonUnreachable
 from ike.daemons.strongswan import happenings
 from ike.daemons.strongswan.session import Endpoint, Session
 from ike.events.event import SaEvent
 from ike.events.reader import Reader
+from ike.events.tail import Tail
 
 Document = dict[str, Any]
 Now = Callable[[], datetime]

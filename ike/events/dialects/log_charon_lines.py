@@ -16,7 +16,9 @@ _SA: Final = (
     rb"(?:<(?:(?P<name>[^\n]{0,255}?)\|)?(?P<number>\d{1,10})> ?"
     rb"|<(?P<alone>[^\n<>|]{1,255})> (?!is initiating))?"  # there it is a placeholder for an address
 )
-_PROGRAM: Final = rb"\bcharon(?:-[a-z]{1,16})?(?:\[\d+\])?: "
+# Nothing but a stamp: who wrote a line with a name in it has to be asked.
+_STAMPED: Final = rb"(?:[A-Z][a-z]{2},? ){0,2}+[0-9:.,T+Z/ \t-]{0,48}+"
+_PROGRAM: Final = rb"\bcharon(?:-[a-z]{1,16})?(?:@[\w.-]{1,64})?(?:\[\d+\])?: "
 # Spelt out, for a set with \w in it is slower to look into.
 _PLAIN: Final = rb"[A-Za-z0-9_ \t.:,+\-/<>|]{0,160}+"
 _USUAL: Final = _PLAIN + rb"(?:\[\d{1,10}+\]: )?+\d{0,3}+"
@@ -42,13 +44,20 @@ _NAKED: Final = (
     rb"|\S+ is initiating an? (?:Main Mode |Aggressive Mode )?IKE_SA$)"
 )
 #: How a message of charon begins, where a stamp of its own may stand before it.
-BEGIN: Final = re.compile(rb"[\d:.,T+Z -]{0,40}\[" + _GROUPS + rb"\] ")
+_OWN_STAMP: Final = rb"(?:[A-Z][a-z]{2} )?[\d:.,T+Z -]{0,40}(?:\x1b\[[\d;]{0,16}m)?"
+BEGIN: Final = re.compile(_OWN_STAMP + rb"\[" + _GROUPS + rb"\] ")
+#: A whole line that only charon writes, without a prefix or as NetworkManager hands it on.
+NAKED: Final = re.compile(_NAKED)
 #: Searched in a line: true for charon's.
 CUE: Final = re.compile(
     rb"\A" + _USUAL + _BRACKET + b"|" + _BRACKET + b"|" + _PROGRAM + b"|" + _NAKED
 )
 # What follows a program is the message, and no second prefix.
-_NO_GROUP: Final = rb"(?![^\n]{0,48}?\[" + _GROUPS + rb"\] )"
+_NO_GROUP: Final = (
+    rb"(?!(?:message repeated \d+ times: \[ ?)?(?:[A-Z][a-z]{2} )?[\d:.,T+Z \t-]{0,40}\["
+    + _GROUPS
+    + rb"\] )"
+)
 _GROUP_AND_SA: Final = rb"(?<![^\d\s>|m])\[(?P<group>" + _GROUPS + rb")\] " + _SA
 PREFIX: Final = re.compile(
     rb"(?:\A" + _USUAL + b")?" + _GROUP_AND_SA
@@ -93,8 +102,8 @@ def _no(*words: bytes) -> bytes:
 
 
 #: Matches as many whole lines of the usual layouts as there are that nothing is told by, up to "begin". The first line
-#: after them may be anything; if it has a usual layout too, its prefix is matched as by `PREFIX`. Packets tell whom a
-#: thread speaks with, and are of no use where each line has the number of its SA.
+#: after them may be anything; if there is nothing but a stamp before it, its prefix is matched as by `PREFIX`. Packets
+#: tell whom a thread speaks with, and are of no use where each line has the number of its SA.
 DULL: Final = re.compile(
     rb"(?:(?:" + _BEFORE
     + rb"(?:NET\d?\] (?:" + _SA_DULL + _no(_telling("NET"))
@@ -103,7 +112,7 @@ DULL: Final = re.compile(
     + rb"|IKE\d?\] (?:" + _SA_DULL + b")?+" + _no(_telling("IKE"), _CALLS)
     + rb"|(?!NET|ENC|IKE)" + _GROUPS + rb"\] (?:" + _SA_DULL + b")?+" + _no(_telling())
     + b")|" + _BARE + _no(_telling(), _CALLS) + rb")[^\n]*+\n)*+(?P<begin>)"
-    + b"(?:" + _USUAL + _GROUP_AND_SA + b")?"
+    + b"(?:" + _STAMPED + _GROUP_AND_SA + b")?"
 )  # fmt: skip
 
 

@@ -97,7 +97,10 @@ class Parser:
     def _read(
         self, number: int, time: float | None, host: str | None, text: str
     ) -> Sequence[SaEvent]:
-        said = self._asa(text) or self._ios(text)
+        head, other = _ASA_HEAD.search(text), _IOS_HEAD.search(text)
+        # What comes first is the device's own word, and the rest may be a peer's.
+        is_ios = head is None or (other is not None and other.start() < head.start())
+        said = self._ios(text) if head is None or is_ios else self._asa(head)
         if said is None:
             return ()
         shown = said.shown._replace(line=number, time=time, host=host)
@@ -106,10 +109,7 @@ class Parser:
             for kind in dict.fromkeys(said.kinds)
         )
 
-    def _asa(self, text: str) -> Said | None:
-        head = _ASA_HEAD.search(text)
-        if head is None:
-            return None
+    def _asa(self, head: re.Match[str]) -> Said | None:
         number = head["number"]
         said = asa_fields(head["text"] if number else head["debug"], number or "", self._locals)
         if number in asa.NUMBERS:

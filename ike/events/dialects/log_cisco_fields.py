@@ -7,9 +7,11 @@ from typing import Final, NamedTuple
 from ike.events.dialects.wording import Phrase, address, spi, stated, without_port
 from ike.events.event import SaEvent
 
-# `Group = g, Username = u, IP = a, ` before a message of IKEv1. Names may hold blanks and commas.
+# `Group = g, Username = u, IP = a, ` before a message of IKEv1. Names may hold blanks and commas, and a peer chooses
+# them: the last `IP = ` is the device's own.
 _GROUPED: Final = re.compile(
-    r"(?:Group ?= ?(?P<group>.{0,255}?), ?)?(?:Username ?= ?(?P<user>.{0,255}?), ?)?IP ?= ?(?P<ip>[^\s,]+),? *"
+    r"(?:Group ?= ?(?P<group>[^,]{0,255}|.{0,255}), ?)?(?:Username ?= ?(?P<user>.{0,255}), ?)?"
+    r"IP ?= ?(?P<ip>[^\s,]+),? *(?!.{0,1024}, ?IP ?= ?[\d.:a-fA-F]+,)"
 )
 _GROUP_ONLY: Final = re.compile(r"Group ?= ?(?P<group>[^,]{0,255}), ?")
 # `Local:a:500 Remote:b:500 Username:u ` before a message of IKEv2. The user name is the peer's word.

@@ -137,6 +137,8 @@ def _pairs(text: str) -> dict[str, str]:
 
 
 def _of_record(fields: Mapping[str, str]) -> Iterator[SaEvent]:
+    if fields.get("subtype", "").lower() not in ("vpn", "ipsec"):
+        return  # what is quoted in another record
     if fields.get("tunneltype", "").startswith(("ssl", "l2tp", "pptp")):
         return  # other VPNs than IPsec
     if "ssl" in (fields.get("action", "") + fields.get("logdesc", "")).lower():

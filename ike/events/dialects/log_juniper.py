@@ -53,6 +53,8 @@ _PEERS: Final = tuple(
         r"\b[Pp]eer (?:IP |address |gateway )?(?P<value>[0-9a-fA-Fx*]+[.:][0-9a-fA-Fx*.:]+)",
     )
 )
+# From here on a line shows what its peer chose; what is ours stands before it.
+_OF_PEER: Final = re.compile(r"\b(?:Remote|Peer's) IKE-ID: .*", re.DOTALL)
 _PROPOSED: Final = re.compile(r"\bPeer [Pp]roposed\b.*", re.DOTALL)
 
 _FAILURES: Final = Table(
@@ -204,14 +206,18 @@ def _cause(text: str, pairs: Mapping[str, str]) -> str:
     for key in ("reason", "error-reason", "error", "argument1"):
         if key in pairs:
             return pairs[key]
-    after = re.search(r"\bReason: *(?P<cause>.*)|\berror:? *\(?(?P<error>[^.)]+)", text, re.I)
+    after = re.search(
+        r"\bReason: *(?P<cause>.*)|\berror:? *\(?(?P<error>[^.)]+)", _OF_PEER.sub("", text), re.I
+    )
     if after:
         return after["cause"] or after["error"] or ""
-    return "" if " is down" in text else re.sub(r"\[[^\]]*\]?", "", text[:200])
+    return "" if " is down" in text else re.sub(r"\[[^\]]*\]?", "", _OF_PEER.sub("", text[:200]))
 
 
 def _shown(text: str, pairs: Mapping[str, str]) -> SaEvent:
     """The peer and the VPN of a line."""
+    identity = re.search(r"\bRemote IKE-ID: *(?P<value>[^,]+)", text)
+    text = _OF_PEER.sub("", text)
     opening = _VPN_OPENING.match(text)
     peer = _first(pairs, "remote-address", "remote-gateway", "peer-address", "remote-ip")
     vpn = _first(pairs, "vpn-name", "vpn")
@@ -223,7 +229,6 @@ def _shown(text: str, pairs: Mapping[str, str]) -> SaEvent:
     name = stated(vpn) or _value(_VPN, text)
     name = name or stated(_first(pairs, "gateway-name")) or _value(_GATEWAY, text)
     shown = address(peer.rstrip(".")) if peer else None
-    identity = re.search(r"\bRemote IKE-ID: *(?P<value>[^,]+)", text)
     return SaEvent(
         "",
         0,

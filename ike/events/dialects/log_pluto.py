@@ -22,6 +22,14 @@ CUE: Final = re.compile(
     rb"|(?:^|[\s\]])#\d+: (?:STATE_|(?:initiat|respond|delet|receiv|authentic)\w+ |ESP traffic)"
 )
 
+_QUOTE: Final = rb'(?:"|\xe2\x80[\x9c\x9d\x9e\x9f]|&quot;)'
+#: How a message of pluto begins, where nothing names it: its own stamp, a code of `whack`, and whom it is about.
+BEGIN: Final = re.compile(
+    rb"[\d:.,T+Z -]{0,40}(?:" + _QUOTE + rb"[^\"]{1,256}?" + _QUOTE
+    + rb"(?:\[\d+\](?:\{\d+\})?(?: (?:<[^>]{1,80}>\S*|[^\s#\"]\S*?))?)?(?: #\d+)?:(?: |$)"
+    rb"|packet from \S+: |#\d+: )"
+)  # fmt: skip
+
 _LIMIT: Final = 16_384  # of a line; what follows is no part of a message that we know
 _WRAPPED: Final = 4  # lines at most that one message is taken from
 _REMEMBERED: Final = 50_000  # SAs
@@ -52,6 +60,7 @@ _CHILD_STATE: Final = re.compile(
 _REACHED: Final = re.compile(rb"reached (?:after )?(?:STATE_)?([A-Z][A-Z0-9_]+)")
 _STARTED: Final = re.compile(rb"(?:STATE_)?(?:MAIN|AGGR|(?:V2_)?PARENT)_I\d")
 _NOTICE: Final = re.compile(b"|".join(NOTICES))
+_IDENTITY: Final = re.compile(rb"'.*'", re.DOTALL)
 _GRAVE: Final = re.compile(rb"(?:ERROR|WARNING|warning): ")
 _OF_CHILD: Final = re.compile(rb"(?<!responding to CREATE_)C(?:hild|HILD)[ _]SA|\bESP/AH")
 _SPIS: Final = re.compile(
@@ -212,6 +221,7 @@ class Parser:
         line: _Held,
     ) -> tuple[SaEvent, ...]:
         """A message that names a notice of IKE, sent or received."""
+        message = _IDENTITY.sub(b"''", message)  # which a peer chose
         found = _NOTICE.search(message)
         if found is None:
             if b"; retransmitting response" in message:
@@ -298,10 +308,10 @@ def _placed(raw: bytes) -> _Place | None:
     at = raw.find(b'"')
     if _is_foreign(raw, at):
         return _Place(len(raw))
-    named = _NAMED.match(raw, at) if at >= 0 else None
+    found = _PACKET.search(raw)
+    named = _NAMED.match(raw, at) if at >= 0 and not (found and found.start() < at) else None
     if named:
         return _place(named, text_of(named["name"]))
-    found = _PACKET.search(raw)
     if found:
         return _Place(found.end(), None, text_of(found["peer"]))
     found = _BARE.search(raw) or _SCRUBBED.search(raw)

@@ -65,6 +65,8 @@ _PHASE_1: Final = [
     row("child_established", r"IPSec Phase ?2 established"),
     row("ike_deleted", rf"IPSec disconnecting from server (?P<peer>{_END})\.?(?=\s|$)"),
 ]
+# Up to the name of a notice: no message with a name or an identity in it, which a peer chose.
+_OWN: Final = r"(?!login |ID (?:value |type )?mismatched)[^\"']*"
 _REFUSALS: Final = [
     row("proposal_mismatch", r"no suitable proposal found"),
     row("proposal_mismatch", r"failed to get valid proposal"),
@@ -115,10 +117,10 @@ _REFUSALS: Final = [
     ),
     row("auth_failed", r"IKEv1 Phase1 AUTH: failed"),
     row("auth_failed", r"ID mismatched with (?:certificate|ASN1) SubjectName", reason="identity"),
-    row("invalid_ke", r".*\bINVALID.KE.PAYLOAD\b"),
-    row("auth_failed", r".*\bAUTHENTICATION.FAILED\b"),
-    row("proposal_mismatch", r".*\bNO.PROPOSAL.CHOSEN\b"),
-    row("ts_unacceptable", r".*\b(?:TS.UNACCEPTABLE|INVALID.ID.INFORMATION)\b"),
+    row("invalid_ke", rf"{_OWN}\bINVALID.KE.PAYLOAD\b"),
+    row("auth_failed", rf"{_OWN}\bAUTHENTICATION.FAILED\b"),
+    row("proposal_mismatch", rf"{_OWN}\bNO.PROPOSAL.CHOSEN\b"),
+    row("ts_unacceptable", rf"{_OWN}\b(?:TS.UNACCEPTABLE|INVALID.ID.INFORMATION)\b"),
     row("cookie", r"(?:send|sending|reply|got|adding) (?:notify: )?COOKIE\b"),
 ]
 _CERTIFICATES: Final = [

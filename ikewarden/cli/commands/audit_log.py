@@ -10,6 +10,8 @@ from ikewarden.cli.options import PAST, client_command, example, limit_option, r
 from ikewarden.cli.screen import Column
 from ikewarden.cli.session import Session, pass_session
 
+_EXPORT = "ikewarden.cli.commands.audit_log_export"
+_VERIFY = "ikewarden.cli.commands.audit_log_verify"
 _EVENTS = (
     Column("At", "at", whole=True),
     Column("Actor", "actor"),
@@ -24,7 +26,19 @@ _EVENTS = (
 @click.group(
     "audit-log",
     cls=LazyGroup,
-    lazy={"list": Lazy(f"{__name__}:list_", "List events, newest first.")},
+    lazy={
+        "list": Lazy(f"{__name__}:list_", "List events, newest first."),
+        "head": Lazy(f"{_EXPORT}:head", "Print the newest signed head: keep it elsewhere."),
+        "key": Lazy(
+            f"{_EXPORT}:key", "Print the public key that heads are signed with: keep it elsewhere."
+        ),
+        "export": Lazy(f"{_EXPORT}:export", "Write all rows and the signed head into a file."),
+        "verify": Lazy(
+            f"{_VERIFY}:verify",
+            "Check that no row of the audit log was changed, removed, put in or moved.",
+        ),
+        "accept-gap": Lazy(f"{_VERIFY}:accept_gap", "Go on after rows of the audit log were lost."),
+    },
     epilog=example("ikewarden audit-log list --since 24h"),
 )
 def audit_log() -> None:

@@ -8,7 +8,7 @@ import click
 from hsm.ports import KEY_ALGORITHMS
 from ikewarden.cli.help import command
 from ikewarden.cli.lazy import Lazy, LazyGroup
-from ikewarden.cli.options import client_command, example
+from ikewarden.cli.options import approval_option, client_command, example
 from ikewarden.cli.screen import Column, Screen
 from ikewarden.cli.segments import segment
 from ikewarden.cli.session import Session, pass_session
@@ -145,6 +145,7 @@ def show(session: Session, name: str) -> None:
     show_default=True,
     help="Publish its CRL in N parts. Not for IKE peers: they take any part for the whole.",
 )
+@approval_option
 @client_command("pem")
 @pass_session
 def create(session: Session, /, **given: Any) -> None:

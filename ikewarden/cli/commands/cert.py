@@ -7,7 +7,14 @@ import click
 
 from ikewarden.cli.help import command
 from ikewarden.cli.lazy import Lazy, LazyGroup
-from ikewarden.cli.options import FUTURE, client_command, example, limit_option, rfc3339
+from ikewarden.cli.options import (
+    FUTURE,
+    approval_option,
+    client_command,
+    example,
+    limit_option,
+    rfc3339,
+)
 from ikewarden.cli.screen import Column, Screen
 from ikewarden.cli.session import Session, pass_session
 from pki.x509.serials import normal
@@ -121,6 +128,7 @@ def show(session: Session, serial: str, authority: str | None) -> int:
 @command("hold", epilog=example("ikewarden cert hold 4f2a…"))
 @click.argument("serial")
 @authority_option
+@approval_option
 @client_command()
 @pass_session
 def hold(session: Session, serial: str, authority: str | None) -> None:
@@ -131,6 +139,7 @@ def hold(session: Session, serial: str, authority: str | None) -> None:
 @command("release", epilog=example("ikewarden cert release 4f2a…"))
 @click.argument("serial")
 @authority_option
+@approval_option
 @client_command()
 @pass_session
 def release(session: Session, serial: str, authority: str | None) -> None:

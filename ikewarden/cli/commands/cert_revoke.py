@@ -9,7 +9,7 @@ import click
 
 from ikewarden.cli.commands.cert import PATH, authority_option, show_certificate
 from ikewarden.cli.help import command
-from ikewarden.cli.options import PAST, client_command, example, rfc3339
+from ikewarden.cli.options import PAST, approval_option, client_command, example, rfc3339
 from ikewarden.cli.screen import Column, Screen
 from ikewarden.cli.session import Session, pass_session
 from pki.x509.serials import normal
@@ -25,14 +25,33 @@ REASONS: Final = (
     "privilegeWithdrawn",
 )
 _LOOK_SECONDS: Final = 1.0
+
+
+def _gateway(entry: Mapping[str, Any]) -> str:
+    """Its name; a token of one gateway is not told those of others."""
+    return entry["gateway"] or "(another gateway)"
+
+
+def _tunnel(entry: Mapping[str, Any]) -> str | None:
+    if entry["gateway"] is None:
+        return None
+    return entry["tunnel"] or f"(unrecorded: {entry['connection']})"
+
+
 _CUT: Final = (
-    Column("Cut by", "gateway"),
-    Column("Tunnel", lambda entry: entry["tunnel"] or f"(unrecorded: {entry['connection']})"),
+    Column("Cut by", _gateway),
+    Column("Tunnel", _tunnel),
     Column("Peer", "peer"),
     Column("SAs", lambda entry: [f"{sa['id']} {sa['remote_address']}" for sa in entry["sas"]]),
 )
-_GATEWAYS: Final = (
+_REVOKED: Final = (
+    Column("Revoked", "serial", whole=True),
+    Column("Authority", "authority"),
+    Column("Subject", "subject"),
     Column("Gateway", "gateway"),
+)
+_GATEWAYS: Final = (
+    Column("Gateway", _gateway),
     Column("State", "state", whole=True),
     Column("Told", "told_at", whole=True),
     Column("Confirmed", "confirmed_at", whole=True),
@@ -46,9 +65,10 @@ _GATEWAYS: Final = (
     epilog=example(
         "ikewarden cert revoke 4f2a… --reason superseded --dry-run",
         "ikewarden cert revoke 4f2a… --reason keyCompromise --yes-i-cut 14",
+        "ikewarden cert revoke 4f2a… 5b01… 77c0… --reason keyCompromise --approval 17",
     ),
 )
-@click.argument("serial")
+@click.argument("serials", nargs=-1, required=True, metavar="SERIAL…")
 @click.option(
     "--reason",
     type=click.Choice(REASONS, case_sensitive=False),
@@ -72,14 +92,22 @@ _GATEWAYS: Final = (
     help="End up to N tunnels, where that is more than the service ends unasked.",
 )
 @authority_option
+@approval_option
 @client_command()
 @pass_session
-def revoke(session: Session, /, serial: str, authority: str | None, **given: Any) -> None:
+def revoke(
+    session: Session, /, serials: tuple[str, ...], authority: str | None, **given: Any
+) -> None:
     """Revoke a certificate for ever.
 
     OCSP says so at once and the CRLs within a second. Then every gateway that has a tunnel with its holder ends that;
-    `cert reach` tells how far that is. To stop a certificate for a while, use `cert hold`.
+    `cert reach` tells how far that is. To stop a certificate for a while, use `cert hold`. Several are revoked
+    together: all of them or none.
     """
+    if len(serials) > 1:
+        _revoke_all(session, serials, authority, given)
+        return
+    serial = serials[0]
     since: datetime | None = given["invalidity_date"]
     body = {
         "reason": given["reason"],
@@ -97,6 +125,24 @@ def revoke(session: Session, /, serial: str, authority: str | None, **given: Any
         show_certificate(screen, {k: v for k, v in found.items() if k not in {"cut", "dry_run"}})
         screen.line()
     _show_cut(screen, found, dry_run=given["dry_run"])
+
+
+def _revoke_all(
+    session: Session,
+    serials: Sequence[str],
+    authority: str | None,
+    given: Mapping[str, Any],
+) -> None:
+    if given["dry_run"] or given["invalidity_date"] is not None:
+        raise click.UsageError("--dry-run and --invalidity-date are for one certificate at a time.")
+    body = {
+        "serials": [normal(serial) for serial in serials],
+        "authority": authority,
+        "reason": given["reason"],
+        "cut_confirmed": given["yes_i_cut"],
+    }
+    found = session.connect().post(f"{PATH}/revoke", body)
+    session.screen.entries(_REVOKED, found["items"], nothing="All of them were revoked before.")
 
 
 def _show_cut(screen: Screen, found: Mapping[str, Any], *, dry_run: bool) -> None:

@@ -13,7 +13,14 @@ from ikewarden.cli.commands.cert_revoke import REASONS
 from ikewarden.cli.files import SECRET, FileExists, write_new
 from ikewarden.cli.help import command
 from ikewarden.cli.lazy import Lazy, LazyGroup
-from ikewarden.cli.options import FUTURE, client_command, example, limit_option, rfc3339
+from ikewarden.cli.options import (
+    FUTURE,
+    approval_option,
+    client_command,
+    example,
+    limit_option,
+    rfc3339,
+)
 from ikewarden.cli.screen import Column, Screen, shown
 from ikewarden.cli.segments import segment
 from ikewarden.cli.session import Session, pass_session
@@ -325,6 +332,7 @@ def reauthenticate(session: Session, name: str, connection: str) -> None:
     metavar="N",
     help="End up to N tunnels, where that is more than the service ends unasked.",
 )
+@approval_option
 @client_command()
 @pass_session
 def remove(session: Session, name: str, revoke: str | None, yes_i_cut: int | None) -> None:

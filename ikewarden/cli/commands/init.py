@@ -1,6 +1,8 @@
 """`ikewarden init`: an instance from nothing."""
 
 import ipaddress
+import os
+import tomllib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,7 +18,7 @@ from ikewarden.cli.place import ADMIN_TOKEN, ROOT_CERTIFICATE, SETTINGS, program
 from ikewarden.cli.session import Session, pass_session
 
 if TYPE_CHECKING:
-    from ikewarden.instance import Instance
+    from ikewarden.instance import Instance, TokenPlan
 
 _WORKED_OUT = "IKEWARDEN_PASSPHRASE"
 _DATABASE = "IKEWARDEN_DATABASE__URL"
@@ -42,6 +44,10 @@ class Options:
     algorithm: KeyAlgorithm
     passphrase_prompt: bool
     passphrase_env: str | None
+    pkcs11: Path | None
+    token: str | None
+    pin_file: Path | None
+    transit: Path | None
     if_missing: bool
 
 
@@ -50,6 +56,7 @@ class Options:
         "ikewarden init --dir var",
         "ikewarden init --dir /var/lib/ikewarden --host 192.0.2.10 --name pki.example.com \\",
         "    --validation-host 192.0.2.10 --validation-url http://pki.example.com:8080",
+        "ikewarden init --dir var --pkcs11 /usr/lib/softhsm/libsofthsm2.so --token ca --pin-file pin",
     )
 )
 @directory_option
@@ -123,6 +130,25 @@ class Options:
     help="Take it from this environment variable, and keep it nowhere. [default: a random one, in a file beside "
     "the keys]",
 )
+@click.option(
+    "--pkcs11",
+    type=click.Path(dir_okay=False, path_type=Path),
+    metavar="MODULE",
+    help="Make the keys of the CAs in an HSM: its PKCS#11 module. With --token. [default: sealed files]",
+)
+@click.option("--token", metavar="LABEL", help="The label of the HSM's token.")
+@click.option(
+    "--pin-file",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="A file (mode 0600) with the token's user PIN. [default: IKEWARDEN_PIN, or it is asked for]",
+)
+@click.option(
+    "--transit",
+    type=click.Path(dir_okay=False, path_type=Path),
+    metavar="FILE",
+    help="Make the keys of the CAs in a Transit engine of Vault or OpenBao: a file with the tables [keys.transit] and, "
+    "if wanted, [secrets] of the settings. [default: sealed files]",
+)
 @click.option("--if-missing", is_flag=True, help="Do nothing where there is an instance already.")
 @format_option()
 @pass_session
@@ -159,12 +185,16 @@ def init(session: Session, /, **given: Any) -> None:
         algorithm=options.algorithm,
         database_url=session.environ.get(_DATABASE, instance.InstancePlan.database_url),
         passphrase_env=options.passphrase_env,
+        token=_token_plan(options),
+        transit=_transit_text(options),
     )
     passphrase = _passphrase(session, options)
     made = instance.make(
         plan,
         passphrase,
         now=session.clock(),
+        environ=session.environ,
+        prompt=session.ask,
         report=lambda step: session.screen.note(f"… {step}"),
     )
     _tell(session, made, options)
@@ -189,6 +219,39 @@ def _check(*values: str) -> None:
                 f"{value!a} cannot be used.",
                 next_step="Leave out quotation marks, backslashes and control characters.",
             )
+
+
+def _token_plan(options: Options) -> "TokenPlan | None":
+    from ikewarden.instance import TokenPlan
+
+    if options.pkcs11 is None and options.token is None and options.pin_file is None:
+        return None
+    if options.pkcs11 is None or options.token is None:
+        raise click.UsageError("A key in an HSM needs both --pkcs11 and --token.")
+    return TokenPlan(options.pkcs11, options.token, options.pin_file)
+
+
+def _transit_text(options: Options) -> str | None:
+    """The tables in the file, which go into the settings as they are, and are judged there."""
+    if options.transit is None:
+        return None
+    if options.pkcs11 is not None:
+        raise click.UsageError("The keys are made in an HSM or in a Transit engine, not in both.")
+    try:
+        text = options.transit.read_text("utf-8")
+        tables = tomllib.loads(text)
+    except OSError as error:
+        reason = os.strerror(error.errno or 0)
+        raise SettingUnusable(f"{options.transit} cannot be read: {reason}.") from None
+    except ValueError:
+        raise SettingUnusable(f"{options.transit} is not TOML.") from None
+    keys = tables.get("keys")
+    if not isinstance(keys, dict) or set(keys) != {"transit"} or set(tables) - {"keys", "secrets"}:
+        raise SettingUnusable(
+            f"{options.transit} must have the table [keys.transit], and besides it at most [secrets].",
+            next_step="docs/how-to/vault-keys.md has an example.",
+        )
+    return text
 
 
 def _passphrase(session: Session, options: Options) -> Secret | None:
@@ -226,6 +289,7 @@ def _tell(session: Session, made: "Instance", options: Options) -> None:
                 "root_certificate": str(directory / ROOT_CERTIFICATE),
                 "settings": str(directory / SETTINGS),
                 "passphrase": kept,
+                "keys": made.settings.keys.store,
             }
         )
         return
@@ -235,11 +299,20 @@ def _tell(session: Session, made: "Instance", options: Options) -> None:
             ("CRLs and OCSP", made.settings.validation.public_url),
             ("Settings", str(directory / SETTINGS)),
             ("Root certificate", str(directory / ROOT_CERTIFICATE)),
+            *_keys(made, options),
             *_token(made, options),
         ]
     )
     screen.line()
     _next(session, directory, options)
+
+
+def _keys(made: "Instance", options: Options) -> list[tuple[str, str]]:
+    if options.token:
+        return [("Keys of the CAs", f"in the token {options.token}")]
+    if options.transit:
+        return [("Keys of the CAs", f"in the Transit engine {made.settings.keys.transit.mount}")]
+    return []
 
 
 def _token(made: "Instance", options: Options) -> list[tuple[str, str]]:

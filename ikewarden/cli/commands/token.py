@@ -11,7 +11,14 @@ from core.secret import Secret
 from ikewarden.cli.files import SECRET, FileExists, write_new
 from ikewarden.cli.help import command
 from ikewarden.cli.lazy import Lazy, LazyGroup
-from ikewarden.cli.options import FUTURE, client_command, example, limit_option, rfc3339
+from ikewarden.cli.options import (
+    FUTURE,
+    approval_option,
+    client_command,
+    example,
+    limit_option,
+    rfc3339,
+)
 from ikewarden.cli.screen import Column
 from ikewarden.cli.segments import segment
 from ikewarden.cli.session import Session, pass_session
@@ -132,6 +139,7 @@ def token() -> None:
     type=click.Path(dir_okay=False, path_type=Path),
     help="Write the secret to this new file (mode 0600) in place of the screen.",
 )
+@approval_option
 @client_command()
 @pass_session
 def create(session: Session, /, **given: Any) -> None:

@@ -1,7 +1,7 @@
 """`ikewarden vault`: what the service needs in Vault or OpenBao, and whether it has it."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import click
 
@@ -14,16 +14,24 @@ from ikewarden.cli.place import SETTINGS
 from ikewarden.cli.session import Session, pass_session
 
 if TYPE_CHECKING:
-    from ikewarden.settings_secrets import SecretsSettings
+    from hsm.vaultpolicy import Policy
+    from ikewarden.settings_model import Settings
 
 _CONFIG = click.option(
     "--config",
     type=click.Path(dir_okay=False, path_type=Path),
     help="A settings file, in place of the one in the directory.",
 )
-_HEAD = """\
-# What ikewarden needs for [secrets] mount = "{mount}" and path = "{path}", and nothing more.
-#   ikewarden vault policy > ikewarden.hcl
+_ONLY = click.option(
+    "--only",
+    type=click.Choice(("secrets", "keys")),
+    help="Shared secrets, or signing keys. [default: what the settings keep there]",
+)
+_FOR_SECRETS: Final = '[secrets] mount = "{mount}" and path = "{path}"'
+_FOR_KEYS: Final = '[keys.transit] mount = "{mount}"'
+_HEAD: Final = """\
+# What ikewarden needs for {what}, and nothing more.
+#   ikewarden vault policy{only} > ikewarden.hcl
 #   bao policy write ikewarden ikewarden.hcl          (Vault: vault policy write ...)
 # Then give the role that ikewarden logs in by: token_policies=ikewarden
 """
@@ -36,6 +44,13 @@ class NotInVault(InvalidInput):
     next_step = 'Set [secrets] store = "vault", its url and how to log in: docs/how-to/vault.md.'
 
 
+class KeysNotInVault(InvalidInput):
+    """The settings keep the signing keys elsewhere."""
+
+    code = "keys_not_in_vault"
+    next_step = 'Set [keys] store = "transit", and [keys.transit]: docs/how-to/vault-keys.md.'
+
+
 @click.group(
     cls=LazyGroup,
     lazy={
@@ -45,7 +60,7 @@ class NotInVault(InvalidInput):
     epilog=example("ikewarden vault policy > ikewarden.hcl", "ikewarden vault check"),
 )
 def vault() -> None:
-    """Vault or OpenBao as the store of shared secrets."""
+    """Vault or OpenBao as the store of secrets and keys."""
 
 
 @command(
@@ -56,65 +71,126 @@ def vault() -> None:
 )
 @directory_option
 @_CONFIG
+@_ONLY
 @format_option()
 @pass_session
-def policy(session: Session, config: Path | None) -> None:
+def policy(session: Session, config: Path | None, only: str | None) -> None:
     """Print the policy that the service needs there.
 
-    For mount and path template of the settings in force, in HCL, with nothing in it that is not needed; with
-    --format json in JSON, which the server takes as well.
+    For mounts and path template of the settings in force, in HCL, with nothing in it that is not needed; with
+    --format json in JSON, which the server takes as well. Where secrets and keys are under logins of their own, print
+    the policy of each with --only.
     """
-    from fleet.rotation.values import Kind
-    from hsm.vaultpolicy import as_document, as_hcl, make_policy
+    from hsm.vaultpolicy import as_document, as_hcl
 
-    chosen = _chosen(session, config)
-    made = make_policy(chosen.mount, chosen.path, [kind.value for kind in Kind])
+    settings = _settings(session, config)
+    keys = only == "keys" or (only is None and settings.keys.uses_transit)
+    secrets = only == "secrets" or (only is None and (_has_secrets(settings) or not keys))
+    made: list[tuple[str, Policy]] = []
+    if secrets:
+        made.append(_secrets_policy(settings))
+    if keys:
+        made.append(_keys_policy(settings))
     if session.screen.is_json:
-        session.screen.json(as_document(made))
-    else:
-        head = _HEAD.format(mount=chosen.mount, path=chosen.path)
-        session.screen.verbatim(f"{head}\n{as_hcl(made)}")
+        session.screen.json(
+            as_document({path: can for _, each in made for path, can in each.items()})
+        )
+        return
+    option = f" --only {only}" if only else ""
+    head = _HEAD.format(what=" and ".join(what for what, _ in made), only=option)
+    session.screen.verbatim("\n".join((head, *(as_hcl(each) for _, each in made))))
 
 
 @command("check", epilog=example("ikewarden vault check --dir /var/lib/ikewarden"))
 @directory_option
 @_CONFIG
+@_ONLY
 @format_option()
 @pass_session
-def check(session: Session, config: Path | None) -> None:
+def check(session: Session, config: Path | None, only: str | None) -> None:
     """Try everything that the service does there.
 
-    Logs in, writes a random value at a path of its own, reads, deletes, undeletes and destroys it, and removes what is
-    left. Exits with 0 if all went well, 1 if the server refuses something, 2 for a mistake in the settings, 3 if the
-    server is away, sealed or over its quota.
+    Secrets: logs in, writes a random value at a path of its own, reads, deletes, undeletes and destroys it, and removes
+    what is left. Keys: logs in, makes a key of each family, signs, and destroys it. Exits with 0 if all went well, 1 if
+    the server refuses something, 2 for a mistake in the settings, 3 if the server is away, sealed or over its quota.
     """
+    settings = _settings(session, config)
+    keys = settings.keys.uses_transit and only != "secrets"
+    if only == "keys" and not keys:
+        raise KeysNotInVault("The settings have no Transit engine.")
+    secrets = only != "keys" and (_has_secrets(settings) or not keys)
+    if secrets and not _has_secrets(settings):
+        raise NotInVault(f'[secrets] store is "{settings.secrets.store}".')
+    document: dict[str, object] = {"ok": True}
+    if secrets:
+        document |= _try_secrets(session, settings)
+    if keys:
+        document["keys"] = _try_keys(session, settings)
+    if session.screen.is_json:
+        session.screen.json(document)
+    else:
+        session.screen.line("ok")
+
+
+def _has_secrets(settings: "Settings") -> bool:
+    return settings.secrets.store == "vault"
+
+
+def _secrets_policy(settings: "Settings") -> "tuple[str, Policy]":
+    from fleet.rotation.values import Kind
+    from hsm.vaultpolicy import make_policy
+
+    chosen = settings.secrets
+    made = make_policy(chosen.mount, chosen.path, [kind.value for kind in Kind])
+    return _FOR_SECRETS.format(mount=chosen.mount, path=chosen.path), made
+
+
+def _keys_policy(settings: "Settings") -> "tuple[str, Policy]":
+    from hsm.vaultpolicy import make_key_policy
+
+    mount = settings.keys.transit.mount
+    return _FOR_KEYS.format(mount=mount), make_key_policy(mount)
+
+
+def _try_secrets(session: Session, settings: "Settings") -> dict[str, object]:
     from secrets import token_hex
 
-    from hsm.secrettrial import try_out
-
-    chosen = _chosen(session, config)
-    if chosen.store != "vault":
-        raise NotInVault(f'[secrets] store is "{chosen.store}".')
     from fleet.rotation.values import Kind
+    from hsm.secrettrial import try_out
     from ikewarden.vault import open_vault
 
-    steps: list[str] = []
-    screen = session.screen
-
-    def report(step: str) -> None:
-        steps.append(step)
-        screen.note(f"… {step}")
-
+    chosen = settings.secrets
+    steps = _Steps(session)
     tunnel = f"ikewarden-check-{token_hex(4)}"
     path = chosen.path.replace("{tunnel}", tunnel).replace("{kind}", Kind.PSK.value)
-    try_out(open_vault(chosen, session.environ), path, report)
-    if screen.is_json:
-        screen.json({"ok": True, "url": chosen.url, "mount": chosen.mount, "steps": steps})
-    else:
-        screen.line("ok")
+    try_out(open_vault(chosen, session.environ), path, steps.report)
+    return {"url": chosen.url, "mount": chosen.mount, "steps": steps.done}
 
 
-def _chosen(session: Session, config: Path | None) -> "SecretsSettings":
+def _try_keys(session: Session, settings: "Settings") -> dict[str, object]:
+    from hsm.transittrial import try_out
+    from ikewarden.vault import open_transit
+
+    chosen = settings.keys.transit
+    steps = _Steps(session)
+    store = open_transit(chosen, settings.secrets, session.environ)
+    try_out(store, steps.report)
+    return {"url": store.session.address.url, "mount": chosen.mount, "steps": steps.done}
+
+
+class _Steps:
+    """What went well, told as it does."""
+
+    def __init__(self, session: Session) -> None:
+        self.done: list[str] = []
+        self._screen = session.screen
+
+    def report(self, step: str) -> None:
+        self.done.append(step)
+        self._screen.note(f"… {step}")
+
+
+def _settings(session: Session, config: Path | None) -> "Settings":
     file = config or session.directory / SETTINGS
     if not file.exists():
         raise InstanceMissing(
@@ -123,4 +199,4 @@ def _chosen(session: Session, config: Path | None) -> "SecretsSettings":
         )
     from ikewarden.settings import load_settings
 
-    return load_settings(file, session.environ).secrets
+    return load_settings(file, session.environ)

@@ -6,7 +6,7 @@ from alembic import op
 from store.migration_columns import big, index, reference, text, time
 
 revision = "0010"
-down_revision: str | None = "0007"
+down_revision: str | None = "0009"
 branch_labels: str | None = None
 depends_on: str | None = None
 

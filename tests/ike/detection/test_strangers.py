@@ -43,13 +43,106 @@ def test_success_ends_it() -> None:
 def test_without_times() -> None:
     assert kinds(failures(3, 60, Log(timed=False))) == []
     assert kinds(failures(6, 60, Log(timed=False))) == ["auth_failures"]
-    assert kinds(failures(25, 1, Log(timed=False), **FOE))[-1] == "auth_guessing"
+    up = Log(timed=False).up(0)
+    assert kinds(failures(25, 1, up, **FOE))[-1] == "auth_guessing"
 
 
 def test_guessing() -> None:
-    found = alerts(failures(30, 5, **FOE))
+    """One identity, and the peer that has it is up elsewhere."""
+    found = alerts(failures(30, 5, Log().up(0), **FOE))
     assert [each.kind for each in found if each.end is None] == ["auth_guessing"]
     assert found[-1].peer == "192.0.2.66"
+
+
+@pytest.mark.parametrize(("times", "pause"), [(25, 23), (30, 30), (300, 1)])
+def test_a_peer_that_tries_again_with_a_wrong_secret_does_not_guess(
+    times: int, pause: float
+) -> None:
+    assert kinds(failures(times, pause, **FOE)) == ["auth_failures"]
+    # Nor does it where it has another address than before, and is up no more.
+    moved = Log().up(0).add(50, "ike_deleted", ike_id=1)
+    assert kinds(failures(times, pause, moved, **FOE)) == ["auth_failures"]
+    assert kinds(failures(25, 1, Log(timed=False), **FOE)) == ["auth_failures"]
+
+
+def test_guessing_faster_than_any_daemon_tries_or_with_several_identities() -> None:
+    found = alerts(failures(30, 0.3, **FOE))
+    assert [each.kind for each in found if each.end is None] == ["auth_guessing"]
+    log = Log()
+    for step in range(24):
+        log.add(20 * step, "auth_failed", ike_id=step, identity=f"user{step % 3}", **FOE)
+    found = alerts(log)
+    assert [each.kind for each in found if each.end is None] == ["auth_guessing"]
+
+
+def branch(log: Log, at: float, kind: str, number: int, ike: int, **fields: Any) -> None:
+    fields = {"identity": f"branch-{number}", "source": f"198.51.100.{number}", **fields}
+    log.add(at, kind, name="branches", ike_id=ike, **fields)
+
+
+@pytest.mark.parametrize(
+    ("kind", "alerted"),
+    [
+        ("auth_failed", "auth_failures"),
+        ("cert_invalid", "certificate_rejected"),
+        ("proposal_mismatch", "proposal_mismatch"),
+    ],
+)
+@pytest.mark.parametrize("identified", [True, False])
+def test_of_many_peers_another_ones_success_ends_nothing(
+    kind: str, alerted: str, identified: bool
+) -> None:
+    log, who = Log(), {} if identified else {"identity": None}
+    for number in range(3, 9):
+        branch(log, number, "ike_established", number, number)
+    for step in range(30):
+        branch(log, 100 + 60 * step, kind, 7, 100 + step, **who)
+        branch(log, 130 + 60 * step, "ike_established", 9, 300 + step)
+        branch(log, 140 + 60 * step, "ike_deleted", 9, 300 + step)
+        if step >= 15:
+            branch(log, 110 + 60 * step, kind, 8, 200 + step, **who)
+    branch(log, 1950, "ike_established", 8, 500)
+    found = [each for each in alerts(log) if each.kind == alerted]
+    assert [(each.peer, each.end and each.end - START) for each in found] == [
+        ("198.51.100.7", None),
+        ("198.51.100.8", 1950),
+    ]
+    if identified:
+        assert [each.identity for each in found] == ["branch-7", "branch-8"]
+    assert [each.evidence["attempts"] for each in found] == [30, 15]
+    assert len({each.key for each in found}) == 2
+
+
+def test_a_peer_that_comes_up_with_another_address_is_over_it() -> None:
+    log = Log()
+    for number in (7, 8):
+        branch(log, number, "ike_established", number, number)
+    for step in range(6):
+        branch(log, 100 + 60 * step, "auth_failed", 7, 100 + step, source=f"203.0.113.{step}")
+    branch(log, 600, "ike_established", 7, 500, source="203.0.113.99")
+    (alert,) = alerts(log)
+    assert (alert.kind, alert.end) == ("auth_failures", START + 600)
+
+
+def test_the_only_peer_is_over_it_with_its_right_identity() -> None:
+    log = Log()
+    for step in range(6):
+        branch(log, 100 + 60 * step, "auth_failed", 7, 100 + step, identity="brnach-7")
+    branch(log, 600, "ike_established", 7, 500)
+    (alert,) = alerts(log)
+    assert (alert.identity, alert.end) == ("brnach-7", START + 600)
+
+
+def test_a_whole_fleet_that_fails_is_a_limited_number_of_alerts() -> None:
+    log = Log()
+    for number in range(200):
+        branch(log, 0, "ike_established", number, number)
+    for step in range(4):
+        for number in range(200):
+            branch(log, 100 + 100 * step + number / 10, "auth_failed", number, 1000 * step + number)
+    found = alerts(log)
+    assert len(found) == 65
+    assert found[-1].evidence["sources"] == 136
 
 
 def test_without_numbers_threads_tell_attempts_apart() -> None:
@@ -155,7 +248,7 @@ def test_connections_that_never_came_up_are_bounded() -> None:
 
 
 def test_a_flood_of_strangers_does_not_push_out_who_guesses() -> None:
-    log = Log()
+    log = Log().up(0, 9999)
     for step in range(24):
         log.add(20 * step, "auth_failed", ike_id=step, identity="gw.example", **FOE)
         for other in range(300):
@@ -189,6 +282,16 @@ def test_whom_we_ask_ourselves_is_the_peer() -> None:
     log = Log().add(95, "ike_initiate", ike_id=50)
     log = failures(3, 20, log, identity=None)
     assert kinds(log, None, (Planned(START + 90, START + 900, "site"),)) == ["rotation_failed"]
+
+
+@pytest.mark.parametrize(
+    "peer", ["192.0.2.2' does not match", "gw.example", "192.0.2.*", "x 1.2.3.4"]
+)
+def test_what_is_no_address_is_nobody_whom_we_ask(peer: str) -> None:
+    log = Log().add(95, "ike_initiate", ike_id=50, source=peer)
+    log = failures(3, 20, log, identity=None, source=peer)
+    plan = (Planned(START + 90, START + 900, "site"),)
+    assert "rotation_failed" not in kinds(log, None, plan)
 
 
 def test_one_line_tells_who_and_the_next_one_where() -> None:

@@ -1,5 +1,7 @@
 """Tunnels that do not stay up, SAs that stay too long, peers that come and go."""
 
+from typing import Any
+
 import pytest
 
 from ike.detection.bounds import Bounds, Lifetime
@@ -58,14 +60,73 @@ def test_the_link_goes_up_and_down() -> None:
     assert (alert.kind, alert.evidence["losses"]) == ("dpd_flapping", 4)
 
 
-def test_a_link_that_is_down_for_hours_went_down_once() -> None:
-    log = Log().up(0)
-    for step in range(40):
-        log.add(100 + 165 * step, "ike_initiate", ike_id=10 + step)
+def outage(log: Log, tries: int, begin: float = 0, *, calls: bool = True, **fields: Any) -> Log:
+    """An SA is given up at `begin` + 100, and then tries, each after 165 seconds."""
+    log.add(begin + 100, "giving_up", ike_id=1, **fields)
+    for step in range(tries):
+        at = begin + 101 + 165 * step
+        if calls:
+            log.add(at, "ike_initiate", ike_id=10 + step, **fields)
         for seq in range(1, 6):
-            log.add(110 + 165 * step + seq, "retransmit", ike_id=10 + step, seq=seq)
-        log.add(260 + 165 * step, "giving_up", ike_id=10 + step)
+            log.add(at + 30 * seq, "retransmit", ike_id=10 + step, seq=seq, **fields)
+        log.add(at + 164, "giving_up", ike_id=10 + step, **fields)
+    return log
+
+
+def test_a_peer_that_stays_away_is_told_until_it_is_back() -> None:
+    log = outage(Log().add(-1, "ike_initiate", ike_id=1).up(0), 40)
+    (alert,) = alerts(log)
+    assert (alert.kind, alert.connection, alert.identity) == (
+        "peer_unreachable",
+        "site",
+        "gw.example",
+    )
+    assert (alert.start, alert.end) == (START + 100, None)
+    assert alert.raised is not None
+    assert alert.raised - START == pytest.approx(1000, abs=60)
+    assert (alert.evidence["tries"], alert.evidence["age_seconds"]) == (40, 40 * 165)
+    (alert,) = alerts(log.up(7000, 99, 99))
+    assert alert.end == START + 7000
+    back = outage(Log().up(0), 40).up(7000, 99, 99, source="203.0.113.9")
+    assert [each.end for each in alerts(back)] == [START + 7000]
+
+
+@pytest.mark.parametrize("tries", [0, 1, 4])
+def test_a_peer_that_is_away_for_minutes_is_not_told(tries: int) -> None:
+    log = outage(Log().add(-1, "ike_initiate", ike_id=1).up(0), tries).up(800, 99, 99)
+    assert kinds(log.rekeys([4300, 8000, 12_000], 100)) == []
+
+
+def test_it_is_told_where_nobody_tries_any_more() -> None:
+    """`keyingtries = 1`: after one try the daemon rests for ever."""
+    log = outage(Log().add(-1, "ike_initiate", ike_id=1).up(0), 1)
+    other = {"name": "other", "source": "203.0.113.5"}
+    for step in range(20):
+        log.add(300 + 60 * step, "retransmit", ike_id=77, **other)
+    assert kinds(log) == ["peer_unreachable"]
+    assert kinds(Log().up(0).add(100, "giving_up", ike_id=1).add(5000, "ike_reauth")) == []
+
+
+def test_whom_nobody_calls_may_leave() -> None:
+    log = Log()
+    for number in range(20):
+        log.add(600 * number, "giving_up", ike_id=number, name="clients", source="203.0.113.9")
     assert kinds(log) == []
+
+
+def test_a_log_that_begins_when_the_peer_is_away() -> None:
+    assert kinds(outage(Log(), 20)) == ["peer_unreachable"]
+    assert kinds(outage(Log(timed=False), 20)) == ["peer_unreachable"]
+    assert kinds(outage(Log(timed=False), 3)) == []
+
+
+def test_its_return_is_seen_by_its_child_sa_too() -> None:
+    log = (
+        outage(Log().up(0), 10).child(2000, 50, 60).add(2100, "ike_reauth").add(2200, "ike_reauth")
+    )
+    (alert,) = alerts(log)
+    assert alert.end is not None
+    assert 2000 <= alert.end - START <= 2100
 
 
 def test_a_lossy_path() -> None:
@@ -307,6 +368,8 @@ def test_algorithms() -> None:
         201, 2, 2
     )
     assert kinds(log) == ["downgrade", "weak_algorithm"]
+    (alert,) = [each for each in alerts(log) if each.kind == "downgrade"]
+    assert (alert.severity, alert.end) == ("critical", None)
     stranger = Log().add(0, "algorithms", name=None, source="192.0.2.1", ike_id=9, algorithms=weak)
     assert kinds(stranger) == []
 
@@ -353,3 +416,24 @@ def test_vici_after_a_log_crowds_nothing() -> None:
         pair = {"child": "net", "child_id": step, "new_child_id": step + 1}
         log.add(17.0 * step, "child_rekeyed", ike_id=1, spi_in=f"e{step:07x}", **pair)
     assert kinds(log) == []
+
+
+def agreed(log: Log, at: float, ike: int, group: str) -> Log:
+    text = f"IKE:AES_GCM_16_256/PRF_HMAC_SHA2_384/{group}"
+    log.add(at, "algorithms", ike_id=ike, algorithms=text)
+    log.add(at, "ike_established", ike_id=ike, identity="gw.example")
+    log.add(at, "algorithms", ike_id=ike, algorithms="ESP:AES_GCM_16_256")
+    return log.child(at, ike, ike).add(at + 100, "ike_deleted", ike_id=ike)
+
+
+def test_a_weaker_policy_that_was_loaded_is_a_lesser_downgrade() -> None:
+    log = agreed(Log(), 0, 1, "ECP_384").add(200, "configured", source=None)
+    (alert,) = alerts(agreed(log, 300, 2, "MODP_2048"))
+    assert (alert.kind, alert.severity, alert.end) == ("downgrade", "medium", None)
+    assert (alert.evidence["before"], alert.evidence["now"]) == ("192 bits", "112 bits")
+    (alert,) = alerts(agreed(log, 600, 3, "MODP_2048"))  # that is the measure now
+    assert alert.end == START + 600
+    (alert,) = alerts(agreed(log, 900, 4, "MODP_1024"))[1:2]
+    assert (alert.kind, alert.severity) == ("downgrade", "critical")
+    stronger = agreed(Log(), 0, 1, "MODP_2048").add(200, "configured", source=None)
+    assert kinds(agreed(stronger, 300, 2, "ECP_384")) == []

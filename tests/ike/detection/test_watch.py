@@ -202,7 +202,7 @@ def test_ended_alerts_are_forgotten() -> None:
 def test_what_was_stored_otherwise_is_refused() -> None:
     good = stored(Watch())
     plain = zlib.decompress(good)
-    other_version = zlib.compress(plain.replace(b"\x02", b"\x01", 1))
+    other_version = zlib.compress(plain.replace(b"\x03", b"\x02", 1))
     for wrong in (b"", b"{}", good[:-1], zlib.compress(b"{}"), other_version):
         with pytest.raises(MemoryUnreadable):
             restored(wrong)

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from ike.agent.watching.spool import NAME, Spool
-from ike.agent.watching.tail import Tail
+from ike.events.tail import Tail
 
 
 def numbers(spool: Spool) -> list[int]:

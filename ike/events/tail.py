@@ -2,16 +2,20 @@
 
 import hashlib
 import os
+import re
 from pathlib import Path
 from typing import Any, BinaryIO, Final, NamedTuple
-
-from ike.events.files import rotated
 
 _BLOCK: Final = 1 << 18
 _HEAD: Final = 256  # bytes that a file is known by, beside its number: numbers are given again
 _BEFORE: Final = 1 << 16  # bytes before the place that tell what the lines behind it go on with
 _LONGEST: Final = 1 << 20
 _PACKED: Final = frozenset({".gz", ".bz2", ".xz", ".zst", ".lz4"})
+
+
+_ROTATED: Final = re.compile(r"[.-](\d{1,10}(?:-\d{1,10})?)(?:\.(?:gz|bz2|xz|zst|lz4))?")
+#: The position of a reader that has seen nothing of a log.
+START: Final[dict[str, Any]] = {"inode": 0, "offset": 0, "head": "", "known": 0}
 
 
 class Piece(NamedTuple):
@@ -52,7 +56,7 @@ class Tail:
     def place(self) -> dict[str, Any]:
         """Up to where lines were given, as JSON."""
         if self._file is None:
-            return {"inode": 0, "offset": 0, "head": "", "known": 0}
+            return START
         inode, known = os.fstat(self._file.fileno()).st_ino, len(self._head)
         head = _digest(self._head)
         return {"inode": inode, "offset": self._offset, "head": head, "known": known}
@@ -70,6 +74,8 @@ class Tail:
             piece = self._more()  # written between the last look and the new file
             if piece.data:
                 return piece
+            if self._rest:
+                return self._last_line()
             self._again(successor)
         else:
             return piece
@@ -93,6 +99,12 @@ class Tail:
         self._know_head()
         fresh, self._fresh = self._fresh and bool(whole), self._fresh and not whole
         return Piece(whole, fresh)
+
+    def _last_line(self) -> Piece:
+        """What the file ends with, though it has no end: nobody writes to it any longer."""
+        rest, self._rest = self._rest, b""
+        self._offset += len(rest)
+        return Piece(rest + b"\n")
 
     def _open(self, path: Path) -> None:
         self._file = path.open("rb", buffering=0)
@@ -164,6 +176,23 @@ class Tail:
         else:
             files = files[-1:]
         return next((each for each in files if each.stat().st_size), None)
+
+
+def rotated(path: Path) -> list[Path]:
+    """The earlier files of a log and itself, oldest first: `log.2.gz`, `log-20260101`, `log.1`, `log`."""
+    found: list[tuple[tuple[int, str], Path]] = []
+    for sibling in path.parent.iterdir():
+        if not sibling.name.startswith(path.name) or not sibling.is_file():
+            continue
+        number = _ROTATED.fullmatch(sibling.name[len(path.name) :])
+        if number is not None:
+            found.append((_age(number[1]), sibling))
+    return [each for _, each in sorted(found)] + ([path] if path.exists() else [])
+
+
+def _age(number: str) -> tuple[int, str]:
+    """Dates go up with time, and small numbers go down."""
+    return (1, number) if len(number) >= 8 else (0, f"{10**10 - int(number.partition('-')[0]):011}")
 
 
 def _first(file: BinaryIO, size: int) -> bytes:

@@ -1,0 +1,83 @@
+"""Several key stores as one: a key is found where its URI says, and made where the settings say."""
+
+from collections.abc import Mapping
+from typing import Final, Protocol, runtime_checkable
+
+from hsm.errors import BadKeyName, KeyStoreOff
+from hsm.ports import KeyAlgorithm, KeyStore, PrivateKey
+from hsm.sealedfiles import SealedFileKeyStore
+
+SEALED: Final = "sealed"
+KNOWN: Final = (SEALED, "pkcs11", "transit")
+
+
+@runtime_checkable
+class _Closing(Protocol):
+    def close(self) -> None: ...
+
+
+@runtime_checkable
+class _Checking(Protocol):
+    def check(self) -> object: ...
+
+
+class KeyStores:
+    """A `KeyStore` of key stores: the sealed files, which always are, and `others` by the scheme of their URIs.
+
+    `chosen` is the scheme of the one that makes new keys. `sealed` also keeps what is not a signing key. A store that
+    is away harms only who asks for its keys.
+    """
+
+    def __init__(
+        self, sealed: SealedFileKeyStore, others: Mapping[str, KeyStore], chosen: str = SEALED
+    ) -> None:
+        self.sealed = sealed
+        self._stores: dict[str, KeyStore] = {SEALED: sealed, **others}
+        self._chosen = self._stores[chosen]
+
+    def store(self, scheme: str) -> KeyStore | None:
+        """The store of a scheme, if it is set up."""
+        return self._stores.get(scheme)
+
+    def generate(self, name: str, algorithm: KeyAlgorithm) -> str:
+        """See `KeyStore.generate`."""
+        return self._chosen.generate(name, algorithm)
+
+    def open(self, uri: str) -> PrivateKey:
+        """See `KeyStore.open`. Raises also KeyStoreOff."""
+        return self._of(uri).open(uri)
+
+    def names(self) -> list[str]:
+        """See `KeyStore.names`: those of the store that makes new keys."""
+        return self._chosen.names()
+
+    def destroy(self, uri: str) -> None:
+        """See `KeyStore.destroy`. Raises also KeyStoreOff."""
+        self._of(uri).destroy(uri)
+
+    @property
+    def has_others(self) -> bool:
+        """Whether there is one that can be away."""
+        return len(self._stores) > 1
+
+    def check(self, scheme: str) -> None:
+        """Raise what keeps a store from serving now, where there is something to say about it."""
+        store = self._stores.get(scheme)
+        if isinstance(store, _Checking):
+            store.check()
+
+    def close(self) -> None:
+        """Give back what the stores hold open; a later use opens it again. Nothing of it may cross a fork."""
+        for each in self._stores.values():
+            if isinstance(each, _Closing):
+                each.close()
+
+    def _of(self, uri: str) -> KeyStore:
+        scheme = uri.partition(":")[0]
+        if scheme in self._stores:
+            return self._stores[scheme]
+        if scheme in KNOWN and ":" in uri:
+            raise KeyStoreOff(f"The settings have no key store for {scheme}: keys.")
+        raise BadKeyName(
+            "This is no URI of a key.", next_step=f"It starts with one of: {', '.join(KNOWN)}."
+        )

@@ -1,0 +1,212 @@
+"""`ikewarden audit-log verify|accept-gap`: is the log as it was signed, and what if rows were lost."""
+
+import base64
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+import click
+
+from ikewarden.cli.commands.serve import InstanceMissing
+from ikewarden.cli.failures import FAILED
+from ikewarden.cli.help import command
+from ikewarden.cli.options import directory_option, example, format_option
+from ikewarden.cli.place import SETTINGS
+from ikewarden.cli.screen import Column
+from ikewarden.cli.session import Session, pass_session
+
+if TYPE_CHECKING:
+    from hsm.sealedfiles import SealedFileKeyStore
+    from pki.audit_check import Report
+    from pki.desk import Desk
+    from pki.tlog.note import VerifierKey
+
+_FILE: Final = click.Path(exists=True, dir_okay=False, path_type=Path)
+_CONFIG: Final = click.option(
+    "--config",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="A settings file, in place of the one in the directory.",
+)
+_FINDINGS: Final = (
+    Column("Code", "code", whole=True),
+    Column("Row", "event", whole=True),
+    Column("Place", "position", whole=True),
+    Column("What", "detail"),
+)
+
+
+@command(
+    epilog=example(
+        "ikewarden audit-log verify audit.jsonl --key audit-log.pub --head head-2026-11-01",
+        "ikewarden audit-log verify --dir /var/lib/ikewarden",
+    )
+)
+@click.argument("file", type=_FILE, required=False)
+@click.option(
+    "--key", "key_file", type=_FILE, help="What `audit-log key` printed; a file needs it."
+)
+@click.option(
+    "--head",
+    "head_files",
+    type=_FILE,
+    multiple=True,
+    help="What `audit-log head` printed once; may be given more than once.",
+)
+@directory_option
+@_CONFIG
+@format_option()
+@pass_session
+def verify(
+    session: Session,
+    file: Path | None,
+    key_file: Path | None,
+    head_files: tuple[Path, ...],
+    config: Path | None,
+) -> int:
+    """Check that no row of the audit log was changed, removed, put in or moved.
+
+    With FILE, one that `audit-log export` wrote: no service and no database is needed, the public key alone. Without,
+    the database of this instance: every row, the tree, and the head that is remembered beside the keys.
+
+    A log whose end was cut off is whole in itself: only a head that was kept elsewhere shows it. Exits with 1 if
+    anything is not as it was signed.
+    """
+    from pki.tlog.note import VerifierKey
+
+    key = None if key_file is None else VerifierKey.parse(_read(key_file))
+    notes = [_read(each) for each in head_files]
+    if file is None:
+        return _check_records(session, config, key, notes)
+    if key is None:
+        raise click.UsageError("A file is checked with the public key: give --key.")
+    return _check_file(session, file, key, notes)
+
+
+def _read(file: Path) -> str:
+    from pki.tlog.note import LONGEST
+
+    with file.open("rb") as opened:
+        return opened.read(LONGEST + 1).decode("utf-8", "replace")
+
+
+def _check_file(session: Session, file: Path, key: "VerifierKey", notes: list[str]) -> int:
+    from pki.tlog.export import LONGEST, check
+
+    with file.open("rb") as opened:
+        done = check(iter(lambda: opened.readline(LONGEST + 1), b""), key, notes)
+    head, screen = done.head, session.screen
+    root = base64.b64encode(head.root).decode()
+    if screen.is_json:
+        screen.json(
+            {
+                "ok": True,
+                "origin": head.origin,
+                "size": head.size,
+                "root": root,
+                "heads": done.agreed,
+            }
+        )
+        return 0
+    screen.line(f"All {head.size} rows are as they were signed.")
+    screen.fields([("Log", head.origin), ("Root", root), ("Heads kept elsewhere", done.agreed)])
+    if not notes:
+        screen.note(
+            "Rows that were cut off at the end show only against a head that was kept: --head."
+        )
+    return 0
+
+
+def _check_records(
+    session: Session, config: Path | None, key: "VerifierKey | None", notes: list[str]
+) -> int:
+    from pki.actors import Actor, Role
+    from pki.audit_check import Kept, check
+
+    with _instance(session, config) as (desk, keys):
+        found = check(desk, Actor("console", Role.ADMIN), keys, Kept(notes, key))
+    _show(session, found)
+    return FAILED if found.findings else 0
+
+
+def _show(session: Session, found: "Report") -> None:
+    screen = session.screen
+    root = base64.b64encode(found.root).decode()
+    if screen.is_json:
+        screen.json(
+            {
+                "ok": not found.findings,
+                "size": found.size,
+                "root": root,
+                "heads": found.heads,
+                "waiting": found.waiting,
+                "findings": [vars(each) for each in found.findings],
+                "left_out": found.left_out,
+            }
+        )
+        return
+    if not found.findings:
+        screen.line(f"All {found.size} rows are as they were signed.")
+    screen.fields([("Root", root), ("Heads", found.heads), ("Not signed yet", found.waiting)])
+    if found.findings:
+        screen.line()
+        screen.table(_FINDINGS, [vars(each) for each in found.findings])
+    if found.left_out:
+        screen.note(f"There are {found.left_out} more.")
+
+
+@command(
+    "accept-gap",
+    epilog=example(
+        'ikewarden audit-log accept-gap --reason "backup of 29 November restored, ticket 4711"'
+    ),
+)
+@click.option("--reason", required=True, metavar="TEXT", help="Stands in the audit log.")
+@directory_option
+@_CONFIG
+@format_option()
+@pass_session
+def accept_gap(session: Session, reason: str, config: Path | None) -> None:
+    """Go on after rows of the audit log were lost.
+
+    Only where the records have less than was signed, as after an old database was restored. A new log is begun over
+    the rows that are there, with a name and key of its own; the first thing in it is what is missing, and why. Keep
+    its key and head elsewhere.
+    """
+    from pki import sequencing
+    from pki.actors import Actor, Role
+
+    with _instance(session, config) as (desk, keys):
+        actor = Actor("console", Role.ADMIN)
+        done = sequencing.accept_gap(desk, actor, keys, reason, now=session.clock())
+    if session.screen.is_json:
+        session.screen.json({"size": done.size})
+    else:
+        session.screen.line(f"A new log goes on with the {done.size} rows that are there.")
+
+
+@contextmanager
+def _instance(session: Session, config: Path | None) -> "Iterator[tuple[Desk, SealedFileKeyStore]]":
+    settings_file = config or session.directory / SETTINGS
+    if not settings_file.exists():
+        raise InstanceMissing(
+            f"There is no instance in {settings_file.parent}.",
+            next_step="Name its directory with --dir, or its settings with --config.",
+        )
+    import sys
+    from getpass import getpass
+
+    from ikewarden.settings import load_settings
+    from ikewarden.wiring import make_desk, open_keys
+    from store.schema import check_schema
+
+    settings = load_settings(settings_file, session.environ)
+    prompt = getpass if sys.stdin.isatty() else None
+    keys = open_keys(settings, session.environ, prompt)
+    desk = make_desk(settings, keys, session.environ)
+    try:
+        check_schema(desk.store)
+        yield desk, keys.sealed
+    finally:
+        desk.store.close()
+        keys.close()
