@@ -7,7 +7,7 @@ from typing import Final, NamedTuple
 from ike.detection.alert import PERSONAL
 from ike.detection.bounds import UNKNOWN, Bounds, Planned
 from ike.detection.conditions import QUIET, Conditions, Place
-from ike.detection.crowds import Attempt, Crowd, Distinct
+from ike.detection.crowds import Attempt, Crowd, Flood
 from ike.events.event import SaEvent
 
 Sign = tuple[float | None, int]
@@ -176,28 +176,6 @@ class Suspect:
     rejected: list[int] = field(default_factory=list)  # the last IKE SAs whose certificate was
     moves: list[tuple[float | None, int, str]] = field(default_factory=list)
     thrown: float | None = None
-
-
-@dataclass(slots=True)
-class Flood:
-    """Half-open negotiations of a minute and the one before: (refused, timed out, established), all and by source.
-    `total`, `different` and `stood` are of all since the first one.
-    """
-
-    minute: int | None = None
-    now: list[int] = field(default_factory=lambda: [0, 0, 0])
-    before: list[int] = field(default_factory=lambda: [0, 0, 0])
-    total: list[int] = field(default_factory=lambda: [0, 0, 0])
-    different: Distinct = field(default_factory=Distinct)
-    sources: dict[str, list[int]] = field(default_factory=dict)
-    lines: list[int] = field(default_factory=list)
-    since: float | None = None
-    last: tuple[str, str | None, int | None] | None = None
-    last_at: float | None = None
-    # Half-open negotiations that were counted, times the seconds they stood: of this minute and the one before.
-    stood_now: float = 0.0
-    stood_before: float = 0.0
-    stood: float = 0.0
 
 
 @dataclass(slots=True)

@@ -147,7 +147,8 @@ def test_what_a_daemon_counted_is_no_event(gateway: Gateway, operator: Client) -
         line for line in metrics.splitlines() if line.startswith("ikewarden_ike_messages_total")
     }
     labels = f'gateway="{gateway.name}",what='
-    assert {line for line in told if labels in line} == {
+    others = {line for line in told if labels in line and 'what="lost"' not in line}
+    assert others == {
         f'ikewarden_ike_messages_total{{{labels}"{what}"}} {number}'
         for what, number in (("refused", "12.0"), ("other", "60.0"))
     }
