@@ -74,7 +74,7 @@ def _csv(names: Sequence[str], rows: Iterable[Mapping[str, Any]]) -> bytes:
 
 _HEALTH: Final = (
     *("gateway", "connection", "worst", "rekeys", "established", "children", "failed"),
-    *("failures", "open", "past", "authenticated_at", "idle_hours"),
+    *("failures", "open", "past", "authenticated_at", "idle_hours", "heard_at"),
 )
 
 

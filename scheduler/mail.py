@@ -15,6 +15,7 @@ from typing import Any, Final
 from core.errors import Unavailable
 from core.escaping import escaped
 from core.receivers import Mail
+from fleet.monitoring.values import SEVERITIES
 from scheduler.deadline import SILENT, deadline, trusting
 
 # More than one reads: the rest is told in a line each.
@@ -101,12 +102,15 @@ def _session(receiver: Mail) -> smtplib.SMTP:
 
 def _subject(told: Sequence[Mapping[str, Any]]) -> str:
     began = sum(each["event"] == "alert.opened" for each in told)
-    if len(told) > 1:
-        return f"[ikewarden] {began} alerts began, {len(told) - began} ended"
-    one = told[0]
-    said = (
-        f"[ikewarden] {one['severity']}: {one['kind']} {_WORDS[one['event']]} on {one['gateway']}"
-    )
+    one = min(told, key=lambda each: SEVERITIES.index(each["severity"]))
+    said = f"[ikewarden] {one['severity']}: {one['kind']}"
+    if len(told) == 1:
+        said += f" {_WORDS[one['event']]} on {one['gateway']}"
+    else:
+        others = len({each["alert"] for each in told}) - 1
+        more = f" and {others} more" if others else ""
+        # The counts stand before what may be long.
+        said += f"{more}: {began} began, {len(told) - began} ended, on {one['gateway']}"
     return escaped(said)[:_LONGEST_SUBJECT]
 
 

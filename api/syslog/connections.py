@@ -8,10 +8,12 @@ import ssl
 from collections import Counter
 from collections.abc import Callable
 from datetime import datetime, timedelta
+from functools import partial
 from typing import Final, cast
 
 from api.syslog.delivery import Delivery
 from api.syslog.framing import Frames
+from api.syslog.lobby import Lobby
 from api.syslog.reading import Origin, Reading
 from api.syslog.senders import Senders
 from api.syslog.tally import Tally
@@ -21,6 +23,10 @@ _LOG = logging.getLogger("ikewarden.syslog")
 #: Connections at a time: all, and those of one source.
 MOST: Final = 1024
 MOST_OF_ONE: Final = 32
+#: Those over TLS that have not said a word, and those whose handshake is under way, which cost memory: all, and those
+#: of one network. The sources that the settings name have as much room for themselves.
+SILENT: Final = (256, 32)
+SHAKING: Final = (96, 24)
 _HANDSHAKE_SECONDS: Final = 10.0
 _GOODBYE_SECONDS: Final = 1.0
 _EXHAUSTED_SECONDS: Final = 0.5
@@ -66,17 +72,25 @@ class House:
         self.tally, self.clock = tally, clock
         self.lines: set[Line] = set()
         self._by_source: Counter[str] = Counter()
+        # Whoever only begins handshakes must not keep those out that are expected.
+        gave_way = partial(tally.count, "gave_way")
+        self._lobbies = {
+            known: (Lobby(*SILENT, gave_way), Lobby(*SHAKING, gave_way)) for known in (False, True)
+        }
 
     @property
     def connections(self) -> int:
         """How many there are, handshakes included."""
-        return self._by_source.total()
+        waiting = sum(len(each) for both in self._lobbies.values() for each in both)
+        return self._by_source.total() + waiting
+
+    def lobbies(self, address: str) -> tuple[Lobby, Lobby]:
+        """Where those from there wait until they say a word, and until their handshake is over."""
+        return self._lobbies[self.senders.knows(address)]
 
     def enter(self, address: str) -> bool:
         """Whether one more may be from there; then it counts until `leave`."""
-        # Whoever only begins handshakes must not keep those out that are expected.
-        most = MOST if self.senders.knows(address) else MOST // 2
-        if self.connections >= most or self._by_source[address] >= MOST_OF_ONE:
+        if self._by_source.total() >= MOST or self._by_source[address] >= MOST_OF_ONE:
             self.tally.count("connection_limit")
             return False
         self._by_source[address] += 1
@@ -115,7 +129,7 @@ async def accept(bound: socket.socket, house: House, wanted: Wanted) -> None:
             if wanted.identify is None and not house.senders.knows(address):
                 house.reading.note_unknown(address)
                 accepted.close()
-            elif not house.enter(address):
+            elif wanted.context is None and not house.enter(address):
                 accepted.close()
             else:
                 task = loop.create_task(_begin(accepted, address, house, wanted))
@@ -133,20 +147,45 @@ async def _begin(accepted: socket.socket, address: str, house: House, wanted: Wa
         accepted.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
         for option, value in _KEEP_ALIVE:
             accepted.setsockopt(socket.IPPROTO_TCP, option, value)
-        secured = wanted.context is not None
-        await asyncio.get_running_loop().connect_accepted_socket(
-            lambda: line,
-            accepted,
-            ssl=wanted.context,
-            ssl_handshake_timeout=_HANDSHAKE_SECONDS if secured else None,
-            ssl_shutdown_timeout=_GOODBYE_SECONDS if secured else None,
-        )
+        loop = asyncio.get_running_loop()
+        if wanted.context is None:
+            await loop.connect_accepted_socket(lambda: line, accepted)
+            return
+        silent, shaking = house.lobbies(address)
+        with silent.place(address):
+            await asyncio.wait_for(_first_byte(accepted), _HANDSHAKE_SECONDS)
+        with shaking.place(address):
+            await loop.connect_accepted_socket(
+                lambda: line,
+                accepted,
+                ssl=wanted.context,
+                ssl_handshake_timeout=_HANDSHAKE_SECONDS,
+                ssl_shutdown_timeout=_GOODBYE_SECONDS,
+            )
     except (OSError, TimeoutError, asyncio.CancelledError):
         # A failed handshake is the client's affair.
         accepted.close()
     finally:
-        if not line.was_made:
+        if wanted.context is None and not line.was_made:
             house.leave(address)
+
+
+async def _first_byte(accepted: socket.socket) -> None:
+    """Wait until the other side says something. Raises OSError where it goes instead."""
+    loop = asyncio.get_running_loop()
+    came: asyncio.Future[None] = loop.create_future()
+
+    def readable() -> None:
+        if not came.done():
+            came.set_result(None)
+
+    loop.add_reader(accepted, readable)
+    try:
+        await came
+    finally:
+        loop.remove_reader(accepted)
+    if not accepted.recv(1, socket.MSG_PEEK):
+        raise ConnectionResetError
 
 
 class Line(asyncio.Protocol):
@@ -164,13 +203,17 @@ class Line(asyncio.Protocol):
         self._within_since: datetime | None = None
         self._gateways: set[str] = set()  # without room
         self._paused = False
-        self.was_made = False
+        self.was_made, self._is_counted = False, True
 
     # what asyncio calls
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """It stands; with TLS, after the handshake."""
         self._transport, self.was_made = cast(asyncio.Transport, transport), True  # a stream's
+        if self._wanted.context is not None and not self._house.enter(self._address):
+            self._is_counted = False
+            self.end()
+            return
         self._house.lines.add(self)
         secured = transport.get_extra_info("ssl_object")
         self._certificate = secured.getpeercert(binary_form=True) if secured else None
@@ -203,7 +246,8 @@ class Line(asyncio.Protocol):
     def connection_lost(self, exc: Exception | None) -> None:
         """It is over."""
         self._house.lines.discard(self)
-        self._house.leave(self._address)
+        if self._is_counted:
+            self._house.leave(self._address)
         if self._proving is not None:
             self._proving.cancel()
 

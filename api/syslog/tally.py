@@ -17,6 +17,7 @@ FAULTS: Final = {
 #: Others, which anybody can bring about.
 OTHERS: Final = {
     "unknown_source": "came from a source that is not in [syslog] senders",
+    "gave_way": "connections over TLS had not said who they are, and gave way to newer ones",
     "no_certificate": "connections brought no client certificate, or none that counts",
 }
 #: What came: lines by transport.

@@ -49,7 +49,10 @@ class ConnectionHealth(Shown):
     open: dict[str, int] = Field(description="Alerts that are open, by kind.")
     past: dict[str, int] = Field(description="Alerts that ended in this time, by kind.")
     authenticated_at: datetime | None = Field(
-        description="The beginning of the hour in which a peer last proved who it is; null: not for 31 days."
+        description="The beginning of the hour in which a peer last proved who it is; null: not since `heard_at`."
+    )
+    heard_at: datetime | None = Field(
+        description="The beginning of the hour in which it was first heard of in 31 days; null: never."
     )
     idle_hours: int | None = Field(description="How long ago that is.")
 

@@ -57,7 +57,8 @@ class HealthQuery:
 class Health:
     """A connection of a gateway; "" stands for what is of no connection. `failures` by kind, or `kind/reason`; alerts
     by kind. `worst` is the severity of the worst alert that is open. `authenticated_at` is the beginning of the hour in
-    which a peer last proved who it is, None where that is more than 31 days ago; `idle` is how long ago that is.
+    which a peer last proved who it is, None where that was not since `heard_at`, the beginning of the hour in which it
+    was first heard of in 31 days; `idle` is how long ago that is.
     """
 
     gateway: str
@@ -71,6 +72,7 @@ class Health:
     open: Mapping[str, int]
     past: Mapping[str, int]
     authenticated_at: datetime | None
+    heard_at: datetime | None
     idle: timedelta | None
 
     @property
@@ -239,7 +241,7 @@ class _Making:
             proofs = self._proofs(those)
             for row in some:
                 key = (row.gateway_id, row.connection)
-                proof = proofs.get(key)
+                proof, heard = proofs.get(key, (None, None))
                 yield Health(
                     gateway=row.gateway,
                     connection=row.connection,
@@ -252,6 +254,7 @@ class _Making:
                     open=alerts.get((*key, True), {}),
                     past=alerts.get((*key, False), {}),
                     authenticated_at=proof,
+                    heard_at=heard,
                     idle=None if proof is None else max(now - proof, timedelta(0)),
                 )
 
@@ -289,16 +292,21 @@ class _Making:
             found.setdefault((number, name, state == AlertState.OPEN), {})[kind] = count
         return found
 
-    def _proofs(self, those: list[tuple[int, str]]) -> dict[tuple[int, str], datetime]:
+    def _proofs(
+        self, those: list[tuple[int, str]]
+    ) -> dict[tuple[int, str], tuple[datetime | None, datetime]]:
+        """The hours in which they were proven last, and heard of first."""
+        hour, kind = sa_counts.c.hour, sa_counts.c.kind
         key = (sa_counts.c.gateway_id, sa_counts.c.connection)
         query = (
-            select(*key, func.max(sa_counts.c.hour))
+            select(*key, func.max(case((kind.in_(_PROOFS), hour))), func.min(hour))
             .where(sa_counts.c.gateway_id.in_({number for number, _ in those}))
-            .where(tuple_(*key).in_(those), sa_counts.c.kind.in_(_PROOFS))
+            .where(tuple_(*key).in_(those), kind != counting.COUNTED)
             .where(*self._hours(self.until - LONGEST))
             .group_by(*key)
         )
-        return {(number, name): at for number, name, at in self.connection.execute(query)}
+        found = self.connection.execute(query)
+        return {(number, name): (proof, heard) for number, name, proof, heard in found}
 
 
 def _hour(at: datetime) -> datetime:

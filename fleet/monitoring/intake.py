@@ -9,7 +9,7 @@ order: what came without what is before it is stored, and judged when that has c
 import logging
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from math import inf
 from typing import Any, Final
 
@@ -19,10 +19,12 @@ from fleet.gateways import locked
 from fleet.monitoring import alerts, bounds, counting, pace, planned, watching
 from fleet.monitoring.rows import AHEAD, LARGEST, base, event_of, row_of
 from fleet.monitoring.sequences import Stream
-from fleet.monitoring.values import MAX_EVENTS, MAX_STREAMS, Batch, EventsRefused, Taken
+from fleet.monitoring.values import FAILURES, MAX_EVENTS, MAX_STREAMS, Batch, EventsRefused, Taken
 from fleet.monitoring.values import TooManyStreams as TooMany
 from fleet.state import own_name
+from ike.detection.state import Change
 from ike.detection.watch import Watch
+from ike.events.echoes import Echoes
 from ike.events.event import EVENTS, LOST, SaEvent
 from pki.actors import Action, Actor, require
 from pki.desk import Desk
@@ -33,6 +35,10 @@ _LOG = logging.getLogger(__name__)
 # A stream is remembered at least so long after its last batch: who sends that again must not be believed twice. Agents
 # do it after 15 minutes at the latest.
 _MEMORY: Final = timedelta(hours=1)
+# Counted as the rules recognise them: daemons tell of one change in several lines, and of none in some.
+_RECOGNISED: Final = frozenset(
+    {"ike_rekeyed", "child_established", "child_rekeyed", "child_closed"}
+)
 # So long the rules wait for events that others came without.
 PATIENCE: Final = timedelta(minutes=5)
 
@@ -85,6 +91,7 @@ class _Intake:
         lost = after.lost - known.lost
         if lost:
             rules.lose(self.gateway.name, lost, self.now.timestamp())
+        changes = rules.changes()
         self._judge(rules, known, after, batch)
         streams[batch.stream] |= after.document() | {"at": self.now.timestamp()}
         self.connection.execute(
@@ -95,7 +102,7 @@ class _Intake:
                 seen_at=self.now,
                 begun=max(watch.begun, streams[batch.stream]["ordinal"] + 1),
                 streams=streams,
-                counted=self._count(watch.counted, lost),
+                counted=self._count(watch.counted, lost, changes),
                 memory=watching.kept(rules, self.gateway.name),
             )
         )
@@ -184,7 +191,8 @@ class _Intake:
         )
         return [dict(row) for row in self.connection.execute(query).mappings()]
 
-    def _count(self, counted: int, lost: int) -> int:
+    def _count(self, counted: int, lost: int, changes: Iterable[Change]) -> int:
+        echoes = Echoes()
         told = [
             (
                 counting.Told(each["at"], each["connection"], each["kind"], each["reason"])
@@ -194,13 +202,28 @@ class _Intake:
                 )
             )
             for each in self.rows
-            if each["kind"] in EVENTS or _is_count(each)
+            if (_is_fact(each) and not self._is_echo(each, echoes)) or _is_count(each)
         ]
+        for kind, at, name in changes:
+            when = self.now if at is None else datetime.fromtimestamp(at, UTC)
+            told.append(counting.Told(when, name, kind, None))
         if lost:
             told.append(counting.Told(self.now, None, counting.COUNTED, LOST, lost))
             about = {"gateway": self.gateway.name, "lost": lost}
             _LOG.warning("events of a gateway were lost on their way", extra=about)
         return counting.count(self.connection, self.gateway.id, counted, told)
+
+    def _is_echo(self, row: Mapping[str, Any], echoes: Echoes) -> bool:
+        """Whether it is one more sentence about the failure that a row before it told of."""
+        if row["kind"] not in FAILURES:
+            return False
+        return echoes.has(event_of(row, self.gateway.name), row["connection"])
+
+
+def _is_fact(row: Mapping[str, Any]) -> bool:
+    """Whether an event counts by itself. Several lines may tell of one SA: those are counted as the rules see them."""
+    kind, document = row["kind"], row["document"]
+    return kind in EVENTS and kind not in _RECOGNISED and document.get("phase") is None
 
 
 def _is_count(row: Mapping[str, Any]) -> bool:

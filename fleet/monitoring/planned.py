@@ -7,12 +7,12 @@ renew, to cut the SAs of a revoked certificate.
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Final
+from typing import Any, Final
 
-from sqlalchemy import Connection, bindparam, case, func, null, or_, select, union_all
+from sqlalchemy import Connection, Row, bindparam, case, func, null, or_, select, union_all
 
 from fleet.rotation import binding
-from fleet.rotation.values import Side
+from fleet.rotation.values import Kind, Side
 from fleet.state import CUT
 from ike.detection.bounds import Planned
 from pki.identity import CHANNEL
@@ -27,6 +27,7 @@ _MEMORY: Final = timedelta(days=1)
 _BEFORE: Final = timedelta(minutes=1)
 _AFTER: Final = timedelta(minutes=10)
 _MOST: Final = 1_000
+_MOST_BY_SECRET: Final = 20_000
 
 # Put together once: they are asked with every batch of events.
 _GATEWAY: Final = bindparam("gateway", type_=BigKey)
@@ -86,6 +87,12 @@ _THEIRS: Final = (
     .where(_MINE, *_IS_NEW)
 )
 _RENEWED: Final = union_all(_OWN, _THEIRS).limit(_MOST)
+_BY_SECRET: Final = (
+    select(secret_slots.c.binding, tunnels.c.name, tunnels.c.left_id)
+    .join_from(secret_slots, tunnels, tunnels.c.id == secret_slots.c.tunnel_id)
+    .where(_MINE, secret_slots.c.kind == Kind.PSK)
+    .limit(_MOST_BY_SECRET)
+)
 _ENDS: Final = (
     select(_PEER.c.name.label("peer"), tunnels.c.name)
     .join_from(tunnels, _PEER, _OTHER_END)
@@ -128,9 +135,14 @@ class Turning:
 def rotations_at(connection: Connection, gateway_id: int, since: datetime) -> Iterator[Turning]:
     """Those under way, and those that ended later than `since`; the latest first."""
     for row in connection.execute(_TURNING, {"gateway": gateway_id, "since": since}):
-        side = Side.LEFT if row.left_id == gateway_id else Side.RIGHT
-        name = binding.from_document(row.binding).connection(side) or row.name
+        name = _called(row, gateway_id)
         yield Turning(row.id, name, row.slot, row.created_at, row.ended_at)
+
+
+def _called(row: Row[*tuple[Any, ...]], gateway_id: int) -> str:
+    """What the gateway calls the connection of a slot."""
+    side = Side.LEFT if row.left_id == gateway_id else Side.RIGHT
+    return binding.from_document(row.binding).connection(side) or str(row.name)
 
 
 def _rotations(connection: Connection, gateway_id: int, now: datetime) -> Iterator[Planned]:
@@ -155,6 +167,11 @@ def _commands(connection: Connection, gateway_id: int, now: datetime) -> Iterato
 
 
 def _renewals(connection: Connection, gateway_id: int, now: datetime) -> Iterator[Planned]:
-    """Certificates that were issued of late: the gateway's own is about all of its tunnels, a peer's about theirs."""
+    """Certificates that were issued of late: the gateway's own is about all of its tunnels, a peer's about theirs; but
+    about none that a pre-shared key is for.
+    """
+    found = connection.execute(_BY_SECRET, {"gateway": gateway_id})
+    others = frozenset(_called(row, gateway_id) for row in found)
     for row in connection.execute(_RENEWED, {"gateway": gateway_id, "since": now - _MEMORY}):
-        yield Planned(*_span(row.created_at, row.created_at, now), row.name, purpose="renewal")
+        span = _span(row.created_at, row.created_at, now)
+        yield Planned(*span, row.name, purpose="renewal", besides=others)

@@ -71,7 +71,7 @@ UNKNOWN: Final = Bounds()
 @dataclass(frozen=True, slots=True)
 class Planned:
     """What we do ourselves: `purpose` is "rotation", "renewal", "cut" (the peer is refused, because we revoked its
-    certificate) or "maintenance"; None as name: any.
+    certificate) or "maintenance"; None as name: any but those of `besides`.
     """
 
     start: float
@@ -79,6 +79,7 @@ class Planned:
     connection: str | None = None
     gateway: str | None = None
     purpose: str = "rotation"
+    besides: frozenset[str] = frozenset()
 
     def covers(self, at: float, gateway: str | None, connection: str | None) -> bool:
         """Is it about this moment and place?"""
@@ -86,6 +87,7 @@ class Planned:
             self.start <= at <= self.end
             and self.gateway in (None, gateway)
             and self.connection in (None, connection)
+            and connection not in self.besides
         )
 
 

@@ -116,3 +116,25 @@ class Crowd:
         if at is None:
             return self.recent
         return [each for each in self.recent if each.at is None or each.at >= at - span]
+
+
+@dataclass(slots=True)
+class Flood:
+    """Half-open negotiations of a minute and the one before: (refused, timed out, established), all and by source.
+    `total`, `different` and `stood` are of all since the first one.
+    """
+
+    minute: int | None = None
+    now: list[int] = field(default_factory=lambda: [0, 0, 0])
+    before: list[int] = field(default_factory=lambda: [0, 0, 0])
+    total: list[int] = field(default_factory=lambda: [0, 0, 0])
+    different: Distinct = field(default_factory=Distinct)
+    sources: dict[str, list[int]] = field(default_factory=dict)
+    lines: list[int] = field(default_factory=list)
+    since: float | None = None
+    last: tuple[str, str | None, int | None] | None = None
+    last_at: float | None = None
+    # Half-open negotiations that were counted, times the seconds they stood: of this minute and the one before.
+    stood_now: float = 0.0
+    stood_before: float = 0.0
+    stood: float = 0.0

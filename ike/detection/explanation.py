@@ -6,6 +6,13 @@
 from importlib.resources import files
 
 
+def kinds() -> list[str]:
+    """All that have a page."""
+    pages = (files("ike.detection") / "explained").iterdir()
+    names = (page.name.removesuffix(".md") for page in pages if page.name.endswith(".md"))
+    return sorted(name for name in names if name != "README")
+
+
 def explanation(kind: str) -> str | None:
     """The page of a kind, in Markdown; None where there is none."""
     if not kind.isidentifier() or not kind.isascii():

@@ -31,6 +31,7 @@ from ike.detection.alert import PERSONAL
 from ike.detection.conditions import Place
 from ike.detection.crowds import Attempt, Crowd
 from ike.detection.state import Gateway, Suspect, Tunnel, lines_of, note
+from ike.events.echoes import Said
 from ike.events.event import SaEvent
 
 _TIMES, _TIMES_UNTIMED, _WITHIN = 3, 5, 600.0
@@ -56,9 +57,8 @@ def fresh(record: Suspect, category: str, event: SaEvent, at: float | None) -> b
     ike, then, line = last
     if ike is not None and event.ike_id is not None:
         # Under one IKE SA a Child SA may be tried again and again.
-        again = (
-            category == "proposal" and at is not None and then is not None and at - then >= _SAME
-        )
+        said = Said(at, event.line, event.thread)
+        again = category == "proposal" and not said.is_again(Said(then, line, thread))
         return ike != event.ike_id or again
     if (
         ike is event.ike_id is None

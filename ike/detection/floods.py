@@ -9,8 +9,8 @@ a whole fleet that comes back after a power cut (their SAs come up), a few peers
 """
 
 from ike.detection.conditions import Place
-from ike.detection.crowds import Distinct
-from ike.detection.state import Flood, Gateway
+from ike.detection.crowds import Distinct, Flood
+from ike.detection.state import Gateway
 from ike.events.event import SaEvent
 
 _MINUTE, _ECHO = 60.0, 0.005

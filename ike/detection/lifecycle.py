@@ -65,6 +65,7 @@ def ike_rekeyed(gateway: Gateway, tunnel: Tunnel, event: SaEvent, at: float | No
         if new is None and age < _SAME:
             return
         rekeys.judge(gateway, tunnel, tunnel.ike, gateway.bounds_of(tunnel).ike, age, at, event)
+    gateway.change("ike_rekeyed", tunnel, at)
     for key in [key for key in tunnel.chains if key[1] == old]:
         tunnel.chains[(key[0], new)] = tunnel.chains.pop(key)
     if there is not None:
@@ -105,7 +106,7 @@ def ike_died(gateway: Gateway, tunnel: Tunnel, event: SaEvent, at: float | None)
         return
     gateway.drop_ike(tunnel, ike)
     if at is not None:
-        tunnel.excuse = max(tunnel.excuse, at + 60.0)
+        tunnel.pardon(at, 60.0)
     liveness.died(gateway, tunnel, event, at)
 
 
@@ -148,7 +149,8 @@ def child_rekeyed(gateway: Gateway, tunnel: Tunnel, event: SaEvent, at: float | 
     if mark is None and at is not None and chain.since is not None and at - chain.since < _SAME:
         return
     _replace(gateway, tunnel, key, chain, event, at, mark)
-    if event.size is not None:
+    # VICI, which names no thread, tells of no closing afterwards, even where a log did before the source was changed.
+    if event.size is not None or (event.daemon == "charon" and event.thread is None):
         _retire(gateway, tunnel, chain, event, at)
 
 
@@ -161,6 +163,7 @@ def child_closed(gateway: Gateway, tunnel: Tunnel, event: SaEvent, at: float | N
     if found is None:
         _unknown_closed(tunnel, event)
         return
+    gateway.change("child_closed", tunnel, at)
     key, mark = found
     chain = tunnel.chains[key]
     since = establishment.taken(chain, mark)
@@ -194,7 +197,7 @@ def remarked(gateway: Gateway, tunnel: Tunnel, event: SaEvent, at: float | None)
         tunnel.reauth_at = at
         return
     if at is not None:
-        tunnel.excuse = max(tunnel.excuse, at + _EXCUSED[event.kind])
+        tunnel.pardon(at, _EXCUSED[event.kind])
     if event.kind == "configured":
         tunnel.child = Pace()
         tunnel.ike = Pace()
@@ -207,7 +210,7 @@ def restarted(gateway: Gateway, at: float | None) -> None:
     gateway.forget_all()
     if at is not None:
         for tunnel in gateway.tunnels.values():
-            tunnel.excuse = max(tunnel.excuse, at + _RESTARTED)
+            tunnel.pardon(at, _RESTARTED)
 
 
 def look(gateway: Gateway, tunnel: Tunnel, now: float) -> None:
@@ -394,6 +397,8 @@ def _begin(
     at: float | None,
     mark: int | str | None,
 ) -> None:
+    renewed = event.kind == "child_rekeyed" or event.reason == "rekey"
+    gateway.change("child_rekeyed" if renewed else "child_established", tunnel, at)
     tunnel.chains[key] = Chain(at, event.line, event.spi_in, event.spi_out, {mark: at})
     if event.ike_id is not None and event.ike_id not in tunnel.up:
         tunnel.doubt(newest=True)  # that one took the place of another, perhaps of the newest
@@ -415,6 +420,7 @@ def _replace(
     at: float | None,
     mark: int | str | None,
 ) -> None:
+    gateway.change("child_rekeyed", tunnel, at)
     if at is not None:
         _judge(gateway, tunnel, chain, event, at)
     if chain.refused is not None or chain.missed:

@@ -21,7 +21,13 @@ _MOST: Final = 1 << 28
 _READ: Final = msgspec.msgpack.Decoder(tuple[int, list[Gateway]])
 _WRITE: Final = msgspec.msgpack.Encoder()
 # Told from elsewhere, or made again from the rest.
-_BARE: Final[Mapping[str, Any]] = {"bounds": {}, "planned": (), "up": {}, "wheel": {}}
+_BARE: Final[Mapping[str, Any]] = {
+    "bounds": {},
+    "planned": (),
+    "up": {},
+    "wheel": {},
+    "changes": None,
+}
 
 
 class MemoryUnreadable(ValueError):

@@ -7,8 +7,9 @@ which the last five, about 5 minutes old at most, differ but for the shortest by
 lifetime with jitter never does.
 Not normal, because both ends draw their instant from one interval: nothing but an event replaces an SA before it.
 Looks alike and is let pass: the second SA of a collision (younger than 3 s, alone), byte limits (the closed SA had
-carried what the configuration allows, or the sizes are alike while the ages are not), MOBIKE, a restart, a changed
-configuration, an operator's command or two, our own rotations, and a short lifetime that nobody told us: it is regular.
+carried what the configuration allows, or the sizes are alike while the ages are not), an operator's command or two, and
+a short lifetime that nobody told us: it is regular. MOBIKE, a restart, a changed configuration or a soft limit explains
+two short lives of each Child SA, a rotation or renewal of ours four, and all of an hour together 20.
 A new shorter regular lifetime is taken over after six rekeys where the configuration is not known.
 
 **rekey_missed.** Condition: an SA is older than its life_time (learned: half as old again as any before) by one life,
@@ -24,13 +25,16 @@ from typing import Final
 
 from ike.detection.bounds import KEPT, SLACK, Lifetime, learned_lower, learned_upper, steady
 from ike.detection.state import Chain, Gateway, Pace, Tunnel, lines_of, note
+from ike.events.echoes import Said
 from ike.events.event import SaEvent
 
 _TWIN = 3.0  # seconds: the second SA of a collision
 _STREAK: Final = 4
 _WITHIN_LIVES: Final = 4
 _BOUT: Final = 60.0
-_FORGIVEN: Final = 10
+# Short lives of each Child SA that an event explains, and an act of ours; and those of an hour, whatever happens.
+_FORGIVEN, _PLANNED, _MOST_FORGIVEN = 2, 4, 20
+_HOUR: Final = 3600.0
 _FLOOR: Final = 8.0
 _UNTOLD, _UNTOLD_IRREGULAR = 5, 8
 _SHORT_LIFE: Final = 300.0
@@ -72,25 +76,34 @@ def judge(
         if pace.short:
             _calm(gateway, tunnel, pace, at, lower)
         return
-    if _excused(gateway, tunnel, at) and not _goes_on(gateway, tunnel, pace, at):
+    if _excused(gateway, tunnel, at):
         _spare(pace, age, at, event)
         return
     _short(gateway, tunnel, pace, lifetime, lower, age, at, event)
 
 
-def _excused(gateway: Gateway, tunnel: Tunnel, at: float) -> bool:
+def _explained(gateway: Gateway, tunnel: Tunnel, at: float) -> bool:
     return at <= tunnel.excuse or (bool(gateway.planned) and bool(gateway.plans(at, tunnel.name)))
 
 
-def _goes_on(gateway: Gateway, tunnel: Tunnel, pace: Pace, at: float) -> bool:
-    """Are there more short lives than one event explains, and it is none of ours?"""
-    there = pace.early
-    return (
-        there is not None
-        and there[3] >= _FORGIVEN
-        and at - there[2] <= _BOUT
-        and not gateway.plans(at, tunnel.name)
-    )
+def _excused(gateway: Gateway, tunnel: Tunnel, at: float) -> bool:
+    """Is a short life explained? Whatever happened, or was done by us, explains a few of each Child SA; and since a
+    peer may move, and we may renew, as often as they like, an hour has no more than so many.
+    """
+    if not _explained(gateway, tunnel, at):
+        return False
+    spared = tunnel.spared = [each for each in tunnel.spared if each > at - _HOUR]
+    reasons = [(tunnel.excused, _FORGIVEN)] if at <= tunnel.excuse else []
+    if gateway.planned:
+        begun = gateway.planned_since(at, tunnel.name)
+        reasons += [] if begun is None else [(begun, _PLANNED)]
+    children = max(1, len(tunnel.chains))
+    if len(spared) >= _MOST_FORGIVEN * children or not any(
+        sum(each >= since for each in spared) < most * children for since, most in reasons
+    ):
+        return False
+    spared.append(at)
+    return True
 
 
 def _spare(pace: Pace, age: float, at: float, event: SaEvent) -> None:
@@ -225,7 +238,7 @@ def _judge_untold(
     """The first hour of a connection whose configuration is not known."""
     if age >= _FLOOR:
         pace.early = None
-    if _excused(gateway, tunnel, at) and not _goes_on(gateway, tunnel, pace, at):
+    if _excused(gateway, tunnel, at):
         if age < _FLOOR:
             _spare(pace, age, at, event)
         return
@@ -319,7 +332,7 @@ def late(gateway: Gateway, tunnel: Tunnel, since: float, at: float) -> bool:
     return (
         found is not None
         and at - since > found[0] + found[1] / 2
-        and not _excused(gateway, tunnel, at)
+        and not _explained(gateway, tunnel, at)
     )
 
 
@@ -376,10 +389,12 @@ def refused(gateway: Gateway, tunnel: Tunnel, event: SaEvent, at: float | None) 
     if chain is None:
         return
     if chain.refused is None:
-        chain.refused = []
-    last = chain.refused[-1][0] if chain.refused else None
-    if at is not None and last is not None and at - last < 2.0:
-        return  # an echo: the notice and the daemon's sentence
+        chain.refused, chain.refusals = [], 0
+    said = Said(at, event.line, event.thread)
+    if chain.refused and said.is_again(Said(*chain.refused[-1], chain.refused_by)):
+        return  # the notice and the daemon's sentence
+    chain.refused_by = event.thread
+    chain.refusals += 1
     count = note(chain.refused, at, event.line, _REFUSED_WITHIN, 20)
     if count < _REFUSALS:
         return
@@ -389,7 +404,7 @@ def refused(gateway: Gateway, tunnel: Tunnel, event: SaEvent, at: float | None) 
         gateway.place(tunnel),
         at,
         lines_of(chain.refused),
-        {"refusals": count, "sa": "child"},
+        {"refusals": chain.refusals, "sa": "child"},
         since=chain.refused[0][0],
         variant="refused",
     )

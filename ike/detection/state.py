@@ -2,12 +2,12 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Final, NamedTuple
 
 from ike.detection.alert import PERSONAL
 from ike.detection.bounds import UNKNOWN, Bounds, Planned
 from ike.detection.conditions import QUIET, Conditions, Place
-from ike.detection.crowds import Attempt, Crowd, Distinct
+from ike.detection.crowds import Attempt, Crowd, Flood
 from ike.events.event import SaEvent
 
 Sign = tuple[float | None, int]
@@ -21,6 +21,14 @@ MOST_SUSPECTS: Final = 4_096
 #: Connections that never came up, as anybody can name them: conditions of a kind that they have, and crowds.
 MOST_UNPROVEN: Final = 64
 _MOST_CALLED: Final = 10_000
+
+
+class Change(NamedTuple):
+    """A change of an SA as the rules recognise it, however many lines told of it. `kind` is that of an event."""
+
+    kind: str
+    at: float | None
+    connection: str | None
 
 
 def note(signs: list[Sign], at: float | None, line: int, span: float, most: int) -> int:
@@ -54,6 +62,8 @@ class Chain:
     late: float | None = None  # since when the one was up that was replaced too late
     late_spi: str | None = None  # and its inbound SPI
     refused: list[Sign] | None = None
+    refusals: int = 0  # since then, how many in all
+    refused_by: str | None = None  # the daemon's thread that told of the last one
     passed: int = 0  # how many were closed while one was there that should have been before
 
     def doubt(self) -> None:
@@ -114,6 +124,8 @@ class Tunnel:
     ike: Pace = field(default_factory=Pace)
     timed: bool = False  # of a daemon that rekeys by the clock, with traffic or without
     excuse: float = 0.0  # until when a short life is explained
+    excused: float = 0.0  # since when
+    spared: list[float] = field(default_factory=list)  # short lives of the last hour that were
     armed: float = 0.0
     scheduled: float | None = None
     reauth_at: float | None = None
@@ -140,6 +152,11 @@ class Tunnel:
         for ike, (_, line, identity) in list(self.up.items())[: None if newest else -1]:
             self.up[ike] = (None, line, identity)
 
+    def pardon(self, at: float, seconds: float) -> None:
+        """What happened at `at` explains a short life or two within `seconds`."""
+        self.excuse = max(self.excuse, at + seconds)
+        self.excused = at
+
     def troubled(self) -> Trouble:
         """Its record of trouble, made where it has none."""
         if self.trouble is None:
@@ -159,28 +176,6 @@ class Suspect:
     rejected: list[int] = field(default_factory=list)  # the last IKE SAs whose certificate was
     moves: list[tuple[float | None, int, str]] = field(default_factory=list)
     thrown: float | None = None
-
-
-@dataclass(slots=True)
-class Flood:
-    """Half-open negotiations of a minute and the one before: (refused, timed out, established), all and by source.
-    `total`, `different` and `stood` are of all since the first one.
-    """
-
-    minute: int | None = None
-    now: list[int] = field(default_factory=lambda: [0, 0, 0])
-    before: list[int] = field(default_factory=lambda: [0, 0, 0])
-    total: list[int] = field(default_factory=lambda: [0, 0, 0])
-    different: Distinct = field(default_factory=Distinct)
-    sources: dict[str, list[int]] = field(default_factory=dict)
-    lines: list[int] = field(default_factory=list)
-    since: float | None = None
-    last: tuple[str, str | None, int | None] | None = None
-    last_at: float | None = None
-    # Half-open negotiations that were counted, times the seconds they stood: of this minute and the one before.
-    stood_now: float = 0.0
-    stood_before: float = 0.0
-    stood: float = 0.0
 
 
 @dataclass(slots=True)
@@ -237,6 +232,7 @@ class Gateway:
     planned: Sequence[Planned] = ()
     up: dict[int | None, Tunnel] = field(default_factory=dict)
     wheel: dict[int, list[Tunnel]] = field(default_factory=dict)
+    changes: list[Change] | None = None  # where somebody counts them
 
     # --- what is where
 
@@ -421,6 +417,16 @@ class Gateway:
         if at is None:
             return set()
         return {one.purpose for one in self.planned if one.covers(at, self.name, connection)}
+
+    def change(self, kind: str, tunnel: Tunnel, at: float | None) -> None:
+        """An SA of the tunnel came up, was replaced or ended."""
+        if self.changes is not None:
+            self.changes.append(Change(kind, at, tunnel.name))
+
+    def planned_since(self, at: float, connection: str | None) -> float | None:
+        """Since when we are doing something there ourselves at `at`."""
+        begun = [one.start for one in self.planned if one.covers(at, self.name, connection)]
+        return min(begun, default=None)
 
     def arm(self, tunnel: Tunnel, due: float) -> None:
         """Look at it at `due`, or a little later."""

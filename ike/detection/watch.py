@@ -9,7 +9,7 @@ from ike.detection.bounds import Bounds, Planned
 from ike.detection.conditions import Place
 from ike.detection.order import GAP, WINDOW, age_seen, released
 from ike.detection.reactions import MAKING, OF_TUNNELS, REACTIONS
-from ike.detection.state import SLOT, Gateway
+from ike.detection.state import SLOT, Change, Gateway
 from ike.events.event import SaEvent
 
 # Each minute of a day. What is looked at each minute would take as long over years, which a wrong clock can tell of:
@@ -32,13 +32,17 @@ class Watch:
         self._bounds = bounds or {}
         self._planned = tuple(planned)
         self._gateways: dict[str | None, Gateway] = {}
+        self._changes: list[Change] | None = None
 
     def observe(self, event: SaEvent) -> None:
         """Take one event."""
         gateway = self._gateways.get(event.host)
         if gateway is None:
             gateway = self._gateways[event.host] = Gateway(
-                event.host, bounds=self._bounds, planned=self._planned
+                event.host,
+                bounds=self._bounds,
+                planned=self._planned,
+                changes=self._changes,
             )
         held = gateway.held
         held.append(event)
@@ -49,6 +53,14 @@ class Watch:
         """Take many events."""
         for event in events:
             self.observe(event)
+
+    def changes(self) -> list[Change]:
+        """The list that from now on changes of SAs are added to, as they are recognised."""
+        if self._changes is None:
+            self._changes = []
+            for gateway in self._gateways.values():
+                gateway.changes = self._changes
+        return self._changes
 
     def plan(self, planned: Sequence[Planned]) -> None:
         """From now on, this is what we do ourselves."""

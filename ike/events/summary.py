@@ -5,6 +5,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Final
 
+from ike.events.echoes import LINES, SECONDS, Echoes
 from ike.events.event import EVENTS, SaEvent
 
 #: What counts as a failure of a connection.
@@ -12,8 +13,6 @@ FAILURES: Final = (
     *("auth_failed", "cert_invalid", "cert_revoked", "proposal_mismatch", "ts_unacceptable"),
     *("unknown_peer", "child_rekey_failed", "ike_timeout", "giving_up", "dpd_timeout"),
 )
-_ECHO: Final = 1.0  # seconds: what is said again within them is one fact
-_ECHO_LINES: Final = 6  # where the log shows no times
 _REFUSALS: Final = frozenset({"ts_unacceptable", "proposal_mismatch"})
 _HANDOVER: Final = 3.0  # seconds between the end of an SA and the line of its heir
 _RECENT: Final = 24  # SAs of a connection among which it is looked for
@@ -152,7 +151,7 @@ class Summary:
         self._gateway = gateway
         self._named: dict[tuple[str | None, str], Connection] = {}
         self._strangers: dict[tuple[str | None, str | None], Connection] = {}
-        self._said: dict[tuple[object, ...], tuple[float | None, int]] = {}
+        self._echoes = Echoes()
         self._cookies: dict[tuple[str | None, str | None], tuple[bool, float | None, int]] = {}
         self._lineages = 0
         self.events = 0
@@ -226,18 +225,8 @@ class Summary:
 
     def _is_echo(self, connection: Connection, event: SaEvent) -> bool:
         """Whether a fact was said a moment ago; a daemon says it in several ways."""
-        whose = event.ike_id if event.ike_id is not None else event.peer
-        about = (id(connection), event.kind, whose, event.child_id, event.seq)
-        before = self._said.get(about)
-        if before is None and len(self._said) > 50_000:
-            self._said.clear()
-        self._said[about] = (event.time, event.line)
-        if before is None or event.kind in ("retransmit", "half_open_limit", "cookie"):
-            return False
-        then, line = before
-        if then is not None and event.time is not None:
-            return abs(event.time - then) < _ECHO
-        return abs(event.line - line) <= _ECHO_LINES
+        said = self._echoes.has(event, id(connection))
+        return said and event.kind not in ("retransmit", "half_open_limit", "cookie")
 
     def _is_same_cookie(self, event: SaEvent) -> bool:
         """Whether it is of the message before: only one of the sentence and the payload list shows the peer."""
@@ -247,9 +236,9 @@ class Summary:
         if before is not None and before[0] != shows:
             then, line = before[1:]
             if then is None or event.time is None:
-                near = abs(event.line - line) <= _ECHO_LINES
+                near = abs(event.line - line) <= LINES
             else:
-                near = abs(event.time - then) < _ECHO
+                near = abs(event.time - then) < SECONDS
             if near:
                 return True
         if len(self._cookies) > _STRANGERS:

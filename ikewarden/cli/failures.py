@@ -127,7 +127,25 @@ def tell(failure: Failure, err: TextIO, *, as_json: bool) -> None:
         lines.append(f"  Next: {document['next_step']}")
     if document["code"] == "internal_error" and document.get("request_id"):
         lines.append(f"  Request: {document['request_id']}")
-    err.write("".join(escaped(line) + "\n" for line in lines))
+    lines = list(map(escaped, lines))
+    if err.isatty():
+        lines = [part for line in lines for part in _folded(line)]
+    err.write("".join(line + "\n" for line in lines))
+
+
+def _folded(line: str) -> list[str]:
+    """A line as those that a terminal shows without breaking words; what goes on is indented."""
+    from shutil import get_terminal_size
+    from textwrap import wrap
+
+    behind = " " * (len(line) - len(line.lstrip()) + 2)
+    return wrap(
+        line,
+        get_terminal_size((100, 24)).columns,
+        subsequent_indent=behind,
+        break_long_words=False,
+        break_on_hyphens=False,
+    )
 
 
 def _extra_missing(error: ModuleNotFoundError) -> ExtraMissing | None:

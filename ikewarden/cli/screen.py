@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from shutil import get_terminal_size
+from textwrap import wrap
 from typing import Any, Final, TextIO
 
 from rich.cells import cell_len
@@ -139,12 +140,22 @@ class Screen:
             self.fields(_flat(document))
 
     def fields(self, pairs: Iterable[tuple[str, object]]) -> None:
-        """Write names and values, one a line; a list takes a line for each of its values."""
+        """Write names and values, one a line; a list takes a line for each of its values. On a terminal, what is longer
+        goes on in the next line, at a word.
+        """
         rows = []
         for name, value in pairs:
             values = value if isinstance(value, list) and value else [value]
             rows += [
                 [name if not number else "", shown(each)] for number, each in enumerate(values)
+            ]
+        if self.out.isatty():
+            room = get_terminal_size((100, 24)).columns - _BETWEEN
+            room -= max((cell_len(name) for name, _ in rows), default=0)
+            rows = [
+                [name if not number else "", part]
+                for name, text in rows
+                for number, part in enumerate(folded(text, room))
             ]
         for line in aligned(rows):
             self.out.write(line + "\n")
@@ -163,6 +174,12 @@ class Screen:
             table.add_row(*(Text(cell, style=_STYLES.get(cell, "")) for cell in row))
         whole = sum(widths) + _BETWEEN * len(widths)
         Console(file=self.out, width=whole, highlight=False, markup=False, emoji=False).print(table)
+
+
+def folded(text: str, room: int) -> list[str]:
+    """A text as lines that end at a word."""
+    width = max(room, _NARROWEST)
+    return wrap(text, width, break_long_words=False, break_on_hyphens=False) or [text]
 
 
 def fitting(

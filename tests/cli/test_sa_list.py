@@ -2,11 +2,13 @@
 
 import json
 import re
+import socket
 from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 
+from ike.daemons.strongswan.session import SOCKET
 from ike.sas.association import INFERRED, Proof
 from ike.sas.host import Here, of_host
 from tests.cli.test_screen import dangerous
@@ -79,6 +81,24 @@ def test_an_identity_acts_in_no_terminal(form: str) -> None:
 def test_options_that_do_not_go_together() -> None:
     assert run("sa", "list", "--tunnel", "a").code == 2
     assert run("sa", "list", "--service", DUMP).code == 2
+
+
+@pytest.mark.parametrize("there", [True, False])
+def test_a_socket_that_was_named_and_does_not_answer(tmp_path: Path, there: bool) -> None:
+    path = tmp_path / "vici"
+    with socket.socket(socket.AF_UNIX) as nobody:
+        if there:
+            nobody.bind(str(path))
+        done = run("sa", "list", "--socket", path)
+    assert (done.code, done.out) == (3, "")
+    assert "sas_unreachable" in done.err
+    assert str(path) in done.err
+
+
+def test_no_daemon_at_all_is_said(tmp_path: Path) -> None:
+    assert not SOCKET.exists()
+    done = run("sa", "list")
+    assert "No IKE daemon runs here" in done.err
 
 
 def test_on_the_base_install() -> None:

@@ -15,6 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from rich.cells import cell_len
 
+from ikewarden.cli.commands import alert
 from ikewarden.cli.screen import Column, Screen, aligned, fitting, shown
 from tests.cli.conftest import Actor, Answer
 from tests.fixtures.served import PROGRAM, run, surroundings
@@ -272,3 +273,42 @@ def test_of_spare_columns_that_of_the_highest_number_goes_first(
     Screen("text", out, err).table(table, [entry])
     assert "2026-11-29" in out.getvalue()
     assert err.getvalue() == "Left out for want of room: Managed.\n"
+
+
+def test_a_long_value_goes_on_at_a_word_on_a_terminal() -> None:
+    out = Terminal()
+    said = "Look at the certificate of the peer and at the clock. " * 4
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("COLUMNS", "60")
+        Screen("text", out, io.StringIO()).document({"next_step": said, "serial": SERIAL * 3})
+    *lines, last = out.getvalue().splitlines()
+    assert max(map(len, lines)) <= 60
+    assert " ".join(line.removeprefix("next_step").strip() for line in lines) == said.strip()
+    assert last.endswith(SERIAL * 3)  # what is one word stays one
+
+
+def test_a_long_mistake_goes_on_at_a_word_on_a_terminal(tmp_path: Path) -> None:
+    said = on_terminal([*PROGRAM, "alert", "explain", "nothing"], surroundings(), 80, tmp_path)
+    assert "alerts_limited" in said
+    lines = said.splitlines()
+    assert max(map(len, lines)) <= 80
+    assert not any(line.endswith("_") for line in lines)
+
+
+class Terminal(io.StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
+def test_alerts_on_a_narrow_terminal_have_their_time() -> None:
+    out = Terminal()
+    entry = {
+        "id": 17, "severity": "critical", "gateway": "gw1.example.com", "kind": "certificate_rejected",
+        "connection": "gw1-branch", "peer": None, "state": "open", "silenced": None,
+        "start": "2026-11-29T18:46:13.123Z",
+    }  # fmt: skip
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("COLUMNS", "80")
+        Screen("text", out, io.StringIO()).table(alert._COLUMNS, [entry])
+    assert "2026-11-29 18:46Z" in out.getvalue()
+    assert max(map(len, out.getvalue().splitlines())) <= 80

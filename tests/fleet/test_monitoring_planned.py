@@ -3,13 +3,16 @@
 from collections.abc import Callable
 
 import pytest
+from sqlalchemy import insert, select
 
 from fleet import commands, revoking
 from fleet.monitoring import planned
 from fleet.tunnels import Peer
 from ike.events.event import SaEvent
 from pki.desk import Desk
-from tests.fixtures.desk import OPERATOR, drain
+from store.fleet_tables import tunnels
+from store.rotation_tables import secret_slots
+from tests.fixtures.desk import NOW, OPERATOR, drain
 from tests.fleet.crew import Member, connect, enlist, later
 from tests.fleet.monitoring import alerts_of, sent
 
@@ -110,3 +113,54 @@ def test_the_one_that_is_cut_off_may_knock(pair: Pair) -> None:
 
 def test_who_was_not_cut_off_may_not(pair: Pair) -> None:
     assert kinds(pair[0], revoked()) == ["certificate_rejected"]
+
+
+def storm(count: int, name: str = NAME) -> list[SaEvent]:
+    """It comes up, and is rekeyed each second."""
+    first = [line(0, kind, 1, name) for kind in ("ike_established", "child_established")]
+    rekeys = [
+        line(1.0 + step, "child_rekeyed", 1, name)._replace(child_id=step, new_child_id=step + 1)
+        for step in range(count)
+    ]
+    return [first[0], first[1]._replace(child_id=0), *rekeys]
+
+
+def has_secret(desk: Desk, name: str) -> None:
+    with desk.store.write() as connection:
+        query = select(tunnels.c.id).where(tunnels.c.name == name)
+        connection.execute(
+            insert(secret_slots).values(
+                tunnel_id=connection.execute(query).scalar_one(),
+                kind="psk",
+                name=f"{name}.psk",
+                path="a",
+                left_keys=[],
+                right_keys=[],
+                policy={},
+                last_version=0,
+                created_at=NOW,
+                created_by="test",
+            )
+        )
+
+
+def test_a_renewal_explains_a_few_rekeys(pair: Pair) -> None:
+    pair[0].renew(now=later(AFTER))
+    assert kinds(pair[0], storm(4)) == []
+
+
+def test_a_renewal_explains_no_storm(pair: Pair) -> None:
+    for _ in range(8):
+        pair[0].renew(now=later(AFTER))
+    assert kinds(pair[0], storm(25)) == ["rekey_too_fast"]
+
+
+def test_a_renewal_explains_nothing_where_a_pre_shared_key_is(pair: Pair) -> None:
+    has_secret(pair[0].desk, NAME)
+    pair[0].renew(now=later(AFTER))
+    assert kinds(pair[0], storm(8)) == ["rekey_too_fast"]
+
+
+def test_a_renewal_explains_as_many_where_none_is(pair: Pair) -> None:
+    pair[0].renew(now=later(AFTER))
+    assert kinds(pair[0], storm(8)) == []

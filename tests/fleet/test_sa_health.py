@@ -45,6 +45,7 @@ def test_connections_are_told_of_the_worst_first(desk: Desk) -> None:
     assert (worst.worst, worst.open, worst.past) == ("high", {"auth_failures": 1}, {})
     assert (worst.failures, worst.failed) == ({"auth_failed/psk": 10}, 10)
     assert (worst.authenticated_at, worst.idle_hours) == (None, None)
+    assert worst.heard_at == after(0).replace(minute=0, second=0)
     assert (middle.worst, middle.failures) == (None, {"auth_failed/psk": 1})
     assert (best.rekeys, best.established, best.children, best.failed) == (2, 1, 1, 0)
     assert best.authenticated_at == after(0).replace(minute=0, second=0)
@@ -130,8 +131,14 @@ def test_days_and_hours_together_are_what_the_hours_are(desk: Desk) -> None:
 
 def test_days_are_added_up_from_the_hours_of_an_older_database(desk: Desk, store_url: str) -> None:
     events = [
-        event("child_rekeyed", -number * 7 * 3600, child="net", child_id=1, new_child_id=2)
-        for number in range(9, -1, -1)
+        event(
+            "child_rekeyed",
+            (number - 9) * 7 * 3600,
+            child="net",
+            child_id=number,
+            new_child_id=number + 1,
+        )
+        for number in range(10)
     ]
     sent(enlist(desk, "gw.example"), events, until=after(60))
     query = select(sa_days).order_by(*sa_days.primary_key.columns)

@@ -353,7 +353,9 @@ def test_several_at_once_are_one_mail_and_stay_one(
     mailbox.said = None
     drain(heard, now + LATER)
     assert mailbox.to == [[MAILED], ["two@example.com"]]
-    assert mailbox.mails[0]["Subject"] == "[ikewarden] 3 alerts began, 0 ended"
+    assert mailbox.mails[0]["Subject"].strip() == (
+        "[ikewarden] high: auth_failures and 2 more: 3 began, 0 ended, on gw0.example"
+    )
     assert all(f"gw{number}.example" in mailbox.mails[1].get_content() for number in range(3))
 
 

@@ -212,6 +212,32 @@ def test_who_begins_and_says_nothing_keeps_nobody_out(receiving: Receiving) -> N
         assert all(map(is_ended, silent))
 
 
+def test_strangers_keep_no_device_with_a_certificate_out(
+    receiving: Receiving, tmp_path: Path
+) -> None:
+    """They come from many networks, say nothing, or begin a handshake and say no more."""
+    served = receiving.served
+    served.json("cert", "issue", PROVEN, "--out", tmp_path)
+    credential = (tmp_path / f"{PROVEN}.pem", tmp_path / f"{PROVEN}.key")
+    before = len(receiving.events(PROVEN))
+    line = f"<28>1 {stamp()} x kmd 1379 KMD_DPD_PEER_DOWN - DPD detected peer {FAR} is dead"
+    with contextlib.ExitStack() as stack:
+        for network in range(10, 30):
+            for _ in range(27):
+                stranger = connected(receiving.tls, f"127.0.{network}.1")
+                stack.enter_context(stranger)
+                if network % 4 == 0:
+                    stranger.sendall(b"\x16\x03\x01\x02\x00\x01")
+        client = stack.enter_context(
+            secured(receiving.tls, served.ca_file, credential, "127.0.9.9")
+        )
+        client.sendall(counted(line.encode()))
+        eventually(lambda: len(receiving.events(PROVEN)) == before + 1)
+        eventually(lambda: receiving.metric("ikewarden_syslog_connections") < 400)
+        gave_way = 'ikewarden_syslog_dropped_total{reason="gave_way"}'
+        eventually(lambda: receiving.metric(gave_way) > 100)
+
+
 def test_alerts_arise(receiving: Receiving) -> None:
     lines = [
         f"<163>{old_stamp(3 * each - 60)} asa1 : %ASA-4-713903: Group = branch, IP = {FAR}, ERROR, had problems decrypting packet, probably due to mismatched pre-shared key.  Aborting".encode()

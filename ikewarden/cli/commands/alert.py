@@ -1,7 +1,7 @@
 """`ikewarden alert`: what the rules say is wrong with SAs; looked at, silenced, told of again."""
 
 from collections.abc import Mapping
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any, Final
 
 import click
@@ -34,14 +34,20 @@ def _state(entry: Mapping[str, Any]) -> str:
     return f"{entry['state']}, silenced" if entry["silenced"] else str(entry["state"])
 
 
+def _since(entry: Mapping[str, Any]) -> str | None:
+    """To the minute: seconds have no room on a terminal of 80 columns."""
+    start = entry["start"]
+    return f"{datetime.fromisoformat(start).astimezone(UTC):%Y-%m-%d %H:%MZ}" if start else None
+
+
 _COLUMNS: Final = (
     Column("Alert", "id", whole=True),
     Column("Severity", "severity", whole=True),
-    Column("Gateway", "gateway", whole=True),
+    Column("Gateway", "gateway"),
     Column("Kind", "kind", whole=True),
     Column("Connection", _of),
-    Column("State", _state),
-    Column("Since", "start", whole=True, spare=1),
+    Column("State", _state, spare=1),
+    Column("Since", _since, whole=True),
 )
 _EVENTS: Final = (
     Column("Event", "number", whole=True),
@@ -136,12 +142,11 @@ def explain(session: Session, kind: str) -> None:
 
     Asks no service. A service says the same to everybody at /docs/alerts/KIND.
     """
-    from ike.detection.alert import KINDS
-    from ike.detection.explanation import explanation
+    from ike.detection.explanation import explanation, kinds
 
     page = explanation(kind)
     if page is None:
-        known = ", ".join(sorted(KINDS))
+        known = ", ".join(kinds())
         raise click.BadParameter(f"There is no such kind. They are: {known}.", param_hint="KIND")
     if session.screen.is_json:
         session.screen.json({"kind": kind, "page": page})

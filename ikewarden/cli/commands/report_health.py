@@ -1,5 +1,6 @@
 """`ikewarden report sa-health`: how tunnels fared over a time."""
 
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
@@ -22,8 +23,15 @@ def _counted(told: Mapping[str, int]) -> str | None:
 
 
 def _authenticated(entry: Mapping[str, Any]) -> str:
-    hours = entry["idle_hours"]
-    return "not for 31 days" if hours is None else f"{hours} h ago"
+    hours, heard = entry["idle_hours"], entry["heard_at"]
+    if hours is not None:
+        return f"{hours} h ago"
+    # To the hour, as it is counted.
+    return f"not since {heard[:16].replace('T', ' ')}Z" if heard else "not known"
+
+
+def _moment(text: str) -> str:
+    return re.sub(r"\.\d+", "", text)
 
 
 _COLUMNS: Final = (
@@ -78,7 +86,7 @@ def sa_health(session: Session, /, out: Path | None, **asked: Any) -> None:
         screen.json(found)
         return
     screen.note(
-        f"{found['since']} to {found['until']}: {found['open']} open alerts, {found['past']} past, "
+        f"{_moment(found['since'])} to {_moment(found['until'])}: {found['open']} open alerts, {found['past']} past, "
         f"{found['failed']} failures, {found['rekeys']} rekeys of {found['connections']} connections."
     )
     screen.table(_COLUMNS, found["worst"])

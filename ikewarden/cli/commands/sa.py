@@ -113,15 +113,20 @@ def list_(session: Session, /, files: tuple[str, ...], service: bool, **given: A
 def _list_here(session: Session, files: tuple[str, ...], socket: Path | None) -> None:
     from ike.sas import host, reading, text
     from ike.sas.association import document
+    from ike.sas.errors import SasUnreachable
 
     now, screen = session.clock(), session.screen
     if files:
         associations, more = reading.of_files(files, now=now), {}
     else:
         listed = host.of_host(host.Here(vici=socket) if socket else host.Here(), now)
+        if socket is not None and "charon" not in listed.asked:
+            raise SasUnreachable(listed.silent.get("charon", f"No socket is at {socket}."))
         associations, more = listed.associations, {"asked": listed.asked, "silent": listed.silent}
         for reason in listed.silent.values():
             screen.note(reason)
+        if not {"charon", "pluto"} & {*listed.asked, *listed.silent}:
+            screen.note("No IKE daemon runs here: neither charon's nor pluto's socket is there.")
     if screen.is_json:
         screen.json({"items": [document(each) for each in associations], **more})
         return

@@ -255,3 +255,47 @@ def test_a_move_explains_no_storm() -> None:
     log.rekeys([3401 + 1.9 * step for step in range(25)], 3)
     (alert,) = alerts(log, HOUR)
     assert (alert.kind, alert.start) == ("rekey_too_fast", START + 3401)
+
+
+def stormy(step: float, count: int, moved: float, after: float = 3400.0) -> Log:
+    """Rekeys each `step` seconds, and an address that changes each `moved` seconds."""
+    log = Log().up(0).rekeys([3300.0])
+    for at in range(int(after), int(after + step * count), int(moved)):
+        log.add(at, "address_changed", ike_id=1)
+    log.rekeys([after + 1 + step * each for each in range(count)], 3)
+    log.events.sort(key=lambda each: each.time or 0.0)
+    return log
+
+
+def test_a_peer_that_moves_all_the_time_does_not_hide_a_storm() -> None:
+    (alert,) = alerts(stormy(5.0, 200, 50.0), HOUR)
+    assert (alert.kind, alert.end) == ("rekey_too_fast", None)
+
+
+def test_a_soft_limit_that_is_told_all_the_time_hides_no_storm() -> None:
+    log = stormy(5.0, 200, 2000.0)
+    for at in range(3400, 4400, 30):
+        log.add(at, "soft_expired", ike_id=1, reason="bytes", daemon="kernel")
+    log.events.sort(key=lambda each: each.time or 0.0)
+    assert kinds(log, HOUR) == ["rekey_too_fast"]
+
+
+def test_who_roams_twelve_times_an_hour_roams() -> None:
+    log = stormy(300.0, 12, 300.0)
+    assert kinds(log, HOUR) == []
+
+
+@pytest.mark.parametrize("purpose", ["renewal", "rotation", "cut"])
+def test_what_we_do_explains_no_storm(purpose: str) -> None:
+    log = Log().up(0).rekeys([3300.0, *every(1.0, 25, 3400.0)])
+    ours = (Planned(START + 3300, START + 3960, "site", purpose=purpose),)
+    assert kinds(log, HOUR, ours) == ["rekey_too_fast"]
+
+
+def test_renewals_one_after_the_other_explain_no_storm() -> None:
+    log = Log().up(0).rekeys([3300.0, *every(20.0, 100, 3400.0)])
+    ours = tuple(
+        Planned(START + at, START + at + 660, None, purpose="renewal")
+        for at in range(3300, 5500, 60)
+    )
+    assert kinds(log, HOUR, ours) == ["rekey_too_fast"]

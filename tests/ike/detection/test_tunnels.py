@@ -409,6 +409,15 @@ def test_one_closing_that_was_not_logged_is_no_surplus() -> None:
     assert kinds(log) == []
 
 
+def test_vici_after_a_log_crowds_nothing() -> None:
+    """The log told of closings; VICI tells of none, and not always what an SA had carried."""
+    log = Log().up(0).rekeys([17.0 * step for step in range(1, 9)])
+    for step in range(9, 40):
+        pair = {"child": "net", "child_id": step, "new_child_id": step + 1}
+        log.add(17.0 * step, "child_rekeyed", ike_id=1, spi_in=f"e{step:07x}", **pair)
+    assert kinds(log) == []
+
+
 def agreed(log: Log, at: float, ike: int, group: str) -> Log:
     text = f"IKE:AES_GCM_16_256/PRF_HMAC_SHA2_384/{group}"
     log.add(at, "algorithms", ike_id=ike, algorithms=text)
