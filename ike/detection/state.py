@@ -68,6 +68,7 @@ class Pace:
 
     ages: list[float] = field(default_factory=list)
     lower: float | None = None  # learned from them
+    least: float = 0.0  # and no later one is below it
     longest: float = 0.0  # that was ever normal
     sized: int = 0  # how many said how many bytes they carried, and the least and most
     smallest: int = 0
