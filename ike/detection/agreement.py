@@ -158,7 +158,7 @@ def unknown(gateway: Gateway, event: SaEvent, at: float | None) -> None:
 
 
 def counted(gateway: Gateway, event: SaEvent, at: float | None) -> None:
-    """`counted`: requests that no configuration fits, where no event tells of each; and what was left out of a flood."""
+    """`counted`: requests that no configuration fits, where no event tells of each; or what was left out of a flood."""
     if event.reason == "left_out":
         _left_out(gateway, event, at)
     if event.reason != "refused" or at is None or _are_told(gateway, at, _WITHIN):

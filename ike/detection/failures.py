@@ -14,14 +14,14 @@ roll back, so nobody else may bring it about. An identity is claimed before it i
 the peer is known by its address: it was up on this connection there, or we asked it there ourselves. To fail there
 takes the answers that go to that address. A peer with a new address fails at its own end as well, and that end tells.
 
-**auth_guessing.** Condition: within 10 minutes one source failed with five identities that did not succeed later (where
-it has succeeded before ten, and one more for each other that came up there meanwhile); or one that never succeeded failed twenty times with three identities, or within 10 seconds, or with an
-identity that is up at another address at that time; or at one connection twenty attempts failed from addresses that
-nothing is known of, of twenty sources or with twenty identities that never succeeded, or from ten addresses with one
-identity. One condition for a connection, however many sources. Looks alike and is let pass: a gateway that keeps
-trying with a wrong secret, as fast as daemons and scripts do that (it has one identity, or succeeded before), many
-clients after a rotation (they are known by address or identity, or it is planned), clients behind one address that
-mistype and then come up.
+**auth_guessing.** Condition: within 10 minutes one source failed with five identities that did not succeed later
+(where it has succeeded before, ten, and one more for each other that came up there meanwhile); or one that never
+succeeded failed twenty times with three identities, or within 10 seconds, or with an identity that is up at another
+address at that time; or at one connection twenty attempts failed from addresses that nothing is known of, of twenty
+sources or with twenty identities that never succeeded, or from ten addresses with one identity. One condition for a
+connection, however many sources. Looks alike and is let pass: a gateway that keeps trying with a wrong secret, as
+fast as daemons and scripts do that (it has one identity, or succeeded before), many clients after a rotation (they
+are known by address or identity, or it is planned), clients behind one address that mistype and then come up.
 """
 
 from typing import Final
@@ -29,7 +29,7 @@ from typing import Final
 from ike.detection.alert import PERSONAL
 from ike.detection.conditions import MOST_LINES, Place
 from ike.detection.crowds import Attempt, Crowd, Tallies
-from ike.detection.state import Gateway, Suspect, Tunnel, lines_of, note
+from ike.detection.state import Gateway, Sign, Suspect, Tunnel, lines_of, note
 from ike.events.event import SaEvent
 
 _TIMES, _TIMES_UNTIMED, _WITHIN = 3, 5, 600.0
@@ -137,9 +137,7 @@ def failed(gateway: Gateway, event: SaEvent, at: float | None) -> None:
     _count_identity(gateway, event, place, at)
 
 
-def _joined(
-    gateway: Gateway, event: SaEvent, at: float | None, connection: str | None
-) -> Crowd:
+def _joined(gateway: Gateway, event: SaEvent, at: float | None, connection: str | None) -> Crowd:
     """Those who fail at the connection, with this attempt."""
     crowd = gateway.crowd(_CROWD, at, _WITHIN, connection)
     if crowd.tallies is None:
@@ -203,20 +201,13 @@ def _guesses(
     together = crowd is not None and _many(crowd, event.identity, at)
     if not (by_one or together or goes_on):
         return False
-    signs = suspect.signs["auth"]
-    evidence: dict[str, object] = {
-        "attempts": max(count, identities),
-        "identities": max(identities, 1),
-    }
-    since = signs[0][0]
-    if identities and since is not None:
-        since = min(since, next(iter(suspect.identities.values())) or since)
-    if crowd is not None:
+    if crowd is None:
+        signs, since, evidence = _of_one(gateway, suspect, told, count)
+    else:
         if not goes_on:
             crowd.restrict(at, _WITHIN)
         signs = [(each.at, each.line) for each in crowd.recent[:MOST_LINES]]
-        since = signs[0][0]
-        evidence |= crowd.shown()
+        since, evidence = signs[0][0], crowd.shown()
     gateway.sign(
         "auth_guessing",
         told,
@@ -232,6 +223,20 @@ def _guesses(
         tried = Place(gateway.name, connection, place.peer, whose)
         gateway.conditions.clear("auth_failures", tried, at)
     return True
+
+
+def _of_one(
+    gateway: Gateway, suspect: Suspect, told: Place, count: int
+) -> tuple[list[Sign], float | None, dict[str, object]]:
+    """What shows that the peer at one address guesses: lines, since when, and the numbers."""
+    signs, names = suspect.signs["auth"], suspect.identities
+    there = gateway.conditions.find("auth_guessing", told)
+    before = there.evidence.get("attempts") if there is not None else None
+    attempts = max(count, len(names), before + 1 if isinstance(before, int) else 0)
+    # What came before a success of his is no sign any more, but his as well.
+    first = next(iter(names.values()), None)
+    since = signs[0][0] if first is None else min(first, signs[0][0] or first)
+    return signs, since, {"attempts": attempts, "identities": max(len(names), 1)}
 
 
 def _is_no_retry(gateway: Gateway, suspect: Suspect, event: SaEvent, at: float | None) -> bool:
@@ -343,14 +348,11 @@ def succeeded(gateway: Gateway, tunnel: Tunnel, event: SaEvent, at: float | None
     source = event.source or event.peer
     if gateway.waiting:
         gateway.waiting.pop(tunnel.name or source or "", None)
-    if source is not None:
-        suspect = gateway.suspects.get(source)
-        if suspect is not None:
-            _prove(suspect, event.identity)
-    if gateway.crowds and event.identity is not None:
-        crowd = gateway.crowds.get(f"{tunnel.name or ''}\n{_CROWD}")
-        if crowd is not None:
-            crowd.absolve(event.identity)
+    if source in gateway.suspects:
+        _prove(gateway.suspects[source], event.identity)
+    crowd = gateway.crowds.get(f"{tunnel.name or ''}\n{_CROWD}") if gateway.crowds else None
+    if crowd is not None and event.identity is not None:
+        crowd.absolve(event.identity)
     if gateway.named:
         for who in (event.identity, tunnel.name, source):
             record = gateway.named.get(who) if who is not None else None

@@ -9,8 +9,8 @@ Not normal, because both ends draw their instant from one interval: nothing but 
 Looks alike and is let pass: the second SA of a collision (younger than 3 s, alone), byte limits (the closed SA had
 carried what the configuration allows, or the sizes are alike while the ages are not), MOBIKE, a restart, a changed
 configuration, an operator's command or two, our own rotations, and a short lifetime that nobody told us: it is regular.
-A new shorter regular lifetime is taken over after six rekeys where the configuration is not known, if it is at least two
-minutes and no less than what may be learned: a script is regular too.
+A new shorter regular lifetime is taken over after six rekeys where the configuration is not known, if it is at least
+two minutes and no less than what may be learned: a script is regular too.
 
 **rekey_missed.** Condition: an SA is older than its life_time (learned: half as old again as any before) by one life,
 was neither closed nor replaced, and its gateway still speaks; or it was closed when it was older than that by half a
