@@ -28,6 +28,7 @@ _SOURCES, _SOURCES_WITHIN = 10, 3600.0
 _PROBES, _PROBES_WITHIN = 10, 60.0
 _NAMELESS, _MOST_NAMELESS = 20, 1 << 32
 _TOGETHER = 60.0
+_TOLD = 3  # of one refused request a daemon tells that it came, and twice that it is refused
 
 
 def disagreed(gateway: Gateway, event: SaEvent, at: float | None) -> None:
@@ -196,7 +197,7 @@ def _left_out(gateway: Gateway, event: SaEvent, at: float | None) -> None:
     if not gateway.conditions.is_open("unknown_peers", place):
         return
     crowd = gateway.crowd("unknown_peers", at, _SOURCES_WITHIN)
-    crowd.attempts += min(event.number or 0, _MOST_NAMELESS)
+    crowd.attempts += min(event.number or 0, _MOST_NAMELESS) // _TOLD
     gateway.sign("unknown_peers", place, at, [event.line], crowd.shown(), variant="scan")
 
 
