@@ -126,6 +126,19 @@ def _spread(story: Story, tunnel: Tunnel, strength: int) -> None:
         story.add(at, "auth_failed", source=source, ike_id=story.next(), identity=who)
 
 
+def _beside(story: Story, tunnel: Tunnel, strength: int) -> None:
+    """Who guesses has an account as well, and uses it between his guesses."""
+    pause, rounds = ((100.0, 20), (30.0, 30), (5.0, 60))[strength]
+    for step in range(4 * rounds):
+        at = tunnel.at + 100 + step * pause / 4
+        one: dict[str, Any] = {"source": "192.0.2.68", "ike_id": story.next(), "name": "users"}
+        if step % 4 < 3:
+            story.add(at, "auth_failed", **one, identity=f"user{step}@example.com")
+        else:
+            story.add(at, "ike_established", **one, identity="mallory@example.com")
+            story.add(at + 0.8 * pause, "ike_deleted", **one)
+
+
 def _flood(story: Story, tunnel: Tunnel, strength: int) -> None:
     """One source: five half-open SAs, then the limit of an address; they time out after half a minute."""
     _half_open(story, tunnel, (0.4, 5.0, 100.0)[strength], forged=False)
@@ -238,6 +251,14 @@ def _scan(story: Story, tunnel: Tunnel, strength: int) -> None:
     for step in range(sources):
         at = tunnel.at + 100 + seconds * step / sources
         story.add(at, "unknown_peer", source=f"203.0.113.{step + 1}", ike_id=story.next())
+
+
+def _offers(story: Story, tunnel: Tunnel, strength: int) -> None:
+    """Forged senders, one unfit proposal each."""
+    seconds, sources = ((2400.0, 20), (60.0, 100), (10.0, 2000))[strength]
+    for step in range(sources):
+        at, source = tunnel.at + 100 + seconds * step / sources, f"10.{step // 250}.{step % 250}.9"
+        story.add(at, "proposal_mismatch", source=source, ike_id=story.next())
 
 
 def _lost(story: Story, tunnel: Tunnel, strength: int) -> None:
@@ -440,6 +461,7 @@ FAULTS = (
     Fault("secrets guessed", "auth_guessing", _guess, frozenset({"auth_failures"})),
     Fault("identities sprayed", "auth_guessing", _spray),
     Fault("guessed from many hosts", "auth_guessing", _spread),
+    Fault("guessed beside an account", "auth_guessing", _beside, frozenset({"sa_flapping"})),
     Fault("flood from one source", "half_open_flood", _flood),
     Fault("flood with forged addresses", "half_open_flood", _forged),
     Fault("flood, by counters alone", "half_open_flood", _counted_flood, needs="counted"),
@@ -452,6 +474,7 @@ FAULTS = (
     Fault("group loop", "proposal_mismatch", _groups),
     Fault("one stranger", "unknown_peers", _stranger),
     Fault("scan", "unknown_peers", _scan),
+    Fault("proposals of forged senders", "unknown_peers", _offers),
     Fault("refusals, by counters alone", "unknown_peers", _counted_scan, needs="counted"),
     Fault("link up and down", "dpd_flapping", _lost),
     Fault("dead peer, IKEv1", "dpd_flapping", _dead),

@@ -1,5 +1,6 @@
 """What looks like an attack or a fault and is none. Rates are higher than in life, so that each is often seen."""
 
+import random
 from typing import Any
 
 from bench.detection.fleet import DAY, Story, Tunnel
@@ -10,6 +11,7 @@ _CROSSING, _REFUSED, _OUTAGE, _MOVED, _ROAMED = 0.05, 0.004, 0.003, 0.003, 0.002
 _BYHAND, _REBOOT, _LOSS, _TYPO, _ROTATION, _CHANGED = 0.002, 0.002, 0.004, 0.003, 0.002, 0.0005
 _RENEWAL, _CUT = 0.001, 0.0005
 _HOUR = 3456.0
+_MISTYPED = 0.15
 
 
 def rare(story: Story, tunnel: Tunnel, due: float) -> bool:
@@ -181,12 +183,19 @@ def _morning(story: Story, at: float) -> None:
 
 
 def _return_behind_nat(story: Story, at: float) -> None:
-    """After a power cut many clients behind one address come back at once, and meet the limit of half-open SAs."""
+    """After a power cut many clients behind one address come back at once, and meet the limit of half-open SAs.
+
+    Some of their users mistype their passwords first.
+    """
     draw = story.random
     for _ in range(draw.choice((8, 20, 40))):
         when = at + 30 * draw.random()
         ike = story.next()
         one: dict[str, Any] = {"source": "192.0.2.200", "name": "clients", "ike_id": ike}
+        if random.Random(ike).random() < _MISTYPED:
+            wrong = {**one, "ike_id": story.next(), "identity": f"user{ike}@example.com"}
+            story.add(when, "auth_failed", **wrong)
+            when += 10
         for _ in range(draw.choice((0, 0, 1, 2))):
             story.add(when - 4 * draw.random(), "half_open_limit", source="192.0.2.200")
         story.add(when, "ike_respond", **one)

@@ -8,15 +8,18 @@ lines about one attempt; strangers who try many proposals (that is a scan).
 
 **unknown_peers.** Condition: five refused attempts of one source in 10 minutes, or ten sources in an hour, or a source
 that never succeeded and no connection knows offers ten unfit proposals in a minute; or, where the daemon only counts
-them (`counted`) and names none, twenty refused requests in 10 minutes.
+them (`counted`) and names none, twenty refused requests in 10 minutes. An unfit proposal of a source that no connection
+knows is a refused attempt, as its sender may be forged; and while such come, so is what an agent left out of a flood.
 Not normal, because a gateway's peers are configured. Looks alike and is let pass: the daily probe of an internet scan.
 """
+
+from itertools import islice
 
 from ike.detection.conditions import Place
 from ike.detection.crowds import Attempt
 from ike.detection.failures import about_certificate, failed, fresh, place_of, source_of
 from ike.detection.state import MOST_SUSPECTS, Gateway, Suspect, lines_of, note
-from ike.events.event import SaEvent
+from ike.events.event import LEFT_OUT, REFUSED, SaEvent
 
 _TIMES, _TIMES_UNTIMED, _WITHIN = 3, 5, 600.0
 _GROUPS = 4
@@ -24,6 +27,8 @@ _ATTEMPTS, _ATTEMPTS_UNTIMED = 5, 10
 _SOURCES, _SOURCES_WITHIN = 10, 3600.0
 _PROBES, _PROBES_WITHIN = 10, 60.0
 _NAMELESS, _MOST_NAMELESS = 20, 1 << 32
+_TOGETHER = 60.0
+_TOLD = 3  # of one refused request a daemon tells that it came, and twice that it is refused
 
 
 def disagreed(gateway: Gateway, event: SaEvent, at: float | None) -> None:
@@ -34,7 +39,7 @@ def disagreed(gateway: Gateway, event: SaEvent, at: float | None) -> None:
         return
     signs = suspect.signs.setdefault("proposal", [])
     count = note(signs, at, event.line, _WITHIN, 64)
-    if gateway.is_strange(place) and _probed(gateway, suspect, place, event, at):
+    if gateway.is_strange(place) and _is_scan(gateway, suspect, place, event, at):
         return
     evidence = _counted(gateway, "proposal_mismatch", place, event, at)
     if count < (_TIMES_UNTIMED if at is None else _TIMES):
@@ -63,18 +68,31 @@ def _counted(
     return crowd.shown()
 
 
-def _probed(
+def _is_scan(
     gateway: Gateway, suspect: Suspect, place: Place, event: SaEvent, at: float | None
+) -> bool:
+    """Is a stranger's proposal one of many, of his own or of others?"""
+    evidence = _counted(gateway, "unknown_peers", place, event, at)
+    many = _count_sources(gateway, place, source_of(event), event, at, evidence)
+    probed = _probed(gateway, suspect, place, event, at, evidence)
+    if many or probed:
+        gateway.conditions.clear("proposal_mismatch", gateway.common(place), at)
+    return many or probed
+
+
+def _probed(
+    gateway: Gateway,
+    suspect: Suspect,
+    place: Place,
+    event: SaEvent,
+    at: float | None,
+    evidence: dict[str, object],
 ) -> bool:
     signs = suspect.signs["proposal"]
     if at is not None:
         signs = [one for one in signs if one[0] is not None and one[0] >= at - _PROBES_WITHIN]
     if len(signs) < _PROBES and "scan" not in suspect.attempts:
         return False
-    evidence: dict[str, object] = {}
-    for then, line in signs if "scan" not in suspect.attempts else signs[-1:]:
-        said = event._replace(line=line)
-        evidence = _counted(gateway, "unknown_peers", place, said, then)
     suspect.attempts["scan"] = (None, at, event.line)
     gateway.sign(
         "unknown_peers",
@@ -84,7 +102,6 @@ def _probed(
         evidence,
         since=signs[0][0],
     )
-    gateway.conditions.clear("proposal_mismatch", place, at)
     return True
 
 
@@ -142,8 +159,10 @@ def unknown(gateway: Gateway, event: SaEvent, at: float | None) -> None:
 
 
 def counted(gateway: Gateway, event: SaEvent, at: float | None) -> None:
-    """`counted`: requests that no configuration fits, where no event tells of each."""
-    if event.reason != "refused" or at is None or gateway.strangers:
+    """`counted`: requests that no configuration fits, where no event tells of each; or what was left out of a flood."""
+    if event.reason == LEFT_OUT:
+        _left_out(gateway, event, at)
+    if event.reason != REFUSED or at is None or _are_told(gateway, at, _WITHIN):
         return
     nameless = gateway.nameless
     # Of what was counted in a longer time, as while the agent was away, so many fell into these minutes on average.
@@ -164,6 +183,24 @@ def counted(gateway: Gateway, event: SaEvent, at: float | None) -> None:
         )
 
 
+def _are_told(gateway: Gateway, at: float, span: float) -> bool:
+    """Do events tell of strangers that are refused?"""
+    last = next(reversed(gateway.strangers.values()), None)
+    return last is not None and (last[0] is None or last[0] >= at - span)
+
+
+def _left_out(gateway: Gateway, event: SaEvent, at: float | None) -> None:
+    """Beside the strangers that an agent told of there were more; of whom a fleet that comes back is none."""
+    place = Place(gateway.name, sender="")
+    if at is None or not _are_told(gateway, at, _TOGETHER):
+        return
+    if not gateway.conditions.is_open("unknown_peers", place):
+        return
+    crowd = gateway.crowd("unknown_peers", at, _SOURCES_WITHIN)
+    crowd.attempts += min(event.number or 0, _MOST_NAMELESS) // _TOLD
+    gateway.sign("unknown_peers", place, at, [event.line], crowd.shown(), variant="scan")
+
+
 def _count_sources(
     gateway: Gateway,
     place: Place,
@@ -171,7 +208,8 @@ def _count_sources(
     event: SaEvent,
     at: float | None,
     evidence: dict[str, object],
-) -> None:
+) -> bool:
+    """Is it one of many sources?"""
     strangers = gateway.strangers
     strangers.pop(source, None)
     strangers[source] = (at, event.line)
@@ -184,14 +222,16 @@ def _count_sources(
             del strangers[oldest]
     if len(strangers) > MOST_SUSPECTS:
         del strangers[next(iter(strangers))]
-    if len(strangers) >= (_SOURCES if at is not None else 3 * _SOURCES):
-        first = next(iter(strangers.values()))
-        gateway.sign(
-            "unknown_peers",
-            Place(gateway.name, None, None, place.identity, source),
-            at,
-            [line for _, line in list(strangers.values())[:20]],
-            {"sources": len(strangers), **evidence},
-            since=first[0],
-            variant="scan",
-        )
+    if len(strangers) < (_SOURCES if at is not None else 3 * _SOURCES):
+        return False
+    first = next(iter(strangers.values()))
+    gateway.sign(
+        "unknown_peers",
+        Place(gateway.name, None, None, place.identity, source),
+        at,
+        [line for _, line in islice(strangers.values(), 20)],
+        {"sources": len(strangers), **evidence},
+        since=first[0],
+        variant="scan",
+    )
+    return True

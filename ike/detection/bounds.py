@@ -19,6 +19,8 @@ ENOUGH: Final = 5
 #: Of one configuration, ages differ by the jitter: rarely by half. Below this share of the least is below the bound.
 _BELOW: Final = 0.75
 _ABOVE: Final = 1.5
+#: Whoever changes a lifetime makes it a half or a third; a learned bound that sinks further is led there.
+_SUNK: Final = 0.2
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,6 +98,11 @@ def learned_lower(ages: Sequence[float]) -> float | None:
     if len(ages) < ENOUGH:
         return None
     return _BELOW * sorted(ages)[1]
+
+
+def learned_least(lower: float) -> float:
+    """Below which age no later bound is learned, where it once was `lower`."""
+    return _SUNK * lower
 
 
 def learned_upper(longest: float) -> float:

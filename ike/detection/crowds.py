@@ -55,6 +55,41 @@ class Attempt:
     source: str | None = None
     identity: str | None = None
     ike_id: int | None = None
+    known: bool = False  # a peer of that identity was up there
+
+
+@dataclass(slots=True)
+class Tallies:
+    """The last attempts by sender and identity, kept up with each attempt that comes or goes."""
+
+    sources: dict[str, int] = field(default_factory=dict)  # of strangers
+    identities: dict[str, int] = field(default_factory=dict)  # theirs
+    tried: dict[str, dict[str, int]] = field(default_factory=dict)  # identity by sender, of all
+
+    def add(self, attempt: Attempt, by: int = 1) -> None:
+        """One more, or with -1 one less."""
+        who = attempt.identity
+        if who is not None:
+            senders = self.tried.setdefault(who, {})
+            _shift(senders, attempt.source or "", by)
+            if not senders:
+                del self.tried[who]
+        if not attempt.known:
+            self.add_strange(attempt, by)
+
+    def add_strange(self, attempt: Attempt, by: int) -> None:
+        """One more stranger's, or with -1 one less."""
+        _shift(self.identities, attempt.identity, by)
+        _shift(self.sources, attempt.source, by)
+
+    def together(self) -> int:
+        """How many strangers there are, by the view that shows more."""
+        return max(len(self.sources), len(self.identities))
+
+    def of(self, identity: str | None) -> tuple[int, int]:
+        """How often an identity was tried, and from how many addresses."""
+        senders = self.tried.get(identity or "", {})
+        return sum(senders.values()), len(senders) - ("" in senders)
 
 
 @dataclass(slots=True)
@@ -68,6 +103,7 @@ class Crowd:
     identities: Distinct = field(default_factory=Distinct)
     examples: list[str] = field(default_factory=list)
     recent: list[Attempt] = field(default_factory=list)
+    tallies: Tallies | None = None  # of `recent`, where the rule needs them
 
     def is_known(self, attempt: Attempt) -> bool:
         """Is it one of the last ones, of which another line speaks? The one about it may lack the sender."""
@@ -82,7 +118,10 @@ class Crowd:
             self.since = attempt.at if self.since is None else self.since
             self.last = max(attempt.at, self.last or attempt.at)
         self.recent.append(attempt)
-        del self.recent[:-_RECENT]
+        if self.tallies is not None:
+            self.tallies.add(attempt)
+        if len(self.recent) > _RECENT:
+            self._drop()
         if attempt.identity is not None:
             self.identities.add(attempt.identity)
         if attempt.source is None:
@@ -90,6 +129,25 @@ class Crowd:
         self.sources.add(attempt.source)
         if len(self.examples) < EXAMPLES and attempt.source not in self.examples:
             self.examples.append(attempt.source)
+
+    def expire(self, since: float) -> None:
+        """Of the last attempts, let go those before `since`."""
+        while self.recent and self.recent[0].at is not None and self.recent[0].at < since:
+            self._drop()
+
+    def absolve(self, identity: str) -> None:
+        """It is proven: its last attempts were no stranger's."""
+        if self.tallies is None or identity not in self.tallies.tried:
+            return
+        for each in self.recent:
+            if each.identity == identity and not each.known:
+                each.known = True
+                self.tallies.add_strange(each, -1)
+
+    def _drop(self) -> None:
+        oldest = self.recent.pop(0)
+        if self.tallies is not None:
+            self.tallies.add(oldest, -1)
 
     def shown(self) -> dict[str, object]:
         """The numbers, as evidence."""
@@ -104,18 +162,13 @@ class Crowd:
         """Begin anew with what is not older than `span` seconds: what was before has nothing to do with it."""
         if at is None or self.since is None or self.since >= at - span:
             return
-        those = self.within(at, span)
+        those = [each for each in self.recent if each.at is None or each.at >= at - span]
         self.attempts, self.since = 0, None
+        self.tallies = None if self.tallies is None else Tallies()
         self.sources, self.identities = Distinct(), Distinct()
         self.examples, self.recent = [], []
         for each in those:
             self.join(each)
-
-    def within(self, at: float | None, span: float) -> list[Attempt]:
-        """The last attempts that are not older than `span` seconds at `at`."""
-        if at is None:
-            return self.recent
-        return [each for each in self.recent if each.at is None or each.at >= at - span]
 
 
 @dataclass(slots=True)
@@ -138,3 +191,13 @@ class Flood:
     stood_now: float = 0.0
     stood_before: float = 0.0
     stood: float = 0.0
+
+
+def _shift(counts: dict[str, int], name: str | None, by: int) -> None:
+    if name is None:
+        return
+    left = counts.get(name, 0) + by
+    if left > 0:
+        counts[name] = left
+    else:
+        counts.pop(name, None)

@@ -14,13 +14,14 @@ roll back, so nobody else may bring it about. An identity is claimed before it i
 the peer is known by its address: it was up on this connection there, or we asked it there ourselves. To fail there
 takes the answers that go to that address. A peer with a new address fails at its own end as well, and that end tells.
 
-**auth_guessing.** Condition: within 10 minutes one source failed with five identities (ten where it has succeeded
-before); or one that never succeeded failed twenty times with three identities, or within 10 seconds, or with an
-identity that is up at another address at that time; or at one connection twenty attempts failed from addresses that
-nothing is known of, of twenty sources or with twenty identities that never succeeded, or from ten addresses with one
-identity. One condition for a connection, however many sources. Looks alike and is let pass: a gateway that keeps
-trying with a wrong secret, as fast as daemons and scripts do that (it has one identity, or succeeded before), many
-clients after a rotation (they are known by address or identity, or it is planned).
+**auth_guessing.** Condition: within 10 minutes one source failed with five identities that did not succeed later
+(where it has succeeded before, ten, and one more for each other that came up there meanwhile); or one that never
+succeeded failed twenty times with three identities, or within 10 seconds, or with an identity that is up at another
+address at that time; or at one connection twenty attempts failed from addresses that nothing is known of, of twenty
+sources or with twenty identities that never succeeded, or from ten addresses with one identity. One condition for a
+connection, however many sources. Looks alike and is let pass: a gateway that keeps trying with a wrong secret, as
+fast as daemons and scripts do that (it has one identity, or succeeded before), many clients after a rotation (they
+are known by address or identity, or it is planned), clients behind one address that mistype and then come up.
 """
 
 from functools import lru_cache
@@ -28,9 +29,9 @@ from ipaddress import ip_address
 from typing import Final
 
 from ike.detection.alert import PERSONAL
-from ike.detection.conditions import Place
-from ike.detection.crowds import Attempt, Crowd
-from ike.detection.state import Gateway, Suspect, Tunnel, lines_of, note
+from ike.detection.conditions import MOST_LINES, Place
+from ike.detection.crowds import Attempt, Crowd, Tallies
+from ike.detection.state import Gateway, Sign, Suspect, Tunnel, lines_of, note
 from ike.events.echoes import Said
 from ike.events.event import SaEvent
 
@@ -38,6 +39,8 @@ _TIMES, _TIMES_UNTIMED, _WITHIN = 3, 5, 600.0
 _GUESSES, _IDENTITIES, _IDENTITIES_OF_KNOWN = 20, 5, 10
 _SEVERAL, _FAST = 3, 10.0
 _MANY, _ADDRESSES = 20, 10
+_MOST_EXPLAINED: Final = 40
+_CROWD: Final = "auth_guessing"
 #: Attempts whose IKE SA is remembered, since others come between the lines about one.
 REMEMBERED: Final = 16
 _ROTATION_TIMES: Final = 2
@@ -140,18 +143,40 @@ def failed(gateway: Gateway, event: SaEvent, at: float | None) -> None:
         return
     crowd = None
     if not gateway.knows(_address(event)):
-        crowd = gateway.crowd("auth_guessing", at, _WITHIN, place.connection)
-        attempt = Attempt(at, event.line, _address(event), event.identity, event.ike_id)
-        if not crowd.is_known(attempt):
-            crowd.join(attempt)
+        crowd = _joined(gateway, event, at, place.connection)
     if _guesses(gateway, suspect, place, at, count, event, crowd):
         return
     _count_identity(gateway, event, place, at)
 
 
+def _joined(gateway: Gateway, event: SaEvent, at: float | None, connection: str | None) -> Crowd:
+    """Those who fail at the connection, with this attempt."""
+    crowd = gateway.crowd(_CROWD, at, _WITHIN, connection)
+    if crowd.tallies is None:
+        crowd.tallies = Tallies()
+    # A client that roams, and has an old secret, is known by its identity.
+    known = event.identity is not None and f"{connection} {event.identity}" in gateway.hosts
+    attempt = Attempt(at, event.line, _address(event), event.identity, event.ike_id, known)
+    if not crowd.is_known(attempt):
+        crowd.join(attempt)
+    if at is not None:
+        crowd.expire(at - _WITHIN)
+    return crowd
+
+
 def _remember(suspect: Suspect, event: SaEvent, at: float | None) -> None:
-    if event.identity is not None and len(suspect.identities) < 64:
-        suspect.identities[event.identity] = at
+    names = suspect.identities  # by the time of their last failure
+    if event.identity is None:
+        return
+    if event.identity in names or len(names) < 64:
+        names.pop(event.identity, None)
+        names[event.identity] = at
+    while at is not None:
+        oldest = next(iter(names))
+        then = names[oldest]
+        if then is None or then >= at - _WITHIN:
+            break
+        del names[oldest]
 
 
 def about_certificate(suspect: Suspect, event: SaEvent, at: float | None) -> bool:
@@ -176,33 +201,32 @@ def _guesses(
     crowd: Crowd | None,
 ) -> bool:
     known = gateway.knows(_address(event))
-    if at is not None and suspect.identities:
-        for name, then in list(suspect.identities.items()):
-            if then is not None and then < at - _WITHIN:
-                del suspect.identities[name]
     identities = len(suspect.identities)
     told = Place(gateway.name, place.connection, sender=_address(event) or "")
     goes_on = crowd is not None and gateway.conditions.is_open("auth_guessing", told)
-    by_one = identities >= (_IDENTITIES_OF_KNOWN if known else _IDENTITIES) or (
-        count >= _GUESSES and not known and _is_no_retry(gateway, suspect, event, at)
+    by_one = (
+        identities >= _IDENTITIES_OF_KNOWN + _explained(gateway, event, at)
+        if known
+        else identities >= _IDENTITIES
+        or (count >= _GUESSES and _is_no_retry(gateway, suspect, event, at))
     )
-    together = crowd is not None and _many(gateway, crowd, place.connection, at)
+    together = crowd is not None and _many(crowd, event.identity, at)
     if not (by_one or together or goes_on):
         return False
-    signs = suspect.signs["auth"]
-    evidence: dict[str, object] = {"attempts": count, "identities": max(identities, 1)}
-    if crowd is not None:
+    if crowd is None:
+        signs, since, evidence = _of_one(gateway, suspect, told, count)
+    else:
         if not goes_on:
             crowd.restrict(at, _WITHIN)
-        signs = [(each.at, each.line) for each in crowd.recent]
-        evidence |= crowd.shown()
+        signs = [(each.at, each.line) for each in crowd.recent[:MOST_LINES]]
+        since, evidence = signs[0][0], crowd.shown()
     gateway.sign(
         "auth_guessing",
         told,
         at,
         lines_of(signs),
         evidence,
-        since=signs[0][0],
+        since=since,
         variant="" if crowd is None or len(crowd.sources) == 1 else "many",
     )
     # The same attempts are no misconfiguration of an identity as well.
@@ -211,6 +235,20 @@ def _guesses(
         tried = Place(gateway.name, connection, place.peer, whose)
         gateway.conditions.clear("auth_failures", tried, at)
     return True
+
+
+def _of_one(
+    gateway: Gateway, suspect: Suspect, told: Place, count: int
+) -> tuple[list[Sign], float | None, dict[str, object]]:
+    """What shows that the peer at one address guesses: lines, since when, and the numbers."""
+    signs, names = suspect.signs["auth"], suspect.identities
+    there = gateway.conditions.find("auth_guessing", told)
+    before = there.evidence.get("attempts") if there is not None else None
+    attempts = max(count, len(names), before + 1 if isinstance(before, int) else 0)
+    # What came before a success of his is no sign any more, but his as well.
+    first = next(iter(names.values()), None)
+    since = signs[0][0] if first is None else min(first, signs[0][0] or first)
+    return signs, since, {"attempts": attempts, "identities": max(len(names), 1)}
 
 
 def _is_no_retry(gateway: Gateway, suspect: Suspect, event: SaEvent, at: float | None) -> bool:
@@ -230,28 +268,29 @@ def _is_up_elsewhere(gateway: Gateway, identity: str | None, source: str | None)
     return any(whose == identity for _, _, whose in gateway.tunnels[home].up.values())
 
 
-def _many(gateway: Gateway, crowd: Crowd, connection: str | None, at: float | None) -> bool:
+def _explained(gateway: Gateway, event: SaEvent, at: float | None) -> int:
+    """How many clients behind one address came up lately? Each may have failed by another name of its own before."""
+    source = _address(event)
+    tunnel = gateway.tunnels.get((gateway.sources.get(source or ""), source))
+    if tunnel is None or at is None:
+        return 0
+    lately = {
+        identity or ike
+        for ike, (since, _, identity) in tunnel.up.items()
+        if since is not None and since >= at - _WITHIN
+    }
+    return min(len(lately), _MOST_EXPLAINED)
+
+
+def _many(crowd: Crowd, identity: str | None, at: float | None) -> bool:
     """Do too many try at one connection, each of whom tries little?"""
-    times = 1 if at is not None else 2
-    those = crowd.within(at, _WITHIN)
-    if len(those) < _MANY * times:
+    least = _MANY if at is not None else 2 * _MANY
+    if crowd.tallies is None or len(crowd.recent) < least:
         return False
-    strange: list[Attempt] = []
-    addresses: dict[str, list[str | None]] = {}
-    for each in those:
-        if each.identity is not None:
-            addresses.setdefault(each.identity, []).append(each.source)
-        # A client that roams, and has an old secret, is known by its identity.
-        if each.identity is None or f"{connection} {each.identity}" not in gateway.hosts:
-            strange.append(each)
-    if any(
-        len(found) >= _MANY * times and len(set(found) - {None}) >= _ADDRESSES
-        for found in addresses.values()
-    ):
+    if crowd.tallies.together() >= least:
         return True
-    sources = {each.source for each in strange} - {None}
-    identities = {each.identity for each in strange} - {None}
-    return max(len(sources), len(identities)) >= _MANY * times
+    times, addresses = crowd.tallies.of(identity)
+    return times >= least and addresses >= _ADDRESSES
 
 
 def _count_identity(gateway: Gateway, event: SaEvent, place: Place, at: float | None) -> None:
@@ -321,12 +360,11 @@ def succeeded(gateway: Gateway, tunnel: Tunnel, event: SaEvent, at: float | None
     source = event.source or event.peer
     if gateway.waiting:
         gateway.waiting.pop(tunnel.name or source or "", None)
-    if source is not None:
-        suspect = gateway.suspects.get(source)
-        if suspect is not None:
-            if len(suspect.identities) < _IDENTITIES:
-                suspect.signs.clear()
-                suspect.identities.clear()
+    if source in gateway.suspects:
+        _prove(gateway.suspects[source], event.identity)
+    crowd = gateway.crowds.get(f"{tunnel.name or ''}\n{_CROWD}") if gateway.crowds else None
+    if crowd is not None and event.identity is not None:
+        crowd.absolve(event.identity)
     if gateway.named:
         for who in (event.identity, tunnel.name, source):
             record = gateway.named.get(who) if who is not None else None
@@ -337,3 +375,12 @@ def succeeded(gateway: Gateway, tunnel: Tunnel, event: SaEvent, at: float | None
         only = gateway.served.get(tunnel.name or "", event.identity) == event.identity
         for kind in (*sorted(PERSONAL), "rotation_failed"):
             gateway.conditions.clear(kind, place, at, only=only)
+
+
+def _prove(suspect: Suspect, identity: str | None) -> None:
+    """A success proves one identity: whoever has an account may still try those of others."""
+    suspect.signs.clear()
+    if identity is not None:
+        suspect.identities.pop(identity, None)
+    elif suspect.identities:
+        suspect.identities.popitem()  # the log does not tell whose: likely who failed last

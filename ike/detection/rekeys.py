@@ -2,15 +2,16 @@
 
 **rekey_too_fast.** Condition: four rekeys within four times the lower bound (those within a minute count as one, unless
 they are four), of SAs younger than the bound (rekey_time - rand_time of the configuration, less 2 s; learned: three
-quarters of the second least age of the last 16). With nothing known: five in a row within 8 s each, or eight of
-which the last five, about 5 minutes old at most, differ but for the shortest by more than a factor of 3.5, which one
-lifetime with jitter never does.
+quarters of the second least age of the last 16, but never below a fifth of what it was once). With nothing known: five
+in a row within 10 s each, or eight of which the last five, about 5 minutes old at most, differ but for the shortest by
+more than a factor of 3.5, which one lifetime with jitter never does.
 Not normal, because both ends draw their instant from one interval: nothing but an event replaces an SA before it.
 Looks alike and is let pass: the second SA of a collision (younger than 3 s, alone), byte limits (the closed SA had
 carried what the configuration allows, or the sizes are alike while the ages are not), an operator's command or two, and
 a short lifetime that nobody told us: it is regular. MOBIKE, a restart, a changed configuration or a soft limit explains
 two short lives of each Child SA, a rotation or renewal of ours four, and all of an hour together 20.
-A new shorter regular lifetime is taken over after six rekeys where the configuration is not known.
+A new shorter regular lifetime is taken over after six rekeys where the configuration is not known, if it is at least
+two minutes and no less than what may be learned: a script is regular too.
 
 **rekey_missed.** Condition: an SA is older than its life_time (learned: half as old again as any before) by one life,
 was neither closed nor replaced, and its gateway still speaks; or it was closed when it was older than that by half a
@@ -23,7 +24,15 @@ TEMPORARY_FAILURE of a collision, reauthentication, a lost line, a hole in the l
 from itertools import pairwise
 from typing import Final
 
-from ike.detection.bounds import KEPT, SLACK, Lifetime, learned_lower, learned_upper, steady
+from ike.detection.bounds import (
+    KEPT,
+    SLACK,
+    Lifetime,
+    learned_least,
+    learned_lower,
+    learned_upper,
+    steady,
+)
 from ike.detection.state import Chain, Gateway, Pace, Tunnel, lines_of, note
 from ike.events.echoes import Said
 from ike.events.event import SaEvent
@@ -35,12 +44,13 @@ _BOUT: Final = 60.0
 # Short lives of each Child SA that an event explains, and an act of ours; and those of an hour, whatever happens.
 _FORGIVEN, _PLANNED, _MOST_FORGIVEN = 2, 4, 20
 _HOUR: Final = 3600.0
-_FLOOR: Final = 8.0
+_FLOOR: Final = 10.0
 _UNTOLD, _UNTOLD_IRREGULAR = 5, 8
 _SHORT_LIFE: Final = 300.0
 _IRREGULAR: Final = 3.5
 _ADOPT: Final = 6
-_LEAST_ADOPTED: Final = 60.0
+#: The least lifetime that the vendors' devices take: nobody changes to a shorter one.
+_LEAST_ADOPTED: Final = 120.0
 _REFUSALS: Final = 3
 _REFUSED_WITHIN: Final = 1800.0
 #: The learned lower bound is at least this share of the longest life where a timer ends it.
@@ -130,7 +140,16 @@ def _learn(pace: Pace, age: float) -> None:
     pace.longest = max(pace.longest, age)
     if len(ages) > KEPT:
         del ages[: KEPT // 4]
-        pace.lower = learned_lower(ages)
+        _bound(pace)
+
+
+def _bound(pace: Pace) -> None:
+    """Take the bound from the ages: whoever shortens them little by little does not take it along without end."""
+    lower = learned_lower(pace.ages)
+    if lower is not None:
+        pace.least = max(pace.least, learned_least(lower))
+        lower = max(lower, pace.least)
+    pace.lower = lower
 
 
 def _calm(gateway: Gateway, tunnel: Tunnel, pace: Pace, at: float, lower: float) -> None:
@@ -220,8 +239,10 @@ def _adopted(gateway: Gateway, tunnel: Tunnel, pace: Pace, at: float) -> bool:
     ages = [one[2] for one in pace.short[-_ADOPT:]]
     if len(ages) < _ADOPT or min(ages) < _LEAST_ADOPTED or not steady(ages):
         return False
+    if (learned_lower(ages) or 0.0) < pace.least:
+        return False
     pace.ages = ages
-    pace.lower = learned_lower(ages)
+    _bound(pace)
     _ended(gateway, tunnel, pace, at)
     return True
 
@@ -248,12 +269,13 @@ def _judge_untold(
         return
     ages = [one[2] for one in pace.short[-_UNTOLD:]]
     least, most = min(ages), max(ages)
-    storm = most < _FLOOR
+    # Once it is one, it is over where they are slow enough that somebody may have configured it.
+    storm = most < (_LEAST_ADOPTED if pace.alarmed else _FLOOR)
     usual = sorted(ages)[1:]  # but for the shortest: a collision, or a rekey by hand
     if not storm and (steady(usual, _IRREGULAR) or usual[1] >= _SHORT_LIFE):
         pace.ages.extend(usual)
         pace.longest = max(pace.longest, most)
-        pace.lower = learned_lower(pace.ages)
+        _bound(pace)
         _ended(gateway, tunnel, pace, at)
         return
     if not storm and (len(pace.short) < _UNTOLD_IRREGULAR or most >= 2 * _SHORT_LIFE):

@@ -78,6 +78,7 @@ class Pace:
 
     ages: list[float] = field(default_factory=list)
     lower: float | None = None  # learned from them
+    least: float = 0.0  # and no later one is below it
     longest: float = 0.0  # that was ever normal
     sized: int = 0  # how many said how many bytes they carried, and the least and most
     smallest: int = 0
@@ -493,12 +494,13 @@ class Gateway:
         self, kind: str, at: float | None, span: float, connection: str | None = None
     ) -> Crowd:
         """Those who do `kind` at a connection; begun anew after `span` seconds without any."""
-        if connection is not None and not self._is_proven(connection):
-            unproven = sum(1 for key in self.crowds if key.rpartition("\n")[0] not in self.names)
-            if f"{connection}\n{kind}" not in self.crowds and unproven >= MOST_UNPROVEN:
-                connection = None
         key = f"{connection or ''}\n{kind}"
         there = self.crowds.get(key)
+        if there is None and connection is not None and not self._is_proven(connection):
+            unproven = sum(1 for each in self.crowds if each.rpartition("\n")[0] not in self.names)
+            if unproven >= MOST_UNPROVEN:
+                key = f"\n{kind}"
+                there = self.crowds.get(key)
         if there is None or (at is not None and there.last is not None and at - there.last > span):
             there = self.crowds[key] = Crowd()
         return there

@@ -467,11 +467,7 @@ def test_many_forged_senders_are_one_alert_and_hide_nothing(desk: Desk, gw: Memb
     worst, lesser = alerts_of(desk)
     assert (worst.kind, worst.peer, worst.connection) == ("auth_guessing", foe, "branches")
     assert (worst.evidence["attempts"], worst.evidence["identities"]) == (40, 40)
-    assert (lesser.kind, lesser.peer, lesser.evidence["attempts"]) == (
-        "proposal_mismatch",
-        None,
-        4500,
-    )
+    assert (lesser.kind, lesser.peer, lesser.evidence["attempts"]) == ("unknown_peers", None, 4500)
     assert 1400 < lesser.evidence["sources"] < 1600
     assert len(lesser.evidence["peers"]) == 16
 

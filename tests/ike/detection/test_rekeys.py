@@ -1,5 +1,7 @@
 """`rekey_too_fast` and `rekey_missed`, and what looks like them."""
 
+from itertools import accumulate
+
 import pytest
 
 from ike.detection.bounds import Bounds, Lifetime, Planned
@@ -103,6 +105,37 @@ def test_a_new_lifetime_that_a_hole_hides_is_taken_over_without_an_alarm() -> No
     for number, at in enumerate(every(900, 12, 43_000), 30):
         log.child(at, number, old=number - 1)
     assert kinds(log) == []
+
+
+def test_what_was_long_normal_is_not_unlearned_little_by_little() -> None:
+    ages, age = [3300.0] * 24, 3300.0
+    while age > 300:
+        ages += [age] * 6
+        age *= 0.8
+    assert kinds(Log().up(0).rekeys(list(accumulate(ages)))) == ["rekey_too_fast"]
+    (alert,) = alerts(Log().up(0).rekeys(list(accumulate([*ages, *[4.0] * 100]))))
+    assert (alert.kind, alert.end) == ("rekey_too_fast", None)
+
+
+@pytest.mark.parametrize("age", [4.0, 61.0, 130.0])
+def test_a_storm_that_is_regular_is_a_storm(age: float) -> None:
+    (alert,) = alerts(Log().up(0).rekeys(list(accumulate([3300.0] * 24 + [age] * 100))))
+    assert (alert.kind, alert.end, alert.evidence["rekeys"]) == ("rekey_too_fast", None, 100)
+
+
+@pytest.mark.parametrize("age", [4.0, 8.1])
+def test_a_new_connection_is_never_that_fast(age: float) -> None:
+    log = Log().up(0).rekeys(list(accumulate([3.1] * 3 + [9.0] * 3 + [age] * 50)))
+    (alert,) = alerts(log)
+    assert (alert.kind, alert.end) == ("rekey_too_fast", None)
+
+
+def test_a_storm_that_slows_down_goes_on() -> None:
+    ages = [2.0] * 20 + [12.0] * 50
+    (alert,) = alerts(Log().up(0).rekeys(list(accumulate(ages))))
+    assert alert.end is None
+    (alert,) = alerts(Log().up(0).rekeys(list(accumulate([*ages, *[3300.0] * 8]))))
+    assert alert.end is not None
 
 
 def test_a_rekey_that_never_comes() -> None:

@@ -202,6 +202,47 @@ def test_many_addresses_try_one_identity() -> None:
     assert "auth_guessing" in kinds(log)
 
 
+def test_a_valid_account_does_not_hide_guesses() -> None:
+    """A good login after each four identities that fail."""
+    log, ike = Log(), 0
+    for turn in range(100):
+        for step in range(5):
+            ike += 1
+            kind = "auth_failed" if step < 4 else "ike_established"
+            who = f"user{4 * turn + step}" if step < 4 else "mallory"
+            log.add(72 * turn + step, kind, ike_id=ike, identity=who, source="203.0.113.9")
+        log.add(72 * turn + 70, "ike_deleted", ike_id=ike, source="203.0.113.9")
+    (alert,) = [each for each in alerts(log) if each.kind == "auth_guessing"]
+    assert (alert.start, alert.raised) == (START, START + 72 * 2 + 1)
+    assert (alert.evidence["attempts"], alert.end) == (400, None)
+
+
+@pytest.mark.parametrize("identified", [True, False])
+def test_many_clients_behind_one_address_that_mistype_once(identified: bool) -> None:
+    log = Log()
+    for step in range(120):
+        who = f"user{step}"
+        one: dict[str, Any] = {"source": "192.0.2.200", "name": "clients"}
+        if identified or step % 3 == 0:
+            log.add(6 * step, "auth_failed", ike_id=1000 + step, identity=who, **one)
+        log.add(6 * step + 15, "ike_established", ike_id=step,
+                identity=who if identified else f"10.0.0.{step}", **one)  # fmt: skip
+    log.events.sort(key=lambda each: each.time or 0.0)
+    assert "auth_guessing" not in kinds(log)
+
+
+@pytest.mark.parametrize("times", [2, 6])
+def test_clients_that_mistype_and_then_come_up_do_not_guess_together(times: int) -> None:
+    """Each with an address of its own that nobody has seen before."""
+    log = Log()
+    for step in range(15 * times):
+        who, source = f"user{step}", f"203.0.113.{step}"
+        one: dict[str, Any] = {"source": source, "name": "clients", "identity": who}
+        log.add(10 * step, "auth_failed", ike_id=1000 + step, **one)
+        log.add(10 * step + 5, "ike_established", ike_id=step, **one)
+    assert "auth_guessing" not in kinds(log)
+
+
 @pytest.mark.parametrize("moved", [False, True])
 def test_a_fleet_with_old_secrets_does_not_guess(moved: bool) -> None:
     """Known by their addresses, or where those are new by their identities."""
@@ -221,11 +262,50 @@ def test_forged_senders_are_one_condition() -> None:
     for step in range(4500):
         log.add(step / 20, "proposal_mismatch", name=None, source=f"203.0.{step % 1500}")
     (alert,) = alerts(log)
-    assert (alert.kind, alert.peer, alert.evidence["attempts"]) == ("proposal_mismatch", None, 4500)
+    assert (alert.kind, alert.peer, alert.evidence["attempts"]) == ("unknown_peers", None, 4500)
     assert alert.evidence["sources"] in (1400, 1500, 1600)
     peers = alert.evidence["peers"]
     assert isinstance(peers, list)
     assert len(peers) == 16
+
+
+def test_forged_senders_that_offer_one_unfit_proposal_each() -> None:
+    """And each of them is told in two lines."""
+    log = Log()
+    for step in range(20_000):
+        for _ in range(2):
+            log.add(step / 7000, "proposal_mismatch", ike_id=step, name=None,
+                    source=f"10.{step // 250}.{step % 250}.7")  # fmt: skip
+    (alert,) = alerts(log)
+    assert (alert.kind, alert.evidence["attempts"]) == ("unknown_peers", 20_000)
+    assert alert.start == START
+
+
+def test_a_few_unfit_proposals_of_strangers_are_the_noise_of_the_internet() -> None:
+    log = Log()
+    for step in range(30):
+        log.add(500 * step, "proposal_mismatch", ike_id=step, name=None, source=f"10.0.0.{step}")
+    assert kinds(log) == []
+
+
+def left_out(log: Log, at: float, number: int) -> Log:
+    return log.add(at, "counted", name=None, source=None, reason="left_out", number=number)
+
+
+def test_what_an_agent_left_out_of_a_flood_of_strangers_is_of_strangers_too() -> None:
+    log = Log()
+    for step in range(200):
+        log.add(step / 20, "proposal_mismatch", ike_id=step, name=None, source=f"10.0.0.{step}")
+    left_out(log, 10.0, 3900)
+    left_out(log, 20.0, 5100)
+    (alert,) = alerts(log)
+    assert (alert.kind, alert.evidence["attempts"]) == ("unknown_peers", 200 + 3000)
+
+
+def test_what_an_agent_left_out_where_no_stranger_was_refused_is_a_fleet_that_comes_back() -> None:
+    log = Log().add(0, "unknown_peer", name=None, source="203.0.113.9")
+    left_out(log, 5.0, 4000)
+    assert kinds(log) == []
 
 
 def test_connections_that_never_came_up_are_bounded() -> None:
