@@ -18,7 +18,8 @@ from itertools import islice
 from ike.detection.conditions import Place
 from ike.detection.crowds import Attempt
 from ike.detection.failures import about_certificate, failed, fresh, place_of, source_of
-from ike.detection.state import MOST_SUSPECTS, Gateway, Suspect, lines_of, note
+from ike.detection.signs import lines_of, note
+from ike.detection.state import MOST_SUSPECTS, Gateway, Suspect
 from ike.events.event import LEFT_OUT, REFUSED, SaEvent
 
 _TIMES, _TIMES_UNTIMED, _WITHIN = 3, 5, 600.0

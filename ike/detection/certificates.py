@@ -15,7 +15,8 @@ from typing import Final
 from ike.detection import clock
 from ike.detection.conditions import Place
 from ike.detection.failures import REMEMBERED, fresh, place_of, source_of
-from ike.detection.state import MOST_SUSPECTS, Gateway, Tunnel, lines_of, note
+from ike.detection.signs import lines_of, note
+from ike.detection.state import MOST_SUSPECTS, Gateway, Tunnel
 from ike.events.event import SaEvent
 
 _WITHIN: Final = 3600.0

@@ -8,7 +8,8 @@ ends (they reach the limit together, the more often the faster it goes).
 """
 
 from ike.detection import rekeys
-from ike.detection.state import Gateway, Trouble, Tunnel, lines_of
+from ike.detection.signs import lines_of
+from ike.detection.state import Gateway, Trouble, Tunnel
 from ike.events.event import SaEvent
 
 _SAME = 10.0  # seconds: what is about one collision, and its surplus SA

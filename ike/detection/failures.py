@@ -31,7 +31,8 @@ from typing import Final
 from ike.detection.alert import PERSONAL
 from ike.detection.conditions import MOST_LINES, Place
 from ike.detection.crowds import Attempt, Crowd, Tallies
-from ike.detection.state import Gateway, Sign, Suspect, Tunnel, lines_of, note
+from ike.detection.signs import Sign, lines_of, note
+from ike.detection.state import Gateway, Suspect, Tunnel
 from ike.events.echoes import Said
 from ike.events.event import SaEvent
 

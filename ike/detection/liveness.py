@@ -19,7 +19,8 @@ exchange is given up).
 from typing import Final
 
 from ike.detection.conditions import Place
-from ike.detection.state import MOST_SUSPECTS, SLOT, Away, Gateway, Tunnel, lines_of, note
+from ike.detection.signs import lines_of, note
+from ike.detection.state import MOST_SUSPECTS, SLOT, Away, Gateway, Tunnel
 from ike.events.event import SaEvent
 
 _LOSSES, _LOSSES_UNTIMED, _LOSS_WITHIN = 3, 5, 3600.0

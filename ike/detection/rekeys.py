@@ -33,7 +33,8 @@ from ike.detection.bounds import (
     learned_upper,
     steady,
 )
-from ike.detection.state import Chain, Gateway, Pace, Tunnel, lines_of, note
+from ike.detection.signs import lines_of, note
+from ike.detection.state import Chain, Gateway, Pace, Tunnel
 from ike.events.echoes import Said
 from ike.events.event import SaEvent
 

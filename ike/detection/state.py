@@ -8,9 +8,9 @@ from ike.detection.alert import PERSONAL
 from ike.detection.bounds import UNKNOWN, Bounds, Planned
 from ike.detection.conditions import QUIET, Conditions, Place
 from ike.detection.crowds import Attempt, Crowd, Flood
+from ike.detection.signs import Sign
 from ike.events.event import SaEvent
 
-Sign = tuple[float | None, int]
 Fact = tuple[int, str, int | None, float | None]
 #: Seconds of one slot of the timer wheel.
 SLOT: Final = 30.0
@@ -29,23 +29,6 @@ class Change(NamedTuple):
     kind: str
     at: float | None
     connection: str | None
-
-
-def note(signs: list[Sign], at: float | None, line: int, span: float, most: int) -> int:
-    """Add a sign, drop those before `at - span`, keep `most`; gives how many there are."""
-    signs.append((at, line))
-    if at is not None:
-        since = at - span
-        while signs[0][0] is not None and signs[0][0] < since:
-            del signs[0]
-    if len(signs) > most:
-        del signs[0]
-    return len(signs)
-
-
-def lines_of(signs: Sequence[Sign]) -> list[int]:
-    """The lines of signs."""
-    return [line for _, line in signs]
 
 
 @dataclass(slots=True)
