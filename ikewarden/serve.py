@@ -73,8 +73,8 @@ def run(
     """Serve until SIGINT or SIGTERM; give the exit code: 0 for a clean end.
 
     What can be wrong is found before anything starts: settings, passphrase, key files, the schema, an old database,
-    busy ports, the service's own certificate. `announce` is called once everything is about to start. Raises the errors of
-    these.
+    busy ports, the service's own certificate. `announce` is called once everything is about to start.
+    Raises the errors of these.
     """
     if only is not None and only not in PARTS:
         raise PartUnknown(f"{only!r} is not a part of the service.")

@@ -180,7 +180,11 @@ def _identities(opener: Opener, prefix: bytes) -> list[x25519.Identity]:
     words = opener.passphrase.reveal().decode("utf-8", "surrogateescape")
     try:
         return [x25519.Identity.from_str(by_passphrase.decrypt(prefix, words).decode("ascii"))]
-    except pyrage.DecryptError:
+    except pyrage.DecryptError as error:
+        if "xcessive" in str(
+            error
+        ):  # the library's guard against files that are made to keep it busy
+            raise BackupNotForThis(f"{error}") from None
         raise BackupNotForThis("The passphrase does not open the backup.") from None
     except (ValueError, pyrage.IdentityError):
         raise BackupUnreadable("The backup was changed.") from None
