@@ -175,9 +175,9 @@ def _show(session: Session, found: "Report") -> None:
 def accept_gap(
     session: Session, reason: str, approver_token_file: Path | None, config: Path | None
 ) -> None:
-    """Go on after records were lost: an old database was put back, or a backup was restored.
+    """Go on after records were lost.
 
-    Before that, nothing is served or signed. A new log is begun over the rows that are there, with a name and key of
+    An old database was put back, or a backup was restored. Before this, nothing is served or signed. A new log is begun over the rows that are there, with a name and key of
     its own; the first thing in it is what is missing, and why: keep its key and head elsewhere. CRL numbers go on a
     million further, so that none comes twice, and all CRLs are made anew.
 

@@ -53,9 +53,9 @@ def backup(
     passphrase_file: Path | None,
     config: Path | None,
 ) -> None:
-    """Write the whole instance into one encrypted file, while it runs or not.
+    """Write the whole instance into one encrypted file.
 
-    Settings, sealed keys, shared secrets that are kept in files, and all records, as they are at one moment. FILE must
+    While it runs or not: settings, sealed keys, shared secrets that are kept in files, and all records, as they are at one moment. FILE must
     not exist; it is there whole or not at all.
     """
     passphrase = _passphrase(session, passphrase_file, asked=not recipients)
