@@ -2,6 +2,7 @@
 
 import contextlib
 import shutil
+import time
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -46,6 +47,7 @@ def revoke(service: Served, serial: str) -> int:
         crl = x509.load_der_x509_crl(service.public("/crl/issuing.crl"))
         if crl.get_revoked_certificate_by_serial_number(int(serial, 16)) is not None:
             return crl_number(service)
+        time.sleep(0.2)
 
 
 def test_lost_and_restored(databases: tuple[str, str] | None, tmp_path: Path) -> None:

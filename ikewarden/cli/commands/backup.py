@@ -55,8 +55,8 @@ def backup(
 ) -> None:
     """Write the whole instance into one encrypted file.
 
-    While it runs or not: settings, sealed keys, shared secrets that are kept in files, and all records, as they are at one
-    moment. FILE must not exist; it is there whole or not at all.
+    While it runs or not: settings, sealed keys, shared secrets that are kept in files, and all records, as they are at
+    one moment. FILE must not exist; it is there whole or not at all.
     """
     passphrase = _passphrase(session, passphrase_file, asked=not recipients)
     from ikewarden.backup.taking import Plan, take
