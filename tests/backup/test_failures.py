@@ -26,6 +26,7 @@ from pki.backups import Order, RestoreNotAccepted
 from pki.desk import Desk
 from pki.guarded import Guarded
 from pki.tokens import TokenRequest
+from store import audit
 from store.schema import VERSIONS
 from tests.fixtures.desk import ADMIN, NOW
 from tests.fixtures.served import PROGRAM, Done, run, surroundings
@@ -53,7 +54,14 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
     token.write_bytes(bob.secret.reveal())
     token.chmod(0o600)
     file = home.parent / "whole.ikw"
-    assert run("backup", file, "--dir", home, environ=ENVIRON).code == 0
+    done = run("backup", file, "--dir", home, environ=ENVIRON)
+    assert done.code == 0, done.err
+    desk = make_desk(settings, keys, {})
+    with desk.store.read() as connection:
+        rows = audit.page(connection, after=None, limit=10, action="backup.export")
+    desk.store.close()
+    assert [row.outcome for row in rows] == ["ok", "intent"]
+    assert file.stat().st_mode & 0o777 == 0o600
     return home, file
 
 
@@ -153,6 +161,8 @@ def test_two_at_once(made: tuple[Path, Path], tmp_path: Path) -> None:
     ends = [process.communicate() for process in both]
     assert sorted(process.returncode for process in both) == [0, 1], ends
     assert run("audit-log", "accept-gap", "--reason", "a test", "--dir", target).code == 0
+    refused(restore(made[1], target), "restore_target_taken", 1)
+    assert run("restore", made[1], "--check", environ=ENVIRON).code == 0
 
 
 def test_no_room(made: tuple[Path, Path], tmp_path: Path) -> None:
