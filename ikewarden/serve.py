@@ -72,8 +72,9 @@ def run(
 ) -> int:
     """Serve until SIGINT or SIGTERM; give the exit code: 0 for a clean end.
 
-    What can be wrong is found before anything starts: settings, passphrase, key files, the schema, busy ports, the
-    service's own certificate. `announce` is called once everything is about to start. Raises the errors of these.
+    What can be wrong is found before anything starts: settings, passphrase, key files, the schema, an old database,
+    busy ports, the service's own certificate. `announce` is called once everything is about to start.
+    Raises the errors of these.
     """
     if only is not None and only not in PARTS:
         raise PartUnknown(f"{only!r} is not a part of the service.")
@@ -107,6 +108,8 @@ def _check_records(settings: Settings, keys: KeyStores) -> None:
     desk = make_desk(settings, keys)
     try:
         check_schema(desk.store)
+        # Before the first signature: an old database would give numbers that were given already.
+        sequencing.require_present(desk, keys.sealed)
         _check_token(keys)
         _check_transit(keys)
         _check_credential(desk, keys, settings.api.names)

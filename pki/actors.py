@@ -38,6 +38,8 @@ class Action(StrEnum):
     JOB_RUN = "job.run"
     AUDIT_READ = "audit.read"
     AUDIT_ACCEPT = "audit.accept"
+    BACKUP_EXPORT = "backup.export"
+    BACKUP_RESTORE = "backup.restore"
     METRICS_READ = "metrics.read"
     SERVICE_CREDENTIAL = "service.credential"
     CRL_READ = "crl.read"

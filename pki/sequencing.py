@@ -9,16 +9,20 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
-from typing import Final
+from typing import Any, Final
 from urllib.parse import urlsplit
 
 from sqlalchemy import Connection
 
-from core.errors import Conflict, InvalidInput, Unavailable
+from core.errors import Conflict, InvalidInput, NotFound, NotPermitted, Unavailable
 from hsm.errors import KeyNotFound, KeyStoreUnavailable
 from hsm.ports import KeyAlgorithm
+from pki import backups
 from pki.actors import Action, Actor, require
+from pki.approvals import ApprovalNotUsable, asked_for, look, require_approval
+from pki.backups import RestoreNotAccepted
 from pki.desk import Desk
+from pki.guarded import Act, Guarded
 from pki.tlog import note
 from pki.tlog.entry import entry
 from pki.tlog.merkle import Node, RightEdge, leaf_hash
@@ -75,8 +79,8 @@ def sequence(desk: Desk, actor: Actor, blobs: BlobStore, *, now: datetime) -> Se
     """Add what was committed since the last time to the tree and sign its head. The first run makes the log's key.
 
     Of several servers that do so at once, one adds each row. `blobs` keeps the newest head outside the database.
-    Raises RoleMayNot, AuditLogRolledBack, LogKeyUnusable, SignerUnavailable; KeyStoreUnavailable where the new head is
-    signed and could not be remembered.
+    Raises RoleMayNot, AuditLogRolledBack, RestoreNotAccepted, LogKeyUnusable, SignerUnavailable; KeyStoreUnavailable
+    where the new head is signed and could not be remembered.
     """
     require(actor, Action.JOB_RUN)
     log = _present(desk, blobs) or _begin(desk, actor, 1, now)
@@ -88,17 +92,31 @@ def accept_gap(
 ) -> Sequenced:
     """Go on after rows were lost: under a new name and key, because the old log's heads say what is not there any more.
 
-    Raises RoleMayNot, NoGapToAccept, and what `sequence` raises.
+    CRL numbers go on where none was given, and all lists are made anew. Raises RoleMayNot, NoGapToAccept, the errors of
+    `pki.approvals`, and what `sequence` raises.
     """
     require(actor, Action.AUDIT_ACCEPT)
     with desk.store.read() as connection:
         number = max((log.number for log in tree.logs(connection)), default=0) + 1
     try:
         _present(desk, blobs)
-    except AuditLogRolledBack as found:
-        log = _begin(desk, actor, number, now, {"reason": reason, **found.details})
+    except (AuditLogRolledBack, RestoreNotAccepted) as found:
+        gap = {"reason": reason, **found.details}
+        act = Act((Guarded.BACKUP_RESTORE,), gap)
+        with asked_for(desk, actor, now=now):
+            look(desk, actor, act, now=now)  # before a key is made
+        with asked_for(desk, actor, now=now):
+            log = _begin(desk, actor, number, now, act)
         return _go_on(desk, log, blobs, now)
     raise NoGapToAccept("The audit log has all that was signed.")
+
+
+def require_present(desk: Desk, blobs: BlobStore) -> None:
+    """Make sure that nothing is known to be lost, before anything is served or signed.
+
+    Raises AuditLogRolledBack, RestoreNotAccepted, KeyFileDamaged.
+    """
+    _present(desk, blobs)
 
 
 def remembered(blobs: BlobStore) -> Checkpoint | None:
@@ -110,10 +128,14 @@ def remembered(blobs: BlobStore) -> Checkpoint | None:
 
 
 def _present(desk: Desk, blobs: BlobStore) -> Log | None:
-    """The log that heads are signed for; None where there was none yet. Raises AuditLogRolledBack."""
+    """The log that heads are signed for; None where there was none yet.
+
+    Raises AuditLogRolledBack, RestoreNotAccepted.
+    """
     # Before the records: what it tells of was committed by then.
     known = remembered(blobs)
     with desk.store.read() as connection:
+        backups.require_accepted(connection)
         log = next(reversed(tree.logs(connection)), None)
         if known is not None:
             _require_whole(connection, log, known)
@@ -139,7 +161,7 @@ def _begin(
     actor: Actor,
     number: int,
     now: datetime,
-    gap: Mapping[str, object] | None = None,
+    accepting: Act | None = None,
 ) -> Log:
     """Make the key and the record of a log. `number` is the one after the last that was seen: whoever else begins at
     the same time wants the same, and one of them gets it.
@@ -149,14 +171,22 @@ def _begin(
     uri = _new_key(desk, f"audit-log-{word}")
     key = note.verifier_key(origin, desk.keys.open(uri))
     log = Log(number, origin, uri, str(key))
+    gap = None if accepting is None else accepting.parameters
 
     def work(unit: Unit) -> None:
+        said: Mapping[str, Any] = {}
+        if accepting is not None:
+            said = require_approval(unit, desk, actor, accepting, now=now)
+            backups.accept(unit, actor, accepting.parameters, now=now)
         tree.add_log(unit, log, at=now, by=actor.name)
         about = f"audit-log:{origin}"
-        leave(unit, actor, "audit_log.begin", about, now=now, key=log.verifier_key, gap=gap)
+        leave(unit, actor, "audit_log.begin", about, now=now, key=log.verifier_key, gap=gap, **said)
 
     try:
         desk.store.together(work)
+    except (NotPermitted, NotFound, ApprovalNotUsable):
+        desk.keys.destroy(uri)  # the approval was used or ended meanwhile
+        raise
     except Duplicate:
         desk.keys.destroy(uri)  # another server was faster
         with desk.store.read() as connection:

@@ -30,13 +30,11 @@ def migrate(url: str) -> None:
     try:
         with store.write() as connection:
             if store.dialect == "postgresql":
-                connection.execute(
-                    text("SELECT pg_advisory_xact_lock(:key)"), {"key": _ADVISORY_LOCK}
-                )
+                lock_schema(connection)
             version = _version(connection)
             _refuse_newer(version)
             if version != VERSIONS[-1]:
-                _upgrade(connection)
+                upgrade(connection)
                 if store.dialect == "sqlite":
                     _check_references(connection)
     finally:
@@ -67,7 +65,13 @@ def _refuse_newer(version: str | None) -> None:
         )
 
 
-def _upgrade(connection: Connection) -> None:
+def lock_schema(connection: Connection) -> None:
+    """Be the only one who changes the tables of a PostgreSQL database, until the transaction ends."""
+    connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _ADVISORY_LOCK})
+
+
+def upgrade(connection: Connection) -> None:
+    """Bring the tables to the newest version, in the transaction of the caller."""
     from alembic import command
     from alembic.config import Config
 

@@ -68,6 +68,7 @@ _EXTRAS: Final = {
             "prometheus_client",
             "pydantic",
             "pydantic_core",
+            "pyrage",
             "requests",
             "sqlalchemy",
             "uvicorn",

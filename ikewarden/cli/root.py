@@ -22,6 +22,12 @@ _COMMANDS: Final = "ikewarden.cli.commands"
         "migrate": Lazy(
             f"{_COMMANDS}.migrate:migrate", "Bring the records to this version of the program."
         ),
+        "backup": Lazy(
+            f"{_COMMANDS}.backup:backup", "Write the whole instance into one encrypted file."
+        ),
+        "restore": Lazy(
+            f"{_COMMANDS}.restore:restore", "Put a backup into an empty directory, or check it."
+        ),
         "check-config": Lazy(
             f"{_COMMANDS}.check_config:check_config",
             "Check a settings file, and tell all that is wrong.",

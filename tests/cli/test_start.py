@@ -115,7 +115,7 @@ OFFLINE = {
 
 
 # They work on an instance's settings.
-ON_AN_INSTANCE = {"init", "serve", "migrate", "vault", "hsm"}
+ON_AN_INSTANCE = {"init", "serve", "migrate", "backup", "restore", "vault", "hsm"}
 ON_ITS_SETTINGS = {("audit-log", "verify"), ("audit-log", "accept-gap")}
 
 

@@ -9,6 +9,7 @@ from pki import (
     audit_check,
     audit_log,
     authorities,
+    backups,
     census,
     certificates,
     cleanup,
@@ -29,6 +30,7 @@ from pki import (
 )
 from pki.actors import GRANTS, Action, Role
 from pki.audit_check import Kept
+from pki.backups import Order
 from pki.certificates import CertificateQuery
 from pki.decisions import ApprovalQuery
 from pki.desk import Desk
@@ -57,6 +59,8 @@ from tests.role_table import (
     name_of,
 )
 
+ORDER = Order("a", "/a", ["passphrase"])
+
 TABLE: dict[Any, tuple[set[Role], Call]] = {
     audit_check.check: ({A, P, U}, lambda d, a: audit_check.check(d, a, Memory(), Kept())),
     audit_log.consistency: ({A, P, U}, lambda d, a: audit_log.consistency(d, a, 0, 0)),
@@ -66,6 +70,8 @@ TABLE: dict[Any, tuple[set[Role], Call]] = {
     audit_log.inclusion: ({A, P, U}, lambda d, a: audit_log.inclusion(d, a, 0)),
     authorities.get: ({*READERS, E, G}, lambda d, a: authorities.get(d, a, "nope")),
     authorities.list_: ({*READERS, E, G}, authorities.list_),
+    backups.begin: ({A}, lambda d, a: backups.begin(d, a, ORDER, now=NOW)),
+    backups.finish: ({A}, lambda d, a: backups.finish(d, a, ORDER, "00", now=NOW)),
     census.by_status: (READERS, lambda d, a: census.by_status(d, a, now=NOW)),
     certificates.get: ({*READERS, G}, lambda d, a: certificates.get(d, a, NOWHERE)),
     certificates.search: (
@@ -148,6 +154,8 @@ PARTS = {
     "pki.conditions",
     "pki.trail",
     "pki.authorities.choose",
+    "pki.backups.accept",
+    "pki.backups.mark_restored",
     "pki.identity.use_up",
 }
 

@@ -516,7 +516,7 @@ def test_a_gap_is_accepted_by_a_new_log_that_says_what_is_missing(
     old.restore(desk)
     write(desk.store, 2)
     done = sequencing.accept_gap(desk, ADMIN, memory, "restored a backup", now=now)
-    assert (done.added, done.size, done.signed) == (3, size + 3, True)
+    assert (done.added, done.size, done.signed) == (4, size + 4, True)
     assert log_key(desk) != before
     with desk.store.read() as connection:
         query = select(audit_events.c.detail).where(audit_events.c.action == "audit_log.begin")

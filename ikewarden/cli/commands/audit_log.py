@@ -37,7 +37,7 @@ _EVENTS = (
             f"{_VERIFY}:verify",
             "Check that no row of the audit log was changed, removed, put in or moved.",
         ),
-        "accept-gap": Lazy(f"{_VERIFY}:accept_gap", "Go on after rows of the audit log were lost."),
+        "accept-gap": Lazy(f"{_VERIFY}:accept_gap", "Go on after records were lost."),
     },
     epilog=example("ikewarden audit-log list --since 24h"),
 )

@@ -1,25 +1,24 @@
 """`ikewarden audit-log verify|accept-gap`: is the log as it was signed, and what if rows were lost."""
 
 import base64
-from collections.abc import Iterator
-from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 import click
 
-from ikewarden.cli.commands.serve import InstanceMissing
 from ikewarden.cli.failures import FAILED
 from ikewarden.cli.help import command
-from ikewarden.cli.options import directory_option, example, format_option
-from ikewarden.cli.place import SETTINGS
+from ikewarden.cli.local import opened_instance
+from ikewarden.cli.options import approval_option, directory_option, example, format_option
 from ikewarden.cli.screen import Column
 from ikewarden.cli.session import Session, pass_session
 
 if TYPE_CHECKING:
-    from hsm.sealedfiles import SealedFileKeyStore
+    from core.secret import Secret
+    from ikewarden.cli.local import Opened
     from pki.audit_check import Report
-    from pki.desk import Desk
+    from pki.sequencing import Sequenced
     from pki.tlog.note import VerifierKey
 
 _FILE: Final = click.Path(exists=True, dir_okay=False, path_type=Path)
@@ -123,8 +122,9 @@ def _check_records(
     from pki.actors import Actor, Role
     from pki.audit_check import Kept, check
 
-    with _instance(session, config) as (desk, keys):
-        found = check(desk, Actor("console", Role.ADMIN), keys, Kept(notes, key))
+    with opened_instance(session, config) as opened:
+        actor = Actor("console", Role.ADMIN)
+        found = check(opened.desk, actor, opened.keys, Kept(notes, key))
     _show(session, found)
     return FAILED if found.findings else 0
 
@@ -162,51 +162,59 @@ def _show(session: Session, found: "Report") -> None:
     ),
 )
 @click.option("--reason", required=True, metavar="TEXT", help="Stands in the audit log.")
+@click.option(
+    "--approver-token-file",
+    type=_FILE,
+    help="Where backup.restore needs two persons and no service runs: the token of the approver, who is here.",
+)
+@approval_option
 @directory_option
 @_CONFIG
 @format_option()
 @pass_session
-def accept_gap(session: Session, reason: str, config: Path | None) -> None:
-    """Go on after rows of the audit log were lost.
+def accept_gap(
+    session: Session, reason: str, approver_token_file: Path | None, config: Path | None
+) -> None:
+    """Go on after records were lost.
 
-    Only where the records have less than was signed, as after an old database was restored. A new log is begun over
-    the rows that are there, with a name and key of its own; the first thing in it is what is missing, and why. Keep
-    its key and head elsewhere.
+    An old database was put back, or a backup was restored. Before this, nothing is served or signed. A new log is begun
+    over the rows that are there, with a name and key of its own; the first thing in it is what is missing, and why.
+    Keep its key and head elsewhere. CRL numbers go on a million further, so that none comes twice, and all CRLs are
+    made anew.
+
+    What came after the backup is not known: revoke again what was revoked since.
     """
-    from pki import sequencing
-    from pki.actors import Actor, Role
+    approver = None
+    if approver_token_file is not None:
+        from hsm.passphrase import passphrase_from_file
 
-    with _instance(session, config) as (desk, keys):
-        actor = Actor("console", Role.ADMIN)
-        done = sequencing.accept_gap(desk, actor, keys, reason, now=session.clock())
+        approver = passphrase_from_file(approver_token_file)
+    with opened_instance(session, config) as opened:
+        done = _accept(session, opened, reason, approver)
     if session.screen.is_json:
         session.screen.json({"size": done.size})
     else:
         session.screen.line(f"A new log goes on with the {done.size} rows that are there.")
 
 
-@contextmanager
-def _instance(session: Session, config: Path | None) -> "Iterator[tuple[Desk, SealedFileKeyStore]]":
-    settings_file = config or session.directory / SETTINGS
-    if not settings_file.exists():
-        raise InstanceMissing(
-            f"There is no instance in {settings_file.parent}.",
-            next_step="Name its directory with --dir, or its settings with --config.",
-        )
-    import sys
-    from getpass import getpass
+def _accept(
+    session: Session, opened: "Opened", reason: str, approver: "Secret | None"
+) -> "Sequenced":
+    from pki import decisions, identity, sequencing
+    from pki.actors import Actor, Role
+    from pki.approvals import ApprovalRequired
+    from pki.guarded import Step
 
-    from ikewarden.settings import load_settings
-    from ikewarden.wiring import make_desk, open_keys
-    from store.schema import check_schema
-
-    settings = load_settings(settings_file, session.environ)
-    prompt = getpass if sys.stdin.isatty() else None
-    keys = open_keys(settings, session.environ, prompt)
-    desk = make_desk(settings, keys, session.environ)
+    desk, now = opened.desk, session.clock()
+    given = session.given.get("approval")
+    actor = Actor("console", Role.ADMIN, approval=None if given is None else int(str(given)))
     try:
-        check_schema(desk.store)
-        yield desk, keys.sealed
-    finally:
-        desk.store.close()
-        keys.close()
+        return sequencing.accept_gap(desk, actor, opened.keys, reason, now=now)
+    except ApprovalRequired as needed:
+        if approver is None:
+            raise
+        number = int(str(needed.details["approval"]))
+    second = identity.actor_from_token(desk, approver, now=now, request_id="")
+    decisions.decide(desk, second, number, Step.APPROVE, reason, now=now)
+    actor = replace(actor, approval=number)
+    return sequencing.accept_gap(desk, actor, opened.keys, reason, now=now)

@@ -1,0 +1,1 @@
+"""Backup and restore of a whole instance, in one encrypted file."""
