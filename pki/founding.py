@@ -2,9 +2,11 @@
 
 import hashlib
 import re
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import partial
 
 from cryptography import x509
 from cryptography.exceptions import InvalidSignature
@@ -12,7 +14,7 @@ from cryptography.hazmat.primitives import serialization
 from sqlalchemy import or_, select, update
 
 from core.errors import Conflict, InvalidInput, NotFound, NotPermitted
-from hsm.errors import KeyStoreError
+from hsm.errors import KeyExists, KeyStoreError
 from hsm.ports import KEY_ALGORITHMS, KeyAlgorithm, PrivateKey
 from pki.actors import Action, Actor, require, require_authority, require_gateway
 from pki.approvals import asked_for, look, require_approval
@@ -83,13 +85,33 @@ class AuthorityRequest:
     shards: int = 0
 
 
-def create(desk: Desk, actor: Actor, request: AuthorityRequest, *, now: datetime) -> Authority:
+@dataclass(frozen=True)
+class Terms:
+    """What a written ceremony wants of a founding.
+
+    `key` is the name of the key; with `resumed` a run that was cut off may have made it, and it is used. `judge` is
+    given the certificate and the URI of its key before anything is kept, and raises what is wrong with them.
+    """
+
+    key: str
+    resumed: bool
+    judge: Callable[[x509.Certificate, str], None]
+
+
+def create(
+    desk: Desk,
+    actor: Actor,
+    request: AuthorityRequest,
+    *,
+    now: datetime,
+    terms: Terms | None = None,
+) -> Authority:
     """Make an authority: its key, its certificate, its CRL counter, and the work that publishes its first CRLs.
 
     What is to be signed is on record before the parent's key (or its own, for a root) is used. Raises RoleMayNot,
     OutsideScope, BadAuthority, BadConstraint, NameOutsideConstraints, AuthorityExists, SignerUnavailable,
     IssuanceOvertaken, the errors of `pki.approvals`; of the parent AuthorityNotFound, AuthorityRetired,
-    AuthorityExpired.
+    AuthorityExpired. Under `terms` also what their judge raises; a key that was made stays then, for the next run.
     """
     require(actor, Action.AUTHORITY_CREATE)
     require_gateway(actor, None)
@@ -99,11 +121,12 @@ def create(desk: Desk, actor: Actor, request: AuthorityRequest, *, now: datetime
     if parent is not None:
         _check_below(parent, subject, now)
     NameConstraints.parse(request.permitted, request.excluded)
-    _refuse_taken(desk, request)
+    refuse_taken(desk, request)
     with asked_for(desk, actor, now=now):
         # Before a key is made; it is used up with the intent.
         look(desk, actor, _act(request), now=now)
-    key_uri, key = _new_key(desk, actor, request, now)
+    key_uri, key = _new_key(desk, actor, request, terms, now)
+    discard = partial(_discard, desk, key_uri) if terms is None else _keep
     spec = _spec(desk, request, parent, key.public_key(), now)
     if parent is None:
         issuing_key, tbs = key, draft_root(spec)
@@ -114,28 +137,43 @@ def create(desk: Desk, actor: Actor, request: AuthorityRequest, *, now: datetime
         with asked_for(desk, actor, now=now):
             _record_intent(desk, actor, request, parent, spec, tbs, now)
     except (NotPermitted, NotFound, Conflict):
-        _discard(desk, key_uri)  # the approval was used or ended meanwhile
+        discard()  # the approval was used or ended meanwhile
         raise
     try:
         signature = sign(issuing_key, tbs, default_hash(issuing_key.public_key()))
     except KeyStoreError:
-        _discard(desk, key_uri)
+        discard()
         raise
     certificate = x509.load_der_x509_certificate(complete(tbs, signature))
     _verify(certificate, certificate if parent is None else parent.certificate)
-    _record_result(desk, actor, request, parent, certificate, key_uri, now)
+    if terms is not None:
+        terms.judge(certificate, key_uri)
+    try:
+        _record_result(desk, actor, request, parent, certificate, key_uri, now)
+    except (AuthorityExists, IssuanceOvertaken):
+        discard()
+        raise
     return load(desk, request.name)
 
 
+def _keep() -> None:
+    """Another run of the same ceremony uses the key, or will."""
+
+
 def _new_key(
-    desk: Desk, actor: Actor, request: AuthorityRequest, now: datetime
+    desk: Desk, actor: Actor, request: AuthorityRequest, terms: Terms | None, now: datetime
 ) -> tuple[str, PrivateKey]:
     about = f"authority:{request.name}"
-    name = f"ca-{request.name}-{desk.entropy(4).hex()}"
+    name = f"ca-{request.name}-{desk.entropy(4).hex()}" if terms is None else terms.key
     desk.store.together(
         lambda unit: leave(unit, actor, "authority.key", about, now=now, outcome="intent", key=name)
     )
-    uri = desk.keys.generate(name, request.algorithm)
+    try:
+        uri = desk.keys.generate(name, request.algorithm)
+    except KeyExists:
+        if terms is None or not terms.resumed:
+            raise
+        uri = desk.keys.uri_of(name)
     return uri, desk.keys.open(uri)
 
 
@@ -224,7 +262,8 @@ def _subject(request: AuthorityRequest) -> x509.Name:
     return name
 
 
-def _refuse_taken(desk: Desk, request: AuthorityRequest) -> None:
+def refuse_taken(desk: Desk, request: AuthorityRequest) -> None:
+    """Make sure that nobody has the name or the subject. Raises AuthorityExists, BadAuthority."""
     subject = _subject(request).rfc4514_string()
     query = select(authorities.c.name, authorities.c.subject).where(
         or_(authorities.c.name == request.name, authorities.c.subject == subject)
@@ -365,11 +404,7 @@ def _record_result(
     try:
         desk.store.together(work)
     except Duplicate:
-        _discard(desk, key_uri)
         raise AuthorityExists(f"There is an authority {request.name!r} already.") from None
-    except IssuanceOvertaken:
-        _discard(desk, key_uri)
-        raise
 
 
 def _discard(desk: Desk, key_uri: str) -> None:
