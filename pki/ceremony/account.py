@@ -35,7 +35,7 @@ class Account:
 
 
 def log_of(desk: Desk, blobs: BlobStore, *, now: datetime) -> Log:
-    """The audit log, brought up to this moment: without its key there is no transcript. Raises what `sequence` raises."""
+    """The audit log, brought up to this moment: its key signs the transcript. Raises what `sequence` raises."""
     sequencing.sequence(desk, _CLOCKWORK, blobs, now=now)
     with desk.store.read() as connection:
         return audit_tree.logs(connection)[-1]

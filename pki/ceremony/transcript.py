@@ -30,6 +30,7 @@ from pki.tlog.note import Checkpoint, VerifierKey
 from pki.x509.signing import PrivateKey
 
 CEREMONY: Final = "ceremony"
+LONGEST: Final = 256 * 1024
 _SUFFIX: Final = "/ceremony"
 _DER: Final = serialization.Encoding.DER
 

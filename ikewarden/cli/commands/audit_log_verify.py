@@ -1,33 +1,23 @@
 """`ikewarden audit-log verify|accept-gap`: is the log as it was signed, and what if rows were lost."""
 
 import base64
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 import click
 
-from ikewarden.cli.commands.serve import InstanceMissing
 from ikewarden.cli.failures import FAILED
 from ikewarden.cli.help import command
+from ikewarden.cli.local import config_option, open_desk
 from ikewarden.cli.options import directory_option, example, format_option
-from ikewarden.cli.place import SETTINGS
 from ikewarden.cli.screen import Column
 from ikewarden.cli.session import Session, pass_session
 
 if TYPE_CHECKING:
-    from hsm.sealedfiles import SealedFileKeyStore
     from pki.audit_check import Report
-    from pki.desk import Desk
     from pki.tlog.note import VerifierKey
 
 _FILE: Final = click.Path(exists=True, dir_okay=False, path_type=Path)
-_CONFIG: Final = click.option(
-    "--config",
-    type=click.Path(dir_okay=False, path_type=Path),
-    help="A settings file, in place of the one in the directory.",
-)
 _FINDINGS: Final = (
     Column("Code", "code", whole=True),
     Column("Row", "event", whole=True),
@@ -54,7 +44,7 @@ _FINDINGS: Final = (
     help="What `audit-log head` printed once; may be given more than once.",
 )
 @directory_option
-@_CONFIG
+@config_option
 @format_option()
 @pass_session
 def verify(
@@ -123,7 +113,7 @@ def _check_records(
     from pki.actors import Actor, Role
     from pki.audit_check import Kept, check
 
-    with _instance(session, config) as (desk, keys):
+    with open_desk(session, config) as (desk, keys):
         found = check(desk, Actor("console", Role.ADMIN), keys, Kept(notes, key))
     _show(session, found)
     return FAILED if found.findings else 0
@@ -163,7 +153,7 @@ def _show(session: Session, found: "Report") -> None:
 )
 @click.option("--reason", required=True, metavar="TEXT", help="Stands in the audit log.")
 @directory_option
-@_CONFIG
+@config_option
 @format_option()
 @pass_session
 def accept_gap(session: Session, reason: str, config: Path | None) -> None:
@@ -176,37 +166,10 @@ def accept_gap(session: Session, reason: str, config: Path | None) -> None:
     from pki import sequencing
     from pki.actors import Actor, Role
 
-    with _instance(session, config) as (desk, keys):
+    with open_desk(session, config) as (desk, keys):
         actor = Actor("console", Role.ADMIN)
         done = sequencing.accept_gap(desk, actor, keys, reason, now=session.clock())
     if session.screen.is_json:
         session.screen.json({"size": done.size})
     else:
         session.screen.line(f"A new log goes on with the {done.size} rows that are there.")
-
-
-@contextmanager
-def _instance(session: Session, config: Path | None) -> "Iterator[tuple[Desk, SealedFileKeyStore]]":
-    settings_file = config or session.directory / SETTINGS
-    if not settings_file.exists():
-        raise InstanceMissing(
-            f"There is no instance in {settings_file.parent}.",
-            next_step="Name its directory with --dir, or its settings with --config.",
-        )
-    import sys
-    from getpass import getpass
-
-    from ikewarden.settings import load_settings
-    from ikewarden.wiring import make_desk, open_keys
-    from store.schema import check_schema
-
-    settings = load_settings(settings_file, session.environ)
-    prompt = getpass if sys.stdin.isatty() else None
-    keys = open_keys(settings, session.environ, prompt)
-    desk = make_desk(settings, keys, session.environ)
-    try:
-        check_schema(desk.store)
-        yield desk, keys.sealed
-    finally:
-        desk.store.close()
-        keys.close()

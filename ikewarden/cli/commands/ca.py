@@ -49,6 +49,10 @@ class Wanted:
         "create": Lazy(
             f"{__name__}:create", "Found an authority: its key, its certificate, its first lists."
         ),
+        "ceremony": Lazy(
+            "ikewarden.cli.commands.ca_ceremony:ceremony",
+            "Hold a written ceremony on this machine, or check the transcript of one.",
+        ),
     },
     epilog=example("ikewarden ca list"),
 )
