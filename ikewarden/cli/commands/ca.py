@@ -51,7 +51,7 @@ class Wanted:
         ),
         "ceremony": Lazy(
             "ikewarden.cli.commands.ca_ceremony:ceremony",
-            "Hold a written ceremony on this machine, or check the transcript of one.",
+            "Hold a written ceremony on this machine: make exactly the authorities that FILE describes.",
         ),
     },
     epilog=example("ikewarden ca list"),

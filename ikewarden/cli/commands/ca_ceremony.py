@@ -57,6 +57,7 @@ _UNTYPED: Final = ("certificate", "crl")
 @click.option("--verify", type=_FILE, metavar="TRANSCRIPT", help="Check a transcript instead.")
 @click.option(
     "--key",
+    "key_file",
     type=_FILE,
     help="What `audit-log key` printed, or the ceremony wrote; a transcript needs it.",
 )
@@ -75,9 +76,9 @@ def ceremony(session: Session, /, **given: Any) -> None:
     With --verify, a transcript is checked: no service and no database is needed, the public key alone.
     """
     if given["verify"] is not None:
-        if given["file"] is not None or given["key"] is None:
+        if given["file"] is not None or given["key_file"] is None:
             raise click.UsageError("A transcript is checked with --verify TRANSCRIPT and --key.")
-        _verify(session, given["verify"], given["key"])
+        _verify(session, given["verify"], given["key_file"])
         return
     if given["file"] is None:
         raise click.UsageError("Name the file of the ceremony.")
