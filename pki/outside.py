@@ -22,7 +22,7 @@ from hsm.ports import KEY_ALGORITHMS
 from pki import authorities, founding, publication
 from pki.actors import Action, Actor, require, require_authority, require_gateway
 from pki.approvals import asked_for, look, require_approval
-from pki.authorities import OUTSIDE, PROFILE, Authority, signer
+from pki.authorities import OUTSIDE, PROFILE, Authority, full_crl_url, signer
 from pki.desk import Desk
 from pki.founding import AuthorityExists, AuthorityRequest, BadAuthority
 from pki.guarded import Act, Guarded
@@ -180,6 +180,7 @@ def install(
         raise CertificateUnfit("The certificate is for another key than the one that waits.")
     if own.subject.rfc4514_string() != waiting["subject"]:
         raise CertificateUnfit("The certificate has another subject than was asked for.")
+    _check_place(desk, own, above.name)
     crl = _list(above.crl, root, now)
     if crl.get_revoked_certificate_by_serial_number(own.serial_number) is not None:
         raise CertificateUnfit("The root's list says that the certificate is revoked.")
@@ -290,6 +291,20 @@ def _check_pair(own: x509.Certificate, root: x509.Certificate, now: datetime) ->
     if own.subject == root.subject or own.public_key() == root.public_key():
         raise CertificateUnfit("The certificate is the root's own.")
     NameConstraints.of(root).check([GeneralName("dn", own.subject.rfc4514_string())])
+
+
+def _check_place(desk: Desk, own: x509.Certificate, name: str) -> None:
+    """Where the certificate says that the root's list is with us, it must be that of the name that the root gets."""
+    try:
+        points = own.extensions.get_extension_for_class(x509.CRLDistributionPoints).value
+    except x509.ExtensionNotFound:
+        return
+    for url in (each.value for point in points for each in point.full_name or ()):
+        if url.startswith(f"{desk.rules.validation_url}/") and url != full_crl_url(desk, name):
+            raise CertificateUnfit(
+                f"The certificate says that the root's list is at {url[:200]}.",
+                next_step="Give the root the name that it has on its own machine.",
+            )
 
 
 def _path_length(certificate: x509.Certificate) -> int | None:
