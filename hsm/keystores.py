@@ -47,6 +47,10 @@ class KeyStores:
         """See `KeyStore.open`. Raises also KeyStoreOff."""
         return self._of(uri).open(uri)
 
+    def uri_of(self, name: str) -> str:
+        """See `KeyStore.uri_of`: in the store that makes new keys."""
+        return self._chosen.uri_of(name)
+
     def names(self) -> list[str]:
         """See `KeyStore.names`: those of the store that makes new keys."""
         return self._chosen.names()

@@ -67,6 +67,10 @@ class KeyStore(Protocol):
         """
         ...
 
+    def uri_of(self, name: str) -> str:
+        """The URI that opens the key of this name, if there is one: nobody looks. Raises `BadKeyName`."""
+        ...
+
     def names(self) -> list[str]:
         """Names of all keys, sorted."""
         ...

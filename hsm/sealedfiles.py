@@ -108,6 +108,10 @@ class SealedFileKeyStore:
         self._opened[name] = (identity, key)
         return key
 
+    def uri_of(self, name: str) -> str:
+        """See `KeyStore.uri_of`."""
+        return _SCHEME + check_name(name)
+
     def names(self) -> list[str]:
         """See `KeyStore.names`."""
         files = (name for name in self._folder.names() if name.endswith(_KEY_SUFFIX))

@@ -132,6 +132,10 @@ class TransitKeyStore:
             known = self._opened[uri] = self._signer(place, self._public_key(place))
         return known
 
+    def uri_of(self, name: str) -> str:
+        """See `KeyStore.uri_of`."""
+        return str(Place(self._mount, check_name(name), 1))
+
     def names(self) -> list[str]:
         """See `KeyStore.names`."""
         answer = self._ask(lambda transit: transit.list_keys(mount_point=self._mount))

@@ -34,6 +34,8 @@ from store.engine import Unit
 from store.tables import tokens
 
 ASKED: Final = "approval.asked"
+# The parameter that holds the acts of a whole, each as it would be asked for alone.
+PARTS: Final = "parts"
 # So many of one person wait at once: nobody looks at more.
 _MOST: Final = 100
 
@@ -109,8 +111,8 @@ def require_approval(
     """
     connection = unit.connection
     row, said = _find(connection, desk, actor, act, now, lock=True)
-    if row is None:
-        return said
+    if row is None or row.state == State.USED:
+        return said  # a part of what was approved as a whole needs no more
     used = connection.execute(
         update(approvals)
         .where(approvals.c.id == row.id, approvals.c.state == State.APPROVED)
@@ -237,15 +239,20 @@ def _check(
     asked: Mapping[str, object],
     now: datetime,
 ) -> None:
+    """Raise what is against the use of an approval for an act, or for one of the `parts` of what was approved."""
     if row.credential != actor.credential or row.person != person(actor.name):
         raise ApprovalOfAnother(f"The approval {row.id} was asked for by {row.asked_by}.")
-    if row.sha256 != digest(name, asked):
+    part = _is_part(row, name, asked)
+    if row.sha256 != digest(name, asked) and not part:
         found = differences({"act": name, **asked}, {"act": row.act, **row.parameters})
         raise ApprovalMismatch(
             f"The approval {row.id} is for something else.", details={"differences": found}
         )
     state = standing(row, now)
-    if after(state, Step.USE) is None:
+    if (
+        not (part and state is State.USED and now < row.expires_at)
+        and after(state, Step.USE) is None
+    ):
         raise ApprovalNotUsable(
             f"The approval {row.id} is {state}.",
             next_step="Wait until another person has decided." if state is State.PENDING else "",
@@ -258,6 +265,21 @@ def _check(
         raise ApprovalNotUsable(
             f"The token of {row.decided_by}, who approved {row.id}, was revoked since."
         )
+
+
+def _is_part(row: Any, name: Guarded, asked: Mapping[str, object]) -> bool:
+    """Whether an act is one of those that were approved together, once the whole has begun and used the approval up.
+
+    Each part can be done once, because the name of what it makes is for ever; and only as long as the approval lasts.
+    """
+    parts = row.parameters.get(PARTS)
+    return (
+        row.state == State.USED
+        and row.act == name
+        and row.sha256 == digest(name, row.parameters)
+        and isinstance(parts, list)
+        and asked in parts
+    )
 
 
 def holds(connection: Connection, credential: str, role: Role, now: datetime | None) -> bool:

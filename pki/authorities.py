@@ -18,6 +18,8 @@ from store.tables import authorities
 from store.text import storable
 
 PROFILE = "authority"
+# The status of one whose key is not here: its certificate and its lists were brought in.
+OUTSIDE = "outside"
 
 
 class AuthorityNotFound(NotFound):
@@ -167,6 +169,13 @@ def all_names(desk: Desk) -> list[str]:
     """Names of all authorities, sorted."""
     with desk.store.read() as connection:
         return list(connection.scalars(select(authorities.c.name).order_by(authorities.c.name)))
+
+
+def own_names(desk: Desk) -> list[str]:
+    """Names of those whose keys are here, sorted."""
+    query = select(authorities.c.name).where(authorities.c.status != OUTSIDE)
+    with desk.store.read() as connection:
+        return list(connection.scalars(query.order_by(authorities.c.name)))
 
 
 def choose(desk: Desk, actor: Actor, name: str | None) -> Authority:

@@ -2,9 +2,11 @@
 
 import hashlib
 import re
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import partial
 
 from cryptography import x509
 from cryptography.exceptions import InvalidSignature
@@ -12,7 +14,7 @@ from cryptography.hazmat.primitives import serialization
 from sqlalchemy import or_, select, update
 
 from core.errors import Conflict, InvalidInput, NotFound, NotPermitted
-from hsm.errors import KeyStoreError
+from hsm.errors import KeyExists, KeyStoreError
 from hsm.ports import KEY_ALGORITHMS, KeyAlgorithm, PrivateKey
 from pki.actors import Action, Actor, require, require_authority, require_gateway
 from pki.approvals import asked_for, look, require_approval
@@ -44,7 +46,7 @@ from store.engine import Unit
 from store.errors import Duplicate
 from store.tables import authorities, certificates, crl_numbers
 
-_NAME = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,38}[a-z0-9])?")
+NAME = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,38}[a-z0-9])?")
 _MAX_LIFETIME = timedelta(days=366 * 40)
 
 
@@ -83,28 +85,49 @@ class AuthorityRequest:
     shards: int = 0
 
 
-def create(desk: Desk, actor: Actor, request: AuthorityRequest, *, now: datetime) -> Authority:
+@dataclass(frozen=True)
+class Terms:
+    """What a written ceremony wants of a founding.
+
+    `key` is the name of the key; with `resumed` a run that was cut off may have made it, and it is used. `judge` is
+    given the certificate and the URI of its key before anything is kept, and raises what is wrong with them.
+    """
+
+    key: str
+    resumed: bool
+    judge: Callable[[x509.Certificate, str], None]
+
+
+def create(
+    desk: Desk,
+    actor: Actor,
+    request: AuthorityRequest,
+    *,
+    now: datetime,
+    terms: Terms | None = None,
+) -> Authority:
     """Make an authority: its key, its certificate, its CRL counter, and the work that publishes its first CRLs.
 
     What is to be signed is on record before the parent's key (or its own, for a root) is used. Raises RoleMayNot,
     OutsideScope, BadAuthority, BadConstraint, NameOutsideConstraints, AuthorityExists, SignerUnavailable,
     IssuanceOvertaken, the errors of `pki.approvals`; of the parent AuthorityNotFound, AuthorityRetired,
-    AuthorityExpired.
+    AuthorityExpired. Under `terms` also what their judge raises; a key that was made stays then, for the next run.
     """
     require(actor, Action.AUTHORITY_CREATE)
     require_gateway(actor, None)
     require_authority(actor, request.name)
-    parent = _checked_parent(desk, actor, request)
-    subject = _subject(request)
+    parent = checked_parent(desk, actor, request)
+    subject = subject_of(request)
     if parent is not None:
-        _check_below(parent, subject, now)
+        check_below(parent, subject, now)
     NameConstraints.parse(request.permitted, request.excluded)
-    _refuse_taken(desk, request)
+    refuse_taken(desk, request)
     with asked_for(desk, actor, now=now):
         # Before a key is made; it is used up with the intent.
         look(desk, actor, _act(request), now=now)
-    key_uri, key = _new_key(desk, actor, request, now)
-    spec = _spec(desk, request, parent, key.public_key(), now)
+    key_uri, key = _new_key(desk, actor, request, terms, now)
+    discard = partial(_discard, desk, key_uri) if terms is None else _keep
+    spec = spec_for(desk, request, parent, key.public_key(), now)
     if parent is None:
         issuing_key, tbs = key, draft_root(spec)
     else:
@@ -114,43 +137,59 @@ def create(desk: Desk, actor: Actor, request: AuthorityRequest, *, now: datetime
         with asked_for(desk, actor, now=now):
             _record_intent(desk, actor, request, parent, spec, tbs, now)
     except (NotPermitted, NotFound, Conflict):
-        _discard(desk, key_uri)  # the approval was used or ended meanwhile
+        discard()  # the approval was used or ended meanwhile
         raise
     try:
         signature = sign(issuing_key, tbs, default_hash(issuing_key.public_key()))
     except KeyStoreError:
-        _discard(desk, key_uri)
+        discard()
         raise
     certificate = x509.load_der_x509_certificate(complete(tbs, signature))
-    _verify(certificate, certificate if parent is None else parent.certificate)
-    _record_result(desk, actor, request, parent, certificate, key_uri, now)
+    verify_made(certificate, certificate if parent is None else parent.certificate)
+    if terms is not None:
+        terms.judge(certificate, key_uri)
+    try:
+        _record_result(desk, actor, request, parent, certificate, key_uri, now)
+    except (AuthorityExists, IssuanceOvertaken):
+        discard()
+        raise
     return load(desk, request.name)
 
 
+def _keep() -> None:
+    """Another run of the same ceremony uses the key, or will."""
+
+
 def _new_key(
-    desk: Desk, actor: Actor, request: AuthorityRequest, now: datetime
+    desk: Desk, actor: Actor, request: AuthorityRequest, terms: Terms | None, now: datetime
 ) -> tuple[str, PrivateKey]:
     about = f"authority:{request.name}"
-    name = f"ca-{request.name}-{desk.entropy(4).hex()}"
+    name = f"ca-{request.name}-{desk.entropy(4).hex()}" if terms is None else terms.key
     desk.store.together(
         lambda unit: leave(unit, actor, "authority.key", about, now=now, outcome="intent", key=name)
     )
-    uri = desk.keys.generate(name, request.algorithm)
+    try:
+        uri = desk.keys.generate(name, request.algorithm)
+    except KeyExists:
+        if terms is None or not terms.resumed:
+            raise
+        uri = desk.keys.uri_of(name)
     return uri, desk.keys.open(uri)
 
 
-def _spec(
+def spec_for(
     desk: Desk,
     request: AuthorityRequest,
     parent: Authority | None,
     public_key: PublicKey,
     now: datetime,
 ) -> AuthoritySpec:
+    """What the certificate shall say; it ends with the parent's at the latest."""
     not_after = (now + request.lifetime).replace(microsecond=0)
     if parent is not None:
         not_after = min(not_after, parent.certificate.not_valid_after_utc)
     return AuthoritySpec(
-        subject=_subject(request),
+        subject=subject_of(request),
         public_key=public_key,
         serial=serials.from_random(desk.entropy(serials.BYTES), now),
         not_before=(now - timedelta(minutes=10)).replace(microsecond=0),
@@ -161,8 +200,9 @@ def _spec(
     )
 
 
-def _checked_parent(desk: Desk, actor: Actor, request: AuthorityRequest) -> Authority | None:
-    if not _NAME.fullmatch(request.name):
+def checked_parent(desk: Desk, actor: Actor, request: AuthorityRequest) -> Authority | None:
+    """The parent of what is asked for, once its form is right; None for a root. Raises as `create` says."""
+    if not NAME.fullmatch(request.name):
         raise BadAuthority("An authority's name has 1 to 40 lower-case letters, digits, hyphens.")
     if request.algorithm not in KEY_ALGORITHMS:
         raise BadAuthority(f"{request.algorithm!r} is not a key algorithm.")
@@ -198,7 +238,8 @@ def _check_path_length(request: AuthorityRequest, parent: Authority) -> None:
         )
 
 
-def _check_below(parent: Authority, subject: x509.Name, now: datetime) -> None:
+def check_below(parent: Authority, subject: x509.Name, now: datetime) -> None:
+    """Make sure that the parent may sign such an authority now. Raises as `create` says."""
     check_in_force(parent, now)
     if subject == parent.certificate.subject:
         # RFC 5280 §3.2: that would be a self-issued certificate, which verifiers count and look for in other ways.
@@ -207,7 +248,8 @@ def _check_below(parent: Authority, subject: x509.Name, now: datetime) -> None:
         constraints.check([GeneralName("dn", subject.rfc4514_string())])
 
 
-def _subject(request: AuthorityRequest) -> x509.Name:
+def subject_of(request: AuthorityRequest) -> x509.Name:
+    """The subject as a name. Raises BadAuthority."""
     try:
         given = x509.Name.from_rfc4514_string(request.subject)
         name = x509.Name([usable_attribute(attribute) for attribute in given])
@@ -224,8 +266,9 @@ def _subject(request: AuthorityRequest) -> x509.Name:
     return name
 
 
-def _refuse_taken(desk: Desk, request: AuthorityRequest) -> None:
-    subject = _subject(request).rfc4514_string()
+def refuse_taken(desk: Desk, request: AuthorityRequest) -> None:
+    """Make sure that nobody has the name or the subject. Raises AuthorityExists, BadAuthority."""
+    subject = subject_of(request).rfc4514_string()
     query = select(authorities.c.name, authorities.c.subject).where(
         or_(authorities.c.name == request.name, authorities.c.subject == subject)
     )
@@ -266,7 +309,7 @@ def _record_intent(
     def work(unit: Unit) -> None:
         said = require_approval(unit, desk, actor, _act(request), now=now)
         if parent is not None:
-            unit.insert(certificates, _pending(actor, parent, spec, tbs, now))
+            unit.insert(certificates, pending_row(actor, parent, spec, tbs, now))
         leave(
             unit,
             actor,
@@ -290,9 +333,10 @@ def _act(request: AuthorityRequest) -> Act:
     return Act(names, vars(request))
 
 
-def _pending(
+def pending_row(
     actor: Actor, parent: Authority, spec: AuthoritySpec, tbs: bytes, now: datetime
 ) -> dict[str, object]:
+    """The row of a certificate that will be signed."""
     return {
         "authority_id": parent.id,
         "serial": serials.to_hex(spec.serial),
@@ -314,7 +358,8 @@ def _pending(
     }
 
 
-def _verify(certificate: x509.Certificate, issuer: x509.Certificate) -> None:
+def verify_made(certificate: x509.Certificate, issuer: x509.Certificate) -> None:
+    """Raise KeyDoesNotFit unless the issuer's key signed it."""
     try:
         certificate.verify_directly_issued_by(issuer)
     except (InvalidSignature, ValueError, TypeError):
@@ -342,9 +387,9 @@ def _record_result(
         "key_uri": key_uri,
         "serial": serial,
         "shards": request.shards,
-        "crl_hours": _hours(desk.rules.crl_lifetime),
-        "delta_hours": _hours(desk.rules.delta_lifetime),
-        "ocsp_hours": _hours(desk.rules.ocsp_lifetime),
+        "crl_hours": hours(desk.rules.crl_lifetime),
+        "delta_hours": hours(desk.rules.delta_lifetime),
+        "ocsp_hours": hours(desk.rules.ocsp_lifetime),
         "not_before": certificate.not_valid_before_utc,
         "not_after": certificate.not_valid_after_utc,
         "created_at": now,
@@ -353,7 +398,7 @@ def _record_result(
 
     def work(unit: Unit) -> None:
         if parent is not None:
-            _settle_pending(unit, parent, serial, der, now)
+            settle_pending(unit, parent, serial, der, now)
         inserted = authorities.insert().values(**row).returning(authorities.c.id)
         authority_id = unit.connection.execute(inserted).scalar_one()
         unit.insert(crl_numbers, {"authority_id": authority_id, "number": 0})
@@ -365,11 +410,7 @@ def _record_result(
     try:
         desk.store.together(work)
     except Duplicate:
-        _discard(desk, key_uri)
         raise AuthorityExists(f"There is an authority {request.name!r} already.") from None
-    except IssuanceOvertaken:
-        _discard(desk, key_uri)
-        raise
 
 
 def _discard(desk: Desk, key_uri: str) -> None:
@@ -378,7 +419,8 @@ def _discard(desk: Desk, key_uri: str) -> None:
         desk.keys.destroy(key_uri)
 
 
-def _settle_pending(unit: Unit, parent: Authority, serial: str, der: bytes, now: datetime) -> None:
+def settle_pending(unit: Unit, parent: Authority, serial: str, der: bytes, now: datetime) -> None:
+    """Put the signed certificate on record. Raises IssuanceOvertaken."""
     settled = unit.connection.execute(
         update(certificates)
         .where(
@@ -398,5 +440,6 @@ def _settle_pending(unit: Unit, parent: Authority, serial: str, der: bytes, now:
         raise IssuanceOvertaken("Signing took too long and was given up.")
 
 
-def _hours(duration: timedelta) -> int:
+def hours(duration: timedelta) -> int:
+    """Whole hours, at least one."""
     return max(1, int(duration.total_seconds() // 3600))

@@ -153,7 +153,7 @@ def presign(desk: Desk, actor: Actor, *, limit: int, now: datetime) -> int:
     """
     require(actor, Action.JOB_RUN)
     signed = 0
-    for name in authorities.all_names(desk):
+    for name in authorities.own_names(desk):
         owner = authorities.load(desk, name)
         try:
             signer = ocsp_signers.current(desk, owner, now=now)

@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
+from cryptography import x509
+from cryptography.hazmat.primitives import serialization
 from sqlalchemy import ColumnElement, Connection, and_, func, select, update
 
 from core.errors import NotFound
@@ -121,6 +123,35 @@ def publish_delta(desk: Desk, actor: Actor, authority: str, *, now: datetime) ->
     return _publish(desk, actor, owner, _Wanted(DELTA, base=base), now)
 
 
+def take(
+    desk: Desk,
+    actor: Actor,
+    owner: Authority,
+    crl: x509.CertificateRevocationList,
+    *,
+    now: datetime,
+) -> Crl:
+    """Publish a complete list that an authority outside made; `pki.outside` checked it. An older one changes nothing.
+
+    Raises RoleMayNot.
+    """
+    require(actor, Action.AUTHORITY_CREATE)
+    der = crl.public_bytes(serialization.Encoding.DER)
+    taken = Crl(
+        authority=owner.name,
+        kind=FULL,
+        shard=NO_SHARD,
+        number=crl.extensions.get_extension_for_class(x509.CRLNumber).value.crl_number,
+        this_update=crl.last_update_utc,
+        next_update=crl.next_update_utc or crl.last_update_utc,
+        entries=len(crl),
+        der=der,
+        sha256=hashlib.sha256(der).hexdigest(),
+    )
+    _store(desk, actor, owner, taken, None, now)
+    return taken
+
+
 def due(desk: Desk, actor: Actor, *, now: datetime) -> list[tuple[str, str, int]]:
     """Lists that are missing, past the part of their life after which they are made anew, or older than a revocation.
 
@@ -129,7 +160,7 @@ def due(desk: Desk, actor: Actor, *, now: datetime) -> list[tuple[str, str, int]
     """
     require(actor, Action.JOB_RUN)
     found: list[tuple[str, str, int]] = []
-    for name in authorities.all_names(desk):
+    for name in authorities.own_names(desk):
         owner = authorities.load(desk, name)
         query = select(
             crls.c.kind, crls.c.shard, crls.c.this_update, crls.c.next_update, crls.c.updated_at
@@ -352,6 +383,8 @@ def missing(desk: Desk, actor: Actor) -> list[tuple[str, str, int]]:
 
 
 def _wanted(owner: Authority) -> list[tuple[str, int]]:
+    if owner.status == authorities.OUTSIDE:
+        return [(FULL, NO_SHARD)]
     shards = [(SHARD, shard) for shard in range(owner.shards)]
     return [(FULL, NO_SHARD), (DELTA, NO_SHARD), *shards]
 

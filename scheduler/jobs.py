@@ -14,7 +14,7 @@ from fleet.monitoring import expiry as monitoring
 from fleet.rotation import due
 from pki import cleanup, decisions, expiry, ocsp_answers, ocsp_signers, publication, reconcile
 from pki.actors import Actor, Role
-from pki.authorities import all_names
+from pki.authorities import own_names
 from pki.desk import Desk
 from store import jobs, leases
 
@@ -64,7 +64,7 @@ def refresh_crls(desk: Desk, now: datetime) -> Mapping[str, int]:
 def refresh_ocsp(desk: Desk, now: datetime) -> Mapping[str, int]:
     """Renew OCSP signers and sign answers in advance."""
     made = _Tally()
-    for name in all_names(desk):
+    for name in own_names(desk):
         made.attempt(partial(ocsp_signers.ensure, desk, SCHEDULER, name, now=now))
     signed = ocsp_answers.presign(desk, SCHEDULER, limit=_PRESIGN, now=now)
     return {**made.result("signers"), "answers": signed}

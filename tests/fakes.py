@@ -71,6 +71,9 @@ class FakeKeyStore:
         except KeyError:
             raise KeyNotFound(f"There is no key '{uri}'.") from None
 
+    def uri_of(self, name: str) -> str:
+        return f"fake:{check_name(name)}"
+
     def names(self) -> list[str]:
         return sorted(self._keys)
 

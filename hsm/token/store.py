@@ -66,6 +66,11 @@ class TokenKeyStore:
         self._opened[uri] = made
         return made
 
+    def uri_of(self, name: str) -> str:
+        """See `KeyStore.uri_of`: by its label, which `generate` gives to one key only."""
+        place = self._process.place
+        return str(KeyUri(place.label, "" if place.label else place.serial, check_name(name)))
+
     def names(self) -> list[str]:
         """See `KeyStore.names`: the labels that could be names of ours. Raises what `check` raises."""
         labels = self._process.ask(Work("names"))["names"]

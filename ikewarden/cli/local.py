@@ -6,7 +6,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from getpass import getpass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
+
+import click
 
 from ikewarden.cli.commands.serve import InstanceMissing
 from ikewarden.cli.place import SETTINGS
@@ -16,6 +18,13 @@ if TYPE_CHECKING:
     from hsm.sealedfiles import SealedFileKeyStore
     from ikewarden.settings_model import Settings
     from pki.desk import Desk
+
+
+config_option: Final = click.option(
+    "--config",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="A settings file, in place of the one in the directory.",
+)
 
 
 @dataclass(frozen=True)

@@ -116,7 +116,9 @@ OFFLINE = {
 
 # They work on an instance's settings.
 ON_AN_INSTANCE = {"init", "serve", "migrate", "backup", "restore", "vault", "hsm"}
-ON_ITS_SETTINGS = {("audit-log", "verify"), ("audit-log", "accept-gap")}
+ON_ITS_SETTINGS = {("audit-log", "verify"), ("audit-log", "accept-gap"), ("ca", "ceremony")} | {
+    ("ca", name) for name in ("request", "sign", "import", "crl")
+}
 
 
 def test_commands_take_all_connection_options_or_only_the_directory() -> None:

@@ -10,8 +10,11 @@ ROOMS = ("store", "hsm", "pki", "fleet", "api", "scheduler", "ikewarden")
 # What makes a token, an authority, a CA's certificate, the end of a certificate.
 WAYS = {
     r"\binsert\(\s*tokens\b|\btokens\.insert\(": {"pki/tokens.py"},
-    r"\binsert\(\s*authorities\b|\bauthorities\.insert\(": {"pki/founding.py"},
-    r"(?<!def )\bdraft_(root|subordinate)\(": {"pki/founding.py"},
+    r"\binsert\(\s*authorities(_table)?\b|\bauthorities(_table)?\.insert\(": {
+        "pki/founding.py",
+        "pki/outside.py",
+    },
+    r"(?<!def )\bdraft_(root|subordinate)\(": {"pki/founding.py", "pki/outside.py"},
     r"\binsert\(\s*revocations\b|\brevocations\.insert\(": {"pki/revocation.py"},
 }
 

@@ -9,7 +9,7 @@ import click
 
 from ikewarden.cli.failures import FAILED
 from ikewarden.cli.help import command
-from ikewarden.cli.local import opened_instance
+from ikewarden.cli.local import config_option, opened_instance
 from ikewarden.cli.options import approval_option, directory_option, example, format_option
 from ikewarden.cli.screen import Column
 from ikewarden.cli.session import Session, pass_session
@@ -22,11 +22,6 @@ if TYPE_CHECKING:
     from pki.tlog.note import VerifierKey
 
 _FILE: Final = click.Path(exists=True, dir_okay=False, path_type=Path)
-_CONFIG: Final = click.option(
-    "--config",
-    type=click.Path(dir_okay=False, path_type=Path),
-    help="A settings file, in place of the one in the directory.",
-)
 _FINDINGS: Final = (
     Column("Code", "code", whole=True),
     Column("Row", "event", whole=True),
@@ -53,7 +48,7 @@ _FINDINGS: Final = (
     help="What `audit-log head` printed once; may be given more than once.",
 )
 @directory_option
-@_CONFIG
+@config_option
 @format_option()
 @pass_session
 def verify(
@@ -169,7 +164,7 @@ def _show(session: Session, found: "Report") -> None:
 )
 @approval_option
 @directory_option
-@_CONFIG
+@config_option
 @format_option()
 @pass_session
 def accept_gap(

@@ -49,6 +49,26 @@ class Wanted:
         "create": Lazy(
             f"{__name__}:create", "Found an authority: its key, its certificate, its first lists."
         ),
+        "request": Lazy(
+            "ikewarden.cli.commands.ca_outside:request",
+            "Make the key of an authority whose parent is outside, and its request.",
+        ),
+        "sign": Lazy(
+            "ikewarden.cli.commands.ca_outside:sign",
+            "Sign the certificate of an authority whose key is on another machine.",
+        ),
+        "import": Lazy(
+            "ikewarden.cli.commands.ca_outside:import_",
+            "Take the certificate of an authority that was requested, with its root and that root's list.",
+        ),
+        "crl": Lazy(
+            "ikewarden.cli.commands.ca_outside:crl",
+            "Make a fresh revocation list on this machine, or take one of a root outside.",
+        ),
+        "ceremony": Lazy(
+            "ikewarden.cli.commands.ca_ceremony:ceremony",
+            "Hold a written ceremony on this machine: make exactly the authorities that FILE describes.",
+        ),
     },
     epilog=example("ikewarden ca list"),
 )

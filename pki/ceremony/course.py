@@ -1,0 +1,256 @@
+"""How a ceremony is held: it begins with the witnesses' confirmations, then each step is done and compared.
+
+What was done is on record: the audit rows of a founding have the ceremony's number as their request, in the same
+transaction. So a run that was cut off is told apart from somebody else's work, and the next run goes on with what is
+missing. The name of each key follows from the file's hash: a key that was made before the cut is used, and there is
+never a second one.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from typing import Any, Final
+
+from cryptography import x509
+from sqlalchemy import Connection, select
+
+from core.escaping import escaped
+from pki import authorities, founding, publication
+from pki.actors import Action, Actor, Role, require
+from pki.approvals import PARTS, asked_for, require_approval
+from pki.authorities import Authority
+from pki.ceremony.errors import CeremonyDeviation, CeremonyNotConfirmed
+from pki.ceremony.plan import STORES, FirstCrl, Founding, Plan
+from pki.desk import Desk
+from pki.founding import AuthorityRequest, Terms
+from pki.guarded import Act, Guarded, plain
+from pki.publication import FULL, Crl, CrlNotFound
+from pki.trail import leave
+from store.approval_tables import approvals
+from store.engine import Unit
+from store.tables import audit_events
+
+BEGIN: Final = "ceremony.begin"
+CONFIRM: Final = "ceremony.confirm"
+END: Final = "ceremony.end"
+_CLOCKWORK: Final = Actor("ceremony", Role.SCHEDULER)
+
+
+@dataclass(frozen=True)
+class Confirmation:
+    """What a witness typed, and when."""
+
+    witness: str
+    typed: str
+    at: datetime
+
+
+@dataclass(frozen=True)
+class Made:
+    """What came of a step; `before` if an earlier run did it."""
+
+    step: Founding | FirstCrl
+    what: Authority | Crl
+    before: bool
+
+
+def leader(plan: Plan, approval: int | None = None) -> Actor:
+    """Who acts in a ceremony: its leader, at the console."""
+    return Actor(
+        plan.led_by, Role.ADMIN, request_id=f"ceremony-{plan.sha256[:16]}", approval=approval
+    )
+
+
+def check(desk: Desk, plan: Plan) -> list[str]:
+    """See that the ceremony could be held here; give the names of authorities that an earlier run of it made.
+
+    Raises CeremonyDeviation (the key store is another), AuthorityExists, AuthorityNotFound, BadAuthority.
+    """
+    chosen = desk.keys.uri_of("ceremony").partition(":")[0]
+    for step in plan.foundings:
+        if STORES[step.store] != chosen:
+            raise CeremonyDeviation(
+                f"The key of {step.name!r} would be made in another key store than {step.store!r}.",
+                next_step="Set [keys] store, or correct the file and agree on it anew.",
+            )
+    for name in sorted(plan.outside()):
+        authorities.load(desk, name)
+    with desk.store.read() as connection:
+        made = [step.name for step in plan.foundings if _has_made(connection, plan, step.name)]
+    for step in plan.foundings:
+        if step.name not in made:
+            founding.refuse_taken(desk, request_of(step))
+    return made
+
+
+def request_of(step: Founding) -> AuthorityRequest:
+    """A step as the founding of an authority."""
+    return AuthorityRequest(
+        name=step.name,
+        kind=step.kind,
+        subject=step.subject,
+        algorithm=step.algorithm,
+        parent=step.parent,
+        lifetime=timedelta(days=step.days),
+        path_length=step.path_length,
+        permitted=step.permitted,
+        excluded=step.excluded,
+    )
+
+
+def begin(
+    desk: Desk, plan: Plan, actor: Actor, said: Sequence[Confirmation], *, now: datetime
+) -> Actor:
+    """Put on record that the ceremony begins or goes on, and who confirmed the file; give who acts from now on.
+
+    Where settings want an approval, one for the whole ceremony is used up here, and is good for its steps until it
+    expires. Raises RoleMayNot, CeremonyNotConfirmed, the errors of `pki.approvals`.
+    """
+    require(actor, Action.AUTHORITY_CREATE)
+    if [each.witness for each in said] != list(plan.witnesses):
+        raise CeremonyNotConfirmed("Not all witnesses confirmed the file.")
+    for each in said:
+        if not plan.confirms(each.typed):
+            raise CeremonyNotConfirmed(f"{each.witness} did not type the hash of the file.")
+    if actor.approval is None:
+        with desk.store.read() as connection:
+            actor = replace(actor, approval=_standing_approval(connection, plan, now))
+        if actor.approval is not None:
+            again = {"approval": actor.approval}
+            desk.store.together(lambda unit: _note_begin(unit, plan, actor, said, again, now))
+            return actor
+
+    def work(unit: Unit) -> None:
+        allowed = require_approval(unit, desk, actor, _act(plan), now=now)
+        _note_begin(unit, plan, actor, said, allowed, now)
+
+    with asked_for(desk, actor, now=now):
+        desk.store.together(work)
+    return actor
+
+
+def carry_out(
+    desk: Desk,
+    plan: Plan,
+    actor: Actor,
+    clock: Callable[[], datetime],
+    report: Callable[[Made], None] = lambda made: None,
+) -> list[Made]:
+    """Do every step that an earlier run did not do; tell `report` of each at once, and all of them in the end.
+
+    Raises CeremonyDeviation, what `pki.founding.create` and `pki.publication.publish_full` raise.
+    """
+    done: list[Made] = []
+    for step in plan.steps:
+        if isinstance(step, FirstCrl):
+            made = _publish(desk, step, clock())
+        else:
+            made = _found(desk, plan, step, actor, clock())
+        done.append(made)
+        report(made)
+    about = _about(plan)
+    desk.store.together(lambda unit: leave(unit, actor, END, about, now=clock(), steps=len(done)))
+    return done
+
+
+def confirmations(desk: Desk, plan: Plan) -> list[dict[str, Any]]:
+    """Everything that witnesses confirmed, in this run and in earlier ones, and who approved the whole."""
+    query = (
+        select(audit_events.c.at, audit_events.c.action, audit_events.c.detail)
+        .where(audit_events.c.object == _about(plan), audit_events.c.action.in_((BEGIN, CONFIRM)))
+        .order_by(audit_events.c.id)
+    )
+    with desk.store.read() as connection:
+        return [
+            {"record": row.action, "at": plain(row.at), **row.detail}
+            for row in connection.execute(query)
+        ]
+
+
+def _found(desk: Desk, plan: Plan, step: Founding, actor: Actor, now: datetime) -> Made:
+    parent = None if step.parent is None else authorities.load(desk, step.parent)
+    issuer = None if parent is None else parent.certificate
+
+    def judge(certificate: x509.Certificate, uri: str) -> None:
+        step.require(certificate, uri, issuer)
+
+    with desk.store.read() as connection:
+        if _has_made(connection, plan, step.name):
+            known = authorities.load(desk, step.name)
+            judge(known.certificate, known.key_uri)
+            return Made(step, known, before=True)
+        resumed = _has_made(connection, plan, step.name, "authority.key")
+    terms = Terms(f"ca-{step.name}-{plan.sha256[:8]}", resumed, judge)
+    made = founding.create(desk, actor, request_of(step), now=now, terms=terms)
+    return Made(step, made, before=False)
+
+
+def _publish(desk: Desk, step: FirstCrl, now: datetime) -> Made:
+    try:
+        return Made(step, publication.published(desk, step.authority, FULL), before=True)
+    except CrlNotFound:
+        made = publication.publish_full(desk, _CLOCKWORK, step.authority, now=now)
+        return Made(step, made, before=False)
+
+
+def _act(plan: Plan) -> Act:
+    """What another person must approve: the file, and each founding as it would be asked for alone."""
+    requests = [vars(request_of(step)) for step in plan.foundings]
+    names: tuple[Guarded, ...] = (Guarded.AUTHORITY_CREATE, Guarded.AUTHORITY_ISSUE)
+    if all(step.parent is None for step in plan.foundings):
+        names = names[:1]
+    return Act(
+        names,
+        {
+            "ceremony": plan.title,
+            "sha256": plan.sha256,
+            "witnesses": plan.witnesses,
+            PARTS: requests,
+        },
+    )
+
+
+def _note_begin(
+    unit: Unit,
+    plan: Plan,
+    actor: Actor,
+    said: Sequence[Confirmation],
+    allowed: Mapping[str, object],
+    now: datetime,
+) -> None:
+    about = _about(plan)
+    detail: dict[str, Any] = {"title": plan.title, **allowed}
+    leave(unit, actor, BEGIN, about, now=now, **detail)
+    for each in said:
+        # A terminal's odd characters are no part of what was typed.
+        typed = escaped(each.typed)
+        leave(unit, actor, CONFIRM, about, now=each.at, witness=each.witness, typed=typed)
+
+
+def _standing_approval(connection: Connection, plan: Plan, now: datetime) -> int | None:
+    """The approval that an earlier run of this ceremony used, as long as it lasts."""
+    query = (
+        select(audit_events.c.detail)
+        .where(audit_events.c.action == BEGIN, audit_events.c.object == _about(plan))
+        .order_by(audit_events.c.id.desc())
+    )
+    number = next((each.get("approval") for each in connection.scalars(query)), None)
+    if not isinstance(number, int):
+        return None
+    lasts = select(approvals.c.id).where(approvals.c.id == number, approvals.c.expires_at > now)
+    return number if connection.execute(lasts).first() is not None else None
+
+
+def _has_made(
+    connection: Connection, plan: Plan, name: str, action: str = "authority.create"
+) -> bool:
+    query = select(audit_events.c.id).where(
+        audit_events.c.action == action,
+        audit_events.c.object == f"authority:{name}",
+        audit_events.c.request_id == leader(plan).request_id,
+    )
+    return connection.execute(query.limit(1)).first() is not None
+
+
+def _about(plan: Plan) -> str:
+    return f"ceremony:{plan.sha256}"

@@ -1,0 +1,199 @@
+"""An issuing CA here, its root on another machine: a request out, a certificate in, and nothing else is taken."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+
+from hsm.ports import KeyAlgorithm
+from pki import authorities, founding, issuance, outside, publication
+from pki.actors import Role
+from pki.authorities import OUTSIDE, AuthorityNotFound
+from pki.conditions import AuthorityRetired
+from pki.desk import Desk
+from pki.founding import AuthorityExists, AuthorityRequest, BadAuthority
+from pki.outside import Above, CertificateUnfit, RequestDiffers, RequestNotFound
+from pki.publication import FULL
+from pki.x509.csr import CsrMalformed
+from scheduler import jobs
+from store.engine import open_store
+from tests.fixtures.desk import ADMIN, CLOCKWORK, NOW, Custody, Founding, custody, drain
+from tests.pki.approving import approve, asked, bearing, guarded, hire
+from tests.pki.requests import issue_request
+
+WANTED = AuthorityRequest(
+    "branch", "issuing", "CN=Branch,O=Example", parent="root", lifetime=timedelta(days=500)
+)
+
+
+@pytest.fixture
+def vault(
+    foundings: Callable[[KeyAlgorithm], Founding], sqlite_template: Path, tmp_path: Path
+) -> Iterator[Desk]:
+    """The machine with the root."""
+    path = tmp_path / "offline.db"
+    path.write_bytes(sqlite_template.read_bytes())
+    path.chmod(0o600)
+    store = open_store(f"sqlite:///{path}")
+    yield foundings("ec-p256").into(store)
+    store.close()
+
+
+def pem(certificate: x509.Certificate) -> bytes:
+    return certificate.public_bytes(serialization.Encoding.PEM)
+
+
+def above(vault: Desk, name: str = "root") -> Above:
+    root = authorities.load(vault, "root")
+    return Above(name, pem(root.certificate), publication.published(vault, "root", FULL).der)
+
+
+def ask(desk: Desk, wanted: AuthorityRequest = WANTED) -> bytes:
+    return outside.ask(desk, ADMIN, wanted, now=NOW)
+
+
+def certify(vault: Desk, csr: bytes, wanted: AuthorityRequest = WANTED) -> bytes:
+    return pem(outside.certify(vault, ADMIN, wanted, csr, now=NOW))
+
+
+def test_request_out_certificate_in(empty_desk: Desk, vault: Desk) -> None:
+    csr = ask(empty_desk)
+    certificate = certify(vault, csr)
+    made = outside.install(empty_desk, ADMIN, "branch", certificate, above(vault), now=NOW)
+    assert [each.name for each in authorities.list_(empty_desk, ADMIN)] == ["branch", "root"]
+    assert (made.parent, made.path_length, len(made.chain)) == ("root", 0, 2)
+    extensions = made.certificate.extensions
+    assert "OCSP" not in str(
+        extensions.get_extension_for_class(x509.AuthorityInformationAccess).value
+    )
+    root = authorities.load(empty_desk, "root")
+    assert (root.status, root.key_uri) == (OUTSIDE, "")
+    # It works as any other: lists, OCSP, certificates; and nobody asks for what the root's key would have to sign.
+    drain(empty_desk, NOW)
+    jobs.refresh_crls(empty_desk, NOW)
+    jobs.refresh_ocsp(empty_desk, NOW)
+    assert publication.missing(empty_desk, ADMIN) == []
+    request = replace(issue_request(), authority="branch")
+    issued = issuance.issue(empty_desk, ADMIN, request, now=NOW)
+    leaf = x509.load_der_x509_certificate(issued.der)
+    leaf.verify_directly_issued_by(made.certificate)
+    with pytest.raises(AuthorityRetired):
+        founding.create(empty_desk, ADMIN, replace(WANTED, name="x", parent="root"), now=NOW)
+    # A newer list of the root is taken, an older one changes nothing.
+    first = publication.published(vault, "root", FULL)
+    newer = publication.publish_full(vault, CLOCKWORK, "root", now=NOW)
+    outside.take_list(empty_desk, ADMIN, "root", newer.der, now=NOW)
+    outside.take_list(empty_desk, ADMIN, "root", first.der, now=NOW)
+    assert publication.published(empty_desk, "root", FULL).number == newer.number
+    with pytest.raises(CertificateUnfit):
+        outside.take_list(empty_desk, ADMIN, "branch", newer.der, now=NOW)
+    with pytest.raises(AuthorityNotFound):
+        outside.take_list(empty_desk, ADMIN, "nobody", newer.der, now=NOW)
+    # A second authority below the same root.
+    second = replace(WANTED, name="second", subject="CN=Second")
+    signed = certify(vault, ask(empty_desk, second), second)
+    outside.install(empty_desk, ADMIN, "second", signed, above(vault), now=NOW)
+    assert len(authorities.all_names(empty_desk)) == 3
+
+
+def test_asked_twice_there_is_one_key_and_one_certificate(empty_desk: Desk, vault: Desk) -> None:
+    first, again = ask(empty_desk), ask(empty_desk)
+    assert len(empty_desk.keys.names()) == 1
+    one, two = (x509.load_pem_x509_csr(each).public_key() for each in (first, again))
+    assert one == two
+    assert certify(vault, first) == certify(vault, again)
+    with pytest.raises(RequestDiffers):
+        certify(vault, first, replace(WANTED, permitted=("dns:example.com",)))
+    for changed in ({"subject": "CN=Other"}, {"algorithm": "ec-p384"}):
+        with pytest.raises(RequestDiffers):
+            ask(empty_desk, replace(WANTED, **changed))  # type: ignore[arg-type]
+
+
+class Cut(Exception):
+    """The run ends here."""
+
+
+def test_cut_off_after_the_key_was_made(empty_desk: Desk) -> None:
+    class Cutting(Custody):
+        def generate(self, name: str, algorithm: KeyAlgorithm) -> str:
+            super().generate(name, algorithm)
+            raise Cut
+
+    cut = replace(empty_desk, keys=Cutting())
+    with pytest.raises(Cut):
+        ask(cut)
+    keys = Custody(custody(cut).raw)
+    ask(replace(empty_desk, keys=keys))
+    assert keys.names() == ["ca-branch-outside"]
+
+
+def test_the_root_s_machine_signs_only_what_was_named(empty_desk: Desk, vault: Desk) -> None:
+    csr = ask(empty_desk)
+    for changed in (
+        {"subject": "CN=Other"},
+        {"algorithm": "ec-p384"},
+        {"path_length": 1},
+        {"parent": "issuing"},
+        {"kind": "root", "parent": None},
+        {"name": "-"},
+    ):
+        with pytest.raises(BadAuthority):
+            certify(vault, csr, replace(WANTED, **changed))  # type: ignore[arg-type]
+    with pytest.raises(CsrMalformed):
+        certify(vault, b"nothing")
+    alice = hire(vault, "alice", Role.ADMIN)
+    bob = hire(vault, "bob", Role.APPROVER)
+    ruled = guarded(vault)
+    number = asked(lambda: outside.certify(ruled, alice, WANTED, csr, now=NOW))
+    approve(ruled, bob, number)
+    outside.certify(ruled, bearing(alice, number), WANTED, csr, now=NOW)
+
+
+def test_only_the_certificate_that_was_asked_for_is_taken(empty_desk: Desk, vault: Desk) -> None:
+    good = above(vault)
+
+    def refused(certificate: bytes, given: Above = good, kind: Any = CertificateUnfit) -> None:
+        with pytest.raises(kind):
+            outside.install(empty_desk, ADMIN, "branch", certificate, given, now=NOW)
+        assert authorities.all_names(empty_desk) == []
+
+    with pytest.raises(RequestNotFound):
+        outside.install(empty_desk, ADMIN, "branch", b"", good, now=NOW)
+    certificate = certify(vault, ask(empty_desk))
+    stranger = authorities.load(vault, "issuing").certificate
+    refused(b"nothing")
+    refused(pem(stranger))  # another key
+    refused(good.certificate)  # the root itself
+    refused(certificate, replace(good, certificate=pem(stranger)))  # no root
+    refused(certificate, replace(good, crl=publication.published(vault, "issuing", FULL).der))
+    refused(certificate, replace(good, crl=b"nothing"))
+    refused(certificate, replace(good, crl=b""))
+    refused(certificate, replace(good, name="another"))  # its list would be at another place
+    refused(_own_root(), replace(good, certificate=_own_root()))
+    with pytest.raises(CertificateUnfit):  # the list has ended
+        outside.install(
+            empty_desk, ADMIN, "branch", certificate, good, now=NOW + timedelta(days=30)
+        )
+    alice = hire(empty_desk, "alice", Role.ADMIN)
+    bob = hire(empty_desk, "bob", Role.APPROVER)
+    ruled = guarded(empty_desk)
+    number = asked(lambda: outside.install(ruled, alice, "branch", certificate, good, now=NOW))
+    approve(ruled, bob, number)
+    outside.install(ruled, bearing(alice, number), "branch", certificate, good, now=NOW)
+    with pytest.raises(AuthorityExists):
+        outside.install(empty_desk, ADMIN, "branch", certificate, good, now=NOW)
+
+
+def _own_root() -> bytes:
+    """A self-signed certificate that may not sign anything."""
+    key, name = ec.generate_private_key(ec.SECP256R1()), x509.Name.from_rfc4514_string("CN=Forged")
+    builder = x509.CertificateBuilder(
+        name, name, key.public_key(), 7, NOW - timedelta(days=1), NOW + timedelta(days=9)
+    )
+    return pem(builder.sign(key, hashes.SHA256()))
