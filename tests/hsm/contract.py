@@ -187,6 +187,14 @@ class KeyStoreContract:
         other = keys.generate("b", self.algorithms[0])
         assert spki(keys.open(uri)) == spki(keys.open(uri)) != spki(keys.open(other))
 
+    def test_a_name_leads_to_its_key(self, keys: KeyStore) -> None:
+        made = keys.open(keys.generate("led-to", "ec-p256"))
+        assert spki(keys.open(keys.uri_of("led-to"))) == spki(made)
+        with pytest.raises(KeyNotFound):
+            keys.open(keys.uri_of("led-nowhere"))
+        with pytest.raises(BadKeyName):
+            keys.uri_of("../led")
+
     def test_names_are_sorted_and_complete(self, keys: KeyStore) -> None:
         assert keys.names() == []
         wanted = ["0", "a", "a.b-c_d", "z" * 63]
