@@ -252,15 +252,26 @@ def test_the_next_start_removes_what_a_killed_owner_left() -> None:
         assert len(_in_lab(left["id"])) == 2
         names = Claim.read(claim).namespaces
         owner.send_signal(signal.SIGKILL)
-    assert len(_in_lab(left["id"])) == 2, "charon and sleep should have survived their owner"
+    # A lab of another test that starts now may sweep it first, or be at it.
+    survivors = _in_lab(left["id"])
+    assert len(survivors) == 2 or _is_swept(claim), "charon and sleep should have survived"
 
     with Lab():
         pass
 
+    assert _is_swept(claim)
     assert _in_lab(left["id"]) == []
-    assert not claim.exists()
     assert not Path(left["directory"]).exists()
     assert not any((ownership.NAMESPACES / name).exists() for name in names)
+
+
+def _is_swept(claim: Path) -> bool:
+    """Whether a claim is gone, or goes within seconds."""
+    for _ in range(100):
+        if not claim.exists():
+            return True
+        time.sleep(0.1)
+    return False
 
 
 @pytest.mark.usefixtures("needs_lab")
