@@ -193,6 +193,7 @@ def install(
 def take_list(desk: Desk, actor: Actor, name: str, crl: bytes, *, now: datetime) -> Crl:
     """Take a newer list of a root outside. Raises RoleMayNot, AuthorityNotFound, CertificateUnfit."""
     require(actor, Action.AUTHORITY_CREATE)
+    require_gateway(actor, None)
     owner = authorities.get(desk, actor, name)
     if owner.status != OUTSIDE:
         raise CertificateUnfit(

@@ -25,3 +25,9 @@ def seal(directory: Path) -> Seal:
 @pytest.fixture
 def store(directory: Path, seal: Seal) -> SealedFileKeyStore:
     return SealedFileKeyStore(directory, seal)
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Try each kind of key that the store of a contract makes, and leave out none by a skip."""
+    if "algorithm" in metafunc.fixturenames and hasattr(metafunc.cls, "algorithms"):
+        metafunc.parametrize("algorithm", metafunc.cls.algorithms)

@@ -11,6 +11,7 @@ from pki import (
     authorities,
     backups,
     census,
+    ceremony,
     certificates,
     cleanup,
     decisions,
@@ -20,6 +21,7 @@ from pki import (
     issuance,
     ocsp_answers,
     ocsp_signers,
+    outside,
     profiles,
     publication,
     reconcile,
@@ -31,6 +33,8 @@ from pki import (
 from pki.actors import GRANTS, Action, Role
 from pki.audit_check import Kept
 from pki.backups import Order
+from pki.ceremony import course
+from pki.ceremony.plan import Plan
 from pki.certificates import CertificateQuery
 from pki.decisions import ApprovalQuery
 from pki.desk import Desk
@@ -38,6 +42,7 @@ from pki.founding import AuthorityRequest
 from pki.guarded import Step
 from pki.history import AuditQuery
 from pki.issuance import IssueRequest
+from pki.outside import Above
 from pki.tokens import TokenRequest
 from tests.fixtures.desk import NOW
 from tests.pki.logkeeping import Memory
@@ -60,6 +65,9 @@ from tests.role_table import (
 )
 
 ORDER = Order("a", "/a", ["passphrase"])
+NOTHING = AuthorityRequest("", "issuing", "")
+ABOVE = Above("nope", b"", b"")
+UNCONFIRMED = Plan("", "", ("nobody",), (), "", "00")
 
 TABLE: dict[Any, tuple[set[Role], Call]] = {
     audit_check.check: ({A, P, U}, lambda d, a: audit_check.check(d, a, Memory(), Kept())),
@@ -110,6 +118,10 @@ TABLE: dict[Any, tuple[set[Role], Call]] = {
     ocsp_signers.ensure: ({S}, lambda d, a: ocsp_signers.ensure(d, a, "nope", now=NOW)),
     ocsp_signers.remove_dropped: ({S}, lambda d, a: ocsp_signers.remove_dropped(d, a, now=NOW)),
     ocsp_signers.remove_expired: ({S}, lambda d, a: ocsp_signers.remove_expired(d, a, now=NOW)),
+    outside.ask: ({A}, lambda d, a: outside.ask(d, a, NOTHING, now=NOW)),
+    outside.certify: ({A}, lambda d, a: outside.certify(d, a, NOTHING, b"", now=NOW)),
+    outside.install: ({A}, lambda d, a: outside.install(d, a, "nope", b"", ABOVE, now=NOW)),
+    outside.take_list: ({A}, lambda d, a: outside.take_list(d, a, "nope", b"", now=NOW)),
     profiles.create: ({A}, lambda d, a: profiles.create(d, a, {}, now=NOW)),
     profiles.get: (READERS, lambda d, a: profiles.get(d, a, "gateway")),
     profiles.list_: (READERS, profiles.list_),
@@ -156,22 +168,30 @@ PARTS = {
     "pki.authorities.choose",
     "pki.backups.accept",
     "pki.backups.mark_restored",
+    "pki.ceremony.course.carry_out",
+    "pki.founding.checked_parent",
+    "pki.founding.pending_row",
     "pki.identity.use_up",
+    "pki.publication.take",
+}
+CEREMONY: dict[Any, tuple[set[Role], Call]] = {
+    course.begin: ({A}, lambda d, a: course.begin(d, UNCONFIRMED, a, (), now=NOW)),
 }
 
 
 def test_every_operation_has_a_row() -> None:
     check_complete(TABLE, pki, PARTS)
+    check_complete(CEREMONY, ceremony, PARTS)
 
 
 @pytest.mark.parametrize("role", Role)
-@pytest.mark.parametrize("operation", TABLE, ids=name_of)
+@pytest.mark.parametrize("operation", TABLE | CEREMONY, ids=name_of)
 def test_operations_and_roles(shared_desk: Desk, operation: Any, role: Role) -> None:
-    check_row(shared_desk, TABLE[operation], role)
+    check_row(shared_desk, (TABLE | CEREMONY)[operation], role)
 
 
 def test_the_role_is_asked_for_before_anything_is_looked_at() -> None:
-    check_asked_first(TABLE)
+    check_asked_first(TABLE | CEREMONY)
 
 
 def test_what_is_not_granted_is_refused() -> None:

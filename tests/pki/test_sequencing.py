@@ -20,6 +20,7 @@ from store import audit_tree
 from store.audit_tables import audit_gaps, audit_heads, audit_leaves, audit_logs, audit_nodes
 from store.engine import Store
 from store.tables import audit_events
+from tests.fixtures.databases import DATABASES
 from tests.fixtures.desk import ADMIN, CLOCKWORK, Custody, reopened
 from tests.pki.acts import at_once, count, issue, trail
 from tests.pki.logkeeping import (
@@ -151,12 +152,16 @@ def test_rows_that_are_committed_late_are_added_late(desk: Desk, memory: Memory)
     require_whole(desk, memory)
 
 
-@pytest.mark.postgres
+# On SQLite one transaction writes at a time, and the numbers of one that failed are given again.
+on_postgresql = pytest.mark.parametrize(
+    "store_url", [each for each in DATABASES if each.id == "postgresql"], indirect=True
+)
+
+
+@on_postgresql
 def test_transactions_that_commit_in_another_order_than_they_took_their_numbers(
     desk: Desk, memory: Memory, second_store: Store
 ) -> None:
-    if desk.store.dialect != "postgresql":
-        pytest.skip("on SQLite one transaction writes at a time")
     sequence(desk, memory)
     with second_store.write() as slow:
         slow.execute(_insertion("slow"))
@@ -170,12 +175,10 @@ def test_transactions_that_commit_in_another_order_than_they_took_their_numbers(
     require_whole(desk, memory)
 
 
-@pytest.mark.postgres
+@on_postgresql
 def test_a_transaction_that_is_rolled_back_leaves_a_gap_and_no_trouble(
     desk: Desk, memory: Memory, now: datetime
 ) -> None:
-    if desk.store.dialect != "postgresql":
-        pytest.skip("SQLite gives the numbers of a transaction that failed again")
     sequence(desk, memory)
     with pytest.raises(ZeroDivisionError):
         _write_in_vain(desk.store)
