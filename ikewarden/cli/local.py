@@ -1,16 +1,14 @@
 """An instance of this machine, opened without its service: its settings, records and keys."""
 
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from getpass import getpass
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 import click
 
-from ikewarden.cli.commands.serve import InstanceMissing
+from core.errors import NotFound
 from ikewarden.cli.place import SETTINGS
 from ikewarden.cli.session import Session
 
@@ -27,6 +25,12 @@ config_option: Final = click.option(
 )
 
 
+class InstanceMissing(NotFound):
+    """There is nothing to serve."""
+
+    code = "instance_missing"
+
+
 @dataclass(frozen=True)
 class Opened:
     """What was opened; `keys` are the sealed ones."""
@@ -37,29 +41,39 @@ class Opened:
     keys: "SealedFileKeyStore"
 
 
+def settings_file(session: Session, config: Path | None) -> Path:
+    """The settings `config`, or those of the instance that the session names. Raises InstanceMissing."""
+    file = config or session.directory / SETTINGS
+    if not file.exists():
+        raise InstanceMissing(
+            f"There is no instance in {file.parent}.",
+            next_step=f"Make one with `ikewarden init --dir {file.parent}`, or name another: --dir or --config.",
+        )
+    return file
+
+
+def settings_of(session: Session, config: Path | None) -> "Settings":
+    """What they say. Raises InstanceMissing, and what settings raise."""
+    from ikewarden.settings import load_settings
+
+    return load_settings(settings_file(session, config), session.environ)
+
+
 @contextmanager
 def opened_instance(session: Session, config: Path | None) -> Iterator[Opened]:
     """Open the instance that the session names, or that of the settings `config`, until the block ends.
 
     Raises InstanceMissing, and what settings, key store and records raise.
     """
-    settings_file = config or session.directory / SETTINGS
-    if not settings_file.exists():
-        raise InstanceMissing(
-            f"There is no instance in {settings_file.parent}.",
-            next_step="Name its directory with --dir, or its settings with --config.",
-        )
-    from ikewarden.settings import load_settings
     from ikewarden.wiring import make_desk, open_keys
     from store.schema import check_schema
 
-    settings = load_settings(settings_file, session.environ)
-    prompt = getpass if sys.stdin.isatty() else None
-    keys = open_keys(settings, session.environ, prompt)
+    settings = settings_of(session, config)
+    keys = open_keys(settings, session.environ, session.ask)
     desk = make_desk(settings, keys, session.environ)
     try:
         check_schema(desk.store)
-        yield Opened(settings_file, settings, desk, keys.sealed)
+        yield Opened(settings_file(session, config), settings, desk, keys.sealed)
     finally:
         desk.store.close()
         keys.close()

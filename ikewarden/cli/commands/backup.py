@@ -7,7 +7,7 @@ import click
 
 from core.secret import Secret
 from ikewarden.cli.help import command
-from ikewarden.cli.local import opened_instance
+from ikewarden.cli.local import config_option, opened_instance
 from ikewarden.cli.options import approval_option, directory_option, example, format_option
 from ikewarden.cli.session import Session, pass_session
 
@@ -39,11 +39,7 @@ VARIABLE: Final = "IKEWARDEN_BACKUP_PASSPHRASE"
 )
 @approval_option
 @directory_option
-@click.option(
-    "--config",
-    type=click.Path(dir_okay=False, path_type=Path),
-    help="A settings file, in place of the one in the directory.",
-)
+@config_option
 @format_option()
 @pass_session
 def backup(

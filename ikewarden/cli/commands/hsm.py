@@ -7,11 +7,10 @@ import click
 
 from core.errors import Conflict, InvalidInput
 from hsm.ports import KEY_ALGORITHMS, KeyAlgorithm
-from ikewarden.cli.commands.serve import InstanceMissing
 from ikewarden.cli.help import command
 from ikewarden.cli.lazy import Lazy, LazyGroup
+from ikewarden.cli.local import config_option, settings_of
 from ikewarden.cli.options import directory_option, example, format_option
-from ikewarden.cli.place import SETTINGS
 from ikewarden.cli.session import Session, pass_session
 
 if TYPE_CHECKING:
@@ -51,11 +50,7 @@ def hsm() -> None:
     ),
 )
 @directory_option
-@click.option(
-    "--config",
-    type=click.Path(dir_okay=False, path_type=Path),
-    help="A settings file, in place of the one in the directory.",
-)
+@config_option
 @click.option(
     "--algorithm",
     "algorithms",
@@ -84,7 +79,7 @@ def check(
     """
     from hsm.keytrial import try_out
 
-    settings = _settings(session, config)
+    settings = settings_of(session, config)
     store = _open(session, settings)
     screen = session.screen
     try:
@@ -127,18 +122,6 @@ def _document(trial: "Trial") -> dict[str, Any]:
         "code": trial.code or None,
         "message": trial.message or None,
     }
-
-
-def _settings(session: Session, config: Path | None) -> "Settings":
-    file = config or session.directory / SETTINGS
-    if not file.exists():
-        raise InstanceMissing(
-            f"There is no instance in {file.parent}.",
-            next_step="Name its directory with --dir, or its settings with --config.",
-        )
-    from ikewarden.settings import load_settings
-
-    return load_settings(file, session.environ)
 
 
 def _open(session: Session, settings: "Settings") -> "TokenKeyStore":

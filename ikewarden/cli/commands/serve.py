@@ -5,29 +5,19 @@ from typing import TYPE_CHECKING
 
 import click
 
-from core.errors import NotFound
 from ikewarden.cli.help import command
+from ikewarden.cli.local import config_option, settings_file
 from ikewarden.cli.options import directory_option, example
-from ikewarden.cli.place import ADMIN_TOKEN, SETTINGS, api_url, program
+from ikewarden.cli.place import ADMIN_TOKEN, api_url, program
 from ikewarden.cli.session import Session, pass_session
 
 if TYPE_CHECKING:
     from ikewarden.settings_model import Settings
 
 
-class InstanceMissing(NotFound):
-    """There is nothing to serve."""
-
-    code = "instance_missing"
-
-
 @command(epilog=example("ikewarden serve --dir var", "ikewarden serve --only scheduler --dir var"))
 @directory_option
-@click.option(
-    "--config",
-    type=click.Path(dir_okay=False, path_type=Path),
-    help="A settings file, in place of the one in the directory.",
-)
+@config_option
 @click.option(
     "--only",
     type=click.Choice(["api", "validation", "scheduler", "syslog"]),
@@ -39,12 +29,7 @@ def serve(session: Session, config: Path | None, only: str | None) -> int:
 
     In one group of processes, until SIGTERM or Ctrl-C; with the receiver of syslog, where it is on.
     """
-    settings = config or session.directory / SETTINGS
-    if not settings.exists():
-        raise InstanceMissing(
-            f"There is no instance in {settings.parent}.",
-            next_step=f"Make one with `ikewarden init --dir {settings.parent}`, or name another directory.",
-        )
+    settings = settings_file(session, config)
     from ikewarden.serve import run
 
     return run(

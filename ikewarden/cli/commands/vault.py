@@ -6,22 +6,16 @@ from typing import TYPE_CHECKING, Final
 import click
 
 from core.errors import InvalidInput
-from ikewarden.cli.commands.serve import InstanceMissing
 from ikewarden.cli.help import command
 from ikewarden.cli.lazy import Lazy, LazyGroup
+from ikewarden.cli.local import config_option, settings_of
 from ikewarden.cli.options import directory_option, example, format_option
-from ikewarden.cli.place import SETTINGS
 from ikewarden.cli.session import Session, pass_session
 
 if TYPE_CHECKING:
     from hsm.vaultpolicy import Policy
     from ikewarden.settings_model import Settings
 
-_CONFIG = click.option(
-    "--config",
-    type=click.Path(dir_okay=False, path_type=Path),
-    help="A settings file, in place of the one in the directory.",
-)
 _ONLY = click.option(
     "--only",
     type=click.Choice(("secrets", "keys")),
@@ -70,7 +64,7 @@ def vault() -> None:
     ),
 )
 @directory_option
-@_CONFIG
+@config_option
 @_ONLY
 @format_option()
 @pass_session
@@ -83,7 +77,7 @@ def policy(session: Session, config: Path | None, only: str | None) -> None:
     """
     from hsm.vaultpolicy import as_document, as_hcl
 
-    settings = _settings(session, config)
+    settings = settings_of(session, config)
     keys = only == "keys" or (only is None and settings.keys.uses_transit)
     secrets = only == "secrets" or (only is None and (_has_secrets(settings) or not keys))
     made: list[tuple[str, Policy]] = []
@@ -103,7 +97,7 @@ def policy(session: Session, config: Path | None, only: str | None) -> None:
 
 @command("check", epilog=example("ikewarden vault check --dir /var/lib/ikewarden"))
 @directory_option
-@_CONFIG
+@config_option
 @_ONLY
 @format_option()
 @pass_session
@@ -114,7 +108,7 @@ def check(session: Session, config: Path | None, only: str | None) -> None:
     what is left. Keys: logs in, makes a key of each family, signs, and destroys it. Exits with 0 if all went well, 1 if
     the server refuses something, 2 for a mistake in the settings, 3 if the server is away, sealed or over its quota.
     """
-    settings = _settings(session, config)
+    settings = settings_of(session, config)
     keys = settings.keys.uses_transit and only != "secrets"
     if only == "keys" and not keys:
         raise KeysNotInVault("The settings have no Transit engine.")
@@ -188,15 +182,3 @@ class _Steps:
     def report(self, step: str) -> None:
         self.done.append(step)
         self._screen.note(f"… {step}")
-
-
-def _settings(session: Session, config: Path | None) -> "Settings":
-    file = config or session.directory / SETTINGS
-    if not file.exists():
-        raise InstanceMissing(
-            f"There is no instance in {file.parent}.",
-            next_step="Name its directory with --dir, or its settings with --config.",
-        )
-    from ikewarden.settings import load_settings
-
-    return load_settings(file, session.environ)
