@@ -279,10 +279,20 @@ class Gateway:
                 try:
                     for _ in session.terminate(request):
                         pass
-                except vici.exception.CommandException as refused:
-                    if "no matching SAs" not in str(refused):  # they ended by themselves meanwhile
+                except vici.exception.CommandException:
+                    # Some may have ended by themselves meanwhile, as one that was rekeyed does.
+                    if not self._without(ike, timeout):
                         raise
         return before
+
+    def _without(self, ike: str, timeout: float) -> bool:
+        """Whether the last IKE_SA of a connection is gone within that many seconds."""
+        end = time.monotonic() + timeout
+        while any(sa.name == ike for sa in self.list_sas()):
+            if time.monotonic() > end:
+                return False
+            time.sleep(0.05)
+        return True
 
     def reauthenticate(self, ike: str = "tunnel") -> None:
         """Start a fresh authentication and return; the log and `list_sas` show how it ends."""
