@@ -44,17 +44,23 @@ def open_keys(
     return open_stores(settings, open_sealed(settings, environ, prompt), environ, prompt)
 
 
-def open_sealed(
+def sealing_passphrase(
     settings: Settings, environ: Mapping[str, str], prompt: Prompt | None = None
-) -> SealedFileKeyStore:
-    """Open the sealed keys. Raises the errors of `hsm.passphrase`, `hsm.seal` and `hsm.sealedfiles`."""
-    passphrase: Secret = find_passphrase(
+) -> Secret:
+    """The passphrase of the sealed keys, from where the settings say. Raises the errors of `hsm.passphrase`."""
+    return find_passphrase(
         file=settings.keys.passphrase_file,
         variable=settings.keys.passphrase_env,
         environ=environ,
         prompt=prompt and partial(prompt, "Passphrase of the key store: "),
     )
-    seal = Seal.open(settings.keys.directory, passphrase)
+
+
+def open_sealed(
+    settings: Settings, environ: Mapping[str, str], prompt: Prompt | None = None
+) -> SealedFileKeyStore:
+    """Open the sealed keys. Raises the errors of `hsm.passphrase`, `hsm.seal` and `hsm.sealedfiles`."""
+    seal = Seal.open(settings.keys.directory, sealing_passphrase(settings, environ, prompt))
     return SealedFileKeyStore(settings.keys.directory, seal)
 
 

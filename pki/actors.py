@@ -35,6 +35,7 @@ class Action(StrEnum):
     TOKEN_READ = "token.read"  # noqa: S105 - the name of an action
     TOKEN_REVOKE = "token.revoke"  # noqa: S105 - the name of an action
     JOB_READ = "job.read"
+    JOB_RETRY = "job.retry"
     JOB_RUN = "job.run"
     AUDIT_READ = "audit.read"
     AUDIT_ACCEPT = "audit.accept"
@@ -116,6 +117,7 @@ GRANTS: dict[Role, frozenset[Action]] = {
         Action.ROTATION_CONFIRM,
         Action.FINDING_ACCEPT,
         Action.ALERT_SILENCE,
+        Action.JOB_RETRY,
         Action.APPROVAL_READ,
         Action.APPROVAL_WITHDRAW,
     },

@@ -6,12 +6,22 @@ None of it is of one gateway, so a credential that is tied to one is shown nothi
 from dataclasses import dataclass
 from datetime import datetime
 
+from core.errors import NotFound
 from pki.actors import Action, Actor, require, require_gateway
 from pki.desk import Desk
+from pki.trail import leave
 from store import audit, jobs, outbox
 from store.audit import AuditEvent
+from store.engine import Unit
 from store.jobs import JobState
 from store.outbox import Message, OutboxDepth
+
+
+class DeadLetterNotFound(NotFound):
+    """No work of this number failed for good."""
+
+    code = "dead_letter_not_found"
+    next_step = "List what failed for good: `ikewarden job dead-letters`. It may have been queued anew already."
 
 
 @dataclass(frozen=True)
@@ -70,3 +80,29 @@ def dead_letters(desk: Desk, actor: Actor, *, limit: int = 100) -> list[Message]
     require_gateway(actor, None)
     with desk.store.read() as connection:
         return outbox.dead_letters(connection, limit)
+
+
+def retry(desk: Desk, actor: Actor, number: int, *, now: datetime) -> Message:
+    """Queue work anew that failed for good, as if it had never failed.
+
+    Raises RoleMayNot, OutsideScope, DeadLetterNotFound.
+    """
+    require(actor, Action.JOB_RETRY)
+    require_gateway(actor, None)
+
+    def work(unit: Unit) -> Message:
+        found = outbox.revive(unit.connection, number, now)
+        if found is None:
+            raise DeadLetterNotFound(f"No work of the number {number} failed for good.")
+        leave(
+            unit,
+            actor,
+            "job.retry",
+            f"dead-letter:{number}",
+            now=now,
+            topic=found.topic,
+            key=found.key,
+        )
+        return found
+
+    return desk.store.together(work)

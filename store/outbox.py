@@ -218,14 +218,17 @@ def dead_letters(connection: Connection, limit: int) -> list[Message]:
     return [_message(row) for row in connection.execute(query).mappings()]
 
 
-def revive(connection: Connection, ids: Sequence[int], now: datetime) -> int:
-    """Queue dead letters anew, as if they had never failed; tells how many there were."""
+def revive(connection: Connection, number: int, now: datetime) -> Message | None:
+    """Queue a dead letter anew, as if it had never failed; None if there is no such dead letter."""
     changed = connection.execute(
         update(outbox)
-        .where(outbox.c.id.in_(ids), outbox.c.dead_at.is_not(None))
+        .where(outbox.c.id == number, outbox.c.dead_at.is_not(None))
         .values(dead_at=None, attempts=0, available_at=now, lease_owner=None, lease_until=None)
     )
-    return changed.rowcount
+    if not changed.rowcount:
+        return None
+    row = connection.execute(select(*_COLUMNS).where(outbox.c.id == number))
+    return _message(row.mappings().one())
 
 
 def _free(now: datetime) -> ColumnElement[bool]:

@@ -6,7 +6,7 @@ from typing import Any
 
 from pydantic import Field
 
-from api import cursors
+from api import cursors, decoding
 from api.cursors import PageQuery
 from api.registry import Call, Nothing, Reply, Route, Sent, Shown
 from api.v1.certificates import When, Word
@@ -123,6 +123,12 @@ def dead_letters(call: Call[None, Few]) -> Reply:
     return Reply(DeadLetterList(items=[DeadLetter.model_validate(message) for message in found]))
 
 
+def retry(call: Call[Nothing, Nothing]) -> Reply:
+    """Queue work anew that failed for good."""
+    found = history.retry(call.desk, call.actor, decoding.number(call.path["id"]), now=call.now)
+    return Reply(DeadLetter.model_validate(found))
+
+
 ROUTES = (
     Route(
         method="GET",
@@ -154,5 +160,16 @@ ROUTES = (
         query=Few,
         answer=DeadLetterList,
         refusals=(422,),
+    ),
+    Route(
+        method="POST",
+        path="/v1/jobs/dead-letters/{id}/retry",
+        view=retry,
+        summary="Queue work anew that failed for good, as if it had never failed",
+        tag=_TAG,
+        action=Action.JOB_RETRY,
+        body=Nothing,
+        answer=DeadLetter,
+        refusals=(404, 422),
     ),
 )

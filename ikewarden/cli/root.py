@@ -32,6 +32,10 @@ _COMMANDS: Final = "ikewarden.cli.commands"
             f"{_COMMANDS}.check_config:check_config",
             "Check a settings file, and tell all that is wrong.",
         ),
+        "change-passphrase": Lazy(
+            f"{_COMMANDS}.change_passphrase:change_passphrase",
+            "Seal the keys and secrets in files under a new passphrase.",
+        ),
         "vault": Lazy(
             f"{_COMMANDS}.vault:vault", "Vault or OpenBao as the store of secrets and keys."
         ),

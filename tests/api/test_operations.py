@@ -353,6 +353,18 @@ def test_jobs_and_dead_letters(serving: Serving) -> None:
         letters = client.get("/v1/jobs/dead-letters?limit=500").json["items"]
         assert "t" in {letter["topic"] for letter in letters}
         assert client.get("/v1/jobs/dead-letters?limit=0").code == "query_invalid"
+        letter = next(each for each in letters if each["topic"] == "t")
+        path = f"/v1/jobs/dead-letters/{letter['id']}/retry"
+        revived = client.post(path, {})
+        assert (revived.status, revived.json) == (200, {**letter, "attempts": 0})
+        assert client.post(path, {}).code == "dead_letter_not_found"
+        assert client.post("/v1/jobs/dead-letters/x/retry", {}).status == 404
+        left = client.get("/v1/jobs/dead-letters?limit=500").json["items"]
+        assert letter["id"] not in {each["id"] for each in left}
+    with serving.client(Role.ADMIN) as client:
+        (row,) = client.get("/v1/audit-events?action=job.retry").json["items"]
+        assert row["object"] == f"dead-letter:{letter['id']}"
+        assert row["detail"] == {"topic": "t", "key": "k"}
 
 
 @pytest.mark.parametrize(

@@ -89,6 +89,7 @@ TABLE = """
     GET  /v1/audit-log/entries                  -      y       -        y       y       -        -
     GET  /v1/jobs                               -      y       y        y       y       -        -
     GET  /v1/jobs/dead-letters                  -      y       y        y       y       -        -
+    POST /v1/jobs/dead-letters/{id}/retry       -      y       y        -       -       -        -
     GET  /v1/whoami                             -      y       y        y       y       y        y
     GET  /metrics                               -      y       y        y       y       -        -
     GET  /healthz                               y      y       y        y       y       y        y

@@ -112,6 +112,7 @@ TABLE = """
     all   POST /v1/approvals/{id}/withdraw
     all   GET  /v1/jobs
     all   GET  /v1/jobs/dead-letters
+    all   POST /v1/jobs/dead-letters/{id}/retry
     free  GET  /v1/whoami
     cut   GET  /metrics
     free  GET  /healthz

@@ -115,7 +115,9 @@ OFFLINE = {
 
 
 # They work on an instance's settings.
-ON_AN_INSTANCE = {"init", "serve", "migrate", "backup", "restore", "vault", "hsm"}
+ON_AN_INSTANCE = {"init", "serve", "migrate", "backup", "restore", "vault", "hsm"} | {
+    "change-passphrase"
+}
 ON_ITS_SETTINGS = {("audit-log", "verify"), ("audit-log", "accept-gap"), ("ca", "ceremony")} | {
     ("ca", name) for name in ("request", "sign", "import", "crl")
 }

@@ -115,7 +115,11 @@ def test_revived_message_starts_anew(store: Store) -> None:
         outbox.failed(store, message, owner="a", error="no", now=NOW, max_attempts=1)
     with store.write() as connection:
         dead = outbox.dead_letters(connection, 10)
-        assert outbox.revive(connection, [dead[0].id, 12345], NOW + SECOND) == 1
+        revived = outbox.revive(connection, dead[0].id, NOW + SECOND)
+        assert revived is not None
+        assert (revived.id, revived.attempts, revived.dead_at) == (dead[0].id, 0, None)
+        assert outbox.revive(connection, dead[0].id, NOW + SECOND) is None
+        assert outbox.revive(connection, 12345, NOW + SECOND) is None
     (message,) = claim(store, now=NOW + SECOND)
     assert (message.id, message.attempts, message.dead_at) == (dead[0].id, 0, None)
 

@@ -34,6 +34,9 @@ _LETTERS = (
         "dead-letters": Lazy(
             f"{__name__}:dead_letters", "List work after a commit that failed for good."
         ),
+        "retry": Lazy(
+            f"{__name__}:retry", "Queue work anew that failed for good, as if it had never failed."
+        ),
     },
     epilog=example("ikewarden job list"),
 )
@@ -65,3 +68,16 @@ def dead_letters(session: Session, limit: int) -> None:
     """List work after a commit that failed for good."""
     found = session.connect().get("/v1/jobs/dead-letters", {"limit": limit})
     session.screen.entries(_LETTERS, found["items"], nothing="Nothing failed for good.")
+
+
+@command("retry", epilog=example("ikewarden job retry 41"))
+@click.argument("number", type=click.IntRange(1), metavar="ID")
+@client_command()
+@pass_session
+def retry(session: Session, number: int) -> None:
+    """Queue work anew that failed for good, as if it had never failed.
+
+    It is done within a second. If what made it fail is still there, it is tried less and less often, for hours.
+    """
+    path = f"/v1/jobs/dead-letters/{number}/retry"
+    session.screen.document(session.connect().post(path, {}))
