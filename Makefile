@@ -7,7 +7,7 @@ PIP := $(BIN)/pip install -qq --disable-pip-version-check --constraint constrain
 DIR ?= var
 # Where the environment forbids bytecode, each of the programs that tests start, and each worker, compiles all anew.
 export PYTHONDONTWRITEBYTECODE :=
-# Tests wait for daemons for more than half of their time: two of them to each of two cores.
+# Tests wait for more than half of their time, many of them for daemons: two workers to each of two cores.
 WORKERS ?= 4
 B ?=
 
