@@ -5,8 +5,10 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/pip install -qq --disable-pip-version-check --constraint constraints.txt
 DIR ?= var
-# Tests wait for daemons and databases for a third of their time.
-WORKERS ?= 3
+# Where the environment forbids bytecode, each of the programs that tests start, and each worker, compiles all anew.
+export PYTHONDONTWRITEBYTECODE :=
+# Tests wait for more than half of their time, many of them for daemons: two workers to each of two cores.
+WORKERS ?= 4
 B ?=
 
 .DEFAULT_GOAL := help

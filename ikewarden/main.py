@@ -1,6 +1,7 @@
 """The entry point of the program: arguments in, exit code out."""
 
 import contextlib
+import gc
 import io
 import os
 import sys
@@ -15,6 +16,9 @@ from ikewarden.cli.failures import FAILED, INTERRUPTED, failure_of, tell
 from ikewarden.cli.root import program
 from ikewarden.cli.session import Session
 
+# Importing our modules makes many objects and no garbage; Python would look for some after every 700.
+_GARBAGE = 50_000
+
 
 def main() -> int:
     """Run one command with the arguments, environment, clock and streams of this process."""
@@ -23,7 +27,10 @@ def main() -> int:
     session = Session(
         environ=os.environ, clock=_now, out=_stream(sys.stdout), err=_stream(sys.stderr)
     )
-    return run(sys.argv[1:], session)
+    gc.set_threshold(_GARBAGE)
+    code = run(sys.argv[1:], session)
+    gc.freeze()  # at the end Python looks through all that is left, which takes longer than many a command
+    return code
 
 
 def run(arguments: Sequence[str], session: Session) -> int:

@@ -1,5 +1,6 @@
 """One installation and one listener for each module, on each database."""
 
+import contextlib
 import itertools
 import shutil
 from collections.abc import Iterator
@@ -25,23 +26,18 @@ def module_directory(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module", params=DATABASES)
 def site(request: pytest.FixtureRequest, module_directory: Path) -> Iterator[Site]:
     """An installation that the tests of a module share."""
-    number = next(_numbers)
-    if request.param == "sqlite":
-        template: Path = request.getfixturevalue("sqlite_template")
-        path = module_directory / f"records-{number}.db"
-        shutil.copy(template, path)
-        url = f"sqlite:///{path}"
-    else:
-        server: Server = request.getfixturevalue("postgresql_server")
-        with server.admin() as admin:
-            admin.execute(f"CREATE DATABASE api_{number} TEMPLATE {_TEMPLATE}")
-        url = server.url(f"api_{number}")
-    store = open_store(url, pool_size=16)
-    yield found_site(store, module_directory, url)
-    store.close()
-    if request.param != "sqlite":
-        with server.admin() as admin:
-            admin.execute(f"DROP DATABASE api_{number} WITH (FORCE)")
+    with contextlib.ExitStack() as stack:
+        if request.param == "sqlite":
+            template: Path = request.getfixturevalue("sqlite_template")
+            path = module_directory / f"records-{next(_numbers)}.db"
+            shutil.copy(template, path)
+            url = f"sqlite:///{path}"
+        else:
+            server: Server = request.getfixturevalue("postgresql_server")
+            url = stack.enter_context(server.database(_TEMPLATE))
+        store = open_store(url, pool_size=16)
+        stack.callback(store.close)
+        yield found_site(store, module_directory, url)
 
 
 @pytest.fixture(scope="module")
