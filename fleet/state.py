@@ -256,7 +256,7 @@ def managed(desk: Desk, connection: Connection, gateway_id: int) -> tuple[Mappin
 
     def end(text: str, authority_id: int) -> End:
         issuer = authorities.load(desk, names[authority_id])
-        return End(identities.split(text), fingerprint(issuer.certificate))
+        return End(identities.split(text), (fingerprint(issuer.certificate),))
 
     found = []
     for row in rows:
