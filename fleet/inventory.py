@@ -45,7 +45,7 @@ def look(desk: Desk, actor: Actor, name: str, *, now: datetime) -> Whole:
         leaf = None if gateway.certificate is None else gateway.certificate.fingerprint
         drift: tuple[Drift, ...] = ()
         if isinstance(kept, dict):
-            known = wanted(desk, connection, gateway.id, leaf)
+            known = wanted(desk, connection, gateway.id, leaf, now=now)
             drift = compare(known, kept)
         return Whole(
             gateway,
@@ -56,7 +56,9 @@ def look(desk: Desk, actor: Actor, name: str, *, now: datetime) -> Whole:
         )
 
 
-def wanted(desk: Desk, connection: Connection, gateway_id: int, leaf: str | None) -> Wanted:
+def wanted(
+    desk: Desk, connection: Connection, gateway_id: int, leaf: str | None, *, now: datetime
+) -> Wanted:
     """What the gateway's daemon should hold."""
     query = (
         select(authorities_table.c.name, crls.c.number)
@@ -75,12 +77,13 @@ def wanted(desk: Desk, connection: Connection, gateway_id: int, leaf: str | None
     return Wanted(
         leaf=leaf,
         authorities=frozenset(fingerprint(certificate) for certificate, _ in trusted),
+        # Of two authorities of one name, as in a rollover, the higher one: daemons tell lists apart by the name.
         crls={
             certificate.subject.rfc4514_string(): number
-            for certificate, number in trusted
+            for certificate, number in sorted(trusted, key=lambda each: each[1] or 0)
             if number is not None
         },
-        connections=frozenset(each["name"] for each in managed(desk, connection, gateway_id)),
+        connections=frozenset(each["name"] for each in managed(desk, connection, gateway_id, now)),
         secrets={each.name: tuple(key.version for key in each.keys) for each in slots},
         reused=desired.reused(connection, slots),
     )

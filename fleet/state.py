@@ -189,7 +189,7 @@ def _whole(
             for row in rows
             if row.number is not None
         ),
-        connections=managed(desk, connection, head.id),
+        connections=managed(desk, connection, head.id, now),
         secrets=desired.slots_of(connection, head.id),
         commands=tuple(pending(connection, head.id, now)),
     )
@@ -244,7 +244,9 @@ _MANAGED = (
 )
 
 
-def managed(desk: Desk, connection: Connection, gateway_id: int) -> tuple[Mapping[str, Any], ...]:
+def managed(
+    desk: Desk, connection: Connection, gateway_id: int, now: datetime
+) -> tuple[Mapping[str, Any], ...]:
     """The managed connections of a gateway, as `ike.daemons.port.Connection` has them."""
     rows = connection.execute(_MANAGED, {"of": gateway_id}).all()
     if not rows:
@@ -254,9 +256,11 @@ def managed(desk: Desk, connection: Connection, gateway_id: int) -> tuple[Mappin
         for row in connection.execute(select(authorities_table.c.id, authorities_table.c.name))
     }
 
+    kin = ca_sets.kin(connection, now)
+
     def end(text: str, authority_id: int) -> End:
-        issuer = authorities.load(desk, names[authority_id])
-        return End(identities.split(text), (fingerprint(issuer.certificate),))
+        issuers = (authorities.load(desk, name) for name in kin.of(names[authority_id]))
+        return End(identities.split(text), tuple(fingerprint(each.certificate) for each in issuers))
 
     found = []
     for row in rows:

@@ -222,7 +222,7 @@ def _row(desk: Desk, request: TunnelRequest, ends: list[Any], peer: Peer | None)
 def _follow(desk: Desk, connection: Connection, ends: list[int], now: datetime) -> None:
     """What a tunnel more or less means for its gateways."""
     for end in ends:
-        ca_sets.settle(desk, connection, end)
+        ca_sets.settle(desk, connection, end, now)
         assign(connection, end)
     bump(connection, ends, now)
 
