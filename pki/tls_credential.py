@@ -87,9 +87,13 @@ def _serves(
     if {GeneralName.from_x509(name) for name in carried} != set(wanted):
         return False
     try:
-        return find(desk, serials.to_hex(held.serial_number)).status == "valid"
+        known = find(desk, serials.to_hex(held.serial_number))
+        owner = authorities.load(desk, known.authority)
     except NotFound:
         return False  # another database: its authority is not the one clients trust
+    # Whoever enrolls pins the root of who issues now.
+    here = authorities.current(desk, owner, now=now).name == owner.name
+    return known.status == "valid" and here
 
 
 def _make(
