@@ -43,11 +43,26 @@ def switch(warden: Warden, number: int) -> None:
     until(switched, "the gateways trust the successor")
 
 
+def roll_root(warden: Warden) -> None:
+    """Have a new root issue in the place of the old one: what is founded from now on is below it."""
+    number = begin(warden, "root")
+    assert move(warden, number, "published") == "published"
+    switch(warden, number)
+
+
 def issuer_of(fed: Fed) -> str:
     """The authority that certified what the gateway uses."""
     (serial, *_) = fed.serials
     found = fed.warden.call("GET", f"/v1/certificates/{serial}")
     return str(found["authority"])
+
+
+def top_of(fed: Fed) -> str:
+    """The root above the certificate that the gateway uses."""
+    name = issuer_of(fed)
+    while parent := fed.warden.call("GET", f"/v1/authorities/{name}")["parent"]:
+        name = parent
+    return name
 
 
 def authenticate_afresh(fed: Fed) -> None:
@@ -77,7 +92,8 @@ def meet(left: Fed, right: Fed) -> None:
         assert counted[0].lost <= 2, counted[0].output
 
 
-def test_an_issuing_authority_is_rolled_over_under_traffic(lab: Lab, tmp_path: Path) -> None:
+@pytest.mark.parametrize("root", [False, True], ids=["issuing", "root"])
+def test_authorities_are_rolled_over_under_traffic(lab: Lab, tmp_path: Path, root: bool) -> None:
     with fleet(lab, tmp_path / "instance", "gw-a", "gw-b") as (left, right):
         join(left, right)
         warden = left.warden
@@ -86,6 +102,8 @@ def test_an_issuing_authority_is_rolled_over_under_traffic(lab: Lab, tmp_path: P
         before = left.gateway.established(TUNNEL)
         assert before is not None
         with pinging(left.gateway, right.gateway) as counted:
+            if root:
+                roll_root(warden)
             number = begin(warden, OLD)
             right.stop()
             assert move(warden, number, "published") == "published"
@@ -94,11 +112,18 @@ def test_an_issuing_authority_is_rolled_over_under_traffic(lab: Lab, tmp_path: P
             right.start()
             switch(warden, number)
             renew(right)
+            if root:
+                # Its own certificate is below the new root now: who pinned the old one comes by the cross-certificate.
+                warden.stop()
+                warden.start()
+                warden.wait_until_ready()
         assert (issuer_of(left), issuer_of(right)) == (OLD, NEW)
+        assert top_of(right) == ("root-2" if root else "root")
         assert counted[0].sent > 100
         assert counted[0].lost == 0, counted[0].output
         after = left.gateway.established(TUNNEL)
-        assert after is not None and after.number == before.number
+        assert after is not None
+        assert after.number == before.number
 
         meet(left, right)  # one old and one new
         renew(left)
