@@ -8,6 +8,7 @@ from pydantic import Field
 from api import decoding
 from api.registry import Call, Nothing, Reply, Route, Sent, Shown
 from api.v1.certificates import When, Word
+from fleet import successions
 from hsm.ports import KeyAlgorithm
 from pki.actors import Action
 from pki.rollover import crossing, phases
@@ -142,7 +143,7 @@ def move(call: Call[MoveRollover, Nothing]) -> Reply:
     order = Order(call.body.to, call.body.on, call.body.despite)
     return Reply(
         _shown(
-            phases.move(
+            successions.move(
                 call.desk, call.actor, decoding.number(call.path["id"]), order, now=call.now
             )
         )
@@ -204,7 +205,8 @@ ROUTES = (
         view=move,
         summary="Take the next step of a rollover, or go one back",
         description="`published`: gateways trust both; the keys of a root and of its successor are certified by each "
-        "other. `switched`: certificates come from the successor, also renewed ones. `finished`: the old authority "
+        "other. `switched`: certificates come from the successor, also renewed ones; refused while gateways that trust "
+        "the old one have not reported the successor as loaded. `finished`: the old authority "
         "issues nothing any more; its lists and OCSP go on.",
         tag=_TAG,
         action=Action.AUTHORITY_CREATE,
