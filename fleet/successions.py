@@ -41,6 +41,7 @@ def move(desk: Desk, actor: Actor, number: int, order: Order, *, now: datetime) 
     Raises what `phases.move` raises, and GatewaysUntold.
     """
 
+    require(actor, Action.AUTHORITY_CREATE)
     ca_sets.warm(desk)
 
     def witness(unit: Unit, done: Rollover, order: Order) -> None:
@@ -98,14 +99,14 @@ def spread(desk: Desk, actor: Actor, number: int, *, now: datetime) -> int:
             gateway_authorities.c.authority_id.in_(both)
         )
         concerned = sorted(set(connection.scalars(query)))
-    changed = 0
-    for some in chunks(concerned):
+    return sum(_settle(desk, list(some), now) for some in chunks(concerned))
 
-        def work(unit: Unit, some: list[int] = list(some)) -> int:  # noqa: B006 - this one's own
-            lock(unit.connection, some)
-            others = [each for each in some if ca_sets.settle(desk, unit.connection, each, now)]
-            bump(unit.connection, others, now)
-            return len(others)
 
-        changed += desk.store.together(work)
-    return changed
+def _settle(desk: Desk, some: list[int], now: datetime) -> int:
+    def work(unit: Unit) -> int:
+        lock(unit.connection, some)
+        others = [each for each in some if ca_sets.settle(desk, unit.connection, each, now)]
+        bump(unit.connection, others, now)
+        return len(others)
+
+    return desk.store.together(work)
