@@ -8,7 +8,9 @@ from cryptography import x509
 
 from tests.lab import Lab
 from tests.lab.agents import TUNNEL, Fed, fleet, join, until
+from tests.lab.charon import connect
 from tests.lab.errors import LabError, Refused
+from tests.lab.handmade import Authority
 from tests.lab.story import Warden
 from tests.lab.test_agents import renew
 from tests.lab.traffic import ping_through, pinging
@@ -157,3 +159,40 @@ def revoked_of_the_successor(left: Fed, right: Fed) -> None:
     with pytest.raises(Refused):
         right.gateway.initiate(TUNNEL)
     assert left.gateway.log.words("certificate was revoked", since=mark)
+
+
+# What a peer that knows one root alone is shown of the other one's, and whether charon takes it. It counts a
+# cross-certificate of a root against the path length, which RFC 5280 §6.1.4 (l) does not: an authority below the root
+# is certified by the other root instead. One that fails after an upgrade of strongSwan is news.
+WAYS = [
+    ("new with old", None, True),
+    ("old with new", None, True),
+    ("new with old", 1, False),
+    ("the new issuing one with old", 1, True),
+]
+
+
+@pytest.mark.parametrize(("way", "limit", "taken"), WAYS, ids=[f"{w[0]}, {w[1]}" for w in WAYS])
+def test_what_charon_makes_of_cross_certificates(
+    lab: Lab, way: str, limit: int | None, taken: bool
+) -> None:
+    roots = [Authority("Lab Root", path_length=limit) for _ in range(2)]
+    old, new = reversed(roots) if way == "old with new" else roots
+    below = Authority("Lab Issuing", new, serial=2, path_length=None if limit is None else 0)
+    shown = [below.by(old, 3)] if "issuing" in way else [below.pem, new.by(old, 3)]
+    known = Authority("Lab Issuing", old, serial=4)
+    verifier, prover = lab.gateway("verifier"), lab.gateway("prover")
+    mine, its = known.leaf("verifier.lab.test", serial=5), below.leaf("prover.lab.test", serial=6)
+    verifier.install(mine.key_pem, mine.pem, known.chain)
+    prover.install(its.key_pem, its.pem, [*shown, old.pem])
+    connect(verifier, prover, revocation="relaxed")
+    for first in (verifier, prover):
+        mark = verifier.log.mark()
+        if taken:
+            first.initiate()
+            first.terminate()
+        else:
+            with pytest.raises(Refused):
+                first.initiate()
+            assert verifier.log.words("path length of 2 violates constraint of 1", since=mark)
+        verifier.flush_certs()
