@@ -98,7 +98,10 @@ def list_(session: Session) -> None:
 @client_command()
 @pass_session
 def show(session: Session, name: str) -> None:
-    """Show the rollover of an authority: the one under way, or the last."""
+    """Show the rollover of an authority.
+
+    That is the one under way, or the last.
+    """
     _show(session, _find(session.connect(), name))
 
 
