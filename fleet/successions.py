@@ -1,7 +1,7 @@
 """Rollovers reach the gateways: they are told of a successor, and nothing is switched before they know it."""
 
 from collections.abc import Iterator
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Final
 
 from sqlalchemy import Connection, select
@@ -23,6 +23,7 @@ from store.fleet_tables import gateway_authorities, gateway_reports, gateways
 TOPIC: Final = "fleet.trust"
 # How many are called by their names.
 _NAMED: Final = 10
+_DAY: Final = timedelta(days=1)
 
 
 class GatewaysUntold(Conflict):
@@ -46,12 +47,16 @@ def move(desk: Desk, actor: Actor, number: int, order: Order, *, now: datetime) 
 
     def witness(unit: Unit, done: Rollover, order: Order) -> None:
         if order.to != State.SWITCHED:
-            payload = {"rollover": number}
-            outbox.put(unit, topic=TOPIC, key=str(number), payload=payload, now=now)
+            _ask(unit, number, now)
         elif not order.despite:
             _require_told(desk, unit.connection, done)
 
     return phases.move(desk, actor, number, order, now=now, witness=witness)
+
+
+def _ask(unit: Unit, number: int, now: datetime, *, delay: timedelta = timedelta()) -> None:
+    payload = {"rollover": number}
+    outbox.put(unit, topic=TOPIC, key=str(number), payload=payload, now=now, delay=delay)
 
 
 def _require_told(desk: Desk, connection: Connection, rollover: Rollover) -> None:
@@ -88,7 +93,8 @@ def _untold(desk: Desk, connection: Connection, rollover: Rollover) -> Iterator[
 def spread(desk: Desk, actor: Actor, number: int, *, now: datetime) -> int:
     """Give the gateways that a rollover concerns the CA sets that it asks for; tells how many got another one.
 
-    May be done again. Raises RoleMayNot, RolloverNotFound.
+    While certificates of an authority that was retired are in force, it is looked after again each day. May be done
+    again. Raises RoleMayNot, RolloverNotFound.
     """
     require(actor, Action.JOB_RUN)
     ca_sets.warm(desk)
@@ -99,6 +105,11 @@ def spread(desk: Desk, actor: Actor, number: int, *, now: datetime) -> int:
             gateway_authorities.c.authority_id.in_(both)
         )
         concerned = sorted(set(connection.scalars(query)))
+        ends_later = rollover.state == State.FINISHED and records.in_force(
+            connection, rollover.authority_id, now
+        )
+    if ends_later:
+        desk.store.together(lambda unit: _ask(unit, number, now, delay=_DAY))
     return sum(_settle(desk, list(some), now) for some in chunks(concerned))
 
 
