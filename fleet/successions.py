@@ -64,8 +64,8 @@ def _require_told(desk: Desk, connection: Connection, rollover: Rollover) -> Non
     if untold:
         more = f" and {len(untold) - _NAMED} more" if len(untold) > _NAMED else ""
         raise GatewaysUntold(
-            f"{len(untold)} gateways do not trust {rollover.successor!r} yet:"
-            f" {', '.join(untold[:_NAMED])}{more}."
+            f"Gateways that do not trust {rollover.successor!r} yet: "
+            f"{', '.join(untold[:_NAMED])}{more}."
         )
 
 
