@@ -14,11 +14,13 @@ from core.errors import IkewardenError
 from pki import (
     authorities,
     founding,
+    identity,
     issuance,
     ocsp_signers,
     publication,
     reconcile,
     revocation,
+    tokens,
 )
 from pki.actors import Actor, OutsideScope, Role, Scope
 from pki.authorities import NoDefaultAuthority
@@ -38,6 +40,7 @@ from pki.rollover.phases import (
     WrongPhase,
 )
 from pki.rollover.records import BACK, STEPS, Rollover, RolloverNotFound, RolloverUnderWay
+from pki.tokens import TokenRequest
 from store.engine import Store, Unit
 from store.tables import authorities as authorities_table
 from store.tables import certificates as certificates_table
@@ -462,6 +465,25 @@ def test_a_limited_credential(desk: Desk) -> None:
             phases.prepare(desk, who, RolloverRequest("root"), now=NOW)
         with pytest.raises(OutsideScope):
             crossing.cross_sign(desk, who, "issuing", "root", None, now=NOW)
+
+
+def test_a_token_limited_to_an_authority_follows_it(desk: Desk) -> None:
+    scope = Scope(authorities=("issuing",))
+    made = tokens.create(desk, ADMIN, TokenRequest("ops", Role.OPERATOR, scope), now=NOW)
+
+    def holder() -> Actor:
+        return identity.actor_from_token(desk, made.secret, now=NOW, request_id="")
+
+    found = prepare(desk)
+    assert holder().scope == scope
+    move(desk, found, "published")
+    move(desk, found, "switched")
+    first = issue(desk, actor=holder())
+    assert issuance.renew(desk, holder(), first.serial, None, now=NOW).authority.name == "issuing-2"
+    with pytest.raises(OutsideScope):
+        issue(desk, authority="sharded", actor=holder())
+    switched(desk, "issuing-2")
+    assert holder().scope.authorities == ("issuing", "issuing-2", "issuing-3")
 
 
 def die(_: str) -> None:
