@@ -20,6 +20,7 @@ from pki import (
     publication,
     reconcile,
     revocation,
+    tls_credential,
     tokens,
 )
 from pki.actors import Actor, OutsideScope, Role, Scope
@@ -28,6 +29,7 @@ from pki.conditions import AuthorityRetired
 from pki.desk import Desk
 from pki.founding import AuthorityRequest
 from pki.guarded import Guarded
+from pki.identity import CHANNEL
 from pki.ocsp_responder import OcspResponder
 from pki.rollover import crossing, phases
 from pki.rollover.crossing import CrossingRefused
@@ -41,6 +43,7 @@ from pki.rollover.phases import (
 )
 from pki.rollover.records import BACK, STEPS, Rollover, RolloverNotFound, RolloverUnderWay
 from pki.tokens import TokenRequest
+from pki.x509 import renewal
 from store.engine import Store, Unit
 from store.tables import authorities as authorities_table
 from store.tables import certificates as certificates_table
@@ -58,7 +61,8 @@ from tests.pki.acts import (
 )
 from tests.pki.approving import approve, asked, bearing, guarded, hire
 from tests.pki.logkeeping import Killed
-from tests.pki.requests import DER
+from tests.pki.requests import DER, private_key, request
+from tests.pki.test_clockwork import Blobs
 from tests.pki.test_intent import void
 
 HOUR = timedelta(hours=1)
@@ -484,6 +488,36 @@ def test_a_token_limited_to_an_authority_follows_it(desk: Desk) -> None:
         issue(desk, authority="sharded", actor=holder())
     switched(desk, "issuing-2")
     assert holder().scope.authorities == ("issuing", "issuing-2", "issuing-3")
+
+
+def test_a_gateways_channel_is_not_bound_to_the_authority_of_its_certificate(desk: Desk) -> None:
+    # One of the two is renewed first, and is the successor's from then on.
+    found = prepare(desk)
+    move(desk, found, "published")
+    move(desk, found, "switched", on=NOW + HOUR)
+    now = private_key("ec-p256", 1)
+    scope = Scope(profiles=(CHANNEL,), authorities=("issuing-2",), gateway="gw1.example")
+    channel = Actor("gateway gw1.example", Role.GATEWAY, scope=scope)
+    csr = request(key=private_key("ec-p256", 2))
+    old = issue(desk, key=now)
+    assert old.authority.name == "issuing"
+    made = issuance.renew(
+        desk, channel, old.serial, csr, now=NOW + HOUR, proof=renewal.prove(now, csr)
+    )
+    assert made.authority.name == "issuing-2"
+
+
+def test_the_services_own_certificate_follows(desk: Desk) -> None:
+    blobs = Blobs()
+
+    def renewed() -> bool:
+        return tls_credential.ensure(desk, CLOCKWORK, blobs, ("ca.example",), now=NOW)
+
+    assert (renewed(), renewed()) == (True, False)
+    switched(desk)
+    assert (renewed(), renewed()) == (True, False)
+    made = tls_credential.current(desk, CLOCKWORK, blobs).certificate
+    made.verify_directly_issued_by(authorities.load(desk, "issuing-2").certificate)
 
 
 def die(_: str) -> None:
