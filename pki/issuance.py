@@ -190,9 +190,9 @@ def renew(
     old = find(desk, serial, authority=authority)
     require_gateway(actor, old.gateway)
     channel = _through_channel(actor, old)
-    if not channel:
+    if not channel:  # its own certificate is of another profile, and of another authority where one was rolled over
         require_profile(actor, old.profile)
-    require_authority(actor, old.authority)
+        require_authority(actor, old.authority)
     if old.profile == authorities.PROFILE:
         raise NotRenewable("The certificate of an authority is not renewed like a gateway's.")
     if old.status != "valid" or old.der is None:

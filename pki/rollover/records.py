@@ -132,7 +132,9 @@ def begin(
 ) -> None:
     """Put a rollover on record, in the transaction that makes the successor. Raises RolloverUnderWay."""
     name, successor = names
-    lock = select(authorities.c.id).where(authorities.c.name == name).with_for_update()
+    same = select(authorities.c.id).where(authorities.c.name == name)
+    # Issuing goes on meanwhile: it only needs the row to stay.
+    lock = same.with_for_update(key_share=True)
     authority_id = unit.connection.execute(lock).scalar_one()
     refuse_second(unit.connection, name)
     row = {

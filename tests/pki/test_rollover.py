@@ -14,11 +14,14 @@ from core.errors import IkewardenError
 from pki import (
     authorities,
     founding,
+    identity,
     issuance,
     ocsp_signers,
     publication,
     reconcile,
     revocation,
+    tls_credential,
+    tokens,
 )
 from pki.actors import Actor, OutsideScope, Role, Scope
 from pki.authorities import NoDefaultAuthority
@@ -26,6 +29,7 @@ from pki.conditions import AuthorityRetired
 from pki.desk import Desk
 from pki.founding import AuthorityRequest
 from pki.guarded import Guarded
+from pki.identity import CHANNEL
 from pki.ocsp_responder import OcspResponder
 from pki.rollover import crossing, phases
 from pki.rollover.crossing import CrossingRefused
@@ -38,6 +42,8 @@ from pki.rollover.phases import (
     WrongPhase,
 )
 from pki.rollover.records import BACK, STEPS, Rollover, RolloverNotFound, RolloverUnderWay
+from pki.tokens import TokenRequest
+from pki.x509 import renewal
 from store.engine import Store, Unit
 from store.tables import authorities as authorities_table
 from store.tables import certificates as certificates_table
@@ -55,7 +61,8 @@ from tests.pki.acts import (
 )
 from tests.pki.approving import approve, asked, bearing, guarded, hire
 from tests.pki.logkeeping import Killed
-from tests.pki.requests import DER
+from tests.pki.requests import DER, private_key, request
+from tests.pki.test_clockwork import Blobs
 from tests.pki.test_intent import void
 
 HOUR = timedelta(hours=1)
@@ -462,6 +469,55 @@ def test_a_limited_credential(desk: Desk) -> None:
             phases.prepare(desk, who, RolloverRequest("root"), now=NOW)
         with pytest.raises(OutsideScope):
             crossing.cross_sign(desk, who, "issuing", "root", None, now=NOW)
+
+
+def test_a_token_limited_to_an_authority_follows_it(desk: Desk) -> None:
+    scope = Scope(authorities=("issuing",))
+    made = tokens.create(desk, ADMIN, TokenRequest("ops", Role.OPERATOR, scope), now=NOW)
+
+    def holder() -> Actor:
+        return identity.actor_from_token(desk, made.secret, now=NOW, request_id="")
+
+    found = prepare(desk)
+    assert holder().scope == scope
+    move(desk, found, "published")
+    move(desk, found, "switched")
+    first = issue(desk, actor=holder())
+    assert issuance.renew(desk, holder(), first.serial, None, now=NOW).authority.name == "issuing-2"
+    with pytest.raises(OutsideScope):
+        issue(desk, authority="sharded", actor=holder())
+    switched(desk, "issuing-2")
+    assert holder().scope.authorities == ("issuing", "issuing-2", "issuing-3")
+
+
+def test_a_gateways_channel_is_not_bound_to_the_authority_of_its_certificate(desk: Desk) -> None:
+    # One of the two is renewed first, and is the successor's from then on.
+    found = prepare(desk)
+    move(desk, found, "published")
+    move(desk, found, "switched", on=NOW + HOUR)
+    now = private_key("ec-p256", 1)
+    scope = Scope(profiles=(CHANNEL,), authorities=("issuing-2",), gateway="gw1.example")
+    channel = Actor("gateway gw1.example", Role.GATEWAY, scope=scope)
+    csr = request(key=private_key("ec-p256", 2))
+    old = issue(desk, key=now)
+    assert old.authority.name == "issuing"
+    made = issuance.renew(
+        desk, channel, old.serial, csr, now=NOW + HOUR, proof=renewal.prove(now, csr)
+    )
+    assert made.authority.name == "issuing-2"
+
+
+def test_the_services_own_certificate_follows(desk: Desk) -> None:
+    blobs = Blobs()
+
+    def renewed() -> bool:
+        return tls_credential.ensure(desk, CLOCKWORK, blobs, ("ca.example",), now=NOW)
+
+    assert (renewed(), renewed()) == (True, False)
+    switched(desk)
+    assert (renewed(), renewed()) == (True, False)
+    made = tls_credential.current(desk, CLOCKWORK, blobs).certificate
+    made.verify_directly_issued_by(authorities.load(desk, "issuing-2").certificate)
 
 
 def die(_: str) -> None:
