@@ -1,5 +1,6 @@
 """The authority of two charons is rolled over while packets pass between them."""
 
+import ssl
 from pathlib import Path
 from typing import Any
 
@@ -50,6 +51,13 @@ def roll_root(warden: Warden) -> None:
     number = begin(warden, "root")
     assert move(warden, number, "published") == "published"
     switch(warden, number)
+
+
+def speaks_by(warden: Warden, authority: str) -> None:
+    """The service's own certificate is of this authority."""
+    own = ssl.get_server_certificate(("127.0.0.1", warden.api_port))
+    issuer = x509.load_der_x509_certificate(warden.fetch(f"/ca/{authority}.crt"))
+    x509.load_pem_x509_certificate(own.encode()).verify_directly_issued_by(issuer)
 
 
 def issuer_of(fed: Fed) -> str:
@@ -119,6 +127,11 @@ def test_authorities_are_rolled_over_under_traffic(lab: Lab, tmp_path: Path, roo
                 warden.stop()
                 warden.start()
                 warden.wait_until_ready()
+                speaks_by(warden, NEW)
+                for each in (left, right):
+                    # One that has lost its service waits longer and longer.
+                    each.stop()
+                    each.start()
         assert (issuer_of(left), issuer_of(right)) == (OLD, NEW)
         assert top_of(right) == ("root-2" if root else "root")
         assert counted[0].sent > 100
