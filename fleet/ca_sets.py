@@ -17,7 +17,7 @@ from pki import authorities
 from pki.authorities import Authority
 from pki.desk import Desk
 from pki.rollover import records
-from pki.rollover.records import State
+from pki.rollover.records import Rollover, State
 from store.fleet_tables import gateway_authorities, gateway_commands, gateways, tunnels
 from store.tables import authorities as authorities_table
 from store.tables import crls
@@ -58,20 +58,29 @@ class Kin:
         return tuple(each for each in in_order if each not in self.over) or (name,)
 
 
-def kin(connection: Connection, now: datetime) -> Kin:
-    """The rollovers that peers are told of."""
+def kin(connection: Connection) -> Kin:
+    """The rollovers that peers are told of, whosever certificates have ended: quick, for each state that is fetched."""
+    return _kin(records.all_(connection), frozenset())
+
+
+def kin_of(connection: Connection, now: datetime) -> Kin:
+    """The same; after a rollover, without those whose last certificate has ended by now."""
+    found = records.all_(connection)
+    over = {
+        each.authority
+        for each in found
+        if each.state == State.FINISHED and not records.in_force(connection, each.authority_id, now)
+    }
+    return _kin(found, frozenset(over))
+
+
+def _kin(found: Iterable[Rollover], over: frozenset[str]) -> Kin:
     next_to: defaultdict[str, set[str]] = defaultdict(set)
-    over = set()
-    for each in records.all_(connection):
-        if each.state not in _TOLD:
-            continue
-        next_to[each.authority].add(each.successor)
-        next_to[each.successor].add(each.authority)
-        if each.state == State.FINISHED and not records.in_force(
-            connection, each.authority_id, now
-        ):
-            over.add(each.authority)
-    return Kin({name: frozenset(some) for name, some in next_to.items()}, frozenset(over))
+    for each in found:
+        if each.state in _TOLD:
+            next_to[each.authority].add(each.successor)
+            next_to[each.successor].add(each.authority)
+    return Kin({name: frozenset(some) for name, some in next_to.items()}, over)
 
 
 def _trusted(desk: Desk, names: Iterable[str], known: Kin) -> set[int]:
@@ -86,9 +95,9 @@ def _trusted(desk: Desk, names: Iterable[str], known: Kin) -> set[int]:
     return {*found.values()}
 
 
-def settle(desk: Desk, connection: Connection, gateway_id: int, now: datetime) -> bool:
+def settle(desk: Desk, connection: Connection, gateway_id: int, relations: Kin) -> bool:
     """Make the CA set on record what the gateway's authority and its tunnels ask for; says whether it was another."""
-    wanted = _trusted(desk, _names(connection, gateway_id), kin(connection, now))
+    wanted = _trusted(desk, _names(connection, gateway_id), relations)
     mine = gateway_authorities.c.gateway_id == gateway_id
     there = set(connection.scalars(select(gateway_authorities.c.authority_id).where(mine)))
     if gone := there - wanted:

@@ -179,7 +179,7 @@ def create(desk: Desk, actor: Actor, request: GatewayRequest, *, now: datetime) 
             gateway_identities.insert(),
             [{"identity": name, "gateway_id": number} for name in names],
         )
-        ca_sets.settle(desk, unit.connection, number, now)
+        ca_sets.settle(desk, unit.connection, number, ca_sets.kin_of(unit.connection, now))
         leave(
             unit,
             actor,

@@ -45,7 +45,7 @@ def look(desk: Desk, actor: Actor, name: str, *, now: datetime) -> Whole:
         leaf = None if gateway.certificate is None else gateway.certificate.fingerprint
         drift: tuple[Drift, ...] = ()
         if isinstance(kept, dict):
-            known = wanted(desk, connection, gateway.id, leaf, now=now)
+            known = wanted(desk, connection, gateway.id, leaf)
             drift = compare(known, kept)
         return Whole(
             gateway,
@@ -56,9 +56,7 @@ def look(desk: Desk, actor: Actor, name: str, *, now: datetime) -> Whole:
         )
 
 
-def wanted(
-    desk: Desk, connection: Connection, gateway_id: int, leaf: str | None, *, now: datetime
-) -> Wanted:
+def wanted(desk: Desk, connection: Connection, gateway_id: int, leaf: str | None) -> Wanted:
     """What the gateway's daemon should hold."""
     query = (
         select(authorities_table.c.name, crls.c.number)
@@ -83,7 +81,7 @@ def wanted(
             for certificate, number in sorted(trusted, key=lambda each: each[1] or 0)
             if number is not None
         },
-        connections=frozenset(each["name"] for each in managed(desk, connection, gateway_id, now)),
+        connections=frozenset(each["name"] for each in managed(desk, connection, gateway_id)),
         secrets={each.name: tuple(key.version for key in each.keys) for each in slots},
         reused=desired.reused(connection, slots),
     )

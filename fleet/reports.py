@@ -97,7 +97,7 @@ def applied(desk: Desk, actor: Actor, report: AppliedReport, *, now: datetime) -
         gateway = pick(connection, desk, name, now)
         leaf = None if gateway.certificate is None else gateway.certificate.fingerprint
         inventory = _with_secrets(connection, gateway.id, report)
-        drift = compare(wanted(desk, connection, gateway.id, leaf, now=now), inventory)
+        drift = compare(wanted(desk, connection, gateway.id, leaf), inventory)
     if report.version > gateway.version:
         raise ReportRefused(f"There is no version {report.version} of this gateway's state yet.")
     row = {

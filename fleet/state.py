@@ -189,7 +189,7 @@ def _whole(
             for row in rows
             if row.number is not None
         ),
-        connections=managed(desk, connection, head.id, now),
+        connections=managed(desk, connection, head.id),
         secrets=desired.slots_of(connection, head.id),
         commands=tuple(pending(connection, head.id, now)),
     )
@@ -244,9 +244,7 @@ _MANAGED = (
 )
 
 
-def managed(
-    desk: Desk, connection: Connection, gateway_id: int, now: datetime
-) -> tuple[Mapping[str, Any], ...]:
+def managed(desk: Desk, connection: Connection, gateway_id: int) -> tuple[Mapping[str, Any], ...]:
     """The managed connections of a gateway, as `ike.daemons.port.Connection` has them."""
     rows = connection.execute(_MANAGED, {"of": gateway_id}).all()
     if not rows:
@@ -256,11 +254,16 @@ def managed(
         for row in connection.execute(select(authorities_table.c.id, authorities_table.c.name))
     }
 
-    kin = ca_sets.kin(connection, now)
+    kin = ca_sets.kin(connection)
+    mine = gateway_authorities.c.gateway_id == gateway_id
+    held = set(connection.scalars(select(gateway_authorities.c.authority_id).where(mine)))
 
     def end(text: str, authority_id: int) -> End:
-        issuers = (authorities.load(desk, name) for name in kin.of(names[authority_id]))
-        return End(identities.split(text), tuple(fingerprint(each.certificate) for each in issuers))
+        issuers = [authorities.load(desk, name) for name in kin.of(names[authority_id])]
+        # What the gateway is not to trust, or not yet, no connection of its may name.
+        counting = [each for each in issuers if each.id in held]
+        prints = tuple(fingerprint(each.certificate) for each in counting or issuers[:1])
+        return End(identities.split(text), prints)
 
     found = []
     for row in rows:

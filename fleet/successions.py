@@ -116,7 +116,8 @@ def spread(desk: Desk, actor: Actor, number: int, *, now: datetime) -> int:
 def _settle(desk: Desk, some: list[int], now: datetime) -> int:
     def work(unit: Unit) -> int:
         lock(unit.connection, some)
-        others = [each for each in some if ca_sets.settle(desk, unit.connection, each, now)]
+        known = ca_sets.kin_of(unit.connection, now)
+        others = [each for each in some if ca_sets.settle(desk, unit.connection, each, known)]
         bump(unit.connection, others, now)
         return len(others)
 
