@@ -1,12 +1,23 @@
 """CA sets: which authorities a gateway must trust to talk to its peers. Kept on record, so that a new list wakes only
 those whom it concerns.
+
+In a rollover the authority and its successor stand in for each other: gateways trust both from the moment it is
+published until it is finished and the last certificate of the old one has ended.
 """
+
+from collections import defaultdict
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Final
 
 from sqlalchemy import ColumnElement, Connection, and_, delete, or_, select
 
 from pki import authorities
 from pki.authorities import Authority
 from pki.desk import Desk
+from pki.rollover import records
+from pki.rollover.records import Rollover, State
 from store.fleet_tables import gateway_authorities, gateway_commands, gateways, tunnels
 from store.tables import authorities as authorities_table
 from store.tables import crls
@@ -26,11 +37,67 @@ def warm(desk: Desk) -> None:
         authorities.load(desk, name)
 
 
-def settle(desk: Desk, connection: Connection, gateway_id: int) -> None:
-    """Make the CA set on record what the gateway's authority and its tunnels ask for."""
-    wanted = {
-        authority.id for name in _names(connection, gateway_id) for authority in lineage(desk, name)
+# From publishing on peers are told of a successor; not before, and not of one that was given up.
+_TOLD: Final = frozenset({State.PUBLISHED, State.SWITCHED, State.FINISHED})
+
+
+@dataclass(frozen=True)
+class Kin:
+    """Who succeeds whom, both ways, by name; and whose last certificate has ended after a rollover."""
+
+    next_to: Mapping[str, frozenset[str]]
+    over: frozenset[str]
+
+    def of(self, name: str) -> tuple[str, ...]:
+        """The authority, and those that count in its place, as long as they do."""
+        found, fresh = {name}, {name}
+        while fresh:
+            fresh = {other for each in fresh for other in self.next_to.get(each, ())} - found
+            found |= fresh
+        in_order = [name, *sorted(found - {name})]
+        return tuple(each for each in in_order if each not in self.over) or (name,)
+
+
+def kin(connection: Connection) -> Kin:
+    """The rollovers that peers are told of, whosever certificates have ended: quick, for each state that is fetched."""
+    return _kin(records.all_(connection), frozenset())
+
+
+def kin_of(connection: Connection, now: datetime) -> Kin:
+    """The same; after a rollover, without those whose last certificate has ended by now."""
+    found = records.all_(connection)
+    over = {
+        each.authority
+        for each in found
+        if each.state == State.FINISHED and not records.in_force(connection, each.authority_id, now)
     }
+    return _kin(found, frozenset(over))
+
+
+def _kin(found: Iterable[Rollover], over: frozenset[str]) -> Kin:
+    next_to: defaultdict[str, set[str]] = defaultdict(set)
+    for each in found:
+        if each.state in _TOLD:
+            next_to[each.authority].add(each.successor)
+            next_to[each.successor].add(each.authority)
+    return Kin({name: frozenset(some) for name, some in next_to.items()}, over)
+
+
+def _trusted(desk: Desk, names: Iterable[str], known: Kin) -> set[int]:
+    """The numbers of these authorities and of all above them, with their kin."""
+    found: dict[str, int] = {}
+    waiting = {other for name in names for other in known.of(name)}
+    while waiting:
+        authority = authorities.load(desk, waiting.pop())
+        found[authority.name] = authority.id
+        if authority.parent is not None:
+            waiting |= {*known.of(authority.parent), authority.parent} - found.keys()
+    return {*found.values()}
+
+
+def settle(desk: Desk, connection: Connection, gateway_id: int, relations: Kin) -> bool:
+    """Make the CA set on record what the gateway's authority and its tunnels ask for; says whether it was another."""
+    wanted = _trusted(desk, _names(connection, gateway_id), relations)
     mine = gateway_authorities.c.gateway_id == gateway_id
     there = set(connection.scalars(select(gateway_authorities.c.authority_id).where(mine)))
     if gone := there - wanted:
@@ -49,6 +116,7 @@ def settle(desk: Desk, connection: Connection, gateway_id: int) -> None:
                 for each in sorted(new)
             ],
         )
+    return bool(gone or new)
 
 
 def _names(connection: Connection, gateway_id: int) -> set[str]:

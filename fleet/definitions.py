@@ -71,10 +71,12 @@ class Definition:
 
 @dataclass(frozen=True)
 class End:
-    """One end of a tunnel as its connection needs it; `authority` is the fingerprint of the certificate above it."""
+    """One end of a tunnel as its connection needs it. `authorities` are the fingerprints of the certificates that may
+    be above its own: of its authority, and of those that succeed it or that it succeeded.
+    """
 
     identities: tuple[str, ...]
-    authority: str | None
+    authorities: tuple[str, ...]
 
 
 def check_name(name: str) -> None:
@@ -215,7 +217,7 @@ def connection(
         remote_addresses=addresses[1],
         local_id=mine or here.identities[0],
         remote_id=its or there.identities[0],
-        remote_authority=there.authority,
+        remote_authority=there.authorities[0] if there.authorities else None,
         children=tuple(_child(child, left=left) for child in definition.children),
         proposals=definition.proposals,
         rekey_seconds=definition.rekey_seconds,
@@ -223,6 +225,7 @@ def connection(
         authentication=definition.authentication,
         ike_version=definition.ike_version,
         ppk=definition.ppk,
+        more_authorities=there.authorities[1:],
     )
 
 

@@ -96,7 +96,7 @@ def enroll(
         return former
 
     end_token(desk, actor, desk.store.together(work), now)
-    return Enrollment(name, made.secret, _line(desk, name, made.secret), expires)
+    return Enrollment(name, made.secret, _line(desk, name, made.secret, now), expires)
 
 
 def channel_name(gateway: str) -> str:
@@ -105,8 +105,8 @@ def channel_name(gateway: str) -> str:
     return f"{CHANNEL_NAMES}{digest[:32]}"
 
 
-def _line(desk: Desk, name: str, token: Secret) -> Secret:
-    root = service_root(desk)
+def _line(desk: Desk, name: str, token: Secret, now: datetime) -> Secret:
+    root = service_root(desk, now)
     document = {
         "u": desk.rules.service_url,
         "p": hashlib.sha256(root.certificate.public_bytes(Encoding.DER)).hexdigest(),
@@ -117,13 +117,13 @@ def _line(desk: Desk, name: str, token: Secret) -> Secret:
     return Secret(PREFIX + base64.urlsafe_b64encode(content).rstrip(b"=").decode())
 
 
-def service_root(desk: Desk) -> Authority:
+def service_root(desk: Desk, now: datetime) -> Authority:
     """The root by which the API proves itself: that of the authority which issues where none is named.
 
     Raises NoDefaultAuthority, AuthorityNotFound.
     """
     service = Actor("service", Role.SCHEDULER)
-    return ca_sets.lineage(desk, authorities.choose(desk, service, None).name)[-1]
+    return ca_sets.lineage(desk, authorities.choose(desk, service, None, now=now).name)[-1]
 
 
 def roots(desk: Desk) -> tuple[Authority, ...]:

@@ -154,7 +154,7 @@ def create(desk: Desk, actor: Actor, request: GatewayRequest, *, now: datetime) 
     _check(desk, actor, request)
     names = identities.checked(request.identities)
     require_names(actor, map(GeneralName.parse, names))
-    authority = authorities.choose(desk, actor, request.authority)
+    authority = authorities.choose(desk, actor, request.authority, now=now)
     check_in_force(authority, now)
     if authority.kind == "root":
         raise RootIssuesAuthorities(f"{authority.name!r} is a root: it certifies authorities only.")
@@ -179,7 +179,7 @@ def create(desk: Desk, actor: Actor, request: GatewayRequest, *, now: datetime) 
             gateway_identities.insert(),
             [{"identity": name, "gateway_id": number} for name in names],
         )
-        ca_sets.settle(desk, unit.connection, number)
+        ca_sets.settle(desk, unit.connection, number, ca_sets.kin_of(unit.connection, now))
         leave(
             unit,
             actor,

@@ -75,9 +75,10 @@ def wanted(desk: Desk, connection: Connection, gateway_id: int, leaf: str | None
     return Wanted(
         leaf=leaf,
         authorities=frozenset(fingerprint(certificate) for certificate, _ in trusted),
+        # Of two authorities of one name, as in a rollover, the higher one: daemons tell lists apart by the name.
         crls={
             certificate.subject.rfc4514_string(): number
-            for certificate, number in trusted
+            for certificate, number in sorted(trusted, key=lambda each: each[1] or 0)
             if number is not None
         },
         connections=frozenset(each["name"] for each in managed(desk, connection, gateway_id)),

@@ -254,9 +254,16 @@ def managed(desk: Desk, connection: Connection, gateway_id: int) -> tuple[Mappin
         for row in connection.execute(select(authorities_table.c.id, authorities_table.c.name))
     }
 
+    kin = ca_sets.kin(connection)
+    mine = gateway_authorities.c.gateway_id == gateway_id
+    held = set(connection.scalars(select(gateway_authorities.c.authority_id).where(mine)))
+
     def end(text: str, authority_id: int) -> End:
-        issuer = authorities.load(desk, names[authority_id])
-        return End(identities.split(text), fingerprint(issuer.certificate))
+        issuers = [authorities.load(desk, name) for name in kin.of(names[authority_id])]
+        # What the gateway is not to trust, or not yet, no connection of its may name.
+        counting = [each for each in issuers if each.id in held]
+        prints = tuple(fingerprint(each.certificate) for each in counting or issuers[:1])
+        return End(identities.split(text), prints)
 
     found = []
     for row in rows:

@@ -221,8 +221,9 @@ def _row(desk: Desk, request: TunnelRequest, ends: list[Any], peer: Peer | None)
 
 def _follow(desk: Desk, connection: Connection, ends: list[int], now: datetime) -> None:
     """What a tunnel more or less means for its gateways."""
+    known = ca_sets.kin_of(connection, now)
     for end in ends:
-        ca_sets.settle(desk, connection, end)
+        ca_sets.settle(desk, connection, end, known)
         assign(connection, end)
     bump(connection, ends, now)
 

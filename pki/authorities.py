@@ -1,12 +1,12 @@
 """Certificate authorities as a process knows them: looked up once, their keys opened once."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
 from cryptography import x509
 from cryptography.hazmat.primitives import serialization
-from sqlalchemy import Connection, select
+from sqlalchemy import Connection, bindparam, select
 
 from core.errors import InvalidInput, NotFound, Unavailable
 from hsm.ports import PrivateKey
@@ -14,12 +14,18 @@ from pki.actors import Action, Actor, require, require_authority
 from pki.desk import Desk
 from pki.x509.constraints import NameConstraints
 from pki.x509.signing import PublicKey
+from store.rollover_tables import rollovers
 from store.tables import authorities
 from store.text import storable
 
 PROFILE = "authority"
 # The status of one whose key is not here: its certificate and its lists were brought in.
 OUTSIDE = "outside"
+ACTIVE = "active"
+# It is to succeed another one, and nobody was told of it yet (pki.rollover).
+PREPARED = "prepared"
+# It issues nothing any more; its lists and its OCSP go on.
+RETIRED = "retired"
 
 
 class AuthorityNotFound(NotFound):
@@ -45,7 +51,10 @@ class KeyDoesNotFit(Unavailable):
 
 @dataclass(frozen=True)
 class Authority:
-    """An authority as the process holds it: immutable, with its chain (itself first, root last)."""
+    """An authority as the process holds it: immutable, with its chain (itself first, root last).
+
+    `status` is that of when it was read; `get`, `list_`, `choose` and `current` give that of now.
+    """
 
     id: int
     name: str
@@ -178,15 +187,50 @@ def own_names(desk: Desk) -> list[str]:
         return list(connection.scalars(query.order_by(authorities.c.name)))
 
 
-def choose(desk: Desk, actor: Actor, name: str | None) -> Authority:
-    """The authority to issue from: the one named, the default, or the only issuing one.
+_successors = authorities.alias("successors")
+_NOW = (
+    select(authorities.c.status, rollovers.c.switch_at, _successors.c.name.label("successor"))
+    .select_from(authorities)
+    .outerjoin(
+        rollovers,
+        (rollovers.c.authority_id == authorities.c.id) & rollovers.c.switch_at.is_not(None),
+    )
+    .outerjoin(_successors, _successors.c.id == rollovers.c.successor_id)
+    .where(authorities.c.id == bindparam("of"))
+)
+
+
+def current(desk: Desk, authority: Authority, *, now: datetime) -> Authority:
+    """The authority that issues in place of this one: itself, or the successor that a rollover has switched to.
+
+    The records are asked each time: all processes follow a switch, and the way back, at once.
+    """
+    while True:
+        with desk.store.read() as connection:
+            row = connection.execute(_NOW, {"of": authority.id}).one()
+        if row.successor is None or now < row.switch_at:
+            return _with_status(authority, row.status)
+        authority = load(desk, row.successor)
+
+
+def _with_status(authority: Authority, status: str) -> Authority:
+    return authority if authority.status == status else replace(authority, status=status)
+
+
+def choose(desk: Desk, actor: Actor, name: str | None, *, now: datetime) -> Authority:
+    """The authority to issue from: the one named, the default, or the only issuing one; or who issues in its place.
 
     Raises AuthorityNotFound, NoDefaultAuthority, OutsideScope.
     """
     chosen = name or desk.rules.default_authority
     if chosen is None:
         query = select(authorities.c.name).where(
-            authorities.c.kind == "issuing", authorities.c.status == "active"
+            authorities.c.kind == "issuing",
+            authorities.c.status == ACTIVE,
+            # Whoever is to succeed another one is no choice of its own as long as that one is there.
+            authorities.c.id.not_in(
+                select(rollovers.c.successor_id).where(rollovers.c.ended_at.is_(None))
+            ),
         )
         with desk.store.read() as connection:
             issuers = list(connection.scalars(query.limit(2)))
@@ -194,18 +238,28 @@ def choose(desk: Desk, actor: Actor, name: str | None) -> Authority:
             raise NoDefaultAuthority("No authority was named and there is no single default.")
         chosen = issuers[0]
     require_authority(actor, chosen)
-    return load(desk, chosen)
+    return current(desk, load(desk, chosen), now=now)
 
 
 def get(desk: Desk, actor: Actor, name: str) -> Authority:
     """Look at one authority. Raises RoleMayNot, OutsideScope, AuthorityNotFound."""
     require(actor, Action.AUTHORITY_READ)
     require_authority(actor, name)
-    return load(desk, name)
+    known = load(desk, name)
+    query = select(authorities.c.status).where(authorities.c.id == known.id)
+    with desk.store.read() as connection:
+        return _with_status(known, connection.execute(query).scalar_one())
 
 
 def list_(desk: Desk, actor: Actor) -> list[Authority]:
     """List the authorities this caller may see, by name. Raises RoleMayNot."""
     require(actor, Action.AUTHORITY_READ)
     visible = actor.scope.authorities
-    return [load(desk, n) for n in all_names(desk) if visible is None or n in visible]
+    query = select(authorities.c.name, authorities.c.status).order_by(authorities.c.name)
+    with desk.store.read() as connection:
+        rows = connection.execute(query).all()
+    return [
+        _with_status(load(desk, row.name), row.status)
+        for row in rows
+        if visible is None or row.name in visible
+    ]

@@ -2,13 +2,14 @@
 
 import re
 from datetime import datetime
+from typing import Final
 
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
 from core.errors import Conflict, InvalidInput
 from pki.actors import GRANTS, Action, Actor, OutsideScope, Role, require_gateway
-from pki.authorities import Authority
+from pki.authorities import ACTIVE, OUTSIDE, PREPARED, RETIRED, Authority
 from pki.x509.draft import Subject
 from pki.x509.keys import key_algorithm
 from pki.x509.profile import Profile
@@ -58,9 +59,10 @@ class AuthorityTooWeak(InvalidInput):
 
 
 class AuthorityRetired(Conflict):
-    """The authority issues no more."""
+    """The authority issues no more, or not yet."""
 
     code = "authority_retired"
+    next_step = "Name another authority; `ca list` shows which are active."
 
 
 class AuthorityExpired(Conflict):
@@ -112,10 +114,23 @@ def gateway_for(
     return chosen
 
 
+_WHY_NOT: Final = {
+    RETIRED: "issues no more",
+    PREPARED: "is to succeed another one, and is not published yet",
+    OUTSIDE: "has its key elsewhere",
+}
+
+
 def check_in_force(authority: Authority, now: datetime) -> None:
     """Make sure that what this authority signs now will be accepted. Raises AuthorityRetired, AuthorityExpired."""
-    if authority.status != "active":
-        raise AuthorityRetired(f"The authority {authority.name!r} issues no more.")
+    if authority.status != ACTIVE:
+        why = _WHY_NOT[authority.status]
+        raise AuthorityRetired(f"The authority {authority.name!r} {why}.")
+    check_lives(authority, now)
+
+
+def check_lives(authority: Authority, now: datetime) -> None:
+    """Make sure that neither its own certificate has ended nor one above. Raises AuthorityExpired."""
     if any(each.not_valid_after_utc <= now for each in authority.chain):
         raise AuthorityExpired(f"The time of the authority {authority.name!r} is over.")
 
@@ -126,9 +141,12 @@ def check_authority(
     """Make sure that this authority can issue such a certificate.
 
     Raises as `check_in_force` does, and RootIssuesAuthorities, DistributionRefused, AuthorityTooWeak,
-    NameOutsideConstraints.
+    NameOutsideConstraints. What the service itself needs, as for OCSP, also one gives that is retired, or prepared.
     """
-    check_in_force(authority, now)
+    if profile.internal:
+        check_lives(authority, now)
+    else:
+        check_in_force(authority, now)
     if authority.kind == "root" and not profile.internal:
         raise RootIssuesAuthorities(f"{authority.name!r} is a root: it certifies authorities only.")
     _check_distribution(authority, profile)

@@ -19,10 +19,13 @@ from hsm.ports import KEY_ALGORITHMS, KeyAlgorithm, PrivateKey
 from pki.actors import Action, Actor, require, require_authority, require_gateway
 from pki.approvals import asked_for, look, require_approval
 from pki.authorities import (
+    ACTIVE,
+    PREPARED,
     PROFILE,
     Authority,
     KeyDoesNotFit,
     certificate_url,
+    current,
     full_crl_url,
     get,
     load,
@@ -33,6 +36,7 @@ from pki.conditions import check_in_force
 from pki.desk import Desk
 from pki.guarded import Act, Guarded
 from pki.issuance import IssuanceOvertaken
+from pki.rollover.records import begin
 from pki.trail import leave
 from pki.x509 import serials
 from pki.x509.authority import AuthoritySpec, Pointers, draft_root, draft_subordinate
@@ -71,6 +75,8 @@ class AuthorityRequest:
     `shards` 0 means one complete CRL, which is what IKE daemons need: charon and NSS take any cached CRL of an issuer
     for the whole one (docs/explanation/crl-scope.md). More is for authorities whose relying parties obey the scope of
     a CRL; such an authority does not issue to gateways.
+
+    `replaces` names the authority that the new one is to succeed, with the same subject (`pki.rollover`).
     """
 
     name: str
@@ -83,6 +89,7 @@ class AuthorityRequest:
     permitted: tuple[str, ...] = ()
     excluded: tuple[str, ...] = ()
     shards: int = 0
+    replaces: str | None = None
 
 
 @dataclass(frozen=True)
@@ -116,7 +123,7 @@ def create(
     require(actor, Action.AUTHORITY_CREATE)
     require_gateway(actor, None)
     require_authority(actor, request.name)
-    parent = checked_parent(desk, actor, request)
+    parent = checked_parent(desk, actor, request, now)
     subject = subject_of(request)
     if parent is not None:
         check_below(parent, subject, now)
@@ -150,7 +157,7 @@ def create(
         terms.judge(certificate, key_uri)
     try:
         _record_result(desk, actor, request, parent, certificate, key_uri, now)
-    except (AuthorityExists, IssuanceOvertaken):
+    except (Conflict, IssuanceOvertaken):
         discard()
         raise
     return load(desk, request.name)
@@ -188,8 +195,10 @@ def spec_for(
     not_after = (now + request.lifetime).replace(microsecond=0)
     if parent is not None:
         not_after = min(not_after, parent.certificate.not_valid_after_utc)
+    # As it is encoded there: peers compare octets.
+    named = None if request.replaces is None else load(desk, request.replaces).certificate.subject
     return AuthoritySpec(
-        subject=subject_of(request),
+        subject=named or subject_of(request),
         public_key=public_key,
         serial=serials.from_random(desk.entropy(serials.BYTES), now),
         not_before=(now - timedelta(minutes=10)).replace(microsecond=0),
@@ -200,8 +209,13 @@ def spec_for(
     )
 
 
-def checked_parent(desk: Desk, actor: Actor, request: AuthorityRequest) -> Authority | None:
-    """The parent of what is asked for, once its form is right; None for a root. Raises as `create` says."""
+def checked_parent(
+    desk: Desk, actor: Actor, request: AuthorityRequest, now: datetime
+) -> Authority | None:
+    """The parent of what is asked for, or who issues in its place, once its form is right; None for a root.
+
+    Raises as `create` says.
+    """
     if not NAME.fullmatch(request.name):
         raise BadAuthority("An authority's name has 1 to 40 lower-case letters, digits, hyphens.")
     if request.algorithm not in KEY_ALGORITHMS:
@@ -220,7 +234,7 @@ def checked_parent(desk: Desk, actor: Actor, request: AuthorityRequest) -> Autho
         raise BadAuthority("An authority is of kind root or issuing.")
     if request.parent is None:
         raise BadAuthority("An issuing authority needs a parent.")
-    parent = get(desk, actor, request.parent)
+    parent = current(desk, get(desk, actor, request.parent), now=now)
     _check_path_length(request, parent)
     return parent
 
@@ -269,9 +283,10 @@ def subject_of(request: AuthorityRequest) -> x509.Name:
 def refuse_taken(desk: Desk, request: AuthorityRequest) -> None:
     """Make sure that nobody has the name or the subject. Raises AuthorityExists, BadAuthority."""
     subject = subject_of(request).rfc4514_string()
-    query = select(authorities.c.name, authorities.c.subject).where(
-        or_(authorities.c.name == request.name, authorities.c.subject == subject)
-    )
+    same = [authorities.c.name == request.name]
+    if request.replaces is None:
+        same.append(authorities.c.subject == subject)
+    query = select(authorities.c.name, authorities.c.subject).where(or_(*same))
     with desk.store.read() as connection:
         taken = connection.execute(query).first()
     if taken is None:
@@ -380,7 +395,7 @@ def _record_result(
     row = {
         "name": request.name,
         "kind": request.kind,
-        "status": "active",
+        "status": ACTIVE if request.replaces is None else PREPARED,
         "parent_id": parent.id if parent else None,
         "subject": certificate.subject.rfc4514_string(),
         "certificate": der,
@@ -406,6 +421,8 @@ def _record_result(
         leave(unit, actor, "authority.create", about, now=now, serial=serial)
         payload = {"authority": request.name}
         outbox.put(unit, topic="authority.made", key=request.name, payload=payload, now=now)
+        if request.replaces is not None:
+            begin(unit, actor, (request.replaces, request.name), authority_id, now)
 
     try:
         desk.store.together(work)

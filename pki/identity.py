@@ -1,6 +1,7 @@
 """Who is calling: a bearer token or a client certificate becomes an `Actor`, on every request anew."""
 
 import hashlib
+from dataclasses import replace
 from datetime import datetime
 
 from cryptography import x509
@@ -12,6 +13,7 @@ from pki.actors import Actor, Role, Scope
 from pki.desk import Desk
 from pki.x509 import serials
 from store.engine import Unit
+from store.rollover_tables import rollovers
 from store.tables import authorities, certificates, tokens
 
 # The profile of certificates that only speak to this service: no IKE peer takes one for the gateway.
@@ -71,9 +73,13 @@ _TOKEN = select(
 
 
 def actor_from_token(desk: Desk, token: Secret, *, now: datetime, request_id: str) -> Actor:
-    """Find who holds this token. Raises TokenRefused."""
+    """Find who holds this token; one that is limited to an authority is good for what succeeds it.
+
+    Raises TokenRefused.
+    """
     with desk.store.read() as connection:
         row = connection.execute(_TOKEN, {"hash": token_hash(token)}).one_or_none()
+        scope = Scope() if row is None else _followed(connection, scope_from_document(row.scope))
     if (
         row is None
         or row.revoked_at is not None
@@ -85,10 +91,29 @@ def actor_from_token(desk: Desk, token: Secret, *, now: datetime, request_id: st
         name=row.name,
         role=Role(row.role),
         credential=f"token:{row.id}",
-        scope=scope_from_document(row.scope),
+        scope=scope,
         request_id=request_id,
         one_time=row.uses_left is not None,
     )
+
+
+_owners = authorities.alias("owners")
+_NEXT = (
+    select(authorities.c.name)
+    .join_from(rollovers, authorities, authorities.c.id == rollovers.c.successor_id)
+    .join(_owners, _owners.c.id == rollovers.c.authority_id)
+    .where(_owners.c.name == bindparam("of"), rollovers.c.published_at.is_not(None))
+)
+
+
+def _followed(connection: Connection, scope: Scope) -> Scope:
+    """The scope, with what succeeds the authorities in it."""
+    if scope.authorities is None:
+        return scope
+    names = list(scope.authorities)
+    for name in names:  # it grows while it is gone through
+        names += [each for each in connection.scalars(_NEXT, {"of": name}) if each not in names]
+    return replace(scope, authorities=tuple(names))
 
 
 def scope_from_document(document: dict[str, object]) -> Scope:

@@ -79,7 +79,10 @@ class ProofMissing(NotPermitted):
 
 @dataclass(frozen=True)
 class IssueRequest:
-    """What a door passes on: `csr` in PEM, DER or base64; `names` are added to those in the request."""
+    """What a door passes on: `csr` in PEM, DER or base64; `names` are added to those in the request.
+
+    `itself`: the authority itself shall issue, whoever issues in its place now.
+    """
 
     csr: bytes
     profile: str
@@ -87,6 +90,7 @@ class IssueRequest:
     not_after: datetime | None = None
     names: tuple[str, ...] = ()
     gateway: str | None = None
+    itself: bool = False
 
 
 @dataclass(frozen=True)
@@ -123,7 +127,12 @@ class _Plan:
     spki_sha256: str
     not_after: datetime | None
     gateway: str | None
-    renewed_from: str | None = None
+    renewed: CertificateView | None = None
+
+    @property
+    def renewed_from(self) -> str | None:
+        """The serial number of what it succeeds."""
+        return None if self.renewed is None else self.renewed.serial
 
 
 def issue(desk: Desk, actor: Actor, request: IssueRequest, *, now: datetime) -> IssuedCertificate:
@@ -138,7 +147,10 @@ def issue(desk: Desk, actor: Actor, request: IssueRequest, *, now: datetime) -> 
     require_profile(actor, request.profile)
     profile = profiles.load(desk, request.profile)
     conditions.check_profile(actor, profile)
-    authority = authorities.choose(desk, actor, request.authority)
+    if request.itself and request.authority is not None:
+        authority = authorities.load(desk, request.authority)
+    else:
+        authority = authorities.choose(desk, actor, request.authority, now=now)
     asked = read_csr(request.csr)
     check_key(asked.public_key, profile.key_algorithms)
     extra = tuple(GeneralName.parse(text) for text in request.names)
@@ -167,7 +179,7 @@ def renew(
     authority: str | None = None,
     proof: bytes | None = None,
 ) -> IssuedCertificate:
-    """Issue the successor of a certificate: same profile, authority and names.
+    """Issue the successor of a certificate: same profile and names, same authority or who issues in its place.
 
     With `csr` the key changes (rekey); without it the key stays (renew), whose possession was proved when the
     certificate was first issued. A gateway renews only its own; through its channel only with `proof`, a signature
@@ -178,9 +190,9 @@ def renew(
     old = find(desk, serial, authority=authority)
     require_gateway(actor, old.gateway)
     channel = _through_channel(actor, old)
-    if not channel:
+    if not channel:  # its own certificate is of another profile, and of another authority where one was rolled over
         require_profile(actor, old.profile)
-    require_authority(actor, old.authority)
+        require_authority(actor, old.authority)
     if old.profile == authorities.PROFILE:
         raise NotRenewable("The certificate of an authority is not renewed like a gateway's.")
     if old.status != "valid" or old.der is None:
@@ -201,14 +213,14 @@ def renew(
         require_names(actor, names)
     check_key(key, profile.key_algorithms)
     plan = _Plan(
-        authority=authorities.load(desk, old.authority),
+        authority=authorities.current(desk, authorities.load(desk, old.authority), now=now),
         profile=profile,
         subject=Subject(before.subject, names),
         public_key=key,
         spki_sha256=spki,
         not_after=None,
         gateway=old.gateway,
-        renewed_from=old.serial,
+        renewed=old,
     )
     return _carry_out(desk, actor, plan, now)
 
@@ -358,8 +370,8 @@ def _record_intent(
     }
 
     def work(unit: Unit) -> None:
-        if plan.renewed_from is not None:
-            _refuse_ended(unit, plan.authority, plan.renewed_from)
+        if plan.renewed is not None:
+            _refuse_ended(unit, plan.renewed)
         use_up(unit, actor, now)
         unit.insert(certificates, row)
         leave(
@@ -381,12 +393,12 @@ _STATUS = select(certificates.c.status).where(
 )
 
 
-def _refuse_ended(unit: Unit, authority: Authority, serial: str) -> None:
+def _refuse_ended(unit: Unit, old: CertificateView) -> None:
     """Look once more at what is renewed: it may have been revoked while this work waited for its turn."""
-    asked = {"of": authority.id, "number": serial}
+    asked = {"of": old.authority_id, "number": old.serial}
     status = unit.connection.execute(_STATUS, asked).scalar_one()
     if status != "valid":
-        raise NotRenewable(f"The certificate {serial} is {status}.")
+        raise NotRenewable(f"The certificate {old.serial} is {status}.")
 
 
 def _about(issued: IssuedCertificate) -> str:

@@ -108,7 +108,7 @@ def _make(desk: Desk, actor: Actor, owner: Authority, now: datetime) -> None:
     try:
         key = desk.keys.open(key_uri)
         csr = _request(owner, key)
-        request = issuance.IssueRequest(csr=csr, profile=PROFILE, authority=owner.name)
+        request = issuance.IssueRequest(csr, PROFILE, owner.name, itself=True)
         issued = issuance.issue(desk, actor, request, now=now)
     except IkewardenError:
         # Nobody will use it. What the key store does not let go of now, `remove_dropped` removes later.

@@ -112,7 +112,7 @@ def certify(
     require(actor, Action.AUTHORITY_CREATE)
     require_gateway(actor, None)
     require_authority(actor, wanted.name)
-    parent = founding.checked_parent(desk, actor, wanted)
+    parent = founding.checked_parent(desk, actor, wanted, now)
     if parent is None:
         raise BadAuthority("A root signs itself.")
     request = read_csr(csr)

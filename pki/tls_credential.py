@@ -13,8 +13,11 @@ from core.secret import Secret
 from hsm.errors import KeyNotFound
 from pki import authorities, issuance
 from pki.actors import Action, Actor, require
+from pki.authorities import Authority
 from pki.certificates import find
 from pki.desk import Desk
+from pki.rollover import crossing
+from pki.rollover.crossing import CrossCertificate
 from pki.x509 import serials
 from pki.x509.names import GeneralName
 
@@ -87,9 +90,23 @@ def _serves(
     if {GeneralName.from_x509(name) for name in carried} != set(wanted):
         return False
     try:
-        return find(desk, serials.to_hex(held.serial_number)).status == "valid"
+        known = find(desk, serials.to_hex(held.serial_number))
+        owner = authorities.load(desk, known.authority)
     except NotFound:
         return False  # another database: its authority is not the one clients trust
+    # Whoever enrolls pins the root of who issues now.
+    here = authorities.current(desk, owner, now=now).name == owner.name
+    return known.status == "valid" and here
+
+
+def _crossed(desk: Desk, authority: Authority, now: datetime) -> list[CrossCertificate]:
+    """The cross-certificates that are valid for the key of the root above an authority."""
+    root = authority
+    while root.parent is not None:
+        root = authorities.load(desk, root.parent)
+    with desk.store.read() as connection:
+        found = crossing.of(connection, [root.id])
+    return [each for each in found if each.status == "valid" and now < each.not_after]
 
 
 def _make(
@@ -120,5 +137,7 @@ def _make(
         serialization.NoEncryption(),
     )
     chain = [authorities.pem(each) for each in issued.authority.chain[:-1]]
+    # Who pinned the root before a rollover finds a way to it (RFC 4210 §4.4: new with old).
+    chain += [each.pem for each in _crossed(desk, issued.authority, now)]
     pem = private + "".join([issued.pem, *chain]).encode()
     blobs.put_blob(BLOB, Secret(pem))

@@ -10,7 +10,7 @@ from datetime import datetime, timedelta
 
 from core.errors import IkewardenError, Unavailable
 from core.secret import Secret
-from fleet import reach
+from fleet import reach, successions
 from fleet.findings import changes as findings
 from fleet.monitoring import alerts as monitoring
 from fleet.monitoring import undoing
@@ -132,6 +132,7 @@ class Drain:
             OPEN: self._open_authority,
             expiry.TOPIC: self._send_notice,
             reach.TOPIC: self._tell_own,
+            successions.TOPIC: self._spread_trust,
             ledger.FAILED: self._send_alert,
             findings.OPENED: self._tell_findings,
             monitoring.UNDO: self._undo_rotation,
@@ -235,6 +236,11 @@ class Drain:
     def _send_notice(self, messages: Sequence[Message], now: datetime) -> None:
         _LOG.warning("certificate expiring", extra=dict(messages[0].payload))
         self._send(messages[0], now)
+
+    def _spread_trust(self, messages: Sequence[Message], now: datetime) -> None:
+        successions.spread(
+            self._desk, SCHEDULER, int(str(messages[0].payload["rollover"])), now=now
+        )
 
     def _send_alert(self, messages: Sequence[Message], now: datetime) -> None:
         # Several of one secret are one story: the last tells how it is now.

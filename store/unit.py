@@ -14,6 +14,7 @@ from store import (  # noqa: F401 - all tables must be known before they are sor
     finding_tables,
     fleet_tables,
     monitoring_tables,
+    rollover_tables,
     rotation_tables,
     tables,
 )

@@ -244,6 +244,7 @@ class ConnectionShown(Shown):
     authentication: str
     ike_version: int
     ppk: str
+    more_authorities: list[str]
 
 
 class State(Shown):

@@ -234,6 +234,7 @@ def connection(document: Mapping[str, Any]) -> Connection:
         authentication=_one_of(document, "authentication", "certificate", _AUTHENTICATION),
         ike_version=_ike_version(document),
         ppk=_one_of(document, "ppk", "none", _PPK),
+        more_authorities=_texts(document, "more_authorities"),
     )
 
 

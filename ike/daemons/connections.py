@@ -28,7 +28,7 @@ _MAX_SECONDS = 10 * 365 * 86400
 def require_valid(connection: Connection, authorities: Collection[str]) -> None:
     """Make sure that a connection can be written as it is; raises ConnectionInvalid with the first fault.
 
-    `authorities` are the fingerprints of the CA set, one of which `remote_authority` must be.
+    `authorities` are the fingerprints of the CA set, to which all `remote_authorities` must belong.
     """
     for fault in _faults(connection, authorities):
         name = connection.name if _NAME.fullmatch(connection.name) else repr(connection.name)
@@ -46,7 +46,7 @@ def _faults(connection: Connection, authorities: Collection[str]) -> Iterator[st
     for identity in (connection.local_id, connection.remote_id):
         if not is_identity(identity):
             yield f"{identity!r} is no identity such as dns:gw.example or ip:192.0.2.1"
-    if connection.remote_authority is not None and connection.remote_authority not in authorities:
+    if not set(connection.remote_authorities) <= set(authorities):
         yield "its remote authority is not in the CA set"
     if connection.revocation not in _REVOCATION:
         yield f"revocation is one of {', '.join(_REVOCATION)}"

@@ -150,7 +150,7 @@ class Child:
 class Connection:
     """A connection that the operator lets the service manage. Identities are written as in GeneralName:
     `dns:a.example`, `ip:192.0.2.1`, `email:a@b`, `dn:CN=a`. `remote_authority` is the fingerprint of a certificate of
-    the CA set.
+    the CA set; `more_authorities` are those that the peer's certificate may be of as well, as in a rollover.
     """
 
     name: str
@@ -168,6 +168,13 @@ class Connection:
     ike_version: int = 2
     # RFC 8784, where the connection has a slot of kind ppk: whether it comes up without one.
     ppk: str = "none"  # none, preferred, required
+    more_authorities: tuple[str, ...] = ()
+
+    @property
+    def remote_authorities(self) -> tuple[str, ...]:
+        """All that the peer's certificate may be of; none: any of the CA set."""
+        own = () if self.remote_authority is None else (self.remote_authority,)
+        return (*own, *self.more_authorities)
 
 
 @dataclass(frozen=True)

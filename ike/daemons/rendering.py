@@ -184,8 +184,8 @@ def _connection(wanted: Connection) -> dict[str, Any]:
     if not by_secret:
         remote["revocation"] = wanted.revocation
         section["send_cert"] = "always"
-        if wanted.remote_authority is not None:
-            remote["cacerts"] = f"{_NAME}-{wanted.remote_authority[:16]}.pem"
+        if anchors := wanted.remote_authorities:
+            remote["cacerts"] = ", ".join(f"{_NAME}-{each[:16]}.pem" for each in anchors)
     for name, values in (
         ("local_addrs", wanted.local_addresses),
         ("remote_addrs", wanted.remote_addresses),

@@ -30,6 +30,12 @@ TABLE = """
     GET  /v1/authorities                        -      y       y        y       y       y        y
     GET  /v1/authorities/{name}                 -      y       y        y       y       y        y
     GET  /v1/authorities/{name}/crl             -      y       y        y       y       y        y
+    POST /v1/authorities/{name}/rollover        -      y       -        -       -       -        -
+    GET  /v1/rollovers                          -      y       y        y       y       y        y
+    GET  /v1/rollovers/{id}                     -      y       y        y       y       y        y
+    POST /v1/rollovers/{id}                     -      y       -        -       -       -        -
+    POST /v1/authorities/{name}/cross-certificates - y       -        -       -       -        -
+    GET  /v1/authorities/{name}/cross-certificates - y       y        y       y       y        y
     GET  /v1/trust                              y      y       y        y       y       y        y
     POST /v1/gateways                           -      y       y        -       -       -        -
     GET  /v1/gateways                           -      y       y        y       y       -        -
@@ -105,6 +111,9 @@ BODIES: dict[str, dict[str, object]] = {
     "POST /v1/certificates/revoke": {"serials": ["77"], "reason": "superseded"},
     "POST /v1/approvals/{id}": {"decision": "approve", "reason": "a lab"},
     "POST /v1/authorities": {"name": "root", "kind": "root", "subject": "CN=Another"},
+    "POST /v1/authorities/{name}/rollover": {"successor": "root"},
+    "POST /v1/rollovers/{id}": {"to": "published"},
+    "POST /v1/authorities/{name}/cross-certificates": {"issuer": "nope"},
     "POST /v1/profiles": {
         "name": "gateway",
         "description": "taken",

@@ -53,6 +53,12 @@ TABLE = """
     free  GET  /v1/authorities
     free  GET  /v1/authorities/{name}
     free  GET  /v1/authorities/{name}/crl
+    all   POST /v1/authorities/{name}/rollover
+    free  GET  /v1/rollovers
+    free  GET  /v1/rollovers/{id}
+    all   POST /v1/rollovers/{id}
+    all   POST /v1/authorities/{name}/cross-certificates
+    free  GET  /v1/authorities/{name}/cross-certificates
     free  GET  /v1/trust
     own   POST /v1/gateways
     cut   GET  /v1/gateways

@@ -1,5 +1,6 @@
 """A few gateways on a desk, without any network between."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
@@ -56,7 +57,10 @@ class Member:
         error: str = "",
         at: datetime | None = None,
         secrets: Secrets | None = None,
+        trusts: Sequence[str] = (),
     ) -> None:
+        """Report what was applied; `trusts` are the fingerprints of the CA certificates that the daemon holds."""
+        held = [{"fingerprint": each, "authority": True, "has_key": False} for each in trusts]
         version = self.state(now=now).mark.version
         made = tuple(
             CommandReport(number, outcome, error, cuts, at or now) for number, outcome in commands
@@ -69,7 +73,7 @@ class Member:
             incarnation="1",
             certificate=certificate,
             proof="loaded",
-            inventory={"certificates": [], "keys": [], "crls": [], "connections": []},
+            inventory={"certificates": held, "keys": [], "crls": [], "connections": []},
             errors=(),
             commands=made,
             secrets=secrets,

@@ -18,6 +18,7 @@ from fleet import (
     revoking,
     sas,
     state,
+    successions,
     tunnels,
 )
 from fleet.changes import Changes
@@ -27,6 +28,7 @@ from fleet.sas import SaQuery
 from fleet.tunnels import TunnelQuery, TunnelRequest
 from pki.actors import Actor, Role, RoleMayNot, Scope
 from pki.desk import Desk
+from pki.rollover.phases import Order
 from tests.fixtures.desk import NOW
 from tests.role_table import (
     NOWHERE,
@@ -72,6 +74,11 @@ TABLE: dict[Any, tuple[set[Role], Call]] = {
     ),
     sas.of_tunnel: (READERS, lambda d, a: sas.of_tunnel(d, a, "nope")),
     sas.search: ({A, O, U}, lambda d, a: sas.search(d, a, SaQuery())),
+    successions.move: (
+        {A},
+        lambda d, a: successions.move(d, a, 0, Order("published"), now=NOW),
+    ),
+    successions.spread: ({S}, lambda d, a: successions.spread(d, a, 0, now=NOW)),
     state.current: ({G}, lambda d, a: state.current(d, a, frozenset(), now=NOW)),
     tunnels.create: (
         {A, O},

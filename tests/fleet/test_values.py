@@ -106,7 +106,7 @@ def test_names_that_no_daemon_shall_see(name: str) -> None:
 def test_a_definition_is_kept_and_seen_from_both_ends() -> None:
     made = definitions.checked(GOOD, ("dns:a.example",), ("dns:b.example",))
     assert definitions.from_document(definitions.document(made)) == made
-    ends = (End(("dns:a.example",), "aa"), End(("dns:b.example", "ip:192.0.2.2"), "bb"))
+    ends = (End(("dns:a.example",), ("aa",)), End(("dns:b.example", "ip:192.0.2.2"), ("bb", "b2")))
     left = definitions.connection("t", made, ends, left=True)
     right = definitions.connection("t", made, ends, left=False)
     assert (left.local_id, left.remote_id, left.remote_authority) == (
@@ -119,6 +119,7 @@ def test_a_definition_is_kept_and_seen_from_both_ends() -> None:
         "dns:a.example",
         "aa",
     )
+    assert (left.more_authorities, right.more_authorities) == (("b2",), ())
     assert left.children[0].local_ts == right.children[0].remote_ts == ("10.1.0.0/16",)
     assert (left.children[0].start_action, right.children[0].start_action) == ("start", "none")
 

@@ -51,17 +51,30 @@ class Authority:
     """A CA that signs whatever it is told to; a root when it has no parent."""
 
     def __init__(
-        self, name: str, parent: "Authority | None" = None, *, crl_url: str = "", serial: int = 1
+        self,
+        name: str,
+        parent: "Authority | None" = None,
+        *,
+        crl_url: str = "",
+        serial: int = 1,
+        path_length: int | None = None,
     ) -> None:
         self.parent = parent
+        self.path_length = path_length
         self.key = new_key()
         builder = _start(name, serial, NOW + 30 * 24 * HOUR, self.key, (parent or self).key)
         builder = builder.issuer_name(parent.subject if parent else _name(name))
-        builder = builder.add_extension(x509.BasicConstraints(True, None), critical=True)
-        builder = builder.add_extension(_usage(ca=True), critical=True)
+        builder = _authority(builder, path_length)
         if crl_url:
             builder = builder.add_extension(x509.CRLDistributionPoints(_points(crl_url)), False)
         self.certificate = builder.sign((parent or self).key, hashes.SHA256())
+
+    def by(self, issuer: "Authority", serial: int) -> bytes:
+        """This authority's key certified by another one: a cross-certificate, as PEM."""
+        (common,) = self.subject
+        builder = _start(str(common.value), serial, NOW + 20 * 24 * HOUR, self.key, issuer.key)
+        builder = _authority(builder.issuer_name(issuer.subject), self.path_length)
+        return builder.sign(issuer.key, hashes.SHA256()).public_bytes(Encoding.PEM)
 
     @property
     def subject(self) -> x509.Name:
@@ -179,6 +192,13 @@ def _start(
     subject_key = x509.SubjectKeyIdentifier.from_public_key(key.public_key())
     builder = builder.add_extension(subject_key, critical=False)
     return builder.add_extension(_authority_key(issuer_key), critical=False)
+
+
+def _authority(
+    builder: x509.CertificateBuilder, path_length: int | None
+) -> x509.CertificateBuilder:
+    builder = builder.add_extension(x509.BasicConstraints(True, path_length), critical=True)
+    return builder.add_extension(_usage(ca=True), critical=True)
 
 
 def _name(common: str) -> x509.Name:

@@ -14,7 +14,11 @@ WAYS = {
         "pki/founding.py",
         "pki/outside.py",
     },
-    r"(?<!def )\bdraft_(root|subordinate)\(": {"pki/founding.py", "pki/outside.py"},
+    r"(?<!def )\bdraft_(root|subordinate)\(": {
+        "pki/founding.py",
+        "pki/outside.py",
+        "pki/rollover/crossing.py",
+    },
     r"\binsert\(\s*revocations\b|\brevocations\.insert\(": {"pki/revocation.py"},
 }
 

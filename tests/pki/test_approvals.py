@@ -56,6 +56,7 @@ OTHERWISE: dict[str, Any] = {
     "permitted": ("dns:example.com",),
     "excluded": ("dns:example.com",),
     "shards": 1,
+    "replaces": "issuing",
 }
 
 
@@ -114,6 +115,7 @@ def test_asked_approved_done(desk: Desk, office: Office) -> None:
         "permitted": [],
         "excluded": [],
         "shards": 0,
+        "replaces": None,
     }
     assert found.expires_at == NOW + 24 * HOUR
     decided = approve(desk, office.bob, number, NOW + HOUR)

@@ -284,21 +284,21 @@ def test_the_scope_of_the_credential_holds(desk: Desk) -> None:
 
 
 def test_choosing_an_authority(desk: Desk) -> None:
-    assert authorities.choose(desk, OPERATOR, None).name == "issuing"
-    assert authorities.choose(desk, OPERATOR, "sharded").name == "sharded"
+    assert authorities.choose(desk, OPERATOR, None, now=NOW).name == "issuing"
+    assert authorities.choose(desk, OPERATOR, "sharded", now=NOW).name == "sharded"
     narrow = Actor("o", Role.OPERATOR, scope=Scope(authorities=("sharded",)))
     with pytest.raises(OutsideScope):
-        authorities.choose(desk, narrow, None)
+        authorities.choose(desk, narrow, None, now=NOW)
     several = reopened(desk, default_authority=None)
     with pytest.raises(NoDefaultAuthority):
-        authorities.choose(several, OPERATOR, None)
+        authorities.choose(several, OPERATOR, None, now=NOW)
     with desk.store.write() as connection:
         connection.execute(
             update(authorities_table)
             .where(authorities_table.c.name == "sharded")
             .values(status="retired")
         )
-    assert authorities.choose(several, OPERATOR, None).name == "issuing"
+    assert authorities.choose(several, OPERATOR, None, now=NOW).name == "issuing"
 
 
 def test_urls_are_below_the_validation_url(desk: Desk) -> None:

@@ -26,6 +26,7 @@ from pki import (
     publication,
     reconcile,
     revocation,
+    rollover,
     sequencing,
     tls_credential,
     tokens,
@@ -43,6 +44,9 @@ from pki.guarded import Step
 from pki.history import AuditQuery
 from pki.issuance import IssueRequest
 from pki.outside import Above
+from pki.rollover import crossing, phases
+from pki.rollover.phases import Order as Phase
+from pki.rollover.phases import RolloverRequest
 from pki.tokens import TokenRequest
 from tests.fixtures.desk import NOW
 from tests.pki.logkeeping import Memory
@@ -174,25 +178,40 @@ PARTS = {
     "pki.founding.pending_row",
     "pki.identity.use_up",
     "pki.publication.take",
+    "pki.rollover.crossing.make",
+    "pki.rollover.records",
 }
 CEREMONY: dict[Any, tuple[set[Role], Call]] = {
     course.begin: ({A}, lambda d, a: course.begin(d, UNCONFIRMED, a, (), now=NOW)),
 }
+ROLLOVER: dict[Any, tuple[set[Role], Call]] = {
+    crossing.cross_sign: (
+        {A},
+        lambda d, a: crossing.cross_sign(d, a, "nope", "nope", None, now=NOW),
+    ),
+    crossing.list_: ({*READERS, E, G}, lambda d, a: crossing.list_(d, a, "nope")),
+    phases.get: ({*READERS, E, G}, lambda d, a: phases.get(d, a, 0)),
+    phases.list_: ({*READERS, E, G}, phases.list_),
+    phases.move: ({A}, lambda d, a: phases.move(d, a, 0, Phase("published"), now=NOW)),
+    phases.prepare: ({A}, lambda d, a: phases.prepare(d, a, RolloverRequest("nope"), now=NOW)),
+}
+EVERY = TABLE | CEREMONY | ROLLOVER
 
 
 def test_every_operation_has_a_row() -> None:
     check_complete(TABLE, pki, PARTS)
     check_complete(CEREMONY, ceremony, PARTS)
+    check_complete(ROLLOVER, rollover, PARTS)
 
 
 @pytest.mark.parametrize("role", Role)
-@pytest.mark.parametrize("operation", TABLE | CEREMONY, ids=name_of)
+@pytest.mark.parametrize("operation", EVERY, ids=name_of)
 def test_operations_and_roles(shared_desk: Desk, operation: Any, role: Role) -> None:
-    check_row(shared_desk, (TABLE | CEREMONY)[operation], role)
+    check_row(shared_desk, EVERY[operation], role)
 
 
 def test_the_role_is_asked_for_before_anything_is_looked_at() -> None:
-    check_asked_first(TABLE | CEREMONY)
+    check_asked_first(EVERY)
 
 
 def test_what_is_not_granted_is_refused() -> None:

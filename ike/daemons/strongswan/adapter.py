@@ -67,13 +67,20 @@ class StrongSwan:
         self._cutting = Cutting(self._endpoint, self._sightings, now)
         self._sharing = Sharing(self._endpoint, self._files)
         self._managed = ManagedConnections(self._endpoint, self._files, self._sharing.ppk_ids)
-        self._proving = Proving(self._endpoint, make_before_break=make_before_break, now=now)
+        self._proving = Proving(
+            self._endpoint,
+            make_before_break=make_before_break,
+            is_widened=self._managed.is_widened,
+            now=now,
+        )
         self._beside = Beside(self._endpoint, section=self._managed.section, now=now)
         self._renewing = Renewing(
             self._endpoint,
             prove_beside=self._beside.start,
             is_gapless=self._proving.is_gapless,
-            ppk_ids=self._sharing.ppk_ids,
+            may_differ=lambda name: (
+                bool(self._sharing.ppk_ids(name)) or self._managed.is_widened(name)
+            ),
             now=now,
         )
         self._watching = Watching(

@@ -93,7 +93,7 @@ class ManagedConnections:
                     failed.add(each.name)
             self._announce({})
             self._loaded = {
-                name: (each, _anchors(each, authorities))
+                name: (each, _ders(each, authorities))
                 for name, each in wanted.items()
                 if name not in failed
             }
@@ -113,6 +113,13 @@ class ManagedConnections:
         if connection is None or connection.ike_version == 1:
             return None
         return sections(connection, cacerts, self._ppk_ids(name))[name]
+
+    def is_widened(self, name: str) -> bool:
+        """Whether the peer's certificate may be of several authorities, as in a rollover: SAs that came up before know
+        the first of them alone.
+        """
+        connection, _ = self._loaded.get(name, (None, []))
+        return connection is not None and len(connection.remote_authorities) > 1
 
     # inside
 
@@ -150,7 +157,7 @@ class ManagedConnections:
         authorities: dict[str, x509.Certificate],
         order: Sequence[str],
     ) -> None:
-        cacerts = _anchors(connection, authorities)
+        cacerts = _ders(connection, authorities)
         made = sections(connection, cacerts, self._ppk_ids(connection.name))
         beside = names.companion(connection.name)
         if beside in made:
@@ -187,8 +194,8 @@ class ManagedConnections:
         return False
 
     def _text(self, connection: Connection, authorities: dict[str, x509.Certificate]) -> str:
-        anchor = authorities.get(connection.remote_authority or "")
-        cacerts = [str(self._files.authority_path(anchor).absolute())] if anchor else []
+        anchors = _anchors(connection, authorities)
+        cacerts = [str(self._files.authority_path(each).absolute()) for each in anchors]
         made = sections(connection, cacerts, self._ppk_ids(connection.name))
         return HEAD + render({"connections": made})
 
@@ -204,9 +211,14 @@ class ManagedConnections:
         return set()
 
 
-def _anchors(connection: Connection, authorities: dict[str, x509.Certificate]) -> list[bytes]:
-    anchor = authorities.get(connection.remote_authority or "")
-    return [anchor.public_bytes(Encoding.DER)] if anchor else []
+def _anchors(
+    connection: Connection, authorities: dict[str, x509.Certificate]
+) -> list[x509.Certificate]:
+    return [authorities[each] for each in connection.remote_authorities if each in authorities]
+
+
+def _ders(connection: Connection, authorities: dict[str, x509.Certificate]) -> list[bytes]:
+    return [each.public_bytes(Encoding.DER) for each in _anchors(connection, authorities)]
 
 
 def sections(

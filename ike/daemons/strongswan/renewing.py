@@ -19,8 +19,8 @@ _pause = Event().wait
 
 class Renewing:
     """`prove_beside` begins an authentication beside a connection's SAs where it can, `is_gapless` tells whether charon
-    makes before it breaks, `ppk_ids` the PPK_IDs of a connection; `seconds` is how long a new SA may take that is made
-    before an old one ends.
+    makes before it breaks, `may_differ` whether a connection may be another than when its SAs came up, by its PPK or
+    by the authorities of its peer; `seconds` is how long a new SA may take that is made before an old one ends.
     """
 
     def __init__(
@@ -29,14 +29,14 @@ class Renewing:
         *,
         prove_beside: Callable[[str], bool],
         is_gapless: Callable[[Session], bool],
-        ppk_ids: Callable[[str], tuple[str, ...]],
+        may_differ: Callable[[str], bool],
         now: Callable[[], datetime],
         seconds: float = 10.0,
     ) -> None:
         self._endpoint = endpoint
         self._prove_beside = prove_beside
         self._is_gapless = is_gapless
-        self._ppk_ids = ppk_ids
+        self._may_differ = may_differ
         self._now = now
         self._seconds = seconds
 
@@ -45,8 +45,8 @@ class Renewing:
             return 1
         with self._endpoint.session() as session:
             fit = [sa for sa in self._listed(session, connection) if sa.established and sa.children]
-            if gap and fit and self._ppk_ids(connection):
-                if self._renew_ppk(session, connection, fit):
+            if gap and fit and self._may_differ(connection):
+                if self._renew(session, connection, fit):
                     return len(fit)
             if not gap and not self._is_gapless(session):
                 return 0
@@ -67,11 +67,12 @@ class Renewing:
     def _listed(self, session: Session, connection: str) -> list[IkeSa]:
         return sas_of(session, self._now(), connection)
 
-    def _renew_ppk(self, session: Session, connection: str, old: Sequence[IkeSa]) -> bool:
+    def _renew(self, session: Session, connection: str, old: Sequence[IkeSa]) -> bool:
         """Make an IKE_SA under the connection as it is now, and end the old ones when it is up.
 
-        charon reauthenticates an SA under the connection as it was when that came up, and would send its PPK_ID. It
-        makes a new one beside it if the two differ; if they are the same it makes none, and False is the answer.
+        charon reauthenticates an SA under the connection as it was when that came up: it would send that PPK_ID, and
+        take no peer of an authority that was added since. It makes a new one beside it if the two differ; if they are
+        the same it makes none, and False is the answer.
         """
         known = {sa.id for sa in self._listed(session, connection)}
         children = sorted({child.name for sa in old for child in sa.children})

@@ -12,6 +12,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding
 
 from core.errors import IkewardenError
+from ike.daemons import matching
 from ike.daemons.port import Cut, DaemonRefused, IkeSa, LoadedCrl, RevokedPeer
 from ike.daemons.strongswan import listing, names
 from ike.daemons.strongswan.files import SwanctlFiles
@@ -27,7 +28,9 @@ _pause = threading.Event().wait
 
 
 class RevocationLists:
-    """The lists of one charon: loaded where they fit into a VICI message, else by the URL of a file."""
+    """The lists of one charon: loaded where they fit into a VICI message and no other key has the issuer's name, else
+    by the URL of a file.
+    """
 
     def __init__(self, endpoint: Endpoint, files: SwanctlFiles, trusting: Trusting) -> None:
         self._endpoint = endpoint
@@ -36,17 +39,19 @@ class RevocationLists:
 
     def load(self, crls: Sequence[x509.CertificateRevocationList]) -> None:
         refused: list[IkewardenError] = []
+        in_files = []
         with self._endpoint.session() as session:
             for crl in crls:
                 try:
-                    self._load(session, crl)
+                    if not self._load(session, crl):
+                        in_files.append(crl)
                 except DaemonRefused as refusal:
                     refused.append(refusal)
             # What is cached is looked at before what was loaded, until its nextUpdate; a cached OCSP answer that says
             # good is looked at before any list.
             session.ask("flush-certs", {"type": "X509_CRL"})
             session.ask("flush-certs", {"type": "OCSP_RESPONSE"})
-            for crl in crls:
+            for crl in in_files:
                 self._displace_older(session, crl)
         if refused:
             raise refused[0]
@@ -60,14 +65,16 @@ class RevocationLists:
                 found.append(listing.loaded_crl(held))
         return found
 
-    def _load(self, session: Session, crl: x509.CertificateRevocationList) -> None:
+    def _load(self, session: Session, crl: x509.CertificateRevocationList) -> bool:
+        """Give charon a list, or the URL of its file; says whether it was loaded."""
         issuer = self._issuer(crl)
         small = self._files.small_crl_path(crl_name(issuer))
         large = self._files.large_crl_path(crl_name(issuer))
         for had in map(_read, (small, large)):
             crl = had if had is not None and _newer(had, crl) else crl
         der = crl.public_bytes(Encoding.DER)
-        if len(der) <= MAX_VALUE:
+        loaded = len(der) <= MAX_VALUE and not self._has_namesake(session, issuer)
+        if loaded:
             session.ask("load-cert", {"type": "X509_CRL", "data": der})
             self._files.write(small, der)
             self._files.remove(large)
@@ -76,6 +83,7 @@ class RevocationLists:
             self._files.remove(small)  # swanctl stumbles over large ones, and would load an old one
         self._trusting.write()
         self._trusting.load(session, [issuer])
+        return loaded
 
     def _issuer(self, crl: x509.CertificateRevocationList) -> x509.Certificate:
         """The trusted CA whose key signed a list. charon takes any list, and lets one that nobody signed push out a
@@ -90,15 +98,27 @@ class RevocationLists:
             next_step="Give the gateway the CA's certificate first.",
         )
 
+    def _has_namesake(self, session: Session, issuer: x509.Certificate) -> bool:
+        """Whether another key has the issuer's name, as in a rollover: charon holds one loaded list for a name, whoever
+        signed it, that with the higher number. From files it takes each for its own key.
+        """
+        keys = {
+            crl_name(each) for each in self._files.authorities() if each.subject == issuer.subject
+        }
+        return len(keys) > 1 or any(
+            had.issuer == issuer.subject and _key_of(had) not in {None, crl_name(issuer)}
+            for had in listing.crls(session)
+        )
+
     def _displace_older(self, session: Session, crl: x509.CertificateRevocationList) -> None:
         """Push out an older list that lies loaded before the file of a large one: nothing unloads a list.
 
         What pushes it out has the same number and no signature that counts: charon passes it over and reads the file.
         """
-        if len(crl.public_bytes(Encoding.DER)) <= MAX_VALUE:
-            return
         older = [
-            had for had in listing.crls(session) if had.issuer == crl.issuer and _newer(crl, had)
+            had
+            for had in listing.crls(session)
+            if had.issuer == crl.issuer and _key_of(had) == _key_of(crl) and _newer(crl, had)
         ]
         if older:
             empty = _unsigned(crl).public_bytes(Encoding.DER)
@@ -189,6 +209,14 @@ def _newer(one: x509.CertificateRevocationList, other: x509.CertificateRevocatio
     if numbers[0] is not None and numbers[1] is not None:
         return numbers[0] > numbers[1]
     return one.last_update_utc > other.last_update_utc
+
+
+def _key_of(crl: x509.CertificateRevocationList) -> str | None:
+    """The identifier of the key that a list says it is of (RFC 5280 §5.2.1), as `crl_name` has it."""
+    with suppress(x509.ExtensionNotFound, *matching.MALFORMED):
+        found = crl.extensions.get_extension_for_class(x509.AuthorityKeyIdentifier).value
+        return found.key_identifier.hex() if found.key_identifier is not None else None
+    return None
 
 
 def _is_signed(crl: x509.CertificateRevocationList, key: object) -> bool:

@@ -69,6 +69,14 @@ class Wanted:
             "ikewarden.cli.commands.ca_ceremony:ceremony",
             "Hold a written ceremony on this machine: make exactly the authorities that FILE describes.",
         ),
+        "rollover": Lazy(
+            "ikewarden.cli.commands.ca_rollover:rollover",
+            "Another key in the place of an authority's, without an interruption.",
+        ),
+        "cross-sign": Lazy(
+            "ikewarden.cli.commands.ca_rollover:cross_sign",
+            "Certify the key of an authority by another one, beside its own certificate.",
+        ),
     },
     epilog=example("ikewarden ca list"),
 )

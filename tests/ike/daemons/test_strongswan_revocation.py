@@ -310,6 +310,24 @@ def test_a_list_that_was_forgotten_is_loaded_again(charon: CharonRig, first: Cre
     assert [each.number for each in charon.daemon.inventory().crls] == [2]
 
 
+def test_the_lists_of_two_keys_of_one_name_count_side_by_side(
+    charon: CharonRig, first: Credential
+) -> None:
+    # As in a rollover. Of two that are loaded charon would keep that with the higher number, whoever signed it.
+    mine = charon.pki.crl
+    charon.daemon.load_crls([mine(3)])
+    successor = Authority("Contract Issuing", charon.pki.root, serial=9)
+    charon.daemon.trust((*charon.pki.authorities, successor.certificate))
+    for number, its in ((3, 1), (4, 9)):
+        charon.daemon.load_crls([mine(number), x509.load_der_x509_crl(successor.crl(its))])
+        assert not charon.peer_is_refused()  # it would be without its list
+        assert {number, its} <= {each.number for each in charon.daemon.inventory().crls}
+    charon.daemon.load_crls([mine(5, charon.peer_certificate)])
+    assert charon.peer_is_refused()
+    charon.restart()
+    assert charon.peer_is_refused()
+
+
 def test_lists_that_no_trusted_ca_signed_are_refused(charon: CharonRig, first: Credential) -> None:
     good = charon.pki.crl(1, charon.peer_certificate)
     stranger = x509.load_der_x509_crl(Authority("Stranger").crl(9))

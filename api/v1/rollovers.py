@@ -1,0 +1,243 @@
+"""Rollovers of authorities, phase by phase, and cross-certificates."""
+
+from datetime import datetime
+from typing import Literal
+
+from pydantic import Field
+
+from api import decoding
+from api.registry import Call, Nothing, Reply, Route, Sent, Shown
+from api.v1.certificates import When, Word
+from fleet import successions
+from hsm.ports import KeyAlgorithm
+from pki.actors import Action
+from pki.rollover import crossing, phases
+from pki.rollover.crossing import CrossCertificate as KnownCross
+from pki.rollover.phases import Order, RolloverRequest
+from pki.rollover.records import Rollover as KnownRollover
+
+_PATH = "/v1/rollovers"
+_OF = "/v1/authorities/{name}"
+_TAG = "Authorities"
+
+
+class BeginRollover(Sent):
+    """What is to succeed the authority: another key, all else alike."""
+
+    successor: Word | None = Field(
+        default=None, description="Its name; `NAME-2`, or the next number, if left out."
+    )
+    algorithm: KeyAlgorithm | None = Field(
+        default=None, description="Its key; of the same kind if left out."
+    )
+    days: int | None = Field(
+        default=None, ge=1, le=14640, description="How long it is valid; as long as the first."
+    )
+
+
+class MoveRollover(Sent):
+    """A step of a rollover."""
+
+    to: Literal["published", "switched", "finished", "back"] = Field(
+        description="The next phase, or back to the one before."
+    )
+    on: When | None = Field(
+        default=None, description="With `switched`: from when on the successor issues; now."
+    )
+    despite: bool = Field(
+        default=False,
+        description="`finished`, although certificates of the old one are in force; `switched`, although gateways do "
+        "not know the successor yet.",
+    )
+
+
+class Rollover(Shown):
+    """An authority and what succeeds it, and where that stands."""
+
+    id: int
+    authority: str
+    successor: str
+    state: str = Field(description="prepared, published, switched, finished or abandoned.")
+    switch_at: datetime | None = Field(
+        description="From when on certificates come from the successor; null: they do not."
+    )
+    created_at: datetime
+    created_by: str
+    published_at: datetime | None
+    published_by: str | None
+    switched_at: datetime | None
+    switched_by: str | None
+    ended_at: datetime | None = Field(description="When it was finished or abandoned.")
+    ended_by: str | None
+
+
+class RolloverList(Shown):
+    """The rollovers of all authorities that this caller may see, newest first."""
+
+    items: list[Rollover]
+
+
+class CrossSign(Sent):
+    """Who certifies the authority's key."""
+
+    issuer: Word = Field(description="The other authority.")
+    days: int | None = Field(
+        default=None,
+        ge=1,
+        le=14640,
+        description="How long; never longer than the issuer's certificate and the subject's own.",
+    )
+
+
+class CrossCertificate(Shown):
+    """The certificate of an authority's key by another authority than its parent."""
+
+    subject: str
+    issuer: str
+    serial: str = Field(description="Of the issuer's certificates; it is revoked as any other.")
+    status: str
+    not_before: datetime
+    not_after: datetime
+    certificate: str = Field(description="PEM.")
+    created_at: datetime
+    created_by: str
+
+
+class CrossCertificateList(Shown):
+    """The cross-certificates of an authority's key, newest first."""
+
+    items: list[CrossCertificate]
+
+
+def _shown(known: KnownRollover) -> Rollover:
+    return Rollover(**{name: getattr(known, name) for name in Rollover.model_fields})
+
+
+def _shown_cross(known: KnownCross) -> CrossCertificate:
+    alike = set(CrossCertificate.model_fields) - {"certificate"}
+    fields = {name: getattr(known, name) for name in alike}
+    return CrossCertificate(certificate=known.pem, **fields)
+
+
+def begin(call: Call[BeginRollover, Nothing]) -> Reply:
+    """Prepare a rollover."""
+    body = call.body
+    wanted = RolloverRequest(call.path["name"], body.successor, body.algorithm, body.days)
+    made = phases.prepare(call.desk, call.actor, wanted, now=call.now)
+    return Reply(_shown(made), status=201, headers=(("Location", f"{_PATH}/{made.id}"),))
+
+
+def list_(call: Call[None, Nothing]) -> Reply:
+    """List rollovers."""
+    found = phases.list_(call.desk, call.actor)
+    return Reply(RolloverList(items=[_shown(each) for each in found]))
+
+
+def show(call: Call[None, Nothing]) -> Reply:
+    """Look at one rollover."""
+    return Reply(_shown(phases.get(call.desk, call.actor, decoding.number(call.path["id"]))))
+
+
+def move(call: Call[MoveRollover, Nothing]) -> Reply:
+    """Take a step of a rollover."""
+    order = Order(call.body.to, call.body.on, call.body.despite)
+    return Reply(
+        _shown(
+            successions.move(
+                call.desk, call.actor, decoding.number(call.path["id"]), order, now=call.now
+            )
+        )
+    )
+
+
+def cross_sign(call: Call[CrossSign, Nothing]) -> Reply:
+    """Certify an authority's key by another one."""
+    body, subject = call.body, call.path["name"]
+    made = crossing.cross_sign(call.desk, call.actor, subject, body.issuer, body.days, now=call.now)
+    return Reply(_shown_cross(made), status=201)
+
+
+def list_crosses(call: Call[None, Nothing]) -> Reply:
+    """List the cross-certificates of an authority's key."""
+    found = crossing.list_(call.desk, call.actor, call.path["name"])
+    return Reply(CrossCertificateList(items=[_shown_cross(each) for each in found]))
+
+
+ROUTES = (
+    Route(
+        method="POST",
+        path=_OF + "/rollover",
+        view=begin,
+        summary="Prepare a rollover: make the authority's next key, and its certificate",
+        description="The successor has the same subject, limits and parent, its own name, lists and OCSP. It issues "
+        "nothing, and nobody is told of it, until the rollover is published.",
+        tag=_TAG,
+        action=Action.AUTHORITY_CREATE,
+        body=BeginRollover,
+        answer=Rollover,
+        status=201,
+        example={"successor": "issuing-2", "algorithm": "ec-p384"},
+        approval=True,
+        refusals=(404, 409, 422),
+    ),
+    Route(
+        method="GET",
+        path=_PATH,
+        view=list_,
+        summary="List rollovers, newest first",
+        tag=_TAG,
+        action=Action.AUTHORITY_READ,
+        answer=RolloverList,
+    ),
+    Route(
+        method="GET",
+        path=_PATH + "/{id}",
+        view=show,
+        summary="Look at a rollover",
+        tag=_TAG,
+        action=Action.AUTHORITY_READ,
+        answer=Rollover,
+        refusals=(404,),
+    ),
+    Route(
+        method="POST",
+        path=_PATH + "/{id}",
+        view=move,
+        summary="Take the next step of a rollover, or go one back",
+        description="`published`: gateways trust both; the keys of a root and of its successor are certified by each "
+        "other. `switched`: certificates come from the successor, also renewed ones; refused while gateways that trust "
+        "the old one have not reported the successor as loaded. `finished`: the old authority "
+        "issues nothing any more; its lists and OCSP go on.",
+        tag=_TAG,
+        action=Action.AUTHORITY_CREATE,
+        body=MoveRollover,
+        answer=Rollover,
+        example={"to": "switched", "on": "2027-06-30T00:00:00Z"},
+        approval=True,
+        refusals=(404, 409, 422),
+    ),
+    Route(
+        method="POST",
+        path=_OF + "/cross-certificates",
+        view=cross_sign,
+        summary="Certify an authority's key by another authority",
+        tag=_TAG,
+        action=Action.AUTHORITY_CREATE,
+        body=CrossSign,
+        answer=CrossCertificate,
+        status=201,
+        example={"issuer": "partner-root"},
+        approval=True,
+        refusals=(404, 409, 422),
+    ),
+    Route(
+        method="GET",
+        path=_OF + "/cross-certificates",
+        view=list_crosses,
+        summary="List the cross-certificates of an authority's key",
+        tag=_TAG,
+        action=Action.AUTHORITY_READ,
+        answer=CrossCertificateList,
+        refusals=(404,),
+    ),
+)

@@ -1,0 +1,205 @@
+"""`ikewarden ca rollover` and `ca cross-sign`: another key in the place of an authority's, phase by phase."""
+
+from datetime import datetime
+from typing import Any, Final
+
+import click
+
+from core.errors import NotFound
+from hsm.ports import KEY_ALGORITHMS
+from ikewarden.cli.help import command
+from ikewarden.cli.lazy import Lazy, LazyGroup
+from ikewarden.cli.options import FUTURE, approval_option, client_command, example, rfc3339
+from ikewarden.cli.screen import Column
+from ikewarden.cli.segments import segment
+from ikewarden.cli.session import Session, pass_session
+from ikewarden.client import Client
+
+_PATH: Final = "/v1/rollovers"
+_OF: Final = "/v1/authorities"
+_COLUMNS: Final = (
+    Column("Rollover", "id", whole=True),
+    Column("Authority", "authority", whole=True),
+    Column("Successor", "successor", whole=True),
+    Column("State", "state", whole=True),
+    Column("Issues from", "switch_at", whole=True),
+    Column("Begun", "created_at", whole=True, spare=1),
+    Column("By", "created_by", spare=2),
+)
+_NEXT: Final = {
+    "prepared": "Publish it, so that gateways trust both: `ikewarden ca rollover publish {authority}`.",
+    "published": "When the gateways have it, switch: `ikewarden ca rollover switch {authority}`.",
+    "switched": "When nothing of the old key is in force: `ikewarden ca rollover finish {authority}`.",
+    "finished": "The lists and the OCSP of {authority} go on.",
+    "abandoned": "{successor} never issues.",
+}
+_days = click.option(
+    "--days", type=click.IntRange(1, 14640), metavar="DAYS", help="How long it is valid."
+)
+
+
+class NoRollover(NotFound):
+    """The authority has no rollover."""
+
+    code = "rollover_none"
+    next_step = "Begin one: `ikewarden ca rollover start NAME`."
+
+
+@click.group(
+    cls=LazyGroup,
+    lazy={
+        "start": Lazy(
+            f"{__name__}:start", "Make the next key of an authority; nobody is told of it yet."
+        ),
+        "list": Lazy(f"{__name__}:list_", "List rollovers, the newest first."),
+        "show": Lazy(f"{__name__}:show", "Show the rollover of an authority."),
+        "publish": Lazy(f"{__name__}:publish", "Have gateways trust both keys."),
+        "switch": Lazy(
+            f"{__name__}:switch", "Have certificates come from the successor, now or on a date."
+        ),
+        "back": Lazy(f"{__name__}:back", "Go one phase back."),
+        "finish": Lazy(
+            f"{__name__}:finish", "Retire the old authority; its lists and its OCSP go on."
+        ),
+    },
+    epilog=example("ikewarden ca rollover list"),
+)
+def rollover() -> None:
+    """Another key in the place of an authority's, without an interruption."""
+
+
+@command("start", epilog=example("ikewarden ca rollover start issuing"))
+@click.argument("name")
+@click.option("--successor", metavar="NAME", help="What it is called. [default: NAME-2]")
+@click.option("--algorithm", type=click.Choice(KEY_ALGORITHMS), help="[default: as before]")
+@_days
+@approval_option
+@client_command()
+@pass_session
+def start(session: Session, /, name: str, **given: Any) -> None:
+    """Make the next key of an authority; nobody is told of it yet.
+
+    Subject, limits and parent are those of the authority; the lists and the OCSP of the old key go on.
+    """
+    _show(session, session.connect().post(f"{_OF}/{segment(name)}/rollover", given))
+
+
+@command("list", epilog=example("ikewarden ca rollover list"))
+@client_command()
+@pass_session
+def list_(session: Session) -> None:
+    """List rollovers, the newest first."""
+    found = session.connect().get(_PATH)
+    session.screen.entries(_COLUMNS, found["items"], nothing="There is no rollover.")
+
+
+@command("show", epilog=example("ikewarden ca rollover show issuing"))
+@click.argument("name")
+@client_command()
+@pass_session
+def show(session: Session, name: str) -> None:
+    """Show the rollover of an authority.
+
+    That is the one under way, or the last.
+    """
+    _show(session, _find(session.connect(), name))
+
+
+@command("publish", epilog=example("ikewarden ca rollover publish issuing"))
+@click.argument("name")
+@approval_option
+@client_command()
+@pass_session
+def publish(session: Session, name: str) -> None:
+    """Have gateways trust both keys.
+
+    Of a root, the old key certifies the new one, and the new one the old.
+    """
+    _move(session, name, {"to": "published"})
+
+
+@command(
+    "switch",
+    epilog=example(
+        "ikewarden ca rollover switch issuing", "ikewarden ca rollover switch issuing --on 14d"
+    ),
+)
+@click.argument("name")
+@click.option(
+    "--on", type=FUTURE, metavar="TIME", help="RFC 3339, a date, or from now: 14d. [default: now]"
+)
+@click.option("--despite", is_flag=True, help="Although gateways do not know the successor yet.")
+@client_command()
+@pass_session
+def switch(session: Session, name: str, on: datetime | None, despite: bool) -> None:
+    """Have certificates come from the successor, now or on a date.
+
+    What gateways renew comes from it, too. Certificates of the old key stay valid.
+    """
+    _move(session, name, {"to": "switched", "on": rfc3339(on), "despite": despite})
+
+
+@command("back", epilog=example("ikewarden ca rollover back issuing"))
+@click.argument("name")
+@approval_option
+@client_command()
+@pass_session
+def back(session: Session, name: str) -> None:
+    """Go one phase back.
+
+    From the first one the rollover is abandoned: the successor never issues.
+    """
+    _move(session, name, {"to": "back"})
+
+
+@command("finish", epilog=example("ikewarden ca rollover finish issuing"))
+@click.argument("name")
+@click.option("--despite", is_flag=True, help="Although certificates of the old key are in force.")
+@approval_option
+@client_command()
+@pass_session
+def finish(session: Session, name: str, despite: bool) -> None:
+    """Retire the old authority; its lists and its OCSP go on."""
+    _move(session, name, {"to": "finished", "despite": despite})
+
+
+@command("cross-sign", epilog=example("ikewarden ca cross-sign root-2 --by partner-root"))
+@click.argument("subject")
+@click.option("--by", "issuer", required=True, metavar="NAME", help="The authority that signs.")
+@_days
+@approval_option
+@client_command("pem")
+@pass_session
+def cross_sign(session: Session, subject: str, issuer: str, days: int | None) -> None:
+    """Certify the key of an authority by another one, beside its own certificate.
+
+    It ends with the issuer's certificate at the latest, and can be revoked as any other.
+    """
+    body = {"issuer": issuer, "days": days}
+    made = session.connect().post(f"{_OF}/{segment(subject)}/cross-certificates", body)
+    screen = session.screen
+    if screen.format == "pem":
+        screen.verbatim(made["certificate"])
+    elif screen.is_json:
+        screen.json(made)
+    else:
+        screen.fields((name, value) for name, value in made.items() if name != "certificate")
+
+
+def _find(client: Client, name: str) -> dict[str, Any]:
+    """The newest rollover of an authority: any before it has ended."""
+    for each in client.get(_PATH)["items"]:
+        if each["authority"] == name:
+            found: dict[str, Any] = each
+            return found
+    raise NoRollover(f"The authority {name[:100]!r} has no rollover.")
+
+
+def _move(session: Session, name: str, body: dict[str, Any]) -> None:
+    client = session.connect()
+    _show(session, client.post(f"{_PATH}/{_find(client, name)['id']}", body))
+
+
+def _show(session: Session, found: dict[str, Any]) -> None:
+    session.screen.document(found)
+    session.screen.note(_NEXT[found["state"]].format(**found))

@@ -1,0 +1,262 @@
+"""Cross-certificates: an authority's key certified by another one here, beside its parent (RFC 4210 §4.4)."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Final
+
+from cryptography import x509
+from cryptography.hazmat.primitives import serialization
+from sqlalchemy import Connection, select
+
+from core.errors import InvalidInput
+from pki import authorities, founding
+from pki.actors import Action, Actor, require, require_authority, require_gateway
+from pki.approvals import asked_for, require_approval
+from pki.authorities import Authority
+from pki.conditions import check_in_force
+from pki.desk import Desk
+from pki.guarded import Act, Guarded
+from pki.trail import leave
+from pki.x509 import serials
+from pki.x509.authority import AuthoritySpec, Pointers, draft_subordinate
+from pki.x509.names import GeneralName
+from pki.x509.signing import complete, default_hash, sign
+from store.engine import Unit
+from store.rollover_tables import cross_certificates
+from store.tables import authorities as authorities_table
+from store.tables import certificates
+
+_DER: Final = serialization.Encoding.DER
+
+
+class CrossingRefused(InvalidInput):
+    """A cross-certificate that would make no chain, or a circle."""
+
+    code = "cross_certificate_refused"
+    next_step = (
+        "Name an issuer that is neither the subject itself, nor its parent, nor below it, "
+        "and may have authorities below it."
+    )
+
+
+@dataclass(frozen=True)
+class CrossCertificate:
+    """A cross-certificate on record. `status` is that of the certificate, as of any other."""
+
+    subject: str
+    issuer: str
+    serial: str
+    status: str
+    not_before: datetime
+    not_after: datetime
+    der: bytes
+    created_at: datetime
+    created_by: str
+
+    @property
+    def pem(self) -> str:
+        """The certificate in PEM."""
+        return authorities.pem(x509.load_der_x509_certificate(self.der))
+
+
+@dataclass(frozen=True)
+class Crossing:
+    """Whose key is to be certified by whom."""
+
+    subject: Authority
+    issuer: Authority
+
+
+@dataclass(frozen=True)
+class _Draft:
+    """What will be signed."""
+
+    crossing: Crossing
+    spec: AuthoritySpec
+    tbs: bytes
+
+    @property
+    def serial(self) -> str:
+        """The serial number, as it is on record."""
+        return serials.to_hex(self.spec.serial)
+
+
+def cross_sign(
+    desk: Desk, actor: Actor, subject: str, issuer: str, days: int | None, *, now: datetime
+) -> CrossCertificate:
+    """Certify an authority's key by another authority. It ends with the issuer's certificate and the subject's own at
+    the latest; its limits are the subject's.
+
+    Raises RoleMayNot, OutsideScope, AuthorityNotFound, AuthorityRetired, AuthorityExpired, CrossingRefused,
+    NameOutsideConstraints, the errors of `pki.approvals`, SignerUnavailable, IssuanceOvertaken.
+    """
+    require(actor, Action.AUTHORITY_CREATE)
+    require_gateway(actor, None)
+    crossing = Crossing(authorities.get(desk, actor, subject), authorities.get(desk, actor, issuer))
+    [serial] = make(desk, actor, [crossing], days, now)
+    [made] = [each for each in list_(desk, actor, subject) if each.serial == serial]
+    return made
+
+
+def list_(desk: Desk, actor: Actor, subject: str) -> list[CrossCertificate]:
+    """The cross-certificates for an authority's key, newest first.
+
+    Raises RoleMayNot, OutsideScope, AuthorityNotFound.
+    """
+    require(actor, Action.AUTHORITY_READ)
+    require_authority(actor, subject)
+    known = authorities.load(desk, subject)
+    with desk.store.read() as connection:
+        return of(connection, [known.id])
+
+
+def of(connection: Connection, subjects: Iterable[int]) -> list[CrossCertificate]:
+    """The cross-certificates for the keys of authorities (their numbers), newest first, whatever became of them."""
+    subject, issuer = authorities_table.alias("subject"), authorities_table.alias("issuer")
+    query = (
+        select(
+            subject.c.name.label("subject"),
+            issuer.c.name.label("issuer"),
+            certificates.c.serial,
+            certificates.c.status,
+            certificates.c.not_before,
+            certificates.c.not_after,
+            certificates.c.der,
+            cross_certificates.c.created_at,
+            cross_certificates.c.created_by,
+        )
+        .join_from(cross_certificates, subject, subject.c.id == cross_certificates.c.subject_id)
+        .join(issuer, issuer.c.id == cross_certificates.c.issuer_id)
+        .join(
+            certificates,
+            (certificates.c.authority_id == cross_certificates.c.issuer_id)
+            & (certificates.c.serial == cross_certificates.c.serial),
+        )
+        .where(cross_certificates.c.subject_id.in_(list(subjects)))
+        .order_by(cross_certificates.c.id.desc())
+    )
+    return [CrossCertificate(**row._mapping) for row in connection.execute(query)]
+
+
+def standing(desk: Desk, crossing: Crossing, now: datetime) -> bool:
+    """Whether there is one that counts."""
+    with desk.store.read() as connection:
+        found = of(connection, [crossing.subject.id])
+    return any(
+        each.issuer == crossing.issuer.name and each.status == "valid" and each.not_after > now
+        for each in found
+    )
+
+
+def make(
+    desk: Desk, actor: Actor, crossings: list[Crossing], days: int | None, now: datetime
+) -> list[str]:
+    """Make these together, under one approval: all are on record, and none before all are signed. Gives their serial
+    numbers. Raises as `cross_sign` says.
+    """
+    drafts = [_draft(desk, each, days, now) for each in crossings]
+    keys = [authorities.signer(desk, each.issuer) for each in crossings]
+    with asked_for(desk, actor, now=now):
+        desk.store.together(lambda unit: _intend(unit, desk, actor, drafts, days, now))
+    signed = []
+    for draft, key in zip(drafts, keys, strict=True):
+        issuer = draft.crossing.issuer
+        der = complete(draft.tbs, sign(key, draft.tbs, default_hash(issuer.public_key)))
+        founding.verify_made(x509.load_der_x509_certificate(der), issuer.certificate)
+        signed.append((draft, der))
+
+    def settle(unit: Unit) -> None:
+        for draft, der in signed:
+            _settle(unit, actor, draft, der, now)
+
+    desk.store.together(settle)
+    return [draft.serial for draft in drafts]
+
+
+def _draft(desk: Desk, crossing: Crossing, days: int | None, now: datetime) -> _Draft:
+    subject, issuer = crossing.subject, crossing.issuer
+    check_in_force(issuer, now)
+    check_in_force(subject, now)
+    path_length = _path_length(crossing)
+    for constraints in issuer.constraints:
+        constraints.check([GeneralName("dn", subject.certificate.subject.rfc4514_string())])
+    ends = [each.certificate.not_valid_after_utc for each in (subject, issuer)]
+    if days is not None:
+        ends.append((now + timedelta(days=days)).replace(microsecond=0))
+    spec = AuthoritySpec(
+        subject=subject.certificate.subject,
+        public_key=subject.public_key,
+        serial=serials.from_random(desk.entropy(serials.BYTES), now),
+        not_before=(now - timedelta(minutes=10)).replace(microsecond=0),
+        not_after=min(ends),
+        path_length=path_length,
+        constraints=subject.constraints[0],
+        pointers=Pointers(
+            crl=authorities.full_crl_url(desk, issuer.name),
+            ocsp=authorities.ocsp_url(desk, issuer.name),
+            ca_issuers=authorities.certificate_url(desk, issuer.name),
+        ),
+    )
+    return _Draft(crossing, spec, draft_subordinate(spec, issuer.certificate, issuer.public_key))
+
+
+def _path_length(crossing: Crossing) -> int | None:
+    """As the subject's own, and no more than the issuer's certificate lets be. Raises CrossingRefused."""
+    subject, issuer = crossing.subject, crossing.issuer
+    if subject.name == issuer.name:
+        raise CrossingRefused("An authority does not certify itself beside its own certificate.")
+    if subject.parent == issuer.name:
+        raise CrossingRefused(f"{issuer.name!r} is the parent of {subject.name!r}.")
+    if subject.certificate in issuer.chain:
+        raise CrossingRefused(f"{issuer.name!r} is below {subject.name!r}.")
+    above, own = issuer.path_length, subject.path_length
+    if above is None:
+        return own
+    # RFC 5280 §4.2.1.9: a certificate whose subject is its issuer's name is not counted.
+    if subject.certificate.subject != issuer.certificate.subject:
+        above -= 1
+    if above < 0:
+        raise CrossingRefused(f"The authority {issuer.name!r} may not have authorities below it.")
+    return above if own is None else min(above, own)
+
+
+def _intend(
+    unit: Unit,
+    desk: Desk,
+    actor: Actor,
+    drafts: list[_Draft],
+    days: int | None,
+    now: datetime,
+) -> None:
+    pairs = [
+        {"subject": each.crossing.subject.name, "issuer": each.crossing.issuer.name}
+        for each in drafts
+    ]
+    act = Act((Guarded.AUTHORITY_ISSUE,), {"cross_certificates": pairs, "days": days})
+    said = require_approval(unit, desk, actor, act, now=now)
+    for draft, pair in zip(drafts, pairs, strict=True):
+        row = founding.pending_row(actor, draft.crossing.issuer, draft.spec, draft.tbs, now)
+        unit.insert(certificates, row)
+        detail = {"serial": draft.serial, "signed_by": pair["issuer"], **said}
+        about = f"authority:{pair['subject']}"
+        leave(unit, actor, "authority.cross", about, now=now, outcome="intent", **detail)
+
+
+def _settle(unit: Unit, actor: Actor, draft: _Draft, der: bytes, now: datetime) -> None:
+    subject, issuer = draft.crossing.subject, draft.crossing.issuer
+    founding.settle_pending(unit, issuer, draft.serial, der, now)
+    unit.insert(
+        cross_certificates,
+        {
+            "subject_id": subject.id,
+            "issuer_id": issuer.id,
+            "serial": draft.serial,
+            "created_at": now,
+            "created_by": actor.name,
+        },
+    )
+    about = f"authority:{subject.name}"
+    leave(
+        unit, actor, "authority.crossed", about, now=now, serial=draft.serial, signed_by=issuer.name
+    )

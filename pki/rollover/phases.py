@@ -1,0 +1,337 @@
+"""The phases of a rollover: a successor prepared, published, switched to; the old authority retired; and the way back.
+
+The successor is an authority of its own, with its own key, serial numbers, lists and OCSP; so those of the old key go
+on as they were until its last certificate ends. Each phase is one transaction; whatever is signed for it comes before.
+"""
+
+import itertools
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from typing import Any, Final
+
+from sqlalchemy import Connection, select, update
+
+from core.errors import Conflict, InvalidInput
+from hsm.ports import KeyAlgorithm
+from pki import authorities, founding
+from pki.actors import Action, Actor, require, require_authority, require_gateway
+from pki.approvals import asked_for, require_approval
+from pki.authorities import ACTIVE, OUTSIDE, PREPARED, RETIRED, Authority
+from pki.conditions import check_in_force
+from pki.desk import Desk
+from pki.founding import AuthorityRequest
+from pki.guarded import Act, Guarded
+from pki.rollover import crossing, records
+from pki.rollover.crossing import Crossing
+from pki.rollover.records import BACK, STEPS, Rollover, State
+from pki.trail import leave
+from pki.x509.keys import key_algorithm
+from store.engine import Unit
+from store.rollover_tables import rollovers
+from store.tables import authorities as authorities_table
+
+# More are a year.
+_DIGITS: Final = 2
+
+
+class ParentOutside(InvalidInput):
+    """The authority's key, or that of its parent, is not here."""
+
+    code = "rollover_parent_outside"
+    next_step = "Make a new authority with `ca request`, have it signed outside, and bring its certificate in."
+
+
+class WrongPhase(Conflict):
+    """The rollover is in another phase than this step leads on from."""
+
+    code = "rollover_wrong_phase"
+    next_step = "Look at the rollover; its phases follow each other, and `back` goes one back."
+
+
+class SwitchRefused(InvalidInput):
+    """A date at which nothing can be switched."""
+
+    code = "rollover_date_refused"
+    next_step = (
+        "Give a time that is not in the past, while the certificates of both authorities are valid."
+    )
+
+
+class StillInUse(Conflict):
+    """Certificates of the authority are in force that this step would leave without it."""
+
+    code = "rollover_certificates_in_force"
+    next_step = (
+        "Renew or revoke them first; `cert list --authority NAME --status valid` shows them."
+    )
+
+
+@dataclass(frozen=True)
+class RolloverRequest:
+    """What is to succeed an authority. Without them: `NAME-2`, its kind of key, as many days as it was made for."""
+
+    name: str
+    successor: str | None = None
+    algorithm: KeyAlgorithm | None = None
+    days: int | None = None
+
+
+@dataclass(frozen=True)
+class Order:
+    """A step: to `published`, `switched` (`on` a date, or now), `finished`, or `back`.
+
+    `despite`: although certificates of the old authority are in force, or gateways do not know the successor yet.
+    """
+
+    to: str
+    on: datetime | None = None
+    despite: bool = False
+
+
+_Values = dict[str, Any]
+_Work = Callable[[Connection, Rollover, Order, datetime], _Values]
+# Told in the transaction of a step, when it is done, with the rollover as it is now. It may raise to refuse it.
+Witness = Callable[[Unit, Rollover, Order], None]
+
+
+def prepare(desk: Desk, actor: Actor, request: RolloverRequest, *, now: datetime) -> Rollover:
+    """Make the successor of an authority: its key and certificate, its first lists. It issues nothing yet.
+
+    It has the same kind, subject, limits and parent (or who issues in the parent's place by now). Raises what
+    `founding.create` raises, AuthorityRetired, AuthorityExpired, ParentOutside, RolloverUnderWay.
+    """
+    require(actor, Action.AUTHORITY_CREATE)
+    require_gateway(actor, None)
+    old = authorities.get(desk, actor, request.name)
+    if OUTSIDE in {old.status, _parent_status(desk, old)}:
+        raise ParentOutside(f"The key that certifies {old.name!r} is not here.")
+    check_in_force(old, now)
+    with desk.store.read() as connection:
+        records.refuse_second(connection, old.name)
+    made = founding.create(desk, actor, _successor(desk, old, request), now=now)
+    with desk.store.read() as connection:
+        [found] = [each for each in records.all_(connection) if each.successor == made.name]
+    return found
+
+
+def _parent_status(desk: Desk, old: Authority) -> str | None:
+    return None if old.parent is None else authorities.load(desk, old.parent).status
+
+
+def _successor(desk: Desk, old: Authority, request: RolloverRequest) -> AuthorityRequest:
+    certificate, limits = old.certificate, old.constraints[0]
+    life = certificate.not_valid_after_utc - certificate.not_valid_before_utc
+    known = key_algorithm(old.public_key)
+    return AuthorityRequest(
+        name=request.successor or _next_name(desk, old.name),
+        kind=old.kind,
+        subject=certificate.subject.rfc4514_string(),
+        algorithm=request.algorithm or known,  # type: ignore[arg-type]  # founding looks at it
+        parent=old.parent,
+        lifetime=timedelta(days=request.days or max(life.days, 1)),
+        path_length=old.path_length,
+        permitted=tuple(map(str, limits.permitted)),
+        excluded=tuple(map(str, limits.excluded)),
+        shards=old.shards,
+        replaces=old.name,
+    )
+
+
+def _next_name(desk: Desk, name: str) -> str:
+    """`issuing` is followed by `issuing-2`, that by `issuing-3`."""
+    stem, _, last = name.rpartition("-")
+    if not (stem and last.isdecimal() and len(last) <= _DIGITS):
+        stem, last = name, "1"
+    taken = set(authorities.all_names(desk))
+    numbers = itertools.count(int(last) + 1)
+    return next(found for each in numbers if (found := f"{stem}-{each}") not in taken)
+
+
+def list_(desk: Desk, actor: Actor) -> list[Rollover]:
+    """The rollovers of the authorities that this caller may see, newest first. Raises RoleMayNot."""
+    require(actor, Action.AUTHORITY_READ)
+    visible = actor.scope.authorities
+    with desk.store.read() as connection:
+        found = records.all_(connection)
+    return [each for each in found if visible is None or each.authority in visible]
+
+
+def get(desk: Desk, actor: Actor, number: int) -> Rollover:
+    """Look at one. Raises RoleMayNot, OutsideScope, RolloverNotFound."""
+    require(actor, Action.AUTHORITY_READ)
+    with desk.store.read() as connection:
+        found = records.pick(connection, number)
+    require_authority(actor, found.authority)
+    return found
+
+
+def move(
+    desk: Desk,
+    actor: Actor,
+    number: int,
+    order: Order,
+    *,
+    now: datetime,
+    witness: Witness | None = None,
+) -> Rollover:
+    """Take a step of a rollover. To publish a root's, its key and its successor's are certified by each other first.
+
+    Of two who take one at once, one does. Raises RoleMayNot, OutsideScope, RolloverNotFound, WrongPhase, SwitchRefused,
+    StillInUse, the errors of `pki.approvals`, what `crossing.cross_sign` raises, and what the `witness` raises.
+    """
+    require(actor, Action.AUTHORITY_CREATE)
+    require_gateway(actor, None)
+    found = get(desk, actor, number)
+    _after(found, order)
+    if order.to == State.PUBLISHED:
+        _cross(desk, actor, found, now)
+
+    def work(unit: Unit) -> Rollover:
+        before = records.locked(unit.connection, number)
+        state = _after(before, order)
+        said: Mapping[str, Any] = {}
+        if (retired := _RETIRES.get((before.state, order.to))) is not None:
+            parameters = {"authority": getattr(before, retired), "despite": order.despite}
+            act = Act((Guarded.AUTHORITY_RETIRE,), {"rollover": number, **parameters})
+            said = require_approval(unit, desk, actor, act, now=now)
+        values = _WORKS[before.state, order.to](unit.connection, before, order, now)
+        stamped = _stamped(before, order, actor, now)
+        _set(unit.connection, number, state=state, **values, **stamped)
+        verb = order.to if order.to == BACK else _VERBS[order.to]
+        detail: dict[str, Any] = {
+            "successor": before.successor,
+            "state": state,
+            "despite": order.despite,
+        }
+        about = f"rollover:{before.authority}"
+        leave(unit, actor, f"rollover.{verb}", about, now=now, **detail, **said)
+        done = records.pick(unit.connection, number)
+        if witness is not None:
+            witness(unit, done, order)
+        return done
+
+    with asked_for(desk, actor, now=now):
+        return desk.store.together(work)
+
+
+def _after(found: Rollover, order: Order) -> State:
+    state = STEPS.get((found.state, order.to))
+    if state is None:
+        wanted = "go back" if order.to == BACK else f"become {order.to}"
+        raise WrongPhase(f"The rollover {found.id} is {found.state}; it cannot {wanted}.")
+    return state
+
+
+def _cross(desk: Desk, actor: Actor, found: Rollover, now: datetime) -> None:
+    """New with old and old with new (RFC 4210 §4.4); those that a run before this one made count."""
+    old = authorities.get(desk, actor, found.authority)
+    # It becomes active with the step.
+    new = replace(authorities.load(desk, found.successor), status=ACTIVE)
+    if old.kind != "root":
+        return  # both are certified by one parent, which peers trust already
+    wanted = [Crossing(new, old), Crossing(old, new)]
+    missing = [each for each in wanted if not crossing.standing(desk, each, now)]
+    if missing:
+        crossing.make(desk, actor, missing, None, now)
+
+
+def _publish(connection: Connection, found: Rollover, order: Order, now: datetime) -> _Values:
+    _set_status(connection, found.successor_id, ACTIVE)
+    return {}
+
+
+def _switch(connection: Connection, found: Rollover, order: Order, now: datetime) -> _Values:
+    on = order.on or now
+    ends = select(authorities_table.c.not_after).where(
+        authorities_table.c.id.in_([found.authority_id, found.successor_id])
+    )
+    if on < now or on >= min(connection.scalars(ends)):
+        raise SwitchRefused(f"Nothing is switched at {on:%Y-%m-%dT%H:%M:%SZ}.")
+    return {"switch_at": on}
+
+
+def _finish(connection: Connection, found: Rollover, order: Order, now: datetime) -> _Values:
+    if found.switch_at is None or now < found.switch_at:
+        raise WrongPhase(f"The rollover {found.id} is switched on a later date.")
+    if not order.despite:
+        _refuse_in_use(connection, found.authority, found.authority_id, now)
+    _set_status(connection, found.authority_id, RETIRED)
+    return {}
+
+
+def _resume(connection: Connection, found: Rollover, order: Order, now: datetime) -> _Values:
+    _set_status(connection, found.authority_id, ACTIVE)
+    return {}
+
+
+def _switch_back(connection: Connection, found: Rollover, order: Order, now: datetime) -> _Values:
+    return {"switch_at": None}
+
+
+def _withdraw(connection: Connection, found: Rollover, order: Order, now: datetime) -> _Values:
+    _refuse_in_use(connection, found.successor, found.successor_id, now)
+    _set_status(connection, found.successor_id, PREPARED)
+    return {}
+
+
+def _abandon(connection: Connection, found: Rollover, order: Order, now: datetime) -> _Values:
+    _refuse_in_use(connection, found.successor, found.successor_id, now)
+    _set_status(connection, found.successor_id, RETIRED)
+    return {}
+
+
+# What a step does beside the state, and what it sets.
+_WORKS: Final[Mapping[tuple[str, str], _Work]] = {
+    (State.PREPARED, State.PUBLISHED): _publish,
+    (State.PUBLISHED, State.SWITCHED): _switch,
+    (State.SWITCHED, State.FINISHED): _finish,
+    (State.FINISHED, BACK): _resume,
+    (State.SWITCHED, BACK): _switch_back,
+    (State.PUBLISHED, BACK): _withdraw,
+    (State.PREPARED, BACK): _abandon,
+}
+# Whom a step retires.
+_RETIRES: Final[Mapping[tuple[str, str], str]] = {
+    (State.SWITCHED, State.FINISHED): "authority",
+    (State.PREPARED, BACK): "successor",
+}
+_VERBS: Final[Mapping[str, str]] = {
+    State.PUBLISHED: "publish",
+    State.SWITCHED: "switch",
+    State.FINISHED: "finish",
+}
+# Which "who and when" a step fills, or empties.
+_STAMPS: Final[Mapping[tuple[str, str], str]] = {
+    (State.PREPARED, State.PUBLISHED): "published",
+    (State.PUBLISHED, State.SWITCHED): "switched",
+    (State.SWITCHED, State.FINISHED): "ended",
+    (State.PREPARED, BACK): "ended",
+    (State.FINISHED, BACK): "ended",
+    (State.SWITCHED, BACK): "switched",
+    (State.PUBLISHED, BACK): "published",
+}
+
+
+def _stamped(found: Rollover, order: Order, actor: Actor, now: datetime) -> _Values:
+    column = _STAMPS[found.state, order.to]
+    emptied = order.to == BACK and found.state != State.PREPARED
+    return {
+        f"{column}_at": None if emptied else now,
+        f"{column}_by": None if emptied else actor.name,
+    }
+
+
+def _refuse_in_use(connection: Connection, name: str, authority_id: int, now: datetime) -> None:
+    number = records.in_force(connection, authority_id, now)
+    if number:
+        raise StillInUse(f"Of {name!r} {number} certificates are in force.")
+
+
+def _set_status(connection: Connection, authority_id: int, status: str) -> None:
+    this = authorities_table.c.id == authority_id
+    connection.execute(update(authorities_table).where(this).values(status=status))
+
+
+def _set(connection: Connection, number: int, **values: object) -> None:
+    connection.execute(update(rollovers).where(rollovers.c.id == number).values(**values))

@@ -1,0 +1,163 @@
+"""Rollovers as they are on record: their states, what leads from one to another, who succeeds whom."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+from typing import Any, Final
+
+from sqlalchemy import Connection, Select, func, select
+
+from core.errors import Conflict, NotFound
+from pki.actors import Actor
+from pki.trail import leave
+from store.engine import Unit
+from store.rollover_tables import cross_certificates, rollovers
+from store.tables import authorities, certificates
+
+
+class State(StrEnum):
+    """Where a rollover stands."""
+
+    PREPARED = "prepared"
+    PUBLISHED = "published"
+    SWITCHED = "switched"
+    FINISHED = "finished"
+    ABANDONED = "abandoned"
+
+
+BACK: Final = "back"
+# Everything that can happen; whatever is not here cannot.
+STEPS: Final[Mapping[tuple[str, str], State]] = {
+    (State.PREPARED, State.PUBLISHED): State.PUBLISHED,
+    (State.PUBLISHED, State.SWITCHED): State.SWITCHED,
+    (State.SWITCHED, State.FINISHED): State.FINISHED,
+    (State.FINISHED, BACK): State.SWITCHED,
+    (State.SWITCHED, BACK): State.PUBLISHED,
+    (State.PUBLISHED, BACK): State.PREPARED,
+    (State.PREPARED, BACK): State.ABANDONED,
+}
+
+
+class RolloverNotFound(NotFound):
+    """No rollover with this number."""
+
+    code = "rollover_not_found"
+    next_step = "List the rollovers to see their numbers."
+
+
+class RolloverUnderWay(Conflict):
+    """The authority is being succeeded already."""
+
+    code = "rollover_under_way"
+    next_step = "Look at the rollover of this authority; go on with it, or take it back first."
+
+
+@dataclass(frozen=True)
+class Rollover:
+    """A rollover. From `switch_at` on the successor issues; None: the authority itself does."""
+
+    id: int
+    authority: str
+    successor: str
+    authority_id: int
+    successor_id: int
+    state: str
+    switch_at: datetime | None
+    created_at: datetime
+    created_by: str
+    published_at: datetime | None
+    published_by: str | None
+    switched_at: datetime | None
+    switched_by: str | None
+    ended_at: datetime | None
+    ended_by: str | None
+
+    @property
+    def is_open(self) -> bool:
+        """Whether there is something left to be done."""
+        return self.ended_at is None
+
+
+_successors = authorities.alias("successors")
+_COLUMNS: Final[Select[Any]] = (
+    select(
+        rollovers,
+        authorities.c.name.label("authority"),
+        _successors.c.name.label("successor"),
+    )
+    .join_from(rollovers, authorities, authorities.c.id == rollovers.c.authority_id)
+    .join(_successors, _successors.c.id == rollovers.c.successor_id)
+)
+
+
+def _rollover(row: Any) -> Rollover:
+    return Rollover(**row._mapping)
+
+
+def all_(connection: Connection) -> list[Rollover]:
+    """All there are, the newest first."""
+    query = _COLUMNS.order_by(rollovers.c.id.desc())
+    return [_rollover(row) for row in connection.execute(query)]
+
+
+def pick(connection: Connection, number: int) -> Rollover:
+    """Find one. Raises RolloverNotFound."""
+    row = connection.execute(_COLUMNS.where(rollovers.c.id == number)).one_or_none()
+    if row is None:
+        raise RolloverNotFound(f"There is no rollover {number}.")
+    return _rollover(row)
+
+
+def locked(connection: Connection, number: int) -> Rollover:
+    """Find one, and keep others from changing it until the transaction ends. Raises RolloverNotFound."""
+    connection.execute(
+        select(rollovers.c.id).where(rollovers.c.id == number).with_for_update()
+    ).all()
+    return pick(connection, number)
+
+
+def refuse_second(connection: Connection, authority: str) -> None:
+    """Make sure that an authority is not being succeeded. Raises RolloverUnderWay."""
+    query = _COLUMNS.where(authorities.c.name == authority, rollovers.c.ended_at.is_(None))
+    row = connection.execute(query).first()
+    if row is not None:
+        raise RolloverUnderWay(
+            f"{authority!r} is to be succeeded by {row.successor!r}: rollover {row.id}, {row.state}."
+        )
+
+
+def begin(
+    unit: Unit, actor: Actor, names: tuple[str, str], successor_id: int, now: datetime
+) -> None:
+    """Put a rollover on record, in the transaction that makes the successor. Raises RolloverUnderWay."""
+    name, successor = names
+    same = select(authorities.c.id).where(authorities.c.name == name)
+    # Issuing goes on meanwhile: it only needs the row to stay.
+    lock = same.with_for_update(key_share=True)
+    authority_id = unit.connection.execute(lock).scalar_one()
+    refuse_second(unit.connection, name)
+    row = {
+        "authority_id": authority_id,
+        "successor_id": successor_id,
+        "state": State.PREPARED,
+        "created_at": now,
+        "created_by": actor.name,
+    }
+    unit.connection.execute(rollovers.insert().values(**row))
+    leave(unit, actor, "rollover.prepare", f"rollover:{name}", now=now, successor=successor)
+
+
+def in_force(connection: Connection, authority_id: int, now: datetime) -> int:
+    """How many certificates of an authority verifiers may still meet, without what it signed for a rollover."""
+    crossed = select(cross_certificates.c.serial).where(
+        cross_certificates.c.issuer_id == authority_id
+    )
+    query = select(func.count()).where(
+        certificates.c.authority_id == authority_id,
+        certificates.c.status.in_(("pending", "valid", "held")),
+        certificates.c.not_after > now,
+        certificates.c.profile != "ocsp-responder",
+        certificates.c.serial.not_in(crossed),
+    )
+    return int(connection.execute(query).scalar_one())

@@ -1,0 +1,56 @@
+"""A rollover on the command line: the running service follows it, and goes back."""
+
+from pathlib import Path
+
+from tests.fixtures.served import Served
+
+
+def test_a_rollover_from_start_to_finish_and_a_cross_certificate(
+    own_served: Served, tmp_path: Path
+) -> None:
+    def step(*arguments: str) -> dict[str, object]:
+        return dict(own_served.json("ca", "rollover", *arguments))
+
+    def issuer(name: str) -> str:
+        made = own_served.json("cert", "issue", name, "--out", tmp_path / name)
+        return str(made["authority"])
+
+    assert "There is no rollover" in own_served.run("ca", "rollover", "list").err
+    missing = own_served.run("ca", "rollover", "publish", "issuing")
+    assert (missing.code, "(rollover_none)" in missing.err) == (1, True)
+    assert issuer("a.example") == "issuing"
+    begun = step("start", "issuing", "--days", "900")
+    assert (begun["successor"], begun["state"]) == ("issuing-2", "prepared")
+    again = own_served.run("ca", "rollover", "start", "issuing")
+    assert (again.code, "(rollover_under_way)" in again.err) == (1, True)
+    assert own_served.json("ca", "show", "issuing-2")["status"] == "prepared"
+    assert step("publish", "issuing")["state"] == "published"
+    early = own_served.run("ca", "rollover", "finish", "issuing")
+    assert (early.code, "(rollover_wrong_phase)" in early.err) == (1, True)
+    assert step("switch", "issuing", "--on", "1h")["state"] == "switched"
+    assert issuer("b.example") == "issuing"
+    assert step("back", "issuing")["switch_at"] is None
+    step("switch", "issuing")
+    assert issuer("c.example") == "issuing-2"
+    held = own_served.run("ca", "rollover", "finish", "issuing")
+    assert (held.code, "(rollover_certificates_in_force)" in held.err) == (1, True)
+    done = own_served.run("ca", "rollover", "finish", "issuing", "--despite")
+    assert done.code == 0, done.err
+    assert "finished" in done.out
+    assert "go on" in done.err
+    assert own_served.json("ca", "show", "issuing")["status"] == "retired"
+    assert "issuing-2" in own_served.run("ca", "rollover", "list").out
+    assert step("show", "issuing")["state"] == "finished"
+    for name in ("issuing", "issuing-2"):
+        assert own_served.public(f"/crl/{name}.crl")
+    _cross_sign(own_served)
+
+
+def _cross_sign(own_served: Served) -> None:
+    own_served.json("ca", "create", "partner", "--kind", "root", "--subject", "CN=Partner")
+    made = own_served.json("ca", "cross-sign", "partner", "--by", "root", "--days", "30")
+    assert (made["subject"], made["issuer"], made["status"]) == ("partner", "root", "valid")
+    pem = own_served.run("ca", "cross-sign", "partner", "--by", "root", "--format", "pem").out
+    assert pem.startswith("-----BEGIN CERTIFICATE-----")
+    refused = own_served.run("ca", "cross-sign", "root", "--by", "issuing-2")
+    assert (refused.code, "(cross_certificate_refused)" in refused.err) == (2, True)

@@ -1,0 +1,604 @@
+"""Rollovers: another key takes an authority's place in every process at once, and each phase can be taken back."""
+
+import threading
+from dataclasses import replace
+from datetime import datetime, timedelta
+from functools import partial
+from typing import Any
+
+import pytest
+from cryptography import x509
+from sqlalchemy import select, update
+
+from core.errors import IkewardenError
+from pki import (
+    authorities,
+    founding,
+    identity,
+    issuance,
+    ocsp_signers,
+    publication,
+    reconcile,
+    revocation,
+    tls_credential,
+    tokens,
+)
+from pki.actors import Actor, OutsideScope, Role, Scope
+from pki.authorities import NoDefaultAuthority
+from pki.conditions import AuthorityRetired
+from pki.desk import Desk
+from pki.founding import AuthorityRequest
+from pki.guarded import Guarded
+from pki.identity import CHANNEL
+from pki.ocsp_responder import OcspResponder
+from pki.rollover import crossing, phases
+from pki.rollover.crossing import CrossingRefused
+from pki.rollover.phases import (
+    Order,
+    ParentOutside,
+    RolloverRequest,
+    StillInUse,
+    SwitchRefused,
+    WrongPhase,
+)
+from pki.rollover.records import BACK, STEPS, Rollover, RolloverNotFound, RolloverUnderWay
+from pki.tokens import TokenRequest
+from pki.x509 import renewal
+from store.engine import Store, Unit
+from store.tables import authorities as authorities_table
+from store.tables import certificates as certificates_table
+from tests import judges
+from tests.fixtures.desk import ADMIN, CLOCKWORK, NOW, OPERATOR, Custody, drain, reopened
+from tests.pki.acts import (
+    at_once,
+    certificate_of,
+    crl,
+    issue,
+    listed,
+    number_of,
+    ocsp_status,
+    trail,
+)
+from tests.pki.approving import approve, asked, bearing, guarded, hire
+from tests.pki.logkeeping import Killed
+from tests.pki.requests import DER, private_key, request
+from tests.pki.test_clockwork import Blobs
+from tests.pki.test_intent import void
+
+HOUR = timedelta(hours=1)
+LATE = NOW + timedelta(minutes=3)
+
+
+def prepare(desk: Desk, name: str = "issuing", **wanted: Any) -> Rollover:
+    """Prepare a rollover, and open the successor."""
+    made = phases.prepare(desk, ADMIN, RolloverRequest(name, **wanted), now=NOW)
+    drain(desk, NOW)
+    return made
+
+
+def move(
+    desk: Desk, found: Rollover, to: str, now: datetime = NOW, actor: Actor = ADMIN, **more: Any
+) -> Rollover:
+    """Take a step."""
+    return phases.move(desk, actor, found.id, Order(to, **more), now=now)
+
+
+def switched(desk: Desk, name: str = "issuing", **wanted: Any) -> Rollover:
+    """A rollover that has switched."""
+    found = prepare(desk, name, **wanted)
+    move(desk, found, "published")
+    return move(desk, found, "switched")
+
+
+def issuer_of(desk: Desk, **more: Any) -> str:
+    """Who issues now."""
+    return issue(desk, **more).authority.name
+
+
+def test_a_successor_is_alike_but_for_its_key(desk: Desk) -> None:
+    found = prepare(desk)
+    assert (found.authority, found.successor, found.state) == ("issuing", "issuing-2", "prepared")
+    old, new = (authorities.get(desk, ADMIN, name) for name in ("issuing", "issuing-2"))
+    assert new.certificate.subject.public_bytes() == old.certificate.subject.public_bytes()
+    assert (new.kind, new.parent, new.path_length) == (old.kind, old.parent, old.path_length)
+    assert (new.constraints, new.shards) == (old.constraints, old.shards)
+    assert new.public_key != old.public_key
+    assert new.certificate.not_valid_after_utc == old.certificate.not_valid_after_utc
+    assert number_of(crl(desk, "issuing-2")) == 1
+    signer = ocsp_signers.current(desk, new, now=NOW)
+    signer.certificate.verify_directly_issued_by(new.certificate)
+
+
+def test_what_is_asked_for_differs(desk: Desk) -> None:
+    found = prepare(desk, successor="next", algorithm="ec-p384", days=90)
+    new = authorities.get(desk, ADMIN, found.successor)
+    assert new.public_key.curve.name == "secp384r1"  # type: ignore[union-attr]
+    assert new.certificate.not_valid_after_utc == NOW + timedelta(days=90)
+
+
+def test_nobody_issues_from_it_before_it_is_published(desk: Desk) -> None:
+    found = prepare(desk)
+    with pytest.raises(AuthorityRetired):
+        issue(desk, authority="issuing-2")
+    assert issuer_of(desk) == "issuing"
+    move(desk, found, "published")
+    assert issuer_of(desk) == "issuing"
+    assert issuer_of(desk, authority="issuing-2") == "issuing-2"
+
+
+def test_the_only_issuing_one_stays_the_only_one(desk: Desk) -> None:
+    with desk.store.write() as connection:
+        sharded = authorities_table.c.name == "sharded"
+        connection.execute(update(authorities_table).where(sharded).values(status="retired"))
+    alone = reopened(desk, default_authority=None)
+    found = prepare(alone)
+    move(alone, found, "published")
+    assert issuer_of(alone) == "issuing"
+    move(alone, found, "switched")
+    assert issuer_of(alone) == "issuing-2"
+    move(alone, found, "finished", despite=True)
+    assert issuer_of(alone) == "issuing-2"
+    with desk.store.write() as connection:
+        connection.execute(update(authorities_table).where(sharded).values(status="active"))
+    with pytest.raises(NoDefaultAuthority):
+        issue(alone)
+
+
+def test_every_process_follows_a_switch_and_the_way_back(desk: Desk, second_store: Store) -> None:
+    other = reopened(desk, store=second_store)
+    old = issue(other)
+    found = switched(desk)
+    for each in (desk, other):
+        assert issuer_of(each) == "issuing-2"
+        assert issuer_of(each, authority="issuing") == "issuing-2"
+        renewed = issuance.renew(each, OPERATOR, old.serial, None, now=NOW)
+        assert (renewed.authority.name, renewed.renewed_from) == ("issuing-2", old.serial)
+    move(desk, found, BACK)
+    for each in (desk, other):
+        assert issuer_of(each) == "issuing"
+        assert issuance.renew(each, OPERATOR, old.serial, None, now=NOW).authority.name == "issuing"
+    # What the successor issued is renewed by it.
+    assert issuance.renew(other, OPERATOR, renewed.serial, None, now=NOW).authority.name == (
+        "issuing-2"
+    )
+
+
+def test_a_revoked_certificate_is_not_renewed_by_the_successor(desk: Desk) -> None:
+    old = issue(desk)
+    switched(desk)
+    revocation.revoke(desk, OPERATOR, old.serial, "superseded", now=NOW)
+    with pytest.raises(issuance.NotRenewable):
+        issuance.renew(desk, OPERATOR, old.serial, None, now=NOW)
+
+
+def test_a_switch_on_a_date_comes_by_itself(desk: Desk) -> None:
+    found = prepare(desk)
+    move(desk, found, "published")
+    assert move(desk, found, "switched", on=NOW + HOUR).switch_at == NOW + HOUR
+    assert issuer_of(desk, now=NOW + HOUR - timedelta(seconds=1)) == "issuing"
+    assert issuer_of(desk, now=NOW + HOUR) == "issuing-2"
+    with pytest.raises(WrongPhase):
+        move(desk, found, "finished", despite=True)
+    assert move(desk, found, BACK).switch_at is None
+    assert issuer_of(desk, now=NOW + HOUR) == "issuing"
+
+
+@pytest.mark.parametrize("on", [NOW - HOUR, NOW + timedelta(days=1001)], ids=["past", "too late"])
+def test_dates_on_which_nothing_is_switched(desk: Desk, on: datetime) -> None:
+    found = prepare(desk)
+    move(desk, found, "published")
+    with pytest.raises(SwitchRefused):
+        move(desk, found, "switched", on=on)
+
+
+def test_lists_and_answers_of_both_go_on(desk: Desk) -> None:
+    before = [issue(desk) for _ in range(2)]
+    found = switched(desk)
+    after = [issue(desk) for _ in range(2)]
+    with pytest.raises(StillInUse):
+        move(desk, found, "finished")
+    move(desk, found, "finished", despite=True)
+    revocation.revoke(desk, OPERATOR, before[0].serial, "superseded", now=NOW)
+    revocation.revoke(desk, OPERATOR, after[0].serial, "keyCompromise", now=NOW)
+    drain(desk, NOW)
+    assert listed(crl(desk, "issuing")) == {before[0].serial: "superseded"}
+    assert listed(crl(desk, "issuing-2")) == {after[0].serial: "keyCompromise"}
+    lists = [crl(desk, name).public_bytes(DER) for name in ("issuing", "issuing-2")]
+    for made in (before[1], after[1]):
+        judges.openssl_verify(
+            made.der,
+            "-crl_check",
+            "-x509_strict",
+            root=certificate_of(desk, "root"),
+            between=[certificate_of(desk, name) for name in ("issuing", "issuing-2")],
+            crls=lists,
+        )
+        judges.strongswan_verify(
+            made.der,
+            authorities=[certificate_of(desk, name) for name in ("root", "issuing", "issuing-2")],
+            crls=lists,
+        )
+    # Also in a process that knows the old one as retired, when its OCSP signer has come to its end.
+    fresh, late = reopened(desk), NOW + timedelta(days=20)
+    publication.publish_full(fresh, CLOCKWORK, "issuing", now=late)
+    assert {name for name, _, _ in publication.due(fresh, CLOCKWORK, now=late)} >= {"issuing-2"}
+    assert ocsp_signers.ensure(fresh, CLOCKWORK, "issuing", now=late)
+    signer = ocsp_signers.current(fresh, authorities.load(fresh, "issuing"), now=late)
+    signer.certificate.verify_directly_issued_by(authorities.load(fresh, "issuing").certificate)
+    responder = OcspResponder(fresh)
+    assert ocsp_status(responder, before[0], late) == "revoked superseded"
+    assert ocsp_status(responder, before[1], late) == "good"
+
+
+def test_when_the_last_one_has_ended_the_old_authority_retires(desk: Desk) -> None:
+    old = issue(desk)
+    found = switched(desk)
+    with pytest.raises(StillInUse) as refused:
+        move(desk, found, "finished")
+    assert refused.value.next_step
+    revocation.revoke(desk, OPERATOR, old.serial, "superseded", now=NOW)
+    done = move(desk, found, "finished")
+    assert (done.state, done.ended_by, done.is_open) == ("finished", "alice", False)
+    assert authorities.get(reopened(desk), ADMIN, "issuing").status == "retired"
+    assert authorities.get(desk, ADMIN, "issuing").status == "retired"
+    assert issuer_of(desk, authority="issuing") == "issuing-2"
+    with pytest.raises(AuthorityRetired):
+        prepare(desk)
+    # The next generation, and a way through both.
+    switched(desk, "issuing-2")
+    assert issuer_of(desk) == "issuing-3"
+    assert move(desk, found, BACK).state == "switched"
+    assert authorities.get(desk, ADMIN, "issuing").status == "active"
+
+
+def test_the_way_back_to_the_beginning(desk: Desk) -> None:
+    found = switched(desk)
+    made = issue(desk)
+    assert move(desk, found, BACK).state == "published"
+    with pytest.raises(StillInUse):
+        move(desk, found, BACK)
+    revocation.revoke(desk, OPERATOR, made.serial, "superseded", now=NOW)
+    assert move(desk, found, BACK).state == "prepared"
+    with pytest.raises(AuthorityRetired):
+        issue(desk, authority="issuing-2")
+    done = move(desk, found, BACK)
+    assert (done.state, done.published_at, done.switched_by) == ("abandoned", None, None)
+    with pytest.raises(AuthorityRetired):
+        issue(desk, authority="issuing-2")
+    assert prepare(desk).successor == "issuing-3"
+    assert [action for action, _ in trail(desk, "rollover:issuing")] == [
+        "rollover.prepare",
+        "rollover.publish",
+        "rollover.switch",
+        *["rollover.back"] * 3,
+        "rollover.prepare",
+    ]
+
+
+@pytest.mark.parametrize("to", ["published", "switched", "finished", BACK])
+def test_only_what_follows(desk: Desk, to: str) -> None:
+    found = prepare(desk)
+    state = "prepared"
+    for step in ("published", "switched", "finished", None):
+        if (state, to) not in STEPS:
+            with pytest.raises(WrongPhase):
+                move(desk, found, to)
+        if step is not None:
+            state = move(desk, found, step).state
+    move(desk, found, BACK)
+
+
+def test_one_rollover_at_a_time(desk: Desk) -> None:
+    prepare(desk)
+    with pytest.raises(RolloverUnderWay):
+        prepare(desk)
+    with pytest.raises(RolloverNotFound):
+        phases.get(desk, ADMIN, 99)
+
+
+def test_two_prepare_at_once(desk: Desk, keys: Custody, second_store: Store) -> None:
+    before = set(keys.names())
+    desks = [desk, reopened(desk, store=second_store)]
+    barrier = threading.Barrier(2, timeout=30)
+    # Both have found that there is none, and are signing.
+    keys.before = lambda name: void(barrier.wait())
+    results = at_once(
+        *(
+            partial(phases.prepare, d, ADMIN, RolloverRequest("issuing", f"next-{n}"), now=NOW)
+            for n, d in enumerate(desks)
+        )
+    )
+    keys.before = None
+    made = [each for each in results if isinstance(each, Rollover)]
+    lost = [each for each in results if isinstance(each, Exception)]
+    assert len(made) == len(lost) == 1
+    assert isinstance(lost[0], RolloverUnderWay), lost
+    # The loser's key is gone.
+    assert len(set(keys.names()) - before) == 1
+    assert [each.id for each in phases.list_(desk, ADMIN)] == [made[0].id]
+
+
+@pytest.mark.parametrize("to", ["switched", BACK])
+def test_two_take_a_step_at_once(desk: Desk, second_store: Store, to: str) -> None:
+    found = prepare(desk)
+    move(desk, found, "published")
+    desks = [desk, reopened(desk, store=second_store)]
+    results = at_once(*(partial(move, d, found, "switched") for d in desks))
+    assert sum(isinstance(each, Rollover) for each in results) == 1
+    [lost] = [each for each in results if isinstance(each, Exception)]
+    assert isinstance(lost, WrongPhase)
+    assert phases.get(desk, ADMIN, found.id).state == "switched"
+
+
+def test_a_witness_can_refuse_a_step(desk: Desk) -> None:
+    found = prepare(desk)
+
+    def refuse(unit: Unit, done: Rollover, order: Order) -> None:
+        assert (done.state, order.to) == ("published", "published")
+        raise StillInUse("No.")
+
+    with pytest.raises(StillInUse):
+        phases.move(desk, ADMIN, found.id, Order("published"), now=NOW, witness=refuse)
+    assert phases.get(desk, ADMIN, found.id).state == "prepared"
+    assert authorities.get(desk, ADMIN, "issuing-2").status == "prepared"
+
+
+# Roots
+
+
+def test_a_root_and_its_successor_certify_each_other(desk: Desk) -> None:
+    old_leaf = issue(desk)
+    found = prepare(desk, "root")
+    move(desk, found, "published")
+    [new_with_old] = crossing.list_(desk, ADMIN, "root-2")
+    [old_with_new] = crossing.list_(desk, ADMIN, "root")
+    assert (new_with_old.issuer, old_with_new.issuer) == ("root", "root-2")
+    move(desk, found, "switched")
+    below = AuthorityRequest("branch", "issuing", "CN=Branch,O=Example", parent="root")
+    branch = founding.create(desk, ADMIN, below, now=NOW)
+    drain(desk, NOW)
+    assert branch.parent == "root-2"
+    new_leaf = issue(desk, authority="branch")
+    lists = [crl(desk, name).public_bytes(DER) for name in ("root", "root-2", "issuing", "branch")]
+    judges.openssl_verify(
+        new_leaf.der,
+        *("-crl_check_all", "-x509_strict"),
+        root=certificate_of(desk, "root"),
+        between=[new_with_old.der, certificate_of(desk, "branch")],
+        crls=lists,
+    )
+    judges.openssl_verify(
+        old_leaf.der,
+        *("-crl_check_all", "-x509_strict"),
+        root=certificate_of(desk, "root-2"),
+        between=[old_with_new.der, certificate_of(desk, "issuing")],
+        crls=lists,
+    )
+    # A rollover of what is below goes to the new root.
+    assert authorities.load(desk, prepare(desk).successor).parent == "root-2"
+
+
+def test_a_revoked_cross_certificate_is_on_its_issuers_list(desk: Desk) -> None:
+    move(desk, prepare(desk, "root"), "published")
+    [made] = crossing.list_(desk, ADMIN, "root-2")
+    revocation.revoke(desk, ADMIN, made.serial, "superseded", now=NOW, authority="root")
+    drain(desk, NOW)
+    assert made.serial in listed(crl(desk, "root"))
+    assert crossing.list_(desk, ADMIN, "root-2")[0].status == "revoked"
+
+
+def test_cross_certificates_do_not_keep_a_root_from_going_back(desk: Desk) -> None:
+    found = prepare(desk, "root")
+    move(desk, found, "published")
+    move(desk, found, BACK)
+    move(desk, found, "published")
+    assert len(crossing.list_(desk, ADMIN, "root-2")) == 1, "what there is counts"
+    move(desk, found, BACK)
+    assert move(desk, found, BACK).state == "abandoned"
+
+
+def partner(desk: Desk, path_length: int | None = 1) -> str:
+    """Another root."""
+    wanted = AuthorityRequest("partner", "root", "CN=Partner,O=Other", path_length=path_length)
+    founding.create(desk, ADMIN, wanted, now=NOW)
+    drain(desk, NOW)
+    return "partner"
+
+
+def test_any_authority_is_certified_by_another(desk: Desk) -> None:
+    made = crossing.cross_sign(desk, ADMIN, "issuing", partner(desk), 30, now=NOW)
+    found = x509.load_der_x509_certificate(made.der)
+    own = authorities.load(desk, "issuing").certificate
+    for kind in (x509.SubjectKeyIdentifier, x509.BasicConstraints, x509.KeyUsage):
+        wanted = own.extensions.get_extension_for_class(kind)
+        assert found.extensions.get_extension_for_class(kind) == wanted
+    assert found.not_valid_after_utc == made.not_after == NOW + timedelta(days=30)
+    judges.openssl_verify(
+        issue(desk).der,
+        "-x509_strict",
+        root=certificate_of(desk, "partner"),
+        between=[made.der],
+        crls=[],
+    )
+    assert trail(desk, "authority:issuing")[-2:] == [
+        ("authority.cross", "intent"),
+        ("authority.crossed", "ok"),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("subject", "issuer"),
+    [("root", "root"), ("issuing", "root"), ("root", "issuing"), ("sharded", "issuing")],
+    ids=["itself", "its parent", "below it", "has none below it"],
+)
+def test_cross_certificates_that_make_no_chain(desk: Desk, subject: str, issuer: str) -> None:
+    with pytest.raises(CrossingRefused) as refused:
+        crossing.cross_sign(desk, ADMIN, subject, issuer, None, now=NOW)
+    assert refused.value.next_step
+
+
+def test_a_cross_certificate_ends_and_reaches_no_further_than_its_issuer(desk: Desk) -> None:
+    partner(desk, path_length=0)
+    with pytest.raises(CrossingRefused):
+        crossing.cross_sign(desk, ADMIN, "issuing", "partner", None, now=NOW)
+    made = crossing.cross_sign(desk, ADMIN, "partner", "root", None, now=NOW)
+    assert made.not_after == authorities.load(desk, "root").certificate.not_valid_after_utc
+
+
+# What must not be, and what goes wrong on the way
+
+
+def test_whose_parent_is_outside_is_not_rolled_over(desk: Desk) -> None:
+    with desk.store.write() as connection:
+        root = authorities_table.c.name == "root"
+        connection.execute(update(authorities_table).where(root).values(status="outside"))
+    for name in ("root", "issuing"):
+        with pytest.raises(ParentOutside):
+            phases.prepare(reopened(desk), ADMIN, RolloverRequest(name), now=NOW)
+
+
+def test_a_limited_credential(desk: Desk) -> None:
+    found = prepare(desk)
+    narrow = Actor("n", Role.ADMIN, scope=Scope(authorities=("sharded",)))
+    tied = Actor("t", Role.ADMIN, scope=Scope(gateway="gw1"))
+    assert phases.list_(desk, narrow) == []
+    for who in (narrow, tied):
+        with pytest.raises(OutsideScope):
+            move(desk, found, "published", actor=who)
+        with pytest.raises(OutsideScope):
+            phases.prepare(desk, who, RolloverRequest("root"), now=NOW)
+        with pytest.raises(OutsideScope):
+            crossing.cross_sign(desk, who, "issuing", "root", None, now=NOW)
+
+
+def test_a_token_limited_to_an_authority_follows_it(desk: Desk) -> None:
+    scope = Scope(authorities=("issuing",))
+    made = tokens.create(desk, ADMIN, TokenRequest("ops", Role.OPERATOR, scope), now=NOW)
+
+    def holder() -> Actor:
+        return identity.actor_from_token(desk, made.secret, now=NOW, request_id="")
+
+    found = prepare(desk)
+    assert holder().scope == scope
+    move(desk, found, "published")
+    move(desk, found, "switched")
+    first = issue(desk, actor=holder())
+    assert issuance.renew(desk, holder(), first.serial, None, now=NOW).authority.name == "issuing-2"
+    with pytest.raises(OutsideScope):
+        issue(desk, authority="sharded", actor=holder())
+    switched(desk, "issuing-2")
+    assert holder().scope.authorities == ("issuing", "issuing-2", "issuing-3")
+
+
+def test_a_gateways_channel_is_not_bound_to_the_authority_of_its_certificate(desk: Desk) -> None:
+    # One of the two is renewed first, and is the successor's from then on.
+    found = prepare(desk)
+    move(desk, found, "published")
+    move(desk, found, "switched", on=NOW + HOUR)
+    now = private_key("ec-p256", 1)
+    scope = Scope(profiles=(CHANNEL,), authorities=("issuing-2",), gateway="gw1.example")
+    channel = Actor("gateway gw1.example", Role.GATEWAY, scope=scope)
+    csr = request(key=private_key("ec-p256", 2))
+    old = issue(desk, key=now)
+    assert old.authority.name == "issuing"
+    made = issuance.renew(
+        desk, channel, old.serial, csr, now=NOW + HOUR, proof=renewal.prove(now, csr)
+    )
+    assert made.authority.name == "issuing-2"
+
+
+def test_the_services_own_certificate_follows(desk: Desk) -> None:
+    blobs = Blobs()
+
+    def renewed() -> bool:
+        return tls_credential.ensure(desk, CLOCKWORK, blobs, ("ca.example",), now=NOW)
+
+    assert (renewed(), renewed()) == (True, False)
+    switched(desk)
+    assert (renewed(), renewed()) == (True, False)
+    made = tls_credential.current(desk, CLOCKWORK, blobs).certificate
+    made.verify_directly_issued_by(authorities.load(desk, "issuing-2").certificate)
+
+
+def die(_: str) -> None:
+    """The process ends while the key is used."""
+    raise Killed
+
+
+@pytest.mark.parametrize("name", ["issuing", "root"])
+def test_killed_while_it_is_prepared(desk: Desk, keys: Custody, name: str) -> None:
+    keys.before = die
+    with pytest.raises(Killed):
+        prepare(desk, name)
+    keys.before = None
+    after = reopened(desk)
+    assert phases.list_(after, ADMIN) == []
+    assert f"{name}-2" not in authorities.all_names(after)
+    assert reconcile.settle(after, CLOCKWORK, now=LATE) == (1 if name == "issuing" else 0)
+    assert prepare(after, name).successor == f"{name}-2"
+
+
+@pytest.mark.parametrize("at", [1, 2], ids=["first", "second"])
+def test_killed_while_it_is_published(desk: Desk, keys: Custody, at: int) -> None:
+    found = prepare(desk, "root")
+    used: list[str] = []
+
+    def count_down(name: str) -> None:
+        used.append(name)
+        if len(used) == at:
+            raise Killed
+
+    keys.before = count_down
+    with pytest.raises(Killed):
+        move(desk, found, "published")
+    keys.before = None
+    after = reopened(desk)
+    assert phases.get(after, ADMIN, found.id).state == "prepared"
+    assert crossing.list_(after, ADMIN, "root") == []
+    assert reconcile.settle(after, CLOCKWORK, now=LATE) == 2
+    assert move(after, found, "published", LATE).state == "published"
+    assert len(crossing.list_(after, ADMIN, "root")) == 1
+    with after.store.read() as connection:
+        states = connection.scalars(
+            select(certificates_table.c.status).where(
+                certificates_table.c.subject == "CN=Root,O=Example"
+            )
+        )
+        assert sorted(states) == ["abandoned", "abandoned", "valid", "valid"]
+
+
+# Two persons
+
+
+def test_what_needs_another_person(desk: Desk) -> None:
+    alice, bob = hire(desk, "alice", Role.ADMIN), hire(desk, "bob", Role.APPROVER)
+    desk = guarded(desk, *Guarded)
+
+    def approved(work: Any) -> Any:
+        number = asked(lambda: work(alice))
+        approve(desk, bob, number)
+        return work(bearing(alice, number))
+
+    def step(to: str, **more: Any) -> Any:
+        return lambda who: move(desk, found, to, actor=who, **more)
+
+    wanted = RolloverRequest("root")
+    found = approved(lambda who: phases.prepare(desk, who, wanted, now=NOW))
+    # One approval for both cross-certificates.
+    approved(step("published"))
+    move(desk, found, "switched", actor=alice)
+    approved(step("finished", despite=True))
+    assert authorities.get(desk, ADMIN, "root").status == "retired"
+    other = approved(
+        lambda who: phases.prepare(desk, who, replace(wanted, name="issuing"), now=NOW)
+    )
+    found = other
+    approved(step(BACK))
+    assert phases.get(desk, ADMIN, other.id).state == "abandoned"
+
+
+def test_errors_say_what_to_do() -> None:
+    for error in (ParentOutside, WrongPhase, SwitchRefused, StillInUse, CrossingRefused):
+        assert issubclass(error, IkewardenError)
+        assert error.code
+        assert error.next_step
