@@ -45,6 +45,7 @@ class House:
     witness: Witness
     words: dict[str, str]
     told: dict[str, bytes] = field(default_factory=dict)
+    keys: str = "files"
     vault_log: Path | None = None
     http: urllib3.PoolManager | None = None
 
@@ -210,7 +211,9 @@ def housing(
         canaries.add(name, value, guessable=True)
     for name in ("tmp", "given"):
         (place / name).mkdir(mode=0o700)
-    house = House(Served(place / "instance", 0, 0), place, canaries, Witness(list), words)
+    house = House(
+        Served(place / "instance", 0, 0), place, canaries, Witness(list), words, keys=keys
+    )
     house.witness.where = lambda: stage_files(place)
     environ, options = _settings(house, keys, openbao)
     identity = make_identity(place / "given", "mail")

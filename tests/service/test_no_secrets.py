@@ -65,7 +65,8 @@ def house(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[House]:
 def test_no_secret_is_found_after_a_full_round_of_work(house: House) -> None:
     bob = appoint(house)
     left, right = certify(house, LEFT), certify(house, RIGHT)
-    enroll_an_agent(house)
+    if house.keys == "files":  # the same wherever the keys are
+        enroll_an_agent(house)
     share_keys(house, left, right)
     hand_over(house)
     let_jobs_fail(house, left)
@@ -73,7 +74,8 @@ def test_no_secret_is_found_after_a_full_round_of_work(house: House) -> None:
     spoil_commands(house)
     back_up(house, bob)
     house.learn_sealed()
-    assert len(house.canaries.spellings) > 400
+    known = set(house.canaries.spellings.values())
+    assert {"brought.psk v2, as it is", "made.psk v1, as it is"} <= known
     found = {where: house.canaries.found(content) for where, content in house.written()}
     assert {where: names for where, names in found.items() if names} == {}
     assert house.witness.broken == []
