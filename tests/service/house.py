@@ -12,13 +12,14 @@ import urllib3
 from cryptography.hazmat.primitives.serialization import load_pem_private_key
 from sqlalchemy import create_engine, inspect, select, table, text
 
+from bench.processes import free_ports
 from core.secret import Secret
 from hsm.fingerprint import PATH as FINGERPRINT_KEY
 from hsm.seal import Seal
 from hsm.sealedfiles import SealedFileKeyStore
 from ikewarden.settings import load_settings
 from ikewarden.wiring import open_secrets
-from tests.fixtures.openbao import OpenBao, free_ports, make_identity
+from tests.fixtures.openbao import OpenBao, make_identity
 from tests.fixtures.receivers import Api, Mailbox
 from tests.fixtures.receivers import serving as receiving
 from tests.fixtures.served import Done, Served, serving
@@ -211,10 +212,8 @@ def housing(
         canaries.add(name, value, guessable=True)
     for name in ("tmp", "given"):
         (place / name).mkdir(mode=0o700)
-    house = House(
-        Served(place / "instance", 0, 0), place, canaries, Witness(list), words, keys=keys
-    )
-    house.witness.where = lambda: stage_files(place)
+    witness = Witness(lambda: stage_files(place))
+    house = House(Served(place / "instance", 0, 0), place, canaries, witness, words, keys=keys)
     environ, options = _settings(house, keys, openbao)
     identity = make_identity(place / "given", "mail")
     with contextlib.ExitStack() as stack:

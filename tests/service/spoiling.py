@@ -23,8 +23,8 @@ from tests.service.house import House, word
 def spoil_requests(house: House, gateway: Client) -> None:
     """Each is refused."""
     for number, (path, body) in enumerate(_bodies(house)):
-        for header in ({"Idempotency_Key": f"k{number}"}, {"Content_Type": "text/plain"}):
-            status = house.ask("POST", path, body=body, **header)
+        for headers in ({"Idempotency_Key": f"k{number}"}, {"Content_Type": "text/plain"}):
+            status = house.ask("POST", path, body=body, **headers)
             assert 400 <= status < 500, (status, path, body)
     lost = house.secret("a lost secret", word())
     token = house.served.admin_token

@@ -8,7 +8,7 @@ import hashlib
 import json
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -314,6 +314,10 @@ def test_rows_and_files_of_a_database_are_searched(store_url: str) -> None:
     assert found == {"the table unheard_of"}
 
 
+def seen(what: str, where: Iterable[bytes]) -> bool:
+    return any(what.encode() in each for each in list(where))
+
+
 def test_arguments_environments_and_files_are_seen(tmp_path: Path) -> None:
     in_arguments, in_environ, in_file = word(), word(), word()
     file = tmp_path / "for-a-moment"
@@ -323,7 +327,6 @@ def test_arguments_environments_and_files_are_seen(tmp_path: Path) -> None:
             [sys.executable, "-c", wait], stdin=subprocess.PIPE, env={"X": in_environ}
         )
         file.write_text(in_file)
-        seen = lambda what, where: any(what.encode() in each for each in where)  # noqa: E731
         wait_until(lambda: seen(in_environ, witness.environs), "the environment", seconds=20)
         wait_until(lambda: seen(in_file, witness.files.values()), "the file", seconds=20)
         process.communicate()
