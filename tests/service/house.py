@@ -248,7 +248,7 @@ def _receivers(house: House, url: str, port: int, root: Path) -> Environ:
 
 
 def _settings(house: House, keys: str, openbao: OpenBao | None) -> tuple[Environ, tuple[str, ...]]:
-    """The environment, and options of `init`. The variables are not those of the default: any name may be chosen."""
+    """The environment, and options of `init`. The passphrase is in a variable whose name was chosen."""
     environ = {
         "SEALING_WORDS": house.words["passphrase"],
         "TMPDIR": str(house.place / "tmp"),
@@ -261,8 +261,7 @@ def _settings(house: House, keys: str, openbao: OpenBao | None) -> tuple[Environ
     if keys == "softhsm":
         token = SoftToken(house.place / "softhsm", "no secrets", house.words["PIN"])
         environ |= token.environment
-        environ |= {"IKEWARDEN_PIN": token.pin, "TOKEN_WORD": token.pin}
-        environ |= {"IKEWARDEN_KEYS__PKCS11__PIN_ENV": "TOKEN_WORD"}
+        environ["IKEWARDEN_PIN"] = token.pin
         options += ("--pkcs11", str(MODULE), "--token", token.label)
     if openbao is not None:
         options += ("--transit", str(_vault(house, openbao, environ)))

@@ -130,11 +130,11 @@ def spoil_commands(house: House) -> None:
     house.run(*again, local=True, environ={"SEALING_WORDS": wrong}, code=2)
     unreachable = f"postgresql+psycopg://warden:{wrong}@127.0.0.1:1/x"
     house.run(*again, local=True, environ={"IKEWARDEN_DATABASE__URL": unreachable}, code=None)
-    if "TOKEN_WORD" in house.served.environ:
+    if "IKEWARDEN_PIN" in house.served.environ:
         for pin in (wrong, wrong, house.words["PIN"]):
             code = 0 if pin != wrong else 1
             check = ("hsm", "check", "--algorithm", "ec-p256")
-            house.json(*check, local=True, environ={"TOKEN_WORD": pin}, code=code)
+            house.json(*check, local=True, environ={"IKEWARDEN_PIN": pin}, code=code)
 
 
 def _spoil_settings(house: House, wrong: str) -> None:
