@@ -16,7 +16,7 @@ from flask import Response, request
 from api import callers, decoding
 from api.bridge import EXCHANGE, Exchange
 from api.errors import MalformedRequest, RouteNotFound
-from api.problems import MEDIA_TYPE, problem_body, status_of
+from api.problems import MEDIA_TYPE, encode, status_of, without_words
 from api.registry import JSON, Call, Nothing, Reply, Route, Shown
 from core.errors import IkewardenError
 from core.secret import Secret
@@ -137,7 +137,7 @@ class Dispatcher:
             if status >= 500:
                 self._settle(lambda: idempotency.give_up(store, turn), call)
             else:
-                body = problem_body(error, request_id=call.actor.request_id)
+                body = encode(without_words(error, request_id=call.actor.request_id))
                 kept = _keep(MEDIA_TYPE, None, body)
                 self._settle(lambda: idempotency.end(store, turn, status=status, body=kept), call)
             raise

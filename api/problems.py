@@ -119,6 +119,20 @@ def problem_body(error: IkewardenError, *, request_id: str) -> bytes:
     return encode(problem(error, request_id=request_id))
 
 
+def without_words(error: IkewardenError, *, request_id: str) -> dict[str, Any]:
+    """Make the problem document that may be kept: nothing in it is of the request, where a secret may have stood in the
+    place of a name. Of the details the numbers stay, such as that of an approval.
+    """
+    document = problem(error, request_id=request_id)
+    document.pop("errors", None)
+    details = document.pop("details", {})
+    document["detail"] = "It was refused before; what exactly was wrong with it is not kept."
+    document["next_step"] = type(error).next_step
+    if numbers := {name: value for name, value in details.items() if isinstance(value, int)}:
+        document["details"] = numbers
+    return document
+
+
 def encode(document: Mapping[str, Any]) -> bytes:
     """Encode a problem document as JSON in UTF-8."""
     return json.dumps(document, ensure_ascii=False, default=str, separators=(",", ":")).encode()

@@ -144,7 +144,8 @@ def _record(counted: Meters, exchange: Exchange, status: int, seconds: float) ->
     _access.info(
         "%s %s %d",
         exchange.method,
-        exchange.path,
+        # Of what was refused the route alone: a token or a key may have been put into the path by mistake.
+        exchange.path if status < 400 else exchange.route or "-",
         status,
         extra={
             "request_id": exchange.request_id,

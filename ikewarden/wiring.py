@@ -21,7 +21,6 @@ from hsm.token.pin import PinGuard, find_pin
 from hsm.token.process import TokenPlace, TokenProcess
 from hsm.token.store import TokenKeyStore
 from ikewarden import receivers
-from ikewarden.settings_keys import Pkcs11Settings
 from ikewarden.settings_model import Settings
 from pki.desk import ApprovalRules, Desk, Retention, RotationRules, Rules
 from pki.x509.builtin import builtin_profiles
@@ -76,7 +75,7 @@ def open_stores(
     """
     others: dict[str, KeyStore] = {}
     if settings.keys.pkcs11.module is not None:
-        others["pkcs11"] = open_token(settings.keys.pkcs11, sealed, environ, prompt)
+        others["pkcs11"] = open_token(settings, sealed, environ, prompt)
     if settings.keys.uses_transit:
         # Only who has such a server needs its libraries.
         from ikewarden.vault import open_transit
@@ -86,12 +85,13 @@ def open_stores(
 
 
 def open_token(
-    chosen: Pkcs11Settings,
+    settings: Settings,
     sealed: SealedFileKeyStore,
     environ: Mapping[str, str],
     prompt: Prompt | None = None,
 ) -> TokenKeyStore:
-    """The key store in a token; `chosen.module` is set. Raises PinUnusable."""
+    """The key store in a token; `[keys.pkcs11] module` is set. Raises PinUnusable."""
+    chosen = settings.keys.pkcs11
     source = find_pin(
         file=chosen.pin_file,
         variable=chosen.pin_env,
@@ -104,9 +104,23 @@ def open_token(
         serial=chosen.serial or "",
         sessions=chosen.sessions,
         seconds=chosen.timeout_seconds,
+        withheld=_secret_variables(settings),
     )
     process = TokenProcess(place, PinGuard(source, sealed))
     return TokenKeyStore(process, PrivateFolder(sealed.directory))
+
+
+def _secret_variables(settings: Settings) -> frozenset[str]:
+    """The environment variables in which the settings say that there are secrets."""
+    keys = settings.keys
+    return frozenset(
+        {
+            keys.passphrase_env,
+            keys.pkcs11.pin_env,
+            keys.transit.token_env,
+            settings.secrets.token_env,
+        }
+    )
 
 
 def open_secrets(settings: Settings, seal: Seal, environ: Mapping[str, str]) -> SecretStore:

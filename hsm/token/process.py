@@ -34,14 +34,15 @@ _LINES: Final = 2
 # A smart card takes half a minute to make an RSA key.
 _GENERATING: Final = 120.0
 _WORKER: Final = "hsm.token.worker"
-# Passphrases and PINs are none of a module's business.
-_OURS: Final = "IKEWARDEN_"
+# Passphrases, PINs and tokens are none of a module's business. What else stands there it may need.
+_OURS: Final = ("IKEWARDEN_", "PGPASS")
 
 
 @dataclass(frozen=True)
 class TokenPlace:
     """Which token: its module, and its label or serial number or both. `sessions` of it may be used by one process;
-    it has `seconds` for an answer.
+    it has `seconds` for an answer. `withheld` names environment variables of ours that hold secrets: the module does
+    not see them.
     """
 
     module: Path
@@ -49,6 +50,7 @@ class TokenPlace:
     serial: str = ""
     sessions: int = 8
     seconds: float = 10.0
+    withheld: frozenset[str] = frozenset()
 
 
 class TokenProcess:
@@ -151,7 +153,7 @@ class TokenProcess:
             )
         about = f"{self.place.label}\0{self.place.serial}"
         with self._pin.one_try(about, seconds=self.place.seconds) as pin:
-            running = _Running(_LINES * self.place.sessions + 1)
+            running = _Running(_LINES * self.place.sessions + 1, _environ(self.place.withheld))
             try:
                 running.begin(self.place, pin.reveal().decode())
             except BaseException:
@@ -179,7 +181,7 @@ class TokenProcess:
 class _Running:
     """One such process and its lines."""
 
-    def __init__(self, lines: int) -> None:
+    def __init__(self, lines: int, environ: Mapping[str, str]) -> None:
         self._owner = os.getpid()
         pairs = [socket.socketpair() for _ in range(lines)]
         theirs = [there for _, there in pairs]
@@ -192,7 +194,7 @@ class _Running:
             self._process = subprocess.Popen(
                 # -P: nothing is imported from where the service happened to be started.
                 [sys.executable, "-P", "-m", _WORKER, *(str(each.fileno()) for each in theirs)],
-                env={k: v for k, v in os.environ.items() if not k.startswith(_OURS)},
+                env=environ,
                 stdin=first,
                 stdout=subprocess.DEVNULL,
                 stderr=subprocess.DEVNULL,  # modules chatter
@@ -280,6 +282,14 @@ class _Running:
             self._process.wait()
         else:
             self._process.returncode = 0  # not ours to wait for
+
+
+def _environ(withheld: frozenset[str]) -> dict[str, str]:
+    return {
+        name: value
+        for name, value in os.environ.items()
+        if name not in withheld and not name.startswith(_OURS)
+    }
 
 
 def _once_more(error: KeyStoreError) -> KeyStoreError:

@@ -16,6 +16,8 @@ from ike.tokens.uri import TokenUri
 
 # A smart card takes half a minute to make an RSA key.
 _SECONDS: Final = 90
+# Tokens and passphrases are none of a module's business.
+_OURS: Final = "IKEWARDEN_"
 _ERRORS: Final = {
     each.code: each
     for each in vars(errors).values()
@@ -58,6 +60,7 @@ def ask(uri: TokenUri, pin: Secret, work: Work) -> Answer:
     try:
         done = subprocess.run(
             [sys.executable, "-m", "ike.tokens.worker"],
+            env={k: v for k, v in os.environ.items() if not k.startswith(_OURS)},
             input=json.dumps(document).encode(),
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,  # modules chatter

@@ -112,7 +112,10 @@ def unpack(archive: IO[bytes], target: Path) -> None:
             if not member.isreg() or not _is_sound(member.name):
                 raise BackupUnreadable(f"A backup has no such file: {member.name!r}.")
             path = target / member.name
-            path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            for parent in reversed(
+                Path(member.name).parents
+            ):  # each closed to others, not the last only
+                (target / parent).mkdir(mode=0o700, exist_ok=True)
             content: Any = opened.extractfile(member)
             flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
             with os.fdopen(os.open(path, flags, PRIVATE), "wb") as file:

@@ -1,5 +1,6 @@
 """Which files of an instance a backup has, and what may not be outside its directory."""
 
+import stat
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
@@ -29,7 +30,7 @@ def records_file(home: Path, path: Path) -> str:
 
 
 def folder_files(home: Path, directory: str) -> dict[str, Entry]:
-    """The files of a private directory, by their names there.
+    """The files of a private directory and of those in it, by their names there.
 
     Raises what a directory that is not private raises (WrongOwner, WeakMode, NotAPlainFile).
     """
@@ -37,6 +38,11 @@ def folder_files(home: Path, directory: str) -> dict[str, Entry]:
     found: dict[str, Entry] = {}
     try:
         for name in folder.names():
+            # Shared secrets are in directories of their own, which may be made at any time.
+            if stat.S_ISDIR((folder.path / name).lstat().st_mode):
+                below = folder_files(home, f"{directory}/{name}")
+                found |= {f"{name}/{each}": entry for each, entry in below.items()}
+                continue
             content = folder.read(name, limit=_LARGEST)
             found[name] = Entry(f"{FILES}{directory}/{name}", content)
     except KeyStoreMissing:

@@ -63,12 +63,15 @@ def test_somebody_else_s_key_is_another_key(serving: Serving) -> None:
 
 
 def test_a_refusal_is_repeated_too(serving: Serving) -> None:
-    body = _body("refused.example") | {"profile": "nothing"}
+    lost = "a-key-in-the-place-of-a-name"
+    body = _body("refused.example") | {"profile": lost}
     with serving.client(Role.OPERATOR) as client:
         first = client.post("/v1/certificates", body, headers=_key("refused"))
         again = client.post("/v1/certificates", body, headers=_key("refused"))
     assert (first.status, first.code) == (again.status, again.code) == (404, "profile_not_found")
     assert again.headers["idempotency-replayed"] == "true"
+    assert (lost in first.body.decode(), lost in again.body.decode()) == (True, False)
+    assert first.json["next_step"] == again.json["next_step"]
 
 
 def test_a_failure_of_ours_may_be_tried_again(serving: Serving) -> None:

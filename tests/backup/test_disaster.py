@@ -50,6 +50,22 @@ def revoke(service: Served, serial: str) -> int:
         time.sleep(0.2)
 
 
+def share_a_key(service: Served) -> None:
+    for name in ("left.example", "right.example"):
+        service.json("gateway", "add", name)
+    service.json("tunnel", "add", "shared", "left.example", "right.example")
+    words = "7Hq!mZ7wXt2-LpVk_and-some-more"
+    service.json("tunnel", "secret-add", "shared", "--import", "-", given=words)
+
+
+def files_in(directory: Path) -> dict[str, bytes]:
+    """What is in it and below, by path."""
+    return {
+        path.relative_to(directory).as_posix(): path.read_bytes()
+        for path in directory.rglob("*.json")
+    }
+
+
 def test_lost_and_restored(databases: tuple[str, str] | None, tmp_path: Path) -> None:
     """One service for all of it, because starting one takes long."""
     words, file, place = tmp_path / "words", tmp_path / "backup.ikw", tmp_path / "restored"
@@ -61,6 +77,9 @@ def test_lost_and_restored(databases: tuple[str, str] | None, tmp_path: Path) ->
     with serving(tmp_path / "instance", database_url=url, environ=environ) as old:
         kept, gone = issue(old, "kept.example", tmp_path), issue(old, "gone.example", tmp_path)
         revoke(old, gone)
+        share_a_key(old)
+        shared = files_in(old.directory / "secrets")
+        assert shared
         wait_for_head(old)
         (tmp_path / "key").write_text(old.run("audit-log", "key").out)
         (tmp_path / "head").write_text(old.run("audit-log", "head").out)
@@ -105,6 +124,7 @@ def test_lost_and_restored(databases: tuple[str, str] | None, tmp_path: Path) ->
     with contextlib.ExitStack() as stack:
         stack.callback(new.stop)
         assert new.admin_token == token
+        assert files_in(place / "secrets") == shared
         assert new.json("cert", "show", kept)["status"] == "valid"
         assert new.json("cert", "show", gone)["status"] == "revoked"
         assert new.run("cert", "show", late).code == 1

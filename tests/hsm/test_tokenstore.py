@@ -279,9 +279,11 @@ def _is_running(process: int) -> bool:
 
 
 def test_neither_pin_nor_passphrase_is_seen_from_outside(
-    keys: TokenKeyStore, hsm_token: SoftToken, monkeypatch: pytest.MonkeyPatch
+    open_token: Open, hsm_token: SoftToken, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("IKEWARDEN_PASSPHRASE", "correct horse")
+    for each in ("IKEWARDEN_PASSPHRASE", "OUR_WORDS", "VAULT_TOKEN", "PGPASSWORD"):
+        monkeypatch.setenv(each, "correct horse")
+    keys = open_token(withheld=frozenset({"OUR_WORDS", "VAULT_TOKEN"}))
     keys.names()
     shown = Path(f"/proc/{worker_of(keys)}")
     for each in ("cmdline", "environ"):

@@ -127,8 +127,7 @@ def _document(trial: "Trial") -> dict[str, Any]:
 def _open(session: Session, settings: "Settings") -> "TokenKeyStore":
     from ikewarden.wiring import open_sealed, open_token
 
-    chosen = settings.keys.pkcs11
-    if chosen.module is None:
+    if settings.keys.pkcs11.module is None:
         raise HsmNotSet("[keys.pkcs11] module is not set.")
     sealed = open_sealed(settings, session.environ, session.ask)
-    return open_token(chosen, sealed, session.environ, session.ask)
+    return open_token(settings, sealed, session.environ, session.ask)
