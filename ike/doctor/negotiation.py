@@ -8,6 +8,9 @@ from ike.doctor.values import Case, Check
 from ike.events.event import SaEvent
 
 _PEERS_LOG: Final = "The peer's log says why: give it with --log, or its files with --peer-root."
+_ANOTHER_LOG: Final = (
+    "The peer's log that was given has nothing of it: give the one of that time, or its files with --peer-root."
+)
 # By event and reason: what it means, and what to do where no other check has found the cause.
 _MEANINGS: Final[Mapping[tuple[str, str | None], tuple[str, str]]] = {
     ("cert_revoked", None): (
@@ -84,12 +87,11 @@ def last(case: Case) -> Check:
     failure = case.failure
     if failure is not None:
         meaning, step = _meaning(failure)
-        return Check(
-            name,
-            WRONG,
-            f"The last one failed: {meaning} ({failure.kind}, line {failure.line}).",
-            step,
-        )
+        if log.both and step == _PEERS_LOG:
+            step = _ANOTHER_LOG
+        where = f"line {failure.line}" + (" of the peer's log" if failure in log.theirs else "")
+        said = f"The last one failed: {meaning} ({failure.kind}, {where})."
+        return Check(name, WRONG, said, step)
     if log.came_up or case.is_up:
         return Check(name, OK, "The last one went well.")
     if log.tried:

@@ -126,6 +126,8 @@ class Log:
     duplicates: Mapping[str, frozenset[str]] | None = None
     behind_nat: frozenset[str] = frozenset()  # "local", "remote"
     newest: float | None = None
+    theirs: tuple[SaEvent, ...] = ()  # which of the failures stand in the peer's log
+    both: bool = False  # the peer's log was given too
 
 
 @dataclass(frozen=True)

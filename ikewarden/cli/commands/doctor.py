@@ -181,8 +181,10 @@ def _log(
     for place, name in enumerate(names):
         behind: set[str] = set()
         events = list(_events(name, now, behind))
-        own = "" if place else wanted
-        found.append(log.read(events, tunnels[min(place, 1)], behind, name=own))
+        if place:
+            found.append(log.read(events, tunnels[1], behind, caller=tunnels[0]))
+        else:
+            found.append(log.read(events, tunnels[0], behind, name=wanted))
     return log.together(found) if found else None
 
 
