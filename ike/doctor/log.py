@@ -98,7 +98,9 @@ def _with(events: Sequence[SaEvent], tunnel: Tunnel) -> list[SaEvent]:
             strangers.add(_sa(each))
     if not sources:
         return list(events)
-    return [each for each in events if (each.source or "") in sources and _sa(each) not in strangers]
+    return [
+        each for each in events if (each.source or "") in sources and _sa(each) not in strangers
+    ]
 
 
 def _sa(event: SaEvent) -> tuple[str | None, int]:

@@ -94,4 +94,6 @@ def test_a_hubs_log_is_read_for_this_end_whatever_the_connection_is_called_there
         both = together([ours, theirs])
         assert both.failures[0] in both.theirs
     assert len(read(hub[:1], None, caller=tunnel("branch")).failures) == 0
-    assert read(hub, None, caller=tunnel("branch")).failures[0].line == 7  # nothing tells them apart
+    assert (
+        read(hub, None, caller=tunnel("branch")).failures[0].line == 7
+    )  # nothing tells them apart
