@@ -68,6 +68,15 @@ class Spool:
         with self._lock:
             return self._positions.get(source)
 
+    def positions(self, beginning: str, but: str) -> list[Document]:
+        """The places of all sources whose names begin so, but of one."""
+        with self._lock:
+            return [
+                place
+                for source, place in self._positions.items()
+                if source.startswith(beginning) and source != but and place is not None
+            ]
+
     def add(self, events: list[Document], position: Document | None, source: str = "") -> None:
         """Keep events, durably, and the place up to which they were gathered from a source."""
         line = _line(events, position, source)

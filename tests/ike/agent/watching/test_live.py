@@ -279,3 +279,28 @@ def test_a_log_that_is_not_there_is_told_of(watched: Watched, tmp_path: Path) ->
     with watched.watching(watched.settings(log=str(tmp_path))):
         until(lambda: watched.home.watch_notes().get("errors"))
     assert "directory" in watched.home.watch_notes()["errors"][0]
+
+
+def test_another_source_for_a_while(watched: Watched, lab: Lab) -> None:
+    left, _ = pair(lab)
+    by_log = watched.settings(log=str(left.log.path))
+    with watched.watching(by_log):
+        until(watched.ready)
+        left.initiate("net")
+        until(lambda: "child_established" in watched.kinds())
+    with watched.watching(watched.settings(log=f"{left.log.path}.typo")):
+        with left.session() as session:
+            session.rekey({"child": "net"})
+        until(lambda: any(child.number == 2 for sa in left.list_sas() for child in sa.children))
+        until(lambda: watched.home.watch_notes()["errors"])
+    with watched.watching(by_log):
+        until(lambda: "child_closed" in watched.kinds())
+    with watched.watching(watched.settings(socket=str(left.vici_socket))):
+        time.sleep(1.0)  # until charon was asked for events
+        with left.session() as session:
+            session.rekey({"ike": "site"})
+        until(lambda: "ike_rekeyed" in watched.kinds())
+    with watched.watching(by_log):
+        left.terminate("site")
+        until(lambda: "ike_deleted" in watched.kinds())
+    assert watched.kinds().count("ike_rekeyed") == 1, watched.kinds()
