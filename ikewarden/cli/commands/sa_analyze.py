@@ -107,7 +107,7 @@ def _events(log: "Log", file: str, now: float) -> "Iterator[SaEvent]":
     from ike.events.errors import LogDamaged
     from ike.events.reader import Reader
 
-    reader = Reader(now)
+    reader = Reader(now, beats=True)
     last = b"\n"
     try:
         for block in files.stream(sys.stdin.buffer) if file == "-" else files.blocks(Path(file)):
