@@ -401,6 +401,10 @@ def test_every_page_is_printed_without_a_service() -> None:
     for kind in KINDS:
         done = run("alert", "explain", kind)
         assert (done.code, done.out, done.err) == (0, (PAGES / f"{kind}.md").read_text(), "")
+    listed = run("alert", "explain")
+    assert {line.split()[0] for line in listed.out.splitlines()} == {*KINDS, LIMITED}
+    items = run("alert", "explain", "--format", "json").document["items"]
+    assert {"kind": "clock", "title": TITLES["clock"]} in items
     for kind in ("README", "nothing", "../README"):
         done = run("alert", "explain", kind)
         assert done.code == 2
