@@ -58,11 +58,6 @@ class Spool:
             folder.mkdir(mode=DIRECTORY_MODE, exist_ok=True)
         self._load()
 
-    @property
-    def position(self) -> Document | None:
-        """Up to where events were gathered, from the source that has no name."""
-        return self.position_of("")
-
     def position_of(self, source: str) -> Document | None:
         """Up to where events were gathered from a source."""
         with self._lock:

@@ -112,7 +112,7 @@ class Gatherer(threading.Thread):
         self._source, self._spool, self._stop_event = feed.source, spool, stop
         self.feed = feed
         self._place = feed.name if feed.beside else f"{_DAEMON}{feed.name}"
-        self._told_elsewhere = 0.0
+        self._told_elsewhere: list[tuple[float, frozenset[str]]] = []
         self._crush = Crush()
         self.until: float | None = None
         self.failing = ""
@@ -138,12 +138,20 @@ class Gatherer(threading.Thread):
         position = self._spool.position_of(self._place)
         if self.feed.beside:
             return position
-        self._told_elsewhere = max(
-            (float(each.get("at", 0)) for each in self._spool.positions(_DAEMON, self._place)),
-            default=0.0,
-        )
+        self._told_elsewhere = [
+            (float(each["at"]), frozenset(each["kinds"]))
+            for each in self._spool.positions(_DAEMON, self._place)
+            if each.get("at")
+        ]
         # An agent of before had one place for all of them; each source knows its own.
         return position or self._spool.position_of("")
+
+    def _is_told(self, event: SaEvent) -> bool:
+        """Whether another source has told it, as far as that tells such events at all."""
+        at = event.time
+        return at is not None and any(
+            at <= until and event.kind in kinds for until, kinds in self._told_elsewhere
+        )
 
     def _failed(self, reason: str) -> None:
         if reason != self.failing:
@@ -152,7 +160,7 @@ class Gatherer(threading.Thread):
         self.failing = reason
 
     def _keep(self, gathered: Gathered) -> None:
-        new = [each for each in gathered.events if (each.time or 0) > self._told_elsewhere]
+        new = [each for each in gathered.events if not self._is_told(each)]
         events = [document(each) for each in self._crush.thinned(new)]
         old = self._spool.position_of(self._place)
         if events or _is_far(old, gathered.position):
@@ -166,16 +174,19 @@ class Gatherer(threading.Thread):
         self.failing = ""
         if gathered.until is not None:
             self.until = gathered.until
-            self._told_elsewhere = 0.0  # it has caught up; from now on a clock may be set back
+            self._told_elsewhere = []  # it has caught up; from now on a clock may be set back
 
     def _with_time(
         self, position: Document | None, events: Sequence[SaEvent], old: Document | None
     ) -> Document | None:
-        """The place, and up to when it told of the daemon, in POSIX seconds."""
+        """The place, and what kinds of events it told of the daemon, up to when (POSIX seconds)."""
         if position is None or self.feed.beside:
             return position
+        before = old or {}
         times = [each.time for each in events if each.time is not None]
-        return {**position, "at": max(times, default=(old or {}).get("at", 0))}
+        kinds = {each.kind for each in events} | set(before.get("kinds", ()))
+        at = max(times, default=before.get("at", 0))
+        return {**position, "at": at, "kinds": sorted(kinds)}
 
     def _add(self, events: list[Document], position: Document | None) -> None:
         """Keep, however long it takes: what is not kept is not read on."""
@@ -318,7 +329,7 @@ def _is_far(old: Document | None, new: Document | None) -> bool:
 
 
 # What changes with every line.
-_MOVING: Final = {"offset": 0, "settled": False, "head": "", "known": 0, "at": 0}
+_MOVING: Final = {"offset": 0, "settled": False, "head": "", "known": 0, "at": 0, "kinds": 0}
 
 
 def _body(batch: Batch, until: float | None) -> Document:
