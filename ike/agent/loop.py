@@ -33,6 +33,7 @@ _log = logging.getLogger(__name__)
 _SETTLE_SECONDS: Final = 0.2
 _WATCH_AGAIN_SECONDS: Final = 1.0
 _LEAST_WATCHDOG: Final = 120
+_LAST_SECONDS: Final = 2.0  # for each thread of the watch, to end
 _POLL_SECONDS: Final = 0.2
 # What may stay as it is for months; a round is made for it when it is new.
 _LASTING: Final = ("secret_foreign", "secret_shadowed")
@@ -127,7 +128,9 @@ class Agent:
         poller.start()
         if self.settings.audit.hours:
             self._auditor(gone).start()
-        watching.begin(self.home, self.settings, self.clock, connect=self.connect, stop=gone)
+        watches = watching.begin(
+            self.home, self.settings, self.clock, connect=self.connect, stop=gone
+        )
         seconds = max(_LEAST_WATCHDOG, self.settings.proof_seconds + 90)
         if supervisor.watchdog_seconds is not None:
             supervisor.tell(WATCHDOG_USEC=seconds * 1_000_000)
@@ -138,6 +141,8 @@ class Agent:
             gone.set()
             supervisor.tell(STOPPING=1, STATUS="stopping")
             self._hang_up()
+            for each in watches:  # two that write to one spool give a number twice
+                each.join(_LAST_SECONDS)
 
     def _work(self, poller: Poller, watcher: threading.Thread, supervisor: Supervisor) -> Ended:
         now = self.clock.monotonic

@@ -126,6 +126,28 @@ _ADVICE: Final[dict[tuple[str, str], tuple[str, str]]] = {
         "A revoked certificate is still in use.",
         "If it was revoked on purpose, remove it from the peer; otherwise issue a new one.",
     ),
+    ("certificate_rejected", "revocation"): (
+        "The policy is strict, and nothing is known of the revocation of the peer's certificate: its CRL or OCSP "
+        "service cannot be reached, or what it gave is out of date. Nothing speaks against the certificate itself.",
+        "Make the CRL and OCSP addresses of the peer's authority reachable from the gateway, and see that what they "
+        "give is current.",
+    ),
+    ("certificate_rejected", "expired"): (
+        "The certificate of the peer, or of its authority, has expired.",
+        "Renew it; if it is valid by its dates, the clock of this gateway is wrong.",
+    ),
+    ("certificate_rejected", "not_yet_valid"): (
+        "By the clock of this gateway the certificate of the peer is not valid yet: most often that clock is behind.",
+        "Compare the time of the gateway with a time server; if it is right, look when the certificate begins.",
+    ),
+    ("certificate_rejected", "issuer"): (
+        "The certificate of the peer is from an authority that this end does not trust, or an intermediate lacks.",
+        "Install the authority at this end, or the missing intermediate at the peer.",
+    ),
+    ("certificate_rejected", "untrusted"): (
+        "The certificate of the peer is from an authority that this end does not trust, or an intermediate lacks.",
+        "Install the authority at this end, or the missing intermediate at the peer.",
+    ),
     ("revocation_unchecked", ""): (
         "Peers are let in although revocation data could not be fetched: a revoked certificate "
         "would pass.",
@@ -152,8 +174,8 @@ _ADVICE: Final[dict[tuple[str, str], tuple[str, str]]] = {
         "Check the time service of the gateway.",
     ),
     ("clock", "certificates"): (
-        "Certificates of several peers are out of date at once, or not yet valid: the clock of "
-        "this gateway is probably wrong.",
+        "Certificates of several peers are out of date at once, or one is not yet valid again and again: the "
+        "clock of this gateway is probably wrong.",
         "Compare the time of the gateway with a time server.",
     ),
 }

@@ -39,7 +39,10 @@ def analyse(logs: Sequence[Log], bounds: Bounds = UNKNOWN) -> Report:
     watch = Watch(_Everywhere(bounds))
     streams = [_marked(number, log) for number, log in enumerate(logs)]
     for event in heapq.merge(*streams, key=moment):
-        summary.observe(event)
+        if (
+            event.kind != "alive"
+        ):  # that a line is there, whatever it says, matters to what is missing
+            summary.observe(event)
         watch.observe(event)
     watch.settle()
     connections = tuple(summary.connections())

@@ -48,14 +48,15 @@ def rejected(gateway: Gateway, event: SaEvent, at: float | None) -> None:
         needed = _TIMES_PLANNED
     if not revoked and count < needed:
         return
+    reason = "revoked" if revoked else event.reason
     gateway.sign(
         "certificate_rejected",
         place,
         at,
         lines_of(signs),
-        {"attempts": count, "reason": "revoked" if revoked else event.reason},
+        {"attempts": count, "reason": reason},
         since=signs[0][0],
-        variant="revoked" if revoked else "",
+        variant=reason or "",
     )
 
 

@@ -69,20 +69,26 @@ class Report:
 
     @property
     def verdict(self) -> str:
-        """`alert` where something is critical or high; `warning` where anything else is wrong, where nothing could be
-        judged, or where a log could not be read to its end; else `ok`.
+        """`alert` where something is critical or high; `warning` where anything else is wrong, where nothing or not all
+        could be judged, or where a log could not be read to its end; else `ok`.
         """
         if not self.alerts:
-            return WARNING if self.problems or not self.events else OK
+            return WARNING if self.problems or not self.events or self.is_untimed else OK
         return ALERT if _GRAVE & {each.severity for each in self.alerts} else WARNING
+
+    @property
+    def is_untimed(self) -> bool:
+        """Whether no line shows a time."""
+        return self.events > 0 and self.first is None
 
     @property
     def remarks(self) -> list[str]:
         """What the verdict does not cover."""
         told = [f"Not read to its end: {each}" for each in self.problems]
-        if self.events and self.first is None:
+        if self.is_untimed:
             told.append(
-                "The lines have no times, so nothing could be judged that depends on them: rekeys, floods, flapping."
+                "The lines have no times, so nothing could be judged that depends on them: how often SAs are rekeyed, "
+                "how fast messages come. Have the daemon write them (`time_format`)."
             )
         return told
 

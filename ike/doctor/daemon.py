@@ -10,7 +10,7 @@ from core.errors import IkewardenError
 from ike.daemons.strongswan.sas import listed_sas
 from ike.daemons.strongswan.session import Answer, Endpoint, Session
 from ike.doctor.files import crl
-from ike.doctor.values import Daemon
+from ike.doctor.values import Daemon, Loaded
 
 
 def ask(endpoint: Endpoint, now: datetime) -> Daemon:
@@ -30,6 +30,7 @@ def _told(session: Session, now: datetime) -> Daemon:
     return Daemon(
         version=f"{told.get('daemon', 'charon')} {told.get('version', '')}".strip(),
         connections=frozenset(session.ask("get-conns").get("conns", ())),
+        loaded=dict(_loaded(session.stream("list-conns", "list-conn", {}))),
         authorities=frozenset(
             each["data"] for each in listed if each.get("type") == "X509" and _is_authority(each)
         ),
@@ -37,6 +38,12 @@ def _told(session: Session, now: datetime) -> Daemon:
         secrets=len(session.ask("get-shared").get("keys", ())),
         sas=tuple(listed_sas(session, now)),
     )
+
+
+def _loaded(listed: Iterable[Answer]) -> Iterator[tuple[str, Loaded]]:
+    for entry in listed:
+        for name, each in entry.items():
+            yield name, Loaded(tuple(each.get("remote_addrs", ())), tuple(each.get("children", ())))
 
 
 def _crls(listed: Iterable[Answer]) -> Iterator[x509.CertificateRevocationList]:

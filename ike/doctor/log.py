@@ -8,6 +8,7 @@ from ike.audit.configuration.values import Tunnel
 from ike.doctor import matching
 from ike.doctor.values import Log
 from ike.events.event import SaEvent
+from ike.secrets import identities
 
 # What failed, the most telling first: a certificate's end says more than the refusal that follows.
 _FAILURES: Final = (
@@ -36,12 +37,15 @@ def read(
     behind_nat: Iterable[str] = (),
     *,
     name: str = "",
+    caller: Tunnel | None = None,
 ) -> Log:
     """What the events say of a tunnel; where no file has one, of that `name`, or of all. They are in the order of the
-    log.
+    log. `caller`: the log is the other end's, whose files have no such tunnel, and this is the tunnel as it is here.
     """
     if tunnel is not None:
         every = [each for each in events if _is_of(each, tunnel)]
+    elif caller is not None:
+        every = _with(list(events), caller)
     else:
         every = [each for each in events if not name or each.name in (None, name)]
     duplicates = _duplicates(every)
@@ -73,7 +77,35 @@ def together(logs: Sequence[Log]) -> Log:
         came_up=any(log.came_up for log in logs),
         duplicates={key: each for log in logs for key, each in (log.duplicates or {}).items()},
         newest=max((log.newest for log in logs if log.newest is not None), default=None),
+        theirs=tuple(each for log in logs[1:] for each in log.failures),
+        both=len(logs) > 1,
     )
+
+
+def _with(events: Sequence[SaEvent], tunnel: Tunnel) -> list[SaEvent]:
+    """What the other end's log says of this end, by its address and identity: whatever the connection is called there,
+    a hub has more of them. All, where neither is known.
+    """
+    own = matching.own_identity(tunnel)
+    sources = set(matching.literal(tunnel.local_addrs))
+    strangers = set()
+    for each in events:
+        if each.identity is None or own.kind == "any":
+            continue
+        if matching.fits(own, identities.strongswan(each.identity)):
+            sources.add(each.source or "")
+        else:
+            strangers.add(_sa(each))
+    if not sources:
+        return list(events)
+    return [
+        each for each in events if (each.source or "") in sources and _sa(each) not in strangers
+    ]
+
+
+def _sa(event: SaEvent) -> tuple[str | None, int]:
+    """What belongs together; where nothing tells, the line alone."""
+    return event.source, event.ike_id if event.ike_id is not None else -event.line
 
 
 def _is_of(event: SaEvent, tunnel: Tunnel) -> bool:

@@ -8,6 +8,10 @@ from ike.doctor.values import Case, Check
 from ike.events.event import SaEvent
 
 _PEERS_LOG: Final = "The peer's log says why: give it with --log, or its files with --peer-root."
+_ANOTHER_LOG: Final = (
+    "The peer's log that was given has nothing of it: give the one of that time, or its files with"
+    " --peer-root."
+)
 # By event and reason: what it means, and what to do where no other check has found the cause.
 _MEANINGS: Final[Mapping[tuple[str, str | None], tuple[str, str]]] = {
     ("cert_revoked", None): (
@@ -84,12 +88,11 @@ def last(case: Case) -> Check:
     failure = case.failure
     if failure is not None:
         meaning, step = _meaning(failure)
-        return Check(
-            name,
-            WRONG,
-            f"The last one failed: {meaning} ({failure.kind}, line {failure.line}).",
-            step,
-        )
+        if log.both and step == _PEERS_LOG:
+            step = _ANOTHER_LOG
+        where = f"line {failure.line}" + (" of the peer's log" if failure in log.theirs else "")
+        said = f"The last one failed: {meaning} ({failure.kind}, {where})."
+        return Check(name, WRONG, said, step)
     if log.came_up or case.is_up:
         return Check(name, OK, "The last one went well.")
     if log.tried:
@@ -121,20 +124,25 @@ def duplicate(case: Case) -> Check | None:
 
 def associations(case: Case) -> Check | None:
     """Whether the SAs are there on this side."""
-    if case.tunnel is None or case.daemon is None or case.daemon.failure:
+    if case.daemon is None or case.daemon.failure:
+        return None
+    if case.tunnel is not None:
+        tunnel, children = case.tunnel.name, [each.name for each in case.tunnel.children]
+    elif case.unwritten is not None:
+        tunnel, children = case.name, list(case.unwritten.children)
+    else:
         return None
     name, sas = "associations", case.sas
     states = case.network.states if case.network is not None else None
     kernel = f" The kernel has {states} IPsec states with the peer." if states else ""
     if case.is_up:
-        children = sum(len(sa.children) for sa in sas)
-        return Check(name, OK, f"Up: {len(sas)} IKE SA, {children} Child SA.{kernel}")
-    child = next((each.name for each in case.tunnel.children), case.tunnel.name)
-    child = child or case.tunnel.name
+        installed = sum(len(sa.children) for sa in sas)
+        return Check(name, OK, f"Up: {len(sas)} IKE SA, {installed} Child SA.{kernel}")
+    child = next(iter(children), "") or tunnel
     step = f"Try it and give the log: swanctl --initiate --child {child}"
     if case.daemon.is_pluto:
-        step = f"Try it and give the log: ipsec auto --up {case.tunnel.name}"
+        step = f"Try it and give the log: ipsec auto --up {tunnel}"
     if sas:
         said = f"IKE SA {sas[0].state}, and no Child SA is installed.{kernel}"
         return Check(name, WRONG, said, step)
-    return Check(name, WRONG, f"The daemon has no SA of {case.tunnel.name}.{kernel}", step)
+    return Check(name, WRONG, f"The daemon has no SA of {tunnel}.{kernel}", step)

@@ -38,7 +38,7 @@ def _unwritten(wanted: str, loaded: frozenset[str]) -> Check:
     if wanted and wanted not in loaded:
         said = f"No file has {wanted}, and neither has the daemon; it has {names}."
         return Check("configuration", WRONG, said, "Name one of these, or load the connection.")
-    said = f"The files have no connection. The daemon has {wanted or names}: a program loaded it."
+    said = f"The daemon has {wanted or names}, and no file has: a program loaded it."
     step = (
         "Look at it as the daemon has it: swanctl --list-conns. Its log says why it fails: --log."
     )

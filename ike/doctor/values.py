@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
+from typing import NamedTuple
 
 from cryptography import x509
 
@@ -55,6 +56,13 @@ class Host:
     written: datetime | None = None
 
 
+class Loaded(NamedTuple):
+    """A connection as the daemon has it: the peer's addresses as they were given, and its Child SAs by name."""
+
+    remote_addrs: tuple[str, ...] = ()
+    children: tuple[str, ...] = ()
+
+
 @dataclass(frozen=True)
 class Daemon:
     """What charon answered over VICI, or pluto through whack; `failure` says why it did not, in one sentence.
@@ -66,6 +74,7 @@ class Daemon:
     kind: str = "charon"
     version: str = ""
     connections: frozenset[str] = frozenset()
+    loaded: Mapping[str, Loaded] = field(default_factory=dict)  # charon's
     authorities: frozenset[bytes] = frozenset()  # CA certificates that it holds, DER
     crls: tuple[x509.CertificateRevocationList, ...] = ()
     secrets: int = 0  # shared secrets that it holds
@@ -126,6 +135,8 @@ class Log:
     duplicates: Mapping[str, frozenset[str]] | None = None
     behind_nat: frozenset[str] = frozenset()  # "local", "remote"
     newest: float | None = None
+    theirs: tuple[SaEvent, ...] = ()  # which of the failures stand in the peer's log
+    both: bool = False  # the peer's log was given too
 
 
 @dataclass(frozen=True)
@@ -152,9 +163,17 @@ class Case:
     @property
     def sas(self) -> tuple[IkeSa, ...]:
         """The SAs of the tunnel that the daemon has."""
-        if self.daemon is None or self.tunnel is None:
+        if self.daemon is None:
             return ()
-        return tuple(each for each in self.daemon.sas if each.connection == self.tunnel.name)
+        name = self.tunnel.name if self.tunnel is not None else self.name
+        return tuple(each for each in self.daemon.sas if each.connection == name)
+
+    @property
+    def unwritten(self) -> Loaded | None:
+        """The connection as the daemon has it, where it stands in no file."""
+        if self.daemon is None or self.tunnel is not None:
+            return None
+        return self.daemon.loaded.get(self.name)
 
     @property
     def is_up(self) -> bool:

@@ -83,6 +83,7 @@ REMARKS: Final = frozenset(
         "daemon_started",
         "daemon_stopped",
         "configured",  # a connection was loaded, replaced or unloaded
+        "alive",  # the log goes on at this time, whatever its lines say
         "clock",  # the daemon, or its time source, speaks of a moved clock
         "half_open",  # `number` negotiations that peers began stood half-open for `seconds`
         # `number` more of what `reason`, one of COUNTS, says happened in `seconds`, of which no event tells

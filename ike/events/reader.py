@@ -21,6 +21,7 @@ from ike.events.event import SaEvent
 from ike.events.programs import Head, head_of
 from ike.events.stamps import Stamps, end_of_stamp
 
+_BEAT: Final = 2048  # bytes: some minutes of liveness checks
 _LONGEST: Final = 1 << 20  # bytes of a line that are looked at
 
 
@@ -63,13 +64,15 @@ _QUOTING: Final = frozenset({programs.FORTIGATE, programs.WINDOWS})  # whose rec
 
 class Reader:
     """Reads one log, in blocks of any size, as it comes. `now`, POSIX seconds, for stamps without a year; `east` as
-    `Stamps` takes it.
+    `Stamps` takes it. With `beats` a remark `alive` comes now and then of charon's lines that tell nothing: they show
+    that the log has no hole there.
 
     Memory does not grow with the log: what is kept is one line, and the parsers' bounded state.
     """
 
-    def __init__(self, now: float, east: float = 0.0) -> None:
+    def __init__(self, now: float, east: float = 0.0, *, beats: bool = False) -> None:
         self._stamps = Stamps(now, east)
+        self._beats = beats
         self._charon = log_charon.Parser()
         self._parsers: list[Parser] = [
             self._charon if made is log_charon.Parser else made() for _, _, made in _DIALECTS
@@ -117,6 +120,8 @@ class Reader:
                 break
             start = found.start("begin")
             if start > position:
+                if self._beats:
+                    self._beat(data, position, start, events)
                 self._number += data.count(b"\n", position, start)
                 self._last, self._before = _CHARON, _last_line(data, start) if start == end else b""
                 if start == end:
@@ -137,6 +142,17 @@ class Reader:
             self._before = b""
             position = stop
         return events
+
+    def _beat(self, data: bytes, begin: int, end: int, events: list[SaEvent]) -> None:
+        """Look at the times of some of the lines that are passed over."""
+        number = self._number
+        while end - begin > _BEAT:
+            stop = data.find(b"\n", begin + _BEAT, end) + 1 or end
+            number += data.count(b"\n", begin, stop)
+            time, host = self._stamps.read(_last_line(data, stop))
+            if time is not None:
+                events.append(SaEvent("alive", number, time, host=host))
+            begin = stop
 
     def _address(self, data: bytes, begin: int, end: int) -> list[SaEvent]:
         """What charon told of nobody yet, by the lines from `begin` on, which are only looked at."""

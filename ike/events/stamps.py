@@ -16,7 +16,8 @@ _EPOCH: Final = date(1970, 1, 1).toordinal()
 _KEPT: Final = 4096  # stamps whose reading is remembered
 _THREAD: Final = 2  # digits that change from line to line, before the first bracket
 _CLOCK: Final = rb"(?P<h>\d\d):(?P<mi>\d\d):(?P<s>\d\d)(?:[.,](?P<f>\d{1,9}))?"
-_ZONE: Final = rb"(?: ?(?P<z>Z|UTC|GMT|[+-]\d\d:?\d\d)\b)?"
+# charon writes the milliseconds of `time_add_ms` behind whatever `time_format` ends with.
+_ZONE: Final = rb"(?: ?(?P<z>Z|UTC|GMT|[+-]\d\d:?\d\d)\b(?:\.(?P<zf>\d{3})\b)?)?"
 _STAMP: Final = re.compile(
     rb"(?<![\d:])(?:(?P<y>\d{4})[-/](?P<m>\d\d)[-/](?P<d>\d\d)(?:T|,? |[, ]time=)"
     + _CLOCK
@@ -88,6 +89,7 @@ class Stamps:
         zone = None
         if found["y"]:
             y, month, d, h, mi, s, f, zone = found.group("y", "m", "d", "h", "mi", "s", "f", "z")
+            f = f or found["zf"]
         elif found["mon"]:
             y, name, d, h, mi, s, f = found.group("my", "mon", "md", "m_h", "m_mi", "m_s", "m_f")
             y, month = y or found["my2"], _MONTHS.get(name.lower())

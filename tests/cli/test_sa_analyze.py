@@ -6,6 +6,7 @@ import hashlib
 import json
 import re
 import time
+from datetime import UTC, datetime, timedelta
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
@@ -36,7 +37,7 @@ def report(*arguments: str | Path, **options: Any) -> Any:
 
 def judged(name: str) -> dict[str, Any]:
     """The analysis of a recording, as JSON has it, without a program of its own for each."""
-    reader = Reader(time.time())
+    reader = Reader(time.time(), beats=True)
     events = reader.feed(recorded(name).read_bytes()) + reader.close()
     return document(analyse([Log(name, events)]))
 
@@ -143,6 +144,40 @@ def test_bounds_that_make_no_sense_are_refused(wrong: list[str]) -> None:
     assert (done.code, done.out) == (2, "")
 
 
+@pytest.mark.parametrize("alive", [True, False])
+def test_lines_that_tell_nothing_show_that_the_log_has_no_hole(tmp_path: Path, alive: bool) -> None:
+    """An SA that is not rekeyed for ten hours: with lines of liveness checks all the time, and without any line."""
+    site, pair = (
+        "[IKE] <site|1> ",
+        "with SPIs {0:08x}_i {1:08x}_o and TS 10.1.0.0/16 === 10.2.0.0/16",
+    )
+    up = f"{site}IKE_SA site[1] established between 192.0.2.1[a]...192.0.2.2[b]"
+    told = {0: [up, f"{site}CHILD_SA net{{1}} established {pair.format(1, 2)}"]}
+    for number in range(2, 7):
+        old, new = (
+            pair.format(2 * number - 3, 2 * number - 2),
+            pair.format(2 * number - 1, 2 * number),
+        )
+        told[3600 * (number - 1)] = [
+            f"{site}establishing CHILD_SA net{{{number}}} reqid 1",
+            f"{site}inbound CHILD_SA net{{{number}}} established {new}",
+            f"{site}outbound CHILD_SA net{{{number}}} established {new}",
+            f"{site}closing CHILD_SA net{{{number - 1}}} {old}".replace("_i", "_i (0 bytes)"),
+        ]
+    if alive:
+        for second in range(15, 15 * 3600, 30):
+            told[second] = [f"{site}sending DPD request", "[ENC] <site|1> parsed INFORMATIONAL [ ]"]
+    start = datetime(2026, 11, 29, 10, tzinfo=UTC)
+    path = tmp_path / "charon.log"
+    with path.open("w") as file:
+        for second, lines in sorted(told.items()):
+            at = f"{start + timedelta(seconds=second):%Y-%m-%dT%H:%M:%S}"
+            file.writelines(f"{at} 05{line}\n" for line in lines)
+    found = report("--rekey-time", "1h", path)
+    assert found["connections"][0]["child_rekeys"] == 5
+    assert [each["kind"] for each in found["alerts"]] == (["rekey_missed"] if alive else [])
+
+
 def test_a_log_may_come_from_standard_input(tmp_path: Path) -> None:
     content = recorded("wrong_psk.right").read_bytes()
     found = report("-", given=content)
@@ -245,8 +280,9 @@ def test_a_log_without_times_says_what_it_cannot_say(tmp_path: Path) -> None:
     lines = recorded("normal_day.left").read_text().splitlines()
     path.write_text("".join(f"{line.split(' ', 1)[1]}\n" for line in lines))
     done = analyzed(path)
-    assert done.out.startswith("ok: nothing abnormal in 1 connection, as far as it shows without")
+    assert done.out.startswith("warning: nothing abnormal in 1 connection so far as it shows")
     assert "The lines have no times" in done.out
+    assert done.code == 1  # a storm of rekeys would look the same
     assert report(path)["remarks"]
 
 
@@ -365,6 +401,10 @@ def test_every_page_is_printed_without_a_service() -> None:
     for kind in KINDS:
         done = run("alert", "explain", kind)
         assert (done.code, done.out, done.err) == (0, (PAGES / f"{kind}.md").read_text(), "")
+    listed = run("alert", "explain")
+    assert {line.split()[0] for line in listed.out.splitlines()} == {*KINDS, LIMITED}
+    items = run("alert", "explain", "--format", "json").document["items"]
+    assert {"kind": "clock", "title": TITLES["clock"]} in items
     for kind in ("README", "nothing", "../README"):
         done = run("alert", "explain", kind)
         assert done.code == 2

@@ -36,6 +36,8 @@ PEER = {"peer": "198.51.100.2", "connection": "to branch"}
         ('action="negotiate" status="negotiate_error" reason="probable pre-shared secret mismatch"', ["auth_failed"]),
         ('action="negotiate" status="negotiate_error" reason="peer notification" peer_notif="TS-UNACCEPTABLE"', ["ts_unacceptable"]),
         ('action="negotiate" status="failure" mode="main" stage=1 role="initiator" result="ERROR"', []),
+        ('logdesc="Progress IPsec phase 1" action="negotiate" status="failure" mode="main" dir="inbound" stage=3 role="responder" result="ERROR"', ["auth_failed"]),
+        ('logdesc="Progress IPsec phase 1" action="negotiate" status="failure" exch="AUTH" dir="inbound" role="responder" result="ERROR"', ["auth_failed"]),
         ('logdesc="IPsec ESP" action="error" status="esp_error" error_num="Received ESP packet with unknown SPI."', []),
     ],
 )  # fmt: skip

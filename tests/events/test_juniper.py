@@ -55,6 +55,14 @@ def test_structured_syslog_with_and_without_its_sentence() -> None:
         assert one(Parser(), line) == [{"event": "child_closed", **VPN}]
 
 
+@pytest.mark.parametrize("head", ["1379 - - ", "- - - ", "1379 - [junos@2636.1.1.1.2.129] "])
+def test_structured_syslog_without_a_code(head: str) -> None:
+    said = f"IKE negotiation failed with error: No proposal chosen. IKE Version: 2, {ENDS}"
+    line = f"<29>1 2026-03-02T08:15:00.100Z srx-a kmd {head}{said}"
+    assert CUE.search(line.encode())
+    assert one(Parser(), line) == [{"event": "proposal_mismatch", **VPN}]
+
+
 def test_placeholders_masks_and_names_with_blanks() -> None:
     up = "srx kmd[1]: KMD_VPN_UP_ALARM_USER: VPN site b #2 from x.x.x.x is up. Local-ip: y.y.y.y"
     assert one(Parser(), up) == [

@@ -367,7 +367,8 @@ def test_what_this_host_lets_not_out_is_not_the_routes_fault(scene: Scene) -> No
 
 def test_a_connection_that_stands_in_no_file(scene: Scene) -> None:
     scene.shared(keys=("one", "two"))
-    (scene.left.swanctl_folder / "conf.d/site.conf").unlink()
+    file = scene.left.swanctl_folder / "conf.d/site.conf"
+    file.unlink()
     scene.attempt()
     said = scene.examine(scene.left, peer=False, peers_log=True)
     assert (said.code, said.next) == (1, "negotiation"), said.brief
@@ -375,6 +376,12 @@ def test_a_connection_that_stands_in_no_file(scene: Scene) -> None:
     found = {each["check"]: each for each in said.document["checks"]}
     assert found["configuration"]["verdict"] == "unknown"
     assert "The daemon has site" in found["configuration"]["evidence"]
+    # It is asked of the peer that the daemon has, and missed although no line of a log names it.
+    assert found["reachable"]["verdict"] == "ok", found["reachable"]
+    file.write_text("connections {\nother {\n}\n}\n")
+    alone = scene.examine(scene.left, "--no-probe", peer=False)
+    file.unlink()
+    assert (alone.code, alone.wrong) == (1, {"associations", "negotiation"}), alone.brief
 
 
 # pluto's, in the same way

@@ -58,15 +58,19 @@ class Spool:
             folder.mkdir(mode=DIRECTORY_MODE, exist_ok=True)
         self._load()
 
-    @property
-    def position(self) -> Document | None:
-        """Up to where events were gathered, from the source that has no name."""
-        return self.position_of("")
-
     def position_of(self, source: str) -> Document | None:
         """Up to where events were gathered from a source."""
         with self._lock:
             return self._positions.get(source)
+
+    def positions(self, beginning: str, but: str) -> list[Document]:
+        """The places of all sources whose names begin so, but of one."""
+        with self._lock:
+            return [
+                place
+                for source, place in self._positions.items()
+                if source.startswith(beginning) and source != but and place is not None
+            ]
 
     def add(self, events: list[Document], position: Document | None, source: str = "") -> None:
         """Keep events, durably, and the place up to which they were gathered from a source."""

@@ -31,6 +31,7 @@ _NOTE_SECONDS: Final = 5.0  # from telling until it is noted
 _FAR: Final = (
     1 << 20
 )  # bytes of a log without an event, after which the place is noted all the same
+_DAEMON: Final = "daemon: "  # before the places of those sources that are not beside another
 _DROPPED: Final = frozenset({"kind", "line", "time"})
 
 
@@ -75,6 +76,7 @@ def begin(
         pace=pace,
     )
     threads = [*gatherers, teller]
+    _log.info("SAs are watched", extra={"source": ", ".join(each.name for each in feeds)})
     for thread in threads:
         thread.start()
     return threads
@@ -109,7 +111,8 @@ class Gatherer(threading.Thread):
         super().__init__(name=f"gather {feed.name}", daemon=True)
         self._source, self._spool, self._stop_event = feed.source, spool, stop
         self.feed = feed
-        self._place = feed.name if feed.beside else ""
+        self._place = feed.name if feed.beside else f"{_DAEMON}{feed.name}"
+        self._told_elsewhere: list[tuple[float, frozenset[str]]] = []
         self._crush = Crush()
         self.until: float | None = None
         self.failing = ""
@@ -119,8 +122,7 @@ class Gatherer(threading.Thread):
         while not self._stop_event.is_set():
             wait = _AGAIN_SECONDS
             try:
-                position = self._spool.position_of(self._place)
-                for gathered in self._source.gather(position, self._stop_event):
+                for gathered in self._source.gather(self._begin(), self._stop_event):
                     self._keep(gathered)
             except FAILURES as error:
                 self._failed(str(error))
@@ -131,6 +133,26 @@ class Gatherer(threading.Thread):
             self.until = None
             self._stop_event.wait(wait)
 
+    def _begin(self) -> Document | None:
+        """Where the source goes on. If another told of the daemon meanwhile, what that told is not told again."""
+        position = self._spool.position_of(self._place)
+        if self.feed.beside:
+            return position
+        self._told_elsewhere = [
+            (float(each["at"]), frozenset(each["kinds"]))
+            for each in self._spool.positions(_DAEMON, self._place)
+            if each.get("at")
+        ]
+        # An agent of before had one place for all of them; each source knows its own.
+        return position or self._spool.position_of("")
+
+    def _is_told(self, event: SaEvent) -> bool:
+        """Whether another source has told it, as far as that tells such events at all."""
+        at = event.time
+        return at is not None and any(
+            at <= until and event.kind in kinds for until, kinds in self._told_elsewhere
+        )
+
     def _failed(self, reason: str) -> None:
         if reason != self.failing:
             extra = {"source": self.feed.name, "reason": reason}
@@ -138,9 +160,11 @@ class Gatherer(threading.Thread):
         self.failing = reason
 
     def _keep(self, gathered: Gathered) -> None:
-        events = [document(each) for each in self._crush.thinned(gathered.events)]
-        if events or _is_far(self._spool.position_of(self._place), gathered.position):
-            self._add(events, gathered.position)
+        new = [each for each in gathered.events if not self._is_told(each)]
+        events = [document(each) for each in self._crush.thinned(new)]
+        old = self._spool.position_of(self._place)
+        if events or _is_far(old, gathered.position):
+            self._add(events, self._with_time(gathered.position, new, old))
         if gathered.failing:
             self._failed(gathered.failing)
             self.until = None
@@ -150,6 +174,19 @@ class Gatherer(threading.Thread):
         self.failing = ""
         if gathered.until is not None:
             self.until = gathered.until
+            self._told_elsewhere = []  # it has caught up; from now on a clock may be set back
+
+    def _with_time(
+        self, position: Document | None, events: Sequence[SaEvent], old: Document | None
+    ) -> Document | None:
+        """The place, and what kinds of events it told of the daemon, up to when (POSIX seconds)."""
+        if position is None or self.feed.beside:
+            return position
+        before = old or {}
+        times = [each.time for each in events if each.time is not None]
+        kinds = {each.kind for each in events} | set(before.get("kinds", ()))
+        at = max(times, default=before.get("at", 0))
+        return {**position, "at": at, "kinds": sorted(kinds)}
 
     def _add(self, events: list[Document], position: Document | None) -> None:
         """Keep, however long it takes: what is not kept is not read on."""
@@ -292,7 +329,7 @@ def _is_far(old: Document | None, new: Document | None) -> bool:
 
 
 # What changes with every line.
-_MOVING: Final = {"offset": 0, "settled": False, "head": "", "known": 0}
+_MOVING: Final = {"offset": 0, "settled": False, "head": "", "known": 0, "at": 0, "kinds": 0}
 
 
 def _body(batch: Batch, until: float | None) -> Document:

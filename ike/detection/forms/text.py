@@ -71,7 +71,9 @@ def sentence(report: Report) -> str:
     found = f"nothing abnormal in {number(len(report.connections), 'connection')}"
     if report.problems:
         return f"warning: {found}, but not all could be read"
-    return f"ok: {found}" + (", as far as it shows without times" if report.remarks else "")
+    if report.is_untimed:
+        return f"warning: {found} so far as it shows without times: rekeys were not judged"
+    return f"ok: {found}"
 
 
 def extent(report: Report) -> str:

@@ -41,6 +41,12 @@ SENTENCES: Final = Table(
         Phrase("crypto tunnel v2 is up", ("child_established",)),
         Phrase("crypto tunnel v2 is down", ("child_closed",)),
         Phrase("received request to rekey an ipsec tunnel", ("child_rekeyed",), phase="start"),
+        # What an IOS says of most negotiations of IKEv1 that fail: the policies differ; and, of a message that it
+        # cannot make out after it was decrypted, the pre-shared keys.
+        Phrase("processing of main mode failed with peer", ("proposal_mismatch",)),
+        Phrase("processing of aggressive mode failed with peer", ("proposal_mismatch",)),
+        Phrase("processing of quick mode failed with peer", ("proposal_mismatch",)),
+        Phrase("…failed its sanity check or is malformed", ("auth_failed",)),
         *ERRORS,
         Phrase("…failed to locate an item in the database", ("unknown_peer",)),
     )

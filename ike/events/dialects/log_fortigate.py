@@ -198,7 +198,15 @@ def _failure(fields: Mapping[str, str]) -> tuple[tuple[str, ...], str | None]:
         phrase = REASONS.find(fields.get(key, ""))
         if phrase is not None:
             return phrase.kinds, phrase.reason
-    return (), None
+    return (("auth_failed",) if _is_proof(fields) else ()), None
+
+
+def _is_proof(fields: Mapping[str, str]) -> bool:
+    """A step of phase 1 in which the ends prove who they are: IKE_AUTH, or the last message of IKEv1. Why an earlier
+    step failed stands in a record of its own.
+    """
+    step = fields.get("mode", "").lower(), fields.get("stage", "")
+    return fields.get("exch", "").upper() == "AUTH" or step in (("main", "3"), ("aggressive", "2"))
 
 
 def _size(fields: Mapping[str, str]) -> int | None:

@@ -25,8 +25,10 @@ CUE: Final = re.compile(
     rb"|KMD_[A-Z][A-Z0-9_]{3,}|IKED?_(?:PM|VPN|DPD|P[12]|GW|PEER)_[A-Z0-9_]{2,}"
 )
 
+# RFC 5424 §6.2: the process, the kind of message and the data may each be "-", which is for none.
 _MESSAGE: Final = re.compile(
-    r"\b(?:kmd|iked)(?:\[\d{1,8}\])?:?[ \t]+(?:\d{1,8} )?|(?=\b(?:KMD|IKED?)_[A-Z][A-Z0-9_]{3,})"
+    r"\b(?:kmd|iked)(?:\[\d{1,8}\])?:?[ \t]+(?:(?:\d{1,8}|-) )?(?:- ){0,2}"
+    r"|(?=\b(?:KMD|IKED?)_[A-Z][A-Z0-9_]{3,})"
 )
 _CODE: Final = re.compile(r"(?P<code>(?:KMD|IKED?)_[A-Z][A-Z0-9_]{3,})\b:?\s*")
 _STRUCTURED: Final = re.compile(

@@ -45,7 +45,7 @@ _COLUMNS: Final = (
     Column("Severity", "severity", whole=True),
     Column("Gateway", "gateway"),
     Column("Kind", "kind", whole=True),
-    Column("Connection", _of),
+    Column("About", _of),
     Column("State", _state, spare=1),
     Column("Since", _since, whole=True),
 )
@@ -133,17 +133,23 @@ def show(session: Session, number: int) -> None:
 _APART: Final = frozenset({"events", "lines"})
 
 
-@command("explain", epilog=example("ikewarden alert explain auth_guessing"))
-@click.argument("kind", metavar="KIND")
+@command(
+    "explain",
+    epilog=example("ikewarden alert explain", "ikewarden alert explain auth_guessing"),
+)
+@click.argument("kind", metavar="[KIND]", required=False)
 @format_option()
 @pass_session
-def explain(session: Session, kind: str) -> None:
+def explain(session: Session, kind: str | None) -> None:
     """Say what alerts of a kind mean, what is normal, what to do.
 
-    Asks no service. A service says the same to everybody at /docs/alerts/KIND.
+    Without a kind it lists them. Asks no service. A service says the same to everybody at /docs/alerts/KIND.
     """
     from ike.detection.explanation import explanation, kinds
 
+    if kind is None:
+        _list_kinds(session, {each: explanation(each) or "" for each in kinds()})
+        return
     page = explanation(kind)
     if page is None:
         known = ", ".join(kinds())
@@ -152,6 +158,15 @@ def explain(session: Session, kind: str) -> None:
         session.screen.json({"kind": kind, "page": page})
     else:
         session.screen.verbatim(page)
+
+
+def _list_kinds(session: Session, pages: Mapping[str, str]) -> None:
+    titles = {kind: page.partition("\n")[0].removeprefix("# ") for kind, page in pages.items()}
+    if session.screen.is_json:
+        session.screen.json({"items": [{"kind": k, "title": titles[k]} for k in titles]})
+        return
+    for kind, title in titles.items():
+        session.screen.line(f"{kind:<22}{title}")
 
 
 @command(

@@ -3,6 +3,7 @@
 import os
 import sys
 from collections.abc import Iterable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -103,19 +104,26 @@ def _gathered(session: Session, name: str | None, given: dict[str, Any]) -> "Cas
     from ike.audit.ground import Ground
     from ike.doctor import files, matching
     from ike.doctor.choice import choose
+    from ike.doctor.errors import TunnelUnknown
     from ike.doctor.values import Case
 
     now = session.clock()
     key = Secret(os.urandom(32))
     here = files.look(Ground(given["root"]), key)
-    tunnel = choose(here.tunnels, name)
+    named = given["vici"] is not None or given["pluto"] is not None
+    live = named or given["root"].resolve() == Path("/")
+    try:
+        tunnel = choose(here.tunnels, name)
+    except TunnelUnknown:
+        # A program may have loaded it.
+        if not live or name not in _asked(session, here, None, given).connections:
+            raise
+        tunnel = None
     peer = _peer(key, given)
     # Before the peer is sent anything: what it says to that would be in its log.
     peer_tunnel = matching.counterpart(tunnel, peer.tunnels) if tunnel and peer else None
     log = _log(given["logs"], (tunnel, peer_tunnel), name or "", now.timestamp())
-    named = given["vici"] is not None or given["pluto"] is not None
-    live = named or given["root"].resolve() == Path("/")
-    return Case(
+    case = Case(
         now=now,
         here=here,
         tunnel=tunnel,
@@ -124,8 +132,8 @@ def _gathered(session: Session, name: str | None, given: dict[str, Any]) -> "Cas
         peer_kind=given["peer_kind"],
         log=log,
         name=name or "",
-        **(_live(session, here, tunnel, given) if live else {}),
     )
+    return _live(session, case, given) if live else case
 
 
 def _peer(key: Any, given: dict[str, Any]) -> "Host | None":
@@ -139,20 +147,25 @@ def _peer(key: Any, given: dict[str, Any]) -> "Host | None":
     return None
 
 
-def _live(
-    session: Session, here: "Host", tunnel: "Tunnel | None", given: dict[str, Any]
-) -> dict[str, Any]:
-    """What only the host itself can tell: its daemon, the network, and its clocks."""
+def _live(session: Session, case: "Case", given: dict[str, Any]) -> "Case":
+    """With what only the host itself can tell: its daemon, the network, and its clocks."""
     from ike.doctor import clocks, network
 
-    return {
-        "daemon": _asked(session, here, tunnel, given),
-        "clocks": clocks.others(session.clock()),
-        "unkept": clocks.is_unkept(),
-        "network": network.look(
-            tunnel.remote_addrs if tunnel is not None else (), probe=not given["no_probe"]
+    daemon = _asked(session, case.here, case.tunnel, given)
+    name = case.name
+    if case.tunnel is None and not name and len(daemon.connections) == 1:
+        name = next(iter(daemon.connections))
+    asked = replace(case, daemon=daemon, name=name)
+    peers = case.tunnel.remote_addrs if case.tunnel is not None else ()
+    return replace(
+        asked,
+        clocks=clocks.others(session.clock()),
+        unkept=clocks.is_unkept(),
+        network=network.look(
+            asked.unwritten.remote_addrs if asked.unwritten is not None else peers,
+            probe=not given["no_probe"],
         ),
-    }
+    )
 
 
 def _asked(
@@ -181,8 +194,10 @@ def _log(
     for place, name in enumerate(names):
         behind: set[str] = set()
         events = list(_events(name, now, behind))
-        own = "" if place else wanted
-        found.append(log.read(events, tunnels[min(place, 1)], behind, name=own))
+        if place:
+            found.append(log.read(events, tunnels[1], behind, caller=tunnels[0]))
+        else:
+            found.append(log.read(events, tunnels[0], behind, name=wanted))
     return log.together(found) if found else None
 
 

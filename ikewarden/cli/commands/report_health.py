@@ -27,7 +27,7 @@ def _authenticated(entry: Mapping[str, Any]) -> str:
     if hours is not None:
         return f"{hours} h ago"
     # To the hour, as it is counted.
-    return f"not since {heard[:16].replace('T', ' ')}Z" if heard else "not known"
+    return f"none seen since {heard[:16].replace('T', ' ')}Z" if heard else "not known"
 
 
 def _moment(text: str) -> str:
@@ -87,7 +87,7 @@ def sa_health(session: Session, /, out: Path | None, **asked: Any) -> None:
         return
     screen.note(
         f"{_moment(found['since'])} to {_moment(found['until'])}: {found['open']} open alerts, {found['past']} past, "
-        f"{found['failed']} failures, {found['rekeys']} rekeys of {found['connections']} connections."
+        f"{found['failed']} failures, {found['rekeys']} rekeys; {found['connections']} connections in all."
     )
     screen.table(_COLUMNS, found["worst"])
     if found["more"]:

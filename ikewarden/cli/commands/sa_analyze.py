@@ -71,8 +71,8 @@ def analyze(
     and - for standard input. Tells in the first line whether anything is wrong; then what, by which lines, why and what
     to do; then each connection with its SAs and how often they were rekeyed.
 
-    Ends with 0 where nothing is wrong, with 1 where something is, where no event of a daemon was found, or where a log
-    could not be read to its end.
+    Ends with 0 where nothing is wrong, with 1 where something is, where no event of a daemon was found, where the lines
+    have no times, or where a log could not be read to its end.
     """
     from ike.detection.analysis import analyse
 
@@ -107,7 +107,7 @@ def _events(log: "Log", file: str, now: float) -> "Iterator[SaEvent]":
     from ike.events.errors import LogDamaged
     from ike.events.reader import Reader
 
-    reader = Reader(now)
+    reader = Reader(now, beats=True)
     last = b"\n"
     try:
         for block in files.stream(sys.stdin.buffer) if file == "-" else files.blocks(Path(file)):

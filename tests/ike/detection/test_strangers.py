@@ -539,6 +539,25 @@ def test_certificates() -> None:
     assert kinds(log) == ["certificate_rejected"]
 
 
+@pytest.mark.parametrize(
+    ("reason", "step"),
+    [
+        ("revocation", "CRL and OCSP addresses"),
+        ("expired", "Renew"),
+        ("not_yet_valid", "time server"),
+        ("issuer", "Install the authority"),
+        ("constraint", "Look at the certificate"),
+    ],
+)
+def test_what_to_do_about_a_certificate_goes_by_the_reason(reason: str, step: str) -> None:
+    log = Log()
+    for each in range(3):
+        log.add(100 * each, "cert_invalid", ike_id=each, reason=reason)
+    found = next(each for each in alerts(log) if each.kind == "certificate_rejected")
+    assert found.evidence["reason"] == reason
+    assert step in found.next_step
+
+
 def test_attempts_with_bad_certificates_may_be_told_in_one_another() -> None:
     """Of two clients behind one address, or where the clock was put back by a minute."""
     log = Log()

@@ -1,8 +1,9 @@
 """What the doctor takes from a log: the last try that failed, the most telling line of it, and hosts that fight."""
 
-from ike.doctor.log import read
+from ike.doctor.log import read, together
 from ike.doctor.network import request
 from ike.events.event import SaEvent
+from tests.ike.doctor.test_matching import tunnel
 
 
 def event(kind: str, line: int, **more: object) -> SaEvent:
@@ -67,3 +68,32 @@ def test_a_probe_says_how_long_it_is() -> None:
         message = request(size)
         assert int.from_bytes(message[24:28], "big") == len(message)
         assert not size or len(message) == size
+
+
+def test_a_hubs_log_is_read_for_this_end_whatever_the_connection_is_called_there() -> None:
+    def met(line: int, name: str, source: str, number: int, **more: str) -> list[SaEvent]:
+        about = {"source": source, "ike_id": number}
+        return [
+            event("ike_respond", line, **about, name=None),
+            event("auth_failed", line + 1, **about, name=name, **more),
+        ]
+
+    refused = event("auth_failed", 2, name="branch", reason="refused", source="192.0.2.1")
+    ours = read([refused], tunnel("branch", local_id="branch-7", local_addrs="192.0.2.3"))
+    hub = [
+        *met(1, "branches", "192.0.2.3", 1, identity="branch-7", reason="psk"),
+        *met(3, "branches", "192.0.2.4", 2, identity="branch-8", reason="eap"),
+        event("child_established", 5, source="192.0.2.2", ike_id=3, name="other"),
+        # Another host behind the same address, and another tunnel of this one.
+        *met(6, "branches", "192.0.2.3", 4, identity="branch-9", reason="eap"),
+    ]
+    for addresses in ("192.0.2.3", "%any"):
+        caller = tunnel("branch", local_id="branch-7", local_addrs=addresses)
+        theirs = read(hub, None, caller=caller)
+        assert [(each.line, each.reason) for each in theirs.failures] == [(2, "psk")]
+        both = together([ours, theirs])
+        assert both.failures[0] in both.theirs
+    assert len(read(hub[:1], None, caller=tunnel("branch")).failures) == 0
+    assert (
+        read(hub, None, caller=tunnel("branch")).failures[0].line == 7
+    )  # nothing tells them apart

@@ -279,3 +279,37 @@ def test_a_log_that_is_not_there_is_told_of(watched: Watched, tmp_path: Path) ->
     with watched.watching(watched.settings(log=str(tmp_path))):
         until(lambda: watched.home.watch_notes().get("errors"))
     assert "directory" in watched.home.watch_notes()["errors"][0]
+
+
+def test_another_source_for_a_while(watched: Watched, lab: Lab) -> None:
+    left, right = pair(lab)
+    by_log = watched.settings(log=str(left.log.path))
+    with watched.watching(by_log):
+        until(watched.ready)
+        left.initiate("net")
+        until(lambda: "child_established" in watched.kinds())
+    with watched.watching(watched.settings(log=f"{left.log.path}.typo")):
+        with left.session() as session:
+            session.rekey({"child": "net"})
+        until(lambda: any(child.number == 2 for sa in left.list_sas() for child in sa.children))
+        until(lambda: watched.home.watch_notes()["errors"])
+    with watched.watching(by_log):
+        until(lambda: "child_closed" in watched.kinds())
+    with watched.watching(watched.settings(socket=str(left.vici_socket))):
+        time.sleep(1.0)  # until charon was asked for events
+        with left.session() as session:
+            session.rekey({"ike": "site"})
+        until(lambda: "ike_rekeyed" in watched.kinds())
+        left.terminate("site")
+        share(right, "another-key")
+        with pytest.raises(Refused):  # which charon 5.9.8 does not tell over VICI
+            left.initiate("net")
+        share(left, "another-key")
+        left.initiate("net")
+        until(lambda: watched.kinds().count("ike_established") == 2)
+    told = watched.kinds()
+    assert "auth_failed" not in told
+    with watched.watching(by_log):
+        until(lambda: "auth_failed" in watched.kinds())
+    for kind in ("ike_rekeyed", "ike_established", "ike_deleted"):
+        assert watched.kinds().count(kind) == told.count(kind), (told, watched.kinds())

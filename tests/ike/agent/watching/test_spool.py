@@ -24,7 +24,7 @@ def test_events_keep_their_numbers_over_a_restart(tmp_path: Path) -> None:
     again = Spool(tmp_path)
     # What was told and not noted is told again, under the same number.
     assert (again.batch(1).stream, again.batch(1).first) == (first.stream, 0)
-    assert again.position == {"offset": 7}
+    assert again.position_of("") == {"offset": 7}
     again.done(again.batch(5))
     again.add([{"n": 2}], {"offset": 9})
     assert (again.batch(5).first, numbers(again)) == (2, [2])
@@ -40,7 +40,7 @@ def test_half_a_line_is_no_line(tmp_path: Path, cut: int) -> None:
     again = Spool(tmp_path)
     last = numbers(again)
     assert last in ([0], [])
-    assert (again.position or {}).get("offset", 0) == len(last)
+    assert (again.position_of("") or {}).get("offset", 0) == len(last)
     again.add([{"n": 5}], {"offset": 3})
     assert numbers(Spool(tmp_path)) == [*last, 5]
 
@@ -61,7 +61,7 @@ def test_what_cannot_be_understood_is_begun_anew(tmp_path: Path, content: bytes)
     (tmp_path / NAME).write_bytes(content)
     again = Spool(tmp_path)
     assert again.batch(1).stream != first.batch(1).stream
-    assert again.position is None
+    assert again.position_of("") is None
 
 
 def test_the_file_does_not_grow_with_what_was_told(tmp_path: Path) -> None:
@@ -71,7 +71,7 @@ def test_the_file_does_not_grow_with_what_was_told(tmp_path: Path) -> None:
         spool.done(spool.batch(1000))
     assert (tmp_path / NAME).stat().st_size < 3 * 2**20
     again = Spool(tmp_path)
-    assert again.position == {"offset": 59}
+    assert again.position_of("") == {"offset": 59}
     assert again.batch(1).first + len(again) == 30_000
 
 
