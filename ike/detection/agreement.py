@@ -111,9 +111,9 @@ def regrouped(gateway: Gateway, event: SaEvent, at: float | None) -> None:
     place = place_of(gateway, event)
     suspect = gateway.caller(place, source_of(event))
     last = suspect.attempts.get("group")
-    suspect.attempts["group"] = (event.ike_id, at, event.line)
     if last is not None and at is not None and last[1] is not None and at - last[1] < 0.2:
         return  # the other end's line about the same request
+    suspect.attempts["group"] = (event.ike_id, at, event.line)
     signs = suspect.signs.setdefault("group", [])
     count = note(signs, at, event.line, _WITHIN, 64)
     evidence = _counted(gateway, "proposal_mismatch", place, event, at)

@@ -52,24 +52,40 @@ _SAME, _SAME_LINES = 2.0, 8
 def fresh(record: Suspect, category: str, event: SaEvent, at: float | None) -> bool:
     """Is `event` a new attempt, and not one more line about the last one?"""
     last = record.attempts.get(category)
-    record.attempts[category] = (event.ike_id, at, event.line)
-    thread = record.threads.get(category)
+    new = last is None or _is_new(record, category, event, at, last)
+    if new or last is None:
+        record.attempts[category] = (event.ike_id, at, event.line)
+    else:
+        # One more line is no new beginning: whoever tries without a pause would be one attempt for ever.
+        record.attempts[category] = (event.ike_id if last[0] is None else last[0], *last[1:])
     if event.thread is not None:
         record.threads[category] = event.thread
-    if last is None:
-        return True
+    if event.identity is not None:
+        record.whose[category] = event.identity
+    elif new:
+        record.whose.pop(category, None)
+    return new
+
+
+def _is_new(
+    record: Suspect,
+    category: str,
+    event: SaEvent,
+    at: float | None,
+    last: tuple[int | None, float | None, int],
+) -> bool:
     ike, then, line = last
+    thread, whose = record.threads.get(category), record.whose.get(category)
     if ike is not None and event.ike_id is not None:
         # Under one IKE SA a Child SA may be tried again and again.
         said = Said(at, event.line, event.thread)
         again = category == "proposal" and not said.is_again(Said(then, line, thread))
         return ike != event.ike_id or again
-    if (
-        ike is event.ike_id is None
-        and None not in (thread, event.thread)
-        and thread != event.thread
-    ):
-        return True  # another packet
+    if ike is event.ike_id is None:
+        if None not in (thread, event.thread) and thread != event.thread:
+            return True  # another packet
+        if None not in (whose, event.identity) and whose != event.identity:
+            return True  # another peer, or another guess
     if at is not None and then is not None:
         return at - then >= _SAME
     return event.line - line >= _SAME_LINES

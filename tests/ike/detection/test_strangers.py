@@ -582,3 +582,48 @@ def test_daylight_saving_time_is_no_wrong_clock() -> None:
     log = Log().up(monday - 600)
     log.add(monday, "ike_reauth", ike_id=1).add(monday - 3300, "ike_reauth", ike_id=1)
     assert kinds(log) == ["clock"]
+
+
+NUMBERLESS = {"daemon": "asa", "name": None, "source": "192.0.2.66"}
+
+
+@pytest.mark.parametrize("pause", [0.2, 1.0, 1.9, 5.0])
+def test_without_numbers_fast_guessing_is_seen(pause: float) -> None:
+    log = Log()
+    for step in range(100):
+        log.add(pause * step, "auth_failed", identity=f"user{step}", **NUMBERLESS)
+    (alert,) = alerts(log)
+    assert (alert.kind, alert.evidence["attempts"]) == ("auth_guessing", 100)
+
+
+@pytest.mark.parametrize(
+    ("kind", "alerted"),
+    [
+        ("auth_failed", "auth_failures"),
+        ("unknown_peer", "unknown_peers"),
+        ("proposal_mismatch", "unknown_peers"),
+        ("invalid_ke", "proposal_mismatch"),
+    ],
+)
+def test_without_numbers_a_steady_stream_is_no_single_attempt(kind: str, alerted: str) -> None:
+    log = Log()
+    for step in range(600):
+        log.add(0.1 * step, kind, **NUMBERLESS)
+    assert [each.kind for each in alerts(log) if each.end is None] == [alerted]
+
+
+def test_without_numbers_several_lines_are_one_attempt() -> None:
+    log = Log()
+    for step in range(6):
+        for after, who in ((0.0, f"user{step}"), (0.3, None), (0.9, f"user{step}")):
+            log.add(300 * step + after, "auth_failed", identity=who, **NUMBERLESS)
+    assert kinds(log) == []
+
+
+def test_a_peer_without_numbers_that_tries_each_second_fails_in_our_rotation() -> None:
+    log = Log().up(0)
+    for step in range(40):
+        log.add(100 + step, "auth_failed", identity="gw.example", daemon="asa")
+    plan = (Planned(START + 90, START + 900, "site"),)
+    (alert,) = alerts(log, None, plan)
+    assert (alert.kind, alert.raised) == ("rotation_failed", START + 102)
