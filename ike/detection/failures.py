@@ -25,12 +25,12 @@ are known by address or identity, or it is planned), clients behind one address 
 """
 
 from functools import lru_cache
-from ipaddress import ip_address
+from ipaddress import ip_address, ip_network
 from typing import Final
 
 from ike.detection.alert import PERSONAL
 from ike.detection.conditions import MOST_LINES, Place
-from ike.detection.crowds import Attempt, Crowd, Tallies
+from ike.detection.crowds import ASTRAY, HOME, STRANGE, Attempt, Crowd, Tallies
 from ike.detection.signs import Sign, lines_of, note
 from ike.detection.state import Gateway, Suspect, Tunnel
 from ike.events.echoes import Said
@@ -40,8 +40,12 @@ _TIMES, _TIMES_UNTIMED, _WITHIN = 3, 5, 600.0
 _GUESSES, _IDENTITIES, _IDENTITIES_OF_KNOWN = 20, 5, 10
 _SEVERAL, _FAST = 3, 10.0
 _MANY, _ADDRESSES = 20, 10
+#: Where so many as a third of those who fail elsewhere fail at home as well, the cause is one and is ours.
+_ASTRAY_OF_HOME: Final = 3
+_EVERYBODY: Final = 20
 _MOST_EXPLAINED: Final = 40
 _CROWD: Final = "auth_guessing"
+_AT_HOME: Final = "failures at home"
 #: Attempts whose IKE SA is remembered, since others come between the lines about one.
 REMEMBERED: Final = 16
 _ROTATION_TIMES: Final = 2
@@ -122,6 +126,16 @@ def _is_address(text: str) -> bool:
     return True
 
 
+@lru_cache(maxsize=4096)
+def _network(address: str) -> str:
+    """That of a provider's pool, or of a household: whoever gets a new address there is where he was."""
+    try:
+        bits = 24 if ip_address(address).version == 4 else 64
+        return str(ip_network((address, bits), strict=False))
+    except ValueError:
+        return address
+
+
 def called(gateway: Gateway, event: SaEvent, at: float | None) -> None:
     """`ike_initiate`: whom we ask is a peer of ours."""
     address = _address(event)
@@ -158,22 +172,45 @@ def failed(gateway: Gateway, event: SaEvent, at: float | None) -> None:
     if rotates and _is_of_peer(gateway, place, event):
         _failed_in_rotation(gateway, suspect, place, at, count)
         return
+    whose = _whose(gateway, event, place.connection)
     crowd = None
-    if not gateway.knows(_address(event)):
-        crowd = _joined(gateway, event, at, place.connection)
+    if whose == HOME:
+        _join(gateway, _AT_HOME, event, at, place.connection, whose)
+    elif whose:
+        # What we do ourselves explains that those fail whom we know, wherever they are.
+        sort = "" if rotates and whose == ASTRAY else whose
+        crowd = _join(gateway, _CROWD, event, at, place.connection, sort)
     if _guesses(gateway, suspect, place, at, count, event, crowd):
         return
     _count_identity(gateway, event, place, at)
 
 
-def _joined(gateway: Gateway, event: SaEvent, at: float | None, connection: str | None) -> Crowd:
+def _whose(gateway: Gateway, event: SaEvent, connection: str | None) -> str:
+    """Who fails there? An identity may be claimed by anybody, so it is at home only where it came up last.
+
+    Empty: somebody of whom no more is known than that his address is that of a peer.
+    """
+    address, identity = _address(event), event.identity
+    host = gateway.hosts.get(f"{connection} {identity}") if identity is not None else None
+    if host is None:
+        return "" if gateway.knows(address) else STRANGE
+    near = address is None or host == address or _network(host) == _network(address)
+    return HOME if near else ASTRAY
+
+
+def _join(
+    gateway: Gateway,
+    kind: str,
+    event: SaEvent,
+    at: float | None,
+    connection: str | None,
+    whose: str,
+) -> Crowd:
     """Those who fail at the connection, with this attempt."""
-    crowd = gateway.crowd(_CROWD, at, _WITHIN, connection)
+    crowd = gateway.crowd(kind, at, _WITHIN, connection)
     if crowd.tallies is None:
         crowd.tallies = Tallies()
-    # A client that roams, and has an old secret, is known by its identity.
-    known = event.identity is not None and f"{connection} {event.identity}" in gateway.hosts
-    attempt = Attempt(at, event.line, _address(event), event.identity, event.ike_id, known)
+    attempt = Attempt(at, event.line, _address(event), event.identity, event.ike_id, whose)
     if not crowd.is_known(attempt):
         crowd.join(attempt)
     if at is not None:
@@ -223,11 +260,12 @@ def _guesses(
     goes_on = crowd is not None and gateway.conditions.is_open("auth_guessing", told)
     by_one = (
         identities >= _IDENTITIES_OF_KNOWN + _explained(gateway, event, at)
+        or _tries_anothers(gateway, crowd, event, at)
         if known
         else identities >= _IDENTITIES
         or (count >= _GUESSES and _is_no_retry(gateway, suspect, event, at))
     )
-    together = crowd is not None and _many(crowd, event.identity, at)
+    together = crowd is not None and _many(gateway, crowd, place.connection, event.identity, at)
     if not (by_one or together or goes_on):
         return False
     if crowd is None:
@@ -299,15 +337,47 @@ def _explained(gateway: Gateway, event: SaEvent, at: float | None) -> int:
     return min(len(lately), _MOST_EXPLAINED)
 
 
-def _many(crowd: Crowd, identity: str | None, at: float | None) -> bool:
+def _tries_anothers(
+    gateway: Gateway, crowd: Crowd | None, event: SaEvent, at: float | None
+) -> bool:
+    """Does somebody at a peer's address try the one identity of another, again and again?
+
+    His own successes between are no excuse: so it is counted where they end nothing.
+    """
+    source, identity = _address(event), event.identity
+    if crowd is None or crowd.tallies is None or crowd.tallies.by(identity, source) < _GUESSES:
+        return False
+    if _is_up_elsewhere(gateway, identity, source):
+        return True
+    those = [each.at for each in crowd.recent if (each.source, each.identity) == (source, identity)]
+    then = those[-_GUESSES]
+    return at is not None and then is not None and at - then <= _FAST
+
+
+def _many(
+    gateway: Gateway, crowd: Crowd, connection: str | None, identity: str | None, at: float | None
+) -> bool:
     """Do too many try at one connection, each of whom tries little?"""
     least = _MANY if at is not None else 2 * _MANY
     if crowd.tallies is None or len(crowd.recent) < least:
         return False
-    if crowd.tallies.together() >= least:
+    together, astray = crowd.tallies.number(STRANGE), crowd.tallies.number(ASTRAY)
+    if astray > _ASTRAY_OF_HOME * _at_home(gateway, connection, at):
+        together += astray
+    if together >= least:
         return True
     times, addresses = crowd.tallies.of(identity)
     return times >= least and addresses >= _ADDRESSES
+
+
+def _at_home(gateway: Gateway, connection: str | None, at: float | None) -> int:
+    """How many of the connection's peers fail where they were up?"""
+    home = gateway.crowds.get(f"{connection or ''}\n{_AT_HOME}")
+    if home is None or home.tallies is None:
+        return 0
+    if at is not None:
+        home.expire(at - _WITHIN)
+    return home.tallies.number(HOME)
 
 
 def _count_identity(gateway: Gateway, event: SaEvent, place: Place, at: float | None) -> None:
@@ -379,9 +449,8 @@ def succeeded(gateway: Gateway, tunnel: Tunnel, event: SaEvent, at: float | None
         gateway.waiting.pop(tunnel.name or source or "", None)
     if source in gateway.suspects:
         _prove(gateway.suspects[source], event.identity)
-    crowd = gateway.crowds.get(f"{tunnel.name or ''}\n{_CROWD}") if gateway.crowds else None
-    if crowd is not None and event.identity is not None:
-        crowd.absolve(event.identity)
+    if gateway.crowds:
+        _absolve(gateway, tunnel.name, event.identity, at)
     if gateway.named:
         for who in (event.identity, tunnel.name, source):
             record = gateway.named.get(who) if who is not None else None
@@ -392,6 +461,17 @@ def succeeded(gateway: Gateway, tunnel: Tunnel, event: SaEvent, at: float | None
         only = gateway.served.get(tunnel.name or "", event.identity) == event.identity
         for kind in (*sorted(PERSONAL), "rotation_failed"):
             gateway.conditions.clear(kind, place, at, only=only)
+
+
+def _absolve(
+    gateway: Gateway, connection: str | None, identity: str | None, at: float | None
+) -> None:
+    for kind in (_CROWD, _AT_HOME):
+        crowd = gateway.crowds.get(f"{connection or ''}\n{kind}")
+        if crowd is not None:
+            crowd.proven = at
+            if identity is not None:
+                crowd.absolve(identity)
 
 
 def _prove(suspect: Suspect, identity: str | None) -> None:

@@ -243,18 +243,82 @@ def test_clients_that_mistype_and_then_come_up_do_not_guess_together(times: int)
     assert "auth_guessing" not in kinds(log)
 
 
-@pytest.mark.parametrize("moved", [False, True])
-def test_a_fleet_with_old_secrets_does_not_guess(moved: bool) -> None:
-    """Known by their addresses, or where those are new by their identities."""
-    log = Log()
-    for step in range(60):
-        log.up(step, step, name="clients", source=f"203.0.113.{step}", identity=f"u{step}")
+def users(number: int, log: Log | None = None) -> Log:
+    """Each came up once, at its own address."""
+    log = log or Log()
+    for step in range(number):
+        source = f"100.64.{step}.7"
+        log.up(step, step, name="clients", source=source, identity=f"u{step}")
+    return log
+
+
+@pytest.mark.parametrize("moved", [0, 1, 2])
+def test_a_fleet_with_old_secrets_does_not_guess(moved: int) -> None:
+    """Known by their addresses; some roam, of each three so many, but not all."""
+    log = users(60)
     for step in range(180):
         one = step % 60
-        source = f"198.51.{step // 60}.{one}" if moved else f"203.0.113.{one}"
+        source = f"198.{one}.100.9" if one % 3 < moved else f"100.64.{one}.{7 + step // 60}"
         log.add(1000 + step, "auth_failed", ike_id=1000 + step, name="clients",
                 source=source, identity=f"u{one}")  # fmt: skip
     assert "auth_guessing" not in kinds(log)
+
+
+def spray(log: Log, number: int, pause: float, each: int) -> Log:
+    """Of existing users, from addresses that were never seen, `each` times in a row from one."""
+    for step in range(3 * number):
+        one = step // each
+        log.add(4000 + pause * step, "auth_failed", ike_id=5000 + step, name="clients",
+                source=f"203.{one >> 8}.{one & 255}.9", identity=f"u{step % number}")  # fmt: skip
+    return log
+
+
+@pytest.mark.parametrize("pause", [0.1, 1.0, 20.0])
+@pytest.mark.parametrize("each", [1, 4])
+def test_existing_users_that_are_tried_from_foreign_addresses(pause: float, each: int) -> None:
+    log = users(100)
+    if pause > 1:  # most of them are asleep
+        for step in range(90):
+            log.add(3000, "ike_deleted", ike_id=step, name="clients", source=f"100.64.{step}.7")
+    found = [one for one in alerts(spray(log, 100, pause, each)) if one.kind == "auth_guessing"]
+    assert [one.connection for one in found] == ["clients"]
+    assert found[0].evidence["attempts"] >= 250
+
+
+def test_existing_users_are_tried_while_a_few_of_them_mistype_at_home() -> None:
+    log = spray(users(100), 100, 1.0, 1)
+    for step in range(5):
+        log.add(4000 + 50 * step, "auth_failed", ike_id=9000 + step, name="clients",
+                source=f"100.64.{step}.7", identity=f"u{step}")  # fmt: skip
+    log.events.sort(key=lambda one: one.time or 0.0)
+    assert "auth_guessing" in kinds(log)
+
+
+def test_our_own_rotation_explains_those_that_roam() -> None:
+    plan = (Planned(START + 3990, START + 9000, "clients"),)
+    assert "auth_guessing" not in kinds(spray(users(100), 100, 1.0, 1), None, plan)
+
+
+@pytest.mark.parametrize("logins", [False, True])
+@pytest.mark.parametrize("pause", [1.0, 20.0])
+def test_who_has_an_account_guesses_that_of_one_other(pause: float, logins: bool) -> None:
+    log = Log().up(0, 1, identity="mallory", source="203.0.113.9").up(1, 2, identity="ceo")
+    for step in range(90):
+        own = logins and step % 3 == 2
+        log.add(100 + pause * step, "ike_established" if own else "auth_failed", ike_id=10 + step,
+                identity="mallory" if own else "ceo", source="203.0.113.9")  # fmt: skip
+    found = [one for one in alerts(log) if one.kind == "auth_guessing"]
+    assert [(one.peer, one.end) for one in found] == [("203.0.113.9", None)]
+
+
+def test_a_user_at_the_office_whose_password_is_old_does_not_guess() -> None:
+    """He was up at home, and is so no more; others are up behind the office's address."""
+    log = Log().up(0, 1, identity="colleague", source="203.0.113.9").up(1, 2, identity="u")
+    log.add(50, "ike_deleted", ike_id=2, identity="u")
+    for step in range(60):
+        log.add(100 + 10 * step, "auth_failed", ike_id=10 + step, identity="u",
+                source="203.0.113.9")  # fmt: skip
+    assert kinds(log) == ["auth_failures"]
 
 
 def test_forged_senders_are_one_condition() -> None:
