@@ -32,16 +32,18 @@ class Distinct:
 
     least: list[int] = field(default_factory=list)
 
-    def add(self, name: str) -> None:
-        """One more name, or one that was there."""
+    def add(self, name: str) -> bool:
+        """One more name, or one that was there. True if it may be new; where they are too many, any may be."""
         hashed = blake2b(name.encode("utf-8", "replace"), digest_size=8).digest()
         value = int.from_bytes(hashed)
         if len(self.least) >= EXACT and value >= self.least[-1]:
-            return
+            return True
         place = bisect_left(self.least, value)
-        if self.least[place : place + 1] != [value]:
-            self.least.insert(place, value)
-            del self.least[EXACT:]
+        if self.least[place : place + 1] == [value]:
+            return False
+        self.least.insert(place, value)
+        del self.least[EXACT:]
+        return True
 
     def __len__(self) -> int:
         if len(self.least) < EXACT:
@@ -196,7 +198,7 @@ class Crowd:
 @dataclass(slots=True)
 class Flood:
     """Half-open negotiations of a minute and the one before: (refused, timed out, established), all and by source.
-    `total`, `different` and `stood` are of all since the first one.
+    `total`, `different` and `stood` are of all since the first one; `arrived` are the names of those that came up.
     """
 
     minute: int | None = None
@@ -204,6 +206,7 @@ class Flood:
     before: list[int] = field(default_factory=lambda: [0, 0, 0])
     total: list[int] = field(default_factory=lambda: [0, 0, 0])
     different: Distinct = field(default_factory=Distinct)
+    arrived: Distinct = field(default_factory=Distinct)
     sources: dict[str, list[int]] = field(default_factory=dict)
     lines: list[int] = field(default_factory=list)
     since: float | None = None

@@ -24,10 +24,9 @@ fast as daemons and scripts do that (it has one identity, or succeeded before), 
 are known by address or identity, or it is planned), clients behind one address that mistype and then come up.
 """
 
-from functools import lru_cache
-from ipaddress import ip_address, ip_network
 from typing import Final
 
+from ike.detection.addresses import is_address, network
 from ike.detection.alert import PERSONAL
 from ike.detection.conditions import MOST_LINES, Place
 from ike.detection.crowds import ASTRAY, HOME, STRANGE, Attempt, Crowd, Tallies
@@ -116,37 +115,17 @@ def _address(event: SaEvent) -> str | None:
     return event.source or event.peer
 
 
-@lru_cache(maxsize=4096)
-def _is_address(text: str) -> bool:
-    """Does it parse as one? An identity, a name and a masked address say nothing of where packets go."""
-    try:
-        ip_address(text)
-    except ValueError:
-        return False
-    return True
-
-
-@lru_cache(maxsize=4096)
-def _network(address: str) -> str:
-    """That of a provider's pool, or of a household: whoever gets a new address there is where he was."""
-    try:
-        bits = 24 if ip_address(address).version == 4 else 64
-        return str(ip_network((address, bits), strict=False))
-    except ValueError:
-        return address
-
-
 def called(gateway: Gateway, event: SaEvent, at: float | None) -> None:
     """`ike_initiate`: whom we ask is a peer of ours."""
     address = _address(event)
-    if address is not None and event.phase is None and _is_address(address):
+    if address is not None and event.phase is None and is_address(address):
         gateway.call(address, event.name or event.connection)
 
 
 def _is_of_peer(gateway: Gateway, place: Place, event: SaEvent) -> bool:
     """Is it the tunnel's own peer that fails? What a stranger can send must not say so."""
     address = _address(event)
-    if address is None or place.connection is None or not _is_address(address):
+    if address is None or place.connection is None or not is_address(address):
         return False
     tunnel = gateway.tunnels.get((place.connection, address))
     if tunnel is None:
@@ -174,9 +153,9 @@ def failed(gateway: Gateway, event: SaEvent, at: float | None) -> None:
         return
     whose = _whose(gateway, event, place.connection)
     crowd = None
-    if whose == HOME:
+    if whose in (HOME, ""):
         _join(gateway, _AT_HOME, event, at, place.connection, whose)
-    elif whose:
+    else:
         # What we do ourselves explains that those fail whom we know, wherever they are.
         sort = "" if rotates and whose == ASTRAY else whose
         crowd = _join(gateway, _CROWD, event, at, place.connection, sort)
@@ -194,7 +173,7 @@ def _whose(gateway: Gateway, event: SaEvent, connection: str | None) -> str:
     host = gateway.hosts.get(f"{connection} {identity}") if identity is not None else None
     if host is None:
         return "" if gateway.knows(address) else STRANGE
-    near = address is None or host == address or _network(host) == _network(address)
+    near = address is None or host == address or network(host) == network(address)
     return HOME if near else ASTRAY
 
 
@@ -372,12 +351,29 @@ def _many(
 
 def _at_home(gateway: Gateway, connection: str | None, at: float | None) -> int:
     """How many of the connection's peers fail where they were up?"""
+    home = _home(gateway, connection, at)
+    return 0 if home is None or home.tallies is None else home.tallies.number(HOME)
+
+
+def _home(gateway: Gateway, connection: str | None, at: float | None) -> Crowd | None:
+    """Those who failed lately where peers are known to be."""
     home = gateway.crowds.get(f"{connection or ''}\n{_AT_HOME}")
-    if home is None or home.tallies is None:
-        return 0
-    if at is not None:
+    if home is not None and at is not None:
         home.expire(at - _WITHIN)
-    return home.tallies.number(HOME)
+    return home
+
+
+def _everybody(gateway: Gateway, connection: str | None, at: float | None) -> Crowd | None:
+    """Those who fail at home, where they are many, and since the first of them nobody succeeded."""
+    home = _home(gateway, connection, at)
+    if home is None or at is None:
+        return None
+    those = {
+        each.identity if each.whose else each.source
+        for each in home.recent
+        if home.proven is None or (each.at or 0.0) > home.proven
+    }
+    return home if len(those) >= _EVERYBODY else None
 
 
 def _count_identity(gateway: Gateway, event: SaEvent, place: Place, at: float | None) -> None:
@@ -393,6 +389,10 @@ def _count_identity(gateway: Gateway, event: SaEvent, place: Place, at: float | 
     count = note(signs, at, event.line, _WITHIN, 64)
     if count < (_TIMES_UNTIMED if at is None else _TIMES):
         return
+    home = _everybody(gateway, place.connection, at)
+    if home is not None:
+        _fail_together(gateway, event, place, at, home)
+        return
     gateway.sign(
         "auth_failures",
         place,
@@ -403,12 +403,31 @@ def _count_identity(gateway: Gateway, event: SaEvent, place: Place, at: float | 
     )
 
 
+def _fail_together(
+    gateway: Gateway, event: SaEvent, place: Place, at: float | None, home: Crowd
+) -> None:
+    """One cause is one condition. It ends by quiet: whoever succeeds where half of the servers answer ends nothing."""
+    told = Place(gateway.name, place.connection, sender=_address(event) or "")
+    if not gateway.conditions.is_open("auth_failures", told):
+        home.restrict(at, _WITHIN)
+    signs = [(each.at, each.line) for each in home.recent[:MOST_LINES]]
+    gateway.sign(
+        "auth_failures",
+        told,
+        at,
+        lines_of(signs),
+        home.shown(),
+        since=signs[0][0],
+        variant="everybody",
+    )
+
+
 def _failed_in_rotation(
     gateway: Gateway, suspect: Suspect, place: Place, at: float | None, count: int
 ) -> None:
     if count < _ROTATION_TIMES:
         if at is not None:
-            gateway.waiting[place.connection or place.peer or ""] = (
+            gateway.waiting[f"{place.connection}\n{place.peer}"] = (
                 at,
                 suspect.signs["auth"][-1][1],
                 place,
@@ -445,8 +464,10 @@ def overdue(gateway: Gateway, now: float) -> None:
 def succeeded(gateway: Gateway, tunnel: Tunnel, event: SaEvent, at: float | None) -> None:
     """Somebody authenticated: its failures are over."""
     source = event.source or event.peer
-    if gateway.waiting:
-        gateway.waiting.pop(tunnel.name or source or "", None)
+    place = Place(gateway.name, tunnel.name, source or tunnel.source, event.identity)
+    for key, (_, _, those) in list(gateway.waiting.items()):
+        if _is_same(those, place):
+            del gateway.waiting[key]
     if source in gateway.suspects:
         _prove(gateway.suspects[source], event.identity)
     if gateway.crowds:
@@ -457,10 +478,35 @@ def succeeded(gateway: Gateway, tunnel: Tunnel, event: SaEvent, at: float | None
             if record is not None and record.signs:
                 record.signs.clear()
     if gateway.conditions.opened:
-        place = Place(gateway.name, tunnel.name, source or tunnel.source, event.identity)
         only = gateway.served.get(tunnel.name or "", event.identity) == event.identity
-        for kind in (*sorted(PERSONAL), "rotation_failed"):
+        for kind in sorted(PERSONAL):
             gateway.conditions.clear(kind, place, at, only=only)
+        _works(gateway, place, at)
+
+
+def _is_same(one: Place, other: Place) -> bool:
+    """Are both about one peer? By identity where both are known, as a peer may move; else by address."""
+    if one.connection != other.connection:
+        return False
+    if None not in (one.identity, other.identity):
+        return one.identity == other.identity
+    return one.peer == other.peer
+
+
+def _works(gateway: Gateway, place: Place, at: float | None) -> None:
+    """One peer has the new secret: a rotation that failed is over when all have that failed."""
+    there = gateway.conditions.find("rotation_failed", place)
+    if there is None:
+        return
+    first = Place(there.gateway, there.connection, there.peer, there.identity)
+    gone = (
+        {place.peer} if place.peer != first.peer else set()
+    )  # another one may be behind that address
+    if _is_same(first, place):
+        gone = {first.peer, place.peer}
+    there.peers[:] = [each for each in there.peers if each not in gone]
+    if not there.peers:
+        gateway.conditions.clear("rotation_failed", place, at)
 
 
 def _absolve(

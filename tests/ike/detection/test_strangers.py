@@ -9,7 +9,7 @@ from ike.detection.bounds import Planned
 from ike.detection.watch import Watch
 from ike.events.reader import Reader
 from tests.events.recordings import recorded
-from tests.ike.detection.lines import START, Log, alerts, kinds
+from tests.ike.detection.lines import PEER, START, Log, alerts, kinds
 
 FOE = {"name": None, "source": "192.0.2.66"}
 
@@ -133,14 +133,28 @@ def test_the_only_peer_is_over_it_with_its_right_identity() -> None:
     assert (alert.identity, alert.end) == ("brnach-7", START + 600)
 
 
-def test_a_whole_fleet_that_fails_is_a_limited_number_of_alerts() -> None:
+def test_a_whole_fleet_that_fails_is_one_alert() -> None:
     log = Log()
     for number in range(200):
         branch(log, 0, "ike_established", number, number)
     for step in range(4):
         for number in range(200):
             branch(log, 100 + 100 * step + number / 10, "auth_failed", number, 1000 * step + number)
-    found = alerts(log)
+    (alert,) = alerts(log)
+    assert alert.evidence["identities"] == 200
+
+
+def test_many_peers_that_fail_while_others_succeed_are_a_limited_number_of_alerts() -> None:
+    log = Log()
+    for number in range(200):
+        branch(log, 0, "ike_established", number, number)
+    for step in range(4):
+        for number in range(200):
+            at = 100 + 100 * step + number / 10
+            branch(log, at, "auth_failed", number, 1000 * step + number)
+            if number % 10 == 0:
+                branch(log, at, "ike_established", 250, 9000 + 1000 * step + number)
+    found = [each for each in alerts(log) if each.kind == "auth_failures"]
     assert len(found) == 65
     assert found[-1].evidence["sources"] == 136
 
@@ -691,3 +705,98 @@ def test_a_peer_without_numbers_that_tries_each_second_fails_in_our_rotation() -
     plan = (Planned(START + 90, START + 900, "site"),)
     (alert,) = alerts(log, None, plan)
     assert (alert.kind, alert.raised) == ("rotation_failed", START + 102)
+
+
+@pytest.mark.parametrize("other", ["203.0.113.9", PEER])
+def test_the_success_of_another_peer_does_not_end_a_failed_rotation(other: str) -> None:
+    """Nor where it comes from behind the same address."""
+    plan = (Planned(START + 90, START + 4000, "site"),)
+    log = failures(4, 20, Log().up(0)).up(300, 900, 9, identity="mallory", source=other)
+    (alert,) = alerts(log, None, plan)
+    assert (alert.kind, alert.end) == ("rotation_failed", None)
+    log = Log().up(0)
+    for step in range(4):
+        failures(1, 0, log, identity="gw.example")
+        log.events[-2:] = [
+            one._replace(ike_id=100 + step, time=START + 100 + 700 * step)
+            for one in log.events[-2:]
+        ]
+        log.up(120 + 700 * step, 900 + step, identity="mallory", source=other)
+    (alert,) = [each for each in alerts(log, None, plan) if each.kind == "rotation_failed"]
+    assert (alert.start, alert.end) == (START + 100, None)
+
+
+@pytest.mark.parametrize("source", [PEER, "203.0.113.9"])
+def test_its_own_success_ends_a_failed_rotation(source: str) -> None:
+    plan = (Planned(START + 90, START + 900, "site"),)
+    log = failures(4, 20, Log().up(0)).up(300, 900, source=source)
+    (alert,) = alerts(log, None, plan)
+    assert (alert.kind, alert.end) == ("rotation_failed", START + 300)
+
+
+def test_a_rotation_that_fails_at_two_peers_is_over_when_both_are_up() -> None:
+    log = Log().up(0).up(1, 2, 2, identity="b", source="203.0.113.9")
+    log = failures(4, 20, log)
+    for step in range(4):
+        log.add(
+            110 + 20 * step, "auth_failed", ike_id=70 + step, identity="b", source="203.0.113.9"
+        )
+    log.up(300, 900, 9).up(500, 901, 10, identity="b", source="203.0.113.9")
+    log.events.sort(key=lambda one: one.time or 0.0)
+    (alert,) = alerts(log, None, (Planned(START + 90, START + 900, "site"),))
+    assert (alert.kind, alert.end) == ("rotation_failed", START + 500)
+
+
+@pytest.mark.parametrize("source", ["203.0.113.9", "2001:db8::%x"])
+def test_logins_of_one_account_do_not_hide_a_flood(source: str) -> None:
+    log = Log()
+    for step in range(120):
+        for n in range(20):
+            log.add(step + n / 100, "half_open_limit", name=None, source=f"203.{step}.{n}.1")
+        for n in range(8):
+            ike = 8 * step + n
+            address = source % ike if "%" in source else source
+            log.add(step + 0.5 + n / 100, "ike_established", ike_id=ike, identity="mallory",
+                    source=address)  # fmt: skip
+    assert "half_open_flood" in kinds(log)
+
+
+@pytest.mark.parametrize("identity", [None, "group", "user%d"])
+def test_a_fleet_that_comes_back_is_no_flood(identity: str | None) -> None:
+    """Behind one address each with an identity, or with one for all or none that is told, each at its own."""
+    log = Log()
+    for step in range(2000):
+        source = f"100.{step >> 8}.{step & 255}.7" if identity != "user%d" else "192.0.2.200"
+        who = identity % step if identity == "user%d" else identity
+        for _ in range(2):
+            log.add(0.02 * step, "half_open_limit", name=None, source=source)
+        log.add(0.02 * step + 5, "ike_established", name=f"c{step}" if who is None else "clients",
+                ike_id=step, identity=who, source=source)  # fmt: skip
+    log.events.sort(key=lambda one: one.time or 0.0)
+    assert "half_open_flood" not in kinds(log)
+
+
+def test_where_everybody_fails_it_is_one_alert() -> None:
+    """The AAA server is out of reach: of those who roam as well."""
+    log = users(60)
+    for step in range(180):
+        one = step % 60
+        source = f"198.{one}.100.9" if one % 4 == 1 else f"100.64.{one}.7"
+        log.add(1000 + step, "auth_failed", ike_id=1000 + step, name="clients",
+                source=source, identity=f"u{one}")  # fmt: skip
+    (alert,) = alerts(log)
+    assert (alert.kind, alert.connection, alert.peer) == ("auth_failures", "clients", None)
+    assert (alert.identity, alert.start) == (None, START + 1000)
+    assert "AAA" in alert.cause
+
+
+def test_where_somebody_succeeds_not_everybody_fails() -> None:
+    log = users(60)
+    for step in range(180):
+        one = step % 60
+        log.add(1000 + step, "auth_failed", ike_id=1000 + step, name="clients",
+                source=f"100.64.{one}.7", identity=f"u{one}")  # fmt: skip
+        if step % 10 == 0:
+            log.add(1000.5 + step, "ike_established", ike_id=9000 + step, name="clients",
+                    source="100.64.99.7", identity="other")  # fmt: skip
+    assert kinds(log).count("auth_failures") == 60
