@@ -359,6 +359,39 @@ def test_forged_senders_that_offer_one_unfit_proposal_each() -> None:
     assert alert.start == START
 
 
+@pytest.mark.parametrize("pause", [0.001, 0.3, 30.0])
+def test_forged_senders_at_a_connection_that_is_open_to_all(pause: float) -> None:
+    """pluto with %any, the default group of an ASA, IKEv1: the name is known before anybody authenticates."""
+    log = Log().up(0, name="branches")
+    for step in range(1000):
+        log.add(100 + pause * step, "proposal_mismatch", ike_id=10 + step, name="branches",
+                source=f"203.{step >> 8}.{step & 255}.7")  # fmt: skip
+    (alert,) = alerts(log)
+    assert (alert.kind, alert.connection, alert.peer) == ("unknown_peers", None, None)
+    assert alert.evidence["attempts"] == 1000 - 9
+
+
+def test_a_known_peer_at_such_a_connection_keeps_its_name() -> None:
+    log = Log().up(0, name="branches")
+    for step in range(40):
+        log.add(100 + 10 * step, "proposal_mismatch", ike_id=100 + step, name="branches",
+                source=f"203.0.{step}.7")  # fmt: skip
+        if step % 10 == 0:
+            log.add(105 + 10 * step, "proposal_mismatch", ike_id=10 + step, name="branches")
+    found = {each.kind: (each.connection, each.peer) for each in alerts(log)}
+    assert found == {"unknown_peers": (None, None), "proposal_mismatch": ("branches", PEER)}
+
+
+def test_some_new_sites_with_an_unfit_proposal_are_named() -> None:
+    log = Log()
+    for step in range(24):
+        log.add(60 * step, "proposal_mismatch", ike_id=step, name="branches",
+                source=f"203.0.113.{step % 6}")  # fmt: skip
+    assert {(each.kind, each.connection) for each in alerts(log)} == {
+        ("proposal_mismatch", "branches")
+    }
+
+
 def test_a_few_unfit_proposals_of_strangers_are_the_noise_of_the_internet() -> None:
     log = Log()
     for step in range(30):
