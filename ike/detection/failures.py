@@ -152,14 +152,15 @@ def failed(gateway: Gateway, event: SaEvent, at: float | None) -> None:
         _failed_in_rotation(gateway, suspect, place, at, count)
         return
     whose = _whose(gateway, event, place.connection)
-    crowd = None
+    crowd, together = None, False
     if whose in (HOME, ""):
         _join(gateway, _AT_HOME, event, at, place.connection, whose)
     else:
-        # What we do ourselves explains that those fail whom we know, wherever they are.
-        sort = "" if rotates and whose == ASTRAY else whose
-        crowd = _join(gateway, _CROWD, event, at, place.connection, sort)
-    if _guesses(gateway, suspect, place, at, count, event, crowd):
+        # What we do ourselves explains that those fail whom we know, wherever they are; and so does what all suffer.
+        together = whose == ASTRAY and _everybody(gateway, place.connection, at) is not None
+        excused = whose == ASTRAY and (rotates or together)
+        crowd = _join(gateway, _CROWD, event, at, place.connection, "" if excused else whose)
+    if not together and _guesses(gateway, suspect, place, at, count, event, crowd):
         return
     _count_identity(gateway, event, place, at)
 

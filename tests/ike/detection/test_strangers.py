@@ -384,8 +384,8 @@ def test_a_known_peer_at_such_a_connection_keeps_its_name() -> None:
 
 def test_some_new_sites_with_an_unfit_proposal_are_named() -> None:
     log = Log()
-    for step in range(24):
-        log.add(60 * step, "proposal_mismatch", ike_id=step, name="branches",
+    for step in range(36):
+        log.add(30 * step, "proposal_mismatch", ike_id=step, name="branches",
                 source=f"203.0.113.{step % 6}")  # fmt: skip
     assert {(each.kind, each.connection) for each in alerts(log)} == {
         ("proposal_mismatch", "branches")
@@ -821,6 +821,19 @@ def test_where_everybody_fails_it_is_one_alert() -> None:
     assert (alert.kind, alert.connection, alert.peer) == ("auth_failures", "clients", None)
     assert (alert.identity, alert.start) == (None, START + 1000)
     assert "AAA" in alert.cause
+
+
+def test_who_is_up_elsewhere_fails_with_all_others() -> None:
+    """Phones that changed their network while the AAA server is away, and whose old SAs stand."""
+    log = users(60)
+    for step in range(600):
+        one = step % 60
+        source = f"198.{one}.100.9" if one % 4 == 1 else f"100.64.{one}.7"
+        for half in (0, 10):
+            log.add(1000 + 20 * (step // 60) + one / 10 + half, "auth_failed", ike_id=1000 + 2 * step + half // 10,
+                    name="clients", source=source, identity=f"u{one}")  # fmt: skip
+    log.events.sort(key=lambda each: each.time or 0.0)
+    assert "auth_guessing" not in kinds(log)
 
 
 def test_where_somebody_succeeds_not_everybody_fails() -> None:
