@@ -3,6 +3,15 @@
 from functools import lru_cache
 from ipaddress import ip_address, ip_network
 
+from ike.events.event import SaEvent
+
+
+def address_of(event: SaEvent) -> str | None:
+    """Where it came from; an identity alone is no address."""
+    if event.source is None and event.peer == event.identity:
+        return None
+    return event.source or event.peer
+
 
 @lru_cache(maxsize=4096)
 def is_address(text: str) -> bool:

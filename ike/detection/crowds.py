@@ -207,6 +207,7 @@ class Flood:
     total: list[int] = field(default_factory=lambda: [0, 0, 0])
     different: Distinct = field(default_factory=Distinct)
     arrived: Distinct = field(default_factory=Distinct)
+    again: int = 0  # that came up more than once in this minute
     sources: dict[str, list[int]] = field(default_factory=dict)
     lines: list[int] = field(default_factory=list)
     since: float | None = None

@@ -1,32 +1,32 @@
-"""`auth_failures`, `rotation_failed`, `auth_guessing`: failed authentication, per identity and per source.
+"""`auth_failures`, `auth_guessing`: failed authentication, per identity and per source.
 
-What is counted are attempts, not lines: one attempt has the number of its IKE SA; without numbers it is told by one
-thread of the daemon, where lines show one, within two seconds.
+What is counted are attempts, not lines: one attempt has the number of its IKE SA; without numbers it is of one
+identity and told by one thread of the daemon, where lines show them, within two seconds of its first line.
 
-**auth_failures.** Condition: three attempts of one identity failed within 10 minutes, with no success between (without
-times: five). One condition for each identity of a connection, or for each address where no identity is known; the
-success of another peer does not end it. Not normal, because in steady state nobody fails. Looks alike and is let pass:
-one failure, a failure of the certificate (`certificate_rejected` says it better), several lines about one attempt.
-
-**rotation_failed.** Condition: two attempts of the tunnel's own peer failed, or one and nobody succeeded for a minute,
-on a connection whose rotation of ours is under way (`Planned`). It stands in place of `auth_failures`: the answer is to
-roll back, so nobody else may bring it about. An identity is claimed before it is proven, and anybody can claim it. So
-the peer is known by its address: it was up on this connection there, or we asked it there ourselves. To fail there
-takes the answers that go to that address. A peer with a new address fails at its own end as well, and that end tells.
+**auth_failures.** Condition: three attempts of one identity failed within 10 minutes, with no success between
+(without times: five). One condition for each identity of a connection, or for each address where no identity is
+known; the success of another peer does not end it. Where twenty peers fail that were up there before, and nobody
+succeeded since the first of them, it is one condition of the connection: an AAA server out of reach, a secret
+changed. Not normal, because in steady state nobody fails. Looks alike and is let pass: one failure, a failure of the
+certificate (`certificate_rejected` says it better), several lines about one attempt.
 
 **auth_guessing.** Condition: within 10 minutes one source failed with five identities that did not succeed later
 (where it has succeeded before, ten, and one more for each other that came up there meanwhile); or one that never
 succeeded failed twenty times with three identities, or within 10 seconds, or with an identity that is up at another
-address at that time; or at one connection twenty attempts failed from addresses that nothing is known of, of twenty
-sources or with twenty identities that never succeeded, or from ten addresses with one identity. One condition for a
-connection, however many sources. Looks alike and is let pass: a gateway that keeps trying with a wrong secret, as
-fast as daemons and scripts do that (it has one identity, or succeeded before), many clients after a rotation (they
-are known by address or identity, or it is planned), clients behind one address that mistype and then come up.
+address at that time (a source that succeeded: with one that is not its own and is up elsewhere, or within 10
+seconds); or at one connection twenty attempts failed from addresses that nothing is known of, of twenty sources or
+with twenty identities that never succeeded, or from ten addresses with one identity. An identity that was up is known
+in the network where it came up last; elsewhere it is astray, and counts as well, unless a third as many fail at home.
+One condition for a connection, however many sources. Looks alike and is let pass: a gateway that keeps trying with a
+wrong secret, as fast as daemons and scripts do that (it has one identity, or succeeded before), many clients after a
+rotation (most fail at home, or it is planned), whom an outage of the AAA server meets elsewhere (everybody fails),
+clients behind one address that mistype and then come up.
 """
 
 from typing import Final
 
-from ike.detection.addresses import is_address, network
+from ike.detection import rotations
+from ike.detection.addresses import address_of, network
 from ike.detection.alert import PERSONAL
 from ike.detection.conditions import MOST_LINES, Place
 from ike.detection.crowds import ASTRAY, HOME, STRANGE, Attempt, Crowd, Tallies
@@ -47,8 +47,6 @@ _CROWD: Final = "auth_guessing"
 _AT_HOME: Final = "failures at home"
 #: Attempts whose IKE SA is remembered, since others come between the lines about one.
 REMEMBERED: Final = 16
-_ROTATION_TIMES: Final = 2
-_ROTATION_WAIT: Final = 60.0
 _SAME, _SAME_LINES = 2.0, 8
 
 
@@ -108,36 +106,13 @@ def place_of(gateway: Gateway, event: SaEvent) -> Place:
     return Place(gateway.name, name, source, event.identity)
 
 
-def _address(event: SaEvent) -> str | None:
-    """Where it came from; an identity alone is no address."""
-    if event.source is None and event.peer == event.identity:
-        return None
-    return event.source or event.peer
-
-
-def called(gateway: Gateway, event: SaEvent, at: float | None) -> None:
-    """`ike_initiate`: whom we ask is a peer of ours."""
-    address = _address(event)
-    if address is not None and event.phase is None and is_address(address):
-        gateway.call(address, event.name or event.connection)
-
-
-def _is_of_peer(gateway: Gateway, place: Place, event: SaEvent) -> bool:
-    """Is it the tunnel's own peer that fails? What a stranger can send must not say so."""
-    address = _address(event)
-    if address is None or place.connection is None or not is_address(address):
-        return False
-    tunnel = gateway.tunnels.get((place.connection, address))
-    if tunnel is None:
-        return place.connection in gateway.called.get(address, ())
-    known = {identity for _, _, identity in tunnel.up.values() if identity is not None}
-    return event.identity is None or not known or event.identity in known
-
-
 def failed(gateway: Gateway, event: SaEvent, at: float | None) -> None:
     """`auth_failed`."""
     source = source_of(event)
     suspect = gateway.suspect(source)
+    for record in (suspect, gateway.callers.get(source)):
+        if record is not None:
+            record.signs.pop("group", None)  # whoever came so far has found a group
     if not fresh(suspect, "auth", event, at):
         _remember(suspect, event, at)
         return
@@ -148,8 +123,8 @@ def failed(gateway: Gateway, event: SaEvent, at: float | None) -> None:
     count = note(signs, at, event.line, _WITHIN, 64)
     place = place_of(gateway, event)
     rotates = bool(gateway.planned) and "rotation" in gateway.plans(at, place.connection)
-    if rotates and _is_of_peer(gateway, place, event):
-        _failed_in_rotation(gateway, suspect, place, at, count)
+    if rotates and rotations.is_of_peer(gateway, place, event):
+        rotations.failed(gateway, suspect, place, at, count)
         return
     whose = _whose(gateway, event, place.connection)
     crowd, together = None, False
@@ -170,7 +145,7 @@ def _whose(gateway: Gateway, event: SaEvent, connection: str | None) -> str:
 
     Empty: somebody of whom no more is known than that his address is that of a peer.
     """
-    address, identity = _address(event), event.identity
+    address, identity = address_of(event), event.identity
     host = gateway.hosts.get(f"{connection} {identity}") if identity is not None else None
     if host is None:
         return "" if gateway.knows(address) else STRANGE
@@ -190,7 +165,7 @@ def _join(
     crowd = gateway.crowd(kind, at, _WITHIN, connection)
     if crowd.tallies is None:
         crowd.tallies = Tallies()
-    attempt = Attempt(at, event.line, _address(event), event.identity, event.ike_id, whose)
+    attempt = Attempt(at, event.line, address_of(event), event.identity, event.ike_id, whose)
     if not crowd.is_known(attempt):
         crowd.join(attempt)
     if at is not None:
@@ -234,9 +209,9 @@ def _guesses(
     event: SaEvent,
     crowd: Crowd | None,
 ) -> bool:
-    known = gateway.knows(_address(event))
+    known = gateway.knows(address_of(event))
     identities = len(suspect.identities)
-    told = Place(gateway.name, place.connection, sender=_address(event) or "")
+    told = Place(gateway.name, place.connection, sender=address_of(event) or "")
     goes_on = crowd is not None and gateway.conditions.is_open("auth_guessing", told)
     by_one = (
         identities >= _IDENTITIES_OF_KNOWN + _explained(gateway, event, at)
@@ -292,7 +267,7 @@ def _is_no_retry(gateway: Gateway, suspect: Suspect, event: SaEvent, at: float |
         return True
     then = suspect.signs["auth"][-_GUESSES][0]
     fast = at is not None and then is not None and at - then <= _FAST
-    return fast or _is_up_elsewhere(gateway, event.identity, _address(event))
+    return fast or _is_up_elsewhere(gateway, event.identity, address_of(event))
 
 
 def _is_up_elsewhere(gateway: Gateway, identity: str | None, source: str | None) -> bool:
@@ -305,7 +280,7 @@ def _is_up_elsewhere(gateway: Gateway, identity: str | None, source: str | None)
 
 def _explained(gateway: Gateway, event: SaEvent, at: float | None) -> int:
     """How many clients behind one address came up lately? Each may have failed by another name of its own before."""
-    source = _address(event)
+    source = address_of(event)
     tunnel = gateway.tunnels.get((gateway.sources.get(source or ""), source))
     if tunnel is None or at is None:
         return 0
@@ -324,7 +299,7 @@ def _tries_anothers(
 
     His own successes between are no excuse: so it is counted where they end nothing.
     """
-    source, identity = _address(event), event.identity
+    source, identity = address_of(event), event.identity
     if crowd is None or crowd.tallies is None or crowd.tallies.by(identity, source) < _GUESSES:
         return False
     if _is_up_elsewhere(gateway, identity, source):
@@ -384,7 +359,7 @@ def _count_identity(gateway: Gateway, event: SaEvent, place: Place, at: float | 
             return
         gateway.failed.append(event.ike_id)
         del gateway.failed[:-REMEMBERED]
-    who = event.identity or _address(event) or place.connection or source_of(event)
+    who = event.identity or address_of(event) or place.connection or source_of(event)
     record = gateway.identity(who)
     signs = record.signs.setdefault("auth", [])
     count = note(signs, at, event.line, _WITHIN, 64)
@@ -408,7 +383,7 @@ def _fail_together(
     gateway: Gateway, event: SaEvent, place: Place, at: float | None, home: Crowd
 ) -> None:
     """One cause is one condition. It ends by quiet: whoever succeeds where half of the servers answer ends nothing."""
-    told = Place(gateway.name, place.connection, sender=_address(event) or "")
+    told = Place(gateway.name, place.connection, sender=address_of(event) or "")
     if not gateway.conditions.is_open("auth_failures", told):
         home.restrict(at, _WITHIN)
     signs = [(each.at, each.line) for each in home.recent[:MOST_LINES]]
@@ -423,52 +398,11 @@ def _fail_together(
     )
 
 
-def _failed_in_rotation(
-    gateway: Gateway, suspect: Suspect, place: Place, at: float | None, count: int
-) -> None:
-    if count < _ROTATION_TIMES:
-        if at is not None:
-            gateway.waiting[f"{place.connection}\n{place.peer}"] = (
-                at,
-                suspect.signs["auth"][-1][1],
-                place,
-            )
-        return
-    _rotation_failed(gateway, place, at, suspect.signs["auth"], count)
-
-
-def _rotation_failed(
-    gateway: Gateway,
-    place: Place,
-    at: float | None,
-    signs: list[tuple[float | None, int]],
-    count: int,
-) -> None:
-    gateway.sign(
-        "rotation_failed",
-        place,
-        at,
-        lines_of(signs),
-        {"attempts": count},
-        since=signs[0][0],
-    )
-
-
-def overdue(gateway: Gateway, now: float) -> None:
-    """A failure within our own rotation that no success followed for a minute."""
-    for key, (at, line, place) in list(gateway.waiting.items()):
-        if now - at >= _ROTATION_WAIT:
-            del gateway.waiting[key]
-            _rotation_failed(gateway, place, at, [(at, line)], 1)
-
-
 def succeeded(gateway: Gateway, tunnel: Tunnel, event: SaEvent, at: float | None) -> None:
     """Somebody authenticated: its failures are over."""
     source = event.source or event.peer
     place = Place(gateway.name, tunnel.name, source or tunnel.source, event.identity)
-    for key, (_, _, those) in list(gateway.waiting.items()):
-        if _is_same(those, place):
-            del gateway.waiting[key]
+    rotations.answered(gateway, place)
     if source in gateway.suspects:
         _prove(gateway.suspects[source], event.identity)
     if gateway.crowds:
@@ -482,43 +416,24 @@ def succeeded(gateway: Gateway, tunnel: Tunnel, event: SaEvent, at: float | None
         only = gateway.served.get(tunnel.name or "", event.identity) == event.identity
         for kind in sorted(PERSONAL):
             gateway.conditions.clear(kind, place, at, only=only)
-        _works(gateway, place, at)
-
-
-def _is_same(one: Place, other: Place) -> bool:
-    """Are both about one peer? By identity where both are known, as a peer may move; else by address."""
-    if one.connection != other.connection:
-        return False
-    if None not in (one.identity, other.identity):
-        return one.identity == other.identity
-    return one.peer == other.peer
-
-
-def _works(gateway: Gateway, place: Place, at: float | None) -> None:
-    """One peer has the new secret: a rotation that failed is over when all have that failed."""
-    there = gateway.conditions.find("rotation_failed", place)
-    if there is None:
-        return
-    first = Place(there.gateway, there.connection, there.peer, there.identity)
-    gone = (
-        {place.peer} if place.peer != first.peer else set()
-    )  # another one may be behind that address
-    if _is_same(first, place):
-        gone = {first.peer, place.peer}
-    there.peers[:] = [each for each in there.peers if each not in gone]
-    if not there.peers:
-        gateway.conditions.clear("rotation_failed", place, at)
+        rotations.worked(gateway, place, at)
 
 
 def _absolve(
     gateway: Gateway, connection: str | None, identity: str | None, at: float | None
 ) -> None:
     for kind in (_CROWD, _AT_HOME):
-        crowd = gateway.crowds.get(f"{connection or ''}\n{kind}")
-        if crowd is not None:
-            crowd.proven = at
-            if identity is not None:
-                crowd.absolve(identity)
+        key = f"{connection or ''}\n{kind}"
+        crowd = gateway.crowds.get(key)
+        if crowd is None:
+            continue
+        crowd.proven = at
+        if identity is not None:
+            crowd.absolve(identity)
+        if kind == _AT_HOME and at is not None:
+            crowd.expire(at - _WITHIN)
+            if not crowd.recent:
+                del gateway.crowds[key]
 
 
 def _prove(suspect: Suspect, identity: str | None) -> None:

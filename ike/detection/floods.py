@@ -21,6 +21,7 @@ _INDEX = {"half_open_limit": _REFUSED, "cookie": _REFUSED, "ike_timeout": _TIMED
 _LEAST_REFUSED, _LEAST_TIMED_OUT, _RATIO = 10, 20, 3
 _MOST_SOURCES, _MOST_LINES = 1_024, 20
 _MOST_STOOD = 1_000_000
+_AGAIN = 10
 _LIFE = 30.0  # seconds after which a daemon gives up a half-open SA
 
 
@@ -74,7 +75,10 @@ def came_up(gateway: Gateway, event: SaEvent, at: float | None) -> None:
     _turn(gateway, at)
     flood.total[_UP] += 1
     if not _is_another(flood, event):
-        return  # whoever has one account may come up with it again and again
+        # Clients behind one address may share an identity. But whoever has one account may come up again and again.
+        flood.again += 1
+        if flood.again > _AGAIN:
+            return
     flood.now[_UP] += 1
     if flood.sources:
         counts = flood.sources.get(event.source or event.peer or "")
@@ -103,7 +107,7 @@ def _turn(gateway: Gateway, at: float | None) -> None:
     elif minute > flood.minute:
         _judge(gateway, (flood.minute + 1) * _MINUTE, flood.before, flood.stood_before)
         flood.before, flood.now = flood.now, [0, 0, 0]
-        flood.arrived = Distinct()
+        flood.arrived, flood.again = Distinct(), 0
         flood.stood_before, flood.stood_now = flood.stood_now, 0.0
         following = minute == flood.minute + 1
         if not following:
