@@ -9,10 +9,11 @@ success of another peer does not end it. Not normal, because in steady state nob
 one failure, a failure of the certificate (`certificate_rejected` says it better), several lines about one attempt.
 
 **rotation_failed.** Condition: two attempts of the tunnel's own peer failed, or one and nobody succeeded for a minute,
-on a connection whose rotation of ours is under way (`Planned`). It stands in place of `auth_failures`: the answer is to
-roll back, so nobody else may bring it about. An identity is claimed before it is proven, and anybody can claim it. So
-the peer is known by its address: it was up on this connection there, or we asked it there ourselves. To fail there
-takes the answers that go to that address. A peer with a new address fails at its own end as well, and that end tells.
+on a connection whose rotation of ours is under way (`Planned`), since that began; each rotation is a condition of its
+own. It stands in place of `auth_failures`: the answer is to roll back, so nobody else may bring it about. An identity
+is claimed before it is proven, and anybody can claim it. So the peer is known by its address: it was up on this
+connection there, or we asked it there ourselves. To fail there takes the answers that go to that address. A peer with
+a new address fails at its own end as well, and that end tells.
 
 **auth_guessing.** Condition: within 10 minutes one source failed with five identities that did not succeed later
 (where it has succeeded before, ten, and one more for each other that came up there meanwhile); or one that never
@@ -24,6 +25,7 @@ fast as daemons and scripts do that (it has one identity, or succeeded before), 
 are known by address or identity, or it is planned), clients behind one address that mistype and then come up.
 """
 
+from collections.abc import Sequence
 from functools import lru_cache
 from ipaddress import ip_address
 from typing import Final
@@ -140,7 +142,7 @@ def failed(gateway: Gateway, event: SaEvent, at: float | None) -> None:
     place = place_of(gateway, event)
     rotates = bool(gateway.planned) and "rotation" in gateway.plans(at, place.connection)
     if rotates and _is_of_peer(gateway, place, event):
-        _failed_in_rotation(gateway, suspect, place, at, count)
+        _failed_in_rotation(gateway, suspect, place, at)
         return
     crowd = None
     if not gateway.knows(_address(event)):
@@ -317,35 +319,37 @@ def _count_identity(gateway: Gateway, event: SaEvent, place: Place, at: float | 
     )
 
 
-def _failed_in_rotation(
-    gateway: Gateway, suspect: Suspect, place: Place, at: float | None, count: int
-) -> None:
-    if count < _ROTATION_TIMES:
-        if at is not None:
-            gateway.waiting[place.connection or place.peer or ""] = (
-                at,
-                suspect.signs["auth"][-1][1],
-                place,
-            )
-        return
-    _rotation_failed(gateway, place, at, suspect.signs["auth"], count)
+def _failed_in_rotation(gateway: Gateway, suspect: Suspect, place: Place, at: float | None) -> None:
+    begun = _turned(gateway, at, place.connection)
+    signs = [each for each in suspect.signs["auth"] if (each[0] or begun) >= begun]
+    if len(signs) >= _ROTATION_TIMES:
+        _rotation_failed(gateway, place, at, signs)
+    elif at is not None:
+        gateway.waiting[place.connection or place.peer or ""] = at, signs[-1][1], place
 
 
 def _rotation_failed(
-    gateway: Gateway,
-    place: Place,
-    at: float | None,
-    signs: list[tuple[float | None, int]],
-    count: int,
+    gateway: Gateway, place: Place, at: float | None, signs: Sequence[Sign]
 ) -> None:
+    there = gateway.conditions.find("rotation_failed", place)
+    if there is not None and (there.last or 0.0) < _turned(gateway, at, place.connection):
+        # That is another rotation, which has to be undone, too.
+        gateway.conditions.clear("rotation_failed", place, there.last)
     gateway.sign(
         "rotation_failed",
         place,
         at,
         lines_of(signs),
-        {"attempts": count},
+        {"attempts": len(signs)},
         since=signs[0][0],
     )
+
+
+def _turned(gateway: Gateway, at: float | None, connection: str | None) -> float:
+    """Since when the latest rotation goes on that is under way there and then; 0 where there is none."""
+    rotations = (one for one in gateway.planned if one.purpose == "rotation")
+    begun = (one.start for one in rotations if one.covers(at or 0.0, gateway.name, connection))
+    return max(begun, default=0.0)
 
 
 def overdue(gateway: Gateway, now: float) -> None:
@@ -353,7 +357,7 @@ def overdue(gateway: Gateway, now: float) -> None:
     for key, (at, line, place) in list(gateway.waiting.items()):
         if now - at >= _ROTATION_WAIT:
             del gateway.waiting[key]
-            _rotation_failed(gateway, place, at, [(at, line)], 1)
+            _rotation_failed(gateway, place, at, [(at, line)])
 
 
 def succeeded(gateway: Gateway, tunnel: Tunnel, event: SaEvent, at: float | None) -> None:
