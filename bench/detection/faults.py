@@ -139,6 +139,43 @@ def _beside(story: Story, tunnel: Tunnel, strength: int) -> None:
             story.add(at + 0.8 * pause, "ike_deleted", **one)
 
 
+def _existing(story: Story, tunnel: Tunnel, strength: int) -> None:
+    """Existing users are tried, from an address each that was never seen; some of them are up, and most have been."""
+    pause, times = ((25.0, 60), (5.0, 80), (0.5, 300))[strength]
+    for step in range(times):
+        at = tunnel.at + 100 + step * pause * (0.9 + 0.1 * story.random.random())
+        source, who = (
+            f"100.{step}.0.9" if step < 256 else f"101.{step - 256}.0.9",
+            f"worker{step % 30}",
+        )
+        story.add(at, "auth_failed", source=source, ike_id=story.next(), name="users", identity=who)
+
+
+def _other(story: Story, tunnel: Tunnel, strength: int) -> None:
+    """Who has an account tries that of one other, and logs in between."""
+    pause, times = ((24.0, 60), (5.0, 90), (0.4, 400))[strength]
+    begin = tunnel.at + 100
+    up: dict[str, Any] = {"source": "203.0.111.5", "name": "users", "ike_id": story.next()}
+    story.add(begin, "ike_established", **up, identity="director")
+    story.add(begin + 20_000, "ike_deleted", **up)
+    for step in range(times):
+        at = begin + 10 + step * pause
+        one: dict[str, Any] = {"source": "192.0.2.69", "ike_id": story.next(), "name": "users"}
+        if step % 12:
+            story.add(at, "auth_failed", **one, identity="director")
+        else:
+            story.add(at, "ike_established", **one, identity="mallory@example.com")
+            story.add(at + 0.8 * pause, "ike_deleted", **one)
+
+
+def _numberless(story: Story, tunnel: Tunnel, strength: int) -> None:
+    """Faster than one in two seconds, on a device whose events have no number of an IKE SA."""
+    pause, times = ((1.5, 100), (0.5, 200), (0.1, 400))[strength]
+    for step in range(times):
+        at, who = tunnel.at + 100 + step * pause, f"user{step}@example.com"
+        story.add(at, "auth_failed", source="192.0.2.70", identity=who)
+
+
 def _flood(story: Story, tunnel: Tunnel, strength: int) -> None:
     """One source: five half-open SAs, then the limit of an address; they time out after half a minute."""
     _half_open(story, tunnel, (0.4, 5.0, 100.0)[strength], forged=False)
@@ -163,6 +200,16 @@ def _half_open(story: Story, tunnel: Tunnel, rate: float, *, forged: bool) -> No
             story.add(at, "cookie", source=source)
         else:
             story.add(at, "half_open_limit", source=source)
+
+
+def _hidden(story: Story, tunnel: Tunnel, strength: int) -> None:
+    """Forged addresses, and beside them one account logs in as often as it can."""
+    rate = (1.0, 5.0, 40.0)[strength]
+    _half_open(story, tunnel, rate, forged=True)
+    for step in range(int(240 * rate / 2)):
+        at = tunnel.at + 100 + 2 * step / rate
+        one: dict[str, Any] = {"source": "192.0.2.98", "name": "users", "ike_id": story.next()}
+        story.add(at, "ike_established", **one, identity="mallory@example.com")
 
 
 def _counted_flood(story: Story, tunnel: Tunnel, strength: int) -> None:
@@ -259,6 +306,14 @@ def _offers(story: Story, tunnel: Tunnel, strength: int) -> None:
     for step in range(sources):
         at, source = tunnel.at + 100 + seconds * step / sources, f"10.{step // 250}.{step % 250}.9"
         story.add(at, "proposal_mismatch", source=source, ike_id=story.next())
+
+
+def _named(story: Story, tunnel: Tunnel, strength: int) -> None:
+    """The same, at a connection that is open to any address."""
+    seconds, sources = ((2400.0, 40), (60.0, 100), (10.0, 2000))[strength]
+    for step in range(sources):
+        at, source = tunnel.at + 100 + seconds * step / sources, f"10.{step // 250}.{step % 250}.8"
+        story.add(at, "proposal_mismatch", source=source, ike_id=story.next(), name="users")
 
 
 def _lost(story: Story, tunnel: Tunnel, strength: int) -> None:
@@ -378,6 +433,16 @@ def _rotation(story: Story, tunnel: Tunnel, strength: int) -> None:
     story.establish(tunnel)
 
 
+def _rotation_beside(story: Story, tunnel: Tunnel, strength: int) -> None:
+    """And another peer of the connection comes up meanwhile."""
+    for step in range(12):
+        one: dict[str, Any] = {"source": "192.0.2.97", "name": tunnel.name, "ike_id": story.next()}
+        at = tunnel.at + 103 + 30 * step
+        story.add(at, "ike_established", **one, identity="mallory@example.com")
+        story.add(at + 20, "ike_deleted", **one)
+    _rotation(story, tunnel, strength)
+
+
 def _clock(story: Story, tunnel: Tunnel, strength: int) -> None:
     """The daemon says so."""
     story.add(tunnel.at + 50, "clock")
@@ -462,8 +527,14 @@ FAULTS = (
     Fault("identities sprayed", "auth_guessing", _spray),
     Fault("guessed from many hosts", "auth_guessing", _spread),
     Fault("guessed beside an account", "auth_guessing", _beside, frozenset({"sa_flapping"})),
+    Fault("existing users tried", "auth_guessing", _existing, frozenset({"auth_failures"})),
+    Fault(
+        "one other's account", "auth_guessing", _other, frozenset({"auth_failures", "sa_flapping"})
+    ),
+    Fault("guessed without numbers", "auth_guessing", _numberless),
     Fault("flood from one source", "half_open_flood", _flood),
     Fault("flood with forged addresses", "half_open_flood", _forged),
+    Fault("flood beside an account", "half_open_flood", _hidden, frozenset({"duplicate_sas"})),
     Fault("flood, by counters alone", "half_open_flood", _counted_flood, needs="counted"),
     Fault("weak proposal", "weak_algorithm", _weak, frozenset({"downgrade"})),
     Fault("weaker than before", "downgrade", _downgraded, frozenset({"weak_algorithm"}), "known"),
@@ -475,6 +546,7 @@ FAULTS = (
     Fault("one stranger", "unknown_peers", _stranger),
     Fault("scan", "unknown_peers", _scan),
     Fault("proposals of forged senders", "unknown_peers", _offers),
+    Fault("proposals at a named connection", "unknown_peers", _named),
     Fault("refusals, by counters alone", "unknown_peers", _counted_scan, needs="counted"),
     Fault("link up and down", "dpd_flapping", _lost),
     Fault("dead peer, IKEv1", "dpd_flapping", _dead),
@@ -486,6 +558,9 @@ FAULTS = (
     Fault("two hosts, one identity", "identity_conflict", _conflict),
     Fault("one SA, two policies", "sa_shared", _shared),
     Fault("rotation on one end", "rotation_failed", _rotation),
+    Fault(
+        "rotation beside others", "rotation_failed", _rotation_beside, frozenset({"sa_flapping"})
+    ),
     Fault("clock, as the daemon says", "clock", _clock),
     Fault("clock put back", "clock", _put_back),
     Fault("clock, by certificates", "clock", _dates, frozenset({"certificate_rejected"})),

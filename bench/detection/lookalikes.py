@@ -12,6 +12,7 @@ _BYHAND, _REBOOT, _LOSS, _TYPO, _ROTATION, _CHANGED = 0.002, 0.002, 0.004, 0.003
 _RENEWAL, _CUT = 0.001, 0.0005
 _HOUR = 3456.0
 _MISTYPED = 0.15
+_SHUT_OUT = 0.3
 
 
 def rare(story: Story, tunnel: Tunnel, due: float) -> bool:
@@ -169,6 +170,10 @@ def around(story: Story) -> None:
     story.add(at, "crl_fetch_failed", tunnel, reason="ocsp", ike_id=story.next())
     for day in range(int(story.days)):
         _morning(story, story.start + (day + 0.2 * draw.random()) * DAY)
+    own = random.Random(story.seed + 7)
+    for day in range(1, int(story.days)):
+        if own.random() < _SHUT_OUT:
+            _shut_out(story, own, story.start + (day + 0.7 + 0.2 * own.random()) * DAY)
 
 
 def _morning(story: Story, at: float) -> None:
@@ -180,6 +185,28 @@ def _morning(story: Story, at: float) -> None:
         story.add(when, "ike_respond", **one)
         story.add(when + 25 * draw.random(), "ike_established", **one, identity=f"worker{step}")
         story.add(when + 28000 + 7200 * draw.random(), "ike_deleted", **one)
+
+
+def _shut_out(story: Story, draw: random.Random, at: float) -> None:
+    """The AAA server is out of reach, or a secret was changed: all users fail, at home and where they never were.
+
+    It is told as what it is, and nobody guesses.
+    """
+    lasts = draw.choice((180.0, 600.0, 2400.0))
+    roaming = draw.choice((0.0, 0.2, 0.5))
+    for step in range(30):
+        source = f"203.0.112.{step}"
+        if draw.random() < roaming:
+            source = f"198.18.{draw.randrange(256)}.{draw.randrange(256)}"
+        who: dict[str, Any] = {"source": source, "name": "users", "identity": f"worker{step}"}
+        when, pause = at + 60 * draw.random(), draw.choice((10.0, 30.0, 120.0))
+        while when < at + lasts:
+            story.add(when, "auth_failed", **who, ike_id=story.next(), reason="eap")
+            when += pause * (0.9 + 0.2 * draw.random())
+        ike = story.next()
+        story.add(when, "ike_established", **who, ike_id=ike)
+        story.add(when + 3600, "ike_deleted", **who, ike_id=ike)
+    story.truths.append(("auth_failures", "users", at, at + lasts + 300))
 
 
 def _return_behind_nat(story: Story, at: float) -> None:

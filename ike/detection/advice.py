@@ -48,13 +48,18 @@ _ADVICE: Final[dict[tuple[str, str], tuple[str, str]]] = {
         "one end only, or the identity is wrong.",
         "Compare the fingerprints of the secret and the identities on both ends.",
     ),
+    ("auth_failures", "everybody"): (
+        "Many peers that succeeded before fail at once, and nobody succeeds: the AAA server is out of reach, or a "
+        "secret or certificate was changed on this end.",
+        "See whether this gateway reaches its RADIUS or directory server, and what was changed on it last.",
+    ),
     ("auth_guessing", ""): (
         "One source tries secrets or identities in numbers that no configuration mistake explains.",
         "Block the source, and replace pre-shared keys that could be guessed.",
     ),
     ("auth_guessing", "many"): (
         "Secrets or identities are tried in numbers that no configuration mistake explains, from many "
-        "sources or from one that the log does not show.",
+        "sources, where the peers with these identities never were, or from one that the log does not show.",
         "Replace pre-shared keys that could be guessed, and allow UDP 500 and 4500 from known "
         "addresses only.",
     ),

@@ -9,7 +9,8 @@ lines about one attempt; strangers who try many proposals (that is a scan).
 **unknown_peers.** Condition: five refused attempts of one source in 10 minutes, or ten sources in an hour, or a source
 that never succeeded and no connection knows offers ten unfit proposals in a minute; or, where the daemon only counts
 them (`counted`) and names none, twenty refused requests in 10 minutes. An unfit proposal of a source that no connection
-knows is a refused attempt, as its sender may be forged; and while such come, so is what an agent left out of a flood.
+knows is a refused attempt, as its sender may be forged; so is one at a connection that is open to any address, which
+shows where ten such sources found it; and while such come, so is what an agent left out of a flood.
 Not normal, because a gateway's peers are configured. Looks alike and is let pass: the daily probe of an internet scan.
 """
 
@@ -29,12 +30,13 @@ _SOURCES, _SOURCES_WITHIN = 10, 3600.0
 _PROBES, _PROBES_WITHIN = 10, 60.0
 _NAMELESS, _MOST_NAMELESS = 20, 1 << 32
 _TOGETHER = 60.0
+_FOUND = "unknown sources"
 _TOLD = 3  # of one refused request a daemon tells that it came, and twice that it is refused
 
 
 def disagreed(gateway: Gateway, event: SaEvent, at: float | None) -> None:
     """`proposal_mismatch`, `ts_unacceptable`."""
-    place = place_of(gateway, event)
+    place = _place(gateway, event, at)
     suspect = gateway.caller(place, source_of(event))
     if not fresh(suspect, "proposal", event, at):
         return
@@ -54,6 +56,18 @@ def disagreed(gateway: Gateway, event: SaEvent, at: float | None) -> None:
         since=signs[0][0],
         variant="selectors" if event.kind == "ts_unacceptable" else "",
     )
+
+
+def _place(gateway: Gateway, event: SaEvent, at: float | None) -> Place:
+    """As `place_of`, less the name of a connection that anybody finds: it says nothing of who sent the proposal."""
+    place = place_of(gateway, event)
+    if place.connection is None or place.peer is None or gateway.knows(place.peer):
+        return place
+    crowd = gateway.crowd(_FOUND, at, _SOURCES_WITHIN, place.connection)
+    crowd.join(Attempt(at, event.line, place.peer))
+    if len(crowd.sources) < _SOURCES:
+        return place
+    return Place(gateway.name, None, place.peer, place.identity)
 
 
 def _counted(
@@ -111,9 +125,9 @@ def regrouped(gateway: Gateway, event: SaEvent, at: float | None) -> None:
     place = place_of(gateway, event)
     suspect = gateway.caller(place, source_of(event))
     last = suspect.attempts.get("group")
-    suspect.attempts["group"] = (event.ike_id, at, event.line)
     if last is not None and at is not None and last[1] is not None and at - last[1] < 0.2:
         return  # the other end's line about the same request
+    suspect.attempts["group"] = (event.ike_id, at, event.line)
     signs = suspect.signs.setdefault("group", [])
     count = note(signs, at, event.line, _WITHIN, 64)
     evidence = _counted(gateway, "proposal_mismatch", place, event, at)

@@ -17,6 +17,10 @@ EXAMPLES: Final = 16
 #: The last attempts that are looked at together.
 _RECENT: Final = 256
 _ECHOES: Final = 16
+#: Who tries: of whom nothing is known; an identity that was up, but elsewhere; and one that was up there.
+STRANGE: Final = "strange"
+ASTRAY: Final = "astray"
+HOME: Final = "home"
 
 
 @dataclass(slots=True)
@@ -28,16 +32,18 @@ class Distinct:
 
     least: list[int] = field(default_factory=list)
 
-    def add(self, name: str) -> None:
-        """One more name, or one that was there."""
+    def add(self, name: str) -> bool:
+        """One more name, or one that was there. True if it may be new; where they are too many, any may be."""
         hashed = blake2b(name.encode("utf-8", "replace"), digest_size=8).digest()
         value = int.from_bytes(hashed)
         if len(self.least) >= EXACT and value >= self.least[-1]:
-            return
+            return True
         place = bisect_left(self.least, value)
-        if self.least[place : place + 1] != [value]:
-            self.least.insert(place, value)
-            del self.least[EXACT:]
+        if self.least[place : place + 1] == [value]:
+            return False
+        self.least.insert(place, value)
+        del self.least[EXACT:]
+        return True
 
     def __len__(self) -> int:
         if len(self.least) < EXACT:
@@ -55,15 +61,26 @@ class Attempt:
     source: str | None = None
     identity: str | None = None
     ike_id: int | None = None
-    known: bool = False  # a peer of that identity was up there
+    whose: str = STRANGE  # "": of somebody who was proven meanwhile
+
+
+@dataclass(slots=True)
+class Group:
+    """How often each sender and each identity tried, of one sort of those who try."""
+
+    sources: dict[str, int] = field(default_factory=dict)
+    identities: dict[str, int] = field(default_factory=dict)
+
+    def __len__(self) -> int:
+        """How many they are, by the view that shows more."""
+        return max(len(self.sources), len(self.identities))
 
 
 @dataclass(slots=True)
 class Tallies:
     """The last attempts by sender and identity, kept up with each attempt that comes or goes."""
 
-    sources: dict[str, int] = field(default_factory=dict)  # of strangers
-    identities: dict[str, int] = field(default_factory=dict)  # theirs
+    groups: dict[str, Group] = field(default_factory=dict)  # by whose they are
     tried: dict[str, dict[str, int]] = field(default_factory=dict)  # identity by sender, of all
 
     def add(self, attempt: Attempt, by: int = 1) -> None:
@@ -74,22 +91,28 @@ class Tallies:
             _shift(senders, attempt.source or "", by)
             if not senders:
                 del self.tried[who]
-        if not attempt.known:
-            self.add_strange(attempt, by)
+        self.count(attempt, by)
 
-    def add_strange(self, attempt: Attempt, by: int) -> None:
-        """One more stranger's, or with -1 one less."""
-        _shift(self.identities, attempt.identity, by)
-        _shift(self.sources, attempt.source, by)
+    def count(self, attempt: Attempt, by: int) -> None:
+        """In its group, one more or with -1 one less."""
+        if not attempt.whose:
+            return
+        group = self.groups.setdefault(attempt.whose, Group())
+        _shift(group.identities, attempt.identity, by)
+        _shift(group.sources, attempt.source, by)
 
-    def together(self) -> int:
-        """How many strangers there are, by the view that shows more."""
-        return max(len(self.sources), len(self.identities))
+    def number(self, whose: str) -> int:
+        """How many of that sort there are."""
+        return len(self.groups.get(whose, ()))
 
     def of(self, identity: str | None) -> tuple[int, int]:
         """How often an identity was tried, and from how many addresses."""
         senders = self.tried.get(identity or "", {})
         return sum(senders.values()), len(senders) - ("" in senders)
+
+    def by(self, identity: str | None, source: str | None) -> int:
+        """How often an identity was tried from one address."""
+        return self.tried.get(identity or "", {}).get(source or "", 0)
 
 
 @dataclass(slots=True)
@@ -104,6 +127,7 @@ class Crowd:
     examples: list[str] = field(default_factory=list)
     recent: list[Attempt] = field(default_factory=list)
     tallies: Tallies | None = None  # of `recent`, where the rule needs them
+    proven: float | None = None  # when somebody succeeded last, where the rule needs it
 
     def is_known(self, attempt: Attempt) -> bool:
         """Is it one of the last ones, of which another line speaks? The one about it may lack the sender."""
@@ -136,13 +160,13 @@ class Crowd:
             self._drop()
 
     def absolve(self, identity: str) -> None:
-        """It is proven: its last attempts were no stranger's."""
+        """It is proven: its last attempts were its own."""
         if self.tallies is None or identity not in self.tallies.tried:
             return
         for each in self.recent:
-            if each.identity == identity and not each.known:
-                each.known = True
-                self.tallies.add_strange(each, -1)
+            if each.identity == identity and each.whose:
+                self.tallies.count(each, -1)
+                each.whose = ""
 
     def _drop(self) -> None:
         oldest = self.recent.pop(0)
@@ -174,7 +198,7 @@ class Crowd:
 @dataclass(slots=True)
 class Flood:
     """Half-open negotiations of a minute and the one before: (refused, timed out, established), all and by source.
-    `total`, `different` and `stood` are of all since the first one.
+    `total`, `different` and `stood` are of all since the first one; `arrived` are the names of those that came up.
     """
 
     minute: int | None = None
@@ -182,6 +206,8 @@ class Flood:
     before: list[int] = field(default_factory=lambda: [0, 0, 0])
     total: list[int] = field(default_factory=lambda: [0, 0, 0])
     different: Distinct = field(default_factory=Distinct)
+    arrived: Distinct = field(default_factory=Distinct)
+    again: int = 0  # that came up more than once in this minute
     sources: dict[str, list[int]] = field(default_factory=dict)
     lines: list[int] = field(default_factory=list)
     since: float | None = None

@@ -1,38 +1,35 @@
-"""`auth_failures`, `rotation_failed`, `auth_guessing`: failed authentication, per identity and per source.
+"""`auth_failures`, `auth_guessing`: failed authentication, per identity and per source.
 
-What is counted are attempts, not lines: one attempt has the number of its IKE SA; without numbers it is told by one
-thread of the daemon, where lines show one, within two seconds.
+What is counted are attempts, not lines: one attempt has the number of its IKE SA; without numbers it is of one
+identity and told by one thread of the daemon, where lines show them, within two seconds of its first line.
 
-**auth_failures.** Condition: three attempts of one identity failed within 10 minutes, with no success between (without
-times: five). One condition for each identity of a connection, or for each address where no identity is known; the
-success of another peer does not end it. Not normal, because in steady state nobody fails. Looks alike and is let pass:
-one failure, a failure of the certificate (`certificate_rejected` says it better), several lines about one attempt.
-
-**rotation_failed.** Condition: two attempts of the tunnel's own peer failed, or one and nobody succeeded for a minute,
-on a connection whose rotation of ours is under way (`Planned`), since that began; each rotation is a condition of its
-own. It stands in place of `auth_failures`: the answer is to roll back, so nobody else may bring it about. An identity
-is claimed before it is proven, and anybody can claim it. So the peer is known by its address: it was up on this
-connection there, or we asked it there ourselves. To fail there takes the answers that go to that address. A peer with
-a new address fails at its own end as well, and that end tells.
+**auth_failures.** Condition: three attempts of one identity failed within 10 minutes, with no success between
+(without times: five). One condition for each identity of a connection, or for each address where no identity is
+known; the success of another peer does not end it. Where twenty peers fail that were up there before, and nobody
+succeeded since the first of them, it is one condition of the connection: an AAA server out of reach, a secret
+changed. Not normal, because in steady state nobody fails. Looks alike and is let pass: one failure, a failure of the
+certificate (`certificate_rejected` says it better), several lines about one attempt.
 
 **auth_guessing.** Condition: within 10 minutes one source failed with five identities that did not succeed later
 (where it has succeeded before, ten, and one more for each other that came up there meanwhile); or one that never
 succeeded failed twenty times with three identities, or within 10 seconds, or with an identity that is up at another
-address at that time; or at one connection twenty attempts failed from addresses that nothing is known of, of twenty
-sources or with twenty identities that never succeeded, or from ten addresses with one identity. One condition for a
-connection, however many sources. Looks alike and is let pass: a gateway that keeps trying with a wrong secret, as
-fast as daemons and scripts do that (it has one identity, or succeeded before), many clients after a rotation (they
-are known by address or identity, or it is planned), clients behind one address that mistype and then come up.
+address at that time (a source that succeeded: with one that is not its own and is up elsewhere, or within 10
+seconds); or at one connection twenty attempts failed from addresses that nothing is known of, of twenty sources or
+with twenty identities that never succeeded, or from ten addresses with one identity. An identity that was up is known
+in the network where it came up last; elsewhere it is astray, and counts as well, unless a third as many fail at home.
+One condition for a connection, however many sources. Looks alike and is let pass: a gateway that keeps trying with a
+wrong secret, as fast as daemons and scripts do that (it has one identity, or succeeded before), many clients after a
+rotation (most fail at home, or it is planned), whom an outage of the AAA server meets elsewhere (everybody fails),
+clients behind one address that mistype and then come up.
 """
 
-from collections.abc import Sequence
-from functools import lru_cache
-from ipaddress import ip_address
 from typing import Final
 
+from ike.detection import rotations
+from ike.detection.addresses import address_of, network
 from ike.detection.alert import PERSONAL
 from ike.detection.conditions import MOST_LINES, Place
-from ike.detection.crowds import Attempt, Crowd, Tallies
+from ike.detection.crowds import ASTRAY, HOME, STRANGE, Attempt, Crowd, Tallies
 from ike.detection.signs import Sign, lines_of, note
 from ike.detection.state import Gateway, Suspect, Tunnel
 from ike.events.echoes import Said
@@ -42,36 +39,54 @@ _TIMES, _TIMES_UNTIMED, _WITHIN = 3, 5, 600.0
 _GUESSES, _IDENTITIES, _IDENTITIES_OF_KNOWN = 20, 5, 10
 _SEVERAL, _FAST = 3, 10.0
 _MANY, _ADDRESSES = 20, 10
+#: Where so many as a third of those who fail elsewhere fail at home as well, the cause is one and is ours.
+_ASTRAY_OF_HOME: Final = 3
+_EVERYBODY: Final = 20
 _MOST_EXPLAINED: Final = 40
 _CROWD: Final = "auth_guessing"
+_AT_HOME: Final = "failures at home"
 #: Attempts whose IKE SA is remembered, since others come between the lines about one.
 REMEMBERED: Final = 16
-_ROTATION_TIMES: Final = 2
-_ROTATION_WAIT: Final = 60.0
 _SAME, _SAME_LINES = 2.0, 8
 
 
 def fresh(record: Suspect, category: str, event: SaEvent, at: float | None) -> bool:
     """Is `event` a new attempt, and not one more line about the last one?"""
     last = record.attempts.get(category)
-    record.attempts[category] = (event.ike_id, at, event.line)
-    thread = record.threads.get(category)
+    new = last is None or _is_new(record, category, event, at, last)
+    if new or last is None:
+        record.attempts[category] = (event.ike_id, at, event.line)
+    else:
+        # One more line is no new beginning: whoever tries without a pause would be one attempt for ever.
+        record.attempts[category] = (event.ike_id if last[0] is None else last[0], *last[1:])
     if event.thread is not None:
         record.threads[category] = event.thread
-    if last is None:
-        return True
+    if event.identity is not None:
+        record.whose[category] = event.identity
+    elif new:
+        record.whose.pop(category, None)
+    return new
+
+
+def _is_new(
+    record: Suspect,
+    category: str,
+    event: SaEvent,
+    at: float | None,
+    last: tuple[int | None, float | None, int],
+) -> bool:
     ike, then, line = last
+    thread, whose = record.threads.get(category), record.whose.get(category)
     if ike is not None and event.ike_id is not None:
         # Under one IKE SA a Child SA may be tried again and again.
         said = Said(at, event.line, event.thread)
         again = category == "proposal" and not said.is_again(Said(then, line, thread))
         return ike != event.ike_id or again
-    if (
-        ike is event.ike_id is None
-        and None not in (thread, event.thread)
-        and thread != event.thread
-    ):
-        return True  # another packet
+    if ike is event.ike_id is None:
+        if None not in (thread, event.thread) and thread != event.thread:
+            return True  # another packet
+        if None not in (whose, event.identity) and whose != event.identity:
+            return True  # another peer, or another guess
     if at is not None and then is not None:
         return at - then >= _SAME
     return event.line - line >= _SAME_LINES
@@ -91,46 +106,13 @@ def place_of(gateway: Gateway, event: SaEvent) -> Place:
     return Place(gateway.name, name, source, event.identity)
 
 
-def _address(event: SaEvent) -> str | None:
-    """Where it came from; an identity alone is no address."""
-    if event.source is None and event.peer == event.identity:
-        return None
-    return event.source or event.peer
-
-
-@lru_cache(maxsize=4096)
-def _is_address(text: str) -> bool:
-    """Does it parse as one? An identity, a name and a masked address say nothing of where packets go."""
-    try:
-        ip_address(text)
-    except ValueError:
-        return False
-    return True
-
-
-def called(gateway: Gateway, event: SaEvent, at: float | None) -> None:
-    """`ike_initiate`: whom we ask is a peer of ours."""
-    address = _address(event)
-    if address is not None and event.phase is None and _is_address(address):
-        gateway.call(address, event.name or event.connection)
-
-
-def _is_of_peer(gateway: Gateway, place: Place, event: SaEvent) -> bool:
-    """Is it the tunnel's own peer that fails? What a stranger can send must not say so."""
-    address = _address(event)
-    if address is None or place.connection is None or not _is_address(address):
-        return False
-    tunnel = gateway.tunnels.get((place.connection, address))
-    if tunnel is None:
-        return place.connection in gateway.called.get(address, ())
-    known = {identity for _, _, identity in tunnel.up.values() if identity is not None}
-    return event.identity is None or not known or event.identity in known
-
-
 def failed(gateway: Gateway, event: SaEvent, at: float | None) -> None:
     """`auth_failed`."""
     source = source_of(event)
     suspect = gateway.suspect(source)
+    for record in (suspect, gateway.callers.get(source)):
+        if record is not None:
+            record.signs.pop("group", None)  # whoever came so far has found a group
     if not fresh(suspect, "auth", event, at):
         _remember(suspect, event, at)
         return
@@ -141,25 +123,49 @@ def failed(gateway: Gateway, event: SaEvent, at: float | None) -> None:
     count = note(signs, at, event.line, _WITHIN, 64)
     place = place_of(gateway, event)
     rotates = bool(gateway.planned) and "rotation" in gateway.plans(at, place.connection)
-    if rotates and _is_of_peer(gateway, place, event):
-        _failed_in_rotation(gateway, suspect, place, at)
+    if rotates and rotations.is_of_peer(gateway, place, event):
+        rotations.failed(gateway, suspect, place, at)
         return
-    crowd = None
-    if not gateway.knows(_address(event)):
-        crowd = _joined(gateway, event, at, place.connection)
-    if _guesses(gateway, suspect, place, at, count, event, crowd):
+    whose = _whose(gateway, event, place.connection)
+    crowd, together = None, False
+    if whose in (HOME, ""):
+        _join(gateway, _AT_HOME, event, at, place.connection, whose)
+    else:
+        # What we do ourselves explains that those fail whom we know, wherever they are; and so does what all suffer.
+        together = whose == ASTRAY and _everybody(gateway, place.connection, at) is not None
+        excused = whose == ASTRAY and (rotates or together)
+        crowd = _join(gateway, _CROWD, event, at, place.connection, "" if excused else whose)
+    if not together and _guesses(gateway, suspect, place, at, count, event, crowd):
         return
     _count_identity(gateway, event, place, at)
 
 
-def _joined(gateway: Gateway, event: SaEvent, at: float | None, connection: str | None) -> Crowd:
+def _whose(gateway: Gateway, event: SaEvent, connection: str | None) -> str:
+    """Who fails there? An identity may be claimed by anybody, so it is at home only where it came up last.
+
+    Empty: somebody of whom no more is known than that his address is that of a peer.
+    """
+    address, identity = address_of(event), event.identity
+    host = gateway.hosts.get(f"{connection} {identity}") if identity is not None else None
+    if host is None:
+        return "" if gateway.knows(address) else STRANGE
+    near = address is None or host == address or network(host) == network(address)
+    return HOME if near else ASTRAY
+
+
+def _join(
+    gateway: Gateway,
+    kind: str,
+    event: SaEvent,
+    at: float | None,
+    connection: str | None,
+    whose: str,
+) -> Crowd:
     """Those who fail at the connection, with this attempt."""
-    crowd = gateway.crowd(_CROWD, at, _WITHIN, connection)
+    crowd = gateway.crowd(kind, at, _WITHIN, connection)
     if crowd.tallies is None:
         crowd.tallies = Tallies()
-    # A client that roams, and has an old secret, is known by its identity.
-    known = event.identity is not None and f"{connection} {event.identity}" in gateway.hosts
-    attempt = Attempt(at, event.line, _address(event), event.identity, event.ike_id, known)
+    attempt = Attempt(at, event.line, address_of(event), event.identity, event.ike_id, whose)
     if not crowd.is_known(attempt):
         crowd.join(attempt)
     if at is not None:
@@ -203,17 +209,18 @@ def _guesses(
     event: SaEvent,
     crowd: Crowd | None,
 ) -> bool:
-    known = gateway.knows(_address(event))
+    known = gateway.knows(address_of(event))
     identities = len(suspect.identities)
-    told = Place(gateway.name, place.connection, sender=_address(event) or "")
+    told = Place(gateway.name, place.connection, sender=address_of(event) or "")
     goes_on = crowd is not None and gateway.conditions.is_open("auth_guessing", told)
     by_one = (
         identities >= _IDENTITIES_OF_KNOWN + _explained(gateway, event, at)
+        or _tries_anothers(gateway, crowd, event, at)
         if known
         else identities >= _IDENTITIES
         or (count >= _GUESSES and _is_no_retry(gateway, suspect, event, at))
     )
-    together = crowd is not None and _many(crowd, event.identity, at)
+    together = crowd is not None and _many(gateway, crowd, place.connection, event.identity, at)
     if not (by_one or together or goes_on):
         return False
     if crowd is None:
@@ -260,7 +267,7 @@ def _is_no_retry(gateway: Gateway, suspect: Suspect, event: SaEvent, at: float |
         return True
     then = suspect.signs["auth"][-_GUESSES][0]
     fast = at is not None and then is not None and at - then <= _FAST
-    return fast or _is_up_elsewhere(gateway, event.identity, _address(event))
+    return fast or _is_up_elsewhere(gateway, event.identity, address_of(event))
 
 
 def _is_up_elsewhere(gateway: Gateway, identity: str | None, source: str | None) -> bool:
@@ -273,7 +280,7 @@ def _is_up_elsewhere(gateway: Gateway, identity: str | None, source: str | None)
 
 def _explained(gateway: Gateway, event: SaEvent, at: float | None) -> int:
     """How many clients behind one address came up lately? Each may have failed by another name of its own before."""
-    source = _address(event)
+    source = address_of(event)
     tunnel = gateway.tunnels.get((gateway.sources.get(source or ""), source))
     if tunnel is None or at is None:
         return 0
@@ -285,15 +292,64 @@ def _explained(gateway: Gateway, event: SaEvent, at: float | None) -> int:
     return min(len(lately), _MOST_EXPLAINED)
 
 
-def _many(crowd: Crowd, identity: str | None, at: float | None) -> bool:
+def _tries_anothers(
+    gateway: Gateway, crowd: Crowd | None, event: SaEvent, at: float | None
+) -> bool:
+    """Does somebody at a peer's address try the one identity of another, again and again?
+
+    His own successes between are no excuse: so it is counted where they end nothing.
+    """
+    source, identity = address_of(event), event.identity
+    if crowd is None or crowd.tallies is None or crowd.tallies.by(identity, source) < _GUESSES:
+        return False
+    if _is_up_elsewhere(gateway, identity, source):
+        return True
+    those = [each.at for each in crowd.recent if (each.source, each.identity) == (source, identity)]
+    then = those[-_GUESSES]
+    return at is not None and then is not None and at - then <= _FAST
+
+
+def _many(
+    gateway: Gateway, crowd: Crowd, connection: str | None, identity: str | None, at: float | None
+) -> bool:
     """Do too many try at one connection, each of whom tries little?"""
     least = _MANY if at is not None else 2 * _MANY
     if crowd.tallies is None or len(crowd.recent) < least:
         return False
-    if crowd.tallies.together() >= least:
+    together, astray = crowd.tallies.number(STRANGE), crowd.tallies.number(ASTRAY)
+    if astray > _ASTRAY_OF_HOME * _at_home(gateway, connection, at):
+        together += astray
+    if together >= least:
         return True
     times, addresses = crowd.tallies.of(identity)
     return times >= least and addresses >= _ADDRESSES
+
+
+def _at_home(gateway: Gateway, connection: str | None, at: float | None) -> int:
+    """How many of the connection's peers fail where they were up?"""
+    home = _home(gateway, connection, at)
+    return 0 if home is None or home.tallies is None else home.tallies.number(HOME)
+
+
+def _home(gateway: Gateway, connection: str | None, at: float | None) -> Crowd | None:
+    """Those who failed lately where peers are known to be."""
+    home = gateway.crowds.get(f"{connection or ''}\n{_AT_HOME}")
+    if home is not None and at is not None:
+        home.expire(at - _WITHIN)
+    return home
+
+
+def _everybody(gateway: Gateway, connection: str | None, at: float | None) -> Crowd | None:
+    """Those who fail at home, where they are many, and since the first of them nobody succeeded."""
+    home = _home(gateway, connection, at)
+    if home is None or at is None:
+        return None
+    those = {
+        each.identity if each.whose else each.source
+        for each in home.recent
+        if home.proven is None or (each.at or 0.0) > home.proven
+    }
+    return home if len(those) >= _EVERYBODY else None
 
 
 def _count_identity(gateway: Gateway, event: SaEvent, place: Place, at: float | None) -> None:
@@ -303,11 +359,15 @@ def _count_identity(gateway: Gateway, event: SaEvent, place: Place, at: float | 
             return
         gateway.failed.append(event.ike_id)
         del gateway.failed[:-REMEMBERED]
-    who = event.identity or _address(event) or place.connection or source_of(event)
+    who = event.identity or address_of(event) or place.connection or source_of(event)
     record = gateway.identity(who)
     signs = record.signs.setdefault("auth", [])
     count = note(signs, at, event.line, _WITHIN, 64)
     if count < (_TIMES_UNTIMED if at is None else _TIMES):
+        return
+    home = _everybody(gateway, place.connection, at)
+    if home is not None:
+        _fail_together(gateway, event, place, at, home)
         return
     gateway.sign(
         "auth_failures",
@@ -319,67 +379,61 @@ def _count_identity(gateway: Gateway, event: SaEvent, place: Place, at: float | 
     )
 
 
-def _failed_in_rotation(gateway: Gateway, suspect: Suspect, place: Place, at: float | None) -> None:
-    begun = _turned(gateway, at, place.connection)
-    signs = [each for each in suspect.signs["auth"] if (each[0] or begun) >= begun]
-    if len(signs) >= _ROTATION_TIMES:
-        _rotation_failed(gateway, place, at, signs)
-    elif at is not None:
-        gateway.waiting[place.connection or place.peer or ""] = at, signs[-1][1], place
-
-
-def _rotation_failed(
-    gateway: Gateway, place: Place, at: float | None, signs: Sequence[Sign]
+def _fail_together(
+    gateway: Gateway, event: SaEvent, place: Place, at: float | None, home: Crowd
 ) -> None:
-    there = gateway.conditions.find("rotation_failed", place)
-    if there is not None and (there.last or 0.0) < _turned(gateway, at, place.connection):
-        # That is another rotation, which has to be undone, too.
-        gateway.conditions.clear("rotation_failed", place, there.last)
+    """One cause is one condition. It ends by quiet: whoever succeeds where half of the servers answer ends nothing."""
+    told = Place(gateway.name, place.connection, sender=address_of(event) or "")
+    if not gateway.conditions.is_open("auth_failures", told):
+        home.restrict(at, _WITHIN)
+    signs = [(each.at, each.line) for each in home.recent[:MOST_LINES]]
     gateway.sign(
-        "rotation_failed",
-        place,
+        "auth_failures",
+        told,
         at,
         lines_of(signs),
-        {"attempts": len(signs)},
+        home.shown(),
         since=signs[0][0],
+        variant="everybody",
     )
-
-
-def _turned(gateway: Gateway, at: float | None, connection: str | None) -> float:
-    """Since when the latest rotation goes on that is under way there and then; 0 where there is none."""
-    rotations = (one for one in gateway.planned if one.purpose == "rotation")
-    begun = (one.start for one in rotations if one.covers(at or 0.0, gateway.name, connection))
-    return max(begun, default=0.0)
-
-
-def overdue(gateway: Gateway, now: float) -> None:
-    """A failure within our own rotation that no success followed for a minute."""
-    for key, (at, line, place) in list(gateway.waiting.items()):
-        if now - at >= _ROTATION_WAIT:
-            del gateway.waiting[key]
-            _rotation_failed(gateway, place, at, [(at, line)])
 
 
 def succeeded(gateway: Gateway, tunnel: Tunnel, event: SaEvent, at: float | None) -> None:
     """Somebody authenticated: its failures are over."""
     source = event.source or event.peer
-    if gateway.waiting:
-        gateway.waiting.pop(tunnel.name or source or "", None)
+    place = Place(gateway.name, tunnel.name, source or tunnel.source, event.identity)
+    rotations.answered(gateway, place)
     if source in gateway.suspects:
         _prove(gateway.suspects[source], event.identity)
-    crowd = gateway.crowds.get(f"{tunnel.name or ''}\n{_CROWD}") if gateway.crowds else None
-    if crowd is not None and event.identity is not None:
-        crowd.absolve(event.identity)
+    if gateway.crowds:
+        _absolve(gateway, tunnel.name, event.identity, at)
     if gateway.named:
         for who in (event.identity, tunnel.name, source):
             record = gateway.named.get(who) if who is not None else None
             if record is not None and record.signs:
                 record.signs.clear()
     if gateway.conditions.opened:
-        place = Place(gateway.name, tunnel.name, source or tunnel.source, event.identity)
         only = gateway.served.get(tunnel.name or "", event.identity) == event.identity
-        for kind in (*sorted(PERSONAL), "rotation_failed"):
+        for kind in sorted(PERSONAL):
             gateway.conditions.clear(kind, place, at, only=only)
+        rotations.worked(gateway, place, at)
+
+
+def _absolve(
+    gateway: Gateway, connection: str | None, identity: str | None, at: float | None
+) -> None:
+    for kind in (_CROWD, _AT_HOME):
+        key = f"{connection or ''}\n{kind}"
+        crowd = gateway.crowds.get(key)
+        if crowd is None:
+            continue
+        crowd.proven = at
+        if identity is not None:
+            crowd.absolve(identity)
+        if kind == _AT_HOME and at is not None:
+            crowd.expire(at - _WITHIN)
+            if not crowd.recent:
+                del gateway.crowds[key]
 
 
 def _prove(suspect: Suspect, identity: str | None) -> None:

@@ -1,13 +1,15 @@
 """`half_open_flood`: negotiations that are opened and never finished.
 
 Condition: in two minutes at least ten requests were refused for too many half-open SAs, or cookies demanded, or
-twenty half-open SAs timed out; and they are more than three for each SA that came up. Judged for the gateway and for
-each source, a minute later. Without times: twice as many in all. Where half-open SAs are only counted (`half_open`),
-those that stand for 30 seconds are taken for timed out, as the daemon will soon.
+twenty half-open SAs timed out; and they are more than three for each peer that came up, by another identity or from
+another address than those before it. Judged for the gateway and for each source, a minute later. Without times: twice
+as many in all. Where half-open SAs are only counted (`half_open`), those that stand for 30 seconds are taken for timed
+out, as the daemon will soon.
 Not normal, because an honest peer finishes within a second. Looks alike and is let pass: many clients behind one NAT or
 a whole fleet that comes back after a power cut (their SAs come up), a few peers whose answers get lost.
 """
 
+from ike.detection.addresses import household
 from ike.detection.conditions import Place
 from ike.detection.crowds import Distinct, Flood
 from ike.detection.state import Gateway
@@ -19,6 +21,7 @@ _INDEX = {"half_open_limit": _REFUSED, "cookie": _REFUSED, "ike_timeout": _TIMED
 _LEAST_REFUSED, _LEAST_TIMED_OUT, _RATIO = 10, 20, 3
 _MOST_SOURCES, _MOST_LINES = 1_024, 20
 _MOST_STOOD = 1_000_000
+_AGAIN = 10
 _LIFE = 30.0  # seconds after which a daemon gives up a half-open SA
 
 
@@ -70,12 +73,28 @@ def came_up(gateway: Gateway, event: SaEvent, at: float | None) -> None:
     """`ike_established`: the honest ones."""
     flood = gateway.flood
     _turn(gateway, at)
-    flood.now[_UP] += 1
     flood.total[_UP] += 1
+    if not _is_another(flood, event):
+        # Clients behind one address may share an identity. But whoever has one account may come up again and again.
+        flood.again += 1
+        if flood.again > _AGAIN:
+            return
+    flood.now[_UP] += 1
     if flood.sources:
         counts = flood.sources.get(event.source or event.peer or "")
         if counts is not None:
             counts[_UP] += 1
+
+
+def _is_another(flood: Flood, event: SaEvent) -> bool:
+    """Is it one who did not come up in this minute yet, as far as the log shows?"""
+    source = event.source or event.peer
+    names = [] if event.identity is None else [f"is {event.identity}"]
+    if source is not None and source != event.identity:
+        names.append(f"at {household(source)}")
+    elif not names:
+        return True
+    return any([flood.arrived.add(name) for name in names])  # both are kept
 
 
 def _turn(gateway: Gateway, at: float | None) -> None:
@@ -88,6 +107,7 @@ def _turn(gateway: Gateway, at: float | None) -> None:
     elif minute > flood.minute:
         _judge(gateway, (flood.minute + 1) * _MINUTE, flood.before, flood.stood_before)
         flood.before, flood.now = flood.now, [0, 0, 0]
+        flood.arrived, flood.again = Distinct(), 0
         flood.stood_before, flood.stood_now = flood.stood_now, 0.0
         following = minute == flood.minute + 1
         if not following:

@@ -15,6 +15,7 @@ from ike.detection import (
     lifecycle,
     liveness,
     rekeys,
+    rotations,
 )
 from ike.detection.state import Gateway, Tunnel
 from ike.events.event import SaEvent
@@ -105,7 +106,7 @@ MAKING: Final = frozenset({"ike_rekeyed", "child_established", "child_rekeyed"})
 #: Of sources, and of the gateway.
 REACTIONS: Final[dict[str, Reaction]] = {
     "ike_established": _established,
-    "ike_initiate": failures.called,
+    "ike_initiate": rotations.called,
     "ike_timeout": floods.opened,
     "giving_up": _died,
     "dpd_timeout": _died,

@@ -155,6 +155,7 @@ class Suspect:
     signs: dict[str, list[Sign]] = field(default_factory=dict)
     attempts: dict[str, tuple[int | None, float | None, int]] = field(default_factory=dict)
     threads: dict[str, str] = field(default_factory=dict)  # that told of them
+    whose: dict[str, str] = field(default_factory=dict)  # the identities of the last ones
     identities: dict[str, float | None] = field(default_factory=dict)
     certificate: tuple[int | None, float | None, int] | None = None
     rejected: list[int] = field(default_factory=list)  # the last IKE SAs whose certificate was

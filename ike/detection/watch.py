@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Final
 
-from ike.detection import clock, failures, floods, lifecycle, liveness
+from ike.detection import clock, floods, lifecycle, liveness, rotations
 from ike.detection.alert import Alert
 from ike.detection.bounds import Bounds, Planned
 from ike.detection.conditions import Place
@@ -231,7 +231,7 @@ def _fire(gateway: Gateway, now: float) -> None:
                 if tunnel.armed and int(tunnel.armed // SLOT) == due:
                     lifecycle.look(gateway, tunnel, (at + 1) * SLOT)
     if gateway.waiting:
-        failures.overdue(gateway, now)
+        rotations.overdue(gateway, now)
     if gateway.away:
         liveness.overdue(gateway, (slot + 1) * SLOT)
     if gateway.conditions.opened:

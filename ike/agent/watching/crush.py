@@ -2,7 +2,9 @@
 
 Whoever sends a gateway requests under forged addresses makes it write lines as fast as he likes. Of each kind of event
 that a stranger can cause so, a few in a second are told, which is enough for every rule; of the rest only the number
-is, as `counted`. What names a connection, and every failed or successful authentication, is always told. Pure.
+is, as `counted`. Each connection that is named has a few of its own, so that a flood at one hides nothing of another;
+but a name is no proof, as a connection may be open to any address. Every failed or successful authentication is always
+told. Pure.
 """
 
 from collections import Counter
@@ -20,14 +22,17 @@ STRANGERS: Final = frozenset(
 )
 #: So many of each kind are told in each span of seconds, by the clock of the log.
 MOST, SPAN = 200, 10.0
+#: And before those of each connection, for so many in all: a peer may choose the name of the group it asks for.
+OF_ONE, OF_ALL = 20, 1_000
 
 
 class Crush:
-    """Counts by kind within a span. Not for several threads."""
+    """Counts by kind, and by kind and connection, within a span. Not for several threads."""
 
     def __init__(self) -> None:
         self._span: int | None = None
         self._told: Counter[str] = Counter()
+        self._named: Counter[tuple[str, str | None]] = Counter()
 
     def thinned(self, events: Iterable[SaEvent]) -> list[SaEvent]:
         """The events that are told, and, behind them, how many were not."""
@@ -52,10 +57,20 @@ class Crush:
     def _is_too_many(self, event: SaEvent) -> bool:
         if event.kind not in STRANGERS or event.time is None:
             return False
-        if event.name is not None or event.connection is not None:
-            return False
         span = int(event.time // SPAN)
         if span != self._span:
-            self._span, self._told = span, Counter()
+            self._span, self._told, self._named = span, Counter(), Counter()
+        name = event.name or event.connection
+        if name is not None and self._has_room((event.kind, name)):
+            return False
         self._told[event.kind] += 1
         return self._told[event.kind] > MOST
+
+    def _has_room(self, of_one: tuple[str, str]) -> bool:
+        """Is it one of the first of its connection?"""
+        of_all = (of_one[0], None)
+        if self._named[of_one] >= OF_ONE or self._named[of_all] >= OF_ALL:
+            return False
+        self._named[of_one] += 1
+        self._named[of_all] += 1
+        return True

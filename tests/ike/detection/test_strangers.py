@@ -9,7 +9,7 @@ from ike.detection.bounds import Planned
 from ike.detection.watch import Watch
 from ike.events.reader import Reader
 from tests.events.recordings import recorded
-from tests.ike.detection.lines import START, Log, alerts, kinds
+from tests.ike.detection.lines import PEER, START, Log, alerts, kinds
 
 FOE = {"name": None, "source": "192.0.2.66"}
 
@@ -133,14 +133,28 @@ def test_the_only_peer_is_over_it_with_its_right_identity() -> None:
     assert (alert.identity, alert.end) == ("brnach-7", START + 600)
 
 
-def test_a_whole_fleet_that_fails_is_a_limited_number_of_alerts() -> None:
+def test_a_whole_fleet_that_fails_is_one_alert() -> None:
     log = Log()
     for number in range(200):
         branch(log, 0, "ike_established", number, number)
     for step in range(4):
         for number in range(200):
             branch(log, 100 + 100 * step + number / 10, "auth_failed", number, 1000 * step + number)
-    found = alerts(log)
+    (alert,) = alerts(log)
+    assert alert.evidence["identities"] == 200
+
+
+def test_many_peers_that_fail_while_others_succeed_are_a_limited_number_of_alerts() -> None:
+    log = Log()
+    for number in range(200):
+        branch(log, 0, "ike_established", number, number)
+    for step in range(4):
+        for number in range(200):
+            at = 100 + 100 * step + number / 10
+            branch(log, at, "auth_failed", number, 1000 * step + number)
+            if number % 10 == 0:
+                branch(log, at, "ike_established", 250, 9000 + 1000 * step + number)
+    found = [each for each in alerts(log) if each.kind == "auth_failures"]
     assert len(found) == 65
     assert found[-1].evidence["sources"] == 136
 
@@ -243,18 +257,82 @@ def test_clients_that_mistype_and_then_come_up_do_not_guess_together(times: int)
     assert "auth_guessing" not in kinds(log)
 
 
-@pytest.mark.parametrize("moved", [False, True])
-def test_a_fleet_with_old_secrets_does_not_guess(moved: bool) -> None:
-    """Known by their addresses, or where those are new by their identities."""
-    log = Log()
-    for step in range(60):
-        log.up(step, step, name="clients", source=f"203.0.113.{step}", identity=f"u{step}")
+def users(number: int, log: Log | None = None) -> Log:
+    """Each came up once, at its own address."""
+    log = log or Log()
+    for step in range(number):
+        source = f"100.64.{step}.7"
+        log.up(step, step, name="clients", source=source, identity=f"u{step}")
+    return log
+
+
+@pytest.mark.parametrize("moved", [0, 1, 2])
+def test_a_fleet_with_old_secrets_does_not_guess(moved: int) -> None:
+    """Known by their addresses; some roam, of each three so many, but not all."""
+    log = users(60)
     for step in range(180):
         one = step % 60
-        source = f"198.51.{step // 60}.{one}" if moved else f"203.0.113.{one}"
+        source = f"198.{one}.100.9" if one % 3 < moved else f"100.64.{one}.{7 + step // 60}"
         log.add(1000 + step, "auth_failed", ike_id=1000 + step, name="clients",
                 source=source, identity=f"u{one}")  # fmt: skip
     assert "auth_guessing" not in kinds(log)
+
+
+def spray(log: Log, number: int, pause: float, each: int) -> Log:
+    """Of existing users, from addresses that were never seen, `each` times in a row from one."""
+    for step in range(3 * number):
+        one = step // each
+        log.add(4000 + pause * step, "auth_failed", ike_id=5000 + step, name="clients",
+                source=f"203.{one >> 8}.{one & 255}.9", identity=f"u{step % number}")  # fmt: skip
+    return log
+
+
+@pytest.mark.parametrize("pause", [0.1, 1.0, 20.0])
+@pytest.mark.parametrize("each", [1, 4])
+def test_existing_users_that_are_tried_from_foreign_addresses(pause: float, each: int) -> None:
+    log = users(100)
+    if pause > 1:  # most of them are asleep
+        for step in range(90):
+            log.add(3000, "ike_deleted", ike_id=step, name="clients", source=f"100.64.{step}.7")
+    found = [one for one in alerts(spray(log, 100, pause, each)) if one.kind == "auth_guessing"]
+    assert [one.connection for one in found] == ["clients"]
+    assert int(str(found[0].evidence["attempts"])) >= 250
+
+
+def test_existing_users_are_tried_while_a_few_of_them_mistype_at_home() -> None:
+    log = spray(users(100), 100, 1.0, 1)
+    for step in range(5):
+        log.add(4000 + 50 * step, "auth_failed", ike_id=9000 + step, name="clients",
+                source=f"100.64.{step}.7", identity=f"u{step}")  # fmt: skip
+    log.events.sort(key=lambda one: one.time or 0.0)
+    assert "auth_guessing" in kinds(log)
+
+
+def test_our_own_rotation_explains_those_that_roam() -> None:
+    plan = (Planned(START + 3990, START + 9000, "clients"),)
+    assert "auth_guessing" not in kinds(spray(users(100), 100, 1.0, 1), None, plan)
+
+
+@pytest.mark.parametrize("logins", [False, True])
+@pytest.mark.parametrize("pause", [1.0, 20.0])
+def test_who_has_an_account_guesses_that_of_one_other(pause: float, logins: bool) -> None:
+    log = Log().up(0, 1, identity="mallory", source="203.0.113.9").up(1, 2, identity="ceo")
+    for step in range(90):
+        own = logins and step % 3 == 2
+        log.add(100 + pause * step, "ike_established" if own else "auth_failed", ike_id=10 + step,
+                identity="mallory" if own else "ceo", source="203.0.113.9")  # fmt: skip
+    found = [one for one in alerts(log) if one.kind == "auth_guessing"]
+    assert [(one.peer, one.end) for one in found] == [("203.0.113.9", None)]
+
+
+def test_a_user_at_the_office_whose_password_is_old_does_not_guess() -> None:
+    """He was up at home, and is so no more; others are up behind the office's address."""
+    log = Log().up(0, 1, identity="colleague", source="203.0.113.9").up(1, 2, identity="u")
+    log.add(50, "ike_deleted", ike_id=2, identity="u")
+    for step in range(60):
+        log.add(100 + 10 * step, "auth_failed", ike_id=10 + step, identity="u",
+                source="203.0.113.9")  # fmt: skip
+    assert kinds(log) == ["auth_failures"]
 
 
 def test_forged_senders_are_one_condition() -> None:
@@ -279,6 +357,39 @@ def test_forged_senders_that_offer_one_unfit_proposal_each() -> None:
     (alert,) = alerts(log)
     assert (alert.kind, alert.evidence["attempts"]) == ("unknown_peers", 20_000)
     assert alert.start == START
+
+
+@pytest.mark.parametrize("pause", [0.001, 0.3, 30.0])
+def test_forged_senders_at_a_connection_that_is_open_to_all(pause: float) -> None:
+    """pluto with %any, the default group of an ASA, IKEv1: the name is known before anybody authenticates."""
+    log = Log().up(0, name="branches")
+    for step in range(1000):
+        log.add(100 + pause * step, "proposal_mismatch", ike_id=10 + step, name="branches",
+                source=f"203.{step >> 8}.{step & 255}.7")  # fmt: skip
+    (alert,) = alerts(log)
+    assert (alert.kind, alert.connection, alert.peer) == ("unknown_peers", None, None)
+    assert alert.evidence["attempts"] == 1000 - 9
+
+
+def test_a_known_peer_at_such_a_connection_keeps_its_name() -> None:
+    log = Log().up(0, name="branches")
+    for step in range(40):
+        log.add(100 + 10 * step, "proposal_mismatch", ike_id=100 + step, name="branches",
+                source=f"203.0.{step}.7")  # fmt: skip
+        if step % 10 == 0:
+            log.add(105 + 10 * step, "proposal_mismatch", ike_id=10 + step, name="branches")
+    found = {each.kind: (each.connection, each.peer) for each in alerts(log)}
+    assert found == {"unknown_peers": (None, None), "proposal_mismatch": ("branches", PEER)}
+
+
+def test_some_new_sites_with_an_unfit_proposal_are_named() -> None:
+    log = Log()
+    for step in range(36):
+        log.add(30 * step, "proposal_mismatch", ike_id=step, name="branches",
+                source=f"203.0.113.{step % 6}")  # fmt: skip
+    assert {(each.kind, each.connection) for each in alerts(log)} == {
+        ("proposal_mismatch", "branches")
+    }
 
 
 def test_a_few_unfit_proposals_of_strangers_are_the_noise_of_the_internet() -> None:
@@ -541,6 +652,15 @@ def test_one_wrong_group_each_time_is_normal() -> None:
     assert kinds(loop) == ["proposal_mismatch"]
 
 
+@pytest.mark.parametrize("pause", [0.1, 60.0])
+def test_whoever_fails_to_authenticate_has_found_a_group(pause: float) -> None:
+    log = Log()
+    for step in range(24):
+        log.add(pause * step, "invalid_ke", ike_id=2 * step)
+        log.add(pause * step, "auth_failed", ike_id=2 * step + 1)
+    assert "proposal_mismatch" not in kinds(log)
+
+
 def test_strangers() -> None:
     one, many, daily = Log(), Log(), Log()
     for step in range(12):
@@ -606,3 +726,156 @@ def test_daylight_saving_time_is_no_wrong_clock() -> None:
     log = Log().up(monday - 600)
     log.add(monday, "ike_reauth", ike_id=1).add(monday - 3300, "ike_reauth", ike_id=1)
     assert kinds(log) == ["clock"]
+
+
+NUMBERLESS = {"daemon": "asa", "name": None, "source": "192.0.2.66"}
+
+
+@pytest.mark.parametrize("pause", [0.2, 1.0, 1.9, 5.0])
+def test_without_numbers_fast_guessing_is_seen(pause: float) -> None:
+    log = Log()
+    for step in range(100):
+        log.add(pause * step, "auth_failed", identity=f"user{step}", **NUMBERLESS)
+    (alert,) = alerts(log)
+    assert (alert.kind, alert.evidence["attempts"]) == ("auth_guessing", 100)
+
+
+@pytest.mark.parametrize(
+    ("kind", "alerted"),
+    [
+        ("auth_failed", "auth_failures"),
+        ("unknown_peer", "unknown_peers"),
+        ("proposal_mismatch", "unknown_peers"),
+        ("invalid_ke", "proposal_mismatch"),
+    ],
+)
+def test_without_numbers_a_steady_stream_is_no_single_attempt(kind: str, alerted: str) -> None:
+    log = Log()
+    for step in range(600):
+        log.add(0.1 * step, kind, **NUMBERLESS)
+    assert [each.kind for each in alerts(log) if each.end is None] == [alerted]
+
+
+def test_without_numbers_several_lines_are_one_attempt() -> None:
+    log = Log()
+    for step in range(6):
+        for after, who in ((0.0, f"user{step}"), (0.3, None), (0.9, f"user{step}")):
+            log.add(300 * step + after, "auth_failed", identity=who, **NUMBERLESS)
+    assert kinds(log) == []
+
+
+def test_a_peer_without_numbers_that_tries_each_second_fails_in_our_rotation() -> None:
+    log = Log().up(0)
+    for step in range(40):
+        log.add(100 + step, "auth_failed", identity="gw.example", daemon="asa")
+    plan = (Planned(START + 90, START + 900, "site"),)
+    (alert,) = alerts(log, None, plan)
+    assert (alert.kind, alert.raised) == ("rotation_failed", START + 102)
+
+
+@pytest.mark.parametrize("other", ["203.0.113.9", PEER])
+def test_the_success_of_another_peer_does_not_end_a_failed_rotation(other: str) -> None:
+    """Nor where it comes from behind the same address."""
+    plan = (Planned(START + 90, START + 4000, "site"),)
+    log = failures(4, 20, Log().up(0)).up(300, 900, 9, identity="mallory", source=other)
+    (alert,) = alerts(log, None, plan)
+    assert (alert.kind, alert.end) == ("rotation_failed", None)
+    log = Log().up(0)
+    for step in range(4):
+        failures(1, 0, log, identity="gw.example")
+        log.events[-2:] = [
+            one._replace(ike_id=100 + step, time=START + 100 + 700 * step)
+            for one in log.events[-2:]
+        ]
+        log.up(120 + 700 * step, 900 + step, identity="mallory", source=other)
+    (alert,) = [each for each in alerts(log, None, plan) if each.kind == "rotation_failed"]
+    assert (alert.start, alert.end) == (START + 100, None)
+
+
+@pytest.mark.parametrize("source", [PEER, "203.0.113.9"])
+def test_its_own_success_ends_a_failed_rotation(source: str) -> None:
+    plan = (Planned(START + 90, START + 900, "site"),)
+    log = failures(4, 20, Log().up(0)).up(300, 900, source=source)
+    (alert,) = alerts(log, None, plan)
+    assert (alert.kind, alert.end) == ("rotation_failed", START + 300)
+
+
+def test_a_rotation_that_fails_at_two_peers_is_over_when_both_are_up() -> None:
+    log = Log().up(0).up(1, 2, 2, identity="b", source="203.0.113.9")
+    log = failures(4, 20, log)
+    for step in range(4):
+        log.add(
+            110 + 20 * step, "auth_failed", ike_id=70 + step, identity="b", source="203.0.113.9"
+        )
+    log.up(300, 900, 9).up(500, 901, 10, identity="b", source="203.0.113.9")
+    log.events.sort(key=lambda one: one.time or 0.0)
+    (alert,) = alerts(log, None, (Planned(START + 90, START + 900, "site"),))
+    assert (alert.kind, alert.end) == ("rotation_failed", START + 500)
+
+
+@pytest.mark.parametrize("source", ["203.0.113.9", "2001:db8::%x"])
+def test_logins_of_one_account_do_not_hide_a_flood(source: str) -> None:
+    log = Log()
+    for step in range(120):
+        for n in range(20):
+            log.add(step + n / 100, "half_open_limit", name=None, source=f"203.{step}.{n}.1")
+        for n in range(8):
+            ike = 8 * step + n
+            address = source % ike if "%" in source else source
+            log.add(step + 0.5 + n / 100, "ike_established", ike_id=ike, identity="mallory",
+                    source=address)  # fmt: skip
+    assert "half_open_flood" in kinds(log)
+
+
+@pytest.mark.parametrize("identity", [None, "group", "user%d"])
+def test_a_fleet_that_comes_back_is_no_flood(identity: str | None) -> None:
+    """Behind one address each with an identity, or with one for all or none that is told, each at its own."""
+    log = Log()
+    for step in range(2000):
+        source = f"100.{step >> 8}.{step & 255}.7" if identity != "user%d" else "192.0.2.200"
+        who = identity % step if identity == "user%d" else identity
+        for _ in range(2):
+            log.add(0.02 * step, "half_open_limit", name=None, source=source)
+        log.add(0.02 * step + 5, "ike_established", name=f"c{step}" if who is None else "clients",
+                ike_id=step, identity=who, source=source)  # fmt: skip
+    log.events.sort(key=lambda one: one.time or 0.0)
+    assert "half_open_flood" not in kinds(log)
+
+
+def test_where_everybody_fails_it_is_one_alert() -> None:
+    """The AAA server is out of reach: of those who roam as well."""
+    log = users(60)
+    for step in range(180):
+        one = step % 60
+        source = f"198.{one}.100.9" if one % 4 == 1 else f"100.64.{one}.7"
+        log.add(1000 + step, "auth_failed", ike_id=1000 + step, name="clients",
+                source=source, identity=f"u{one}")  # fmt: skip
+    (alert,) = alerts(log)
+    assert (alert.kind, alert.connection, alert.peer) == ("auth_failures", "clients", None)
+    assert (alert.identity, alert.start) == (None, START + 1000)
+    assert "AAA" in alert.cause
+
+
+def test_who_is_up_elsewhere_fails_with_all_others() -> None:
+    """Phones that changed their network while the AAA server is away, and whose old SAs stand."""
+    log = users(60)
+    for step in range(600):
+        one = step % 60
+        source = f"198.{one}.100.9" if one % 4 == 1 else f"100.64.{one}.7"
+        for half in (0, 10):
+            log.add(1000 + 20 * (step // 60) + one / 10 + half, "auth_failed", ike_id=1000 + 2 * step + half // 10,
+                    name="clients", source=source, identity=f"u{one}")  # fmt: skip
+    log.events.sort(key=lambda each: each.time or 0.0)
+    assert "auth_guessing" not in kinds(log)
+
+
+def test_where_somebody_succeeds_not_everybody_fails() -> None:
+    log = users(60)
+    for step in range(180):
+        one = step % 60
+        log.add(1000 + step, "auth_failed", ike_id=1000 + step, name="clients",
+                source=f"100.64.{one}.7", identity=f"u{one}")  # fmt: skip
+        if step % 10 == 0:
+            log.add(1000.5 + step, "ike_established", ike_id=9000 + step, name="clients",
+                    source="100.64.99.7", identity="other")  # fmt: skip
+    assert kinds(log).count("auth_failures") == 60

@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ike.agent.watching.crush import MOST, SPAN, STRANGERS, Crush
+from ike.agent.watching.crush import MOST, OF_ALL, OF_ONE, SPAN, STRANGERS, Crush
 from ike.events.event import EVENTS, LEFT_OUT, SaEvent
 
 
@@ -27,9 +27,20 @@ def test_the_next_seconds_are_told_again() -> None:
     assert len(crush.thinned(flood(10, SPAN))) == 10
 
 
-def test_what_names_a_connection_is_no_strangers() -> None:
-    named = [each._replace(name="site") for each in flood(3 * MOST)]
-    assert Crush().thinned(named) == named
+def test_each_connection_has_room_of_its_own() -> None:
+    """A flood at one that is open to any address hides nothing of another."""
+    named = [each._replace(name="branches") for each in flood(20_000)]
+    mine = [each._replace(name="site", source="203.0.113.9") for each in flood(5, 0.99)]
+    crush = Crush()
+    told = crush.thinned([*named, *mine])
+    assert told[-6:-1] == mine
+    assert len(told) == OF_ONE + MOST + 5 + 1
+    assert told[-1].number == 20_000 - OF_ONE - MOST
+
+
+def test_names_that_a_stranger_chooses_have_no_end() -> None:
+    named = [each._replace(name=f"group{n}") for n, each in enumerate(flood(20_000))]
+    assert len(Crush().thinned(named)) == OF_ALL + MOST + 1
 
 
 @given(st.lists(st.tuples(st.sampled_from(sorted(EVENTS)), st.floats(0, 60) | st.none())))
