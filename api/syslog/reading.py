@@ -14,7 +14,7 @@ from api.syslog.tally import CUT, Tally
 
 _LOG = logging.getLogger("ikewarden.syslog")
 #: So many devices are told apart; then the one that was silent longest is forgotten.
-_MOST: Final = 4096
+MOST_DEVICES: Final = 4096
 _SAY_EVERY: Final = timedelta(seconds=60)
 # Whoever was heard over UDP within this time may be one whose datagrams the kernel dropped.
 _SENDS_STILL: Final = 86_400.0
@@ -117,10 +117,15 @@ class Reading:
 
     def close(self, now: datetime) -> None:
         """Nothing more comes."""
-        far = now.timestamp() + _SAY_EVERY.total_seconds()
         for key, device in self._lately.items():
-            self._delivery.add(key[0], device.settle(far) or ())
+            self._finish(key, device, now.timestamp())
         self._tell_lost()
+
+    def _finish(self, key: _Key, device: Device, at: float) -> None:
+        """Nothing more comes of it: what it owes is told."""
+        owed = device.settle(at + _SAY_EVERY.total_seconds())
+        if owed:
+            self._delivery.add(key[0], owed)
 
     def _tell_lost(self) -> None:
         for gateway, number in self._lost.items():
@@ -135,9 +140,9 @@ class Reading:
     def _device(self, key: _Key, at: float) -> Device:
         device = self._devices.pop(key, None)
         if device is None:
-            if len(self._devices) >= _MOST:
+            if len(self._devices) >= MOST_DEVICES:
                 stalest = next(iter(self._devices))
-                del self._devices[stalest]
+                self._finish(stalest, self._devices.pop(stalest), at)
                 self._lately.pop(stalest, None)
             device = Device(at)
         # The one that was heard last stands last.

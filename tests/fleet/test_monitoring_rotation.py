@@ -11,6 +11,7 @@ from fleet.rotation.values import Authentication, Reason, Rotation, State
 from ike.events.event import SaEvent
 from pki.actors import Actor, Role, Scope
 from pki.desk import Desk
+from store import outbox
 from tests.fixtures.desk import CLOCKWORK, drain
 from tests.fleet.monitoring import alerts_of, batch, told
 from tests.fleet.rotating import Site
@@ -195,3 +196,19 @@ def test_a_word_to_undo_that_comes_late_is_of_its_own_rotation(rotating: Site) -
     actor, now = CLOCKWORK, rotating.clock()
     assert undoing.undo(rotating.desk, actor, "left", "left-right", before, now=now) == 0
     assert undoing.undo(rotating.desk, actor, "left", "left-right", now, now=now) == 1
+
+
+def test_a_word_to_undo_that_an_earlier_version_wrote(rotating: Site) -> None:
+    """It does not say when it failed: that was before it was written."""
+    name = settled(rotating)
+    payload = {"gateway": "left", "connection": "left-right"}
+    for is_late in (True, False):
+        if is_late:
+            before = rotating.clock()
+            rotating.clock.pass_time(minutes=2)
+            rotation = begun(rotating, name)
+        at = before if is_late else rotating.clock()
+        with rotating.desk.store.write() as connection:
+            outbox.put(connection, topic="rotation.undo", key="1", payload=payload, now=at)
+        drain(rotating.desk, rotating.clock())
+        assert rotating.rotation(rotation.id).back is not is_late

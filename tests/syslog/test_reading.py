@@ -1,20 +1,23 @@
-"""Whose lines are lost where nobody can tell."""
+"""Lines on their way: none is lost without a word."""
 
 from datetime import timedelta
 
 import pytest
 
 from api.syslog.delivery import Delivery, Room
-from api.syslog.reading import Origin, Reading
+from api.syslog.reading import MOST_DEVICES, Origin, Reading
 from api.syslog.senders import Sender, Senders
 from api.syslog.tally import Tally
 from fleet.monitoring import shown
+from ike.agent.watching.crush import MOST
 from pki.desk import Desk
 from tests.fixtures.desk import NOW, OPERATOR
 from tests.fleet.crew import enlist
 
 # The records are not what is tested.
 pytestmark = pytest.mark.parametrize("store_url", ["sqlite"], indirect=True)
+SCAN = b"<164>Nov 29 12:00:00 asa %ASA-4-750003: Local:192.0.2.1:500 Remote:203.0.113.9:500 "
+SCAN += b"Username:x IKEv2 Negotiation aborted due to ERROR: No proposal chosen"
 LINE = b"<13>Nov 29 12:00:00 x sshd[1]: nothing of interest"
 
 
@@ -38,3 +41,16 @@ def test_what_the_kernel_drops_may_be_of_any_device_that_sends_over_udp(desk: De
         ("udp1.example", "lost"): 5,
         ("udp2.example", "lost"): 5,
     }
+
+
+def test_a_device_that_is_forgotten_for_others_owes_nothing(desk: Desk) -> None:
+    enlist(desk, "gw.example")
+    delivery = Delivery(desk, "s", Tally(), Room())
+    reading = Reading(Senders([Sender.parse("10.0.0.0/8 = gw.example")]), delivery, Tally())
+    for _ in range(MOST + 5):
+        reading.hear(Origin("10.1.0.1", "udp"), SCAN, NOW)
+    for number in range(MOST_DEVICES):
+        reading.hear(Origin(f"10.2.{number >> 8}.{number & 255}", "udp"), LINE, NOW)
+    reading.tick(NOW)
+    delivery.deliver(NOW)
+    assert shown.figures(desk, OPERATOR).counters == {("gw.example", "left_out"): 5}
