@@ -10,17 +10,17 @@ succeeded since the first of them, it is one condition of the connection: an AAA
 changed. Not normal, because in steady state nobody fails. Looks alike and is let pass: one failure, a failure of the
 certificate (`certificate_rejected` says it better), several lines about one attempt.
 
-**auth_guessing.** Condition: within 10 minutes one source failed with five identities that did not succeed later
-(where it has succeeded before, ten, and one more for each other that came up there meanwhile); or one that never
-succeeded failed twenty times with three identities, or within 10 seconds, or with an identity that is up at another
-address at that time (a source that succeeded: with one that is not its own and is up elsewhere, or within 10
-seconds); or at one connection twenty attempts failed from addresses that nothing is known of, of twenty sources or
-with twenty identities that never succeeded, or from ten addresses with one identity. An identity that was up is known
-in the network where it came up last; elsewhere it is astray, and counts as well, unless a third as many fail at home.
-One condition for a connection, however many sources. Looks alike and is let pass: a gateway that keeps trying with a
-wrong secret, as fast as daemons and scripts do that (it has one identity, or succeeded before), many clients after a
-rotation (most fail at home, or it is planned), whom an outage of the AAA server meets elsewhere (everybody fails),
-clients behind one address that mistype and then come up.
+**auth_guessing.** Condition: within 10 minutes one source failed with five identities that are not at home there and
+did not succeed later (where it has succeeded before, ten, and one more for each other that came up there meanwhile);
+or one that never succeeded failed twenty times with three identities, or within 10 seconds, or with an identity that
+is up at another address at that time (a source that succeeded: with one that is not its own and is up elsewhere, or
+within 10 seconds); or at one connection twenty attempts failed from addresses that nothing is known of, of twenty
+sources or with twenty identities that never succeeded, or from ten addresses with one identity. An identity that was
+up is known in the network where it came up last; elsewhere it is astray, and counts as well, unless a third as many
+fail at home. One condition for a connection, however many sources. Looks alike and is let pass: a gateway that keeps
+trying with a wrong secret, as fast as daemons and scripts do that (it has one identity, or succeeded before), many
+clients after a rotation (most fail at home, or it is planned), whom an outage of the AAA server meets elsewhere
+(everybody fails), clients behind one address that mistype and then come up.
 """
 
 from typing import Final
@@ -210,7 +210,7 @@ def _guesses(
     crowd: Crowd | None,
 ) -> bool:
     known = gateway.knows(address_of(event))
-    identities = len(suspect.identities)
+    identities = _foreign(gateway, suspect, place.connection, address_of(event))
     told = Place(gateway.name, place.connection, sender=address_of(event) or "")
     goes_on = crowd is not None and gateway.conditions.is_open("auth_guessing", told)
     by_one = (
@@ -245,6 +245,20 @@ def _guesses(
         tried = Place(gateway.name, connection, place.peer, whose)
         gateway.conditions.clear("auth_failures", tried, at)
     return True
+
+
+def _foreign(gateway: Gateway, suspect: Suspect, connection: str | None, source: str | None) -> int:
+    """How many identities failed at an address that are not at home there, or are up there and need not try?"""
+    names = suspect.identities
+    if len(names) < _IDENTITIES:
+        return len(names)
+    tunnel = gateway.tunnels.get((connection, source))
+    up = set() if tunnel is None else {identity for _, _, identity in tunnel.up.values()}
+    return sum(
+        1
+        for name in names
+        if name in up or source is None or gateway.hosts.get(f"{connection} {name}") != source
+    )
 
 
 def _of_one(

@@ -45,6 +45,23 @@ def test_a_record(fields: str, kinds: list[str]) -> None:
     assert one(Parser(), line) == [{"event": kind, **PEER} for kind in kinds]
 
 
+@pytest.mark.parametrize(
+    ("fields", "identity"),
+    [
+        ('user="branch-7" xauthuser="N/A"', "branch-7"),
+        ('user="branch-7"', "branch-7"),
+        ('user="branch-7" xauthuser="ada"', "ada"),
+        ('user="N/A" xauthuser="N/A"', None),
+    ],
+)
+def test_who_it_is_about(fields: str, identity: str | None) -> None:
+    failure = (
+        'action="negotiate" status="negotiate_error" reason="probable pre-shared secret mismatch"'
+    )
+    (event,) = events_of(Parser(), f"{HEAD}{FAR}{fields} {failure}")
+    assert (event.kind, event.identity) == ("auth_failed", identity)
+
+
 def test_a_record_with_spis_and_one_of_old_firmware() -> None:
     line = (
         f'{HEAD}{FAR}action="install_sa" vpntunnel="to branch" in_spi="0a1b2c3d" out_spi="4e5f6071"'

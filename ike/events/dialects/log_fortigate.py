@@ -154,7 +154,7 @@ def _of_record(fields: Mapping[str, str]) -> Iterator[SaEvent]:
             spi_out=spi(fields.get("out_spi")),
             source=address(fields.get("remip") or fields.get("rem_ip")),
             name=stated(fields.get("vpntunnel") or fields.get("vpn_tunnel")),
-            identity=stated(fields.get("xauthuser") or fields.get("user")),
+            identity=stated(fields.get("xauthuser")) or stated(fields.get("user")),
             reason=reason,
             size=_size(fields),
             host=stated(fields.get("devname")),

@@ -869,6 +869,30 @@ def test_who_is_up_elsewhere_fails_with_all_others() -> None:
     assert "auth_guessing" not in kinds(log)
 
 
+def office(up: bool) -> Log:
+    """Forty users behind one address fail, each twice."""
+    log = Log()
+    for step in range(40):
+        one: dict[str, Any] = {"name": "clients", "source": "192.0.2.200", "identity": f"u{step}"}
+        log.add(step, "ike_established", ike_id=step, **one)
+        if not up:
+            log.add(3000 + step, "ike_deleted", ike_id=step, **one)
+        for again in range(2):
+            log.add(
+                4000 + 5 * step + 250 * again, "auth_failed", ike_id=100 + 2 * step + again, **one
+            )
+    log.events.sort(key=lambda each: each.time or 0.0)
+    return log
+
+
+def test_an_office_whose_users_all_fail_does_not_guess() -> None:
+    assert "auth_guessing" not in kinds(office(up=False))
+
+
+def test_who_tries_those_that_are_up_behind_his_own_address_guesses() -> None:
+    assert "auth_guessing" in kinds(office(up=True))
+
+
 def test_where_somebody_succeeds_not_everybody_fails() -> None:
     log = users(60)
     for step in range(180):
