@@ -270,7 +270,11 @@ class Drain:
     def _undo_rotation(self, messages: Sequence[Message], now: datetime) -> None:
         payload = messages[0].payload
         gateway, connection = str(payload["gateway"]), payload["connection"]
-        undoing.undo(self._desk, SCHEDULER, gateway, connection, now=now)
+        # Earlier versions did not say when it failed.
+        at = messages[0].created_at
+        if "at" in payload:
+            at = datetime.fromisoformat(str(payload["at"]))
+        undoing.undo(self._desk, SCHEDULER, gateway, connection, at, now=now)
 
     def _forget_secrets(self, messages: Sequence[Message], now: datetime) -> None:
         retire.destroy(self._desk, SCHEDULER, [message.payload for message in messages])

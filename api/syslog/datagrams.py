@@ -51,7 +51,9 @@ class Datagrams:
     def tick(self) -> None:
         """Count what the kernel had no room for."""
         dropped = self._drops()
-        self._tally.count("kernel", (dropped - self._dropped) % (1 << 32))
+        number = (dropped - self._dropped) % (1 << 32)
+        self._tally.count("kernel", number)
+        self._reading.note_dropped(number, self._clock())
         self._dropped = dropped
 
     def _come(self) -> None:

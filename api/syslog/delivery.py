@@ -44,10 +44,15 @@ class Room:
 
 @dataclass
 class _Course:
-    """What waits of a gateway. `next` is the number of the first of it, None while that is not known."""
+    """What waits of a gateway. `next` is the number of the first of it, None while that is not known.
+
+    `lost` will never come, of which `gap` is left out of the numbers by the batch that is told.
+    """
 
     events: deque[SaEvent] = field(default_factory=deque)
     next: int | None = None
+    lost: int = 0
+    gap: int = 0
     vouched: float = 0.0
     told: float = 0.0  # of `vouched`
     beat_at: datetime = _AT_ONCE
@@ -59,8 +64,8 @@ class _Course:
 
 
 class Delivery:
-    """Takes events from the listeners and gives them to the records. `add`, `vouch` and `has_room` may be called while
-    another thread delivers.
+    """Takes events from the listeners and gives them to the records. `add`, `lose`, `vouch` and `has_room` may be
+    called while another thread delivers.
     """
 
     def __init__(self, desk: Desk, stream: str, tally: Tally, room: Room) -> None:
@@ -86,6 +91,11 @@ class Delivery:
         with self._lock:
             self._course(gateway).events.extend(events)
             self._waiting += len(events)
+
+    def lose(self, gateway: str, number: int) -> None:
+        """So many lines of this gateway will never come: numbers are left out for them, as an agent does."""
+        with self._lock:
+            self._course(gateway).lost += number
 
     def vouch(self, gateway: str, until: float) -> None:
         """All events of this gateway up to then were added."""
@@ -114,12 +124,15 @@ class Delivery:
             vouched = course.vouched
             events = list(islice(course.events, course.limit))
             whole = len(events) == len(course.events)
+            if not course.unsure:  # else its numbers stay: it may have been taken
+                course.gap = course.lost
         try:
             if course.next is None:
                 course.next = self._take(gateway, Batch(self._stream, 0, ()), now).next
+            first = course.next + course.gap
             until = datetime.fromtimestamp(vouched, UTC) if whole and vouched else None
             settled = not events and _is_settled(course, now)
-            batch = Batch(self._stream, course.next, events, course.next, until, settled)
+            batch = Batch(self._stream, first, events, first, until, settled)
             taken = self._take(gateway, batch, now)
         except Exception as error:  # noqa: BLE001 - other gateways' events must be delivered
             self._failed(gateway, course, error, now)
@@ -128,7 +141,8 @@ class Delivery:
             self._leave_stream(gateway)
             return 0
         self._done(course, len(events))
-        course.next += len(events)
+        self._forget_lost(course, course.gap)
+        course.next = first + len(events)
         course.failures, course.unsure = 0, False
         course.limit = min(MAX_EVENTS, course.limit * 2)
         course.beat_at = now + _BEAT
@@ -160,6 +174,18 @@ class Delivery:
                 course.events.popleft()
             self._waiting -= number
 
+    def _forget_lost(self, course: _Course, number: int) -> None:
+        with self._lock:
+            course.lost -= number
+            course.gap = 0
+
+    def _refused(self, course: _Course) -> None:
+        """The first one that waits is refused whatever is done, and so never told."""
+        number = min(1, len(course.events))
+        self._done(course, number)
+        with self._lock:
+            course.lost += number
+
     def _failed(self, gateway: str, course: _Course, error: Exception, now: datetime) -> None:
         code = error.code if isinstance(error, IkewardenError) else type(error).__name__
         if not course.failures:
@@ -175,6 +201,7 @@ class Delivery:
             case GatewayNotFound():
                 self._tally.count("gateway_not_found", len(course.events))
                 self._done(course, len(course.events))
+                self._forget_lost(course, course.lost)
                 # It may be registered anew, and then knows of nothing.
                 course.next, course.told, pause = None, course.vouched, _FORGOTTEN
             case TooFast():
@@ -186,12 +213,12 @@ class Delivery:
                 course.limit, pause = course.limit // 2, timedelta(0)
             case _:
                 self._tally.count("event_refused")
-                self._done(course, min(1, len(course.events)))
+                self._refused(course)
         course.not_before = now + pause
 
 
 def _is_due(course: _Course, now: datetime) -> bool:
-    if course.events or _is_settled(course, now):
+    if course.events or course.lost or _is_settled(course, now):
         return True
     return course.vouched > course.told and not _is_ahead(course.beat_at, now)
 

@@ -1,8 +1,12 @@
-"""One device that sends: its lines read into events, with times that hold. Pure."""
+"""One device that sends: its lines read into events, with times that hold, and thinned where strangers cause too many.
+Pure.
+"""
 
+from collections.abc import Iterable
 from typing import Final
 
-from ike.events.event import SaEvent
+from ike.agent.watching.crush import Crush
+from ike.events.event import LEFT_OUT, SaEvent
 from ike.events.limits import limited
 from ike.events.reader import Reader
 from ike.events.stamps import Stamps
@@ -25,6 +29,8 @@ class Device:
     def __init__(self, now: float) -> None:
         self._begin(now)
         self._zone = _Zone()
+        self._crush = Crush()
+        self._left_out: SaEvent | None = None
         self._last = b""
         self._owes = False
         self.heard = now
@@ -41,9 +47,14 @@ class Device:
         return True
 
     def hear(self, line: bytes, now: float) -> list[SaEvent]:
-        """The events that this line tells or ends. `line` holds no line feed."""
+        """The events that this line tells or ends, but for those that are only counted. `line` holds no line feed."""
         self.heard, self._last, self._owes = now, line, True
-        return [self._timed(each, now) for each in self._reader.feed(line + b"\n")]
+        return self._told(self._reader.feed(line + b"\n"), now)
+
+    def left_out(self) -> list[SaEvent]:
+        """One that says how many events were only counted since this was asked last; nothing where none was."""
+        found, self._left_out = self._left_out, None
+        return [] if found is None else [found]
 
     def settle(self, now: float) -> list[SaEvent] | None:
         """What is owed, where nothing came for a while; None while it is too early."""
@@ -52,7 +63,7 @@ class Device:
         if abs(now - self.heard) < _SETTLED:
             return None
         self._owes = False
-        events = [self._timed(each, now) for each in self._reader.settle()]
+        events = self._told(self._reader.settle(), now) + self.left_out()
         if now - self._since > _READER_SECONDS:
             # It knows the year of its beginning.
             self._begin(now)
@@ -75,6 +86,20 @@ class Device:
     def _stamp(self, line: bytes) -> tuple[float | None, bool]:
         stamp = self._stamps.read(line)[0]
         return stamp, stamp == self._others.read(line)[0]
+
+    def _told(self, events: Iterable[SaEvent], now: float) -> list[SaEvent]:
+        told = []
+        for each in (self._timed(one, now) for one in events):
+            # Where its clock tells nothing, ours tells how many there are in a while.
+            timed = each._replace(time=now) if each.time is None else each
+            for said in self._crush.thinned([timed]):
+                if said.kind == "counted" and said.reason == LEFT_OUT:
+                    before = self._left_out.number if self._left_out else 0
+                    number = (before or 0) + (said.number or 0)
+                    self._left_out = said._replace(number=number)
+                else:
+                    told.append(each)
+        return told
 
     def _timed(self, event: SaEvent, now: float) -> SaEvent:
         event = limited(event)

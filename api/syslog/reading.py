@@ -1,6 +1,7 @@
 """Lines, from whichever listener, on their way to the reader of their device and from there to the records."""
 
 import logging
+from collections import Counter
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final
@@ -13,8 +14,10 @@ from api.syslog.tally import CUT, Tally
 
 _LOG = logging.getLogger("ikewarden.syslog")
 #: So many devices are told apart; then the one that was silent longest is forgotten.
-_MOST: Final = 4096
+MOST_DEVICES: Final = 4096
 _SAY_EVERY: Final = timedelta(seconds=60)
+# Whoever was heard over UDP within this time may be one whose datagrams the kernel dropped.
+_SENDS_STILL: Final = 86_400.0
 _SHOWN: Final = 5
 _Key = tuple[str, str, str | None]
 
@@ -35,6 +38,10 @@ class Reading:
         self._senders, self._delivery, self._tally = senders, delivery, tally
         self._devices: dict[_Key, Device] = {}
         self._lately: dict[_Key, Device] = {}
+        # Gateways, of which the settings name a limited number: how many lines of them were dropped since the last
+        # tick, and when they were heard over UDP.
+        self._lost: Counter[str] = Counter()
+        self._by_udp: dict[str, float] = {}
         self._unknown: dict[str, int] = {}
         self._unknown_lines = 0
         self._say_at: datetime | None = None
@@ -55,8 +62,11 @@ class Reading:
         gateway, host = found
         at = now.timestamp()
         device = self._device((gateway, origin.address, host), at)
-        if origin.transport == "udp" and not self._may_come(device, gateway, at):
-            return gateway
+        if origin.transport == "udp":
+            self._by_udp[gateway] = at
+            if not self._may_come(device, gateway, at):
+                self._lost[gateway] += 1
+                return gateway
         try:
             events = device.hear(line, at)
         except Exception as error:  # noqa: BLE001 - a mistake in a parser must not end the connection
@@ -64,6 +74,7 @@ class Reading:
             about = {"gateway": gateway, "kind": type(error).__name__}
             _LOG.error("a line of syslog could not be read", extra=about)
             self._tally.count("unreadable")
+            self._lost[gateway] += 1
             del self._devices[gateway, origin.address, host]
             return gateway
         if events:
@@ -81,13 +92,24 @@ class Reading:
         """So many messages were longer than what is looked at."""
         self._tally.count(CUT, number)
 
-    def tick(self, now: datetime) -> None:
-        """What time brings, about once a second: messages that are whole now, and silence that is vouched for."""
+    def note_dropped(self, number: int, now: datetime) -> None:
+        """The kernel dropped so many datagrams; whose, it does not tell."""
         at = now.timestamp()
+        for gateway, heard in self._by_udp.items():
+            if number and at - heard < _SENDS_STILL:
+                self._lost[gateway] += number
+
+    def tick(self, now: datetime) -> None:
+        """What time brings, about once a second: messages that are whole now, what was left out or dropped, and
+        silence that is vouched for.
+        """
+        at = now.timestamp()
+        self._tell_lost()
         for key, device in list(self._lately.items()):
             events = device.settle(at)
-            if events:
-                self._delivery.add(key[0], events)
+            told = device.left_out() if events is None else events
+            if told:
+                self._delivery.add(key[0], told)
             if events is not None:
                 self._delivery.vouch(key[0], device.vouched())
                 del self._lately[key]
@@ -95,9 +117,20 @@ class Reading:
 
     def close(self, now: datetime) -> None:
         """Nothing more comes."""
-        far = now.timestamp() + _SAY_EVERY.total_seconds()
         for key, device in self._lately.items():
-            self._delivery.add(key[0], device.settle(far) or ())
+            self._finish(key, device, now.timestamp())
+        self._tell_lost()
+
+    def _finish(self, key: _Key, device: Device, at: float) -> None:
+        """Nothing more comes of it: what it owes is told."""
+        owed = device.settle(at + _SAY_EVERY.total_seconds())
+        if owed:
+            self._delivery.add(key[0], owed)
+
+    def _tell_lost(self) -> None:
+        for gateway, number in self._lost.items():
+            self._delivery.lose(gateway, number)
+        self._lost.clear()
 
     def _owner(self, origin: Origin, line: bytes) -> tuple[str, str | None] | None:
         if origin.gateway is not None:
@@ -107,9 +140,9 @@ class Reading:
     def _device(self, key: _Key, at: float) -> Device:
         device = self._devices.pop(key, None)
         if device is None:
-            if len(self._devices) >= _MOST:
+            if len(self._devices) >= MOST_DEVICES:
                 stalest = next(iter(self._devices))
-                del self._devices[stalest]
+                self._finish(stalest, self._devices.pop(stalest), at)
                 self._lately.pop(stalest, None)
             device = Device(at)
         # The one that was heard last stands last.

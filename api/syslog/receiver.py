@@ -152,8 +152,9 @@ class Receiver:
         if self._datagrams is not None:
             self._datagrams.close()
         self._house.close()
-        self._reading.close(self._clock())
         self._tell()
+        self._reading.close(self._clock())
+        self._publish()
         enough.set()
         await asyncio.to_thread(deliverer.join, _LAST_DELIVERY_SECONDS)
         if self._delivery.waiting:
@@ -189,8 +190,8 @@ class Receiver:
             self._house.tick(now)
             if number % _TICKS_OF_A_SECOND:
                 continue
-            self._reading.tick(now)
             self._tell()
+            self._reading.tick(now)
 
     def _tell(self) -> None:
         if self._datagrams is not None:

@@ -2,10 +2,11 @@
 
 import ipaddress
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Final
 
+from ike.events.programs import CISCO, head_of
 from ike.events.stamps import Stamps
 
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
@@ -13,6 +14,8 @@ Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
 _WRITTEN: Final = re.compile(r"(\S{1,64})(?:\s+([!-<>-~]{1,255}))?\s*=\s*(\S{1,255})")
 _KEPT: Final = 4096  # addresses that are remembered
+# IOS (`logging origin-id`) and ASA (`logging device-id`) name themselves so.
+_TAG: Final = re.compile(rb"(?:^|[\s>])([^\s:<>]{1,255}) ?:(?=\s)")
 
 
 @dataclass(frozen=True)
@@ -60,12 +63,21 @@ class Senders:
         """The gateway that this line from there is of, and the host by which it was told; None for nobody."""
         hosts = self._hosts(address)
         if len(hosts) > (None in hosts):
-            name = self._stamps.read(line)[1]
-            host = name.lower() if name else None
-            if host in hosts:
-                return hosts[host], host
+            for name in self._names(line):
+                if name in hosts:
+                    return hosts[name], name
         gateway = hosts.get(None)
         return None if gateway is None else (gateway, None)
+
+    def _names(self, line: bytes) -> Iterator[str]:
+        """What a line's host may be called: by its prefix, or by what the device put in front of its own code."""
+        name = self._stamps.read(line)[1]
+        if name:
+            yield name.lower()
+        head = head_of(line)
+        if head.dialects == {CISCO}:
+            for tag in _TAG.finditer(line, 0, head.begins[0]):
+                yield tag[1].decode("utf-8", "replace").lower()
 
     def _hosts(self, address: str) -> dict[str | None, str]:
         known = self._known.get(address)

@@ -161,10 +161,7 @@ class _Settling:
         if number is None:
             raise RuntimeError("the database gives a number to each alert")
         row = self._row(number[0])
-        if alert.kind == "rotation_failed" and alert.end is None:
-            payload = {"gateway": self.gateway.name, "connection": alert.connection}
-            key = f"{self.gateway.id}:{same}"
-            outbox.put(self.connection, topic=UNDO, key=key, payload=payload, now=self.now)
+        self._have_undone(row, alert)
         if silence["silenced_until"] is None:
             row = tell(self.connection, row, self.gateway.name, self.now)
         return row if alert.end is None else self._end(row, {"ended": _moment(alert.end)})
@@ -179,9 +176,20 @@ class _Settling:
         if again:
             values |= {"state": str(AlertState.OPEN), "ended_at": None}
         row = self._change(row, values)
+        if again:
+            self._have_undone(row, alert)
         if again and row.told:
             row = tell(self.connection, row, self.gateway.name, self.now)
         return row
+
+    def _have_undone(self, row: Row[Any], alert: Alert) -> None:
+        """Have the rotation undone that failed when this became certain; told late, that may not be the present one."""
+        if alert.kind != "rotation_failed" or alert.end is not None:
+            return
+        at = _moment(alert.raised) or self.now
+        payload = {"gateway": self.gateway.name, "connection": alert.connection, "at": _text(at)}
+        key = f"{row.id:018}:{_text(at)}"
+        outbox.put(self.connection, topic=UNDO, key=key, payload=payload, now=self.now)
 
     def _end(self, row: Row[Any], values: Mapping[str, Any]) -> Row[Any]:
         row = self._change(row, {**values, "state": str(AlertState.ENDED), "ended_at": self.now})

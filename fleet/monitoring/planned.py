@@ -123,20 +123,32 @@ def _span(begun: datetime, ended: datetime | None, now: datetime) -> tuple[float
 
 @dataclass(frozen=True)
 class Turning:
-    """A rotation of a secret at a gateway, and what its connection is called there."""
+    """A rotation of a secret at a gateway, and what its connection is called there.
+
+    What happens from `since` on is its doing: a minute before it was begun, as clocks differ, but for what the one
+    before it explains.
+    """
 
     id: int
     connection: str
     slot: str
     begun: datetime
     ended: datetime | None
+    since: datetime
 
 
-def rotations_at(connection: Connection, gateway_id: int, since: datetime) -> Iterator[Turning]:
-    """Those under way, and those that ended later than `since`; the latest first."""
-    for row in connection.execute(_TURNING, {"gateway": gateway_id, "since": since}):
-        name = _called(row, gateway_id)
-        yield Turning(row.id, name, row.slot, row.created_at, row.ended_at)
+def rotations_at(connection: Connection, gateway_id: int, now: datetime) -> list[Turning]:
+    """Those under way, and those that ended of late; the first begun first."""
+    found: list[Turning] = []
+    explained: dict[str, datetime] = {}  # until when, by connection
+    rows = connection.execute(_TURNING, {"gateway": gateway_id, "since": now - _MEMORY}).all()
+    for row in reversed(rows):
+        name, begun = _called(row, gateway_id), row.created_at
+        since = max(begun - _BEFORE, min(begun, explained.get(name, begun - _BEFORE)))
+        found.append(Turning(row.id, name, row.slot, begun, row.ended_at, since))
+        until = (now if row.ended_at is None else row.ended_at) + _AFTER
+        explained[name] = max(until, explained.get(name, until))
+    return found
 
 
 def _called(row: Row[*tuple[Any, ...]], gateway_id: int) -> str:
@@ -146,8 +158,9 @@ def _called(row: Row[*tuple[Any, ...]], gateway_id: int) -> str:
 
 
 def _rotations(connection: Connection, gateway_id: int, now: datetime) -> Iterator[Planned]:
-    for each in rotations_at(connection, gateway_id, now - _MEMORY):
-        yield Planned(*_span(each.begun, each.ended, now), each.connection)
+    for each in rotations_at(connection, gateway_id, now):
+        _, until = _span(each.begun, each.ended, now)
+        yield Planned(each.since.timestamp(), until, each.connection)
 
 
 def _commands(connection: Connection, gateway_id: int, now: datetime) -> Iterator[Planned]:

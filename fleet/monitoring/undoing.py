@@ -25,8 +25,11 @@ _SEEN = (
 _BY = "the rule rotation_failed"
 
 
-def undo(desk: Desk, actor: Actor, gateway: str, name: str | None, *, now: datetime) -> int:
-    """Undo what is being rotated at a gateway for a connection; tell how many rotations. May be done again.
+def undo(
+    desk: Desk, actor: Actor, gateway: str, name: str | None, at: datetime, *, now: datetime
+) -> int:
+    """Undo what is being rotated at a gateway for a connection, and was already when that failed, `at`; tell how many
+    rotations. May be done again, and late.
 
     One that went too far to be undone goes on, and so does one whose new key an agent saw to be accepted. Raises
     RoleMayNot.
@@ -38,7 +41,7 @@ def undo(desk: Desk, actor: Actor, gateway: str, name: str | None, *, now: datet
             running = [
                 each
                 for each in planned.rotations_at(connection, number, now)
-                if each.ended is None and each.connection == name
+                if each.ended is None and each.connection == name and each.since <= at
             ]
     except GatewayNotFound:
         return 0

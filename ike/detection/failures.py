@@ -124,7 +124,7 @@ def failed(gateway: Gateway, event: SaEvent, at: float | None) -> None:
     place = place_of(gateway, event)
     rotates = bool(gateway.planned) and "rotation" in gateway.plans(at, place.connection)
     if rotates and rotations.is_of_peer(gateway, place, event):
-        rotations.failed(gateway, suspect, place, at, count)
+        rotations.failed(gateway, suspect, place, at)
         return
     whose = _whose(gateway, event, place.connection)
     crowd, together = None, False

@@ -1,18 +1,19 @@
 """`rotation_failed`: the tunnel's own peer does not have the secret that we rotated to.
 
-Condition: two attempts of the tunnel's own peer failed, or one and nobody succeeded for a
-minute, on a connection whose rotation of ours is under way (`Planned`). It stands in place of `auth_failures`: the
-answer is to roll back, so nobody else may bring it about. An identity is claimed before it is proven, and anybody can
-claim it. So the peer is known by its address: it was up on this connection there, or we asked it there ourselves. To
-fail there takes the answers that go to that address. It is over when all that failed have succeeded. A peer with a
-new address fails at its own end as well, and that end tells.
+Condition: two attempts of the tunnel's own peer failed, or one and nobody succeeded for a minute, on a connection whose
+rotation of ours is under way (`Planned`), since that began; each rotation is a condition of its own. It stands in place
+of `auth_failures`: the answer is to roll back, so nobody else may bring it about. An identity is claimed before it is
+proven, and anybody can claim it. So the peer is known by its address: it was up on this connection there, or we asked
+it there ourselves. To fail there takes the answers that go to that address. It is over when all that failed have
+succeeded. A peer with a new address fails at its own end as well, and that end tells.
 """
 
+from collections.abc import Sequence
 from typing import Final
 
 from ike.detection.addresses import address_of, is_address
 from ike.detection.conditions import Place
-from ike.detection.signs import lines_of
+from ike.detection.signs import Sign, lines_of
 from ike.detection.state import Gateway, Suspect
 from ike.events.event import SaEvent
 
@@ -39,31 +40,36 @@ def is_of_peer(gateway: Gateway, place: Place, event: SaEvent) -> bool:
     return event.identity is None or not known or event.identity in known
 
 
-def failed(gateway: Gateway, suspect: Suspect, place: Place, at: float | None, count: int) -> None:
-    """The peer failed within our rotation, so often by now."""
-    if count < _TIMES:
-        if at is not None:
-            line = suspect.signs["auth"][-1][1]
-            gateway.waiting[f"{place.connection}\n{place.peer}"] = (at, line, place)
-        return
-    _tell(gateway, place, at, suspect.signs["auth"], count)
+def failed(gateway: Gateway, suspect: Suspect, place: Place, at: float | None) -> None:
+    """The peer failed within our rotation."""
+    begun = _turned(gateway, place, at)
+    signs = [each for each in suspect.signs["auth"] if (each[0] or begun) >= begun]
+    if len(signs) >= _TIMES:
+        _tell(gateway, place, at, signs)
+    elif at is not None:
+        gateway.waiting[f"{place.connection}\n{place.peer}"] = at, signs[-1][1], place
 
 
-def _tell(
-    gateway: Gateway,
-    place: Place,
-    at: float | None,
-    signs: list[tuple[float | None, int]],
-    count: int,
-) -> None:
+def _tell(gateway: Gateway, place: Place, at: float | None, signs: Sequence[Sign]) -> None:
+    there = gateway.conditions.find("rotation_failed", place)
+    if there is not None and (there.last or 0.0) < _turned(gateway, place, at):
+        # That is another rotation, which has to be undone, too.
+        gateway.conditions.clear("rotation_failed", place, there.last)
     gateway.sign(
         "rotation_failed",
         place,
         at,
         lines_of(signs),
-        {"attempts": count},
+        {"attempts": len(signs)},
         since=signs[0][0],
     )
+
+
+def _turned(gateway: Gateway, place: Place, at: float | None) -> float:
+    """Since when the latest rotation goes on that is under way there and then; 0 where there is none."""
+    rotations = (one for one in gateway.planned if one.purpose == "rotation")
+    there = (one for one in rotations if one.covers(at or 0.0, gateway.name, place.connection))
+    return max((one.start for one in there), default=0.0)
 
 
 def overdue(gateway: Gateway, now: float) -> None:
@@ -71,7 +77,7 @@ def overdue(gateway: Gateway, now: float) -> None:
     for key, (at, line, place) in list(gateway.waiting.items()):
         if now - at >= _WAIT:
             del gateway.waiting[key]
-            _tell(gateway, place, at, [(at, line)], 1)
+            _tell(gateway, place, at, [(at, line)])
 
 
 def answered(gateway: Gateway, place: Place) -> None:

@@ -40,7 +40,7 @@ TABLE: dict[Any, tuple[set[Role], Call]] = {
     shown.figures: (READERS, shown.figures),
     standing.latest: ({S}, lambda d, a: standing.latest(d, a, [1], now=NOW)),
     standing.standing: ({S}, lambda d, a: standing.standing(d, a, 0, now=NOW)),
-    undoing.undo: ({S}, lambda d, a: undoing.undo(d, a, "gw1", None, now=NOW)),
+    undoing.undo: ({S}, lambda d, a: undoing.undo(d, a, "gw1", None, NOW, now=NOW)),
 }
 
 

@@ -9,10 +9,11 @@ from sqlalchemy import select
 from api.syslog.delivery import Delivery, Room
 from api.syslog.tally import Tally
 from fleet import gateways
-from fleet.monitoring import intake
+from fleet.monitoring import intake, shown
 from fleet.monitoring.values import MAX_EVENTS, MAX_STREAMS, Batch
 from ike.events.event import SaEvent
 from pki.desk import Desk
+from store.engine import Store
 from store.monitoring_tables import sa_watches
 from tests.fixtures.desk import NOW, OPERATOR
 from tests.fleet.crew import Member, enlist
@@ -114,6 +115,43 @@ def test_an_event_that_is_refused_is_found_and_left_out(desk: Desk, member: Memb
     assert made.waiting == 0
     assert seqs(desk) == [0, 1, 2, 3, 4, 6, 7, 8, 9, 10]
     assert tally.fresh() == {"event_refused": 1}
+    assert shown.figures(desk, OPERATOR).counters == {(GW, "lost"): 1}
+
+
+def test_what_will_never_come_is_told(desk: Desk, member: Member) -> None:
+    made = delivery(desk)
+    made.lose(GW, 3)
+    made.add(GW, numbered(2))
+    assert made.deliver(NOW) == 2
+    [alert] = alerts_of(desk)
+    assert (alert.kind, alert.evidence["events"]) == ("events_lost", 3)
+    # Nothing need be there to tell it with, and it is told once.
+    made.lose(GW, 4)
+    made.deliver(NOW)
+    made.deliver(NOW)
+    made.add(GW, numbered(1, 2))
+    made.deliver(NOW)
+    assert shown.figures(desk, OPERATOR).counters == {(GW, "lost"): 7}
+    assert seqs(desk) == [0, 1, 2]
+
+
+def test_what_was_lost_is_counted_once_though_it_is_told_again(
+    desk: Desk, member: Member, second_store: Store
+) -> None:
+    """Whether a batch was taken is not known: it is sent again as it was, and what was lost since with the next."""
+    made = delivery(desk)
+    made.add(GW, numbered(2))
+    made.lose(GW, 3)
+    made.deliver(NOW)
+    with second_store.write():
+        made.add(GW, numbered(2, 2))
+        made.lose(GW, 4)
+        made.deliver(NOW)
+        made.lose(GW, 5)
+    for seconds in (5, 10, 15):
+        made.deliver(NOW + timedelta(seconds=seconds))
+    assert shown.figures(desk, OPERATOR).counters == {(GW, "lost"): 12}
+    assert seqs(desk) == [0, 1, 2, 3]
 
 
 def test_two_receivers_that_cannot_be_told_apart(desk: Desk, member: Member) -> None:

@@ -6,6 +6,8 @@ import pytest
 from hypothesis import given, settings
 
 from api.syslog.device import Device
+from ike.agent.watching.crush import MOST
+from ike.events.event import LEFT_OUT
 from tests.events.said import pieces
 
 NOW = datetime(2026, 11, 29, 12, 0, tzinfo=UTC).timestamp()
@@ -98,3 +100,25 @@ def test_any_line(data: bytes) -> None:
             assert event.time is None or event.time > 0
     device.vouched()
     device.settle(NOW + 5)
+
+
+def asa(at: float, source: str, error: str) -> bytes:
+    moment = datetime.fromtimestamp(at, UTC)
+    said = f"Local:192.0.2.1:500 Remote:{source}:500 Username:Unknown IKEv2 Negotiation aborted due"
+    return f"<164>{moment:%b %d %H:%M:%S} asa %ASA-4-750003: {said} to ERROR: {error}".encode()
+
+
+@pytest.mark.parametrize("behind", [0.0, 200 * 24 * HOUR], ids=["the time", "a clock never set"])
+def test_a_flood_of_strangers_is_a_number_and_a_guess_in_it_itself(behind: float) -> None:
+    device = Device(NOW)
+    told = []
+    for number in range(2 * MOST):
+        source = f"203.0.{number >> 8}.{number & 255}"
+        said = asa(NOW - behind, source, "Failed to find a matching policy")
+        told += device.hear(said, NOW + number / 1000)
+    told += device.hear(asa(NOW, "198.51.100.66", "Auth exchange failed"), NOW + 1)
+    assert [each.kind for each in told] == ["proposal_mismatch"] * MOST + ["auth_failed"]
+    [counted] = device.left_out()
+    assert (counted.kind, counted.reason, counted.number) == ("counted", LEFT_OUT, MOST)
+    assert device.left_out() == []
+    assert device.settle(NOW + 10) == []

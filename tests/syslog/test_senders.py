@@ -54,6 +54,30 @@ def test_an_old_message_names_its_host_too() -> None:
         assert ALL.find("192.0.2.8", without) is None
 
 
+_ASA = "%ASA-4-750003: Local:192.0.2.1:500 Remote:203.0.113.9:500 fw1.example: %ASA-4-750003: x"
+_IOS = "*Nov 29 12:00:00.123 UTC: %CRYPTO-4-IKMP_NO_SA: fw1.example: x"
+
+
+@pytest.mark.parametrize(
+    ("said", "found"),
+    [
+        (f"<164>Nov 29 2026 12:00:00 fw2: {_ASA}", "fw2"),
+        (f"<164>2026-11-29T12:00:00Z FW2 : {_ASA}", "fw2"),
+        (f"<164>fw2: {_ASA}", "fw2"),
+        (f"<189>fw2: 123: {_IOS}", "fw2"),
+        (f"<189>123: fw2: 000123: {_IOS}", "fw2"),
+        (f"<189>Nov 29 12:00:01 192.0.2.77 123: fw2: {_IOS}", "fw2"),
+        # A name that others write is none: of another device, in a text, of another program.
+        (f"<164>Nov 29 2026 12:00:00 fw3: {_ASA}", None),
+        (f"<189>123: {_IOS}", None),
+        (f"<30>Nov 29 12:00:00 fw3 charon: 05[CFG] id fw2: {_ASA}", None),
+        (f"<30>Nov 29 12:00:00 fw3 sshd[2]: fw2: {_ASA}", None),
+    ],
+)
+def test_a_device_that_names_itself_before_its_code(said: str, found: str | None) -> None:
+    assert ALL.find("192.0.2.8", said.encode()) == (found and (found, found))
+
+
 def test_sources_without_number_are_not_remembered_for_ever() -> None:
     for number in range(10_000):
         assert not ALL.knows(f"10.0.{number >> 8}.{number & 255}")

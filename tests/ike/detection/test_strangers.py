@@ -517,6 +517,30 @@ def test_our_own_rotation_works() -> None:
     assert kinds(log, None, (Planned(START + 90, START + 300, "site"),)) == []
 
 
+ROTATIONS = tuple(Planned(START + at, START + at + 600, "site") for at in (90, 290, 490))
+
+
+def test_each_rotation_that_fails_is_an_alert_of_its_own() -> None:
+    log = failures(3, 20, Log().up(0))
+    for step, at in enumerate((300, 320, 340, 500)):
+        log.add(at, "auth_failed", ike_id=70 + step, identity="gw.example")
+    log.add(600, "unknown_peer", **FOE)
+    found = [each for each in alerts(log, None, ROTATIONS) if each.kind == "rotation_failed"]
+    assert [(each.start, each.end, each.raised) for each in found] == [
+        (START + 100, START + 140, START + 120),
+        (START + 300, START + 340, START + 320),
+        (START + 500, None, START + 500),
+    ]
+
+
+def test_what_failed_before_a_rotation_is_no_sign_of_it() -> None:
+    log = failures(3, 20, Log().up(0))
+    log.add(300, "auth_failed", ike_id=70, identity="gw.example").up(310, 99, 99)
+    log.add(600, "unknown_peer", **FOE)
+    (alert,) = (each for each in alerts(log, None, ROTATIONS) if each.kind == "rotation_failed")
+    assert (alert.start, alert.end) == (START + 100, START + 310)
+
+
 def test_a_peer_that_we_cut_while_something_else_is_planned() -> None:
     log = Log().up(0)
     for step in range(4):
