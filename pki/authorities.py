@@ -2,11 +2,12 @@
 
 from dataclasses import dataclass, replace
 from datetime import datetime
-from typing import Any
+from functools import cache
+from typing import Any, Final
 
 from cryptography import x509
 from cryptography.hazmat.primitives import serialization
-from sqlalchemy import Connection, bindparam, select
+from sqlalchemy import Connection, Select, bindparam, exists, false, or_, select
 
 from core.errors import InvalidInput, NotFound, Unavailable
 from hsm.ports import PrivateKey
@@ -15,7 +16,7 @@ from pki.desk import Desk
 from pki.x509.constraints import NameConstraints
 from pki.x509.signing import PublicKey
 from store.rollover_tables import rollovers
-from store.tables import authorities
+from store.tables import authorities, certificates
 from store.text import storable
 
 PROFILE = "authority"
@@ -26,6 +27,8 @@ ACTIVE = "active"
 PREPARED = "prepared"
 # It issues nothing any more; its lists and its OCSP go on.
 RETIRED = "retired"
+# Its certificate, or one above it, is revoked or on hold. No status on record: it follows from the certificates.
+REVOKED = "revoked"
 
 
 class AuthorityNotFound(NotFound):
@@ -53,7 +56,8 @@ class KeyDoesNotFit(Unavailable):
 class Authority:
     """An authority as the process holds it: immutable, with its chain (itself first, root last).
 
-    `status` is that of when it was read; `get`, `list_`, `choose` and `current` give that of now.
+    `status` is that of when it was read; `get`, `list_`, `choose` and `current` give that of now. `line` tells under
+    which (authority's number, serial number) those certificates of the chain are on record that were signed here.
     """
 
     id: int
@@ -68,6 +72,7 @@ class Authority:
     shards: int
     chain: tuple[x509.Certificate, ...]
     constraints: tuple[NameConstraints, ...]
+    line: tuple[tuple[int, str], ...]
     created_at: datetime
 
     @property
@@ -149,6 +154,7 @@ def _read(connection: Connection, name: str) -> Authority:
         shards=row.shards,
         chain=chain,
         constraints=tuple(NameConstraints.of(each) for each in chain),
+        line=tuple((each.parent_id, each.serial) for each in rows[:-1]),
         created_at=row.created_at,
     )
 
@@ -188,16 +194,53 @@ def own_names(desk: Desk) -> list[str]:
 
 
 _successors = authorities.alias("successors")
-_NOW = (
-    select(authorities.c.status, rollovers.c.switch_at, _successors.c.name.label("successor"))
-    .select_from(authorities)
-    .outerjoin(
-        rollovers,
-        (rollovers.c.authority_id == authorities.c.id) & rollovers.c.switch_at.is_not(None),
+
+
+@cache
+def _now(levels: int) -> Select[Any]:
+    """What is on record of an authority `of` now, with so many certificates in its `line`."""
+    line = (
+        (certificates.c.authority_id == bindparam(f"issuer_{level}"))
+        & (certificates.c.serial == bindparam(f"serial_{level}"))
+        for level in range(levels)
     )
-    .outerjoin(_successors, _successors.c.id == rollovers.c.successor_id)
-    .where(authorities.c.id == bindparam("of"))
-)
+    ended = exists().where(or_(false(), *line), certificates.c.status != "valid")
+    return (
+        select(
+            authorities.c.status,
+            ended.label("ended"),
+            rollovers.c.switch_at,
+            _successors.c.name.label("successor"),
+        )
+        .select_from(authorities)
+        .outerjoin(
+            rollovers,
+            (rollovers.c.authority_id == authorities.c.id) & rollovers.c.switch_at.is_not(None),
+        )
+        .outerjoin(_successors, _successors.c.id == rollovers.c.successor_id)
+        .where(authorities.c.id == bindparam("of"))
+    )
+
+
+def _asked(authority: Authority) -> tuple[Select[Any], dict[str, Any]]:
+    values: dict[str, Any] = {"of": authority.id}
+    for level, (issuer, serial) in enumerate(authority.line):
+        values[f"issuer_{level}"], values[f"serial_{level}"] = issuer, serial
+    return _now(len(authority.line)), values
+
+
+_USABLE: Final = frozenset({ACTIVE, PREPARED})
+
+
+def _as_of(row: Any, authority: Authority) -> Authority:
+    """The authority with the status that these records give it."""
+    status = REVOKED if row.ended and row.status in _USABLE else row.status
+    return authority if authority.status == status else replace(authority, status=status)
+
+
+def seen(connection: Connection, authority: Authority) -> Authority:
+    """The authority with its status of now, as a transaction sees it."""
+    return _as_of(connection.execute(*_asked(authority)).one(), authority)
 
 
 def current(desk: Desk, authority: Authority, *, now: datetime) -> Authority:
@@ -207,14 +250,10 @@ def current(desk: Desk, authority: Authority, *, now: datetime) -> Authority:
     """
     while True:
         with desk.store.read() as connection:
-            row = connection.execute(_NOW, {"of": authority.id}).one()
+            row = connection.execute(*_asked(authority)).one()
         if row.successor is None or now < row.switch_at:
-            return _with_status(authority, row.status)
+            return _as_of(row, authority)
         authority = load(desk, row.successor)
-
-
-def _with_status(authority: Authority, status: str) -> Authority:
-    return authority if authority.status == status else replace(authority, status=status)
 
 
 def choose(desk: Desk, actor: Actor, name: str | None, *, now: datetime) -> Authority:
@@ -246,20 +285,14 @@ def get(desk: Desk, actor: Actor, name: str) -> Authority:
     require(actor, Action.AUTHORITY_READ)
     require_authority(actor, name)
     known = load(desk, name)
-    query = select(authorities.c.status).where(authorities.c.id == known.id)
     with desk.store.read() as connection:
-        return _with_status(known, connection.execute(query).scalar_one())
+        return seen(connection, known)
 
 
 def list_(desk: Desk, actor: Actor) -> list[Authority]:
     """List the authorities this caller may see, by name. Raises RoleMayNot."""
     require(actor, Action.AUTHORITY_READ)
     visible = actor.scope.authorities
-    query = select(authorities.c.name, authorities.c.status).order_by(authorities.c.name)
+    known = [load(desk, name) for name in all_names(desk) if visible is None or name in visible]
     with desk.store.read() as connection:
-        rows = connection.execute(query).all()
-    return [
-        _with_status(load(desk, row.name), row.status)
-        for row in rows
-        if visible is None or row.name in visible
-    ]
+        return [seen(connection, each) for each in known]

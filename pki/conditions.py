@@ -6,14 +6,16 @@ from typing import Final
 
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
+from sqlalchemy import Connection, select
 
 from core.errors import Conflict, InvalidInput
 from pki.actors import GRANTS, Action, Actor, OutsideScope, Role, require_gateway
-from pki.authorities import ACTIVE, OUTSIDE, PREPARED, RETIRED, Authority
+from pki.authorities import ACTIVE, OUTSIDE, PREPARED, RETIRED, REVOKED, Authority, seen
 from pki.x509.draft import Subject
 from pki.x509.keys import key_algorithm
 from pki.x509.profile import Profile
 from pki.x509.signing import HashlessPublicKey
+from store.tables import authorities
 
 _GATEWAY = re.compile(r"\S(?:.{0,251}\S)?")
 
@@ -59,7 +61,7 @@ class AuthorityTooWeak(InvalidInput):
 
 
 class AuthorityRetired(Conflict):
-    """The authority issues no more, or not yet."""
+    """The authority issues no more, or not yet; or its certificate is revoked."""
 
     code = "authority_retired"
     next_step = "Name another authority; `ca list` shows which are active."
@@ -118,15 +120,36 @@ _WHY_NOT: Final = {
     RETIRED: "issues no more",
     PREPARED: "is to succeed another one, and is not published yet",
     OUTSIDE: "has its key elsewhere",
+    REVOKED: "issues nothing while its certificate, or one above it, is revoked or on hold",
 }
 
 
 def check_in_force(authority: Authority, now: datetime) -> None:
     """Make sure that what this authority signs now will be accepted. Raises AuthorityRetired, AuthorityExpired."""
+    _check_status(authority)
+    check_lives(authority, now)
+
+
+def _check_status(authority: Authority) -> None:
     if authority.status != ACTIVE:
         why = _WHY_NOT[authority.status]
         raise AuthorityRetired(f"The authority {authority.name!r} {why}.")
-    check_lives(authority, now)
+
+
+def check_still(connection: Connection, authority: Authority) -> None:
+    """Look once more, in the transaction that puts on record what the authority will sign: it may have been retired
+    meanwhile. It stays as it is until the transaction ends. Raises AuthorityRetired.
+    """
+    row = select(authorities.c.id).where(authorities.c.id == authority.id)
+    connection.execute(row.with_for_update(read=True)).all()
+    _check_status(seen(connection, authority))
+
+
+def check_unrevoked(connection: Connection, authority: Authority) -> None:
+    """Make sure that neither its own certificate is revoked or on hold nor one above. Raises AuthorityRetired."""
+    now = seen(connection, authority)
+    if now.status == REVOKED:
+        _check_status(now)
 
 
 def check_lives(authority: Authority, now: datetime) -> None:

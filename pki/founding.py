@@ -32,7 +32,7 @@ from pki.authorities import (
     ocsp_url,
     signer,
 )
-from pki.conditions import check_in_force
+from pki.conditions import check_in_force, check_still
 from pki.desk import Desk
 from pki.guarded import Act, Guarded
 from pki.issuance import IssuanceOvertaken
@@ -49,6 +49,7 @@ from store import outbox
 from store.engine import Unit
 from store.errors import Duplicate
 from store.tables import authorities, certificates, crl_numbers
+from store.unit import insert
 
 NAME = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,38}[a-z0-9])?")
 _MAX_LIFETIME = timedelta(days=366 * 40)
@@ -324,7 +325,8 @@ def _record_intent(
     def work(unit: Unit) -> None:
         said = require_approval(unit, desk, actor, _act(request), now=now)
         if parent is not None:
-            unit.insert(certificates, pending_row(actor, parent, spec, tbs, now))
+            check_still(unit.connection, parent)
+            insert(unit.connection, certificates, pending_row(actor, parent, spec, tbs, now))
         leave(
             unit,
             actor,

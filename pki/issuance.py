@@ -10,7 +10,7 @@ from datetime import datetime
 
 from cryptography import x509
 from cryptography.exceptions import InvalidSignature
-from sqlalchemy import bindparam, select, update
+from sqlalchemy import bindparam, exists, select, update
 
 from core.errors import Conflict, InvalidInput, NotPermitted, Unavailable
 from hsm.errors import KeyStoreError
@@ -40,6 +40,7 @@ from pki.x509.names import GeneralName
 from pki.x509.profile import Profile
 from pki.x509.signing import PublicKey, complete, sign
 from store.engine import Unit
+from store.tables import authorities as authorities_table
 from store.tables import certificates
 
 
@@ -51,7 +52,7 @@ class LintRefused(InvalidInput):
 
 
 class IssuanceOvertaken(Unavailable):
-    """Signing took so long that the intent was given up meanwhile; the signature is thrown away."""
+    """Meanwhile the intent was given up, or the authority retired or withdrawn; the signature is thrown away."""
 
     code = "issuance_overtaken"
 
@@ -437,6 +438,14 @@ _RESULT = (
         issued_at=bindparam("at"),
     )
 )
+# What was asked for before the authority was retired or withdrawn, and recorded after that, was not counted then: no
+# such certificate gets out. What the service itself needs, also one gives that is retired.
+_RESULT_OF_ACTIVE = _RESULT.where(
+    exists().where(
+        authorities_table.c.id == certificates.c.authority_id,
+        authorities_table.c.status == authorities.ACTIVE,
+    )
+)
 
 
 def _record_result(
@@ -452,8 +461,11 @@ def _record_result(
     }
 
     def work(unit: Unit) -> None:
-        overtaken = IssuanceOvertaken("Signing took too long and was given up.")
-        unit.change(_RESULT, values, otherwise=overtaken)
+        overtaken = IssuanceOvertaken(
+            "Signing took too long and was given up, or the authority was retired meanwhile."
+        )
+        result = _RESULT if issued.profile.internal else _RESULT_OF_ACTIVE
+        unit.change(result, values, otherwise=overtaken)
         leave(
             unit,
             actor,

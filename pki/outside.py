@@ -23,6 +23,7 @@ from pki import authorities, founding, publication
 from pki.actors import Action, Actor, require, require_authority, require_gateway
 from pki.approvals import asked_for, look, require_approval
 from pki.authorities import OUTSIDE, PROFILE, Authority, full_crl_url, signer
+from pki.conditions import check_still
 from pki.desk import Desk
 from pki.founding import AuthorityExists, AuthorityRequest, BadAuthority
 from pki.guarded import Act, Guarded
@@ -41,6 +42,7 @@ from store.engine import Unit
 from store.errors import Duplicate
 from store.tables import audit_events, certificates, crl_numbers
 from store.tables import authorities as authorities_table
+from store.unit import insert
 
 REQUESTED: Final = "authority.request"
 _DER: Final = serialization.Encoding.DER
@@ -133,7 +135,8 @@ def certify(
 
     def intend(unit: Unit) -> None:
         said = require_approval(unit, desk, actor, act, now=now)
-        unit.insert(certificates, founding.pending_row(actor, parent, spec, tbs, now))
+        check_still(unit.connection, parent)
+        insert(unit.connection, certificates, founding.pending_row(actor, parent, spec, tbs, now))
         signed_by = {"signed_by": parent.name, "spki_sha256": request.spki_sha256, **said}
         leave(
             unit,

@@ -1,6 +1,6 @@
 """Revocation: marked, audited and queued in one transaction; everything that must learn of it follows from that."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any, Final
@@ -174,6 +174,22 @@ def revoke_all(
 
     with asked_for(desk, actor, now=now):
         return desk.store.together(work)
+
+
+def revoke_with(
+    unit: Unit,
+    actor: Actor,
+    which: Iterable[tuple[str, str]],
+    reason: Reason,
+    now: datetime,
+) -> None:
+    """Revoke certificates, given as (authority, serial number), in the transaction of a larger act that asked whether
+    it may. Those that are over or revoked already are left out. Raises StatusChanged.
+    """
+    for authority, serial in sorted(which):
+        found = pick(unit.connection, serial, authority, lock=True)
+        if found.status in {"valid", "held"} and found.not_after > now:
+            _end(unit, actor, found, _Ending("revoke", reason), {}, now)
 
 
 def hold(

@@ -1,31 +1,33 @@
 """Cross-certificates: an authority's key certified by another one here, beside its parent (RFC 4210 §4.4)."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final
 
 from cryptography import x509
 from cryptography.hazmat.primitives import serialization
-from sqlalchemy import Connection, select
+from sqlalchemy import Connection, or_, select
 
 from core.errors import InvalidInput
 from pki import authorities, founding
 from pki.actors import Action, Actor, require, require_authority, require_gateway
 from pki.approvals import asked_for, require_approval
 from pki.authorities import Authority
-from pki.conditions import check_in_force
+from pki.conditions import check_in_force, check_still
 from pki.desk import Desk
 from pki.guarded import Act, Guarded
 from pki.trail import leave
 from pki.x509 import serials
 from pki.x509.authority import AuthoritySpec, Pointers, draft_subordinate
+from pki.x509.csr import spki_sha256
 from pki.x509.names import GeneralName
 from pki.x509.signing import complete, default_hash, sign
 from store.engine import Unit
 from store.rollover_tables import cross_certificates
 from store.tables import authorities as authorities_table
 from store.tables import certificates
+from store.unit import insert
 
 _DER: Final = serialization.Encoding.DER
 
@@ -94,7 +96,12 @@ def cross_sign(
     require(actor, Action.AUTHORITY_CREATE)
     require_gateway(actor, None)
     crossing = Crossing(authorities.get(desk, actor, subject), authorities.get(desk, actor, issuer))
-    [serial] = make(desk, actor, [crossing], days, now)
+
+    def look_again(unit: Unit) -> None:
+        for each in sorted((crossing.subject, crossing.issuer), key=lambda known: known.id):
+            check_still(unit.connection, each)
+
+    [serial] = make(desk, actor, [crossing], days, now, look_again)
     [made] = [each for each in list_(desk, actor, subject) if each.serial == serial]
     return made
 
@@ -139,26 +146,57 @@ def of(connection: Connection, subjects: Iterable[int]) -> list[CrossCertificate
     return [CrossCertificate(**row._mapping) for row in connection.execute(query)]
 
 
-def standing(desk: Desk, crossing: Crossing, now: datetime) -> bool:
+def standing(connection: Connection, crossing: Crossing, now: datetime) -> bool:
     """Whether there is one that counts."""
-    with desk.store.read() as connection:
-        found = of(connection, [crossing.subject.id])
     return any(
         each.issuer == crossing.issuer.name and each.status == "valid" and each.not_after > now
-        for each in found
+        for each in of(connection, [crossing.subject.id])
     )
 
 
+def pending(connection: Connection, crossing: Crossing) -> bool:
+    """Whether one is being signed."""
+    query = select(certificates.c.id).where(
+        certificates.c.authority_id == crossing.issuer.id,
+        certificates.c.status == "pending",
+        certificates.c.spki_sha256 == spki_sha256(crossing.subject.public_key),
+    )
+    return connection.execute(query).first() is not None
+
+
+def touching(connection: Connection, authority_id: int) -> list[tuple[str, str]]:
+    """All that are for an authority's key or by it: (issuer, serial number)."""
+    crosses = cross_certificates.c
+    query = (
+        select(authorities_table.c.name, crosses.serial)
+        .join_from(
+            cross_certificates, authorities_table, authorities_table.c.id == crosses.issuer_id
+        )
+        .where(or_(crosses.subject_id == authority_id, crosses.issuer_id == authority_id))
+    )
+    return [(row.name, row.serial) for row in connection.execute(query)]
+
+
 def make(
-    desk: Desk, actor: Actor, crossings: list[Crossing], days: int | None, now: datetime
+    desk: Desk,
+    actor: Actor,
+    crossings: list[Crossing],
+    days: int | None,
+    now: datetime,
+    look_again: Callable[[Unit], None],
 ) -> list[str]:
     """Make these together, under one approval: all are on record, and none before all are signed. Gives their serial
-    numbers. Raises as `cross_sign` says.
+    numbers. `look_again` is asked in the transaction of the intent. Raises as `cross_sign` says, and what that raises.
     """
     drafts = [_draft(desk, each, days, now) for each in crossings]
     keys = [authorities.signer(desk, each.issuer) for each in crossings]
+
+    def intend(unit: Unit) -> None:
+        look_again(unit)
+        _intend(unit, desk, actor, drafts, days, now)
+
     with asked_for(desk, actor, now=now):
-        desk.store.together(lambda unit: _intend(unit, desk, actor, drafts, days, now))
+        desk.store.together(intend)
     signed = []
     for draft, key in zip(drafts, keys, strict=True):
         issuer = draft.crossing.issuer
@@ -237,7 +275,8 @@ def _intend(
     said = require_approval(unit, desk, actor, act, now=now)
     for draft, pair in zip(drafts, pairs, strict=True):
         row = founding.pending_row(actor, draft.crossing.issuer, draft.spec, draft.tbs, now)
-        unit.insert(certificates, row)
+        # At once: who looks for pending ones in the same transaction must see it.
+        insert(unit.connection, certificates, row)
         detail = {"serial": draft.serial, "signed_by": pair["issuer"], **said}
         about = f"authority:{pair['subject']}"
         leave(unit, actor, "authority.cross", about, now=now, outcome="intent", **detail)

@@ -14,11 +14,11 @@ from sqlalchemy import Connection, select, update
 
 from core.errors import Conflict, InvalidInput
 from hsm.ports import KeyAlgorithm
-from pki import authorities, founding
+from pki import authorities, founding, revocation
 from pki.actors import Action, Actor, require, require_authority, require_gateway
 from pki.approvals import asked_for, require_approval
-from pki.authorities import ACTIVE, OUTSIDE, PREPARED, RETIRED, Authority
-from pki.conditions import check_in_force
+from pki.authorities import ACTIVE, OUTSIDE, PREPARED, RETIRED, REVOKED, Authority
+from pki.conditions import check_in_force, check_still, check_unrevoked
 from pki.desk import Desk
 from pki.founding import AuthorityRequest
 from pki.guarded import Act, Guarded
@@ -26,6 +26,7 @@ from pki.rollover import crossing, records
 from pki.rollover.crossing import Crossing
 from pki.rollover.records import BACK, STEPS, Rollover, State
 from pki.trail import leave
+from pki.x509.crl import Reason
 from pki.x509.keys import key_algorithm
 from store.engine import Unit
 from store.rollover_tables import rollovers
@@ -82,11 +83,13 @@ class Order:
     """A step: to `published`, `switched` (`on` a date, or now), `finished`, or `back`.
 
     `despite`: although certificates of the old authority are in force, or gateways do not know the successor yet.
+    `seen`: only from this phase, so that a step that is asked for twice is taken once.
     """
 
     to: str
     on: datetime | None = None
     despite: bool = False
+    seen: str | None = None
 
 
 _Values = dict[str, Any]
@@ -106,7 +109,8 @@ def prepare(desk: Desk, actor: Actor, request: RolloverRequest, *, now: datetime
     old = authorities.get(desk, actor, request.name)
     if OUTSIDE in {old.status, _parent_status(desk, old)}:
         raise ParentOutside(f"The key that certifies {old.name!r} is not here.")
-    check_in_force(old, now)
+    # One whose certificate is revoked needs a successor all the more.
+    check_in_force(replace(old, status=ACTIVE) if old.status == REVOKED else old, now)
     with desk.store.read() as connection:
         records.refuse_second(connection, old.name)
     made = founding.create(desk, actor, _successor(desk, old, request), now=now)
@@ -178,7 +182,9 @@ def move(
     """Take a step of a rollover. To publish a root's, its key and its successor's are certified by each other first.
 
     Of two who take one at once, one does. Raises RoleMayNot, OutsideScope, RolloverNotFound, WrongPhase, SwitchRefused,
-    StillInUse, the errors of `pki.approvals`, what `crossing.cross_sign` raises, and what the `witness` raises.
+    StillInUse, RolloverUnderWay where the successor is succeeded itself, AuthorityRetired where the successor's
+    certificate is revoked, the errors of `pki.approvals`, what `crossing.cross_sign` raises, and what the `witness`
+    raises.
     """
     require(actor, Action.AUTHORITY_CREATE)
     require_gateway(actor, None)
@@ -190,14 +196,13 @@ def move(
     def work(unit: Unit) -> Rollover:
         before = records.locked(unit.connection, number)
         state = _after(before, order)
-        said: Mapping[str, Any] = {}
-        if (retired := _RETIRES.get((before.state, order.to))) is not None:
-            parameters = {"authority": getattr(before, retired), "despite": order.despite}
-            act = Act((Guarded.AUTHORITY_RETIRE,), {"rollover": number, **parameters})
-            said = require_approval(unit, desk, actor, act, now=now)
+        _check(unit.connection, desk, before, order)
+        said = require_approval(unit, desk, actor, _act(before, order), now=now)
         values = _WORKS[before.state, order.to](unit.connection, before, order, now)
         stamped = _stamped(before, order, actor, now)
         _set(unit.connection, number, state=state, **values, **stamped)
+        if state == State.ABANDONED:
+            _give_up(unit, desk, actor, before, now)
         verb = order.to if order.to == BACK else _VERBS[order.to]
         detail: dict[str, Any] = {
             "successor": before.successor,
@@ -220,7 +225,43 @@ def _after(found: Rollover, order: Order) -> State:
     if state is None:
         wanted = "go back" if order.to == BACK else f"become {order.to}"
         raise WrongPhase(f"The rollover {found.id} is {found.state}; it cannot {wanted}.")
+    if order.seen not in {None, found.state}:
+        raise WrongPhase(f"The rollover {found.id} is {found.state} by now, not {order.seen}.")
     return state
+
+
+def _check(connection: Connection, desk: Desk, found: Rollover, order: Order) -> None:
+    """What must hold beside the phase."""
+    if order.to == BACK:
+        records.refuse_succeeded(connection, found)
+        if found.state == State.PREPARED:
+            both = (authorities.load(desk, name) for name in (found.successor, found.authority))
+            _refuse_pending(connection, found, [Crossing(*both)])
+    elif order.to != State.FINISHED:
+        check_unrevoked(connection, authorities.load(desk, found.successor))
+
+
+def _act(found: Rollover, order: Order) -> Act:
+    """What another person must approve: that an authority ends, or comes back."""
+    names, whom = _GUARDS.get((found.state, order.to), ((), "authority"))
+    return Act(
+        names,
+        {
+            "rollover": found.id,
+            "authority": getattr(found, whom),
+            "to": order.to,
+            "despite": order.despite,
+        },
+    )
+
+
+def _give_up(unit: Unit, desk: Desk, actor: Actor, found: Rollover, now: datetime) -> None:
+    """Revoke what was signed for the successor's key, and by it: nobody shall trust it any more."""
+    new = authorities.load(desk, found.successor)
+    which = crossing.touching(unit.connection, new.id)
+    if new.parent is not None:
+        which.append((new.parent, new.serial))
+    revocation.revoke_with(unit, actor, which, Reason.cessationOfOperation, now)
 
 
 def _cross(desk: Desk, actor: Actor, found: Rollover, now: datetime) -> None:
@@ -231,13 +272,31 @@ def _cross(desk: Desk, actor: Actor, found: Rollover, now: datetime) -> None:
     if old.kind != "root":
         return  # both are certified by one parent, which peers trust already
     wanted = [Crossing(new, old), Crossing(old, new)]
-    missing = [each for each in wanted if not crossing.standing(desk, each, now)]
+    with desk.store.read() as connection:
+        missing = [each for each in wanted if not crossing.standing(connection, each, now)]
+
+    def look_again(unit: Unit) -> None:
+        connection = unit.connection
+        _after(records.locked(connection, found.id), Order(State.PUBLISHED))
+        check_still(connection, old)
+        _refuse_pending(connection, found, wanted)
+        if any(crossing.standing(connection, each, now) for each in missing):
+            raise WrongPhase(f"Somebody else publishes the rollover {found.id} at this moment.")
+
     if missing:
-        crossing.make(desk, actor, missing, None, now)
+        crossing.make(desk, actor, missing, None, now, look_again)
+
+
+def _refuse_pending(connection: Connection, found: Rollover, crossings: list[Crossing]) -> None:
+    if any(crossing.pending(connection, each) for each in crossings):
+        raise WrongPhase(
+            f"Cross-certificates for the rollover {found.id} are being signed.",
+            next_step="Try again; if whoever signs them has died, they are given up after two minutes.",
+        )
 
 
 def _publish(connection: Connection, found: Rollover, order: Order, now: datetime) -> _Values:
-    _set_status(connection, found.successor_id, ACTIVE)
+    _set_status(connection, found.successor_id, PREPARED, ACTIVE)
     return {}
 
 
@@ -256,12 +315,12 @@ def _finish(connection: Connection, found: Rollover, order: Order, now: datetime
         raise WrongPhase(f"The rollover {found.id} is switched on a later date.")
     if not order.despite:
         _refuse_in_use(connection, found.authority, found.authority_id, now)
-    _set_status(connection, found.authority_id, RETIRED)
+    _set_status(connection, found.authority_id, ACTIVE, RETIRED)
     return {}
 
 
 def _resume(connection: Connection, found: Rollover, order: Order, now: datetime) -> _Values:
-    _set_status(connection, found.authority_id, ACTIVE)
+    _set_status(connection, found.authority_id, RETIRED, ACTIVE)
     return {}
 
 
@@ -271,13 +330,13 @@ def _switch_back(connection: Connection, found: Rollover, order: Order, now: dat
 
 def _withdraw(connection: Connection, found: Rollover, order: Order, now: datetime) -> _Values:
     _refuse_in_use(connection, found.successor, found.successor_id, now)
-    _set_status(connection, found.successor_id, PREPARED)
+    _set_status(connection, found.successor_id, ACTIVE, PREPARED)
     return {}
 
 
 def _abandon(connection: Connection, found: Rollover, order: Order, now: datetime) -> _Values:
     _refuse_in_use(connection, found.successor, found.successor_id, now)
-    _set_status(connection, found.successor_id, RETIRED)
+    _set_status(connection, found.successor_id, PREPARED, RETIRED)
     return {}
 
 
@@ -291,10 +350,11 @@ _WORKS: Final[Mapping[tuple[str, str], _Work]] = {
     (State.PUBLISHED, BACK): _withdraw,
     (State.PREPARED, BACK): _abandon,
 }
-# Whom a step retires.
-_RETIRES: Final[Mapping[tuple[str, str], str]] = {
-    (State.SWITCHED, State.FINISHED): "authority",
-    (State.PREPARED, BACK): "successor",
+# What needs another person, and about whom it is.
+_GUARDS: Final[Mapping[tuple[str, str], tuple[tuple[Guarded, ...], str]]] = {
+    (State.SWITCHED, State.FINISHED): ((Guarded.AUTHORITY_RETIRE,), "authority"),
+    (State.FINISHED, BACK): ((Guarded.AUTHORITY_RETIRE, Guarded.AUTHORITY_CREATE), "authority"),
+    (State.PREPARED, BACK): ((Guarded.AUTHORITY_RETIRE, Guarded.AUTHORITY_REVOKE), "successor"),
 }
 _VERBS: Final[Mapping[str, str]] = {
     State.PUBLISHED: "publish",
@@ -323,14 +383,20 @@ def _stamped(found: Rollover, order: Order, actor: Actor, now: datetime) -> _Val
 
 
 def _refuse_in_use(connection: Connection, name: str, authority_id: int, now: datetime) -> None:
+    # Whoever puts a certificate of it on record at this moment is waited for, and counted; who comes later sees the
+    # new status before his result is on record.
+    row = select(authorities_table.c.id).where(authorities_table.c.id == authority_id)
+    connection.execute(row.with_for_update()).all()
     number = records.in_force(connection, authority_id, now)
     if number:
         raise StillInUse(f"Of {name!r} {number} certificates are in force.")
 
 
-def _set_status(connection: Connection, authority_id: int, status: str) -> None:
-    this = authorities_table.c.id == authority_id
-    connection.execute(update(authorities_table).where(this).values(status=status))
+def _set_status(connection: Connection, authority_id: int, before: str, after: str) -> None:
+    this = (authorities_table.c.id == authority_id) & (authorities_table.c.status == before)
+    done = connection.execute(update(authorities_table).where(this).values(status=after))
+    if done.rowcount != 1:
+        raise WrongPhase(f"The authority is not {before}.")
 
 
 def _set(connection: Connection, number: int, **values: object) -> None:

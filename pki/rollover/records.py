@@ -10,6 +10,8 @@ from sqlalchemy import Connection, Select, func, select
 
 from core.errors import Conflict, NotFound
 from pki.actors import Actor
+from pki.authorities import ACTIVE
+from pki.conditions import AuthorityRetired
 from pki.trail import leave
 from store.engine import Unit
 from store.rollover_tables import cross_certificates, rollovers
@@ -127,16 +129,36 @@ def refuse_second(connection: Connection, authority: str) -> None:
         )
 
 
+def refuse_succeeded(connection: Connection, found: Rollover) -> None:
+    """Make sure that the successor was not succeeded itself: a chain is taken back from its end.
+
+    Raises RolloverUnderWay.
+    """
+    query = _COLUMNS.where(
+        rollovers.c.authority_id == found.successor_id, rollovers.c.state != State.ABANDONED
+    )
+    row = connection.execute(query).first()
+    if row is not None:
+        raise RolloverUnderWay(
+            f"{found.successor!r} is itself succeeded by {row.successor!r}: rollover {row.id}, {row.state}.",
+            next_step=f"Take the rollover of {found.successor!r} back first.",
+        )
+
+
 def begin(
     unit: Unit, actor: Actor, names: tuple[str, str], successor_id: int, now: datetime
 ) -> None:
-    """Put a rollover on record, in the transaction that makes the successor. Raises RolloverUnderWay."""
+    """Put a rollover on record, in the transaction that makes the successor. Raises RolloverUnderWay,
+    AuthorityRetired.
+    """
     name, successor = names
-    same = select(authorities.c.id).where(authorities.c.name == name)
+    same = select(authorities.c.id, authorities.c.status).where(authorities.c.name == name)
     # Issuing goes on meanwhile: it only needs the row to stay.
-    lock = same.with_for_update(key_share=True)
-    authority_id = unit.connection.execute(lock).scalar_one()
+    authority_id, status = unit.connection.execute(same.with_for_update(key_share=True)).one()
     refuse_second(unit.connection, name)
+    if status != ACTIVE:
+        # While the successor was made, another one took its place.
+        raise AuthorityRetired(f"The authority {name!r} issues no more.")
     row = {
         "authority_id": authority_id,
         "successor_id": successor_id,

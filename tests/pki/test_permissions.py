@@ -178,6 +178,7 @@ PARTS = {
     "pki.founding.pending_row",
     "pki.identity.use_up",
     "pki.publication.take",
+    "pki.revocation.revoke_with",
     "pki.rollover.crossing.make",
     "pki.rollover.records",
 }

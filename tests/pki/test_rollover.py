@@ -1,6 +1,8 @@
 """Rollovers: another key takes an authority's place in every process at once, and each phase can be taken back."""
 
+import os
 import threading
+from collections.abc import Callable
 from dataclasses import replace
 from datetime import datetime, timedelta
 from functools import partial
@@ -13,6 +15,7 @@ from sqlalchemy import select, update
 from core.errors import IkewardenError
 from pki import (
     authorities,
+    certificates,
     founding,
     identity,
     issuance,
@@ -25,6 +28,7 @@ from pki import (
 )
 from pki.actors import Actor, OutsideScope, Role, Scope
 from pki.authorities import NoDefaultAuthority
+from pki.certificates import CertificateQuery
 from pki.conditions import AuthorityRetired
 from pki.desk import Desk
 from pki.founding import AuthorityRequest
@@ -93,6 +97,29 @@ def switched(desk: Desk, name: str = "issuing", **wanted: Any) -> Rollover:
 def issuer_of(desk: Desk, **more: Any) -> str:
     """Who issues now."""
     return issue(desk, **more).authority.name
+
+
+def valid_of(desk: Desk, name: str, kind: str = "gateway") -> list[str]:
+    """The serial numbers of an authority's valid certificates of a profile."""
+    query = CertificateQuery(authority=name, status="valid", profile=kind)
+    return [each.serial for each in certificates.search(desk, ADMIN, query, now=NOW)]
+
+
+def status_of(desk: Desk, name: str, serial: str) -> str:
+    """What is on record of a certificate."""
+    return certificates.get(desk, ADMIN, serial, authority=name).status
+
+
+def meddling(desk: Desk, act: Callable[[], object]) -> Desk:
+    """A desk where somebody acts once, between what is looked at and what is put on record."""
+    left = [act]
+
+    def entropy(size: int) -> bytes:
+        if left:
+            left.pop()()
+        return os.urandom(size)
+
+    return reopened(desk, entropy=entropy)
 
 
 def test_a_successor_is_alike_but_for_its_key(desk: Desk) -> None:
@@ -245,10 +272,19 @@ def test_when_the_last_one_has_ended_the_old_authority_retires(desk: Desk) -> No
     with pytest.raises(AuthorityRetired):
         prepare(desk)
     # The next generation, and a way through both.
-    switched(desk, "issuing-2")
+    later = switched(desk, "issuing-2")
     assert issuer_of(desk) == "issuing-3"
+    move(desk, later, "finished", despite=True)
+    with pytest.raises(RolloverUnderWay) as refused_back:
+        move(desk, found, BACK)
+    assert "'issuing-2'" in refused_back.value.next_step
+    assert authorities.get(desk, ADMIN, "issuing").status == "retired"
+    for certificate in valid_of(desk, "issuing-3"):
+        revocation.revoke(desk, OPERATOR, certificate, "superseded", now=NOW)
+    assert [move(desk, later, BACK).state for _ in range(4)][-1] == "abandoned"
     assert move(desk, found, BACK).state == "switched"
     assert authorities.get(desk, ADMIN, "issuing").status == "active"
+    assert issuer_of(desk) == "issuing-2"
 
 
 def test_the_way_back_to_the_beginning(desk: Desk) -> None:
@@ -328,6 +364,255 @@ def test_two_take_a_step_at_once(desk: Desk, second_store: Store, to: str) -> No
     [lost] = [each for each in results if isinstance(each, Exception)]
     assert isinstance(lost, WrongPhase)
     assert phases.get(desk, ADMIN, found.id).state == "switched"
+
+
+def test_a_successor_that_comes_too_late(desk: Desk, keys: Custody) -> None:
+    def overtake(name: str) -> None:
+        keys.before = None
+        found = switched(desk, successor="fast")
+        move(desk, found, "finished", despite=True)
+
+    before = set(keys.names())
+    keys.before = overtake
+    with pytest.raises(AuthorityRetired):
+        prepare(desk, successor="late")
+    assert [each.successor for each in phases.list_(desk, ADMIN)] == ["fast"]
+    assert not any("late" in name for name in set(keys.names()) - before), "nobody will use its key"
+    assert issuer_of(desk, authority="issuing") == "fast"
+
+
+def test_a_repeated_way_back_goes_one_phase(desk: Desk) -> None:
+    found = switched(desk)
+    assert move(desk, found, BACK, seen="switched").state == "published"
+    with pytest.raises(WrongPhase):
+        move(desk, found, BACK, seen="switched")
+    assert phases.get(desk, ADMIN, found.id).state == "published"
+
+
+# A certificate or the way back, not both
+
+
+def test_nothing_is_issued_by_a_successor_that_is_withdrawn_meanwhile(desk: Desk) -> None:
+    found = prepare(desk)
+    move(desk, found, "published")
+    late = meddling(desk, lambda: move(desk, found, BACK))
+    with pytest.raises(issuance.IssuanceOvertaken):
+        issue(late, authority="issuing-2")
+    assert valid_of(desk, "issuing-2") == []
+    # What was signed all the same is given up, and told of.
+    assert reconcile.settle(desk, CLOCKWORK, now=LATE) == 1
+
+
+def test_nothing_is_issued_by_an_authority_that_is_finished_meanwhile(desk: Desk) -> None:
+    found = prepare(desk)
+    move(desk, found, "published")
+
+    def finish() -> None:
+        move(desk, found, "switched")
+        move(desk, found, "finished")
+
+    with pytest.raises(issuance.IssuanceOvertaken):
+        issue(meddling(desk, finish))
+    assert valid_of(desk, "issuing") == []
+    # What the service itself needs goes on.
+    late = NOW + timedelta(days=20)
+    assert ocsp_signers.ensure(desk, CLOCKWORK, "issuing", now=late)
+
+
+@pytest.mark.parametrize("to", ["finished", BACK])
+def test_what_is_being_signed_counts(desk: Desk, keys: Custody, to: str) -> None:
+    found = prepare(desk)
+    move(desk, found, "published")
+    tried: list[str] = []
+
+    def step(name: str) -> None:
+        keys.before = None
+        tried.append(name)
+        if to == "finished":
+            move(desk, found, "switched")
+        with pytest.raises(StillInUse):
+            move(desk, found, to)
+
+    keys.before = step
+    issue(desk, authority="issuing-2" if to == BACK else "issuing")
+    assert len(tried) == 1
+
+
+def test_many_issue_while_a_successor_is_withdrawn(desk: Desk, second_store: Store) -> None:
+    found, other = prepare(desk), reopened(desk, store=second_store)
+    move(desk, found, "published")
+    for _ in range(3):
+        work = partial(issue, other, authority="issuing-2")
+        results = at_once(work, work, work, partial(move, desk, found, BACK))
+        lost = [each for each in results if isinstance(each, Exception)]
+        state = phases.get(desk, ADMIN, found.id).state
+        made = valid_of(desk, "issuing-2")
+        assert (state == "published") or not made
+        expected = StillInUse, AuthorityRetired, issuance.IssuanceOvertaken
+        assert all(isinstance(each, expected) for each in lost), lost
+        reconcile.settle(desk, CLOCKWORK, now=LATE)
+        for serial in made:
+            revocation.revoke(desk, OPERATOR, serial, "superseded", now=NOW)
+        if state == "prepared":
+            move(desk, found, "published")
+
+
+def test_nothing_is_certified_by_an_authority_that_is_finished_meanwhile(desk: Desk) -> None:
+    partner(desk)
+    found = prepare(desk, "root")
+    move(desk, found, "published")
+
+    def finish() -> None:
+        move(desk, found, "switched")
+        move(desk, found, "finished", despite=True)
+
+    with pytest.raises(AuthorityRetired):
+        crossing.cross_sign(meddling(desk, finish), ADMIN, "partner", "root", None, now=NOW)
+    assert crossing.list_(desk, ADMIN, "partner") == []
+    move(desk, found, BACK)
+    move(desk, found, BACK)
+    below = AuthorityRequest("branch", "issuing", "CN=Branch,O=Example", parent="root")
+    with pytest.raises(AuthorityRetired):
+        founding.create(meddling(desk, finish), ADMIN, below, now=NOW)
+    assert "branch" not in authorities.all_names(desk)
+
+
+# Revoked authorities
+
+
+def revoke_authority(desk: Desk, name: str) -> None:
+    """Revoke the certificate that an authority has of its parent."""
+    known = authorities.load(desk, name)
+    revocation.revoke(desk, ADMIN, known.serial, "cACompromise", now=NOW, authority=known.parent)
+
+
+def test_an_authority_whose_certificate_is_revoked_issues_nothing(
+    desk: Desk, second_store: Store
+) -> None:
+    other, made = reopened(desk, store=second_store), issue(desk)
+    serial = authorities.load(desk, "issuing").serial
+    issue(other)
+    revocation.hold(desk, ADMIN, serial, now=NOW, authority="root")
+    for each in (desk, other):
+        with pytest.raises(AuthorityRetired):
+            issue(each)
+    revocation.release(desk, ADMIN, serial, now=NOW, authority="root")
+    assert issuer_of(other) == "issuing"
+    revoke_authority(desk, "issuing")
+    for each in (desk, other):
+        with pytest.raises(AuthorityRetired) as refused:
+            issue(each)
+        assert "revoked" in refused.value.message
+        with pytest.raises(AuthorityRetired):
+            issuance.renew(each, OPERATOR, made.serial, None, now=NOW)
+        assert authorities.get(each, ADMIN, "issuing").status == "revoked"
+        assert {each.name: each.status for each in authorities.list_(each, ADMIN)} == {
+            "issuing": "revoked",
+            "root": "active",
+            "sharded": "active",
+        }
+    with pytest.raises(AuthorityRetired):
+        crossing.cross_sign(desk, ADMIN, "issuing", partner(desk), None, now=NOW)
+    # Another key takes its place.
+    switched(desk)
+    for each in (desk, other):
+        assert issuer_of(each) == "issuing-2"
+
+
+def test_nothing_is_issued_below_a_revoked_authority(desk: Desk) -> None:
+    line = (
+        ("wide", "root", None, None),
+        ("middle", "issuing", "wide", 1),
+        ("low", "issuing", "middle", 0),
+    )
+    for name, kind, above, length in line:
+        wanted = AuthorityRequest(name, kind, f"CN={name}", parent=above, path_length=length)
+        founding.create(desk, ADMIN, wanted, now=NOW)
+    drain(desk, NOW)
+    assert issuer_of(desk, authority="low") == "low"
+    revoke_authority(desk, "middle")
+    with pytest.raises(AuthorityRetired):
+        issue(desk, authority="low")
+
+
+def test_a_successor_whose_certificate_is_revoked_takes_no_place(desk: Desk) -> None:
+    found = prepare(desk)
+    revoke_authority(desk, "issuing-2")
+    with pytest.raises(AuthorityRetired):
+        move(desk, found, "published")
+    assert move(desk, found, BACK).state == "abandoned"
+    found = prepare(desk)
+    move(desk, found, "published")
+    revoke_authority(desk, "issuing-3")
+    with pytest.raises(AuthorityRetired):
+        move(desk, found, "switched")
+    assert issuer_of(desk) == "issuing"
+
+
+# Whatever was signed for a key that is given up
+
+
+def test_the_certificate_of_an_abandoned_successor_is_revoked(desk: Desk) -> None:
+    found = prepare(desk)
+    crossed = crossing_of_successor(desk, found)
+    serial = authorities.load(desk, "issuing-2").serial
+    move(desk, found, BACK)
+    drain(desk, NOW)
+    assert listed(crl(desk, "root")) == {serial: "cessationOfOperation"}
+    assert status_of(desk, "partner", crossed) == "revoked"
+    assert trail(desk, f"certificate:root:{serial}")[-1] == ("certificate.revoke", "ok")
+    # If the key was lost, that can be said still.
+    revocation.revoke(desk, ADMIN, serial, "keyCompromise", now=NOW, authority="root")
+
+
+def crossing_of_successor(desk: Desk, found: Rollover) -> str:
+    """Publish it, have another root certify it, and go back."""
+    move(desk, found, "published")
+    made = crossing.cross_sign(desk, ADMIN, found.successor, partner(desk), None, now=NOW)
+    move(desk, found, BACK)
+    return made.serial
+
+
+def test_the_cross_certificates_of_an_abandoned_root_are_revoked(desk: Desk) -> None:
+    found = prepare(desk, "root")
+    move(desk, found, "published")
+    move(desk, found, BACK)
+    [to_new] = crossing.list_(desk, ADMIN, "root-2")
+    [to_old] = crossing.list_(desk, ADMIN, "root")
+    move(desk, found, BACK)
+    drain(desk, NOW)
+    assert listed(crl(desk, "root")) == {to_new.serial: "cessationOfOperation"}
+    assert listed(crl(desk, "root-2")) == {to_old.serial: "cessationOfOperation"}
+
+
+@pytest.mark.parametrize("to", ["published", BACK])
+def test_one_pair_of_cross_certificates_at_a_time(desk: Desk, keys: Custody, to: str) -> None:
+    found = prepare(desk, "root")
+    tried: list[str] = []
+
+    def meddle(name: str) -> None:
+        keys.before = None
+        tried.append(name)
+        with pytest.raises(WrongPhase) as refused:
+            move(desk, found, to)
+        assert refused.value.next_step
+
+    keys.before = meddle
+    assert move(desk, found, "published").state == "published"
+    assert len(tried) == 1
+    for name in ("root", "root-2"):
+        assert len(crossing.list_(desk, ADMIN, name)) == 1
+
+
+def test_four_publish_a_root_at_once(desk: Desk, second_store: Store) -> None:
+    found = prepare(desk, "root")
+    desks = [desk, reopened(desk, store=second_store)] * 2
+    results = at_once(*(partial(move, d, found, "published") for d in desks))
+    lost = [each for each in results if not isinstance(each, Rollover)]
+    assert len(lost) == 3
+    assert all(isinstance(each, WrongPhase) for each in lost), lost
+    for name in ("root", "root-2"):
+        assert len(crossing.list_(desk, ADMIN, name)) == 1
 
 
 def test_a_witness_can_refuse_a_step(desk: Desk) -> None:
@@ -589,6 +874,9 @@ def test_what_needs_another_person(desk: Desk) -> None:
     move(desk, found, "switched", actor=alice)
     approved(step("finished", despite=True))
     assert authorities.get(desk, ADMIN, "root").status == "retired"
+    approved(step(BACK))
+    assert authorities.get(desk, ADMIN, "root").status == "active"
+    approved(step("finished", despite=True))
     other = approved(
         lambda who: phases.prepare(desk, who, replace(wanted, name="issuing"), now=NOW)
     )
