@@ -3,7 +3,7 @@
 from datetime import datetime
 from typing import Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from api import decoding
 from api.registry import Call, Nothing, Reply, Route, Sent, Shown
@@ -49,6 +49,17 @@ class MoveRollover(Sent):
         description="`finished`, although certificates of the old one are in force; `switched`, although gateways do "
         "not know the successor yet.",
     )
+    seen: Literal["prepared", "published", "switched", "finished"] | None = Field(
+        default=None,
+        alias="from",
+        description="Only from this phase; needed with `back`, so that the same request sent twice goes back once.",
+    )
+
+    @model_validator(mode="after")
+    def _says_whence(self) -> "MoveRollover":
+        if self.to == "back" and self.seen is None:
+            raise ValueError("`back` needs `from`, the phase that it goes back from")
+        return self
 
 
 class Rollover(Shown):
@@ -140,7 +151,7 @@ def show(call: Call[None, Nothing]) -> Reply:
 
 def move(call: Call[MoveRollover, Nothing]) -> Reply:
     """Take a step of a rollover."""
-    order = Order(call.body.to, call.body.on, call.body.despite)
+    order = Order(call.body.to, call.body.on, call.body.despite, call.body.seen)
     return Reply(
         _shown(
             successions.move(

@@ -197,7 +197,9 @@ def _find(client: Client, name: str) -> dict[str, Any]:
 
 def _move(session: Session, name: str, body: dict[str, Any]) -> None:
     client = session.connect()
-    _show(session, client.post(f"{_PATH}/{_find(client, name)['id']}", body))
+    found = _find(client, name)
+    body = {**body, "from": found["state"]}
+    _show(session, client.post(f"{_PATH}/{found['id']}", body))
 
 
 def _show(session: Session, found: dict[str, Any]) -> None:
