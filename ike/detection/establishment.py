@@ -15,7 +15,8 @@ clients with identities of their own behind one NAT, a closing whose line was lo
 from typing import Final
 
 from ike.detection import rekeys
-from ike.detection.state import Chain, Gateway, Tunnel
+from ike.detection.lives import Chain
+from ike.detection.state import Gateway, Tunnel
 from ike.events.event import SaEvent
 
 #: Seconds after which surplus SAs are looked at.

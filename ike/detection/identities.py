@@ -23,10 +23,10 @@ def established(gateway: Gateway, tunnel: Tunnel, event: SaEvent, at: float | No
     if identity is None or source is None or source == identity or tunnel.name is None:
         return
     key = f"{tunnel.name} {identity}"
-    there = gateway.hosts.get(key)
+    there = gateway.hosts.pop(key, None)  # the latest stands last
+    gateway.hosts[key] = source
     if there == source:
         return
-    gateway.hosts[key] = source
     if there is not None:
         _moved(gateway, tunnel, event, at, there, source)
 

@@ -7,7 +7,8 @@ and SPIs of its SA, not by its text.
 from typing import Final
 
 from ike.detection import collisions, establishment, identities, liveness, rekeys, sharing
-from ike.detection.state import Chain, Gateway, Pace, Tunnel
+from ike.detection.lives import Chain, Pace
+from ike.detection.state import Gateway, Tunnel
 from ike.events.event import SaEvent
 
 _SAME = 2.0  # seconds within which unnumbered statements are one fact
@@ -400,6 +401,7 @@ def _begin(
     renewed = event.kind == "child_rekeyed" or event.reason == "rekey"
     gateway.change("child_rekeyed" if renewed else "child_established", tunnel, at)
     tunnel.chains[key] = Chain(at, event.line, event.spi_in, event.spi_out, {mark: at})
+    gateway.begun += 1
     if event.ike_id is not None and event.ike_id not in tunnel.up:
         tunnel.doubt(newest=True)  # that one took the place of another, perhaps of the newest
         if tunnel.name is not None and at is not None:

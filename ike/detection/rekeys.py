@@ -33,8 +33,9 @@ from ike.detection.bounds import (
     learned_upper,
     steady,
 )
+from ike.detection.lives import Chain, Pace
 from ike.detection.signs import lines_of, note
-from ike.detection.state import Chain, Gateway, Pace, Tunnel
+from ike.detection.state import Gateway, Tunnel
 from ike.events.echoes import Said
 from ike.events.event import SaEvent
 

@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Final
 
-from ike.detection import clock, failures, floods, lifecycle, liveness
+from ike.detection import clock, failures, floods, lifecycle, liveness, retention
 from ike.detection.alert import Alert
 from ike.detection.bounds import Bounds, Planned
 from ike.detection.conditions import Place
@@ -162,6 +162,8 @@ def _release(gateway: Gateway, limit: float | None) -> None:
             gateway.fired = int(at // SLOT) - 1
             gateway.unsettle()
             clock.went_back(gateway, event, before, at)
+    if retention.outgrown(gateway):
+        retention.sweep(gateway, gateway.clock)
 
 
 def _process(gateway: Gateway, events: Sequence[SaEvent]) -> None:
@@ -236,3 +238,5 @@ def _fire(gateway: Gateway, now: float) -> None:
         liveness.overdue(gateway, (slot + 1) * SLOT)
     if gateway.conditions.opened:
         gateway.conditions.settle((slot + 1) * SLOT)
+    if retention.overdue(gateway, now):
+        retention.sweep(gateway, now)
