@@ -7,7 +7,7 @@ and SPIs of its SA, not by its text.
 from typing import Final
 
 from ike.detection import collisions, establishment, identities, liveness, rekeys, sharing
-from ike.detection.lives import Chain, Pace
+from ike.detection.lives import Chain, Pace, Replaced
 from ike.detection.state import Gateway, Tunnel
 from ike.events.event import SaEvent
 
@@ -65,7 +65,9 @@ def ike_rekeyed(gateway: Gateway, tunnel: Tunnel, event: SaEvent, at: float | No
         age = at - there[0]
         if new is None and age < _SAME:
             return
-        rekeys.judge(gateway, tunnel, tunnel.ike, gateway.bounds_of(tunnel).ike, age, at, event)
+        pace, lifetime = tunnel.ike, gateway.bounds_of(tunnel).ike
+        one = Replaced(pace, lifetime, age, at, event.line, pace.spared, max(1, len(tunnel.up)))
+        rekeys.judge(gateway, tunnel, one)
     gateway.change("ike_rekeyed", tunnel, at)
     for key in [key for key in tunnel.chains if key[1] == old]:
         tunnel.chains[(key[0], new)] = tunnel.chains.pop(key)
@@ -179,6 +181,7 @@ def child_closed(gateway: Gateway, tunnel: Tunnel, event: SaEvent, at: float | N
     if not chain.living:
         if at is not None:
             tunnel.closed = (key, chain.since, chain.line, at)
+            tunnel.closed_spared = chain.spared
         if chain.refused is None or len(chain.refused) < 3:
             rekeys.kept(gateway, tunnel, chain, at)
         gateway.drop_chain(tunnel, key)
@@ -386,7 +389,8 @@ def _handed_over(
     closed_key, since, line, then = tunnel.closed
     if closed_key != key or at - then > _SAME:
         return None
-    tunnel.chains[key] = chain = Chain(since, line, None, None, {})
+    chain = Chain(since, line, None, None, {}, spared=tunnel.closed_spared)
+    tunnel.chains[key] = chain
     return chain
 
 
@@ -447,7 +451,8 @@ def _judge(gateway: Gateway, tunnel: Tunnel, chain: Chain, event: SaEvent, at: f
         chain.late = chain.since if late else None
         chain.late_spi = chain.spi_in
         lifetime = gateway.bounds_of(tunnel).child
-        rekeys.judge(gateway, tunnel, tunnel.child, lifetime, age, at, event)
+        one = Replaced(tunnel.child, lifetime, age, at, event.line, chain.spared)
+        rekeys.judge(gateway, tunnel, one)
         if tunnel.trouble is not None:
             collisions.rekeyed(tunnel.trouble, age)
     if not tunnel.armed:

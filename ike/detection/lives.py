@@ -1,7 +1,9 @@
 """How the SAs of a tunnel follow each other: the chain of one Child SA, and the pace of a layer."""
 
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
+from ike.detection.bounds import Lifetime
 from ike.detection.signs import Sign
 
 
@@ -22,6 +24,7 @@ class Chain:
     refusals: int = 0  # since then, how many in all
     refused_by: str | None = None  # the daemon's thread that told of the last one
     passed: int = 0  # how many were closed while one was there that should have been before
+    spared: list[float] = field(default_factory=list)  # short lives of the last hour, explained
 
     def doubt(self) -> None:
         """A line was lost: of all but the newest nobody knows whether they are still there."""
@@ -44,3 +47,16 @@ class Pace:
     alarmed: bool = False
     # Too short ones in a row that were excused at first: the first one's time and line, the last one's time, how many.
     early: tuple[float, int, float, int] | None = None
+    spared: list[float] = field(default_factory=list)  # of IKE SAs; Child SAs have chains
+
+
+class Replaced(NamedTuple):
+    """An SA that was replaced at `at`, `age` seconds old. `several` SAs share what was `spared` so far."""
+
+    pace: Pace
+    lifetime: Lifetime | None
+    age: float
+    at: float
+    line: int
+    spared: list[float]
+    several: int = 1

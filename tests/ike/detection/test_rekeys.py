@@ -305,6 +305,51 @@ def test_a_peer_that_moves_all_the_time_does_not_hide_a_storm() -> None:
     assert (alert.kind, alert.end) == ("rekey_too_fast", None)
 
 
+def test_child_sas_that_are_idle_explain_no_storm_of_another() -> None:
+    log = stormy(5.0, 200, 50.0)
+    for child in range(50):
+        log.add(
+            -9, "child_established", ike_id=1, child=f"idle{child}", child_id=9_000 + child,
+            spi_in=f"a{child:07x}", spi_out=f"b{child:07x}",
+        )  # fmt: skip
+    log.events.sort(key=lambda each: each.time or 0.0)
+    assert kinds(log, HOUR) == ["rekey_too_fast"]
+
+
+def test_an_end_that_closes_first_excuses_no_more() -> None:
+    """charon's end that did not start the rekey."""
+    log = Log().up(0)
+    for child in range(50):
+        log.add(
+            1, "child_established", ike_id=1, child=f"idle{child}", child_id=9_000 + child,
+            spi_in=f"a{child:07x}", spi_out=f"b{child:07x}",
+        )  # fmt: skip
+    for step in range(200):
+        at = 3300 + 5 * step
+        if step % 10 == 0:
+            log.add(at - 1, "address_changed", ike_id=1)
+        log.add(at, "child_closed", ike_id=1, child="net", child_id=1 + step)
+        log.add(
+            at + 0.1, "child_established", ike_id=1, child="net", child_id=2 + step,
+            spi_in=f"c{2 + step:07x}", spi_out=f"d{2 + step:07x}", reason="rekey",
+        )  # fmt: skip
+    assert kinds(log, HOUR) == ["rekey_too_fast"]
+
+
+def test_a_move_rekeys_every_child_sa() -> None:
+    log = Log().up(0)
+    for move in range(12):
+        at = 300.0 * move + 100
+        log.add(at, "address_changed", ike_id=1)
+        for child in range(50):
+            number = 100 * (move + 1) + child
+            log.add(
+                at + 1, "child_rekeyed", ike_id=1, child=f"net{child}", child_id=number - 100,
+                new_child_id=number, spi_in=f"a{number:07x}", spi_out=f"b{number:07x}",
+            )  # fmt: skip
+    assert kinds(log, HOUR) == []
+
+
 def test_a_soft_limit_that_is_told_all_the_time_hides_no_storm() -> None:
     log = stormy(5.0, 200, 2000.0)
     for at in range(3400, 4400, 30):

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from ike.detection.bounds import Bounds, Lifetime
+from ike.detection.bounds import Bounds, Lifetime, Planned
 from ike.detection.watch import Watch
 from tests.ike.detection.lines import START, Log, alerts, kinds
 
@@ -48,6 +48,23 @@ def test_a_restart_is_no_loop() -> None:
         log.add(20 + 10 * step, "daemon_started", name=None, source=None)
         log.up(21 + 10 * step, 2, 2).add(25 + 10 * step, "ike_deleted", ike_id=2)
     assert kinds(log) == []
+
+
+@pytest.mark.parametrize("kind", ["address_changed", "configured"])
+def test_what_a_peer_does_all_the_time_hides_no_loop(kind: str) -> None:
+    log = Log()
+    for step in range(60):
+        log.up(5 * step, 10 + step, 100 + step)
+        if step % 10 == 0:
+            log.add(5 * step + 1, kind, ike_id=10 + step)
+        log.add(5 * step + 4, "ike_deleted", ike_id=10 + step)
+    assert kinds(log) == ["sa_flapping"]
+
+
+def test_a_loop_goes_on_whatever_we_do() -> None:
+    ours = (Planned(START - 60, START + 7200, "site", purpose="renewal"),)
+    assert kinds(loop(3, 4, 20), planned=ours) == []
+    assert kinds(loop(60, 4, 20), planned=ours) == ["sa_flapping"]
 
 
 def test_the_link_goes_up_and_down() -> None:

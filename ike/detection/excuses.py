@@ -1,0 +1,40 @@
+"""What explains a short life of an SA, and how many: an event, or an act of ours.
+
+A peer may change its address as often as it likes, a connection may be loaded again each minute, and a gateway may
+renew its certificate as often as it likes. So whatever happens explains a few short lives, and an hour has no more than
+so many, whatever happens.
+"""
+
+from typing import Final
+
+from ike.detection.state import Gateway, Tunnel
+
+HOUR: Final = 3600.0
+# Of an event, of an act of ours, and of an hour.
+_FORGIVEN, _PLANNED, _MOST_FORGIVEN = 2, 4, 20
+
+
+def explained(gateway: Gateway, tunnel: Tunnel, at: float) -> bool:
+    """Did something happen, or do we do something, that explains a short life at `at`?"""
+    return at <= tunnel.excuse or (bool(gateway.planned) and bool(gateway.plans(at, tunnel.name)))
+
+
+def excused(
+    gateway: Gateway, tunnel: Tunnel, at: float, spared: list[float], several: int = 1
+) -> bool:
+    """Is a short life explained, and one of few? `spared` are those of the same SAs before, of which there are
+    `several`.
+    """
+    if not explained(gateway, tunnel, at):
+        return False
+    spared[:] = [each for each in spared if each > at - HOUR]
+    reasons = [(tunnel.excused, _FORGIVEN)] if at <= tunnel.excuse else []
+    if gateway.planned:
+        begun = gateway.planned_since(at, tunnel.name)
+        reasons += [] if begun is None else [(begun, _PLANNED)]
+    if len(spared) >= _MOST_FORGIVEN * several or not any(
+        sum(each >= since for each in spared) < most * several for since, most in reasons
+    ):
+        return False
+    spared.append(at)
+    return True
