@@ -7,7 +7,7 @@ and SPIs of its SA, not by its text.
 from typing import Final
 
 from ike.detection import collisions, establishment, identities, liveness, rekeys, sharing
-from ike.detection.lives import Chain, Pace, Replaced
+from ike.detection.lives import Chain, Replaced
 from ike.detection.state import Gateway, Tunnel
 from ike.events.event import SaEvent
 
@@ -19,6 +19,8 @@ _EXCUSED: Final = {
 }
 _RETOLD: Final = 60.0  # within which a second sink tells the same
 _RESTARTED: Final = 120.0
+#: Whoever changes a connection loads it less often than that in a day.
+_MANY_LOADS, _DAY = 6, 86_400.0
 #: SAs of one chain that are remembered where the log does not show that any is closed.
 _MOST_LIVING: Final = 8
 
@@ -200,13 +202,23 @@ def remarked(gateway: Gateway, tunnel: Tunnel, event: SaEvent, at: float | None)
     if event.kind == "ike_reauth":
         tunnel.reauth_at = at
         return
-    if at is not None:
+    often = event.kind == "configured" and _is_loaded_all_the_time(tunnel, at)
+    if at is not None and not often:
         tunnel.pardon(at, _EXCUSED[event.kind])
     if event.kind == "configured":
-        tunnel.child = Pace()
-        tunnel.ike = Pace()
-        tunnel.scheduled = None
+        if not often:
+            tunnel.child, tunnel.ike = rekeys.anew(tunnel.child), rekeys.anew(tunnel.ike)
+            tunnel.scheduled = None
         tunnel.policy, tunnel.levels = tunnel.levels or tunnel.policy, None
+
+
+def _is_loaded_all_the_time(tunnel: Tunnel, at: float | None) -> bool:
+    """Does a job load the connections, changed or not? It explains nothing, and what was learned stays."""
+    if at is None:
+        return False
+    tunnel.loads = [each for each in tunnel.loads[-_MANY_LOADS:] if each > at - _DAY]
+    tunnel.loads.append(at)
+    return len(tunnel.loads) > _MANY_LOADS
 
 
 def restarted(gateway: Gateway, at: float | None) -> None:

@@ -48,6 +48,11 @@ class Pace:
     # Too short ones in a row that were excused at first: the first one's time and line, the last one's time, how many.
     early: tuple[float, int, float, int] | None = None
     spared: list[float] = field(default_factory=list)  # of IKE SAs; Child SAs have chains
+    proven: bool = (
+        False  # it was no faster than people configure before the connection was loaded anew
+    )
+    # Those in a row that are faster than anybody configures: since when, the first one's line, how many.
+    fast: tuple[float, int, int] | None = None
 
 
 class Replaced(NamedTuple):

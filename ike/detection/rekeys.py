@@ -3,15 +3,17 @@
 **rekey_too_fast.** Condition: four rekeys within four times the lower bound (those within a minute count as one, unless
 they are four), of SAs younger than the bound (rekey_time - rand_time of the configuration, less 2 s; learned: three
 quarters of the second least age of the last 16, but never below a fifth of what it was once). With nothing known: five
-in a row within 10 s each, or eight of which the last five, about 5 minutes old at most, differ but for the shortest by
-more than a factor of 3.5, which one lifetime with jitter never does.
+in a row within 10 s each (within two minutes, where a bound was known before), or eight of which the last five, about
+5 minutes old at most, differ but for the shortest by more than a factor of 3.5, which one lifetime with jitter never
+does; or for an hour none older than two minutes.
 Not normal, because both ends draw their instant from one interval: nothing but an event replaces an SA before it.
 Looks alike and is let pass: the second SA of a collision (younger than 3 s, alone), byte limits (the closed SA had
 carried what the configuration allows, or the sizes are alike while the ages are not), an operator's command or two, and
 a short lifetime that nobody told us: it is regular. MOBIKE, a restart, a changed configuration or a soft limit explains
 two short lives of each Child SA, a rotation or renewal of ours four, and all of an hour 20 of each (see `excuses`).
 A new shorter regular lifetime is taken over after six rekeys where the configuration is not known, if it is at least
-two minutes and no less than what may be learned: a script is regular too.
+two minutes and no less than what may be learned: a script is regular too. Whoever loads a connection may have changed
+its lifetimes: they are learned anew, unless it is loaded more than six times a day.
 
 **rekey_missed.** Condition: an SA is older than its life_time (learned: half as old again as any before) by one life,
 was neither closed nor replaced, and its gateway still speaks; or it was closed when it was older than that by half a
@@ -46,7 +48,7 @@ _BOUT: Final = 60.0
 #: Short lives of a tunnel that are explained in an hour, for each of its Child SAs.
 _MOST_FORGIVEN: Final = 20
 _FLOOR: Final = 10.0
-_UNTOLD, _UNTOLD_IRREGULAR = 5, 8
+_UNTOLD, _UNTOLD_IRREGULAR, _ENDLESS = 5, 8, 30
 _SHORT_LIFE: Final = 300.0
 _IRREGULAR: Final = 3.5
 _ADOPT: Final = 6
@@ -65,6 +67,8 @@ _TWICE: Final = 2.1  # two lives, and what a retried rekey takes
 def judge(gateway: Gateway, tunnel: Tunnel, one: Replaced) -> None:
     """An SA was replaced."""
     pace = one.pace
+    if one.lifetime is None and _is_endless(gateway, tunnel, one):
+        return
     lower = pace.lower if one.lifetime is None else one.lifetime.lower
     if lower is None:
         _judge_untold(gateway, tunnel, one)
@@ -239,8 +243,8 @@ def _judge_untold(gateway: Gateway, tunnel: Tunnel, one: Replaced) -> None:
         return
     ages = [each[2] for each in pace.short[-_UNTOLD:]]
     least, most = min(ages), max(ages)
-    # Once it is one, it is over where they are slow enough that somebody may have configured it.
-    storm = most < (_LEAST_ADOPTED if pace.alarmed else _FLOOR)
+    # Once it is one, or was slower, it is none where they are so slow that somebody may have configured it.
+    storm = most < (_LEAST_ADOPTED if pace.alarmed or pace.proven else _FLOOR)
     usual = sorted(ages)[1:]  # but for the shortest: a collision, or a rekey by hand
     if not storm and (steady(usual, _IRREGULAR) or usual[1] >= _SHORT_LIFE):
         pace.ages.extend(usual)
@@ -268,6 +272,48 @@ def _judge_untold(gateway: Gateway, tunnel: Tunnel, one: Replaced) -> None:
         since=since,
         variant="storm",
     )
+
+
+def _is_endless(gateway: Gateway, tunnel: Tunnel, one: Replaced) -> bool:
+    """Were they faster than anybody configures for an hour? In a laboratory they are, for minutes."""
+    pace, fast = one.pace, one.pace.fast
+    if one.age >= _LEAST_ADOPTED:
+        pace.fast = None
+        if fast is not None and not pace.short:
+            _ended(gateway, tunnel, pace, one.at)
+        return False
+    since, line, count = fast or (one.at - one.age, one.line, 0)
+    pace.fast = (since, line, count + 1)
+    if count < _ENDLESS or one.at - since < excuses.HOUR or limited(gateway, tunnel):
+        return False
+    pace.alarmed = True
+    pace.ages.clear()  # what they taught so far
+    pace.lower, pace.least, pace.longest = None, 0.0, 0.0
+    gateway.sign(
+        "rekey_too_fast",
+        gateway.place(tunnel),
+        one.at,
+        [line, one.line],
+        {
+            "rekeys": count + 1,
+            "shortest_seconds": round(one.age, 1),
+            "longest_seconds": round(one.age, 1),
+            "bound": "none known",
+        },
+        since=since,
+        variant="storm",
+    )
+    return True
+
+
+def anew(pace: Pace) -> Pace:
+    """The connection was loaded, perhaps with other lifetimes: what was normal is not known any more; what goes on
+    goes on.
+    """
+    known = pace.proven or (pace.lower or 0.0) >= _LEAST_ADOPTED
+    new = Pace(short=pace.short, alarmed=pace.alarmed, early=pace.early, proven=known)
+    new.spared, new.fast = pace.spared, pace.fast
+    return new
 
 
 # --- byte limits

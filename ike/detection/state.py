@@ -72,6 +72,7 @@ class Tunnel:
     excuse: float = 0.0  # until when a short life is explained
     excused: float = 0.0  # since when
     spared: list[float] = field(default_factory=list)  # short lives of the last hour that were
+    loads: list[float] = field(default_factory=list)  # when its connection was, in a day
     ended: list[float] = field(default_factory=list)  # and those of IKE SAs that were deleted
     armed: float = 0.0
     scheduled: float | None = None

@@ -130,6 +130,51 @@ def test_a_new_connection_is_never_that_fast(age: float) -> None:
     assert (alert.kind, alert.end) == ("rekey_too_fast", None)
 
 
+@pytest.mark.parametrize("age", [10.5, 61.0])
+def test_nobody_configures_so_short_a_lifetime_for_an_hour(age: float) -> None:
+    assert kinds(Log().up(0).rekeys(every(age, int(3500 / age)))) == []
+    log = Log().up(0).rekeys(every(age, 500))
+    (alert,) = alerts(log)
+    assert (alert.kind, alert.end, alert.start) == ("rekey_too_fast", None, START)
+    assert alert.evidence["rekeys"] == 500
+    (alert,) = alerts(Log().up(0).rekeys([*every(age, 500), *every(3300, 3, 500 * age)]))
+    assert alert.end is not None
+
+
+def loaded(ages: list[float], loads: list[float]) -> Log:
+    """Rekeys at these ages, and a connection that is loaded again at these times."""
+    log = Log().up(0).rekeys(list(accumulate(ages)))
+    for at in loads:
+        log.add(at, "configured")
+    log.events.sort(key=lambda each: each.time or 0.0)
+    return log
+
+
+def test_a_connection_that_is_loaded_again_may_have_another_lifetime() -> None:
+    ages = [3300.0] * 24 + [1100.0] * 20
+    assert kinds(loaded(ages, [24 * 3300.0 + 5])) == []
+    longer = [3300.0] * 24 + [28_000.0] * 3
+    assert kinds(loaded(longer, [24 * 3300.0 + 5])) == []
+
+
+@pytest.mark.parametrize("pause", [60.0, 3600.0])
+def test_a_connection_that_is_loaded_all_the_time_keeps_its_bounds(pause: float) -> None:
+    until = 24 * 3300.0 + 200 * 130.0
+    loads = [pause * step for step in range(1, int(until / pause))]
+    log = loaded([3300.0] * 24 + [130.0] * 200, loads)
+    (alert,) = alerts(log)
+    assert (alert.kind, alert.end) == ("rekey_too_fast", None)
+
+
+def test_loading_a_connection_hides_no_storm() -> None:
+    begin = 24 * 3300.0
+    log = loaded([3300.0] * 24 + [12.0] * 500, [begin + 48.0 * step for step in range(100)])
+    (alert,) = alerts(log)
+    assert (alert.kind, alert.end) == ("rekey_too_fast", None)
+    assert alert.raised is not None
+    assert alert.raised < START + begin + 600
+
+
 def test_a_storm_that_slows_down_goes_on() -> None:
     ages = [2.0] * 20 + [12.0] * 50
     (alert,) = alerts(Log().up(0).rekeys(list(accumulate(ages))))
