@@ -356,6 +356,42 @@ def test_two_hosts_with_one_identity() -> None:
     assert alert.evidence["addresses"] == ["198.51.100.7", "203.0.113.9"]
 
 
+def everywhere(log: Log, places: int, begin: float, who: str = "boss@example.com") -> Log:
+    """One identity comes up at so many addresses, and stays."""
+    for step in range(places):
+        ike = len(log.events) + 100
+        where = f"203.0.{int(begin // 3600)}.{step}"
+        log.add(begin + 60 * step, "ike_established", ike_id=ike, source=where, identity=who)
+    return log
+
+
+def test_one_identity_at_many_addresses() -> None:
+    day = 86_400.0
+    log = everywhere(everywhere(Log(), 2, 0), 40, 2 * day)
+    (alert,) = alerts(log)
+    assert (alert.kind, alert.identity) == ("identity_conflict", "boss@example.com")
+    assert alert.evidence["at_once"] == 40
+    assert alert.raised == START + 2 * day + 60 * 10
+    assert "is up at many addresses" in alert.cause
+    assert kinds(everywhere(everywhere(Log(), 2, 0), 10, 2 * day)) == []
+
+
+@pytest.mark.parametrize(("who", "first"), [("group", 30), ("192.168.1.5", 2)])
+def test_an_identity_of_many_hosts(who: str, first: int) -> None:
+    log = everywhere(Log(), first, 0, who)
+    for day in range(1, 5):
+        everywhere(log, 60, day * 86_400.0, who)
+    assert kinds(log) == []
+
+
+def test_a_host_that_roams_and_whose_leaving_is_not_logged() -> None:
+    log = Log()
+    for step in range(200):
+        where = f"203.0.113.{step}"
+        log.add(4000.0 * step, "ike_established", ike_id=step, source=where, identity="phone")
+    assert kinds(log) == []
+
+
 def test_a_roaming_host() -> None:
     log = Log()
     for step in range(8):
