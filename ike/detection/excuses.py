@@ -10,8 +10,9 @@ from typing import Final
 from ike.detection.state import Gateway, Tunnel
 
 HOUR: Final = 3600.0
-# Of an event, of an act of ours, and of an hour.
-_FORGIVEN, _PLANNED, _MOST_FORGIVEN = 2, 4, 20
+#: Of an hour; and of an event, and of an act of ours.
+MOST: Final = 20
+_FORGIVEN, _PLANNED = 2, 4
 
 
 def explained(gateway: Gateway, tunnel: Tunnel, at: float) -> bool:
@@ -20,10 +21,15 @@ def explained(gateway: Gateway, tunnel: Tunnel, at: float) -> bool:
 
 
 def excused(
-    gateway: Gateway, tunnel: Tunnel, at: float, spared: list[float], several: int = 1
+    gateway: Gateway,
+    tunnel: Tunnel,
+    at: float,
+    spared: list[float],
+    several: int = 1,
+    planned: int = _PLANNED,
 ) -> bool:
     """Is a short life explained, and one of few? `spared` are those of the same SAs before, of which there are
-    `several`.
+    `several`; an act of ours explains `planned`.
     """
     if not explained(gateway, tunnel, at):
         return False
@@ -31,8 +37,8 @@ def excused(
     reasons = [(tunnel.excused, _FORGIVEN)] if at <= tunnel.excuse else []
     if gateway.planned:
         begun = gateway.planned_since(at, tunnel.name)
-        reasons += [] if begun is None else [(begun, _PLANNED)]
-    if len(spared) >= _MOST_FORGIVEN * several or not any(
+        reasons += [] if begun is None else [(begun, planned)]
+    if len(spared) >= MOST * several or not any(
         sum(each >= since for each in spared) < most * several for since, most in reasons
     ):
         return False

@@ -45,8 +45,6 @@ _TWIN = 3.0  # seconds: the second SA of a collision
 _STREAK: Final = 4
 _WITHIN_LIVES: Final = 4
 _BOUT: Final = 60.0
-#: Short lives of a tunnel that are explained in an hour, for each of its Child SAs.
-_MOST_FORGIVEN: Final = 20
 _FLOOR: Final = 10.0
 _UNTOLD, _UNTOLD_IRREGULAR, _ENDLESS = 5, 8, 30
 _SHORT_LIFE: Final = 300.0
@@ -91,7 +89,7 @@ def _excused(gateway: Gateway, tunnel: Tunnel, one: Replaced) -> bool:
     anew as often as a peer authenticates.
     """
     spared = tunnel.spared = [each for each in tunnel.spared if each > one.at - excuses.HOUR]
-    if len(spared) >= _MOST_FORGIVEN * max(1, len(tunnel.chains)):
+    if len(spared) >= excuses.MOST * max(1, len(tunnel.chains)):
         return False
     if not excuses.excused(gateway, tunnel, one.at, one.spared, one.several):
         return False

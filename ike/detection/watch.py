@@ -113,6 +113,7 @@ class Watch:
             if gateway.clock is not None:
                 _fire(gateway, gateway.clock)
             floods.judge(gateway, gateway.clock)
+            gateway.conditions.close()
 
     def alerts(self) -> list[Alert]:
         """All, open and ended, oldest first."""
