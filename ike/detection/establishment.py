@@ -77,7 +77,9 @@ def deleted(
 def _explained(gateway: Gateway, tunnel: Tunnel, at: float, age: float) -> bool:
     # Whom we cut off, or renew, may try for as long as we are at it.
     several = max(1, len(tunnel.up))
-    if excuses.excused(gateway, tunnel, at, tunnel.ended, several, planned=excuses.MOST):
+    spared = excuses.excused(gateway, tunnel, at, tunnel.ended, several, planned=excuses.MOST)
+    if spared is not None:
+        tunnel.ended = spared
         return True
     if age < _QUICK:
         return False

@@ -24,16 +24,17 @@ def excused(
     gateway: Gateway,
     tunnel: Tunnel,
     at: float,
-    spared: list[float],
+    spared: tuple[float, ...],
     several: int = 1,
     planned: int = _PLANNED,
-) -> bool:
-    """Is a short life explained, and one of few? `spared` are those of the same SAs before, of which there are
-    `several`; an act of ours explains `planned`.
+) -> tuple[float, ...] | None:
+    """A short life is explained, and one of few: gives `spared`, which are those of the same SAs before, with it.
+
+    None: it is not. Of such SAs there are `several`; an act of ours explains `planned`.
     """
     if not explained(gateway, tunnel, at):
-        return False
-    spared[:] = [each for each in spared if each > at - HOUR]
+        return None
+    spared = tuple(each for each in spared if each > at - HOUR)
     reasons = [(tunnel.excused, _FORGIVEN)] if at <= tunnel.excuse else []
     if gateway.planned:
         begun = gateway.planned_since(at, tunnel.name)
@@ -41,6 +42,5 @@ def excused(
     if len(spared) >= MOST * several or not any(
         sum(each >= since for each in spared) < most * several for since, most in reasons
     ):
-        return False
-    spared.append(at)
-    return True
+        return None
+    return (*spared, at)

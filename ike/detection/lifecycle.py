@@ -68,7 +68,7 @@ def ike_rekeyed(gateway: Gateway, tunnel: Tunnel, event: SaEvent, at: float | No
         if new is None and age < _SAME:
             return
         pace, lifetime = tunnel.ike, gateway.bounds_of(tunnel).ike
-        one = Replaced(pace, lifetime, age, at, event.line, pace.spared, max(1, len(tunnel.up)))
+        one = Replaced(pace, lifetime, age, at, event.line, pace, max(1, len(tunnel.up)))
         rekeys.judge(gateway, tunnel, one)
     gateway.change("ike_rekeyed", tunnel, at)
     for key in [key for key in tunnel.chains if key[1] == old]:
@@ -216,8 +216,8 @@ def _is_loaded_all_the_time(tunnel: Tunnel, at: float | None) -> bool:
     """Does a job load the connections, changed or not? It explains nothing, and what was learned stays."""
     if at is None:
         return False
-    tunnel.loads = [each for each in tunnel.loads[-_MANY_LOADS:] if each > at - _DAY]
-    tunnel.loads.append(at)
+    lately = (each for each in tunnel.loads[-_MANY_LOADS:] if each > at - _DAY)
+    tunnel.loads = (*lately, at)
     return len(tunnel.loads) > _MANY_LOADS
 
 
@@ -463,7 +463,7 @@ def _judge(gateway: Gateway, tunnel: Tunnel, chain: Chain, event: SaEvent, at: f
         chain.late = chain.since if late else None
         chain.late_spi = chain.spi_in
         lifetime = gateway.bounds_of(tunnel).child
-        one = Replaced(tunnel.child, lifetime, age, at, event.line, chain.spared)
+        one = Replaced(tunnel.child, lifetime, age, at, event.line, chain)
         rekeys.judge(gateway, tunnel, one)
         if tunnel.trouble is not None:
             collisions.rekeyed(tunnel.trouble, age)

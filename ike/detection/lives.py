@@ -24,7 +24,7 @@ class Chain:
     refusals: int = 0  # since then, how many in all
     refused_by: str | None = None  # the daemon's thread that told of the last one
     passed: int = 0  # how many were closed while one was there that should have been before
-    spared: list[float] = field(default_factory=list)  # short lives of the last hour, explained
+    spared: tuple[float, ...] = ()  # short lives of the last hour that were explained
 
     def doubt(self) -> None:
         """A line was lost: of all but the newest nobody knows whether they are still there."""
@@ -47,7 +47,7 @@ class Pace:
     alarmed: bool = False
     # Too short ones in a row that were excused at first: the first one's time and line, the last one's time, how many.
     early: tuple[float, int, float, int] | None = None
-    spared: list[float] = field(default_factory=list)  # of IKE SAs; Child SAs have chains
+    spared: tuple[float, ...] = ()  # of IKE SAs; Child SAs have chains
     proven: bool = (
         False  # it was no faster than people configure before the connection was loaded anew
     )
@@ -56,12 +56,12 @@ class Pace:
 
 
 class Replaced(NamedTuple):
-    """An SA that was replaced at `at`, `age` seconds old. `several` SAs share what was `spared` so far."""
+    """An SA that was replaced at `at`, `age` seconds old. `several` SAs share what is `spared` of `those`."""
 
     pace: Pace
     lifetime: Lifetime | None
     age: float
     at: float
     line: int
-    spared: list[float]
+    those: Chain | Pace
     several: int = 1

@@ -65,7 +65,8 @@ _TWICE: Final = 2.1  # two lives, and what a retried rekey takes
 def judge(gateway: Gateway, tunnel: Tunnel, one: Replaced) -> None:
     """An SA was replaced."""
     pace = one.pace
-    if one.lifetime is None and _is_endless(gateway, tunnel, one):
+    quick = one.age < _LEAST_ADOPTED or pace.fast is not None
+    if quick and one.lifetime is None and _is_endless(gateway, tunnel, one):
         return
     lower = pace.lower if one.lifetime is None else one.lifetime.lower
     if lower is None:
@@ -91,8 +92,10 @@ def _excused(gateway: Gateway, tunnel: Tunnel, one: Replaced) -> bool:
     spared = tunnel.spared = [each for each in tunnel.spared if each > one.at - excuses.HOUR]
     if len(spared) >= excuses.MOST * max(1, len(tunnel.chains)):
         return False
-    if not excuses.excused(gateway, tunnel, one.at, one.spared, one.several):
+    of_these = excuses.excused(gateway, tunnel, one.at, one.those.spared, one.several)
+    if of_these is None:
         return False
+    one.those.spared = of_these
     spared.append(one.at)
     return True
 

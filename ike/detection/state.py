@@ -72,8 +72,8 @@ class Tunnel:
     excuse: float = 0.0  # until when a short life is explained
     excused: float = 0.0  # since when
     spared: list[float] = field(default_factory=list)  # short lives of the last hour that were
-    loads: list[float] = field(default_factory=list)  # when its connection was, in a day
-    ended: list[float] = field(default_factory=list)  # and those of IKE SAs that were deleted
+    ended: tuple[float, ...] = ()  # and those of IKE SAs that were deleted
+    loads: tuple[float, ...] = ()  # when its connection was loaded, of a day
     armed: float = 0.0
     scheduled: float | None = None
     reauth_at: float | None = None
@@ -86,7 +86,7 @@ class Tunnel:
     left: float | None = None  # since when it has no SA
     # The Child SA that was closed last: whose chain, since when it was up, on which line, when it was closed.
     closed: tuple[tuple[str | None, int | str | None], float | None, int, float] | None = None
-    closed_spared: list[float] = field(default_factory=list)  # and of it, as in its chain
+    closed_spared: tuple[float, ...] = ()  # and of it, as in its chain
 
     def forget_ages(self) -> None:
         """Nobody knows how old its SAs are, and whether they are still there."""
