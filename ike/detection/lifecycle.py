@@ -467,7 +467,8 @@ def _judge(gateway: Gateway, tunnel: Tunnel, chain: Chain, event: SaEvent, at: f
         rekeys.judge(gateway, tunnel, one)
         if tunnel.trouble is not None:
             collisions.rekeyed(tunnel.trouble, age)
-    if not tunnel.armed:
+    # It may be armed for its IKE SA alone, which is due much later.
+    if not tunnel.armed or (chain.since is not None and tunnel.armed - at > 3 * (at - chain.since)):
         limit = rekeys.overdue(gateway, tunnel)
         if limit is not None:
             gateway.arm(tunnel, at + limit)

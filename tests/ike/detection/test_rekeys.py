@@ -194,6 +194,12 @@ def test_a_rekey_that_never_comes() -> None:
     assert START + 3300 + 3960 + 3600 <= (alert.raised or 0) <= START + 3300 + 3960 + 3900
 
 
+def test_a_rekey_that_never_comes_where_the_ike_sa_is_due_much_later() -> None:
+    log = Log().up(0).add(1, "rekey_scheduled", ike_id=1, seconds=40_000.0)
+    log.rekeys(every(3300, 11))
+    assert kinds(busy(log, 60_000)) == ["rekey_missed"]
+
+
 def test_a_rekey_whose_line_was_lost_is_not_missed() -> None:
     log = Log().up(0).rekeys([3300.0, 6600.0])
     # The next one, 3, was not logged.
