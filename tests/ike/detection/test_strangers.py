@@ -811,6 +811,23 @@ def test_the_success_of_another_peer_does_not_end_a_failed_rotation(other: str) 
     assert (alert.start, alert.end) == (START + 100, None)
 
 
+def test_a_peer_that_was_away_for_a_week_is_still_the_tunnels_own() -> None:
+    week = 8 * 86_400
+    plan = (Planned(START + week - 10, START + week + 900, "site"),)
+    watch = Watch(None, plan)
+    watch.observe_all(Log().up(0).add(60, "ike_deleted", ike_id=1).events)
+    for day in range(1, 8):
+        watch.advance(START + day * 86_400)
+    log = Log()
+    for step in range(4):
+        log.add(week + 20 * step, "auth_failed", ike_id=50 + step, identity="gw.example")
+    watch.observe_all(log.events)
+    (gateway,) = watch.gateways()
+    assert not gateway.tunnels
+    watch.settle()
+    assert [each.kind for each in watch.alerts()] == ["rotation_failed"]
+
+
 @pytest.mark.parametrize("source", [PEER, "203.0.113.9"])
 def test_its_own_success_ends_a_failed_rotation(source: str) -> None:
     plan = (Planned(START + 90, START + 900, "site"),)
