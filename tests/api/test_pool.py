@@ -143,3 +143,24 @@ def test_works_that_never_wait_do_not_keep_one_from_its_commit(store: Store) -> 
         await pool.stop(5)
 
     asyncio.run(main())
+
+
+def test_works_that_wait_for_something_slow_do_not_wait_one_by_one(store: Store) -> None:
+    two = threading.Barrier(2)
+
+    def slow(name: str) -> None:
+        store.together(note(name))
+        time.sleep(0.02)
+
+    def meet(name: str) -> int:
+        store.together(note(name))
+        return two.wait(10)  # of one thread's works, the first would wait for ever
+
+    async def main() -> list[int]:
+        pool = Pool(threads=4, queue=10, patience=20.0, name="slow")
+        await pool.run(partial(slow, "first"))
+        met = await asyncio.gather(*(pool.run(partial(meet, str(each))) for each in range(4)))
+        await pool.stop(1.0)
+        return met
+
+    assert sorted(asyncio.run(main())) == [0, 0, 1, 1]
