@@ -27,9 +27,7 @@ _CREW: Final = 32
 # Of works that wait for a device to sign, a crew takes few: one after the other, they would leave its other sessions
 # unused, and the device itself while a large crew is begun.
 _SLOW_CREW: Final = 2
-_SLOW: Final = (
-    0.002  # seconds for each work; a key in memory signs faster, but for the longest of RSA
-)
+_SLOW: Final = 0.002  # seconds for each work: by a key in memory only the longest RSA takes that
 # Only every other commit is followed by a signature.
 _FADING: Final = 0.9
 # How long a thread begins works before it commits for those that wait: a queue that is never empty, of works that wait
