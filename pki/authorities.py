@@ -206,8 +206,7 @@ def current(desk: Desk, authority: Authority, *, now: datetime) -> Authority:
     The records are asked each time: all processes follow a switch, and the way back, at once.
     """
     while True:
-        with desk.store.read() as connection:
-            row = connection.execute(_NOW, {"of": authority.id}).one()
+        (row,) = desk.store.look(_NOW, {"of": authority.id})
         if row.successor is None or now < row.switch_at:
             return _with_status(authority, row.status)
         authority = load(desk, row.successor)
