@@ -24,6 +24,12 @@ _LOOK_AGAIN: Final = 0.01  # seconds
 _ABSENT: Final = 0.02  # seconds
 # Works of one thread at a time: more would wait longer than a larger commit saves.
 _CREW: Final = 32
+# Of works that wait for a device to sign, a crew takes few: one after the other, they would leave its other sessions
+# unused, and the device itself while a large crew is begun.
+_SLOW_CREW: Final = 2
+_SLOW: Final = 0.002  # seconds for each work: by a key in memory only the longest RSA takes that
+# Only every other commit is followed by a signature.
+_FADING: Final = 0.9
 # How long a thread begins works before it commits for those that wait: a queue that is never empty, of works that wait
 # for nothing, would keep them waiting for ever. Longer than it takes to begin a whole crew.
 _ROUND: Final = 0.05  # seconds
@@ -58,6 +64,7 @@ class Pool:
         self._jobs: deque[_Job] = deque()
         self._limit = queue
         self._patience = patience
+        self._pace = 0.0
         self._stopping = False
         self._watched = False
         self._mutex = threading.Lock()
@@ -129,12 +136,16 @@ class Pool:
         with Crew() as crew:
             while True:
                 hand.looked = time.monotonic()
-                while crew.waiting < _CREW and (job := self._take()) is not None:
+                room = _CREW if self._pace < _SLOW else _SLOW_CREW
+                while crew.waiting < room and (job := self._take()) is not None:
                     crew.start(partial(self._carry_out, job))
                     if time.monotonic() > hand.looked + _ROUND:
                         break
                 if crew.waiting:
+                    if room < _CREW:
+                        self._pass_on()
                     crew.settle()
+                    self._pace = max(crew.pace, _FADING * self._pace)
                 elif not self._rest(hand):
                     return
 
@@ -143,6 +154,15 @@ class Pool:
             return self._jobs.popleft()
         except IndexError:
             return None
+
+    def _pass_on(self) -> None:
+        """Wake another thread for what a small crew leaves in the queue."""
+        with self._mutex:
+            if not self._jobs or not self._idle:
+                return
+            hand = self._idle.pop()
+            hand.looked = time.monotonic()
+        hand.wake.release()
 
     def _rest(self, hand: _Hand) -> bool:
         """Sleep until there is work; False when there will be none."""

@@ -249,8 +249,7 @@ def current(desk: Desk, authority: Authority, *, now: datetime) -> Authority:
     The records are asked each time: all processes follow a switch, and the way back, at once.
     """
     while True:
-        with desk.store.read() as connection:
-            row = connection.execute(*_asked(authority)).one()
+        (row,) = desk.store.look(*_asked(authority))
         if row.successor is None or now < row.switch_at:
             return _as_of(row, authority)
         authority = load(desk, row.successor)

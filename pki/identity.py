@@ -77,9 +77,7 @@ def actor_from_token(desk: Desk, token: Secret, *, now: datetime, request_id: st
 
     Raises TokenRefused.
     """
-    with desk.store.read() as connection:
-        row = connection.execute(_TOKEN, {"hash": token_hash(token)}).one_or_none()
-        scope = Scope() if row is None else _followed(connection, scope_from_document(row.scope))
+    row = next(iter(desk.store.look(_TOKEN, {"hash": token_hash(token)})), None)
     if (
         row is None
         or row.revoked_at is not None
@@ -91,7 +89,7 @@ def actor_from_token(desk: Desk, token: Secret, *, now: datetime, request_id: st
         name=row.name,
         role=Role(row.role),
         credential=f"token:{row.id}",
-        scope=scope,
+        scope=_followed(desk, scope_from_document(row.scope)),
         request_id=request_id,
         one_time=row.uses_left is not None,
     )
@@ -106,13 +104,14 @@ _NEXT = (
 )
 
 
-def _followed(connection: Connection, scope: Scope) -> Scope:
+def _followed(desk: Desk, scope: Scope) -> Scope:
     """The scope, with what succeeds the authorities in it."""
     if scope.authorities is None:
         return scope
     names = list(scope.authorities)
-    for name in names:  # it grows while it is gone through
-        names += [each for each in connection.scalars(_NEXT, {"of": name}) if each not in names]
+    with desk.store.read() as connection:
+        for name in names:  # it grows while it is gone through
+            names += [each for each in connection.scalars(_NEXT, {"of": name}) if each not in names]
     return replace(scope, authorities=tuple(names))
 
 

@@ -6,10 +6,12 @@ are greenlets; one that comes to a commit (`Store.together`) is laid aside, the 
 the crew commits for all of them in one transaction. That makes the batches larger, too.
 
 A work that waits for anything else (a slow signer, a lock of the database) holds up its crew. Whoever has crews has
-several, and calls up another one when the first does not come back (api.pool).
+several, calls up another one when the first does not come back, and makes crews small while `pace` says that their
+works wait (api.pool).
 """
 
 import threading
+import time
 from collections import defaultdict
 from collections.abc import Callable, Sequence
 from types import TracebackType
@@ -34,6 +36,7 @@ class Crew:
     def __init__(self) -> None:
         self._hub = getcurrent()
         self._waiting: list[tuple[greenlet, Settler, object]] = []
+        self.pace = 0.0  # seconds that each work took until it waited again, after the last commit
 
     def __enter__(self) -> "Crew":
         _here.crew = self
@@ -68,11 +71,14 @@ class Crew:
                 settler.run_all(entries)
             except Exception as error:  # noqa: BLE001 - without an outcome they cannot go on, nor may they wait for ever
                 failed[settler] = error
+        began = time.monotonic()
         for work, settler, _ in waiting:
             if settler in failed:
                 work.throw(failed[settler])
             else:
                 work.switch()
+        if waiting:
+            self.pace = (time.monotonic() - began) / len(waiting)
 
     def lay_aside(self, settler: Settler, entry: object) -> None:
         """Called by a work: wait until the entry is settled."""

@@ -1,11 +1,11 @@
 """The store: transactions on SQLite and PostgreSQL, with the same meaning on both."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from json import JSONEncoder
 from typing import Any, Final, Literal, TypeVar
 
-from sqlalchemy import URL, Connection, Engine, create_engine, event, make_url
+from sqlalchemy import URL, Connection, Engine, Row, Select, create_engine, event, make_url
 from sqlalchemy.exc import ArgumentError
 from sqlalchemy.pool import NullPool
 
@@ -32,6 +32,7 @@ _READ: Final = {
     # serialise.
     "postgresql": "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY",
 }
+_NONE: Final = ""  # as the driver has it: each statement is a transaction
 _WRITE: Final = {
     # IMMEDIATE: a transaction that reads first and writes later could otherwise find the database
     # locked when it is too late to wait.
@@ -71,6 +72,20 @@ class Store:
         Raises StoreBusy, StoreUnreachable, StoreDamaged.
         """
         return Transaction(self._readers, _READ[self.dialect], write=False)
+
+    def look(self, query: Select[Any], values: Mapping[str, Any]) -> Sequence[Row[Any]]:
+        """The rows of one query, which is a snapshot by itself: without a BEGIN and an end, each of which PostgreSQL
+        would have to be told.
+
+        Raises as `read` does.
+        """
+        try:
+            with Transaction(self._readers, _NONE, write=False) as connection:
+                return connection.execute(query, values).all()
+        except StoreUnreachable:
+            # The connection may have died while it was idle: with a BEGIN, another one is found.
+            with self.read() as connection:
+                return connection.execute(query, values).all()
 
     def write(self) -> AbstractContextManager[Connection]:
         """A transaction that is committed on a clean exit and rolled back when the body raises.

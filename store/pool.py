@@ -32,8 +32,11 @@ class Line:
         self.raw: Any = connection.connection.dbapi_connection
 
     def begin(self, statement: str) -> None:
-        """Begin a transaction with the driver, so that SQLAlchemy never begins one its own way."""
-        self.raw.execute(statement)
+        """Begin a transaction with the driver, so that SQLAlchemy never begins one its own way. None where the
+        statement is empty.
+        """
+        if statement:
+            self.raw.execute(statement)
 
     def commit(self) -> None:
         """Commit; RuntimeError where no sound transaction is left, so that no loss goes unseen."""

@@ -6,7 +6,7 @@ Each is JSON behind four octets with its length. A line (a socket) carries one a
 import base64
 import json
 import socket
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any, Final
 
 from core.errors import IkewardenError
@@ -42,7 +42,9 @@ class Work:
 
     def document(self) -> dict[str, Any]:
         """As JSON carries it."""
-        return asdict(self) | {"id": self.id.hex(), "data": base64.b64encode(self.data).decode()}
+        # vars, not asdict: that goes through each value to copy it, at every signature.
+        octets = {"id": self.id.hex(), "data": base64.b64encode(self.data).decode()}
+        return vars(self) | octets
 
     @classmethod
     def of(cls, document: dict[str, Any]) -> "Work":

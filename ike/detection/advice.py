@@ -164,6 +164,10 @@ _ADVICE: Final[dict[tuple[str, str], tuple[str, str]]] = {
         "Give each host its own identity and credentials; treat it as a stolen key until "
         "explained.",
     ),
+    ("identity_conflict", "many"): (
+        "One identity is up at many addresses at once, and never was before: its key or password is in use by others.",
+        "Ask whose it is; until it is explained, revoke its certificate or change its secret, and cut its SAs.",
+    ),
     ("sa_shared", ""): (
         "One SA appears under several connections: packets of one policy leave under the keys of "
         "another.",

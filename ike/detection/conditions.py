@@ -1,4 +1,8 @@
-"""Conditions: opened by a first sign, kept by further ones, ended by a clear one or by quiet."""
+"""Conditions: opened by a first sign, kept by further ones, ended by a clear one or by quiet.
+
+What is cleared ends when it has not come back for some minutes: who fails and succeeds in turn, as often as he likes,
+is one condition and no series of them.
+"""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -30,6 +34,10 @@ QUIET: Final[Mapping[str, float]] = {
     "clock": 3600.0,
     "events_lost": 3600.0,
 }
+#: Seconds for which a condition is still open that was cleared, as it may come back.
+MARGIN: Final = 300.0
+#: Kinds that end when they are cleared: an act of ours waits for it, or the next one may be worse.
+_AT_ONCE: Final = frozenset({"rotation_failed", "downgrade"})
 #: Such conditions of one kind and connection.
 MOST_APART: Final = 64
 #: Numbers that each further sign makes greater by one, where the rule counts in a window.
@@ -71,6 +79,7 @@ class Condition:
     peers: list[str] = field(default_factory=list)
     common: bool = False
     who: str | None = None  # of the peers of its connection, by identity or else by address
+    cleared: float | None = None  # when the contrary was seen
 
     def alert(self, now: float | None = None) -> Alert:
         """As the operator gets it; `now` is up to when the gateway was heard."""
@@ -130,8 +139,15 @@ class Condition:
             return self.identity == place.identity
         return place.peer is None or not self.peers or place.peer in self.peers
 
+    @property
+    def until(self) -> float | None:
+        """Where it is over: since when."""
+        return self.last if self.cleared is None else self.cleared
+
     def over(self, now: float) -> bool:
-        """Has it been quiet for long enough?"""
+        """Has it been quiet, or the contrary, for long enough?"""
+        if self.cleared is not None and now - self.cleared > MARGIN:
+            return True
         quiet = QUIET.get(self.kind)
         return quiet is not None and self.last is not None and now - self.last > quiet
 
@@ -159,7 +175,7 @@ class Conditions:
         key = self._key(kind, place)
         there = self.opened.get(key)
         if there is not None and at is not None and there.over(at):
-            self._end(key, there.last)
+            self._end(key, there.until)
             there = None
         if there is None:
             start = at if since is None else since
@@ -179,6 +195,7 @@ class Conditions:
             self.opened[key] = there
             if key[3] is not None and kind in PERSONAL:
                 self.apart.setdefault(key[:3], []).append(key)
+        there.cleared = None
         there.last = at if there.last is None or at is None else max(there.last, at)
         there.updates += 1
         there.add(evidence)
@@ -214,16 +231,28 @@ class Conditions:
                 over.append(key)
         for key in over:
             if key in self.opened:
-                self._end(key, at)
+                self._clear(key, at)
         # Strangers' is over where there was one, and that is none.
         common = self.opened.get((kind, place.gateway, None, None))
         if common is not None and common.common and common.peers == [place.peer]:
-            self._end((kind, place.gateway, None, None), at)
+            self._clear((kind, place.gateway, None, None), at)
 
     def settle(self, now: float) -> None:
-        """End what has been quiet."""
+        """End what is over."""
         for key in [key for key, each in self.opened.items() if each.over(now)]:
-            self._end(key, self.opened[key].last)
+            self._end(key, self.opened[key].until)
+
+    def close(self) -> None:
+        """Nothing follows: what was cleared does not come back."""
+        for key in [key for key, each in self.opened.items() if each.cleared is not None]:
+            self._end(key, self.opened[key].cleared)
+
+    def _clear(self, key: Key, at: float | None) -> None:
+        there = self.opened[key]
+        if at is None or there.kind in _AT_ONCE:
+            self._end(key, at)
+        elif there.cleared is None:
+            there.cleared = at
 
     def _end(self, key: Key, at: float | None) -> None:
         condition = self.opened.pop(key)

@@ -4,7 +4,8 @@
 five within 60 s in 30 minutes; without times, six in a row within 100 lines each.
 Not normal, because an IKE SA is made for hours. Looks alike and is let pass: restarts, our own rotations, an
 operator's single command, reauthentication with a lifetime that short (the daemon schedules it), roaming clients (each
-address is a tunnel of its own), a lost peer (that is `dpd_flapping`).
+address is a tunnel of its own), a lost peer (that is `dpd_flapping`). What a peer, a restart or we do explains a few
+(see `excuses`): it may be done again and again.
 
 **duplicate_sas.** Condition: three SAs of one Child SA, or three IKE SAs of one identity, live side by side for 30 s;
 two for 20 minutes (IKEv1 daemons do it for as long as their rekey margin), and two others again in the next two lives.
@@ -14,8 +15,9 @@ clients with identities of their own behind one NAT, a closing whose line was lo
 
 from typing import Final
 
-from ike.detection import rekeys
-from ike.detection.state import Chain, Gateway, Tunnel
+from ike.detection import excuses, rekeys
+from ike.detection.lives import Chain
+from ike.detection.state import Gateway, Tunnel
 from ike.events.event import SaEvent
 
 #: Seconds after which surplus SAs are looked at.
@@ -73,7 +75,11 @@ def deleted(
 
 
 def _explained(gateway: Gateway, tunnel: Tunnel, at: float, age: float) -> bool:
-    if at <= tunnel.excuse or (gateway.planned and gateway.plans(at, tunnel.name)):
+    # Whom we cut off, or renew, may try for as long as we are at it.
+    several = max(1, len(tunnel.up))
+    spared = excuses.excused(gateway, tunnel, at, tunnel.ended, several, planned=excuses.MOST)
+    if spared is not None:
+        tunnel.ended = spared
         return True
     if age < _QUICK:
         return False

@@ -7,7 +7,8 @@ and SPIs of its SA, not by its text.
 from typing import Final
 
 from ike.detection import collisions, establishment, identities, liveness, rekeys, sharing
-from ike.detection.state import Chain, Gateway, Pace, Tunnel
+from ike.detection.lives import Chain, Replaced
+from ike.detection.state import Gateway, Tunnel
 from ike.events.event import SaEvent
 
 _SAME = 2.0  # seconds within which unnumbered statements are one fact
@@ -18,6 +19,8 @@ _EXCUSED: Final = {
 }
 _RETOLD: Final = 60.0  # within which a second sink tells the same
 _RESTARTED: Final = 120.0
+#: Whoever changes a connection loads it less often than that in a day.
+_MANY_LOADS, _DAY = 6, 86_400.0
 #: SAs of one chain that are remembered where the log does not show that any is closed.
 _MOST_LIVING: Final = 8
 
@@ -64,7 +67,9 @@ def ike_rekeyed(gateway: Gateway, tunnel: Tunnel, event: SaEvent, at: float | No
         age = at - there[0]
         if new is None and age < _SAME:
             return
-        rekeys.judge(gateway, tunnel, tunnel.ike, gateway.bounds_of(tunnel).ike, age, at, event)
+        pace, lifetime = tunnel.ike, gateway.bounds_of(tunnel).ike
+        one = Replaced(pace, lifetime, age, at, event.line, pace, max(1, len(tunnel.up)))
+        rekeys.judge(gateway, tunnel, one)
     gateway.change("ike_rekeyed", tunnel, at)
     for key in [key for key in tunnel.chains if key[1] == old]:
         tunnel.chains[(key[0], new)] = tunnel.chains.pop(key)
@@ -178,6 +183,7 @@ def child_closed(gateway: Gateway, tunnel: Tunnel, event: SaEvent, at: float | N
     if not chain.living:
         if at is not None:
             tunnel.closed = (key, chain.since, chain.line, at)
+            tunnel.closed_spared = chain.spared
         if chain.refused is None or len(chain.refused) < 3:
             rekeys.kept(gateway, tunnel, chain, at)
         gateway.drop_chain(tunnel, key)
@@ -196,13 +202,23 @@ def remarked(gateway: Gateway, tunnel: Tunnel, event: SaEvent, at: float | None)
     if event.kind == "ike_reauth":
         tunnel.reauth_at = at
         return
-    if at is not None:
+    often = event.kind == "configured" and _is_loaded_all_the_time(tunnel, at)
+    if at is not None and not often:
         tunnel.pardon(at, _EXCUSED[event.kind])
     if event.kind == "configured":
-        tunnel.child = Pace()
-        tunnel.ike = Pace()
-        tunnel.scheduled = None
+        if not often:
+            tunnel.child, tunnel.ike = rekeys.anew(tunnel.child), rekeys.anew(tunnel.ike)
+            tunnel.scheduled = None
         tunnel.policy, tunnel.levels = tunnel.levels or tunnel.policy, None
+
+
+def _is_loaded_all_the_time(tunnel: Tunnel, at: float | None) -> bool:
+    """Does a job load the connections, changed or not? It explains nothing, and what was learned stays."""
+    if at is None:
+        return False
+    lately = (each for each in tunnel.loads[-_MANY_LOADS:] if each > at - _DAY)
+    tunnel.loads = (*lately, at)
+    return len(tunnel.loads) > _MANY_LOADS
 
 
 def restarted(gateway: Gateway, at: float | None) -> None:
@@ -385,7 +401,8 @@ def _handed_over(
     closed_key, since, line, then = tunnel.closed
     if closed_key != key or at - then > _SAME:
         return None
-    tunnel.chains[key] = chain = Chain(since, line, None, None, {})
+    chain = Chain(since, line, None, None, {}, spared=tunnel.closed_spared)
+    tunnel.chains[key] = chain
     return chain
 
 
@@ -400,6 +417,7 @@ def _begin(
     renewed = event.kind == "child_rekeyed" or event.reason == "rekey"
     gateway.change("child_rekeyed" if renewed else "child_established", tunnel, at)
     tunnel.chains[key] = Chain(at, event.line, event.spi_in, event.spi_out, {mark: at})
+    gateway.begun += 1
     if event.ike_id is not None and event.ike_id not in tunnel.up:
         tunnel.doubt(newest=True)  # that one took the place of another, perhaps of the newest
         if tunnel.name is not None and at is not None:
@@ -445,10 +463,12 @@ def _judge(gateway: Gateway, tunnel: Tunnel, chain: Chain, event: SaEvent, at: f
         chain.late = chain.since if late else None
         chain.late_spi = chain.spi_in
         lifetime = gateway.bounds_of(tunnel).child
-        rekeys.judge(gateway, tunnel, tunnel.child, lifetime, age, at, event)
+        one = Replaced(tunnel.child, lifetime, age, at, event.line, chain)
+        rekeys.judge(gateway, tunnel, one)
         if tunnel.trouble is not None:
             collisions.rekeyed(tunnel.trouble, age)
-    if not tunnel.armed:
+    # It may be armed for its IKE SA alone, which is due much later.
+    if not tunnel.armed or (chain.since is not None and tunnel.armed - at > 3 * (at - chain.since)):
         limit = rekeys.overdue(gateway, tunnel)
         if limit is not None:
             gateway.arm(tunnel, at + limit)

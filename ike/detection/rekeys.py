@@ -3,15 +3,17 @@
 **rekey_too_fast.** Condition: four rekeys within four times the lower bound (those within a minute count as one, unless
 they are four), of SAs younger than the bound (rekey_time - rand_time of the configuration, less 2 s; learned: three
 quarters of the second least age of the last 16, but never below a fifth of what it was once). With nothing known: five
-in a row within 10 s each, or eight of which the last five, about 5 minutes old at most, differ but for the shortest by
-more than a factor of 3.5, which one lifetime with jitter never does.
+in a row within 10 s each (within two minutes, where a bound was known before), or eight of which the last five, about
+5 minutes old at most, differ but for the shortest by more than a factor of 3.5, which one lifetime with jitter never
+does; or for an hour none older than two minutes.
 Not normal, because both ends draw their instant from one interval: nothing but an event replaces an SA before it.
 Looks alike and is let pass: the second SA of a collision (younger than 3 s, alone), byte limits (the closed SA had
 carried what the configuration allows, or the sizes are alike while the ages are not), an operator's command or two, and
 a short lifetime that nobody told us: it is regular. MOBIKE, a restart, a changed configuration or a soft limit explains
-two short lives of each Child SA, a rotation or renewal of ours four, and all of an hour together 20.
+two short lives of each Child SA, a rotation or renewal of ours four, and all of an hour 20 of each (see `excuses`).
 A new shorter regular lifetime is taken over after six rekeys where the configuration is not known, if it is at least
-two minutes and no less than what may be learned: a script is regular too.
+two minutes and no less than what may be learned: a script is regular too. Whoever loads a connection may have changed
+its lifetimes: they are learned anew, unless it is loaded more than six times a day.
 
 **rekey_missed.** Condition: an SA is older than its life_time (learned: half as old again as any before) by one life,
 was neither closed nor replaced, and its gateway still speaks; or it was closed when it was older than that by half a
@@ -24,17 +26,18 @@ TEMPORARY_FAILURE of a collision, reauthentication, a lost line, a hole in the l
 from itertools import pairwise
 from typing import Final
 
+from ike.detection import excuses
 from ike.detection.bounds import (
     KEPT,
     SLACK,
-    Lifetime,
     learned_least,
     learned_lower,
     learned_upper,
     steady,
 )
+from ike.detection.lives import Chain, Pace, Replaced
 from ike.detection.signs import lines_of, note
-from ike.detection.state import Chain, Gateway, Pace, Tunnel
+from ike.detection.state import Gateway, Tunnel
 from ike.events.echoes import Said
 from ike.events.event import SaEvent
 
@@ -42,11 +45,8 @@ _TWIN = 3.0  # seconds: the second SA of a collision
 _STREAK: Final = 4
 _WITHIN_LIVES: Final = 4
 _BOUT: Final = 60.0
-# Short lives of each Child SA that an event explains, and an act of ours; and those of an hour, whatever happens.
-_FORGIVEN, _PLANNED, _MOST_FORGIVEN = 2, 4, 20
-_HOUR: Final = 3600.0
 _FLOOR: Final = 10.0
-_UNTOLD, _UNTOLD_IRREGULAR = 5, 8
+_UNTOLD, _UNTOLD_IRREGULAR, _ENDLESS = 5, 8, 30
 _SHORT_LIFE: Final = 300.0
 _IRREGULAR: Final = 3.5
 _ADOPT: Final = 6
@@ -62,67 +62,50 @@ _ENOUGH_SIZES, _ALIKE = 3, 1.3
 _TWICE: Final = 2.1  # two lives, and what a retried rekey takes
 
 
-def judge(
-    gateway: Gateway,
-    tunnel: Tunnel,
-    pace: Pace,
-    lifetime: Lifetime | None,
-    age: float,
-    at: float,
-    event: SaEvent,
-) -> None:
-    """An SA was replaced at `age` seconds."""
-    if lifetime is not None:
-        lower = lifetime.lower
-    else:
-        learned = pace.lower
-        if learned is None:
-            _judge_untold(gateway, tunnel, pace, age, at, event)
-            return
-        lower = learned
-    if age >= lower - SLACK:
+def judge(gateway: Gateway, tunnel: Tunnel, one: Replaced) -> None:
+    """An SA was replaced."""
+    pace = one.pace
+    quick = one.age < _LEAST_ADOPTED or pace.fast is not None
+    if quick and one.lifetime is None and _is_endless(gateway, tunnel, one):
+        return
+    lower = pace.lower if one.lifetime is None else one.lifetime.lower
+    if lower is None:
+        _judge_untold(gateway, tunnel, one)
+        return
+    if one.age >= lower - SLACK:
         pace.early = None
-        if lifetime is None:
-            _learn(pace, age)
+        if one.lifetime is None:
+            _learn(pace, one.age)
         if pace.short:
-            _calm(gateway, tunnel, pace, at, lower)
+            _calm(gateway, tunnel, pace, one.at, lower)
         return
-    if _excused(gateway, tunnel, at):
-        _spare(pace, age, at, event)
+    if _excused(gateway, tunnel, one):
+        _spare(one)
         return
-    _short(gateway, tunnel, pace, lifetime, lower, age, at, event)
+    _short(gateway, tunnel, one, lower)
 
 
-def _explained(gateway: Gateway, tunnel: Tunnel, at: float) -> bool:
-    return at <= tunnel.excuse or (bool(gateway.planned) and bool(gateway.plans(at, tunnel.name)))
-
-
-def _excused(gateway: Gateway, tunnel: Tunnel, at: float) -> bool:
-    """Is a short life explained? Whatever happened, or was done by us, explains a few of each Child SA; and since a
-    peer may move, and we may renew, as often as they like, an hour has no more than so many.
+def _excused(gateway: Gateway, tunnel: Tunnel, one: Replaced) -> bool:
+    """Is a short life explained? Of each Child SA a few are, and of all of a tunnel so many in an hour: chains begin
+    anew as often as a peer authenticates.
     """
-    if not _explained(gateway, tunnel, at):
+    spared = tunnel.spared = [each for each in tunnel.spared if each > one.at - excuses.HOUR]
+    if len(spared) >= excuses.MOST * max(1, len(tunnel.chains)):
         return False
-    spared = tunnel.spared = [each for each in tunnel.spared if each > at - _HOUR]
-    reasons = [(tunnel.excused, _FORGIVEN)] if at <= tunnel.excuse else []
-    if gateway.planned:
-        begun = gateway.planned_since(at, tunnel.name)
-        reasons += [] if begun is None else [(begun, _PLANNED)]
-    children = max(1, len(tunnel.chains))
-    if len(spared) >= _MOST_FORGIVEN * children or not any(
-        sum(each >= since for each in spared) < most * children for since, most in reasons
-    ):
+    of_these = excuses.excused(gateway, tunnel, one.at, one.those.spared, one.several)
+    if of_these is None:
         return False
-    spared.append(at)
+    one.those.spared = of_these
+    spared.append(one.at)
     return True
 
 
-def _spare(pace: Pace, age: float, at: float, event: SaEvent) -> None:
+def _spare(one: Replaced) -> None:
     """A short life is let pass; but if it goes on, this is where it began."""
-    there = pace.early
-    if there is None or at - there[2] > _BOUT:
-        there = (at, event.line, at, 0)
-    pace.early = (there[0], there[1], at, there[3] + 1)
+    there = one.pace.early
+    if there is None or one.at - there[2] > _BOUT:
+        there = (one.at, one.line, one.at, 0)
+    one.pace.early = (there[0], there[1], one.at, there[3] + 1)
 
 
 def _begun(pace: Pace, recent: list[tuple[float, int, float]]) -> tuple[float, list[int], int]:
@@ -167,31 +150,23 @@ def _ended(gateway: Gateway, tunnel: Tunnel, pace: Pace, at: float) -> None:
         gateway.conditions.clear("rekey_too_fast", gateway.place(tunnel), at)
 
 
-def _short(
-    gateway: Gateway,
-    tunnel: Tunnel,
-    pace: Pace,
-    lifetime: Lifetime | None,
-    lower: float,
-    age: float,
-    at: float,
-    event: SaEvent,
-) -> None:
+def _short(gateway: Gateway, tunnel: Tunnel, one: Replaced, lower: float) -> None:
+    pace, lifetime, age, at = one.pace, one.lifetime, one.age, one.at
     trouble = tunnel.trouble
     if age < _TWIN and trouble is not None and trouble.collisions:
         last = trouble.collisions[-1][0]
         if last is not None and at - last < _TWIN:
             return
-    pace.short.append((at, event.line, age))
+    pace.short.append((at, one.line, age))
     if len(pace.short) > KEPT:
         del pace.short[0]
     # A streak is broken by a pause that a normal life fits into; collisions put one short life into each cycle.
-    recent = _without_twins([one for one in pace.short if one[0] > at - _WITHIN_LIVES * lower])
+    recent = _without_twins([each for each in pace.short if each[0] > at - _WITHIN_LIVES * lower])
     if not _many(recent):
         return
     if lifetime is None and limited(gateway, tunnel):
         return
-    ages = [one[2] for one in recent]
+    ages = [each[2] for each in recent]
     if lifetime is None and len(recent) < _ADOPT and _relearns(gateway, recent, lower):
         return
     if lifetime is None and _adopted(gateway, tunnel, pace, at):
@@ -254,24 +229,23 @@ def _relearns(gateway: Gateway, recent: list[tuple[float, int, float]], lower: f
     return steady([one[2] for one in recent]) and gateway.was_silent(2 * lower, since)
 
 
-def _judge_untold(
-    gateway: Gateway, tunnel: Tunnel, pace: Pace, age: float, at: float, event: SaEvent
-) -> None:
+def _judge_untold(gateway: Gateway, tunnel: Tunnel, one: Replaced) -> None:
     """The first hour of a connection whose configuration is not known."""
+    pace, age, at = one.pace, one.age, one.at
     if age >= _FLOOR:
         pace.early = None
-    if _excused(gateway, tunnel, at):
+    if _excused(gateway, tunnel, one):
         if age < _FLOOR:
-            _spare(pace, age, at, event)
+            _spare(one)
         return
-    pace.short.append((at, event.line, age))
+    pace.short.append((at, one.line, age))
     del pace.short[:-_UNTOLD_IRREGULAR]
     if len(pace.short) < _UNTOLD:
         return
-    ages = [one[2] for one in pace.short[-_UNTOLD:]]
+    ages = [each[2] for each in pace.short[-_UNTOLD:]]
     least, most = min(ages), max(ages)
-    # Once it is one, it is over where they are slow enough that somebody may have configured it.
-    storm = most < (_LEAST_ADOPTED if pace.alarmed else _FLOOR)
+    # Once it is one, or was slower, it is none where they are so slow that somebody may have configured it.
+    storm = most < (_LEAST_ADOPTED if pace.alarmed or pace.proven else _FLOOR)
     usual = sorted(ages)[1:]  # but for the shortest: a collision, or a rekey by hand
     if not storm and (steady(usual, _IRREGULAR) or usual[1] >= _SHORT_LIFE):
         pace.ages.extend(usual)
@@ -299,6 +273,48 @@ def _judge_untold(
         since=since,
         variant="storm",
     )
+
+
+def _is_endless(gateway: Gateway, tunnel: Tunnel, one: Replaced) -> bool:
+    """Were they faster than anybody configures for an hour? In a laboratory they are, for minutes."""
+    pace, fast = one.pace, one.pace.fast
+    if one.age >= _LEAST_ADOPTED:
+        pace.fast = None
+        if fast is not None and not pace.short:
+            _ended(gateway, tunnel, pace, one.at)
+        return False
+    since, line, count = fast or (one.at - one.age, one.line, 0)
+    pace.fast = (since, line, count + 1)
+    if count < _ENDLESS or one.at - since < excuses.HOUR or limited(gateway, tunnel):
+        return False
+    pace.alarmed = True
+    pace.ages.clear()  # what they taught so far
+    pace.lower, pace.least, pace.longest = None, 0.0, 0.0
+    gateway.sign(
+        "rekey_too_fast",
+        gateway.place(tunnel),
+        one.at,
+        [line, one.line],
+        {
+            "rekeys": count + 1,
+            "shortest_seconds": round(one.age, 1),
+            "longest_seconds": round(one.age, 1),
+            "bound": "none known",
+        },
+        since=since,
+        variant="storm",
+    )
+    return True
+
+
+def anew(pace: Pace) -> Pace:
+    """The connection was loaded, perhaps with other lifetimes: what was normal is not known any more; what goes on
+    goes on.
+    """
+    known = pace.proven or (pace.lower or 0.0) >= _LEAST_ADOPTED
+    new = Pace(short=pace.short, alarmed=pace.alarmed, early=pace.early, proven=known)
+    new.spared, new.fast = pace.spared, pace.fast
+    return new
 
 
 # --- byte limits
@@ -355,7 +371,7 @@ def late(gateway: Gateway, tunnel: Tunnel, since: float, at: float) -> bool:
     return (
         found is not None
         and at - since > found[0] + found[1] / 2
-        and not _explained(gateway, tunnel, at)
+        and not excuses.explained(gateway, tunnel, at)
     )
 
 

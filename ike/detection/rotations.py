@@ -35,7 +35,9 @@ def is_of_peer(gateway: Gateway, place: Place, event: SaEvent) -> bool:
         return False
     tunnel = gateway.tunnels.get((place.connection, address))
     if tunnel is None:
-        return place.connection in gateway.called.get(address, ())
+        # An idle tunnel is forgotten before the address that it was at.
+        was_there = gateway.sources.get(address) == place.connection
+        return was_there or place.connection in gateway.called.get(address, ())
     known = {identity for _, _, identity in tunnel.up.values() if identity is not None}
     return event.identity is None or not known or event.identity in known
 

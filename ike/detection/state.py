@@ -8,6 +8,7 @@ from ike.detection.alert import PERSONAL
 from ike.detection.bounds import UNKNOWN, Bounds, Planned
 from ike.detection.conditions import QUIET, Conditions, Place
 from ike.detection.crowds import Attempt, Crowd, Flood
+from ike.detection.lives import Chain, Pace
 from ike.detection.signs import Sign
 from ike.events.event import SaEvent
 
@@ -21,6 +22,8 @@ MOST_SUSPECTS: Final = 4_096
 #: Connections that never came up, as anybody can name them: conditions of a kind that they have, and crowds.
 MOST_UNPROVEN: Final = 64
 _MOST_CALLED: Final = 10_000
+#: Entries of a gateway's memory that come before it is worth a sweep; see `retention`.
+ROOM: Final = 8_192
 
 
 class Change(NamedTuple):
@@ -29,47 +32,6 @@ class Change(NamedTuple):
     kind: str
     at: float | None
     connection: str | None
-
-
-@dataclass(slots=True)
-class Chain:
-    """The SAs of one Child SA that followed each other by rekeying; `living` by number, or SPI where it has none."""
-
-    since: float | None
-    line: int
-    spi_in: str | None
-    spi_out: str | None
-    living: dict[int | str | None, float | None]
-    missed: bool = False
-    closed: int | str | None = None  # the last one
-    late: float | None = None  # since when the one was up that was replaced too late
-    late_spi: str | None = None  # and its inbound SPI
-    refused: list[Sign] | None = None
-    refusals: int = 0  # since then, how many in all
-    refused_by: str | None = None  # the daemon's thread that told of the last one
-    passed: int = 0  # how many were closed while one was there that should have been before
-
-    def doubt(self) -> None:
-        """A line was lost: of all but the newest nobody knows whether they are still there."""
-        for mark in list(self.living)[:-1]:
-            self.living[mark] = None
-
-
-@dataclass(slots=True)
-class Pace:
-    """How fast SAs of one layer follow each other: ages at the rekey that were normal, and too short ones in a row."""
-
-    ages: list[float] = field(default_factory=list)
-    lower: float | None = None  # learned from them
-    least: float = 0.0  # and no later one is below it
-    longest: float = 0.0  # that was ever normal
-    sized: int = 0  # how many said how many bytes they carried, and the least and most
-    smallest: int = 0
-    largest: int = 0
-    short: list[tuple[float, int, float]] = field(default_factory=list)
-    alarmed: bool = False
-    # Too short ones in a row that were excused at first: the first one's time and line, the last one's time, how many.
-    early: tuple[float, int, float, int] | None = None
 
 
 @dataclass(slots=True)
@@ -110,6 +72,8 @@ class Tunnel:
     excuse: float = 0.0  # until when a short life is explained
     excused: float = 0.0  # since when
     spared: list[float] = field(default_factory=list)  # short lives of the last hour that were
+    ended: tuple[float, ...] = ()  # and those of IKE SAs that were deleted
+    loads: tuple[float, ...] = ()  # when its connection was loaded, of a day
     armed: float = 0.0
     scheduled: float | None = None
     reauth_at: float | None = None
@@ -119,8 +83,10 @@ class Tunnel:
     )
     policy: tuple[int, int, int, int] | None = None  # and of the policy before, for what is new
     trouble: Trouble | None = None
+    left: float | None = None  # since when it has no SA
     # The Child SA that was closed last: whose chain, since when it was up, on which line, when it was closed.
     closed: tuple[tuple[str | None, int | str | None], float | None, int, float] | None = None
+    closed_spared: tuple[float, ...] = ()  # and of it, as in its chain
 
     def forget_ages(self) -> None:
         """Nobody knows how old its SAs are, and whether they are still there."""
@@ -164,6 +130,16 @@ class Suspect:
 
 
 @dataclass(slots=True)
+class Spread:
+    """One identity at several addresses side by side: where lately, and at how many it is normal."""
+
+    addresses: list[str] = field(default_factory=list)
+    usual: int = 1  # the most at once, until a day ago
+    lately: int = 1  # and since
+    turned: float = 0.0  # when that day began
+
+
+@dataclass(slots=True)
 class Gateway:
     """One writer of events. `clock` is its newest processed time, `newest` its newest seen one."""
 
@@ -194,6 +170,13 @@ class Gateway:
     # Where an identity came up last: name and address of the tunnel.
     homes: dict[str, tuple[str | None, str | None]] = field(default_factory=dict)
     served: dict[str, str] = field(default_factory=dict)  # a connection's only identity; "": many
+    met: dict[str, float] = field(default_factory=dict)  # as `hosts`: when it came up first
+    spread: dict[str, Spread] = field(default_factory=dict)  # as `hosts`: of whom there are many
+    # Addresses of `sources` where no tunnel is left, since then.
+    gone: dict[str, float | None] = field(default_factory=dict)
+    swept: float | None = None  # when it was last looked through for what can go
+    room: int = ROOM  # how many entries it may have before that is worth it
+    begun: int = 0  # how many Child SAs began since then
     waiting: dict[str, tuple[float, int, Place]] = field(default_factory=dict)
     weak: dict[str, int] = field(default_factory=dict)
     strangers: dict[str, Sign] = field(default_factory=dict)
@@ -280,6 +263,12 @@ class Gateway:
         if tunnel.source is not None:
             self.sources[tunnel.source] = tunnel.name
 
+    def forget(self, tunnel: Tunnel) -> None:
+        """Nothing is left of it, but that a peer was at its address."""
+        self.tunnels.pop((tunnel.name, tunnel.source), None)
+        if tunnel.name is not None and self.names.get(tunnel.name) == tunnel.source:
+            del self.names[tunnel.name]
+
     def move(self, tunnel: Tunnel, source: str | None) -> None:
         """Its peer has another address now."""
         if source is None or source == tunnel.source:
@@ -311,7 +300,7 @@ class Gateway:
         if identity is None:
             return
         if identity in self.homes:
-            self.away.pop(self.homes[identity], None)
+            self.away.pop(self.homes.pop(identity), None)
         self.homes[identity] = (tunnel.name, tunnel.source)
         if tunnel.name is not None and self.served.setdefault(tunnel.name, identity) != identity:
             self.served[tunnel.name] = ""
@@ -323,16 +312,20 @@ class Gateway:
             del self.up[ike]
         for key in [key for key in tunnel.chains if key[1] == ike]:
             self.drop_chain(tunnel, key)
+        tunnel.left = self.clock
 
     def drop_chain(self, tunnel: Tunnel, key: tuple[str | None, int | str | None]) -> None:
         """A Child SA is gone."""
         chain = tunnel.chains.pop(key)
+        tunnel.left = self.clock
         if chain.spi_in is not None:
             self.spis.pop(chain.spi_in, None)
 
     def forget_all(self) -> None:
         """The daemon began anew: nothing is up."""
         for tunnel in self.tunnels.values():
+            if tunnel.up or tunnel.chains:
+                tunnel.left = self.clock
             tunnel.up.clear()
             tunnel.chains.clear()
             tunnel.scheduled = None

@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Final
 
-from ike.detection import clock, floods, lifecycle, liveness, rotations
+from ike.detection import clock, floods, lifecycle, liveness, retention, rotations
 from ike.detection.alert import Alert
 from ike.detection.bounds import Bounds, Planned
 from ike.detection.conditions import Place
@@ -113,6 +113,7 @@ class Watch:
             if gateway.clock is not None:
                 _fire(gateway, gateway.clock)
             floods.judge(gateway, gateway.clock)
+            gateway.conditions.close()
 
     def alerts(self) -> list[Alert]:
         """All, open and ended, oldest first."""
@@ -162,6 +163,8 @@ def _release(gateway: Gateway, limit: float | None) -> None:
             gateway.fired = int(at // SLOT) - 1
             gateway.unsettle()
             clock.went_back(gateway, event, before, at)
+    if retention.outgrown(gateway):
+        retention.sweep(gateway, gateway.clock)
 
 
 def _process(gateway: Gateway, events: Sequence[SaEvent]) -> None:
@@ -236,3 +239,5 @@ def _fire(gateway: Gateway, now: float) -> None:
         liveness.overdue(gateway, (slot + 1) * SLOT)
     if gateway.conditions.opened:
         gateway.conditions.settle((slot + 1) * SLOT)
+    if retention.overdue(gateway, now):
+        retention.sweep(gateway, now)

@@ -143,3 +143,33 @@ def test_works_that_never_wait_do_not_keep_one_from_its_commit(store: Store) -> 
         await pool.stop(5)
 
     asyncio.run(main())
+
+
+def test_a_thread_takes_few_works_while_they_wait_for_something_slow(store: Store) -> None:
+    gate, course = threading.Event(), []
+
+    def slow() -> None:
+        store.together(note("slow"))
+        gate.wait(10)
+        time.sleep(0.1)
+
+    def work(number: int) -> None:
+        course.append(f"begin {number}")
+        store.together(note(str(number)))
+        course.append(f"end {number}")
+
+    async def main() -> None:
+        pool = Pool(threads=1, queue=10, patience=20, name="test")
+        first = asyncio.ensure_future(pool.run(slow))
+        await asyncio.sleep(0)  # it is in the queue
+        while pool.waiting:
+            await asyncio.sleep(0.001)
+        rest = [asyncio.ensure_future(pool.run(partial(work, each))) for each in range(4)]
+        await asyncio.sleep(0)
+        gate.set()
+        await asyncio.gather(first, *rest)
+        await pool.stop(5)
+
+    asyncio.run(main())
+    of_two = ["begin {0}", "begin {1}", "end {0}", "end {1}"]
+    assert course == [each.format(*two) for two in ((0, 1), (2, 3)) for each in of_two]

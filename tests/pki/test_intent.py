@@ -272,7 +272,7 @@ def test_an_intent_that_cannot_be_written_means_no_signature(desk: Desk, keys: C
 
 def test_a_full_disk_means_no_signature(desk: Desk, keys: Custody) -> None:
     class Full:
-        dialect, read = desk.store.dialect, desk.store.read
+        dialect, read, look = desk.store.dialect, desk.store.read, desk.store.look
 
         def together(self, work: object) -> None:
             raise StoreFull("full")

@@ -18,7 +18,7 @@ from pathlib import Path
 import psycopg
 import pytest
 from psycopg import errors as pg
-from sqlalchemy import insert, text, update
+from sqlalchemy import insert, select, text, update
 
 from core.errors import Unavailable
 from store.engine import Limits, Store, open_store
@@ -292,8 +292,13 @@ def test_postgresql_restart_heals_by_itself(postgresql_programs: Path) -> None:
             server.stop()
             with pytest.raises(StoreUnreachable):
                 store.together(note("down"))
+            with pytest.raises(StoreUnreachable):
+                store.look(select(notices.c.object), {})
             server.start()
             list(pool.map(occupy, range(4)))
+            server.stop()
+            server.start()
+            assert len(store.look(select(notices.c.object), {})) == 8
         assert store.together(note("up")) == "up"
         assert count(store) == 9
         store.close()

@@ -5,7 +5,7 @@ import time
 from datetime import UTC, datetime, timedelta
 
 import pytest
-from sqlalchemy import func, insert, select, update
+from sqlalchemy import bindparam, func, insert, select, update
 from sqlalchemy.exc import IntegrityError
 
 from core.errors import Conflict
@@ -98,6 +98,17 @@ def test_read_neither_waits_for_a_writer_nor_sees_it(store: Store) -> None:
         start = time.monotonic()
         assert count(store) == 0
         assert time.monotonic() - start < 2
+
+
+def test_look_sees_what_is_committed_each_time(store: Store) -> None:
+    query = select(notices.c.object).where(notices.c.stage == bindparam("of"))
+    assert store.look(query, {"of": "s"}) == []
+    with store.write() as writing:
+        writing.execute(insert(notices), row("1"))
+        assert store.look(query, {"of": "s"}) == []
+    assert [each.object for each in store.look(query, {"of": "s"})] == ["1"]
+    with store.read() as reading:  # the same connection, which a look leaves as it was
+        assert reading.execute(select(func.count()).select_from(notices)).scalar() == 1
 
 
 def test_read_cannot_write(store: Store) -> None:

@@ -130,6 +130,51 @@ def test_a_new_connection_is_never_that_fast(age: float) -> None:
     assert (alert.kind, alert.end) == ("rekey_too_fast", None)
 
 
+@pytest.mark.parametrize("age", [10.5, 61.0])
+def test_nobody_configures_so_short_a_lifetime_for_an_hour(age: float) -> None:
+    assert kinds(Log().up(0).rekeys(every(age, int(3500 / age)))) == []
+    log = Log().up(0).rekeys(every(age, 500))
+    (alert,) = alerts(log)
+    assert (alert.kind, alert.end, alert.start) == ("rekey_too_fast", None, START)
+    assert alert.evidence["rekeys"] == 500
+    (alert,) = alerts(Log().up(0).rekeys([*every(age, 500), *every(3300, 3, 500 * age)]))
+    assert alert.end is not None
+
+
+def loaded(ages: list[float], loads: list[float]) -> Log:
+    """Rekeys at these ages, and a connection that is loaded again at these times."""
+    log = Log().up(0).rekeys(list(accumulate(ages)))
+    for at in loads:
+        log.add(at, "configured")
+    log.events.sort(key=lambda each: each.time or 0.0)
+    return log
+
+
+def test_a_connection_that_is_loaded_again_may_have_another_lifetime() -> None:
+    ages = [3300.0] * 24 + [1100.0] * 20
+    assert kinds(loaded(ages, [24 * 3300.0 + 5])) == []
+    longer = [3300.0] * 24 + [28_000.0] * 3
+    assert kinds(loaded(longer, [24 * 3300.0 + 5])) == []
+
+
+@pytest.mark.parametrize("pause", [60.0, 3600.0])
+def test_a_connection_that_is_loaded_all_the_time_keeps_its_bounds(pause: float) -> None:
+    until = 24 * 3300.0 + 200 * 130.0
+    loads = [pause * step for step in range(1, int(until / pause))]
+    log = loaded([3300.0] * 24 + [130.0] * 200, loads)
+    (alert,) = alerts(log)
+    assert (alert.kind, alert.end) == ("rekey_too_fast", None)
+
+
+def test_loading_a_connection_hides_no_storm() -> None:
+    begin = 24 * 3300.0
+    log = loaded([3300.0] * 24 + [12.0] * 500, [begin + 48.0 * step for step in range(100)])
+    (alert,) = alerts(log)
+    assert (alert.kind, alert.end) == ("rekey_too_fast", None)
+    assert alert.raised is not None
+    assert alert.raised < START + begin + 600
+
+
 def test_a_storm_that_slows_down_goes_on() -> None:
     ages = [2.0] * 20 + [12.0] * 50
     (alert,) = alerts(Log().up(0).rekeys(list(accumulate(ages))))
@@ -147,6 +192,12 @@ def test_a_rekey_that_never_comes() -> None:
     assert (alert.kind, alert.evidence["sa"]) == ("rekey_missed", "child")
     # Its life_time, and one more life.
     assert START + 3300 + 3960 + 3600 <= (alert.raised or 0) <= START + 3300 + 3960 + 3900
+
+
+def test_a_rekey_that_never_comes_where_the_ike_sa_is_due_much_later() -> None:
+    log = Log().up(0).add(1, "rekey_scheduled", ike_id=1, seconds=40_000.0)
+    log.rekeys(every(3300, 11))
+    assert kinds(busy(log, 60_000)) == ["rekey_missed"]
 
 
 def test_a_rekey_whose_line_was_lost_is_not_missed() -> None:
@@ -303,6 +354,51 @@ def stormy(step: float, count: int, moved: float, after: float = 3400.0) -> Log:
 def test_a_peer_that_moves_all_the_time_does_not_hide_a_storm() -> None:
     (alert,) = alerts(stormy(5.0, 200, 50.0), HOUR)
     assert (alert.kind, alert.end) == ("rekey_too_fast", None)
+
+
+def test_child_sas_that_are_idle_explain_no_storm_of_another() -> None:
+    log = stormy(5.0, 200, 50.0)
+    for child in range(50):
+        log.add(
+            -9, "child_established", ike_id=1, child=f"idle{child}", child_id=9_000 + child,
+            spi_in=f"a{child:07x}", spi_out=f"b{child:07x}",
+        )  # fmt: skip
+    log.events.sort(key=lambda each: each.time or 0.0)
+    assert kinds(log, HOUR) == ["rekey_too_fast"]
+
+
+def test_an_end_that_closes_first_excuses_no_more() -> None:
+    """charon's end that did not start the rekey."""
+    log = Log().up(0)
+    for child in range(50):
+        log.add(
+            1, "child_established", ike_id=1, child=f"idle{child}", child_id=9_000 + child,
+            spi_in=f"a{child:07x}", spi_out=f"b{child:07x}",
+        )  # fmt: skip
+    for step in range(200):
+        at = 3300 + 5 * step
+        if step % 10 == 0:
+            log.add(at - 1, "address_changed", ike_id=1)
+        log.add(at, "child_closed", ike_id=1, child="net", child_id=1 + step)
+        log.add(
+            at + 0.1, "child_established", ike_id=1, child="net", child_id=2 + step,
+            spi_in=f"c{2 + step:07x}", spi_out=f"d{2 + step:07x}", reason="rekey",
+        )  # fmt: skip
+    assert kinds(log, HOUR) == ["rekey_too_fast"]
+
+
+def test_a_move_rekeys_every_child_sa() -> None:
+    log = Log().up(0)
+    for move in range(12):
+        at = 300.0 * move + 100
+        log.add(at, "address_changed", ike_id=1)
+        for child in range(50):
+            number = 100 * (move + 1) + child
+            log.add(
+                at + 1, "child_rekeyed", ike_id=1, child=f"net{child}", child_id=number - 100,
+                new_child_id=number, spi_in=f"a{number:07x}", spi_out=f"b{number:07x}",
+            )  # fmt: skip
+    assert kinds(log, HOUR) == []
 
 
 def test_a_soft_limit_that_is_told_all_the_time_hides_no_storm() -> None:

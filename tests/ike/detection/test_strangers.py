@@ -811,6 +811,23 @@ def test_the_success_of_another_peer_does_not_end_a_failed_rotation(other: str) 
     assert (alert.start, alert.end) == (START + 100, None)
 
 
+def test_a_peer_that_was_away_for_a_week_is_still_the_tunnels_own() -> None:
+    week = 8 * 86_400
+    plan = (Planned(START + week - 10, START + week + 900, "site"),)
+    watch = Watch(None, plan)
+    watch.observe_all(Log().up(0).add(60, "ike_deleted", ike_id=1).events)
+    for day in range(1, 8):
+        watch.advance(START + day * 86_400)
+    log = Log()
+    for step in range(4):
+        log.add(week + 20 * step, "auth_failed", ike_id=50 + step, identity="gw.example")
+    watch.observe_all(log.events)
+    (gateway,) = watch.gateways()
+    assert not gateway.tunnels
+    watch.settle()
+    assert [each.kind for each in watch.alerts()] == ["rotation_failed"]
+
+
 @pytest.mark.parametrize("source", [PEER, "203.0.113.9"])
 def test_its_own_success_ends_a_failed_rotation(source: str) -> None:
     plan = (Planned(START + 90, START + 900, "site"),)
@@ -922,3 +939,32 @@ def test_where_somebody_succeeds_not_everybody_fails() -> None:
             log.add(1000.5 + step, "ike_established", ike_id=9000 + step, name="clients",
                     source="100.64.99.7", identity="other")  # fmt: skip
     assert kinds(log).count("auth_failures") == 60
+
+
+def in_turn(times: int) -> Log:
+    """An account that fails three times and then comes up, again and again."""
+    log = Log()
+    for step in range(times):
+        one: dict[str, Any] = {"identity": "mallory@example.com", "name": "branches"}
+        for attempt in range(3):
+            log.add(20 * step + attempt, "auth_failed", ike_id=10 * step + attempt, **one)
+        log.add(20 * step + 9, "ike_established", ike_id=10 * step + 9, **one)
+        log.add(20 * step + 10, "ike_deleted", ike_id=10 * step + 9, **one)
+    return log
+
+
+def test_who_fails_and_succeeds_in_turn_is_one_alert() -> None:
+    told = [each for each in alerts(in_turn(60)) if each.kind == "auth_failures"]
+    assert len(told) == 1
+    assert told[0].end == START + 20 * 59 + 9
+
+
+def test_what_is_cleared_ends_when_it_does_not_come_back() -> None:
+    watch = Watch()
+    watch.observe_all(in_turn(1).events)
+    watch.advance(START + 200)
+    (alert,) = watch.alerts()
+    assert alert.end is None
+    watch.advance(START + 400)
+    (alert,) = watch.alerts()
+    assert alert.end == START + 9

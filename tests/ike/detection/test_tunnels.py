@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from ike.detection.bounds import Bounds, Lifetime
+from ike.detection.bounds import Bounds, Lifetime, Planned
 from ike.detection.watch import Watch
 from tests.ike.detection.lines import START, Log, alerts, kinds
 
@@ -48,6 +48,23 @@ def test_a_restart_is_no_loop() -> None:
         log.add(20 + 10 * step, "daemon_started", name=None, source=None)
         log.up(21 + 10 * step, 2, 2).add(25 + 10 * step, "ike_deleted", ike_id=2)
     assert kinds(log) == []
+
+
+@pytest.mark.parametrize("kind", ["address_changed", "configured"])
+def test_what_a_peer_does_all_the_time_hides_no_loop(kind: str) -> None:
+    log = Log()
+    for step in range(60):
+        log.up(5 * step, 10 + step, 100 + step)
+        if step % 10 == 0:
+            log.add(5 * step + 1, kind, ike_id=10 + step)
+        log.add(5 * step + 4, "ike_deleted", ike_id=10 + step)
+    assert kinds(log) == ["sa_flapping"]
+
+
+def test_a_loop_goes_on_whatever_we_do() -> None:
+    ours = (Planned(START - 60, START + 7200, "site", purpose="renewal"),)
+    assert kinds(loop(3, 4, 20), planned=ours) == []
+    assert kinds(loop(60, 4, 20), planned=ours) == ["sa_flapping"]
 
 
 def test_the_link_goes_up_and_down() -> None:
@@ -337,6 +354,42 @@ def test_two_hosts_with_one_identity() -> None:
     (alert,) = alerts(log)
     assert (alert.kind, alert.identity) == ("identity_conflict", "gw.example")
     assert alert.evidence["addresses"] == ["198.51.100.7", "203.0.113.9"]
+
+
+def everywhere(log: Log, places: int, begin: float, who: str = "boss@example.com") -> Log:
+    """One identity comes up at so many addresses, and stays."""
+    for step in range(places):
+        ike = len(log.events) + 100
+        where = f"203.0.{int(begin // 3600)}.{step}"
+        log.add(begin + 60 * step, "ike_established", ike_id=ike, source=where, identity=who)
+    return log
+
+
+def test_one_identity_at_many_addresses() -> None:
+    day = 86_400.0
+    log = everywhere(everywhere(Log(), 2, 0), 40, 2 * day)
+    (alert,) = alerts(log)
+    assert (alert.kind, alert.identity) == ("identity_conflict", "boss@example.com")
+    assert alert.evidence["at_once"] == 40
+    assert alert.raised == START + 2 * day + 60 * 10
+    assert "is up at many addresses" in alert.cause
+    assert kinds(everywhere(everywhere(Log(), 2, 0), 10, 2 * day)) == []
+
+
+@pytest.mark.parametrize(("who", "first"), [("group", 30), ("192.168.1.5", 2)])
+def test_an_identity_of_many_hosts(who: str, first: int) -> None:
+    log = everywhere(Log(), first, 0, who)
+    for day in range(1, 5):
+        everywhere(log, 60, day * 86_400.0, who)
+    assert kinds(log) == []
+
+
+def test_a_host_that_roams_and_whose_leaving_is_not_logged() -> None:
+    log = Log()
+    for step in range(200):
+        where = f"203.0.113.{step}"
+        log.add(4000.0 * step, "ike_established", ike_id=step, source=where, identity="phone")
+    assert kinds(log) == []
 
 
 def test_a_roaming_host() -> None:
