@@ -217,6 +217,7 @@ def _draft(desk: Desk, crossing: Crossing, days: int | None, now: datetime) -> _
     check_in_force(issuer, now)
     check_in_force(subject, now)
     path_length = _path_length(crossing)
+    _refuse_lost_limits(crossing)
     for constraints in issuer.constraints:
         constraints.check([GeneralName("dn", subject.certificate.subject.rfc4514_string())])
     ends = [each.certificate.not_valid_after_utc for each in (subject, issuer)]
@@ -237,6 +238,17 @@ def _draft(desk: Desk, crossing: Crossing, days: int | None, now: datetime) -> _
         ),
     )
     return _Draft(crossing, spec, draft_subordinate(spec, issuer.certificate, issuer.public_key))
+
+
+def _refuse_lost_limits(crossing: Crossing) -> None:
+    # The certificate carries the subject's own limits: the way by it would be without those of the authorities above.
+    subject, issuer = crossing.subject, crossing.issuer
+    kept = (subject.constraints[0], *issuer.constraints)
+    if any(limits and limits not in kept for limits in subject.constraints[1:]):
+        raise CrossingRefused(
+            f"Names are limited above {subject.name!r}; by a certificate of {issuer.name!r} it would be free of that.",
+            next_step="Certify the authority above it that has the limits, or name an issuer that has them too.",
+        )
 
 
 def _path_length(crossing: Crossing) -> int | None:

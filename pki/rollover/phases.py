@@ -20,7 +20,7 @@ from pki.approvals import asked_for, require_approval
 from pki.authorities import ACTIVE, OUTSIDE, PREPARED, RETIRED, REVOKED, Authority
 from pki.conditions import check_in_force, check_still, check_unrevoked
 from pki.desk import Desk
-from pki.founding import AuthorityRequest
+from pki.founding import AuthorityRequest, BadAuthority
 from pki.guarded import Act, Guarded
 from pki.rollover import crossing, records
 from pki.rollover.crossing import Crossing
@@ -149,7 +149,13 @@ def _next_name(desk: Desk, name: str) -> str:
         stem, last = name, "1"
     taken = set(authorities.all_names(desk))
     numbers = itertools.count(int(last) + 1)
-    return next(found for each in numbers if (found := f"{stem}-{each}") not in taken)
+    found = next(wanted for each in numbers if (wanted := f"{stem}-{each}") not in taken)
+    if not founding.NAME.fullmatch(found):
+        raise BadAuthority(
+            f"The next name would be {found!r}, which is too long.",
+            next_step="Say what the successor is called (`--successor NAME`).",
+        )
+    return found
 
 
 def list_(desk: Desk, actor: Actor) -> list[Rollover]:

@@ -107,7 +107,7 @@ def pick(connection: Connection, number: int) -> Rollover:
     """Find one. Raises RolloverNotFound."""
     row = connection.execute(_COLUMNS.where(rollovers.c.id == number)).one_or_none()
     if row is None:
-        raise RolloverNotFound(f"There is no rollover {number}.")
+        raise RolloverNotFound("There is no rollover with this number.")
     return _rollover(row)
 
 

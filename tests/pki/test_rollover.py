@@ -324,6 +324,16 @@ def test_only_what_follows(desk: Desk, to: str) -> None:
     move(desk, found, BACK)
 
 
+def test_a_name_that_cannot_grow(desk: Desk) -> None:
+    name = "a" * 39
+    wanted = AuthorityRequest(name, "issuing", "CN=Long", parent="root")
+    founding.create(desk, ADMIN, wanted, now=NOW)
+    with pytest.raises(founding.BadAuthority) as refused:
+        prepare(desk, name)
+    assert "--successor" in refused.value.next_step
+    assert prepare(desk, name, successor="short").successor == "short"
+
+
 def test_one_rollover_at_a_time(desk: Desk) -> None:
     prepare(desk)
     with pytest.raises(RolloverUnderWay):
@@ -720,6 +730,23 @@ def test_cross_certificates_that_make_no_chain(desk: Desk, subject: str, issuer:
     with pytest.raises(CrossingRefused) as refused:
         crossing.cross_sign(desk, ADMIN, subject, issuer, None, now=NOW)
     assert refused.value.next_step
+
+
+def test_a_cross_certificate_is_no_way_around_the_limits_above(desk: Desk) -> None:
+    limited = AuthorityRequest("limited", "root", "CN=Limited", path_length=2)
+    founding.create(desk, ADMIN, replace(limited, permitted=("dns:example.com",)), now=NOW)
+    below = AuthorityRequest("below", "issuing", "CN=Below", parent="limited")
+    founding.create(desk, ADMIN, below, now=NOW)
+    partner(desk)
+    with pytest.raises(CrossingRefused) as refused:
+        crossing.cross_sign(desk, ADMIN, "below", "partner", None, now=NOW)
+    assert refused.value.next_step
+    # A successor of the root has the same limits.
+    found = prepare(desk, "limited")
+    move(desk, found, "published")
+    assert (
+        crossing.cross_sign(desk, ADMIN, "below", "limited-2", None, now=NOW).issuer == "limited-2"
+    )
 
 
 def test_a_cross_certificate_ends_and_reaches_no_further_than_its_issuer(desk: Desk) -> None:
