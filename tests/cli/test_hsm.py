@@ -11,6 +11,8 @@ from ikewarden.settings import load_settings
 from tests.fixtures.served import PROGRAM, Done, run, surroundings
 from tests.fixtures.softhsm import MODULE, FaultyModule, SoftToken
 
+CEREMONY = Path(__file__).parents[2] / "docs/how-to/ceremony/offline-root.toml"
+
 
 @pytest.fixture
 def instance(tmp_path: Path, hsm_token: SoftToken) -> Path:
@@ -42,6 +44,12 @@ def test_an_instance_has_its_keys_in_the_token_and_is_told_what_that_can_do(
     assert "ec-p256    yes   ECDSA\n" in shown.out
     assert "rsa-2048   yes   PKCS#1 v1.5, PSS\n" in shown.out
     assert hsm_token.pin not in shown.out + shown.err
+    # A rehearsal makes its keys in files, and shows what is written.
+    file = instance.parent / "ceremony.toml"
+    file.write_text(CEREMONY.read_text().replace('store = "files"', 'store = "pkcs11"'))
+    rehearse = ("ca", "ceremony", file, "--dry-run", "--dir", instance, "--format", "json")
+    rehearsed = run(*rehearse).document
+    assert {each.get("store") for each in rehearsed["steps"]} == {"pkcs11", None}
     told = check(instance, "--algorithm", "ec-p521", "--format", "json").document
     assert told["token"]["label"] == hsm_token.label
     assert "ECDSA" in told["token"]["mechanisms"]

@@ -186,6 +186,8 @@ PARTS = {
     "pki.rollover.records",
 }
 CEREMONY: dict[Any, tuple[set[Role], Call]] = {
+    course.ask: ({A}, lambda d, a: course.ask(d, UNCONFIRMED, a, now=NOW)),
+    course.hear: ({A}, lambda d, a: course.hear(d, UNCONFIRMED, a, (), now=NOW)),
     course.begin: ({A}, lambda d, a: course.begin(d, UNCONFIRMED, a, (), now=NOW)),
 }
 ROLLOVER: dict[Any, tuple[set[Role], Call]] = {
