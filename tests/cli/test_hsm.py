@@ -106,6 +106,34 @@ def test_without_a_pin_nothing_is_made(tmp_path: Path, hsm_token: SoftToken) -> 
         assert not directory.exists()
 
 
+def test_what_is_wrong_with_the_token_leaves_nothing_behind(
+    tmp_path: Path, hsm_token: SoftToken
+) -> None:
+    """So `init` can be run again as soon as it is mended."""
+    directory, wrong = tmp_path / "instance", tmp_path / "wrong"
+    wrong.write_text("00000000x")
+    wrong.chmod(0o600)
+    right: dict[str, str | Path] = {
+        "--pkcs11": MODULE,
+        "--token": hsm_token.label,
+        "--pin-file": hsm_token.pin_file,
+    }
+    for mistake, code in (
+        ({"--pkcs11": "/none.so"}, "pkcs11_module_unusable"),
+        ({"--token": "another"}, "hsm_absent"),
+        ({"--pin-file": wrong}, "pin_refused"),
+    ):
+        words = [word for pair in (right | mistake).items() for word in pair]
+        done = run("init", "--dir", directory, *words)
+        assert (done.code != 0, f"({code})" in done.err) == (True, True), done.err
+        assert not directory.exists()
+    directory.mkdir()
+    done = run(
+        "init", "--dir", directory, "--pkcs11", "/none.so", "--token", "x", "--pin-file", wrong
+    )
+    assert (done.code, list(directory.iterdir())) == (1, [])
+
+
 def test_the_pin_may_be_typed(instance: Path, hsm_token: SoftToken) -> None:
     settings = instance / "ikewarden.toml"
     kept = [line for line in settings.read_text().splitlines() if "pin_file" not in line]
