@@ -18,7 +18,7 @@ from core.secret import Secret
 from hsm.errors import KeyNotFound
 from pki import authorities, issuance, revocation
 from pki.actors import Action, Actor, require
-from pki.authorities import Authority
+from pki.authorities import Authority, AuthorityNotFound, NoDefaultAuthority
 from pki.certificates import find
 from pki.desk import Desk
 from pki.rollover import crossing
@@ -63,7 +63,7 @@ def ensure(
     desk: Desk, actor: Actor, blobs: BlobStore, names: tuple[str, ...], *, now: datetime
 ) -> bool:
     """Make a new credential when there is none, when two thirds of its life are over, when it is for other names,
-    when it was revoked, or when another authority issues in the place of its own. Tells whether it did. The one that
+    when it was revoked, or when another authority issues now where none is named. Tells whether it did. The one that
     was replaced in an earlier call is revoked.
 
     `names` are host names and addresses. Raises RoleMayNot and what `issuance.issue` raises.
@@ -74,9 +74,10 @@ def ensure(
         held = current(desk, actor, blobs).certificate
     except KeyNotFound:
         held = None
-    if held is not None and _serves(desk, held, wanted, now):
+    if held is not None:
         _end_replaced(desk, actor, blobs, held, now)
-        return False
+        if _serves(desk, actor, held, wanted, now):
+            return False
     made = _make(desk, actor, wanted, now)
     if held is not None:
         _remember(desk, blobs, held)
@@ -115,7 +116,11 @@ def _names(names: tuple[str, ...]) -> tuple[GeneralName, ...]:
 
 
 def _serves(
-    desk: Desk, held: x509.Certificate, wanted: tuple[GeneralName, ...], now: datetime
+    desk: Desk,
+    actor: Actor,
+    held: x509.Certificate,
+    wanted: tuple[GeneralName, ...],
+    now: datetime,
 ) -> bool:
     life = held.not_valid_after_utc - held.not_valid_before_utc
     if not held.not_valid_before_utc <= now < held.not_valid_before_utc + life * 2 / 3:
@@ -129,8 +134,15 @@ def _serves(
     except NotFound:
         return False  # another database: its authority is not the one clients trust
     # Whoever enrolls pins the root of who issues now.
-    here = authorities.current(desk, owner, now=now).name == owner.name
-    return known.status == "valid" and here
+    return known.status == "valid" and _issuer(desk, actor, owner, now).name == owner.name
+
+
+def _issuer(desk: Desk, actor: Actor, owner: Authority, now: datetime) -> Authority:
+    """Who issues the next one; where nobody is the default, who issues in the place of its own authority."""
+    try:
+        return authorities.choose(desk, actor, None, now=now)
+    except (AuthorityNotFound, NoDefaultAuthority):
+        return authorities.current(desk, owner, now=now)
 
 
 def _crossed(desk: Desk, authority: Authority, now: datetime) -> list[CrossCertificate]:

@@ -160,7 +160,7 @@ def test_the_service_makes_its_certificate_and_keeps_it(desk: Desk, now: datetim
     )
 
 
-@pytest.mark.parametrize("what", ["age", "names", "revoked", "held", "other records"])
+@pytest.mark.parametrize("what", ["age", "names", "revoked", "held", "other records", "default"])
 def test_the_service_makes_a_new_certificate_when_it_must(
     desk: Desk, now: datetime, what: str
 ) -> None:
@@ -169,7 +169,10 @@ def test_the_service_makes_a_new_certificate_when_it_must(
     first = tls_credential.current(desk, CLOCKWORK, blobs).certificate
     serial = format(first.serial_number, "032x")
     at, names = now, NAMES
-    if what == "age":
+    if what == "default":
+        # Lines for enrollment pin the root of that one.
+        desk = reopened(desk, default_authority="sharded")
+    elif what == "age":
         at = now + 19 * DAY
         assert not tls_credential.ensure(desk, CLOCKWORK, blobs, NAMES, now=at)
         at = now + 20 * DAY
