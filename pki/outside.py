@@ -26,7 +26,7 @@ from pki.authorities import OUTSIDE, PROFILE, Authority, full_crl_url, signer
 from pki.desk import Desk
 from pki.founding import AuthorityExists, AuthorityRequest, BadAuthority
 from pki.guarded import Act, Guarded
-from pki.publication import Crl
+from pki.publication import FULL, Crl
 from pki.trail import leave
 from pki.x509 import serials
 from pki.x509.authority import draft_subordinate
@@ -191,7 +191,9 @@ def install(
 
 
 def take_list(desk: Desk, actor: Actor, name: str, crl: bytes, *, now: datetime) -> Crl:
-    """Take a newer list of a root outside. Raises RoleMayNot, AuthorityNotFound, CertificateUnfit."""
+    """Take a newer list of a root outside; the one that is held, again. Raises RoleMayNot, AuthorityNotFound,
+    CertificateUnfit.
+    """
     require(actor, Action.AUTHORITY_CREATE)
     require_gateway(actor, None)
     owner = authorities.get(desk, actor, name)
@@ -199,7 +201,15 @@ def take_list(desk: Desk, actor: Actor, name: str, crl: bytes, *, now: datetime)
         raise CertificateUnfit(
             f"The authority {name!r} makes its lists here.", next_step="None is needed."
         )
-    return publication.take(desk, actor, owner, _list(crl, owner.certificate, now), now=now)
+    fresh = _list(crl, owner.certificate, now)
+    held = publication.published_number(desk, name, FULL)
+    number = fresh.extensions.get_extension_for_class(x509.CRLNumber).value.crl_number
+    if held is not None and number < held:
+        raise CertificateUnfit(
+            f"The list has the number {number}, and number {held} is held already: it was not taken.",
+            next_step="Bring the newest: `ikewarden ca crl NAME --out FILE` on the root's machine makes one.",
+        )
+    return publication.take(desk, actor, owner, fresh, now=now)
 
 
 def _new_key(

@@ -88,11 +88,13 @@ def test_request_out_certificate_in(empty_desk: Desk, vault: Desk) -> None:
     leaf.verify_directly_issued_by(made.certificate)
     with pytest.raises(AuthorityRetired):
         founding.create(empty_desk, ADMIN, replace(WANTED, name="x", parent="root"), now=NOW)
-    # A newer list of the root is taken, an older one changes nothing.
+    # A newer list of the root is taken, an older one refused.
     first = publication.published(vault, "root", FULL)
     newer = publication.publish_full(vault, CLOCKWORK, "root", now=NOW)
     outside.take_list(empty_desk, ADMIN, "root", newer.der, now=NOW)
-    outside.take_list(empty_desk, ADMIN, "root", first.der, now=NOW)
+    outside.take_list(empty_desk, ADMIN, "root", newer.der, now=NOW)
+    with pytest.raises(CertificateUnfit, match=f"{first.number}.*{newer.number}"):
+        outside.take_list(empty_desk, ADMIN, "root", first.der, now=NOW)
     assert publication.published(empty_desk, "root", FULL).number == newer.number
     with pytest.raises(CertificateUnfit):
         outside.take_list(empty_desk, ADMIN, "branch", newer.der, now=NOW)
