@@ -205,9 +205,8 @@ def take_list(desk: Desk, actor: Actor, name: str, crl: bytes, *, now: datetime)
     held = publication.published_number(desk, name, FULL)
     number = fresh.extensions.get_extension_for_class(x509.CRLNumber).value.crl_number
     if held is not None and number < held:
-        raise CertificateUnfit(
-            f"The list has the number {number}, and number {held} is held already: it was not taken.",
-            next_step="Bring the newest: `ikewarden ca crl NAME --out FILE` on the root's machine makes one.",
+        raise _list_unfit(
+            f"The list has the number {number}, and number {held} is held already: it was not taken."
         )
     return publication.take(desk, actor, owner, fresh, now=now)
 
@@ -338,12 +337,20 @@ def _list(data: bytes, root: x509.Certificate, now: datetime) -> x509.Certificat
         public: Any = root.public_key()
         right = crl.issuer == root.subject and crl.is_signature_valid(public)
     except (*MALFORMED, TypeError, x509.ExtensionNotFound):
-        raise CertificateUnfit("This is no revocation list with a number.") from None
+        raise _list_unfit("This is no revocation list with a number.") from None
     if not right:
-        raise CertificateUnfit("The revocation list is not the root's.")
+        raise _list_unfit("The revocation list is not the root's.")
     if crl.next_update_utc is None or not crl.last_update_utc <= now < crl.next_update_utc:
-        raise CertificateUnfit("The revocation list is not valid now.")
+        raise _list_unfit("The revocation list is not valid now.")
     return crl
+
+
+def _list_unfit(message: str) -> CertificateUnfit:
+    return CertificateUnfit(
+        message,
+        next_step="Look at the list with `openssl crl -text`; `ikewarden ca crl NAME --out FILE` on the root's machine "
+        "makes a fresh one.",
+    )
 
 
 def _known_root(desk: Desk, name: str, root: x509.Certificate) -> int | None:

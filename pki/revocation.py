@@ -345,7 +345,10 @@ def _locked(
     if found.profile == AUTHORITY_PROFILE and actor.role is not Role.ADMIN:
         raise OutsideScope("Only an admin revokes the certificate of an authority.")
     if found.status in {"pending", "abandoned"}:
-        raise NotRevocable(f"The certificate was never issued: it is {found.status}.")
+        raise NotRevocable(
+            f"The certificate was never issued: it is {found.status}.",
+            next_step="None is needed: within minutes the lists name it as revoked, in case a signature exists.",
+        )
     if found.not_after <= now:
         raise NotRevocable("The certificate has expired; no verifier accepts it any more.")
     return found

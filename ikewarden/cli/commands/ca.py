@@ -227,9 +227,9 @@ def create(session: Session, /, **given: Any) -> None:
 @client_command("pem")
 @pass_session
 def cross_certificates(session: Session, name: str, issuer: str | None) -> None:
-    """List by whom else the key of an authority is certified: rollovers of roots do that, and `ca cross-sign`.
+    """List by whom else the key of an authority is certified.
 
-    As PEM: the certificates, the newest first.
+    Rollovers of roots do that, and `ca cross-sign`. As PEM: the certificates, the newest first.
     """
     found = session.connect().get(f"{_PATH}/{segment(name)}/cross-certificates")["items"]
     items = [each for each in found if issuer in (None, each["issuer"])]
