@@ -4,6 +4,7 @@ import base64
 import json
 import os
 import secrets
+import shutil
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -13,6 +14,7 @@ from pathlib import Path
 from core.errors import Conflict, IkewardenError, InvalidInput
 from core.secret import Secret
 from hsm.folder import PrivateFolder
+from hsm.keystores import KeyStores
 from hsm.ports import KeyAlgorithm
 from hsm.seal import Seal
 from hsm.sealedfiles import SealedFileKeyStore
@@ -147,24 +149,24 @@ def make(
 
     Without a passphrase a random one is written to a file of mode 0600 beside the keys. `environ` and `prompt` may have
     the PIN of a token. `report` hears of each step.
+    A token or a server that cannot be used is told before anything is founded, and nothing is left of the try then.
     A marker file stands in the directory until all is done, so that a killed `init` is noticed. Raises
     InstanceExists, InstanceUnfinished, DirectoryNotEmpty, PinUnusable, and what the parts raise.
     """
     directory = plan.directory
     # Before anything is made: without a PIN nothing can be finished.
     answer = _pin_of(plan.token, environ or {}, prompt) if plan.token else prompt
-    _claim(directory)
+    was_there = _claim(directory)
     settings = _settle(plan, in_file=passphrase is None)
     report("sealing the key store")
-    sealed_by = passphrase or Secret(secrets.token_urlsafe(32))
-    if passphrase is None:
-        _write(directory / PASSPHRASE, sealed_by.reveal() + b"\n")
-    seal = Seal.create(directory / "keys", sealed_by)
+    try:
+        keys = _open_keys(directory, settings, passphrase, environ or {}, answer)
+    except IkewardenError:
+        _clear(directory, keep=was_there)
+        raise
     PrivateFolder(settings.secrets.directory).make()
     report("making the database")
     migrate(settings.database.url)
-    sealed = SealedFileKeyStore(settings.keys.directory, seal)
-    keys = open_stores(settings, sealed, environ or {}, answer)
     desk = make_desk(settings, keys)
     try:
         report("making the root and the issuing authority")
@@ -181,6 +183,38 @@ def make(
     return Instance(directory, settings, created.secret, f"https://{plan.names[0]}:{plan.port}")
 
 
+def _open_keys(
+    directory: Path,
+    settings: Settings,
+    passphrase: Secret | None,
+    environ: Mapping[str, str],
+    answer: Prompt | None,
+) -> KeyStores:
+    """Seal the key store, and make sure that the token or the server is there that the keys will be made in."""
+    sealed_by = passphrase or Secret(secrets.token_urlsafe(32))
+    if passphrase is None:
+        _write(directory / PASSPHRASE, sealed_by.reveal() + b"\n")
+    sealed = SealedFileKeyStore(settings.keys.directory, Seal.create(directory / "keys", sealed_by))
+    keys = open_stores(settings, sealed, environ, answer)
+    try:
+        keys.check(settings.keys.store)
+    except IkewardenError:
+        keys.close()
+        raise
+    return keys
+
+
+def _clear(directory: Path, *, keep: bool) -> None:
+    """Take away all that was made in a directory that was empty; the directory too, if it was not there."""
+    for each in directory.iterdir():
+        if each.is_dir():
+            shutil.rmtree(each)
+        else:
+            each.unlink()
+    if not keep:
+        directory.rmdir()
+
+
 def _pin_of(token: TokenPlan, environ: Mapping[str, str], prompt: Prompt | None) -> Prompt:
     """Look for the PIN, and ask for it once. Raises PinUnusable, and what `hsm.passphrase.read_private` raises."""
     pin = find_pin(
@@ -192,9 +226,11 @@ def _pin_of(token: TokenPlan, environ: Mapping[str, str], prompt: Prompt | None)
     return lambda _question: pin.reveal().decode()
 
 
-def _claim(directory: Path) -> None:
+def _claim(directory: Path) -> bool:
+    """Take the directory for this run; tell whether it was there, empty."""
     if exists(directory):
         raise InstanceExists(f"There is an instance in {directory}.")
+    was_there = directory.exists()
     directory.mkdir(mode=0o700, parents=True, exist_ok=True)
     if any(directory.iterdir()):
         raise DirectoryNotEmpty(f"{directory} is not empty.")
@@ -203,6 +239,7 @@ def _claim(directory: Path) -> None:
         _write(directory / UNFINISHED, b"", exclusive=True)
     except FileExistsError:
         raise InstanceUnfinished(f"Another init is at work in {directory}.") from None
+    return was_there
 
 
 def _settle(plan: InstancePlan, *, in_file: bool) -> Settings:

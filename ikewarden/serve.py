@@ -300,7 +300,8 @@ def _scheduler(settings: Settings, keys: KeyStores) -> int:
                 "cleanup": chosen.cleanup,
                 "audit_log": chosen.audit_log,
                 "fleet_crls": FLEET_EVERY.total_seconds(),
-                "tls_credential": timedelta(minutes=10).total_seconds(),
+                # Soon after its authority was rolled over, or it was revoked.
+                "tls_credential": timedelta(seconds=10).total_seconds(),
                 "secret_store": timedelta(minutes=1).total_seconds(),
                 "key_store": timedelta(minutes=1).total_seconds(),
             },

@@ -14,6 +14,7 @@ from sqlalchemy import Connection, select, update
 from core.errors import Conflict
 from pki.actors import Action, Actor, require, require_gateway
 from pki.approvals import asked_for, require_approval
+from pki.authorities import OUTSIDE
 from pki.desk import Desk
 from pki.guarded import Act, Guarded
 from pki.revocation import ask_for_list
@@ -112,7 +113,7 @@ def require_accepted(connection: Connection) -> None:
 
 def accept(unit: Unit, actor: Actor, found: Mapping[str, Any], *, now: datetime) -> None:
     """Accept what is lost, as part of the caller's act: CRL numbers go on where none was given before, and every
-    authority publishes anew. Serial numbers carry their time and 82 random bits: none comes twice.
+    authority whose key is here publishes anew. Serial numbers carry their time and 82 random bits: none comes twice.
 
     `found` are the details of the error that told of the loss, and the reason.
     """
@@ -123,7 +124,8 @@ def accept(unit: Unit, actor: Actor, found: Mapping[str, Any], *, now: datetime)
         skipped += max(0, int((now - made_at).total_seconds()))
     connection = unit.connection
     connection.execute(update(crl_numbers).values(number=crl_numbers.c.number + skipped))
-    for row in connection.execute(select(authorities.c.name, authorities.c.shards)):
+    own = select(authorities.c.name, authorities.c.shards).where(authorities.c.status != OUTSIDE)
+    for row in connection.execute(own):
         for shard in range(row.shards or 1):
             ask_for_list(unit, row.name, shard, now)
     leave(

@@ -27,7 +27,7 @@ from pki.conditions import check_still
 from pki.desk import Desk
 from pki.founding import AuthorityExists, AuthorityRequest, BadAuthority
 from pki.guarded import Act, Guarded
-from pki.publication import Crl
+from pki.publication import FULL, Crl
 from pki.trail import leave
 from pki.x509 import serials
 from pki.x509.authority import draft_subordinate
@@ -194,7 +194,9 @@ def install(
 
 
 def take_list(desk: Desk, actor: Actor, name: str, crl: bytes, *, now: datetime) -> Crl:
-    """Take a newer list of a root outside. Raises RoleMayNot, AuthorityNotFound, CertificateUnfit."""
+    """Take a newer list of a root outside; the one that is held, again. Raises RoleMayNot, AuthorityNotFound,
+    CertificateUnfit.
+    """
     require(actor, Action.AUTHORITY_CREATE)
     require_gateway(actor, None)
     owner = authorities.get(desk, actor, name)
@@ -202,7 +204,14 @@ def take_list(desk: Desk, actor: Actor, name: str, crl: bytes, *, now: datetime)
         raise CertificateUnfit(
             f"The authority {name!r} makes its lists here.", next_step="None is needed."
         )
-    return publication.take(desk, actor, owner, _list(crl, owner.certificate, now), now=now)
+    fresh = _list(crl, owner.certificate, now)
+    held = publication.published_number(desk, name, FULL)
+    number = fresh.extensions.get_extension_for_class(x509.CRLNumber).value.crl_number
+    if held is not None and number < held:
+        raise _list_unfit(
+            f"The list has the number {number}, and number {held} is held already: it was not taken."
+        )
+    return publication.take(desk, actor, owner, fresh, now=now)
 
 
 def _new_key(
@@ -331,12 +340,20 @@ def _list(data: bytes, root: x509.Certificate, now: datetime) -> x509.Certificat
         public: Any = root.public_key()
         right = crl.issuer == root.subject and crl.is_signature_valid(public)
     except (*MALFORMED, TypeError, x509.ExtensionNotFound):
-        raise CertificateUnfit("This is no revocation list with a number.") from None
+        raise _list_unfit("This is no revocation list with a number.") from None
     if not right:
-        raise CertificateUnfit("The revocation list is not the root's.")
+        raise _list_unfit("The revocation list is not the root's.")
     if crl.next_update_utc is None or not crl.last_update_utc <= now < crl.next_update_utc:
-        raise CertificateUnfit("The revocation list is not valid now.")
+        raise _list_unfit("The revocation list is not valid now.")
     return crl
+
+
+def _list_unfit(message: str) -> CertificateUnfit:
+    return CertificateUnfit(
+        message,
+        next_step="Look at the list with `openssl crl -text`; `ikewarden ca crl NAME --out FILE` on the root's machine "
+        "makes a fresh one.",
+    )
 
 
 def _known_root(desk: Desk, name: str, root: x509.Certificate) -> int | None:

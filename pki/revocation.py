@@ -23,6 +23,8 @@ from store.engine import Unit
 from store.tables import certificates, ocsp_answers, revocations, status_changes
 
 PUBLISH = "crl.publish"
+# What the service's own certificates are issued by.
+SERVICE_PROFILE: Final = "service-tls"
 # removeFromCRL is what a release says in a delta CRL, certificateHold is `hold`, and aACompromise is about
 # attribute authorities, which are not certified here (RFC 5280 §5.3.1).
 _ASKABLE = {
@@ -236,6 +238,25 @@ def release(
         return desk.store.together(work)
 
 
+def supersede(desk: Desk, actor: Actor, serial: str, *, authority: str, now: datetime) -> bool:
+    """End a certificate of the service's own that it has replaced; tell whether it was still to be ended.
+
+    Raises RoleMayNot, OutsideScope (for any other certificate), CertificateNotFound.
+    """
+    require(actor, Action.SERVICE_CREDENTIAL)
+
+    def work(unit: Unit) -> bool:
+        found = pick(unit.connection, serial, authority, lock=True)
+        if found.profile != SERVICE_PROFILE:
+            raise OutsideScope("The service supersedes no certificates but its own.")
+        if found.status not in {"valid", "held"} or found.not_after <= now:
+            return False
+        _end(unit, actor, found, _Ending("revoke", Reason.superseded), {}, now)
+        return True
+
+    return desk.store.together(work)
+
+
 def _reason(name: str) -> Reason:
     why = _ASKABLE.get(name)
     if why is None:
@@ -340,7 +361,10 @@ def _locked(
     if found.profile == AUTHORITY_PROFILE and actor.role is not Role.ADMIN:
         raise OutsideScope("Only an admin revokes the certificate of an authority.")
     if found.status in {"pending", "abandoned"}:
-        raise NotRevocable(f"The certificate was never issued: it is {found.status}.")
+        raise NotRevocable(
+            f"The certificate was never issued: it is {found.status}.",
+            next_step="None is needed: within minutes the lists name it as revoked, in case a signature exists.",
+        )
     if found.not_after <= now:
         raise NotRevocable("The certificate has expired; no verifier accepts it any more.")
     return found

@@ -1,5 +1,10 @@
-"""The service's own TLS certificate: from its own authority, renewed by itself, key sealed on disk."""
+"""The service's own TLS certificate: from its own authority, renewed by itself, key sealed on disk.
 
+The one that was replaced is revoked one turn later. By then every process has taken up the new one, and nothing of the
+old one is in force when its authority is retired.
+"""
+
+import contextlib
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Protocol
@@ -11,9 +16,9 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from core.errors import NotFound
 from core.secret import Secret
 from hsm.errors import KeyNotFound
-from pki import authorities, issuance
+from pki import authorities, issuance, revocation
 from pki.actors import Action, Actor, require
-from pki.authorities import Authority
+from pki.authorities import Authority, AuthorityNotFound, NoDefaultAuthority
 from pki.certificates import find
 from pki.desk import Desk
 from pki.rollover import crossing
@@ -21,8 +26,10 @@ from pki.rollover.crossing import CrossCertificate
 from pki.x509 import serials
 from pki.x509.names import GeneralName
 
-PROFILE = "service-tls"
+PROFILE = revocation.SERVICE_PROFILE
 BLOB = "service-tls"
+# Authority and serial number of the certificate that was in use before.
+REPLACED = "service-tls-replaced"
 
 
 class BlobStore(Protocol):
@@ -56,7 +63,8 @@ def ensure(
     desk: Desk, actor: Actor, blobs: BlobStore, names: tuple[str, ...], *, now: datetime
 ) -> bool:
     """Make a new credential when there is none, when two thirds of its life are over, when it is for other names,
-    or when it was revoked. Tells whether it did.
+    when it was revoked, or when another authority issues now where none is named. Tells whether it did. The one that
+    was replaced in an earlier call is revoked.
 
     `names` are host names and addresses. Raises RoleMayNot and what `issuance.issue` raises.
     """
@@ -66,10 +74,37 @@ def ensure(
         held = current(desk, actor, blobs).certificate
     except KeyNotFound:
         held = None
-    if held is not None and _serves(desk, held, wanted, now):
-        return False
-    _make(desk, actor, blobs, wanted, now)
+    if held is not None:
+        _end_replaced(desk, actor, blobs, held, now)
+        if _serves(desk, actor, held, wanted, now):
+            return False
+    made = _make(desk, actor, wanted, now)
+    if held is not None:
+        _remember(desk, blobs, held)
+    blobs.put_blob(BLOB, made)
     return True
+
+
+def _remember(desk: Desk, blobs: BlobStore, held: x509.Certificate) -> None:
+    """Note which certificate is about to be replaced; before it is, so that a death in between loses nothing."""
+    serial = serials.to_hex(held.serial_number)
+    with contextlib.suppress(NotFound):
+        blobs.put_blob(REPLACED, f"{find(desk, serial).authority}:{serial}".encode())
+
+
+def _end_replaced(
+    desk: Desk, actor: Actor, blobs: BlobStore, held: x509.Certificate, now: datetime
+) -> None:
+    try:
+        noted = blobs.get_blob(REPLACED).reveal().decode()
+    except KeyNotFound:
+        return
+    authority, _, serial = noted.partition(":")
+    if serial == serials.to_hex(held.serial_number):
+        return  # it was not replaced in the end
+    with contextlib.suppress(NotFound):
+        if find(desk, serial, authority=authority).status in {"valid", "held"}:
+            revocation.supersede(desk, actor, serial, authority=authority, now=now)
 
 
 def _names(names: tuple[str, ...]) -> tuple[GeneralName, ...]:
@@ -81,7 +116,11 @@ def _names(names: tuple[str, ...]) -> tuple[GeneralName, ...]:
 
 
 def _serves(
-    desk: Desk, held: x509.Certificate, wanted: tuple[GeneralName, ...], now: datetime
+    desk: Desk,
+    actor: Actor,
+    held: x509.Certificate,
+    wanted: tuple[GeneralName, ...],
+    now: datetime,
 ) -> bool:
     life = held.not_valid_after_utc - held.not_valid_before_utc
     if not held.not_valid_before_utc <= now < held.not_valid_before_utc + life * 2 / 3:
@@ -95,8 +134,15 @@ def _serves(
     except NotFound:
         return False  # another database: its authority is not the one clients trust
     # Whoever enrolls pins the root of who issues now.
-    here = authorities.current(desk, owner, now=now).name == owner.name
-    return known.status == "valid" and here
+    return known.status == "valid" and _issuer(desk, actor, owner, now).name == owner.name
+
+
+def _issuer(desk: Desk, actor: Actor, owner: Authority, now: datetime) -> Authority:
+    """Who issues the next one; where nobody is the default, who issues in the place of its own authority."""
+    try:
+        return authorities.choose(desk, actor, None, now=now)
+    except (AuthorityNotFound, NoDefaultAuthority):
+        return authorities.current(desk, owner, now=now)
 
 
 def _crossed(desk: Desk, authority: Authority, now: datetime) -> list[CrossCertificate]:
@@ -109,13 +155,7 @@ def _crossed(desk: Desk, authority: Authority, now: datetime) -> list[CrossCerti
     return [each for each in found if each.status == "valid" and now < each.not_after]
 
 
-def _make(
-    desk: Desk,
-    actor: Actor,
-    blobs: BlobStore,
-    names: tuple[GeneralName, ...],
-    now: datetime,
-) -> None:
+def _make(desk: Desk, actor: Actor, names: tuple[GeneralName, ...], now: datetime) -> Secret:
     key = ec.generate_private_key(ec.SECP256R1())
     request = (
         x509.CertificateSigningRequestBuilder()
@@ -139,5 +179,4 @@ def _make(
     chain = [authorities.pem(each) for each in issued.authority.chain[:-1]]
     # Who pinned the root before a rollover finds a way to it (RFC 4210 §4.4: new with old).
     chain += [each.pem for each in _crossed(desk, issued.authority, now)]
-    pem = private + "".join([issued.pem, *chain]).encode()
-    blobs.put_blob(BLOB, Secret(pem))
+    return Secret(private + "".join([issued.pem, *chain]).encode())

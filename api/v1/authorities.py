@@ -11,12 +11,14 @@ from hsm.ports import KeyAlgorithm
 from pki import authorities, founding
 from pki.actors import Action
 from pki.authorities import Authority as KnownAuthority
+from pki.ceremony.plan import STORES
 from pki.desk import Desk
 from pki.founding import AuthorityRequest
 from pki.x509.keys import key_algorithm
 
 _PATH = "/v1/authorities"
 _TAG = "Authorities"
+_STORES = {scheme: store for store, scheme in STORES.items()}
 _Patterns = Annotated[list[Word], Field(max_length=100)]
 
 
@@ -53,6 +55,9 @@ class Authority(Shown):
     subject: str
     serial: str
     algorithm: str
+    key_store: str | None = Field(
+        description="Where its key is: `files`, `pkcs11` (an HSM), `transit`; null where it is not here."
+    )
     not_before: datetime
     not_after: datetime
     shards: int
@@ -83,6 +88,7 @@ def _shown(desk: Desk, known: KnownAuthority) -> Authority:
         subject=known.certificate.subject.rfc4514_string(),
         serial=known.serial,
         algorithm=key_algorithm(known.public_key),
+        key_store=_STORES.get(known.key_uri.partition(":")[0]),
         not_before=known.certificate.not_valid_before_utc,
         not_after=known.certificate.not_valid_after_utc,
         shards=known.shards,

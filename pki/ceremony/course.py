@@ -6,6 +6,7 @@ missing. The name of each key follows from the file's hash: a key that was made 
 never a second one.
 """
 
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
@@ -17,7 +18,7 @@ from sqlalchemy import Connection, select
 from core.escaping import escaped
 from pki import authorities, founding, publication
 from pki.actors import Action, Actor, Role, require
-from pki.approvals import PARTS, asked_for, require_approval
+from pki.approvals import PARTS, asked_for, look, named, require_approval
 from pki.authorities import Authority
 from pki.ceremony.errors import CeremonyDeviation, CeremonyNotConfirmed
 from pki.ceremony.plan import STORES, FirstCrl, Founding, Plan
@@ -33,6 +34,7 @@ from store.tables import audit_events
 BEGIN: Final = "ceremony.begin"
 CONFIRM: Final = "ceremony.confirm"
 END: Final = "ceremony.end"
+_TYPED: Final = re.compile(r"[0-9a-fA-F :]{1,128}")
 _CLOCKWORK: Final = Actor("ceremony", Role.SCHEDULER)
 
 
@@ -98,6 +100,49 @@ def request_of(step: Founding) -> AuthorityRequest:
     )
 
 
+def wants_approval(desk: Desk, plan: Plan) -> bool:
+    """Whether settings want a second person for what this ceremony makes."""
+    return named(desk, _act(plan).names) is not None
+
+
+def ask(desk: Desk, plan: Plan, actor: Actor, *, now: datetime) -> None:
+    """Make sure that the ceremony is approved where it must be, before witnesses are asked; use nothing up.
+
+    Raises RoleMayNot, the errors of `pki.approvals`.
+    """
+    require(actor, Action.AUTHORITY_CREATE)
+    if actor.approval is None:
+        with desk.store.read() as connection:
+            if _standing_approval(connection, plan, now) is not None:
+                return
+    with asked_for(desk, actor, now=now):
+        look(desk, actor, _act(plan), now=now)
+
+
+def hear(
+    desk: Desk, plan: Plan, actor: Actor, said: Sequence[Confirmation], *, now: datetime
+) -> None:
+    """Compare what witnesses typed with the file, and put on record who typed something else.
+
+    Raises RoleMayNot, CeremonyNotConfirmed.
+    """
+    require(actor, Action.AUTHORITY_CREATE)
+    for each in said:
+        if plan.confirms(each.typed):
+            continue
+        detail: dict[str, Any] = {"witness": each.witness, "typed": _digits(each.typed)}
+        about = _about(plan)
+        desk.store.together(
+            lambda unit: leave(unit, actor, CONFIRM, about, now=now, outcome="denied", **detail)  # noqa: B023 - called here and now
+        )
+        raise CeremonyNotConfirmed(f"{each.witness} did not type the hash of the file.")
+
+
+def _digits(typed: str) -> str | None:
+    """What was typed, if it may be part of a hash: anything else could be a secret typed at the wrong place."""
+    return typed if _TYPED.fullmatch(typed) else None
+
+
 def begin(
     desk: Desk, plan: Plan, actor: Actor, said: Sequence[Confirmation], *, now: datetime
 ) -> Actor:
@@ -109,9 +154,7 @@ def begin(
     require(actor, Action.AUTHORITY_CREATE)
     if [each.witness for each in said] != list(plan.witnesses):
         raise CeremonyNotConfirmed("Not all witnesses confirmed the file.")
-    for each in said:
-        if not plan.confirms(each.typed):
-            raise CeremonyNotConfirmed(f"{each.witness} did not type the hash of the file.")
+    hear(desk, plan, actor, said, now=now)
     if actor.approval is None:
         with desk.store.read() as connection:
             actor = replace(actor, approval=_standing_approval(connection, plan, now))
@@ -157,7 +200,11 @@ def confirmations(desk: Desk, plan: Plan) -> list[dict[str, Any]]:
     """Everything that witnesses confirmed, in this run and in earlier ones, and who approved the whole."""
     query = (
         select(audit_events.c.at, audit_events.c.action, audit_events.c.detail)
-        .where(audit_events.c.object == _about(plan), audit_events.c.action.in_((BEGIN, CONFIRM)))
+        .where(
+            audit_events.c.object == _about(plan),
+            audit_events.c.action.in_((BEGIN, CONFIRM)),
+            audit_events.c.outcome == "ok",
+        )
         .order_by(audit_events.c.id)
     )
     with desk.store.read() as connection:

@@ -33,13 +33,21 @@ class Checked:
     agreed: int
 
 
-def check(lines: Iterable[bytes], key: VerifierKey, kept: Sequence[str] = ()) -> Checked:
+def check(
+    lines: Iterable[bytes],
+    key: VerifierKey,
+    kept: Sequence[str] = (),
+    *,
+    more: Sequence[VerifierKey] = (),
+) -> Checked:
     """See that the lines are the rows that the head at their end was signed over, and that each of `kept` was too.
 
-    `lines` are those of the file, with their newlines; `kept` are notes. Raises NoteUnreadable, NoteUntrusted,
+    `lines` are those of the file, with their newlines; `kept` are notes; `more` are keys of older logs over the same
+    rows, which have other names. Raises NoteUnreadable, NoteUntrusted,
     ExportUnreadable, AuditLogChanged, AuditLogCut.
     """
-    known = [note.verify(each, key) for each in kept]
+    keys = (key, *more)
+    known = [_verified(each, keys) for each in kept]
     claims = _Claims(known)
     edge = RightEdge()
     claims.look(edge)
@@ -54,10 +62,16 @@ def check(lines: Iterable[bytes], key: VerifierKey, kept: Sequence[str] = ()) ->
             claims.look(edge)
     if signed is None:
         raise ExportUnreadable("The signed head at the end is missing: the file was cut off.")
-    head = note.verify(signed, key)
+    head = _verified(signed, keys)
     _compare(edge, head, claims)
     claims.require_all(edge.size)
     return Checked(head, len(known))
+
+
+def _verified(signed: str, keys: Sequence[VerifierKey]) -> Checkpoint:
+    """A head, verified with the key of the log that it names; with the first if it is of no log that is known."""
+    origin = note.read(signed).origin
+    return note.verify(signed, next((each for each in keys if each.name == origin), keys[0]))
 
 
 class _Claims:

@@ -139,7 +139,11 @@ def verify(note: str, key: VerifierKey) -> Checkpoint:
     """
     head, lines = _split(note)
     if head.origin != key.name:
-        raise NoteUntrusted(f"This is a head of {head.origin!r}, and the key is of {key.name!r}.")
+        raise NoteUntrusted(
+            f"This is a head of {head.origin!r}, and the key is of {key.name!r}.",
+            next_step="If it is of an older log of the same instance, from before `audit-log accept-gap`, "
+            "give the key of that one too, as another --key. If it is not, the head is of somebody else.",
+        )
     signatures = [
         raw[_ID:] for name, raw in map(_signature, lines) if (name, raw[:_ID]) == (key.name, key.id)
     ]

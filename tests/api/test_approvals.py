@@ -169,6 +169,9 @@ def test_the_document_tells_which_routes_may_need_one(serving: Serving) -> None:
     }
     assert found == {
         "POST /v1/authorities",
+        "POST /v1/authorities/{name}/cross-certificates",
+        "POST /v1/authorities/{name}/rollover",
+        "POST /v1/rollovers/{id}",
         "POST /v1/tokens",
         "POST /v1/certificates/revoke",
         "POST /v1/certificates/{serial}/revoke",

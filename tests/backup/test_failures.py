@@ -261,7 +261,9 @@ def test_the_second_person_is_at_the_console(made: tuple[Path, Path], tmp_path: 
     with (target / "ikewarden.toml").open("a") as settings:
         settings.write('\n[approvals]\nrequired = ["backup.restore", "role.change"]\n')
     accept = ("audit-log", "accept-gap", "--reason", "a test", "--dir", target, "--format", "json")
-    refused(run(*accept), "approval_required", 1)
+    waits = run(*accept)
+    refused(waits, "approval_required", 1)
+    assert "--approver-token-file" in waits.error["next_step"]
     # The admin's own token is none of an approver.
     token = target / "admin-token"
     refused(run(*accept, "--approver-token-file", token), "role_not_permitted", 1)

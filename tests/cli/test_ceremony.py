@@ -48,17 +48,18 @@ def test_from_rehearsal_to_a_transcript_that_verifies(ruled: Served, tmp_path: P
     bob = tmp_path / "bob.token"
     ruled.json("token", "create", "bob", "--role", "approver", "--out", bob)
     written = tmp_path / "transcript"
-    rehearsed = ruled.run("ca", "ceremony", FILE, "--dry-run")
+    rehearsed = ruled.run("ca", "ceremony", FILE, "--dry-run", environ=ruled.environ)
     assert rehearsed.code == 0, rehearsed.err
     for text in (*MADE, "ec-p384", "nothing was made", "dns:gw.example.com", HASH[:4]):
         assert text in rehearsed.out
     shown = ruled.run("ca", "ceremony", FILE, "--dry-run", "--format", "json").document
     assert [each["path_length"] for each in shown["steps"][:3]] == [1, 0, 0]
-    # Without a terminal, without the hash, without the second person.
+    assert [each["store"] for each in shown["steps"][:3]] == ["files"] * 3
+    assert "second person" in rehearsed.out
+    # Without a terminal, without the second person: nobody is asked to type anything.
     for done, exit_code, code in (
         (ruled.run("ca", "ceremony", FILE), 2, "ceremony_no_console"),
-        (hold(ruled, answers=(HASH[:16], "yes")), 1, "ceremony_not_confirmed"),
-        (hold(ruled, "--transcript", written), 1, "approval_required"),
+        (hold(ruled, "--transcript", written, answers=()), 1, "approval_required"),
     ):
         assert (done.code, f"({code})" in done.err) == (exit_code, True), done.err
     assert names(ruled) == []
@@ -66,6 +67,10 @@ def test_from_rehearsal_to_a_transcript_that_verifies(ruled: Served, tmp_path: P
     number = str(waiting["id"])
     assert HASH in ruled.run("approval", "show", number).out
     ruled.json(*("approval", "approve", number, "--reason", "as agreed"), *("--token-file", bob))
+    done = hold(ruled, "--approval", number, answers=(HASH[:16], "yes"))
+    assert (done.code, "(ceremony_not_confirmed)" in done.err) == (1, True), done.err
+    (no,) = ruled.json("audit-log", "list", "--action", "ceremony.confirm")["items"]
+    assert (no["outcome"], no["detail"]["witness"]) == ("denied", "Carol Example")
     # Killed in the middle of it, and held again: what was made is left as it is.
     _killed(ruled, number, written)
     done = hold(ruled, "--transcript", written, *(() if names(ruled) else ("--approval", number)))

@@ -11,6 +11,8 @@ from ikewarden.settings import load_settings
 from tests.fixtures.served import PROGRAM, Done, run, surroundings
 from tests.fixtures.softhsm import MODULE, FaultyModule, SoftToken
 
+CEREMONY = Path(__file__).parents[2] / "docs/how-to/ceremony/offline-root.toml"
+
 
 @pytest.fixture
 def instance(tmp_path: Path, hsm_token: SoftToken) -> Path:
@@ -42,6 +44,12 @@ def test_an_instance_has_its_keys_in_the_token_and_is_told_what_that_can_do(
     assert "ec-p256    yes   ECDSA\n" in shown.out
     assert "rsa-2048   yes   PKCS#1 v1.5, PSS\n" in shown.out
     assert hsm_token.pin not in shown.out + shown.err
+    # A rehearsal makes its keys in files, and shows what is written.
+    file = instance.parent / "ceremony.toml"
+    file.write_text(CEREMONY.read_text().replace('store = "files"', 'store = "pkcs11"'))
+    rehearse = ("ca", "ceremony", file, "--dry-run", "--dir", instance, "--format", "json")
+    rehearsed = run(*rehearse).document
+    assert {each.get("store") for each in rehearsed["steps"]} == {"pkcs11", None}
     told = check(instance, "--algorithm", "ec-p521", "--format", "json").document
     assert told["token"]["label"] == hsm_token.label
     assert "ECDSA" in told["token"]["mechanisms"]
@@ -96,6 +104,34 @@ def test_without_a_pin_nothing_is_made(tmp_path: Path, hsm_token: SoftToken) -> 
         done = run(*words, *more)
         assert (done.code, "(pin_unusable)" in done.err) == (2, True)
         assert not directory.exists()
+
+
+def test_what_is_wrong_with_the_token_leaves_nothing_behind(
+    tmp_path: Path, hsm_token: SoftToken
+) -> None:
+    """So `init` can be run again as soon as it is mended."""
+    directory, wrong = tmp_path / "instance", tmp_path / "wrong"
+    wrong.write_text("00000000x")
+    wrong.chmod(0o600)
+    right: dict[str, str | Path] = {
+        "--pkcs11": MODULE,
+        "--token": hsm_token.label,
+        "--pin-file": hsm_token.pin_file,
+    }
+    for mistake, code in (
+        ({"--pkcs11": "/none.so"}, "pkcs11_module_unusable"),
+        ({"--token": "another"}, "hsm_absent"),
+        ({"--pin-file": wrong}, "pin_refused"),
+    ):
+        words = [word for pair in (right | mistake).items() for word in pair]
+        done = run("init", "--dir", directory, *words)
+        assert (done.code != 0, f"({code})" in done.err) == (True, True), done.err
+        assert not directory.exists()
+    directory.mkdir()
+    done = run(
+        "init", "--dir", directory, "--pkcs11", "/none.so", "--token", "x", "--pin-file", wrong
+    )
+    assert (done.code, list(directory.iterdir())) == (1, [])
 
 
 def test_the_pin_may_be_typed(instance: Path, hsm_token: SoftToken) -> None:

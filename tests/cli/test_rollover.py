@@ -23,7 +23,8 @@ def test_a_rollover_from_start_to_finish_and_a_cross_certificate(
     assert (begun["successor"], begun["state"]) == ("issuing-2", "prepared")
     again = own_served.run("ca", "rollover", "start", "issuing")
     assert (again.code, "(rollover_under_way)" in again.err) == (1, True)
-    assert own_served.json("ca", "show", "issuing-2")["status"] == "prepared"
+    shown = own_served.json("ca", "show", "issuing-2")
+    assert (shown["status"], shown["key_store"]) == ("prepared", "files")
     assert step("publish", "issuing")["state"] == "published"
     early = own_served.run("ca", "rollover", "finish", "issuing")
     assert (early.code, "(rollover_wrong_phase)" in early.err) == (1, True)
@@ -52,5 +53,10 @@ def _cross_sign(own_served: Served) -> None:
     assert (made["subject"], made["issuer"], made["status"]) == ("partner", "root", "valid")
     pem = own_served.run("ca", "cross-sign", "partner", "--by", "root", "--format", "pem").out
     assert pem.startswith("-----BEGIN CERTIFICATE-----")
+    assert own_served.json("ca", "cross-certificates", "partner")["items"][1] == made
+    shown = own_served.run("ca", "cross-certificates", "partner", "--by", "root", "--format", "pem")
+    assert shown.out == pem + made["certificate"]
+    none = own_served.run("ca", "cross-certificates", "partner", "--by", "issuing")
+    assert (none.code, "no cross-certificate" in none.err) == (0, True)
     refused = own_served.run("ca", "cross-sign", "root", "--by", "issuing-2")
     assert (refused.code, "(cross_certificate_refused)" in refused.err) == (2, True)

@@ -34,7 +34,7 @@ from pki.tlog.note import VerifierKey
 from pki.x509.constraints import BadConstraint
 from store.tables import audit_events
 from tests.fixtures.desk import NOW, reopened
-from tests.pki.approving import approve, bearing, guarded, hire
+from tests.pki.approving import approve, asked, bearing, details, guarded, hire
 
 ROOT = Path(__file__).parents[2]
 FILE = ROOT / "docs/how-to/ceremony/root-and-issuing.toml"
@@ -280,6 +280,14 @@ def test_witnesses_confirm_or_nothing_is_made(vacant: Desk) -> None:
     for heard in (wrong, short, said(plan)[:1], said(plan)[::-1], []):
         with pytest.raises(CeremonyNotConfirmed):
             course.begin(vacant, plan, course.leader(plan), heard, now=NOW)
+    # An auditor wants to know of a "no" most of all; of what was typed only what may be part of a hash.
+    slip = [replace(said(plan)[0], typed="my password")]
+    with pytest.raises(CeremonyNotConfirmed):
+        course.hear(vacant, plan, course.leader(plan), slip, now=NOW)
+    denied = details(vacant, course.CONFIRM, "denied")
+    who = plan.witnesses[0]
+    typed = [("0" * 16, who), (plan.sha256[:15], who), (None, who)]
+    assert [(each["typed"], each["witness"]) for each in denied] == typed
     spaced = " ".join(plan.sha256[at : at + 4] for at in range(0, 64, 4)).upper()
     heard = [replace(each, typed=spaced) for each in said(plan)]
     course.begin(vacant, plan, course.leader(plan), heard, now=NOW)
@@ -296,6 +304,9 @@ def test_with_an_approval_for_the_whole_bound_to_the_file(vacant: Desk) -> None:
     number = refused.value.details["approval"]
     assert isinstance(number, int)
     assert made_keys(desk) == []
+    # It is asked for before the witnesses are; after that the same request is found.
+    assert course.wants_approval(desk, plan)
+    assert asked(lambda: course.ask(desk, plan, course.leader(plan), now=NOW)) == number
     with pytest.raises(Exception, match="asked for"):
         approve(desk, alice, number)  # who leads it does not approve it
     approve(desk, bob, number)
@@ -324,6 +335,7 @@ def test_with_an_approval_for_the_whole_bound_to_the_file(vacant: Desk) -> None:
         course.carry_out(desk, plan, actor, lambda: late)
     with pytest.raises(ApprovalRequired):
         course.begin(desk, plan, course.leader(plan), said(plan), now=late)
+    course.ask(desk, plan, course.leader(plan), now=LATER)
     again = course.begin(desk, plan, course.leader(plan), said(plan), now=LATER)
     assert again.approval == number
     course.carry_out(desk, plan, again, lambda: LATER)

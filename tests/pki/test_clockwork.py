@@ -10,6 +10,8 @@ from core.errors import IkewardenError
 from core.secret import Secret
 from hsm.errors import KeyNotFound
 from pki import cleanup, expiry, history, issuance, reconcile, revocation, tls_credential
+from pki.actors import OutsideScope
+from pki.certificates import find
 from pki.desk import Desk
 from pki.history import AuditQuery
 from scheduler import jobs
@@ -158,7 +160,7 @@ def test_the_service_makes_its_certificate_and_keeps_it(desk: Desk, now: datetim
     )
 
 
-@pytest.mark.parametrize("what", ["age", "names", "revoked", "held", "other records"])
+@pytest.mark.parametrize("what", ["age", "names", "revoked", "held", "other records", "default"])
 def test_the_service_makes_a_new_certificate_when_it_must(
     desk: Desk, now: datetime, what: str
 ) -> None:
@@ -167,7 +169,10 @@ def test_the_service_makes_a_new_certificate_when_it_must(
     first = tls_credential.current(desk, CLOCKWORK, blobs).certificate
     serial = format(first.serial_number, "032x")
     at, names = now, NAMES
-    if what == "age":
+    if what == "default":
+        # Lines for enrollment pin the root of that one.
+        desk = reopened(desk, default_authority="sharded")
+    elif what == "age":
         at = now + 19 * DAY
         assert not tls_credential.ensure(desk, CLOCKWORK, blobs, NAMES, now=at)
         at = now + 20 * DAY
@@ -184,6 +189,48 @@ def test_the_service_makes_a_new_certificate_when_it_must(
             connection.execute(certificates.delete().where(certificates.c.serial == serial))
     assert tls_credential.ensure(desk, CLOCKWORK, blobs, names, now=at)
     assert tls_credential.current(desk, CLOCKWORK, blobs).certificate != first
+
+
+def test_the_one_that_was_replaced_ends_a_turn_later(desk: Desk, now: datetime) -> None:
+    """In between, all processes have taken the new one up; and nothing of the old one hinders the end of a rollover."""
+    blobs = Blobs()
+    tls_credential.ensure(desk, CLOCKWORK, blobs, NAMES, now=now)
+    first = format(tls_credential.current(desk, CLOCKWORK, blobs).certificate.serial_number, "032x")
+    names = (*NAMES, "other.example")
+    tls_credential.ensure(desk, CLOCKWORK, blobs, names, now=now)
+    assert find(desk, first).status == "valid"
+    for _ in range(2):
+        assert not tls_credential.ensure(desk, CLOCKWORK, blobs, names, now=now)
+        assert (find(desk, first).status, find(desk, first).reason) == ("revoked", "superseded")
+    assert trail(desk, f"certificate:issuing:{first}")[-1] == ("certificate.revoke", "ok")
+    made = tls_credential.current(desk, CLOCKWORK, blobs).certificate
+    assert find(desk, format(made.serial_number, "032x")).status == "valid"
+
+
+class Dying(Blobs):
+    """The process ends before the new credential is kept."""
+
+    def put_blob(self, name: str, content: bytes | Secret) -> None:
+        if name == tls_credential.BLOB and self.kept.get(name):
+            raise SystemExit
+        super().put_blob(name, content)
+
+
+def test_the_one_that_is_in_use_does_not_end(desk: Desk, now: datetime) -> None:
+    blobs = Dying()
+    tls_credential.ensure(desk, CLOCKWORK, blobs, NAMES, now=now)
+    with pytest.raises(SystemExit):
+        tls_credential.ensure(desk, CLOCKWORK, blobs, (*NAMES, "other.example"), now=now)
+    assert not tls_credential.ensure(desk, CLOCKWORK, blobs, NAMES, now=now)
+    held = tls_credential.current(desk, CLOCKWORK, blobs).certificate
+    assert find(desk, format(held.serial_number, "032x")).status == "valid"
+
+
+def test_only_its_own_certificates_are_superseded_by_the_service(desk: Desk, now: datetime) -> None:
+    peer = issue(desk)
+    with pytest.raises(OutsideScope):
+        revocation.supersede(desk, CLOCKWORK, peer.serial, authority="issuing", now=now)
+    assert find(desk, peer.serial).status == "valid"
 
 
 def test_a_dead_signer_keeps_the_certificate_that_is_there(

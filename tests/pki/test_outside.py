@@ -10,9 +10,10 @@ import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
+from sqlalchemy import select
 
 from hsm.ports import KeyAlgorithm
-from pki import authorities, founding, issuance, outside, publication
+from pki import authorities, backups, founding, issuance, outside, publication, sequencing
 from pki.actors import Role
 from pki.authorities import OUTSIDE, AuthorityNotFound
 from pki.conditions import AuthorityRetired
@@ -23,8 +24,10 @@ from pki.publication import FULL
 from pki.x509.csr import CsrMalformed
 from scheduler import jobs
 from store.engine import open_store
+from store.tables import outbox as outbox_table
 from tests.fixtures.desk import ADMIN, CLOCKWORK, NOW, Custody, Founding, custody, drain
 from tests.pki.approving import approve, asked, bearing, guarded, hire
+from tests.pki.logkeeping import Memory, sequence
 from tests.pki.requests import issue_request
 
 WANTED = AuthorityRequest(
@@ -85,11 +88,13 @@ def test_request_out_certificate_in(empty_desk: Desk, vault: Desk) -> None:
     leaf.verify_directly_issued_by(made.certificate)
     with pytest.raises(AuthorityRetired):
         founding.create(empty_desk, ADMIN, replace(WANTED, name="x", parent="root"), now=NOW)
-    # A newer list of the root is taken, an older one changes nothing.
+    # A newer list of the root is taken, an older one refused.
     first = publication.published(vault, "root", FULL)
     newer = publication.publish_full(vault, CLOCKWORK, "root", now=NOW)
     outside.take_list(empty_desk, ADMIN, "root", newer.der, now=NOW)
-    outside.take_list(empty_desk, ADMIN, "root", first.der, now=NOW)
+    outside.take_list(empty_desk, ADMIN, "root", newer.der, now=NOW)
+    with pytest.raises(CertificateUnfit, match=f"{first.number}.*{newer.number}"):
+        outside.take_list(empty_desk, ADMIN, "root", first.der, now=NOW)
     assert publication.published(empty_desk, "root", FULL).number == newer.number
     with pytest.raises(CertificateUnfit):
         outside.take_list(empty_desk, ADMIN, "branch", newer.der, now=NOW)
@@ -100,6 +105,22 @@ def test_request_out_certificate_in(empty_desk: Desk, vault: Desk) -> None:
     signed = certify(vault, ask(empty_desk, second), second)
     outside.install(empty_desk, ADMIN, "second", signed, above(vault), now=NOW)
     assert len(authorities.all_names(empty_desk)) == 3
+
+
+def test_no_list_is_asked_of_a_root_outside_after_a_restore(empty_desk: Desk, vault: Desk) -> None:
+    """Its key is not here; its list is served as it came."""
+    certificate = certify(vault, ask(empty_desk))
+    outside.install(empty_desk, ADMIN, "branch", certificate, above(vault), now=NOW)
+    drain(empty_desk, NOW)
+    memory = Memory()
+    sequence(empty_desk, memory)
+    with empty_desk.store.write() as connection:
+        backups.mark_restored(connection, ADMIN, "b1", NOW.isoformat(), now=NOW)
+    sequencing.accept_gap(empty_desk, ADMIN, memory, "lost", now=NOW)
+    with empty_desk.store.read() as connection:
+        assert list(connection.scalars(select(outbox_table.c.key))) == ["branch:0"]
+    drain(empty_desk, NOW)
+    assert publication.published(empty_desk, "branch", FULL).number > 1_000_000
 
 
 def test_asked_twice_there_is_one_key_and_one_certificate(empty_desk: Desk, vault: Desk) -> None:

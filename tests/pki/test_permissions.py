@@ -143,6 +143,10 @@ TABLE: dict[Any, tuple[set[Role], Call]] = {
     revocation.hold: ({A, O}, lambda d, a: revocation.hold(d, a, NOWHERE, now=NOW)),
     revocation.release: ({A, O}, lambda d, a: revocation.release(d, a, NOWHERE, now=NOW)),
     revocation.revoke: ({A, O}, lambda d, a: revocation.revoke(d, a, NOWHERE, "nope", now=NOW)),
+    revocation.supersede: (
+        {S},
+        lambda d, a: revocation.supersede(d, a, NOWHERE, authority="nope", now=NOW),
+    ),
     sequencing.accept_gap: (
         {A},
         lambda d, a: sequencing.accept_gap(d, a, Memory(), "why", now=NOW),
@@ -183,6 +187,8 @@ PARTS = {
     "pki.rollover.records",
 }
 CEREMONY: dict[Any, tuple[set[Role], Call]] = {
+    course.ask: ({A}, lambda d, a: course.ask(d, UNCONFIRMED, a, now=NOW)),
+    course.hear: ({A}, lambda d, a: course.hear(d, UNCONFIRMED, a, (), now=NOW)),
     course.begin: ({A}, lambda d, a: course.begin(d, UNCONFIRMED, a, (), now=NOW)),
 }
 ROLLOVER: dict[Any, tuple[set[Role], Call]] = {

@@ -830,6 +830,9 @@ def test_the_services_own_certificate_follows(desk: Desk) -> None:
     assert (renewed(), renewed()) == (True, False)
     made = tls_credential.current(desk, CLOCKWORK, blobs).certificate
     made.verify_directly_issued_by(authorities.load(desk, "issuing-2").certificate)
+    # And the one before does not keep the old authority from its end.
+    (found,) = phases.list_(desk, ADMIN)
+    assert move(desk, found, "finished").state == "finished"
 
 
 def die(_: str) -> None:

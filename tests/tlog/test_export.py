@@ -104,6 +104,26 @@ def test_a_log_written_anew_is_found_by_a_head_that_was_kept() -> None:
         check(forged, KEY, KEPT)
 
 
+def test_heads_of_an_older_log_are_checked_with_its_own_key() -> None:
+    """After records were lost, the log goes on under another name and key; what it signed before still holds."""
+    older = note.verifier_key("pki.example/audit-log/old", signer := new_key("ed25519"))
+    edge = RightEdge()
+    for row in ROWS[:50]:
+        edge.add(leaf_hash(row))
+    kept = note.sign(Checkpoint(older.name, 50, edge.root()), signer)
+    lines = export(ROWS, HEAD)
+    with pytest.raises(NoteUntrusted) as refused:
+        check(lines, KEY, [kept])
+    assert "--key" in refused.value.next_step
+    assert "forged" not in refused.value.next_step
+    for key, more in ((KEY, older), (older, KEY)):
+        assert check(lines, key, [kept, *KEPT], more=[more]).agreed == 3
+    edge.add(leaf_hash(b"another"))
+    wrong = note.sign(Checkpoint(older.name, 51, edge.root()), signer)
+    with pytest.raises(AuditLogChanged):
+        check(lines, KEY, [wrong], more=[older])
+
+
 def test_a_head_of_another_key_is_refused() -> None:
     other = note.sign(note.read(HEAD), new_key("ed25519"))
     with pytest.raises(NoteUntrusted):

@@ -38,7 +38,11 @@ _FINDINGS: Final = (
 )
 @click.argument("file", type=_FILE, required=False)
 @click.option(
-    "--key", "key_file", type=_FILE, help="What `audit-log key` printed; a file needs it."
+    "--key",
+    "key_files",
+    type=_FILE,
+    multiple=True,
+    help="What `audit-log key` printed; a file needs it. With a file, more than once: also of older logs.",
 )
 @click.option(
     "--head",
@@ -54,7 +58,7 @@ _FINDINGS: Final = (
 def verify(
     session: Session,
     file: Path | None,
-    key_file: Path | None,
+    key_files: tuple[Path, ...],
     head_files: tuple[Path, ...],
     config: Path | None,
 ) -> int:
@@ -63,18 +67,22 @@ def verify(
     With FILE, one that `audit-log export` wrote: no service and no database is needed, the public key alone. Without,
     the database of this instance: every row, the tree, and the head that is remembered beside the keys.
 
+    Where records were lost once, the log goes on under another key. Give the old one too, for heads from before.
+
     A log whose end was cut off is whole in itself: only a head that was kept elsewhere shows it. Exits with 1 if
     anything is not as it was signed.
     """
     from pki.tlog.note import VerifierKey
 
-    key = None if key_file is None else VerifierKey.parse(_read(key_file))
+    keys = [VerifierKey.parse(_read(each)) for each in key_files]
     notes = [_read(each) for each in head_files]
     if file is None:
-        return _check_records(session, config, key, notes)
-    if key is None:
+        if len(keys) > 1:
+            raise click.UsageError("The records are checked with one --key: that of the heads.")
+        return _check_records(session, config, keys[0] if keys else None, notes)
+    if not keys:
         raise click.UsageError("A file is checked with the public key: give --key.")
-    return _check_file(session, file, key, notes)
+    return _check_file(session, file, keys, notes)
 
 
 def _read(file: Path) -> str:
@@ -84,11 +92,11 @@ def _read(file: Path) -> str:
         return opened.read(LONGEST + 1).decode("utf-8", "replace")
 
 
-def _check_file(session: Session, file: Path, key: "VerifierKey", notes: list[str]) -> int:
+def _check_file(session: Session, file: Path, keys: "list[VerifierKey]", notes: list[str]) -> int:
     from pki.tlog.export import LONGEST, check
 
     with file.open("rb") as opened:
-        done = check(iter(lambda: opened.readline(LONGEST + 1), b""), key, notes)
+        done = check(iter(lambda: opened.readline(LONGEST + 1), b""), keys[0], notes, more=keys[1:])
     head, screen = done.head, session.screen
     root = base64.b64encode(head.root).decode()
     if screen.is_json:
@@ -207,7 +215,12 @@ def _accept(
         return sequencing.accept_gap(desk, actor, opened.keys, reason, now=now)
     except ApprovalRequired as needed:
         if approver is None:
-            raise
+            raise ApprovalRequired(
+                needed.message,
+                next_step="No service runs that an approver could ask: have him come along, and give his token with "
+                "--approver-token-file FILE.",
+                details=needed.details,
+            ) from None
         number = int(str(needed.details["approval"]))
     second = identity.actor_from_token(desk, approver, now=now, request_id="")
     decisions.decide(desk, second, number, Step.APPROVE, reason, now=now)

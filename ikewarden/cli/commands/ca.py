@@ -20,8 +20,17 @@ _COLUMNS = (
     Column("Status", "status", whole=True),
     Column("Parent", "parent"),
     Column("Algorithm", "algorithm"),
+    Column("Key in", "key_store"),
     Column("Expires", "not_after", whole=True),
     Column("Subject", "subject"),
+)
+
+_CROSSES = (
+    Column("Authority", "subject", whole=True),
+    Column("Signed by", "issuer", whole=True),
+    Column("Status", "status", whole=True),
+    Column("Expires", "not_after", whole=True),
+    Column("Serial number", "serial", whole=True),
 )
 
 
@@ -76,6 +85,10 @@ class Wanted:
         "cross-sign": Lazy(
             "ikewarden.cli.commands.ca_rollover:cross_sign",
             "Certify the key of an authority by another one, beside its own certificate.",
+        ),
+        "cross-certificates": Lazy(
+            f"{__name__}:cross_certificates",
+            "List by whom else the key of an authority is certified.",
         ),
     },
     epilog=example("ikewarden ca list"),
@@ -200,6 +213,30 @@ def create(session: Session, /, **given: Any) -> None:
     if session.format == "text":
         session.screen.note(f"Founded {made['name']}.")
     _show(session.screen, made)
+
+
+@command(
+    "cross-certificates",
+    epilog=example(
+        "ikewarden ca cross-certificates root-2",
+        "ikewarden ca cross-certificates root-2 --by root --format pem > new-with-old.pem",
+    ),
+)
+@click.argument("name")
+@click.option("--by", "issuer", metavar="NAME", help="Only those that this authority signed.")
+@client_command("pem")
+@pass_session
+def cross_certificates(session: Session, name: str, issuer: str | None) -> None:
+    """List by whom else the key of an authority is certified.
+
+    Rollovers of roots do that, and `ca cross-sign`. As PEM: the certificates, the newest first.
+    """
+    found = session.connect().get(f"{_PATH}/{segment(name)}/cross-certificates")["items"]
+    items = [each for each in found if issuer in (None, each["issuer"])]
+    if session.format == "pem":
+        session.screen.verbatim("".join(each["certificate"] for each in items))
+    else:
+        session.screen.entries(_CROSSES, items, nothing="There is no cross-certificate.")
 
 
 def _path_length(wanted: Wanted) -> int:

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from hsm.sealedfiles import SealedFileKeyStore
     from pki.ceremony.account import Account
     from pki.ceremony.course import Confirmation, Made
-    from pki.ceremony.plan import Plan
+    from pki.ceremony.plan import FirstCrl, Founding, Plan
     from pki.desk import Desk
 
 _FILE: Final = click.Path(exists=True, dir_okay=False, path_type=Path)
@@ -122,16 +122,19 @@ def _rehearse(session: Session, desk: "Desk", plan: "Plan", *, quiet: bool) -> N
     """Do it all on a copy; say what would be made. Also before the real thing: it begins only if it can end."""
     import tempfile
 
+    from pki.ceremony import course
     from pki.ceremony.account import describe
     from pki.ceremony.rehearsal import rehearse
 
     with tempfile.TemporaryDirectory(prefix="ikewarden-rehearsal-") as directory:
         done = rehearse(desk, plan, Path(directory), now=session.clock())
-    would = [_line(plan, each, describe(each)) for each in done]
+    would = [_line(step, describe(each)) for step, each in zip(plan.steps, done, strict=True)]
+    second = course.wants_approval(desk, plan)
     screen = session.screen
     if screen.is_json:
         if not quiet:
-            screen.json({"title": plan.title, "sha256": plan.sha256, "steps": would})
+            head = {"title": plan.title, "sha256": plan.sha256, "needs_approval": second}
+            screen.json({**head, "steps": would})
         return
     _head(session, plan)
     screen.table(_STEPS, would)
@@ -140,14 +143,17 @@ def _rehearse(session: Session, desk: "Desk", plan: "Plan", *, quiet: bool) -> N
         screen.line(
             "This was a rehearsal: nothing was made. Keys and serial numbers will be others."
         )
+        if second:
+            screen.line(
+                "[approvals] wants a second person. The first run asks for that, and for no witness."
+            )
 
 
-def _line(plan: "Plan", made: "Made", described: dict[str, Any]) -> dict[str, Any]:
+def _line(step: "Founding | FirstCrl", described: dict[str, Any]) -> dict[str, Any]:
     """A rehearsed step: what is written, and what came out; without what will be another."""
-    written = vars(made.step)
     described["not_after"] = described.get("not_after", described.get("next_update"))
     shown = ("record", "name", "subject", "not_before", "not_after", "entries")
-    return {**written, **{name: described[name] for name in shown if name in described}}
+    return {**vars(step), **{name: described[name] for name in shown if name in described}}
 
 
 def _head(session: Session, plan: "Plan") -> None:
@@ -168,7 +174,10 @@ def _make(session: Session, desk: "Desk", sealed: "SealedFileKeyStore", plan: "P
 
     approval = session.given.get("approval")
     actor = course.leader(plan, None if approval is None else int(str(approval)))
+    # Before the witnesses: nobody comes twice.
+    course.ask(desk, plan, actor, now=session.clock())
     said = _confirm(session, plan)
+    course.hear(desk, plan, actor, said, now=session.clock())
     # Before anything is made: without the log's key there would be no transcript.
     account.log_of(desk, sealed, now=session.clock())
     actor = course.begin(desk, plan, actor, said, now=session.clock())
@@ -177,18 +186,17 @@ def _make(session: Session, desk: "Desk", sealed: "SealedFileKeyStore", plan: "P
 
 
 def _confirm(session: Session, plan: "Plan") -> list["Confirmation"]:
-    """Ask each witness; stop at the first who types something else. Raises CeremonyNotConfirmed."""
+    """Ask each witness; stop at the first who types something else."""
     from pki.ceremony.course import Confirmation
-    from pki.ceremony.errors import CeremonyNotConfirmed
     from pki.ceremony.plan import TYPED
 
     said = []
     for witness in plan.witnesses:
         question = f"{witness}: type the first {TYPED} digits of the file's SHA-256"
         typed = str(click.prompt(question, err=True))
-        if not plan.confirms(typed):
-            raise CeremonyNotConfirmed(f"{witness} did not type the hash of the file.")
         said.append(Confirmation(witness, typed, session.clock()))
+        if not plan.confirms(typed):
+            break
     return said
 
 

@@ -95,4 +95,6 @@ def _told(settings: "Settings", file: Path | None) -> str:
         return f"Done. Give the new passphrase at the next start, or in {keys.passphrase_env}."
     if file is None:
         return f"Done. Write the new passphrase into {keys.passphrase_file} before the next start."
-    return f'Done. Set [keys] passphrase_file = "{file.absolute()}" before the next start.'
+    told = f'Done. Set [keys] passphrase_file = "{file.absolute()}" before the next start.'
+    old = "" if keys.passphrase_file is None else f" Then remove {keys.passphrase_file}."
+    return told + old
