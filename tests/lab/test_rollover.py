@@ -98,8 +98,8 @@ def meet(left: Fed, right: Fed) -> None:
             each.gateway.flush_certs()
         with pinging(left.gateway, right.gateway) as counted:
             authenticate_afresh(first)
-        # charon sends on its new CHILD_SA a moment before its peer has it (docs/explanation/reload.md): how many packets
-        # that costs depends on how busy the machine is.
+        # charon sends on its new CHILD_SA a moment before its peer has it (docs/explanation/reload.md). How many
+        # packets that costs depends on how busy the machine is.
         assert counted[0].lost < counted[0].sent / 10, counted[0].output
 
 
