@@ -41,7 +41,7 @@ class Report:
     """What a check found: nothing, if the records are whole. `left_out` counts findings beyond the first hundred.
 
     `size` and `root` are those of the tree, `heads` how many heads it was compared with, `waiting` how many rows are
-    not in it yet (10,000 at most are counted).
+    under no head yet that agrees with it (of those that are not in the tree, 10,000 at most are counted).
     """
 
     size: int
@@ -76,11 +76,13 @@ def check(desk: Desk, actor: Actor, blobs: BlobStore, kept: Kept) -> Report:
         _look_at_key(desk, logs, found)
         _claim_records(connection, logs, claims)
         _claim_kept(logs, kept, notes, claims)
-        _claim_remembered(logs, known, claims)
+        _claim_remembered(connection, logs, known, claims)
         edge = _walk(connection, claims)
         claims.finish(edge.size)
         _look_for_strangers(connection, found)
-        waiting = len(tree.waiting(connection, _MOST_COUNTED))
+        _look_for_strays(connection, found)
+        # A leaf above the last head is not signed, either.
+        waiting = len(tree.waiting(connection, _MOST_COUNTED)) + edge.size - claims.good
     return Report(edge.size, edge.root(), claims.count, waiting, tuple(found.first), found.left_out)
 
 
@@ -101,13 +103,13 @@ class _Findings:
 
 @final
 class _Claims:
-    """Roots that the tree must have had at some size, and who says so."""
+    """Roots that the tree must have had at some size, and who says so. `good`: the largest size at which it had."""
 
     def __init__(self, found: _Findings) -> None:
         self.found = found
         self.count = 0
         self._roots: dict[int, list[tuple[bytes, str]]] = {}
-        self._good = 0
+        self.good = 0
         self._broken = False
 
     def add(self, head: Checkpoint, where: str) -> None:
@@ -121,13 +123,13 @@ class _Claims:
             return
         wrong = [where for root, where in roots if root != edge.root()]
         if not wrong:
-            self._good = edge.size
+            self.good = edge.size
             return
         self._broken = True
         self.found.add(
             "tree_changed",
-            f"Leaves {self._good} to {edge.size - 1} are not those that were signed, says {wrong[0]}.",
-            position=self._good,
+            f"Leaves {self.good} to {edge.size - 1} are not those that were signed, says {wrong[0]}.",
+            position=self.good,
         )
 
     def finish(self, size: int) -> None:
@@ -182,7 +184,9 @@ def _claim_kept(
             claims.add(trusted, "a head that was given")
 
 
-def _claim_remembered(logs: Sequence[Log], known: Checkpoint | None, claims: _Claims) -> None:
+def _claim_remembered(
+    connection: Connection, logs: Sequence[Log], known: Checkpoint | None, claims: _Claims
+) -> None:
     if known is None:
         return
     if not logs or logs[-1].origin != known.origin:
@@ -190,8 +194,10 @@ def _claim_remembered(logs: Sequence[Log], known: Checkpoint | None, claims: _Cl
             "log_unknown",
             f"The records do not know the log {known.origin}, which is remembered beside the keys.",
         )
-    else:
-        claims.add(known, "the head remembered beside the keys")
+        return
+    claims.add(known, "the head remembered beside the keys")
+    if all(head.log != logs[-1].number for head in tree.heads(connection)):
+        claims.found.add("head_missing", "The heads on record were removed: one is remembered.")
 
 
 def _key(log: Log | None) -> VerifierKey | None:
@@ -249,3 +255,14 @@ def _look_for_strangers(connection: Connection, found: _Findings) -> None:
         for each in sorted(set(ids) - tree.in_tree(connection, ids)):
             if not any(gap.first <= each <= gap.last for gap in gaps):
                 found.add("row_inserted", f"The row {each} was never signed.", event=each)
+
+
+def _look_for_strays(connection: Connection, found: _Findings) -> None:
+    """Leaves outside the tree: an event that has one seems to be signed, and is not."""
+    for leaf in tree.strays(connection, _MOST_FINDINGS):
+        found.add(
+            "leaf_stray",
+            f"The leaf at {leaf.position}, of the row {leaf.event_id}, is not of the tree.",
+            event=leaf.event_id,
+            position=leaf.position,
+        )
