@@ -10,7 +10,7 @@ from core.errors import Unavailable
 from hsm.errors import BadKeyName, KeyNotFound
 from pki.actors import Action, Actor, require, require_gateway
 from pki.desk import Desk
-from pki.sequencing import remembered
+from pki.sequencing import remembered_note
 from pki.tlog import note
 from pki.tlog.entry import entry
 from pki.tlog.errors import LogKeyUnreadable, NoteUnreadable, NoteUntrusted
@@ -68,7 +68,7 @@ def check(desk: Desk, actor: Actor, blobs: BlobStore, kept: Kept) -> Report:
     require_gateway(actor, None)
     notes = [note.read(each) for each in kept.notes]
     # Before the records: what it tells of was committed by then.
-    known = remembered(blobs)
+    known = remembered_note(blobs)
     found = _Findings()
     with desk.store.read() as connection:
         claims = _Claims(found)
@@ -185,10 +185,11 @@ def _claim_kept(
 
 
 def _claim_remembered(
-    connection: Connection, logs: Sequence[Log], known: Checkpoint | None, claims: _Claims
+    connection: Connection, logs: Sequence[Log], text: str | None, claims: _Claims
 ) -> None:
-    if known is None:
+    if text is None:
         return
+    known = note.read(text)
     if not logs or logs[-1].origin != known.origin:
         claims.found.add(
             "log_unknown",
@@ -196,6 +197,8 @@ def _claim_remembered(
         )
         return
     claims.add(known, "the head remembered beside the keys")
+    if _signed_by(text, _key(logs[-1])) is None:
+        claims.found.add("key_changed", "The remembered head was signed with another key.")
     if all(head.log != logs[-1].number for head in tree.heads(connection)):
         claims.found.add("head_missing", "The heads on record were removed: one is remembered.")
 

@@ -28,7 +28,13 @@ from pki.desk import Desk
 from pki.guarded import Act, Guarded
 from pki.tlog import note
 from pki.tlog.entry import entry
-from pki.tlog.errors import AuditTreeDamaged, ProofInvalid
+from pki.tlog.errors import (
+    AuditTreeDamaged,
+    LogKeyUnreadable,
+    NoteUnreadable,
+    NoteUntrusted,
+    ProofInvalid,
+)
 from pki.tlog.merkle import (
     SPAN,
     Node,
@@ -71,9 +77,11 @@ class AuditLeafForged(Conflict):
 
     code = "audit_leaf_forged"
     next_step = (
-        "Somebody wrote to the database. Keep a copy of it as evidence, run `ikewarden audit-log verify`, and see "
-        "docs/how-to/audit-log.md for how to go on."
+        "Somebody wrote to the database. Look for `audit_log.forged` in the audit log, and run `ikewarden audit-log "
+        "verify`."
     )
+    # Where no head covers the leaf: how many leaves before it are right. Nobody signs further than that.
+    end: int | None = None
 
 
 class NoGapToAccept(Conflict):
@@ -113,6 +121,8 @@ def sequence(desk: Desk, actor: Actor, blobs: BlobStore, *, now: datetime) -> Se
         return _go_on(desk, log, edge, blobs, now)
     except AuditLeafForged as found:
         _tell(desk, actor, found, now)
+        with desk.store.write() as connection:
+            tree.drop_forged(connection, log, found.end)
         raise
 
 
@@ -152,8 +162,14 @@ def require_present(desk: Desk, blobs: BlobStore) -> None:
 
 def remembered(blobs: BlobStore) -> Checkpoint | None:
     """The head that is remembered beside the keys, which the seal vouches for. Raises KeyFileDamaged."""
+    text = remembered_note(blobs)
+    return None if text is None else note.read(text)
+
+
+def remembered_note(blobs: BlobStore) -> str | None:
+    """The remembered head as it was signed. Raises KeyFileDamaged."""
     try:
-        return note.read(blobs.get_blob(BLOB).reveal().decode())
+        return blobs.get_blob(BLOB).reveal().decode()
     except KeyNotFound:
         return None
 
@@ -164,19 +180,23 @@ def _present(desk: Desk, blobs: BlobStore) -> tuple[Log | None, RightEdge]:
     Raises AuditLogRolledBack, RestoreNotAccepted.
     """
     # Before the records: what it tells of was committed by then.
-    known = remembered(blobs)
+    text = remembered_note(blobs)
     with desk.store.read() as connection:
         backups.require_accepted(connection)
         log = next(reversed(tree.logs(connection)), None)
-        edge = RightEdge() if known is None else _whole(connection, log, known)
+        edge = RightEdge() if text is None else _whole(connection, log, text)
     return log, edge
 
 
-def _whole(connection: Connection, log: Log | None, known: Checkpoint) -> RightEdge:
-    size = tree.size(connection)
+def _whole(connection: Connection, log: Log | None, text: str) -> RightEdge:
+    known, size = note.read(text), tree.size(connection)
     details = {"signed": known.size, "present": size, "log": known.origin}
     if log is None or log.origin != known.origin:
         what = f"The records do not know the audit log {known.origin}, of which {known.size} rows were signed."
+    elif not _is_signed(text, log):
+        what = (
+            "The records have another public key than the one that the audit log was signed with."
+        )
     elif size < known.size:
         what = f"The audit log has {size} rows, and {known.size} were signed."
     elif (edge := _edge(connection, known.size)).root() != known.root:
@@ -184,6 +204,14 @@ def _whole(connection: Connection, log: Log | None, known: Checkpoint) -> RightE
     else:
         return edge
     raise AuditLogRolledBack(what, details=details)
+
+
+def _is_signed(text: str, log: Log) -> bool:
+    try:
+        note.verify(text, VerifierKey.parse(log.verifier_key))
+    except (LogKeyUnreadable, NoteUnreadable, NoteUntrusted):
+        return False
+    return True
 
 
 def _begin(
@@ -287,7 +315,11 @@ def _followed(connection: Connection, edge: RightEdge) -> RightEdge:
         leaves = leaves or tree.leaves(connection, size - 1, size)
         rows = tree.rows(connection, [leaf.event_id for leaf in leaves])
         for leaf in leaves:
-            _require_own(leaf, rows, edge.size)
+            try:
+                _require_own(leaf, rows, edge.size)
+            except AuditLeafForged as found:
+                found.end = edge.size
+                raise
             edge.add(leaf.hash)
     return edge
 
@@ -340,14 +372,11 @@ def _tell(desk: Desk, actor: Actor, found: AuditLeafForged, now: datetime) -> No
     """Write down what was found, once: whoever did it can put things back before anybody looks."""
     about = "audit-leaf:{position}:{event}".format_map(found.details)
     said = audit_events.c.action == FORGED, audit_events.c.object == about
+    detail: dict[str, Any] = {"what": found.message, "row": found.details["row"]}
     with desk.store.read() as connection:
-        if connection.execute(select(audit_events.c.id).where(*said).limit(1)).first():
+        if detail in connection.scalars(select(audit_events.c.detail).where(*said)).all():
             return
-    desk.store.together(
-        lambda unit: leave(
-            unit, actor, FORGED, about, now=now, what=found.message, row=found.details["row"]
-        )
-    )
+    desk.store.together(lambda unit: leave(unit, actor, FORGED, about, now=now, **detail))
 
 
 def _gaps(top: int, ids: Sequence[int]) -> list[Gap]:

@@ -43,6 +43,7 @@ PATIENCE: Final = timedelta(days=1)
 RECENT: Final = timedelta(minutes=2)
 _SOME: Final = 200
 _MOST: Final = 2**63 - 1
+_LEVELS: Final = 8
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
 Row = Mapping[str, Any]
@@ -267,6 +268,19 @@ def grow(connection: Connection, log: Log, growth: Growth, *, now: datetime) -> 
         hit = or_(*(and_(first <= each, last >= each) for each in growth.late[start:][:_SOME]))
         connection.execute(update(audit_gaps).where(hit).values(quiet_since=now))
     return True
+
+
+def drop_forged(connection: Connection, log: Log, end: int | None) -> None:
+    """Remove leaves at places that no tree has; with `end`, also all from there on, and the nodes over them."""
+    _hold(connection, log)
+    connection.execute(delete(audit_leaves).where(audit_leaves.c.position < 0))
+    if end is None:
+        return
+    connection.execute(delete(audit_leaves).where(audit_leaves.c.position >= end))
+    level, number = audit_nodes.c.level, audit_nodes.c.number
+    for each in range(1, _LEVELS):
+        over = and_(level == each, number >= end >> 8 * each)
+        connection.execute(delete(audit_nodes).where(over))
 
 
 def forget_gaps(connection: Connection, *, now: datetime) -> None:
