@@ -202,8 +202,18 @@ def _whole(connection: Connection, log: Log | None, text: str) -> RightEdge:
     elif (edge := _edge(connection, known.size)).root() != known.root:
         what = f"The first {known.size} rows of the audit log are not those that were signed."
     else:
-        return edge
+        return _newest(connection, log, edge)
     raise AuditLogRolledBack(what, details=details)
+
+
+def _newest(connection: Connection, log: Log, edge: RightEdge) -> RightEdge:
+    """The tree under the head on record, where that is a newer one: another server remembers it."""
+    head = tree.newest_head(connection, log)
+    if head is None or head.size <= edge.size or not _is_signed(head.note, log):
+        return edge
+    said = note.read(head.note)
+    newer = _edge(connection, head.size)
+    return newer if (said.size, said.root) == (head.size, newer.root()) else edge
 
 
 def _is_signed(text: str, log: Log) -> bool:

@@ -271,10 +271,13 @@ def grow(connection: Connection, log: Log, growth: Growth, *, now: datetime) -> 
 
 
 def drop_forged(connection: Connection, log: Log, end: int | None) -> None:
-    """Remove leaves at places that no tree has; with `end`, also all from there on, and the nodes over them."""
+    """Remove leaves at places that no tree has; with `end`, also all from there on, and the nodes over them, unless
+    there is a head over some of these.
+    """
     _hold(connection, log)
+    newest = newest_head(connection, log)
     connection.execute(delete(audit_leaves).where(audit_leaves.c.position < 0))
-    if end is None:
+    if end is None or (newest is not None and newest.size > end):
         return
     connection.execute(delete(audit_leaves).where(audit_leaves.c.position >= end))
     level, number = audit_nodes.c.level, audit_nodes.c.number

@@ -159,6 +159,23 @@ def test_the_sequencer_throws_away_what_it_did_not_write_and_goes_on(
     require_whole(desk, memory)
 
 
+def test_what_another_server_signed_is_not_thrown_away(desk: Desk, memory: Memory) -> None:
+    """This one remembers an older head, and a row between the two was changed."""
+    event, behind = top(desk) + 1, memory.copy()
+    act(desk, event)
+    size = sequence(desk, memory, LATER).size
+    mine = audit_events.c.id == event
+    tamper(desk, lambda c: c.execute(update(audit_events).where(mine).values(actor="mallory")))
+    tamper(desk, lambda c: c.execute(delete(audit_heads).where(audit_heads.c.size < size)))
+    later = LATER + timedelta(hours=1)
+    assert sequence(desk, behind, later).size == size
+    tamper(desk, lambda c: c.execute(update(audit_heads).values(note="none")))
+    with pytest.raises(AuditLeafForged):
+        sequence(desk, behind, later)
+    assert ids_in_order(desk)[-1] == event
+    assert [each.code for each in check(desk, memory).findings] == ["head_forged", "row_changed"]
+
+
 def test_another_key_of_the_store_on_record_signs_nothing(desk: Desk, memory: Memory) -> None:
     """The records name the key that signs heads; only the one that signed the last head does."""
     uri = desk.keys.generate("audit-log-other", "ed25519")
