@@ -41,13 +41,15 @@ class Report:
     """What a check found: nothing, if the records are whole. `left_out` counts findings beyond the first hundred.
 
     `size` and `root` are those of the tree, `heads` how many heads it was compared with, `waiting` how many rows are
-    under no head yet that agrees with it (of those that are not in the tree, 10,000 at most are counted).
+    under no head yet that agrees with it (of those that are not in the tree, 10,000 at most are counted). `absent` is
+    how many numbers below the highest have no row: PostgreSQL skips some, SQLite none.
     """
 
     size: int
     root: bytes
     heads: int
     waiting: int
+    absent: int
     findings: tuple[Finding, ...]
     left_out: int
 
@@ -79,11 +81,13 @@ def check(desk: Desk, actor: Actor, blobs: BlobStore, kept: Kept) -> Report:
         _claim_remembered(connection, logs, known, claims)
         edge = _walk(connection, claims)
         claims.finish(edge.size)
-        _look_for_strangers(connection, found)
+        absent = _look_for_strangers(connection, found)
         _look_for_strays(connection, found)
         # A leaf above the last head is not signed, either.
         waiting = len(tree.waiting(connection, _MOST_COUNTED)) + edge.size - claims.good
-    return Report(edge.size, edge.root(), claims.count, waiting, tuple(found.first), found.left_out)
+    return Report(
+        edge.size, edge.root(), claims.count, waiting, absent, tuple(found.first), found.left_out
+    )
 
 
 @final
@@ -249,20 +253,28 @@ def _compare(leaf: Leaf, rows: Mapping[int, Row | None], found: _Findings) -> No
         found.add("row_changed", f"The row {number} was changed.", event=number, position=place)
 
 
-def _look_for_strangers(connection: Connection, found: _Findings) -> None:
-    """Rows below the highest in the tree that are not in it, and will not be: they were put in by hand."""
+def _look_for_strangers(connection: Connection, found: _Findings) -> int:
+    """Rows below the highest in the tree that are not in it, and will not be: they were put in by hand. Tells how many
+    numbers have no row.
+    """
     last, after = tree.highest(connection), _LOWEST
+    absent = last
     gaps = tree.gaps(connection)
     while ids := tree.event_ids(connection, after, last, _PAGE):
         after = ids[-1]
+        absent -= sum(each > 0 for each in ids)
         for each in sorted(set(ids) - tree.in_tree(connection, ids)):
             if not any(gap.first <= each <= gap.last for gap in gaps):
                 found.add("row_inserted", f"The row {each} was never signed.", event=each)
+    return absent
 
 
 def _look_for_strays(connection: Connection, found: _Findings) -> None:
     """Leaves outside the tree: an event that has one seems to be signed, and is not."""
-    for leaf in tree.strays(connection, _MOST_FINDINGS):
+    for leaf in (
+        *tree.strays(connection, _MOST_FINDINGS),
+        *tree.doubles(connection, _MOST_FINDINGS),
+    ):
         found.add(
             "leaf_stray",
             f"The leaf at {leaf.position}, of the row {leaf.event_id}, is not of the tree.",

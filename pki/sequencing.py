@@ -352,7 +352,8 @@ def _forged(leaf: Leaf, line: bytes) -> AuditLeafForged:
 def _look_back(desk: Desk, edge: RightEdge, now: datetime) -> None:
     """Make sure that the leaves of rows which just happened are theirs, and in the tree. Raises AuditLeafForged.
 
-    A row that seems to have a leaf is not taken, and could be removed unseen.
+    A row that seems to have a leaf is not taken, and could be removed unseen; or was, where there is a leaf beside the
+    tree.
     """
     proven: set[int] = set()
     with desk.store.read() as connection:
@@ -367,6 +368,8 @@ def _look_back(desk: Desk, edge: RightEdge, now: datetime) -> None:
                 if leaf.position // SPAN not in proven and leaf.position < edge.size:
                     _prove(leaf, rows, edge, read)
                     proven.add(leaf.position // SPAN)
+        for leaf in tree.strays(connection, 1):
+            raise _forged(leaf, b"")
 
 
 def _prove(leaf: Leaf, rows: Mapping[int, Row | None], edge: RightEdge, read: Read) -> None:

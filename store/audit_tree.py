@@ -165,13 +165,19 @@ def leaves_about(connection: Connection, now: datetime) -> list[Leaf]:
 
 
 def strays(connection: Connection, limit: int) -> list[Leaf]:
-    """Leaves at places that no tree has, and those of an event that has another one; at most `limit`."""
+    """Leaves at places that no tree has, at most `limit`."""
+    position = audit_leaves.c.position
+    query = select(audit_leaves).where(position < 0).order_by(position).limit(limit)
+    return [Leaf(**row) for row in connection.execute(query).mappings()]
+
+
+def doubles(connection: Connection, limit: int) -> list[Leaf]:
+    """Leaves of events that have another one before them, at most `limit`."""
     position, event = audit_leaves.c.position, audit_leaves.c.event_id
     other = audit_leaves.alias()
     twice = exists().where(other.c.event_id == event, other.c.position < position)
-    query = select(audit_leaves).where(or_(position < 0, twice))
-    found = connection.execute(query.order_by(position).limit(limit)).mappings()
-    return [Leaf(**row) for row in found]
+    query = select(audit_leaves).where(twice).order_by(position).limit(limit)
+    return [Leaf(**row) for row in connection.execute(query).mappings()]
 
 
 def rows(connection: Connection, ids: Sequence[int]) -> dict[int, Row | None]:
@@ -204,8 +210,10 @@ def in_tree(connection: Connection, ids: Sequence[int]) -> set[int]:
 
 
 def highest(connection: Connection) -> int:
-    """The highest id in the tree."""
-    return connection.scalar(select(func.max(audit_leaves.c.event_id))) or 0
+    """The highest id in the tree; what a leaf beside it says does not count."""
+    event = audit_leaves.c.event_id
+    query = select(event).where(audit_leaves.c.position >= 0).order_by(event.desc()).limit(1)
+    return connection.scalar(query) or 0
 
 
 def waiting(connection: Connection, limit: int, now: datetime | None = None) -> list[int]:
@@ -218,7 +226,7 @@ def waiting(connection: Connection, limit: int, now: datetime | None = None) -> 
     if now is not None:
         query = select(event).where(_about(now), event <= top, ~_HAS_LEAF)
         late.update(connection.scalars(query.order_by(event).limit(limit)))
-    query = select(event).where(event > top).order_by(event)
+    query = select(event).where(event > top, ~_HAS_LEAF).order_by(event)
     return [*sorted(late), *connection.scalars(query.limit(limit))][:limit]
 
 
