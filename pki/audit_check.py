@@ -10,7 +10,7 @@ from core.errors import Unavailable
 from hsm.errors import BadKeyName, KeyNotFound
 from pki.actors import Action, Actor, require, require_gateway
 from pki.desk import Desk
-from pki.sequencing import remembered
+from pki.sequencing import remembered_note
 from pki.tlog import note
 from pki.tlog.entry import entry
 from pki.tlog.errors import LogKeyUnreadable, NoteUnreadable, NoteUntrusted
@@ -41,13 +41,15 @@ class Report:
     """What a check found: nothing, if the records are whole. `left_out` counts findings beyond the first hundred.
 
     `size` and `root` are those of the tree, `heads` how many heads it was compared with, `waiting` how many rows are
-    not in it yet (10,000 at most are counted).
+    under no head yet that agrees with it (of those that are not in the tree, 10,000 at most are counted). `absent` is
+    how many numbers below the highest have no row: PostgreSQL skips some, SQLite none.
     """
 
     size: int
     root: bytes
     heads: int
     waiting: int
+    absent: int
     findings: tuple[Finding, ...]
     left_out: int
 
@@ -68,7 +70,7 @@ def check(desk: Desk, actor: Actor, blobs: BlobStore, kept: Kept) -> Report:
     require_gateway(actor, None)
     notes = [note.read(each) for each in kept.notes]
     # Before the records: what it tells of was committed by then.
-    known = remembered(blobs)
+    known = remembered_note(blobs)
     found = _Findings()
     with desk.store.read() as connection:
         claims = _Claims(found)
@@ -76,12 +78,16 @@ def check(desk: Desk, actor: Actor, blobs: BlobStore, kept: Kept) -> Report:
         _look_at_key(desk, logs, found)
         _claim_records(connection, logs, claims)
         _claim_kept(logs, kept, notes, claims)
-        _claim_remembered(logs, known, claims)
+        _claim_remembered(connection, logs, known, claims)
         edge = _walk(connection, claims)
         claims.finish(edge.size)
-        _look_for_strangers(connection, found)
-        waiting = len(tree.waiting(connection, _MOST_COUNTED))
-    return Report(edge.size, edge.root(), claims.count, waiting, tuple(found.first), found.left_out)
+        absent = _look_for_strangers(connection, found)
+        _look_for_strays(connection, found)
+        # A leaf above the last head is not signed, either.
+        waiting = len(tree.waiting(connection, _MOST_COUNTED)) + edge.size - claims.good
+    return Report(
+        edge.size, edge.root(), claims.count, waiting, absent, tuple(found.first), found.left_out
+    )
 
 
 @final
@@ -101,13 +107,13 @@ class _Findings:
 
 @final
 class _Claims:
-    """Roots that the tree must have had at some size, and who says so."""
+    """Roots that the tree must have had at some size, and who says so. `good`: the largest size at which it had."""
 
     def __init__(self, found: _Findings) -> None:
         self.found = found
         self.count = 0
         self._roots: dict[int, list[tuple[bytes, str]]] = {}
-        self._good = 0
+        self.good = 0
         self._broken = False
 
     def add(self, head: Checkpoint, where: str) -> None:
@@ -121,13 +127,13 @@ class _Claims:
             return
         wrong = [where for root, where in roots if root != edge.root()]
         if not wrong:
-            self._good = edge.size
+            self.good = edge.size
             return
         self._broken = True
         self.found.add(
             "tree_changed",
-            f"Leaves {self._good} to {edge.size - 1} are not those that were signed, says {wrong[0]}.",
-            position=self._good,
+            f"Leaves {self.good} to {edge.size - 1} are not those that were signed, says {wrong[0]}.",
+            position=self.good,
         )
 
     def finish(self, size: int) -> None:
@@ -182,16 +188,23 @@ def _claim_kept(
             claims.add(trusted, "a head that was given")
 
 
-def _claim_remembered(logs: Sequence[Log], known: Checkpoint | None, claims: _Claims) -> None:
-    if known is None:
+def _claim_remembered(
+    connection: Connection, logs: Sequence[Log], text: str | None, claims: _Claims
+) -> None:
+    if text is None:
         return
+    known = note.read(text)
     if not logs or logs[-1].origin != known.origin:
         claims.found.add(
             "log_unknown",
             f"The records do not know the log {known.origin}, which is remembered beside the keys.",
         )
-    else:
-        claims.add(known, "the head remembered beside the keys")
+        return
+    claims.add(known, "the head remembered beside the keys")
+    if _signed_by(text, _key(logs[-1])) is None:
+        claims.found.add("key_changed", "The remembered head was signed with another key.")
+    if all(head.log != logs[-1].number for head in tree.heads(connection)):
+        claims.found.add("head_missing", "The heads on record were removed: one is remembered.")
 
 
 def _key(log: Log | None) -> VerifierKey | None:
@@ -240,12 +253,31 @@ def _compare(leaf: Leaf, rows: Mapping[int, Row | None], found: _Findings) -> No
         found.add("row_changed", f"The row {number} was changed.", event=number, position=place)
 
 
-def _look_for_strangers(connection: Connection, found: _Findings) -> None:
-    """Rows below the highest in the tree that are not in it, and will not be: they were put in by hand."""
+def _look_for_strangers(connection: Connection, found: _Findings) -> int:
+    """Rows below the highest in the tree that are not in it, and will not be: they were put in by hand. Tells how many
+    numbers have no row.
+    """
     last, after = tree.highest(connection), _LOWEST
+    absent = last
     gaps = tree.gaps(connection)
     while ids := tree.event_ids(connection, after, last, _PAGE):
         after = ids[-1]
+        absent -= sum(each > 0 for each in ids)
         for each in sorted(set(ids) - tree.in_tree(connection, ids)):
             if not any(gap.first <= each <= gap.last for gap in gaps):
                 found.add("row_inserted", f"The row {each} was never signed.", event=each)
+    return absent
+
+
+def _look_for_strays(connection: Connection, found: _Findings) -> None:
+    """Leaves outside the tree: an event that has one seems to be signed, and is not."""
+    for leaf in (
+        *tree.strays(connection, _MOST_FINDINGS),
+        *tree.doubles(connection, _MOST_FINDINGS),
+    ):
+        found.add(
+            "leaf_stray",
+            f"The leaf at {leaf.position}, of the row {leaf.event_id}, is not of the tree.",
+            event=leaf.event_id,
+            position=leaf.position,
+        )

@@ -107,7 +107,7 @@ def inclusion(desk: Desk, actor: Actor, event_id: int) -> Inclusion:
     with desk.store.read() as connection:
         newest = _head(connection)
         leaf = tree.leaf_of(connection, event_id)
-        if leaf is None or leaf.position >= newest.size:
+        if leaf is None or not 0 <= leaf.position < newest.size:
             raise AuditEventNotInLog(f"The event {event_id} is not under the newest head.")
         read = partial(tree.hashes, connection)
         proof = merkle.inclusion_proof(leaf.position, newest.size, read)

@@ -124,7 +124,9 @@ def certify(
     if known is not None:
         _check_same(wanted, known)
         return known
-    act = Act((Guarded.AUTHORITY_ISSUE,), {**vars(wanted), "spki_sha256": request.spki_sha256})
+    # The parent that was named may have a successor by the time it is done, who signs in its place.
+    keys = {"spki_sha256": request.spki_sha256, "parent_sha256": _sha256(parent.certificate)}
+    act = Act((Guarded.AUTHORITY_ISSUE,), {**vars(wanted), "signed_by": parent.name, **keys})
     with asked_for(desk, actor, now=now):
         look(desk, actor, act, now=now)
     spec = founding.spec_for(desk, wanted, parent, request.public_key, now)

@@ -3,6 +3,9 @@
 Nobody who writes an audit row waits for it. Leaves are committed first; then the head over them is signed, remembered
 beside the keys, and given out, in this order. So whatever dies in between, what is remembered is never ahead of the
 records: if it is, records were lost.
+
+Who can write to the records can put in leaves and move them. So nothing is signed but what follows from the remembered
+head and the rows; and rows that just happened are looked for by their time, whatever the leaves say of them.
 """
 
 from collections.abc import Mapping, Sequence
@@ -12,7 +15,7 @@ from functools import partial
 from typing import Any, Final
 from urllib.parse import urlsplit
 
-from sqlalchemy import Connection
+from sqlalchemy import Connection, select
 
 from core.errors import Conflict, InvalidInput, NotFound, NotPermitted, Unavailable
 from hsm.errors import KeyNotFound, KeyStoreUnavailable
@@ -25,19 +28,36 @@ from pki.desk import Desk
 from pki.guarded import Act, Guarded
 from pki.tlog import note
 from pki.tlog.entry import entry
-from pki.tlog.merkle import Node, RightEdge, leaf_hash
+from pki.tlog.errors import (
+    AuditTreeDamaged,
+    LogKeyUnreadable,
+    NoteUnreadable,
+    NoteUntrusted,
+    ProofInvalid,
+)
+from pki.tlog.merkle import (
+    SPAN,
+    Node,
+    Read,
+    RightEdge,
+    inclusion_proof,
+    leaf_hash,
+    verify_inclusion,
+)
 from pki.tlog.note import Checkpoint, VerifierKey
 from pki.tls_credential import BlobStore
 from pki.trail import leave
 from store import audit_tree as tree
-from store.audit_tree import Gap, Growth, Head, Leaf, Log
+from store.audit_tree import Gap, Growth, Head, Leaf, Log, Row
 from store.engine import Unit
 from store.errors import Duplicate
+from store.tables import audit_events
 
 BLOB: Final = "audit-log-head"
 _BATCH: Final = 1_000
 # In one run; a log that was never sequenced takes several.
 _BATCHES: Final = 100
+FORGED: Final = "audit_log.forged"
 # Notes know Ed25519 best; not every token makes such keys.
 _ALGORITHMS: Final[tuple[KeyAlgorithm, ...]] = ("ed25519", "ec-p256")
 
@@ -50,6 +70,18 @@ class AuditLogRolledBack(Conflict):
         "Was an old database restored, or were rows removed? Put the right database back; or go on without what is "
         "missing: `ikewarden audit-log accept-gap --reason TEXT`."
     )
+
+
+class AuditLeafForged(Conflict):
+    """The records have a leaf of the audit log's tree that the sequencer did not write."""
+
+    code = "audit_leaf_forged"
+    next_step = (
+        "Somebody wrote to the database. Look for `audit_log.forged` in the audit log, and run `ikewarden audit-log "
+        "verify`."
+    )
+    # Where no head covers the leaf: how many leaves before it are right. Nobody signs further than that.
+    end: int | None = None
 
 
 class NoGapToAccept(Conflict):
@@ -80,11 +112,18 @@ def sequence(desk: Desk, actor: Actor, blobs: BlobStore, *, now: datetime) -> Se
 
     Of several servers that do so at once, one adds each row. `blobs` keeps the newest head outside the database.
     Raises RoleMayNot, AuditLogRolledBack, RestoreNotAccepted, LogKeyUnusable, SignerUnavailable; KeyStoreUnavailable
-    where the new head is signed and could not be remembered.
+    where the new head is signed and could not be remembered; AuditLeafForged, after what was found is in the log.
     """
     require(actor, Action.JOB_RUN)
-    log = _present(desk, blobs) or _begin(desk, actor, 1, now)
-    return _go_on(desk, log, blobs, now)
+    log, edge = _present(desk, blobs)
+    log = log or _begin(desk, actor, 1, now)
+    try:
+        return _go_on(desk, log, edge, blobs, now)
+    except AuditLeafForged as found:
+        _tell(desk, actor, found, now)
+        with desk.store.write() as connection:
+            tree.drop_forged(connection, log, found.end)
+        raise
 
 
 def accept_gap(
@@ -107,7 +146,9 @@ def accept_gap(
             look(desk, actor, act, now=now)  # before a key is made
         with asked_for(desk, actor, now=now):
             log = _begin(desk, actor, number, now, act)
-        return _go_on(desk, log, blobs, now)
+        with desk.store.read() as connection:
+            edge = _edge(connection, tree.size(connection))
+        return _go_on(desk, log, edge, blobs, now)
     raise NoGapToAccept("The audit log has all that was signed.")
 
 
@@ -121,39 +162,66 @@ def require_present(desk: Desk, blobs: BlobStore) -> None:
 
 def remembered(blobs: BlobStore) -> Checkpoint | None:
     """The head that is remembered beside the keys, which the seal vouches for. Raises KeyFileDamaged."""
+    text = remembered_note(blobs)
+    return None if text is None else note.read(text)
+
+
+def remembered_note(blobs: BlobStore) -> str | None:
+    """The remembered head as it was signed. Raises KeyFileDamaged."""
     try:
-        return note.read(blobs.get_blob(BLOB).reveal().decode())
+        return blobs.get_blob(BLOB).reveal().decode()
     except KeyNotFound:
         return None
 
 
-def _present(desk: Desk, blobs: BlobStore) -> Log | None:
-    """The log that heads are signed for; None where there was none yet.
+def _present(desk: Desk, blobs: BlobStore) -> tuple[Log | None, RightEdge]:
+    """The log that heads are signed for, None where there was none yet; and the tree under the remembered head.
 
     Raises AuditLogRolledBack, RestoreNotAccepted.
     """
     # Before the records: what it tells of was committed by then.
-    known = remembered(blobs)
+    text = remembered_note(blobs)
     with desk.store.read() as connection:
         backups.require_accepted(connection)
         log = next(reversed(tree.logs(connection)), None)
-        if known is not None:
-            _require_whole(connection, log, known)
-    return log
+        edge = RightEdge() if text is None else _whole(connection, log, text)
+    return log, edge
 
 
-def _require_whole(connection: Connection, log: Log | None, known: Checkpoint) -> None:
-    size = tree.size(connection)
+def _whole(connection: Connection, log: Log | None, text: str) -> RightEdge:
+    known, size = note.read(text), tree.size(connection)
     details = {"signed": known.size, "present": size, "log": known.origin}
     if log is None or log.origin != known.origin:
         what = f"The records do not know the audit log {known.origin}, of which {known.size} rows were signed."
+    elif not _is_signed(text, log):
+        what = (
+            "The records have another public key than the one that the audit log was signed with."
+        )
     elif size < known.size:
         what = f"The audit log has {size} rows, and {known.size} were signed."
-    elif _edge(connection, known.size).root() != known.root:
+    elif (edge := _edge(connection, known.size)).root() != known.root:
         what = f"The first {known.size} rows of the audit log are not those that were signed."
     else:
-        return
+        return _newest(connection, log, edge)
     raise AuditLogRolledBack(what, details=details)
+
+
+def _newest(connection: Connection, log: Log, edge: RightEdge) -> RightEdge:
+    """The tree under the head on record, where that is a newer one: another server remembers it."""
+    head = tree.newest_head(connection, log)
+    if head is None or head.size <= edge.size or not _is_signed(head.note, log):
+        return edge
+    said = note.read(head.note)
+    newer = _edge(connection, head.size)
+    return newer if (said.size, said.root) == (head.size, newer.root()) else edge
+
+
+def _is_signed(text: str, log: Log) -> bool:
+    try:
+        note.verify(text, VerifierKey.parse(log.verifier_key))
+    except (LogKeyUnreadable, NoteUnreadable, NoteUntrusted):
+        return False
+    return True
 
 
 def _begin(
@@ -203,66 +271,151 @@ def _new_key(desk: Desk, name: str) -> str:
     raise LogKeyUnusable("The key store makes neither Ed25519 nor P-256 keys.")
 
 
-def _go_on(desk: Desk, log: Log, blobs: BlobStore, now: datetime) -> Sequenced:
+def _go_on(desk: Desk, log: Log, edge: RightEdge, blobs: BlobStore, now: datetime) -> Sequenced:
+    """`edge` is that of a tree which is known to be right."""
     added = 0
     for _ in range(_BATCHES):
-        growth = _growth(desk, now)
+        growth, grown = _growth(desk, edge, now)
         if growth is None:
             _forget_gaps(desk, now)
             break
         with desk.store.write() as connection:
             if not tree.grow(connection, log, growth, now=now):
                 break  # another server was faster
+        edge = grown
         added += len(growth.leaves)
-    size, signed = _sign(desk, log, blobs, now)
-    return Sequenced(added, size, signed)
+    edge, signed = _sign(desk, log, edge, blobs, now)
+    _look_back(desk, edge, now)
+    return Sequenced(added, edge.size, signed)
 
 
-def _growth(desk: Desk, now: datetime) -> Growth | None:
-    """The next rows as leaves; None where there are none."""
+def _growth(desk: Desk, edge: RightEdge, now: datetime) -> tuple[Growth | None, RightEdge]:
+    """The next rows as leaves, None where there are none; and the tree with them."""
     with desk.store.read() as connection:
-        ids = tree.waiting(connection, _BATCH)
-        if not ids:
-            return None
+        edge = _followed(connection, edge)
+        ids = tree.waiting(connection, _BATCH, now)
         rows = tree.rows(connection, ids)
-        top, size = tree.highest(connection), tree.size(connection)
-        edge = _edge(connection, size)
+        top = tree.highest(connection)
+    size = edge.size
     leaves: list[Leaf] = []
     nodes: list[Node] = []
     for event_id in ids:
         digest = leaf_hash(entry(event_id, rows[event_id]))
-        leaves.append(Leaf(size + len(leaves), event_id, digest))
+        leaves.append(Leaf(edge.size, event_id, digest))
         nodes += edge.add(digest)
-    return Growth(
+    growth = Growth(
         size=size,
         leaves=leaves,
         nodes=[(node.level, node.number, node.hash) for node in nodes],
-        gaps=_gaps(top, [each for each in ids if each > top], now),
+        gaps=_gaps(top, [each for each in ids if each > top]),
         late=[each for each in ids if each <= top],
+    )
+    return growth if leaves else None, edge
+
+
+def _followed(connection: Connection, edge: RightEdge) -> RightEdge:
+    """The tree with the leaves that are not under a head yet, each of which must be that of a row.
+
+    Raises AuditLeafForged.
+    """
+    edge, size = edge.copy(), tree.size(connection)
+    while edge.size < size:
+        leaves = tree.leaves(connection, edge.size, edge.size + _BATCH)
+        # Where the next one is missing, the last one cannot be at its place.
+        leaves = leaves or tree.leaves(connection, size - 1, size)
+        rows = tree.rows(connection, [leaf.event_id for leaf in leaves])
+        for leaf in leaves:
+            try:
+                _require_own(leaf, rows, edge.size)
+            except AuditLeafForged as found:
+                found.end = edge.size
+                raise
+            edge.add(leaf.hash)
+    return edge
+
+
+def _require_own(leaf: Leaf, rows: Mapping[int, Row | None], position: int) -> None:
+    """That a leaf is at its place, and its row's. Raises AuditLeafForged."""
+    number = leaf.event_id
+    line = entry(number, rows[number]) if number in rows else b""
+    if leaf.position != position or leaf_hash(line) != leaf.hash:
+        raise _forged(leaf, line)
+
+
+def _forged(leaf: Leaf, line: bytes) -> AuditLeafForged:
+    details = {"event": leaf.event_id, "position": leaf.position, "row": line.decode()}
+    return AuditLeafForged(
+        f"The leaf at {leaf.position} is not that of the row {leaf.event_id}.", details=details
     )
 
 
-def _gaps(top: int, ids: Sequence[int], now: datetime) -> list[Gap]:
+def _look_back(desk: Desk, edge: RightEdge, now: datetime) -> None:
+    """Make sure that the leaves of rows which just happened are theirs, and in the tree. Raises AuditLeafForged.
+
+    A row that seems to have a leaf is not taken, and could be removed unseen; or was, where there is a leaf beside the
+    tree.
+    """
+    proven: set[int] = set()
+    with desk.store.read() as connection:
+        read = partial(tree.hashes, connection)
+        leaves = tree.leaves_about(connection, now)
+        for start in range(0, len(leaves), _BATCH):
+            some = leaves[start : start + _BATCH]
+            rows = tree.rows(connection, [leaf.event_id for leaf in some])
+            for leaf in some:
+                _require_own(leaf, rows, leaf.position)
+                # The proof of one leaf is that of all hashes near it, because its path is made from them.
+                if leaf.position // SPAN not in proven and leaf.position < edge.size:
+                    _prove(leaf, rows, edge, read)
+                    proven.add(leaf.position // SPAN)
+        for leaf in tree.strays(connection, 1):
+            raise _forged(leaf, b"")
+
+
+def _prove(leaf: Leaf, rows: Mapping[int, Row | None], edge: RightEdge, read: Read) -> None:
+    try:
+        # At a place that is none, the proof of another one, which is refused.
+        proof = inclusion_proof(max(leaf.position, 0), edge.size, read)
+        verify_inclusion(leaf.hash, leaf.position, edge.size, proof, edge.root())
+    except (AuditTreeDamaged, ProofInvalid):
+        raise _forged(leaf, entry(leaf.event_id, rows[leaf.event_id])) from None
+
+
+def _tell(desk: Desk, actor: Actor, found: AuditLeafForged, now: datetime) -> None:
+    """Write down what was found, once: whoever did it can put things back before anybody looks."""
+    about = "audit-leaf:{position}:{event}".format_map(found.details)
+    said = audit_events.c.action == FORGED, audit_events.c.object == about
+    detail: dict[str, Any] = {"what": found.message, "row": found.details["row"]}
+    with desk.store.read() as connection:
+        if detail in connection.scalars(select(audit_events.c.detail).where(*said)).all():
+            return
+    desk.store.together(lambda unit: leave(unit, actor, FORGED, about, now=now, **detail))
+
+
+def _gaps(top: int, ids: Sequence[int]) -> list[Gap]:
     """The ids that were passed over between `top` and the last of these."""
     pairs = zip([top, *ids], ids, strict=False)
-    return [Gap(low + 1, high - 1, now) for low, high in pairs if high > low + 1]
+    return [Gap(low + 1, high - 1) for low, high in pairs if high > low + 1]
 
 
 def _forget_gaps(desk: Desk, now: datetime) -> None:
     with desk.store.read() as connection:
-        gaps = tree.gaps(connection)
-    if any(gap.quiet_since < now - tree.PATIENCE for gap in gaps):
+        quiet = tree.quiet_gaps(connection, now=now)
+    if quiet:
         with desk.store.write() as connection:
             tree.forget_gaps(connection, now=now)
 
 
-def _sign(desk: Desk, log: Log, blobs: BlobStore, now: datetime) -> tuple[int, bool]:
-    """Sign a head over the whole tree if the newest is of a smaller one; tell the size, and whether it did."""
+def _sign(
+    desk: Desk, log: Log, edge: RightEdge, blobs: BlobStore, now: datetime
+) -> tuple[RightEdge, bool]:
+    """Sign a head over the whole tree if the newest is of a smaller one; give the tree, and whether it did."""
     with desk.store.read() as connection:
-        size, newest = tree.size(connection), tree.newest_head(connection, log)
-        if newest is not None and newest.size == size:
-            return size, False
-        root = _edge(connection, size).root()
+        edge = _followed(connection, edge)
+        size, newest = edge.size, tree.newest_head(connection, log)
+    if newest is not None and newest.size == size:
+        return edge, False
+    root = edge.root()
     signed = note.sign(Checkpoint(log.origin, size, root), desk.keys.open(log.key_uri))
     head = note.verify(signed, VerifierKey.parse(log.verifier_key))
     unkept = _remember(blobs, head, signed)
@@ -270,7 +423,7 @@ def _sign(desk: Desk, log: Log, blobs: BlobStore, now: datetime) -> tuple[int, b
         added = tree.add_head(connection, log, Head(log.number, size, root, signed, now))
     if unkept is not None:
         raise unkept
-    return size, added
+    return edge, added
 
 
 def _remember(blobs: BlobStore, head: Checkpoint, signed: str) -> KeyStoreUnavailable | None:

@@ -7,12 +7,13 @@ again.
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from functools import cache
 from typing import Any, Final
 
 from sqlalchemy import (
     ARRAY,
+    ColumnElement,
     Connection,
     Insert,
     Table,
@@ -21,6 +22,7 @@ from sqlalchemy import (
     bindparam,
     cast,
     delete,
+    exists,
     func,
     insert,
     or_,
@@ -37,13 +39,21 @@ from store.unit import insert as put
 # A transaction that took an id commits within seconds or never (store.limits). After a day without a row in a gap its
 # ids belong to transactions that were rolled back.
 PATIENCE: Final = timedelta(days=1)
+# Servers' clocks differ less, and the sequencer runs several times in it.
+RECENT: Final = timedelta(minutes=2)
 _SOME: Final = 200
+_MOST: Final = 2**63 - 1
+_LEVELS: Final = 8
+_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
 Row = Mapping[str, Any]
 _NAMES: Final = tuple(audit_events.columns.keys())
 _ROWS: Final = select(
     *(cast(each, Text) if each.name == "detail" else each for each in audit_events.columns)
 )
+_HAS_LEAF: Final = exists().where(audit_leaves.c.event_id == audit_events.c.id)
+# What somebody wrote that no instant can be.
+_UNREADABLE: Final = (TypeError, ValueError, OverflowError, DataError)
 
 
 @dataclass(frozen=True)
@@ -78,17 +88,16 @@ class Head:
 
 @dataclass(frozen=True)
 class Gap:
-    """Ids from `first` to `last` that had no row; `quiet_since`: when one last turned up, or the gap was seen."""
+    """Ids from `first` to `last` that had no row."""
 
     first: int
     last: int
-    quiet_since: datetime
 
 
 @dataclass(frozen=True)
 class Growth:
-    """What is added to a tree of `size` leaves: leaves, nodes as (level, number, hash), ids that were passed over, and
-    ids that were passed over earlier and have a leaf now.
+    """What is added to a tree of `size` leaves: leaves, nodes as (level, number, hash), ids that are passed over now,
+    and ids that were passed over earlier and have a leaf now.
     """
 
     size: int
@@ -147,6 +156,30 @@ def leaf_of(connection: Connection, event_id: int) -> Leaf | None:
     return None if row is None else Leaf(**row)
 
 
+def leaves_about(connection: Connection, now: datetime) -> list[Leaf]:
+    """The leaves of events of these minutes (`RECENT`), in the order of their positions."""
+    among = select(audit_events.c.id).where(_about(now))
+    query = select(audit_leaves).where(audit_leaves.c.event_id.in_(among))
+    ordered = query.order_by(audit_leaves.c.position)
+    return [Leaf(**row) for row in connection.execute(ordered).mappings()]
+
+
+def strays(connection: Connection, limit: int) -> list[Leaf]:
+    """Leaves at places that no tree has, at most `limit`."""
+    position = audit_leaves.c.position
+    query = select(audit_leaves).where(position < 0).order_by(position).limit(limit)
+    return [Leaf(**row) for row in connection.execute(query).mappings()]
+
+
+def doubles(connection: Connection, limit: int) -> list[Leaf]:
+    """Leaves of events that have another one before them, at most `limit`."""
+    position, event = audit_leaves.c.position, audit_leaves.c.event_id
+    other = audit_leaves.alias()
+    twice = exists().where(other.c.event_id == event, other.c.position < position)
+    query = select(audit_leaves).where(twice).order_by(position).limit(limit)
+    return [Leaf(**row) for row in connection.execute(query).mappings()]
+
+
 def rows(connection: Connection, ids: Sequence[int]) -> dict[int, Row | None]:
     """Events by id, `detail` as the text that is kept; None for one whose values cannot be read, nothing for a missing
     one.
@@ -154,8 +187,8 @@ def rows(connection: Connection, ids: Sequence[int]) -> dict[int, Row | None]:
     query = _ROWS.where(audit_events.c.id.in_(ids))
     try:
         return {row[0]: dict(zip(_NAMES, row, strict=True)) for row in connection.execute(query)}
-    except (TypeError, ValueError, OverflowError, DataError):
-        # Somebody wrote what no instant can be. Which one is it?
+    except _UNREADABLE:
+        # Which one is it?
         if len(ids) == 1:
             return {ids[0]: None}
         middle = len(ids) // 2
@@ -170,28 +203,48 @@ def event_ids(connection: Connection, after: int, last: int, limit: int) -> list
 
 
 def in_tree(connection: Connection, ids: Sequence[int]) -> set[int]:
-    """Those of the ids that have a leaf."""
-    query = select(audit_leaves.c.event_id).where(audit_leaves.c.event_id.in_(ids))
+    """Those of the ids that have a leaf at a place that a tree has."""
+    position, event = audit_leaves.c.position, audit_leaves.c.event_id
+    query = select(event).where(event.in_(ids), position >= 0)
     return set(connection.scalars(query))
 
 
 def highest(connection: Connection) -> int:
-    """The highest id in the tree."""
-    return connection.scalar(select(func.max(audit_leaves.c.event_id))) or 0
+    """The highest id in the tree; what a leaf beside it says does not count."""
+    event = audit_leaves.c.event_id
+    query = select(event).where(audit_leaves.c.position >= 0).order_by(event.desc()).limit(1)
+    return connection.scalar(query) or 0
 
 
-def waiting(connection: Connection, limit: int) -> list[int]:
-    """Ids of events that are not in the tree, the lowest first, at most `limit`."""
-    late = [each for some in _chunks(gaps(connection)) for each in _within(connection, some, limit)]
-    event = audit_events.c.id
-    query = select(event).where(event > highest(connection)).order_by(event)
-    return [*late, *connection.scalars(query.limit(limit))][:limit]
+def waiting(connection: Connection, limit: int, now: datetime | None = None) -> list[int]:
+    """Ids of events that are not in the tree, the lowest first, at most `limit`.
+
+    With `now`, also those of these minutes, whatever the gaps and the highest id say.
+    """
+    event, top = audit_events.c.id, highest(connection)
+    late = {each for some in _chunks(gaps(connection)) for each in _within(connection, some, limit)}
+    if now is not None:
+        query = select(event).where(_about(now), event <= top, ~_HAS_LEAF)
+        late.update(connection.scalars(query.order_by(event).limit(limit)))
+    query = select(event).where(event > top, ~_HAS_LEAF).order_by(event)
+    return [*sorted(late), *connection.scalars(query.limit(limit))][:limit]
+
+
+def _about(now: datetime) -> ColumnElement[bool]:
+    return audit_events.c.at.between(now - RECENT, now + RECENT)
 
 
 def gaps(connection: Connection) -> list[Gap]:
     """The gaps, the lowest first."""
-    query = select(audit_gaps).order_by(audit_gaps.c.first)
+    first, last = audit_gaps.c.first, audit_gaps.c.last
+    query = select(first, last).where(last.between(first, _MOST)).order_by(first)
     return [Gap(**row) for row in connection.execute(query).mappings()]
+
+
+def quiet_gaps(connection: Connection, *, now: datetime) -> bool:
+    """Whether there are gaps in which nothing turned up for long."""
+    query = select(audit_gaps.c.first).where(audit_gaps.c.quiet_since < now - PATIENCE)
+    return connection.execute(query.limit(1)).first() is not None
 
 
 def _chunks(all_gaps: Sequence[Gap]) -> Iterable[Sequence[Gap]]:
@@ -202,8 +255,7 @@ def _within(connection: Connection, some: Sequence[Gap], limit: int) -> list[int
     """Ids in these gaps that have a row by now and no leaf."""
     event = audit_events.c.id
     among = or_(*(event.between(gap.first, gap.last) for gap in some))
-    leaf = select(audit_leaves.c.event_id).where(audit_leaves.c.event_id == event).exists()
-    query = select(event).where(among, ~leaf).order_by(event).limit(limit)
+    query = select(event).where(among, ~_HAS_LEAF).order_by(event).limit(limit)
     return list(connection.scalars(query))
 
 
@@ -218,12 +270,28 @@ def grow(connection: Connection, log: Log, growth: Growth, *, now: datetime) -> 
     names = ("level", "number", "hash")
     _insert(connection, audit_leaves, [vars(leaf) for leaf in growth.leaves])
     _insert(connection, audit_nodes, [dict(zip(names, node, strict=True)) for node in growth.nodes])
-    _insert(connection, audit_gaps, [vars(gap) for gap in growth.gaps])
+    _insert(connection, audit_gaps, [{**vars(gap), "quiet_since": now} for gap in growth.gaps])
     first, last = audit_gaps.c.first, audit_gaps.c.last
     for start in range(0, len(growth.late), _SOME):
         hit = or_(*(and_(first <= each, last >= each) for each in growth.late[start:][:_SOME]))
         connection.execute(update(audit_gaps).where(hit).values(quiet_since=now))
     return True
+
+
+def drop_forged(connection: Connection, log: Log, end: int | None) -> None:
+    """Remove leaves at places that no tree has; with `end`, also all from there on, and the nodes over them, unless
+    there is a head over some of these.
+    """
+    _hold(connection, log)
+    newest = newest_head(connection, log)
+    connection.execute(delete(audit_leaves).where(audit_leaves.c.position < 0))
+    if end is None or (newest is not None and newest.size > end):
+        return
+    connection.execute(delete(audit_leaves).where(audit_leaves.c.position >= end))
+    level, number = audit_nodes.c.level, audit_nodes.c.number
+    for each in range(1, _LEVELS):
+        over = and_(level == each, number >= end >> 8 * each)
+        connection.execute(delete(audit_nodes).where(over))
 
 
 def forget_gaps(connection: Connection, *, now: datetime) -> None:
@@ -232,16 +300,29 @@ def forget_gaps(connection: Connection, *, now: datetime) -> None:
 
 
 def newest_head(connection: Connection, log: Log) -> Head | None:
-    """The largest head of a log."""
-    query = select(audit_heads).where(audit_heads.c.log == log.number)
-    row = connection.execute(query.order_by(audit_heads.c.size.desc()).limit(1)).mappings().first()
-    return None if row is None else Head(**row)
+    """The largest head of a log; none that says it is larger than the tree."""
+    among = audit_heads.c.size.between(0, size(connection))
+    query = select(audit_heads.c.log, audit_heads.c.size).where(
+        audit_heads.c.log == log.number, among
+    )
+    key = connection.execute(query.order_by(audit_heads.c.size.desc()).limit(1)).first()
+    return None if key is None else _head(connection, *key)
 
 
 def heads(connection: Connection) -> list[Head]:
-    """All heads that are kept."""
-    query = select(audit_heads).order_by(audit_heads.c.log, audit_heads.c.size)
-    return [Head(**row) for row in connection.execute(query).mappings()]
+    """All heads that are kept. One whose values cannot be read has no root and no note."""
+    query = select(audit_heads.c.log, audit_heads.c.size).order_by(
+        audit_heads.c.log, audit_heads.c.size
+    )
+    return [_head(connection, *key) for key in connection.execute(query).all()]
+
+
+def _head(connection: Connection, log: int, size: int) -> Head:
+    query = select(audit_heads).where(audit_heads.c.log == log, audit_heads.c.size == size)
+    try:
+        return Head(**connection.execute(query).mappings().one())
+    except _UNREADABLE:
+        return Head(log, size, b"", "", _EPOCH)
 
 
 def add_head(connection: Connection, log: Log, head: Head) -> bool:

@@ -26,10 +26,18 @@ def _refuse(constant: str) -> Never:
     raise ValueError(constant)
 
 
+def _unambiguous(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """Of a name that is there twice, some readers take the first value and some the last."""
+    document = dict(pairs)
+    if len(document) != len(pairs):
+        raise ValueError("a name is there twice")
+    return document
+
+
 # Made once, because that takes longer than their work. ASCII: then a lone surrogate, which JSON can escape and UTF-8
 # cannot hold, has a form too.
 _ENCODER: Final = JSONEncoder(sort_keys=True, separators=(",", ":"), default=repr)
-_DECODER: Final = JSONDecoder(parse_constant=_refuse)
+_DECODER: Final = JSONDecoder(parse_constant=_refuse, object_pairs_hook=_unambiguous)
 
 
 def entry(event_id: int, row: Mapping[str, Any] | None) -> bytes:

@@ -83,6 +83,10 @@ class RightEdge:
             tails.append(tail)
         return cls(tails)
 
+    def copy(self) -> "RightEdge":
+        """Another one of the same tree, that grows by itself."""
+        return RightEdge(self._tails)
+
     @property
     def size(self) -> int:
         """How many leaves the tree has."""

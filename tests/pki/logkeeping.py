@@ -1,9 +1,10 @@
 """What tests of the audit log have in common: rows, what is remembered beside the keys, checks."""
 
+from collections.abc import Callable
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import insert
+from sqlalchemy import Connection, insert
 
 from core.secret import Secret
 from hsm.errors import KeyNotFound, KeyStoreUnavailable
@@ -88,6 +89,17 @@ def sequence(desk: Desk, memory: Memory, now: datetime = NOW) -> Sequenced:
 def check(desk: Desk, memory: Memory, *notes: str) -> Report:
     """The check of the records."""
     return audit_check.check(desk, ADMIN, memory, Kept(notes))
+
+
+def tamper(desk: Desk, act: Callable[[Connection], object]) -> None:
+    """As somebody with the password of the database does."""
+    with desk.store.write() as connection:
+        act(connection)
+
+
+def codes(report: Report) -> set[str]:
+    """What kinds of things were found."""
+    return {each.code for each in report.findings}
 
 
 def require_whole(desk: Desk, memory: Memory) -> Report:

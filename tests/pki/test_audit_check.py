@@ -1,17 +1,16 @@
 """Every way to change the audit log in the database, and that the check finds it (issue 7, done when 6)."""
 
-from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
 
 import pytest
-from sqlalchemy import Connection, delete, func, insert, select, text, update
+from sqlalchemy import Connection, Text, cast, delete, func, insert, select, text, update
 
 from hsm.errors import SignerUnavailable
 from hsm.keys import new_key
 from hsm.ports import PrivateKey
 from pki import audit_check, audit_log
-from pki.audit_check import Kept, Report
+from pki.audit_check import Kept
 from pki.desk import Desk
 from pki.tlog import note
 from pki.tlog.entry import entry
@@ -22,7 +21,17 @@ from store import audit_tree
 from store.audit_tables import audit_gaps, audit_heads, audit_leaves, audit_logs, audit_nodes
 from store.tables import audit_events
 from tests.fixtures.desk import ADMIN, NOW, Custody, reopened
-from tests.pki.logkeeping import Memory, check, ids_in_order, sequence, write, write_as
+from tests.pki.logkeeping import (
+    Memory,
+    check,
+    codes,
+    ids_in_order,
+    require_whole,
+    sequence,
+    tamper,
+    write,
+    write_as,
+)
 
 ROWS = 300
 
@@ -38,16 +47,6 @@ def memory(desk: Desk) -> Memory:
     sequence(desk, kept, NOW + timedelta(days=2))
     assert check(desk, kept).findings == ()
     return kept
-
-
-def tamper(desk: Desk, act: Callable[[Connection], object]) -> None:
-    """As somebody with the password of the database does."""
-    with desk.store.write() as connection:
-        act(connection)
-
-
-def codes(report: Report) -> set[str]:
-    return {each.code for each in report.findings}
 
 
 def middle(desk: Desk) -> int:
@@ -279,6 +278,59 @@ def test_a_head_that_was_not_signed(desk: Desk, memory: Memory) -> None:
     assert codes(check(desk, memory)) == {"head_forged"}
     tamper(desk, lambda c: c.execute(update(audit_logs).values(verifier_key="none")))
     assert codes(check(desk, memory)) == {"head_forged", "key_changed"}
+
+
+def unreadable(desk: Desk) -> list[object]:
+    """What a database keeps in the place of an instant. On SQLite a column holds what is put there."""
+    return ["infinity"] if desk.store.dialect == "postgresql" else ["soon", 9 * 10**18]
+
+
+def test_heads_that_nobody_can_read(desk: Desk, memory: Memory) -> None:
+    spoil = text("UPDATE audit_heads SET signed_at = :at")
+    for value in unreadable(desk):
+        tamper(desk, lambda c, value=value: c.execute(spoil, {"at": value}))
+        assert codes(check(desk, memory)) == {"head_forged"}
+        write(desk.store)
+        assert sequence(desk, memory, NOW + timedelta(days=3)).signed
+
+
+def test_gaps_that_nobody_can_read(desk: Desk, memory: Memory) -> None:
+    spoil = text("INSERT INTO audit_gaps VALUES (:first, :last, :at)")
+    for place, value in enumerate(unreadable(desk)):
+        gap = {"first": -9 - place, "last": -9 - place, "at": value}
+        tamper(desk, lambda c, gap=gap: c.execute(spoil, gap))
+    if desk.store.dialect == "sqlite":
+        tamper(desk, lambda c: c.execute(spoil, {"first": -30, "last": "x", "at": "y"}))
+    assert check(desk, memory).findings == ()
+    write(desk.store)
+    assert sequence(desk, memory, NOW + timedelta(days=3)).added == 1
+    require_whole(desk, memory)
+
+
+def test_a_head_put_in_that_is_larger_than_the_log(desk: Desk, memory: Memory) -> None:
+    """The head that is given out is the newest one that was signed, whatever else there is."""
+    newest = audit_log.head(desk, ADMIN)
+    head = {"log": 1, "size": 10**9, "root": bytes(32), "note": "none", "signed_at": NOW}
+    tamper(desk, lambda c: c.execute(insert(audit_heads).values(head)))
+    assert codes(check(desk, memory)) == {"head_forged"}
+    assert audit_log.head(desk, ADMIN) == newest
+    write(desk.store)
+    sequence(desk, memory)
+    assert audit_log.head(desk, ADMIN).size == newest.size + 1
+
+
+def test_a_detail_that_reads_in_two_ways(desk: Desk, memory: Memory) -> None:
+    """SQL takes the first value of a name that is there twice, and others the last."""
+    which = middle(desk)
+    query = select(cast(audit_events.c.detail, Text)).where(audit_events.c.id == which)
+    with desk.store.read() as connection:
+        detail = connection.scalar(query)
+    assert detail is not None
+    twice = {"detail": '{"n": -1, ' + detail.removeprefix("{"), "id": which}
+    act = text("UPDATE audit_events SET detail = :detail WHERE id = :id")
+    tamper(desk, lambda c: c.execute(act, twice))
+    (finding,) = check(desk, memory).findings
+    assert (finding.code, finding.event) == ("row_changed", which)
 
 
 def test_a_missing_leaf(desk: Desk, memory: Memory) -> None:

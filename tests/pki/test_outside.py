@@ -15,12 +15,15 @@ from sqlalchemy import select
 from hsm.ports import KeyAlgorithm
 from pki import authorities, backups, founding, issuance, outside, publication, sequencing
 from pki.actors import Role
+from pki.approvals import ApprovalMismatch
 from pki.authorities import OUTSIDE, AuthorityNotFound
 from pki.conditions import AuthorityRetired
 from pki.desk import Desk
 from pki.founding import AuthorityExists, AuthorityRequest, BadAuthority
 from pki.outside import Above, CertificateUnfit, RequestDiffers, RequestNotFound
 from pki.publication import FULL
+from pki.rollover import phases
+from pki.rollover.phases import Order, RolloverRequest
 from pki.x509.csr import CsrMalformed
 from scheduler import jobs
 from store.engine import open_store
@@ -174,6 +177,24 @@ def test_the_root_s_machine_signs_only_what_was_named(empty_desk: Desk, vault: D
     number = asked(lambda: outside.certify(ruled, alice, WANTED, csr, now=NOW))
     approve(ruled, bob, number)
     outside.certify(ruled, bearing(alice, number), WANTED, csr, now=NOW)
+
+
+def test_an_approval_is_for_the_parent_that_signs(empty_desk: Desk, vault: Desk) -> None:
+    """The root that was named when it was approved has a successor when it is done."""
+    csr = ask(empty_desk)
+    alice = hire(vault, "alice", Role.ADMIN)
+    bob = hire(vault, "bob", Role.APPROVER)
+    ruled = guarded(vault)
+    number = asked(lambda: outside.certify(ruled, alice, WANTED, csr, now=NOW))
+    assert approve(ruled, bob, number).parameters["signed_by"] == "root"
+    found = phases.prepare(vault, ADMIN, RolloverRequest("root"), now=NOW)
+    drain(vault, NOW)
+    for state in ("published", "switched"):
+        phases.move(vault, ADMIN, found.id, Order(state), now=NOW)
+    with pytest.raises(ApprovalMismatch) as refused:
+        outside.certify(ruled, bearing(alice, number), WANTED, csr, now=NOW)
+    differences = refused.value.details["differences"]
+    assert set(differences) == {"signed_by", "parent_sha256"}  # type: ignore[call-overload]
 
 
 def test_only_the_certificate_that_was_asked_for_is_taken(empty_desk: Desk, vault: Desk) -> None:

@@ -143,6 +143,7 @@ def _show(session: Session, found: "Report") -> None:
                 "root": root,
                 "heads": found.heads,
                 "waiting": found.waiting,
+                "absent": found.absent,
                 "findings": [vars(each) for each in found.findings],
                 "left_out": found.left_out,
             }
@@ -150,7 +151,8 @@ def _show(session: Session, found: "Report") -> None:
         return
     if not found.findings:
         screen.line(f"All {found.size} rows are as they were signed.")
-    screen.fields([("Root", root), ("Heads", found.heads), ("Not signed yet", found.waiting)])
+    counts = [("Not signed yet", found.waiting), ("Numbers without a row", found.absent)]
+    screen.fields([("Root", root), ("Heads", found.heads), *counts])
     if found.findings:
         screen.line()
         screen.table(_FINDINGS, [vars(each) for each in found.findings])
