@@ -312,7 +312,9 @@ def anew(pace: Pace) -> Pace:
     goes on.
     """
     known = pace.proven or (pace.lower or 0.0) >= _LEAST_ADOPTED
-    new = Pace(short=pace.short, alarmed=pace.alarmed, early=pace.early, proven=known)
+    fast = _LEAST_ADOPTED if known or pace.alarmed else _FLOOR
+    short = [each for each in pace.short if each[2] < fast]  # the others were normal then
+    new = Pace(short=short, alarmed=pace.alarmed, early=pace.early, proven=known)
     new.spared, new.fast = pace.spared, pace.fast
     return new
 
