@@ -22,6 +22,7 @@ _END: Final = b"-----END AGE ENCRYPTED FILE-----\n"
 _MAGIC: Final = b"age-encryption.org/v1\n"
 _MOST_LINES: Final = 64
 _LONGEST_LINE: Final = 128
+_TRIES: Final = 10
 
 
 class Source(Protocol):
@@ -179,15 +180,26 @@ def _identities(opener: Opener, prefix: bytes) -> list[x25519.Identity]:
         raise BackupNotForThis("This backup is opened by an identity of age: give --identity.")
     words = opener.passphrase.reveal().decode("utf-8", "surrogateescape")
     try:
-        return [x25519.Identity.from_str(by_passphrase.decrypt(prefix, words).decode("ascii"))]
-    except pyrage.DecryptError as error:
-        if "xcessive" in str(
-            error
-        ):  # the library's guard against files that are made to keep it busy
-            raise BackupNotForThis(f"{error}") from None
-        raise BackupNotForThis("The passphrase does not open the backup.") from None
+        return [x25519.Identity.from_str(_unwrap(prefix, words).decode("ascii"))]
     except (ValueError, pyrage.IdentityError):
         raise BackupUnreadable("The backup was changed.") from None
+
+
+def _unwrap(prefix: bytes, words: str) -> bytes:
+    """The key under the passphrase. The library guards against files that are made to keep it busy, by how fast this
+    machine is at that moment: one that is busy with something else is asked again.
+    """
+    for _ in range(_TRIES):
+        try:
+            return bytes(by_passphrase.decrypt(prefix, words))
+        except pyrage.DecryptError as error:
+            if "xcessive" not in str(error):
+                raise BackupNotForThis("The passphrase does not open the backup.") from None
+    raise BackupNotForThis(
+        "This machine is too slow, or too busy, for the work that the passphrase asks for.",
+        next_step="Try again when it is less busy, or on a machine as fast as the one that made the backup. "
+        "Nothing was written.",
+    )
 
 
 def _recipient(text: str) -> x25519.Recipient:

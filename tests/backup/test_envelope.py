@@ -1,7 +1,9 @@
 """The encryption of a backup: nothing is taken from a file that was cut off, changed, or is somebody else's."""
 
+import base64
 import io
 import random
+import re
 
 import pytest
 from pyrage import x25519
@@ -106,3 +108,15 @@ def test_errors_of_files_stay_what_they_are(backup: bytes, identity: x25519.Iden
         encrypt(io.BytesIO(CONTENT), Full(), [str(identity.to_public())], None)
     with pytest.raises(OSError, match="No space"):
         decrypt(io.BytesIO(backup), Full(), Opener(identities=Secret(str(identity))))
+
+
+def test_a_file_that_asks_for_too_much_work_is_not_begun(backup: bytes) -> None:
+    begin, end = b"-----BEGIN AGE ENCRYPTED FILE-----\n", b"-----END AGE ENCRYPTED FILE-----\n"
+    armored, _, rest = backup.removeprefix(begin).partition(end)
+    plain = base64.b64decode(armored)
+    dear = re.sub(rb"(-> scrypt \S+ )\d+", rb"\g<1>40", plain, count=1)
+    assert dear != plain
+    text = base64.b64encode(dear)
+    lines = [text[at : at + 64] for at in range(0, len(text), 64)]
+    with pytest.raises(BackupNotForThis, match="too slow, or too busy"):
+        opened(begin + b"\n".join([*lines, end]) + rest, Opener(passphrase=WORDS))

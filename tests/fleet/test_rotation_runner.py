@@ -298,7 +298,9 @@ def test_somebody_elses_version_is_left_alone(site: Site, pair: str) -> None:
     assert site.live(pair) == [2, 3]
     with site.desk.store.read() as connection:
         rows = connection.scalars(
-            select(audit_events.c.detail).where(audit_events.c.action == "rotation.stored")
+            select(audit_events.c.detail)
+            .where(audit_events.c.action == "rotation.stored")
+            .order_by(audit_events.c.id)
         ).all()
     assert [row["intruded"] for row in rows] == [False, True]
 
