@@ -210,7 +210,14 @@ def hand_over(house: House) -> None:
     """A key for an outside peer, by a token that is good once."""
     house.json("tunnel", "add", "outer", LEFT, "bank", "--peer-identity", "dns:vpn.bank.example")
     house.json("tunnel", "secret-add", "outer")
-    given = house.json("tunnel", "handover", "outer", shows=True)
+    given: dict[str, Any] = {}
+
+    def handed_over() -> bool:
+        """A busy service makes the first value a moment later."""
+        given.update(house.json("tunnel", "handover", "outer", shows=True, code=None))
+        return "token" in given
+
+    wait_until(handed_over, "the first value", seconds=60)
     token = house.secret("the token of a handover", given["token"])
     out = house.place / "given" / "bank.psk"
     claim = ("secret", "claim", house.served.url, "--ca-file", house.served.ca_file)

@@ -57,11 +57,13 @@ class Witness:
         """Look once."""
         for process in descendants(os.getpid()):
             with contextlib.suppress(OSError):
-                # In this order: whoever shows other arguments than its parent has its own environment by then.
+                # Before its program begins, a process shows its parent's arguments and environment: of both it must
+                # have been the same one.
                 arguments = Path(f"/proc/{process}/cmdline").read_bytes()
                 environ = Path(f"/proc/{process}/environ").read_bytes()
-                self.arguments.add(arguments)
-                if PROGRAM not in arguments:
+                then = Path(f"/proc/{process}/cmdline").read_bytes()
+                self.arguments |= {arguments, then}
+                if arguments == then and PROGRAM not in arguments:
                     self.environs[environ] = arguments
         for path in self.where():
             with contextlib.suppress(OSError):
