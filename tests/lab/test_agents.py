@@ -32,7 +32,7 @@ def test_ten_renewals_lose_no_packet_and_keep_the_sas(lab: Lab, tmp_path: Path) 
             for _ in range(RENEWALS):
                 used.add(renew(left))
         assert len(used) == RENEWALS + 1
-        assert counted[0].sent > 100
+        assert counted[0].sent > 10
         assert counted[0].lost == 0, counted[0].output
         after = left.gateway.established(TUNNEL)
         assert after is not None

@@ -66,7 +66,7 @@ def test_renewed_under_traffic_restarted_and_revoked(
             for _ in range(RENEWALS):
                 used.add(renew(left))
         assert len(used) == RENEWALS + 1
-        assert counted[0].sent > 100
+        assert counted[0].sent > 10
         assert counted[0].lost == 0, counted[0].output
         after = left.gateway.established(TUNNEL)
         assert after is not None

@@ -108,7 +108,7 @@ def test_ten_swaps_keep_the_sa_lose_no_packet_and_change_what_the_peer_sees(lab:
             daemon.retire(name_of(old))
             assert seen_by_witness(charon) == new.fingerprint
             old = new
-    assert counted[0].sent > 20  # there was traffic all the while
+    assert counted[0].sent > 10  # there was traffic all the while
     assert counted[0].lost == 0
     (after,) = [sa for sa in daemon.sas() if sa.connection == TUNNEL]
     assert (after.spi_initiator, after.spi_responder) == (
@@ -137,7 +137,7 @@ def test_ten_proven_swaps_keep_the_tunnel_up(lab: Lab) -> None:
             assert [child.state for child in sa.children] == ["INSTALLED"]
             old = new
             time.sleep(0.1)
-    assert counted[0].sent > 20  # there was traffic all the while
+    assert counted[0].sent > 10  # there was traffic all the while
     dropped = strays(charon.gateway, charon.peer)
     assert counted[0].lost <= dropped, "packets were lost for another reason"
     assert counted[0].lost <= 20
