@@ -38,6 +38,7 @@ from ikewarden.supervisor import Part, supervise
 from ikewarden.wiring import make_desk, open_keys
 from pki import approvals, authorities, sequencing, tls_credential
 from pki.desk import Desk
+from pki.proven import Proven
 from scheduler.clock import read_clock
 from scheduler.clock import serve as serve_scheduler
 from scheduler.jobs import FLEET_EVERY, SCHEDULER, Job
@@ -268,6 +269,7 @@ def _scheduler(settings: Settings, keys: KeyStores) -> int:
     chosen = settings.scheduler
     desk = make_desk(settings, keys)
     names = settings.api.names
+    proven = Proven()
 
     def renew_credential(desk: Desk, now: datetime) -> Mapping[str, int]:
         made = tls_credential.ensure(desk, SCHEDULER, keys.sealed, names, now=now)
@@ -280,7 +282,7 @@ def _scheduler(settings: Settings, keys: KeyStores) -> int:
         return {}
 
     def sequence(desk: Desk, now: datetime) -> Mapping[str, int]:
-        done = sequencing.sequence(desk, SCHEDULER, keys.sealed, now=now)
+        done = sequencing.sequence(desk, SCHEDULER, keys.sealed, now=now, proven=proven)
         return {"added": done.added, "size": done.size, "heads": int(done.signed)}
 
     def look_at_keys(_desk: Desk, _now: datetime) -> Mapping[str, int]:

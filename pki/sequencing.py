@@ -26,6 +26,7 @@ from pki.approvals import ApprovalNotUsable, asked_for, look, require_approval
 from pki.backups import RestoreNotAccepted
 from pki.desk import Desk
 from pki.guarded import Act, Guarded
+from pki.proven import Proven
 from pki.tlog import note
 from pki.tlog.entry import entry
 from pki.tlog.errors import (
@@ -48,7 +49,7 @@ from pki.tlog.note import Checkpoint, VerifierKey
 from pki.tls_credential import BlobStore
 from pki.trail import leave
 from store import audit_tree as tree
-from store.audit_tree import Gap, Growth, Head, Leaf, Log, Row
+from store.audit_tree import Gap, Growth, Head, Leaf, Log, Row, Run
 from store.engine import Unit
 from store.errors import Duplicate
 from store.tables import audit_events
@@ -107,19 +108,24 @@ class Sequenced:
     signed: bool
 
 
-def sequence(desk: Desk, actor: Actor, blobs: BlobStore, *, now: datetime) -> Sequenced:
+def sequence(
+    desk: Desk, actor: Actor, blobs: BlobStore, *, now: datetime, proven: Proven | None = None
+) -> Sequenced:
     """Add what was committed since the last time to the tree and sign its head. The first run makes the log's key.
 
-    Of several servers that do so at once, one adds each row. `blobs` keeps the newest head outside the database.
+    Of several servers that do so at once, one adds each row. `blobs` keeps the newest head outside the database;
+    `proven`, given to each run, spares later ones to look again at what an earlier one did.
     Raises RoleMayNot, AuditLogRolledBack, RestoreNotAccepted, LogKeyUnusable, SignerUnavailable; KeyStoreUnavailable
     where the new head is signed and could not be remembered; AuditLeafForged, after what was found is in the log.
     """
     require(actor, Action.JOB_RUN)
+    proven = Proven() if proven is None else proven
     log, edge = _present(desk, blobs)
     log = log or _begin(desk, actor, 1, now)
     try:
-        return _go_on(desk, log, edge, blobs, now)
+        return _go_on(desk, log, edge, blobs, proven, now)
     except AuditLeafForged as found:
+        proven.forget()
         _tell(desk, actor, found, now)
         with desk.store.write() as connection:
             tree.drop_forged(connection, log, found.end)
@@ -148,7 +154,7 @@ def accept_gap(
             log = _begin(desk, actor, number, now, act)
         with desk.store.read() as connection:
             edge = _edge(connection, tree.size(connection))
-        return _go_on(desk, log, edge, blobs, now)
+        return _go_on(desk, log, edge, blobs, Proven(), now)
     raise NoGapToAccept("The audit log has all that was signed.")
 
 
@@ -271,11 +277,14 @@ def _new_key(desk: Desk, name: str) -> str:
     raise LogKeyUnusable("The key store makes neither Ed25519 nor P-256 keys.")
 
 
-def _go_on(desk: Desk, log: Log, edge: RightEdge, blobs: BlobStore, now: datetime) -> Sequenced:
+def _go_on(
+    desk: Desk, log: Log, edge: RightEdge, blobs: BlobStore, proven: Proven, now: datetime
+) -> Sequenced:
     """`edge` is that of a tree which is known to be right."""
     added = 0
-    for _ in range(_BATCHES):
-        growth, grown = _growth(desk, edge, now)
+    for batch in range(_BATCHES):
+        # What the gaps do not know is looked for once: it takes longer than all the rest of a batch.
+        growth, grown = _growth(desk, edge, None if batch else now, proven.runs)
         if growth is None:
             _forget_gaps(desk, now)
             break
@@ -284,16 +293,19 @@ def _go_on(desk: Desk, log: Log, edge: RightEdge, blobs: BlobStore, now: datetim
                 break  # another server was faster
         edge = grown
         added += len(growth.leaves)
+        proven.add(growth.leaves, now)
     edge, signed = _sign(desk, log, edge, blobs, now)
-    _look_back(desk, edge, now)
+    _look_back(desk, edge, proven, now)
     return Sequenced(added, edge.size, signed)
 
 
-def _growth(desk: Desk, edge: RightEdge, now: datetime) -> tuple[Growth | None, RightEdge]:
+def _growth(
+    desk: Desk, edge: RightEdge, now: datetime | None, known: Sequence[Run]
+) -> tuple[Growth | None, RightEdge]:
     """The next rows as leaves, None where there are none; and the tree with them."""
     with desk.store.read() as connection:
         edge = _followed(connection, edge)
-        ids = tree.waiting(connection, _BATCH, now)
+        ids = tree.waiting(connection, _BATCH, now, known)
         rows = tree.rows(connection, ids)
         top = tree.highest(connection)
     size = edge.size
@@ -349,27 +361,29 @@ def _forged(leaf: Leaf, line: bytes) -> AuditLeafForged:
     )
 
 
-def _look_back(desk: Desk, edge: RightEdge, now: datetime) -> None:
-    """Make sure that the leaves of rows which just happened are theirs, and in the tree. Raises AuditLeafForged.
+def _look_back(desk: Desk, edge: RightEdge, proven: Proven, now: datetime) -> None:
+    """Make sure, once for each, that the leaves of rows which just happened are theirs, and in the tree. Raises
+    AuditLeafForged.
 
     A row that seems to have a leaf is not taken, and could be removed unseen; or was, where there is a leaf beside the
     tree.
     """
-    proven: set[int] = set()
+    spans: set[int] = set()
     with desk.store.read() as connection:
         read = partial(tree.hashes, connection)
-        leaves = tree.leaves_about(connection, now)
+        leaves = tree.leaves_about(connection, now, proven.runs)
         for start in range(0, len(leaves), _BATCH):
             some = leaves[start : start + _BATCH]
             rows = tree.rows(connection, [leaf.event_id for leaf in some])
             for leaf in some:
                 _require_own(leaf, rows, leaf.position)
                 # The proof of one leaf is that of all hashes near it, because its path is made from them.
-                if leaf.position // SPAN not in proven and leaf.position < edge.size:
+                if leaf.position // SPAN not in spans and leaf.position < edge.size:
                     _prove(leaf, rows, edge, read)
-                    proven.add(leaf.position // SPAN)
+                    spans.add(leaf.position // SPAN)
         for leaf in tree.strays(connection, 1):
             raise _forged(leaf, b"")
+    proven.add((leaf for leaf in leaves if leaf.position < edge.size), now)
 
 
 def _prove(leaf: Leaf, rows: Mapping[int, Row | None], edge: RightEdge, read: Read) -> None:

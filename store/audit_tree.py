@@ -95,6 +95,15 @@ class Gap:
 
 
 @dataclass(frozen=True)
+class Run:
+    """Events with ids from `first` to `last` that all have a leaf: its position is the id less `shift`."""
+
+    first: int
+    last: int
+    shift: int
+
+
+@dataclass(frozen=True)
 class Growth:
     """What is added to a tree of `size` leaves: leaves, nodes as (level, number, hash), ids that are passed over now,
     and ids that were passed over earlier and have a leaf now.
@@ -156,11 +165,18 @@ def leaf_of(connection: Connection, event_id: int) -> Leaf | None:
     return None if row is None else Leaf(**row)
 
 
-def leaves_about(connection: Connection, now: datetime) -> list[Leaf]:
-    """The leaves of events of these minutes (`RECENT`), in the order of their positions."""
-    among = select(audit_events.c.id).where(_about(now))
-    query = select(audit_leaves).where(audit_leaves.c.event_id.in_(among))
-    ordered = query.order_by(audit_leaves.c.position)
+def leaves_about(connection: Connection, now: datetime, known: Sequence[Run]) -> list[Leaf]:
+    """The leaves of events of these minutes (`RECENT`), in the order of their positions; without those that are known
+    and still at their places.
+    """
+    event, position = audit_leaves.c.event_id, audit_leaves.c.position
+    joined = audit_events.join(audit_leaves, event == audit_events.c.id)
+    query = select(audit_leaves).select_from(joined).where(_about(now))
+    for run in known:
+        query = query.where(
+            ~and_(event.between(run.first, run.last), event - position == run.shift)
+        )
+    ordered = query.order_by(position)
     return [Leaf(**row) for row in connection.execute(ordered).mappings()]
 
 
@@ -216,15 +232,18 @@ def highest(connection: Connection) -> int:
     return connection.scalar(query) or 0
 
 
-def waiting(connection: Connection, limit: int, now: datetime | None = None) -> list[int]:
+def waiting(
+    connection: Connection, limit: int, now: datetime | None = None, known: Sequence[Run] = ()
+) -> list[int]:
     """Ids of events that are not in the tree, the lowest first, at most `limit`.
 
-    With `now`, also those of these minutes, whatever the gaps and the highest id say.
+    With `now`, also those of these minutes, whatever the gaps and the highest id say, but for those that are known.
     """
     event, top = audit_events.c.id, highest(connection)
     late = {each for some in _chunks(gaps(connection)) for each in _within(connection, some, limit)}
     if now is not None:
-        query = select(event).where(_about(now), event <= top, ~_HAS_LEAF)
+        passed = (~event.between(run.first, run.last) for run in known)
+        query = select(event).where(_about(now), event <= top, *passed, ~_HAS_LEAF)
         late.update(connection.scalars(query.order_by(event).limit(limit)))
     query = select(event).where(event > top, ~_HAS_LEAF).order_by(event)
     return [*sorted(late), *connection.scalars(query.limit(limit))][:limit]

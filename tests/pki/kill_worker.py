@@ -19,6 +19,7 @@ from hsm.sealedfiles import SealedFileKeyStore
 from pki import identity, issuance, publication, revocation, sequencing, tokens
 from pki.actors import Actor, Role, Scope
 from pki.desk import Desk, Rules
+from pki.proven import Proven
 from pki.tokens import TokenRequest
 from scheduler.jobs import SCHEDULER
 from scheduler.outbox import Drain
@@ -79,8 +80,9 @@ def publish(desk: Desk, clock: Callable[[], datetime]) -> None:
 def keep_log(desk: Desk, clock: Callable[[], datetime]) -> None:
     """Sequence the audit log for ever."""
     assert isinstance(desk.keys, SealedFileKeyStore)
+    proven = Proven()
     while True:
-        done = sequencing.sequence(desk, SCHEDULER, desk.keys, now=clock())
+        done = sequencing.sequence(desk, SCHEDULER, desk.keys, now=clock(), proven=proven)
         tell(f"signed {done.size}")
 
 

@@ -11,6 +11,7 @@ from hsm.errors import KeyNotFound, KeyStoreUnavailable
 from pki import audit_check, sequencing
 from pki.audit_check import Kept, Report
 from pki.desk import Desk
+from pki.proven import Proven
 from pki.sequencing import Sequenced
 from pki.tlog import merkle
 from store import audit, audit_tree
@@ -20,12 +21,15 @@ from tests.fixtures.desk import ADMIN, CLOCKWORK, NOW
 
 
 class Memory:
-    """A `BlobStore` in memory. With `dies`, nothing is kept: the process died just before; with `full`, the disk is."""
+    """A `BlobStore` in memory, and what the sequencer that has it knows. With `dies`, nothing is kept: the process died
+    just before; with `full`, the disk is.
+    """
 
     def __init__(self, content: dict[str, bytes] | None = None) -> None:
         self.content = dict(content or {})
         self.dies = False
         self.full = False
+        self.proven = Proven()
 
     def put_blob(self, name: str, content: bytes | Secret) -> None:
         if self.dies:
@@ -83,7 +87,7 @@ def write_as(store: Store, *ids: int) -> None:
 
 def sequence(desk: Desk, memory: Memory, now: datetime = NOW) -> Sequenced:
     """One run."""
-    return sequencing.sequence(desk, CLOCKWORK, memory, now=now)
+    return sequencing.sequence(desk, CLOCKWORK, memory, now=now, proven=memory.proven)
 
 
 def check(desk: Desk, memory: Memory, *notes: str) -> Report:

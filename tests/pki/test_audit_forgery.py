@@ -215,6 +215,21 @@ def test_a_hash_that_fits_does_not_make_an_old_leaf_a_row_s(desk: Desk, memory: 
     assert told(desk) == [f"audit-leaf:5:{event}"]
 
 
+def test_the_leaf_of_a_row_that_was_proven_a_moment_ago_is_turned_to_another(
+    desk: Desk, memory: Memory
+) -> None:
+    """What is known of a place holds for its row alone."""
+    event, place = top(desk) + 1, len(ids_in_order(desk))
+    act(desk, event)
+    sequence(desk, memory, LATER)
+    assert ids_in_order(desk)[place] == event
+    turn_leaf(desk, place, event + 1)
+    act(desk, event + 1)
+    with pytest.raises(AuditLeafForged):
+        sequence(desk, memory, LATER)
+    assert told(desk) == [f"audit-leaf:{place}:{event + 1}"]
+
+
 def test_a_leaf_set_in_advance_for_what_the_row_will_be_made(desk: Desk, memory: Memory) -> None:
     """The forger has the hash of what he will write in its place."""
     event, place = top(desk) + 1, len(ids_in_order(desk))

@@ -125,6 +125,20 @@ def test_many_rows_take_several_batches(
     assert report.size == count(desk, audit_events)
 
 
+def test_no_leaf_is_looked_at_again(desk: Desk, memory: Memory, now: datetime) -> None:
+    for _ in range(3):
+        write(desk.store, 300)
+        sequence(desk, memory)
+        (run,) = memory.proven.runs
+        with desk.store.read() as connection:
+            assert audit_tree.leaves_about(connection, now, [run]) == []
+            assert len(audit_tree.leaves_about(connection, now, [])) == run.last - run.first + 1
+    # Who knows nothing, as after a start, looks once.
+    other = memory.copy()
+    sequence(desk, other)
+    assert other.proven.runs == [run]
+
+
 def test_one_head_of_each_day_is_kept(desk: Desk, memory: Memory, now: datetime) -> None:
     morning = now.replace(hour=1)
     sizes = []
