@@ -11,7 +11,7 @@ database=(postgresql)
 links=(nftables) # loses packets on the way between daemons
 journal=(systemd) # its journald, for one daemon at a time
 alarms=(prometheus-alertmanager) # a receiver of alerts
-peers=(fail2ban) # for its fail2ban-regex
+peers=(fail2ban wrk) # for its fail2ban-regex; and the load on both sides
 case "${1:-test}" in
   demo) wanted=("${lab[@]}") ;;
   bench) wanted=("${database[@]}" "${peers[@]}" softhsm2) ;;
@@ -45,7 +45,7 @@ if [ "$(id -u)" -eq 0 ] && command -v apt-get >/dev/null; then
 fi
 echo "Not installed: ${missing[*]}"
 if [ "${1:-test}" = bench ]; then
-  echo "Left out for want of them or of root: fail2ban-regex beside ours, and what is measured on PostgreSQL."
+  echo "Left out for want of them or of root: fail2ban-regex beside ours, what is measured on PostgreSQL, what needs wrk."
   exit 0
 fi
 echo "Left out for want of them or of root: tunnels between real daemons, PostgreSQL, second opinions on certificates."
