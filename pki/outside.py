@@ -6,7 +6,6 @@ key that waits, and only with the root that signed it and that root's list. Such
 without a key (`pki.authorities.OUTSIDE`).
 """
 
-import hashlib
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any, Final
@@ -22,7 +21,7 @@ from hsm.ports import KEY_ALGORITHMS
 from pki import authorities, founding, publication
 from pki.actors import Action, Actor, require, require_authority, require_gateway
 from pki.approvals import asked_for, look, require_approval
-from pki.authorities import OUTSIDE, PROFILE, Authority, full_crl_url, signer
+from pki.authorities import OUTSIDE, PROFILE, Authority, full_crl_url, sha256, signer
 from pki.conditions import check_still
 from pki.desk import Desk
 from pki.founding import AuthorityExists, AuthorityRequest, BadAuthority
@@ -125,7 +124,7 @@ def certify(
         _check_same(wanted, known)
         return known
     # The parent that was named may have a successor by the time it is done, who signs in its place.
-    keys = {"spki_sha256": request.spki_sha256, "parent_sha256": _sha256(parent.certificate)}
+    keys = {"spki_sha256": request.spki_sha256, "parent_sha256": parent.sha256}
     act = Act((Guarded.AUTHORITY_ISSUE,), {**vars(wanted), "signed_by": parent.name, **keys})
     with asked_for(desk, actor, now=now):
         look(desk, actor, act, now=now)
@@ -383,9 +382,9 @@ def _put(
     root_name, root, root_id = above
     taken: dict[str, Any] = {
         "name": name,
-        "sha256": _sha256(own),
+        "sha256": sha256(own),
         "parent": root_name,
-        "parent_sha256": _sha256(root),
+        "parent_sha256": sha256(root),
     }
     act = Act((Guarded.AUTHORITY_CREATE,), taken)
 
@@ -433,7 +432,3 @@ def _row(
         "created_at": now,
         "created_by": actor.name,
     }
-
-
-def _sha256(certificate: x509.Certificate) -> str:
-    return hashlib.sha256(certificate.public_bytes(_DER)).hexdigest()

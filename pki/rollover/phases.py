@@ -203,7 +203,7 @@ def move(
         before = records.locked(unit.connection, number)
         state = _after(before, order)
         _check(unit.connection, desk, before, order)
-        said = require_approval(unit, desk, actor, _act(before, order), now=now)
+        said = require_approval(unit, desk, actor, _act(desk, before, order), now=now)
         values = _WORKS[before.state, order.to](unit.connection, before, order, now)
         stamped = _stamped(before, order, actor, now)
         _set(unit.connection, number, state=state, **values, **stamped)
@@ -247,14 +247,18 @@ def _check(connection: Connection, desk: Desk, found: Rollover, order: Order) ->
         check_unrevoked(connection, authorities.load(desk, found.successor))
 
 
-def _act(found: Rollover, order: Order) -> Act:
+def _act(desk: Desk, found: Rollover, order: Order) -> Act:
     """What another person must approve: that an authority ends, or comes back."""
     names, whom = _GUARDS.get((found.state, order.to), ((), "authority"))
+    name = getattr(found, whom)
     return Act(
         names,
         {
             "rollover": found.id,
-            "authority": getattr(found, whom),
+            "authority": name,
+            "sha256": authorities.load(desk, name).sha256,
+            "successor": found.successor,
+            "successor_sha256": authorities.load(desk, found.successor).sha256,
             "to": order.to,
             "despite": order.despite,
         },
