@@ -25,6 +25,7 @@ from pki.guarded import Act, Guarded
 from pki.rollover import crossing, records
 from pki.rollover.crossing import Crossing
 from pki.rollover.records import BACK, STEPS, Rollover, State
+from pki.rollover.usage import Usage, in_force
 from pki.trail import leave
 from pki.x509.crl import Reason
 from pki.x509.keys import key_algorithm
@@ -64,7 +65,8 @@ class StillInUse(Conflict):
 
     code = "rollover_certificates_in_force"
     next_step = (
-        "Renew or revoke them first; `cert list --authority NAME --status valid` shows them."
+        "Renew or revoke them first, and finish the rollovers of CAs below; "
+        "`cert list --authority NAME --status valid` shows them."
     )
 
 
@@ -93,7 +95,9 @@ class Order:
 
 
 _Values = dict[str, Any]
-_Work = Callable[[Connection, Rollover, Order, datetime], _Values]
+# What a step sets, and what its audit row says beside.
+_Done = tuple[_Values, _Values]
+_Work = Callable[[Connection, Rollover, Order, datetime], _Done]
 # Told in the transaction of a step, when it is done, with the rollover as it is now. It may raise to refuse it.
 Witness = Callable[[Unit, Rollover, Order], None]
 
@@ -176,6 +180,14 @@ def get(desk: Desk, actor: Actor, number: int) -> Rollover:
     return found
 
 
+def usage(desk: Desk, actor: Actor, number: int, *, now: datetime) -> Usage:
+    """What of the authority is still in use. Raises RoleMayNot, OutsideScope, RolloverNotFound."""
+    require(actor, Action.AUTHORITY_READ)
+    found = get(desk, actor, number)
+    with desk.store.read() as connection:
+        return in_force(connection, found.authority_id, now)
+
+
 def move(
     desk: Desk,
     actor: Actor,
@@ -195,16 +207,16 @@ def move(
     require(actor, Action.AUTHORITY_CREATE)
     require_gateway(actor, None)
     found = get(desk, actor, number)
-    _after(found, order)
+    _after(found, order, now)
     if order.to == State.PUBLISHED:
         _cross(desk, actor, found, now)
 
     def work(unit: Unit) -> Rollover:
         before = records.locked(unit.connection, number)
-        state = _after(before, order)
+        state = _after(before, order, now)
         _check(unit.connection, desk, before, order)
         said = require_approval(unit, desk, actor, _act(desk, before, order), now=now)
-        values = _WORKS[before.state, order.to](unit.connection, before, order, now)
+        values, stated = _WORKS[before.state, order.to](unit.connection, before, order, now)
         stamped = _stamped(before, order, actor, now)
         _set(unit.connection, number, state=state, **values, **stamped)
         if state == State.ABANDONED:
@@ -214,6 +226,7 @@ def move(
             "successor": before.successor,
             "state": state,
             "despite": order.despite,
+            **stated,
         }
         about = f"rollover:{before.authority}"
         leave(unit, actor, f"rollover.{verb}", about, now=now, **detail, **said)
@@ -226,13 +239,13 @@ def move(
         return desk.store.together(work)
 
 
-def _after(found: Rollover, order: Order) -> State:
-    state = STEPS.get((found.state, order.to))
+def _after(found: Rollover, order: Order, now: datetime) -> State:
+    state, phase = STEPS.get((found.state, order.to)), found.phase(now)
     if state is None:
         wanted = "go back" if order.to == BACK else f"become {order.to}"
-        raise WrongPhase(f"The rollover {found.id} is {found.state}; it cannot {wanted}.")
-    if order.seen not in {None, found.state}:
-        raise WrongPhase(f"The rollover {found.id} is {found.state} by now, not {order.seen}.")
+        raise WrongPhase(f"The rollover {found.id} is {phase}; it cannot {wanted}.")
+    if order.seen not in {None, found.state, phase}:
+        raise WrongPhase(f"The rollover {found.id} is {phase} by now, not {order.seen}.")
     return state
 
 
@@ -287,7 +300,7 @@ def _cross(desk: Desk, actor: Actor, found: Rollover, now: datetime) -> None:
 
     def look_again(unit: Unit) -> None:
         connection = unit.connection
-        _after(records.locked(connection, found.id), Order(State.PUBLISHED))
+        _after(records.locked(connection, found.id), Order(State.PUBLISHED), now)
         check_still(connection, old)
         _refuse_pending(connection, found, wanted)
         if any(crossing.standing(connection, each, now) for each in missing):
@@ -305,49 +318,53 @@ def _refuse_pending(connection: Connection, found: Rollover, crossings: list[Cro
         )
 
 
-def _publish(connection: Connection, found: Rollover, order: Order, now: datetime) -> _Values:
+def _publish(connection: Connection, found: Rollover, order: Order, now: datetime) -> _Done:
     _set_status(connection, found.successor_id, PREPARED, ACTIVE)
-    return {}
+    return {}, {}
 
 
-def _switch(connection: Connection, found: Rollover, order: Order, now: datetime) -> _Values:
+def _switch(connection: Connection, found: Rollover, order: Order, now: datetime) -> _Done:
     on = order.on or now
     ends = select(authorities_table.c.not_after).where(
         authorities_table.c.id.in_([found.authority_id, found.successor_id])
     )
     if on < now or on >= min(connection.scalars(ends)):
         raise SwitchRefused(f"Nothing is switched at {on:%Y-%m-%dT%H:%M:%SZ}.")
-    return {"switch_at": on}
+    return {"switch_at": on}, {"switch_at": on.isoformat()}
 
 
-def _finish(connection: Connection, found: Rollover, order: Order, now: datetime) -> _Values:
-    if found.switch_at is None or now < found.switch_at:
-        raise WrongPhase(f"The rollover {found.id} is switched on a later date.")
-    if not order.despite:
-        _refuse_in_use(connection, found.authority, found.authority_id, now)
+def _finish(connection: Connection, found: Rollover, order: Order, now: datetime) -> _Done:
+    if found.switch_at is not None and now < found.switch_at:
+        raise WrongPhase(
+            f"The rollover {found.id} is scheduled for {found.switch_at:%Y-%m-%dT%H:%M:%SZ}.",
+            next_step="Wait for that date; or go back, and switch now.",
+        )
+    left = _in_use(connection, found.authority_id, now)
+    if left.total and not order.despite:
+        raise _still_in_use(found.authority, left)
     _set_status(connection, found.authority_id, ACTIVE, RETIRED)
-    return {}
+    return {}, {"in_force": left.total}
 
 
-def _resume(connection: Connection, found: Rollover, order: Order, now: datetime) -> _Values:
+def _resume(connection: Connection, found: Rollover, order: Order, now: datetime) -> _Done:
     _set_status(connection, found.authority_id, RETIRED, ACTIVE)
-    return {}
+    return {}, {}
 
 
-def _switch_back(connection: Connection, found: Rollover, order: Order, now: datetime) -> _Values:
-    return {"switch_at": None}
+def _switch_back(connection: Connection, found: Rollover, order: Order, now: datetime) -> _Done:
+    return {"switch_at": None}, {}
 
 
-def _withdraw(connection: Connection, found: Rollover, order: Order, now: datetime) -> _Values:
+def _withdraw(connection: Connection, found: Rollover, order: Order, now: datetime) -> _Done:
     _refuse_in_use(connection, found.successor, found.successor_id, now)
     _set_status(connection, found.successor_id, ACTIVE, PREPARED)
-    return {}
+    return {}, {}
 
 
-def _abandon(connection: Connection, found: Rollover, order: Order, now: datetime) -> _Values:
+def _abandon(connection: Connection, found: Rollover, order: Order, now: datetime) -> _Done:
     _refuse_in_use(connection, found.successor, found.successor_id, now)
     _set_status(connection, found.successor_id, PREPARED, RETIRED)
-    return {}
+    return {}, {}
 
 
 # What a step does beside the state, and what it sets.
@@ -393,13 +410,32 @@ def _stamped(found: Rollover, order: Order, actor: Actor, now: datetime) -> _Val
 
 
 def _refuse_in_use(connection: Connection, name: str, authority_id: int, now: datetime) -> None:
+    left = _in_use(connection, authority_id, now)
+    if left.total:
+        raise _still_in_use(name, left)
+
+
+def _in_use(connection: Connection, authority_id: int, now: datetime) -> Usage:
     # Whoever puts a certificate of it on record at this moment is waited for, and counted; who comes later sees the
     # new status before his result is on record.
     row = select(authorities_table.c.id).where(authorities_table.c.id == authority_id)
     connection.execute(row.with_for_update()).all()
-    number = records.in_force(connection, authority_id, now)
-    if number:
-        raise StillInUse(f"Of {name!r} {number} certificates are in force.")
+    return in_force(connection, authority_id, now)
+
+
+def _still_in_use(name: str, left: Usage) -> StillInUse:
+    only_pending = left.pending == left.total
+    return StillInUse(
+        f"Of {name!r} are in force: {left.told()}.",
+        next_step="Try again: within minutes they are valid or given up." if only_pending else "",
+        details={
+            "certificates": left.certificates,
+            "pending": left.pending,
+            "authorities": list(left.authorities),
+            "cross_certificates": left.cross_certificates,
+            "until": None if left.until is None else left.until.isoformat(),
+        },
+    )
 
 
 def _set_status(connection: Connection, authority_id: int, before: str, after: str) -> None:

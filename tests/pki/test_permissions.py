@@ -200,6 +200,7 @@ ROLLOVER: dict[Any, tuple[set[Role], Call]] = {
     phases.get: ({*READERS, E, G}, lambda d, a: phases.get(d, a, 0)),
     phases.list_: ({*READERS, E, G}, phases.list_),
     phases.move: ({A}, lambda d, a: phases.move(d, a, 0, Phase("published"), now=NOW)),
+    phases.usage: ({*READERS, E, G}, lambda d, a: phases.usage(d, a, 0, now=NOW)),
     phases.prepare: ({A}, lambda d, a: phases.prepare(d, a, RolloverRequest("nope"), now=NOW)),
 }
 EVERY = TABLE | CEREMONY | ROLLOVER

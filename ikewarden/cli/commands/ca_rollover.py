@@ -22,13 +22,15 @@ _COLUMNS: Final = (
     Column("Authority", "authority", whole=True),
     Column("Successor", "successor", whole=True),
     Column("State", "state", whole=True),
-    Column("Issues from", "switch_at", whole=True),
+    Column("Switch", "switch_at", whole=True),
     Column("Begun", "created_at", whole=True, spare=1),
     Column("By", "created_by", spare=2),
 )
 _NEXT: Final = {
     "prepared": "Publish it, so that gateways trust both: `ikewarden ca rollover publish {authority}`.",
     "published": "When the gateways have it, switch: `ikewarden ca rollover switch {authority}`.",
+    "scheduled": "Until {switch_at} certificates come from {authority}, from then on from {successor}; "
+    "`ikewarden ca rollover back {authority}` takes it back.",
     "switched": "When nothing of the old key is in force: `ikewarden ca rollover finish {authority}`.",
     "finished": "The lists and the OCSP of {authority} go on.",
     "abandoned": "{successor} never issues.",
@@ -100,9 +102,10 @@ def list_(session: Session) -> None:
 def show(session: Session, name: str) -> None:
     """Show the rollover of an authority.
 
-    That is the one under way, or the last.
+    That is the one under way, or the last; with what of the old key is in force.
     """
-    _show(session, _find(session.connect(), name))
+    client = session.connect()
+    _show(session, client.get(f"{_PATH}/{_find(client, name)['id']}"))
 
 
 @command("publish", epilog=example("ikewarden ca rollover publish issuing"))
@@ -134,7 +137,8 @@ def publish(session: Session, name: str) -> None:
 def switch(session: Session, name: str, on: datetime | None, despite: bool) -> None:
     """Have certificates come from the successor, now or on a date.
 
-    What gateways renew comes from it, too. Certificates of the old key stay valid.
+    What gateways renew comes from it, too. Certificates of the old key stay valid. Until the date that is given the
+    rollover is `scheduled`.
     """
     _move(session, name, {"to": "switched", "on": rfc3339(on), "despite": despite})
 
