@@ -77,7 +77,7 @@ class AuthorityRequest:
     for the whole one (docs/explanation/crl-scope.md). More is for authorities whose relying parties obey the scope of
     a CRL; such an authority does not issue to gateways.
 
-    `replaces` names the authority that the new one is to succeed, with the same subject (`pki.rollover`).
+    `replaces` names the authority that the new one is to succeed (`pki.rollover`); it may have its subject.
     """
 
     name: str
@@ -198,7 +198,7 @@ def spec_for(
     if parent is not None:
         not_after = min(not_after, parent.certificate.not_valid_after_utc)
     # As it is encoded there: peers compare octets.
-    named = None if request.replaces is None else load(desk, request.replaces).certificate.subject
+    named = _kept_subject(desk, request)
     return AuthoritySpec(
         subject=named or subject_of(request),
         public_key=public_key,
@@ -209,6 +209,15 @@ def spec_for(
         constraints=NameConstraints.parse(request.permitted, request.excluded),
         pointers=_pointers(desk, parent),
     )
+
+
+def _kept_subject(desk: Desk, request: AuthorityRequest) -> x509.Name | None:
+    """The subject of whom it replaces, where it is to have the same."""
+    if request.replaces is None:
+        return None
+    known = load(desk, request.replaces).certificate.subject
+    texts = {request.subject, subject_of(request).rfc4514_string()}
+    return known if known.rfc4514_string() in texts else None
 
 
 def checked_parent(
@@ -286,7 +295,7 @@ def refuse_taken(desk: Desk, request: AuthorityRequest) -> None:
     """Make sure that nobody has the name or the subject. Raises AuthorityExists, BadAuthority."""
     subject = subject_of(request).rfc4514_string()
     same = [authorities.c.name == request.name]
-    if request.replaces is None:
+    if _kept_subject(desk, request) is None:
         same.append(authorities.c.subject == subject)
     query = select(authorities.c.name, authorities.c.subject).where(or_(*same))
     with desk.store.read() as connection:

@@ -13,9 +13,10 @@ from hsm.ports import KeyAlgorithm
 from pki.actors import Action
 from pki.rollover import crossing, phases
 from pki.rollover.crossing import CrossCertificate as KnownCross
-from pki.rollover.phases import Order, RolloverRequest
+from pki.rollover.phases import Order
 from pki.rollover.records import Rollover as KnownRollover
 from pki.rollover.records import State
+from pki.rollover.successor import RolloverRequest
 
 _PATH = "/v1/rollovers"
 _OF = "/v1/authorities/{name}"
@@ -23,7 +24,7 @@ _TAG = "Authorities"
 
 
 class BeginRollover(Sent):
-    """What is to succeed the authority: another key, all else alike."""
+    """What is to succeed the authority: another key, limits and parent alike."""
 
     successor: Word | None = Field(
         default=None, description="Its name; `NAME-2`, or the next number, if left out."
@@ -33,6 +34,11 @@ class BeginRollover(Sent):
     )
     days: int | None = Field(
         default=None, ge=1, le=14640, description="How long it is valid; as long as the first."
+    )
+    subject: Word | None = Field(
+        default=None,
+        description="Distinguished name, RFC 4514. If left out, that of the first with the next number (`CN=Issuing CA "
+        "2`), and of a root the same.",
     )
 
 
@@ -82,6 +88,9 @@ class Rollover(Shown):
     id: int
     authority: str
     successor: str
+    same_subject: bool = Field(
+        description="Whether both have one subject. Libreswan keeps one revocation list for a subject."
+    )
     state: str = Field(
         description="prepared, published, scheduled (to be switched at `switch_at`), switched, finished or abandoned."
     )
@@ -163,7 +172,9 @@ def _shown_cross(known: KnownCross) -> CrossCertificate:
 def begin(call: Call[BeginRollover, Nothing]) -> Reply:
     """Prepare a rollover."""
     body = call.body
-    wanted = RolloverRequest(call.path["name"], body.successor, body.algorithm, body.days)
+    wanted = RolloverRequest(
+        call.path["name"], body.successor, body.algorithm, body.days, body.subject
+    )
     made = phases.prepare(call.desk, call.actor, wanted, now=call.now)
     return Reply(_whole(call, made), status=201, headers=(("Location", f"{_PATH}/{made.id}"),))
 
@@ -207,8 +218,8 @@ ROUTES = (
         path=_OF + "/rollover",
         view=begin,
         summary="Prepare a rollover: make the authority's next key, and its certificate",
-        description="The successor has the same subject, limits and parent, its own name, lists and OCSP. It issues "
-        "nothing, and nobody is told of it, until the rollover is published.",
+        description="The successor has the same limits and parent, its own name, lists and OCSP; its subject is "
+        "another, but for a root's. It issues nothing, and nobody is told of it, until the rollover is published.",
         tag=_TAG,
         action=Action.AUTHORITY_CREATE,
         body=BeginRollover,

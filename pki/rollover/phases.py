@@ -4,44 +4,41 @@ The successor is an authority of its own, with its own key, serial numbers, list
 on as they were until its last certificate ends. Each phase is one transaction; whatever is signed for it comes before.
 """
 
-import itertools
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any, Final
 
 from sqlalchemy import Connection, select, update
 
 from core.errors import Conflict, InvalidInput
-from hsm.ports import KeyAlgorithm
-from pki import authorities, founding, revocation
+from pki import authorities, founding, outside, revocation
 from pki.actors import Action, Actor, require, require_authority, require_gateway
 from pki.approvals import asked_for, require_approval
 from pki.authorities import ACTIVE, OUTSIDE, PREPARED, RETIRED, REVOKED, Authority
 from pki.conditions import check_in_force, check_still, check_unrevoked
 from pki.desk import Desk
-from pki.founding import AuthorityRequest, BadAuthority
 from pki.guarded import Act, Guarded
 from pki.rollover import crossing, records
 from pki.rollover.crossing import Crossing
 from pki.rollover.records import BACK, STEPS, Rollover, State
+from pki.rollover.successor import RolloverRequest, successor_of
 from pki.rollover.usage import Usage, in_force
 from pki.trail import leave
 from pki.x509.crl import Reason
-from pki.x509.keys import key_algorithm
 from store.engine import Unit
 from store.rollover_tables import rollovers
 from store.tables import authorities as authorities_table
-
-# More are a year.
-_DIGITS: Final = 2
 
 
 class ParentOutside(InvalidInput):
     """The authority's key, or that of its parent, is not here."""
 
     code = "rollover_parent_outside"
-    next_step = "Make a new authority with `ca request`, have it signed outside, and bring its certificate in."
+    next_step = (
+        "Make the key and a request with `ikewarden ca rollover request NAME --out FILE`, have it signed outside, and "
+        "bring the certificate in with `ikewarden ca import`. A root outside is rolled over on its own machine."
+    )
 
 
 class WrongPhase(Conflict):
@@ -71,16 +68,6 @@ class StillInUse(Conflict):
 
 
 @dataclass(frozen=True)
-class RolloverRequest:
-    """What is to succeed an authority. Without them: `NAME-2`, its kind of key, as many days as it was made for."""
-
-    name: str
-    successor: str | None = None
-    algorithm: KeyAlgorithm | None = None
-    days: int | None = None
-
-
-@dataclass(frozen=True)
 class Order:
     """A step: to `published`, `switched` (`on` a date, or now), `finished`, or `back`.
 
@@ -105,7 +92,7 @@ Witness = Callable[[Unit, Rollover, Order], None]
 def prepare(desk: Desk, actor: Actor, request: RolloverRequest, *, now: datetime) -> Rollover:
     """Make the successor of an authority: its key and certificate, its first lists. It issues nothing yet.
 
-    It has the same kind, subject, limits and parent (or who issues in the parent's place by now). Raises what
+    It has the same kind, limits and parent (or who issues in the parent's place by now). Raises what
     `founding.create` raises, AuthorityRetired, AuthorityExpired, ParentOutside, RolloverUnderWay.
     """
     require(actor, Action.AUTHORITY_CREATE)
@@ -113,53 +100,41 @@ def prepare(desk: Desk, actor: Actor, request: RolloverRequest, *, now: datetime
     old = authorities.get(desk, actor, request.name)
     if OUTSIDE in {old.status, _parent_status(desk, old)}:
         raise ParentOutside(f"The key that certifies {old.name!r} is not here.")
-    # One whose certificate is revoked needs a successor all the more.
-    check_in_force(replace(old, status=ACTIVE) if old.status == REVOKED else old, now)
-    with desk.store.read() as connection:
-        records.refuse_second(connection, old.name)
-    made = founding.create(desk, actor, _successor(desk, old, request), now=now)
+    _check_succeeded(desk, old, now)
+    made = founding.create(desk, actor, successor_of(desk, old, request), now=now)
     with desk.store.read() as connection:
         [found] = [each for each in records.all_(connection) if each.successor == made.name]
     return found
 
 
+def ask(desk: Desk, actor: Actor, request: RolloverRequest, *, now: datetime) -> tuple[str, bytes]:
+    """Make the key of what is to succeed an issuing authority, to be certified outside; give its name and its request
+    (PKCS#10, PEM). Asked again, it is for the same key. `outside.install` begins the rollover.
+
+    Raises what `outside.ask` raises, AuthorityRetired, AuthorityExpired, ParentOutside, RolloverUnderWay.
+    """
+    require(actor, Action.AUTHORITY_CREATE)
+    require_gateway(actor, None)
+    old = authorities.get(desk, actor, request.name)
+    if old.kind != "issuing":
+        raise ParentOutside(
+            f"{old.name!r} is a root: it signs itself.",
+            next_step="Roll it over with `ikewarden ca rollover start`, on the machine that has its key.",
+        )
+    _check_succeeded(desk, old, now)
+    wanted = successor_of(desk, old, request)
+    return wanted.name, outside.ask(desk, actor, wanted, now=now)
+
+
+def _check_succeeded(desk: Desk, old: Authority, now: datetime) -> None:
+    # One whose certificate is revoked needs a successor all the more.
+    check_in_force(replace(old, status=ACTIVE) if old.status == REVOKED else old, now)
+    with desk.store.read() as connection:
+        records.refuse_second(connection, old.name)
+
+
 def _parent_status(desk: Desk, old: Authority) -> str | None:
     return None if old.parent is None else authorities.load(desk, old.parent).status
-
-
-def _successor(desk: Desk, old: Authority, request: RolloverRequest) -> AuthorityRequest:
-    certificate, limits = old.certificate, old.constraints[0]
-    life = certificate.not_valid_after_utc - certificate.not_valid_before_utc
-    known = key_algorithm(old.public_key)
-    return AuthorityRequest(
-        name=request.successor or _next_name(desk, old.name),
-        kind=old.kind,
-        subject=certificate.subject.rfc4514_string(),
-        algorithm=request.algorithm or known,  # type: ignore[arg-type]  # founding looks at it
-        parent=old.parent,
-        lifetime=timedelta(days=request.days or max(life.days, 1)),
-        path_length=old.path_length,
-        permitted=tuple(map(str, limits.permitted)),
-        excluded=tuple(map(str, limits.excluded)),
-        shards=old.shards,
-        replaces=old.name,
-    )
-
-
-def _next_name(desk: Desk, name: str) -> str:
-    """`issuing` is followed by `issuing-2`, that by `issuing-3`."""
-    stem, _, last = name.rpartition("-")
-    if not (stem and last.isdecimal() and len(last) <= _DIGITS):
-        stem, last = name, "1"
-    taken = set(authorities.all_names(desk))
-    numbers = itertools.count(int(last) + 1)
-    found = next(wanted for each in numbers if (wanted := f"{stem}-{each}") not in taken)
-    if not founding.NAME.fullmatch(found):
-        raise BadAuthority(
-            f"The next name would be {found!r}, which is too long.",
-            next_step="Say what the successor is called (`--successor NAME`).",
-        )
-    return found
 
 
 def list_(desk: Desk, actor: Actor) -> list[Rollover]:
@@ -282,7 +257,8 @@ def _give_up(unit: Unit, desk: Desk, actor: Actor, found: Rollover, now: datetim
     """Revoke what was signed for the successor's key, and by it: nobody shall trust it any more."""
     new = authorities.load(desk, found.successor)
     which = crossing.touching(unit.connection, new.id)
-    if new.parent is not None:
+    # What was signed outside is revoked there.
+    if new.parent is not None and authorities.load(desk, new.parent).status != OUTSIDE:
         which.append((new.parent, new.serial))
     revocation.revoke_with(unit, actor, which, Reason.cessationOfOperation, now)
 

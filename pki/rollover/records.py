@@ -76,6 +76,7 @@ class Rollover:
     switched_by: str | None
     ended_at: datetime | None
     ended_by: str | None
+    same_subject: bool
 
     def phase(self, now: datetime) -> str:
         """The state as it is shown: `scheduled` until the date of the switch has come."""
@@ -94,6 +95,7 @@ _COLUMNS: Final[Select[Any]] = (
         rollovers,
         authorities.c.name.label("authority"),
         _successors.c.name.label("successor"),
+        (_successors.c.subject == authorities.c.subject).label("same_subject"),
     )
     .join_from(rollovers, authorities, authorities.c.id == rollovers.c.authority_id)
     .join(_successors, _successors.c.id == rollovers.c.successor_id)

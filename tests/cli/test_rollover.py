@@ -21,6 +21,9 @@ def test_a_rollover_from_start_to_finish_and_a_cross_certificate(
     assert issuer("a.example") == "issuing"
     begun = step("start", "issuing", "--days", "900")
     assert (begun["successor"], begun["state"]) == ("issuing-2", "prepared")
+    assert begun["same_subject"] is False
+    root = own_served.run("ca", "rollover", "start", "root")
+    assert (root.code, "Libreswan keeps one revocation list for a subject" in root.err) == (0, True)
     again = own_served.run("ca", "rollover", "start", "issuing")
     assert (again.code, "(rollover_under_way)" in again.err) == (1, True)
     shown = own_served.json("ca", "show", "issuing-2")

@@ -34,7 +34,8 @@ from pki.founding import AuthorityRequest
 from pki.guarded import Guarded, Step
 from pki.identity import TokenRefused
 from pki.rollover import crossing, phases
-from pki.rollover.phases import Order, RolloverRequest
+from pki.rollover.phases import Order
+from pki.rollover.successor import RolloverRequest
 from pki.tokens import TokenRequest
 from store.approval_tables import approvals as table
 from store.engine import Store, Unit

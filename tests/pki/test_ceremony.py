@@ -31,7 +31,8 @@ from pki.desk import ApprovalRules, Desk
 from pki.founding import AuthorityExists, AuthorityRequest
 from pki.guarded import Guarded
 from pki.rollover import phases
-from pki.rollover.phases import Order, RolloverRequest
+from pki.rollover.phases import Order
+from pki.rollover.successor import RolloverRequest
 from pki.tlog.note import VerifierKey
 from pki.x509.constraints import BadConstraint
 from store.tables import audit_events

@@ -40,12 +40,12 @@ from pki.rollover.crossing import CrossingRefused
 from pki.rollover.phases import (
     Order,
     ParentOutside,
-    RolloverRequest,
     StillInUse,
     SwitchRefused,
     WrongPhase,
 )
 from pki.rollover.records import BACK, STEPS, Rollover, RolloverNotFound, RolloverUnderWay
+from pki.rollover.successor import RolloverRequest
 from pki.tokens import TokenRequest
 from pki.x509 import renewal
 from store.engine import Store, Unit
@@ -126,7 +126,9 @@ def test_a_successor_is_alike_but_for_its_key(desk: Desk) -> None:
     found = prepare(desk)
     assert (found.authority, found.successor, found.state) == ("issuing", "issuing-2", "prepared")
     old, new = (authorities.get(desk, ADMIN, name) for name in ("issuing", "issuing-2"))
-    assert new.certificate.subject.public_bytes() == old.certificate.subject.public_bytes()
+    assert old.certificate.subject.rfc4514_string() == "CN=Issuing,O=Example"
+    assert new.certificate.subject.rfc4514_string() == "CN=Issuing 2,O=Example"
+    assert not found.same_subject
     assert (new.kind, new.parent, new.path_length) == (old.kind, old.parent, old.path_length)
     assert (new.constraints, new.shards) == (old.constraints, old.shards)
     assert new.public_key != old.public_key
@@ -141,6 +143,49 @@ def test_what_is_asked_for_differs(desk: Desk) -> None:
     new = authorities.get(desk, ADMIN, found.successor)
     assert new.public_key.curve.name == "secp384r1"  # type: ignore[union-attr]
     assert new.certificate.not_valid_after_utc == NOW + timedelta(days=90)
+
+
+def test_a_root_keeps_its_subject_and_who_wants_that_names_it(desk: Desk) -> None:
+    root = prepare(desk, "root")
+    old, new = (authorities.get(desk, ADMIN, name) for name in ("root", "root-2"))
+    assert new.certificate.subject.public_bytes() == old.certificate.subject.public_bytes()
+    assert root.same_subject
+    forced = prepare(desk, subject="CN=Issuing,O=Example")
+    old, new = (authorities.get(desk, ADMIN, name) for name in ("issuing", "issuing-2"))
+    assert new.certificate.subject.public_bytes() == old.certificate.subject.public_bytes()
+    assert forced.same_subject
+    # That of a third one is taken.
+    with pytest.raises(founding.AuthorityExists):
+        prepare(desk, "sharded", subject="CN=Issuing,O=Example")
+
+
+@pytest.mark.parametrize(
+    ("subject", "follows"),
+    [
+        ("CN=Gateways CA 2027,O=Example", "CN=Gateways CA 2027 2,O=Example"),
+        ("CN=Gateways CA 9,O=Example", "CN=Gateways CA 10,O=Example"),
+        ("OU=Gateways,O=Example", "CN=named-2,OU=Gateways,O=Example"),
+    ],
+)
+def test_subjects_that_follow(desk: Desk, subject: str, follows: str) -> None:
+    founding.create(
+        desk, ADMIN, AuthorityRequest("named", "issuing", subject, parent="root"), now=NOW
+    )
+    found = prepare(desk, "named")
+    made = authorities.load(desk, found.successor).certificate.subject.rfc4514_string()
+    assert made == follows
+    # One that was given up has taken it for ever.
+    move(desk, found, BACK)
+    again = authorities.load(desk, prepare(desk, "named").successor).certificate
+    assert again.subject.rfc4514_string() != follows
+
+
+def test_a_subject_that_cannot_grow(desk: Desk) -> None:
+    wanted = AuthorityRequest("long", "issuing", f"CN={'x' * 64}", parent="root")
+    founding.create(desk, ADMIN, wanted, now=NOW)
+    with pytest.raises(founding.BadAuthority) as refused:
+        prepare(desk, "long")
+    assert "--subject" in refused.value.next_step
 
 
 def test_nobody_issues_from_it_before_it_is_published(desk: Desk) -> None:
