@@ -103,12 +103,21 @@ def meet(left: Fed, right: Fed) -> None:
         assert counted[0].lost < counted[0].sent / 10, counted[0].output
 
 
-@pytest.mark.parametrize("root", [False, True], ids=["issuing", "root"])
-def test_authorities_are_rolled_over_under_traffic(lab: Lab, tmp_path: Path, root: bool) -> None:
+@pytest.mark.parametrize(
+    ("root", "start_action"),
+    [(False, "none"), (False, "start"), (True, "none")],
+    ids=["issuing", "issuing, to be up", "root"],
+)
+def test_authorities_are_rolled_over_under_traffic(
+    lab: Lab, tmp_path: Path, root: bool, start_action: str
+) -> None:
     with fleet(lab, tmp_path / "instance", "gw-a", "gw-b") as (left, right):
-        join(left, right)
+        join(left, right, start_action=start_action)
         warden = left.warden
-        left.gateway.initiate(TUNNEL)
+        if start_action == "start":
+            until(lambda: left.gateway.established(TUNNEL), "the tunnel comes up by itself")
+        else:
+            left.gateway.initiate(TUNNEL)
         ping_through(left.gateway, right.gateway)
         before = left.gateway.established(TUNNEL)
         assert before is not None
