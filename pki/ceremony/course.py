@@ -127,15 +127,15 @@ def hear(
     Raises RoleMayNot, CeremonyNotConfirmed.
     """
     require(actor, Action.AUTHORITY_CREATE)
-    for each in said:
-        if plan.confirms(each.typed):
-            continue
-        detail: dict[str, Any] = {"witness": each.witness, "typed": _digits(each.typed)}
-        about = _about(plan)
-        desk.store.together(
-            lambda unit: leave(unit, actor, CONFIRM, about, now=now, outcome="denied", **detail)  # noqa: B023 - called here and now
-        )
-        raise CeremonyNotConfirmed(f"{each.witness} did not type the hash of the file.")
+    wrong = next((each for each in said if not plan.confirms(each.typed)), None)
+    if wrong is None:
+        return
+    detail: dict[str, Any] = {"witness": wrong.witness, "typed": _digits(wrong.typed)}
+    about = _about(plan)
+    desk.store.together(
+        lambda unit: leave(unit, actor, CONFIRM, about, now=now, outcome="denied", **detail)
+    )
+    raise CeremonyNotConfirmed(f"{wrong.witness} did not type the hash of the file.")
 
 
 def _digits(typed: str) -> str | None:
