@@ -18,6 +18,7 @@ from pki.authorities import Authority
 from pki.desk import Desk
 from pki.rollover import records
 from pki.rollover.records import Rollover, State
+from pki.rollover.usage import in_force
 from store.fleet_tables import gateway_authorities, gateway_commands, gateways, tunnels
 from store.tables import authorities as authorities_table
 from store.tables import crls
@@ -69,7 +70,7 @@ def kin_of(connection: Connection, now: datetime) -> Kin:
     over = {
         each.authority
         for each in found
-        if each.state == State.FINISHED and not records.in_force(connection, each.authority_id, now)
+        if each.state == State.FINISHED and not in_force(connection, each.authority_id, now).total
     }
     return _kin(found, frozenset(over))
 

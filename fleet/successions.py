@@ -16,6 +16,7 @@ from pki.desk import Desk
 from pki.rollover import phases, records
 from pki.rollover.phases import Order
 from pki.rollover.records import Rollover, State
+from pki.rollover.usage import in_force
 from store import outbox
 from store.engine import Unit
 from store.fleet_tables import gateway_authorities, gateway_reports, gateways
@@ -105,8 +106,9 @@ def spread(desk: Desk, actor: Actor, number: int, *, now: datetime) -> int:
             gateway_authorities.c.authority_id.in_(both)
         )
         concerned = sorted(set(connection.scalars(query)))
-        ends_later = rollover.state == State.FINISHED and records.in_force(
-            connection, rollover.authority_id, now
+        ends_later = (
+            rollover.state == State.FINISHED
+            and in_force(connection, rollover.authority_id, now).total
         )
     if ends_later:
         desk.store.together(lambda unit: _ask(unit, number, now, delay=_DAY))

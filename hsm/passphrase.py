@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Final
 
 from core.secret import Secret
-from hsm.errors import NotAPlainFile, PassphraseUnusable, WeakMode, WrongOwner
+from hsm.errors import KeyStoreError, NotAPlainFile, PassphraseUnusable, WeakMode, WrongOwner
 
 LONGEST: Final = 4096
 SHORTEST_NEW: Final = 12
@@ -47,14 +47,24 @@ def passphrase_from_file(path: Path) -> Secret:
     (that is how container secrets are mounted): what counts is the file that is read. Raises
     `PassphraseUnusable`, `NotAPlainFile`, `WrongOwner`, `WeakMode`.
     """
+    line = line_from_file(path, "passphrase", LONGEST, PassphraseUnusable)
+    return _usable(line, f"The passphrase file {path}")
+
+
+def line_from_file(path: Path, what: str, longest: int, unusable: type[KeyStoreError]) -> bytes:
+    """What stands in a private file, without the line end that an editor adds; of what is longer than `longest` octets,
+    something that is longer too.
+
+    Raises `unusable`, which says `what` should be there; `NotAPlainFile`, `WrongOwner`, `WeakMode`.
+    """
     try:
-        content = read_private(path, LONGEST + 3)
+        content = read_private(path, longest + 3)
     except OSError as error:
-        raise PassphraseUnusable(
-            f"The passphrase file {path} cannot be read: {os.strerror(error.errno or 0)}.",
-            next_step=f"Put the passphrase into {path} with mode 0600, or set another source.",
+        raise unusable(
+            f"The {what} file {path} cannot be read: {os.strerror(error.errno or 0)}.",
+            next_step=f"Put the {what} into {path} with mode 0600, or set another source.",
         ) from None
-    return _usable(content.removesuffix(b"\n").removesuffix(b"\r"), f"The passphrase file {path}")
+    return content.removesuffix(b"\n").removesuffix(b"\r")
 
 
 def read_private(path: Path, limit: int) -> bytes:

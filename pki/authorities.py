@@ -1,5 +1,6 @@
 """Certificate authorities as a process knows them: looked up once, their keys opened once."""
 
+import hashlib
 from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import cache
@@ -81,6 +82,11 @@ class Authority:
         basic = self.certificate.extensions.get_extension_for_class(x509.BasicConstraints)
         return basic.value.path_length
 
+    @property
+    def sha256(self) -> str:
+        """SHA-256 (hex) of its certificate: what its name means at this moment."""
+        return sha256(self.certificate)
+
     def shard_of(self, serial: int) -> int:
         """The shard that tells of this serial number; 0 where there is one complete list."""
         return serial % self.shards if self.shards else 0
@@ -89,6 +95,11 @@ class Authority:
 def pem(certificate: x509.Certificate) -> str:
     """A certificate in PEM."""
     return certificate.public_bytes(serialization.Encoding.PEM).decode()
+
+
+def sha256(certificate: x509.Certificate) -> str:
+    """SHA-256 (hex) of a certificate."""
+    return hashlib.sha256(certificate.public_bytes(serialization.Encoding.DER)).hexdigest()
 
 
 def full_crl_url(desk: Desk, name: str) -> str:

@@ -77,7 +77,7 @@ class AuthorityRequest:
     for the whole one (docs/explanation/crl-scope.md). More is for authorities whose relying parties obey the scope of
     a CRL; such an authority does not issue to gateways.
 
-    `replaces` names the authority that the new one is to succeed, with the same subject (`pki.rollover`).
+    `replaces` names the authority that the new one is to succeed (`pki.rollover`); it may have its subject.
     """
 
     name: str
@@ -98,12 +98,14 @@ class Terms:
     """What a written ceremony wants of a founding.
 
     `key` is the name of the key; with `resumed` a run that was cut off may have made it, and it is used. `judge` is
-    given the certificate and the URI of its key before anything is kept, and raises what is wrong with them.
+    given the certificate and the URI of its key before anything is kept, and raises what is wrong with them. `beside`:
+    its parent is made in the same ceremony, and so had no certificate yet when the ceremony was approved.
     """
 
     key: str
     resumed: bool
     judge: Callable[[x509.Certificate, str], None]
+    beside: bool = False
 
 
 def create(
@@ -130,9 +132,10 @@ def create(
         check_below(parent, subject, now)
     NameConstraints.parse(request.permitted, request.excluded)
     refuse_taken(desk, request)
+    act = _act(desk, request, parent, beside=terms is not None and terms.beside)
     with asked_for(desk, actor, now=now):
         # Before a key is made; it is used up with the intent.
-        look(desk, actor, _act(request), now=now)
+        look(desk, actor, act, now=now)
     key_uri, key = _new_key(desk, actor, request, terms, now)
     discard = partial(_discard, desk, key_uri) if terms is None else _keep
     spec = spec_for(desk, request, parent, key.public_key(), now)
@@ -143,17 +146,15 @@ def create(
         tbs = draft_subordinate(spec, parent.certificate, parent.public_key)
     try:
         with asked_for(desk, actor, now=now):
-            _record_intent(desk, actor, request, parent, spec, tbs, now)
+            _record_intent(desk, actor, act, request, parent, spec, tbs, now)
     except (NotPermitted, NotFound, Conflict):
         discard()  # the approval was used or ended meanwhile
         raise
     try:
-        signature = sign(issuing_key, tbs, default_hash(issuing_key.public_key()))
+        certificate = _signed(issuing_key, tbs, parent)
     except KeyStoreError:
         discard()
         raise
-    certificate = x509.load_der_x509_certificate(complete(tbs, signature))
-    verify_made(certificate, certificate if parent is None else parent.certificate)
     if terms is not None:
         terms.judge(certificate, key_uri)
     try:
@@ -197,7 +198,7 @@ def spec_for(
     if parent is not None:
         not_after = min(not_after, parent.certificate.not_valid_after_utc)
     # As it is encoded there: peers compare octets.
-    named = None if request.replaces is None else load(desk, request.replaces).certificate.subject
+    named = _kept_subject(desk, request)
     return AuthoritySpec(
         subject=named or subject_of(request),
         public_key=public_key,
@@ -208,6 +209,15 @@ def spec_for(
         constraints=NameConstraints.parse(request.permitted, request.excluded),
         pointers=_pointers(desk, parent),
     )
+
+
+def _kept_subject(desk: Desk, request: AuthorityRequest) -> x509.Name | None:
+    """The subject of whom it replaces, where it is to have the same."""
+    if request.replaces is None:
+        return None
+    known = load(desk, request.replaces).certificate.subject
+    texts = {request.subject, subject_of(request).rfc4514_string()}
+    return known if known.rfc4514_string() in texts else None
 
 
 def checked_parent(
@@ -285,7 +295,7 @@ def refuse_taken(desk: Desk, request: AuthorityRequest) -> None:
     """Make sure that nobody has the name or the subject. Raises AuthorityExists, BadAuthority."""
     subject = subject_of(request).rfc4514_string()
     same = [authorities.c.name == request.name]
-    if request.replaces is None:
+    if _kept_subject(desk, request) is None:
         same.append(authorities.c.subject == subject)
     query = select(authorities.c.name, authorities.c.subject).where(or_(*same))
     with desk.store.read() as connection:
@@ -314,6 +324,7 @@ def _pointers(desk: Desk, parent: Authority | None) -> Pointers:
 def _record_intent(
     desk: Desk,
     actor: Actor,
+    act: Act,
     request: AuthorityRequest,
     parent: Authority | None,
     spec: AuthoritySpec,
@@ -323,7 +334,7 @@ def _record_intent(
     serial = serials.to_hex(spec.serial)
 
     def work(unit: Unit) -> None:
-        said = require_approval(unit, desk, actor, _act(request), now=now)
+        said = require_approval(unit, desk, actor, act, now=now)
         if parent is not None:
             check_still(unit.connection, parent)
             insert(unit.connection, certificates, pending_row(actor, parent, spec, tbs, now))
@@ -342,12 +353,31 @@ def _record_intent(
     desk.store.together(work)
 
 
-def _act(request: AuthorityRequest) -> Act:
+def _act(
+    desk: Desk, request: AuthorityRequest, parent: Authority | None, *, beside: bool = False
+) -> Act:
     """What another person must approve: all of it. Below a parent it is an issue of a CA's certificate, too."""
     names: tuple[Guarded, ...] = (Guarded.AUTHORITY_CREATE,)
     if request.parent is not None:
         names = (*names, Guarded.AUTHORITY_ISSUE)
-    return Act(names, vars(request))
+    if parent is None:
+        return Act(names, bound(desk, request, None, None))
+    return Act(names, bound(desk, request, parent.name, None if beside else parent.sha256))
+
+
+def bound(
+    desk: Desk, request: AuthorityRequest, signed_by: str | None, parent_sha256: str | None
+) -> dict[str, object]:
+    """What an approval of a founding is for: the request, and what the names in it mean at this moment. Who signs may
+    be the successor of the parent that is named. Raises AuthorityNotFound.
+    """
+    replaces = None if request.replaces is None else load(desk, request.replaces).sha256
+    return {
+        **vars(request),
+        "signed_by": signed_by,
+        "parent_sha256": parent_sha256,
+        "replaces_sha256": replaces,
+    }
 
 
 def pending_row(
@@ -373,6 +403,13 @@ def pending_row(
         "created_at": now,
         "renewed_from": None,
     }
+
+
+def _signed(key: PrivateKey, tbs: bytes, parent: Authority | None) -> x509.Certificate:
+    signature = sign(key, tbs, default_hash(key.public_key()))
+    certificate = x509.load_der_x509_certificate(complete(tbs, signature))
+    verify_made(certificate, certificate if parent is None else parent.certificate)
+    return certificate
 
 
 def verify_made(certificate: x509.Certificate, issuer: x509.Certificate) -> None:

@@ -6,7 +6,6 @@ key that waits, and only with the root that signed it and that root's list. Such
 without a key (`pki.authorities.OUTSIDE`).
 """
 
-import hashlib
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any, Final
@@ -22,12 +21,13 @@ from hsm.ports import KEY_ALGORITHMS
 from pki import authorities, founding, publication
 from pki.actors import Action, Actor, require, require_authority, require_gateway
 from pki.approvals import asked_for, look, require_approval
-from pki.authorities import OUTSIDE, PROFILE, Authority, full_crl_url, signer
+from pki.authorities import OUTSIDE, PREPARED, PROFILE, Authority, full_crl_url, sha256, signer
 from pki.conditions import check_still
 from pki.desk import Desk
 from pki.founding import AuthorityExists, AuthorityRequest, BadAuthority
 from pki.guarded import Act, Guarded
 from pki.publication import FULL, Crl
+from pki.rollover.records import begin
 from pki.trail import leave
 from pki.x509 import serials
 from pki.x509.authority import draft_subordinate
@@ -82,7 +82,7 @@ class Above:
 def ask(desk: Desk, actor: Actor, wanted: AuthorityRequest, *, now: datetime) -> bytes:
     """Make the key of an authority and give its request (PKCS#10, PEM); asked again, for the same key.
 
-    `name`, `subject` and `algorithm` count; the rest is for who signs it. Raises RoleMayNot, OutsideScope,
+    `name`, `subject`, `algorithm` and `replaces` count; the rest is for who signs it. Raises RoleMayNot, OutsideScope,
     BadAuthority, AuthorityExists, RequestDiffers, and what the key store raises.
     """
     require(actor, Action.AUTHORITY_CREATE)
@@ -94,7 +94,10 @@ def ask(desk: Desk, actor: Actor, wanted: AuthorityRequest, *, now: datetime) ->
     founding.refuse_taken(desk, wanted)
     waiting = _waiting(desk, wanted.name)
     asked = {"subject": subject.rfc4514_string(), "algorithm": wanted.algorithm}
-    if waiting is not None and any(waiting[name] != value for name, value in asked.items()):
+    if wanted.replaces is not None:
+        asked |= {"replaces": wanted.replaces}
+    known = {name: value for name, value in (waiting or {}).items() if name != "key"}
+    if waiting is not None and known != asked:
         raise RequestDiffers(f"A key of {wanted.name!r} waits for another certificate.")
     uri = waiting["key"] if waiting is not None else _new_key(desk, actor, wanted, asked, now)
     key = desk.keys.open(uri)
@@ -125,7 +128,7 @@ def certify(
         _check_same(wanted, known)
         return known
     # The parent that was named may have a successor by the time it is done, who signs in its place.
-    keys = {"spki_sha256": request.spki_sha256, "parent_sha256": _sha256(parent.certificate)}
+    keys = {"spki_sha256": request.spki_sha256, "parent_sha256": parent.sha256}
     act = Act((Guarded.AUTHORITY_ISSUE,), {**vars(wanted), "signed_by": parent.name, **keys})
     with asked_for(desk, actor, now=now):
         look(desk, actor, act, now=now)
@@ -168,10 +171,11 @@ def certify(
 def install(
     desk: Desk, actor: Actor, name: str, certificate: bytes, above: Above, *, now: datetime
 ) -> Authority:
-    """Take the certificate that was asked for, its root, and that root's list; the authority issues from then on.
+    """Take the certificate that was asked for, its root, and that root's list; the authority issues from then on. One
+    that is to succeed another begins a rollover, and issues when that is published.
 
-    Raises RoleMayNot, OutsideScope, RequestNotFound, CertificateUnfit, AuthorityExists, NameOutsideConstraints, the
-    errors of `pki.approvals`, and what the key store raises.
+    Raises RoleMayNot, OutsideScope, RequestNotFound, CertificateUnfit, AuthorityExists, NameOutsideConstraints,
+    RolloverUnderWay, AuthorityRetired, the errors of `pki.approvals`, and what the key store raises.
     """
     require(actor, Action.AUTHORITY_CREATE)
     require_gateway(actor, None)
@@ -190,7 +194,7 @@ def install(
     if crl.get_revoked_certificate_by_serial_number(own.serial_number) is not None:
         raise CertificateUnfit("The root's list says that the certificate is revoked.")
     parent_id = _known_root(desk, above.name, root)
-    _put(desk, actor, name, own, waiting["key"], (above.name, root, parent_id), now)
+    _put(desk, actor, name, own, waiting, (above.name, root, parent_id), now)
     publication.take(desk, actor, authorities.load(desk, above.name), crl, now=now)
     return authorities.load(desk, name)
 
@@ -376,17 +380,22 @@ def _put(
     actor: Actor,
     name: str,
     own: x509.Certificate,
-    key_uri: str,
+    waiting: dict[str, Any],
     above: tuple[str, x509.Certificate, int | None],
     now: datetime,
 ) -> None:
     root_name, root, root_id = above
     taken: dict[str, Any] = {
         "name": name,
-        "sha256": _sha256(own),
+        "sha256": sha256(own),
         "parent": root_name,
-        "parent_sha256": _sha256(root),
+        "parent_sha256": sha256(root),
     }
+    old = (
+        None if (replaces := waiting.get("replaces")) is None else authorities.load(desk, replaces)
+    )
+    if old is not None:
+        taken |= {"replaces": old.name, "replaces_sha256": old.sha256}
     act = Act((Guarded.AUTHORITY_CREATE,), taken)
 
     def work(unit: Unit) -> None:
@@ -395,8 +404,14 @@ def _put(
         if parent_id is None:
             row = _row(desk, actor, root_name, root, now) | {"kind": "root", "status": OUTSIDE}
             parent_id = _insert(unit, row)
-        row = _row(desk, actor, name, own, now) | {"key_uri": key_uri, "parent_id": parent_id}
-        unit.insert(crl_numbers, {"authority_id": _insert(unit, row), "number": 0})
+        row = _row(desk, actor, name, own, now)
+        row |= {"key_uri": waiting["key"], "parent_id": parent_id}
+        if old is not None:
+            row |= {"status": PREPARED, "shards": old.shards}
+        number = _insert(unit, row)
+        unit.insert(crl_numbers, {"authority_id": number, "number": 0})
+        if old is not None:
+            begin(unit, actor, (old.name, name), number, now)
         leave(unit, actor, "authority.install", f"authority:{name}", now=now, **taken, **said)
         outbox.put(unit, topic="authority.made", key=name, payload={"authority": name}, now=now)
 
@@ -433,7 +448,3 @@ def _row(
         "created_at": now,
         "created_by": actor.name,
     }
-
-
-def _sha256(certificate: x509.Certificate) -> str:
-    return hashlib.sha256(certificate.public_bytes(_DER)).hexdigest()

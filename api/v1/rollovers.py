@@ -1,7 +1,7 @@
 """Rollovers of authorities, phase by phase, and cross-certificates."""
 
 from datetime import datetime
-from typing import Literal
+from typing import Any, Literal
 
 from pydantic import Field, model_validator
 
@@ -13,8 +13,10 @@ from hsm.ports import KeyAlgorithm
 from pki.actors import Action
 from pki.rollover import crossing, phases
 from pki.rollover.crossing import CrossCertificate as KnownCross
-from pki.rollover.phases import Order, RolloverRequest
+from pki.rollover.phases import Order
 from pki.rollover.records import Rollover as KnownRollover
+from pki.rollover.records import State
+from pki.rollover.successor import RolloverRequest
 
 _PATH = "/v1/rollovers"
 _OF = "/v1/authorities/{name}"
@@ -22,7 +24,7 @@ _TAG = "Authorities"
 
 
 class BeginRollover(Sent):
-    """What is to succeed the authority: another key, all else alike."""
+    """What is to succeed the authority: another key, limits and parent alike."""
 
     successor: Word | None = Field(
         default=None, description="Its name; `NAME-2`, or the next number, if left out."
@@ -32,6 +34,11 @@ class BeginRollover(Sent):
     )
     days: int | None = Field(
         default=None, ge=1, le=14640, description="How long it is valid; as long as the first."
+    )
+    subject: Word | None = Field(
+        default=None,
+        description="Distinguished name, RFC 4514. If left out, that of the first with the next number (`CN=Issuing CA "
+        "2`), and of a root the same.",
     )
 
 
@@ -49,7 +56,7 @@ class MoveRollover(Sent):
         description="`finished`, although certificates of the old one are in force; `switched`, although gateways do "
         "not know the successor yet.",
     )
-    seen: Literal["prepared", "published", "switched", "finished"] | None = Field(
+    seen: Literal["prepared", "published", "scheduled", "switched", "finished"] | None = Field(
         default=None,
         alias="from",
         description="Only from this phase; needed with `back`, so that the same request sent twice goes back once.",
@@ -62,13 +69,31 @@ class MoveRollover(Sent):
         return self
 
 
+class InForce(Shown):
+    """What the authority signed and peers may still need: what keeps it from being finished."""
+
+    certificates: int = Field(description="Of gateways, hosts and people.")
+    pending: int = Field(description="Being signed; within minutes they are valid or given up.")
+    authorities: list[str] = Field(
+        description="Names of the authorities below it that are not retired, or of which something is in force; their "
+        "subjects where they are not here."
+    )
+    cross_certificates: int = Field(description="For others than its successor.")
+    until: datetime | None = Field(description="When the last of them ends.")
+
+
 class Rollover(Shown):
     """An authority and what succeeds it, and where that stands."""
 
     id: int
     authority: str
     successor: str
-    state: str = Field(description="prepared, published, switched, finished or abandoned.")
+    same_subject: bool = Field(
+        description="Whether both have one subject. Libreswan keeps one revocation list for a subject."
+    )
+    state: str = Field(
+        description="prepared, published, scheduled (to be switched at `switch_at`), switched, finished or abandoned."
+    )
     switch_at: datetime | None = Field(
         description="From when on certificates come from the successor; null: they do not."
     )
@@ -80,6 +105,9 @@ class Rollover(Shown):
     switched_by: str | None
     ended_at: datetime | None = Field(description="When it was finished or abandoned.")
     ended_by: str | None
+    in_force: InForce | None = Field(
+        default=None, description="Of the authority; null in lists, and where it is abandoned."
+    )
 
 
 class RolloverList(Shown):
@@ -120,8 +148,19 @@ class CrossCertificateList(Shown):
     items: list[CrossCertificate]
 
 
-def _shown(known: KnownRollover) -> Rollover:
-    return Rollover(**{name: getattr(known, name) for name in Rollover.model_fields})
+def _shown(known: KnownRollover, now: datetime) -> Rollover:
+    alike = set(Rollover.model_fields) - {"state", "in_force"}
+    fields = {name: getattr(known, name) for name in alike}
+    return Rollover(state=known.phase(now), **fields)
+
+
+def _whole(call: Call[Any, Nothing], known: KnownRollover) -> Rollover:
+    shown = _shown(known, call.now)
+    if known.state == State.ABANDONED:
+        return shown
+    found = phases.usage(call.desk, call.actor, known.id, now=call.now)
+    in_force = InForce(**{name: getattr(found, name) for name in InForce.model_fields})
+    return shown.model_copy(update={"in_force": in_force})
 
 
 def _shown_cross(known: KnownCross) -> CrossCertificate:
@@ -133,32 +172,31 @@ def _shown_cross(known: KnownCross) -> CrossCertificate:
 def begin(call: Call[BeginRollover, Nothing]) -> Reply:
     """Prepare a rollover."""
     body = call.body
-    wanted = RolloverRequest(call.path["name"], body.successor, body.algorithm, body.days)
+    wanted = RolloverRequest(
+        call.path["name"], body.successor, body.algorithm, body.days, body.subject
+    )
     made = phases.prepare(call.desk, call.actor, wanted, now=call.now)
-    return Reply(_shown(made), status=201, headers=(("Location", f"{_PATH}/{made.id}"),))
+    return Reply(_whole(call, made), status=201, headers=(("Location", f"{_PATH}/{made.id}"),))
 
 
 def list_(call: Call[None, Nothing]) -> Reply:
     """List rollovers."""
     found = phases.list_(call.desk, call.actor)
-    return Reply(RolloverList(items=[_shown(each) for each in found]))
+    return Reply(RolloverList(items=[_shown(each, call.now) for each in found]))
 
 
 def show(call: Call[None, Nothing]) -> Reply:
     """Look at one rollover."""
-    return Reply(_shown(phases.get(call.desk, call.actor, decoding.number(call.path["id"]))))
+    found = phases.get(call.desk, call.actor, decoding.number(call.path["id"]))
+    return Reply(_whole(call, found))
 
 
 def move(call: Call[MoveRollover, Nothing]) -> Reply:
     """Take a step of a rollover."""
     order = Order(call.body.to, call.body.on, call.body.despite, call.body.seen)
-    return Reply(
-        _shown(
-            successions.move(
-                call.desk, call.actor, decoding.number(call.path["id"]), order, now=call.now
-            )
-        )
-    )
+    number = decoding.number(call.path["id"])
+    moved = successions.move(call.desk, call.actor, number, order, now=call.now)
+    return Reply(_whole(call, moved))
 
 
 def cross_sign(call: Call[CrossSign, Nothing]) -> Reply:
@@ -180,8 +218,8 @@ ROUTES = (
         path=_OF + "/rollover",
         view=begin,
         summary="Prepare a rollover: make the authority's next key, and its certificate",
-        description="The successor has the same subject, limits and parent, its own name, lists and OCSP. It issues "
-        "nothing, and nobody is told of it, until the rollover is published.",
+        description="The successor has the same limits and parent, its own name, lists and OCSP; its subject is "
+        "another, but for a root's. It issues nothing, and nobody is told of it, until the rollover is published.",
         tag=_TAG,
         action=Action.AUTHORITY_CREATE,
         body=BeginRollover,
@@ -217,8 +255,8 @@ ROUTES = (
         summary="Take the next step of a rollover, or go one back",
         description="`published`: gateways trust both; the keys of a root and of its successor are certified by each "
         "other. `switched`: certificates come from the successor, also renewed ones; refused while gateways that trust "
-        "the old one have not reported the successor as loaded. `finished`: the old authority "
-        "issues nothing any more; its lists and OCSP go on.",
+        "the old one have not reported the successor as loaded; with a later `on` it is `scheduled` until then. "
+        "`finished`: the old authority issues nothing any more; its lists and OCSP go on.",
         tag=_TAG,
         action=Action.AUTHORITY_CREATE,
         body=MoveRollover,

@@ -16,7 +16,7 @@ from typing import Final
 from core.secret import Secret
 from hsm.errors import KeyNotFound, KeyStoreUnavailable, PinLocked, PinRefused, PinUnusable
 from hsm.folder import PrivateFolder
-from hsm.passphrase import read_private
+from hsm.passphrase import line_from_file
 from hsm.sealedfiles import SealedFileKeyStore
 
 _LONGEST: Final = 256
@@ -96,14 +96,8 @@ class PinGuard:
 
 
 def _from_file(path: Path) -> Secret:
-    try:
-        content = read_private(path, _LONGEST + 3)
-    except OSError as error:
-        raise PinUnusable(
-            f"The PIN file {path} cannot be read: {os.strerror(error.errno or 0)}.",
-            next_step=f"Put the PIN into {path} with mode 0600, or set another source.",
-        ) from None
-    return _usable(content.removesuffix(b"\n").removesuffix(b"\r"), f"The PIN file {path}")
+    line = line_from_file(path, "PIN", _LONGEST, PinUnusable)
+    return _usable(line, f"The PIN file {path}")
 
 
 def _usable(value: bytes, source: str) -> Secret:

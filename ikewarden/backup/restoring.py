@@ -6,8 +6,7 @@ target, and given its names at the end, the settings last: without them there is
 
 import os
 import shutil
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from datetime import datetime
 from functools import partial
 from pathlib import Path
@@ -24,7 +23,7 @@ from ikewarden.backup.errors import (
     RestoreDatabaseDiffers,
     RestoreTargetTaken,
 )
-from ikewarden.backup.taking import alone, no_room
+from ikewarden.backup.taking import alone, no_room, staged
 from ikewarden.cli.files import sync
 from ikewarden.cli.place import SETTINGS
 from ikewarden.settings import load_settings
@@ -81,7 +80,7 @@ def restore(
         with alone(target), no_room("There is no room for what is in the backup."):
             _refuse_taken(target)
             target.chmod(0o700)
-            with _staged(target) as stage:
+            with staged(target, _STAGE) as stage:
                 _fill(file, opener, stage, manifest, (actor, environ, now))
                 _give_names(stage / FILES, target)
     except BaseException:
@@ -99,17 +98,6 @@ def _refuse_taken(target: Path) -> None:
 def _existing(path: Path) -> Path:
     path = path.absolute()
     return path if path.exists() else _existing(path.parent)
-
-
-@contextmanager
-def _staged(target: Path) -> Iterator[Path]:
-    stage = target / _STAGE
-    shutil.rmtree(stage, ignore_errors=True)  # of one that was killed
-    stage.mkdir(mode=0o700)
-    try:
-        yield stage
-    finally:
-        shutil.rmtree(stage, ignore_errors=True)
 
 
 def _fill(

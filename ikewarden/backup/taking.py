@@ -69,7 +69,7 @@ def take(plan: Plan, desk: Desk, actor: Actor, *, clock: Callable[[], datetime])
     if desk.store.dialect == "sqlite":
         layout.records_file(home, _sqlite_path(plan.settings))
     order = Order(token_hex(6), str(plan.target.absolute()), _openers(plan))
-    with alone(home), _staged(home) as stage, no_room(_NO_ROOM):
+    with alone(home), staged(home, STAGE) as stage, no_room(_NO_ROOM):
         started = clock()
         backups.begin(desk, actor, order, now=started)
         # The head of the audit log before the records, or they would be behind it and the log would alarm.
@@ -117,9 +117,9 @@ def no_room(message: str) -> Iterator[None]:
 
 
 @contextmanager
-def _staged(home: Path) -> Iterator[Path]:
-    """A private directory for the copy of the records, beside them; what a killed backup left there is swept."""
-    stage = home / STAGE
+def staged(directory: Path, name: str) -> Iterator[Path]:
+    """A private directory to make things ready in, inside another one; what a killed run left there is swept."""
+    stage = directory / name
     shutil.rmtree(stage, ignore_errors=True)
     stage.mkdir(mode=0o700)
     try:

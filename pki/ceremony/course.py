@@ -102,7 +102,7 @@ def request_of(step: Founding) -> AuthorityRequest:
 
 def wants_approval(desk: Desk, plan: Plan) -> bool:
     """Whether settings want a second person for what this ceremony makes."""
-    return named(desk, _act(plan).names) is not None
+    return named(desk, _names(plan)) is not None
 
 
 def ask(desk: Desk, plan: Plan, actor: Actor, *, now: datetime) -> None:
@@ -116,7 +116,7 @@ def ask(desk: Desk, plan: Plan, actor: Actor, *, now: datetime) -> None:
             if _standing_approval(connection, plan, now) is not None:
                 return
     with asked_for(desk, actor, now=now):
-        look(desk, actor, _act(plan), now=now)
+        look(desk, actor, _act(desk, plan, now), now=now)
 
 
 def hear(
@@ -127,15 +127,15 @@ def hear(
     Raises RoleMayNot, CeremonyNotConfirmed.
     """
     require(actor, Action.AUTHORITY_CREATE)
-    for each in said:
-        if plan.confirms(each.typed):
-            continue
-        detail: dict[str, Any] = {"witness": each.witness, "typed": _digits(each.typed)}
-        about = _about(plan)
-        desk.store.together(
-            lambda unit: leave(unit, actor, CONFIRM, about, now=now, outcome="denied", **detail)  # noqa: B023 - called here and now
-        )
-        raise CeremonyNotConfirmed(f"{each.witness} did not type the hash of the file.")
+    wrong = next((each for each in said if not plan.confirms(each.typed)), None)
+    if wrong is None:
+        return
+    detail: dict[str, Any] = {"witness": wrong.witness, "typed": _digits(wrong.typed)}
+    about = _about(plan)
+    desk.store.together(
+        lambda unit: leave(unit, actor, CONFIRM, about, now=now, outcome="denied", **detail)
+    )
+    raise CeremonyNotConfirmed(f"{wrong.witness} did not type the hash of the file.")
 
 
 def _digits(typed: str) -> str | None:
@@ -162,9 +162,10 @@ def begin(
             again = {"approval": actor.approval}
             desk.store.together(lambda unit: _note_begin(unit, plan, actor, said, again, now))
             return actor
+    act = _act(desk, plan, now)
 
     def work(unit: Unit) -> None:
-        allowed = require_approval(unit, desk, actor, _act(plan), now=now)
+        allowed = require_approval(unit, desk, actor, act, now=now)
         _note_begin(unit, plan, actor, said, allowed, now)
 
     with asked_for(desk, actor, now=now):
@@ -227,7 +228,8 @@ def _found(desk: Desk, plan: Plan, step: Founding, actor: Actor, now: datetime) 
             judge(known.certificate, known.key_uri)
             return Made(step, known, before=True)
         resumed = _has_made(connection, plan, step.name, "authority.key")
-    terms = Terms(f"ca-{step.name}-{plan.sha256[:8]}", resumed, judge)
+    beside = step.parent is not None and step.parent not in plan.outside()
+    terms = Terms(f"ca-{step.name}-{plan.sha256[:8]}", resumed, judge, beside)
     made = founding.create(desk, actor, request_of(step), now=now, terms=terms)
     return Made(step, made, before=False)
 
@@ -240,14 +242,27 @@ def _publish(desk: Desk, step: FirstCrl, now: datetime) -> Made:
         return Made(step, made, before=False)
 
 
-def _act(plan: Plan) -> Act:
-    """What another person must approve: the file, and each founding as it would be asked for alone."""
-    requests = [vars(request_of(step)) for step in plan.foundings]
-    names: tuple[Guarded, ...] = (Guarded.AUTHORITY_CREATE, Guarded.AUTHORITY_ISSUE)
+def _names(plan: Plan) -> tuple[Guarded, ...]:
     if all(step.parent is None for step in plan.foundings):
-        names = names[:1]
+        return (Guarded.AUTHORITY_CREATE,)
+    return (Guarded.AUTHORITY_CREATE, Guarded.AUTHORITY_ISSUE)
+
+
+def _act(desk: Desk, plan: Plan, now: datetime) -> Act:
+    """What another person must approve: the file, and each founding as it would be asked for alone. A parent that is
+    made in the ceremony itself has no certificate yet; there the file's hash says who it will be.
+    """
+    there = {
+        name: authorities.current(desk, authorities.load(desk, name), now=now)
+        for name in plan.outside()
+    }
+    requests = []
+    for step in plan.foundings:
+        above = there.get(step.parent or "")
+        signed_by, sha256 = (above.name, above.sha256) if above else (step.parent, None)
+        requests.append(founding.bound(desk, request_of(step), signed_by, sha256))
     return Act(
-        names,
+        _names(plan),
         {
             "ceremony": plan.title,
             "sha256": plan.sha256,

@@ -283,7 +283,16 @@ def _intend(
         {"subject": each.crossing.subject.name, "issuer": each.crossing.issuer.name}
         for each in drafts
     ]
-    act = Act((Guarded.AUTHORITY_ISSUE,), {"cross_certificates": pairs, "days": days})
+    # What the names mean at this moment, too.
+    meant = [
+        {
+            **pair,
+            "subject_sha256": each.crossing.subject.sha256,
+            "issuer_sha256": each.crossing.issuer.sha256,
+        }
+        for each, pair in zip(drafts, pairs, strict=True)
+    ]
+    act = Act((Guarded.AUTHORITY_ISSUE,), {"cross_certificates": meant, "days": days})
     said = require_approval(unit, desk, actor, act, now=now)
     for draft, pair in zip(drafts, pairs, strict=True):
         row = founding.pending_row(actor, draft.crossing.issuer, draft.spec, draft.tbs, now)

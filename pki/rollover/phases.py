@@ -4,43 +4,41 @@ The successor is an authority of its own, with its own key, serial numbers, list
 on as they were until its last certificate ends. Each phase is one transaction; whatever is signed for it comes before.
 """
 
-import itertools
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any, Final
 
 from sqlalchemy import Connection, select, update
 
 from core.errors import Conflict, InvalidInput
-from hsm.ports import KeyAlgorithm
-from pki import authorities, founding, revocation
+from pki import authorities, founding, outside, revocation
 from pki.actors import Action, Actor, require, require_authority, require_gateway
 from pki.approvals import asked_for, require_approval
 from pki.authorities import ACTIVE, OUTSIDE, PREPARED, RETIRED, REVOKED, Authority
 from pki.conditions import check_in_force, check_still, check_unrevoked
 from pki.desk import Desk
-from pki.founding import AuthorityRequest, BadAuthority
 from pki.guarded import Act, Guarded
 from pki.rollover import crossing, records
 from pki.rollover.crossing import Crossing
 from pki.rollover.records import BACK, STEPS, Rollover, State
+from pki.rollover.successor import RolloverRequest, successor_of
+from pki.rollover.usage import Usage, in_force
 from pki.trail import leave
 from pki.x509.crl import Reason
-from pki.x509.keys import key_algorithm
 from store.engine import Unit
 from store.rollover_tables import rollovers
 from store.tables import authorities as authorities_table
-
-# More are a year.
-_DIGITS: Final = 2
 
 
 class ParentOutside(InvalidInput):
     """The authority's key, or that of its parent, is not here."""
 
     code = "rollover_parent_outside"
-    next_step = "Make a new authority with `ca request`, have it signed outside, and bring its certificate in."
+    next_step = (
+        "Make the key and a request with `ikewarden ca rollover request NAME --out FILE`, have it signed outside, and "
+        "bring the certificate in with `ikewarden ca import`. A root outside is rolled over on its own machine."
+    )
 
 
 class WrongPhase(Conflict):
@@ -64,18 +62,9 @@ class StillInUse(Conflict):
 
     code = "rollover_certificates_in_force"
     next_step = (
-        "Renew or revoke them first; `cert list --authority NAME --status valid` shows them."
+        "Renew or revoke them first, and finish the rollovers of CAs below; "
+        "`cert list --authority NAME --status valid` shows them."
     )
-
-
-@dataclass(frozen=True)
-class RolloverRequest:
-    """What is to succeed an authority. Without them: `NAME-2`, its kind of key, as many days as it was made for."""
-
-    name: str
-    successor: str | None = None
-    algorithm: KeyAlgorithm | None = None
-    days: int | None = None
 
 
 @dataclass(frozen=True)
@@ -93,7 +82,9 @@ class Order:
 
 
 _Values = dict[str, Any]
-_Work = Callable[[Connection, Rollover, Order, datetime], _Values]
+# What a step sets, and what its audit row says beside.
+_Done = tuple[_Values, _Values]
+_Work = Callable[[Connection, Rollover, Order, datetime], _Done]
 # Told in the transaction of a step, when it is done, with the rollover as it is now. It may raise to refuse it.
 Witness = Callable[[Unit, Rollover, Order], None]
 
@@ -101,7 +92,7 @@ Witness = Callable[[Unit, Rollover, Order], None]
 def prepare(desk: Desk, actor: Actor, request: RolloverRequest, *, now: datetime) -> Rollover:
     """Make the successor of an authority: its key and certificate, its first lists. It issues nothing yet.
 
-    It has the same kind, subject, limits and parent (or who issues in the parent's place by now). Raises what
+    It has the same kind, limits and parent (or who issues in the parent's place by now). Raises what
     `founding.create` raises, AuthorityRetired, AuthorityExpired, ParentOutside, RolloverUnderWay.
     """
     require(actor, Action.AUTHORITY_CREATE)
@@ -109,53 +100,41 @@ def prepare(desk: Desk, actor: Actor, request: RolloverRequest, *, now: datetime
     old = authorities.get(desk, actor, request.name)
     if OUTSIDE in {old.status, _parent_status(desk, old)}:
         raise ParentOutside(f"The key that certifies {old.name!r} is not here.")
-    # One whose certificate is revoked needs a successor all the more.
-    check_in_force(replace(old, status=ACTIVE) if old.status == REVOKED else old, now)
-    with desk.store.read() as connection:
-        records.refuse_second(connection, old.name)
-    made = founding.create(desk, actor, _successor(desk, old, request), now=now)
+    _check_succeeded(desk, old, now)
+    made = founding.create(desk, actor, successor_of(desk, old, request), now=now)
     with desk.store.read() as connection:
         [found] = [each for each in records.all_(connection) if each.successor == made.name]
     return found
 
 
+def ask(desk: Desk, actor: Actor, request: RolloverRequest, *, now: datetime) -> tuple[str, bytes]:
+    """Make the key of what is to succeed an issuing authority, to be certified outside; give its name and its request
+    (PKCS#10, PEM). Asked again, it is for the same key. `outside.install` begins the rollover.
+
+    Raises what `outside.ask` raises, AuthorityRetired, AuthorityExpired, ParentOutside, RolloverUnderWay.
+    """
+    require(actor, Action.AUTHORITY_CREATE)
+    require_gateway(actor, None)
+    old = authorities.get(desk, actor, request.name)
+    if old.kind != "issuing":
+        raise ParentOutside(
+            f"{old.name!r} is a root: it signs itself.",
+            next_step="Roll it over with `ikewarden ca rollover start`, on the machine that has its key.",
+        )
+    _check_succeeded(desk, old, now)
+    wanted = successor_of(desk, old, request)
+    return wanted.name, outside.ask(desk, actor, wanted, now=now)
+
+
+def _check_succeeded(desk: Desk, old: Authority, now: datetime) -> None:
+    # One whose certificate is revoked needs a successor all the more.
+    check_in_force(replace(old, status=ACTIVE) if old.status == REVOKED else old, now)
+    with desk.store.read() as connection:
+        records.refuse_second(connection, old.name)
+
+
 def _parent_status(desk: Desk, old: Authority) -> str | None:
     return None if old.parent is None else authorities.load(desk, old.parent).status
-
-
-def _successor(desk: Desk, old: Authority, request: RolloverRequest) -> AuthorityRequest:
-    certificate, limits = old.certificate, old.constraints[0]
-    life = certificate.not_valid_after_utc - certificate.not_valid_before_utc
-    known = key_algorithm(old.public_key)
-    return AuthorityRequest(
-        name=request.successor or _next_name(desk, old.name),
-        kind=old.kind,
-        subject=certificate.subject.rfc4514_string(),
-        algorithm=request.algorithm or known,  # type: ignore[arg-type]  # founding looks at it
-        parent=old.parent,
-        lifetime=timedelta(days=request.days or max(life.days, 1)),
-        path_length=old.path_length,
-        permitted=tuple(map(str, limits.permitted)),
-        excluded=tuple(map(str, limits.excluded)),
-        shards=old.shards,
-        replaces=old.name,
-    )
-
-
-def _next_name(desk: Desk, name: str) -> str:
-    """`issuing` is followed by `issuing-2`, that by `issuing-3`."""
-    stem, _, last = name.rpartition("-")
-    if not (stem and last.isdecimal() and len(last) <= _DIGITS):
-        stem, last = name, "1"
-    taken = set(authorities.all_names(desk))
-    numbers = itertools.count(int(last) + 1)
-    found = next(wanted for each in numbers if (wanted := f"{stem}-{each}") not in taken)
-    if not founding.NAME.fullmatch(found):
-        raise BadAuthority(
-            f"The next name would be {found!r}, which is too long.",
-            next_step="Say what the successor is called (`--successor NAME`).",
-        )
-    return found
 
 
 def list_(desk: Desk, actor: Actor) -> list[Rollover]:
@@ -174,6 +153,14 @@ def get(desk: Desk, actor: Actor, number: int) -> Rollover:
         found = records.pick(connection, number)
     require_authority(actor, found.authority)
     return found
+
+
+def usage(desk: Desk, actor: Actor, number: int, *, now: datetime) -> Usage:
+    """What of the authority is still in use. Raises RoleMayNot, OutsideScope, RolloverNotFound."""
+    require(actor, Action.AUTHORITY_READ)
+    found = get(desk, actor, number)
+    with desk.store.read() as connection:
+        return in_force(connection, found.authority_id, now)
 
 
 def move(
@@ -195,16 +182,16 @@ def move(
     require(actor, Action.AUTHORITY_CREATE)
     require_gateway(actor, None)
     found = get(desk, actor, number)
-    _after(found, order)
+    _after(found, order, now)
     if order.to == State.PUBLISHED:
         _cross(desk, actor, found, now)
 
     def work(unit: Unit) -> Rollover:
         before = records.locked(unit.connection, number)
-        state = _after(before, order)
+        state = _after(before, order, now)
         _check(unit.connection, desk, before, order)
-        said = require_approval(unit, desk, actor, _act(before, order), now=now)
-        values = _WORKS[before.state, order.to](unit.connection, before, order, now)
+        said = require_approval(unit, desk, actor, _act(desk, before, order), now=now)
+        values, stated = _WORKS[before.state, order.to](unit.connection, before, order, now)
         stamped = _stamped(before, order, actor, now)
         _set(unit.connection, number, state=state, **values, **stamped)
         if state == State.ABANDONED:
@@ -214,6 +201,7 @@ def move(
             "successor": before.successor,
             "state": state,
             "despite": order.despite,
+            **stated,
         }
         about = f"rollover:{before.authority}"
         leave(unit, actor, f"rollover.{verb}", about, now=now, **detail, **said)
@@ -226,13 +214,13 @@ def move(
         return desk.store.together(work)
 
 
-def _after(found: Rollover, order: Order) -> State:
-    state = STEPS.get((found.state, order.to))
+def _after(found: Rollover, order: Order, now: datetime) -> State:
+    state, phase = STEPS.get((found.state, order.to)), found.phase(now)
     if state is None:
         wanted = "go back" if order.to == BACK else f"become {order.to}"
-        raise WrongPhase(f"The rollover {found.id} is {found.state}; it cannot {wanted}.")
-    if order.seen not in {None, found.state}:
-        raise WrongPhase(f"The rollover {found.id} is {found.state} by now, not {order.seen}.")
+        raise WrongPhase(f"The rollover {found.id} is {phase}; it cannot {wanted}.")
+    if order.seen not in {None, found.state, phase}:
+        raise WrongPhase(f"The rollover {found.id} is {phase} by now, not {order.seen}.")
     return state
 
 
@@ -247,14 +235,18 @@ def _check(connection: Connection, desk: Desk, found: Rollover, order: Order) ->
         check_unrevoked(connection, authorities.load(desk, found.successor))
 
 
-def _act(found: Rollover, order: Order) -> Act:
+def _act(desk: Desk, found: Rollover, order: Order) -> Act:
     """What another person must approve: that an authority ends, or comes back."""
     names, whom = _GUARDS.get((found.state, order.to), ((), "authority"))
+    name = getattr(found, whom)
     return Act(
         names,
         {
             "rollover": found.id,
-            "authority": getattr(found, whom),
+            "authority": name,
+            "sha256": authorities.load(desk, name).sha256,
+            "successor": found.successor,
+            "successor_sha256": authorities.load(desk, found.successor).sha256,
             "to": order.to,
             "despite": order.despite,
         },
@@ -265,7 +257,8 @@ def _give_up(unit: Unit, desk: Desk, actor: Actor, found: Rollover, now: datetim
     """Revoke what was signed for the successor's key, and by it: nobody shall trust it any more."""
     new = authorities.load(desk, found.successor)
     which = crossing.touching(unit.connection, new.id)
-    if new.parent is not None:
+    # What was signed outside is revoked there.
+    if new.parent is not None and authorities.load(desk, new.parent).status != OUTSIDE:
         which.append((new.parent, new.serial))
     revocation.revoke_with(unit, actor, which, Reason.cessationOfOperation, now)
 
@@ -283,7 +276,7 @@ def _cross(desk: Desk, actor: Actor, found: Rollover, now: datetime) -> None:
 
     def look_again(unit: Unit) -> None:
         connection = unit.connection
-        _after(records.locked(connection, found.id), Order(State.PUBLISHED))
+        _after(records.locked(connection, found.id), Order(State.PUBLISHED), now)
         check_still(connection, old)
         _refuse_pending(connection, found, wanted)
         if any(crossing.standing(connection, each, now) for each in missing):
@@ -301,49 +294,53 @@ def _refuse_pending(connection: Connection, found: Rollover, crossings: list[Cro
         )
 
 
-def _publish(connection: Connection, found: Rollover, order: Order, now: datetime) -> _Values:
+def _publish(connection: Connection, found: Rollover, order: Order, now: datetime) -> _Done:
     _set_status(connection, found.successor_id, PREPARED, ACTIVE)
-    return {}
+    return {}, {}
 
 
-def _switch(connection: Connection, found: Rollover, order: Order, now: datetime) -> _Values:
+def _switch(connection: Connection, found: Rollover, order: Order, now: datetime) -> _Done:
     on = order.on or now
     ends = select(authorities_table.c.not_after).where(
         authorities_table.c.id.in_([found.authority_id, found.successor_id])
     )
     if on < now or on >= min(connection.scalars(ends)):
         raise SwitchRefused(f"Nothing is switched at {on:%Y-%m-%dT%H:%M:%SZ}.")
-    return {"switch_at": on}
+    return {"switch_at": on}, {"switch_at": on.isoformat()}
 
 
-def _finish(connection: Connection, found: Rollover, order: Order, now: datetime) -> _Values:
-    if found.switch_at is None or now < found.switch_at:
-        raise WrongPhase(f"The rollover {found.id} is switched on a later date.")
-    if not order.despite:
-        _refuse_in_use(connection, found.authority, found.authority_id, now)
+def _finish(connection: Connection, found: Rollover, order: Order, now: datetime) -> _Done:
+    if found.switch_at is not None and now < found.switch_at:
+        raise WrongPhase(
+            f"The rollover {found.id} is scheduled for {found.switch_at:%Y-%m-%dT%H:%M:%SZ}.",
+            next_step="Wait for that date; or go back, and switch now.",
+        )
+    left = _in_use(connection, found.authority_id, now)
+    if left.total and not order.despite:
+        raise _still_in_use(found.authority, left)
     _set_status(connection, found.authority_id, ACTIVE, RETIRED)
-    return {}
+    return {}, {"in_force": left.total}
 
 
-def _resume(connection: Connection, found: Rollover, order: Order, now: datetime) -> _Values:
+def _resume(connection: Connection, found: Rollover, order: Order, now: datetime) -> _Done:
     _set_status(connection, found.authority_id, RETIRED, ACTIVE)
-    return {}
+    return {}, {}
 
 
-def _switch_back(connection: Connection, found: Rollover, order: Order, now: datetime) -> _Values:
-    return {"switch_at": None}
+def _switch_back(connection: Connection, found: Rollover, order: Order, now: datetime) -> _Done:
+    return {"switch_at": None}, {}
 
 
-def _withdraw(connection: Connection, found: Rollover, order: Order, now: datetime) -> _Values:
+def _withdraw(connection: Connection, found: Rollover, order: Order, now: datetime) -> _Done:
     _refuse_in_use(connection, found.successor, found.successor_id, now)
     _set_status(connection, found.successor_id, ACTIVE, PREPARED)
-    return {}
+    return {}, {}
 
 
-def _abandon(connection: Connection, found: Rollover, order: Order, now: datetime) -> _Values:
+def _abandon(connection: Connection, found: Rollover, order: Order, now: datetime) -> _Done:
     _refuse_in_use(connection, found.successor, found.successor_id, now)
     _set_status(connection, found.successor_id, PREPARED, RETIRED)
-    return {}
+    return {}, {}
 
 
 # What a step does beside the state, and what it sets.
@@ -389,13 +386,32 @@ def _stamped(found: Rollover, order: Order, actor: Actor, now: datetime) -> _Val
 
 
 def _refuse_in_use(connection: Connection, name: str, authority_id: int, now: datetime) -> None:
+    left = _in_use(connection, authority_id, now)
+    if left.total:
+        raise _still_in_use(name, left)
+
+
+def _in_use(connection: Connection, authority_id: int, now: datetime) -> Usage:
     # Whoever puts a certificate of it on record at this moment is waited for, and counted; who comes later sees the
     # new status before his result is on record.
     row = select(authorities_table.c.id).where(authorities_table.c.id == authority_id)
     connection.execute(row.with_for_update()).all()
-    number = records.in_force(connection, authority_id, now)
-    if number:
-        raise StillInUse(f"Of {name!r} {number} certificates are in force.")
+    return in_force(connection, authority_id, now)
+
+
+def _still_in_use(name: str, left: Usage) -> StillInUse:
+    only_pending = left.pending == left.total
+    return StillInUse(
+        f"Of {name!r} are in force: {left.told()}.",
+        next_step="Try again: within minutes they are valid or given up." if only_pending else "",
+        details={
+            "certificates": left.certificates,
+            "pending": left.pending,
+            "authorities": list(left.authorities),
+            "cross_certificates": left.cross_certificates,
+            "until": None if left.until is None else left.until.isoformat(),
+        },
+    )
 
 
 def _set_status(connection: Connection, authority_id: int, before: str, after: str) -> None:

@@ -6,7 +6,7 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Any, Final
 
-from sqlalchemy import Connection, Select, func, select
+from sqlalchemy import Connection, Select, select
 
 from core.errors import Conflict, NotFound
 from pki.actors import Actor
@@ -14,8 +14,8 @@ from pki.authorities import ACTIVE
 from pki.conditions import AuthorityRetired
 from pki.trail import leave
 from store.engine import Unit
-from store.rollover_tables import cross_certificates, rollovers
-from store.tables import authorities, certificates
+from store.rollover_tables import rollovers
+from store.tables import authorities
 
 
 class State(StrEnum):
@@ -28,6 +28,8 @@ class State(StrEnum):
     ABANDONED = "abandoned"
 
 
+# What is shown of one that was switched on a date that has not come.
+SCHEDULED: Final = "scheduled"
 BACK: Final = "back"
 # Everything that can happen; whatever is not here cannot.
 STEPS: Final[Mapping[tuple[str, str], State]] = {
@@ -74,6 +76,12 @@ class Rollover:
     switched_by: str | None
     ended_at: datetime | None
     ended_by: str | None
+    same_subject: bool
+
+    def phase(self, now: datetime) -> str:
+        """The state as it is shown: `scheduled` until the date of the switch has come."""
+        later = self.switch_at is not None and now < self.switch_at
+        return SCHEDULED if later and self.state == State.SWITCHED else self.state
 
     @property
     def is_open(self) -> bool:
@@ -87,6 +95,7 @@ _COLUMNS: Final[Select[Any]] = (
         rollovers,
         authorities.c.name.label("authority"),
         _successors.c.name.label("successor"),
+        (_successors.c.subject == authorities.c.subject).label("same_subject"),
     )
     .join_from(rollovers, authorities, authorities.c.id == rollovers.c.authority_id)
     .join(_successors, _successors.c.id == rollovers.c.successor_id)
@@ -168,18 +177,3 @@ def begin(
     }
     unit.connection.execute(rollovers.insert().values(**row))
     leave(unit, actor, "rollover.prepare", f"rollover:{name}", now=now, successor=successor)
-
-
-def in_force(connection: Connection, authority_id: int, now: datetime) -> int:
-    """How many certificates of an authority verifiers may still meet, without what it signed for a rollover."""
-    crossed = select(cross_certificates.c.serial).where(
-        cross_certificates.c.issuer_id == authority_id
-    )
-    query = select(func.count()).where(
-        certificates.c.authority_id == authority_id,
-        certificates.c.status.in_(("pending", "valid", "held")),
-        certificates.c.not_after > now,
-        certificates.c.profile != "ocsp-responder",
-        certificates.c.serial.not_in(crossed),
-    )
-    return int(connection.execute(query).scalar_one())

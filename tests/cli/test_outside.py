@@ -86,3 +86,24 @@ def test_request_out_certificate_in(own_served: Served, tmp_path: Path) -> None:
     assert here("crl", "offline-root", "--in", crl).code == 0
     assert own_served.public("/crl/offline-root.crl") != before
     assert here("crl", "offline-root").code == 2
+    # Its next key, the same way.
+    start = own_served.run("ca", "rollover", "start", "branch")
+    assert (start.code, "(rollover_parent_outside)" in start.err) == (2, True)
+    assert "ca rollover request" in start.err
+    csr, certificate, crl = (tmp_path / name for name in ("b.csr", "b.pem", "b.crl"))
+    asked = here("rollover", "request", "branch", "--out", csr)
+    assert (asked.code, "ca import branch-2" in asked.err) == (0, True)
+    subject = "CN=Branch Issuing CA 2,O=Example"
+    signing = ("sign", "branch-2", csr, "--parent", "offline-root", "--days", "800")
+    offline(*signing, "--subject", subject, "--out", certificate)
+    offline("crl", "offline-root", "--out", crl)
+    parent = ("--parent", "offline-root", "--parent-certificate", root, "--parent-crl", crl)
+    assert here("import", "branch-2", certificate, *parent).code == 0
+    begun = own_served.json("ca", "rollover", "show", "branch")
+    assert (begun["successor"], begun["state"]) == ("branch-2", "prepared")
+    for step in ("publish", "switch"):
+        own_served.json("ca", "rollover", step, "branch")
+    made = own_served.json(
+        "cert", "issue", "b.example.com", "--authority", "branch", "--out", tmp_path / "b"
+    )
+    assert made["authority"] == "branch-2"

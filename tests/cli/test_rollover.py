@@ -21,6 +21,9 @@ def test_a_rollover_from_start_to_finish_and_a_cross_certificate(
     assert issuer("a.example") == "issuing"
     begun = step("start", "issuing", "--days", "900")
     assert (begun["successor"], begun["state"]) == ("issuing-2", "prepared")
+    assert begun["same_subject"] is False
+    root = own_served.run("ca", "rollover", "start", "root")
+    assert (root.code, "Libreswan keeps one revocation list for a subject" in root.err) == (0, True)
     again = own_served.run("ca", "rollover", "start", "issuing")
     assert (again.code, "(rollover_under_way)" in again.err) == (1, True)
     shown = own_served.json("ca", "show", "issuing-2")
@@ -28,13 +31,27 @@ def test_a_rollover_from_start_to_finish_and_a_cross_certificate(
     assert step("publish", "issuing")["state"] == "published"
     early = own_served.run("ca", "rollover", "finish", "issuing")
     assert (early.code, "(rollover_wrong_phase)" in early.err) == (1, True)
-    assert step("switch", "issuing", "--on", "1h")["state"] == "switched"
+    scheduled = step("switch", "issuing", "--on", "1h")
+    assert scheduled["state"] == "scheduled"
     assert issuer("b.example") == "issuing"
+    assert step("show", "issuing")["state"] == "scheduled"
+    told = own_served.run("ca", "rollover", "show", "issuing")
+    assert "scheduled" in told.out
+    assert f"Until {scheduled['switch_at']} certificates come from issuing" in told.err
+    assert "scheduled" in own_served.run("ca", "rollover", "list").out
+    early = own_served.run("ca", "rollover", "finish", "issuing")
+    assert (early.code, "is scheduled for" in early.err) == (1, True)
     assert step("back", "issuing")["switch_at"] is None
     step("switch", "issuing")
     assert issuer("c.example") == "issuing-2"
     held = own_served.run("ca", "rollover", "finish", "issuing")
     assert (held.code, "(rollover_certificates_in_force)" in held.err) == (1, True)
+    # Those of a and b; the service's own may not have moved yet.
+    assert " certificates; the last ends " in held.err
+    in_force = step("show", "issuing")["in_force"]
+    assert isinstance(in_force, dict)
+    assert in_force["certificates"] >= 2
+    assert (in_force["pending"], in_force["authorities"]) == (0, [])
     done = own_served.run("ca", "rollover", "finish", "issuing", "--despite")
     assert done.code == 0, done.err
     assert "finished" in done.out

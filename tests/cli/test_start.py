@@ -118,9 +118,12 @@ OFFLINE = {
 ON_AN_INSTANCE = {"init", "serve", "migrate", "backup", "restore", "vault", "hsm"} | {
     "change-passphrase"
 }
-ON_ITS_SETTINGS = {("audit-log", "verify"), ("audit-log", "accept-gap"), ("ca", "ceremony")} | {
-    ("ca", name) for name in ("request", "sign", "import", "crl")
-}
+ON_ITS_SETTINGS = {
+    ("audit-log", "verify"),
+    ("audit-log", "accept-gap"),
+    ("ca", "ceremony"),
+    ("ca", "rollover", "request"),
+} | {("ca", name) for name in ("request", "sign", "import", "crl")}
 
 
 def test_commands_take_all_connection_options_or_only_the_directory() -> None:

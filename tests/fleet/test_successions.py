@@ -13,7 +13,8 @@ from ike.daemons.port import fingerprint
 from pki import authorities
 from pki.desk import Desk
 from pki.rollover import phases
-from pki.rollover.phases import Order, RolloverRequest
+from pki.rollover.phases import Order
+from pki.rollover.successor import RolloverRequest
 from tests.fixtures.desk import ADMIN, CLOCKWORK, NOW, OPERATOR
 from tests.fleet.crew import Member, enlist
 

@@ -19,9 +19,12 @@ from tests.lab.traffic import ping_through, pinging
 OLD, NEW = "issuing", "issuing-2"
 
 
-def begin(warden: Warden, authority: str) -> int:
+def begin(warden: Warden, authority: str, *, same_subject: bool = False) -> int:
     """Prepare a rollover; gives its number."""
-    made = warden.call("POST", f"/v1/authorities/{authority}/rollover", {})
+    path = f"/v1/authorities/{authority}"
+    wanted = {"subject": warden.call("GET", path)["subject"]} if same_subject else {}
+    made = warden.call("POST", f"{path}/rollover", wanted)
+    assert made["same_subject"] is (same_subject or authority == "root")
     assert (made["authority"], made["state"]) == (authority, "prepared")
     return int(made["id"])
 
@@ -103,19 +106,29 @@ def meet(left: Fed, right: Fed) -> None:
         assert counted[0].lost < counted[0].sent / 10, counted[0].output
 
 
-@pytest.mark.parametrize("root", [False, True], ids=["issuing", "root"])
-def test_authorities_are_rolled_over_under_traffic(lab: Lab, tmp_path: Path, root: bool) -> None:
+@pytest.mark.parametrize(
+    ("root", "start_action", "same_subject"),
+    [(False, "none", True), (False, "start", False), (True, "none", False)],
+    ids=["issuing, one subject", "issuing, to be up", "root"],
+)
+def test_authorities_are_rolled_over_under_traffic(
+    lab: Lab, tmp_path: Path, root: bool, start_action: str, same_subject: bool
+) -> None:
     with fleet(lab, tmp_path / "instance", "gw-a", "gw-b") as (left, right):
-        join(left, right)
+        join(left, right, start_action=start_action)
         warden = left.warden
-        left.gateway.initiate(TUNNEL)
+        if start_action == "start":
+            # A peer that was not ready has refused the first try.
+            until(lambda: left.gateway.established(TUNNEL), "the tunnel is up", seconds=60)
+        else:
+            left.gateway.initiate(TUNNEL)
         ping_through(left.gateway, right.gateway)
         before = left.gateway.established(TUNNEL)
         assert before is not None
         with pinging(left.gateway, right.gateway) as counted:
             if root:
                 roll_root(warden)
-            number = begin(warden, OLD)
+            number = begin(warden, OLD, same_subject=same_subject)
             right.stop()
             assert move(warden, number, "published") == "published"
             with pytest.raises(LabError, match=f"rollover_gateways_untold.*{right.name}"):
@@ -158,7 +171,7 @@ def test_authorities_are_rolled_over_under_traffic(lab: Lab, tmp_path: Path, roo
 
 
 def revoked_of_the_successor(left: Fed, right: Fed) -> None:
-    """Its lists count beside those of the other authority of its name."""
+    """Its lists count beside those of the other authority, which may have its subject."""
     path = f"/v1/certificates/{right.serials[0]}"
     left.warden.call("POST", f"{path}/revoke", {"reason": "keyCompromise"})
     until(lambda: left.gateway.established(TUNNEL) is None, "the tunnel has ended")

@@ -29,13 +29,17 @@ from pki.decisions import (
     ParametersChanged,
     ReasonMissing,
 )
-from pki.desk import Desk
+from pki.desk import ApprovalRules, Desk
 from pki.founding import AuthorityRequest
-from pki.guarded import Act, Guarded, Step
+from pki.guarded import Guarded, Step
 from pki.identity import TokenRefused
+from pki.rollover import crossing, phases
+from pki.rollover.phases import Order
+from pki.rollover.successor import RolloverRequest
 from pki.tokens import TokenRequest
 from store.approval_tables import approvals as table
 from store.engine import Store, Unit
+from store.tables import authorities as authorities_table
 from store.tables import certificates, outbox
 from store.tables import tokens as tokens_table
 from tests.fixtures.desk import ADMIN, CLOCKWORK, NOW, Custody, custody, reopened
@@ -116,6 +120,9 @@ def test_asked_approved_done(desk: Desk, office: Office) -> None:
         "excluded": [],
         "shards": 0,
         "replaces": None,
+        "signed_by": "root",
+        "parent_sha256": authorities.load(desk, "root").sha256,
+        "replaces_sha256": None,
     }
     assert found.expires_at == NOW + 24 * HOUR
     decided = approve(desk, office.bob, number, NOW + HOUR)
@@ -153,7 +160,8 @@ def test_a_ca_below_another_is_an_issue_too(desk: Desk, office: Office) -> None:
 def test_an_approval_is_for_exactly_what_was_asked(desk: Desk, office: Office, field: str) -> None:
     desk = guarded(desk)
     bearer = approved(desk, office)
-    act = partial(founding._act, replace(BRANCH, **{field: OTHERWISE[field]}))
+    root, other = authorities.load(desk, "root"), replace(BRANCH, **{field: OTHERWISE[field]})
+    act = partial(founding._act, desk, other, root)
 
     def work(unit: Unit) -> None:
         approvals.require_approval(unit, desk, bearer, act(), now=NOW)
@@ -169,6 +177,97 @@ def test_an_approval_is_for_exactly_what_was_asked(desk: Desk, office: Office, f
     assert bearer.approval is not None
     assert state_of(desk, bearer.approval) == "approved", "a wrong try uses nothing up"
     assert ("approval.use", "denied") in trail(desk, f"approval:{bearer.approval}")
+
+
+def swap(desk: Desk, name: str, other: str) -> Desk:
+    """Another process, for which a name means another certificate, and the key of that."""
+    column = authorities_table.c
+    with desk.store.write() as connection:
+        row = connection.execute(
+            select(column.certificate, column.key_uri).where(column.name == other)
+        ).one()
+        connection.execute(
+            update(authorities_table).where(column.name == name).values(**row._mapping)
+        )
+    return reopened(desk)
+
+
+def differing(work: Callable[[], object]) -> set[str]:
+    """In what an act differs from what was approved."""
+    with pytest.raises(ApprovalMismatch) as refused:
+        work()
+    found = refused.value.details["differences"]
+    assert isinstance(found, dict)
+    return set(found)
+
+
+def test_an_approval_is_for_the_parent_that_signs_at_that_time(desk: Desk, office: Office) -> None:
+    free, desk = desk, guarded(desk)
+    bearer = approved(desk, office)
+    found = phases.prepare(free, ADMIN, RolloverRequest("root"), now=NOW)
+    for step in ("published", "switched"):
+        phases.move(free, ADMIN, found.id, Order(step), now=NOW)
+    # `root` is still the parent that is named, and its successor would sign.
+    assert differing(lambda: create(desk, bearer)) == {"signed_by", "parent_sha256"}
+    assert "branch" not in names(desk)
+    again = approved(desk, office)
+    assert create(desk, again).parent == "root-2"
+
+
+def test_an_approval_is_for_the_key_that_the_parents_name_meant(desk: Desk, office: Office) -> None:
+    desk = guarded(desk)
+    other = AuthorityRequest("other", "root", "CN=Other,O=Example", path_length=1)
+    create(reopened(desk, approvals=ApprovalRules()), ADMIN, other)
+    bearer = approved(desk, office)
+    desk = swap(desk, "root", "other")
+    assert differing(lambda: create(desk, bearer)) == {"parent_sha256"}
+
+
+@pytest.mark.parametrize("name", ["sharded", "other"], ids=["subject", "issuer"])
+def test_an_approval_of_a_cross_certificate_is_for_these_two(
+    desk: Desk, office: Office, name: str
+) -> None:
+    for each in ("other", "third"):
+        wanted = AuthorityRequest(each, "root", f"CN={each},O=Example", path_length=1)
+        create(desk, ADMIN, wanted)
+    desk = guarded(desk)
+
+    def cross(desk: Desk, who: Actor) -> object:
+        return crossing.cross_sign(desk, who, "sharded", "other", None, now=NOW)
+
+    number = asked(lambda: cross(desk, office.alice))
+    approve(desk, office.bob, number)
+    after = swap(desk, name, "issuing" if name == "sharded" else "third")
+    bearer = bearing(office.alice, number)
+    assert differing(lambda: cross(after, bearer)) == {"cross_certificates"}
+
+
+@pytest.mark.parametrize("name", ["issuing", "issuing-2"])
+def test_an_approval_of_a_phase_is_for_these_two(desk: Desk, office: Office, name: str) -> None:
+    found = phases.prepare(desk, ADMIN, RolloverRequest("issuing"), now=NOW)
+    for step in ("published", "switched"):
+        phases.move(desk, ADMIN, found.id, Order(step), now=NOW)
+    desk = guarded(desk)
+
+    def finish(desk: Desk, who: Actor) -> object:
+        return phases.move(desk, who, found.id, Order("finished", despite=True), now=NOW)
+
+    number = asked(lambda: finish(desk, office.alice))
+    approve(desk, office.bob, number)
+    after, bearer = swap(desk, name, "sharded"), bearing(office.alice, number)
+    expected = {"sha256"} if name == "issuing" else {"successor_sha256"}
+    assert differing(lambda: finish(after, bearer)) == expected
+    assert state_of(desk, number) == "approved"
+
+
+def test_an_approval_of_a_successor_is_for_whom_it_replaces(desk: Desk, office: Office) -> None:
+    desk = guarded(desk)
+    wanted = RolloverRequest("sharded")
+    number = asked(lambda: phases.prepare(desk, office.alice, wanted, now=NOW))
+    approve(desk, office.bob, number)
+    after, bearer = swap(desk, "sharded", "issuing"), bearing(office.alice, number)
+    found = differing(lambda: phases.prepare(after, bearer, wanted, now=NOW))
+    assert "replaces_sha256" in found
 
 
 def test_another_request_with_it_does_nothing(desk: Desk, office: Office) -> None:
@@ -691,7 +790,7 @@ def test_old_acts_are_forgotten(desk: Desk, office: Office) -> None:
 def test_a_look_uses_nothing_up(desk: Desk, office: Office) -> None:
     desk = guarded(desk)
     bearer = approved(desk, office)
-    act = Act((Guarded.AUTHORITY_CREATE,), vars(BRANCH))
+    act = founding._act(desk, BRANCH, authorities.load(desk, "root"))
     for _ in range(2):
         approvals.look(desk, bearer, act, now=NOW)
     assert bearer.approval is not None

@@ -30,10 +30,13 @@ from pki.ceremony.rehearsal import rehearse
 from pki.desk import ApprovalRules, Desk
 from pki.founding import AuthorityExists, AuthorityRequest
 from pki.guarded import Guarded
+from pki.rollover import phases
+from pki.rollover.phases import Order
+from pki.rollover.successor import RolloverRequest
 from pki.tlog.note import VerifierKey
 from pki.x509.constraints import BadConstraint
 from store.tables import audit_events
-from tests.fixtures.desk import NOW, reopened
+from tests.fixtures.desk import ADMIN, NOW, reopened
 from tests.pki.approving import approve, asked, bearing, details, guarded, hire
 
 ROOT = Path(__file__).parents[2]
@@ -343,6 +346,25 @@ def test_with_an_approval_for_the_whole_bound_to_the_file(vacant: Desk) -> None:
     with desk.store.read() as connection:
         query = select(audit_events.c.detail).where(audit_events.c.action == "authority.sign")
         assert [each["approved_by"] for each in connection.scalars(query)] == ["bob"] * 3
+
+
+def test_an_approval_of_a_ceremony_is_for_the_parents_that_sign(vacant: Desk) -> None:
+    root = AuthorityRequest("old-root", "root", "CN=Old Root", path_length=1)
+    root = replace(root, lifetime=timedelta(days=7305))
+    founding.create(vacant, ADMIN, root, now=NOW)
+    bob, desk = hire(vacant, "bob", Role.APPROVER), guarded(vacant)
+    plan = plan_of(TEXT.replace('parent = "example-root"', 'parent = "old-root"'))
+    number = asked(lambda: course.ask(desk, plan, course.leader(plan), now=NOW))
+    approve(desk, bob, number)
+    actor = course.begin(desk, plan, bearing(course.leader(plan), number), said(plan), now=NOW)
+    first = replace(plan, steps=plan.steps[:2])
+    course.carry_out(desk, first, actor, lambda: NOW)
+    # From now on another key signs what is below the root of this name.
+    found = phases.prepare(vacant, ADMIN, RolloverRequest("old-root"), now=NOW)
+    for step in ("published", "switched"):
+        phases.move(vacant, ADMIN, found.id, Order(step), now=NOW)
+    with pytest.raises(ApprovalMismatch):
+        course.carry_out(desk, plan, actor, lambda: NOW)
 
 
 def test_a_rule_on_certificates_of_cas_alone(vacant: Desk) -> None:

@@ -23,7 +23,8 @@ from pki.founding import AuthorityExists, AuthorityRequest, BadAuthority
 from pki.outside import Above, CertificateUnfit, RequestDiffers, RequestNotFound
 from pki.publication import FULL
 from pki.rollover import phases
-from pki.rollover.phases import Order, RolloverRequest
+from pki.rollover.phases import Order
+from pki.rollover.successor import RolloverRequest
 from pki.x509.csr import CsrMalformed
 from scheduler import jobs
 from store.engine import open_store

@@ -46,7 +46,7 @@ from pki.issuance import IssueRequest
 from pki.outside import Above
 from pki.rollover import crossing, phases
 from pki.rollover.phases import Order as Phase
-from pki.rollover.phases import RolloverRequest
+from pki.rollover.successor import RolloverRequest
 from pki.tokens import TokenRequest
 from tests.fixtures.desk import NOW
 from tests.pki.logkeeping import Memory
@@ -200,6 +200,8 @@ ROLLOVER: dict[Any, tuple[set[Role], Call]] = {
     phases.get: ({*READERS, E, G}, lambda d, a: phases.get(d, a, 0)),
     phases.list_: ({*READERS, E, G}, phases.list_),
     phases.move: ({A}, lambda d, a: phases.move(d, a, 0, Phase("published"), now=NOW)),
+    phases.ask: ({A}, lambda d, a: phases.ask(d, a, RolloverRequest("nope"), now=NOW)),
+    phases.usage: ({*READERS, E, G}, lambda d, a: phases.usage(d, a, 0, now=NOW)),
     phases.prepare: ({A}, lambda d, a: phases.prepare(d, a, RolloverRequest("nope"), now=NOW)),
 }
 EVERY = TABLE | CEREMONY | ROLLOVER

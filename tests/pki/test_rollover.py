@@ -40,12 +40,12 @@ from pki.rollover.crossing import CrossingRefused
 from pki.rollover.phases import (
     Order,
     ParentOutside,
-    RolloverRequest,
     StillInUse,
     SwitchRefused,
     WrongPhase,
 )
 from pki.rollover.records import BACK, STEPS, Rollover, RolloverNotFound, RolloverUnderWay
+from pki.rollover.successor import RolloverRequest
 from pki.tokens import TokenRequest
 from pki.x509 import renewal
 from store.engine import Store, Unit
@@ -63,7 +63,7 @@ from tests.pki.acts import (
     ocsp_status,
     trail,
 )
-from tests.pki.approving import approve, asked, bearing, guarded, hire
+from tests.pki.approving import approve, asked, bearing, details, guarded, hire
 from tests.pki.logkeeping import Killed
 from tests.pki.requests import DER, private_key, request
 from tests.pki.test_clockwork import Blobs
@@ -126,7 +126,9 @@ def test_a_successor_is_alike_but_for_its_key(desk: Desk) -> None:
     found = prepare(desk)
     assert (found.authority, found.successor, found.state) == ("issuing", "issuing-2", "prepared")
     old, new = (authorities.get(desk, ADMIN, name) for name in ("issuing", "issuing-2"))
-    assert new.certificate.subject.public_bytes() == old.certificate.subject.public_bytes()
+    assert old.certificate.subject.rfc4514_string() == "CN=Issuing,O=Example"
+    assert new.certificate.subject.rfc4514_string() == "CN=Issuing 2,O=Example"
+    assert not found.same_subject
     assert (new.kind, new.parent, new.path_length) == (old.kind, old.parent, old.path_length)
     assert (new.constraints, new.shards) == (old.constraints, old.shards)
     assert new.public_key != old.public_key
@@ -141,6 +143,49 @@ def test_what_is_asked_for_differs(desk: Desk) -> None:
     new = authorities.get(desk, ADMIN, found.successor)
     assert new.public_key.curve.name == "secp384r1"  # type: ignore[union-attr]
     assert new.certificate.not_valid_after_utc == NOW + timedelta(days=90)
+
+
+def test_a_root_keeps_its_subject_and_who_wants_that_names_it(desk: Desk) -> None:
+    root = prepare(desk, "root")
+    old, new = (authorities.get(desk, ADMIN, name) for name in ("root", "root-2"))
+    assert new.certificate.subject.public_bytes() == old.certificate.subject.public_bytes()
+    assert root.same_subject
+    forced = prepare(desk, subject="CN=Issuing,O=Example")
+    old, new = (authorities.get(desk, ADMIN, name) for name in ("issuing", "issuing-2"))
+    assert new.certificate.subject.public_bytes() == old.certificate.subject.public_bytes()
+    assert forced.same_subject
+    # That of a third one is taken.
+    with pytest.raises(founding.AuthorityExists):
+        prepare(desk, "sharded", subject="CN=Issuing,O=Example")
+
+
+@pytest.mark.parametrize(
+    ("subject", "follows"),
+    [
+        ("CN=Gateways CA 2027,O=Example", "CN=Gateways CA 2027 2,O=Example"),
+        ("CN=Gateways CA 9,O=Example", "CN=Gateways CA 10,O=Example"),
+        ("OU=Gateways,O=Example", "CN=named-2,OU=Gateways,O=Example"),
+    ],
+)
+def test_subjects_that_follow(desk: Desk, subject: str, follows: str) -> None:
+    founding.create(
+        desk, ADMIN, AuthorityRequest("named", "issuing", subject, parent="root"), now=NOW
+    )
+    found = prepare(desk, "named")
+    made = authorities.load(desk, found.successor).certificate.subject.rfc4514_string()
+    assert made == follows
+    # One that was given up has taken it for ever.
+    move(desk, found, BACK)
+    again = authorities.load(desk, prepare(desk, "named").successor).certificate
+    assert again.subject.rfc4514_string() != follows
+
+
+def test_a_subject_that_cannot_grow(desk: Desk) -> None:
+    wanted = AuthorityRequest("long", "issuing", f"CN={'x' * 64}", parent="root")
+    founding.create(desk, ADMIN, wanted, now=NOW)
+    with pytest.raises(founding.BadAuthority) as refused:
+        prepare(desk, "long")
+    assert "--subject" in refused.value.next_step
 
 
 def test_nobody_issues_from_it_before_it_is_published(desk: Desk) -> None:
@@ -204,9 +249,15 @@ def test_a_switch_on_a_date_comes_by_itself(desk: Desk) -> None:
     assert move(desk, found, "switched", on=NOW + HOUR).switch_at == NOW + HOUR
     assert issuer_of(desk, now=NOW + HOUR - timedelta(seconds=1)) == "issuing"
     assert issuer_of(desk, now=NOW + HOUR) == "issuing-2"
-    with pytest.raises(WrongPhase):
+    assert phases.get(desk, ADMIN, found.id).phase(NOW) == "scheduled"
+    assert phases.get(desk, ADMIN, found.id).phase(NOW + HOUR) == "switched"
+    with pytest.raises(WrongPhase) as refused:
         move(desk, found, "finished", despite=True)
-    assert move(desk, found, BACK).switch_at is None
+    assert f"{NOW + HOUR:%Y-%m-%dT%H:%M:%SZ}" in refused.value.message
+    assert details(desk, "rollover.switch")[-1]["switch_at"] == (NOW + HOUR).isoformat()
+    with pytest.raises(WrongPhase, match="is switched by now"):
+        move(desk, found, BACK, NOW + HOUR, seen="scheduled")
+    assert move(desk, found, BACK, seen="scheduled").switch_at is None
     assert issuer_of(desk, now=NOW + HOUR) == "issuing"
 
 
@@ -285,6 +336,81 @@ def test_when_the_last_one_has_ended_the_old_authority_retires(desk: Desk) -> No
     assert move(desk, found, BACK).state == "switched"
     assert authorities.get(desk, ADMIN, "issuing").status == "active"
     assert issuer_of(desk) == "issuing-2"
+
+
+def test_a_root_is_finished_when_what_is_below_has_moved(desk: Desk) -> None:
+    leaf = issue(desk)
+    root = switched(desk, "root")
+    # One that was given up, and one that takes the old one's place.
+    move(desk, prepare(desk), BACK)
+    below = [prepare(desk, name) for name in ("issuing", "sharded")]
+    for found in below:
+        for step in ("published", "switched"):
+            move(desk, found, step)
+    with pytest.raises(StillInUse, match="2 CA certificates \\('issuing', 'sharded'\\)") as held:
+        move(desk, root, "finished")
+    ends = authorities.load(desk, "issuing").certificate.not_valid_after_utc
+    assert held.value.details == {
+        "certificates": 0,
+        "pending": 0,
+        "authorities": ["issuing", "sharded"],
+        "cross_certificates": 0,
+        "until": ends.isoformat(),
+    }
+    for found in below:
+        move(desk, found, "finished", despite=True)
+    # Peers meet its certificate below the old root.
+    with pytest.raises(StillInUse, match=r"1 CA certificate \('issuing'\); the last ends"):
+        move(desk, root, "finished")
+    revocation.revoke(desk, OPERATOR, leaf.serial, "superseded", now=NOW)
+    assert move(desk, root, "finished").state == "finished"
+
+
+def test_what_the_old_root_signed_for_others_keeps_it(desk: Desk) -> None:
+    root = switched(desk, "root")
+    for name in ("issuing", "sharded"):
+        move(desk, switched(desk, name), "finished", despite=True)
+    crossed = crossing.cross_sign(desk, ADMIN, partner(desk), "root-2", None, now=NOW)
+    assert move(desk, root, "finished").state == "finished", "the pair counts for nothing"
+    move(desk, root, BACK)
+    move(desk, root, BACK)
+    wanted = crossing.cross_sign(desk, ADMIN, "issuing-2", "root", None, now=NOW)
+    move(desk, root, "switched")
+    with pytest.raises(StillInUse, match="1 cross-certificate; the last ends"):
+        move(desk, root, "finished")
+    revocation.revoke(desk, ADMIN, wanted.serial, "superseded", now=NOW, authority="root")
+    assert move(desk, root, "finished").state == "finished"
+    assert crossed.issuer == "root-2"
+
+
+def test_what_is_finished_in_spite_of_it_is_on_record_with_its_number(
+    desk: Desk, keys: Custody
+) -> None:
+    issue(desk)
+    found = prepare(desk)
+    move(desk, found, "published")
+    tried: list[str] = []
+
+    def finish(name: str) -> None:
+        keys.before = None
+        tried.append(name)
+        move(desk, found, "switched")
+        with pytest.raises(StillInUse) as held:
+            move(desk, found, "finished")
+        assert "1 certificate, 1 being signed; the last ends" in held.value.message
+        move(desk, found, "finished", despite=True)
+        assert phases.usage(desk, ADMIN, found.id, now=NOW).pending == 1
+
+    keys.before = finish
+    with pytest.raises(issuance.IssuanceOvertaken):
+        issue(desk)
+    assert len(tried) == 1
+    assert details(desk, "rollover.finish")[-1]["in_force"] == 2
+    # What was being signed is on the list of the old one, should a signature exist.
+    reconcile.settle(desk, CLOCKWORK, now=LATE)
+    drain(desk, LATE)
+    assert len(listed(crl(desk, "issuing"))) == 1
+    assert phases.usage(desk, ADMIN, found.id, now=LATE).pending == 0
 
 
 def test_the_way_back_to_the_beginning(desk: Desk) -> None:

@@ -5,7 +5,8 @@ import pytest
 from pki import publication
 from pki.desk import Desk
 from pki.rollover import crossing, phases
-from pki.rollover.phases import Order, RolloverRequest
+from pki.rollover.phases import Order
+from pki.rollover.successor import RolloverRequest
 from tests import judges
 from tests.fixtures.desk import ADMIN, CLOCKWORK, NOW
 from tests.pki.acts import certificate_of, crl, issue

@@ -62,15 +62,17 @@ class Managed:
         kept = {
             each.name
             for each in wanted
-            if texts[each.name] in was and set(sections.conns_of(each)) <= _plain(state)
+            if sections.for_pluto(texts[each.name]) in sections.for_pluto(was)
+            and set(sections.conns_of(each)) <= _plain(state)
         }
+        up = {sections.plain(each.name) for each in state.states if each.established}
         for each in before:
             if each.name not in kept:
                 for conn in sections.conns_of(each):
                     self._whack.ask("--delete", "--name", conn)
         for each in wanted:
             if each.name not in kept:
-                refused += self._load(each)
+                refused += self._load(each, up)
         if not refused and state.settings.get("crl-strict") == "no":
             refused += [
                 NotYetInForce(
@@ -109,7 +111,7 @@ class Managed:
                 wanted.append(each)
         return wanted, refused
 
-    def _load(self, connection: Connection) -> list[IkewardenError]:
+    def _load(self, connection: Connection, up: set[str]) -> list[IkewardenError]:
         refused: list[IkewardenError] = []
         for conn, child in sections.conns_of(connection).items():
             done = self._whack.load(conn)
@@ -120,9 +122,12 @@ class Managed:
                     step = "Set ikev1-policy=accept in config setup of ipsec.conf, and restart Libreswan."
                 words = f"pluto did not load connection {conn}: {done.last_words}"
                 refused.append(DaemonRefused(words, next_step=step))
-            elif child.start_action != "none":
-                verb = "--route" if child.start_action == "trap" else "--initiate"
-                self._whack.try_for(2.0, verb, "--asynchronous", "--name", conn)
+            else:
+                # pluto ended the SAs of what it has anew.
+                begun = child.start_action == "start" or conn in up
+                verbs = ["--route"] * (child.start_action == "trap") + ["--initiate"] * begun
+                for verb in verbs:
+                    self._whack.try_for(2.0, verb, "--asynchronous", "--name", conn)
         return refused
 
 

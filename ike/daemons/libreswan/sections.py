@@ -99,6 +99,11 @@ def render(connection: Connection, around: Around) -> str:
     return "".join(parts)
 
 
+def for_pluto(text: str) -> str:
+    """A text of `render` without what pluto does not read."""
+    return "".join(each for each in text.splitlines(keepends=True) if not each.startswith("#"))
+
+
 def _recorded(connection: Connection) -> dict[str, Any]:
     """What the file keeps of a connection. A setting that came later is left out where it is as it always was: the
     text of a connection that did not change stays the same, and pluto is not told to load it anew.
@@ -182,8 +187,29 @@ def _certificates(connection: Connection, around: Around) -> Iterator[tuple[str,
     yield "leftsendcert", "always"
     yield "sendca", "all"  # a peer may lack the issuing CA
     if connection.remote_authority is not None:
-        authority = around.authorities[connection.remote_authority]
-        yield "rightca", _quoted(distinguished(authority.subject))
+        accepted = _accepted(connection, around)
+        if accepted is not None:
+            yield "rightca", _quoted(distinguished(accepted))
+
+
+def _accepted(connection: Connection, around: Around) -> x509.Name | None:
+    """The name that stands above every certificate that the peer may have: pluto takes one, and it may be anywhere on
+    the way up. Of several authorities, as in a rollover, the nearest that is above all; None where none is.
+    """
+    known = around.authorities
+    ways = [_way_up(known[each], known) for each in connection.remote_authorities if each in known]
+    return next((name for name in ways[0] if all(name in way for way in ways[1:])), None)
+
+
+def _way_up(
+    authority: x509.Certificate, authorities: Mapping[str, x509.Certificate]
+) -> list[x509.Name]:
+    """The name of an authority and those above it, as far as they are known."""
+    above = {each.subject: each.issuer for each in authorities.values()}
+    way = [authority.subject, authority.issuer]
+    while (name := above.get(way[-1])) is not None and name not in way:
+        way.append(name)
+    return way
 
 
 def _methods(connection: Connection, around: Around) -> str:

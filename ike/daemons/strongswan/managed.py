@@ -5,7 +5,8 @@ stands before it that names none and takes both: charon answers with the first o
 left; SAs that it answered stay, and go on under its name.
 
 charon ends the SAs of a connection that changes if one of its children is to be started at once. So that a PPK can
-change, such children are loaded as traps, which have their SAs kept, and are started from here.
+change, or the authorities of the peer in a rollover, such children are loaded as traps, which have their SAs kept, and
+are started from here. Where more changes than the authorities, they are begun anew from here, too.
 """
 
 import ipaddress
@@ -37,6 +38,8 @@ PpkIds = Callable[[str], tuple[str, ...]]
 
 # What to do when the peer is gone or closes: nothing, wait for traffic, start anew.
 _DPD_ACTION = {"none": "clear", "trap": "trap", "start": "restart"}
+# What the file has of a child that is to be up: it is loaded as a trap.
+_STARTED = 'dpd_action = "restart"'
 _DPD_DELAY = "30s"
 # A companion begins nothing: it has no PPK_ID to send.
 _QUIET = {"start_action": "none", "dpd_action": "clear"}
@@ -86,8 +89,11 @@ class ManagedConnections:
             self._announce(new)
             failed = set()
             for each in new.values():
+                anew = self._begins_anew(each, authorities)
                 try:
                     self._load(session, each, authorities, order)
+                    if anew:
+                        _end(session, each.name)
                 except DaemonRefused as refusal:
                     refused.append(refusal)
                     failed.add(each.name)
@@ -97,11 +103,7 @@ class ManagedConnections:
                 for name, each in wanted.items()
                 if name not in failed
             }
-            # charon starts a new one by itself, unless it was loaded as a trap.
-            self._bring_up(
-                session,
-                [each for name, each in wanted.items() if name not in new or each.ppk != "none"],
-            )
+            self._bring_up(session, [each for name, each in wanted.items() if name not in failed])
         if refused:
             raise refused[0]
 
@@ -124,7 +126,7 @@ class ManagedConnections:
     # inside
 
     def _bring_up(self, session: Session, connections: Sequence[Connection]) -> None:
-        """Start what is to be up and is not: charon tries once, and a peer that was not ready yet has refused it.
+        """Start what is to be up and is not, also where a peer that was not ready yet has refused it.
 
         Only where there is no IKE_SA at all, so that one that is coming up, or is made anew, is left alone.
         """
@@ -140,8 +142,8 @@ class ManagedConnections:
         present = {
             names.connection_of(name)
             for entry in listed
-            for name in entry
-            if not names.is_proof(name)
+            for name, sa in entry.items()
+            if not names.is_proof(name) and sa.get("state") != "DELETING"
         }
         for name, child in starting:
             if name not in present:
@@ -184,13 +186,24 @@ class ManagedConnections:
             for each in (name, names.companion(name), names.proof(name)):
                 if each in loaded:
                     session.ask("unload-conn", {"name": each})
-                with suppress(DaemonRefused):  # nothing was up
-                    session.stream("terminate", "control-log", {"ike": each, "force": "yes"})
+                _end(session, each)
 
     def _is_written(self, connection: Connection, authorities: dict[str, x509.Certificate]) -> bool:
         with suppress(FileNotFoundError):
             had = self._files.connection_path(connection.name).read_text("utf-8")
             return had == self._text(connection, authorities)
+        return False
+
+    def _begins_anew(
+        self, connection: Connection, authorities: dict[str, x509.Certificate]
+    ) -> bool:
+        """Whether what is up of one that is to be up has to be as the connection is now. SAs that a PPK protects are
+        made anew when that is proven.
+        """
+        with suppress(FileNotFoundError):
+            had = self._files.connection_path(connection.name).read_text("utf-8")
+            other = _but_authorities(had) != _but_authorities(self._text(connection, authorities))
+            return other and _STARTED in had and connection.ppk == "none"
         return False
 
     def _text(self, connection: Connection, authorities: dict[str, x509.Certificate]) -> str:
@@ -209,6 +222,15 @@ class ManagedConnections:
         with suppress(FileNotFoundError, ValueError, TypeError):
             return set(json.loads(self._loading.read_bytes()))
         return set()
+
+
+def _but_authorities(text: str) -> list[str]:
+    return [line for line in text.splitlines() if not line.lstrip().startswith("cacerts = ")]
+
+
+def _end(session: Session, name: str) -> None:
+    with suppress(DaemonRefused):  # nothing was up
+        session.stream("terminate", "control-log", {"ike": name, "force": "yes"})
 
 
 def _anchors(
@@ -250,10 +272,7 @@ def _section(connection: Connection, cacerts: Sequence[str | bytes]) -> dict[str
         "dpd_delay": _DPD_DELAY,
         "local": {"auth": "pubkey", "id": names.for_charon(connection.local_id)},
         "remote": _remote(connection, cacerts),
-        "children": {
-            child.name: _child(child, trapped=connection.ppk != "none")
-            for child in connection.children
-        },
+        "children": {child.name: _child(child) for child in connection.children},
     }
     if connection.authentication == "psk":
         del made["send_cert"]
@@ -277,8 +296,8 @@ def _remote(connection: Connection, cacerts: Sequence[str | bytes]) -> dict[str,
     return remote
 
 
-def _child(child: Child, *, trapped: bool) -> dict[str, Any]:
-    start = "trap" if trapped and child.start_action == "start" else child.start_action
+def _child(child: Child) -> dict[str, Any]:
+    start = "trap" if child.start_action == "start" else child.start_action
     made: dict[str, Any] = {
         "local_ts": [_network(each) for each in child.local_ts],
         "remote_ts": [_network(each) for each in child.remote_ts],

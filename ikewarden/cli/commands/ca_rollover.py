@@ -1,15 +1,26 @@
 """`ikewarden ca rollover` and `ca cross-sign`: another key in the place of an authority's, phase by phase."""
 
 from datetime import datetime
+from pathlib import Path
 from typing import Any, Final
 
 import click
 
 from core.errors import NotFound
 from hsm.ports import KEY_ALGORITHMS
+from ikewarden.cli import files
 from ikewarden.cli.help import command
 from ikewarden.cli.lazy import Lazy, LazyGroup
-from ikewarden.cli.options import FUTURE, approval_option, client_command, example, rfc3339
+from ikewarden.cli.local import config_option, opened_instance
+from ikewarden.cli.options import (
+    FUTURE,
+    approval_option,
+    client_command,
+    directory_option,
+    example,
+    format_option,
+    rfc3339,
+)
 from ikewarden.cli.screen import Column
 from ikewarden.cli.segments import segment
 from ikewarden.cli.session import Session, pass_session
@@ -22,19 +33,40 @@ _COLUMNS: Final = (
     Column("Authority", "authority", whole=True),
     Column("Successor", "successor", whole=True),
     Column("State", "state", whole=True),
-    Column("Issues from", "switch_at", whole=True),
+    Column("Switch", "switch_at", whole=True),
     Column("Begun", "created_at", whole=True, spare=1),
     Column("By", "created_by", spare=2),
 )
 _NEXT: Final = {
     "prepared": "Publish it, so that gateways trust both: `ikewarden ca rollover publish {authority}`.",
     "published": "When the gateways have it, switch: `ikewarden ca rollover switch {authority}`.",
+    "scheduled": "Until {switch_at} certificates come from {authority}, from then on from {successor}; "
+    "`ikewarden ca rollover back {authority}` takes it back.",
     "switched": "When nothing of the old key is in force: `ikewarden ca rollover finish {authority}`.",
     "finished": "The lists and the OCSP of {authority} go on.",
     "abandoned": "{successor} never issues.",
 }
+# While peers have both, or are about to.
+_BOTH: Final = ("prepared", "published", "scheduled", "switched")
+_SAME_SUBJECT: Final = (
+    "{authority} and {successor} have the same subject. Libreswan keeps one revocation list for a subject, and refuses "
+    "that of {successor} as long as it has {authority}: a revoked certificate of {successor} is let in there until "
+    "then. Keep that time short (docs/how-to/rollover.md)."
+)
 _days = click.option(
     "--days", type=click.IntRange(1, 14640), metavar="DAYS", help="How long it is valid."
+)
+
+_successor = click.option(
+    "--successor", metavar="NAME", help="What it is called. [default: NAME-2]"
+)
+_algorithm = click.option(
+    "--algorithm", type=click.Choice(KEY_ALGORITHMS), help="[default: as before]"
+)
+_subject = click.option(
+    "--subject",
+    metavar="DN",
+    help="Its subject (RFC 4514). [default: the next number; of a root the same]",
 )
 
 
@@ -50,6 +82,10 @@ class NoRollover(NotFound):
     lazy={
         "start": Lazy(
             f"{__name__}:start", "Make the next key of an authority; nobody is told of it yet."
+        ),
+        "request": Lazy(
+            f"{__name__}:request",
+            "Make the next key of an authority whose parent is outside, and its request.",
         ),
         "list": Lazy(f"{__name__}:list_", "List rollovers, the newest first."),
         "show": Lazy(f"{__name__}:show", "Show the rollover of an authority."),
@@ -70,18 +106,58 @@ def rollover() -> None:
 
 @command("start", epilog=example("ikewarden ca rollover start issuing"))
 @click.argument("name")
-@click.option("--successor", metavar="NAME", help="What it is called. [default: NAME-2]")
-@click.option("--algorithm", type=click.Choice(KEY_ALGORITHMS), help="[default: as before]")
+@_successor
+@_algorithm
 @_days
+@_subject
 @approval_option
 @client_command()
 @pass_session
 def start(session: Session, /, name: str, **given: Any) -> None:
     """Make the next key of an authority; nobody is told of it yet.
 
-    Subject, limits and parent are those of the authority; the lists and the OCSP of the old key go on.
+    Limits and parent are those of the authority; the lists and the OCSP of the old key go on. An issuing CA gets
+    another subject, `CN=Issuing CA 2` after `CN=Issuing CA`; a root keeps its own.
     """
     _show(session, session.connect().post(f"{_OF}/{segment(name)}/rollover", given))
+
+
+@command("request", epilog=example("ikewarden ca rollover request issuing --out issuing-2.csr"))
+@click.argument("name")
+@_successor
+@_algorithm
+@_subject
+@click.option(
+    "--out",
+    type=click.Path(dir_okay=False, path_type=Path),
+    required=True,
+    metavar="FILE",
+    help="Where the request goes.",
+)
+@directory_option
+@config_option
+@format_option()
+@pass_session
+def request(session: Session, /, name: str, out: Path, config: Path | None, **given: Any) -> None:
+    """Make the next key of an authority whose parent is outside, and its request.
+
+    It works on the instance of this machine. When the request is signed, `ikewarden ca import` brings the certificate
+    in and begins the rollover. Asked again, the request is for the same key.
+    """
+    from pki.actors import Actor, Role
+    from pki.rollover import phases
+    from pki.rollover.successor import RolloverRequest
+
+    wanted = RolloverRequest(name, given["successor"], given["algorithm"], subject=given["subject"])
+    with opened_instance(session, config) as opened:
+        actor = Actor("console", Role.ADMIN)
+        made, csr = phases.ask(opened.desk, actor, wanted, now=session.clock())
+    files.write_new(out, csr, files.PUBLIC)
+    found = {"authority": name, "successor": made, "request": str(out)}
+    session.screen.document(found)
+    session.screen.note(
+        f"Have it signed, and bring it in: `ikewarden ca import {made} CERTIFICATE …`. That begins the rollover."
+    )
 
 
 @command("list", epilog=example("ikewarden ca rollover list"))
@@ -100,9 +176,10 @@ def list_(session: Session) -> None:
 def show(session: Session, name: str) -> None:
     """Show the rollover of an authority.
 
-    That is the one under way, or the last.
+    That is the one under way, or the last; with what of the old key is in force.
     """
-    _show(session, _find(session.connect(), name))
+    client = session.connect()
+    _show(session, client.get(f"{_PATH}/{_find(client, name)['id']}"))
 
 
 @command("publish", epilog=example("ikewarden ca rollover publish issuing"))
@@ -134,7 +211,8 @@ def publish(session: Session, name: str) -> None:
 def switch(session: Session, name: str, on: datetime | None, despite: bool) -> None:
     """Have certificates come from the successor, now or on a date.
 
-    What gateways renew comes from it, too. Certificates of the old key stay valid.
+    What gateways renew comes from it, too. Certificates of the old key stay valid. Until the date that is given the
+    rollover is `scheduled`.
     """
     _move(session, name, {"to": "switched", "on": rfc3339(on), "despite": despite})
 
@@ -205,3 +283,5 @@ def _move(session: Session, name: str, body: dict[str, Any]) -> None:
 def _show(session: Session, found: dict[str, Any]) -> None:
     session.screen.document(found)
     session.screen.note(_NEXT[found["state"]].format(**found))
+    if found["same_subject"] and found["state"] in _BOTH:
+        session.screen.note(_SAME_SUBJECT.format(**found))

@@ -574,3 +574,39 @@ def test_a_managed_connection_works(rig: PlutoRig, first: Credential) -> None:
     rig.daemon.connect([])
     assert rig.daemon.sas() == ()
     assert "ours" not in rig.daemon.inventory().connections
+
+
+@pytest.mark.parametrize("name", ["Contract Issuing", "Contract Issuing 2"], ids=["same", "other"])
+def test_a_peer_may_be_of_either_authority_in_a_rollover(
+    rig: PlutoRig, first: Credential, name: str
+) -> None:
+    rig.gateway.whack("--delete", "--name", TUNNEL)
+    (rig.gateway.connections / f"{TUNNEL}.conf").unlink()
+    old, new = rig.pki.issuing, Authority(name, rig.pki.root, serial=0x31)
+    before = managed(rig, "ours", remote_authority=fingerprint(old.certificate))
+    both = replace(before, more_authorities=(fingerprint(new.certificate),))
+    rig.daemon.connect([before])
+    rig.gateway.initiate("ours")
+    (was,) = rig.daemon.sas()
+    rig.daemon.trust([*rig.pki.authorities, new.certificate])
+    rig.daemon.connect([both])
+    deadline = time.monotonic() + 30
+    while not any(each.established for each in rig.daemon.sas()) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    (sa,) = [each for each in rig.daemon.sas() if each.established]
+    # pluto takes one name. Where that is another now, the connection is loaded and begun anew.
+    assert (sa.id == was.id) == (name == "Contract Issuing")
+    for serial, issuer in ((0x41, new), (0x42, old)):
+        leaf = issuer.leaf(PEER, serial=serial)
+        rig.peer.install(leaf.key_pem, leaf.pem, issuer.chain)
+        rig.gateway.terminate("ours")
+        rig.gateway.initiate("ours")
+        assert any(each.established for each in rig.daemon.sas())
+    # Nobody else's.
+    stranger = Authority("Stranger")
+    leaf = stranger.leaf(PEER, serial=0x51)
+    rig.peer.install(leaf.key_pem, leaf.pem, [*old.chain, stranger.pem])
+    rig.daemon.trust([*rig.pki.authorities, new.certificate, stranger.certificate])
+    rig.gateway.terminate("ours")
+    with pytest.raises(Refused):
+        rig.gateway.initiate("ours")

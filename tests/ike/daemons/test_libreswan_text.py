@@ -100,6 +100,43 @@ def test_a_connection_as_a_section() -> None:
     }
 
 
+def accepted(*names: str, **known: Authority) -> str | None:
+    """`rightca` of a connection whose peer may be of these authorities."""
+    around = sections.Around(
+        "ikewarden", "ecdsa", {name: each.certificate for name, each in known.items()}
+    )
+    wanted = connection(remote_authority=names[0], more_authorities=names[1:])
+    return settings(sections.render(wanted, around)).get("rightca")
+
+
+def test_the_peer_may_be_of_several_authorities() -> None:
+    root, other = Authority("Lab Root"), Authority("Other Root")
+    old, same = (Authority("Issuing", root, serial=serial) for serial in (2, 3))
+    new = Authority("Issuing 2", root, serial=4)
+    below = Authority("Below", old, serial=5)
+    known = {"root": root, "other": other, "old": old, "same": same, "new": new, "below": below}
+    assert accepted("old", **known) == '"CN=Issuing"'
+    assert accepted("old", "same", **known) == '"CN=Issuing"'
+    assert accepted("old", "new", **known) == '"CN=Lab Root"'
+    assert accepted("old", "new", old=old, new=new) == '"CN=Lab Root"'
+    assert accepted("below", "new", **known) == '"CN=Lab Root"'
+    assert accepted("below", "old", **known) == '"CN=Issuing"'
+    assert accepted("old", "root", **known) == '"CN=Lab Root"'
+    # Nothing is above both: all that pluto knows may come.
+    assert accepted("old", "other", **known) is None
+    # One that is not there yet counts when it is.
+    assert accepted("old", "new", root=root, old=old) == '"CN=Issuing"'
+
+
+def test_of_what_is_recorded_pluto_sees_nothing() -> None:
+    around = sections.Around("ikewarden", "ecdsa", {"aa": CA, "bb": CA})
+    both = connection(more_authorities=("bb",))
+    texts = [sections.render(each, around) for each in (connection(), both)]
+    assert texts[0] != texts[1]
+    assert sections.parse(texts[1]) == (both,)
+    assert sections.for_pluto(texts[0]) == sections.for_pluto(texts[1])
+
+
 def test_children_and_networks() -> None:
     one = Child("one", ("10.1.0.0/24", "10.1.1.0/24"), ("10.2.0.0/24",), start_action="start")
     two = Child("two", ("10.1.9.1/24",), ("10.2.0.0/24",), start_action="trap")

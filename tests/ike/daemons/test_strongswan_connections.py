@@ -6,8 +6,9 @@ import pytest
 from cryptography.hazmat.primitives.serialization import Encoding
 
 from ike.daemons.port import Child, Connection, Credential, DaemonRefused, fingerprint
-from tests.ike.daemons.charon_rig import CharonRig
+from tests.ike.daemons.charon_rig import CharonRig, adapter
 from tests.ike.daemons.contract import OWN, PEER, install
+from tests.lab.handmade import Authority
 
 NAME = "managed"
 
@@ -77,10 +78,16 @@ def test_swanctl_agrees_with_what_is_loaded(charon: CharonRig, managed: Connecti
     assert charon.gateway.log.words(f"updated vici connection: {NAME}", mark) != []
 
 
-def test_a_restart_brings_it_up_with_no_agent(charon: CharonRig, managed: Connection) -> None:
+def test_after_a_restart_it_waits_for_traffic_or_the_agent(
+    charon: CharonRig, managed: Connection
+) -> None:
     charon.daemon.connect([managed])
     spi = wait_up(charon)
     charon.restart()
+    with charon.gateway.session() as session:
+        waiting = {name for entry in session.list_policies({"trap": "yes"}) for name in entry}
+    assert f"{NAME}/net" in waiting
+    charon.daemon.connect([managed])
     wait_up(charon, but=spi)
 
 
@@ -91,6 +98,35 @@ def test_a_changed_one_is_replaced_and_comes_up_anew(
     spi = wait_up(charon)
     charon.daemon.connect([with_rekey(managed, 7200)])
     wait_up(charon, but=spi)
+
+
+def with_authorities(connection: Connection, *more: Authority) -> Connection:
+    prints = tuple(fingerprint(each.certificate) for each in more)
+    return Connection(**{**vars(connection), "more_authorities": prints})
+
+
+def test_another_authority_of_the_peer_makes_nothing_anew(
+    charon: CharonRig, managed: Connection
+) -> None:
+    """In a rollover: published, gone back, published again, finished."""
+    old, new = charon.pki.root, Authority("Next Root")
+    charon.daemon.connect([managed])
+    spi = wait_up(charon)
+    child = charon.daemon.sas()[0].children[0].spi_in
+    both, finished = with_authorities(managed, new), with_authorities(managed)
+    mark = charon.gateway.log.mark()
+    for wanted, roots in ((both, [old, new]), (finished, [old]), (both, [old, new])):
+        charon.daemon.trust([each.certificate for each in roots])
+        charon.daemon.connect([wanted])
+        assert still_up(charon, spi)
+    assert len(charon.gateway.log.words(f"replaced vici connection: {NAME}", mark)) == 3
+    assert [each.spi_in for each in charon.daemon.sas()[0].children] == [child]
+    # An agent that comes anew knows what is in the files.
+    again = adapter(charon.gateway)
+    again.connect([both])
+    again.connect([finished])
+    assert still_up(charon, spi)
+    assert [each.spi_in for each in charon.daemon.sas()[0].children] == [child]
 
 
 def test_one_no_longer_named_ends_with_its_sas(charon: CharonRig, managed: Connection) -> None:
