@@ -9,6 +9,7 @@ import base64
 import hashlib
 import json
 import os
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, NoReturn, Self
@@ -106,7 +107,12 @@ class Seal:
         Takes as long as its scrypt parameters say. Raises `WrongPassphrase`, `KeyStoreMissing`,
         `KeyFileDamaged`, `KeyFormatUnknown`, and what a directory that is not private raises.
         """
-        return cls(_data_key(PrivateFolder(directory), passphrase))
+        folder = PrivateFolder(directory)
+        try:
+            content = folder.read(SEAL_NAME, limit=_LIMIT)
+        except FileNotFoundError:
+            content = None
+        return cls(_data_key(folder, content, passphrase))
 
     def seal(self, name: str, content: bytes, associated: bytes = b"") -> bytes:
         """Encrypt `content`, bound to `name` and `associated` (which must be given again,
@@ -132,17 +138,28 @@ class Seal:
 
 
 def change_passphrase(
-    directory: Path, old: Secret, new: Secret, *, cost: ScryptCost = DEFAULT_COST
+    directory: Path,
+    old: Secret,
+    new: Secret,
+    *,
+    cost: ScryptCost = DEFAULT_COST,
+    first: Callable[[], None] = lambda: None,
 ) -> None:
     """Wrap the data key under a new passphrase; keys and opened seals stay as they are.
 
-    Killed at any moment, the store opens with exactly one of the two. Raises as `Seal.open`, and
-    `PassphraseUnusable` for the new one.
+    Killed at any moment, the store opens with exactly one of the two; of two changes at once, one is made, and `old` is
+    wrong for the other. `first` is called when `old` is known to be right, and before anything is changed. Raises as
+    `Seal.open`, `PassphraseUnusable` for the new one, and what `first` raises.
     """
     require_strength(new)
     folder = PrivateFolder(directory)
-    data_key = _data_key(folder, old)
-    folder.replace(SEAL_NAME, _wrap(data_key, new, cost))
+
+    def change(content: bytes | None) -> bytes:
+        data_key = _data_key(folder, content, old)
+        first()
+        return _wrap(data_key, new, cost)
+
+    folder.update(SEAL_NAME, change, limit=_LIMIT)
 
 
 def _bound(name: str, associated: bytes) -> bytes:
@@ -174,12 +191,10 @@ def _wrap(data_key: Secret, passphrase: Secret, cost: ScryptCost) -> bytes:
     return json.dumps(document, indent=2).encode() + b"\n"
 
 
-def _data_key(folder: PrivateFolder, passphrase: Secret) -> Secret:
+def _data_key(folder: PrivateFolder, content: bytes | None, passphrase: Secret) -> Secret:
     path = folder.path / SEAL_NAME
-    try:
-        content = folder.read(SEAL_NAME, limit=_LIMIT)
-    except FileNotFoundError:
-        raise KeyStoreMissing(f"There is no key store at {folder.path}.") from None
+    if content is None:
+        raise KeyStoreMissing(f"There is no key store at {folder.path}.")
     try:
         document = json.loads(content)
         if document["format"] != SEAL_FORMAT:

@@ -1,11 +1,13 @@
 """An embedded instance: one directory with settings, records, sealed keys, and what a client needs to talk to it."""
 
 import base64
+import fcntl
 import json
 import os
 import secrets
 import shutil
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import partial
@@ -19,7 +21,13 @@ from hsm.ports import KeyAlgorithm
 from hsm.seal import Seal
 from hsm.sealedfiles import SealedFileKeyStore
 from hsm.token.pin import find_pin
-from ikewarden.cli.place import ADMIN_TOKEN, ROOT_CERTIFICATE, SETTINGS
+from ikewarden.cli.place import (
+    ADMIN_TOKEN,
+    ROOT_CERTIFICATE,
+    SETTINGS,
+    UNFINISHED,
+    require_finished,
+)
 from ikewarden.settings import load_settings
 from ikewarden.settings_keys import Pkcs11Settings
 from ikewarden.settings_model import Settings
@@ -32,7 +40,6 @@ from pki.tokens import TokenRequest
 from store.schema import migrate
 
 PASSPHRASE = "passphrase"  # noqa: S105 - a file's name
-UNFINISHED = "init-unfinished"
 CONSOLE = Actor(name="init", role=Role.ADMIN)
 
 _TEMPLATE = """\
@@ -66,15 +73,6 @@ class InstanceExists(Conflict):
 
     code = "instance_exists"
     next_step = "Start it with `ikewarden serve --dir DIR`, or choose another directory."
-
-
-class InstanceUnfinished(Conflict):
-    """An `init` was cut off here before it was done."""
-
-    code = "instance_unfinished"
-    next_step = (
-        "Remove the directory (nothing was issued from it yet) and run `ikewarden init` again."
-    )
 
 
 class DirectoryNotEmpty(InvalidInput):
@@ -131,8 +129,7 @@ class Instance:
 
 def exists(directory: Path) -> bool:
     """Whether a whole instance is there. Raises InstanceUnfinished for half of one."""
-    if (directory / UNFINISHED).exists():
-        raise InstanceUnfinished(f"{directory} was not finished.")
+    require_finished(directory)
     return (directory / SETTINGS).exists()
 
 
@@ -156,30 +153,30 @@ def make(
     directory = plan.directory
     # Before anything is made: without a PIN nothing can be finished.
     answer = _pin_of(plan.token, environ or {}, prompt) if plan.token else prompt
-    was_there = _claim(directory)
-    settings = _settle(plan, in_file=passphrase is None)
-    report("sealing the key store")
-    try:
-        keys = _open_keys(directory, settings, passphrase, environ or {}, answer)
-    except IkewardenError:
-        _clear(directory, keep=was_there)
-        raise
-    PrivateFolder(settings.secrets.directory).make()
-    report("making the database")
-    migrate(settings.database.url)
-    desk = make_desk(settings, keys)
-    try:
-        report("making the root and the issuing authority")
-        _found(desk, plan, now)
-        created = tokens.create(desk, CONSOLE, TokenRequest("admin", Role.ADMIN), now=now)
-        root = authorities.pem(authorities.load(desk, "root").certificate)
-    finally:
-        desk.store.close()
-        keys.close()
-    _write(directory / ADMIN_TOKEN, created.secret.reveal() + b"\n")
-    _write(directory / ROOT_CERTIFICATE, root.encode(), mode=0o644)
-    (directory / UNFINISHED).unlink()
-    _sync(directory)
+    with _claimed(directory) as was_there:
+        settings = _settle(plan, in_file=passphrase is None)
+        report("sealing the key store")
+        try:
+            keys = _open_keys(directory, settings, passphrase, environ or {}, answer)
+        except IkewardenError:
+            _clear(directory, keep=was_there)
+            raise
+        PrivateFolder(settings.secrets.directory).make()
+        report("making the database")
+        migrate(settings.database.url)
+        desk = make_desk(settings, keys)
+        try:
+            report("making the root and the issuing authority")
+            _found(desk, plan, now)
+            created = tokens.create(desk, CONSOLE, TokenRequest("admin", Role.ADMIN), now=now)
+            root = authorities.pem(authorities.load(desk, "root").certificate)
+        finally:
+            desk.store.close()
+            keys.close()
+        _write(directory / ADMIN_TOKEN, created.secret.reveal() + b"\n")
+        _write(directory / ROOT_CERTIFICATE, root.encode(), mode=0o644)
+        (directory / UNFINISHED).unlink()
+        _sync(directory)
     return Instance(directory, settings, created.secret, f"https://{plan.names[0]}:{plan.port}")
 
 
@@ -226,20 +223,29 @@ def _pin_of(token: TokenPlan, environ: Mapping[str, str], prompt: Prompt | None)
     return lambda _question: pin.reveal().decode()
 
 
-def _claim(directory: Path) -> bool:
-    """Take the directory for this run; tell whether it was there, empty."""
+@contextmanager
+def _claimed(directory: Path) -> Iterator[bool]:
+    """Take the directory for this run; gives whether it was there, empty."""
     if exists(directory):
         raise InstanceExists(f"There is an instance in {directory}.")
     was_there = directory.exists()
     directory.mkdir(mode=0o700, parents=True, exist_ok=True)
     if any(directory.iterdir()):
+        require_finished(directory)  # another one was faster
         raise DirectoryNotEmpty(f"{directory} is not empty.")
     directory.chmod(0o700)
+    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
     try:
-        _write(directory / UNFINISHED, b"", exclusive=True)
+        marker = os.open(directory / UNFINISHED, flags, 0o600)
     except FileExistsError:
-        raise InstanceUnfinished(f"Another init is at work in {directory}.") from None
-    return was_there
+        require_finished(directory)
+        raise
+    try:
+        fcntl.flock(marker, fcntl.LOCK_EX)
+        _sync(directory)
+        yield was_there
+    finally:
+        os.close(marker)
 
 
 def _settle(plan: InstancePlan, *, in_file: bool) -> Settings:
@@ -319,9 +325,9 @@ def _found(desk: Desk, plan: InstancePlan, now: datetime) -> None:
         founding.create(desk, CONSOLE, request, now=now)
 
 
-def _write(path: Path, content: bytes, *, mode: int = 0o600, exclusive: bool = False) -> None:
+def _write(path: Path, content: bytes, *, mode: int = 0o600) -> None:
     """Write a file durably, with its mode from the start."""
-    flags = os.O_WRONLY | os.O_CREAT | (os.O_EXCL if exclusive else os.O_TRUNC)
+    flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC
     descriptor = os.open(path, flags, mode)
     with os.fdopen(descriptor, "wb") as file:
         file.write(content)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final
 import click
 
 from core.errors import NotFound
-from ikewarden.cli.place import SETTINGS
+from ikewarden.cli.place import SETTINGS, require_finished
 from ikewarden.cli.session import Session
 
 if TYPE_CHECKING:
@@ -42,8 +42,12 @@ class Opened:
 
 
 def settings_file(session: Session, config: Path | None) -> Path:
-    """The settings `config`, or those of the instance that the session names. Raises InstanceMissing."""
+    """The settings `config`, or those of the instance that the session names.
+
+    Raises InstanceMissing, and InstanceUnfinished for half of one.
+    """
     file = config or session.directory / SETTINGS
+    require_finished(file.parent)
     if not file.exists():
         raise InstanceMissing(
             f"There is no instance in {file.parent}.",
@@ -53,7 +57,7 @@ def settings_file(session: Session, config: Path | None) -> Path:
 
 
 def settings_of(session: Session, config: Path | None) -> "Settings":
-    """What they say. Raises InstanceMissing, and what settings raise."""
+    """What they say. Raises InstanceMissing, InstanceUnfinished, and what settings raise."""
     from ikewarden.settings import load_settings
 
     return load_settings(settings_file(session, config), session.environ)
@@ -63,7 +67,7 @@ def settings_of(session: Session, config: Path | None) -> "Settings":
 def opened_instance(session: Session, config: Path | None) -> Iterator[Opened]:
     """Open the instance that the session names, or that of the settings `config`, until the block ends.
 
-    Raises InstanceMissing, and what settings, key store and records raise.
+    Raises InstanceMissing, InstanceUnfinished, and what settings, key store and records raise.
     """
     from ikewarden.wiring import make_desk, open_keys
     from store.schema import check_schema

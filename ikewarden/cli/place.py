@@ -1,5 +1,6 @@
 """Where an instance is, and what a client may read of its settings, without the server's libraries."""
 
+import fcntl
 import ipaddress
 import os
 import shutil
@@ -9,11 +10,13 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from core.errors import InvalidInput
+from core.errors import Conflict, InvalidInput
 
 SETTINGS = "ikewarden.toml"
 ADMIN_TOKEN = "admin-token"  # noqa: S105 - a file's name
 ROOT_CERTIFICATE = "root-ca.pem"
+# Stands in the directory until `init` is done, which holds a lock on it meanwhile.
+UNFINISHED = "init-unfinished"
 _LOCAL = Path("var")
 _SYSTEM = Path("/var/lib/ikewarden")
 _DEFAULT_PORT = 8443
@@ -25,6 +28,33 @@ class InstanceUnreadable(InvalidInput):
 
     code = "instance_unreadable"
     next_step = "Run as the user that owns the instance, or give --url, --ca-file and --token-file."
+
+
+class InstanceUnfinished(Conflict):
+    """An `init` was cut off here before it was done, or is at work."""
+
+    code = "instance_unfinished"
+    next_step = (
+        "Remove the directory (nothing was issued from it yet) and run `ikewarden init` again."
+    )
+
+
+def require_finished(directory: Path) -> None:
+    """Make sure that no half of an instance is there. Raises InstanceUnfinished."""
+    try:
+        descriptor = os.open(directory / UNFINISHED, os.O_RDONLY | os.O_CLOEXEC)
+    except (FileNotFoundError, NotADirectoryError):
+        return
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        raise InstanceUnfinished(
+            f"Another `ikewarden init` is at work in {directory}.",
+            next_step="Wait until it is done.",
+        ) from None
+    finally:
+        os.close(descriptor)
+    raise InstanceUnfinished(f"An `ikewarden init` was cut off in {directory}.")
 
 
 def find_directory(named: Path | None, environ: Mapping[str, str]) -> Path:

@@ -1,5 +1,6 @@
 """`init` and `check-config`: an instance made once, told clearly, never made twice."""
 
+import fcntl
 import json
 import os
 import pty
@@ -69,6 +70,23 @@ def test_a_half_made_instance_is_not_taken_for_a_whole_one(tmp_path: Path) -> No
     for more in ((), ("--if-missing",)):
         done = run("init", "--dir", tmp_path, *more)
         assert (done.code, "(instance_unfinished)" in done.err) == (1, True)
+        assert "Remove the directory" in done.err
+    # Nor is it served, or opened by anything else: what `init` says of it stays true.
+    for words in (("serve",), ("change-passphrase",), ("audit-log", "verify")):
+        done = run(*words, "--dir", tmp_path)
+        assert (done.code, "(instance_unfinished)" in done.err) == (1, True), (words, done.err)
+
+
+def test_an_init_that_is_at_work_is_not_told_to_be_removed(tmp_path: Path) -> None:
+    with (tmp_path / "init-unfinished").open("w") as marker:
+        fcntl.flock(marker, fcntl.LOCK_EX)
+        for words in (("init",), ("serve",)):
+            (tmp_path / "ikewarden.toml").touch()
+            done = run(*words, "--dir", tmp_path)
+            assert (done.code, "(instance_unfinished)" in done.err) == (1, True), done.err
+            assert "at work" in done.err
+            assert "Wait" in done.err
+            assert "Remove" not in done.err
 
 
 def test_other_peoples_directories_are_left_alone(tmp_path: Path) -> None:

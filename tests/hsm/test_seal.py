@@ -7,7 +7,9 @@ import pickle
 import signal
 import subprocess
 import sys
+import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -249,6 +251,38 @@ def test_a_failed_change_changes_nothing(directory: Path, seal: Seal) -> None:
     with pytest.raises(WrongPassphrase):
         change_passphrase(directory, OTHER, Secret("a third passphrase"), cost=CHEAP)
     assert (directory / "seal.json").read_bytes() == before
+
+
+def test_of_two_changes_at_once_one_is_made_and_the_other_told(directory: Path, seal: Seal) -> None:
+    words = [Secret(f"the passphrase of number {each}") for each in range(4)]
+    start = threading.Barrier(len(words))
+
+    def change(new: Secret) -> bool:
+        start.wait()
+        try:
+            change_passphrase(directory, PASSPHRASE, new, cost=CHEAP)
+        except WrongPassphrase:
+            return False
+        return True
+
+    with ThreadPoolExecutor(len(words)) as pool:
+        done = list(pool.map(change, words))
+    assert sum(done) == 1
+    Seal.open(directory, words[done.index(True)])
+
+
+def test_what_is_to_be_first_is_asked_only_with_the_right_one(directory: Path, seal: Seal) -> None:
+    asked: list[str] = []
+    with pytest.raises(WrongPassphrase):
+        change_passphrase(directory, OTHER, OTHER, cost=CHEAP, first=lambda: asked.append("no"))
+    assert asked == []
+
+    def refuse() -> None:
+        raise KeyStoreUnavailable("the record cannot be written")
+
+    with pytest.raises(KeyStoreUnavailable):
+        change_passphrase(directory, PASSPHRASE, OTHER, cost=CHEAP, first=refuse)
+    Seal.open(directory, PASSPHRASE)
 
 
 def test_killed_while_changing_exactly_one_passphrase_opens(directory: Path, seal: Seal) -> None:

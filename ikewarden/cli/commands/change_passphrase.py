@@ -46,8 +46,7 @@ def change_passphrase(session: Session, new_file: Path | None, config: Path | No
     old = sealing_passphrase(settings, session.environ, session.ask)
     Seal.open(settings.keys.directory, old)
     new = require_strength(_new(session, settings, new_file))
-    _record(session, settings)
-    change(settings.keys.directory, old, new)
+    change(settings.keys.directory, old, new, first=lambda: _record(session, settings))
     screen = session.screen
     if screen.is_json:
         file = None if new_file is None else str(new_file.absolute())
