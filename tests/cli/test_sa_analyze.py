@@ -321,6 +321,8 @@ def hostile(tmp_path: Path) -> Path:
             f"{at} CHILD_SA {HOSTILE}{{{number}}} established with SPIs c0ffee{number:02d}_i"
             f" decade{number:02d}_o and TS 10.1.0.0/24 === 10.2.0.0/24",
             f"{at} tried 1 shared key for 'a' - '{HOSTILE}', but MAC mismatched",
+            f"{at[:23]} 06[CFG] looking for peer configs matching 1.2.3.4[a]...192.0.2.8[{HOSTILE}]",
+            f"{at[:23]} 06[CFG] no matching peer config found",
             f"{at} deleting IKE_SA {HOSTILE}[{number}] between 192.0.2.1[a]...192.0.2.9[{HOSTILE}]",
         ]
     path = tmp_path / "charon.log"
