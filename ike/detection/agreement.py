@@ -19,9 +19,10 @@ What one peer does is counted over a day as well, see `slow`.
 from itertools import islice
 
 from ike.detection import slow
+from ike.detection.attempts import fresh, place_of, source_of
 from ike.detection.conditions import Place
 from ike.detection.crowds import Attempt
-from ike.detection.failures import about_certificate, failed, fresh, place_of, source_of
+from ike.detection.failures import about_certificate, failed
 from ike.detection.signs import Sign, lines_of, note
 from ike.detection.state import MOST_SUSPECTS, Gateway, Suspect
 from ike.events.event import LEFT_OUT, REFUSED, SaEvent
@@ -56,6 +57,8 @@ def disagreed(gateway: Gateway, event: SaEvent, at: float | None) -> None:
     if seldom:
         signs = slow.signs_of(suspect, "proposal")
         evidence = _of_day(gateway, "proposal_mismatch", place, signs, evidence)
+    else:
+        slow.told("proposal", suspect)
     gateway.sign(
         "proposal_mismatch",
         gateway.common(place),
@@ -64,7 +67,7 @@ def disagreed(gateway: Gateway, event: SaEvent, at: float | None) -> None:
         evidence or {"attempts": count},
         since=signs[0][0],
         variant="selectors" if event.kind == "ts_unacceptable" else "",
-        slow=always,
+        slow=seldom,
     )
 
 
@@ -187,6 +190,8 @@ def unknown(gateway: Gateway, event: SaEvent, at: float | None) -> None:
         if seldom:
             signs = slow.signs_of(suspect, "unknown")
             told = _of_day(gateway, "unknown_peers", place, signs, evidence)
+        else:
+            slow.told("unknown", suspect)
         gateway.sign(
             "unknown_peers",
             gateway.common(place),
@@ -194,7 +199,7 @@ def unknown(gateway: Gateway, event: SaEvent, at: float | None) -> None:
             lines_of(signs),
             told or {"attempts": count},
             since=signs[0][0],
-            slow=always,
+            slow=seldom,
         )
     _count_sources(gateway, place, source, event, at, evidence)
 

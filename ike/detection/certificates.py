@@ -13,8 +13,8 @@ a gateway: its CRL server is one. Looks alike and is let pass: a failed fetch af
 from typing import Final
 
 from ike.detection import clock, slow
+from ike.detection.attempts import REMEMBERED, fresh, place_of, source_of
 from ike.detection.conditions import Place
-from ike.detection.failures import REMEMBERED, fresh, place_of, source_of
 from ike.detection.signs import lines_of, note
 from ike.detection.state import MOST_SUSPECTS, Gateway, Tunnel
 from ike.events.event import SaEvent
@@ -52,6 +52,8 @@ def rejected(gateway: Gateway, event: SaEvent, at: float | None) -> None:
         return
     if seldom:
         signs = slow.signs_of(suspect, "certificate")
+    else:
+        slow.told("certificate", suspect)
     reason = "revoked" if revoked else event.reason
     gateway.sign(
         "certificate_rejected",
@@ -61,7 +63,7 @@ def rejected(gateway: Gateway, event: SaEvent, at: float | None) -> None:
         {**(slow.numbers(signs) if seldom else {"attempts": count}), "reason": reason},
         since=signs[0][0],
         variant=reason or "",
-        slow=day >= slow.TIMES_OF_CERTIFICATE,
+        slow=seldom,
     )
 
 

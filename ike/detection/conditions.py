@@ -218,7 +218,7 @@ class Conditions:
             if key[3] is not None and kind in PERSONAL:
                 self.apart.setdefault(key[:3], []).append(key)
         there.cleared = None
-        there.slow = slow
+        there.slow = slow or (there.slow and not there.common)
         there.last = at if there.last is None or at is None else max(there.last, at)
         there.updates += 1
         there.add(evidence)

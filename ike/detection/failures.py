@@ -1,7 +1,6 @@
 """`auth_failures`, `auth_guessing`: failed authentication, per identity and per source.
 
-What is counted are attempts, not lines: one attempt has the number of its IKE SA; without numbers it is of one
-identity and told by one thread of the daemon, where lines show them, within two seconds of its first line.
+What is counted are attempts, not lines; see `attempts`.
 
 **auth_failures.** Condition: three attempts of one identity failed within 10 minutes, with no success between
 (without times: five). One condition for each identity of a connection, or for each address where no identity is
@@ -30,11 +29,11 @@ from typing import Final
 from ike.detection import rotations, slow
 from ike.detection.addresses import address_of, network
 from ike.detection.alert import PERSONAL
+from ike.detection.attempts import REMEMBERED, SAME, SAME_LINES, fresh, place_of, source_of
 from ike.detection.conditions import MOST_LINES, SLOW, Place
 from ike.detection.crowds import ASTRAY, HOME, STRANGE, Attempt, Crowd, Tallies
 from ike.detection.signs import Sign, lines_of, note
 from ike.detection.state import Gateway, Suspect, Tunnel
-from ike.events.echoes import Said
 from ike.events.event import SaEvent
 
 TIMES, _TIMES_UNTIMED, WITHIN = 3, 5, 600.0
@@ -47,65 +46,6 @@ _EVERYBODY: Final = 20
 _MOST_EXPLAINED: Final = 40
 _CROWD: Final = "auth_guessing"
 _AT_HOME: Final = "failures at home"
-#: Attempts whose IKE SA is remembered, since others come between the lines about one.
-REMEMBERED: Final = 16
-_SAME, _SAME_LINES = 2.0, 8
-
-
-def fresh(record: Suspect, category: str, event: SaEvent, at: float | None) -> bool:
-    """Is `event` a new attempt, and not one more line about the last one?"""
-    last = record.attempts.get(category)
-    new = last is None or _is_new(record, category, event, at, last)
-    if new or last is None:
-        record.attempts[category] = (event.ike_id, at, event.line)
-    else:
-        # One more line is no new beginning: whoever tries without a pause would be one attempt for ever.
-        record.attempts[category] = (event.ike_id if last[0] is None else last[0], *last[1:])
-    if event.thread is not None:
-        record.threads[category] = event.thread
-    if event.identity is not None:
-        record.whose[category] = event.identity
-    elif new:
-        record.whose.pop(category, None)
-    return new
-
-
-def _is_new(
-    record: Suspect,
-    category: str,
-    event: SaEvent,
-    at: float | None,
-    last: tuple[int | None, float | None, int],
-) -> bool:
-    ike, then, line = last
-    thread, whose = record.threads.get(category), record.whose.get(category)
-    if ike is not None and event.ike_id is not None:
-        # Under one IKE SA a Child SA may be tried again and again.
-        said = Said(at, event.line, event.thread)
-        again = category == "proposal" and not said.is_again(Said(then, line, thread))
-        return ike != event.ike_id or again
-    if ike is event.ike_id is None:
-        if None not in (thread, event.thread) and thread != event.thread:
-            return True  # another packet
-        if None not in (whose, event.identity) and whose != event.identity:
-            return True  # another peer, or another guess
-    if at is not None and then is not None:
-        return at - then >= _SAME
-    return event.line - line >= _SAME_LINES
-
-
-def source_of(event: SaEvent) -> str:
-    """Whom a failure is put down to: the address, else the connection, else the identity."""
-    return event.source or event.peer or event.name or event.connection or event.identity or ""
-
-
-def place_of(gateway: Gateway, event: SaEvent) -> Place:
-    """The connection where one is known, and the source."""
-    name = event.name or event.connection
-    source = event.source or event.peer
-    if name is None and source is not None:
-        name = gateway.sources.get(source)
-    return Place(gateway.name, name, source, event.identity)
 
 
 def failed(gateway: Gateway, event: SaEvent, at: float | None) -> None:
@@ -135,7 +75,7 @@ def failed(gateway: Gateway, event: SaEvent, at: float | None) -> None:
         or _fails_slowly(gateway, suspect, place, event, at, day)
     ):
         return
-    _count_identity(gateway, event, place, at)
+    _count_identity(gateway, suspect, event, place, at)
 
 
 def _gathered(
@@ -217,8 +157,8 @@ def about_certificate(suspect: Suspect, event: SaEvent, at: float | None) -> boo
     if last[0] is not None and event.ike_id is not None:
         return event.ike_id in suspect.rejected
     if at is not None and last[1] is not None:
-        return at - last[1] < _SAME
-    return event.line - last[2] < _SAME_LINES
+        return at - last[1] < SAME
+    return event.line - last[2] < SAME_LINES
 
 
 def _guesses(
@@ -417,7 +357,9 @@ def _everybody(gateway: Gateway, connection: str | None, at: float | None) -> Cr
     return home if len(those) >= _EVERYBODY else None
 
 
-def _count_identity(gateway: Gateway, event: SaEvent, place: Place, at: float | None) -> None:
+def _count_identity(
+    gateway: Gateway, suspect: Suspect, event: SaEvent, place: Place, at: float | None
+) -> None:
     if event.ike_id is not None:
         # One line may show the identity alone, and the next one the address alone.
         if event.ike_id in gateway.failed:
@@ -431,15 +373,19 @@ def _count_identity(gateway: Gateway, event: SaEvent, place: Place, at: float | 
     day = slow.count(gateway, record, "auth", place, at, event.line)
     seldom = count < (_TIMES_UNTIMED if at is None else TIMES)
     there = gateway.conditions.find("auth_failures", place)
-    goes_on = there is not None and there.cleared is None and day > TIMES
+    goes_on = day > 0 and there is not None and there.cleared is None
     if seldom and day < slow.TIMES and not goes_on:
         return
     home = _everybody(gateway, place.connection, at)
+    if home is not None or not seldom:
+        slow.told("auth", record, suspect)
     if home is not None:
         _fail_together(gateway, event, place, at, home)
         return
+    variant = ""
     if seldom:
         signs = slow.signs_of(record, "auth")
+        variant = SLOW if there is None or day >= slow.TIMES else there.variant
     gateway.sign(
         "auth_failures",
         place,
@@ -447,8 +393,8 @@ def _count_identity(gateway: Gateway, event: SaEvent, place: Place, at: float | 
         lines_of(signs),
         {**(slow.numbers(signs) if seldom else {"attempts": count}), "reason": event.reason},
         since=signs[0][0],
-        variant=SLOW if seldom and day >= slow.TIMES else "",
-        slow=day >= slow.TIMES,
+        variant=variant,
+        slow=seldom and day >= slow.TIMES,
     )
 
 

@@ -36,6 +36,12 @@ def count(
     return note(record.signs.setdefault(_key(what), []), at, line, DAY, MOST)
 
 
+def told(what: str, *records: Suspect) -> None:
+    """It was told by what happened in minutes: of that, a day says nothing more."""
+    for record in records:
+        record.signs.pop(_key(what), None)
+
+
 def signs_of(record: Suspect, what: str) -> list[Sign]:
     """Those that are kept."""
     return record.signs.get(_key(what), [])

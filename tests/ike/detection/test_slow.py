@@ -123,6 +123,16 @@ def test_it_ends_when_nobody_tries_any_more() -> None:
     assert alert.end is not None
 
 
+@pytest.mark.parametrize("timed", [True, False])
+def test_what_goes_on_beside_an_act_of_ours_or_without_times(timed: bool) -> None:
+    log, plan = Log(timed=timed), (Planned(START + 1_000, START + 5_000, "site", purpose="cut"),)
+    for step in range(6):
+        log.add(60 * step, "auth_failed", ike_id=step, identity="gw.example")
+    for step in range(6):
+        log.add(1_100 + 700 * step, "auth_failed", ike_id=50 + step, identity="gw.example")
+    assert kinds(log, None, plan) == ["auth_failures"]
+
+
 def test_a_condition_that_slows_down_is_one() -> None:
     log = Log()
     for step in range(5):
