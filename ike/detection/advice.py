@@ -117,7 +117,8 @@ _ADVICE: Final[dict[tuple[str, str], tuple[str, str]]] = {
     ("unknown_peers", ""): (
         "A peer without a matching configuration keeps asking: a scan, or an own device with a "
         "wrong address or identity.",
-        "See whether the address is one of yours; if so, correct its identity, otherwise block it.",
+        "See whether the address, or the identity that it claims, is one of yours; if so, correct either, otherwise "
+        "block it.",
     ),
     ("unknown_peers", "scan"): (
         "Many peers without a matching configuration ask: the gateway is being scanned.",

@@ -30,7 +30,7 @@ from ike.detection import rotations, slow
 from ike.detection.addresses import address_of, network
 from ike.detection.alert import PERSONAL
 from ike.detection.attempts import REMEMBERED, SAME, SAME_LINES, fresh, place_of, source_of
-from ike.detection.conditions import MOST_LINES, SLOW, Place
+from ike.detection.conditions import MOST_LINES, SLOW, SLOW_QUIET, Place
 from ike.detection.crowds import ASTRAY, HOME, STRANGE, Attempt, Crowd, Tallies
 from ike.detection.signs import Sign, lines_of, note
 from ike.detection.state import Gateway, Suspect, Tunnel
@@ -46,6 +46,7 @@ _EVERYBODY: Final = 20
 _MOST_EXPLAINED: Final = 40
 _CROWD: Final = "auth_guessing"
 _AT_HOME: Final = "failures at home"
+_SLOW_CROWD: Final = "slow guesses"
 
 
 def failed(gateway: Gateway, event: SaEvent, at: float | None) -> None:
@@ -219,8 +220,11 @@ def _fails_slowly(
     if slow.guesses(gateway, suspect, place, source, day):
         told = Place(gateway.name, place.connection, identity=event.identity, sender=source or "")
         there = gateway.conditions.find("auth_guessing", told)
-        evidence = slow.numbers(signs, there)
-        evidence["identities"] = len(suspect.tried)
+        crowd = gateway.crowd(_SLOW_CROWD, at, SLOW_QUIET, place.connection)
+        crowd.join(Attempt(at, event.line, source, event.identity))
+        for identity in suspect.tried:
+            crowd.identities.add(identity)
+        evidence = {**crowd.shown(), **slow.numbers(signs, there)}
         kind, variant = "auth_guessing", SLOW
     elif (
         day >= slow.TIMES

@@ -301,6 +301,26 @@ def test_the_picture_says_what_it_leaves_out() -> None:
     assert "(the newest 42 of " in page
 
 
+@pytest.mark.parametrize(("lines", "why"), [(0, "empty"), (3, "Nothing in it")])
+def test_a_log_that_tells_of_no_sa_leads_to_one_that_does(
+    tmp_path: Path, lines: int, why: str
+) -> None:
+    path = tmp_path / "messages"
+    path.write_text("Nov 30 10:00:00 gw1 CRON[7]: (root) CMD (true)\n" * lines)
+    done = analyzed(path)
+    assert done.code == 1
+    assert why in done.out
+    assert "journalctl -u strongswan" in done.out
+    (remark,) = report(path)["remarks"]
+    assert why in remark
+
+
+def test_spans_are_told_in_units_that_people_read() -> None:
+    out = analyzed(recorded("rekey_storm.left")).out
+    assert re.search(r"shortest [\d.]+ s, longest [\d.]+ s", out)
+    assert "lower bound seconds" not in out
+
+
 def test_what_is_no_text_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "image"
     path.write_bytes(bytes(range(32)) * 500)

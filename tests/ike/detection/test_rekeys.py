@@ -229,6 +229,16 @@ def test_a_rekey_that_never_comes_in_a_quiet_log(pause: float) -> None:
     assert alert.raised < START + 3300 + 10 * 3600
 
 
+def test_a_rekey_that_never_comes_after_seven_that_did() -> None:
+    """Of a configuration that nobody told, as soon as the rekeys show one."""
+    log = Log().up(0).rekeys(every(3300, 7))
+    assert kinds(busy(log, 60_000)) == ["rekey_missed"]
+    irregular = Log().up(0).rekeys([1000, 6000, 8000, 20_000, 21_000, 25_000, 33_000])
+    assert kinds(busy(irregular, 90_000)) == []
+    few = Log().up(0).rekeys(every(3300, 3))
+    assert kinds(busy(few, 60_000)) == []
+
+
 def test_a_hole_of_many_lives_is_waited_for() -> None:
     log = Log().up(0).rekeys([3300.0])
     for at in range(50_000, 53_000, 500):
