@@ -47,12 +47,14 @@ def rejected(gateway: Gateway, event: SaEvent, at: float | None) -> None:
     if planned:
         needed = _TIMES_PLANNED
     day = slow.count(gateway, suspect, "certificate", place, at, event.line)
-    seldom = not revoked and count < needed
-    if seldom and day < slow.TIMES_OF_CERTIFICATE:
+    often = count >= needed
+    # A revoked one is told at once, and the second one within a day makes it a condition that lasts.
+    seldom = not often and day >= (2 if revoked else slow.TIMES_OF_CERTIFICATE)
+    if not (often or seldom or revoked):
         return
     if seldom:
         signs = slow.signs_of(suspect, "certificate")
-    else:
+    elif often:
         slow.told("certificate", suspect)
     reason = "revoked" if revoked else event.reason
     gateway.sign(

@@ -439,6 +439,9 @@ class Gateway:
         if told is not place:
             crowd = self.crowd(f"signs of {kind}", at, QUIET.get(kind, 3600.0), told.connection)
             crowd.join(Attempt(at, lines[-1] if lines else 0, told.sender))
+            before = evidence.get("attempts")  # until it was told
+            if isinstance(before, int):
+                crowd.attempts = max(crowd.attempts, before)
             evidence = {**evidence, **crowd.shown()}
         self.conditions.sign(kind, told, at, lines, evidence, since, variant, slow)
 

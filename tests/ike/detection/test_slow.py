@@ -105,6 +105,23 @@ def test_a_certificate_is_rejected_every_other_hour() -> None:
     assert alert.evidence["reason"] == "issuer"
 
 
+def test_a_revoked_certificate_is_shown_every_other_hour() -> None:
+    """It is told at once, and is no series of alerts."""
+    found = alerts(refused("cert_revoked", 7_200.0, reason="revoked"))
+    assert [each.kind for each in found] == ["certificate_rejected"] * 2
+    assert (found[0].raised, found[-1].end) == (START + 100, None)
+    assert found[-1].evidence["attempts"] == 12
+
+
+def test_a_device_without_numbers_of_which_no_connection_is_known() -> None:
+    log, one = Log(), {"daemon": "asa", "name": None, "source": "192.0.2.66"}
+    for step in range(20):
+        for after, who in ((0.0, "bob"), (0.4, None)):
+            log.add(600 * step + after, "auth_failed", identity=who, **one)
+    (alert,) = alerts(log)
+    assert (alert.kind, alert.evidence["attempts"]) == ("auth_failures", 20)
+
+
 def test_success_ends_it_and_begins_the_count_anew() -> None:
     log = refused("auth_failed", 1_800.0, identity="gw.example").up(DAY + 10, 9000)
     for step in range(11):
