@@ -57,6 +57,13 @@ class ConnectionHealth(Shown):
     idle_hours: int | None = Field(description="How long ago that is.")
 
 
+class NothingShown(Shown):
+    """Why a report is empty."""
+
+    why: str
+    next_step: str
+
+
 class HealthShown(Shown):
     """How tunnels fared. Sums are of all connections, also of those that are not told of."""
 
@@ -72,6 +79,9 @@ class HealthShown(Shown):
     past: int
     worst: list[ConnectionHealth]
     more: int = Field(description="How many connections are not told of.")
+    nothing: NothingShown | None = Field(
+        description="Where there is no connection at all: why, and what to do."
+    )
 
 
 def report(call: Call[None, HealthSearch]) -> Reply:
@@ -100,7 +110,9 @@ def _shown(found: HealthFigures) -> HealthShown:
         for each in found.worst
     ]
     members = {name: getattr(found, name) for name in HealthShown.model_fields}
-    return HealthShown(**{**members, "worst": rows})
+    empty = found.nothing
+    nothing = None if empty is None else NothingShown(why=empty.why, next_step=empty.next_step)
+    return HealthShown(**{**members, "worst": rows, "nothing": nothing})
 
 
 _SAME = tuple(ConnectionHealth.model_fields.keys() - {"idle_hours"})

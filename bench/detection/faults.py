@@ -4,6 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+from bench.detection import attacks
 from bench.detection.fleet import STRONG, Story, Tunnel
 from ike.detection.bounds import Planned
 
@@ -98,140 +99,6 @@ def _auth(story: Story, tunnel: Tunnel, strength: int) -> None:
     story.establish(tunnel)
 
 
-def _guess(story: Story, tunnel: Tunnel, strength: int) -> None:
-    """A stranger tries secrets for the identity of the tunnel."""
-    pause, times = ((24.0, 40), (5.0, 60), (0.3, 400))[strength]
-    for step in range(times):
-        at = tunnel.at + 100 + step * pause * (0.95 + 0.1 * story.random.random())
-        story.add(
-            at, "auth_failed", source="192.0.2.66", ike_id=story.next(), identity=tunnel.identity
-        )
-
-
-def _spray(story: Story, tunnel: Tunnel, strength: int) -> None:
-    """One secret for many identities."""
-    pause, times = ((60.0, 12), (10.0, 30), (0.5, 200))[strength]
-    for step in range(times):
-        at = tunnel.at + 100 + step * pause
-        who = f"user{step}@example.com"
-        story.add(at, "auth_failed", source="192.0.2.67", ike_id=story.next(), identity=who)
-
-
-def _spread(story: Story, tunnel: Tunnel, strength: int) -> None:
-    """One attempt each from many hosts."""
-    pause, times = ((25.0, 60), (5.0, 80), (0.5, 300))[strength]
-    for step in range(times):
-        at = tunnel.at + 100 + step * pause * (0.9 + 0.1 * story.random.random())
-        source, who = f"203.0.{step % 250}.7", f"user{step}@example.com"
-        story.add(at, "auth_failed", source=source, ike_id=story.next(), identity=who)
-
-
-def _beside(story: Story, tunnel: Tunnel, strength: int) -> None:
-    """Who guesses has an account as well, and uses it between his guesses."""
-    pause, rounds = ((100.0, 20), (30.0, 30), (5.0, 60))[strength]
-    for step in range(4 * rounds):
-        at = tunnel.at + 100 + step * pause / 4
-        one: dict[str, Any] = {"source": "192.0.2.68", "ike_id": story.next(), "name": "users"}
-        if step % 4 < 3:
-            story.add(at, "auth_failed", **one, identity=f"user{step}@example.com")
-        else:
-            story.add(at, "ike_established", **one, identity="mallory@example.com")
-            story.add(at + 0.8 * pause, "ike_deleted", **one)
-
-
-def _existing(story: Story, tunnel: Tunnel, strength: int) -> None:
-    """Existing users are tried, from an address each that was never seen; some of them are up, and most have been."""
-    pause, times = ((25.0, 60), (5.0, 80), (0.5, 300))[strength]
-    for step in range(times):
-        at = tunnel.at + 100 + step * pause * (0.9 + 0.1 * story.random.random())
-        source, who = (
-            f"100.{step}.0.9" if step < 256 else f"101.{step - 256}.0.9",
-            f"worker{step % 30}",
-        )
-        story.add(at, "auth_failed", source=source, ike_id=story.next(), name="users", identity=who)
-
-
-def _other(story: Story, tunnel: Tunnel, strength: int) -> None:
-    """Who has an account tries that of one other, and logs in between."""
-    pause, times = ((24.0, 60), (5.0, 90), (0.4, 400))[strength]
-    begin = tunnel.at + 100
-    up: dict[str, Any] = {"source": "203.0.111.5", "name": "users", "ike_id": story.next()}
-    story.add(begin, "ike_established", **up, identity="director")
-    story.add(begin + 20_000, "ike_deleted", **up)
-    for step in range(times):
-        at = begin + 10 + step * pause
-        one: dict[str, Any] = {"source": "192.0.2.69", "ike_id": story.next(), "name": "users"}
-        if step % 12:
-            story.add(at, "auth_failed", **one, identity="director")
-        else:
-            story.add(at, "ike_established", **one, identity="mallory@example.com")
-            story.add(at + 0.8 * pause, "ike_deleted", **one)
-
-
-def _numberless(story: Story, tunnel: Tunnel, strength: int) -> None:
-    """Faster than one in two seconds, on a device whose events have no number of an IKE SA."""
-    pause, times = ((1.5, 100), (0.5, 200), (0.1, 400))[strength]
-    for step in range(times):
-        at, who = tunnel.at + 100 + step * pause, f"user{step}@example.com"
-        story.add(at, "auth_failed", source="192.0.2.70", identity=who)
-
-
-def _flood(story: Story, tunnel: Tunnel, strength: int) -> None:
-    """One source: five half-open SAs, then the limit of an address; they time out after half a minute."""
-    _half_open(story, tunnel, (0.4, 5.0, 100.0)[strength], forged=False)
-
-
-def _forged(story: Story, tunnel: Tunnel, strength: int) -> None:
-    """Forged addresses: a cookie for each beyond thirty."""
-    _half_open(story, tunnel, (1.0, 10.0, 100.0)[strength], forged=True)
-
-
-def _half_open(story: Story, tunnel: Tunnel, rate: float, *, forged: bool) -> None:
-    draw = story.random
-    begin, seconds = tunnel.at + 100, 240.0 if rate < 50 else 30.0
-    for step in range(int(seconds * rate)):
-        at = begin + step / rate
-        source = f"203.0.{draw.randrange(256)}.{draw.randrange(256)}" if forged else "192.0.2.99"
-        if step % int(30 * max(rate, 1.0)) < (30 if forged else 5):
-            ike = story.next()
-            story.add(at, "ike_respond", source=source, ike_id=ike)
-            story.add(at + 30, "ike_timeout", source=source, ike_id=ike)
-        elif forged:
-            story.add(at, "cookie", source=source)
-        else:
-            story.add(at, "half_open_limit", source=source)
-
-
-def _hidden(story: Story, tunnel: Tunnel, strength: int) -> None:
-    """Forged addresses, and beside them one account logs in as often as it can."""
-    rate = (1.0, 5.0, 40.0)[strength]
-    _half_open(story, tunnel, rate, forged=True)
-    for step in range(int(240 * rate / 2)):
-        at = tunnel.at + 100 + 2 * step / rate
-        one: dict[str, Any] = {"source": "192.0.2.98", "name": "users", "ike_id": story.next()}
-        story.add(at, "ike_established", **one, identity="mallory@example.com")
-
-
-def _counted_flood(story: Story, tunnel: Tunnel, strength: int) -> None:
-    """Forged addresses, of which nothing tells but counters: cookies keep the half-open ones at thirty."""
-    rate, seconds = ((0.5, 300.0), (3.0, 240.0), (50.0, 120.0))[strength]
-    draw, standing = story.random, [0.0] * 30
-    for step in range(int(seconds * rate)):
-        at = tunnel.at + 100 + step / rate
-        if at - standing[0] >= 30.0:
-            standing = [*standing[1:], at]
-            source = f"203.0.{draw.randrange(256)}.{draw.randrange(256)}"
-            story.add(at, "ike_respond", source=source, ike_id=story.next())
-
-
-def _counted_scan(story: Story, tunnel: Tunnel, strength: int) -> None:
-    """Requests that no configuration fits; all that is known is how many."""
-    pause, times = ((20.0, 60), (5.0, 80), (0.5, 300))[strength]
-    for step in range(times):
-        at = tunnel.at + 100 + step * pause
-        story.add(at, "unknown_peer", source="192.0.2.78", ike_id=story.next())
-
-
 def _weak(story: Story, tunnel: Tunnel, strength: int) -> None:
     text = (
         "IKE:AES_CBC_128/HMAC_SHA1_96/PRF_HMAC_SHA1/MODP_1024",
@@ -284,36 +151,6 @@ def _refusals(story: Story, tunnel: Tunnel, strength: int, kind: str) -> None:
         story.add(at + 0.1, kind, tunnel)
     tunnel.at = at + 100
     story.establish(tunnel)
-
-
-def _stranger(story: Story, tunnel: Tunnel, strength: int) -> None:
-    pause, times = ((120.0, 10), (20.0, 20), (0.5, 100))[strength]
-    for step in range(times):
-        at = tunnel.at + 100 + step * pause
-        story.add(at, "unknown_peer", source="192.0.2.77", ike_id=story.next())
-
-
-def _scan(story: Story, tunnel: Tunnel, strength: int) -> None:
-    seconds, sources = ((2400.0, 20), (600.0, 40), (60.0, 200))[strength]
-    for step in range(sources):
-        at = tunnel.at + 100 + seconds * step / sources
-        story.add(at, "unknown_peer", source=f"203.0.113.{step + 1}", ike_id=story.next())
-
-
-def _offers(story: Story, tunnel: Tunnel, strength: int) -> None:
-    """Forged senders, one unfit proposal each."""
-    seconds, sources = ((2400.0, 20), (60.0, 100), (10.0, 2000))[strength]
-    for step in range(sources):
-        at, source = tunnel.at + 100 + seconds * step / sources, f"10.{step // 250}.{step % 250}.9"
-        story.add(at, "proposal_mismatch", source=source, ike_id=story.next())
-
-
-def _named(story: Story, tunnel: Tunnel, strength: int) -> None:
-    """The same, at a connection that is open to any address."""
-    seconds, sources = ((2400.0, 40), (60.0, 100), (10.0, 2000))[strength]
-    for step in range(sources):
-        at, source = tunnel.at + 100 + seconds * step / sources, f"10.{step // 250}.{step % 250}.8"
-        story.add(at, "proposal_mismatch", source=source, ike_id=story.next(), name="users")
 
 
 def _lost(story: Story, tunnel: Tunnel, strength: int) -> None:
@@ -511,6 +348,47 @@ def _quantum(story: Story, tunnel: Tunnel, strength: int) -> None:
     _negotiated(story, tunnel, STRONG)
 
 
+def _slow_auth(story: Story, tunnel: Tunnel, strength: int) -> None:
+    _slowly(story, tunnel, strength, "auth_failed", identity=tunnel.identity, reason="psk")
+
+
+def _slow_mismatch(story: Story, tunnel: Tunnel, strength: int) -> None:
+    _slowly(story, tunnel, strength, "proposal_mismatch")
+
+
+def _slow_networks(story: Story, tunnel: Tunnel, strength: int) -> None:
+    _slowly(story, tunnel, strength, "ts_unacceptable")
+
+
+def _slowly(story: Story, tunnel: Tunnel, strength: int, kind: str, **fields: Any) -> None:
+    """Refused for hours, too seldom to be seen in ten minutes."""
+    pause, times = ((1_800.0, 18), (900.0, 30), (310.0, 60))[strength]
+    at = tunnel.at + 50
+    story.add(at, "ike_deleted", tunnel)
+    for _ in range(times):
+        at += pause * (0.98 + 0.1 * story.random.random())
+        tunnel.ike = story.next()
+        story.add(at, "ike_initiate", tunnel)
+        story.add(at + 0.1, kind, tunnel, **fields)
+    tunnel.at = at + 100
+    story.establish(tunnel)
+
+
+def _slow_certificate(story: Story, tunnel: Tunnel, strength: int) -> None:
+    """Rejected less often than twice within an hour."""
+    pause, times = ((7_000.0, 5), (5_400.0, 6), (3_700.0, 9))[strength]
+    at = tunnel.at + 50
+    story.add(at, "ike_deleted", tunnel)
+    for _ in range(times):
+        at += pause
+        tunnel.ike = story.next()
+        story.add(at, "ike_respond", tunnel)
+        story.add(at + 0.1, "cert_invalid", tunnel, reason="issuer")
+        story.add(at + 0.11, "auth_failed", tunnel, identity=tunnel.identity)
+    tunnel.at = at + 100
+    story.establish(tunnel)
+
+
 _MATCH = frozenset({"proposal_mismatch"})
 FAULTS = (
     Fault("rekeys below the bound", "rekey_too_fast", _fast),
@@ -523,37 +401,50 @@ FAULTS = (
     Fault("IKE SAs side by side", "duplicate_sas", _side_by_side, needs="numbered"),
     Fault("collision at each rekey", "rekey_collisions", _collisions, needs="numbered short"),
     Fault("one identity fails", "auth_failures", _auth),
-    Fault("secrets guessed", "auth_guessing", _guess, frozenset({"auth_failures"})),
-    Fault("identities sprayed", "auth_guessing", _spray),
-    Fault("guessed from many hosts", "auth_guessing", _spread),
-    Fault("guessed beside an account", "auth_guessing", _beside, frozenset({"sa_flapping"})),
-    Fault("existing users tried", "auth_guessing", _existing, frozenset({"auth_failures"})),
+    Fault("one identity fails, slowly", "auth_failures", _slow_auth),
+    Fault("secrets guessed slowly", "auth_failures", attacks.guess_slowly),
+    Fault("identities tried slowly", "auth_guessing", attacks.spray_slowly),
+    Fault("identities tried slowly, by a user", "auth_guessing", attacks.spray_beside),
+    Fault("secrets guessed", "auth_guessing", attacks.guess, frozenset({"auth_failures"})),
+    Fault("identities sprayed", "auth_guessing", attacks.spray),
+    Fault("guessed from many hosts", "auth_guessing", attacks.spread),
+    Fault("guessed beside an account", "auth_guessing", attacks.beside, frozenset({"sa_flapping"})),
+    Fault("existing users tried", "auth_guessing", attacks.existing, frozenset({"auth_failures"})),
     Fault(
-        "one other's account", "auth_guessing", _other, frozenset({"auth_failures", "sa_flapping"})
+        "one other's account",
+        "auth_guessing",
+        attacks.other,
+        frozenset({"auth_failures", "sa_flapping"}),
     ),
-    Fault("guessed without numbers", "auth_guessing", _numberless),
-    Fault("flood from one source", "half_open_flood", _flood),
-    Fault("flood with forged addresses", "half_open_flood", _forged),
-    Fault("flood beside an account", "half_open_flood", _hidden, frozenset({"duplicate_sas"})),
-    Fault("flood, by counters alone", "half_open_flood", _counted_flood, needs="counted"),
+    Fault("guessed without numbers", "auth_guessing", attacks.numberless),
+    Fault("flood from one source", "half_open_flood", attacks.flood),
+    Fault("flood with forged addresses", "half_open_flood", attacks.forged),
+    Fault(
+        "flood beside an account", "half_open_flood", attacks.hidden, frozenset({"duplicate_sas"})
+    ),
+    Fault("flood, by counters alone", "half_open_flood", attacks.counted_flood, needs="counted"),
     Fault("weak proposal", "weak_algorithm", _weak, frozenset({"downgrade"})),
     Fault("weaker than before", "downgrade", _downgraded, frozenset({"weak_algorithm"}), "known"),
     Fault("post-quantum gone", "downgrade", _quantum, needs="known"),
     Fault("weak Child SA", "weak_algorithm", _weak_child, frozenset({"downgrade"})),
     Fault("no common proposal", "proposal_mismatch", _mismatch),
     Fault("networks differ", "proposal_mismatch", _networks),
+    Fault("no common proposal, slowly", "proposal_mismatch", _slow_mismatch),
+    Fault("networks differ, slowly", "proposal_mismatch", _slow_networks),
     Fault("group loop", "proposal_mismatch", _groups),
-    Fault("one stranger", "unknown_peers", _stranger),
-    Fault("scan", "unknown_peers", _scan),
-    Fault("proposals of forged senders", "unknown_peers", _offers),
-    Fault("proposals at a named connection", "unknown_peers", _named),
-    Fault("refusals, by counters alone", "unknown_peers", _counted_scan, needs="counted"),
+    Fault("one stranger", "unknown_peers", attacks.stranger),
+    Fault("one stranger, slowly", "unknown_peers", attacks.ask_slowly),
+    Fault("scan", "unknown_peers", attacks.scan),
+    Fault("proposals of forged senders", "unknown_peers", attacks.offers),
+    Fault("proposals at a named connection", "unknown_peers", attacks.named),
+    Fault("refusals, by counters alone", "unknown_peers", attacks.counted_scan, needs="counted"),
     Fault("link up and down", "dpd_flapping", _lost),
     Fault("dead peer, IKEv1", "dpd_flapping", _dead),
     Fault("lossy path", "retransmit_storm", _lossy),
     Fault("peer stays away", "peer_unreachable", _away),
     Fault("peer stays away, few tries", "peer_unreachable", _rests),
     Fault("certificate rejected", "certificate_rejected", _certificate),
+    Fault("certificate rejected, slowly", "certificate_rejected", _slow_certificate),
     Fault("CRL out of reach", "revocation_unchecked", _unchecked),
     Fault("two hosts, one identity", "identity_conflict", _conflict),
     Fault("one SA, two policies", "sa_shared", _shared),

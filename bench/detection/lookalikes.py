@@ -13,6 +13,7 @@ _RENEWAL, _CUT = 0.001, 0.0005
 _HOUR = 3456.0
 _MISTYPED = 0.15
 _SHUT_OUT = 0.3
+_OFFICE_MISTYPES, _WRONG_NAME = 0.3, 0.1
 
 
 def rare(story: Story, tunnel: Tunnel, due: float) -> bool:
@@ -170,10 +171,54 @@ def around(story: Story) -> None:
     story.add(at, "crl_fetch_failed", tunnel, reason="ocsp", ike_id=story.next())
     for day in range(int(story.days)):
         _morning(story, story.start + (day + 0.2 * draw.random()) * DAY)
+    daily = random.Random(story.seed + 8)
+    for day in range(int(story.days)):
+        begin = story.start + day * DAY
+        _roaming(story, daily, begin)
+        _office(story, daily, begin)
+        _again(story, daily, begin)
     own = random.Random(story.seed + 7)
     for day in range(1, int(story.days)):
         if own.random() < _SHUT_OUT:
             _shut_out(story, own, story.start + (day + 0.7 + 0.2 * own.random()) * DAY)
+
+
+def _roaming(story: Story, draw: random.Random, begin: float) -> None:
+    """A laptop comes up some times a day, from wherever it is; often its user mistypes first, and at times gives up."""
+    at = begin + 3_600 * draw.random()
+    while at < begin + DAY - 4 * 3_600:
+        source = f"198.19.{draw.randrange(256)}.{draw.randrange(256)}"
+        one: dict[str, Any] = {"source": source, "name": "laptops", "identity": "traveller"}
+        for _ in range(draw.choice((0, 0, 1, 2))):
+            story.add(at, "auth_failed", **one, ike_id=story.next(), reason="eap")
+            at += 320 + 300 * draw.random()
+        ike = story.next()
+        if draw.random() < 0.9:
+            story.add(at, "ike_established", **one, ike_id=ike)
+            story.add(at + 3_000, "ike_deleted", **one, ike_id=ike)
+        at += 3_600 + 10_000 * draw.random()
+
+
+def _office(story: Story, draw: random.Random, begin: float) -> None:
+    """Many users behind one address come and go all day; some mistype their passwords, and some their names."""
+    for step in range(120):
+        at, who = begin + 600 * step + 300 * draw.random(), f"clerk{step}"
+        one: dict[str, Any] = {"source": "203.0.114.9", "name": "laptops"}
+        if draw.random() < _OFFICE_MISTYPES:
+            wrong = f"{who}x{step}" if draw.random() < _WRONG_NAME else who
+            story.add(at, "auth_failed", **one, ike_id=story.next(), identity=wrong, reason="eap")
+        ike = story.next()
+        story.add(at + 40, "ike_established", **one, ike_id=ike, identity=who)
+        story.add(at + 9_000, "ike_deleted", **one, ike_id=ike)
+
+
+def _again(story: Story, draw: random.Random, begin: float) -> None:
+    """Scanners of the Internet come by a few times a day, each from its own address."""
+    for number in range(4):
+        kind, times = ("unknown_peer", "proposal_mismatch")[number % 2], draw.choice((1, 3, 8))
+        for step in range(times):
+            at = begin + DAY * (step + draw.random()) / times
+            story.add(at, kind, source=f"198.18.7.{number}", ike_id=story.next())
 
 
 def _morning(story: Story, at: float) -> None:

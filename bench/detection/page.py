@@ -4,6 +4,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from ike.detection import agreement, certificates, failures, slow
+
 #: Rows of one fault at one strength; the page of all benchmarks leaves them out.
 SCENARIO = "scenario: "
 STRENGTHS = ("weak", "middling", "strong")
@@ -18,6 +20,7 @@ def render(rows: Sequence[Mapping[str, Any]]) -> str:
         "{summary}": _summary(mine),
         "{rules}": _rules(mine),
         "{scenarios}": _scenarios(mine),
+        "{thresholds}": _thresholds(),
     }
     text = _TEMPLATE.read_text("utf-8")
     for mark, lines in parts.items():
@@ -25,6 +28,40 @@ def render(rows: Sequence[Mapping[str, Any]]) -> str:
             mark, "\n".join(lines or ["Not measured yet: `make bench B=detection`."])
         )
     return text
+
+
+def _thresholds() -> list[str]:
+    """How often each failure is told, as the rules have it."""
+    minutes, hour = f"{failures.WITHIN / 60:.0f} minutes", "an hour"
+    assert failures.WITHIN == agreement.WITHIN
+    assert certificates.WITHIN == agreement.SOURCES_WITHIN == 3600.0
+    rows = {
+        "auth_failures": (
+            f"{failures.TIMES} of one identity in {minutes}",
+            f"{slow.TIMES} of one identity",
+        ),
+        "auth_guessing": (
+            f"{failures.IDENTITIES} identities of one source in {minutes}, and more signs",
+            f"{slow.IDENTITIES} identities of one source, {slow.IDENTITIES_OF_KNOWN} and more where somebody came up; "
+            f"{slow.TIMES_OF_STRANGER} failures of {slow.SEVERAL} identities where nobody did",
+        ),
+        "proposal_mismatch": (
+            f"{agreement.TIMES} of one peer in {minutes}",
+            f"{slow.TIMES} of one peer, {slow.TIMES_OF_STRANGER} of a stranger",
+        ),
+        "unknown_peers": (
+            f"{agreement.ATTEMPTS} of one source in {minutes}, or {agreement.SOURCES} sources in {hour}",
+            f"{slow.TIMES_OF_STRANGER} of one source",
+        ),
+        "certificate_rejected": (
+            f"{certificates.TIMES} of one source in {hour}",
+            f"{slow.TIMES_OF_CERTIFICATE} of one source",
+        ),
+    }
+    lines = ["| alert | in a short time | in a day |", "|---|---|---|"]
+    return lines + [
+        f"| [`{kind}`](alerts/{kind}.md) | {soon} | {day} |" for kind, (soon, day) in rows.items()
+    ]
 
 
 def _summary(rows: Mapping[str, Mapping[str, Any]]) -> list[str]:

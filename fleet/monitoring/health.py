@@ -82,8 +82,19 @@ class Health:
 
 
 @dataclass(frozen=True)
+class Nothing:
+    """Why a report is empty, and what to do; in `backticks` what is typed."""
+
+    why: str
+    next_step: str
+
+
+@dataclass(frozen=True)
 class HealthFigures:
-    """Connections, the worst first, and how many there are beside those. Sums are of all."""
+    """Connections, the worst first, and how many there are beside those. Sums are of all.
+
+    `nothing` says why there is no connection at all.
+    """
 
     made_at: datetime
     since: datetime
@@ -97,6 +108,7 @@ class HealthFigures:
     past: int
     worst: tuple[Health, ...]
     more: int
+    nothing: Nothing | None = None
 
 
 def report(desk: Desk, actor: Actor, query: HealthQuery, *, now: datetime) -> HealthFigures:
@@ -156,7 +168,33 @@ class _Making:
             connections=total,
             worst=tuple(told),
             more=total - len(rows),
+            nothing=None if total else self._nothing(query.gateway),
             **counted,
+        )
+
+    def _nothing(self, name: str | None) -> Nothing:
+        """Why is it empty?"""
+        those = gateways.c.name.is_not(None) if name is None else gateways.c.name == name
+        if self.connection.scalar(select(gateways.c.id).where(those).limit(1)) is None:
+            return Nothing(
+                "No gateway is registered, so nobody can tell of SAs.",
+                "Register one with `ikewarden gateway add NAME`, and enroll the agent there.",
+            )
+        mine = self._mine(sa_counts.c.gateway_id)
+        last = self.connection.scalar(
+            select(func.max(sa_counts.c.hour)).where(sa_counts.c.kind != counting.COUNTED, *mine)
+        )
+        who = "The gateways" if name is None else name
+        if last is None:
+            return Nothing(
+                f"{who} never told of an SA: no event was taken yet, which says nothing of how the tunnels are.",
+                "See on the gateway what its agent watches with `ikewarden agent status`, and name a log in the "
+                "section [watch] of its agent.toml.",
+            )
+        return Nothing(
+            f"{who} told of no SA in this time; the latest of what was told is of {last:%Y-%m-%d %H}:00Z.",
+            "Give another time with `--since` and `--until`; if it should have gone on, see on the gateway with "
+            "`ikewarden agent status` why it does not.",
         )
 
     def _every(self, now: datetime) -> Subquery:

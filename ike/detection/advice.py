@@ -48,6 +48,17 @@ _ADVICE: Final[dict[tuple[str, str], tuple[str, str]]] = {
         "one end only, or the identity is wrong.",
         "Compare the fingerprints of the secret and the identities on both ends.",
     ),
+    ("auth_failures", "slow"): (
+        "One identity fails to authenticate all day, too seldom to be seen in minutes: a daemon tries with a secret or "
+        "certificate that was changed on one end only, or somebody tries keys patiently.",
+        "Compare the fingerprints of the secret and the identities on both ends; if the address is not that peer's, "
+        "block it.",
+    ),
+    ("auth_failures", "elsewhere"): (
+        "An identity that is up at another address fails at this one all day: a second device with an old secret, or "
+        "somebody who tries keys patiently.",
+        "Ask whose address it is; if it is nobody's, block it and replace a secret that could be guessed.",
+    ),
     ("auth_failures", "everybody"): (
         "Many peers that succeeded before fail at once, and nobody succeeds: the AAA server is out of reach, or a "
         "secret or certificate was changed on this end.",
@@ -55,6 +66,10 @@ _ADVICE: Final[dict[tuple[str, str], tuple[str, str]]] = {
     ),
     ("auth_guessing", ""): (
         "One source tries secrets or identities in numbers that no configuration mistake explains.",
+        "Block the source, and replace pre-shared keys that could be guessed.",
+    ),
+    ("auth_guessing", "slow"): (
+        "One source tries identity after identity all day, as slowly as it takes to stay below limits of minutes.",
         "Block the source, and replace pre-shared keys that could be guessed.",
     ),
     ("auth_guessing", "many"): (
@@ -102,7 +117,8 @@ _ADVICE: Final[dict[tuple[str, str], tuple[str, str]]] = {
     ("unknown_peers", ""): (
         "A peer without a matching configuration keeps asking: a scan, or an own device with a "
         "wrong address or identity.",
-        "See whether the address is one of yours; if so, correct its identity, otherwise block it.",
+        "See whether the address, or the identity that it claims, is one of yours; if so, correct either, otherwise "
+        "block it.",
     ),
     ("unknown_peers", "scan"): (
         "Many peers without a matching configuration ask: the gateway is being scanned.",

@@ -12,21 +12,25 @@ them (`counted`) and names none, twenty refused requests in 10 minutes. An unfit
 knows is a refused attempt, as its sender may be forged; so is one at a connection that is open to any address, which
 shows where ten such sources found it; and while such come, so is what an agent left out of a flood.
 Not normal, because a gateway's peers are configured. Looks alike and is let pass: the daily probe of an internet scan.
+
+What one peer does is counted over a day as well, see `slow`.
 """
 
 from itertools import islice
 
+from ike.detection import slow
+from ike.detection.attempts import fresh, place_of, source_of
 from ike.detection.conditions import Place
 from ike.detection.crowds import Attempt
-from ike.detection.failures import about_certificate, failed, fresh, place_of, source_of
-from ike.detection.signs import lines_of, note
+from ike.detection.failures import about_certificate, failed
+from ike.detection.signs import Sign, lines_of, note
 from ike.detection.state import MOST_SUSPECTS, Gateway, Suspect
 from ike.events.event import LEFT_OUT, REFUSED, SaEvent
 
-_TIMES, _TIMES_UNTIMED, _WITHIN = 3, 5, 600.0
+TIMES, _TIMES_UNTIMED, WITHIN = 3, 5, 600.0
 _GROUPS = 4
-_ATTEMPTS, _ATTEMPTS_UNTIMED = 5, 10
-_SOURCES, _SOURCES_WITHIN = 10, 3600.0
+ATTEMPTS, _ATTEMPTS_UNTIMED = 5, 10
+SOURCES, SOURCES_WITHIN = 10, 3600.0
 _PROBES, _PROBES_WITHIN = 10, 60.0
 _NAMELESS, _MOST_NAMELESS = 20, 1 << 32
 _TOGETHER = 60.0
@@ -41,12 +45,20 @@ def disagreed(gateway: Gateway, event: SaEvent, at: float | None) -> None:
     if not fresh(suspect, "proposal", event, at):
         return
     signs = suspect.signs.setdefault("proposal", [])
-    count = note(signs, at, event.line, _WITHIN, 64)
+    count = note(signs, at, event.line, WITHIN, 64)
+    day = slow.count(gateway, suspect, "proposal", place, at, event.line)
     if gateway.is_strange(place) and _is_scan(gateway, suspect, place, event, at):
         return
     evidence = _counted(gateway, "proposal_mismatch", place, event, at)
-    if count < (_TIMES_UNTIMED if at is None else _TIMES):
+    seldom = count < (_TIMES_UNTIMED if at is None else TIMES)
+    always = day >= (slow.TIMES_OF_STRANGER if gateway.is_strange(place) else slow.TIMES)
+    if seldom and not always:
         return
+    if seldom:
+        signs = slow.signs_of(suspect, "proposal")
+        evidence = _of_day(gateway, "proposal_mismatch", place, signs, evidence)
+    else:
+        slow.told("proposal", suspect)
     gateway.sign(
         "proposal_mismatch",
         gateway.common(place),
@@ -55,7 +67,16 @@ def disagreed(gateway: Gateway, event: SaEvent, at: float | None) -> None:
         evidence or {"attempts": count},
         since=signs[0][0],
         variant="selectors" if event.kind == "ts_unacceptable" else "",
+        slow=seldom,
     )
+
+
+def _of_day(
+    gateway: Gateway, kind: str, place: Place, signs: list[Sign], evidence: dict[str, object]
+) -> dict[str, object]:
+    """The numbers of a day, beside the `evidence` of what strangers do in an hour."""
+    there = gateway.conditions.find(kind, gateway.common(place)) if evidence else None
+    return {**evidence, **slow.numbers(signs, there)}
 
 
 def _place(gateway: Gateway, event: SaEvent, at: float | None) -> Place:
@@ -63,9 +84,9 @@ def _place(gateway: Gateway, event: SaEvent, at: float | None) -> Place:
     place = place_of(gateway, event)
     if place.connection is None or place.peer is None or gateway.knows(place.peer):
         return place
-    crowd = gateway.crowd(_FOUND, at, _SOURCES_WITHIN, place.connection)
+    crowd = gateway.crowd(_FOUND, at, SOURCES_WITHIN, place.connection)
     crowd.join(Attempt(at, event.line, place.peer))
-    if len(crowd.sources) < _SOURCES:
+    if len(crowd.sources) < SOURCES:
         return place
     return Place(gateway.name, None, place.peer, place.identity)
 
@@ -76,10 +97,10 @@ def _counted(
     """One more attempt, where it is a stranger's: the numbers of all strangers together."""
     if not gateway.is_strange(place):
         return {}
-    crowd = gateway.crowd(kind, at, _SOURCES_WITHIN)
+    crowd = gateway.crowd(kind, at, SOURCES_WITHIN)
     crowd.join(Attempt(at, event.line, place.peer, event.identity))
     if not gateway.conditions.is_open(kind, gateway.common(place)):
-        crowd.restrict(at, _SOURCES_WITHIN)
+        crowd.restrict(at, SOURCES_WITHIN)
     return crowd.shown()
 
 
@@ -129,7 +150,7 @@ def regrouped(gateway: Gateway, event: SaEvent, at: float | None) -> None:
         return  # the other end's line about the same request
     suspect.attempts["group"] = (event.ike_id, at, event.line)
     signs = suspect.signs.setdefault("group", [])
-    count = note(signs, at, event.line, _WITHIN, 64)
+    count = note(signs, at, event.line, WITHIN, 64)
     evidence = _counted(gateway, "proposal_mismatch", place, event, at)
     if count < (_GROUPS if at is not None else 2 * _GROUPS):
         return
@@ -159,16 +180,26 @@ def unknown(gateway: Gateway, event: SaEvent, at: float | None) -> None:
     if not fresh(suspect, "unknown", event, at):
         return
     signs = suspect.signs.setdefault("unknown", [])
-    count = note(signs, at, event.line, _WITHIN, 64)
+    count = note(signs, at, event.line, WITHIN, 64)
+    day = slow.count(gateway, suspect, "unknown", place, at, event.line)
     evidence = _counted(gateway, "unknown_peers", place, event, at)
-    if count >= (_ATTEMPTS_UNTIMED if at is None else _ATTEMPTS):
+    seldom = count < (_ATTEMPTS_UNTIMED if at is None else ATTEMPTS)
+    always = day >= slow.TIMES_OF_STRANGER
+    if always or not seldom:
+        told = evidence
+        if seldom:
+            signs = slow.signs_of(suspect, "unknown")
+            told = _of_day(gateway, "unknown_peers", place, signs, evidence)
+        else:
+            slow.told("unknown", suspect)
         gateway.sign(
             "unknown_peers",
             gateway.common(place),
             at,
             lines_of(signs),
-            evidence or {"attempts": count},
+            told or {"attempts": count},
             since=signs[0][0],
+            slow=seldom,
         )
     _count_sources(gateway, place, source, event, at, evidence)
 
@@ -177,14 +208,14 @@ def counted(gateway: Gateway, event: SaEvent, at: float | None) -> None:
     """`counted`: requests that no configuration fits, where no event tells of each; or what was left out of a flood."""
     if event.reason == LEFT_OUT:
         _left_out(gateway, event, at)
-    if event.reason != REFUSED or at is None or _are_told(gateway, at, _WITHIN):
+    if event.reason != REFUSED or at is None or _are_told(gateway, at, WITHIN):
         return
     nameless = gateway.nameless
     # Of what was counted in a longer time, as while the agent was away, so many fell into these minutes on average.
-    share = _WITHIN / max(_WITHIN, event.seconds or 0.0)
+    share = WITHIN / max(WITHIN, event.seconds or 0.0)
     number = int(min(event.number or 0, _MOST_NAMELESS) * share)
     nameless.append((at, event.line, number))
-    nameless[:] = [one for one in nameless if one[0] >= at - _WITHIN]
+    nameless[:] = [one for one in nameless if one[0] >= at - WITHIN]
     attempts = sum(one[2] for one in nameless)
     if attempts >= _NAMELESS:
         gateway.sign(
@@ -211,7 +242,7 @@ def _left_out(gateway: Gateway, event: SaEvent, at: float | None) -> None:
         return
     if not gateway.conditions.is_open("unknown_peers", place):
         return
-    crowd = gateway.crowd("unknown_peers", at, _SOURCES_WITHIN)
+    crowd = gateway.crowd("unknown_peers", at, SOURCES_WITHIN)
     crowd.attempts += min(event.number or 0, _MOST_NAMELESS) // _TOLD
     gateway.sign("unknown_peers", place, at, [event.line], crowd.shown(), variant="scan")
 
@@ -232,12 +263,12 @@ def _count_sources(
         while True:
             oldest = next(iter(strangers))
             then = strangers[oldest][0]
-            if then is None or then >= at - _SOURCES_WITHIN:
+            if then is None or then >= at - SOURCES_WITHIN:
                 break
             del strangers[oldest]
     if len(strangers) > MOST_SUSPECTS:
         del strangers[next(iter(strangers))]
-    if len(strangers) < (_SOURCES if at is not None else 3 * _SOURCES):
+    if len(strangers) < (SOURCES if at is not None else 3 * SOURCES):
         return False
     first = next(iter(strangers.values()))
     gateway.sign(

@@ -18,8 +18,8 @@ from collections.abc import Sequence
 from functools import lru_cache
 from typing import Final
 
+from ike.detection.attempts import place_of
 from ike.detection.conditions import Place
-from ike.detection.failures import place_of
 from ike.detection.state import MOST_SUSPECTS, Gateway, Tunnel
 from ike.events.event import SaEvent
 

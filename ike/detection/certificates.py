@@ -12,15 +12,15 @@ a gateway: its CRL server is one. Looks alike and is let pass: a failed fetch af
 
 from typing import Final
 
-from ike.detection import clock
+from ike.detection import clock, slow
+from ike.detection.attempts import REMEMBERED, fresh, place_of, source_of
 from ike.detection.conditions import Place
-from ike.detection.failures import REMEMBERED, fresh, place_of, source_of
 from ike.detection.signs import lines_of, note
 from ike.detection.state import MOST_SUSPECTS, Gateway, Tunnel
 from ike.events.event import SaEvent
 
-_WITHIN: Final = 3600.0
-_TIMES, _TIMES_PLANNED, _TIMES_UNTIMED = 2, 3, 3
+WITHIN: Final = 3600.0
+TIMES, _TIMES_PLANNED, _TIMES_UNTIMED = 2, 3, 3
 _SOON, _SOON_LINES = 60.0, 40
 _OCSP_TIMES, _DAY = 3, 86_400.0
 
@@ -39,24 +39,33 @@ def rejected(gateway: Gateway, event: SaEvent, at: float | None) -> None:
     clock.out_of_date(gateway, event, at)
     place = place_of(gateway, event)
     signs = suspect.signs.setdefault("certificate", [])
-    count = note(signs, at, event.line, _WITHIN, 64)
-    needed = _TIMES_UNTIMED if at is None else _TIMES
+    count = note(signs, at, event.line, WITHIN, 64)
+    needed = _TIMES_UNTIMED if at is None else TIMES
     planned = gateway.plans(at, place.connection) if gateway.planned else ()
     if "cut" in planned:
         return
     if planned:
         needed = _TIMES_PLANNED
-    if not revoked and count < needed:
+    day = slow.count(gateway, suspect, "certificate", place, at, event.line)
+    often = count >= needed
+    # A revoked one is told at once, and the second one within a day makes it a condition that lasts.
+    seldom = not often and day >= (2 if revoked else slow.TIMES_OF_CERTIFICATE)
+    if not (often or seldom or revoked):
         return
+    if seldom:
+        signs = slow.signs_of(suspect, "certificate")
+    elif often:
+        slow.told("certificate", suspect)
     reason = "revoked" if revoked else event.reason
     gateway.sign(
         "certificate_rejected",
         place,
         at,
         lines_of(signs),
-        {"attempts": count, "reason": reason},
+        {**(slow.numbers(signs) if seldom else {"attempts": count}), "reason": reason},
         since=signs[0][0],
         variant=reason or "",
+        slow=seldom,
     )
 
 

@@ -9,8 +9,8 @@ that are delivered late, one expired certificate, the hour by which local time i
 from datetime import UTC, datetime
 from typing import Final
 
+from ike.detection.attempts import source_of
 from ike.detection.conditions import Place
-from ike.detection.failures import source_of
 from ike.detection.state import Gateway
 from ike.events.event import SaEvent
 

@@ -11,6 +11,8 @@ from typing import Final
 from ike.detection.advice import advice
 from ike.detection.alert import KINDS, LESSER, PERSONAL, Alert
 
+#: A variant that says how seldom the signs are, which holds as long as they are.
+SLOW: Final = "slow"
 #: Lines that an alert names.
 MOST_LINES: Final = 20
 #: Seconds without a sign after which a condition has ended; a kind that is not here ends by a clear sign alone.
@@ -34,6 +36,8 @@ QUIET: Final[Mapping[str, float]] = {
     "clock": 3600.0,
     "events_lost": 3600.0,
 }
+#: The same where its signs are so seldom that a day is needed to count them.
+SLOW_QUIET: Final = 12 * 3600.0
 #: Seconds for which a condition is still open that was cleared, as it may come back.
 MARGIN: Final = 300.0
 #: Kinds that end when they are cleared: an act of ours waits for it, or the next one may be worse.
@@ -42,6 +46,9 @@ _AT_ONCE: Final = frozenset({"rotation_failed", "downgrade"})
 MOST_APART: Final = 64
 #: Numbers that each further sign makes greater by one, where the rule counts in a window.
 _GROWING: Final = frozenset({"attempts", "requests", "refusals", "rekeys", "authentications"})
+#: Kinds that are about identities which prove nothing: some of them are named, by their first characters.
+_CLAIMING: Final = frozenset({"auth_guessing", "unknown_peers"})
+_MOST_CLAIMED, _LONGEST_CLAIM = 8, 256
 #: Ended alerts that are kept until `forget`.
 MOST_ENDED: Final = 10_000
 
@@ -77,9 +84,11 @@ class Condition:
     updates: int = 0
     raised: float | None = None
     peers: list[str] = field(default_factory=list)
+    claimed: list[str] = field(default_factory=list)  # identities, which prove nothing
     common: bool = False
     who: str | None = None  # of the peers of its connection, by identity or else by address
     cleared: float | None = None  # when the contrary was seen
+    slow: bool = False  # the next sign may take hours
 
     def alert(self, now: float | None = None) -> Alert:
         """As the operator gets it; `now` is up to when the gateway was heard."""
@@ -92,6 +101,8 @@ class Condition:
             evidence.setdefault("sources", len(self.peers))
         if len(self.peers) > 1:
             evidence["peers"] = list(self.peers)
+        if self.claimed:
+            evidence["claimed_identities"] = list(self.claimed)
         return Alert(
             self.kind,
             LESSER.get((self.kind, self.variant), KINDS[self.kind]),
@@ -123,11 +134,21 @@ class Condition:
             before = self.evidence.get(name)
             self.evidence[name] = value if self.common else _merged(name, before, value)
 
+    def vary(self, variant: str) -> None:
+        """Speak as the newest sign does: not of less severity, and not of one where many are at it."""
+        falls = (self.kind, variant) in LESSER and (self.kind, self.variant) not in LESSER
+        narrows = self.common and not variant and self.variant != SLOW
+        if not falls and not narrows:
+            self.variant = variant
+
     def name(self, place: Place) -> None:
         """Whom one more sign is about, as far as there is room."""
         who = place.peer or place.sender
         if who and who not in self.peers and len(self.peers) < 16:
             self.peers.append(who)
+        claimed = (place.identity or "")[:_LONGEST_CLAIM] if self.kind in _CLAIMING else ""
+        if claimed and claimed not in self.claimed and len(self.claimed) < _MOST_CLAIMED:
+            self.claimed.append(claimed)
         if self.common and place.identity != self.identity:
             self.identity = None
         if self.kind in PERSONAL and self.identity is None and not self.common:
@@ -148,7 +169,7 @@ class Condition:
         """Has it been quiet, or the contrary, for long enough?"""
         if self.cleared is not None and now - self.cleared > MARGIN:
             return True
-        quiet = QUIET.get(self.kind)
+        quiet = SLOW_QUIET if self.slow else QUIET.get(self.kind)
         return quiet is not None and self.last is not None and now - self.last > quiet
 
 
@@ -170,8 +191,9 @@ class Conditions:
         evidence: Mapping[str, object],
         since: float | None = None,
         variant: str = "",
+        slow: bool = False,
     ) -> None:
-        """One more sign of `kind`: opens the condition or updates it."""
+        """One more sign of `kind`: opens the condition or updates it. `slow`: the next one may take hours."""
         key = self._key(kind, place)
         there = self.opened.get(key)
         if there is not None and at is not None and there.over(at):
@@ -196,11 +218,11 @@ class Conditions:
             if key[3] is not None and kind in PERSONAL:
                 self.apart.setdefault(key[:3], []).append(key)
         there.cleared = None
+        there.slow = slow or (there.slow and not there.common)
         there.last = at if there.last is None or at is None else max(there.last, at)
         there.updates += 1
         there.add(evidence)
-        if (there.common and variant) or (kind, there.variant) in LESSER:
-            there.variant = variant
+        there.vary(variant)
         for line in lines:
             if len(there.lines) >= MOST_LINES:
                 break

@@ -143,11 +143,12 @@ def crowded_ike(gateway: Gateway, tunnel: Tunnel, now: float) -> list[float]:
     if len(tunnel.up) < 2:
         return []
     by_identity: dict[str, list[tuple[float, int]]] = {}
-    for since, line, identity in tunnel.up.values():
-        if identity is not None and since is not None:
-            by_identity.setdefault(identity, []).append((since, line))
     upper = rekeys.ike_upper(gateway, tunnel)
     life = _IKE_LIFE if upper is None else upper / 2
+    oldest = now - _LIVES * life  # as of Child SAs: the deletion of an older one was not logged
+    for since, line, identity in tunnel.up.values():
+        if identity is not None and since is not None and since > oldest:
+            by_identity.setdefault(identity, []).append((since, line))
     due: list[float] = []
     for those in by_identity.values():
         living = sorted(since for since, _ in those)

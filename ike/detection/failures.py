@@ -1,7 +1,6 @@
 """`auth_failures`, `auth_guessing`: failed authentication, per identity and per source.
 
-What is counted are attempts, not lines: one attempt has the number of its IKE SA; without numbers it is of one
-identity and told by one thread of the daemon, where lines show them, within two seconds of its first line.
+What is counted are attempts, not lines; see `attempts`.
 
 **auth_failures.** Condition: three attempts of one identity failed within 10 minutes, with no success between
 (without times: five). One condition for each identity of a connection, or for each address where no identity is
@@ -21,22 +20,24 @@ fail at home. One condition for a connection, however many sources. Looks alike 
 trying with a wrong secret, as fast as daemons and scripts do that (it has one identity, or succeeded before), many
 clients after a rotation (most fail at home, or it is planned), whom an outage of the AAA server meets elsewhere
 (everybody fails), clients behind one address that mistype and then come up.
+
+Both are counted over a day as well, see `slow`.
 """
 
 from typing import Final
 
-from ike.detection import rotations
+from ike.detection import rotations, slow
 from ike.detection.addresses import address_of, network
 from ike.detection.alert import PERSONAL
-from ike.detection.conditions import MOST_LINES, Place
+from ike.detection.attempts import REMEMBERED, SAME, SAME_LINES, fresh, place_of, source_of
+from ike.detection.conditions import MOST_LINES, SLOW, SLOW_QUIET, Place
 from ike.detection.crowds import ASTRAY, HOME, STRANGE, Attempt, Crowd, Tallies
 from ike.detection.signs import Sign, lines_of, note
 from ike.detection.state import Gateway, Suspect, Tunnel
-from ike.events.echoes import Said
 from ike.events.event import SaEvent
 
-_TIMES, _TIMES_UNTIMED, _WITHIN = 3, 5, 600.0
-_GUESSES, _IDENTITIES, _IDENTITIES_OF_KNOWN = 20, 5, 10
+TIMES, _TIMES_UNTIMED, WITHIN = 3, 5, 600.0
+_GUESSES, IDENTITIES, _IDENTITIES_OF_KNOWN = 20, 5, 10
 _SEVERAL, _FAST = 3, 10.0
 _MANY, _ADDRESSES = 20, 10
 #: Where so many as a third of those who fail elsewhere fail at home as well, the cause is one and is ours.
@@ -45,65 +46,7 @@ _EVERYBODY: Final = 20
 _MOST_EXPLAINED: Final = 40
 _CROWD: Final = "auth_guessing"
 _AT_HOME: Final = "failures at home"
-#: Attempts whose IKE SA is remembered, since others come between the lines about one.
-REMEMBERED: Final = 16
-_SAME, _SAME_LINES = 2.0, 8
-
-
-def fresh(record: Suspect, category: str, event: SaEvent, at: float | None) -> bool:
-    """Is `event` a new attempt, and not one more line about the last one?"""
-    last = record.attempts.get(category)
-    new = last is None or _is_new(record, category, event, at, last)
-    if new or last is None:
-        record.attempts[category] = (event.ike_id, at, event.line)
-    else:
-        # One more line is no new beginning: whoever tries without a pause would be one attempt for ever.
-        record.attempts[category] = (event.ike_id if last[0] is None else last[0], *last[1:])
-    if event.thread is not None:
-        record.threads[category] = event.thread
-    if event.identity is not None:
-        record.whose[category] = event.identity
-    elif new:
-        record.whose.pop(category, None)
-    return new
-
-
-def _is_new(
-    record: Suspect,
-    category: str,
-    event: SaEvent,
-    at: float | None,
-    last: tuple[int | None, float | None, int],
-) -> bool:
-    ike, then, line = last
-    thread, whose = record.threads.get(category), record.whose.get(category)
-    if ike is not None and event.ike_id is not None:
-        # Under one IKE SA a Child SA may be tried again and again.
-        said = Said(at, event.line, event.thread)
-        again = category == "proposal" and not said.is_again(Said(then, line, thread))
-        return ike != event.ike_id or again
-    if ike is event.ike_id is None:
-        if None not in (thread, event.thread) and thread != event.thread:
-            return True  # another packet
-        if None not in (whose, event.identity) and whose != event.identity:
-            return True  # another peer, or another guess
-    if at is not None and then is not None:
-        return at - then >= _SAME
-    return event.line - line >= _SAME_LINES
-
-
-def source_of(event: SaEvent) -> str:
-    """Whom a failure is put down to: the address, else the connection, else the identity."""
-    return event.source or event.peer or event.name or event.connection or event.identity or ""
-
-
-def place_of(gateway: Gateway, event: SaEvent) -> Place:
-    """The connection where one is known, and the source."""
-    name = event.name or event.connection
-    source = event.source or event.peer
-    if name is None and source is not None:
-        name = gateway.sources.get(source)
-    return Place(gateway.name, name, source, event.identity)
+_SLOW_CROWD: Final = "slow guesses"
 
 
 def failed(gateway: Gateway, event: SaEvent, at: float | None) -> None:
@@ -120,12 +63,31 @@ def failed(gateway: Gateway, event: SaEvent, at: float | None) -> None:
         return
     _remember(suspect, event, at)
     signs = suspect.signs.setdefault("auth", [])
-    count = note(signs, at, event.line, _WITHIN, 64)
+    count = note(signs, at, event.line, WITHIN, 64)
     place = place_of(gateway, event)
     rotates = bool(gateway.planned) and "rotation" in gateway.plans(at, place.connection)
     if rotates and rotations.is_of_peer(gateway, place, event):
         rotations.failed(gateway, suspect, place, at)
         return
+    day = slow.count(gateway, suspect, "auth", place, at, event.line)
+    crowd, together = _gathered(gateway, suspect, place, event, at, rotates)
+    if not together and (
+        _guesses(gateway, suspect, place, at, count, event, crowd)
+        or _fails_slowly(gateway, suspect, place, event, at, day)
+    ):
+        return
+    _count_identity(gateway, suspect, event, place, at)
+
+
+def _gathered(
+    gateway: Gateway,
+    suspect: Suspect,
+    place: Place,
+    event: SaEvent,
+    at: float | None,
+    rotates: bool,
+) -> tuple[Crowd | None, bool]:
+    """Those with whom it fails at the connection, where it is not at home there; and do all fail together?"""
     whose = _whose(gateway, event, place.connection)
     crowd, together = None, False
     if whose in (HOME, ""):
@@ -135,9 +97,9 @@ def failed(gateway: Gateway, event: SaEvent, at: float | None) -> None:
         together = whose == ASTRAY and _everybody(gateway, place.connection, at) is not None
         excused = whose == ASTRAY and (rotates or together)
         crowd = _join(gateway, _CROWD, event, at, place.connection, "" if excused else whose)
-    if not together and _guesses(gateway, suspect, place, at, count, event, crowd):
-        return
-    _count_identity(gateway, event, place, at)
+    if whose != HOME and not together and not rotates:
+        slow.try_identity(suspect, event.identity, at)
+    return crowd, together
 
 
 def _whose(gateway: Gateway, event: SaEvent, connection: str | None) -> str:
@@ -162,14 +124,14 @@ def _join(
     whose: str,
 ) -> Crowd:
     """Those who fail at the connection, with this attempt."""
-    crowd = gateway.crowd(kind, at, _WITHIN, connection)
+    crowd = gateway.crowd(kind, at, WITHIN, connection)
     if crowd.tallies is None:
         crowd.tallies = Tallies()
     attempt = Attempt(at, event.line, address_of(event), event.identity, event.ike_id, whose)
     if not crowd.is_known(attempt):
         crowd.join(attempt)
     if at is not None:
-        crowd.expire(at - _WITHIN)
+        crowd.expire(at - WITHIN)
     return crowd
 
 
@@ -183,7 +145,7 @@ def _remember(suspect: Suspect, event: SaEvent, at: float | None) -> None:
     while at is not None:
         oldest = next(iter(names))
         then = names[oldest]
-        if then is None or then >= at - _WITHIN:
+        if then is None or then >= at - WITHIN:
             break
         del names[oldest]
 
@@ -196,8 +158,8 @@ def about_certificate(suspect: Suspect, event: SaEvent, at: float | None) -> boo
     if last[0] is not None and event.ike_id is not None:
         return event.ike_id in suspect.rejected
     if at is not None and last[1] is not None:
-        return at - last[1] < _SAME
-    return event.line - last[2] < _SAME_LINES
+        return at - last[1] < SAME
+    return event.line - last[2] < SAME_LINES
 
 
 def _guesses(
@@ -211,13 +173,15 @@ def _guesses(
 ) -> bool:
     known = gateway.knows(address_of(event))
     identities = _foreign(gateway, suspect, place.connection, address_of(event))
-    told = Place(gateway.name, place.connection, sender=address_of(event) or "")
-    goes_on = crowd is not None and gateway.conditions.is_open("auth_guessing", told)
+    sender = address_of(event) or ""
+    told = Place(gateway.name, place.connection, identity=event.identity, sender=sender)
+    there = gateway.conditions.find("auth_guessing", told)
+    goes_on = crowd is not None and there is not None and there.variant != SLOW
     by_one = (
         identities >= _IDENTITIES_OF_KNOWN + _explained(gateway, event, at)
         or _tries_anothers(gateway, crowd, event, at)
         if known
-        else identities >= _IDENTITIES
+        else identities >= IDENTITIES
         or (count >= _GUESSES and _is_no_retry(gateway, suspect, event, at))
     )
     together = crowd is not None and _many(gateway, crowd, place.connection, event.identity, at)
@@ -227,7 +191,7 @@ def _guesses(
         signs, since, evidence = _of_one(gateway, suspect, told, count)
     else:
         if not goes_on:
-            crowd.restrict(at, _WITHIN)
+            crowd.restrict(at, WITHIN)
         signs = [(each.at, each.line) for each in crowd.recent[:MOST_LINES]]
         since, evidence = signs[0][0], crowd.shown()
     gateway.sign(
@@ -247,10 +211,41 @@ def _guesses(
     return True
 
 
+def _fails_slowly(
+    gateway: Gateway, suspect: Suspect, place: Place, event: SaEvent, at: float | None, day: int
+) -> bool:
+    """Does a source guess, or fail as somebody who is up elsewhere, so seldom that only a day shows it?"""
+    source = address_of(event)
+    signs = slow.signs_of(suspect, "auth")
+    if slow.guesses(gateway, suspect, place, source, day):
+        told = Place(gateway.name, place.connection, identity=event.identity, sender=source or "")
+        there = gateway.conditions.find("auth_guessing", told)
+        crowd = gateway.crowd(_SLOW_CROWD, at, SLOW_QUIET, place.connection)
+        crowd.join(Attempt(at, event.line, source, event.identity))
+        for identity in suspect.tried:
+            crowd.identities.add(identity)
+        evidence = {**crowd.shown(), **slow.numbers(signs, there)}
+        kind, variant = "auth_guessing", SLOW
+    elif (
+        day >= slow.TIMES
+        and not gateway.knows(source)
+        and _is_up_elsewhere(gateway, event.identity, source)
+    ):
+        # Not by identity: the success of its owner ends nothing here.
+        told = Place(gateway.name, place.connection, place.peer)
+        evidence = {**slow.numbers(signs), "claimed_identities": [event.identity]}
+        kind, variant = "auth_failures", "elsewhere"
+    else:
+        return False
+    lines = lines_of(signs[-MOST_LINES:])
+    gateway.sign(kind, told, at, lines, evidence, signs[0][0], variant, slow=True)
+    return True
+
+
 def _foreign(gateway: Gateway, suspect: Suspect, connection: str | None, source: str | None) -> int:
     """How many identities failed at an address that are not at home there, or are up there and need not try?"""
     names = suspect.identities
-    if len(names) < _IDENTITIES:
+    if len(names) < IDENTITIES:
         return len(names)
     tunnel = gateway.tunnels.get((connection, source))
     up = set() if tunnel is None else {identity for _, _, identity in tunnel.up.values()}
@@ -301,7 +296,7 @@ def _explained(gateway: Gateway, event: SaEvent, at: float | None) -> int:
     lately = {
         identity or ike
         for ike, (since, _, identity) in tunnel.up.items()
-        if since is not None and since >= at - _WITHIN
+        if since is not None and since >= at - WITHIN
     }
     return min(len(lately), _MOST_EXPLAINED)
 
@@ -349,7 +344,7 @@ def _home(gateway: Gateway, connection: str | None, at: float | None) -> Crowd |
     """Those who failed lately where peers are known to be."""
     home = gateway.crowds.get(f"{connection or ''}\n{_AT_HOME}")
     if home is not None and at is not None:
-        home.expire(at - _WITHIN)
+        home.expire(at - WITHIN)
     return home
 
 
@@ -366,7 +361,9 @@ def _everybody(gateway: Gateway, connection: str | None, at: float | None) -> Cr
     return home if len(those) >= _EVERYBODY else None
 
 
-def _count_identity(gateway: Gateway, event: SaEvent, place: Place, at: float | None) -> None:
+def _count_identity(
+    gateway: Gateway, suspect: Suspect, event: SaEvent, place: Place, at: float | None
+) -> None:
     if event.ike_id is not None:
         # One line may show the identity alone, and the next one the address alone.
         if event.ike_id in gateway.failed:
@@ -376,20 +373,32 @@ def _count_identity(gateway: Gateway, event: SaEvent, place: Place, at: float | 
     who = event.identity or address_of(event) or place.connection or source_of(event)
     record = gateway.identity(who)
     signs = record.signs.setdefault("auth", [])
-    count = note(signs, at, event.line, _WITHIN, 64)
-    if count < (_TIMES_UNTIMED if at is None else _TIMES):
+    count = note(signs, at, event.line, WITHIN, 64)
+    day = slow.count(gateway, record, "auth", place, at, event.line)
+    seldom = count < (_TIMES_UNTIMED if at is None else TIMES)
+    there = gateway.conditions.find("auth_failures", place)
+    goes_on = day > 0 and there is not None and there.cleared is None
+    if seldom and day < slow.TIMES and not goes_on:
         return
     home = _everybody(gateway, place.connection, at)
+    if home is not None or not seldom:
+        slow.told("auth", record, suspect)
     if home is not None:
         _fail_together(gateway, event, place, at, home)
         return
+    variant = ""
+    if seldom:
+        signs = slow.signs_of(record, "auth")
+        variant = SLOW if there is None or day >= slow.TIMES else there.variant
     gateway.sign(
         "auth_failures",
         place,
         at,
         lines_of(signs),
-        {"attempts": count, "reason": event.reason},
+        {**(slow.numbers(signs) if seldom else {"attempts": count}), "reason": event.reason},
         since=signs[0][0],
+        variant=variant,
+        slow=seldom and day >= slow.TIMES,
     )
 
 
@@ -399,7 +408,7 @@ def _fail_together(
     """One cause is one condition. It ends by quiet: whoever succeeds where half of the servers answer ends nothing."""
     told = Place(gateway.name, place.connection, sender=address_of(event) or "")
     if not gateway.conditions.is_open("auth_failures", told):
-        home.restrict(at, _WITHIN)
+        home.restrict(at, WITHIN)
     signs = [(each.at, each.line) for each in home.recent[:MOST_LINES]]
     gateway.sign(
         "auth_failures",
@@ -445,7 +454,7 @@ def _absolve(
         if identity is not None:
             crowd.absolve(identity)
         if kind == _AT_HOME and at is not None:
-            crowd.expire(at - _WITHIN)
+            crowd.expire(at - WITHIN)
             if not crowd.recent:
                 del gateway.crowds[key]
 
@@ -453,7 +462,8 @@ def _absolve(
 def _prove(suspect: Suspect, identity: str | None) -> None:
     """A success proves one identity: whoever has an account may still try those of others."""
     suspect.signs.clear()
-    if identity is not None:
-        suspect.identities.pop(identity, None)
-    elif suspect.identities:
-        suspect.identities.popitem()  # the log does not tell whose: likely who failed last
+    for names in (suspect.identities, suspect.tried):
+        if identity is not None:
+            names.pop(identity, None)
+        elif names:
+            names.popitem()  # the log does not tell whose: likely who failed last

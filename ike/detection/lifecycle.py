@@ -21,6 +21,8 @@ _RETOLD: Final = 60.0  # within which a second sink tells the same
 _RESTARTED: Final = 120.0
 #: Whoever changes a connection loads it less often than that in a day.
 _MANY_LOADS, _DAY = 6, 86_400.0
+#: How many times the age of a missed rekey is waited for beside a silence that may have hidden it.
+_PATIENCE: Final = 3.0
 #: SAs of one chain that are remembered where the log does not show that any is closed.
 _MOST_LIVING: Final = 8
 
@@ -237,11 +239,11 @@ def look(gateway: Gateway, tunnel: Tunnel, now: float) -> None:
     for key, chain in list(tunnel.chains.items()):
         if chain.since is None:
             continue
-        if limit is not None and not chain.missed:
+        if limit is not None and not chain.overdue:
             if chain.since + limit > now:
                 due.append(chain.since + limit)
             else:
-                _overdue(gateway, tunnel, key, chain.since, limit, now)
+                due += _overdue(gateway, tunnel, key, chain.since, limit, now)
         if len(chain.living) > 1:
             due += establishment.crowded(gateway, tunnel, chain, now)
     ike_limit = rekeys.ike_upper(gateway, tunnel)
@@ -258,13 +260,22 @@ def _overdue(
     since: float,
     limit: float,
     now: float,
-) -> None:
-    """A Child SA that is up since then should have been replaced."""
+) -> list[float]:
+    """A Child SA that is up since then should have been replaced. Gives when to look again.
+
+    What a silence of the log may have hidden shows soon after it, by the next rekey. Where none comes for many lives,
+    the log is quiet, and nothing was hidden.
+    """
     chain = tunnel.chains[key]
     if _outlived(tunnel, key, chain) or gateway.went(tunnel, since):
         gateway.drop_chain(tunnel, key)  # its closing was not logged
-    elif not gateway.was_silent(limit / 3, since):
-        rekeys.missed(gateway, tunnel, chain, since, now)
+        return []
+    silence = gateway.longest_silence(since)
+    patience = since + _PATIENCE * limit + silence
+    if silence >= limit / 3 and now < patience:
+        return [patience]
+    rekeys.missed(gateway, tunnel, chain, since, now)
+    return []
 
 
 def _look_at_ike(gateway: Gateway, tunnel: Tunnel, limit: float | None, now: float) -> list[float]:

@@ -16,7 +16,8 @@ class Chain:
     spi_in: str | None
     spi_out: str | None
     living: dict[int | str | None, float | None]
-    missed: bool = False
+    missed: bool = False  # or refused
+    overdue: bool = False
     closed: int | str | None = None  # the last one
     late: float | None = None  # since when the one was up that was replaced too late
     late_spi: str | None = None  # and its inbound SPI

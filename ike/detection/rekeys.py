@@ -15,10 +15,12 @@ A new shorter regular lifetime is taken over after six rekeys where the configur
 two minutes and no less than what may be learned: a script is regular too. Whoever loads a connection may have changed
 its lifetimes: they are learned anew, unless it is loaded more than six times a day.
 
-**rekey_missed.** Condition: an SA is older than its life_time (learned: half as old again as any before) by one life,
+**rekey_missed.** Condition: an SA is older than its life_time (learned, from seven regular rekeys on: half as old again
+as any before) by one life,
 was neither closed nor replaced, and its gateway still speaks; or it was closed when it was older than that by half a
 life; or its rekey was refused three times. The second life is waited for because a line gets lost now and then: then
-the rekey was not seen, and the next one is. Where the log was silent for long enough to hide two, the closing tells.
+the rekey was not seen, and the next one is. Where the log was silent for long enough to hide two, three times as long
+is waited for, and the silence: a log may be quiet at all times.
 Looks alike and is let pass: SAs that were closed or lost with their peer, daemons that let idle SAs lapse, a single
 TEMPORARY_FAILURE of a collision, reauthentication, a lost line, a hole in the log that hides two rekeys.
 """
@@ -356,9 +358,18 @@ def upper(gateway: Gateway, tunnel: Tunnel) -> tuple[float, float] | None:
     if lifetime is not None:
         return lifetime.upper, lifetime.rekey_time
     pace = tunnel.child
-    if not tunnel.timed or pace.lower is None or pace.lower < _TIMERLIKE * pace.longest:
+    if not tunnel.timed:
+        return None
+    lower, longest = pace.lower, pace.longest
+    if lower is None:  # and a few rekeys may show a lifetime already
+        ages = [*pace.ages, *(one[2] for one in pace.short)]
+        lower = learned_lower(ages)
+        if lower is None or min(ages) < _LEAST_ADOPTED or not steady(ages):
+            return None
+        longest = max(ages)
+    if lower < _TIMERLIKE * longest:
         return None  # limits of bytes come at any age
-    return learned_upper(pace.longest), pace.longest
+    return learned_upper(longest), longest
 
 
 def overdue(gateway: Gateway, tunnel: Tunnel) -> float | None:
@@ -396,7 +407,7 @@ def ike_upper(gateway: Gateway, tunnel: Tunnel) -> float | None:
 
 def missed(gateway: Gateway, tunnel: Tunnel, chain: Chain, since: float, now: float) -> None:
     """A Child SA is past its life."""
-    chain.missed = True
+    chain.missed = chain.overdue = True
     gateway.sign(
         "rekey_missed",
         gateway.place(tunnel),
@@ -455,5 +466,5 @@ def kept(gateway: Gateway, tunnel: Tunnel, chain: Chain, at: float | None) -> No
     """A Child SA was replaced or closed after all: nothing is missed."""
     chain.refused = None
     if chain.missed:
-        chain.missed = False
+        chain.missed = chain.overdue = False
         gateway.conditions.clear("rekey_missed", gateway.place(tunnel), at)

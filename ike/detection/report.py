@@ -85,6 +85,16 @@ class Report:
     def remarks(self) -> list[str]:
         """What the verdict does not cover."""
         told = [f"Not read to its end: {each}" for each in self.problems]
+        if not self.events:
+            why = (
+                "Nothing in it is of an IKE daemon that is known here."
+                if self.lines
+                else "The log is empty."
+            )
+            told.append(
+                f"{why} Give the log that the daemon itself writes, as /var/log/charon.log, or its part of the "
+                "journal: journalctl -u strongswan -o short-iso-precise | ikewarden sa analyze -"
+            )
         if self.is_untimed:
             told.append(
                 "The lines have no times, so nothing could be judged that depends on them: how often SAs are rekeyed, "

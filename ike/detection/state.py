@@ -123,6 +123,7 @@ class Suspect:
     threads: dict[str, str] = field(default_factory=dict)  # that told of them
     whose: dict[str, str] = field(default_factory=dict)  # the identities of the last ones
     identities: dict[str, float | None] = field(default_factory=dict)
+    tried: dict[str, float] = field(default_factory=dict)  # the same of a day; see `slow`
     certificate: tuple[int | None, float | None, int] | None = None
     rejected: list[int] = field(default_factory=list)  # the last IKE SAs whose certificate was
     moves: list[tuple[float | None, int, str]] = field(default_factory=list)
@@ -382,6 +383,10 @@ class Gateway:
         """Was there a silence of at least so long after `since`? The log may have a hole there."""
         return any(end > since and length >= seconds for end, length in self.silences)
 
+    def longest_silence(self, since: float) -> float:
+        """How long was the longest silence after `since`? 0 where it was short."""
+        return max((length for end, length in self.silences if end > since), default=0.0)
+
     # --- bounds, plans, timers, signs
 
     def bounds_of(self, tunnel: Tunnel) -> Bounds:
@@ -425,6 +430,7 @@ class Gateway:
         evidence: Mapping[str, object],
         since: float | None = None,
         variant: str = "",
+        slow: bool = False,
     ) -> None:
         """A sign of `kind`, unless we said that we work there (maintenance)."""
         if self.planned and "maintenance" in self.plans(at, place.connection):
@@ -433,8 +439,11 @@ class Gateway:
         if told is not place:
             crowd = self.crowd(f"signs of {kind}", at, QUIET.get(kind, 3600.0), told.connection)
             crowd.join(Attempt(at, lines[-1] if lines else 0, told.sender))
+            before = evidence.get("attempts")  # until it was told
+            if isinstance(before, int):
+                crowd.attempts = max(crowd.attempts, before)
             evidence = {**evidence, **crowd.shown()}
-        self.conditions.sign(kind, told, at, lines, evidence, since, variant)
+        self.conditions.sign(kind, told, at, lines, evidence, since, variant, slow)
 
     # --- strangers
 

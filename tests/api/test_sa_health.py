@@ -64,4 +64,11 @@ def test_the_report_in_every_form(serving: Serving) -> None:
 def test_a_fleet_without_events_has_a_report(serving: Serving, form: str) -> None:
     wanted = f"{PATH}?format={form}&since=2020-01-01T00:00:00Z&until=2020-01-02T00:00:00Z"
     with serving.client(Role.OPERATOR) as operator:
-        assert operator.get(wanted).status == 200
+        answer = operator.get(wanted)
+        assert answer.status == 200
+        if form == "json":
+            assert set(answer.json["nothing"]) == {"why", "next_step"}
+        if form == "html":
+            text = answer.body.decode()
+            assert "There is nothing to report" in text
+            assert "<code>ikewarden " in text

@@ -301,6 +301,26 @@ def test_the_picture_says_what_it_leaves_out() -> None:
     assert "(the newest 42 of " in page
 
 
+@pytest.mark.parametrize(("lines", "why"), [(0, "empty"), (3, "Nothing in it")])
+def test_a_log_that_tells_of_no_sa_leads_to_one_that_does(
+    tmp_path: Path, lines: int, why: str
+) -> None:
+    path = tmp_path / "messages"
+    path.write_text("Nov 30 10:00:00 gw1 CRON[7]: (root) CMD (true)\n" * lines)
+    done = analyzed(path)
+    assert done.code == 1
+    assert why in done.out
+    assert "journalctl -u strongswan" in done.out
+    (remark,) = report(path)["remarks"]
+    assert why in remark
+
+
+def test_spans_are_told_in_units_that_people_read() -> None:
+    out = analyzed(recorded("rekey_storm.left")).out
+    assert re.search(r"shortest [\d.]+ s, longest [\d.]+ s", out)
+    assert "lower bound seconds" not in out
+
+
 def test_what_is_no_text_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "image"
     path.write_bytes(bytes(range(32)) * 500)
@@ -321,6 +341,8 @@ def hostile(tmp_path: Path) -> Path:
             f"{at} CHILD_SA {HOSTILE}{{{number}}} established with SPIs c0ffee{number:02d}_i"
             f" decade{number:02d}_o and TS 10.1.0.0/24 === 10.2.0.0/24",
             f"{at} tried 1 shared key for 'a' - '{HOSTILE}', but MAC mismatched",
+            f"{at[:23]} 06[CFG] looking for peer configs matching 1.2.3.4[a]...192.0.2.8[{HOSTILE}]",
+            f"{at[:23]} 06[CFG] no matching peer config found",
             f"{at} deleting IKE_SA {HOSTILE}[{number}] between 192.0.2.1[a]...192.0.2.9[{HOSTILE}]",
         ]
     path = tmp_path / "charon.log"

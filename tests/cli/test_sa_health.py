@@ -35,4 +35,10 @@ def test_the_health_of_tunnels_is_reported(
         assert "auth_failed/psk" in content
         assert not set("\x1b\u202e") & set(content)
     assert terminal.run("report", "sa-health", "--out", str(file)).code == 2
+    past = ("--since", "2020-01-01T00:00:00Z", "--until", "2020-01-02T00:00:00Z")
+    for form in ([], ["--format", "csv"]):
+        empty = terminal.run("report", "sa-health", "--gateway", NAME, *past, *form)
+        assert empty.code == 0, empty.err
+        assert "There is nothing to report" in empty.err
+        assert "--since" in empty.err
     assert terminal.run("report", "sa-health", "--since", "yesterday").code != 0

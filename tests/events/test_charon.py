@@ -387,6 +387,35 @@ def test_a_refused_exchange_that_was_a_rekey_is_a_failed_rekey() -> None:
     assert shown(*(line.replace("N(REKEY_SA) ", "") for line in ours)) == []
 
 
+@pytest.mark.parametrize(
+    ("ends", "claimed"),
+    [
+        ("peer configs matching 198.51.100.1[gw]...192.0.2.7[old.example]", "old.example"),
+        ("peer configs matching 198.51.100.1[gw]...192.0.2.7[C=CH, CN=a [b]]", "C=CH, CN=a [b]"),
+        (
+            "pre-shared key peer configs matching 2001:db8::1...2001:db8::7[192.168.0.2]",
+            "192.168.0.2",
+        ),
+        ("peer configs matching 198.51.100.1[%any]...192.0.2.7[%any]", None),
+        ("peer configs matching 198.51.100.1[gw]...192.0.2.7[cut", None),
+        ("an IKE config for 198.51.100.1...192.0.2.7", None),
+        (f"peer configs matching 198.51.100.1[gw]{'...' * 1_000}", None),
+    ],
+)
+@pytest.mark.parametrize("ike", ["", "<4> "])
+def test_who_an_unknown_peer_claims_to_be_stands_in_the_line_before(
+    ends: str, claimed: str | None, ike: str
+) -> None:
+    lines = [
+        f"10[CFG] {ike}looking for {ends}",
+        f"11[CFG] {ike}looking for peer configs matching 198.51.100.1[gw]...192.0.2.9[other]",
+        f"10[CFG] {ike}no matching peer config found",
+        f"10[CFG] {ike}no matching peer config found",
+    ]
+    found = [(event.kind, event.identity) for event in read(*lines)]
+    assert found == [("unknown_peer", claimed), ("unknown_peer", None)]
+
+
 def test_whom_a_line_is_about_is_known_from_the_lines_before_it() -> None:
     lines = [
         "05[IKE] initiating IKE_SA west[4] to 192.0.2.7",

@@ -176,6 +176,21 @@ def test_an_alert_goes_on_ends_once_and_begins_anew(desk: Desk, gw: Member) -> N
     assert first > 0
 
 
+def test_an_alert_on_record_speaks_of_what_it_is_by_now(desk: Desk, gw: Member) -> None:
+    def rejected(first: int, reason: str) -> list[SaEvent]:
+        those = range(first, first + 3)
+        return [event("cert_invalid", 60 * n, ike_id=n, reason=reason) for n in those]
+
+    sent(gw, rejected(1, "expired"), until=after(200))
+    [alert] = alerts_of(desk)
+    assert "expired" in shown.alert(desk, OPERATOR, alert.id).alert.cause
+    sent(gw, rejected(4, "issuer"), 3, until=after(400), now=later(400))
+    [alert] = alerts_of(desk)
+    told_now = shown.alert(desk, OPERATOR, alert.id).alert
+    assert "does not trust" in told_now.cause
+    assert "authority" in told_now.next_step
+
+
 def test_a_gateway_that_is_not_heard_of_misses_nothing(desk: Desk, gw: Member) -> None:
     """Only what the gateway itself vouches for makes time go on, and only where nothing is missing."""
     sent(gw, failures(), until=after(60))

@@ -71,6 +71,34 @@ def test_a_past_alert_and_another_time(desk: Desk) -> None:
 
 def test_an_empty_fleet(desk: Desk) -> None:
     assert (made(desk).worst, made(desk).rekeys, made(desk).more) == ((), 0, 0)
+    nothing = made(desk).nothing
+    assert nothing is not None
+    assert "No gateway is registered" in nothing.why
+    assert "ikewarden gateway add" in nothing.next_step
+
+
+@pytest.mark.parametrize("only", [None, "gw.example"])
+def test_a_fleet_of_which_nothing_was_ever_told(desk: Desk, only: str | None) -> None:
+    enlist(desk, "gw.example")
+    nothing = made(desk, gateway=only).nothing
+    assert nothing is not None
+    assert "never" in nothing.why
+    assert ("gw.example" in nothing.why) == (only is not None)
+    assert "ikewarden agent status" in nothing.next_step
+
+
+def test_a_time_of_which_nothing_was_told(desk: Desk) -> None:
+    member, other = enlist(desk, "gw.example"), enlist(desk, "other.example")
+    sent(member, [event()], until=after(60))
+    assert made(desk).nothing is None
+    assert made(desk, connections=0).nothing is None
+    before = made(desk, until=NOW - timedelta(days=2)).nothing
+    assert before is not None
+    assert f"{NOW:%Y-%m-%d}" in before.why
+    assert "--since" in before.next_step
+    never = made(desk, gateway=other.name).nothing
+    assert never is not None
+    assert "never" in never.why
 
 
 @pytest.mark.parametrize(

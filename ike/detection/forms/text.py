@@ -223,7 +223,14 @@ def _sources(sources: tuple[str, ...]) -> str:
 
 
 def _evidence(evidence: Mapping[str, object]) -> str:
-    return ", ".join(f"{key.replace('_', ' ')} {_value(value)}" for key, value in evidence.items())
+    return ", ".join(_number(key, value) for key, value in evidence.items())
+
+
+def _number(key: str, value: object) -> str:
+    what = key.removesuffix("_seconds")
+    if what != key and isinstance(value, int | float):
+        return f"{what.replace('_', ' ')} {span(value)}"
+    return f"{key.replace('_', ' ')} {_value(value)}"
 
 
 def _value(value: object) -> str:

@@ -34,6 +34,7 @@ _EXCHANGES: Final = (
     b"generating CREATE_",
     b"parsed CREATE_",
     b"verifying ",
+    b"looking for ",
 )
 _REFUSALS: Final = ("failed to establish CHILD_SA", "received TEMPORARY_FAILURE")
 _OF_SILENCE: Final = frozenset({"retransmit", "giving_up", "dpd_timeout"})
@@ -74,6 +75,7 @@ class _Thread:
     is_v2: bool = False  # a message of IKEv2 whose integrity was checked
     rekeys_child: bool = False
     ike_id: int | None = None
+    claimed: str | None = None  # the identity for which a configuration is looked for
 
     @property
     def source(self) -> str | None:
@@ -296,6 +298,8 @@ def _events(rule: Rule, shown: Values, line: _Line, message: str) -> tuple[SaEve
     if rule.group == "ENC" and rule.kind == "auth_failed" and _is_v2(line):
         return ()  # a broken packet, no wrong key
     event = _event(rule, shown, line)
+    if rule.kind == "unknown_peer":
+        return (_claimed(event, line),)
     if message.endswith(", no CHILD_SA built") and _is_of_child_rekey(line):
         return event, event._replace(kind="child_rekey_failed")
     if rule.reason == "expired" and is_early(message, event.time):
@@ -303,6 +307,15 @@ def _events(rule: Rule, shown: Values, line: _Line, message: str) -> tuple[SaEve
     if rule.reason == "duplicate":
         return event, event._replace(kind="duplicate_replaced")
     return (event,)
+
+
+def _claimed(event: SaEvent, line: _Line) -> SaEvent:
+    """A peer that no configuration fits, with the identity that the line before told."""
+    thread = line.at.threads.get(line.thread) if line.thread else None
+    if thread is None or thread.claimed is None:
+        return event
+    claimed, thread.claimed = thread.claimed, None
+    return event._replace(identity=event.identity or claimed)
 
 
 def _event(rule: Rule, shown: Values, line: _Line) -> SaEvent:
@@ -413,7 +426,9 @@ def _note_exchange(at: _Host, name: str, ike_id: int | None, text: bytes) -> Non
         return
     thread = at.threads.setdefault(name, _Thread())
     found = _CREATE.match(text)
-    if found is None:
+    if text.startswith(b"looking"):
+        thread.claimed = _looked_for(text.rstrip())
+    elif found is None:
         thread.is_v2 = thread.is_v2 or b"integrity failed" in text
     elif found["was"] == b"parsed" and found["what"] == b"request":
         thread.rekeys_child = b"N(REKEY_SA)" in text
@@ -424,6 +439,16 @@ def _note_exchange(at: _Host, name: str, ike_id: int | None, text: bytes) -> Non
         if len(at.rekeys) >= _KEPT:
             at.rekeys.clear()
         at.rekeys.add((ike_id, found["id"]))
+
+
+def _looked_for(text: bytes) -> str | None:
+    """The peer's identity in `looking for peer configs matching HERE[ID]...THERE[ID]`, where it showed one."""
+    ends = text.find(b"...")
+    begin = text.find(b"[", ends) + 1
+    if ends < 0 or not begin or not text.endswith(b"]"):
+        return None
+    claimed = text[begin:-1].decode("utf-8", "replace")
+    return claimed if claimed not in ("", "%any") else None
 
 
 def _is_v2(line: _Line) -> bool:

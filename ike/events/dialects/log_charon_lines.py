@@ -71,6 +71,7 @@ _TELLING: Final = (
     "generating CREATE_CHILD_SA ",
     "parsed CREATE_CHILD_SA ",
     "verifying ",
+    "looking for ",
     "failed to establish CHILD_SA",
     "received TEMPORARY_FAILURE",
 )

@@ -77,6 +77,8 @@ def sa_health(session: Session, /, out: Path | None, **asked: Any) -> None:
     Rekeys, failures and alerts of a time, by gateway and connection.
     """
     if is_file(session, _KIND, asked, out):
+        if session.format == "csv":  # in whose form there is no place for it
+            _tell_nothing(session, {**asked, "connections": 0})
         return
     screen = session.screen
     if not screen.is_json and asked["connections"] is None:
@@ -89,6 +91,20 @@ def sa_health(session: Session, /, out: Path | None, **asked: Any) -> None:
         f"{_moment(found['since'])} to {_moment(found['until'])}: {found['open']} open alerts, {found['past']} past, "
         f"{found['failed']} failures, {found['rekeys']} rekeys; {found['connections']} connections in all."
     )
+    if found.get("nothing"):
+        screen.note(_empty(found["nothing"]))
+        return
     screen.table(_COLUMNS, found["worst"])
     if found["more"]:
         screen.note(f"There are {found['more']} more connections; --format csv tells them.")
+
+
+def _tell_nothing(session: Session, asked: Mapping[str, Any]) -> None:
+    """Say so where a report is empty."""
+    nothing = session.connect().get(f"{PATH}/{_KIND}", asked).get("nothing")
+    if nothing:
+        session.screen.note(_empty(nothing))
+
+
+def _empty(nothing: Mapping[str, str]) -> str:
+    return f"There is nothing to report. {nothing['why']} {nothing['next_step']}"

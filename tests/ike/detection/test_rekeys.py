@@ -217,6 +217,36 @@ def test_a_hole_in_the_log_hides_rekeys() -> None:
     assert kinds(log, HOUR) == []
 
 
+@pytest.mark.parametrize("pause", [3000.0, 4500.0])
+def test_a_rekey_that_never_comes_in_a_quiet_log(pause: float) -> None:
+    """Where lines are always so far apart that silences could hide two rekeys, no rekey in many lives is no hole."""
+    log = Log().up(0).rekeys([3300.0])
+    for step in range(1, 30):
+        log.add(3300 + pause * step, "unknown_peer", name=None, source=f"192.0.2.{step}")
+    (alert,) = alerts(log, HOUR)
+    assert (alert.kind, alert.start) == ("rekey_missed", START + 3300)
+    assert alert.raised is not None
+    assert alert.raised < START + 3300 + 10 * 3600
+
+
+def test_a_rekey_that_never_comes_after_seven_that_did() -> None:
+    """Of a configuration that nobody told, as soon as the rekeys show one."""
+    log = Log().up(0).rekeys(every(3300, 7))
+    assert kinds(busy(log, 60_000)) == ["rekey_missed"]
+    irregular = Log().up(0).rekeys([1000, 6000, 8000, 20_000, 21_000, 25_000, 33_000])
+    assert kinds(busy(irregular, 90_000)) == []
+    few = Log().up(0).rekeys(every(3300, 3))
+    assert kinds(busy(few, 60_000)) == []
+
+
+def test_a_hole_of_many_lives_is_waited_for() -> None:
+    log = Log().up(0).rekeys([3300.0])
+    for at in range(50_000, 53_000, 500):
+        log.add(at, "retransmit", ike_id=7, name="other", source="198.51.100.8", seq=1)
+    assert kinds(log, HOUR) == []
+    assert kinds(log.child(53_000, 20, old=19), HOUR) == []
+
+
 def test_a_hole_hides_rekeys_however_long_silences_were_before() -> None:
     bounds = {"site": Bounds(child=Lifetime(900.0, 90.0, 990.0))}
     log = Log()

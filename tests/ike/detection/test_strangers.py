@@ -672,6 +672,31 @@ def test_strangers() -> None:
     assert alerts(daily) == []
 
 
+@pytest.mark.parametrize("known", [False, True])
+def test_an_unknown_peer_is_named_by_what_it_claims(known: bool) -> None:
+    """One address of its own, or that of a peer which came up there by another name."""
+    log = Log().up(0, name="site", source="192.0.2.66") if known else Log()
+    for step in range(6):
+        log.add(10 * step, "unknown_peer", ike_id=9 + step, identity="old-name.example", **FOE)
+    (alert,) = alerts(log)
+    assert (alert.kind, alert.identity) == ("unknown_peers", "old-name.example")
+    assert alert.evidence["claimed_identities"] == ["old-name.example"]
+
+
+def test_of_many_identities_that_are_claimed_a_few_are_named() -> None:
+    for kind in ("unknown_peer", "auth_failed"):
+        log = Log()
+        for step in range(40):
+            who = f"user{step}" + "x" * 4_000
+            log.add(10 * step, kind, ike_id=step, identity=who, **FOE)
+        (alert,) = alerts(log)
+        told = alert.evidence["claimed_identities"]
+        assert isinstance(told, list)
+        assert 4 < len(told) < 20
+        assert all(len(each) < 300 for each in told)
+        assert alert.identity is None
+
+
 def test_certificates() -> None:
     revoked = Log().add(0, "cert_revoked", ike_id=1).add(0, "auth_failed", ike_id=1)
     assert kinds(revoked) == ["certificate_rejected"]
