@@ -7,7 +7,6 @@ is used twice. IKEWARDEN_SOAK_KILLS sets how often (`make soak`: 200).
 import contextlib
 import os
 import random
-import signal
 import sqlite3
 import threading
 import time
@@ -84,8 +83,7 @@ def test_the_service_killed_at_random_moments_loses_nothing_it_acknowledged(tmp_
         try:
             for _ in range(KILLS):
                 time.sleep(random.uniform(0.05, 1.5))
-                os.killpg(warden.process.pid, signal.SIGKILL)
-                warden.process.wait()
+                warden.kill()
                 warden.start()
             warden.wait_until_ready()
             load.wait_until_some_got_through()
