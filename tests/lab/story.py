@@ -7,7 +7,6 @@ import contextlib
 import json
 import os
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -25,6 +24,7 @@ from cryptography.x509 import ocsp
 
 from hsm.ports import KeyAlgorithm
 from ikewarden.instance import Instance, InstancePlan, TokenPlan, make
+from tests.fixtures.ports import free_ports
 from tests.lab.charon import Gateway, connect
 from tests.lab.errors import LabError, Refused
 from tests.lab.lab import SERVICE_ADDRESS, Lab
@@ -141,12 +141,6 @@ class Warden:
             return http.request("GET" if body is None else "POST", url, body=body).data
 
 
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
 def _members(group: int) -> list[str]:
     """The processes of a group that have not ended."""
     found = []
@@ -173,7 +167,7 @@ def served(
     The keys of its authorities are in the `token` or in the engine of `transit`, if there is one. `settings` are
     environment variables that go before the instance's own settings.
     """
-    api_port, validation_port = _free_port(), _free_port()
+    api_port, validation_port = free_ports(2)
     instance = make(
         InstancePlan(
             directory=directory,

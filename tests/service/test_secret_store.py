@@ -18,7 +18,7 @@ def _job(served: Served) -> dict[str, Any]:
         items = served.json("job", "list")["items"]
         return [each for each in items if each["job"] == "secret_store" and each["outcome"]]
 
-    wait_until(lambda: bool(found()), "the first look at the store", seconds=30)
+    wait_until(lambda: bool(found()), "the first look at the store")
     return found()[0]
 
 
