@@ -105,7 +105,7 @@ def test_devices_of_all_makes_over_udp(receiving: Receiving) -> None:
     )
     throw(
         receiving.udp,
-        f'<189>date={time.strftime("%Y-%m-%d", time.gmtime())} time={time.strftime("%H:%M:%S", time.gmtime())} devname="fgt-a" logid="0101037127" type="event" subtype="vpn" level="notice" vd="root" remip={FAR} locip=192.0.2.1 action="phase1-up" vpntunnel="to branch"'.encode(),
+        f'<189>{time.strftime("date=%Y-%m-%d time=%H:%M:%S", time.gmtime())} devname="fgt-a" logid="0101037127" type="event" subtype="vpn" level="notice" vd="root" remip={FAR} locip=192.0.2.1 action="phase1-up" vpntunnel="to branch"'.encode(),
         source="127.0.0.4",
     )
     throw(
