@@ -20,7 +20,7 @@ pytest_plugins = [
     "tests.fixtures.custody",
 ]
 
-# What takes long is begun first: a worker does a whole file, and who begins a long one late is alone with it at the end.
+# What takes long is begun first: a worker does a whole file, and who begins a long one late is alone with it at last.
 # In the order of their lengths, as `--durations=0` told them; all others are short.
 _LONG = (
     "ike/daemons/test_real_esp.py",

@@ -24,7 +24,6 @@ TUNNEL = "tunnel"
 CHARON = {"make_before_break": "yes"}
 # With these charon logs each packet that `strays` counts.
 COUNTED = {"filelog": {"lab": {"esp": 2}}}
-_UNREACHED = 3
 
 
 class Fed:
@@ -76,18 +75,8 @@ class Fed:
         return dict(os.environ)
 
     def agent(self, *words: str, check: bool = True) -> str:
-        """Run `ikewarden agent …` inside the gateway's namespace, to its end; once more where the service was not
-        reached, as the message says (exit code 3).
-        """
-        done = self._once(*words)
-        if check and done.returncode == _UNREACHED:
-            done = self._once(*words)
-        if check and done.returncode:
-            raise LabError(f"agent {words[0]} ended with {done.returncode}: {done.stderr}")
-        return done.stdout + done.stderr
-
-    def _once(self, *words: str) -> subprocess.CompletedProcess[str]:
-        return subprocess.run(
+        """Run `ikewarden agent …` inside the gateway's namespace, to its end."""
+        done = subprocess.run(
             self.gateway.namespace.argv([*_IKEWARDEN, "agent", *words, "--home", str(self.home)]),
             capture_output=True,
             text=True,
@@ -95,6 +84,9 @@ class Fed:
             check=False,
             env=self.environment,
         )
+        if check and done.returncode:
+            raise LabError(f"agent {words[0]} ended with {done.returncode}: {done.stderr}")
+        return done.stdout + done.stderr
 
     def start(self) -> None:
         """Start `ikewarden agent run`."""
