@@ -60,9 +60,12 @@ class Warden:
     api_port: int
     validation_port: int
     settings: Mapping[str, str] = field(default_factory=dict)
+    # Who waits for something asks many times: each time with a handshake, that would be most of the work.
+    _http: urllib3.PoolManager | None = field(default=None, init=False, repr=False)
 
     def start(self) -> None:
         """Start `ikewarden serve` in a process group of its own."""
+        self._hang_up()
         directory = str(self.instance.directory)
         command = [sys.executable, "-m", "ikewarden.main", "serve", "--dir", directory]
         environment = {**os.environ, **self.settings}
@@ -73,6 +76,7 @@ class Warden:
 
     def stop(self) -> None:
         """End it as Ctrl-C would, and by force if that takes too long."""
+        self._hang_up()
         self.process.send_signal(signal.SIGTERM)
         with contextlib.suppress(subprocess.TimeoutExpired):
             self.process.wait(60)
@@ -111,25 +115,39 @@ class Warden:
 
     def call(self, method: str, path: str, body: Any = None, *, token: str = "") -> Any:
         """One call of the API over loopback; raises LabError with the problem's words."""
-        return self._call(f"https://127.0.0.1:{self.api_port}", method, path, body, token)
+        http = self._http = self._http or self._pool()
+        base = f"https://127.0.0.1:{self.api_port}"
+        return self._call(http, base, method, path, body, token)
 
     def call_from(self, gateway: Gateway, method: str, path: str, body: Any, *, token: str) -> Any:
         """The same from inside a gateway's network namespace."""
         base = f"https://{SERVICE_ADDRESS}:{API_PORT}"
-        return gateway.namespace.within(lambda: self._call(base, method, path, body, token))
-
-    def _call(self, base: str, method: str, path: str, body: Any, token: str) -> Any:
-        root = str(self.instance.directory / "root-ca.pem")
-        with urllib3.PoolManager(ca_certs=root, retries=False, timeout=60.0) as http:
-            answer = http.request(
-                method,
-                base + path,
-                body=None if body is None else json.dumps(body).encode(),
-                headers={
-                    "Authorization": f"Bearer {token or self.token}",
-                    "Content-Type": "application/json",
-                },
+        with self._pool() as http:
+            return gateway.namespace.within(
+                lambda: self._call(http, base, method, path, body, token)
             )
+
+    def _pool(self) -> urllib3.PoolManager:
+        root = str(self.instance.directory / "root-ca.pem")
+        return urllib3.PoolManager(ca_certs=root, retries=False, timeout=60.0, maxsize=16)
+
+    def _hang_up(self) -> None:
+        if self._http is not None:
+            self._http.clear()
+            self._http = None
+
+    def _call(
+        self, http: urllib3.PoolManager, base: str, method: str, path: str, body: Any, token: str
+    ) -> Any:
+        answer = http.request(
+            method,
+            base + path,
+            body=None if body is None else json.dumps(body).encode(),
+            headers={
+                "Authorization": f"Bearer {token or self.token}",
+                "Content-Type": "application/json",
+            },
+        )
         if answer.status >= 400:
             raise LabError(f"{method} {path}: {answer.status} {answer.data.decode()}")
         return json.loads(answer.data)

@@ -301,7 +301,7 @@ def _troubles(served: Served) -> set[str]:
 
 
 def _job(served: Served) -> dict[str, Any]:
-    found = [each for each in served.json("job", "list")["items"] if each["job"] == "key_store"]
+    found = [each for each in served.client.get("/v1/jobs")["items"] if each["job"] == "key_store"]
     return found[0] if found else {"outcome": ""}
 
 
