@@ -123,7 +123,7 @@ def test_deaths_at_any_moment_of_a_renewal_lose_nothing(lab: Lab, tmp_path: Path
     chance = random.Random()
     with fleet(lab, tmp_path / "instance", "gw-a", "gw-b") as (left, right):
         join(left, right, start_action="start")
-        until(lambda: passes(left, right), "packets pass")
+        bring_up(left, right)
         for number in range(DEATHS):
             victim = chance.choice(["agent", "charon", "service"])
             delay = chance.uniform(0, 0.8)
