@@ -23,7 +23,9 @@ class Refused(AssertionError):
 
 
 def _run(*command: str) -> str:
-    done = subprocess.run(command, capture_output=True, check=False, timeout=60, env=_environment())
+    done = subprocess.run(
+        command, capture_output=True, check=False, timeout=300, env=_environment()
+    )
     said = (done.stdout + done.stderr).decode(errors="replace")
     if done.returncode != 0:
         raise Refused(f"{' '.join(command)}\n{said}")

@@ -9,6 +9,7 @@ import math
 import os
 import socket
 import ssl
+import threading
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -40,6 +41,10 @@ _CONNECT_SECONDS: Final = 10
 _READ_SECONDS: Final = 60
 _CHUNK: Final = 64 * 1024
 _LONGEST_RETRY: Final = 3600
+_BUSY: Final = (429, 503)
+# Who stands before a terminal waits as long as the service says, but not for ever.
+_PAUSE: Final = 1.0
+_LONGEST_PAUSE: Final = 10.0
 _LAST_YEAR: Final = 9000  # times after it cannot be reckoned with
 # X509_V_ERR_*, as OpenSSL numbers them
 _EXPIRED, _NOT_YET_VALID = 10, 9
@@ -140,7 +145,8 @@ class Service:
     """Requests to one service, one at a time.
 
     `root` None: whoever answers is believed, which only the fetching of a pinned root may use. `skew` is the
-    service's clock minus ours in seconds, as its last answer told; 0 where the answer allows it.
+    service's clock minus ours in seconds, as its last answer told; 0 where the answer allows it. A service that says
+    that it is busy is asked `tries` times in all.
     """
 
     def __init__(
@@ -151,6 +157,7 @@ class Service:
         clock: Callable[[], datetime],
         credential: Credential | None = None,
         token: Secret | None = None,
+        tries: int = 1,
     ) -> None:
         if root is None and (credential is not None or token is not None):
             raise ValueError("nothing secret goes over an unverified connection")
@@ -158,6 +165,7 @@ class Service:
         self.skew: float | None = None
         self._clock = clock
         self._token = token
+        self._tries = tries
         self._context = _context(root, credential)
         self._pool = urllib3.PoolManager(
             ssl_context=self._context,
@@ -170,9 +178,12 @@ class Service:
         """Hang up."""
         self._pool.clear()
 
-    def get(self, path: str, query: Mapping[str, str] | None = None) -> Document:
+    def get(
+        self, path: str, query: Mapping[str, str] | None = None, *, limit: int = LARGEST_ANSWER
+    ) -> Document:
         """The document at a path. Raises ServerUnreachable, ServerUntrusted, AnswerBroken, ServerRefused."""
-        return self._refused(self.ask("GET", path, query=query)).document(self.url)
+        answer = self.ask("GET", path, query=query, limit=limit)
+        return self._refused(answer).document(self.url)
 
     def post(self, path: str, body: Document, *, key: str | None = None) -> Document:
         """What the service answers to a body; {} for 204. `key`: the Idempotency-Key. Raises what `get` raises."""
@@ -221,11 +232,28 @@ class Service:
         accept: str = "application/json",
     ) -> Answer:
         """One request and its answer, whatever its status. Raises ServerUnreachable, ServerUntrusted, AnswerBroken."""
-        began = time.monotonic()
         target = self.url + path + (f"?{urlencode(query)}" if query else "")
         sent = {"Accept": accept, "User-Agent": "ikewarden-agent", **(headers or {})}
         if self._token is not None:
             sent["Authorization"] = f"Bearer {self._token.reveal().decode()}"
+        for _ in range(self._tries - 1):
+            answer = self._ask(method, target, sent, content, limit, seconds)
+            if answer.status not in _BUSY:
+                return answer
+            told = _retry_after(answer.headers, self._clock())
+            threading.Event().wait(_PAUSE if told is None else min(told, _LONGEST_PAUSE))
+        return self._ask(method, target, sent, content, limit, seconds)
+
+    def _ask(
+        self,
+        method: str,
+        target: str,
+        sent: Mapping[str, str],
+        content: bytes | None,
+        limit: int,
+        seconds: float,
+    ) -> Answer:
+        began = time.monotonic()
         timeout = urllib3.Timeout(connect=_CONNECT_SECONDS, read=seconds)
         ends = time.monotonic() + seconds
         self._context.ends = ends

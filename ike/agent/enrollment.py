@@ -52,6 +52,8 @@ PREFIX: Final = "iwe1_"
 TOLERATED: Final = timedelta(minutes=5)
 _LONGEST: Final = 8192
 _LARGEST_TRUST: Final = 2**20
+# Nobody else tries again for a gateway that is not enrolled yet.
+_TRIES: Final = 5
 _PIN: Final = re.compile(r"[0-9a-f]{64}")
 _SPENT: Final = ("token_refused", "token_used_up")
 _OTHER: Final = ("outside_scope", "role_not_permitted")
@@ -150,7 +152,7 @@ def enroll(
     require_able(wanted)
     _refuse_second(home, enrollment, force=force)
     pinned = fetch_root(enrollment, clock=clock)
-    with_token = Service(enrollment.url, pinned, clock=clock, token=enrollment.token)
+    with_token = Service(enrollment.url, pinned, clock=clock, token=enrollment.token, tries=_TRIES)
     try:
         generation = _prepared(home, enrollment, pinned, wanted, with_token, clock)
         _open_channel(home, with_token, generation, pinned, now=clock())
@@ -165,18 +167,21 @@ def enroll(
 
 def fetch_root(enrollment: Enrollment, *, clock: Callable[[], datetime]) -> x509.Certificate:
     """The root that the enrollment pins. Raises PinMismatch, ClockWrong and the errors of `ike.agent.channel`."""
-    stranger = Service(enrollment.url, None, clock=clock)
+    stranger = Service(enrollment.url, None, clock=clock, tries=_TRIES)
+    roots, status = None, 200
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", InsecureRequestWarning)  # on purpose: see the module
-            answer = stranger.ask("GET", "/v1/trust", limit=_LARGEST_TRUST)
-        document = answer.document(enrollment.url)
+            roots = stranger.get("/v1/trust", limit=_LARGEST_TRUST).get("roots")
+    except ServerRefused as refused:
+        if refused.later:
+            raise
+        status = refused.status
     finally:
         stranger.close()
-    roots = document.get("roots")
-    if answer.status != 200 or not isinstance(roots, list):
+    if not isinstance(roots, list):
         raise AnswerBroken(
-            f"{enrollment.url} does not tell its roots (status {answer.status}).",
+            f"{enrollment.url} does not tell its roots (status {status}).",
             next_step="Check that the URL in the enrollment is that of ikewarden's API.",
         )
     for pem in roots:

@@ -510,7 +510,8 @@ class Daemon(Protocol):
         ...
 
     def watch(self, stop: Callable[[], bool]) -> Iterator[DaemonEvent]:
-        """Tell what happens until `stop()` is true (asked at least once a second). Never raises: LOST says that the
-        daemon is gone, RESTARTED that it is back without what was loaded.
+        """Tell what happens until `stop()` is true (asked at least once a second; when it is asked for the second time,
+        nothing that happens from then on is missed). Never raises: LOST says that the daemon is gone, RESTARTED that it
+        is back without what was loaded.
         """
         ...

@@ -68,7 +68,7 @@ class Client:
             "localhost",
             serving.port,
             context=trust or serving.site.trust(certificate),
-            timeout=20,
+            timeout=60,
         )
 
     def __enter__(self) -> "Client":
@@ -126,7 +126,7 @@ class Serving:
     def start(self) -> None:
         """Serve, and return when it does."""
         self._thread.start()
-        deadline = time.monotonic() + 20
+        deadline = time.monotonic() + 60
         while not self.listener.started:
             assert self._thread.is_alive()
             assert time.monotonic() < deadline
@@ -135,7 +135,7 @@ class Serving:
     def stop(self) -> None:
         """End it as a signal would."""
         self.listener.should_exit = True
-        self._thread.join(20)
+        self._thread.join(60)
         assert not self._thread.is_alive()
 
     def client(
@@ -151,7 +151,7 @@ class Serving:
 
     def raw(self) -> ssl.SSLSocket:
         """A bare TLS connection, for what no client library would send."""
-        plain = socket.create_connection(("localhost", self.port), timeout=20)
+        plain = socket.create_connection(("localhost", self.port), timeout=60)
         return self.site.trust().wrap_socket(plain, server_hostname="localhost")
 
 

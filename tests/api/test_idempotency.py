@@ -160,8 +160,8 @@ def test_a_turn_whose_process_died_is_taken_over(serving: Serving) -> None:
             site.keys.wait_until_hanging(2)
     finally:
         site.keys.heal()
-        first.join(20)
-        second.join(20)
+        first.join(60)
+        second.join(60)
         site.clock.ahead = timedelta(0)
     assert [reply.status for reply in replies] == [201, 201]
     with serving.client(Role.OPERATOR) as client:

@@ -7,7 +7,7 @@ import signal
 import socket
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -41,6 +41,7 @@ class SlowKeys(FakeKeyStore):
 
     def open(self, uri: str) -> PrivateKey:
         while self._file.exists():
+            self._file.with_suffix(".reached").touch()
             time.sleep(0.02)
         return self._inner.open(uri)
 
@@ -60,7 +61,17 @@ class Group:
             process.start()
         bound.close()
 
+    def wait_until_slow(self) -> None:
+        """Until somebody hangs on a key."""
+        reached = self.slow.with_suffix(".reached")
+        _until(reached.exists, "somebody hangs")
+        reached.unlink()
+
     def _run(self, bound: socket.socket) -> None:
+        signal.signal(
+            signal.SIGINT, signal.default_int_handler
+        )  # whoever runs the tests may ignore it
+
         def desk() -> Desk:
             return replace(
                 self.site.desk,
@@ -89,12 +100,27 @@ class Group:
         return [_end(process) for process in self.processes]
 
 
+def _until(done: Callable[[], bool], what: str) -> None:
+    deadline = time.monotonic() + 60
+    while not done():
+        assert time.monotonic() < deadline, what
+        time.sleep(0.02)
+
+
 def _end(process: BaseProcess) -> int | None:
-    process.join(20)
+    process.join(60)
     if process.is_alive():
         process.kill()
         process.join()
     return process.exitcode
+
+
+def _listens(port: int) -> bool:
+    try:
+        socket.create_connection(("127.0.0.1", port), timeout=60).close()
+    except ConnectionError:
+        return False
+    return True
 
 
 @contextmanager
@@ -113,17 +139,22 @@ def test_workers_share_a_socket_and_their_counters(
 ) -> None:
     monkeypatch.setenv(meters.DIRECTORY, str(tmp_path))
     with _group(site, workers=2) as group:
-        clients = [group.client(Role.AUDITOR) for _ in range(30)]
-        for client in clients:
-            assert client.get("/v1/whoami").status == 200
-        deadline = time.monotonic() + 10
-        while True:  # a request is counted after it was answered
+        clients: list[Client] = []
+
+        def ask() -> bool:
+            """With ever more connections, until both work: one may have begun later."""
+            clients.append(group.client(Role.AUDITOR))
+            assert clients[-1].get("/v1/whoami").status == 200
+            return len(clients) >= 30 and len(list(tmp_path.glob("counter_*.db"))) == 2
+
+        _until(ask, "both work")
+
+        def counted() -> bool:  # a request is counted after it was answered
             text = clients[0].get("/metrics").body.decode()
-            (counted,) = re.findall(r'_total\{.*"/v1/whoami",status="200"\} (\S+)', text)
-            if float(counted) == 30:
-                break
-            assert time.monotonic() < deadline
-        assert len(list(tmp_path.glob("counter_*.db"))) == 2, "both worked"
+            (number,) = re.findall(r'_total\{.*"/v1/whoami",status="200"\} (\S+)', text)
+            return float(number) == len(clients)
+
+        _until(counted, "all are counted")
         for client in clients:
             client.connection.close()
 
@@ -131,7 +162,7 @@ def test_workers_share_a_socket_and_their_counters(
 @on_sqlite
 def test_what_is_under_way_ends_before_the_process(site: Site) -> None:
     replies: list[Reply] = []
-    with _group(site) as group:
+    with _group(site, grace=300.0) as group:
         with group.client(Role.OPERATOR) as client:
             assert client.get("/v1/whoami").status == 200
             group.slow.touch()
@@ -142,15 +173,13 @@ def test_what_is_under_way_ends_before_the_process(site: Site) -> None:
 
             asking = threading.Thread(target=ask)
             asking.start()
-            time.sleep(0.3)
+            group.wait_until_slow()
             (process,) = group.processes
             process.terminate()
-            time.sleep(0.5)
+            _until(lambda: not _listens(group.port), "nobody listens any more")
             assert process.is_alive()
-            with pytest.raises(ConnectionError):
-                socket.create_connection(("127.0.0.1", group.port), timeout=5)
             group.slow.unlink()
-            asking.join(20)
+            asking.join(60)
     (reply,) = replies
     assert reply.status == 201
     assert reply.headers["connection"] == "close"
@@ -158,11 +187,9 @@ def test_what_is_under_way_ends_before_the_process(site: Site) -> None:
 
 @on_sqlite
 def test_an_idle_connection_does_not_hold_a_stop_up(site: Site) -> None:
-    with _group(site) as group, group.client() as client:
+    with _group(site, grace=300.0) as group, group.client() as client:
         assert client.get("/healthz").status == 200
-        began = time.monotonic()
         assert group.stop() == [0]
-        assert time.monotonic() - began < 5
 
 
 @on_sqlite
@@ -179,11 +206,9 @@ def test_a_hanging_operation_does_not_hold_a_stop_up_for_ever(site: Site) -> Non
 
             asking = threading.Thread(target=ask)
             asking.start()
-            time.sleep(0.3)
-            began = time.monotonic()
+            group.wait_until_slow()
             assert group.stop() == [0]
-            assert time.monotonic() - began < 10
-            asking.join(20)
+            asking.join(60)
     assert (replies[0].status, replies[0].code) == (503, "stopping")
 
 
@@ -228,8 +253,8 @@ def test_a_child_ends_with_its_parent() -> None:
     process.start()
     pid = here.recv()
     process.kill()
-    process.join(10)
-    deadline = time.monotonic() + 10
+    process.join(60)
+    deadline = time.monotonic() + 50
     while Path(f"/proc/{pid}/cmdline").exists() and Path(f"/proc/{pid}/cmdline").read_bytes():
         assert time.monotonic() < deadline
         time.sleep(0.02)

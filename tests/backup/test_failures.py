@@ -133,12 +133,17 @@ def test_links_are_no_files_of_a_backup(tmp_path: Path) -> None:
 def test_killed_half_way(made: tuple[Path, Path], tmp_path: Path) -> None:
     target = tmp_path / "target"
     command = [*PROGRAM, "restore", made[1], "--dir", target]
-    process = subprocess.Popen(command, env=surroundings(ENVIRON), stdout=subprocess.DEVNULL)
-    while not (target / ".restore").exists() and process.poll() is None:
-        time.sleep(0.001)
-    process.send_signal(signal.SIGKILL)
-    process.wait()
-    assert not (target / "ikewarden.toml").exists()
+    for _ in range(20):
+        process = subprocess.Popen(command, env=surroundings(ENVIRON), stdout=subprocess.DEVNULL)
+        while not (target / ".restore").exists() and process.poll() is None:
+            time.sleep(0.001)
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+        if not (target / "ikewarden.toml").exists():
+            break
+        shutil.rmtree(target)  # it was quicker than we
+    else:
+        pytest.fail("it always came to its end")
     assert restore(made[1], target).code == 0
     assert not (target / ".restore").exists()
     # A backup that was killed leaves a copy of the records, which the next one sweeps.
@@ -173,7 +178,7 @@ def test_no_room(made: tuple[Path, Path], tmp_path: Path) -> None:
         # The limit of the size of a file, as a full disk: what is written is refused half-way.
         command = ["prlimit", f"--fsize={size}", *PROGRAM, *map(str, arguments), "--format", "json"]
         done = subprocess.run(
-            command, env=surroundings(ENVIRON), capture_output=True, check=False, timeout=60
+            command, env=surroundings(ENVIRON), capture_output=True, check=False, timeout=300
         )
         return Done(done.returncode, done.stdout.decode(), done.stderr.decode())
 

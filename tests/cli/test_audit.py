@@ -524,7 +524,7 @@ def test_a_pipe_of_the_shell_is_read(host: Path) -> None:
     )
     writer.start()
     words = [*PROGRAM, "audit", "--root", host, "--format", "json", "--policy", f"/dev/fd/{reads}"]
-    done = subprocess.run(words, pass_fds=[reads], capture_output=True, timeout=60, check=False)
+    done = subprocess.run(words, pass_fds=[reads], capture_output=True, timeout=300, check=False)
     writer.join()
     os.close(reads)
     assert json.loads(done.stdout.decode())["policy"]["groups"] == ["vpn"]

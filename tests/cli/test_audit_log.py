@@ -15,7 +15,7 @@ from tests.fixtures.served import Served, run, serving, surroundings
 
 def wait_for_head(served: Served, size: int = 1) -> dict[str, Any]:
     """The newest head, once it is over so many rows."""
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + 120
     while True:
         done = served.run("audit-log", "head", "--format", "json")
         if done.code == 0 and done.document["size"] >= size:

@@ -209,8 +209,10 @@ def test_closed_streams_harm_nobody(actor: Actor, tmp_path: Path) -> None:
 
 def test_interruption_is_quiet(tmp_path: Path) -> None:
     ready, go = os.pipe()
+    # Whoever runs the tests in the background has them ignore it.
+    listening = ("env", "--default-signal=INT")
     process = subprocess.Popen(
-        [*PROGRAM, "profile", "create", "-", "--url", "https://localhost:1"],
+        [*listening, *PROGRAM, "profile", "create", "-", "--url", "https://localhost:1"],
         stdin=ready,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
@@ -218,11 +220,11 @@ def test_interruption_is_quiet(tmp_path: Path) -> None:
         cwd=tmp_path,
     )
     status = Path(f"/proc/{process.pid}/wchan")
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + 60
     while "pipe" not in status.read_text() and time.monotonic() < deadline:
         time.sleep(0.05)
     process.send_signal(signal.SIGINT)
-    out, err = process.communicate(timeout=10)
+    out, err = process.communicate(timeout=60)
     os.close(ready)
     os.close(go)
     assert (process.returncode, out.strip(), err.strip()) == (130, b"", b"")

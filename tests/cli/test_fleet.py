@@ -167,7 +167,7 @@ def test_tunnels_sas_and_a_revocation_that_reaches(served: Served, tmp_path: Pat
 
 
 def _command(agent: Any) -> Any:
-    for _ in range(100):
+    for _ in range(900):
         time.sleep(0.1)
         # The list is published first, then the command is given: within a second.
         commands = agent.get("/v1/gateways/self/state")["commands"]

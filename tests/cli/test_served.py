@@ -1,5 +1,6 @@
 """The commands over a real service."""
 
+import itertools
 import json
 import os
 import signal
@@ -142,14 +143,16 @@ def test_killed_at_any_moment_no_certificate_is_without_its_key(
     subprocess.run(command, env=environ, capture_output=True, check=True)
     whole = time.monotonic() - begin
     seen = {each["serial"] for each in served.json("cert", "list", name)["items"]}
-    for number in range(12):
+    for number in itertools.count():
+        if number >= 12 and len(seen) > 1:
+            break
         for path in tmp_path.iterdir():
             if not path.name.endswith(".key.new"):
                 path.unlink()
         process = subprocess.Popen(
             command, env=environ, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
         )
-        time.sleep(whole * (0.3 + 0.8 * number / 12))
+        time.sleep(whole * (0.3 + 0.8 * number / 12))  # later and later, up to its end at last
         process.kill()
         process.wait()
         time.sleep(0.5)  # the service may be at work on what was asked
@@ -160,7 +163,6 @@ def test_killed_at_any_moment_no_certificate_is_without_its_key(
             if each["serial"] not in seen:
                 seen.add(each["serial"])
                 assert _spki(x509.load_pem_x509_certificate(each["certificate"].encode())) in here
-    assert len(seen) > 1
 
 
 def _spki(holder: Any) -> bytes:
@@ -352,7 +354,7 @@ def test_profiles_are_listed_shown_and_added(served: Served, tmp_path: Path) -> 
 
 
 def test_what_happened(served: Served) -> None:
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + 90
     while not served.json("job", "list")["items"]:
         assert time.monotonic() < deadline
         time.sleep(0.2)
@@ -403,7 +405,7 @@ def test_serve_says_where_it_is_and_ends_on_ctrl_c(own_served: Served) -> None:
     assert own_served.process is not None
     process, own_served.process = own_served.process, None
     os.killpg(process.pid, signal.SIGINT)  # as the terminal does, to the whole group
-    assert process.wait(30) == 0
+    assert process.wait(90) == 0
     assert "Traceback" not in own_served.log
 
 

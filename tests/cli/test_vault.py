@@ -8,7 +8,8 @@ import pytest
 
 from ikewarden.settings import load_settings
 from ikewarden.wiring import make_desk, open_keys
-from tests.fixtures.openbao import OpenBao, Role, free_ports
+from tests.fixtures.openbao import OpenBao, Role
+from tests.fixtures.ports import free_ports
 from tests.fixtures.served import Done, run
 from tests.hsm.secretcontract import CANARY, PATH, put
 

@@ -5,7 +5,7 @@ import http.server
 import json
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -27,7 +27,15 @@ from hsm.vaultstore import VaultSecretStore
 from hsm.vaultwire import Address
 from tests.fixtures.openbao import Identity, OpenBao, make_identity
 from tests.hsm.secretcontract import CANARY, PATH, in_children, put, told, value_of
-from tests.hsm.vaults import TEMPLATE, between, given, open_with_role, our_key_policy, our_policy
+from tests.hsm.vaults import (
+    TEMPLATE,
+    between,
+    given,
+    open_with_role,
+    open_with_token,
+    our_key_policy,
+    our_policy,
+)
 
 
 @pytest.fixture
@@ -111,25 +119,52 @@ def test_a_token_that_may_not_look_at_itself_is_used_as_it_is(openbao: OpenBao, 
     assert value_of(store) == CANARY
 
 
+def outlives(opened: Callable[[], VaultSecretStore]) -> None:
+    """A store is used for longer than its token of three seconds lives. If the machine stands still for longer than
+    is left from renewal to the end, that shows nothing, and is done again.
+    """
+    for _ in range(10):
+        last, stood_still = time.monotonic(), False
+        store = opened()
+        try:
+            for _ in range(12):
+                time.sleep(0.5)
+                stood_still = stood_still or time.monotonic() - last > 0.9
+                assert value_of(store) == CANARY
+                stood_still = stood_still or time.monotonic() - last > 0.9
+                last = time.monotonic()
+        except SecretStoreRefused:
+            if not stood_still and time.monotonic() - last < 0.9:
+                raise
+        else:
+            return
+    pytest.fail("the machine stood still again and again")
+
+
 def test_a_token_is_renewed_before_it_ends(openbao: OpenBao, mount: str) -> None:
-    token = openbao.new_token(our_policy(openbao, mount), ttl="3s", renewable=True)
-    store = VaultSecretStore(Address(openbao.url), given(token), mount=mount)
-    put(store)
-    for _ in range(12):
-        time.sleep(0.5)
-        assert value_of(store) == CANARY
+    policy = our_policy(openbao, mount)
+
+    def opened() -> VaultSecretStore:
+        token = openbao.new_token(policy, ttl="3s", renewable=True)
+        return VaultSecretStore(Address(openbao.url), given(token), mount=mount)
+
+    put(opened())
+    outlives(opened)
 
 
 # ----------------------------------------------------------------- AppRole
 
 
 def test_an_approle_logs_in_once_and_renews(openbao: OpenBao, mount: str) -> None:
-    store, role = open_with_role(openbao, mount, token_ttl="3s", secret_id_num_uses=1)
-    put(store)
-    role.secret_id_file.unlink()  # from here on there is only renewal
-    for _ in range(12):
-        time.sleep(0.5)
+    put(open_with_token(openbao, mount))
+
+    def opened() -> VaultSecretStore:
+        store, role = open_with_role(openbao, mount, token_ttl="3s", secret_id_num_uses=1)
         assert value_of(store) == CANARY
+        role.secret_id_file.unlink()  # from here on there is only renewal
+        return store
+
+    outlives(opened)
 
 
 def test_where_renewal_ends_a_new_login_begins(openbao: OpenBao, mount: str) -> None:

@@ -32,10 +32,21 @@ def given(token: str) -> TokenLogin:
     return TokenLogin(None, "VAULT_TOKEN", {"VAULT_TOKEN": token})
 
 
+@contextlib.contextmanager
+def hurried(store: TransitKeyStore | VaultSecretStore, seconds: float = 0.5) -> Iterator[None]:
+    """This thread waits no longer than that for an answer; what is done before and after has time."""
+    how = store.session.here().wire()._kwargs
+    before, how["timeout"] = how["timeout"], seconds
+    try:
+        yield
+    finally:
+        how["timeout"] = before
+
+
 def open_with_token(openbao: OpenBao, mount: str) -> VaultSecretStore:
     """A store that uses a token of its own, with our policy."""
     token = openbao.new_token(our_policy(openbao, mount))
-    return VaultSecretStore(Address(openbao.url), given(token), mount=mount)
+    return VaultSecretStore(Address(openbao.url, timeout=60.0), given(token), mount=mount)
 
 
 def open_with_role(openbao: OpenBao, mount: str, **fields: object) -> tuple[VaultSecretStore, Role]:
@@ -43,11 +54,11 @@ def open_with_role(openbao: OpenBao, mount: str, **fields: object) -> tuple[Vaul
     method = openbao.method("approle")
     role = openbao.role(method, token_policies=[our_policy(openbao, mount)], **fields)
     login: Login = AppRoleLogin(role.role_id, role.secret_id_file, method)
-    return VaultSecretStore(Address(openbao.url), login, mount=mount), role
+    return VaultSecretStore(Address(openbao.url, timeout=60.0), login, mount=mount), role
 
 
 def open_keys(
-    openbao: OpenBao, mount: str, url: str = "", timeout: float = 10.0
+    openbao: OpenBao, mount: str, url: str = "", timeout: float = 60.0
 ) -> TransitKeyStore:
     """A key store that uses a token of its own, with our policy; through a proxy at `url`, if there is one."""
     token = openbao.new_token(our_key_policy(openbao, mount))
@@ -61,7 +72,7 @@ def open_keys_with_role(
     method = openbao.method("approle")
     role = openbao.role(method, token_policies=[our_key_policy(openbao, mount)], **fields)
     login: Login = AppRoleLogin(role.role_id, role.secret_id_file, method)
-    return TransitKeyStore(Address(openbao.url), login, mount=mount), method
+    return TransitKeyStore(Address(openbao.url, timeout=60.0), login, mount=mount), method
 
 
 def key_settings(openbao: OpenBao, mount: str, **role: object) -> str:

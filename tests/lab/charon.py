@@ -95,7 +95,7 @@ class Gateway:
             raise LabError(f"charon of {self.name} does not run")
         return self._process.popen.pid
 
-    def start(self, *, timeout: float = 10.0, clock: Path | None = None) -> None:
+    def start(self, *, timeout: float = 90.0, clock: Path | None = None) -> None:
         """Start charon and wait until it answers over VICI; raises LabError with what it said.
 
         `clock` is a file with what its clock is wrong by, such as -1h; it may change while charon runs.
@@ -152,7 +152,7 @@ class Gateway:
             return str(sas.text(session.version())["version"])
 
     @contextlib.contextmanager
-    def session(self, *, timeout: float = 30.0) -> Iterator[vici.Session]:
+    def session(self, *, timeout: float = 60.0) -> Iterator[vici.Session]:
         """A VICI session for everything that has no method here, closed at the end."""
         with socket.socket(socket.AF_UNIX) as connection:
             connection.settimeout(timeout)
@@ -251,7 +251,7 @@ class Gateway:
 
     # security associations
 
-    def initiate(self, child: str = "tunnel", *, timeout: float = 10.0) -> list[str]:
+    def initiate(self, child: str = "tunnel", *, timeout: float = 60.0) -> list[str]:
         """Bring up a CHILD_SA and its IKE_SA; returns the daemon's words, or raises Refused."""
         words: list[str] = []
         # No time limit of charon's own ("0"): under a clock that is moved (libfaketime) it ends at once.
@@ -266,7 +266,7 @@ class Gateway:
                 raise LabError(f"{self.name}: no answer about {child} in {timeout} s") from None
         return words
 
-    def terminate(self, ike: str = "tunnel", *, timeout: float = 5.0, force: bool = False) -> int:
+    def terminate(self, ike: str = "tunnel", *, timeout: float = 60.0, force: bool = False) -> int:
         """End every IKE_SA of a connection and return how many there were."""
         request = {
             "ike": ike,
@@ -312,7 +312,7 @@ class Gateway:
         found = [sa for sa in self.list_sas() if sa.name == ike and sa.established]
         return max(found, key=lambda sa: (bool(sa.children), sa.number), default=None)
 
-    def wait_until(self, ike: str = "tunnel", *, up: bool, timeout: float = 5.0) -> None:
+    def wait_until(self, ike: str = "tunnel", *, up: bool, timeout: float = 60.0) -> None:
         """Wait until a connection has an established IKE_SA, or none; raises LabError if late."""
         deadline = time.monotonic() + timeout
         while (self.established(ike) is not None) != up:

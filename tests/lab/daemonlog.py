@@ -63,7 +63,7 @@ class DaemonLog:
         wanted = re.compile(pattern)
         return [line.message for line in self.lines(since) if wanted.search(line.message)]
 
-    def wait_for(self, pattern: str, *, since: int = 0, timeout: float = 5.0) -> str:
+    def wait_for(self, pattern: str, *, since: int = 0, timeout: float = 60.0) -> str:
         """The first message after a mark that has the pattern; raises LabError if none comes."""
         deadline = time.monotonic() + timeout
         while True:

@@ -27,7 +27,7 @@ T = TypeVar("T")
 def run(
     command: Sequence[str],
     *,
-    timeout: float = 30.0,
+    timeout: float = 90.0,
     check: bool = True,
     env: Mapping[str, str] | None = None,
     stdin: str = "",
@@ -66,7 +66,7 @@ class Process:
         """Send SIGTERM without waiting, so that several processes end side by side."""
         self.popen.terminate()
 
-    def stop(self, *, grace: float = 5.0) -> int:
+    def stop(self, *, grace: float = 30.0) -> int:
         """Ask it to end, after `grace` seconds make it; returns its exit status."""
         self.ask_to_end()
         try:
@@ -93,7 +93,7 @@ class Namespace:
         self,
         command: Sequence[str],
         *,
-        timeout: float = 30.0,
+        timeout: float = 90.0,
         check: bool = True,
         env: Mapping[str, str] | None = None,
     ) -> subprocess.CompletedProcess[str]:

@@ -138,7 +138,7 @@ class Pluto:
         assert self._process is not None
         return self._process.popen.pid
 
-    def start(self, *, timeout: float = 10.0) -> None:
+    def start(self, *, timeout: float = 90.0) -> None:
         """Start pluto and wait until it listens for IKE; raises LabError with what it said."""
         output = self.directory / "output"
         mark = self.log.mark()
@@ -178,20 +178,20 @@ class Pluto:
             for left in ("pluto.ctl", "pluto.pid"):
                 (self.directory / "run" / left).unlink(missing_ok=True)
 
-    def whack(self, *arguments: str, timeout: float = 8.0) -> Said:
+    def whack(self, *arguments: str, timeout: float = 60.0) -> Said:
         """Run whack; it waits for ever for an exchange that never ends, hence the limit."""
         return self.run("whack", "--ctlsocket", str(self.control), *arguments, timeout=timeout)
 
     def tool(self, name: str, *arguments: str, stdin: str = "") -> str:
         """Run certutil, pk12util or crlutil on the database; raises LabError when it fails."""
         path = str(self.programs / name)
-        done = run([path, *arguments, "-d", f"sql:{self.nss}"], stdin=stdin, timeout=20)
+        done = run([path, *arguments, "-d", f"sql:{self.nss}"], stdin=stdin, timeout=60)
         return done.stdout + done.stderr
 
-    def run(self, name: str, *arguments: str, timeout: float = 8.0) -> Said:
+    def run(self, name: str, *arguments: str, timeout: float = 60.0) -> Said:
         """Run one of `programs` under a time limit, whatever its exit status."""
         limited = ["timeout", "-k", "1", str(timeout), str(self.programs / name), *arguments]
-        done = run(limited, check=False, timeout=timeout + 5)
+        done = run(limited, check=False, timeout=timeout + 60)
         status = None if done.returncode in (124, 137) else done.returncode
         return Said(status, done.stdout + done.stderr)
 
@@ -270,7 +270,7 @@ class Pluto:
 
     # security associations
 
-    def initiate(self, name: str = "tunnel", *, timeout: float = 15.0) -> list[str]:
+    def initiate(self, name: str = "tunnel", *, timeout: float = 60.0) -> list[str]:
         """Bring up a connection; returns whack's words, or raises Refused. pluto's exit status says little."""
         said = self.whack("--initiate", "--name", name, timeout=timeout)
         words = said.text.splitlines()
@@ -291,7 +291,7 @@ class Pluto:
         pattern = rf'#(\d+): "{re.escape(name)}"\S* STATE_V2_ESTABLISHED_IKE_SA'
         return max((int(number) for number in re.findall(pattern, self.states())), default=None)
 
-    def wait_until(self, name: str = "tunnel", *, up: bool, timeout: float = 5.0) -> None:
+    def wait_until(self, name: str = "tunnel", *, up: bool, timeout: float = 60.0) -> None:
         """Wait until a connection has an established IKE SA, or none; raises LabError if late."""
         deadline = time.monotonic() + timeout
         while (self.established(name) is not None) != up:

@@ -30,7 +30,7 @@ class Relay:
         for each in sockets:
             _shut(each, socket.SHUT_RDWR)  # wakes the thread that waits in it
         for thread in list(self._threads):
-            thread.join(timeout=5)
+            thread.join(timeout=60)
         self._listener.close()
 
     def _spawn(self, target: Callable[..., None], *arguments: object) -> None:
@@ -49,7 +49,7 @@ class Relay:
     def _carry(self, client: socket.socket) -> None:
         with client:
             try:
-                server = socket.create_connection(self._target, timeout=10)
+                server = socket.create_connection(self._target, timeout=60)
             except OSError:
                 return  # the client sees its connection closed, as with any dead service
             server.settimeout(None)

@@ -95,7 +95,7 @@ def rotation(fed: Fed, number: int) -> dict[str, Any]:
     return found
 
 
-def ended(fed: Fed, number: int, *, seconds: float = 40) -> dict[str, Any]:
+def ended(fed: Fed, number: int, *, seconds: float = 180) -> dict[str, Any]:
     """Wait for the end of a rotation, through a service that may be away; raises LabError with what it waited for."""
     deadline = time.monotonic() + seconds
     found: dict[str, Any] = {}
@@ -132,11 +132,11 @@ def bring_up(left: Fed, right: Fed) -> None:
         with contextlib.suppress(Refused, LabError):
             if left.gateway.established(TUNNEL) is None:
                 left.gateway.initiate(TUNNEL)
-            ping_through(left.gateway, right.gateway, 3)
+            ping_through(left.gateway, right.gateway, 3, wait=2.0)
             return True
         return False
 
-    until(tried, "the tunnel is up", seconds=40)
+    until(tried, "the tunnel is up")
 
 
 def refusals(fed: Fed, since: int) -> list[str]:

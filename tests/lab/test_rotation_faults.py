@@ -5,8 +5,8 @@ table's cases here; IKEWARDEN_SOAK_FAULTS=1 runs them all (`make soak`).
 """
 
 import contextlib
+import json
 import os
-import signal
 import sqlite3
 import time
 from collections.abc import Callable, Iterator
@@ -19,7 +19,7 @@ from tests.fixtures.openbao import OpenBao
 from tests.lab import Lab
 from tests.lab.agents import TUNNEL, Fed, fleet, until
 from tests.lab.errors import LabError
-from tests.lab.rotating import bring_up, ended, in_openbao, join, one_key, rotate, slot
+from tests.lab.rotating import ENDED, bring_up, ended, in_openbao, join, one_key, rotate, slot
 from tests.lab.traffic import ping
 
 STATES = ("generated", "stored", "staged_first", "staged", "promoted", "proven")
@@ -49,6 +49,8 @@ FEW = [
 ]
 CASES = ALL if os.environ.get("IKEWARDEN_SOAK_FAULTS") else FEW
 HOLD = 1.0
+# A rotation may be quicker than the fault, or be undone by itself, on a slow machine.
+ATTEMPTS = 5
 
 
 @dataclass
@@ -69,9 +71,23 @@ class World:
             state, back = found.execute(query, (number,)).fetchone()
         return "back:" + str(state) if back else str(state)
 
+    def rests(self, number: int) -> str:
+        """Where a rotation stands that goes no further; nothing while it does."""
+        state = self.state(number).removeprefix("back:")
+        return state if state in {"stuck", *ENDED} else ""
+
+    def proven(self, number: int) -> bool:
+        """Whether a rotation has come as far as to be proven."""
+        with contextlib.closing(
+            sqlite3.connect(f"file:{self.database}?mode=ro", uri=True)
+        ) as found:
+            query = "select detail from audit_events where action = 'rotation.proven'"
+            told = [json.loads(detail) for (detail,) in found.execute(query)]
+        return number in [each["rotation"] for each in told]
+
     def reach(self, number: int, state: str) -> str:
         """Wait until a rotation has come to a state, or is past it; gives where it is."""
-        deadline = time.monotonic() + 30
+        deadline = time.monotonic() + 90
         order = [*STATES, "retired"]
         while time.monotonic() < deadline:
             now = self.state(number)
@@ -105,9 +121,7 @@ class World:
     @contextlib.contextmanager
     def _service(self) -> Iterator[None]:
         warden = self.left.warden
-        os.kill(warden.process.pid, signal.SIGKILL)
-        warden.process.wait()
-        until(lambda: not _members(warden.process.pid), "the parts of the service have ended")
+        warden.kill(alone=True)
         yield
         warden.start()
         warden.wait_until_ready()
@@ -141,16 +155,6 @@ def _device(fed: Fed) -> str:
     return found
 
 
-def _members(group: int) -> list[str]:
-    found = []
-    for stat in Path("/proc").glob("[0-9]*/stat"):
-        with contextlib.suppress(OSError):
-            fields = stat.read_text().rpartition(")")[2].split()
-            if int(fields[2]) == group and fields[0] != "Z":
-                found.append(stat.parent.name)
-    return found
-
-
 def live(world: World, mount: str) -> int:
     """How many versions of the key the store still has a value of."""
     path = f"{mount}/metadata/ikewarden/{TUNNEL}/psk"
@@ -160,9 +164,9 @@ def live(world: World, mount: str) -> int:
 
 def check(world: World, mount: str, where: str) -> None:
     """The tunnel passes packets, both ends have one key and it is the same, and the store has no other."""
-    until(lambda: _settled(world), f"{where}: both ends have the one key", seconds=60)
+    until(lambda: _settled(world), f"{where}: both ends have the one key")
     assert one_key(world.left, world.right) == slot(world.left)["version"], where
-    until(lambda: live(world, mount) == 1, f"{where}: the store has one value", seconds=60)
+    until(lambda: live(world, mount) == 1, f"{where}: the store has one value")
     bring_up(world.left, world.right)
 
 
@@ -197,7 +201,7 @@ def test_a_fault_at_each_transition_is_survived(lab: Lab, tmp_path: Path, openba
                     # By the packets alone: at the peer of whoever proved a key there is another SA for a moment.
                     # One of three may be lost where the machine starves charon, which carries the packets itself.
                     assert ping(world.left.gateway, world.right.gateway, 3).received, (fault, state)
-            end = ended(world.left, number, seconds=90)
+            end = ended(world.left, number)
             where = f"{fault} at {state} ({found})"
             assert end["state"] in {"retired", "rolled_back"}, (where, end)
             check(world, mount, where)
@@ -213,14 +217,21 @@ def test_a_fault_that_outlasts_the_deadline_is_undone_or_gone_through(
 ) -> None:
     quick = {"IKEWARDEN_ROTATION__STEP_MINUTES": "0.1", "IKEWARDEN_ROTATION__PROOF_MINUTES": "0.1"}
     with world_of(lab, tmp_path, openbao, **quick) as (world, mount):
-        number = rotate(world.left)
-        found = world.reach(number, state)
-        with world.fault(fault):
-            until(lambda: world.state(number) in {"back:stuck", "stuck"}, "it is stuck", seconds=40)
-            told = slot(world.left)["rotation"]
-            assert told["error_code"]
-            assert told["next_step"]
-        end = ended(world.left, number, seconds=90)
-        # What was proven is not taken back.
-        assert end["state"] == ("retired" if found == "proven" else "rolled_back")
+        stuck = False
+        for _ in range(ATTEMPTS):
+            number = rotate(world.left)
+            world.reach(number, state)
+            with world.fault(fault):
+                until(lambda n=number: world.rests(n), "it is stuck")  # type: ignore[misc]
+                stuck = world.rests(number) == "stuck"
+                if stuck:
+                    told = slot(world.left)["rotation"]
+                    assert told["error_code"]
+                    assert told["next_step"]
+            end = ended(world.left, number)
+            # What was proven is not taken back.
+            assert end["state"] == ("retired" if world.proven(number) else "rolled_back")
+            if stuck:
+                break
+        assert stuck, "each was over before the fault was there"
         check(world, mount, f"{fault} at {state} beyond the deadline")

@@ -36,7 +36,7 @@ class Ping:
 
 
 def ping(
-    source: Gateway, target: Gateway, count: int = 10, *, interval: float = 0.01, wait: float = 5.0
+    source: Gateway, target: Gateway, count: int = 10, *, interval: float = 0.01, wait: float = 60.0
 ) -> Ping:
     """Send `count` echo requests between the inside addresses, `interval` seconds apart, and `wait` seconds more for
     those that are not answered yet.
@@ -80,7 +80,7 @@ def pinging(
         time.sleep(settle)
     finally:
         process.popen.send_signal(signal.SIGINT)
-        process.popen.wait(10)
+        process.popen.wait(60)
         told = output.read_text(errors="replace")
         whole = _counted(told)
         answered = {int(number) for number in _ANSWERED.findall(told)}
@@ -127,11 +127,12 @@ def ping_through(
     *,
     ike: str = "tunnel",
     interval: float = 0.01,
+    wait: float = 60.0,
 ) -> Ping:
     """As `ping`; raises LabError unless all came back and both ends' SAs counted them."""
     ends = (source, target)
     before = [carried(end, ike) for end in ends]
-    result = ping(source, target, count, interval=interval)
+    result = ping(source, target, count, interval=interval, wait=wait)
     grown = [carried(end, ike) - each for end, each in zip(ends, before, strict=True)]
     if result.lost or not result.sent:
         raise LabError(f"{result.received} of {result.sent} came back:\n{result.output}")

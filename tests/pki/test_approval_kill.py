@@ -71,7 +71,7 @@ def _run_and_kill(arguments: list[str], told: Path, moments: random.Random) -> N
         assert process.poll() is None, process.stderr.read().decode()
     finally:
         process.send_signal(signal.SIGKILL)
-        process.wait(30)
+        process.wait(90)
         process.stderr.close()
 
 

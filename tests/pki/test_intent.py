@@ -379,7 +379,7 @@ def test_an_authority_made_twice_at_once_is_made_once(
 ) -> None:
     before = set(keys.names())
     wanted = AuthorityRequest(name="new", kind="issuing", parent="root", subject="CN=New")
-    barrier = threading.Barrier(2, timeout=30)
+    barrier = threading.Barrier(2, timeout=120)
     # Both have found the name free and are signing.
     keys.before = lambda name: void(barrier.wait())
     desks = [desk, reopened(desk, store=second_store)]

@@ -104,14 +104,14 @@ class Load:
         """Acknowledgements up to the end, as words."""
         assert self._process.poll() is None, self._complaint()
         self._process.send_signal(signal.SIGKILL)
-        self._process.wait(30)
+        self._process.wait(90)
         assert self._process.stderr is not None
         self._process.stderr.close()
         lines = self._said.read_text().splitlines(keepends=True)
         return [line.split() for line in lines if line.endswith("\n")]
 
     def _complaint(self) -> str:
-        return self._process.communicate(timeout=30)[1].decode()
+        return self._process.communicate(timeout=90)[1].decode()
 
 
 def test_killed_at_random_moments(founded: str, keys: Path, tmp_path: Path) -> None:
@@ -119,7 +119,9 @@ def test_killed_at_random_moments(founded: str, keys: Path, tmp_path: Path) -> N
     moments = random.Random(seed)
     seen: Counter[str] = Counter()
     revoked: dict[str, str] = {}
-    for number in range(KILLS):
+    for number in range(10 * KILLS):
+        if number >= KILLS and len(seen) > KILLS and revoked:
+            break  # a slow machine gets little done in a round
         ahead = ROUND * number
         load = Load(founded, keys, ahead, tmp_path / "said")
         try:
@@ -150,7 +152,7 @@ def _until_alone(store: Store) -> None:
         "SELECT count(*) FROM pg_stat_activity "
         "WHERE datname = current_database() AND pid <> pg_backend_pid()"
     )
-    for _ in range(3_000):
+    for _ in range(9_000):
         with store.read() as connection:
             if connection.execute(query).scalar_one() == 0:
                 return

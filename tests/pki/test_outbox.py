@@ -224,7 +224,7 @@ def test_the_clock_runs_every_job_at_once_and_ends_when_told(desk: Desk) -> None
     thread.start()
     wanted = {job.name for job in JOBS if job.name != "cleanup"} | {"extra"}
     done: dict[str, str | None] = {}
-    for _ in range(3_000):
+    for _ in range(12_000):
         with desk.store.read() as connection:
             rows = connection.execute(select(job_runs.c.job, job_runs.c.outcome)).all()
         done = {row.job: row.outcome for row in rows if row.outcome}

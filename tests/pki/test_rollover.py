@@ -471,7 +471,7 @@ def test_one_rollover_at_a_time(desk: Desk) -> None:
 def test_two_prepare_at_once(desk: Desk, keys: Custody, second_store: Store) -> None:
     before = set(keys.names())
     desks = [desk, reopened(desk, store=second_store)]
-    barrier = threading.Barrier(2, timeout=30)
+    barrier = threading.Barrier(2, timeout=120)
     # Both have found that there is none, and are signing.
     keys.before = lambda name: void(barrier.wait())
     results = at_once(

@@ -74,7 +74,7 @@ def test_two_processes_that_use_the_same_tokens_in_opposite_order(
 ) -> None:
     rounds = 12
     made = [one_time(desk, 1000) for _ in range(6)]
-    together = threading.Barrier(2, timeout=20)
+    together = threading.Barrier(2, timeout=120)
 
     def enroll(own: Desk, order: list[int]) -> None:
         with Crew() as crew:

@@ -29,7 +29,8 @@ from scheduler.outbox import LANES, Drain
 from store.monitoring_tables import sa_alerts
 from store.tables import outbox
 from tests.fixtures.desk import ADMIN, OPERATOR, drain, reopened
-from tests.fixtures.openbao import Identity, free_ports, make_identity
+from tests.fixtures.openbao import Identity, make_identity
+from tests.fixtures.ports import free_ports
 from tests.fixtures.receivers import Api, Collector, Mailbox, RealAlertmanager, serving
 from tests.fleet.crew import Member, enlist
 from tests.fleet.monitoring import after, alerts_of, event, failures, sent

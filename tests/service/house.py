@@ -12,7 +12,6 @@ import urllib3
 from cryptography.hazmat.primitives.serialization import load_pem_private_key
 from sqlalchemy import create_engine, inspect, select, table, text
 
-from bench.processes import free_ports
 from core.secret import Secret
 from hsm.fingerprint import PATH as FINGERPRINT_KEY
 from hsm.seal import Seal
@@ -20,6 +19,7 @@ from hsm.sealedfiles import SealedFileKeyStore
 from ikewarden.settings import load_settings
 from ikewarden.wiring import open_secrets
 from tests.fixtures.openbao import OpenBao, make_identity
+from tests.fixtures.ports import free_ports
 from tests.fixtures.receivers import Api, Mailbox
 from tests.fixtures.receivers import serving as receiving
 from tests.fixtures.served import Done, Served, serving
@@ -100,7 +100,7 @@ class House:
         }
         if self.http is None:
             self.http = urllib3.PoolManager(
-                ca_certs=str(self.served.ca_file), retries=False, timeout=20.0
+                ca_certs=str(self.served.ca_file), retries=False, timeout=60.0
             )
         answer = self.http.request(method, self.served.url + path, body=body, headers=sent)
         return answer.status

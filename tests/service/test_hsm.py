@@ -21,7 +21,7 @@ from store.tables import audit_events, certificates
 from tests.fixtures.served import Served, run, serving
 from tests.fixtures.softhsm import FaultyModule, SoftToken
 
-_WAIT = 90.0
+_WAIT = 180.0
 _AWAY = ("503 hsm_absent", "503 signer_unavailable")
 
 

@@ -7,7 +7,6 @@ is used twice. IKEWARDEN_SOAK_KILLS sets how often (`make soak`: 200).
 import contextlib
 import os
 import random
-import signal
 import sqlite3
 import threading
 import time
@@ -61,7 +60,7 @@ class Load:
                     with self.lock:
                         self.revoked.add(made["serial"])
 
-    def wait_until_some_got_through(self, seconds: float = 60.0) -> None:
+    def wait_until_some_got_through(self, seconds: float = 180.0) -> None:
         """On a slow machine the service may hardly have been up between two kills."""
         deadline = time.monotonic() + seconds
         while len(self.issued) < 20 or len(self.revoked) < 5:
@@ -84,15 +83,14 @@ def test_the_service_killed_at_random_moments_loses_nothing_it_acknowledged(tmp_
         try:
             for _ in range(KILLS):
                 time.sleep(random.uniform(0.05, 1.5))
-                os.killpg(warden.process.pid, signal.SIGKILL)
-                warden.process.wait()
+                warden.kill()
                 warden.start()
             warden.wait_until_ready()
             load.wait_until_some_got_through()
         finally:
             load.stop.set()
             for thread in threads:
-                thread.join(30)
+                thread.join(90)
         assert not load.answered_twice
         _check_records(directory / "ikewarden.db", load)
         _check_published(warden, load)
@@ -122,7 +120,7 @@ def _check_records(database: Path, load: Load) -> None:
 
 
 def _check_published(warden: Warden, load: Load) -> None:
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + 90
     while not (missing := load.revoked - _crl_serials(warden)) == set():
         assert time.monotonic() < deadline, f"{len(missing)} revocations are not on the CRL"
         time.sleep(0.2)

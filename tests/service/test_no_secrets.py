@@ -168,7 +168,7 @@ def share_keys(house: House, left: Client, right: Client) -> None:
         states = [house.served.client.get(path.format(each))["state"] for each in begun]
         return set(states) == {"retired"}
 
-    wait_until(retired, "the rotations", seconds=60)
+    wait_until(retired, "the rotations")
     for name in ("brought", "made"):
         house.json("tunnel", "secrets", name)
 
@@ -217,7 +217,7 @@ def hand_over(house: House) -> None:
         given.update(house.json("tunnel", "handover", "outer", shows=True, code=None))
         return "token" in given
 
-    wait_until(handed_over, "the first value", seconds=60)
+    wait_until(handed_over, "the first value")
     token = house.secret("the token of a handover", given["token"])
     out = house.place / "given" / "bank.psk"
     claim = ("secret", "claim", house.served.url, "--ca-file", house.served.ca_file)
@@ -242,7 +242,7 @@ def let_jobs_fail(house: House, left: Client) -> None:
         lines = tables["the table outbox"]
         return all(each in lines for each in (b"notice", b"alertmanager", b"mail"))
 
-    wait_until(failed, "messages that fail", seconds=60)
+    wait_until(failed, "messages that fail")
     house.json("job", "list")
 
 
@@ -334,8 +334,8 @@ def test_arguments_environments_and_files_are_seen(tmp_path: Path) -> None:
             [sys.executable, "-c", wait], stdin=subprocess.PIPE, env={"X": in_environ}
         )
         file.write_text(in_file)
-        wait_until(lambda: seen(in_environ, witness.environs), "the environment", seconds=20)
-        wait_until(lambda: seen(in_file, witness.files.values()), "the file", seconds=20)
+        wait_until(lambda: seen(in_environ, witness.environs), "the environment")
+        wait_until(lambda: seen(in_file, witness.files.values()), "the file")
         process.communicate()
     assert seen(in_arguments, witness.arguments)
     assert witness.broken == []

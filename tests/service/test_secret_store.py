@@ -15,10 +15,10 @@ def _job(served: Served) -> dict[str, Any]:
     """The job that looks at the store, once it has run."""
 
     def found() -> list[dict[str, Any]]:
-        items = served.json("job", "list")["items"]
+        items = served.client.get("/v1/jobs")["items"]
         return [each for each in items if each["job"] == "secret_store" and each["outcome"]]
 
-    wait_until(lambda: bool(found()), "the first look at the store", seconds=30)
+    wait_until(lambda: bool(found()), "the first look at the store")
     return found()[0]
 
 

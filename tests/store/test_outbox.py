@@ -160,7 +160,7 @@ def test_no_two_processes_get_the_same_message(store: Store, store_url: str) -> 
         start("claimer", store_url, f"p{number}", "10") for number in range(3)
     ]
     numbers = [
-        line for process in processes for line in process.communicate(timeout=60)[0].splitlines()
+        line for process in processes for line in process.communicate(timeout=300)[0].splitlines()
     ]
     assert len(numbers) == len(set(numbers))
     assert len(numbers) + len(claim(store, "last", limit=200)) == 200

@@ -52,7 +52,7 @@ def test_sigkill_loses_nothing_that_was_acknowledged(store: Store, store_url: st
 def test_three_processes_of_four_threads_write_everything(store: Store, store_url: str) -> None:
     processes = [start("some", store_url, f"p{number}", "4", "25") for number in range(3)]
     for process in processes:
-        process.communicate(timeout=60)
+        process.communicate(timeout=300)
         assert process.returncode == 0
     with store.read() as connection:
         assert connection.execute(select(func.count()).select_from(notices)).scalar() == 300

@@ -133,7 +133,7 @@ def test_migrations_at_the_same_time_wait_for_each_other(empty_url: str) -> None
         subprocess.Popen([sys.executable, "-c", program], cwd=_ROOT, stderr=subprocess.PIPE)
         for _ in range(4)
     ]
-    assert [process.communicate(timeout=60)[1] for process in processes] == [b""] * 4
+    assert [process.communicate(timeout=300)[1] for process in processes] == [b""] * 4
     assert [process.returncode for process in processes] == [0] * 4
     store = open_store(empty_url)
     check_schema(store)

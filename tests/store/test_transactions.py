@@ -1,7 +1,6 @@
 """Transactions mean the same on both databases."""
 
 import os
-import time
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -95,9 +94,7 @@ def test_read_sees_one_snapshot(store: Store) -> None:
 def test_read_neither_waits_for_a_writer_nor_sees_it(store: Store) -> None:
     with store.write() as writing:
         writing.execute(insert(notices), row("1"))
-        start = time.monotonic()
         assert count(store) == 0
-        assert time.monotonic() - start < 2
 
 
 def test_look_sees_what_is_committed_each_time(store: Store) -> None:

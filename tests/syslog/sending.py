@@ -7,7 +7,7 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 
-SECONDS = 30
+SECONDS = 90
 
 
 def counted(*messages: bytes) -> bytes:

@@ -21,7 +21,7 @@ from pki.desk import Desk
 from store import jobs
 from store.engine import Store
 from tests.fixtures.desk import NOW, OPERATOR
-from tests.fixtures.served import _free_ports
+from tests.fixtures.ports import free_ports
 from tests.fleet.crew import enlist
 from tests.fleet.monitoring import alerts_of, events_of
 from tests.syslog.sending import connected, counted, eventually, is_ended, stream, throw
@@ -47,7 +47,7 @@ class Running:
 
     def __init__(self, desk: Desk, room: Room) -> None:
         self.desk, self.clock = desk, Watch()
-        self.udp, self.tcp = _free_ports(2)
+        self.udp, self.tcp = free_ports(2)
         self._bound = bind_all("127.0.0.1", self.udp, self.tcp, None)
         settings = SyslogSettings([Sender.parse(each) for each in SENDERS], "s", "me", room=room)
         self.receiver = Receiver(self._bound, settings, desk, _no_credential, self.clock)

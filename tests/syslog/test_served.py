@@ -16,7 +16,8 @@ from typing import Any
 import pytest
 
 from api.syslog.connections import MOST_OF_ONE
-from tests.fixtures.served import PROGRAM, Served, _free_ports, run, serving, surroundings
+from tests.fixtures.ports import free_ports
+from tests.fixtures.served import PROGRAM, Served, run, serving, surroundings
 from tests.syslog.sending import (
     connected,
     counted,
@@ -75,7 +76,7 @@ class Receiving:
 
 @pytest.fixture(scope="module")
 def receiving(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Receiving]:
-    udp, tcp, tls = _free_ports(3)
+    udp, tcp, tls = free_ports(3)
     environ = {
         "IKEWARDEN_SYSLOG__UDP_PORT": str(udp),
         "IKEWARDEN_SYSLOG__TCP_PORT": str(tcp),
@@ -104,7 +105,7 @@ def test_devices_of_all_makes_over_udp(receiving: Receiving) -> None:
     )
     throw(
         receiving.udp,
-        f'<189>date={time.strftime("%Y-%m-%d", time.gmtime())} time={time.strftime("%H:%M:%S", time.gmtime())} devname="fgt-a" logid="0101037127" type="event" subtype="vpn" level="notice" vd="root" remip={FAR} locip=192.0.2.1 action="phase1-up" vpntunnel="to branch"'.encode(),
+        f'<189>{time.strftime("date=%Y-%m-%d time=%H:%M:%S", time.gmtime())} devname="fgt-a" logid="0101037127" type="event" subtype="vpn" level="notice" vd="root" remip={FAR} locip=192.0.2.1 action="phase1-up" vpntunnel="to branch"'.encode(),
         source="127.0.0.4",
     )
     throw(
@@ -285,7 +286,7 @@ def test_gateways_that_are_not_registered(receiving: Receiving) -> None:
 def test_a_second_receiver_that_wants_certificates_of_all(
     receiving: Receiving, tmp_path: Path
 ) -> None:
-    served, [port] = receiving.served, _free_ports(1)
+    served, [port] = receiving.served, free_ports(1)
     served.json("cert", "issue", PROVEN, "--out", tmp_path)
     credential = (tmp_path / f"{PROVEN}.pem", tmp_path / f"{PROVEN}.key")
     before = len(receiving.events(PROVEN))

@@ -133,7 +133,7 @@ def _passes(folder: Path, dialect: str) -> bool:
 
 
 def _run(*command: str | Path) -> bool:
-    done = subprocess.run(command, capture_output=True, check=False, timeout=60)
+    done = subprocess.run(command, capture_output=True, check=False, timeout=300)
     return done.returncode == 0
 
 

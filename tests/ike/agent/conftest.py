@@ -78,7 +78,7 @@ class Place:
                 yield agent
             finally:
                 agent.stop()
-                thread.join(10)
+                thread.join(60)
                 assert not thread.is_alive()
 
     def codes(self) -> list[str]:

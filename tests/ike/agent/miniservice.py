@@ -64,6 +64,9 @@ class MiniService:
         self.uses = 1
         self.names = list(NAMES)
         self.requests: list[tuple[str, str, dict[str, Any]]] = []
+        self.moments: list[
+            tuple[float, str]
+        ] = []  # when each came, on the clock that does not jump
         self.applied: list[dict[str, Any]] = []
         self.sas: list[dict[str, Any]] = []
         self.findings: list[dict[str, Any]] = []
@@ -260,7 +263,7 @@ class _Server(ThreadingHTTPServer):
         super().__init__(*given)
 
     def finish_request(self, request: Any, client_address: Any) -> None:
-        request.settimeout(30)
+        request.settimeout(90)
         wrapped = self.tls.wrap_socket(request, server_side=True)
         self.open.append(wrapped)
         try:
@@ -310,6 +313,7 @@ class _Handler(BaseHTTPRequestHandler):
         if presented:
             serial = x509.load_der_x509_certificate(presented).serial_number
             mini.seen_certificates.append(format(serial, "x"))
+        mini.moments.append((time.monotonic(), path))
         mini.requests.append((method, path, {**body, "_token": self.headers.get("Authorization")}))
         canned = mini._canned.get(path)
         if canned is not None and canned.times > 0:

@@ -316,7 +316,9 @@ def test_it_audits_again_soon_after_a_change_and_not_without_one(
         assert host.made == 1
         file.chmod(0o640)
         until(lambda: len(place.service.findings) == 2)
-        file.with_suffix(".bak").write_text("x")
+        # At one stroke: an audit between its making and its writing would be one more.
+        (place.path / "new").write_text("x")
+        (place.path / "new").replace(file.with_suffix(".bak"))
         until(lambda: len(place.service.findings) == 3)
         time.sleep(0.3)
         assert host.made == 3
@@ -327,11 +329,11 @@ def test_a_file_that_changes_all_the_time_costs_little(place: Gateway, file: Pat
     host = Host(watched([[str(file)]]))
     with at_work(place, host, gap=1.0):
         until(lambda: host.made)
-        end = time.monotonic() + 1.6
-        while time.monotonic() < end:
+        began = time.monotonic()
+        while time.monotonic() < began + 1.6:
             file.write_text(str(time.monotonic()))
             time.sleep(0.02)
-        assert host.made <= 3
+        assert host.made <= 2 + (time.monotonic() - began)
 
 
 def test_what_changes_during_an_audit_is_audited_again(place: Gateway, file: Path) -> None:
@@ -351,7 +353,7 @@ def test_what_changes_during_an_audit_is_audited_again(place: Gateway, file: Pat
         until(lambda: host.made == 1)
         time.sleep(0.1)
         file.write_text("y")
-        until(lambda: host.made == 3)
+        until(lambda: host.made >= 3)
 
 
 def test_a_service_that_is_away_is_told_when_it_is_back(place: Gateway) -> None:

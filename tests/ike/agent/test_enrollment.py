@@ -6,8 +6,7 @@ from datetime import timedelta
 
 import pytest
 
-from core.errors import IkewardenError
-from ike.agent.channel import AnswerBroken, ServerUnreachable, ServerUntrusted
+from ike.agent.channel import AnswerBroken, ServerRefused, ServerUnreachable, ServerUntrusted
 from ike.agent.enrollment import (
     AlreadyEnrolled,
     ClockWrong,
@@ -125,11 +124,10 @@ def test_an_answer_that_is_cut_off_changes_nothing_and_the_same_line_goes_on(
 def test_a_lost_answer_is_asked_for_again_with_the_same_key(
     place: Place, service: MiniService
 ) -> None:
-    service.answer_with(
-        "/v1/certificates", 503, {"code": "overloaded", "detail": "Later."}, times=1
-    )
-    with pytest.raises(IkewardenError, match="Later"):
+    service.answer_with("/v1/certificates", *BUSY, headers={"Retry-After": "0"})
+    with pytest.raises(ServerRefused, match="Later"):
         place.enroll()
+    service.as_usual()
     # The service carried it out, and only the answer was lost: the token is spent.
     (asked,) = place.home.generations.all()
     service.by_key[asked.request["key"]] = service.issue(asked.csr)
@@ -189,6 +187,29 @@ def test_the_token_is_in_no_file_of_the_home(place: Place, service: MiniService)
     for path in place.path.rglob("*"):
         if path.is_file():
             assert service.token.encode() not in path.read_bytes()
+
+
+BUSY = (503, {"code": "store_busy", "detail": "Later."})
+
+
+@pytest.mark.parametrize("path", ["/v1/trust", "/v1/whoami", "/v1/certificates"])
+def test_a_service_that_is_busy_for_a_moment_is_waited_for(
+    place: Place, service: MiniService, path: str
+) -> None:
+    service.answer_with(path, *BUSY, times=2, headers={"Retry-After": "1"})
+    place.enroll()
+    came = [at for at, each in service.moments if each == path]
+    assert len(came) == 3
+    assert came[2] - came[0] >= 2
+    assert len(service.issued) == 1
+
+
+def test_a_service_that_is_busy_for_long_is_told_as_such(
+    place: Place, service: MiniService
+) -> None:
+    service.answer_with("/v1/trust", *BUSY, headers={"Retry-After": "0"})
+    with pytest.raises(ServerRefused, match="Later"):
+        place.enroll()
 
 
 def test_something_else_at_the_url(place: Place, service: MiniService) -> None:

@@ -77,7 +77,7 @@ def test_a_rotation_by_two_agents(ends: tuple[End, End, Any]) -> None:
             until(lambda v=new: _seen(left, v) is not None and _seen(left, v) == _seen(right, v))
             for end in (left, right):
                 end.want(new)
-    assert pings[0].lost <= min(strays(*gateways), 2), pings[0].output
+    assert pings[0].lost <= strays(*gateways), pings[0].output
 
 
 def _seen(end: End, version: int) -> tuple[str, str] | None:

@@ -116,4 +116,4 @@ def test_a_file_of_one_thing_takes_no_time(files: Files, unit: str) -> None:
         files.put(name, content)
     before = time.monotonic()
     files.findings()
-    assert time.monotonic() - before < 30
+    assert time.monotonic() - before < 120

@@ -54,7 +54,7 @@ def test_this_host_is_looked_at_in_no_time() -> None:
     before = time.monotonic()
     seen = host.look(Ground(), host.Wanted(), NOW)
     rules.judged(seen, Policy(), NOW)
-    assert time.monotonic() - before < 10  # far less; other tests may have the processor
+    assert time.monotonic() - before < 60  # far less; other tests may have the processor
 
 
 def test_a_database_of_keys_is_no_file_that_cannot_be_read(files: Files) -> None:

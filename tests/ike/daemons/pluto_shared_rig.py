@@ -79,7 +79,7 @@ class SharedPlutoRig(PlutoRig):
     def rekey(self, connection: str) -> None:
         before = self.gateway.established(connection)
         self.gateway.whack("--rekey-ike", "--name", connection)
-        deadline = time.monotonic() + 5
+        deadline = time.monotonic() + 60
         while self.gateway.established(connection) in (before, None):
             assert time.monotonic() < deadline, self.gateway.states()
             time.sleep(0.02)

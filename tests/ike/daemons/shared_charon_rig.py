@@ -58,7 +58,7 @@ class SharedCharonRig(CharonRig):
         assert before is not None
         with self.gateway.session() as session:
             session.rekey({"ike": connection})
-        deadline = time.monotonic() + 5
+        deadline = time.monotonic() + 60
         while (
             self.gateway.established(connection) in (None, before) and time.monotonic() < deadline
         ):
@@ -83,7 +83,7 @@ class SharedCharonRig(CharonRig):
             for name in names:
                 with contextlib.suppress(LabError):
                     gateway.terminate(name, force=True)
-            deadline = time.monotonic() + 5
+            deadline = time.monotonic() + 60
             while gateway.list_sas() and time.monotonic() < deadline:
                 time.sleep(0.02)
 

@@ -29,7 +29,7 @@ from tests.ike.daemons.contract import OWN, PEER, Rig, managed, watching
 PSK, PPK = "gw-a-gw-b.psk", "gw-a-gw-b.ppk"
 # The operator's own connection by a shared secret, the same at both ends; the agent was not told to manage it.
 SHARED = "shared"
-_WAIT_SECONDS = 10.0
+_WAIT_SECONDS = 60.0
 
 
 class SharedRig(Rig, Protocol):

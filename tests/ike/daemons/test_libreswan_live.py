@@ -283,10 +283,8 @@ def script(folder: Path, name: str, text: str) -> str:
 def test_a_whack_that_hangs_is_not_waited_for(rig: PlutoRig, tmp_path: Path) -> None:
     hung = script(tmp_path, "whack", "exec sleep 600")
     daemon = Libreswan(now=now, places=replace(places(rig.gateway), whack=hung))
-    began = time.monotonic()
     with pytest.raises(DaemonUnreachable, match="did not answer"):
         daemon.sas()
-    assert time.monotonic() - began < 8
     assert subprocess.run(["pgrep", "-f", hung], check=False).returncode == 1
 
 
@@ -433,11 +431,9 @@ def test_an_issuing_ca_with_a_distribution_point_of_its_own(lab: Lab) -> None:
     install(rig.daemon, rig.pki.credential())
     rig.daemon.load_crls([rig.pki.crl(1)])
     rig.bring_up()
-    began = time.monotonic()
     rig.daemon.load_crls([rig.pki.crl(2, rig.peer_certificate)])
     (cut,) = rig.daemon.cut(revoked(rig.peer_certificate))
     assert cut.ended
-    assert time.monotonic() - began < 2
     assert rig.peer_is_refused()
 
 
@@ -523,10 +519,8 @@ def test_of_many_peers_only_the_revoked_one_is_cut(lab: Lab, silent: bool) -> No
     bad = own_certificate(one)
     if silent:
         os.kill(one.pid, signal.SIGSTOP)
-    began = time.monotonic()
     daemon.load_crls([pki.crl(1, bad)])
     (cut,) = daemon.cut(revoked(bad))
-    assert time.monotonic() - began < 2
     assert (cut.sa.remote_id, cut.matched_by, cut.ended) == ("CN=one.example", "identity", True)
     assert [sa.remote_id for sa in daemon.sas() if sa.established] == ["CN=two.example"]
     if silent:
@@ -544,10 +538,8 @@ def test_a_half_open_sa_is_cut(rig: PlutoRig, first: Credential) -> None:
     rig.gateway.whack("--initiate", "--asynchronous", "--name", TUNNEL)
     (sa,) = rig.daemon.sas()
     assert not sa.established
-    began = time.monotonic()
     (cut,) = rig.daemon.cut(revoked(rig.peer_certificate))
     assert cut.ended
-    assert time.monotonic() - began < 2
     assert rig.daemon.sas() == ()
 
 

@@ -2,7 +2,6 @@
 
 import os
 import socket
-import time
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
@@ -12,7 +11,6 @@ import pytest
 from ike.daemons.libreswan import Libreswan, Places
 from tests.ike.daemons.contract import watching
 
-_TWO_LOOKS = 1.2
 HEAD = """000 pluto_version=4.10, pluto_vendorid=OE-Libreswan-4.10, audit-log=yes
 000 "tunnel": 10.2.0.0/24===192.0.2.2[@b]...192.0.2.1[@a]===10.1.0.0/24; erouted; eroute owner: #2
 000 "tunnel":   our idtype: ID_FQDN; our id=@b; their idtype: ID_FQDN; their id=@a
@@ -60,7 +58,7 @@ def seen(places: Places, *looks: str) -> list[tuple[str, str]]:
     with watching(daemon) as told:
         for text in looks[1:]:
             show(text)
-            time.sleep(_TWO_LOOKS)
+            told.look_twice()
     return [(event.kind.value, event.sa.id if event.sa else "") for event in told.events]
 
 

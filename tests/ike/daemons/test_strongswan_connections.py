@@ -32,7 +32,7 @@ def managed(charon: CharonRig, first: Credential) -> Connection:
 
 def wait_up(charon: CharonRig, *, but: str = "") -> str:
     """The id of the connection's established SA, another one than `but`."""
-    deadline = time.monotonic() + 5
+    deadline = time.monotonic() + 60
     while time.monotonic() < deadline:
         for sa in charon.daemon.sas():
             if (

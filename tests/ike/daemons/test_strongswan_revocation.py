@@ -16,7 +16,7 @@ from ike.daemons.port import Credential, DaemonRefused, EventKind, IkeSa, finger
 from ike.daemons.strongswan.session import MAX_VALUE
 from ike.daemons.strongswan.trusting import crl_name
 from tests.ike.daemons.charon_rig import TUNNEL, CharonRig, adapter, add_tunnel, in_cache
-from tests.ike.daemons.contract import OWN, PEER, revoked, watching
+from tests.ike.daemons.contract import OWN, PEER, install, revoked, wait_for, watching
 from tests.lab import Gateway, Lab, LabError
 from tests.lab.handmade import Authority
 
@@ -56,7 +56,7 @@ def by_connection(sas: tuple[IkeSa, ...]) -> dict[str, str | None]:
 
 def wait_for_flush(charon: CharonRig) -> None:
     """Until the watch has emptied the cache."""
-    deadline = time.monotonic() + 5
+    deadline = time.monotonic() + 60
     while in_cache(charon.gateway, PEER):
         assert time.monotonic() < deadline
         time.sleep(0.02)
@@ -66,7 +66,7 @@ def wait_for_flush(charon: CharonRig) -> None:
 def wait_for_record(charon: CharonRig, count: int) -> None:
     """Until the watch has noted that many SAs."""
     path = charon.gateway.swanctl_folder / "ikewarden" / "sightings.json"
-    deadline = time.monotonic() + 5
+    deadline = time.monotonic() + 60
     while time.monotonic() < deadline:
         with suppress(FileNotFoundError, ValueError):
             if len(json.loads(path.read_bytes())["sas"]) == count:
@@ -144,10 +144,12 @@ def test_a_rekeyed_sa_inherits(charon: CharonRig, first: Credential) -> None:
         seen.events.clear()
         with charon.gateway.session() as session:
             session.rekey({"ike": TUNNEL})
-        deadline = time.monotonic() + 5
-        while time.monotonic() < deadline and charon.daemon.sas()[0].id == (up and up.id):
-            time.sleep(0.02)
-        time.sleep(0.2)
+        wait_for(
+            lambda: (
+                [each for each in seen.events if each.sa and each.sa.id != (up and up.id)] != []
+            ),
+            "the rekeyed SA is told",
+        )
     assert up is not None
     (sa,) = [sa for sa in charon.daemon.sas() if sa.established]
     assert sa.spi_initiator != up.spi_initiator
@@ -207,12 +209,13 @@ def test_a_damaged_record_counts_as_none(
 # the end of an SA
 
 
-def test_a_silent_peer_is_cut_as_quickly(charon: CharonRig, first: Credential) -> None:
+def test_a_silent_peer_is_not_waited_for(lab: Lab) -> None:
+    charon = CharonRig(lab, settings={"retransmit_tries": 20})  # charon itself would wait for days
+    charon.daemon.trust(charon.pki.authorities)
+    install(charon.daemon, charon.pki.credential())
     charon.bring_up()
     charon.peer.namespace.run(["ip", "link", "set", "eth0", "down"])
-    began = time.monotonic()
     (cut,) = charon.daemon.cut(revoked(charon.peer_certificate))
-    assert time.monotonic() - began < 0.5
     assert cut.ended
     assert charon.daemon.sas() == ()
 
@@ -235,13 +238,13 @@ class half_open:  # noqa: N801 - used as a function
 
     def __enter__(self) -> list[str]:
         self._thread.start()
-        deadline = time.monotonic() + 2
+        deadline = time.monotonic() + 60
         while not self._charon.daemon.sas() and time.monotonic() < deadline:
             time.sleep(0.01)
         return [sa.state for sa in self._charon.daemon.sas()]
 
     def __exit__(self, *_: object) -> None:
-        self._thread.join(10)
+        self._thread.join(90)
         assert not self._thread.is_alive()
 
     def _initiate(self) -> None:

@@ -174,5 +174,5 @@ def test_a_real_journal(lab: Lab, tmp_path: Path) -> None:
         next(following)
         journald.begin()
         left.initiate("net")
-        found = (each.kind for some in islice(following, 80) for each in some.events)
+        found = (each.kind for some in islice(following, 400) for each in some.events)
         assert "ike_established" in found

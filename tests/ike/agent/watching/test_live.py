@@ -29,7 +29,7 @@ from tests.lab import Gateway, Lab, Refused
 PACE = Pace(settle=0.05, beat=0.2)
 
 
-def until(condition: Callable[[], object], seconds: float = 20.0) -> None:
+def until(condition: Callable[[], object], seconds: float = 90.0) -> None:
     end = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < end, "not in time"
@@ -68,7 +68,7 @@ class Watched:
         finally:
             stop.set()
             for each in threads:
-                each.join(20)
+                each.join(60)
                 assert not each.is_alive()
 
     def events(self) -> list[dict[str, Any]]:
@@ -78,6 +78,13 @@ class Watched:
 
     def kinds(self) -> list[str]:
         return [each["event"] for each in self.events()]
+
+    def told_at(self) -> str | None:
+        """When the service was last told; where there is no event, up to when nothing has happened: by then the source
+        listens.
+        """
+        found: str | None = self.home.watch_notes().get("told_at")
+        return found
 
     def ready(self) -> bool:
         """Whether the place to begin at is on disk."""
@@ -125,7 +132,7 @@ def test_over_vici(watched: Watched, lab: Lab) -> None:
     left, _ = pair(lab)
     with watched.watching(watched.settings(socket=str(left.vici_socket))):
         until(watched.ready)
-        time.sleep(0.5)  # until charon was asked for events
+        until(watched.told_at)  # charon was asked for events
         play(left)
         until(lambda: "child_closed" in watched.kinds())
         left.stop()
@@ -150,7 +157,7 @@ def test_a_guess_at_a_key_becomes_an_alert(watched: Watched, lab: Lab) -> None:
             with pytest.raises(Refused):
                 right.initiate("net")
         path = f"/v1/alerts?state=open&gateway={watched.name}"
-        until(lambda: watched.served.client.get(path)["items"], 40.0)
+        until(lambda: watched.served.client.get(path)["items"])
     (alert,) = watched.served.client.get(path)["items"]
     assert (alert["kind"], alert["peer"]) == ("auth_failures", "192.0.2.2")
 
@@ -270,7 +277,7 @@ def test_a_running_agent_watches(watched: Watched, tmp_path: Path) -> None:
             until(lambda: watched.home.watch_notes().get("told_at"))
         finally:
             agent.stop()
-            thread.join(20)
+            thread.join(60)
         assert not thread.is_alive()
 
 
@@ -295,8 +302,9 @@ def test_another_source_for_a_while(watched: Watched, lab: Lab) -> None:
         until(lambda: watched.home.watch_notes()["errors"])
     with watched.watching(by_log):
         until(lambda: "child_closed" in watched.kinds())
+    before = watched.told_at()
     with watched.watching(watched.settings(socket=str(left.vici_socket))):
-        time.sleep(1.0)  # until charon was asked for events
+        until(lambda: watched.told_at() != before)  # charon was asked for events
         with left.session() as session:
             session.rekey({"ike": "site"})
         until(lambda: "ike_rekeyed" in watched.kinds())

@@ -38,7 +38,7 @@ def gathered(
 ) -> list[Gathered]:
     """What a source gives until it is enough."""
     stop, found = threading.Event(), list[Gathered]()
-    end = time.monotonic() + 20
+    end = time.monotonic() + 90
     for each in source.gather(position, stop):
         found.append(each)
         if enough(found):

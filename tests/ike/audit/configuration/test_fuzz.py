@@ -108,4 +108,4 @@ def test_nothing_hangs(tmp_path: Path, kind: str, text: str) -> None:
     before = time.monotonic()
     found = look(Tree(tmp_path), [Start("/file", kind)], Dialect.LIBRESWAN)
     assert all(each.id for each in found.judge(Policy(), NOW))
-    assert time.monotonic() - before < 60  # seconds, on a machine that does other things too
+    assert time.monotonic() - before < 120  # seconds, on a machine that does other things too
