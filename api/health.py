@@ -20,6 +20,7 @@ from fleet.rotation import shown
 from fleet.rotation.values import ENDED, State
 from pki import audit_log, authorities, census, decisions, history, ocsp_signers, publication
 from pki.actors import Action, Actor, Role
+from pki.conditions import check_in_force
 from pki.desk import Desk
 from store.schema import check_schema
 
@@ -83,6 +84,7 @@ def _troubles(desk: Desk, now: datetime) -> Iterator[Trouble]:
             ocsp_signers.current(desk, known, now=now)
         except IkewardenError as error:
             yield Trouble(code=error.code, about=f"authority:{name}", detail=error.message)
+    yield from _cannot_issue(desk, now)
     for authority, kind, shard, next_update in lists:
         if next_update <= now:
             yield Trouble(
@@ -96,6 +98,19 @@ def _troubles(desk: Desk, now: datetime) -> Iterator[Trouble]:
             about=_list(authority, kind, shard),
             detail="It was never published; a running scheduler does it within a second.",
         )
+
+
+def _cannot_issue(desk: Desk, now: datetime) -> Iterator[Trouble]:
+    """Whether whoever issues where no authority is named can: its certificate may be revoked, on hold, or over."""
+    name = desk.rules.default_authority
+    try:
+        chosen = authorities.choose(desk, _PROBE, None, now=now)
+        name = chosen.name
+        check_in_force(chosen, now)
+    except authorities.NoDefaultAuthority:
+        return  # each request names one
+    except IkewardenError as error:
+        yield Trouble(code=error.code, about=f"authority:{name}", detail=error.message)
 
 
 def _list(authority: str, kind: str, shard: int) -> str:

@@ -8,7 +8,7 @@ import pytest
 from sqlalchemy import delete
 
 from api.server import ApiSettings
-from pki import publication
+from pki import authorities, publication
 from pki.actors import Role
 from pki.holdings import Holdings
 from store import tables
@@ -119,3 +119,20 @@ def test_public_metrics(site: Site) -> None:
             reply = client.get("/metrics")
             assert reply.status == 200
             assert client.get("/v1/openapi.json").json["paths"]["/metrics"]["get"]["security"] == []
+
+
+def test_not_ready_while_the_default_authority_cannot_issue(serving: Serving) -> None:
+    site = serving.site
+    path = f"/v1/certificates/{authorities.load(site.desk, 'issuing').serial}"
+    with serving.client(Role.ADMIN) as client:
+        # Other tests may have issued more from it than ends unasked.
+        held = client.post(f"{path}/hold", {"cut_confirmed": 100_000})
+        reply = client.get("/readyz")
+        released = client.post(f"{path}/release")
+        again = client.get("/readyz")
+    assert (held.status, released.status) == (200, 200)
+    assert reply.status == 503
+    assert ("authority_retired", "authority:issuing") in {
+        (t["code"], t["about"]) for t in reply.json["troubles"]
+    }
+    assert again.status == 200
