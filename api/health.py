@@ -85,6 +85,12 @@ def _troubles(desk: Desk, now: datetime) -> Iterator[Trouble]:
         except IkewardenError as error:
             yield Trouble(code=error.code, about=f"authority:{name}", detail=error.message)
     yield from _cannot_issue(desk, now)
+    if desk.rules.is_misdirected:
+        yield Trouble(
+            code="validation_url_misdirected",
+            about="settings:validation.url",
+            detail=f"New certificates point at {desk.rules.validation_url}, and this service listens elsewhere.",
+        )
     for authority, kind, shard, next_update in lists:
         if next_update <= now:
             yield Trouble(

@@ -8,6 +8,7 @@ docs/reference/settings.md is made from this model.
 
 from itertools import combinations
 from typing import Annotated, Literal, Self
+from urllib.parse import urlsplit
 
 from pydantic import Field, model_validator
 
@@ -26,6 +27,7 @@ from ikewarden.settings_values import (
     RelativePath,
     ServiceUrl,
     is_every_address,
+    is_loopback,
 )
 
 Port = Annotated[int, Field(ge=1, le=65535)]
@@ -117,6 +119,14 @@ class ValidationSettings(Section):
         """`url`, or what follows from host and port; no slash at its end."""
         host = f"[{self.host}]" if ":" in self.host else self.host
         return self.url or f"http://{host}:{self.port}"
+
+    @property
+    def is_misdirected(self) -> bool:
+        """Whether `url` is of this machine and leads to another port than is listened on: what gateways ask there, if
+        anything, is another program.
+        """
+        told = urlsplit(self.public_url)
+        return is_loopback(told.hostname or "") and (told.port or 80) != self.port
 
 
 class IssuingSettings(Section):

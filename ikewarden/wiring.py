@@ -160,6 +160,7 @@ def make_rules(settings: Settings) -> Rules:
     key_file = settings.notices.webhook_key_file
     return Rules(
         validation_url=settings.validation.public_url,
+        is_misdirected=settings.validation.is_misdirected,
         default_authority=settings.issuing.default_authority,
         crl_lifetime=timedelta(hours=settings.crl.full_hours),
         delta_lifetime=timedelta(hours=settings.crl.delta_hours),

@@ -56,7 +56,7 @@ class ApprovalRules:
 @dataclass(frozen=True)
 class Rules:
     """Settings that operations obey. Durations are `timedelta`s; `validation_url` and `service_url` (that of the API)
-    have no slash at their end.
+    have no slash at their end; `is_misdirected` says that the first is of this machine and not where it listens.
 
     `profiles` are the built-in ones and those of the installation's files. A revocation that would end more than
     `cut_limit` tunnels must be confirmed; a gateway not heard of for `unreachable_after` counts as unreachable;
@@ -66,6 +66,7 @@ class Rules:
     """
 
     validation_url: str
+    is_misdirected: bool = False
     service_url: str = "https://localhost:8443"
     default_authority: str | None = None
     crl_lifetime: timedelta = timedelta(hours=24)
