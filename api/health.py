@@ -22,9 +22,11 @@ from pki import audit_log, authorities, census, decisions, history, ocsp_signers
 from pki.actors import Action, Actor, Role
 from pki.conditions import check_in_force
 from pki.desk import Desk
+from store import proof
 from store.schema import check_schema
 
 _TAG = "Service"
+_QUIET = timedelta(minutes=1)
 # The readiness check looks on nobody's behalf: a probe has no credential.
 _PROBE = Actor(name="readiness probe", role=Role.SCHEDULER)
 
@@ -73,6 +75,7 @@ def _troubles(desk: Desk, now: datetime) -> Iterator[Trouble]:
     except IkewardenError as error:
         yield Trouble(code=error.code, about="database", detail=error.message)
         return
+    yield from _cannot_write(desk, now)
     for name in names:
         try:
             known = authorities.load(desk, name)
@@ -104,6 +107,18 @@ def _troubles(desk: Desk, now: datetime) -> Iterator[Trouble]:
             about=_list(authority, kind, shard),
             detail="It was never published; a running scheduler does it within a second.",
         )
+
+
+def _cannot_write(desk: Desk, now: datetime) -> Iterator[Trouble]:
+    """Whether what is put on record is refused. Jobs write several times a minute: only where none did, or where this
+    process was refused last, it is tried.
+    """
+    try:
+        last = proof.last_write(desk.store)
+        if proof.refused(desk.store) or last is None or now - last > _QUIET:
+            proof.prove(desk.store, now)
+    except IkewardenError as error:
+        yield Trouble(code=error.code, about="database", detail=f"Writing: {error.message}")
 
 
 def _cannot_issue(desk: Desk, now: datetime) -> Iterator[Trouble]:

@@ -136,3 +136,31 @@ def test_not_ready_while_the_default_authority_cannot_issue(serving: Serving) ->
         (t["code"], t["about"]) for t in reply.json["troubles"]
     }
     assert again.status == 200
+
+
+def test_not_ready_while_nothing_can_be_written(site: Site) -> None:
+    store = site.desk.store
+    if store.dialect != "sqlite":
+        return  # the disk of a PostgreSQL server is not filled here
+
+    def limit(pages: int) -> None:
+        with store.write() as connection:  # there is one writing connection: it stays
+            connection.execute(delete(tables.leases))
+            connection.exec_driver_sql(f"PRAGMA max_page_count = {pages}")
+
+    with serve(site) as running, running.client(Role.ADMIN) as client:
+        limit(1)  # that is, no more than there are
+        try:
+            for number in range(10_000):
+                body = {"name": f"{number}-" + "n" * 90, "role": "auditor"}
+                refused = client.post("/v1/tokens", body)
+                if refused.status != 201:
+                    break
+            found = client.get("/readyz")
+        finally:
+            limit(1_000_000)
+        again = client.get("/readyz")
+    assert (refused.status, refused.code) == (503, "store_full")
+    assert found.status == 503
+    assert ("store_full", "database") in {(t["code"], t["about"]) for t in found.json["troubles"]}
+    assert again.status == 200
