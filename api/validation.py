@@ -196,7 +196,8 @@ class Validation:
             media_type=_OCSP_TYPE,
             etag=etag_of(answer.body),
             modified=answer.this_update,
-            expires=answer.next_update,
+            # RFC 5019 §6.2: before nextUpdate; and not so long that a revocation is news half a day later.
+            expires=min(answer.next_update, now + self._desk.rules.ocsp_cache),
             now=now,
             refresh=min(_REFRESH, max(_NONE, (answer.fresh_until or now) - now)),
         )

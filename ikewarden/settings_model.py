@@ -168,6 +168,13 @@ class OcspSettings(Section):
     """Prepared OCSP answers."""
 
     hours: int = Field(default=12, ge=1, le=8760, description="How long an answer is valid.")
+    cache_seconds: int = Field(
+        default=300,
+        ge=0,
+        le=86400,
+        description="How long a cache between gateways and the listener may keep an answer (Cache-Control of RFC "
+        "5019), never past its end. So long it may go on to say that a certificate is good that was revoked.",
+    )
 
 
 class SchedulerSettings(Section):

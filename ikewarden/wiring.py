@@ -165,6 +165,7 @@ def make_rules(settings: Settings) -> Rules:
         crl_lifetime=timedelta(hours=settings.crl.full_hours),
         delta_lifetime=timedelta(hours=settings.crl.delta_hours),
         ocsp_lifetime=timedelta(hours=settings.ocsp.hours),
+        ocsp_cache=timedelta(seconds=settings.ocsp.cache_seconds),
         refresh_before=settings.crl.refresh_before,
         nonces=settings.validation.ocsp_nonce,
         notice_stages=tuple(settings.notices.stages_days),

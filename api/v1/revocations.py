@@ -231,7 +231,8 @@ ROUTES = (
         view=revoke,
         summary="Revoke a certificate for ever; its peers end the tunnels that it authenticated",
         description=(
-            "OCSP says so from the next question on, the CRLs within a second; then every gateway with a tunnel to its "
+            "OCSP says so from the next question on, the CRLs within a second, caches in front of them later; "
+            "then every gateway with a tunnel to its "
             "holder is told to cut. A revocation that ends more tunnels than the limit is refused with "
             "`cut_needs_approval` until `cut_confirmed` allows so many. That of a CA ends all that stands below it, "
             "and is refused as well where that is more certificates than the limit. "

@@ -100,9 +100,9 @@ def revoke(
 ) -> None:
     """Revoke a certificate for ever.
 
-    OCSP says so at once and the CRLs within a second. Then every gateway that has a tunnel with its holder ends that;
-    `cert reach` tells how far that is. To stop a certificate for a while, use `cert hold`. Several are revoked
-    together: all of them or none.
+    The service's OCSP says so at once and its CRLs within a second; caches in front of it a few minutes later. Then
+    every gateway that has a tunnel with its holder ends that; `cert reach` tells how far that is. To stop a
+    certificate for a while, use `cert hold`. Several are revoked together: all of them or none.
     """
     if len(serials) > 1:
         _revoke_all(session, serials, authority, given)
