@@ -362,6 +362,10 @@ def test_certificates_of_authorities(listener: Listener) -> None:
 def test_what_is_not_there(listener: Listener, path: str, code: str) -> None:
     reply = listener.send("GET", path)
     assert (reply.status, reply.code) == (404, code)
+    # Whoever asks has no credential, and this listener no /docs.
+    assert "/docs" not in reply.json["next_step"]
+    assert "List" not in reply.json["next_step"]
+    assert reply.json.get("request_id") != ""
 
 
 @pytest.mark.parametrize("method", ["PUT", "DELETE", "PATCH", "OPTIONS"])
