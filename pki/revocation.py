@@ -311,6 +311,10 @@ def _end(
     why, lost = ending.reason, ending.lost or found.invalidity_date
     _write(unit, found, "revoked", why, since, lost, now)
     shown: dict[str, Any] = {"reason": why.name, "was": found.status, **said}
+    if found.status == "revoked" and found.reason is not None:
+        shown["was_reason"] = found.reason
+    if lost is not None:
+        shown["invalidity_date"] = f"{lost:%Y-%m-%dT%H:%M:%SZ}"
     leave(unit, actor, "certificate.revoke", _about(found), now=now, **shown)
     return replace(found, status="revoked", reason=why.name, revoked_at=since, invalidity_date=lost)
 

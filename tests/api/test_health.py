@@ -109,7 +109,8 @@ def test_metrics(serving: Serving) -> None:
     assert 'route="/v1/certificates/{serial}",status="404"' in text
     assert 'ikewarden_outbox_messages{state="dead"} ' in text
     assert "ikewarden_crl_seconds_until_next_update" in text
-    assert 'ikewarden_certificates{status="valid"} ' in text
+    for status in ("valid", "held", "revoked", "expired", "pending", "abandoned"):
+        assert f'ikewarden_certificates{{status="{status}"}} ' in text
     assert "/nowhere" not in text
 
 

@@ -82,7 +82,8 @@ def test_figures_are_of_the_gateway(desk: Desk) -> None:
     findings = summary.figures(desk, TIED, now=NOW)
     assert (findings.reported, findings.missing, sum(findings.open.values())) == (1, 0, 1)
     assert sum(summary.figures(desk, OPERATOR, now=NOW).open.values()) == 3
-    assert census.by_status(desk, TIED, now=NOW) == {"valid": 1}
+    counts = census.by_status(desk, TIED, now=NOW)
+    assert {status: number for status, number in counts.items() if number} == {"valid": 1}
 
 
 def test_a_tunnel_needs_both_to_begin_and_either_to_end(desk: Desk) -> None:
