@@ -5,6 +5,8 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/pip install -qq --disable-pip-version-check --constraint constraints.txt
 DIR ?= var
+PORT ?=
+VALIDATION_PORT ?=
 # Where the environment forbids bytecode, each of the programs that tests start, and each worker, compiles all anew.
 export PYTHONDONTWRITEBYTECODE :=
 # Tests wait for more than half of their time, many of them for daemons: two workers to each of two cores.
@@ -17,8 +19,8 @@ B ?=
 help: ## this list
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /  make \1\t/' | expand -t 16
 
-run: $(VENV)/.server ## make an instance in ./var if there is none, and serve it on loopback
-	@$(BIN)/ikewarden init --dir $(DIR) --if-missing
+run: $(VENV)/.server ## make an instance in ./var if there is none, and serve it on loopback; PORT= and VALIDATION_PORT= for others
+	@$(BIN)/ikewarden init --dir $(DIR) --if-missing $(if $(PORT),--port $(PORT)) $(if $(VALIDATION_PORT),--validation-port $(VALIDATION_PORT))
 	@exec $(BIN)/ikewarden serve --dir $(DIR)
 
 demo: $(VENV)/.dev ## two charon daemons, one tunnel, one revocation (as root; else the certificates alone)

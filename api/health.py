@@ -20,10 +20,13 @@ from fleet.rotation import shown
 from fleet.rotation.values import ENDED, State
 from pki import audit_log, authorities, census, decisions, history, ocsp_signers, publication
 from pki.actors import Action, Actor, Role
+from pki.conditions import check_in_force
 from pki.desk import Desk
+from store import proof
 from store.schema import check_schema
 
 _TAG = "Service"
+_QUIET = timedelta(minutes=1)
 # The readiness check looks on nobody's behalf: a probe has no credential.
 _PROBE = Actor(name="readiness probe", role=Role.SCHEDULER)
 
@@ -72,6 +75,7 @@ def _troubles(desk: Desk, now: datetime) -> Iterator[Trouble]:
     except IkewardenError as error:
         yield Trouble(code=error.code, about="database", detail=error.message)
         return
+    yield from _cannot_write(desk, now)
     for name in names:
         try:
             known = authorities.load(desk, name)
@@ -83,6 +87,13 @@ def _troubles(desk: Desk, now: datetime) -> Iterator[Trouble]:
             ocsp_signers.current(desk, known, now=now)
         except IkewardenError as error:
             yield Trouble(code=error.code, about=f"authority:{name}", detail=error.message)
+    yield from _cannot_issue(desk, now)
+    if desk.rules.is_misdirected:
+        yield Trouble(
+            code="validation_url_misdirected",
+            about="settings:validation.url",
+            detail=f"New certificates point at {desk.rules.validation_url}, and this service listens elsewhere.",
+        )
     for authority, kind, shard, next_update in lists:
         if next_update <= now:
             yield Trouble(
@@ -96,6 +107,31 @@ def _troubles(desk: Desk, now: datetime) -> Iterator[Trouble]:
             about=_list(authority, kind, shard),
             detail="It was never published; a running scheduler does it within a second.",
         )
+
+
+def _cannot_write(desk: Desk, now: datetime) -> Iterator[Trouble]:
+    """Whether what is put on record is refused. Jobs write several times a minute: only where none did, or where this
+    process was refused last, it is tried.
+    """
+    try:
+        last = proof.last_write(desk.store)
+        if proof.refused(desk.store) or last is None or now - last > _QUIET:
+            proof.prove(desk.store, now)
+    except IkewardenError as error:
+        yield Trouble(code=error.code, about="database", detail=f"Writing: {error.message}")
+
+
+def _cannot_issue(desk: Desk, now: datetime) -> Iterator[Trouble]:
+    """Whether whoever issues where no authority is named can: its certificate may be revoked, on hold, or over."""
+    name = desk.rules.default_authority
+    try:
+        chosen = authorities.choose(desk, _PROBE, None, now=now)
+        name = chosen.name
+        check_in_force(chosen, now)
+    except authorities.NoDefaultAuthority:
+        return  # each request names one
+    except IkewardenError as error:
+        yield Trouble(code=error.code, about=f"authority:{name}", detail=error.message)
 
 
 def _list(authority: str, kind: str, shard: int) -> str:

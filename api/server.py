@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import ctypes
+import errno
 import logging
 import os
 import signal
@@ -31,7 +32,7 @@ from api.pool import Pool
 from api.tls import Credential, TlsDoor
 from api.validation import Validation
 from api.waiting import Waiting
-from core.errors import IkewardenError, Unavailable
+from core.errors import Conflict, IkewardenError
 from fleet.changes import Changes
 from pki.actors import Actor, Role
 from pki.desk import Desk
@@ -49,11 +50,15 @@ _PR_SET_PDEATHSIG = 1
 _WATCHER = Actor(name="watcher", role=Role.SCHEDULER)
 
 
-class ListenFailed(Unavailable):
-    """An address cannot be listened at."""
+class ListenFailed(Conflict):
+    """An address cannot be listened at. `in_use` says that another program has it, or this one already."""
 
     code = "listen_failed"
     next_step = "End the program that uses the address, or choose another one in the settings."
+
+    def __init__(self, message: str, *, in_use: bool = False, next_step: str = "") -> None:
+        super().__init__(message, next_step=next_step)
+        self.in_use = in_use
 
 
 @dataclass(frozen=True)
@@ -101,7 +106,10 @@ def bind(host: str, port: int, kind: socket.SocketKind = socket.SOCK_STREAM) -> 
     except OSError as error:
         reason = os.strerror(error.errno) if error.errno and error.errno > 0 else error.strerror
         of_kind = " (UDP)" if kind == socket.SOCK_DGRAM else ""
-        raise ListenFailed(f"Cannot listen at {host} port {port}{of_kind}: {reason}.") from None
+        raise ListenFailed(
+            f"Cannot listen at {host} port {port}{of_kind}: {reason}.",
+            in_use=error.errno == errno.EADDRINUSE,
+        ) from None
     return bound
 
 

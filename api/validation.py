@@ -12,6 +12,7 @@ import base64
 import binascii
 import logging
 import re
+import secrets
 from asyncio import current_task
 from collections import Counter
 from collections.abc import Callable
@@ -25,8 +26,8 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from api.caching import Document, Headers, document, etag_of, is_not_modified
 from api.errors import BodyTooLarge, MethodNotAllowed, RequestTooSlow, RouteNotFound
 from api.pool import Pool
-from api.problems import problem_body, problem_headers, status_of
-from core.errors import IkewardenError, Unavailable
+from api.problems import encode, problem, problem_headers, status_of
+from core.errors import IkewardenError, NotFound, Unavailable
 from pki import authorities, publication
 from pki.desk import Desk
 from pki.ocsp_responder import OcspAnswer, OcspResponder
@@ -51,6 +52,14 @@ _CRL = re.compile(rf"/crl/{_NAME}(?:/(?:(delta)|([0-9]{{1,5}})))?\.crl")
 _CA = re.compile(rf"/ca/{_NAME}\.crt")
 _OCSP = re.compile(rf"/ocsp/{_NAME}(?:/(.*))?", re.DOTALL)
 _OCSP_TYPE = "application/ocsp-response"
+_PATHS = (
+    "Here are /crl/NAME.crl, /crl/NAME/SHARD.crl, /crl/NAME/delta.crl, /ca/NAME.crt, /ocsp/NAME and /healthz, with"
+    " NAME that of an authority. The API is at another address."
+)
+_NOT_THERE = (
+    "Ask for exactly what the certificate says (its CRL distribution points, its authority information access); the"
+    " lists of a new authority appear within a second."
+)
 
 
 class Scope(Protocol):
@@ -152,8 +161,9 @@ class Validation:
         except IkewardenError as error:
             reply = _refusal(error)
         except Exception as error:  # noqa: BLE001 - the last line: whatever it was, the client gets an answer
-            _log.error("unforeseen", exc_info=error)
-            reply = _refusal(IkewardenError("Something went wrong on our side."))
+            number = secrets.token_hex(12)
+            _log.error("unforeseen", exc_info=error, extra={"request_id": number})
+            reply = _refusal(IkewardenError("Something went wrong on our side."), number)
         self._counted[kind, reply.status] += 1
         wire.response_bytes(reply.status, reply.headers, reply.body)
 
@@ -196,7 +206,8 @@ class Validation:
             media_type=_OCSP_TYPE,
             etag=etag_of(answer.body),
             modified=answer.this_update,
-            expires=answer.next_update,
+            # RFC 5019 §6.2: before nextUpdate; and not so long that a revocation is news half a day later.
+            expires=min(answer.next_update, now + self._desk.rules.ocsp_cache),
             now=now,
             refresh=min(_REFRESH, max(_NONE, (answer.fresh_until or now) - now)),
         )
@@ -365,8 +376,18 @@ def _not_allowed(methods: str) -> MethodNotAllowed:
     return MethodNotAllowed("This path does not know that method.", details={"allow": methods})
 
 
-def _refusal(error: IkewardenError) -> _Reply:
+def _refusal(error: IkewardenError, number: str = "") -> _Reply:
+    """The answer for an error, in words for who has no credential and sees nothing but this listener. `number` is that
+    in the log, where the log has something.
+    """
     headers = [*problem_headers(error), ("cache-control", "no-store")]
     if "allow" in error.details:
         headers.append(("allow", str(error.details["allow"])))
-    return _Reply(status_of(error), headers, problem_body(error, request_id=""))
+    said = problem(error, request_id=number)
+    if not number:
+        del said["request_id"]
+    if isinstance(error, RouteNotFound):
+        said["next_step"] = _PATHS
+    elif isinstance(error, NotFound):
+        said["next_step"] = _NOT_THERE
+    return _Reply(status_of(error), headers, encode(said))

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, and_, or_, select
+from sqlalchemy import ColumnElement, Connection, Select, and_, or_, select
 
 from fleet.bumps import chunks
 from pki.identity import CHANNEL
@@ -161,11 +161,19 @@ def affected(connection: Connection, subject: Subject) -> tuple[Affected, ...]:
     ).one_or_none()
     in_use = _in_use(connection, subject, None if own is None else own.certificate)
     own_id = None if own is None else own.id
-    routes = _routes(connection, subject, own_id)
-    sas = _sas(connection, subject, [route.id for route in routes])
-    found = [each for route in routes if (each := _ending(route, sas, subject, own_id, in_use))]
+    mine = _routes(connection, subject, own_id)
+    return ending(subject, own_id, in_use, mine, _sas(connection, subject, [at.id for at in mine]))
+
+
+def ending(
+    subject: Subject, own: int | None, in_use: bool, routes: Sequence[Any], sas: Sequence[Any]
+) -> tuple[Affected, ...]:
+    """The same of what is on record: `own` is the gateway that the certificate speaks for, `in_use` whether it uses it;
+    `routes` are all tunnels and `sas` all SAs that may be concerned.
+    """
+    found = [each for route in routes if (each := _ending(route, sas, subject, own, in_use))]
     counted = {each.tunnel for each in found}
-    for name, some in _loose(sas, subject, own_id).items():
+    for name, some in _loose(sas, subject, own).items():
         if name not in counted:
             first = some[0]
             found.append(
@@ -195,14 +203,19 @@ def _in_use(connection: Connection, subject: Subject, applied: str | None) -> bo
 
 
 def _routes(connection: Connection, subject: Subject, own: int | None) -> Sequence[Any]:
-    left, right = gateways.alias(), gateways.alias()
     by_name = select(tunnel_identities.c.tunnel_id).where(
         tunnel_identities.c.identity.in_(subject.names)
     )
     conditions: list[ColumnElement[bool]] = [tunnels.c.id.in_(by_name)]
     if own is not None:
         conditions += [tunnels.c.left_id == own, tunnels.c.right_id == own]
-    query = (
+    return connection.execute(all_routes().where(or_(*conditions))).all()
+
+
+def all_routes() -> Select[Any]:
+    """The tunnels, as `ending` takes them."""
+    left, right = gateways.alias(), gateways.alias()
+    return (
         select(
             tunnels.c.id,
             tunnels.c.name,
@@ -214,30 +227,30 @@ def _routes(connection: Connection, subject: Subject, own: int | None) -> Sequen
         )
         .join_from(tunnels, left, left.c.id == tunnels.c.left_id)
         .outerjoin(right, right.c.id == tunnels.c.right_id)
-        .where(or_(*conditions))
         .order_by(tunnels.c.id)
     )
-    return connection.execute(query).all()
 
 
 def _sas(connection: Connection, subject: Subject, routes: Sequence[int]) -> Sequence[Any]:
-    query = (
+    concerned = or_(
+        gateway_sas.c.tunnel_id.in_(routes),
+        gateway_sas.c.remote_certificate == subject.fingerprint,
+        and_(
+            gateway_sas.c.remote_certificate.is_(None),
+            gateway_sas.c.remote_name.in_(subject.names),
+        ),
+    )
+    return connection.execute(all_sas().where(concerned)).all()
+
+
+def all_sas() -> Select[Any]:
+    """The SAs, as `ending` takes them."""
+    return (
         select(gateway_sas, gateways.c.name.label("gateway"), tunnels.c.name.label("tunnel"))
         .join_from(gateway_sas, gateways)
         .outerjoin(tunnels, tunnels.c.id == gateway_sas.c.tunnel_id)
-        .where(
-            or_(
-                gateway_sas.c.tunnel_id.in_(routes),
-                gateway_sas.c.remote_certificate == subject.fingerprint,
-                and_(
-                    gateway_sas.c.remote_certificate.is_(None),
-                    gateway_sas.c.remote_name.in_(subject.names),
-                ),
-            )
-        )
         .order_by(gateway_sas.c.id)
     )
-    return connection.execute(query).all()
 
 
 def _ending(

@@ -5,6 +5,7 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, ScalarSelect, bindparam, func, select
 
+from pki.descent import ended
 from pki.identity import CHANNEL
 from store.tables import certificates
 
@@ -31,10 +32,12 @@ def newest(gateway: ColumnElement[str], now: datetime | None = None) -> ScalarSe
 
 
 def latest_end(gateway: ColumnElement[str]) -> ScalarSelect[Any]:
-    """When the last of the gateway's valid certificates ends, in SQL; null where there is none."""
+    """When the last of the gateway's valid certificates ends, in SQL; null where there is none. Those below an
+    authority that is revoked or on hold do not count: no peer accepts them.
+    """
     return (
         select(func.max(_LEAF.c.not_after))
-        .where(*_valid(gateway))
+        .where(*_valid(gateway), _LEAF.c.authority_id.not_in(ended()))
         .correlate_except(_LEAF)
         .scalar_subquery()
     )

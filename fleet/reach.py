@@ -7,6 +7,7 @@ from typing import Any
 
 from sqlalchemy import Connection, func, select, update
 
+from fleet.below import Below, what_is_below
 from fleet.bumps import bump, chunks, pass_on, pass_on_to_all
 from fleet.concern import Subject, Told, has_fleet, proven, told
 from fleet.scopes import neighbours
@@ -53,13 +54,16 @@ class Own:
 
 @dataclass(frozen=True)
 class Reach:
-    """How far a revocation has got."""
+    """How far a revocation has got. For a CA's certificate `below` tells what stands below it: no gateway is told to
+    cut that.
+    """
 
     certificate: CertificateView
     published_at: datetime | None
     crl_number: int | None
     gateways: tuple[Answer, ...]
     own: Own | None
+    below: Below | None = None
 
 
 def tell(
@@ -287,6 +291,7 @@ def progress(
         ).all()
         published, number = _published(connection, found, rows)
         known = neighbours(connection, actor)
+        below = what_is_below(connection, found, now)
     horizon = now - desk.rules.unreachable_after
     own = next((Own(row.gateway, row.told_at) for row in rows if row.kind == OWN), None)
     return Reach(
@@ -298,6 +303,7 @@ def progress(
             for answer in (_answer(row, horizon) for row in rows if row.kind == CUT)
         ),
         own,
+        below,
     )
 
 

@@ -1,6 +1,7 @@
 """`ikewarden serve`: listeners and scheduler in one process group."""
 
 import contextlib
+import fcntl
 import gc
 import logging
 import os
@@ -35,7 +36,7 @@ from ikewarden.logs import configure_logs
 from ikewarden.settings import load_settings
 from ikewarden.settings_model import Settings
 from ikewarden.supervisor import Part, supervise
-from ikewarden.wiring import make_desk, open_keys
+from ikewarden.wiring import make_desk, open_keys, service_url
 from pki import approvals, authorities, sequencing, tls_credential
 from pki.desk import Desk
 from pki.proven import Proven
@@ -88,13 +89,67 @@ def run(
     )  # our own lines say when we start and stop
     keys = open_keys(settings, environ, getpass if sys.stdin.isatty() else None)
     _check_records(settings, keys)
+    _warn_if_misdirected(settings, settings_path)
     _raise_file_limit()
-    with tempfile.TemporaryDirectory(prefix="ikewarden-metrics-") as metrics:
+    with (
+        _marked(settings_path) as first,
+        tempfile.TemporaryDirectory(prefix="ikewarden-metrics-") as metrics,
+    ):
         # prometheus_client adds up the counters of several processes through files here.
         os.environ["PROMETHEUS_MULTIPROC_DIR"] = metrics
-        parts = _parts(settings, keys, only)
+        try:
+            parts = _parts(settings, keys, only)
+        except server.ListenFailed as error:
+            raise _advised(error, settings, settings_path, first=first) from None
         announce(settings)
         return supervise(parts)
+
+
+@contextlib.contextmanager
+def _marked(settings_path: Path) -> Iterator[bool]:
+    """Mark the settings as in use, for as long as any process of this service lives; tell whether nobody had."""
+    with settings_path.open("rb") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            first = True
+        except BlockingIOError:
+            first = False
+        except OSError:
+            first = True  # a file system that knows no such marks
+        with contextlib.suppress(OSError):
+            # Shared: parts may run by themselves, each on the same settings.
+            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        yield first
+
+
+def _advised(
+    error: server.ListenFailed, settings: Settings, path: Path, *, first: bool
+) -> server.ListenFailed:
+    """The same with a next step that names the file and the keys."""
+    if error.in_use and not first:
+        step = (
+            f"A service with {path} runs already, and that is probably it: use it, at {service_url(settings)},"
+            " or end it first."
+        )
+    else:
+        step = (
+            f"End the program that uses the address, or set other ports in {path}: [api] port is free to change;"
+            " [validation] port only together with url, which stands in every certificate and is now"
+            f" {settings.validation.public_url} (docs/how-to/run.md, Other ports)."
+        )
+    return server.ListenFailed(error.message, in_use=error.in_use, next_step=step)
+
+
+def _warn_if_misdirected(settings: Settings, path: Path) -> None:
+    if settings.validation.is_misdirected:
+        _LOG.warning(
+            "new certificates point where this service does not listen: set [validation] url and port to fit",
+            extra={
+                "url": settings.validation.public_url,
+                "port": settings.validation.port,
+                "settings": str(path),
+            },
+        )
 
 
 def _raise_file_limit() -> None:

@@ -8,6 +8,7 @@ docs/reference/settings.md is made from this model.
 
 from itertools import combinations
 from typing import Annotated, Literal, Self
+from urllib.parse import urlsplit
 
 from pydantic import Field, model_validator
 
@@ -26,6 +27,7 @@ from ikewarden.settings_values import (
     RelativePath,
     ServiceUrl,
     is_every_address,
+    is_loopback,
 )
 
 Port = Annotated[int, Field(ge=1, le=65535)]
@@ -118,6 +120,14 @@ class ValidationSettings(Section):
         host = f"[{self.host}]" if ":" in self.host else self.host
         return self.url or f"http://{host}:{self.port}"
 
+    @property
+    def is_misdirected(self) -> bool:
+        """Whether `url` is of this machine and leads to another port than is listened on: what gateways ask there, if
+        anything, is another program.
+        """
+        told = urlsplit(self.public_url)
+        return is_loopback(told.hostname or "") and (told.port or 80) != self.port
+
 
 class IssuingSettings(Section):
     """What certificates are made from."""
@@ -158,6 +168,13 @@ class OcspSettings(Section):
     """Prepared OCSP answers."""
 
     hours: int = Field(default=12, ge=1, le=8760, description="How long an answer is valid.")
+    cache_seconds: int = Field(
+        default=300,
+        ge=0,
+        le=86400,
+        description="How long a cache between gateways and the listener may keep an answer (Cache-Control of RFC "
+        "5019), never past its end. So long it may go on to say that a certificate is good that was revoked.",
+    )
 
 
 class SchedulerSettings(Section):

@@ -160,10 +160,12 @@ def make_rules(settings: Settings) -> Rules:
     key_file = settings.notices.webhook_key_file
     return Rules(
         validation_url=settings.validation.public_url,
+        is_misdirected=settings.validation.is_misdirected,
         default_authority=settings.issuing.default_authority,
         crl_lifetime=timedelta(hours=settings.crl.full_hours),
         delta_lifetime=timedelta(hours=settings.crl.delta_hours),
         ocsp_lifetime=timedelta(hours=settings.ocsp.hours),
+        ocsp_cache=timedelta(seconds=settings.ocsp.cache_seconds),
         refresh_before=settings.crl.refresh_before,
         nonces=settings.validation.ocsp_nonce,
         notice_stages=tuple(settings.notices.stages_days),

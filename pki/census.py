@@ -5,7 +5,7 @@ from datetime import datetime
 from sqlalchemy import and_, case, func, select
 
 from pki.actors import Action, Actor, require
-from pki.certificates import within
+from pki.certificates import STATUSES, within
 from pki.desk import Desk
 from store.tables import certificates
 
@@ -20,4 +20,5 @@ def by_status(desk: Desk, actor: Actor, *, now: datetime) -> dict[str, int]:
     with desk.store.read() as connection:
         mine = within(actor.scope)
         rows = connection.execute(select(status, func.count()).where(*mine).group_by(status))
-        return {name: count for name, count in rows}
+        # Also those that nobody has: a series that comes and goes is no zero to who watches it.
+        return dict.fromkeys(STATUSES, 0) | {name: count for name, count in rows}

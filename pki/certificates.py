@@ -1,7 +1,7 @@
 """Certificates on record: looked up, searched, shown."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
@@ -10,6 +10,7 @@ from sqlalchemy import ColumnElement, Connection, Select, and_, bindparam, or_, 
 
 from core.errors import Conflict, InvalidInput, NotFound
 from pki.actors import Action, Actor, Role, Scope, covers, require, require_gateway
+from pki.descent import ended
 from pki.desk import Desk
 from pki.x509 import serials
 from pki.x509.crl import Reason
@@ -44,7 +45,8 @@ class BadQuery(InvalidInput):
 class CertificateView:
     """A certificate as it may be shown.
 
-    `der` is None until it is signed; `was_ended` says that it was revoked or on hold at some time.
+    `der` is None until it is signed; `was_ended` says that it was revoked or on hold at some time. `in_force` is told
+    by `get` and `search`: False below an authority whose certificate, or one above it, is revoked or on hold.
     """
 
     id: int
@@ -70,6 +72,7 @@ class CertificateView:
     reason: str | None = None
     invalidity_date: datetime | None = None
     was_ended: bool = False
+    in_force: bool = True
 
     def status_at(self, now: datetime) -> str:
         """The status as people mean it: a valid certificate whose time is over is `expired`."""
@@ -183,10 +186,17 @@ def get(desk: Desk, actor: Actor, serial: str, *, authority: str | None = None) 
     Raises RoleMayNot, BadSerial, CertificateNotFound (also for somebody else's), SerialAmbiguous.
     """
     require(actor, Action.CERTIFICATE_READ)
-    found = find(desk, serial, authority=authority)
+    with desk.store.read() as connection:
+        found = pick(connection, serial, authority)
+        [told] = _in_force(connection, [found])
     if not _visible(actor, found):
         raise CertificateNotFound(f"There is no certificate {serial!r}.")
-    return found
+    return told
+
+
+def _in_force(connection: Connection, found: list[CertificateView]) -> list[CertificateView]:
+    gone = set(connection.scalars(ended()))
+    return [replace(each, in_force=each.authority_id not in gone) for each in found]
 
 
 def _visible(actor: Actor, found: CertificateView) -> bool:
@@ -219,7 +229,7 @@ def search(
             rows = connection.execute(statement.limit(query.limit)).all()
             found += [each for each in map(view, rows) if _visible(actor, each)]
             if len(found) >= query.limit or len(rows) < query.limit:
-                return found[: query.limit]
+                return _in_force(connection, found[: query.limit])
             statement = statement.where(certificates.c.id < rows[-1].id)
 
 

@@ -56,8 +56,9 @@ class ApprovalRules:
 @dataclass(frozen=True)
 class Rules:
     """Settings that operations obey. Durations are `timedelta`s; `validation_url` and `service_url` (that of the API)
-    have no slash at their end.
+    have no slash at their end; `is_misdirected` says that the first is of this machine and not where it listens.
 
+    A cache may keep an OCSP answer for `ocsp_cache`, which lasts for `ocsp_lifetime`.
     `profiles` are the built-in ones and those of the installation's files. A revocation that would end more than
     `cut_limit` tunnels must be confirmed; a gateway not heard of for `unreachable_after` counts as unreachable;
     what `webhook` gets is signed with `webhook_key`, where there is one; `alertmanager`, `mail` and `syslog` hear of
@@ -66,11 +67,13 @@ class Rules:
     """
 
     validation_url: str
+    is_misdirected: bool = False
     service_url: str = "https://localhost:8443"
     default_authority: str | None = None
     crl_lifetime: timedelta = timedelta(hours=24)
     delta_lifetime: timedelta = timedelta(hours=6)
     ocsp_lifetime: timedelta = timedelta(hours=12)
+    ocsp_cache: timedelta = timedelta(minutes=5)
     refresh_before: float = 0.5
     nonces: bool = True
     notice_stages: tuple[int, ...] = (30, 14, 7, 1)

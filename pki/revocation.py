@@ -195,11 +195,17 @@ def revoke_with(
 
 
 def hold(
-    desk: Desk, actor: Actor, serial: str, *, now: datetime, authority: str | None = None
+    desk: Desk,
+    actor: Actor,
+    serial: str,
+    *,
+    now: datetime,
+    authority: str | None = None,
+    terms: Terms = _NO_TERMS,
 ) -> CertificateView:
     """Stop a certificate for a while (certificateHold). Raises as `revoke` does."""
     require(actor, Action.CERTIFICATE_REVOKE)
-    ending = _Ending("hold", Reason.certificateHold)
+    ending = _Ending("hold", Reason.certificateHold, None, terms)
 
     def work(unit: Unit) -> CertificateView:
         _take_turn(unit, desk, actor)
@@ -208,6 +214,8 @@ def hold(
             raise AlreadyOnHold("The certificate is on hold already.")
         if found.status != "valid":
             raise AlreadyRevoked(f"The certificate is {found.status}.")
+        if terms.check is not None:
+            terms.check(unit, [found])
         said = _approved(unit, desk, actor, [found], ending, now)
         _write(unit, found, "held", ending.reason, now, None, now)
         leave(unit, actor, "certificate.hold", _about(found), now=now, **said)
@@ -303,6 +311,10 @@ def _end(
     why, lost = ending.reason, ending.lost or found.invalidity_date
     _write(unit, found, "revoked", why, since, lost, now)
     shown: dict[str, Any] = {"reason": why.name, "was": found.status, **said}
+    if found.status == "revoked" and found.reason is not None:
+        shown["was_reason"] = found.reason
+    if lost is not None:
+        shown["invalidity_date"] = f"{lost:%Y-%m-%dT%H:%M:%SZ}"
     leave(unit, actor, "certificate.revoke", _about(found), now=now, **shown)
     return replace(found, status="revoked", reason=why.name, revoked_at=since, invalidity_date=lost)
 

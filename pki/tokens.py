@@ -120,12 +120,19 @@ def create(desk: Desk, actor: Actor, request: TokenRequest, *, now: datetime) ->
                 "last_used_at": None,
             },
         )
-        shown: dict[str, Any] = {"name": view.name, "role": view.role, **said}
+        shown: dict[str, Any] = {"name": view.name, "role": view.role, **_limits(view), **said}
         leave(unit, actor, "token.create", f"token:{view.id}", now=now, **shown)
 
     with asked_for(desk, actor, now=now):
         desk.store.together(work)
     return CreatedToken(view, secret)
+
+
+def _limits(view: TokenView) -> dict[str, object]:
+    """What the token is limited to, for whoever asks later what it could do."""
+    expires = None if view.expires_at is None else f"{view.expires_at:%Y-%m-%dT%H:%M:%SZ}"
+    found = {**_document(view.scope), "uses": view.uses_left, "expires_at": expires}
+    return {name: value for name, value in found.items() if value is not None}
 
 
 def _act(request: TokenRequest) -> Act:

@@ -9,6 +9,7 @@ from sqlalchemy import URL, Connection, Engine, Row, Select, create_engine, even
 from sqlalchemy.exc import ArgumentError
 from sqlalchemy.pool import NullPool
 
+from core.errors import IkewardenError
 from store import postgresql, sqlite
 from store.errors import StoreUnreachable
 from store.limits import Limits
@@ -65,6 +66,8 @@ class Store:
         self._writers = writers
         self._gate = gate
         self._group = GroupCommit(self._writing, limits.batch)
+        # Why the last write was refused; None after one that was committed.
+        self.refused: IkewardenError | None = None
 
     def read(self) -> AbstractContextManager[Connection]:
         """A transaction that reads one snapshot; on SQLite no writer waits for it, nor it for one.
@@ -113,7 +116,12 @@ class Store:
             self._gate.close()
 
     def _writing(self) -> Transaction:
-        return Transaction(self._writers, _WRITE[self.dialect], write=True, gate=self._gate)
+        return Transaction(
+            self._writers, _WRITE[self.dialect], write=True, gate=self._gate, hear=self._heard
+        )
+
+    def _heard(self, refusal: IkewardenError | None) -> None:
+        self.refused = refusal
 
 
 def open_store(url: str, *, pool_size: int = 8, limits: Limits | None = None) -> Store:

@@ -1,11 +1,14 @@
 """One database transaction, and the only way in and out of it."""
 
+from collections.abc import Callable
 from contextlib import AbstractContextManager
 from types import TracebackType
 from typing import Any, Literal, final
 
 from sqlalchemy import Connection
 
+from core.errors import IkewardenError
+from store.errors import StoreDamaged, StoreFull, StoreUnreachable
 from store.failures import translate
 from store.pool import Line, Pool
 
@@ -16,10 +19,11 @@ _WRITES = "ikewarden.writes"
 class Transaction:
     """Begins on entry; on exit commits (or for a read ends), and rolls back when the body raised.
 
-    Driver errors come out translated (store.failures), from the body as from BEGIN and COMMIT.
+    Driver errors come out translated (store.failures), from the body as from BEGIN and COMMIT. `hear` is told of a
+    write that the database refused, with why, and of one that was committed, with None.
     """
 
-    __slots__ = ("_begin", "_gate", "_line", "_pool", "_write")
+    __slots__ = ("_before", "_begin", "_gate", "_hear", "_line", "_pool", "_write")
 
     def __init__(
         self,
@@ -28,11 +32,14 @@ class Transaction:
         *,
         write: bool,
         gate: AbstractContextManager[None] | None = None,
+        hear: Callable[[IkewardenError | None], None] = lambda why: None,
     ) -> None:
         self._pool = pool
         self._begin = begin
         self._write = write
         self._gate = gate
+        self._hear = hear
+        self._before = 0
         self._line: Line | None = None
 
     def __enter__(self) -> Connection:
@@ -43,8 +50,10 @@ class Transaction:
         except BaseException as error:
             if self._gate is not None:
                 self._gate.__exit__(None, None, None)
-            _raise_ours(error)
+            self._raise_ours(error)
             raise
+        if self._write:
+            self._before = writes(line.connection)
         return line.connection
 
     def __exit__(
@@ -58,10 +67,13 @@ class Transaction:
             raise RuntimeError("a transaction ends once")
         try:
             if error is None and self._write:
+                wrote = writes(line.connection) != self._before
                 line.commit()
+                if wrote:
+                    self._hear(None)
         except BaseException as refused:
             _roll_back(line)
-            _raise_ours(refused)
+            self._raise_ours(refused)
             raise
         else:
             if error is not None or not self._write:
@@ -71,8 +83,16 @@ class Transaction:
             if self._gate is not None:
                 self._gate.__exit__(None, None, None)
         if error is not None:
-            _raise_ours(error)
+            self._raise_ours(error)
         return False
+
+    def _raise_ours(self, error: BaseException) -> None:
+        ours = translate(error)
+        refusal = ours or error
+        if self._write and isinstance(refusal, (StoreFull, StoreUnreachable, StoreDamaged)):
+            self._hear(refusal)
+        if ours is not None:
+            raise ours from error
 
     def sound(self) -> bool:
         """Whether it could still be committed."""
@@ -84,12 +104,6 @@ def _roll_back(line: Line) -> None:
         line.rollback()
     except Exception:  # noqa: BLE001 - whatever it was: without its connection the transaction is over too
         line.close()
-
-
-def _raise_ours(error: BaseException) -> None:
-    ours = translate(error)
-    if ours is not None:
-        raise ours from error
 
 
 def count_writes(

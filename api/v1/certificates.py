@@ -12,6 +12,7 @@ from pydantic import AfterValidator, AwareDatetime, Field
 from api import cursors
 from api.cursors import PageQuery
 from api.registry import Call, Nothing, Reply, Route, Sent, Shown
+from fleet import revoking
 from pki import certificates, issuance, revocation
 from pki.actors import Action
 from pki.authorities import pem
@@ -94,6 +95,17 @@ class Renew(Sent):
     )
 
 
+class Hold(Sent):
+    """What may stop with it."""
+
+    cut_confirmed: int | None = Field(
+        default=None,
+        ge=0,
+        description="For the certificate of a CA: how many certificates and tunnels below it may stop, where that is"
+        " more than the limit.",
+    )
+
+
 class Which(Sent):
     """Which authority's certificate is meant."""
 
@@ -139,10 +151,19 @@ class Certificate(Shown):
     invalidity_date: datetime | None
 
 
+class CertificateOnRecord(Certificate):
+    """A certificate on record, and whether its authority is in force."""
+
+    in_force: bool = Field(
+        description="False where its authority's certificate, or one above, is revoked or on hold: no verifier accepts"
+        " it then, whatever its own status is."
+    )
+
+
 class CertificatePage(Shown):
     """Some certificates, newest first."""
 
-    items: list[Certificate]
+    items: list[CertificateOnRecord]
     next_cursor: str | None
 
 
@@ -186,6 +207,10 @@ def shown(view: CertificateView, now: datetime) -> Certificate:
         reason=view.reason,
         invalidity_date=view.invalidity_date,
     )
+
+
+def _found(view: CertificateView, now: datetime) -> CertificateOnRecord:
+    return CertificateOnRecord(**shown(view, now).model_dump(), in_force=view.in_force)
 
 
 def _issued(made: IssuedCertificate) -> Reply:
@@ -257,7 +282,7 @@ def search(call: Call[None, Search]) -> Reply:
     found = certificates.search(call.desk, call.actor, wanted, now=call.now)
     last = found[-1].id if found else None
     cursor, headers = cursors.next_page(_PATH, query, found, last)
-    items = [shown(view, call.now) for view in found]
+    items = [_found(view, call.now) for view in found]
     return Reply(CertificatePage(items=items, next_cursor=cursor), headers=headers)
 
 
@@ -266,17 +291,18 @@ def show(call: Call[None, Which]) -> Reply:
     found = certificates.get(
         call.desk, call.actor, call.path["serial"], authority=call.query.authority
     )
-    return Reply(shown(found, call.now))
+    return Reply(_found(found, call.now))
 
 
-def hold(call: Call[Nothing, Which]) -> Reply:
+def hold(call: Call[Hold, Which]) -> Reply:
     """Stop a certificate for a while."""
-    held = revocation.hold(
+    held = revoking.hold(
         call.desk,
         call.actor,
         call.path["serial"],
         now=call.now,
         authority=call.query.authority,
+        confirmed=call.body.cut_confirmed,
     )
     return Reply(shown(held, call.now))
 
@@ -331,7 +357,7 @@ ROUTES = (
         tag=_TAG,
         action=Action.CERTIFICATE_READ,
         query=Which,
-        answer=Certificate,
+        answer=CertificateOnRecord,
         refusals=(404, 409, 422),
     ),
     Route(
@@ -339,11 +365,16 @@ ROUTES = (
         path=_PATH + "/{serial}/hold",
         view=hold,
         summary="Stop a certificate for a while",
+        description=(
+            "Daemons refuse it from their next look at OCSP or a list on; tunnels that are up stay up. That of a CA "
+            "stops all that stands below it, and where that is more than the limit it is refused with "
+            "`cut_needs_approval` until `cut_confirmed` allows so many."
+        ),
         tag=_TAG,
         approval=True,
         action=Action.CERTIFICATE_REVOKE,
         query=Which,
-        body=Nothing,
+        body=Hold,
         answer=Certificate,
         refusals=(404, 409, 422),
     ),

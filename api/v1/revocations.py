@@ -9,6 +9,7 @@ from pydantic import Field
 from api.registry import Call, Nothing, Reply, Route, Sent, Shown
 from api.v1.certificates import Certificate, Reason, When, Which, Word, shown
 from fleet import reach, revoking
+from fleet.below import Below
 from fleet.concern import Affected
 from fleet.revoking import Revocation
 from pki.actors import Action
@@ -28,7 +29,7 @@ class Revoke(Sent):
     cut_confirmed: int | None = Field(
         default=None,
         ge=0,
-        description="How many tunnels may end, where that is more than the limit.",
+        description="How many tunnels, and certificates below a CA, may end, where that is more than the limit.",
     )
 
 
@@ -68,13 +69,26 @@ class CutTunnel(Shown):
     sas: list[KnownSa]
 
 
+class BelowCa(Shown):
+    """What stands below the certificate of a CA: nobody accepts it any more. No gateway is told to cut: SAs stay up
+    until they have to authenticate again.
+    """
+
+    authorities: list[str] = Field(description="The CA itself and those below it.")
+    certificates: int = Field(description="How many certificates that are valid or on hold.")
+    gateways: int = Field(description="How many gateways these speak for.")
+
+
 class Revoked(Certificate):
     """The certificate, and the tunnels that end with it."""
 
     dry_run: bool
-    tunnels: int = Field(description="How many tunnels end.")
-    limit: int = Field(description="Up to how many end without `cut_confirmed`.")
+    tunnels: int = Field(description="How many tunnels end; for a CA, of all that stands below it.")
+    limit: int = Field(
+        description="Up to how many tunnels, and certificates below a CA, end without `cut_confirmed`."
+    )
     cut: list[CutTunnel]
+    below: BelowCa | None = Field(description="For the certificate of a CA.")
 
 
 class RevokedAll(Shown):
@@ -112,6 +126,7 @@ class Reach(Shown):
     crl_number: int | None
     gateways: list[GatewayReach]
     own: OwnGateway | None = Field(description="Told last, because its way here may be a tunnel.")
+    below: BelowCa | None = Field(description="For the certificate of a CA.")
 
 
 def _shown(found: Revocation, now: datetime, *, dry_run: bool) -> Revoked:
@@ -121,6 +136,17 @@ def _shown(found: Revocation, now: datetime, *, dry_run: bool) -> Revoked:
         tunnels=len(found.cut),
         limit=found.limit,
         cut=[_cut(each) for each in found.cut],
+        below=_below(found.below),
+    )
+
+
+def _below(found: Below | None) -> BelowCa | None:
+    if found is None:
+        return None
+    return BelowCa(
+        authorities=list(found.authorities),
+        certificates=found.certificates,
+        gateways=found.gateways,
     )
 
 
@@ -138,7 +164,9 @@ def revoke(call: Call[Revoke, Which]) -> Reply:
     """Revoke a certificate, or tell what that would end."""
     body, serial = call.body, call.path["serial"]
     if body.dry_run:
-        found = revoking.preview(call.desk, call.actor, serial, authority=call.query.authority)
+        found = revoking.preview(
+            call.desk, call.actor, serial, now=call.now, authority=call.query.authority
+        )
         return Reply(_shown(found, call.now, dry_run=True))
     ended = revoking.revoke(
         call.desk,
@@ -191,6 +219,7 @@ def progress(call: Call[None, Which]) -> Reply:
                 for each in found.gateways
             ],
             own=own,
+            below=_below(found.below),
         )
     )
 
@@ -202,9 +231,12 @@ ROUTES = (
         view=revoke,
         summary="Revoke a certificate for ever; its peers end the tunnels that it authenticated",
         description=(
-            "OCSP says so from the next question on, the CRLs within a second; then every gateway with a tunnel to its "
+            "OCSP says so from the next question on, the CRLs within a second, caches in front of them later; "
+            "then every gateway with a tunnel to its "
             "holder is told to cut. A revocation that ends more tunnels than the limit is refused with "
-            "`cut_needs_approval` until `cut_confirmed` allows so many. With `dry_run` nothing changes and the "
+            "`cut_needs_approval` until `cut_confirmed` allows so many. That of a CA ends all that stands below it, "
+            "and is refused as well where that is more certificates than the limit. "
+            "With `dry_run` nothing changes and the "
             "answer lists what would end. Of a certificate that is revoked already only the reason can change, and "
             "only to keyCompromise."
         ),

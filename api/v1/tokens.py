@@ -20,7 +20,10 @@ _TAG = "Tokens"
 class CreateToken(Sent):
     """What the new token may do. Every limit left out means no limit beyond the role's."""
 
-    name: Word = Field(description="Whom it is for; it stands in the audit log.")
+    name: Word = Field(
+        description="Whom it is for; it stands in the audit log. Tokens of one name are one person's, as when one "
+        "replaces another: nobody approves with one what was asked for with the other."
+    )
     role: Literal["admin", "operator", "approver", "auditor", "enroller"]
     profiles: list[Word] | None = Field(default=None, max_length=100)
     authorities: list[Word] | None = Field(default=None, max_length=100)

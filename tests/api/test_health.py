@@ -8,7 +8,7 @@ import pytest
 from sqlalchemy import delete
 
 from api.server import ApiSettings
-from pki import publication
+from pki import authorities, publication
 from pki.actors import Role
 from pki.holdings import Holdings
 from store import tables
@@ -109,7 +109,8 @@ def test_metrics(serving: Serving) -> None:
     assert 'route="/v1/certificates/{serial}",status="404"' in text
     assert 'ikewarden_outbox_messages{state="dead"} ' in text
     assert "ikewarden_crl_seconds_until_next_update" in text
-    assert 'ikewarden_certificates{status="valid"} ' in text
+    for status in ("valid", "held", "revoked", "expired", "pending", "abandoned"):
+        assert f'ikewarden_certificates{{status="{status}"}} ' in text
     assert "/nowhere" not in text
 
 
@@ -119,3 +120,48 @@ def test_public_metrics(site: Site) -> None:
             reply = client.get("/metrics")
             assert reply.status == 200
             assert client.get("/v1/openapi.json").json["paths"]["/metrics"]["get"]["security"] == []
+
+
+def test_not_ready_while_the_default_authority_cannot_issue(serving: Serving) -> None:
+    site = serving.site
+    path = f"/v1/certificates/{authorities.load(site.desk, 'issuing').serial}"
+    with serving.client(Role.ADMIN) as client:
+        # Other tests may have issued more from it than ends unasked.
+        held = client.post(f"{path}/hold", {"cut_confirmed": 100_000})
+        reply = client.get("/readyz")
+        released = client.post(f"{path}/release")
+        again = client.get("/readyz")
+    assert (held.status, released.status) == (200, 200)
+    assert reply.status == 503
+    assert ("authority_retired", "authority:issuing") in {
+        (t["code"], t["about"]) for t in reply.json["troubles"]
+    }
+    assert again.status == 200
+
+
+def test_not_ready_while_nothing_can_be_written(site: Site) -> None:
+    store = site.desk.store
+    if store.dialect != "sqlite":
+        return  # the disk of a PostgreSQL server is not filled here
+
+    def limit(pages: int) -> None:
+        with store.write() as connection:  # there is one writing connection: it stays
+            connection.execute(delete(tables.leases))
+            connection.exec_driver_sql(f"PRAGMA max_page_count = {pages}")
+
+    with serve(site) as running, running.client(Role.ADMIN) as client:
+        limit(1)  # that is, no more than there are
+        try:
+            for number in range(10_000):
+                body = {"name": f"{number}-" + "n" * 90, "role": "auditor"}
+                refused = client.post("/v1/tokens", body)
+                if refused.status != 201:
+                    break
+            found = client.get("/readyz")
+        finally:
+            limit(1_000_000)
+        again = client.get("/readyz")
+    assert (refused.status, refused.code) == (503, "store_full")
+    assert found.status == 503
+    assert ("store_full", "database") in {(t["code"], t["about"]) for t in found.json["troubles"]}
+    assert again.status == 200

@@ -193,7 +193,9 @@ def test_cache_headers_of_rfc_5019(listener: Listener) -> None:
     assert set(directives) == {"max-age", "public", "no-transform", "must-revalidate"}
     assert answer.next_update_utc is not None
     left = answer.next_update_utc - datetime.now(UTC)
-    assert left * 0.8 < timedelta(seconds=int(directives["max-age"])) < left
+    age = timedelta(seconds=int(directives["max-age"]))
+    # A cache must not go on saying "good" of what was revoked: minutes, whatever is left until nextUpdate.
+    assert timedelta(0) < age <= site.desk.rules.ocsp_cache < left
     assert parsedate_to_datetime(reply.headers["last-modified"]) == answer.this_update_utc
     assert parsedate_to_datetime(reply.headers["expires"]) < answer.next_update_utc
     etag = reply.headers["etag"]
@@ -357,6 +359,10 @@ def test_certificates_of_authorities(listener: Listener) -> None:
 def test_what_is_not_there(listener: Listener, path: str, code: str) -> None:
     reply = listener.send("GET", path)
     assert (reply.status, reply.code) == (404, code)
+    # Whoever asks has no credential, and this listener no /docs.
+    assert "/docs" not in reply.json["next_step"]
+    assert "List" not in reply.json["next_step"]
+    assert reply.json.get("request_id") != ""
 
 
 @pytest.mark.parametrize("method", ["PUT", "DELETE", "PATCH", "OPTIONS"])

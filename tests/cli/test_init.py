@@ -126,7 +126,7 @@ def test_the_passphrase_may_be_typed(tmp_path: Path) -> None:
     pid, terminal = pty.fork()
     if pid == 0:
         os.chdir(tmp_path)
-        command = [*PROGRAM, "init", "--dir", "home", "--passphrase-prompt"]
+        command = [*PROGRAM, "init", "--dir", "home", "--passphrase-prompt", "--busy-ok"]
         os.execve(command[0], command, surroundings())  # noqa: S606 - no shell is wanted
     written = b""
     for question in (b"Passphrase for the keys: ", b"Repeat for confirmation: "):

@@ -2,6 +2,8 @@
 
 import hashlib
 import json
+import os
+import pwd
 import subprocess
 from pathlib import Path
 
@@ -107,3 +109,17 @@ def test_request_out_certificate_in(own_served: Served, tmp_path: Path) -> None:
         "cert", "issue", "b.example.com", "--authority", "branch", "--out", tmp_path / "b"
     )
     assert made["authority"] == "branch-2"
+    _whoever_makes_a_list_by_hand_is_named(own_served, tmp_path)
+
+
+def _whoever_makes_a_list_by_hand_is_named(served: Served, tmp_path: Path) -> None:
+    def asked() -> list[dict[str, str]]:
+        found = served.json("audit-log", "list", "--action", "crl.publish")["items"]
+        return [each for each in found if each["actor"].startswith("console:")]
+
+    nowhere = tmp_path / "none" / "x.crl"
+    done = served.run("ca", "crl", "issuing", "--out", nowhere)
+    assert (done.code, asked()) == (2, [])
+    assert served.run("ca", "crl", "issuing", "--out", tmp_path / "x.crl").code == 0
+    user = pwd.getpwuid(os.getuid()).pw_name
+    assert {(each["actor"], each["role"]) for each in asked()} == {(f"console:{user}", "admin")}

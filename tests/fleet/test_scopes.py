@@ -33,8 +33,8 @@ def _fleet(desk: Desk) -> tuple[Member, Member, Member]:
 def test_who_cuts_is_counted_and_only_neighbours_are_named(desk: Desk) -> None:
     own, _, alien = _fleet(desk)
     alien.sas(sa(f"dns:{OWN}", under=own.leaf.fingerprint, connection="x"))
-    all_of_it = revoking.preview(desk, OPERATOR, own.leaf.serial)
-    part = revoking.preview(desk, TIED, own.leaf.serial)
+    all_of_it = revoking.preview(desk, OPERATOR, own.leaf.serial, now=NOW)
+    part = revoking.preview(desk, TIED, own.leaf.serial, now=NOW)
     assert len(part.cut) == len(all_of_it.cut) == 2
     assert {each.gateway for each in part.cut} == {FRIEND, None}
     assert [each.sas for each in part.cut if each.gateway is None] == [()]
@@ -82,7 +82,8 @@ def test_figures_are_of_the_gateway(desk: Desk) -> None:
     findings = summary.figures(desk, TIED, now=NOW)
     assert (findings.reported, findings.missing, sum(findings.open.values())) == (1, 0, 1)
     assert sum(summary.figures(desk, OPERATOR, now=NOW).open.values()) == 3
-    assert census.by_status(desk, TIED, now=NOW) == {"valid": 1}
+    counts = census.by_status(desk, TIED, now=NOW)
+    assert {status: number for status, number in counts.items() if number} == {"valid": 1}
 
 
 def test_a_tunnel_needs_both_to_begin_and_either_to_end(desk: Desk) -> None:

@@ -120,7 +120,7 @@ def test_authorities_are_rolled_over_under_traffic(
         warden = left.warden
         if start_action == "start":
             # A peer that was not ready has refused the first try.
-            until(lambda: left.gateway.established(TUNNEL), "the tunnel is up", seconds=60)
+            until(lambda: left.gateway.established(TUNNEL), "the tunnel is up")
         else:
             left.gateway.initiate(TUNNEL)
         ping_through(left.gateway, right.gateway)

@@ -132,6 +132,10 @@ TABLE: dict[Any, tuple[set[Role], Call]] = {
     profiles.list_: (READERS, profiles.list_),
     publication.due: ({S}, lambda d, a: publication.due(d, a, now=NOW)),
     publication.missing: (READERS, publication.missing),
+    publication.publish_by_hand: (
+        {A},
+        lambda d, a: publication.publish_by_hand(d, a, "nope", now=NOW),
+    ),
     publication.publish_delta: ({S}, lambda d, a: publication.publish_delta(d, a, "nope", now=NOW)),
     publication.publish_full: ({S}, lambda d, a: publication.publish_full(d, a, "nope", now=NOW)),
     publication.publish_shard: (

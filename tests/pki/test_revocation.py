@@ -29,6 +29,7 @@ from store.tables import certificates as certificates_table
 from store.tables import ocsp_answers, revocations, status_changes
 from tests.fixtures.desk import ADMIN, CLOCKWORK, OPERATOR, Custody, drain, reopened
 from tests.pki.acts import at_once, count, crl, issue, listed, status_on_record, trail
+from tests.pki.approving import details
 from tests.pki.requests import issue_request
 
 
@@ -129,6 +130,17 @@ def test_nothing_is_lost_in_the_future(desk: Desk, now: datetime) -> None:
         revoke(desk, one.serial, now=now, invalidity_date=now + timedelta(seconds=1))
     assert caught.value.code == "invalidity_date_refused"
     revoke(desk, one.serial, now=now, invalidity_date=now)
+
+
+def test_the_audit_log_tells_since_when_and_what_it_was_before(desk: Desk, now: datetime) -> None:
+    one = issue(desk)
+    lost = now - timedelta(days=3)
+    revoke(desk, one.serial, "superseded", now=now)
+    revoke(desk, one.serial, "keyCompromise", now=now, invalidity_date=lost)
+    first, second = details(desk, "certificate.revoke")
+    assert first == {"reason": "superseded", "was": "valid"}
+    assert second["was_reason"] == "superseded"
+    assert second["invalidity_date"] == f"{lost:%Y-%m-%dT%H:%M:%SZ}"
 
 
 # What happens with it

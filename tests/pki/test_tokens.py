@@ -24,6 +24,7 @@ from pki.x509.names import InvalidNamePattern
 from store.tables import tokens as tokens_table
 from tests.fixtures.desk import ADMIN, NOW, OPERATOR, reopened
 from tests.pki.acts import certificate_of, issue, trail
+from tests.pki.approving import details
 
 ENROLL: dict[str, Any] = {"role": Role.ENROLLER, "scope": Scope(profiles=("gateway",)), "uses": 1}
 HOUR = timedelta(hours=1)
@@ -66,6 +67,18 @@ def test_the_secret_is_nowhere_but_in_the_answer(desk: Desk) -> None:
     assert made.secret.reveal()[3:].decode() not in repr(rows)
     assert not hasattr(tokens.list_(desk, ADMIN, after=None, limit=10)[0], "secret")
     assert trail(desk, f"token:{made.view.id}") == [("token.create", "ok")]
+
+
+def test_the_audit_log_tells_what_a_token_may_do(desk: Desk) -> None:
+    scope = Scope(profiles=("gateway",), names=("dns:*.example",), gateway="gw1")
+    create(desk, role=Role.ENROLLER, scope=scope, uses=3, expires_at=NOW + timedelta(hours=1))
+    said = details(desk, "token.create")[-1]
+    assert said["profiles"] == ["gateway"]
+    assert said["names"] == ["dns:*.example"]
+    assert (said["gateway"], said["uses"]) == ("gw1", 3)
+    assert said["expires_at"] == f"{NOW + timedelta(hours=1):%Y-%m-%dT%H:%M:%SZ}"
+    create(desk)
+    assert details(desk, "token.create")[-1].keys() == {"name", "role"}
 
 
 @pytest.mark.parametrize(

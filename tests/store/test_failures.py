@@ -102,8 +102,8 @@ def test_full_disk_refuses_keeps_what_it_had_and_recovers(tmp_path: Path) -> Non
         check=False,
     )
     assert done.returncode == 0, done.stderr
-    acknowledged, code, kept, afterwards, sound = json.loads(done.stdout)
-    assert code == "store_full"
+    acknowledged, code, proven, kept, afterwards, sound = json.loads(done.stdout)
+    assert (code, proven) == ("store_full", "store_full")
     assert kept == acknowledged > 10
     assert (afterwards, sound) == (kept + 1, "ok")
 

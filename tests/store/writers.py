@@ -11,7 +11,7 @@ from pathlib import Path
 
 from sqlalchemy import func, select
 
-from store import audit, outbox
+from store import audit, outbox, proof
 from store.engine import Limits, Store, Unit, open_store
 from store.errors import StoreFull
 from store.schema import migrate
@@ -116,16 +116,22 @@ def fill(directory: str) -> None:
             acknowledged += 1
     except StoreFull as error:
         refused = error.code
+    try:
+        proof.prove(store, NOW)
+        proven = "written"
+    except StoreFull as error:
+        proven = error.code
     counts = []
     with store.read() as connection:
         counts.append(connection.execute(select(func.count()).select_from(notices)).scalar())
     ballast.unlink()
     store.together(lambda unit: notice(unit, "after", "1"))
+    proof.prove(store, NOW)
     store.close()
     with open_store(url).read() as connection:
         counts.append(connection.execute(select(func.count()).select_from(notices)).scalar())
         sound = connection.exec_driver_sql("PRAGMA integrity_check").scalar()
-    say(json.dumps([acknowledged, refused, *counts, sound]))
+    say(json.dumps([acknowledged, refused, proven, *counts, sound]))
 
 
 def main() -> None:

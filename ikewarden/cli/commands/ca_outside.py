@@ -3,6 +3,8 @@
 They work on the instance of the machine they run on, not over the API.
 """
 
+import os
+import pwd
 from datetime import timedelta
 from pathlib import Path
 from typing import Any, Final
@@ -36,6 +38,24 @@ def _actor(session: Session) -> Any:
 
     approval = session.given.get("approval")
     return Actor("console", Role.ADMIN, approval=None if approval is None else int(str(approval)))
+
+
+def _person() -> Any:
+    """Who sits at the console, as the system knows them."""
+    from pki.actors import Actor, Role
+
+    try:
+        user = pwd.getpwuid(os.getuid()).pw_name
+    except KeyError:
+        user = str(os.getuid())
+    return Actor(f"console:{user}", Role.ADMIN)
+
+
+def _look_at_place(out: Path) -> None:
+    if out.exists():
+        raise files.FileExists(out)
+    if not out.parent.is_dir():
+        raise click.UsageError(f"There is no directory {out.parent}.")
 
 
 def _content(file: Path) -> bytes:
@@ -214,17 +234,18 @@ def crl(
     How long a list is good for is a matter of [crl] full_hours on the machine that makes it.
     """
     from pki import outside, publication
-    from pki.actors import Actor, Role
 
     if (out is None) == (taken is None):
         raise click.UsageError("Give either --out or --in.")
+    if out is not None:
+        _look_at_place(out)  # before a number is used up and a list is published
     now = session.clock()
     with opened_instance(session, config) as opened:
         desk = opened.desk
         if taken is not None:
             done = outside.take_list(desk, _actor(session), name, _content(taken), now=now)
         else:
-            done = publication.publish_full(desk, Actor("console", Role.SCHEDULER), name, now=now)
+            done = publication.publish_by_hand(desk, _person(), name, now=now)
     if out is not None:
         files.write_new(out, done.der, files.PUBLIC)
     _tell(

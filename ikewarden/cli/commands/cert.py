@@ -21,9 +21,17 @@ from pki.x509.serials import normal
 
 PATH: Final = "/v1/certificates"
 _STATUSES: Final = ("pending", "valid", "held", "revoked", "abandoned", "expired")
+
+
+def _status(entry: Mapping[str, Any]) -> str:
+    """Its own status, and that nobody accepts it where its CA is revoked or on hold."""
+    shadowed = entry["status"] == "valid" and not entry["in_force"]
+    return "valid, CA is not" if shadowed else str(entry["status"])
+
+
 _COLUMNS: Final = (
     Column("Serial", "serial", whole=True),
-    Column("Status", "status", whole=True),
+    Column("Status", _status, whole=True),
     Column("Profile", "profile"),
     Column("Names", "names"),
     Column("Expires", lambda entry: str(entry.get("not_after"))[:10], whole=True),
@@ -127,13 +135,23 @@ def show(session: Session, serial: str, authority: str | None) -> int:
 
 @command("hold", epilog=example("ikewarden cert hold 4f2a…"))
 @click.argument("serial")
+@click.option(
+    "--yes-i-cut",
+    type=click.IntRange(min=0),
+    metavar="N",
+    help="For that of a CA: stop up to N certificates and tunnels below it, where that is more than the limit.",
+)
 @authority_option
 @approval_option
 @client_command()
 @pass_session
-def hold(session: Session, serial: str, authority: str | None) -> None:
-    """Stop a certificate for a while."""
-    _change(session, serial, "hold", {}, authority)
+def hold(session: Session, serial: str, authority: str | None, yes_i_cut: int | None) -> None:
+    """Stop a certificate for a while.
+
+    Daemons refuse it when they next look; tunnels that are up stay up. That of a CA stops all that stands below it:
+    `cert revoke --dry-run` tells how much that is.
+    """
+    _change(session, serial, "hold", {"cut_confirmed": yes_i_cut}, authority)
 
 
 @command("release", epilog=example("ikewarden cert release 4f2a…"))

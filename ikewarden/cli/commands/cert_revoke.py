@@ -100,9 +100,9 @@ def revoke(
 ) -> None:
     """Revoke a certificate for ever.
 
-    OCSP says so at once and the CRLs within a second. Then every gateway that has a tunnel with its holder ends that;
-    `cert reach` tells how far that is. To stop a certificate for a while, use `cert hold`. Several are revoked
-    together: all of them or none.
+    The service's OCSP says so at once and its CRLs within a second; caches in front of it a few minutes later. Then
+    every gateway that has a tunnel with its holder ends that; `cert reach` tells how far that is. To stop a
+    certificate for a while, use `cert hold`. Several are revoked together: all of them or none.
     """
     if len(serials) > 1:
         _revoke_all(session, serials, authority, given)
@@ -122,7 +122,8 @@ def revoke(
         screen.json(found)
         return
     if not given["dry_run"]:
-        show_certificate(screen, {k: v for k, v in found.items() if k not in {"cut", "dry_run"}})
+        left_out = {"cut", "dry_run", "below"}
+        show_certificate(screen, {k: v for k, v in found.items() if k not in left_out})
         screen.line()
     _show_cut(screen, found, dry_run=given["dry_run"])
 
@@ -146,6 +147,8 @@ def _revoke_all(
 
 
 def _show_cut(screen: Screen, found: Mapping[str, Any], *, dry_run: bool) -> None:
+    if found["below"] is not None:
+        screen.note(_below(found["below"]))
     count = found["tunnels"]
     ends = "would end" if dry_run else "ends" if count == 1 else "end"
     if not found["cut"]:
@@ -154,6 +157,15 @@ def _show_cut(screen: Screen, found: Mapping[str, Any], *, dry_run: bool) -> Non
     screen.table(_CUT, found["cut"])
     tunnels = "tunnel" if count == 1 else "tunnels"
     screen.note(f"{count} {tunnels} {ends}; up to {found['limit']} end unasked.")
+
+
+def _below(branch: Mapping[str, Any]) -> str:
+    """What stands below a CA's certificate, in a sentence or two."""
+    return (
+        f"This is the certificate of a CA ({', '.join(branch['authorities'])}). Below it are"
+        f" {branch['certificates']} certificates of {branch['gateways']} gateways: peers accept none of them once it is"
+        " revoked. No gateway is told to cut: SAs that are up stay until they authenticate again."
+    )
 
 
 @command(
@@ -228,10 +240,12 @@ def _show_reach(screen: Screen, found: Mapping[str, Any]) -> None:
     if screen.is_json:
         screen.json(found)
         return
-    head = {name: value for name, value in found.items() if name != "gateways"}
+    head = {name: value for name, value in found.items() if name not in {"gateways", "below"}}
     own = found["own"]
     head["own"] = None if own is None else own["gateway"]
     screen.fields(head.items())
+    if found["below"] is not None and found["revoked_at"] is not None:
+        screen.note(_below(found["below"]))
     if found["gateways"]:
         screen.line()
         screen.table(_GATEWAYS, found["gateways"])

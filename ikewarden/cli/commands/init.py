@@ -48,6 +48,7 @@ class Options:
     token: str | None
     pin_file: Path | None
     transit: Path | None
+    busy_ok: bool
     if_missing: bool
 
 
@@ -149,6 +150,11 @@ class Options:
     help="Make the keys of the CAs in a Transit engine of Vault or OpenBao: a file with the tables [keys.transit] and, "
     "if wanted, [secrets] of the settings. [default: sealed files]",
 )
+@click.option(
+    "--busy-ok",
+    is_flag=True,
+    help="Make it although its ports are in use here: it will be served later, or on another machine.",
+)
 @click.option("--if-missing", is_flag=True, help="Do nothing where there is an instance already.")
 @format_option()
 @pass_session
@@ -189,6 +195,8 @@ def init(session: Session, /, **given: Any) -> None:
         transit=_transit_text(options),
     )
     passphrase = _passphrase(session, options)
+    if not options.busy_ok:
+        _look_at_ports(options)
     made = instance.make(
         plan,
         passphrase,
@@ -198,6 +206,27 @@ def init(session: Session, /, **given: Any) -> None:
         report=lambda step: session.screen.note(f"… {step}"),
     )
     _tell(session, made, options)
+
+
+def _look_at_ports(options: Options) -> None:
+    """Before a CA is made, whose certificates name the second port for ever. Raises ListenFailed."""
+    from api.server import ListenFailed, bind
+
+    for host, port, option in (
+        (options.host, options.port, "--port"),
+        (options.validation_host, options.validation_port, "--validation-port"),
+    ):
+        try:
+            bind(host, port).close()
+        except ListenFailed as error:
+            # Whatever else is wrong may be right where it is served: the address, or who may listen below 1024.
+            if error.in_use:
+                raise ListenFailed(
+                    f"{error.message} Nothing was made.",
+                    in_use=True,
+                    next_step=f"End the program that uses it, or choose another port: {option} PORT"
+                    " (`make run PORT=… VALIDATION_PORT=…`); --busy-ok if it is not served here and now.",
+                ) from None
 
 
 def _names(host: str) -> tuple[str, ...]:
