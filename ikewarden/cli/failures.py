@@ -156,7 +156,7 @@ def _extra_missing(error: ModuleNotFoundError) -> ExtraMissing | None:
         return None
     return ExtraMissing(
         f"This command needs the {extra} part of ikewarden, which is not installed here.",
-        next_step=f"Run: pip install 'ikewarden[{extra}]'",
+        next_step=f"In a clone of ikewarden, run: pip install '.[{extra}]'",
     )
 
 

@@ -28,7 +28,7 @@ errors to standard error: one sentence, what to do next, and a stable code in pa
 Times are RFC 3339 (`2027-01-31T12:00:00Z`), dates (midnight UTC) or spans from now (`90d`, `12h`).
 
 The base install is enough for every command that talks to a service, for `cert lint` and `audit`;
-`init`, `serve`, `migrate` and `check-config` need `ikewarden[server]`.
+`init`, `serve`, `migrate` and `check-config` need the extra `server`.
 
 Completion in bash: `eval "$(_IKEWARDEN_COMPLETE=bash_source ikewarden)"`, with `zsh_source` in zsh
 and `fish_source` in fish.

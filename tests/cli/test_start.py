@@ -241,7 +241,7 @@ def test_commands_of_the_server_name_the_part_that_is_missing(
     where = ("--dir", str(tmp_path)) if arguments[0] != "check-config" else ()
     done = bare(base_install, *arguments, *where)
     assert done.returncode == 1
-    assert "ikewarden[server]" in done.stderr
+    assert "pip install '.[server]'" in done.stderr
     assert "(extra_missing)" in done.stderr
 
 
