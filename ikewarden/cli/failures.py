@@ -53,6 +53,20 @@ _ANSWERED: Final = frozenset(
         "signer_credential",
     }
 )
+# The service speaks to whoever writes HTTP; at this door nobody does.
+_SHAPE: Final = {
+    "detail": "The service does not take what was given.",
+    "next_step": "Correct what is named above; --help says what may be given.",
+}
+_HERE: Final[Mapping[str, Mapping[str, str]]] = {
+    "authorization_malformed": {
+        "detail": "What was given as a token is none.",
+        "next_step": "Look at IKEWARDEN_TOKEN, or into the token file: a token is one word that begins with iw_, as "
+        "`ikewarden token create` prints it.",
+    },
+    "body_invalid": _SHAPE,
+    "query_invalid": _SHAPE,
+}
 _STATUSES: Final = {401: BAD_INPUT, 403: FAILED, 404: FAILED, 409: FAILED}
 # Which extra brings a library that the base install does not have.
 _EXTRAS: Final = {
@@ -184,6 +198,7 @@ def _refused(status: int, problem: Mapping[str, Any]) -> Failure:
         "next_step": "",
         **problem,
     }
+    document |= _HERE.get(document["code"], {})
     return Failure(_STATUSES.get(status, fallback), document)
 
 

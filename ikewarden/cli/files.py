@@ -23,6 +23,11 @@ class FileExists(Conflict):
         super().__init__(f"{path} exists.", next_step=step)
 
 
+def named(file: Path) -> str:
+    """What messages call a file that is read: `-` is standard input."""
+    return "Standard input" if str(file) == "-" else str(file)
+
+
 def write_new(path: Path, content: bytes, mode: int) -> None:
     """Write a file that does not exist yet; a crash leaves it whole or leaves nothing of this name.
 

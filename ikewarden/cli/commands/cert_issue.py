@@ -13,6 +13,7 @@ import click
 from core.errors import InvalidInput
 from hsm.ports import KEY_ALGORITHMS, KeyAlgorithm
 from ikewarden.cli.commands.cert import PATH
+from ikewarden.cli.files import named
 from ikewarden.cli.help import command
 from ikewarden.cli.options import FUTURE, client_command, example, rfc3339
 from ikewarden.cli.session import Session, pass_session
@@ -160,13 +161,13 @@ def read_request(file: Path) -> str:
         with file.open("rb") as opened:
             content = opened.read(_LONGEST + 1)
     if not content.strip() or len(content) > _LONGEST:
-        raise RequestUnreadable(f"{file} is empty or far too long for a request.")
+        raise RequestUnreadable(f"{named(file)} is empty or far too long for a request.")
     if content.startswith(b"0"):  # DER: a SEQUENCE, 0x30
         return base64.b64encode(content).decode()
     try:
         return content.decode("ascii")
     except UnicodeDecodeError:
-        raise RequestUnreadable(f"{file} is no request.") from None
+        raise RequestUnreadable(f"{named(file)} is no request.") from None
 
 
 def tell(session: Session, made: Mapping[str, Any], files: Mapping[str, str]) -> None:

@@ -24,7 +24,33 @@ REASONS: Final = (
     "cessationOfOperation",
     "privilegeWithdrawn",
 )
+# Those of RFC 5280 that are not given here, and what is.
+_OTHERWISE: Final = {
+    "certificatehold": "To stop it for a while, use `ikewarden cert hold`.",
+    "removefromcrl": "To let a held one be valid again, use `ikewarden cert release`.",
+    "aacompromise": "That is for attribute certificates, which are not issued here.",
+}
 _LOOK_SECONDS: Final = 1.0
+
+
+class _Reason(click.Choice[str]):
+    """A reason in whatever case, shown as RFC 5280 writes it."""
+
+    def __init__(self) -> None:
+        super().__init__(REASONS, case_sensitive=False)
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        """Read it; fails as click fails."""
+        known = {name.lower(): name for name in REASONS}
+        asked = str(value).lower()
+        if asked not in known:
+            instead = _OTHERWISE.get(asked, f"Choose from: {', '.join(REASONS)}.")
+            self.fail(f"{value!r} is no reason to revoke for ever. {instead}", param, ctx)
+        return known[asked]
+
+    def get_missing_message(self, param: click.Parameter, ctx: click.Context | None) -> str:
+        """What may be given."""
+        return f"Choose from: {', '.join(REASONS)}."
 
 
 def _gateway(entry: Mapping[str, Any]) -> str:
@@ -71,7 +97,7 @@ _GATEWAYS: Final = (
 @click.argument("serials", nargs=-1, required=True, metavar="SERIAL…")
 @click.option(
     "--reason",
-    type=click.Choice(REASONS, case_sensitive=False),
+    type=_Reason(),
     metavar=f"[{'|'.join(REASONS)}]",
     required=True,
     help="Why, as RFC 5280 names it.",

@@ -1,0 +1,89 @@
+"""What a person at the command line is told: what to type next, and nothing of HTTP."""
+
+from pathlib import Path
+
+import pytest
+
+from tests.fixtures.served import Done, Served, run
+
+pytestmark = pytest.mark.usefixtures("served")
+
+
+def refused(served: Served, *arguments: str | Path, **options: object) -> str:
+    """The error, on one line."""
+    done: Done = served.run(*arguments, **options)
+    assert done.code in (1, 2), done
+    return " ".join(done.err.split())
+
+
+def test_a_held_certificate_is_released_before_it_is_renewed(
+    served: Served, tmp_path: Path
+) -> None:
+    serial = served.json("cert", "issue", "held.words.example", "--out", tmp_path)["serial"]
+    served.json("cert", "hold", serial)
+    said = refused(served, "cert", "renew", serial, "--out", tmp_path)
+    assert "(certificate_not_renewable)" in said
+    assert f"`ikewarden cert release {serial}`" in said
+
+
+def test_reasons_are_told_as_they_are_written(served: Served, tmp_path: Path) -> None:
+    missing = refused(served, "cert", "revoke", "4f2a")
+    wrong = refused(served, "cert", "revoke", "4f2a", "--reason", "foo")
+    assert "keyCompromise" in missing
+    assert "keycompromise" not in missing
+    assert "keyCompromise" in wrong
+    assert "cert hold" in refused(served, "cert", "revoke", "4f2a", "--reason", "certificateHold")
+    said = refused(served, "cert", "revoke", "4f2a", "--reason", "aACompromise")
+    assert "attribute certificates" in said
+    serial = served.json("cert", "issue", "why.words.example", "--out", tmp_path)["serial"]
+    said = refused(served, "cert", "revoke", serial, "--reason", "cACompromise")
+    assert said.partition("Next:")[2].count("cACompromise") == 0
+
+
+def test_what_is_named_wrongly_is_listed_by_a_command(served: Served) -> None:
+    issue = ("cert", "issue", "x.words.example")
+    assert "`ikewarden profile list`" in refused(served, *issue, "--profile", "none")
+    assert "`ikewarden ca list`" in refused(served, *issue, "--authority", "none")
+    assert "`ikewarden token list`" in refused(served, "token", "revoke", "00")
+    said = refused(served, *issue, "--authority", "root")
+    assert "ikewarden ca create NAME --parent root --subject" in said
+    assert "`ikewarden profile list`" in refused(served, *issue, "--profile", "service-tls")
+
+
+def test_serial_numbers_are_given_whole_and_that_of_a_root_is_known(served: Served) -> None:
+    assert "given whole" in refused(served, "cert", "show", "4688a867")
+    root = served.json("ca", "show", "root")["serial"]
+    said = refused(served, "cert", "revoke", root, "--reason", "superseded")
+    assert "the authority 'root' itself" in said
+    assert "rollover.md" in said
+
+
+def test_nothing_is_told_in_words_of_http(served: Served, tmp_path: Path) -> None:
+    environ = {"IKEWARDEN_TOKEN": "foo bar".replace(" ", "=x")}
+    said = refused(served, "whoami", environ=environ)
+    assert "IKEWARDEN_TOKEN" in said
+    profile = tmp_path / "bad.toml"
+    profile.write_text('name = "words"\nfoo = 1\n')
+    for arguments in (("profile", "create", profile), ("token", "create", "", "--role", "admin")):
+        said = refused(served, *arguments)
+        assert "route" not in said
+        assert "`errors`" not in said
+    said = refused(served, "cert", "issue", "x.words.example", "--not-after", "800d")
+    assert "--not-after" in said
+    said = refused(served, "cert", "issue", "--subject", "OU=x", "--name", "x", "--out", tmp_path)
+    assert "(name_missing)" in said
+    assert "one of the kinds dns, ip, email, dn" in said
+    said = refused(served, *("ca", "create", "b", "--parent", "issuing", "--subject", "CN=b"))
+    assert "field" not in said
+
+
+def test_the_size_of_rsa_keys_is_a_least_one(served: Served, tmp_path: Path) -> None:
+    issue = ("cert", "issue", "x.words.example", "--out", tmp_path)
+    said = refused(served, *issue, "--key-type", "ml-dsa-44")
+    assert "rsa-3072 or longer" in said
+    assert "rsa-3072 or longer" in served.run("profile", "show", "gateway").out
+
+
+def test_standard_input_has_a_name() -> None:
+    said = " ".join(run("cert", "lint", "-").err.split())
+    assert "Standard input holds no certificate." in said
