@@ -12,11 +12,10 @@ from urllib.parse import urlencode
 
 import urllib3
 from urllib3.exceptions import (
+    ConnectTimeoutError,
     HTTPError,
     LocationValueError,
     NewConnectionError,
-    ProtocolError,
-    ReadTimeoutError,
     SSLError,
 )
 
@@ -246,10 +245,10 @@ class Client:
         except NewConnectionError as error:
             reason = _reason(error)
             raise ServiceUnreachable(f"Nothing answers at {self._url}: {reason}.") from None
-        except (ProtocolError, ReadTimeoutError):
-            raise self._lost() from None
-        except HTTPError:
+        except ConnectTimeoutError:
             raise ServiceUnreachable(f"Nothing answers at {self._url} in time.") from None
+        except HTTPError:  # whatever it was: the request may have arrived
+            raise self._lost() from None
         if len(answer) > _MAX_ANSWER:
             raise AnswerUnreadable(f"The answer of {self._url} is too large.")
         return response.status, answer

@@ -3,7 +3,7 @@
 import errno
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final, TextIO
 
 import click
@@ -111,7 +111,13 @@ class Failure:
 
 
 def failure_of(error: Exception) -> Failure:
-    """What to tell of an error, and with which code to end."""
+    """What to tell of an error, and with which code to end; notes on it are told too."""
+    failure = _failure_of(error)
+    notes = getattr(error, "__notes__", None)
+    return replace(failure, document={**failure.document, "notes": notes}) if notes else failure
+
+
+def _failure_of(error: Exception) -> Failure:
     from ikewarden.client import Refused
 
     if isinstance(error, Refused):
@@ -138,6 +144,7 @@ def tell(failure: Failure, err: TextIO, *, as_json: bool) -> None:
     lines = [f"ikewarden: {document['detail']} ({document['code']})"]
     lines += [f"  {each}" for each in _places(document.get("errors"))]
     lines += [f"  {line}" for line in _outline(document.get("details") or {})]
+    lines += [f"  {note}" for note in document.get("notes", ())]
     if document.get("next_step"):
         lines.append(f"  Next: {document['next_step']}")
     if document["code"] == "internal_error" and document.get("request_id"):

@@ -87,3 +87,11 @@ def test_the_size_of_rsa_keys_is_a_least_one(served: Served, tmp_path: Path) -> 
 def test_standard_input_has_a_name() -> None:
     said = " ".join(run("cert", "lint", "-").err.split())
     assert "Standard input holds no certificate." in said
+
+
+def test_a_subject_that_is_not_taken_is_told(served: Served, tmp_path: Path) -> None:
+    issue = ("cert", "issue", "s.words.example", "--force", "--out", tmp_path)
+    told = served.run(*issue, "--subject", "CN=other.example")
+    assert "CN=s.words.example, in place of CN=other.example" in told.err
+    assert "s.words.example.pem" in told.out.partition("Why not all pass:")[2].splitlines()[0]
+    assert served.run(*issue, "--subject", "O=Example,CN=s.words.example").err == ""
