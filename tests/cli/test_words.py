@@ -95,3 +95,17 @@ def test_a_subject_that_is_not_taken_is_told(served: Served, tmp_path: Path) -> 
     assert "CN=s.words.example, in place of CN=other.example" in told.err
     assert "s.words.example.pem" in told.out.partition("Why not all pass:")[2].splitlines()[0]
     assert served.run(*issue, "--subject", "O=Example,CN=s.words.example").err == ""
+
+
+def test_how_far_a_revocation_is_that_ends_nothing(served: Served, tmp_path: Path) -> None:
+    serial = served.json("cert", "issue", "r.words.example", "--out", tmp_path)["serial"]
+    served.json("cert", "hold", serial)
+    held = served.run("cert", "reach", serial)
+    assert "published_at" not in held.out
+    assert "the CRL and OCSP say so" in held.err
+    done = served.run("cert", "revoke", serial, "--reason", "superseded")
+    assert "limit" not in done.out
+    served.run("cert", "reach", serial, "--watch")
+    done = served.run("cert", "reach", serial)
+    assert "No gateway has a tunnel with its holder" in done.err
+    assert "own" not in done.out

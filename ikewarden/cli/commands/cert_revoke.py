@@ -148,7 +148,8 @@ def revoke(
         screen.json(found)
         return
     if not given["dry_run"]:
-        show_certificate(screen, {k: v for k, v in found.items() if k not in {"cut", "dry_run"}})
+        told = {"cut", "tunnels", "limit", "dry_run"}
+        show_certificate(screen, {k: v for k, v in found.items() if k not in told})
         screen.line()
     _show_cut(screen, found, dry_run=given["dry_run"])
 
@@ -179,7 +180,9 @@ def _show_cut(screen: Screen, found: Mapping[str, Any], *, dry_run: bool) -> Non
         return
     screen.table(_CUT, found["cut"])
     tunnels = "tunnel" if count == 1 else "tunnels"
-    screen.note(f"{count} {tunnels} {ends}; up to {found['limit']} end unasked.")
+    screen.note(
+        f"{count} {tunnels} {ends}. One revocation ends up to {found['limit']}; more with --yes-i-cut N."
+    )
 
 
 @command(
@@ -218,7 +221,7 @@ def _why_it_stays(found: Mapping[str, Any]) -> str | None:
     if found["revoked_at"] is None:
         return "The certificate is not revoked: there is nothing to reach a gateway."
     if found["status"] == "held":
-        return "The certificate is on hold: daemons refuse it, and tunnels that are up stay up."
+        return "The certificate is on hold: the CRL and OCSP say so, daemons refuse it. Tunnels that are up stay up."
     return None
 
 
@@ -254,10 +257,16 @@ def _show_reach(screen: Screen, found: Mapping[str, Any]) -> None:
     if screen.is_json:
         screen.json(found)
         return
-    head = {name: value for name, value in found.items() if name != "gateways"}
     own = found["own"]
-    head["own"] = None if own is None else own["gateway"]
-    screen.fields(head.items())
+    head = {**found, "gateways": None, "own": None if own is None else own["gateway"]}
+    screen.fields((name, value) for name, value in head.items() if value is not None)
+    if found["status"] == "revoked" and not found["gateways"]:
+        published = found["published_at"] is not None
+        screen.note(
+            "The CRL tells of it. No gateway has a tunnel with its holder: none has to end one."
+            if published
+            else "The CRL that tells of it is not published yet."
+        )
     if found["gateways"]:
         screen.line()
         screen.table(_GATEWAYS, found["gateways"])
