@@ -24,9 +24,9 @@ _STATUSES: Final = ("pending", "valid", "held", "revoked", "abandoned", "expired
 _COLUMNS: Final = (
     Column("Serial", "serial", whole=True),
     Column("Status", "status", whole=True),
-    Column("Profile", "profile"),
+    Column("Profile", "profile", spare=2),
     Column("Names", "names"),
-    Column("Expires", lambda entry: str(entry.get("not_after"))[:10], whole=True),
+    Column("Expires", lambda entry: str(entry.get("not_after"))[:10], whole=True, spare=1),
 )
 authority_option = click.option(
     "--authority",
