@@ -28,6 +28,19 @@ def named(file: Path) -> str:
     return "Standard input" if str(file) == "-" else str(file)
 
 
+def check_new(path: Path) -> None:
+    """Make sure that a new file can be written, before anything is done whose outcome goes there.
+
+    Raises FileExists, and OSError with the name that was given.
+    """
+    if os.path.lexists(path):
+        raise FileExists(path)
+    try:
+        _temporary(path, b"", SECRET).unlink()
+    except OSError as error:
+        raise OSError(error.errno, error.strerror, str(path)) from None
+
+
 def write_new(path: Path, content: bytes, mode: int) -> None:
     """Write a file that does not exist yet; a crash leaves it whole or leaves nothing of this name.
 

@@ -144,6 +144,12 @@ def test_the_reference_page_is_up_to_date() -> None:
     assert (ROOT / PAGE).read_text() == page(), "run: make docs"
 
 
+def test_the_package_is_the_program() -> None:
+    command = [sys.executable, "-m", "ikewarden", "--version"]
+    done = subprocess.run(command, capture_output=True, text=True, check=True, env=surroundings())
+    assert done.stdout.startswith("ikewarden")
+
+
 def test_version() -> None:
     done = run("--version")
     assert (done.code, done.out) == (0, f"ikewarden {distribution('ikewarden').version}\n")

@@ -109,3 +109,43 @@ def test_how_far_a_revocation_is_that_ends_nothing(served: Served, tmp_path: Pat
     done = served.run("cert", "reach", serial)
     assert "No gateway has a tunnel with its holder" in done.err
     assert "own" not in done.out
+
+
+def test_a_list_in_a_file_is_not_made_where_there_is_no_place_for_it(
+    served: Served, tmp_path: Path
+) -> None:
+    before = served.json("ca", "crl", "root", "--out", tmp_path / "before.crl")["number"]
+    out = tmp_path / "none" / "x.crl"
+    said = refused(served, "ca", "crl", "root", "--out", out)
+    assert f"{out}: No such file or directory. (system_error)" in said
+    (tmp_path / "there").touch()
+    assert "(file_exists)" in refused(served, "ca", "crl", "root", "--out", tmp_path / "there")
+    after = served.json("ca", "crl", "root", "--out", tmp_path / "after.crl")
+    assert after["number"] == before + 1
+    assert after["next_update"].endswith("Z")
+    said = refused(served, "cert", "issue", "x.words.example", "--out", "/dev/full")
+    assert "(out_no_directory)" in said
+
+
+def test_tokens_say_when_they_end(served: Served) -> None:
+    made = served.run("token", "create", "words", "--role", "auditor", "--expires", "90d")
+    assert "It ends at " in made.err
+    made = served.run("token", "create", "for ever", "--role", "auditor")
+    assert "It does not expire" in made.err
+    soon = served.json("token", "create", "over", "--role", "auditor", "--expires", "1h")
+    served.json("token", "revoke", soon["id"])
+    lines = {line.split()[0]: line for line in served.run("token", "list").out.splitlines()}
+    assert "revoked" in lines[soon["id"]]
+    assert "52w" in refused(served, "token", "create", "x", "--role", "auditor", "--expires", "1y")
+
+
+def test_the_format_may_stand_before_the_command(served: Served) -> None:
+    assert served.run("--format", "json", "cert", "list", "no.such.words").document == {"items": []}
+    done = served.run("--format", "json", "profile", "list", "--format", "text")
+    assert done.out.startswith("Name")
+
+
+def test_names_are_told_as_they_were_typed(served: Served) -> None:
+    said = refused(served, "cert", "issue", "münchen.example")
+    assert "'münchen.example'" in said
+    assert "xn--" in said
