@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/pip install --progress-bar off --disable-pip-version-check --constraint constraints.txt
 # What pip is at, one word a package: the first time it takes about a minute, and a silent minute looks like a dead one.
-BRIEFLY := sed -u -n -e 's/^ *Collecting \([^ <>=!~;(]*\).*/  \1/p' -e 's/^Installing collected packages.*/  installing them …/p'
+BRIEFLY := 2> >(grep -v ^WARNING: >&2) | sed -u -n -e 's/^ *Collecting \([^ <>=!~;(]*\).*/  \1/p' -e 's|^ *Processing .*/\([^/]*\)-[0-9].*|  \1|p' -e 's/^Installing collected.*/  installing them …/p'
 DIR ?= var
 # Where the environment forbids bytecode, each of the programs that tests start, and each worker, compiles all anew.
 export PYTHONDONTWRITEBYTECODE :=
@@ -75,10 +75,10 @@ $(BIN)/pip:
 
 $(VENV)/.server: pyproject.toml constraints.txt | $(BIN)/pip
 	@echo "Installing ikewarden and what it needs into $(VENV); the first time it takes about a minute:"
-	@set -o pipefail; $(PIP) --editable '.[server]' | $(BRIEFLY)
+	@set -o pipefail; $(PIP) --editable '.[server]' $(BRIEFLY)
 	@touch $@
 
 $(VENV)/.dev: pyproject.toml constraints.txt | $(BIN)/pip
 	@echo "Installing ikewarden and its development tools into $(VENV); the first time it takes some minutes:"
-	@set -o pipefail; $(PIP) --editable '.[server,postgres,dev]' | $(BRIEFLY)
+	@set -o pipefail; $(PIP) --editable '.[server,postgres,dev]' $(BRIEFLY)
 	@touch $@ $(VENV)/.server

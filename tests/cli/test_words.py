@@ -149,3 +149,9 @@ def test_names_are_told_as_they_were_typed(served: Served) -> None:
     said = refused(served, "cert", "issue", "münchen.example")
     assert "'münchen.example'" in said
     assert "xn--" in said
+
+
+def test_authorities_stand_out_among_certificates(served: Served) -> None:
+    serial = served.json("ca", "show", "issuing")["serial"]
+    (line,) = served.run("cert", "list", serial).out.splitlines()[1:]
+    assert "(authority) CN=" in line

@@ -21,11 +21,18 @@ from pki.x509.serials import normal
 
 PATH: Final = "/v1/certificates"
 _STATUSES: Final = ("pending", "valid", "held", "revoked", "abandoned", "expired")
+
+
+def _whom(entry: Mapping[str, Any]) -> object:
+    """Its names; without any, what it is for and its subject: an authority's is not to be taken for a gateway's."""
+    return entry["names"] or f"({entry['profile']}) {entry['subject']}"
+
+
 _COLUMNS: Final = (
     Column("Serial", "serial", whole=True),
     Column("Status", "status", whole=True),
     Column("Profile", "profile", spare=2),
-    Column("Names", "names"),
+    Column("Names", _whom),
     Column("Expires", lambda entry: str(entry.get("not_after"))[:10], whole=True, spare=1),
 )
 authority_option = click.option(
