@@ -3,7 +3,9 @@ SHELL := /bin/bash
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
-PIP := $(BIN)/pip install -qq --disable-pip-version-check --constraint constraints.txt
+PIP := $(BIN)/pip install --progress-bar off --disable-pip-version-check --constraint constraints.txt
+# What pip is at, one word a package: the first time it takes about a minute, and a silent minute looks like a dead one.
+BRIEFLY := 2> >(grep -v ^WARNING: >&2) | sed -u -n -e 's/^ *Collecting \([^ <>=!~;(]*\).*/  \1/p' -e 's|^ *Processing .*/\([^/]*\)-[0-9].*|  \1|p' -e 's/^Installing collected.*/  installing them …/p'
 DIR ?= var
 PORT ?=
 VALIDATION_PORT ?=
@@ -74,11 +76,11 @@ $(BIN)/pip:
 	$(PYTHON) -m venv $(VENV)
 
 $(VENV)/.server: pyproject.toml constraints.txt | $(BIN)/pip
-	@echo "Installing ikewarden into $(VENV) …"
-	@$(PIP) --editable '.[server]'
+	@echo "Installing ikewarden and what it needs into $(VENV); the first time it takes about a minute:"
+	@set -o pipefail; $(PIP) --editable '.[server]' $(BRIEFLY)
 	@touch $@
 
 $(VENV)/.dev: pyproject.toml constraints.txt | $(BIN)/pip
-	@echo "Installing ikewarden and its development tools into $(VENV) …"
-	@$(PIP) --editable '.[server,postgres,dev]'
+	@echo "Installing ikewarden and its development tools into $(VENV); the first time it takes some minutes:"
+	@set -o pipefail; $(PIP) --editable '.[server,postgres,dev]' $(BRIEFLY)
 	@touch $@ $(VENV)/.server

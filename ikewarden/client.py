@@ -12,11 +12,10 @@ from urllib.parse import urlencode
 
 import urllib3
 from urllib3.exceptions import (
+    ConnectTimeoutError,
     HTTPError,
     LocationValueError,
     NewConnectionError,
-    ProtocolError,
-    ReadTimeoutError,
     SSLError,
 )
 
@@ -246,10 +245,10 @@ class Client:
         except NewConnectionError as error:
             reason = _reason(error)
             raise ServiceUnreachable(f"Nothing answers at {self._url}: {reason}.") from None
-        except (ProtocolError, ReadTimeoutError):
-            raise self._lost() from None
-        except HTTPError:
+        except ConnectTimeoutError:
             raise ServiceUnreachable(f"Nothing answers at {self._url} in time.") from None
+        except HTTPError:  # whatever it was: the request may have arrived
+            raise self._lost() from None
         if len(answer) > _MAX_ANSWER:
             raise AnswerUnreadable(f"The answer of {self._url} is too large.")
         return response.status, answer
@@ -336,22 +335,30 @@ def _checked_url(url: str) -> str:
 def _tls(service: Service, passphrase: Callable[[], str] | None) -> ssl.SSLContext:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)  # verifies chain and name
     context.minimum_version = ssl.TLSVersion.TLSv1_2
-    try:
-        context.load_verify_locations(cafile=service.ca_file)
-    except FileNotFoundError:
-        raise ConnectionUnusable(
-            f"There is no CA file {service.ca_file}.",
-            next_step="Give the service's root-ca.pem with --ca-file or IKEWARDEN_CA_FILE.",
-        ) from None
-    except OSError as error:
-        what = "holds no PEM certificate" if isinstance(error, ssl.SSLError) else error.strerror
-        raise ConnectionUnusable(
-            f"The CA file {service.ca_file} cannot be used: {what}.",
-            next_step="Give the service's root-ca.pem with --ca-file or IKEWARDEN_CA_FILE.",
-        ) from None
+    _trust(context, service.ca_file)
     if service.certificate is not None:
         _present(context, service.certificate, service.key, passphrase)
     return context
+
+
+def authorities_in(ca_file: Path) -> list[bytes]:
+    """The authorities that a CA file makes one trust, in DER. Raises ConnectionUnusable."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    _trust(context, ca_file)
+    return context.get_ca_certs(binary_form=True)
+
+
+def _trust(context: ssl.SSLContext, ca_file: Path) -> None:
+    advice = "Give the service's root-ca.pem with --ca-file or IKEWARDEN_CA_FILE."
+    try:
+        context.load_verify_locations(cafile=ca_file)
+    except FileNotFoundError:
+        raise ConnectionUnusable(f"There is no CA file {ca_file}.", next_step=advice) from None
+    except OSError as error:
+        what = "holds no PEM certificate" if isinstance(error, ssl.SSLError) else error.strerror
+        raise ConnectionUnusable(
+            f"The CA file {ca_file} cannot be used: {what}.", next_step=advice
+        ) from None
 
 
 def _present(

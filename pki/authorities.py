@@ -36,14 +36,16 @@ class AuthorityNotFound(NotFound):
     """No authority of this name."""
 
     code = "authority_not_found"
-    next_step = "List the authorities to see their names."
+    next_step = "`ikewarden ca list` shows their names (GET /v1/authorities)."
 
 
 class NoDefaultAuthority(InvalidInput):
     """Several authorities could issue, and none was named."""
 
     code = "authority_not_named"
-    next_step = "Name the authority in the request, or set [issuing] default_authority."
+    next_step = (
+        "Name one: --authority NAME, `authority` in a request; or set [issuing] default_authority."
+    )
 
 
 class KeyDoesNotFit(Unavailable):

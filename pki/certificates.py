@@ -25,14 +25,14 @@ class CertificateNotFound(NotFound):
     """No certificate with this serial number, or not one this caller may see."""
 
     code = "certificate_not_found"
-    next_step = "Search with `cert list`; serial numbers are hexadecimal."
+    next_step = "`ikewarden cert list` finds it; a serial number is given whole, in hexadecimal."
 
 
 class SerialAmbiguous(Conflict):
     """Two authorities issued this serial number."""
 
     code = "serial_ambiguous"
-    next_step = "Name the authority too."
+    next_step = "Name the authority too: --authority NAME."
 
 
 class BadQuery(InvalidInput):
@@ -168,10 +168,25 @@ def pick(
     else:
         rows = connection.execute(_PICK_OF, {**asked, "of": storable(authority)}).all()
     if not rows:
-        raise CertificateNotFound(f"There is no certificate {serial!r}.")
+        raise _not_found(connection, serial, authority)
     if len(rows) > 1:
         raise SerialAmbiguous(f"Several authorities issued a certificate {serial!r}.")
     return view(rows[0])
+
+
+_AUTHORITY = select(authorities.c.name).where(authorities.c.serial == bindparam("number")).limit(1)
+
+
+def _not_found(connection: Connection, serial: str, authority: str | None) -> CertificateNotFound:
+    """What `ca show` tells is a serial number too; that of a root is on no record of certificates."""
+    found = connection.scalar(_AUTHORITY, {"number": serials.normal(serial)})
+    if authority is not None or found is None:
+        return CertificateNotFound(f"There is no certificate {serial!r}.")
+    return CertificateNotFound(
+        f"{serial!r} is the authority {found!r} itself, which no authority here certified.",
+        next_step=f"`ikewarden ca show {found}` shows it. It cannot be revoked here; docs/how-to/rollover.md takes it "
+        "out of use.",
+    )
 
 
 def find(desk: Desk, serial: str, *, authority: str | None = None) -> CertificateView:

@@ -24,7 +24,7 @@ class ProfileIsInternal(InvalidInput):
     """The profile is for the service's own certificates."""
 
     code = "profile_internal"
-    next_step = "Choose a profile that `profile list` does not mark as internal."
+    next_step = "Choose one that `ikewarden profile list` shows; it leaves out the internal ones."
 
 
 class BadGateway(InvalidInput):
@@ -50,7 +50,10 @@ class RootIssuesAuthorities(InvalidInput):
     """A root's key is too dear for certificates of gateways: losing it loses everything below."""
 
     code = "root_issues_authorities_only"
-    next_step = "Name an issuing authority; `ca create --kind issuing` makes one."
+    next_step = (
+        "Name an issuing authority: `ikewarden ca list` shows them, "
+        "`ikewarden ca create NAME --parent root --subject CN=…` makes one."
+    )
 
 
 class AuthorityTooWeak(InvalidInput):
@@ -64,14 +67,20 @@ class AuthorityRetired(Conflict):
     """The authority issues no more, or not yet; or its certificate is revoked."""
 
     code = "authority_retired"
-    next_step = "Name another authority; `ca list` shows which are active."
+    next_step = (
+        "Name one that `ikewarden ca list` shows as active: --authority NAME, `authority` in a request, or for all "
+        "[issuing] default_authority. docs/how-to/rollover.md puts another key in its place."
+    )
 
 
 class AuthorityExpired(Conflict):
     """The authority's own certificate has ended: no verifier would accept what it signs."""
 
     code = "authority_expired"
-    next_step = "Name another authority, or make a new one."
+    next_step = (
+        "Name one that `ikewarden ca list` shows as active: --authority NAME, `authority` in a request, or for all "
+        "[issuing] default_authority. `ikewarden ca create` makes a new one."
+    )
 
 
 def check_profile(actor: Actor, profile: Profile) -> None:
@@ -221,17 +230,18 @@ def end_of_validity(
     end = wished.replace(microsecond=0)
     if end <= now:
         raise LifetimeRefused(
-            "The wished end of validity is in the past.", next_step="Choose a later `not_after`."
+            "The wished end of validity is in the past.",
+            next_step="Choose a later end (--not-after, `not_after`).",
         )
     longest = now + profile.max_lifetime
     if end > longest:
         raise LifetimeRefused(
             f"The profile {profile.name!r} allows at most {profile.max_lifetime.days} days.",
-            next_step=f"Choose `not_after` up to {longest:%Y-%m-%dT%H:%M:%SZ}.",
+            next_step=f"Choose an end (--not-after, `not_after`) up to {longest:%Y-%m-%dT%H:%M:%SZ}.",
         )
     if end > latest:
         raise LifetimeRefused(
             "The certificate would outlive its authority.",
-            next_step=f"Choose `not_after` up to {latest:%Y-%m-%dT%H:%M:%SZ}.",
+            next_step=f"Choose an end (--not-after, `not_after`) up to {latest:%Y-%m-%dT%H:%M:%SZ}.",
         )
     return end

@@ -66,7 +66,7 @@ class BadAuthority(InvalidInput):
     """An authority that cannot be made as asked."""
 
     code = "authority_malformed"
-    next_step = "Correct the field that the message names, and send the request again."
+    next_step = "Correct what is named here, and ask again."
 
 
 @dataclass(frozen=True)

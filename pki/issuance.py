@@ -61,7 +61,7 @@ class NotRenewable(Conflict):
     """A certificate that is revoked, on hold, or was never issued is not renewed."""
 
     code = "certificate_not_renewable"
-    next_step = "Enroll anew."
+    next_step = "Ask for a new certificate: `ikewarden cert issue`, or on a gateway `ikewarden agent enroll`."
 
 
 class NamesChanged(InvalidInput):
@@ -197,7 +197,7 @@ def renew(
     if old.profile == authorities.PROFILE:
         raise NotRenewable("The certificate of an authority is not renewed like a gateway's.")
     if old.status != "valid" or old.der is None:
-        raise NotRenewable(f"The certificate {old.serial} is {old.status}.")
+        raise _not_renewable(old, old.status)
     profile = profiles.load(desk, old.profile)
     conditions.check_profile(actor, profile)
     names = tuple(GeneralName.parse(name) for name in old.names)
@@ -399,7 +399,15 @@ def _refuse_ended(unit: Unit, old: CertificateView) -> None:
     asked = {"of": old.authority_id, "number": old.serial}
     status = unit.connection.execute(_STATUS, asked).scalar_one()
     if status != "valid":
-        raise NotRenewable(f"The certificate {old.serial} is {status}.")
+        raise _not_renewable(old, status)
+
+
+def _not_renewable(old: CertificateView, status: str) -> NotRenewable:
+    held = status == "held"
+    return NotRenewable(
+        f"The certificate {old.serial} is {'on hold' if held else status}.",
+        next_step=f"Release it first: `ikewarden cert release {old.serial}`." if held else "",
+    )
 
 
 def _about(issued: IssuedCertificate) -> str:

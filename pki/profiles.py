@@ -21,7 +21,7 @@ class ProfileNotFound(NotFound):
     """No profile of this name."""
 
     code = "profile_not_found"
-    next_step = "List the profiles to see their names."
+    next_step = "`ikewarden profile list` shows their names (GET /v1/profiles)."
 
 
 class ProfileExists(Conflict):

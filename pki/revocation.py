@@ -291,7 +291,10 @@ def _revoke(
 
 def _check(found: CertificateView, why: Reason) -> None:
     if why is Reason.cACompromise and found.profile != AUTHORITY_PROFILE:
-        raise BadReason("cACompromise is for certificates of authorities.")
+        raise BadReason(
+            "cACompromise is for certificates of authorities.",
+            next_step="If the key of this certificate is lost, give keyCompromise.",
+        )
     if found.status == "revoked" and (why is not Reason.keyCompromise or found.reason == why.name):
         # Without a reason yet, when the other revocation is in this very transaction.
         known = f": {found.reason}" if found.reason else ""

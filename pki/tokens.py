@@ -36,14 +36,14 @@ class BadToken(InvalidInput):
     """A token that makes no sense."""
 
     code = "token_malformed"
-    next_step = "Correct what the message names, and send the request again."
+    next_step = "Correct what is named here, and ask again."
 
 
 class TokenNotFound(NotFound):
     """No token with this id."""
 
     code = "token_not_found"
-    next_step = "List the tokens to see their ids."
+    next_step = "`ikewarden token list` shows their ids (GET /v1/tokens)."
 
 
 @dataclass(frozen=True)

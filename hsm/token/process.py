@@ -149,7 +149,7 @@ class TokenProcess:
         if find_spec("pkcs11") is None:
             raise ModuleUnusable(
                 "The library for PKCS#11 is not installed.",
-                next_step="Run: pip install 'ikewarden[hsm]'",
+                next_step="In a clone of ikewarden, run: pip install '.[hsm]'",
             )
         about = f"{self.place.label}\0{self.place.serial}"
         with self._pin.one_try(about, seconds=self.place.seconds) as pin:

@@ -10,8 +10,9 @@ from typing import Any, Final
 from ike.agent import report
 from ike.agent.clock import instant
 from ike.agent.generations import Generation
-from ike.agent.home import Home, stamp
+from ike.agent.home import Home, Notes, stamp
 from ike.agent.keys import kind_of, names_of, validity
+from ike.agent.renewal import EnrollmentNeeded
 from ike.agent.schedule import due_at
 from ike.agent.sharing import sound
 from ike.atomic import write_atomically
@@ -33,7 +34,7 @@ def status(home: Home, now: datetime) -> dict[str, Any]:
         "gateway": settings.gateway,
         "url": settings.url,
         "home": str(home.path),
-        "state": _state(home, current, now),
+        "state": _state(home, notes, current, now),
         "names": list(names_of(current.certified)) if current else [],
         "certificate": _certificate(current, now) if current else None,
         "channel": _channel(home.channel.current()),
@@ -77,14 +78,19 @@ def may_read(home: Home) -> bool:
     return os.access(home.path, os.R_OK | os.X_OK) or not os.path.lexists(home.path)
 
 
-def _state(home: Home, current: Generation | None, now: datetime) -> str:
-    """In one word: working, pending (nothing in use yet), expired, not_yet_valid."""
+def _state(home: Home, notes: Notes, current: Generation | None, now: datetime) -> str:
+    """In one word: working, pending (nothing in use yet), expired, not_yet_valid, refused (the service said that the
+    certificate counts no more).
+    """
     if current is None:
         return "pending" if home.generations.all() else "not_enrolled"
     start, end = validity(current.certified)
     if now >= end:
         return "expired"
-    return "not_yet_valid" if now < start else "working"
+    if now < start:
+        return "not_yet_valid"
+    ended = any(error.get("code") == EnrollmentNeeded.code for error in notes.errors)
+    return "refused" if notes.contact_error and ended else "working"
 
 
 def _channel(generation: Generation | None) -> dict[str, Any] | None:

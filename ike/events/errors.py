@@ -42,7 +42,7 @@ class ZstdMissing(InvalidInput):
     """The file is compressed with zstd, which this Python cannot read by itself."""
 
     code = "log_zstd_missing"
-    next_step = "Run: pip install 'ikewarden[zstd]', or: zstd -dc FILE | ikewarden sa events -"
+    next_step = "Run: zstd -dc FILE | ikewarden sa events -, or in a clone of ikewarden: pip install '.[zstd]'"
 
 
 class LogNotFollowable(Conflict):

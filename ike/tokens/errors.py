@@ -1,10 +1,6 @@
 """What can go wrong with a token. The key and certificate in use stay with all of them."""
 
-from typing import Final
-
 from core.errors import Conflict, InvalidInput, NotFound, Unavailable
-
-EXTRA: Final = "pip install 'ikewarden[token]'"
 
 
 class TokenUriInvalid(InvalidInput):
@@ -18,7 +14,7 @@ class TokenLibraryMissing(Unavailable):
     """This installation cannot speak PKCS#11."""
 
     code = "token_library_missing"
-    next_step = f"Install the extra: {EXTRA}."
+    next_step = "In a clone of ikewarden, run: pip install '.[token]'"
 
 
 class TokenModuleUnusable(InvalidInput):

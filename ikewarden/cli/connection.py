@@ -8,7 +8,7 @@ from pathlib import Path
 from core.errors import InvalidInput, NotAuthenticated
 from core.secret import Secret
 from ikewarden.cli.place import ADMIN_TOKEN, ROOT_CERTIFICATE, api_url, find_directory
-from ikewarden.client import Service
+from ikewarden.client import Service, authorities_in
 
 _LONGEST = 4096
 _BLANK = b" \t\r\n"
@@ -41,8 +41,8 @@ def find_service(given: Mapping[str, Path | str], environ: Mapping[str, str]) ->
 
     An option wins over the environment, that over the directory of an instance. A directory named by an option is
     meant whole: then IKEWARDEN_URL and its like are for something else and are not used. The token in a directory is
-    sent only to a service that proves itself by the root in the same directory. Raises ServiceNotNamed,
-    CredentialMissing, TokenUnusable, InstanceUnreadable.
+    sent only to a service that proves itself by the root in the same directory, which another file may hold too. Raises
+    ServiceNotNamed, CredentialMissing, TokenUnusable, InstanceUnreadable, ConnectionUnusable.
     """
     named = given.get("dir")
     outside = {} if named else environ
@@ -53,13 +53,16 @@ def find_service(given: Mapping[str, Path | str], environ: Mapping[str, str]) ->
     certificate = _path(given, outside, "cert", "IKEWARDEN_CERT_FILE")
     ca_file = _path(given, outside, "ca_file", "IKEWARDEN_CA_FILE")
     token = _token(given, outside)
-    if token is None and certificate is None and ca_file is None:
-        token = _kept(directory / ADMIN_TOKEN)
+    root = directory / ROOT_CERTIFICATE
+    if token is None and certificate is None and os.path.lexists(directory / ADMIN_TOKEN):
+        _check_root(ca_file, root)
+        ca_file = root  # what was compared is what is trusted
+        token = token_from_file(directory / ADMIN_TOKEN)
     if token is None and certificate is None:
         raise CredentialMissing("There is nothing to prove to the service who you are.")
     return Service(
         url=str(url),
-        ca_file=ca_file or directory / ROOT_CERTIFICATE,
+        ca_file=ca_file or root,
         token=token,
         certificate=certificate,
         key=_path(given, outside, "key", "IKEWARDEN_KEY_FILE"),
@@ -85,8 +88,15 @@ def _token(given: Mapping[str, Path | str], outside: Mapping[str, str]) -> Secre
     return None
 
 
-def _kept(path: Path) -> Secret | None:
-    return token_from_file(path) if os.path.lexists(path) else None
+def _check_root(ca_file: Path | None, root: Path) -> None:
+    """Make sure that the token beside `root` is for services that prove themselves by `ca_file`."""
+    if ca_file is not None and authorities_in(ca_file) != (
+        authorities_in(root) if root.exists() else None
+    ):
+        raise CredentialMissing(
+            f"The token in {root.parent} is for a service that proves itself by {root}, and {ca_file} holds another "
+            "root: it is kept back."
+        )
 
 
 def token_from_file(path: Path) -> Secret:

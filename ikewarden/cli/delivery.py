@@ -3,14 +3,16 @@
 import os
 import re
 import shlex
+import ssl
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
 from cryptography import x509
 
-from core.errors import IkewardenError
+from core.errors import IkewardenError, InvalidInput
 from ikewarden.cli.files import PUBLIC, FileExists, move, write_new, write_over
 from pki.x509.serials import to_hex
 
@@ -21,6 +23,13 @@ class NotDelivered(IkewardenError):
     """The certificate was issued, and could not be written."""
 
     code = "certificate_not_written"
+
+
+class NoDirectory(InvalidInput):
+    """Something else than a directory is where the files should go."""
+
+    code = "out_no_directory"
+    next_step = "Give a directory with --out; it is made where there is none."
 
 
 @dataclass(frozen=True)
@@ -53,9 +62,28 @@ class Delivery:
         """The authorities between certificate and root, the issuer first."""
         return self.directory / f"{self.stem}-chain.pem"
 
+    @contextmanager
+    def place(self, *, with_key: bool) -> Iterator[None]:
+        """Do as `check` does; if the block fails, take away the directory that it made, as long as nothing is in it.
+
+        Raises what `check` raises.
+        """
+        made = not self.directory.exists()
+        self.check(with_key=with_key)
+        try:
+            yield
+        except BaseException:
+            if made:
+                with suppress(OSError):
+                    self.directory.rmdir()
+            raise
+
     def check(self, *, with_key: bool) -> None:
-        """Make the directory, and see that nothing is in the way. Raises FileExists, OSError."""
-        self.directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+        """Make the directory, and see that nothing is in the way. Raises NoDirectory, FileExists, OSError."""
+        try:
+            self.directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+        except FileExistsError:
+            raise NoDirectory(f"{self.directory} is not a directory.") from None
         if self.force:
             return
         if with_key and os.path.lexists(self.key):
@@ -119,12 +147,38 @@ class Delivery:
         return to_hex(found.serial_number) != self.replaces
 
 
+# What these profiles are for is no strongSwan, which must not use those of sharded CRLs.
+_FOR_OTHERS: Final = frozenset({"network-device", "gateway-sharded"})
+_SHARD: Final = re.compile(rb"/crl/[a-z0-9-]+/[0-9]+\.crl")
+
+
+def advice(files: Mapping[str, str], issued: Mapping[str, Any]) -> list[str]:
+    """Lines that tell how an IKE daemon is given the files of a certificate; none where that is not known."""
+    usable = issued["names"] and issued["lint"].get("strongswan") != "fail"
+    if not usable or issued["profile"] in _FOR_OTHERS or _sharded(issued["certificate"]):
+        return []
+    lines = swanctl_advice(files, issued["names"][0].partition(":")[2])
+    if issued["profile"] == "windows-gateway":
+        lines.insert(0, "With Windows Server: docs/how-to/windows.md.")
+    return lines
+
+
+def _sharded(pem: str) -> bool:
+    """Whether a certificate points at a part of its authority's CRL: charon would take that for the whole."""
+    try:
+        return bool(_SHARD.search(ssl.PEM_cert_to_DER_cert(pem)))
+    except ValueError:
+        return False
+
+
 def swanctl_advice(files: Mapping[str, str], identity: str) -> list[str]:
     """Lines that tell how strongSwan is given these files."""
     paths = {role: shlex.quote(path) for role, path in files.items()}
     lines = ["With strongSwan (as root):"]
-    if "key" in files:
-        lines.append(f"  install -m 600 {paths['key']} /etc/swanctl/private/")
+    key = paths.get("key", "KEY")
+    lines.append(f"  install -m 600 {key} /etc/swanctl/private/")
+    if "key" not in files:
+        lines[-1] += "   (KEY: the private key that this certificate is for)"
     name = Path(files["certificate"]).name
     authorities = " ".join(paths[role] for role in ("chain", "root") if role in paths)
     lines += [

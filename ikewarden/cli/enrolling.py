@@ -5,8 +5,8 @@ from typing import Any
 
 from hsm.ports import KeyAlgorithm
 from ikewarden.cli.delivery import Delivery
-from ikewarden.cli.requesting import pending_key, signing_request
-from ikewarden.client import Refused
+from ikewarden.cli.requesting import SubjectMalformed, pending_key, signing_request
+from ikewarden.client import Refused, ServiceUnreachable
 from pki.x509.names import GeneralName
 
 
@@ -22,13 +22,26 @@ def with_new_key(
 
     The key is on disk before the request leaves. It gets its final name with the certificate; until then it stands
     beside it, and a second run takes it up again. It is removed where the service surely issued nothing. Raises
-    what `send` and the parts raise.
+    what `send` and the parts raise, with a note where the key stays.
     """
     key, new = pending_key(delivery.pending, kind)
     try:
         answer = send(signing_request(key, names, subject))
-    except Refused as refused:
-        if new and refused.surely_not_done:
+    except Exception as error:
+        if new and _surely_not_done(error):
             delivery.pending.unlink()
+        else:
+            error.add_note(
+                f"The key stays in {delivery.pending}, in case there is a certificate for it: "
+                "the same command takes it up again."
+            )
         raise
     return answer, delivery.save(answer, with_key=True)
+
+
+def _surely_not_done(error: Exception) -> bool:
+    if isinstance(error, ServiceUnreachable):
+        return not error.maybe_done
+    return isinstance(error, SubjectMalformed) or (
+        isinstance(error, Refused) and error.surely_not_done
+    )

@@ -3,7 +3,7 @@
 import errno
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final, TextIO
 
 import click
@@ -53,6 +53,20 @@ _ANSWERED: Final = frozenset(
         "signer_credential",
     }
 )
+# The service speaks to whoever writes HTTP; at this door nobody does.
+_SHAPE: Final = {
+    "detail": "The service does not take what was given.",
+    "next_step": "Correct what is named above; --help says what may be given.",
+}
+_HERE: Final[Mapping[str, Mapping[str, str]]] = {
+    "authorization_malformed": {
+        "detail": "What was given as a token is none.",
+        "next_step": "Look at IKEWARDEN_TOKEN, or into the token file: a token is one word that begins with iw_, as "
+        "`ikewarden token create` prints it.",
+    },
+    "body_invalid": _SHAPE,
+    "query_invalid": _SHAPE,
+}
 _STATUSES: Final = {401: BAD_INPUT, 403: FAILED, 404: FAILED, 409: FAILED}
 # Which extra brings a library that the base install does not have.
 _EXTRAS: Final = {
@@ -97,7 +111,13 @@ class Failure:
 
 
 def failure_of(error: Exception) -> Failure:
-    """What to tell of an error, and with which code to end."""
+    """What to tell of an error, and with which code to end; notes on it are told too."""
+    failure = _failure_of(error)
+    notes = getattr(error, "__notes__", None)
+    return replace(failure, document={**failure.document, "notes": notes}) if notes else failure
+
+
+def _failure_of(error: Exception) -> Failure:
     from ikewarden.client import Refused
 
     if isinstance(error, Refused):
@@ -124,6 +144,7 @@ def tell(failure: Failure, err: TextIO, *, as_json: bool) -> None:
     lines = [f"ikewarden: {document['detail']} ({document['code']})"]
     lines += [f"  {each}" for each in _places(document.get("errors"))]
     lines += [f"  {line}" for line in _outline(document.get("details") or {})]
+    lines += [f"  {note}" for note in document.get("notes", ())]
     if document.get("next_step"):
         lines.append(f"  Next: {document['next_step']}")
     if document["code"] == "internal_error" and document.get("request_id"):
@@ -156,7 +177,7 @@ def _extra_missing(error: ModuleNotFoundError) -> ExtraMissing | None:
         return None
     return ExtraMissing(
         f"This command needs the {extra} part of ikewarden, which is not installed here.",
-        next_step=f"Run: pip install 'ikewarden[{extra}]'",
+        next_step=f"In a clone of ikewarden, run: pip install '.[{extra}]'",
     )
 
 
@@ -184,6 +205,7 @@ def _refused(status: int, problem: Mapping[str, Any]) -> Failure:
         "next_step": "",
         **problem,
     }
+    document |= _HERE.get(document["code"], {})
     return Failure(_STATUSES.get(status, fallback), document)
 
 

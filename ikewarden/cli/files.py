@@ -23,6 +23,24 @@ class FileExists(Conflict):
         super().__init__(f"{path} exists.", next_step=step)
 
 
+def named(file: Path) -> str:
+    """What messages call a file that is read: `-` is standard input."""
+    return "Standard input" if str(file) == "-" else str(file)
+
+
+def check_new(path: Path) -> None:
+    """Make sure that a new file can be written, before anything is done whose outcome goes there.
+
+    Raises FileExists, and OSError with the name that was given.
+    """
+    if os.path.lexists(path):
+        raise FileExists(path)
+    try:
+        _temporary(path, b"", SECRET).unlink()
+    except OSError as error:
+        raise OSError(error.errno, error.strerror, str(path)) from None
+
+
 def write_new(path: Path, content: bytes, mode: int) -> None:
     """Write a file that does not exist yet; a crash leaves it whole or leaves nothing of this name.
 

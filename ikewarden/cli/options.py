@@ -28,9 +28,9 @@ def _remember(ctx: click.Context, parameter: click.Parameter, value: Path | str 
         session.given[parameter.name] = value
 
 
-def _set_format(ctx: click.Context, _parameter: click.Parameter, value: str) -> None:
+def _set_format(ctx: click.Context, _parameter: click.Parameter, value: str | None) -> None:
     session = ctx.find_object(Session)
-    if session is not None:
+    if session is not None and value is not None:  # it may stand before the command
         session.format = value
 
 
@@ -96,7 +96,6 @@ def format_option(*more: str) -> Callable[[Decorated], Decorated]:
     return click.option(
         "--format",
         type=click.Choice(["text", "json", *more]),
-        default="text",
         expose_value=False,
         callback=_set_format,
         help="What is printed: text for people, json for programs. [default: text]",
@@ -141,8 +140,8 @@ def limit_option(command: Decorated) -> Decorated:
 
 
 class Moment(click.ParamType[datetime]):
-    """A point in time: RFC 3339 with its zone, a date (midnight UTC), or a span from now (`90d`, `12h`) towards
-    `direction`: 1 the future, -1 the past.
+    """A point in time: RFC 3339 with its zone, a date (midnight UTC), or a span from now (`30m`, `12h`, `90d`, `52w`)
+    towards `direction`: 1 the future, -1 the past.
     """
 
     name = "time"
@@ -164,7 +163,10 @@ class Moment(click.ParamType[datetime]):
                 return session.clock().replace(microsecond=0) + self._direction * distance
             moment = datetime.fromisoformat(value)
         except (ValueError, OverflowError):
-            self.fail(f"{value!r} is no time: write 2027-01-31T12:00:00Z, 2027-01-31 or 90d.")
+            self.fail(
+                f"{value!r} is no time: write 2027-01-31T12:00:00Z, 2027-01-31, or a number of minutes, hours, days or "
+                "weeks: 30m, 12h, 90d, 52w."
+            )
         if moment.tzinfo is None and len(value) > len("2027-01-31"):
             self.fail(f"{value!r} has no time zone: put Z at its end for UTC.")
         return moment.astimezone(UTC) if moment.tzinfo else moment.replace(tzinfo=UTC)

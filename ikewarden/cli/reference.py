@@ -25,17 +25,19 @@ errors to standard error: one sentence, what to do next, and a stable code in pa
 `--format json` prints what the API answers (lists as `{"items": […]}`, with `"more": true` where
 `--limit` cut them), and errors as `{"code", "detail", "next_step", …}`.
 
-Times are RFC 3339 (`2027-01-31T12:00:00Z`), dates (midnight UTC) or spans from now (`90d`, `12h`).
+Times are RFC 3339 (`2027-01-31T12:00:00Z`), dates (midnight UTC) or spans from now, in
+minutes, hours, days or weeks (`30m`, `12h`, `90d`, `52w`).
 
 The base install is enough for every command that talks to a service, for `cert lint` and `audit`;
-`init`, `serve`, `migrate` and `check-config` need `ikewarden[server]`.
+`init`, `serve`, `migrate` and `check-config` need the extra `server`.
 
 Completion in bash: `eval "$(_IKEWARDEN_COMPLETE=bash_source ikewarden)"`, with `zsh_source` in zsh
 and `fish_source` in fish.
 
 ## Which service
 
-Options of every command that talks to a service; they can also stand before the command.
+Options of every command that talks to a service; they can also stand before the command, as
+`--format` can.
 """
 _AFTER: Final = """\
 

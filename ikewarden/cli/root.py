@@ -5,7 +5,7 @@ from typing import Final
 import click
 
 from ikewarden.cli.lazy import Lazy, LazyGroup
-from ikewarden.cli.options import connection_options, example
+from ikewarden.cli.options import connection_options, example, format_option
 
 _COMMANDS: Final = "ikewarden.cli.commands"
 
@@ -77,6 +77,7 @@ _COMMANDS: Final = "ikewarden.cli.commands"
     ),
 )
 @click.version_option(package_name="ikewarden", message="%(prog)s %(version)s")
+@format_option()
 @connection_options
 def program() -> None:
     """Keys and certificates for IPsec fleets.

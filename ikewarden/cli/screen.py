@@ -187,9 +187,13 @@ def fitting(
 ) -> list[int] | None:
     """How wide each column is so that a table fits; None where it does not, and nothing may be cut off.
 
-    Columns that may be folded give way, the widest first.
+    Columns that may be folded give way, the widest first, and only between words: what is copied must be whole.
     """
     titles = [cell_len(column.title) for column in columns]
+    longest = [
+        max([title, *(cell_len(word) for row in rows for word in row[number].split())])
+        for number, title in enumerate(titles)
+    ]
     widths = [
         max([title, *(cell_len(row[number]) for row in rows)])
         for number, title in enumerate(titles)
@@ -199,7 +203,7 @@ def fitting(
         foldable = [
             number
             for number, column in enumerate(columns)
-            if not column.whole and widths[number] > max(_NARROWEST, titles[number])
+            if not column.whole and widths[number] > longest[number]
         ]
         if not foldable:
             return None

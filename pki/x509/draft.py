@@ -46,7 +46,9 @@ class NameMissing(InvalidInput):
     """Without a subjectAltName no IKE daemon can match the peer's identity."""
 
     code = "name_missing"
-    next_step = "Put every IKE identity of the peer into subjectAltName, or send it in `names`."
+    next_step = (
+        "Name every IKE identity of the peer: after `cert issue`, in subjectAltName, or in `names`."
+    )
 
 
 class SubjectRefused(InvalidInput):
@@ -100,8 +102,9 @@ def subject_for(profile: Profile, requested: x509.Name, names: Iterable[GeneralN
             raise NameKindRefused(f"The profile {profile.name!r} does not carry {name}.")
     needed = profile.names_required
     if needed and not any(name.kind in needed for name in wanted):
+        one_of = "one of the kinds " if len(needed) > 1 else ""
         kinds = ", ".join(needed)
-        raise NameMissing(f"The profile {profile.name!r} needs a subjectAltName of kind {kinds}.")
+        raise NameMissing(f"The profile {profile.name!r} needs a name of {one_of}{kinds}.")
     subject = _subject_name(profile, requested, wanted)
     if profile.ip_as_dns:
         dotted = [n for n in wanted if n.kind == "ip" and ":" not in n.value]

@@ -107,6 +107,11 @@ def is_algorithm_name(name: str) -> bool:
     return name in NAMED_ALGORITHMS
 
 
+def algorithm_in_words(name: str) -> str:
+    """How a profile's algorithm is told to people: `rsa-3072 or longer`."""
+    return f"{name} or longer" if _RSA.match(name) else name
+
+
 def check_key(public_key: CertificatePublicKeyTypes, allowed: Iterable[str]) -> str:
     """The key's algorithm, after making sure that it is in `allowed` and not known to be weak.
 
@@ -119,7 +124,7 @@ def check_key(public_key: CertificatePublicKeyTypes, allowed: Iterable[str]) -> 
     if not _is_allowed(public_key, algorithm, names):
         raise KeyNotAllowed(
             f"The profile does not allow {algorithm} keys.",
-            next_step=f"Make a key of one of these kinds: {', '.join(names)}.",
+            next_step=f"Make a key of one of these kinds: {', '.join(map(algorithm_in_words, names))}.",
             details={"algorithm": algorithm, "allowed": list(names)},
         )
     if isinstance(public_key, rsa.RSAPublicKey):

@@ -63,7 +63,7 @@ class InvalidNamePattern(InvalidInput):
 
 def _shown(text: str) -> str:
     """`text` as it may stand in a message: escaped and short."""
-    return ascii(text if len(text) <= _SHOWN else text[:_SHOWN] + "...")
+    return repr(text if len(text) <= _SHOWN else text[:_SHOWN] + "...")
 
 
 @dataclass(frozen=True, slots=True, order=True)

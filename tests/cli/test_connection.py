@@ -15,7 +15,8 @@ from ikewarden.cli.connection import (
     token_from_file,
 )
 from ikewarden.cli.place import InstanceUnreadable, api_url, find_directory
-from ikewarden.client import Service
+from ikewarden.client import ConnectionUnusable, Service
+from tests.cli.conftest import credential
 
 
 @pytest.fixture
@@ -99,9 +100,29 @@ def test_options_win_over_the_environment(home: Path, tmp_path: Path) -> None:
 
 
 def test_a_token_in_a_directory_is_not_sent_to_those_of_another_root(home: Path) -> None:
-    given = {"url": "https://other:1", "ca_file": Path("/other.pem")}
-    with pytest.raises(CredentialMissing):
-        find_service(given, {"IKEWARDEN_DIR": str(home)})
+    mine, other = (credential(home.parent / name)[0] for name in ("mine", "other"))
+    (home / "root-ca.pem").write_bytes(mine.read_bytes())
+    both = home.parent / "both.pem"
+    both.write_bytes(mine.read_bytes() + other.read_bytes())
+    for ca_file in (other, both):
+        given = {"url": "https://other:1", "ca_file": ca_file}
+        with pytest.raises(CredentialMissing, match="kept back"):
+            find_service(given, {"IKEWARDEN_DIR": str(home)})
+
+
+def test_a_token_in_a_directory_is_for_its_root_in_whatever_file(home: Path) -> None:
+    mine, _ = credential(home.parent / "mine")
+    root = home / "root-ca.pem"
+    root.write_bytes(mine.read_bytes())
+    for ca_file in (root, mine):
+        given = {"dir": home, "ca_file": ca_file}
+        assert found(given, {}) == ("https://pki.example:9443", str(root), "iw_home")
+
+
+def test_a_file_without_a_root_is_told_before_a_missing_token(home: Path) -> None:
+    for ca_file, said in ((home / "ikewarden.toml", "holds no PEM"), (Path("/none"), "no CA file")):
+        with pytest.raises(ConnectionUnusable, match=said):
+            find_service({"dir": home, "ca_file": ca_file}, {})
 
 
 def test_a_certificate_takes_the_place_of_a_token(home: Path) -> None:

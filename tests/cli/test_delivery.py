@@ -1,5 +1,6 @@
 """Keys and certificates on disk: whole, private, never lost, never overwritten."""
 
+import io
 import os
 import stat
 from collections.abc import Callable
@@ -16,8 +17,9 @@ from cryptography.hazmat.primitives.serialization import (
 
 from core.errors import IkewardenError
 from hsm.ports import KEY_ALGORITHMS, KeyAlgorithm
-from ikewarden.cli.delivery import Delivery, NotDelivered, swanctl_advice
+from ikewarden.cli.delivery import Delivery, NoDirectory, NotDelivered, advice, swanctl_advice
 from ikewarden.cli.enrolling import with_new_key
+from ikewarden.cli.failures import failure_of, tell
 from ikewarden.cli.files import FileExists, write_new, write_over
 from ikewarden.cli.requesting import (
     PendingKeyUnusable,
@@ -191,6 +193,43 @@ def test_a_key_that_surely_has_no_certificate_is_removed(tmp_path: Path) -> None
     assert names_in(tmp_path) == []
 
 
+def _away(_csr: str) -> dict[str, Any]:
+    raise ServiceUnreachable("Nothing answers.")
+
+
+def test_what_was_never_asked_for_leaves_neither_key_nor_directory(tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    delivery = Delivery(out, "gw1")
+    for send, subject, error in (
+        (_away, "", ServiceUnreachable),
+        (refuse(422, sure=True), "", Refused),
+        (_lost, "no subject", SubjectMalformed),
+    ):
+        with pytest.raises(error), delivery.place(with_key=True):
+            with_new_key(delivery, "ec-p256", GW1, send, subject=subject)
+        assert not out.exists()
+    out.mkdir()
+    with pytest.raises(Refused), delivery.place(with_key=True):
+        with_new_key(delivery, "ec-p256", GW1, refuse(422, sure=True))
+    assert names_in(out) == []
+
+
+def test_a_key_that_stays_is_named(tmp_path: Path) -> None:
+    delivery = Delivery(tmp_path / "out", "gw1")
+    with pytest.raises(Refused) as caught, delivery.place(with_key=True):
+        with_new_key(delivery, "ec-p256", GW1, refuse(503, sure=False))
+    told = io.StringIO()
+    tell(failure_of(caught.value), told, as_json=False)
+    assert str(delivery.pending) in told.getvalue()
+    assert failure_of(caught.value).document["notes"] == caught.value.__notes__
+    assert delivery.pending.exists()
+
+
+def test_a_place_that_is_no_directory() -> None:
+    with pytest.raises(NoDirectory):
+        Delivery(Path("/dev/full"), "gw1").check(with_key=True)
+
+
 def _lost(_csr: str) -> dict[str, Any]:
     raise ServiceUnreachable("lost", maybe_done=True)
 
@@ -325,7 +364,16 @@ def test_the_advice_quotes_paths_and_knows_long_chains(tmp_path: Path, issued: I
     lines = swanctl_advice(files, "gw1.example")
     assert any(f"'{home}/gw1.pem'" in line for line in lines)
     assert any("split the chain" in line for line in lines)
-    assert not any("private" in line for line in lines)
+    assert any("install -m 600 KEY /etc/swanctl/private/" in line for line in lines)
+
+
+@pytest.mark.parametrize("profile", ["network-device", "gateway-sharded"])
+def test_what_is_for_other_daemons_is_not_given_to_charon(
+    tmp_path: Path, issued: Issued, profile: str
+) -> None:
+    files = Delivery(tmp_path, "gw1").save(issued(), with_key=False)
+    assert advice(files, issued())
+    assert advice(files, issued(profile=profile)) == []
 
 
 @pytest.mark.parametrize(

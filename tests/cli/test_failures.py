@@ -116,7 +116,7 @@ def test_refusals_end_with_the_code_of_their_class(
 def test_places_and_details_are_told(actor: Actor, tmp_path: Path) -> None:
     problem = {
         "detail": "The body does not fit.",
-        "code": "body_invalid",
+        "code": "lint_refused",
         "next_step": "",
         "errors": [{"pointer": "/csr", "detail": "must not be empty"}],
         "details": {"findings": [{"rule": "a", "why": "b"}, {"rule": "c"}], "limit": 3, "none": []},
@@ -124,7 +124,7 @@ def test_places_and_details_are_told(actor: Actor, tmp_path: Path) -> None:
     actor.script = [Answer.of(problem, 422)]
     done = run("whoami", *actor.options(tmp_path / "token"))
     assert done.err.splitlines() == [
-        "ikewarden: The body does not fit. (body_invalid)",
+        "ikewarden: The body does not fit. (lint_refused)",
         "  /csr: must not be empty",
         "  findings:",
         "    - rule: a",

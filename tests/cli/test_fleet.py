@@ -136,7 +136,7 @@ def test_tunnels_sas_and_a_revocation_that_reaches(served: Served, tmp_path: Pat
     done = served.run("cert", "reach", serial, "--watch")
     assert (done.code, "is on hold" in done.err) == (1, True)
     served.json("cert", "release", serial)
-    assert "1 tunnel ends;" in served.run(*options).err
+    assert "1 tunnel ends." in served.run(*options).err
     command = _command(agent)
     silent = {"kind": "", "version": "", "incarnation": ""}  # its daemon has not answered yet
     first = {"version": state["version"], "agent_version": "0", "daemon": silent}

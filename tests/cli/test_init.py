@@ -24,7 +24,7 @@ def test_an_instance_is_made_and_everything_is_told(tmp_path: Path) -> None:
     assert done.code == 0
     home = tmp_path / "home"
     token = (home / "admin-token").read_text().strip()
-    assert token in done.out
+    assert token not in done.out
     assert "https://localhost:8443" in done.out
     assert "home/admin-token" in done.out
     assert "ikewarden serve --dir home" in done.out
@@ -144,6 +144,19 @@ def test_the_passphrase_may_be_typed(tmp_path: Path) -> None:
     assert b"The passphrase is kept nowhere" in written
 
 
+def test_a_passphrase_cannot_be_typed_where_nobody_is(tmp_path: Path) -> None:
+    done = run("init", "--dir", "home", "--passphrase-prompt", cwd=tmp_path)
+    assert done.code == 2
+    assert done.err.splitlines()[0].endswith("(passphrase_not_asked)")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_what_starts_it_tells_where_everything_is(tmp_path: Path) -> None:
+    done = run("init", "--dir", "home", "--if-missing", cwd=tmp_path)
+    assert done.out.startswith("Made an instance in home.")
+    assert "https://" not in done.out
+
+
 @pytest.mark.parametrize(
     "option", ["--organization", "--host", "--name", "--validation-host", "--validation-url"]
 )
@@ -173,7 +186,8 @@ def test_settings_are_checked_all_at_once(tmp_path: Path) -> None:
     path = tmp_path / "ikewarden.toml"
     path.write_text("[api]\nport = 70000\nhots = 1\n[databse]\n")
     done = run("check-config", path)
-    assert (done.code, done.err) == (1, "")
+    assert done.code == 1
+    assert "3 problems (settings_invalid)" in done.err
     lines = done.out.splitlines()
     assert len(lines) == 3
     assert all(line.startswith(f"{path}: ") for line in lines)

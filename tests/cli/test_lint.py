@@ -120,3 +120,10 @@ def test_what_is_no_certificate_ends_with_2(tmp_path: Path, content: bytes) -> N
 def test_a_key_is_no_certificate(tmp_path: Path) -> None:
     _, key = credential(tmp_path / "x")
     assert "(certificate_unreadable)" in run("cert", "lint", key).err
+
+
+def test_what_the_library_thinks_of_a_certificate_is_not_told() -> None:
+    authorities = Path("/etc/ssl/certs/ca-certificates.crt")
+    if not authorities.exists():
+        pytest.skip("no certificates of this system")
+    assert run("cert", "lint", authorities).err == ""

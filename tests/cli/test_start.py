@@ -147,6 +147,12 @@ def test_the_reference_page_is_up_to_date() -> None:
     assert (ROOT / PAGE).read_text() == page(), "run: make docs"
 
 
+def test_the_package_is_the_program() -> None:
+    command = [sys.executable, "-m", "ikewarden", "--version"]
+    done = subprocess.run(command, capture_output=True, text=True, check=True, env=surroundings())
+    assert done.stdout.startswith("ikewarden")
+
+
 def test_version() -> None:
     done = run("--version")
     assert (done.code, done.out) == (0, f"ikewarden {distribution('ikewarden').version}\n")
@@ -244,7 +250,7 @@ def test_commands_of_the_server_name_the_part_that_is_missing(
     where = ("--dir", str(tmp_path)) if arguments[0] != "check-config" else ()
     done = bare(base_install, *arguments, *where)
     assert done.returncode == 1
-    assert "ikewarden[server]" in done.stderr
+    assert "pip install '.[server]'" in done.stderr
     assert "(extra_missing)" in done.stderr
 
 

@@ -101,7 +101,7 @@ def test_without_a_library_for_zstd_it_is_named(
     path.write_bytes(zstd.compress(TEXT))
     found = _failure(path)
     assert isinstance(found, ZstdMissing)
-    assert "ikewarden[zstd]" in found.next_step
+    assert "pip install '.[zstd]'" in found.next_step
 
 
 def test_an_empty_log_is_a_log(tmp_path: Path) -> None:

@@ -30,7 +30,7 @@ def main() -> int:
         console.print(f"[dim]{time.monotonic() - start:6.1f} s[/dim]  {text}", soft_wrap=True)
 
     console.print(
-        "[bold]ikewarden demo[/bold]: certificates that bring up a tunnel, and a revocation that ends it\n"
+        "[bold]ikewarden demo[/bold]: certificates bring up a tunnel, a revocation ends it\n"
     )
     reason = usable()
     try:

@@ -1,6 +1,7 @@
 """`ikewarden agent enroll`: from one pasted line to a certificate in use."""
 
 import os
+import shlex
 import stat
 import sys
 from dataclasses import dataclass, replace
@@ -10,9 +11,10 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from core.errors import IkewardenError, InvalidInput
-from ikewarden.cli.commands.agent import files_options, home_option
+from ikewarden.cli.commands.agent import HOME, files_options, home_option
 from ikewarden.cli.help import command
 from ikewarden.cli.options import example, format_option
+from ikewarden.cli.place import program
 from ikewarden.cli.session import Session, pass_session
 
 if TYPE_CHECKING:
@@ -208,5 +210,7 @@ def _tell(session: Session, home: "Home", notes: "Notes") -> None:
             screen.note(f"  Next: {error['next_step']}")
     if newest["stage"] != "current":
         screen.note("It is not in use yet: `ikewarden agent run` goes on with it.")
-    screen.note("Next: ikewarden agent unit > /etc/systemd/system/ikewarden-agent.service")
+    where = "" if str(home.path) == HOME else f" --home {shlex.quote(str(home.path))}"
+    unit = "/etc/systemd/system/ikewarden-agent.service"
+    screen.note(f"Next: {program()} agent unit{where} > {unit}")
     screen.note("      systemctl enable --now ikewarden-agent")

@@ -15,7 +15,13 @@ from hsm.ports import KEY_ALGORITHMS
 from ikewarden.cli import files
 from ikewarden.cli.help import command
 from ikewarden.cli.local import config_option, opened_instance
-from ikewarden.cli.options import approval_option, directory_option, example, format_option
+from ikewarden.cli.options import (
+    approval_option,
+    directory_option,
+    example,
+    format_option,
+    rfc3339,
+)
 from ikewarden.cli.session import Session, pass_session
 
 _FILE: Final = click.Path(exists=True, dir_okay=False, path_type=Path)
@@ -97,6 +103,7 @@ def request(
     from pki.founding import AuthorityRequest
 
     wanted = AuthorityRequest(name, "issuing", subject, algorithm)
+    files.check_new(out)
     with opened_instance(session, config) as opened:
         desk = opened.desk
         csr = outside.ask(desk, _actor(session), wanted, now=session.clock())
@@ -159,11 +166,12 @@ def sign(session: Session, /, name: str, csr: Path, **given: Any) -> None:
 
     out, config, days = given.pop("out"), given.pop("config"), given.pop("days")
     wanted = AuthorityRequest(name=name, kind="issuing", lifetime=timedelta(days=days), **given)
+    files.check_new(out)
     with opened_instance(session, config) as opened:
         desk = opened.desk
         made = outside.certify(desk, _actor(session), wanted, _content(csr), now=session.clock())
     files.write_new(out, authorities.pem(made).encode(), files.PUBLIC)
-    _tell(session, certificate=str(out), expires=made.not_valid_after_utc.isoformat())
+    _tell(session, certificate=str(out), expires=rfc3339(made.not_valid_after_utc))
 
 
 @command(
@@ -207,7 +215,7 @@ def import_(session: Session, /, name: str, certificate: Path, **given: Any) -> 
         session,
         name=made.name,
         parent=made.parent,
-        expires=made.certificate.not_valid_after_utc.isoformat(),
+        expires=rfc3339(made.certificate.not_valid_after_utc),
     )
 
 
@@ -240,6 +248,8 @@ def crl(
     if out is not None:
         _look_at_place(out)  # before a number is used up and a list is published
     now = session.clock()
+    if out is not None:
+        files.check_new(out)
     with opened_instance(session, config) as opened:
         desk = opened.desk
         if taken is not None:
@@ -248,6 +258,4 @@ def crl(
             done = publication.publish_by_hand(desk, _person(), name, now=now)
     if out is not None:
         files.write_new(out, done.der, files.PUBLIC)
-    _tell(
-        session, number=done.number, next_update=done.next_update.isoformat(), entries=done.entries
-    )
+    _tell(session, number=done.number, next_update=rfc3339(done.next_update), entries=done.entries)

@@ -29,12 +29,17 @@ def _status(entry: Mapping[str, Any]) -> str:
     return "valid, CA is not" if shadowed else str(entry["status"])
 
 
+def _whom(entry: Mapping[str, Any]) -> object:
+    """Its names; without any, what it is for and its subject: an authority's is not to be taken for a gateway's."""
+    return entry["names"] or f"({entry['profile']}) {entry['subject']}"
+
+
 _COLUMNS: Final = (
     Column("Serial", "serial", whole=True),
     Column("Status", _status, whole=True),
-    Column("Profile", "profile"),
-    Column("Names", "names"),
-    Column("Expires", lambda entry: str(entry.get("not_after"))[:10], whole=True),
+    Column("Profile", "profile", spare=2),
+    Column("Names", _whom),
+    Column("Expires", lambda entry: str(entry.get("not_after"))[:10], whole=True, spare=1),
 )
 authority_option = click.option(
     "--authority",

@@ -1,6 +1,7 @@
 """`ikewarden cert issue`: a key made here, and a certificate for it."""
 
 import base64
+import shlex
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -13,8 +14,10 @@ import click
 from core.errors import InvalidInput
 from hsm.ports import KEY_ALGORITHMS, KeyAlgorithm
 from ikewarden.cli.commands.cert import PATH
+from ikewarden.cli.files import named
 from ikewarden.cli.help import command
 from ikewarden.cli.options import FUTURE, client_command, example, rfc3339
+from ikewarden.cli.place import program
 from ikewarden.cli.session import Session, pass_session
 
 _LONGEST: Final = 64_000
@@ -128,7 +131,6 @@ def issue(session: Session, /, **given: Any) -> None:
         raise click.UsageError("Give the beginning of the file names with --name.")
     delivery = Delivery(wanted.out, stem, force=wanted.force)
     client = session.connect()
-    delivery.check(with_key=wanted.csr is None)
     body = {
         "profile": wanted.profile,
         "authority": wanted.authority,
@@ -136,20 +138,21 @@ def issue(session: Session, /, **given: Any) -> None:
         "not_after": rfc3339(wanted.not_after),
         "names": [str(name) for name in names],
     }
-    if wanted.csr is not None:
-        made = client.post(PATH, {**body, "csr": read_request(wanted.csr)})
-        files = delivery.save(made, with_key=False)
-    else:
-        from ikewarden.cli.enrolling import with_new_key
+    with delivery.place(with_key=wanted.csr is None):
+        if wanted.csr is not None:
+            made = client.post(PATH, {**body, "csr": read_request(wanted.csr)})
+            files = delivery.save(made, with_key=False)
+        else:
+            from ikewarden.cli.enrolling import with_new_key
 
-        made, files = with_new_key(
-            delivery,
-            wanted.key_type,
-            names,
-            lambda csr: client.post(PATH, {**body, "csr": csr}),
-            subject=wanted.subject,
-        )
-    tell(session, made, files)
+            made, files = with_new_key(
+                delivery,
+                wanted.key_type,
+                names,
+                lambda csr: client.post(PATH, {**body, "csr": csr}),
+                subject=wanted.subject,
+            )
+    tell(session, made, files, subject=wanted.subject)
 
 
 def read_request(file: Path) -> str:
@@ -160,33 +163,51 @@ def read_request(file: Path) -> str:
         with file.open("rb") as opened:
             content = opened.read(_LONGEST + 1)
     if not content.strip() or len(content) > _LONGEST:
-        raise RequestUnreadable(f"{file} is empty or far too long for a request.")
+        raise RequestUnreadable(f"{named(file)} is empty or far too long for a request.")
     if content.startswith(b"0"):  # DER: a SEQUENCE, 0x30
         return base64.b64encode(content).decode()
     try:
         return content.decode("ascii")
     except UnicodeDecodeError:
-        raise RequestUnreadable(f"{file} is no request.") from None
+        raise RequestUnreadable(f"{named(file)} is no request.") from None
 
 
-def tell(session: Session, made: Mapping[str, Any], files: Mapping[str, str]) -> None:
-    """Say what was issued, where it is, and what to do with it."""
-    from ikewarden.cli.delivery import swanctl_advice
+def tell(
+    session: Session, made: Mapping[str, Any], files: Mapping[str, str], *, subject: str = ""
+) -> None:
+    """Say what was issued, where it is, and what to do with it; and where another `subject` was asked for."""
+    from ikewarden.cli.delivery import advice
 
     screen = session.screen
+    if subject and not _same_name(subject, made["subject"]):
+        screen.note(
+            f"The profile {made['profile']} makes the subject itself: {made['subject'] or '(empty)'}, in place of "
+            f"{subject}."
+        )
     if screen.is_json:
         screen.json({**made, "files": files})
         return
     screen.fields(
         [
-            ("Serial", made["serial"]),
-            ("Names", made["names"]),
-            ("Expires", made["not_after"]),
-            ("Lint", [f"{dialect} {verdict}" for dialect, verdict in made["lint"].items()]),
-            *((role.capitalize(), path) for role, path in files.items()),
+            ("serial", made["serial"]),
+            ("subject", made["subject"]),
+            ("names", made["names"]),
+            ("not_after", made["not_after"]),
+            ("lint", [f"{dialect} {verdict}" for dialect, verdict in made["lint"].items()]),
+            *files.items(),
         ]
     )
-    if made["names"] and made["lint"].get("strongswan") != "fail":
+    if set(made["lint"].values()) - {"pass"}:
+        screen.line(f"Why not all pass: {program()} cert lint {shlex.quote(files['certificate'])}")
+    lines = advice(files, made)
+    if lines:
         screen.line()
-        for line in swanctl_advice(files, made["names"][0].partition(":")[2]):
-            screen.line(line)
+    for line in lines:
+        screen.line(line)
+
+
+def _same_name(one: str, other: str) -> bool:
+    from cryptography import x509
+
+    names = [set(x509.Name.from_rfc4514_string(each)) for each in (one, other)]
+    return names[0] == names[1]

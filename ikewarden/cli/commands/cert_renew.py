@@ -77,14 +77,14 @@ def renew(session: Session, /, **given: Any) -> None:
     names = [GeneralName.parse(name) for name in old["names"]]
     stem = wanted.stem or (file_stem(names[0]) if names else serial)
     delivery = Delivery(wanted.out, stem, force=wanted.force, replaces=serial)
-    delivery.check(with_key=wanted.new_key)
     path = f"{PATH}/{serial}/renew"
-    if wanted.new_key:
-        made, files = with_new_key(
-            delivery, wanted.key_type, names, lambda csr: client.post(path, {"csr": csr}, which)
-        )
-    else:
-        body = {"csr": read_request(wanted.csr)} if wanted.csr else {}
-        made = client.post(path, body, which)
-        files = delivery.save(made, with_key=False)
+    with delivery.place(with_key=wanted.new_key):
+        if wanted.new_key:
+            made, files = with_new_key(
+                delivery, wanted.key_type, names, lambda csr: client.post(path, {"csr": csr}, which)
+            )
+        else:
+            body = {"csr": read_request(wanted.csr)} if wanted.csr else {}
+            made = client.post(path, body, which)
+            files = delivery.save(made, with_key=False)
     tell(session, made, files)

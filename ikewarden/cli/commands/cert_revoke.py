@@ -24,7 +24,33 @@ REASONS: Final = (
     "cessationOfOperation",
     "privilegeWithdrawn",
 )
+# Those of RFC 5280 that are not given here, and what is.
+_OTHERWISE: Final = {
+    "certificatehold": "To stop it for a while, use `ikewarden cert hold`.",
+    "removefromcrl": "To let a held one be valid again, use `ikewarden cert release`.",
+    "aacompromise": "That is for attribute certificates, which are not issued here.",
+}
 _LOOK_SECONDS: Final = 1.0
+
+
+class _Reason(click.Choice[str]):
+    """A reason in whatever case, shown as RFC 5280 writes it."""
+
+    def __init__(self) -> None:
+        super().__init__(REASONS, case_sensitive=False)
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        """Read it; fails as click fails."""
+        known = {name.lower(): name for name in REASONS}
+        asked = str(value).lower()
+        if asked not in known:
+            instead = _OTHERWISE.get(asked, f"Choose from: {', '.join(REASONS)}.")
+            self.fail(f"{value!r} is no reason to revoke for ever. {instead}", param, ctx)
+        return known[asked]
+
+    def get_missing_message(self, param: click.Parameter, ctx: click.Context | None) -> str:
+        """What may be given."""
+        return f"Choose from: {', '.join(REASONS)}."
 
 
 def _gateway(entry: Mapping[str, Any]) -> str:
@@ -71,7 +97,7 @@ _GATEWAYS: Final = (
 @click.argument("serials", nargs=-1, required=True, metavar="SERIAL…")
 @click.option(
     "--reason",
-    type=click.Choice(REASONS, case_sensitive=False),
+    type=_Reason(),
     metavar=f"[{'|'.join(REASONS)}]",
     required=True,
     help="Why, as RFC 5280 names it.",
@@ -122,8 +148,8 @@ def revoke(
         screen.json(found)
         return
     if not given["dry_run"]:
-        left_out = {"cut", "dry_run", "below"}
-        show_certificate(screen, {k: v for k, v in found.items() if k not in left_out})
+        told = {"cut", "tunnels", "limit", "dry_run", "below"}
+        show_certificate(screen, {k: v for k, v in found.items() if k not in told})
         screen.line()
     _show_cut(screen, found, dry_run=given["dry_run"])
 
@@ -156,7 +182,9 @@ def _show_cut(screen: Screen, found: Mapping[str, Any], *, dry_run: bool) -> Non
         return
     screen.table(_CUT, found["cut"])
     tunnels = "tunnel" if count == 1 else "tunnels"
-    screen.note(f"{count} {tunnels} {ends}; up to {found['limit']} end unasked.")
+    screen.note(
+        f"{count} {tunnels} {ends}. One revocation ends up to {found['limit']}; more with --yes-i-cut N."
+    )
 
 
 def _below(branch: Mapping[str, Any]) -> str:
@@ -204,7 +232,7 @@ def _why_it_stays(found: Mapping[str, Any]) -> str | None:
     if found["revoked_at"] is None:
         return "The certificate is not revoked: there is nothing to reach a gateway."
     if found["status"] == "held":
-        return "The certificate is on hold: daemons refuse it, and tunnels that are up stay up."
+        return "The certificate is on hold: the CRL and OCSP say so, daemons refuse it. Tunnels that are up stay up."
     return None
 
 
@@ -240,12 +268,18 @@ def _show_reach(screen: Screen, found: Mapping[str, Any]) -> None:
     if screen.is_json:
         screen.json(found)
         return
-    head = {name: value for name, value in found.items() if name not in {"gateways", "below"}}
     own = found["own"]
-    head["own"] = None if own is None else own["gateway"]
-    screen.fields(head.items())
+    head = {**found, "gateways": None, "below": None, "own": own and own["gateway"]}
+    screen.fields((name, value) for name, value in head.items() if value is not None)
     if found["below"] is not None and found["revoked_at"] is not None:
         screen.note(_below(found["below"]))
+    elif found["status"] == "revoked" and not found["gateways"]:
+        published = found["published_at"] is not None
+        screen.note(
+            "The CRL tells of it. No gateway has a tunnel with its holder: none has to end one."
+            if published
+            else "The CRL that tells of it is not published yet."
+        )
     if found["gateways"]:
         screen.line()
         screen.table(_GATEWAYS, found["gateways"])

@@ -43,6 +43,9 @@ def check_config(session: Session, file: Path | None, reference: bool) -> int:
             screen.json({"ok": False, "problems": [vars(each) for each in error.problems]})
         for problem in error.problems if not screen.is_json else ():
             screen.line(str(problem))
+        count = len(error.problems)
+        screen.note(f"{count} problem{'s' if count > 1 else ''} ({error.code})")
+        screen.note(f"  Next: {error.next_step}")
         return FAILED
     if screen.is_json:
         screen.json({"ok": True, "problems": []})

@@ -30,6 +30,13 @@ class SettingUnusable(InvalidInput):
     code = "setting_unusable"
 
 
+class PassphraseNotAsked(InvalidInput):
+    """A passphrase was to be typed where nobody is."""
+
+    code = "passphrase_not_asked"
+    next_step = "Run it from a terminal, or give the passphrase by --passphrase-env."
+
+
 @dataclass(frozen=True)
 class Options:
     """What the command line says."""
@@ -293,6 +300,10 @@ def _passphrase(session: Session, options: Options) -> Secret | None:
             passphrase_from_environment(options.passphrase_env, session.environ)
         )
     if options.passphrase_prompt:
+        if session.ask is None:
+            raise PassphraseNotAsked(
+                "There is no terminal at which the passphrase could be asked for."
+            )
         text = click.prompt(
             "Passphrase for the keys", hide_input=True, confirmation_prompt=True, err=True
         )
@@ -322,6 +333,10 @@ def _tell(session: Session, made: "Instance", options: Options) -> None:
             }
         )
         return
+    if options.if_missing:  # something else starts it at once, and tells where everything is
+        screen.line(f"Made an instance in {directory}.")
+        _tell_passphrase(session, options)
+        return
     screen.fields(
         [
             ("API", made.url),
@@ -329,11 +344,16 @@ def _tell(session: Session, made: "Instance", options: Options) -> None:
             ("Settings", str(directory / SETTINGS)),
             ("Root certificate", str(directory / ROOT_CERTIFICATE)),
             *_keys(made, options),
-            *_token(made, options),
+            ("Admin token", f"in {directory / ADMIN_TOKEN}"),
         ]
     )
     screen.line()
-    _next(session, directory, options)
+    _tell_passphrase(session, options)
+    where = "" if "dir" not in session.given else f" --dir {directory}"
+    screen.line()
+    screen.line("Next:")
+    screen.line(f"  {program()} serve{where}")
+    screen.line(f"  {program()} cert issue gw1.example.com --out gw1{where}")
 
 
 def _keys(made: "Instance", options: Options) -> list[tuple[str, str]]:
@@ -344,15 +364,7 @@ def _keys(made: "Instance", options: Options) -> list[tuple[str, str]]:
     return []
 
 
-def _token(made: "Instance", options: Options) -> list[tuple[str, str]]:
-    file = made.directory / ADMIN_TOKEN
-    if options.if_missing:  # a program starts us, and its output ends up in logs
-        return [("Admin token", f"in {file}")]
-    shown = made.admin_token.reveal().decode()
-    return [("Admin token", shown), ("", f"shown this once; kept in {file}")]
-
-
-def _next(session: Session, directory: Path, options: Options) -> None:
+def _tell_passphrase(session: Session, options: Options) -> None:
     screen = session.screen
     if options.passphrase_env or options.passphrase_prompt:
         variable = options.passphrase_env or _WORKED_OUT
@@ -362,9 +374,3 @@ def _next(session: Session, directory: Path, options: Options) -> None:
             "The passphrase of the keys is in a file beside them. Keep a copy of it, and move it away from the keys"
         )
         screen.line("when this is more than a trial ([keys] passphrase_file).")
-    where = "" if "dir" not in session.given else f" --dir {directory}"
-    screen.line()
-    screen.line("Next:")
-    if not options.if_missing:  # else something else starts it at once
-        screen.line(f"  {program()} serve{where}")
-    screen.line(f"  {program()} cert issue gw1.example.com --out gw1{where}")

@@ -11,7 +11,7 @@ from ikewarden.cli.session import Session, pass_session
 _JOBS = (
     Column("Job", "job", whole=True),
     Column("Outcome", lambda entry: entry["outcome"] or "running"),
-    Column("Started", "started_at", whole=True),
+    Column("Started", "started_at", whole=True, spare=1),
     Column("Last success", "last_success_at", whole=True),
     Column("Last error", "last_error"),
 )

@@ -9,6 +9,7 @@ from typing import Any
 import click
 
 from core.errors import InvalidInput
+from ikewarden.cli.files import named
 from ikewarden.cli.help import command
 from ikewarden.cli.lazy import Lazy, LazyGroup
 from ikewarden.cli.options import client_command, example
@@ -55,7 +56,8 @@ def list_(session: Session, internal: bool) -> None:
     """List profiles."""
     found = session.connect().get("/v1/profiles")
     chosen = [each for each in found["items"] if internal or not each["internal"]]
-    session.screen.entries(_COLUMNS, chosen, nothing="There is no profile.")
+    columns = (*_COLUMNS, Column("Internal", "internal")) if internal else _COLUMNS
+    session.screen.entries(columns, chosen, nothing="There is no profile.")
 
 
 @command("show", epilog=example("ikewarden profile show gateway"))
@@ -67,6 +69,10 @@ def show(session: Session, name: str) -> None:
     from ikewarden.cli.segments import segment
 
     found = session.connect().get(f"/v1/profiles/{segment(name)}")
+    if not session.screen.is_json:
+        from pki.x509.keys import algorithm_in_words
+
+        found["key_algorithms"] = [algorithm_in_words(each) for each in found["key_algorithms"]]
     session.screen.document(found)
 
 
@@ -105,7 +111,7 @@ def _read(file: Path) -> dict[str, Any]:
         document = None
     if not isinstance(document, dict) or len(content) > _LONGEST:
         raise ProfileUnreadable(
-            f"{file} is neither TOML nor JSON of a profile.",
+            f"{named(file)} is neither TOML nor JSON of a profile.",
             next_step="Begin with the output of `ikewarden profile show gateway --format json`.",
         )
     return document

@@ -10,6 +10,7 @@ from ikewarden.cli.commands.backup import VARIABLE
 from ikewarden.cli.help import command
 from ikewarden.cli.options import directory_option, example, format_option
 from ikewarden.cli.place import program
+from ikewarden.cli.screen import shown
 from ikewarden.cli.session import Session, pass_session
 
 if TYPE_CHECKING:
@@ -76,9 +77,11 @@ def restore(
         screen.json({"backup": manifest.backup, "made_at": manifest.made_at, "restored": not check})
         return
     if check:
-        screen.line(f"The backup {manifest.backup} of {manifest.made_at} is whole.")
+        screen.line(f"The backup {manifest.backup} of {shown(manifest.made_at)} is whole.")
         return
-    screen.line(f"The backup {manifest.backup} of {manifest.made_at} is in {session.directory}.")
+    screen.line(
+        f"The backup {manifest.backup} of {shown(manifest.made_at)} is in {session.directory}."
+    )
     screen.note(
         "Before it serves, make sure that the old service does not run any more, and accept what came after the backup:"
     )

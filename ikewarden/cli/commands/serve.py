@@ -51,6 +51,8 @@ def _announce(session: Session, directory: Path, settings: "Settings") -> None:
         lines.append(("Admin token", f"in {directory / ADMIN_TOKEN}"))
     screen.fields(lines)
     where = f" --dir {directory}" if "dir" in session.given else ""
-    screen.line(f"Try:  {program()} cert issue gw1.example.com --out gw1{where}")
+    # Where that was done once, the same would find its files in the way.
+    first = "cert list" if Path("gw1").exists() else "cert issue gw1.example.com --out gw1"
+    screen.line(f"Try:  {program()} {first}{where}")
     screen.line("Stop: Ctrl-C")
     session.out.flush()

@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from core.secret import Secret
-from ikewarden.cli.files import SECRET, FileExists, write_new
+from ikewarden.cli.files import SECRET, check_new, write_new
 from ikewarden.cli.help import command
 from ikewarden.cli.lazy import Lazy, LazyGroup
 from ikewarden.cli.options import (
@@ -19,7 +19,8 @@ from ikewarden.cli.options import (
     limit_option,
     rfc3339,
 )
-from ikewarden.cli.screen import Column
+from ikewarden.cli.place import program
+from ikewarden.cli.screen import Column, shown
 from ikewarden.cli.segments import segment
 from ikewarden.cli.session import Session, pass_session
 
@@ -32,16 +33,27 @@ def _limits(entry: Any) -> list[str]:
     return [*words, *([f"gateway {entry['gateway']}"] if entry["gateway"] else [])]
 
 
-_COLUMNS = (
-    Column("Id", "id", whole=True),
-    Column("Name", "name"),
-    Column("Role", "role"),
-    Column("Limits", _limits),
-    Column("Uses left", "uses_left"),
-    Column("Expires", "expires_at", whole=True),
-    Column("Revoked", "revoked_at", whole=True),
-    Column("Made by", "created_by"),
-)
+def _state(entry: Any, now: datetime) -> str:
+    """Whether a token is still good for anything."""
+    if entry["revoked_at"] is not None:
+        return "revoked"
+    if entry["expires_at"] is not None and datetime.fromisoformat(entry["expires_at"]) <= now:
+        return "expired"
+    return "used up" if entry["uses_left"] == 0 else "active"
+
+
+def _columns(now: datetime) -> tuple[Column, ...]:
+    return (
+        Column("Id", "id", whole=True),
+        Column("Name", "name"),
+        Column("Role", "role"),
+        Column("State", lambda entry: _state(entry, now), whole=True),
+        Column("Limits", _limits),
+        Column("Uses left", "uses_left", spare=1),
+        Column("Expires", "expires_at", whole=True),
+        Column("Revoked", "revoked_at", whole=True, spare=3),
+        Column("Made by", "created_by", spare=2),
+    )
 
 
 @dataclass(frozen=True)
@@ -132,7 +144,10 @@ def token() -> None:
     help="How many certificates it fetches. [default: 1 for an enroller, else any number]",
 )
 @click.option(
-    "--expires", type=FUTURE, metavar="TIME", help="RFC 3339, a date, or from now: 90d, 12h."
+    "--expires",
+    type=FUTURE,
+    metavar="TIME",
+    help="RFC 3339, a date, or from now: 30m (minutes), 12h, 90d, 52w.",
 )
 @click.option(
     "--out",
@@ -149,8 +164,8 @@ def create(session: Session, /, **given: Any) -> None:
     certificate.
     """
     wanted = Wanted(**given)
-    if wanted.out is not None and wanted.out.exists():
-        raise FileExists(wanted.out)
+    if wanted.out is not None:
+        check_new(wanted.out)
     body = wanted.body()
     if wanted.role == "enroller" and wanted.uses is None:
         body["uses"] = 1
@@ -164,6 +179,12 @@ def create(session: Session, /, **given: Any) -> None:
         screen.json(made)
         return
     screen.note(f"Made the {made['role']} token {made['id']} for {made['name']}.")
+    ends = made["expires_at"] and shown(made["expires_at"])
+    screen.note(
+        f"It ends at {ends}."
+        if ends
+        else f"It does not expire; `{program()} token revoke {made['id']}` ends it."
+    )
     if wanted.out is not None:
         screen.line(f"It is in {wanted.out}.")
         return
@@ -178,7 +199,9 @@ def create(session: Session, /, **given: Any) -> None:
 def list_(session: Session, limit: int) -> None:
     """List tokens, without their secrets."""
     found = session.connect().listing(_PATH, limit=limit)
-    session.screen.entries(_COLUMNS, found.items, more=found.more, nothing="There is no token.")
+    session.screen.entries(
+        _columns(session.clock()), found.items, more=found.more, nothing="There is no token."
+    )
 
 
 @command("revoke", epilog=example("ikewarden token revoke 5d0c2a9be1f04733"))

@@ -123,6 +123,17 @@ def test_enroll_once_status(installed: Installed) -> None:
     assert installed.pair() != serial
 
 
+def test_what_comes_next_names_the_home_and_the_end_is_told(installed: Installed) -> None:
+    done = installed.enroll()
+    assert f"agent unit --home {installed.home} >" in done.err
+    serial = installed.status()["certificate"]["serial"]
+    revoke = ("cert", "revoke", serial, "--reason", "superseded")
+    assert installed.served.run(*revoke).code == 0
+    installed.agent("once")
+    assert installed.status()["state"] == "refused"
+    assert installed.agent("status").code == 1
+
+
 def test_the_enrollment_is_refused_in_the_arguments_and_not_repeated(installed: Installed) -> None:
     line = installed.line()
     done = installed.agent("enroll", line)
