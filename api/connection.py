@@ -16,6 +16,8 @@ from api.errors import HeadTooLarge, MalformedRequest
 from api.problems import problem_body, status_of
 from core.errors import IkewardenError
 
+# What a chunk costs besides its content at most: a size of eight digits and two line ends. What is more are extensions.
+_CHUNK_FRAME = 16
 # The key in the ASGI scope's `state` under which the application finds the peer's DER certificate.
 PEER = "peer_certificate"
 
@@ -62,7 +64,14 @@ class Connection(HttpToolsProtocol):
         super().__init__(config, server_state, app_state, _loop)
         self._limits = config.limits
         self._head_open = True
-        self._head_bytes = 0
+        # Bytes of the piece at hand, and of the pieces before it since the one that the request began in.
+        self._piece = 0
+        self._pieces = 0
+        # Bytes that came since the last ones of a body and are of none: head, chunk extensions, trailers. Those of the
+        # piece that the request began in are left out, as the end of another request may have come with it.
+        self._framing = 0
+        self._began = False
+        self._refusal: IkewardenError | None = None
         self._head_timer: TimerHandle | None = None
         self._stall_timer: TimerHandle | None = None
 
@@ -85,15 +94,17 @@ class Connection(HttpToolsProtocol):
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
-        """Feed the parser; watch size and time only while a request's head is incomplete."""
+        """Feed the parser; watch the size of what is no body, and the time while a head is incomplete."""
+        self._piece = len(data)
+        self._began = False
         super().data_received(data)
         if self.transport.is_closing():
             return
-        if self._head_open:
-            self._head_bytes += len(data)
-            if self._head_bytes > self._limits.head:
-                self._refuse(HeadTooLarge("The request's head is too large."))
-                return
+        self._pieces += self._piece
+        self._framing = 0 if self._began else max(self._framing + self._piece, 0)
+        if self._framing > self._limits.head:
+            self._refuse(_too_large())
+            return
         if self._head_open or self.cycle.response_complete:
             self._await_head()
 
@@ -101,13 +112,37 @@ class Connection(HttpToolsProtocol):
         """A request line begins."""
         super().on_message_begin()
         self._head_open = True
-        self._head_bytes = 0
+        self._began = True
+        self._pieces = 0
 
     def on_headers_complete(self) -> None:
         """The head is whole."""
+        # Nearly every head comes in a piece that is smaller than the limit: then nothing is added up.
+        if self._pieces + self._piece > self._limits.head:
+            self._weigh(len(self.url))
         self._head_open = False
         self._head_arrived()
         super().on_headers_complete()
+        # What comes after the body under the names of headers is none of the request's (RFC 9110 §6.5.1): it would
+        # come with credentials, or with another length, after the head was looked at.
+        self.headers = []
+
+    def on_body(self, body: bytes) -> None:
+        """Some of the body, at most that of one chunk."""
+        self._framing -= len(body) + _CHUNK_FRAME
+        super().on_body(body)
+
+    def on_message_complete(self) -> None:
+        """The body is whole, and its trailers have been read."""
+        if self.headers:
+            self._weigh(0)
+        super().on_message_complete()
+
+    def _weigh(self, size: int) -> None:
+        size += sum(len(name) + len(value) + 4 for name, value in self.headers)
+        if size > self._limits.head:
+            self._refusal = _too_large()
+            raise self._refusal  # the parser ends, and asks for what is sent where a request is no HTTP
 
     def pause_writing(self) -> None:
         """The client does not read: give it a while."""
@@ -122,8 +157,8 @@ class Connection(HttpToolsProtocol):
             self._stall_timer = None
 
     def send_400_response(self, msg: str) -> None:
-        """Answer what is not HTTP with a problem document and hang up."""
-        self._refuse(MalformedRequest("This is not a well-formed HTTP request."))
+        """Answer what is not HTTP, or what was refused while it was read, with a problem document and hang up."""
+        self._refuse(self._refusal or MalformedRequest("This is not a well-formed HTTP request."))
 
     def _await_head(self) -> None:
         if self._head_timer is None and not self.transport.is_closing():
@@ -138,6 +173,9 @@ class Connection(HttpToolsProtocol):
 
     def _refuse(self, error: IkewardenError) -> None:
         self._head_arrived()
+        if not self._head_open and self.cycle.response_started:
+            self.transport.close()  # one answer for one request
+            return
         body = problem_body(error, request_id="")
         head = (
             b"content-type: application/problem+json\r\ncache-control: no-store\r\n"
@@ -145,3 +183,7 @@ class Connection(HttpToolsProtocol):
         )
         self.transport.write(STATUS_LINE[status_of(error)] + head + body)
         self.transport.close()
+
+
+def _too_large() -> HeadTooLarge:
+    return HeadTooLarge("The request's head, or what frames its body, is too large.")
