@@ -9,9 +9,13 @@ from datetime import UTC, datetime, timedelta, tzinfo
 import apscheduler.schedulers.base
 import pytest
 
+from pki import publication, revocation
 from pki.desk import Desk
 from scheduler import clock
-from scheduler.jobs import JOBS, Job
+from scheduler.jobs import JOBS, Job, run
+from scheduler.outbox import Pace
+from tests.fixtures.desk import CLOCKWORK, OPERATOR, drain
+from tests.pki.acts import crl, issue, listed
 
 PATIENCE = 60.0  # seconds; far more than it takes
 HOUR, DAY = timedelta(hours=1), timedelta(days=1)
@@ -98,3 +102,31 @@ def test_missed_times_are_not_listed() -> None:
     assert every.get_next_fire_time(None, now) == now
     later = every.get_next_fire_time(now, now + 40 * DAY)
     assert later == now + 40 * DAY + timedelta(seconds=0.25)
+
+
+def test_a_revocation_made_while_the_clock_was_ahead_is_on_the_list_when_it_is_right(
+    desk: Desk, now: datetime
+) -> None:
+    made = issue(desk, now=now)
+    ahead = now + 40 * DAY
+    publication.publish_full(desk, CLOCKWORK, "issuing", now=ahead)
+    revocation.revoke(desk, OPERATOR, made.serial, "superseded", now=ahead)
+    run(desk, next(job for job in JOBS if job.name == "reconcile"), "me", now, lambda: now)
+    drain(desk, now)
+    assert made.serial in listed(crl(desk))
+    assert publication.published(desk, "issuing", "full").this_update == now
+
+
+def test_a_list_that_begins_in_the_future_is_made_anew(desk: Desk, now: datetime) -> None:
+    publication.publish_full(desk, CLOCKWORK, "issuing", now=now + 40 * DAY)
+    assert ("issuing", "full", -1) in publication.due(desk, CLOCKWORK, now=now)
+    assert ("root", "full", -1) not in publication.due(desk, CLOCKWORK, now=now)
+
+
+def test_the_pause_between_long_lists_does_not_grow_with_a_clock_that_is_set_back(
+    now: datetime,
+) -> None:
+    pace = Pace()
+    ahead = now + 40 * DAY
+    pace.note("issuing", ahead, ahead + timedelta(seconds=2))
+    assert pace.wait("issuing", now) == timedelta(seconds=8)
