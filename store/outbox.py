@@ -209,6 +209,14 @@ def depth(connection: Connection, now: datetime) -> OutboxDepth:
     return OutboxDepth(row[0], row[1], row[2], timedelta(0) if oldest is None else now - oldest)
 
 
+def oldest(connection: Connection, topic: str) -> datetime | None:
+    """Since when the oldest message of a topic has been there that was not given up."""
+    query = select(func.min(outbox.c.created_at))
+    return connection.execute(
+        query.where(outbox.c.topic == topic, outbox.c.dead_at.is_(None))
+    ).scalar()
+
+
 def dead_letters(connection: Connection, limit: int) -> list[Message]:
     """Messages that were given up, the latest first."""
     query = (
