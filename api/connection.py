@@ -6,7 +6,7 @@ import asyncio
 import ssl
 from asyncio.events import TimerHandle
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NoReturn
 
 from uvicorn.config import Config
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
@@ -18,6 +18,7 @@ from core.errors import IkewardenError
 
 # What a chunk costs besides its content at most: a size of eight digits and two line ends. What is more are extensions.
 _CHUNK_FRAME = 16
+_VERSIONS = frozenset({"1.0", "1.1"})
 # The key in the ASGI scope's `state` under which the application finds the peer's DER certificate.
 PEER = "peer_certificate"
 
@@ -120,6 +121,7 @@ class Connection(HttpToolsProtocol):
         # Nearly every head comes in a piece that is smaller than the limit: then nothing is added up.
         if self._pieces + self._piece > self._limits.head:
             self._weigh(len(self.url))
+        self._check_head()
         self._head_open = False
         self._head_arrived()
         super().on_headers_complete()
@@ -138,11 +140,30 @@ class Connection(HttpToolsProtocol):
             self._weigh(0)
         super().on_message_complete()
 
+    def _check_head(self) -> None:
+        """Refuse what the parser lets pass and another one may read otherwise."""
+        version = self.parser.get_http_version()
+        hosts = 0
+        for name, value in self.headers:
+            if name == b"host":
+                hosts += 1
+            # RFC 9112 §6.1: no other coding is understood, and a client of 1.0 does not know of any.
+            elif name == b"transfer-encoding" and (value.lower() != b"chunked" or version != "1.1"):
+                self._give_up(MalformedRequest("The only transfer coding here is chunked."))
+        # RFC 9112 §3.2: exactly one; a client of 1.0 may leave it out.
+        if hosts != 1 and (hosts or version != "1.0"):
+            self._give_up(MalformedRequest("A request has one Host header."))
+        if version not in _VERSIONS:
+            self._give_up(MalformedRequest("The request's version is not HTTP/1.1."))
+
+    def _give_up(self, error: IkewardenError) -> NoReturn:
+        self._refusal = error
+        raise error  # the parser ends, and asks for what is sent where a request is no HTTP
+
     def _weigh(self, size: int) -> None:
         size += sum(len(name) + len(value) + 4 for name, value in self.headers)
         if size > self._limits.head:
-            self._refusal = _too_large()
-            raise self._refusal  # the parser ends, and asks for what is sent where a request is no HTTP
+            self._give_up(_too_large())
 
     def pause_writing(self) -> None:
         """The client does not read: give it a while."""

@@ -173,6 +173,11 @@ def test_unknown_routes(serving: Serving, path: str) -> None:
         b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03",
         b"GARBAGE\r\n\r\n",
         b"GET /healthz HTTP/9.9\r\nHost: x\r\n\r\n",
+        b"GET /healthz\r\n\r\n",
+        b"GET /healthz HTTP/0.9\r\nHost: x\r\n\r\n",
+        b"GET /healthz HTTP/1.1\r\n\r\n",
+        b"GET /healthz HTTP/1.1\r\nHost: x\r\nHost: x\r\n\r\n",
+        b"GET /healthz HTTP/1.0\r\nHost: x\r\nHost: y\r\n\r\n",
         b"GET /caf\xc3\xa9 HTTP/1.1\r\nHost: x\r\n\r\n",
         b"GET /healthz HTTP/1.1\r\nBad Header: x\r\n\r\n",
         b"POST /v1/certificates HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\nContent-Length: 6\r\n\r\nhello",
@@ -180,6 +185,10 @@ def test_unknown_routes(serving: Serving, path: str) -> None:
         b"POST /v1/certificates HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\n"
         b"Transfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
         b"POST /v1/certificates HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n",
+        b"POST /v1/certificates HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: gzip, chunked\r\n\r\n0\r\n\r\n",
+        b"POST /v1/certificates HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: gzip\r\n"
+        b"Transfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
+        b"POST /v1/certificates HTTP/1.0\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
     ],
 )
 def test_what_is_not_http(strict: Serving, junk: bytes) -> None:
@@ -190,6 +199,23 @@ def test_what_is_not_http(strict: Serving, junk: bytes) -> None:
         assert _is_closed(connection)
     with strict.client() as client:
         assert client.get("/healthz").status == 200
+
+
+@pytest.mark.parametrize(
+    "head",
+    [
+        b"GET /healthz HTTP/1.0\r\n\r\n",  # RFC 9112 does not ask it of older clients
+        b"GET /healthz HTTP/1.0\r\nHost: x\r\n\r\n",
+        b"GET /healthz HTTP/1.1\r\nHost:\r\n\r\n",
+        b"GET /healthz HTTP/1.1\r\nhOST: x\r\n\r\n",
+        b"GET https://x/healthz HTTP/1.1\r\nHost: x\r\n\r\n",
+        b"GET /healthz HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: Chunked\r\n\r\n0\r\n\r\n",
+    ],
+)
+def test_what_is_http(strict: Serving, head: bytes) -> None:
+    with strict.raw() as connection:
+        connection.sendall(head)
+        assert _answer(connection).status == 200
 
 
 def test_plain_http_on_the_tls_port(strict: Serving) -> None:
@@ -606,7 +632,20 @@ def test_what_nobody_foresaw_shows_nothing(site: Site, caplog: pytest.LogCapture
     assert vars(record)["request_id"] == reply.json["request_id"] == reply.headers["x-request-id"]
 
 
-@pytest.mark.parametrize("path", ["/v1//certificates", "/v1/certificates//", "//", "/./healthz"])
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/v1//certificates",
+        "/v1/certificates//",
+        "//",
+        "/./healthz",
+        "//v1/whoami",
+        "//healthz",
+        "//readyz",
+        "/%2Fv1/whoami",
+        "/%2freadyz",
+    ],
+)
 def test_a_path_is_not_mended(strict: Serving, path: str) -> None:
     with strict.raw() as connection:
         connection.sendall(_head("GET", path))
