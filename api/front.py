@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 from api import bridge
 from api.bridge import Answer, Exchange
 from api.connection import PEER, Limits
-from api.errors import BodyTooLarge, RequestTooSlow, Stopping
+from api.errors import BodyTooLarge, RequestTooSlow, RouteNotFound, Stopping
 from api.pool import Pool
 from api.problems import encode, internal, problem_body, problem_headers, status_of
 from api.waiting import ClientGone, Waiting
@@ -115,6 +115,7 @@ class Front:
                 return ready
             limits = self._report_limits if _is_report(scope) else self._limits
             body = await _whole_body(scope, receive, limits)
+            _check_path(scope)
             answer = await self._ask(scope, body, exchange)
             if exchange.hold is None or self._waiting is None:
                 return answer
@@ -212,6 +213,12 @@ async def _whole_body(scope: "HTTPScope", receive: "ASGIReceiveCallable", limits
     if size > limits.body:
         raise too_large
     return b"".join(pieces)
+
+
+def _check_path(scope: "HTTPScope") -> None:
+    # werkzeug would take it for the path with one slash.
+    if scope["path"].startswith("//"):
+        raise RouteNotFound("There is nothing at this path.")
 
 
 def _is_report(scope: "HTTPScope") -> bool:

@@ -29,6 +29,9 @@ _TAG = "Service"
 _QUIET = timedelta(minutes=1)
 # The readiness check looks on nobody's behalf: a probe has no credential.
 _PROBE = Actor(name="readiness probe", role=Role.SCHEDULER)
+# They look several times a second, and say at least each half minute that they do. What revokes goes through them.
+_LANES = ("outbox_changes", "outbox_lists")
+_SILENCE = timedelta(minutes=5)
 
 
 class Alive(Shown):
@@ -106,6 +109,24 @@ def _troubles(desk: Desk, now: datetime) -> Iterator[Trouble]:
             code="crl_missing",
             about=_list(authority, kind, shard),
             detail="It was never published; a running scheduler does it within a second.",
+        )
+    yield from _late(desk, now)
+
+
+def _late(desk: Desk, now: datetime) -> Iterator[Trouble]:
+    for job in _LANES:
+        last = history.last_success(desk, _PROBE, job)
+        # Also one that is yet to come: then the clock was set back, and nothing has been done since.
+        if last is not None and abs(now - last) > _SILENCE:
+            yield Trouble(
+                code="job_silent", about=f"job:{job}", detail=f"It last succeeded at {last:%FT%TZ}."
+            )
+    oldest = history.oldest_change(desk, _PROBE)
+    if oldest is not None and abs(now - oldest) > _SILENCE:
+        yield Trouble(
+            code="revocation_waits",
+            about="outbox",
+            detail=f"A change of {oldest:%FT%TZ} has not been carried to the revocation lists.",
         )
 
 

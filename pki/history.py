@@ -9,6 +9,7 @@ from datetime import datetime
 from core.errors import NotFound
 from pki.actors import Action, Actor, require, require_gateway
 from pki.desk import Desk
+from pki.revocation import PUBLISH
 from pki.trail import leave
 from store import audit, jobs, outbox
 from store.audit import AuditEvent
@@ -72,6 +73,22 @@ def outbox_depth(desk: Desk, actor: Actor, *, now: datetime) -> OutboxDepth:
     require_gateway(actor, None)
     with desk.store.read() as connection:
         return outbox.depth(connection, now)
+
+
+def last_success(desk: Desk, actor: Actor, job: str) -> datetime | None:
+    """When a job last succeeded, if it ever did. Raises RoleMayNot, OutsideScope."""
+    require(actor, Action.JOB_READ)
+    require_gateway(actor, None)
+    with desk.store.read() as connection:
+        return jobs.last_success(connection, job)
+
+
+def oldest_change(desk: Desk, actor: Actor) -> datetime | None:
+    """Since when the oldest change of a certificate's status waits for its list. Raises RoleMayNot, OutsideScope."""
+    require(actor, Action.METRICS_READ)
+    require_gateway(actor, None)
+    with desk.store.read() as connection:
+        return outbox.oldest(connection, PUBLISH)
 
 
 def dead_letters(desk: Desk, actor: Actor, *, limit: int = 100) -> list[Message]:

@@ -29,6 +29,8 @@ from store.tables import authorities as authorities_table
 from store.tables import certificates, crl_numbers, crls, revocations
 
 FULL, DELTA, SHARD = "full", "delta", "shard"
+# The clocks of replicas may differ by less.
+_SKEW = timedelta(minutes=5)
 NO_SHARD = -1
 
 
@@ -163,9 +165,10 @@ def take(
 
 
 def due(desk: Desk, actor: Actor, *, now: datetime) -> list[tuple[str, str, int]]:
-    """Lists that are missing, past the part of their life after which they are made anew, or older than a revocation.
+    """Lists that are missing, past the part of their life after which they are made anew, older than a revocation, or
+    made by a clock that was ahead: verifiers do not believe them yet.
 
-    The last is the net below the outbox: a signer that was away for an hour must not delay a revocation any longer.
+    The third is the net below the outbox: a signer that was away for an hour must not delay a revocation any longer.
     Gives (authority, kind, shard). Raises RoleMayNot.
     """
     require(actor, Action.JOB_RUN)
@@ -181,7 +184,7 @@ def due(desk: Desk, actor: Actor, *, now: datetime) -> list[tuple[str, str, int]
         fresh = {
             (row.kind, row.shard)
             for row in rows
-            if now < _renewal(desk, row.this_update, row.next_update)
+            if row.this_update - _SKEW <= now < _renewal(desk, row.this_update, row.next_update)
             and not _is_behind(row, changed)
         }
         found += [

@@ -11,6 +11,7 @@ from typing import Literal
 
 from apscheduler.executors.pool import ThreadPoolExecutor
 from apscheduler.schedulers.background import BackgroundScheduler
+from apscheduler.triggers.base import BaseTrigger
 
 from core.errors import IkewardenError
 from fleet.rotation.runner import Runner
@@ -23,6 +24,8 @@ _LOG = logging.getLogger("ikewarden.scheduler")
 ROTATIONS = "rotations"
 # The drain runs several times a second; its record says so about once a minute, and at once when it fails.
 _RECORD_EVERY = timedelta(seconds=30)
+# How often the clock is looked at, in seconds that nobody sets: no job is late by more because of what the clock did.
+_LOOK_AT_CLOCK = 1.0
 
 
 def owner_name() -> str:
@@ -66,7 +69,8 @@ class Lane:
         self, now: datetime, outcome: Literal["ok", "failed"], error: str | None, done: int
     ) -> None:
         ok = outcome == "ok"
-        due = self._recorded is None or not now - self._recorded < _RECORD_EVERY
+        # abs: the clock may have been set back since
+        due = self._recorded is None or abs(now - self._recorded) >= _RECORD_EVERY
         if not due and ok == self._was_ok:
             return
         try:
@@ -87,6 +91,35 @@ class OutboxJob(Lane):
         super().__init__(desk, owner, clock, lane, drain.run)
 
 
+class Every(BaseTrigger):  # type: ignore[misc]  # APScheduler has no types
+    """Fires at once, and then each time `seconds` after it was last seen to be due. What was missed stays missed.
+
+    APScheduler's own interval counts from the time before, and lists every time that was missed to take the last of
+    them: after a clock that was a month ahead for a moment these are millions.
+    """
+
+    def __init__(self, seconds: float) -> None:
+        self.pause = timedelta(seconds=seconds)
+
+    def get_next_fire_time(
+        self, previous_fire_time: datetime | None, now: datetime
+    ) -> datetime | None:
+        """When to fire next, as APScheduler asks for it."""
+        return now if previous_fire_time is None else now + self.pause
+
+
+def _heed_clock(scheduler: BackgroundScheduler) -> None:
+    """Have every job run that would wait for longer than its pause because the clock was set back.
+
+    The scheduler is woken in any case: it sleeps as long as it seemed right by the clock before.
+    """
+    now = read_clock()
+    for job in scheduler.get_jobs():
+        if job.next_run_time - now > job.trigger.pause:
+            job.modify(next_run_time=now)
+    scheduler.wakeup()
+
+
 def read_clock() -> datetime:
     """The time now, UTC. Only entry points call it (house rule 5)."""
     return datetime.now(UTC)  # noqa: TID251 - an entry point
@@ -105,8 +138,8 @@ def serve(
     """Run all jobs until `stop` is set; then wait for what is running and return.
 
     `intervals` gives seconds between runs by job name, 0 for never; a job that is missing there runs as often as it
-    says. Every job runs once right at the start. `more` are jobs besides JOBS. `rotation_seconds`: how often rotations
-    are looked at.
+    says. Every job runs once right at the start. A clock that is set, however far, makes no job wait. `more` are jobs
+    besides JOBS. `rotation_seconds`: how often rotations are looked at.
     """
     owner = owner_name()
     scheduler = BackgroundScheduler(
@@ -118,15 +151,12 @@ def serve(
         },
         job_defaults={"coalesce": True, "max_instances": 1, "misfire_grace_time": None},
     )
-    first = clock()
     wanted = [job for job in (*JOBS, *more) if intervals.get(job.name, job.every) > 0]
     for job in wanted:
         scheduler.add_job(
             _runner(desk, job, owner, clock),
-            "interval",
-            seconds=intervals.get(job.name, job.every),
+            Every(intervals.get(job.name, job.every)),
             id=job.name,
-            next_run_time=first,
         )
     pace = Pace()
     runner = Runner(desk, SCHEDULER, f"{owner}:{ROTATIONS}")
@@ -138,14 +168,13 @@ def serve(
         rotations = Lane(desk, owner, clock, ROTATIONS, lambda _: runner.run(clock))
         lanes.append((ROTATIONS, rotations, rotation_seconds))
     for name, lane_job, seconds in lanes:
-        scheduler.add_job(
-            lane_job, "interval", seconds=seconds, id=name, executor=name, next_run_time=first
-        )
+        scheduler.add_job(lane_job, Every(seconds), id=name, executor=name)
     # APScheduler warns each time a short interval passes while the drain still works; that is how it is meant.
     logging.getLogger("apscheduler").setLevel(logging.ERROR)
     scheduler.start()
     _LOG.info("scheduler started", extra={"owner": owner})
-    stop.wait()
+    while not stop.wait(_LOOK_AT_CLOCK):
+        _heed_clock(scheduler)
     scheduler.shutdown(wait=True)
     runner.close()
     _LOG.info("scheduler stopped")

@@ -16,7 +16,7 @@ from pki import cleanup, decisions, expiry, ocsp_answers, ocsp_signers, publicat
 from pki.actors import Actor, Role
 from pki.authorities import own_names
 from pki.desk import Desk
-from store import jobs, leases
+from store import jobs, leases, outbox
 
 _LOG = logging.getLogger("ikewarden.scheduler")
 # Longer than any run; a replica that dies holds a job up no longer than this.
@@ -71,8 +71,9 @@ def refresh_ocsp(desk: Desk, now: datetime) -> Mapping[str, int]:
 
 
 def settle(desk: Desk, now: datetime) -> Mapping[str, int]:
-    """Give up intents that were left half-way."""
-    return {"abandoned": reconcile.settle(desk, SCHEDULER, now=now)}
+    """Give up intents that were left half-way, and let go of what waits for a time that a wrong clock told."""
+    freed = leases.put_right(desk.store, now) + outbox.put_right(desk.store, now)
+    return {"abandoned": reconcile.settle(desk, SCHEDULER, now=now), "put_right": freed}
 
 
 def notify(desk: Desk, now: datetime) -> Mapping[str, int]:

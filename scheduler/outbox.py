@@ -31,6 +31,7 @@ FULL = "crl.full"
 # A full list of a million entries takes seconds: then at most this part of the time goes into building it.
 _DUTY = 0.2
 _QUICK = timedelta(milliseconds=250)
+_LONGEST_PAUSE = timedelta(minutes=10)
 OPEN = "authority.made"
 # A lane each, so that a revocation waits neither for the list of a million, nor for a new authority's shards, nor for
 # who is told of things. The last takes whatever the others do not.
@@ -89,13 +90,14 @@ class Pace:
     """How soon the complete list of an authority may be built again. Shared by the lanes of a process."""
 
     def __init__(self) -> None:
-        self._next: dict[str, datetime] = {}
+        self._next: dict[str, tuple[datetime, timedelta]] = {}
 
     def note(self, name: str, start: datetime, end: datetime) -> None:
         """Remember how long a build took."""
         took = end - start
         if took > _QUICK:
-            self._next[name] = end + took * (1 / _DUTY - 1)
+            pause = took * (1 / _DUTY - 1)
+            self._next[name] = end + pause, pause
         else:
             self._next.pop(name, None)
 
@@ -105,7 +107,9 @@ class Pace:
 
     def wait(self, name: str, now: datetime) -> timedelta:
         """How long to wait for the next one."""
-        return max(self._next.get(name, now) - now, timedelta(0))
+        at, pause = self._next.get(name, (now, timedelta(0)))
+        # The clock may have been set back since, or forward while the list was built.
+        return min(max(at - now, timedelta(0)), pause, _LONGEST_PAUSE)
 
 
 class Drain:

@@ -78,6 +78,12 @@ def latest(connection: Connection) -> list[JobState]:
     ]
 
 
+def last_success(connection: Connection, job: str) -> datetime | None:
+    """When the latest run that succeeded ended, if one did. The latest by its number: the clock may have been ahead."""
+    query = select(job_runs.c.finished_at).where(job_runs.c.job == job, job_runs.c.outcome == "ok")
+    return connection.execute(query.order_by(job_runs.c.id.desc()).limit(1)).scalar()
+
+
 def prune(connection: Connection, before: datetime) -> int:
     """Forget runs that started before; of each job the latest run, success and failure stay. Tells how many went."""
     kept = {

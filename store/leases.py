@@ -16,6 +16,8 @@ from store.errors import Duplicate
 from store.tables import leases
 
 _LONG_AGO: Final = datetime(1970, 1, 1, tzinfo=UTC)
+# No lease is longer.
+_LONGEST: Final = timedelta(hours=1)
 
 
 @dataclass(frozen=True)
@@ -70,6 +72,16 @@ def release(store: Store, lease: Lease) -> None:
     """Let anyone take the lease at once; nothing where somebody else has had it since."""
     with store.write() as connection:
         connection.execute(update(leases).where(_still(lease)).values(owner="", until=_LONG_AGO))
+
+
+def put_right(store: Store, now: datetime) -> int:
+    """End the leases that were taken by a clock that was far ahead and is right again; tells how many these were."""
+    wrong = leases.c.until > now + _LONGEST
+    with store.read() as connection:
+        if connection.execute(select(leases.c.name).where(wrong).limit(1)).first() is None:
+            return 0
+    with store.write() as connection:
+        return connection.execute(update(leases).where(wrong).values(until=now)).rowcount
 
 
 def _still(lease: Lease) -> ColumnElement[bool]:

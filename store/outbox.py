@@ -34,6 +34,8 @@ _FIRST_WAIT: Final = timedelta(seconds=1)
 _GROWTH: Final = 3
 _LONGEST_WAIT: Final = timedelta(hours=1)
 _LONGEST_ERROR: Final = 1000
+# The clocks of replicas may differ by less; and no lease is longer.
+_SKEW: Final = timedelta(minutes=5)
 
 
 @dataclass(frozen=True)
@@ -207,6 +209,14 @@ def depth(connection: Connection, now: datetime) -> OutboxDepth:
     return OutboxDepth(row[0], row[1], row[2], timedelta(0) if oldest is None else now - oldest)
 
 
+def oldest(connection: Connection, topic: str) -> datetime | None:
+    """Since when the oldest message of a topic has been there that was not given up."""
+    query = select(func.min(outbox.c.created_at))
+    return connection.execute(
+        query.where(outbox.c.topic == topic, outbox.c.dead_at.is_(None))
+    ).scalar()
+
+
 def dead_letters(connection: Connection, limit: int) -> list[Message]:
     """Messages that were given up, the latest first."""
     query = (
@@ -229,6 +239,43 @@ def revive(connection: Connection, number: int, now: datetime) -> Message | None
         return None
     row = connection.execute(select(*_COLUMNS).where(outbox.c.id == number))
     return _message(row.mappings().one())
+
+
+def put_right(store: Store, now: datetime) -> int:
+    """Let go of what was written by a clock that was far ahead and is right again; tells how many messages that were.
+
+    A message that was put, failed or claimed then would else wait for that time. One that was to wait keeps its delay.
+    """
+    rested = now + _LONGEST_WAIT * 2
+    wrong = and_(
+        outbox.c.dead_at.is_(None),
+        or_(
+            outbox.c.created_at > now + _SKEW,
+            and_(outbox.c.attempts > 0, outbox.c.available_at > rested),
+            outbox.c.lease_until > now + _SKEW,
+        ),
+    )
+    query = select(*_COLUMNS).where(wrong)
+    with store.read() as connection:
+        if connection.execute(query.limit(1)).first() is None:
+            return 0
+    with store.write() as connection:
+        found = connection.execute(query.with_for_update(skip_locked=True)).mappings().all()
+        for message in map(_message, found):
+            due = message.available_at
+            if message.created_at > now:
+                due = now + (due - message.created_at)
+            connection.execute(
+                update(outbox)
+                .where(outbox.c.id == message.id)
+                .values(
+                    created_at=min(message.created_at, now),
+                    available_at=now if message.attempts else due,
+                    lease_owner=None,
+                    lease_until=None,
+                )
+            )
+    return len(found)
 
 
 def _free(now: datetime) -> ColumnElement[bool]:

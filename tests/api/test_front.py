@@ -181,6 +181,11 @@ def test_unknown_routes(serving: Serving, path: str) -> None:
         b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03",
         b"GARBAGE\r\n\r\n",
         b"GET /healthz HTTP/9.9\r\nHost: x\r\n\r\n",
+        b"GET /healthz\r\n\r\n",
+        b"GET /healthz HTTP/0.9\r\nHost: x\r\n\r\n",
+        b"GET /healthz HTTP/1.1\r\n\r\n",
+        b"GET /healthz HTTP/1.1\r\nHost: x\r\nHost: x\r\n\r\n",
+        b"GET /healthz HTTP/1.0\r\nHost: x\r\nHost: y\r\n\r\n",
         b"GET /caf\xc3\xa9 HTTP/1.1\r\nHost: x\r\n\r\n",
         b"GET /healthz HTTP/1.1\r\nBad Header: x\r\n\r\n",
         b"POST /v1/certificates HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\nContent-Length: 6\r\n\r\nhello",
@@ -188,6 +193,10 @@ def test_unknown_routes(serving: Serving, path: str) -> None:
         b"POST /v1/certificates HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\n"
         b"Transfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
         b"POST /v1/certificates HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n",
+        b"POST /v1/certificates HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: gzip, chunked\r\n\r\n0\r\n\r\n",
+        b"POST /v1/certificates HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: gzip\r\n"
+        b"Transfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
+        b"POST /v1/certificates HTTP/1.0\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
     ],
 )
 def test_what_is_not_http(strict: Serving, junk: bytes) -> None:
@@ -198,6 +207,23 @@ def test_what_is_not_http(strict: Serving, junk: bytes) -> None:
         assert _is_closed(connection)
     with strict.client() as client:
         assert client.get("/healthz").status == 200
+
+
+@pytest.mark.parametrize(
+    "head",
+    [
+        b"GET /healthz HTTP/1.0\r\n\r\n",  # RFC 9112 does not ask it of older clients
+        b"GET /healthz HTTP/1.0\r\nHost: x\r\n\r\n",
+        b"GET /healthz HTTP/1.1\r\nHost:\r\n\r\n",
+        b"GET /healthz HTTP/1.1\r\nhOST: x\r\n\r\n",
+        b"GET https://x/healthz HTTP/1.1\r\nHost: x\r\n\r\n",
+        b"GET /healthz HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: Chunked\r\n\r\n0\r\n\r\n",
+    ],
+)
+def test_what_is_http(strict: Serving, head: bytes) -> None:
+    with strict.raw() as connection:
+        connection.sendall(head)
+        assert _answer(connection).status == 200
 
 
 def test_plain_http_on_the_tls_port(strict: Serving) -> None:
@@ -217,6 +243,124 @@ def test_a_head_that_is_too_large(strict: Serving) -> None:
             return  # hung up on while sending
         reply = _answer(connection)
         assert (reply.status, reply.code) == (431, "head_too_large")
+
+
+def test_a_head_that_is_too_large_in_one_piece(strict: Serving) -> None:
+    for head in (
+        _head("GET", "/healthz?" + "x" * LIMITS.head),
+        _head("GET", "/healthz", X_Filler="x" * LIMITS.head),
+    ):
+        with strict.raw() as connection:
+            connection.sendall(head)
+            reply = _answer(connection)
+            assert (reply.status, reply.code) == (431, "head_too_large")
+            assert _is_closed(connection)
+
+
+def test_a_head_behind_a_large_body_is_not_too_large(strict: Serving) -> None:
+    body = b"x" * (LIMITS.body - 10)
+    with strict.raw() as connection:
+        first = _head("POST", "/v1/tokens", Content_Length=str(len(body))) + body
+        second = _head("GET", "/healthz", X_Filler="x" * 5000)
+        connection.sendall(first + second[:3000])
+        assert _answer(connection).status == 401
+        connection.sendall(second[3000:])
+        assert _answer(connection).status == 200
+
+
+def _chunked(path: str = "/v1/tokens", **headers: str) -> bytes:
+    return _head("POST", path, Transfer_Encoding="chunked", **headers)
+
+
+@pytest.mark.parametrize(
+    "lines",
+    [
+        b"X-Filler: %s\r\n" % (b"x" * 50),
+        b"a:\r\n",
+        b"x" * 50,  # one line that never ends
+    ],
+    ids=["lines", "short lines", "one line"],
+)
+def test_trailers_that_never_end(strict: Serving, lines: bytes) -> None:
+    with strict.raw() as connection:
+        connection.sendall(_chunked() + b"2\r\n{}\r\n0\r\nFirst: ")
+        try:
+            for _ in range(LIMITS.head * 100 // 1000):
+                connection.sendall(lines * (1000 // len(lines)))
+        except (ssl.SSLError, ConnectionError):
+            return  # hung up on while sending
+        reply = _answer(connection)
+        assert (reply.status, reply.code) == (431, "head_too_large")
+        assert _is_closed(connection)
+
+
+@pytest.mark.parametrize("pieces", [1, 40])
+def test_trailers_that_are_too_large(strict: Serving, pieces: int) -> None:
+    sent = b"2\r\n{}\r\n0\r\n" + b"X-Filler: x\r\n" * 2000 + b"\r\n"
+    with strict.raw() as connection:
+        connection.sendall(_chunked())
+        size = len(sent) // pieces + 1
+        try:
+            for start in range(0, len(sent), size):
+                connection.sendall(sent[start : start + size])
+        except (ssl.SSLError, ConnectionError):
+            return  # hung up on while sending
+        reply = _answer(connection)
+        assert (reply.status, reply.code) == (431, "head_too_large")
+        assert _is_closed(connection)
+
+
+def test_a_chunk_extension_that_is_too_large(strict: Serving) -> None:
+    with strict.raw() as connection:
+        connection.sendall(_chunked() + b"2;x=")
+        try:
+            for _ in range(200):
+                connection.sendall(b"x" * 1000)
+        except (ssl.SSLError, ConnectionError):
+            return  # hung up on while sending
+        reply = _answer(connection)
+        assert (reply.status, reply.code) == (431, "head_too_large")
+        assert _is_closed(connection)
+
+
+def test_chunk_extensions_that_are_too_large_together(strict: Serving) -> None:
+    with strict.raw() as connection:
+        connection.sendall(_chunked())
+        try:
+            for _ in range(200):
+                connection.sendall(b"1;x=%s\r\nx\r\n" % (b"x" * 1000))
+        except (ssl.SSLError, ConnectionError):
+            return  # hung up on while sending
+        reply = _answer(connection)
+        assert (reply.status, reply.code) == (431, "head_too_large")
+
+
+@pytest.mark.parametrize("together", [True, False])
+def test_a_body_in_tiny_chunks_is_taken(strict: Serving, together: bool) -> None:
+    body = b'{"name": "tiny", "role": "auditor"' + b" " * 10_000 + b"}"
+    sent = [b"1\r\n%c\r\n" % byte for byte in body] + [b"0\r\nChecksum: none\r\n\r\n"]
+    head = _chunked(
+        Authorization=f"Bearer {strict.site.tokens[Role.ADMIN]}", Content_Type="application/json"
+    )
+    with strict.raw() as connection:
+        connection.sendall(head)
+        step = len(sent) if together else 700
+        for start in range(0, len(sent), step):
+            connection.sendall(b"".join(sent[start : start + step]))
+        assert _answer(connection).status == 201
+
+
+def test_trailers_are_no_headers(strict: Serving) -> None:
+    token = strict.site.tokens[Role.ADMIN].encode()
+    body = b'{"name": "trailed", "role": "auditor"}'
+    chunks = b"%x\r\n%s\r\n0\r\n" % (len(body), body)
+    head = _chunked(Content_Type="application/json", Trailer="Authorization")
+    with strict.raw() as connection:
+        connection.sendall(head + chunks + b"Authorization: Bearer %s\r\n\r\n" % token)
+        reply = _answer(connection)
+        assert (reply.status, reply.code) == (401, "credentials_missing")
+        connection.sendall(_head("GET", "/healthz"))
+        assert _answer(connection).status == 200, "trailers do no harm"
 
 
 def test_a_head_that_never_ends_is_hung_up_on(hasty: Serving) -> None:
@@ -500,7 +644,20 @@ def test_what_nobody_foresaw_shows_nothing(site: Site, caplog: pytest.LogCapture
     assert vars(record)["request_id"] == reply.json["request_id"] == reply.headers["x-request-id"]
 
 
-@pytest.mark.parametrize("path", ["/v1//certificates", "/v1/certificates//", "//", "/./healthz"])
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/v1//certificates",
+        "/v1/certificates//",
+        "//",
+        "/./healthz",
+        "//v1/whoami",
+        "//healthz",
+        "//readyz",
+        "/%2Fv1/whoami",
+        "/%2freadyz",
+    ],
+)
 def test_a_path_is_not_mended(strict: Serving, path: str) -> None:
     with strict.raw() as connection:
         connection.sendall(_head("GET", path))

@@ -8,13 +8,13 @@ import pytest
 from sqlalchemy import delete
 
 from api.server import ApiSettings
-from pki import authorities, publication
+from pki import authorities, publication, revocation
 from pki.actors import Role
 from pki.holdings import Holdings
-from store import tables
+from store import jobs, tables
 from store.engine import open_store
 from tests.api.serving import Client, Serving, serve
-from tests.api.site import CLOCKWORK, Site
+from tests.api.site import CLOCKWORK, CONSOLE, Site
 from tests.fakes import FakeKeyStore
 from tests.fixtures.desk import drain
 
@@ -65,6 +65,29 @@ def test_not_ready_with_a_stale_list(serving: Serving) -> None:
     assert {(t["code"], t["about"]) for t in reply.json["troubles"]} >= {
         ("crl_stale", "crl:issuing:full")
     }
+
+
+@pytest.mark.parametrize("off", [timedelta(minutes=6), -timedelta(minutes=6)])
+def test_not_ready_when_revocations_are_not_seen_to(serving: Serving, off: timedelta) -> None:
+    site = serving.site
+    at = site.clock() - off
+    number = jobs.started(site.desk.store, "outbox_changes", "gone", at)
+    jobs.finished(site.desk.store, number, "ok", None, None, at)
+    issued = site.issue("waits.example")
+    revocation.revoke(site.desk, CONSOLE, issued.serial, "superseded", now=at)
+    with serving.client() as client:
+        reply = client.get("/readyz")
+        drain(site.desk, site.clock() + timedelta(minutes=7))
+        number = jobs.started(site.desk.store, "outbox_changes", "new", site.clock())
+        jobs.finished(site.desk.store, number, "ok", None, None, site.clock())
+        publication.publish_full(site.desk, CLOCKWORK, "issuing", now=site.clock())
+        after = client.get("/readyz")
+    assert reply.status == 503
+    assert {(t["code"], t["about"]) for t in reply.json["troubles"]} == {
+        ("job_silent", "job:outbox_changes"),
+        ("revocation_waits", "outbox"),
+    }
+    assert after.json == {"ready": True, "troubles": []}
 
 
 def test_not_ready_without_keys(site: Site) -> None:

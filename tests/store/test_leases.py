@@ -78,3 +78,14 @@ def test_one_of_many_that_ask_at_once_gets_it(store: Store) -> None:
                 )
             )
         assert len([lease for lease in got if lease is not None]) == 1
+
+
+def test_a_lease_taken_by_a_clock_that_was_far_ahead_ends_when_it_is_right_again(
+    store: Store,
+) -> None:
+    leases.take(store, "right", "a", TTL, NOW)
+    leases.take(store, "wrong", "a", TTL, NOW + timedelta(days=40))
+    assert leases.take(store, "wrong", "b", TTL, NOW) is None
+    assert leases.put_right(store, NOW) == 1
+    assert leases.take(store, "wrong", "b", TTL, NOW) == Lease("wrong", "b", NOW + TTL, 2)
+    assert leases.take(store, "right", "b", TTL, NOW) is None

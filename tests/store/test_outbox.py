@@ -173,3 +173,29 @@ def test_large_claim_is_done_at_once(store: Store) -> None:
     outbox.done(store, [message.id for message in got], owner="a")
     outbox.done(store, [], owner="a")
     assert depth(store).waiting == 0
+
+
+def test_what_a_clock_wrote_that_was_far_ahead_is_due_when_it_is_right_again(store: Store) -> None:
+    fill(store, 2)
+    ahead = NOW + timedelta(days=40)
+    first, second = claim(store, now=ahead)
+    outbox.failed(store, first, owner="a", error="no", now=ahead)
+    assert second.attempts == 0  # and its claim lasts until after `ahead`
+    with store.write() as connection:
+        outbox.put(connection, topic="t", key="soon", payload={"n": 2}, now=ahead)
+        outbox.put(connection, topic="t", key="later", payload={"n": 3}, now=ahead, delay=LEASE)
+    assert claim(store, "b") == []
+    assert outbox.put_right(store, NOW) == 4
+    assert {message.payload["n"] for message in claim(store, "b")} == {0, 1, 2}
+    assert [m.payload["n"] for m in claim(store, "c", now=NOW + LEASE - SECOND)] == []
+    assert 3 in {m.payload["n"] for m in claim(store, "c", now=NOW + LEASE)}
+
+
+def test_what_is_right_is_left_alone(store: Store) -> None:
+    fill(store, 2)
+    (message,) = claim(store, limit=1)
+    outbox.failed(store, message, owner="a", error="no", now=NOW)
+    claim(store, limit=1)
+    with store.write() as connection:
+        outbox.put(connection, topic="t", key="k", payload={}, now=NOW, delay=timedelta(days=1))
+    assert outbox.put_right(store, NOW - 2 * SECOND) == 0
