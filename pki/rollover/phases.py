@@ -15,7 +15,7 @@ from sqlalchemy import Connection, select, update
 from core.errors import Conflict, InvalidInput
 from hsm.ports import KeyAlgorithm
 from pki import authorities, founding, revocation
-from pki.actors import Action, Actor, require, require_authority, require_gateway
+from pki.actors import Action, Actor, require, require_authority, require_gateway, require_whole
 from pki.approvals import asked_for, require_approval
 from pki.authorities import ACTIVE, OUTSIDE, PREPARED, RETIRED, REVOKED, Authority
 from pki.conditions import check_in_force, check_still, check_unrevoked
@@ -193,7 +193,7 @@ def move(
     raises.
     """
     require(actor, Action.AUTHORITY_CREATE)
-    require_gateway(actor, None)
+    require_whole(actor)
     found = get(desk, actor, number)
     _after(found, order)
     if order.to == State.PUBLISHED:

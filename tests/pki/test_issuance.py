@@ -293,8 +293,8 @@ _PERSON = {"C": "DE", "O": "Example", "CN": "ceo@example.com", "UID": "root"}
         # A common name that is one of its names stays.
         (["email:*@a.example"], "user", ["email:b@a.example", "email:c@a.example"], {"CN": "c@a.example"}, "CN=c@a.example"),
         # A pattern of its own covers the whole of it, or nothing of it counts.
-        (["dns:*.example", "dn:*,O=Example"], "gateway", ["dns:a.example"], {"O": "Example"}, "CN=a.example,O=Example"),
-        (["dns:*.example", "dn:*,O=Example"], "gateway", ["dns:a.example"], {"O": "Other"}, "CN=a.example"),
+        (["dns:*.example", "dn:*,O=X"], "gateway", ["dns:a.example"], {"O": "X"}, "CN=a.example,O=X"),
+        (["dns:*.example", "dn:*,O=X"], "gateway", ["dns:a.example"], {"O": "Other"}, "CN=a.example"),
         (["*"], "user", ["email:m@example.com"], _PERSON, "UID=root,CN=ceo@example.com,O=Example,C=DE"),
     ],
 )  # fmt: skip
