@@ -256,3 +256,12 @@ def require_gateway(actor: Actor, gateway: str | None) -> None:
     if tied and (gateway is None or actor.scope.gateway != gateway):
         whose = "one gateway, and this is about all" if gateway is None else "another gateway"
         raise OutsideScope(f"This credential belongs to {whose}.")
+
+
+def require_whole(actor: Actor) -> None:
+    """Raise OutsideScope for a credential that is limited in gateway, names or profiles: an authority has a part in all
+    of them.
+    """
+    require_gateway(actor, None)
+    if actor.scope.names is not None or actor.scope.profiles is not None:
+        raise OutsideScope("This credential is limited in names or profiles; this is about all.")

@@ -13,6 +13,7 @@ from pki.actors import GRANTS, Action, Actor, OutsideScope, Role, require_gatewa
 from pki.authorities import ACTIVE, OUTSIDE, PREPARED, RETIRED, REVOKED, Authority, seen
 from pki.x509.draft import Subject
 from pki.x509.keys import key_algorithm
+from pki.x509.names import GeneralName
 from pki.x509.profile import Profile
 from pki.x509.signing import HashlessPublicKey
 from store.tables import authorities
@@ -96,6 +97,19 @@ def check_gateway(name: str) -> None:
     """Make sure that a gateway can have this name. Raises BadGateway."""
     if not _GATEWAY.fullmatch(name) or not name.isprintable():
         raise BadGateway("This is not a name that a gateway can have.")
+
+
+def within_scope(actor: Actor, subject: Subject) -> Subject:
+    """The subject as this credential may have it certified.
+
+    IKE daemons know peers by it, and EAP maps its attributes to accounts: to somebody who is limited in names it says
+    no more than they do, unless a pattern of his scope covers the whole (`dn:*,O=Example`).
+    """
+    patterns = actor.scope.names
+    if patterns is None or not list(subject.name):
+        return subject
+    whole = GeneralName("dn", subject.name.rfc4514_string())
+    return subject if any(whole.matches(each) for each in patterns) else subject.implied()
 
 
 def gateway_for(

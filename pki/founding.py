@@ -16,7 +16,7 @@ from sqlalchemy import or_, select, update
 from core.errors import Conflict, InvalidInput, NotFound, NotPermitted
 from hsm.errors import KeyExists, KeyStoreError
 from hsm.ports import KEY_ALGORITHMS, KeyAlgorithm, PrivateKey
-from pki.actors import Action, Actor, require, require_authority, require_gateway
+from pki.actors import Action, Actor, require, require_authority, require_whole
 from pki.approvals import asked_for, look, require_approval
 from pki.authorities import (
     ACTIVE,
@@ -124,7 +124,7 @@ def create(
     AuthorityExpired. Under `terms` also what their judge raises; a key that was made stays then, for the next run.
     """
     require(actor, Action.AUTHORITY_CREATE)
-    require_gateway(actor, None)
+    require_whole(actor)
     require_authority(actor, request.name)
     parent = checked_parent(desk, actor, request, now)
     subject = subject_of(request)

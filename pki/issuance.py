@@ -157,6 +157,7 @@ def issue(desk: Desk, actor: Actor, request: IssueRequest, *, now: datetime) -> 
     extra = tuple(GeneralName.parse(text) for text in request.names)
     subject = subject_for(profile, asked.subject, (*asked.names, *extra))
     require_names(actor, subject.names)
+    subject = conditions.within_scope(actor, subject)
     gateway = conditions.gateway_for(actor, profile, subject, request.gateway)
     plan = _Plan(
         authority=authority,

@@ -102,9 +102,16 @@ def renewal(desk: Desk, this_update: datetime, next_update: datetime) -> datetim
 
 
 def keep(
-    desk: Desk, authority_id: int, serial: str, algorithm: str, answer: Kept, known: Known
+    desk: Desk,
+    authority_id: int,
+    signer: ResponderKey,
+    asked: tuple[str, str],
+    answer: Kept,
+    known: Known,
 ) -> None:
-    """Put an answer on record, unless the status changed since it was read or is just changing.
+    """Put an answer on record, unless the status changed since it was read or is just changing, or its signer's did.
+
+    `asked` is the serial number and the hash of the CertID.
 
     Unknown serials leave no trace.
 
@@ -112,7 +119,12 @@ def keep(
     """
     if known.version is None:
         return
-    desk.store.together(lambda unit: _keep(unit, authority_id, serial, algorithm, answer, known))
+
+    def work(unit: Unit) -> None:
+        if ocsp_signers.counts(unit, authority_id, signer):
+            _keep(unit, authority_id, *asked, answer, known)
+
+    desk.store.together(work)
 
 
 def _keep(
@@ -220,6 +232,8 @@ def _presign(
         signed.append((row.serial, Kept(der, this_update, next_update), known))
 
     def work(unit: Unit) -> None:
+        if not ocsp_signers.counts(unit, authority_id, signer):
+            return
         for serial, answer, known in signed:
             _keep(unit, authority_id, serial, _PRESIGNED_HASH, answer, known)
 

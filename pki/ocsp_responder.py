@@ -3,15 +3,17 @@
 Three layers. First a dictionary on the bytes of recent requests. Then `ocsp_answers`, signed in advance or by
 another process. Then the truth: the certificate's record, and a fresh signature by the authority's delegated signer.
 A change of status deletes the second layer in its own transaction and is read from `status_changes` a few times a
-second to clear the first, so an answer is never older than that.
+second to clear the first, so an answer is never older than that. When the signer itself is revoked or put on hold, all
+its answers go the same way.
 """
 
 import threading
 from collections import deque
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import Any
 
-from sqlalchemy import func, select
+from sqlalchemy import Row, exists, func, select
 
 from core.errors import IkewardenError, Unavailable
 from pki import authorities, ocsp_signers
@@ -20,6 +22,7 @@ from pki.desk import Desk
 from pki.ocsp_answers import Kept, keep, kept, renewal, status_of
 from pki.x509 import ocsp, serials
 from pki.x509.ocsp import OcspMalformed, OcspQuestion, ResponderKey
+from store.tables import ocsp_signers as signers
 from store.tables import status_changes
 
 _MAX_RECENT = 200_000
@@ -28,6 +31,19 @@ _MAX_REMEMBERED = 512
 _SIGNER_AGE = timedelta(minutes=1)
 # On PostgreSQL a transaction may commit after one with a higher number, by no more than its time limits allow.
 _OVERLAP = {"sqlite": timedelta(0), "postgresql": timedelta(seconds=30)}
+
+
+_CHANGES = select(
+    status_changes.c.id,
+    status_changes.c.authority_id,
+    status_changes.c.serial,
+    exists()
+    .where(
+        signers.c.authority_id == status_changes.c.authority_id,
+        signers.c.serial == status_changes.c.serial,
+    )
+    .label("is_signer"),
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,7 +133,7 @@ class OcspResponder:
             return OcspAnswer(body, this_update)
         signed = Kept(body, this_update, next_update)
         try:
-            keep(self._desk, owner.id, serial, question.certificate.hash, signed, known)
+            keep(self._desk, owner.id, signer, (serial, question.certificate.hash), signed, known)
         except Unavailable:
             pass  # the answer is right all the same; the next process signs its own
         return self._remember(owner, request, serial, signed, before)
@@ -133,9 +149,12 @@ class OcspResponder:
         held = self._signers.get(owner.name)
         if held is not None and now < held[0]:
             return held[1]
+        before = self._generation
         signer = ocsp_signers.current(self._desk, owner, now=now)
         until = min(now + _SIGNER_AGE, signer.certificate.not_valid_after_utc)
-        self._signers[owner.name] = (until, signer)
+        with self._lock:
+            if before == self._generation:  # else it may have been revoked since it was read
+                self._signers[owner.name] = (until, signer)
         return signer
 
     def _remember(
@@ -166,11 +185,13 @@ class OcspResponder:
         except IkewardenError:
             self.forget_all()
             raise
-        if changes:
+        if any(each.is_signer for each in changes):
+            self.forget_all()  # whoever has the key of one that was revoked may have signed any of it
+        elif changes:
             with self._lock:
                 self._generation += 1
-                for authority_id, serial in changes:
-                    for key in self._by_serial.pop((authority_id, serial), ()):
+                for each in changes:
+                    for key in self._by_serial.pop((each.authority_id, each.serial), ()):
                         self._recent.pop(key, None)
         return len(changes)
 
@@ -180,21 +201,21 @@ class OcspResponder:
             self._generation += 1
             self._recent.clear()
             self._by_serial.clear()
+            self._signers.clear()
 
-    def _changes(self, now: datetime) -> list[tuple[int, str]]:
+    def _changes(self, now: datetime) -> list[Row[Any]]:
         overlap = _OVERLAP[self._desk.store.dialect]
-        columns = (status_changes.c.id, status_changes.c.authority_id, status_changes.c.serial)
         with self._desk.store.read() as connection:
             if self._floor is None:
                 highest = select(func.max(status_changes.c.id)).where(
                     status_changes.c.at < now - overlap
                 )
                 self._floor = connection.execute(highest).scalar() or 0
-            query = select(*columns).where(status_changes.c.id > self._floor)
+            query = _CHANGES.where(status_changes.c.id > self._floor)
             rows = [row for row in connection.execute(query) if row.id not in self._seen]
         self._seen.update(row.id for row in rows)
         self._marks.append((now, max(self._seen, default=self._floor)))
         while self._marks and self._marks[0][0] <= now - overlap:
             self._floor = self._marks.popleft()[1]
         self._seen = {number for number in self._seen if number > self._floor}
-        return [(row.authority_id, row.serial) for row in rows]
+        return rows

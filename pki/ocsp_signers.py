@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 
 from cryptography import x509
 from cryptography.hazmat.primitives import serialization
-from sqlalchemy import delete, select
+from sqlalchemy import and_, delete, select
 
 from core.errors import IkewardenError, Unavailable
 from hsm.errors import KeyNotFound, KeyStoreError
@@ -18,12 +18,13 @@ from pki.actors import Action, Actor, require
 from pki.authorities import Authority
 from pki.desk import Desk
 from pki.trail import leave
+from pki.x509 import serials
 from pki.x509.keys import key_algorithm
 from pki.x509.ocsp import ResponderKey
 from pki.x509.signing import default_hash
 from store import leases
 from store.engine import Unit
-from store.tables import audit_events, ocsp_signers
+from store.tables import audit_events, certificates, ocsp_signers
 from store.tables import authorities as owners
 
 PROFILE = "ocsp-responder"
@@ -34,6 +35,15 @@ _MAKING = timedelta(minutes=1)
 _UNUSED = timedelta(days=1)
 
 
+# Verifiers do not ask about a signer (RFC 6960 §4.2.2.2.1, ocsp-nocheck): it is ours not to use one that is revoked or
+# on hold.
+_COUNTS = and_(
+    certificates.c.authority_id == ocsp_signers.c.authority_id,
+    certificates.c.serial == ocsp_signers.c.serial,
+    certificates.c.status == "valid",
+)
+
+
 class NoOcspSigner(Unavailable):
     """The authority has no valid delegated signer yet; the scheduler makes one."""
 
@@ -42,9 +52,13 @@ class NoOcspSigner(Unavailable):
 
 
 def current(desk: Desk, authority: Authority, *, now: datetime) -> ResponderKey:
-    """The signer to use now, the youngest valid one. Raises NoOcspSigner, SignerUnavailable."""
+    """The signer to use now, the youngest valid one that is neither revoked nor on hold.
+
+    Raises NoOcspSigner, SignerUnavailable.
+    """
     query = (
         select(ocsp_signers.c.key_uri, ocsp_signers.c.certificate)
+        .join(certificates, _COUNTS)
         .where(
             ocsp_signers.c.authority_id == authority.id,
             ocsp_signers.c.not_before <= now,
@@ -62,7 +76,7 @@ def current(desk: Desk, authority: Authority, *, now: datetime) -> ResponderKey:
 
 
 def ensure(desk: Desk, actor: Actor, authority_name: str, *, now: datetime) -> bool:
-    """Make a new signer when there is none or two thirds of the newest one's life are over; tell whether it did.
+    """Make a new signer when none counts or two thirds of the newest one's life are over; tell whether it did.
 
     Of several that try at once, one does. Raises RoleMayNot, AuthorityNotFound, SignerUnavailable.
     """
@@ -84,9 +98,25 @@ def ensure(desk: Desk, actor: Actor, authority_name: str, *, now: datetime) -> b
     return due
 
 
+def counts(unit: Unit, authority_id: int, signer: ResponderKey) -> bool:
+    """Whether answers of this signer may be kept. It cannot be revoked before the transaction ends.
+
+    Whoever has it locked is ending it; waiting for him, with other rows locked, could be a deadlock.
+    """
+    serial = serials.to_hex(signer.certificate.serial_number)
+    query = select(certificates.c.id).where(
+        certificates.c.authority_id == authority_id,
+        certificates.c.serial == serial,
+        certificates.c.status == "valid",
+    )
+    free = query.with_for_update(read=True, skip_locked=True)
+    return unit.connection.execute(free).first() is not None
+
+
 def _due(desk: Desk, owner: Authority, now: datetime) -> bool:
     query = (
         select(ocsp_signers.c.not_before, ocsp_signers.c.not_after)
+        .join(certificates, _COUNTS)
         .where(ocsp_signers.c.authority_id == owner.id)
         .order_by(ocsp_signers.c.not_after.desc())
         .limit(1)

@@ -19,7 +19,7 @@ from core.errors import Conflict, InvalidInput, NotFound
 from hsm.errors import KeyExists
 from hsm.ports import KEY_ALGORITHMS
 from pki import authorities, founding, publication
-from pki.actors import Action, Actor, require, require_authority, require_gateway
+from pki.actors import Action, Actor, require, require_authority, require_whole
 from pki.approvals import asked_for, look, require_approval
 from pki.authorities import OUTSIDE, PREPARED, PROFILE, Authority, full_crl_url, sha256, signer
 from pki.conditions import check_still
@@ -86,7 +86,7 @@ def ask(desk: Desk, actor: Actor, wanted: AuthorityRequest, *, now: datetime) ->
     BadAuthority, AuthorityExists, RequestDiffers, and what the key store raises.
     """
     require(actor, Action.AUTHORITY_CREATE)
-    require_gateway(actor, None)
+    require_whole(actor)
     require_authority(actor, wanted.name)
     if not founding.NAME.fullmatch(wanted.name) or wanted.algorithm not in KEY_ALGORITHMS:
         raise BadAuthority("An authority's name has 1 to 40 lower-case letters, digits, hyphens.")
@@ -115,7 +115,7 @@ def certify(
     RequestDiffers, the errors of `read_csr`, of the parent, of `pki.approvals`; SignerUnavailable, IssuanceOvertaken.
     """
     require(actor, Action.AUTHORITY_CREATE)
-    require_gateway(actor, None)
+    require_whole(actor)
     require_authority(actor, wanted.name)
     parent = founding.checked_parent(desk, actor, wanted, now)
     if parent is None:
@@ -178,7 +178,7 @@ def install(
     RolloverUnderWay, AuthorityRetired, the errors of `pki.approvals`, and what the key store raises.
     """
     require(actor, Action.AUTHORITY_CREATE)
-    require_gateway(actor, None)
+    require_whole(actor)
     require_authority(actor, name)
     waiting = _waiting(desk, name)
     if waiting is None:
@@ -204,7 +204,7 @@ def take_list(desk: Desk, actor: Actor, name: str, crl: bytes, *, now: datetime)
     CertificateUnfit.
     """
     require(actor, Action.AUTHORITY_CREATE)
-    require_gateway(actor, None)
+    require_whole(actor)
     owner = authorities.get(desk, actor, name)
     if owner.status != OUTSIDE:
         raise CertificateUnfit(

@@ -15,6 +15,7 @@ from pki.authorities import PROFILE as AUTHORITY_PROFILE
 from pki.certificates import CertificateView, pick
 from pki.desk import Desk
 from pki.guarded import Act, Guarded
+from pki.ocsp_signers import PROFILE as RESPONDER_PROFILE
 from pki.trail import leave
 from pki.x509 import serials
 from pki.x509.crl import Reason, entry
@@ -23,6 +24,8 @@ from store.engine import Unit
 from store.tables import certificates, ocsp_answers, revocations, status_changes
 
 PUBLISH = "crl.publish"
+# An authority needs another OCSP signer.
+SIGNER = "ocsp.signer"
 # What the service's own certificates are issued by.
 SERVICE_PROFILE: Final = "service-tls"
 # removeFromCRL is what a release says in a delta CRL, certificateHold is `hold`, and aACompromise is about
@@ -41,6 +44,7 @@ _STATUS = (
 _FORGET = delete(ocsp_answers).where(
     ocsp_answers.c.authority_id == bindparam("of"), ocsp_answers.c.serial == bindparam("number")
 )
+_FORGET_ALL = delete(ocsp_answers).where(ocsp_answers.c.authority_id == bindparam("of"))
 
 
 class BadReason(InvalidInput):
@@ -422,6 +426,15 @@ def _write(
     # The answer signed in advance says what is no longer true; the next question makes a new one.
     connection.execute(_FORGET, {"of": found.authority_id, "number": found.serial})
     ask_for_list(unit, found.authority, found.shard, now, certificate=found.id)
+    if found.profile == RESPONDER_PROFILE and state != "released":
+        _replace_signer(unit, found, now)
+
+
+def _replace_signer(unit: Unit, found: CertificateView, now: datetime) -> None:
+    """Forget what it signed: an answer does not say by itself when it was made, so none of them counts any more."""
+    unit.connection.execute(_FORGET_ALL, {"of": found.authority_id})
+    payload = {"authority": found.authority}
+    outbox.put(unit, topic=SIGNER, key=found.authority, payload=payload, now=now)
 
 
 def ask_for_list(

@@ -36,7 +36,7 @@ OPEN = "authority.made"
 # A lane each, so that a revocation waits neither for the list of a million, nor for a new authority's shards, nor for
 # who is told of things. The last takes whatever the others do not.
 _LISTS = frozenset({FULL, OPEN})
-_CHANGES = frozenset({revocation.PUBLISH, reach.TOPIC})
+_CHANGES = frozenset({revocation.PUBLISH, revocation.SIGNER, reach.TOPIC})
 # What is told of alerts: who receives it may be away.
 _ALERTS = {
     "outbox_alerts": monitoring.TOPIC,
@@ -134,6 +134,7 @@ class Drain:
             revocation.PUBLISH: self._publish_change,
             FULL: self._publish_full,
             OPEN: self._open_authority,
+            revocation.SIGNER: self._replace_signer,
             expiry.TOPIC: self._send_notice,
             reach.TOPIC: self._tell_own,
             successions.TOPIC: self._spread_trust,
@@ -236,6 +237,9 @@ class Drain:
         publication.publish_full(self._desk, SCHEDULER, name, now=now)
         for shard in range(owner.shards):
             publication.publish_shard(self._desk, SCHEDULER, name, shard, now=now)
+
+    def _replace_signer(self, messages: Sequence[Message], now: datetime) -> None:
+        ocsp_signers.ensure(self._desk, SCHEDULER, str(messages[0].payload["authority"]), now=now)
 
     def _send_notice(self, messages: Sequence[Message], now: datetime) -> None:
         _LOG.warning("certificate expiring", extra=dict(messages[0].payload))

@@ -11,7 +11,7 @@ from sqlalchemy import Connection, or_, select
 
 from core.errors import InvalidInput
 from pki import authorities, founding
-from pki.actors import Action, Actor, require, require_authority, require_gateway
+from pki.actors import Action, Actor, require, require_authority, require_whole
 from pki.approvals import asked_for, require_approval
 from pki.authorities import Authority
 from pki.conditions import check_in_force, check_still
@@ -94,7 +94,7 @@ def cross_sign(
     NameOutsideConstraints, the errors of `pki.approvals`, SignerUnavailable, IssuanceOvertaken.
     """
     require(actor, Action.AUTHORITY_CREATE)
-    require_gateway(actor, None)
+    require_whole(actor)
     crossing = Crossing(authorities.get(desk, actor, subject), authorities.get(desk, actor, issuer))
 
     def look_again(unit: Unit) -> None:

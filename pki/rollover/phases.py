@@ -13,7 +13,7 @@ from sqlalchemy import Connection, select, update
 
 from core.errors import Conflict, InvalidInput
 from pki import authorities, founding, outside, revocation
-from pki.actors import Action, Actor, require, require_authority, require_gateway
+from pki.actors import Action, Actor, require, require_authority, require_whole
 from pki.approvals import asked_for, require_approval
 from pki.authorities import ACTIVE, OUTSIDE, PREPARED, RETIRED, REVOKED, Authority
 from pki.conditions import check_in_force, check_still, check_unrevoked
@@ -96,7 +96,7 @@ def prepare(desk: Desk, actor: Actor, request: RolloverRequest, *, now: datetime
     `founding.create` raises, AuthorityRetired, AuthorityExpired, ParentOutside, RolloverUnderWay.
     """
     require(actor, Action.AUTHORITY_CREATE)
-    require_gateway(actor, None)
+    require_whole(actor)
     old = authorities.get(desk, actor, request.name)
     if OUTSIDE in {old.status, _parent_status(desk, old)}:
         raise ParentOutside(f"The key that certifies {old.name!r} is not here.")
@@ -114,7 +114,7 @@ def ask(desk: Desk, actor: Actor, request: RolloverRequest, *, now: datetime) ->
     Raises what `outside.ask` raises, AuthorityRetired, AuthorityExpired, ParentOutside, RolloverUnderWay.
     """
     require(actor, Action.AUTHORITY_CREATE)
-    require_gateway(actor, None)
+    require_whole(actor)
     old = authorities.get(desk, actor, request.name)
     if old.kind != "issuing":
         raise ParentOutside(
@@ -180,7 +180,7 @@ def move(
     raises.
     """
     require(actor, Action.AUTHORITY_CREATE)
-    require_gateway(actor, None)
+    require_whole(actor)
     found = get(desk, actor, number)
     _after(found, order, now)
     if order.to == State.PUBLISHED:

@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 
 from cryptography import x509
@@ -26,6 +26,7 @@ _BOUNDS = {
     NameOID.STATE_OR_PROVINCE_NAME: 128,
 }
 _WIDEST = 256
+_COMMON_KINDS = ("dns", "email", "ip")
 _LABEL = r"[A-Za-z0-9_](?:[A-Za-z0-9_-]*[A-Za-z0-9_])?"
 _HOST = re.compile(rf"{_LABEL}(?:\.{_LABEL})+")
 _FORMS = {
@@ -71,11 +72,28 @@ class Subject:
         if list(self.name):
             found.append(GeneralName("dn", self.name.rfc4514_string()))
         if not any(name.kind == "dns" for name in self.names):
-            # OpenSSL then holds a common name that looks like a host name to the constraints on host names.
+            # OpenSSL then holds a common name that looks like a host name to the constraints on host names. Others
+            # take more for one: a dot at its end, a wildcard.
             for common in self.name.get_attributes_for_oid(NameOID.COMMON_NAME):
-                if _HOST.fullmatch(str(common.value)):
-                    found.append(GeneralName("dns", str(common.value).lower()))
+                host = _host(str(common.value))
+                if host is not None:
+                    found.append(GeneralName("dns", host))
         return found
+
+    def implied(self) -> "Subject":
+        """The same, with no more in the subject than the names say: if it has a common name, that is one of them."""
+        commons = self.name.get_attributes_for_oid(NameOID.COMMON_NAME)
+        own = {name.value for name in self.names if name.kind in _COMMON_KINDS}
+        fitting = [str(each.value) for each in commons if each.value in own]
+        chosen = next(iter(fitting), _common_name(self.names)) if commons else None
+        kept = [] if chosen is None else [x509.NameAttribute(NameOID.COMMON_NAME, chosen)]
+        return replace(self, name=x509.Name(kept))
+
+
+def _host(common: str) -> str | None:
+    """A common name as the host name, or wildcard, that somebody may take it for."""
+    text = common.strip(" .").lower()
+    return text if _HOST.fullmatch(text.replace("*", "x")) else None
 
 
 @dataclass(frozen=True)
@@ -139,6 +157,9 @@ def usable_attribute(
         or (form is not None and not form.fullmatch(value))
     ):
         raise SubjectRefused(f"The subject's {attribute.rfc4514_attribute_name} cannot be used.")
+    if oid == NameOID.COMMON_NAME and "*" in value and _host(value) is not None:
+        # As with names: no constraint and no permission could tell all the hosts that it stands for.
+        raise SubjectRefused("The subject's CN is a wildcard, which is not issued.")
     try:
         return x509.NameAttribute(oid, value)
     except ValueError:  # longer than the library writes: it counts octets of UTF-8
@@ -147,8 +168,8 @@ def usable_attribute(
         ) from None
 
 
-def _common_name(names: list[GeneralName]) -> str | None:
-    for kind in ("dns", "email", "ip"):
+def _common_name(names: Iterable[GeneralName]) -> str | None:
+    for kind in _COMMON_KINDS:
         for name in names:
             if name.kind == kind and len(name.value) <= _MAX_COMMON_NAME:
                 return name.value

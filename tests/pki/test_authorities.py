@@ -277,6 +277,9 @@ def test_the_scope_of_the_credential_holds(desk: Desk) -> None:
     wanted = AuthorityRequest(name="new", kind="issuing", parent="root", subject="CN=New")
     with pytest.raises(OutsideScope):
         founding.create(desk, narrow, wanted, now=NOW)  # the parent is not in the scope
+    for scope in (Scope(names=("dns:*.a.example",)), Scope(profiles=("gateway",))):
+        with pytest.raises(OutsideScope):
+            founding.create(desk, Actor("a", Role.ADMIN, scope=scope), wanted, now=NOW)
     with pytest.raises(OutsideScope):
         authorities.get(desk, narrow, "root")
     assert [each.name for each in authorities.list_(desk, narrow)] == ["issuing"]

@@ -354,6 +354,12 @@ def test_names_outside_the_permission(shared_desk: Desk, names: list[str]) -> No
     refused(shared_desk, "outside_scope", beside, actor)
 
 
+@pytest.mark.parametrize("common", ["*.example.com", "*.example.com.", "a.*.example.com"])
+def test_a_wildcard_is_no_common_name(shared_desk: Desk, common: str) -> None:
+    csr = request(["email:carol@example.com"], subject=name(CN=common))
+    refused(shared_desk, "subject_refused", IssueRequest(csr, "user"))
+
+
 def test_a_common_name_that_becomes_a_name_needs_permission_too(shared_desk: Desk) -> None:
     csr = request((), subject=name(CN="other.example"))
     actor = _enroller(shared_desk, GATEWAYS)

@@ -279,6 +279,43 @@ def test_a_token_enrolls_within_its_scope(desk: Desk, now: datetime) -> None:
     assert caught.value.code == "token_refused"
 
 
+_PERSON = {"C": "DE", "O": "Example", "CN": "ceo@example.com", "UID": "root"}
+
+
+@pytest.mark.parametrize(
+    ("scope", "profile", "names", "subject", "told"),
+    [
+        # Not limited in names: as the profile lets him.
+        (None, "user", ["email:m@example.com"], _PERSON, "UID=root,CN=ceo@example.com,O=Example,C=DE"),
+        (["email:m@example.com"], "user", ["email:m@example.com"], _PERSON, "CN=m@example.com"),
+        (["email:m@example.com"], "user", ["email:m@example.com"], {"O": "Example"}, ""),
+        (["dns:*.example"], "gateway", ["dns:a.example"], {"O": "Other"}, "CN=a.example"),
+        # A common name that is one of its names stays.
+        (["email:*@a.example"], "user", ["email:b@a.example", "email:c@a.example"], {"CN": "c@a.example"}, "CN=c@a.example"),
+        # A pattern of its own covers the whole of it, or nothing of it counts.
+        (["dns:*.example", "dn:*,O=X"], "gateway", ["dns:a.example"], {"O": "X"}, "CN=a.example,O=X"),
+        (["dns:*.example", "dn:*,O=X"], "gateway", ["dns:a.example"], {"O": "Other"}, "CN=a.example"),
+        (["*"], "user", ["email:m@example.com"], _PERSON, "UID=root,CN=ceo@example.com,O=Example,C=DE"),
+    ],
+)  # fmt: skip
+def test_a_credential_that_is_limited_in_names_is_limited_in_the_subject_too(
+    desk: Desk,
+    now: datetime,
+    scope: list[str] | None,
+    profile: str,
+    names: list[str],
+    subject: dict[str, str],
+    told: str,
+) -> None:
+    limits = Scope(profiles=(profile,), names=None if scope is None else tuple(scope))
+    wanted = TokenRequest("m", Role.ENROLLER, limits, uses=1)
+    made = tokens.create(desk, ADMIN, wanted, now=now)
+    actor = identity.actor_from_token(desk, made.secret, now=now, request_id="r")
+    csr = request(names, subject=name(**subject))
+    issued = issuance.issue(desk, actor, IssueRequest(csr, profile), now=now)
+    assert load(issued).subject.rfc4514_string() == issued.subject == told
+
+
 def test_every_public_profile_issues_with_the_smallest_honest_request(
     shared_desk: Desk, now: datetime
 ) -> None:

@@ -20,6 +20,7 @@ from hsm.errors import SignerUnavailable
 from pki import authorities, ocsp_answers, ocsp_signers, reconcile, revocation
 from pki.certificates import pick
 from pki.desk import Desk
+from pki.issuance import IssuedCertificate
 from pki.ocsp_responder import OcspAnswer, OcspResponder
 from pki.ocsp_signers import NoOcspSigner
 from pki.trail import leave
@@ -31,7 +32,7 @@ from store.tables import certificates
 from store.tables import ocsp_answers as answers_table
 from store.tables import ocsp_signers as signers_table
 from tests import judges
-from tests.fixtures.desk import CLOCKWORK, OPERATOR, Custody, reopened
+from tests.fixtures.desk import ADMIN, CLOCKWORK, OPERATOR, Custody, drain, reopened
 from tests.pki.acts import (
     certificate_of,
     count,
@@ -502,7 +503,9 @@ def test_an_answer_about_a_row_that_is_just_changing_is_not_kept(
     authority = authorities.load(desk, "issuing")
     known = ocsp_answers.status_of(desk, authority.id, one.serial)
     stale = ocsp_answers.Kept(b"stale", now, now + HOUR)
-    keep = partial(ocsp_answers.keep, desk, authority.id, one.serial, "sha1", stale, known)
+    signer = ocsp_signers.current(desk, authority, now=now)
+    asked = (one.serial, "sha1")
+    keep = partial(ocsp_answers.keep, desk, authority.id, signer, asked, stale, known)
     if desk.store.dialect == "postgresql":
         with second_store.write() as connection:
             pick(connection, one.serial, None, lock=True)
@@ -511,6 +514,28 @@ def test_an_answer_about_a_row_that_is_just_changing_is_not_kept(
     keep()
     assert count(desk, answers_table, answers_table.c.serial == one.serial) == 1
     _revoke(desk, one.serial, "superseded", now)
+    keep()
+    assert count(desk, answers_table, answers_table.c.serial == one.serial) == 0
+
+
+def test_an_answer_by_a_signer_that_is_just_ending_is_not_kept(
+    desk: Desk, second_store: Store, now: datetime
+) -> None:
+    one = issue(desk)
+    authority = authorities.load(desk, "issuing")
+    signer = ocsp_signers.current(desk, authority, now=now)
+    number = format(signer.certificate.serial_number, "032x")
+    known = ocsp_answers.status_of(desk, authority.id, one.serial)
+    stale = ocsp_answers.Kept(b"stale", now, now + HOUR)
+    asked = (one.serial, "sha1")
+    keep = partial(ocsp_answers.keep, desk, authority.id, signer, asked, stale, known)
+    if desk.store.dialect == "postgresql":
+        with second_store.write() as connection:
+            pick(connection, number, None, lock=True)
+            keep()  # does not wait
+        assert count(desk, answers_table, answers_table.c.serial == one.serial) == 0
+    keep()
+    revocation.hold(desk, ADMIN, number, now=now)
     keep()
     assert count(desk, answers_table, answers_table.c.serial == one.serial) == 0
 
@@ -749,6 +774,68 @@ def test_a_key_whose_maker_died_is_destroyed_a_day_later(
     assert ocsp_signers.remove_dropped(desk, CLOCKWORK, now=now + 2 * day) == 1
     assert ocsp_signers.remove_dropped(desk, CLOCKWORK, now=now + 2 * day) == 0
     assert set(keys.names()) == {*used, "ocsp-issuing-of-another-instance"}
+
+
+def signed_by(responder: OcspResponder, about: IssuedCertificate, now: datetime) -> str:
+    """The serial number of the signer whose certificate comes with an answer."""
+    (signer,) = load(responder.answer("issuing", ocsp_request(about), now)).certificates
+    return format(signer.serial_number, "032x")
+
+
+@pytest.mark.parametrize("hold", [False, True], ids=["revoked", "on hold"])
+def test_a_signer_that_is_ended_signs_no_more_and_all_it_signed_is_forgotten(
+    desk: Desk, responder: OcspResponder, now: datetime, hold: bool
+) -> None:
+    one, two = issue(desk), issue(desk)
+    # One is in memory and on record, two on record only; another process has opened the signer.
+    old = signed_by(responder, one, now)
+    assert ocsp_answers.presign(desk, CLOCKWORK, limit=100, now=now) > 0
+    if hold:
+        revocation.hold(desk, ADMIN, old, now=now)
+    else:
+        revocation.revoke(desk, ADMIN, old, "keyCompromise", now=now)
+    mine = authorities.load(desk, "issuing")
+    assert count(desk, answers_table, answers_table.c.authority_id == mine.id) == 0
+    with pytest.raises(NoOcspSigner):
+        ocsp_signers.current(desk, mine, now=now)
+    responder.watch(now)
+    assert ocsp_status(responder, one, now) == "TRY_LATER"
+    drain(desk, now)
+    found = {signed_by(responder, each, now) for each in (one, two)}
+    assert len(found) == 1
+    assert old not in found
+    if hold:
+        revocation.release(desk, ADMIN, old, now=now)
+        drain(desk, now)
+        assert signed_by(OcspResponder(reopened(desk)), two, now) in found
+
+
+def test_answers_by_an_earlier_signer_are_forgotten_with_it(
+    desk: Desk, responder: OcspResponder, now: datetime
+) -> None:
+    one = issue(desk)
+    old = signed_by(responder, one, now)
+    later = now + timedelta(days=21)
+    assert ocsp_signers.ensure(desk, CLOCKWORK, "issuing", now=later)
+    again = OcspResponder(reopened(desk))
+    again.watch(later)
+    new = signed_by(again, one, later)
+    assert new != old
+    revocation.revoke(desk, ADMIN, new, "keyCompromise", now=later)
+    again.watch(later)
+    # The earlier one is not revoked, and its time is not over.
+    assert signed_by(again, one, later) == old
+    drain(desk, later)
+
+
+def test_no_answer_is_kept_by_a_signer_that_was_ended_meanwhile(desk: Desk, now: datetime) -> None:
+    one = issue(desk)
+    responder = OcspResponder(reopened(desk))
+    old = signed_by(responder, issue(desk), now)
+    revocation.revoke(desk, ADMIN, old, "keyCompromise", now=now)
+    # It has not heard of it yet.
+    assert signed_by(responder, one, now) == old
+    assert count(desk, answers_table, answers_table.c.serial == one.serial) == 0
 
 
 def test_without_a_signer_one_is_told_to_try_later(desk: Desk, now: datetime) -> None:

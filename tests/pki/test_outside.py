@@ -14,7 +14,7 @@ from sqlalchemy import select
 
 from hsm.ports import KeyAlgorithm
 from pki import authorities, backups, founding, issuance, outside, publication, sequencing
-from pki.actors import Role
+from pki.actors import Actor, OutsideScope, Role, Scope
 from pki.approvals import ApprovalMismatch
 from pki.authorities import OUTSIDE, AuthorityNotFound
 from pki.conditions import AuthorityRetired
@@ -240,3 +240,19 @@ def _own_root() -> bytes:
         name, name, key.public_key(), 7, NOW - timedelta(days=1), NOW + timedelta(days=9)
     )
     return pem(builder.sign(key, hashes.SHA256()))
+
+
+@pytest.mark.parametrize(
+    "scope", [Scope(names=("dns:*.a.example",)), Scope(profiles=("gateway",)), Scope(gateway="gw1")]
+)
+def test_a_limited_credential_has_no_part_in_it(vault: Desk, scope: Scope) -> None:
+    narrow = Actor("n", Role.ADMIN, scope=scope)
+    csr = outside.ask(vault, ADMIN, replace(WANTED, name="other"), now=NOW)
+    for act in (
+        lambda: outside.ask(vault, narrow, WANTED, now=NOW),
+        lambda: outside.certify(vault, narrow, WANTED, csr, now=NOW),
+        lambda: outside.install(vault, narrow, "other", b"", above(vault), now=NOW),
+        lambda: outside.take_list(vault, narrow, "root", b"", now=NOW),
+    ):
+        with pytest.raises(OutsideScope):
+            act()

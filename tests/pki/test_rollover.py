@@ -899,8 +899,10 @@ def test_a_limited_credential(desk: Desk) -> None:
     found = prepare(desk)
     narrow = Actor("n", Role.ADMIN, scope=Scope(authorities=("sharded",)))
     tied = Actor("t", Role.ADMIN, scope=Scope(gateway="gw1"))
+    named = Actor("d", Role.ADMIN, scope=Scope(names=("dns:*.a.example",)))
+    profiled = Actor("p", Role.ADMIN, scope=Scope(profiles=("gateway",)))
     assert phases.list_(desk, narrow) == []
-    for who in (narrow, tied):
+    for who in (narrow, tied, named, profiled):
         with pytest.raises(OutsideScope):
             move(desk, found, "published", actor=who)
         with pytest.raises(OutsideScope):
