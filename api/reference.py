@@ -193,7 +193,7 @@ def _kind(schema: dict[str, Any]) -> str:
 
 
 def _curl(route: Route) -> str:
-    words = ["curl --cacert root.pem"]
+    words = ["curl --cacert root-ca.pem"]
     if not route.public:
         words.append('-H "Authorization: Bearer $TOKEN"')
     if route.body is not None and route.method == "PATCH":

@@ -137,6 +137,7 @@ class WeakMode(KeyStoreError, Unavailable):
     """Group or others have rights on a file or directory that only its owner may have."""
 
     code = "weak_mode"
+    next_step = "Take the rights of group and others away: chmod go= PATH."
 
     def __init__(self, path: Path, mode: int, *, wanted: int) -> None:
         """`mode` and `wanted` are permission bits, for instance 0o644 and 0o600."""
@@ -151,6 +152,9 @@ class WrongOwner(KeyStoreError, Unavailable):
     """A file or directory belongs to a user other than the one this process runs as."""
 
     code = "wrong_owner"
+    next_step = (
+        "Run ikewarden as the owner, or give the file to the user that it runs as: chown USER PATH."
+    )
 
     def __init__(self, path: Path, owner: int, *, wanted: int) -> None:
         """`owner` and `wanted` are numeric user ids."""

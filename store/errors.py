@@ -44,6 +44,7 @@ class StoreExposed(Unavailable):
     """Other users of this machine could read or change the database file."""
 
     code = "store_exposed"
+    next_step = "Take the rights of others away: chmod go-rwx FILE, and go-w for its directory."
 
 
 class SchemaOutdated(Unavailable):

@@ -20,7 +20,8 @@ _HEAD: Final = """\
 <!-- Made from ikewarden/cli/ by `make docs`; a test compares the two. -->
 
 Every command ends with 0 when it is done, 1 when it failed or found something, 2 for bad usage or
-input, 3 when the service cannot be reached or does not prove itself. Results go to standard output,
+input, 3 when the service cannot be reached or does not prove itself, and where it, its records or the
+store of its keys cannot do it now (too busy, full, away): the same may work later. Results go to standard output,
 errors to standard error: one sentence, what to do next, and a stable code in parentheses.
 `--format json` prints what the API answers (lists as `{"items": […]}`, with `"more": true` where
 `--limit` cut them), and errors as `{"code", "detail", "next_step", …}`.

@@ -82,5 +82,5 @@ _COMMANDS: Final = "ikewarden.cli.commands"
 def program() -> None:
     """Keys and certificates for IPsec fleets.
 
-    Exit codes: 0 done, 1 found or failed, 2 bad usage or input, 3 service unreachable.
+    Exit codes: 0 done, 1 found or failed, 2 bad usage or input, 3 service unreachable, or unable to now.
     """

@@ -114,3 +114,16 @@ def test_the_page_tells_of_every_route_and_problem(serving: Serving) -> None:
         if kind.__module__.startswith(("core.", "store.", "hsm.", "pki.", "api.")):
             assert f'id="problem-{kind.code}"' in body, kind
     assert STATUS
+
+
+def test_the_page_explains_what_its_examples_use(serving: Serving) -> None:
+    with serving.client() as client:
+        page = client.get("/docs").body.decode()
+    assert "root.pem" not in page
+    for name in ("URL=", "TOKEN=", "root-ca.pem"):
+        assert name in page
+    # What a person has to do about a file is not to wait.
+    for code in ("weak_mode", "wrong_owner", "store_exposed"):
+        row = page.partition(f'id="problem-{code}"')[2].partition("</tr>")[0]
+        assert "ch" in row
+        assert "Try again" not in row
