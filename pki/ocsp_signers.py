@@ -22,7 +22,7 @@ from pki.x509 import serials
 from pki.x509.keys import key_algorithm
 from pki.x509.ocsp import ResponderKey
 from pki.x509.signing import default_hash
-from store import leases
+from store import holders, leases
 from store.engine import Unit
 from store.tables import audit_events, certificates, ocsp_signers
 from store.tables import authorities as owners
@@ -84,9 +84,8 @@ def ensure(desk: Desk, actor: Actor, authority_name: str, *, now: datetime) -> b
     owner = authorities.load(desk, authority_name)
     if not _due(desk, owner, now):
         return False
-    lease = leases.take(
-        desk.store, f"ocsp_signer:{owner.name}", desk.entropy(8).hex(), _MAKING, now
-    )
+    holder = holders.name_of_this_process(desk.entropy(8).hex())
+    lease = leases.take(desk.store, f"ocsp_signer:{owner.name}", holder, _MAKING, now)
     if lease is None:
         return False
     try:

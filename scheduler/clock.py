@@ -1,9 +1,7 @@
 """The scheduler process: APScheduler tells when, `scheduler.jobs` and `scheduler.outbox` know what."""
 
 import logging
-import os
 import secrets
-import socket
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from threading import Event
@@ -18,7 +16,7 @@ from fleet.rotation.runner import Runner
 from pki.desk import Desk
 from scheduler.jobs import JOBS, SCHEDULER, Job, run
 from scheduler.outbox import LANES, Drain, Pace
-from store import jobs
+from store import holders, jobs, leases, outbox
 
 _LOG = logging.getLogger("ikewarden.scheduler")
 ROTATIONS = "rotations"
@@ -29,8 +27,20 @@ _LOOK_AT_CLOCK = 1.0
 
 
 def owner_name() -> str:
-    """A name for this process among replicas: host, process, and a random part against reuse."""
-    return f"{socket.gethostname()}:{os.getpid()}:{secrets.token_hex(4)}"
+    """A name for this process among replicas, with a random part against reuse."""
+    return holders.name_of_this_process(secrets.token_hex(4))
+
+
+def _inherit(desk: Desk) -> None:
+    """Free what processes of this machine held that were killed: the only instance would wait for itself."""
+    try:
+        freed = outbox.release_of(desk.store, holders.is_dead)
+        freed += leases.release_of(desk.store, holders.is_dead)
+    except IkewardenError as error:
+        _LOG.warning("what dead processes held was not freed", extra={"code": error.code})
+        return  # it ends by itself
+    if freed:
+        _LOG.info("freed what dead processes held", extra={"number": freed})
 
 
 class Lane:
@@ -142,6 +152,7 @@ def serve(
     besides JOBS. `rotation_seconds`: how often rotations are looked at.
     """
     owner = owner_name()
+    _inherit(desk)
     scheduler = BackgroundScheduler(
         timezone=UTC,
         executors={

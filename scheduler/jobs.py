@@ -73,7 +73,8 @@ def refresh_ocsp(desk: Desk, now: datetime) -> Mapping[str, int]:
 def settle(desk: Desk, now: datetime) -> Mapping[str, int]:
     """Give up intents that were left half-way, and let go of what waits for a time that a wrong clock told."""
     freed = leases.put_right(desk.store, now) + outbox.put_right(desk.store, now)
-    return {"abandoned": reconcile.settle(desk, SCHEDULER, now=now), "put_right": freed}
+    told = {"put_right": freed} if freed else {}
+    return {"abandoned": reconcile.settle(desk, SCHEDULER, now=now), **told}
 
 
 def notify(desk: Desk, now: datetime) -> Mapping[str, int]:

@@ -5,6 +5,7 @@ handed a fence can tell an old holder, who does not know yet that its time is ov
 present one.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import Final
@@ -72,6 +73,16 @@ def release(store: Store, lease: Lease) -> None:
     """Let anyone take the lease at once; nothing where somebody else has had it since."""
     with store.write() as connection:
         connection.execute(update(leases).where(_still(lease)).values(owner="", until=_LONG_AGO))
+
+
+def release_of(store: Store, is_dead: Callable[[str], bool]) -> int:
+    """Let anyone take what is held by those of whom `is_dead` says so; tells how many leases that were."""
+    with store.read() as connection:
+        held = connection.execute(select(leases).where(leases.c.owner != "")).all()
+    gone = [Lease(row.name, row.owner, row.until, row.fence) for row in held if is_dead(row.owner)]
+    for lease in gone:
+        release(store, lease)
+    return len(gone)
 
 
 def put_right(store: Store, now: datetime) -> int:

@@ -5,7 +5,7 @@ ends (its holder may have died), tried again later when it failed, and kept as a
 it failed too often. It may therefore be handled twice; handlers are idempotent.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, Final
@@ -239,6 +239,19 @@ def revive(connection: Connection, number: int, now: datetime) -> Message | None
         return None
     row = connection.execute(select(*_COLUMNS).where(outbox.c.id == number))
     return _message(row.mappings().one())
+
+
+def release_of(store: Store, is_dead: Callable[[str], bool]) -> int:
+    """Give back what those have claimed of whom `is_dead` says so; tells how many messages that were."""
+    owner = outbox.c.lease_owner
+    with store.read() as connection:
+        owners = connection.scalars(select(owner).where(owner.is_not(None)).distinct()).all()
+    gone = [each for each in owners if is_dead(each)]
+    if not gone:
+        return 0
+    with store.write() as connection:
+        freed = update(outbox).where(owner.in_(gone)).values(lease_owner=None, lease_until=None)
+        return connection.execute(freed).rowcount
 
 
 def put_right(store: Store, now: datetime) -> int:

@@ -2,6 +2,7 @@
 
 import resource
 import threading
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta, tzinfo
@@ -14,6 +15,7 @@ from pki.desk import Desk
 from scheduler import clock
 from scheduler.jobs import JOBS, Job, run
 from scheduler.outbox import Pace
+from store import leases, outbox
 from tests.fixtures.desk import CLOCKWORK, OPERATOR, drain
 from tests.pki.acts import crl, issue, listed
 
@@ -94,6 +96,24 @@ def test_jobs_go_on_whatever_the_clock_does(desk: Desk, settable: type[Settable]
             assert ticking.runs_on(), f"not after the clock was set to {ahead} ahead"
         after = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     assert after - before < 200 * MEGABYTE
+
+
+def test_what_a_killed_scheduler_had_claimed_is_done_at_once(desk: Desk) -> None:
+    made = issue(desk, now=clock.read_clock())
+    revocation.revoke(desk, OPERATOR, made.serial, "superseded", now=clock.read_clock())
+    # A name that this process would give itself had it begun earlier: that one is dead.
+    host, pid, start, place, _ = clock.owner_name().split(":")
+    dead = f"{host}:{pid}:{int(start) - 1}:{place}:r:outbox_changes"
+    day = timedelta(days=1)
+    assert outbox.claim(desk.store, owner=dead, limit=9, lease=day, now=clock.read_clock())
+    assert leases.take(desk.store, "job:tick", dead, day, clock.read_clock())
+    ticking = Ticking(desk)
+    with ticking.running():
+        assert ticking.runs_on()
+        deadline = time.monotonic() + PATIENCE
+        while made.serial not in listed(crl(desk)):
+            assert time.monotonic() < deadline
+            time.sleep(0.1)
 
 
 def test_missed_times_are_not_listed() -> None:

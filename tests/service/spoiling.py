@@ -56,7 +56,7 @@ def spoil_requests(house: House, gateway: Client) -> None:
     assert house.ask("GET", "/v1/whoami", Authorization=f"Bearer {wrong}") == 401
     house.ask("GET", "/v1/whoami", X_Request_Id=f"{lost} \u00e9".encode().decode("latin-1"))
     house.ask("GET", "/v1/certificates", Cookie=f"token={token}", If_None_Match=lost, Referer=lost)
-    for line in (f"GET /{lost} HTTP/1.1\r\n\r\n", f"{token}\r\n\r\n"):
+    for line in (f"GET /{lost} HTTP/1.1\r\nHost: x\r\n\r\n", f"{token}\r\n\r\n"):
         _send(house.served.port, line)
         _send(house.served.validation_port, line)
     there = quote(lost, safe="")
