@@ -10,7 +10,7 @@ from sqlalchemy import Connection
 from core.errors import Conflict
 from fleet.concern import Affected, Subject, affected, has_fleet, proven
 from fleet.scopes import neighbours
-from pki import revocation
+from pki import compromise, revocation
 from pki.actors import Action, Actor, OutsideScope, covers, require
 from pki.certificates import CertificateView, pick
 from pki.desk import Desk
@@ -34,11 +34,14 @@ class CutNeedsApproval(Conflict):
 class Revocation:
     """A certificate that was revoked, or with a dry run would be, and the tunnels that end with it. A credential of one
     gateway is told how many there are, and more only of those that end at its gateway or at a neighbour of it.
+
+    `same_key`: where the reason is keyCompromise, the other certificates in force with the compromised key.
     """
 
     certificate: CertificateView
     cut: tuple[Affected, ...]
     limit: int
+    same_key: tuple[CertificateView, ...] = ()
 
 
 def revoke(
@@ -69,7 +72,9 @@ def revoke(
         authority=authority,
         terms=_terms(desk, actor, confirmed, counted.append),
     )
-    return Revocation(ended, counted[-1] if counted else (), desk.rules.cut_limit)
+    cut = counted[-1] if counted else ()
+    others = compromise.others(desk, actor, [ended], reason, now=now)
+    return Revocation(ended, cut, desk.rules.cut_limit, others)
 
 
 def revoke_all(
@@ -113,7 +118,15 @@ def _terms(
     return Terms(agree if fleet else None, {"cut_confirmed": confirmed})
 
 
-def preview(desk: Desk, actor: Actor, serial: str, *, authority: str | None = None) -> Revocation:
+def preview(
+    desk: Desk,
+    actor: Actor,
+    serial: str,
+    reason: str = "unspecified",
+    *,
+    now: datetime,
+    authority: str | None = None,
+) -> Revocation:
     """What a revocation would end; changes nothing. Raises RoleMayNot, OutsideScope, BadSerial, CertificateNotFound,
     SerialAmbiguous.
     """
@@ -122,7 +135,9 @@ def preview(desk: Desk, actor: Actor, serial: str, *, authority: str | None = No
         found = pick(connection, serial, authority)
         if not covers(actor.scope, found.authority, found.profile, found.gateway, found.names):
             raise OutsideScope("This credential may not touch this certificate.")
-        return Revocation(found, _affected(connection, actor, found), desk.rules.cut_limit)
+        cut = _affected(connection, actor, found)
+    others = compromise.others(desk, actor, [found], reason, now=now)
+    return Revocation(found, cut, desk.rules.cut_limit, others)
 
 
 def _affected(connection: Connection, actor: Actor, found: CertificateView) -> tuple[Affected, ...]:

@@ -11,7 +11,9 @@ from api.v1.certificates import Certificate, Reason, When, Which, Word, shown
 from fleet import reach, revoking
 from fleet.concern import Affected
 from fleet.revoking import Revocation
+from pki import compromise
 from pki.actors import Action
+from pki.certificates import CertificateView
 
 _PATH = "/v1/certificates/{serial}"
 _TAG = "Certificates"
@@ -68,6 +70,18 @@ class CutTunnel(Shown):
     sas: list[KnownSa]
 
 
+class SameKey(Shown):
+    """Another certificate in force with the key that is compromised."""
+
+    serial: str
+    authority: str
+    status: str
+    profile: str
+    subject: str
+    names: list[str]
+    not_after: datetime
+
+
 class Revoked(Certificate):
     """The certificate, and the tunnels that end with it."""
 
@@ -75,12 +89,16 @@ class Revoked(Certificate):
     tunnels: int = Field(description="How many tunnels end.")
     limit: int = Field(description="Up to how many end without `cut_confirmed`.")
     cut: list[CutTunnel]
+    same_key: list[SameKey] = Field(
+        description="With `keyCompromise`: up to a hundred other certificates in force with the key. Revoke them too."
+    )
 
 
 class RevokedAll(Shown):
     """The certificates that are revoked by this; those that were before are not among them."""
 
     items: list[Certificate]
+    same_key: list[SameKey] = Field(description="As when revoking one; those in `items` left out.")
 
 
 class GatewayReach(Shown):
@@ -121,6 +139,19 @@ def _shown(found: Revocation, now: datetime, *, dry_run: bool) -> Revoked:
         tunnels=len(found.cut),
         limit=found.limit,
         cut=[_cut(each) for each in found.cut],
+        same_key=[_same_key(each, now) for each in found.same_key],
+    )
+
+
+def _same_key(each: CertificateView, now: datetime) -> SameKey:
+    return SameKey(
+        serial=each.serial,
+        authority=each.authority,
+        status=each.status_at(now),
+        profile=each.profile,
+        subject=each.subject,
+        names=list(each.names),
+        not_after=each.not_after,
     )
 
 
@@ -138,7 +169,14 @@ def revoke(call: Call[Revoke, Which]) -> Reply:
     """Revoke a certificate, or tell what that would end."""
     body, serial = call.body, call.path["serial"]
     if body.dry_run:
-        found = revoking.preview(call.desk, call.actor, serial, authority=call.query.authority)
+        found = revoking.preview(
+            call.desk,
+            call.actor,
+            serial,
+            body.reason,
+            now=call.now,
+            authority=call.query.authority,
+        )
         return Reply(_shown(found, call.now, dry_run=True))
     ended = revoking.revoke(
         call.desk,
@@ -164,7 +202,13 @@ def revoke_all(call: Call[RevokeAll, Nothing]) -> Reply:
         now=call.now,
         confirmed=body.cut_confirmed,
     )
-    return Reply(RevokedAll(items=[shown(each, call.now) for each in ended]))
+    others = compromise.others(call.desk, call.actor, ended, body.reason, now=call.now)
+    return Reply(
+        RevokedAll(
+            items=[shown(each, call.now) for each in ended],
+            same_key=[_same_key(each, call.now) for each in others],
+        )
+    )
 
 
 def progress(call: Call[None, Which]) -> Reply:
@@ -205,8 +249,9 @@ ROUTES = (
             "OCSP says so from the next question on, the CRLs within a second; then every gateway with a tunnel to its "
             "holder is told to cut. A revocation that ends more tunnels than the limit is refused with "
             "`cut_needs_approval` until `cut_confirmed` allows so many. With `dry_run` nothing changes and the "
-            "answer lists what would end. Of a certificate that is revoked already only the reason can change, and "
-            "only to keyCompromise."
+            "answer lists what would end. With `keyCompromise` it also lists other certificates in force with the same "
+            "key; that key is not certified again (`key_compromised`). Of a certificate that is revoked already only "
+            "the reason can change, and only to keyCompromise."
         ),
         tag=_TAG,
         action=Action.CERTIFICATE_REVOKE,

@@ -66,7 +66,7 @@ TABLE: dict[Any, tuple[set[Role], Call]] = {
     removal.remove: ({A, O}, lambda d, a: removal.remove(d, a, "nope", now=NOW)),
     reports.applied: ({G}, lambda d, a: reports.applied(d, a, _REPORT, now=NOW)),
     reports.sas: ({G}, lambda d, a: reports.sas(d, a, NOW, [], now=NOW)),
-    revoking.preview: ({A, O}, lambda d, a: revoking.preview(d, a, NOWHERE)),
+    revoking.preview: ({A, O}, lambda d, a: revoking.preview(d, a, NOWHERE, now=NOW)),
     revoking.revoke: ({A, O}, lambda d, a: revoking.revoke(d, a, NOWHERE, "nope", now=NOW)),
     revoking.revoke_all: (
         {A, O},

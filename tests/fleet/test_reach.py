@@ -69,7 +69,7 @@ def test_a_tunnel_is_counted_if_it_ends(
 ) -> None:
     mine, peer = pair
     known(mine, peer)
-    found = revoking.preview(desk, OPERATOR, mine.leaf.serial).cut
+    found = revoking.preview(desk, OPERATOR, mine.leaf.serial, now=NOW).cut
     assert [(each.gateway, each.tunnel) for each in found] == (
         [(peer.name, "left-right")] if ends else []
     )
@@ -82,16 +82,16 @@ def test_the_old_certificate_of_a_renewed_gateway_ends_nothing_that_runs_on(
     mine, peer = pair
     old = mine.leaf
     new = mine.renew(now=later(60))
-    assert revoking.preview(desk, OPERATOR, old.serial).cut == ()
+    assert revoking.preview(desk, OPERATOR, old.serial, now=NOW).cut == ()
     peer.sas(sa(mine.name, under=old.fingerprint))
-    assert len(revoking.preview(desk, OPERATOR, old.serial).cut) == 1
+    assert len(revoking.preview(desk, OPERATOR, old.serial, now=NOW).cut) == 1
     # Its agent says that the daemon still has the old one.
     peer.sas()
     mine.report(certificate=old.fingerprint, now=later(60))
-    assert len(revoking.preview(desk, OPERATOR, old.serial).cut) == 1
-    assert revoking.preview(desk, OPERATOR, new.serial).cut == ()
+    assert len(revoking.preview(desk, OPERATOR, old.serial, now=NOW).cut) == 1
+    assert revoking.preview(desk, OPERATOR, new.serial, now=NOW).cut == ()
     mine.report(certificate=new.fingerprint, now=later(61))
-    assert revoking.preview(desk, OPERATOR, old.serial).cut == ()
+    assert revoking.preview(desk, OPERATOR, old.serial, now=NOW).cut == ()
 
 
 def test_each_tunnel_is_counted_once_and_unrecorded_connections_too(desk: Desk) -> None:
@@ -109,7 +109,7 @@ def test_each_tunnel_is_counted_once_and_unrecorded_connections_too(desk: Desk) 
         sa(mine.name, under=under, connection="x", number="4"),
         sa(mine.name, under=under, connection="y", number="5"),
     )
-    found = revoking.preview(desk, OPERATOR, mine.leaf.serial).cut
+    found = revoking.preview(desk, OPERATOR, mine.leaf.serial, now=NOW).cut
     assert {(each.gateway, each.tunnel, each.connection, len(each.sas)) for each in found} == {
         (one.name, "a", None, 2),
         (one.name, "b", None, 0),
@@ -346,7 +346,7 @@ def test_who_agrees_to_more_is_not_held_up_by_tunnels_that_come_and_go(desk: Des
         other.sas(*(sa(mine.name, under=under, connection=name, number=name) for name in names))
 
     claim(5)
-    agreed = len(revoking.preview(small, OPERATOR, mine.leaf.serial).cut)
+    agreed = len(revoking.preview(small, OPERATOR, mine.leaf.serial, now=NOW).cut)
     claim(4)  # the agent may say what it likes, anew every second
     assert len(revoke(small, mine.leaf.serial, confirmed=agreed)) == 4
 

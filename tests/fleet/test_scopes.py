@@ -33,8 +33,8 @@ def _fleet(desk: Desk) -> tuple[Member, Member, Member]:
 def test_who_cuts_is_counted_and_only_neighbours_are_named(desk: Desk) -> None:
     own, _, alien = _fleet(desk)
     alien.sas(sa(f"dns:{OWN}", under=own.leaf.fingerprint, connection="x"))
-    all_of_it = revoking.preview(desk, OPERATOR, own.leaf.serial)
-    part = revoking.preview(desk, TIED, own.leaf.serial)
+    all_of_it = revoking.preview(desk, OPERATOR, own.leaf.serial, now=NOW)
+    part = revoking.preview(desk, TIED, own.leaf.serial, now=NOW)
     assert len(part.cut) == len(all_of_it.cut) == 2
     assert {each.gateway for each in part.cut} == {FRIEND, None}
     assert [each.sas for each in part.cut if each.gateway is None] == [()]

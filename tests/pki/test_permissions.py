@@ -14,6 +14,7 @@ from pki import (
     ceremony,
     certificates,
     cleanup,
+    compromise,
     decisions,
     expiry,
     founding,
@@ -141,6 +142,10 @@ TABLE: dict[Any, tuple[set[Role], Call]] = {
     publication.staleness: (READERS, publication.staleness),
     reconcile.settle: ({S}, lambda d, a: reconcile.settle(d, a, now=NOW)),
     revocation.hold: ({A, O}, lambda d, a: revocation.hold(d, a, NOWHERE, now=NOW)),
+    compromise.others: (
+        {A, O},
+        lambda d, a: compromise.others(d, a, (), "keyCompromise", now=NOW),
+    ),
     revocation.release: ({A, O}, lambda d, a: revocation.release(d, a, NOWHERE, now=NOW)),
     revocation.revoke: ({A, O}, lambda d, a: revocation.revoke(d, a, NOWHERE, "nope", now=NOW)),
     revocation.supersede: (
@@ -176,6 +181,7 @@ PARTS = {
     "pki.trail",
     "pki.authorities.choose",
     "pki.backups.accept",
+    "pki.certificates.visible",
     "pki.backups.mark_restored",
     "pki.ceremony.course.carry_out",
     "pki.founding.checked_parent",
