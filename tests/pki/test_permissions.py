@@ -10,6 +10,7 @@ from pki import (
     audit_log,
     authorities,
     backups,
+    ca_keys,
     census,
     ceremony,
     certificates,
@@ -85,6 +86,7 @@ TABLE: dict[Any, tuple[set[Role], Call]] = {
     authorities.list_: ({*READERS, E, G}, authorities.list_),
     backups.begin: ({A}, lambda d, a: backups.begin(d, a, ORDER, now=NOW)),
     backups.finish: ({A}, lambda d, a: backups.finish(d, a, ORDER, "00", now=NOW)),
+    ca_keys.remove_dropped: ({S}, lambda d, a: ca_keys.remove_dropped(d, a, now=NOW)),
     census.by_status: (READERS, lambda d, a: census.by_status(d, a, now=NOW)),
     certificates.get: ({*READERS, G}, lambda d, a: certificates.get(d, a, NOWHERE)),
     certificates.search: (
@@ -181,6 +183,7 @@ PARTS = {
     "pki.trail",
     "pki.authorities.choose",
     "pki.backups.accept",
+    "pki.ca_keys.trace",
     "pki.certificates.visible",
     "pki.backups.mark_restored",
     "pki.ceremony.course.carry_out",
