@@ -11,7 +11,7 @@ from core.errors import Conflict
 from fleet.below import Below, what_is_below
 from fleet.concern import Affected, Subject, affected, has_fleet, proven
 from fleet.scopes import neighbours
-from pki import revocation
+from pki import compromise, revocation
 from pki.actors import Action, Actor, OutsideScope, covers, require
 from pki.authorities import PROFILE as AUTHORITY_PROFILE
 from pki.certificates import CertificateView, pick
@@ -38,12 +38,14 @@ class Revocation:
     gateway is told how many there are, and more only of those that end at its gateway or at a neighbour of it.
 
     For a CA's certificate `below` tells what stands below it, and `cut` the tunnels of that.
+    `same_key`: where the reason is keyCompromise, the other certificates in force with the compromised key.
     """
 
     certificate: CertificateView
     cut: tuple[Affected, ...]
     limit: int
     below: Below | None = None
+    same_key: tuple[CertificateView, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -91,7 +93,8 @@ def revoke(
         authority=authority,
         terms=_terms(desk, actor, confirmed, counted.append, now),
     )
-    return _told(desk, ended, counted[-1] if counted else _NOTHING)
+    others = compromise.others(desk, actor, [ended], reason, now=now)
+    return _told(desk, ended, counted[-1] if counted else _NOTHING, others)
 
 
 def hold(
@@ -161,7 +164,13 @@ def _terms(
 
 
 def preview(
-    desk: Desk, actor: Actor, serial: str, *, now: datetime, authority: str | None = None
+    desk: Desk,
+    actor: Actor,
+    serial: str,
+    reason: str = "unspecified",
+    *,
+    now: datetime,
+    authority: str | None = None,
 ) -> Revocation:
     """What a revocation would end; changes nothing. Raises RoleMayNot, OutsideScope, BadSerial, CertificateNotFound,
     SerialAmbiguous.
@@ -171,12 +180,16 @@ def preview(
         found = pick(connection, serial, authority)
         if not covers(actor.scope, found.authority, found.profile, found.gateway, found.names):
             raise OutsideScope("This credential may not touch this certificate.")
-        return _told(desk, found, _ends(connection, actor, [found], now))
+        ends = _ends(connection, actor, [found], now)
+    others = compromise.others(desk, actor, [found], reason, now=now)
+    return _told(desk, found, ends, others)
 
 
-def _told(desk: Desk, found: CertificateView, ends: _Ends) -> Revocation:
+def _told(
+    desk: Desk, found: CertificateView, ends: _Ends, same_key: tuple[CertificateView, ...]
+) -> Revocation:
     below = ends.below[0] if ends.below else None
-    return Revocation(found, ends.tunnels, desk.rules.cut_limit, below)
+    return Revocation(found, ends.tunnels, desk.rules.cut_limit, below, same_key)
 
 
 def _ends(

@@ -12,6 +12,7 @@ from sqlalchemy import Connection, Select, bindparam, exists, false, or_, select
 
 from core.errors import InvalidInput, NotFound, Unavailable
 from hsm.ports import PrivateKey
+from pki import compromise
 from pki.actors import Action, Actor, require, require_authority
 from pki.desk import Desk
 from pki.x509.constraints import NameConstraints
@@ -211,7 +212,9 @@ _successors = authorities.alias("successors")
 
 @cache
 def _now(levels: int) -> Select[Any]:
-    """What is on record of an authority `of` now, with so many certificates in its `line`."""
+    """What is on record of an authority `of` now, with so many certificates in its `line`, and of a key with the hash
+    `spki` that it is to certify: asked together, because each issuance asks.
+    """
     line = (
         (certificates.c.authority_id == bindparam(f"issuer_{level}"))
         & (certificates.c.serial == bindparam(f"serial_{level}"))
@@ -222,6 +225,7 @@ def _now(levels: int) -> Select[Any]:
         select(
             authorities.c.status,
             ended.label("ended"),
+            compromise.is_of("spki").label("compromised"),
             rollovers.c.switch_at,
             _successors.c.name.label("successor"),
         )
@@ -235,8 +239,8 @@ def _now(levels: int) -> Select[Any]:
     )
 
 
-def _asked(authority: Authority) -> tuple[Select[Any], dict[str, Any]]:
-    values: dict[str, Any] = {"of": authority.id}
+def _asked(authority: Authority, spki: str = "") -> tuple[Select[Any], dict[str, Any]]:
+    values: dict[str, Any] = {"of": authority.id, "spki": spki}
     for level, (issuer, serial) in enumerate(authority.line):
         values[f"issuer_{level}"], values[f"serial_{level}"] = issuer, serial
     return _now(len(authority.line)), values
@@ -256,22 +260,27 @@ def seen(connection: Connection, authority: Authority) -> Authority:
     return _as_of(connection.execute(*_asked(authority)).one(), authority)
 
 
-def current(desk: Desk, authority: Authority, *, now: datetime) -> Authority:
+def current(desk: Desk, authority: Authority, *, now: datetime, spki: str = "") -> Authority:
     """The authority that issues in place of this one: itself, or the successor that a rollover has switched to.
 
-    The records are asked each time: all processes follow a switch, and the way back, at once.
+    The records are asked each time: all processes follow a switch, and the way back, at once. `spki` is the hash of
+    the key that it is to certify. Raises KeyCompromised.
     """
     while True:
-        (row,) = desk.store.look(*_asked(authority))
+        (row,) = desk.store.look(*_asked(authority, spki))
+        if row.compromised:
+            raise compromise.refused()
         if row.successor is None or now < row.switch_at:
             return _as_of(row, authority)
         authority = load(desk, row.successor)
 
 
-def choose(desk: Desk, actor: Actor, name: str | None, *, now: datetime) -> Authority:
+def choose(
+    desk: Desk, actor: Actor, name: str | None, *, now: datetime, spki: str = ""
+) -> Authority:
     """The authority to issue from: the one named, the default, or the only issuing one; or who issues in its place.
 
-    Raises AuthorityNotFound, NoDefaultAuthority, OutsideScope.
+    Raises AuthorityNotFound, NoDefaultAuthority, OutsideScope, and as `current` does.
     """
     chosen = name or desk.rules.default_authority
     if chosen is None:
@@ -289,7 +298,7 @@ def choose(desk: Desk, actor: Actor, name: str | None, *, now: datetime) -> Auth
             raise NoDefaultAuthority("No authority was named and there is no single default.")
         chosen = issuers[0]
     require_authority(actor, chosen)
-    return current(desk, load(desk, chosen), now=now)
+    return current(desk, load(desk, chosen), now=now, spki=spki)
 
 
 def get(desk: Desk, actor: Actor, name: str) -> Authority:

@@ -1,6 +1,6 @@
 """Certificates on record: looked up, searched, shown."""
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
@@ -195,16 +195,29 @@ def find(desk: Desk, serial: str, *, authority: str | None = None) -> Certificat
         return pick(connection, serial, authority)
 
 
+def with_keys(
+    connection: Connection, keys: Collection[str], now: datetime
+) -> list[CertificateView]:
+    """Certificates in force, on hold too, with keys of these SPKI hashes; the newest first, at most `MAX_PAGE`."""
+    query = _COLUMNS.where(
+        certificates.c.spki_sha256.in_(keys),
+        certificates.c.status.in_(("valid", "held")),
+        certificates.c.not_after > now,
+    )
+    rows = connection.execute(query.order_by(certificates.c.id.desc()).limit(MAX_PAGE))
+    return [view(row) for row in rows]
+
+
 def get(desk: Desk, actor: Actor, serial: str, *, authority: str | None = None) -> CertificateView:
     """Look at one certificate; a gateway sees its own only.
 
     Raises RoleMayNot, BadSerial, CertificateNotFound (also for somebody else's), SerialAmbiguous.
     """
     require(actor, Action.CERTIFICATE_READ)
+    found = find(desk, serial, authority=authority)
     with desk.store.read() as connection:
-        found = pick(connection, serial, authority)
         [told] = _in_force(connection, [found])
-    if not _visible(actor, found):
+    if not visible(actor, found):
         raise CertificateNotFound(f"There is no certificate {serial!r}.")
     return told
 
@@ -214,7 +227,8 @@ def _in_force(connection: Connection, found: list[CertificateView]) -> list[Cert
     return [replace(each, in_force=each.authority_id not in gone) for each in found]
 
 
-def _visible(actor: Actor, found: CertificateView) -> bool:
+def visible(actor: Actor, found: CertificateView) -> bool:
+    """Whether this caller may see it."""
     scope = actor.scope
     if actor.role is Role.GATEWAY:
         # Its own by name, also those of an earlier profile or authority.
@@ -242,7 +256,7 @@ def search(
         # Most callers see everything, and one round is enough; patterns of names are no business of SQL.
         while True:
             rows = connection.execute(statement.limit(query.limit)).all()
-            found += [each for each in map(view, rows) if _visible(actor, each)]
+            found += [each for each in map(view, rows) if visible(actor, each)]
             if len(found) >= query.limit or len(rows) < query.limit:
                 return _in_force(connection, found[: query.limit])
             statement = statement.where(certificates.c.id < rows[-1].id)

@@ -4,7 +4,7 @@ from datetime import datetime, timedelta
 
 from sqlalchemy import delete
 
-from pki import ocsp_answers, ocsp_signers, tallies
+from pki import ca_keys, ocsp_answers, ocsp_signers, tallies
 from pki.actors import Action, Actor, require
 from pki.desk import Desk
 from store import jobs
@@ -15,8 +15,8 @@ _STATUS_CHANGES = timedelta(days=1)
 
 
 def sweep(desk: Desk, actor: Actor, *, now: datetime) -> int:
-    """Remove old job runs, answers past their end, replay records, and keys of OCSP signers that ended or never came to
-    be; tell how many.
+    """Remove old job runs, answers past their end, replay records, keys of OCSP signers that ended or never came to be,
+    and those of authorities that never did; tell how many.
 
     Raises RoleMayNot, SignerUnavailable.
     """
@@ -32,4 +32,5 @@ def sweep(desk: Desk, actor: Actor, *, now: datetime) -> int:
             removed += connection.execute(gone).rowcount
     # Last: the signer may be away.
     removed += ocsp_signers.remove_expired(desk, actor, now=now)
+    removed += ca_keys.remove_dropped(desk, actor, now=now)
     return removed + ocsp_signers.remove_dropped(desk, actor, now=now)

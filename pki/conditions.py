@@ -84,6 +84,13 @@ class AuthorityExpired(Conflict):
     )
 
 
+class AuthorityNotYetValid(Conflict):
+    """The authority's own certificate has not begun: by the clock of this machine."""
+
+    code = "authority_not_yet_valid"
+    next_step = "Set the clock of this machine right; then try again."
+
+
 def check_profile(actor: Actor, profile: Profile) -> None:
     """Raise ProfileIsInternal unless the profile is for everybody or the actor is the service itself.
 
@@ -148,7 +155,9 @@ _WHY_NOT: Final = {
 
 
 def check_in_force(authority: Authority, now: datetime) -> None:
-    """Make sure that what this authority signs now will be accepted. Raises AuthorityRetired, AuthorityExpired."""
+    """Make sure that what this authority signs now will be accepted. Raises AuthorityRetired, AuthorityExpired,
+    AuthorityNotYetValid.
+    """
     _check_status(authority)
     check_lives(authority, now)
 
@@ -176,9 +185,17 @@ def check_unrevoked(connection: Connection, authority: Authority) -> None:
 
 
 def check_lives(authority: Authority, now: datetime) -> None:
-    """Make sure that neither its own certificate has ended nor one above. Raises AuthorityExpired."""
+    """Make sure that its own certificate is in its time, and those above. Raises AuthorityExpired,
+    AuthorityNotYetValid.
+    """
     if any(each.not_valid_after_utc <= now for each in authority.chain):
         raise AuthorityExpired(f"The time of the authority {authority.name!r} is over.")
+    begins = max(each.not_valid_before_utc for each in authority.chain)
+    if now < begins:
+        raise AuthorityNotYetValid(
+            f"The time of the authority {authority.name!r} begins at {begins:%Y-%m-%dT%H:%M:%SZ}, "
+            f"and the clock says {now:%Y-%m-%dT%H:%M:%SZ}."
+        )
 
 
 def check_authority(

@@ -16,6 +16,7 @@ from sqlalchemy import or_, select, update
 from core.errors import Conflict, InvalidInput, NotFound, NotPermitted
 from hsm.errors import KeyExists, KeyStoreError
 from hsm.ports import KEY_ALGORITHMS, KeyAlgorithm, PrivateKey
+from pki import ca_keys
 from pki.actors import Action, Actor, require, require_authority, require_whole
 from pki.approvals import asked_for, look, require_approval
 from pki.authorities import (
@@ -174,9 +175,13 @@ def _new_key(
 ) -> tuple[str, PrivateKey]:
     about = f"authority:{request.name}"
     name = f"ca-{request.name}-{desk.entropy(4).hex()}" if terms is None else terms.key
-    desk.store.together(
-        lambda unit: leave(unit, actor, "authority.key", about, now=now, outcome="intent", key=name)
-    )
+
+    def intend(unit: Unit) -> None:
+        leave(unit, actor, "authority.key", about, now=now, outcome="intent", key=name)
+        if terms is None:  # else a later run of the same ceremony may use it
+            ca_keys.trace(unit, actor, desk.keys.uri_of(name), request.name, now)
+
+    desk.store.together(intend)
     try:
         uri = desk.keys.generate(name, request.algorithm)
     except KeyExists:

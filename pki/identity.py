@@ -85,11 +85,14 @@ def actor_from_token(desk: Desk, token: Secret, *, now: datetime, request_id: st
         or row.uses_left == 0
     ):
         raise TokenRefused("This token is not valid.")
+    role, scope = role_on_record(row.role), scope_on_record(row.scope)
+    if role is None or scope is None:
+        raise TokenRefused("This token is not valid.")
     return Actor(
         name=row.name,
-        role=Role(row.role),
+        role=role,
         credential=f"token:{row.id}",
-        scope=_followed(desk, scope_from_document(row.scope)),
+        scope=_followed(desk, scope),
         request_id=request_id,
         one_time=row.uses_left is not None,
     )
@@ -115,20 +118,25 @@ def _followed(desk: Desk, scope: Scope) -> Scope:
     return replace(scope, authorities=tuple(names))
 
 
-def scope_from_document(document: dict[str, object]) -> Scope:
-    """Read a scope as `tokens.scope` keeps it."""
+_LISTS = frozenset({"profiles", "authorities", "names"})
 
-    def words(key: str) -> tuple[str, ...] | None:
-        value = document.get(key)
-        return tuple(str(word) for word in value) if isinstance(value, list) else None
 
-    gateway = document.get("gateway")
-    return Scope(
-        profiles=words("profiles"),
-        authorities=words("authorities"),
-        names=words("names"),
-        gateway=gateway if isinstance(gateway, str) else None,
-    )
+def role_on_record(text: str) -> Role | None:
+    """The role of a row of `tokens`; None for one that this version does not know."""
+    return next((role for role in Role if role == text), None)
+
+
+def scope_on_record(document: object) -> Scope | None:
+    """Read a scope as `tokens.scope` keeps it; None where it cannot be read, which is no permission for anything."""
+    if not isinstance(document, dict):
+        return None
+    known = {key: value for key, value in document.items() if value is not None}
+    gateway = known.pop("gateway", None)
+    if not isinstance(gateway, str | None) or not known.keys() <= _LISTS:
+        return None
+    if not all(isinstance(each, list) for each in known.values()):
+        return None
+    return Scope(**{key: tuple(map(str, each)) for key, each in known.items()}, gateway=gateway)
 
 
 _CERTIFICATE = (

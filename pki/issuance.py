@@ -14,7 +14,7 @@ from sqlalchemy import bindparam, exists, select, update
 
 from core.errors import Conflict, InvalidInput, NotPermitted, Unavailable
 from hsm.errors import KeyStoreError
-from pki import authorities, conditions, profiles
+from pki import authorities, compromise, conditions, profiles
 from pki.actors import (
     Action,
     Actor,
@@ -52,7 +52,9 @@ class LintRefused(InvalidInput):
 
 
 class IssuanceOvertaken(Unavailable):
-    """Meanwhile the intent was given up, or the authority retired or withdrawn; the signature is thrown away."""
+    """Meanwhile the intent was given up, the authority retired or withdrawn, or a certificate with this key revoked for
+    keyCompromise; the signature is thrown away.
+    """
 
     code = "issuance_overtaken"
 
@@ -139,7 +141,7 @@ class _Plan:
 def issue(desk: Desk, actor: Actor, request: IssueRequest, *, now: datetime) -> IssuedCertificate:
     """Issue a certificate for a request whose private key the requester holds.
 
-    Raises RoleMayNot, OutsideScope, ProfileNotFound, AuthorityNotFound, the errors of `pki.conditions`,
+    Raises RoleMayNot, OutsideScope, ProfileNotFound, AuthorityNotFound, KeyCompromised, the errors of `pki.conditions`,
     `pki.x509.csr`, `.names`, `.keys`, `.draft` and `.constraints`, LintRefused, TokenUsedUp, SignerUnavailable (the
     intent stays on record and is settled later), and the errors of the store. Nothing is signed unless all of that
     passed.
@@ -148,11 +150,13 @@ def issue(desk: Desk, actor: Actor, request: IssueRequest, *, now: datetime) -> 
     require_profile(actor, request.profile)
     profile = profiles.load(desk, request.profile)
     conditions.check_profile(actor, profile)
+    asked = read_csr(request.csr)
     if request.itself and request.authority is not None:
         authority = authorities.load(desk, request.authority)
     else:
-        authority = authorities.choose(desk, actor, request.authority, now=now)
-    asked = read_csr(request.csr)
+        authority = authorities.choose(
+            desk, actor, request.authority, now=now, spki=asked.spki_sha256
+        )
     check_key(asked.public_key, profile.key_algorithms)
     extra = tuple(GeneralName.parse(text) for text in request.names)
     subject = subject_for(profile, asked.subject, (*asked.names, *extra))
@@ -215,7 +219,9 @@ def renew(
         require_names(actor, names)
     check_key(key, profile.key_algorithms)
     plan = _Plan(
-        authority=authorities.current(desk, authorities.load(desk, old.authority), now=now),
+        authority=authorities.current(
+            desk, authorities.load(desk, old.authority), now=now, spki=spki
+        ),
         profile=profile,
         subject=Subject(before.subject, names),
         public_key=key,
@@ -438,6 +444,8 @@ _RESULT = (
         certificates.c.authority_id == bindparam("of"),
         certificates.c.serial == bindparam("number"),
         certificates.c.status == "pending",
+        # It may have been revoked since it was looked up, by somebody who could not see this certificate yet.
+        ~compromise.ITS_KEY,
     )
     .values(
         status="valid",
@@ -471,7 +479,7 @@ def _record_result(
 
     def work(unit: Unit) -> None:
         overtaken = IssuanceOvertaken(
-            "Signing took too long and was given up, or the authority was retired meanwhile."
+            "Signing took too long and was given up; or meanwhile the authority was retired, or the key compromised."
         )
         result = _RESULT if issued.profile.internal else _RESULT_OF_ACTIVE
         unit.change(result, values, otherwise=overtaken)

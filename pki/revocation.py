@@ -416,6 +416,7 @@ def _write(
         "invalidity_at": invalidity,
         "not_after": found.not_after,
         "entry": entry(serials.from_hex(found.serial), revoked_at, reason, invalidity),
+        "spki_sha256": found.spki_sha256 if reason is Reason.keyCompromise else None,
     }
     if found.was_ended:
         connection.execute(delete(revocations).where(revocations.c.certificate_id == found.id))

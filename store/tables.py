@@ -103,6 +103,7 @@ certificates: Final = Table(
     Index(None, "status", "created_at"),
     Index(None, "gateway"),
     Index(None, "renewed_from"),
+    Index(None, "spki_sha256"),
     sqlite_autoincrement=True,
 )
 
@@ -126,8 +127,11 @@ revocations: Final = Table(
     _when("invalidity_at", null=True),
     _when("not_after"),
     _der("entry"),
+    # Of the key, where it is compromised: it is looked for each time that a key is to be certified.
+    _text("spki_sha256", null=True),
     Index(None, "authority_id", "shard", "serial"),
     Index(None, "authority_id", "changed_at"),
+    Index(None, "spki_sha256"),
 )
 
 crl_numbers: Final = Table(

@@ -12,7 +12,9 @@ from fleet import reach, revoking
 from fleet.below import Below
 from fleet.concern import Affected
 from fleet.revoking import Revocation
+from pki import compromise
 from pki.actors import Action
+from pki.certificates import CertificateView
 
 _PATH = "/v1/certificates/{serial}"
 _TAG = "Certificates"
@@ -79,6 +81,18 @@ class BelowCa(Shown):
     gateways: int = Field(description="How many gateways these speak for.")
 
 
+class SameKey(Shown):
+    """Another certificate in force with the key that is compromised."""
+
+    serial: str
+    authority: str
+    status: str
+    profile: str
+    subject: str
+    names: list[str]
+    not_after: datetime
+
+
 class Revoked(Certificate):
     """The certificate, and the tunnels that end with it."""
 
@@ -89,12 +103,16 @@ class Revoked(Certificate):
     )
     cut: list[CutTunnel]
     below: BelowCa | None = Field(description="For the certificate of a CA.")
+    same_key: list[SameKey] = Field(
+        description="With `keyCompromise`: up to a hundred other certificates in force with the key. Revoke them too."
+    )
 
 
 class RevokedAll(Shown):
     """The certificates that are revoked by this; those that were before are not among them."""
 
     items: list[Certificate]
+    same_key: list[SameKey] = Field(description="As when revoking one; those in `items` left out.")
 
 
 class GatewayReach(Shown):
@@ -137,6 +155,7 @@ def _shown(found: Revocation, now: datetime, *, dry_run: bool) -> Revoked:
         limit=found.limit,
         cut=[_cut(each) for each in found.cut],
         below=_below(found.below),
+        same_key=[_same_key(each, now) for each in found.same_key],
     )
 
 
@@ -147,6 +166,18 @@ def _below(found: Below | None) -> BelowCa | None:
         authorities=list(found.authorities),
         certificates=found.certificates,
         gateways=found.gateways,
+    )
+
+
+def _same_key(each: CertificateView, now: datetime) -> SameKey:
+    return SameKey(
+        serial=each.serial,
+        authority=each.authority,
+        status=each.status_at(now),
+        profile=each.profile,
+        subject=each.subject,
+        names=list(each.names),
+        not_after=each.not_after,
     )
 
 
@@ -165,7 +196,12 @@ def revoke(call: Call[Revoke, Which]) -> Reply:
     body, serial = call.body, call.path["serial"]
     if body.dry_run:
         found = revoking.preview(
-            call.desk, call.actor, serial, now=call.now, authority=call.query.authority
+            call.desk,
+            call.actor,
+            serial,
+            body.reason,
+            now=call.now,
+            authority=call.query.authority,
         )
         return Reply(_shown(found, call.now, dry_run=True))
     ended = revoking.revoke(
@@ -192,7 +228,13 @@ def revoke_all(call: Call[RevokeAll, Nothing]) -> Reply:
         now=call.now,
         confirmed=body.cut_confirmed,
     )
-    return Reply(RevokedAll(items=[shown(each, call.now) for each in ended]))
+    others = compromise.others(call.desk, call.actor, ended, body.reason, now=call.now)
+    return Reply(
+        RevokedAll(
+            items=[shown(each, call.now) for each in ended],
+            same_key=[_same_key(each, call.now) for each in others],
+        )
+    )
 
 
 def progress(call: Call[None, Which]) -> Reply:
@@ -237,8 +279,9 @@ ROUTES = (
             "`cut_needs_approval` until `cut_confirmed` allows so many. That of a CA ends all that stands below it, "
             "and is refused as well where that is more certificates than the limit. "
             "With `dry_run` nothing changes and the "
-            "answer lists what would end. Of a certificate that is revoked already only the reason can change, and "
-            "only to keyCompromise."
+            "answer lists what would end. With `keyCompromise` it also lists other certificates in force with the same "
+            "key; that key is not certified again (`key_compromised`). Of a certificate that is revoked already only "
+            "the reason can change, and only to keyCompromise."
         ),
         tag=_TAG,
         action=Action.CERTIFICATE_REVOKE,

@@ -4,6 +4,7 @@ from datetime import timedelta
 
 import pytest
 from cryptography import x509
+from cryptography.hazmat.primitives.asymmetric import ec
 
 from pki.actors import Role, Scope
 from pki.x509.profile import Profile
@@ -119,6 +120,31 @@ def test_revoke_and_a_second_time(serving: Serving) -> None:
         reply = client.post(url, {"reason": "superseded"})
         assert (reply.status, reply.code) == (409, "already_revoked")
         assert client.post(url, {"reason": "keyCompromise"}).json["reason"] == "keyCompromise"
+
+
+def test_a_compromised_key_is_named_and_refused(serving: Serving) -> None:
+    key = ec.generate_private_key(ec.SECP256R1())
+    with serving.client(Role.OPERATOR) as client:
+        asked = [
+            {"csr": new_csr(f"lost{number}.example", key), "profile": "gateway"}
+            for number in range(3)
+        ]
+        made = [client.post("/v1/certificates", body).json["serial"] for body in asked]
+        url = f"/v1/certificates/{made[0]}/revoke"
+        dry = client.post(url, {"reason": "keyCompromise", "dry_run": True}).json
+        assert {each["serial"] for each in dry["same_key"]} == set(made[1:])
+        assert client.post(url, {"reason": "superseded", "dry_run": True}).json["same_key"] == []
+        done = client.post(url, {"reason": "keyCompromise"}).json
+        assert done["same_key"] == dry["same_key"]
+        body = {"serials": made[1:2], "reason": "keyCompromise"}
+        both = client.post("/v1/certificates/revoke", body).json
+        assert [each["serial"] for each in both["same_key"]] == made[2:]
+        for path, again in (
+            ("/v1/certificates", asked[0]),
+            (f"/v1/certificates/{made[2]}/renew", {}),
+        ):
+            reply = client.post(path, again)
+            assert (reply.status, reply.code) == (422, "key_compromised")
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,5 @@
 """The commands over a real service."""
 
-import itertools
 import json
 import os
 import signal

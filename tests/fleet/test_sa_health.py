@@ -178,6 +178,9 @@ def test_days_are_added_up_from_the_hours_of_an_older_database(desk: Desk, store
             "rollovers",
         ):  # what came with 0010 and later
             connection.execute(text(f"DROP TABLE {table}"))
+        for table in ("certificates", "revocations"):
+            connection.execute(text(f"DROP INDEX ix_{table}_spki_sha256"))
+        connection.execute(text("ALTER TABLE revocations DROP COLUMN spki_sha256"))
         connection.execute(text("UPDATE alembic_version SET version_num = '0009'"))
     migrate(store_url)
     with desk.store.read() as connection:

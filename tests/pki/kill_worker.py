@@ -31,7 +31,6 @@ URL = "http://pki.example"
 THREADS = 4
 OPERATOR = Actor("operator", Role.OPERATOR)
 ADMIN = Actor("admin", Role.ADMIN)
-REQUEST = issue_request()
 ENROLLER = TokenRequest("one", Role.ENROLLER, Scope(profiles=("gateway",)), uses=1)
 
 
@@ -53,13 +52,13 @@ def work(desk: Desk, clock: Callable[[], datetime], choice: random.Random) -> No
     while True:
         dice = choice.random()
         if dice < 0.5 or not mine:
-            made = issuance.issue(desk, OPERATOR, REQUEST, now=clock())
+            made = issuance.issue(desk, OPERATOR, issue_request(), now=clock())
             tell(f"issued {made.serial}")
             mine.append(made.serial)
         elif dice < 0.6:
             token = tokens.create(desk, ADMIN, ENROLLER, now=clock())
             actor = identity.actor_from_token(desk, token.secret, now=clock(), request_id="")
-            made = issuance.issue(desk, actor, REQUEST, now=clock())
+            made = issuance.issue(desk, actor, issue_request(), now=clock())
             tell(f"enrolled {made.serial} {token.view.id}")
         else:
             serial = mine.pop(choice.randrange(len(mine)))

@@ -8,6 +8,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec, padding, rsa
 from cryptography.x509.oid import NameOID
 
+from hsm.keys import new_key
 from hsm.ports import KeyAlgorithm, PrivateKey
 from pki.issuance import IssueRequest
 from pki.x509 import der
@@ -70,8 +71,8 @@ def issue_request(
     key: PrivateKey | None = None,
     **rest: Any,
 ) -> IssueRequest:
-    """What a door would pass on for an honest request."""
-    return IssueRequest(csr=request(names, key=key), profile=profile, **rest)
+    """What a door would pass on for an honest request: with a key of its own, as nobody else's may be compromised."""
+    return IssueRequest(csr=request(names, key=key or new_key("ec-p256")), profile=profile, **rest)
 
 
 def san_extension(general_names: bytes, *, critical: bool = False) -> bytes:

@@ -12,7 +12,7 @@ from core.errors import IkewardenError, Unavailable
 from hsm.errors import SignerUnavailable
 from hsm.ports import KeyAlgorithm, PrivateKey
 from hsm.signonly import SignOnlyEcKey
-from pki import authorities, founding
+from pki import authorities, ca_keys, founding, reconcile
 from pki.actors import Actor, OutsideScope, Role, Scope
 from pki.authorities import AuthorityNotFound, KeyDoesNotFit, NoDefaultAuthority
 from pki.desk import Desk
@@ -21,7 +21,7 @@ from store import outbox
 from store.tables import authorities as authorities_table
 from store.tables import certificates
 from tests import judges
-from tests.fixtures.desk import ADMIN, NOW, OPERATOR, Custody, drain, reopened
+from tests.fixtures.desk import ADMIN, CLOCKWORK, NOW, OPERATOR, Custody, drain, reopened
 from tests.pki.acts import certificate_of, count, crl, issue, trail
 from tests.pki.requests import DER, private_key
 
@@ -112,6 +112,71 @@ def test_an_authority_that_could_not_be_signed_leaves_no_key(desk: Desk, keys: C
     assert keys.names() == before
     keys.before = None
     assert create(desk).name == "new"
+
+
+class _Killed(BaseException):
+    """The process ends here."""
+
+
+def _die_founding(desk: Desk, keys: Custody) -> str:
+    """Found an authority and die when its parent signs; give the name of the key that is left."""
+    before = set(keys.names())
+
+    def die(name: str) -> None:
+        raise _Killed
+
+    keys.before = die
+    with pytest.raises(_Killed):
+        create(desk)
+    keys.before = None
+    (left,) = set(keys.names()) - before
+    return left
+
+
+def test_the_key_of_a_founding_that_died_is_destroyed_a_day_later(
+    desk: Desk, keys: Custody
+) -> None:
+    before = set(keys.names())
+    keys.generate("ca-new-of-another-instance", "ec-p256")
+    _die_founding(desk, keys)
+    create(desk, name="newer", subject="CN=Newer")
+    drain(desk, NOW)
+    day = timedelta(days=1)
+    assert reconcile.settle(desk, CLOCKWORK, now=NOW + day) == 1
+    assert ca_keys.remove_dropped(desk, CLOCKWORK, now=NOW + day) == 0
+    assert ca_keys.remove_dropped(desk, CLOCKWORK, now=NOW + 2 * day) == 1
+    assert ca_keys.remove_dropped(desk, CLOCKWORK, now=NOW + 2 * day) == 0
+    left = {name for name in keys.names() if name.startswith("ca-")}
+    newer = authorities.load(desk, "newer").key_uri.removeprefix("fake:")
+    mine = {name for name in before if name.startswith("ca-")}
+    assert left == {*mine, newer, "ca-new-of-another-instance"}
+    assert issue(desk, authority="newer")
+    assert create(desk).name == "new"
+
+
+def test_a_key_that_a_certificate_on_record_names_is_left(desk: Desk, keys: Custody) -> None:
+    left = _die_founding(desk, keys)
+    later = NOW + timedelta(days=2)
+    # Nobody has given the intent up yet.
+    assert ca_keys.remove_dropped(desk, CLOCKWORK, now=later) == 0
+    pending = certificates.c.status == "pending"
+    with desk.store.write() as connection:
+        connection.execute(update(certificates).where(pending).values(status="revoked"))
+    assert ca_keys.remove_dropped(desk, CLOCKWORK, now=later) == 0
+    assert left in keys.names()
+
+
+def test_a_key_that_cannot_be_destroyed_stops_nothing(desk: Desk, keys: Custody) -> None:
+    class Stubborn(Custody):
+        def destroy(self, uri: str) -> None:
+            raise SignerUnavailable("It does not destroy such keys.")
+
+    _die_founding(desk, keys)
+    later = NOW + timedelta(days=2)
+    reconcile.settle(desk, CLOCKWORK, now=later)
+    again = reopened(desk, keys=Stubborn(keys.raw))
+    assert ca_keys.remove_dropped(again, CLOCKWORK, now=later) == 0
+    assert ca_keys.remove_dropped(desk, CLOCKWORK, now=later) == 1
 
 
 def test_constraints_are_in_the_certificate_and_obeyed(desk: Desk) -> None:

@@ -281,6 +281,13 @@ def test_an_authority_whose_time_is_over(shared_desk: Desk) -> None:
         refused(shared_desk, "authority_expired", issue_request(), now=late)
 
 
+def test_an_authority_whose_time_has_not_begun(shared_desk: Desk) -> None:
+    # The clock of the machine is wrong: no peer whose clock is right would take the certificate for long, if at all.
+    begin = authorities.load(shared_desk, "issuing").certificate.not_valid_before_utc
+    for early in (begin - timedelta(seconds=1), begin - timedelta(days=400)):
+        refused(shared_desk, "authority_not_yet_valid", issue_request(), now=early)
+
+
 # Times
 
 

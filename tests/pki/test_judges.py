@@ -9,6 +9,7 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.x509 import ocsp
 from sqlalchemy import select
 
+from hsm.keys import new_key
 from hsm.ports import KeyAlgorithm
 from pki import authorities, issuance, publication, revocation, tls_credential
 from pki.desk import Desk
@@ -21,7 +22,7 @@ from tests import judges
 from tests.fixtures.desk import CLOCKWORK, NOW, OPERATOR, SHARDS, Founding, drain, reopened
 from tests.judges import Finding, Refused
 from tests.pki.acts import certificate_of, issue, ocsp_request
-from tests.pki.requests import DER, name, private_key, request
+from tests.pki.requests import DER, name, request
 from tests.pki.test_clockwork import Blobs
 
 ALGORITHMS: tuple[KeyAlgorithm, ...] = ("ec-p256", "ec-p384", "rsa-3072", "ed25519")
@@ -90,7 +91,7 @@ def shard(desk: Desk, serial: str) -> bytes:
 
 
 def issued(desk: Desk, profile: str, algorithm: KeyAlgorithm = "ec-p256") -> IssuedCertificate:
-    key = private_key("ec-p384" if profile == "cnsa" else algorithm)
+    key = new_key("ec-p384" if profile == "cnsa" else algorithm)
     csr = request(NAMES[profile], key=key, subject=name(C="DE", O="Example", CN="Carol"))
     authority = "sharded" if profile == "gateway-sharded" else "issuing"
     asked = IssueRequest(csr, profile, authority=authority)

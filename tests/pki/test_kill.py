@@ -310,7 +310,7 @@ def test_sealed_keys_issue_as_any_other(founded: str, keys: Path) -> None:
     desk = kill_worker.open_desk(founded, keys)
     try:
         now = datetime.now(UTC)
-        made = issuance.issue(desk, kill_worker.OPERATOR, kill_worker.REQUEST, now=now)
+        made = issuance.issue(desk, kill_worker.OPERATOR, kill_worker.issue_request(), now=now)
         found = x509.load_der_x509_certificate(made.der)
         found.verify_directly_issued_by(authorities.load(desk, "issuing").certificate)
     finally:

@@ -5,7 +5,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
-from sqlalchemy import select
+from sqlalchemy import select, update
 
 from core.errors import IkewardenError, NotAuthenticated
 from core.secret import Secret
@@ -322,3 +322,31 @@ def test_a_certificate_counts_within_its_time(desk: Desk) -> None:
         with pytest.raises(ClientCertificateExpired) as caught:
             identity.actor_from_certificate(desk, made.der, now=now, request_id="r")
         assert caught.value.code == "client_certificate_expired"
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        {"role": "emperor"},
+        {"scope": "gateway"},
+        {"scope": ["gateway"]},
+        {"scope": 7},
+        {"scope": {"profiles": "gateway"}},
+        {"scope": {"gateway": ["gw1"]}},
+        {"scope": {"networks": ["192.0.2.0/24"]}},
+    ],
+)
+def test_a_row_that_cannot_be_read_permits_nothing_and_can_be_ended(
+    desk: Desk, values: dict[str, Any]
+) -> None:
+    made = tokens.create(desk, ADMIN, TokenRequest("t", Role.AUDITOR), now=NOW)
+    row = tokens_table.c.id == made.view.id
+    with desk.store.write() as connection:
+        connection.execute(update(tokens_table).where(row).values(**values))
+    with pytest.raises(TokenRefused):
+        identity.actor_from_token(desk, made.secret, now=NOW, request_id="r")
+    shown = tokens.list_(desk, ADMIN, after=None, limit=10)
+    assert made.view.id in {each.id for each in shown}
+    with pytest.raises(OutsideScope):
+        tokens.revoke(desk, OPERATOR, made.view.id, now=NOW)
+    assert tokens.revoke(desk, ADMIN, made.view.id, now=NOW).revoked_at == NOW

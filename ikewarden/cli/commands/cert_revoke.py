@@ -30,6 +30,8 @@ _OTHERWISE: Final = {
     "removefromcrl": "To let a held one be valid again, use `ikewarden cert release`.",
     "aacompromise": "That is for attribute certificates, which are not issued here.",
 }
+# Of the answer: shown in tables of their own, or not at all.
+_APART: Final = frozenset({"cut", "tunnels", "limit", "dry_run", "below", "same_key"})
 _LOOK_SECONDS: Final = 1.0
 
 
@@ -75,6 +77,13 @@ _REVOKED: Final = (
     Column("Authority", "authority"),
     Column("Subject", "subject"),
     Column("Gateway", "gateway"),
+)
+_SAME_KEY: Final = (
+    Column("Same key", "serial", whole=True),
+    Column("Authority", "authority"),
+    Column("Status", "status"),
+    Column("Subject", "subject"),
+    Column("Until", "not_after", whole=True),
 )
 _GATEWAYS: Final = (
     Column("Gateway", _gateway),
@@ -128,7 +137,8 @@ def revoke(
 
     The service's OCSP says so at once and its CRLs within a second; caches in front of it a few minutes later. Then
     every gateway that has a tunnel with its holder ends that; `cert reach` tells how far that is. To stop a
-    certificate for a while, use `cert hold`. Several are revoked together: all of them or none.
+    certificate for a while, use `cert hold`. Several are revoked together: all of them or none. With
+    keyCompromise it shows what other certificates have the same key, and that key is not certified again.
     """
     if len(serials) > 1:
         _revoke_all(session, serials, authority, given)
@@ -148,10 +158,10 @@ def revoke(
         screen.json(found)
         return
     if not given["dry_run"]:
-        told = {"cut", "tunnels", "limit", "dry_run", "below"}
-        show_certificate(screen, {k: v for k, v in found.items() if k not in told})
+        show_certificate(screen, {k: v for k, v in found.items() if k not in _APART})
         screen.line()
     _show_cut(screen, found, dry_run=given["dry_run"])
+    _show_same_key(screen, found)
 
 
 def _revoke_all(
@@ -169,7 +179,20 @@ def _revoke_all(
         "cut_confirmed": given["yes_i_cut"],
     }
     found = session.connect().post(f"{PATH}/revoke", body)
+    if session.screen.is_json:
+        session.screen.json(found)
+        return
     session.screen.entries(_REVOKED, found["items"], nothing="All of them were revoked before.")
+    _show_same_key(session.screen, found)
+
+
+def _show_same_key(screen: Screen, found: Mapping[str, Any]) -> None:
+    """What else is lost with a compromised key."""
+    if not found["same_key"]:
+        return
+    screen.line()
+    screen.table(_SAME_KEY, found["same_key"])
+    screen.note("These certificates have the compromised key too: revoke them as well.")
 
 
 def _show_cut(screen: Screen, found: Mapping[str, Any], *, dry_run: bool) -> None:
