@@ -114,6 +114,8 @@ TABLE: dict[Any, tuple[set[Role], Call]] = {
     history.audit_events: ({A, P, U}, lambda d, a: history.audit_events(d, a, AuditQuery(limit=1))),
     history.dead_letters: (READERS, history.dead_letters),
     history.job_states: (READERS, history.job_states),
+    history.last_success: (READERS, lambda d, a: history.last_success(d, a, "reconcile")),
+    history.oldest_change: (READERS, history.oldest_change),
     history.retry: ({A, O}, lambda d, a: history.retry(d, a, 1, now=NOW)),
     history.outbox_depth: (READERS, lambda d, a: history.outbox_depth(d, a, now=NOW)),
     issuance.issue: (
