@@ -116,7 +116,8 @@ def _due(desk: Desk, owner: Authority, now: datetime) -> bool:
     query = (
         select(ocsp_signers.c.not_before, ocsp_signers.c.not_after)
         .join(certificates, _COUNTS)
-        .where(ocsp_signers.c.authority_id == owner.id)
+        # Not one that a clock made that was ahead: nobody may use it yet.
+        .where(ocsp_signers.c.authority_id == owner.id, ocsp_signers.c.not_before <= now)
         .order_by(ocsp_signers.c.not_after.desc())
         .limit(1)
     )

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
+from typing import Any
 from urllib.parse import quote
 
 import pytest
@@ -36,6 +37,7 @@ class Listener:
 
     site: Site
     port: int
+    ahead: Any  # seconds by which its clock is, shared with its processes
 
     def send(
         self,
@@ -92,13 +94,14 @@ def listener(site: Site) -> Iterator[Listener]:
         serve_validation(
             ValidationSettings("127.0.0.1", port, workers=2, body_seconds=2),
             desk,
-            clock=lambda: datetime.now(UTC),
+            clock=lambda: datetime.now(UTC) + timedelta(seconds=ahead.value),
         )
 
+    ahead = multiprocessing.get_context("fork").Value("d", 0.0)
     [port] = free_ports(1)
     process = multiprocessing.get_context("fork").Process(target=run)
     process.start()
-    running = Listener(site, port)
+    running = Listener(site, port, ahead)
     deadline = time.monotonic() + 60
     while True:
         try:
@@ -160,6 +163,21 @@ def test_a_change_reaches_every_process_and_every_form_of_the_question(listener:
         return set(both) == {OCSPCertStatus.REVOKED}
 
     until(lambda: all(told() for _ in range(20)))
+
+
+def test_a_new_list_is_served_after_the_clock_was_set_back(listener: Listener) -> None:
+    site = listener.site
+    listener.ahead.value = 3600.0
+    try:
+        for _ in range(20):  # so that both processes keep a copy
+            assert listener.send("GET", "/crl/issuing.crl").status == 200
+    finally:
+        listener.ahead.value = 0.0
+    made = publication.publish_full(site.desk, CLOCKWORK, "issuing", now=site.clock())
+    deadline = time.monotonic() + 60
+    while {listener.send("GET", "/crl/issuing.crl").body for _ in range(20)} != {made.der}:
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
 
 
 def test_get_in_every_spelling(listener: Listener) -> None:

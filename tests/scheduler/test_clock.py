@@ -9,13 +9,14 @@ from datetime import UTC, datetime, timedelta, tzinfo
 
 import apscheduler.schedulers.base
 import pytest
+from sqlalchemy import delete
 
-from pki import publication, revocation
+from pki import authorities, ocsp_signers, publication, revocation
 from pki.desk import Desk
 from scheduler import clock
 from scheduler.jobs import JOBS, Job, run
 from scheduler.outbox import Pace
-from store import leases, outbox
+from store import leases, outbox, tables
 from tests.fixtures.desk import CLOCKWORK, OPERATOR, drain
 from tests.pki.acts import crl, issue, listed
 
@@ -141,6 +142,18 @@ def test_a_list_that_begins_in_the_future_is_made_anew(desk: Desk, now: datetime
     publication.publish_full(desk, CLOCKWORK, "issuing", now=now + 40 * DAY)
     assert ("issuing", "full", -1) in publication.due(desk, CLOCKWORK, now=now)
     assert ("root", "full", -1) not in publication.due(desk, CLOCKWORK, now=now)
+
+
+def test_a_signer_that_begins_in_the_future_is_not_waited_for(desk: Desk, now: datetime) -> None:
+    ahead = now + 40 * DAY
+    assert ocsp_signers.ensure(desk, CLOCKWORK, "issuing", now=ahead)
+    with desk.store.write() as connection:  # as the clean-up did, by whose clock they had ended
+        connection.execute(
+            delete(tables.ocsp_signers).where(tables.ocsp_signers.c.not_after < ahead)
+        )
+    assert ocsp_signers.ensure(desk, CLOCKWORK, "issuing", now=now)
+    ocsp_signers.current(desk, authorities.load(desk, "issuing"), now=now)
+    assert not ocsp_signers.ensure(desk, CLOCKWORK, "issuing", now=now)
 
 
 def test_the_pause_between_long_lists_does_not_grow_with_a_clock_that_is_set_back(
