@@ -59,8 +59,13 @@ def write_new(path: Path, content: bytes, mode: int) -> None:
 def write_over(path: Path, content: bytes | Iterable[bytes], mode: int) -> None:
     """Write a file, of one piece or of many, in the place of one that may exist; a crash leaves the old or the new one.
 
-    Raises OSError, and what comes of making the pieces.
+    A device, a pipe or a link stays what it is, and is written to. Raises OSError, and what comes of making the pieces.
     """
+    if path.is_symlink() or (path.exists() and not path.is_file()):
+        # Renaming over it would take /dev/null from the whole machine.
+        with path.open("wb") as file:
+            file.writelines([content] if isinstance(content, bytes) else content)
+        return
     temporary = _temporary(path, content, mode)
     try:
         temporary.replace(path)
