@@ -154,6 +154,7 @@ def test_a_table_on_a_terminal_loses_nothing(actor: Actor, tmp_path: Path, colum
     entry = {
         "serial": SERIAL,
         "status": "valid",
+        "in_force": True,
         "profile": HOSTILE,
         "names": names,
         "not_after": "2027-02-21T12:03:39Z",

@@ -94,7 +94,8 @@ def test_times_between_seconds_are_rounded_down(desk: Desk, now: datetime) -> No
 
 
 def test_the_key_is_told_from_its_fingerprint(desk: Desk) -> None:
-    one, other = issue(desk), issue(desk, ["dns:gw2.example"])
+    key = private_key("ec-p256")
+    one, other = issue(desk, key=key), issue(desk, ["dns:gw2.example"], key=key)
     views = [certificates.get(desk, OPERATOR, each.serial) for each in (one, other)]
     assert views[0].spki_sha256 == views[1].spki_sha256
 

@@ -2,7 +2,7 @@
 
 import subprocess
 from dataclasses import replace
-from datetime import datetime
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -118,9 +118,14 @@ def branch(empty_desk: Desk, root: Offline) -> Desk:
     return desk
 
 
+def present() -> datetime:
+    """Now, and not before the desk's own present: what `openssl` made a moment ago is valid."""
+    return max(NOW, datetime.now(UTC))
+
+
 def begin(desk: Desk, root: Offline, **wanted: str) -> tuple[Rollover, datetime]:
     """Have a successor requested, signed outside, and brought in."""
-    name, csr = phases.ask(desk, ADMIN, RolloverRequest("branch", **wanted), now=NOW)  # type: ignore[arg-type]
+    name, csr = phases.ask(desk, ADMIN, RolloverRequest("branch", **wanted), now=present())  # type: ignore[arg-type]
     certificate = root.sign(csr)
     above, now = root.above()
     made = outside.install(desk, ADMIN, name, certificate, above, now=now)
@@ -182,17 +187,17 @@ def test_the_way_back_from_a_certificate_that_came_in(branch: Desk, root: Offlin
 
 def test_asked_again_it_is_the_same_key(branch: Desk, root: Offline) -> None:
     wanted = RolloverRequest("branch")
-    (name, first), (_, again) = (phases.ask(branch, ADMIN, wanted, now=NOW) for _ in range(2))
+    (name, first), (_, again) = (phases.ask(branch, ADMIN, wanted, now=present()) for _ in range(2))
     keys = [x509.load_pem_x509_csr(each).public_key() for each in (first, again)]
     assert keys[0] == keys[1]
     with pytest.raises(RequestDiffers):
-        phases.ask(branch, ADMIN, replace(wanted, algorithm="ec-p384"), now=NOW)
+        phases.ask(branch, ADMIN, replace(wanted, algorithm="ec-p384"), now=present())
     # Nor is it given away as that of an authority of its own.
     plain = AuthorityRequest(name, "issuing", "CN=Branch CA 2,O=Example")
     with pytest.raises(RequestDiffers):
-        outside.ask(branch, ADMIN, plain, now=NOW)
+        outside.ask(branch, ADMIN, plain, now=present())
     with pytest.raises(ParentOutside):
-        phases.ask(branch, ADMIN, RolloverRequest("offline-root"), now=NOW)
+        phases.ask(branch, ADMIN, RolloverRequest("offline-root"), now=present())
 
 
 def test_one_successor_at_a_time(branch: Desk, root: Offline) -> None:
@@ -200,7 +205,7 @@ def test_one_successor_at_a_time(branch: Desk, root: Offline) -> None:
     signed = []
     for number, each in enumerate(wanted):
         subject = f"CN=Branch {number},O=Example"
-        _, csr = phases.ask(branch, ADMIN, replace(each, subject=subject), now=NOW)
+        _, csr = phases.ask(branch, ADMIN, replace(each, subject=subject), now=present())
         signed.append(root.sign(csr))
     above, now = root.above()
     outside.install(branch, ADMIN, "one", signed[0], above, now=now)
@@ -213,7 +218,7 @@ def test_one_successor_at_a_time(branch: Desk, root: Offline) -> None:
 
 def test_from_a_root_here_to_one_outside(desk: Desk, root: Offline) -> None:
     wanted = RolloverRequest("issuing")
-    name, csr = phases.ask(desk, ADMIN, wanted, now=NOW)
+    name, csr = phases.ask(desk, ADMIN, wanted, now=present())
     certificate = root.sign(csr)
     above, now = root.above()
     outside.install(desk, ADMIN, name, certificate, above, now=now)
@@ -230,7 +235,7 @@ def test_from_a_root_here_to_one_outside(desk: Desk, root: Offline) -> None:
 
 def test_an_approval_of_what_comes_in_names_whom_it_replaces(branch: Desk, root: Offline) -> None:
     alice, bob = hire(branch, "alice", Role.ADMIN), hire(branch, "bob", Role.APPROVER)
-    name, csr = phases.ask(branch, ADMIN, RolloverRequest("branch"), now=NOW)
+    name, csr = phases.ask(branch, ADMIN, RolloverRequest("branch"), now=present())
     certificate = root.sign(csr)
     above, now = root.above()
     ruled = guarded(branch)

@@ -57,13 +57,6 @@ def _person() -> Any:
     return Actor(f"console:{user}", Role.ADMIN)
 
 
-def _look_at_place(out: Path) -> None:
-    if out.exists():
-        raise files.FileExists(out)
-    if not out.parent.is_dir():
-        raise click.UsageError(f"There is no directory {out.parent}.")
-
-
 def _content(file: Path) -> bytes:
     with file.open("rb") as opened:
         return opened.read(_LARGEST)
@@ -245,11 +238,9 @@ def crl(
 
     if (out is None) == (taken is None):
         raise click.UsageError("Give either --out or --in.")
-    if out is not None:
-        _look_at_place(out)  # before a number is used up and a list is published
     now = session.clock()
     if out is not None:
-        files.check_new(out)
+        files.check_new(out)  # before a number is used up and a list is published
     with opened_instance(session, config) as opened:
         desk = opened.desk
         if taken is not None:
