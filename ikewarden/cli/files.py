@@ -10,6 +10,7 @@ from core.errors import Conflict
 
 SECRET: Final = 0o600
 PUBLIC: Final = 0o644
+_DEVICES: Final = Path("/dev")
 
 
 class FileExists(Conflict):
@@ -59,10 +60,10 @@ def write_new(path: Path, content: bytes, mode: int) -> None:
 def write_over(path: Path, content: bytes | Iterable[bytes], mode: int) -> None:
     """Write a file, of one piece or of many, in the place of one that may exist; a crash leaves the old or the new one.
 
-    A device, a pipe or a link stays what it is, and is written to. Raises OSError, and what comes of making the pieces.
+    A device or a pipe stays what it is, and is written to. Raises OSError, and what comes of making the pieces.
     """
-    if path.is_symlink() or (path.exists() and not path.is_file()):
-        # Renaming over it would take /dev/null from the whole machine.
+    # Renaming over it would take /dev/null, or /dev/stdout, from the whole machine.
+    if path.exists() and (not path.is_file() or path.absolute().parent == _DEVICES):
         with path.open("wb") as file:
             file.writelines([content] if isinstance(content, bytes) else content)
         return
