@@ -1,5 +1,6 @@
 """`cert lint`: verdicts from a file, without a server."""
 
+import subprocess
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -8,6 +9,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding
+from cryptography.utils import CryptographyDeprecationWarning
 
 from pki.x509.lint import lint, report_document
 from pki.x509.profile import DIALECTS
@@ -122,8 +124,15 @@ def test_a_key_is_no_certificate(tmp_path: Path) -> None:
     assert "(certificate_unreadable)" in run("cert", "lint", key).err
 
 
-def test_what_the_library_thinks_of_a_certificate_is_not_told() -> None:
-    authorities = Path("/etc/ssl/certs/ca-certificates.crt")
-    if not authorities.exists():
-        pytest.skip("no certificates of this system")
-    assert run("cert", "lint", authorities).err == ""
+def test_what_the_library_thinks_of_a_certificate_is_not_told(tmp_path: Path) -> None:
+    """It warns of a serial number of zero, which RFC 5280 forbids and old CAs have."""
+    path = tmp_path / "zero.pem"
+    made = ("-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes")
+    where = ("-subj", "/CN=zero.example", "-keyout", tmp_path / "key", "-out", path)
+    command = ["openssl", "req", *made, "-set_serial", "0", *where]
+    subprocess.run(command, check=True, capture_output=True)
+    with pytest.warns(CryptographyDeprecationWarning):
+        assert x509.load_pem_x509_certificate(path.read_bytes()).serial_number == 0
+    done = run("cert", "lint", path)
+    assert "zero.example" in done.out
+    assert done.err == ""
