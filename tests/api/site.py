@@ -20,6 +20,7 @@ from pki.issuance import IssuedCertificate, IssueRequest
 from pki.tokens import TokenRequest
 from store.engine import Store
 from tests.fakes import FakeKeyStore, FakeSecretStore
+from tests.fixtures.desk import NOW
 
 CONSOLE = Actor(name="console", role=Role.ADMIN)
 CLOCKWORK = Actor(name="clock", role=Role.SCHEDULER)
@@ -133,23 +134,25 @@ def _private(key: ec.EllipticCurvePrivateKey) -> bytes:
 
 
 def found_site(store: Store, directory: Path, url: str = "") -> Site:
-    """Make the installation in a migrated, empty store."""
+    """Make the installation in a migrated, empty store.
+
+    Its authorities begin with the base of all tests, however long ago that was: some act by it, others by the clock.
+    """
     keys = FakeKeyStore()
     rules = Rules(validation_url="http://127.0.0.1:8080", default_authority="issuing")
     desk = Desk(store=store, keys=keys, rules=rules, secrets=FakeSecretStore())
     site = Site(desk, keys, Clock(), directory, url)
-    now = site.clock()
     founding.create(
         site.desk,
         CONSOLE,
         AuthorityRequest(name="root", kind="root", subject="CN=Test Root", path_length=None),
-        now=now,
+        now=NOW,
     )
     founding.create(
         site.desk,
         CONSOLE,
         AuthorityRequest(name="issuing", kind="issuing", parent="root", subject="CN=Test Issuing"),
-        now=now,
+        now=NOW,
     )
     for role in ROLES_WITH_TOKENS:
         site.tokens[role] = site.token(role)
