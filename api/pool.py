@@ -1,8 +1,8 @@
 """A bounded pool of threads for work that blocks, awaited from the event loop.
 
-Its threads are crews (store.crew): one of them does what many could, as long as the works wait for nothing but commits.
-A second thread is called up when the first has not come back to the queue for a while, and so on up to the limit; each
-lies down again when there is nothing to do.
+Its threads are crews (core.crew): one of them does what many could, as long as the works wait for nothing but commits
+and signers; as many helpers wait for the signers. A second thread is called up when the first has not come back to the
+queue for a while, and so on up to the limit; each lies down again when there is nothing to do.
 """
 
 import asyncio
@@ -15,7 +15,7 @@ from functools import partial
 from typing import Any, Final, NamedTuple, TypeVar, final
 
 from api.errors import Overloaded, Stopping
-from store.crew import Crew
+from core.crew import Crew, Helpers
 
 T = TypeVar("T")
 _log = logging.getLogger(__name__)
@@ -24,14 +24,9 @@ _LOOK_AGAIN: Final = 0.01  # seconds
 _ABSENT: Final = 0.02  # seconds
 # Works of one thread at a time: more would wait longer than a larger commit saves.
 _CREW: Final = 32
-# Of works that wait for a device to sign, a crew takes few: one after the other, they would leave its other sessions
-# unused, and the device itself while a large crew is begun.
-_SLOW_CREW: Final = 2
-_SLOW: Final = 0.002  # seconds for each work: by a key in memory only the longest RSA takes that
-# Only every other commit is followed by a signature.
-_FADING: Final = 0.9
-# How long a thread begins works before it commits for those that wait: a queue that is never empty, of works that wait
-# for nothing, would keep them waiting for ever. Longer than it takes to begin a whole crew.
+# How long a commit waits, at most: for works that are being begun, since a queue that is never empty, of works that
+# wait for nothing, would keep it waiting for ever; and for signers, while they have more works than wait for it, since
+# one commit for each signature would cost as much as all else. Longer than it takes to begin a whole crew.
 _ROUND: Final = 0.05  # seconds
 
 
@@ -44,12 +39,13 @@ class _Job(NamedTuple):
 
 @final
 class _Hand:
-    """One thread of the pool: when it last looked at the queue, and the lock that it sleeps on."""
+    """One thread of the pool: when it last looked at the queue, whether it sleeps, and the lock that it sleeps on."""
 
-    __slots__ = ("looked", "wake")
+    __slots__ = ("asleep", "looked", "wake")
 
     def __init__(self) -> None:
         self.looked = 0.0
+        self.asleep = False
         self.wake = threading.Lock()
         self.wake.acquire()
 
@@ -64,12 +60,12 @@ class Pool:
         self._jobs: deque[_Job] = deque()
         self._limit = queue
         self._patience = patience
-        self._pace = 0.0
         self._stopping = False
         self._watched = False
         self._mutex = threading.Lock()
         self._hands = [_Hand() for _ in range(threads)]
-        self._idle: list[_Hand] = []
+        self._idle: list[_Hand] = []  # those that sleep and have room for a job
+        self._helpers = Helpers(threads, f"{name}-helper")
         self._threads = [
             # Daemons, so that an operation that hangs for ever cannot keep a stopping process
             # alive.
@@ -102,12 +98,12 @@ class Pool:
         """Let what was taken and queued end, and wait for it at most `timeout` seconds."""
         self._stopping = True
         with self._mutex:
-            idle, self._idle = self._idle, []
-        for hand in idle:
-            hand.wake.release()
+            for hand in list(self._idle):
+                self._rouse(hand)
         deadline = time.monotonic() + timeout
         while any(thread.is_alive() for thread in self._threads) and time.monotonic() < deadline:
             await asyncio.sleep(_LOOK_AGAIN)
+        self._helpers.close()
 
     def _call_up(self, loop: asyncio.AbstractEventLoop) -> None:
         """Wake a thread if none that is up will look at the queue soon; look again later if there is one."""
@@ -115,15 +111,9 @@ class Pool:
             if not self._jobs or not self._idle:
                 return
             seen = time.monotonic() - _ABSENT
-            if len(self._idle) < len(self._hands) and any(
-                hand.looked > seen for hand in self._hands
-            ):
-                hand = None
-            else:
-                hand = self._idle.pop()
-                hand.looked = time.monotonic()
-        if hand is not None:
-            hand.wake.release()
+            all_sleep = len(self._idle) == len(self._hands)
+            if all_sleep or not any(hand.looked > seen for hand in self._hands):
+                self._rouse(self._idle[-1])
         if not self._watched:
             self._watched = True
             loop.call_later(_ABSENT, self._look_after, loop)
@@ -133,21 +123,22 @@ class Pool:
         self._call_up(loop)
 
     def _serve(self, hand: _Hand) -> None:
-        with Crew() as crew:
+        due = 0.0
+        with Crew(self._helpers, partial(self._tell, hand)) as crew:
             while True:
                 hand.looked = time.monotonic()
-                room = _CREW if self._pace < _SLOW else _SLOW_CREW
-                while crew.waiting < room and (job := self._take()) is not None:
+                if not crew.waiting:
+                    due = hand.looked + _ROUND
+                crew.go_on()
+                while _has_room(crew) and (job := self._take()) is not None:
                     crew.start(partial(self._carry_out, job))
-                    if time.monotonic() > hand.looked + _ROUND:
+                    if time.monotonic() > due:
                         break
-                if crew.waiting:
-                    if room < _CREW:
-                        self._pass_on()
+                if not crew.waiting:
+                    if not self._rest(hand, crew):
+                        return
+                elif crew.away <= crew.waiting or not self._rest(hand, crew, due):
                     crew.settle()
-                    self._pace = max(crew.pace, _FADING * self._pace)
-                elif not self._rest(hand):
-                    return
 
     def _take(self) -> _Job | None:
         try:
@@ -155,26 +146,42 @@ class Pool:
         except IndexError:
             return None
 
-    def _pass_on(self) -> None:
-        """Wake another thread for what a small crew leaves in the queue."""
+    def _rest(self, hand: _Hand, crew: Crew, until: float | None = None) -> bool:
+        """Sleep until there is work for the crew; False when there will be none, or the time has come."""
+        seconds = -1 if until is None else until - time.monotonic()
+        if until is not None and seconds <= 0:
+            return False
         with self._mutex:
-            if not self._jobs or not self._idle:
-                return
-            hand = self._idle.pop()
-            hand.looked = time.monotonic()
-        hand.wake.release()
-
-    def _rest(self, hand: _Hand) -> bool:
-        """Sleep until there is work; False when there will be none."""
-        with self._mutex:
-            if self._jobs:
+            room = _has_room(crew)
+            if crew.back or (room and self._jobs):
                 return True
-            if self._stopping:
+            if self._stopping and not crew.away:
                 return False
-            self._idle.append(hand)
+            if room:
+                self._idle.append(hand)
+            hand.asleep = True
             hand.looked = 0.0
+        if hand.wake.acquire(timeout=seconds):
+            return True
+        with self._mutex:
+            woken = not hand.asleep  # just now
+            self._rouse(hand)
         hand.wake.acquire()
-        return True
+        return woken
+
+    def _tell(self, hand: _Hand) -> None:
+        """A call beside the crew of a thread is done."""
+        with self._mutex:
+            self._rouse(hand)
+
+    def _rouse(self, hand: _Hand) -> None:
+        """Wake a thread if it sleeps; the mutex is held."""
+        if hand.asleep:
+            hand.asleep = False
+            hand.looked = time.monotonic()
+            if hand in self._idle:
+                self._idle.remove(hand)
+            hand.wake.release()
 
     def _carry_out(self, job: _Job) -> None:
         result: object = None
@@ -191,6 +198,10 @@ class Pool:
             job.loop.call_soon_threadsafe(_settle, job.future, result, error)
         except RuntimeError:  # the loop is closed: nobody waits any more
             _log.warning("an answer came after the event loop had closed")
+
+
+def _has_room(crew: Crew) -> bool:
+    return crew.waiting + crew.away < _CREW
 
 
 def _settle(future: "asyncio.Future[Any]", result: object, error: BaseException | None) -> None:

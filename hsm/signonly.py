@@ -7,7 +7,7 @@ exported by mistake; it is no wall against code that runs in the same process.
 """
 
 from collections.abc import Callable
-from typing import Any, Final, NoReturn, Self
+from typing import Any, Final, NoReturn, Self, TypeVar
 
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, mldsa, rsa
 from cryptography.hazmat.primitives.asymmetric.padding import AsymmetricPadding
@@ -20,8 +20,11 @@ from cryptography.hazmat.primitives.serialization import (
 )
 from cryptography.utils import Buffer
 
+from core.crew import beside
 from hsm.errors import ExportRefused, KeyAlgorithmUnknown
 from hsm.ports import PrivateKey
+
+T = TypeVar("T")
 
 EcSign = Callable[[Buffer, ec.EllipticCurveSignatureAlgorithm], bytes]
 RsaSign = Callable[
@@ -33,7 +36,12 @@ MlDsaSign = Callable[[Buffer], bytes]
 
 
 class _Refusals:
-    """What no signing key does. Copies are the key itself: there is nothing in it that changes."""
+    """What no signing key does. Copies are the key itself: there is nothing in it that changes.
+
+    `elsewhere`: a device or a server signs, for which whoever signs waits (see `with_key`).
+    """
+
+    elsewhere: bool = False
 
     def private_bytes(
         self,
@@ -56,9 +64,12 @@ class _Refusals:
 class SignOnlyEcKey(_Refusals, ec.EllipticCurvePrivateKey):
     """An ECDSA signer; signatures are DER ECDSA-Sig-Values (RFC 3279 §2.2.3)."""
 
-    def __init__(self, public_key: ec.EllipticCurvePublicKey, sign: EcSign) -> None:
+    def __init__(
+        self, public_key: ec.EllipticCurvePublicKey, sign: EcSign, *, elsewhere: bool = False
+    ) -> None:
         self._public_key = public_key
         self._sign = sign
+        self.elsewhere = elsewhere
 
     def sign(self, data: Buffer, signature_algorithm: ec.EllipticCurveSignatureAlgorithm) -> bytes:
         return self._sign(data, signature_algorithm)
@@ -84,9 +95,12 @@ class SignOnlyEcKey(_Refusals, ec.EllipticCurvePrivateKey):
 class SignOnlyRsaKey(_Refusals, rsa.RSAPrivateKey):
     """An RSA signer for PKCS #1 v1.5 and PSS (RFC 8017 §8)."""
 
-    def __init__(self, public_key: rsa.RSAPublicKey, sign: RsaSign) -> None:
+    def __init__(
+        self, public_key: rsa.RSAPublicKey, sign: RsaSign, *, elsewhere: bool = False
+    ) -> None:
         self._public_key = public_key
         self._sign = sign
+        self.elsewhere = elsewhere
 
     def sign(
         self,
@@ -113,9 +127,12 @@ class SignOnlyRsaKey(_Refusals, rsa.RSAPrivateKey):
 class SignOnlyEd25519Key(_Refusals, ed25519.Ed25519PrivateKey):
     """An Ed25519 signer (RFC 8032 §5.1): `sign(data)` returns 64 bytes."""
 
-    def __init__(self, public_key: ed25519.Ed25519PublicKey, sign: Ed25519Sign) -> None:
+    def __init__(
+        self, public_key: ed25519.Ed25519PublicKey, sign: Ed25519Sign, *, elsewhere: bool = False
+    ) -> None:
         self._public_key = public_key
         self._sign = sign
+        self.elsewhere = elsewhere
 
     def sign(self, data: Buffer) -> bytes:
         return self._sign(data)
@@ -186,6 +203,14 @@ def signing_by(public_key: Any, sign: Callable[..., bytes]) -> PrivateKey:
 def sign_only(key: PrivateKey) -> PrivateKey:
     """The same key, signing only."""
     return signing_by(key.public_key(), key.sign)
+
+
+def with_key(key: PrivateKey, work: Callable[[], T]) -> T:
+    """Carry out `work`, which signs with the key: beside the works of a crew, where a device or a server signs.
+
+    Raises what `work` raises.
+    """
+    return beside(work) if getattr(key, "elsewhere", False) else work()
 
 
 def _refuse(what: str) -> NoReturn:

@@ -197,10 +197,12 @@ class TransitKeyStore:
 
     def _signer(self, place: Place, public: _PublicKey) -> PrivateKey:
         if isinstance(public, ec.EllipticCurvePublicKey):
-            return SignOnlyEcKey(public, partial(_sign_ec, self, place, public))
+            return SignOnlyEcKey(public, partial(_sign_ec, self, place, public), elsewhere=True)
         if isinstance(public, rsa.RSAPublicKey):
-            return SignOnlyRsaKey(public, partial(_sign_rsa, self, place, public))
-        return SignOnlyEd25519Key(public, partial(_sign_ed25519, self, place, public))
+            return SignOnlyRsaKey(public, partial(_sign_rsa, self, place, public), elsewhere=True)
+        return SignOnlyEd25519Key(
+            public, partial(_sign_ed25519, self, place, public), elsewhere=True
+        )
 
     def sign(self, place: Place, octets: bytes, method: Mapping[str, object]) -> bytes:
         """A signature by a key of this store, over a digest or a message; how, `method` says in the engine's words."""

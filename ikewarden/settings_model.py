@@ -67,7 +67,7 @@ class ApiSettings(Section):
         ge=1,
         le=256,
         description="Threads of one process. One does the work of many; the others join in when it is held up, "
-        "as by a slow signer.",
+        "and as many more wait for tokens and servers that sign.",
     )
     names: Names = Field(
         default=("localhost", "127.0.0.1"),

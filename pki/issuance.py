@@ -7,6 +7,7 @@ on record; a signature that was asked for is on record before it exists.
 import hashlib
 from dataclasses import dataclass
 from datetime import datetime
+from functools import partial
 
 from cryptography import x509
 from cryptography.exceptions import InvalidSignature
@@ -14,6 +15,7 @@ from sqlalchemy import bindparam, exists, select, update
 
 from core.errors import Conflict, InvalidInput, NotPermitted, Unavailable
 from hsm.errors import KeyStoreError
+from hsm.signonly import with_key
 from pki import authorities, compromise, conditions, profiles
 from pki.actors import (
     Action,
@@ -295,7 +297,7 @@ def _carry_out(desk: Desk, actor: Actor, plan: _Plan, now: datetime) -> IssuedCe
     )
     _record_intent(desk, actor, plan, issued, draft, shard, now)
     try:
-        signature = sign(key, draft.tbs, draft.digest)
+        signature = with_key(key, partial(sign, key, draft.tbs, draft.digest))
     except KeyStoreError as error:
         _record_failure(desk, actor, issued, error, now)
         raise

@@ -11,11 +11,13 @@ import threading
 from collections import deque
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import partial
 from typing import Any
 
 from sqlalchemy import Row, exists, func, select
 
 from core.errors import IkewardenError, Unavailable
+from hsm.signonly import with_key
 from pki import authorities, ocsp_signers
 from pki.authorities import Authority, AuthorityNotFound
 from pki.desk import Desk
@@ -121,13 +123,17 @@ class OcspResponder:
         next_update = min(
             this_update + self._desk.rules.ocsp_lifetime, signer.certificate.not_valid_after_utc
         )
-        body = ocsp.sign_answer(
-            signer,
-            question.certificate,
-            known.status,
-            this_update=this_update,
-            next_update=next_update,
-            nonce=nonce,
+        body = with_key(
+            signer.key,
+            partial(
+                ocsp.sign_answer,
+                signer,
+                question.certificate,
+                known.status,
+                this_update=this_update,
+                next_update=next_update,
+                nonce=nonce,
+            ),
         )
         if nonce is not None or not known.cacheable:
             return OcspAnswer(body, this_update)

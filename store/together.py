@@ -12,8 +12,8 @@ from typing import Any, Final, NamedTuple, TypeVar, cast, final
 
 from sqlalchemy import Connection
 
+from core.crew import crew_at_work
 from core.errors import Unavailable
-from store.crew import crew_at_work
 from store.errors import StoreBusy, StoreDamaged, StoreDeadlock, StoreFull, StoreUnreachable
 from store.failures import translate
 from store.transaction import Transaction, writes
@@ -79,7 +79,7 @@ class GroupCommit:
         return cast(T, entry.outcome())
 
     def run_all(self, entries: Sequence[_Entry]) -> None:
-        """Run entries of this thread with those of other threads, until each is done (see store.crew)."""
+        """Run entries of this thread with those of other threads, until each is done (see core.crew)."""
         try:
             with self._mutex:
                 self._queue.extend(entries)

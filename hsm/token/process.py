@@ -30,7 +30,7 @@ _LOG.addHandler(logging.NullHandler())
 # After a failure the next start waits, longer and longer: a token that is away must not cost a core.
 _PAUSES: Final = (0.0, 0.5, 1.0, 2.0, 3.0)
 # For each session: work that waits over there begins without a word from here, where many threads want to run.
-_LINES: Final = 2
+_LINES: Final = 4
 # A smart card takes half a minute to make an RSA key.
 _GENERATING: Final = 120.0
 _WORKER: Final = "hsm.token.worker"

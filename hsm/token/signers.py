@@ -53,18 +53,18 @@ def _signer(kind: str, values: list[bytes], sign: Sign) -> PrivateKey:
         modulus, exponent = (int.from_bytes(each, "big") for each in values)
         numbers = rsa.RSAPublicNumbers(exponent, modulus)
         public = numbers.public_key()
-        return SignOnlyRsaKey(public, partial(_sign_rsa, public, sign))
+        return SignOnlyRsaKey(public, partial(_sign_rsa, public, sign), elsewhere=True)
     parameters, point = values
     if parameters in _ED25519:
         key = ed25519.Ed25519PublicKey.from_public_bytes(point[-32:])
-        return SignOnlyEd25519Key(key, partial(_sign_ed25519, sign))
+        return SignOnlyEd25519Key(key, partial(_sign_ed25519, sign), elsewhere=True)
     curve = _CURVES.get(parameters)
     if curve is None:
         raise KeyKindUnusable("The key in the token is on a curve that no certificate of ours has.")
     # An OCTET STRING of 1 + 2n octets; some devices leave its head out.
     length = 1 + 2 * ((curve.key_size + 7) // 8)
     known = ec.EllipticCurvePublicKey.from_encoded_point(curve, point[-length:])
-    return SignOnlyEcKey(known, partial(_sign_ec, known, sign))
+    return SignOnlyEcKey(known, partial(_sign_ec, known, sign), elsewhere=True)
 
 
 def _sign_ec(

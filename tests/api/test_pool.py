@@ -9,6 +9,7 @@ import pytest
 
 from api.errors import Overloaded, Stopping
 from api.pool import Pool
+from core.crew import beside
 from store.engine import Store
 from tests.store.test_together import note
 
@@ -152,31 +153,95 @@ def test_works_that_never_wait_do_not_keep_one_from_its_commit(store: Store) -> 
     asyncio.run(main())
 
 
-def test_a_thread_takes_few_works_while_they_wait_for_something_slow(store: Store) -> None:
-    gate, course = threading.Event(), []
+def test_a_thread_goes_on_while_calls_beside_it_last(store: Store) -> None:
+    gate, begun = threading.Event(), threading.Semaphore(0)
 
-    def slow() -> None:
-        store.together(note("slow"))
+    def hold() -> int:
+        begun.release()
         gate.wait(60)
-        time.sleep(0.1)
+        return threading.get_ident()
 
-    def work(number: int) -> None:
-        course.append(f"begin {number}")
-        store.together(note(str(number)))
-        course.append(f"end {number}")
+    def signs(name: str) -> tuple[int, int, str]:
+        store.together(note(f"{name} intent"))
+        return threading.get_ident(), beside(hold), store.together(note(f"{name} result"))
 
     async def main() -> None:
-        pool = Pool(threads=1, queue=10, patience=300, name="test")
-        first = asyncio.ensure_future(pool.run(slow))
-        await asyncio.sleep(0)  # it is in the queue
-        while pool.waiting:
+        pool = Pool(threads=1, queue=100, patience=300, name="test")
+        signed = [asyncio.ensure_future(pool.run(partial(signs, each))) for each in "ab"]
+        while begun._value == 0:
             await asyncio.sleep(0.001)
-        rest = [asyncio.ensure_future(pool.run(partial(work, each))) for each in range(4)]
-        await asyncio.sleep(0)
+        # Neither what waits for nothing nor what waits for a commit waits for the signer.
+        assert await asyncio.wait_for(pool.run(lambda: "read"), 60) == "read"
+        written = pool.run(partial(store.together, note("written")))
+        assert await asyncio.wait_for(written, 60) == "written"
+        assert not any(each.done() for each in signed)
         gate.set()
-        await asyncio.gather(first, *rest)
+        told = await asyncio.gather(*signed)
+        assert [result for _, _, result in told] == ["a result", "b result"]
+        assert all(thread != helper for thread, helper, _ in told)
         await pool.stop(60)
 
     asyncio.run(main())
-    of_two = ["begin {0}", "begin {1}", "end {0}", "end {1}"]
-    assert course == [each.format(*two) for two in ((0, 1), (2, 3)) for each in of_two]
+
+
+def test_reads_without_end_do_not_keep_a_commit_waiting_for_a_signer_that_hangs(
+    store: Store,
+) -> None:
+    gate = threading.Event()
+
+    async def main() -> None:
+        pool = Pool(threads=1, queue=100, patience=300, name="test")
+        hanging = [
+            asyncio.ensure_future(pool.run(partial(beside, partial(gate.wait, 60))))
+            for _ in range(5)
+        ]
+        commit = asyncio.ensure_future(pool.run(partial(store.together, note("1"))))
+        end = time.monotonic() + 60
+        while not commit.done() and time.monotonic() < end:
+            await pool.run(int)
+        assert await commit == "1"
+        gate.set()
+        assert await asyncio.gather(*hanging) == [True] * 5
+        await pool.stop(60)
+
+    asyncio.run(main())
+
+
+def test_more_works_than_one_thread_takes_may_wait_beside() -> None:
+    gate = threading.Event()
+
+    async def main() -> None:
+        pool = Pool(threads=3, queue=200, patience=300, name="test")
+        away = [
+            asyncio.ensure_future(pool.run(partial(beside, partial(gate.wait, 60))))
+            for _ in range(50)
+        ]
+        assert await asyncio.wait_for(pool.run(lambda: "read"), 60) == "read"
+        gate.set()
+        assert await asyncio.gather(*away) == [True] * 50
+        await pool.stop(60)
+
+    asyncio.run(main())
+
+
+def test_a_stop_lets_calls_beside_end() -> None:
+    gate, begun = threading.Event(), threading.Event()
+
+    def hold() -> str:
+        begun.set()
+        gate.wait(60)
+        return "signed"
+
+    async def main() -> None:
+        pool = Pool(threads=2, queue=10, patience=300, name="test")
+        held = asyncio.ensure_future(pool.run(partial(beside, hold)))
+        while not begun.is_set():
+            await asyncio.sleep(0.001)
+        stopping = asyncio.ensure_future(pool.stop(60))
+        await asyncio.sleep(0.05)
+        assert not stopping.done()
+        gate.set()
+        assert await held == "signed"
+        await stopping
+
+    asyncio.run(main())

@@ -5,6 +5,7 @@
 
 import copy
 import pickle
+import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
@@ -22,6 +23,7 @@ from cryptography.hazmat.primitives.serialization import (
 )
 from cryptography.x509 import ocsp
 
+from core.crew import Crew, Helpers
 from core.errors import IkewardenError
 from hsm.errors import (
     BadKeyName,
@@ -32,6 +34,7 @@ from hsm.errors import (
     KeyStoreError,
 )
 from hsm.ports import KEY_ALGORITHMS, KeyAlgorithm, KeyStore, PrivateKey
+from hsm.signonly import with_key
 
 NOW = datetime(2030, 1, 1, tzinfo=UTC)
 NAME = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "contract")])
@@ -130,6 +133,7 @@ class KeyStoreContract:
     """Inherit this, and give a fixture `keys` that returns an empty key store."""
 
     algorithms: ClassVar[tuple[KeyAlgorithm, ...]] = KEY_ALGORITHMS
+    elsewhere: ClassVar[bool] = False  # whether a device or a server signs
 
     @pytest.fixture
     def keys(self) -> KeyStore:
@@ -145,6 +149,22 @@ class KeyStoreContract:
             check_request(key, rsa_padding)
             check_crl(key, rsa_padding)
         check_ocsp_answer(key)
+
+    def test_a_crew_goes_on_while_it_signs_elsewhere(self, key: PrivateKey) -> None:
+        done, threads = threading.Event(), []
+
+        def work() -> None:
+            threads.append(threading.get_ident())
+            certificate(key)
+
+        helpers = Helpers(1, "helper")
+        with Crew(helpers, done.set) as crew:
+            crew.start(lambda: with_key(key, work))
+            if self.elsewhere:
+                assert done.wait(60)
+                crew.go_on()
+        helpers.close()
+        assert (threads[0] != threading.get_ident()) is self.elsewhere
 
     def test_signs_and_does_nothing_else(self, key: PrivateKey) -> None:
         forbidden: list[Callable[[], object]] = [

@@ -109,6 +109,7 @@ def worker_of(keys: TokenKeyStore) -> int:
 class TestToken(KeyStoreContract):
     # The long RSA keys take SoftHSM2 seconds: they are tried once, below. ML-DSA is not for tokens yet.
     algorithms = ("ec-p256", "ec-p384", "ec-p521", "rsa-2048", "ed25519")
+    elsewhere = True
 
     @pytest.fixture
     def keys(self, open_token: Open) -> KeyStore:

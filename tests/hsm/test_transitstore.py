@@ -84,6 +84,7 @@ class TestContract(KeyStoreContract):
         "rsa-4096",
         "ed25519",
     )
+    elsewhere = True
 
     @pytest.fixture
     def keys(self, openbao: OpenBao, mount: str) -> KeyStore:

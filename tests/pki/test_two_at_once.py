@@ -6,12 +6,12 @@ from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime
 from functools import partial
 
+from core.crew import Crew
 from core.errors import Conflict
 from pki import issuance, ocsp_answers, publication, revocation
 from pki.desk import Desk
 from pki.issuance import NotRenewable
 from pki.ocsp_responder import OcspResponder
-from store.crew import Crew
 from store.engine import Store
 from store.tables import certificates
 from store.tables import ocsp_answers as answers_table

@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
+from core.crew import Crew, Helpers, beside, crew_at_work
 from core.errors import Conflict
-from store.crew import Crew, crew_at_work
 from store.engine import Store, Unit
 from tests.store.test_together import note
 from tests.store.test_transactions import count
@@ -130,6 +130,50 @@ def test_a_settler_that_breaks_is_told_to_those_that_wait_for_it_and_to_nobody_e
         assert crew.waiting == 0
     assert told == ["unlucky", "unlucky"]
     assert count(store) == 1
+
+
+def test_a_call_beside_is_a_helpers_and_its_outcome_the_works(store: Store) -> None:
+    who: ContextVar[str] = ContextVar("who", default="nobody")
+    came = threading.Semaphore(0)
+    seen: list[object] = []
+
+    def call(name: str) -> str:
+        assert who.get() == name
+        if name == "b":
+            raise Refused("No.")
+        return f"{name} by {threading.current_thread().name}"
+
+    def operation(name: str) -> None:
+        who.set(name)
+        try:
+            seen.append(beside(partial(call, name)))
+        except Refused as error:
+            seen.append(error.code)
+        seen.append(who.get())
+        store.together(note(name))
+
+    helpers = Helpers(1, "helper")
+    with Crew(helpers, came.release) as crew:
+        for name in "ab":
+            crew.start(partial(operation, name))
+        assert (crew.away, crew.waiting, seen) == (2, 0, [])
+        for _ in range(2):
+            assert came.acquire(timeout=60)
+        assert crew.back == 2
+        crew.go_on()
+        assert (crew.away, crew.back, crew.waiting) == (0, 0, 2)
+        crew.settle()
+    helpers.close()
+    assert seen == ["a by helper-1", "a", "refused", "b"]
+    assert count(store) == 2
+
+
+def test_without_a_crew_or_helpers_a_call_is_the_callers_own() -> None:
+    me, seen = threading.get_ident(), [beside(threading.get_ident)]
+    with Crew() as crew:
+        seen.append(beside(threading.get_ident))
+        crew.start(lambda: seen.append(beside(threading.get_ident)))
+    assert seen == [me] * 3
 
 
 def test_crews_and_threads_mix(store: Store) -> None:

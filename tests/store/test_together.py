@@ -10,8 +10,8 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from sqlalchemy import func, insert, select, update
 
+from core.crew import Crew
 from core.errors import Conflict
-from store.crew import Crew
 from store.engine import Limits, Store, Unit, open_store
 from store.errors import Duplicate, StoreBusy
 from store.tables import audit_events, authorities, certificates, notices
