@@ -78,11 +78,12 @@ def current(desk: Desk, authority: Authority, *, now: datetime) -> ResponderKey:
 def ensure(desk: Desk, actor: Actor, authority_name: str, *, now: datetime) -> bool:
     """Make a new signer when none counts or two thirds of the newest one's life are over; tell whether it did.
 
-    Of several that try at once, one does. Raises RoleMayNot, AuthorityNotFound, SignerUnavailable.
+    An authority whose time is over gets none: nobody would believe it. Of several that try at once, one does.
+    Raises RoleMayNot, AuthorityNotFound, SignerUnavailable.
     """
     require(actor, Action.JOB_RUN)
     owner = authorities.load(desk, authority_name)
-    if not _due(desk, owner, now):
+    if owner.ends_at <= now or not _due(desk, owner, now):
         return False
     holder = holders.name_of_this_process(desk.entropy(8).hex())
     lease = leases.take(desk.store, f"ocsp_signer:{owner.name}", holder, _MAKING, now)
