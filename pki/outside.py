@@ -45,6 +45,8 @@ from store.tables import authorities as authorities_table
 from store.unit import insert
 
 REQUESTED: Final = "authority.request"
+# What the database can compare. RFC 5280 §5.2.3 allows 20 octets.
+_GREATEST: Final = 2**63 - 1
 _DER: Final = serialization.Encoding.DER
 _PEM: Final = serialization.Encoding.PEM
 
@@ -342,13 +344,21 @@ def _list(data: bytes, root: x509.Certificate, now: datetime) -> x509.Certificat
     try:
         pem = data.lstrip().startswith(b"-----")
         crl = x509.load_pem_x509_crl(data) if pem else x509.load_der_x509_crl(data)
-        crl.extensions.get_extension_for_class(x509.CRLNumber)
+        number = crl.extensions.get_extension_for_class(x509.CRLNumber).value.crl_number
         public: Any = root.public_key()
         right = crl.issuer == root.subject and crl.is_signature_valid(public)
     except (*MALFORMED, TypeError, x509.ExtensionNotFound):
         raise _list_unfit("This is no revocation list with a number.") from None
     if not right:
         raise _list_unfit("The revocation list is not the root's.")
+    # RFC 5280 §5.2: who does not know a critical extension must not take the list for what it seems. Those that there
+    # are say that it is a part: a delta (§5.2.4), or what is of one scope (§5.2.5).
+    if any(each.critical for each in crl.extensions):
+        raise _list_unfit(
+            "The revocation list is not the root's whole one: it is a delta, or of a part."
+        )
+    if not 0 <= number <= _GREATEST:
+        raise _list_unfit(f"The number of the revocation list is over {_GREATEST}.")
     if crl.next_update_utc is None or not crl.last_update_utc <= now < crl.next_update_utc:
         raise _list_unfit("The revocation list is not valid now.")
     return crl

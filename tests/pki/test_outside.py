@@ -256,3 +256,51 @@ def test_a_limited_credential_has_no_part_in_it(vault: Desk, scope: Scope) -> No
     ):
         with pytest.raises(OutsideScope):
             act()
+
+
+# What a list says of itself, and whether it may stand for all that its root revoked.
+_EXTENSIONS: list[tuple[str, list[tuple[x509.ExtensionType, bool]], bool]] = [
+    ("whole", [(x509.CRLNumber(50), False)], True),
+    ("delta", [(x509.CRLNumber(50), False), (x509.DeltaCRLIndicator(40), True)], False),
+    (
+        "of authorities",
+        [
+            (x509.CRLNumber(50), False),
+            (x509.IssuingDistributionPoint(None, None, False, True, None, False, False), True),
+        ],
+        False,
+    ),
+    ("the greatest number", [(x509.CRLNumber(2**63 - 1), False)], True),
+    ("20 octets", [(x509.CRLNumber(2**152), False)], False),
+]
+
+
+@pytest.mark.parametrize(
+    ("extensions", "taken"),
+    [each[1:] for each in _EXTENSIONS],
+    ids=[each[0] for each in _EXTENSIONS],
+)
+def test_only_a_whole_list_of_the_root_is_taken(
+    empty_desk: Desk,
+    vault: Desk,
+    extensions: list[tuple[x509.ExtensionType, bool]],
+    taken: bool,
+) -> None:
+    root = authorities.load(vault, "root")
+    certificate = certify(vault, ask(empty_desk))
+    outside.install(empty_desk, ADMIN, "branch", certificate, above(vault), now=NOW)
+    before = publication.published(empty_desk, "root", FULL)
+    builder = x509.CertificateRevocationListBuilder(
+        root.certificate.subject, NOW, NOW + timedelta(days=9)
+    )
+    for value, critical in extensions:
+        builder = builder.add_extension(value, critical)
+    key: Any = authorities.signer(vault, root)
+    crl = builder.sign(key, hashes.SHA256()).public_bytes(serialization.Encoding.DER)
+    if taken:
+        outside.take_list(empty_desk, ADMIN, "root", crl, now=NOW)
+    else:
+        with pytest.raises(CertificateUnfit):
+            outside.take_list(empty_desk, ADMIN, "root", crl, now=NOW)
+    held = publication.published(empty_desk, "root", FULL)
+    assert held.der == (crl if taken else before.der)
