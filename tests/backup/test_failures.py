@@ -27,6 +27,7 @@ from pki.desk import Desk
 from pki.guarded import Guarded
 from pki.tokens import TokenRequest
 from store import audit
+from store.engine import open_store
 from store.schema import VERSIONS
 from tests.fixtures.desk import ADMIN, NOW
 from tests.fixtures.served import PROGRAM, Done, run, surroundings
@@ -216,6 +217,24 @@ def test_who_can_open_it_is_said_first(made: tuple[Path, Path], tmp_path: Path) 
     assert back_up(home, file, "--passphrase-file", words).code != 0
     refused(back_up(home, made[1]), "file_exists", 1)
     assert not file.exists()
+
+
+def test_where_it_cannot_be_written_nothing_is_asked_and_begun(
+    made: tuple[Path, Path], tmp_path: Path
+) -> None:
+    begun = _begun(made[0])
+    refused(back_up(made[0], tmp_path / "no" / "such"), "system_error", 2)
+    assert _begun(made[0]) == begun
+
+
+def _begun(home: Path) -> int:
+    """How many backups are on record."""
+    settings = load_settings(home / "ikewarden.toml", {})
+    store = open_store(settings.database.url)
+    with store.read() as connection:
+        rows = audit.page(connection, after=None, limit=100, action="backup.export")
+    store.close()
+    return len(rows)
 
 
 @pytest.mark.parametrize("role", [each for each in Role if each is not Role.ADMIN])
