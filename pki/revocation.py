@@ -16,6 +16,7 @@ from pki.certificates import CertificateView, pick
 from pki.desk import Desk
 from pki.guarded import Act, Guarded
 from pki.ocsp_signers import PROFILE as RESPONDER_PROFILE
+from pki.rollover import records
 from pki.trail import leave
 from pki.x509 import serials
 from pki.x509.crl import Reason, entry
@@ -222,6 +223,7 @@ def hold(
             terms.check(unit, [found])
         said = _approved(unit, desk, actor, [found], ending, now)
         _write(unit, found, "held", ending.reason, now, None, now)
+        _unschedule(unit, actor, found, now)
         leave(unit, actor, "certificate.hold", _about(found), now=now, **said)
         return replace(found, status="held", reason=ending.reason.name, revoked_at=now)
 
@@ -317,6 +319,7 @@ def _end(
     since = found.revoked_at if found.status == "revoked" and found.revoked_at else now
     why, lost = ending.reason, ending.lost or found.invalidity_date
     _write(unit, found, "revoked", why, since, lost, now)
+    _unschedule(unit, actor, found, now)
     shown: dict[str, Any] = {"reason": why.name, "was": found.status, **said}
     if found.status == "revoked" and found.reason is not None:
         shown["was_reason"] = found.reason
@@ -429,6 +432,11 @@ def _write(
     ask_for_list(unit, found.authority, found.shard, now, certificate=found.id)
     if found.profile == RESPONDER_PROFILE and state != "released":
         _replace_signer(unit, found, now)
+
+
+def _unschedule(unit: Unit, actor: Actor, found: CertificateView, now: datetime) -> None:
+    if found.profile == AUTHORITY_PROFILE:
+        records.unschedule(unit, actor, found.authority_id, found.serial, now)
 
 
 def _replace_signer(unit: Unit, found: CertificateView, now: datetime) -> None:

@@ -686,6 +686,38 @@ def test_a_successor_whose_certificate_is_revoked_takes_no_place(desk: Desk) -> 
     assert issuer_of(desk) == "issuing"
 
 
+@pytest.mark.parametrize("end", ["revoke", "hold"])
+def test_a_successor_whose_certificate_ends_before_the_date_takes_no_place(
+    desk: Desk, end: str
+) -> None:
+    found = prepare(desk)
+    move(desk, found, "published")
+    move(desk, found, "switched", on=NOW + HOUR)
+    serial = authorities.load(desk, "issuing-2").serial
+    if end == "revoke":
+        revoke_authority(desk, "issuing-2")
+    else:
+        revocation.hold(desk, ADMIN, serial, authority="root", now=NOW)
+    now = phases.get(desk, ADMIN, found.id)
+    assert (now.state, now.switch_at, now.switched_by) == ("published", None, None)
+    assert details(desk, "rollover.back")[-1]["state"] == "published"
+    assert issuer_of(desk, now=NOW + HOUR) == "issuing"
+    if end == "hold":
+        revocation.release(desk, ADMIN, serial, authority="root", now=NOW)
+        move(desk, found, "switched", on=NOW + HOUR)
+        assert issuer_of(desk, now=NOW + HOUR) == "issuing-2"
+
+
+def test_once_the_date_has_come_the_old_authority_does_not_begin_again_by_itself(
+    desk: Desk,
+) -> None:
+    found = switched(desk)
+    revoke_authority(desk, "issuing-2")
+    assert phases.get(desk, ADMIN, found.id).state == "switched"
+    with pytest.raises(AuthorityRetired):
+        issuer_of(desk)
+
+
 # Whatever was signed for a key that is given up
 
 
