@@ -18,7 +18,7 @@ from sqlalchemy import select
 from core.errors import Conflict, InvalidInput, NotFound
 from hsm.errors import KeyExists
 from hsm.ports import KEY_ALGORITHMS
-from pki import authorities, founding, publication
+from pki import authorities, founding, publication, standing
 from pki.actors import Action, Actor, require, require_authority, require_whole
 from pki.approvals import asked_for, look, require_approval
 from pki.authorities import OUTSIDE, PREPARED, PROFILE, Authority, full_crl_url, sha256, signer
@@ -219,6 +219,7 @@ def take_list(desk: Desk, actor: Actor, name: str, crl: bytes, *, now: datetime)
         raise _list_unfit(
             f"The list has the number {number}, and number {held} is held already: it was not taken."
         )
+    desk.store.together(lambda unit: standing.follow(unit, actor, owner, fresh, now))
     return publication.take(desk, actor, owner, fresh, now=now)
 
 

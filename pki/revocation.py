@@ -5,12 +5,13 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any, Final
 
-from sqlalchemy import bindparam, delete, update
+from sqlalchemy import bindparam, delete, select, update
 
 from core.errors import Conflict, InvalidInput
 from pki import tallies
 from pki.actors import Action, Actor, OutsideScope, Role, covers, require
 from pki.approvals import asked_for, require_approval
+from pki.authorities import OUTSIDE
 from pki.authorities import PROFILE as AUTHORITY_PROFILE
 from pki.certificates import CertificateView, pick
 from pki.desk import Desk
@@ -22,6 +23,7 @@ from pki.x509 import serials
 from pki.x509.crl import Reason, entry
 from store import outbox
 from store.engine import Unit
+from store.tables import authorities as owners
 from store.tables import certificates, ocsp_answers, revocations, status_changes
 
 PUBLISH = "crl.publish"
@@ -382,6 +384,11 @@ def _locked(
         raise OutsideScope("This credential may not touch this certificate.")
     if found.profile == AUTHORITY_PROFILE and actor.role is not Role.ADMIN:
         raise OutsideScope("Only an admin revokes the certificate of an authority.")
+    if found.profile == AUTHORITY_PROFILE and _is_outside(unit, found.authority_id):
+        raise NotRevocable(
+            f"{found.authority!r} is a root outside: it says itself what it revokes.",
+            next_step="Bring its newest list: `ikewarden ca crl NAME --in FILE`.",
+        )
     if found.status in {"pending", "abandoned"}:
         raise NotRevocable(
             f"The certificate was never issued: it is {found.status}.",
@@ -390,6 +397,11 @@ def _locked(
     if found.not_after <= now:
         raise NotRevocable("The certificate has expired; no verifier accepts it any more.")
     return found
+
+
+def _is_outside(unit: Unit, authority_id: int) -> bool:
+    this = select(owners.c.status).where(owners.c.id == authority_id)
+    return bool(unit.connection.execute(this).scalar_one() == OUTSIDE)
 
 
 def _write(

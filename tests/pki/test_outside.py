@@ -13,7 +13,16 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from sqlalchemy import select
 
 from hsm.ports import KeyAlgorithm
-from pki import authorities, backups, founding, issuance, outside, publication, sequencing
+from pki import (
+    authorities,
+    backups,
+    founding,
+    issuance,
+    outside,
+    publication,
+    revocation,
+    sequencing,
+)
 from pki.actors import Actor, OutsideScope, Role, Scope
 from pki.approvals import ApprovalMismatch
 from pki.authorities import OUTSIDE, AuthorityNotFound
@@ -22,6 +31,7 @@ from pki.desk import Desk
 from pki.founding import AuthorityExists, AuthorityRequest, BadAuthority
 from pki.outside import Above, CertificateUnfit, RequestDiffers, RequestNotFound
 from pki.publication import FULL
+from pki.revocation import NotRevocable
 from pki.rollover import phases
 from pki.rollover.phases import Order
 from pki.rollover.successor import RolloverRequest
@@ -30,6 +40,7 @@ from scheduler import jobs
 from store.engine import open_store
 from store.tables import outbox as outbox_table
 from tests.fixtures.desk import ADMIN, CLOCKWORK, NOW, Custody, Founding, custody, drain
+from tests.pki.acts import trail
 from tests.pki.approving import approve, asked, bearing, guarded, hire
 from tests.pki.logkeeping import Memory, sequence
 from tests.pki.requests import issue_request
@@ -256,6 +267,48 @@ def test_a_limited_credential_has_no_part_in_it(vault: Desk, scope: Scope) -> No
     ):
         with pytest.raises(OutsideScope):
             act()
+
+
+def test_an_authority_that_its_root_revokes_issues_no_more(empty_desk: Desk, vault: Desk) -> None:
+    certificate = certify(vault, ask(empty_desk))
+    made = outside.install(empty_desk, ADMIN, "branch", certificate, above(vault), now=NOW)
+    drain(empty_desk, NOW)
+    wanted = replace(issue_request(), authority="branch")
+
+    def bring() -> None:
+        newer = publication.publish_full(vault, CLOCKWORK, "root", now=NOW)
+        outside.take_list(empty_desk, ADMIN, "root", newer.der, now=NOW)
+        outside.take_list(empty_desk, ADMIN, "root", newer.der, now=NOW)
+
+    def status() -> str:
+        return authorities.get(empty_desk, ADMIN, "branch").status
+
+    bring()
+    assert status() == "active"
+    revocation.hold(vault, ADMIN, made.serial, authority="root", now=NOW)
+    bring()
+    assert status() == "revoked"
+    with pytest.raises(AuthorityRetired):
+        issuance.issue(empty_desk, ADMIN, wanted, now=NOW)
+    revocation.release(vault, ADMIN, made.serial, authority="root", now=NOW)
+    bring()
+    assert status() == "active"
+    issuance.issue(empty_desk, ADMIN, wanted, now=NOW)
+    # What the root says is not to be said here.
+    with pytest.raises(NotRevocable):
+        revocation.hold(empty_desk, ADMIN, made.serial, authority="root", now=NOW)
+    revocation.revoke(vault, ADMIN, made.serial, "keyCompromise", authority="root", now=NOW)
+    bring()
+    assert status() == "revoked"
+    actions = [
+        "authority.revoked_outside",
+        "authority.released_outside",
+        "authority.revoked_outside",
+    ]
+    assert [each[0] for each in trail(empty_desk, "authority:branch")][-3:] == actions
+    # It is succeeded as any other that is revoked.
+    replaced = phases.ask(empty_desk, ADMIN, RolloverRequest("branch"), now=NOW)
+    assert replaced[0] == "branch-2"
 
 
 # What a list says of itself, and whether it may stand for all that its root revoked.
