@@ -197,7 +197,10 @@ def install(
         raise CertificateUnfit("The root's list says that the certificate is revoked.")
     parent_id = _known_root(desk, above.name, root)
     _put(desk, actor, name, own, waiting, (above.name, root, parent_id), now)
-    publication.take(desk, actor, authorities.load(desk, above.name), crl, now=now)
+    owner = authorities.load(desk, above.name)
+    held = publication.published_number(desk, above.name, FULL)
+    if held is None or _number(crl) >= held:
+        _take(desk, actor, owner, crl, now)
     return authorities.load(desk, name)
 
 
@@ -214,13 +217,23 @@ def take_list(desk: Desk, actor: Actor, name: str, crl: bytes, *, now: datetime)
         )
     fresh = _list(crl, owner.certificate, now)
     held = publication.published_number(desk, name, FULL)
-    number = fresh.extensions.get_extension_for_class(x509.CRLNumber).value.crl_number
-    if held is not None and number < held:
+    if held is not None and _number(fresh) < held:
         raise _list_unfit(
-            f"The list has the number {number}, and number {held} is held already: it was not taken."
+            f"The list has the number {_number(fresh)}, and number {held} is held already: it was not taken."
         )
-    desk.store.together(lambda unit: standing.follow(unit, actor, owner, fresh, now))
-    return publication.take(desk, actor, owner, fresh, now=now)
+    return _take(desk, actor, owner, fresh, now)
+
+
+def _take(
+    desk: Desk, actor: Actor, root: Authority, crl: x509.CertificateRevocationList, now: datetime
+) -> Crl:
+    """Take a list that is not older than the one that is held. A death in between is mended by the same list again."""
+    desk.store.together(lambda unit: standing.follow(unit, actor, root, crl, now))
+    return publication.take(desk, actor, root, crl, now=now)
+
+
+def _number(crl: x509.CertificateRevocationList) -> int:
+    return crl.extensions.get_extension_for_class(x509.CRLNumber).value.crl_number
 
 
 def _new_key(
@@ -345,7 +358,7 @@ def _list(data: bytes, root: x509.Certificate, now: datetime) -> x509.Certificat
     try:
         pem = data.lstrip().startswith(b"-----")
         crl = x509.load_pem_x509_crl(data) if pem else x509.load_der_x509_crl(data)
-        number = crl.extensions.get_extension_for_class(x509.CRLNumber).value.crl_number
+        number = _number(crl)
         public: Any = root.public_key()
         right = crl.issuer == root.subject and crl.is_signature_valid(public)
     except (*MALFORMED, TypeError, x509.ExtensionNotFound):

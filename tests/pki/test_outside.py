@@ -273,7 +273,7 @@ def test_an_authority_that_its_root_revokes_issues_no_more(empty_desk: Desk, vau
     certificate = certify(vault, ask(empty_desk))
     made = outside.install(empty_desk, ADMIN, "branch", certificate, above(vault), now=NOW)
     drain(empty_desk, NOW)
-    wanted = replace(issue_request(), authority="branch")
+    wanted, first = replace(issue_request(), authority="branch"), above(vault).crl
 
     def bring() -> None:
         newer = publication.publish_full(vault, CLOCKWORK, "root", now=NOW)
@@ -306,6 +306,19 @@ def test_an_authority_that_its_root_revokes_issues_no_more(empty_desk: Desk, vau
         "authority.revoked_outside",
     ]
     assert [each[0] for each in trail(empty_desk, "authority:branch")][-3:] == actions
+    # An older list, which comes with another authority, takes nothing back; a newer one counts as well.
+    older = replace(above(vault), crl=first)
+    second = replace(WANTED, name="second", subject="CN=Second")
+    signed = certify(vault, ask(empty_desk, second), second)
+    outside.install(empty_desk, ADMIN, "second", signed, older, now=NOW)
+    assert status() == "revoked"
+    third = replace(WANTED, name="third", subject="CN=Third")
+    signed = certify(vault, ask(empty_desk, third), third)
+    serial = authorities.load(empty_desk, "second").serial
+    revocation.revoke(vault, ADMIN, serial, "superseded", authority="root", now=NOW)
+    publication.publish_full(vault, CLOCKWORK, "root", now=NOW)
+    outside.install(empty_desk, ADMIN, "third", signed, above(vault), now=NOW)
+    assert authorities.get(empty_desk, ADMIN, "second").status == "revoked"
     # It is succeeded as any other that is revoked.
     replaced = phases.ask(empty_desk, ADMIN, RolloverRequest("branch"), now=NOW)
     assert replaced[0] == "branch-2"
