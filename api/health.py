@@ -82,8 +82,8 @@ def _troubles(desk: Desk, now: datetime) -> Iterator[Trouble]:
     for name in names:
         try:
             known = authorities.load(desk, name)
-            if known.status == authorities.OUTSIDE:
-                continue  # it neither signs nor answers here
+            if known.status == authorities.OUTSIDE or known.ends_at <= now:
+                continue  # it neither signs nor answers here, or not any more
             # A root's key may be kept elsewhere; whoever issues needs his at hand.
             if known.kind == "issuing" and known.status == "active":
                 authorities.signer(desk, known)

@@ -90,6 +90,11 @@ class Authority:
         """SHA-256 (hex) of its certificate: what its name means at this moment."""
         return sha256(self.certificate)
 
+    @property
+    def ends_at(self) -> datetime:
+        """When its time is over: at the end of its certificate, or of one above it."""
+        return min(each.not_valid_after_utc for each in self.chain)
+
     def shard_of(self, serial: int) -> int:
         """The shard that tells of this serial number; 0 where there is one complete list."""
         return serial % self.shards if self.shards else 0

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
 
-from sqlalchemy import Connection, select, update
+from sqlalchemy import Connection, select
 
 from core.errors import Conflict
 from pki.actors import Action, Actor, require, require_gateway
@@ -19,9 +19,9 @@ from pki.desk import Desk
 from pki.guarded import Act, Guarded
 from pki.revocation import ask_for_list
 from pki.trail import leave
-from store import audit
+from store import audit, numbers
 from store.engine import Unit
-from store.tables import audit_events, authorities, crl_numbers
+from store.tables import audit_events, authorities
 
 _ABOUT: Final = "instance"
 _RESTORED: Final = "backup.restore"
@@ -112,8 +112,9 @@ def require_accepted(connection: Connection) -> None:
 
 
 def accept(unit: Unit, actor: Actor, found: Mapping[str, Any], *, now: datetime) -> None:
-    """Accept what is lost, as part of the caller's act: CRL numbers go on where none was given before, and every
-    authority whose key is here publishes anew. Serial numbers carry their time and 82 random bits: none comes twice.
+    """Accept what is lost, as part of the caller's act: the numbers of lists and of gateways' states go on where none
+    was given before, and every authority whose key is here publishes anew. Serial numbers carry their time and 82
+    random bits: none comes twice.
 
     `found` are the details of the error that told of the loss, and the reason.
     """
@@ -123,11 +124,9 @@ def accept(unit: Unit, actor: Actor, found: Mapping[str, Any], *, now: datetime)
         made_at = datetime.fromisoformat(str(found["made_at"]))
         skipped += max(0, int((now - made_at).total_seconds()))
     connection = unit.connection
-    connection.execute(update(crl_numbers).values(number=crl_numbers.c.number + skipped))
+    numbers.go_on(connection, skipped, now)
     own = select(authorities.c.name, authorities.c.shards).where(authorities.c.status != OUTSIDE)
     for row in connection.execute(own):
         for shard in range(row.shards or 1):
             ask_for_list(unit, row.name, shard, now)
-    leave(
-        unit, actor, _ACCEPTED, _ABOUT, now=now, reason=found["reason"], crl_numbers_skipped=skipped
-    )
+    leave(unit, actor, _ACCEPTED, _ABOUT, now=now, reason=found["reason"], least_skipped=skipped)

@@ -188,7 +188,7 @@ def check_lives(authority: Authority, now: datetime) -> None:
     """Make sure that its own certificate is in its time, and those above. Raises AuthorityExpired,
     AuthorityNotYetValid.
     """
-    if any(each.not_valid_after_utc <= now for each in authority.chain):
+    if authority.ends_at <= now:
         raise AuthorityExpired(f"The time of the authority {authority.name!r} is over.")
     begins = max(each.not_valid_before_utc for each in authority.chain)
     if now < begins:

@@ -19,7 +19,9 @@ from pki.authorities import Authority
 from pki.desk import Desk
 from pki.trail import leave
 from pki.x509 import serials
+from pki.x509.constraints import NameOutsideConstraints
 from pki.x509.keys import key_algorithm
+from pki.x509.names import GeneralName
 from pki.x509.ocsp import ResponderKey
 from pki.x509.signing import default_hash
 from store import holders, leases
@@ -78,11 +80,12 @@ def current(desk: Desk, authority: Authority, *, now: datetime) -> ResponderKey:
 def ensure(desk: Desk, actor: Actor, authority_name: str, *, now: datetime) -> bool:
     """Make a new signer when none counts or two thirds of the newest one's life are over; tell whether it did.
 
-    Of several that try at once, one does. Raises RoleMayNot, AuthorityNotFound, SignerUnavailable.
+    An authority whose time is over gets none: nobody would believe it. Of several that try at once, one does.
+    Raises RoleMayNot, AuthorityNotFound, SignerUnavailable.
     """
     require(actor, Action.JOB_RUN)
     owner = authorities.load(desk, authority_name)
-    if not _due(desk, owner, now):
+    if owner.ends_at <= now or not _due(desk, owner, now):
         return False
     holder = holders.name_of_this_process(desk.entropy(8).hex())
     lease = leases.take(desk.store, f"ocsp_signer:{owner.name}", holder, _MAKING, now)
@@ -173,11 +176,28 @@ def _algorithm(owner: Authority) -> KeyAlgorithm:
 
 
 def _request(owner: Authority, key: PrivateKey) -> bytes:
-    common = x509.NameAttribute(x509.NameOID.COMMON_NAME, f"OCSP signer of {owner.name}"[:64])
-    builder = x509.CertificateSigningRequestBuilder().subject_name(x509.Name([common]))
+    builder = x509.CertificateSigningRequestBuilder().subject_name(_subject(owner))
     return builder.sign(key, default_hash(key.public_key())).public_bytes(
         serialization.Encoding.DER
     )
+
+
+def _subject(owner: Authority) -> x509.Name:
+    """A name that the authority and those above it permit: where they permit some directories only, in one of these."""
+    common = x509.NameAttribute(x509.NameOID.COMMON_NAME, f"OCSP signer of {owner.name}"[:64])
+    places = [
+        list(x509.Name.from_rfc4514_string(tree.base))
+        for limits in owner.constraints
+        for tree in limits.permitted
+        if tree.kind == "dn"
+    ]
+    for place in ([], *places):
+        name = x509.Name([*place, common])
+        with suppress(NameOutsideConstraints):
+            for limits in owner.constraints:
+                limits.check([GeneralName("dn", name.rfc4514_string())])
+            return name
+    return x509.Name([common])  # nothing fits: issuance tells what is against it
 
 
 def remove_expired(desk: Desk, actor: Actor, *, now: datetime) -> int:

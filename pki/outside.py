@@ -18,7 +18,7 @@ from sqlalchemy import select
 from core.errors import Conflict, InvalidInput, NotFound
 from hsm.errors import KeyExists
 from hsm.ports import KEY_ALGORITHMS
-from pki import authorities, founding, publication
+from pki import authorities, founding, publication, standing
 from pki.actors import Action, Actor, require, require_authority, require_whole
 from pki.approvals import asked_for, look, require_approval
 from pki.authorities import OUTSIDE, PREPARED, PROFILE, Authority, full_crl_url, sha256, signer
@@ -45,6 +45,8 @@ from store.tables import authorities as authorities_table
 from store.unit import insert
 
 REQUESTED: Final = "authority.request"
+# What the database can compare. RFC 5280 §5.2.3 allows 20 octets.
+_GREATEST: Final = 2**63 - 1
 _DER: Final = serialization.Encoding.DER
 _PEM: Final = serialization.Encoding.PEM
 
@@ -195,7 +197,10 @@ def install(
         raise CertificateUnfit("The root's list says that the certificate is revoked.")
     parent_id = _known_root(desk, above.name, root)
     _put(desk, actor, name, own, waiting, (above.name, root, parent_id), now)
-    publication.take(desk, actor, authorities.load(desk, above.name), crl, now=now)
+    owner = authorities.load(desk, above.name)
+    held = publication.published_number(desk, above.name, FULL)
+    if held is None or _number(crl) >= held:
+        _take(desk, actor, owner, crl, now)
     return authorities.load(desk, name)
 
 
@@ -212,12 +217,23 @@ def take_list(desk: Desk, actor: Actor, name: str, crl: bytes, *, now: datetime)
         )
     fresh = _list(crl, owner.certificate, now)
     held = publication.published_number(desk, name, FULL)
-    number = fresh.extensions.get_extension_for_class(x509.CRLNumber).value.crl_number
-    if held is not None and number < held:
+    if held is not None and _number(fresh) < held:
         raise _list_unfit(
-            f"The list has the number {number}, and number {held} is held already: it was not taken."
+            f"The list has the number {_number(fresh)}, and number {held} is held already: it was not taken."
         )
-    return publication.take(desk, actor, owner, fresh, now=now)
+    return _take(desk, actor, owner, fresh, now)
+
+
+def _take(
+    desk: Desk, actor: Actor, root: Authority, crl: x509.CertificateRevocationList, now: datetime
+) -> Crl:
+    """Take a list that is not older than the one that is held. A death in between is mended by the same list again."""
+    desk.store.together(lambda unit: standing.follow(unit, actor, root, crl, now))
+    return publication.take(desk, actor, root, crl, now=now)
+
+
+def _number(crl: x509.CertificateRevocationList) -> int:
+    return crl.extensions.get_extension_for_class(x509.CRLNumber).value.crl_number
 
 
 def _new_key(
@@ -342,13 +358,21 @@ def _list(data: bytes, root: x509.Certificate, now: datetime) -> x509.Certificat
     try:
         pem = data.lstrip().startswith(b"-----")
         crl = x509.load_pem_x509_crl(data) if pem else x509.load_der_x509_crl(data)
-        crl.extensions.get_extension_for_class(x509.CRLNumber)
+        number = _number(crl)
         public: Any = root.public_key()
         right = crl.issuer == root.subject and crl.is_signature_valid(public)
     except (*MALFORMED, TypeError, x509.ExtensionNotFound):
         raise _list_unfit("This is no revocation list with a number.") from None
     if not right:
         raise _list_unfit("The revocation list is not the root's.")
+    # RFC 5280 §5.2: who does not know a critical extension must not take the list for what it seems. Those that there
+    # are say that it is a part: a delta (§5.2.4), or what is of one scope (§5.2.5).
+    if any(each.critical for each in crl.extensions):
+        raise _list_unfit(
+            "The revocation list is not the root's whole one: it is a delta, or of a part."
+        )
+    if not 0 <= number <= _GREATEST:
+        raise _list_unfit(f"The number of the revocation list is over {_GREATEST}.")
     if crl.next_update_utc is None or not crl.last_update_utc <= now < crl.next_update_utc:
         raise _list_unfit("The revocation list is not valid now.")
     return crl

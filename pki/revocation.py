@@ -5,22 +5,25 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any, Final
 
-from sqlalchemy import bindparam, delete, update
+from sqlalchemy import bindparam, delete, select, update
 
 from core.errors import Conflict, InvalidInput
 from pki import tallies
 from pki.actors import Action, Actor, OutsideScope, Role, covers, require
 from pki.approvals import asked_for, require_approval
+from pki.authorities import OUTSIDE
 from pki.authorities import PROFILE as AUTHORITY_PROFILE
 from pki.certificates import CertificateView, pick
 from pki.desk import Desk
 from pki.guarded import Act, Guarded
 from pki.ocsp_signers import PROFILE as RESPONDER_PROFILE
+from pki.rollover import records
 from pki.trail import leave
 from pki.x509 import serials
 from pki.x509.crl import Reason, entry
 from store import outbox
 from store.engine import Unit
+from store.tables import authorities as owners
 from store.tables import certificates, ocsp_answers, revocations, status_changes
 
 PUBLISH = "crl.publish"
@@ -222,6 +225,7 @@ def hold(
             terms.check(unit, [found])
         said = _approved(unit, desk, actor, [found], ending, now)
         _write(unit, found, "held", ending.reason, now, None, now)
+        _unschedule(unit, actor, found, now)
         leave(unit, actor, "certificate.hold", _about(found), now=now, **said)
         return replace(found, status="held", reason=ending.reason.name, revoked_at=now)
 
@@ -317,6 +321,7 @@ def _end(
     since = found.revoked_at if found.status == "revoked" and found.revoked_at else now
     why, lost = ending.reason, ending.lost or found.invalidity_date
     _write(unit, found, "revoked", why, since, lost, now)
+    _unschedule(unit, actor, found, now)
     shown: dict[str, Any] = {"reason": why.name, "was": found.status, **said}
     if found.status == "revoked" and found.reason is not None:
         shown["was_reason"] = found.reason
@@ -379,6 +384,11 @@ def _locked(
         raise OutsideScope("This credential may not touch this certificate.")
     if found.profile == AUTHORITY_PROFILE and actor.role is not Role.ADMIN:
         raise OutsideScope("Only an admin revokes the certificate of an authority.")
+    if found.profile == AUTHORITY_PROFILE and _is_outside(unit, found.authority_id):
+        raise NotRevocable(
+            f"{found.authority!r} is a root outside: it says itself what it revokes.",
+            next_step="Bring its newest list: `ikewarden ca crl NAME --in FILE`.",
+        )
     if found.status in {"pending", "abandoned"}:
         raise NotRevocable(
             f"The certificate was never issued: it is {found.status}.",
@@ -387,6 +397,11 @@ def _locked(
     if found.not_after <= now:
         raise NotRevocable("The certificate has expired; no verifier accepts it any more.")
     return found
+
+
+def _is_outside(unit: Unit, authority_id: int) -> bool:
+    this = select(owners.c.status).where(owners.c.id == authority_id)
+    return bool(unit.connection.execute(this).scalar_one() == OUTSIDE)
 
 
 def _write(
@@ -429,6 +444,11 @@ def _write(
     ask_for_list(unit, found.authority, found.shard, now, certificate=found.id)
     if found.profile == RESPONDER_PROFILE and state != "released":
         _replace_signer(unit, found, now)
+
+
+def _unschedule(unit: Unit, actor: Actor, found: CertificateView, now: datetime) -> None:
+    if found.profile == AUTHORITY_PROFILE:
+        records.unschedule(unit, actor, found.authority_id, found.serial, now)
 
 
 def _replace_signer(unit: Unit, found: CertificateView, now: datetime) -> None:

@@ -5,9 +5,10 @@ old one is in force when its authority is retired.
 """
 
 import contextlib
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
 from datetime import datetime
-from typing import Protocol
+from typing import Final, Protocol
 
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
@@ -24,12 +25,19 @@ from pki.desk import Desk
 from pki.rollover import crossing
 from pki.rollover.crossing import CrossCertificate
 from pki.x509 import serials
+from pki.x509.keys import key_algorithm
 from pki.x509.names import GeneralName
 
 PROFILE = revocation.SERVICE_PROFILE
 BLOB = "service-tls"
 # Authority and serial number of the certificate that was in use before.
 REPLACED = "service-tls-replaced"
+# By the names of their signatures (RFC 9881 §2).
+_ML_DSA: Final[Mapping[str, str]] = {
+    "2.16.840.1.101.3.4.3.17": "ml-dsa-44",
+    "2.16.840.1.101.3.4.3.18": "ml-dsa-65",
+    "2.16.840.1.101.3.4.3.19": "ml-dsa-87",
+}
 
 
 class BlobStore(Protocol):
@@ -56,27 +64,34 @@ def current(desk: Desk, actor: Actor, blobs: BlobStore) -> TlsCredential:
     """The credential on disk. Raises RoleMayNot, KeyNotFound."""
     require(actor, Action.SERVICE_CREDENTIAL)
     pem = blobs.get_blob(BLOB)
-    return TlsCredential(pem, x509.load_pem_x509_certificates(pem.reveal())[0])
+    return TlsCredential(pem, _certificates(pem.reveal())[0])
+
+
+def _certificates(pem: bytes) -> list[x509.Certificate]:
+    return x509.load_pem_x509_certificates(pem)
 
 
 def ensure(
     desk: Desk, actor: Actor, blobs: BlobStore, names: tuple[str, ...], *, now: datetime
 ) -> bool:
     """Make a new credential when there is none, when two thirds of its life are over, when it is for other names,
-    when it was revoked, or when another authority issues now where none is named. Tells whether it did. The one that
-    was replaced in an earlier call is revoked.
+    when it was revoked, when another authority issues now where none is named, or when clients cannot check it. Tells
+    whether it did. The one that was replaced in an earlier call is revoked.
 
     `names` are host names and addresses. Raises RoleMayNot and what `issuance.issue` raises.
     """
     require(actor, Action.SERVICE_CREDENTIAL)
     wanted = _names(names)
+    held = None
     try:
-        held = current(desk, actor, blobs).certificate
+        credential = current(desk, actor, blobs)
     except KeyNotFound:
-        held = None
-    if held is not None:
+        pass
+    else:
+        held = credential.certificate
         _end_replaced(desk, actor, blobs, held, now)
-        if _serves(desk, actor, held, wanted, now):
+        sent = _certificates(credential.pem.reveal())
+        if _is_classical(sent) and _serves(desk, actor, held, wanted, now):
             return False
     made = _make(desk, actor, wanted, now)
     if held is not None:
@@ -134,7 +149,8 @@ def _serves(
     except NotFound:
         return False  # another database: its authority is not the one clients trust
     # Whoever enrolls pins the root of who issues now.
-    return known.status == "valid" and _issuer(desk, actor, owner, now).name == owner.name
+    issuer = _checkable(desk, actor, _issuer(desk, actor, owner, now), now)
+    return known.status == "valid" and issuer.name == owner.name
 
 
 def _issuer(desk: Desk, actor: Actor, owner: Authority, now: datetime) -> Authority:
@@ -145,6 +161,38 @@ def _issuer(desk: Desk, actor: Actor, owner: Authority, now: datetime) -> Author
         return authorities.current(desk, owner, now=now)
 
 
+def _checkable(desk: Desk, actor: Actor, wanted: Authority, now: datetime) -> Authority:
+    """Who issues in the place of an authority that the service's clients cannot check: TLS knows no ML-DSA yet, and
+    without its certificate nobody could call the service any more, not even to go back.
+
+    One that issues comes before one that is retired, and the oldest first: its root is the one that clients know.
+    """
+    if _is_classical(wanted.chain):
+        return wanted
+    able = [
+        each
+        for each in authorities.list_(desk, actor)
+        if each.kind == "issuing"
+        and each.status in {authorities.ACTIVE, authorities.RETIRED}
+        and each.ends_at > now
+        and _is_classical(each.chain)
+    ]
+    return min(
+        able,
+        key=lambda each: (each.status != authorities.ACTIVE, each.created_at),
+        default=wanted,
+    )
+
+
+def _is_classical(certificates: Iterable[x509.Certificate]) -> bool:
+    """Whether there is no key and no signature among them that TLS does not know."""
+    return not any(
+        key_algorithm(each.public_key()) in _ML_DSA.values()
+        or each.signature_algorithm_oid.dotted_string in _ML_DSA
+        for each in certificates
+    )
+
+
 def _crossed(desk: Desk, authority: Authority, now: datetime) -> list[CrossCertificate]:
     """The cross-certificates that are valid for the key of the root above an authority."""
     root = authority
@@ -152,7 +200,8 @@ def _crossed(desk: Desk, authority: Authority, now: datetime) -> list[CrossCerti
         root = authorities.load(desk, root.parent)
     with desk.store.read() as connection:
         found = crossing.of(connection, [root.id])
-    return [each for each in found if each.status == "valid" and now < each.not_after]
+    valid = [each for each in found if each.status == "valid" and now < each.not_after]
+    return [each for each in valid if _is_classical(_certificates(each.pem.encode()))]
 
 
 def _make(desk: Desk, actor: Actor, names: tuple[GeneralName, ...], now: datetime) -> Secret:
@@ -163,14 +212,12 @@ def _make(desk: Desk, actor: Actor, names: tuple[GeneralName, ...], now: datetim
         .add_extension(x509.SubjectAlternativeName([name.to_x509() for name in names]), False)
         .sign(key, hashes.SHA256())
     )
-    issued = issuance.issue(
-        desk,
-        actor,
-        issuance.IssueRequest(
-            csr=request.public_bytes(serialization.Encoding.DER), profile=PROFILE
-        ),
-        now=now,
-    )
+    wanted = issuance.IssueRequest(request.public_bytes(serialization.Encoding.DER), PROFILE)
+    default = authorities.choose(desk, actor, None, now=now)
+    able = _checkable(desk, actor, default, now)
+    if able is not default:
+        wanted = replace(wanted, authority=able.name, itself=True)
+    issued = issuance.issue(desk, actor, wanted, now=now)
     private = key.private_bytes(
         serialization.Encoding.PEM,
         serialization.PrivateFormat.PKCS8,

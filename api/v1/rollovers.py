@@ -56,7 +56,9 @@ class MoveRollover(Sent):
         description="`finished`, although certificates of the old one are in force; `switched`, although gateways do "
         "not know the successor yet.",
     )
-    seen: Literal["prepared", "published", "scheduled", "switched", "finished"] | None = Field(
+    seen: (
+        Literal["prepared", "published", "scheduled", "switched", "finished", "abandoned"] | None
+    ) = Field(
         default=None,
         alias="from",
         description="Only from this phase; needed with `back`, so that the same request sent twice goes back once.",

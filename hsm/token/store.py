@@ -3,7 +3,7 @@
 from secrets import token_bytes
 from typing import Any, Final
 
-from hsm.errors import BadKeyName, KeyAlgorithmUnknown
+from hsm.errors import BadKeyName, KeyAlgorithmUnknown, KeyNotFound
 from hsm.folder import PrivateFolder
 from hsm.ports import KEY_ALGORITHMS, KEY_NAME, KeyAlgorithm, PrivateKey, check_name
 from hsm.token.letters import Work
@@ -59,7 +59,11 @@ class TokenKeyStore:
         label, identifier = answer["label"], bytes.fromhex(answer["id"])
 
         def sign(**how: Any) -> bytes:
-            done = self._process.ask(Work("sign", label=label, id=identifier, **how))
+            try:
+                done = self._process.ask(Work("sign", label=label, id=identifier, **how))
+            except KeyNotFound:
+                self._opened.pop(uri, None)  # whoever opens it next is told at once
+                raise
             return bytes.fromhex(done["signature"])
 
         made = signer(answer["kind"], [bytes.fromhex(each) for each in answer["values"]], sign)

@@ -1,5 +1,6 @@
 """Which files of an instance a backup has, and what may not be outside its directory."""
 
+import os
 import stat
 from collections.abc import Iterator
 from pathlib import Path
@@ -27,6 +28,29 @@ def directories(home: Path, settings: Settings) -> tuple[str, ...]:
 def records_file(home: Path, path: Path) -> str:
     """The place of a SQLite file, relative to `home`. Raises BackupLayout."""
     return _inside(home, path)
+
+
+def restored_place(home: Path, target: Path, path: Path) -> Path:
+    """Where what the restored settings name is, relative to the instance that is made ready in `home` for `target`.
+
+    Raises BackupLayout where that is elsewhere: it would be another instance's, which may be alive.
+    """
+    plain = Path(os.path.normpath(path))
+    for base in (home, target):
+        if plain.is_relative_to(base):
+            return plain.relative_to(base)
+    raise BackupLayout(
+        f"The settings of the backup name {plain}, which is not in {target}.",
+        next_step="Restore into the directory that the backup was made of; or overrule the setting by an environment "
+        "variable (IKEWARDEN_KEYS__DIRECTORY=keys), here and for all that uses the instance. Nothing was written.",
+    )
+
+
+def require_own(home: Path, target: Path, settings: Settings) -> None:
+    """Make sure that a restored instance writes in its own directory only. Raises BackupLayout."""
+    restored_place(home, target, settings.keys.directory)
+    if settings.secrets.store == "files":
+        restored_place(home, target, settings.secrets.directory)
 
 
 def folder_files(home: Path, directory: str) -> dict[str, Entry]:

@@ -117,10 +117,12 @@ def _fill(
         unpack(opened, stage)
     home, records = stage / FILES, stage / RECORDS
     for directory in manifest.directories:
-        (home / directory).mkdir(mode=0o700, parents=True, exist_ok=True)
+        place = home / layout.restored_place(home, stage.parent, home / directory)
+        place.mkdir(mode=0o700, parents=True, exist_ok=True)
     if not (home / SETTINGS).exists():
         raise BackupUnreadable("The backup has no settings.")
     settings = load_settings(home / SETTINGS, environ)
+    layout.require_own(home, stage.parent, settings)
     url = settings.database.url
     if copying.dialect_of(url) != manifest.database:
         raise RestoreDatabaseDiffers(
@@ -136,8 +138,8 @@ def _fill(
     if manifest.database == "postgresql":
         copying.copy_in(url, records, mark)
         return
-    _place_records(home, records / copying.SQLITE_FILE, settings)
-    store = open_store(url, pool_size=1)
+    place = _place_records(home, records / copying.SQLITE_FILE, settings)
+    store = open_store(f"sqlite:///{place}", pool_size=1)
     try:
         with store.write() as connection:
             mark(connection)
@@ -145,11 +147,13 @@ def _fill(
         store.close()
 
 
-def _place_records(home: Path, copy: Path, settings: Settings) -> None:
+def _place_records(home: Path, copy: Path, settings: Settings) -> Path:
     copying.check_file(copy)
-    place = home / layout.records_file(home, Path(parse_url(settings.database.url).database or ""))
+    file = Path(parse_url(settings.database.url).database or "")
+    place = home / layout.restored_place(home, home.parent.parent, file)
     place.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     copy.rename(place)
+    return place
 
 
 def _give_names(home: Path, target: Path) -> None:

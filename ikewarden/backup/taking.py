@@ -19,7 +19,7 @@ from hsm.passphrase import require_strength
 from ikewarden.backup import envelope, layout
 from ikewarden.backup.archive import RECORDS, Entry, Manifest, Packed
 from ikewarden.backup.errors import BackupRunning, NoRoom
-from ikewarden.cli.files import FileExists, move
+from ikewarden.cli.files import check_new, move
 from ikewarden.settings_model import Settings
 from pki import backups
 from pki.actors import Actor
@@ -63,8 +63,8 @@ def take(plan: Plan, desk: Desk, actor: Actor, *, clock: Callable[[], datetime])
     envelope.check_recipients(plan.recipients)
     if plan.passphrase is not None:
         require_strength(plan.passphrase)
-    if os.path.lexists(plan.target):
-        raise FileExists(plan.target)
+    with no_room(_NO_ROOM):
+        check_new(plan.target)  # before an approval is used up
     directories = layout.directories(home, plan.settings)
     if desk.store.dialect == "sqlite":
         layout.records_file(home, _sqlite_path(plan.settings))

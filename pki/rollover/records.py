@@ -6,7 +6,7 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Any, Final
 
-from sqlalchemy import Connection, Select, select
+from sqlalchemy import Connection, Select, select, update
 
 from core.errors import Conflict, NotFound
 from pki.actors import Actor
@@ -177,3 +177,26 @@ def begin(
     }
     unit.connection.execute(rollovers.insert().values(**row))
     leave(unit, actor, "rollover.prepare", f"rollover:{name}", now=now, successor=successor)
+
+
+def unschedule(unit: Unit, actor: Actor, issuer_id: int, serial: str, now: datetime) -> None:
+    """Take back a switch whose date has not come, because the successor's certificate ends or is put on hold: nobody
+    would issue from that date on. Call it in that transaction, with what identifies the certificate.
+    """
+    connection = unit.connection
+    query = _COLUMNS.where(
+        _successors.c.parent_id == issuer_id,
+        _successors.c.serial == serial,
+        rollovers.c.state == State.SWITCHED,
+        rollovers.c.switch_at > now,
+    )
+    for row in connection.execute(query).all():
+        nobody = {"switch_at": None, "switched_at": None, "switched_by": None}
+        these = rollovers.c.id == row.id, rollovers.c.state == State.SWITCHED
+        changed = update(rollovers).where(*these).values(state=State.PUBLISHED, **nobody)
+        if connection.execute(changed).rowcount == 1:
+            detail = {"successor": row.successor, "state": State.PUBLISHED, "despite": False}
+            why = {"because": "the successor's certificate is not valid any more"}
+            leave(
+                unit, actor, "rollover.back", f"rollover:{row.authority}", now=now, **detail, **why
+            )

@@ -8,8 +8,9 @@ import pytest
 from sqlalchemy import delete
 
 from api.server import ApiSettings
-from pki import authorities, publication, revocation
+from pki import authorities, founding, publication, revocation
 from pki.actors import Role
+from pki.founding import AuthorityRequest
 from pki.holdings import Holdings
 from store import jobs, tables
 from store.engine import open_store
@@ -65,6 +66,22 @@ def test_not_ready_with_a_stale_list(serving: Serving) -> None:
     assert {(t["code"], t["about"]) for t in reply.json["troubles"]} >= {
         ("crl_stale", "crl:issuing:full")
     }
+
+
+def test_an_authority_whose_time_is_over_is_not_missed(serving: Serving) -> None:
+    site = serving.site
+    short = AuthorityRequest(
+        "short", "issuing", "CN=Short", parent="root", lifetime=timedelta(days=1)
+    )
+    founding.create(site.desk, CONSOLE, short, now=site.clock())
+    drain(site.desk, site.clock())
+    with serving.client() as client:
+        site.clock.ahead = timedelta(days=2)
+        try:
+            reply = client.get("/readyz")
+        finally:
+            site.clock.ahead = timedelta(0)
+    assert "authority:short" not in {each["about"] for each in reply.json["troubles"]}
 
 
 @pytest.mark.parametrize("off", [timedelta(minutes=6), -timedelta(minutes=6)])

@@ -13,10 +13,10 @@ from pathlib import Path
 import pytest
 
 from core.secret import Secret
-from ikewarden.backup import restoring
+from ikewarden.backup import layout, restoring
 from ikewarden.backup.archive import Entry, Manifest, Packed, unpack
 from ikewarden.backup.envelope import Opener, encrypt
-from ikewarden.backup.errors import BackupUnreadable, BackupVersionUnknown
+from ikewarden.backup.errors import BackupLayout, BackupUnreadable, BackupVersionUnknown
 from ikewarden.backup.taking import alone
 from ikewarden.settings import load_settings
 from ikewarden.wiring import make_desk, open_keys
@@ -27,6 +27,7 @@ from pki.desk import Desk
 from pki.guarded import Guarded
 from pki.tokens import TokenRequest
 from store import audit
+from store.engine import open_store
 from store.schema import VERSIONS
 from tests.fixtures.desk import ADMIN, NOW
 from tests.fixtures.served import PROGRAM, Done, run, surroundings
@@ -216,6 +217,54 @@ def test_who_can_open_it_is_said_first(made: tuple[Path, Path], tmp_path: Path) 
     assert back_up(home, file, "--passphrase-file", words).code != 0
     refused(back_up(home, made[1]), "file_exists", 1)
     assert not file.exists()
+
+
+def test_where_it_cannot_be_written_nothing_is_asked_and_begun(
+    made: tuple[Path, Path], tmp_path: Path
+) -> None:
+    begun = _begun(made[0])
+    refused(back_up(made[0], tmp_path / "no" / "such"), "system_error", 2)
+    assert _begun(made[0]) == begun
+
+
+def test_an_instance_that_names_its_directory_is_restored_there_and_nowhere_else(
+    made: tuple[Path, Path], tmp_path: Path
+) -> None:
+    """Elsewhere it would write into the keys of the one that it was made of."""
+    home, file = tmp_path / "instance", tmp_path / "b"
+    shutil.copytree(made[0], home)
+    settings = home / "ikewarden.toml"
+    text = settings.read_text()
+    text = text.replace('"keys"', f'"{home}/keys"').replace("sqlite:///", f"sqlite:///{home}/")
+    settings.write_text(text)
+    assert back_up(home, file).code == 0
+    before = {path.name for path in (home / "keys").glob("[!.]*")}
+    refused(restore(file, tmp_path / "drill"), "backup_layout", 2)
+    assert not (tmp_path / "drill").exists()
+    assert {path.name for path in (home / "keys").glob("[!.]*")} == before
+    shutil.rmtree(home)
+    assert restore(file, home).code == 0
+    assert {path.name for path in (home / "keys").glob("[!.]*")} == before
+    done = run("audit-log", "accept-gap", "--reason", "a test", "--dir", home)
+    assert done.code == 0, done.err
+
+
+@pytest.mark.parametrize("directory", ["../../../beside", "/elsewhere", "keys/../../../.."])
+def test_directories_that_lead_elsewhere(directory: str, tmp_path: Path) -> None:
+    home = tmp_path / "t" / ".restore" / "instance"
+    with pytest.raises(BackupLayout):
+        layout.restored_place(home, tmp_path / "t", home / directory)
+    assert layout.restored_place(home, tmp_path / "t", home / "keys") == Path("keys")
+
+
+def _begun(home: Path) -> int:
+    """How many backups are on record."""
+    settings = load_settings(home / "ikewarden.toml", {})
+    store = open_store(settings.database.url)
+    with store.read() as connection:
+        rows = audit.page(connection, after=None, limit=100, action="backup.export")
+    store.close()
+    return len(rows)
 
 
 @pytest.mark.parametrize("role", [each for each in Role if each is not Role.ADMIN])

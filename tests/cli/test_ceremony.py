@@ -59,6 +59,7 @@ def test_from_rehearsal_to_a_transcript_that_verifies(ruled: Served, tmp_path: P
     # Without a terminal, without the second person: nobody is asked to type anything.
     for done, exit_code, code in (
         (ruled.run("ca", "ceremony", FILE), 2, "ceremony_no_console"),
+        (hold(ruled, "--transcript", tmp_path / "no" / "such", answers=()), 2, "system_error"),
         (hold(ruled, "--transcript", written, answers=()), 1, "approval_required"),
     ):
         assert (done.code, f"({code})" in done.err) == (exit_code, True), done.err

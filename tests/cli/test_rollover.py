@@ -61,6 +61,9 @@ def test_a_rollover_from_start_to_finish_and_a_cross_certificate(
     assert step("show", "issuing")["state"] == "finished"
     for name in ("issuing", "issuing-2"):
         assert own_served.public(f"/crl/{name}.crl")
+    assert step("back", "root")["state"] == "abandoned"
+    ended = own_served.run("ca", "rollover", "back", "root")
+    assert (ended.code, "(rollover_wrong_phase)" in ended.err) == (1, True)
     _cross_sign(own_served)
 
 

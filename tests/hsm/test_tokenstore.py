@@ -233,6 +233,9 @@ def test_a_key_that_another_process_destroyed_is_not_found(open_token: Open) -> 
     others.destroy(uri)
     with pytest.raises(KeyNotFound):
         verify(key)
+    # Before anything is put on record for it.
+    with pytest.raises(KeyNotFound):
+        mine.open(uri)
     verify(mine.open(mine.generate("a", "ec-p256")))
 
 

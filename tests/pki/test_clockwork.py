@@ -9,10 +9,11 @@ from sqlalchemy import func, insert, select
 from core.errors import IkewardenError
 from core.secret import Secret
 from hsm.errors import KeyNotFound
-from pki import cleanup, expiry, history, issuance, reconcile, revocation, tls_credential
+from pki import cleanup, expiry, founding, history, issuance, reconcile, revocation, tls_credential
 from pki.actors import OutsideScope
 from pki.certificates import find
 from pki.desk import Desk
+from pki.founding import AuthorityRequest
 from pki.history import AuditQuery
 from scheduler import jobs
 from scheduler.jobs import JOBS, run
@@ -256,6 +257,16 @@ def test_all_jobs_run_on_an_idle_desk(desk: Desk, now: datetime) -> None:
     with desk.store.read() as connection:
         outcomes = set(connection.scalars(select(job_runs.c.outcome)))
     assert outcomes == {"ok"}
+
+
+def test_an_authority_whose_time_is_over_is_no_failure(desk: Desk, now: datetime) -> None:
+    short = AuthorityRequest("short", "issuing", "CN=Short", parent="root", lifetime=2 * DAY)
+    founding.create(desk, ADMIN, short, now=now)
+    drain(desk, now)
+    later = now + 3 * DAY
+    # The other signers are as good as they were: nothing is due.
+    assert jobs.refresh_ocsp(desk, later)["signers"] == 0
+    assert trail(desk, "ocsp-key:short") == [("ocsp.key", "ok")]
 
 
 def test_a_job_that_fails_is_visible_and_stops_no_other(

@@ -4,6 +4,7 @@ import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from datetime import datetime, timedelta
 from functools import partial
 
@@ -17,9 +18,10 @@ from sqlalchemy import select, update
 
 from core.errors import IkewardenError
 from hsm.errors import SignerUnavailable
-from pki import authorities, ocsp_answers, ocsp_signers, reconcile, revocation
+from pki import authorities, founding, ocsp_answers, ocsp_signers, reconcile, revocation
 from pki.certificates import pick
 from pki.desk import Desk
+from pki.founding import AuthorityRequest
 from pki.issuance import IssuedCertificate
 from pki.ocsp_responder import OcspAnswer, OcspResponder
 from pki.ocsp_signers import NoOcspSigner
@@ -129,6 +131,20 @@ def test_openssl_believes_it(
         )
         assert verdict == status
         assert judges.grave(judges.pkilint_ocsp(body)) == []
+
+
+def test_a_signer_is_named_within_what_its_authority_and_those_above_permit(
+    desk: Desk, now: datetime
+) -> None:
+    upper = AuthorityRequest("upper", "root", "CN=Upper,O=Example", permitted=("dn:O=Example",))
+    founding.create(desk, ADMIN, replace(upper, path_length=1), now=now)
+    wanted = AuthorityRequest("x", "issuing", "CN=X,OU=VPN,O=Example", parent="upper")
+    permitted = ("dn:O=Elsewhere", "dn:OU=VPN,O=Example", "dns:example.com")
+    made = founding.create(desk, ADMIN, replace(wanted, permitted=permitted), now=now)
+    drain(desk, now)
+    signer = ocsp_signers.current(desk, made, now=now).certificate
+    assert signer.subject.rfc4514_string() == "CN=OCSP signer of x,OU=VPN,O=Example"
+    signer.verify_directly_issued_by(made.certificate)
 
 
 def test_the_authority_itself_is_asked_for_at_its_issuer(

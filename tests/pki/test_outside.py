@@ -13,7 +13,16 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from sqlalchemy import select
 
 from hsm.ports import KeyAlgorithm
-from pki import authorities, backups, founding, issuance, outside, publication, sequencing
+from pki import (
+    authorities,
+    backups,
+    founding,
+    issuance,
+    outside,
+    publication,
+    revocation,
+    sequencing,
+)
 from pki.actors import Actor, OutsideScope, Role, Scope
 from pki.approvals import ApprovalMismatch
 from pki.authorities import OUTSIDE, AuthorityNotFound
@@ -22,6 +31,7 @@ from pki.desk import Desk
 from pki.founding import AuthorityExists, AuthorityRequest, BadAuthority
 from pki.outside import Above, CertificateUnfit, RequestDiffers, RequestNotFound
 from pki.publication import FULL
+from pki.revocation import NotRevocable
 from pki.rollover import phases
 from pki.rollover.phases import Order
 from pki.rollover.successor import RolloverRequest
@@ -30,6 +40,7 @@ from scheduler import jobs
 from store.engine import open_store
 from store.tables import outbox as outbox_table
 from tests.fixtures.desk import ADMIN, CLOCKWORK, NOW, Custody, Founding, custody, drain
+from tests.pki.acts import trail
 from tests.pki.approving import approve, asked, bearing, guarded, hire
 from tests.pki.logkeeping import Memory, sequence
 from tests.pki.requests import issue_request
@@ -256,3 +267,106 @@ def test_a_limited_credential_has_no_part_in_it(vault: Desk, scope: Scope) -> No
     ):
         with pytest.raises(OutsideScope):
             act()
+
+
+def test_an_authority_that_its_root_revokes_issues_no_more(empty_desk: Desk, vault: Desk) -> None:
+    certificate = certify(vault, ask(empty_desk))
+    made = outside.install(empty_desk, ADMIN, "branch", certificate, above(vault), now=NOW)
+    drain(empty_desk, NOW)
+    wanted, first = replace(issue_request(), authority="branch"), above(vault).crl
+
+    def bring() -> None:
+        newer = publication.publish_full(vault, CLOCKWORK, "root", now=NOW)
+        outside.take_list(empty_desk, ADMIN, "root", newer.der, now=NOW)
+        outside.take_list(empty_desk, ADMIN, "root", newer.der, now=NOW)
+
+    def status() -> str:
+        return authorities.get(empty_desk, ADMIN, "branch").status
+
+    bring()
+    assert status() == "active"
+    revocation.hold(vault, ADMIN, made.serial, authority="root", now=NOW)
+    bring()
+    assert status() == "revoked"
+    with pytest.raises(AuthorityRetired):
+        issuance.issue(empty_desk, ADMIN, wanted, now=NOW)
+    revocation.release(vault, ADMIN, made.serial, authority="root", now=NOW)
+    bring()
+    assert status() == "active"
+    issuance.issue(empty_desk, ADMIN, wanted, now=NOW)
+    # What the root says is not to be said here.
+    with pytest.raises(NotRevocable):
+        revocation.hold(empty_desk, ADMIN, made.serial, authority="root", now=NOW)
+    revocation.revoke(vault, ADMIN, made.serial, "keyCompromise", authority="root", now=NOW)
+    bring()
+    assert status() == "revoked"
+    actions = [
+        "authority.revoked_outside",
+        "authority.released_outside",
+        "authority.revoked_outside",
+    ]
+    assert [each[0] for each in trail(empty_desk, "authority:branch")][-3:] == actions
+    # An older list, which comes with another authority, takes nothing back; a newer one counts as well.
+    older = replace(above(vault), crl=first)
+    second = replace(WANTED, name="second", subject="CN=Second")
+    signed = certify(vault, ask(empty_desk, second), second)
+    outside.install(empty_desk, ADMIN, "second", signed, older, now=NOW)
+    assert status() == "revoked"
+    third = replace(WANTED, name="third", subject="CN=Third")
+    signed = certify(vault, ask(empty_desk, third), third)
+    serial = authorities.load(empty_desk, "second").serial
+    revocation.revoke(vault, ADMIN, serial, "superseded", authority="root", now=NOW)
+    publication.publish_full(vault, CLOCKWORK, "root", now=NOW)
+    outside.install(empty_desk, ADMIN, "third", signed, above(vault), now=NOW)
+    assert authorities.get(empty_desk, ADMIN, "second").status == "revoked"
+    # It is succeeded as any other that is revoked.
+    replaced = phases.ask(empty_desk, ADMIN, RolloverRequest("branch"), now=NOW)
+    assert replaced[0] == "branch-2"
+
+
+# What a list says of itself, and whether it may stand for all that its root revoked.
+_EXTENSIONS: list[tuple[str, list[tuple[x509.ExtensionType, bool]], bool]] = [
+    ("whole", [(x509.CRLNumber(50), False)], True),
+    ("delta", [(x509.CRLNumber(50), False), (x509.DeltaCRLIndicator(40), True)], False),
+    (
+        "of authorities",
+        [
+            (x509.CRLNumber(50), False),
+            (x509.IssuingDistributionPoint(None, None, False, True, None, False, False), True),
+        ],
+        False,
+    ),
+    ("the greatest number", [(x509.CRLNumber(2**63 - 1), False)], True),
+    ("20 octets", [(x509.CRLNumber(2**152), False)], False),
+]
+
+
+@pytest.mark.parametrize(
+    ("extensions", "taken"),
+    [each[1:] for each in _EXTENSIONS],
+    ids=[each[0] for each in _EXTENSIONS],
+)
+def test_only_a_whole_list_of_the_root_is_taken(
+    empty_desk: Desk,
+    vault: Desk,
+    extensions: list[tuple[x509.ExtensionType, bool]],
+    taken: bool,
+) -> None:
+    root = authorities.load(vault, "root")
+    certificate = certify(vault, ask(empty_desk))
+    outside.install(empty_desk, ADMIN, "branch", certificate, above(vault), now=NOW)
+    before = publication.published(empty_desk, "root", FULL)
+    builder = x509.CertificateRevocationListBuilder(
+        root.certificate.subject, NOW, NOW + timedelta(days=9)
+    )
+    for value, critical in extensions:
+        builder = builder.add_extension(value, critical)
+    key: Any = authorities.signer(vault, root)
+    crl = builder.sign(key, hashes.SHA256()).public_bytes(serialization.Encoding.DER)
+    if taken:
+        outside.take_list(empty_desk, ADMIN, "root", crl, now=NOW)
+    else:
+        with pytest.raises(CertificateUnfit):
+            outside.take_list(empty_desk, ADMIN, "root", crl, now=NOW)
+    held = publication.published(empty_desk, "root", FULL)
+    assert held.der == (crl if taken else before.der)

@@ -187,6 +187,7 @@ PARTS = {
     "pki.approvals",
     "pki.conditions",
     "pki.trail",
+    "pki.standing",
     "pki.authorities.choose",
     "pki.backups.accept",
     "pki.ca_keys.trace",

@@ -70,6 +70,7 @@ from tests.pki.test_clockwork import Blobs
 from tests.pki.test_intent import void
 
 HOUR = timedelta(hours=1)
+DAY = timedelta(days=1)
 LATE = NOW + timedelta(minutes=3)
 
 
@@ -685,6 +686,38 @@ def test_a_successor_whose_certificate_is_revoked_takes_no_place(desk: Desk) -> 
     assert issuer_of(desk) == "issuing"
 
 
+@pytest.mark.parametrize("end", ["revoke", "hold"])
+def test_a_successor_whose_certificate_ends_before_the_date_takes_no_place(
+    desk: Desk, end: str
+) -> None:
+    found = prepare(desk)
+    move(desk, found, "published")
+    move(desk, found, "switched", on=NOW + HOUR)
+    serial = authorities.load(desk, "issuing-2").serial
+    if end == "revoke":
+        revoke_authority(desk, "issuing-2")
+    else:
+        revocation.hold(desk, ADMIN, serial, authority="root", now=NOW)
+    now = phases.get(desk, ADMIN, found.id)
+    assert (now.state, now.switch_at, now.switched_by) == ("published", None, None)
+    assert details(desk, "rollover.back")[-1]["state"] == "published"
+    assert issuer_of(desk, now=NOW + HOUR) == "issuing"
+    if end == "hold":
+        revocation.release(desk, ADMIN, serial, authority="root", now=NOW)
+        move(desk, found, "switched", on=NOW + HOUR)
+        assert issuer_of(desk, now=NOW + HOUR) == "issuing-2"
+
+
+def test_once_the_date_has_come_the_old_authority_does_not_begin_again_by_itself(
+    desk: Desk,
+) -> None:
+    found = switched(desk)
+    revoke_authority(desk, "issuing-2")
+    assert phases.get(desk, ADMIN, found.id).state == "switched"
+    with pytest.raises(AuthorityRetired):
+        issuer_of(desk)
+
+
 # Whatever was signed for a key that is given up
 
 
@@ -961,6 +994,65 @@ def test_the_services_own_certificate_follows(desk: Desk) -> None:
     # And the one before does not keep the old authority from its end.
     (found,) = phases.list_(desk, ADMIN)
     assert move(desk, found, "finished").state == "finished"
+
+
+def test_the_services_own_certificate_stays_one_that_its_clients_can_check(desk: Desk) -> None:
+    """TLS reads no ML-DSA: nobody could call the service any more, not even to go back."""
+    blobs = Blobs()
+
+    def renewed(now: datetime = NOW) -> bool:
+        return tls_credential.ensure(desk, CLOCKWORK, blobs, ("ca.example",), now=now)
+
+    def issuer() -> x509.Name:
+        return tls_credential.current(desk, CLOCKWORK, blobs).certificate.issuer
+
+    old = authorities.load(desk, "issuing").certificate.subject
+    assert renewed()
+    found = switched(desk, algorithm="ml-dsa-44")
+    assert (renewed(), issuer()) == (False, old)
+    move(desk, found, "finished", despite=True)
+    # Its next one is of another CA that still issues.
+    other = authorities.load(desk, "sharded").certificate.subject
+    assert (renewed(NOW + 80 * DAY), issuer()) == (True, other)
+    assert not renewed(NOW + 80 * DAY)
+
+
+def test_no_cross_certificate_that_its_clients_cannot_check_is_sent_along(desk: Desk) -> None:
+    blobs = Blobs()
+    found = prepare(desk, "root", algorithm="ml-dsa-44")
+    move(desk, found, "published")
+    assert tls_credential.ensure(desk, CLOCKWORK, blobs, ("ca.example",), now=NOW)
+    sent = tls_credential.current(desk, CLOCKWORK, blobs).pem.reveal()
+    _, issuer = x509.load_pem_x509_certificates(sent)
+    assert issuer == authorities.load(desk, "issuing").certificate
+    # One that was sent along before is not any more.
+    [old_with_new] = [each for each in crossing_of(desk, "root") if each.issuer == found.successor]
+    blobs.put_blob(tls_credential.BLOB, sent + old_with_new.pem.encode())
+    assert tls_credential.ensure(desk, CLOCKWORK, blobs, ("ca.example",), now=NOW)
+    again = tls_credential.current(desk, CLOCKWORK, blobs).pem.reveal()
+    assert len(x509.load_pem_x509_certificates(again)) == 2
+
+
+def crossing_of(desk: Desk, name: str) -> list[crossing.CrossCertificate]:
+    """The cross-certificates for an authority's key."""
+    with desk.store.read() as connection:
+        return crossing.of(connection, [authorities.load(desk, name).id])
+
+
+def test_an_instance_that_issues_with_ml_dsa_gets_a_certificate_that_its_clients_can_check(
+    desk: Desk,
+) -> None:
+    founding.create(
+        desk, ADMIN, AuthorityRequest("pq", "root", "CN=PQ", "ml-dsa-44", path_length=1), now=NOW
+    )
+    # The kind of one above counts as well: clients check its signature.
+    below = AuthorityRequest("below", "issuing", "CN=Below", "ec-p256", parent="pq")
+    founding.create(desk, ADMIN, below, now=NOW)
+    there, blobs = reopened(desk, default_authority="below"), Blobs()
+    assert tls_credential.ensure(there, CLOCKWORK, blobs, ("ca.example",), now=NOW)
+    made = tls_credential.current(there, CLOCKWORK, blobs).certificate
+    made.verify_directly_issued_by(authorities.load(desk, "issuing").certificate)
+    assert not tls_credential.ensure(there, CLOCKWORK, blobs, ("ca.example",), now=NOW)
 
 
 def die(_: str) -> None:

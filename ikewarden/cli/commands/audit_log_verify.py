@@ -184,8 +184,8 @@ def accept_gap(
 
     An old database was put back, or a backup was restored. Before this, nothing is served or signed. A new log is begun
     over the rows that are there, with a name and key of its own; the first thing in it is what is missing, and why.
-    Keep its key and head elsewhere. CRL numbers go on a million further, so that none comes twice, and all CRLs are
-    made anew.
+    Keep its key and head elsewhere. CRL numbers go on at the milliseconds since 1970, so that none comes twice, and all
+    CRLs are made anew.
 
     What came after the backup is not known: revoke again what was revoked since.
     """

@@ -1,6 +1,5 @@
 """`ikewarden ca ceremony`: a written ceremony, rehearsed, held, and checked afterwards."""
 
-import os
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -8,7 +7,6 @@ from typing import TYPE_CHECKING, Any, Final
 import click
 
 from ikewarden.cli import files
-from ikewarden.cli.files import FileExists
 from ikewarden.cli.help import command
 from ikewarden.cli.local import config_option, opened_instance
 from ikewarden.cli.options import approval_option, directory_option, example, format_option
@@ -94,10 +92,9 @@ def _hold(session: Session, given: dict[str, Any]) -> None:
     plan = read_plan(_content(file))
     target: Path = given["transcript"] or file.with_name(f"{file.name}.transcript")
     if not given["dry_run"]:
-        if os.path.lexists(target):
-            raise FileExists(target)
         if session.ask is None:
             raise CeremonyNoConsole("There is no terminal at which the witnesses could confirm.")
+        files.check_new(target)
     with opened_instance(session, given["config"]) as opened:
         desk, sealed = opened.desk, opened.keys
         before = check(desk, plan)
