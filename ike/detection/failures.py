@@ -10,17 +10,17 @@ changed. Not normal, because in steady state nobody fails. Looks alike and is le
 certificate (`certificate_rejected` says it better), several lines about one attempt.
 
 **auth_guessing.** Condition: within 10 minutes one source failed with five identities that are not at home there and
-did not succeed later (where it has succeeded before, ten, and one more for each other that came up there meanwhile);
-or one that never succeeded failed twenty times with three identities, or within 10 seconds, or with an identity that
-is up at another address at that time (a source that succeeded: with one that is not its own and is up elsewhere, or
-within 10 seconds); or at one connection twenty attempts failed from addresses that nothing is known of, of twenty
-sources or with twenty identities that never succeeded, or from ten addresses with one identity. An identity that was
-up is known in the two networks where it came up last; elsewhere it is astray, and counts as well, less three for each
-that fails at home. One condition for a connection, however many sources. Looks alike and is let pass: a gateway that
-keeps trying with a wrong secret, as fast as daemons and scripts do that (it has one identity, or succeeded before),
-many clients after a rotation (most fail at home, or it is planned), whom an outage of the AAA server meets elsewhere
-(twenty fail at home, or five that fail nowhere else, and nobody succeeds), clients behind one address that mistype and
-then come up.
+did not succeed later (ten in the first half minute; where it has succeeded before, ten, and one more for each other
+that came up there meanwhile); or one that never succeeded failed twenty times with three identities, or within 10
+seconds, or with an identity that is up at another address at that time (a source that succeeded: with one that is not
+its own and is up elsewhere, or within 10 seconds); or at one connection twenty attempts failed from addresses that
+nothing is known of, of twenty sources or with twenty identities that never succeeded, or from ten addresses with one
+identity. An identity that was up is known in the two networks where it came up last; elsewhere it is astray, and counts
+as well, less three for each that fails at home. One condition for a connection, however many sources. Looks alike and
+is let pass: a gateway that keeps trying with a wrong secret, as fast as daemons and scripts do that (it has one
+identity, or succeeded before), many clients after a rotation (most fail at home, or it is planned), whom an outage of
+the AAA server meets elsewhere (twenty fail at home, or five that fail nowhere else, and nobody succeeds), clients
+behind one address that mistype and then come up.
 
 Both are counted over a day as well, see `slow`.
 """
@@ -40,6 +40,8 @@ from ike.events.event import SaEvent
 TIMES, _TIMES_UNTIMED, WITHIN = 3, 5, 600.0
 _GUESSES, IDENTITIES, _IDENTITIES_OF_KNOWN = 20, 5, 10
 _SEVERAL, _FAST = 3, 10.0
+#: Seconds within which whoever mistyped has come up, and is counted no more.
+_CORRECTED: Final = 30.0
 _MANY, _ADDRESSES = 20, 10
 #: Of those who fail elsewhere, so many are explained by each who fails at home: the cause is one and is ours.
 _ASTRAY_OF_HOME: Final = 3
@@ -188,7 +190,7 @@ def _guesses(
         identities >= _IDENTITIES_OF_KNOWN + _explained(gateway, event, at)
         or _tries_anothers(gateway, crowd, event, at)
         if known
-        else identities >= IDENTITIES
+        else _tries_several(suspect, identities, at)
         or (count >= _GUESSES and _is_no_retry(gateway, suspect, event, at))
     )
     together = crowd is not None and _many(gateway, crowd, place.connection, event.identity, at)
@@ -261,6 +263,13 @@ def _foreign(gateway: Gateway, suspect: Suspect, connection: str | None, source:
         for name in names
         if name in up or source is None or not _lived(gateway, f"{connection} {name}", source)
     )
+
+
+def _tries_several(suspect: Suspect, identities: int, at: float | None) -> bool:
+    """Are so many identities of a stranger more than clients that come first to a new NAT and mistype?"""
+    since = suspect.signs["auth"][0][0]
+    hurried = at is not None and since is not None and at - since < _CORRECTED
+    return identities >= (_IDENTITIES_OF_KNOWN if hurried else IDENTITIES)
 
 
 def _lived(gateway: Gateway, whose: str, source: str) -> bool:
