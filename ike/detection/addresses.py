@@ -33,6 +33,15 @@ def network(address: str) -> str:
     return _within(address, 24, 64)
 
 
+def settle(who: str, address: str, hosts: dict[str, str], earlier: dict[str, str]) -> str | None:
+    """Somebody is at `address` now, as `hosts` tells; `earlier` is where in another network. Gives the last one."""
+    there = hosts.pop(who, None)  # the latest stands last
+    hosts[who] = address
+    if there is not None and network(there) != network(address):
+        earlier[who] = there
+    return there
+
+
 @lru_cache(maxsize=4096)
 def _within(address: str, bits: int, bits_of_six: int) -> str:
     try:

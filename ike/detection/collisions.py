@@ -1,8 +1,10 @@
 """`rekey_collisions`: both ends rekey at once, again and again.
 
-Condition: four of the last ten rekeys collided, or five of the last twenty; eighteen of them where bytes limit the SA.
+Condition: four of the last ten rekeys collided, or five of the last twenty; five and seven where the jitter is 8 to 30
+seconds; eighteen of twenty where bytes limit the SA.
 Not normal, because with jitter a collision happens in about one of a thousand rekeys (2δ / rand_time), and in one of
-fifty where the jitter is a few seconds: then four fall among twenty once in a month.
+thirty where the jitter is so small: five of twenty then are chance once in a month. With less jitter it is no chance
+that they collide: then the jitter is what is wrong.
 Looks alike and is let pass: a single TEMPORARY_FAILURE, several lines about one collision, SAs limited by bytes at both
 ends (they reach the limit together, the more often the faster it goes).
 """
@@ -14,7 +16,9 @@ from ike.events.event import SaEvent
 
 _SAME = 10.0  # seconds: what is about one collision, and its surplus SA
 _LAST, _LATELY = (1 << 20) - 1, (1 << 10) - 1
+#: How many of them are no chance; and where the jitter, in seconds, is between these.
 _OF_LAST, _OF_LATELY, _OF_LIMITED = 5, 4, 18
+_SMALL, _OF_LAST_SMALL, _OF_LATELY_SMALL = (8.0, 30.0), 7, 5
 
 
 def rekeyed(trouble: Trouble, age: float) -> None:
@@ -35,7 +39,10 @@ def collided(gateway: Gateway, tunnel: Tunnel, event: SaEvent, at: float | None)
     del signs[:-20]
     trouble.pattern |= 1
     count = trouble.pattern.bit_count()
-    if count < _OF_LAST and (trouble.pattern & _LATELY).bit_count() < _OF_LATELY:
+    lately = (trouble.pattern & _LATELY).bit_count()
+    if count < _OF_LAST and lately < _OF_LATELY:
+        return
+    if count < _OF_LAST_SMALL and lately < _OF_LATELY_SMALL and _is_small(gateway, tunnel):
         return
     if count < _OF_LIMITED and rekeys.limited(gateway, tunnel):
         return
@@ -48,3 +55,9 @@ def collided(gateway: Gateway, tunnel: Tunnel, event: SaEvent, at: float | None)
         {"collisions": count, "of_the_last_rekeys": max(trouble.pattern.bit_length(), count)},
         since=shown[0][0],
     )
+
+
+def _is_small(gateway: Gateway, tunnel: Tunnel) -> bool:
+    least, most = _SMALL
+    jitter = rekeys.jitter(gateway, tunnel)
+    return jitter is not None and least <= jitter < most

@@ -5,6 +5,7 @@ it counts attempts, says how many senders and identities there were, and names a
 """
 
 from bisect import bisect_left
+from collections.abc import Set
 from dataclasses import dataclass, field
 from hashlib import blake2b
 from typing import Final
@@ -105,6 +106,11 @@ class Tallies:
         """How many of that sort there are."""
         return len(self.groups.get(whose, ()))
 
+    def names(self, whose: str) -> Set[str]:
+        """The identities of that sort."""
+        group = self.groups.get(whose)
+        return frozenset() if group is None else group.identities.keys()
+
     def of(self, identity: str | None) -> tuple[int, int]:
         """How often an identity was tried, and from how many addresses."""
         senders = self.tried.get(identity or "", {})
@@ -158,6 +164,13 @@ class Crowd:
         """Of the last attempts, let go those before `since`."""
         while self.recent and self.recent[0].at is not None and self.recent[0].at < since:
             self._drop()
+
+    def unanswered(self) -> list[Attempt]:
+        """The last attempts since somebody succeeded."""
+        since = self.proven
+        if since is None or (self.recent and (self.recent[0].at or 0.0) > since):
+            return self.recent
+        return [each for each in self.recent if (each.at or 0.0) > since]
 
     def absolve(self, identity: str) -> None:
         """It is proven: its last attempts were its own."""

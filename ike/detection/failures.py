@@ -10,16 +10,17 @@ changed. Not normal, because in steady state nobody fails. Looks alike and is le
 certificate (`certificate_rejected` says it better), several lines about one attempt.
 
 **auth_guessing.** Condition: within 10 minutes one source failed with five identities that are not at home there and
-did not succeed later (where it has succeeded before, ten, and one more for each other that came up there meanwhile);
-or one that never succeeded failed twenty times with three identities, or within 10 seconds, or with an identity that
-is up at another address at that time (a source that succeeded: with one that is not its own and is up elsewhere, or
-within 10 seconds); or at one connection twenty attempts failed from addresses that nothing is known of, of twenty
-sources or with twenty identities that never succeeded, or from ten addresses with one identity. An identity that was
-up is known in the network where it came up last; elsewhere it is astray, and counts as well, unless a third as many
-fail at home. One condition for a connection, however many sources. Looks alike and is let pass: a gateway that keeps
-trying with a wrong secret, as fast as daemons and scripts do that (it has one identity, or succeeded before), many
-clients after a rotation (most fail at home, or it is planned), whom an outage of the AAA server meets elsewhere
-(everybody fails), clients behind one address that mistype and then come up.
+did not succeed later (ten in the first half minute; where it has succeeded before, ten, and one more for each other
+that came up there meanwhile); or one that never succeeded failed twenty times with three identities, or within 10
+seconds, or with an identity that is up at another address at that time (a source that succeeded: with one that is not
+its own and is up elsewhere, or within 10 seconds); or at one connection twenty attempts failed from addresses that
+nothing is known of, of twenty sources or with twenty identities that never succeeded, or from ten addresses with one
+identity. An identity that was up is known in the two networks where it came up last; elsewhere it is astray, and counts
+as well, less three for each that fails at home. One condition for a connection, however many sources. Looks alike and
+is let pass: a gateway that keeps trying with a wrong secret, as fast as daemons and scripts do that (it has one
+identity, or succeeded before), many clients after a rotation (most fail at home, or it is planned), whom an outage of
+the AAA server meets elsewhere (twenty fail at home, or five that fail nowhere else, and nobody succeeds), clients
+behind one address that mistype and then come up.
 
 Both are counted over a day as well, see `slow`.
 """
@@ -39,10 +40,12 @@ from ike.events.event import SaEvent
 TIMES, _TIMES_UNTIMED, WITHIN = 3, 5, 600.0
 _GUESSES, IDENTITIES, _IDENTITIES_OF_KNOWN = 20, 5, 10
 _SEVERAL, _FAST = 3, 10.0
+#: Seconds within which whoever mistyped has come up, and is counted no more.
+_CORRECTED: Final = 30.0
 _MANY, _ADDRESSES = 20, 10
-#: Where so many as a third of those who fail elsewhere fail at home as well, the cause is one and is ours.
+#: Of those who fail elsewhere, so many are explained by each who fails at home: the cause is one and is ours.
 _ASTRAY_OF_HOME: Final = 3
-_EVERYBODY: Final = 20
+_EVERYBODY, _SEVERAL_AT_HOME = 20, 5
 _MOST_EXPLAINED: Final = 40
 _CROWD: Final = "auth_guessing"
 _AT_HOME: Final = "failures at home"
@@ -70,10 +73,9 @@ def failed(gateway: Gateway, event: SaEvent, at: float | None) -> None:
         rotations.failed(gateway, suspect, place, at)
         return
     day = slow.count(gateway, suspect, "auth", place, at, event.line)
-    crowd, together = _gathered(gateway, suspect, place, event, at, rotates)
-    if not together and (
-        _guesses(gateway, suspect, place, at, count, event, crowd)
-        or _fails_slowly(gateway, suspect, place, event, at, day)
+    crowd, explained = _gathered(gateway, suspect, place, event, at, rotates)
+    if _guesses(gateway, suspect, place, at, count, event, crowd, explained) or (
+        not explained and _fails_slowly(gateway, suspect, place, event, at, day)
     ):
         return
     _count_identity(gateway, suspect, event, place, at)
@@ -87,9 +89,9 @@ def _gathered(
     at: float | None,
     rotates: bool,
 ) -> tuple[Crowd | None, bool]:
-    """Those with whom it fails at the connection, where it is not at home there; and do all fail together?"""
+    """Those with whom it fails at the connection, where it is not at home there; and do those at home explain it?"""
     whose = _whose(gateway, event, place.connection)
-    crowd, together = None, False
+    crowd, explained = None, False
     if whose in (HOME, ""):
         _join(gateway, _AT_HOME, event, at, place.connection, whose)
     else:
@@ -97,13 +99,17 @@ def _gathered(
         together = whose == ASTRAY and _everybody(gateway, place.connection, at) is not None
         excused = whose == ASTRAY and (rotates or together)
         crowd = _join(gateway, _CROWD, event, at, place.connection, "" if excused else whose)
-    if whose != HOME and not together and not rotates:
+        explained = together or (
+            whose == ASTRAY and _is_common(gateway, crowd, place.connection, at)
+        )
+        crowd = None if together else crowd
+    if whose != HOME and not explained and not rotates:
         slow.try_identity(suspect, event.identity, at)
-    return crowd, together
+    return crowd, explained
 
 
 def _whose(gateway: Gateway, event: SaEvent, connection: str | None) -> str:
-    """Who fails there? An identity may be claimed by anybody, so it is at home only where it came up last.
+    """Who fails there? An identity may be claimed by anybody, so it is at home only where it came up lately.
 
     Empty: somebody of whom no more is known than that his address is that of a peer.
     """
@@ -111,8 +117,10 @@ def _whose(gateway: Gateway, event: SaEvent, connection: str | None) -> str:
     host = gateway.hosts.get(f"{connection} {identity}") if identity is not None else None
     if host is None:
         return "" if gateway.knows(address) else STRANGE
-    near = address is None or host == address or network(host) == network(address)
-    return HOME if near else ASTRAY
+    if address is None or host == address or network(host) == network(address):
+        return HOME
+    before = gateway.earlier.get(f"{connection} {identity}")
+    return HOME if before is not None and network(before) == network(address) else ASTRAY
 
 
 def _join(
@@ -170,6 +178,7 @@ def _guesses(
     count: int,
     event: SaEvent,
     crowd: Crowd | None,
+    explained: bool,
 ) -> bool:
     known = gateway.knows(address_of(event))
     identities = _foreign(gateway, suspect, place.connection, address_of(event))
@@ -177,11 +186,11 @@ def _guesses(
     told = Place(gateway.name, place.connection, identity=event.identity, sender=sender)
     there = gateway.conditions.find("auth_guessing", told)
     goes_on = crowd is not None and there is not None and there.variant != SLOW
-    by_one = (
+    by_one = not explained and (
         identities >= _IDENTITIES_OF_KNOWN + _explained(gateway, event, at)
         or _tries_anothers(gateway, crowd, event, at)
         if known
-        else identities >= IDENTITIES
+        else _tries_several(suspect, identities, at)
         or (count >= _GUESSES and _is_no_retry(gateway, suspect, event, at))
     )
     together = crowd is not None and _many(gateway, crowd, place.connection, event.identity, at)
@@ -252,8 +261,20 @@ def _foreign(gateway: Gateway, suspect: Suspect, connection: str | None, source:
     return sum(
         1
         for name in names
-        if name in up or source is None or gateway.hosts.get(f"{connection} {name}") != source
+        if name in up or source is None or not _lived(gateway, f"{connection} {name}", source)
     )
+
+
+def _tries_several(suspect: Suspect, identities: int, at: float | None) -> bool:
+    """Are so many identities of a stranger more than clients that come first to a new NAT and mistype?"""
+    since = suspect.signs["auth"][0][0]
+    hurried = at is not None and since is not None and at - since < _CORRECTED
+    return identities >= (_IDENTITIES_OF_KNOWN if hurried else IDENTITIES)
+
+
+def _lived(gateway: Gateway, whose: str, source: str) -> bool:
+    """Did somebody come up at that very address lately?"""
+    return source in (gateway.hosts.get(whose), gateway.earlier.get(whose))
 
 
 def _of_one(
@@ -325,10 +346,8 @@ def _many(
     least = _MANY if at is not None else 2 * _MANY
     if crowd.tallies is None or len(crowd.recent) < least:
         return False
-    together, astray = crowd.tallies.number(STRANGE), crowd.tallies.number(ASTRAY)
-    if astray > _ASTRAY_OF_HOME * _at_home(gateway, connection, at):
-        together += astray
-    if together >= least:
+    astray = crowd.tallies.number(ASTRAY) - _ASTRAY_OF_HOME * _at_home(gateway, connection, at)
+    if crowd.tallies.number(STRANGE) + max(astray, 0) >= least:
         return True
     times, addresses = crowd.tallies.of(identity)
     return times >= least and addresses >= _ADDRESSES
@@ -351,14 +370,24 @@ def _home(gateway: Gateway, connection: str | None, at: float | None) -> Crowd |
 def _everybody(gateway: Gateway, connection: str | None, at: float | None) -> Crowd | None:
     """Those who fail at home, where they are many, and since the first of them nobody succeeded."""
     home = _home(gateway, connection, at)
-    if home is None or at is None:
+    if home is None or at is None or len(home.recent) < _EVERYBODY:
         return None
-    those = {
-        each.identity if each.whose else each.source
-        for each in home.recent
-        if home.proven is None or (each.at or 0.0) > home.proven
-    }
+    those = {each.identity if each.whose else each.source for each in home.unanswered()}
     return home if len(those) >= _EVERYBODY else None
+
+
+def _is_common(gateway: Gateway, crowd: Crowd, connection: str | None, at: float | None) -> bool:
+    """Do several fail at home, of whom nobody succeeded since, and not many more elsewhere? Then that has one cause.
+
+    Whoever fails here and there is no sign of it: his account may be locked since somebody guesses.
+    """
+    home = _home(gateway, connection, at)
+    if home is None or at is None or crowd.tallies is None:
+        return False
+    there = {each.identity for each in home.unanswered() if each.whose == HOME}
+    there -= crowd.tallies.names(ASTRAY)
+    few = crowd.tallies.number(ASTRAY) <= _ASTRAY_OF_HOME * len(there)
+    return few and len(there) >= _SEVERAL_AT_HOME
 
 
 def _count_identity(

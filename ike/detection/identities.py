@@ -15,6 +15,7 @@ from ipaddress import ip_address
 from typing import Final
 
 from ike.detection import failures
+from ike.detection.addresses import settle
 from ike.detection.conditions import Place
 from ike.detection.state import Gateway, Spread, Suspect, Tunnel
 from ike.events.event import SaEvent
@@ -34,8 +35,7 @@ def established(gateway: Gateway, tunnel: Tunnel, event: SaEvent, at: float | No
     if identity is None or source is None or source == identity or tunnel.name is None:
         return
     key = f"{tunnel.name} {identity}"
-    there = gateway.hosts.pop(key, None)  # the latest stands last
-    gateway.hosts[key] = source
+    there = settle(key, source, gateway.hosts, gateway.earlier)
     if at is not None:
         gateway.met.setdefault(key, at)
     if there is not None and there != source:

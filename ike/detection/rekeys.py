@@ -30,6 +30,7 @@ from typing import Final
 
 from ike.detection import excuses
 from ike.detection.bounds import (
+    ENOUGH,
     KEPT,
     SLACK,
     learned_least,
@@ -331,8 +332,20 @@ def limited(gateway: Gateway, tunnel: Tunnel) -> bool:
     pace = tunnel.child
     if pace.sized < _ENOUGH_SIZES or pace.smallest < _BIG or pace.largest > _ALIKE * pace.smallest:
         return False
-    ages = [each for each in (*pace.ages, *(one[2] for one in pace.short)) if each >= _TWIN]
+    ages = _ages(pace)
     return bool(ages) and not steady(ages, _ALIKE)
+
+
+def jitter(gateway: Gateway, tunnel: Tunnel) -> float | None:
+    """Seconds from which an end draws its instant, by configuration or by how much ages differ; None: not known."""
+    lifetime, ages = gateway.bounds_of(tunnel).child, _ages(tunnel.child)
+    if lifetime is not None:
+        return lifetime.rand_time
+    return max(ages) - min(ages) if len(ages) >= ENOUGH else None
+
+
+def _ages(pace: Pace) -> list[float]:
+    return [each for each in (*pace.ages, *(one[2] for one in pace.short)) if each >= _TWIN]
 
 
 def weigh(gateway: Gateway, tunnel: Tunnel, size: int, age: float) -> None:

@@ -168,7 +168,7 @@ def _let_identities_go(gateway: Gateway) -> None:
     _keep(gateway.hosts, up, (key for key, at in gateway.hosts.items() if at in gateway.sources))
     at_home = (who for who, (_, at) in gateway.homes.items() if at in gateway.sources)
     _keep(gateway.homes, {identity for _, identity in living}, at_home)
-    for records in (gateway.met, gateway.spread):
+    for records in (gateway.met, gateway.spread, gateway.earlier):
         for key in [key for key in records if key not in gateway.hosts]:
             del records[key]
 

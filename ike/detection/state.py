@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final, NamedTuple
 
+from ike.detection.addresses import settle
 from ike.detection.alert import PERSONAL
 from ike.detection.bounds import UNKNOWN, Bounds, Planned
 from ike.detection.conditions import QUIET, Conditions, Place
@@ -168,6 +169,7 @@ class Gateway:
     away: dict[tuple[str | None, str | None], Away] = field(default_factory=dict)  # as `tunnels`
     named: dict[str, Suspect] = field(default_factory=dict)
     hosts: dict[str, str] = field(default_factory=dict)
+    earlier: dict[str, str] = field(default_factory=dict)  # as `hosts`: in another network before
     # Where an identity came up last: name and address of the tunnel.
     homes: dict[str, tuple[str | None, str | None]] = field(default_factory=dict)
     served: dict[str, str] = field(default_factory=dict)  # a connection's only identity; "": many
@@ -278,7 +280,7 @@ class Gateway:
             del self.tunnels[(tunnel.name, tunnel.source)]
         for key in {f"{tunnel.name} {one[2]}" for one in tunnel.up.values()}:
             if self.hosts.get(key) == tunnel.source:
-                self.hosts[key] = source
+                settle(key, source, self.hosts, self.earlier)
         tunnel.source = source
         self.tunnels[(tunnel.name, source)] = tunnel
         for _, _, identity in tunnel.up.values():

@@ -245,6 +245,24 @@ def test_many_clients_behind_one_address_that_mistype_once(identified: bool) -> 
     assert "auth_guessing" not in kinds(log)
 
 
+def test_clients_that_come_first_to_a_new_address_and_mistype_do_not_guess() -> None:
+    log = Log()
+    for step in range(8):
+        one: dict[str, Any] = {"source": "192.0.2.200", "name": "clients", "identity": f"u{step}"}
+        log.add(2 * step, "auth_failed", ike_id=step, **one)
+        log.add(2 * step + 20, "ike_established", ike_id=100 + step, **one)
+    log.events.sort(key=lambda each: each.time or 0.0)
+    assert kinds(log) == []
+
+
+@pytest.mark.parametrize(("number", "pause"), [(10, 0.5), (7, 12.0), (5, 100.0)])
+def test_a_stranger_tries_a_few_identities(number: int, pause: float) -> None:
+    log = Log()
+    for step in range(number):
+        log.add(pause * step, "auth_failed", ike_id=step, identity=f"user{step}", **FOE)
+    assert kinds(log) == ["auth_guessing"]
+
+
 @pytest.mark.parametrize("times", [2, 6])
 def test_clients_that_mistype_and_then_come_up_do_not_guess_together(times: int) -> None:
     """Each with an address of its own that nobody has seen before."""
@@ -926,6 +944,62 @@ def test_who_is_up_elsewhere_fails_with_all_others() -> None:
         for half in (0, 10):
             log.add(1000 + 20 * (step // 60) + one / 10 + half, "auth_failed", ike_id=1000 + 2 * step + half // 10,
                     name="clients", source=source, identity=f"u{one}")  # fmt: skip
+    log.events.sort(key=lambda each: each.time or 0.0)
+    assert "auth_guessing" not in kinds(log)
+
+
+@pytest.mark.parametrize("away", [6, 15, 22])
+def test_a_small_fleet_fails_together_in_part_away_from_home(away: int) -> None:
+    """So does who seems to be up at home, as the end of his SA was not logged."""
+    log = users(30)
+    for step in range(1200):
+        one = step % 30
+        source = f"198.{one}.100.9" if one * away % 30 < away else f"100.64.{one}.7"
+        log.add(1000 + step / 2, "auth_failed", ike_id=1000 + step, name="clients",
+                source=source, identity=f"u{one}")  # fmt: skip
+    assert "auth_guessing" not in kinds(log)
+
+
+def test_colleagues_who_share_an_address_away_from_home_fail_with_all_others() -> None:
+    log = users(30)
+    for step in range(600):
+        one = step % 30
+        source = "198.51.100.200" if one % 4 == 1 else f"100.64.{one}.7"
+        log.add(1000 + step, "auth_failed", ike_id=1000 + step, name="clients",
+                source=source, identity=f"u{one}")  # fmt: skip
+    assert "auth_guessing" not in kinds(log)
+
+
+@pytest.mark.parametrize("locked", [4, 8])
+def test_accounts_that_are_locked_by_guesses_fail_at_home(locked: int) -> None:
+    log = users(30)
+    for step in range(120):
+        log.add(1000 + 5 * step, "auth_failed", ike_id=1000 + step, name="clients",
+                source="198.51.100.200", identity=f"u{step % 12}")  # fmt: skip
+    for step in range(100, 600, 20):
+        log.add(1000 + step, "auth_failed", ike_id=3000 + step, name="clients",
+                source=f"100.64.{step // 20 % locked}.7", identity=f"u{step // 20 % locked}")  # fmt: skip
+    log.events.sort(key=lambda each: each.time or 0.0)
+    assert "auth_guessing" in kinds(log)
+
+
+@pytest.mark.parametrize("moves", [False, True])
+def test_who_comes_and_goes_is_at_home_in_both_places(moves: bool) -> None:
+    """In the evening they were at home, and in the morning all of the office fail."""
+    log = Log()
+    for step in range(24):
+        one: dict[str, Any] = {"name": "clients", "identity": f"u{step}", "ike_id": step}
+        office, home = f"203.0.112.{step if moves else 200}", f"100.64.{step}.7"
+        log.add(step, "ike_established", source=office, **one)
+        if moves:
+            log.add(30_000 + step, "address_changed", source=home, **one)
+        else:
+            log.add(29_000 + step, "ike_deleted", source=office, **one)
+            log.add(30_000 + step, "ike_established", source=home, **one)
+        log.add(40_000 + step, "ike_deleted", source=home, **one)
+        for again in range(2):
+            one["ike_id"] = 200 + 2 * step + again
+            log.add(80_000 + 10 * step + 250 * again, "auth_failed", source=office, **one)
     log.events.sort(key=lambda each: each.time or 0.0)
     assert "auth_guessing" not in kinds(log)
 

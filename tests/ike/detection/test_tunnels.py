@@ -304,13 +304,14 @@ def test_collisions_at_each_rekey() -> None:
     assert alert.kind == "rekey_collisions"
 
 
-def collisions(apart: int, times: int) -> Log:
-    """So many, with `apart` rekeys from one to the next."""
-    log = Log().up(0)
+def collisions(apart: int, times: int, jitter: float = 0.0) -> Log:
+    """So many, with `apart` rekeys from one to the next, whose ages differ by `jitter` seconds."""
+    log, at = Log().up(0), 0.0
     for step in range(1, apart * times + 1):
+        at += 300.0 - jitter * (step * 7 % 10) / 9
         if step % apart == 0:
-            log.add(300.0 * step - 0.1, "collision", ike_id=1)
-        log.child(300.0 * step, step + 1, old=step)
+            log.add(at - 0.1, "collision", ike_id=1)
+        log.child(at, step + 1, old=step)
     return log
 
 
@@ -321,6 +322,14 @@ def collisions(apart: int, times: int) -> Log:
 def test_how_often_rekeys_collide(apart: int, times: int, found: list[str]) -> None:
     """One of five is chance where lifetimes are short and jitter is small; one of four is none."""
     assert kinds(collisions(apart, times)) == found
+
+
+def test_where_the_jitter_is_small_some_collisions_are_chance() -> None:
+    known = {"site": Bounds(child=Lifetime(300.0, 18.0))}
+    for bounds in (None, known):
+        assert kinds(collisions(4, 6, 18.0), bounds) == []
+        assert kinds(collisions(2, 12, 18.0), bounds) == ["rekey_collisions"]
+    assert kinds(collisions(4, 6, 60.0)) == ["rekey_collisions"]
 
 
 def test_limits_of_bytes_are_reached_together() -> None:
