@@ -270,7 +270,8 @@ def _translated(case: Case) -> Check:
         return Check("nat", OK, "Nothing speaks for NAT.")
     whose = {"local": "this end", "remote": "the peer"}
     ends = " and ".join(whose[each] for each in sorted(case.log.behind_nat))
-    return Check("nat", OK, f"By the log, NAT is before {ends}: UDP 4500 is used.")
+    said = f"By the log, NAT is before {ends}, or made out to be (`encap`, kernel-libipsec)"
+    return Check("nat", OK, f"{said}: UDP 4500 is used.")
 
 
 def _is_refused_as_a_stranger(case: Case, mine: Tunnel, theirs: Tunnel) -> bool:

@@ -92,6 +92,7 @@ def test_the_verdict_is_in_the_first_line() -> None:
     assert quiet.out.startswith("ok: ")
     assert (quiet.code, quiet.err) == (0, "")
     assert loud.out.startswith("alert: ")
+    assert "auth_guessing" in loud.out.splitlines()[0]
     assert (loud.code, loud.err) == (1, "")
     assert "CRITICAL" in loud.out
     assert "ikewarden alert explain auth_guessing" in loud.out
