@@ -115,7 +115,9 @@ class Applied:
 
 @dataclass(frozen=True)
 class GatewayView:
-    """A gateway as it may be shown. `ends_at`: when the last of its valid certificates ends."""
+    """A gateway as it may be shown. `ends_at`: when the last of its valid certificates ends. `seen_at` is of its agent,
+    `heard_at` of its events, whoever sent them.
+    """
 
     id: int
     name: str
@@ -128,6 +130,7 @@ class GatewayView:
     created_at: datetime
     created_by: str
     seen_at: datetime | None
+    heard_at: datetime | None
     applied: Applied | None
     certificate: Leaf | None
     ends_at: datetime | None
@@ -287,6 +290,7 @@ def _shown(now: datetime) -> Select[Any]:
             authorities_table.c.name.label("authority"),
             latest_end(gateways.c.name).label("ends_at"),
             gateway_reports,
+            sa_watches.c.seen_at.label("heard_at"),
             certificates.c.serial,
             certificates.c.fingerprint,
             certificates.c.not_before,
@@ -294,6 +298,7 @@ def _shown(now: datetime) -> Select[Any]:
         )
         .join_from(gateways, authorities_table, authorities_table.c.id == gateways.c.authority_id)
         .outerjoin(gateway_reports, gateway_reports.c.gateway_id == gateways.c.id)
+        .outerjoin(sa_watches, sa_watches.c.gateway_id == gateways.c.id)
         .outerjoin(certificates, certificates.c.id == newest(gateways.c.name, now))
     )
 
@@ -337,6 +342,7 @@ def view(row: Any, horizon: datetime) -> GatewayView:
         created_at=row.created_at,
         created_by=row.created_by,
         seen_at=row.seen_at,
+        heard_at=row.heard_at,
         applied=applied,
         certificate=leaf,
         ends_at=row.ends_at,

@@ -105,9 +105,14 @@ def see_to_findings(desk: Desk, now: datetime) -> Mapping[str, int]:
 
 
 def see_to_monitoring(desk: Desk, now: datetime) -> Mapping[str, int]:
-    """Tell of alerts whose silence has ended, and forget old events."""
-    ended = monitoring.end_silences(desk, SCHEDULER, now=now)
-    return {"ended": ended, "forgotten": monitoring.forget_old(desk, SCHEDULER, now=now)}
+    """End alerts of devices that fell silent, tell of alerts whose silence has ended, and forget old events."""
+    # First what is over: of that nobody has to be told that it is there.
+    unheard = monitoring.end_unheard(desk, SCHEDULER, now=now)
+    return {
+        "unheard": unheard,
+        "ended": monitoring.end_silences(desk, SCHEDULER, now=now),
+        "forgotten": monitoring.forget_old(desk, SCHEDULER, now=now),
+    }
 
 
 def see_to_approvals(desk: Desk, now: datetime) -> Mapping[str, int]:

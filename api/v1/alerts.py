@@ -64,6 +64,9 @@ class AlertShown(Shown):
     opened_at: datetime
     changed_at: datetime
     ended_at: datetime | None
+    last_heard_at: datetime | None = Field(
+        description="When events of its gateway last came, or word that there are none."
+    )
     updates: int = Field(description="How many signs of it there were.")
     cause: str
     next_step: str
@@ -140,6 +143,7 @@ def _fields(call: Call[Any, Any], view: AlertView) -> dict[str, Any]:
         )
     return {
         **{name: getattr(view, name) for name in _SAME},
+        "last_heard_at": view.heard_at,
         "start": view.began,
         "end": view.ended,
         "page": page_url(call.desk.rules.service_url, view.kind),

@@ -131,7 +131,10 @@ class Gateway(Shown):
         description="`new`: never heard of; `ok`; `behind`: has not applied its state yet; `unreachable`."
     )
     version: int = Field(description="Counts the changes of its desired state.")
-    last_seen_at: datetime | None
+    last_seen_at: datetime | None = Field(description="Its agent.")
+    last_heard_at: datetime | None = Field(
+        description="Its events, or word that there are none: from its agent, or by syslog."
+    )
     created_at: datetime
     created_by: str
     certificate: Leaf | None
@@ -233,6 +236,7 @@ def _fields(view: GatewayView) -> dict[str, object]:
         "status": view.status,
         "version": view.version,
         "last_seen_at": view.seen_at,
+        "last_heard_at": view.heard_at,
         "created_at": view.created_at,
         "created_by": view.created_by,
         "certificate": None if view.certificate is None else Leaf.model_validate(view.certificate),

@@ -17,6 +17,7 @@ from typing import Any, Final
 from sqlalchemy import Connection, Row, func, insert, select, update
 
 from fleet.bumps import chunks
+from fleet.monitoring.records import AlertView
 from fleet.monitoring.values import LIMITED, SEVERITIES, AlertState
 from ike.detection.alert import Alert
 from store import outbox
@@ -236,6 +237,24 @@ def tell(target: Connection | Unit, row: Row[Any], gateway: str, now: datetime) 
     connection.execute(update(sa_alerts).where(this).values(told=1))
     _put(target, OPENED, row, gateway, now)
     return connection.execute(select(sa_alerts).where(this)).one()
+
+
+def end_unheard(unit: Unit, found: AlertView, now: datetime) -> None:
+    """End the alert of a gateway of which nothing is heard, in the acting transaction, and tell those who were told of
+    it. It is opened again where the gateway is heard of and the rules still say it.
+    """
+    this = sa_alerts.c.id == found.id
+    values = {
+        "state": str(AlertState.ENDED),
+        "evidence": {**found.evidence, "unheard": True},
+        "ended": found.heard_at,
+        "ended_at": now,
+        "changed_at": now,
+    }
+    unit.connection.execute(update(sa_alerts).where(this).values(**values))
+    row = unit.connection.execute(select(sa_alerts).where(this)).one()
+    if row.told:
+        _put(unit, ENDED, row, found.gateway, now)
 
 
 def _put(target: Connection | Unit, event: str, row: Row[Any], gateway: str, now: datetime) -> None:

@@ -1,23 +1,29 @@
-"""What the clock does to monitoring: silences end, and what is old is forgotten."""
+"""What the clock does to monitoring: silences end, alerts of devices that say nothing end, what is old is forgotten."""
 
 from collections.abc import Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from functools import partial
-from typing import Any
+from typing import Any, Final
 
-from sqlalchemy import ColumnElement, Table, delete, select, tuple_, update
+from sqlalchemy import ColumnElement, Select, Table, delete, select, tuple_, update
 
 from fleet.bumps import hold
-from fleet.monitoring import counting, orders, records
+from fleet.monitoring import alerts, counting, orders, records
+from fleet.monitoring.records import AlertView
 from fleet.monitoring.values import AlertState
+from ike.detection.conditions import QUIET, SLOW_QUIET
 from pki.actors import Action, Actor, require
 from pki.desk import Desk
 from store.engine import Unit
-from store.monitoring_tables import sa_alerts, sa_counts, sa_days, sa_events
+from store.fleet_tables import gateway_reports
+from store.monitoring_tables import sa_alerts, sa_counts, sa_days, sa_events, sa_watches
 
 _BATCH = 200
 _PORTION = 5_000
 _MOST = 100
+# After the last word of a device an alert ends that the rules end by a clear sign alone: the longest of their pauses.
+_UNCLEAR: Final = 86_400.0
+_SHORTEST: Final = timedelta(seconds=min(QUIET.values()))
 
 
 def end_silences(desk: Desk, actor: Actor, *, now: datetime) -> int:
@@ -45,6 +51,55 @@ def _end(unit: Unit, ids: Sequence[int], held: Sequence[int], now: datetime) -> 
     for each in found:
         orders.tell_again(unit, each, now)
     return len(found)
+
+
+def end_unheard(desk: Desk, actor: Actor, *, now: datetime) -> int:
+    """End the alerts of devices without an agent that fell silent, when the rules would end them had the device said
+    that nothing happens; tell how many. Raises RoleMayNot.
+
+    An agent vouches for each minute: where one is silent, it is the gateway that is not watched, and its alerts stay.
+    """
+    require(actor, Action.JOB_RUN)
+    ended = after = 0
+    for _ in range(_MOST):
+        query = _unheard(now).where(sa_alerts.c.id > after).order_by(sa_alerts.c.id).limit(_BATCH)
+        with desk.store.read() as connection:
+            found = [records.view(row) for row in connection.execute(query)]
+        if not found:
+            break
+        after = found[-1].id
+        due = [each for each in found if _is_over(each, now)]
+        if due:
+            ids, held = [each.id for each in due], sorted({each.gateway_id for each in due})
+            ended += desk.store.together(partial(_end_unheard, ids=ids, held=held, now=now))
+    return ended
+
+
+def _end_unheard(unit: Unit, ids: Sequence[int], held: Sequence[int], now: datetime) -> int:
+    # As batches lock; it may have been heard of meanwhile.
+    hold(unit.connection, held)
+    rows = unit.connection.execute(_unheard(now).where(sa_alerts.c.id.in_(ids))).all()
+    due = [found for found in map(records.view, rows) if _is_over(found, now)]
+    for found in due:
+        alerts.end_unheard(unit, found, now)
+    return len(due)
+
+
+def _unheard(now: datetime) -> Select[Any]:
+    """Open alerts of devices without an agent, that perhaps are over."""
+    report = gateway_reports.c
+    return (
+        records.shown()
+        .outerjoin(gateway_reports, report.gateway_id == sa_alerts.c.gateway_id)
+        .where(sa_alerts.c.state == AlertState.OPEN, sa_watches.c.seen_at <= now - _SHORTEST)
+        .where(report.seen_at.is_(None))
+    )
+
+
+def _is_over(found: AlertView, now: datetime) -> bool:
+    # `pause_seconds`: its signs are hours apart.
+    quiet = SLOW_QUIET if "pause_seconds" in found.evidence else QUIET.get(found.kind, _UNCLEAR)
+    return found.heard_at is not None and now - found.heard_at > timedelta(seconds=quiet)
 
 
 def forget_old(desk: Desk, actor: Actor, *, now: datetime) -> int:

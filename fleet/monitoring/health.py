@@ -189,12 +189,14 @@ class _Making:
             return Nothing(
                 f"{who} never told of an SA: no event was taken yet, which says nothing of how the tunnels are.",
                 "See on the gateway what its agent watches with `ikewarden agent status`, and name a log in the "
-                "section [watch] of its agent.toml.",
+                "section [watch] of its agent.toml. A device without an agent: have it send syslog, and name it in "
+                "[syslog] of the settings.",
             )
         return Nothing(
             f"{who} told of no SA in this time; the latest of what was told is of {last:%Y-%m-%d %H}:00Z.",
             "Give another time with `--since` and `--until`; if it should have gone on, see on the gateway with "
-            "`ikewarden agent status` why it does not.",
+            "`ikewarden agent status` why it does not; of a device without an agent, `ikewarden gateway show NAME` "
+            "tells when it was heard last.",
         )
 
     def _every(self, now: datetime) -> Subquery:

@@ -158,7 +158,8 @@ class _Intake:
     def _judge(self, rules: Watch, known: Stream, after: Stream, batch: Batch) -> None:
         """Let the rules see what follows without a gap now, in its order."""
         newest, moved = None, False
-        for row in self._following(known, after):
+        following = list(self._following(known, after))
+        for row in following:
             event = event_of(row, self.gateway.name)
             rules.observe(event)
             newest = event.time if newest is None or event.time is None else max(newest, event.time)
@@ -173,6 +174,9 @@ class _Intake:
             rules.advance(newest)
         if batch.settled and not after.ahead:
             rules.settle()
+        told = following or newest is not None or batch.settled or after.lost > known.lost
+        if not told:
+            return  # nothing is new: what the clock ended is not to be opened for that
         alerts.settle(self.connection, self.gateway, rules.alerts(), self.now)
         # They are on record.
         rules.forget(inf)

@@ -9,12 +9,15 @@ from sqlalchemy import Connection, Row, Select, select
 
 from fleet.monitoring.values import AlertNotFound
 from store.fleet_tables import gateways
-from store.monitoring_tables import sa_alerts
+from store.monitoring_tables import sa_alerts, sa_watches
 
 
 @dataclass(frozen=True)
 class AlertView:
-    """An alert of a gateway. `began` and `ended` are by the gateway's clock; `lines` are numbers of its events."""
+    """An alert of a gateway. `began` and `ended` are by the gateway's clock; `lines` are numbers of its events.
+
+    `heard_at`: when events of the gateway last came, or word that there are none.
+    """
 
     id: int
     gateway_id: int
@@ -39,12 +42,16 @@ class AlertView:
     next_step: str
     evidence: Mapping[str, Any]
     lines: tuple[int, ...]
+    heard_at: datetime | None
 
 
 def shown() -> Select[Any]:
     """All that a view needs."""
-    return select(sa_alerts, gateways.c.name.label("gateway")).join_from(
-        sa_alerts, gateways, gateways.c.id == sa_alerts.c.gateway_id
+    columns = (gateways.c.name.label("gateway"), sa_watches.c.seen_at.label("heard_at"))
+    return (
+        select(sa_alerts, *columns)
+        .join_from(sa_alerts, gateways, gateways.c.id == sa_alerts.c.gateway_id)
+        .outerjoin(sa_watches, sa_watches.c.gateway_id == sa_alerts.c.gateway_id)
     )
 
 

@@ -108,10 +108,13 @@ def examine(case: Case) -> Diagnosis:
     order = {each.name: place for place, each in enumerate(QUESTIONS)}
     failure = case.failure
     pointed = _POINTS_TO.get(failure.kind, frozenset()) if failure is not None else frozenset()
+    doubtful = case.log is not None and case.log.doubtful
 
     def urgency(check: Check) -> tuple[bool, bool, bool, int]:
         name = check.name
-        return name not in _FIRST, name in _SYMPTOMS, name not in pointed, order[name]
+        # What may be of somebody else speaks only where nothing else does.
+        behind = name == "nat" if doubtful else name not in pointed
+        return name not in _FIRST, name in _SYMPTOMS, behind, order[name]
 
     wrong = [each for each in checks if each.verdict is Verdict.WRONG]
     first = min(wrong, key=urgency, default=None)

@@ -42,8 +42,9 @@ def read(
     """What the events say of a tunnel; where no file has one, of that `name`, or of all. They are in the order of the
     log. `caller`: the log is the other end's, whose files have no such tunnel, and this is the tunnel as it is here.
     """
+    doubtful = False
     if tunnel is not None:
-        every = [each for each in events if _is_of(each, tunnel)]
+        every, doubtful = _of(list(events), tunnel)
     elif caller is not None:
         every = _with(list(events), caller)
     else:
@@ -63,6 +64,7 @@ def read(
         duplicates=duplicates,
         behind_nat=frozenset(behind_nat),
         newest=max((each.time for each in every if each.time is not None), default=None),
+        doubtful=doubtful,
     )
 
 
@@ -79,6 +81,7 @@ def together(logs: Sequence[Log]) -> Log:
         newest=max((log.newest for log in logs if log.newest is not None), default=None),
         theirs=tuple(each for log in logs[1:] for each in log.failures),
         both=len(logs) > 1,
+        doubtful=all(log.doubtful for log in logs if log.failures),
     )
 
 
@@ -108,12 +111,39 @@ def _sa(event: SaEvent) -> tuple[str | None, int]:
     return event.source, event.ike_id if event.ike_id is not None else -event.line
 
 
-def _is_of(event: SaEvent, tunnel: Tunnel) -> bool:
+def _of(events: Sequence[SaEvent], tunnel: Tunnel) -> tuple[list[SaEvent], bool]:
+    """What is of the tunnel, and whether nothing shows that it is. Hosts that scan knock everywhere: what nothing shows
+    counts where the peer comes from that address, or where the log has nothing else.
+    """
+    said = [(each, _is_of(each, tunnel)) for each in events]
+    by_sa = {_sa(each): verdict for each, verdict in said if verdict is not None}
+    judged = [
+        (each, by_sa.get(_sa(each)) if verdict is None else verdict) for each, verdict in said
+    ]
+    sources = {each.source for each, verdict in judged if verdict} - {None}
+    every = [
+        each
+        for each, verdict in judged
+        if verdict or (verdict is None and (not sources or each.source in {None, *sources}))
+    ]
+    return every, bool(every) and not any(verdict for _, verdict in judged)
+
+
+def _is_of(event: SaEvent, tunnel: Tunnel) -> bool | None:
+    """Whether an event is of the tunnel; None where nothing shows it."""
     if event.name is not None:
         return event.name == tunnel.name
     known = matching.literal(tunnel.remote_addrs)
+    if known and event.source in (None, *known):
+        return True
+    asked = matching.asked_identity(tunnel)
+    if event.identity and asked.kind != "any":
+        if matching.fits(asked, matching.identity(tunnel, event.identity)):
+            return True
+        # From another address and with another identity: a stranger.
+        return False if known else None
     # A peer behind NAT comes from an address that the configuration does not have.
-    return event.kind == "unknown_peer" or not known or event.source in (None, *known)
+    return None if not known or event.kind == "unknown_peer" else False
 
 
 def _last_that_failed(events: Sequence[SaEvent]) -> list[SaEvent]:

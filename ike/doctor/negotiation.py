@@ -12,31 +12,37 @@ _ANOTHER_LOG: Final = (
     "The peer's log that was given has nothing of it: give the one of that time, or its files with"
     " --peer-root."
 )
-# By event and reason: what it means, and what to do where no other check has found the cause.
+# By event and reason: what it means, and what to do where no other check has found the cause. Told of `own`, the end
+# whose log it is, and of the `other` one.
 _MEANINGS: Final[Mapping[tuple[str, str | None], tuple[str, str]]] = {
     ("cert_revoked", None): (
-        "a certificate of the peer is revoked",
-        "Have a new certificate issued for the peer; find out first why the old one was revoked.",
+        "a certificate of {other} is revoked",
+        "Have a new certificate issued for {other}; find out first why the old one was revoked.",
     ),
     ("cert_invalid", "revocation"): (
-        "the peer's certificate was refused, as nothing is known of its revocation",
-        "Make the CRL or OCSP service of the peer's CA reachable from here.",
+        "the certificate of {other} was refused, as nothing is known of its revocation",
+        "Make the CRL or OCSP service of the CA of {other} reachable from {own}.",
     ),
     ("cert_invalid", "expired"): (
-        "the peer's certificate is not valid now",
-        "Renew the peer's certificate, and compare the clocks of both ends.",
+        "the certificate of {other} is not valid now",
+        "Renew the certificate of {other}, and compare the clocks of both ends.",
     ),
     ("cert_invalid", "untrusted"): (
-        "the peer's certificate comes from a CA that is not trusted here",
-        "Install the CA certificate of the peer's CA here, and load it.",
+        "the certificate of {other} comes from a CA that is not trusted at {own}",
+        "Install the CA certificate of the CA of {other} on {own}, and load it.",
+    ),
+    ("cert_invalid", "issuer"): (
+        "the certificate of {other} comes from a CA, or a root above it, that {own} lacks",
+        "Install the CA certificates of {other} on {own}, up to the root, and load them; the line of the log names the"
+        " one that is missing.",
     ),
     ("cert_invalid", None): (
-        "the peer's certificate was refused",
+        "the certificate of {other} was refused",
         "Read the line of the log: it tells what is wrong with the certificate.",
     ),
     ("crl_fetch_failed", None): (
         "the CRL or OCSP answer could not be got",
-        "Make the URL that the log names reachable from here.",
+        "Make the URL that the log names reachable from {own}.",
     ),
     ("ts_unacceptable", None): (
         "the ends do not agree on the networks",
@@ -50,7 +56,7 @@ _MEANINGS: Final[Mapping[tuple[str, str | None], tuple[str, str]]] = {
         "no connection fits the address or the identities of the other end",
         "Compare the addresses and identities of both ends: --peer FILE does it.",
     ),
-    ("auth_failed", "refused"): ("the peer refused the proof of this end", _PEERS_LOG),
+    ("auth_failed", "refused"): ("{other} refused the proof of {own}", _PEERS_LOG),
     ("auth_failed", "psk"): (
         "the ends have different pre-shared keys",
         "Write the same pre-shared key on both ends, and load it.",
@@ -60,8 +66,8 @@ _MEANINGS: Final[Mapping[tuple[str, str | None], tuple[str, str]]] = {
         "Compare identities, keys and CA certificates of both ends: --peer-root DIR does it.",
     ),
     ("invalid_ke", None): (
-        "the peer asked for another key exchange group",
-        "Put the group that the peer asks for first in the proposals.",
+        "{other} asked for another key exchange group",
+        "Put the group that it asks for first in the proposals of {own}.",
     ),
     ("giving_up", None): (
         "the peer did not answer",
@@ -87,10 +93,12 @@ def last(case: Case) -> Check:
         return Check(name, UNKNOWN, "No log was given.", step)
     failure = case.failure
     if failure is not None:
-        meaning, step = _meaning(failure)
+        is_theirs = failure in log.theirs
+        own, other = ("the peer", "this end") if is_theirs else ("this end", "the peer")
+        meaning, step = (each.format(own=own, other=other) for each in _meaning(failure))
         if log.both and step == _PEERS_LOG:
             step = _ANOTHER_LOG
-        where = f"line {failure.line}" + (" of the peer's log" if failure in log.theirs else "")
+        where = f"line {failure.line}" + (" of the peer's log" if is_theirs else "")
         said = f"The last one failed: {meaning} ({failure.kind}, {where})."
         return Check(name, WRONG, said, step)
     if log.came_up or case.is_up:

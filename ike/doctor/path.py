@@ -1,9 +1,12 @@
 """Does the daemon run, and do packets get to the peer and back: ports, NAT, fragments, traffic. Pure."""
 
+from collections.abc import Iterable
+
 from ike.audit.configuration.values import Tunnel, Writer
 from ike.doctor import matching
 from ike.doctor.policy import OK, UNKNOWN, WRONG
 from ike.doctor.values import Answer, Case, Check, Daemon, Network
+from ike.events.event import SaEvent
 
 _IKE, _NAT = 500, 4500
 _DENIED = "Permission denied"
@@ -159,26 +162,69 @@ def nat(case: Case) -> Check | None:
     """Whether NAT makes an end come from an address that the other does not expect."""
     if case.tunnel is None:
         return None
-    return _unexpected(case, case.tunnel) or _stranger(case, case.tunnel) or _translated(case)
+    return (
+        _called_elsewhere(case, case.tunnel)
+        or _unexpected(case, case.tunnel)
+        or _stranger(case, case.tunnel)
+        or _translated(case)
+    )
+
+
+def _called_elsewhere(case: Case, tunnel: Tunnel) -> Check | None:
+    """An end has the connection for another address than the one at which the other calls it."""
+    peer, log = case.peer_tunnel, case.log
+    if peer is None or log is None or case.failure is None:
+        return None
+    refused = _is_refused_as_a_stranger(case, tunnel, peer)
+    if refused and _is_of(log.theirs, peer) and (said := _misplaced(peer, tunnel)):
+        step = f"Let {peer.at('local_addrs')} be an address that the peer has, or leave it out."
+        return Check("nat", WRONG, f"The peer's connection is for {said}.", step)
+    if _unplaced(log.ours) and _is_of(log.ours, tunnel) and (said := _misplaced(tunnel, peer)):
+        step = f"Let {tunnel.at('local_addrs')} be an address that this host has, or leave it out."
+        return Check("nat", WRONG, f"The connection here is for {said}.", step)
+    return None
+
+
+def _is_of(failures: Iterable[SaEvent], tunnel: Tunnel) -> bool:
+    """Whether none of those who were refused came from an address that the connection does not take."""
+    known = matching.literal(tunnel.remote_addrs)
+    return not known or _refused(failures) <= known
+
+
+def _misplaced(called: Tunnel, caller: Tunnel) -> str:
+    """In words, that a connection is for other addresses of its host than the one that it is called at."""
+    own, wanted = matching.literal(called.local_addrs), matching.literal(caller.remote_addrs)
+    if not own or not wanted or own & wanted:
+        return ""
+    return f"its address {_listed(own)} only, and is called at {_listed(wanted)}"
 
 
 def _unexpected(case: Case, tunnel: Tunnel) -> Check | None:
     """This end, at the peer."""
-    if case.peer_tunnel is None:
+    peer = case.peer_tunnel
+    if peer is None or case.is_up:
         return None
-    expected = matching.literal(case.peer_tunnel.remote_addrs)
+    expected = matching.literal(peer.remote_addrs)
     if not expected:
         return None
-    source = case.network.source if case.network is not None else ""
-    place = case.peer_tunnel.at("remote_addrs")
+    seen = _refused(case.log.theirs) - expected if case.log is not None else frozenset()
+    own = seen & matching.literal(tunnel.local_addrs)
+    if case.network is not None and case.network.source:
+        own = frozenset({case.network.source})
     step = (
-        f"On the peer, let {place} take the address that it sees this end come from (its log tells:"
-        " `no IKE config found for`), or %any."
+        f"On the peer, let {peer.at('remote_addrs')} take the address that it sees this end come"
+        " from (its log tells: `no IKE config found for`), or %any."
     )
-    if source and source not in expected:
-        said = f"This end speaks from {source}, and the peer expects {_listed(expected)}."
+    if own and not own & expected:
+        said = f"This end speaks from {_listed(own)}, and the peer expects {_listed(expected)}."
         return Check("nat", WRONG, said, step)
-    if _is_refused_as_a_stranger(case, tunnel, case.peer_tunnel):
+    if seen:
+        said = (
+            f"The peer saw a host come from {_listed(seen)} and refused it; it expects"
+            f" {_listed(expected)}. NAT in between changes the address."
+        )
+        return Check("nat", WRONG, said, step)
+    if _is_refused_as_a_stranger(case, tunnel, peer):
         said = (
             "The ends have a proposal in common, and still the peer finds none: it expects"
             f" {_listed(expected)}, and has no connection for the address that it sees. NAT in"
@@ -190,11 +236,10 @@ def _unexpected(case: Case, tunnel: Tunnel) -> Check | None:
 
 def _stranger(case: Case, tunnel: Tunnel) -> Check | None:
     """The peer, at this end."""
-    known = matching.literal(tunnel.remote_addrs)
-    if case.failure is None or case.log is None or not known:
+    if case.failure is None or case.log is None:
         return None
-    refused = {each.source for each in case.log.failures if each.kind == "unknown_peer"}
-    strangers = frozenset(each for each in refused if each is not None) - known
+    known = matching.literal(tunnel.remote_addrs)
+    strangers = _refused(case.log.ours) - known if known else frozenset()
     if not strangers:
         return None
     said = (
@@ -205,6 +250,18 @@ def _stranger(case: Case, tunnel: Tunnel) -> Check | None:
     return Check("nat", WRONG, said, step)
 
 
+def _refused(failures: Iterable[SaEvent]) -> frozenset[str]:
+    """The addresses from which somebody came whom no connection fits."""
+    return frozenset(
+        each.source for each in failures if each.kind == "unknown_peer" and each.source
+    )
+
+
+def _unplaced(failures: Iterable[SaEvent]) -> frozenset[str]:
+    """Those of them for which there is no connection whoever it is."""
+    return _refused(each for each in failures if each.identity is None and each.name is None)
+
+
 def _translated(case: Case) -> Check:
     if case.log is None:
         step = "Give the daemon's log with --log FILE."
@@ -213,16 +270,25 @@ def _translated(case: Case) -> Check:
         return Check("nat", OK, "Nothing speaks for NAT.")
     whose = {"local": "this end", "remote": "the peer"}
     ends = " and ".join(whose[each] for each in sorted(case.log.behind_nat))
-    return Check("nat", OK, f"By the log, NAT is before {ends}: UDP 4500 is used.")
+    said = f"By the log, NAT is before {ends}, or made out to be (`encap`, kernel-libipsec)"
+    return Check("nat", OK, f"{said}: UDP 4500 is used.")
 
 
 def _is_refused_as_a_stranger(case: Case, mine: Tunnel, theirs: Tunnel) -> bool:
-    failure, log = case.failure, case.log
-    if failure is None or log is None or failure.kind != "proposal_mismatch" or log.ike_came_up:
+    """Whether the peer has no connection for the addresses, although there is a proposal in common."""
+    log = case.log
+    if case.failure is None or log is None or log.ike_came_up:
         return False
-    alone = {each.kind for each in log.failures} == {failure.kind}
+    alone = {each.kind for each in log.ours} == {"proposal_mismatch"}
+    # Where its log tells more than that, it is not for the addresses.
+    told = {each.source for each in log.theirs}
     versions = set(mine.versions) & set(theirs.versions)
-    return alone and bool(versions) and matching.agree(mine.ike, theirs.ike)
+    return (
+        (alone or (not log.ours and bool(told)))
+        and told <= _unplaced(log.theirs)
+        and bool(versions)
+        and matching.agree(mine.ike, theirs.ike)
+    )
 
 
 def fragments(case: Case) -> Check | None:

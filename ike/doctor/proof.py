@@ -15,6 +15,7 @@ from ike.audit.values import Role
 from ike.doctor import matching
 from ike.doctor.policy import GIVE_PEER, OK, UNKNOWN, WRONG
 from ike.doctor.values import Case, Check, Host, Verdict
+from ike.events.event import SaEvent
 from ike.secrets import identities
 from ike.secrets.identities import Identity
 from pki.x509.lint import lint
@@ -216,7 +217,7 @@ def certificate_identity(case: Case) -> Check | None:
 
 
 def trust(case: Case) -> Check | None:
-    """Whether each end trusts a CA that the other's certificate comes from, and the daemon has it loaded."""
+    """Whether each end trusts the root that the other's certificate comes from, and the daemon has it loaded."""
     there = [end for end in ends(case) if end.held is not None]
     verified = False
     for end in there:
@@ -231,6 +232,16 @@ def trust(case: Case) -> Check | None:
                 f" (issuer {_issuer(end.held)})."
             )
             step = f"Install the CA certificate {_issuer(end.held)} on {verifier}, and load it."
+            return Check("trust", _lacking(end.other), said, step)
+        if root := _rootless(case, end, anchor):
+            said = (
+                f"{verifier.capitalize()} has the CA certificate {called(anchor)} and not the root"
+                f" above it, {root}: charon trusts no chain that does not end with a root."
+            )
+            step = (
+                f"Install the CA certificate {root} on {verifier} beside it, and load it:"
+                " swanctl --load-creds"
+            )
             return Check("trust", _lacking(end.other), said, step)
         if verifier == "this end" and _is_unloaded(case, anchor):
             said = f"The daemon has not loaded the CA certificate {called(anchor)}."
@@ -278,18 +289,27 @@ def revocation_source(case: Case) -> Check | None:
     asks = case.tunnel is not None and _is_strict(case.tunnel)
     if not strict and not asks:
         return None
-    failed = case.failure
-    kinds = {each.kind for each in case.log.failures} if failed and case.log is not None else set()
-    if asks and "crl_fetch_failed" in kinds:
-        said = (
-            f"This end insists on a word about revocation ({_strict_place(case)}), and its log says"
-            " that the CRL or OCSP answer could not be got."
-        )
-        step = (
-            "Make the CRL of the peer's CA reachable from here: its URL is in the log and in the"
-            " peer's certificate; or put the CRL into x509crl."
-        )
-        return Check(name, WRONG, said, step)
+    if case.failure is not None and case.log is not None:
+        if asks and _is_unfetched(case.log.ours):
+            said = (
+                f"This end insists on a word about revocation ({_strict_place(case.tunnel)}), and"
+                " its log says that the CRL or OCSP answer could not be got."
+            )
+            step = (
+                "Make the CRL of the peer's CA reachable from here: its URL is in the log and in"
+                " the peer's certificate; or put the CRL into x509crl."
+            )
+            return Check(name, WRONG, said, step)
+        if any(end.who == "this end" for end in strict) and _is_unfetched(case.log.theirs):
+            said = (
+                f"The peer insists on a word about revocation ({_strict_place(case.peer_tunnel)}),"
+                " and its log says that the CRL or OCSP answer could not be got."
+            )
+            step = (
+                "Make the CRL of this end's CA reachable from the peer: its URL is in the peer's"
+                " log and in this end's certificate; or put the CRL into x509crl there."
+            )
+            return Check(name, WRONG, said, step)
     for end in strict:
         if end.held is None or end.held.parts.crl_urls or end.held.parts.ocsp_urls:
             continue
@@ -310,8 +330,12 @@ def _is_strict(tunnel: Tunnel | None) -> bool:
     return tunnel is not None and any(each.revocation == "strict" for each in tunnel.remote)
 
 
-def _strict_place(case: Case) -> str:
-    remote = case.tunnel.remote if case.tunnel is not None else ()
+def _is_unfetched(failures: Iterable[SaEvent]) -> bool:
+    return any(each.kind == "crl_fetch_failed" for each in failures)
+
+
+def _strict_place(tunnel: Tunnel | None) -> str:
+    remote = tunnel.remote if tunnel is not None else ()
     return ", ".join(str(each.revocation_place) for each in remote if each.revocation_place)
 
 
@@ -373,13 +397,41 @@ def _authorities(case: Case) -> Iterator[Held]:
 
 
 def _anchor(case: Case, end: End) -> Held | None:
-    """What the verifying end trusts the certificate by: a CA certificate above it, or the certificate itself."""
+    """What the verifying end trusts the certificate by: a CA certificate above it, a root before others, or the
+    certificate itself.
+    """
     held = end.other.held if end.other is not None else ()
     trusted = {each.fingerprint: each for each in held if each.role in _TRUSTED}
-    links = chain(case, end)
-    itself = (each for each in held if links and each.fingerprint == links[0].fingerprint)
-    above = (trusted[each.fingerprint] for each in links[1:] if each.fingerprint in trusted)
-    return next(above, None) or next(itself, None)
+    above = [trusted[each.fingerprint] for each in _above(case, end) if each.fingerprint in trusted]
+    above.sort(key=lambda each: not each.parts.self_issued)
+    shown = end.held.fingerprint if end.held is not None else ""
+    itself = (each for each in held if each.fingerprint == shown)
+    return next(iter(above), None) or next(itself, None)
+
+
+def _above(case: Case, end: End) -> list[Held]:
+    """All CA certificates at hand that it comes from, on any way: a CA may have several, of several roots."""
+    found, authorities = [end.held] if end.held is not None else [], list(_authorities(case))
+    known = {each.fingerprint for each in found}
+    for link in found:  # grows on the way
+        for each in authorities:
+            if each.fingerprint not in known and _has_signed(each, link):
+                known.add(each.fingerprint)
+                found.append(each)
+    return found[1:]
+
+
+def _rootless(case: Case, end: End, anchor: Held) -> str:
+    """The name of the root that the verifying end lacks; empty where it has one, or needs none.
+
+    charon takes nothing but a self-signed certificate for the end of a chain; to NSS any trusted CA is one.
+    """
+    is_root = anchor.parts.self_issued or not anchor.parts.authority
+    if is_root or end.other is None or end.other.dialect != "strongswan":
+        return ""
+    above = _above(case, end)
+    root = next((each for each in above if each.parts.self_issued), None)
+    return _subject(root) if root is not None else _issuer(above[-1])
 
 
 def _is_unloaded(case: Case, anchor: Held) -> bool:
@@ -415,6 +467,13 @@ def crls(case: Case) -> tuple[x509.CertificateRevocationList, ...]:
 def called(held: Held | None) -> str:
     """A certificate by name and place."""
     return f"{held.name} ({held.place})" if held is not None else "the certificate"
+
+
+def _subject(held: Held) -> str:
+    try:
+        return held.found.certificate.subject.rfc4514_string()
+    except MALFORMED:
+        return "of a strange name"
 
 
 def _issuer(held: Held | None) -> str:

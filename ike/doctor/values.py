@@ -137,6 +137,12 @@ class Log:
     newest: float | None = None
     theirs: tuple[SaEvent, ...] = ()  # which of the failures stand in the peer's log
     both: bool = False  # the peer's log was given too
+    doubtful: bool = False  # no line shows that it is of this tunnel
+
+    @property
+    def ours(self) -> tuple[SaEvent, ...]:
+        """Which of the failures stand in this end's log."""
+        return tuple(each for each in self.failures if each not in self.theirs)
 
 
 @dataclass(frozen=True)

@@ -23,6 +23,7 @@ def test_an_alert_is_listed_shown_and_silenced(
     gateway: Gateway,
 ) -> None:
     assert "No alert is open." in terminal.run("alert", "list").err
+    assert terminal.run("gateway", "list", NAME).out.splitlines()[1].endswith("-")
     chosen = terminal.run("alert", "list", "--severity", "critical", "--state", "ended")
     assert "No alert of those asked for is ended." in chosen.err
     nowhere = terminal.run("alert", "show", "9" * 23)
@@ -33,7 +34,17 @@ def test_an_alert_is_listed_shown_and_silenced(
     header, first = done.out.splitlines()
     assert header.split()[:3] == ["Alert", "Severity", "Gateway"]
     assert "auth_failures" in first
+    assert not {"\x1b", "\u202e", "\x00"} & set(done.out)
+    # Two peers of one connection have an alert each: the list tells them apart.
+    gateway.fail("CN=second")
+    both = [each["identity"] for each in terminal.json("alert", "list", "--gateway", NAME)["items"]]
+    assert len(set(both)) == 2
+    assert "CN=second" in " ".join(terminal.run("alert", "list", "--gateway", NAME).out.split())
     number = first.split()[0]
+    # It has no agent, and is heard all the same.
+    heard = terminal.json("gateway", "show", NAME)["last_heard_at"]
+    assert terminal.json("alert", "show", number)["last_heard_at"] == heard
+    assert heard[:10] in terminal.run("gateway", "list", NAME).out.splitlines()[1][-20:]
     shown = terminal.run("alert", "show", number)
     assert shown.code == 0
     assert "auth_failed" in shown.out

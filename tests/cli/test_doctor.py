@@ -129,6 +129,56 @@ def test_bad_usage_and_unreadable_input(here: Path, tmp_path: Path) -> None:
     assert run("doctor", "--root", here, "--peer-root", tmp_path / "none").code == 2
 
 
+REFUSED = """\
+05[IKE] <site|7> initiating IKE_SA site[7] to 192.0.2.2
+06[IKE] <site|7> received AUTHENTICATION_FAILED notify error
+"""
+NAMED = """\
+07[IKE] <8> 203.0.113.9 is initiating an IKE_SA
+08[CFG] <8> looking for peer configs matching 192.0.2.1[left.example.net]...203.0.113.9[{identity}]
+08[CFG] <8> no matching peer config found
+"""
+NAMELESS = (
+    "09[IKE] <9> no IKE config found for 192.0.2.1...203.0.113.9, sending NO_PROPOSAL_CHOSEN\n"
+)
+
+
+@pytest.mark.parametrize(
+    "scan", [NAMED.format(identity="evil.example.com"), NAMELESS], ids=["named", "nameless"]
+)
+def test_who_scans_is_not_taken_for_the_peer(tmp_path: Path, scan: str) -> None:
+    one, other = (
+        connection("site", who, whom, f"local_addrs = {own}", f"remote_addrs = {there}")
+        for who, whom, own, there in (
+            ("left", "right", "192.0.2.1", "192.0.2.2"),
+            ("right", "left", "192.0.2.2", "192.0.2.1"),
+        )
+    )
+    ours = host(tmp_path / "here", one + KEYS)
+    peer = host(tmp_path / "peer", other + KEYS.replace(SECRET, "another-secret-of-the-tests"))
+    log = tmp_path / "charon.log"
+    for lines in (REFUSED + scan * 6, scan * 6):
+        log.write_text(lines)
+        ends = ("--root", ours, "--peer-root", peer)
+        done = run("doctor", *ends, "--log", log, "--format", "json")
+        assert done.document["next"]["check"] == "secret"
+    log.write_text(REFUSED + scan * 6)
+    alone = run("doctor", "--root", ours, "--log", log, "--format", "json")
+    assert alone.document["next"]["check"] == "negotiation"
+    assert "203.0.113.9" not in alone.out
+
+
+def test_a_peer_that_says_who_it_is_is_known_behind_nat(tmp_path: Path) -> None:
+    ours = host(
+        tmp_path / "here", connection("site", "left", "right", "remote_addrs = 192.0.2.2") + KEYS
+    )
+    log = tmp_path / "charon.log"
+    log.write_text(REFUSED + NAMED.format(identity="right.example.net"))
+    done = run("doctor", "--root", ours, "--log", log, "--format", "json")
+    assert done.document["next"]["check"] == "nat"
+    assert "203.0.113.9" in done.document["next"]["evidence"]
+
+
 def test_what_a_peer_wrote_acts_on_no_terminal(here: Path, tmp_path: Path) -> None:
     log = tmp_path / "charon.log"
     bad = "a\x1b[31m\u202e\x07"

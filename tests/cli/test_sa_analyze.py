@@ -16,6 +16,7 @@ import pytest
 from fleet.monitoring.values import LIMITED
 from ike.detection.alert import KINDS
 from ike.detection.analysis import Log, analyse
+from ike.detection.conditions import QUIET
 from ike.detection.forms.json import document
 from ike.detection.report import TITLES
 from ike.events.reader import Reader
@@ -92,6 +93,7 @@ def test_the_verdict_is_in_the_first_line() -> None:
     assert quiet.out.startswith("ok: ")
     assert (quiet.code, quiet.err) == (0, "")
     assert loud.out.startswith("alert: ")
+    assert "auth_guessing" in loud.out.splitlines()[0]
     assert (loud.code, loud.err) == (1, "")
     assert "CRITICAL" in loud.out
     assert "ikewarden alert explain auth_guessing" in loud.out
@@ -415,6 +417,10 @@ def test_every_kind_of_alert_has_a_page_and_a_title() -> None:
         assert "## What is normal" in page
         assert "## What to do" in page
         assert f"({kind}.md) | {severity} |" in index
+        row = next(line for line in index.splitlines() if f"({kind}.md)" in line)
+        minutes = QUIET.get(kind, 0) / 60
+        quiet = f"{minutes:g} min" if minutes < 60 else f"{minutes / 60:g} h"
+        assert row.endswith(f"| {quiet if minutes else '- (the contrary alone)'} |")
     # And what the service alone says.
     assert {page.stem for page in PAGES.glob("*.md")} == {*KINDS, LIMITED, "README"}
 

@@ -394,6 +394,66 @@ def test_a_silence_has_a_reason_and_an_end(desk: Desk, gw: Member) -> None:
         orders.silence(desk, tied, alert.id, later(9), "why", now=NOW)
 
 
+def test_alerts_of_a_device_that_falls_silent_end_by_the_clock(desk: Desk, gw: Member) -> None:
+    sent(gw, failures(), until=after(60))
+    assert gateways.get(desk, OPERATOR, gw.name, now=NOW).heard_at == NOW
+    assert expiry.end_unheard(desk, CLOCKWORK, now=NOW + timedelta(minutes=59)) == 0
+    assert alerts_of(desk)[0].state == "open"
+    over = NOW + timedelta(minutes=61)
+    assert expiry.end_unheard(desk, CLOCKWORK, now=over) == 1
+    assert expiry.end_unheard(desk, CLOCKWORK, now=over) == 0
+    [alert] = alerts_of(desk)
+    assert (alert.state, alert.ended, alert.ended_at, alert.heard_at) == ("ended", NOW, over, NOW)
+    assert alert.evidence["unheard"] is True
+    assert [each for each, _ in told(desk)] == ["alert.opened", "alert.ended"]
+
+
+def test_a_batch_that_tells_nothing_opens_nothing_again(desk: Desk, gw: Member) -> None:
+    sent(gw, failures(), until=after(60))
+    over = NOW + timedelta(minutes=61)
+    expiry.end_unheard(desk, CLOCKWORK, now=over)
+    sent(gw, [], 10, now=over + MINUTE)
+    sent(gw, [], 0, now=over + MINUTE, stream="b")  # a receiver that was started anew
+    assert alerts_of(desk)[0].state == "ended"
+    sent(gw, [event(after=(over - START).total_seconds())], 10, now=over + MINUTE)
+    assert alerts_of(desk)[0].state == "ended"
+    assert [each for each, _ in told(desk)] == ["alert.opened", "alert.ended"]
+
+
+def test_what_only_a_clear_sign_ends_stays_a_day(desk: Desk, gw: Member) -> None:
+    sent(gw, failures(), until=after(60))
+    with desk.store.write() as connection:
+        connection.execute(sa_alerts.update().values(kind="weak_algorithm"))
+    assert expiry.end_unheard(desk, CLOCKWORK, now=NOW + timedelta(hours=24)) == 0
+    assert expiry.end_unheard(desk, CLOCKWORK, now=NOW + timedelta(hours=25)) == 1
+
+
+def test_what_shows_seldom_stays_longer(desk: Desk, gw: Member) -> None:
+    sent(gw, failures(), until=after(60))
+    with desk.store.write() as connection:
+        connection.execute(sa_alerts.update().values(evidence={"pause_seconds": 7200}))
+    assert expiry.end_unheard(desk, CLOCKWORK, now=NOW + timedelta(hours=12)) == 0
+    assert expiry.end_unheard(desk, CLOCKWORK, now=NOW + timedelta(hours=13)) == 1
+
+
+def test_what_lasts_is_open_again_when_the_device_is_heard(desk: Desk, gw: Member) -> None:
+    sent(gw, failures(), until=after(60))
+    over = NOW + timedelta(minutes=61)
+    expiry.end_unheard(desk, CLOCKWORK, now=over)
+    anew = failures(10, (over - START).total_seconds())
+    sent(gw, anew, 10, now=over + MINUTE, until=over + MINUTE)
+    assert alerts_of(desk)[0].state == "open"
+    assert [each for each, _ in told(desk)] == ["alert.opened", "alert.ended", "alert.opened"]
+    assert expiry.end_unheard(desk, CLOCKWORK, now=over + 2 * MINUTE) == 0
+
+
+def test_alerts_of_a_gateway_whose_agent_is_silent_stay(desk: Desk, gw: Member) -> None:
+    gw.report()
+    sent(gw, failures(), until=after(60))
+    assert expiry.end_unheard(desk, CLOCKWORK, now=NOW + timedelta(days=9)) == 0
+    assert alerts_of(desk)[0].state == "open"
+
+
 def test_what_is_old_is_forgotten_but_the_sums(desk: Desk, gw: Member) -> None:
     sent(gw, failures(), until=after(60))
     sent(gw, [], 10, until=NOW + QUIET, now=NOW + QUIET)

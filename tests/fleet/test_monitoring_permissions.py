@@ -29,6 +29,7 @@ from tests.role_table import (
 
 TABLE: dict[Any, tuple[set[Role], Call]] = {
     expiry.end_silences: ({S}, lambda d, a: expiry.end_silences(d, a, now=NOW)),
+    expiry.end_unheard: ({S}, lambda d, a: expiry.end_unheard(d, a, now=NOW)),
     expiry.forget_old: ({S}, lambda d, a: expiry.forget_old(d, a, now=NOW)),
     health.report: ({A, O, U}, lambda d, a: health.report(d, a, HealthQuery(), now=NOW)),
     intake.take: ({G}, lambda d, a: intake.take(d, a, batch([]), now=NOW)),

@@ -18,6 +18,7 @@ from tests.lab.handmade import HOUR, Authority, Leaf
 pytestmark = pytest.mark.usefixtures("needs_lab")
 
 ROOT: Final = Authority("Lab Root")
+ISSUING: Final = Authority("Lab Issuing", ROOT)
 LEFT, RIGHT = "left.example.net", "right.example.net"
 
 
@@ -90,6 +91,14 @@ def missing_authority(scene: Scene) -> Said:
     other = Authority("Other Root")
     leaves = leaf(ROOT, LEFT, serial=0xA0), leaf(ROOT, RIGHT, serial=0xB0)
     scene.certified(leaves, (other, ROOT))
+    scene.attempt()
+    return scene.examine(scene.left)
+
+
+def missing_root(scene: Scene) -> Said:
+    """The peer has the CA that issued the certificate, and not the root above it."""
+    leaves = leaf(ISSUING, LEFT, serial=0xA0), leaf(ROOT, RIGHT, serial=0xB0)
+    scene.certified(leaves, (ROOT, ISSUING))
     scene.attempt()
     return scene.examine(scene.left)
 
@@ -173,6 +182,20 @@ def other_method(scene: Scene) -> Said:
     scene.shared(at_right={"remote": {"auth": "pubkey"}})
     scene.attempt()
     return scene.examine(scene.left)
+
+
+def other_local_address(scene: Scene) -> Said:
+    """The peer's connection is for an address that the peer does not have."""
+    scene.shared(at_right={"local_addrs": "192.0.2.99"})
+    scene.attempt()
+    return scene.examine(scene.left)
+
+
+def other_local_address_here(scene: Scene) -> Said:
+    """The same, seen by the peer."""
+    scene.shared(at_right={"local_addrs": "192.0.2.99"})
+    scene.attempt()
+    return scene.examine(scene.right, "--no-probe")
 
 
 def other_version(scene: Scene) -> Said:
@@ -273,6 +296,7 @@ CASES: Final[tuple[tuple[Callable[[Scene], Said], str], ...]] = (
     (slow_clock, "clock"),
     (revoked, "revoked"),
     (missing_authority, "trust"),
+    (missing_root, "trust"),
     (authority_not_loaded, "trust"),
     (wrong_key, "certificate_key"),
     (name_not_certified, "certificate_identity"),
@@ -283,6 +307,8 @@ CASES: Final[tuple[tuple[Callable[[Scene], Said], str], ...]] = (
     (no_common_child_proposal, "child_proposals"),
     (other_networks, "selectors"),
     (other_method, "authentication"),
+    (other_local_address, "nat"),
+    (other_local_address_here, "nat"),
     (other_version, "versions"),
     (blocked, "reachable"),
     (nat_port_blocked, "nat_port"),
@@ -302,6 +328,31 @@ def test_what_was_broken_is_the_next_thing_to_do(
     assert (said.code, said.next) == (1, cause), said.brief
     assert said.document["next"]["next_step"]
     assert SECRET not in said.text
+
+
+@pytest.mark.parametrize(
+    ("broken", "cause", "words"),
+    [
+        (wrong_secret, "secret", "different keys"),
+        (wrong_identity, "identities", "branch.example.net"),
+        (other_method, "authentication", "pubkey"),
+        (crl_unreachable, "revocation_source", "The peer insists"),
+        (other_local_address, "nat", "192.0.2.99 only"),
+        (behind_nat, "nat", TRANSLATED),
+        (no_common_proposal, "ike_proposals", "in common"),
+        (missing_authority, "trust", "This end has no CA certificate"),
+        (missing_root, "trust", "not the root above it, CN=Lab Root"),
+    ],
+    ids=lambda each: getattr(each, "__name__", ""),
+)
+def test_the_peers_log_does_not_make_a_stranger_of_this_end(
+    scene: Scene, broken: Callable[[Scene], Said], cause: str, words: str
+) -> None:
+    broken(scene)
+    said = scene.examine(scene.left, peers_log=True)
+    assert (said.code, said.next) == (1, cause), said.brief
+    assert words in said.document["next"]["evidence"]
+    assert ("nat" in said.wrong) is (cause == "nat"), said.brief
 
 
 def test_nothing_is_wrong_with_a_tunnel_that_stands(scene: Scene) -> None:
@@ -333,6 +384,14 @@ def test_the_log_of_the_peer_says_why_it_refused(scene: Scene) -> None:
     said = scene.examine(scene.left, peer=False, peers_log=True)
     assert (said.code, said.next) == (1, "negotiation"), said.brief
     assert "different pre-shared keys" in said.document["next"]["evidence"]
+
+
+def test_a_certificate_that_the_peer_refused_is_this_ends(scene: Scene) -> None:
+    missing_root(scene)
+    said = scene.examine(scene.left, peer=False, peers_log=True)
+    assert (said.code, said.next) == (1, "negotiation"), said.brief
+    assert "certificate of this end" in said.document["next"]["evidence"]
+    assert "up to the root" in said.document["next"]["next_step"]
 
 
 def test_its_own_questions_are_no_failure_in_the_peers_log(scene: Scene) -> None:

@@ -13,7 +13,7 @@ from pki.desk import Desk
 from scheduler import jobs
 from tests.fixtures.desk import OPERATOR, drain, reopened
 from tests.fleet.crew import enlist
-from tests.fleet.monitoring import after, alerts_of, events_of, failures, sent
+from tests.fleet.monitoring import after, alerts_of, events_of, failures, sent, told
 from tests.scheduler.test_jobs import receiver  # noqa: F401 - a fixture
 
 HOSTILE = "\x1b[2J\r\nINFO all is well\u202e"
@@ -56,6 +56,7 @@ def test_a_condition_is_told_when_it_begins_and_when_it_ends(
 
 def test_the_job_ends_silences_and_forgets_old_events(desk: Desk, now: datetime) -> None:
     member = enlist(desk, "gw.example")
+    member.report(now=now)
     sent(member, failures(), until=after(60))
     [alert] = alerts_of(desk)
     orders.silence(desk, OPERATOR, alert.id, now + timedelta(days=1), "known", now=now)
@@ -65,6 +66,18 @@ def test_the_job_ends_silences_and_forgets_old_events(desk: Desk, now: datetime)
     assert events_of(desk) == []
     [alert] = alerts_of(desk)
     assert (alert.state, alert.silenced_until) == ("open", None)
+
+
+def test_the_job_ends_alerts_of_a_device_that_fell_silent(desk: Desk, now: datetime) -> None:
+    sent(enlist(desk, "gw.example"), failures(), until=after(60))
+    [alert] = alerts_of(desk)
+    orders.silence(desk, OPERATOR, alert.id, now + timedelta(hours=1), "known", now=now)
+    job = next(job for job in jobs.JOBS if job.name == "monitoring")
+    at = now + timedelta(hours=2)
+    assert jobs.run(desk, job, "me", at, lambda: at)
+    [alert] = alerts_of(desk)
+    assert (alert.state, alert.silenced_until) == ("ended", None)
+    assert [each for each, _ in told(desk)] == ["alert.opened", "alert.ended"]
 
 
 def test_a_notice_is_signed_where_there_is_a_key(

@@ -16,6 +16,7 @@ from ike.events.summary import FAILURES, Connection, Intervals, Life
 
 _LABEL: Final = 10
 _SHOWN: Final = 20  # connections
+_KINDS: Final = 3  # in the first line
 _PLOTS: Final = 8
 _UP: Final = 3  # SAs of a connection
 _NAMES: Final = 6  # peers without one
@@ -65,7 +66,7 @@ def sentence(report: Report) -> str:
     """The verdict, and why."""
     if report.alerts:
         found = number(len(report.alerts), "alert")
-        return f"{report.verdict}: {found} ({', '.join(_severities(report))})"
+        return f"{report.verdict}: {found} ({', '.join(_severities(report))}): {_kinds(report)}"
     if not report.events:
         return "warning: no events of an IKE daemon were found, so nothing could be judged"
     found = f"nothing abnormal in {number(len(report.connections), 'connection')}"
@@ -209,6 +210,14 @@ def _connection(report: Report, connection: Connection, *, plots: bool) -> Itera
             if plots:
                 for line in plot.chart(intervals.points, band):
                     yield Line(f"    {line}", "quiet")
+
+
+def _kinds(report: Report) -> str:
+    """What the worst are, as far as a line has room."""
+    worst = sorted(report.alerts, key=lambda each: SEVERITIES.index(each.severity))
+    kinds = list(dict.fromkeys(each.kind for each in worst))
+    more = len(kinds) - _KINDS
+    return ", ".join(kinds[:_KINDS]) + (f" and {number(more, 'other kind')}" if more > 0 else "")
 
 
 def _severities(report: Report) -> Iterator[str]:

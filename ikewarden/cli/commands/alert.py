@@ -26,8 +26,8 @@ _ALL: Final = "all"
 
 
 def _of(entry: Mapping[str, Any]) -> str:
-    """What it is about: the connection, else the peer."""
-    return str(entry["connection"] or entry["peer"] or "")
+    """What it is about: the connection, else the peer; and who, where each peer has an alert of its own."""
+    return " ".join(filter(None, (entry["connection"] or entry["peer"], entry["identity"])))
 
 
 def _state(entry: Mapping[str, Any]) -> str:

@@ -42,6 +42,12 @@ def _versions(entry: Mapping[str, Any]) -> str:
     return f"{applied['version'] if applied else 0} of {entry['version']}"
 
 
+def _last_seen(entry: Mapping[str, Any]) -> str | None:
+    """Of a device without an agent, when its events were last heard."""
+    seen: str | None = entry["last_seen_at"] or entry.get("last_heard_at")
+    return seen
+
+
 _COLUMNS: Final = (
     Column("Name", "name"),
     Column("Status", "status", whole=True),
@@ -49,7 +55,7 @@ _COLUMNS: Final = (
     Column("State", _versions, whole=True),
     Column("Drift", lambda entry: entry["drifting"] or None),
     Column("Expires", lambda entry: str(entry["ends_at"] or "-")[:10], whole=True),
-    Column("Last seen", "last_seen_at", whole=True),
+    Column("Last seen", _last_seen, whole=True),
 )
 _TUNNELS: Final = (
     Column("Tunnel", "name"),

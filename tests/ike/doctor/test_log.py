@@ -97,3 +97,18 @@ def test_a_hubs_log_is_read_for_this_end_whatever_the_connection_is_called_there
     assert (
         read(hub, None, caller=tunnel("branch")).failures[0].line == 7
     )  # nothing tells them apart
+
+
+def test_what_nothing_shows_to_be_the_peers_counts_where_it_comes_from_there_or_alone() -> None:
+    site = tunnel("site", remote_addrs="%any", remote_id="branch-7")
+    refused = event("auth_failed", 1, source="192.0.2.3", ike_id=1, reason="psk")
+    stranger = event("proposal_mismatch", 2, name=None, source="203.0.113.9", ike_id=2)
+    again = event("proposal_mismatch", 3, name=None, source="192.0.2.3", ike_id=3)
+    of_other = event("proposal_mismatch", 4, name="other", source="192.0.2.3", ike_id=4)
+    before_its_name = event("unknown_peer", 5, name=None, source="192.0.2.3", ike_id=4)
+    log = read([refused, stranger, again, of_other, before_its_name], site)
+    assert [each.line for each in log.failures] == [3, 1]
+    assert not log.doubtful
+    alone = read([stranger], site)
+    assert [each.line for each in alone.failures] == [2]
+    assert alone.doubtful
