@@ -44,7 +44,9 @@ _TOLD: Final = frozenset({State.PUBLISHED, State.SWITCHED, State.FINISHED})
 
 @dataclass(frozen=True)
 class Kin:
-    """Who succeeds whom, both ways, by name; and whose last certificate has ended after a rollover."""
+    """Who stands for whom, by name; and who for nobody: those whose last certificate has ended after a rollover, and
+    successors that peers are not told of (any more), in whose place the old one stands.
+    """
 
     next_to: Mapping[str, frozenset[str]]
     over: frozenset[str]
@@ -80,7 +82,9 @@ def _kin(found: Iterable[Rollover], over: frozenset[str]) -> Kin:
     for each in found:
         if each.state in _TOLD:
             next_to[each.authority].add(each.successor)
-            next_to[each.successor].add(each.authority)
+        else:
+            over |= {each.successor}
+        next_to[each.successor].add(each.authority)
     return Kin({name: frozenset(some) for name, some in next_to.items()}, over)
 
 

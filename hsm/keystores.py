@@ -3,12 +3,15 @@
 from collections.abc import Mapping
 from typing import Final, Protocol, runtime_checkable
 
-from hsm.errors import BadKeyName, KeyStoreOff
+from hsm.errors import BadKeyName, KeyAlgorithmUnknown, KeyStoreOff
 from hsm.ports import KeyAlgorithm, KeyStore, PrivateKey
 from hsm.sealedfiles import SealedFileKeyStore
 
 SEALED: Final = "sealed"
 KNOWN: Final = (SEALED, "pkcs11", "transit")
+# As settings and people name them, and the schemes of their URIs.
+STORES: Final[Mapping[str, str]] = {"files": SEALED, "pkcs11": "pkcs11", "transit": "transit"}
+_NAMES: Final[Mapping[str, str]] = {scheme: name for name, scheme in STORES.items()}
 
 
 @runtime_checkable
@@ -85,3 +88,59 @@ class KeyStores:
         raise BadKeyName(
             "This is no URI of a key.", next_step=f"It starts with one of: {', '.join(KNOWN)}."
         )
+
+
+def place_of(uri: str) -> str:
+    """The name of the store that a key of this URI is in."""
+    scheme = uri.partition(":")[0]
+    return _NAMES.get(scheme, scheme)
+
+
+def chosen_place(keys: KeyStore) -> str:
+    """The name of the store that makes new keys."""
+    return place_of(keys.uri_of("key"))
+
+
+def store_at(keys: KeyStore, place: str) -> KeyStore:
+    """The store of a name, to make a key there. Raises KeyStoreOff."""
+    if place == chosen_place(keys):
+        return keys
+    found = keys.store(STORES.get(place, place)) if isinstance(keys, KeyStores) else None
+    if found is None:
+        raise KeyStoreOff(
+            f"The key would be made in {place!r}, and the settings have no such key store.",
+            next_step="Put its settings back ([keys.pkcs11], [keys.transit]), or name another one: `--store files`.",
+        )
+    return found
+
+
+def check_makes(place: str, algorithm: KeyAlgorithm) -> None:
+    """Make sure that a store of this name makes such keys, as far as that is known without asking it. Raises
+    KeyAlgorithmUnknown.
+    """
+    if not _makes(place, algorithm):
+        raise KeyAlgorithmUnknown(
+            f"Keys of the kind {algorithm} are made in sealed files only, and this one would be made in {place!r}.",
+            next_step="Have it made in files, whatever [keys] store says: `--store files` (`key_store` over REST).",
+        )
+
+
+def place_for(keys: KeyStore, place: str | None, algorithm: KeyAlgorithm) -> str:
+    """The name of the store where such a key is to be made: the one named, or the one that makes new keys.
+
+    Raises KeyStoreOff, KeyAlgorithmUnknown.
+    """
+    chosen = place or chosen_place(keys)
+    store_at(keys, chosen)
+    check_makes(chosen, algorithm)
+    return chosen
+
+
+def store_for(keys: KeyStore, algorithm: KeyAlgorithm) -> KeyStore:
+    """The store that makes new keys; the sealed files where that one makes none of this kind."""
+    makes = _makes(chosen_place(keys), algorithm)
+    return keys if makes else store_at(keys, "files")
+
+
+def _makes(place: str, algorithm: KeyAlgorithm) -> bool:
+    return not (algorithm.startswith("ml-dsa") and place in {"pkcs11", "transit"})

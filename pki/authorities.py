@@ -213,6 +213,8 @@ def own_names(desk: Desk) -> list[str]:
 
 
 _successors = authorities.alias("successors")
+_predecessors = authorities.alias("predecessors")
+_inherits = rollovers.alias("inherits")
 
 
 @cache
@@ -233,6 +235,8 @@ def _now(levels: int) -> Select[Any]:
             compromise.is_of("spki").label("compromised"),
             rollovers.c.switch_at,
             _successors.c.name.label("successor"),
+            _predecessors.c.name.label("predecessor"),
+            _inherits.c.switch_at.label("inherits_at"),
         )
         .select_from(authorities)
         .outerjoin(
@@ -240,6 +244,8 @@ def _now(levels: int) -> Select[Any]:
             (rollovers.c.authority_id == authorities.c.id) & rollovers.c.switch_at.is_not(None),
         )
         .outerjoin(_successors, _successors.c.id == rollovers.c.successor_id)
+        .outerjoin(_inherits, _inherits.c.successor_id == authorities.c.id)
+        .outerjoin(_predecessors, _predecessors.c.id == _inherits.c.authority_id)
         .where(authorities.c.id == bindparam("of"))
     )
 
@@ -265,8 +271,11 @@ def seen(connection: Connection, authority: Authority) -> Authority:
     return _as_of(connection.execute(*_asked(authority)).one(), authority)
 
 
-def current(desk: Desk, authority: Authority, *, now: datetime, spki: str = "") -> Authority:
-    """The authority that issues in place of this one: itself, or the successor that a rollover has switched to.
+def current(
+    desk: Desk, authority: Authority, *, now: datetime, spki: str = "", tried: bool = False
+) -> Authority:
+    """The authority that issues in place of this one: itself, the successor that a rollover has switched to, or, as
+    long as nothing is switched to it, whom it is to succeed. `tried`: a successor that is named issues before its time.
 
     The records are asked each time: all processes follow a switch, and the way back, at once. `spki` is the hash of
     the key that it is to certify. Raises KeyCompromised.
@@ -275,35 +284,56 @@ def current(desk: Desk, authority: Authority, *, now: datetime, spki: str = "") 
         (row,) = desk.store.look(*_asked(authority, spki))
         if row.compromised:
             raise compromise.refused()
-        if row.successor is None or now < row.switch_at:
+        waits = row.predecessor is not None and (row.inherits_at is None or now < row.inherits_at)
+        if waits and not tried:
+            authority = load(desk, row.predecessor)
+        elif row.successor is not None and now >= row.switch_at:
+            authority = load(desk, row.successor)
+        else:
             return _as_of(row, authority)
-        authority = load(desk, row.successor)
 
 
 def choose(
     desk: Desk, actor: Actor, name: str | None, *, now: datetime, spki: str = ""
 ) -> Authority:
-    """The authority to issue from: the one named, the default, or the only issuing one; or who issues in its place.
+    """The authority to issue from: the one named, the default, the only issuing one, or the only one that the actor is
+    limited to; or who issues in its place. Who is limited to none may name a successor to try it before the switch.
 
     Raises AuthorityNotFound, NoDefaultAuthority, OutsideScope, and as `current` does.
     """
-    chosen = name or desk.rules.default_authority
-    if chosen is None:
-        query = select(authorities.c.name).where(
-            authorities.c.kind == "issuing",
-            authorities.c.status == ACTIVE,
-            # Whoever is to succeed another one is no choice of its own as long as that one is there.
-            authorities.c.id.not_in(
-                select(rollovers.c.successor_id).where(rollovers.c.ended_at.is_(None))
-            ),
-        )
-        with desk.store.read() as connection:
-            issuers = list(connection.scalars(query.limit(2)))
-        if len(issuers) != 1:
-            raise NoDefaultAuthority("No authority was named and there is no single default.")
-        chosen = issuers[0]
+    chosen = name or _unnamed(desk, actor, now)
     require_authority(actor, chosen)
-    return current(desk, load(desk, chosen), now=now, spki=spki)
+    tried = name is not None and actor.scope.authorities is None
+    return current(desk, load(desk, chosen), now=now, spki=spki, tried=tried)
+
+
+def _unnamed(desk: Desk, actor: Actor, now: datetime) -> str:
+    """Who is meant where nobody is named."""
+    limits = actor.scope.authorities
+    chosen = desk.rules.default_authority
+    if limits is not None and chosen not in limits:
+        # Of those that an actor may use, one issues, in the place of the others.
+        names = {current(desk, load(desk, each), now=now).name for each in limits}
+        if len(names) == 1:
+            return names.pop()
+    return chosen if chosen is not None else _only_one(desk)
+
+
+def _only_one(desk: Desk) -> str:
+    query = select(authorities.c.name).where(
+        authorities.c.kind == "issuing",
+        authorities.c.status == ACTIVE,
+        # Whoever is to succeed another one is no choice of its own as long as that one is there.
+        authorities.c.id.not_in(
+            select(rollovers.c.successor_id).where(rollovers.c.ended_at.is_(None))
+        ),
+    )
+    with desk.store.read() as connection:
+        issuers = list(connection.scalars(query.limit(2)))
+    if len(issuers) != 1:
+        raise NoDefaultAuthority("No authority was named and there is no single default.")
+    found: str = issuers[0]
+    return found
 
 
 def get(desk: Desk, actor: Actor, name: str) -> Authority:

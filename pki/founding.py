@@ -4,7 +4,7 @@ import hashlib
 import re
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from functools import partial
 
@@ -15,6 +15,7 @@ from sqlalchemy import or_, select, update
 
 from core.errors import Conflict, InvalidInput, NotFound, NotPermitted
 from hsm.errors import KeyExists, KeyStoreError
+from hsm.keystores import chosen_place, place_for, store_at
 from hsm.ports import KEY_ALGORITHMS, KeyAlgorithm, PrivateKey
 from pki import ca_keys
 from pki.actors import Action, Actor, require, require_authority, require_whole
@@ -78,6 +79,8 @@ class AuthorityRequest:
     for the whole one (docs/explanation/crl-scope.md). More is for authorities whose relying parties obey the scope of
     a CRL; such an authority does not issue to gateways.
 
+    `key_store` is where the key is made (`files`, `pkcs11`, `transit`); where the settings say if left out.
+
     `replaces` names the authority that the new one is to succeed (`pki.rollover`); it may have its subject.
     """
 
@@ -92,6 +95,7 @@ class AuthorityRequest:
     excluded: tuple[str, ...] = ()
     shards: int = 0
     replaces: str | None = None
+    key_store: str | None = None
 
 
 @dataclass(frozen=True)
@@ -120,9 +124,10 @@ def create(
     """Make an authority: its key, its certificate, its CRL counter, and the work that publishes its first CRLs.
 
     What is to be signed is on record before the parent's key (or its own, for a root) is used. Raises RoleMayNot,
-    OutsideScope, BadAuthority, BadConstraint, NameOutsideConstraints, AuthorityExists, SignerUnavailable,
-    IssuanceOvertaken, the errors of `pki.approvals`; of the parent AuthorityNotFound, AuthorityRetired,
-    AuthorityExpired. Under `terms` also what their judge raises; a key that was made stays then, for the next run.
+    OutsideScope, BadAuthority, BadConstraint, NameOutsideConstraints, AuthorityExists, SignerUnavailable, KeyStoreOff,
+    KeyAlgorithmUnknown, IssuanceOvertaken, the errors of `pki.approvals`; of the parent AuthorityNotFound,
+    AuthorityRetired, AuthorityExpired. Under `terms` also what their judge raises; a key that was made stays then, for
+    the next run.
     """
     require(actor, Action.AUTHORITY_CREATE)
     require_whole(actor)
@@ -133,6 +138,7 @@ def create(
         check_below(parent, subject, now)
     NameConstraints.parse(request.permitted, request.excluded)
     refuse_taken(desk, request)
+    request = _placed(desk, request)
     act = _act(desk, request, parent, beside=terms is not None and terms.beside)
     with asked_for(desk, actor, now=now):
         # Before a key is made; it is used up with the intent.
@@ -166,6 +172,11 @@ def create(
     return load(desk, request.name)
 
 
+def _placed(desk: Desk, request: AuthorityRequest) -> AuthorityRequest:
+    """With the name of the key store: settings may be others when it is approved."""
+    return replace(request, key_store=place_for(desk.keys, request.key_store, request.algorithm))
+
+
 def _keep() -> None:
     """Another run of the same ceremony uses the key, or will."""
 
@@ -175,19 +186,20 @@ def _new_key(
 ) -> tuple[str, PrivateKey]:
     about = f"authority:{request.name}"
     name = f"ca-{request.name}-{desk.entropy(4).hex()}" if terms is None else terms.key
+    store = store_at(desk.keys, request.key_store or chosen_place(desk.keys))
 
     def intend(unit: Unit) -> None:
         leave(unit, actor, "authority.key", about, now=now, outcome="intent", key=name)
         if terms is None:  # else a later run of the same ceremony may use it
-            ca_keys.trace(unit, actor, desk.keys.uri_of(name), request.name, now)
+            ca_keys.trace(unit, actor, store.uri_of(name), request.name, now)
 
     desk.store.together(intend)
     try:
-        uri = desk.keys.generate(name, request.algorithm)
+        uri = store.generate(name, request.algorithm)
     except KeyExists:
         if terms is None or not terms.resumed:
             raise
-        uri = desk.keys.uri_of(name)
+        uri = store.uri_of(name)
     return uri, desk.keys.open(uri)
 
 
@@ -379,6 +391,7 @@ def bound(
     replaces = None if request.replaces is None else load(desk, request.replaces).sha256
     return {
         **vars(request),
+        "key_store": request.key_store or chosen_place(desk.keys),
         "signed_by": signed_by,
         "parent_sha256": parent_sha256,
         "replaces_sha256": replaces,

@@ -73,7 +73,8 @@ _TOKEN = select(
 
 
 def actor_from_token(desk: Desk, token: Secret, *, now: datetime, request_id: str) -> Actor:
-    """Find who holds this token; one that is limited to an authority is good for what succeeds it.
+    """Find who holds this token; one that is limited to an authority is good for what succeeds it, and for whom it is
+    to succeed as long as nothing is switched to it.
 
     Raises TokenRefused.
     """
@@ -92,29 +93,34 @@ def actor_from_token(desk: Desk, token: Secret, *, now: datetime, request_id: st
         name=row.name,
         role=role,
         credential=f"token:{row.id}",
-        scope=_followed(desk, scope),
+        scope=_followed(desk, scope, now),
         request_id=request_id,
         one_time=row.uses_left is not None,
     )
 
 
-_owners = authorities.alias("owners")
-_NEXT = (
-    select(authorities.c.name)
-    .join_from(rollovers, authorities, authorities.c.id == rollovers.c.successor_id)
-    .join(_owners, _owners.c.id == rollovers.c.authority_id)
-    .where(_owners.c.name == bindparam("of"), rollovers.c.published_at.is_not(None))
+_owners, _heirs = authorities.alias("owners"), authorities.alias("heirs")
+_BOTH = (
+    select(_owners.c.name.label("owner"), _heirs.c.name.label("heir"), rollovers)
+    .join_from(rollovers, _owners, _owners.c.id == rollovers.c.authority_id)
+    .join(_heirs, _heirs.c.id == rollovers.c.successor_id)
+    .where(bindparam("of").in_([_owners.c.name, _heirs.c.name]))
 )
 
 
-def _followed(desk: Desk, scope: Scope) -> Scope:
-    """The scope, with what succeeds the authorities in it."""
+def _followed(desk: Desk, scope: Scope, now: datetime) -> Scope:
+    """The scope, with all that may issue in the place of the authorities in it (`authorities.current`)."""
     if scope.authorities is None:
         return scope
     names = list(scope.authorities)
     with desk.store.read() as connection:
         for name in names:  # it grows while it is gone through
-            names += [each for each in connection.scalars(_NEXT, {"of": name}) if each not in names]
+            for row in connection.execute(_BOTH, {"of": name}):
+                onward = row.owner == name and row.published_at is not None
+                waits = row.heir == name and (row.switch_at is None or now < row.switch_at)
+                other = row.heir if onward else row.owner
+                if (onward or waits) and other not in names:
+                    names.append(other)
     return replace(scope, authorities=tuple(names))
 
 

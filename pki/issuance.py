@@ -200,7 +200,7 @@ def renew(
     channel = _through_channel(actor, old)
     if not channel:  # its own certificate is of another profile, and of another authority where one was rolled over
         require_profile(actor, old.profile)
-        require_authority(actor, old.authority)
+        _require_line(desk, actor, old, now)
     if old.profile == authorities.PROFILE:
         raise NotRenewable("The certificate of an authority is not renewed like a gateway's.")
     if old.status != "valid" or old.der is None:
@@ -233,6 +233,16 @@ def renew(
         renewed=old,
     )
     return _carry_out(desk, actor, plan, now)
+
+
+def _require_line(desk: Desk, actor: Actor, old: CertificateView, now: datetime) -> None:
+    """That the actor may use the authority of a certificate, or who issues in its place: a rollover that is taken back,
+    and gone on with, leaves a credential that was made meanwhile with certificates of both.
+    """
+    limits = actor.scope.authorities
+    if limits is not None and old.authority not in limits:
+        owner = authorities.load(desk, old.authority)
+        require_authority(actor, authorities.current(desk, owner, now=now).name)
 
 
 def _through_channel(actor: Actor, old: CertificateView) -> bool:

@@ -12,6 +12,7 @@ from sqlalchemy import and_, delete, select
 
 from core.errors import IkewardenError, Unavailable
 from hsm.errors import KeyNotFound, KeyStoreError
+from hsm.keystores import store_for
 from hsm.ports import KEY_ALGORITHMS, KeyAlgorithm, PrivateKey
 from pki import authorities, issuance
 from pki.actors import Action, Actor, require
@@ -136,7 +137,8 @@ def _due(desk: Desk, owner: Authority, now: datetime) -> bool:
 
 def _make(desk: Desk, actor: Actor, owner: Authority, now: datetime) -> None:
     name = f"ocsp-{owner.name}-{now:%Y%m%d}-{desk.entropy(4).hex()}"
-    key_uri = desk.keys.generate(name, _algorithm(owner))
+    algorithm = _algorithm(owner)
+    key_uri = store_for(desk.keys, algorithm).generate(name, algorithm)
     desk.store.together(lambda unit: _leave_key(unit, actor, MADE, owner.name, key_uri, now))
     try:
         key = desk.keys.open(key_uri)

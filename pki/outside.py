@@ -6,6 +6,7 @@ key that waits, and only with the root that signed it and that root's list. Such
 without a key (`pki.authorities.OUTSIDE`).
 """
 
+import hashlib
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any, Final
@@ -17,6 +18,7 @@ from sqlalchemy import select
 
 from core.errors import Conflict, InvalidInput, NotFound
 from hsm.errors import KeyExists
+from hsm.keystores import place_for, place_of, store_at
 from hsm.ports import KEY_ALGORITHMS
 from pki import authorities, founding, publication, standing
 from pki.actors import Action, Actor, require, require_authority, require_whole
@@ -84,8 +86,8 @@ class Above:
 def ask(desk: Desk, actor: Actor, wanted: AuthorityRequest, *, now: datetime) -> bytes:
     """Make the key of an authority and give its request (PKCS#10, PEM); asked again, for the same key.
 
-    `name`, `subject`, `algorithm` and `replaces` count; the rest is for who signs it. Raises RoleMayNot, OutsideScope,
-    BadAuthority, AuthorityExists, RequestDiffers, and what the key store raises.
+    `name`, `subject`, `algorithm`, `key_store` and `replaces` count; the rest is for who signs it. Raises RoleMayNot,
+    OutsideScope, BadAuthority, AuthorityExists, RequestDiffers, KeyStoreOff, and what the key store raises.
     """
     require(actor, Action.AUTHORITY_CREATE)
     require_whole(actor)
@@ -99,7 +101,8 @@ def ask(desk: Desk, actor: Actor, wanted: AuthorityRequest, *, now: datetime) ->
     if wanted.replaces is not None:
         asked |= {"replaces": wanted.replaces}
     known = {name: value for name, value in (waiting or {}).items() if name != "key"}
-    if waiting is not None and known != asked:
+    elsewhere = waiting and wanted.key_store not in {None, place_of(waiting["key"])}
+    if waiting is not None and (known != asked or elsewhere):
         raise RequestDiffers(f"A key of {wanted.name!r} waits for another certificate.")
     uri = waiting["key"] if waiting is not None else _new_key(desk, actor, wanted, asked, now)
     key = desk.keys.open(uri)
@@ -241,6 +244,8 @@ def _new_key(
 ) -> str:
     """The key; if an earlier run was cut off after it made one, that one."""
     about, key = f"authority:{wanted.name}", f"ca-{wanted.name}-outside"
+    place = place_for(desk.keys, wanted.key_store, wanted.algorithm)
+    store = store_at(desk.keys, place)
     query = select(audit_events.c.detail).where(
         audit_events.c.action == "authority.key", audit_events.c.object == about
     )
@@ -250,11 +255,11 @@ def _new_key(
         lambda unit: leave(unit, actor, "authority.key", about, now=now, outcome="intent", key=key)
     )
     try:
-        uri = desk.keys.generate(key, wanted.algorithm)
+        uri = store.generate(key, wanted.algorithm)
     except KeyExists:
         if not begun:
             raise
-        uri = desk.keys.uri_of(key)
+        uri = store.uri_of(key)
     desk.store.together(
         lambda unit: leave(unit, actor, REQUESTED, about, now=now, key=uri, **asked)
     )
@@ -411,9 +416,10 @@ def _put(
     root_name, root, root_id = above
     taken: dict[str, Any] = {
         "name": name,
-        "sha256": sha256(own),
+        **_told(own),
+        "key_store": place_of(waiting["key"]),
         "parent": root_name,
-        "parent_sha256": sha256(root),
+        **{f"parent_{what}": value for what, value in _told(root).items()},
     }
     old = (
         None if (replaces := waiting.get("replaces")) is None else authorities.load(desk, replaces)
@@ -444,6 +450,25 @@ def _put(
             desk.store.together(work)
     except Duplicate:
         raise AuthorityExists(f"There is an authority {name!r} or {root_name!r} already.") from None
+
+
+def _told(certificate: x509.Certificate) -> dict[str, Any]:
+    """What a certificate makes of an authority, for whoever approves it and has not seen the file."""
+    limits, path_length = NameConstraints.of(certificate), _path_length(certificate)
+    key = certificate.public_key()
+    spki = key.public_bytes(_DER, serialization.PublicFormat.SubjectPublicKeyInfo)
+    return {
+        "sha256": sha256(certificate),
+        "subject": certificate.subject.rfc4514_string(),
+        "serial": serials.to_hex(certificate.serial_number),
+        "not_before": f"{certificate.not_valid_before_utc:%Y-%m-%dT%H:%M:%SZ}",
+        "not_after": f"{certificate.not_valid_after_utc:%Y-%m-%dT%H:%M:%SZ}",
+        "path_length": path_length,
+        "permitted": [str(tree) for tree in limits.permitted],
+        "excluded": [str(tree) for tree in limits.excluded],
+        "algorithm": key_algorithm(key),
+        "spki_sha256": hashlib.sha256(spki).hexdigest(),
+    }
 
 
 def _insert(unit: Unit, row: dict[str, object]) -> int:

@@ -7,18 +7,17 @@ from pydantic import Field
 
 from api.registry import Call, Nothing, Reply, Route, Sent, Shown
 from api.v1.certificates import Word
+from hsm.keystores import place_of
 from hsm.ports import KeyAlgorithm
 from pki import authorities, founding
 from pki.actors import Action
 from pki.authorities import Authority as KnownAuthority
-from pki.ceremony.plan import STORES
 from pki.desk import Desk
 from pki.founding import AuthorityRequest
 from pki.x509.keys import key_algorithm
 
 _PATH = "/v1/authorities"
 _TAG = "Authorities"
-_STORES = {scheme: store for store, scheme in STORES.items()}
 _Patterns = Annotated[list[Word], Field(max_length=100)]
 
 
@@ -42,6 +41,9 @@ class CreateAuthority(Sent):
     excluded: _Patterns = Field(default_factory=list)
     shards: int = Field(
         default=0, description="0: one complete CRL, as IKE daemons need; more splits it."
+    )
+    key_store: Literal["files", "pkcs11", "transit"] | None = Field(
+        default=None, description="Where its key is made; where the settings say if left out."
     )
 
 
@@ -88,7 +90,7 @@ def _shown(desk: Desk, known: KnownAuthority) -> Authority:
         subject=known.certificate.subject.rfc4514_string(),
         serial=known.serial,
         algorithm=key_algorithm(known.public_key),
-        key_store=_STORES.get(known.key_uri.partition(":")[0]),
+        key_store=place_of(known.key_uri) or None,
         not_before=known.certificate.not_valid_before_utc,
         not_after=known.certificate.not_valid_after_utc,
         shards=known.shards,
@@ -119,6 +121,7 @@ def create(call: Call[CreateAuthority, Nothing]) -> Reply:
         permitted=tuple(body.permitted),
         excluded=tuple(body.excluded),
         shards=body.shards,
+        key_store=body.key_store,
     )
     made = founding.create(call.desk, call.actor, wanted, now=call.now)
     location = (("Location", f"{_PATH}/{made.name}"),)

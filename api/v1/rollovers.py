@@ -35,6 +35,9 @@ class BeginRollover(Sent):
     days: int | None = Field(
         default=None, ge=1, le=14640, description="How long it is valid; as long as the first."
     )
+    key_store: Literal["files", "pkcs11", "transit"] | None = Field(
+        default=None, description="Where its key is made; where the first one's is if left out."
+    )
     subject: Word | None = Field(
         default=None,
         description="Distinguished name, RFC 4514. If left out, that of the first with the next number (`CN=Issuing CA "
@@ -93,6 +96,8 @@ class Rollover(Shown):
     same_subject: bool = Field(
         description="Whether both have one subject. Libreswan keeps one revocation list for a subject."
     )
+    key_store: str = Field(description="Where the authority's key is: files, pkcs11 or transit.")
+    successor_key_store: str = Field(description="Where the successor's key is.")
     state: str = Field(
         description="prepared, published, scheduled (to be switched at `switch_at`), switched, finished or abandoned."
     )
@@ -175,7 +180,12 @@ def begin(call: Call[BeginRollover, Nothing]) -> Reply:
     """Prepare a rollover."""
     body = call.body
     wanted = RolloverRequest(
-        call.path["name"], body.successor, body.algorithm, body.days, body.subject
+        call.path["name"],
+        body.successor,
+        body.algorithm,
+        body.days,
+        body.subject,
+        body.key_store,
     )
     made = phases.prepare(call.desk, call.actor, wanted, now=call.now)
     return Reply(_whole(call, made), status=201, headers=(("Location", f"{_PATH}/{made.id}"),))

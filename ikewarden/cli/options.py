@@ -127,6 +127,16 @@ def approval_option(command: Decorated) -> Decorated:
     )(command)
 
 
+def store_option(default: str) -> Callable[[Decorated], Decorated]:
+    """Give a command `--store`, `key_store` in its arguments; `default` is told of it."""
+    return click.option(
+        "--store",
+        "key_store",
+        type=click.Choice(("files", "pkcs11", "transit")),
+        help=f"Where its key is made. [default: {default}]",
+    )
+
+
 def limit_option(command: Decorated) -> Decorated:
     """Give a command `--limit`."""
     return click.option(

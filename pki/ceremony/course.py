@@ -16,12 +16,13 @@ from cryptography import x509
 from sqlalchemy import Connection, select
 
 from core.escaping import escaped
+from hsm.keystores import check_makes, chosen_place
 from pki import authorities, founding, publication
 from pki.actors import Action, Actor, Role, require
 from pki.approvals import PARTS, asked_for, look, named, require_approval
 from pki.authorities import Authority
 from pki.ceremony.errors import CeremonyDeviation, CeremonyNotConfirmed
-from pki.ceremony.plan import STORES, FirstCrl, Founding, Plan
+from pki.ceremony.plan import FirstCrl, Founding, Plan
 from pki.desk import Desk
 from pki.founding import AuthorityRequest, Terms
 from pki.guarded import Act, Guarded, plain
@@ -66,15 +67,17 @@ def leader(plan: Plan, approval: int | None = None) -> Actor:
 def check(desk: Desk, plan: Plan) -> list[str]:
     """See that the ceremony could be held here; give the names of authorities that an earlier run of it made.
 
-    Raises CeremonyDeviation (the key store is another), AuthorityExists, AuthorityNotFound, BadAuthority.
+    Raises CeremonyDeviation (the key store is another), KeyAlgorithmUnknown, AuthorityExists,
+    AuthorityNotFound, BadAuthority.
     """
-    chosen = desk.keys.uri_of("ceremony").partition(":")[0]
+    chosen = chosen_place(desk.keys)
     for step in plan.foundings:
-        if STORES[step.store] != chosen:
+        if step.store != chosen:
             raise CeremonyDeviation(
-                f"The key of {step.name!r} would be made in another key store than {step.store!r}.",
-                next_step="Set [keys] store, or correct the file and agree on it anew.",
+                f"The key of {step.name!r} is to be made in {step.store!r}, and [keys] store is {chosen!r}.",
+                next_step=f'Set [keys] store = "{step.store}", or correct the file and agree on it anew.',
             )
+        check_makes(step.store, step.algorithm)
     for name in sorted(plan.outside()):
         authorities.load(desk, name)
     with desk.store.read() as connection:
@@ -97,6 +100,7 @@ def request_of(step: Founding) -> AuthorityRequest:
         path_length=step.path_length,
         permitted=step.permitted,
         excluded=step.excluded,
+        key_store=step.store,
     )
 
 

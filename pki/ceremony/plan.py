@@ -13,6 +13,7 @@ from typing import Any, Final
 
 from cryptography import x509
 
+from hsm.keystores import STORES
 from hsm.ports import KEY_ALGORITHMS, KeyAlgorithm
 from pki.ceremony.errors import CeremonyDeviation, CeremonyMalformed
 from pki.guarded import person
@@ -23,7 +24,6 @@ LARGEST: Final = 64 * 1024
 MOST_STEPS: Final = 64
 # So much of the hash a witness types: 64 bits.
 TYPED: Final = 16
-STORES: Final[Mapping[str, str]] = {"files": "sealed", "pkcs11": "pkcs11", "transit": "transit"}
 
 
 @dataclass(frozen=True)

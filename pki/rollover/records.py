@@ -9,6 +9,7 @@ from typing import Any, Final
 from sqlalchemy import Connection, Select, select, update
 
 from core.errors import Conflict, NotFound
+from hsm.keystores import place_of
 from pki.actors import Actor
 from pki.authorities import ACTIVE
 from pki.conditions import AuthorityRetired
@@ -77,6 +78,18 @@ class Rollover:
     ended_at: datetime | None
     ended_by: str | None
     same_subject: bool
+    key_uri: str
+    successor_key_uri: str
+
+    @property
+    def key_store(self) -> str:
+        """Where the key of the authority is."""
+        return place_of(self.key_uri)
+
+    @property
+    def successor_key_store(self) -> str:
+        """Where the key of the successor is."""
+        return place_of(self.successor_key_uri)
 
     def phase(self, now: datetime) -> str:
         """The state as it is shown: `scheduled` until the date of the switch has come."""
@@ -96,6 +109,8 @@ _COLUMNS: Final[Select[Any]] = (
         authorities.c.name.label("authority"),
         _successors.c.name.label("successor"),
         (_successors.c.subject == authorities.c.subject).label("same_subject"),
+        authorities.c.key_uri,
+        _successors.c.key_uri.label("successor_key_uri"),
     )
     .join_from(rollovers, authorities, authorities.c.id == rollovers.c.authority_id)
     .join(_successors, _successors.c.id == rollovers.c.successor_id)

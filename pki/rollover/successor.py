@@ -10,6 +10,7 @@ from cryptography import x509
 from cryptography.x509.oid import NameOID
 from sqlalchemy import select
 
+from hsm.keystores import place_of
 from hsm.ports import KeyAlgorithm
 from pki import authorities, founding
 from pki.authorities import Authority
@@ -26,7 +27,8 @@ _NUMBERED: Final = re.compile(rf"(.*\S) (\d{{1,{_DIGITS}}})")
 @dataclass(frozen=True)
 class RolloverRequest:
     """What is to succeed an authority. Without them: `NAME-2`, its kind of key, as many days as it was made for, and
-    its subject with the next number; a root keeps its subject. `subject` is an RFC 4514 string.
+    its subject with the next number; a root keeps its subject; its key store, wherever the settings have new keys made.
+    `subject` is an RFC 4514 string.
     """
 
     name: str
@@ -34,6 +36,7 @@ class RolloverRequest:
     algorithm: KeyAlgorithm | None = None
     days: int | None = None
     subject: str | None = None
+    key_store: str | None = None
 
 
 def successor_of(desk: Desk, old: Authority, request: RolloverRequest) -> AuthorityRequest:
@@ -54,6 +57,7 @@ def successor_of(desk: Desk, old: Authority, request: RolloverRequest) -> Author
         excluded=tuple(map(str, limits.excluded)),
         shards=old.shards,
         replaces=old.name,
+        key_store=request.key_store or place_of(old.key_uri),
     )
 
 

@@ -22,6 +22,9 @@ def test_a_rollover_from_start_to_finish_and_a_cross_certificate(
     begun = step("start", "issuing", "--days", "900")
     assert (begun["successor"], begun["state"]) == ("issuing-2", "prepared")
     assert begun["same_subject"] is False
+    assert (begun["key_store"], begun["successor_key_store"]) == ("files", "files")
+    off = own_served.run("ca", "rollover", "start", "root", "--store", "pkcs11")
+    assert (off.code, "(key_store_off)" in off.err, "--store files" in off.err) == (3, True, True)
     root = own_served.run("ca", "rollover", "start", "root")
     assert (root.code, "Libreswan keeps one revocation list for a subject" in root.err) == (0, True)
     again = own_served.run("ca", "rollover", "start", "issuing")

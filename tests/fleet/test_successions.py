@@ -10,7 +10,8 @@ from fleet import successions, tunnels
 from fleet.definitions import ChildDefinition, Definition
 from fleet.tunnels import TunnelRequest
 from ike.daemons.port import fingerprint
-from pki import authorities
+from pki import authorities, certificates, revocation
+from pki.certificates import CertificateQuery
 from pki.desk import Desk
 from pki.rollover import phases
 from pki.rollover.phases import Order
@@ -78,6 +79,29 @@ def test_gateways_trust_both_from_publishing_on_and_no_more_after_the_way_back(
     assert successions.spread(desk, CLOCKWORK, number, now=NOW) == 0  # nobody is woken twice
     move(desk, number, "back")
     assert (trusted(right), pins(right)) == (["issuing", "root"], ["issuing"])
+
+
+def test_who_came_after_the_switch_trusts_the_old_authority_after_the_way_back(
+    desk: Desk, pair: tuple[Member, Member]
+) -> None:
+    """It is on record with the successor, and its certificates come from the old one again."""
+    number = begin(desk)
+    move(desk, number, "published")
+    move(desk, number, "switched", despite=True)
+    late, left = enlist(desk, "late.example"), pair[0]
+    assert late.leaf.authority.name == "issuing-2"
+    tunnels.create(desk, OPERATOR, TunnelRequest("late", left.name, late.name, MANAGED), now=NOW)
+    move(desk, number, "back")
+    assert late.renew().authority.name == "issuing"
+    assert (trusted(late), trusted(left), pins(late)) == (BOTH, BOTH, ["issuing", "issuing-2"])
+    for each in certificates.search(
+        desk, ADMIN, CertificateQuery(authority="issuing-2", status="valid"), now=NOW
+    ):
+        revocation.revoke(desk, ADMIN, each.serial, "superseded", now=NOW)
+    for state in ("prepared", "abandoned"):
+        assert move(desk, number, "back") == state
+        assert (trusted(late), pins(late)) == (["issuing", "root"], ["issuing"])
+        assert trusted(left) == ["issuing", "root"]
 
 
 def test_a_switch_waits_for_the_gateways(desk: Desk, pair: tuple[Member, Member]) -> None:

@@ -61,6 +61,7 @@ OTHERWISE: dict[str, Any] = {
     "excluded": ("dns:example.com",),
     "shards": 1,
     "replaces": "issuing",
+    "key_store": "files",
 }
 
 
@@ -120,6 +121,7 @@ def test_asked_approved_done(desk: Desk, office: Office) -> None:
         "excluded": [],
         "shards": 0,
         "replaces": None,
+        "key_store": "fake",
         "signed_by": "root",
         "parent_sha256": authorities.load(desk, "root").sha256,
         "replaces_sha256": None,

@@ -243,6 +243,20 @@ def test_an_approval_of_what_comes_in_names_whom_it_replaces(branch: Desk, root:
     found = approve(ruled, bob, number, now)
     assert found.parameters["replaces"] == "branch"
     assert found.parameters["replaces_sha256"] == authorities.load(branch, "branch").sha256
+    # Who approves has not seen the files.
+    own = x509.load_pem_x509_certificate(certificate)
+    told = {
+        "subject": own.subject.rfc4514_string(),
+        "not_after": f"{own.not_valid_after_utc:%Y-%m-%dT%H:%M:%SZ}",
+        "path_length": 0,
+        "permitted": [],
+        "excluded": [],
+        "algorithm": "ec-p256",
+        "key_store": "fake",
+        "parent_subject": own.issuer.rfc4514_string(),
+        "parent_algorithm": "ec-p256",
+    }
+    assert {each: found.parameters[each] for each in told} == told
     other = AuthorityRequest("other", "root", "CN=Other")
     with pytest.raises(ApprovalMismatch):
         founding.create(ruled, bearing(alice, number), other, now=now)

@@ -8,7 +8,7 @@ import click
 from hsm.ports import KEY_ALGORITHMS
 from ikewarden.cli.help import command
 from ikewarden.cli.lazy import Lazy, LazyGroup
-from ikewarden.cli.options import approval_option, client_command, example
+from ikewarden.cli.options import approval_option, client_command, example, store_option
 from ikewarden.cli.screen import Column, Screen
 from ikewarden.cli.segments import segment
 from ikewarden.cli.session import Session, pass_session
@@ -48,6 +48,7 @@ class Wanted:
     permitted: tuple[str, ...]
     excluded: tuple[str, ...]
     shards: int
+    key_store: str | None
 
 
 @click.group(
@@ -186,13 +187,14 @@ def show(session: Session, name: str) -> None:
     show_default=True,
     help="Publish its CRL in N parts. Not for IKE peers: they take any part for the whole.",
 )
+@store_option("as [keys] store says")
 @approval_option
 @client_command("pem")
 @pass_session
 def create(session: Session, /, **given: Any) -> None:
     """Found an authority: its key, its certificate, its first lists.
 
-    The key is made in the service's key store and never leaves it.
+    The key is made in a key store of the service and never leaves it.
     """
     wanted = Wanted(**given)
     if (wanted.kind == "root") == (wanted.parent is not None):
@@ -208,6 +210,7 @@ def create(session: Session, /, **given: Any) -> None:
         "permitted": list(wanted.permitted),
         "excluded": list(wanted.excluded),
         "shards": wanted.shards,
+        "key_store": wanted.key_store,
     }
     made = session.connect().post(_PATH, body)
     if session.format == "text":

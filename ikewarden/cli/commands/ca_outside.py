@@ -21,6 +21,7 @@ from ikewarden.cli.options import (
     example,
     format_option,
     rfc3339,
+    store_option,
 )
 from ikewarden.cli.session import Session, pass_session
 
@@ -80,22 +81,29 @@ def _tell(session: Session, **made: object) -> None:
 @click.argument("name")
 @_subject
 @_algorithm
+@store_option("as [keys] store says")
 @click.option("--out", type=_NEW, required=True, metavar="FILE", help="Where the request goes.")
 @directory_option
 @config_option
 @format_option()
 @pass_session
 def request(
-    session: Session, name: str, subject: str, algorithm: Any, out: Path, config: Path | None
+    session: Session,
+    name: str,
+    subject: str,
+    algorithm: Any,
+    key_store: str | None,
+    out: Path,
+    config: Path | None,
 ) -> None:
     """Make the key of an authority whose parent is outside, and its request.
 
-    The key waits in the key store of this machine. Asked again, the request is for the same key.
+    The key waits in a key store of this machine. Asked again, the request is for the same key.
     """
     from pki import outside
     from pki.founding import AuthorityRequest
 
-    wanted = AuthorityRequest(name, "issuing", subject, algorithm)
+    wanted = AuthorityRequest(name, "issuing", subject, algorithm, key_store=key_store)
     files.check_new(out)
     with opened_instance(session, config) as opened:
         desk = opened.desk

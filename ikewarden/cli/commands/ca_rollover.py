@@ -20,6 +20,7 @@ from ikewarden.cli.options import (
     example,
     format_option,
     rfc3339,
+    store_option,
 )
 from ikewarden.cli.screen import Column
 from ikewarden.cli.segments import segment
@@ -53,6 +54,9 @@ _SAME_SUBJECT: Final = (
     "that of {successor} as long as it has {authority}: a revoked certificate of {successor} is let in there until "
     "then. Keep that time short (docs/how-to/rollover.md)."
 )
+_MOVED: Final = (
+    "The key of {successor} is in {successor_key_store}, that of {authority} in {key_store}."
+)
 _days = click.option(
     "--days", type=click.IntRange(1, 14640), metavar="DAYS", help="How long it is valid."
 )
@@ -63,6 +67,7 @@ _successor = click.option(
 _algorithm = click.option(
     "--algorithm", type=click.Choice(KEY_ALGORITHMS), help="[default: as before]"
 )
+_store = store_option("where the key of the authority is")
 _subject = click.option(
     "--subject",
     metavar="DN",
@@ -110,6 +115,7 @@ def rollover() -> None:
 @_algorithm
 @_days
 @_subject
+@_store
 @approval_option
 @client_command()
 @pass_session
@@ -127,6 +133,7 @@ def start(session: Session, /, name: str, **given: Any) -> None:
 @_successor
 @_algorithm
 @_subject
+@_store
 @click.option(
     "--out",
     type=click.Path(dir_okay=False, path_type=Path),
@@ -148,7 +155,7 @@ def request(session: Session, /, name: str, out: Path, config: Path | None, **gi
     from pki.rollover import phases
     from pki.rollover.successor import RolloverRequest
 
-    wanted = RolloverRequest(name, given["successor"], given["algorithm"], subject=given["subject"])
+    wanted = RolloverRequest(name, **given)
     with opened_instance(session, config) as opened:
         actor = Actor("console", Role.ADMIN)
         made, csr = phases.ask(opened.desk, actor, wanted, now=session.clock())
@@ -283,5 +290,7 @@ def _move(session: Session, name: str, body: dict[str, Any]) -> None:
 def _show(session: Session, found: dict[str, Any]) -> None:
     session.screen.document(found)
     session.screen.note(_NEXT[found["state"]].format(**found))
+    if found["state"] == "prepared" and found["key_store"] != found["successor_key_store"]:
+        session.screen.note(_MOVED.format(**found))
     if found["same_subject"] and found["state"] in _BOTH:
         session.screen.note(_SAME_SUBJECT.format(**found))
