@@ -16,11 +16,11 @@ seconds, or with an identity that is up at another address at that time (a sourc
 its own and is up elsewhere, or within 10 seconds); or at one connection twenty attempts failed from addresses that
 nothing is known of, of twenty sources or with twenty identities that never succeeded, or from ten addresses with one
 identity. An identity that was up is known in the two networks where it came up last; elsewhere it is astray, and counts
-as well, less three for each that fails at home. One condition for a connection, however many sources. Looks alike and
-is let pass: a gateway that keeps trying with a wrong secret, as fast as daemons and scripts do that (it has one
-identity, or succeeded before), many clients after a rotation (most fail at home, or it is planned), whom an outage of
-the AAA server meets elsewhere (twenty fail at home, or five that fail nowhere else, and nobody succeeds), clients
-behind one address that mistype and then come up.
+as well, less one for each that fails at home, and not where those are a third as many. One condition for a connection,
+however many sources. Looks alike and is let pass: a gateway that keeps trying with a wrong secret, as fast as daemons
+and scripts do that (it has one identity, or succeeded before), many clients after a rotation (most fail at home, or it
+is planned), whom an outage of the AAA server meets elsewhere (twenty fail at home, or five that fail nowhere else, and
+nobody succeeds), clients behind one address that mistype and then come up.
 
 Both are counted over a day as well, see `slow`.
 """
@@ -43,7 +43,7 @@ _SEVERAL, _FAST = 3, 10.0
 #: Seconds within which whoever mistyped has come up, and is counted no more.
 _CORRECTED: Final = 30.0
 _MANY, _ADDRESSES = 20, 10
-#: Of those who fail elsewhere, so many are explained by each who fails at home: the cause is one and is ours.
+#: Where so many as a third of those who fail elsewhere fail at home as well, the cause is one and is ours.
 _ASTRAY_OF_HOME: Final = 3
 _EVERYBODY, _SEVERAL_AT_HOME = 20, 5
 _MOST_EXPLAINED: Final = 40
@@ -346,8 +346,11 @@ def _many(
     least = _MANY if at is not None else 2 * _MANY
     if crowd.tallies is None or len(crowd.recent) < least:
         return False
-    astray = crowd.tallies.number(ASTRAY) - _ASTRAY_OF_HOME * _at_home(gateway, connection, at)
-    if crowd.tallies.number(STRANGE) + max(astray, 0) >= least:
+    together, astray = crowd.tallies.number(STRANGE), crowd.tallies.number(ASTRAY)
+    home = _at_home(gateway, connection, at)
+    if astray > _ASTRAY_OF_HOME * home:
+        together += astray - home
+    if together >= least:
         return True
     times, addresses = crowd.tallies.of(identity)
     return times >= least and addresses >= _ADDRESSES
