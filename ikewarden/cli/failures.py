@@ -77,6 +77,7 @@ _EXTRAS: Final = {
             "apscheduler",
             "flask",
             "granian",
+            "greenlet",
             "httptools",
             "hvac",
             "prometheus_client",
