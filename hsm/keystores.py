@@ -118,7 +118,7 @@ def check_makes(place: str, algorithm: KeyAlgorithm) -> None:
     """Make sure that a store of this name makes such keys, as far as that is known without asking it. Raises
     KeyAlgorithmUnknown.
     """
-    if not _makes(place, algorithm):
+    if not makes(place, algorithm):
         raise KeyAlgorithmUnknown(
             f"Keys of the kind {algorithm} are made in sealed files only, and this one would be made in {place!r}.",
             next_step="Have it made in files, whatever [keys] store says: `--store files` (`key_store` over REST).",
@@ -138,9 +138,9 @@ def place_for(keys: KeyStore, place: str | None, algorithm: KeyAlgorithm) -> str
 
 def store_for(keys: KeyStore, algorithm: KeyAlgorithm) -> KeyStore:
     """The store that makes new keys; the sealed files where that one makes none of this kind."""
-    makes = _makes(chosen_place(keys), algorithm)
-    return keys if makes else store_at(keys, "files")
+    return keys if makes(chosen_place(keys), algorithm) else store_at(keys, "files")
 
 
-def _makes(place: str, algorithm: KeyAlgorithm) -> bool:
+def makes(place: str, algorithm: KeyAlgorithm) -> bool:
+    """Whether a store of this name may make such keys; it may still refuse one that is asked for."""
     return not (algorithm.startswith("ml-dsa") and place in {"pkcs11", "transit"})

@@ -312,8 +312,9 @@ def _unnamed(desk: Desk, actor: Actor, now: datetime) -> str:
     limits = actor.scope.authorities
     chosen = desk.rules.default_authority
     if limits is not None and chosen not in limits:
-        # Of those that an actor may use, one issues, in the place of the others.
-        names = {current(desk, load(desk, each), now=now).name for each in limits}
+        # Of those that an actor may use, and that there are, one issues, in the place of the others.
+        known = {*limits} & {*all_names(desk)}
+        names = {current(desk, load(desk, each), now=now).name for each in known}
         if len(names) == 1:
             return names.pop()
     return chosen if chosen is not None else _only_one(desk)

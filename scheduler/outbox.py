@@ -76,6 +76,11 @@ def _unknown_topic(messages: Sequence[Message], now: datetime) -> None:
     raise Unavailable(f"This version does not know the topic {messages[0].topic} at {now}.")
 
 
+def _told(message: Message) -> dict[str, str]:
+    """What a log line says of a message: its topic, and which authority or other thing it is about."""
+    return {"topic": message.topic, "key": message.key}
+
+
 def _certificates(messages: Sequence[Message]) -> list[int]:
     """The certificates whose status changed, of all messages: those of one, or collected on the way."""
     found: list[int] = []
@@ -179,14 +184,14 @@ class Drain:
             self._failed(messages, f"{error.code}: {error.message}", now)
             return 0
         except Exception as error:  # noqa: BLE001 - one message's fault must not stop the others
-            _LOG.exception("outbox message failed", extra={"topic": first.topic})
+            _LOG.exception("outbox message failed", extra=_told(first))
             self._failed(messages, f"internal_error: {type(error).__name__}", now)
             return 0
         outbox.done(self._desk.store, [message.id for message in messages], owner=self._owner)
         return len(messages)
 
     def _failed(self, messages: Sequence[Message], error: str, now: datetime) -> None:
-        _LOG.warning("outbox message failed", extra={"topic": messages[0].topic, "error": error})
+        _LOG.warning("outbox message failed", extra={**_told(messages[0]), "error": error})
         for message in messages:
             outbox.failed(
                 self._desk.store,

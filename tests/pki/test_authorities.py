@@ -354,9 +354,16 @@ def test_the_scope_of_the_credential_holds(desk: Desk) -> None:
 def test_choosing_an_authority(desk: Desk) -> None:
     assert authorities.choose(desk, OPERATOR, None, now=NOW).name == "issuing"
     assert authorities.choose(desk, OPERATOR, "sharded", now=NOW).name == "sharded"
-    narrow = Actor("o", Role.OPERATOR, scope=Scope(authorities=("sharded",)))
-    with pytest.raises(OutsideScope):
-        authorities.choose(desk, narrow, None, now=NOW)
+
+    def limited(*names: str) -> Actor:
+        return Actor("o", Role.OPERATOR, scope=Scope(authorities=names))
+
+    # Agents name none: that of their enrollment is meant.
+    assert authorities.choose(desk, limited("sharded"), None, now=NOW).name == "sharded"
+    assert authorities.choose(desk, limited("sharded", "new"), None, now=NOW).name == "sharded"
+    for several_or_none in (("sharded", "root"), ("new",), ()):
+        with pytest.raises(OutsideScope):
+            authorities.choose(desk, limited(*several_or_none), None, now=NOW)
     several = reopened(desk, default_authority=None)
     with pytest.raises(NoDefaultAuthority):
         authorities.choose(several, OPERATOR, None, now=NOW)

@@ -88,7 +88,9 @@ def test_a_webhook_that_refuses_is_asked_again(
     assert len(receiver.got) == 2
 
 
-def test_a_webhook_that_is_away_stops_nothing_else(desk: Desk, now: datetime) -> None:
+def test_a_webhook_that_is_away_stops_nothing_else(
+    desk: Desk, now: datetime, caplog: pytest.LogCaptureFixture
+) -> None:
     gone = reopened(desk, webhook="http://127.0.0.1:9/hook")
     one = issue(gone, not_after=now + 5 * DAY)
     expiry.give_notice(gone, CLOCKWORK, now=now)
@@ -99,6 +101,9 @@ def test_a_webhook_that_is_away_stops_nothing_else(desk: Desk, now: datetime) ->
         (error,) = connection.scalars(select(outbox_table.c.last_error)).all()
     assert error is not None
     assert error.startswith("webhook_failed")
+    # Of many that fail at once, the log says what each is about.
+    (record,) = (each for each in caplog.records if each.getMessage() == "outbox message failed")
+    assert one.serial in vars(record)["key"]
 
 
 def test_without_a_webhook_a_notice_is_a_log_line(

@@ -56,7 +56,7 @@ def hsm() -> None:
     "algorithms",
     type=click.Choice(KEY_ALGORITHMS),
     multiple=True,
-    help="Try this kind of key only; may be given more than once. [default: all]",
+    help="Try this kind of key only; may be given more than once. [default: all but ML-DSA, which tokens do not make]",
 )
 @click.option(
     "--retry-pin",
@@ -77,6 +77,7 @@ def check(
     destroys it: nothing is left in the token. Exits with 0 if one kind of key works, or all that were named; 1 if not,
     or if the PIN is refused or the module does not work; 2 for a mistake in the settings; 3 if the token is away.
     """
+    from hsm.keystores import makes
     from hsm.keytrial import try_out
 
     settings = settings_of(session, config)
@@ -90,7 +91,8 @@ def check(
             screen.fields([(name.capitalize(), str(told[name])) for name in _FIELDS])
             screen.line()
         trials = []
-        for trial in try_out(store, algorithms or KEY_ALGORITHMS):
+        possible = tuple(each for each in KEY_ALGORITHMS if makes("pkcs11", each))
+        for trial in try_out(store, algorithms or possible):
             trials.append(trial)
             if not screen.is_json:
                 screen.line(_line(trial))
