@@ -16,11 +16,12 @@ seconds, or with an identity that is up at another address at that time (a sourc
 its own and is up elsewhere, or within 10 seconds); or at one connection twenty attempts failed from addresses that
 nothing is known of, of twenty sources or with twenty identities that never succeeded, or from ten addresses with one
 identity. An identity that was up is known in the two networks where it came up last; elsewhere it is astray, and counts
-as well, less one for each that fails at home, and not where those are a third as many. One condition for a connection,
-however many sources. Looks alike and is let pass: a gateway that keeps trying with a wrong secret, as fast as daemons
-and scripts do that (it has one identity, or succeeded before), many clients after a rotation (most fail at home, or it
-is planned), whom an outage of the AAA server meets elsewhere (twenty fail at home, or five that fail nowhere else, and
-nobody succeeds), clients behind one address that mistype and then come up.
+as well, less one for each that fails at home (three, where it fails nowhere else and nobody succeeds), and not where
+those are a third as many. One condition for a connection, however many sources. Looks alike and is let pass: a gateway
+that keeps trying with a wrong secret, as fast as daemons and scripts do that (it has one identity, or succeeded
+before), many clients after a rotation (most fail at home, or it is planned), whom an outage of the AAA server meets
+elsewhere (twenty fail at home, or five that fail nowhere else, and nobody succeeds), clients behind one address that
+mistype and then come up.
 
 Both are counted over a day as well, see `slow`.
 """
@@ -349,7 +350,8 @@ def _many(
     together, astray = crowd.tallies.number(STRANGE), crowd.tallies.number(ASTRAY)
     home = _at_home(gateway, connection, at)
     if astray > _ASTRAY_OF_HOME * home:
-        together += astray - home
+        common = _ASTRAY_OF_HOME * _in_common(gateway, crowd, connection, at)
+        together += max(0, astray - max(home, common))
     if together >= least:
         return True
     times, addresses = crowd.tallies.of(identity)
@@ -380,17 +382,23 @@ def _everybody(gateway: Gateway, connection: str | None, at: float | None) -> Cr
 
 
 def _is_common(gateway: Gateway, crowd: Crowd, connection: str | None, at: float | None) -> bool:
-    """Do several fail at home, of whom nobody succeeded since, and not many more elsewhere? Then that has one cause.
+    """Do several fail at home for what seems to be one cause, and not many more elsewhere?"""
+    there = _in_common(gateway, crowd, connection, at)
+    if there < _SEVERAL_AT_HOME or crowd.tallies is None:
+        return False
+    return crowd.tallies.number(ASTRAY) <= _ASTRAY_OF_HOME * there
 
-    Whoever fails here and there is no sign of it: his account may be locked since somebody guesses.
+
+def _in_common(gateway: Gateway, crowd: Crowd, connection: str | None, at: float | None) -> int:
+    """How many fail at home, and nobody succeeded since?
+
+    Whoever fails elsewhere as well is no sign of a common cause: his account may be locked since somebody guesses.
     """
     home = _home(gateway, connection, at)
     if home is None or at is None or crowd.tallies is None:
-        return False
+        return 0
     there = {each.identity for each in home.unanswered() if each.whose == HOME}
-    there -= crowd.tallies.names(ASTRAY)
-    few = crowd.tallies.number(ASTRAY) <= _ASTRAY_OF_HOME * len(there)
-    return few and len(there) >= _SEVERAL_AT_HOME
+    return len(there - crowd.tallies.names(ASTRAY))
 
 
 def _count_identity(
