@@ -10,7 +10,7 @@ changed. Not normal, because in steady state nobody fails. Looks alike and is le
 certificate (`certificate_rejected` says it better), several lines about one attempt.
 
 **auth_guessing.** Condition: within 10 minutes one source failed with five identities that are not at home there and
-did not succeed later (ten in the first half minute; where it has succeeded before, ten, and one more for each other
+did not succeed later (six in the first half minute; where it has succeeded before, ten, and one more for each other
 that came up there meanwhile); or one that never succeeded failed twenty times with three identities, or within 10
 seconds, or with an identity that is up at another address at that time (a source that succeeded: with one that is not
 its own and is up elsewhere, or within 10 seconds); or at one connection twenty attempts failed from addresses that
@@ -39,7 +39,7 @@ from ike.detection.state import Gateway, Suspect, Tunnel
 from ike.events.event import SaEvent
 
 TIMES, _TIMES_UNTIMED, WITHIN = 3, 5, 600.0
-_GUESSES, IDENTITIES, _IDENTITIES_OF_KNOWN = 20, 5, 10
+_GUESSES, IDENTITIES, _IDENTITIES_HURRIED, _IDENTITIES_OF_KNOWN = 20, 5, 6, 10
 _SEVERAL, _FAST = 3, 10.0
 #: Seconds within which whoever mistyped has come up, and is counted no more.
 _CORRECTED: Final = 30.0
@@ -270,7 +270,7 @@ def _tries_several(suspect: Suspect, identities: int, at: float | None) -> bool:
     """Are so many identities of a stranger more than clients that come first to a new NAT and mistype?"""
     since = suspect.signs["auth"][0][0]
     hurried = at is not None and since is not None and at - since < _CORRECTED
-    return identities >= (_IDENTITIES_OF_KNOWN if hurried else IDENTITIES)
+    return identities >= (_IDENTITIES_HURRIED if hurried else IDENTITIES)
 
 
 def _lived(gateway: Gateway, whose: str, source: str) -> bool:

@@ -150,6 +150,7 @@ class Gateway:
     newest: float | None = None
     heard: float | None = None  # up to when nothing is missing
     silences: list[tuple[float, float]] = field(default_factory=list)  # long ones: (end, seconds)
+    doubted: tuple[float, float] | None = None  # the last time of which perhaps not all was told
     newest_line: int = -1
     late: int = 0
     fired: int = -1  # the slot of the timer wheel that was looked at last

@@ -95,7 +95,11 @@ class Watch:
         for name in list(self._gateways) if gateways is None else gateways:
             gateway = self._gateways.get(name)
             if gateway is not None:
-                gateway.keep_silence(begin, end)
+                there = gateway.doubted
+                # Times that overlap are one: between them nothing was told.
+                begun = there[0] if there is not None and there[0] < begin < there[1] else begin
+                gateway.doubted = begun, end
+                gateway.keep_silence(begun, end)
 
     def lose(self, gateway: str | None, number: int, now: float) -> None:
         """So many events of a gateway will never be told."""

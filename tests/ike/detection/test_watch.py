@@ -186,6 +186,20 @@ def test_rekeys_that_nobody_could_tell_of_are_not_missed() -> None:
         assert [each.kind for each in watch.alerts()] == found
 
 
+def test_times_that_overlap_of_which_nobody_could_tell_are_one() -> None:
+    bounds = {"site": Bounds(child=Lifetime(3600.0, 360.0, 3960.0))}
+    for parts, found in (
+        (((100, 60_000), (40_000, 99_000)), []),
+        (((100, 60_000), (60_000, 99_000)), ["rekey_missed"]),
+    ):
+        watch = Watch(bounds)
+        watch.observe_all(Log().up(0).events)
+        for begin, end in parts:
+            watch.doubt(START + begin, START + end)
+        watch.advance(START + 100_000)
+        assert [each.kind for each in watch.alerts()] == found
+
+
 def test_ended_alerts_are_forgotten() -> None:
     watch = Watch()
     log = Log()
