@@ -311,7 +311,7 @@ def test_alerts_on_a_narrow_terminal_have_their_time() -> None:
     out = Terminal()
     entry = {
         "id": 17, "severity": "critical", "gateway": "gw1.example.com", "kind": "certificate_rejected",
-        "connection": "gw1-branch", "peer": None, "state": "open", "silenced": None,
+        "connection": "gw1-branch", "peer": None, "identity": None, "state": "open", "silenced": None,
         "start": "2026-11-29T18:46:13.123Z",
     }  # fmt: skip
     with pytest.MonkeyPatch.context() as patch:
