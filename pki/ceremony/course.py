@@ -13,6 +13,7 @@ from datetime import datetime, timedelta
 from typing import Any, Final
 
 from cryptography import x509
+from cryptography.exceptions import InvalidSignature
 from sqlalchemy import Connection, select
 
 from core.escaping import escaped
@@ -91,6 +92,24 @@ def check(desk: Desk, plan: Plan) -> list[str]:
         if step.name not in made:
             founding.refuse_taken(desk, request_of(step))
     return [*made, *crossed]
+
+
+def check_parents(desk: Desk, plan: Plan, *, now: datetime) -> None:
+    """See that the parents who were there before sign themselves what is still to be made, and nobody in their place.
+
+    Raises AuthorityNotFound, CeremonyDeviation.
+    """
+    with desk.store.read() as connection:
+        coming = [step for step in plan.foundings if not _has_made(connection, plan, step.name)]
+    for step in coming:
+        if step.parent is None or step.parent in plan.makes:
+            continue
+        signs = authorities.current(desk, authorities.load(desk, step.parent), now=now).name
+        if signs != step.parent:
+            raise CeremonyDeviation(
+                f"The parent of {step.name!r} is to be {step.parent!r}, and in its place {signs!r} signs.",
+                next_step="Name the one that signs (`ikewarden ca rollover list` tells), and agree on the file anew.",
+            )
 
 
 def request_of(step: Founding) -> AuthorityRequest:
@@ -233,6 +252,7 @@ def _found(desk: Desk, plan: Plan, step: Founding, actor: Actor, now: datetime) 
 
     def judge(certificate: x509.Certificate, uri: str) -> None:
         step.require(certificate, uri, issuer)
+        _require_signed(step, certificate, issuer or certificate)
 
     with desk.store.read() as connection:
         if _has_made(connection, plan, step.name):
@@ -244,6 +264,18 @@ def _found(desk: Desk, plan: Plan, step: Founding, actor: Actor, now: datetime) 
     terms = Terms(f"ca-{step.name}-{plan.sha256[:8]}", resumed, judge, beside)
     made = founding.create(desk, actor, request_of(step), now=now, terms=terms)
     return Made(step, made, before=False)
+
+
+def _require_signed(
+    step: Founding, certificate: x509.Certificate, issuer: x509.Certificate
+) -> None:
+    """Of two roots of a rollover both have the name that is compared. Raises CeremonyDeviation."""
+    try:
+        certificate.verify_directly_issued_by(issuer)
+    except (InvalidSignature, ValueError, TypeError):
+        raise CeremonyDeviation(
+            f"The certificate of {step.name!r} was not signed by {step.parent!r}."
+        ) from None
 
 
 def _cross(desk: Desk, plan: Plan, step: CrossSign, actor: Actor, now: datetime) -> Made:

@@ -4,7 +4,7 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 from pathlib import Path
 
-from sqlalchemy import update
+from sqlalchemy import delete, update
 
 from core.secret import Secret
 from hsm.seal import Seal
@@ -12,13 +12,14 @@ from hsm.sealedfiles import SealedFileKeyStore
 from pki import authorities, founding
 from pki.actors import Actor
 from pki.authorities import ACTIVE, Authority
-from pki.ceremony.course import Made, carry_out, has_crossed, leader
+from pki.ceremony.course import Made, carry_out, check_parents, has_crossed, leader
 from pki.ceremony.plan import Founding, Plan
 from pki.desk import ApprovalRules, Desk
 from pki.founding import AuthorityRequest
 from pki.rollover import crossing
 from pki.rollover.crossing import Crossing
 from store.engine import open_store
+from store.rollover_tables import rollovers
 from store.schema import migrate
 from store.tables import authorities as authorities_table
 
@@ -30,6 +31,7 @@ def rehearse(desk: Desk, plan: Plan, directory: Path, *, now: datetime) -> list[
     stand-in with the same name, subject, limits and end. What a stand-in does not show, because it has nothing above
     it, is looked up here. Raises what `pki.ceremony.course.carry_out` raises.
     """
+    check_parents(desk, plan, now=now)
     url = f"sqlite:///{directory / 'records.db'}"
     migrate(url)
     sealed = Seal.create(directory / "keys", Secret(desk.entropy(32).hex()))
@@ -101,7 +103,8 @@ def _stand_in(
         now=now,
     )
     if same_subject is not None:
-        # It waits to succeed the other one; here it need not.
+        # It waits to succeed the other one; here both are as any authority.
         with copy.store.write() as connection:
+            connection.execute(delete(rollovers))
             this = authorities_table.c.name == real.name
             connection.execute(update(authorities_table).where(this).values(status=ACTIVE))

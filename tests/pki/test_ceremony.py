@@ -626,6 +626,31 @@ def test_both_roots_of_a_rollover_certify_a_new_one(standing: Desk, tmp_path: Pa
     assert [each.issuer for each in crosses(desk, "example-root-2")] == [*reversed(olds)]
 
 
+@pytest.mark.parametrize("phase", ["published", "switched"])
+def test_below_one_root_of_a_rollover_and_cross_signed_by_the_other(
+    standing: Desk, tmp_path: Path, phase: str
+) -> None:
+    found = phases.prepare(standing, ADMIN, RolloverRequest("example-root"), now=NOW)
+    for step in ("published", "switched")[: 1 + (phase == "switched")]:
+        phases.move(standing, ADMIN, found.id, Order(step), now=NOW)
+    below = CROSSED[CROSSED.index('[[step]]\nkind = "issuing"') : CROSSED.index("# For who knows")]
+    signs, other = ("example-root", found.successor)[:: 1 if phase == "published" else -1]
+    text = HEAD + below + cross("example-gateways-2", "OTHER")
+    plan = plan_of(text.replace("example-root-2", signs).replace("OTHER", other))
+    rehearse(standing, plan, empty(tmp_path, "a"), now=NOW)
+    # Named by the one that does not sign: what the transcript would say of its parent is not so.
+    wrong = plan_of(text.replace("example-root-2", other).replace("OTHER", signs))
+    with pytest.raises(CeremonyDeviation) as refused:
+        rehearse(standing, wrong, empty(tmp_path, "b"), now=NOW)
+    assert signs in refused.value.message
+    with pytest.raises(CeremonyDeviation):
+        hold(standing, wrong)
+    assert "example-gateways-2" not in authorities.all_names(standing)
+    done = hold(standing, plan)
+    written = account.write(standing, sealed(standing), plan, done, "1", now=NOW)
+    transcript.verify(written.content.splitlines(keepends=True), VerifierKey.parse(written.key))
+
+
 @pytest.mark.parametrize(
     ("change", "field"),
     [
