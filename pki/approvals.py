@@ -270,7 +270,8 @@ def _check(
 def _is_part(row: Any, name: Guarded, asked: Mapping[str, object]) -> bool:
     """Whether an act is one of those that were approved together, once the whole has begun and used the approval up.
 
-    Each part can be done once, because the name of what it makes is for ever; and only as long as the approval lasts.
+    Each part can be done once, because the name of what it makes is for ever, or the ceremony sees to it (a
+    cross-certificate has no name); and only as long as the approval lasts.
     """
     parts = row.parameters.get(PARTS)
     return (

@@ -17,6 +17,7 @@ from pki.ceremony.course import Made, confirmations
 from pki.ceremony.plan import Plan
 from pki.desk import Desk
 from pki.guarded import plain
+from pki.rollover.crossing import CrossCertificate
 from pki.tls_credential import BlobStore
 from pki.x509.csr import spki_sha256
 from pki.x509.keys import key_algorithm
@@ -79,6 +80,18 @@ def describe(made: Made) -> dict[str, Any]:
             "spki_sha256": spki_sha256(what.public_key),
             **_certificate(what.certificate),
         }
+    if isinstance(what, CrossCertificate):
+        certificate = x509.load_der_x509_certificate(what.der)
+        return {
+            "record": "cross",
+            "name": what.subject,
+            "issuer": what.issuer,
+            "at": plain(what.created_at),
+            "path_length": certificate.extensions.get_extension_for_class(
+                x509.BasicConstraints
+            ).value.path_length,
+            **_certificate(certificate),
+        }
     crl = x509.load_der_x509_crl(what.der)
     return {
         "record": "crl",
@@ -93,7 +106,7 @@ def describe(made: Made) -> dict[str, Any]:
 
 
 def _above(desk: Desk, plan: Plan) -> Iterator[dict[str, Any]]:
-    """The authorities that were there before and sign something."""
+    """The authorities that were there before and have a part in it."""
     for name in sorted(plan.outside()):
         known = authorities.load(desk, name)
         yield {"record": "above", "name": name, **_certificate(known.certificate)}

@@ -13,6 +13,7 @@ from datetime import datetime, timedelta
 from typing import Any, Final
 
 from cryptography import x509
+from cryptography.exceptions import InvalidSignature
 from sqlalchemy import Connection, select
 
 from core.escaping import escaped
@@ -22,15 +23,18 @@ from pki.actors import Action, Actor, Role, require
 from pki.approvals import PARTS, asked_for, look, named, require_approval
 from pki.authorities import Authority
 from pki.ceremony.errors import CeremonyDeviation, CeremonyNotConfirmed
-from pki.ceremony.plan import FirstCrl, Founding, Plan
+from pki.ceremony.plan import CrossSign, FirstCrl, Founding, Plan, Step
 from pki.desk import Desk
 from pki.founding import AuthorityRequest, Terms
 from pki.guarded import Act, Guarded, plain
 from pki.publication import FULL, Crl, CrlNotFound
+from pki.rollover import crossing
+from pki.rollover.crossing import CrossCertificate
 from pki.trail import leave
 from store.approval_tables import approvals
 from store.engine import Unit
 from store.tables import audit_events
+from store.tables import authorities as authorities_table
 
 BEGIN: Final = "ceremony.begin"
 CONFIRM: Final = "ceremony.confirm"
@@ -52,8 +56,8 @@ class Confirmation:
 class Made:
     """What came of a step; `before` if an earlier run did it."""
 
-    step: Founding | FirstCrl
-    what: Authority | Crl
+    step: Step
+    what: Authority | CrossCertificate | Crl
     before: bool
 
 
@@ -65,7 +69,8 @@ def leader(plan: Plan, approval: int | None = None) -> Actor:
 
 
 def check(desk: Desk, plan: Plan) -> list[str]:
-    """See that the ceremony could be held here; give the names of authorities that an earlier run of it made.
+    """See that the ceremony could be held here; tell which authorities and cross-certificates (`X by Y`) an earlier run
+    of it made.
 
     Raises CeremonyDeviation (the key store is another), KeyAlgorithmUnknown, AuthorityExists,
     AuthorityNotFound, BadAuthority.
@@ -82,10 +87,29 @@ def check(desk: Desk, plan: Plan) -> list[str]:
         authorities.load(desk, name)
     with desk.store.read() as connection:
         made = [step.name for step in plan.foundings if _has_made(connection, plan, step.name)]
+        crossed = [step.label for step in plan.crosses if has_crossed(connection, plan, step)]
     for step in plan.foundings:
         if step.name not in made:
             founding.refuse_taken(desk, request_of(step))
-    return made
+    return [*made, *crossed]
+
+
+def check_parents(desk: Desk, plan: Plan, *, now: datetime) -> None:
+    """See that the parents who were there before sign themselves what is still to be made, and nobody in their place.
+
+    Raises AuthorityNotFound, CeremonyDeviation.
+    """
+    with desk.store.read() as connection:
+        coming = [step for step in plan.foundings if not _has_made(connection, plan, step.name)]
+    for step in coming:
+        if step.parent is None or step.parent in plan.makes:
+            continue
+        signs = authorities.current(desk, authorities.load(desk, step.parent), now=now).name
+        if signs != step.parent:
+            raise CeremonyDeviation(
+                f"The parent of {step.name!r} is to be {step.parent!r}, and in its place {signs!r} signs.",
+                next_step="Name the one that signs (`ikewarden ca rollover list` tells), and agree on the file anew.",
+            )
 
 
 def request_of(step: Founding) -> AuthorityRequest:
@@ -186,12 +210,15 @@ def carry_out(
 ) -> list[Made]:
     """Do every step that an earlier run did not do; tell `report` of each at once, and all of them in the end.
 
-    Raises CeremonyDeviation, what `pki.founding.create` and `pki.publication.publish_full` raise.
+    Raises CeremonyDeviation, what `pki.founding.create`, `pki.rollover.crossing.cross_sign` and
+    `pki.publication.publish_full` raise.
     """
     done: list[Made] = []
     for step in plan.steps:
         if isinstance(step, FirstCrl):
             made = _publish(desk, step, clock())
+        elif isinstance(step, CrossSign):
+            made = _cross(desk, plan, step, actor, clock())
         else:
             made = _found(desk, plan, step, actor, clock())
         done.append(made)
@@ -225,6 +252,7 @@ def _found(desk: Desk, plan: Plan, step: Founding, actor: Actor, now: datetime) 
 
     def judge(certificate: x509.Certificate, uri: str) -> None:
         step.require(certificate, uri, issuer)
+        _require_signed(step, certificate, issuer or certificate)
 
     with desk.store.read() as connection:
         if _has_made(connection, plan, step.name):
@@ -232,9 +260,57 @@ def _found(desk: Desk, plan: Plan, step: Founding, actor: Actor, now: datetime) 
             judge(known.certificate, known.key_uri)
             return Made(step, known, before=True)
         resumed = _has_made(connection, plan, step.name, "authority.key")
-    beside = step.parent is not None and step.parent not in plan.outside()
+    beside = step.parent in plan.makes
     terms = Terms(f"ca-{step.name}-{plan.sha256[:8]}", resumed, judge, beside)
     made = founding.create(desk, actor, request_of(step), now=now, terms=terms)
+    return Made(step, made, before=False)
+
+
+def _require_signed(
+    step: Founding, certificate: x509.Certificate, issuer: x509.Certificate
+) -> None:
+    """Of two roots of a rollover both have the name that is compared. Raises CeremonyDeviation."""
+    try:
+        certificate.verify_directly_issued_by(issuer)
+    except (InvalidSignature, ValueError, TypeError):
+        raise CeremonyDeviation(
+            f"The certificate of {step.name!r} was not signed by {step.parent!r}."
+        ) from None
+
+
+def _cross(desk: Desk, plan: Plan, step: CrossSign, actor: Actor, now: datetime) -> Made:
+    subject, issuer = authorities.load(desk, step.authority), authorities.load(desk, step.issuer)
+
+    def require_written(certificate: x509.Certificate) -> None:
+        step.require(certificate, subject.certificate, issuer.certificate)
+
+    def judge(unit: Unit, certificate: x509.Certificate) -> None:
+        require_written(certificate)
+        # An authority's name is taken once; for a cross-certificate this is what keeps two runs from keeping two.
+        row = select(authorities_table.c.id).where(authorities_table.c.id == subject.id)
+        unit.connection.execute(row.with_for_update(key_share=True)).all()
+        if has_crossed(unit.connection, plan, step):
+            raise CeremonyDeviation(
+                f"Another run of this ceremony made the certificate of {step.label} meanwhile.",
+                next_step="Run it again, alone: it goes on with what is missing.",
+            )
+
+    with desk.store.read() as connection:
+        serial = has_crossed(connection, plan, step)
+        known = crossing.of(connection, [subject.id])
+    if serial is not None:
+        (made,) = [each for each in known if (each.issuer, each.serial) == (step.issuer, serial)]
+        require_written(x509.load_der_x509_certificate(made.der))
+        return Made(step, made, before=True)
+    made = crossing.cross_sign(
+        desk,
+        actor,
+        step.authority,
+        step.issuer,
+        step.days,
+        now=now,
+        terms=crossing.Terms(_names(plan), plan.makes, judge),
+    )
     return Made(step, made, before=False)
 
 
@@ -247,24 +323,28 @@ def _publish(desk: Desk, step: FirstCrl, now: datetime) -> Made:
 
 
 def _names(plan: Plan) -> tuple[Guarded, ...]:
-    if all(step.parent is None for step in plan.foundings):
-        return (Guarded.AUTHORITY_CREATE,)
-    return (Guarded.AUTHORITY_CREATE, Guarded.AUTHORITY_ISSUE)
+    """What it is, in the words of settings; a step is approved under the same name as the whole."""
+    issues = plan.crosses or any(step.parent is not None for step in plan.foundings)
+    creates = (Guarded.AUTHORITY_CREATE,) if plan.foundings else ()
+    return (*creates, Guarded.AUTHORITY_ISSUE) if issues else creates
 
 
 def _act(desk: Desk, plan: Plan, now: datetime) -> Act:
-    """What another person must approve: the file, and each founding as it would be asked for alone. A parent that is
-    made in the ceremony itself has no certificate yet; there the file's hash says who it will be.
+    """What another person must approve: the file, and each founding and cross-sign as it would be asked for alone. Who
+    is made in the ceremony itself has no certificate yet; there the file's hash says who it will be.
     """
     there = {
         name: authorities.current(desk, authorities.load(desk, name), now=now)
-        for name in plan.outside()
+        for name in plan.parents
     }
     requests = []
     for step in plan.foundings:
         above = there.get(step.parent or "")
         signed_by, sha256 = (above.name, above.sha256) if above else (step.parent, None)
         requests.append(founding.bound(desk, request_of(step), signed_by, sha256))
+    known = {name: authorities.load(desk, name).sha256 for name in plan.outside()}
+    for cross in plan.crosses:
+        requests.append(crossing.bound([(cross.authority, cross.issuer)], known, cross.days))
     return Act(
         _names(plan),
         {
@@ -316,6 +396,17 @@ def _has_made(
         audit_events.c.request_id == leader(plan).request_id,
     )
     return connection.execute(query.limit(1)).first() is not None
+
+
+def has_crossed(connection: Connection, plan: Plan, step: CrossSign) -> str | None:
+    """The serial number of the cross-certificate that a run of this ceremony made for a step."""
+    query = select(audit_events.c.detail).where(
+        audit_events.c.action == "authority.crossed",
+        audit_events.c.object == f"authority:{step.authority}",
+        audit_events.c.request_id == leader(plan).request_id,
+    )
+    found = connection.scalars(query)
+    return next((each["serial"] for each in found if each["signed_by"] == step.issuer), None)
 
 
 def _about(plan: Plan) -> str:

@@ -4,6 +4,7 @@
 
     {"record":"ceremony","title":…,"sha256":…,"text":…}       the file itself, and its hash
     {"record":"ceremony.confirm","witness":…,"typed":…}       who confirmed it, and when
+    {"record":"above","name":…,"certificate":…}               who was there before and has a part in it
     {"record":"root","name":…,"certificate":…,"key":…}        what came of each step, in their order
     {"checkpoint":"…/ceremony\\n7\\nqG3…=\\n\\n— …"}             signed with the key of the audit log
 
@@ -22,7 +23,7 @@ from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives import serialization
 
 from pki.ceremony.errors import TranscriptUnreadable, TranscriptUntrusted
-from pki.ceremony.plan import Founding, Plan, Step, read_plan
+from pki.ceremony.plan import CrossSign, Founding, Plan, Step, read_plan
 from pki.tlog import export, note
 from pki.tlog.errors import AuditLogChanged, AuditLogCut, ExportUnreadable, NoteUntrusted
 from pki.tlog.merkle import RightEdge, leaf_hash
@@ -89,7 +90,7 @@ def _judged(records: list[dict[str, Any]]) -> Transcript:
                 confirmed.add(record["witness"])
             case "above":
                 known[record["name"]] = _certificate(record)
-            case "root" | "issuing" | "crl":
+            case "root" | "issuing" | "cross" | "crl":
                 made.append(record)
     _require(set(plan.witnesses) <= confirmed, "the confirmations")
     _require(len(made) == len(plan.steps), "the number of steps")
@@ -104,17 +105,28 @@ def _check(step: Step, record: dict[str, Any], known: dict[str, x509.Certificate
         certificate = _certificate(record)
         issuer = certificate if step.parent is None else known[step.parent]
         step.require(certificate, record["key"], issuer)
-        try:
-            certificate.verify_directly_issued_by(issuer)
-        except (InvalidSignature, ValueError, TypeError):
-            raise TranscriptUntrusted(f"{step.name!r} was not signed by its parent.") from None
+        _check_issued(certificate, issuer, f"{step.name!r} was not signed by its parent.")
         known[step.name] = certificate
+        return
+    if isinstance(step, CrossSign):
+        pair = record["name"], record["issuer"]
+        _require(pair == (step.authority, step.issuer), "who certifies whom")
+        certificate, issuer = _certificate(record), known[step.issuer]
+        step.require(certificate, known[step.authority], issuer)
+        _check_issued(certificate, issuer, f"It was not {step.issuer!r} who certified a key.")
         return
     owner = known[step.authority]
     crl = x509.load_pem_x509_crl(record["crl"].encode())
     _require(_sha256(crl.public_bytes(_DER)) == record["sha256"], "the hash of a list")
     public: Any = owner.public_key()
     _require(crl.issuer == owner.subject and crl.is_signature_valid(public), "who signed a list")
+
+
+def _check_issued(certificate: x509.Certificate, issuer: x509.Certificate, otherwise: str) -> None:
+    try:
+        certificate.verify_directly_issued_by(issuer)
+    except (InvalidSignature, ValueError, TypeError):
+        raise TranscriptUntrusted(otherwise) from None
 
 
 def _certificate(record: dict[str, Any]) -> x509.Certificate:

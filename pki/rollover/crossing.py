@@ -1,6 +1,7 @@
 """Cross-certificates: an authority's key certified by another one here, beside its parent (RFC 4210 §4.4)."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final
@@ -71,6 +72,20 @@ class Crossing:
 
 
 @dataclass(frozen=True)
+class Terms:
+    """What a written ceremony wants of a cross-certificate.
+
+    `names` are those of the act that was approved as a whole. `beside`: authorities that are made in the same ceremony,
+    and so had no certificate yet when that was approved. `judge` is given the certificate in the transaction that would
+    keep it, and raises what is against it.
+    """
+
+    names: tuple[Guarded, ...]
+    beside: AbstractSet[str]
+    judge: Callable[[Unit, x509.Certificate], None]
+
+
+@dataclass(frozen=True)
 class _Draft:
     """What will be signed."""
 
@@ -85,13 +100,21 @@ class _Draft:
 
 
 def cross_sign(
-    desk: Desk, actor: Actor, subject: str, issuer: str, days: int | None, *, now: datetime
+    desk: Desk,
+    actor: Actor,
+    subject: str,
+    issuer: str,
+    days: int | None,
+    *,
+    now: datetime,
+    terms: Terms | None = None,
 ) -> CrossCertificate:
     """Certify an authority's key by another authority. It ends with the issuer's certificate and the subject's own at
     the latest; its limits are the subject's.
 
     Raises RoleMayNot, OutsideScope, AuthorityNotFound, AuthorityRetired, AuthorityExpired, CrossingRefused,
-    NameOutsideConstraints, the errors of `pki.approvals`, SignerUnavailable, IssuanceOvertaken.
+    NameOutsideConstraints, the errors of `pki.approvals`, SignerUnavailable, IssuanceOvertaken; under `terms` also what
+    their judge raises.
     """
     require(actor, Action.AUTHORITY_CREATE)
     require_whole(actor)
@@ -101,7 +124,7 @@ def cross_sign(
         for each in sorted((crossing.subject, crossing.issuer), key=lambda known: known.id):
             check_still(unit.connection, each)
 
-    [serial] = make(desk, actor, [crossing], days, now, look_again)
+    [serial] = make(desk, actor, [crossing], days, now, look_again, terms)
     [made] = [each for each in list_(desk, actor, subject) if each.serial == serial]
     return made
 
@@ -184,6 +207,7 @@ def make(
     days: int | None,
     now: datetime,
     look_again: Callable[[Unit], None],
+    terms: Terms | None = None,
 ) -> list[str]:
     """Make these together, under one approval: all are on record, and none before all are signed. Gives their serial
     numbers. `look_again` is asked in the transaction of the intent. Raises as `cross_sign` says, and what that raises.
@@ -193,7 +217,7 @@ def make(
 
     def intend(unit: Unit) -> None:
         look_again(unit)
-        _intend(unit, desk, actor, drafts, days, now)
+        _intend(unit, desk, actor, drafts, days, now, terms)
 
     with asked_for(desk, actor, now=now):
         desk.store.together(intend)
@@ -201,18 +225,24 @@ def make(
     for draft, key in zip(drafts, keys, strict=True):
         issuer = draft.crossing.issuer
         der = complete(draft.tbs, sign(key, draft.tbs, default_hash(issuer.public_key)))
-        founding.verify_made(x509.load_der_x509_certificate(der), issuer.certificate)
-        signed.append((draft, der))
+        certificate = x509.load_der_x509_certificate(der)
+        founding.verify_made(certificate, issuer.certificate)
+        signed.append((draft, certificate))
 
     def settle(unit: Unit) -> None:
-        for draft, der in signed:
-            _settle(unit, actor, draft, der, now)
+        for draft, certificate in signed:
+            if terms is not None:
+                terms.judge(unit, certificate)
+            _settle(unit, actor, draft, certificate.public_bytes(_DER), now)
 
     desk.store.together(settle)
     return [draft.serial for draft in drafts]
 
 
-def _draft(desk: Desk, crossing: Crossing, days: int | None, now: datetime) -> _Draft:
+def check(crossing: Crossing, now: datetime) -> int | None:
+    """Make sure that the certificate would make a chain; give its path length. Raises AuthorityRetired,
+    AuthorityExpired, AuthorityNotYetValid, CrossingRefused, NameOutsideConstraints.
+    """
     subject, issuer = crossing.subject, crossing.issuer
     check_in_force(issuer, now)
     check_in_force(subject, now)
@@ -220,6 +250,30 @@ def _draft(desk: Desk, crossing: Crossing, days: int | None, now: datetime) -> _
     _refuse_lost_limits(crossing)
     for constraints in issuer.constraints:
         constraints.check([GeneralName("dn", subject.certificate.subject.rfc4514_string())])
+    return path_length
+
+
+def bound(
+    pairs: Iterable[tuple[str, str]], sha256: Mapping[str, str], days: int | None
+) -> dict[str, object]:
+    """What an approval of cross-certificates is for: subject and issuer of each, and what these names mean at this
+    moment: the hashes of their certificates, of those that have one.
+    """
+    meant = [
+        {
+            "subject": subject,
+            "issuer": issuer,
+            "subject_sha256": sha256.get(subject),
+            "issuer_sha256": sha256.get(issuer),
+        }
+        for subject, issuer in pairs
+    ]
+    return {"cross_certificates": meant, "days": days}
+
+
+def _draft(desk: Desk, crossing: Crossing, days: int | None, now: datetime) -> _Draft:
+    subject, issuer = crossing.subject, crossing.issuer
+    path_length = check(crossing, now)
     ends = [each.certificate.not_valid_after_utc for each in (subject, issuer)]
     if days is not None:
         ends.append((now + timedelta(days=days)).replace(microsecond=0))
@@ -278,29 +332,31 @@ def _intend(
     drafts: list[_Draft],
     days: int | None,
     now: datetime,
+    terms: Terms | None,
 ) -> None:
-    pairs = [
-        {"subject": each.crossing.subject.name, "issuer": each.crossing.issuer.name}
-        for each in drafts
-    ]
-    # What the names mean at this moment, too.
-    meant = [
-        {
-            **pair,
-            "subject_sha256": each.crossing.subject.sha256,
-            "issuer_sha256": each.crossing.issuer.sha256,
-        }
-        for each, pair in zip(drafts, pairs, strict=True)
-    ]
-    act = Act((Guarded.AUTHORITY_ISSUE,), {"cross_certificates": meant, "days": days})
-    said = require_approval(unit, desk, actor, act, now=now)
-    for draft, pair in zip(drafts, pairs, strict=True):
-        row = founding.pending_row(actor, draft.crossing.issuer, draft.spec, draft.tbs, now)
+    said = require_approval(unit, desk, actor, _act(drafts, days, terms), now=now)
+    for draft in drafts:
+        subject, issuer = draft.crossing.subject, draft.crossing.issuer
+        row = founding.pending_row(actor, issuer, draft.spec, draft.tbs, now)
         # At once: who looks for pending ones in the same transaction must see it.
         insert(unit.connection, certificates, row)
-        detail = {"serial": draft.serial, "signed_by": pair["issuer"], **said}
-        about = f"authority:{pair['subject']}"
+        detail = {"serial": draft.serial, "signed_by": issuer.name, **said}
+        about = f"authority:{subject.name}"
         leave(unit, actor, "authority.cross", about, now=now, outcome="intent", **detail)
+
+
+def _act(drafts: list[_Draft], days: int | None, terms: Terms | None) -> Act:
+    names = (Guarded.AUTHORITY_ISSUE,) if terms is None else terms.names
+    beside = frozenset[str]() if terms is None else terms.beside
+    crossings = [draft.crossing for draft in drafts]
+    sha256 = {
+        each.name: each.sha256
+        for crossing in crossings
+        for each in (crossing.subject, crossing.issuer)
+        if each.name not in beside
+    }
+    pairs = [(each.subject.name, each.issuer.name) for each in crossings]
+    return Act(names, bound(pairs, sha256, days))
 
 
 def _settle(unit: Unit, actor: Actor, draft: _Draft, der: bytes, now: datetime) -> None:

@@ -8,11 +8,14 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from cryptography import x509
 
 from tests.fixtures.served import Done, Served, run, serving, surroundings
 from tests.fixtures.terminal import run_at_terminal
+from tests.pki.requests import DER
 
 FILE = Path(__file__).parents[2] / "docs/how-to/ceremony/root-and-issuing.toml"
+CROSSED = FILE.with_name("new-root-crossed.toml")
 HASH = hashlib.sha256(FILE.read_bytes()).hexdigest()
 MADE = ["example-gateways", "example-people", "example-root"]
 
@@ -73,7 +76,10 @@ def test_from_rehearsal_to_a_transcript_that_verifies(ruled: Served, tmp_path: P
     (no,) = ruled.json("audit-log", "list", "--action", "ceremony.confirm")["items"]
     assert (no["outcome"], no["detail"]["witness"]) == ("denied", "Carol Example")
     # Killed in the middle of it, and held again: what was made is left as it is.
-    _killed(ruled, number, written)
+    killed = FILE, "--transcript", written, "--approval", number
+    _kill_at("root example-root: made", ruled, HASH, *killed)
+    assert not written.exists()
+    assert "example-root" in names(ruled)
     done = hold(ruled, "--transcript", written, *(() if names(ruled) else ("--approval", number)))
     assert done.code == 0, done.err
     assert names(ruled) == MADE
@@ -99,31 +105,28 @@ def test_from_rehearsal_to_a_transcript_that_verifies(ruled: Served, tmp_path: P
     assert (done.code, "(file_exists)" in done.err) == (1, True)
 
 
-def _killed(ruled: Served, number: str, written: Path) -> None:
-    """Kill a run at its first step."""
+def _kill_at(line: str, ruled: Served, digits: str, *arguments: str | Path) -> None:
+    """Kill a run when it says this."""
     import os
     import pty
 
     ours, theirs = pty.openpty()
-    os.write(ours, f"{HASH}\n{HASH}\n".encode())
-    arguments = ("ca", "ceremony", FILE, "--transcript", written, "--approval", number)
+    os.write(ours, f"{digits}\n{digits}\n".encode())
     with subprocess.Popen(
-        [sys.executable, "-m", "ikewarden.main", *map(str, arguments)],
+        [sys.executable, "-m", "ikewarden.main", "ca", "ceremony", *map(str, arguments)],
         env=surroundings({**ruled.environ, "IKEWARDEN_DIR": str(ruled.directory)}),
         stdin=theirs,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.PIPE,
     ) as process:
         assert process.stderr is not None
-        for line in process.stderr:
-            if b"root example-root: made" in line:
+        for said in process.stderr:
+            if line.encode() in said:
                 process.send_signal(signal.SIGKILL)
                 break
     os.close(ours)
     os.close(theirs)
     assert process.returncode == -signal.SIGKILL
-    assert not written.exists()
-    assert "example-root" in names(ruled)
 
 
 def _spoiled(written: Path, key: Path, tmp_path: Path) -> None:
@@ -139,6 +142,42 @@ def _spoiled(written: Path, key: Path, tmp_path: Path) -> None:
         assert (done.code, f"({code})" in done.err) == (exit_code, True), done.err
     assert run("ca", "ceremony", "--verify", bad).code == 2
     assert run("ca", "ceremony").code == 2
+
+
+def test_cross_signs_killed_half_way_and_taken_up_again(own_served: Served, tmp_path: Path) -> None:
+    # Beside what `init` made.
+    text = CROSSED.read_text("utf-8").replace('"example-root"', '"root"')
+    text = text.replace('"example-gateways"', '"issuing"')
+    file, written, key = (tmp_path / name for name in ("ceremony.toml", "transcript", "log.pub"))
+    file.write_text(text)
+    digits = hashlib.sha256(file.read_bytes()).hexdigest()
+    rehearsed = own_served.run("ca", "ceremony", file, "--dry-run")
+    assert rehearsed.code == 0, rehearsed.err
+    assert "Signed by" in rehearsed.out
+    shown = own_served.run("ca", "ceremony", file, "--dry-run", "--format", "json").document
+    crosses = [each for each in shown["steps"] if each["record"] == "cross"]
+    assert [(each["name"], each["signed_by"], each["path_length"]) for each in crosses] == [
+        ("example-gateways-2", "root", 0),
+        ("issuing", "example-root-2", 0),
+    ]
+    line = "cross example-gateways-2 by root: made"
+    _kill_at(line, own_served, digits, file, "--transcript", written)
+    assert not written.exists()
+    done = run_at_terminal(
+        *("ca", "ceremony", file, "--transcript", written, "--dir", own_served.directory),
+        answers=(digits, digits),
+    )
+    assert done.code == 0, done.err
+    assert "example-gateways-2 by root" in done.err
+    key.write_text(own_served.run("audit-log", "key").out)
+    checked = run("ca", "ceremony", "--verify", written, "--key", key)
+    assert checked.code == 0, checked.err
+    for subject, issuer in (("example-gateways-2", "root"), ("issuing", "example-root-2")):
+        (made,) = own_served.json("ca", "cross-certificates", subject)["items"]
+        assert made["issuer"] == issuer
+        der = x509.load_pem_x509_certificate(made["certificate"].encode()).public_bytes(DER)
+        sha256 = hashlib.sha256(der).hexdigest()
+        assert f"cross {subject} by {issuer}: SHA-256 {sha256}" in checked.out
 
 
 def test_a_transcript_is_checked_with_the_base_install_alone(tmp_path: Path) -> None:

@@ -2,16 +2,24 @@
 
 import json
 import shutil
+from collections.abc import Callable
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 
 import pytest
-from sqlalchemy import select
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec
+from sqlalchemy import select, update
 
+from core.errors import IkewardenError
 from core.secret import Secret
+from hsm.keys import new_key
+from hsm.ports import PrivateKey
 from hsm.seal import Seal
 from hsm.sealedfiles import SealedFileKeyStore
+from hsm.signonly import signing_by
 from pki import authorities, founding
 from pki.actors import Actor, Role
 from pki.approvals import ApprovalMismatch, ApprovalNotUsable, ApprovalOfAnother, ApprovalRequired
@@ -25,23 +33,32 @@ from pki.ceremony.errors import (
     TranscriptUnreadable,
     TranscriptUntrusted,
 )
-from pki.ceremony.plan import Plan, read_plan
+from pki.ceremony.plan import CrossSign, Plan, read_plan
 from pki.ceremony.rehearsal import rehearse
+from pki.conditions import AuthorityRetired
 from pki.desk import ApprovalRules, Desk
 from pki.founding import AuthorityExists, AuthorityRequest
 from pki.guarded import Guarded
-from pki.rollover import phases
+from pki.rollover import crossing, phases
+from pki.rollover.crossing import CrossCertificate, CrossingRefused
 from pki.rollover.phases import Order
 from pki.rollover.successor import RolloverRequest
 from pki.tlog.note import VerifierKey
 from pki.x509.constraints import BadConstraint
+from store.approval_tables import approvals
 from store.tables import audit_events
+from store.tables import authorities as authorities_table
+from tests import judges
 from tests.fixtures.desk import ADMIN, NOW, reopened
 from tests.pki.approving import approve, asked, bearing, details, guarded, hire
+from tests.pki.requests import DER
 
 ROOT = Path(__file__).parents[2]
 FILE = ROOT / "docs/how-to/ceremony/root-and-issuing.toml"
 TEXT = FILE.read_text("utf-8")
+# Presupposes what the other file makes.
+CROSSED = (ROOT / "docs/how-to/ceremony/new-root-crossed.toml").read_text("utf-8")
+HEAD = CROSSED[: CROSSED.index("[[step]]")]
 LATER = NOW + timedelta(minutes=5)
 
 
@@ -394,6 +411,7 @@ def test_the_file_is_read_with_suspicion() -> None:
         ('algorithm = "ec-p384"', 'algorithm = "dsa"'),
         ('subject = "CN=Example Root CA 2027,O=Example"', 'subject = "Example"'),
         ('kind = "root"', 'kind = "cross"'),
+        ('kind = "root"', 'kind = "crossing"'),
         ('kind = "root"', "kind = []"),
         ('store = "files"', 'store = "floppy"'),
         ('parent = "example-root"', 'parent = "example-people"'),
@@ -411,3 +429,424 @@ def test_the_file_is_read_with_suspicion() -> None:
             read_plan(content)
     with pytest.raises(BadConstraint):
         plan_of(TEXT.replace("dns:gw.example.com", "dns:/"))
+
+
+# Cross-signs
+
+
+def cross(authority: str, issuer: str, days: int = 30) -> str:
+    """A step that cross-signs."""
+    return (
+        f'[[step]]\nkind = "cross"\nauthority = "{authority}"\nissuer = "{issuer}"\ndays = {days}\n'
+    )
+
+
+def crosses(desk: Desk, name: str) -> list[CrossCertificate]:
+    return crossing.list_(desk, ADMIN, name)
+
+
+def by(desk: Desk, name: str, issuer: str) -> CrossCertificate:
+    """The only certificate of one's key by another."""
+    (made,) = [each for each in crosses(desk, name) if each.issuer == issuer]
+    return made
+
+
+@pytest.fixture
+def standing(vacant: Desk) -> Desk:
+    """A desk where the first ceremony was held."""
+    hold(vacant, plan_of())
+    return vacant
+
+
+def crossed_records(desk: Desk) -> tuple[list[dict[str, object]], account.Account, Plan]:
+    """What the second ceremony leaves, as its transcript has it."""
+    plan = plan_of(CROSSED)
+    written = account.write(desk, sealed(desk), plan, hold(desk, plan), "1", now=NOW)
+    return [json.loads(line) for line in written.content.splitlines()[:-1]], written, plan
+
+
+def test_authorities_are_cross_signed_and_the_transcript_shows_it(standing: Desk) -> None:
+    assert course.check(standing, plan_of(CROSSED)) == []
+    records, written, plan = crossed_records(standing)
+    lines = written.content.splitlines(keepends=True)
+    found = transcript.verify(lines, VerifierKey.parse(written.key))
+    assert sorted(found.certificates) == [
+        "example-gateways",
+        "example-gateways-2",
+        "example-root",
+        "example-root-2",
+    ]
+    for name, issuer, days in (
+        ("example-gateways-2", "example-root", 1827),
+        ("example-gateways", "example-root-2", 1096),
+    ):
+        made = by(standing, name, issuer)
+        certificate = x509.load_der_x509_certificate(made.der)
+        assert certificate.not_valid_after_utc == NOW + timedelta(days=days)
+        (record,) = [each for each in records if each["record"] == "cross" and each["name"] == name]
+        assert record["issuer"] == issuer
+        assert record["sha256"] == authorities.sha256(certificate)
+        assert record["certificate"] == authorities.pem(certificate)
+        root = authorities.load(standing, issuer).certificate.public_bytes(DER)
+        judges.openssl_verify(made.der, "-x509_strict", root=root)
+    # Each of the ceremony's acts is told apart from others by its number.
+    query = select(audit_events.c.request_id).where(audit_events.c.action == "authority.crossed")
+    with standing.store.read() as connection:
+        assert set(connection.scalars(query)) == {course.leader(plan).request_id}
+    assert course.check(standing, plan) == [
+        "example-root-2",
+        "example-gateways-2",
+        "example-gateways-2 by example-root",
+        "example-gateways by example-root-2",
+    ]
+    # Once more: nothing is made, and the same is written.
+    again = hold(reopened(standing), plan)
+    assert all(made.before for made in again)
+    assert len(crosses(standing, "example-gateways")) == 1
+
+
+def _altered(
+    certificate: x509.Certificate,
+    *,
+    key: bool = False,
+    without: type[x509.ExtensionType] | None = None,
+    ca: bool = True,
+    path_length: int | None = 0,
+) -> x509.Certificate:
+    """The same with something else in it, signed by another key."""
+    builder = (
+        x509.CertificateBuilder()
+        .subject_name(certificate.subject)
+        .issuer_name(certificate.issuer)
+        .public_key(new_key("ec-p256").public_key() if key else certificate.public_key())  # type: ignore[arg-type]
+        .serial_number(certificate.serial_number)
+        .not_valid_before(certificate.not_valid_before_utc)
+        .not_valid_after(certificate.not_valid_after_utc)
+    )
+    for extension in certificate.extensions:
+        value = extension.value
+        if isinstance(value, x509.BasicConstraints):
+            value = x509.BasicConstraints(ca, path_length if ca else None)
+        if without is None or not isinstance(value, without):
+            builder = builder.add_extension(value, extension.critical)
+    return builder.sign(ec.generate_private_key(ec.SECP384R1()), hashes.SHA384())
+
+
+def test_what_the_key_signs_of_a_cross_sign_is_judged_too(standing: Desk) -> None:
+    records, written, _ = crossed_records(standing)
+    log = account.log_of(standing, sealed(standing), now=NOW)
+    first, second = [number for number, each in enumerate(records) if each["record"] == "cross"]
+    own = x509.load_pem_x509_certificate(str(records[first]["certificate"]).encode())
+    other = _altered(own)
+    forged = {"certificate": authorities.pem(other), "sha256": authorities.sha256(other)}
+    swapped = {name: records[second][name] for name in ("certificate", "sha256")}
+    for changes, error in (
+        (swapped, CeremonyDeviation),
+        (forged, TranscriptUntrusted),
+        ({"sha256": "0" * 64}, TranscriptUntrusted),
+        ({"name": "example-people"}, TranscriptUntrusted),
+        ({"record": "crl"}, TranscriptUntrusted),
+        ({"certificate": "x"}, TranscriptUnreadable),
+    ):
+        spoiled = [*records[:first], {**records[first], **changes}, *records[first + 1 :]]
+        content = transcript.signed(spoiled, log.origin, standing.keys.open(log.key_uri))
+        with pytest.raises(error):
+            transcript.verify(content.splitlines(keepends=True), VerifierKey.parse(written.key))
+
+
+def test_a_rehearsal_cross_signs_stand_ins(standing: Desk, tmp_path: Path) -> None:
+    before = made_keys(standing)
+    done = rehearse(standing, plan_of(CROSSED), empty(tmp_path, "a"), now=NOW)
+    assert [made.step.kind for made in done] == ["root", "issuing", "cross", "cross", "crl", "crl"]
+    assert made_keys(standing) == before
+    assert crosses(standing, "example-gateways") == []
+    # It would end with the authority's own certificate, sooner than written.
+    longer = plan_of(CROSSED.replace("days = 1096", "days = 3654"))
+    with pytest.raises(CeremonyDeviation) as refused:
+        rehearse(standing, longer, empty(tmp_path, "b"), now=NOW)
+    assert refused.value.details == {
+        "step": "example-gateways by example-root-2",
+        "differences": {"days": {"written": 3654, "found": 3653}},
+    }
+    with pytest.raises(CeremonyDeviation):
+        hold(standing, longer)
+    assert crosses(standing, "example-gateways") == []
+    assert len(crosses(standing, "example-gateways-2")) == 1
+
+
+LIMITED = AuthorityRequest(
+    "limited", "root", "CN=Limited", path_length=2, permitted=("dns:a.example",)
+)
+NEW_ROOT = CROSSED[CROSSED.index("[[step]]") : CROSSED.index('[[step]]\nkind = "issuing"')]
+
+
+@pytest.mark.parametrize(
+    ("steps", "error"),
+    [
+        (cross("example-people", "example-root"), CrossingRefused),
+        (cross("example-root", "example-people"), CrossingRefused),
+        (cross("example-root", "below"), CrossingRefused),
+        (cross("below", "example-root"), CrossingRefused),
+        (NEW_ROOT + cross("below", "example-root-2"), CrossingRefused),
+        (cross("example-people", "nobody"), AuthorityNotFound),
+        (NEW_ROOT + cross("retired", "example-root-2"), AuthorityRetired),
+        (NEW_ROOT + cross("example-root-2", "retired"), AuthorityRetired),
+    ],
+    ids=["parent", "circle", "none below", "limits", "limits, new", "nobody", "retired", "by it"],
+)
+def test_a_cross_sign_that_would_be_refused_is_refused_before_anything(
+    standing: Desk, tmp_path: Path, steps: str, error: type[IkewardenError]
+) -> None:
+    founding.create(standing, ADMIN, LIMITED, now=NOW)
+    retired = AuthorityRequest("retired", "root", "CN=Retired", path_length=1)
+    founding.create(standing, ADMIN, retired, now=NOW)
+    below = AuthorityRequest("below", "issuing", "CN=Below", parent="limited")
+    founding.create(standing, ADMIN, below, now=NOW)
+    with standing.store.write() as connection:
+        this = authorities_table.c.name == "retired"
+        connection.execute(update(authorities_table).where(this).values(status="retired"))
+    plan = plan_of(HEAD + steps)
+    before = made_keys(standing)
+    with pytest.raises(error):
+        rehearse(standing, plan, empty(tmp_path, "a"), now=NOW)
+    assert made_keys(standing) == before
+
+
+def test_both_roots_of_a_rollover_certify_a_new_one(standing: Desk, tmp_path: Path) -> None:
+    found = phases.prepare(standing, ADMIN, RolloverRequest("example-root"), now=NOW)
+    phases.move(standing, ADMIN, found.id, Order("published"), now=NOW)
+    olds = ("example-root", "example-root-9")
+    with standing.store.write() as connection:
+        this = authorities_table.c.name == found.successor
+        connection.execute(update(authorities_table).where(this).values(name=olds[1]))
+    desk = reopened(standing)
+    plan = plan_of(HEAD + NEW_ROOT + "".join(cross("example-root-2", each) for each in olds))
+    rehearse(desk, plan, empty(tmp_path, "a"), now=NOW)
+    hold(desk, plan)
+    assert [each.issuer for each in crosses(desk, "example-root-2")] == [*reversed(olds)]
+
+
+@pytest.mark.parametrize("phase", ["published", "switched"])
+def test_below_one_root_of_a_rollover_and_cross_signed_by_the_other(
+    standing: Desk, tmp_path: Path, phase: str
+) -> None:
+    found = phases.prepare(standing, ADMIN, RolloverRequest("example-root"), now=NOW)
+    for step in ("published", "switched")[: 1 + (phase == "switched")]:
+        phases.move(standing, ADMIN, found.id, Order(step), now=NOW)
+    below = CROSSED[CROSSED.index('[[step]]\nkind = "issuing"') : CROSSED.index("# For who knows")]
+    signs, other = ("example-root", found.successor)[:: 1 if phase == "published" else -1]
+    text = HEAD + below + cross("example-gateways-2", "OTHER")
+    plan = plan_of(text.replace("example-root-2", signs).replace("OTHER", other))
+    rehearse(standing, plan, empty(tmp_path, "a"), now=NOW)
+    # Named by the one that does not sign: what the transcript would say of its parent is not so.
+    wrong = plan_of(text.replace("example-root-2", other).replace("OTHER", signs))
+    with pytest.raises(CeremonyDeviation) as refused:
+        rehearse(standing, wrong, empty(tmp_path, "b"), now=NOW)
+    assert signs in refused.value.message
+    with pytest.raises(CeremonyDeviation):
+        hold(standing, wrong)
+    assert "example-gateways-2" not in authorities.all_names(standing)
+    done = hold(standing, plan)
+    written = account.write(standing, sealed(standing), plan, done, "1", now=NOW)
+    transcript.verify(written.content.splitlines(keepends=True), VerifierKey.parse(written.key))
+
+
+@pytest.mark.parametrize(
+    ("change", "field"),
+    [
+        (lambda step, known: (replace(step, days=1826), *known), "days"),
+        (lambda step, known: (step, known[0], known[2], known[2]), "subject"),
+        (lambda step, known: (step, known[0], known[1], known[1]), "issuer"),
+    ],
+)
+def test_every_difference_of_a_cross_sign_is_a_deviation(
+    standing: Desk,
+    change: Callable[..., tuple[CrossSign, *tuple[x509.Certificate, ...]]],
+    field: str,
+) -> None:
+    plan = plan_of(CROSSED)
+    hold(standing, plan)
+    (step, _) = [each for each in plan.steps if isinstance(each, CrossSign)]
+    made = x509.load_der_x509_certificate(by(standing, step.authority, step.issuer).der)
+    known = [authorities.load(standing, name).certificate for name in (step.authority, step.issuer)]
+    step.require(made, *known)
+    other, *rest = change(step, (made, *known))
+    with pytest.raises(CeremonyDeviation) as refused:
+        other.require(*rest)
+    assert field in refused.value.details["differences"]  # type: ignore[operator]
+
+
+def test_another_key_or_other_limits_of_the_same_names_are_a_deviation(standing: Desk) -> None:
+    plan = plan_of(CROSSED)
+    hold(standing, plan)
+    (step, _) = [each for each in plan.steps if isinstance(each, CrossSign)]
+    made = x509.load_der_x509_certificate(by(standing, step.authority, step.issuer).der)
+    subject, issuer = (
+        authorities.load(standing, name).certificate for name in (step.authority, step.issuer)
+    )
+    for other, field in (
+        (_altered(subject, key=True), "spki_sha256"),
+        (_altered(subject, without=x509.NameConstraints), "permitted"),
+        (_altered(subject, path_length=1), None),  # the issuer lets no more be
+        (_altered(subject, path_length=None), None),
+    ):
+        if field is None:
+            step.require(made, other, issuer)
+            continue
+        with pytest.raises(CeremonyDeviation) as refused:
+            step.require(made, other, issuer)
+        assert list(refused.value.details["differences"]) == [field]  # type: ignore[call-overload]
+    for spoiled in (_altered(made, path_length=3), _altered(made, ca=False)):
+        with pytest.raises(CeremonyDeviation):
+            step.require(spoiled, subject, issuer)
+
+
+class Stopping(SealedFileKeyStore):
+    """Does something when the key of a name signs; before that key's signature is made."""
+
+    at = ""
+    work: Callable[[], object] = staticmethod(lambda: None)
+
+    def open(self, uri: str) -> PrivateKey:
+        key = super().open(uri)
+        if not self.at or self.at not in uri:
+            return key
+        self.at = ""
+
+        def sign(*arguments: object) -> bytes:
+            self.work()
+            return key.sign(*arguments)  # type: ignore[no-any-return,call-overload]
+
+        return signing_by(key.public_key(), sign)
+
+
+def _raise() -> None:
+    raise Cut
+
+
+def test_cut_off_at_a_cross_sign_it_goes_on_there(standing: Desk, seal: tuple[Path, Seal]) -> None:
+    plan = plan_of(CROSSED)
+    # After the intent, in the middle of the signature by the old root: nothing is kept of it.
+    keys = Stopping(*seal)
+    keys.at, keys.work = "ca-example-root-" + plan_of().sha256[:8], _raise
+    with pytest.raises(Cut):
+        hold(reopened(standing, keys=keys), plan)
+    assert crosses(standing, "example-gateways-2") == []
+    assert len(details(standing, "authority.cross", "intent")) == 1
+    # After the first was made, and told of.
+    begun = course.begin(standing, plan, course.leader(plan), said(plan), now=LATER)
+
+    def report(made: course.Made) -> None:
+        if isinstance(made.step, CrossSign):
+            raise Cut
+
+    with pytest.raises(Cut):
+        course.carry_out(standing, plan, begun, lambda: LATER, report)
+    first = by(standing, "example-gateways-2", "example-root")
+    done = hold(reopened(standing), plan)
+    assert [made.before for made in done] == [True, True, True, False, False, False]
+    assert done[2].what == first
+    assert len(crosses(standing, "example-gateways")) == 1
+    assert len(crosses(standing, "example-gateways-2")) == 1
+
+
+def test_two_runs_at_once_keep_one_cross_certificate(
+    standing: Desk, seal: tuple[Path, Seal]
+) -> None:
+    plan = plan_of(CROSSED)
+    keys = Stopping(*seal)
+    keys.at = "ca-example-root-" + plan_of().sha256[:8]
+    keys.work = lambda: hold(reopened(standing), plan)
+    with pytest.raises(CeremonyDeviation, match="meanwhile"):
+        hold(reopened(standing, keys=keys), plan)
+    assert len(crosses(standing, "example-gateways-2")) == 1
+    assert all(made.before for made in hold(standing, plan))
+
+
+def test_a_cross_sign_made_outside_of_the_ceremony_is_not_taken_for_its_own(standing: Desk) -> None:
+    plan = plan_of(HEAD + NEW_ROOT + cross("example-gateways", "example-root-2"))
+    hold(standing, replace(plan, steps=plan.steps[:1]))
+    crossing.cross_sign(standing, ADMIN, "example-gateways", "example-root-2", 30, now=NOW)
+    assert course.check(standing, plan) == ["example-root-2"]
+    assert [made.before for made in hold(standing, plan)] == [True, False]
+    assert len(crosses(standing, "example-gateways")) == 2
+
+
+@pytest.mark.parametrize(
+    "acts",
+    [(), (Guarded.AUTHORITY_CREATE,), (Guarded.AUTHORITY_ISSUE,)],
+    ids=["all", "create", "issue"],
+)
+def test_one_approval_covers_the_cross_signs_too(standing: Desk, acts: tuple[Guarded, ...]) -> None:
+    bob = hire(standing, "bob", Role.APPROVER)
+    desk, plan = guarded(standing, *acts), plan_of(CROSSED)
+    assert course.wants_approval(desk, plan)
+    number = asked(lambda: course.ask(desk, plan, course.leader(plan), now=NOW))
+    approve(desk, bob, number)
+    other = plan_of(CROSSED.replace("days = 1096", "days = 1097"))
+    with pytest.raises(ApprovalMismatch):
+        hold(desk, other, bearing(course.leader(other), number))
+    actor = course.begin(desk, plan, bearing(course.leader(plan), number), said(plan), now=NOW)
+    # Cut off in the middle: the rest is approved as well.
+    course.carry_out(desk, replace(plan, steps=plan.steps[:3]), actor, lambda: NOW)
+    if acts != (Guarded.AUTHORITY_CREATE,):  # else a cross-sign alone needs none
+        for name, days in (("example-people", 30), ("example-gateways", 1096)):
+            with pytest.raises(ApprovalMismatch):
+                crossing.cross_sign(desk, actor, name, "example-root-2", days, now=NOW)
+    again = course.begin(desk, plan, course.leader(plan), said(plan), now=LATER)
+    assert again.approval == number
+    course.carry_out(desk, plan, again, lambda: LATER)
+    assert by(desk, "example-gateways", "example-root-2").status == "valid"
+    said_by = [each["approved_by"] for each in details(desk, "authority.cross", "intent")]
+    assert said_by == ["bob", "bob"]
+
+
+def test_a_ceremony_of_cross_signs_alone_is_an_issue(standing: Desk) -> None:
+    root = AuthorityRequest("partner", "root", "CN=Partner", path_length=1)
+    founding.create(standing, ADMIN, root, now=NOW)
+    bob, plan = (
+        hire(standing, "bob", Role.APPROVER),
+        plan_of(HEAD + cross("partner", "example-root")),
+    )
+    assert not course.wants_approval(guarded(standing, Guarded.AUTHORITY_CREATE), plan)
+    desk = guarded(standing, Guarded.AUTHORITY_ISSUE)
+    number = asked(lambda: hold(desk, plan))
+    # It is for these two authorities, not only for their names.
+    with desk.store.read() as connection:
+        parameters = connection.execute(
+            select(approvals.c.parameters).where(approvals.c.id == number)
+        ).scalar_one()
+    [part] = parameters["parts"]
+    assert part["days"] == 30
+    assert part["cross_certificates"] == [
+        {
+            "subject": "partner",
+            "issuer": "example-root",
+            "subject_sha256": authorities.load(desk, "partner").sha256,
+            "issuer_sha256": authorities.load(desk, "example-root").sha256,
+        }
+    ]
+    approve(desk, bob, number)
+    hold(desk, plan, bearing(course.leader(plan), number))
+    assert by(desk, "partner", "example-root").created_by == "Alice Example"
+
+
+def test_a_cross_sign_is_read_with_suspicion() -> None:
+    for old, new in (
+        ("days = 1096", 'days = "1096"'),
+        ("days = 1096", "days = 0"),
+        ("days = 1096", "days = 14641"),
+        ("days = 1096\n", ""),
+        ("days = 1096", "days = 1096\npath_length = 0"),
+        ('issuer = "example-root-2"\n', ""),
+        ('issuer = "example-root-2"', 'issuer = "example-gateways"'),
+        ('issuer = "example-root-2"', "issuer = 3"),
+        ('authority = "example-gateways"\n', ""),
+        # What it needs is made later; the same twice.
+        ("[[step]]", cross("example-gateways-2", "example-root") + "[[step]]"),
+        ("[[step]]", cross("example-people", "example-root-2") + "[[step]]"),
+        ("# For who knows the new", cross("example-gateways-2", "example-root") + "#"),
+    ):
+        assert old in CROSSED
+        with pytest.raises(CeremonyMalformed):
+            plan_of(CROSSED.replace(old, new, 1))

@@ -1,5 +1,6 @@
 """`ikewarden ca ceremony`: a written ceremony, rehearsed, held, and checked afterwards."""
 
+from collections.abc import Mapping
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
     from hsm.sealedfiles import SealedFileKeyStore
     from pki.ceremony.account import Account
     from pki.ceremony.course import Confirmation, Made
-    from pki.ceremony.plan import FirstCrl, Founding, Plan
+    from pki.ceremony.plan import Plan, Step
     from pki.desk import Desk
 
 _FILE: Final = click.Path(exists=True, dir_okay=False, path_type=Path)
@@ -26,6 +27,7 @@ _STEPS: Final = (
     Column("Step", "record", whole=True),
     Column("Authority", "name", whole=True),
     Column("Key", "algorithm", whole=True),
+    Column("Signed by", "signed_by", whole=True),
     Column("Path", "path_length", whole=True),
     Column("Store", "store"),
     Column("Until", "not_after", whole=True),
@@ -146,11 +148,26 @@ def _rehearse(session: Session, desk: "Desk", plan: "Plan", *, quiet: bool) -> N
             )
 
 
-def _line(step: "Founding | FirstCrl", described: dict[str, Any]) -> dict[str, Any]:
+def _line(step: "Step", described: dict[str, Any]) -> dict[str, Any]:
     """A rehearsed step: what is written, and what came out; without what will be another."""
     described["not_after"] = described.get("not_after", described.get("next_update"))
-    shown = ("record", "name", "subject", "not_before", "not_after", "entries")
+    described["signed_by"] = _signed_by(described)
+    shown = (
+        *("record", "name", "signed_by", "subject", "path_length"),
+        *("not_before", "not_after", "entries"),
+    )
     return {**vars(step), **{name: described[name] for name in shown if name in described}}
+
+
+def _signed_by(record: Mapping[str, Any]) -> object:
+    """Who certifies what a step makes; None for a root, and for a list."""
+    return record.get("issuer", record.get("parent"))
+
+
+def _title(record: Mapping[str, Any]) -> str:
+    """What came of a step, in a few words."""
+    title = f"{record['record']} {record['name']}"
+    return f"{title} by {record['issuer']}" if record["record"] == "cross" else title
 
 
 def _head(session: Session, plan: "Plan") -> None:
@@ -202,7 +219,7 @@ def _report(session: Session, made: "Made") -> None:
 
     told = describe(made)
     was = "was made before" if made.before else "made"
-    session.screen.note(f"… {told['record']} {told['name']}: {was}, SHA-256 {told['sha256']}")
+    session.screen.note(f"… {_title(told)}: {was}, SHA-256 {told['sha256']}")
 
 
 def _tell(session: Session, plan: "Plan", target: Path, account: "Account") -> None:
@@ -242,5 +259,5 @@ def _verify(session: Session, file: Path, key_file: Path) -> None:
     screen.line("The transcript is as it was signed, and what was made is what is written.")
     _head(session, plan)
     for record in found.records:
-        if record["record"] in ("root", "issuing", "crl"):
-            screen.line(f"{record['record']} {record['name']}: SHA-256 {record['sha256']}")
+        if record["record"] in ("root", "issuing", "cross", "crl"):
+            screen.line(f"{_title(record)}: SHA-256 {record['sha256']}")
