@@ -578,6 +578,8 @@ LIMITED = AuthorityRequest(
     "limited", "root", "CN=Limited", path_length=2, permitted=("dns:a.example",)
 )
 NEW_ROOT = CROSSED[CROSSED.index("[[step]]") : CROSSED.index('[[step]]\nkind = "issuing"')]
+ISSUING = CROSSED[CROSSED.index('[[step]]\nkind = "issuing"') : CROSSED.index("# For who knows")]
+BELOW_MIDDLE = ISSUING.replace('"example-root-2"', '"middle"').replace("3653", "365")
 
 
 @pytest.mark.parametrize(
@@ -588,11 +590,15 @@ NEW_ROOT = CROSSED[CROSSED.index("[[step]]") : CROSSED.index('[[step]]\nkind = "
         (cross("example-root", "below"), CrossingRefused),
         (cross("below", "example-root"), CrossingRefused),
         (NEW_ROOT + cross("below", "example-root-2"), CrossingRefused),
+        (BELOW_MIDDLE + cross("example-gateways-2", "example-root"), CrossingRefused),
         (cross("example-people", "nobody"), AuthorityNotFound),
         (NEW_ROOT + cross("retired", "example-root-2"), AuthorityRetired),
         (NEW_ROOT + cross("example-root-2", "retired"), AuthorityRetired),
     ],
-    ids=["parent", "circle", "none below", "limits", "limits, new", "nobody", "retired", "by it"],
+    ids=[
+        *("parent", "circle", "none below", "limits", "limits, new", "limits above"),
+        *("nobody", "retired", "by it"),
+    ],
 )
 def test_a_cross_sign_that_would_be_refused_is_refused_before_anything(
     standing: Desk, tmp_path: Path, steps: str, error: type[IkewardenError]
@@ -602,6 +608,8 @@ def test_a_cross_sign_that_would_be_refused_is_refused_before_anything(
     founding.create(standing, ADMIN, retired, now=NOW)
     below = AuthorityRequest("below", "issuing", "CN=Below", parent="limited")
     founding.create(standing, ADMIN, below, now=NOW)
+    middle = AuthorityRequest("middle", "issuing", "CN=Middle", parent="limited", path_length=1)
+    founding.create(standing, ADMIN, middle, now=NOW)
     with standing.store.write() as connection:
         this = authorities_table.c.name == "retired"
         connection.execute(update(authorities_table).where(this).values(status="retired"))
@@ -633,9 +641,8 @@ def test_below_one_root_of_a_rollover_and_cross_signed_by_the_other(
     found = phases.prepare(standing, ADMIN, RolloverRequest("example-root"), now=NOW)
     for step in ("published", "switched")[: 1 + (phase == "switched")]:
         phases.move(standing, ADMIN, found.id, Order(step), now=NOW)
-    below = CROSSED[CROSSED.index('[[step]]\nkind = "issuing"') : CROSSED.index("# For who knows")]
     signs, other = ("example-root", found.successor)[:: 1 if phase == "published" else -1]
-    text = HEAD + below + cross("example-gateways-2", "OTHER")
+    text = HEAD + ISSUING + cross("example-gateways-2", "OTHER")
     plan = plan_of(text.replace("example-root-2", signs).replace("OTHER", other))
     rehearse(standing, plan, empty(tmp_path, "a"), now=NOW)
     # Named by the one that does not sign: what the transcript would say of its parent is not so.
