@@ -21,7 +21,7 @@ class Gateway:
     """A gateway with its numbering."""
 
     def __init__(self, serving: Serving, name: str) -> None:
-        self.serving, self.name, self.next = serving, name, 0
+        self.serving, self.name, self.next, self.sas = serving, name, 0, 0
         with serving.client(Role.OPERATOR) as operator:
             wanted = {"name": name, "identities": [f"dns:{name}"]}
             assert operator.post("/v1/gateways", wanted).status == 201
@@ -50,9 +50,14 @@ class Gateway:
         return reply.json
 
     def fail(self, identity: str = "CN=branch") -> Any:
+        """Ten attempts, each with an IKE SA of its own."""
+        first = self.sas
+        self.sas += 10
         return self.send(
             *(
-                self.event("auth_failed", after=n, ike_id=n, identity=identity, reason="psk")
+                self.event(
+                    "auth_failed", after=n, ike_id=first + n, identity=identity, reason="psk"
+                )
                 for n in range(10)
             )
         )
