@@ -139,6 +139,7 @@ class Pool:
                         return
                 elif crew.away <= crew.waiting or not self._rest(hand, crew, due):
                     crew.settle()
+                    due = time.monotonic() + _ROUND  # those that wait now began to after that
 
     def _take(self) -> _Job | None:
         try:

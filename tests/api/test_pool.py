@@ -1,6 +1,7 @@
 """The pool: bounded, patient for a while, stopped in order."""
 
 import asyncio
+import itertools
 import threading
 import time
 from functools import partial
@@ -243,5 +244,46 @@ def test_a_stop_lets_calls_beside_end() -> None:
         gate.set()
         assert await held == "signed"
         await stopping
+
+    asyncio.run(main())
+
+
+def test_a_thread_that_is_never_without_works_still_begins_all_that_wait(store: Store) -> None:
+    """It began one at a time, once it had not been without a work for longer than a commit may wait."""
+
+    number = itertools.count()
+
+    def commit() -> None:
+        store.together(note(str(next(number))))
+
+    async def begun_before_its_second_commit(pool: Pool) -> int:
+        course: list[str] = []
+
+        def first() -> None:
+            commit()
+            end = time.monotonic() + 60
+            while pool.waiting < 5 and time.monotonic() < end:
+                time.sleep(0.001)
+            time.sleep(0.1)  # longer than a commit may wait
+            commit()
+            course.append("first")
+
+        def second() -> None:
+            course.append("second")
+            commit()
+
+        works = [asyncio.ensure_future(pool.run(first))]
+        await asyncio.sleep(0)
+        while pool.waiting:
+            await asyncio.sleep(0.001)
+        works += [asyncio.ensure_future(pool.run(second)) for _ in range(5)]
+        await asyncio.gather(*works)
+        return course.index("first")
+
+    async def main() -> None:
+        pool = Pool(threads=1, queue=100, patience=300, name="test")
+        # Where the machine stands still in just that moment, some are begun later.
+        assert any([await begun_before_its_second_commit(pool) > 1 for _ in range(5)])
+        await pool.stop(60)
 
     asyncio.run(main())
