@@ -132,7 +132,6 @@ class Reader:
                 found["group"]
                 and not self._last  # _CHARON, or nobody
                 and data.find(b": ", start, found.start("group")) < 0  # no tag of a program
-                and not data.startswith(b"<", start)  # nor RFC 5424, whose tag has no colon
                 and data.find(b"]: ", found.end(), stop) < 0
             ):
                 self._usual(data, start, stop, found, events)
@@ -166,12 +165,13 @@ class Reader:
     def _usual(
         self, data: bytes, start: int, stop: int, found: re.Match[bytes], events: list[SaEvent]
     ) -> None:
-        """A line of charon in a usual layout, with one message: nearly all that are not dull. It is not copied."""
+        """A line of charon with nothing but a stamp before it, and so no host, and with one message: nearly all that
+        are not dull. It is not copied.
+        """
         self._last = _CHARON
         bracket = found.start("group") - 1
         if data.startswith(PACKET, bracket):  # many, where lines have no numbers of SAs
-            host = self._stamps.host_usual(data, start, stop)
-            self._charon.note_packet(data, bracket, stop, host)
+            self._charon.note_packet(data, bracket, stop, None)
             return
         if self._charon.held:
             events += self._charon.close()

@@ -70,20 +70,9 @@ class Stamps:
 
     def read_usual(self, data: bytes, start: int, stop: int) -> tuple[float | None, str | None]:
         """The same of the line of `data` from `start` to `stop`, which has a bracket."""
-        return self._remembered(data, start) or self.read(data[start:stop].rstrip(b"\r\n"))
-
-    def host_usual(self, data: bytes, start: int, stop: int) -> str | None:
-        """The host alone, which is cheaper where every line has a time of its own."""
-        known = self._remembered(data, start)
-        if known is not None:
-            return known[1]
-        raw = data[start:stop].rstrip(b"\r\n")
-        found = _STAMP.search(raw, 0, _LONGEST)
-        return _host(raw, found) if found else None
-
-    def _remembered(self, data: bytes, start: int) -> tuple[float | None, str | None] | None:
         cut = data.find(b"[", start, start + _LONGEST) - _THREAD
-        return self._known.get(data[start:cut]) if cut > start else None
+        known = self._known.get(data[start:cut]) if cut > start else None
+        return known or self.read(data[start:stop].rstrip(b"\r\n"))
 
     def _moment(self, found: re.Match[bytes]) -> float | None:
         zone = None

@@ -80,8 +80,7 @@ class _Thread:
     @property
     def source(self) -> str | None:
         """Who sent that packet."""
-        sender = _PACKET.match(self.packet)
-        return sender[1].decode("utf-8", "replace") if sender else None
+        return _sender(self.packet)
 
 
 @dataclass(slots=True)
@@ -95,8 +94,24 @@ class _Host:
     names_by_peer: dict[str, str] = field(default_factory=dict)
     children: dict[int, tuple[str | None, str | None]] = field(default_factory=dict)
     threads: dict[str, _Thread] = field(default_factory=dict)
+    #: What threads received last, of which they told nothing yet: nearly all ask only whether a peer is there.
+    packets: dict[str, bytes] = field(default_factory=dict)
     rekeys: set[tuple[int | None, bytes]] = field(default_factory=set)
     repeats: Repeats = field(default_factory=Repeats)
+
+    def thread(self, name: str | None) -> _Thread | None:
+        """What the thread does; None where it has no name, or nothing was told of it."""
+        if name is None:
+            return None
+        packet = self.packets.pop(name, None)
+        return self.threads.get(name) if packet is None else self.begun(name, packet)
+
+    def begun(self, name: str, packet: bytes = b"") -> _Thread:
+        """The thread, with what it does now."""
+        if len(self.threads) >= _MOST_THREADS:
+            self.threads.clear()
+        self.threads[name] = thread = _Thread(packet)
+        return thread
 
 
 class _Line(NamedTuple):
@@ -311,7 +326,7 @@ def _events(rule: Rule, shown: Values, line: _Line, message: str) -> tuple[SaEve
 
 def _claimed(event: SaEvent, line: _Line) -> SaEvent:
     """A peer that no configuration fits, with the identity that the line before told."""
-    thread = line.at.threads.get(line.thread) if line.thread else None
+    thread = line.at.thread(line.thread)
     if thread is None or thread.claimed is None:
         return event
     claimed, thread.claimed = thread.claimed, None
@@ -367,7 +382,7 @@ def _about(
 ) -> tuple[str | None, str | None]:
     """The peer's address and the connection's name, from this line and the ones before it."""
     at, source = line.at, peer
-    thread = at.threads.get(line.thread) if line.thread and not rule.timer else None
+    thread = None if rule.timer else at.thread(line.thread)
     if ike_id is None and thread is not None:
         ike_id = thread.ike_id
     if ike_id is not None:
@@ -406,11 +421,16 @@ def _keep(table: dict[Any, Any], key: Any, value: object) -> None:
 
 
 def _note_packet(at: _Host, thread: str, text: bytes) -> None:
-    if len(at.threads) >= _MOST_THREADS:
-        at.threads.clear()
-    at.threads[thread] = begun = _Thread(text)
+    if len(at.packets) >= _MOST_THREADS:
+        at.packets.clear()
+    at.packets[thread] = text
     if at.repeats:
-        at.repeats.hear(begun.source)
+        at.repeats.hear(_sender(text))
+
+
+def _sender(packet: bytes) -> str | None:
+    sender = _PACKET.match(packet)
+    return sender[1].decode("utf-8", "replace") if sender else None
 
 
 def _sent_to(peer: str | None, line: _Line, event: SaEvent) -> SaEvent:
@@ -424,7 +444,7 @@ def _note_exchange(at: _Host, name: str, ike_id: int | None, text: bytes) -> Non
     if text.startswith(b"received"):
         _note_packet(at, name, text)
         return
-    thread = at.threads.setdefault(name, _Thread())
+    thread = at.thread(name) or at.begun(name)
     found = _CREATE.match(text)
     if text.startswith(b"looking"):
         thread.claimed = _looked_for(text.rstrip())
@@ -452,12 +472,12 @@ def _looked_for(text: bytes) -> str | None:
 
 
 def _is_v2(line: _Line) -> bool:
-    thread = line.at.threads.get(line.thread) if line.thread else None
+    thread = line.at.thread(line.thread)
     return thread is not None and thread.is_v2
 
 
 def _is_of_child_rekey(line: _Line) -> bool:
-    thread = line.at.threads.get(line.thread) if line.thread else None
+    thread = line.at.thread(line.thread)
     return thread is not None and thread.rekeys_child
 
 
