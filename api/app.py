@@ -12,7 +12,7 @@ from flask.sessions import SecureCookieSession, SessionInterface
 from werkzeug.exceptions import HTTPException
 from werkzeug.routing import Map
 
-from api import reference
+from api import est, reference
 from api.bridge import EXCHANGE
 from api.dispatch import Dispatcher
 from api.health import health_routes
@@ -34,6 +34,7 @@ from api.v1 import (
     audit_log,
     authorities,
     certificates,
+    enroll_endpoints,
     findings,
     gateways,
     handovers,
@@ -77,6 +78,7 @@ def routes(wiring: Wiring) -> tuple[Route, ...]:
         *rollovers.ROUTES,
         *trust.ROUTES,
         *profiles.ROUTES,
+        *enroll_endpoints.ROUTES,
         *tokens.ROUTES,
         *approvals.ROUTES,
         *gateways.ROUTES,
@@ -107,6 +109,7 @@ def build(wiring: Wiring) -> Flask:
     app.url_map = Map(merge_slashes=False)
     dispatcher = Dispatcher(wiring.desk, wiring.clock)
     _add(app, dispatcher, routes(wiring))
+    est.install(app, wiring.desk, wiring.clock)
     app.register_error_handler(IkewardenError, _refuse)
     app.register_error_handler(HTTPException, _refuse_http)
     app.register_error_handler(Exception, _unforeseen)
@@ -145,6 +148,8 @@ def _refuse(error: IkewardenError) -> Response:
     token_given = "HTTP_AUTHORIZATION" in request.environ
     for name, value in problem_headers(error, token_given=token_given):
         response.headers[name] = value
+    if "WWW-Authenticate" in response.headers and est.is_est(request.path):
+        response.headers["WWW-Authenticate"] = est.CHALLENGE
     return response
 
 

@@ -88,8 +88,20 @@ def _kin(found: Iterable[Rollover], over: frozenset[str]) -> Kin:
     return Kin({name: frozenset(some) for name, some in next_to.items()}, over)
 
 
-def _trusted(desk: Desk, names: Iterable[str], known: Kin) -> set[int]:
-    """The numbers of these authorities and of all above them, with their kin."""
+def line_of(desk: Desk, name: str, *, now: datetime) -> tuple[Authority, ...]:
+    """What a peer trusts that trusts this authority: it and all above it, the root last; then what stands in for one of
+    them in a rollover. Public. Raises AuthorityNotFound.
+    """
+    warm(desk)
+    own = lineage(desk, name)
+    with desk.store.read() as connection:
+        found = _trusted(desk, [name], kin_of(connection, now))
+    others = found.keys() - {each.name for each in own}
+    return (*own, *(authorities.load(desk, each) for each in sorted(others)))
+
+
+def _trusted(desk: Desk, names: Iterable[str], known: Kin) -> dict[str, int]:
+    """These authorities and all above them, with their kin: their numbers by name."""
     found: dict[str, int] = {}
     waiting = {other for name in names for other in known.of(name)}
     while waiting:
@@ -97,12 +109,12 @@ def _trusted(desk: Desk, names: Iterable[str], known: Kin) -> set[int]:
         found[authority.name] = authority.id
         if authority.parent is not None:
             waiting |= {*known.of(authority.parent), authority.parent} - found.keys()
-    return {*found.values()}
+    return found
 
 
 def settle(desk: Desk, connection: Connection, gateway_id: int, relations: Kin) -> bool:
     """Make the CA set on record what the gateway's authority and its tunnels ask for; says whether it was another."""
-    wanted = _trusted(desk, _names(connection, gateway_id), relations)
+    wanted = {*_trusted(desk, _names(connection, gateway_id), relations).values()}
     mine = gateway_authorities.c.gateway_id == gateway_id
     there = set(connection.scalars(select(gateway_authorities.c.authority_id).where(mine)))
     if gone := there - wanted:

@@ -13,6 +13,7 @@ from urllib.parse import urlsplit
 from pydantic import Field, model_validator
 
 from ikewarden.settings_approvals import ApprovalsSettings
+from ikewarden.settings_endpoints import EnrollmentSettings
 from ikewarden.settings_keys import KeysSettings
 from ikewarden.settings_notices import NoticesSettings
 from ikewarden.settings_secrets import RotationSettings, SecretsSettings
@@ -270,6 +271,7 @@ class Settings(Section):
     api: ApiSettings = ApiSettings()
     validation: ValidationSettings = ValidationSettings()
     issuing: IssuingSettings = IssuingSettings()
+    enrollment: EnrollmentSettings = EnrollmentSettings()
     crl: CrlSettings = CrlSettings()
     ocsp: OcspSettings = OcspSettings()
     scheduler: SchedulerSettings = SchedulerSettings()

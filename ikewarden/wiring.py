@@ -21,6 +21,7 @@ from hsm.token.pin import PinGuard, find_pin
 from hsm.token.process import TokenPlace, TokenProcess
 from hsm.token.store import TokenKeyStore
 from ikewarden import receivers
+from ikewarden.settings_endpoints import endpoints_in
 from ikewarden.settings_model import Settings
 from pki.desk import ApprovalRules, Desk, Retention, RotationRules, Rules
 from pki.x509.builtin import builtin_profiles
@@ -197,6 +198,7 @@ def make_rules(settings: Settings) -> Rules:
             mass_revocation=settings.approvals.mass_revocation,
         ),
         profiles=builtin_profiles() | _profiles_in(settings.issuing.profiles_directory),
+        endpoints=endpoints_in(settings.enrollment.endpoints_directory),
     )
 
 

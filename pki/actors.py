@@ -31,6 +31,7 @@ class Action(StrEnum):
     AUTHORITY_READ = "authority.read"
     PROFILE_CREATE = "profile.create"
     PROFILE_READ = "profile.read"
+    ENDPOINT_READ = "endpoint.read"
     TOKEN_CREATE = "token.create"  # noqa: S105 - the name of an action
     TOKEN_READ = "token.read"  # noqa: S105 - the name of an action
     TOKEN_REVOKE = "token.revoke"  # noqa: S105 - the name of an action
@@ -75,6 +76,7 @@ _READ = frozenset(
         Action.CERTIFICATE_READ,
         Action.AUTHORITY_READ,
         Action.PROFILE_READ,
+        Action.ENDPOINT_READ,
         Action.JOB_READ,
         Action.METRICS_READ,
         Action.CRL_READ,

@@ -101,6 +101,25 @@ def named(desk: Desk, names: tuple[Guarded, ...]) -> Guarded | None:
     return next((name for name in names if name in desk.rules.approvals.required), None)
 
 
+def latest(
+    connection: Connection, desk: Desk, actor: Actor, act: Act, *, now: datetime
+) -> int | None:
+    """The number of the newest request for exactly this act with this credential that is not over, refused ones too:
+    for whoever cannot name it, because his protocol has no place for that.
+    """
+    name = _wanted(desk, act)
+    if name is None:
+        return None
+    query = select(func.max(approvals.c.id)).where(
+        approvals.c.credential == actor.credential,
+        approvals.c.sha256 == digest(name, act.parameters),
+        approvals.c.state.in_([State.PENDING, State.APPROVED, State.REFUSED]),
+        approvals.c.expires_at > now,
+    )
+    number: int | None = connection.execute(query).scalar_one()
+    return number
+
+
 def require_approval(
     unit: Unit, desk: Desk, actor: Actor, act: Act, *, now: datetime
 ) -> Mapping[str, Any]:
@@ -129,7 +148,7 @@ def look(desk: Desk, actor: Actor, act: Act, *, now: datetime) -> None:
 
     Raises what `require_approval` raises.
     """
-    if named(desk, act.names) is None:
+    if _wanted(desk, act) is None:
         return
     with desk.store.read() as connection:
         _find(connection, desk, actor, act, now, lock=False)
@@ -190,11 +209,16 @@ def has_approver(connection: Connection, now: datetime, *, beside: str | None = 
     )
 
 
+def _wanted(desk: Desk, act: Act) -> Guarded | None:
+    """By which name an act needs an approval, if it does."""
+    return act.names[0] if act.always else named(desk, act.names)
+
+
 def _find(
     connection: Connection, desk: Desk, actor: Actor, act: Act, now: datetime, *, lock: bool
 ) -> tuple[Any | None, Mapping[str, Any]]:
     """The approval to use, and what to say of it; no row where none is needed."""
-    name = named(desk, act.names)
+    name = _wanted(desk, act)
     if name is None:
         return None, {}
     exempt = _exempt(connection, actor, act)

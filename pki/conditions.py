@@ -11,8 +11,10 @@ from sqlalchemy import Connection, select
 from core.errors import Conflict, InvalidInput
 from pki.actors import GRANTS, Action, Actor, OutsideScope, Role, require_gateway
 from pki.authorities import ACTIVE, OUTSIDE, PREPARED, RETIRED, REVOKED, Authority, seen
-from pki.x509.draft import Subject
+from pki.refusals import LintRefused
+from pki.x509.draft import Draft, Subject
 from pki.x509.keys import key_algorithm
+from pki.x509.lint import LintReport, lint
 from pki.x509.names import GeneralName
 from pki.x509.profile import Profile
 from pki.x509.signing import HashlessPublicKey
@@ -276,3 +278,26 @@ def end_of_validity(
             next_step=f"Choose an end (--not-after, `not_after`) up to {latest:%Y-%m-%dT%H:%M:%SZ}.",
         )
     return end
+
+
+def check_lint(profile: Profile, draft: Draft) -> LintReport:
+    """What each kind of IKE daemon will say of the certificate. Raises LintRefused where the profile says so."""
+    dialects = tuple(d for d, level in profile.lint.items() if level != "off")
+    report = lint(draft.preview, dialects)
+    blocked = [
+        dialect
+        for dialect in dialects
+        if profile.lint[dialect] == "block" and report.verdict(dialect) == "fail"
+    ]
+    if blocked:
+        findings = [
+            {"dialect": dialect, "rule": finding.rule, "message": finding.message}
+            for dialect in blocked
+            for finding in report.findings(dialect)
+            if finding.severity == "fail"
+        ]
+        raise LintRefused(
+            f"This certificate would not work with {', '.join(blocked)}: {findings[0]['message']}",
+            details={"findings": findings},
+        )
+    return report

@@ -9,6 +9,7 @@ from core.receivers import Alertmanager, Mail, Syslog
 from core.secret import Secret
 from hsm.ports import KeyStore
 from hsm.secretstore import SecretStore
+from pki.endpoints import Endpoint, builtin_endpoints
 from pki.holdings import Holdings
 from pki.x509.builtin import builtin_profiles
 from pki.x509.profile import Profile
@@ -59,10 +60,10 @@ class Rules:
     have no slash at their end; `is_misdirected` says that the first is of this machine and not where it listens.
 
     A cache may keep an OCSP answer for `ocsp_cache`, which lasts for `ocsp_lifetime`.
-    `profiles` are the built-in ones and those of the installation's files. A revocation that would end more than
-    `cut_limit` tunnels must be confirmed; a gateway not heard of for `unreachable_after` counts as unreachable;
-    what `webhook` gets is signed with `webhook_key`, where there is one; `alertmanager`, `mail` and `syslog` hear of
-    alerts;
+    `profiles` and `endpoints` are the built-in ones and those of the installation's files. A revocation that would end
+    more than `cut_limit` tunnels must be confirmed; a gateway not heard of for `unreachable_after` counts as
+    unreachable; what `webhook` gets is signed with `webhook_key`, where there is one; `alertmanager`, `mail` and
+    `syslog` hear of alerts;
     `crl_spread` is the time over which the fleet is told of a list that was only refreshed.
     """
 
@@ -89,6 +90,7 @@ class Rules:
     retention: Retention = Retention()
     approvals: ApprovalRules = ApprovalRules()
     profiles: Mapping[str, Profile] = field(default_factory=builtin_profiles)
+    endpoints: Mapping[str, Endpoint] = field(default_factory=builtin_endpoints)
 
 
 @dataclass(frozen=True)

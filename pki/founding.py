@@ -37,7 +37,7 @@ from pki.authorities import (
 from pki.conditions import check_in_force, check_still
 from pki.desk import Desk
 from pki.guarded import Act, Guarded
-from pki.issuance import IssuanceOvertaken
+from pki.refusals import IssuanceOvertaken
 from pki.rollover.records import begin
 from pki.trail import leave
 from pki.x509 import serials

@@ -24,6 +24,7 @@ class Guarded(StrEnum):
     BACKUP_EXPORT = "backup.export"
     BACKUP_RESTORE = "backup.restore"
     ROLE_CHANGE = "role.change"
+    CERTIFICATE_ENROLL = "certificate.enroll"
 
 
 class State(StrEnum):
@@ -78,11 +79,13 @@ class Act:
     `names` are what it falls under; the first of them that settings name counts, and one approval is enough.
     `parameters` are all that decides what comes of it, defaults too, and never a secret: an approval is for exactly
     these, and whoever approves sees them. Settings are no part of them: who can change those can switch the rule off.
+    `always`: it needs an approval whatever [approvals] says.
     """
 
     names: tuple[Guarded, ...]
     parameters: Mapping[str, object]
     makes_approver: bool = False
+    always: bool = False
 
 
 def person(name: str) -> str:

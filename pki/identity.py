@@ -164,6 +164,11 @@ _CERTIFICATE = (
 )
 
 
+def certificate_credential(authority: str, serial: str) -> str:
+    """How an actor's credential names a certificate."""
+    return f"certificate:{authority}:{serial}"
+
+
 _SPEAKS = (
     select(certificates.c.id)
     .where(
@@ -182,8 +187,11 @@ def _has_own(connection: Connection, gateway: str, now: datetime) -> bool:
     return connection.execute(_SPEAKS, asked).first() is not None
 
 
-def actor_from_certificate(desk: Desk, der: bytes, *, now: datetime, request_id: str) -> Actor:
-    """Find which gateway holds this client certificate, by its serial number and SHA-256 fingerprint.
+def actor_from_certificate(
+    desk: Desk, der: bytes, *, now: datetime, request_id: str, by_itself: bool = False
+) -> Actor:
+    """Find which gateway holds this client certificate, by its serial number and SHA-256 fingerprint. `by_itself`:
+    one of no gateway counts too, for what is done with this very certificate.
 
     The TLS handshake proved possession of the key; the record says whether it counts now. That of a channel counts as
     long as the gateway has a certificate of its own that does: to revoke the one is to end both. Raises
@@ -203,7 +211,7 @@ def actor_from_certificate(desk: Desk, der: bytes, *, now: datetime, request_id:
             and row.profile == CHANNEL
             and not _has_own(connection, row.gateway, now)
         )
-    if row is None or row.gateway is None:
+    if row is None or (row.gateway is None and not by_itself):
         raise ClientCertificateUnknown("This client certificate may not call the service.")
     if row.status == "valid" and alone:
         raise ClientCertificateRevoked("This gateway has no certificate of its own that counts.")
@@ -212,9 +220,9 @@ def actor_from_certificate(desk: Desk, der: bytes, *, now: datetime, request_id:
     if not row.not_before <= now < row.not_after:
         raise ClientCertificateExpired("This client certificate is not within its validity period.")
     return Actor(
-        name=f"gateway {row.gateway}",
+        name=f"certificate {row.serial}" if row.gateway is None else f"gateway {row.gateway}",
         role=Role.GATEWAY,
-        credential=f"certificate:{row.authority}:{row.serial}",
+        credential=certificate_credential(row.authority, row.serial),
         scope=Scope(
             profiles=(row.profile,),
             authorities=(row.authority,),

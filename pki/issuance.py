@@ -5,15 +5,16 @@ on record; a signature that was asked for is on record before it exists.
 """
 
 import hashlib
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
+from typing import Any
 
 from cryptography import x509
 from cryptography.exceptions import InvalidSignature
 from sqlalchemy import bindparam, exists, select, update
 
-from core.errors import Conflict, InvalidInput, NotPermitted, Unavailable
 from hsm.errors import KeyStoreError
 from hsm.signonly import with_key
 from pki import authorities, compromise, conditions, profiles
@@ -30,56 +31,26 @@ from pki.actors import (
 from pki.authorities import Authority
 from pki.certificates import CertificateView, find
 from pki.desk import Desk
-from pki.identity import CHANNEL, use_up
+from pki.identity import CHANNEL, certificate_credential, use_up
+from pki.refusals import (
+    IssuanceOvertaken,
+    NamesChanged,
+    NotRenewable,
+    ProofMissing,
+)
 from pki.trail import leave
 from pki.x509 import renewal, serials
 from pki.x509.authority import Pointers
 from pki.x509.csr import SigningRequest, read_csr
 from pki.x509.draft import Draft, Mould, Subject, subject_for
 from pki.x509.keys import check_key
-from pki.x509.lint import LintReport, lint
+from pki.x509.lint import LintReport
 from pki.x509.names import GeneralName
 from pki.x509.profile import Profile
 from pki.x509.signing import PublicKey, complete, sign
 from store.engine import Unit
 from store.tables import authorities as authorities_table
 from store.tables import certificates
-
-
-class LintRefused(InvalidInput):
-    """An IKE daemon that the profile names would refuse this certificate."""
-
-    code = "lint_refused"
-    next_step = "Change what the findings name, or use a profile for fewer kinds of daemons."
-
-
-class IssuanceOvertaken(Unavailable):
-    """Meanwhile the intent was given up, the authority retired or withdrawn, or a certificate with this key revoked for
-    keyCompromise; the signature is thrown away.
-    """
-
-    code = "issuance_overtaken"
-
-
-class NotRenewable(Conflict):
-    """A certificate that is revoked, on hold, or was never issued is not renewed."""
-
-    code = "certificate_not_renewable"
-    next_step = "Ask for a new certificate: `ikewarden cert issue`, or on a gateway `ikewarden agent enroll`."
-
-
-class NamesChanged(InvalidInput):
-    """A renewal cannot ask for other names."""
-
-    code = "renewal_names_changed"
-    next_step = "Leave subjectAltName out of the request, or enroll anew with the new names."
-
-
-class ProofMissing(NotPermitted):
-    """A gateway's channel asked for a certificate of the gateway without the key of the one in force."""
-
-    code = "renewal_proof_missing"
-    next_step = "Sign the request with the gateway's present key too, or enroll anew."
 
 
 @dataclass(frozen=True)
@@ -121,6 +92,15 @@ class IssuedCertificate:
         return authorities.pem(x509.load_der_x509_certificate(self.der))
 
 
+# Asked in the transaction that puts an intent on record, with the hash of the key: what it raises keeps that from being
+# done, and what it gives is said in the audit log.
+Consent = Callable[[Unit, IssuedCertificate, str], Mapping[str, Any]]
+
+
+def _nothing_said(unit: Unit, issued: IssuedCertificate, spki: str) -> Mapping[str, Any]:
+    return {}
+
+
 @dataclass(frozen=True)
 class _Plan:
     """Everything decided, nothing done."""
@@ -133,6 +113,7 @@ class _Plan:
     not_after: datetime | None
     gateway: str | None
     renewed: CertificateView | None = None
+    consent: Consent = _nothing_said
 
     @property
     def renewed_from(self) -> str | None:
@@ -140,8 +121,15 @@ class _Plan:
         return None if self.renewed is None else self.renewed.serial
 
 
-def issue(desk: Desk, actor: Actor, request: IssueRequest, *, now: datetime) -> IssuedCertificate:
-    """Issue a certificate for a request whose private key the requester holds.
+def issue(
+    desk: Desk,
+    actor: Actor,
+    request: IssueRequest,
+    *,
+    now: datetime,
+    consent: Consent = _nothing_said,
+) -> IssuedCertificate:
+    """Issue a certificate for a request whose private key the requester holds, with the `consent` of its door.
 
     Raises RoleMayNot, OutsideScope, ProfileNotFound, AuthorityNotFound, KeyCompromised, the errors of `pki.conditions`,
     `pki.x509.csr`, `.names`, `.keys`, `.draft` and `.constraints`, LintRefused, TokenUsedUp, SignerUnavailable (the
@@ -173,6 +161,7 @@ def issue(desk: Desk, actor: Actor, request: IssueRequest, *, now: datetime) -> 
         spki_sha256=asked.spki_sha256,
         not_after=request.not_after,
         gateway=gateway,
+        consent=consent,
     )
     return _carry_out(desk, actor, plan, now)
 
@@ -186,6 +175,7 @@ def renew(
     now: datetime,
     authority: str | None = None,
     proof: bytes | None = None,
+    consent: Consent = _nothing_said,
 ) -> IssuedCertificate:
     """Issue the successor of a certificate: same profile and names, same authority or who issues in its place.
 
@@ -196,19 +186,16 @@ def renew(
     """
     require(actor, Action.CERTIFICATE_RENEW)
     old = find(desk, serial, authority=authority)
-    require_gateway(actor, old.gateway)
+    if actor.credential != certificate_credential(old.authority, old.serial):
+        require_gateway(actor, old.gateway)
     channel = _through_channel(actor, old)
     if not channel:  # its own certificate is of another profile, and of another authority where one was rolled over
         require_profile(actor, old.profile)
         _require_line(desk, actor, old, now)
-    if old.profile == authorities.PROFILE:
-        raise NotRenewable("The certificate of an authority is not renewed like a gateway's.")
-    if old.status != "valid" or old.der is None:
-        raise _not_renewable(old, old.status)
+    before = _renewable(old)
     profile = profiles.load(desk, old.profile)
     conditions.check_profile(actor, profile)
     names = tuple(GeneralName.parse(name) for name in old.names)
-    before = x509.load_der_x509_certificate(old.der)
     if csr is None:
         key, spki = _same_key(before), old.spki_sha256
     else:
@@ -231,8 +218,17 @@ def renew(
         not_after=None,
         gateway=old.gateway,
         renewed=old,
+        consent=consent,
     )
     return _carry_out(desk, actor, plan, now)
+
+
+def _renewable(old: CertificateView) -> x509.Certificate:
+    if old.profile == authorities.PROFILE:
+        raise NotRenewable("The certificate of an authority is not renewed like a gateway's.")
+    if old.status != "valid" or old.der is None:
+        raise _not_renewable(old, old.status)
+    return x509.load_der_x509_certificate(old.der)
 
 
 def _require_line(desk: Desk, actor: Actor, old: CertificateView, now: datetime) -> None:
@@ -288,7 +284,7 @@ def _carry_out(desk: Desk, actor: Actor, plan: _Plan, now: datetime) -> IssuedCe
         not_after=not_after,
         shard=shard,
     )
-    report = _lint(plan.profile, draft)
+    report = conditions.check_lint(plan.profile, draft)
     key = authorities.signer(desk, plan.authority)
     text = serials.to_hex(serial)
     issued = IssuedCertificate(
@@ -338,28 +334,6 @@ def _mould(desk: Desk, plan: _Plan) -> Mould:
     return held
 
 
-def _lint(profile: Profile, draft: Draft) -> LintReport:
-    dialects = tuple(d for d, level in profile.lint.items() if level != "off")
-    report = lint(draft.preview, dialects)
-    blocked = [
-        dialect
-        for dialect in dialects
-        if profile.lint[dialect] == "block" and report.verdict(dialect) == "fail"
-    ]
-    if blocked:
-        findings = [
-            {"dialect": dialect, "rule": finding.rule, "message": finding.message}
-            for dialect in blocked
-            for finding in report.findings(dialect)
-            if finding.severity == "fail"
-        ]
-        raise LintRefused(
-            f"This certificate would not work with {', '.join(blocked)}: {findings[0]['message']}",
-            details={"findings": findings},
-        )
-    return report
-
-
 def _record_intent(
     desk: Desk,
     actor: Actor,
@@ -392,6 +366,7 @@ def _record_intent(
     def work(unit: Unit) -> None:
         if plan.renewed is not None:
             _refuse_ended(unit, plan.renewed)
+        said = plan.consent(unit, issued, plan.spki_sha256)
         use_up(unit, actor, now)
         unit.insert(certificates, row)
         leave(
@@ -403,6 +378,7 @@ def _record_intent(
             outcome="intent",
             profile=plan.profile.name,
             tbs_sha256=hashlib.sha256(draft.tbs).hexdigest(),
+            **said,
         )
 
     desk.store.together(work)

@@ -75,12 +75,15 @@ def folder_files(home: Path, directory: str) -> dict[str, Entry]:
 
 
 def single_files(home: Path, settings_file: Path, settings: Settings) -> Iterator[Entry]:
-    """The settings, and what stands beside them: profiles, the passphrase of the keys, the admin's token, the root."""
+    """The settings, and what stands beside them: profiles, enrollment endpoints, the passphrase of the keys, the
+    admin's token, the root.
+    """
     yield Entry(FILES + SETTINGS, settings_file.read_bytes())
-    profiles = settings.issuing.profiles_directory
-    if profiles is not None:
-        place = _inside(home, profiles)
-        for file in sorted(profiles.glob("*.toml")):
+    for written in (settings.issuing.profiles_directory, settings.enrollment.endpoints_directory):
+        if written is None:
+            continue
+        place = _inside(home, written)
+        for file in sorted(written.glob("*.toml")):
             yield Entry(f"{FILES}{place}/{file.name}", file.read_bytes(), _PUBLIC)
     passphrase = settings.keys.passphrase_file
     if passphrase is not None and passphrase.is_relative_to(home):

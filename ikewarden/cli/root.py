@@ -56,6 +56,10 @@ _COMMANDS: Final = "ikewarden.cli.commands"
         "sa": Lazy(f"{_COMMANDS}.sa:sa", "Security associations."),
         "doctor": Lazy(f"{_COMMANDS}.doctor:doctor", "Find out why a tunnel does not come up."),
         "audit": Lazy(f"{_COMMANDS}.audit:audit", "Find out who can read the keys of a host."),
+        "enroll-endpoint": Lazy(
+            f"{_COMMANDS}.enroll_endpoint:enroll_endpoint",
+            "Enrollment endpoints: who, by which door, gets what.",
+        ),
         "profile": Lazy(f"{_COMMANDS}.profile:profile", "Profiles: what certificates contain."),
         "token": Lazy(
             f"{_COMMANDS}.token:token", "Bearer tokens for people, programs and enrolling gateways."

@@ -82,6 +82,7 @@ TABLE = """
     POST /v1/profiles                           -      y       -        -       -       -        -
     GET  /v1/profiles                           -      y       y        y       y       -        -
     GET  /v1/profiles/{name}                    -      y       y        y       y       -        -
+    GET  /v1/enroll-endpoints                   -      y       y        y       y       -        -
     POST /v1/tokens                             -      y       y        -       -       -        -
     GET  /v1/tokens                             -      y       y        -       y       -        -
     POST /v1/tokens/{id}/revoke                 -      y       y        -       -       -        -

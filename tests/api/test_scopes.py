@@ -105,6 +105,7 @@ TABLE = """
     all   POST /v1/profiles
     free  GET  /v1/profiles
     free  GET  /v1/profiles/{name}
+    free  GET  /v1/enroll-endpoints
     own   POST /v1/tokens
     cut   GET  /v1/tokens
     own   POST /v1/tokens/{id}/revoke

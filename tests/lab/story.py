@@ -286,7 +286,12 @@ def wait_until(condition: Callable[[], bool], what: str, *, seconds: float = 180
     return time.monotonic() - start
 
 
-def tell(lab: Lab, warden: Warden, algorithm: str, say: Say) -> list[str]:
+Enroll = Callable[[Warden, str, str, Gateway], Enrolled]
+
+
+def tell(
+    lab: Lab, warden: Warden, algorithm: str, say: Say, *, enroll: Enroll = enroll
+) -> list[str]:
     """The whole story; returns the daemon's own words of the refusal. Raises LabError where it goes wrong."""
     lab.publish(("127.0.0.1", warden.api_port), port=API_PORT)
     lab.publish(("127.0.0.1", warden.validation_port), port=VALIDATION_PORT)
@@ -298,7 +303,7 @@ def tell(lab: Lab, warden: Warden, algorithm: str, say: Say) -> list[str]:
         mine = enroll(warden, f"{gateway.name}.demo.example", algorithm, gateway)
         gateway.install(mine.key_pem, mine.certificate_pem, mine.chain_pems)
         enrolled.append(mine)
-        say(f"{mine.name}: enrolled over REST, {algorithm} certificate {mine.serial}")
+        say(f"{mine.name}: enrolled, {algorithm} certificate {mine.serial}")
     connect(left, right)
     left.initiate()
     say("IKEv2 tunnel is up, with revocation = strict on both ends")

@@ -11,8 +11,8 @@ from pki.certificates import CertificateQuery
 from pki.conditions import RootIssuesAuthorities
 from pki.desk import Desk
 from pki.founding import AuthorityExists, AuthorityRequest
-from pki.issuance import NotRenewable
 from pki.profiles import ProfileExists, ProfileNotFound
+from pki.refusals import NotRenewable
 from pki.tokens import TokenRequest
 from pki.x509.constraints import NameConstraints, NameOutsideConstraints
 from pki.x509.names import GeneralName, InvalidName

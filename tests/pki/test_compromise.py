@@ -11,7 +11,7 @@ from pki import compromise, issuance, revocation
 from pki.actors import Actor, Role, Scope
 from pki.compromise import KeyCompromised
 from pki.desk import Desk
-from pki.issuance import IssuanceOvertaken
+from pki.refusals import IssuanceOvertaken
 from store.schema import migrate
 from tests.fixtures.desk import ADMIN, OPERATOR, Custody, reopened
 from tests.pki.acts import issue, status_on_record

@@ -15,8 +15,8 @@ from pki.actors import Actor, Role, Scope
 from pki.authorities import KeyDoesNotFit
 from pki.desk import Desk
 from pki.founding import AuthorityRequest
-from pki.issuance import IssuanceOvertaken
 from pki.ocsp_responder import OcspResponder
+from pki.refusals import IssuanceOvertaken
 from pki.tokens import TokenRequest
 from scheduler.jobs import settle
 from store.engine import Store

@@ -15,7 +15,8 @@ from pki.actors import Actor, OutsideScope, Role, Scope
 from pki.certificates import CertificateNotFound
 from pki.conditions import LifetimeRefused, ProfileIsInternal
 from pki.desk import Desk
-from pki.issuance import IssuedCertificate, IssueRequest, NamesChanged, NotRenewable
+from pki.issuance import IssuedCertificate, IssueRequest
+from pki.refusals import NamesChanged, NotRenewable
 from pki.tokens import TokenRequest
 from pki.x509.builtin import builtin_profiles
 from store.tables import certificates as certificates_table

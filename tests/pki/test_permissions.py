@@ -1,5 +1,6 @@
 """Who may do what: every operation of the domain and every role, as a table written by hand."""
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -17,6 +18,7 @@ from pki import (
     cleanup,
     compromise,
     decisions,
+    enrollments,
     expiry,
     founding,
     history,
@@ -41,6 +43,7 @@ from pki.ceremony.plan import Plan
 from pki.certificates import CertificateQuery
 from pki.decisions import ApprovalQuery
 from pki.desk import Desk
+from pki.endpoints import Endpoint
 from pki.founding import AuthorityRequest
 from pki.guarded import Step
 from pki.history import AuditQuery
@@ -73,6 +76,7 @@ from tests.role_table import (
 ORDER = Order("a", "/a", ["passphrase"])
 NOTHING = AuthorityRequest("", "issuing", "")
 ABOVE = Above("nope", b"", b"")
+ENDPOINT = Endpoint("nope", "nope")
 UNCONFIRMED = Plan("", "", ("nobody",), (), "", "00")
 
 TABLE: dict[Any, tuple[set[Role], Call]] = {
@@ -106,6 +110,17 @@ TABLE: dict[Any, tuple[set[Role], Call]] = {
         lambda d, a: decisions.list_(d, a, ApprovalQuery(), now=NOW),
     ),
     decisions.withdraw: ({A, O}, lambda d, a: decisions.withdraw(d, a, 0, now=NOW)),
+    enrollments.enroll: (
+        {A, O, E, S},
+        lambda d, a: enrollments.enroll(d, a, ENDPOINT, "est", b"", now=NOW),
+    ),
+    enrollments.list_: ({A, O, P, U}, enrollments.list_),
+    enrollments.reenroll: (
+        {A, O, G},
+        lambda d, a: enrollments.reenroll(
+            d, replace(a, credential=f"certificate:nope:{NOWHERE}"), ENDPOINT, "est", b"", now=NOW
+        ),
+    ),
     expiry.give_notice: ({S}, lambda d, a: expiry.give_notice(d, a, now=NOW)),
     founding.create: (
         {A},

@@ -13,8 +13,9 @@ from dilithium_py.ml_dsa import ML_DSA_44, ML_DSA_65, ML_DSA_87
 from hsm.ports import KeyAlgorithm
 from pki import issuance, publication, revocation
 from pki.desk import Desk
-from pki.issuance import IssueRequest, LintRefused
+from pki.issuance import IssueRequest
 from pki.ocsp_responder import OcspResponder
+from pki.refusals import LintRefused
 from pki.x509 import renewal
 from pki.x509.lint import lint
 from store.engine import open_store

@@ -22,6 +22,7 @@ from pki import (
     ocsp_signers,
     publication,
     reconcile,
+    refusals,
     revocation,
     tls_credential,
     tokens,
@@ -239,7 +240,7 @@ def test_a_revoked_certificate_is_not_renewed_by_the_successor(desk: Desk) -> No
     old = issue(desk)
     switched(desk)
     revocation.revoke(desk, OPERATOR, old.serial, "superseded", now=NOW)
-    with pytest.raises(issuance.NotRenewable):
+    with pytest.raises(refusals.NotRenewable):
         issuance.renew(desk, OPERATOR, old.serial, None, now=NOW)
 
 
@@ -402,7 +403,7 @@ def test_what_is_finished_in_spite_of_it_is_on_record_with_its_number(
         assert phases.usage(desk, ADMIN, found.id, now=NOW).pending == 1
 
     keys.before = finish
-    with pytest.raises(issuance.IssuanceOvertaken):
+    with pytest.raises(refusals.IssuanceOvertaken):
         issue(desk)
     assert len(tried) == 1
     assert details(desk, "rollover.finish")[-1]["in_force"] == 2
@@ -532,7 +533,7 @@ def test_nothing_is_issued_by_a_successor_that_is_withdrawn_meanwhile(desk: Desk
     found = prepare(desk)
     move(desk, found, "published")
     late = meddling(desk, lambda: move(desk, found, BACK))
-    with pytest.raises(issuance.IssuanceOvertaken):
+    with pytest.raises(refusals.IssuanceOvertaken):
         issue(late, authority="issuing-2")
     assert valid_of(desk, "issuing-2") == []
     # What was signed all the same is given up, and told of.
@@ -547,7 +548,7 @@ def test_nothing_is_issued_by_an_authority_that_is_finished_meanwhile(desk: Desk
         move(desk, found, "switched")
         move(desk, found, "finished")
 
-    with pytest.raises(issuance.IssuanceOvertaken):
+    with pytest.raises(refusals.IssuanceOvertaken):
         issue(meddling(desk, finish))
     assert valid_of(desk, "issuing") == []
     # What the service itself needs goes on.
@@ -584,7 +585,7 @@ def test_many_issue_while_a_successor_is_withdrawn(desk: Desk, second_store: Sto
         state = phases.get(desk, ADMIN, found.id).state
         made = valid_of(desk, "issuing-2")
         assert (state == "published") or not made
-        expected = StillInUse, AuthorityRetired, issuance.IssuanceOvertaken
+        expected = StillInUse, AuthorityRetired, refusals.IssuanceOvertaken
         assert all(isinstance(each, expected) for each in lost), lost
         reconcile.settle(desk, CLOCKWORK, now=LATE)
         for serial in made:

@@ -10,8 +10,8 @@ from core.crew import Crew
 from core.errors import Conflict
 from pki import issuance, ocsp_answers, publication, revocation
 from pki.desk import Desk
-from pki.issuance import NotRenewable
 from pki.ocsp_responder import OcspResponder
+from pki.refusals import NotRenewable
 from store.engine import Store
 from store.tables import certificates
 from store.tables import ocsp_answers as answers_table

@@ -1,0 +1,77 @@
+"""Enrollment endpoints: by which doors devices ask for certificates."""
+
+from typing import Literal
+
+from pydantic import Field
+
+from api.registry import Call, Nothing, Reply, Route, Shown
+from pki import enrollments
+from pki.actors import Action
+from pki.endpoints import DEFAULT, EstDoor
+
+_PATH = "/v1/enroll-endpoints"
+
+
+class Est(Shown):
+    """What EST wants there."""
+
+    url: str = Field(description="What clients are given; operations follow it.")
+    authentication: list[Literal["token", "certificate"]] = Field(
+        description="token: an enroller's, as the password of HTTP Basic; certificate: of this service, over TLS."
+    )
+    server_keys: bool = Field(description="Whether the service makes keys for devices.")
+
+
+class EnrollEndpoint(Shown):
+    """An endpoint. A door that is null is shut."""
+
+    name: str = Field(description="What the protocols call a label.")
+    profile: str
+    authority: str | None = Field(description="null: who issues where none is named.")
+    approval: Literal["automatic", "manual"] = Field(
+        description="manual: a person approves each first certificate (GET /v1/approvals)."
+    )
+    est: Est | None
+
+
+class EnrollEndpoints(Shown):
+    """All endpoints, by name."""
+
+    items: list[EnrollEndpoint]
+
+
+def _est(base: str, name: str, door: EstDoor) -> Est:
+    return Est(
+        url=f"{base}/.well-known/est" + ("" if name == DEFAULT else f"/{name}"),
+        authentication=list(door.ways),
+        server_keys=door.server_keys,
+    )
+
+
+def list_(call: Call[None, Nothing]) -> Reply:
+    """List endpoints."""
+    base = call.desk.rules.service_url
+    items = [
+        EnrollEndpoint(
+            name=each.name,
+            profile=each.profile,
+            authority=each.authority,
+            approval="manual" if each.manual else "automatic",
+            est=None if each.est is None else _est(base, each.name, each.est),
+        )
+        for each in enrollments.list_(call.desk, call.actor)
+    ]
+    return Reply(EnrollEndpoints(items=items))
+
+
+ROUTES = (
+    Route(
+        method="GET",
+        path=_PATH,
+        view=list_,
+        summary="List enrollment endpoints: who, by which door, gets what",
+        tag="Enrollment",
+        action=Action.ENDPOINT_READ,
+        answer=EnrollEndpoints,
+    ),
+)

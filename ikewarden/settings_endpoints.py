@@ -1,0 +1,95 @@
+"""Enrollment endpoints: where their files are, and what stands in one."""
+
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Final, Literal
+
+from pydantic import Field, ValidationError
+
+from core.errors import InvalidInput
+from ikewarden.settings_section import Section
+from ikewarden.settings_values import Name, RelativePath
+from pki.endpoints import Endpoint, EstDoor, builtin_endpoints
+
+# RFC 7030 §3.2.2: a label is none of the operations.
+_OPERATIONS: Final = frozenset(
+    {"cacerts", "csrattrs", "fullcmc", "serverkeygen", "simpleenroll", "simplereenroll"}
+)
+_Ways = Annotated[tuple[Literal["token", "certificate"], ...], Field(min_length=1, max_length=2)]
+
+
+class InvalidEndpoint(InvalidInput):
+    """A file that describes no endpoint."""
+
+    code = "invalid_endpoint"
+    next_step = "Correct what is named; docs/how-to/est.md has an example."
+
+
+class EnrollmentSettings(Section):
+    """Enrollment endpoints: EST."""
+
+    endpoints_directory: RelativePath | None = Field(
+        default=None,
+        description="A directory with enrollment endpoints of your own, one TOML file each, beside the built-in "
+        "`gateway`, which a file of that name replaces.",
+    )
+
+
+class _Est(Section):
+    authentication: _Ways = ("token", "certificate")
+    server_keys: bool = False
+
+
+class _File(Section):
+    name: Name
+    profile: Name
+    authority: Name | None = None
+    approval: Literal["automatic", "manual"] = "automatic"
+    est: _Est | None = None
+
+
+def endpoints_in(directory: Path | None) -> Mapping[str, Endpoint]:
+    """The built-in endpoints and those of a directory's files. Raises InvalidEndpoint."""
+    found: dict[str, Endpoint] = {}
+    if directory is not None:
+        if not directory.is_dir():
+            raise InvalidEndpoint(f"endpoints_directory: {directory} is not a directory.")
+        for file in sorted(directory.glob("*.toml")):
+            endpoint = _read(file)
+            if endpoint.name in found:
+                raise InvalidEndpoint(f"{file}: the name {endpoint.name!r} is taken.")
+            found[endpoint.name] = endpoint
+    return dict(builtin_endpoints()) | found
+
+
+def _read(file: Path) -> Endpoint:
+    try:
+        document = tomllib.loads(file.read_text("utf-8"))
+    except (OSError, ValueError) as error:
+        raise InvalidEndpoint(f"{file} cannot be read: {error}") from None
+    if isinstance(est := document.get("est"), dict) and isinstance(
+        ways := est.get("authentication"), list
+    ):
+        est["authentication"] = tuple(ways)  # a strict model takes no list where it has a tuple
+    try:
+        read = _File.model_validate(document)
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_input=False)[0]
+        place = ".".join(map(str, first["loc"])) or "the file"
+        raise InvalidEndpoint(f"{file}: {place}: {first['msg']}.") from None
+    if read.name in _OPERATIONS:
+        raise InvalidEndpoint(f"{file}: name: {read.name!r} is an operation of EST.")
+    if read.est is not None and read.est.server_keys and read.approval == "manual":
+        raise InvalidEndpoint(
+            f"{file}: est.server_keys: a key that is made anew at each request cannot be approved."
+        )
+    return Endpoint(
+        name=read.name,
+        profile=read.profile,
+        authority=read.authority,
+        manual=read.approval == "manual",
+        est=None
+        if read.est is None
+        else EstDoor(ways=read.est.authentication, server_keys=read.est.server_keys),
+    )

@@ -1,0 +1,166 @@
+"""What EST, SCEP, CMP and ACME have in common: a request that came through an endpoint's door becomes a certificate.
+
+Each door decodes, calls one of these, encodes. They end in `pki.issuance`.
+"""
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import replace
+from datetime import datetime
+from typing import Any, Final, Literal
+
+from sqlalchemy import select
+
+from core.errors import Conflict, NotPermitted
+from core.secret import Secret
+from pki import authorities, issuance
+from pki.actors import Action, Actor, Role, require
+from pki.approvals import (
+    ApprovalNotUsable,
+    ApprovalRequired,
+    asked_for,
+    latest,
+    require_approval,
+)
+from pki.authorities import Authority
+from pki.desk import Desk
+from pki.endpoints import Endpoint, EndpointNotFound
+from pki.guarded import Act, Guarded, State
+from pki.identity import token_hash
+from pki.issuance import IssuedCertificate, IssueRequest
+from pki.x509.csr import read_csr
+from store.engine import Unit
+from store.tables import certificates, tokens
+
+Door = Literal["est"]
+#: How long a client waits before it asks again for what a person has to approve.
+RETRY_AFTER: Final = 60  # seconds
+
+
+class EnrollmentWaits(Conflict):
+    """A person has to approve the request first; the same request, sent again later, is answered then."""
+
+    code = "enrollment_waits"
+    next_step = "Send exactly the same request again later, with the same credential."
+
+
+class EnrollmentDenied(NotPermitted):
+    """A person has looked at the request and refused it."""
+
+    code = "enrollment_denied"
+    next_step = "Ask who runs the service why; a request with another key or other names is another request."
+
+
+def list_(desk: Desk, actor: Actor) -> list[Endpoint]:
+    """List the enrollment endpoints, by name. Raises RoleMayNot."""
+    require(actor, Action.ENDPOINT_READ)
+    return sorted(desk.rules.endpoints.values(), key=lambda each: each.name)
+
+
+def endpoint(desk: Desk, name: str) -> Endpoint:
+    """Find an endpoint. Public: its door asks who comes in. Raises EndpointNotFound."""
+    found = desk.rules.endpoints.get(name)
+    if found is None:
+        raise EndpointNotFound(f"There is no enrollment endpoint {name[:100]!r}.")
+    return found
+
+
+def issuer(desk: Desk, of: Endpoint, *, now: datetime) -> Authority:
+    """Who issues for an endpoint now. Public. Raises what `authorities.choose` raises."""
+    service = Actor("service", Role.SCHEDULER)
+    return authorities.choose(desk, service, of.authority, now=now)
+
+
+def enroll(
+    desk: Desk, actor: Actor, through: Endpoint, door: Door, csr: bytes, *, now: datetime
+) -> IssuedCertificate:
+    """Issue a first certificate for a request that came through an endpoint's door.
+
+    Raises what `issuance.issue` raises; EnrollmentWaits, EnrollmentDenied where a person has to approve it.
+    """
+    require(actor, Action.CERTIFICATE_ISSUE)
+    wanted = IssueRequest(csr=csr, profile=through.profile, authority=through.authority)
+
+    def consent(unit: Unit, issued: IssuedCertificate, spki: str) -> Mapping[str, Any]:
+        act = _act(through, issued, spki)
+        number = latest(unit.connection, desk, actor, act, now=now)
+        asker = replace(actor, approval=number)
+        said = require_approval(unit, desk, asker, act, now=now)
+        return {"endpoint": through.name, "door": door, **said}
+
+    with _waiting(desk, actor, now):
+        return issuance.issue(desk, actor, wanted, now=now, consent=consent)
+
+
+def earlier(desk: Desk, token: Secret, csr: bytes, *, now: datetime) -> bytes | None:
+    """The certificate (DER) that a one-time token was used up by, where the request is for the same key: whoever lost
+    the answer sends the same again. None for any other token or request; what was revoked is not given.
+
+    Raises what `read_csr` raises, to the holder of such a token.
+    """
+    spent = select(tokens.c.id, tokens.c.expires_at).where(
+        tokens.c.hash == token_hash(token), tokens.c.uses_left == 0, tokens.c.revoked_at.is_(None)
+    )
+    with desk.store.read() as connection:
+        held = connection.execute(spent).one_or_none()
+        if held is None or (held.expires_at is not None and held.expires_at <= now):
+            return None
+        same = select(certificates.c.der).where(
+            certificates.c.spki_sha256 == read_csr(csr).spki_sha256,
+            certificates.c.credential == f"token:{held.id}",
+            certificates.c.status == "valid",
+            certificates.c.not_after > now,
+        )
+        found: bytes | None = connection.scalars(same.limit(1)).one_or_none()
+        return found
+
+
+def _act(through: Endpoint, issued: IssuedCertificate, spki: str) -> Act:
+    return Act(
+        (Guarded.CERTIFICATE_ENROLL,),
+        {
+            "endpoint": through.name,
+            "authority": issued.authority.name,
+            "profile": issued.profile.name,
+            "subject": issued.subject,
+            "names": issued.names,
+            "gateway": issued.gateway,
+            "key_sha256": spki,
+        },
+        always=through.manual,
+    )
+
+
+@contextmanager
+def _waiting(desk: Desk, actor: Actor, now: datetime) -> Iterator[None]:
+    """Say what the two-person rule says in the words that every protocol has."""
+    try:
+        with asked_for(desk, actor, now=now):
+            yield
+    except ApprovalRequired as missing:
+        raise EnrollmentWaits(
+            "A person has to approve this request.", details=missing.details
+        ) from None
+    except ApprovalNotUsable as other:
+        if other.details.get("state") == State.PENDING:
+            raise EnrollmentWaits(
+                "A person has to approve this request.", details=other.details
+            ) from None
+        raise EnrollmentDenied("This request was refused.", details=other.details) from None
+
+
+def reenroll(
+    desk: Desk, actor: Actor, through: Endpoint, door: Door, csr: bytes, *, now: datetime
+) -> IssuedCertificate:
+    """Issue the successor of the certificate by which the actor has proved itself: with its subject and its names,
+    whatever subject the request has; one with other names is refused (RFC 7030 §4.2.2).
+
+    Raises what `issuance.renew` raises.
+    """
+    require(actor, Action.CERTIFICATE_RENEW)
+    _, authority, serial = actor.credential.split(":", 2)
+
+    def consent(unit: Unit, issued: IssuedCertificate, spki: str) -> Mapping[str, Any]:
+        return {"endpoint": through.name, "door": door}
+
+    return issuance.renew(desk, actor, serial, csr, now=now, authority=authority, consent=consent)

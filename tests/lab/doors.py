@@ -1,0 +1,85 @@
+"""Gateways that come in by the protocols of other people's clients, each inside of its own network namespace."""
+
+import subprocess
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from cryptography import x509
+from cryptography.hazmat.primitives import serialization
+
+from tests.lab.charon import Gateway
+from tests.lab.errors import LabError
+from tests.lab.lab import SERVICE_ADDRESS
+from tests.lab.story import API_PORT, Enrolled, Warden
+
+
+def run_in(gateway: Gateway, *command: str | Path) -> bytes:
+    """What a program printed that was run in a gateway's namespace. Raises LabError where it failed."""
+
+    def work() -> subprocess.CompletedProcess[bytes]:
+        return subprocess.run([*map(str, command)], capture_output=True, check=False, timeout=120)
+
+    done = gateway.namespace.within(work)
+    if done.returncode != 0:
+        words = done.stderr.decode(errors="replace")
+        raise LabError(f"{command[0]} exited with {done.returncode}: {words[-2000:]}")
+    return bytes(done.stdout)
+
+
+def token_for(warden: Warden, name: str, uses: int = 1) -> str:
+    """An enroller's token for one gateway."""
+    wanted = {
+        "name": f"enroll {name}",
+        "role": "enroller",
+        "profiles": ["gateway"],
+        "names": [f"dns:{name}"],
+        "uses": uses,
+    }
+    made: dict[str, Any] = warden.call("POST", "/v1/tokens", wanted)
+    return str(made["token"])
+
+
+def enrolled(name: str, key: bytes, certificate: bytes, chain: tuple[bytes, ...]) -> Enrolled:
+    """Credentials in PEM, as the story takes them."""
+    serial = x509.load_pem_x509_certificate(certificate).serial_number
+    return Enrolled(name, f"{serial:x}", key, certificate, chain)
+
+
+def by_est(warden: Warden, name: str, algorithm: str, gateway: Gateway) -> Enrolled:
+    """Enroll with strongSwan's `pki --est`, and renew with a new key at once."""
+    url = f"https://{SERVICE_ADDRESS}:{API_PORT}"
+    with tempfile.TemporaryDirectory(prefix="ikewarden-est-") as scratch:
+        home = Path(scratch)
+        root = warden.instance.directory / "root-ca.pem"
+        cas = home / "ca"
+        run_in(gateway, "pki", "--estca", "--url", url, "--cacert", root, "--caout", cas)
+        trusted = [word for each in sorted(home.glob("ca*")) for word in ("--cacert", str(each))]
+        first = _requested(gateway, home / "first", name)
+        given = ("--url", url, *trusted, "--outform", "pem")
+        proof = ("--userpass", f"{name}:{token_for(warden, name)}")
+        old = home / "old.pem"
+        old.write_bytes(run_in(gateway, "pki", "--est", "--in", first[1], *given, *proof))
+        second = _requested(gateway, home / "second", name)
+        proof = ("--cert", str(old), "--key", str(first[0]))
+        made = run_in(gateway, "pki", "--est", "--in", second[1], *given, *proof)
+        chain = tuple(
+            _pem(each.read_bytes()) for each in sorted(home.glob("ca*"))
+        )  # ca-1.der: who issues
+        return enrolled(name, second[0].read_bytes(), made, chain)
+
+
+def _requested(gateway: Gateway, place: Path, name: str) -> tuple[Path, Path]:
+    """A new key (PEM) and a request for it, as `pki` makes them."""
+    key, request = place.with_suffix(".key"), place.with_suffix(".csr")
+    key.write_bytes(
+        run_in(gateway, "pki", "--gen", "--type", "ecdsa", "--size", "256", "--outform", "pem")
+    )
+    asked = ("--in", key, "--type", "ecdsa", "--dn", f"CN={name}", "--san", name)
+    request.write_bytes(run_in(gateway, "pki", "--req", *asked))
+    return key, request
+
+
+def _pem(der: bytes) -> bytes:
+    found = x509.load_der_x509_certificate(der)
+    return found.public_bytes(serialization.Encoding.PEM)

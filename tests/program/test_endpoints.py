@@ -1,0 +1,71 @@
+"""Enrollment endpoints from files: read strictly, and told of."""
+
+from pathlib import Path
+
+import pytest
+
+from ikewarden.settings_endpoints import InvalidEndpoint, endpoints_in
+from pki.endpoints import Endpoint, EstDoor
+
+
+def written(directory: Path, **files: str) -> Path:
+    for name, text in files.items():
+        (directory / f"{name}.toml").write_text(text)
+    return directory
+
+
+def test_without_files_there_is_one() -> None:
+    assert endpoints_in(None) == {"gateway": Endpoint("gateway", "gateway", est=EstDoor())}
+
+
+def test_files_add_and_replace(tmp_path: Path) -> None:
+    directory = written(
+        tmp_path,
+        branches='name = "branches"\nprofile = "network-device"\nauthority = "issuing"\napproval = "manual"\n'
+        '[est]\nauthentication = ["token"]\n',
+        other='name = "gateway"\nprofile = "host"\n',
+        keys='name = "keys"\nprofile = "user"\n[est]\nserver_keys = true\n',
+    )
+    assert endpoints_in(directory) == {
+        "gateway": Endpoint("gateway", "host"),
+        "branches": Endpoint(
+            "branches", "network-device", "issuing", manual=True, est=EstDoor(ways=("token",))
+        ),
+        "keys": Endpoint("keys", "user", est=EstDoor(server_keys=True)),
+    }
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("name = ", "cannot be read"),
+        ('profile = "host"', "name: Field required"),
+        ('name = "a"', "profile: Field required"),
+        ('name = "a"\nprofile = "host"\nlabel = "b"', "label: Extra inputs"),
+        ('name = "a"\nprofile = "host"\n[est]\nserver_key = true', "est.server_key: Extra inputs"),
+        ('name = "a"\nprofile = "host"\n[est]\nauthentication = []', "est.authentication"),
+        ('name = "a"\nprofile = "host"\n[est]\nauthentication = ["pin"]', "est.authentication"),
+        ('name = "cacerts"\nprofile = "host"', "operation of EST"),
+        ('name = "A b"\nprofile = "host"', "name: Value error"),
+        (
+            'name = "a"\nprofile = "host"\napproval = "manual"\n[est]\nserver_keys = true',
+            "cannot be approved",
+        ),
+    ],
+)
+def test_what_is_wrong_is_named(tmp_path: Path, text: str, words: str) -> None:
+    with pytest.raises(InvalidEndpoint) as caught:
+        endpoints_in(written(tmp_path, a=text))
+    assert words in caught.value.message
+    assert str(tmp_path / "a.toml") in caught.value.message
+
+
+def test_names_are_told_apart(tmp_path: Path) -> None:
+    text = 'name = "a"\nprofile = "host"\n'
+    with pytest.raises(InvalidEndpoint, match="taken"):
+        endpoints_in(written(tmp_path, one=text, two=text))
+
+
+def test_a_directory_must_be_there(tmp_path: Path) -> None:
+    with pytest.raises(InvalidEndpoint, match="not a directory"):
+        endpoints_in(tmp_path / "nowhere")
