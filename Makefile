@@ -55,7 +55,7 @@ future: $(VENV)/.dev ## the same tests thirty years from now
 	  FAKETIME=+30y FAKETIME_DONT_FAKE_MONOTONIC=1 FAKETIME_FORCE_MONOTONIC_FIX=0 \
 	  $(BIN)/python -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder -q -p no:cacheprovider
 
-bench: $(VENV)/.dev ## measure beside OpenBao; B=issuance|hsm|revocation|ocsp|crl|fleet|rotation|ingest|audit|primes|detection|logs for one
+bench: $(VENV)/.dev ## measure beside OpenBao; B=issuance|hsm|doors|revocation|ocsp|crl|fleet|rotation|ingest|audit|primes|detection|logs for one
 	@bash tests/prepare.sh bench
 	$(BIN)/python -m bench $(B)
 
