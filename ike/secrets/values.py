@@ -87,7 +87,8 @@ class Entry:
     place: Place
     dialect: Dialect
     name: str = ""
-    file: str = ""
+    # Where a line is damaged, it may be the passphrase that stands in its place.
+    file: str = field(default="", repr=False)
 
 
 @dataclass(frozen=True)

@@ -116,6 +116,9 @@ def test_the_canary_is_planted() -> None:
     ),
     end=st.integers(0, 4000),
 )
+@example(
+    f': RSA gw1.key "{CANARY}"\n', [(6, 9, "")], 17
+)  # the passphrase is where the file's name was
 def test_no_value_is_shown_however_a_file_is_damaged(
     text: str, edits: list[tuple[int, int, str]], end: int
 ) -> None:
