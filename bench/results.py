@@ -21,6 +21,7 @@ _TEMPLATE = _ROOT / "bench" / "page.md"
 _ORDER = (
     "issuance",
     "hsm",
+    "doors",
     "revocation",
     "ocsp",
     "crl",
