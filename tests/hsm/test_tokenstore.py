@@ -324,7 +324,11 @@ def test_a_process_that_died_is_replaced_unseen(keys: TokenKeyStore) -> None:
 def test_a_process_that_hangs_is_given_up(open_token: Open) -> None:
     keys = open_token()
     key = keys.open(keys.generate("a", "ec-p256"))
-    os.kill(worker_of(keys), signal.SIGSTOP)
+    worker = worker_of(keys)
+    os.kill(worker, signal.SIGSTOP)
+    # On a busy machine its other threads go on until one of them has taken the signal.
+    stat = Path(f"/proc/{worker}/stat")
+    until(lambda: stat.read_text().rpartition(")")[2].split()[0] == "T", "it has stopped")
     with hurried(keys, 1.0), pytest.raises(SignerUnavailable, match="did not answer within 1 s"):
         verify(key)
     until(lambda: signs(key), "it signs again")
