@@ -46,7 +46,7 @@ class ZstdMissing(InvalidInput):
 
 
 class LogNotFollowable(Conflict):
-    """The file cannot grow: it is compressed."""
+    """The file cannot grow: it is compressed, or a pipe."""
 
     code = "log_not_followable"
-    next_step = "Follow the log that the daemon writes now, or leave out --follow."
+    next_step = "Follow the log that the daemon writes now, or leave out --follow; a pipe: ikewarden sa events - < PIPE"

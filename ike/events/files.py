@@ -62,6 +62,8 @@ def follow(path: Path, wait: Callable[[], object]) -> Iterator[Piece]:
     A log that is renamed is read to its end, and then its successors, once something is in them. One that is cut off,
     or written anew, is read again from its beginning.
     """
+    if path.exists() and not path.is_file() and not path.is_dir():
+        raise LogNotFollowable(f"{path} is no file that grows.")  # a pipe would wait when opened
     with _opened(path) as file:
         if _compression(file.peek(8)) is not None:
             raise LogNotFollowable(f"{path} is compressed, so nothing will be added to it.")

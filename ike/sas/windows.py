@@ -185,7 +185,7 @@ def _identity(raw: Mapping[str, Any], name: str) -> str:
 def _proof_shown(raw: Mapping[str, Any], end: str) -> Proof | None:
     given = [raw.get(f"{end}{which}Id") for which in ("First", "Second")]
     numbers = [
-        each.get("AuthenticationMethod")
+        _number(each, "AuthenticationMethod", -1)
         for each in given
         if isinstance(each, Mapping) and each.get("Identity")
     ]

@@ -189,6 +189,14 @@ def test_what_is_compressed_is_not_followed(tmp_path: Path) -> None:
         next(files.follow(tmp_path / "log.gz", lambda: None))
 
 
+def test_what_has_no_places_is_not_followed(tmp_path: Path) -> None:
+    """A pipe forgets what was read: there is nothing to go back to."""
+    os.mkfifo(tmp_path / "pipe")
+    for path in (tmp_path / "pipe", Path("/dev/null")):
+        with pytest.raises(LogNotFollowable, match="no file that grows"):
+            next(files.follow(path, lambda: None))
+
+
 def test_a_log_that_is_written_anew_with_the_same_size_is_another(tmp_path: Path) -> None:
     log = tmp_path / "log"
     log.write_bytes(b"one\ntwo\n")

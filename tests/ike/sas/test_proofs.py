@@ -168,3 +168,14 @@ def test_windows_tells_the_method_and_no_certificate() -> None:
     assert (found.remote_id, found.local_proof) == ("CN=gw2", None)
     assert found.remote_proof is not None
     assert (found.remote_proof.method, found.remote_proof.basis) == ("certificate", INFERRED)
+
+
+@pytest.mark.parametrize(
+    ("method", "proof"),
+    [({"value": 1, "Value": "MachineCert"}, "certificate"), ([1], None), ({}, None), ("1", None)],
+)
+def test_the_method_of_windows_in_any_form(method: object, proof: str | None) -> None:
+    """PowerShell may write the number of an enumeration as an object."""
+    identity = {"AuthenticationMethod": method, "Identity": "CN=gw2"}
+    (found,) = windows.of_powershell([{"InitiatorCookie": 1, "RemoteFirstId": identity}])
+    assert (found.remote_proof.method if found.remote_proof else None) == proof
