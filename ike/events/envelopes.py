@@ -1,9 +1,12 @@
 """Lines of JSON that carry a line of a log, made plain: journald, container engines, and charon's own."""
 
 import json
+from collections.abc import Sequence
+from datetime import datetime
 from typing import Any, Final, NamedTuple
 
-from ike.events.programs import dialects_of, dialects_of_container
+from ike.events.programs import dialects_of, dialects_of_container, head_of
+from ike.events.stamps import end_of_stamp
 
 # Of Windows' own events, whose fields tell more than their message.
 _WINDOWS: Final = frozenset({"winlog", "event_id", "EventID", "EventId", "Id"})
@@ -25,6 +28,7 @@ _PROGRAMS: Final = (
     "syslogtag",
     "systemd.unit",
 )
+_HOSTS: Final = ("log.syslog.hostname", "host.name", "host.hostname", "hostname", "host")
 _CONTAINERS: Final = (
     "container.name",
     "container_name",
@@ -39,13 +43,14 @@ _ENGINES: Final = frozenset({"docker", "dockerd", "containerd", "podman", "conmo
 
 class Plain(NamedTuple):
     """What was in an envelope: the line as a daemon's own log would show it, and whose words it may hold, where the
-    envelope names who wrote it.
+    envelope names who wrote it. `within` is whose it is where the line itself names no host.
     """
 
     raw: bytes
     time: float | None
     host: str | None
     dialects: frozenset[str] | None = None
+    within: str | None = None
 
 
 def opened(raw: bytes) -> Plain | None:
@@ -74,7 +79,29 @@ def _of_shipper(entry: dict[str, Any]) -> Plain | None:
     if not isinstance(message, str):
         return None
     text = message.rstrip().replace("\n", " ")
-    return Plain(_encoded(f"{_text(stamp)} {text}".lstrip()), None, None, _writer(entry))
+    raw, time, when = _encoded(text), None, _text(stamp)
+    if end_of_stamp(raw) is not None and head_of(raw).is_named:  # a whole line of syslog
+        time = _posix(when)
+    else:
+        raw = _encoded(f"{when} {text}".lstrip())
+    return Plain(raw, time, None, _writer(entry), _whose(entry, _HOSTS, _CONTAINERS))
+
+
+def _posix(stamp: str) -> float | None:
+    try:
+        moment = datetime.fromisoformat(stamp)
+        return moment.timestamp() if moment.tzinfo else None
+    except (ValueError, OverflowError):
+        return None
+
+
+def _whose(entry: dict[str, Any], *kinds: Sequence[str]) -> str | None:
+    """The host and the container by which a line was taken: each container may be a gateway."""
+    names = (
+        next((found for key in keys if (found := _text(_inside(entry, key)).strip("/"))), "")
+        for keys in kinds
+    )
+    return "/".join(filter(None, names)) or None
 
 
 def _writer(entry: dict[str, Any]) -> frozenset[str] | None:
@@ -122,7 +149,8 @@ def _of_journal(entry: dict[str, Any]) -> Plain | None:
     line = _encoded(tag + message.rstrip("\r\n").replace("\n", " "))
     name = _text(entry.get("CONTAINER_NAME")) if ident in _ENGINES else ""
     dialects = dialects_of_container(name) if name else dialects_of(ident)
-    return Plain(line, _microseconds(entry), _text(entry.get("_HOSTNAME")) or None, dialects)
+    host = _whose(entry, ["_HOSTNAME"], ["CONTAINER_NAME"] if name else [])
+    return Plain(line, _microseconds(entry), host, dialects)
 
 
 def _of_charon(entry: dict[str, Any]) -> Plain | None:

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from functools import lru_cache
 from typing import Final, NamedTuple
 
-from ike.events.stamps import end_of_stamp
+from ike.events.stamps import CONTAINER, end_of_stamp
 
 CHARON: Final = "charon"
 CISCO: Final = "cisco"
@@ -68,10 +68,6 @@ _CODES: Final = frozenset({"ASA", "FTD", "PIX", "CRYPTO", "IKEV2", "PKI", "FLEXV
 _LOOKED_AT: Final = 2048  # bytes of a line
 _TAGGED: Final = 160  # of one whose tag has a process number
 
-_COLOUR: Final = rb"(?:\x1b\[[\d;]{0,16}m)*"
-_CONTAINER: Final = re.compile(
-    _COLOUR + rb"(?:\[pod/[^\]\s/]{1,128}/([^\]\s/]{1,128})\] |([\w./-]{1,128}) *\| ?)" + _COLOUR
-)
 # A container may have any name; what begins so is charon's, with or without a time before it.
 _GROUP: Final = re.compile(
     rb"(?:[A-Z][a-z]{2} [ \d]\d [\d:]{8} |\d{4}-\d\d-\d\dT[\d:.]{8,16}\S{0,6} )?"
@@ -184,9 +180,9 @@ def _remembered(tagged: bytes) -> Head:
 
 
 def _head_of(raw: bytes) -> Head:
-    contained = _CONTAINER.match(raw)
+    contained = CONTAINER.match(raw)
     if contained:
-        name = (contained[1] or contained[2]).decode("latin-1")
+        name = (contained["inner"] or contained["name"]).decode("latin-1")
         dialects = dialects_of_container(name)
         if not dialects and not _GROUP.match(raw, contained.end()):
             return Head(_NOBODY, True, (contained.end(),))

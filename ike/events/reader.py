@@ -15,7 +15,7 @@ from ike.events.dialects import (
     log_racoon,
     log_windows,
 )
-from ike.events.dialects.log_charon_lines import BEGIN, CUE, DULL, NAKED, PACKET
+from ike.events.dialects.log_charon_lines import BEGIN, CUE, DULL, NAKED, PACKET, process_before
 from ike.events.envelopes import opened
 from ike.events.event import SaEvent
 from ike.events.programs import Head, head_of
@@ -190,7 +190,8 @@ class Reader:
         at = data.find(PACKET, start, min(stop, start + 160))
         if at > 0 and _is_charon(raw, head) and data.find(b"] ", start, at) < 0:
             # Behind another group it is no packet.
-            self._charon.note_packet(data, at, stop, self._stamps.read(data[start : at + 1])[1])
+            host = self._stamps.read(raw[: at - start + 1])[1]
+            self._charon.note_packet(data, at, stop, host, process_before(data, at))
             self._last = _CHARON
             return
         chosen = self._dialect(raw, head)
@@ -205,11 +206,11 @@ class Reader:
 
     def _line(self, raw: bytes, chosen: int | None, number: int) -> Sequence[SaEvent]:
         """The events of one line, of the chosen dialect or else perhaps of the one before it."""
-        time, host = None, None
+        time, host, within = None, None, None
         if raw[:1] == b"{":
             plain = opened(raw)
             if plain is not None:
-                raw, time, host = plain.raw, plain.time, plain.host
+                raw, time, host, within = plain.raw, plain.time, plain.host, plain.within
                 head = head_of(raw)
                 if plain.dialects is not None:
                     head = head._replace(dialects=plain.dialects, is_named=True)
@@ -228,7 +229,7 @@ class Reader:
             return ()
         self._last = chosen
         return self._parsers[chosen].line(
-            number, raw, stamp if time is None else time, host or name
+            number, raw, stamp if time is None else time, host or name or within
         )
 
     def _dialect(self, raw: bytes, head: Head) -> int | None:

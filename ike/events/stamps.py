@@ -36,6 +36,14 @@ _FARTHEST: Final = 14 * 3600  # east or west of UTC that a clock can be
 _HOST: Final = re.compile(
     rb" +([^\s:\[\]<>{}]{1,255})(?= +(?:[^\s:\[]{0,64}(?:\[\d+\])?:(?: |$)|\S{1,48} (?:\d+|-) ))"
 )
+_COLOUR: Final = rb"(?:\x1b\[[\d;]{0,16}m)*"
+#: What `kubectl logs --prefix` and compose put before each line: a pod and a container of it, or a container.
+CONTAINER: Final = re.compile(
+    _COLOUR
+    + rb"(?:\[pod/(?P<pod>[^\]\s/]{1,128})/(?P<inner>[^\]\s/]{1,128})\] "
+    + rb"|(?P<name>[\w./-]{1,128}) *\| ?)"
+    + _COLOUR
+)
 
 
 class Stamps:
@@ -52,7 +60,7 @@ class Stamps:
         self._known: dict[bytes, tuple[float | None, str | None]] = {}
 
     def read(self, raw: bytes) -> tuple[float | None, str | None]:
-        """POSIX seconds and the host's name, each None where the line shows none."""
+        """POSIX seconds and the name of the host, or else of the container; each None where the line shows none."""
         cut = raw.find(b"[", 0, _LONGEST) - _THREAD
         head = raw[:cut] if cut > 0 else b""
         known = self._known.get(head)
@@ -60,8 +68,8 @@ class Stamps:
             return known
         found = _STAMP.search(raw, 0, _LONGEST)
         if found is None:
-            return None, None
-        known = self._moment(found), _host(raw, found)
+            return None, _container(raw)
+        known = self._moment(found), _host(raw, found) or _container(raw)
         if found.end() <= cut:
             if len(self._known) >= _KEPT:
                 self._known.clear()
@@ -112,6 +120,13 @@ class Stamps:
 def _host(raw: bytes, stamp: re.Match[bytes]) -> str | None:
     host = _HOST.match(raw, stamp.end(), stamp.end() + 512)
     return host[1].decode("utf-8", "replace") if host else None
+
+
+def _container(raw: bytes) -> str | None:
+    if raw.find(b"|", 0, _LONGEST) < 0 and not raw.startswith(b"[pod/"):
+        return None
+    found = CONTAINER.match(raw)
+    return (found["pod"] or found["name"]).decode("utf-8", "replace") if found else None
 
 
 def end_of_stamp(raw: bytes) -> int | None:

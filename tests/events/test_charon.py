@@ -463,6 +463,78 @@ def test_hosts_of_one_log_are_kept_apart() -> None:
     assert [(event.host, event.source) for event in events] == [("gw1", "192.0.2.7"), ("gw2", None)]
 
 
+PACKETS = (
+    "05[NET] received packet: from 192.0.2.{}[500] to 198.51.100.{}[500] (36 bytes)",
+    "05[IKE] {}",
+)
+MISMATCH = "tried 1 shared key for 'gw' - 'west', but MAC mismatched"
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        ("gw1-1  | ", "gw2-1  | "),
+        ("gw1-1  | 2026-06-20T14:29:47 ", "gw2-1  | 2026-06-20T14:29:47 "),
+        ("[pod/ipsec-0/charon] ", "[pod/ipsec-1/charon] "),
+        ("Jun 20 14:29:47 gw charon[7]: ", "Jun 20 14:29:47 gw charon[8]: "),
+        ("Jun 20 14:29:47 gw charon-systemd[7]: ", "Jun 20 14:29:47 gw charon[7777777]: "),
+        ("<30>1 2026-06-20T14:29:47Z gw charon 7 - - ", "<30>1 2026-06-20T14:29:47Z gw charon 8 - - "),
+    ],
+)  # fmt: skip
+def test_daemons_of_one_log_are_kept_apart(one: str, other: str) -> None:
+    """They number their threads alike, so the packet of one must not be that of the other."""
+    packet, told = PACKETS
+    events = read(
+        one + packet.format(7, 1),
+        other + packet.format(8, 2),
+        one + told.format(MISMATCH),
+        other + told.format("received AUTHENTICATION_FAILED notify error"),
+        one + told.format("retransmit 1 of request with message ID 0"),
+        other + "05[NET] sending packet: from 198.51.100.2[500] to 192.0.2.8[500] (36 bytes)",
+    )
+    assert [(event.kind, event.source) for event in events] == [
+        ("auth_failed", "192.0.2.7"),
+        ("auth_failed", "192.0.2.8"),
+        ("retransmit", None),
+    ]
+
+
+def test_a_daemon_that_was_begun_anew_knows_no_numbers_but_who_has_which_address() -> None:
+    tag = "Jun 20 14:29:47 gw charon[{}]: "
+    events = read(
+        tag.format(7) + f"05[IKE] IKE_SA west[1] established {ENDS}",
+        tag.format(8) + "06[IKE] <1> received AUTHENTICATION_FAILED notify error",
+        tag.format(8) + PACKETS[0].format(7, 1),
+        tag.format(8) + PACKETS[1].format(MISMATCH),
+    )
+    assert [(event.source, event.name) for event in events] == [
+        ("192.0.2.7", "west"),
+        (None, None),
+        ("192.0.2.7", "west"),
+    ]
+
+
+SHIPPED = {"@timestamp": "2026-06-20T14:29:47Z"}
+JOURNAL = {"SYSLOG_IDENTIFIER": "dockerd", "_PID": "5", "_HOSTNAME": "box"}
+
+
+@pytest.mark.parametrize(
+    ("entry", "host"),
+    [
+        (SHIPPED | {"message": f"{SA}x", "host": {"name": "gw1"}}, "gw1"),
+        (SHIPPED | {"message": f"{SA}x", "host": "gw1"}, "gw1"),
+        (SHIPPED | {"message": f"Jun 20 14:29:47 gw2 charon: {SA}x", "host": {"name": "relay"}}, "gw2"),
+        (SHIPPED | {"message": f"{SA}x", "host": {"name": "box"}, "container": {"name": "vpn-1"}}, "box/vpn-1"),
+        ({"log": f"{SA}x", "time": "2026-06-20T14:29:47Z", "container_name": "/vpn-1"}, "vpn-1"),
+        (JOURNAL | {"MESSAGE": f"{SA}x", "CONTAINER_NAME": "vpn-1"}, "box/vpn-1"),
+        (JOURNAL | {"MESSAGE": f"{SA}x", "SYSLOG_IDENTIFIER": "charon"}, "box"),
+    ],
+)  # fmt: skip
+def test_what_ships_a_line_tells_whose_it_is(entry: dict[str, Any], host: str) -> None:
+    said = json.dumps(entry).replace("] <gw|3> x", "] <gw|3> received TS_UNACCEPTABLE notify")
+    assert [event.host for event in read(said)] == [host]
+
+
 REMARKED = [
     ("selected proposal: IKE:AES_CBC_128/HMAC_SHA1_96/PRF_HMAC_SHA1/MODP_1024", "algorithms"),
     ("scheduling reauthentication in 3240s", "rekey_scheduled"),

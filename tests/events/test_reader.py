@@ -119,8 +119,8 @@ def test_what_is_kept_does_not_grow_with_the_log() -> None:
     reader = Reader(NOW)
     for start in range(0, 300_000, 10_000):
         reader.feed("".join(line.format(each) for each in range(start, start + 10_000)).encode())
-    (host,) = reader._parsers[0]._hosts.values()  # type: ignore[attr-defined]
-    assert len(host.names) <= 200_000
+    (daemon,) = reader._parsers[0]._daemons.values()  # type: ignore[attr-defined]
+    assert len(daemon.names) <= 200_000
 
 
 def test_names_of_exchanges_are_no_messages_of_another_daemon() -> None:

@@ -14,6 +14,9 @@ _SENT: Final = re.compile(re.escape(NET) + rb"sending packet: from \S+ to (\S+?)
 _ASKED: Final = re.compile(
     rb"\[IKE\] initiating (?:Main Mode |Aggressive Mode )?IKE_SA [^\n]{1,255}\[\d+\] to (\S+)\s*$"
 )
+_WHEN: Final = re.compile(
+    rb"(?:\d{4}-\d\d-\d\d[T ]|(?:[A-Z][a-z]{2},? )?[A-Z][a-z]{2} [ \d]\d )?\d\d:\d\d:\d\d[^\s\[]{0,24}"
+)
 #: How many lines of its thread may follow until one says whom it is about.
 LINES: Final = {"retransmit": 1, "dpd_timeout": 3}
 _COUNT: Final = re.compile(r"\d+")
@@ -55,10 +58,15 @@ class Repeats:
         return None
 
 
-def address_in(line: bytes, thread: str | None) -> tuple[bool, str | None]:
-    """Is it a line of `thread`, and to whom does that send a packet or begin to speak?"""
+def speaker(raw: bytes, bracket: int) -> bytes:
+    """Which thread of which daemon it is that tells the group at `bracket`: what stands before it but the stamp."""
+    return _WHEN.sub(b"", raw[raw.rfind(b"\n", 0, bracket) + 1 : bracket])
+
+
+def address_in(line: bytes, told_by: bytes) -> tuple[bool, str | None]:
+    """Is it a line of that `speaker`, and to whom does that send a packet or begin to speak?"""
     bracket = line.find(b"[IKE] ") if NET not in line else line.find(NET)
-    if thread is None or thread_before(line, bracket) != thread:
+    if bracket < 0 or thread_before(line, bracket) is None or speaker(line, bracket) != told_by:
         return False, None
     found = _SENT.search(line, bracket) or _ASKED.search(line, bracket)
     return True, found[1].decode("utf-8", "replace") if found else None

@@ -9,15 +9,20 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final, NamedTuple
 
-from ike.events.dialects.charon_repeats import LINES, Repeats, address_in
-from ike.events.dialects.log_charon_lines import NET, PREFIX, thread_before
+from ike.events.dialects.charon_repeats import LINES, Repeats, address_in, speaker
+from ike.events.dialects.log_charon_lines import (
+    NET,
+    PREFIX,
+    process_before,
+    thread_before,
+)
 from ike.events.dialects.log_charon_rules import RULES, SHOWN, Rule, Values
 from ike.events.dialects.validity import is_early
 from ike.events.event import SaEvent
 
 _KEPT: Final = 200_000  # IKE SAs, or peers, that are remembered
 _LONGEST: Final = 4096  # characters of a message that are looked at
-_MOST_HOSTS: Final = 10_000
+_MOST_DAEMONS: Final = 10_000
 _MOST_THREADS: Final = 10_000
 _MOST_PARTS: Final = 8  # messages on a physical line
 _MOST_LINES: Final = 4  # of a message that is wrapped
@@ -84,9 +89,9 @@ class _Thread:
 
 
 @dataclass(slots=True)
-class _Host:
-    """What the lines of one host told: names and addresses by IKE SA, names by address, rekeys that are under way; and
-    by Child SA the address and the name, where lines show no number of an IKE SA.
+class _Daemon:
+    """What the lines of one daemon told: names and addresses by IKE SA, names by address, rekeys that are under way;
+    and by Child SA the address and the name, where lines show no number of an IKE SA.
     """
 
     names: dict[int, str] = field(default_factory=dict)
@@ -120,7 +125,7 @@ class _Line(NamedTuple):
     number: int
     time: float | None
     host: str | None
-    at: _Host
+    at: _Daemon
     thread: str | None
     name: str | None
     ike_id: int | None
@@ -130,11 +135,14 @@ class Parser:
     """Reads the lines of charon, of one host or of many. Raises nothing, whatever the bytes."""
 
     def __init__(self) -> None:
-        self._hosts: dict[str | None, _Host] = {}
+        #: By host and process: each daemon numbers its threads and SAs anew.
+        self._daemons: dict[tuple[str | None, str | None], _Daemon] = {}
+        #: By host: who has which address, which outlives a daemon.
+        self._names: dict[str | None, dict[str, str]] = {}
         #: A message that may go on, and its last line.
         self.held: tuple[_Line, str, int] | None = None
-        #: What names nobody, and how many lines after it may.
-        self.unaddressed: tuple[_Line, SaEvent, int] | None = None
+        #: What names nobody, who tells it, and how many lines after it may name somebody.
+        self.unaddressed: tuple[_Line, SaEvent, bytes, int] | None = None
 
     def line(
         self, number: int, raw: bytes, time: float | None, host: str | None
@@ -146,13 +154,15 @@ class Parser:
             return [*owed, *self._continued(number, raw)]
         if self.held:
             owed = self.close()
+        before = found.start("group") - 1 if found["group"] else found.end()
+        at = (time, host, process_before(raw, before))
         if raw.find(b"]: ", found.end()) < 0:
-            events = self.message(number, raw, len(raw), found, time, host)
+            events = self.message(number, raw, len(raw), found, *at)
         else:
             events = [
                 event
                 for part, begun in _parts(raw, found)
-                for event in self.message(number, part, len(part), begun, time, host)
+                for event in self.message(number, part, len(part), begun, *at)
             ]
         return [*owed, *events] if owed else events
 
@@ -164,16 +174,17 @@ class Parser:
         found: re.Match[bytes],
         time: float | None,
         host: str | None,
+        process: str | None = None,
     ) -> Sequence[SaEvent]:
         """The events of one message in `raw` up to `stop`, behind the prefix `found`. Before it, `close` is called
         where something is `held`.
         """
         name, ike_id, alone = found.groups()[-3:]
         name = name or alone
-        thread = thread_before(raw, found.start("group") - 1)
-        begin = found.end()
+        begin, bracket = found.end(), found.start("group") - 1
+        thread = thread_before(raw, bracket)
         text = raw[begin : min(begin + _LONGEST, stop)]
-        at = self._hosts.get(host) or self._at(host)
+        at = self._at(host, process)
         if text.startswith(_EXCHANGES):
             if thread:
                 _note_exchange(at, thread, int(ike_id) if ike_id else None, text)
@@ -195,7 +206,7 @@ class Parser:
             self.held = (line, message, number)
             return ()
         if events and events[0].kind in _OF_SILENCE and events[0].ike_id is None:
-            return self._of_silence(line, message, events[0])
+            return self._of_silence(line, message, events[0], speaker(raw, bracket))
         return events
 
     def close(self) -> Sequence[SaEvent]:
@@ -210,36 +221,42 @@ class Parser:
         """What was `unaddressed`, if the line after it says whom it is about, or that none will."""
         if self.unaddressed is None:
             return ()
-        (about, event, left), self.unaddressed = self.unaddressed, None
-        goes_on, peer = address_in(line, about.thread)
+        (about, event, told_by, left), self.unaddressed = self.unaddressed, None
+        goes_on, peer = address_in(line, told_by)
         if peer is None and goes_on and left > 1:
-            self.unaddressed = about, event, left - 1
+            self.unaddressed = about, event, told_by, left - 1
             return ()
         if peer is not None and event.kind == "retransmit":
             about.at.repeats.note(peer, event.seq or 0)
         return (_sent_to(peer, about, event),)
 
-    def _of_silence(self, line: _Line, message: str, event: SaEvent) -> Sequence[SaEvent]:
+    def _of_silence(
+        self, line: _Line, message: str, event: SaEvent, told_by: bytes
+    ) -> Sequence[SaEvent]:
         """A peer does not answer; its line shows no number of an IKE SA."""
         if event.kind == "giving_up":
             return (_sent_to(line.at.repeats.give_up(message), line, event),)
         if event.source is not None:
             return (event,)
         owed = self.address(b"")  # of a message before it on the same line
-        self.unaddressed = line, event, LINES[event.kind]
+        self.unaddressed = line, event, told_by, LINES[event.kind]
         return owed
 
-    def note_packet(self, data: bytes, bracket: int, stop: int, host: str | None) -> None:
+    def note_packet(
+        self, data: bytes, bracket: int, stop: int, host: str | None, process: str | None = None
+    ) -> None:
         """The same of a line of `data` up to `stop` with `PACKET` at `bracket`."""
         if name := thread_before(data, bracket):
-            at = self._hosts.get(host) or self._at(host)
-            _note_packet(at, name, data[bracket + len(NET) : stop])
+            _note_packet(self._at(host, process), name, data[bracket + len(NET) : stop])
 
-    def _at(self, host: str | None) -> _Host:
-        """Of a host that has not been heard."""
-        if len(self._hosts) >= _MOST_HOSTS:
-            self._hosts.clear()
-        at = self._hosts[host] = _Host()
+    def _at(self, host: str | None, process: str | None) -> _Daemon:
+        at = self._daemons.get((host, process))
+        if at is None:
+            if len(self._daemons) >= _MOST_DAEMONS:
+                self._daemons.clear()
+                self._names.clear()
+            names = self._names.setdefault(host, {})
+            at = self._daemons[host, process] = _Daemon(names_by_peer=names)
         return at
 
     def _continued(self, number: int, raw: bytes) -> Sequence[SaEvent]:
@@ -404,7 +421,7 @@ def _about(
 
 
 def _about_child(
-    at: _Host, child_id: int, source: str | None, name: str | None
+    at: _Daemon, child_id: int, source: str | None, name: str | None
 ) -> tuple[str | None, str | None]:
     """The same by the number of a Child SA, whose end the daemon's clock or another thread may tell."""
     known_source, known_name = at.children.get(child_id, (None, None))
@@ -420,7 +437,7 @@ def _keep(table: dict[Any, Any], key: Any, value: object) -> None:
     table[key] = value
 
 
-def _note_packet(at: _Host, thread: str, text: bytes) -> None:
+def _note_packet(at: _Daemon, thread: str, text: bytes) -> None:
     if len(at.packets) >= _MOST_THREADS:
         at.packets.clear()
     at.packets[thread] = text
@@ -439,7 +456,7 @@ def _sent_to(peer: str | None, line: _Line, event: SaEvent) -> SaEvent:
     return event._replace(source=peer, name=event.name or line.at.names_by_peer.get(peer))
 
 
-def _note_exchange(at: _Host, name: str, ike_id: int | None, text: bytes) -> None:
+def _note_exchange(at: _Daemon, name: str, ike_id: int | None, text: bytes) -> None:
     """What a thread begins with a packet, and which CREATE_CHILD_SA exchanges rekey a Child SA."""
     if text.startswith(b"received"):
         _note_packet(at, name, text)

@@ -76,6 +76,11 @@ _TELLING: Final = (
     "received TEMPORARY_FAILURE",
 )
 
+# RFC 3164 and RFC 5424.
+_PROCESS: Final = re.compile(
+    rb"(?:\[(\d{1,10})\]: {0,2}| (\d{1,10}) \S{1,32} - ?(?:\xef\xbb\xbf)?)\d{0,3}\Z"
+)
+
 
 def _telling(group: str = "") -> bytes:
     """How a message begins that is looked at: as a sentence of a rule, or as what tells whom others are about."""
@@ -120,6 +125,12 @@ DULL: Final = re.compile(
 def thread_before(raw: bytes, bracket: int) -> str | None:
     """The number before the bracket of the group, if there is one."""
     return _digits_of(raw[max(0, bracket - 3) : bracket]) if bracket > 0 else None
+
+
+def process_before(raw: bytes, bracket: int) -> str | None:
+    """The number of the process, where a tag with one is before the thread and its group."""
+    found = _PROCESS.search(raw[max(0, bracket - 64) : bracket])
+    return (found[1] or found[2]).decode() if found else None
 
 
 @lru_cache(maxsize=1024)
