@@ -17,16 +17,27 @@ def oldest_first(events: Iterable[SaEvent]) -> Iterator[SaEvent]:
     """
     source = iter(events)
     first = list(islice(source, _FIRST))
-    times = [event.time for event in first if event.time is not None]
-    back = sum(later < earlier for earlier, later in pairwise(times))
-    on = sum(later > earlier for earlier, later in pairwise(times))
+    back, on = _steps(first)
     everything = chain(first, source)
     if back > on:
         everything = chain(reversed(list(everything)))
         back = on
-    if back > max(3, _SHUFFLED * len(times)):
+    if back > max(3, _SHUFFLED * len(first)):
         return iter(_sorted(everything))
     return everything
+
+
+def runs_back(events: Iterable[SaEvent]) -> bool:
+    """Whether these events, in the order of their log, have the newest first."""
+    back, on = _steps(events)
+    return back > on
+
+
+def _steps(events: Iterable[SaEvent]) -> tuple[int, int]:
+    """How often the time goes back, and how often on."""
+    times = [event.time for event in events if event.time is not None]
+    back = sum(later < earlier for earlier, later in pairwise(times))
+    return back, sum(later > earlier for earlier, later in pairwise(times))
 
 
 def moment(event: SaEvent) -> float:

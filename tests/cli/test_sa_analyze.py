@@ -206,6 +206,33 @@ def test_a_log_may_be_in_parts_out_of_order_packed_and_backwards(tmp_path: Path)
     assert all(place.startswith((f"{new}:", f"{old}:")) for place in places)
 
 
+def test_whom_a_log_with_the_newest_line_first_is_about_is_what_it_is_in_any_order(
+    tmp_path: Path,
+) -> None:
+    """Lines without names of SAs: the packet before a failure, in time, tells whose it is."""
+    begin = datetime(2026, 6, 20, tzinfo=UTC)
+    lines = []
+    for number in range(3_000):
+        at = (begin + timedelta(seconds=3 * number)).strftime("%Y-%m-%dT%H:%M:%S")
+        packet = f"{at} 05[NET] received packet: from {{}}[500] to 198.51.100.1[500] (36 bytes)"
+        if number % 50 == 0:
+            told = f"'gw' - 'user{number % 9}', but MAC mismatched"
+            lines += [packet.format("192.0.2.66"), f"{at} 05[IKE] tried 1 shared key for {told}"]
+        lines += [packet.format(f"203.0.113.{number % 250}"), f"{at} 05[ENC] parsed INFORMATIONAL"]
+    there, back, packed = (tmp_path / name for name in ("a.log", "b.log", "c.log.gz"))
+    there.write_text("\n".join(lines) + "\n")
+    back.write_text("\n".join(reversed(lines)))
+    packed.write_bytes(gzip.compress(back.read_bytes())[:-8])
+    assert back.stat().st_size > 1 << 18
+    [expected] = report(there)["alerts"]
+    assert expected["peer"] == "192.0.2.66"
+    [found] = report(back)["alerts"]
+    turned = [len(lines) + 1 - each for each in found["lines"]]
+    assert {**found, "lines": turned, "places": expected["places"]} == expected
+    [breaking_off] = report(packed)["alerts"]
+    assert breaking_off["peer"] == "192.0.2.66"
+
+
 def test_two_sinks_of_one_daemon_in_one_log_are_one_gateway(tmp_path: Path) -> None:
     path = tmp_path / "syslog"
     twice = []

@@ -104,21 +104,29 @@ def _logs(session: Session, files: tuple[str, ...]) -> "list[Log]":
 
 def _events(log: "Log", file: str, now: float) -> "Iterator[SaEvent]":
     from ike.events import files
+    from ike.events.backwards import Text
     from ike.events.errors import LogDamaged
     from ike.events.reader import Reader
 
     reader = Reader(now, beats=True)
+    source = files.stream(sys.stdin.buffer) if file == "-" else files.blocks(Path(file))
+    text = Text(source, now)
     last = b"\n"
     try:
-        for block in files.stream(sys.stdin.buffer) if file == "-" else files.blocks(Path(file)):
+        for block in text.blocks():
             log.lines += block.count(b"\n")
             last = block[-1:] or last
-            yield from reader.feed(block)
+            yield from _placed(reader.feed(block), text.turned)
     except LogDamaged as error:
         # What could be read is worth as much as a log that ends there.
         log.problem = str(error)
     log.lines += last != b"\n"
-    yield from reader.close()
+    yield from _placed(reader.close(), text.turned)
+
+
+def _placed(events: "list[SaEvent]", turned: int) -> "list[SaEvent]":
+    """With the numbers of their lines in a file that has so many and was read from its end; 0 for others."""
+    return [each._replace(line=turned + 1 - each.line) for each in events] if turned else events
 
 
 def _bounds(rekey_time: float | None, life_time: float | None) -> "Bounds":
