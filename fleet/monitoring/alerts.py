@@ -179,9 +179,14 @@ class _Settling:
         row = self._change(row, values)
         if again:
             self._have_undone(row, alert)
-        if again and row.told:
-            row = tell(self.connection, row, self.gateway.name, self.now)
+            row = self._tell_again(row)
         return row
+
+    def _tell_again(self, row: Row[Any]) -> Row[Any]:
+        """Tell people that it is there again; under a silence, when that ends."""
+        if row.silenced_until is not None and row.silenced_until > self.now:
+            return self._change(row, {"told": 0})
+        return tell(self.connection, row, self.gateway.name, self.now)
 
     def _have_undone(self, row: Row[Any], alert: Alert) -> None:
         """Have the rotation undone that failed when this became certain; told late, that may not be the present one."""

@@ -109,12 +109,14 @@ def forget_old(desk: Desk, actor: Actor, *, now: datetime) -> int:
     """
     require(actor, Action.JOB_RUN)
     kept = desk.rules.retention
+    # A silence is for the condition, and there is no other record of it.
+    audible = sa_alerts.c.silenced_until.is_(None)
     ended = (sa_alerts.c.state == AlertState.ENDED, sa_alerts.c.ended_at < now - kept.alerts)
     hours = (sa_counts.c.hour > counting.ALWAYS, sa_counts.c.hour < now - kept.counts)
     days = sa_days.c.day < counting.midnight(now - kept.counts)
     return (
         _forget(desk, sa_events, sa_events.c.at < now - kept.events)
-        + _forget(desk, sa_alerts, *ended)
+        + _forget(desk, sa_alerts, *ended, audible)
         + _forget(desk, sa_counts, *hours)
         + _forget(desk, sa_days, days)
     )

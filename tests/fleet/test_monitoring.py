@@ -420,6 +420,60 @@ def test_a_batch_that_tells_nothing_opens_nothing_again(desk: Desk, gw: Member) 
     assert [each for each, _ in told(desk)] == ["alert.opened", "alert.ended"]
 
 
+def unheard_and_heard(desk: Desk, gw: Member, first: int) -> None:
+    """Its alert ends by the clock while nothing is heard; then what was on its way says that it lasted."""
+    over = NOW + timedelta(minutes=61)
+    assert expiry.end_unheard(desk, CLOCKWORK, now=over) == 1
+    sent(gw, failures(1, 1_800), first, now=over + MINUTE)
+    assert alerts_of(desk)[0].state == "open"
+
+
+def test_what_comes_back_under_a_silence_is_told_when_that_ends(desk: Desk, gw: Member) -> None:
+    sent(gw, failures(), until=after(60))
+    [alert] = alerts_of(desk)
+    orders.silence(desk, OPERATOR, alert.id, later(9_000), "known", now=NOW)
+    unheard_and_heard(desk, gw, 10)
+    assert [each for each, _ in told(desk)] == ["alert.opened", "alert.ended"]
+    assert expiry.end_silences(desk, CLOCKWORK, now=later(9_000)) == 1
+    assert [each for each, _ in told(desk)][2:] == ["alert.opened"]
+
+
+def test_what_began_under_a_silence_is_told_when_it_comes_back_after_it(
+    desk: Desk, gw: Member
+) -> None:
+    sent(gw, failures(), until=after(60), now=after(60))
+    [alert] = alerts_of(desk)
+    silent = after(60) + QUIET + 10 * MINUTE
+    orders.silence(desk, OPERATOR, alert.id, silent, "known", now=after(60))
+    sent(gw, [], 10, until=after(60) + QUIET, now=after(60) + QUIET)
+    anew = failures(10, (after(60) + QUIET - START).total_seconds() + 120)
+    sent(gw, anew, 10, now=after(60) + QUIET + 3 * MINUTE)
+    assert [each.state for each in alerts_of(desk)] == ["open", "ended"]
+    assert [each for each, _ in told(desk)] == ["alert.opened", "alert.ended"]
+    over = after(60) + QUIET + timedelta(minutes=65)
+    assert expiry.end_unheard(desk, CLOCKWORK, now=over) == 1
+    assert expiry.end_silences(desk, CLOCKWORK, now=over) == 2
+    late = failures(1, (over - START).total_seconds() - 3_000)
+    sent(gw, late, 20, now=over + MINUTE)
+    assert alerts_of(desk)[0].state == "open"
+    assert [each for each, _ in told(desk)][2:] == ["alert.opened"]
+
+
+def test_a_silence_outlives_what_is_kept_of_alerts(desk: Desk, gw: Member) -> None:
+    sent(gw, failures(), until=after(60))
+    [alert] = alerts_of(desk)
+    orders.silence(desk, OPERATOR, alert.id, NOW + timedelta(days=90), "known", now=NOW)
+    over = NOW + timedelta(minutes=61)
+    assert expiry.end_unheard(desk, CLOCKWORK, now=over) == 1
+    rules = replace(desk.rules, retention=Retention(alerts=timedelta(days=7)))
+    short = replace(desk, rules=rules)
+    expiry.forget_old(short, CLOCKWORK, now=NOW + timedelta(days=30))
+    assert [each.silenced_why for each in alerts_of(desk)] == ["known"]
+    assert expiry.end_silences(desk, CLOCKWORK, now=NOW + timedelta(days=90)) == 1
+    expiry.forget_old(short, CLOCKWORK, now=NOW + timedelta(days=90))
+    assert alerts_of(desk) == []
+
+
 def test_what_only_a_clear_sign_ends_stays_a_day(desk: Desk, gw: Member) -> None:
     sent(gw, failures(), until=after(60))
     with desk.store.write() as connection:
