@@ -18,6 +18,7 @@ _EXCUSED: Final = {
     "soft_expired": 60.0,  # of bytes or packets
 }
 _RETOLD: Final = 60.0  # within which a second sink tells the same
+_LONGEST_TIMER: Final = 10 * 366 * 86_400.0
 _RESTARTED: Final = 120.0
 #: Whoever changes a connection loads it less often than that in a day.
 _MANY_LOADS, _DAY = 6, 86_400.0
@@ -196,7 +197,7 @@ def child_closed(gateway: Gateway, tunnel: Tunnel, event: SaEvent, at: float | N
 def remarked(gateway: Gateway, tunnel: Tunnel, event: SaEvent, at: float | None) -> None:
     """A remark that explains a short life, or tells a timer."""
     if event.kind == "rekey_scheduled":
-        if event.seconds is not None:
+        if event.seconds is not None and event.seconds < _LONGEST_TIMER:
             tunnel.scheduled = max(event.seconds, tunnel.scheduled or 0.0)
             if at is not None:
                 gateway.arm(tunnel, at + (rekeys.ike_upper(gateway, tunnel) or 0.0))

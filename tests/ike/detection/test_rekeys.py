@@ -200,6 +200,12 @@ def test_a_rekey_that_never_comes_where_the_ike_sa_is_due_much_later() -> None:
     assert kinds(busy(log, 60_000)) == ["rekey_missed"]
 
 
+@pytest.mark.parametrize("seconds", [float("inf"), 1.7e308, 1e12])
+def test_a_timer_that_no_daemon_has_is_none(seconds: float) -> None:
+    log = Log().up(0).add(1, "rekey_scheduled", ike_id=1, seconds=seconds)
+    assert kinds(log.rekeys(every(3300, 11))) == []
+
+
 def test_a_rekey_whose_line_was_lost_is_not_missed() -> None:
     log = Log().up(0).rekeys([3300.0, 6600.0])
     # The next one, 3, was not logged.
