@@ -514,6 +514,24 @@ def test_a_daemon_that_was_begun_anew_knows_no_numbers_but_who_has_which_address
     ]
 
 
+def test_numbers_are_not_those_of_before_a_start_of_the_daemon() -> None:
+    events = read(
+        PACKETS[0].format(7, 1),
+        f"05[IKE] IKE_SA west[1] established {ENDS}",
+        f"05[IKE] CHILD_SA net{{5}} established with SPIs {SPIS} and TS {TS}",
+        "00[DMN] Starting IKE charon daemon (strongSwan 5.9.8, Linux 6.1, x86_64)",
+        "06[IKE] <1> received AUTHENTICATION_FAILED notify error",
+        f"05[IKE] closing CHILD_SA net{{5}} with SPIs {SPIS} and TS {TS}",
+    )
+    assert [(event.kind, event.source, event.name) for event in events] == [
+        ("ike_established", "192.0.2.7", "west"),
+        ("child_established", "192.0.2.7", "west"),
+        ("daemon_started", None, None),
+        ("auth_failed", None, None),
+        ("child_closed", None, "net"),
+    ]
+
+
 SHIPPED = {"@timestamp": "2026-06-20T14:29:47Z"}
 JOURNAL = {"SYSLOG_IDENTIFIER": "dockerd", "_PID": "5", "_HOSTNAME": "box"}
 

@@ -11,6 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ike.events.dialects.log_pluto import CUE, Parser
+from ike.events.event import EVENTS
+from ike.events.reader import Reader
 from tests.events.dialect import damaged, events_of, shown
 
 RECORDED = Path(__file__).parent / "pluto"
@@ -543,3 +545,21 @@ def test_no_line_breaks_the_parser(text: bytes) -> None:
 def test_a_line_of_a_megabyte_is_read_in_time(piece: bytes, line: bytes) -> None:
     events_of(Parser, line + piece * (1_000_000 // len(piece)))
     events_of(Parser, line[:60] + piece * (1_000_000 // len(piece)) + line[60:])
+
+
+@pytest.mark.parametrize("first", ["pluto[7]: ", "Jun 20 14:29:47 gw pluto[7]: "])
+@pytest.mark.parametrize("begun", [True, False])
+def test_numbers_are_not_those_of_another_run_of_the_daemon(first: str, begun: bool) -> None:
+    """The number of a process changes with it, and a log may show where it began."""
+    second = first if begun else first.replace("7", "8")
+    lines = [
+        f'{first}"east"[1] 192.0.2.9 #1: sent Main Mode request',
+        f'{first}"east"[1] 192.0.2.9 #1: ignoring informational payload NO_PROPOSAL_CHOSEN',
+        f"{second}Starting Pluto (Libreswan Version 4.10)" if begun else "",
+        f'{second}"west" #1: ignoring informational payload AUTHENTICATION_FAILED',
+    ]
+    reader = Reader(1_796_000_000.0)
+    events = [*reader.feed("\n".join(lines).encode() + b"\n"), *reader.close()]
+    told = [(each.source, each.name) for each in events if each.kind in EVENTS]
+    assert told[0][0] == "192.0.2.9"
+    assert told[-1] == (None, "west")

@@ -10,12 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final, NamedTuple
 
 from ike.events.dialects.charon_repeats import LINES, Repeats, address_in, speaker
-from ike.events.dialects.log_charon_lines import (
-    NET,
-    PREFIX,
-    process_before,
-    thread_before,
-)
+from ike.events.dialects.log_charon_lines import NET, PREFIX, process_before, thread_before
 from ike.events.dialects.log_charon_rules import RULES, SHOWN, Rule, Values
 from ike.events.dialects.validity import is_early
 from ike.events.event import SaEvent
@@ -103,6 +98,11 @@ class _Daemon:
     packets: dict[str, bytes] = field(default_factory=dict)
     rekeys: set[tuple[int | None, bytes]] = field(default_factory=set)
     repeats: Repeats = field(default_factory=Repeats)
+
+    def forget_numbers(self) -> None:
+        """The daemon begins anew, and so do they."""
+        for clear in (self.names.clear, self.peers.clear, self.children.clear, self.rekeys.clear):
+            clear()
 
     def thread(self, name: str | None) -> _Thread | None:
         """What the thread does; None where it has no name, or nothing was told of it."""
@@ -329,6 +329,8 @@ def _parts(raw: bytes, found: re.Match[bytes]) -> Iterator[tuple[bytes, re.Match
 def _events(rule: Rule, shown: Values, line: _Line, message: str) -> tuple[SaEvent, ...]:
     if rule.group == "ENC" and rule.kind == "auth_failed" and _is_v2(line):
         return ()  # a broken packet, no wrong key
+    if rule.kind == "daemon_started":
+        line.at.forget_numbers()
     event = _event(rule, shown, line)
     if rule.kind == "unknown_peer":
         return (_claimed(event, line),)

@@ -74,6 +74,10 @@ _LATE: Final = frozenset({"child_established", "child_rekeyed"})
 _IKE_ONLY: Final = frozenset({"ike_initiate", "ike_respond", "ike_rekeyed"})
 
 
+_PROCESS: Final = re.compile(rb"\bpluto(?:\[| )(\d{1,10})(?:\]:| )")
+_Run = tuple[str | None, bytes | None]  # host and process: each numbers its SAs anew
+
+
 class _Place(NamedTuple):
     """What stands before the message of a line, and where that begins."""
 
@@ -103,7 +107,8 @@ class _Held(NamedTuple):
     raw: bytes
     time: float | None
     host: str | None
-    events: tuple[SaEvent, ...]
+    run: _Run
+    events: tuple[SaEvent, ...] = ()
     lines: int = 1
 
 
@@ -111,7 +116,7 @@ class Parser:
     """Lines of one log to events; see `ike.events.reader`."""
 
     def __init__(self) -> None:
-        self._sas: dict[tuple[str | None, int], _Sa] = {}
+        self._sas: dict[tuple[_Run, int], _Sa] = {}
         self._held: _Held | None = None
         self._refused: tuple[str | None, int | str | None] | None = None
 
@@ -128,9 +133,11 @@ class Parser:
         if place is None:
             return self._go_on(raw)
         owed = self._held.events if self._held is not None else ()
-        events = self._read(_Held(number, raw, time, host, ()), place)
+        process = _PROCESS.search(raw, 0, place.start)
+        line = _Held(number, raw, time, host, (host, process[1] if process else None))
+        events = self._read(line, place)
         if not events or _is_cut(events, raw):
-            self._held = _Held(number, raw, time, host, events)
+            self._held = line._replace(events=events)
             return owed
         self._held = None
         return (*owed, *events) if owed else events
@@ -194,7 +201,7 @@ class Parser:
         fields = _fields(match)
         if not row.kinds:
             if row.number == "child":
-                self._sa(line.host, place.number).child = True
+                self._sa(line, place.number).child = True
                 return ()
             message = match.string[: match.end() + 64].encode()
             return self._noticed(message, state, fields, place, line)
@@ -235,13 +242,13 @@ class Parser:
             to = re.search(rb"(?: to | from )(\d[\d.]+|\[?[0-9a-f:]+\]?):\d+", message)
             fields = {"peer": text_of(to[1])} if to else {}
         number = self._role("any", fields, state, place, line)
-        child = self._sa(line.host, place.number).child
+        child = self._sa(line, place.number).child
         if _OF_CHILD.search(message) and child is not False:
             number = "child"
         elif child is None and message.startswith(b"responding to CREATE_CHILD_SA message"):
             number = "ike"  # where the Child SA tells, it told before this why it failed
         kinds = [NOTICES[found[0]]]
-        if number == "child" and self._sa(line.host, place.number).rekey and b"fail" in message:
+        if number == "child" and self._sa(line, place.number).rekey and b"fail" in message:
             kinds.insert(0, "child_rekey_failed")
         return tuple(self._event(kind, fields, number, place, line) for kind in kinds)
 
@@ -251,7 +258,7 @@ class Parser:
         """What the number in the prefix is: `ike`, `child` or `new`; and keep in mind what was learnt."""
         if place.number is None:
             return number
-        sa = self._sa(line.host, place.number)
+        sa = self._sa(line, place.number)
         if number in ("child", "new"):
             sa.child = True
             sa.rekey = number == "new"
@@ -271,7 +278,7 @@ class Parser:
         shown = {"connection": place.name, **numbers, **{k: v for k, v in fields.items() if v}}
         address = address_of(fields.get("peer") or place.peer)
         shown["peer"] = address or fields.get("identity")
-        sa = self._sa(line.host, place.number)
+        sa = self._sa(line, place.number)
         sa.source = address or sa.source
         sa.name = place.name or sa.name
         if number == "ike" and kind in _IKE_ONLY:
@@ -283,23 +290,25 @@ class Parser:
         shown["source"], shown["name"] = sa.source, shown["connection"] or sa.name
         if kind in REMARKS:
             shown.pop("phase", None)
+        if kind == "daemon_started":
+            self._sas = {key: sa for key, sa in self._sas.items() if key[0] != line.run}
         return event_of(
             kind, shown, line=line.number, time=line.time, host=line.host, daemon="pluto"
         )
 
     def _was_up(self, fields: Mapping[str, Any], line: _Held) -> bool:
         """Whether the Child SA that is replaced was up, or is from before this log."""
-        replaced = self._sas.get((line.host, int(fields.get("child_id") or 0)))
+        replaced = self._sas.get((line.run, int(fields.get("child_id") or 0)))
         return replaced is None or replaced.up
 
-    def _sa(self, host: str | None, number: int | None) -> _Sa:
+    def _sa(self, line: _Held, number: int | None) -> _Sa:
         if number is None:
             return _Sa()
-        sa = self._sas.get((host, number))
+        sa = self._sas.get((line.run, number))
         if sa is None:
             if len(self._sas) >= _REMEMBERED:
                 del self._sas[next(iter(self._sas))]
-            sa = self._sas[host, number] = _Sa()
+            sa = self._sas[line.run, number] = _Sa()
         return sa
 
 
