@@ -22,14 +22,15 @@ _TWIN: Final = 3.0  # seconds: the second SA of a collision is no rekey
 class Log:
     """One log of those that are analysed together: its name, whose it is where its lines do not say, its events.
 
-    `lines` is how many were read, once its events have been taken, and `problem` what kept the rest from it.
+    `lines` is how many were read, once its events have been taken, and `problem` what kept the rest from it. `turned`:
+    where it has the newest first, its events are numbered as if it had not, and this less their number is their line.
     """
 
     def __init__(self, name: str, events: Iterable[SaEvent], gateway: str | None = None) -> None:
         self.name = name
         self.gateway = gateway
         self.events = events
-        self.lines = 0
+        self.lines = self.turned = 0
         self.problem = ""
 
 
@@ -42,7 +43,8 @@ def analyse(logs: Sequence[Log], bounds: Bounds = UNKNOWN) -> Report:
         if (
             event.kind != "alive"
         ):  # that a line is there, whatever it says, matters to what is missing
-            summary.observe(event)
+            line = _line(logs, event.line)
+            summary.observe(event if line == event.line else event._replace(line=line))
         watch.observe(event)
     watch.settle()
     connections = tuple(summary.connections())
@@ -54,7 +56,10 @@ def analyse(logs: Sequence[Log], bounds: Bounds = UNKNOWN) -> Report:
         first=summary.first,
         last=summary.last,
         connections=connections,
-        alerts=tuple(_bounded(alert, bands) for alert in watch.alerts()),
+        alerts=tuple(
+            _bounded(replace(each, lines=tuple(_line(logs, line) for line in each.lines)), bands)
+            for each in watch.alerts()
+        ),
         bands=bands,
         problems=tuple(log.problem for log in logs if log.problem),
     )
@@ -79,8 +84,18 @@ class _Everywhere(Mapping[str, Bounds]):
         return 1
 
 
+def _line(logs: Sequence[Log], line: int) -> int:
+    """Where it stands."""
+    log, number = divmod(line, STRIDE)
+    return log * STRIDE + logs[log].turned - number if logs[log].turned else line
+
+
 def _marked(number: int, log: Log) -> Iterator[SaEvent]:
-    events = iter(oldest_first(log.events))
+    events, turned = oldest_first(log.events)
+    if turned and not log.turned:
+        # The rules know by the number of a line which one came first.
+        log.turned = STRIDE
+        events = (event._replace(line=STRIDE - event.line) for event in events)
     first = list(islice(events, _LOOKED_AT))
     # Two sinks of one daemon can write to one log, and only one of them name the host.
     hosts = {event.host for event in first} - {None}

@@ -22,7 +22,9 @@ _LONGEST: Final = 1 << 20  # bytes of a line that a reader looks at
 
 
 class Text:
-    """The blocks of a log, given once. `turned`: how many lines it has, where its last one came first; else 0."""
+    """The blocks of a log, given once. `turned`: where its last line comes first, this less the number of a line as it
+    comes is its number in the log; else 0. It is known with the first block.
+    """
 
     def __init__(self, blocks: Iterable[bytes], now: float) -> None:
         self.turned = 0
@@ -46,7 +48,7 @@ class Text:
             if size >= _LARGEST:
                 yield from chain(iter(lambda: spool.read(_BLOCK), b""), self._source)
                 return
-            self.turned = _lines(spool)
+            self.turned = _lines(spool) + 1
             yield from _from_the_end(spool, size)
         if problem is not None:
             raise problem

@@ -10,8 +10,9 @@ _FIRST: Final = 1_000  # events that show which way a log runs
 _SHUFFLED: Final = 0.02  # of its steps go back: more than threads and several sinks make
 
 
-def oldest_first(events: Iterable[SaEvent]) -> Iterator[SaEvent]:
-    """The events of one log: turned round where it has the newest first, sorted where it is in no order.
+def oldest_first(events: Iterable[SaEvent]) -> tuple[Iterator[SaEvent], bool]:
+    """The events of one log: turned round where it has the newest first, sorted where it is in no order; and whether
+    they were turned round.
 
     Only such a log is held as a whole. In any other, single steps back stay: they tell of a clock that was set.
     """
@@ -19,12 +20,13 @@ def oldest_first(events: Iterable[SaEvent]) -> Iterator[SaEvent]:
     first = list(islice(source, _FIRST))
     back, on = _steps(first)
     everything = chain(first, source)
-    if back > on:
+    turned = back > on
+    if turned:
         everything = chain(reversed(list(everything)))
         back = on
     if back > max(3, _SHUFFLED * len(first)):
-        return iter(_sorted(everything))
-    return everything
+        return iter(_sorted(everything)), turned
+    return everything, turned
 
 
 def runs_back(events: Iterable[SaEvent]) -> bool:

@@ -233,6 +233,21 @@ def test_whom_a_log_with_the_newest_line_first_is_about_is_what_it_is_in_any_ord
     assert breaking_off["peer"] == "192.0.2.66"
 
 
+@pytest.mark.parametrize("named", [True, False])
+def test_a_clock_that_was_put_back_is_seen_in_a_log_with_the_newest_line_first(
+    tmp_path: Path, named: bool
+) -> None:
+    """The rules know by the number of a line which one came first."""
+    text = recorded("clock_put_back.right").read_text()
+    lines = (text if named else re.sub(r"\] <[^>\n]*> ", "] ", text)).splitlines()
+    back = tmp_path / "log"
+    back.write_text("\n".join(reversed(lines)) + "\n")
+    [alert] = report(back)["alerts"]
+    [expected] = report(recorded("clock_put_back.right"))["alerts"]
+    assert alert["kind"] == "clock"
+    assert [len(lines) + 1 - each for each in alert["lines"]] == expected["lines"]
+
+
 def test_two_sinks_of_one_daemon_in_one_log_are_one_gateway(tmp_path: Path) -> None:
     path = tmp_path / "syslog"
     twice = []

@@ -116,17 +116,13 @@ def _events(log: "Log", file: str, now: float) -> "Iterator[SaEvent]":
         for block in text.blocks():
             log.lines += block.count(b"\n")
             last = block[-1:] or last
-            yield from _placed(reader.feed(block), text.turned)
+            log.turned = text.turned
+            yield from reader.feed(block)
     except LogDamaged as error:
         # What could be read is worth as much as a log that ends there.
         log.problem = str(error)
     log.lines += last != b"\n"
-    yield from _placed(reader.close(), text.turned)
-
-
-def _placed(events: "list[SaEvent]", turned: int) -> "list[SaEvent]":
-    """With the numbers of their lines in a file that has so many and was read from its end; 0 for others."""
-    return [each._replace(line=turned + 1 - each.line) for each in events] if turned else events
+    yield from reader.close()
 
 
 def _bounds(rekey_time: float | None, life_time: float | None) -> "Bounds":
