@@ -11,6 +11,7 @@ from typing import IO, Final
 
 from ike.events.dialects.log_charon_lines import PACKET
 from ike.events.errors import LogDamaged
+from ike.events.event import SaEvent
 from ike.events.order import runs_back
 from ike.events.reader import Reader
 
@@ -52,6 +53,10 @@ class Text:
             yield from _from_the_end(spool, size)
         if problem is not None:
             raise problem
+
+    def placed(self, event: SaEvent) -> SaEvent:
+        """An event of it with the number that its line has in the log."""
+        return event._replace(line=self.turned - event.line) if self.turned else event
 
     def _begin(self) -> tuple[bytes, LogDamaged | None]:
         head = b""

@@ -179,6 +179,32 @@ def test_a_peer_that_says_who_it_is_is_known_behind_nat(tmp_path: Path) -> None:
     assert "203.0.113.9" in done.document["next"]["evidence"]
 
 
+@pytest.mark.parametrize("sa", ["", "<site|{}> "], ids=["nameless", "named"])
+def test_the_last_try_is_the_latest_one_whichever_way_the_log_runs(
+    here: Path, tmp_path: Path, sa: str
+) -> None:
+    said = ("received NO_PROPOSAL_CHOSEN notify error", "received AUTHENTICATION_FAILED notify")
+    lines = [
+        line
+        for number, failure in enumerate(said, 1)
+        for at in [f"2026-06-20T14:{number}0:00"]
+        for line in (
+            f"{at} 05[IKE] {sa.format(number)}initiating IKE_SA site[{number}] to 192.0.2.2",
+            f"{at} 06[NET] {sa.format(number)}received packet: from 192.0.2.2[500] to 192.0.2.1[500] (36 bytes)",
+            f"{at} 06[IKE] {sa.format(number)}{failure}",
+        )
+    ]
+    log = tmp_path / "charon.log"
+    found = []
+    for each in (lines, lines[::-1]):
+        log.write_text("\n".join(each) + "\n")
+        done = run("doctor", "--root", here, "--log", log, "--format", "json")
+        [check] = [one for one in done.document["checks"] if one["check"] == "negotiation"]
+        found.append(check["evidence"])
+    assert found[1] == found[0].replace("line 6", "line 1")
+    assert "AUTHENTICATION_FAILED" in found[0] or "auth" in found[0].lower()
+
+
 def test_what_a_peer_wrote_acts_on_no_terminal(here: Path, tmp_path: Path) -> None:
     log = tmp_path / "charon.log"
     bad = "a\x1b[31m\u202e\x07"

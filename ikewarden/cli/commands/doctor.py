@@ -189,11 +189,12 @@ def _log(
 ) -> "Log | None":
     """The first log is this end's, further ones are the peer's, where the tunnel may have another name."""
     from ike.doctor import log
+    from ike.events.order import oldest_first
 
     found = []
     for place, name in enumerate(names):
         behind: set[str] = set()
-        events = list(_events(name, now, behind))
+        events = list(oldest_first(_events(name, now, behind))[0])
         if place:
             found.append(log.read(events, tunnels[1], behind, caller=tunnels[0]))
         else:
@@ -203,15 +204,17 @@ def _log(
 
 def _events(name: str, now: float, behind: set[str]) -> Iterator[Any]:
     from ike.doctor.log import NAT_WORDS
+    from ike.events.backwards import Text
     from ike.events.reader import Reader
 
     reader, rest = Reader(now), b""
-    for block in _blocks(name):
+    text = Text(_blocks(name), now)
+    for block in text.blocks():
         whole = rest + block
         behind.update(end for end, words in NAT_WORDS.items() if words in whole)
         rest = block[-64:]
-        yield from reader.feed(block)
-    yield from reader.close()
+        yield from map(text.placed, reader.feed(block))
+    yield from map(text.placed, reader.close())
 
 
 def _blocks(name: str) -> Iterable[bytes]:
