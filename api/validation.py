@@ -1,7 +1,7 @@
-"""The validation listener: CRLs, OCSP answers and authority certificates over plain HTTP.
+"""The validation listener: CRLs, OCSP answers and authority certificates over plain HTTP, and SCEP.
 
 Plain by design (RFC 5280 §8: a verifier that needed TLS to fetch a CRL would need a CRL for that TLS). Everything here
-is signed and public; there is no caller, no cookie and no secret.
+is signed and public; there is no caller, no cookie and no secret. Messages of SCEP are encrypted by themselves.
 
 It is an RSGI application for Granian. WSGI was measured 1.5 times as fast with one thread, but there a client that
 sends its body slowly holds the thread; here it holds nothing and is hung up on.
@@ -24,9 +24,10 @@ from typing import Any, NamedTuple, Protocol, TypeVar
 from cryptography.hazmat.primitives.serialization import Encoding
 
 from api.caching import Document, Headers, document, etag_of, is_not_modified
-from api.errors import BodyTooLarge, MethodNotAllowed, RequestTooSlow, RouteNotFound
+from api.errors import BodyTooLarge, HeadTooLarge, MethodNotAllowed, RequestTooSlow, RouteNotFound
 from api.pool import Pool
 from api.problems import encode, problem, problem_headers, status_of
+from api.scep import ScepDoors, is_scep
 from core.errors import IkewardenError, NotFound, Unavailable
 from pki import authorities, publication
 from pki.desk import Desk
@@ -38,6 +39,8 @@ _log = logging.getLogger(__name__)
 T = TypeVar("T")
 
 _MAX_REQUEST = 8 << 10  # bytes of an OCSP request; a usual one has 80
+_MAX_MESSAGE = 64 << 10  # bytes of a SCEP message; a usual one has 3000
+_MAX_QUERY = 96 << 10  # the same in base64, percent-encoded
 _MAX_PATH = 4 << 10
 _TICK = 0.25  # seconds between two looks at what changed
 _MAX_READY = 100_000
@@ -53,8 +56,8 @@ _CA = re.compile(rf"/ca/{_NAME}\.crt")
 _OCSP = re.compile(rf"/ocsp/{_NAME}(?:/(.*))?", re.DOTALL)
 _OCSP_TYPE = "application/ocsp-response"
 _PATHS = (
-    "Here are /crl/NAME.crl, /crl/NAME/SHARD.crl, /crl/NAME/delta.crl, /ca/NAME.crt, /ocsp/NAME and /healthz, with"
-    " NAME that of an authority. The API is at another address."
+    "Here are /crl/NAME.crl, /crl/NAME/SHARD.crl, /crl/NAME/delta.crl, /ca/NAME.crt, /ocsp/NAME, with NAME that of an"
+    " authority; /scep/ENDPOINT and /healthz. The API is at another address."
 )
 _NOT_THERE = (
     "Ask for exactly what the certificate says (its CRL distribution points, its authority information access); the"
@@ -68,6 +71,7 @@ class Scope(Protocol):
     proto: str
     method: str
     path: str
+    query_string: str
     headers: Any
 
 
@@ -118,6 +122,9 @@ class Validation:
         self._desk = desk_factory()
         self._responder = OcspResponder(self._desk)
         self._pool = Pool(threads=threads, queue=2000, patience=5.0, name="validation")
+        self._scep = ScepDoors(self._desk, clock)
+        # Apart, for it signs and writes: verifiers do not wait for devices that enroll.
+        self._scep_pool = Pool(threads=threads, queue=200, patience=5.0, name="scep")
         # Exact requests → answers with their headers: what most requests need and nothing else.
         self._ready: dict[tuple[str, bytes], Document] = {}
         self._generation = 0
@@ -138,7 +145,8 @@ class Validation:
         if self._watch is not None:
             self._watch.cancel()
         self._tell_counts()
-        loop.run_until_complete(self._pool.stop(timeout=2.0))
+        for pool in (self._pool, self._scep_pool):
+            loop.run_until_complete(pool.stop(timeout=2.0))
 
     async def __rsgi__(self, scope: Scope, wire: Wire) -> None:
         """Answer one request."""
@@ -155,6 +163,9 @@ class Validation:
                     wire.response_bytes(200, held.headers, held.body)
                     return
                 reply = await self._ocsp(scope, path, method, body)
+            elif is_scep(path):
+                kind = "scep"
+                reply = await self._enroll(scope, path, method, wire)
             else:
                 kind = "crl" if path.startswith("/crl/") else "other"
                 reply = await self._file(scope, path, method)
@@ -218,11 +229,23 @@ class Validation:
             self._ready[path, body] = made
         return made
 
-    async def _body(self, scope: Scope, wire: Wire) -> bytes:
+    # SCEP
+
+    async def _enroll(self, scope: Scope, path: str, method: str, wire: Wire) -> _Reply:
+        query = scope.query_string
+        if len(query) > _MAX_QUERY or len(path) > _MAX_PATH:
+            raise HeadTooLarge("This is too long for a SCEP message.")
+        body = await self._body(scope, wire, _MAX_MESSAGE) if method == "POST" else b""
+        work = partial(self._scep.answer, method, path, query, body)
+        answer = await self._scep_pool.run(work)
+        headers = [("content-type", answer.media_type), ("cache-control", "no-store")]
+        return _Reply(200, headers, answer.body)
+
+    async def _body(self, scope: Scope, wire: Wire, most: int = _MAX_REQUEST) -> bytes:
         length = scope.headers.get("content-length")
         task = current_task()
-        if length is not None and int(length) > _MAX_REQUEST:
-            raise BodyTooLarge("This is too long for an OCSP request.")
+        if length is not None and int(length) > most:
+            raise BodyTooLarge(f"A request has at most {most} bytes here.")
         if task is None:
             raise RuntimeError("an RSGI application runs as a task")
         # One dictionary and a look at it four times a second: a timer for each request costs an eighth of them all.
@@ -234,8 +257,8 @@ class Validation:
             size = 0
             async for piece in wire:
                 size += len(piece)
-                if size > _MAX_REQUEST:
-                    raise BodyTooLarge("This is too long for an OCSP request.")
+                if size > most:
+                    raise BodyTooLarge(f"A request has at most {most} bytes here.")
                 pieces.append(piece)
             return b"".join(pieces)
         except asyncio.CancelledError:

@@ -5,6 +5,7 @@ from typing import Final, Literal, Protocol, TypeAlias, get_args
 
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, mldsa, rsa
 
+from core.secret import Secret
 from hsm.errors import BadKeyName
 
 KeyAlgorithm = Literal[
@@ -77,4 +78,16 @@ class KeyStore(Protocol):
 
     def destroy(self, uri: str) -> None:
         """Remove the key for good. Raises `BadKeyName`, `KeyNotFound`, `SignerUnavailable`."""
+        ...
+
+
+class BlobStore(Protocol):
+    """Where a small secret is kept sealed: `hsm.sealedfiles.SealedFileKeyStore` is one."""
+
+    def put_blob(self, name: str, content: bytes | Secret) -> None:
+        """Keep a secret durably."""
+        ...
+
+    def get_blob(self, name: str) -> Secret:
+        """Give it back. Raises KeyNotFound."""
         ...

@@ -10,7 +10,7 @@ from pydantic import Field, ValidationError
 from core.errors import InvalidInput
 from ikewarden.settings_section import Section
 from ikewarden.settings_values import Name, RelativePath
-from pki.endpoints import Endpoint, EstDoor, builtin_endpoints
+from pki.endpoints import Endpoint, EstDoor, ScepDoor, builtin_endpoints
 
 # RFC 7030 §3.2.2: a label is none of the operations.
 _OPERATIONS: Final = frozenset(
@@ -23,11 +23,11 @@ class InvalidEndpoint(InvalidInput):
     """A file that describes no endpoint."""
 
     code = "invalid_endpoint"
-    next_step = "Correct what is named; docs/how-to/est.md has an example."
+    next_step = "Correct what is named; docs/how-to/est.md and docs/how-to/scep.md have examples."
 
 
 class EnrollmentSettings(Section):
-    """Enrollment endpoints: EST."""
+    """Enrollment endpoints: EST, SCEP."""
 
     endpoints_directory: RelativePath | None = Field(
         default=None,
@@ -41,12 +41,18 @@ class _Est(Section):
     server_keys: bool = False
 
 
+class _Scep(Section):
+    authentication: _Ways = ("token", "certificate")
+    legacy: bool = False
+
+
 class _File(Section):
     name: Name
     profile: Name
     authority: Name | None = None
     approval: Literal["automatic", "manual"] = "automatic"
     est: _Est | None = None
+    scep: _Scep | None = None
 
 
 def endpoints_in(directory: Path | None) -> Mapping[str, Endpoint]:
@@ -68,10 +74,11 @@ def _read(file: Path) -> Endpoint:
         document = tomllib.loads(file.read_text("utf-8"))
     except (OSError, ValueError) as error:
         raise InvalidEndpoint(f"{file} cannot be read: {error}") from None
-    if isinstance(est := document.get("est"), dict) and isinstance(
-        ways := est.get("authentication"), list
-    ):
-        est["authentication"] = tuple(ways)  # a strict model takes no list where it has a tuple
+    for door in ("est", "scep"):
+        if isinstance(table := document.get(door), dict) and isinstance(
+            ways := table.get("authentication"), list
+        ):
+            table["authentication"] = tuple(ways)  # a strict model takes no list for a tuple
     try:
         read = _File.model_validate(document)
     except ValidationError as error:
@@ -92,4 +99,7 @@ def _read(file: Path) -> Endpoint:
         est=None
         if read.est is None
         else EstDoor(ways=read.est.authentication, server_keys=read.est.server_keys),
+        scep=None
+        if read.scep is None
+        else ScepDoor(ways=read.scep.authentication, legacy=read.scep.legacy),
     )

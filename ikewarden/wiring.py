@@ -150,7 +150,9 @@ def make_desk(
     secrets = open_secrets(
         settings, keys.sealed.seal, environment() if environ is None else environ
     )
-    return Desk(store=store, keys=keys, rules=make_rules(settings), secrets=secrets)
+    return Desk(
+        store=store, keys=keys, rules=make_rules(settings), secrets=secrets, blobs=keys.sealed
+    )
 
 
 def make_rules(settings: Settings) -> Rules:

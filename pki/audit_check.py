@@ -8,6 +8,7 @@ from sqlalchemy import Connection
 
 from core.errors import Unavailable
 from hsm.errors import BadKeyName, KeyNotFound
+from hsm.ports import BlobStore
 from pki.actors import Action, Actor, require, require_gateway
 from pki.desk import Desk
 from pki.sequencing import remembered_note
@@ -16,7 +17,6 @@ from pki.tlog.entry import entry
 from pki.tlog.errors import LogKeyUnreadable, NoteUnreadable, NoteUntrusted
 from pki.tlog.merkle import RightEdge, leaf_hash
 from pki.tlog.note import Checkpoint, VerifierKey
-from pki.tls_credential import BlobStore
 from store import audit_tree as tree
 from store.audit_tree import Leaf, Log, Row
 

@@ -7,7 +7,7 @@ from secrets import token_bytes
 
 from core.receivers import Alertmanager, Mail, Syslog
 from core.secret import Secret
-from hsm.ports import KeyStore
+from hsm.ports import BlobStore, KeyStore
 from hsm.secretstore import SecretStore
 from pki.endpoints import Endpoint, builtin_endpoints
 from pki.holdings import Holdings
@@ -98,7 +98,8 @@ class Desk:
     """The ports an operation needs, put together once per process by the wiring.
 
     `holdings` keeps what never changes once it is on record (authorities' certificates and opened keys, profiles), so
-    that the hot path reads it once. `secrets` keeps the shared secrets of tunnels. `entropy` is the system's random
+    that the hot path reads it once. `secrets` keeps the shared secrets of tunnels; `blobs` what the service itself has
+    to keep secret. `entropy` is the system's random
     generator, an argument so that a test can show what happens when a serial number repeats.
     """
 
@@ -106,5 +107,6 @@ class Desk:
     keys: KeyStore
     rules: Rules
     secrets: SecretStore | None = None
+    blobs: BlobStore | None = None
     holdings: Holdings = field(default_factory=Holdings)
     entropy: Callable[[int], bytes] = token_bytes

@@ -33,6 +33,14 @@ class EstDoor:
 
 
 @dataclass(frozen=True)
+class ScepDoor:
+    """SCEP (RFC 8894). `legacy`: old devices may use 3DES and SHA-1 here, and their certificates' records say so."""
+
+    ways: tuple[Way, ...] = ("token", "certificate")
+    legacy: bool = False
+
+
+@dataclass(frozen=True)
 class Endpoint:
     """One endpoint. `manual`: a first certificate waits until a person has approved exactly that request.
 
@@ -44,6 +52,7 @@ class Endpoint:
     authority: str | None = None
     manual: bool = False
     est: EstDoor | None = None
+    scep: ScepDoor | None = None
 
 
 def builtin_endpoints() -> Mapping[str, Endpoint]:

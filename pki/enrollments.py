@@ -7,13 +7,14 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
 from datetime import datetime
+from types import MappingProxyType
 from typing import Any, Final, Literal
 
 from sqlalchemy import select
 
 from core.errors import Conflict, NotPermitted
 from core.secret import Secret
-from pki import authorities, issuance
+from pki import authorities, issuance, publication
 from pki.actors import Action, Actor, Role, require
 from pki.approvals import (
     ApprovalNotUsable,
@@ -23,18 +24,22 @@ from pki.approvals import (
     require_approval,
 )
 from pki.authorities import Authority
+from pki.certificates import CertificateNotFound, CertificateView, SerialAmbiguous, find, visible
 from pki.desk import Desk
 from pki.endpoints import Endpoint, EndpointNotFound
 from pki.guarded import Act, Guarded, State
-from pki.identity import token_hash
+from pki.identity import certificate_credential, token_hash
 from pki.issuance import IssuedCertificate, IssueRequest
-from pki.x509.csr import read_csr
+from pki.publication import Crl
+from pki.x509 import serials
+from pki.x509.csr import Csr, known_csr
 from store.engine import Unit
 from store.tables import certificates, tokens
 
-Door = Literal["est"]
+Door = Literal["est", "scep"]
 #: How long a client waits before it asks again for what a person has to approve.
 RETRY_AFTER: Final = 60  # seconds
+_NOTHING: Final[Mapping[str, Any]] = MappingProxyType({})
 
 
 class EnrollmentWaits(Conflict):
@@ -42,6 +47,13 @@ class EnrollmentWaits(Conflict):
 
     code = "enrollment_waits"
     next_step = "Send exactly the same request again later, with the same credential."
+
+
+class EnrollmentOver(Conflict):
+    """The same credential was given a certificate for the same key, and that one does not count any more."""
+
+    code = "enrollment_over"
+    next_step = "Make a new key, and a new token if that one is used up."
 
 
 class EnrollmentDenied(NotPermitted):
@@ -72,9 +84,16 @@ def issuer(desk: Desk, of: Endpoint, *, now: datetime) -> Authority:
 
 
 def enroll(
-    desk: Desk, actor: Actor, through: Endpoint, door: Door, csr: bytes, *, now: datetime
+    desk: Desk,
+    actor: Actor,
+    through: Endpoint,
+    door: Door,
+    csr: Csr,
+    *,
+    now: datetime,
+    said: Mapping[str, Any] = _NOTHING,
 ) -> IssuedCertificate:
-    """Issue a first certificate for a request that came through an endpoint's door.
+    """Issue a first certificate for a request that came through an endpoint's door; `said` goes into the audit log.
 
     Raises what `issuance.issue` raises; EnrollmentWaits, EnrollmentDenied where a person has to approve it.
     """
@@ -85,14 +104,14 @@ def enroll(
         act = _act(through, issued, spki)
         number = latest(unit.connection, desk, actor, act, now=now)
         asker = replace(actor, approval=number)
-        said = require_approval(unit, desk, asker, act, now=now)
-        return {"endpoint": through.name, "door": door, **said}
+        approved = require_approval(unit, desk, asker, act, now=now)
+        return {"endpoint": through.name, "door": door, **said, **approved}
 
     with _waiting(desk, actor, now):
         return issuance.issue(desk, actor, wanted, now=now, consent=consent)
 
 
-def earlier(desk: Desk, token: Secret, csr: bytes, *, now: datetime) -> bytes | None:
+def earlier(desk: Desk, token: Secret, csr: Csr, *, now: datetime) -> bytes | None:
     """The certificate (DER) that a one-time token was used up by, where the request is for the same key: whoever lost
     the answer sends the same again. None for any other token or request; what was revoked is not given.
 
@@ -106,13 +125,75 @@ def earlier(desk: Desk, token: Secret, csr: bytes, *, now: datetime) -> bytes | 
         if held is None or (held.expires_at is not None and held.expires_at <= now):
             return None
         same = select(certificates.c.der).where(
-            certificates.c.spki_sha256 == read_csr(csr).spki_sha256,
+            certificates.c.spki_sha256 == known_csr(csr).spki_sha256,
             certificates.c.credential == f"token:{held.id}",
             certificates.c.status == "valid",
             certificates.c.not_after > now,
         )
         found: bytes | None = connection.scalars(same.limit(1)).one_or_none()
         return found
+
+
+def given(desk: Desk, credential: str, csr: Csr, *, now: datetime) -> bytes | None:
+    """The certificate (DER) that a counted token or a certificate was given for the key of a request, if it was: where
+    the protocol lets anybody send a message again, that must not make a second one.
+
+    Raises EnrollmentOver where it does not count any more, and what `read_csr` raises.
+    """
+    kind, _, rest = credential.partition(":")
+    of = (
+        certificates.c.credential == credential
+        if kind == "token"
+        else certificates.c.renewed_from == rest.partition(":")[2]
+    )
+    query = (
+        select(certificates.c.der, certificates.c.status, certificates.c.not_after)
+        .where(
+            certificates.c.spki_sha256 == known_csr(csr).spki_sha256,
+            certificates.c.der.is_not(None),
+            of,
+        )
+        .order_by(certificates.c.id.desc())
+        .limit(1)
+    )
+    with desk.store.read() as connection:
+        row = connection.execute(query).one_or_none()
+    if row is None:
+        return None
+    if row.status != "valid" or row.not_after <= now:
+        raise EnrollmentOver("This request was answered, with a certificate that is over.")
+    found: bytes = row.der
+    return found
+
+
+def certificate_of(desk: Desk, actor: Actor, issuer: bytes, serial: int) -> CertificateView:
+    """A certificate by the name of its issuer (DER) and its number, for who has proved itself by that one or by another
+    of the same gateway. Raises RoleMayNot, CertificateNotFound.
+    """
+    require(actor, Action.CERTIFICATE_READ)
+    found = _named(desk, issuer, serial)
+    own = actor.credential == certificate_credential(found.authority, found.serial)
+    if found.der is None or not (own or visible(actor, found)):
+        raise CertificateNotFound("There is no such certificate.")
+    return found
+
+
+def list_for(desk: Desk, actor: Actor, issuer: bytes, serial: int) -> Crl:
+    """The complete revocation list that tells of a certificate. Raises RoleMayNot, CertificateNotFound, CrlNotFound."""
+    require(actor, Action.CRL_READ)
+    return publication.published(desk, _named(desk, issuer, serial).authority, publication.FULL)
+
+
+def _named(desk: Desk, issuer: bytes, serial: int) -> CertificateView:
+    if not 0 < serial < 1 << 160:  # RFC 5280 §4.1.2.2
+        raise CertificateNotFound("There is no such certificate.")
+    try:
+        found = find(desk, serials.to_hex(serial))
+    except SerialAmbiguous:
+        raise CertificateNotFound("There is no such certificate.") from None
+    if authorities.load(desk, found.authority).certificate.subject.public_bytes() != issuer:
+        raise CertificateNotFound("There is no such certificate.")
+    return found
 
 
 def _act(through: Endpoint, issued: IssuedCertificate, spki: str) -> Act:
@@ -150,7 +231,14 @@ def _waiting(desk: Desk, actor: Actor, now: datetime) -> Iterator[None]:
 
 
 def reenroll(
-    desk: Desk, actor: Actor, through: Endpoint, door: Door, csr: bytes, *, now: datetime
+    desk: Desk,
+    actor: Actor,
+    through: Endpoint,
+    door: Door,
+    csr: Csr,
+    *,
+    now: datetime,
+    said: Mapping[str, Any] = _NOTHING,
 ) -> IssuedCertificate:
     """Issue the successor of the certificate by which the actor has proved itself: with its subject and its names,
     whatever subject the request has; one with other names is refused (RFC 7030 §4.2.2).
@@ -161,6 +249,6 @@ def reenroll(
     _, authority, serial = actor.credential.split(":", 2)
 
     def consent(unit: Unit, issued: IssuedCertificate, spki: str) -> Mapping[str, Any]:
-        return {"endpoint": through.name, "door": door}
+        return {"endpoint": through.name, "door": door, **said}
 
     return issuance.renew(desk, actor, serial, csr, now=now, authority=authority, consent=consent)

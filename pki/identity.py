@@ -3,6 +3,7 @@
 import hashlib
 from dataclasses import replace
 from datetime import datetime
+from typing import Any
 
 from cryptography import x509
 from sqlalchemy import Connection, and_, bindparam, or_, select, update
@@ -61,7 +62,7 @@ def token_hash(secret: Secret) -> str:
     return hashlib.sha256(secret.reveal()).hexdigest()
 
 
-_TOKEN = select(
+_TOKENS = select(
     tokens.c.id,
     tokens.c.name,
     tokens.c.role,
@@ -69,7 +70,9 @@ _TOKEN = select(
     tokens.c.uses_left,
     tokens.c.expires_at,
     tokens.c.revoked_at,
-).where(tokens.c.hash == bindparam("hash"))
+)
+_TOKEN = _TOKENS.where(tokens.c.hash == bindparam("hash"))
+_TOKEN_AGAIN = _TOKENS.where(tokens.c.id == bindparam("of"))
 
 
 def actor_from_token(desk: Desk, token: Secret, *, now: datetime, request_id: str) -> Actor:
@@ -79,6 +82,16 @@ def actor_from_token(desk: Desk, token: Secret, *, now: datetime, request_id: st
     Raises TokenRefused.
     """
     row = next(iter(desk.store.look(_TOKEN, {"hash": token_hash(token)})), None)
+    return _holder(desk, row, now, request_id)
+
+
+def actor_again(desk: Desk, token_id: str, *, now: datetime, request_id: str) -> Actor:
+    """Find who holds a token that was shown before, for what was asked for then. Raises TokenRefused."""
+    row = next(iter(desk.store.look(_TOKEN_AGAIN, {"of": token_id})), None)
+    return _holder(desk, row, now, request_id)
+
+
+def _holder(desk: Desk, row: Any, now: datetime, request_id: str) -> Actor:
     if (
         row is None
         or row.revoked_at is not None

@@ -41,7 +41,7 @@ from pki.refusals import (
 from pki.trail import leave
 from pki.x509 import renewal, serials
 from pki.x509.authority import Pointers
-from pki.x509.csr import SigningRequest, read_csr
+from pki.x509.csr import Csr, SigningRequest, known_csr
 from pki.x509.draft import Draft, Mould, Subject, subject_for
 from pki.x509.keys import check_key
 from pki.x509.lint import LintReport
@@ -60,7 +60,7 @@ class IssueRequest:
     `itself`: the authority itself shall issue, whoever issues in its place now.
     """
 
-    csr: bytes
+    csr: Csr
     profile: str
     authority: str | None = None
     not_after: datetime | None = None
@@ -140,7 +140,7 @@ def issue(
     require_profile(actor, request.profile)
     profile = profiles.load(desk, request.profile)
     conditions.check_profile(actor, profile)
-    asked = read_csr(request.csr)
+    asked = known_csr(request.csr)
     if request.itself and request.authority is not None:
         authority = authorities.load(desk, request.authority)
     else:
@@ -170,7 +170,7 @@ def renew(
     desk: Desk,
     actor: Actor,
     serial: str,
-    csr: bytes | None,
+    csr: Csr | None,
     *,
     now: datetime,
     authority: str | None = None,
@@ -199,7 +199,7 @@ def renew(
     if csr is None:
         key, spki = _same_key(before), old.spki_sha256
     else:
-        asked = read_csr(csr)
+        asked = known_csr(csr)
         _refuse_other_names(asked, names)
         key, spki = asked.public_key, asked.spki_sha256
     if channel:
@@ -247,12 +247,12 @@ def _through_channel(actor: Actor, old: CertificateView) -> bool:
     return by_channel and old.profile != CHANNEL
 
 
-def _require_proof(before: x509.Certificate, csr: bytes | None, proof: bytes | None) -> None:
+def _require_proof(before: x509.Certificate, csr: Csr | None, proof: bytes | None) -> None:
     # The channel's key lies in a file: whoever copies it must not get certificates for a key of his own.
     if csr is None or proof is None:
         raise ProofMissing("The gateway's present key must sign the request for the next one.")
     try:
-        renewal.verify(_same_key(before), read_csr(csr).der, proof)
+        renewal.verify(_same_key(before), known_csr(csr).der, proof)
     except InvalidSignature:
         raise ProofMissing("The proof is not by the key of the certificate in force.") from None
 

@@ -178,15 +178,19 @@ def _algorithm(owner: Authority) -> KeyAlgorithm:
 
 
 def _request(owner: Authority, key: PrivateKey) -> bytes:
-    builder = x509.CertificateSigningRequestBuilder().subject_name(_subject(owner))
+    builder = x509.CertificateSigningRequestBuilder().subject_name(
+        permitted_subject(owner, f"OCSP signer of {owner.name}")
+    )
     return builder.sign(key, default_hash(key.public_key())).public_bytes(
         serialization.Encoding.DER
     )
 
 
-def _subject(owner: Authority) -> x509.Name:
-    """A name that the authority and those above it permit: where they permit some directories only, in one of these."""
-    common = x509.NameAttribute(x509.NameOID.COMMON_NAME, f"OCSP signer of {owner.name}"[:64])
+def permitted_subject(owner: Authority, common_name: str) -> x509.Name:
+    """A name for a certificate of the service's own that the authority and those above it permit: where they permit
+    some directories only, in one of these.
+    """
+    common = x509.NameAttribute(x509.NameOID.COMMON_NAME, common_name[:64])
     places = [
         list(x509.Name.from_rfc4514_string(tree.base))
         for limits in owner.constraints

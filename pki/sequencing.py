@@ -19,7 +19,7 @@ from sqlalchemy import Connection, select
 
 from core.errors import Conflict, InvalidInput, NotFound, NotPermitted, Unavailable
 from hsm.errors import KeyNotFound, KeyStoreUnavailable
-from hsm.ports import KeyAlgorithm
+from hsm.ports import BlobStore, KeyAlgorithm
 from pki import backups
 from pki.actors import Action, Actor, require
 from pki.approvals import ApprovalNotUsable, asked_for, look, require_approval
@@ -46,7 +46,6 @@ from pki.tlog.merkle import (
     verify_inclusion,
 )
 from pki.tlog.note import Checkpoint, VerifierKey
-from pki.tls_credential import BlobStore
 from pki.trail import leave
 from store import audit_tree as tree
 from store.audit_tree import Gap, Growth, Head, Leaf, Log, Row, Run

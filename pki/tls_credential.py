@@ -8,7 +8,7 @@ import contextlib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
-from typing import Final, Protocol
+from typing import Final
 
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
@@ -17,6 +17,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from core.errors import NotFound
 from core.secret import Secret
 from hsm.errors import KeyNotFound
+from hsm.ports import BlobStore
 from pki import authorities, issuance, revocation
 from pki.actors import Action, Actor, require
 from pki.authorities import Authority, AuthorityNotFound, NoDefaultAuthority
@@ -38,18 +39,6 @@ _ML_DSA: Final[Mapping[str, str]] = {
     "2.16.840.1.101.3.4.3.18": "ml-dsa-65",
     "2.16.840.1.101.3.4.3.19": "ml-dsa-87",
 }
-
-
-class BlobStore(Protocol):
-    """Where a small secret is kept sealed: `hsm.sealedfiles.SealedFileKeyStore` is one."""
-
-    def put_blob(self, name: str, content: bytes | Secret) -> None:
-        """Keep a secret durably."""
-        ...
-
-    def get_blob(self, name: str) -> Secret:
-        """Give it back. Raises KeyNotFound."""
-        ...
 
 
 @dataclass(frozen=True)

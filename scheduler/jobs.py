@@ -12,7 +12,16 @@ from fleet import reach
 from fleet.findings import expiry as acceptances
 from fleet.monitoring import expiry as monitoring
 from fleet.rotation import due
-from pki import cleanup, decisions, expiry, ocsp_answers, ocsp_signers, publication, reconcile
+from pki import (
+    cleanup,
+    decisions,
+    expiry,
+    ocsp_answers,
+    ocsp_signers,
+    publication,
+    reconcile,
+    scep_credential,
+)
 from pki.actors import Actor, Role
 from pki.authorities import own_names
 from pki.desk import Desk
@@ -120,6 +129,11 @@ def see_to_approvals(desk: Desk, now: datetime) -> Mapping[str, int]:
     return {"expired": decisions.expire(desk, SCHEDULER, now=now)}
 
 
+def see_to_scep(desk: Desk, now: datetime) -> Mapping[str, int]:
+    """Make and renew the registration authorities of SCEP, where an endpoint has it."""
+    return {"made": scep_credential.ensure(desk, SCHEDULER, now=now)}
+
+
 JOBS: tuple[Job, ...] = (
     Job("crl_refresh", refresh_crls),
     Job("ocsp_refresh", refresh_ocsp),
@@ -131,6 +145,8 @@ JOBS: tuple[Job, ...] = (
     Job("findings", see_to_findings),
     Job("monitoring", see_to_monitoring),
     Job("approvals", see_to_approvals),
+    # Soon after a rollover has switched, or one was revoked.
+    Job("scep_credential", see_to_scep, every=10.0),
 )
 
 

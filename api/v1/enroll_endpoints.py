@@ -7,7 +7,7 @@ from pydantic import Field
 from api.registry import Call, Nothing, Reply, Route, Shown
 from pki import enrollments
 from pki.actors import Action
-from pki.endpoints import DEFAULT, EstDoor
+from pki.endpoints import DEFAULT, EstDoor, ScepDoor
 
 _PATH = "/v1/enroll-endpoints"
 
@@ -22,6 +22,17 @@ class Est(Shown):
     server_keys: bool = Field(description="Whether the service makes keys for devices.")
 
 
+class Scep(Shown):
+    """What SCEP wants there."""
+
+    url: str = Field(description="What clients are given; `?operation=` follows it.")
+    authentication: list[Literal["token", "certificate"]] = Field(
+        description="token: an enroller's, as the challenge password; certificate: of this service, which signs the "
+        "message."
+    )
+    legacy: bool = Field(description="Whether 3DES and SHA-1 are taken.")
+
+
 class EnrollEndpoint(Shown):
     """An endpoint. A door that is null is shut."""
 
@@ -32,6 +43,7 @@ class EnrollEndpoint(Shown):
         description="manual: a person approves each first certificate (GET /v1/approvals)."
     )
     est: Est | None
+    scep: Scep | None
 
 
 class EnrollEndpoints(Shown):
@@ -48,9 +60,13 @@ def _est(base: str, name: str, door: EstDoor) -> Est:
     )
 
 
+def _scep(base: str, name: str, door: ScepDoor) -> Scep:
+    return Scep(url=f"{base}/scep/{name}", authentication=list(door.ways), legacy=door.legacy)
+
+
 def list_(call: Call[None, Nothing]) -> Reply:
     """List endpoints."""
-    base = call.desk.rules.service_url
+    base, plain = call.desk.rules.service_url, call.desk.rules.validation_url
     items = [
         EnrollEndpoint(
             name=each.name,
@@ -58,6 +74,7 @@ def list_(call: Call[None, Nothing]) -> Reply:
             authority=each.authority,
             approval="manual" if each.manual else "automatic",
             est=None if each.est is None else _est(base, each.name, each.est),
+            scep=None if each.scep is None else _scep(plain, each.name, each.scep),
         )
         for each in enrollments.list_(call.desk, call.actor)
     ]

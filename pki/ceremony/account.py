@@ -9,6 +9,7 @@ from typing import Any, Final
 from cryptography import x509
 from cryptography.hazmat.primitives import serialization
 
+from hsm.ports import BlobStore
 from pki import authorities, sequencing
 from pki.actors import Actor, Role
 from pki.authorities import Authority
@@ -18,7 +19,6 @@ from pki.ceremony.plan import Plan
 from pki.desk import Desk
 from pki.guarded import plain
 from pki.rollover.crossing import CrossCertificate
-from pki.tls_credential import BlobStore
 from pki.x509.csr import spki_sha256
 from pki.x509.keys import key_algorithm
 from store import audit_tree

@@ -58,7 +58,8 @@ def _names(some: tuple[str, ...]) -> str:
 def in_force(connection: Connection, authority_id: int, now: datetime) -> Usage:
     """Count what an authority signed and peers may still need.
 
-    Not the service's own OCSP responders; not what it and its successor, or whom it succeeded, signed for each other;
+    Not the service's own OCSP responders, nor what answers SCEP; not what it and its successor, or whom it succeeded,
+    signed for each other;
     and not the certificates of authorities below it that are retired themselves and of which nothing is in force: no
     peer meets those.
     """
@@ -66,7 +67,7 @@ def in_force(connection: Connection, authority_id: int, now: datetime) -> Usage:
         certificates.c.authority_id == authority_id,
         certificates.c.status.in_(("pending", "valid", "held")),
         certificates.c.not_after > now,
-        certificates.c.profile != "ocsp-responder",
+        certificates.c.profile.not_in(("ocsp-responder", "scep-ra")),
     )
     counted = (
         select(

@@ -31,6 +31,7 @@ from pki import (
     reconcile,
     revocation,
     rollover,
+    scep_credential,
     sequencing,
     tls_credential,
     tokens,
@@ -114,7 +115,12 @@ TABLE: dict[Any, tuple[set[Role], Call]] = {
         {A, O, E, S},
         lambda d, a: enrollments.enroll(d, a, ENDPOINT, "est", b"", now=NOW),
     ),
+    enrollments.certificate_of: (
+        {*READERS, G},
+        lambda d, a: enrollments.certificate_of(d, a, b"", 1),
+    ),
     enrollments.list_: ({A, O, P, U}, enrollments.list_),
+    enrollments.list_for: ({*READERS, E, G}, lambda d, a: enrollments.list_for(d, a, b"", 1)),
     enrollments.reenroll: (
         {A, O, G},
         lambda d, a: enrollments.reenroll(
@@ -184,6 +190,8 @@ TABLE: dict[Any, tuple[set[Role], Call]] = {
         {A, O},
         lambda d, a: revocation.revoke_all(d, a, [], "nope", now=NOW),
     ),
+    scep_credential.ensure: ({S}, lambda d, a: scep_credential.ensure(d, a, now=NOW)),
+    scep_credential.held: ({S}, lambda d, a: scep_credential.held(d, a, now=NOW)),
     tls_credential.current: ({S}, lambda d, a: tls_credential.current(d, a, Blobs())),
     tls_credential.ensure: (
         {S},

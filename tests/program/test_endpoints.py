@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from ikewarden.settings_endpoints import InvalidEndpoint, endpoints_in
-from pki.endpoints import Endpoint, EstDoor
+from pki.endpoints import Endpoint, EstDoor, ScepDoor
 
 
 def written(directory: Path, **files: str) -> Path:
@@ -25,6 +25,8 @@ def test_files_add_and_replace(tmp_path: Path) -> None:
         '[est]\nauthentication = ["token"]\n',
         other='name = "gateway"\nprofile = "host"\n',
         keys='name = "keys"\nprofile = "user"\n[est]\nserver_keys = true\n',
+        old='name = "old"\nprofile = "host"\n[scep]\nauthentication = ["certificate"]\nlegacy = true\n',
+        new='name = "new"\nprofile = "host"\n[scep]\n',
     )
     assert endpoints_in(directory) == {
         "gateway": Endpoint("gateway", "host"),
@@ -32,6 +34,8 @@ def test_files_add_and_replace(tmp_path: Path) -> None:
             "branches", "network-device", "issuing", manual=True, est=EstDoor(ways=("token",))
         ),
         "keys": Endpoint("keys", "user", est=EstDoor(server_keys=True)),
+        "old": Endpoint("old", "host", scep=ScepDoor(ways=("certificate",), legacy=True)),
+        "new": Endpoint("new", "host", scep=ScepDoor()),
     }
 
 
@@ -45,6 +49,8 @@ def test_files_add_and_replace(tmp_path: Path) -> None:
         ('name = "a"\nprofile = "host"\n[est]\nserver_key = true', "est.server_key: Extra inputs"),
         ('name = "a"\nprofile = "host"\n[est]\nauthentication = []', "est.authentication"),
         ('name = "a"\nprofile = "host"\n[est]\nauthentication = ["pin"]', "est.authentication"),
+        ('name = "a"\nprofile = "host"\n[scep]\nmd5 = true', "scep.md5: Extra inputs"),
+        ('name = "a"\nprofile = "host"\n[scep]\nlegacy = 1', "scep.legacy"),
         ('name = "cacerts"\nprofile = "host"', "operation of EST"),
         ('name = "A b"\nprofile = "host"', "name: Value error"),
         (

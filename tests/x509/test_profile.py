@@ -61,6 +61,7 @@ def test_the_built_in_profiles() -> None:
         "network-device",
         "ocsp-responder",
         "post-quantum",
+        "scep-ra",
         "service-tls",
         "strict-rfc4945",
         "user",
@@ -110,7 +111,7 @@ def test_the_gateway_profile_is_what_every_daemon_takes() -> None:
 
 def test_internal_profiles() -> None:
     internal = {name for name, profile in builtin_profiles().items() if profile.internal}
-    assert internal == {"service-tls", "ocsp-responder"}
+    assert internal == {"service-tls", "ocsp-responder", "scep-ra"}
     responder = builtin_profiles()["ocsp-responder"]
     assert responder.ocsp_no_check
     assert responder.extended_key_usage == ("ocsp_signing",)

@@ -13,8 +13,10 @@ from ikewarden.cli.session import Session, pass_session
 
 
 def _wants(entry: Mapping[str, Any]) -> list[str]:
-    est = entry["est"]
-    return [] if est is None else [*est["authentication"], *(["makes keys"] * est["server_keys"])]
+    est, scep = entry["est"] or {}, entry["scep"] or {}
+    ways = dict.fromkeys([*est.get("authentication", ()), *scep.get("authentication", ())])
+    keys = ["makes keys"] * est.get("server_keys", False)
+    return [*ways, *keys, *(["legacy SCEP"] * scep.get("legacy", False))]
 
 
 _COLUMNS = (
@@ -24,6 +26,7 @@ _COLUMNS = (
     Column("Approval", "approval"),
     Column("Wants", _wants),
     Column("EST", lambda entry: entry["est"] and entry["est"]["url"], spare=1),
+    Column("SCEP", lambda entry: entry["scep"] and entry["scep"]["url"], spare=1),
 )
 
 

@@ -1,0 +1,234 @@
+"""What a SCEP message asks for, once it is opened: one operation for each type (RFC 8894 §3.3)."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Final
+
+from cryptography import x509
+from cryptography.hazmat.primitives.serialization import Encoding
+
+from core.errors import NotAuthenticated
+from core.secret import Secret
+from pki import enrollments, identity, scep_transactions
+from pki.actors import Actor, Role
+from pki.certificates import CertificateNotFound
+from pki.desk import Desk
+from pki.endpoints import Endpoint, ScepDoor, Way
+from pki.enrollments import EnrollmentWaits
+from pki.identity import ClientCertificateUnknown, TokenRefused
+from pki.scep import messages, replies
+from pki.scep.challenge import challenge_password
+from pki.scep.failures import ScepCertificateUnknown, ScepRefused, unreadable
+from pki.scep.messages import PkiMessage
+from pki.scep_transactions import Transaction, Waiting
+from pki.x509.csr import (
+    CsrMalformed,
+    CsrSignatureInvalid,
+    CsrTooLarge,
+    SigningRequest,
+    read_csr,
+    spki_sha256,
+)
+
+
+class ChallengeMissing(NotAuthenticated):
+    """A first request without a challenge password."""
+
+    code = "scep_challenge_missing"
+    next_step = (
+        "Give the device an enroller's token as its challenge password: `ikewarden token create`."
+    )
+
+
+class ChallengeRefused(NotAuthenticated):
+    """The challenge password is a token of somebody who is no enroller."""
+
+    code = "scep_challenge_refused"
+    next_step = "Make a token of the role enroller for the device; revoke the one that was sent."
+
+
+class ScepWayClosed(NotAuthenticated):
+    """The endpoint wants another kind of proof of who asks."""
+
+    code = "scep_way_closed"
+    next_step = "`ikewarden enroll-endpoint list` shows what each endpoint takes: a token, a certificate, or both."
+
+
+@dataclass(frozen=True)
+class Ask:
+    """One message, with what it held. `said` is what the audit log shall tell of it."""
+
+    desk: Desk
+    through: Endpoint
+    door: ScepDoor
+    message: PkiMessage
+    content: bytes
+    said: Mapping[str, Any]
+    request_id: str
+    now: datetime
+
+    def require(self, way: Way) -> None:
+        """Raise ScepWayClosed unless the endpoint takes this kind of proof."""
+        if way not in self.door.ways:
+            raise ScepWayClosed(f"This endpoint takes no {way}.")
+
+    @property
+    def signer(self) -> bytes:
+        """The certificate of who signed, in DER."""
+        return self.message.signer.public_bytes(Encoding.DER)
+
+    @property
+    def transaction(self) -> Transaction:
+        """What the message is a part of."""
+        key = spki_sha256(self.message.signer_key)
+        return Transaction(self.through.name, self.message.transaction_id, key)
+
+    def holder(self) -> Actor:
+        """Who holds the certificate that signed. Raises what `identity.actor_from_certificate` raises."""
+        return identity.actor_from_certificate(
+            self.desk, self.signer, now=self.now, request_id=self.request_id, by_itself=True
+        )
+
+
+def perform(ask: Ask) -> bytes:
+    """Do what the message asks for; give what the answer holds.
+
+    Raises ScepRefused and its kin, ChallengeMissing, ChallengeRefused, ScepWayClosed, and what the operations raise.
+    """
+    return _OPERATIONS[ask.message.message_type](ask)
+
+
+def is_known(message_type: str) -> bool:
+    """Whether there is such an operation."""
+    return message_type in _OPERATIONS
+
+
+def _first(ask: Ask) -> bytes:
+    """RFC 8894 §3.3.1: PKCSReq."""
+    csr, password = _request(ask)
+    if password is None:
+        return _by_certificate_alone(ask, csr)
+    ask.require("token")
+    if csr.spki_sha256 != ask.transaction.key_sha256:
+        raise ScepRefused("The message is signed with another key than that of the request.")
+    try:
+        actor = identity.actor_from_token(
+            ask.desk, password, now=ask.now, request_id=ask.request_id
+        )
+    except TokenRefused:
+        earlier = enrollments.earlier(ask.desk, password, csr, now=ask.now)
+        if earlier is None:
+            raise
+        return _certificate(earlier)
+    if actor.role is not Role.ENROLLER:
+        raise ChallengeRefused(f"A challenge password is no token of the role {actor.role}.")
+    return _enrolled(ask, actor, csr)
+
+
+def _enrolled(ask: Ask, actor: Actor, csr: SigningRequest) -> bytes:
+    """The certificate of a token for a key: one, however often it is asked for."""
+    given = enrollments.given(ask.desk, actor.credential, csr, now=ask.now)
+    if given is not None:
+        return _certificate(given)
+    try:
+        made = enrollments.enroll(
+            ask.desk, actor, ask.through, "scep", csr, now=ask.now, said=ask.said
+        )
+    except EnrollmentWaits:
+        waiting = Waiting(actor.token_id or "", csr)
+        scep_transactions.remember(ask.desk, ask.transaction, waiting, now=ask.now)
+        raise
+    return _certificate(made.der)
+
+
+def _by_certificate_alone(ask: Ask, csr: SigningRequest) -> bytes:
+    """Old devices renew by a PKCSReq that the certificate in force has signed (RFC 8894 §2.5 has RenewalReq for it)."""
+    try:
+        actor = ask.holder()
+    except ClientCertificateUnknown:
+        raise ChallengeMissing("The request has no challenge password.") from None
+    return _renewed(ask, actor, csr)
+
+
+def _renewal(ask: Ask) -> bytes:
+    """RFC 8894 §3.3.1: RenewalReq."""
+    actor = ask.holder()
+    csr, _ = _request(ask)
+    return _renewed(ask, actor, csr)
+
+
+def _renewed(ask: Ask, actor: Actor, csr: SigningRequest) -> bytes:
+    """The successor of a certificate for a key: one, however often it is asked for."""
+    ask.require("certificate")
+    given = enrollments.given(ask.desk, actor.credential, csr, now=ask.now)
+    if given is not None:
+        return _certificate(given)
+    made = enrollments.reenroll(
+        ask.desk, actor, ask.through, "scep", csr, now=ask.now, said=ask.said
+    )
+    return _certificate(made.der)
+
+
+def _poll(ask: Ask) -> bytes:
+    """RFC 8894 §3.3.3: CertPoll; who knows the transaction and signs with its key is who began it."""
+    messages.check_issuer_and_subject(ask.content)
+    ask.require("token")
+    waiting = scep_transactions.recall(ask.desk, ask.transaction, now=ask.now)
+    try:
+        actor = identity.actor_again(
+            ask.desk, waiting.token_id, now=ask.now, request_id=ask.request_id
+        )
+    except TokenRefused:
+        of = f"token:{waiting.token_id}"
+        given = enrollments.given(ask.desk, of, waiting.csr, now=ask.now)
+        if given is None:
+            raise
+        return _certificate(given)
+    return _enrolled(ask, actor, waiting.csr)
+
+
+def _get_certificate(ask: Ask) -> bytes:
+    """RFC 8894 §3.3.4: GetCert."""
+    actor = ask.holder()
+    wanted = messages.read_issuer_and_serial(ask.content)
+    try:
+        found = enrollments.certificate_of(ask.desk, actor, wanted.issuer, wanted.serial)
+    except CertificateNotFound:
+        raise ScepCertificateUnknown("There is no such certificate.") from None
+    return _certificate(found.der or b"")
+
+
+def _get_list(ask: Ask) -> bytes:
+    """RFC 8894 §3.3.4: GetCRL."""
+    actor = ask.holder()
+    wanted = messages.read_issuer_and_serial(ask.content)
+    try:
+        found = enrollments.list_for(ask.desk, actor, wanted.issuer, wanted.serial)
+    except CertificateNotFound:
+        raise ScepCertificateUnknown("There is no such certificate.") from None
+    return replies.crl_only(found.der)
+
+
+_OPERATIONS: Final[Mapping[str, Callable[[Ask], bytes]]] = {
+    messages.PKCS_REQ: _first,
+    messages.RENEWAL_REQ: _renewal,
+    messages.CERT_POLL: _poll,
+    messages.GET_CERT: _get_certificate,
+    messages.GET_CRL: _get_list,
+}
+
+
+def _request(ask: Ask) -> tuple[SigningRequest, Secret | None]:
+    """The request, with its password: what is no whole request with a signature that fits is as unreadable as what
+    cannot be decrypted.
+    """
+    try:
+        csr = read_csr(ask.content, sha1=ask.door.legacy)
+        return csr, challenge_password(csr.der)
+    except (CsrMalformed, CsrSignatureInvalid, CsrTooLarge, ValueError):
+        raise unreadable() from None
+
+
+def _certificate(der: bytes) -> bytes:
+    return replies.certs_only([x509.load_der_x509_certificate(der)])
