@@ -11,11 +11,12 @@ database=(postgresql)
 links=(nftables) # loses packets on the way between daemons
 journal=(systemd) # its journald, for one daemon at a time
 alarms=(prometheus-alertmanager) # a receiver of alerts
+devices=(certmonger scep) # clients of SCEP: one that is taken, and one that knows only what is refused
 peers=(fail2ban wrk) # for its fail2ban-regex; and the load on both sides
 case "${1:-test}" in
   demo) wanted=("${lab[@]}") ;;
   bench) wanted=("${database[@]}" "${peers[@]}" softhsm2) ;;
-  *) wanted=("${lab[@]}" "${judges[@]}" "${database[@]}" "${links[@]}" "${journal[@]}" "${alarms[@]}") ;;
+  *) wanted=("${lab[@]}" "${judges[@]}" "${database[@]}" "${links[@]}" "${journal[@]}" "${alarms[@]}" "${devices[@]}") ;;
 esac
 missing=()
 for package in "${wanted[@]}"; do
@@ -41,6 +42,7 @@ if [ "$(id -u)" -eq 0 ] && command -v apt-get >/dev/null; then
   rm -f "$log"
   # Nor is fail2ban to ban anyone after the next start of this machine.
   case " ${missing[*]} " in *" fail2ban "*) systemctl --quiet disable fail2ban 2>/dev/null || true ;; esac
+  case " ${missing[*]} " in *" certmonger "*) systemctl --quiet disable certmonger 2>/dev/null || true ;; esac
   exit 0
 fi
 echo "Not installed: ${missing[*]}"

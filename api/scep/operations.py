@@ -16,7 +16,12 @@ from pki.certificates import CertificateNotFound
 from pki.desk import Desk
 from pki.endpoints import Endpoint, ScepDoor, Way
 from pki.enrollments import EnrollmentWaits
-from pki.identity import ClientCertificateUnknown, TokenRefused
+from pki.identity import (
+    ClientCertificateExpired,
+    ClientCertificateRevoked,
+    ClientCertificateUnknown,
+    TokenRefused,
+)
 from pki.scep import messages, replies
 from pki.scep.challenge import challenge_password
 from pki.scep.failures import ScepCertificateUnknown, ScepRefused, unreadable
@@ -105,13 +110,32 @@ def is_known(message_type: str) -> bool:
 
 
 def _first(ask: Ask) -> bytes:
-    """RFC 8894 §3.3.1: PKCSReq."""
+    """RFC 8894 §3.3.1: PKCSReq. Devices also renew by it: one that the certificate in force has signed is a renewal,
+    whatever password the device still has in its settings.
+    """
     csr, password = _request(ask)
+    holder, unknown = _holder(ask)
+    if holder is not None and ("certificate" in ask.door.ways or password is None):
+        return _renewed(ask, holder, csr)
     if password is None:
-        return _by_certificate_alone(ask, csr)
+        if unknown is None or isinstance(unknown, ClientCertificateUnknown):
+            raise ChallengeMissing("The request has no challenge password.")
+        raise unknown
     ask.require("token")
-    if csr.spki_sha256 != ask.transaction.key_sha256:
+    if holder is None and csr.spki_sha256 != ask.transaction.key_sha256:
         raise ScepRefused("The message is signed with another key than that of the request.")
+    return _by_token(ask, csr, password)
+
+
+def _holder(ask: Ask) -> tuple[Actor | None, NotAuthenticated | None]:
+    """Who holds the certificate that signed, if it is one of this service that counts; or what is against it."""
+    try:
+        return ask.holder(), None
+    except (ClientCertificateUnknown, ClientCertificateRevoked, ClientCertificateExpired) as error:
+        return None, error
+
+
+def _by_token(ask: Ask, csr: SigningRequest, password: Secret) -> bytes:
     try:
         actor = identity.actor_from_token(
             ask.desk, password, now=ask.now, request_id=ask.request_id
@@ -140,15 +164,6 @@ def _enrolled(ask: Ask, actor: Actor, csr: SigningRequest) -> bytes:
         scep_transactions.remember(ask.desk, ask.transaction, waiting, now=ask.now)
         raise
     return _certificate(made.der)
-
-
-def _by_certificate_alone(ask: Ask, csr: SigningRequest) -> bytes:
-    """Old devices renew by a PKCSReq that the certificate in force has signed (RFC 8894 §2.5 has RenewalReq for it)."""
-    try:
-        actor = ask.holder()
-    except ClientCertificateUnknown:
-        raise ChallengeMissing("The request has no challenge password.") from None
-    return _renewed(ask, actor, csr)
 
 
 def _renewal(ask: Ask) -> bytes:

@@ -117,12 +117,13 @@ def _signed(
         + _RSA
         + der.tlv(der.OCTET_STRING, signature),
     )
-    # RFC 8894 §3.3.2: a failure and a wait hold no content at all.
-    held = b"" if content is None else der.tlv(0xA0, der.tlv(der.OCTET_STRING, content))
+    # RFC 8894 §3.3.2: a failure and a wait hold nothing. That is told by an empty content: OpenSSL's PKCS7_verify, with
+    # which devices check answers, does not do without one.
+    held = der.tlv(der.OCTET_STRING, content or b"")
     signed = (
         der.integer(1)
         + der.tlv(_SET, digest.identifier)
-        + der.tlv(der.SEQUENCE, DATA + held)
+        + der.tlv(der.SEQUENCE, DATA + der.tlv(0xA0, held))
         + der.tlv(0xA0, certificate.public_bytes(Encoding.DER))
         + der.tlv(_SET, by)
     )

@@ -272,7 +272,7 @@ class Device:
             transaction=found[f"{_OID}7"],
             recipient_nonce=found[f"{_OID}6"],
             sender_nonce=found[f"{_OID}5"],
-            content=None if content is None else self._opened(content),
+            content=self._opened(content) if content else None,
             signature_algorithm=by["signature_algorithm"]["algorithm"].native,
             signer=signer,
         )

@@ -176,6 +176,18 @@ def test_a_certificate_renews_itself(listener: Listener, kind: str) -> None:
     assert on_record(listener, made).renewed_from == old  # type: ignore[attr-defined]
 
 
+def test_a_renewal_may_still_have_the_first_password(listener: Listener) -> None:
+    """certmonger has; and the same key, if it is not told otherwise."""
+    name = "kept.example"
+    new, word = device(listener, name), token(listener, name, uses=3)
+    first = new.enroll(name, word).certificate
+    holder = new.with_certificate(first)
+    second = holder.enroll(name, word).certificate
+    assert on_record(listener, second).renewed_from == serials.to_hex(first.serial_number)  # type: ignore[attr-defined]
+    third = holder.with_certificate(second).ask("19", csr(new_key(), name, word)).certificate
+    assert on_record(listener, third).renewed_from == serials.to_hex(second.serial_number)  # type: ignore[attr-defined]
+
+
 def test_a_renewal_keeps_its_names(listener: Listener) -> None:
     holder = enrolled(listener, "mine.example")
     assert refused(holder.renew("other.example")) == (BAD_REQUEST, "renewal_names_changed")

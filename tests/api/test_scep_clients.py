@@ -1,4 +1,4 @@
-"""SCEP with clients that others wrote: strongSwan's `pki`."""
+"""SCEP with clients that others wrote: strongSwan's `pki`, certmonger, and micromdm's, which is to be refused."""
 
 import shutil
 import subprocess
@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 from cryptography import x509
+from cryptography.hazmat.primitives import hashes
 
 from pki import decisions
 from pki.actors import Actor, Role
@@ -19,6 +20,7 @@ from tests.api.scepping import open_doors, token
 from tests.api.site import Site
 
 APPROVER = Actor("ann", Role.APPROVER)
+CERTMONGER = Path("/usr/lib/certmonger/certmonger-session")
 pytestmark = pytest.mark.skipif(not shutil.which("pki"), reason="needs strongSwan's pki")
 
 
@@ -106,3 +108,51 @@ def test_pki_is_told_no(listener: Listener, tmp_path: Path) -> None:
     done = subprocess.run([*map(str, asking)], capture_output=True, check=False, timeout=60)
     assert done.returncode != 0
     assert b"badRequest" in done.stderr or b"transaction not permitted" in done.stderr, done.stderr
+
+
+@pytest.mark.skipif(not CERTMONGER.exists(), reason="needs certmonger")
+def test_certmonger_enrolls_renews_and_takes_a_new_key(listener: Listener, tmp_path: Path) -> None:
+    """It checks answers with OpenSSL's PKCS #7 code, and writes BER; renewals are PKCSReqs with the old password."""
+    client, name = Pki(listener, tmp_path, "devices"), "monger.example"
+    place = f"-s -c ours -f {tmp_path}/cert.pem"
+    steps = (
+        f"getcert add-scep-ca -s -c ours -u {client.url} "
+        f"-N {tmp_path}/ca.pem -I {tmp_path}/ca-1.pem -r {tmp_path}/ra.pem",
+        f"getcert request {place} -k {tmp_path}/key.pem -N CN={name} -D {name} "
+        f"-L {token(listener, name)} -w -v",
+        f"getcert resubmit {place} -w -v",
+        f"getcert rekey {place} -w -v",
+    )
+    script, home = tmp_path / "steps.sh", tmp_path / "home"
+    keep = f"cp {tmp_path}/cert.pem {tmp_path}/cert-$((++n)).pem 2>/dev/null"
+    script.write_text("\n".join(["n=0", *(f"{step} && {keep}" for step in steps)]))
+    home.mkdir()
+    done = subprocess.run(
+        ["dbus-run-session", "--", CERTMONGER, "-n", "-c", f"bash {script}"],
+        env={"HOME": str(home), "PATH": "/usr/bin:/bin"},
+        capture_output=True, check=False, timeout=120,
+    )  # fmt: skip
+    files = sorted(tmp_path.glob("cert-*.pem"))
+    assert len(files) == 3, (done.stdout[-3000:], done.stderr[-3000:])
+    made = [x509.load_pem_x509_certificate(each.read_bytes()) for each in files]
+    first, again, rekeyed = (serials.to_hex(each.serial_number) for each in made)
+    assert find(listener.site.desk, again).renewed_from == first
+    assert find(listener.site.desk, rekeyed).renewed_from == again
+    keys = [each.public_key() for each in made]
+    assert keys[0] == keys[1] != keys[2]
+
+
+@pytest.mark.skipif(not shutil.which("scepclient"), reason="needs micromdm's scepclient")
+@pytest.mark.parametrize("endpoint", ["devices", "old"])
+def test_a_client_of_single_des_is_refused(
+    listener: Listener, tmp_path: Path, endpoint: str
+) -> None:
+    client, name = Pki(listener, tmp_path, endpoint), "micro.example"
+    ra = x509.load_pem_x509_certificate((tmp_path / "ra.pem").read_bytes())
+    done = subprocess.run(
+        ["scepclient", "-server-url", client.url, "-ca-fingerprint", ra.fingerprint(hashes.SHA256()).hex(),
+         "-challenge", token(listener, name), "-private-key", "key", "-certificate", "cert", "-cn", name],
+        cwd=tmp_path, capture_output=True, check=False, timeout=60,
+    )  # fmt: skip
+    assert done.returncode != 0
+    assert b"badAlg" in done.stdout + done.stderr
