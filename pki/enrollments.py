@@ -10,7 +10,7 @@ from datetime import datetime
 from types import MappingProxyType
 from typing import Any, Final, Literal
 
-from sqlalchemy import select
+from sqlalchemy import bindparam, select
 
 from core.errors import Conflict, NotPermitted
 from core.secret import Secret
@@ -134,6 +134,16 @@ def earlier(desk: Desk, token: Secret, csr: Csr, *, now: datetime) -> bytes | No
         return found
 
 
+_SAME_KEY = (
+    select(certificates.c.der, certificates.c.status, certificates.c.not_after)
+    .where(certificates.c.spki_sha256 == bindparam("spki"), certificates.c.der.is_not(None))
+    .order_by(certificates.c.id.desc())
+    .limit(1)
+)
+_GIVEN = _SAME_KEY.where(certificates.c.credential == bindparam("of"))
+_SUCCEEDED = _SAME_KEY.where(certificates.c.renewed_from == bindparam("of"))
+
+
 def given(desk: Desk, credential: str, csr: Csr, *, now: datetime) -> bytes | None:
     """The certificate (DER) that a counted token or a certificate was given for the key of a request, if it was: where
     the protocol lets anybody send a message again, that must not make a second one.
@@ -141,23 +151,12 @@ def given(desk: Desk, credential: str, csr: Csr, *, now: datetime) -> bytes | No
     Raises EnrollmentOver where it does not count any more, and what `read_csr` raises.
     """
     kind, _, rest = credential.partition(":")
-    of = (
-        certificates.c.credential == credential
-        if kind == "token"
-        else certificates.c.renewed_from == rest.partition(":")[2]
-    )
-    query = (
-        select(certificates.c.der, certificates.c.status, certificates.c.not_after)
-        .where(
-            certificates.c.spki_sha256 == known_csr(csr).spki_sha256,
-            certificates.c.der.is_not(None),
-            of,
-        )
-        .order_by(certificates.c.id.desc())
-        .limit(1)
-    )
-    with desk.store.read() as connection:
-        row = connection.execute(query).one_or_none()
+    by_token = kind == "token"
+    asked = {
+        "spki": known_csr(csr).spki_sha256,
+        "of": credential if by_token else rest.partition(":")[2],
+    }
+    row = next(iter(desk.store.look(_GIVEN if by_token else _SUCCEEDED, asked)), None)
     if row is None:
         return None
     if row.status != "valid" or row.not_after <= now:

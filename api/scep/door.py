@@ -151,10 +151,11 @@ class ScepDoors:
         self, through: Endpoint, door: ScepDoor, data: bytes, now: datetime
     ) -> Answer:
         message = messages.read(data)
-        issuer = enrollments.issuer(self._desk, through, now=now)
-        turn = _Turn(self, through, door, message, now, self._own(issuer, now))
+        turn = _Turn(self, through, door, message, now)
         outcome = turn.outcome()
-        body = replies.cert_rep(message, outcome, turn.ra.key, turn.ra.certificate, turn.digest)
+        # The device checks the answer with what it encrypted to; where that was not found, with what is shown now.
+        ra = turn.ra or self._own(enrollments.issuer(self._desk, through, now=now), now)
+        body = replies.cert_rep(message, outcome, ra.key, ra.certificate, turn.digest)
         return Answer("application/x-pki-message", body)
 
     def _credentials(self, now: datetime, *, afresh: bool = False) -> RaCredentials:
@@ -192,13 +193,11 @@ class _Turn:
         door: ScepDoor,
         message: PkiMessage,
         now: datetime,
-        ra: RaCredential,
     ) -> None:
         self._doors, self._through, self._door = doors, through, door
         self._message, self._now = message, now
         self._request_id = secrets.token_hex(12)
-        # The device checks the answer with what it encrypted to; until that is known, with what is shown now.
-        self.ra = ra
+        self.ra: RaCredential | None = None
         self.digest: Digest = DIGESTS["sha256"]
 
     def outcome(self) -> Outcome:

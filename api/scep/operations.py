@@ -129,6 +129,11 @@ def _first(ask: Ask) -> bytes:
 
 def _holder(ask: Ask) -> tuple[Actor | None, NotAuthenticated | None]:
     """Who holds the certificate that signed, if it is one of this service that counts; or what is against it."""
+    signer = ask.message.signer
+    if (
+        signer.issuer == signer.subject
+    ):  # of its own making, as first requests are: nobody need look for it
+        return None, ClientCertificateUnknown("This client certificate may not call the service.")
     try:
         return ask.holder(), None
     except (ClientCertificateUnknown, ClientCertificateRevoked, ClientCertificateExpired) as error:
