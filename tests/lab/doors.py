@@ -11,7 +11,7 @@ from cryptography.hazmat.primitives import serialization
 from tests.lab.charon import Gateway
 from tests.lab.errors import LabError
 from tests.lab.lab import SERVICE_ADDRESS
-from tests.lab.story import API_PORT, Enrolled, Warden
+from tests.lab.story import API_PORT, VALIDATION_PORT, Enrolled, Warden
 
 
 def run_in(gateway: Gateway, *command: str | Path) -> bytes:
@@ -67,6 +67,37 @@ def by_est(warden: Warden, name: str, algorithm: str, gateway: Gateway) -> Enrol
             _pem(each.read_bytes()) for each in sorted(home.glob("ca*"))
         )  # ca-1.der: who issues
         return enrolled(name, second[0].read_bytes(), made, chain)
+
+
+#: What `by_scep` asks: it is off until a file says otherwise.
+SCEP_ENDPOINT = 'name = "vpn"\nprofile = "gateway"\n[scep]\n'
+
+
+def by_scep(warden: Warden, name: str, algorithm: str, gateway: Gateway) -> Enrolled:
+    """Enroll with strongSwan's `pki --scep` over plain HTTP, with an RSA key whatever the algorithm of the others; and
+    renew with a new key at once.
+    """
+    url = f"http://{SERVICE_ADDRESS}:{VALIDATION_PORT}/scep/vpn"
+    with tempfile.TemporaryDirectory(prefix="ikewarden-scep-") as scratch:
+        home = Path(scratch)
+        ca, ra = home / "ca.pem", home / "ra.pem"
+        given = ("--url", url, "--outform", "pem")
+        run_in(gateway, "pki", "--scepca", *given, "--caout", ca, "--raout", ra)
+        issuer = home / "ca-1.pem"
+        trusted = ("--cacert", ca, "--cacert", issuer, "--cacert-enc", ra, "--cacert-sig", ra)
+
+        def ask(key: Path, *proof: str | Path) -> bytes:
+            made = run_in(
+                gateway, "pki", "--gen", "--type", "rsa", "--size", "3072", "--outform", "pem"
+            )
+            key.write_bytes(made)
+            who = ("--in", key, "--dn", f"CN={name}", "--san", name)
+            return run_in(gateway, "pki", "--scep", *given, *who, *trusted, *proof)
+
+        first, second, old = home / "first.key", home / "second.key", home / "old.pem"
+        old.write_bytes(ask(first, "--password", token_for(warden, name)))
+        made = ask(second, "--cert", old, "--key", first)
+        return enrolled(name, second.read_bytes(), made, (issuer.read_bytes(), ca.read_bytes()))
 
 
 def _requested(gateway: Gateway, place: Path, name: str) -> tuple[Path, Path]:
