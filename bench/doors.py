@@ -1,4 +1,4 @@
-"""The doors of other people's clients beside our own: first certificates a second by EST, against REST."""
+"""The doors of other people's clients beside our own: first certificates a second by EST and SCEP, against REST."""
 
 import base64
 from collections.abc import Callable
@@ -7,16 +7,23 @@ from pathlib import Path
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
 
-from bench import load, material, ours
-from bench.load import Request
+from bench import load, material, ours, scepping
+from bench.load import Load, Request
 from bench.ours import Ours
 from bench.rounds import Bench, Row, alternate, compare
 from bench.sides import start_ours
 
+# Nobody's service gives more: the list of requests, of which each is good for one certificate, must not end before.
+_MOST_A_SECOND = 600
+
 
 def run(bench: Bench) -> list[Row]:
-    """Ask the same service for the same certificates, by each door in turn."""
-    service = start_ours(bench)
+    """Ask the same service for certificates, by each door in turn."""
+    endpoints = bench.directory / "endpoints"
+    endpoints.mkdir()
+    (endpoints / "bench.toml").write_text(scepping.FILE)
+    settings = {"IKEWARDEN_ENROLLMENT__ENDPOINTS_DIRECTORY": str(endpoints)}
+    service = start_ours(bench, environment=settings)
     csrs = material.certificate_requests()
     rest = [Request("POST", "/v1/certificates", body) for body in ours.issue_bodies(csrs)]
     files = {
@@ -24,15 +31,18 @@ def run(bench: Bench) -> list[Row]:
         "EST": _est(bench.directory / "est.requests", service, csrs),
     }
     doors = {name: _measure(bench, service, file) for name, file in files.items()}
+    doors["SCEP"] = _scep(bench, service)
     bench.say("warming up")
     for measure in doors.values():
         measure()
     figures = alternate(bench, doors)
-    note = "the same requests, stored and audited"
+    notes = {
+        "est_simpleenroll": ("EST", "the same requests, stored and audited"),
+        "scep_pkcsreq": ("SCEP", "one process of the validation listener; RSA-2048, a token each"),
+    }
     return [
-        compare(
-            ("doors", "est_simpleenroll", "1/s"), figures["EST"], "REST", figures["REST"], note=note
-        )
+        compare(("doors", name, "1/s"), figures[door], "REST", figures["REST"], note=note)
+        for name, (door, note) in notes.items()
     ]
 
 
@@ -40,12 +50,31 @@ def _measure(bench: Bench, service: Ours, file: Path) -> Callable[[], float]:
     def measure() -> float:
         before = len(service.serials())
         measured = load.run(service.url, file, seconds=bench.options.seconds)
-        recorded = len(service.serials()) - before
-        if not measured.requests <= recorded <= measured.requests + load.CONNECTIONS:
-            raise load.LoadFailed(f"{measured.requests} answers, {recorded} records")
-        return measured.rate
+        return _counted(measured, len(service.serials()) - before)
 
     return measure
+
+
+def _scep(bench: Bench, service: Ours) -> Callable[[], float]:
+    device = scepping.Device(service)
+    file = bench.directory / "scep.requests"
+    headers = {"Content-Type": "application/x-pki-message"}
+
+    def measure() -> float:
+        wanted = device.requests(bench.options.seconds * _MOST_A_SECOND)
+        load.write(file, headers, wanted)
+        before = len(service.serials(scepping.PROFILE))
+        measured = load.run(service.plain_url, file, seconds=bench.options.seconds, once=True)
+        # A refusal in SCEP has the status 200: the records tell.
+        return _counted(measured, len(service.serials(scepping.PROFILE)) - before)
+
+    return measure
+
+
+def _counted(measured: Load, recorded: int) -> float:
+    if not measured.requests <= recorded <= measured.requests + load.CONNECTIONS:
+        raise load.LoadFailed(f"{measured.requests} answers, {recorded} records")
+    return measured.rate
 
 
 def _est(path: Path, service: Ours, csrs: list[str]) -> Path:

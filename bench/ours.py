@@ -1,6 +1,7 @@
 """Our side: a real instance from `ikewarden init`, served by `ikewarden serve`, on SQLite or PostgreSQL."""
 
 import json
+import secrets
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
@@ -10,12 +11,14 @@ from typing import Any
 
 import urllib3
 from cryptography import x509
-from sqlalchemy import func, select
+from sqlalchemy import func, insert, select
 
 from bench.processes import Program, free_ports, plain_environment, wait_until
+from core.secret import Secret
+from pki.identity import token_hash
 from store import outbox
 from store.engine import Store, open_store
-from store.tables import audit_events, authorities, certificates
+from store.tables import audit_events, authorities, certificates, tokens
 
 ISSUING = "issuing"
 PROFILE = "gateway"
@@ -167,25 +170,46 @@ class Ours:
         found = self.call("GET", f"/v1/authorities/{ISSUING}")
         return x509.load_pem_x509_certificate(found["certificate"].encode())
 
-    def serials(self) -> list[int]:
-        """Serial numbers of all certificates that the issuing authority issued."""
-        return [int(text, 16) for text in self._select(None)]
+    def serials(self, profile: str = PROFILE) -> list[int]:
+        """Serial numbers of all certificates of a profile that the issuing authority issued."""
+        return [int(text, 16) for text in self._select(None, profile)]
 
     def revoked(self) -> int:
         """How many of them are on record as revoked."""
         return len(self._select("revoked"))
+
+    def enroller_tokens(self, name: str, profile: str, count: int) -> list[str]:
+        """One-time tokens for a host name, put on record at once: the API makes one at a time."""
+        secrets_ = [f"iw_bench{secrets.token_hex(16)}" for _ in range(count)]
+        now = datetime.now(UTC)
+        rows = [
+            {
+                "id": secrets.token_hex(8),
+                "name": name,
+                "hash": token_hash(Secret(each)),
+                "role": "enroller",
+                "scope": {"profiles": [profile], "names": [f"dns:{name}"]},
+                "uses_left": 1,
+                "created_by": "bench",
+                "created_at": now,
+            }
+            for each in secrets_
+        ]
+        with self._records().write() as connection:
+            connection.execute(insert(tokens), rows)
+        return secrets_
 
     def _records(self) -> Store:
         if self._store is None:
             raise OursRefused("not started")
         return self._store
 
-    def _select(self, status: str | None) -> list[str]:
+    def _select(self, status: str | None, profile: str = PROFILE) -> list[str]:
         # Not the service's own TLS certificate, nor the responder's.
         query = (
             select(certificates.c.serial)
             .join(authorities, authorities.c.id == certificates.c.authority_id)
-            .where(authorities.c.name == ISSUING, certificates.c.profile == PROFILE)
+            .where(authorities.c.name == ISSUING, certificates.c.profile == profile)
             .where(certificates.c.status.not_in(("pending", "abandoned")))
         )
         if status is not None:

@@ -1,5 +1,6 @@
 """SCEP (RFC 8894) over a socket: who gets a certificate by it, and who does not."""
 
+import os
 from collections.abc import Iterator
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -461,7 +462,7 @@ def test_a_stranger_learns_nothing_of_anothers_message(listener: Listener) -> No
     assert thief.send(thief.signed("19", sealed)).fail == BAD_REQUEST
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=int(os.environ.get("IKEWARDEN_SOAK_MESSAGES", "200")), deadline=None)
 @given(data=st.data())
 def test_no_bytes_are_too_strange(listener: Listener, data: st.DataObject) -> None:
     good = bytearray(_good(listener))

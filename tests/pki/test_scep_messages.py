@@ -1,5 +1,6 @@
 """SCEP's messages as bytes: BER as OpenSSL writes it, and whatever a stranger makes of it."""
 
+import os
 import shutil
 import subprocess
 from contextlib import suppress
@@ -26,6 +27,7 @@ from tests.fixtures.desk import stock_key
 from tests.pki.requests import request
 
 NOW = datetime.now(UTC)
+_EXAMPLES = int(os.environ.get("IKEWARDEN_SOAK_MESSAGES", "200"))
 
 
 def hexed(text: str) -> bytes:
@@ -79,7 +81,7 @@ def test_nothing_is_nested_without_end() -> None:
         ber.to_der(deep)
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=_EXAMPLES, deadline=None)
 @given(st.binary(max_size=200))
 def test_no_bytes_are_too_strange_for_ber(data: bytes) -> None:
     try:
@@ -205,7 +207,7 @@ def test_a_message_is_read_and_checked() -> None:
     assert envelopes.open_envelope(found.content, _find, legacy=False).content == b"content"
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=2 * _EXAMPLES, deadline=None)
 @given(data=st.data())
 def test_a_changed_message_is_refused_or_the_same(data: st.DataObject) -> None:
     good = bytearray(_message())
@@ -222,7 +224,7 @@ def test_a_changed_message_is_refused_or_the_same(data: st.DataObject) -> None:
     assert found.transaction_id == "T1"
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=_EXAMPLES, deadline=None)
 @given(st.binary(max_size=300))
 def test_no_bytes_are_too_strange_for_messages(data: bytes) -> None:
     with pytest.raises(ScepMessageMalformed):
