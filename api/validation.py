@@ -124,7 +124,7 @@ class Validation:
         self._pool = Pool(threads=threads, queue=2000, patience=5.0, name="validation")
         self._scep = ScepDoors(self._desk, clock)
         # Apart, for it signs and writes: verifiers do not wait for devices that enroll.
-        self._scep_pool = Pool(threads=threads, queue=200, patience=5.0, name="scep")
+        self._scep_pool = Pool(threads=2, queue=200, patience=5.0, name="scep")
         # Exact requests → answers with their headers: what most requests need and nothing else.
         self._ready: dict[tuple[str, bytes], Document] = {}
         self._generation = 0

@@ -122,8 +122,12 @@ def stripped(csr: SigningRequest) -> bytes:
 
 
 def _extensions_alone(data: bytes, attributes: Element) -> bytes:
-    found = (data[one.start : one.end] for one in der.children(data, attributes))
-    return der.tlv(_ATTRIBUTES, b"".join(each for each in found if _EXTENSIONS in each[:20]))
+    kept = []
+    for one in der.children(data, attributes):
+        kind = der.children(data, one)[0]
+        if data[kind.start : kind.end] == _EXTENSIONS:
+            kept.append(data[one.start : one.end])
+    return der.tlv(_ATTRIBUTES, b"".join(kept))
 
 
 def reread(data: bytes) -> SigningRequest:

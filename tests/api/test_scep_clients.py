@@ -79,6 +79,19 @@ def test_pki_enrolls_and_renews(listener: Listener, tmp_path: Path) -> None:
     assert found.renewed_from == serials.to_hex(made.serial_number)
 
 
+def test_pki_speaks_as_old_devices_do(listener: Listener, tmp_path: Path) -> None:
+    old = ("--cipher", "des3", "--digest", "sha1")
+    for endpoint, words in (("old", b""), ("devices", b"badAlg")):
+        home = tmp_path / endpoint
+        home.mkdir()
+        client = Pki(listener, home, endpoint)
+        word = token(listener, "old.example")
+        asking = client.asking(client.key("old"), "old.example", "--password", word, *old)
+        done = subprocess.run([*map(str, asking)], capture_output=True, check=False, timeout=60)
+        assert (done.returncode == 0) == (endpoint == "old"), done.stderr.decode()
+        assert words in done.stderr
+
+
 def test_pki_waits_for_a_person(listener: Listener, tmp_path: Path) -> None:
     client, name = Pki(listener, tmp_path, "watched"), "waits.example"
     asking = client.asking(

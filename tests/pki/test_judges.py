@@ -11,8 +11,9 @@ from sqlalchemy import select
 
 from hsm.keys import new_key
 from hsm.ports import KeyAlgorithm
-from pki import authorities, issuance, publication, revocation, tls_credential
+from pki import authorities, issuance, publication, revocation, scep_credential, tls_credential
 from pki.desk import Desk
+from pki.endpoints import Endpoint, ScepDoor
 from pki.issuance import IssuedCertificate, IssueRequest
 from pki.ocsp_responder import OcspResponder
 from pki.x509.builtin import builtin_profiles
@@ -185,6 +186,20 @@ def test_the_services_tls_certificate(
     root, between = certificate_of(desk, "root"), certificate_of(desk, "issuing")
     judge_chain(held, root, between, [full(desk, "root"), full(desk, "issuing")])
     no_complaints(judges.pkilint_certificate(held), judges.pkilint_chain(between, held))
+
+
+@pytest.mark.parametrize("algorithm", ALGORITHMS)
+def test_the_registration_authority_of_scep(
+    village: Callable[[KeyAlgorithm], Desk], algorithm: KeyAlgorithm
+) -> None:
+    endpoints = {"devices": Endpoint("devices", "network-device", scep=ScepDoor())}
+    desk = reopened(village(algorithm), blobs=Blobs(), endpoints=endpoints)
+    scep_credential.ensure(desk, CLOCKWORK, now=NOW)
+    [made] = scep_credential.held(desk, CLOCKWORK, now=NOW).all
+    own = made.certificate.public_bytes(DER)
+    root, between = certificate_of(desk, "root"), certificate_of(desk, "issuing")
+    judge_chain(own, root, between, [full(desk, "root"), full(desk, "issuing")])
+    no_complaints(judges.pkilint_certificate(own), judges.pkilint_chain(between, own))
 
 
 def test_what_pkilint_says_and_we_do_on_purpose(
