@@ -26,6 +26,8 @@ from cryptography.hazmat.primitives.serialization import (
 from sqlalchemy import create_engine, text
 
 from ikewarden.client import Client, Refused
+from tests.api.plain import Listener
+from tests.api.scepping import Device
 from tests.fixtures.databases import _CHOSEN, _TEMPLATE
 from tests.fixtures.postgresql import Server
 from tests.fixtures.softhsm import needed
@@ -67,6 +69,7 @@ def test_no_secret_is_found_after_a_full_round_of_work(house: House) -> None:
     left, right = certify(house, LEFT), certify(house, RIGHT)
     if house.keys == "files":  # the same wherever the keys are
         enroll_an_agent(house)
+        enroll_a_router(house)
     share_keys(house, left, right)
     hand_over(house)
     let_jobs_fail(house, left)
@@ -144,6 +147,42 @@ def enroll_an_agent(house: House) -> None:
         with contextlib.suppress(ValueError):
             private = load_pem_private_key(key.read_bytes(), None)
             house.canaries.add_key(f"the agent's key {key.name}", private)
+
+
+def enroll_a_router(house: House) -> None:
+    """By SCEP, whose requests hold the token: one waits, one is answered, and one has a wrong password."""
+    name, file = "router.example", house.place / "given" / "router"
+    endpoints = house.served.directory / "endpoints"
+    endpoints.mkdir()
+    for endpoint, approval in (("routers", "automatic"), ("watched", "manual")):
+        settings = (
+            f'name = "{endpoint}"\nprofile = "network-device"\napproval = "{approval}"\n[scep]\n'
+        )
+        (endpoints / f"{endpoint}.toml").write_text(settings)
+    with (house.served.directory / "ikewarden.toml").open("a") as settings_file:
+        settings_file.write('\n[enrollment]\nendpoints_directory = "endpoints"\n')
+    assert house.served.stop() == 0
+    house.served.start()
+    limits = (
+        "--profile",
+        "network-device",
+        "--uses",
+        "2",
+        "--allow",
+        f"dns:{name}",
+        "--expires",
+        "1d",
+    )
+    house.json("token", "create", "router", "--role", "enroller", *limits, "--out", file)
+    token = house.secret("the router's token", file.read_text().strip())
+    wrong = house.secret("a wrong password", word())
+    plain = Listener(None, house.served.validation_port, None)  # type: ignore[arg-type]  # only its port is needed
+    statuses = []
+    for endpoint, password in (("watched", token), ("routers", wrong), ("routers", token)):
+        router = Device.new(plain, endpoint, name)
+        house.canaries.add_key(f"the key of the router at {endpoint}", router.key)
+        statuses.append(router.enroll(name, password).status)
+    assert statuses == ["3", "2", "0"]
 
 
 def share_keys(house: House, left: Client, right: Client) -> None:
