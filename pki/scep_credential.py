@@ -18,6 +18,7 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from core.errors import NotFound, Unavailable
 from core.secret import Secret
 from hsm.errors import KeyNotFound
+from hsm.ports import BlobStore
 from pki import authorities, enrollments, issuance, ocsp_signers
 from pki.actors import Action, Actor, require
 from pki.authorities import Authority
@@ -169,10 +170,8 @@ def _make(desk: Desk, actor: Actor, owner: Authority, now: datetime) -> RaCreden
 
 
 def _kept(desk: Desk) -> list[RaCredential]:
-    if desk.blobs is None:
-        return []
     try:
-        content = desk.blobs.get_blob(BLOB).reveal()
+        content = _blobs(desk).get_blob(BLOB).reveal()
     except KeyNotFound:
         return []
     return [_read(pair + _END) for pair in content.split(_END) if pair]
@@ -187,8 +186,6 @@ def _read(pem: bytes) -> RaCredential:
 
 
 def _keep(desk: Desk, credentials: Iterable[RaCredential]) -> None:
-    if desk.blobs is None:
-        raise RuntimeError("a desk that makes SCEP credentials has a place for them")
     pairs = [
         each.key.private_bytes(
             Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
@@ -196,4 +193,10 @@ def _keep(desk: Desk, credentials: Iterable[RaCredential]) -> None:
         + each.certificate.public_bytes(Encoding.PEM)
         for each in credentials
     ]
-    desk.blobs.put_blob(BLOB, Secret(b"".join(pairs)))
+    _blobs(desk).put_blob(BLOB, Secret(b"".join(pairs)))
+
+
+def _blobs(desk: Desk) -> BlobStore:
+    if desk.blobs is None:
+        raise RuntimeError("a desk that serves SCEP has a place for its credentials")
+    return desk.blobs

@@ -1,6 +1,7 @@
 """SCEP (RFC 8894) over a socket: who gets a certificate by it, and who does not."""
 
 import os
+import socket
 from collections.abc import Iterator
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -15,7 +16,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pki import authorities, decisions, revocation, scep_credential, tokens
-from pki.actors import Actor, Role
+from pki.actors import Actor, Role, Scope
 from pki.certificates import find
 from pki.decisions import ApprovalQuery
 from pki.guarded import State, Step
@@ -23,9 +24,11 @@ from pki.history import AuditQuery, audit_events
 from pki.rollover import phases
 from pki.rollover.phases import Order
 from pki.rollover.successor import RolloverRequest
+from pki.tokens import TokenRequest
 from pki.x509 import serials
 from tests.api.plain import Listener, listening
 from tests.api.scepping import (
+    PROFILE,
     Answer,
     Device,
     ca_certificates,
@@ -343,6 +346,16 @@ def test_what_is_not_there(
     assert (reply.status, reply.code) == (status, code)
 
 
+def test_old_devices_speak_http_1_0(listener: Listener) -> None:
+    with socket.create_connection(("127.0.0.1", listener.port), timeout=60) as connection:
+        connection.sendall(
+            b"GET /scep/devices/pkiclient.exe?operation=GetCACaps&message=x HTTP/1.0\r\n\r\n"
+        )
+        answer = b"".join(iter(lambda: connection.recv(4096), b""))
+    assert answer.startswith((b"HTTP/1.0 200", b"HTTP/1.1 200"))
+    assert b"\r\n\r\nAES\n" in answer
+
+
 def test_a_message_that_is_too_long_is_refused(listener: Listener) -> None:
     reply = listener.send("POST", "/scep/devices?operation=PKIOperation", b"0" * (65 << 10))
     assert (reply.status, reply.code) == (413, "body_too_large")
@@ -424,6 +437,22 @@ def _ended_token(listener: Listener) -> str:
     [ended] = [each for each in known if each.name == "over.example"]
     tokens.revoke(site.desk, CONSOLE, ended.id, now=site.clock())
     return word
+
+
+def test_a_password_that_has_ended_gives_nothing(listener: Listener) -> None:
+    name, now = "late.example", listener.site.clock()
+    scope = Scope(profiles=(PROFILE,), names=(f"dns:{name}",))
+    wanted = TokenRequest(name, Role.ENROLLER, scope, uses=2, expires_at=now + timedelta(hours=1))
+    word = tokens.create(listener.site.desk, CONSOLE, wanted, now=now).secret.reveal().decode()
+    first, waits = device(listener, name), device(listener, name, "watched")
+    assert first.enroll(name, word).status == "0"
+    assert waits.enroll(name, word).status == "3"
+    listener.ahead.value = timedelta(hours=2).total_seconds()
+    try:
+        found = [first.enroll(name, word), device(listener, name).enroll(name, word), waits.poll()]
+    finally:
+        listener.ahead.value = 0.0
+    assert [refused(each) for each in found] == [(BAD_REQUEST, "token_refused")] * 3
 
 
 def test_a_certificate_that_has_ended_renews_nothing(listener: Listener) -> None:
