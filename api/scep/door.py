@@ -227,12 +227,17 @@ class _Turn:
         if not operations.is_known(message.message_type):
             raise ScepRefused("There is no such type of message.")
         opened = envelopes.open_envelope(message.content, self._key, legacy=door.legacy)
-        said = {}
-        if self.digest.legacy or opened.cipher.legacy:
-            said = {"legacy": f"{opened.cipher.name} {self.digest.name}"}
+        used = (opened.cipher, self.digest)
         ask = Ask(
-            self._doors.desk, self._through, door, message, opened.content, said, self._request_id, self._now
-        )  # fmt: skip
+            desk=self._doors.desk,
+            through=self._through,
+            door=door,
+            message=message,
+            content=opened.content,
+            old=tuple(each.name for each in used if each.legacy),
+            request_id=self._request_id,
+            now=self._now,
+        )
         signer = message.signer
         recipient = (signer.issuer.public_bytes(), signer.serial_number)
         return envelopes.seal(operations.perform(ask), opened.cipher, recipient, message.signer_key)

@@ -62,14 +62,14 @@ class ScepWayClosed(NotAuthenticated):
 
 @dataclass(frozen=True)
 class Ask:
-    """One message, with what it held. `said` is what the audit log shall tell of it."""
+    """One message, with what it held. `old` are the algorithms of old devices that it uses."""
 
     desk: Desk
     through: Endpoint
     door: ScepDoor
     message: PkiMessage
     content: bytes
-    said: Mapping[str, Any]
+    old: tuple[str, ...]
     request_id: str
     now: datetime
 
@@ -77,6 +77,11 @@ class Ask:
         """Raise ScepWayClosed unless the endpoint takes this kind of proof."""
         if way not in self.door.ways:
             raise ScepWayClosed(f"This endpoint takes no {way}.")
+
+    def said(self, csr: SigningRequest) -> Mapping[str, Any]:
+        """What the audit log shall tell beside."""
+        old = (*self.old, *(["sha1 in the request"] if csr.sha1 else []))
+        return {"legacy": ", ".join(old)} if old else {}
 
     @property
     def signer(self) -> bytes:
@@ -162,7 +167,7 @@ def _enrolled(ask: Ask, actor: Actor, csr: SigningRequest) -> bytes:
         return _certificate(given)
     try:
         made = enrollments.enroll(
-            ask.desk, actor, ask.through, "scep", csr, now=ask.now, said=ask.said
+            ask.desk, actor, ask.through, "scep", csr, now=ask.now, said=ask.said(csr)
         )
     except EnrollmentWaits:
         waiting = Waiting(actor.token_id or "", csr)
@@ -185,7 +190,7 @@ def _renewed(ask: Ask, actor: Actor, csr: SigningRequest) -> bytes:
     if given is not None:
         return _certificate(given)
     made = enrollments.reenroll(
-        ask.desk, actor, ask.through, "scep", csr, now=ask.now, said=ask.said
+        ask.desk, actor, ask.through, "scep", csr, now=ask.now, said=ask.said(csr)
     )
     return _certificate(made.der)
 

@@ -64,13 +64,16 @@ class CsrExtensionRefused(InvalidInput):
 
 @dataclass(frozen=True)
 class SigningRequest:
-    """A request whose signature was verified: the requester holds the private key of `public_key`."""
+    """A request whose signature was verified: the requester holds the private key of `public_key`. `sha1`: that it is
+    signed with SHA-1, where that was allowed.
+    """
 
     der: bytes
     public_key: PublicKey
     spki_sha256: str
     subject: x509.Name
     names: tuple[GeneralName, ...]
+    sha1: bool = False
 
 
 Csr: TypeAlias = bytes | SigningRequest
@@ -104,6 +107,7 @@ def _read(request: x509.CertificateSigningRequest, original: bytes | None) -> Si
         spki_sha256=spki_sha256(key),
         subject=_subject(request),
         names=names,
+        sha1=isinstance(request.signature_hash_algorithm, hashes.SHA1),
     )
 
 
