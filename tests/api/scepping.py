@@ -203,7 +203,7 @@ class Device:
             {
                 "version": "v1",
                 "sid": cms.SignerIdentifier(
-                    {"issuer_and_serial_number": _name_and_number(self.certificate)}
+                    {"issuer_and_serial_number": name_and_number(self.certificate)}
                 ),
                 "digest_algorithm": algorithm,
                 "signed_attrs": signed,
@@ -241,13 +241,17 @@ class Device:
 
     def poll(self) -> Answer:
         """Ask whether the certificate is there."""
-        issuer = asn1.Name.load(self.authority().issuer.public_bytes())
-        subject = asn1.Name.load(self.certificate.subject.public_bytes())
-        return self.ask("20", core.Sequence.load(_sequence(issuer.dump(), subject.dump())).dump())
+        return self.ask("20", self.names())
+
+    def names(self) -> bytes:
+        """What CertPoll holds: IssuerAndSubject."""
+        return _sequence(
+            self.authority().issuer.public_bytes(), self.certificate.subject.public_bytes()
+        )
 
     def look(self, kind: str, certificate: x509.Certificate) -> Answer:
         """GetCert or GetCRL."""
-        return self.ask(kind, _name_and_number(certificate).dump())
+        return self.ask(kind, name_and_number(certificate).dump())
 
     def opened(self, body: bytes) -> Answer:
         """Check an answer and open it."""
@@ -298,7 +302,7 @@ def sealed_as(
     """An EnvelopedData of these parts."""
     to = {
         "version": "v0",
-        "rid": cms.RecipientIdentifier({"issuer_and_serial_number": _name_and_number(ra)}),
+        "rid": cms.RecipientIdentifier({"issuer_and_serial_number": name_and_number(ra)}),
         "key_encryption_algorithm": {"algorithm": "rsaes_pkcs1v15"},
         "encrypted_key": encrypted_key,
     }
@@ -345,7 +349,8 @@ def _attribute(name: str, value: Any) -> Any:
     return cms.CMSAttribute({"type": name, "values": [value]})
 
 
-def _name_and_number(certificate: x509.Certificate) -> Any:
+def name_and_number(certificate: x509.Certificate) -> Any:
+    """What GetCert and GetCRL hold."""
     return cms.IssuerAndSerialNumber(
         {
             "issuer": asn1.Name.load(certificate.issuer.public_bytes()),

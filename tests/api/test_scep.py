@@ -34,6 +34,7 @@ from tests.api.scepping import (
     ca_certificates,
     csr,
     exchange,
+    name_and_number,
     new_key,
     open_doors,
     signed_with_sha1,
@@ -515,6 +516,38 @@ def _good(listener: Listener) -> bytes:
         new = device(listener, "fuzz.example")
         known = _held[listener.site.url] = new.message("19", csr(new.key, "fuzz.example", "iw_x"))
     return known
+
+
+@settings(max_examples=int(os.environ.get("IKEWARDEN_SOAK_MESSAGES", "200")), deadline=None)
+@given(data=st.data())
+def test_nothing_inside_is_too_strange(listener: Listener, data: st.DataObject) -> None:
+    """Sealed and signed as it should be, by whom the service knows; with anything in it."""
+    holder = _known(listener)
+    kind = data.draw(st.sampled_from(["17", "19", "20", "21", "22"]))
+    good = bytearray(_inside(holder, "19" if kind == "17" else kind))
+    for at in data.draw(st.lists(st.integers(0, len(good) - 1), min_size=1, max_size=4)):
+        good[at] = data.draw(st.integers(0, 255))
+    cut = data.draw(st.sampled_from([0, 0, 0, 1, 20]))
+    sender = replace(holder, endpoint=data.draw(st.sampled_from(["devices", "old", "watched"])))
+    answer = sender.send(sender.message(kind, bytes(good[: len(good) - cut])))
+    assert answer.status in {"0", "2"}
+
+
+_holders: dict[str, Device] = {}
+
+
+def _known(listener: Listener) -> Device:
+    known = _holders.get(listener.site.url)
+    if known is None:
+        new = enrolled(listener, "inside.example")
+        known = _holders[listener.site.url] = replace(new, ra=new.authority())
+    return known
+
+
+def _inside(holder: Device, kind: str) -> bytes:
+    if kind == "19":
+        return csr(holder.key, "inside.example", "iw_x")
+    return name_and_number(holder.certificate).dump() if kind != "20" else holder.names()
 
 
 # Last, for it changes who issues
