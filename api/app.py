@@ -12,7 +12,7 @@ from flask.sessions import SecureCookieSession, SessionInterface
 from werkzeug.exceptions import HTTPException
 from werkzeug.routing import Map
 
-from api import est, reference
+from api import acme, est, reference
 from api.bridge import EXCHANGE
 from api.dispatch import Dispatcher
 from api.health import health_routes
@@ -110,6 +110,7 @@ def build(wiring: Wiring) -> Flask:
     dispatcher = Dispatcher(wiring.desk, wiring.clock)
     _add(app, dispatcher, routes(wiring))
     est.install(app, wiring.desk, wiring.clock)
+    acme.install(app, wiring.desk, wiring.clock)
     app.register_error_handler(IkewardenError, _refuse)
     app.register_error_handler(HTTPException, _refuse_http)
     app.register_error_handler(Exception, _unforeseen)

@@ -150,7 +150,13 @@ def make_desk(
     secrets = open_secrets(
         settings, keys.sealed.seal, environment() if environ is None else environ
     )
-    return Desk(store=store, keys=keys, rules=make_rules(settings), secrets=secrets)
+    return Desk(
+        store=store,
+        keys=keys,
+        rules=make_rules(settings),
+        secrets=secrets,
+        derive=keys.sealed.seal.derive,
+    )
 
 
 def make_rules(settings: Settings) -> Rules:

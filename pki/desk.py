@@ -8,6 +8,7 @@ from secrets import token_bytes
 from core.receivers import Alertmanager, Mail, Syslog
 from core.secret import Secret
 from hsm.ports import KeyStore
+from hsm.seal import Seal
 from hsm.secretstore import SecretStore
 from pki.endpoints import Endpoint, builtin_endpoints
 from pki.holdings import Holdings
@@ -93,13 +94,18 @@ class Rules:
     endpoints: Mapping[str, Endpoint] = field(default_factory=builtin_endpoints)
 
 
+def _of_this_process() -> Callable[[str], Secret]:
+    return Seal(Secret(token_bytes(32))).derive
+
+
 @dataclass(frozen=True)
 class Desk:
     """The ports an operation needs, put together once per process by the wiring.
 
     `holdings` keeps what never changes once it is on record (authorities' certificates and opened keys, profiles), so
     that the hot path reads it once. `secrets` keeps the shared secrets of tunnels. `entropy` is the system's random
-    generator, an argument so that a test can show what happens when a serial number repeats.
+    generator, an argument so that a test can show what happens when a serial number repeats. `derive` makes keys for
+    MACs, by their purpose: those of the seal where there is one, the same in all processes; else of this process alone.
     """
 
     store: Store
@@ -108,3 +114,4 @@ class Desk:
     secrets: SecretStore | None = None
     holdings: Holdings = field(default_factory=Holdings)
     entropy: Callable[[int], bytes] = token_bytes
+    derive: Callable[[str], Secret] = field(default_factory=_of_this_process, repr=False)

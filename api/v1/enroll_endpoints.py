@@ -7,7 +7,7 @@ from pydantic import Field
 from api.registry import Call, Nothing, Reply, Route, Shown
 from pki import enrollments
 from pki.actors import Action
-from pki.endpoints import DEFAULT, EstDoor
+from pki.endpoints import DEFAULT, AcmeDoor, Challenge, EstDoor
 
 _PATH = "/v1/enroll-endpoints"
 
@@ -22,6 +22,19 @@ class Est(Shown):
     server_keys: bool = Field(description="Whether the service makes keys for devices.")
 
 
+class Acme(Shown):
+    """What ACME wants there."""
+
+    url: str = Field(description="The directory that clients are given.")
+    external_account: bool = Field(
+        description="Whether a new account must be bound to an enroller's token (RFC 8555 §7.3.4)."
+    )
+    challenges: list[Challenge] = Field(description="By what a client can prove its names.")
+    networks: list[str] = Field(
+        description="Networks beside the public ones in which proofs are looked for."
+    )
+
+
 class EnrollEndpoint(Shown):
     """An endpoint. A door that is null is shut."""
 
@@ -32,6 +45,7 @@ class EnrollEndpoint(Shown):
         description="manual: a person approves each first certificate (GET /v1/approvals)."
     )
     est: Est | None
+    acme: Acme | None
 
 
 class EnrollEndpoints(Shown):
@@ -48,6 +62,15 @@ def _est(base: str, name: str, door: EstDoor) -> Est:
     )
 
 
+def _acme(base: str, name: str, door: AcmeDoor) -> Acme:
+    return Acme(
+        url=f"{base}/acme/{name}/directory",
+        external_account=door.external_account,
+        challenges=list(door.challenges),
+        networks=list(door.networks),
+    )
+
+
 def list_(call: Call[None, Nothing]) -> Reply:
     """List endpoints."""
     base = call.desk.rules.service_url
@@ -58,6 +81,7 @@ def list_(call: Call[None, Nothing]) -> Reply:
             authority=each.authority,
             approval="manual" if each.manual else "automatic",
             est=None if each.est is None else _est(base, each.name, each.est),
+            acme=None if each.acme is None else _acme(base, each.name, each.acme),
         )
         for each in enrollments.list_(call.desk, call.actor)
     ]

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from ikewarden.settings_endpoints import InvalidEndpoint, endpoints_in
-from pki.endpoints import Endpoint, EstDoor
+from pki.endpoints import AcmeDoor, Endpoint, EstDoor
 
 
 def written(directory: Path, **files: str) -> Path:
@@ -15,7 +15,9 @@ def written(directory: Path, **files: str) -> Path:
 
 
 def test_without_files_there_is_one() -> None:
-    assert endpoints_in(None) == {"gateway": Endpoint("gateway", "gateway", est=EstDoor())}
+    assert endpoints_in(None) == {
+        "gateway": Endpoint("gateway", "gateway", est=EstDoor(), acme=AcmeDoor())
+    }
 
 
 def test_files_add_and_replace(tmp_path: Path) -> None:
@@ -25,6 +27,10 @@ def test_files_add_and_replace(tmp_path: Path) -> None:
         '[est]\nauthentication = ["token"]\n',
         other='name = "gateway"\nprofile = "host"\n',
         keys='name = "keys"\nprofile = "user"\n[est]\nserver_keys = true\n',
+        inner='name = "inner"\nprofile = "host"\n[acme]\nexternal_account = false\nchallenges = ["dns-01"]\n'
+        'networks = ["10.0.0.0/8", "fd00::/8"]\nresolvers = ["10.0.0.53", "[fd00::53]:5353", '
+        '"fd00::1", "127.0.0.1:54"]\n'
+        "orders_per_hour = 5\n",
     )
     assert endpoints_in(directory) == {
         "gateway": Endpoint("gateway", "host"),
@@ -32,6 +38,17 @@ def test_files_add_and_replace(tmp_path: Path) -> None:
             "branches", "network-device", "issuing", manual=True, est=EstDoor(ways=("token",))
         ),
         "keys": Endpoint("keys", "user", est=EstDoor(server_keys=True)),
+        "inner": Endpoint(
+            "inner",
+            "host",
+            acme=AcmeDoor(
+                external_account=False,
+                challenges=("dns-01",),
+                networks=("10.0.0.0/8", "fd00::/8"),
+                resolvers=("10.0.0.53", "[fd00::53]:5353", "fd00::1", "127.0.0.1:54"),
+                orders_per_hour=5,
+            ),
+        ),
     }
 
 
@@ -45,6 +62,13 @@ def test_files_add_and_replace(tmp_path: Path) -> None:
         ('name = "a"\nprofile = "host"\n[est]\nserver_key = true', "est.server_key: Extra inputs"),
         ('name = "a"\nprofile = "host"\n[est]\nauthentication = []', "est.authentication"),
         ('name = "a"\nprofile = "host"\n[est]\nauthentication = ["pin"]', "est.authentication"),
+        ('name = "a"\nprofile = "host"\n[acme]\nnetworks = ["10.0.0.1/8"]', "acme.networks.0"),
+        ('name = "a"\nprofile = "host"\n[acme]\nnetworks = ["inside"]', "acme.networks.0"),
+        ('name = "a"\nprofile = "host"\n[acme]\nresolvers = ["dns.example"]', "acme.resolvers.0"),
+        ('name = "a"\nprofile = "host"\n[acme]\nresolvers = ["10.0.0.1:x"]', "acme.resolvers.0"),
+        ('name = "a"\nprofile = "host"\n[acme]\nchallenges = []', "acme.challenges"),
+        ('name = "a"\nprofile = "host"\n[acme]\nchallenges = ["dns-02"]', "acme.challenges.0"),
+        ('name = "a"\nprofile = "host"\n[acme]\nhttp_port = 0', "acme.http_port"),
         ('name = "cacerts"\nprofile = "host"', "operation of EST"),
         ('name = "A b"\nprofile = "host"', "name: Value error"),
         (

@@ -13,8 +13,9 @@ from ikewarden.cli.session import Session, pass_session
 
 
 def _wants(entry: Mapping[str, Any]) -> list[str]:
-    est = entry["est"]
-    return [] if est is None else [*est["authentication"], *(["makes keys"] * est["server_keys"])]
+    est, acme = entry["est"], entry["acme"]
+    found = [] if est is None else [*est["authentication"], *(["makes keys"] * est["server_keys"])]
+    return found if acme is None else [*found, *acme["challenges"]]
 
 
 _COLUMNS = (
@@ -24,6 +25,7 @@ _COLUMNS = (
     Column("Approval", "approval"),
     Column("Wants", _wants),
     Column("EST", lambda entry: entry["est"] and entry["est"]["url"], spare=1),
+    Column("ACME", lambda entry: entry["acme"] and entry["acme"]["url"], spare=2),
 )
 
 
