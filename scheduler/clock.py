@@ -13,6 +13,7 @@ from apscheduler.triggers.base import BaseTrigger
 
 from core.errors import IkewardenError
 from fleet.rotation.runner import Runner
+from pki.acme import validation
 from pki.desk import Desk
 from scheduler.acme import proofs
 from scheduler.acme.proofs import Proofs
@@ -38,6 +39,7 @@ def _inherit(desk: Desk) -> None:
     try:
         freed = outbox.release_of(desk.store, holders.is_dead)
         freed += leases.release_of(desk.store, holders.is_dead)
+        freed += validation.release_of(desk, holders.is_dead)
     except IkewardenError as error:
         _LOG.warning("what dead processes held was not freed", extra={"code": error.code})
         return  # it ends by itself
@@ -172,7 +174,7 @@ def serve(
             id=job.name,
         )
     runner = Runner(desk, SCHEDULER, f"{owner}:{ROTATIONS}")
-    looking = Proofs(desk, clock)
+    looking = Proofs(desk, f"{owner}:{proofs.LANE}", clock)
     lanes = _lanes(desk, owner, clock, outbox_seconds)
     # Without a store of secrets there is nothing to rotate.
     if desk.secrets is not None:

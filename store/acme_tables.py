@@ -79,7 +79,7 @@ acme_authorizations: Final = Table(
     sqlite_autoincrement=True,
 )
 
-# `due_at`: when it is to be looked at next; `lease_until`: until when somebody does.
+# `due_at`: when it is to be looked at next; `lease_until`: until when `lease_owner` does.
 acme_challenges: Final = Table(
     "acme_challenges",
     metadata,
@@ -90,6 +90,7 @@ acme_challenges: Final = Table(
     text("state"),
     whole("attempts"),
     when("due_at", null=True),
+    text("lease_owner", null=True),
     when("lease_until", null=True),
     _document("error", null=True),
     when("validated_at", null=True),

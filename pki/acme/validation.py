@@ -4,7 +4,7 @@ A claim has an end, so what somebody took who died then is looked at by the next
 look is a port: sockets and resolvers are no matter of this room.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, Final, Protocol
@@ -58,7 +58,7 @@ class Prober(Protocol):
     def __call__(self, look: Look) -> None: ...
 
 
-def claim(desk: Desk, actor: Actor, *, limit: int, now: datetime) -> list[Look]:
+def claim(desk: Desk, actor: Actor, *, owner: str, limit: int, now: datetime) -> list[Look]:
     """Take up to `limit` challenges that are due, for as long as `LEASE`. Raises RoleMayNot."""
     require(actor, Action.JOB_RUN)
     free = or_(acme_challenges.c.lease_until.is_(None), acme_challenges.c.lease_until <= now)
@@ -74,7 +74,7 @@ def claim(desk: Desk, actor: Actor, *, limit: int, now: datetime) -> list[Look]:
     with desk.store.write() as connection:
         numbers = list(connection.scalars(due.with_for_update(skip_locked=True)))
         taken = update(acme_challenges).where(acme_challenges.c.id.in_(numbers))
-        connection.execute(taken.values(lease_until=now + LEASE))
+        connection.execute(taken.values(lease_owner=owner, lease_until=now + LEASE))
         rows = connection.execute(_LOOKS.where(acme_challenges.c.id.in_(numbers))).all()
     return [_look(desk, row) for row in rows]
 
@@ -111,6 +111,19 @@ def _look(desk: Desk, row: Any) -> Look:
     )
 
 
+def release_of(desk: Desk, is_dead: Callable[[str], bool]) -> int:
+    """Give back what those have claimed of whom `is_dead` says so; tells how many challenges that were."""
+    owner = acme_challenges.c.lease_owner
+    with desk.store.read() as connection:
+        owners = connection.scalars(select(owner).where(owner.is_not(None)).distinct()).all()
+    gone = [each for each in owners if each is not None and is_dead(each)]
+    if not gone:
+        return 0
+    with desk.store.write() as connection:
+        freed = update(acme_challenges).where(owner.in_(gone))
+        return connection.execute(freed.values(lease_owner=None, lease_until=None)).rowcount
+
+
 def settle(
     desk: Desk, actor: Actor, look: Look, missing: ProofMissing | None, *, now: datetime
 ) -> None:
@@ -122,7 +135,8 @@ def settle(
     again = missing is not None and look.attempts < len(PAUSES)
     step = Step.PROVE if missing is None else Step.FAIL
     state = State.PROCESSING if again else states.after(State.PROCESSING, step)
-    values: dict[str, Any] = {"state": state, "attempts": look.attempts + 1, "lease_until": None}
+    values: dict[str, Any] = {"state": state, "attempts": look.attempts + 1, "lease_owner": None}
+    values["lease_until"] = None
     values["error"] = None if missing is None else problem(look, missing)
     values["due_at"] = now + PAUSES[look.attempts] if again else None
     values["validated_at"] = None if again else now

@@ -36,7 +36,10 @@ def probe(look: Look) -> None:
 class Proofs:
     """Claims what is due and has it looked at by threads of its own."""
 
-    def __init__(self, desk: Desk, clock: Callable[[], datetime], prober: Prober = probe) -> None:
+    def __init__(
+        self, desk: Desk, owner: str, clock: Callable[[], datetime], prober: Prober = probe
+    ) -> None:
+        self._owner = owner
         self._desk, self._clock, self._prober = desk, clock, prober
         self._threads = ThreadPoolExecutor(AT_ONCE, thread_name_prefix=LANE)
         self._free = threading.Semaphore(AT_ONCE)
@@ -49,7 +52,9 @@ class Proofs:
         taken: list[Look] = []
         try:
             if places:
-                taken = validation.claim(self._desk, SCHEDULER, limit=places, now=now)
+                taken = validation.claim(
+                    self._desk, SCHEDULER, owner=self._owner, limit=places, now=now
+                )
         finally:
             if places > len(taken):
                 self._free.release(places - len(taken))

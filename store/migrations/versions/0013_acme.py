@@ -74,6 +74,7 @@ def upgrade() -> None:
         text("state"),
         whole("attempts"),
         time("due_at", null=True),
+        text("lease_owner", null=True),
         time("lease_until", null=True),
         json("error", null=True),
         time("validated_at", null=True),

@@ -69,7 +69,7 @@ def world(site: Site) -> Iterator[World]:
             service_url=f"https://localhost:{bound.getsockname()[1]}",
         )
         site.desk = replace(site.desk, rules=rules)
-        proofs = Proofs(site.desk, site.clock)
+        proofs = Proofs(site.desk, "a test", site.clock)
         with serve(site, bound=bound) as running:
             yield World(running, names, web, proofs)
         proofs.close()
