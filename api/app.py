@@ -143,6 +143,8 @@ _SESSION = SecureCookieSession()
 
 def _refuse(error: IkewardenError) -> Response:
     request_id = request.environ[EXCHANGE].request_id
+    if acme.is_acme(request.path):
+        return acme.refusal(error, request_id)
     if status_of(error) >= 500:
         _log.warning("%s", error.message, extra={"request_id": request_id, "code": error.code})
     response = Response(problem_body(error, request_id=request_id), status_of(error))
@@ -168,4 +170,6 @@ def _refuse_http(error: HTTPException) -> Response:
 def _unforeseen(error: Exception) -> Response:
     request_id = request.environ[EXCHANGE].request_id
     _log.error("unforeseen", exc_info=error, extra={"request_id": request_id})
+    if acme.is_acme(request.path):
+        return acme.refusal(IkewardenError("Something went wrong on our side."), request_id)
     return Response(encode(internal(request_id)), 500, content_type=MEDIA_TYPE)

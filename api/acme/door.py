@@ -39,6 +39,11 @@ _SIGNED: Final[Mapping[str, _Operation]] = {
 }
 
 
+def is_acme(path: str) -> bool:
+    """Whether a path is of this door."""
+    return path.startswith("/acme/")
+
+
 def install(app: Flask, desk: Desk, clock: Callable[[], datetime]) -> None:
     """Add the paths of ACME to the application. `clock` is read once per request."""
     for paths, method in ((_READ, "GET"), (_SIGNED, "POST")):
@@ -64,7 +69,7 @@ class _Door:
         try:
             response = self._operation(self._ask(endpoint, name, exchange, now))
         except IkewardenError as error:
-            response = _refusal(error, exchange)
+            response = refusal(error, exchange.request_id)
         if self._operation is not operations.directory:
             # RFC 8555 §7.1: where to begin.
             start = f"{self._desk.rules.service_url}/acme/{endpoint}/directory"
@@ -83,11 +88,11 @@ class _Door:
         return Ask(self._desk, through, through.acme, exchange, now, name)
 
 
-def _refusal(error: IkewardenError, exchange: Exchange) -> Response:
+def refusal(error: IkewardenError, request_id: str) -> Response:
+    """The answer for an error, as ACME has it."""
     if problems.kind_of(error)[1] >= 500:
-        extra = {"request_id": exchange.request_id, "code": error.code}
-        _LOG.warning("%s", error.message, extra=extra)
-    response = Response(problems.body(error, exchange.request_id), problems.kind_of(error)[1])
+        _LOG.warning("%s", error.message, extra={"request_id": request_id, "code": error.code})
+    response = Response(problems.body(error, request_id), problems.kind_of(error)[1])
     for name, value in problems.headers(error).items():
         response.headers[name] = value
     return response

@@ -13,9 +13,8 @@ from ikewarden.cli.session import Session, pass_session
 
 
 def _wants(entry: Mapping[str, Any]) -> list[str]:
-    est, acme = entry["est"], entry["acme"]
-    found = [] if est is None else [*est["authentication"], *(["makes keys"] * est["server_keys"])]
-    return found if acme is None else [*found, *acme["challenges"]]
+    est = entry["est"]
+    return [] if est is None else [*est["authentication"], *(["makes keys"] * est["server_keys"])]
 
 
 _COLUMNS = (

@@ -407,7 +407,11 @@ def test_requests_have_their_own_media_type(acme: Acme) -> None:
 
 def test_there_is_nothing_to_get_without_a_signature(acme: Acme, client: Client) -> None:
     path = "/" + (acme.kid or "").split("/", 3)[3]
-    assert client.get(path).status == 405
+    reply = client.get(path)
+    assert (reply.status, kind(reply)) == (405, "malformed")
+    assert "POST" in reply.headers["allow"]
+    reply = client.get("/acme/gateway/nothing")
+    assert (reply.status, kind(reply)) == (404, "malformed")
 
 
 def test_too_many_accounts_wait(world: World, client: Client) -> None:

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import ec
+from sqlalchemy import select
 
 from pki import reconcile
 from pki.acme import leftovers
@@ -15,6 +16,8 @@ from pki.actors import Role
 from pki.certificates import find
 from pki.history import AuditQuery, audit_events
 from pki.x509 import serials
+from store.acme_tables import acme_orders
+from store.tables import certificates
 from tests.api.acme.client import Acme, challenge, csr, external, kind
 from tests.api.acme.conftest import World
 from tests.api.serving import Client, Reply
@@ -230,14 +233,7 @@ def test_two_who_finalize_at_once_get_one_certificate(world: World, acme: Acme) 
     for each in threads:
         each.join()
     assert sorted(each.status for each in replies) == [200, 403, 403, 403, 403, 403]
-    site = world.serving.site
-    with site.desk.store.read() as connection:
-        from sqlalchemy import func, select
-
-        from store.tables import certificates
-
-        of = select(func.count()).where(certificates.c.names == "dns:race.example")
-        assert connection.scalar(of) == 1
+    assert _statuses(world, "dns:race.example") == ["valid"]
 
 
 def test_nobody_sees_what_is_another_account_s(world: World, acme: Acme) -> None:
@@ -425,8 +421,6 @@ def test_who_died_before_the_intent_is_followed_by_the_next_who_asks(
     order = acme.order("claimed.example")
     prove(world, acme, order)
     number = int(order.headers["location"].rpartition("/")[2])
-    from store.acme_tables import acme_orders
-
     # What a process has done that dies right after it.
     until = site.clock() + timedelta(seconds=150)
     free = acme_orders.c.state == "open"
@@ -438,6 +432,42 @@ def test_who_died_before_the_intent_is_followed_by_the_next_who_asks(
         assert acme.post(url).json["status"] == "valid"
     finally:
         site.clock.ahead = timedelta(0)
+
+
+def test_two_who_go_on_at_once_get_one_certificate(world: World, acme: Acme) -> None:
+    site = world.serving.site
+    order = acme.order("onward.example")
+    prove(world, acme, order)
+    site.keys.fail()
+    try:
+        acme.finalize(order, csr(["onward.example"]))
+    finally:
+        site.keys.heal()
+    replies: list[Reply] = []
+
+    def run() -> None:
+        with world.serving.client() as held:
+            replies.append(Acme(held, key=acme.key, kid=acme.kid).post(order.headers["location"]))
+
+    site.clock.ahead = timedelta(minutes=3)
+    try:
+        assert reconcile.settle(site.desk, CLOCKWORK, now=site.clock()) == 1
+        threads = [threading.Thread(target=run) for _ in range(6)]
+        for each in threads:
+            each.start()
+        for each in threads:
+            each.join()
+    finally:
+        site.clock.ahead = timedelta(0)
+    assert {each.json["status"] for each in replies} <= {"valid", "processing"}
+    assert acme.post(order.headers["location"]).json["status"] == "valid"
+    assert _statuses(world, "dns:onward.example") == ["abandoned", "valid"]
+
+
+def _statuses(world: World, names: str) -> list[str]:
+    with world.serving.site.desk.store.read() as connection:
+        of = select(certificates.c.status).where(certificates.c.names == names)
+        return sorted(connection.scalars(of))
 
 
 def test_too_many_orders_wait(client: Client) -> None:
