@@ -73,6 +73,8 @@ class Proofs:
         except IkewardenError as error:
             # Nothing is recorded: when the claim has ended, it is looked at again.
             _LOG.warning("proof not recorded", extra={"code": error.code})
+        except Exception:  # noqa: BLE001 - nobody waits for this thread to raise
+            _LOG.exception("proof not recorded", extra={"challenge": look.challenge_id})
         finally:
             self._free.release()
 

@@ -2,6 +2,7 @@
 
 import base64
 import json
+import threading
 from datetime import timedelta
 from typing import Any
 
@@ -193,6 +194,47 @@ def test_a_binding_that_is_not_right_is_refused_without_a_hint(
     assert (reply.status, kind(reply)) == (401, "unauthorized")
     assert reply.json["detail"] == "The external account binding is not valid."
     assert acme.register(onlyReturnExisting=True).status == 400
+
+
+def test_a_binding_that_is_used_by_many_at_once_binds_one(world: World, client: Client) -> None:
+    bound = external(world.serving)
+    statuses: list[int] = []
+
+    def run() -> None:
+        with world.serving.client() as held:
+            statuses.append(Acme(held).register(bound).status)
+
+    threads = [threading.Thread(target=run) for _ in range(6)]
+    for each in threads:
+        each.start()
+    for each in threads:
+        each.join()
+    assert sorted(statuses) == [201, 401, 401, 401, 401, 401]
+
+
+def test_a_key_that_registers_many_times_at_once_has_one_account(
+    world: World, client: Client
+) -> None:
+    bound, key = external(world.serving, uses=6), ECKey.generate_key("P-256")
+    found: list[str] = []
+
+    def run() -> None:
+        with world.serving.client() as held:
+            found.append(Acme(held, key=key).register(bound).headers["location"])
+
+    threads = [threading.Thread(target=run) for _ in range(6)]
+    for each in threads:
+        each.start()
+    for each in threads:
+        each.join()
+    assert len(found) == 6
+    assert len(set(found)) == 1
+    (row,) = [
+        each
+        for each in tokens.list_(world.serving.site.desk, CONSOLE, after=None, limit=1000)
+        if each.id == bound[0]
+    ]
+    assert row.uses_left == 5
 
 
 def test_only_who_holds_the_seal_can_make_a_binding(world: World) -> None:
