@@ -132,7 +132,9 @@ def settle(
     Nothing changes where somebody else recorded it meanwhile.
     """
     require(actor, Action.JOB_RUN)
-    again = missing is not None and look.attempts < len(PAUSES)
+    # What leads inside is not asked for again: who wants it changes the name, and orders anew.
+    final = missing is None or missing.kind == "rejectedIdentifier"
+    again = not final and look.attempts < len(PAUSES)
     step = Step.PROVE if missing is None else Step.FAIL
     state = State.PROCESSING if again else states.after(State.PROCESSING, step)
     values: dict[str, Any] = {"state": state, "attempts": look.attempts + 1, "lease_owner": None}

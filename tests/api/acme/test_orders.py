@@ -284,6 +284,24 @@ def test_a_proof_that_is_wrong_ends_the_order(world: World, acme: Acme) -> None:
     assert (reply.status, kind(reply)) == (403, "orderNotReady")
 
 
+@pytest.mark.parametrize("name", ["inside.example", "127.0.0.1", "169.254.169.254", "fd00::1"])
+def test_a_name_that_leads_inside_is_not_looked_at(world: World, client: Client, name: str) -> None:
+    acme = Acme(client, "public")
+    acme.register()
+    world.names.records["inside.example", "A"] = ["127.0.0.1"]
+    order = acme.order(name)
+    (found,) = acme.authorizations(order)
+    wanted = challenge(found, "http-01")
+    world.web.show(wanted["token"], acme.key_authorization(wanted))
+    world.web.asked.clear()
+    acme.post(wanted["url"], {})
+    url = order.headers["location"]
+    world.look(lambda: acme.post(url).json["status"] != "pending")
+    (failed,) = acme.authorizations(order)[0]["challenges"]
+    assert failed["error"]["type"].endswith(":rejectedIdentifier")
+    assert world.web.asked == []
+
+
 def test_a_proof_that_comes_late_is_looked_for_again(world: World, acme: Acme) -> None:
     order = acme.order("late.example")
     (found,) = acme.authorizations(order)
