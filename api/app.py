@@ -12,7 +12,7 @@ from flask.sessions import SecureCookieSession, SessionInterface
 from werkzeug.exceptions import HTTPException
 from werkzeug.routing import Map
 
-from api import est, reference
+from api import acme, est, reference
 from api.bridge import EXCHANGE
 from api.dispatch import Dispatcher
 from api.health import health_routes
@@ -110,6 +110,7 @@ def build(wiring: Wiring) -> Flask:
     dispatcher = Dispatcher(wiring.desk, wiring.clock)
     _add(app, dispatcher, routes(wiring))
     est.install(app, wiring.desk, wiring.clock)
+    acme.install(app, wiring.desk, wiring.clock)
     app.register_error_handler(IkewardenError, _refuse)
     app.register_error_handler(HTTPException, _refuse_http)
     app.register_error_handler(Exception, _unforeseen)
@@ -142,6 +143,8 @@ _SESSION = SecureCookieSession()
 
 def _refuse(error: IkewardenError) -> Response:
     request_id = request.environ[EXCHANGE].request_id
+    if acme.is_acme(request.path):
+        return acme.refusal(error, request_id)
     if status_of(error) >= 500:
         _log.warning("%s", error.message, extra={"request_id": request_id, "code": error.code})
     response = Response(problem_body(error, request_id=request_id), status_of(error))
@@ -167,4 +170,6 @@ def _refuse_http(error: HTTPException) -> Response:
 def _unforeseen(error: Exception) -> Response:
     request_id = request.environ[EXCHANGE].request_id
     _log.error("unforeseen", exc_info=error, extra={"request_id": request_id})
+    if acme.is_acme(request.path):
+        return acme.refusal(IkewardenError("Something went wrong on our side."), request_id)
     return Response(encode(internal(request_id)), 500, content_type=MEDIA_TYPE)

@@ -15,7 +15,9 @@ from pathlib import Path
 from typing import Final, NoReturn, Self
 
 from cryptography.exceptions import InvalidTag
+from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 from cryptography.hazmat.primitives.kdf.scrypt import Scrypt
 
 from core.secret import Secret
@@ -66,6 +68,7 @@ class Seal:
 
     def __init__(self, data_key: Secret) -> None:
         self._aead = AESGCM(data_key.reveal())
+        self._data_key = data_key
 
     def __repr__(self) -> str:
         return "Seal(…)"
@@ -121,6 +124,14 @@ class Seal:
         nonce = os.urandom(_NONCE_BYTES)
         sealed = self._aead.encrypt(nonce, content, _bound(name, associated))
         return _SEALED_V1 + nonce + sealed
+
+    def derive(self, purpose: str) -> Secret:
+        """A key of 32 octets for one purpose (HKDF-SHA256, RFC 5869): the same wherever this key store is opened, and
+        after its passphrase was changed; from one nobody finds another, nor the data key.
+        """
+        info = b"ikewarden derived v1\0" + purpose.encode()
+        kdf = HKDF(algorithm=hashes.SHA256(), length=_KEY_BYTES, salt=None, info=info)
+        return Secret(kdf.derive(self._data_key.reveal()))
 
     def unseal(self, name: str, sealed: bytes, associated: bytes = b"") -> bytes:
         """The content that `seal` was given. Raises `KeyFileDamaged` if anything about it

@@ -2,15 +2,24 @@
 
 import tomllib
 from collections.abc import Mapping
+from ipaddress import ip_address, ip_network
 from pathlib import Path
 from typing import Annotated, Final, Literal
 
-from pydantic import Field, ValidationError
+from pydantic import AfterValidator, Field, ValidationError
 
 from core.errors import InvalidInput
 from ikewarden.settings_section import Section
 from ikewarden.settings_values import Name, RelativePath
-from pki.endpoints import Endpoint, EstDoor, ScepDoor, builtin_endpoints
+from pki.endpoints import (
+    CHALLENGES,
+    AcmeDoor,
+    Challenge,
+    Endpoint,
+    EstDoor,
+    ScepDoor,
+    builtin_endpoints,
+)
 
 # RFC 7030 §3.2.2: a label is none of the operations.
 _OPERATIONS: Final = frozenset(
@@ -23,11 +32,11 @@ class InvalidEndpoint(InvalidInput):
     """A file that describes no endpoint."""
 
     code = "invalid_endpoint"
-    next_step = "Correct what is named; docs/how-to/est.md and docs/how-to/scep.md have examples."
+    next_step = "Correct what is named; docs/how-to/est.md, scep.md and acme.md have examples."
 
 
 class EnrollmentSettings(Section):
-    """Enrollment endpoints: EST, SCEP."""
+    """Enrollment endpoints: EST, SCEP, ACME."""
 
     endpoints_directory: RelativePath | None = Field(
         default=None,
@@ -46,6 +55,38 @@ class _Scep(Section):
     legacy: bool = False
 
 
+def _network(text: str) -> str:
+    return str(ip_network(text))
+
+
+def _resolver(text: str) -> str:
+    address, _, port = text.removeprefix("[").replace("]:", " ").replace("]", " ").partition(" ")
+    if not text.startswith("[") and text.count(":") == 1:
+        address, _, port = text.partition(":")
+    ip_address(address)
+    if port and not (port.isdigit() and 0 < int(port) < 65536):
+        raise ValueError(f"{port} is no port")
+    return text
+
+
+_Networks = Annotated[tuple[Annotated[str, AfterValidator(_network)], ...], Field(max_length=100)]
+_Resolvers = Annotated[tuple[Annotated[str, AfterValidator(_resolver)], ...], Field(max_length=10)]
+_Port = Annotated[int, Field(ge=1, le=65535)]
+_Limit = Annotated[int, Field(ge=1, le=1_000_000)]
+
+
+class _Acme(Section):
+    external_account: bool = True
+    challenges: Annotated[tuple[Challenge, ...], Field(min_length=1)] = CHALLENGES
+    networks: _Networks = ()
+    resolvers: _Resolvers = ()
+    http_port: _Port = 80
+    tls_port: _Port = 443
+    orders_per_hour: _Limit = 300
+    failures_per_hour: _Limit = 100
+    accounts_per_hour: _Limit = 300
+
+
 class _File(Section):
     name: Name
     profile: Name
@@ -53,6 +94,7 @@ class _File(Section):
     approval: Literal["automatic", "manual"] = "automatic"
     est: _Est | None = None
     scep: _Scep | None = None
+    acme: _Acme | None = None
 
 
 def endpoints_in(directory: Path | None) -> Mapping[str, Endpoint]:
@@ -74,11 +116,10 @@ def _read(file: Path) -> Endpoint:
         document = tomllib.loads(file.read_text("utf-8"))
     except (OSError, ValueError) as error:
         raise InvalidEndpoint(f"{file} cannot be read: {error}") from None
-    for door in ("est", "scep"):
-        if isinstance(table := document.get(door), dict) and isinstance(
-            ways := table.get("authentication"), list
-        ):
-            table["authentication"] = tuple(ways)  # a strict model takes no list for a tuple
+    for table in filter(lambda each: isinstance(each, dict), document.values()):
+        for key, value in table.items():
+            if isinstance(value, list):
+                table[key] = tuple(value)  # a strict model takes no list where it has a tuple
     try:
         read = _File.model_validate(document)
     except ValidationError as error:
@@ -102,4 +143,5 @@ def _read(file: Path) -> Endpoint:
         scep=None
         if read.scep is None
         else ScepDoor(ways=read.scep.authentication, legacy=read.scep.legacy),
+        acme=None if read.acme is None else AcmeDoor(**dict(read.acme)),
     )

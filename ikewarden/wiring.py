@@ -151,7 +151,12 @@ def make_desk(
         settings, keys.sealed.seal, environment() if environ is None else environ
     )
     return Desk(
-        store=store, keys=keys, rules=make_rules(settings), secrets=secrets, blobs=keys.sealed
+        store=store,
+        keys=keys,
+        rules=make_rules(settings),
+        secrets=secrets,
+        blobs=keys.sealed,
+        derive=keys.sealed.seal.derive,
     )
 
 

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from datetime import datetime
 from typing import Any, Final
 
-from sqlalchemy import Connection, func, insert, select, update
+from sqlalchemy import Connection, exists, func, insert, select, update
 
 from core.errors import Conflict, IkewardenError, NotFound, NotPermitted
 from pki.actors import Actor, Role
@@ -29,6 +29,7 @@ from pki.guarded import (
 )
 from pki.trail import leave
 from store import outbox
+from store.acme_tables import acme_accounts
 from store.approval_tables import approvals
 from store.engine import Unit
 from store.tables import tokens
@@ -308,8 +309,12 @@ def _is_part(row: Any, name: Guarded, asked: Mapping[str, object]) -> bool:
 
 
 def holds(connection: Connection, credential: str, role: Role, now: datetime | None) -> bool:
-    """Whether a credential is a token of this role that was not revoked and, with `now`, has not run out."""
+    """Whether a credential is a token of this role that was not revoked and, with `now`, has not run out; or an account
+    that may still ask.
+    """
     kind, _, token_id = credential.partition(":")
+    if kind == "acme":
+        return role is Role.ENROLLER and _stands(connection, int(token_id))
     if kind != "token":
         return kind == "local"
     query = select(tokens.c.expires_at).where(
@@ -317,6 +322,17 @@ def holds(connection: Connection, credential: str, role: Role, now: datetime | N
     )
     row = connection.execute(query).one_or_none()
     return row is not None and (now is None or row.expires_at is None or row.expires_at > now)
+
+
+def _stands(connection: Connection, account: int) -> bool:
+    """Whether an account was not deactivated, nor the token revoked that it is bound to."""
+    ended = exists().where(
+        tokens.c.id == acme_accounts.c.token_id, tokens.c.revoked_at.is_not(None)
+    )
+    query = select(acme_accounts.c.id).where(
+        acme_accounts.c.id == account, acme_accounts.c.state == "valid", ~ended
+    )
+    return connection.execute(query).first() is not None
 
 
 def _ask(

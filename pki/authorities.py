@@ -105,6 +105,11 @@ def pem(certificate: x509.Certificate) -> str:
     return certificate.public_bytes(serialization.Encoding.PEM).decode()
 
 
+def pem_of(der: bytes) -> str:
+    """The same of a certificate in DER."""
+    return pem(x509.load_der_x509_certificate(der))
+
+
 def sha256(certificate: x509.Certificate) -> str:
     """SHA-256 (hex) of a certificate."""
     return hashlib.sha256(certificate.public_bytes(serialization.Encoding.DER)).hexdigest()

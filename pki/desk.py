@@ -8,6 +8,7 @@ from secrets import token_bytes
 from core.receivers import Alertmanager, Mail, Syslog
 from core.secret import Secret
 from hsm.ports import BlobStore, KeyStore
+from hsm.seal import Seal
 from hsm.secretstore import SecretStore
 from pki.endpoints import Endpoint, builtin_endpoints
 from pki.holdings import Holdings
@@ -93,14 +94,19 @@ class Rules:
     endpoints: Mapping[str, Endpoint] = field(default_factory=builtin_endpoints)
 
 
+def _of_this_process() -> Callable[[str], Secret]:
+    return Seal(Secret(token_bytes(32))).derive
+
+
 @dataclass(frozen=True)
 class Desk:
     """The ports an operation needs, put together once per process by the wiring.
 
     `holdings` keeps what never changes once it is on record (authorities' certificates and opened keys, profiles), so
     that the hot path reads it once. `secrets` keeps the shared secrets of tunnels; `blobs` what the service itself has
-    to keep secret. `entropy` is the system's random
-    generator, an argument so that a test can show what happens when a serial number repeats.
+    to keep secret. `entropy` is the system's random generator, an argument so that a test can show what happens when a
+    serial number repeats. `derive` makes keys for MACs, by their purpose: those of the seal where there is one, the
+    same in all processes; else of this process alone.
     """
 
     store: Store
@@ -110,3 +116,4 @@ class Desk:
     blobs: BlobStore | None = None
     holdings: Holdings = field(default_factory=Holdings)
     entropy: Callable[[int], bytes] = token_bytes
+    derive: Callable[[str], Secret] = field(default_factory=_of_this_process, repr=False)

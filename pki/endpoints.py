@@ -32,6 +32,31 @@ class EstDoor:
     server_keys: bool = False
 
 
+#: How a client can prove that it controls a name (RFC 8555 §8, RFC 8737).
+Challenge = Literal["http-01", "dns-01", "tls-alpn-01"]
+CHALLENGES: Final[tuple[Challenge, ...]] = ("http-01", "dns-01", "tls-alpn-01")
+
+
+@dataclass(frozen=True)
+class AcmeDoor:
+    """ACME (RFC 8555). `external_account`: who registers must bind the account to an enroller's token.
+
+    Names are looked up at `resolvers` (address or address:port; none: those of this system). Without `networks` only
+    public addresses are connected to; networks in CIDR form are added to them, on purpose. The ports are those of the
+    RFCs but in tests. The limits are of one account, and for new ones of the endpoint, within an hour.
+    """
+
+    external_account: bool = True
+    challenges: tuple[Challenge, ...] = CHALLENGES
+    networks: tuple[str, ...] = ()
+    resolvers: tuple[str, ...] = ()
+    http_port: int = 80
+    tls_port: int = 443
+    orders_per_hour: int = 300
+    failures_per_hour: int = 100
+    accounts_per_hour: int = 300
+
+
 @dataclass(frozen=True)
 class ScepDoor:
     """SCEP (RFC 8894). `legacy`: old devices may use 3DES and SHA-1 here, and their certificates' records say so."""
@@ -53,8 +78,11 @@ class Endpoint:
     manual: bool = False
     est: EstDoor | None = None
     scep: ScepDoor | None = None
+    acme: AcmeDoor | None = None
 
 
 def builtin_endpoints() -> Mapping[str, Endpoint]:
     """What is there without any settings: gateways come in by a token that was made for them."""
-    return MappingProxyType({DEFAULT: Endpoint(DEFAULT, profile="gateway", est=EstDoor())})
+    return MappingProxyType(
+        {DEFAULT: Endpoint(DEFAULT, profile="gateway", est=EstDoor(), acme=AcmeDoor())}
+    )

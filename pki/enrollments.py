@@ -3,7 +3,7 @@
 Each door decodes, calls one of these, encodes. They end in `pki.issuance`.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
 from datetime import datetime
@@ -36,7 +36,7 @@ from pki.x509.csr import Csr, known_csr
 from store.engine import Unit
 from store.tables import certificates, tokens
 
-Door = Literal["est", "scep"]
+Door = Literal["est", "scep", "acme"]
 #: How long a client waits before it asks again for what a person has to approve.
 RETRY_AFTER: Final = 60  # seconds
 _NOTHING: Final[Mapping[str, Any]] = MappingProxyType({})
@@ -83,6 +83,10 @@ def issuer(desk: Desk, of: Endpoint, *, now: datetime) -> Authority:
     return authorities.choose(desk, service, of.authority, now=now)
 
 
+def _nothing(unit: Unit, issued: IssuedCertificate) -> Mapping[str, Any]:
+    return {}
+
+
 def enroll(
     desk: Desk,
     actor: Actor,
@@ -91,11 +95,13 @@ def enroll(
     csr: Csr,
     *,
     now: datetime,
-    said: Mapping[str, Any] = _NOTHING,
+    note: Callable[[Unit, IssuedCertificate], Mapping[str, Any]] = _nothing,
 ) -> IssuedCertificate:
-    """Issue a first certificate for a request that came through an endpoint's door; `said` goes into the audit log.
+    """Issue a first certificate for a request that came through an endpoint's door.
 
-    Raises what `issuance.issue` raises; EnrollmentWaits, EnrollmentDenied where a person has to approve it.
+    `note` is called in the transaction that puts on record what will be signed, once a person has approved it where
+    one must; what it raises keeps that from being done, what it gives is said in the audit log. Raises what
+    `issuance.issue` raises; EnrollmentWaits, EnrollmentDenied where a person has to approve it.
     """
     require(actor, Action.CERTIFICATE_ISSUE)
     wanted = IssueRequest(csr=csr, profile=through.profile, authority=through.authority)
@@ -104,8 +110,8 @@ def enroll(
         act = _act(through, issued, spki)
         number = latest(unit.connection, desk, actor, act, now=now)
         asker = replace(actor, approval=number)
-        approved = require_approval(unit, desk, asker, act, now=now)
-        return {"endpoint": through.name, "door": door, **said, **approved}
+        said = require_approval(unit, desk, asker, act, now=now)
+        return {"endpoint": through.name, "door": door, **note(unit, issued), **said}
 
     with _waiting(desk, actor, now):
         return issuance.issue(desk, actor, wanted, now=now, consent=consent)

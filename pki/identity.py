@@ -16,6 +16,7 @@ from pki.x509 import serials
 from store.engine import Unit
 from store.rollover_tables import rollovers
 from store.tables import authorities, certificates, tokens
+from store.text import storable
 
 # The profile of certificates that only speak to this service: no IKE peer takes one for the gateway.
 CHANNEL = "gateway-channel"
@@ -72,7 +73,7 @@ _TOKENS = select(
     tokens.c.revoked_at,
 )
 _TOKEN = _TOKENS.where(tokens.c.hash == bindparam("hash"))
-_TOKEN_AGAIN = _TOKENS.where(tokens.c.id == bindparam("of"))
+_BY_ID = _TOKENS.where(tokens.c.id == bindparam("number"))
 
 
 def actor_from_token(desk: Desk, token: Secret, *, now: datetime, request_id: str) -> Actor:
@@ -82,16 +83,34 @@ def actor_from_token(desk: Desk, token: Secret, *, now: datetime, request_id: st
     Raises TokenRefused.
     """
     row = next(iter(desk.store.look(_TOKEN, {"hash": token_hash(token)})), None)
-    return _holder(desk, row, now, request_id)
+    return _holder(desk, row, now=now, request_id=request_id)
 
 
-def actor_again(desk: Desk, token_id: str, *, now: datetime, request_id: str) -> Actor:
-    """Find who holds a token that was shown before, for what was asked for then. Raises TokenRefused."""
-    row = next(iter(desk.store.look(_TOKEN_AGAIN, {"of": token_id})), None)
-    return _holder(desk, row, now, request_id)
+def enroller_by_id(desk: Desk, token_id: str, *, now: datetime, request_id: str) -> Actor:
+    """Find for whom an enroller's token was made, by its id: for doors where something else proves that it is held.
+
+    Raises TokenRefused.
+    """
+    row = next(iter(desk.store.look(_BY_ID, {"number": storable(token_id)})), None)
+    actor = _holder(desk, row, now=now, request_id=request_id)
+    if actor.role is not Role.ENROLLER:
+        raise TokenRefused("This token is not an enroller's.")
+    return actor
 
 
-def _holder(desk: Desk, row: Any, now: datetime, request_id: str) -> Actor:
+def scope_of_token(desk: Desk, token_id: str, *, now: datetime) -> Scope:
+    """What may be asked for by somebody who proved a token earlier, whether it was used up since, or has expired.
+
+    Raises TokenRefused where it was revoked.
+    """
+    row = next(iter(desk.store.look(_BY_ID, {"number": token_id})), None)
+    scope = None if row is None or row.revoked_at is not None else scope_on_record(row.scope)
+    if scope is None:
+        raise TokenRefused("This token is not valid.")
+    return _followed(desk, scope, now)
+
+
+def _holder(desk: Desk, row: Any, *, now: datetime, request_id: str) -> Actor:
     if (
         row is None
         or row.revoked_at is not None

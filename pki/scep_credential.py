@@ -198,5 +198,5 @@ def _keep(desk: Desk, credentials: Iterable[RaCredential]) -> None:
 
 def _blobs(desk: Desk) -> BlobStore:
     if desk.blobs is None:
-        raise RuntimeError("a desk that serves SCEP has a place for its credentials")
+        raise NoScepCredential("There is no place here that keeps the credentials of SCEP.")
     return desk.blobs

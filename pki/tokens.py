@@ -78,10 +78,21 @@ class TokenView:
 
 @dataclass(frozen=True)
 class CreatedToken:
-    """A new token with its secret, which is nowhere else."""
+    """A new token with its secret, which is nowhere else. `binding`: of an enroller's, the key of external account
+    bindings (RFC 8555 §7.3.4) whose kid is the token's id.
+    """
 
     view: TokenView
     secret: Secret
+    binding: Secret | None = None
+
+
+def binding_key(desk: Desk, token_id: str) -> Secret:
+    """The key by which the holder of an enroller's token binds an ACME account to it.
+
+    Derived from the seal, and so on no record: whoever reads the database can neither make nor check a binding.
+    """
+    return desk.derive(f"acme external account {token_id}")
 
 
 def create(desk: Desk, actor: Actor, request: TokenRequest, *, now: datetime) -> CreatedToken:
@@ -129,7 +140,8 @@ def create(desk: Desk, actor: Actor, request: TokenRequest, *, now: datetime) ->
 
     with asked_for(desk, actor, now=now):
         desk.store.together(work)
-    return CreatedToken(view, secret)
+    binding = binding_key(desk, view.id) if request.role is Role.ENROLLER else None
+    return CreatedToken(view, secret, binding)
 
 
 def _limits(view: TokenView) -> dict[str, object]:

@@ -13,7 +13,10 @@ from apscheduler.triggers.base import BaseTrigger
 
 from core.errors import IkewardenError
 from fleet.rotation.runner import Runner
+from pki.acme import validation
 from pki.desk import Desk
+from scheduler.acme import proofs
+from scheduler.acme.proofs import Proofs
 from scheduler.jobs import JOBS, SCHEDULER, Job, run
 from scheduler.outbox import LANES, Drain, Pace
 from store import holders, jobs, leases, outbox
@@ -36,6 +39,7 @@ def _inherit(desk: Desk) -> None:
     try:
         freed = outbox.release_of(desk.store, holders.is_dead)
         freed += leases.release_of(desk.store, holders.is_dead)
+        freed += validation.release_of(desk, holders.is_dead)
     except IkewardenError as error:
         _LOG.warning("what dead processes held was not freed", extra={"code": error.code})
         return  # it ends by itself
@@ -158,7 +162,7 @@ def serve(
         executors={
             "default": ThreadPoolExecutor(len(JOBS) + len(more)),
             # A thread for each lane: what takes long in one must not hold up the others.
-            **{lane: ThreadPoolExecutor(1) for lane in (*LANES, ROTATIONS)},
+            **{lane: ThreadPoolExecutor(1) for lane in (*LANES, ROTATIONS, proofs.LANE)},
         },
         job_defaults={"coalesce": True, "max_instances": 1, "misfire_grace_time": None},
     )
@@ -169,15 +173,16 @@ def serve(
             Every(intervals.get(job.name, job.every)),
             id=job.name,
         )
-    pace = Pace()
     runner = Runner(desk, SCHEDULER, f"{owner}:{ROTATIONS}")
-    lanes: list[tuple[str, Lane, float]] = [
-        (lane, OutboxJob(desk, owner, clock, lane, pace), outbox_seconds) for lane in LANES
-    ]
+    looking = Proofs(desk, f"{owner}:{proofs.LANE}", clock)
+    lanes = _lanes(desk, owner, clock, outbox_seconds)
     # Without a store of secrets there is nothing to rotate.
     if desk.secrets is not None:
         rotations = Lane(desk, owner, clock, ROTATIONS, lambda _: runner.run(clock))
         lanes.append((ROTATIONS, rotations, rotation_seconds))
+    if any(each.acme for each in desk.rules.endpoints.values()):
+        lane = Lane(desk, owner, clock, proofs.LANE, looking.run)
+        lanes.append((proofs.LANE, lane, outbox_seconds))
     for name, lane_job, seconds in lanes:
         scheduler.add_job(lane_job, Every(seconds), id=name, executor=name)
     # APScheduler warns each time a short interval passes while the drain still works; that is how it is meant.
@@ -188,7 +193,16 @@ def serve(
         _heed_clock(scheduler)
     scheduler.shutdown(wait=True)
     runner.close()
+    looking.close()
     _LOG.info("scheduler stopped")
+
+
+def _lanes(
+    desk: Desk, owner: str, clock: Callable[[], datetime], seconds: float
+) -> list[tuple[str, Lane, float]]:
+    """The lanes of the outbox."""
+    pace = Pace()
+    return [(lane, OutboxJob(desk, owner, clock, lane, pace), seconds) for lane in LANES]
 
 
 def _runner(desk: Desk, job: Job, owner: str, clock: Callable[[], datetime]) -> Callable[[], None]:

@@ -9,6 +9,7 @@ from sqlalchemy import Connection, Insert, Table, Update
 
 from core.errors import IkewardenError
 from store import (  # noqa: F401 - all tables must be known before they are sorted
+    acme_tables,
     approval_tables,
     audit_tables,
     finding_tables,

@@ -6,7 +6,7 @@ lab=(
   libstrongswan-standard-plugins iproute2 iputils-ping
 )
 # OpenSCAP judges by 40 MB of rules (1.6 GB unpacked): they come in one package alone.
-judges=(strongswan-pki openssl libnss3-tools softhsm2 gcc chromium lynis openscap-scanner ssg-nondebian)
+judges=(strongswan-pki openssl libnss3-tools softhsm2 gcc chromium lynis openscap-scanner ssg-nondebian lego certbot)
 database=(postgresql)
 links=(nftables) # loses packets on the way between daemons
 journal=(systemd) # its journald, for one daemon at a time
@@ -40,7 +40,8 @@ if [ "$(id -u)" -eq 0 ] && command -v apt-get >/dev/null; then
   rm -f /usr/sbin/policy-rc.d.ikewarden
   [ "$status" -eq 0 ] || { tail -n 20 "$log"; echo "apt-get failed" >&2; exit 1; }
   rm -f "$log"
-  # Nor is fail2ban to ban anyone after the next start of this machine.
+  # Nor is certbot to renew anything, nor fail2ban to ban anyone, after the next start of this machine.
+  case " ${missing[*]} " in *" certbot "*) systemctl --quiet disable certbot.timer 2>/dev/null || true ;; esac
   case " ${missing[*]} " in *" fail2ban "*) systemctl --quiet disable fail2ban 2>/dev/null || true ;; esac
   case " ${missing[*]} " in *" certmonger "*) systemctl --quiet disable certmonger 2>/dev/null || true ;; esac
   exit 0

@@ -167,7 +167,7 @@ def _enrolled(ask: Ask, actor: Actor, csr: SigningRequest) -> bytes:
         return _certificate(given)
     try:
         made = enrollments.enroll(
-            ask.desk, actor, ask.through, "scep", csr, now=ask.now, said=ask.said(csr)
+            ask.desk, actor, ask.through, "scep", csr, now=ask.now, note=lambda *_: ask.said(csr)
         )
     except EnrollmentWaits:
         waiting = Waiting(actor.token_id or "", csr)
@@ -201,7 +201,7 @@ def _poll(ask: Ask) -> bytes:
     ask.require("token")
     waiting = scep_transactions.recall(ask.desk, ask.transaction, now=ask.now)
     try:
-        actor = identity.actor_again(
+        actor = identity.enroller_by_id(
             ask.desk, waiting.token_id, now=ask.now, request_id=ask.request_id
         )
     except TokenRefused:

@@ -7,7 +7,7 @@ from pydantic import Field
 from api.registry import Call, Nothing, Reply, Route, Shown
 from pki import enrollments
 from pki.actors import Action
-from pki.endpoints import DEFAULT, EstDoor, ScepDoor
+from pki.endpoints import DEFAULT, AcmeDoor, Challenge, EstDoor, ScepDoor
 
 _PATH = "/v1/enroll-endpoints"
 
@@ -33,6 +33,19 @@ class Scep(Shown):
     legacy: bool = Field(description="Whether 3DES and SHA-1 are taken.")
 
 
+class Acme(Shown):
+    """What ACME wants there."""
+
+    url: str = Field(description="The directory that clients are given.")
+    external_account: bool = Field(
+        description="Whether a new account must be bound to an enroller's token (RFC 8555 §7.3.4)."
+    )
+    challenges: list[Challenge] = Field(description="By what a client can prove its names.")
+    networks: list[str] = Field(
+        description="Networks beside the public ones in which proofs are looked for."
+    )
+
+
 class EnrollEndpoint(Shown):
     """An endpoint. A door that is null is shut."""
 
@@ -44,6 +57,7 @@ class EnrollEndpoint(Shown):
     )
     est: Est | None
     scep: Scep | None
+    acme: Acme | None
 
 
 class EnrollEndpoints(Shown):
@@ -64,6 +78,15 @@ def _scep(base: str, name: str, door: ScepDoor) -> Scep:
     return Scep(url=f"{base}/scep/{name}", authentication=list(door.ways), legacy=door.legacy)
 
 
+def _acme(base: str, name: str, door: AcmeDoor) -> Acme:
+    return Acme(
+        url=f"{base}/acme/{name}/directory",
+        external_account=door.external_account,
+        challenges=list(door.challenges),
+        networks=list(door.networks),
+    )
+
+
 def list_(call: Call[None, Nothing]) -> Reply:
     """List endpoints."""
     base, plain = call.desk.rules.service_url, call.desk.rules.validation_url
@@ -75,6 +98,7 @@ def list_(call: Call[None, Nothing]) -> Reply:
             approval="manual" if each.manual else "automatic",
             est=None if each.est is None else _est(base, each.name, each.est),
             scep=None if each.scep is None else _scep(plain, each.name, each.scep),
+            acme=None if each.acme is None else _acme(base, each.name, each.acme),
         )
         for each in enrollments.list_(call.desk, call.actor)
     ]

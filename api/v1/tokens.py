@@ -1,5 +1,6 @@
 """Bearer tokens: made, listed, revoked."""
 
+import base64
 from datetime import datetime
 from typing import Literal
 
@@ -62,6 +63,10 @@ class CreatedToken(Token):
     """A new token with its secret, shown this once."""
 
     token: str = Field(description="Send it as Authorization: Bearer. It is kept nowhere.")
+    eab_hmac_key: str | None = Field(
+        description="Of an enroller's token: the key of external account bindings (RFC 8555 §7.3.4), in base64url; "
+        "their kid is `id`. An ACME account that is bound with it uses the token up as a certificate would."
+    )
 
 
 class TokenPage(Shown):
@@ -97,9 +102,9 @@ def create(call: Call[CreateToken, Nothing]) -> Reply:
         expires_at=body.expires_at,
     )
     made = tokens.create(call.desk, call.actor, wanted, now=call.now)
-    shown = CreatedToken.model_validate(
-        {**_fields(made.view), "token": made.secret.reveal().decode()}
-    )
+    key = made.binding and base64.urlsafe_b64encode(made.binding.reveal()).rstrip(b"=").decode()
+    secrets = {"token": made.secret.reveal().decode(), "eab_hmac_key": key}
+    shown = CreatedToken.model_validate({**_fields(made.view), **secrets})
     return Reply(shown, status=201)
 
 

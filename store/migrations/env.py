@@ -8,6 +8,7 @@ databases.
 from alembic import context
 
 from store import (  # noqa: F401 - they fill the metadata
+    acme_tables,
     audit_tables,
     finding_tables,
     fleet_tables,

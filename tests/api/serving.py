@@ -95,7 +95,9 @@ class Client:
             given["Content-Type"] = "application/json"
         self.connection.request(method, path, body=content, headers=given | dict(headers or {}))
         answer = self.connection.getresponse()
-        return Reply(answer.status, {n.lower(): v for n, v in answer.getheaders()}, answer.read())
+        names = {name.lower() for name, _ in answer.getheaders()}
+        found = {name: answer.getheader(name, "") for name in names}  # several are one list
+        return Reply(answer.status, found, answer.read())
 
     def get(self, path: str, **how: Any) -> Reply:
         """GET."""
@@ -114,10 +116,11 @@ class Serving:
         site: Site,
         settings: ApiSettings,
         credential: Callable[[Desk], Credential] | None = None,
+        bound: socket.socket | None = None,
     ) -> None:
         self.site = site
         self.settings = settings
-        bound = bind("127.0.0.1", 0)
+        bound = bound or bind("127.0.0.1", 0)
         self.port: int = bound.getsockname()[1]
         chosen = credential or (lambda _: site.credential())
         self.listener = ApiListener(settings, site.desk, chosen, clock=site.clock)
@@ -156,9 +159,12 @@ class Serving:
 
 
 @contextmanager
-def serve(site: Site, settings: ApiSettings | None = None) -> Iterator[Serving]:
-    """A listener for the duration of a block."""
-    running = Serving(site, settings or ApiSettings(version="0.0.test", reload=0.1))
+def serve(
+    site: Site, settings: ApiSettings | None = None, bound: socket.socket | None = None
+) -> Iterator[Serving]:
+    """A listener for the duration of a block; `bound` is where, by default at any free port."""
+    chosen = settings or ApiSettings(version="0.0.test", reload=0.1)
+    running = Serving(site, chosen, bound=bound)
     running.start()
     try:
         yield running

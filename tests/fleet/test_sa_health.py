@@ -176,6 +176,11 @@ def test_days_are_added_up_from_the_hours_of_an_older_database(desk: Desk, store
             "sa_days",
             "cross_certificates",
             "rollovers",
+            "acme_challenges",
+            "acme_authorizations",
+            "acme_orders",
+            "acme_accounts",
+            "acme_nonces",
         ):  # what came with 0010 and later
             connection.execute(text(f"DROP TABLE {table}"))
         for table in ("certificates", "revocations"):

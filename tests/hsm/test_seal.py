@@ -44,6 +44,16 @@ def test_opens_with_its_passphrase_only(directory: Path, seal: Seal) -> None:
             Seal.open(directory, wrong)
 
 
+def test_keys_are_derived_by_their_purpose(directory: Path, seal: Seal) -> None:
+    key = seal.derive("a").reveal()
+    assert len(key) == 32
+    assert key != seal.derive("b").reveal()
+    assert Seal.open(directory, PASSPHRASE).derive("a").reveal() == key
+    change_passphrase(directory, PASSPHRASE, OTHER, cost=CHEAP)
+    assert Seal.open(directory, OTHER).derive("a").reveal() == key
+    assert Seal(Secret(b"x" * 32)).derive("a").reveal() != key
+
+
 def test_default_cost_is_dear_enough() -> None:
     # OWASP's first recommendation for scrypt: N = 2^17, r = 8, p = 1.
     assert DEFAULT_COST == ScryptCost(n=2**17, r=8, p=1)

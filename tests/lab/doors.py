@@ -1,16 +1,23 @@
 """Gateways that come in by the protocols of other people's clients, each inside of its own network namespace."""
 
+import contextlib
+import socket
 import subprocess
 import tempfile
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from cryptography import x509
 from cryptography.hazmat.primitives import serialization
 
+from tests.api.acme.world import Names, name_server
+from tests.fixtures.ports import free_ports
 from tests.lab.charon import Gateway
 from tests.lab.errors import LabError
 from tests.lab.lab import SERVICE_ADDRESS
+from tests.lab.relay import Relay
 from tests.lab.story import API_PORT, VALIDATION_PORT, Enrolled, Warden
 
 
@@ -98,6 +105,79 @@ def by_scep(warden: Warden, name: str, algorithm: str, gateway: Gateway) -> Enro
         old.write_bytes(ask(first, "--password", token_for(warden, name)))
         made = ask(second, "--cert", old, "--key", first)
         return enrolled(name, second.read_bytes(), made, (issuer.read_bytes(), ca.read_bytes()))
+
+
+_ENDPOINT = """\
+name = "gateway"
+profile = "gateway"
+[acme]
+networks = ["127.0.0.0/8"]
+resolvers = ["127.0.0.1:{names}"]
+http_port = {port}
+"""
+
+
+@dataclass
+class AcmeLab:
+    """Where ACME clients inside of the lab prove their names to a service outside of it."""
+
+    names: Names
+    port: int
+    settings: Mapping[str, str]
+    closing: contextlib.ExitStack
+    _numbers: Iterator[int] = field(default_factory=lambda: iter(range(11, 200)))
+
+    def enroll(self, warden: Warden, name: str, algorithm: str, gateway: Gateway) -> Enrolled:
+        """Enroll with lego, http-01 at port 80 of the gateway, and renew with a new key at once."""
+        self._lead(name, gateway)
+        wanted = {
+            "name": f"enroll {name}",
+            "role": "enroller",
+            "profiles": ["gateway"],
+            "names": [f"dns:{name}"],
+            "uses": 1,
+        }
+        made: dict[str, Any] = warden.call("POST", "/v1/tokens", wanted)
+        root = warden.instance.directory / "root-ca.pem"
+        url = f"https://{SERVICE_ADDRESS}:{API_PORT}/acme/gateway/directory"
+        with tempfile.TemporaryDirectory(prefix="ikewarden-acme-") as scratch:
+            lego = ["env", f"LEGO_CA_CERTIFICATES={root}", "lego", "--server", url, "--accept-tos"]
+            lego += ["--email", "ops@example.com", "--path", scratch, "--domains", name, "--eab"]
+            lego += ["--kid", str(made["id"]), "--hmac", str(made["eab_hmac_key"])]
+            lego += ["--key-type", "ec256", "--http"]
+            run_in(gateway, *lego, "run")
+            run_in(gateway, *lego, "renew", "--days", "9999", "--no-random-sleep")
+            place = Path(scratch) / "certificates" / name
+            chain = x509.load_pem_x509_certificates(Path(f"{place}.crt").read_bytes())
+            leaf, issuer = (each.public_bytes(serialization.Encoding.PEM) for each in chain)
+            key = Path(f"{place}.key").read_bytes()
+            return enrolled(name, key, leaf, (issuer, root.read_bytes()))
+
+    def _lead(self, name: str, gateway: Gateway) -> None:
+        """Let a name lead to port 80 of a gateway: there is no way into the lab but by relays."""
+
+        def connect(target: tuple[str, int]) -> socket.socket:
+            return gateway.namespace.within(lambda: socket.create_connection(target, timeout=60))
+
+        address = f"127.0.0.{next(self._numbers)}"
+        self.names.point(name, address)
+        listener = socket.create_server((address, self.port))
+        self.closing.callback(Relay(listener, (gateway.outside, 80), connect).close)
+
+
+@contextlib.contextmanager
+def acme_lab(directory: Path) -> Iterator[AcmeLab]:
+    """A name server, a port, and the settings of a service that uses them."""
+    (port,) = free_ports(1)
+    directory.mkdir()
+    with name_server() as names, contextlib.ExitStack() as closing:
+        file = directory / "gateway.toml"
+        file.write_text(_ENDPOINT.format(names=names.port, port=port))
+        settings = {
+            "IKEWARDEN_ENROLLMENT__ENDPOINTS_DIRECTORY": str(directory),
+            "IKEWARDEN_FLEET__URL": f"https://{SERVICE_ADDRESS}:{API_PORT}",
+        }
+        yield AcmeLab(names, port, settings, closing)
 
 
 def _requested(gateway: Gateway, place: Path, name: str) -> tuple[Path, Path]:

@@ -1,18 +1,27 @@
-"""A TCP relay from an address inside the lab to a service of the root namespace."""
+"""A TCP relay from an address inside the lab to a service of the root namespace, or the other way."""
 
 import contextlib
 import socket
 import threading
 from collections.abc import Callable
+from functools import partial
 
 _CHUNK = 65536
 
 
 class Relay:
-    """Carries every connection to `listener` on to `target` (host, port), until it is closed."""
+    """Carries every connection to `listener` on to `target` (host, port), until it is closed. `connect` makes the
+    connection there, by default from where we are.
+    """
 
-    def __init__(self, listener: socket.socket, target: tuple[str, int]) -> None:
+    def __init__(
+        self,
+        listener: socket.socket,
+        target: tuple[str, int],
+        connect: Callable[[tuple[str, int]], socket.socket] | None = None,
+    ) -> None:
         self._listener = listener
+        self._connect = connect or partial(socket.create_connection, timeout=60)
         self._target = target
         self._lock = threading.Lock()
         self._open: set[socket.socket] = set()
@@ -49,7 +58,7 @@ class Relay:
     def _carry(self, client: socket.socket) -> None:
         with client:
             try:
-                server = socket.create_connection(self._target, timeout=60)
+                server = self._connect(self._target)
             except OSError:
                 return  # the client sees its connection closed, as with any dead service
             server.settimeout(None)

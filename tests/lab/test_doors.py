@@ -1,11 +1,12 @@
 """One tunnel for each protocol by which devices enroll, with certificates that its own clients fetched."""
 
+import shutil
 from pathlib import Path
 
 import pytest
 
 from tests.lab import Lab
-from tests.lab.doors import SCEP_ENDPOINT, by_est, by_scep
+from tests.lab.doors import SCEP_ENDPOINT, acme_lab, by_est, by_scep
 from tests.lab.story import Enroll, served, tell
 
 
@@ -18,5 +19,16 @@ def test_gateways_that_came_in_connect(lab: Lab, tmp_path: Path, enroll: Enroll)
     settings = {"IKEWARDEN_ENROLLMENT__ENDPOINTS_DIRECTORY": str(endpoints)}
     with served(tmp_path / "instance", "ec-p256", in_lab=True, settings=settings) as warden:
         words = tell(lab, warden, "ec-p256", said.append, enroll=enroll)
+    assert any("100 of 100 pings" in line for line in said)
+    assert any("certificate was revoked" in line for line in words)
+
+
+@pytest.mark.skipif(shutil.which("lego") is None, reason="lego is not installed")
+def test_gateways_that_came_in_by_acme_connect(lab: Lab, tmp_path: Path) -> None:
+    said: list[str] = []
+    with acme_lab(tmp_path / "endpoints") as acme:
+        given = {"in_lab": True, "settings": acme.settings}
+        with served(tmp_path / "instance", "ec-p256", **given) as warden:
+            words = tell(lab, warden, "ec-p256", said.append, enroll=acme.enroll)
     assert any("100 of 100 pings" in line for line in said)
     assert any("certificate was revoked" in line for line in words)

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from ikewarden.settings_endpoints import InvalidEndpoint, endpoints_in
-from pki.endpoints import Endpoint, EstDoor, ScepDoor
+from pki.endpoints import AcmeDoor, Endpoint, EstDoor, ScepDoor
 
 
 def written(directory: Path, **files: str) -> Path:
@@ -15,7 +15,9 @@ def written(directory: Path, **files: str) -> Path:
 
 
 def test_without_files_there_is_one() -> None:
-    assert endpoints_in(None) == {"gateway": Endpoint("gateway", "gateway", est=EstDoor())}
+    assert endpoints_in(None) == {
+        "gateway": Endpoint("gateway", "gateway", est=EstDoor(), acme=AcmeDoor())
+    }
 
 
 def test_files_add_and_replace(tmp_path: Path) -> None:
@@ -27,6 +29,10 @@ def test_files_add_and_replace(tmp_path: Path) -> None:
         keys='name = "keys"\nprofile = "user"\n[est]\nserver_keys = true\n',
         old='name = "old"\nprofile = "host"\n[scep]\nauthentication = ["certificate"]\nlegacy = true\n',
         new='name = "new"\nprofile = "host"\n[scep]\n',
+        inner='name = "inner"\nprofile = "host"\n[acme]\nexternal_account = false\nchallenges = ["dns-01"]\n'
+        'networks = ["10.0.0.0/8", "fd00::/8"]\nresolvers = ["10.0.0.53", "[fd00::53]:5353", '
+        '"fd00::1", "127.0.0.1:54"]\n'
+        "orders_per_hour = 5\n",
     )
     assert endpoints_in(directory) == {
         "gateway": Endpoint("gateway", "host"),
@@ -36,6 +42,17 @@ def test_files_add_and_replace(tmp_path: Path) -> None:
         "keys": Endpoint("keys", "user", est=EstDoor(server_keys=True)),
         "old": Endpoint("old", "host", scep=ScepDoor(ways=("certificate",), legacy=True)),
         "new": Endpoint("new", "host", scep=ScepDoor()),
+        "inner": Endpoint(
+            "inner",
+            "host",
+            acme=AcmeDoor(
+                external_account=False,
+                challenges=("dns-01",),
+                networks=("10.0.0.0/8", "fd00::/8"),
+                resolvers=("10.0.0.53", "[fd00::53]:5353", "fd00::1", "127.0.0.1:54"),
+                orders_per_hour=5,
+            ),
+        ),
     }
 
 
@@ -51,6 +68,13 @@ def test_files_add_and_replace(tmp_path: Path) -> None:
         ('name = "a"\nprofile = "host"\n[est]\nauthentication = ["pin"]', "est.authentication"),
         ('name = "a"\nprofile = "host"\n[scep]\nmd5 = true', "scep.md5: Extra inputs"),
         ('name = "a"\nprofile = "host"\n[scep]\nlegacy = 1', "scep.legacy"),
+        ('name = "a"\nprofile = "host"\n[acme]\nnetworks = ["10.0.0.1/8"]', "acme.networks.0"),
+        ('name = "a"\nprofile = "host"\n[acme]\nnetworks = ["inside"]', "acme.networks.0"),
+        ('name = "a"\nprofile = "host"\n[acme]\nresolvers = ["dns.example"]', "acme.resolvers.0"),
+        ('name = "a"\nprofile = "host"\n[acme]\nresolvers = ["10.0.0.1:x"]', "acme.resolvers.0"),
+        ('name = "a"\nprofile = "host"\n[acme]\nchallenges = []', "acme.challenges"),
+        ('name = "a"\nprofile = "host"\n[acme]\nchallenges = ["dns-02"]', "acme.challenges.0"),
+        ('name = "a"\nprofile = "host"\n[acme]\nhttp_port = 0', "acme.http_port"),
         ('name = "cacerts"\nprofile = "host"', "operation of EST"),
         ('name = "A b"\nprofile = "host"', "name: Value error"),
         (

@@ -100,6 +100,9 @@ def appoint(house: House) -> Path:
     token = house.secret("an enroller's token", enroller.read_text().strip())
     house.run(*issuing(house, "host1.example"), environ={"IKEWARDEN_TOKEN": token})
     house.json("token", "revoke", made["id"])
+    binding = house.place / "given" / "binding"
+    house.json("token", "create", "f", "--role", "enroller", *limits, "--eab", "--out", binding)
+    house.secret("the key of an external account binding", binding.read_text().strip())
     return bob
 
 

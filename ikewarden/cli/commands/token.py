@@ -69,6 +69,7 @@ class Wanted:
     uses: int | None
     expires: datetime | None
     out: Path | None
+    eab: bool
 
     def body(self) -> dict[str, Any]:
         """The same as the API reads it; a limit that was not given is none."""
@@ -154,6 +155,11 @@ def token() -> None:
     type=click.Path(dir_okay=False, path_type=Path),
     help="Write the secret to this new file (mode 0600) in place of the screen.",
 )
+@click.option(
+    "--eab",
+    is_flag=True,
+    help="Show kid and HMAC key for an ACME client's external account binding in place of the secret.",
+)
 @approval_option
 @client_command()
 @pass_session
@@ -169,11 +175,13 @@ def create(session: Session, /, **given: Any) -> None:
     body = wanted.body()
     if wanted.role == "enroller" and wanted.uses is None:
         body["uses"] = 1
+    if wanted.eab and wanted.role != "enroller":
+        raise click.UsageError("--eab is for tokens of the role enroller.")
     made = session.connect().post(_PATH, body)
-    secret = Secret(made["token"])
+    secret = Secret(made["eab_hmac_key"] if wanted.eab else made["token"])
     if wanted.out is not None:
         write_new(wanted.out, secret.reveal() + b"\n", SECRET)
-        made = {**made, "token": None, "token_file": str(wanted.out)}
+        made = {**made, "token": None, "eab_hmac_key": None, "token_file": str(wanted.out)}
     screen = session.screen
     if screen.is_json:
         screen.json(made)
@@ -188,7 +196,12 @@ def create(session: Session, /, **given: Any) -> None:
     if wanted.out is not None:
         screen.line(f"It is in {wanted.out}.")
         return
-    screen.note("This is shown once and kept nowhere:")
+    if wanted.eab:
+        screen.note(
+            f"The kid is {made['id']}, and this is its HMAC key, shown once and kept nowhere:"
+        )
+    else:
+        screen.note("This is shown once and kept nowhere:")
     screen.line(secret.reveal().decode())
 
 

@@ -1,0 +1,1 @@
+"""Looking for the proofs of ACME clients, over the network: a place where strangers choose what is connected to."""

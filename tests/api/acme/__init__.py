@@ -1,0 +1,1 @@
+"""ACME: the door with a client of our own, and with other people's."""
