@@ -1,7 +1,7 @@
-"""The validation listener: CRLs, OCSP answers and authority certificates over plain HTTP, and SCEP.
+"""The validation listener: CRLs, OCSP answers and authority certificates over plain HTTP, SCEP and CMP.
 
 Plain by design (RFC 5280 §8: a verifier that needed TLS to fetch a CRL would need a CRL for that TLS). Everything here
-is signed and public; there is no caller, no cookie and no secret. Messages of SCEP are encrypted by themselves.
+is signed and public; there is no caller, no cookie and no secret. Messages of SCEP and CMP protect themselves.
 
 It is an RSGI application for Granian. WSGI was measured 1.5 times as fast with one thread, but there a client that
 sends its body slowly holds the thread; here it holds nothing and is hung up on.
@@ -24,6 +24,7 @@ from typing import Any, NamedTuple, Protocol, TypeVar
 from cryptography.hazmat.primitives.serialization import Encoding
 
 from api.caching import Document, Headers, document, etag_of, is_not_modified
+from api.cmp import MEDIA_TYPE, CmpDoors, is_cmp
 from api.errors import BodyTooLarge, HeadTooLarge, MethodNotAllowed, RequestTooSlow, RouteNotFound
 from api.pool import Pool
 from api.problems import encode, problem, problem_headers, status_of
@@ -39,7 +40,7 @@ _log = logging.getLogger(__name__)
 T = TypeVar("T")
 
 _MAX_REQUEST = 8 << 10  # bytes of an OCSP request; a usual one has 80
-_MAX_MESSAGE = 64 << 10  # bytes of a SCEP message; a usual one has 3000
+_MAX_MESSAGE = 64 << 10  # bytes of a SCEP or CMP message; a usual one has 3000
 _MAX_QUERY = 96 << 10  # the same in base64, percent-encoded
 _MAX_PATH = 4 << 10
 _TICK = 0.25  # seconds between two looks at what changed
@@ -57,7 +58,7 @@ _OCSP = re.compile(rf"/ocsp/{_NAME}(?:/(.*))?", re.DOTALL)
 _OCSP_TYPE = "application/ocsp-response"
 _PATHS = (
     "Here are /crl/NAME.crl, /crl/NAME/SHARD.crl, /crl/NAME/delta.crl, /ca/NAME.crt, /ocsp/NAME, with NAME that of an"
-    " authority; /scep/ENDPOINT and /healthz. The API is at another address."
+    " authority; /scep/ENDPOINT, /.well-known/cmp/p/ENDPOINT and /healthz. The API is at another address."
 )
 _NOT_THERE = (
     "Ask for exactly what the certificate says (its CRL distribution points, its authority information access); the"
@@ -123,8 +124,9 @@ class Validation:
         self._responder = OcspResponder(self._desk)
         self._pool = Pool(threads=threads, queue=2000, patience=5.0, name="validation")
         self._scep = ScepDoors(self._desk, clock)
+        self._cmp = CmpDoors(self._desk, clock)
         # Apart, for it signs and writes: verifiers do not wait for devices that enroll.
-        self._scep_pool = Pool(threads=2, queue=200, patience=5.0, name="scep")
+        self._enrolling = Pool(threads=2, queue=200, patience=5.0, name="enrolling")
         # Exact requests → answers with their headers: what most requests need and nothing else.
         self._ready: dict[tuple[str, bytes], Document] = {}
         self._generation = 0
@@ -145,7 +147,7 @@ class Validation:
         if self._watch is not None:
             self._watch.cancel()
         self._tell_counts()
-        for pool in (self._pool, self._scep_pool):
+        for pool in (self._pool, self._enrolling):
             loop.run_until_complete(pool.stop(timeout=2.0))
 
     async def __rsgi__(self, scope: Scope, wire: Wire) -> None:
@@ -166,6 +168,9 @@ class Validation:
             elif is_scep(path):
                 kind = "scep"
                 reply = await self._enroll(scope, path, method, wire)
+            elif is_cmp(path):
+                kind = "cmp"
+                reply = await self._manage(scope, path, method, wire)
             else:
                 kind = "crl" if path.startswith("/crl/") else "other"
                 reply = await self._file(scope, path, method)
@@ -237,9 +242,22 @@ class Validation:
             raise HeadTooLarge("This is too long for a SCEP message.")
         body = await self._body(scope, wire, _MAX_MESSAGE) if method == "POST" else b""
         work = partial(self._scep.answer, method, path, query, body)
-        answer = await self._scep_pool.run(work)
+        answer = await self._enrolling.run(work)
         headers = [("content-type", answer.media_type), ("cache-control", "no-store")]
         return _Reply(200, headers, answer.body)
+
+    # CMP
+
+    async def _manage(self, scope: Scope, path: str, method: str, wire: Wire) -> _Reply:
+        if len(path) > _MAX_PATH:
+            raise HeadTooLarge("This is too long for a path.")
+        body = await self._body(scope, wire, _MAX_MESSAGE) if method == "POST" else b""
+        media_type = scope.headers.get("content-type") or ""
+        work = partial(self._cmp.answer, method, path, media_type, body)
+        answer = await self._enrolling.run(work)
+        # RFC 9811 §3.4: no intermediary keeps it.
+        headers = [("content-type", MEDIA_TYPE), ("cache-control", "no-store")]
+        return _Reply(200, headers, answer)
 
     async def _body(self, scope: Scope, wire: Wire, most: int = _MAX_REQUEST) -> bytes:
         length = scope.headers.get("content-length")

@@ -170,7 +170,7 @@ def _check_records(settings: Settings, keys: KeyStores) -> None:
         _check_transit(keys)
         _check_credential(desk, keys, settings.api.names)
         # The scheduler tries again.
-        with _without(IkewardenError, "started without a certificate for SCEP"):
+        with _without(IkewardenError, "started without a certificate for SCEP and CMP"):
             scep_credential.ensure(desk, SCHEDULER, now=read_clock())
         _warn_without_approver(desk, read_clock())
     finally:

@@ -15,6 +15,7 @@ from pki.endpoints import (
     CHALLENGES,
     AcmeDoor,
     Challenge,
+    CmpDoor,
     Endpoint,
     EstDoor,
     ScepDoor,
@@ -32,11 +33,13 @@ class InvalidEndpoint(InvalidInput):
     """A file that describes no endpoint."""
 
     code = "invalid_endpoint"
-    next_step = "Correct what is named; docs/how-to/est.md, scep.md and acme.md have examples."
+    next_step = (
+        "Correct what is named; docs/how-to/est.md, scep.md, cmp.md and acme.md have examples."
+    )
 
 
 class EnrollmentSettings(Section):
-    """Enrollment endpoints: EST, SCEP, ACME."""
+    """Enrollment endpoints: EST, SCEP, CMP, ACME."""
 
     endpoints_directory: RelativePath | None = Field(
         default=None,
@@ -53,6 +56,10 @@ class _Est(Section):
 class _Scep(Section):
     authentication: _Ways = ("token", "certificate")
     legacy: bool = False
+
+
+class _Cmp(Section):
+    authentication: _Ways = ("token", "certificate")
 
 
 def _network(text: str) -> str:
@@ -95,6 +102,7 @@ class _File(Section):
     est: _Est | None = None
     scep: _Scep | None = None
     acme: _Acme | None = None
+    cmp: _Cmp | None = None
 
 
 def endpoints_in(directory: Path | None) -> Mapping[str, Endpoint]:
@@ -144,4 +152,5 @@ def _read(file: Path) -> Endpoint:
         if read.scep is None
         else ScepDoor(ways=read.scep.authentication, legacy=read.scep.legacy),
         acme=None if read.acme is None else AcmeDoor(**dict(read.acme)),
+        cmp=None if read.cmp is None else CmpDoor(ways=read.cmp.authentication),
     )

@@ -66,6 +66,15 @@ class ScepDoor:
 
 
 @dataclass(frozen=True)
+class CmpDoor:
+    """CMP (RFC 9810, profiled by RFC 9483). `token`: messages with a MAC by the secret of an enroller's token;
+    `certificate`: messages that the key of a certificate has signed.
+    """
+
+    ways: tuple[Way, ...] = ("token", "certificate")
+
+
+@dataclass(frozen=True)
 class Endpoint:
     """One endpoint. `manual`: a first certificate waits until a person has approved exactly that request.
 
@@ -79,6 +88,7 @@ class Endpoint:
     est: EstDoor | None = None
     scep: ScepDoor | None = None
     acme: AcmeDoor | None = None
+    cmp: CmpDoor | None = None
 
 
 def builtin_endpoints() -> Mapping[str, Endpoint]:

@@ -36,7 +36,7 @@ from pki.x509.csr import Csr, known_csr
 from store.engine import Unit
 from store.tables import certificates, tokens
 
-Door = Literal["est", "scep", "acme"]
+Door = Literal["est", "scep", "acme", "cmp"]
 #: How long a client waits before it asks again for what a person has to approve.
 RETRY_AFTER: Final = 60  # seconds
 _NOTHING: Final[Mapping[str, Any]] = MappingProxyType({})
@@ -244,16 +244,17 @@ def reenroll(
     *,
     now: datetime,
     said: Mapping[str, Any] = _NOTHING,
+    note: Callable[[Unit, IssuedCertificate], Mapping[str, Any]] = _nothing,
 ) -> IssuedCertificate:
     """Issue the successor of the certificate by which the actor has proved itself: with its subject and its names,
     whatever subject the request has; one with other names is refused (RFC 7030 §4.2.2).
 
-    Raises what `issuance.renew` raises.
+    `note` as in `enroll`. Raises what `issuance.renew` raises.
     """
     require(actor, Action.CERTIFICATE_RENEW)
     _, authority, serial = actor.credential.split(":", 2)
 
     def consent(unit: Unit, issued: IssuedCertificate, spki: str) -> Mapping[str, Any]:
-        return {"endpoint": through.name, "door": door, **said}
+        return {"endpoint": through.name, "door": door, **said, **note(unit, issued)}
 
     return issuance.renew(desk, actor, serial, csr, now=now, authority=authority, consent=consent)

@@ -1,5 +1,5 @@
-"""The registration authority of SCEP (RFC 8894 §4.2.1.2): one RSA key and certificate for each authority that a SCEP
-endpoint issues from, made and renewed by itself, keys sealed on disk.
+"""The registration authority of SCEP (RFC 8894 §4.2.1.2) and CMP: one RSA key and certificate for each authority that
+an endpoint of theirs issues from, made and renewed by itself, keys sealed on disk. In CMP it signs answers.
 
 Devices encrypt to it, whatever key the authority has, and the authority's key never decrypts anything. One that was
 replaced still opens what was encrypted to it, until it ends: a device may have fetched it long ago.
@@ -84,8 +84,9 @@ def held(desk: Desk, actor: Actor, *, now: datetime) -> RaCredentials:
 
 
 def ensure(desk: Desk, actor: Actor, *, now: datetime) -> int:
-    """Make what is missing, revoked or past two thirds of its life, for each authority that a SCEP endpoint issues from
-    now and for its successor once peers are told of it; tell how many. Of several that try at once, one does.
+    """Make what is missing, revoked or past two thirds of its life, for each authority that an endpoint of SCEP or CMP
+    issues from now and for its successor once peers are told of it; tell how many. Of several that try at once, one
+    does.
 
     Raises RoleMayNot and what `issuance.issue` raises.
     """
@@ -112,7 +113,7 @@ def ensure(desk: Desk, actor: Actor, *, now: datetime) -> int:
 def _issuers(desk: Desk, now: datetime) -> list[Authority]:
     found: dict[str, Authority] = {}
     for each in desk.rules.endpoints.values():
-        if each.scep is None:
+        if each.scep is None and each.cmp is None:
             continue
         issuer = enrollments.issuer(desk, each, now=now)
         found[issuer.name] = issuer

@@ -79,12 +79,14 @@ class TokenView:
 @dataclass(frozen=True)
 class CreatedToken:
     """A new token with its secret, which is nowhere else. `binding`: of an enroller's, the key of external account
-    bindings (RFC 8555 §7.3.4) whose kid is the token's id.
+    bindings (RFC 8555 §7.3.4) whose kid is the token's id; `cmp`: of the same, the secret of a MAC in CMP (RFC 9810
+    §5.1.3.1) whose senderKID is the token's id.
     """
 
     view: TokenView
     secret: Secret
     binding: Secret | None = None
+    cmp: Secret | None = None
 
 
 def binding_key(desk: Desk, token_id: str) -> Secret:
@@ -93,6 +95,16 @@ def binding_key(desk: Desk, token_id: str) -> Secret:
     Derived from the seal, and so on no record: whoever reads the database can neither make nor check a binding.
     """
     return desk.derive(f"acme external account {token_id}")
+
+
+def cmp_secret(desk: Desk, token_id: str) -> Secret:
+    """The secret, as text, by which the holder of an enroller's token protects messages of CMP.
+
+    Derived from the seal, and so on no record. Like a token it has 256 random bits: whoever records a message on its
+    way finds nothing by guessing.
+    """
+    key = desk.derive(f"cmp shared secret {token_id}").reveal()
+    return Secret(base64.urlsafe_b64encode(key).rstrip(b"=").decode())
 
 
 def create(desk: Desk, actor: Actor, request: TokenRequest, *, now: datetime) -> CreatedToken:
@@ -140,8 +152,9 @@ def create(desk: Desk, actor: Actor, request: TokenRequest, *, now: datetime) ->
 
     with asked_for(desk, actor, now=now):
         desk.store.together(work)
-    binding = binding_key(desk, view.id) if request.role is Role.ENROLLER else None
-    return CreatedToken(view, secret, binding)
+    if request.role is not Role.ENROLLER:
+        return CreatedToken(view, secret)
+    return CreatedToken(view, secret, binding_key(desk, view.id), cmp_secret(desk, view.id))
 
 
 def _limits(view: TokenView) -> dict[str, object]:

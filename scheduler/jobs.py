@@ -14,6 +14,7 @@ from fleet.monitoring import expiry as monitoring
 from fleet.rotation import due
 from pki import (
     cleanup,
+    cmp_transactions,
     decisions,
     expiry,
     ocsp_answers,
@@ -130,8 +131,13 @@ def see_to_approvals(desk: Desk, now: datetime) -> Mapping[str, int]:
 
 
 def see_to_scep(desk: Desk, now: datetime) -> Mapping[str, int]:
-    """Make and renew the registration authorities of SCEP, where an endpoint has it."""
+    """Make and renew the registration authorities of SCEP and CMP, where an endpoint has them."""
     return {"made": scep_credential.ensure(desk, SCHEDULER, now=now)}
+
+
+def see_to_confirmations(desk: Desk, now: datetime) -> Mapping[str, int]:
+    """Revoke certificates that came by CMP and were not confirmed in time."""
+    return {"revoked": cmp_transactions.end_unconfirmed(desk, SCHEDULER, now=now)}
 
 
 JOBS: tuple[Job, ...] = (
@@ -147,6 +153,7 @@ JOBS: tuple[Job, ...] = (
     Job("approvals", see_to_approvals),
     # Soon after a rollover has switched, or one was revoked.
     Job("scep_credential", see_to_scep, every=10.0),
+    Job("cmp_confirmations", see_to_confirmations),
 )
 
 

@@ -12,6 +12,7 @@ from store import (  # noqa: F401 - all tables must be known before they are sor
     acme_tables,
     approval_tables,
     audit_tables,
+    cmp_tables,
     finding_tables,
     fleet_tables,
     monitoring_tables,

@@ -7,7 +7,7 @@ from pydantic import Field
 from api.registry import Call, Nothing, Reply, Route, Shown
 from pki import enrollments
 from pki.actors import Action
-from pki.endpoints import DEFAULT, AcmeDoor, Challenge, EstDoor, ScepDoor
+from pki.endpoints import DEFAULT, AcmeDoor, Challenge, CmpDoor, EstDoor, ScepDoor
 
 _PATH = "/v1/enroll-endpoints"
 
@@ -46,6 +46,16 @@ class Acme(Shown):
     )
 
 
+class Cmp(Shown):
+    """What CMP wants there."""
+
+    url: str = Field(description="What clients are given.")
+    authentication: list[Literal["token", "certificate"]] = Field(
+        description="token: an enroller's, whose secret protects the message by a MAC; certificate: of this service, "
+        "whose key signs it."
+    )
+
+
 class EnrollEndpoint(Shown):
     """An endpoint. A door that is null is shut."""
 
@@ -58,6 +68,7 @@ class EnrollEndpoint(Shown):
     est: Est | None
     scep: Scep | None
     acme: Acme | None
+    cmp: Cmp | None
 
 
 class EnrollEndpoints(Shown):
@@ -87,6 +98,10 @@ def _acme(base: str, name: str, door: AcmeDoor) -> Acme:
     )
 
 
+def _cmp(base: str, name: str, door: CmpDoor) -> Cmp:
+    return Cmp(url=f"{base}/.well-known/cmp/p/{name}", authentication=list(door.ways))
+
+
 def list_(call: Call[None, Nothing]) -> Reply:
     """List endpoints."""
     base, plain = call.desk.rules.service_url, call.desk.rules.validation_url
@@ -99,6 +114,7 @@ def list_(call: Call[None, Nothing]) -> Reply:
             est=None if each.est is None else _est(base, each.name, each.est),
             scep=None if each.scep is None else _scep(plain, each.name, each.scep),
             acme=None if each.acme is None else _acme(base, each.name, each.acme),
+            cmp=None if each.cmp is None else _cmp(plain, each.name, each.cmp),
         )
         for each in enrollments.list_(call.desk, call.actor)
     ]

@@ -68,6 +68,11 @@ class CreatedToken(Token):
         "their kid is `id`. An ACME account that is bound with it uses the token up as a certificate would."
     )
 
+    cmp_secret: str | None = Field(
+        description="Of an enroller's token: the secret of message protection in CMP (RFC 9810 §5.1.3.1); the "
+        "reference (senderKID) is `id`. A certificate that is fetched by it uses the token up as any other."
+    )
+
 
 class TokenPage(Shown):
     """Some tokens, by id."""
@@ -103,7 +108,11 @@ def create(call: Call[CreateToken, Nothing]) -> Reply:
     )
     made = tokens.create(call.desk, call.actor, wanted, now=call.now)
     key = made.binding and base64.urlsafe_b64encode(made.binding.reveal()).rstrip(b"=").decode()
-    secrets = {"token": made.secret.reveal().decode(), "eab_hmac_key": key}
+    secrets = {
+        "token": made.secret.reveal().decode(),
+        "eab_hmac_key": key,
+        "cmp_secret": made.cmp and made.cmp.reveal().decode(),
+    }
     shown = CreatedToken.model_validate({**_fields(made.view), **secrets})
     return Reply(shown, status=201)
 

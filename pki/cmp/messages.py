@@ -20,6 +20,7 @@ KINDS: Final = {
     11: "rr",
     20: "nested",
     21: "genm",
+    23: "error",
     24: "certConf",
     25: "pollReq",
 }

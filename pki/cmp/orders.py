@@ -41,11 +41,17 @@ class Question:
     value: bytes
 
 
-def confirmation(message: Message) -> Confirmation:
-    """The one confirmation of a certConf. Raises CmpMalformed."""
+def confirmation(message: Message) -> Confirmation | None:
+    """The one confirmation of a certConf; None for one without any, which rejects all (RFC 9810 §5.3.18).
+
+    Raises CmpMalformed.
+    """
     try:
         body = message.body
-        (status,) = members(body, sequence(body, 0))
+        statuses = members(body, sequence(body, 0))
+        if not statuses:
+            return None
+        (status,) = statuses
         hash_, number, *others = members(body, status)
         info = next((each for each in others if each.tag == der.SEQUENCE), None)
         named = next((each for each in others if each.tag == _HASH_ALGORITHM), None)

@@ -1,5 +1,6 @@
 """How a message is protected (RFC 9810 §5.1.3, RFC 9481): by a secret that both know, or by a signature."""
 
+import hashlib
 import hmac
 from dataclasses import dataclass
 from typing import Final
@@ -82,9 +83,7 @@ class Mac:
             return kdf.derive(secret)
         key = secret + self.salt  # RFC 9810 §5.1.3.1
         for _ in range(self.rounds):
-            digest = hashes.Hash(_HASHES[self.digest])
-            digest.update(key)
-            key = digest.finalize()
+            key = hashlib.new(self.digest, key).digest()
         return key
 
 
@@ -151,6 +150,11 @@ def algorithm(identifier: bytes) -> tuple[bytes, bytes]:
         raise ValueError("no AlgorithmIdentifier")
     rest = identifier[parameters[0].start : parameters[0].end] if parameters else b""
     return identifier[oid.content : oid.end], rest
+
+
+def digest_name(oid: bytes) -> str:
+    """The name of a hash function by the content of its OID. Raises AlgorithmRefused."""
+    return _known(_DIGESTS, oid)
 
 
 def _pbm(identifier: bytes, parameters: bytes) -> Mac:

@@ -16,17 +16,31 @@ _PUBLIC_KEY: Final = 0xA6
 _EXTENSIONS: Final = 0xA9
 _SIGNATURE: Final = 0xA1  # POPOSigningKey
 _EXTENSION_REQUEST: Final = bytes.fromhex("06092a864886f70d01090e")  # RFC 2985 §5.4.2
+_OLD_CERTIFICATE: Final = bytes.fromhex("06092b0601050507050105")
+_DIRECTORY_NAME: Final = 0xA4
+_MOST: Final = (1 << 31) - 1
 _NO_NAME: Final = b"\x30\x00"
 # ecdsa-with-SHA256: read, and never looked at.
 _NO_SIGNATURE: Final = bytes.fromhex("300a06082a8648ce3d040302") + b"\x03\x01\x00"
 
 
 @dataclass(frozen=True)
+class OldCertificate:
+    """A certificate by its issuer (a Name in DER) and its serial number."""
+
+    issuer: bytes
+    serial: int
+
+
+@dataclass(frozen=True)
 class Wanted:
-    """What a message asks for: the number of the request in it (-1 in p10cr), and the request, proved."""
+    """What a message asks for: the number of the request in it (-1 in p10cr), and the request, proved. `old`: which
+    certificate it is to succeed, where it says so.
+    """
 
     number: int
     request: SigningRequest
+    old: OldCertificate | None = None
 
 
 def wanted(message: Message) -> Wanted:
@@ -47,13 +61,35 @@ def _crmf(body: bytes) -> Wanted:
     if len(requests) != 1:  # RFC 9483 §4.1
         raise TemplateRefused("A message asks for one certificate at a time.")
     asked, *others = members(body, requests[0])
-    number, template, *_ = members(body, asked)
+    number, template, *controls = members(body, asked)
     request = reread(_as_pkcs10(body, template))
     proof = next((each for each in others if each.tag == _SIGNATURE), None)
     if proof is None:
         raise PossessionUnproven("The request is not signed with its own key.")
     _prove(body, proof, body[asked.start : asked.end], request)
-    return Wanted(int.from_bytes(body[number.content : number.end], "big", signed=True), request)
+    return Wanted(_number(body, number), request, _old(body, controls))
+
+
+def _number(body: bytes, element: der.Element) -> int:
+    number = int.from_bytes(body[element.content : element.end], "big", signed=True)
+    if element.tag != der.INTEGER or not 0 <= number <= _MOST:
+        raise CmpMalformed("The number of the request is none that can be given back.")
+    return number
+
+
+def _old(body: bytes, controls: list[der.Element]) -> OldCertificate | None:
+    """RFC 4211 §6.5: oldCertID."""
+    for listed in controls:
+        for control in members(body, listed):
+            oid, *value = members(body, control)
+            if body[oid.start : oid.end] == _OLD_CERTIFICATE:
+                issuer, serial = members(body, value[0])
+                name = inner(body, issuer) if issuer.tag == _DIRECTORY_NAME else issuer
+                return OldCertificate(
+                    issuer=body[name.start : name.end],
+                    serial=int.from_bytes(body[serial.content : serial.end], "big"),
+                )
+    return None
 
 
 def _as_pkcs10(body: bytes, template: der.Element) -> bytes:

@@ -10,6 +10,7 @@ from alembic import context
 from store import (  # noqa: F401 - they fill the metadata
     acme_tables,
     audit_tables,
+    cmp_tables,
     finding_tables,
     fleet_tables,
     monitoring_tables,

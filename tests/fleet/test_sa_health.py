@@ -181,6 +181,7 @@ def test_days_are_added_up_from_the_hours_of_an_older_database(desk: Desk, store
             "acme_orders",
             "acme_accounts",
             "acme_nonces",
+            "cmp_transactions",
         ):  # what came with 0010 and later
             connection.execute(text(f"DROP TABLE {table}"))
         for table in ("certificates", "revocations"):

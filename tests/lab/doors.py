@@ -36,6 +36,10 @@ def run_in(gateway: Gateway, *command: str | Path) -> bytes:
 
 def token_for(warden: Warden, name: str, uses: int = 1) -> str:
     """An enroller's token for one gateway."""
+    return str(_made_for(warden, name, uses)["token"])
+
+
+def _made_for(warden: Warden, name: str, uses: int = 1) -> dict[str, Any]:
     wanted = {
         "name": f"enroll {name}",
         "role": "enroller",
@@ -44,7 +48,7 @@ def token_for(warden: Warden, name: str, uses: int = 1) -> str:
         "uses": uses,
     }
     made: dict[str, Any] = warden.call("POST", "/v1/tokens", wanted)
-    return str(made["token"])
+    return made
 
 
 def enrolled(name: str, key: bytes, certificate: bytes, chain: tuple[bytes, ...]) -> Enrolled:
@@ -178,6 +182,36 @@ def acme_lab(directory: Path) -> Iterator[AcmeLab]:
             "IKEWARDEN_FLEET__URL": f"https://{SERVICE_ADDRESS}:{API_PORT}",
         }
         yield AcmeLab(names, port, settings, closing)
+
+
+#: What `by_cmp` asks: it is off until a file says otherwise.
+CMP_ENDPOINT = 'name = "managed"\nprofile = "gateway"\n[cmp]\n'
+
+
+def by_cmp(warden: Warden, name: str, algorithm: str, gateway: Gateway) -> Enrolled:
+    """Enroll with `openssl cmp` by a shared secret, over plain HTTP, and renew with a new key at once."""
+    server = f"{SERVICE_ADDRESS}:{VALIDATION_PORT}/.well-known/cmp/p/managed"
+    token = _made_for(warden, name)
+    with tempfile.TemporaryDirectory(prefix="ikewarden-cmp-") as scratch:
+        home = Path(scratch)
+        first, second = home / "first.key", home / "second.key"
+        old, made, chain, secret = (home / each for each in ("old", "new", "chain", "secret"))
+        secret.write_text(token["cmp_secret"])
+        root = warden.instance.directory / "root-ca.pem"
+
+        def ask(kind: str, key: Path, *proof: str | Path) -> None:
+            curve = ("-algorithm", "EC", "-pkeyopt", "ec_paramgen_curve:P-256")
+            run_in(gateway, "openssl", "genpkey", *curve, "-out", key)
+            where = ("-config", "", "-server", server, "-trusted", root, "-newkey", key)
+            run_in(gateway, "openssl", "cmp", "-cmd", kind, *where, *proof)
+
+        who = ("-ref", token["id"], "-secret", f"file:{secret}", "-mac", "hmacWithSHA256")
+        wanted = ("-recipient", "/CN=ca", "-subject", f"/CN={name}", "-sans", name)
+        ask("ir", first, *who, *wanted, "-certout", old, "-chainout", chain)
+        proof = ("-cert", old, "-key", first, "-untrusted", chain)
+        ask("kur", second, *proof, "-certout", made)
+        above = (chain.read_bytes(), root.read_bytes())
+        return enrolled(name, second.read_bytes(), made.read_bytes(), above)
 
 
 def _requested(gateway: Gateway, place: Path, name: str) -> tuple[Path, Path]:

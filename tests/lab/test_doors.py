@@ -6,16 +6,17 @@ from pathlib import Path
 import pytest
 
 from tests.lab import Lab
-from tests.lab.doors import SCEP_ENDPOINT, acme_lab, by_est, by_scep
+from tests.lab.doors import CMP_ENDPOINT, SCEP_ENDPOINT, acme_lab, by_cmp, by_est, by_scep
 from tests.lab.story import Enroll, served, tell
 
 
-@pytest.mark.parametrize("enroll", [by_est, by_scep])
+@pytest.mark.parametrize("enroll", [by_est, by_scep, by_cmp])
 def test_gateways_that_came_in_connect(lab: Lab, tmp_path: Path, enroll: Enroll) -> None:
     said: list[str] = []
     endpoints = tmp_path / "endpoints"
     endpoints.mkdir()
     (endpoints / "vpn.toml").write_text(SCEP_ENDPOINT)
+    (endpoints / "managed.toml").write_text(CMP_ENDPOINT)
     settings = {"IKEWARDEN_ENROLLMENT__ENDPOINTS_DIRECTORY": str(endpoints)}
     with served(tmp_path / "instance", "ec-p256", in_lab=True, settings=settings) as warden:
         words = tell(lab, warden, "ec-p256", said.append, enroll=enroll)

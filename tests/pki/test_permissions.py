@@ -16,6 +16,7 @@ from pki import (
     ceremony,
     certificates,
     cleanup,
+    cmp_transactions,
     compromise,
     decisions,
     enrollments,
@@ -26,6 +27,7 @@ from pki import (
     ocsp_answers,
     ocsp_signers,
     outside,
+    own_revocation,
     profiles,
     publication,
     reconcile,
@@ -42,6 +44,7 @@ from pki.backups import Order
 from pki.ceremony import course
 from pki.ceremony.plan import Plan
 from pki.certificates import CertificateQuery
+from pki.cmp_transactions import Transaction, Word
 from pki.decisions import ApprovalQuery
 from pki.desk import Desk
 from pki.endpoints import Endpoint
@@ -78,6 +81,7 @@ ORDER = Order("a", "/a", ["passphrase"])
 NOTHING = AuthorityRequest("", "issuing", "")
 ABOVE = Above("nope", b"", b"")
 ENDPOINT = Endpoint("nope", "nope")
+TRANSACTION = Transaction("nope", "nope", b"")
 UNCONFIRMED = Plan("", "", ("nobody",), (), "", "00")
 
 TABLE: dict[Any, tuple[set[Role], Call]] = {
@@ -189,6 +193,18 @@ TABLE: dict[Any, tuple[set[Role], Call]] = {
     revocation.revoke_all: (
         {A, O},
         lambda d, a: revocation.revoke_all(d, a, [], "nope", now=NOW),
+    ),
+    cmp_transactions.confirm: (
+        {A, O, E, G, S},
+        lambda d, a: cmp_transactions.confirm(d, a, TRANSACTION, Word(accepted=True), now=NOW),
+    ),
+    cmp_transactions.end_unconfirmed: (
+        {S},
+        lambda d, a: cmp_transactions.end_unconfirmed(d, a, now=NOW),
+    ),
+    own_revocation.revoke_own: (
+        {A, O, G},
+        lambda d, a: own_revocation.revoke_own(d, a, b"", 0, 0, now=NOW),
     ),
     scep_credential.ensure: ({S}, lambda d, a: scep_credential.ensure(d, a, now=NOW)),
     scep_credential.held: ({S}, lambda d, a: scep_credential.held(d, a, now=NOW)),

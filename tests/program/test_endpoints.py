@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from ikewarden.settings_endpoints import InvalidEndpoint, endpoints_in
-from pki.endpoints import AcmeDoor, Endpoint, EstDoor, ScepDoor
+from pki.endpoints import AcmeDoor, CmpDoor, Endpoint, EstDoor, ScepDoor
 
 
 def written(directory: Path, **files: str) -> Path:
@@ -29,6 +29,7 @@ def test_files_add_and_replace(tmp_path: Path) -> None:
         keys='name = "keys"\nprofile = "user"\n[est]\nserver_keys = true\n',
         old='name = "old"\nprofile = "host"\n[scep]\nauthentication = ["certificate"]\nlegacy = true\n',
         new='name = "new"\nprofile = "host"\n[scep]\n',
+        managed='name = "managed"\nprofile = "host"\n[cmp]\nauthentication = ["certificate"]\n',
         inner='name = "inner"\nprofile = "host"\n[acme]\nexternal_account = false\nchallenges = ["dns-01"]\n'
         'networks = ["10.0.0.0/8", "fd00::/8"]\nresolvers = ["10.0.0.53", "[fd00::53]:5353", '
         '"fd00::1", "127.0.0.1:54"]\n'
@@ -42,6 +43,7 @@ def test_files_add_and_replace(tmp_path: Path) -> None:
         "keys": Endpoint("keys", "user", est=EstDoor(server_keys=True)),
         "old": Endpoint("old", "host", scep=ScepDoor(ways=("certificate",), legacy=True)),
         "new": Endpoint("new", "host", scep=ScepDoor()),
+        "managed": Endpoint("managed", "host", cmp=CmpDoor(ways=("certificate",))),
         "inner": Endpoint(
             "inner",
             "host",
@@ -68,6 +70,8 @@ def test_files_add_and_replace(tmp_path: Path) -> None:
         ('name = "a"\nprofile = "host"\n[est]\nauthentication = ["pin"]', "est.authentication"),
         ('name = "a"\nprofile = "host"\n[scep]\nmd5 = true', "scep.md5: Extra inputs"),
         ('name = "a"\nprofile = "host"\n[scep]\nlegacy = 1', "scep.legacy"),
+        ('name = "a"\nprofile = "host"\n[cmp]\nsecret = "x"', "cmp.secret: Extra inputs"),
+        ('name = "a"\nprofile = "host"\n[cmp]\nauthentication = []', "cmp.authentication"),
         ('name = "a"\nprofile = "host"\n[acme]\nnetworks = ["10.0.0.1/8"]', "acme.networks.0"),
         ('name = "a"\nprofile = "host"\n[acme]\nnetworks = ["inside"]', "acme.networks.0"),
         ('name = "a"\nprofile = "host"\n[acme]\nresolvers = ["dns.example"]', "acme.resolvers.0"),

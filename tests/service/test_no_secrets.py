@@ -103,6 +103,9 @@ def appoint(house: House) -> Path:
     binding = house.place / "given" / "binding"
     house.json("token", "create", "f", "--role", "enroller", *limits, "--eab", "--out", binding)
     house.secret("the key of an external account binding", binding.read_text().strip())
+    shared = house.place / "given" / "shared"
+    house.json("token", "create", "g", "--role", "enroller", *limits, "--cmp", "--out", shared)
+    house.secret("the secret of a CMP client", shared.read_text().strip())
     return bob
 
 

@@ -13,8 +13,8 @@ from ikewarden.cli.session import Session, pass_session
 
 
 def _wants(entry: Mapping[str, Any]) -> list[str]:
-    est, scep, acme = (entry[door] or {} for door in ("est", "scep", "acme"))
-    ways = dict.fromkeys([*est.get("authentication", ()), *scep.get("authentication", ())])
+    est, scep, acme, cmp = (entry[door] or {} for door in ("est", "scep", "acme", "cmp"))
+    ways = dict.fromkeys(way for door in (est, scep, cmp) for way in door.get("authentication", ()))
     keys = ["makes keys"] * est.get("server_keys", False)
     old = ["legacy SCEP"] * scep.get("legacy", False)
     return [*ways, *keys, *old, *acme.get("challenges", ())]
@@ -28,6 +28,7 @@ _COLUMNS = (
     Column("Wants", _wants),
     Column("EST", lambda entry: entry["est"] and entry["est"]["url"], spare=1),
     Column("SCEP", lambda entry: entry["scep"] and entry["scep"]["url"], spare=1),
+    Column("CMP", lambda entry: entry["cmp"] and entry["cmp"]["url"], spare=1),
     Column("ACME", lambda entry: entry["acme"] and entry["acme"]["url"], spare=2),
 )
 

@@ -25,6 +25,7 @@ from ikewarden.cli.segments import segment
 from ikewarden.cli.session import Session, pass_session
 
 _PATH = "/v1/tokens"
+_SECRETS = ("token", "eab_hmac_key", "cmp_secret")
 
 
 def _limits(entry: Any) -> list[str]:
@@ -70,6 +71,20 @@ class Wanted:
     expires: datetime | None
     out: Path | None
     eab: bool
+    cmp: bool
+
+    def check(self) -> None:
+        """Raise UsageError for what cannot be shown together, or is not there."""
+        for option, given in (("--eab", self.eab), ("--cmp", self.cmp)):
+            if given and self.role != "enroller":
+                raise click.UsageError(f"{option} is for tokens of the role enroller.")
+        if self.cmp and self.eab:
+            raise click.UsageError("--eab and --cmp exclude each other: make a token for each.")
+
+    @property
+    def shown(self) -> str:
+        """Which of the secrets is shown."""
+        return "cmp_secret" if self.cmp else "eab_hmac_key" if self.eab else "token"
 
     def body(self) -> dict[str, Any]:
         """The same as the API reads it; a limit that was not given is none."""
@@ -160,6 +175,11 @@ def token() -> None:
     is_flag=True,
     help="Show kid and HMAC key for an ACME client's external account binding in place of the secret.",
 )
+@click.option(
+    "--cmp",
+    is_flag=True,
+    help="Show reference and secret for a CMP client's message protection in place of the secret.",
+)
 @approval_option
 @client_command()
 @pass_session
@@ -175,13 +195,12 @@ def create(session: Session, /, **given: Any) -> None:
     body = wanted.body()
     if wanted.role == "enroller" and wanted.uses is None:
         body["uses"] = 1
-    if wanted.eab and wanted.role != "enroller":
-        raise click.UsageError("--eab is for tokens of the role enroller.")
+    wanted.check()
     made = session.connect().post(_PATH, body)
-    secret = Secret(made["eab_hmac_key"] if wanted.eab else made["token"])
+    secret = Secret(made[wanted.shown])
     if wanted.out is not None:
         write_new(wanted.out, secret.reveal() + b"\n", SECRET)
-        made = {**made, "token": None, "eab_hmac_key": None, "token_file": str(wanted.out)}
+        made = {**made, **dict.fromkeys(_SECRETS), "token_file": str(wanted.out)}
     screen = session.screen
     if screen.is_json:
         screen.json(made)
@@ -199,6 +218,10 @@ def create(session: Session, /, **given: Any) -> None:
     if wanted.eab:
         screen.note(
             f"The kid is {made['id']}, and this is its HMAC key, shown once and kept nowhere:"
+        )
+    elif wanted.cmp:
+        screen.note(
+            f"The reference is {made['id']}, and this is its secret, shown once and kept nowhere:"
         )
     else:
         screen.note("This is shown once and kept nowhere:")
