@@ -33,6 +33,7 @@ from pki.identity import TokenRefused, certificate_credential
 from pki.publication import CrlNotFound
 from pki.x509 import der, serials
 from pki.x509.csr import SigningRequest
+from store.errors import Duplicate
 
 #: How long a client waits before it polls again for what a person has to approve.
 CHECK_AFTER: Final = 10  # seconds
@@ -101,6 +102,8 @@ def _certificate(ask: Ask) -> Done:
         return Done(answers.waiting(kind, asked.number))
     except (Unavailable, TooFast, cmp_transactions.TransactionInUse):
         raise
+    except Duplicate:  # the same message twice at the same moment
+        raise cmp_transactions.TransactionInUse("This transactionID was just used.") from None
     except IkewardenError as error:
         failure = failure_of(error, of_request=True)
         return Done(answers.refused(kind, asked.number, failure, words_of(error)))

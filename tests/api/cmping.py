@@ -74,7 +74,7 @@ def _sequence(*parts: bytes) -> bytes:
 
 @dataclass(frozen=True)
 class Crafted:
-    """A message with a MAC by hand, in PBM with 500 rounds of SHA-256 and HMAC with SHA-256: the tag of its body, what
+    """A message with a MAC by hand, in PBM (or PBMAC1) with 500 rounds and HMAC with SHA-256: the tag of its body, what
     stands under it, and whatever of the header shall be another than usual.
     """
 
@@ -89,19 +89,26 @@ class Crafted:
     rounds: int = 500
     version: int = 2
     protected: bool = True
+    pbmac1: bool = False
 
     def der(self) -> bytes:
         """The message."""
         salt = b"s" * 16
+        hmac_sha256 = _sequence(_oid("2a864886f70d0209"))
         algorithm = _sequence(
             _oid("2a864886f67d07420d"),
             _sequence(
                 der.tlv(der.OCTET_STRING, salt),
                 _sequence(_oid("608648016503040201")),
                 der.integer(self.rounds),
-                _sequence(_oid("2a864886f70d0209")),
+                hmac_sha256,
             ),
         )
+        if self.pbmac1:
+            rounds, size = der.integer(self.rounds), der.integer(32)
+            pbkdf2 = _sequence(der.tlv(der.OCTET_STRING, salt), rounds, size, hmac_sha256)
+            kdf = _sequence(_oid("2a864886f70d01050c"), pbkdf2)
+            algorithm = _sequence(_oid("2a864886f70d01050e"), _sequence(kdf, hmac_sha256))
         octets = {2: self.reference.encode(), 4: self.transaction, 5: self.nonce, 6: self.answers}
         header = _sequence(
             der.integer(self.version),
@@ -118,6 +125,8 @@ class Crafted:
         key = self.secret + salt
         for _ in range(min(self.rounds, 1000)):
             key = hashlib.sha256(key).digest()
+        if self.pbmac1:
+            key = hashlib.pbkdf2_hmac("sha256", self.secret, salt, self.rounds, 32)
         mac = hmac.digest(key, _sequence(header, body), "sha256")
         protection = der.tlv(0xA0, der.bit_string(mac)) if self.protected else b""
         return _sequence(header, body, protection)
@@ -171,7 +180,7 @@ class Told:
 KINDS = {
     1: "ip", 3: "cp", 8: "kup", 12: "rp", 19: "pkiconf", 22: "genp", 23: "error", 26: "pollRep",
 }  # fmt: skip
-_PBM = bytes.fromhex("06092a864886f67d07420d")
+_MACS = (bytes.fromhex("06092a864886f67d07420d"), bytes.fromhex("06092a864886f70d01050e"))
 
 
 def told(reply: Reply) -> Told:
@@ -187,7 +196,7 @@ def told(reply: Reply) -> Told:
         status=status,
         failures=failures,
         text=text,
-        by_mac=_PBM in data[header.start : header.end],
+        by_mac=any(each in data[header.start : header.end] for each in _MACS),
         has_certificates=any(each.tag == 0xA1 for each in others),
         nonce=_nonce(data, header),
         certificate=_certificate(data, body, kind),

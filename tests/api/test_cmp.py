@@ -2,6 +2,7 @@
 
 import secrets
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -11,7 +12,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding
 
 from core.secret import Secret
-from pki import cmp_transactions, revocation, tokens
+from pki import authorities, cmp_news, cmp_transactions, revocation, tokens
 from pki.actors import Role
 from pki.certificates import CertificateQuery, find, search
 from pki.cmp.errors import Failure
@@ -30,6 +31,7 @@ from tests.api.cmping import (
     open_doors,
     poll,
     token,
+    told,
 )
 from tests.api.plain import Listener
 from tests.api.site import CLOCKWORK, CONSOLE, Site
@@ -280,6 +282,20 @@ def test_nothing_without_proof_of_possession(device: Openssl, proof: str) -> Non
     assert refused(told) == ({Failure.BAD_POP}, "cmp_possession_unproven")
 
 
+def test_the_newer_mac_is_taken(device: Openssl) -> None:
+    made, name = token(device.listener, "new.example"), "new.example"
+    message = asking(made, name, pbmac1=True, version=3)
+    assert made.cmp is not None
+    guess = replace(message, secret=b"guessed")
+    assert refused(device.send(guess.der())) == (
+        {Failure.BAD_MESSAGE_CHECK},
+        "cmp_protection_invalid",
+    )
+    told = device.send(message.der())
+    assert told.certificate is not None
+    assert told.by_mac
+
+
 # what is sent again
 
 
@@ -504,6 +520,27 @@ def test_questions_that_nobody_has_are_passed_over(device: Openssl) -> None:
     made = token(device.listener, "q.example")
     body = der.tlv(der.SEQUENCE, der.tlv(der.SEQUENCE, bytes.fromhex("06082b0601050507047f")))
     assert device.send(crafted(made, GENM, body, fresh()).der()).kind == "genp"
+
+
+def test_a_list_is_asked_for_by_its_issuer_and_a_root_by_itself(device: Openssl) -> None:
+    desk = device.listener.site.desk
+    made, issuing = token(device.listener, "q.example"), authorities.load(desk, "issuing")
+    name = der.tlv(0xA4, issuing.certificate.subject.public_bytes())
+    status = der.tlv(der.SEQUENCE, der.tlv(0xA1, der.tlv(der.SEQUENCE, name)))
+    root = issuing.chain[-1].public_bytes(Encoding.DER)
+    asked = {
+        "06082b06010505070416": der.tlv(der.SEQUENCE, status),
+        "06082b06010505070414": root,
+    }
+    body = b"".join(der.tlv(der.SEQUENCE, bytes.fromhex(oid) + asked[oid]) for oid in asked)
+    # Twice the same: it is answered once.
+    message = crafted(made, GENM, der.tlv(der.SEQUENCE, body * 2), fresh())
+    reply = device.post(message.der())
+    assert told(reply).kind == "genp"
+    crl = cmp_news.current(desk, issuing).der
+    assert reply.body.count(crl) == 1
+    # rootCaKeyUpdate, without a value: nobody will succeed it.
+    assert bytes.fromhex("300a06082b06010505070412") in reply.body
 
 
 def test_anybody_asks_for_what_is_public(device: Openssl) -> None:
