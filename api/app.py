@@ -14,6 +14,7 @@ from werkzeug.routing import Map
 
 from api import acme, est, reference
 from api.bridge import EXCHANGE
+from api.cmp import over_tls as cmp
 from api.dispatch import Dispatcher
 from api.health import health_routes
 from api.meters import Meters
@@ -111,6 +112,7 @@ def build(wiring: Wiring) -> Flask:
     _add(app, dispatcher, routes(wiring))
     est.install(app, wiring.desk, wiring.clock)
     acme.install(app, wiring.desk, wiring.clock)
+    cmp.install(app, wiring.desk, wiring.clock)
     app.register_error_handler(IkewardenError, _refuse)
     app.register_error_handler(HTTPException, _refuse_http)
     app.register_error_handler(Exception, _unforeseen)
