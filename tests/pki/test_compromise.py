@@ -100,7 +100,10 @@ def test_keys_that_were_revoked_before_the_records_knew_are_known(
     for key, reason in ((lost, "keyCompromise"), (kept, "superseded")):
         revocation.revoke(desk, OPERATOR, issue(desk, key=key).serial, reason, now=now)
     with desk.store.write() as connection:
+        later = ("challenges", "authorizations", "orders", "accounts", "nonces")
         for statement in (
+            *(f"DROP TABLE acme_{each}" for each in later),  # with 0013
+            "DROP TABLE cmp_transactions",  # with 0014
             "DROP INDEX ix_revocations_spki_sha256",
             "DROP INDEX ix_certificates_spki_sha256",
             "ALTER TABLE revocations DROP COLUMN spki_sha256",
