@@ -193,8 +193,9 @@ class Device:
             _attribute(f"{_OID}7", core.PrintableString(self.transaction)),
         ]
         if self.signing_time is not None:
-            moment = core.UTCTime(self.signing_time.astimezone(UTC))
-            attributes.append(_attribute("signing_time", cms.Time({"utc_time": moment})))
+            moment = self.signing_time.astimezone(UTC)
+            form = "utc_time" if moment.year < 2050 else "generalized_time"  # RFC 5652 §11.3
+            attributes.append(_attribute("signing_time", cms.Time({form: moment})))
         signed = cms.CMSAttributes(attributes)
         signature = self.key.sign(signed.dump(), padding.PKCS1v15(), HASHES[self.digest]())
         who = asn1.Certificate.load(self.certificate.public_bytes(DER))

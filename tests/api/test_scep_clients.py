@@ -18,6 +18,7 @@ from pki.x509 import serials
 from tests.api.plain import Listener, until
 from tests.api.scepping import open_doors, token
 from tests.api.site import Site
+from tests.fixtures.another_year import of_certmonger, of_go
 
 APPROVER = Actor("ann", Role.APPROVER)
 CERTMONGER = Path("/usr/lib/certmonger/certmonger-session")
@@ -123,6 +124,7 @@ def test_pki_is_told_no(listener: Listener, tmp_path: Path) -> None:
     assert b"badRequest" in done.stderr or b"transaction not permitted" in done.stderr, done.stderr
 
 
+@of_certmonger
 @pytest.mark.skipif(not CERTMONGER.exists(), reason="needs certmonger")
 def test_certmonger_enrolls_renews_and_takes_a_new_key(listener: Listener, tmp_path: Path) -> None:
     """It checks answers with OpenSSL's PKCS #7 code, and writes BER; renewals are PKCSReqs with the old password."""
@@ -155,6 +157,7 @@ def test_certmonger_enrolls_renews_and_takes_a_new_key(listener: Listener, tmp_p
     assert keys[0] == keys[1] != keys[2]
 
 
+@of_go
 @pytest.mark.skipif(not shutil.which("scepclient"), reason="needs micromdm's scepclient")
 @pytest.mark.parametrize("endpoint", ["devices", "old"])
 def test_a_client_of_single_des_is_refused(

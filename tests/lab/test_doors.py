@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.fixtures.another_year import of_go
 from tests.lab import Lab
 from tests.lab.doors import CMP_ENDPOINT, SCEP_ENDPOINT, acme_lab, by_cmp, by_est, by_scep
 from tests.lab.story import Enroll, served, tell
@@ -24,6 +25,7 @@ def test_gateways_that_came_in_connect(lab: Lab, tmp_path: Path, enroll: Enroll)
     assert any("certificate was revoked" in line for line in words)
 
 
+@of_go
 @pytest.mark.skipif(shutil.which("lego") is None, reason="lego is not installed")
 def test_gateways_that_came_in_by_acme_connect(lab: Lab, tmp_path: Path) -> None:
     said: list[str] = []

@@ -15,6 +15,7 @@ from tests.api.acme.client import Acme, csr
 from tests.api.acme.test_clients import did, needs_lego, run
 from tests.api.acme.world import Names, name_server
 from tests.api.serving import Client
+from tests.fixtures.another_year import of_go
 from tests.fixtures.ports import free_ports
 from tests.fixtures.served import Served, serving
 
@@ -69,6 +70,7 @@ def running(tmp_path: Path) -> Iterator[Running]:
             yield Running(service, names, port)
 
 
+@of_go
 @needs_lego
 def test_a_fleet_s_client_comes_in(running: Running, tmp_path: Path) -> None:
     service = running.service

@@ -19,6 +19,7 @@ from pki.certificates import find
 from pki.x509 import serials
 from tests.api.acme.client import csr, external
 from tests.api.acme.conftest import World
+from tests.fixtures.another_year import of_go
 
 needs_lego = pytest.mark.skipif(shutil.which("lego") is None, reason="lego is not installed")
 needs_certbot = pytest.mark.skipif(
@@ -90,6 +91,7 @@ def on_record(world: World, pem: Path) -> Any:
     return find(world.serving.site.desk, serials.to_hex(made.serial_number))
 
 
+@of_go
 @needs_lego
 @pytest.mark.parametrize("way", ["http", "tls"])
 def test_lego_fetches_renews_and_revokes(looking: World, tmp_path: Path, way: str) -> None:
@@ -124,6 +126,7 @@ def test_lego_fetches_renews_and_revokes(looking: World, tmp_path: Path, way: st
     assert (ended.status, ended.reason) == ("revoked", "superseded")
 
 
+@of_go
 @needs_lego
 def test_lego_sends_a_request_of_its_own(looking: World, tmp_path: Path) -> None:
     looking.names.point("csr.example", "127.0.0.1")
