@@ -40,13 +40,14 @@ test: $(VENV)/.dev ## all tests, on SQLite and PostgreSQL, with real daemons
 	@bash tests/prepare.sh test
 	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder -q
 
-soak: $(VENV)/.dev ## the long ones: 200 kills under load, 50 revocations, 100 deaths, 100 rotations, all their faults, many bad messages
+soak: $(VENV)/.dev ## the long ones: 200 kills under load, 50 revocations, 100 deaths, 100 rotations, all their faults, a million bad requests
 	@bash tests/prepare.sh test
 	IKEWARDEN_SOAK_KILLS=200 $(BIN)/python -m pytest -q -k kill tests
 	IKEWARDEN_SOAK_REVOCATIONS=50 IKEWARDEN_SOAK_DEATHS=100 $(BIN)/python -m pytest -q -s tests/lab/test_agents_at_length.py tests/lab/test_tokens.py
 	IKEWARDEN_SOAK_MESSAGES=50000 $(BIN)/python -m pytest -q tests/pki/test_scep_messages.py tests/api/test_scep.py -k "strange or changed"
 	IKEWARDEN_SOAK_ACME=40000 $(BIN)/python -m pytest -q tests/api/acme/test_fuzz.py
 	IKEWARDEN_SOAK_CMP=40000 $(BIN)/python -m pytest -q tests/api/test_cmp_strange.py
+	IKEWARDEN_SOAK_REQUESTS=1000000 $(BIN)/python -m pytest -q -s tests/service/test_strange_requests.py
 	IKEWARDEN_SOAK_ESP=1 $(BIN)/python -m pytest -q tests/ike/daemons/test_real_esp.py
 	IKEWARDEN_SOAK_ROTATIONS=100 IKEWARDEN_SOAK_FAULTS=1 $(BIN)/python -m pytest -q -s tests/lab/test_rotation.py tests/lab/test_rotation_faults.py
 

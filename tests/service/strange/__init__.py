@@ -1,0 +1,1 @@
+"""Requests that were spoiled by chance, for each door that devices knock on, and who sends very many of them."""
