@@ -1,7 +1,7 @@
 """SA events and alerts over REST: reported by gateways, searched and silenced by people, refused where wrong."""
 
 from collections.abc import Iterator
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
@@ -28,7 +28,7 @@ class Gateway:
         self.client = serving.client(serving.site.client_certificate(name))
 
     def event(self, kind: str = "ike_established", **fields: Any) -> dict[str, Any]:
-        at = self.serving.site.clock() - timedelta(minutes=10)
+        at = fields.pop("since", None) or self._ago()
         after = timedelta(seconds=fields.pop("after", 0))
         return {
             "event": kind,
@@ -41,6 +41,9 @@ class Gateway:
             **fields,
         }
 
+    def _ago(self) -> datetime:
+        return self.serving.site.clock() - timedelta(minutes=10)
+
     def send(self, *events: dict[str, Any], **fields: Any) -> Any:
         until = (self.serving.site.clock() - timedelta(minutes=1)).isoformat()
         body = {"stream": "s1", "first": self.next, "until": until, "events": list(events)}
@@ -50,13 +53,18 @@ class Gateway:
         return reply.json
 
     def fail(self, identity: str = "CN=branch") -> Any:
-        """Ten attempts, each with an IKE SA of its own."""
-        first = self.sas
+        """Ten attempts, each with an IKE SA of its own, exactly a second apart: who guesses is told by that."""
+        first, since = self.sas, self._ago()
         self.sas += 10
         return self.send(
             *(
                 self.event(
-                    "auth_failed", after=n, ike_id=first + n, identity=identity, reason="psk"
+                    "auth_failed",
+                    since=since,
+                    after=n,
+                    ike_id=first + n,
+                    identity=identity,
+                    reason="psk",
                 )
                 for n in range(10)
             )

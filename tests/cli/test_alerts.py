@@ -37,8 +37,8 @@ def test_an_alert_is_listed_shown_and_silenced(
     assert not {"\x1b", "\u202e", "\x00"} & set(done.out)
     # Two peers of one connection have an alert each: the list tells them apart.
     gateway.fail("CN=second")
-    both = [each["identity"] for each in terminal.json("alert", "list", "--gateway", NAME)["items"]]
-    assert len(set(both)) == 2
+    both = terminal.json("alert", "list", "--gateway", NAME)["items"]
+    assert len({each["identity"] for each in both}) == 2, both
     assert "CN=second" in " ".join(terminal.run("alert", "list", "--gateway", NAME).out.split())
     number = first.split()[0]
     # It has no agent, and is heard all the same.
