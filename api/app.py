@@ -28,6 +28,7 @@ from api.problems import (
     status_of,
 )
 from api.registry import Route
+from api.scep import over_tls as scep
 from api.v1 import (
     agents,
     alerts,
@@ -113,6 +114,7 @@ def build(wiring: Wiring) -> Flask:
     est.install(app, wiring.desk, wiring.clock)
     acme.install(app, wiring.desk, wiring.clock)
     cmp.install(app, wiring.desk, wiring.clock)
+    scep.install(app, wiring.desk, wiring.clock)
     app.register_error_handler(IkewardenError, _refuse)
     app.register_error_handler(HTTPException, _refuse_http)
     app.register_error_handler(Exception, _unforeseen)

@@ -19,7 +19,7 @@ from core.errors import NotFound, Unavailable
 from core.secret import Secret
 from hsm.errors import KeyNotFound
 from hsm.ports import BlobStore
-from pki import authorities, enrollments, issuance, ocsp_signers
+from pki import authorities, enrollments, issuance, ocsp_signers, profiles
 from pki.actors import Action, Actor, require
 from pki.authorities import Authority
 from pki.certificates import find
@@ -84,9 +84,9 @@ def held(desk: Desk, actor: Actor, *, now: datetime) -> RaCredentials:
 
 
 def ensure(desk: Desk, actor: Actor, *, now: datetime) -> int:
-    """Make what is missing, revoked or past two thirds of its life, for each authority that an endpoint of SCEP or CMP
-    issues from now and for its successor once peers are told of it; tell how many. Of several that try at once, one
-    does.
+    """Make what is missing, revoked, of another purpose or past two thirds of its life, for each authority that an
+    endpoint of SCEP or CMP issues from now and for its successor once peers are told of it; tell how many. Of several
+    that try at once, one does.
 
     Raises RoleMayNot and what `issuance.issue` raises.
     """
@@ -136,11 +136,16 @@ def successor(desk: Desk, issuer: Authority, *, now: datetime) -> Authority | No
 def _due(
     desk: Desk, wanted: Sequence[Authority], present: RaCredentials, now: datetime
 ) -> list[Authority]:
+    purpose = profiles.load(desk, PROFILE).extended_key_usage_extension()
+
     def is_fresh(owner: Authority) -> bool:
         try:
             certificate = present.of(owner).certificate
         except NoScepCredential:
             return False
+        known = certificate.extensions
+        if known.get_extension_for_class(x509.ExtendedKeyUsage).value != purpose:
+            return False  # made before Windows was thought of
         begin, end = certificate.not_valid_before_utc, certificate.not_valid_after_utc
         # Near the authority's own end a new one would live no longer.
         last = end >= owner.certificate.not_valid_after_utc

@@ -240,7 +240,9 @@ class _Turn:
         )
         signer = message.signer
         recipient = (signer.issuer.public_bytes(), signer.serial_number)
-        return envelopes.seal(operations.perform(ask), opened.cipher, recipient, message.signer_key)
+        made = operations.perform(ask)
+        # In the algorithms of the request: Windows opens OAEP where it has sent OAEP.
+        return envelopes.seal(made, opened.cipher, recipient, message.signer_key, opened.transport)
 
     def _key(self, issuer: bytes, serial: int) -> rsa.RSAPrivateKey | None:
         found = self._doors.addressed(issuer, serial, self._now)

@@ -6,16 +6,19 @@ DES and MD5 are taken nowhere.
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
+from asn1crypto.cms import KeyEncryptionAlgorithm
 from asn1crypto.core import ObjectIdentifier
 from cryptography.hazmat.decrepit.ciphers.algorithms import TripleDES
 from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import padding
 from cryptography.hazmat.primitives.ciphers import CipherAlgorithm
 from cryptography.hazmat.primitives.ciphers.algorithms import AES
 
 from pki.scep.failures import ScepAlgorithmRefused
 from pki.x509 import der
+from pki.x509.malformed import MALFORMED
 
 NULL: Final = b"\x05\x00"
 
@@ -46,6 +49,19 @@ class Cipher:
     block_size: int
     oid: bytes
     legacy: bool = False
+
+
+@dataclass(frozen=True)
+class Transport:
+    """How the key of an envelope is encrypted with RSA: the padding, and the AlgorithmIdentifier in DER."""
+
+    padding: padding.AsymmetricPadding
+    identifier: bytes
+
+
+PKCS1: Final = Transport(
+    padding.PKCS1v15(), der.tlv(der.SEQUENCE, oid("1.2.840.113549.1.1.1") + NULL)
+)
 
 
 def _digest(
@@ -85,3 +101,33 @@ def cipher_named(name: str, *, legacy: bool) -> Cipher:
     if found is None or (found.legacy and not legacy):
         raise ScepAlgorithmRefused(f"The cipher {name[:40]} is not taken here.")
     return found
+
+
+def transport_named(identifier: bytes) -> Transport:
+    """A way to encrypt keys that may be used, by its AlgorithmIdentifier in DER. Raises ScepAlgorithmRefused.
+
+    OAEP (RFC 4055 §4.1) is what Windows sends. SHA-1 in it needs no `legacy`: nothing there rests on collisions.
+    """
+    try:
+        found = KeyEncryptionAlgorithm.load(identifier, strict=True)
+        name: str = found["algorithm"].native
+        if name == "rsaes_pkcs1v15":
+            return PKCS1
+        if name == "rsaes_oaep":
+            return Transport(_oaep(found["parameters"].native), identifier)
+    except (*MALFORMED, KeyError, AttributeError):
+        pass
+    raise ScepAlgorithmRefused(
+        "Keys are encrypted by RSA, with PKCS #1 v1.5 or OAEP without a label."
+    )
+
+
+def _oaep(parameters: Mapping[str, Any] | None) -> padding.OAEP:
+    """Raises KeyError for another hash function, ValueError for what else is not taken."""
+    if parameters is None:  # all defaults, which RFC 4055 wants written out
+        return padding.OAEP(padding.MGF1(hashes.SHA1()), hashes.SHA1(), None)  # noqa: S303
+    mask, source = parameters["mask_gen_algorithm"], parameters["p_source_algorithm"]
+    if mask["algorithm"] != "mgf1" or source["parameters"]:
+        raise ValueError("another mask, or a label")
+    over, within = parameters["hash_algorithm"]["algorithm"], mask["parameters"]["algorithm"]
+    return padding.OAEP(padding.MGF1(DIGESTS[within].make()), DIGESTS[over].make(), None)

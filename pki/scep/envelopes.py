@@ -10,21 +10,20 @@ from secrets import token_bytes
 from typing import Any, ClassVar, Final
 
 from asn1crypto import algos, cms, core
-from cryptography.hazmat.primitives.asymmetric import padding, rsa
+from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.hazmat.primitives.ciphers import Cipher as Operation
 from cryptography.hazmat.primitives.ciphers.modes import CBC
 from cryptography.hazmat.primitives.padding import PKCS7
 
-from pki.scep.algorithms import NULL, Cipher, cipher_named, oid
+from pki.scep.algorithms import PKCS1, Cipher, Transport, cipher_named, oid, transport_named
 from pki.scep.ber import joined_octets, to_der
-from pki.scep.failures import ScepAlgorithmRefused, unreadable
+from pki.scep.failures import unreadable
 from pki.x509 import der
 from pki.x509.malformed import MALFORMED
 
 _UNREADABLE: Final = (*MALFORMED, KeyError, AttributeError, RecursionError)
 ENVELOPED_DATA: Final = oid("1.2.840.113549.1.7.3")
 DATA: Final = oid("1.2.840.113549.1.7.1")
-_RSA: Final = der.tlv(der.SEQUENCE, oid("1.2.840.113549.1.1.1") + NULL)
 _WHOLE: Final = 0x80
 
 # Finds the key for the name of an issuer (DER) and a serial number.
@@ -58,10 +57,11 @@ class _Info(core.Sequence):  # type: ignore[misc]
 
 @dataclass(frozen=True)
 class Opened:
-    """What was in an envelope, and the cipher that it was sealed with."""
+    """What was in an envelope, the cipher that it was sealed with, and how its key was encrypted."""
 
     content: bytes
     cipher: Cipher
+    transport: Transport
 
 
 @dataclass(frozen=True)
@@ -69,7 +69,7 @@ class _Sealed:
     cipher_name: str
     iv: bytes
     content: bytes
-    recipients: tuple[tuple[bytes, int, str, bytes], ...]
+    recipients: tuple[tuple[bytes, int, bytes, bytes], ...]
 
 
 def open_envelope(data: bytes, find: KeyFinder, *, legacy: bool) -> Opened:
@@ -79,12 +79,12 @@ def open_envelope(data: bytes, find: KeyFinder, *, legacy: bool) -> Opened:
     except _UNREADABLE:
         raise unreadable() from None
     cipher = cipher_named(sealed.cipher_name, legacy=legacy)
-    for issuer, serial, transport, encrypted in sealed.recipients:
+    for issuer, serial, identifier, encrypted in sealed.recipients:
         key = find(issuer, serial)
         if key is not None:
-            if transport != "rsaes_pkcs1v15":
-                raise ScepAlgorithmRefused("Keys are encrypted by RSA with PKCS #1 v1.5.")
-            return Opened(_decrypt(cipher, _unwrap(key, encrypted, cipher), sealed), cipher)
+            transport = transport_named(identifier)
+            content = _decrypt(cipher, _unwrap(key, encrypted, transport, cipher), sealed)
+            return Opened(content, cipher, transport)
     raise unreadable()
 
 
@@ -112,12 +112,12 @@ def _cipher_name(algorithm: Any) -> str:
     return name
 
 
-def _recipient(found: Any) -> tuple[bytes, int, str, bytes]:
+def _recipient(found: Any) -> tuple[bytes, int, bytes, bytes]:
     who = found["rid"].chosen
     return (
         who["issuer"].dump(),
         int(who["serial_number"].native),
-        str(found["key_encryption_algorithm"]["algorithm"].native),
+        found["key_encryption_algorithm"].dump(),
         bytes(found["encrypted_key"].native),
     )
 
@@ -130,11 +130,14 @@ def _encrypted(inner: bytes) -> bytes:
     return joined_octets([inner[each.start : each.end] for each in der.children(inner, field)])
 
 
-def _unwrap(key: rsa.RSAPrivateKey, encrypted: bytes, cipher: Cipher) -> bytes:
-    # RFC 3218 §2.3.2: a key that cannot be right is replaced by one at random, and all goes on as if it were.
+def _unwrap(
+    key: rsa.RSAPrivateKey, encrypted: bytes, transport: Transport, cipher: Cipher
+) -> bytes:
+    # RFC 3218 §2.3.2: a key that cannot be right is replaced by one at random, and all goes on as if it were. The same
+    # for OAEP, where telling the failures apart is as bad (Manger 2001).
     instead = token_bytes(cipher.key_size)
     try:
-        found = key.decrypt(encrypted, padding.PKCS1v15())
+        found = key.decrypt(encrypted, transport.padding)
     except ValueError:
         return instead
     return found if len(found) == cipher.key_size else instead
@@ -151,7 +154,11 @@ def _decrypt(cipher: Cipher, key: bytes, sealed: _Sealed) -> bytes:
 
 
 def seal(
-    content: bytes, cipher: Cipher, recipient: tuple[bytes, int], key: rsa.RSAPublicKey
+    content: bytes,
+    cipher: Cipher,
+    recipient: tuple[bytes, int],
+    key: rsa.RSAPublicKey,
+    transport: Transport = PKCS1,
 ) -> bytes:
     """Encrypt to a key whose certificate has this issuer's name (DER) and serial number; an EnvelopedData in DER."""
     secret, iv = token_bytes(cipher.key_size), token_bytes(cipher.block_size)
@@ -164,8 +171,8 @@ def seal(
         der.SEQUENCE,
         der.integer(0)
         + der.tlv(der.SEQUENCE, issuer + signed_integer(serial))
-        + _RSA
-        + der.tlv(der.OCTET_STRING, key.encrypt(secret, padding.PKCS1v15())),
+        + transport.identifier
+        + der.tlv(der.OCTET_STRING, key.encrypt(secret, transport.padding)),
     )
     inner = der.tlv(
         der.SEQUENCE,

@@ -9,7 +9,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 from urllib.parse import quote
 
-from asn1crypto import cms, core
+from asn1crypto import algos, cms, core
 from asn1crypto import csr as asn1_csr
 from asn1crypto import x509 as asn1
 from cryptography import x509
@@ -137,6 +137,7 @@ class Device:
     certificate: x509.Certificate
     cipher: str = "aes128"
     digest: str = "sha256"
+    oaep: str | None = None  # the hash function of OAEP, where keys are encrypted so
     by_get: bool = False
     ra: x509.Certificate | None = None
     signing_time: datetime | None = None
@@ -178,8 +179,12 @@ class Device:
             iv,
             operation.update(padded) + operation.finalize(),
             ra,
-            key.encrypt(secret, padding.PKCS1v15()),
+            key.encrypt(secret, self._padding()),
+            transport_of(self.oaep),
         )
+
+    def _padding(self) -> padding.AsymmetricPadding:
+        return padding_of(self.oaep) if self.oaep else padding.PKCS1v15()
 
     def signed(self, kind: str, content: bytes, **changes: Any) -> bytes:
         """A pkiMessage around an envelope."""
@@ -286,7 +291,9 @@ class Device:
         enveloped = cms.ContentInfo.load(content, strict=True)["content"]
         [to] = enveloped["recipient_infos"]
         assert to.chosen["rid"].chosen["serial_number"].native == self.certificate.serial_number
-        secret = self.key.decrypt(to.chosen["encrypted_key"].native, padding.PKCS1v15())
+        how = to.chosen["key_encryption_algorithm"]
+        assert how.dump() == cms.KeyEncryptionAlgorithm(transport_of(self.oaep)).dump()
+        secret = self.key.decrypt(to.chosen["encrypted_key"].native, self._padding())
         inner = enveloped["encrypted_content_info"]
         oid, algorithm, _, block = CIPHERS[self.cipher]
         assert inner["content_encryption_algorithm"]["algorithm"].dotted == oid
@@ -297,14 +304,36 @@ class Device:
         return remover.update(padded) + remover.finalize()
 
 
+def padding_of(oaep: str) -> padding.OAEP:
+    """OAEP with this hash function, in its mask too."""
+    return padding.OAEP(padding.MGF1(HASHES[oaep]()), HASHES[oaep](), None)
+
+
+def transport_of(oaep: str | None) -> dict[str, Any]:
+    """The name of a way to encrypt keys; that of OAEP with SHA-1 has no parts, as they are the defaults."""
+    if oaep is None:
+        return {"algorithm": "rsaes_pkcs1v15"}
+    within = {
+        "hash_algorithm": {"algorithm": oaep},
+        "mask_gen_algorithm": {"algorithm": "mgf1", "parameters": {"algorithm": oaep}},
+    }
+    parameters = algos.RSAESOAEPParams.load(b"\x30\x00") if oaep == "sha1" else within
+    return {"algorithm": "rsaes_oaep", "parameters": parameters}
+
+
 def sealed_as(
-    cipher: str, iv: bytes, content: bytes, ra: x509.Certificate, encrypted_key: bytes
+    cipher: str,
+    iv: bytes,
+    content: bytes,
+    ra: x509.Certificate,
+    encrypted_key: bytes,
+    transport: dict[str, Any] | None = None,
 ) -> bytes:
     """An EnvelopedData of these parts."""
     to = {
         "version": "v0",
         "rid": cms.RecipientIdentifier({"issuer_and_serial_number": name_and_number(ra)}),
-        "key_encryption_algorithm": {"algorithm": "rsaes_pkcs1v15"},
+        "key_encryption_algorithm": transport or transport_of(None),
         "encrypted_key": encrypted_key,
     }
     whole = {

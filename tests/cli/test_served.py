@@ -351,6 +351,19 @@ def test_profiles_are_listed_shown_and_added(served: Served, tmp_path: Path) -> 
         assert (done.code, f"({code})" in done.err) == (2, True), done.err
 
 
+def test_endpoints_are_listed_door_by_door(served: Served) -> None:
+    """Each wants another proof, and has another URL."""
+    lines = [each.split() for each in served.run("enroll-endpoint", "list").out.splitlines()]
+    assert [each[:5] for each in lines] == [
+        ["Endpoint", "Profile", "Authority", "Approval", "Door"],
+        ["gateway", "gateway", "-", "automatic", "EST"],
+        ["gateway", "gateway", "-", "automatic", "ACME"],
+    ]
+    assert [each[-1].rpartition("/")[2] for each in lines[1:]] == ["est", "directory"]
+    assert "http-01," not in lines[1]
+    assert "http-01," in lines[2]
+
+
 def test_what_happened(served: Served) -> None:
     deadline = time.monotonic() + 90
     while not served.json("job", "list")["items"]:

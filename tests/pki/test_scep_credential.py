@@ -1,5 +1,6 @@
 """The registration authority of SCEP: made, renewed, replaced, shared by several processes."""
 
+from dataclasses import replace
 from datetime import datetime, timedelta
 
 import pytest
@@ -69,6 +70,24 @@ def test_it_is_renewed_in_time_and_the_old_one_still_opens(service: Desk, now: d
     name, number = first.certificate.issuer.public_bytes(), first.certificate.serial_number
     assert present.addressed(name, number) is not None
     assert held(service, now + 370 * DAY).addressed(name, number) is None
+
+
+def test_one_of_an_earlier_purpose_is_replaced_and_still_opens(
+    service: Desk, now: datetime
+) -> None:
+    """What was made before Windows was thought of has no Certificate Request Agent among its purposes."""
+    known = service.rules.profiles
+    before = replace(known["scep-ra"], extended_key_usage=("1.3.6.1.5.5.7.3.28",))
+    earlier = reopened(service, blobs=service.blobs, profiles={**known, "scep-ra": before})
+    assert scep_credential.ensure(earlier, CLOCKWORK, now=now) == 1
+    assert scep_credential.ensure(earlier, CLOCKWORK, now=now) == 0
+    [first] = held(earlier, now).all
+    today = reopened(earlier, blobs=service.blobs, profiles=known)
+    assert scep_credential.ensure(today, CLOCKWORK, now=now) == 1
+    assert scep_credential.ensure(today, CLOCKWORK, now=now) == 0
+    name, number = first.certificate.issuer.public_bytes(), first.certificate.serial_number
+    assert held(today, now).addressed(name, number) is not None
+    assert held(today, now).all[0] != first
 
 
 @pytest.mark.parametrize("what", ["revoked", "held"])

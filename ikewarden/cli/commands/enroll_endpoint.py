@@ -1,6 +1,6 @@
 """`ikewarden enroll-endpoint`: by which doors devices ask for certificates."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import click
@@ -11,25 +11,32 @@ from ikewarden.cli.options import client_command, example
 from ikewarden.cli.screen import Column
 from ikewarden.cli.session import Session, pass_session
 
+_DOORS = ("est", "scep", "cmp", "acme")
 
-def _wants(entry: Mapping[str, Any]) -> list[str]:
-    est, scep, acme, cmp = (entry[door] or {} for door in ("est", "scep", "acme", "cmp"))
-    ways = dict.fromkeys(way for door in (est, scep, cmp) for way in door.get("authentication", ()))
-    keys = ["makes keys"] * est.get("server_keys", False)
-    old = ["legacy SCEP"] * scep.get("legacy", False)
-    return [*ways, *keys, *old, *acme.get("challenges", ())]
+
+def _by_door(entry: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
+    """A line for each door that is open: what proves who asks is another thing at each."""
+    for name in _DOORS:
+        door = entry[name]
+        if door is not None:
+            yield {**entry, "door": name.upper(), "wants": _wants(door), "url": door["url"]}
+
+
+def _wants(door: Mapping[str, Any]) -> list[str]:
+    account = ["account of a token"] * door.get("external_account", False)
+    keys = ["makes keys"] * door.get("server_keys", False)
+    old = ["3DES and SHA-1 too"] * door.get("legacy", False)
+    return [*door.get("authentication", ()), *account, *door.get("challenges", ()), *keys, *old]
 
 
 _COLUMNS = (
     Column("Endpoint", "name", whole=True),
     Column("Profile", "profile", whole=True),
-    Column("Authority", "authority"),
-    Column("Approval", "approval"),
-    Column("Wants", _wants),
-    Column("EST", lambda entry: entry["est"] and entry["est"]["url"], spare=1),
-    Column("SCEP", lambda entry: entry["scep"] and entry["scep"]["url"], spare=1),
-    Column("CMP", lambda entry: entry["cmp"] and entry["cmp"]["url"], spare=1),
-    Column("ACME", lambda entry: entry["acme"] and entry["acme"]["url"], spare=2),
+    Column("Authority", "authority", spare=2),
+    Column("Approval", "approval", spare=1),
+    Column("Door", "door", whole=True),
+    Column("Wants", "wants"),
+    Column("URL", "url", whole=True),
 )
 
 
@@ -52,5 +59,6 @@ def list_(session: Session) -> None:
 
     They are files: [enrollment] endpoints_directory says where.
     """
-    found = session.connect().get("/v1/enroll-endpoints")
-    session.screen.entries(_COLUMNS, found["items"], nothing="There is no endpoint.")
+    found = session.connect().get("/v1/enroll-endpoints")["items"]
+    lines = found if session.screen.is_json else [each for one in found for each in _by_door(one)]
+    session.screen.entries(_COLUMNS, lines, nothing="There is no endpoint.")
