@@ -16,7 +16,7 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from core.secret import Secret
 from hsm.seal import ScryptCost, Seal
 from hsm.sealedfiles import SealedFileKeyStore
-from pki import authorities, scep_credential, tokens
+from pki import authorities, ra_credential, tokens
 from pki.actors import Role, Scope
 from pki.endpoints import CmpDoor, Endpoint, EstDoor
 from pki.tokens import CreatedToken, TokenRequest
@@ -45,7 +45,7 @@ def open_doors(site: Site) -> Iterator[Listener]:
     site.desk = replace(
         site.desk, rules=rules, blobs=SealedFileKeyStore(directory, seal), derive=seal.derive
     )
-    assert scep_credential.ensure(site.desk, CLOCKWORK, now=site.clock()) == 1
+    assert ra_credential.ensure(site.desk, CLOCKWORK, now=site.clock()) == 1
     with listening(site) as running:
         yield running
 
