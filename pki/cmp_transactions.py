@@ -16,10 +16,16 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 from sqlalchemy import Connection, delete, exists, select, update
 
-from core.errors import Conflict
 from pki.actors import Action, Actor, Role, require
 from pki.certificates import pick
-from pki.cmp.errors import CmpRefused, Failure
+from pki.cmp.errors import (
+    CertificateOver,
+    ConfirmedAlready,
+    HashWrong,
+    NonceWrong,
+    NoTransaction,
+    TransactionInUse,
+)
 from pki.desk import Desk
 from pki.issuance import IssuedCertificate
 from pki.revocation import revoke_with
@@ -51,52 +57,6 @@ class State(StrEnum):
     CONFIRMED = "confirmed"
     REJECTED = "rejected"
     EXPIRED = "expired"
-
-
-class TransactionInUse(Conflict):
-    """The transactionID was used for another request."""
-
-    code = "cmp_transaction_in_use"
-    next_step = "Begin again with a new transactionID."
-
-
-class NoTransaction(CmpRefused):
-    """Nothing was asked for in this transaction by this sender, or nothing that can be confirmed."""
-
-    code = "cmp_transaction_unknown"
-    next_step = "Send the request itself again, with a new transactionID."
-
-
-class NonceWrong(CmpRefused):
-    """The message does not answer one of ours."""
-
-    code = "cmp_nonce_wrong"
-    next_step = "Give back as recipNonce the senderNonce of the last answer."
-    failure = Failure.BAD_RECIPIENT_NONCE
-
-
-class HashWrong(CmpRefused):
-    """What is confirmed is another certificate."""
-
-    code = "cmp_certificate_hash_wrong"
-    next_step = "Confirm the certificate that was answered, by the hash function of its signature."
-    failure = Failure.BAD_CERT_ID
-
-
-class ConfirmedAlready(CmpRefused):
-    """The client has spoken already, or said that it would not."""
-
-    code = "cmp_confirmed_already"
-    next_step = "Nothing more is needed."
-    failure = Failure.CERT_CONFIRMED
-
-
-class CertificateOver(CmpRefused):
-    """It was rejected, or not confirmed in time, and is revoked."""
-
-    code = "cmp_certificate_over"
-    next_step = "Ask for a certificate again."
-    failure = Failure.CERT_REVOKED
 
 
 @dataclass(frozen=True)

@@ -14,15 +14,7 @@ from datetime import datetime, timedelta
 from typing import Final
 
 from api.cmp import operations, senders
-from api.cmp.failures import (
-    CmpNestedRefused,
-    CmpNonceMissing,
-    CmpOperationMismatch,
-    CmpTimeRefused,
-    CmpTransactionMissing,
-    failure_of,
-    words_of,
-)
+from api.cmp.failures import failure_of, words_of
 from api.cmp.operations import Ask, Done
 from api.cmp.senders import Sender
 from api.cmp.shields import NoShield, Outgoing, Shield, SignatureShield
@@ -32,7 +24,14 @@ from pki import cmp_transactions, enrollments, ra_credential
 from pki.actors import Actor, Role
 from pki.authorities import Authority
 from pki.cmp import answers, messages
-from pki.cmp.errors import ProtectionInvalid
+from pki.cmp.errors import (
+    CmpNestedRefused,
+    CmpNonceMissing,
+    CmpOperationMismatch,
+    CmpTimeRefused,
+    CmpTransactionMissing,
+    ProtectionInvalid,
+)
 from pki.cmp.messages import Message
 from pki.desk import Desk
 from pki.endpoints import DEFAULT, CmpDoor, Endpoint, EndpointNotFound

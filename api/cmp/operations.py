@@ -9,12 +9,7 @@ from typing import Final
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
 
-from api.cmp.failures import (
-    CmpCertificateWanted,
-    CmpOldCertificateOther,
-    failure_of,
-    words_of,
-)
+from api.cmp.failures import failure_of, words_of
 from api.cmp.senders import Sender
 from core.errors import IkewardenError, TooFast, Unavailable
 from fleet import ca_sets
@@ -22,6 +17,12 @@ from pki import authorities, cmp_news, cmp_transactions, enrollments, identity, 
 from pki.authorities import Authority
 from pki.certificates import find
 from pki.cmp import answers, orders
+from pki.cmp.errors import (
+    CmpCertificateWanted,
+    CmpOldCertificateOther,
+    NoTransaction,
+    TransactionInUse,
+)
 from pki.cmp.messages import Message, Reply
 from pki.cmp.protection import digest_name
 from pki.cmp.requests import OldCertificate, wanted
@@ -100,10 +101,10 @@ def _certificate(ask: Ask) -> Done:
     except EnrollmentWaits:
         cmp_transactions.wait(ask.desk, ask.transaction, opening, asked.request, ask.now)
         return Done(answers.waiting(kind, asked.number))
-    except (Unavailable, TooFast, cmp_transactions.TransactionInUse):
+    except (Unavailable, TooFast, TransactionInUse):
         raise
     except Duplicate:  # the same message twice at the same moment
-        raise cmp_transactions.TransactionInUse("This transactionID was just used.") from None
+        raise TransactionInUse("This transactionID was just used.") from None
     except IkewardenError as error:
         failure = failure_of(error, of_request=True)
         return Done(answers.refused(kind, asked.number, failure, words_of(error)))
@@ -172,7 +173,7 @@ def _poll(ask: Ask) -> Done:
     cmp_transactions.check_nonce(ask.desk, ask.transaction, ask.message.recipient_nonce)
     number = orders.polled(ask.message)
     if number != kept.number and not (kept.kind == "p10cr" and number == 0):
-        raise cmp_transactions.NoTransaction("Nothing with this number was asked for.")
+        raise NoTransaction("Nothing with this number was asked for.")
     return _polled(ask, kept)
 
 
@@ -181,10 +182,10 @@ def _polled(ask: Ask, kept: cmp_transactions.Kept) -> Done:
     csr = kept.request
     if csr is None:
         if kept.serial is None:
-            raise cmp_transactions.NoTransaction("Nothing of this transaction waits.")
+            raise NoTransaction("Nothing of this transaction waits.")
         found = find(desk, kept.serial, authority=kept.authority)
         if found.der is None:
-            raise cmp_transactions.NoTransaction("Nothing of this transaction waits.")
+            raise NoTransaction("Nothing of this transaction waits.")
         return _issued(ask, opening, found.der)
     try:
         made = _made(ask, opening, csr)

@@ -15,7 +15,7 @@ from core.secret import Secret
 from pki import authorities, cmp_news, cmp_transactions, revocation, tokens
 from pki.actors import Role
 from pki.certificates import CertificateQuery, find, search
-from pki.cmp.errors import Failure
+from pki.cmp.answers import Failure
 from pki.tokens import CreatedToken, TokenRequest
 from pki.x509 import der, serials
 from tests.api.cmping import (
