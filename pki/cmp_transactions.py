@@ -149,10 +149,14 @@ def recall(desk: Desk, transaction: Transaction) -> Kept:
 def noting(
     transaction: Transaction, opening: Opening, now: datetime
 ) -> Callable[[Unit, IssuedCertificate], Mapping[str, Any]]:
-    """What puts on record, beside the certificate that will be signed, that it is to be confirmed."""
+    """What puts on record, beside the certificate that will be signed, that it is to be confirmed. It raises
+    TransactionInUse where that is on record already: the same message came twice at the same moment.
+    """
     state = State.CONFIRMED if opening.implicit else State.UNCONFIRMED
 
     def note(unit: Unit, issued: IssuedCertificate) -> Mapping[str, Any]:
+        if _is_made(unit.connection, transaction):
+            raise _in_use()
         certificate = (issued.authority.name, issued.serial)
         _put(unit, transaction, opening, state, now + CONFIRM_WITHIN, certificate=certificate)
         return {}
@@ -172,6 +176,8 @@ def again(
     state = State.CONFIRMED if opening.implicit else State.GIVEN
 
     def work(unit: Unit) -> None:
+        if _is_made(unit.connection, transaction):
+            return  # in this very transaction, at the same moment
         certificate = (authority, serial)
         _put(unit, transaction, opening, state, now + CONFIRM_WITHIN, certificate=certificate)
 
@@ -185,6 +191,8 @@ def wait(
     until = now + 2 * desk.rules.approvals.valid
 
     def work(unit: Unit) -> None:
+        if _is_made(unit.connection, transaction):
+            return  # a person approved it at the same moment
         _put(unit, transaction, opening, State.WAITING, until, csr=stripped(csr))
 
     _done(desk, work)
@@ -242,6 +250,14 @@ def _find(connection: Connection, transaction: Transaction) -> Kept | None:
     )
 
 
+def _is_made(connection: Connection, transaction: Transaction) -> bool:
+    """Whether a transaction has a certificate, or one that is being signed; not one whose signature never came."""
+    kept = _find(connection, transaction)
+    if kept is None or kept.serial is None:
+        return False
+    return pick(connection, kept.serial, kept.authority).status != "abandoned"
+
+
 @dataclass(frozen=True)
 class Word:
     """What a client says of its certificate: its hash, by which function (None: that of the certificate's signature),
@@ -274,6 +290,8 @@ def confirm(
         found = pick(unit.connection, kept.serial, kept.authority)
         if word.hash is not None and (found.der is None or not _is_hash(found.der, word)):
             raise HashWrong("This is not the hash of the certificate.")
+        if word.accepted and found.status == "revoked":
+            raise CertificateOver("The certificate was revoked meanwhile.")
         taken = State.CONFIRMED if word.accepted else State.REJECTED
         if not _step(unit, transaction.name, kept.state, taken):
             raise ConfirmedAlready("The certificate is confirmed already.")

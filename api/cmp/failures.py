@@ -37,7 +37,7 @@ from pki.identity import (
 from pki.own_revocation import NotItsOwn
 from pki.profiles import ProfileNotFound
 from pki.revocation import AlreadyRevoked
-from pki.x509.csr import CsrMalformed, CsrSignatureInvalid
+from pki.x509.csr import CsrExtensionRefused, CsrMalformed, CsrSignatureInvalid
 
 _MOST: Final = 500
 
@@ -65,6 +65,7 @@ _FAILURES: Final[Mapping[type[IkewardenError], Failure]] = {
     NotItsOwn: Failure.BAD_CERT_ID,
     CsrSignatureInvalid: Failure.BAD_POP,
     CsrMalformed: Failure.BAD_DATA_FORMAT,
+    CsrExtensionRefused: Failure.BAD_CERT_TEMPLATE,
     ProfileNotFound: Failure.SYSTEM_FAILURE,
     NotAuthenticated: Failure.NOT_AUTHORIZED,
     NotPermitted: Failure.NOT_AUTHORIZED,

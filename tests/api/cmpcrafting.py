@@ -57,6 +57,8 @@ class Crafted:
     key: ec.EllipticCurvePrivateKey | None = None
     certificates: Sequence[bytes] = ()
     sender: bytes = _NOBODY
+    claims: int | None = None  # rounds, that are not made
+    time: bytes | None = None  # messageTime as it stands there
 
     def der(self) -> bytes:
         """The message."""
@@ -67,7 +69,7 @@ class Crafted:
             der.integer(self.version),
             self.sender,
             _NOBODY,
-            b"" if self.at is None else der.tlv(0xA0, der.generalized_time(self.at)),
+            self._time(),
             der.tlv(0xA1, algorithm) if self.protected else b"",
             *(
                 der.tlv(0xA0 | place, der.tlv(der.OCTET_STRING, value))
@@ -85,10 +87,15 @@ class Crafted:
 
     _SALT = b"s" * 16
 
+    def _time(self) -> bytes:
+        if self.time is not None:
+            return der.tlv(0xA0, der.tlv(der.GENERALIZED_TIME, self.time))
+        return b"" if self.at is None else der.tlv(0xA0, der.generalized_time(self.at))
+
     def _mac(self) -> bytes:
         hmac_sha256 = sequence(oid("2a864886f70d0209"))
         salt = der.tlv(der.OCTET_STRING, self._SALT)
-        rounds = der.integer(self.rounds)
+        rounds = der.integer(self.rounds if self.claims is None else self.claims)
         if self.pbmac1:
             pbkdf2 = sequence(salt, rounds, der.integer(32), hmac_sha256)
             kdf = sequence(oid("2a864886f70d01050c"), pbkdf2)

@@ -1,10 +1,8 @@
 """Every cell of the table of findings of CMP: the exact failure, and no certificate that was not there before."""
 
-import secrets
 from collections.abc import Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from datetime import timedelta
-from functools import cached_property
 from typing import Any
 
 import pytest
@@ -12,21 +10,17 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding
-from sqlalchemy import func, select
 
-from api.cmp import CmpDoors
 from pki import decisions, revocation, tokens
 from pki.actors import Actor, Role
 from pki.decisions import ApprovalQuery
 from pki.guarded import Step
-from pki.tokens import CreatedToken
 from pki.x509 import serials
-from store.tables import certificates
 from tests.api import cmpcrafting as crafting
 from tests.api.cmp_findings import FAULTS, MESSAGES, WAYS, Finding, findings
-from tests.api.cmpcrafting import Crafted, Template, confirmation, crafted, csr, poll, signed
-from tests.api.cmping import MEDIA_TYPE, Told, equip, token_of, told
-from tests.api.serving import Reply
+from tests.api.cmpcrafting import Crafted, Template, confirmation, csr, poll
+from tests.api.cmping import Told
+from tests.api.cmpscene import Device, Scene, fresh, new_key, set_scene
 from tests.api.site import CONSOLE, Site
 
 APPROVER = Actor("ann", Role.APPROVER)
@@ -41,61 +35,8 @@ _TAGS = {
     "genm": crafting.GENM,
 }
 _CA_CERTS = crafting.sequence(crafting.sequence(bytes.fromhex("06082b06010505070411")))
+# After the end of any token and certificate here.
 _LATE = timedelta(days=100)
-
-
-@dataclass
-class Scene:
-    """One process that answers for a site, whose clock can be moved."""
-
-    site: Site
-    doors: CmpDoors
-
-    def send(self, message: Crafted, endpoint: str) -> Told:
-        """Send a message."""
-        path = f"/.well-known/cmp/p/{endpoint}"
-        body = self.doors.answer("POST", path, MEDIA_TYPE, message.der())
-        return told(Reply(200, {"content-type": MEDIA_TYPE}, body))
-
-    def recorded(self) -> int:
-        """How many certificates are on record, whatever became of them."""
-        with self.site.desk.store.read() as connection:
-            return connection.scalar(select(func.count()).select_from(certificates)) or 0
-
-
-@dataclass
-class Device:
-    """A device with a name, a token, a key and a certificate of its own."""
-
-    scene: Scene
-    name: str = field(default_factory=lambda: f"{secrets.token_hex(4)}.example")
-    key: ec.EllipticCurvePrivateKey = field(
-        default_factory=lambda: ec.generate_private_key(ec.SECP256R1())
-    )
-
-    @cached_property
-    def token(self) -> CreatedToken:
-        """What it enrolls with."""
-        return self.new_token()
-
-    @cached_property
-    def certificate(self) -> bytes:
-        """What it enrolled for with another one (DER)."""
-        asked = crafted(self.new_token(), crafting.P10CR, csr(self.name, self.key), fresh())
-        made = self.scene.send(asked, "devices").certificate
-        assert made is not None
-        return made
-
-    def new_token(self) -> CreatedToken:
-        """A token for its name, for one certificate."""
-        ends = self.scene.site.clock() + _LATE / 2
-        return token_of(self.scene.site, self.name, expires_at=ends)
-
-    def says(self, way: str, tag: int, body: bytes, transaction: bytes, **rest: Any) -> Crafted:
-        """A message of this device."""
-        if way == "signature":
-            return signed(self.key, self.certificate, tag, body, transaction, **rest)
-        return crafted(self.token, tag, body, transaction, pbmac1=way == "PBMAC1", **rest)
 
 
 @dataclass
@@ -210,16 +151,6 @@ class Attempt:
         return good
 
 
-def fresh() -> bytes:
-    """A transactionID."""
-    return secrets.token_bytes(16)
-
-
-def new_key() -> ec.EllipticCurvePrivateKey:
-    """A key of a device."""
-    return ec.generate_private_key(ec.SECP256R1())
-
-
 def self_signed(key: ec.EllipticCurvePrivateKey, site: Site) -> bytes:
     """A certificate that nobody here has made."""
     name, now = x509.Name([]), site.clock()
@@ -231,8 +162,7 @@ def self_signed(key: ec.EllipticCurvePrivateKey, site: Site) -> bytes:
 @pytest.fixture(scope="module")
 def scene(site: Site) -> Scene:
     """One process with several endpoints."""
-    equip(site)
-    return Scene(site, CmpDoors(site.desk, site.clock))
+    return set_scene(site)
 
 
 @pytest.fixture(autouse=True)
