@@ -23,9 +23,10 @@ from pki.cmp.errors import (
     NoTransaction,
     TransactionInUse,
 )
+from pki.cmp.grants import is_granted
 from pki.cmp.messages import Message, Reply
 from pki.cmp.protection import digest_name
-from pki.cmp.requests import OldCertificate, wanted
+from pki.cmp.requests import OldCertificate, Wanted, wanted
 from pki.cmp_transactions import Kept, Opening, State, Transaction, Word
 from pki.desk import Desk
 from pki.endpoints import Endpoint
@@ -115,7 +116,7 @@ def _certificate(ask: Ask) -> Done:
     except IkewardenError as error:
         failure = failure_of(error, of_request=True)
         return Done(answers.refused(kind, asked.number, failure, words_of(error)))
-    return _issued(ask, opening, made)
+    return _issued(ask, opening, made, asked)
 
 
 def _is_being_made(desk: Desk, kept: Kept) -> bool:
@@ -171,13 +172,22 @@ def _again(ask: Ask, opening: Opening, given: bytes) -> bytes:
     return given
 
 
-def _issued(ask: Ask, opening: Opening, made: bytes, *, confirmed: bool = False) -> Done:
-    serial = serials.to_hex(x509.load_der_x509_certificate(made).serial_number)
+def _issued(
+    ask: Ask,
+    opening: Opening,
+    made: bytes,
+    asked: Wanted | None = None,
+    *,
+    confirmed: bool = False,
+) -> Done:
+    certificate = x509.load_der_x509_certificate(made)
+    serial = serials.to_hex(certificate.serial_number)
     chain = authorities.load(ask.desk, find(ask.desk, serial).authority).chain
     # RFC 9483 §4.1.1: a root is believed where a secret protects it.
     by_secret = ask.sender.token_id is not None
     trusted = [chain[-1].public_bytes(Encoding.DER)] if by_secret else []
-    reply = answers.issued(opening.kind, opening.number, made, trusted)
+    modified = asked is not None and not is_granted(asked, certificate)
+    reply = answers.issued(opening.kind, opening.number, made, trusted, modified=modified)
     return Done(reply, chain, confirmed=confirmed or ask.message.implicit_confirm)
 
 
@@ -217,7 +227,7 @@ def _polled(ask: Ask, kept: Kept) -> Done:
     except IkewardenError as error:
         failure = failure_of(error, of_request=True)
         return Done(answers.refused(kept.kind, kept.number, failure, words_of(error)))
-    return _issued(ask, opening, made)
+    return _issued(ask, opening, made, Wanted(kept.number, csr))
 
 
 def _confirm(ask: Ask) -> Done:

@@ -8,7 +8,7 @@ from pki.cmp.messages import Reply
 from pki.x509 import der
 
 _UTF8: Final = 0x0C
-_ACCEPTED, _REJECTED, _WAITING = 0, 2, 3
+_ACCEPTED, _GRANTED_WITH_MODS, _REJECTED, _WAITING = 0, 1, 2, 3
 #: The answer to each kind of request for a certificate.
 ANSWERS: Final = {"ir": "ip", "cr": "cp", "p10cr": "cp", "kur": "kup"}
 
@@ -38,10 +38,20 @@ class Failure(IntEnum):
     SYSTEM_FAILURE = 25
 
 
-def issued(asked: str, number: int, certificate: bytes, trusted: Iterable[bytes] = ()) -> Reply:
-    """A certificate for the request of that number; `trusted`: authorities, for an ir alone (caPubs)."""
+def issued(
+    asked: str,
+    number: int,
+    certificate: bytes,
+    trusted: Iterable[bytes] = (),
+    *,
+    modified: bool = False,
+) -> Reply:
+    """A certificate for the request of that number; `trusted`: authorities, for an ir alone (caPubs). `modified`: it is
+    not quite what was asked for.
+    """
     pair = _sequence(der.tlv(0xA0, certificate))
-    response = _sequence(_integer(number), _status(_ACCEPTED), pair)
+    status = _status(_GRANTED_WITH_MODS if modified else _ACCEPTED)
+    response = _sequence(_integer(number), status, pair)
     listed = _sequence(*trusted) if asked == "ir" else b""
     caps = der.tlv(0xA1, listed) if len(listed) > 2 else b""
     return Reply(ANSWERS[asked], _sequence(caps, _sequence(response)))

@@ -80,6 +80,7 @@ def test_the_profile_decides_what_a_certificate_is_for(
     for kind in (x509.BasicConstraints, x509.KeyUsage, x509.ExtendedKeyUsage):
         found, wanted = (each.extensions.get_extension_for_class(kind) for each in (made, usual))
         assert found.value == wanted.value
+    assert told.status == 1  # granted with modifications (RFC 9810 §5.2.3)
 
 
 def _validity() -> bytes:
@@ -100,6 +101,29 @@ def test_issuer_validity_and_number_are_ours(scene: Scene, device: Device, befor
     length = made.not_valid_after_utc - made.not_valid_before_utc
     assert length == usual.not_valid_after_utc - usual.not_valid_before_utc
     assert made.serial_number != 7
+    assert told.status == 1  # granted with modifications (RFC 9810 §5.2.3)
+
+
+def test_what_is_given_as_it_was_asked_for_is_just_accepted(scene: Scene, device: Device) -> None:
+    usual = x509.load_der_x509_certificate(device.certificate)
+    use = usual.extensions.get_extension_for_class(x509.KeyUsage).value.public_bytes()
+    mine = der.tlv(0xA3, usual.issuer.public_bytes())
+    same = Template(device.name, new_key(), before=mine, extensions=extension("551d0f", use))
+    told = scene.send(device.says("PBM", crafting.IR, same.body(), fresh()), "devices")
+    assert (told.status, told.certificate is not None) == (0, True)
+    again = scene.send(device.says("PBM", crafting.IR, same.body(), fresh()), "devices")
+    assert (again.status, again.certificate) == (0, told.certificate)
+
+
+def test_very_many_extensions_are_not_granted(scene: Scene, device: Device) -> None:
+    many = b"".join(
+        extension(f"2a03{number:02x}{more:02x}", b"\x05\x00", critical=False)
+        for number in range(1, 100)
+        for more in (1, 2)
+    )
+    body = Template(device.name, new_key(), extensions=many).body()
+    told = scene.send(device.says("PBM", crafting.IR, body, fresh()), "devices")
+    assert (told.kind, told.status) in {("ip", 1), ("error", 2)}
 
 
 def test_one_message_asks_for_one_certificate(scene: Scene, device: Device) -> None:
