@@ -277,7 +277,7 @@ def test_a_transaction_is_for_one_request(device: Openssl) -> None:
         ({"nonce": b"short"}, Failure.BAD_SENDER_NONCE, "cmp_nonce_missing"),
         ({"rounds": 10}, Failure.BAD_ALG, "cmp_algorithm_refused"),
         ({"rounds": 10_001}, Failure.BAD_ALG, "cmp_algorithm_refused"),
-        ({"rounds": 100_001, "pbmac1": True}, Failure.BAD_ALG, "cmp_algorithm_refused"),
+        ({"rounds": 10_001, "pbmac1": True}, Failure.BAD_ALG, "cmp_algorithm_refused"),
         ({"rounds": 10_000_000}, Failure.BAD_ALG, "cmp_algorithm_refused"),
         ({"version": 1}, Failure.UNSUPPORTED_VERSION, "cmp_version_unsupported"),
         ({"version": 4}, Failure.UNSUPPORTED_VERSION, "cmp_version_unsupported"),

@@ -410,7 +410,7 @@ def test_versions_that_nobody_speaks(scene: Scene, device: Device, version: int)
 
 
 @pytest.mark.parametrize("pbmac1", [False, True])
-@pytest.mark.parametrize("rounds", [0, 99, 100_001, 1 << 31, 1 << 200])
+@pytest.mark.parametrize("rounds", [0, 99, 10_001, 1 << 31, 1 << 200])
 def test_nobody_makes_us_count(scene: Scene, device: Device, rounds: int, pbmac1: bool) -> None:
     """Iterations are counted before they are made."""
     way = "PBMAC1" if pbmac1 else "PBM"
