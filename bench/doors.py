@@ -1,13 +1,14 @@
-"""The doors of other people's clients beside our own: first certificates a second by EST and SCEP, against REST."""
+"""The doors of other people's clients beside our own: first certificates a second by EST, SCEP and CMP, against
+REST."""
 
 import base64
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
 
-from bench import load, material, ours, scepping
+from bench import cmping, load, material, ours, scepping
 from bench.load import Load, Request
 from bench.ours import Ours
 from bench.rounds import Bench, Row, alternate, compare
@@ -22,6 +23,7 @@ def run(bench: Bench) -> list[Row]:
     endpoints = bench.directory / "endpoints"
     endpoints.mkdir()
     (endpoints / "bench.toml").write_text(scepping.FILE)
+    (endpoints / "bench-cmp.toml").write_text(cmping.FILE)
     settings = {"IKEWARDEN_ENROLLMENT__ENDPOINTS_DIRECTORY": str(endpoints)}
     service = start_ours(bench, environment=settings)
     csrs = material.certificate_requests()
@@ -32,6 +34,7 @@ def run(bench: Bench) -> list[Row]:
     }
     doors = {name: _measure(bench, service, file) for name, file in files.items()}
     doors["SCEP"] = _scep(bench, service)
+    doors["CMP"] = _cmp(bench, service)
     bench.say("warming up")
     for measure in doors.values():
         measure()
@@ -39,6 +42,7 @@ def run(bench: Bench) -> list[Row]:
     notes = {
         "est_simpleenroll": ("EST", "the same requests, stored and audited"),
         "scep_pkcsreq": ("SCEP", "one process of the validation listener; RSA-2048, a token each"),
+        "cmp_ir": ("CMP", "the same process; PBMAC1, P-256, implicit confirmation, a token each"),
     }
     return [
         compare(("doors", name, "1/s"), figures[door], "REST", figures["REST"], note=note)
@@ -57,16 +61,34 @@ def _measure(bench: Bench, service: Ours, file: Path) -> Callable[[], float]:
 
 def _scep(bench: Bench, service: Ours) -> Callable[[], float]:
     device = scepping.Device(service)
-    file = bench.directory / "scep.requests"
     headers = {"Content-Type": "application/x-pki-message"}
+    return _measure_once(bench, service, "scep", headers, device.requests, scepping.PROFILE)
+
+
+def _cmp(bench: Bench, service: Ours) -> Callable[[], float]:
+    device = cmping.Device(service)
+    headers = {"Content-Type": "application/pkixcmp"}
+    return _measure_once(bench, service, "cmp", headers, device.requests, ours.PROFILE)
+
+
+def _measure_once(
+    bench: Bench,
+    service: Ours,
+    name: str,
+    headers: Mapping[str, str],
+    requests: Callable[[int], list[Request]],
+    profile: str,
+) -> Callable[[], float]:
+    """Of a door on the plain listener whose requests are good once."""
+    file = bench.directory / f"{name}.requests"
 
     def measure() -> float:
-        wanted = device.requests(bench.options.seconds * _MOST_A_SECOND)
+        wanted = requests(bench.options.seconds * _MOST_A_SECOND)
         load.write(file, headers, wanted)
-        before = len(service.serials(scepping.PROFILE))
+        before = len(service.serials(profile))
         measured = load.run(service.plain_url, file, seconds=bench.options.seconds, once=True)
-        # A refusal in SCEP has the status 200: the records tell.
-        return _counted(measured, len(service.serials(scepping.PROFILE)) - before)
+        # A refusal in SCEP and CMP has the status 200: the records tell.
+        return _counted(measured, len(service.serials(profile)) - before)
 
     return measure
 

@@ -15,7 +15,10 @@ from sqlalchemy import func, insert, select
 
 from bench.processes import Program, free_ports, plain_environment, wait_until
 from core.secret import Secret
+from ikewarden.settings import load_settings
+from ikewarden.wiring import make_desk, open_keys
 from pki.identity import token_hash
+from pki.tokens import cmp_secret
 from store import outbox
 from store.engine import Store, open_store
 from store.tables import audit_events, authorities, certificates, tokens
@@ -180,24 +183,37 @@ class Ours:
 
     def enroller_tokens(self, name: str, profile: str, count: int) -> list[str]:
         """One-time tokens for a host name, put on record at once: the API makes one at a time."""
-        secrets_ = [f"iw_bench{secrets.token_hex(16)}" for _ in range(count)]
+        return [secret for _, secret in self._tokens(name, profile, count)]
+
+    def cmp_secrets(self, name: str, profile: str, count: int) -> list[tuple[str, bytes]]:
+        """The same for CMP: the reference of each, and the secret, which is derived from the instance's seal."""
+        settings = load_settings(self.directory / "ikewarden.toml", self.environment)
+        desk = make_desk(settings, open_keys(settings, self.environment))
+        try:
+            references = [of for of, _ in self._tokens(name, profile, count)]
+            return [(each, cmp_secret(desk, each).reveal()) for each in references]
+        finally:
+            desk.store.close()
+
+    def _tokens(self, name: str, profile: str, count: int) -> list[tuple[str, str]]:
+        made = [(secrets.token_hex(8), f"iw_bench{secrets.token_hex(16)}") for _ in range(count)]
         now = datetime.now(UTC)
         rows = [
             {
-                "id": secrets.token_hex(8),
+                "id": number,
                 "name": name,
-                "hash": token_hash(Secret(each)),
+                "hash": token_hash(Secret(secret)),
                 "role": "enroller",
                 "scope": {"profiles": [profile], "names": [f"dns:{name}"]},
                 "uses_left": 1,
                 "created_by": "bench",
                 "created_at": now,
             }
-            for each in secrets_
+            for number, secret in made
         ]
         with self._records().write() as connection:
             connection.execute(insert(tokens), rows)
-        return secrets_
+        return made
 
     def _records(self) -> Store:
         if self._store is None:

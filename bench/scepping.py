@@ -36,7 +36,7 @@ class Device:
         [self._ra] = [
             each
             for each in pkcs7.load_der_pkcs7_certificates(found)
-            if "SCEP RA" in each.subject.rfc4514_string()
+            if "RA of" in each.subject.rfc4514_string()
         ]
 
     def requests(self, count: int) -> list[Request]:

@@ -37,7 +37,7 @@ from ikewarden.settings import load_settings
 from ikewarden.settings_model import Settings
 from ikewarden.supervisor import Part, supervise
 from ikewarden.wiring import make_desk, open_keys, service_url
-from pki import approvals, authorities, scep_credential, sequencing, tls_credential
+from pki import approvals, authorities, ra_credential, sequencing, tls_credential
 from pki.desk import Desk
 from pki.proven import Proven
 from scheduler.clock import read_clock
@@ -171,7 +171,7 @@ def _check_records(settings: Settings, keys: KeyStores) -> None:
         _check_credential(desk, keys, settings.api.names)
         # The scheduler tries again.
         with _without(IkewardenError, "started without a certificate for SCEP and CMP"):
-            scep_credential.ensure(desk, SCHEDULER, now=read_clock())
+            ra_credential.ensure(desk, SCHEDULER, now=read_clock())
         _warn_without_approver(desk, read_clock())
     finally:
         # Nothing of them may cross the fork.

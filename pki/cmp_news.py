@@ -8,7 +8,7 @@ from typing import Final
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
 
-from pki import authorities, publication, scep_credential
+from pki import authorities, publication, ra_credential
 from pki.authorities import Authority
 from pki.cmp.errors import CmpMalformed
 from pki.cmp.messages import inner, members, sequence
@@ -48,7 +48,7 @@ def root_update(desk: Desk, issuer: Authority, root: bytes, *, now: datetime) ->
         own = owner.certificate
         if owner.parent is not None or (root and _der(own) != root):
             continue
-        heir = scep_credential.successor(desk, owner, now=now)
+        heir = ra_credential.successor(desk, owner, now=now)
         if heir is None:
             return None
         return RootUpdate(heir.certificate, _cross(desk, heir, owner), _cross(desk, owner, heir))

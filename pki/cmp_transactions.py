@@ -16,10 +16,16 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 from sqlalchemy import Connection, delete, exists, select, update
 
-from core.errors import Conflict
 from pki.actors import Action, Actor, Role, require
 from pki.certificates import pick
-from pki.cmp.errors import CmpRefused, Failure
+from pki.cmp.errors import (
+    CertificateOver,
+    ConfirmedAlready,
+    HashWrong,
+    NonceWrong,
+    NoTransaction,
+    TransactionInUse,
+)
 from pki.desk import Desk
 from pki.issuance import IssuedCertificate
 from pki.revocation import revoke_with
@@ -51,52 +57,6 @@ class State(StrEnum):
     CONFIRMED = "confirmed"
     REJECTED = "rejected"
     EXPIRED = "expired"
-
-
-class TransactionInUse(Conflict):
-    """The transactionID was used for another request."""
-
-    code = "cmp_transaction_in_use"
-    next_step = "Begin again with a new transactionID."
-
-
-class NoTransaction(CmpRefused):
-    """Nothing was asked for in this transaction by this sender, or nothing that can be confirmed."""
-
-    code = "cmp_transaction_unknown"
-    next_step = "Send the request itself again, with a new transactionID."
-
-
-class NonceWrong(CmpRefused):
-    """The message does not answer one of ours."""
-
-    code = "cmp_nonce_wrong"
-    next_step = "Give back as recipNonce the senderNonce of the last answer."
-    failure = Failure.BAD_RECIPIENT_NONCE
-
-
-class HashWrong(CmpRefused):
-    """What is confirmed is another certificate."""
-
-    code = "cmp_certificate_hash_wrong"
-    next_step = "Confirm the certificate that was answered, by the hash function of its signature."
-    failure = Failure.BAD_CERT_ID
-
-
-class ConfirmedAlready(CmpRefused):
-    """The client has spoken already, or said that it would not."""
-
-    code = "cmp_confirmed_already"
-    next_step = "Nothing more is needed."
-    failure = Failure.CERT_CONFIRMED
-
-
-class CertificateOver(CmpRefused):
-    """It was rejected, or not confirmed in time, and is revoked."""
-
-    code = "cmp_certificate_over"
-    next_step = "Ask for a certificate again."
-    failure = Failure.CERT_REVOKED
 
 
 @dataclass(frozen=True)
@@ -189,10 +149,14 @@ def recall(desk: Desk, transaction: Transaction) -> Kept:
 def noting(
     transaction: Transaction, opening: Opening, now: datetime
 ) -> Callable[[Unit, IssuedCertificate], Mapping[str, Any]]:
-    """What puts on record, beside the certificate that will be signed, that it is to be confirmed."""
+    """What puts on record, beside the certificate that will be signed, that it is to be confirmed. It raises
+    TransactionInUse where that is on record already: the same message came twice at the same moment.
+    """
     state = State.CONFIRMED if opening.implicit else State.UNCONFIRMED
 
     def note(unit: Unit, issued: IssuedCertificate) -> Mapping[str, Any]:
+        if _is_made(unit.connection, transaction):
+            raise _in_use()
         certificate = (issued.authority.name, issued.serial)
         _put(unit, transaction, opening, state, now + CONFIRM_WITHIN, certificate=certificate)
         return {}
@@ -212,6 +176,8 @@ def again(
     state = State.CONFIRMED if opening.implicit else State.GIVEN
 
     def work(unit: Unit) -> None:
+        if _is_made(unit.connection, transaction):
+            return  # in this very transaction, at the same moment
         certificate = (authority, serial)
         _put(unit, transaction, opening, state, now + CONFIRM_WITHIN, certificate=certificate)
 
@@ -225,6 +191,8 @@ def wait(
     until = now + 2 * desk.rules.approvals.valid
 
     def work(unit: Unit) -> None:
+        if _is_made(unit.connection, transaction):
+            return  # a person approved it at the same moment
         _put(unit, transaction, opening, State.WAITING, until, csr=stripped(csr))
 
     _done(desk, work)
@@ -282,6 +250,14 @@ def _find(connection: Connection, transaction: Transaction) -> Kept | None:
     )
 
 
+def _is_made(connection: Connection, transaction: Transaction) -> bool:
+    """Whether a transaction has a certificate, or one that is being signed; not one whose signature never came."""
+    kept = _find(connection, transaction)
+    if kept is None or kept.serial is None:
+        return False
+    return pick(connection, kept.serial, kept.authority).status != "abandoned"
+
+
 @dataclass(frozen=True)
 class Word:
     """What a client says of its certificate: its hash, by which function (None: that of the certificate's signature),
@@ -314,6 +290,8 @@ def confirm(
         found = pick(unit.connection, kept.serial, kept.authority)
         if word.hash is not None and (found.der is None or not _is_hash(found.der, word)):
             raise HashWrong("This is not the hash of the certificate.")
+        if word.accepted and found.status == "revoked":
+            raise CertificateOver("The certificate was revoked meanwhile.")
         taken = State.CONFIRMED if word.accepted else State.REJECTED
         if not _step(unit, transaction.name, kept.state, taken):
             raise ConfirmedAlready("The certificate is confirmed already.")

@@ -20,8 +20,8 @@ from pki import (
     ocsp_answers,
     ocsp_signers,
     publication,
+    ra_credential,
     reconcile,
-    scep_credential,
 )
 from pki.actors import Actor, Role
 from pki.authorities import own_names
@@ -130,9 +130,9 @@ def see_to_approvals(desk: Desk, now: datetime) -> Mapping[str, int]:
     return {"expired": decisions.expire(desk, SCHEDULER, now=now)}
 
 
-def see_to_scep(desk: Desk, now: datetime) -> Mapping[str, int]:
+def see_to_registration_authorities(desk: Desk, now: datetime) -> Mapping[str, int]:
     """Make and renew the registration authorities of SCEP and CMP, where an endpoint has them."""
-    return {"made": scep_credential.ensure(desk, SCHEDULER, now=now)}
+    return {"made": ra_credential.ensure(desk, SCHEDULER, now=now)}
 
 
 def see_to_confirmations(desk: Desk, now: datetime) -> Mapping[str, int]:
@@ -152,7 +152,7 @@ JOBS: tuple[Job, ...] = (
     Job("monitoring", see_to_monitoring),
     Job("approvals", see_to_approvals),
     # Soon after a rollover has switched, or one was revoked.
-    Job("scep_credential", see_to_scep, every=10.0),
+    Job("ra_credential", see_to_registration_authorities, every=10.0),
     Job("cmp_confirmations", see_to_confirmations),
 )
 

@@ -14,29 +14,28 @@ from datetime import datetime, timedelta
 from typing import Final
 
 from api.cmp import operations, senders
-from api.cmp.failures import (
-    CmpNestedRefused,
-    CmpNonceMissing,
-    CmpOperationMismatch,
-    CmpTimeRefused,
-    CmpTransactionMissing,
-    failure_of,
-    words_of,
-)
+from api.cmp.failures import failure_of, words_of
 from api.cmp.operations import Ask, Done
 from api.cmp.senders import Sender
 from api.cmp.shields import NoShield, Outgoing, Shield, SignatureShield
 from api.errors import MediaTypeRefused, MethodNotAllowed, RouteNotFound
 from core.errors import IkewardenError
-from pki import cmp_transactions, enrollments, scep_credential
+from pki import cmp_transactions, enrollments, ra_credential
 from pki.actors import Actor, Role
 from pki.authorities import Authority
 from pki.cmp import answers, messages
-from pki.cmp.errors import ProtectionInvalid
+from pki.cmp.errors import (
+    CmpNestedRefused,
+    CmpNonceMissing,
+    CmpOperationMismatch,
+    CmpTimeRefused,
+    CmpTransactionMissing,
+    ProtectionInvalid,
+)
 from pki.cmp.messages import Message
 from pki.desk import Desk
 from pki.endpoints import DEFAULT, CmpDoor, Endpoint, EndpointNotFound
-from pki.scep_credential import NoScepCredential, RaCredential, RaCredentials
+from pki.ra_credential import NoRaCredential, RaCredential, RaCredentials
 
 _log = logging.getLogger(__name__)
 #: RFC 9811 §3.2.
@@ -164,20 +163,20 @@ class CmpDoors:
             return sender.shield
         try:
             return SignatureShield(self._own(arrival), arrival.issuer.chain)
-        except NoScepCredential:
+        except NoRaCredential:
             return NoShield(arrival.issuer.certificate.subject)
 
     def _own(self, arrival: _Arrival) -> RaCredential:
-        """That of who issues; another process may have just made it. Raises NoScepCredential."""
+        """That of who issues; another process may have just made it. Raises NoRaCredential."""
         try:
             return self._credentials(arrival.now).of(arrival.issuer)
-        except NoScepCredential:
+        except NoRaCredential:
             return self._credentials(arrival.now, afresh=True).of(arrival.issuer)
 
     def _credentials(self, now: datetime, *, afresh: bool = False) -> RaCredentials:
         # abs: the clock may have been set back since
         if afresh or self._looked is None or abs(now - self._looked) > _LOOK_AGAIN:
-            self._held = scep_credential.held(self._desk, _SERVICE, now=now)
+            self._held = ra_credential.held(self._desk, _SERVICE, now=now)
             self._looked = now
         return self._held
 

@@ -9,12 +9,7 @@ from typing import Final
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
 
-from api.cmp.failures import (
-    CmpCertificateWanted,
-    CmpOldCertificateOther,
-    failure_of,
-    words_of,
-)
+from api.cmp.failures import failure_of, words_of
 from api.cmp.senders import Sender
 from core.errors import IkewardenError, TooFast, Unavailable
 from fleet import ca_sets
@@ -22,10 +17,17 @@ from pki import authorities, cmp_news, cmp_transactions, enrollments, identity, 
 from pki.authorities import Authority
 from pki.certificates import find
 from pki.cmp import answers, orders
+from pki.cmp.errors import (
+    CmpCertificateWanted,
+    CmpOldCertificateOther,
+    NoTransaction,
+    TransactionInUse,
+)
+from pki.cmp.grants import is_granted
 from pki.cmp.messages import Message, Reply
 from pki.cmp.protection import digest_name
-from pki.cmp.requests import OldCertificate, wanted
-from pki.cmp_transactions import Opening, Transaction, Word
+from pki.cmp.requests import OldCertificate, Wanted, wanted
+from pki.cmp_transactions import Kept, Opening, State, Transaction, Word
 from pki.desk import Desk
 from pki.endpoints import Endpoint
 from pki.enrollments import EnrollmentWaits
@@ -90,7 +92,9 @@ def _certificate(ask: Ask) -> Done:
     digest = hashlib.sha256(ask.message.protected).hexdigest()
     opening = Opening(digest, kind, asked.number, ask.message.implicit_confirm)
     # Before anything is judged: a transactionID that is in use says nothing of this request.
-    cmp_transactions.look(ask.desk, ask.transaction, opening)
+    kept = cmp_transactions.look(ask.desk, ask.transaction, opening)
+    if kept is not None and _is_being_made(ask.desk, kept):
+        return Done(answers.waiting(kind, asked.number))
     try:
         if kind == "kur" and ask.sender.holder is None:
             raise CmpCertificateWanted("An update is signed with the key of the old certificate.")
@@ -100,14 +104,26 @@ def _certificate(ask: Ask) -> Done:
     except EnrollmentWaits:
         cmp_transactions.wait(ask.desk, ask.transaction, opening, asked.request, ask.now)
         return Done(answers.waiting(kind, asked.number))
-    except (Unavailable, TooFast, cmp_transactions.TransactionInUse):
+    except (
+        Duplicate,
+        TransactionInUse,
+    ):  # the same message twice at the same moment: it has a transaction by now
+        if cmp_transactions.look(ask.desk, ask.transaction, opening) is None:
+            raise
+        return Done(answers.waiting(kind, asked.number))
+    except (Unavailable, TooFast):
         raise
-    except Duplicate:  # the same message twice at the same moment
-        raise cmp_transactions.TransactionInUse("This transactionID was just used.") from None
     except IkewardenError as error:
         failure = failure_of(error, of_request=True)
         return Done(answers.refused(kind, asked.number, failure, words_of(error)))
-    return _issued(ask, opening, made)
+    return _issued(ask, opening, made, asked)
+
+
+def _is_being_made(desk: Desk, kept: Kept) -> bool:
+    """Whether it is on record that a certificate will be signed: somebody does that now, or has died over it."""
+    if kept.serial is None:
+        return False
+    return find(desk, kept.serial, authority=kept.authority).status == "pending"
 
 
 def _check_old(ask: Ask, old: OldCertificate) -> None:
@@ -156,36 +172,52 @@ def _again(ask: Ask, opening: Opening, given: bytes) -> bytes:
     return given
 
 
-def _issued(ask: Ask, opening: Opening, made: bytes) -> Done:
-    serial = serials.to_hex(x509.load_der_x509_certificate(made).serial_number)
+def _issued(
+    ask: Ask,
+    opening: Opening,
+    made: bytes,
+    asked: Wanted | None = None,
+    *,
+    confirmed: bool = False,
+) -> Done:
+    certificate = x509.load_der_x509_certificate(made)
+    serial = serials.to_hex(certificate.serial_number)
     chain = authorities.load(ask.desk, find(ask.desk, serial).authority).chain
     # RFC 9483 §4.1.1: a root is believed where a secret protects it.
     by_secret = ask.sender.token_id is not None
     trusted = [chain[-1].public_bytes(Encoding.DER)] if by_secret else []
-    reply = answers.issued(opening.kind, opening.number, made, trusted)
-    return Done(reply, chain, confirmed=ask.message.implicit_confirm)
+    modified = asked is not None and not is_granted(asked, certificate)
+    reply = answers.issued(opening.kind, opening.number, made, trusted, modified=modified)
+    return Done(reply, chain, confirmed=confirmed or ask.message.implicit_confirm)
 
 
 def _poll(ask: Ask) -> Done:
     """RFC 9483 §4.4."""
     kept = cmp_transactions.recall(ask.desk, ask.transaction)
     cmp_transactions.check_nonce(ask.desk, ask.transaction, ask.message.recipient_nonce)
-    number = orders.polled(ask.message)
-    if number != kept.number and not (kept.kind == "p10cr" and number == 0):
-        raise cmp_transactions.NoTransaction("Nothing with this number was asked for.")
+    _check_number(kept, orders.polled(ask.message))
     return _polled(ask, kept)
 
 
-def _polled(ask: Ask, kept: cmp_transactions.Kept) -> Done:
+def _check_number(kept: Kept, number: int) -> None:
+    # OpenSSL 3.0 has 0 where the request was a PKCS #10, which has none.
+    if number != kept.number and not (kept.kind == "p10cr" and number == 0):
+        raise NoTransaction("Nothing with this number was asked for.")
+
+
+def _polled(ask: Ask, kept: Kept) -> Done:
     desk, opening = ask.desk, kept.opening
     csr = kept.request
     if csr is None:
         if kept.serial is None:
-            raise cmp_transactions.NoTransaction("Nothing of this transaction waits.")
+            raise NoTransaction("Nothing of this transaction waits.")
         found = find(desk, kept.serial, authority=kept.authority)
+        if found.status == "pending":
+            return Done(answers.poll_again(kept.number, CHECK_AFTER))
         if found.der is None:
-            raise cmp_transactions.NoTransaction("Nothing of this transaction waits.")
-        return _issued(ask, opening, found.der)
+            raise NoTransaction("Nothing of this transaction waits.")
+        # What it said in its request of confirming holds.
+        return _issued(ask, opening, found.der, confirmed=kept.state == State.CONFIRMED)
     try:
         made = _made(ask, opening, csr)
     except EnrollmentWaits:
@@ -195,7 +227,7 @@ def _polled(ask: Ask, kept: cmp_transactions.Kept) -> Done:
     except IkewardenError as error:
         failure = failure_of(error, of_request=True)
         return Done(answers.refused(kept.kind, kept.number, failure, words_of(error)))
-    return _issued(ask, opening, made)
+    return _issued(ask, opening, made, Wanted(kept.number, csr))
 
 
 def _confirm(ask: Ask) -> Done:
@@ -205,8 +237,10 @@ def _confirm(ask: Ask) -> Done:
     if said is not None:
         digest = None if said.digest is None else digest_name(said.digest)
         word = Word(said.accepted, said.hash, digest)
-    cmp_transactions.recall(ask.desk, ask.transaction)
+    kept = cmp_transactions.recall(ask.desk, ask.transaction)
     cmp_transactions.check_nonce(ask.desk, ask.transaction, ask.message.recipient_nonce)
+    if said is not None:
+        _check_number(kept, said.number)
     actor = ask.sender.actor(ask.request_id)
     cmp_transactions.confirm(ask.desk, actor, ask.transaction, word, now=ask.now)
     return Done(answers.confirmed())

@@ -7,12 +7,11 @@ from typing import Final
 
 from cryptography import x509
 
-from api.cmp.failures import CmpWayClosed
 from api.cmp.shields import MacShield, Shield
 from core.secret import Secret
 from pki import identity, tokens
 from pki.actors import Actor, Role
-from pki.cmp.errors import AlgorithmRefused, CmpMalformed, ProtectionInvalid
+from pki.cmp.errors import AlgorithmRefused, CmpMalformed, CmpWayClosed, ProtectionInvalid
 from pki.cmp.messages import Message
 from pki.cmp.protection import Mac, mac_of, verify_mac, verify_signature
 from pki.desk import Desk

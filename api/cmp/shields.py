@@ -13,7 +13,7 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from core.secret import Secret
 from pki.cmp.messages import Message, Reply, body_of, header_for, message, protected_part
 from pki.cmp.protection import Mac
-from pki.scep_credential import RaCredential
+from pki.ra_credential import RaCredential
 from pki.x509 import der
 
 _DIRECTORY_NAME: Final = 0xA4

@@ -21,7 +21,7 @@ from api.errors import MethodNotAllowed, RouteNotFound
 from api.scep import operations
 from api.scep.operations import Ask
 from core.errors import IkewardenError, NotFound, TooFast, Unavailable
-from pki import enrollments, scep_credential
+from pki import enrollments, ra_credential
 from pki.actors import Actor, Role
 from pki.authorities import Authority
 from pki.desk import Desk
@@ -32,6 +32,7 @@ from pki.identity import (
     ClientCertificateRevoked,
     ClientCertificateUnknown,
 )
+from pki.ra_credential import NoRaCredential, RaCredential, RaCredentials
 from pki.scep import envelopes, messages, replies
 from pki.scep.algorithms import DIGESTS, Digest
 from pki.scep.failures import (
@@ -44,7 +45,6 @@ from pki.scep.failures import (
 )
 from pki.scep.messages import PkiMessage
 from pki.scep.replies import Outcome
-from pki.scep_credential import NoScepCredential, RaCredential, RaCredentials
 from pki.scep_transactions import TransactionUnknown
 
 _log = logging.getLogger(__name__)
@@ -139,7 +139,7 @@ class ScepDoors:
 
     def _next_authority(self, issuer: Authority, now: datetime) -> Answer:
         """RFC 8894 §4.7.1: who will issue, and its registration authority, signed by that of now."""
-        heir = scep_credential.successor(self._desk, issuer, now=now)
+        heir = ra_credential.successor(self._desk, issuer, now=now)
         if heir is None:
             raise NoNextAuthority("Nobody is about to issue in the place of who issues now.")
         own, other = self._own(issuer, now), self._own(heir, now)
@@ -161,15 +161,15 @@ class ScepDoors:
     def _credentials(self, now: datetime, *, afresh: bool = False) -> RaCredentials:
         # abs: the clock may have been set back since
         if afresh or self._looked is None or abs(now - self._looked) > _LOOK_AGAIN:
-            self._held = scep_credential.held(self._desk, _SERVICE, now=now)
+            self._held = ra_credential.held(self._desk, _SERVICE, now=now)
             self._looked = now
         return self._held
 
     def _own(self, authority: Authority, now: datetime) -> RaCredential:
-        """That of an authority; another process may have just made it. Raises NoScepCredential."""
+        """That of an authority; another process may have just made it. Raises NoRaCredential."""
         try:
             return self._credentials(now).of(authority)
-        except NoScepCredential:
+        except NoRaCredential:
             return self._credentials(now, afresh=True).of(authority)
 
     def addressed(self, issuer: bytes, serial: int, now: datetime) -> RaCredential | None:

@@ -1,22 +1,57 @@
 """The contents of what is answered (RFC 9810 §5.3), in DER."""
 
 from collections.abc import Iterable
+from enum import IntEnum
 from typing import Final
 
-from pki.cmp.errors import Failure
 from pki.cmp.messages import Reply
 from pki.x509 import der
 
 _UTF8: Final = 0x0C
-_ACCEPTED, _REJECTED, _WAITING = 0, 2, 3
+_ACCEPTED, _GRANTED_WITH_MODS, _REJECTED, _WAITING = 0, 1, 2, 3
 #: The answer to each kind of request for a certificate.
 ANSWERS: Final = {"ir": "ip", "cr": "cp", "p10cr": "cp", "kur": "kup"}
 
 
-def issued(asked: str, number: int, certificate: bytes, trusted: Iterable[bytes] = ()) -> Reply:
-    """A certificate for the request of that number; `trusted`: authorities, for an ir alone (caPubs)."""
+class Failure(IntEnum):
+    """PKIFailureInfo (RFC 9810 §5.2.3): the number of the bit."""
+
+    BAD_ALG = 0
+    BAD_MESSAGE_CHECK = 1
+    BAD_REQUEST = 2
+    BAD_TIME = 3
+    BAD_CERT_ID = 4
+    BAD_DATA_FORMAT = 5
+    WRONG_AUTHORITY = 6
+    BAD_POP = 9
+    CERT_REVOKED = 10
+    CERT_CONFIRMED = 11
+    BAD_RECIPIENT_NONCE = 13
+    UNACCEPTED_POLICY = 15
+    BAD_SENDER_NONCE = 18
+    BAD_CERT_TEMPLATE = 19
+    SIGNER_NOT_TRUSTED = 20
+    TRANSACTION_ID_IN_USE = 21
+    UNSUPPORTED_VERSION = 22
+    NOT_AUTHORIZED = 23
+    SYSTEM_UNAVAIL = 24
+    SYSTEM_FAILURE = 25
+
+
+def issued(
+    asked: str,
+    number: int,
+    certificate: bytes,
+    trusted: Iterable[bytes] = (),
+    *,
+    modified: bool = False,
+) -> Reply:
+    """A certificate for the request of that number; `trusted`: authorities, for an ir alone (caPubs). `modified`: it is
+    not quite what was asked for.
+    """
     pair = _sequence(der.tlv(0xA0, certificate))
-    response = _sequence(_integer(number), _status(_ACCEPTED), pair)
+    status = _status(_GRANTED_WITH_MODS if modified else _ACCEPTED)
+    response = _sequence(_integer(number), status, pair)
     listed = _sequence(*trusted) if asked == "ir" else b""
     caps = der.tlv(0xA1, listed) if len(listed) > 2 else b""
     return Reply(ANSWERS[asked], _sequence(caps, _sequence(response)))

@@ -1,41 +1,12 @@
-"""Why a CMP message is refused, each with its PKIFailureInfo (RFC 9810 §5.2.3)."""
+"""Why a CMP message is refused. Which PKIFailureInfo its sender is told is the table in `api.cmp.failures`."""
 
-from enum import IntEnum
-from typing import ClassVar
-
-from core.errors import InvalidInput
-
-
-class Failure(IntEnum):
-    """PKIFailureInfo: the number of the bit."""
-
-    BAD_ALG = 0
-    BAD_MESSAGE_CHECK = 1
-    BAD_REQUEST = 2
-    BAD_TIME = 3
-    BAD_CERT_ID = 4
-    BAD_DATA_FORMAT = 5
-    WRONG_AUTHORITY = 6
-    BAD_POP = 9
-    CERT_REVOKED = 10
-    CERT_CONFIRMED = 11
-    UNACCEPTED_POLICY = 15
-    UNSUPPORTED_VERSION = 22
-    NOT_AUTHORIZED = 23
-    SYSTEM_UNAVAIL = 24
-    SYSTEM_FAILURE = 25
-    TRANSACTION_ID_IN_USE = 21
-    SIGNER_NOT_TRUSTED = 20
-    BAD_CERT_TEMPLATE = 19
-    BAD_SENDER_NONCE = 18
-    BAD_RECIPIENT_NONCE = 13
+from core.errors import Conflict, InvalidInput, NotAuthenticated
 
 
 class CmpRefused(InvalidInput):
-    """A message that is not answered as it was meant; `failure` is what its sender is told."""
+    """A message that is not answered as it was meant."""
 
     code = "cmp_refused"
-    failure: ClassVar[Failure] = Failure.BAD_REQUEST
 
 
 class CmpMalformed(CmpRefused):
@@ -43,7 +14,6 @@ class CmpMalformed(CmpRefused):
 
     code = "cmp_malformed"
     next_step = "Send a PKIMessage in DER as RFC 9483 has it."
-    failure = Failure.BAD_DATA_FORMAT
 
 
 class CmpVersion(CmpRefused):
@@ -51,7 +21,6 @@ class CmpVersion(CmpRefused):
 
     code = "cmp_version_unsupported"
     next_step = "Use CMP version 2 or 3."
-    failure = Failure.UNSUPPORTED_VERSION
 
 
 class ProtectionInvalid(CmpRefused):
@@ -59,7 +28,6 @@ class ProtectionInvalid(CmpRefused):
 
     code = "cmp_protection_invalid"
     next_step = "Use the reference and the secret that were given out, or the key of a certificate of this service."
-    failure = Failure.BAD_MESSAGE_CHECK
 
 
 class AlgorithmRefused(CmpRefused):
@@ -67,7 +35,6 @@ class AlgorithmRefused(CmpRefused):
 
     code = "cmp_algorithm_refused"
     next_step = "Use HMAC with SHA-2, or a signature with SHA-2."
-    failure = Failure.BAD_ALG
 
 
 class PossessionUnproven(CmpRefused):
@@ -75,7 +42,6 @@ class PossessionUnproven(CmpRefused):
 
     code = "cmp_possession_unproven"
     next_step = "Sign the certificate request with its own key (POPOSigningKey)."
-    failure = Failure.BAD_POP
 
 
 class TemplateRefused(CmpRefused):
@@ -85,4 +51,101 @@ class TemplateRefused(CmpRefused):
     next_step = (
         "Ask for a public key, a subject and subjectAltName; the profile decides everything else."
     )
-    failure = Failure.BAD_CERT_TEMPLATE
+
+
+class CmpTimeRefused(CmpRefused):
+    """The clock of the sender is wrong, or the message is an old one."""
+
+    code = "cmp_time_refused"
+    next_step = "Set the clock of the device."
+
+
+class CmpNonceMissing(CmpRefused):
+    """A message without a senderNonce, or with one that can be guessed."""
+
+    code = "cmp_nonce_missing"
+    next_step = "Send 16 random octets as senderNonce."
+
+
+class CmpTransactionMissing(CmpRefused):
+    """A message without a transactionID, or with one that can be guessed."""
+
+    code = "cmp_transaction_missing"
+    next_step = "Send 16 random octets as transactionID."
+
+
+class CmpNestedRefused(CmpRefused):
+    """A message inside of another one."""
+
+    code = "cmp_nested_refused"
+    next_step = "Send the message itself; registration authorities of others are not known here."
+
+
+class CmpOperationMismatch(CmpRefused):
+    """The path names another operation than the message."""
+
+    code = "cmp_operation_mismatch"
+    next_step = "Leave the operation out of the path, or send the message that it names."
+
+
+class CmpCertificateWanted(NotAuthenticated):
+    """What is done with a certificate is asked for with its own key."""
+
+    code = "cmp_certificate_wanted"
+    next_step = "Sign the message with the certificate's key (`-cert`, `-key` of `openssl cmp`)."
+
+
+class CmpWayClosed(NotAuthenticated):
+    """The endpoint wants another kind of proof of who asks."""
+
+    code = "cmp_way_closed"
+    next_step = "`ikewarden enroll-endpoint list` shows what each endpoint takes: a token, a certificate, or both."
+
+
+class CmpOldCertificateOther(CmpRefused):
+    """The update is of another certificate than that whose key signed."""
+
+    code = "cmp_old_certificate_other"
+    next_step = "Sign with the key of the certificate that is to be succeeded."
+
+
+class TransactionInUse(Conflict):
+    """The transactionID was used for another request."""
+
+    code = "cmp_transaction_in_use"
+    next_step = "Begin again with a new transactionID."
+
+
+class NoTransaction(CmpRefused):
+    """Nothing was asked for in this transaction by this sender, or nothing that can be confirmed."""
+
+    code = "cmp_transaction_unknown"
+    next_step = "Send the request itself again, with a new transactionID."
+
+
+class NonceWrong(CmpRefused):
+    """The message does not answer one of ours."""
+
+    code = "cmp_nonce_wrong"
+    next_step = "Give back as recipNonce the senderNonce of the last answer."
+
+
+class HashWrong(CmpRefused):
+    """What is confirmed is another certificate."""
+
+    code = "cmp_certificate_hash_wrong"
+    next_step = "Confirm the certificate that was answered, by the hash function of its signature."
+
+
+class ConfirmedAlready(CmpRefused):
+    """The client has spoken already, or said that it would not."""
+
+    code = "cmp_confirmed_already"
+    next_step = "Nothing more is needed."
+
+
+class CertificateOver(CmpRefused):
+    """It was rejected, or not confirmed in time, and is revoked."""
+
+    code = "cmp_certificate_over"
+    next_step = "Ask for a certificate again."

@@ -11,6 +11,9 @@ from pki.cmp.protection import verify
 from pki.x509 import der
 from pki.x509.csr import SigningRequest, read_csr, reread
 
+_SERIAL: Final = 0x81
+_ISSUER: Final = 0xA3
+_VALIDITY: Final = 0xA4
 _SUBJECT: Final = 0xA5
 _PUBLIC_KEY: Final = 0xA6
 _EXTENSIONS: Final = 0xA9
@@ -35,12 +38,15 @@ class OldCertificate:
 @dataclass(frozen=True)
 class Wanted:
     """What a message asks for: the number of the request in it (-1 in p10cr), and the request, proved. `old`: which
-    certificate it is to succeed, where it says so.
+    certificate it is to succeed, where it says so. `issuer`: who shall issue (a Name in DER), where it says so.
+    `dated`: it asks for a validity or a serial number.
     """
 
     number: int
     request: SigningRequest
     old: OldCertificate | None = None
+    issuer: bytes | None = None
+    dated: bool = False
 
 
 def wanted(message: Message) -> Wanted:
@@ -67,7 +73,15 @@ def _crmf(body: bytes) -> Wanted:
     if proof is None:
         raise PossessionUnproven("The request is not signed with its own key.")
     _prove(body, proof, body[asked.start : asked.end], request)
-    return Wanted(_number(body, number), request, _old(body, controls))
+    parts = {each.tag: each for each in members(body, template)}
+    issuer = parts.get(_ISSUER)
+    return Wanted(
+        _number(body, number),
+        request,
+        _old(body, controls),
+        issuer=None if issuer is None else body[issuer.content : issuer.end],
+        dated=not parts.keys().isdisjoint({_SERIAL, _VALIDITY}),
+    )
 
 
 def _number(body: bytes, element: der.Element) -> int:

@@ -1,29 +1,25 @@
 """CMP over a socket: `openssl cmp` as the device, and messages that it made sent as they are, or changed."""
 
-import hashlib
-import hmac
 import subprocess
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 from cryptography import x509
-from cryptography.hazmat.primitives.serialization import Encoding
 
 from core.secret import Secret
 from hsm.seal import ScryptCost, Seal
 from hsm.sealedfiles import SealedFileKeyStore
-from pki import authorities, scep_credential, tokens
+from pki import authorities, ra_credential, tokens
 from pki.actors import Role, Scope
 from pki.endpoints import CmpDoor, Endpoint, EstDoor
 from pki.tokens import CreatedToken, TokenRequest
 from pki.x509 import der
 from tests.api.plain import Listener, listening
 from tests.api.serving import Reply
-from tests.api.site import CLOCKWORK, CONSOLE, Site, new_csr
+from tests.api.site import CLOCKWORK, CONSOLE, Site
 
 PROFILE = "gateway"
 MEDIA_TYPE = "application/pkixcmp"
@@ -39,22 +35,32 @@ ENDPOINTS = (
 @contextmanager
 def open_doors(site: Site) -> Iterator[Listener]:
     """Two processes that answer for a site with several endpoints, for the duration of a block."""
+    equip(site)
+    with listening(site) as running:
+        yield running
+
+
+def equip(site: Site) -> None:
+    """Give a site several endpoints, and its registration authority."""
     directory = site.directory / f"keys-{site.url.rpartition('/')[2]}"
     seal = Seal.create(directory, Secret("correct horse battery"), cost=ScryptCost(n=2**14))
     rules = replace(site.desk.rules, endpoints={each.name: each for each in ENDPOINTS})
     site.desk = replace(
         site.desk, rules=rules, blobs=SealedFileKeyStore(directory, seal), derive=seal.derive
     )
-    assert scep_credential.ensure(site.desk, CLOCKWORK, now=site.clock()) == 1
-    with listening(site) as running:
-        yield running
+    assert ra_credential.ensure(site.desk, CLOCKWORK, now=site.clock()) == 1
 
 
 def token(listener: Listener, name: str, uses: int = 1, **rest: Any) -> CreatedToken:
     """An enroller's token for one device."""
+    return token_of(listener.site, name, uses, **rest)
+
+
+def token_of(site: Site, name: str, uses: int = 1, **rest: Any) -> CreatedToken:
+    """The same, of a site."""
     scope = Scope(profiles=(rest.pop("profile", PROFILE),), names=(f"dns:{name}",))
     wanted = TokenRequest(name=name, role=Role.ENROLLER, uses=uses, scope=scope, **rest)
-    return tokens.create(listener.site.desk, CONSOLE, wanted, now=listener.site.clock())
+    return tokens.create(site.desk, CONSOLE, wanted, now=site.clock())
 
 
 def by_secret(made: CreatedToken, *, mac: str = "hmacWithSHA256") -> tuple[str, ...]:
@@ -62,98 +68,6 @@ def by_secret(made: CreatedToken, *, mac: str = "hmacWithSHA256") -> tuple[str, 
     assert made.cmp is not None
     secret = made.cmp.reveal().decode()
     return ("-ref", made.view.id, "-secret", f"pass:{secret}", "-mac", mac)
-
-
-def _oid(text: str) -> bytes:
-    return der.tlv(0x06, bytes.fromhex(text))
-
-
-def _sequence(*parts: bytes) -> bytes:
-    return der.tlv(der.SEQUENCE, b"".join(parts))
-
-
-@dataclass(frozen=True)
-class Crafted:
-    """A message with a MAC by hand, in PBM (or PBMAC1) with 500 rounds and HMAC with SHA-256: the tag of its body, what
-    stands under it, and whatever of the header shall be another than usual.
-    """
-
-    secret: bytes
-    reference: str
-    tag: int
-    body: bytes
-    transaction: bytes
-    nonce: bytes = b"n" * 16
-    answers: bytes = b""
-    at: datetime | None = None
-    rounds: int = 500
-    version: int = 2
-    protected: bool = True
-    pbmac1: bool = False
-
-    def der(self) -> bytes:
-        """The message."""
-        salt = b"s" * 16
-        hmac_sha256 = _sequence(_oid("2a864886f70d0209"))
-        algorithm = _sequence(
-            _oid("2a864886f67d07420d"),
-            _sequence(
-                der.tlv(der.OCTET_STRING, salt),
-                _sequence(_oid("608648016503040201")),
-                der.integer(self.rounds),
-                hmac_sha256,
-            ),
-        )
-        if self.pbmac1:
-            rounds, size = der.integer(self.rounds), der.integer(32)
-            pbkdf2 = _sequence(der.tlv(der.OCTET_STRING, salt), rounds, size, hmac_sha256)
-            kdf = _sequence(_oid("2a864886f70d01050c"), pbkdf2)
-            algorithm = _sequence(_oid("2a864886f70d01050e"), _sequence(kdf, hmac_sha256))
-        octets = {2: self.reference.encode(), 4: self.transaction, 5: self.nonce, 6: self.answers}
-        header = _sequence(
-            der.integer(self.version),
-            b"\xa4\x02\x30\x00" * 2,
-            b"" if self.at is None else der.tlv(0xA0, der.generalized_time(self.at)),
-            der.tlv(0xA1, algorithm) if self.protected else b"",
-            *(
-                der.tlv(0xA0 | place, der.tlv(der.OCTET_STRING, value))
-                for place, value in octets.items()
-                if value
-            ),
-        )
-        body = der.tlv(0xA0 | self.tag, self.body)
-        key = self.secret + salt
-        for _ in range(min(self.rounds, 1000)):
-            key = hashlib.sha256(key).digest()
-        if self.pbmac1:
-            key = hashlib.pbkdf2_hmac("sha256", self.secret, salt, self.rounds, 32)
-        mac = hmac.digest(key, _sequence(header, body), "sha256")
-        protection = der.tlv(0xA0, der.bit_string(mac)) if self.protected else b""
-        return _sequence(header, body, protection)
-
-
-def crafted(made: CreatedToken, tag: int, body: bytes, transaction: bytes, **rest: Any) -> Crafted:
-    """A message of the holder of a token."""
-    assert made.cmp is not None
-    return Crafted(made.cmp.reveal(), made.view.id, tag, body, transaction, **rest)
-
-
-def csr(name: str, key: Any = None) -> bytes:
-    """A request for a DNS name (DER)."""
-    return x509.load_pem_x509_csr(new_csr(name, key).encode()).public_bytes(Encoding.DER)
-
-
-def confirmation(certificate: bytes, number: int = -1, *, accepted: bool = True) -> bytes:
-    """The body of a certConf, for a certificate whose signature has SHA-256."""
-    status = b"" if accepted else _sequence(der.integer(2))
-    size = der.tlv(der.INTEGER, number.to_bytes(1, "big", signed=True))
-    digest = der.tlv(der.OCTET_STRING, hashlib.sha256(certificate).digest())
-    return _sequence(_sequence(digest, size, status))
-
-
-def poll(number: int = -1) -> bytes:
-    """The body of a pollReq."""
-    return _sequence(_sequence(der.tlv(der.INTEGER, number.to_bytes(1, "big", signed=True))))
 
 
 @dataclass(frozen=True)

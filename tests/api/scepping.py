@@ -26,7 +26,7 @@ from cryptography.x509.oid import AttributeOID, NameOID
 from core.secret import Secret
 from hsm.seal import ScryptCost, Seal
 from hsm.sealedfiles import SealedFileKeyStore
-from pki import scep_credential
+from pki import ra_credential
 from pki.actors import Role, Scope
 from pki.endpoints import Endpoint, EstDoor, ScepDoor
 from tests.api.plain import Listener, listening
@@ -403,7 +403,7 @@ def open_doors(site: Site) -> Iterator[Listener]:
     seal = Seal.create(directory, Secret("correct horse battery"), cost=ScryptCost(n=2**14))
     rules = replace(site.desk.rules, endpoints={each.name: each for each in ENDPOINTS})
     site.desk = replace(site.desk, rules=rules, blobs=SealedFileKeyStore(directory, seal))
-    assert scep_credential.ensure(site.desk, CLOCKWORK, now=site.clock()) == 1
+    assert ra_credential.ensure(site.desk, CLOCKWORK, now=site.clock()) == 1
     with listening(site) as running:
         yield running
 

@@ -1,4 +1,4 @@
-"""CMP (RFC 9810, 9483) over a socket: who gets something by it, and who does not."""
+"""CMP (RFC 9810, 9483) over a socket: who gets something by it, and who does not beside the table of findings."""
 
 import secrets
 from collections.abc import Callable, Iterator
@@ -15,24 +15,11 @@ from core.secret import Secret
 from pki import authorities, cmp_news, cmp_transactions, revocation, tokens
 from pki.actors import Role
 from pki.certificates import CertificateQuery, find, search
-from pki.cmp.errors import Failure
+from pki.cmp.answers import Failure
 from pki.tokens import CreatedToken, TokenRequest
 from pki.x509 import der, serials
-from tests.api.cmping import (
-    MEDIA_TYPE,
-    Crafted,
-    Openssl,
-    Told,
-    by_secret,
-    confirmation,
-    crafted,
-    csr,
-    new,
-    open_doors,
-    poll,
-    token,
-    told,
-)
+from tests.api.cmpcrafting import Crafted, confirmation, crafted, csr, poll
+from tests.api.cmping import MEDIA_TYPE, Openssl, Told, by_secret, new, open_doors, token, told
 from tests.api.plain import Listener
 from tests.api.site import CLOCKWORK, CONSOLE, Site
 
@@ -79,24 +66,6 @@ def count(listener: Listener, name: str) -> int:
 # who must not
 
 
-def _revoked(listener: Listener) -> CreatedToken:
-    made = token(listener, "x.example")
-    tokens.revoke(listener.site.desk, CONSOLE, made.view.id, now=listener.site.clock())
-    return made
-
-
-def _used_up(listener: Listener) -> CreatedToken:
-    made = token(listener, "x.example")
-    device = Openssl.__new__(Openssl)
-    device.listener, device.path = listener, "/.well-known/cmp/p/devices"
-    assert device.send(asking(made, "x.example").der()).certificate is not None
-    return made
-
-
-def _other_device(listener: Listener) -> CreatedToken:
-    return token(listener, "other.example")
-
-
 def _other_profile(listener: Listener) -> CreatedToken:
     return token(listener, "x.example", profile="host")
 
@@ -112,10 +81,7 @@ def _no_enroller(listener: Listener) -> CreatedToken:
 @pytest.mark.parametrize(
     ("who", "code"),
     [
-        (_revoked, "token_refused"),
-        (_used_up, "token_refused"),
         (_no_enroller, "token_refused"),
-        (_other_device, "outside_scope"),
         (_other_profile, "outside_scope"),
     ],
 )
@@ -125,20 +91,6 @@ def test_a_secret_that_is_not_for_this(
     told = device.send(asking(who(device.listener), "x.example").der())
     assert refused(told) == ({Failure.NOT_AUTHORIZED}, code)
     assert told.by_mac
-
-
-def test_a_secret_that_has_ended(device: Openssl) -> None:
-    made = token(
-        device.listener,
-        "x.example",
-        expires_at=device.listener.site.clock() + timedelta(days=1),
-    )
-    device.listener.ahead.value = timedelta(days=2).total_seconds()
-    try:
-        told = device.send(asking(made, "x.example").der())
-    finally:
-        device.listener.ahead.value = 0.0
-    assert refused(told) == ({Failure.NOT_AUTHORIZED}, "token_refused")
 
 
 def test_wrong_secrets_are_all_told_the_same(device: Openssl) -> None:
@@ -190,26 +142,6 @@ def test_a_certificate_that_does_not_count(device: Openssl) -> None:
     assert refused(device.send(update)) == refused(held)
     ended = device.made("rr", "-oldcert", "a.example.pem", *proof)
     assert refused(device.send(ended)) == refused(held)
-
-
-def test_a_certificate_that_has_ended(device: Openssl) -> None:
-    proof = has_come(device, "late.example")
-    update = device.made("kur", "-newkey", device.key("next"), *proof)
-    device.listener.ahead.value = timedelta(days=100).total_seconds()
-    try:
-        told = device.send(update)
-    finally:
-        device.listener.ahead.value = 0.0
-    assert refused(told) == ({Failure.SIGNER_NOT_TRUSTED}, "client_certificate_expired")
-
-
-def test_a_certificate_of_somebody_else(device: Openssl) -> None:
-    key = device.key("own")
-    device.run("req", "-x509", "-new", "-key", key, "-subj", "/CN=own", "-out", "own.pem")
-    sent = device.made("cr", *new(key, "own"), "-cert", "own.pem", "-key", key)
-    own = x509.load_pem_x509_certificate((device.home / "own.pem").read_bytes())
-    told = device.send(with_certificates(sent, own.public_bytes(Encoding.DER)))
-    assert refused(told) == ({Failure.SIGNER_NOT_TRUSTED}, "client_certificate_unknown")
 
 
 def with_certificates(message: bytes, *others: bytes) -> bytes:
@@ -345,7 +277,7 @@ def test_a_transaction_is_for_one_request(device: Openssl) -> None:
         ({"nonce": b"short"}, Failure.BAD_SENDER_NONCE, "cmp_nonce_missing"),
         ({"rounds": 10}, Failure.BAD_ALG, "cmp_algorithm_refused"),
         ({"rounds": 10_001}, Failure.BAD_ALG, "cmp_algorithm_refused"),
-        ({"rounds": 100_001, "pbmac1": True}, Failure.BAD_ALG, "cmp_algorithm_refused"),
+        ({"rounds": 10_001, "pbmac1": True}, Failure.BAD_ALG, "cmp_algorithm_refused"),
         ({"rounds": 10_000_000}, Failure.BAD_ALG, "cmp_algorithm_refused"),
         ({"version": 1}, Failure.UNSUPPORTED_VERSION, "cmp_version_unsupported"),
         ({"version": 4}, Failure.UNSUPPORTED_VERSION, "cmp_version_unsupported"),

@@ -13,7 +13,8 @@ from pki.actors import Role, Scope
 from pki.endpoints import CmpDoor, Endpoint
 from pki.tokens import CreatedToken, TokenRequest
 from pki.x509 import der
-from tests.api.cmping import MEDIA_TYPE, confirmation, crafted, csr, poll, told
+from tests.api.cmpcrafting import confirmation, crafted, csr, poll
+from tests.api.cmping import MEDIA_TYPE, told
 from tests.api.serving import Reply
 from tests.api.site import CONSOLE, Site
 

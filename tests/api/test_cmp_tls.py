@@ -10,7 +10,8 @@ from pki import tokens
 from pki.actors import Role, Scope
 from pki.endpoints import CmpDoor, Endpoint
 from pki.tokens import TokenRequest
-from tests.api.cmping import MEDIA_TYPE, crafted, csr, told
+from tests.api.cmpcrafting import crafted, csr
+from tests.api.cmping import MEDIA_TYPE, told
 from tests.api.serving import Serving, serve
 from tests.api.site import CONSOLE, Site
 

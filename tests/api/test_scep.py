@@ -15,7 +15,7 @@ from cryptography.hazmat.primitives.serialization import pkcs7
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pki import authorities, decisions, revocation, scep_credential, tokens
+from pki import authorities, decisions, ra_credential, revocation, tokens
 from pki.actors import Actor, Role, Scope
 from pki.certificates import find
 from pki.decisions import ApprovalQuery
@@ -562,7 +562,7 @@ def test_a_rollover_is_told_of_and_followed(listener: Listener) -> None:
     assert (reply.status, reply.code) == (404, "scep_no_next_authority")
     begun = phases.prepare(desk, CONSOLE, RolloverRequest("issuing"), now=now)
     phases.move(desk, CONSOLE, begun.id, Order("published"), now=now)
-    assert scep_credential.ensure(desk, CLOCKWORK, now=now) == 1
+    assert ra_credential.ensure(desk, CLOCKWORK, now=now) == 1
     heir = authorities.load(desk, begun.successor)
     with listening(listener.site) as restarted:  # whose processes have the new key
         reply = restarted.send("GET", "/scep/devices?operation=GetNextCACert")

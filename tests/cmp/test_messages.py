@@ -10,12 +10,10 @@ from hypothesis import strategies as st
 from core.errors import InvalidInput
 from core.secret import Secret
 from pki.cmp.errors import (
-    AlgorithmRefused,
     CmpMalformed,
     CmpVersion,
     PossessionUnproven,
     ProtectionInvalid,
-    TemplateRefused,
 )
 from pki.cmp.messages import read
 from pki.cmp.protection import mac_of, verify_mac, verify_signature
@@ -123,8 +121,3 @@ def test_no_bytes_are_too_strange(requester: Requester, data: st.DataObject) -> 
         wanted(message)
     except InvalidInput:
         return  # each says what is wrong
-
-
-def test_refusals_have_their_failures() -> None:
-    kinds = (CmpMalformed, CmpVersion, ProtectionInvalid, AlgorithmRefused, TemplateRefused)
-    assert len({kind.failure for kind in kinds}) == len(kinds)

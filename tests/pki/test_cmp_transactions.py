@@ -10,7 +10,8 @@ from cryptography.hazmat.primitives.serialization import Encoding
 
 from hsm.ports import KeyAlgorithm
 from pki import cmp_transactions, enrollments
-from pki.cmp_transactions import HashWrong, Opening, Transaction, Word
+from pki.cmp.errors import HashWrong
+from pki.cmp_transactions import Opening, Transaction, Word
 from pki.endpoints import Endpoint
 from store.engine import Store
 from tests.api.site import new_csr

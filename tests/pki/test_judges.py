@@ -11,7 +11,7 @@ from sqlalchemy import select
 
 from hsm.keys import new_key
 from hsm.ports import KeyAlgorithm
-from pki import authorities, issuance, publication, revocation, scep_credential, tls_credential
+from pki import authorities, issuance, publication, ra_credential, revocation, tls_credential
 from pki.desk import Desk
 from pki.endpoints import Endpoint, ScepDoor
 from pki.issuance import IssuedCertificate, IssueRequest
@@ -194,8 +194,8 @@ def test_the_registration_authority_of_scep(
 ) -> None:
     endpoints = {"devices": Endpoint("devices", "network-device", scep=ScepDoor())}
     desk = reopened(village(algorithm), blobs=Blobs(), endpoints=endpoints)
-    scep_credential.ensure(desk, CLOCKWORK, now=NOW)
-    [made] = scep_credential.held(desk, CLOCKWORK, now=NOW).all
+    ra_credential.ensure(desk, CLOCKWORK, now=NOW)
+    [made] = ra_credential.held(desk, CLOCKWORK, now=NOW).all
     own = made.certificate.public_bytes(DER)
     root, between = certificate_of(desk, "root"), certificate_of(desk, "issuing")
     judge_chain(own, root, between, [full(desk, "root"), full(desk, "issuing")])

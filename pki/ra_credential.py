@@ -1,8 +1,9 @@
-"""The registration authority of SCEP (RFC 8894 §4.2.1.2) and CMP: one RSA key and certificate for each authority that
-an endpoint of theirs issues from, made and renewed by itself, keys sealed on disk. In CMP it signs answers.
+"""The registration authority that answers SCEP (RFC 8894 §4.2.1.2) and CMP (RFC 9483 §3.2): one RSA key and certificate
+for each authority that an endpoint of theirs issues from, made and renewed by itself, keys sealed on disk.
 
-Devices encrypt to it, whatever key the authority has, and the authority's key never decrypts anything. One that was
-replaced still opens what was encrypted to it, until it ends: a device may have fetched it long ago.
+It signs answers, with the purpose that says that it may: id-kp-cmcRA (RFC 9810 §4.5). In SCEP devices encrypt to it,
+whatever key the authority has, and the authority's key never decrypts anything. One that was replaced still opens what
+was encrypted to it, until it ends: a device may have fetched it long ago.
 """
 
 from collections.abc import Iterable, Sequence
@@ -28,6 +29,7 @@ from pki.rollover import records
 from pki.x509 import serials
 from store import holders, leases
 
+# Older than its use for CMP. Certificates on record, and the file with the keys, have these names.
 PROFILE: Final = "scep-ra"
 BLOB: Final = "scep-ra"
 _BITS: Final = 2048  # old devices know no more
@@ -36,10 +38,10 @@ _END: Final = b"-----END CERTIFICATE-----\n"
 _MAKING: Final = timedelta(minutes=1)
 
 
-class NoScepCredential(Unavailable):
-    """The authority has no registration authority for SCEP yet; the scheduler makes one."""
+class NoRaCredential(Unavailable):
+    """The authority has no registration authority for SCEP and CMP yet; the scheduler makes one."""
 
-    code = "scep_credential_missing"
+    code = "ra_credential_missing"
     next_step = "See that the scheduler runs: it makes the certificate within seconds."
 
 
@@ -58,7 +60,7 @@ class RaCredentials:
     all: tuple[RaCredential, ...]
 
     def of(self, authority: Authority) -> RaCredential:
-        """The one to show for an authority. Raises NoScepCredential."""
+        """The one to show for an authority. Raises NoRaCredential."""
         # In a rollover the successor may have the same name: the key tells.
         known = authority.certificate.extensions
         wanted = known.get_extension_for_class(x509.SubjectKeyIdentifier).value.key_identifier
@@ -67,7 +69,7 @@ class RaCredentials:
             issuer = found.get_extension_for_class(x509.AuthorityKeyIdentifier).value
             if issuer.key_identifier == wanted:
                 return each
-        raise NoScepCredential(f"The authority {authority.name!r} has no SCEP certificate yet.")
+        raise NoRaCredential(f"The authority {authority.name!r} has no registration authority yet.")
 
     def addressed(self, issuer: bytes, serial: int) -> RaCredential | None:
         """The one that a message is encrypted to, by the DER of its issuer's name and its serial number."""
@@ -95,7 +97,7 @@ def ensure(desk: Desk, actor: Actor, *, now: datetime) -> int:
     if not wanted or not _due(desk, wanted, held(desk, actor, now=now), now):
         return 0
     holder = holders.name_of_this_process(desk.entropy(8).hex())
-    lease = leases.take(desk.store, "scep_credential", holder, _MAKING, now)
+    lease = leases.take(desk.store, "ra_credential", holder, _MAKING, now)
     if lease is None:
         return 0
     try:
@@ -141,7 +143,7 @@ def _due(
     def is_fresh(owner: Authority) -> bool:
         try:
             certificate = present.of(owner).certificate
-        except NoScepCredential:
+        except NoRaCredential:
             return False
         known = certificate.extensions
         if known.get_extension_for_class(x509.ExtendedKeyUsage).value != purpose:
@@ -166,7 +168,7 @@ def _counts(desk: Desk, credential: RaCredential, now: datetime) -> bool:
 
 def _make(desk: Desk, actor: Actor, owner: Authority, now: datetime) -> RaCredential:
     key = rsa.generate_private_key(65537, _BITS)
-    name = ocsp_signers.permitted_subject(owner, f"SCEP RA of {owner.name}")
+    name = ocsp_signers.permitted_subject(owner, f"RA of {owner.name}")
     request = x509.CertificateSigningRequestBuilder().subject_name(name).sign(key, hashes.SHA256())
     wanted = issuance.IssueRequest(
         request.public_bytes(Encoding.DER), PROFILE, owner.name, itself=True
@@ -204,5 +206,7 @@ def _keep(desk: Desk, credentials: Iterable[RaCredential]) -> None:
 
 def _blobs(desk: Desk) -> BlobStore:
     if desk.blobs is None:
-        raise NoScepCredential("There is no place here that keeps the credentials of SCEP.")
+        raise NoRaCredential(
+            "There is no place here that keeps the keys of registration authorities."
+        )
     return desk.blobs
