@@ -11,7 +11,7 @@ import pytest
 from core.secret import Secret
 from hsm.seal import ScryptCost, Seal
 from hsm.sealedfiles import SealedFileKeyStore
-from pki import authorities, scep_credential
+from pki import authorities, ra_credential
 from pki.actors import Role, Scope
 from pki.endpoints import Endpoint, ScepDoor
 from tests.api.scepping import DER, PROFILE, Device, csr
@@ -33,14 +33,14 @@ def serving(site: Site) -> Iterator[Serving]:
     }
     rules = replace(site.desk.rules, endpoints=endpoints)
     site.desk = replace(site.desk, rules=rules, blobs=SealedFileKeyStore(directory, seal))
-    assert scep_credential.ensure(site.desk, CLOCKWORK, now=site.clock()) == 1
+    assert ra_credential.ensure(site.desk, CLOCKWORK, now=site.clock()) == 1
     with serve(site) as running:
         yield running
 
 
 def device(serving: Serving, number: int) -> Any:
     """A device that is told elsewhere what to encrypt to, and makes messages without sending them."""
-    held = scep_credential.held(serving.site.desk, CLOCKWORK, now=serving.site.clock())
+    held = ra_credential.held(serving.site.desk, CLOCKWORK, now=serving.site.clock())
     ra = held.of(authorities.load(serving.site.desk, "issuing")).certificate
     unused: Any = None
     return Device.new(

@@ -108,12 +108,12 @@ def test_one_of_an_earlier_purpose_is_replaced_and_still_opens(
     known = service.rules.profiles
     before = replace(known["scep-ra"], extended_key_usage=("1.3.6.1.5.5.7.3.28",))
     earlier = reopened(service, blobs=service.blobs, profiles={**known, "scep-ra": before})
-    assert scep_credential.ensure(earlier, CLOCKWORK, now=now) == 1
-    assert scep_credential.ensure(earlier, CLOCKWORK, now=now) == 0
+    assert ra_credential.ensure(earlier, CLOCKWORK, now=now) == 1
+    assert ra_credential.ensure(earlier, CLOCKWORK, now=now) == 0
     [first] = held(earlier, now).all
     today = reopened(earlier, blobs=service.blobs, profiles=known)
-    assert scep_credential.ensure(today, CLOCKWORK, now=now) == 1
-    assert scep_credential.ensure(today, CLOCKWORK, now=now) == 0
+    assert ra_credential.ensure(today, CLOCKWORK, now=now) == 1
+    assert ra_credential.ensure(today, CLOCKWORK, now=now) == 0
     name, number = first.certificate.issuer.public_bytes(), first.certificate.serial_number
     assert held(today, now).addressed(name, number) is not None
     assert held(today, now).all[0] != first
