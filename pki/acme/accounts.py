@@ -56,7 +56,7 @@ class Account:
     @property
     def key(self) -> PublicJwk:
         """Its key, to verify with."""
-        return jws.public_jwk(dict(self.jwk))
+        return jws.known_jwk(dict(self.jwk))
 
 
 @dataclass(frozen=True)

@@ -127,7 +127,21 @@ def envelope(document: object, algorithms: tuple[str, ...]) -> Envelope:
 
 
 def public_jwk(document: object) -> PublicJwk:
-    """Read a public key. Raises KeyRefused."""
+    """Read a public key that somebody shows. Raises KeyRefused."""
+    read = known_jwk(document)
+    key = read.public_key
+    try:
+        check_key(key, _SOUND)
+    except (KeyNotAllowed, WeakKey) as error:
+        raise KeyRefused(error.message) from None
+    # One key has one thumbprint, and so one account.
+    if read.thumbprint != thumbprint_of(key):
+        raise KeyRefused("The numbers of the key have too many octets, or too few.")
+    return read
+
+
+def known_jwk(document: object) -> PublicJwk:
+    """Read a public key that was judged before: whether it is weak takes long to find out. Raises KeyRefused."""
     if not isinstance(document, dict) or not isinstance(kind := document.get("kty"), str):
         raise KeyRefused("This is no key.")
     if _PRIVATE & document.keys():
@@ -142,13 +156,6 @@ def public_jwk(document: object) -> PublicJwk:
     if algorithm is None or (kind == "EC") != algorithm.startswith("ES"):
         raise KeyRefused("Keys on this curve are not taken.")
     key = _imported(kind, cast("dict[str, str]", members))
-    try:
-        check_key(key.public_key, _SOUND)
-    except (KeyNotAllowed, WeakKey) as error:
-        raise KeyRefused(error.message) from None
-    # One key has one thumbprint, and so one account.
-    if key.thumbprint() != thumbprint_of(cast("PublicKey", key.public_key)):
-        raise KeyRefused("The numbers of the key have too many octets, or too few.")
     return PublicJwk(cast("dict[str, str]", members), algorithm, key.thumbprint(), key)
 
 

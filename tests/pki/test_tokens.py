@@ -346,7 +346,8 @@ def test_a_certificate_counts_within_its_time(desk: Desk) -> None:
         {"scope": 7},
         {"scope": {"profiles": "gateway"}},
         {"scope": {"gateway": ["gw1"]}},
-        {"scope": {"networks": ["192.0.2.0/24"]}},
+        {"scope": {"networks": "192.0.2.0/24"}},
+        {"scope": {"continents": ["europe"]}},
     ],
 )
 def test_a_row_that_cannot_be_read_permits_nothing_and_can_be_ended(

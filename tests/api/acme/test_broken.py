@@ -27,7 +27,7 @@ def at_once(
 ) -> list[Reply]:
     """The same client, on several connections at the same time."""
     replies: list[Reply] = []
-    gate = threading.Barrier(number)
+    gate = threading.Barrier(number, timeout=60)
 
     def run(which: int) -> None:
         with world.serving.client() as held:
