@@ -267,11 +267,12 @@ def test_what_the_token_is_not_for_is_refused_before_it_is_proved(
 
 def _rsa_of(e: int) -> Any:
     """A key whose exponent is that small; made by hand, because nobody makes such any more."""
-    p, q = (rsa.generate_private_key(65537, 2048).private_numbers().p for _ in range(2))
+    found: list[int] = []
+    while len(found) < 2:
+        private = rsa.generate_private_key(65537, 2048).private_numbers()
+        found += [each for each in (private.p, private.q) if (each - 1) % e]
+    p, q = found[:2]
     phi = (p - 1) * (q - 1)
-    while phi % e == 0:
-        p = rsa.generate_private_key(65537, 2048).private_numbers().p
-        phi = (p - 1) * (q - 1)
     d = pow(e, -1, phi)
     numbers = rsa.RSAPrivateNumbers(
         p, q, d, d % (p - 1), d % (q - 1), pow(q, -1, p), rsa.RSAPublicNumbers(e, p * q)
