@@ -86,6 +86,7 @@ class _Acme(Section):
     external_account: bool = True
     challenges: Annotated[tuple[Challenge, ...], Field(min_length=1)] = CHALLENGES
     networks: _Networks = ()
+    networks_by_token: bool = False
     resolvers: _Resolvers = ()
     http_port: _Port = 80
     tls_port: _Port = 443

@@ -174,13 +174,15 @@ class Scope:
     """Limits of one credential. None means no limit beyond the role's.
 
     `names` are patterns as `pki.x509.names` reads them (`dns:*.gw.example`); `gateway` ties the credential to one
-    gateway.
+    gateway. `networks`, in CIDR form, are of what an ACME endpoint opens the part in which the names of an account with
+    this credential are looked for (`pki.acme.reach`).
     """
 
     profiles: tuple[str, ...] | None = None
     authorities: tuple[str, ...] | None = None
     names: tuple[str, ...] | None = None
     gateway: str | None = None
+    networks: tuple[str, ...] | None = None
 
 
 @dataclass(frozen=True)

@@ -42,13 +42,15 @@ class AcmeDoor:
     """ACME (RFC 8555). `external_account`: who registers must bind the account to an enroller's token.
 
     Names are looked up at `resolvers` (address or address:port; none: those of this system). Without `networks` only
-    public addresses are connected to; networks in CIDR form are added to them, on purpose. The ports are those of the
-    RFCs but in tests. The limits are of one account, and for new ones of the endpoint, within an hour.
+    public addresses are connected to; networks in CIDR form are added to them, on purpose: for every account but as far
+    as its token is limited, or with `networks_by_token` for none that its token does not name. The ports are those of
+    the RFCs but in tests. The limits are of one account, and for new ones of the endpoint, within an hour.
     """
 
     external_account: bool = True
     challenges: tuple[Challenge, ...] = CHALLENGES
     networks: tuple[str, ...] = ()
+    networks_by_token: bool = False
     resolvers: tuple[str, ...] = ()
     http_port: int = 80
     tls_port: int = 443

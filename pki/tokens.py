@@ -3,6 +3,7 @@
 import base64
 from dataclasses import dataclass, field, replace
 from datetime import datetime
+from ipaddress import ip_network
 from typing import Any, Final
 
 from sqlalchemy import select, update
@@ -10,6 +11,7 @@ from sqlalchemy import select, update
 from core.errors import InvalidInput, NotFound
 from core.secret import Secret
 from pki import authorities, profiles
+from pki.acme import reach
 from pki.actors import Action, Actor, OutsideScope, Role, Scope, require
 from pki.approvals import asked_for, require_approval
 from pki.conditions import check_gateway
@@ -47,7 +49,7 @@ class TokenNotFound(NotFound):
 
 
 # What a scope on record permits that cannot be read.
-_NOTHING: Final = Scope(profiles=(), authorities=(), names=())
+_NOTHING: Final = Scope(profiles=(), authorities=(), names=(), networks=())
 
 
 @dataclass(frozen=True)
@@ -197,8 +199,20 @@ def _check_scope(desk: Desk, scope: Scope) -> None:
         authorities.load(desk, authority)
     for pattern in scope.names or ():
         NamePattern.parse(pattern)
+    for network in scope.networks or ():
+        _check_network(network)
     if scope.gateway is not None:
         check_gateway(scope.gateway)
+
+
+def _check_network(text: str) -> None:
+    try:
+        ip_network(text)
+    except ValueError:
+        raise BadToken(
+            f"{text[:100]!r} is no network.",
+            next_step="Write networks as 10.0.0.0/8 or fd00:1::/32, with no bit set behind the prefix.",
+        ) from None
 
 
 def _check_within(own: Scope, given: Scope) -> None:
@@ -215,6 +229,9 @@ def _limit_passed(own: Scope, given: Scope) -> str | None:
         mine, theirs = getattr(own, what), getattr(given, what)
         if mine is not None and (theirs is None or not set(theirs) <= set(mine)):
             return what
+    mine, theirs = own.networks, given.networks
+    if mine is not None and (theirs is None or not reach.is_within(theirs, mine)):
+        return "networks"
     return "gateway" if own.gateway not in (None, given.gateway) else None
 
 

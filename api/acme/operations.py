@@ -202,7 +202,7 @@ def challenge(ask: Ask) -> Response:
         found, whole = orders.challenge(ask.desk, actor, holder, ask.number, now=ask.now)
     else:
         signed.read(Content)
-        found, whole = orders.answer(ask.desk, actor, holder, ask.number, now=ask.now)
+        found, whole = orders.answer(ask.desk, actor, ask.through, holder, ask.number, now=ask.now)
     up = ask.url("authorization", whole.id)
     headers = {"Link": f'<{up}>;rel="up"'}
     if found.state is State.PROCESSING:

@@ -25,7 +25,7 @@ from pki.refusals import LintRefused
 from pki.revocation import AlreadyRevoked, BadReason
 from pki.x509.csr import CsrExtensionRefused, CsrMalformed, CsrSignatureInvalid, CsrTooLarge
 from pki.x509.draft import NameKindRefused, NameMissing, SubjectRefused
-from pki.x509.keys import KeyNotAllowed
+from pki.x509.keys import KeyNotAllowed, WeakKey
 from pki.x509.names import InvalidName
 
 TYPE: Final = "urn:ietf:params:acme:error:"
@@ -55,6 +55,7 @@ _KINDS: Final[Mapping[type[IkewardenError], tuple[str, int]]] = {
             CsrSignatureInvalid,
             CsrExtensionRefused,
             KeyNotAllowed,
+            WeakKey,
             KeyCompromised,
             LintRefused,
             NameKindRefused,

@@ -44,6 +44,9 @@ class Acme(Shown):
     networks: list[str] = Field(
         description="Networks beside the public ones in which proofs are looked for."
     )
+    networks_by_token: bool = Field(
+        description="Whether of these an account reaches only those that its token names."
+    )
 
 
 class Cmp(Shown):
@@ -95,6 +98,7 @@ def _acme(base: str, name: str, door: AcmeDoor) -> Acme:
         external_account=door.external_account,
         challenges=list(door.challenges),
         networks=list(door.networks),
+        networks_by_token=door.networks_by_token,
     )
 
 

@@ -31,6 +31,13 @@ class CreateToken(Sent):
     names: list[Word] | None = Field(
         default=None, max_length=100, description="Patterns: `dns:*.gw.example`, `ip:192.0.2.0/24`."
     )
+    networks: list[Word] | None = Field(
+        default=None,
+        max_length=100,
+        description="Of an ACME account with this token: in which of the networks that its endpoint opens beside the "
+        "public ones its names are looked for, as `10.0.0.0/8`; in none where the list is empty. Left out: in all, "
+        "unless the endpoint says `networks_by_token`.",
+    )
     gateway: Word | None = Field(
         default=None,
         description="The one gateway it is tied to: all that it reads and changes is that gateway's. What is of no "
@@ -51,6 +58,7 @@ class Token(Shown):
     profiles: list[str] | None
     authorities: list[str] | None
     names: list[str] | None
+    networks: list[str] | None
     gateway: str | None
     uses_left: int | None
     created_by: str
@@ -84,7 +92,7 @@ class TokenPage(Shown):
 def _fields(view: TokenView) -> dict[str, object]:
     scope = {
         name: None if value is None else list(value)
-        for name in ("profiles", "authorities", "names")
+        for name in ("profiles", "authorities", "names", "networks")
         for value in (getattr(view.scope, name),)
     }
     plain = {name: value for name, value in vars(view).items() if name != "scope"}
@@ -102,6 +110,7 @@ def create(call: Call[CreateToken, Nothing]) -> Reply:
             authorities=None if body.authorities is None else tuple(body.authorities),
             names=None if body.names is None else tuple(body.names),
             gateway=body.gateway,
+            networks=None if body.networks is None else tuple(body.networks),
         ),
         uses=body.uses,
         expires_at=body.expires_at,

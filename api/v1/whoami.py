@@ -14,6 +14,7 @@ class WhoAmI(Shown):
     profiles: list[str] | None
     authorities: list[str] | None
     names: list[str] | None
+    networks: list[str] | None
     gateway: str | None
     one_time: bool
 
@@ -30,6 +31,7 @@ def show(call: Call[None, Nothing]) -> Reply:
             profiles=None if scope.profiles is None else list(scope.profiles),
             authorities=None if scope.authorities is None else list(scope.authorities),
             names=None if scope.names is None else list(scope.names),
+            networks=None if scope.networks is None else list(scope.networks),
             gateway=scope.gateway,
             one_time=actor.one_time,
         )

@@ -4,13 +4,13 @@ import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any, Final
 
-from sqlalchemy import Connection, func, insert, select, update
+from sqlalchemy import exists, insert, select, update
 
 from pki import tokens
-from pki.acme import jws
+from pki.acme import jws, limits
 from pki.acme.jws import Envelope, PublicJwk
 from pki.acme.refusals import (
     AccountRefused,
@@ -22,7 +22,6 @@ from pki.acme.refusals import (
     ExternalAccountRequired,
     KeyRefused,
     KeyTaken,
-    LimitReached,
     RequestMalformed,
 )
 from pki.actors import Action, Actor, Role, Scope, require
@@ -30,6 +29,7 @@ from pki.desk import Desk
 from pki.endpoints import AcmeDoor, Endpoint
 from pki.identity import TokenRefused, TokenUsedUp, enroller_by_id, scope_of_token, use_up
 from pki.trail import leave
+from pki.x509.signing import PublicKey
 from store.acme_tables import acme_accounts
 from store.engine import Unit
 from store.errors import Duplicate
@@ -38,7 +38,6 @@ VALID: Final = "valid"
 DEACTIVATED: Final = "deactivated"
 _MAILBOX: Final = re.compile(r"[^\s@,?%\x00-\x1f]{1,64}@[A-Za-z0-9.-]{1,255}")
 _MOST_CONTACTS: Final = 10
-_HOUR: Final = timedelta(hours=1)
 
 
 @dataclass(frozen=True)
@@ -57,7 +56,7 @@ class Account:
     @property
     def key(self) -> PublicJwk:
         """Its key, to verify with."""
-        return jws.public_jwk(dict(self.jwk))
+        return jws.known_jwk(dict(self.jwk))
 
 
 @dataclass(frozen=True)
@@ -81,6 +80,19 @@ def find(desk: Desk, through: Endpoint, number: int) -> Account:
 def find_by_key(desk: Desk, through: Endpoint, key: PublicJwk) -> Account:
     """Find the account of a key (RFC 8555 §7.3.1). Raises as `find` does."""
     return _usable(_read(desk, _of_key(through, key)))
+
+
+def has_key(desk: Desk, key: PublicKey) -> bool:
+    """Whether any account, at whatever endpoint, has this key."""
+    thumbprint = jws.thumbprint_of(key)
+    if thumbprint is None:
+        return False
+    with desk.store.read() as connection:
+        of = exists().where(
+            acme_accounts.c.endpoint.in_(desk.rules.endpoints),
+            acme_accounts.c.thumbprint == thumbprint,
+        )
+        return bool(connection.scalar(select(of)))
 
 
 def _of_key(through: Endpoint, key: PublicJwk) -> Any:
@@ -153,7 +165,7 @@ def register(
     }
 
     def work(unit: Unit) -> Account:
-        _refuse_many(unit.connection, through, now)
+        limits.check_accounts(unit.connection, through.name, _door(through), now)
         use_up(unit, actor, now)
         made = insert(acme_accounts).values(**row).returning(acme_accounts)
         account = _account(unit.connection.execute(made).one())
@@ -210,21 +222,6 @@ def _refused() -> ExternalAccountRefused:
     return ExternalAccountRefused("The external account binding is not valid.")
 
 
-def _refuse_many(connection: Connection, through: Endpoint, now: datetime) -> None:
-    recent = select(func.count(), func.min(acme_accounts.c.created_at)).where(
-        acme_accounts.c.endpoint == through.name, acme_accounts.c.created_at > now - _HOUR
-    )
-    number, oldest = connection.execute(recent).one()
-    if number >= _door(through).accounts_per_hour:
-        raise limit_reached("Too many accounts were registered here within an hour.", oldest, now)
-
-
-def limit_reached(words: str, oldest: datetime, now: datetime) -> LimitReached:
-    """What to raise where the oldest of what was counted within an hour is of that time."""
-    seconds = max(1, int((oldest + _HOUR - now).total_seconds()) + 1)
-    return LimitReached(words, details={"retry_after": seconds})
-
-
 def check_contacts(contacts: tuple[str, ...]) -> tuple[str, ...]:
     """The contacts themselves. Raises ContactUnsupported, ContactRefused (RFC 8555 §7.3)."""
     if len(contacts) > _MOST_CONTACTS:
@@ -260,6 +257,8 @@ def change_key(
 ) -> Account:
     """Give an account another key (RFC 8555 §7.3.5). Raises RoleMayNot, KeyTaken with the number of who has it."""
     require(actor, Action.CERTIFICATE_ISSUE)
+    if key.thumbprint == account.thumbprint:
+        raise _taken(desk, account, key)
     values = {"thumbprint": key.thumbprint, "jwk": dict(key.document)}
     try:
         _change(desk, actor, account, values, "acme.account.key", now)
@@ -274,7 +273,8 @@ def _taken(desk: Desk, account: Account, key: PublicJwk) -> KeyTaken:
     )
     with desk.store.read() as connection:
         number = connection.scalar(holder)
-    return KeyTaken("The key is that of another account.", details={"account": number})
+    # None: who had it has given it up since.
+    return KeyTaken("The key is that of an account.", details={"account": number or account.id})
 
 
 def _change(

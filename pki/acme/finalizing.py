@@ -15,7 +15,7 @@ from sqlalchemy import ColumnElement, update
 
 from core.errors import IkewardenError, Unavailable
 from pki import authorities, enrollments
-from pki.acme import orders, states
+from pki.acme import accounts, orders, states
 from pki.acme.accounts import Account
 from pki.acme.orders import OrderView
 from pki.acme.refusals import NothingThere, OrderNotReady, RequestRefused
@@ -27,7 +27,7 @@ from pki.enrollments import EnrollmentWaits
 from pki.issuance import IssuedCertificate
 from pki.reconcile import PATIENCE
 from pki.x509.csr import SigningRequest, read_csr
-from pki.x509.names import GeneralName
+from pki.x509.names import GeneralName, InvalidName
 from store.acme_tables import acme_orders
 from store.engine import Unit
 
@@ -55,7 +55,7 @@ def finalize(
     order = orders.get(desk, actor, account, number, now=now)
     if order.state is not State.READY:
         raise OrderNotReady(f"The order is {order.state}.")
-    _check_request(read_csr(csr), order, account)
+    _check_request(desk, _read(csr), order)
     orders.check_scope(actor, order.identifiers)
     claim = now + _CLAIM
     if not _claim(desk, order.id, acme_orders.c.state == OrderState.OPEN, csr, claim):
@@ -124,14 +124,21 @@ def chain(desk: Desk, actor: Actor, account: Account, number: int, *, now: datet
     return authorities.pem_of(order.der) + "".join(map(authorities.pem, above[:-1]))
 
 
-def _check_request(asked: SigningRequest, order: OrderView, account: Account) -> None:
+def _read(csr: bytes) -> SigningRequest:
+    try:
+        return read_csr(csr)
+    except InvalidName as error:  # of the request; what was ordered are names
+        raise RequestRefused(error.message) from None
+
+
+def _check_request(desk: Desk, asked: SigningRequest, order: OrderView) -> None:
     names = set(asked.names)
     for common in asked.subject.get_attributes_for_oid(NameOID.COMMON_NAME):
         names.add(_named(str(common.value), order))
     if names != set(order.identifiers):  # RFC 8555 §7.4
         raise RequestRefused("The request's names are not exactly those of the order.")
-    if asked.public_key == account.key.public_key:  # RFC 8555 §11.1
-        raise RequestRefused("The request is for the account's own key.")
+    if accounts.has_key(desk, asked.public_key):  # RFC 8555 §11.1
+        raise RequestRefused("The request is for the key of an account.")
 
 
 def _named(common: str, order: OrderView) -> GeneralName:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any, Final, cast
 
 from cryptography.exceptions import InvalidSignature
+from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 from joserfc import jws
 from joserfc.errors import JoseError
 from joserfc.jwk import ECKey, OctKey, OKPKey, RSAKey
@@ -14,6 +15,7 @@ from joserfc.util import urlsafe_b64decode, urlsafe_b64encode
 
 from core.secret import Secret
 from pki.acme.refusals import AlgorithmRefused, KeyRefused, RequestMalformed, SignatureRefused
+from pki.x509.keys import KeyNotAllowed, WeakKey, check_key
 from pki.x509.signing import PublicKey
 
 #: RFC 8555 §6.2: what accounts may sign with. None is a MAC, and none is "none".
@@ -33,7 +35,13 @@ _KEYS: Final[Mapping[str, type[RSAKey] | type[ECKey] | type[OKPKey]]] = {
     "EC": ECKey,
     "OKP": OKPKey,
 }
+_KINDS: Final = (
+    (rsa.RSAPublicKey, RSAKey),
+    (ec.EllipticCurvePublicKey, ECKey),
+    (ed25519.Ed25519PublicKey, OKPKey),
+)
 _RSA_BITS: Final = range(2048, 4097)
+_SOUND: Final = ("rsa-2048", "ec-p256", "ec-p384", "ed25519")
 _LONGEST_MEMBER: Final = 700  # 4096 bits in base64url are 683 characters
 _READS: Final = (JoseError, ValueError, TypeError, KeyError, AttributeError, RecursionError)
 
@@ -119,7 +127,21 @@ def envelope(document: object, algorithms: tuple[str, ...]) -> Envelope:
 
 
 def public_jwk(document: object) -> PublicJwk:
-    """Read a public key. Raises KeyRefused."""
+    """Read a public key that somebody shows. Raises KeyRefused."""
+    read = known_jwk(document)
+    key = read.public_key
+    try:
+        check_key(key, _SOUND)
+    except (KeyNotAllowed, WeakKey) as error:
+        raise KeyRefused(error.message) from None
+    # One key has one thumbprint, and so one account.
+    if read.thumbprint != thumbprint_of(key):
+        raise KeyRefused("The numbers of the key have too many octets, or too few.")
+    return read
+
+
+def known_jwk(document: object) -> PublicJwk:
+    """Read a public key that was judged before: whether it is weak takes long to find out. Raises KeyRefused."""
     if not isinstance(document, dict) or not isinstance(kind := document.get("kty"), str):
         raise KeyRefused("This is no key.")
     if _PRIVATE & document.keys():
@@ -135,6 +157,17 @@ def public_jwk(document: object) -> PublicJwk:
         raise KeyRefused("Keys on this curve are not taken.")
     key = _imported(kind, cast("dict[str, str]", members))
     return PublicJwk(cast("dict[str, str]", members), algorithm, key.thumbprint(), key)
+
+
+def thumbprint_of(key: PublicKey) -> str | None:
+    """The thumbprint that an account with this key would have; None for a key that signs no requests."""
+    if isinstance(key, rsa.RSAPublicKey) and key.key_size not in _RSA_BITS:
+        return None
+    kind = next((made for of, made in _KINDS if isinstance(key, of)), None)
+    try:
+        return None if kind is None else str(kind.import_key(cast("Any", key)).thumbprint())
+    except _READS:  # a curve that is not taken
+        return None
 
 
 def _imported(kind: str, members: dict[str, str]) -> RSAKey | ECKey | OKPKey:

@@ -5,11 +5,13 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, Final
 
-from sqlalchemy import Connection, Row, and_, func, insert, or_, select, update
+from sqlalchemy import ColumnElement, Connection, Row, and_, exists, insert, select, update
 
-from pki.acme import jws, renewal, states
-from pki.acme.accounts import Account, limit_reached
+from pki import authorities as issuers
+from pki.acme import jws, limits, renewal, states
+from pki.acme.accounts import Account
 from pki.acme.refusals import (
+    AlreadyReplaced,
     IdentifierRefused,
     IdentifierUnsupported,
     NothingThere,
@@ -17,7 +19,14 @@ from pki.acme.refusals import (
     RequestMalformed,
 )
 from pki.acme.states import OrderState, State, Step
-from pki.actors import Action, Actor, OutsideScope, require, require_names
+from pki.actors import (
+    Action,
+    Actor,
+    OutsideScope,
+    require,
+    require_names,
+    require_profile,
+)
 from pki.desk import Desk
 from pki.endpoints import AcmeDoor, Challenge, Endpoint
 from pki.profiles import load as load_profile
@@ -31,7 +40,6 @@ from store.tables import authorities, certificates
 LIFETIME: Final = timedelta(days=7)
 MOST: Final = 100  # identifiers of an order
 PAGE: Final = 50
-_HOUR: Final = timedelta(hours=1)
 _TOKEN_OCTETS: Final = 32  # RFC 8555 §8.1: 128 bits at least
 
 
@@ -115,7 +123,8 @@ def create(
 ) -> OrderView:
     """Order a certificate (RFC 8555 §7.4).
 
-    Raises RoleMayNot, IdentifierUnsupported, IdentifierRefused, LimitReached, RequestMalformed, AlreadyReplaced.
+    Raises RoleMayNot, IdentifierUnsupported, IdentifierRefused, LimitReached, RequestMalformed, AlreadyReplaced,
+    OutsideScope, and what `authorities.choose` raises.
     """
     require(actor, Action.CERTIFICATE_ISSUE)
     door = through.acme or AcmeDoor()
@@ -126,11 +135,17 @@ def create(
         if not challenges_for(door, name):
             raise IdentifierUnsupported(f"Nothing that the endpoint takes can prove {name}.")
     check_scope(actor, wanted.identifiers)
+    # What would be refused in the end is refused before anybody proves anything.
+    require_profile(actor, through.profile)
+    issuers.choose(desk, actor, through.authority, now=now)
+    if wanted.replaces is not None:
+        renewal.check_replaceable(desk, account.id, wanted.replaces, wanted.identifiers)
 
     def work(unit: Unit) -> int:
-        _refuse_many(unit.connection, door, account, now)
+        limits.check_orders(unit.connection, account.id, door, now)
+        limits.check_failures(unit.connection, account.id, door, now)
         if wanted.replaces is not None:
-            renewal.check_replaceable(unit.connection, account.id, wanted.replaces)
+            _refuse_replaced(unit.connection, wanted.replaces, now)
         number = _insert(unit.connection, door, account, wanted, desk, now)
         names = [str(each) for each in wanted.identifiers]
         about = f"acme-order:{number}"
@@ -138,6 +153,24 @@ def create(
         return number
 
     return get(desk, actor, account, desk.store.together(work), now=now)
+
+
+def _refuse_replaced(connection: Connection, identifier: str, now: datetime) -> None:
+    """RFC 9773 §5: one order renews a certificate. One that came to nothing does not count."""
+    others = select(acme_orders.c.id).where(acme_orders.c.replaces == identifier, _alive(now))
+    if connection.scalar(others.limit(1)) is not None:
+        raise AlreadyReplaced("Another order replaces this certificate already.")
+
+
+def _alive(now: datetime) -> ColumnElement[bool]:
+    """Whether an order has a certificate, or may still come to one: see `states.order`."""
+    dead = exists().where(
+        acme_authorizations.c.order_id == acme_orders.c.id,
+        acme_authorizations.c.state.in_((State.INVALID, State.DEACTIVATED)),
+    )
+    hopeful = (acme_orders.c.expires_at > now) & ~dead
+    begun = acme_orders.c.state == OrderState.PROCESSING
+    return begun | ((acme_orders.c.state == OrderState.OPEN) & hopeful)
 
 
 def check_scope(actor: Actor, names: Iterable[GeneralName]) -> None:
@@ -195,27 +228,6 @@ def _insert(
     return number
 
 
-def _refuse_many(connection: Connection, door: AcmeDoor, account: Account, now: datetime) -> None:
-    recent = select(func.count(), func.min(acme_orders.c.created_at)).where(
-        acme_orders.c.account_id == account.id, acme_orders.c.created_at > now - _HOUR
-    )
-    number, oldest = connection.execute(recent).one()
-    if number >= door.orders_per_hour:
-        raise limit_reached("This account ordered too much within an hour.", oldest, now)
-    failed = (
-        select(func.count(), func.min(acme_challenges.c.validated_at))
-        .join_from(acme_challenges, acme_authorizations)
-        .where(
-            acme_authorizations.c.account_id == account.id,
-            acme_challenges.c.state == State.INVALID,
-            acme_challenges.c.validated_at > now - _HOUR,
-        )
-    )
-    number, oldest = connection.execute(failed).one()
-    if number >= door.failures_per_hour:
-        raise limit_reached("Too many proofs of this account failed within an hour.", oldest, now)
-
-
 _CERTIFICATE: Final = and_(
     certificates.c.serial == acme_orders.c.serial,
     certificates.c.authority_id == authorities.c.id,
@@ -248,11 +260,10 @@ def list_(
     Raises RoleMayNot.
     """
     require(actor, Action.CERTIFICATE_ISSUE)
-    alive = or_(acme_orders.c.expires_at > now, acme_orders.c.serial.is_not(None))
     query = (
         select(acme_orders.c.id)
         .where(acme_orders.c.account_id == account.id, acme_orders.c.id > after)
-        .where(alive, acme_orders.c.state != OrderState.INVALID)
+        .where(_alive(now))
         .order_by(acme_orders.c.id)
         .limit(PAGE)
     )
@@ -368,15 +379,16 @@ def _own_challenge(
 
 
 def answer(
-    desk: Desk, actor: Actor, account: Account, number: int, *, now: datetime
+    desk: Desk, actor: Actor, through: Endpoint, account: Account, number: int, *, now: datetime
 ) -> tuple[ChallengeView, AuthorizationView]:
     """Take notice that a client is ready to prove (RFC 8555 §7.5.1): from then on somebody looks. Again it changes
     nothing.
 
-    Raises RoleMayNot, NothingThere, OrderNotReady.
+    Raises RoleMayNot, NothingThere, OrderNotReady, LimitReached.
     """
     require(actor, Action.CERTIFICATE_ISSUE)
     begins = states.after(State.PENDING, Step.ANSWER)
+    door = through.acme or AcmeDoor()
     this = update(acme_challenges).where(
         acme_challenges.c.id == number, acme_challenges.c.state == State.PENDING
     )
@@ -387,6 +399,7 @@ def answer(
             return found, whole
         if whole.state is not State.PENDING:
             raise OrderNotReady("This authorization is over already.")
+        limits.check_failures(unit.connection, account.id, door, now)
         unit.connection.execute(this.values(state=begins, due_at=now))
         return _own_challenge(unit.connection, account, number, now)
 

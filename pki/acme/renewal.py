@@ -1,20 +1,21 @@
 """Renewal information (RFC 9773): when a certificate should be renewed, and which order renews it."""
 
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final
 
 from cryptography import x509
-from sqlalchemy import Connection, exists, select
+from sqlalchemy import select
 
 from pki import authorities
-from pki.acme.jws import plain
-from pki.acme.refusals import AlreadyReplaced, NothingThere, RequestMalformed
-from pki.acme.states import OrderState
+from pki.acme.jws import encoded, plain
+from pki.acme.refusals import NothingThere, RequestMalformed
 from pki.certificates import CertificateNotFound, CertificateView, SerialAmbiguous, find
 from pki.desk import Desk
 from pki.x509 import serials
+from pki.x509.names import GeneralName
 from store.acme_tables import acme_orders
 
 #: How often clients are to ask (RFC 9773 §4.3).
@@ -80,16 +81,27 @@ def read(identifier: str) -> tuple[bytes, str]:
     return plain(match[1]), serials.to_hex(number)
 
 
-def check_replaceable(connection: Connection, account: int, identifier: str) -> None:
-    """Make sure that an account may renew a certificate by a new order (RFC 9773 §5): it is of one of its own, and no
-    other order does. Raises RequestMalformed, AlreadyReplaced.
+def check_replaceable(
+    desk: Desk, account: int, identifier: str, names: Iterable[GeneralName]
+) -> None:
+    """Make sure that an order of these names may replace a certificate (RFC 9773 §5): one of the same account, named in
+    the one spelling that there is, with one of the names at least. Raises RequestMalformed.
     """
-    _, serial = read(identifier)
-    own = exists().where(acme_orders.c.account_id == account, acme_orders.c.serial == serial)
-    if not connection.scalar(select(own)):
-        raise RequestMalformed("`replaces` names no certificate of this account.")
-    other = exists().where(
-        acme_orders.c.replaces == identifier, acme_orders.c.state != OrderState.INVALID
+    key, serial = read(identifier)
+    own = select(acme_orders.c.authority, acme_orders.c.identifiers).where(
+        acme_orders.c.account_id == account, acme_orders.c.serial == serial
     )
-    if connection.scalar(select(other)):
-        raise AlreadyReplaced("Another order replaces this certificate already.")
+    with desk.store.read() as connection:
+        found = connection.execute(own).all()
+    held = [each for each in found if _key_of(desk, each.authority) == key]
+    if not held or identifier != _identifier(key, serial):
+        raise RequestMalformed("`replaces` names no certificate of this account.")
+    if not {str(each) for each in names} & set(held[0].identifiers.split("\n")):
+        raise RequestMalformed("`replaces` names a certificate with none of these names.")
+
+
+def _identifier(key: bytes, serial: str) -> str:
+    """RFC 9773 §4.1: the octets of the two DER values, a sign's zero in front of the number included."""
+    number = int(serial, 16)
+    octets = number.to_bytes(number.bit_length() // 8 + 1, "big")
+    return f"{encoded(key)}.{encoded(octets)}"

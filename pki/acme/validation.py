@@ -5,17 +5,18 @@ look is a port: sockets and resolvers are no matter of this room.
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any, Final, Protocol
 
-from sqlalchemy import or_, select, update
+from sqlalchemy import ColumnElement, Select, and_, func, or_, select, update
 
-from pki.acme import jws, states
+from pki.acme import accounts, jws, reach, states
 from pki.acme.states import State, Step
 from pki.actors import Action, Actor, require
 from pki.desk import Desk
 from pki.endpoints import AcmeDoor
+from pki.identity import TokenRefused, scope_of_token
 from pki.trail import leave
 from pki.x509.names import GeneralName
 from store.acme_tables import acme_accounts, acme_authorizations, acme_challenges
@@ -62,23 +63,34 @@ def claim(desk: Desk, actor: Actor, *, owner: str, limit: int, now: datetime) ->
     """Take up to `limit` challenges that are due, for as long as `LEASE`. Raises RoleMayNot."""
     require(actor, Action.JOB_RUN)
     free = or_(acme_challenges.c.lease_until.is_(None), acme_challenges.c.lease_until <= now)
-    due = (
-        select(acme_challenges.c.id)
-        .where(acme_challenges.c.state == State.PROCESSING, acme_challenges.c.due_at <= now, free)
-        .order_by(acme_challenges.c.due_at)
-        .limit(limit)
-    )
+    due = and_(acme_challenges.c.state == State.PROCESSING, acme_challenges.c.due_at <= now, free)
     with desk.store.read() as connection:
-        if connection.execute(due.limit(1)).first() is None:
+        if connection.execute(select(acme_challenges.c.id).where(due).limit(1)).first() is None:
             return []  # the usual case
+    chosen = select(acme_challenges.c.id).where(due, acme_challenges.c.id.in_(_in_turn(due, limit)))
     with desk.store.write() as connection:
-        numbers = list(connection.scalars(due.with_for_update(skip_locked=True)))
+        numbers = list(connection.scalars(chosen.with_for_update(skip_locked=True)))
         taken = update(acme_challenges).where(acme_challenges.c.id.in_(numbers))
         connection.execute(taken.values(lease_owner=owner, lease_until=now + LEASE))
         rows = connection.execute(_LOOKS.where(acme_challenges.c.id.in_(numbers))).all()
-    return [_look(desk, row) for row in rows]
+    return [_look(desk, row, now) for row in rows]
 
 
+def _in_turn(due: ColumnElement[bool], limit: int) -> Select[Any]:
+    """The first of each account before the second of any: who asks for very many lets the others wait for one."""
+    account, at = acme_authorizations.c.account_id, acme_challenges.c.due_at
+    place = func.row_number().over(partition_by=account, order_by=(at, acme_challenges.c.id))
+    waiting = (
+        select(acme_challenges.c.id, at, place.label("place"))
+        .join_from(acme_challenges, acme_authorizations)
+        .where(due)
+        .subquery()
+    )
+    turns = (waiting.c.place, waiting.c.due_at, waiting.c.id)
+    return select(waiting.c.id).order_by(*turns).limit(limit)
+
+
+_SHUT: Final = AcmeDoor(challenges=())
 _LOOKS: Final = (
     select(
         acme_challenges.c.id,
@@ -87,18 +99,18 @@ _LOOKS: Final = (
         acme_challenges.c.token,
         acme_challenges.c.attempts,
         acme_authorizations.c.identifier,
+        acme_authorizations.c.state.label("whole"),
         acme_accounts.c.thumbprint,
         acme_accounts.c.endpoint,
+        acme_accounts.c.state,
+        acme_accounts.c.token_id,
     )
     .join_from(acme_challenges, acme_authorizations)
     .join(acme_accounts, acme_accounts.c.id == acme_authorizations.c.account_id)
 )
 
 
-def _look(desk: Desk, row: Any) -> Look:
-    through = desk.rules.endpoints.get(row.endpoint)
-    # Shut since: nothing can prove anything there.
-    door = AcmeDoor(challenges=()) if through is None or through.acme is None else through.acme
+def _look(desk: Desk, row: Any, now: datetime) -> Look:
     return Look(
         challenge_id=row.id,
         authorization_id=row.authorization_id,
@@ -107,8 +119,29 @@ def _look(desk: Desk, row: Any) -> Look:
         token=row.token,
         key_authorization=jws.key_authorization(row.token, row.thumbprint),
         attempts=row.attempts,
-        door=door,
+        door=_door(desk, row, now),
     )
+
+
+def _door(desk: Desk, row: Any, now: datetime) -> AcmeDoor:
+    """What is open to the account of a challenge now: where the endpoint was shut since, or the account is good for
+    nothing any more, no challenge is; nor of an authorization that is over.
+    """
+    through = desk.rules.endpoints.get(row.endpoint)
+    door = None if through is None else through.acme
+    over = row.whole not in (State.PENDING, State.VALID)
+    if door is None or over or row.state != accounts.VALID:
+        return _SHUT
+    if row.token_id is None:
+        # RFC 8555 §7.3.4: made when the endpoint wanted no binding, and wants one now.
+        return (
+            _SHUT if door.external_account else replace(door, networks=reach.networks(door, None))
+        )
+    try:
+        scope = scope_of_token(desk, row.token_id, now=now)
+    except TokenRefused:
+        return _SHUT
+    return replace(door, networks=reach.networks(door, scope.networks))
 
 
 def release_of(desk: Desk, is_dead: Callable[[str], bool]) -> int:

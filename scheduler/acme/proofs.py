@@ -29,7 +29,7 @@ _KINDS: Final[Mapping[str, Callable[[Look, Lookup], None]]] = {
 def probe(look: Look) -> None:
     """Look over the network. Raises ProofMissing."""
     if look.kind not in look.door.challenges:
-        raise ProofMissing("unauthorized", f"the endpoint takes no {look.kind} any more")
+        raise ProofMissing("unauthorized", f"no {look.kind} is taken of this account any more")
     _KINDS[look.kind](look, Lookup(look.door.resolvers))
 
 

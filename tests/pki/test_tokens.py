@@ -182,6 +182,19 @@ def test_an_operator_ends_no_admins_token(shared_desk: Desk) -> None:
             Scope(profiles=("gateway",), names=("dns:*",)),
             False,
         ),
+        (Scope(networks=("10.0.0.0/8",)), Scope(profiles=("gateway",)), False),
+        (
+            Scope(networks=("10.0.0.0/8", "fd00::/8")),
+            Scope(profiles=("gateway",), networks=("10.1.0.0/16", "fd00:1::/32")),
+            True,
+        ),
+        (
+            Scope(networks=("10.1.0.0/16",)),
+            Scope(profiles=("gateway",), networks=("10.0.0.0/8",)),
+            False,
+        ),
+        (Scope(networks=()), Scope(profiles=("gateway",), networks=("10.0.0.0/8",)), False),
+        (Scope(networks=("10.0.0.0/8",)), Scope(profiles=("gateway",), networks=()), True),
         (Scope(gateway="a"), Scope(profiles=("gateway",)), False),
         (Scope(gateway="a"), Scope(profiles=("gateway",), gateway="b"), False),
         (Scope(gateway="a"), Scope(profiles=("gateway",), gateway="a"), True),
@@ -333,7 +346,8 @@ def test_a_certificate_counts_within_its_time(desk: Desk) -> None:
         {"scope": 7},
         {"scope": {"profiles": "gateway"}},
         {"scope": {"gateway": ["gw1"]}},
-        {"scope": {"networks": ["192.0.2.0/24"]}},
+        {"scope": {"networks": "192.0.2.0/24"}},
+        {"scope": {"continents": ["europe"]}},
     ],
 )
 def test_a_row_that_cannot_be_read_permits_nothing_and_can_be_ended(

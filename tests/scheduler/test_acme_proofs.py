@@ -2,9 +2,7 @@
 
 import contextlib
 import socket
-import threading
 from collections.abc import Iterator
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,13 +11,12 @@ import pytest
 from pki.acme.validation import Look, ProofMissing
 from pki.endpoints import AcmeDoor
 from pki.x509.names import GeneralName
-from scheduler.acme import connecting, proofs
+from scheduler.acme import proofs
 from tests.api.acme.client import b64
 from tests.api.acme.world import (
     Names,
     Web,
     alpn_server,
-    answering,
     name_server,
     self_signed,
     web_server,
@@ -79,15 +76,6 @@ def test_another_status_is_none(names: Names, web: Web, status: int) -> None:
     assert refused(look(names, http_port=web.port)).kind == "unauthorized"
 
 
-def test_a_private_network_is_not_looked_at_unasked(names: Names, web: Web) -> None:
-    web.show("token", AUTHORIZATION)
-    for name in ("dns:a.example", "ip:127.0.0.1"):
-        wanted = look(names, name=name, http_port=web.port, tls_port=web.port, networks=())
-        assert refused(wanted).kind == "rejectedIdentifier"
-        assert refused(replace(wanted, kind="tls-alpn-01")).kind == "rejectedIdentifier"
-    assert web.asked == []
-
-
 def test_a_name_is_looked_up_once_and_that_address_is_used(names: Names, web: Web) -> None:
     """Rebinding: what the name server says the second time is not asked for."""
     times: list[str] = []
@@ -116,22 +104,6 @@ def test_a_redirect_to_the_inside_is_not_followed(names: Names, web: Web) -> Non
             assert refused(look(names, **door)).kind == "rejectedIdentifier"
         assert inside.asked == []
         proofs.probe(look(names, http_port=web.port, tls_port=inside.port))
-
-
-def test_a_name_that_moves_between_redirects_is_judged_anew(names: Names, web: Web) -> None:
-    times: list[str] = []
-
-    def rebind(name: str, kind: str) -> list[str] | None:
-        if kind != "A":
-            return None
-        times.append(name)
-        return ["127.0.0.1"] if len(times) == 1 else ["10.0.0.1"]
-
-    names.rebind = rebind
-    web.redirects[PATH] = f"http://a.example:{web.port}/again"
-    web.files["/again"] = AUTHORIZATION.encode()
-    assert refused(look(names, http_port=web.port)).kind == "rejectedIdentifier"
-    assert [path for path, _ in web.asked] == [PATH]
 
 
 def test_redirects_have_an_end(names: Names, web: Web) -> None:
@@ -164,84 +136,14 @@ def test_no_proxy_is_asked_and_no_credential_sent(
     assert not {"authorization", "cookie", "proxy-authorization"} & headers.keys()
 
 
-HOSTILE = {
-    "hangs up": b"",
-    "no http": b"SSH-2.0-x\r\n",
-    "long line": b"HTTP/1.1 200 " + b"x" * 100_000,
-    "many headers": b"HTTP/1.1 200 OK\r\n" + b"X: y\r\n" * 1000 + b"\r\n",
-    "bad length": b"HTTP/1.1 200 OK\r\nContent-Length: -5\r\n\r\n",
-    "huge": b"HTTP/1.1 200 OK\r\n\r\n" + b"x" * 1_000_000,
-    "bad chunk": b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n",
-    "nowhere": b"HTTP/1.1 302 Found\r\n\r\n",
-    "bad status": b"HTTP/1.1 abc\r\n\r\n",
-    "location of bytes": b"HTTP/1.1 302 Found\r\nLocation: http://\xff\xfe/\r\n\r\n",
-}
-
-
-@pytest.mark.parametrize("said", HOSTILE.values(), ids=HOSTILE.keys())
-def test_whatever_answers_is_no_proof(names: Names, said: bytes) -> None:
-    def reply(held: socket.socket) -> None:
-        held.recv(4096)
-        held.sendall(said)
-
-    with answering(reply) as port:
-        assert refused(look(names, http_port=port)).kind in {"connection", "unauthorized"}
-
-
-@pytest.mark.parametrize("kind", ["http-01", "tls-alpn-01"])
-def test_who_sends_a_byte_now_and_then_is_cut_off(
-    names: Names, monkeypatch: pytest.MonkeyPatch, kind: str
-) -> None:
-    monkeypatch.setattr(connecting, "WHOLE", 1.0)
-    stop = threading.Event()
-
-    def reply(held: socket.socket) -> None:
-        # Of a TLS record as of a header: there is always more to come.
-        held.sendall(
-            b"\x16\x03\x03\x40\x00" if kind == "tls-alpn-01" else b"HTTP/1.1 200 OK\r\nX: "
-        )
-        while not stop.wait(0.05):
-            held.sendall(b"x")
-
-    with answering(reply) as port:
-        try:
-            missing = refused(look(names, kind, http_port=port, tls_port=port))
-        finally:
-            stop.set()
-    assert missing.kind in {"connection", "tls", "unauthorized"}
-
-
 def test_nothing_listens(names: Names) -> None:
     with socket.create_server(("127.0.0.1", 0)) as held:
         port = held.getsockname()[1]
     assert refused(look(names, http_port=port)).kind == "connection"
 
 
-@pytest.mark.parametrize("host", ["0x7f000001", "localhost", "a.example.local"])
-def test_a_name_is_what_its_name_server_says_and_nothing_else(
-    names: Names, web: Web, host: str
-) -> None:
-    """Neither the hosts file nor the system's way to read numbers counts."""
-    with web_server() as inside:
-        inside.show("token", AUTHORIZATION)
-        web.redirects[PATH] = f"http://{host}:{inside.port}{PATH}"
-        missing = refused(look(names, http_port=web.port, tls_port=inside.port))
-    assert missing.kind == "dns"
-    assert inside.asked == []
-
-
 def test_a_name_without_an_address_is_none(names: Names) -> None:
     assert refused(look(names, name="dns:b.example")).kind == "dns"
-
-
-def test_a_name_server_that_is_silent_or_mad_is_none(
-    names: Names, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    from scheduler.acme import resolving
-
-    monkeypatch.setattr(resolving, "_SECONDS", 0.5)
-    names.silent = True
-    assert refused(look(names)).kind == "dns"
 
 
 def test_a_record_is_a_proof(names: Names) -> None:

@@ -163,6 +163,13 @@ def test_secrets_of_bindings_are_told_in_the_way_that_was_asked_for(
     assert made["eab_hmac_key"] is None
     with running.client() as held:
         assert Acme(held).register((made["id"], file.read_text().strip())).status == 201
+    near = ("--network", "10.0.0.0/8", "--network", "fd00:1::/32")
+    made = service.json("token", "create", "near", *limits, *near)
+    assert made["networks"] == ["10.0.0.0/8", "fd00:1::/32"]
+    assert "10.0.0.0/8" in service.run("token", "list").out
+    wrong = service.run("token", "create", "far", *limits, "--network", "10.0.0.1/8")
+    assert wrong.code != 0
+    assert "10.0.0.1/8" in wrong.err
     refused = service.run("token", "create", "carol", "--role", "operator", "--eab")
     assert refused.code == 2
     assert "--eab" in refused.err

@@ -30,8 +30,10 @@ _SECRETS = ("token", "eab_hmac_key", "cmp_secret")
 
 def _limits(entry: Any) -> list[str]:
     """The limits of a token in short."""
-    words = [each for name in ("profiles", "authorities", "names") for each in entry[name] or []]
-    return [*words, *([f"gateway {entry['gateway']}"] if entry["gateway"] else [])]
+    lists = ("profiles", "authorities", "names", "networks")
+    words = [each for name in lists for each in entry[name] or []]
+    nowhere = ["no network"] if entry["networks"] == [] else []
+    return [*words, *nowhere, *([f"gateway {entry['gateway']}"] if entry["gateway"] else [])]
 
 
 def _state(entry: Any, now: datetime) -> str:
@@ -66,6 +68,7 @@ class Wanted:
     profiles: tuple[str, ...]
     authorities: tuple[str, ...]
     names: tuple[str, ...]
+    networks: tuple[str, ...]
     gateway: str | None
     uses: int | None
     expires: datetime | None
@@ -94,6 +97,7 @@ class Wanted:
             "profiles": list(self.profiles) or None,
             "authorities": list(self.authorities) or None,
             "names": list(self.names) or None,
+            "networks": list(self.networks) or None,
             "gateway": self.gateway,
             "uses": self.uses,
             "expires_at": rfc3339(self.expires),
@@ -147,6 +151,13 @@ def token() -> None:
     multiple=True,
     metavar="PATTERN",
     help="Only names that fit: dns:gw1.example.com, dns:*.gw.example, ip:192.0.2.0/24; likewise.",
+)
+@click.option(
+    "--network",
+    "networks",
+    multiple=True,
+    metavar="CIDR",
+    help="For ACME: only in this one of the networks that an endpoint opens, as 10.0.0.0/8; likewise.",
 )
 @click.option(
     "--gateway",

@@ -163,7 +163,12 @@ def external(serving: Serving, name: str = "acme", **limits: Any) -> tuple[str, 
     from pki.tokens import TokenRequest
     from tests.api.site import CONSOLE
 
-    scope = Scope(profiles=(limits.get("profile", "gateway"),), names=limits.get("names"))
+    scope = Scope(
+        profiles=(limits.get("profile", "gateway"),),
+        authorities=limits.get("authorities"),
+        names=limits.get("names"),
+        networks=limits.get("networks"),
+    )
     expires = limits.get("expires_at")
     request = TokenRequest(name, Role.ENROLLER, scope, limits.get("uses", 1), expires)
     site = serving.site

@@ -236,27 +236,6 @@ def test_two_who_finalize_at_once_get_one_certificate(world: World, acme: Acme) 
     assert _statuses(world, "dns:race.example") == ["valid"]
 
 
-def test_nobody_sees_what_is_another_account_s(world: World, acme: Acme) -> None:
-    order, _ = issued(world, acme, "mine.example")
-    other = Acme(acme.client)
-    other.register(external(world.serving))
-    (found,) = acme.authorizations(order)
-    urls = [
-        order.headers["location"],
-        order.headers["location"] + "/certificate",
-        order.json["authorizations"][0],
-        found["challenges"][0]["url"],
-    ]
-    for url in urls:
-        reply = other.post(url)
-        assert (reply.status, kind(reply)) == (404, "malformed"), url
-        assert acme.post(url).status == 200
-    reply = other.post(found["challenges"][0]["url"], {})
-    assert (reply.status, kind(reply)) == (404, "malformed")
-    reply = other.finalize(order, csr(["mine.example"]))
-    assert (reply.status, kind(reply)) == (404, "malformed")
-
-
 @pytest.mark.parametrize("number", ["0", "999999", "1e3", "-1", "x", "9" * 30])
 def test_what_is_not_there_is_not_found(acme: Acme, number: str) -> None:
     base = acme.directory["newOrder"].removesuffix("new-order")

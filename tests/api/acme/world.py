@@ -15,6 +15,7 @@ from typing import Any
 
 import dns.flags
 import dns.message
+import dns.name
 import dns.rcode
 import dns.rrset
 from cryptography import x509
@@ -48,10 +49,15 @@ class Names:
             return None
         answer = dns.message.make_response(query)
         answer.flags |= dns.flags.RA
+        at = question.name
+        followed = 0
+        while (alias := self.records.get((name, "CNAME"))) and kind != "CNAME" and followed < 50:
+            answer.answer.append(dns.rrset.from_text(at, 0, "IN", "CNAME", *alias))
+            at, name, followed = dns.name.from_text(alias[0]), alias[0].rstrip("."), followed + 1
         found = self.rebind(name, kind) if self.rebind else None
         found = self.records.get((name, kind), []) if found is None else found
         if found:
-            answer.answer.append(dns.rrset.from_text(question.name, 0, "IN", kind, *found))
+            answer.answer.append(dns.rrset.from_text(at, 0, "IN", kind, *found))
         elif not any(known == name for known, _ in self.records):
             answer.set_rcode(dns.rcode.NXDOMAIN)
         return answer.to_wire()
