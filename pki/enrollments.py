@@ -13,7 +13,6 @@ from typing import Any, Final, Literal
 from sqlalchemy import bindparam, select
 
 from core.errors import Conflict, NotPermitted
-from core.secret import Secret
 from pki import authorities, issuance, publication
 from pki.actors import Action, Actor, Role, require
 from pki.approvals import (
@@ -28,13 +27,13 @@ from pki.certificates import CertificateNotFound, CertificateView, SerialAmbiguo
 from pki.desk import Desk
 from pki.endpoints import Endpoint, EndpointNotFound
 from pki.guarded import Act, Guarded, State
-from pki.identity import certificate_credential, token_hash
+from pki.identity import certificate_credential
 from pki.issuance import IssuedCertificate, IssueRequest
 from pki.publication import Crl
 from pki.x509 import serials
 from pki.x509.csr import Csr, known_csr
 from store.engine import Unit
-from store.tables import certificates, tokens
+from store.tables import certificates
 
 Door = Literal["est", "scep", "acme", "cmp"]
 #: How long a client waits before it asks again for what a person has to approve.
@@ -115,29 +114,6 @@ def enroll(
 
     with _waiting(desk, actor, now):
         return issuance.issue(desk, actor, wanted, now=now, consent=consent)
-
-
-def earlier(desk: Desk, token: Secret, csr: Csr, *, now: datetime) -> bytes | None:
-    """The certificate (DER) that a one-time token was used up by, where the request is for the same key: whoever lost
-    the answer sends the same again. None for any other token or request; what was revoked is not given.
-
-    Raises what `read_csr` raises, to the holder of such a token.
-    """
-    spent = select(tokens.c.id, tokens.c.expires_at).where(
-        tokens.c.hash == token_hash(token), tokens.c.uses_left == 0, tokens.c.revoked_at.is_(None)
-    )
-    with desk.store.read() as connection:
-        held = connection.execute(spent).one_or_none()
-        if held is None or (held.expires_at is not None and held.expires_at <= now):
-            return None
-        same = select(certificates.c.der).where(
-            certificates.c.spki_sha256 == known_csr(csr).spki_sha256,
-            certificates.c.credential == f"token:{held.id}",
-            certificates.c.status == "valid",
-            certificates.c.not_after > now,
-        )
-        found: bytes | None = connection.scalars(same.limit(1)).one_or_none()
-        return found
 
 
 _SAME_KEY = (

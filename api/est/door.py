@@ -20,7 +20,7 @@ from api.errors import MediaTypeRefused, MethodNotAllowed, RouteNotFound
 from api.est import credentials, messages
 from core.errors import NotAuthenticated, NotFound
 from fleet import ca_sets
-from pki import enrollments, profiles, serverkeys
+from pki import enrollments, identity, profiles, serverkeys
 from pki.actors import Actor, Role
 from pki.desk import Desk
 from pki.endpoints import DEFAULT, Endpoint, EndpointNotFound, EstDoor
@@ -101,7 +101,10 @@ class _Ask:
         token = credentials.password(request.environ.get("HTTP_AUTHORIZATION"))
         if token is None or "token" not in self.door.ways:
             return None
-        return enrollments.earlier(self.desk, token, csr, now=self.now)
+        spent = identity.used_up(self.desk, token, now=self.now)
+        if spent is None:
+            return None
+        return enrollments.given(self.desk, spent, csr, now=self.now)
 
 
 class _Door:

@@ -151,13 +151,21 @@ def _by_token(ask: Ask, csr: SigningRequest, password: Secret) -> bytes:
             ask.desk, password, now=ask.now, request_id=ask.request_id
         )
     except TokenRefused:
-        earlier = enrollments.earlier(ask.desk, password, csr, now=ask.now)
-        if earlier is None:
+        given = _given(ask, identity.used_up(ask.desk, password, now=ask.now), csr)
+        if given is None:
             raise
-        return _certificate(earlier)
+        return given
     if actor.role is not Role.ENROLLER:
         raise ChallengeRefused(f"A challenge password is no token of the role {actor.role}.")
     return _enrolled(ask, actor, csr)
+
+
+def _given(ask: Ask, spent: str | None, csr: SigningRequest) -> bytes | None:
+    """What a token that is used up was used for, if it was for the same key."""
+    if spent is None:
+        return None
+    found = enrollments.given(ask.desk, spent, csr, now=ask.now)
+    return None if found is None else _certificate(found)
 
 
 def _enrolled(ask: Ask, actor: Actor, csr: SigningRequest) -> bytes:
@@ -205,11 +213,11 @@ def _poll(ask: Ask) -> bytes:
             ask.desk, waiting.token_id, now=ask.now, request_id=ask.request_id
         )
     except TokenRefused:
-        of = f"token:{waiting.token_id}"
-        given = enrollments.given(ask.desk, of, waiting.csr, now=ask.now)
+        spent = identity.used_up_by_id(ask.desk, waiting.token_id, now=ask.now)
+        given = _given(ask, spent, waiting.csr)
         if given is None:
             raise
-        return _certificate(given)
+        return given
     return _enrolled(ask, actor, waiting.csr)
 
 
