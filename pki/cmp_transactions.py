@@ -225,6 +225,9 @@ def wait(
     until = now + 2 * desk.rules.approvals.valid
 
     def work(unit: Unit) -> None:
+        kept = _find(unit.connection, transaction)
+        if kept is not None and kept.serial is not None:
+            raise _in_use()  # the same message at the same moment has got further
         _put(unit, transaction, opening, State.WAITING, until, csr=stripped(csr))
 
     _done(desk, work)

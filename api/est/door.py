@@ -26,7 +26,6 @@ from pki.desk import Desk
 from pki.endpoints import DEFAULT, Endpoint, EndpointNotFound, EstDoor
 from pki.enrollments import RETRY_AFTER, EnrollmentWaits
 from pki.identity import TokenRefused
-from pki.issuance import IssuedCertificate
 from pki.x509.csr_attributes import csr_attributes
 
 _WELL_KNOWN: Final = "/.well-known/est/"
@@ -104,7 +103,7 @@ class _Ask:
         spent = identity.used_up(self.desk, token, now=self.now)
         if spent is None:
             return None
-        return enrollments.given(self.desk, spent, csr, now=self.now)
+        return enrollments.given(self.desk, spent, self.through, csr, now=self.now)
 
 
 class _Door:
@@ -156,7 +155,7 @@ def _enroll(ask: _Ask) -> Response:
         if earlier is None:
             raise
         return _issued(earlier)
-    return _issued(_made(ask, actor, csr).der)
+    return _issued(_made(ask, actor, csr))
 
 
 def _reenroll(ask: _Ask) -> Response:
@@ -164,7 +163,7 @@ def _reenroll(ask: _Ask) -> Response:
     actor = ask.actor()
     if actor.role is not Role.GATEWAY:
         raise CertificateMissing("Re-enrollment is by the certificate that is to be renewed.")
-    return _issued(_made(ask, actor, _body()).der)
+    return _issued(_made(ask, actor, _body()))
 
 
 def _serverkeygen(ask: _Ask) -> Response:
@@ -177,8 +176,11 @@ def _serverkeygen(ask: _Ask) -> Response:
     boundary = secrets.token_hex(16)
     content = messages.mixed(
         [
-            (messages.PKCS8, base64.b64encode(pair.key.reveal())),
-            (messages.CERTS, _certs_only(made.der)),
+            (
+                messages.PKCS8,
+                base64.b64encode(pair.key.reveal()),
+            ),
+            (messages.CERTS, _certs_only(made)),
         ],
         boundary,
     )
@@ -200,10 +202,8 @@ _OPERATIONS: Final[Mapping[str, tuple[str, Callable[[_Ask], Response]]]] = {
 }
 
 
-def _made(ask: _Ask, actor: Actor, csr: bytes) -> IssuedCertificate:
-    if actor.role is Role.GATEWAY:
-        return enrollments.reenroll(ask.desk, actor, ask.through, "est", csr, now=ask.now)
-    return enrollments.enroll(ask.desk, actor, ask.through, "est", csr, now=ask.now)
+def _made(ask: _Ask, actor: Actor, csr: bytes) -> bytes:
+    return enrollments.once(ask.desk, actor, ask.through, "est", csr, now=ask.now)
 
 
 def _certs_only(der: bytes) -> bytes:
