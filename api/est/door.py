@@ -171,13 +171,14 @@ def _serverkeygen(ask: _Ask) -> Response:
     if not ask.door.server_keys:
         raise ServerKeysOff(f"The endpoint {ask.through.name!r} makes no keys for devices.")
     actor = ask.actor()
-    pair = serverkeys.make(ask.desk, ask.through, _body())
+    peer = ask.exchange.peer
+    pair = serverkeys.make(ask.desk, actor, ask.through, _body(), peer, now=ask.now)
     made = _made(ask, actor, pair.csr)
     boundary = secrets.token_hex(16)
     content = messages.mixed(
         [
             (
-                messages.PKCS8,
+                messages.SERVER_KEY if pair.sealed else messages.PKCS8,
                 base64.b64encode(pair.key.reveal()),
             ),
             (messages.CERTS, _certs_only(made)),

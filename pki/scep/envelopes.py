@@ -151,9 +151,15 @@ def _decrypt(cipher: Cipher, key: bytes, sealed: _Sealed) -> bytes:
 
 
 def seal(
-    content: bytes, cipher: Cipher, recipient: tuple[bytes, int], key: rsa.RSAPublicKey
+    content: bytes,
+    cipher: Cipher,
+    recipient: tuple[bytes, int],
+    key: rsa.RSAPublicKey,
+    kind: bytes = DATA,
 ) -> bytes:
-    """Encrypt to a key whose certificate has this issuer's name (DER) and serial number; an EnvelopedData in DER."""
+    """Encrypt to a key whose certificate has this issuer's name (DER) and serial number; an EnvelopedData in DER.
+    `kind` is the type (an OID in DER) of what is encrypted.
+    """
     secret, iv = token_bytes(cipher.key_size), token_bytes(cipher.block_size)
     adder = PKCS7(cipher.block_size * 8).padder()
     padded = adder.update(content) + adder.finalize()
@@ -169,7 +175,7 @@ def seal(
     )
     inner = der.tlv(
         der.SEQUENCE,
-        DATA
+        kind
         + der.tlv(der.SEQUENCE, cipher.oid + der.tlv(der.OCTET_STRING, iv))
         + der.tlv(_WHOLE, encrypted),
     )
