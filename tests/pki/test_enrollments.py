@@ -10,15 +10,16 @@ import pytest
 
 from core.crew import Crew
 from core.errors import IkewardenError, Unavailable
-from pki import enrollments, identity, reconcile, revocation, tokens
+from pki import cmp_transactions, enrollments, identity, reconcile, revocation, tokens
 from pki.actors import Actor, Role, Scope
 from pki.certificates import find
+from pki.cmp_transactions import Opening, Transaction, TransactionInUse
 from pki.desk import Desk
 from pki.endpoints import Endpoint, EstDoor
 from pki.enrollments import EnrollmentOver, EnrollmentUnderWay
 from pki.identity import TokenRefused, TokenUsedUp
 from pki.tokens import TokenRequest
-from pki.x509.csr import known_csr
+from pki.x509.csr import known_csr, read_csr
 from store.engine import Store
 from store.tables import certificates
 from tests.fixtures.desk import ADMIN, CLOCKWORK, NOW, OPERATOR, Custody, reopened, stock_key
@@ -241,3 +242,16 @@ def test_a_spent_token_is_known_by_what_it_was(desk: Desk) -> None:
 def test_whoever_may_issue_by_a_token_of_its_own_gets_as_many_as_it_asks_for(desk: Desk) -> None:
     asked = Asked(OPERATOR, request(GW1, key=stock_key("ec-p256", 7001)))
     assert asked.by(desk) != asked.by(desk)
+
+
+def test_a_cmp_transaction_that_has_its_certificate_does_not_wait_again(desk: Desk) -> None:
+    """The same message at the same moment: the one that is later must not forget what the other has made."""
+    transaction = Transaction("gateway", "token:1", b"1")
+    opening = Opening("ab", "p10cr", -1, implicit=False)
+    csr = read_csr(request(GW1))
+    cmp_transactions.wait(desk, transaction, opening, csr, NOW)
+    note = cmp_transactions.noting(transaction, opening, NOW)
+    enrollments.enroll(desk, ADMIN, GATEWAYS, "cmp", csr, now=NOW, note=note)
+    with pytest.raises(TransactionInUse):
+        cmp_transactions.wait(desk, transaction, opening, csr, NOW)
+    assert cmp_transactions.recall(desk, transaction).state == "unconfirmed"
