@@ -13,6 +13,8 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec, padding
 from cryptography.hazmat.primitives.serialization import Encoding, pkcs7
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from core.secret import Secret
 from hsm.seal import ScryptCost, Seal
@@ -241,3 +243,30 @@ def test_without_a_key_of_its_own_the_service_makes_none(serving: Serving, tmp_p
     actor = identity.actor_from_certificate(bare, shown, now=now, request_id="r", by_itself=True)
     with pytest.raises(KeyMakerMissing):
         serverkeys.make(bare, actor, ENDPOINTS[1], wanted(holder.named), shown, now=now)
+
+
+_VALUES = st.one_of(
+    st.binary(max_size=60),
+    st.builds(
+        der.tlv, st.sampled_from([0x04, 0x24, 0x30, 0x31, 0x05, 0x80]), st.binary(max_size=60)
+    ),
+)
+
+
+@settings(max_examples=100, deadline=None)
+@given(attributes=st.dictionaries(st.sampled_from([ASYMMETRIC, SYMMETRIC, CAPABILITIES]), _VALUES))
+def test_no_attribute_is_too_strange(serving: Serving, attributes: dict[str, bytes]) -> None:
+    token = _good_for_nothing(serving)
+    reply = ask(serving, attributes, token=token)
+    assert reply.status in {403, 422}
+
+
+_held: dict[str, str] = {}
+
+
+def _good_for_nothing(serving: Serving) -> str:
+    """A token that is for none of what is asked for, but lets the request be read."""
+    known = _held.get(serving.site.url)
+    if known is None:
+        known = _held[serving.site.url] = enroller(serving, "nobody.example", profile=PROFILE)
+    return known
