@@ -2,6 +2,7 @@
 
 import base64
 import email
+import os
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -379,7 +380,7 @@ def _good_for_nothing(serving: Serving) -> str:
 _FUZZED = body("fuzz.example")  # one for all: its length must not change
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=int(os.environ.get("IKEWARDEN_SOAK_MESSAGES", "150")), deadline=None)
 @given(data=st.data())
 def test_no_bytes_are_too_strange(serving: Serving, data: st.DataObject) -> None:
     good = bytearray(base64.b64decode(_FUZZED))

@@ -2,6 +2,7 @@
 
 import base64
 import email
+import os
 import subprocess
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
@@ -253,7 +254,7 @@ _VALUES = st.one_of(
 )
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=int(os.environ.get("IKEWARDEN_SOAK_MESSAGES", "100")), deadline=None)
 @given(attributes=st.dictionaries(st.sampled_from([ASYMMETRIC, SYMMETRIC, CAPABILITIES]), _VALUES))
 def test_no_attribute_is_too_strange(serving: Serving, attributes: dict[str, bytes]) -> None:
     token = _good_for_nothing(serving)
