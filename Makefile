@@ -44,7 +44,7 @@ soak: $(VENV)/.dev ## the long ones: 200 kills under load, 50 revocations, 100 d
 	@bash tests/prepare.sh test
 	IKEWARDEN_SOAK_KILLS=200 $(BIN)/python -m pytest -q -k kill tests
 	IKEWARDEN_SOAK_REVOCATIONS=50 IKEWARDEN_SOAK_DEATHS=100 $(BIN)/python -m pytest -q -s tests/lab/test_agents_at_length.py tests/lab/test_tokens.py
-	IKEWARDEN_SOAK_MESSAGES=50000 $(BIN)/python -m pytest -q tests/pki/test_scep_messages.py tests/api/test_scep.py -k "strange or changed"
+	IKEWARDEN_SOAK_MESSAGES=50000 $(BIN)/python -m pytest -q tests/pki/test_scep_messages.py tests/api/test_scep.py tests/api/test_est.py tests/api/test_est_server_keys.py -k "strange or changed"
 	IKEWARDEN_SOAK_ACME=40000 $(BIN)/python -m pytest -q tests/api/acme/test_fuzz.py
 	IKEWARDEN_SOAK_CMP=40000 $(BIN)/python -m pytest -q tests/api/test_cmp_strange.py
 	IKEWARDEN_SOAK_REQUESTS=1000000 $(BIN)/python -m pytest -q -s tests/service/test_strange_requests.py

@@ -3,17 +3,17 @@
 Each door decodes, calls one of these, encodes. They end in `pki.issuance`.
 """
 
+import hashlib
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import replace
-from datetime import datetime
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
 from types import MappingProxyType
 from typing import Any, Final, Literal
 
-from sqlalchemy import bindparam, select
+from sqlalchemy import Select, bindparam, select
 
 from core.errors import Conflict, NotPermitted
-from core.secret import Secret
 from pki import authorities, issuance, publication
 from pki.actors import Action, Actor, Role, require
 from pki.approvals import (
@@ -28,17 +28,21 @@ from pki.certificates import CertificateNotFound, CertificateView, SerialAmbiguo
 from pki.desk import Desk
 from pki.endpoints import Endpoint, EndpointNotFound
 from pki.guarded import Act, Guarded, State
-from pki.identity import certificate_credential, token_hash
+from pki.identity import TokenUsedUp, certificate_credential
 from pki.issuance import IssuedCertificate, IssueRequest
 from pki.publication import Crl
 from pki.x509 import serials
 from pki.x509.csr import Csr, known_csr
 from store.engine import Unit
-from store.tables import certificates, tokens
+from store.errors import Duplicate
+from store.tables import certificates, idempotency
 
 Door = Literal["est", "scep", "acme", "cmp"]
 #: How long a client waits before it asks again for what a person has to approve.
 RETRY_AFTER: Final = 60  # seconds
+# Rows that stand for a certificate which is about to be recorded, among the requests that must not be done twice.
+_PLACES: Final = "enrollment"
+_PLACE_KEPT: Final = timedelta(days=1)
 _NOTHING: Final[Mapping[str, Any]] = MappingProxyType({})
 
 
@@ -49,8 +53,18 @@ class EnrollmentWaits(Conflict):
     next_step = "Send exactly the same request again later, with the same credential."
 
 
+class EnrollmentUnderWay(EnrollmentWaits):
+    """A certificate for the same key is being signed, for the same credential: the same request came twice at once, or
+    whoever asked first has died, and what was begun is given up in a few minutes.
+    """
+
+    code = "enrollment_under_way"
+
+
 class EnrollmentOver(Conflict):
-    """The same credential was given a certificate for the same key, and that one does not count any more."""
+    """The same credential was given a certificate for the same key: one that does not count any more, or has other
+    names.
+    """
 
     code = "enrollment_over"
     next_step = "Make a new key, and a new token if that one is used up."
@@ -117,58 +131,132 @@ def enroll(
         return issuance.issue(desk, actor, wanted, now=now, consent=consent)
 
 
-def earlier(desk: Desk, token: Secret, csr: Csr, *, now: datetime) -> bytes | None:
-    """The certificate (DER) that a one-time token was used up by, where the request is for the same key: whoever lost
-    the answer sends the same again. None for any other token or request; what was revoked is not given.
-
-    Raises what `read_csr` raises, to the holder of such a token.
-    """
-    spent = select(tokens.c.id, tokens.c.expires_at).where(
-        tokens.c.hash == token_hash(token), tokens.c.uses_left == 0, tokens.c.revoked_at.is_(None)
+_LAST = (
+    select(
+        certificates.c.id,
+        certificates.c.status,
+        certificates.c.der,
+        certificates.c.names,
+        certificates.c.not_after,
     )
-    with desk.store.read() as connection:
-        held = connection.execute(spent).one_or_none()
-        if held is None or (held.expires_at is not None and held.expires_at <= now):
-            return None
-        same = select(certificates.c.der).where(
-            certificates.c.spki_sha256 == known_csr(csr).spki_sha256,
-            certificates.c.credential == f"token:{held.id}",
-            certificates.c.status == "valid",
-            certificates.c.not_after > now,
-        )
-        found: bytes | None = connection.scalars(same.limit(1)).one_or_none()
-        return found
-
-
-_SAME_KEY = (
-    select(certificates.c.der, certificates.c.status, certificates.c.not_after)
-    .where(certificates.c.spki_sha256 == bindparam("spki"), certificates.c.der.is_not(None))
+    .where(certificates.c.spki_sha256 == bindparam("spki"))
     .order_by(certificates.c.id.desc())
     .limit(1)
 )
-_GIVEN = _SAME_KEY.where(certificates.c.credential == bindparam("of"))
-_SUCCEEDED = _SAME_KEY.where(certificates.c.renewed_from == bindparam("of"))
+_LAST_BY_TOKEN = _LAST.where(
+    certificates.c.credential == bindparam("of"), certificates.c.profile == bindparam("profile")
+)
+_LAST_SUCCESSOR = _LAST.where(certificates.c.renewed_from == bindparam("of"))
 
 
-def given(desk: Desk, credential: str, csr: Csr, *, now: datetime) -> bytes | None:
-    """The certificate (DER) that a counted token or a certificate was given for the key of a request, if it was: where
-    the protocol lets anybody send a message again, that must not make a second one.
+@dataclass(frozen=True)
+class _Place:
+    """What a credential may have one certificate of: of one key, and by a token of one profile too."""
 
-    Raises EnrollmentOver where it does not count any more, and what `read_csr` raises.
+    credential: str
+    profile: str
+    spki_sha256: str
+
+    @property
+    def query(self) -> tuple[Select[Any], Mapping[str, str]]:
+        """What asks for its last certificate, with the values for that."""
+        kind, _, rest = self.credential.partition(":")
+        asked = {"spki": self.spki_sha256}
+        if kind == "token":
+            return _LAST_BY_TOKEN, asked | {"of": self.credential, "profile": self.profile}
+        return _LAST_SUCCESSOR, asked | {"of": rest.partition(":")[2]}
+
+
+def given(
+    desk: Desk, credential: str, through: Endpoint, csr: Csr, *, now: datetime
+) -> bytes | None:
+    """The certificate (DER) that a limited token or a certificate was given for the key of a request, if it was: where
+    the protocol lets anybody send a message again, that must not make a second one. What a token was given is told
+    where the same profile is asked for.
+
+    Raises EnrollmentUnderWay while it is being signed, EnrollmentOver where it does not count any more or lacks a name
+    that is asked for, and what `read_csr` raises.
     """
-    kind, _, rest = credential.partition(":")
-    by_token = kind == "token"
-    asked = {
-        "spki": known_csr(csr).spki_sha256,
-        "of": credential if by_token else rest.partition(":")[2],
-    }
-    row = next(iter(desk.store.look(_GIVEN if by_token else _SUCCEEDED, asked)), None)
-    if row is None:
+    asked = known_csr(csr)
+    place = _Place(credential, through.profile, asked.spki_sha256)
+    row = next(iter(desk.store.look(*place.query)), None)
+    if row is None or row.status == "abandoned":
         return None
+    if row.status == "pending":
+        raise EnrollmentUnderWay("This request came before, and is being answered.")
     if row.status != "valid" or row.not_after <= now:
         raise EnrollmentOver("This request was answered, with a certificate that is over.")
+    if not {str(name) for name in asked.names} <= {*row.names.split("\n")}:
+        raise EnrollmentOver("The key has its certificate already, with other names.")
     found: bytes = row.der
     return found
+
+
+def once(
+    desk: Desk,
+    actor: Actor,
+    through: Endpoint,
+    door: Door,
+    csr: Csr,
+    *,
+    now: datetime,
+    said: Mapping[str, Any] = _NOTHING,
+) -> bytes:
+    """The certificate (DER) of a limited token, or the successor of a certificate, for a key: one, however often and at
+    how many places at once it is asked for. `said` is told in the audit log beside.
+
+    Raises what `enroll` and `reenroll` and `given` raise.
+    """
+    renews = actor.role is Role.GATEWAY
+    require(actor, Action.CERTIFICATE_RENEW if renews else Action.CERTIFICATE_ISSUE)
+    asked = known_csr(csr)
+    if not (renews or actor.one_time):  # somebody's own token: it may have as many as it asks for
+        return enroll(desk, actor, through, door, asked, now=now, note=lambda *_: said).der
+    held = given(desk, actor.credential, through, asked, now=now)
+    if held is not None:
+        return held
+    place = _Place(actor.credential, through.profile, asked.spki_sha256)
+
+    def note(unit: Unit, issued: IssuedCertificate) -> Mapping[str, Any]:
+        _take(unit, place, now)
+        return said
+
+    make = reenroll if renews else enroll
+    try:
+        return make(desk, actor, through, door, asked, now=now, note=note).der
+    except (Duplicate, EnrollmentWaits, EnrollmentDenied, TokenUsedUp) as error:
+        # Perhaps because the same request has just come by another way.
+        held = given(desk, actor.credential, through, asked, now=now)
+        if held is None and isinstance(error, Duplicate):
+            raise EnrollmentUnderWay("This request came twice at once.") from None
+        if held is None:
+            raise
+        return held
+
+
+def _take(unit: Unit, place: _Place, now: datetime) -> None:
+    """Take the place after the last certificate, which must be given up if there is one. Of several that do so at once
+    one is committed: the row can be there once.
+    """
+    last = unit.connection.execute(*place.query).one_or_none()
+    if last is not None and last.status != "abandoned":
+        raise EnrollmentUnderWay("This request came before, and is being answered.")
+    after = 0 if last is None else last.id
+    query, values = place.query
+    told = f"{query is _LAST_BY_TOKEN} {sorted(values.items())} {after}"
+    row = {
+        "actor": _PLACES,
+        "key": hashlib.sha256(told.encode()).hexdigest(),
+        "route": _PLACES,
+        "request_sha256": place.spki_sha256,
+        "state": "done",
+        "status": None,
+        "body": None,
+        "created_at": now,
+        # From when the certificate itself is seen, nobody looks at the row.
+        "expires_at": now + _PLACE_KEPT,
+    }
+    unit.insert(idempotency, row)
 
 
 def certificate_of(desk: Desk, actor: Actor, issuer: bytes, serial: int) -> CertificateView:

@@ -1,6 +1,7 @@
 """Who is calling: a bearer token or a client certificate becomes an `Actor`, on every request anew."""
 
 import hashlib
+from collections.abc import Sequence
 from dataclasses import replace
 from datetime import datetime
 from typing import Any
@@ -98,6 +99,26 @@ def enroller_by_id(desk: Desk, token_id: str, *, now: datetime, request_id: str)
     return actor
 
 
+def used_up(desk: Desk, token: Secret, *, now: datetime) -> str | None:
+    """The credential of a token that counts but for this: all its uses are gone. None for any other.
+
+    Whoever lost the answer sends the same request again, with a token that the first one used up.
+    """
+    return _used_up(desk.store.look(_TOKEN, {"hash": token_hash(token)}), now)
+
+
+def used_up_by_id(desk: Desk, token_id: str, *, now: datetime) -> str | None:
+    """The same by the id of the token."""
+    return _used_up(desk.store.look(_BY_ID, {"number": storable(token_id)}), now)
+
+
+def _used_up(rows: Sequence[Any], now: datetime) -> str | None:
+    row = next(iter(rows), None)
+    if row is None or row.uses_left != 0 or _is_over(row, now):
+        return None
+    return f"token:{row.id}"
+
+
 def scope_of_token(desk: Desk, token_id: str, *, now: datetime) -> Scope:
     """What may be asked for by somebody who proved a token earlier, whether it was used up since, or has expired.
 
@@ -111,12 +132,7 @@ def scope_of_token(desk: Desk, token_id: str, *, now: datetime) -> Scope:
 
 
 def _holder(desk: Desk, row: Any, *, now: datetime, request_id: str) -> Actor:
-    if (
-        row is None
-        or row.revoked_at is not None
-        or (row.expires_at is not None and row.expires_at <= now)
-        or row.uses_left == 0
-    ):
+    if row is None or row.uses_left == 0 or _is_over(row, now):
         raise TokenRefused("This token is not valid.")
     role, scope = role_on_record(row.role), scope_on_record(row.scope)
     if role is None or scope is None:
@@ -129,6 +145,10 @@ def _holder(desk: Desk, row: Any, *, now: datetime, request_id: str) -> Actor:
         request_id=request_id,
         one_time=row.uses_left is not None,
     )
+
+
+def _is_over(row: Any, now: datetime) -> bool:
+    return row.revoked_at is not None or (row.expires_at is not None and row.expires_at <= now)
 
 
 _owners, _heirs = authorities.alias("owners"), authorities.alias("heirs")

@@ -45,10 +45,16 @@ class Transaction:
 
 @dataclass(frozen=True)
 class Waiting:
-    """What a device asked for, and the id of the token that it showed then."""
+    """What a device asked for, and the credential (`Actor.credential`) that it showed then."""
 
-    token_id: str
+    credential: str
     csr: SigningRequest
+
+    @property
+    def token_id(self) -> str | None:
+        """The id of its token; None where it was a certificate."""
+        kind, _, rest = self.credential.partition(":")
+        return rest if kind == "token" else None
 
 
 def _is(transaction: Transaction) -> tuple[ColumnElement[bool], ...]:
@@ -58,7 +64,10 @@ def _is(transaction: Transaction) -> tuple[ColumnElement[bool], ...]:
 
 def remember(desk: Desk, transaction: Transaction, waiting: Waiting, *, now: datetime) -> None:
     """Keep a request until long after its approval can be used."""
-    body = {"token": waiting.token_id, "csr": base64.b64encode(stripped(waiting.csr)).decode()}
+    body = {
+        "credential": waiting.credential,
+        "csr": base64.b64encode(stripped(waiting.csr)).decode(),
+    }
     row = {
         "actor": f"scep:{transaction.endpoint}",
         "key": transaction.name,
@@ -86,4 +95,6 @@ def recall(desk: Desk, transaction: Transaction, *, now: datetime) -> Waiting:
     if row is None or row.expires_at <= now:
         raise TransactionUnknown("Nothing of this transaction waits.")
     body = json.loads(row.body)
-    return Waiting(body["token"], reread(base64.b64decode(body["csr"])))
+    # An earlier version kept the id of the token alone.
+    credential = body.get("credential") or f"token:{body['token']}"
+    return Waiting(credential, reread(base64.b64decode(body["csr"])))

@@ -143,7 +143,7 @@ def _made(ask: Ask, opening: Opening, csr: SigningRequest) -> bytes:
     desk, holder, now = ask.desk, ask.sender.holder, ask.now
     note = cmp_transactions.noting(ask.transaction, opening, now)
     if holder is not None:
-        given = enrollments.given(desk, holder.credential, csr, now=now)
+        given = enrollments.given(desk, holder.credential, ask.through, csr, now=now)
         if given is not None:
             return _again(ask, opening, given)
         return enrollments.reenroll(desk, holder, ask.through, "cmp", csr, now=now, note=note).der
@@ -152,11 +152,11 @@ def _made(ask: Ask, opening: Opening, csr: SigningRequest) -> bytes:
             desk, ask.sender.token_id or "", now=now, request_id=ask.request_id
         )
     except TokenRefused:
-        given = enrollments.given(desk, ask.sender.credential, csr, now=now)
+        given = enrollments.given(desk, ask.sender.credential, ask.through, csr, now=now)
         if given is None:
             raise
         return _again(ask, opening, given)
-    given = enrollments.given(desk, actor.credential, csr, now=now)
+    given = enrollments.given(desk, actor.credential, ask.through, csr, now=now)
     if given is not None:
         return _again(ask, opening, given)
     return enrollments.enroll(desk, actor, ask.through, "cmp", csr, now=now, note=note).der

@@ -53,20 +53,23 @@ def identify(
     Raises CredentialsMissing, AuthorizationMalformed, WayClosed, and what `pki.identity` raises.
     """
     secret = password(header)
-    way: Way = "certificate" if secret is None else "token"
-    if secret is None and exchange.peer is None:
+    if secret is not None:
+        _require("token", ways)
+        actor = identity.actor_from_token(desk, secret, now=now, request_id=exchange.request_id)
+    elif exchange.peer is not None:
+        _require("certificate", ways)
+        actor = identity.actor_from_certificate(
+            desk, exchange.peer, now=now, request_id=exchange.request_id, by_itself=True
+        )
+    else:
         raise CredentialsMissing(
             "This needs a token or a client certificate.",
             next_step="Send a token as the password of HTTP Basic, or connect with the device's certificate.",
         )
-    if way not in ways:
-        raise WayClosed(f"This endpoint takes no {way}.")
-    if secret is not None:
-        actor = identity.actor_from_token(desk, secret, now=now, request_id=exchange.request_id)
-    else:
-        assert exchange.peer is not None  # noqa: S101 - asked above
-        actor = identity.actor_from_certificate(
-            desk, exchange.peer, now=now, request_id=exchange.request_id, by_itself=True
-        )
     exchange.actor = actor.name
     return actor
+
+
+def _require(way: Way, ways: tuple[Way, ...]) -> None:
+    if way not in ways:
+        raise WayClosed(f"This endpoint takes no {way}.")

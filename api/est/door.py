@@ -20,13 +20,12 @@ from api.errors import MediaTypeRefused, MethodNotAllowed, RouteNotFound
 from api.est import credentials, messages
 from core.errors import NotAuthenticated, NotFound
 from fleet import ca_sets
-from pki import enrollments, profiles, serverkeys
+from pki import enrollments, identity, profiles, serverkeys
 from pki.actors import Actor, Role
 from pki.desk import Desk
 from pki.endpoints import DEFAULT, Endpoint, EndpointNotFound, EstDoor
 from pki.enrollments import RETRY_AFTER, EnrollmentWaits
 from pki.identity import TokenRefused
-from pki.issuance import IssuedCertificate
 from pki.x509.csr_attributes import csr_attributes
 
 _WELL_KNOWN: Final = "/.well-known/est/"
@@ -101,7 +100,10 @@ class _Ask:
         token = credentials.password(request.environ.get("HTTP_AUTHORIZATION"))
         if token is None or "token" not in self.door.ways:
             return None
-        return enrollments.earlier(self.desk, token, csr, now=self.now)
+        spent = identity.used_up(self.desk, token, now=self.now)
+        if spent is None:
+            return None
+        return enrollments.given(self.desk, spent, self.through, csr, now=self.now)
 
 
 class _Door:
@@ -153,7 +155,7 @@ def _enroll(ask: _Ask) -> Response:
         if earlier is None:
             raise
         return _issued(earlier)
-    return _issued(_made(ask, actor, csr).der)
+    return _issued(_made(ask, actor, csr))
 
 
 def _reenroll(ask: _Ask) -> Response:
@@ -161,7 +163,7 @@ def _reenroll(ask: _Ask) -> Response:
     actor = ask.actor()
     if actor.role is not Role.GATEWAY:
         raise CertificateMissing("Re-enrollment is by the certificate that is to be renewed.")
-    return _issued(_made(ask, actor, _body()).der)
+    return _issued(_made(ask, actor, _body()))
 
 
 def _serverkeygen(ask: _Ask) -> Response:
@@ -169,13 +171,17 @@ def _serverkeygen(ask: _Ask) -> Response:
     if not ask.door.server_keys:
         raise ServerKeysOff(f"The endpoint {ask.through.name!r} makes no keys for devices.")
     actor = ask.actor()
-    pair = serverkeys.make(ask.desk, ask.through, _body())
+    peer = ask.exchange.peer
+    pair = serverkeys.make(ask.desk, actor, ask.through, _body(), peer, now=ask.now)
     made = _made(ask, actor, pair.csr)
     boundary = secrets.token_hex(16)
     content = messages.mixed(
         [
-            (messages.PKCS8, base64.b64encode(pair.key.reveal())),
-            (messages.CERTS, _certs_only(made.der)),
+            (
+                messages.SERVER_KEY if pair.sealed else messages.PKCS8,
+                base64.b64encode(pair.key.reveal()),
+            ),
+            (messages.CERTS, _certs_only(made)),
         ],
         boundary,
     )
@@ -197,10 +203,8 @@ _OPERATIONS: Final[Mapping[str, tuple[str, Callable[[_Ask], Response]]]] = {
 }
 
 
-def _made(ask: _Ask, actor: Actor, csr: bytes) -> IssuedCertificate:
-    if actor.role is Role.GATEWAY:
-        return enrollments.reenroll(ask.desk, actor, ask.through, "est", csr, now=ask.now)
-    return enrollments.enroll(ask.desk, actor, ask.through, "est", csr, now=ask.now)
+def _made(ask: _Ask, actor: Actor, csr: bytes) -> bytes:
+    return enrollments.once(ask.desk, actor, ask.through, "est", csr, now=ask.now)
 
 
 def _certs_only(der: bytes) -> bytes:

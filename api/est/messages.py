@@ -15,6 +15,8 @@ PKCS10: Final = "application/pkcs10"
 CERTS: Final = "application/pkcs7-mime; smime-type=certs-only"
 CSR_ATTRIBUTES: Final = "application/csrattrs"
 PKCS8: Final = "application/pkcs8"
+# RFC 7030 §4.4.2: encrypted
+SERVER_KEY: Final = "application/pkcs7-mime; smime-type=server-generated-key"
 
 
 def certs_only(certificates: Iterable[x509.Certificate]) -> bytes:

@@ -1,6 +1,7 @@
 """What a SCEP message asks for, once it is opened: one operation for each type (RFC 8894 §3.3)."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
@@ -26,7 +27,7 @@ from pki.scep import messages, replies
 from pki.scep.challenge import challenge_password
 from pki.scep.failures import ScepCertificateUnknown, ScepRefused, unreadable
 from pki.scep.messages import PkiMessage
-from pki.scep_transactions import Transaction, Waiting
+from pki.scep_transactions import Transaction, TransactionUnknown, Waiting
 from pki.x509.csr import (
     CsrMalformed,
     CsrSignatureInvalid,
@@ -151,29 +152,42 @@ def _by_token(ask: Ask, csr: SigningRequest, password: Secret) -> bytes:
             ask.desk, password, now=ask.now, request_id=ask.request_id
         )
     except TokenRefused:
-        earlier = enrollments.earlier(ask.desk, password, csr, now=ask.now)
-        if earlier is None:
+        spent = identity.used_up(ask.desk, password, now=ask.now)
+        if spent is None:
             raise
-        return _certificate(earlier)
+        return _given(ask, spent, csr)
     if actor.role is not Role.ENROLLER:
         raise ChallengeRefused(f"A challenge password is no token of the role {actor.role}.")
-    return _enrolled(ask, actor, csr)
+    return _made(ask, actor, csr)
 
 
-def _enrolled(ask: Ask, actor: Actor, csr: SigningRequest) -> bytes:
-    """The certificate of a token for a key: one, however often it is asked for."""
-    given = enrollments.given(ask.desk, actor.credential, csr, now=ask.now)
-    if given is not None:
-        return _certificate(given)
-    try:
-        made = enrollments.enroll(
-            ask.desk, actor, ask.through, "scep", csr, now=ask.now, note=lambda *_: ask.said(csr)
+def _given(ask: Ask, spent: str, csr: SigningRequest) -> bytes:
+    """What a token that is used up was used for, if it was for the same key. Raises TokenRefused."""
+    with _polling(ask, spent, csr):
+        found = enrollments.given(ask.desk, spent, ask.through, csr, now=ask.now)
+    if found is None:
+        raise TokenRefused("This token is not valid.")
+    return _certificate(found)
+
+
+def _made(ask: Ask, actor: Actor, csr: SigningRequest) -> bytes:
+    """The certificate of a token or the successor of a certificate for a key: one, however often it is asked for."""
+    with _polling(ask, actor.credential, csr):
+        made = enrollments.once(
+            ask.desk, actor, ask.through, "scep", csr, now=ask.now, said=ask.said(csr)
         )
+    return _certificate(made)
+
+
+@contextmanager
+def _polling(ask: Ask, credential: str, csr: SigningRequest) -> Iterator[None]:
+    """Keep what has to wait, so that the device can poll for it."""
+    try:
+        yield
     except EnrollmentWaits:
-        waiting = Waiting(actor.token_id or "", csr)
+        waiting = Waiting(credential, csr)
         scep_transactions.remember(ask.desk, ask.transaction, waiting, now=ask.now)
         raise
-    return _certificate(made.der)
 
 
 def _renewal(ask: Ask) -> bytes:
@@ -184,33 +198,34 @@ def _renewal(ask: Ask) -> bytes:
 
 
 def _renewed(ask: Ask, actor: Actor, csr: SigningRequest) -> bytes:
-    """The successor of a certificate for a key: one, however often it is asked for."""
     ask.require("certificate")
-    given = enrollments.given(ask.desk, actor.credential, csr, now=ask.now)
-    if given is not None:
-        return _certificate(given)
-    made = enrollments.reenroll(
-        ask.desk, actor, ask.through, "scep", csr, now=ask.now, said=ask.said(csr)
-    )
-    return _certificate(made.der)
+    return _made(ask, actor, csr)
 
 
 def _poll(ask: Ask) -> bytes:
     """RFC 8894 §3.3.3: CertPoll; who knows the transaction and signs with its key is who began it."""
     messages.check_issuer_and_subject(ask.content)
-    ask.require("token")
     waiting = scep_transactions.recall(ask.desk, ask.transaction, now=ask.now)
+    if waiting.token_id is None:
+        return _polled_renewal(ask, waiting)
+    ask.require("token")
     try:
         actor = identity.enroller_by_id(
             ask.desk, waiting.token_id, now=ask.now, request_id=ask.request_id
         )
     except TokenRefused:
-        of = f"token:{waiting.token_id}"
-        given = enrollments.given(ask.desk, of, waiting.csr, now=ask.now)
-        if given is None:
+        spent = identity.used_up_by_id(ask.desk, waiting.token_id, now=ask.now)
+        if spent is None:
             raise
-        return _certificate(given)
-    return _enrolled(ask, actor, waiting.csr)
+        return _given(ask, spent, waiting.csr)
+    return _made(ask, actor, waiting.csr)
+
+
+def _polled_renewal(ask: Ask, waiting: Waiting) -> bytes:
+    actor = ask.holder()
+    if actor.credential != waiting.credential:
+        raise TransactionUnknown("Nothing of this transaction waits.")
+    return _renewed(ask, actor, waiting.csr)
 
 
 def _get_certificate(ask: Ask) -> bytes:

@@ -4,10 +4,9 @@ from typing import Final
 
 from core.secret import Secret
 from pki.x509 import der
-from pki.x509.der import Element
+from pki.x509.request_attributes import attribute_values
 
 _OID: Final = bytes.fromhex("2a864886f70d010907")
-_ATTRIBUTES: Final = 0xA0
 _BMP: Final = 0x1E
 # DirectoryString and what devices write in its place: UTF8, Printable, Teletex, IA5.
 _STRINGS: Final = frozenset({0x0C, 0x13, 0x14, 0x16})
@@ -19,21 +18,15 @@ def challenge_password(csr: bytes) -> Secret | None:
 
     Raises ValueError for one that is no text.
     """
-    info = der.children(csr, der.read(csr, 0))[0]
-    for each in der.children(csr, info):
-        if each.tag == _ATTRIBUTES:
-            for attribute in der.children(csr, each):
-                name, values = der.children(csr, attribute)
-                if csr[name.content : name.end] == _OID:
-                    return _password(csr, der.children(csr, values))
-    return None
+    values = attribute_values(csr, _OID)
+    return _password(values) if values else None
 
 
-def _password(csr: bytes, values: list[Element]) -> Secret | None:
+def _password(values: list[bytes]) -> Secret | None:
     if len(values) != 1:
         raise ValueError("not one password")
-    [value] = values
-    octets = csr[value.content : value.end]
+    value = der.read(values[0], 0)
+    octets = values[0][value.content : value.end]
     if value.tag == _BMP:
         octets = octets.decode("utf-16-be").encode("utf-8")
     elif value.tag not in _STRINGS:

@@ -159,8 +159,11 @@ def seal(
     recipient: tuple[bytes, int],
     key: rsa.RSAPublicKey,
     transport: Transport = PKCS1,
+    kind: bytes = DATA,
 ) -> bytes:
-    """Encrypt to a key whose certificate has this issuer's name (DER) and serial number; an EnvelopedData in DER."""
+    """Encrypt to a key whose certificate has this issuer's name (DER) and serial number; an EnvelopedData in DER.
+    `kind` is the type (an OID in DER) of what is encrypted.
+    """
     secret, iv = token_bytes(cipher.key_size), token_bytes(cipher.block_size)
     adder = PKCS7(cipher.block_size * 8).padder()
     padded = adder.update(content) + adder.finalize()
@@ -176,7 +179,7 @@ def seal(
     )
     inner = der.tlv(
         der.SEQUENCE,
-        DATA
+        kind
         + der.tlv(der.SEQUENCE, cipher.oid + der.tlv(der.OCTET_STRING, iv))
         + der.tlv(_WHOLE, encrypted),
     )

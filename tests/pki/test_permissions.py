@@ -35,6 +35,7 @@ from pki import (
     revocation,
     rollover,
     sequencing,
+    serverkeys,
     tls_credential,
     tokens,
 )
@@ -118,6 +119,10 @@ TABLE: dict[Any, tuple[set[Role], Call]] = {
     enrollments.enroll: (
         {A, O, E, S},
         lambda d, a: enrollments.enroll(d, a, ENDPOINT, "est", b"", now=NOW),
+    ),
+    enrollments.once: (
+        {A, O, E, S, G},
+        lambda d, a: enrollments.once(d, a, ENDPOINT, "est", b"", now=NOW),
     ),
     enrollments.certificate_of: (
         {*READERS, G},
@@ -208,6 +213,10 @@ TABLE: dict[Any, tuple[set[Role], Call]] = {
     ),
     ra_credential.ensure: ({S}, lambda d, a: ra_credential.ensure(d, a, now=NOW)),
     ra_credential.held: ({S}, lambda d, a: ra_credential.held(d, a, now=NOW)),
+    serverkeys.make: (
+        {A, O, E, S, G},
+        lambda d, a: serverkeys.make(d, a, ENDPOINT, b"", None, now=NOW),
+    ),
     tls_credential.current: ({S}, lambda d, a: tls_credential.current(d, a, Blobs())),
     tls_credential.ensure: (
         {S},
