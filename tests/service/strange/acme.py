@@ -9,7 +9,7 @@ from typing import Any
 
 from joserfc.jwk import ECKey, OctKey
 
-from tests.api import cmping
+from tests.api import cmpcrafting
 from tests.api.acme.client import b64, signed
 from tests.api.acme.test_fuzz import spoiled as odd
 from tests.api.serving import Reply
@@ -31,7 +31,7 @@ class Acme:
     change: dict[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        self.csr = b64(cmping.csr(NAME, self.given.curve))
+        self.csr = b64(cmpcrafting.csr(NAME, self.given.curve))
 
     def ask(self, dice: random.Random) -> Ask:
         if not self.nonce:

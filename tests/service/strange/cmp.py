@@ -9,7 +9,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from pki.x509 import der
-from tests.api import cmping
+from tests.api import cmpcrafting, cmping
 from tests.api.serving import Reply
 from tests.service.strange.door import NAME, Given, refused, resigned, sequence
 from tests.service.strange.spoil import Ask, spoiled
@@ -22,11 +22,11 @@ class Cmp:
 
     def __init__(self, given: Given) -> None:
         self._given, self._key = given, given.curve
-        self._csr = cmping.csr(NAME, self._key)
+        self._csr = cmpcrafting.csr(NAME, self._key)
         self._bodies = {
             4: self._csr,
-            24: cmping.confirmation(b"certificate"),
-            25: cmping.poll(),
+            24: cmpcrafting.confirmation(b"certificate"),
+            25: cmpcrafting.poll(),
             23: bytes.fromhex("30053003020102"),
             21: bytes.fromhex("3028300a06082b06010505070411300a06082b06010505070406300e06082b060105050704140500"),
             11: bytes.fromhex("300f300d300ba306300430020600810101"),
@@ -60,7 +60,7 @@ class Cmp:
         elif dice.random() < 0.5:
             body = spoiled(dice, body, list(self._bodies.values()))
         given = self._given
-        message = cmping.Crafted(
+        message = cmpcrafting.Crafted(
             given.cmp_secret.encode(),
             given.reference if dice.random() < 0.95 else dice.choice(["", "x", "é" * 40]),
             kind if dice.random() < 0.9 else dice.randrange(31),
@@ -68,7 +68,8 @@ class Cmp:
             transaction=dice.choice([secrets.token_bytes(16), b"t" * 16, b"", b"x" * 300]),
             nonce=dice.choice([secrets.token_bytes(16), b"n" * 16, b""]),
             answers=dice.choice([b"", b"", secrets.token_bytes(16)]),
-            rounds=dice.choice([100, 100, 100, 100, 100, 0, 2**40]),
+            rounds=100,
+            claims=dice.choice([None, None, None, None, None, 0, 2**40]),
             version=dice.choice([2, 2, 2, 2, 3, 0, 99]),
             protected=dice.random() < 0.95,
         ).der()

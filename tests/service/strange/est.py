@@ -3,7 +3,7 @@
 import base64
 import random
 
-from tests.api import cmping
+from tests.api import cmpcrafting
 from tests.api.serving import Reply
 from tests.service.strange.door import NAME, Given, refused, resigned
 from tests.service.strange.spoil import Ask, spoiled
@@ -14,7 +14,7 @@ class Est:
 
     def __init__(self, given: Given) -> None:
         self._given, self._key = given, given.curve
-        self._csr = cmping.csr(NAME, self._key)
+        self._csr = cmpcrafting.csr(NAME, self._key)
 
     def ask(self, dice: random.Random) -> Ask:
         operation = dice.choice(
