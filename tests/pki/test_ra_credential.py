@@ -56,7 +56,10 @@ def test_there_is_one_for_each_authority_that_needs_one(service: Desk, now: date
     # True for both doors, and what clients of CMP look for.
     assert made.certificate.subject.rfc4514_string() == "CN=RA of issuing"
     purposes = made.certificate.extensions.get_extension_for_class(x509.ExtendedKeyUsage).value
-    assert [each.dotted_string for each in purposes] == ["1.3.6.1.5.5.7.3.28"]
+    assert [each.dotted_string for each in purposes] == [
+        "1.3.6.1.5.5.7.3.28",
+        "1.3.6.1.4.1.311.20.2.1",  # and what Windows looks for
+    ]
 
 
 def test_one_that_an_older_version_made_stays_until_it_is_renewed(
