@@ -271,6 +271,14 @@ def certificate_of(desk: Desk, actor: Actor, issuer: bytes, serial: int) -> Cert
     return found
 
 
+def is_issuer(desk: Desk, name: bytes) -> bool:
+    """Whether this is the name (DER) of an authority of this service. Public: it is in each certificate."""
+    names = authorities.all_names(desk)
+    return any(
+        authorities.load(desk, each).certificate.subject.public_bytes() == name for each in names
+    )
+
+
 def list_for(desk: Desk, actor: Actor, issuer: bytes, serial: int) -> Crl:
     """The complete revocation list that tells of a certificate. Raises RoleMayNot, CertificateNotFound, CrlNotFound."""
     require(actor, Action.CRL_READ)

@@ -11,7 +11,6 @@ from datetime import datetime, timedelta
 from typing import Any, Final
 
 from asn1crypto import cms
-from asn1crypto import x509 as x509_asn1
 from cryptography import x509
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives import hashes
@@ -26,7 +25,6 @@ from pki.scep.failures import (
     ScepTimeRefused,
     unreadable,
 )
-from pki.x509 import der
 from pki.x509.malformed import MALFORMED
 
 # What strangers put into certificates that they have signed themselves is no news for the service's log.
@@ -219,21 +217,5 @@ def read_issuer_and_serial(data: bytes) -> IssuerAndSerial:
     try:
         found = cms.IssuerAndSerialNumber.load(to_der(data), strict=True)
         return IssuerAndSerial(found["issuer"].dump(), int(found["serial_number"].native))
-    except _UNREADABLE:
-        raise unreadable() from None
-
-
-def check_issuer_and_subject(data: bytes) -> None:
-    """Make sure that this is what CertPoll holds (RFC 8894 §3.3.3): two names, and nothing else. Which ones decides
-    nothing. Raises ScepCheckFailed.
-    """
-    try:
-        names = der.children(data, der.read(data, 0))
-        issuer, subject = (
-            x509_asn1.Name.load(data[one.start : one.end], strict=True) for one in names
-        )
-        if der.read(data, 0).end != len(data):
-            raise ValueError("something follows")
-        _ = issuer.native, subject.native
     except _UNREADABLE:
         raise unreadable() from None

@@ -124,8 +124,8 @@ def _sealed(content: bytes, cipher: str = "aes128_cbc") -> bytes:
 
 @pytest.mark.parametrize("cipher", CIPHERS)
 def test_what_is_sealed_is_opened(cipher: str) -> None:
-    opened = envelopes.open_envelope(_sealed(b"content", cipher), _find, legacy=True)
-    assert (opened.content, opened.cipher.name) == (b"content", cipher)
+    found = envelopes.read_envelope(_sealed(b"content", cipher), _find, legacy=True)
+    assert (found.opened(), found.cipher.name) == (b"content", cipher)
 
 
 @pytest.mark.skipif(not shutil.which("openssl"), reason="needs openssl")
@@ -140,7 +140,7 @@ def test_what_openssl_seals_is_opened(tmp_path: Path, tool: str, form: list[str]
         ["openssl", tool, "-encrypt", "-aes-256-cbc", "-binary", *form, "-outform", "der", "-in", file, certificate],
         capture_output=True, check=True,
     ).stdout  # fmt: skip
-    assert envelopes.open_envelope(made, _find, legacy=False).content == content
+    assert envelopes.read_envelope(made, _find, legacy=False).opened() == content
 
 
 @pytest.mark.skipif(not shutil.which("openssl"), reason="needs openssl")
@@ -173,20 +173,20 @@ def test_whatever_is_wrong_inside_is_one_failure() -> None:
         data = bytearray(good)
         data[at] ^= 1
         try:
-            envelopes.open_envelope(bytes(data), _find, legacy=False)
+            envelopes.read_envelope(bytes(data), _find, legacy=False).opened()
         except ScepCheckFailed as failed:
             said.add((failed.code, failed.message))
     other = envelopes.seal(b"x", CIPHERS["aes128_cbc"], (b"0\x00", 1), _key().public_key())
     for data in (other, b"", b"\x30\x00", good[:-1]):
         with pytest.raises(ScepCheckFailed) as caught:
-            envelopes.open_envelope(bytes(data), _find, legacy=False)
+            envelopes.read_envelope(bytes(data), _find, legacy=False).opened()
         said.add((caught.value.code, caught.value.message))
     assert len(said) == 1
 
 
 def test_old_ciphers_are_refused_by_name() -> None:
     with pytest.raises(ScepAlgorithmRefused, match="tripledes"):
-        envelopes.open_envelope(_sealed(b"x", "tripledes_3key"), _find, legacy=False)
+        envelopes.read_envelope(_sealed(b"x", "tripledes_3key"), _find, legacy=False)
 
 
 # Messages
@@ -204,7 +204,7 @@ def test_a_message_is_read_and_checked() -> None:
     found = messages.read(_message())
     assert (found.transaction_id, found.message_type) == ("T1", "3")
     assert messages.check(found, legacy=False, now=NOW).name == "sha256"
-    assert envelopes.open_envelope(found.content, _find, legacy=False).content == b"content"
+    assert envelopes.read_envelope(found.content, _find, legacy=False).opened() == b"content"
 
 
 @settings(max_examples=2 * _EXAMPLES, deadline=None)
@@ -217,10 +217,10 @@ def test_a_changed_message_is_refused_or_the_same(data: st.DataObject) -> None:
     try:
         found = messages.read(bytes(good[:cut]))
         messages.check(found, legacy=True, now=NOW)
-        opened = envelopes.open_envelope(found.content, _find, legacy=True)
+        content = envelopes.read_envelope(found.content, _find, legacy=True).opened()
     except IkewardenError:
         return
-    assert opened.content == b"content"
+    assert content == b"content"
     assert found.transaction_id == "T1"
 
 
@@ -229,9 +229,8 @@ def test_a_changed_message_is_refused_or_the_same(data: st.DataObject) -> None:
 def test_no_bytes_are_too_strange_for_messages(data: bytes) -> None:
     with pytest.raises(ScepMessageMalformed):
         messages.read(data)
-    for reader in (messages.read_issuer_and_serial, messages.check_issuer_and_subject):
-        with suppress(ScepCheckFailed):
-            reader(data)
+    with suppress(ScepCheckFailed):
+        messages.read_issuer_and_serial(data)
 
 
 # Requests
