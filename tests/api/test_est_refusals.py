@@ -41,7 +41,10 @@ TABLE = (
     Cell(TOKEN, "expired", "401 token_refused", "one that has ended"),
     Cell(TOKEN, "revoked", "401 token_refused", "one that was revoked"),
     Cell(TOKEN, "another's", "403 outside_scope", "one for another device's name"),
-    Cell(TOKEN, "another's", "403 role_not_permitted", "an auditor's"),
+    Cell(TOKEN, "another's", "401 est_password_refused", "an auditor's"),
+    Cell(TOKEN, "another's", "401 est_password_refused", "an operator's"),
+    Cell(TOKEN, "another's", "401 est_password_refused", "an admin's"),
+    Cell(TOKEN, "another's", "403 outside_scope", "one for another profile"),
     Cell(TOKEN, "missing", "401 credentials_missing", "no password"),
     Cell(TOKEN, "missing", "401 enrollment_way_closed", "one where certificates alone are taken"),
     Cell(CERTIFICATE, "wrong", "no handshake", "one of another authority"),
@@ -236,6 +239,13 @@ TRIED: dict[tuple[str, str], Callable[[Serving, Path], Send]] = {
     ),
     (TOKEN, "an auditor's"): lambda serving, path: sending(
         serving, serving.site.tokens[Role.AUDITOR]
+    ),
+    (TOKEN, "an operator's"): lambda serving, path: sending(
+        serving, serving.site.tokens[Role.OPERATOR]
+    ),
+    (TOKEN, "an admin's"): lambda serving, path: sending(serving, serving.site.tokens[Role.ADMIN]),
+    (TOKEN, "one for another profile"): lambda serving, path: sending(
+        serving, enroller(serving, NAME, profile="network-device")
     ),
     (TOKEN, "no password"): lambda serving, path: sending(serving),
     (TOKEN, "one where certificates alone are taken"): lambda serving, path: sending(
