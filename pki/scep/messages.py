@@ -25,6 +25,7 @@ from pki.scep.failures import (
     ScepTimeRefused,
     unreadable,
 )
+from pki.x509 import der
 from pki.x509.malformed import MALFORMED
 
 # What strangers put into certificates that they have signed themselves is no news for the service's log.
@@ -45,6 +46,7 @@ _SKEW: Final = timedelta(hours=1)
 _SIGNATURES: Final = {"rsassa_pkcs1v15": None} | {
     f"{name}_rsa": name for name in ("sha1", "sha256", "sha384", "sha512")
 }
+_MOST: Final = 50
 _UNREADABLE: Final = (*MALFORMED, KeyError, AttributeError, RecursionError)
 
 
@@ -119,6 +121,7 @@ def _read(encoded: bytes) -> PkiMessage:
 
 
 def _attributes(found: Any) -> Mapping[str, Any]:
+    _count(found.dump())
     attributes: dict[str, Any] = {}
     for each in found:
         name, values = each["type"].native, each["values"]
@@ -127,6 +130,14 @@ def _attributes(found: Any) -> Mapping[str, Any]:
         if len(values) == 1:
             attributes[name] = values[0]
     return attributes
+
+
+def _count(encoded: bytes) -> None:
+    """Make sure that there are not too many to be looked at one by one, before anybody has proved anything."""
+    each = der.children(encoded, der.read(encoded, 0))
+    values = [one for attribute in each for one in der.children(encoded, attribute)[1:]]
+    if len(each) > _MOST or any(len(der.children(encoded, one)) > _MOST for one in values):
+        raise ValueError("too many attributes")
 
 
 def _text(value: Any, most: int) -> str:

@@ -53,6 +53,7 @@ TABLE = (
     Cell(CERTIFICATE, "revoked", "401 client_certificate_revoked", "one that was revoked"),
     Cell(CERTIFICATE, "revoked", "401 client_certificate_revoked", "one that is on hold"),
     Cell(CERTIFICATE, "another's", "422 renewal_names_changed", "the own one for another device's name"),
+    Cell(CERTIFICATE, "another's", "403 outside_scope", "one of another profile than the endpoint's"),
     Cell(CERTIFICATE, "missing", "401 credentials_missing", "no certificate"),
     Cell(CERTIFICATE, "missing", "401 client_certificate_missing", "a token in its place"),
     Cell(CERTIFICATE, "missing", "401 enrollment_way_closed", "one where tokens alone are taken"),
@@ -68,6 +69,7 @@ ENDPOINTS = (
     Endpoint("tokens", "gateway", est=EstDoor(ways=("token",))),
     Endpoint("renewals", "gateway", est=EstDoor(ways=("certificate",))),
     Endpoint("watched", "gateway", manual=True, est=EstDoor()),
+    Endpoint("hosts", "host", est=EstDoor()),
 )
 APPROVER = Actor("ann", Role.APPROVER)
 NAME = "mine.example"
@@ -257,6 +259,9 @@ TRIED: dict[tuple[str, str], Callable[[Serving, Path], Send]] = {
     (CERTIFICATE, "one that is on hold"): _held,
     (CERTIFICATE, "the own one for another device's name"): lambda serving, path: renewing(
         serving, path, name="other.example"
+    ),
+    (CERTIFICATE, "one of another profile than the endpoint's"): lambda serving, path: renewing(
+        serving, path, "hosts/simplereenroll"
     ),
     (CERTIFICATE, "no certificate"): lambda serving, path: sending(serving, to="simplereenroll"),
     (CERTIFICATE, "a token in its place"): lambda serving, path: sending(

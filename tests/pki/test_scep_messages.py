@@ -81,6 +81,14 @@ def test_nothing_is_nested_without_end() -> None:
         ber.to_der(deep)
 
 
+def test_nothing_has_parts_without_end() -> None:
+    """Each is looked at before anybody has proved anything: 64 KiB of them would take seconds."""
+    few, many = (b"\x30\x80" + b"\x05\x00" * n + b"\0\0" for n in (5000, ber.MAX_ELEMENTS))
+    assert len(ber.to_der(few)) > 10_000
+    with pytest.raises(ValueError, match="many"):
+        ber.to_der(many)
+
+
 @settings(max_examples=_EXAMPLES, deadline=None)
 @given(st.binary(max_size=200))
 def test_no_bytes_are_too_strange_for_ber(data: bytes) -> None:
