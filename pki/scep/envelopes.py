@@ -74,8 +74,8 @@ class Envelope:
     _sealed: _Sealed = field(repr=False)
 
     def opened(self) -> bytes:
-        """What is in it. Raises ScepCheckFailed for what cannot be decrypted; whoever calls this answers what is not
-        whole in the same way.
+        """What is in it; where the padding is wrong, with that. Raises ScepCheckFailed for what cannot be decrypted;
+        whoever calls this answers in the same way what is not whole, or has something behind it.
         """
         secret = _unwrap(self._key, self._encrypted_key, self.transport, self.cipher)
         return _decrypt(self.cipher, secret, self._sealed)
@@ -156,10 +156,13 @@ def _decrypt(cipher: Cipher, key: bytes, sealed: _Sealed) -> bytes:
     try:
         operation = Operation(cipher.make(key), CBC(sealed.iv)).decryptor()
         padded = operation.update(sealed.content) + operation.finalize()
-        remover = PKCS7(cipher.block_size * 8).unpadder()
-        return remover.update(padded) + remover.finalize()
     except ValueError:
         raise unreadable() from None
+    remover = PKCS7(cipher.block_size * 8).unpadder()
+    try:
+        return remover.update(padded) + remover.finalize()
+    except ValueError:
+        return padded  # and not at once a failure: by the time until that a wrong padding could be told too
 
 
 def seal(

@@ -192,6 +192,15 @@ def test_whatever_is_wrong_inside_is_one_failure() -> None:
     assert len(said) == 1
 
 
+def test_a_wrong_padding_is_left_to_who_reads_the_content() -> None:
+    """What is done with the content takes its time; a failure before that would be told by the time alone."""
+    good = bytearray(_sealed(b"content" * 10))
+    good[-17] ^= 0x80
+    found = envelopes.read_envelope(bytes(good), _find, legacy=False).opened()
+    assert len(found) == 80
+    assert found.startswith(b"content" * 6)
+
+
 def test_old_ciphers_are_refused_by_name() -> None:
     with pytest.raises(ScepAlgorithmRefused, match="tripledes"):
         envelopes.read_envelope(_sealed(b"x", "tripledes_3key"), _find, legacy=False)
