@@ -181,6 +181,18 @@ class Ours:
         """How many of them are on record as revoked."""
         return len(self._select("revoked"))
 
+    def enroller_token(self) -> str:
+        """One token of many uses, for all host names that the load has."""
+        wanted = {
+            "name": "bench-device",
+            "role": "enroller",
+            "profiles": [PROFILE],
+            "names": ["dns:*.bench.example"],
+            "uses": 1_000_000,
+        }
+        made: str = self.call("POST", "/v1/tokens", wanted)["token"]
+        return made
+
     def enroller_tokens(self, name: str, profile: str, count: int) -> list[str]:
         """One-time tokens for a host name, put on record at once: the API makes one at a time."""
         return [secret for _, secret in self._tokens(name, profile, count)]

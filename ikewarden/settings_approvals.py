@@ -30,8 +30,8 @@ class ApprovalsSettings(Section):
         description="What needs an approval. authority.create: a new CA; authority.issue: a certificate for a CA below "
         "another one; authority.retire; authority.revoke: revoking, holding or releasing the certificate of a CA; "
         "mass.revoke: more than mass_revocation; backup.export, backup.restore; role.change: a token of the role "
-        "admin, operator or approver; certificate.enroll: each first certificate through EST or SCEP, which "
-        "an endpoint can want by itself, too. If anything is named, role.change must be.",
+        "admin, operator or approver; certificate.enroll: each first certificate through an endpoint of "
+        "EST, SCEP, CMP or ACME, which can want it by itself, too. If anything is named, role.change must be.",
     )
     valid_hours: int = Field(
         default=24,

@@ -123,7 +123,7 @@ def endpoints_in(directory: Path | None) -> Mapping[str, Endpoint]:
 def _read(file: Path) -> Endpoint:
     try:
         document = tomllib.loads(file.read_text("utf-8"))
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise InvalidEndpoint(f"{file} cannot be read: {error}") from None
     for table in filter(lambda each: isinstance(each, dict), document.values()):
         for key, value in table.items():

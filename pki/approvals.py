@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from datetime import datetime
 from typing import Any, Final
 
-from sqlalchemy import Connection, exists, func, insert, select, update
+from sqlalchemy import Connection, case, exists, func, insert, select, update
 
 from core.errors import Conflict, IkewardenError, NotFound, NotPermitted
 from pki.actors import Actor, Role
@@ -105,19 +105,26 @@ def named(desk: Desk, names: tuple[Guarded, ...]) -> Guarded | None:
 def latest(
     connection: Connection, desk: Desk, actor: Actor, act: Act, *, now: datetime
 ) -> int | None:
-    """The number of the newest request for exactly this act with this credential that is not over, refused ones too:
-    for whoever cannot name it, because his protocol has no place for that.
+    """The number of the newest request for exactly this act with this credential that is not over, an approved one
+    before others, refused ones too: for whoever cannot name it, because his protocol has no place for that.
     """
     name = _wanted(desk, act)
     if name is None:
         return None
-    query = select(func.max(approvals.c.id)).where(
-        approvals.c.credential == actor.credential,
-        approvals.c.sha256 == digest(name, act.parameters),
-        approvals.c.state.in_([State.PENDING, State.APPROVED, State.REFUSED]),
-        approvals.c.expires_at > now,
+    # Two processes that were asked at the same moment have put two on record: one that is approved will do.
+    approved = case((approvals.c.state == State.APPROVED, 1), else_=0)
+    query = (
+        select(approvals.c.id)
+        .where(
+            approvals.c.credential == actor.credential,
+            approvals.c.sha256 == digest(name, act.parameters),
+            approvals.c.state.in_([State.PENDING, State.APPROVED, State.REFUSED]),
+            approvals.c.expires_at > now,
+        )
+        .order_by(approved.desc(), approvals.c.id.desc())
+        .limit(1)
     )
-    number: int | None = connection.execute(query).scalar_one()
+    number: int | None = connection.execute(query).scalar_one_or_none()
     return number
 
 

@@ -15,7 +15,7 @@ from sqlalchemy import Select, bindparam, select
 
 from core.errors import Conflict, NotPermitted
 from pki import authorities, issuance, publication
-from pki.actors import Action, Actor, Role, require
+from pki.actors import Action, Actor, Role, require, require_profile
 from pki.approvals import (
     ApprovalNotUsable,
     ApprovalRequired,
@@ -210,6 +210,7 @@ def once(
     renews = actor.role is Role.GATEWAY
     require(actor, Action.CERTIFICATE_RENEW if renews else Action.CERTIFICATE_ISSUE)
     asked = known_csr(csr)
+    require_profile(actor, through.profile)
     if not (renews or actor.one_time):  # somebody's own token: it may have as many as it asks for
         return enroll(desk, actor, through, door, asked, now=now, note=lambda *_: said).der
     held = given(desk, actor.credential, through, asked, now=now)
@@ -269,6 +270,14 @@ def certificate_of(desk: Desk, actor: Actor, issuer: bytes, serial: int) -> Cert
     if found.der is None or not (own or visible(actor, found)):
         raise CertificateNotFound("There is no such certificate.")
     return found
+
+
+def is_issuer(desk: Desk, name: bytes) -> bool:
+    """Whether this is the name (DER) of an authority of this service. Public: it is in each certificate."""
+    names = authorities.all_names(desk)
+    return any(
+        authorities.load(desk, each).certificate.subject.public_bytes() == name for each in names
+    )
 
 
 def list_for(desk: Desk, actor: Actor, issuer: bytes, serial: int) -> Crl:
@@ -337,9 +346,11 @@ def reenroll(
     """Issue the successor of the certificate by which the actor has proved itself: with its subject and its names,
     whatever subject the request has; one with other names is refused (RFC 7030 §4.2.2).
 
-    `note` as in `enroll`. Raises what `issuance.renew` raises.
+    It must be of the endpoint's profile: what has no endpoint, or one that takes no certificates, is not renewed by
+    another's door. `note` as in `enroll`. Raises what `issuance.renew` raises.
     """
     require(actor, Action.CERTIFICATE_RENEW)
+    require_profile(actor, through.profile)
     _, authority, serial = actor.credential.split(":", 2)
 
     def consent(unit: Unit, issued: IssuedCertificate, spki: str) -> Mapping[str, Any]:

@@ -7,6 +7,7 @@ way. What is kept is no secret: the request without its password, and which toke
 import base64
 import hashlib
 import json
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
@@ -17,6 +18,7 @@ from core.errors import InvalidInput
 from pki.desk import Desk
 from pki.x509.csr import SigningRequest, reread, stripped
 from store.engine import Unit
+from store.errors import Duplicate
 from store.tables import idempotency
 
 _ROUTE: Final = "scep"
@@ -63,7 +65,7 @@ def _is(transaction: Transaction) -> tuple[ColumnElement[bool], ...]:
 
 
 def remember(desk: Desk, transaction: Transaction, waiting: Waiting, *, now: datetime) -> None:
-    """Keep a request until long after its approval can be used."""
+    """Keep a request until long after its approval can be used; of several that come at once, one."""
     body = {
         "credential": waiting.credential,
         "csr": base64.b64encode(stripped(waiting.csr)).decode(),
@@ -84,7 +86,9 @@ def remember(desk: Desk, transaction: Transaction, waiting: Waiting, *, now: dat
         unit.connection.execute(delete(idempotency).where(*_is(transaction)))
         unit.connection.execute(insert(idempotency).values(**row))
 
-    desk.store.together(work)
+    # Another process keeps what the same device has sent at this moment: that can be polled for as well.
+    with suppress(Duplicate):
+        desk.store.together(work)
 
 
 def recall(desk: Desk, transaction: Transaction, *, now: datetime) -> Waiting:

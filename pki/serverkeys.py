@@ -17,7 +17,7 @@ from hsm.errors import KeyNotFound
 from hsm.keys import new_key
 from hsm.ports import KEY_ALGORITHMS, KeyAlgorithm
 from pki import identity, keypackages, profiles, tls_credential
-from pki.actors import Action, Actor, Role, require
+from pki.actors import Action, Actor, Role, require, require_profile
 from pki.desk import Desk
 from pki.endpoints import Endpoint
 from pki.keypackages import KeyEncryptionRefused, Maker, Wish
@@ -64,8 +64,8 @@ def make(
     Where the request wants it so, it is encrypted to the client certificate (`peer`, DER) of the TLS connection or to
     another of the same gateway.
 
-    Raises RoleMayNot, KeyEncryptionRefused, KeyMakerMissing, and what `read_csr` raises: who asks signs with any key,
-    as tools do.
+    Raises RoleMayNot, OutsideScope, KeyEncryptionRefused, KeyMakerMissing, and what `read_csr` raises: who asks signs
+    with any key, as tools do.
     """
     require(
         actor,
@@ -73,6 +73,7 @@ def make(
     )
     asked = read_csr(csr)
     wanted = keypackages.wish(asked.der)
+    require_profile(actor, through.profile)  # before a key is made, which is dear
     to = None if wanted is None else _recipient(desk, actor, wanted, peer, now)
     profile = profiles.load(desk, through.profile)
     key = new_key(_algorithm(key_algorithm(asked.public_key), profile))

@@ -10,7 +10,7 @@ from api.callers import AuthorizationMalformed, CredentialsMissing
 from core.errors import NotAuthenticated
 from core.secret import Secret
 from pki import identity
-from pki.actors import Actor
+from pki.actors import Actor, Role
 from pki.desk import Desk
 from pki.endpoints import Way
 
@@ -23,6 +23,13 @@ class WayClosed(NotAuthenticated):
 
     code = "enrollment_way_closed"
     next_step = "`ikewarden enroll-endpoint list` shows what each endpoint takes: a token, a certificate, or both."
+
+
+class PasswordRefused(NotAuthenticated):
+    """The password is a token of somebody who is no enroller."""
+
+    code = "est_password_refused"
+    next_step = "Make a token of the role enroller for the device; revoke the one that was sent."
 
 
 def password(header: str | None) -> Secret | None:
@@ -50,12 +57,16 @@ def identify(
 ) -> Actor:
     """Find the actor; where both a password and a certificate came, the password decides, as at every other door.
 
-    Raises CredentialsMissing, AuthorizationMalformed, WayClosed, and what `pki.identity` raises.
+    An operator's token is not taken, and no other that opens more than this door: what is put into a device must be
+    good for nothing but the device. Raises CredentialsMissing, AuthorizationMalformed, WayClosed, PasswordRefused, and
+    what `pki.identity` raises.
     """
     secret = password(header)
     if secret is not None:
         _require("token", ways)
         actor = identity.actor_from_token(desk, secret, now=now, request_id=exchange.request_id)
+        if actor.role is not Role.ENROLLER:
+            raise PasswordRefused(f"A device's password is no token of the role {actor.role}.")
     elif exchange.peer is not None:
         _require("certificate", ways)
         actor = identity.actor_from_certificate(

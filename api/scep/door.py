@@ -226,14 +226,14 @@ class _Turn:
         self.digest = messages.check(message, legacy=door.legacy, now=self._now)
         if not operations.is_known(message.message_type):
             raise ScepRefused("There is no such type of message.")
-        opened = envelopes.open_envelope(message.content, self._key, legacy=door.legacy)
-        used = (opened.cipher, self.digest)
+        envelope = envelopes.read_envelope(message.content, self._key, legacy=door.legacy)
+        used = (envelope.cipher, self.digest)
         ask = Ask(
             desk=self._doors.desk,
             through=self._through,
             door=door,
             message=message,
-            content=opened.content,
+            opened=envelope.opened,
             old=tuple(each.name for each in used if each.legacy),
             request_id=self._request_id,
             now=self._now,
@@ -242,7 +242,8 @@ class _Turn:
         recipient = (signer.issuer.public_bytes(), signer.serial_number)
         made = operations.perform(ask)
         # In the algorithms of the request: Windows opens OAEP where it has sent OAEP.
-        return envelopes.seal(made, opened.cipher, recipient, message.signer_key, opened.transport)
+        cipher, transport = envelope.cipher, envelope.transport
+        return envelopes.seal(made, cipher, recipient, message.signer_key, transport)
 
     def _key(self, issuer: bytes, serial: int) -> rsa.RSAPrivateKey | None:
         found = self._doors.addressed(issuer, serial, self._now)

@@ -5,7 +5,7 @@ other people's messages by asking often enough (Bleichenbacher 1998, Vaudenay 20
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from secrets import token_bytes
 from typing import Any, ClassVar, Final
 
@@ -56,15 +56,6 @@ class _Info(core.Sequence):  # type: ignore[misc]
 
 
 @dataclass(frozen=True)
-class Opened:
-    """What was in an envelope, the cipher that it was sealed with, and how its key was encrypted."""
-
-    content: bytes
-    cipher: Cipher
-    transport: Transport
-
-
-@dataclass(frozen=True)
 class _Sealed:
     cipher_name: str
     iv: bytes
@@ -72,8 +63,28 @@ class _Sealed:
     recipients: tuple[tuple[bytes, int, bytes, bytes], ...]
 
 
-def open_envelope(data: bytes, find: KeyFinder, *, legacy: bool) -> Opened:
-    """Open an envelope. Raises ScepAlgorithmRefused, by what it says of itself, and ScepCheckFailed."""
+@dataclass(frozen=True)
+class Envelope:
+    """An envelope to a key of ours: the cipher that it is sealed with, and how its key is encrypted."""
+
+    cipher: Cipher
+    transport: Transport
+    _key: rsa.RSAPrivateKey = field(repr=False)
+    _encrypted_key: bytes = field(repr=False)
+    _sealed: _Sealed = field(repr=False)
+
+    def opened(self) -> bytes:
+        """What is in it; where the padding is wrong, with that. Raises ScepCheckFailed for what cannot be decrypted;
+        whoever calls this answers in the same way what is not whole, or has something behind it.
+        """
+        secret = _unwrap(self._key, self._encrypted_key, self.transport, self.cipher)
+        return _decrypt(self.cipher, secret, self._sealed)
+
+
+def read_envelope(data: bytes, find: KeyFinder, *, legacy: bool) -> Envelope:
+    """Read an envelope; no key is at work yet. Raises ScepAlgorithmRefused, by what it says of itself, and
+    ScepCheckFailed.
+    """
     try:
         sealed = _read(to_der(data))
     except _UNREADABLE:
@@ -82,9 +93,7 @@ def open_envelope(data: bytes, find: KeyFinder, *, legacy: bool) -> Opened:
     for issuer, serial, identifier, encrypted in sealed.recipients:
         key = find(issuer, serial)
         if key is not None:
-            transport = transport_named(identifier)
-            content = _decrypt(cipher, _unwrap(key, encrypted, transport, cipher), sealed)
-            return Opened(content, cipher, transport)
+            return Envelope(cipher, transport_named(identifier), key, encrypted, sealed)
     raise unreadable()
 
 
@@ -147,10 +156,13 @@ def _decrypt(cipher: Cipher, key: bytes, sealed: _Sealed) -> bytes:
     try:
         operation = Operation(cipher.make(key), CBC(sealed.iv)).decryptor()
         padded = operation.update(sealed.content) + operation.finalize()
-        remover = PKCS7(cipher.block_size * 8).unpadder()
-        return remover.update(padded) + remover.finalize()
     except ValueError:
         raise unreadable() from None
+    remover = PKCS7(cipher.block_size * 8).unpadder()
+    try:
+        return remover.update(padded) + remover.finalize()
+    except ValueError:
+        return padded  # and not at once a failure: by the time until that a wrong padding could be told too
 
 
 def seal(

@@ -11,7 +11,6 @@ from datetime import datetime, timedelta
 from typing import Any, Final
 
 from asn1crypto import cms
-from asn1crypto import x509 as x509_asn1
 from cryptography import x509
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives import hashes
@@ -47,6 +46,7 @@ _SKEW: Final = timedelta(hours=1)
 _SIGNATURES: Final = {"rsassa_pkcs1v15": None} | {
     f"{name}_rsa": name for name in ("sha1", "sha256", "sha384", "sha512")
 }
+_MOST: Final = 50
 _UNREADABLE: Final = (*MALFORMED, KeyError, AttributeError, RecursionError)
 
 
@@ -121,6 +121,7 @@ def _read(encoded: bytes) -> PkiMessage:
 
 
 def _attributes(found: Any) -> Mapping[str, Any]:
+    _count(found.dump())
     attributes: dict[str, Any] = {}
     for each in found:
         name, values = each["type"].native, each["values"]
@@ -129,6 +130,14 @@ def _attributes(found: Any) -> Mapping[str, Any]:
         if len(values) == 1:
             attributes[name] = values[0]
     return attributes
+
+
+def _count(encoded: bytes) -> None:
+    """Make sure that there are not too many to be looked at one by one, before anybody has proved anything."""
+    each = der.children(encoded, der.read(encoded, 0))
+    values = [one for attribute in each for one in der.children(encoded, attribute)[1:]]
+    if len(each) > _MOST or any(len(der.children(encoded, one)) > _MOST for one in values):
+        raise ValueError("too many attributes")
 
 
 def _text(value: Any, most: int) -> str:
@@ -219,21 +228,5 @@ def read_issuer_and_serial(data: bytes) -> IssuerAndSerial:
     try:
         found = cms.IssuerAndSerialNumber.load(to_der(data), strict=True)
         return IssuerAndSerial(found["issuer"].dump(), int(found["serial_number"].native))
-    except _UNREADABLE:
-        raise unreadable() from None
-
-
-def check_issuer_and_subject(data: bytes) -> None:
-    """Make sure that this is what CertPoll holds (RFC 8894 §3.3.3): two names, and nothing else. Which ones decides
-    nothing. Raises ScepCheckFailed.
-    """
-    try:
-        names = der.children(data, der.read(data, 0))
-        issuer, subject = (
-            x509_asn1.Name.load(data[one.start : one.end], strict=True) for one in names
-        )
-        if der.read(data, 0).end != len(data):
-            raise ValueError("something follows")
-        _ = issuer.native, subject.native
     except _UNREADABLE:
         raise unreadable() from None

@@ -41,7 +41,10 @@ TABLE = (
     Cell(TOKEN, "expired", "401 token_refused", "one that has ended"),
     Cell(TOKEN, "revoked", "401 token_refused", "one that was revoked"),
     Cell(TOKEN, "another's", "403 outside_scope", "one for another device's name"),
-    Cell(TOKEN, "another's", "403 role_not_permitted", "an auditor's"),
+    Cell(TOKEN, "another's", "401 est_password_refused", "an auditor's"),
+    Cell(TOKEN, "another's", "401 est_password_refused", "an operator's"),
+    Cell(TOKEN, "another's", "401 est_password_refused", "an admin's"),
+    Cell(TOKEN, "another's", "403 outside_scope", "one for another profile"),
     Cell(TOKEN, "missing", "401 credentials_missing", "no password"),
     Cell(TOKEN, "missing", "401 enrollment_way_closed", "one where certificates alone are taken"),
     Cell(CERTIFICATE, "wrong", "no handshake", "one of another authority"),
@@ -50,6 +53,7 @@ TABLE = (
     Cell(CERTIFICATE, "revoked", "401 client_certificate_revoked", "one that was revoked"),
     Cell(CERTIFICATE, "revoked", "401 client_certificate_revoked", "one that is on hold"),
     Cell(CERTIFICATE, "another's", "422 renewal_names_changed", "the own one for another device's name"),
+    Cell(CERTIFICATE, "another's", "403 outside_scope", "one of another profile than the endpoint's"),
     Cell(CERTIFICATE, "missing", "401 credentials_missing", "no certificate"),
     Cell(CERTIFICATE, "missing", "401 client_certificate_missing", "a token in its place"),
     Cell(CERTIFICATE, "missing", "401 enrollment_way_closed", "one where tokens alone are taken"),
@@ -65,6 +69,7 @@ ENDPOINTS = (
     Endpoint("tokens", "gateway", est=EstDoor(ways=("token",))),
     Endpoint("renewals", "gateway", est=EstDoor(ways=("certificate",))),
     Endpoint("watched", "gateway", manual=True, est=EstDoor()),
+    Endpoint("hosts", "host", est=EstDoor()),
 )
 APPROVER = Actor("ann", Role.APPROVER)
 NAME = "mine.example"
@@ -237,6 +242,13 @@ TRIED: dict[tuple[str, str], Callable[[Serving, Path], Send]] = {
     (TOKEN, "an auditor's"): lambda serving, path: sending(
         serving, serving.site.tokens[Role.AUDITOR]
     ),
+    (TOKEN, "an operator's"): lambda serving, path: sending(
+        serving, serving.site.tokens[Role.OPERATOR]
+    ),
+    (TOKEN, "an admin's"): lambda serving, path: sending(serving, serving.site.tokens[Role.ADMIN]),
+    (TOKEN, "one for another profile"): lambda serving, path: sending(
+        serving, enroller(serving, NAME, profile="network-device")
+    ),
     (TOKEN, "no password"): lambda serving, path: sending(serving),
     (TOKEN, "one where certificates alone are taken"): lambda serving, path: sending(
         serving, enroller(serving, NAME), to="renewals/simpleenroll"
@@ -247,6 +259,9 @@ TRIED: dict[tuple[str, str], Callable[[Serving, Path], Send]] = {
     (CERTIFICATE, "one that is on hold"): _held,
     (CERTIFICATE, "the own one for another device's name"): lambda serving, path: renewing(
         serving, path, name="other.example"
+    ),
+    (CERTIFICATE, "one of another profile than the endpoint's"): lambda serving, path: renewing(
+        serving, path, "hosts/simplereenroll"
     ),
     (CERTIFICATE, "no certificate"): lambda serving, path: sending(serving, to="simplereenroll"),
     (CERTIFICATE, "a token in its place"): lambda serving, path: sending(

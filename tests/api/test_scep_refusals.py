@@ -5,7 +5,7 @@ from dataclasses import replace
 from datetime import timedelta
 
 import pytest
-from asn1crypto import cms
+from asn1crypto import cms, core
 
 from core.errors import Unavailable
 from core.secret import Secret
@@ -61,6 +61,7 @@ TABLE = (
     Cell(SIGNER, "another's", "badMessageCheck scep_check_failed", "another's, without its key"),
     Cell(SIGNER, "another's", "badRequest renewal_names_changed", "the own one for another device's name"),
     Cell(SIGNER, "another's", "badCertId scep_certificate_unknown", "the own one, for GetCert of another's"),
+    Cell(SIGNER, "another's", "badRequest outside_scope", "one of another profile than the endpoint's"),
     Cell(SIGNER, "missing", "422 scep_message_malformed", "none in the message"),
     Cell(SIGNER, "missing", "badRequest scep_way_closed", "one where tokens alone are taken"),
     Cell(APPROVAL, "wrong", "badRequest enrollment_denied", "a refusal"),
@@ -308,6 +309,9 @@ TRIED: dict[tuple[str, str], Callable[[Listener], Send]] = {
         listener, "other.example"
     ),
     (SIGNER, "the own one, for GetCert of another's"): _looks_at_another,
+    (SIGNER, "one of another profile than the endpoint's"): lambda listener: renewing(
+        listener, endpoint="gateways"
+    ),
     (SIGNER, "none in the message"): _without_certificate,
     (SIGNER, "one where tokens alone are taken"): lambda listener: renewing(
         listener, endpoint="tokens"
@@ -408,6 +412,22 @@ def test_a_message_without_what_it_must_have_is_none(listener: Listener, missing
     reply = exchange(listener, "devices", info.dump(force=True))
     assert (reply.status, reply.code) == (422, "scep_message_malformed")
     assert recorded(listener.site.desk) == before
+
+
+@pytest.mark.parametrize(("attributes", "values"), [(60, 1), (1, 60), (1, 20_000)])
+def test_a_message_with_very_many_attributes_is_none(
+    listener: Listener, attributes: int, values: int
+) -> None:
+    new = device(listener, NAME)
+    info = cms.ContentInfo.load(new.message("19", csr(new.key, NAME, token(listener, NAME))))
+    [by] = info["content"]["signer_infos"]
+    more = [
+        cms.CMSAttribute({"type": f"1.2.3.{number}", "values": [core.Null()] * values})
+        for number in range(attributes)
+    ]
+    by["signed_attrs"] = cms.CMSAttributes([*by["signed_attrs"], *more])
+    reply = exchange(listener, "devices", info.dump(force=True))
+    assert (reply.status, reply.code) == (422, "scep_message_malformed")
 
 
 @pytest.mark.parametrize(

@@ -7,19 +7,22 @@ from functools import partial
 from typing import Any
 
 import pytest
+from sqlalchemy import insert, select
 
 from core.crew import Crew
 from core.errors import IkewardenError, Unavailable
-from pki import cmp_transactions, enrollments, identity, reconcile, revocation, tokens
+from pki import cmp_transactions, decisions, enrollments, identity, reconcile, revocation, tokens
 from pki.actors import Actor, Role, Scope
 from pki.certificates import find
 from pki.cmp_transactions import Opening, Transaction
 from pki.desk import Desk
 from pki.endpoints import Endpoint, EstDoor
-from pki.enrollments import EnrollmentOver, EnrollmentUnderWay
+from pki.enrollments import EnrollmentOver, EnrollmentUnderWay, EnrollmentWaits
+from pki.guarded import Step
 from pki.identity import TokenRefused, TokenUsedUp
 from pki.tokens import TokenRequest
 from pki.x509.csr import known_csr, read_csr
+from store.approval_tables import approvals
 from store.engine import Store
 from store.tables import certificates
 from tests.fixtures.desk import ADMIN, CLOCKWORK, NOW, OPERATOR, Custody, reopened, stock_key
@@ -254,3 +257,23 @@ def test_a_cmp_transaction_that_has_its_certificate_does_not_wait_again(desk: De
     enrollments.enroll(desk, ADMIN, GATEWAYS, "cmp", csr, now=NOW, note=note)
     cmp_transactions.wait(desk, transaction, opening, csr, NOW)
     assert cmp_transactions.recall(desk, transaction).state == "unconfirmed"
+
+
+# A person approves first
+
+
+@pytest.mark.parametrize("approved", [0, 1])
+def test_one_approval_of_two_that_were_asked_for_at_once_will_do(desk: Desk, approved: int) -> None:
+    """Two processes that got the same request at the same moment have put two on record."""
+    asked, watched = by_token(desk), Endpoint("watched", "gateway", manual=True, est=EstDoor())
+    with pytest.raises(EnrollmentWaits):
+        asked.by(desk, watched)
+    with desk.store.write() as connection:
+        row = dict(connection.execute(select(approvals)).one()._mapping)
+        del row["id"]
+        connection.execute(insert(approvals).values(**row))
+        numbers = connection.scalars(select(approvals.c.id).order_by(approvals.c.id)).all()
+    ann = Actor("ann", Role.APPROVER)
+    decisions.decide(desk, ann, numbers[approved], Step.APPROVE, "it is ours", now=NOW)
+    decisions.decide(desk, ann, numbers[1 - approved], Step.REFUSE, "it is there twice", now=NOW)
+    assert asked.by(desk, watched)

@@ -81,6 +81,7 @@ def test_files_add_and_replace(tmp_path: Path) -> None:
         ('name = "a"\nprofile = "host"\n[acme]\nhttp_port = 0', "acme.http_port"),
         ('name = "cacerts"\nprofile = "host"', "operation of EST"),
         ('name = "A b"\nprofile = "host"', "name: Value error"),
+        ("name = " + "[" * 5000 + "]" * 5000, "cannot be read"),
         (
             'name = "a"\nprofile = "host"\napproval = "manual"\n[est]\nserver_keys = true',
             "cannot be approved",
