@@ -3,6 +3,7 @@
 import threading
 from collections.abc import Callable
 from dataclasses import replace
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -11,7 +12,8 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 from joserfc.jwk import ECKey, OKPKey, RSAKey
 from sqlalchemy import func, select
 
-from pki.acme import validation
+from pki import reconcile
+from pki.acme import leftovers, validation
 from pki.history import AuditQuery, audit_events
 from store.acme_tables import acme_nonces
 from tests.api.acme.client import Acme, b64, challenge, csr, external, kind, signed
@@ -373,3 +375,33 @@ def test_orders_that_came_to_nothing_are_not_listed(world: World, acme: Acme) ->
     acme.post(given_up.json["authorizations"][0], {"status": "deactivated"})
     listed = acme.post((acme.kid or "") + "/orders").json["orders"]
     assert listed == [done.headers["location"], waits.headers["location"]]
+
+
+def test_an_order_whose_certificate_was_given_up_ends_by_itself(world: World, acme: Acme) -> None:
+    """Its client does not come back; another order renews what it was to renew, and in the end it is forgotten."""
+    site = world.serving.site
+    _, (old, _) = issued(world, acme, "forgotten.example")
+    renewed = identifier(old)
+    order = acme.order("forgotten.example", replaces=renewed)
+    prove(world, acme, order)
+    site.keys.fail()
+    try:
+        acme.finalize(order, csr(["forgotten.example"]))
+    finally:
+        site.keys.heal()
+    url, listed = order.headers["location"], (acme.kid or "") + "/orders"
+    site.clock.ahead = timedelta(days=8)
+    try:
+        # It may be that somebody signs it at this moment.
+        assert acme.post(url).json["status"] == "processing"
+        assert url in acme.post(listed).json["orders"]
+        reconcile.settle(site.desk, CLOCKWORK, now=site.clock())
+        assert acme.post(url).json["status"] == "invalid"
+        assert url not in acme.post(listed).json["orders"]
+        assert acme.order("forgotten.example", replaces=renewed).status == 201
+        site.clock.ahead = timedelta(days=15)
+        with site.desk.store.write() as connection:
+            leftovers.forget(connection, site.clock())
+        assert acme.post(url).status == 404
+    finally:
+        site.clock.ahead = timedelta(0)
