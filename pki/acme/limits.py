@@ -4,9 +4,9 @@ Who registers, and who orders, is counted one after the other.
 """
 
 from datetime import datetime, timedelta
-from typing import Final
+from typing import Any, Final
 
-from sqlalchemy import Connection, Executable, func, select
+from sqlalchemy import Connection, Executable, Select, func, select
 
 from pki.acme.refusals import LimitReached
 from pki.acme.states import State
@@ -42,7 +42,17 @@ def check_orders(connection: Connection, account: int, door: AcmeDoor, now: date
 
 def check_failures(connection: Connection, account: int, door: AcmeDoor, now: datetime) -> None:
     """Make sure that not too many proofs of an account failed to look for another one. Raises LimitReached."""
-    failed = (
+    words = "Too many proofs of this account failed within an hour."
+    _check(connection, _failures(account, now), door.failures_per_hour, words, now)
+
+
+def is_spent(connection: Connection, account: int, door: AcmeDoor, now: datetime) -> bool:
+    """Whether too many proofs of an account failed to look for those that it asked for before they did."""
+    return int(connection.execute(_failures(account, now)).one()[0]) >= door.failures_per_hour
+
+
+def _failures(account: int, now: datetime) -> Select[Any]:
+    return (
         select(func.count(), func.min(acme_challenges.c.validated_at))
         .join_from(acme_challenges, acme_authorizations)
         .where(
@@ -51,8 +61,6 @@ def check_failures(connection: Connection, account: int, door: AcmeDoor, now: da
             acme_challenges.c.validated_at > now - _HOUR,
         )
     )
-    words = "Too many proofs of this account failed within an hour."
-    _check(connection, failed, door.failures_per_hour, words, now)
 
 
 def _check(

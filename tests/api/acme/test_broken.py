@@ -14,7 +14,9 @@ from sqlalchemy import func, select
 
 from pki import reconcile
 from pki.acme import leftovers, validation
+from pki.acme.validation import Look, ProofMissing
 from pki.history import AuditQuery, audit_events
+from scheduler.acme.proofs import probe
 from store.acme_tables import acme_nonces
 from tests.api.acme.client import Acme, b64, challenge, csr, external, kind, signed
 from tests.api.acme.conftest import World
@@ -53,6 +55,15 @@ def fail(world: World, acme: Acme, order: Reply) -> None:
     world.names.records[found["identifier"]["value"], "A"] = ["169.254.169.254"]
     assert acme.post(challenge(found, "http-01")["url"], {}).status == 200
     world.look(lambda: acme.post(order.headers["location"]).json["status"] == "invalid")
+
+
+def outcome(look: Look) -> ProofMissing | None:
+    """What a look over the network comes to."""
+    try:
+        probe(look)
+    except ProofMissing as missing:
+        return missing
+    return None
 
 
 # Two at once
@@ -163,6 +174,31 @@ def test_who_failed_too_often_is_not_looked_at_any_more(world: World, client: Cl
     finally:
         world.door("few", failures_per_hour=10_000)
     assert acme.post(url).json["status"] == "pending"
+
+
+def test_what_was_asked_for_at_once_is_not_all_looked_for(world: World, client: Client) -> None:
+    """Before the first has failed, very many may be answered: they would make us a scanner."""
+    acme = Acme(client, "few")
+    acme.register()
+    names = [f"scan{each}.example" for each in range(6)]
+    order = acme.order(*names)
+    for name in names:
+        world.names.records[name, "A"] = ["169.254.169.254"]
+    world.door("few", failures_per_hour=2)
+    try:
+        found = acme.authorizations(order)
+        for each in found:
+            assert acme.post(challenge(each, "http-01")["url"], {}).status == 200
+        site = world.serving.site
+        for _ in found:  # one after the other: so many are connected to that look at the same time
+            (look,) = validation.claim(site.desk, CLOCKWORK, owner="a", limit=1, now=site.clock())
+            missing = outcome(look)
+            validation.settle(site.desk, CLOCKWORK, look, missing, now=site.clock())
+    finally:
+        world.door("few", failures_per_hour=10_000)
+    shown = [challenge(each, "http-01")["error"] for each in acme.authorizations(order)]
+    kinds = [each["type"].rpartition(":")[2] for each in shown]
+    assert sorted(kinds) == ["rateLimited"] * 4 + ["rejectedIdentifier"] * 2
 
 
 def test_who_asks_for_very_much_lets_the_others_wait_for_one(world: World, acme: Acme) -> None:
