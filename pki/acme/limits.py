@@ -4,9 +4,9 @@ Who registers, and who orders, is counted one after the other.
 """
 
 from datetime import datetime, timedelta
-from typing import Any, Final
+from typing import Final
 
-from sqlalchemy import Connection, Executable, Select, func, select
+from sqlalchemy import Connection, Executable, func, select
 
 from pki.acme.refusals import LimitReached
 from pki.acme.states import State
@@ -51,7 +51,7 @@ def is_spent(connection: Connection, account: int, door: AcmeDoor, now: datetime
     return int(connection.execute(_failures(account, now)).one()[0]) >= door.failures_per_hour
 
 
-def _failures(account: int, now: datetime) -> Select[Any]:
+def _failures(account: int, now: datetime) -> Executable:
     return (
         select(func.count(), func.min(acme_challenges.c.validated_at))
         .join_from(acme_challenges, acme_authorizations)
