@@ -290,6 +290,8 @@ def confirm(
         if kept.state == State.CONFIRMED:
             raise ConfirmedAlready("The certificate is confirmed already.")
         found = pick(unit.connection, kept.serial, kept.authority)
+        if found.status in {"pending", "abandoned"}:
+            raise NoTransaction("There is no certificate in this transaction yet.")
         if word.hash is not None and (found.der is None or not _is_hash(found.der, word)):
             raise HashWrong("This is not the hash of the certificate.")
         if word.accepted and found.status == "revoked":

@@ -151,3 +151,19 @@ def test_who_lost_the_answer_may_still_reject_what_it_is_given_again(
     again = scene.send(copy, "devices")
     assert say(scene, copy, again, accepted=False).kind == "pkiconf"
     assert on_record(scene, again.certificate).status == "revoked"
+
+
+def test_nobody_rejects_what_is_not_signed_yet(scene: Scene, device: Device) -> None:
+    """It would be signed after that, and nobody would end it."""
+    message = crafted(device.token, crafting.P10CR, csr(device.name), fresh())
+    scene.site.keys.fail()
+    try:
+        assert refused(scene.send(message, "devices"))
+        waits = scene.send(message, "devices")
+    finally:
+        scene.site.keys.heal()
+    assert waits.status == 3
+    nothing = replace(
+        message, tag=crafting.CERT_CONF, body=b"\x30\x00", answers=waits.nonce, nonce=b"c" * 16
+    )
+    assert refused(scene.send(nothing, "devices"))[1] == "cmp_transaction_unknown"
