@@ -272,7 +272,9 @@ class Word:
 def confirm(
     desk: Desk, actor: Actor, transaction: Transaction, word: Word, *, now: datetime
 ) -> None:
-    """Take a client's word on the certificate of a transaction; what it rejects is revoked at once (RFC 9810 §5.3.18).
+    """Take a client's word on the certificate of a transaction; what it rejects is revoked at once (RFC 9810 §5.3.18),
+    unless it was only given once more, and is not waiting for a confirmation: that of a device which works with it by
+    now must not end by a copy of its request, and a token that is used up.
 
     Raises RoleMayNot, NoTransaction, HashWrong, ConfirmedAlready, CertificateOver.
     """
@@ -288,6 +290,8 @@ def confirm(
         if kept.state == State.CONFIRMED:
             raise ConfirmedAlready("The certificate is confirmed already.")
         found = pick(unit.connection, kept.serial, kept.authority)
+        if found.status in {"pending", "abandoned"}:
+            raise NoTransaction("There is no certificate in this transaction yet.")
         if word.hash is not None and (found.der is None or not _is_hash(found.der, word)):
             raise HashWrong("This is not the hash of the certificate.")
         if word.accepted and found.status == "revoked":
@@ -295,11 +299,18 @@ def confirm(
         taken = State.CONFIRMED if word.accepted else State.REJECTED
         if not _step(unit, transaction.name, kept.state, taken):
             raise ConfirmedAlready("The certificate is confirmed already.")
-        if not word.accepted:
+        if not word.accepted and (kept.state != State.GIVEN or _is_awaited(unit, kept)):
             which = [(kept.authority, kept.serial)]
             revoke_with(unit, actor, which, Reason.cessationOfOperation, now)
 
     desk.store.together(work)
+
+
+def _is_awaited(unit: Unit, kept: Kept) -> bool:
+    """Whether the confirmation of a certificate is awaited in the transaction that made it, and came in no other."""
+    of = (table.c.authority == kept.authority) & (table.c.serial == kept.serial)
+    states = set(unit.connection.scalars(select(table.c.state).where(of)))
+    return State.UNCONFIRMED in states and State.CONFIRMED not in states
 
 
 def _is_hash(der: bytes, word: Word) -> bool:

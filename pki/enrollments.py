@@ -201,9 +201,11 @@ def once(
     *,
     now: datetime,
     said: Mapping[str, Any] = _NOTHING,
+    note: Callable[[Unit, IssuedCertificate], Mapping[str, Any]] = _nothing,
 ) -> bytes:
     """The certificate (DER) of a limited token, or the successor of a certificate, for a key: one, however often and at
-    how many places at once it is asked for. `said` is told in the audit log beside.
+    how many places at once it is asked for. `said` is told in the audit log beside; `note` as in `enroll`, where it is
+    made now.
 
     Raises what `enroll` and `reenroll` and `given` raise.
     """
@@ -211,20 +213,24 @@ def once(
     require(actor, Action.CERTIFICATE_RENEW if renews else Action.CERTIFICATE_ISSUE)
     asked = known_csr(csr)
     require_profile(actor, through.profile)
+
+    def tell(unit: Unit, issued: IssuedCertificate) -> Mapping[str, Any]:
+        return {**said, **note(unit, issued)}
+
     if not (renews or actor.one_time):  # somebody's own token: it may have as many as it asks for
-        return enroll(desk, actor, through, door, asked, now=now, note=lambda *_: said).der
+        return enroll(desk, actor, through, door, asked, now=now, note=tell).der
     held = given(desk, actor.credential, through, asked, now=now)
     if held is not None:
         return held
     place = _Place(actor.credential, through.profile, asked.spki_sha256)
 
-    def note(unit: Unit, issued: IssuedCertificate) -> Mapping[str, Any]:
+    def take(unit: Unit, issued: IssuedCertificate) -> Mapping[str, Any]:
         _take(unit, place, now)
-        return said
+        return tell(unit, issued)
 
     make = reenroll if renews else enroll
     try:
-        return make(desk, actor, through, door, asked, now=now, note=note).der
+        return make(desk, actor, through, door, asked, now=now, note=take).der
     except (Duplicate, EnrollmentWaits, EnrollmentDenied, TokenUsedUp) as error:
         # Perhaps because the same request has just come by another way.
         held = given(desk, actor.credential, through, asked, now=now)

@@ -1,12 +1,12 @@
 """How many certificates one person has ended by himself within an hour, counted so that none slips by."""
 
-import hashlib
 from collections.abc import Iterable
 from datetime import datetime, timedelta
 
 from sqlalchemy import Connection, delete, func, insert, select
 
 from pki.guarded import person
+from store import turns
 from store.approval_tables import revocation_acts
 from store.engine import Unit
 
@@ -14,14 +14,8 @@ SPAN = timedelta(hours=1)
 
 
 def hold(unit: Unit, name: str) -> None:
-    """Let others who end certificates in this person's name wait until the transaction is over.
-
-    Before anything else is locked. SQLite has one writer at a time anyway.
-    """
-    if unit.connection.dialect.name == "postgresql":
-        digest = hashlib.sha256(b"revocations of " + person(name).encode()).digest()
-        key = int.from_bytes(digest[:8], signed=True)
-        unit.connection.execute(select(func.pg_advisory_xact_lock(key)))
+    """Let others who end certificates in this person's name wait until the transaction is over (`turns.hold`)."""
+    turns.hold(unit.connection, "revocations of " + person(name))
 
 
 def count(unit: Unit, name: str, now: datetime) -> int:

@@ -139,37 +139,28 @@ def _check_old(ask: Ask, old: OldCertificate) -> None:
 
 
 def _made(ask: Ask, opening: Opening, csr: SigningRequest) -> bytes:
-    """The certificate of a sender for a key: one, however often it is asked for."""
-    desk, holder, now = ask.desk, ask.sender.holder, ask.now
+    """The certificate of a sender for a key: one, however often and in how many transactions it is asked for."""
+    desk, now = ask.desk, ask.now
     note = cmp_transactions.noting(ask.transaction, opening, now)
-    if holder is not None:
-        given = enrollments.given(desk, holder.credential, ask.through, csr, now=now)
-        if given is not None:
-            return _again(ask, opening, given)
-        return enrollments.reenroll(desk, holder, ask.through, "cmp", csr, now=now, note=note).der
     try:
-        actor = identity.enroller_by_id(
+        actor = ask.sender.holder or identity.enroller_by_id(
             desk, ask.sender.token_id or "", now=now, request_id=ask.request_id
         )
+        made = enrollments.once(desk, actor, ask.through, "cmp", csr, now=now, note=note)
     except TokenRefused:
-        given = enrollments.given(desk, ask.sender.credential, ask.through, csr, now=now)
-        if given is None:
+        # Perhaps used up by the same request, whose answer was lost.
+        spent = identity.used_up_by_id(desk, ask.sender.token_id or "", now=now)
+        given = spent and enrollments.given(desk, spent, ask.through, csr, now=now)
+        if not given:
             raise
-        return _again(ask, opening, given)
-    given = enrollments.given(desk, actor.credential, ask.through, csr, now=now)
-    if given is not None:
-        return _again(ask, opening, given)
-    return enrollments.enroll(desk, actor, ask.through, "cmp", csr, now=now, note=note).der
-
-
-def _again(ask: Ask, opening: Opening, given: bytes) -> bytes:
-    kept = cmp_transactions.look(ask.desk, ask.transaction, opening)
-    if kept is None or kept.serial is None:
-        found = find(ask.desk, serials.to_hex(x509.load_der_x509_certificate(given).serial_number))
-        cmp_transactions.again(
-            ask.desk, ask.transaction, opening, found.authority, found.serial, ask.now
-        )
-    return given
+        made = given
+    serial = serials.to_hex(x509.load_der_x509_certificate(made).serial_number)
+    kept = cmp_transactions.look(desk, ask.transaction, opening)
+    if kept is None or kept.serial != serial:
+        # It was made in another transaction, and can be confirmed in this one too.
+        authority = find(desk, serial).authority
+        cmp_transactions.again(desk, ask.transaction, opening, authority, serial, now)
+    return made
 
 
 def _issued(

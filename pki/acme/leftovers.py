@@ -3,10 +3,11 @@
 from datetime import datetime, timedelta
 from typing import Final
 
-from sqlalchemy import Connection, delete, select
+from sqlalchemy import Connection, delete, exists, or_, select
 
 from pki.acme import nonces
 from store.acme_tables import acme_authorizations, acme_challenges, acme_orders
+from store.tables import authorities, certificates
 
 # Behind their end: a client may still look why.
 _KEPT: Final = timedelta(days=7)
@@ -16,9 +17,14 @@ _CHUNK: Final = 500
 def forget(connection: Connection, now: datetime) -> int:
     """Forget some; tell how many rows that were. Orders with a certificate stay: they tell who may revoke it."""
     removed = nonces.forget(connection, now)
-    over = select(acme_orders.c.id).where(
-        acme_orders.c.expires_at < now - _KEPT, acme_orders.c.serial.is_(None)
+    given_up = exists().where(
+        certificates.c.serial == acme_orders.c.serial,
+        certificates.c.authority_id == authorities.c.id,
+        authorities.c.name == acme_orders.c.authority,
+        certificates.c.status == "abandoned",
     )
+    nothing = or_(acme_orders.c.serial.is_(None), given_up)
+    over = select(acme_orders.c.id).where(acme_orders.c.expires_at < now - _KEPT, nothing)
     numbers = list(connection.scalars(over.limit(_CHUNK)))
     if not numbers:
         return removed

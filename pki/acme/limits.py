@@ -1,4 +1,7 @@
-"""How much an hour may bring: new accounts of an endpoint, orders and failed proofs of an account (RFC 8555 §6.6)."""
+"""How much an hour may bring: new accounts of an endpoint, orders and failed proofs of an account (RFC 8555 §6.6).
+
+Who registers, and who orders, is counted one after the other.
+"""
 
 from datetime import datetime, timedelta
 from typing import Final
@@ -8,13 +11,15 @@ from sqlalchemy import Connection, Executable, func, select
 from pki.acme.refusals import LimitReached
 from pki.acme.states import State
 from pki.endpoints import AcmeDoor
+from store import turns
 from store.acme_tables import acme_accounts, acme_authorizations, acme_challenges, acme_orders
 
 _HOUR: Final = timedelta(hours=1)
 
 
 def check_accounts(connection: Connection, endpoint: str, door: AcmeDoor, now: datetime) -> None:
-    """Make sure that one more account may be registered. Raises LimitReached."""
+    """Make sure that one more account may be registered in this transaction. Raises LimitReached."""
+    turns.hold(connection, f"acme accounts of {endpoint}")
     recent = select(func.count(), func.min(acme_accounts.c.created_at)).where(
         acme_accounts.c.endpoint == endpoint, acme_accounts.c.created_at > now - _HOUR
     )
@@ -23,7 +28,11 @@ def check_accounts(connection: Connection, endpoint: str, door: AcmeDoor, now: d
 
 
 def check_orders(connection: Connection, account: int, door: AcmeDoor, now: datetime) -> None:
-    """Make sure that an account may order once more. Raises LimitReached."""
+    """Make sure that an account may order once more in this transaction; no other order of it is made meanwhile.
+
+    Raises LimitReached.
+    """
+    turns.hold(connection, f"acme orders of {account}")
     recent = select(func.count(), func.min(acme_orders.c.created_at)).where(
         acme_orders.c.account_id == account, acme_orders.c.created_at > now - _HOUR
     )
@@ -33,7 +42,17 @@ def check_orders(connection: Connection, account: int, door: AcmeDoor, now: date
 
 def check_failures(connection: Connection, account: int, door: AcmeDoor, now: datetime) -> None:
     """Make sure that not too many proofs of an account failed to look for another one. Raises LimitReached."""
-    failed = (
+    words = "Too many proofs of this account failed within an hour."
+    _check(connection, _failures(account, now), door.failures_per_hour, words, now)
+
+
+def is_spent(connection: Connection, account: int, door: AcmeDoor, now: datetime) -> bool:
+    """Whether too many proofs of an account failed to look for those that it asked for before they did."""
+    return int(connection.execute(_failures(account, now)).one()[0]) >= door.failures_per_hour
+
+
+def _failures(account: int, now: datetime) -> Executable:
+    return (
         select(func.count(), func.min(acme_challenges.c.validated_at))
         .join_from(acme_challenges, acme_authorizations)
         .where(
@@ -42,8 +61,6 @@ def check_failures(connection: Connection, account: int, door: AcmeDoor, now: da
             acme_challenges.c.validated_at > now - _HOUR,
         )
     )
-    words = "Too many proofs of this account failed within an hour."
-    _check(connection, failed, door.failures_per_hour, words, now)
 
 
 def _check(

@@ -169,7 +169,11 @@ def _alive(now: datetime) -> ColumnElement[bool]:
         acme_authorizations.c.state.in_((State.INVALID, State.DEACTIVATED)),
     )
     hopeful = (acme_orders.c.expires_at > now) & ~dead
-    begun = acme_orders.c.state == OrderState.PROCESSING
+    made = exists().where(_CERTIFICATE, _ISSUER, certificates.c.status != "abandoned")
+    # What nobody asked for again ends as others do: see `states.order`.
+    begun = (acme_orders.c.state == OrderState.PROCESSING) & (
+        (acme_orders.c.expires_at > now) | made
+    )
     return begun | ((acme_orders.c.state == OrderState.OPEN) & hopeful)
 
 
@@ -232,11 +236,10 @@ _CERTIFICATE: Final = and_(
     certificates.c.serial == acme_orders.c.serial,
     certificates.c.authority_id == authorities.c.id,
 )
+_ISSUER: Final = authorities.c.name == acme_orders.c.authority
 _ORDERS: Final = (
     select(acme_orders, certificates.c.status, certificates.c.der)
-    .join_from(
-        acme_orders, authorities, authorities.c.name == acme_orders.c.authority, isouter=True
-    )
+    .join_from(acme_orders, authorities, _ISSUER, isouter=True)
     .outerjoin(certificates, _CERTIFICATE)
 )
 

@@ -1,6 +1,9 @@
 """Revocation by ACME (RFC 8555 §7.6): by the account that ordered the certificate, by one that has proved all of its
 names, or by the certificate's own key.
 
+Proofs count for what was ordered at the same endpoint: where they are looked for is the endpoint's matter, and one that
+trusts a laboratory's resolvers must not end what others gave out.
+
 Who holds one of these can stop the peer anyway, so no second person is asked.
 """
 
@@ -21,7 +24,7 @@ from pki.x509.crl import Reason
 from pki.x509.csr import spki_sha256
 from pki.x509.der import INTEGER, children, read
 from pki.x509.signing import PublicKey
-from store.acme_tables import acme_authorizations, acme_orders
+from store.acme_tables import acme_accounts, acme_authorizations, acme_orders
 from store.engine import Unit
 
 
@@ -110,6 +113,14 @@ def _may(
     )
     if connection.scalar(select(own)):
         return True
+    here = exists().where(
+        acme_orders.c.account_id == acme_accounts.c.id,
+        acme_accounts.c.endpoint == who.endpoint,
+        acme_orders.c.authority == found.authority,
+        acme_orders.c.serial == found.serial,
+    )
+    if not connection.scalar(select(here)):
+        return False
     proved = select(acme_authorizations.c.identifier).where(
         acme_authorizations.c.account_id == who.id,
         acme_authorizations.c.state == State.VALID,

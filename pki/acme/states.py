@@ -72,7 +72,8 @@ def order(
         return State.INVALID
     if certificate in _SIGNED:
         return State.VALID
-    if on_record is OrderState.PROCESSING:
+    # One whose certificate nobody asked for again ends as others do; one that is being signed has its time.
+    if on_record is OrderState.PROCESSING and not (expired and may_go_on(on_record, certificate)):
         return State.PROCESSING
     if expired or _DEAD & set(authorizations):
         return State.INVALID

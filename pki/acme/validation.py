@@ -11,7 +11,7 @@ from typing import Any, Final, Protocol
 
 from sqlalchemy import ColumnElement, Select, and_, func, or_, select, update
 
-from pki.acme import accounts, jws, reach, states
+from pki.acme import accounts, jws, limits, reach, states
 from pki.acme.states import State, Step
 from pki.actors import Action, Actor, require
 from pki.desk import Desk
@@ -30,7 +30,8 @@ PAUSES: Final = (timedelta(seconds=2), timedelta(seconds=5))
 
 class ProofMissing(Exception):
     """Control of a name was not shown. `kind` is an error of RFC 8555 §6.7: connection, dns, tls, unauthorized,
-    incorrectResponse, rejectedIdentifier; the text tells nothing of what was found where the client has no business.
+    incorrectResponse, rejectedIdentifier, rateLimited; the text tells nothing of what was found where the client has no
+    business.
     """
 
     def __init__(self, kind: str, words: str) -> None:
@@ -41,7 +42,7 @@ class ProofMissing(Exception):
 
 @dataclass(frozen=True)
 class Look:
-    """One challenge that is due: where to look for what."""
+    """One challenge that is due: where to look for what. `spent`: too many others of its account failed."""
 
     challenge_id: int
     authorization_id: int
@@ -51,6 +52,7 @@ class Look:
     key_authorization: str
     attempts: int
     door: AcmeDoor
+    spent: bool = False
 
 
 class Prober(Protocol):
@@ -73,7 +75,12 @@ def claim(desk: Desk, actor: Actor, *, owner: str, limit: int, now: datetime) ->
         taken = update(acme_challenges).where(acme_challenges.c.id.in_(numbers))
         connection.execute(taken.values(lease_owner=owner, lease_until=now + LEASE))
         rows = connection.execute(_LOOKS.where(acme_challenges.c.id.in_(numbers))).all()
-    return [_look(desk, row, now) for row in rows]
+    looks = [(row.account_id, _look(desk, row, now)) for row in rows]
+    with desk.store.read() as connection:
+        return [
+            replace(look, spent=limits.is_spent(connection, account, look.door, now))
+            for account, look in looks
+        ]
 
 
 def _in_turn(due: ColumnElement[bool], limit: int) -> Select[Any]:
@@ -98,6 +105,7 @@ _LOOKS: Final = (
         acme_challenges.c.kind,
         acme_challenges.c.token,
         acme_challenges.c.attempts,
+        acme_authorizations.c.account_id,
         acme_authorizations.c.identifier,
         acme_authorizations.c.state.label("whole"),
         acme_accounts.c.thumbprint,
@@ -166,7 +174,7 @@ def settle(
     """
     require(actor, Action.JOB_RUN)
     # What leads inside is not asked for again: who wants it changes the name, and orders anew.
-    final = missing is None or missing.kind == "rejectedIdentifier"
+    final = missing is None or missing.kind in {"rejectedIdentifier", "rateLimited"}
     again = not final and look.attempts < len(PAUSES)
     step = Step.PROVE if missing is None else Step.FAIL
     state = State.PROCESSING if again else states.after(State.PROCESSING, step)

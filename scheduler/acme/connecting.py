@@ -2,12 +2,13 @@
 
 import contextlib
 import http.client
+import io
 import socket
 import ssl
 import threading
 import time
 from collections.abc import Iterator, Sequence
-from typing import Final
+from typing import Any, Final
 
 from pki.acme.validation import ProofMissing
 from scheduler.acme.addresses import Address
@@ -15,6 +16,8 @@ from scheduler.acme.addresses import Address
 #: So long nothing may come at all, and so long one proof may take, redirects and all. Seconds.
 SILENT: Final = 5.0
 WHOLE: Final = 20.0
+# Of an answer, with all that comes before and behind it.
+_MOST_OCTETS: Final = 65_536
 
 
 class Patience:
@@ -76,8 +79,40 @@ def _ending(held: socket.socket, patience: Patience) -> Iterator[None]:
         timer.cancel()
 
 
+class _Meagre(io.RawIOBase):
+    """So many octets of a stream, and not more. Reading on raises OSError."""
+
+    def __init__(self, raw: io.RawIOBase) -> None:
+        self._raw = raw
+        self._left = _MOST_OCTETS
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int | None:
+        if self._left <= 0:
+            raise OSError("too much")
+        number = self._raw.readinto(memoryview(buffer)[: self._left])
+        self._left -= number or 0
+        return number
+
+    def close(self) -> None:
+        self._raw.close()
+        super().close()
+
+
+class _Short(http.client.HTTPResponse):
+    """An answer that ends: the library reads on over any number of preliminary answers, and lines behind the body."""
+
+    def __init__(self, *words: Any, **named: Any) -> None:
+        super().__init__(*words, **named)
+        self.fp = io.BufferedReader(_Meagre(self.fp.detach()))
+
+
 class Pinned(http.client.HTTPConnection):
     """HTTP over a connection that is there already: nothing is looked up, and no proxy asked."""
+
+    response_class = _Short
 
     def __init__(self, host: str, port: int, held: socket.socket) -> None:
         super().__init__(host, port)

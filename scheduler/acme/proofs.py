@@ -30,6 +30,9 @@ def probe(look: Look) -> None:
     """Look over the network. Raises ProofMissing."""
     if look.kind not in look.door.challenges:
         raise ProofMissing("unauthorized", f"no {look.kind} is taken of this account any more")
+    if look.spent:
+        # Asked for in time, all at once: each would be connected to on a stranger's word.
+        raise ProofMissing("rateLimited", "too many proofs of this account failed within an hour")
     _KINDS[look.kind](look, Lookup(look.door.resolvers))
 
 

@@ -3,6 +3,7 @@
 import threading
 from collections.abc import Callable
 from dataclasses import replace
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -11,8 +12,11 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 from joserfc.jwk import ECKey, OKPKey, RSAKey
 from sqlalchemy import func, select
 
-from pki.acme import validation
+from pki import reconcile
+from pki.acme import leftovers, validation
+from pki.acme.validation import Look, ProofMissing
 from pki.history import AuditQuery, audit_events
+from scheduler.acme.proofs import probe
 from store.acme_tables import acme_nonces
 from tests.api.acme.client import Acme, b64, challenge, csr, external, kind, signed
 from tests.api.acme.conftest import World
@@ -51,6 +55,15 @@ def fail(world: World, acme: Acme, order: Reply) -> None:
     world.names.records[found["identifier"]["value"], "A"] = ["169.254.169.254"]
     assert acme.post(challenge(found, "http-01")["url"], {}).status == 200
     world.look(lambda: acme.post(order.headers["location"]).json["status"] == "invalid")
+
+
+def outcome(look: Look) -> ProofMissing | None:
+    """What a look over the network comes to."""
+    try:
+        probe(look)
+    except ProofMissing as missing:
+        return missing
+    return None
 
 
 # Two at once
@@ -161,6 +174,31 @@ def test_who_failed_too_often_is_not_looked_at_any_more(world: World, client: Cl
     finally:
         world.door("few", failures_per_hour=10_000)
     assert acme.post(url).json["status"] == "pending"
+
+
+def test_what_was_asked_for_at_once_is_not_all_looked_for(world: World, client: Client) -> None:
+    """Before the first has failed, very many may be answered: they would make us a scanner."""
+    acme = Acme(client, "few")
+    acme.register()
+    names = [f"scan{each}.example" for each in range(6)]
+    order = acme.order(*names)
+    for name in names:
+        world.names.records[name, "A"] = ["169.254.169.254"]
+    world.door("few", failures_per_hour=2)
+    try:
+        found = acme.authorizations(order)
+        for each in found:
+            assert acme.post(challenge(each, "http-01")["url"], {}).status == 200
+        site = world.serving.site
+        for _ in found:  # one after the other: so many are connected to that look at the same time
+            (look,) = validation.claim(site.desk, CLOCKWORK, owner="a", limit=1, now=site.clock())
+            missing = outcome(look)
+            validation.settle(site.desk, CLOCKWORK, look, missing, now=site.clock())
+    finally:
+        world.door("few", failures_per_hour=10_000)
+    shown = [challenge(each, "http-01")["error"] for each in acme.authorizations(order)]
+    kinds = [each["type"].rpartition(":")[2] for each in shown]
+    assert sorted(kinds) == ["rateLimited"] * 4 + ["rejectedIdentifier"] * 2
 
 
 def test_who_asks_for_very_much_lets_the_others_wait_for_one(world: World, acme: Acme) -> None:
@@ -373,3 +411,33 @@ def test_orders_that_came_to_nothing_are_not_listed(world: World, acme: Acme) ->
     acme.post(given_up.json["authorizations"][0], {"status": "deactivated"})
     listed = acme.post((acme.kid or "") + "/orders").json["orders"]
     assert listed == [done.headers["location"], waits.headers["location"]]
+
+
+def test_an_order_whose_certificate_was_given_up_ends_by_itself(world: World, acme: Acme) -> None:
+    """Its client does not come back; another order renews what it was to renew, and in the end it is forgotten."""
+    site = world.serving.site
+    _, (old, _) = issued(world, acme, "forgotten.example")
+    renewed = identifier(old)
+    order = acme.order("forgotten.example", replaces=renewed)
+    prove(world, acme, order)
+    site.keys.fail()
+    try:
+        acme.finalize(order, csr(["forgotten.example"]))
+    finally:
+        site.keys.heal()
+    url, listed = order.headers["location"], (acme.kid or "") + "/orders"
+    site.clock.ahead = timedelta(days=8)
+    try:
+        # It may be that somebody signs it at this moment.
+        assert acme.post(url).json["status"] == "processing"
+        assert url in acme.post(listed).json["orders"]
+        reconcile.settle(site.desk, CLOCKWORK, now=site.clock())
+        assert acme.post(url).json["status"] == "invalid"
+        assert url not in acme.post(listed).json["orders"]
+        assert acme.order("forgotten.example", replaces=renewed).status == 201
+        site.clock.ahead = timedelta(days=15)
+        with site.desk.store.write() as connection:
+            leftovers.forget(connection, site.clock())
+        assert acme.post(url).status == 404
+    finally:
+        site.clock.ahead = timedelta(0)

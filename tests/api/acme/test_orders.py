@@ -409,6 +409,20 @@ def test_a_signer_that_is_away_lets_the_client_go_on(world: World, acme: Acme) -
     assert find(site.desk, serials.to_hex(made.serial_number)).status == "valid"
 
 
+def test_an_order_that_nobody_approves_ends(world: World, client: Client) -> None:
+    acme = Acme(client, "watched")
+    acme.register()
+    order = acme.order("unlooked.example")
+    prove(world, acme, order)
+    acme.finalize(order, csr(["unlooked.example"]))
+    site = world.serving.site
+    site.clock.ahead = timedelta(days=8)
+    try:
+        assert acme.post(order.headers["location"]).json["status"] == "invalid"
+    finally:
+        site.clock.ahead = timedelta(0)
+
+
 def test_who_died_before_the_intent_is_followed_by_the_next_who_asks(
     world: World, acme: Acme
 ) -> None:

@@ -10,8 +10,9 @@ from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.hazmat.primitives.serialization import Encoding
 from joserfc.jwk import ECKey, RSAKey
 
-from pki import authorities, revocation
+from pki import authorities, issuance, revocation
 from pki.certificates import find
+from pki.issuance import IssueRequest
 from pki.x509 import serials
 from tests.api.acme.client import Acme, b64, csr, external, kind
 from tests.api.acme.conftest import World
@@ -71,6 +72,21 @@ def test_who_has_proved_all_of_its_names_revokes_it(
     assert (refused.status, kind(refused)) == (403, "unauthorized")
     prove(world, heir, heir.order("moved-b.example"))
     assert revoke(heir, made).status == 200
+
+
+def test_proofs_at_another_endpoint_do_not_end_a_certificate(
+    world: World, acme: Acme, anybody: Acme
+) -> None:
+    """Nor one that was issued through no endpoint of ACME at all."""
+    _, (made, _) = issued(world, acme, "elsewhere.example")
+    site = world.serving.site
+    asked = IssueRequest(csr(["elsewhere.example"]), "gateway", "issuing")
+    other = issuance.issue(site.desk, CONSOLE, asked, now=site.clock())
+    prove(world, anybody, anybody.order("elsewhere.example"))
+    for each in (made, x509.load_der_x509_certificate(other.der)):
+        reply = revoke(anybody, each)
+        assert (reply.status, kind(reply)) == (403, "unauthorized")
+        assert status(world, each)[0] == "valid"
 
 
 def test_an_authority_is_nobody_s_to_revoke(world: World, acme: Acme) -> None:
