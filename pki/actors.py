@@ -175,7 +175,8 @@ class Scope:
 
     `names` are patterns as `pki.x509.names` reads them (`dns:*.gw.example`); `gateway` ties the credential to one
     gateway. `networks`, in CIDR form, are of what an ACME endpoint opens the part in which the names of an account with
-    this credential are looked for (`pki.acme.reach`).
+    this credential are looked for (`pki.acme.reach`). `endpoints` are the only ones through which an enroller's token
+    fetches certificates; not over REST then.
     """
 
     profiles: tuple[str, ...] | None = None
@@ -183,6 +184,7 @@ class Scope:
     names: tuple[str, ...] | None = None
     gateway: str | None = None
     networks: tuple[str, ...] | None = None
+    endpoints: tuple[str, ...] | None = None
 
 
 @dataclass(frozen=True)
@@ -219,6 +221,13 @@ def require_profile(actor: Actor, profile: str) -> None:
     """Raise OutsideScope unless the credential's scope allows this profile."""
     if actor.scope.profiles is not None and profile not in actor.scope.profiles:
         raise OutsideScope(f"This credential may not use the profile {profile!r}.")
+
+
+def require_endpoint(actor: Actor, endpoint: str | None) -> None:
+    """Raise OutsideScope unless the credential's scope allows this enrollment endpoint; None is REST."""
+    if actor.scope.endpoints is not None and endpoint not in actor.scope.endpoints:
+        where = "REST" if endpoint is None else f"the endpoint {endpoint!r}"
+        raise OutsideScope(f"This credential fetches no certificates through {where}.")
 
 
 def require_authority(actor: Actor, authority: str) -> None:

@@ -15,7 +15,7 @@ from sqlalchemy import Select, bindparam, select
 
 from core.errors import Conflict, NotPermitted
 from pki import authorities, issuance, publication
-from pki.actors import Action, Actor, Role, require, require_profile
+from pki.actors import Action, Actor, Role, require, require_endpoint, require_profile
 from pki.approvals import (
     ApprovalNotUsable,
     ApprovalRequired,
@@ -118,7 +118,9 @@ def enroll(
     `issuance.issue` raises; EnrollmentWaits, EnrollmentDenied where a person has to approve it.
     """
     require(actor, Action.CERTIFICATE_ISSUE)
-    wanted = IssueRequest(csr=csr, profile=through.profile, authority=through.authority)
+    wanted = IssueRequest(
+        csr=csr, profile=through.profile, authority=through.authority, endpoint=through.name
+    )
 
     def consent(unit: Unit, issued: IssuedCertificate, spki: str) -> Mapping[str, Any]:
         act = _act(through, issued, spki)
@@ -213,6 +215,7 @@ def once(
     require(actor, Action.CERTIFICATE_RENEW if renews else Action.CERTIFICATE_ISSUE)
     asked = known_csr(csr)
     require_profile(actor, through.profile)
+    require_endpoint(actor, through.name)
 
     def tell(unit: Unit, issued: IssuedCertificate) -> Mapping[str, Any]:
         return {**said, **note(unit, issued)}

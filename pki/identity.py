@@ -176,7 +176,7 @@ def _followed(desk: Desk, scope: Scope, now: datetime) -> Scope:
     return replace(scope, authorities=tuple(names))
 
 
-_LISTS = frozenset({"profiles", "authorities", "names", "networks"})
+_LISTS = frozenset({"profiles", "authorities", "names", "networks", "endpoints"})
 
 
 def role_on_record(text: str) -> Role | None:

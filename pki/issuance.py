@@ -24,6 +24,7 @@ from pki.actors import (
     Role,
     require,
     require_authority,
+    require_endpoint,
     require_gateway,
     require_names,
     require_profile,
@@ -57,7 +58,8 @@ from store.tables import certificates
 class IssueRequest:
     """What a door passes on: `csr` in PEM, DER or base64; `names` are added to those in the request.
 
-    `itself`: the authority itself shall issue, whoever issues in its place now.
+    `itself`: the authority itself shall issue, whoever issues in its place now. `endpoint`: the enrollment endpoint
+    that it came through.
     """
 
     csr: Csr
@@ -67,6 +69,7 @@ class IssueRequest:
     names: tuple[str, ...] = ()
     gateway: str | None = None
     itself: bool = False
+    endpoint: str | None = None
 
 
 @dataclass(frozen=True)
@@ -138,6 +141,7 @@ def issue(
     """
     require(actor, Action.CERTIFICATE_ISSUE)
     require_profile(actor, request.profile)
+    require_endpoint(actor, request.endpoint)
     profile = profiles.load(desk, request.profile)
     conditions.check_profile(actor, profile)
     asked = known_csr(request.csr)

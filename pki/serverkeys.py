@@ -17,7 +17,7 @@ from hsm.errors import KeyNotFound
 from hsm.keys import new_key
 from hsm.ports import KEY_ALGORITHMS, KeyAlgorithm
 from pki import identity, keypackages, profiles, tls_credential
-from pki.actors import Action, Actor, Role, require, require_profile
+from pki.actors import Action, Actor, Role, require, require_endpoint, require_profile
 from pki.desk import Desk
 from pki.endpoints import Endpoint
 from pki.keypackages import KeyEncryptionRefused, Maker, Wish
@@ -73,6 +73,7 @@ def make(
     )
     asked = read_csr(csr)
     wanted = keypackages.wish(asked.der)
+    require_endpoint(actor, through.name)
     require_profile(actor, through.profile)  # before a key is made, which is dear
     to = None if wanted is None else _recipient(desk, actor, wanted, peer, now)
     profile = profiles.load(desk, through.profile)

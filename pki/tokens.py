@@ -49,7 +49,7 @@ class TokenNotFound(NotFound):
 
 
 # What a scope on record permits that cannot be read.
-_NOTHING: Final = Scope(profiles=(), authorities=(), names=(), networks=())
+_NOTHING: Final = Scope(profiles=(), authorities=(), names=(), networks=(), endpoints=())
 
 
 @dataclass(frozen=True)
@@ -189,6 +189,8 @@ def _check(desk: Desk, actor: Actor, request: TokenRequest, now: datetime) -> No
             "An enroller's token is for named profiles and a number of uses.",
             next_step="Give profiles (--profile) and uses (--uses; 1 for a one-time token).",
         )
+    if request.scope.endpoints is not None and request.role is not Role.ENROLLER:
+        raise BadToken("Only an enroller's token is for named endpoints.")
     _check_scope(desk, request.scope)
 
 
@@ -201,6 +203,12 @@ def _check_scope(desk: Desk, scope: Scope) -> None:
         NamePattern.parse(pattern)
     for network in scope.networks or ():
         _check_network(network)
+    for endpoint in scope.endpoints or ():
+        if endpoint not in desk.rules.endpoints:
+            raise BadToken(
+                f"There is no enrollment endpoint {endpoint[:100]!r}.",
+                next_step="`ikewarden enroll-endpoint list` shows them (GET /v1/enroll-endpoints).",
+            )
     if scope.gateway is not None:
         check_gateway(scope.gateway)
 
@@ -225,7 +233,7 @@ def _check_within(own: Scope, given: Scope) -> None:
 
 def _limit_passed(own: Scope, given: Scope) -> str | None:
     """In what a scope goes beyond another one, if it does."""
-    for what in ("profiles", "authorities", "names"):
+    for what in ("profiles", "authorities", "names", "endpoints"):
         mine, theirs = getattr(own, what), getattr(given, what)
         if mine is not None and (theirs is None or not set(theirs) <= set(mine)):
             return what

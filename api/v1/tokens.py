@@ -38,6 +38,12 @@ class CreateToken(Sent):
         "public ones its names are looked for, as `10.0.0.0/8`; in none where the list is empty. Left out: in all, "
         "unless the endpoint says `networks_by_token`.",
     )
+    endpoints: list[Word] | None = Field(
+        default=None,
+        max_length=100,
+        description="Of an enroller's token: the only enrollment endpoints through which it fetches certificates; not "
+        "over REST then.",
+    )
     gateway: Word | None = Field(
         default=None,
         description="The one gateway it is tied to: all that it reads and changes is that gateway's. What is of no "
@@ -59,6 +65,7 @@ class Token(Shown):
     authorities: list[str] | None
     names: list[str] | None
     networks: list[str] | None
+    endpoints: list[str] | None
     gateway: str | None
     uses_left: int | None
     created_by: str
@@ -92,7 +99,7 @@ class TokenPage(Shown):
 def _fields(view: TokenView) -> dict[str, object]:
     scope = {
         name: None if value is None else list(value)
-        for name in ("profiles", "authorities", "names", "networks")
+        for name in ("profiles", "authorities", "names", "networks", "endpoints")
         for value in (getattr(view.scope, name),)
     }
     plain = {name: value for name, value in vars(view).items() if name != "scope"}
@@ -111,6 +118,7 @@ def create(call: Call[CreateToken, Nothing]) -> Reply:
             names=None if body.names is None else tuple(body.names),
             gateway=body.gateway,
             networks=None if body.networks is None else tuple(body.networks),
+            endpoints=None if body.endpoints is None else tuple(body.endpoints),
         ),
         uses=body.uses,
         expires_at=body.expires_at,

@@ -15,6 +15,7 @@ class WhoAmI(Shown):
     authorities: list[str] | None
     names: list[str] | None
     networks: list[str] | None
+    endpoints: list[str] | None
     gateway: str | None
     one_time: bool
 
@@ -32,6 +33,7 @@ def show(call: Call[None, Nothing]) -> Reply:
             authorities=None if scope.authorities is None else list(scope.authorities),
             names=None if scope.names is None else list(scope.names),
             networks=None if scope.networks is None else list(scope.networks),
+            endpoints=None if scope.endpoints is None else list(scope.endpoints),
             gateway=scope.gateway,
             one_time=actor.one_time,
         )

@@ -24,6 +24,7 @@ from pki.actors import (
     Actor,
     OutsideScope,
     require,
+    require_endpoint,
     require_names,
     require_profile,
 )
@@ -137,6 +138,7 @@ def create(
     check_scope(actor, wanted.identifiers)
     # What would be refused in the end is refused before anybody proves anything.
     require_profile(actor, through.profile)
+    require_endpoint(actor, through.name)
     issuers.choose(desk, actor, through.authority, now=now)
     if wanted.replaces is not None:
         renewal.check_replaceable(desk, account.id, wanted.replaces, wanted.identifiers)

@@ -26,7 +26,7 @@ from pki.tokens import TokenRequest
 from pki.x509 import serials
 from tests.api.refusals import Cell, check, recorded
 from tests.api.serving import Reply, Serving, serve
-from tests.api.site import CLOCKWORK, CONSOLE, ClientCertificate, Site
+from tests.api.site import CLOCKWORK, CONSOLE, ClientCertificate, Site, new_csr
 from tests.api.test_est import EST, basic, body, certificate, enrolled, enroller, post
 
 TOKEN, CERTIFICATE, APPROVAL = (
@@ -45,6 +45,7 @@ TABLE = (
     Cell(TOKEN, "another's", "401 est_password_refused", "an operator's"),
     Cell(TOKEN, "another's", "401 est_password_refused", "an admin's"),
     Cell(TOKEN, "another's", "403 outside_scope", "one for another profile"),
+    Cell(TOKEN, "another's", "403 outside_scope", "one for another endpoint"),
     Cell(TOKEN, "missing", "401 credentials_missing", "no password"),
     Cell(TOKEN, "missing", "401 enrollment_way_closed", "one where certificates alone are taken"),
     Cell(CERTIFICATE, "wrong", "no handshake", "one of another authority"),
@@ -101,6 +102,12 @@ def sending(
             return post(client, to, content or body(NAME), basic(token) if token else None)
 
     return send
+
+
+def tied(serving: Serving) -> str:
+    """A token for the endpoint alone where a person approves."""
+    scope = Scope(profiles=("gateway",), endpoints=("watched",))
+    return serving.site.token(Role.ENROLLER, name="tied", uses=9, scope=scope)
 
 
 def _used_up(serving: Serving, path: Path) -> Send:
@@ -239,6 +246,7 @@ TRIED: dict[tuple[str, str], Callable[[Serving, Path], Send]] = {
     (TOKEN, "one for another device's name"): lambda serving, path: sending(
         serving, enroller(serving, "other.example")
     ),
+    (TOKEN, "one for another endpoint"): lambda serving, path: sending(serving, tied(serving)),
     (TOKEN, "an auditor's"): lambda serving, path: sending(
         serving, serving.site.tokens[Role.AUDITOR]
     ),
@@ -468,3 +476,13 @@ def test_no_other_method_does_it(serving: Serving, method: str) -> None:
         headers = {"Content-Type": "application/pkcs10", **basic(enroller(serving, NAME))}
         reply = client.send(method, f"{EST}/simpleenroll", raw=body(NAME), headers=headers)
     assert reply.status == 405
+
+
+def test_nobody_goes_round_an_approval_by_another_way_in(serving: Serving) -> None:
+    token, before = tied(serving), recorded(serving.site.desk)
+    assert sending(serving, token, to="watched/simpleenroll")().status == 202
+    assert sending(serving, token, to="tokens/simpleenroll")().code == "outside_scope"
+    with serving.client(token) as client:
+        reply = client.post("/v1/certificates", {"csr": new_csr(NAME), "profile": "gateway"})
+    assert (reply.status, reply.code) == (403, "outside_scope")
+    assert recorded(serving.site.desk) == before

@@ -44,6 +44,7 @@ TABLE = (
     Cell(PASSWORD, "expired", "badRequest token_refused", "one that has ended"),
     Cell(PASSWORD, "revoked", "badRequest token_refused", "one that was revoked"),
     Cell(PASSWORD, "another's", "badRequest outside_scope", "one for another device's name"),
+    Cell(PASSWORD, "another's", "badRequest outside_scope", "one for another endpoint"),
     Cell(PASSWORD, "another's", "badRequest outside_scope", "one for another profile"),
     Cell(PASSWORD, "another's", "badRequest scep_challenge_refused", "an operator's"),
     Cell(PASSWORD, "another's", "badRequest scep_refused", "the own one, with a request that another key signed"),
@@ -106,6 +107,11 @@ def outcome(found: Answer | Reply) -> str:
 def asking(listener: Listener, word: str | None, endpoint: str = "devices") -> Send:
     new = device(listener, NAME, endpoint)
     return lambda: new.enroll(NAME, word)
+
+
+def _tied(listener: Listener) -> str:
+    scope = Scope(profiles=(PROFILE,), endpoints=("watched",))
+    return listener.site.token(Role.ENROLLER, name="tied", uses=1, scope=scope)
 
 
 def _used_up(listener: Listener) -> Send:
@@ -285,6 +291,7 @@ TRIED: dict[tuple[str, str], Callable[[Listener], Send]] = {
     (PASSWORD, "one for another device's name"): lambda listener: asking(
         listener, token(listener, "other.example")
     ),
+    (PASSWORD, "one for another endpoint"): lambda listener: asking(listener, _tied(listener)),
     (PASSWORD, "one for another profile"): lambda listener: asking(
         listener, token(listener, NAME), "gateways"
     ),

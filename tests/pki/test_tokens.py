@@ -230,6 +230,8 @@ def test_a_limited_credential_hands_out_within_its_limits(
         {**ENROLL, "uses": 1_000_001},
         {**ENROLL, "scope": Scope()},
         {**ENROLL, "scope": Scope(profiles=())},
+        {**ENROLL, "scope": Scope(profiles=("gateway",), endpoints=("nowhere",))},
+        {"scope": Scope(endpoints=("gateway",))},
         {**ENROLL, "scope": Scope(profiles=("gateway",), gateway="a\x00b")},
         {**ENROLL, "scope": Scope(profiles=("gateway",), gateway="")},
         {**ENROLL, "scope": Scope(profiles=("gateway",), gateway="x" * 254)},

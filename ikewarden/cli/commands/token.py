@@ -33,6 +33,7 @@ def _limits(entry: Any) -> list[str]:
     lists = ("profiles", "authorities", "names", "networks")
     words = [each for name in lists for each in entry[name] or []]
     nowhere = ["no network"] if entry["networks"] == [] else []
+    words += [f"endpoint {each}" for each in entry["endpoints"] or []]
     return [*words, *nowhere, *([f"gateway {entry['gateway']}"] if entry["gateway"] else [])]
 
 
@@ -69,6 +70,7 @@ class Wanted:
     authorities: tuple[str, ...]
     names: tuple[str, ...]
     networks: tuple[str, ...]
+    endpoints: tuple[str, ...]
     gateway: str | None
     uses: int | None
     expires: datetime | None
@@ -98,6 +100,7 @@ class Wanted:
             "authorities": list(self.authorities) or None,
             "names": list(self.names) or None,
             "networks": list(self.networks) or None,
+            "endpoints": list(self.endpoints) or None,
             "gateway": self.gateway,
             "uses": self.uses,
             "expires_at": rfc3339(self.expires),
@@ -158,6 +161,13 @@ def token() -> None:
     multiple=True,
     metavar="CIDR",
     help="For ACME: only in this one of the networks that an endpoint opens, as 10.0.0.0/8; likewise.",
+)
+@click.option(
+    "--endpoint",
+    "endpoints",
+    multiple=True,
+    metavar="NAME",
+    help="For an enroller: only through this enrollment endpoint, and not over REST; likewise.",
 )
 @click.option(
     "--gateway",
