@@ -70,6 +70,7 @@ class Scope(Protocol):
     """What Granian tells about a request."""
 
     proto: str
+    client: str
     method: str
     path: str
     query_string: str
@@ -175,7 +176,7 @@ class Validation:
                 kind = "crl" if path.startswith("/crl/") else "other"
                 reply = await self._file(scope, path, method)
         except IkewardenError as error:
-            reply = _refusal(error)
+            reply = _refusal(error, enrolls=kind in {"scep", "cmp"})
         except Exception as error:  # noqa: BLE001 - the last line: whatever it was, the client gets an answer
             number = secrets.token_hex(12)
             _log.error("unforeseen", exc_info=error, extra={"request_id": number})
@@ -241,7 +242,7 @@ class Validation:
         if len(query) > _MAX_QUERY or len(path) > _MAX_PATH:
             raise HeadTooLarge("This is too long for a SCEP message.")
         body = await self._body(scope, wire, _MAX_MESSAGE) if method == "POST" else b""
-        work = partial(self._scep.answer, method, path, query, body)
+        work = partial(self._scep.answer, method, path, query, body, _address(scope))
         answer = await self._enrolling.run(work)
         headers = [("content-type", answer.media_type), ("cache-control", "no-store")]
         return _Reply(200, headers, answer.body)
@@ -253,7 +254,7 @@ class Validation:
             raise HeadTooLarge("This is too long for a path.")
         body = await self._body(scope, wire, _MAX_MESSAGE) if method == "POST" else b""
         media_type = scope.headers.get("content-type") or ""
-        work = partial(self._cmp.answer, method, path, media_type, body)
+        work = partial(self._cmp.answer, method, path, media_type, body, _address(scope))
         answer = await self._enrolling.run(work)
         # RFC 9811 §3.4: no intermediary keeps it.
         headers = [("content-type", MEDIA_TYPE), ("cache-control", "no-store")]
@@ -414,13 +415,18 @@ def _from_path(text: str | None) -> bytes:
         return b""  # which is no OCSP request either, and is answered so
 
 
+def _address(scope: Scope) -> str:
+    """Where a request came from, without the port."""
+    return scope.client.rpartition(":")[0].strip("[]")
+
+
 def _not_allowed(methods: str) -> MethodNotAllowed:
     return MethodNotAllowed("This path does not know that method.", details={"allow": methods})
 
 
-def _refusal(error: IkewardenError, number: str = "") -> _Reply:
+def _refusal(error: IkewardenError, number: str = "", *, enrolls: bool = False) -> _Reply:
     """The answer for an error, in words for who has no credential and sees nothing but this listener. `number` is that
-    in the log, where the log has something.
+    in the log, where the log has something; `enrolls`: it was a device that wants a certificate.
     """
     headers = [*problem_headers(error), ("cache-control", "no-store")]
     if "allow" in error.details:
@@ -430,6 +436,6 @@ def _refusal(error: IkewardenError, number: str = "") -> _Reply:
         del said["request_id"]
     if isinstance(error, RouteNotFound):
         said["next_step"] = _PATHS
-    elif isinstance(error, NotFound):
+    elif isinstance(error, NotFound) and not enrolls:
         said["next_step"] = _NOT_THERE
     return _Reply(status_of(error), headers, encode(said))

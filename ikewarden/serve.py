@@ -37,7 +37,7 @@ from ikewarden.settings import load_settings
 from ikewarden.settings_model import Settings
 from ikewarden.supervisor import Part, supervise
 from ikewarden.wiring import make_desk, open_keys, service_url
-from pki import approvals, authorities, ra_credential, sequencing, tls_credential
+from pki import approvals, authorities, enrollments, ra_credential, sequencing, tls_credential
 from pki.desk import Desk
 from pki.proven import Proven
 from scheduler.clock import read_clock
@@ -173,6 +173,7 @@ def _check_records(settings: Settings, keys: KeyStores) -> None:
         with _without(IkewardenError, "started without a certificate for SCEP and CMP"):
             ra_credential.ensure(desk, SCHEDULER, now=read_clock())
         _warn_without_approver(desk, read_clock())
+        _warn_of_endpoints(desk, read_clock())
     finally:
         # Nothing of them may cross the fork.
         desk.store.close()
@@ -190,6 +191,14 @@ def _warn_without_approver(desk: Desk, now: datetime) -> None:
         "nobody can approve: there is no token of the role approver",
         extra={"required": ", ".join(sorted(required))},
     )
+
+
+def _warn_of_endpoints(desk: Desk, now: datetime) -> None:
+    for endpoint, missing in enrollments.incomplete(desk, now=now):
+        _LOG.warning(
+            "an enrollment endpoint names what is not there: nobody gets a certificate by it",
+            extra={"endpoint": endpoint.name, "code": missing.code, "why": missing.message},
+        )
 
 
 def _check_token(keys: KeyStores) -> None:

@@ -71,8 +71,10 @@ def _resolver(text: str) -> str:
     if not text.startswith("[") and text.count(":") == 1:
         address, _, port = text.partition(":")
     ip_address(address)
-    if port and not (port.isdigit() and 0 < int(port) < 65536):
-        raise ValueError(f"{port} is no port")
+    # A colon with nothing behind it is a port that was forgotten.
+    forgotten = text.endswith("]:") or (text.endswith(":") and text.count(":") == 1)
+    if (port or forgotten) and not (port.isdigit() and 0 < int(port) < 65536):
+        raise ValueError(f"{port!r} is no port")
     return text
 
 

@@ -13,8 +13,8 @@ from typing import Any, Final, Literal
 
 from sqlalchemy import Select, bindparam, select
 
-from core.errors import Conflict, NotPermitted
-from pki import authorities, issuance, publication
+from core.errors import Conflict, NotFound, NotPermitted
+from pki import authorities, issuance, profiles, publication
 from pki.actors import Action, Actor, Role, require, require_endpoint, require_profile
 from pki.approvals import (
     ApprovalNotUsable,
@@ -23,13 +23,14 @@ from pki.approvals import (
     latest,
     require_approval,
 )
-from pki.authorities import Authority
+from pki.authorities import Authority, AuthorityNotFound
 from pki.certificates import CertificateNotFound, CertificateView, SerialAmbiguous, find, visible
 from pki.desk import Desk
 from pki.endpoints import Endpoint, EndpointNotFound
 from pki.guarded import Act, Guarded, State
 from pki.identity import TokenUsedUp, certificate_credential
 from pki.issuance import IssuedCertificate, IssueRequest
+from pki.profiles import ProfileNotFound
 from pki.publication import Crl
 from pki.x509 import serials
 from pki.x509.csr import Csr, known_csr
@@ -95,6 +96,20 @@ def issuer(desk: Desk, of: Endpoint, *, now: datetime) -> Authority:
     """Who issues for an endpoint now. Public. Raises what `authorities.choose` raises."""
     service = Actor("service", Role.SCHEDULER)
     return authorities.choose(desk, service, of.authority, now=now)
+
+
+def incomplete(desk: Desk, *, now: datetime) -> list[tuple[Endpoint, NotFound]]:
+    """The endpoints whose profile or authority is not there, or not yet, with what is missing: nobody gets anything by
+    them. For who starts the service.
+    """
+    found: list[tuple[Endpoint, NotFound]] = []
+    for each in desk.rules.endpoints.values():
+        try:
+            profiles.load(desk, each.profile)
+            issuer(desk, each, now=now)
+        except (ProfileNotFound, AuthorityNotFound) as missing:
+            found.append((each, missing))
+    return found
 
 
 def _nothing(unit: Unit, issued: IssuedCertificate) -> Mapping[str, Any]:

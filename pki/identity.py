@@ -2,7 +2,7 @@
 
 import hashlib
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
@@ -24,11 +24,27 @@ CHANNEL = "gateway-channel"
 TOKEN_PREFIX = "iw_"  # noqa: S105 - a public prefix, so that secret scanners recognise a leaked token
 
 
+@dataclass(frozen=True, slots=True)
+class SpentToken:
+    """A token that is on record and counts no more: "expired", "revoked", "used up", or "not readable"."""
+
+    id: str
+    name: str
+    state: str
+
+
 class TokenRefused(NotAuthenticated):
-    """The bearer token is unknown, expired, revoked or used up; which one is not told."""
+    """The bearer token is unknown, expired, revoked or used up; which one is not told.
+
+    `of` is for the log alone: the token, where it was one.
+    """
 
     code = "token_refused"
     next_step = "It is mistyped, expired, revoked or used up: `ikewarden token list` tells an operator which."
+
+    def __init__(self, message: str, *, of: SpentToken | None = None) -> None:
+        super().__init__(message)
+        self.of = of
 
 
 class TokenUsedUp(NotAuthenticated):
@@ -133,10 +149,10 @@ def scope_of_token(desk: Desk, token_id: str, *, now: datetime) -> Scope:
 
 def _holder(desk: Desk, row: Any, *, now: datetime, request_id: str) -> Actor:
     if row is None or row.uses_left == 0 or _is_over(row, now):
-        raise TokenRefused("This token is not valid.")
+        raise _refused(row, now)
     role, scope = role_on_record(row.role), scope_on_record(row.scope)
     if role is None or scope is None:
-        raise TokenRefused("This token is not valid.")
+        raise _refused(row, now)
     return Actor(
         name=row.name,
         role=role,
@@ -145,6 +161,16 @@ def _holder(desk: Desk, row: Any, *, now: datetime, request_id: str) -> Actor:
         request_id=request_id,
         one_time=row.uses_left is not None,
     )
+
+
+def _refused(row: Any, now: datetime) -> TokenRefused:
+    of = None
+    if row is not None:
+        state = "used up" if row.uses_left == 0 else "not readable"
+        if _is_over(row, now):
+            state = "revoked" if row.revoked_at is not None else "expired"
+        of = SpentToken(row.id, row.name, state)
+    return TokenRefused("This token is not valid.", of=of)
 
 
 def _is_over(row: Any, now: datetime) -> bool:

@@ -22,7 +22,7 @@ from hsm.errors import KeyNotFound
 from hsm.ports import BlobStore
 from pki import authorities, enrollments, issuance, ocsp_signers, profiles
 from pki.actors import Action, Actor, require
-from pki.authorities import Authority
+from pki.authorities import Authority, AuthorityNotFound
 from pki.certificates import find
 from pki.desk import Desk
 from pki.rollover import records
@@ -117,7 +117,10 @@ def _issuers(desk: Desk, now: datetime) -> list[Authority]:
     for each in desk.rules.endpoints.values():
         if each.scep is None and each.cmp is None:
             continue
-        issuer = enrollments.issuer(desk, each, now=now)
+        try:
+            issuer = enrollments.issuer(desk, each, now=now)
+        except AuthorityNotFound:
+            continue  # one file with a mistake must not shut the doors of all others
         found[issuer.name] = issuer
         if (heir := successor(desk, issuer, now=now)) is not None:
             found[heir.name] = heir

@@ -1,12 +1,12 @@
 """ACME over the TLS listener: paths, one operation each, and what every answer has (RFC 8555 §6, §7.1)."""
 
-import logging
 from collections.abc import Callable, Mapping
 from datetime import datetime
 from typing import Final
 
 from flask import Flask, Response, request
 
+from api import refused
 from api.acme import operations, problems
 from api.acme.asked import Ask
 from api.bridge import EXCHANGE, Exchange
@@ -16,7 +16,6 @@ from pki.acme import nonces
 from pki.desk import Desk
 from pki.endpoints import EndpointNotFound
 
-_LOG = logging.getLogger(__name__)
 _Operation = Callable[[Ask], Response]
 # Paths below /acme/ENDPOINT; RFC 8555 §7.1 leaves them to the server.
 _READ: Final[Mapping[str, _Operation]] = {
@@ -69,6 +68,14 @@ class _Door:
         try:
             response = self._operation(self._ask(endpoint, name, exchange, now))
         except IkewardenError as error:
+            refused.tell(
+                "ACME",
+                error,
+                endpoint=endpoint,
+                client=exchange.client,
+                request_id=exchange.request_id,
+                actor=exchange.actor,
+            )
             response = refusal(error, exchange.request_id)
         if self._operation is not operations.directory:
             # RFC 8555 §7.1: where to begin.
@@ -90,8 +97,6 @@ class _Door:
 
 def refusal(error: IkewardenError, request_id: str) -> Response:
     """The answer for an error, as ACME has it."""
-    if problems.kind_of(error)[1] >= 500:
-        _LOG.warning("%s", error.message, extra={"request_id": request_id, "code": error.code})
     response = Response(problems.body(error, request_id), problems.kind_of(error)[1])
     for name, value in problems.headers(error).items():
         response.headers[name] = value

@@ -5,7 +5,6 @@
 /.well-known/cmp/p/ENDPOINT/OPERATION and only this operation
 """
 
-import logging
 import re
 import secrets
 from collections.abc import Callable, Mapping
@@ -13,6 +12,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final
 
+from api import refused
 from api.cmp import operations, senders
 from api.cmp.failures import failure_of, words_of
 from api.cmp.operations import Ask, Done
@@ -37,7 +37,6 @@ from pki.desk import Desk
 from pki.endpoints import DEFAULT, CmpDoor, Endpoint, EndpointNotFound
 from pki.ra_credential import NoRaCredential, RaCredential, RaCredentials
 
-_log = logging.getLogger(__name__)
 #: RFC 9811 §3.2.
 MEDIA_TYPE: Final = "application/pkixcmp"
 _ROOT: Final = "/.well-known/cmp"
@@ -82,6 +81,7 @@ class _Arrival:
     issuer: Authority
     request_id: str
     now: datetime
+    client: str
 
 
 class CmpDoors:
@@ -93,14 +93,35 @@ class CmpDoors:
         self._held = RaCredentials(())
         self._looked: datetime | None = None
 
-    def answer(self, method: str, path: str, media_type: str, body: bytes) -> bytes:
-        """Answer one request with a PKIMessage (DER). Raises what is answered by HTTP alone: RouteNotFound,
-        EndpointNotFound, MethodNotAllowed, MediaTypeRefused, and what `enrollments.issuer` raises.
+    def answer(
+        self, method: str, path: str, media_type: str, body: bytes, client: str = ""
+    ) -> bytes:
+        """Answer one request with a PKIMessage (DER); `client` is the address that it came from. Raises what is
+        answered by HTTP alone: RouteNotFound, EndpointNotFound, MethodNotAllowed, MediaTypeRefused, and what
+        `enrollments.issuer` raises.
         """
         match = _PATH.fullmatch(path)
-        if match is None or (match[2] is not None and match[2] not in _OPERATIONS):
+        name = (match[1] or DEFAULT) if match else ""
+        operation = match[2] if match else None
+        try:
+            return self._answer(name, operation, method, media_type, body, client)
+        except IkewardenError as error:
+            number = secrets.token_hex(12)
+            refused.tell("CMP", error, endpoint=name, client=client, request_id=number)
+            raise
+
+    def _answer(
+        self,
+        name: str,
+        operation: str | None,
+        method: str,
+        media_type: str,
+        body: bytes,
+        client: str,
+    ) -> bytes:
+        if not name or (operation is not None and operation not in _OPERATIONS):
             raise RouteNotFound("There is nothing at this path.")
-        through = enrollments.endpoint(self._desk, match[1] or DEFAULT)
+        through = enrollments.endpoint(self._desk, name)
         if through.cmp is None:
             raise EndpointNotFound(f"The endpoint {through.name!r} is not reached by CMP.")
         if method != "POST":
@@ -113,7 +134,7 @@ class CmpDoors:
         now = self._clock()
         issuer = enrollments.issuer(self._desk, through, now=now)
         number = secrets.token_hex(12)
-        arrival = _Arrival(through, through.cmp, match[2], issuer, number, now)
+        arrival = _Arrival(through, through.cmp, operation, issuer, number, now, client)
         return self._message(arrival, body)
 
     def _message(self, arrival: _Arrival, body: bytes) -> bytes:
@@ -129,16 +150,17 @@ class CmpDoors:
             nonce = cmp_transactions.nonce(self._desk, ask.transaction)
             done = operations.perform(ask)
         except IkewardenError as error:
-            _log.info(
-                "a CMP message was refused: %s",
-                error.message,
-                extra={
-                    "code": error.code,
-                    "endpoint": arrival.through.name,
-                    "request_id": arrival.request_id,
-                },
+            done = Done(answers.failed(failure_of(error), words_of(error)), refused=error)
+        if done.refused is not None:
+            refused.tell(
+                "CMP",
+                done.refused,
+                endpoint=arrival.through.name,
+                client=arrival.client,
+                request_id=arrival.request_id,
+                actor="" if sender is None or sender.holder is None else sender.holder.name,
+                claims=_claims(message),
             )
-            done = Done(answers.failed(failure_of(error), words_of(error)))
         out = Outgoing(message, done.reply, nonce, arrival.now, done.confirmed, done.chain)
         return self._shield(arrival, sender).around(out)
 
@@ -179,6 +201,15 @@ class CmpDoors:
             self._held = ra_credential.held(self._desk, _SERVICE, now=now)
             self._looked = now
         return self._held
+
+
+def _claims(message: Message) -> str:
+    """Who a message says that it is from: the reference of a token, or the subject of a certificate. What stands in the
+    place of a reference may be a secret.
+    """
+    if senders.is_reference(message.sender_kid):
+        return message.sender_kid.decode()
+    return refused.subject_of(next(iter(message.certificates), None))
 
 
 def _check_header(arrival: _Arrival, message: Message) -> None:

@@ -69,11 +69,14 @@ class Ask:
 
 @dataclass(frozen=True)
 class Done:
-    """What is answered. `chain`: of a certificate that is in it; `confirmed`: it need not be confirmed."""
+    """What is answered. `chain`: of a certificate that is in it; `confirmed`: it need not be confirmed; `refused`: why
+    it is a refusal of what the message asks for.
+    """
 
     reply: Reply
     chain: tuple[x509.Certificate, ...] = ()
     confirmed: bool = False
+    refused: IkewardenError | None = None
 
 
 def perform(ask: Ask) -> Done:
@@ -115,7 +118,8 @@ def _certificate(ask: Ask) -> Done:
         raise
     except IkewardenError as error:
         failure = failure_of(error, of_request=True)
-        return Done(answers.refused(kind, asked.number, failure, words_of(error)))
+        reply = answers.refused(kind, asked.number, failure, words_of(error))
+        return Done(reply, refused=error)
     return _issued(ask, opening, made, asked)
 
 
@@ -217,7 +221,8 @@ def _polled(ask: Ask, kept: Kept) -> Done:
         raise
     except IkewardenError as error:
         failure = failure_of(error, of_request=True)
-        return Done(answers.refused(kept.kind, kept.number, failure, words_of(error)))
+        reply = answers.refused(kept.kind, kept.number, failure, words_of(error))
+        return Done(reply, refused=error)
     return _issued(ask, opening, made, Wanted(kept.number, csr))
 
 
@@ -249,7 +254,7 @@ def _revoke(ask: Ask) -> Done:
     except (Unavailable, TooFast):
         raise
     except IkewardenError as error:
-        return Done(answers.not_revoked(failure_of(error), words_of(error)))
+        return Done(answers.not_revoked(failure_of(error), words_of(error)), refused=error)
     return Done(answers.revoked())
 
 

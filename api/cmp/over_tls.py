@@ -27,7 +27,9 @@ def install(app: Flask, desk: Desk, clock: Callable[[], datetime]) -> None:
         exchange: Exchange = request.environ[EXCHANGE]
         exchange.route = str(request.url_rule)
         media_type = request.content_type or ""
-        body = doors.answer(request.method, request.path, media_type, request.get_data())
+        body = doors.answer(
+            request.method, request.path, media_type, request.get_data(), exchange.client
+        )
         return Response(body, 200, {"Cache-Control": "no-store"}, content_type=MEDIA_TYPE)
 
     for rule in _RULES:

@@ -42,6 +42,11 @@ class Sender:
         )
 
 
+def is_reference(reference: bytes) -> bool:
+    """Whether this can be the id of a token."""
+    return _TOKEN_ID.fullmatch(reference) is not None
+
+
 def by_secret(desk: Desk, message: Message, mac: Mac, issuer: x509.Name) -> Sender:
     """Who knows the secret of a token. Raises ProtectionInvalid.
 
@@ -51,7 +56,7 @@ def by_secret(desk: Desk, message: Message, mac: Mac, issuer: x509.Name) -> Send
     token_id = message.sender_kid.decode("ascii", "replace")
     secret: Secret = tokens.cmp_secret(desk, token_id)
     verify_mac(message, mac, secret)
-    if _TOKEN_ID.fullmatch(message.sender_kid) is None:
+    if not is_reference(message.sender_kid):
         raise ProtectionInvalid("The protection of the message is not valid.")
     return Sender(f"token:{token_id}", token_id=token_id, shield=MacShield(mac, secret, issuer))
 

@@ -15,10 +15,11 @@ from typing import Final
 from cryptography import x509
 from flask import Flask, Response, request
 
+from api import refused
 from api.bridge import EXCHANGE, Exchange
 from api.errors import MediaTypeRefused, MethodNotAllowed, RouteNotFound
 from api.est import credentials, messages
-from core.errors import NotAuthenticated, NotFound
+from core.errors import IkewardenError, NotAuthenticated, NotFound
 from fleet import ca_sets
 from pki import enrollments, identity, profiles, serverkeys
 from pki.actors import Actor, Role
@@ -114,6 +115,21 @@ class _Door:
     def answer(self, operation: str, label: str = DEFAULT) -> Response:
         exchange: Exchange = request.environ[EXCHANGE]
         exchange.route = str(request.url_rule)
+        try:
+            return self._answer(operation, label, exchange)
+        except IkewardenError as error:
+            refused.tell(
+                "EST",
+                error,
+                endpoint=label,
+                client=exchange.client,
+                request_id=exchange.request_id,
+                actor=exchange.actor,
+                claims=refused.subject_of(exchange.peer),
+            )
+            raise
+
+    def _answer(self, operation: str, label: str, exchange: Exchange) -> Response:
         found = _OPERATIONS.get(operation)
         if found is None:
             raise RouteNotFound("EST has no such operation.")

@@ -6,7 +6,6 @@
 """
 
 import base64
-import logging
 import re
 import secrets
 from collections.abc import Callable, Mapping
@@ -17,6 +16,7 @@ from urllib.parse import unquote
 
 from cryptography.hazmat.primitives.asymmetric import rsa
 
+from api import refused
 from api.errors import MethodNotAllowed, RouteNotFound
 from api.scep import operations
 from api.scep.operations import Ask
@@ -47,7 +47,6 @@ from pki.scep.messages import PkiMessage
 from pki.scep.replies import Outcome
 from pki.scep_transactions import TransactionUnknown
 
-_log = logging.getLogger(__name__)
 _PATH: Final = re.compile(r"/scep/([a-z0-9][a-z0-9-]{0,39})(?:/(?:cgi-bin/)?pkiclient\.exe)?/?")
 _SERVICE: Final = Actor("service", Role.SCHEDULER)
 # How long a revoked registration authority may go on here; new ones are looked for when they are met.
@@ -105,14 +104,24 @@ class ScepDoors:
         self._held = RaCredentials(())
         self._looked: datetime | None = None
 
-    def answer(self, method: str, path: str, query: str, body: bytes) -> Answer:
-        """Answer one request. Raises what is answered by HTTP alone: RouteNotFound, EndpointNotFound,
-        MethodNotAllowed, ScepOperationUnknown, NoNextAuthority, ScepMessageMalformed, Unavailable and TooFast.
+    def answer(self, method: str, path: str, query: str, body: bytes, client: str = "") -> Answer:
+        """Answer one request; `client` is the address that it came from. Raises what is answered by HTTP alone:
+        RouteNotFound, EndpointNotFound, MethodNotAllowed, ScepOperationUnknown, NoNextAuthority, ScepMessageMalformed,
+        Unavailable and TooFast.
         """
         match = _PATH.fullmatch(path)
-        if match is None:
+        name = match[1] if match else ""
+        try:
+            return self._answer(name, method, query, body, client)
+        except IkewardenError as error:
+            number = secrets.token_hex(12)
+            refused.tell("SCEP", error, endpoint=name, client=client, request_id=number)
+            raise
+
+    def _answer(self, name: str, method: str, query: str, body: bytes, client: str) -> Answer:
+        if not name:
             raise RouteNotFound("There is nothing at this path.")
-        through = enrollments.endpoint(self._desk, match[1])
+        through = enrollments.endpoint(self._desk, name)
         if through.scep is None:
             raise EndpointNotFound(f"The endpoint {through.name!r} is not reached by SCEP.")
         if method not in {"GET", "POST"}:
@@ -121,7 +130,7 @@ class ScepDoors:
         operation, now = asked.get("operation", ""), self._clock()
         if operation == "PKIOperation":
             data = body if method == "POST" else _from_query(asked.get("message", ""))
-            return self._pki_operation(through, through.scep, data, now)
+            return self._pki_operation(through, through.scep, data, now, client)
         if method == "GET" and operation == "GetCACaps":
             return Answer("text/plain", "\n".join(_capabilities(through.scep)).encode())
         issuer = enrollments.issuer(self._desk, through, now=now)
@@ -148,10 +157,10 @@ class ScepDoors:
         return Answer("application/x-x509-next-ca-cert", signed)
 
     def _pki_operation(
-        self, through: Endpoint, door: ScepDoor, data: bytes, now: datetime
+        self, through: Endpoint, door: ScepDoor, data: bytes, now: datetime, client: str
     ) -> Answer:
         message = messages.read(data)
-        turn = _Turn(self, through, door, message, now)
+        turn = _Turn(self, through, door, message, now, client)
         outcome = turn.outcome()
         # The device checks the answer with what it encrypted to; where that was not found, with what is shown now.
         ra = turn.ra or self._own(enrollments.issuer(self._desk, through, now=now), now)
@@ -193,9 +202,10 @@ class _Turn:
         door: ScepDoor,
         message: PkiMessage,
         now: datetime,
+        client: str,
     ) -> None:
         self._doors, self._through, self._door = doors, through, door
-        self._message, self._now = message, now
+        self._message, self._now, self._client = message, now, client
         self._request_id = secrets.token_hex(12)
         self.ra: RaCredential | None = None
         self.digest: Digest = DIGESTS["sha256"]
@@ -209,14 +219,13 @@ class _Turn:
         except (Unavailable, TooFast):
             raise
         except IkewardenError as error:
-            _log.info(
-                "a SCEP message was refused: %s",
-                error.message,
-                extra={
-                    "code": error.code,
-                    "endpoint": self._through.name,
-                    "request_id": self._request_id,
-                },
+            refused.tell(
+                "SCEP",
+                error,
+                endpoint=self._through.name,
+                client=self._client,
+                request_id=self._request_id,
+                claims=refused.subject_of(self._message.signer),
             )
             text = f"{error.code}: {error.message}"[:500]
             return Outcome(replies.FAILURE, fail_info=_fail_info(error), text=text)

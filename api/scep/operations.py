@@ -156,22 +156,22 @@ def _by_token(ask: Ask, csr: SigningRequest, password: Secret) -> bytes:
         actor = identity.actor_from_token(
             ask.desk, password, now=ask.now, request_id=ask.request_id
         )
-    except TokenRefused:
+    except TokenRefused as refused:
         spent = identity.used_up(ask.desk, password, now=ask.now)
         if spent is None:
             raise
-        return _given(ask, spent, csr)
+        return _given(ask, spent, csr, refused)
     if actor.role is not Role.ENROLLER:
         raise ChallengeRefused(f"A challenge password is no token of the role {actor.role}.")
     return _made(ask, actor, csr)
 
 
-def _given(ask: Ask, spent: str, csr: SigningRequest) -> bytes:
-    """What a token that is used up was used for, if it was for the same key. Raises TokenRefused."""
+def _given(ask: Ask, spent: str, csr: SigningRequest, refused: TokenRefused) -> bytes:
+    """What a token that is used up was used for, if it was for the same key. Raises `refused`."""
     with _polling(ask, spent, csr):
         found = enrollments.given(ask.desk, spent, ask.through, csr, now=ask.now)
     if found is None:
-        raise TokenRefused("This token is not valid.")
+        raise refused
     return _certificate(found)
 
 
@@ -219,11 +219,11 @@ def _poll(ask: Ask) -> bytes:
         actor = identity.enroller_by_id(
             ask.desk, waiting.token_id, now=ask.now, request_id=ask.request_id
         )
-    except TokenRefused:
+    except TokenRefused as refused:
         spent = identity.used_up_by_id(ask.desk, waiting.token_id, now=ask.now)
         if spent is None:
             raise
-        return _given(ask, spent, waiting.csr)
+        return _given(ask, spent, waiting.csr, refused)
     return _made(ask, actor, waiting.csr)
 
 

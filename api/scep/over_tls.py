@@ -18,7 +18,9 @@ def install(app: Flask, desk: Desk, clock: Callable[[], datetime]) -> None:
         exchange: Exchange = request.environ[EXCHANGE]
         exchange.route = str(request.url_rule)
         query = request.query_string.decode("ascii", "replace")
-        made = doors.answer(request.method, request.path, query, request.get_data())
+        made = doors.answer(
+            request.method, request.path, query, request.get_data(), exchange.client
+        )
         headers = {"Cache-Control": "no-store"}
         return Response(made.body, 200, headers, content_type=made.media_type)
 

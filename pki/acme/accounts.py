@@ -199,8 +199,8 @@ def _bound(
         raise _refused()
     try:
         actor = enroller_by_id(desk, kid, now=now, request_id=request_id)
-    except TokenRefused:
-        raise _refused() from None
+    except TokenRefused as refused:
+        raise _refused() from refused
     if through.profile not in (actor.scope.profiles or ()):
         raise _refused()
     return actor

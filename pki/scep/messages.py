@@ -176,6 +176,9 @@ def _signer(certificates: Any, sid: Any) -> x509.Certificate:
         if each.name == "certificate":
             found = x509.load_der_x509_certificate(each.chosen.dump())
             if _is_meant(found, sid):
+                # Read when they are asked for, and not with the certificate: what cannot be is refused here.
+                found.subject.public_bytes()
+                found.issuer.public_bytes()
                 return found
     raise ValueError("the signer's certificate is missing")
 

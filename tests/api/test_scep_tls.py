@@ -69,6 +69,17 @@ def test_a_token_gets_a_certificate(serving: Serving, tail: str, by_get: bool) -
     assert new.opened(reply.body).certificate.public_key() == new.key.public_key()
 
 
+def test_a_certificate_whose_subject_cannot_be_read_signs_nothing(serving: Serving) -> None:
+    new = device(serving, 78)
+    message = new.message("19", csr(new.key, "tls.example", "iw_x"))
+    issuer = message.index(b"tls.example", message.index(new.certificate.public_bytes(DER)))
+    tag = message.index(b"tls.example", issuer + 1) - 2
+    spoiled = message[:tag] + b"\x01" + message[tag + 1 :]  # the common name is a BOOLEAN
+    with serving.client() as client:
+        reply = client.send("POST", f"{PATH}?operation=PKIOperation", raw=spoiled)
+    assert (reply.status, reply.code) == (422, "scep_message_malformed")
+
+
 def test_anybody_asks_what_there_is(serving: Serving) -> None:
     with serving.client() as client:
         words = client.send("GET", f"{PATH}?operation=GetCACaps&message=default")

@@ -211,6 +211,19 @@ def test_good_settings_are_ok_and_the_environment_counts(tmp_path: Path) -> None
     assert (done.code, "IKEWARDEN_API__PORT: api.port" in done.out) == (1, True)
 
 
+def test_the_files_of_enrollment_endpoints_are_checked_too(tmp_path: Path) -> None:
+    path, directory = tmp_path / "ikewarden.toml", tmp_path / "endpoints"
+    path.write_text('[enrollment]\nendpoints_directory = "endpoints"\n')
+    assert "is not a directory" in run("check-config", path).out
+    directory.mkdir()
+    assert run("check-config", path).out == "ok\n"
+    (directory / "bad.toml").write_text('name = "bad"\nprofil = "gateway"\n[est]\n')
+    done = run("check-config", path)
+    assert (done.code, "1 problem (invalid_endpoint)" in done.err) == (1, True)
+    assert f"{directory / 'bad.toml'}: profil" in done.out
+    assert not run("check-config", path, "--format", "json").document["ok"]
+
+
 def test_settings_that_are_not_there(tmp_path: Path) -> None:
     done = run("check-config", tmp_path / "none.toml")
     assert (done.code, "(settings_missing)" in done.err) == (2, True)

@@ -10,7 +10,7 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 from cryptography.x509.oid import NameOID
 
-from pki import authorities, issuance, ra_credential, revocation
+from pki import authorities, enrollments, issuance, ra_credential, revocation
 from pki.certificates import find
 from pki.desk import Desk
 from pki.endpoints import CmpDoor, Endpoint, EstDoor, ScepDoor
@@ -82,6 +82,18 @@ def test_one_that_an_older_version_made_stays_until_it_is_renewed(
     assert ra_credential.ensure(service, CLOCKWORK, now=later) == 1
     renewed = held(service, later).of(issuing).certificate
     assert renewed.subject.rfc4514_string() == "CN=RA of issuing"
+
+
+def test_an_endpoint_without_its_authority_takes_it_from_no_other(
+    desk: Desk, now: datetime
+) -> None:
+    wrong = Endpoint("a-typo", "hots", authority="isuing", scep=ScepDoor())
+    other = Endpoint("b-typo", "hots", scep=ScepDoor())
+    endpoints = {"a-typo": wrong, "b-typo": other, **ENDPOINTS}
+    service = reopened(desk, blobs=Blobs(), endpoints=endpoints)
+    assert ra_credential.ensure(service, CLOCKWORK, now=now) == 1
+    told = [(each.name, why.code) for each, why in enrollments.incomplete(service, now=now)]
+    assert told == [("a-typo", "profile_not_found"), ("b-typo", "profile_not_found")]
 
 
 def test_without_scep_and_cmp_there_is_none(desk: Desk, now: datetime) -> None:

@@ -76,6 +76,7 @@ def test_files_add_and_replace(tmp_path: Path) -> None:
         ('name = "a"\nprofile = "host"\n[acme]\nnetworks = ["inside"]', "acme.networks.0"),
         ('name = "a"\nprofile = "host"\n[acme]\nresolvers = ["dns.example"]', "acme.resolvers.0"),
         ('name = "a"\nprofile = "host"\n[acme]\nresolvers = ["10.0.0.1:x"]', "acme.resolvers.0"),
+        ('name = "a"\nprofile = "host"\n[acme]\nresolvers = ["10.0.0.1:"]', "acme.resolvers.0"),
         ('name = "a"\nprofile = "host"\n[acme]\nchallenges = []', "acme.challenges"),
         ('name = "a"\nprofile = "host"\n[acme]\nchallenges = ["dns-02"]', "acme.challenges.0"),
         ('name = "a"\nprofile = "host"\n[acme]\nhttp_port = 0', "acme.http_port"),
