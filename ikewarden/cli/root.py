@@ -30,7 +30,7 @@ _COMMANDS: Final = "ikewarden.cli.commands"
         ),
         "check-config": Lazy(
             f"{_COMMANDS}.check_config:check_config",
-            "Check a settings file, and tell all that is wrong.",
+            "Check a settings file and its enrollment endpoints, and tell all that is wrong.",
         ),
         "change-passphrase": Lazy(
             f"{_COMMANDS}.change_passphrase:change_passphrase",
