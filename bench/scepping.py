@@ -2,6 +2,7 @@
 
 import secrets
 from datetime import UTC, datetime, timedelta
+from itertools import cycle
 from typing import Any
 
 import urllib3
@@ -21,16 +22,20 @@ from pki.scep.algorithms import CIPHERS
 ENDPOINT, PROFILE, NAME = "bench", "network-device", "gw.bench.example"
 #: The endpoint's file.
 FILE = f'name = "{ENDPOINT}"\nprofile = "{PROFILE}"\n[scep]\n'
+#: Devices.
+_KEYS = 200
 _PATH = f"/scep/{ENDPOINT}?operation="
 
 
 class Device:
-    """One key of RSA-2048, with as many tokens as there are requests: a key for each would take minutes to make."""
+    """Some keys of RSA-2048 in turn, with as many tokens as there are requests: a key for each would take minutes to
+    make. One alone would be no fleet: what a key was given before is looked for among all certificates of that key.
+    """
 
     def __init__(self, service: Ours) -> None:
         self._service = service
-        self._key = rsa.generate_private_key(65537, 2048)
-        self._certificate = _self_signed(self._key)
+        made = [rsa.generate_private_key(65537, 2048) for _ in range(_KEYS)]
+        self._keys = cycle([(key, _self_signed(key)) for key in made])
         with urllib3.PoolManager(retries=False, timeout=60.0) as http:
             found = http.request("GET", f"{service.plain_url}{_PATH}GetCACert").data
         [self._ra] = [
@@ -45,49 +50,52 @@ class Device:
         return [Request("POST", f"{_PATH}PKIOperation", self._message(each)) for each in tokens]
 
     def _message(self, token: str) -> bytes:
+        own, certificate = next(self._keys)
         subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, NAME)])
         asked = (
             x509.CertificateSigningRequestBuilder(subject)
             .add_extension(x509.SubjectAlternativeName([x509.DNSName(NAME)]), critical=False)
             .add_attribute(AttributeOID.CHALLENGE_PASSWORD, token.encode())
-            .sign(self._key, hashes.SHA256())
+            .sign(own, hashes.SHA256())
         )
         ra, key = self._ra, self._ra.public_key()
         assert isinstance(key, rsa.RSAPublicKey)
         to = (ra.issuer.public_bytes(), ra.serial_number)
         content = asked.public_bytes(Encoding.DER)
-        return self._signed(envelopes.seal(content, CIPHERS["aes128_cbc"], to, key))
+        sealed = envelopes.seal(content, CIPHERS["aes128_cbc"], to, key)
+        return _signed(sealed, own, certificate)
 
-    def _signed(self, content: bytes) -> bytes:
-        over = hashes.Hash(hashes.SHA256())
-        over.update(content)
-        attributes = cms.CMSAttributes(
-            [
-                _attribute("content_type", cms.ContentType("data")),
-                _attribute("message_digest", core.OctetString(over.finalize())),
-                _attribute(messages.MESSAGE_TYPE, core.PrintableString(messages.PKCS_REQ)),
-                _attribute(messages.SENDER_NONCE, core.OctetString(secrets.token_bytes(16))),
-                _attribute(messages.TRANSACTION_ID, core.PrintableString(secrets.token_hex(16))),
-            ]
-        )
-        certificate = asn1.Certificate.load(self._certificate.public_bytes(Encoding.DER))
-        who = {"issuer": certificate.issuer, "serial_number": certificate.serial_number}
-        by = {
-            "version": "v1",
-            "sid": cms.SignerIdentifier({"issuer_and_serial_number": who}),
-            "digest_algorithm": {"algorithm": "sha256"},
-            "signed_attrs": attributes,
-            "signature_algorithm": {"algorithm": "rsassa_pkcs1v15"},
-            "signature": self._key.sign(attributes.dump(), padding.PKCS1v15(), hashes.SHA256()),
-        }
-        whole = {
-            "version": "v1",
-            "digest_algorithms": [{"algorithm": "sha256"}],
-            "encap_content_info": {"content_type": "data", "content": content},
-            "certificates": [certificate],
-            "signer_infos": [by],
-        }
-        return bytes(cms.ContentInfo({"content_type": "signed_data", "content": whole}).dump())
+
+def _signed(content: bytes, key: rsa.RSAPrivateKey, known: x509.Certificate) -> bytes:
+    over = hashes.Hash(hashes.SHA256())
+    over.update(content)
+    attributes = cms.CMSAttributes(
+        [
+            _attribute("content_type", cms.ContentType("data")),
+            _attribute("message_digest", core.OctetString(over.finalize())),
+            _attribute(messages.MESSAGE_TYPE, core.PrintableString(messages.PKCS_REQ)),
+            _attribute(messages.SENDER_NONCE, core.OctetString(secrets.token_bytes(16))),
+            _attribute(messages.TRANSACTION_ID, core.PrintableString(secrets.token_hex(16))),
+        ]
+    )
+    certificate = asn1.Certificate.load(known.public_bytes(Encoding.DER))
+    who = {"issuer": certificate.issuer, "serial_number": certificate.serial_number}
+    by = {
+        "version": "v1",
+        "sid": cms.SignerIdentifier({"issuer_and_serial_number": who}),
+        "digest_algorithm": {"algorithm": "sha256"},
+        "signed_attrs": attributes,
+        "signature_algorithm": {"algorithm": "rsassa_pkcs1v15"},
+        "signature": key.sign(attributes.dump(), padding.PKCS1v15(), hashes.SHA256()),
+    }
+    whole = {
+        "version": "v1",
+        "digest_algorithms": [{"algorithm": "sha256"}],
+        "encap_content_info": {"content_type": "data", "content": content},
+        "certificates": [certificate],
+        "signer_infos": [by],
+    }
+    return bytes(cms.ContentInfo({"content_type": "signed_data", "content": whole}).dump())
 
 
 def _attribute(name: str, value: Any) -> Any:
