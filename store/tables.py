@@ -103,7 +103,13 @@ certificates: Final = Table(
     Index(None, "status", "created_at"),
     Index(None, "gateway"),
     Index(None, "renewed_from"),
-    Index(None, "spki_sha256"),
+    # Also whether a one-time credential has got a certificate with a key before.
+    Index(None, "spki_sha256", "credential"),
+    # What lists are narrowed by, in one place: the wide rows are read for one page alone.
+    Index(
+        "ix_certificates_facets",
+        *("id", "status", "profile", "authority_id", "not_after", "issued_at"),
+    ),
     sqlite_autoincrement=True,
 )
 
