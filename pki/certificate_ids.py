@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
 
-from sqlalchemy import ColumnElement, Connection, and_, or_, select
+from sqlalchemy import ColumnElement, Connection, and_, exists, or_, select
 
 from core.errors import InvalidInput
 from pki import words
@@ -40,7 +40,8 @@ class CertificateQuery:
     `q` is the beginning of a word in a subject, name or gateway, or of a serial number, fingerprint or key hash (eight
     digits at least); `name` of the first three alone. `serial` is the beginning of one in any spelling, `key` that of
     the SHA-256 of a SubjectPublicKeyInfo, hexadecimal, or all of it in base64. Times: from `…_after` on, to before
-    `…_before`. `cursor` is the id of the last one of a page; `newer` goes from there to newer ones.
+    `…_before`. `renewed`: only those that have a valid successor or that the service renews by itself, or only others.
+    `cursor` is the id of the last one of a page; `newer` goes from there to newer ones.
     """
 
     q: str | None = None
@@ -58,12 +59,23 @@ class CertificateQuery:
     issued_after: datetime | None = None
     issued_before: datetime | None = None
     newer: bool = False
+    renewed: bool | None = None
 
     @property
     def needles(self) -> tuple[Needle, ...]:
         """The words that are looked for."""
         given = ((self.q, words.of_anything), (self.name, words.of_names))
         return tuple(make(storable(text)) for text, make in given if text)
+
+
+_SUCCESSOR: Final = certificates.alias("successor")
+_RENEWED: Final = or_(
+    # Those the service renews by itself, and not as successors.
+    certificates.c.profile.in_(("ocsp-responder", "service-tls", "scep-ra")),
+    exists().where(
+        _SUCCESSOR.c.renewed_from == certificates.c.serial, _SUCCESSOR.c.status == "valid"
+    ),
+)
 
 
 def conditions(query: CertificateQuery, now: datetime) -> Iterator[ColumnElement[bool]]:
@@ -74,6 +86,8 @@ def conditions(query: CertificateQuery, now: datetime) -> Iterator[ColumnElement
     yield from _times(query)
     if query.status is not None:
         yield _has_status(query.status, now)
+    if query.renewed is not None:
+        yield _RENEWED if query.renewed else ~_RENEWED
     if query.profile is not None:
         yield column.profile == storable(query.profile)
     if query.authority is not None:

@@ -99,7 +99,7 @@ certificates: Final = Table(
     _text("renewed_from", null=True),
     # The serial number first: it is looked up alone too, and rises with time (pki/x509/serials.py).
     UniqueConstraint("serial", "authority_id"),
-    Index(None, "not_after"),
+    Index(None, "not_after", "status"),
     Index(None, "status", "created_at"),
     Index(None, "gateway"),
     Index(None, "renewed_from"),
@@ -286,7 +286,7 @@ job_runs: Final = Table(
     _text("outcome", null=True),
     _text("error", null=True),
     Column("detail", JSON(none_as_null=True), nullable=True),
-    Index(None, "job", "started_at"),
+    Index(None, "job", "outcome", "id"),
     sqlite_autoincrement=True,
 )
 

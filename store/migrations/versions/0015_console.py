@@ -1,9 +1,12 @@
-"""Words by which certificates are found; the search job fills them for those that are on record already."""
+"""What makes a look at very many fast: words by which certificates are found, hours of the fleet, indexes.
+
+Jobs fill words and hours for what is on record already.
+"""
 
 from alembic import op
 from sqlalchemy import Column, Text
 
-from store.migration_columns import big, index, keyed, reference, text, whole
+from store.migration_columns import big, index, keyed, reference, text, time, whole
 
 revision = "0015"
 down_revision: str | None = "0014"
@@ -23,6 +26,13 @@ def upgrade() -> None:
     # Also whether a one-time credential has got a certificate with a key before.
     op.drop_index("ix_certificates_spki_sha256", "certificates")
     index("certificates", "spki_sha256", "credential")
+    keyed("sa_hours", ["hour", "kind"], time("hour"), text("kind"), big("number"))
+    # How many end when.
+    op.drop_index("ix_certificates_not_after", "certificates")
+    index("certificates", "not_after", "status")
+    # The latest run of each job that ended so.
+    op.drop_index("ix_job_runs_job_started_at", "job_runs")
+    index("job_runs", "job", "outcome", "id")
     # What lists are narrowed by, in one place: the wide rows are read for one page alone.
     op.create_index(
         "ix_certificates_facets",
