@@ -17,7 +17,8 @@ def test_each_number_is_what_its_url_lists(serving: Serving) -> None:
     one, two = enlist(desk, "one.needs.example"), enlist(desk, "two.needs.example")
     connect(desk, "needs", one, two)
     one.report(now=later(-900))
-    sent(two, failures(), until=after(60))
+    bad = [each._replace(connection="needs", name="needs") for each in failures()]
+    sent(two, bad, until=after(60))
     audited(two, found(), found("mode", Severity.CRITICAL, "/etc/swanctl"))
     revocation.revoke(desk, OPERATOR, one.leaf.serial, "superseded", now=now)
     with serving.client(Role.AUDITOR) as client:

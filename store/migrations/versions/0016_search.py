@@ -8,8 +8,8 @@ from sqlalchemy import Column, Text
 
 from store.migration_columns import big, index, keyed, reference, text, time, whole
 
-revision = "0015"
-down_revision: str | None = "0014"
+revision = "0016"
+down_revision: str | None = "0015"
 branch_labels: str | None = None
 depends_on: str | None = None
 
