@@ -6,8 +6,9 @@ import logging
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Final
 
-from flask import Flask, Response, request
+from flask import Flask, Response, current_app, request
 from flask.sessions import SecureCookieSession, SessionInterface
 from werkzeug.exceptions import HTTPException
 from werkzeug.routing import Map
@@ -15,7 +16,11 @@ from werkzeug.routing import Map
 from api import acme, est, reference
 from api.bridge import EXCHANGE
 from api.cmp import over_tls as cmp
+from api.console import assets as console_assets
+from api.console import door as console
+from api.console.pages import PAGES
 from api.dispatch import Dispatcher
+from api.errors import RouteNotFound
 from api.health import health_routes
 from api.meters import Meters
 from api.problems import (
@@ -117,10 +122,26 @@ def build(wiring: Wiring) -> Flask:
     acme.install(app, wiring.desk, wiring.clock)
     cmp.install(app, wiring.desk, wiring.clock)
     scep.install(app, wiring.desk, wiring.clock)
+    pages = console.install(app, wiring.desk, wiring.clock, PAGES)
+    app.extensions[_CONSOLE] = pages
+    app.add_url_rule("/assets/<name>", view_func=_asset, provide_automatic_options=False)
     app.register_error_handler(IkewardenError, _refuse)
     app.register_error_handler(HTTPException, _refuse_http)
     app.register_error_handler(Exception, _unforeseen)
     return app
+
+
+_CONSOLE: Final = "ikewarden.console"
+
+
+def _asset(name: str) -> Response:
+    found = console_assets.by_address().get(name)
+    if found is None:
+        raise RouteNotFound("There is nothing at this path.")
+    response = Response(found.content, content_type=found.media_type)
+    # The name changes with the content.
+    response.headers["Cache-Control"] = "public, max-age=31536000, immutable"
+    return response
 
 
 def _add(app: Flask, dispatcher: Dispatcher, all_routes: Iterable[Route]) -> None:
@@ -151,6 +172,8 @@ def _refuse(error: IkewardenError) -> Response:
     request_id = request.environ[EXCHANGE].request_id
     if acme.is_acme(request.path):
         return acme.refusal(error, request_id)
+    if _for_people():
+        return _page_of(error)
     if status_of(error) >= 500:
         _log.warning("%s", error.message, extra={"request_id": request_id, "code": error.code})
     response = Response(problem_body(error, request_id=request_id), status_of(error))
@@ -178,4 +201,16 @@ def _unforeseen(error: Exception) -> Response:
     _log.error("unforeseen", exc_info=error, extra={"request_id": request_id})
     if acme.is_acme(request.path):
         return acme.refusal(IkewardenError("Something went wrong on our side."), request_id)
+    if _for_people():
+        return _page_of(IkewardenError("Something went wrong on our side."))
     return Response(encode(internal(request_id)), 500, content_type=MEDIA_TYPE)
+
+
+def _for_people() -> bool:
+    path = request.path
+    return console.wants_page(request.environ) and not path.startswith(("/v1", "/.well-known"))
+
+
+def _page_of(error: IkewardenError) -> Response:
+    shown: Response = current_app.extensions[_CONSOLE].refusal(error)
+    return shown

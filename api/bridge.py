@@ -31,10 +31,17 @@ class Hold:
     seconds: float
 
 
+@dataclass(frozen=True, slots=True)
+class Live:
+    """The answer shall be sent as an event, and again whenever it has changed (api/live.py)."""
+
+    seconds: float = 1.0
+
+
 @dataclass(slots=True)
 class Exchange:
     """One request and what became of it, for the log and the counters. The application fills in
-    `actor`, `route` and `hold`.
+    `actor`, `route`, `hold` and `live`.
     """
 
     method: str
@@ -45,6 +52,7 @@ class Exchange:
     actor: str = ""
     route: str = ""
     hold: "Hold | None" = None
+    live: "Live | None" = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -34,7 +34,7 @@ def body(model: type[Model], content: bytes, media_type: str) -> Model:
         ):
             raise MalformedRequest("The body is not valid JSON in UTF-8.") from None
         raise BodyInvalid(
-            "The body does not fit this route.", details={"errors": list(_places(error))}
+            "The body does not fit this route.", details={"errors": list(places(error))}
         ) from None
 
 
@@ -59,7 +59,7 @@ def query(model: type[Model], text: str) -> Model:
         return model.model_validate_strings(given)
     except ValidationError as error:
         raise QueryInvalid(
-            "The query parameters do not fit this route.", details={"errors": list(_places(error))}
+            "The query parameters do not fit this route.", details={"errors": list(places(error))}
         ) from None
 
 
@@ -77,7 +77,8 @@ def number(text: str) -> int:
     return int(text) if plain else 0
 
 
-def _places(error: ValidationError) -> Iterator[dict[str, str]]:
+def places(error: ValidationError) -> Iterator[dict[str, str]]:
+    """Each mistake as `{pointer, detail}` (RFC 6901), at most twenty."""
     # Never the input itself: it may be a secret, or as long as the body.
     found = error.errors(include_url=False, include_context=False, include_input=False)
     for one in found[:_SHOWN_ERRORS]:

@@ -19,6 +19,7 @@ from api import bridge
 from api.bridge import Answer, Exchange
 from api.connection import PEER, Limits
 from api.errors import BodyTooLarge, RequestTooSlow, RouteNotFound, Stopping
+from api.live import Watchers
 from api.pool import Pool
 from api.problems import encode, internal, problem_body, problem_headers, status_of
 from api.waiting import ClientGone, Waiting
@@ -56,7 +57,8 @@ class Front:
     threads are busy. `record` is called once per answered request with the exchange, its status and its seconds.
     `hsts` is the max-age in seconds of Strict-Transport-Security, 0 for none: the default, because
     the validation listener of the same host name speaks plain HTTP by design and a browser would
-    not reach it any more (RFC 6797 §8.3 knows no ports). `waiting` keeps those whose answer may wait.
+    not reach it any more (RFC 6797 §8.3 knows no ports). `waiting` keeps those whose answer may wait,
+    `watchers` those to whom it is sent again when it has changed.
     """
 
     def __init__(
@@ -69,6 +71,7 @@ class Front:
         prepared: Mapping[tuple[str, str], Answer],
         hsts: int = 0,
         waiting: Waiting | None = None,
+        watchers: Watchers | None = None,
     ) -> None:
         self._application = application
         self._pool = pool
@@ -77,6 +80,7 @@ class Front:
         self._record = record
         self._prepared = prepared
         self._waiting = waiting
+        self._watchers = watchers
         self._always = dict(_ALWAYS)
         if hsts:
             self._always[b"strict-transport-security"] = b"max-age=%d" % hsts
@@ -92,6 +96,9 @@ class Front:
         try:
             answer = await self._answer(scope, receive, exchange)
         except ClientGone:
+            return
+        if exchange.live is not None and answer.status == 200 and self._watchers is not None:
+            await self._stream(answer, scope, receive, send, exchange, began)
             return
         headers = self._finish(answer, exchange.request_id)
         await send(
@@ -117,6 +124,8 @@ class Front:
             body = await _whole_body(scope, receive, limits)
             _check_path(scope)
             answer = await self._ask(scope, body, exchange)
+            if exchange.live is not None and self._watchers is not None:
+                self._watchers.check()
             if exchange.hold is None or self._waiting is None:
                 return answer
             # What this request knows has not changed: nothing but a place is held until it has. Then it is asked
@@ -139,6 +148,33 @@ class Front:
                 [(b"content-type", b"application/problem+json")],
                 encode(internal(exchange.request_id)),
             )
+
+    async def _stream(
+        self,
+        answer: Answer,
+        scope: "HTTPScope",
+        receive: "ASGIReceiveCallable",
+        send: "ASGISendCallable",
+        exchange: Exchange,
+        began: float,
+    ) -> None:
+        assert self._watchers is not None  # noqa: S101 - for the type checker: looked at before
+        assert exchange.live is not None  # noqa: S101
+        kept = [
+            each for each in answer.headers if each[0] not in {b"content-type", b"content-length"}
+        ]
+        named = replace(answer, headers=[*kept, (b"content-type", b"text/event-stream")])
+        headers = [
+            each
+            for each in self._finish(named, exchange.request_id)
+            if each[0] != b"content-length"
+        ]
+        await send(
+            {"type": "http.response.start", "status": 200, "headers": headers, "trailers": False}
+        )
+        self._record(exchange, 200, time.perf_counter() - began)
+        again = partial(self._ask, scope, b"", exchange)
+        await self._watchers.stream(answer, again, exchange.live, receive, send)
 
     async def _ask(self, scope: "HTTPScope", body: bytes, exchange: Exchange) -> Answer:
         environ = bridge.environment(scope, body, exchange)

@@ -27,6 +27,7 @@ from api.bridge import Exchange
 from api.connection import Connection, Limits, ListenerConfig
 from api.front import Front
 from api.health import PREPARED
+from api.live import Watchers
 from api.meters import Meters, ValidationMeters
 from api.pool import Pool
 from api.tls import Credential, TlsDoor
@@ -207,6 +208,7 @@ class ApiListener(uvicorn.Server):
             metrics_public=settings.metrics_public,
         )
         self._waiting = Waiting(Changes(desk, _WATCHER), clock, at_once=settings.threads)
+        self._watchers = Watchers()
         front = Front(
             build(wiring),
             self._pool,
@@ -215,6 +217,7 @@ class ApiListener(uvicorn.Server):
             prepared=PREPARED,
             hsts=settings.hsts,
             waiting=self._waiting,
+            watchers=self._watchers,
         )
         self._listener_config = _uvicorn_settings(front, settings)
         super().__init__(self._listener_config)
@@ -255,6 +258,7 @@ class ApiListener(uvicorn.Server):
         """Take no new connection, let requests under way end, then stop the threads."""
         if self._reloading is not None:
             self._reloading.cancel()
+        self._watchers.stop()
         await self._waiting.stop(timeout=_GOODBYE_SECONDS)
         await super().shutdown(sockets)
         await asyncio.sleep(_LAST_WORDS_SECONDS)

@@ -4,7 +4,7 @@ from datetime import datetime, timedelta
 
 from sqlalchemy import delete
 
-from pki import ca_keys, cmp_transactions, ocsp_answers, ocsp_signers, tallies
+from pki import ca_keys, cmp_transactions, ocsp_answers, ocsp_signers, sessions, tallies
 from pki.acme import leftovers
 from pki.actors import Action, Actor, require
 from pki.desk import Desk
@@ -28,6 +28,7 @@ def sweep(desk: Desk, actor: Actor, *, now: datetime) -> int:
         removed += tallies.forget(connection, now)
         removed += leftovers.forget(connection, now)
         removed += cmp_transactions.forget(connection, now)
+        removed += sessions.forget(connection, now)
         for gone in (
             delete(idempotency).where(idempotency.c.expires_at < now),
             delete(status_changes).where(status_changes.c.at < now - _STATUS_CHANGES),

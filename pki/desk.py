@@ -56,6 +56,18 @@ class ApprovalRules:
 
 
 @dataclass(frozen=True)
+class SessionRules:
+    """How long somebody stays signed in to the console without doing anything, and at the most. After `tries` that
+    failed within `locked`, whoever comes from the same address waits until they are older.
+    """
+
+    idle: timedelta = timedelta(minutes=30)
+    longest: timedelta = timedelta(hours=12)
+    tries: int = 10
+    locked: timedelta = timedelta(minutes=15)
+
+
+@dataclass(frozen=True)
 class Rules:
     """Settings that operations obey. Durations are `timedelta`s; `validation_url` and `service_url` (that of the API)
     have no slash at their end; `is_misdirected` says that the first is of this machine and not where it listens.
@@ -90,6 +102,7 @@ class Rules:
     rotation: RotationRules = RotationRules()
     retention: Retention = Retention()
     approvals: ApprovalRules = ApprovalRules()
+    sessions: SessionRules = SessionRules()
     profiles: Mapping[str, Profile] = field(default_factory=builtin_profiles)
     endpoints: Mapping[str, Endpoint] = field(default_factory=builtin_endpoints)
 

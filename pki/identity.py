@@ -115,6 +115,12 @@ def enroller_by_id(desk: Desk, token_id: str, *, now: datetime, request_id: str)
     return actor
 
 
+def actor_by_token_id(desk: Desk, token_id: str, *, now: datetime, request_id: str) -> Actor:
+    """Find who holds a token that was proved earlier, as it counts now. Raises TokenRefused."""
+    row = next(iter(desk.store.look(_BY_ID, {"number": storable(token_id)})), None)
+    return _holder(desk, row, now=now, request_id=request_id)
+
+
 def used_up(desk: Desk, token: Secret, *, now: datetime) -> str | None:
     """The credential of a token that counts but for this: all its uses are gone. None for any other.
 
