@@ -3,6 +3,7 @@
 from api.console import (
     alerts,
     entry,
+    fleet_map,
     gateways,
     handovers,
     overview,
@@ -15,6 +16,7 @@ from api.console.page import Page
 PAGES: tuple[Page, ...] = (
     *entry.PAGES,
     *overview.PAGES,
+    *fleet_map.PAGES,
     *gateways.PAGES,
     *tunnels.PAGES,
     *rotations.PAGES,

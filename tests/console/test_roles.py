@@ -20,6 +20,7 @@ TABLE = """
     POST /sign-in                         y      y       y        y       y
     POST /sign-out                        -      y       y        y       y
     POST /view                            y      y       y        y       y
+    GET  /map                             -      y       y        y       y
     GET  /gateways                        -      y       y        y       y
     GET  /gateway-new                     -      y       y        y       y
     POST /gateway-new                     -      y       y        -       -
