@@ -7,7 +7,15 @@ from sqlalchemy import func, or_, select
 
 from fleet.leaves import newest
 from fleet.scopes import within
-from pki.actors import Action, Actor, OutsideScope, covers, require, require_authority, require_whole
+from pki.actors import (
+    Action,
+    Actor,
+    OutsideScope,
+    covers,
+    require,
+    require_authority,
+    require_whole,
+)
 from pki.certificates import pick
 from pki.desk import Desk
 from store.fleet_tables import gateway_authorities, gateway_reports, gateways

@@ -28,7 +28,9 @@ class Asked(Sent):
     def _filled_in(cls, given: Any) -> Any:
         if not isinstance(given, Mapping):
             return given
-        plain = {name: text.strip() if isinstance(text, str) else text for name, text in given.items()}
+        plain = {
+            name: text.strip() if isinstance(text, str) else text for name, text in given.items()
+        }
         return {name: text for name, text in plain.items() if text != ""}
 
 
@@ -73,9 +75,9 @@ def moment(name: str, text: str | None) -> datetime | None:
         found = datetime.fromisoformat(text)
         utc = (found.replace(tzinfo=UTC) if found.tzinfo is None else found).astimezone(UTC)
     except (ValueError, OverflowError):
-        raise _wrong(name, "This is no date and time, as 2026-11-30T12:00.") from None
+        raise wrong(name, "This is no date and time, as 2026-11-30T12:00.") from None
     if not 1970 <= utc.year <= 9998:
-        raise _wrong(name, "This must lie between the years 1970 and 9998.")
+        raise wrong(name, "This must lie between the years 1970 and 9998.")
     return utc
 
 
@@ -84,7 +86,7 @@ def number(name: str, text: str | None) -> int | None:
     if text is None:
         return None
     if not (text.isascii() and text.isdigit() and len(text) <= MAX_DIGITS):
-        raise _wrong(name, "This is no whole number.")
+        raise wrong(name, "This is no whole number.")
     return int(text)
 
 
@@ -93,7 +95,8 @@ def lines(text: str | None) -> tuple[str, ...]:
     return tuple(line.strip() for line in (text or "").splitlines() if line.strip())
 
 
-def _wrong(name: str, detail: str) -> FormInvalid:
+def wrong(name: str, detail: str) -> FormInvalid:
+    """A mistake in one field of a form, to be raised."""
     errors = [{"pointer": f"/{name}", "detail": detail}]
     return FormInvalid("The form does not fit.", details={"errors": errors})
 

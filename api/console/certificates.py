@@ -51,6 +51,13 @@ VERDICTS: Final[Mapping[str, tuple[str, str]]] = {
     "fail": ("bad", text("Does not work")),
     "info": ("off", text("Note")),
 }
+SEVERITIES: Final[Mapping[str, tuple[str, str]]] = {
+    "critical": ("bad", text("Critical")),
+    "high": ("bad", text("High")),
+    "medium": ("warn", text("Medium")),
+    "low": ("warn", text("Low")),
+    "info": ("off", text("Info")),
+}
 DIALECTS: Final[Mapping[str, str]] = {
     "rfc4945": "RFC 4945",
     "strongswan": "strongSwan",
@@ -79,7 +86,7 @@ class Which(Asked):
     authority: Word | None = None
 
 
-class Form_(Which):
+class File(Which):
     """In which form it is wanted."""
 
     form: Literal["pem", "der", "chain"] = "pem"
@@ -114,7 +121,9 @@ def state_of(view: CertificateView, now: datetime) -> tuple[str, str]:
     status = view.status_at(now)
     if status == "valid" and not view.in_force:
         return STATES["ended"]
-    if status == "valid" and view.not_after <= now + _SOON:
+    # Of what lives for days only, the last third: it is renewed by itself before.
+    soon = min(_SOON, (view.not_after - view.not_before) / 3)
+    if status == "valid" and view.not_after <= now + soon:
         return STATES["soon"]
     return STATES[status]
 
@@ -158,9 +167,7 @@ def _morning(day: date | None) -> datetime | None:
 
 
 def _authority_names(visit: Visit[Any, Any]) -> list[str]:
-    known = told(
-        visit, Action.AUTHORITY_READ, lambda: authorities.list_(visit.desk, visit.actor)
-    )
+    known = told(visit, Action.AUTHORITY_READ, lambda: authorities.list_(visit.desk, visit.actor))
     return [each.name for each in known or ()]
 
 
@@ -191,7 +198,9 @@ def show(visit: Visit[None, Which]) -> Answer:
         "loaded": told(
             visit,
             Action.GATEWAY_READ,
-            lambda: loaded.where(desk, actor, found.serial, now=visit.now, authority=found.authority),
+            lambda: loaded.where(
+                desk, actor, found.serial, now=visit.now, authority=found.authority
+            ),
         ),
         "sas": None
         if print_ is None
@@ -200,9 +209,7 @@ def show(visit: Visit[None, Which]) -> Answer:
             Action.SA_READ,
             lambda: sas.search(desk, actor, SaQuery(certificate=print_, limit=_FEW)),
         ),
-        "events": told(
-            visit, Action.AUDIT_READ, lambda: history.audit_events(desk, actor, about)
-        ),
+        "events": told(visit, Action.AUDIT_READ, lambda: history.audit_events(desk, actor, about)),
         "alerts": None
         if found.gateway is None
         else told(
@@ -212,6 +219,7 @@ def show(visit: Visit[None, Which]) -> Answer:
                 desk, actor, AlertQuery(state="open", gateway=found.gateway, limit=_FEW)
             ),
         ),
+        "severities": SEVERITIES,
         **_acts(visit, found),
     }
     return Screen("certificates/show.html", shown)
@@ -226,9 +234,13 @@ def _acts(visit: Visit[Any, Any], found: CertificateView) -> dict[str, str | Non
     renews = visit.may(Action.CERTIFICATE_RENEW) and not of_authority
     reach = visit.may(Action.GATEWAY_READ) and found.status == "revoked"
     return {
-        "renew_at": address(found, "/renew") if renews and alive and found.status == "valid" else None,
+        "renew_at": address(found, "/renew")
+        if renews and alive and found.status == "valid"
+        else None,
         "hold_at": address(found, "/hold") if ends and alive and found.status == "valid" else None,
-        "release_at": address(found, "/release") if ends and alive and found.status == "held" else None,
+        "release_at": address(found, "/release")
+        if ends and alive and found.status == "held"
+        else None,
         "revoke_at": address(found, "/revoke") if ends and alive else None,
         "worsen_at": address(found, "/revoke") if ends and worse else None,
         "reach_at": address(found, "/reach") if reach else None,
@@ -265,15 +277,13 @@ def _verdicts(report: LintReport) -> list[dict[str, Any]]:
         {
             "dialect": DIALECTS[dialect],
             "state": VERDICTS[report.verdict(dialect)],
-            "findings": [
-                (VERDICTS[each.severity], each) for each in report.findings(dialect)
-            ],
+            "findings": [(VERDICTS[each.severity], each) for each in report.findings(dialect)],
         }
         for dialect in report.dialects
     ]
 
 
-def download(visit: Visit[None, Form_]) -> Answer:
+def download(visit: Visit[None, File]) -> Answer:
     """Take a certificate away."""
     found = pick(visit, visit.query.authority)
     if found.der is None:
@@ -289,7 +299,7 @@ def download(visit: Visit[None, Form_]) -> Answer:
 
 
 PAGES: tuple[Page, ...] = (
-    Page("GET", PATH, list_, Action.CERTIFICATE_READ, query=Search, menu=text("Certificates")),
+    Page("GET", PATH, list_, Action.CERTIFICATE_READ, query=Search, menu="Certificates"),
     Page("GET", ONE, show, Action.CERTIFICATE_READ, query=Which),
-    Page("GET", ONE + "/file", download, Action.CERTIFICATE_READ, query=Form_),
+    Page("GET", ONE + "/file", download, Action.CERTIFICATE_READ, query=File),
 )
