@@ -42,7 +42,7 @@ _UNUSED = timedelta(days=1)
 
 # Verifiers do not ask about a signer (RFC 6960 §4.2.2.2.1, ocsp-nocheck): it is ours not to use one that is revoked or
 # on hold.
-_COUNTS = and_(
+COUNTS = and_(
     certificates.c.authority_id == ocsp_signers.c.authority_id,
     certificates.c.serial == ocsp_signers.c.serial,
     certificates.c.status == "valid",
@@ -72,7 +72,7 @@ def current(desk: Desk, authority: Authority, *, now: datetime) -> ResponderKey:
 def _usable(authority_id: int, now: datetime) -> Select[Any]:
     return (
         select(ocsp_signers)
-        .join(certificates, _COUNTS)
+        .join(certificates, COUNTS)
         .where(
             ocsp_signers.c.authority_id == authority_id,
             ocsp_signers.c.not_before <= now,
@@ -146,7 +146,7 @@ def counts(unit: Unit, authority_id: int, signer: ResponderKey) -> bool:
 def _due(desk: Desk, owner: Authority, now: datetime) -> bool:
     query = (
         select(ocsp_signers.c.not_before, ocsp_signers.c.not_after)
-        .join(certificates, _COUNTS)
+        .join(certificates, COUNTS)
         # Not one that a clock made that was ahead: nobody may use it yet.
         .where(ocsp_signers.c.authority_id == owner.id, ocsp_signers.c.not_before <= now)
         .order_by(ocsp_signers.c.not_after.desc())
