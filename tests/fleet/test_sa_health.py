@@ -184,10 +184,22 @@ def test_days_are_added_up_from_the_hours_of_an_older_database(desk: Desk, store
             "cmp_transactions",
             "sessions",
             "failed_sign_ins",
+            "certificate_words",
+            "search_marks",
+            "sa_hours",
         ):  # what came with 0010 and later
             connection.execute(text(f"DROP TABLE {table}"))
-        for table in ("certificates", "revocations"):
-            connection.execute(text(f"DROP INDEX ix_{table}_spki_sha256"))
+        for index in (
+            "certificates_spki_sha256_credential",
+            "certificates_not_after_status",
+            "certificates_facets",
+            "job_runs_job_outcome_id",
+            "revocations_spki_sha256",
+        ):
+            connection.execute(text(f"DROP INDEX ix_{index}"))
+        for table, columns in (("certificates", "not_after"), ("job_runs", "job, started_at")):
+            name = f"ix_{table}_{columns.replace(', ', '_')}"
+            connection.execute(text(f"CREATE INDEX {name} ON {table} ({columns})"))
         connection.execute(text("ALTER TABLE revocations DROP COLUMN spki_sha256"))
         connection.execute(text("UPDATE alembic_version SET version_num = '0009'"))
     migrate(store_url)

@@ -22,6 +22,7 @@ from pki import (
     enrollments,
     expiry,
     founding,
+    health,
     history,
     issuance,
     ocsp_answers,
@@ -34,6 +35,7 @@ from pki import (
     reconcile,
     revocation,
     rollover,
+    search_index,
     sequencing,
     serverkeys,
     tls_credential,
@@ -98,6 +100,10 @@ TABLE: dict[Any, tuple[set[Role], Call]] = {
     backups.finish: ({A}, lambda d, a: backups.finish(d, a, ORDER, "00", now=NOW)),
     ca_keys.remove_dropped: ({S}, lambda d, a: ca_keys.remove_dropped(d, a, now=NOW)),
     census.by_status: (READERS, lambda d, a: census.by_status(d, a, now=NOW)),
+    certificates.browse: (
+        {*READERS, G},
+        lambda d, a: certificates.browse(d, a, CertificateQuery(limit=1), now=NOW),
+    ),
     certificates.get: ({*READERS, G}, lambda d, a: certificates.get(d, a, NOWHERE)),
     certificates.search: (
         {*READERS, G},
@@ -141,6 +147,7 @@ TABLE: dict[Any, tuple[set[Role], Call]] = {
         {A},
         lambda d, a: founding.create(d, a, AuthorityRequest("", "root", ""), now=NOW),
     ),
+    health.look: (READERS, lambda d, a: health.look(d, a, now=NOW)),
     history.audit_events: ({A, P, U}, lambda d, a: history.audit_events(d, a, AuditQuery(limit=1))),
     history.dead_letters: (READERS, history.dead_letters),
     history.job_states: (READERS, history.job_states),
@@ -156,6 +163,10 @@ TABLE: dict[Any, tuple[set[Role], Call]] = {
     ocsp_answers.presign: ({S}, lambda d, a: ocsp_answers.presign(d, a, limit=0, now=NOW)),
     ocsp_answers.remove_ended: ({S}, lambda d, a: ocsp_answers.remove_ended(d, a, now=NOW)),
     ocsp_signers.ensure: ({S}, lambda d, a: ocsp_signers.ensure(d, a, "nope", now=NOW)),
+    ocsp_signers.get: (
+        {*READERS, E, G},
+        lambda d, a: ocsp_signers.get(d, a, "nope", now=NOW),
+    ),
     ocsp_signers.remove_dropped: ({S}, lambda d, a: ocsp_signers.remove_dropped(d, a, now=NOW)),
     ocsp_signers.remove_expired: ({S}, lambda d, a: ocsp_signers.remove_expired(d, a, now=NOW)),
     outside.ask: ({A}, lambda d, a: outside.ask(d, a, NOTHING, now=NOW)),
@@ -166,6 +177,7 @@ TABLE: dict[Any, tuple[set[Role], Call]] = {
     profiles.get: (READERS, lambda d, a: profiles.get(d, a, "gateway")),
     profiles.list_: (READERS, profiles.list_),
     publication.due: ({S}, lambda d, a: publication.due(d, a, now=NOW)),
+    publication.lists: ({*READERS, E, G}, lambda d, a: publication.lists(d, a, "nope")),
     publication.missing: (READERS, publication.missing),
     publication.publish_by_hand: (
         {A},
@@ -190,6 +202,7 @@ TABLE: dict[Any, tuple[set[Role], Call]] = {
         {S},
         lambda d, a: revocation.supersede(d, a, NOWHERE, authority="nope", now=NOW),
     ),
+    search_index.keep_words: ({S}, lambda d, a: search_index.keep_words(d, a, now=NOW)),
     sequencing.accept_gap: (
         {A},
         lambda d, a: sequencing.accept_gap(d, a, Memory(), "why", now=NOW),
@@ -226,6 +239,7 @@ TABLE: dict[Any, tuple[set[Role], Call]] = {
         {A, O},
         lambda d, a: tokens.create(d, a, TokenRequest("", Role.ENROLLER), now=NOW),
     ),
+    tokens.get: ({A, O, U}, lambda d, a: tokens.get(d, a, "nope")),
     tokens.list_: ({A, O, U}, lambda d, a: tokens.list_(d, a, after=None, limit=1)),
     tokens.revoke: ({A, O}, lambda d, a: tokens.revoke(d, a, "nope", now=NOW)),
 }
