@@ -1,0 +1,86 @@
+"""Every page and every role. The table is the specification: it is written by hand, not made from code."""
+
+from collections.abc import Iterator
+
+import pytest
+
+from api.console.page import Page
+from api.console.pages import PAGES
+from pki.actors import Role
+from tests.api.serving import Serving
+from tests.console.browser import Browser
+from tests.console.browser import Page as Answer
+
+COLUMNS = ("nobody", "admin", "operator", "approver", "auditor")
+# y: may; -: 403 role_not_permitted (nobody: led to the sign-in page)
+TABLE = """
+                                       nobody admin operator approver auditor
+    GET  /                                -      y       y        y       y
+    GET  /sign-in                         y      y       y        y       y
+    POST /sign-in                         y      y       y        y       y
+    POST /sign-out                        -      y       y        y       y
+    POST /view                            y      y       y        y       y
+"""
+ROWS = {
+    f"{method} {path}": dict(zip(COLUMNS, marks, strict=True))
+    for method, path, *marks in (line.split() for line in TABLE.strip().splitlines()[1:])
+}
+BY_NAME = {page.name.removeprefix("console "): page for page in PAGES}
+ROLES = {
+    "admin": Role.ADMIN,
+    "operator": Role.OPERATOR,
+    "approver": Role.APPROVER,
+    "auditor": Role.AUDITOR,
+}
+
+
+@pytest.fixture(scope="module")
+def signed_in(serving: Serving) -> Iterator[dict[str, Browser]]:
+    """A browser for each column."""
+    found = {"nobody": Browser(serving)}
+    for name, role in ROLES.items():
+        found[name] = Browser(serving)
+        assert found[name].sign_in(serving.site.tokens[role]).status == 303
+    yield found
+    for one in found.values():
+        one.close()
+
+
+def test_the_table_has_every_page() -> None:
+    assert set(ROWS) == set(BY_NAME)
+
+
+@pytest.mark.parametrize("name", ROWS)
+@pytest.mark.parametrize("who", COLUMNS)
+def test_who_may(name: str, who: str, signed_in: dict[str, Browser], serving: Serving) -> None:
+    page, may = BY_NAME[name], ROWS[name][who] == "y"
+    browser = signed_in[who]
+    if name in {"POST /sign-out", "POST /sign-in"} and who != "nobody":
+        browser = Browser(serving)  # of its own, since it would be out
+        browser.sign_in(serving.site.tokens[ROLES[who]])
+    answer = _ask(browser, page)
+    if may:
+        assert answer.status not in {401, 403} or "session_ended" not in answer.html, answer.text
+        assert "role_not_permitted" not in answer.html
+    elif who == "nobody":
+        assert answer.status in {303, 401}
+        if answer.status == 303:
+            assert answer.headers["location"].startswith("/sign-in")
+    else:
+        assert (answer.status, "role_not_permitted" in answer.html) == (403, True), answer.text
+    if browser is not signed_in[who]:
+        browser.close()
+
+
+def _ask(browser: Browser, page: Page) -> Answer:
+    path = page.path.replace("{serial}", "77" * 16).replace("{id}", "4711")
+    for name in ("{name}", "{kind}", "{authority}", "{format}"):
+        path = path.replace(name, "nobody-has-this-name")
+    if page.method == "GET":
+        return browser.send("GET", path)
+    csrf = (
+        browser.get("/").form("/sign-out").fields["csrf"]
+        if "__Host-ikewarden" in browser.cookies
+        else ""
+    )
+    return browser.send("POST", path, {"csrf": csrf})
