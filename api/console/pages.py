@@ -1,10 +1,14 @@
 """All pages of the console, in the order of the menu."""
 
-from api.console import entry, findings, overview
+from api.console import approvals, audit_log, entry, findings, jobs, overview, settings
 from api.console.page import Page
 
 PAGES: tuple[Page, ...] = (
     *entry.PAGES,
     *overview.PAGES,
     *findings.PAGES,
+    *approvals.PAGES,
+    *audit_log.PAGES,
+    *jobs.PAGES,
+    *settings.PAGES,
 )
