@@ -24,6 +24,7 @@ sessions: Final = Table(
     when("expires_at"),
     UniqueConstraint("hash"),
     Index(None, "expires_at"),
+    sqlite_autoincrement=True,
 )
 
 # `source`: an IPv4 address, or the /64 of an IPv6 one.
@@ -35,4 +36,5 @@ failed_sign_ins: Final = Table(
     when("at"),
     Index(None, "source", "at"),
     Index(None, "at"),
+    sqlite_autoincrement=True,
 )

@@ -153,7 +153,6 @@ def test_unknown_methods(strict: Serving, method: str) -> None:
 @pytest.mark.parametrize(
     "path",
     [
-        "/",
         "/v1",
         "/v1/",
         "/v1/certificates/",

@@ -29,9 +29,9 @@ _SAID = re.compile(r"""\(?"([^"]+)"\)?\s*\|\s*say""")
 def texts_of_template(path: Path) -> Iterator[str]:
     """What stands in `_("…")`, in `state("tone", "…")` and before `|say`."""
     with path.open("rb") as stream:
-        for _, _, message, _ in babel_extract(
-            stream, ("_", "say"), [], {"trim_blocks": "1", "extensions": "jinja2.ext.do"}
-        ):
+        options = {"trim_blocks": "1", "extensions": "jinja2.ext.do"}
+        for _, _, found, _ in babel_extract(stream, ("_", "say"), [], options):
+            message = found[0] if isinstance(found, tuple) else found
             if isinstance(message, str):
                 yield message
     content = path.read_text("utf-8")

@@ -256,6 +256,7 @@ PARTS = {
     "pki.revocation.revoke_with",
     "pki.rollover.crossing.make",
     "pki.rollover.records",
+    "pki.sessions.begin",
 }
 CEREMONY: dict[Any, tuple[set[Role], Call]] = {
     course.ask: ({A}, lambda d, a: course.ask(d, UNCONFIRMED, a, now=NOW)),
