@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from pydantic import model_validator
+from pydantic import ConfigDict, model_validator
 
 from api import cursors
 from api.console.page import Refused, Visit
@@ -17,6 +17,8 @@ PAGE = 50
 
 class Search(Sent):
     """The filters of a list. A browser sends those that nobody filled in, too: they count as left out."""
+
+    model_config = ConfigDict(extra="forbid", strict=False, frozen=True)
 
     @model_validator(mode="before")
     @classmethod

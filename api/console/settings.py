@@ -13,7 +13,7 @@ from pki.x509.profile import to_document
 
 _PATH = "/settings"
 TABS = (
-    (_PATH, text("In force")),
+    (_PATH, text("Settings in force")),
     (f"{_PATH}/endpoints", text("Enrollment endpoints")),
     (f"{_PATH}/profiles", text("Profiles")),
 )
