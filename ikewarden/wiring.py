@@ -22,6 +22,7 @@ from hsm.token.process import TokenPlace, TokenProcess
 from hsm.token.store import TokenKeyStore
 from ikewarden import receivers
 from ikewarden.settings_endpoints import endpoints_in
+from ikewarden.settings_in_force import in_force
 from ikewarden.settings_model import Settings
 from pki.desk import ApprovalRules, Desk, Retention, RotationRules, Rules
 from pki.x509.builtin import builtin_profiles
@@ -147,9 +148,8 @@ def make_desk(
     """
     limits = Limits(busy=timedelta(seconds=settings.database.lock_timeout_seconds))
     store = open_store(settings.database.url, pool_size=settings.database.pool_size, limits=limits)
-    secrets = open_secrets(
-        settings, keys.sealed.seal, environment() if environ is None else environ
-    )
+    environ = environment() if environ is None else environ
+    secrets = open_secrets(settings, keys.sealed.seal, environ)
     return Desk(
         store=store,
         keys=keys,
@@ -157,6 +157,7 @@ def make_desk(
         secrets=secrets,
         blobs=keys.sealed,
         derive=keys.sealed.seal.derive,
+        settings=in_force(settings, environ),
     )
 
 

@@ -43,6 +43,7 @@ class Action(StrEnum):
     BACKUP_EXPORT = "backup.export"
     BACKUP_RESTORE = "backup.restore"
     METRICS_READ = "metrics.read"
+    SETTINGS_READ = "settings.read"
     SERVICE_CREDENTIAL = "service.credential"
     CRL_READ = "crl.read"
     GATEWAY_CREATE = "gateway.create"
@@ -79,6 +80,7 @@ _READ = frozenset(
         Action.ENDPOINT_READ,
         Action.JOB_READ,
         Action.METRICS_READ,
+        Action.SETTINGS_READ,
         Action.CRL_READ,
         Action.GATEWAY_READ,
         Action.TUNNEL_READ,

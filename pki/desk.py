@@ -68,6 +68,21 @@ class SessionRules:
 
 
 @dataclass(frozen=True)
+class Setting:
+    """A setting as it is in force: `value` and `default` as TOML writes them, never a secret: of one only "set" or "not
+    set". `origin`: "default", "file" or "environment".
+    """
+
+    section: str
+    key: str
+    value: str
+    default: str
+    origin: str
+    description: str
+    variable: str
+
+
+@dataclass(frozen=True)
 class Rules:
     """Settings that operations obey. Durations are `timedelta`s; `validation_url` and `service_url` (that of the API)
     have no slash at their end; `is_misdirected` says that the first is of this machine and not where it listens.
@@ -119,7 +134,7 @@ class Desk:
     that the hot path reads it once. `secrets` keeps the shared secrets of tunnels; `blobs` what the service itself has
     to keep secret. `entropy` is the system's random generator, an argument so that a test can show what happens when a
     serial number repeats. `derive` makes keys for MACs, by their purpose: those of the seal where there is one, the
-    same in all processes; else of this process alone.
+    same in all processes; else of this process alone. `settings` are all that are in force, for who looks at them.
     """
 
     store: Store
@@ -130,3 +145,4 @@ class Desk:
     holdings: Holdings = field(default_factory=Holdings)
     entropy: Callable[[int], bytes] = token_bytes
     derive: Callable[[str], Secret] = field(default_factory=_of_this_process, repr=False)
+    settings: tuple[Setting, ...] = ()

@@ -1,6 +1,19 @@
 """All pages of the console, in the order of the menu."""
 
-from api.console import authorities, certificates, ending, entry, issuing, overview, tokens
+from api.console import (
+    approvals,
+    audit_log,
+    authorities,
+    certificates,
+    ending,
+    entry,
+    findings,
+    issuing,
+    jobs,
+    overview,
+    settings,
+    tokens,
+)
 from api.console.page import Page
 
 PAGES: tuple[Page, ...] = (
@@ -11,4 +24,9 @@ PAGES: tuple[Page, ...] = (
     *ending.PAGES,
     *authorities.PAGES,
     *tokens.PAGES,
+    *findings.PAGES,
+    *approvals.PAGES,
+    *audit_log.PAGES,
+    *jobs.PAGES,
+    *settings.PAGES,
 )

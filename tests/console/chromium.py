@@ -64,7 +64,10 @@ class Visitor:
 
     def _heard(self, message: Any) -> None:
         # A page that is refused on purpose is told of as a failed resource.
-        if message.type == "error" and "the server responded with a status of 4" not in message.text:
+        if (
+            message.type == "error"
+            and "the server responded with a status of 4" not in message.text
+        ):
             self.complaints.append(message.text)
 
     def _asked(self, request: Any) -> None:

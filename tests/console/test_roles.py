@@ -42,6 +42,33 @@ TABLE = """
     POST /tokens/create                   -      y       y        -       -
     GET  /tokens/{id}/revoke              -      y       y        -       -
     POST /tokens/{id}/revoke              -      y       y        -       -
+    GET  /findings                        -      y       y        y       y
+    GET  /findings/rules                  -      y       y        y       y
+    GET  /findings/verdicts               -      y       y        y       y
+    GET  /findings/trend                  -      y       y        y       y
+    GET  /findings/accept                 -      y       y        -       -
+    POST /findings/accept                 -      y       y        -       -
+    GET  /findings/{id}                   -      y       y        y       y
+    POST /findings/{id}/accept            -      y       y        -       -
+    POST /findings/{id}/reopen            -      y       y        -       -
+    GET  /approvals                       -      y       y        y       y
+    GET  /approvals/{id}                  -      y       y        y       y
+    POST /approvals/{id}                  -      -       -        y       -
+    POST /approvals/{id}/withdraw         -      y       y        -       -
+    GET  /audit-log                       -      y       -        y       y
+    GET  /audit-log/head                  -      y       -        y       y
+    POST /audit-log/head                  -      y       -        y       y
+    GET  /audit-log/head.txt              -      y       -        y       y
+    GET  /audit-log/key.pub               -      y       -        y       y
+    GET  /audit-log/{id}                  -      y       -        y       y
+    GET  /audit-log/{id}/proof.json       -      y       -        y       y
+    GET  /jobs                            -      y       y        y       y
+    GET  /jobs/{name}                     -      y       y        y       y
+    POST /jobs/dead-letters/{id}/retry    -      y       y        -       -
+    GET  /settings                        -      y       y        y       y
+    GET  /settings/endpoints              -      y       y        y       y
+    GET  /settings/profiles               -      y       y        y       y
+    GET  /settings/profiles/{name}        -      y       y        y       y
 """
 ROWS = {
     f"{method} {path}": dict(zip(COLUMNS, marks, strict=True))
