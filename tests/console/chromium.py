@@ -46,7 +46,7 @@ def _own_environment() -> Mapping[str, str]:
 
 
 class Visitor:
-    """Somebody at a screen. `complaints` are what the browser objected to: errors of scripts, what the policy forbade."""
+    """Somebody at a screen. `complaints` are what the browser objected to: errors of scripts, what is forbidden."""
 
     def __init__(self, browser: Browser, url: str, name: str, **context: Any) -> None:
         self.url = url
