@@ -20,6 +20,28 @@ TABLE = """
     POST /sign-in                         y      y       y        y       y
     POST /sign-out                        -      y       y        y       y
     POST /view                            y      y       y        y       y
+    GET  /certificates                    -      y       y        y       y
+    GET  /certificates/{serial}           -      y       y        y       y
+    GET  /certificates/{serial}/file      -      y       y        y       y
+    GET  /certificates/issue              -      y       y        -       -
+    POST /certificates/issue              -      y       y        -       -
+    GET  /certificates/{serial}/renew     -      y       y        -       -
+    POST /certificates/{serial}/renew     -      y       y        -       -
+    GET  /certificates/{serial}/revoke    -      y       y        -       -
+    POST /certificates/{serial}/revoke    -      y       y        -       -
+    GET  /certificates/{serial}/hold      -      y       y        -       -
+    POST /certificates/{serial}/hold      -      y       y        -       -
+    GET  /certificates/{serial}/release   -      y       y        -       -
+    POST /certificates/{serial}/release   -      y       y        -       -
+    GET  /certificates/{serial}/reach     -      y       y        y       y
+    GET  /authorities                     -      y       y        y       y
+    GET  /authorities/{name}              -      y       y        y       y
+    GET  /authorities/{name}/file         -      y       y        y       y
+    GET  /tokens                          -      y       y        -       y
+    GET  /tokens/create                   -      y       y        -       -
+    POST /tokens/create                   -      y       y        -       -
+    GET  /tokens/{id}/revoke              -      y       y        -       -
+    POST /tokens/{id}/revoke              -      y       y        -       -
 """
 ROWS = {
     f"{method} {path}": dict(zip(COLUMNS, marks, strict=True))

@@ -163,6 +163,10 @@ TABLE: dict[Any, tuple[set[Role], Call]] = {
     ocsp_answers.presign: ({S}, lambda d, a: ocsp_answers.presign(d, a, limit=0, now=NOW)),
     ocsp_answers.remove_ended: ({S}, lambda d, a: ocsp_answers.remove_ended(d, a, now=NOW)),
     ocsp_signers.ensure: ({S}, lambda d, a: ocsp_signers.ensure(d, a, "nope", now=NOW)),
+    ocsp_signers.get: (
+        {*READERS, E, G},
+        lambda d, a: ocsp_signers.get(d, a, "nope", now=NOW),
+    ),
     ocsp_signers.remove_dropped: ({S}, lambda d, a: ocsp_signers.remove_dropped(d, a, now=NOW)),
     ocsp_signers.remove_expired: ({S}, lambda d, a: ocsp_signers.remove_expired(d, a, now=NOW)),
     outside.ask: ({A}, lambda d, a: outside.ask(d, a, NOTHING, now=NOW)),
@@ -173,6 +177,7 @@ TABLE: dict[Any, tuple[set[Role], Call]] = {
     profiles.get: (READERS, lambda d, a: profiles.get(d, a, "gateway")),
     profiles.list_: (READERS, profiles.list_),
     publication.due: ({S}, lambda d, a: publication.due(d, a, now=NOW)),
+    publication.lists: ({*READERS, E, G}, lambda d, a: publication.lists(d, a, "nope")),
     publication.missing: (READERS, publication.missing),
     publication.publish_by_hand: (
         {A},
@@ -234,6 +239,7 @@ TABLE: dict[Any, tuple[set[Role], Call]] = {
         {A, O},
         lambda d, a: tokens.create(d, a, TokenRequest("", Role.ENROLLER), now=NOW),
     ),
+    tokens.get: ({A, O, U}, lambda d, a: tokens.get(d, a, "nope")),
     tokens.list_: ({A, O, U}, lambda d, a: tokens.list_(d, a, after=None, limit=1)),
     tokens.revoke: ({A, O}, lambda d, a: tokens.revoke(d, a, "nope", now=NOW)),
 }
