@@ -5,7 +5,7 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any, TypeVar
 
-from pydantic import model_validator
+from pydantic import ConfigDict, model_validator
 
 from api.console.errors import FormInvalid
 from api.console.page import Refused, Screen, Visit
@@ -22,6 +22,8 @@ Told = TypeVar("Told")
 
 class Asked(Sent):
     """The query string of a page: a filter that nobody filled in counts as left out."""
+
+    model_config = ConfigDict(extra="forbid", strict=False, frozen=True)
 
     @model_validator(mode="before")
     @classmethod

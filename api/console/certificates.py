@@ -2,17 +2,17 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import UTC, date, datetime, time, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Annotated, Any, Final, Literal
 
 from cryptography import x509
-from pydantic import Field
+from pydantic import BeforeValidator, Field
 
 from api import cursors
 from api.console.acting import Asked, told
 from api.console.page import Answer, Download, Page, Screen, Visit, text
 from api.console.render import link
-from api.errors import RouteNotFound
+from api.errors import CursorInvalid, RouteNotFound
 from fleet import loaded, sas
 from fleet.monitoring import shown as monitoring
 from fleet.monitoring.shown import AlertQuery
@@ -27,12 +27,12 @@ from pki.x509.lint import LintReport, lint
 from pki.x509.signing import PublicKey
 
 PATH: Final = "/certificates"
+_NEWER: Final = PATH + "#newer"
 ONE: Final = "/certificates/{serial}"
 _SHOWN: Final = 50
 _FEW: Final = 20
 _SOON: Final = timedelta(days=30)
 Word = Annotated[str, Field(min_length=1, max_length=200, pattern=r"^[^\x00-\x1f\x7f]+$")]
-Day = Annotated[date, Field(ge=date(1970, 1, 1), le=date(9998, 12, 31))]
 
 #: Tone and word of each status.
 STATES: Final[Mapping[str, tuple[str, str]]] = {
@@ -68,12 +68,33 @@ DIALECTS: Final[Mapping[str, str]] = {
 }
 
 
+def _instant(given: object) -> object:
+    """A day, as a field for dates sends it, or an instant as REST has it; both in UTC."""
+    if isinstance(given, str):
+        found = datetime.fromisoformat(given)
+        found = found.replace(tzinfo=UTC) if found.tzinfo is None else found.astimezone(UTC)
+        if not 1970 <= found.year <= 9998:
+            raise ValueError("must lie between the years 1970 and 9998")
+        return found
+    return given
+
+
+Instant = Annotated[datetime, BeforeValidator(_instant)]
+
+
 class Search(Asked):
-    """What to look for."""
+    """What to look for, by the names that it has over REST."""
 
     q: Word | None = None
+    name: Word | None = None
+    serial: Word | None = None
+    key: Word | None = None
     status: Literal["pending", "valid", "held", "revoked", "abandoned", "expired"] | None = None
-    expires_before: Day | None = None
+    expires_after: Instant | None = None
+    expires_before: Instant | None = None
+    issued_after: Instant | None = None
+    issued_before: Instant | None = None
+    renewed: bool | None = None
     gateway: Word | None = None
     profile: Word | None = None
     authority: Word | None = None
@@ -136,34 +157,31 @@ def row(view: CertificateView, now: datetime) -> Row:
 def list_(visit: Visit[None, Search]) -> Answer:
     """Search certificates."""
     asked = visit.query
-    wanted = CertificateQuery(
-        q=asked.q,
-        status=asked.status,
-        expires_before=_morning(asked.expires_before),
-        gateway=asked.gateway,
-        profile=asked.profile,
-        authority=asked.authority,
-        cursor=cursors.decode(PATH, asked.cursor, int),
-        limit=_SHOWN,
-    )
-    found = certificates.search(visit.desk, visit.actor, wanted, now=visit.now)
     given = asked.model_dump(exclude={"cursor"}, exclude_none=True)
-    older = cursors.encode(PATH, found[-1].id) if len(found) == _SHOWN else None
+    cursor, newer = _place(asked.cursor)
+    wanted = CertificateQuery(**given, cursor=cursor, newer=newer, limit=_SHOWN)
+    found = certificates.browse(visit.desk, visit.actor, wanted, now=visit.now)
+    again = asked.model_dump(mode="json", exclude={"cursor"}, exclude_none=True)
     shown = {
-        "rows": [row(each, visit.now) for each in found],
+        "rows": [row(each, visit.now) for each in found.items],
+        "found": found,
         "asked": asked,
         "filtered": bool(given),
         "statuses": [(each, STATES[each][1]) for each in STATUSES],
         "authorities": _authority_names(visit),
         "profiles": _profile_names(visit),
-        "first": link(PATH, **given) if asked.cursor else None,
-        "older": older and link(PATH, **given, cursor=older),
+        "newer": found.newer and link(PATH, **again, cursor=cursors.encode(_NEWER, found.newer)),
+        "older": found.older and link(PATH, **again, cursor=cursors.encode(PATH, found.older)),
     }
     return Screen("certificates/list.html", shown)
 
 
-def _morning(day: date | None) -> datetime | None:
-    return None if day is None else datetime.combine(day, time(), UTC)
+def _place(cursor: str | None) -> tuple[int | None, bool]:
+    """The certificate that a cursor names, and whether it leads to newer ones."""
+    try:
+        return cursors.decode(PATH, cursor, int), False
+    except CursorInvalid:
+        return cursors.decode(_NEWER, cursor, int), True
 
 
 def _authority_names(visit: Visit[Any, Any]) -> list[str]:
