@@ -30,7 +30,7 @@ class IssueForm(Form):
     profile: Word = "gateway"
     authority: Word | None = None
     names: str = Field(default="", max_length=20_000)
-    gateway: Word | None = None
+    gateway: str | None = Field(default=None, max_length=200)
     not_after: str | None = Field(default=None, max_length=40)
 
 

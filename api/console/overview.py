@@ -29,37 +29,37 @@ _FEW: Final = 20
 NEEDS: Final[Mapping[str, tuple[str, str]]] = {
     "lists_late": (
         text("Revocation lists"),
-        text("{number} authorities have no revocation list that is in its time"),
+        text("Authorities without a revocation list in its time: {number}"),
     ),
-    "ocsp_late": (text("OCSP"), text("{number} authorities have nobody who answers OCSP")),
+    "ocsp_late": (text("OCSP"), text("Authorities without anybody who answers OCSP: {number}")),
     "authorities_expiring": (
         text("Authorities"),
-        text("{number} authorities end within 90 days"),
+        text("Authorities that end within 90 days: {number}"),
     ),
-    "jobs_failed": (text("Jobs"), text("{number} jobs failed when they ran last")),
+    "jobs_failed": (text("Jobs"), text("Jobs that failed when they ran last: {number}")),
     "certificates_expiring": (
         text("Certificates"),
-        text("{number} certificates end within 14 days and have no successor"),
+        text("Certificates that end within 14 days and have no successor: {number}"),
     ),
-    "gateways_unreachable": (text("Gateways"), text("{number} gateways are not heard of")),
+    "gateways_unreachable": (text("Gateways"), text("Gateways that are not heard of: {number}")),
     "gateways_no_certificate": (
         text("Gateways"),
-        text("{number} gateways have no valid certificate"),
+        text("Gateways without a valid certificate: {number}"),
     ),
-    "alerts_critical": (text("Alerts"), text("{number} critical alerts are open")),
-    "alerts_high": (text("Alerts"), text("{number} alerts of high severity are open")),
-    "findings_critical": (text("Findings"), text("{number} critical findings are open")),
-    "findings_high": (text("Findings"), text("{number} findings of high severity are open")),
+    "alerts_critical": (text("Alerts"), text("Critical alerts that are open: {number}")),
+    "alerts_high": (text("Alerts"), text("Alerts of high severity that are open: {number}")),
+    "findings_critical": (text("Findings"), text("Critical findings that are open: {number}")),
+    "findings_high": (text("Findings"), text("Findings of high severity that are open: {number}")),
     "rotations_stuck": (
         text("Rotations"),
-        text("{number} rotations are stuck and need a decision"),
+        text("Rotations that are stuck and need a decision: {number}"),
     ),
     "rotations_rolled_back": (
         text("Rotations"),
-        text("{number} rotations were rolled back within a day"),
+        text("Rotations that were rolled back within a day: {number}"),
     ),
-    "approvals_pending": (text("Approvals"), text("{number} requests wait for an approval")),
-    "dead_letters": (text("Outbox"), text("{number} pieces of work failed for good")),
+    "approvals_pending": (text("Approvals"), text("Requests that wait for an approval: {number}")),
+    "dead_letters": (text("Outbox"), text("Work after commit that failed for good: {number}")),
 }
 # Where the console lists in another way than REST.
 _PATHS: Final[Mapping[str, str]] = {"/jobs/dead-letters": "/jobs", "/rotations": "/tunnels"}

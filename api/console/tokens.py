@@ -10,7 +10,6 @@ from pydantic import Field
 from api import cursors
 from api.console import acting
 from api.console.acting import Asked, told
-from api.console.certificates import Word
 from api.console.issuing import MENDABLE
 from api.console.page import Answer, Form, Page, Redirect, Screen, Visit, tell, text
 from api.console.render import link
@@ -55,7 +54,7 @@ class TokenForm(Form):
     names: str | None = Field(default=None, max_length=20_000)
     networks: str | None = Field(default=None, max_length=20_000)
     endpoints: str | None = Field(default=None, max_length=20_000)
-    gateway: Word | None = None
+    gateway: str | None = Field(default=None, max_length=200)
     uses: str | None = Field(default=None, max_length=18)
     expires: str | None = Field(default=None, max_length=40)
     approval: str | None = Field(default=None, max_length=18)

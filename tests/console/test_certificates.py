@@ -123,6 +123,32 @@ def test_a_page_tells_all_that_is_known(browser: Make, fleet: Fleet) -> None:
     assert "History" not in operator.text
 
 
+HOSTILE = '<img src=x onerror="alert(1)">\u202egnp.exe\x1b[2J' + "x" * 300
+
+
+def test_what_peers_choose_is_shown_and_does_nothing(browser: Make, fleet: Fleet) -> None:
+    mine, peer = fleet.gateway(), fleet.gateway()
+    assert peer.sas(sa(mine, connection="<b>t</b>\u202e", state="<i>")).status == 204
+    visitor = browser(Role.OPERATOR)
+    for part in ("", "/revoke", "/hold"):
+        page = visitor.get(f"/certificates/{mine.serial}{part}")
+        assert page.status == 200
+        assert "<b>t" not in page.html, part
+        assert "<i>" not in page.html, part
+        assert "\u202e" not in page.html, part
+    asked = visitor.fill(
+        visitor.get("/certificates/issue"),
+        "/certificates/issue",
+        csr=HOSTILE,
+        names=HOSTILE,
+        gateway=HOSTILE[:100],
+    )
+    assert asked.status == 422
+    assert "<img src=x" not in asked.html
+    typed = asked.form("/certificates/issue").fields
+    assert typed["names"] == HOSTILE  # as it was typed, in its field
+
+
 def test_buttons_are_for_those_who_may(browser: Make, serving: Serving) -> None:
     path = f"/certificates/{serving.site.issue(a_name()).serial}"
     for role, may in ((Role.OPERATOR, True), (Role.AUDITOR, False), (Role.APPROVER, False)):

@@ -59,7 +59,7 @@ def test_a_revocation_is_shown_before_done_and_watched(browser: Make, fleet: Fle
     visitor = browser(Role.OPERATOR)
     at = f"/certificates/{mine.serial}/revoke"
     page = visitor.get(at)
-    assert "1 tunnels" in page.text
+    assert "Tunnels that end: 1" in page.text
     assert f"{tunnel} {peer.name} {mine.name} 1" in seen(page)
     assert status(fleet.serving, mine.serial) == ("valid", None)  # looking does nothing
     done = visitor.submit(page, at, reason="superseded")
