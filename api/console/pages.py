@@ -13,6 +13,15 @@ from api.console import (
     overview,
     settings,
     tokens,
+    alerts,
+    entry,
+    fleet_map,
+    gateways,
+    handovers,
+    overview,
+    rotations,
+    sas,
+    tunnels,
 )
 from api.console.page import Page
 
@@ -29,4 +38,11 @@ PAGES: tuple[Page, ...] = (
     *audit_log.PAGES,
     *jobs.PAGES,
     *settings.PAGES,
+    *fleet_map.PAGES,
+    *gateways.PAGES,
+    *tunnels.PAGES,
+    *rotations.PAGES,
+    *handovers.PAGES,
+    *sas.PAGES,
+    *alerts.PAGES,
 )

@@ -69,6 +69,34 @@ TABLE = """
     GET  /settings/endpoints              -      y       y        y       y
     GET  /settings/profiles               -      y       y        y       y
     GET  /settings/profiles/{name}        -      y       y        y       y
+    GET  /map                             -      y       y        y       y
+    GET  /gateways                        -      y       y        y       y
+    GET  /gateway-new                     -      y       y        y       y
+    POST /gateway-new                     -      y       y        -       -
+    GET  /gateways/{name}                 -      y       y        y       y
+    GET  /gateways/{name}/enroll          -      y       y        y       y
+    POST /gateways/{name}/enroll          -      y       y        -       -
+    POST /gateways/{name}/commands        -      y       y        -       -
+    GET  /gateways/{name}/remove          -      y       y        y       y
+    POST /gateways/{name}/remove          -      y       y        -       -
+    GET  /tunnels                         -      y       y        y       y
+    GET  /tunnels/{name}                  -      y       y        y       y
+    GET  /tunnels/{name}/remove           -      y       y        y       y
+    POST /tunnels/{name}/remove           -      y       y        -       -
+    GET  /tunnels/{name}/rotate           -      y       y        -       -
+    POST /tunnels/{name}/rotate           -      y       y        -       -
+    GET  /tunnels/{name}/handover         -      y       y        y       y
+    POST /tunnels/{name}/handover         -      y       y        -       -
+    GET  /rotations/{id}                  -      y       y        y       y
+    GET  /rotations/{id}/cancel           -      y       y        y       y
+    POST /rotations/{id}/cancel           -      y       y        -       -
+    POST /rotations/{id}/confirm          -      y       y        -       -
+    GET  /sas                             -      y       y        -       y
+    GET  /sas/connection                  -      y       y        -       y
+    GET  /alerts                          -      y       y        y       y
+    GET  /alerts/{id}                     -      y       y        y       y
+    POST /alerts/{id}/silence             -      y       y        -       -
+    POST /alerts/{id}/unsilence           -      y       y        -       -
 """
 ROWS = {
     f"{method} {path}": dict(zip(COLUMNS, marks, strict=True))
