@@ -1,10 +1,11 @@
 """All pages of the console, in the order of the menu."""
 
-from api.console import approvals, audit_log, entry, findings, jobs, overview, settings
+from api.console import approvals, audit_log, entry, findings, jobs, overview, settings, ways
 from api.console.page import Page
 
 PAGES: tuple[Page, ...] = (
     *entry.PAGES,
+    *ways.PAGES,
     *overview.PAGES,
     *findings.PAGES,
     *approvals.PAGES,

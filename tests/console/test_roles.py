@@ -20,6 +20,9 @@ TABLE = """
     POST /sign-in                         y      y       y        y       y
     POST /sign-out                        -      y       y        y       y
     POST /view                            y      y       y        y       y
+    POST /sign-in/certificate             y      y       y        y       y
+    GET  /sign-in/oidc                    y      y       y        y       y
+    GET  /sign-in/oidc/callback           y      y       y        y       y
     GET  /findings                        -      y       y        y       y
     GET  /findings/rules                  -      y       y        y       y
     GET  /findings/verdicts               -      y       y        y       y

@@ -241,6 +241,7 @@ PARTS = {
     "pki.actors",
     "pki.approvals",
     "pki.conditions",
+    "pki.persons",
     "pki.trail",
     "pki.standing",
     "pki.authorities.choose",
