@@ -53,7 +53,6 @@ from api.v1 import (
     rollovers,
     rotations,
     sa_events,
-    sa_health,
     secrets,
     tokens,
     trust,

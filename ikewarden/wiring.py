@@ -24,7 +24,8 @@ from ikewarden import receivers
 from ikewarden.settings_endpoints import endpoints_in
 from ikewarden.settings_in_force import in_force
 from ikewarden.settings_model import Settings
-from pki.desk import ApprovalRules, Desk, Retention, RotationRules, Rules
+from pki.actors import Role
+from pki.desk import ApprovalRules, Desk, OidcRules, Retention, RotationRules, Rules, SessionRules
 from pki.x509.builtin import builtin_profiles
 from pki.x509.profile import InvalidProfile, Profile, parse_profile
 from scheduler.clock import read_clock
@@ -205,8 +206,34 @@ def make_rules(settings: Settings) -> Rules:
             valid=timedelta(hours=settings.approvals.valid_hours),
             mass_revocation=settings.approvals.mass_revocation,
         ),
+        sessions=_sessions(settings),
         profiles=builtin_profiles() | _profiles_in(settings.issuing.profiles_directory),
         endpoints=endpoints_in(settings.enrollment.endpoints_directory),
+    )
+
+
+def _sessions(settings: Settings) -> SessionRules:
+    chosen, oidc = settings.console, settings.console.oidc
+    rules = None
+    if oidc.issuer is not None and oidc.client_id is not None:
+        file = oidc.client_secret_file
+        rules = OidcRules(
+            issuer=oidc.issuer,
+            client_id=oidc.client_id,
+            callback=f"{service_url(settings)}/sign-in/oidc/callback",
+            client_secret=None if file is None else passphrase_from_file(file),
+            claim=oidc.claim,
+            roles=tuple((v, Role(r)) for v, _, r in (each.rpartition("=") for each in oidc.roles)),
+            name=oidc.name,
+            scopes=oidc.scopes,
+            ca_file=oidc.ca_file,
+        )
+    return SessionRules(
+        idle=timedelta(minutes=chosen.idle_minutes),
+        longest=timedelta(hours=chosen.hours),
+        tries=chosen.tries,
+        people=chosen.roles_by_name,
+        oidc=rules,
     )
 
 

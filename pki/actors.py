@@ -3,6 +3,7 @@
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from enum import StrEnum
+from typing import Final
 
 from core.errors import NotPermitted
 from pki.x509.names import GeneralName
@@ -18,6 +19,10 @@ class Role(StrEnum):
     ENROLLER = "enroller"
     GATEWAY = "gateway"
     SCHEDULER = "scheduler"
+
+
+#: The roles of people, who may sign in to the console.
+PEOPLE: Final = frozenset({Role.ADMIN, Role.OPERATOR, Role.APPROVER, Role.AUDITOR})
 
 
 class Action(StrEnum):

@@ -117,6 +117,7 @@ class Door:
             request_id=sent.exchange.request_id,
             theme=theme,
             certificate=sent.exchange.peer,
+            cookies=request.cookies,
         )
 
     def _signed_in(self, visit: Visit[Any, Any], sent: _Sent) -> Visit[Any, Any]:

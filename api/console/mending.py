@@ -28,10 +28,14 @@ class Search(Sent):
         return {name: value for name, value in given.items() if str(value).strip()}
 
 
-def refused(error: IkewardenError, visit: Visit[Any, Any]) -> Refused:
-    """An error, to be shown above the form that it is about. Raises it again where nobody can mend it there."""
+def refused(
+    error: IkewardenError, visit: Visit[Any, Any], also: tuple[type[IkewardenError], ...] = ()
+) -> Refused:
+    """An error, to be shown above the form that it is about. Raises it again where nobody can mend it there: those of
+    the server, but for the classes in `also`.
+    """
     status = status_of(error)
-    if status >= 500:
+    if status >= 500 and not isinstance(error, also):
         raise error
     document = problem(error, request_id=visit.request_id)
     return Refused(

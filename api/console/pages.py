@@ -23,10 +23,12 @@ from api.console import (
     sas,
     tunnels,
 )
+from api.console import approvals, audit_log, entry, findings, jobs, overview, settings, ways
 from api.console.page import Page
 
 PAGES: tuple[Page, ...] = (
     *entry.PAGES,
+    *ways.PAGES,
     *overview.PAGES,
     *certificates.PAGES,
     *issuing.PAGES,

@@ -90,7 +90,8 @@ def test_a_head_that_was_kept_is_compared(
     auditor: Browser, serving: Serving, memory: Memory
 ) -> None:
     kept = auditor.send("GET", "/audit-log/head.txt").html
-    assert VerifierKey.parse(auditor.send("GET", "/audit-log/key.pub").html)
+    key = VerifierKey.parse(auditor.send("GET", "/audit-log/key.pub").html)
+    assert note.verify(kept, key).size > 0
     write(serving.site.desk.store, 5)
     sequence(serving.site.desk, memory, serving.site.clock())
     page = auditor.get("/audit-log/head")

@@ -42,6 +42,9 @@ TABLE = """
     POST /tokens/create                   -      y       y        -       -
     GET  /tokens/{id}/revoke              -      y       y        -       -
     POST /tokens/{id}/revoke              -      y       y        -       -
+    POST /sign-in/certificate             y      y       y        y       y
+    GET  /sign-in/oidc                    y      y       y        y       y
+    GET  /sign-in/oidc/callback           y      y       y        y       y
     GET  /findings                        -      y       y        y       y
     GET  /findings/rules                  -      y       y        y       y
     GET  /findings/verdicts               -      y       y        y       y

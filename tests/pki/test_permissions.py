@@ -35,6 +35,7 @@ from pki import (
     publication,
     ra_credential,
     reconcile,
+    report_credential,
     revocation,
     rollover,
     search_index,
@@ -231,6 +232,7 @@ TABLE: dict[Any, tuple[set[Role], Call]] = {
         {A, O, G},
         lambda d, a: own_revocation.revoke_own(d, a, b"", 0, 0, now=NOW),
     ),
+    report_credential.ensure: ({S}, lambda d, a: report_credential.ensure(d, a, now=NOW)),
     ra_credential.ensure: ({S}, lambda d, a: ra_credential.ensure(d, a, now=NOW)),
     ra_credential.held: ({S}, lambda d, a: ra_credential.held(d, a, now=NOW)),
     serverkeys.make: (
@@ -255,6 +257,7 @@ PARTS = {
     "pki.actors",
     "pki.approvals",
     "pki.conditions",
+    "pki.persons",
     "pki.trail",
     "pki.standing",
     "pki.authorities.choose",
