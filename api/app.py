@@ -98,7 +98,6 @@ def routes(wiring: Wiring) -> tuple[Route, ...]:
         *sa_events.ROUTES,
         *alerts.ROUTES,
         *reports.ROUTES,
-        *sa_health.ROUTES,
         *overview.ROUTES,
         *history.ROUTES,
         *audit_log.ROUTES,

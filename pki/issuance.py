@@ -17,8 +17,6 @@ from sqlalchemy import bindparam, exists, select, update
 
 from hsm.errors import KeyStoreError
 from hsm.signonly import is_elsewhere, with_key
-from pki import authorities, compromise, conditions, profiles
-from hsm.signonly import with_key
 from pki import authorities, compromise, conditions, persons, profiles
 from pki.actors import (
     Action,
