@@ -34,7 +34,7 @@ from hsm.keystores import KeyStores
 from hsm.token.store import TokenKeyStore
 from ikewarden.logs import configure_logs
 from ikewarden.settings import load_settings
-from ikewarden.settings_model import Settings
+from ikewarden.settings_model import SchedulerSettings, Settings
 from ikewarden.supervisor import Part, supervise
 from ikewarden.wiring import make_desk, open_keys, service_url
 from pki import approvals, authorities, enrollments, ra_credential, sequencing, tls_credential
@@ -329,6 +329,24 @@ def _syslog(settings: Settings, keys: KeyStores, listening: receiver.Bound) -> i
     return 0
 
 
+def _intervals(chosen: SchedulerSettings) -> dict[str, float]:
+    """Seconds between runs of each job that the settings, or this program, have an opinion about."""
+    return {
+        "crl_refresh": chosen.crl_refresh,
+        "ocsp_refresh": chosen.ocsp_refresh,
+        "reconcile": chosen.reconcile,
+        "expiry_notices": chosen.expiry_notices,
+        "cleanup": chosen.cleanup,
+        "audit_log": chosen.audit_log,
+        "figures": chosen.figures,
+        "fleet_crls": FLEET_EVERY.total_seconds(),
+        # Soon after its authority was rolled over, or it was revoked.
+        "tls_credential": timedelta(seconds=10).total_seconds(),
+        "secret_store": timedelta(minutes=1).total_seconds(),
+        "key_store": timedelta(minutes=1).total_seconds(),
+    }
+
+
 def _scheduler(settings: Settings, keys: KeyStores) -> int:
     stop = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -361,19 +379,7 @@ def _scheduler(settings: Settings, keys: KeyStores) -> int:
     try:
         serve_scheduler(
             desk,
-            intervals={
-                "crl_refresh": chosen.crl_refresh,
-                "ocsp_refresh": chosen.ocsp_refresh,
-                "reconcile": chosen.reconcile,
-                "expiry_notices": chosen.expiry_notices,
-                "cleanup": chosen.cleanup,
-                "audit_log": chosen.audit_log,
-                "fleet_crls": FLEET_EVERY.total_seconds(),
-                # Soon after its authority was rolled over, or it was revoked.
-                "tls_credential": timedelta(seconds=10).total_seconds(),
-                "secret_store": timedelta(minutes=1).total_seconds(),
-                "key_store": timedelta(minutes=1).total_seconds(),
-            },
+            intervals=_intervals(chosen),
             outbox_seconds=chosen.outbox_poll_ms / 1000,
             stop=stop,
             more=[

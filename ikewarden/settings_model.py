@@ -205,6 +205,13 @@ class SchedulerSettings(Section):
         description="Seconds between signed heads of the audit log. What happened since the last "
         "one could be removed from the database unseen.",
     )
+    figures: int = Field(
+        default=60,
+        ge=0,
+        le=1800,
+        description="Seconds between counts of certificates, gateways, shared secrets, findings and SAs for /metrics. "
+        "Where nobody counted for an hour, whoever reads /metrics does.",
+    )
 
 
 class FleetSettings(Section):

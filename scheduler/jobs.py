@@ -9,6 +9,7 @@ from typing import Literal
 
 from core.errors import IkewardenError
 from fleet import reach
+from fleet.figures import gathering
 from fleet.findings import expiry as acceptances
 from fleet.monitoring import expiry as monitoring
 from fleet.rotation import due
@@ -140,6 +141,11 @@ def see_to_confirmations(desk: Desk, now: datetime) -> Mapping[str, int]:
     return {"revoked": cmp_transactions.end_unconfirmed(desk, SCHEDULER, now=now)}
 
 
+def count(desk: Desk, now: datetime) -> Mapping[str, int]:
+    """Count certificates, gateways and what else costs too much to be counted at each look at /metrics."""
+    return {"series": gathering.gather(desk, SCHEDULER, now=now)}
+
+
 JOBS: tuple[Job, ...] = (
     Job("crl_refresh", refresh_crls),
     Job("ocsp_refresh", refresh_ocsp),
@@ -154,6 +160,7 @@ JOBS: tuple[Job, ...] = (
     # Soon after a rollover has switched, or one was revoked.
     Job("ra_credential", see_to_registration_authorities, every=10.0),
     Job("cmp_confirmations", see_to_confirmations),
+    Job("figures", count),
 )
 
 

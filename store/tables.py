@@ -100,7 +100,8 @@ certificates: Final = Table(
     # The serial number first: it is looked up alone too, and rises with time (pki/x509/serials.py).
     UniqueConstraint("serial", "authority_id"),
     Index(None, "not_after"),
-    Index(None, "status", "created_at"),
+    # All that is needed to count certificates: the rows themselves are wide.
+    Index(None, "status", "authority_id", "not_after"),
     Index(None, "gateway"),
     Index(None, "renewed_from"),
     Index(None, "spki_sha256"),
@@ -281,6 +282,7 @@ job_runs: Final = Table(
     _text("error", null=True),
     Column("detail", JSON(none_as_null=True), nullable=True),
     Index(None, "job", "started_at"),
+    Index(None, "job", "outcome", "id"),
     sqlite_autoincrement=True,
 )
 

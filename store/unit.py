@@ -13,6 +13,7 @@ from store import (  # noqa: F401 - all tables must be known before they are sor
     approval_tables,
     audit_tables,
     cmp_tables,
+    figures_tables,
     finding_tables,
     fleet_tables,
     monitoring_tables,

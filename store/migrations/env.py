@@ -11,6 +11,7 @@ from store import (  # noqa: F401 - they fill the metadata
     acme_tables,
     audit_tables,
     cmp_tables,
+    figures_tables,
     finding_tables,
     fleet_tables,
     monitoring_tables,

@@ -182,10 +182,15 @@ def test_days_are_added_up_from_the_hours_of_an_older_database(desk: Desk, store
             "acme_accounts",
             "acme_nonces",
             "cmp_transactions",
+            "figures",
         ):  # what came with 0010 and later
             connection.execute(text(f"DROP TABLE {table}"))
         for table in ("certificates", "revocations"):
             connection.execute(text(f"DROP INDEX ix_{table}_spki_sha256"))
+        connection.execute(text("DROP INDEX ix_certificates_status_authority_id_not_after"))
+        connection.execute(text("DROP INDEX ix_job_runs_job_outcome_id"))
+        of_before = "ix_certificates_status_created_at ON certificates (status, created_at)"
+        connection.execute(text(f"CREATE INDEX {of_before}"))
         connection.execute(text("ALTER TABLE revocations DROP COLUMN spki_sha256"))
         connection.execute(text("UPDATE alembic_version SET version_num = '0009'"))
     migrate(store_url)

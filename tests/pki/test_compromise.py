@@ -104,6 +104,10 @@ def test_keys_that_were_revoked_before_the_records_knew_are_known(
         for statement in (
             *(f"DROP TABLE acme_{each}" for each in later),  # with 0013
             "DROP TABLE cmp_transactions",  # with 0014
+            "DROP TABLE figures",  # with 0015
+            "DROP INDEX ix_certificates_status_authority_id_not_after",
+            "CREATE INDEX ix_certificates_status_created_at ON certificates (status, created_at)",
+            "DROP INDEX ix_job_runs_job_outcome_id",
             "DROP INDEX ix_revocations_spki_sha256",
             "DROP INDEX ix_certificates_spki_sha256",
             "ALTER TABLE revocations DROP COLUMN spki_sha256",

@@ -38,6 +38,7 @@ from pki import (
     serverkeys,
     tls_credential,
     tokens,
+    vitals,
 )
 from pki.actors import GRANTS, Action, Role
 from pki.audit_check import Kept
@@ -97,7 +98,9 @@ TABLE: dict[Any, tuple[set[Role], Call]] = {
     backups.begin: ({A}, lambda d, a: backups.begin(d, a, ORDER, now=NOW)),
     backups.finish: ({A}, lambda d, a: backups.finish(d, a, ORDER, "00", now=NOW)),
     ca_keys.remove_dropped: ({S}, lambda d, a: ca_keys.remove_dropped(d, a, now=NOW)),
-    census.by_status: (READERS, lambda d, a: census.by_status(d, a, now=NOW)),
+    census.figures: (READERS, lambda d, a: census.figures(d, a, now=NOW)),
+    vitals.of_authorities: (READERS, lambda d, a: vitals.of_authorities(d, a, now=NOW)),
+    vitals.of_service: (READERS, lambda d, a: vitals.of_service(d, a, now=NOW)),
     certificates.get: ({*READERS, G}, lambda d, a: certificates.get(d, a, NOWHERE)),
     certificates.search: (
         {*READERS, G},
