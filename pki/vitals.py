@@ -54,11 +54,13 @@ OUTBOX_OLDEST: Final = gauge(
     "outbox_oldest_seconds", "Age of the oldest message that could have been worked on; 0 if none."
 )
 JOB_SUCCESS: Final = gauge(
-    "job_last_success_timestamp_seconds", "When a job last succeeded.", "job"
+    "job_last_success_timestamp_seconds", "When a job last succeeded, by its name.", "name"
 )
-JOB_FAILURE: Final = gauge("job_last_failure_timestamp_seconds", "When a job last failed.", "job")
+JOB_FAILURE: Final = gauge(
+    "job_last_failure_timestamp_seconds", "When a job last failed, by its name.", "name"
+)
 JOB_FAILING: Final = gauge(
-    "job_failing", "Whether the last run of a job that ended failed: 1 or 0.", "job"
+    "job_failing", "Whether the last run of a job that ended failed: 1 or 0.", "name"
 )
 LOG_WAITING: Final = gauge(
     "audit_log_waiting_rows",

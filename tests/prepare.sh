@@ -10,7 +10,7 @@ judges=(strongswan-pki openssl libnss3-tools softhsm2 gcc chromium lynis opensca
 database=(postgresql)
 links=(nftables) # loses packets on the way between daemons
 journal=(systemd) # its journald, for one daemon at a time
-alarms=(prometheus-alertmanager) # a receiver of alerts
+alarms=(prometheus-alertmanager prometheus) # a receiver of alerts; and a judge of metrics, rules and dashboards
 devices=(certmonger scep) # clients of SCEP: one that is taken, and one that knows only what is refused
 peers=(fail2ban wrk) # for its fail2ban-regex; and the load on both sides
 case "${1:-test}" in
