@@ -611,7 +611,7 @@ SERVICE: Final = Dashboard(
                         Query(
                             "topk(10, histogram_quantile(0.95, sum by (le, route)"
                             " (rate(ikewarden_http_request_duration_seconds_bucket"
-                            '{instance=~"$instance",route!="/v1/gateways/self/state"}[$__rate_interval]))))',
+                            '{instance=~"$instance",route!="/v1/gateways/self/state"}[$__rate_interval]))) > 0)',
                             "{{route}}",
                         )
                     ],
