@@ -16,6 +16,7 @@ from typing import Any
 
 import pytest
 
+from core.errors import IkewardenError
 from docs.metrics import ALL
 from tests.fixtures.databases import _TEMPLATE
 from tests.fixtures.ports import free_ports
@@ -29,6 +30,7 @@ GATEWAY = "gw1.metrics.example"
 # What nobody brought about: no series, and that is as it should be.
 EMPTY = {
     ("sas.json", "Open alerts by kind"),
+    ("sas.json", "Messages that daemons counted, an hour"),
     ("service.json", "Jobs that fail"),
     ("certificates.json", "Errors of the validation listener"),
 }
@@ -88,6 +90,8 @@ def _make_something_happen(served: Served, syslog: int) -> None:
     ]
     for line in said:
         throw(syslog, f"<30>1 {_stamp()} gw1 charon 1 - - {line}".encode())
+    with pytest.raises(IkewardenError):
+        client.get("/v1/certificates/77")
     # From nobody that is known.
     throw(syslog, b"<30>nobody", source="127.0.0.99")
 
@@ -173,6 +177,8 @@ def watching(
         # A rate needs two samples, and a counter that begins to be told a third.
         samples = "count_over_time(ikewarden_sa_failures_total[5m]) > 3"
         eventually(lambda: len(found.query(samples)) >= 2)
+        missed = 'count_over_time(ikewarden_http_requests_total{status="404"}[5m]) > 3'
+        eventually(lambda: len(found.query(missed)) >= 2)
         asked = "count_over_time(ikewarden_validation_requests_total[5m]) > 3"
         eventually(lambda: len(found.query(asked)) >= 2)
         found.metrics = served.client.content("/metrics")
