@@ -29,6 +29,7 @@ from api.errors import BodyTooLarge, HeadTooLarge, MethodNotAllowed, RequestTooS
 from api.pool import Pool
 from api.problems import encode, problem, problem_headers, status_of
 from api.scep import ScepDoors, is_scep
+from core import spans
 from core.errors import IkewardenError, NotFound, Unavailable
 from pki import authorities, publication
 from pki.desk import Desk
@@ -243,7 +244,7 @@ class Validation:
             raise HeadTooLarge("This is too long for a SCEP message.")
         body = await self._body(scope, wire, _MAX_MESSAGE) if method == "POST" else b""
         work = partial(self._scep.answer, method, path, query, body, _address(scope))
-        answer = await self._enrolling.run(work)
+        answer = await self._enrolling.run(partial(_spanned, "SCEP", work))
         headers = [("content-type", answer.media_type), ("cache-control", "no-store")]
         return _Reply(200, headers, answer.body)
 
@@ -255,7 +256,7 @@ class Validation:
         body = await self._body(scope, wire, _MAX_MESSAGE) if method == "POST" else b""
         media_type = scope.headers.get("content-type") or ""
         work = partial(self._cmp.answer, method, path, media_type, body, _address(scope))
-        answer = await self._enrolling.run(work)
+        answer = await self._enrolling.run(partial(_spanned, "CMP", work))
         # RFC 9811 §3.4: no intermediary keeps it.
         headers = [("content-type", MEDIA_TYPE), ("cache-control", "no-store")]
         return _Reply(200, headers, answer)
@@ -422,6 +423,12 @@ def _address(scope: Scope) -> str:
 
 def _not_allowed(methods: str) -> MethodNotAllowed:
     return MethodNotAllowed("This path does not know that method.", details={"allow": methods})
+
+
+def _spanned(name: str, work: Callable[[], T]) -> T:
+    # Not requests for lists and answers, of which there are thousands a second.
+    with spans.span(name, "server"):
+        return work()
 
 
 def _refusal(error: IkewardenError, number: str = "", *, enrolls: bool = False) -> _Reply:

@@ -32,6 +32,7 @@ from core.errors import IkewardenError, InvalidInput
 from hsm.errors import KeyNotFound, KeyStoreError, SignerUnavailable
 from hsm.keystores import KeyStores
 from hsm.token.store import TokenKeyStore
+from ikewarden import traces
 from ikewarden.logs import configure_logs
 from ikewarden.settings import load_settings
 from ikewarden.settings_model import SchedulerSettings, Settings
@@ -87,6 +88,7 @@ def run(
     logging.getLogger("uvicorn").setLevel(
         logging.WARNING
     )  # our own lines say when we start and stop
+    traces.check(settings.traces)
     keys = open_keys(settings, environ, getpass if sys.stdin.isatty() else None)
     _check_records(settings, keys)
     _warn_if_misdirected(settings, settings_path)
@@ -248,7 +250,7 @@ def _parts(settings: Settings, keys: KeyStores, only: str | None) -> list[Part]:
         server.bind(settings.validation.host, settings.validation.port).close()
         parts.append(Part("validation", lambda: _validation(settings, keys)))
     if only in {None, "scheduler"}:
-        parts.append(Part("scheduler", lambda: _scheduler(settings, keys)))
+        parts.append(Part("scheduler", partial(_traced_scheduler, settings, keys)))
     if only in {None, "syslog"} and settings.syslog.is_on:
         chosen = settings.syslog
         listening = receiver.bind_all(
@@ -270,20 +272,21 @@ def _api(
     gc.collect()
     gc.freeze()
     gc.set_threshold(50_000, 50, 100)
-    server.serve_api(
-        [bound],
-        server.ApiSettings(
-            version=version("ikewarden"),
-            limits=Limits(body=settings.api.max_body_bytes, body_seconds=seconds),
-            threads=settings.api.threads,
-            metrics_public=settings.api.metrics_public,
-        ),
-        lambda: make_desk(settings, keys),
-        lambda desk: _credential(desk, keys),
-        clock=read_clock,
-        shares=shares,
-        worker=worker,
-    )
+    with traces.traced(settings.traces, "api"):
+        server.serve_api(
+            [bound],
+            server.ApiSettings(
+                version=version("ikewarden"),
+                limits=Limits(body=settings.api.max_body_bytes, body_seconds=seconds),
+                threads=settings.api.threads,
+                metrics_public=settings.api.metrics_public,
+            ),
+            lambda: make_desk(settings, keys),
+            lambda desk: _credential(desk, keys),
+            clock=read_clock,
+            shares=shares,
+            worker=worker,
+        )
     return 0
 
 
@@ -297,13 +300,18 @@ def _credential(desk: Desk, keys: KeyStores) -> Credential:
 
 
 def _validation(settings: Settings, keys: KeyStores) -> int:
+    def open_desk() -> Desk:
+        # Its workers are processes of their own.
+        traces.begin(settings.traces, "validation")
+        return make_desk(settings, keys)
+
     server.serve_validation(
         server.ValidationSettings(
             host=settings.validation.host,
             port=settings.validation.port,
             workers=settings.validation.workers,
         ),
-        lambda: make_desk(settings, keys),
+        open_desk,
         clock=read_clock,
     )
     return 0
@@ -345,6 +353,11 @@ def _intervals(chosen: SchedulerSettings) -> dict[str, float]:
         "secret_store": timedelta(minutes=1).total_seconds(),
         "key_store": timedelta(minutes=1).total_seconds(),
     }
+
+
+def _traced_scheduler(settings: Settings, keys: KeyStores) -> int:
+    with traces.traced(settings.traces, "scheduler"):
+        return _scheduler(settings, keys)
 
 
 def _scheduler(settings: Settings, keys: KeyStores) -> int:

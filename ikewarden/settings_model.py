@@ -19,6 +19,7 @@ from ikewarden.settings_notices import NoticesSettings
 from ikewarden.settings_secrets import RotationSettings, SecretsSettings
 from ikewarden.settings_section import Section
 from ikewarden.settings_syslog import SyslogSettings
+from ikewarden.settings_traces import TracesSettings
 from ikewarden.settings_values import (
     DatabaseUrl,
     Host,
@@ -289,6 +290,7 @@ class Settings(Section):
     monitoring: MonitoringSettings = MonitoringSettings()
     approvals: ApprovalsSettings = ApprovalsSettings()
     syslog: SyslogSettings = SyslogSettings()
+    traces: TracesSettings = TracesSettings()
     logs: LogsSettings = LogsSettings()
 
     @model_validator(mode="after")

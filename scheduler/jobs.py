@@ -7,6 +7,7 @@ from datetime import datetime, timedelta
 from functools import partial
 from typing import Literal
 
+from core import spans
 from core.errors import IkewardenError
 from fleet import reach
 from fleet.figures import gathering
@@ -205,7 +206,8 @@ def run(desk: Desk, job: Job, owner: str, now: datetime, clock: Callable[[], dat
     outcome: Literal["ok", "failed"] = "ok"
     problem, detail = None, None
     try:
-        detail = dict(job.run(desk, now))
+        with spans.span(f"job {job.name}"):
+            detail = dict(job.run(desk, now))
     except IkewardenError as error:
         outcome, problem = "failed", f"{error.code}: {error.message}"
         _LOG.error("job failed", extra={"job": job.name, "code": error.code})
