@@ -98,19 +98,26 @@ class Meters:
 
         Raises MetricsUnreadable.
         """
-        if DIRECTORY in os.environ:
-            try:
-                shared = list(MultiProcessCollector(None).collect())  # type: ignore[no-untyped-call]  # as the library has it
-            except (OSError, ValueError):
-                raise MetricsUnreadable("The counters of the processes cannot be read.") from None
-        else:
-            shared = list(self._own.collect())
-        return _text([*shared, *map(_metric, figures)])
+        shared = of_all_processes() if DIRECTORY in os.environ else self._own.collect()
+        return _text([*shared, *as_metrics(figures)])
+
+
+def of_all_processes() -> list[Metric]:
+    """What all processes count that share the directory. Raises MetricsUnreadable."""
+    try:
+        return list(MultiProcessCollector(None).collect())  # type: ignore[no-untyped-call]  # as the library has it
+    except (OSError, ValueError):
+        raise MetricsUnreadable("The counters of the processes cannot be read.") from None
 
 
 def exposition(figures: Iterable[Figure]) -> bytes:
     """Figures alone, in Prometheus' text format."""
-    return _text([*map(_metric, figures)])
+    return _text(as_metrics(figures))
+
+
+def as_metrics(figures: Iterable[Figure]) -> list[Metric]:
+    """Figures as prometheus_client has them."""
+    return [_metric(each) for each in figures]
 
 
 def _metric(figure: Figure) -> Metric:

@@ -37,8 +37,8 @@ authorities alone.
 _PROCESSES = """## Of the processes
 
 Of the processes of one `ikewarden serve`, all workers together: **add them up over instances.** They begin at 0 when
-it starts. A service whose parts run as processes of their own (`serve --only …`) tells on each machine of those that
-run with an API; what a `validation` or `syslog` counts that runs alone is told by nobody.
+it starts. Parts that run by themselves (`serve --only validation`, on a machine without an API) tell of themselves
+where `[metrics] port` is set: a plain listener that tells this section alone.
 """
 
 

@@ -21,7 +21,7 @@ from pathlib import Path
 
 from cryptography.hazmat.primitives import serialization
 
-from api import server
+from api import counters, server
 from api.acceptor import Shares
 from api.bridge import REQUEST_ID
 from api.connection import Limits
@@ -251,6 +251,11 @@ def _parts(settings: Settings, keys: KeyStores, only: str | None) -> list[Part]:
         parts.append(Part("validation", lambda: _validation(settings, keys)))
     if only in {None, "scheduler"}:
         parts.append(Part("scheduler", partial(_traced_scheduler, settings, keys)))
+    if settings.metrics.port is not None:
+        server.bind(settings.metrics.host, settings.metrics.port).close()
+        parts.append(
+            Part("metrics", partial(_counters, settings.metrics.host, settings.metrics.port))
+        )
     if only in {None, "syslog"} and settings.syslog.is_on:
         chosen = settings.syslog
         listening = receiver.bind_all(
@@ -314,6 +319,11 @@ def _validation(settings: Settings, keys: KeyStores) -> int:
         open_desk,
         clock=read_clock,
     )
+    return 0
+
+
+def _counters(host: str, port: int) -> int:
+    counters.serve_counters(host, port, version("ikewarden"))
     return 0
 
 

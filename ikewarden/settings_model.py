@@ -15,6 +15,7 @@ from pydantic import Field, model_validator
 from ikewarden.settings_approvals import ApprovalsSettings
 from ikewarden.settings_endpoints import EnrollmentSettings
 from ikewarden.settings_keys import KeysSettings
+from ikewarden.settings_metrics import MetricsSettings
 from ikewarden.settings_notices import NoticesSettings
 from ikewarden.settings_secrets import RotationSettings, SecretsSettings
 from ikewarden.settings_section import Section
@@ -290,6 +291,7 @@ class Settings(Section):
     monitoring: MonitoringSettings = MonitoringSettings()
     approvals: ApprovalsSettings = ApprovalsSettings()
     syslog: SyslogSettings = SyslogSettings()
+    metrics: MetricsSettings = MetricsSettings()
     traces: TracesSettings = TracesSettings()
     logs: LogsSettings = LogsSettings()
 
@@ -312,6 +314,7 @@ class Settings(Section):
             ("validation", self.validation.host, self.validation.port),
             ("syslog", syslog.host, syslog.tcp_port),
             ("syslog", syslog.host, syslog.tls_port),
+            ("metrics", self.metrics.host, self.metrics.port),
         ]
         for (mine, here, port), (other, there, its_port) in combinations(listeners, 2):
             same = here == there or is_every_address(here) or is_every_address(there)

@@ -32,7 +32,14 @@ def stays(value: float, minutes: int = 200, then: float | None = None, length: i
 _BUCKET = 'ikewarden_http_request_duration_seconds_bucket{{route="{}",le="{}"}}'
 _ENDS = 'ikewarden_authority_expiry_timestamp_seconds{{authority="{}",kind="{}",status="{}"}}'
 CASES: dict[str, Case] = {
-    "IkewardenAbsent": Case({"ikewarden_build_info": stays(1, 60) + " stale"}, 60, 70),
+    "IkewardenAbsent": Case(
+        {
+            "ikewarden_figures_timestamp_seconds": stays(1, 60) + " stale",
+            "ikewarden_build_info": stays(1),
+        },
+        60,
+        70,
+    ),
     "IkewardenSchedulerSilent": Case(
         {
             'ikewarden_job_last_success_timestamp_seconds{name="a"}': stays(600, 100),
