@@ -36,7 +36,8 @@ DURATION: Final = Family(
 )
 VALIDATION: Final = counter(
     "validation_requests",
-    "Requests answered by the validation listener, by kind (ocsp, crl, scep, cmp, other) and status.",
+    "Requests answered by the validation listener, by kind (ocsp, crl, scep, cmp, other) and status: that of HTTP, or"
+    " the error that an OCSP answer is (tryLater, unauthorized, malformedRequest).",
     "kind",
     "status",
 )
@@ -151,9 +152,9 @@ class ValidationMeters:
     def __init__(self) -> None:
         self._requests = _counter(VALIDATION, _own_registry())
 
-    def requests(self, kind: str, status: int, number: int) -> None:
+    def requests(self, kind: str, status: str, number: int) -> None:
         """Count answered requests."""
-        self._requests.labels(kind, str(status)).inc(number)
+        self._requests.labels(kind, status).inc(number)
 
 
 class SyslogMeters:

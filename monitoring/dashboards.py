@@ -347,11 +347,11 @@ CERTIFICATES: Final = Dashboard(
                     [
                         Query(
                             "sum by (kind, status)"
-                            ' (rate(ikewarden_validation_requests_total{status=~"[45].."}[$__rate_interval]))',
+                            ' (rate(ikewarden_validation_requests_total{status!~"[23].."}[$__rate_interval]))',
                             "{{kind}} {{status}}",
                         )
                     ],
-                    "4xx are mistakes of who asks, 5xx of the service.",
+                    "4xx, unauthorized and malformedRequest are mistakes of who asks; 5xx and tryLater of the service.",
                     unit="reqps",
                 ),
             ],

@@ -54,8 +54,13 @@ def test_a_validation_listener_alone_is_counted(served: Served, tmp_path: Path) 
     asked = f"http://127.0.0.1:{port}/crl/issuing.crl"
     try:
         eventually(lambda: _answers(address) and _answers(asked))
-        counted = b'ikewarden_validation_requests_total{kind="crl",status="200"}'
-        eventually(lambda: counted in _fetch(address))
+        # To HTTP an error of OCSP is an answer like any other.
+        nonsense = urllib.request.Request(f"http://127.0.0.1:{port}/ocsp/issuing", data=b"x")
+        with urllib.request.urlopen(nonsense, timeout=60) as answer:
+            assert answer.status == 200
+        for labels in ('kind="crl",status="200"', 'kind="ocsp",status="malformedRequest"'):
+            counted = f"ikewarden_validation_requests_total{{{labels}}}".encode()
+            eventually(lambda counted=counted: counted in _fetch(address))
         scrape = _fetch(address)
     finally:
         process.terminate()

@@ -108,7 +108,8 @@ CASES: dict[str, Case] = {
     "IkewardenValidationFails": Case(
         {
             'ikewarden_validation_requests_total{kind="ocsp",status="200"}': "0+100x200",
-            'ikewarden_validation_requests_total{kind="ocsp",status="503"}': "0+0x60 0+9x200",
+            'ikewarden_validation_requests_total{kind="ocsp",status="tryLater"}': "0+0x60 0+9x200",
+            'ikewarden_validation_requests_total{kind="ocsp",status="unauthorized"}': "0+50x200",
             'ikewarden_validation_requests_total{kind="crl",status="200"}': "0+100x200",
             'ikewarden_validation_requests_total{kind="crl",status="404"}': "0+100x200",
         },
