@@ -7,6 +7,7 @@ import json
 import socket
 import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -153,6 +154,32 @@ def test_a_trace_goes_from_the_request_to_the_signature(followed: Followed) -> N
     assert signed["attributes"] == {"ikewarden.serial": answer.json()["serial"]}
     assert {asked["service"], asked["part"]} == {"ikewarden", "api"}
     assert answer.headers["traceresponse"].split("-")[1:3] == [trace, asked["id"]]
+
+
+def test_traces_of_requests_that_share_a_thread_and_a_transaction_stay_apart(
+    followed: Followed,
+) -> None:
+    traces = [f"{number:032x}" for number in range(0xABC000, 0xABC000 + 60)]
+
+    def issue(trace: str) -> str:
+        csr = base64.b64encode(request([f"dns:{trace}.traces.example"])).decode()
+        body = {"csr": csr, "profile": "gateway"}
+        parent = f"00-{trace}-b7ad6b7169203331-01"
+        answer = followed.call("POST", "/v1/certificates", body, traceparent=parent)
+        assert answer.status == 201
+        return str(answer.json()["serial"])
+
+    with ThreadPoolExecutor(20) as pool:
+        serials = dict(zip(traces, pool.map(issue, traces), strict=True))
+    collector = followed.collector
+    for trace, serial in serials.items():
+        eventually(lambda trace=trace: collector.named("POST /v1/certificates", trace))
+        [asked] = collector.named("POST /v1/certificates", trace)
+        [operation] = collector.named("post_certificates", trace)
+        [signed] = collector.named("sign certificate", trace)
+        assert operation["parent"] == asked["id"]
+        assert signed["parent"] == operation["id"]
+        assert signed["attributes"] == {"ikewarden.serial": serial}
 
 
 def test_work_after_commit_and_the_webhook_belong_to_the_request(followed: Followed) -> None:
