@@ -18,6 +18,7 @@ import pytest
 
 from core.errors import IkewardenError
 from docs.metrics import ALL
+from tests.fixtures.another_year import of_go
 from tests.fixtures.databases import _TEMPLATE
 from tests.fixtures.ports import free_ports
 from tests.fixtures.postgresql import Server
@@ -26,6 +27,7 @@ from tests.prometheus.test_dashboards import DOCUMENTS, panels
 from tests.prometheus.tools import RULES, promtool, rules
 from tests.syslog.sending import eventually, throw
 
+pytestmark = of_go
 GATEWAY = "gw1.metrics.example"
 # What nobody brought about: no series, and that is as it should be.
 EMPTY = {
