@@ -53,7 +53,6 @@ from api.v1 import (
     rollovers,
     rotations,
     sa_events,
-    sa_health,
     secrets,
     tokens,
     trust,
@@ -99,12 +98,11 @@ def routes(wiring: Wiring) -> tuple[Route, ...]:
         *sa_events.ROUTES,
         *alerts.ROUTES,
         *reports.ROUTES,
-        *sa_health.ROUTES,
         *overview.ROUTES,
         *history.ROUTES,
         *audit_log.ROUTES,
         *whoami.ROUTES,
-        *health_routes(wiring.meters, metrics_public=wiring.metrics_public),
+        *health_routes(wiring.meters, version=wiring.version, metrics_public=wiring.metrics_public),
     )
     return (*operations, *reference.reference_routes(operations, wiring.version))
 

@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
+from api import processes
 from api.server import end_with_parent
 
 _LOG = logging.getLogger("ikewarden.serve")
@@ -80,6 +81,7 @@ def _live(part: Part, parent: int, mask: set[int | signal.Signals]) -> int:
     signal.pthread_sigmask(signal.SIG_SETMASK, mask)
     end_with_parent(parent)
     try:
+        processes.enlist(part.name)
         return part.run()
     except SystemExit as end:
         return end.code if isinstance(end.code, int) else 1

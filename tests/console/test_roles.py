@@ -20,6 +20,58 @@ TABLE = """
     POST /sign-in                         y      y       y        y       y
     POST /sign-out                        -      y       y        y       y
     POST /view                            y      y       y        y       y
+    GET  /certificates                    -      y       y        y       y
+    GET  /certificates/{serial}           -      y       y        y       y
+    GET  /certificates/{serial}/file      -      y       y        y       y
+    GET  /certificates/issue              -      y       y        -       -
+    POST /certificates/issue              -      y       y        -       -
+    GET  /certificates/{serial}/renew     -      y       y        -       -
+    POST /certificates/{serial}/renew     -      y       y        -       -
+    GET  /certificates/{serial}/revoke    -      y       y        -       -
+    POST /certificates/{serial}/revoke    -      y       y        -       -
+    GET  /certificates/{serial}/hold      -      y       y        -       -
+    POST /certificates/{serial}/hold      -      y       y        -       -
+    GET  /certificates/{serial}/release   -      y       y        -       -
+    POST /certificates/{serial}/release   -      y       y        -       -
+    GET  /certificates/{serial}/reach     -      y       y        y       y
+    GET  /authorities                     -      y       y        y       y
+    GET  /authorities/{name}              -      y       y        y       y
+    GET  /authorities/{name}/file         -      y       y        y       y
+    GET  /tokens                          -      y       y        -       y
+    GET  /tokens/create                   -      y       y        -       -
+    POST /tokens/create                   -      y       y        -       -
+    GET  /tokens/{id}/revoke              -      y       y        -       -
+    POST /tokens/{id}/revoke              -      y       y        -       -
+    POST /sign-in/certificate             y      y       y        y       y
+    GET  /sign-in/oidc                    y      y       y        y       y
+    GET  /sign-in/oidc/callback           y      y       y        y       y
+    GET  /findings                        -      y       y        y       y
+    GET  /findings/rules                  -      y       y        y       y
+    GET  /findings/verdicts               -      y       y        y       y
+    GET  /findings/trend                  -      y       y        y       y
+    GET  /findings/accept                 -      y       y        -       -
+    POST /findings/accept                 -      y       y        -       -
+    GET  /findings/{id}                   -      y       y        y       y
+    POST /findings/{id}/accept            -      y       y        -       -
+    POST /findings/{id}/reopen            -      y       y        -       -
+    GET  /approvals                       -      y       y        y       y
+    GET  /approvals/{id}                  -      y       y        y       y
+    POST /approvals/{id}                  -      -       -        y       -
+    POST /approvals/{id}/withdraw         -      y       y        -       -
+    GET  /audit-log                       -      y       -        y       y
+    GET  /audit-log/head                  -      y       -        y       y
+    POST /audit-log/head                  -      y       -        y       y
+    GET  /audit-log/head.txt              -      y       -        y       y
+    GET  /audit-log/key.pub               -      y       -        y       y
+    GET  /audit-log/{id}                  -      y       -        y       y
+    GET  /audit-log/{id}/proof.json       -      y       -        y       y
+    GET  /jobs                            -      y       y        y       y
+    GET  /jobs/{name}                     -      y       y        y       y
+    POST /jobs/dead-letters/{id}/retry    -      y       y        -       -
+    GET  /settings                        -      y       y        y       y
+    GET  /settings/endpoints              -      y       y        y       y
+    GET  /settings/profiles               -      y       y        y       y
+    GET  /settings/profiles/{name}        -      y       y        y       y
     GET  /map                             -      y       y        y       y
     GET  /gateways                        -      y       y        y       y
     GET  /gateway-new                     -      y       y        y       y

@@ -7,11 +7,13 @@ import pytest
 import fleet
 from core.errors import IkewardenError
 from fleet import (
+    census,
     commands,
     enrollment,
     gateways,
     inventory,
     lists,
+    loaded,
     overview,
     reach,
     removal,
@@ -51,6 +53,7 @@ from tests.role_table import (
 
 _REPORT = AppliedReport(1, "", "", "", "", None, None, {}, (), ())
 TABLE: dict[Any, tuple[set[Role], Call]] = {
+    census.figures: (READERS, lambda d, a: census.figures(d, a, now=NOW)),
     commands.give: ({A, O}, lambda d, a: commands.give(d, a, "nope", "renew", None, now=NOW)),
     enrollment.enroll: ({A, O}, lambda d, a: enrollment.enroll(d, a, "nope", 1, now=NOW)),
     gateways.create: (
@@ -62,6 +65,8 @@ TABLE: dict[Any, tuple[set[Role], Call]] = {
     gateways.search: (READERS, lambda d, a: gateways.search(d, a, GatewayQuery(), now=NOW)),
     inventory.look: (READERS, lambda d, a: inventory.look(d, a, "nope", now=NOW)),
     lists.get: ({*READERS, E, G}, lambda d, a: lists.get(d, a, "nope")),
+    loaded.trusting: (READERS, lambda d, a: loaded.trusting(d, a, "nope")),
+    loaded.where: (READERS, lambda d, a: loaded.where(d, a, NOWHERE, now=NOW)),
     overview.overview: (READERS, lambda d, a: overview.overview(d, a, now=NOW)),
     reach.progress: (READERS, lambda d, a: reach.progress(d, a, NOWHERE, now=NOW)),
     reach.refresh: ({S}, lambda d, a: reach.refresh(d, a, share=1.0, now=NOW)),

@@ -9,6 +9,7 @@ import pki
 from pki import (
     audit_check,
     audit_log,
+    audit_proof,
     authorities,
     backups,
     ca_keys,
@@ -24,6 +25,7 @@ from pki import (
     founding,
     health,
     history,
+    in_force,
     issuance,
     ocsp_answers,
     ocsp_signers,
@@ -33,6 +35,7 @@ from pki import (
     publication,
     ra_credential,
     reconcile,
+    report_credential,
     revocation,
     rollover,
     search_index,
@@ -40,6 +43,7 @@ from pki import (
     serverkeys,
     tls_credential,
     tokens,
+    vitals,
 )
 from pki.actors import GRANTS, Action, Role
 from pki.audit_check import Kept
@@ -104,6 +108,9 @@ TABLE: dict[Any, tuple[set[Role], Call]] = {
         {*READERS, G},
         lambda d, a: certificates.browse(d, a, CertificateQuery(limit=1), now=NOW),
     ),
+    census.figures: (READERS, lambda d, a: census.figures(d, a, now=NOW)),
+    vitals.of_authorities: (READERS, lambda d, a: vitals.of_authorities(d, a, now=NOW)),
+    vitals.of_service: (READERS, lambda d, a: vitals.of_service(d, a, now=NOW)),
     certificates.get: ({*READERS, G}, lambda d, a: certificates.get(d, a, NOWHERE)),
     certificates.search: (
         {*READERS, G},
@@ -148,8 +155,13 @@ TABLE: dict[Any, tuple[set[Role], Call]] = {
         lambda d, a: founding.create(d, a, AuthorityRequest("", "root", ""), now=NOW),
     ),
     health.look: (READERS, lambda d, a: health.look(d, a, now=NOW)),
+    audit_proof.inclusion: ({A, P, U}, lambda d, a: audit_proof.inclusion(d, a, 0)),
+    audit_proof.consistency: ({A, P, U}, lambda d, a: audit_proof.consistency(d, a, "")),
+    history.audit_event: ({A, P, U}, lambda d, a: history.audit_event(d, a, 1)),
     history.audit_events: ({A, P, U}, lambda d, a: history.audit_events(d, a, AuditQuery(limit=1))),
     history.dead_letters: (READERS, history.dead_letters),
+    in_force.settings: (READERS - {S}, in_force.settings),
+    history.job_runs: (READERS, lambda d, a: history.job_runs(d, a, "reconcile")),
     history.job_states: (READERS, history.job_states),
     history.last_success: (READERS, lambda d, a: history.last_success(d, a, "reconcile")),
     history.oldest_change: (READERS, history.oldest_change),
@@ -163,6 +175,10 @@ TABLE: dict[Any, tuple[set[Role], Call]] = {
     ocsp_answers.presign: ({S}, lambda d, a: ocsp_answers.presign(d, a, limit=0, now=NOW)),
     ocsp_answers.remove_ended: ({S}, lambda d, a: ocsp_answers.remove_ended(d, a, now=NOW)),
     ocsp_signers.ensure: ({S}, lambda d, a: ocsp_signers.ensure(d, a, "nope", now=NOW)),
+    ocsp_signers.get: (
+        {*READERS, E, G},
+        lambda d, a: ocsp_signers.get(d, a, "nope", now=NOW),
+    ),
     ocsp_signers.remove_dropped: ({S}, lambda d, a: ocsp_signers.remove_dropped(d, a, now=NOW)),
     ocsp_signers.remove_expired: ({S}, lambda d, a: ocsp_signers.remove_expired(d, a, now=NOW)),
     outside.ask: ({A}, lambda d, a: outside.ask(d, a, NOTHING, now=NOW)),
@@ -173,6 +189,7 @@ TABLE: dict[Any, tuple[set[Role], Call]] = {
     profiles.get: (READERS, lambda d, a: profiles.get(d, a, "gateway")),
     profiles.list_: (READERS, profiles.list_),
     publication.due: ({S}, lambda d, a: publication.due(d, a, now=NOW)),
+    publication.lists: ({*READERS, E, G}, lambda d, a: publication.lists(d, a, "nope")),
     publication.missing: (READERS, publication.missing),
     publication.publish_by_hand: (
         {A},
@@ -219,6 +236,7 @@ TABLE: dict[Any, tuple[set[Role], Call]] = {
         {A, O, G},
         lambda d, a: own_revocation.revoke_own(d, a, b"", 0, 0, now=NOW),
     ),
+    report_credential.ensure: ({S}, lambda d, a: report_credential.ensure(d, a, now=NOW)),
     ra_credential.ensure: ({S}, lambda d, a: ra_credential.ensure(d, a, now=NOW)),
     ra_credential.held: ({S}, lambda d, a: ra_credential.held(d, a, now=NOW)),
     serverkeys.make: (
@@ -234,6 +252,7 @@ TABLE: dict[Any, tuple[set[Role], Call]] = {
         {A, O},
         lambda d, a: tokens.create(d, a, TokenRequest("", Role.ENROLLER), now=NOW),
     ),
+    tokens.get: ({A, O, U}, lambda d, a: tokens.get(d, a, "nope")),
     tokens.list_: ({A, O, U}, lambda d, a: tokens.list_(d, a, after=None, limit=1)),
     tokens.revoke: ({A, O}, lambda d, a: tokens.revoke(d, a, "nope", now=NOW)),
 }
@@ -242,6 +261,7 @@ PARTS = {
     "pki.actors",
     "pki.approvals",
     "pki.conditions",
+    "pki.persons",
     "pki.trail",
     "pki.standing",
     "pki.authorities.choose",
