@@ -62,8 +62,7 @@ NEEDS: Final[Mapping[str, tuple[str, str]]] = {
     "dead_letters": (text("Outbox"), text("Work after commit that failed for good: {number}")),
 }
 # Where the console lists in another way than REST.
-_PATHS: Final[Mapping[str, str]] = {"/jobs/dead-letters": "/jobs", "/rotations": "/tunnels"}
-_KEPT: Final[Mapping[str, tuple[str, ...]]] = {"/alerts": ("state", "severity"), "/tunnels": ()}
+_PATHS: Final[Mapping[str, str]] = {"/jobs/dead-letters": "/jobs"}
 _HEALTH: Final[Mapping[str, tuple[str, str]]] = {
     "kept": ("good", text("In force")),
     "late": ("bad", text("Run out")),
@@ -115,15 +114,12 @@ def _any(counted: Counted | None) -> TypeGuard[Counted]:
 def _shown(visit: Visit[Any, Any], need: Need) -> _Shown:
     path = need.path.removeprefix("/v1")
     path = _PATHS.get(path, path)
-    query = dict(need.query)
-    if path in _KEPT:
-        query = {name: query[name] for name in _KEPT[path] if name in query}
     return _Shown(
         state=SEVERITIES[need.severity],
         said=NEEDS[need.kind][1],
         number=visit.language.number(need.count) + ("+" if need.is_more else ""),
         about=need.about,
-        href=link(path, **query),
+        href=link(path, **need.query),
     )
 
 

@@ -7,23 +7,26 @@ from typing import Any, Final, Literal
 
 from pydantic import Field
 
-from api import decoding
+from api import cursors, decoding
 from api.console.again import MENDABLE, again
 from api.console.errors import PageStale
 from api.console.keys import key_end
+from api.console.lists import ROWS, ListQuery, behind
 from api.console.page import Answer, Form, Page, Redirect, Screen, Visit, tell, text
 from api.console.sentences import told
 from api.console.tones import Tone, found_words
 from api.registry import Nothing, Sent
+from api.v1.certificates import When
 from core.errors import IkewardenError
 from fleet import tunnels
 from fleet.rotation import orders, shown
 from fleet.rotation.orders import Order
-from fleet.rotation.shown import RotationView
+from fleet.rotation.shown import RotationQuery, RotationView
 from fleet.rotation.values import ENDED, Kind, Method, State, Window
 from pki.actors import Action, require
 
 _TUNNEL: Final = "/tunnels/{name}"
+_LIST: Final = "/rotations"
 _ONE: Final = "/rotations/{id}"
 _DAYS: Final = (
     text("Mon"),
@@ -138,6 +141,31 @@ def _clock(minutes: int) -> str:
     return f"{minutes // 60:02}:{minutes % 60:02}"
 
 
+class RotationSearch(ListQuery):
+    """Which rotations: one of the states, or those that run; of those that ended, the ones that did so since."""
+
+    state: (
+        Literal[
+            "running",
+            "scheduled",
+            "generated",
+            "stored",
+            "staged_first",
+            "staged",
+            "promoted",
+            "proven",
+            "rolling_back",
+            "stuck",
+            "retired",
+            "rolled_back",
+            "cancelled",
+        ]
+        | None
+    ) = None
+    tunnel: str | None = Field(default=None, max_length=63)
+    ended_after: When | None = None
+
+
 class PlanQuery(Sent):
     """Which rotation."""
 
@@ -158,6 +186,27 @@ class RotationForm(Form):
     """The state of the rotation that the page showed."""
 
     state: str = Field(default="", max_length=40)
+
+
+def search(visit: Visit[None, RotationSearch]) -> Answer:
+    """Rotations, the newest first."""
+    query = visit.query
+    wanted = RotationQuery(
+        state=query.state,
+        tunnel=query.tunnel,
+        ended_after=query.ended_after,
+        cursor=cursors.decode(_LIST, query.cursor, int),
+        limit=ROWS,
+    )
+    found = shown.search(visit.desk, visit.actor, wanted)
+    listed = {
+        "rotations": [(each, tone(each)) for each in found],
+        "states": STATES,
+        "told": partial(told, visit.language),
+        "behind": behind(visit, _LIST, found, found[-1].id if found else None),
+        "filtered": any((query.state, query.tunnel, query.ended_after, query.cursor)),
+    }
+    return Screen("tunnels/rotations.html", listed)
 
 
 def plan(visit: Visit[None, PlanQuery]) -> Answer:
@@ -289,6 +338,7 @@ tell(
 PAGES: tuple[Page, ...] = (
     Page("GET", _TUNNEL + "/rotate", plan, Action.ROTATION_ORDER, query=PlanQuery),
     Page("POST", _TUNNEL + "/rotate", rotate, Action.ROTATION_ORDER, form=RotateForm),
+    Page("GET", _LIST, search, Action.SECRET_READ, query=RotationSearch),
     Page("GET", _ONE, look, Action.SECRET_READ, live=True),
     Page("GET", _ONE + "/cancel", ask_cancel, Action.SECRET_READ),
     Page("POST", _ONE + "/cancel", cancel, Action.ROTATION_ORDER, form=RotationForm),
