@@ -79,11 +79,14 @@ class EnrollForm(Form):
     key: Literal["file", "token"] = "file"
 
 
-class TellForm(Form):
-    """What the gateway shall do."""
+class RenewForm(Form):
+    """Nothing but what every form brings."""
 
-    kind: Literal["renew", "reauthenticate"] = "renew"
-    connection: str | None = Field(default=None, max_length=255)
+
+class AfreshForm(Form):
+    """Which connection."""
+
+    connection: str = Field(default="", max_length=255)
 
 
 class RemoveForm(Form):
@@ -215,11 +218,20 @@ def enroll(visit: Visit[EnrollForm, Nothing]) -> Answer:
     return Screen("gateways/enroll.html", {**shown, **once})
 
 
-def tell_it(visit: Visit[TellForm, Nothing]) -> Answer:
-    """Have the gateway renew its certificate, or authenticate a connection afresh."""
-    name, sent = visit.path["name"], visit.body
+def renew(visit: Visit[RenewForm, Nothing]) -> Answer:
+    """Have the gateway renew its certificate."""
+    return _give(visit, "renew", None)
+
+
+def reauthenticate(visit: Visit[AfreshForm, Nothing]) -> Answer:
+    """Have the gateway authenticate a connection afresh."""
+    return _give(visit, "reauthenticate", visit.body.connection or None)
+
+
+def _give(visit: Visit[Any, Any], kind: str, connection: str | None) -> Answer:
+    name = visit.path["name"]
     try:
-        commands.give(visit.desk, visit.actor, name, sent.kind, sent.connection, now=visit.now)
+        commands.give(visit.desk, visit.actor, name, kind, connection, now=visit.now)
     except MENDABLE as error:
         return _whole(visit, error)
     return Redirect(_path_of(name), "gateway-told")
@@ -276,7 +288,8 @@ PAGES: tuple[Page, ...] = (
     Page("GET", _ONE, look, Action.GATEWAY_READ, live=True),
     Page("GET", _ONE + "/enroll", ask_enrollment, Action.GATEWAY_READ),
     Page("POST", _ONE + "/enroll", enroll, Action.GATEWAY_ENROLL, form=EnrollForm, secret=True),
-    Page("POST", _ONE + "/commands", tell_it, Action.GATEWAY_COMMAND, form=TellForm),
+    Page("POST", _ONE + "/renew", renew, Action.GATEWAY_COMMAND, form=RenewForm),
+    Page("POST", _ONE + "/afresh", reauthenticate, Action.GATEWAY_COMMAND, form=AfreshForm),
     Page("GET", _ONE + "/remove", ask_removal, Action.GATEWAY_READ),
     Page("POST", _ONE + "/remove", remove, Action.GATEWAY_REMOVE, form=RemoveForm),
 )

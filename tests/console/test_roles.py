@@ -79,7 +79,8 @@ TABLE = """
     GET  /gateways/{name}                 -      y       y        y       y
     GET  /gateways/{name}/enroll          -      y       y        y       y
     POST /gateways/{name}/enroll          -      y       y        -       -
-    POST /gateways/{name}/commands        -      y       y        -       -
+    POST /gateways/{name}/renew           -      y       y        -       -
+    POST /gateways/{name}/afresh          -      y       y        -       -
     GET  /gateways/{name}/remove          -      y       y        y       y
     POST /gateways/{name}/remove          -      y       y        -       -
     GET  /tunnels                         -      y       y        y       y
