@@ -12,7 +12,7 @@ links=(nftables) # loses packets on the way between daemons
 journal=(systemd) # its journald, for one daemon at a time
 alarms=(prometheus-alertmanager) # a receiver of alerts
 devices=(certmonger scep) # clients of SCEP: one that is taken, and one that knows only what is refused
-packaging=(zsh fish mandoc man-db python3-venv systemd strace) # completion, man pages and units where they are used
+packaging=(zsh fish mandoc man-db python3-venv systemd strace shellcheck) # completion, man pages and units where they are used
 peers=(fail2ban wrk) # for its fail2ban-regex; and the load on both sides
 case "${1:-test}" in
   demo) wanted=("${lab[@]}") ;;
