@@ -1,5 +1,5 @@
 # The agent of a gateway: the base install alone. In the clone: docker build -f docker/agent.Dockerfile -t ikewarden-agent .
-ARG BASE=debian:12.11-slim
+ARG BASE=debian:12.15-slim
 
 FROM ${BASE} AS build
 RUN apt-get update \

@@ -1,5 +1,5 @@
 # A gateway to try things out with: strongSwan of Debian, and nothing of ours. In the clone: docker build -f docker/gateway.Dockerfile -t ikewarden-gateway .
-ARG BASE=debian:12.11-slim
+ARG BASE=debian:12.15-slim
 
 FROM ${BASE}
 RUN apt-get update \

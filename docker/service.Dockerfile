@@ -1,5 +1,5 @@
 # The service: API, listener for CRLs and OCSP, scheduler. In the clone: docker build -f docker/service.Dockerfile -t ikewarden .
-ARG BASE=debian:12.11-slim
+ARG BASE=debian:12.15-slim
 
 FROM ${BASE} AS build
 RUN apt-get update \

@@ -19,8 +19,8 @@ printf '%s\\n' "${{COMPREPLY[@]}}"
 # Without a terminal there is no line to complete: what the function offers is written out instead.
 _ZSH = """
 autoload -U compinit && compinit -u -D
-_describe() { local name=${@[-1]}; [[ $name == -U ]] || print -l -- ${(P)2}; }
-compadd() { while [[ $1 == -* ]]; do [[ $1 == -a ]] && { print -l -- ${(P)2}; return }; shift; done; print -l -- "$@"; }
+_describe() { print -l -- ${(P)3}; }
+compadd() { print -l -- ${(P)@[-1]}; }
 words=(WORDS) CURRENT=$#words
 source "$1"
 _ikewarden_completion

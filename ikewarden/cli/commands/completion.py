@@ -7,8 +7,8 @@ from ikewarden.cli.help import command
 from ikewarden.cli.options import example
 from ikewarden.cli.session import Session, pass_session
 
-_NAME = "ikewarden"
-_VARIABLE = "_IKEWARDEN_COMPLETE"
+NAME = "ikewarden"
+VARIABLE = "_IKEWARDEN_COMPLETE"
 
 
 @command(
@@ -29,4 +29,4 @@ def completion(session: Session, shell: str) -> None:
     if kind is None:
         raise click.BadParameter(f"There is no completion for {shell}.", param_hint="SHELL")
     root = click.get_current_context().find_root().command
-    session.screen.verbatim(kind(root, {}, _NAME, _VARIABLE).source())
+    session.screen.verbatim(kind(root, {}, NAME, VARIABLE).source())
