@@ -69,7 +69,7 @@ docs: $(VENV)/.dev ## write the generated reference pages
 lock: ## raise the pinned versions to the newest that fit
 	rm -rf .lock && $(PYTHON) -m venv .lock
 	.lock/bin/pip install --quiet --disable-pip-version-check -e '.[server,postgres,dev]'
-	.lock/bin/pip freeze --exclude-editable > constraints.txt
+	.lock/bin/pip freeze --all --exclude pip --exclude-editable > constraints.txt
 	rm -rf .lock
 
 clean: ## remove .venv and caches, not the instance in ./var
