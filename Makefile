@@ -16,7 +16,7 @@ WORKERS ?= 4
 B ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help run demo check test future soak bench docs lock clean
+.PHONY: help run demo check test future soak bench docs sbom lock clean
 
 help: ## this list
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /  make \1\t/' | expand -t 16
@@ -65,6 +65,9 @@ bench: $(VENV)/.dev ## measure beside OpenBao; B=issuance|hsm|doors|revocation|o
 
 docs: $(VENV)/.dev ## write the generated reference pages
 	$(BIN)/python -m docs.generate
+
+sbom: $(VENV)/.dev ## write what it is made of: sbom.cdx.json (CycloneDX), and docs/reference/third-party.md
+	$(BIN)/python -m docs.sbom sbom.cdx.json
 
 lock: ## raise the pinned versions to the newest that fit
 	rm -rf .lock && $(PYTHON) -m venv .lock
