@@ -49,6 +49,7 @@ soak: $(VENV)/.dev ## the long ones: 200 kills under load, 50 revocations, 100 d
 	IKEWARDEN_SOAK_CMP=40000 $(BIN)/python -m pytest -q tests/api/test_cmp_strange.py
 	IKEWARDEN_SOAK_REQUESTS=1000000 $(BIN)/python -m pytest -q -s tests/service/test_strange_requests.py
 	IKEWARDEN_SOAK_ESP=1 $(BIN)/python -m pytest -q tests/ike/daemons/test_real_esp.py
+	bash tests/prepare.sh images && $(BIN)/python -m pytest -q tests/packaging/images.py
 	IKEWARDEN_SOAK_ROTATIONS=100 IKEWARDEN_SOAK_FAULTS=1 $(BIN)/python -m pytest -q -s tests/lab/test_rotation.py tests/lab/test_rotation_faults.py
 
 # Without the third variable libfaketime lets every wait for a condition by the monotonic clock end at

@@ -13,9 +13,11 @@ journal=(systemd) # its journald, for one daemon at a time
 alarms=(prometheus-alertmanager) # a receiver of alerts
 devices=(certmonger scep) # clients of SCEP: one that is taken, and one that knows only what is refused
 packaging=(zsh fish mandoc man-db python3-venv systemd strace shellcheck) # completion, man pages and units where they are used
+images=(buildah mmdebstrap runc) # builds images and runs them, without a daemon
 peers=(fail2ban wrk) # for its fail2ban-regex; and the load on both sides
 case "${1:-test}" in
   demo) wanted=("${lab[@]}") ;;
+  images) wanted=("${images[@]}") ;;
   bench) wanted=("${database[@]}" "${peers[@]}" softhsm2) ;;
   *) wanted=("${lab[@]}" "${judges[@]}" "${database[@]}" "${links[@]}" "${journal[@]}" "${alarms[@]}" "${devices[@]}" "${packaging[@]}") ;;
 esac
