@@ -7,7 +7,9 @@ daemon. IKEWARDEN_IMAGE_OPTIONS has more options for `buildah build`: a mirror's
 import json
 import os
 import shlex
+import shutil
 import subprocess
+import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -39,9 +41,16 @@ class Builder:
 
 
 @pytest.fixture(scope="module")
-def builder(tmp_path_factory: pytest.TempPathFactory) -> Builder:
-    """One that has the base."""
-    directory = tmp_path_factory.mktemp("images")
+def builder() -> Iterator[Builder]:
+    """One that has the base. Some gigabytes: on disk, and not in memory, where other tests write."""
+    directory = Path(tempfile.mkdtemp(prefix="ikewarden-images-", dir="/var/tmp"))
+    try:
+        yield _with_base(directory)
+    finally:
+        shutil.rmtree(directory, ignore_errors=True)
+
+
+def _with_base(directory: Path) -> Builder:
     made = Builder(directory)
     base = directory / "base.tar"
     subprocess.run(["mmdebstrap", "--variant=minbase", "bookworm", base], check=True)

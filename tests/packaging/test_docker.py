@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from tests.fixtures.ports import free_ports
-from tests.fixtures.served import run
+from tests.fixtures.served import Served, run
 
 ROOT = Path(__file__).resolve().parents[2]
 DOCKER = ROOT / "docker"
@@ -240,3 +240,44 @@ def test_openbao_is_set_up_as_the_service_needs_it(prepared: Path, tmp_path: Pat
     finally:
         server.kill()
         server.wait()
+
+
+def test_the_fleet_is_put_on_record_once(own_served: Served, tmp_path: Path) -> None:
+    """fleet.sh, run twice against a real service: two enrollment lines, a tunnel, what Prometheus needs."""
+    program = tmp_path / "bin" / "ikewarden"
+    program.parent.mkdir()
+    program.write_text(f'#!/bin/sh\nexec {sys.executable} -m ikewarden.main "$@"\n')
+    program.chmod(0o755)
+    text = (DOCKER / "fleet.sh").read_text()
+    for place in ("enrollment/gw1", "enrollment/gw2", "watching"):
+        (tmp_path / place).mkdir(parents=True)
+    for place in ("/enrollment/", "/watching"):
+        text = text.replace(place, f"{tmp_path}{place}")
+    text = text.replace("/var/lib/ikewarden/instance", str(own_served.directory))
+    (tmp_path / "fleet.sh").write_text(text)
+    environ = {
+        "PATH": f"{program.parent}:{os.environ['PATH']}",
+        "PYTHONPATH": str(ROOT),
+        "IKEWARDEN_DIR": str(own_served.directory),
+    }
+    for _ in range(2):
+        done = subprocess.run(
+            ["sh", tmp_path / "fleet.sh"], env=environ, capture_output=True, text=True, check=False
+        )
+        assert done.returncode == 0, done.stderr
+    names = {each["name"] for each in own_served.json("gateway", "list")["items"]}
+    assert names == {"gw1.example.com", "gw2.example.com"}
+    (tunnel,) = own_served.json("tunnel", "list")["items"]
+    assert tunnel["name"] == "site"
+    for line in ("enrollment/gw1/line", "enrollment/gw2/line"):
+        assert (tmp_path / line).read_text().startswith("iwe1_")
+    token = (tmp_path / "watching/token").read_text().strip()
+    answer = own_served.client_with(token).get("/v1/whoami")
+    assert answer["role"] == "auditor"
+    assert (tmp_path / "watching/root-ca.pem").read_bytes() == own_served.ca_file.read_bytes()
+
+
+def test_agents_enroll_by_options_that_there_are() -> None:
+    said = run("agent", "enroll", "--help").out + run("agent", "run", "--help").out
+    for option in re.findall(r"--[a-z-]+", (DOCKER / "agent.sh").read_text()):
+        assert option in said, option
