@@ -14,6 +14,7 @@ import pytest
 
 from tests.fixtures.ports import free_ports
 from tests.fixtures.served import Served, run
+from tests.packaging.programs import needed
 
 ROOT = Path(__file__).resolve().parents[2]
 DOCKER = ROOT / "docker"
@@ -55,7 +56,7 @@ def test_the_base_is_pinned_and_nobody_is_root_unless_it_must_be(path: Path) -> 
 
 @pytest.mark.parametrize("path", SCRIPTS, ids=lambda path: path.name)
 def test_shellcheck_finds_nothing(path: Path) -> None:
-    done = subprocess.run(["shellcheck", path], capture_output=True, text=True, check=False)
+    done = subprocess.run([needed("shellcheck"), path], capture_output=True, text=True, check=False)
     assert (done.returncode, done.stdout) == (0, "")
     assert os.access(path, os.X_OK)
 

@@ -1,10 +1,8 @@
 """The units, judged by systemd itself, and the program held to what they allow it."""
 
 import configparser
-import os
 import re
 import resource
-import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -14,6 +12,7 @@ import pytest
 from ike.agent.home import DEFAULT
 from ike.agent.unit import unit
 from tests.fixtures.served import Served
+from tests.packaging.programs import needed
 
 UNITS = Path(__file__).resolve().parents[2] / "systemd"
 # What `systemd-analyze security` may rate each at most; docs/how-to/systemd.md says what is left and why.
@@ -26,7 +25,8 @@ EXPOSURE = {
 }
 
 
-def _asked(*command: str | Path) -> str:
+def _asked(name: str, *arguments: str | Path) -> str:
+    command = [needed(name), *arguments]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout + done.stderr
@@ -108,9 +108,6 @@ def _calls(name: str) -> set[str]:
     return found
 
 
-@pytest.mark.skipif(
-    shutil.which("strace") is None and os.environ.get("CI") != "true", reason="there is no strace"
-)
 def test_the_service_makes_no_call_that_its_unit_refuses(
     own_served: Served, tmp_path: Path
 ) -> None:
@@ -120,7 +117,9 @@ def test_the_service_makes_no_call_that_its_unit_refuses(
     # As LimitNOFILE= of the unit: nothing is left to raise. -D: the service is our own child.
     most = min(resource.getrlimit(resource.RLIMIT_NOFILE)[1], 65_536)
     limits = ("prlimit", f"--nofile={most}:{most}")
-    own_served.start(under=(*limits, "strace", "-D", "-f", "-qq", "-s", "0", "-o", str(trace)))
+    own_served.start(
+        under=(*limits, needed("strace"), "-D", "-f", "-qq", "-s", "0", "-o", str(trace))
+    )
     try:
         own_served.json("cert", "issue", "gw1.example.com", "--out", tmp_path / "gw1")
         own_served.json("cert", "list")
