@@ -152,6 +152,14 @@ def test_ports_and_selectors_meet(values: Document) -> None:
         assert {port["targetPort"] for port in service["spec"]["ports"]} <= offered
 
 
+def test_alert_rules_arrive_as_they_are() -> None:
+    """Also what in them is a template of Prometheus' and looks like one of Helm's."""
+    given = EXAMPLES["large"]["metrics"]["prometheusRule"]["rules"]
+    assert "{{ $labels" in given
+    (rule,) = [each for each in _objects(EXAMPLES["large"]) if each["kind"] == "PrometheusRule"]
+    assert rule["spec"]["groups"] == yaml.safe_load(given)["groups"]
+
+
 @pytest.mark.parametrize(
     ("path", "value"),
     [
