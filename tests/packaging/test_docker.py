@@ -12,8 +12,9 @@ from typing import Any
 
 import pytest
 
+from tests.fixtures import another_year
 from tests.fixtures.ports import free_ports
-from tests.fixtures.served import Served, run
+from tests.fixtures.served import Served, run, surroundings
 from tests.packaging.programs import needed
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -161,6 +162,7 @@ def test_prepare_makes_each_secret_for_one_user(
     assert {path.name: path.read_bytes() for path in (prepared / "secrets").iterdir()} == before
 
 
+@another_year.of_go
 def test_openbao_is_set_up_as_the_service_needs_it(prepared: Path, tmp_path: Path) -> None:
     """Its configuration, its set-up and its policy, in the same version as the image, at other paths."""
     port, cluster = free_ports(2)
@@ -263,7 +265,11 @@ def test_the_fleet_is_put_on_record_once(own_served: Served, tmp_path: Path) -> 
     }
     for _ in range(2):
         done = subprocess.run(
-            ["sh", tmp_path / "fleet.sh"], env=environ, capture_output=True, text=True, check=False
+            ["sh", tmp_path / "fleet.sh"],
+            env=surroundings(environ),
+            capture_output=True,
+            text=True,
+            check=False,
         )
         assert done.returncode == 0, done.stderr
     names = {each["name"] for each in own_served.json("gateway", "list")["items"]}

@@ -20,6 +20,8 @@ from tests.fixtures.ports import free_ports
 
 ROOT = Path(__file__).resolve().parents[2]
 _NOBODY = 65534
+# What `make future` sets beside LD_PRELOAD.
+_CLOCK = ("FAKETIME", "FAKETIME_DONT_FAKE_MONOTONIC", "FAKETIME_FORCE_MONOTONIC_FIX")
 # What pip installs is bound into a place that everybody may enter; then all of it is read-only, but `state` and `tmp`.
 _INSIDE = """
 set -e
@@ -43,7 +45,7 @@ esac
 for each in / /mnt /mnt/venv /mnt/needed; do mount -o remount,bind,ro "$each"; done
 cd /mnt/state
 exec setpriv --pdeathsig=SIGTERM --reuid=65534 --regid=65534 --clear-groups --no-new-privs --bounding-set=-all \\
-  env -i PATH=/usr/bin:/bin HOME=/nonexistent TMPDIR=/mnt/tmp IKEWARDEN_DIR=/mnt/state/instance \\
+  env -i PATH=/usr/bin:/bin HOME=/nonexistent TMPDIR=/mnt/tmp IKEWARDEN_DIR=/mnt/state/instance $CLOCK \\
   /mnt/venv/bin/python -m ikewarden.main "$@"
 """
 
@@ -106,7 +108,12 @@ class Installed:
     def environ(self) -> dict[str, str]:
         needed = sysconfig.get_path("purelib")
         places = {"VENV": str(self.venv), "NEEDED": needed, "STATE": str(self.state)}
-        return {"PATH": os.environ["PATH"], "BASE": sys.base_prefix, **places}
+        # In another year, too (`make future`).
+        kept = {name: os.environ[name] for name in _CLOCK if name in os.environ}
+        if preload := os.environ.get("LD_PRELOAD"):
+            kept["LD_PRELOAD"] = preload.replace(needed, "/mnt/needed")
+        clock = " ".join(f"{name}={value}" for name, value in kept.items())
+        return {"PATH": os.environ["PATH"], "BASE": sys.base_prefix, "CLOCK": clock, **places}
 
     def run(self, *arguments: str) -> str:
         done = subprocess.run(
@@ -157,7 +164,9 @@ def test_it_serves_where_it_may_write_its_state_alone(installed: Installed, tmp_
         installed.serving(tmp_path / "log") as process,
         urllib3.PoolManager(ca_certs=root, retries=False, timeout=30.0) as http,
     ):
+        deadline = time.monotonic() + 180
         while not _is_ready(http, port):
+            assert time.monotonic() < deadline, (tmp_path / "log").read_text()
             assert process.poll() is None, (tmp_path / "log").read_text()
             time.sleep(0.1)
         assert installed.run("health") == "ok\n"
