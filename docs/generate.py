@@ -16,6 +16,7 @@ import scheduler
 import store
 from api.problems import status_of
 from core.errors import IkewardenError
+from docs import share
 
 REFERENCE = Path(__file__).parent / "reference"
 _ROOMS = (core, store, hsm, ike, pki, fleet, scheduler, api, ikewarden)
@@ -88,9 +89,10 @@ def pages() -> dict[str, Callable[[], str]]:
 
 
 def main() -> None:
-    """Write all pages."""
+    """Write all pages, and what is made of them for share/."""
     for name, render in pages().items():
         (REFERENCE / name).write_text(render(), "utf-8")
+    share.main()
 
 
 if __name__ == "__main__":

@@ -29,6 +29,7 @@ from api.syslog import receiver
 from api.syslog.senders import Sender
 from api.tls import Credential
 from core.errors import IkewardenError, InvalidInput
+from core.notify import Supervisor
 from hsm.errors import KeyNotFound, KeyStoreError, SignerUnavailable
 from hsm.keystores import KeyStores
 from hsm.token.store import TokenKeyStore
@@ -104,7 +105,7 @@ def run(
         except server.ListenFailed as error:
             raise _advised(error, settings, settings_path, first=first) from None
         announce(settings)
-        return supervise(parts)
+        return supervise(parts, Supervisor(environ))
 
 
 @contextlib.contextmanager

@@ -48,6 +48,10 @@ class DatabaseSettings(Section):
         description="The database. A relative SQLite file is relative to the settings file. Not "
         "shown anywhere, because it may hold a password: then the file must be closed to others.",
     )
+    password_file: RelativePath | None = Field(
+        default=None,
+        description="PostgreSQL: a file (mode 0600) with the password, in place of one in the URL.",
+    )
     pool_size: int = Field(
         default=8, ge=1, le=256, description="Connections that one process may open."
     )

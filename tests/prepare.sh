@@ -13,11 +13,14 @@ journal=(systemd) # its journald, for one daemon at a time
 alarms=(prometheus-alertmanager prometheus) # a receiver of alerts; and a judge of metrics, rules and dashboards
 devices=(certmonger scep) # clients of SCEP: one that is taken, and one that knows only what is refused
 paper=(libpango-1.0-0 libpangoft2-1.0-0 fonts-dejavu-core fonts-noto-cjk poppler-utils) # sets reports as PDF; and reads them
+packaging=(zsh fish mandoc man-db python3-venv systemd strace shellcheck) # completion, man pages and units where they are used
+images=(buildah mmdebstrap runc) # builds images and runs them, without a daemon
 peers=(fail2ban wrk) # for its fail2ban-regex; and the load on both sides
 case "${1:-test}" in
   demo) wanted=("${lab[@]}") ;;
+  images) wanted=("${images[@]}") ;;
   bench) wanted=("${database[@]}" "${peers[@]}" softhsm2) ;;
-  *) wanted=("${lab[@]}" "${judges[@]}" "${database[@]}" "${links[@]}" "${journal[@]}" "${alarms[@]}" "${devices[@]}" "${paper[@]}") ;;
+  *) wanted=("${lab[@]}" "${judges[@]}" "${database[@]}" "${links[@]}" "${journal[@]}" "${alarms[@]}" "${devices[@]}" "${paper[@]}" "${packaging[@]}") ;;
 esac
 missing=()
 for package in "${wanted[@]}"; do
