@@ -63,12 +63,14 @@ bench: $(VENV)/.dev ## measure beside OpenBao; B=issuance|hsm|doors|revocation|o
 	@bash tests/prepare.sh bench
 	$(BIN)/python -m bench $(B)
 
-docs: $(VENV)/.dev ## write the generated reference pages
+docs: $(VENV)/.dev ## write the generated reference pages, and the site of all pages into ./site
 	$(BIN)/python -m docs.generate
+	$(BIN)/python -m sphinx -b html -c docs/site -W --keep-going -q docs site
+	@echo "Open site/index.html"
 
 lock: ## raise the pinned versions to the newest that fit
 	rm -rf .lock && $(PYTHON) -m venv .lock
-	.lock/bin/pip install --quiet --disable-pip-version-check -e '.[server,postgres,dev]'
+	.lock/bin/pip install --quiet --disable-pip-version-check -e '.[server,postgres,dev,docs]'
 	.lock/bin/pip freeze --exclude-editable > constraints.txt
 	rm -rf .lock
 
@@ -86,5 +88,5 @@ $(VENV)/.server: pyproject.toml constraints.txt | $(BIN)/pip
 
 $(VENV)/.dev: pyproject.toml constraints.txt | $(BIN)/pip
 	@echo "Installing ikewarden and its development tools into $(VENV); the first time it takes some minutes:"
-	@set -o pipefail; $(PIP) --editable '.[server,postgres,dev]' $(BRIEFLY)
+	@set -o pipefail; $(PIP) --editable '.[server,postgres,dev,docs]' $(BRIEFLY)
 	@touch $@ $(VENV)/.server

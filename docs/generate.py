@@ -69,6 +69,7 @@ def pages() -> dict[str, Callable[[], str]]:
     from bench import results
     from bench.detection.page import render as detection_page
     from docs.refusals import render as refusals_page
+    from docs.rest import render as rest_page
     from ike.audit.reference import page as audit_page
     from ikewarden.cli.reference import page as cli_page
     from ikewarden.settings_reference import render as settings_page
@@ -81,6 +82,7 @@ def pages() -> dict[str, Callable[[], str]]:
         "lint.md": lint_page,
         "audit-rules.md": audit_page,
         "refusals.md": refusals_page,
+        "rest.md": rest_page,
         "detection.md": lambda: detection_page(results.read(results.RESULTS)),
     }
 
