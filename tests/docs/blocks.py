@@ -5,8 +5,9 @@ How pages are written, so that they can be held to it:
 - ```` ```console ````: a line from `$ ` on (as a user) or `# ` (as root) is a command, and goes on after a backslash or
   a pipe at its end; what follows is what it prints, where `…` stands for anything.
 - ```` ```sh ````: commands alone, without a prompt.
-- A comment before a block, which no reader sees, says what is done with it: `<!-- run: NAME -->` runs it in the session
-  NAME of its page, `<!-- file: PATH -->` writes it into a file of the session that runs on that page.
+- A comment before a block, which no reader sees, says what is done with it. `<!-- run: HOST -->` runs it on that host
+  of the page's session (`sessions.py`), `<!-- run: HOST exit=1 -->` where its last command is to end so, and
+  `<!-- file: HOST/PATH -->` writes it into a file there, below the user's folder.
 """
 
 import re
@@ -16,7 +17,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
 _FENCE = re.compile(r"^(?P<indent> *)```(?P<language>[a-z]*) *$")
-_MARK = re.compile(r"^ *<!-- (?P<verb>run|file): (?P<what>[^ ]+) -->$")
+_MARK = re.compile(r"^ *<!-- (?P<verb>run|file): (?P<what>\S+)(?: exit=(?P<status>\d))? -->$")
 _PROMPTS = ("$ ", "# ")
 SHELL = ("console", "sh")
 
@@ -31,13 +32,17 @@ class Command:
 
 @dataclass(frozen=True)
 class Block:
-    """One fenced block: `page` from the root of the project, `line` of its fence; `mark` is its comment, or empty."""
+    """One fenced block: `page` from the root of the project, `line` of its fence. `verb`, `what` and `status` are what
+    the comment before it says.
+    """
 
     page: str
     line: int
     language: str
     text: str
-    mark: tuple[str, str] = ("", "")
+    verb: str = ""
+    what: str = ""
+    status: int = 0
     commands: tuple[Command, ...] = field(default=(), compare=False)
 
     @property
@@ -55,8 +60,9 @@ def pages() -> list[Path]:
 def blocks(page: Path) -> Iterator[Block]:
     """The fenced blocks of a page, in order."""
     name = str(page.relative_to(ROOT))
-    mark, inside, opened = ("", ""), None, 0
-    language = indent = ""
+    mark: tuple[str, str, int] = ("", "", 0)
+    inside: list[str] | None = None
+    language, indent, opened = "", "", 0
     for number, line in enumerate(page.read_text("utf-8").splitlines(), 1):
         fence = _FENCE.match(line)
         if inside is None:
@@ -64,14 +70,14 @@ def blocks(page: Path) -> Iterator[Block]:
                 inside, opened = [], number
                 language, indent = fence["language"], fence["indent"]
             elif marked := _MARK.match(line):
-                mark = (marked["verb"], marked["what"])
+                mark = (marked["verb"], marked["what"], int(marked["status"] or 0))
             elif line.strip():
-                mark = ("", "")
+                mark = ("", "", 0)
         elif fence and not fence["language"]:
             text = "".join(f"{each}\n" for each in inside)
             commands = tuple(_commands(language, inside))
-            yield Block(name, opened, language, text, mark, commands)
-            mark, inside = ("", ""), None
+            yield Block(name, opened, language, text, *mark, commands)
+            mark, inside = ("", "", 0), None
         else:
             inside.append(line.removeprefix(indent))
 

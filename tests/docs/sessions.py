@@ -1,0 +1,76 @@
+"""On what the commands of each page are run: which hosts there are, and what was done on them before."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+# The serial number that the list before it showed.
+_SERIAL = '$({list} --format json | sed -n \'s/.*"serial": "\\(.*\\)",/\\1/p\' | head -n 1)'
+_INSTANCE = (
+    "ikewarden init --dir var",
+    "ikewarden serve --dir var",
+)
+# The steps 1 to 3 of the tutorial of the first tunnel, without the tunnel.
+_TWO_GATEWAYS = (
+    (
+        "pki",
+        "ikewarden init --dir ./pki --host 0.0.0.0 --name pki.example.com --name localhost "
+        "--validation-host 0.0.0.0 --validation-url http://pki.example.com:8080",
+    ),
+    ("pki", "ikewarden serve --dir ./pki"),
+    ("pki", "export IKEWARDEN_DIR=./pki"),
+    *(
+        step
+        for name in ("gw-a", "gw-b")
+        for step in (
+            ("pki", f"ikewarden gateway add {name}.example.com --out {name}.enrollment"),
+            (name, f"ikewarden agent enroll --enrollment-file {name}.enrollment"),
+            (name, "ikewarden agent unit > /etc/systemd/system/ikewarden-agent.service"),
+            (name, "systemctl enable --now ikewarden-agent"),
+        )
+    ),
+)
+_TUNNEL = (
+    (
+        "pki",
+        "ikewarden tunnel add site gw-a.example.com gw-b.example.com --managed --start "
+        "--left-address 192.0.2.1 --left-network 10.1.0.0/24 "
+        "--right-address 192.0.2.2 --right-network 10.2.0.0/24",
+    ),
+    ("gw-a", "until swanctl --list-sas | grep ESTABLISHED; do sleep 1; done"),
+)
+
+
+@dataclass(frozen=True)
+class Session:
+    """`hosts` and `charons` are the machines, `before` what was done on them, `words` what a reader would put in the
+    place of a word in capitals.
+    """
+
+    hosts: Sequence[str] = ()
+    charons: Sequence[str] = ()
+    before: Sequence[tuple[str, str]] = ()
+    words: Mapping[str, str] = field(default_factory=dict)
+
+
+def _instance(*before: str, **words: str) -> Session:
+    steps = tuple(("instance", step) for step in (*_INSTANCE, *before))
+    return Session(hosts=("instance",), before=steps, words=words)
+
+
+SESSIONS: dict[str, Session] = {
+    "docs/tutorials/first-certificate.md": _instance(
+        SERIAL=_SERIAL.format(list="ikewarden cert list gw1.example.com")
+    ),
+    "docs/tutorials/first-tunnel.md": Session(
+        hosts=("pki",),
+        charons=("gw-a", "gw-b"),
+        words={"SERIAL": _SERIAL.format(list="ikewarden cert list gw-b.example.com")},
+    ),
+    "docs/tutorials/rotate-a-psk.md": Session(
+        hosts=("pki",), charons=("gw-a", "gw-b"), before=_TWO_GATEWAYS
+    ),
+    "docs/tutorials/watch-a-tunnel.md": Session(
+        hosts=("pki", "clone"), charons=("gw-a", "gw-b"), before=(*_TWO_GATEWAYS, *_TUNNEL)
+    ),
+    "docs/tutorials/audit-a-host.md": Session(hosts=("clone",)),
+}
