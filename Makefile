@@ -16,7 +16,7 @@ WORKERS ?= 4
 B ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help run demo check test future soak bench docs lock clean
+.PHONY: help run demo first check test future soak bench docs lock clean
 
 help: ## this list
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /  make \1\t/' | expand -t 16
@@ -28,6 +28,10 @@ run: $(VENV)/.server ## make an instance in ./var if there is none, and serve it
 demo: $(VENV)/.dev ## two charon daemons, one tunnel, one revocation (as root; else the certificates alone)
 	@bash tests/prepare.sh demo
 	@$(BIN)/python -m tests.lab.demo
+
+first: ## the path of somebody new, timed: clone, first certificate, first tunnel (the last as root)
+	@bash tests/prepare.sh demo
+	@$(PYTHON) -m tests.docs.first
 
 check: $(VENV)/.dev ## format, lint, types, import rules, module shape
 	$(BIN)/ruff format --check .

@@ -2,6 +2,7 @@
 
 import importlib
 import pkgutil
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -16,6 +17,7 @@ import scheduler
 import store
 from api.problems import status_of
 from core.errors import IkewardenError
+from docs import pictures
 
 REFERENCE = Path(__file__).parent / "reference"
 _ROOMS = (core, store, hsm, ike, pki, fleet, scheduler, api, ikewarden)
@@ -88,9 +90,11 @@ def pages() -> dict[str, Callable[[], str]]:
 
 
 def main() -> None:
-    """Write all pages."""
+    """Write all pages, and draw the pictures."""
     for name, render in pages().items():
         (REFERENCE / name).write_text(render(), "utf-8")
+    if stale := pictures.draw():
+        sys.stderr.write(f"Not drawn for want of graphviz (apt-get install graphviz): {stale}\n")
 
 
 if __name__ == "__main__":

@@ -102,9 +102,11 @@ def _commands(language: str, lines: list[str]) -> Iterator[Command]:
 
 
 def shell_blocks() -> list[Block]:
-    """Every block with a command in it, of all pages; generated ones are left out, whose text stands in the code."""
+    """Every block with a command in it, of all pages. Left out are the generated one, whose text stands in the code,
+    and what says the same in another language.
+    """
     found = []
     for page in pages():
-        if page.name != "cli.md":
+        if page.name not in ("cli.md", "README.zh.md"):
             found += [block for block in blocks(page) if block.commands]
     return found

@@ -58,6 +58,8 @@ def _instance(*before: str, **words: str) -> Session:
 
 
 SESSIONS: dict[str, Session] = {
+    # README.zh.md has the same commands: test_readme.py.
+    "README.md": _instance(SERIAL=_SERIAL.format(list=".venv/bin/ikewarden cert list gw1")),
     "docs/tutorials/first-certificate.md": _instance(
         SERIAL=_SERIAL.format(list="ikewarden cert list gw1.example.com")
     ),

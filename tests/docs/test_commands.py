@@ -10,6 +10,7 @@ from tests.docs.wording import calls, misunderstood
 
 _INLINE = re.compile(r"`(ikewarden [^`\n]+)`")
 _UNMARKED = re.compile(r"^(?:[$#] )?(?:\.venv/bin/)?ikewarden [a-z]", re.M)
+_INDENTED = re.compile(r"^(?: {4}|\t)(?:[$#] )?(?:\.venv/bin/)?ikewarden [a-z]", re.M)
 
 
 @pytest.mark.parametrize("block", shell_blocks(), ids=lambda block: f"{block.page}:{block.line}")
@@ -33,6 +34,9 @@ def test_commands_stand_in_blocks_that_are_known_as_shell(page: Path) -> None:
     for block in blocks(page):
         if block.language == "":
             assert not _UNMARKED.search(block.text), f"{block.page}:{block.line}"
+    # In the generated page of the command line, what stands indented is the usage.
+    if page.name != "cli.md":
+        assert not _INDENTED.search(page.read_text("utf-8")), "put it into a fence: ```sh"
 
 
 @pytest.mark.parametrize(
