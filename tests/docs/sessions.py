@@ -57,6 +57,12 @@ def _instance(*before: str, **words: str) -> Session:
     return Session(hosts=("instance",), before=steps, words=words)
 
 
+# A new enroller's token for the names on the page.
+_TOKEN = (
+    "$(ikewarden token create branch7 --role enroller --profile {profile} --allow dns:branch7.example.com "
+    '--expires 24h --format json | sed -n \'s/.*"token": "\\(.*\\)".*/\\1/p\')'
+)
+
 SESSIONS: dict[str, Session] = {
     # README.zh.md has the same commands: test_readme.py.
     "README.md": _instance(SERIAL=_SERIAL.format(list=".venv/bin/ikewarden cert list gw1")),
@@ -75,4 +81,13 @@ SESSIONS: dict[str, Session] = {
         hosts=("pki", "clone"), charons=("gw-a", "gw-b"), before=(*_TWO_GATEWAYS, *_TUNNEL)
     ),
     "docs/tutorials/audit-a-host.md": Session(hosts=("clone",)),
+    "docs/how-to/agent.md": _instance(),
+    "docs/how-to/audit-log.md": _instance(
+        "until ikewarden audit-log head > head-2026-11-28; do sleep 1; done",
+        **{"head-2026-11-29": "head-$(date +%F)"},
+    ),
+    "docs/how-to/est.md": _instance("cp var/root-ca.pem .", TOKEN=_TOKEN.format(profile="gateway")),
+    "docs/how-to/post-quantum.md": _instance(),
+    "docs/how-to/rollover.md": _instance(),
+    "docs/how-to/run.md": Session(hosts=("pki",)),
 }
