@@ -155,8 +155,11 @@ def _patient(text: str) -> str:
 def hosts(lab: Lab, *names: str, charons: Sequence[str] = ()) -> Iterator[dict[str, Host]]:
     """Hosts of a lab that know each other by name, as NAME.example.com; on some of them a charon runs. The first
     charon has 192.0.2.1, the second 192.0.2.2. All have the same user's folder: what is to be brought from one to
-    another is there.
+    another is there. Raises LabError where the project is in a folder that each host has for itself.
     """
+    needed = [ROOT, Path(sys.prefix), Path(sys.base_prefix)]
+    if hidden := [path for path in needed for own in _OWN if path.is_relative_to(own)]:
+        raise LabError(f"{hidden[0]} would be hidden from the hosts: clone the project elsewhere")
     made: dict[str, Host] = {}
     for name in (*charons, *names):
         gateway = lab.gateway(name, start=False) if name in charons else None
