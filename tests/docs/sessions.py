@@ -5,10 +5,6 @@ from dataclasses import dataclass, field
 
 # The serial number that the list before it showed.
 _SERIAL = '$({list} --format json | sed -n \'s/.*"serial": "\\(.*\\)",/\\1/p\' | head -n 1)'
-_INSTANCE = (
-    "ikewarden init --dir var",
-    "ikewarden serve --dir var",
-)
 # The steps 1 to 3 of the tutorial of the first tunnel, without the tunnel.
 _TWO_GATEWAYS = (
     (
@@ -52,9 +48,12 @@ class Session:
     words: Mapping[str, str] = field(default_factory=dict)
 
 
-def _instance(*before: str, **words: str) -> Session:
-    steps = tuple(("instance", step) for step in (*_INSTANCE, *before))
-    return Session(hosts=("instance",), before=steps, words=words)
+def _instance(*before: str, first: Sequence[str] = (), **words: str) -> Session:
+    """An instance in ./var that is served; `first` is done before it is started, `before` after that."""
+    steps = ("ikewarden init --dir var", *first, "ikewarden serve --dir var", *before)
+    return Session(
+        hosts=("instance",), before=tuple(("instance", step) for step in steps), words=words
+    )
 
 
 # A new enroller's token for the names on the page.
@@ -82,9 +81,36 @@ SESSIONS: dict[str, Session] = {
     ),
     "docs/tutorials/audit-a-host.md": Session(hosts=("clone",)),
     "docs/how-to/agent.md": _instance(),
+    "docs/how-to/approvals.md": _instance(
+        first=(
+            """printf '\\n[approvals]\\nrequired = ["authority.create", "role.change"]\\n' >> var/ikewarden.toml""",
+        ),
+        **{"17": "1"},
+    ),
+    "docs/how-to/audit.md": Session(hosts=("clone",)),
     "docs/how-to/audit-log.md": _instance(
         "until ikewarden audit-log head > head-2026-11-28; do sleep 1; done",
         **{"head-2026-11-29": "head-$(date +%F)"},
+    ),
+    "docs/how-to/cmp.md": _instance(
+        "cp var/root-ca.pem .",
+        "ikewarden token create branch7 --role enroller --profile gateway "
+        "--allow dns:branch7.example.com --expires 24h --cmp --format json > made",
+        """sed -n 's/.*"cmp_secret": "\\(.*\\)".*/\\1/p' made > secret""",
+        first=(
+            """printf '\\n[enrollment]\\nendpoints_directory = "endpoints"\\n' >> var/ikewarden.toml""",
+            "mkdir var/endpoints",
+            """printf 'name = "branches"\\nprofile = "gateway"\\n[cmp]\\n' > var/endpoints/branches.toml""",
+        ),
+        **{"020e9ff2524ec2be": """$(sed -n 's/.*"id": "\\(.*\\)",/\\1/p' made)"""},
+    ),
+    "docs/how-to/disaster-recovery.md": Session(
+        hosts=("pki",),
+        before=(
+            ("pki", "ikewarden init --dir /var/lib/ikewarden"),
+            ("pki", "mkdir -p /srv/backup /etc/ikewarden && umask 077"),
+            ("pki", "(umask 077; openssl rand -base64 24 > /etc/ikewarden/backup-passphrase)"),
+        ),
     ),
     "docs/how-to/est.md": _instance("cp var/root-ca.pem .", TOKEN=_TOKEN.format(profile="gateway")),
     "docs/how-to/post-quantum.md": _instance(),
