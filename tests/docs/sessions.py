@@ -62,6 +62,11 @@ _TOKEN = (
     '--expires 24h --format json | sed -n \'s/.*"token": "\\(.*\\)".*/\\1/p\')'
 )
 
+_ENDPOINTS = (
+    """printf '\\n[enrollment]\\nendpoints_directory = "endpoints"\\n' >> var/ikewarden.toml""",
+    "mkdir var/endpoints",
+)
+
 SESSIONS: dict[str, Session] = {
     # README.zh.md has the same commands: test_readme.py.
     "README.md": _instance(SERIAL=_SERIAL.format(list=".venv/bin/ikewarden cert list gw1")),
@@ -80,6 +85,7 @@ SESSIONS: dict[str, Session] = {
         hosts=("pki", "clone"), charons=("gw-a", "gw-b"), before=(*_TWO_GATEWAYS, *_TUNNEL)
     ),
     "docs/tutorials/audit-a-host.md": Session(hosts=("clone",)),
+    "docs/how-to/acme.md": _instance(),
     "docs/how-to/agent.md": _instance(),
     "docs/how-to/approvals.md": _instance(
         first=(
@@ -98,8 +104,7 @@ SESSIONS: dict[str, Session] = {
         "--allow dns:branch7.example.com --expires 24h --cmp --format json > made",
         """sed -n 's/.*"cmp_secret": "\\(.*\\)".*/\\1/p' made > secret""",
         first=(
-            """printf '\\n[enrollment]\\nendpoints_directory = "endpoints"\\n' >> var/ikewarden.toml""",
-            "mkdir var/endpoints",
+            *_ENDPOINTS,
             """printf 'name = "branches"\\nprofile = "gateway"\\n[cmp]\\n' > var/endpoints/branches.toml""",
         ),
         **{"020e9ff2524ec2be": """$(sed -n 's/.*"id": "\\(.*\\)",/\\1/p' made)"""},
@@ -115,5 +120,13 @@ SESSIONS: dict[str, Session] = {
     "docs/how-to/est.md": _instance("cp var/root-ca.pem .", TOKEN=_TOKEN.format(profile="gateway")),
     "docs/how-to/post-quantum.md": _instance(),
     "docs/how-to/rollover.md": _instance(),
+    "docs/how-to/scep.md": _instance(
+        "until pki --scepca --url http://127.0.0.1:8080/scep/routers --caout early.pem; do sleep 1; done",
+        first=(
+            *_ENDPOINTS,
+            """printf 'name = "routers"\\nprofile = "network-device"\\n[scep]\\n' > var/endpoints/routers.toml""",
+        ),
+        TOKEN=_TOKEN.format(profile="network-device"),
+    ),
     "docs/how-to/run.md": Session(hosts=("pki",)),
 }
