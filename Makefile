@@ -16,7 +16,7 @@ WORKERS ?= 4
 B ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help run demo check test future soak bench docs sbom lock clean
+.PHONY: help run demo first check test future soak bench docs sbom lock clean
 
 help: ## this list
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /  make \1\t/' | expand -t 16
@@ -28,6 +28,10 @@ run: $(VENV)/.server ## make an instance in ./var if there is none, and serve it
 demo: $(VENV)/.dev ## two charon daemons, one tunnel, one revocation (as root; else the certificates alone)
 	@bash tests/prepare.sh demo
 	@$(BIN)/python -m tests.lab.demo
+
+first: ## the path of somebody new, timed: clone, first certificate, first tunnel (the last as root)
+	@bash tests/prepare.sh demo
+	@$(PYTHON) -m tests.docs.first
 
 check: $(VENV)/.dev ## format, lint, types, import rules, module shape
 	$(BIN)/ruff format --check .
@@ -64,15 +68,17 @@ bench: $(VENV)/.dev ## measure beside OpenBao; B=issuance|hsm|doors|revocation|o
 	@bash tests/prepare.sh bench
 	$(BIN)/python -m bench $(B)
 
-docs: $(VENV)/.dev ## write the generated reference pages
+docs: $(VENV)/.dev ## write the generated reference pages, and the site of all pages into ./site
 	$(BIN)/python -m docs.generate
+	$(BIN)/python -m sphinx -b html -c docs/site -W --keep-going -q docs site
+	@echo "Open site/index.html"
 
 sbom: $(VENV)/.dev ## write what it is made of: sbom.cdx.json (CycloneDX), and docs/reference/third-party.md
 	$(BIN)/python -m docs.sbom sbom.cdx.json
 
 lock: ## raise the pinned versions to the newest that fit
 	rm -rf .lock && $(PYTHON) -m venv .lock
-	.lock/bin/pip install --quiet --disable-pip-version-check -e '.[server,postgres,dev]'
+	.lock/bin/pip install --quiet --disable-pip-version-check -e '.[server,postgres,dev,docs]'
 	.lock/bin/pip freeze --all --exclude pip --exclude-editable > constraints.txt
 	rm -rf .lock
 
@@ -90,5 +96,5 @@ $(VENV)/.server: pyproject.toml constraints.txt | $(BIN)/pip
 
 $(VENV)/.dev: pyproject.toml constraints.txt | $(BIN)/pip
 	@echo "Installing ikewarden and its development tools into $(VENV); the first time it takes some minutes:"
-	@set -o pipefail; $(PIP) --editable '.[server,postgres,dev]' $(BRIEFLY)
+	@set -o pipefail; $(PIP) --editable '.[server,postgres,dev,docs]' $(BRIEFLY)
 	@touch $@ $(VENV)/.server
