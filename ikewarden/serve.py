@@ -182,7 +182,7 @@ def _check_records(settings: Settings, keys: KeyStores) -> None:
 
 def _warn_without_approver(desk: Desk, now: datetime) -> None:
     required = desk.rules.approvals.required
-    if not required:
+    if not required or desk.rules.sessions.has_approver:
         return
     with desk.store.read() as connection:
         if approvals.has_approver(connection, now):

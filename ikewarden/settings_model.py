@@ -13,6 +13,7 @@ from urllib.parse import urlsplit
 from pydantic import Field, model_validator
 
 from ikewarden.settings_approvals import ApprovalsSettings
+from ikewarden.settings_console import ConsoleSettings
 from ikewarden.settings_endpoints import EnrollmentSettings
 from ikewarden.settings_keys import KeysSettings
 from ikewarden.settings_notices import NoticesSettings
@@ -281,6 +282,7 @@ class Settings(Section):
     rotation: RotationSettings = RotationSettings()
     monitoring: MonitoringSettings = MonitoringSettings()
     approvals: ApprovalsSettings = ApprovalsSettings()
+    console: ConsoleSettings = ConsoleSettings()
     syslog: SyslogSettings = SyslogSettings()
     logs: LogsSettings = LogsSettings()
 

@@ -99,7 +99,7 @@ def render() -> str:
             parts.append(
                 f"\n### `{key}`\n\n{inner.description}\n\n"
                 f"- Allowed: {words}\n"
-                f"- Default: {_toml(inner.default)}\n"
+                f"- Default: {toml(inner.default)}\n"
                 f"- Environment: `{variable(section, key)}`\n"
             )
     return "".join(parts)
@@ -152,13 +152,14 @@ def _inner_metadata(annotation: Any) -> list[object]:
     return found + [each for one in found if isinstance(one, FieldInfo) for each in one.metadata]
 
 
-def _toml(value: object) -> str:
+def toml(value: object) -> str:
+    """A value as the page shows it: code in backticks, or the word none."""
     if value is None:
         return "none"
     if isinstance(value, bool):
         return f"`{str(value).lower()}`"
     if isinstance(value, tuple):
-        return "`[" + ", ".join(_toml(each).strip("`") for each in value) + "]`"
+        return "`[" + ", ".join(toml(each).strip("`") for each in value) + "]`"
     return f"`{value}`" if isinstance(value, int | float) else f'`"{value}"`'
 
 

@@ -22,8 +22,10 @@ from hsm.token.process import TokenPlace, TokenProcess
 from hsm.token.store import TokenKeyStore
 from ikewarden import receivers
 from ikewarden.settings_endpoints import endpoints_in
+from ikewarden.settings_in_force import in_force
 from ikewarden.settings_model import Settings
-from pki.desk import ApprovalRules, Desk, Retention, RotationRules, Rules
+from pki.actors import Role
+from pki.desk import ApprovalRules, Desk, OidcRules, Retention, RotationRules, Rules, SessionRules
 from pki.x509.builtin import builtin_profiles
 from pki.x509.profile import InvalidProfile, Profile, parse_profile
 from scheduler.clock import read_clock
@@ -147,9 +149,8 @@ def make_desk(
     """
     limits = Limits(busy=timedelta(seconds=settings.database.lock_timeout_seconds))
     store = open_store(settings.database.url, pool_size=settings.database.pool_size, limits=limits)
-    secrets = open_secrets(
-        settings, keys.sealed.seal, environment() if environ is None else environ
-    )
+    environ = environment() if environ is None else environ
+    secrets = open_secrets(settings, keys.sealed.seal, environ)
     return Desk(
         store=store,
         keys=keys,
@@ -157,6 +158,7 @@ def make_desk(
         secrets=secrets,
         blobs=keys.sealed,
         derive=keys.sealed.seal.derive,
+        settings=in_force(settings, environ),
     )
 
 
@@ -204,8 +206,34 @@ def make_rules(settings: Settings) -> Rules:
             valid=timedelta(hours=settings.approvals.valid_hours),
             mass_revocation=settings.approvals.mass_revocation,
         ),
+        sessions=_sessions(settings),
         profiles=builtin_profiles() | _profiles_in(settings.issuing.profiles_directory),
         endpoints=endpoints_in(settings.enrollment.endpoints_directory),
+    )
+
+
+def _sessions(settings: Settings) -> SessionRules:
+    chosen, oidc = settings.console, settings.console.oidc
+    rules = None
+    if oidc.issuer is not None and oidc.client_id is not None:
+        file = oidc.client_secret_file
+        rules = OidcRules(
+            issuer=oidc.issuer,
+            client_id=oidc.client_id,
+            callback=f"{service_url(settings)}/sign-in/oidc/callback",
+            client_secret=None if file is None else passphrase_from_file(file),
+            claim=oidc.claim,
+            roles=tuple((v, Role(r)) for v, _, r in (each.rpartition("=") for each in oidc.roles)),
+            name=oidc.name,
+            scopes=oidc.scopes,
+            ca_file=oidc.ca_file,
+        )
+    return SessionRules(
+        idle=timedelta(minutes=chosen.idle_minutes),
+        longest=timedelta(hours=chosen.hours),
+        tries=chosen.tries,
+        people=chosen.roles_by_name,
+        oidc=rules,
     )
 
 

@@ -3,6 +3,7 @@
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from enum import StrEnum
+from typing import Final
 
 from core.errors import NotPermitted
 from pki.x509.names import GeneralName
@@ -18,6 +19,10 @@ class Role(StrEnum):
     ENROLLER = "enroller"
     GATEWAY = "gateway"
     SCHEDULER = "scheduler"
+
+
+#: The roles of people, who may sign in to the console.
+PEOPLE: Final = frozenset({Role.ADMIN, Role.OPERATOR, Role.APPROVER, Role.AUDITOR})
 
 
 class Action(StrEnum):
@@ -43,6 +48,7 @@ class Action(StrEnum):
     BACKUP_EXPORT = "backup.export"
     BACKUP_RESTORE = "backup.restore"
     METRICS_READ = "metrics.read"
+    SETTINGS_READ = "settings.read"
     SERVICE_CREDENTIAL = "service.credential"
     CRL_READ = "crl.read"
     GATEWAY_CREATE = "gateway.create"
@@ -79,6 +85,7 @@ _READ = frozenset(
         Action.ENDPOINT_READ,
         Action.JOB_READ,
         Action.METRICS_READ,
+        Action.SETTINGS_READ,
         Action.CRL_READ,
         Action.GATEWAY_READ,
         Action.TUNNEL_READ,

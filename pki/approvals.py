@@ -13,7 +13,7 @@ from typing import Any, Final
 from sqlalchemy import Connection, case, exists, func, insert, select, update
 
 from core.errors import Conflict, IkewardenError, NotFound, NotPermitted
-from pki.actors import Actor, Role
+from pki.actors import PEOPLE, Actor, Role
 from pki.desk import Desk
 from pki.guarded import (
     Act,
@@ -32,7 +32,7 @@ from store import outbox
 from store.acme_tables import acme_accounts
 from store.approval_tables import approvals
 from store.engine import Unit
-from store.tables import tokens
+from store.tables import authorities, certificates, tokens
 
 ASKED: Final = "approval.asked"
 # The parameter that holds the acts of a whole, each as it would be asked for alone.
@@ -229,7 +229,7 @@ def _find(
     name = _wanted(desk, act)
     if name is None:
         return None, {}
-    exempt = _exempt(connection, actor, act)
+    exempt = _exempt(connection, desk, actor, act)
     if exempt is not None:
         return None, {"approval": exempt}
     if actor.approval is None:
@@ -244,11 +244,12 @@ def _find(
     return row, {"approval": row.id, "approved_by": row.decided_by}
 
 
-def _exempt(connection: Connection, actor: Actor, act: Act) -> str | None:
+def _exempt(connection: Connection, desk: Desk, actor: Actor, act: Act) -> str | None:
     """Why nobody needs to approve this, where nobody can have been able to yet."""
     if actor.credential == "local" and _none(connection):
         return "founding"  # `init`, before the first token
-    if act.makes_approver and _first_approver(connection, person(actor.name)):
+    others = desk.rules.sessions.has_approver
+    if act.makes_approver and not others and _first_approver(connection, person(actor.name)):
         return "first approver"
     return None
 
@@ -316,10 +317,15 @@ def _is_part(row: Any, name: Guarded, asked: Mapping[str, object]) -> bool:
 
 
 def holds(connection: Connection, credential: str, role: Role, now: datetime | None) -> bool:
-    """Whether a credential is a token of this role that was not revoked and, with `now`, has not run out; or an account
-    that may still ask.
+    """Whether a credential is a token of this role that was not revoked and, with `now`, has not run out; an account
+    that may still ask; or a person's certificate that is valid. What came through OpenID Connect is not kept here: the
+    session that it acts in was looked up with this request.
     """
     kind, _, token_id = credential.partition(":")
+    if kind == "certificate" and role in PEOPLE:
+        return _is_valid(connection, token_id, now)
+    if kind == "oidc":
+        return role in PEOPLE
     if kind == "acme":
         return role is Role.ENROLLER and _stands(connection, int(token_id))
     if kind != "token":
@@ -329,6 +335,18 @@ def holds(connection: Connection, credential: str, role: Role, now: datetime | N
     )
     row = connection.execute(query).one_or_none()
     return row is not None and (now is None or row.expires_at is None or row.expires_at > now)
+
+
+def _is_valid(connection: Connection, named: str, now: datetime | None) -> bool:
+    authority, _, serial = named.rpartition(":")
+    query = select(certificates.c.not_after).where(
+        certificates.c.serial == serial,
+        certificates.c.status == "valid",
+        certificates.c.authority_id == authorities.c.id,
+        authorities.c.name == authority,
+    )
+    row = connection.execute(query).one_or_none()
+    return row is not None and (now is None or row.not_after > now)
 
 
 def _stands(connection: Connection, account: int) -> bool:
@@ -354,7 +372,9 @@ def _ask(
 
     def work(unit: Unit) -> tuple[int, str, bool]:
         connection = unit.connection
-        able = has_approver(connection, now, beside=person(actor.name))
+        able = desk.rules.sessions.has_approver or has_approver(
+            connection, now, beside=person(actor.name)
+        )
         known = connection.execute(same.order_by(approvals.c.id.desc()).limit(1)).first()
         if known is not None:
             return known.id, known.state, able

@@ -147,14 +147,15 @@ def figures(desk: Desk, actor: Actor, *, now: datetime) -> LogFigures:
     """How the log does. Raises RoleMayNot."""
     require(actor, Action.METRICS_READ)
     with desk.store.read() as connection:
-        newest = _newest(connection)
+        newest = latest_head(connection)
         waiting = len(tree.waiting(connection, _MOST_COUNTED))
     if newest is None:
         return LogFigures(waiting, 0, None)
     return LogFigures(waiting, newest.size, now - newest.signed_at)
 
 
-def _newest(connection: Connection) -> SignedHead | None:
+def latest_head(connection: Connection) -> SignedHead | None:
+    """The newest head inside a transaction, for who has the permission already."""
     logs = tree.logs(connection)
     found = tree.newest_head(connection, logs[-1]) if logs else None
     if found is None:
@@ -170,7 +171,7 @@ def _newest(connection: Connection) -> SignedHead | None:
 
 
 def _head(connection: Connection) -> SignedHead:
-    newest = _newest(connection)
+    newest = latest_head(connection)
     if newest is None:
         raise AuditLogNotBegun("No head of the audit log was signed yet.")
     return newest

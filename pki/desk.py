@@ -3,6 +3,7 @@
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import timedelta
+from pathlib import Path
 from secrets import token_bytes
 
 from core.receivers import Alertmanager, Mail, Syslog
@@ -10,6 +11,7 @@ from core.secret import Secret
 from hsm.ports import BlobStore, KeyStore
 from hsm.seal import Seal
 from hsm.secretstore import SecretStore
+from pki.actors import Role
 from pki.endpoints import Endpoint, builtin_endpoints
 from pki.holdings import Holdings
 from pki.x509.builtin import builtin_profiles
@@ -56,15 +58,57 @@ class ApprovalRules:
 
 
 @dataclass(frozen=True)
+class OidcRules:
+    """Signing in through OpenID Connect at `issuer`, as the client `client_id`; the issuer is believed by the roots in
+    `ca_file`, or those of this system. `claim` of the ID token holds values of which `roles` give a role: the first one
+    that fits counts. `name` is the claim by which a person is called. `callback` is the address people come back to.
+    """
+
+    issuer: str
+    client_id: str
+    callback: str
+    client_secret: Secret | None = field(default=None, compare=False)
+    claim: str = "groups"
+    roles: tuple[tuple[str, Role], ...] = ()
+    name: str = "email"
+    scopes: tuple[str, ...] = ("openid", "email", "profile")
+    ca_file: Path | None = None
+
+
+@dataclass(frozen=True)
 class SessionRules:
     """How long somebody stays signed in to the console without doing anything, and at the most. After `tries` that
-    failed within `locked`, whoever comes from the same address waits until they are older.
+    failed within `locked`, whoever comes from the same address waits until they are older. `people` sign in with a
+    certificate that has exactly this name (`email:alice@example.com`), and have this role.
     """
 
     idle: timedelta = timedelta(minutes=30)
     longest: timedelta = timedelta(hours=12)
     tries: int = 10
     locked: timedelta = timedelta(minutes=15)
+    people: Mapping[str, Role] = field(default_factory=dict)
+    oidc: OidcRules | None = None
+
+    @property
+    def has_approver(self) -> bool:
+        """Whether somebody can sign in as an approver without a token."""
+        found = self.oidc.roles if self.oidc is not None else ()
+        return Role.APPROVER in {*self.people.values(), *(role for _, role in found)}
+
+
+@dataclass(frozen=True)
+class Setting:
+    """A setting as it is in force: `value` and `default` as TOML writes them, never a secret: of one only "set" or "not
+    set". `origin`: "default", "file" or "environment".
+    """
+
+    section: str
+    key: str
+    value: str
+    default: str
+    origin: str
+    description: str
+    variable: str
 
 
 @dataclass(frozen=True)
@@ -119,7 +163,7 @@ class Desk:
     that the hot path reads it once. `secrets` keeps the shared secrets of tunnels; `blobs` what the service itself has
     to keep secret. `entropy` is the system's random generator, an argument so that a test can show what happens when a
     serial number repeats. `derive` makes keys for MACs, by their purpose: those of the seal where there is one, the
-    same in all processes; else of this process alone.
+    same in all processes; else of this process alone. `settings` are all that are in force, for who looks at them.
     """
 
     store: Store
@@ -130,3 +174,4 @@ class Desk:
     holdings: Holdings = field(default_factory=Holdings)
     entropy: Callable[[int], bytes] = token_bytes
     derive: Callable[[str], Secret] = field(default_factory=_of_this_process, repr=False)
+    settings: tuple[Setting, ...] = ()

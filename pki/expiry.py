@@ -58,7 +58,9 @@ def _due(desk: Desk, days: int, now: datetime) -> Select[Any]:
             certificates.c.not_after > now + timedelta(days=nearer),
             certificates.c.not_after <= now + timedelta(days=days),
             # The service renews its own certificates; they would only cry wolf.
-            certificates.c.profile.not_in(("ocsp-responder", "service-tls", "scep-ra")),
+            certificates.c.profile.not_in(
+                ("ocsp-responder", "service-tls", "scep-ra", "report-signer")
+            ),
             ~renewed,
             ~given,
         )

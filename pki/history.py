@@ -14,7 +14,7 @@ from pki.trail import leave
 from store import audit, jobs, outbox
 from store.audit import AuditEvent
 from store.engine import Unit
-from store.jobs import JobState
+from store.jobs import JobRun, JobState
 from store.outbox import Message, OutboxDepth
 
 
@@ -23,6 +23,13 @@ class DeadLetterNotFound(NotFound):
 
     code = "dead_letter_not_found"
     next_step = "List what failed for good: `ikewarden job dead-letters`. It may have been queued anew already."
+
+
+class AuditEventNotFound(NotFound):
+    """No audit event has this number."""
+
+    code = "audit_event_not_found"
+    next_step = "Look for its number: `ikewarden audit-log list`."
 
 
 @dataclass(frozen=True)
@@ -59,12 +66,30 @@ def audit_events(
         )
 
 
+def audit_event(desk: Desk, actor: Actor, number: int) -> AuditEvent:
+    """One audit event. Raises RoleMayNot, OutsideScope, AuditEventNotFound."""
+    found = audit_events(desk, actor, AuditQuery(cursor=number + 1, limit=1))
+    if not found or found[0].id != number:
+        raise AuditEventNotFound(f"There is no audit event {number}.")
+    return found[0]
+
+
 def job_states(desk: Desk, actor: Actor) -> list[JobState]:
     """Every job's last run, last success and last error. Raises RoleMayNot, OutsideScope."""
     require(actor, Action.JOB_READ)
     require_gateway(actor, None)
     with desk.store.read() as connection:
         return jobs.latest(connection)
+
+
+def job_runs(
+    desk: Desk, actor: Actor, job: str, *, cursor: int | None = None, limit: int = 50
+) -> list[JobRun]:
+    """The runs of a job, newest first, at most `limit` before the run `cursor`. Raises RoleMayNot, OutsideScope."""
+    require(actor, Action.JOB_READ)
+    require_gateway(actor, None)
+    with desk.store.read() as connection:
+        return jobs.runs(connection, job, before=cursor, limit=limit)
 
 
 def outbox_depth(desk: Desk, actor: Actor, *, now: datetime) -> OutboxDepth:

@@ -11,7 +11,7 @@ from sqlalchemy import Connection, and_, bindparam, or_, select, update
 
 from core.errors import NotAuthenticated
 from core.secret import Secret
-from pki.actors import Actor, Role, Scope
+from pki.actors import PEOPLE, Actor, Role, Scope
 from pki.desk import Desk
 from pki.x509 import serials
 from store.engine import Unit
@@ -299,10 +299,7 @@ def actor_from_certificate(
         raise ClientCertificateUnknown("This client certificate may not call the service.")
     if row.status == "valid" and alone:
         raise ClientCertificateRevoked("This gateway has no certificate of its own that counts.")
-    if row.status != "valid":
-        raise ClientCertificateRevoked("This client certificate is revoked or on hold.")
-    if not row.not_before <= now < row.not_after:
-        raise ClientCertificateExpired("This client certificate is not within its validity period.")
+    _check_counts(row, now)
     return Actor(
         name=f"certificate {row.serial}" if row.gateway is None else f"gateway {row.gateway}",
         role=Role.GATEWAY,
@@ -315,6 +312,51 @@ def actor_from_certificate(
         ),
         request_id=request_id,
     )
+
+
+def person_from_certificate(desk: Desk, der: bytes, *, now: datetime, request_id: str) -> Actor:
+    """Find which person of the settings holds this client certificate: of this service, in force now, of no gateway,
+    with exactly that name and no other. The TLS handshake proved possession of the key.
+
+    Raises ClientCertificateUnknown, ClientCertificateRevoked, ClientCertificateExpired.
+    """
+    row = _on_record(desk, der)
+    role = None
+    if row is not None and row.gateway is None:
+        role = desk.rules.sessions.people.get(row.names)
+    if row is None or role is None or role not in PEOPLE:
+        raise ClientCertificateUnknown(
+            "This client certificate is of nobody who signs in with one.",
+            next_step="An admin names people in [console] people; the certificate has exactly that name.",
+        )
+    _check_counts(row, now)
+    return Actor(
+        name=person_name(row.names),
+        role=role,
+        credential=certificate_credential(row.authority, row.serial),
+        request_id=request_id,
+    )
+
+
+def person_name(subject_name: str) -> str:
+    """How a person is called: by a mail address without its kind, the same as through OpenID Connect."""
+    return storable(subject_name.removeprefix("email:"))
+
+
+def _on_record(desk: Desk, der: bytes) -> Any:
+    try:
+        number = serials.to_hex(x509.load_der_x509_certificate(der).serial_number)
+    except ValueError:
+        raise ClientCertificateUnknown("This client certificate cannot be read.") from None
+    asked = {"number": number, "print": hashlib.sha256(der).hexdigest()}
+    return next(iter(desk.store.look(_CERTIFICATE, asked)), None)
+
+
+def _check_counts(row: Any, now: datetime) -> None:
+    if row.status != "valid":
+        raise ClientCertificateRevoked("This client certificate is revoked or on hold.")
+    if not row.not_before <= now < row.not_after:
+        raise ClientCertificateExpired("This client certificate is not within its validity period.")
 
 
 _USE = (

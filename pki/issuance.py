@@ -6,7 +6,7 @@ on record; a signature that was asked for is on record before it exists.
 
 import hashlib
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import partial
 from typing import Any
@@ -16,8 +16,8 @@ from cryptography.exceptions import InvalidSignature
 from sqlalchemy import bindparam, exists, select, update
 
 from hsm.errors import KeyStoreError
-from hsm.signonly import with_key
-from pki import authorities, compromise, conditions, profiles
+from hsm.signonly import is_elsewhere, with_key
+from pki import authorities, compromise, conditions, persons, profiles
 from pki.actors import (
     Action,
     Actor,
@@ -29,6 +29,7 @@ from pki.actors import (
     require_names,
     require_profile,
 )
+from pki.approvals import asked_for
 from pki.authorities import Authority
 from pki.certificates import CertificateView, find
 from pki.desk import Desk
@@ -135,9 +136,9 @@ def issue(
     """Issue a certificate for a request whose private key the requester holds, with the `consent` of its door.
 
     Raises RoleMayNot, OutsideScope, ProfileNotFound, AuthorityNotFound, KeyCompromised, the errors of `pki.conditions`,
-    `pki.x509.csr`, `.names`, `.keys`, `.draft` and `.constraints`, LintRefused, TokenUsedUp, SignerUnavailable (the
-    intent stays on record and is settled later), and the errors of the store. Nothing is signed unless all of that
-    passed.
+    `pki.x509.csr`, `.names`, `.keys`, `.draft` and `.constraints`, LintRefused, NameOfPerson (an admin's request may
+    raise what `pki.approvals` raises), TokenUsedUp, SignerUnavailable (the intent stays on record and is settled
+    later), and the errors of the store. Nothing is signed unless all of that passed.
     """
     require(actor, Action.CERTIFICATE_ISSUE)
     require_profile(actor, request.profile)
@@ -167,7 +168,7 @@ def issue(
         gateway=gateway,
         consent=consent,
     )
-    return _carry_out(desk, actor, plan, now)
+    return _of_person_or_not(desk, actor, plan, now)
 
 
 def renew(
@@ -224,7 +225,9 @@ def renew(
         renewed=old,
         consent=consent,
     )
-    return _carry_out(desk, actor, plan, now)
+    if actor.credential == certificate_credential(old.authority, old.serial):
+        return _carry_out(desk, actor, plan, now)  # who has the one has the next
+    return _of_person_or_not(desk, actor, plan, now)
 
 
 def _renewable(old: CertificateView) -> x509.Certificate:
@@ -274,6 +277,14 @@ def _refuse_other_names(asked: SigningRequest, names: tuple[GeneralName, ...]) -
             raise NamesChanged(f"The old certificate does not carry {name}.")
 
 
+def _of_person_or_not(desk: Desk, actor: Actor, plan: _Plan, now: datetime) -> IssuedCertificate:
+    if not persons.check(desk, actor, plan.subject.names):
+        return _carry_out(desk, actor, plan, now)
+    consent = persons.approved(desk, actor, plan.consent, now)
+    with asked_for(desk, actor, now=now):
+        return _carry_out(desk, actor, replace(plan, consent=consent), now)
+
+
 def _carry_out(desk: Desk, actor: Actor, plan: _Plan, now: datetime) -> IssuedCertificate:
     conditions.check_authority(plan.authority, plan.profile, plan.subject, now)
     not_before = (now - plan.profile.backdate).replace(microsecond=0)
@@ -305,7 +316,7 @@ def _carry_out(desk: Desk, actor: Actor, plan: _Plan, now: datetime) -> IssuedCe
         report=report,
         renewed_from=plan.renewed_from,
     )
-    _record_intent(desk, actor, plan, issued, draft, shard, now)
+    _record_intent(desk, actor, plan, issued, draft, shard, now, lasting=is_elsewhere(key))
     try:
         signature = with_key(key, partial(sign, key, draft.tbs, draft.digest))
     except KeyStoreError as error:
@@ -346,7 +357,13 @@ def _record_intent(
     draft: Draft,
     shard: int,
     now: datetime,
+    *,
+    lasting: bool,
 ) -> None:
+    """Put on record what will be signed. A signature that this process makes does not get out of it before the result
+    is on record, whose commit waits for the disk: a power cut that undoes the intent leaves no signature anywhere. A
+    device or a server that signs may remember it (`lasting`).
+    """
     row = {
         "authority_id": plan.authority.id,
         "serial": issued.serial,
@@ -385,7 +402,7 @@ def _record_intent(
             **said,
         )
 
-    desk.store.together(work)
+    desk.store.together(work, lasting=lasting)
 
 
 _STATUS = select(certificates.c.status).where(

@@ -15,7 +15,7 @@ from sqlalchemy import Connection, bindparam, delete, func, select, update
 from core.errors import NotAuthenticated, NotPermitted, TooFast
 from core.secret import Secret
 from pki import identity
-from pki.actors import Actor, Role
+from pki.actors import PEOPLE, Actor, Role
 from pki.desk import Desk
 from pki.identity import TokenRefused, role_on_record, scope_on_record
 from pki.trail import leave
@@ -23,7 +23,6 @@ from store.console_tables import failed_sign_ins, sessions
 from store.engine import Unit
 from store.text import storable
 
-PEOPLE: Final = frozenset({Role.ADMIN, Role.OPERATOR, Role.APPROVER, Role.AUDITOR})
 # `seen_at` is not written with every click.
 _SEEN: Final = timedelta(minutes=1)
 
@@ -82,6 +81,24 @@ def sign_in_with_token(
         note_failure(desk, client, now=now, request_id=request_id)
         raise
     return begin(desk, actor, "token", client=client, now=now)
+
+
+def sign_in_with_certificate(
+    desk: Desk, der: bytes | None, *, client: str, now: datetime, request_id: str
+) -> Opened:
+    """Begin a session for the holder of a client certificate, as long as he shows the same one.
+
+    Raises NoPerson where none was shown, or one of nobody that the settings name; ClientCertificateUnknown,
+    ClientCertificateRevoked, ClientCertificateExpired, TooManySignIns.
+    """
+    check_tries(desk, client, now=now)
+    if der is None:
+        raise NoPerson(
+            "The browser showed no certificate.",
+            next_step="Import it with its key into the browser, and choose it when the browser asks.",
+        )
+    actor = identity.person_from_certificate(desk, der, now=now, request_id=request_id)
+    return begin(desk, actor, "certificate", client=client, now=now)
 
 
 def begin(desk: Desk, actor: Actor, way: str, *, client: str, now: datetime) -> Opened:
@@ -163,11 +180,23 @@ def _actor(
         actor = identity.actor_by_token_id(desk, number, now=now, request_id=request_id)
         if actor.role in PEOPLE:
             return actor
-    if row.way == "oidc":
+    if row.way == "certificate" and certificate is not None:
+        actor = identity.person_from_certificate(desk, certificate, now=now, request_id=request_id)
+        if actor.credential == row.credential:
+            return actor
+    oidc = desk.rules.sessions.oidc
+    if row.way == "oidc" and oidc is not None:
         role, scope = role_on_record(row.role), scope_on_record(row.scope or {})
-        if role in PEOPLE and scope is not None:
+        # As the settings are now: of this issuer, and a role that is still given.
+        given = row.credential.startswith(oidc_credential(oidc.issuer, ""))
+        if given and role in {each for _, each in oidc.roles} and scope is not None:
             return Actor(row.name, role, row.credential, scope, request_id)
     raise SessionEnded("What you signed in with does not count any more.")
+
+
+def oidc_credential(issuer: str, subject: str) -> str:
+    """How the credential of somebody names him who came through OpenID Connect."""
+    return f"oidc:{issuer}#{subject}"
 
 
 def source(client: str) -> str:

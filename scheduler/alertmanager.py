@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any, Final
 
+from core.deadline import trusting
 from core.errors import Unavailable
 from core.escaping import escaped
 from core.receivers import Alertmanager
@@ -14,7 +15,6 @@ from fleet.monitoring.records import AlertView
 from fleet.monitoring.values import AlertState, page_url
 from ike.detection.alert import PERSONAL
 from scheduler import posting
-from scheduler.deadline import trusting
 
 #: So long it stays open over there when nobody tells it again. It is told each minute.
 LASTS: Final = timedelta(minutes=10)

@@ -12,11 +12,11 @@ from email.policy import SMTP
 from email.utils import format_datetime
 from typing import Any, Final
 
+from core.deadline import SILENT, deadline, trusting
 from core.errors import Unavailable
 from core.escaping import escaped
 from core.receivers import Mail
 from fleet.monitoring.values import SEVERITIES
-from scheduler.deadline import SILENT, deadline, trusting
 
 # More than one reads: the rest is told in a line each.
 _WHOLE: Final = 50

@@ -7,7 +7,7 @@ from http.client import HTTPConnection, HTTPException, HTTPSConnection
 from typing import Final
 from urllib.parse import quote, urlsplit
 
-from scheduler.deadline import SILENT, deadline, trusting
+from core.deadline import SILENT, deadline, trusting
 
 #: What a receiver that is away, or does not speak HTTP, raises.
 FAILURES: Final = (OSError, HTTPException, ValueError)

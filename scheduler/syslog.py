@@ -8,10 +8,10 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any, Final
 
+from core.deadline import SILENT, deadline, trusting
 from core.errors import Unavailable
 from core.escaping import escaped
 from core.receivers import Syslog
-from scheduler.deadline import SILENT, deadline, trusting
 
 # RFC 5424 §6.2.1: security messages.
 _FACILITY: Final = 4

@@ -34,6 +34,19 @@ class JobState:
     last_error: str | None
 
 
+@dataclass(frozen=True)
+class JobRun:
+    """One run; `outcome` and `finished_at` are None while it runs, or for ever where its process died."""
+
+    id: int
+    owner: str
+    started_at: datetime
+    finished_at: datetime | None
+    outcome: str | None
+    error: str | None
+    detail: Mapping[str, Any] | None
+
+
 def started(store: Store, job: str, owner: str, now: datetime) -> int:
     """Record the start of a run; gives its number."""
     with store.write() as connection:
@@ -79,6 +92,16 @@ def latest(connection: Connection) -> list[JobState]:
         )
         for _, *numbers in groups
     ]
+
+
+def runs(connection: Connection, job: str, *, before: int | None, limit: int) -> list[JobRun]:
+    """Runs of a job, newest first: at most `limit`, with numbers below `before`."""
+    columns = [job_runs.c[name] for name in JobRun.__dataclass_fields__]
+    query = select(*columns).where(job_runs.c.job == storable(job))
+    if before is not None:
+        query = query.where(job_runs.c.id < before)
+    query = query.order_by(job_runs.c.id.desc()).limit(limit)
+    return [JobRun(**row) for row in connection.execute(query).mappings()]
 
 
 def last_success(connection: Connection, job: str) -> datetime | None:

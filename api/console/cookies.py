@@ -2,15 +2,20 @@
 
 import hashlib
 import hmac
+from base64 import urlsafe_b64decode, urlsafe_b64encode
 from typing import Final
 
 from core.secret import Secret
 
 #: RFC 6265bis §4.1.3: `__Host-` is only taken over TLS, for this host alone and all its paths.
 SESSION: Final = "__Host-ikewarden"
+#: An attempt to sign in elsewhere: the random value that all of it is derived from, and where to go afterwards.
+ATTEMPT: Final = "__Host-ikewarden-oidc"
 #: What somebody chose to see: `zh.dark`. No secret.
 VIEW: Final = "__Host-ikewarden-view"
 THEMES: Final = ("", "light", "dark")
+_LONGEST: Final = 2000
+_SHORTEST: Final = 40
 _SAFE: Final = "Path=/; Secure; HttpOnly; SameSite=Lax"
 
 
@@ -33,6 +38,23 @@ def read_view(value: str | None) -> tuple[str, str]:
     """Language and theme that were chosen; empty where nothing was, or nothing that we know."""
     language, _, theme = (value or "").partition(".")
     return language, theme if theme in THEMES else ""
+
+
+def attempt(secret: Secret, onward: str) -> str:
+    """Keep an attempt to sign in elsewhere for ten minutes. `secret` is of base64url."""
+    place = urlsafe_b64encode(onward.encode()[:_LONGEST]).decode()
+    return f"{ATTEMPT}={secret.reveal().decode()}.{place}; {_SAFE}; Max-Age=600"
+
+
+def read_attempt(value: str | None) -> tuple[Secret | None, str]:
+    """The random value, and where to go; None where there is no attempt."""
+    found, _, place = (value or "").partition(".")
+    if len(found) < _SHORTEST:
+        return None, ""
+    try:
+        return Secret(found.encode()), urlsafe_b64decode(place).decode()
+    except ValueError:
+        return Secret(found.encode()), ""
 
 
 def csrf(secret: Secret | None) -> str:

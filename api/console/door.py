@@ -22,6 +22,7 @@ from api.problems import TITLES, problem, status_of
 from core.errors import IkewardenError
 from core.secret import Secret
 from pki import idempotency, sessions
+from pki.actors import require
 from pki.desk import Desk
 from pki.idempotency import Claim, Earlier
 from pki.sessions import Session, SessionEnded
@@ -116,6 +117,7 @@ class Door:
             request_id=sent.exchange.request_id,
             theme=theme,
             certificate=sent.exchange.peer,
+            cookies=request.cookies,
         )
 
     def _signed_in(self, visit: Visit[Any, Any], sent: _Sent) -> Visit[Any, Any]:
@@ -134,6 +136,9 @@ class Door:
     def _view(self, page: Page, visit: Visit[Any, Any], sent: _Sent) -> Response:
         if not all(v.isprintable() and len(v) <= _MAX_NAME for v in visit.path.values()):
             raise RouteNotFound("There is nothing at this path.")
+        if page.action is not None:
+            # Before the form is read: whoever may not is told so, and not what is wrong with his form.
+            require(visit.actor, page.action)
         if page.method == "GET":
             done, query = _done(request.environ["QUERY_STRING"])
             visit = replace(visit, query=decoding.query(page.query, query), done=done)

@@ -11,9 +11,9 @@ from pydantic import ConfigDict
 from api.console.language import Language
 from api.registry import Nothing, Sent
 from core.errors import NotAuthenticated
-from pki.actors import GRANTS, Action, Actor, Role
+from pki.actors import GRANTS, PEOPLE, Action, Actor, Role
 from pki.desk import Desk
-from pki.sessions import PEOPLE, Session
+from pki.sessions import Session
 
 Body = TypeVar("Body")
 Query = TypeVar("Query")
@@ -47,6 +47,7 @@ class Visit(Generic[Body, Query]):
     theme: str = ""
     done: str = ""
     certificate: bytes | None = field(default=None, repr=False)
+    cookies: Mapping[str, str] = field(default_factory=dict, repr=False)
 
     @property
     def actor(self) -> Actor:
@@ -77,7 +78,9 @@ class Screen:
 
 @dataclass(frozen=True, slots=True)
 class Redirect:
-    """After a form: on to another page of ours (a path), which says what was done by the text of `done`."""
+    """After a form: on to another page of ours (a path), which says what was done by the text of `done`. To sign in:
+    on to the address of the OpenID provider.
+    """
 
     to: str
     done: str = ""

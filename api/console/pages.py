@@ -1,14 +1,48 @@
 """All pages of the console, in the order of the menu."""
 
-from api.console import authorities, certificates, ending, entry, issuing, overview, tokens
+from api.console import (
+    alerts,
+    approvals,
+    audit_log,
+    authorities,
+    certificates,
+    ending,
+    entry,
+    findings,
+    fleet_map,
+    gateways,
+    handovers,
+    issuing,
+    jobs,
+    overview,
+    rotations,
+    sas,
+    settings,
+    tokens,
+    tunnels,
+    ways,
+)
 from api.console.page import Page
 
 PAGES: tuple[Page, ...] = (
     *entry.PAGES,
+    *ways.PAGES,
     *overview.PAGES,
+    *fleet_map.PAGES,
+    *gateways.PAGES,
     *certificates.PAGES,
     *issuing.PAGES,
     *ending.PAGES,
     *authorities.PAGES,
     *tokens.PAGES,
+    *tunnels.PAGES,
+    *rotations.PAGES,
+    *handovers.PAGES,
+    *sas.PAGES,
+    *alerts.PAGES,
+    *findings.PAGES,
+    *approvals.PAGES,
+    *audit_log.PAGES,
+    *jobs.PAGES,
+    *settings.PAGES,
 )

@@ -11,7 +11,7 @@ from api.cursors import PageQuery
 from api.registry import Call, Nothing, Reply, Route, Sent, Shown
 from pki import audit_log
 from pki.actors import Action
-from pki.audit_log import SignedHead
+from pki.audit_log import Inclusion, SignedHead
 
 _ENTRIES = "/v1/audit-log/entries"
 _TAG = "History"
@@ -88,15 +88,17 @@ def proof(call: Call[None, ProofQuery]) -> Reply:
         first, second = query.first or 0, query.second or 0
         found = audit_log.consistency(call.desk, call.actor, first, second)
         return Reply(Proof(proof=_texts(found), first=first, second=second))
-    shown = audit_log.inclusion(call.desk, call.actor, query.event)
-    return Reply(
-        Proof(
-            proof=_texts(shown.proof),
-            event=shown.event,
-            index=shown.index,
-            entry=shown.line,
-            head=_head(shown.head),
-        )
+    return Reply(inclusion_shown(audit_log.inclusion(call.desk, call.actor, query.event)))
+
+
+def inclusion_shown(found: Inclusion) -> Proof:
+    """The proof that a row is under a head, as it is shown."""
+    return Proof(
+        proof=_texts(found.proof),
+        event=found.event,
+        index=found.index,
+        entry=found.line,
+        head=_head(found.head),
     )
 
 

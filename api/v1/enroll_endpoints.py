@@ -1,5 +1,6 @@
 """Enrollment endpoints: by which doors devices ask for certificates."""
 
+from collections.abc import Iterable
 from typing import Literal
 
 from pydantic import Field
@@ -7,7 +8,8 @@ from pydantic import Field
 from api.registry import Call, Nothing, Reply, Route, Shown
 from pki import enrollments
 from pki.actors import Action
-from pki.endpoints import DEFAULT, AcmeDoor, Challenge, CmpDoor, EstDoor, ScepDoor
+from pki.desk import Desk
+from pki.endpoints import DEFAULT, AcmeDoor, Challenge, CmpDoor, Endpoint, EstDoor, ScepDoor
 
 _PATH = "/v1/enroll-endpoints"
 
@@ -106,10 +108,10 @@ def _cmp(base: str, name: str, door: CmpDoor) -> Cmp:
     return Cmp(url=f"{base}/.well-known/cmp/p/{name}", authentication=list(door.ways))
 
 
-def list_(call: Call[None, Nothing]) -> Reply:
-    """List endpoints."""
-    base, plain = call.desk.rules.service_url, call.desk.rules.validation_url
-    items = [
+def endpoints_shown(desk: Desk, found: Iterable[Endpoint]) -> list[EnrollEndpoint]:
+    """Endpoints as they are shown, with the URLs that clients are given."""
+    base, plain = desk.rules.service_url, desk.rules.validation_url
+    return [
         EnrollEndpoint(
             name=each.name,
             profile=each.profile,
@@ -120,9 +122,14 @@ def list_(call: Call[None, Nothing]) -> Reply:
             acme=None if each.acme is None else _acme(base, each.name, each.acme),
             cmp=None if each.cmp is None else _cmp(plain, each.name, each.cmp),
         )
-        for each in enrollments.list_(call.desk, call.actor)
+        for each in found
     ]
-    return Reply(EnrollEndpoints(items=items))
+
+
+def list_(call: Call[None, Nothing]) -> Reply:
+    """List endpoints."""
+    found = enrollments.list_(call.desk, call.actor)
+    return Reply(EnrollEndpoints(items=endpoints_shown(call.desk, found)))
 
 
 ROUTES = (

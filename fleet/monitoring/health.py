@@ -33,7 +33,10 @@ from store.fleet_tables import gateways
 from store.monitoring_tables import sa_alerts, sa_counts, sa_days
 
 USUAL: Final = timedelta(days=7)
-LONGEST: Final = timedelta(days=31)
+# A quarter and some days.
+LONGEST: Final = timedelta(days=100)
+# How far back the last authentication is looked for.
+_HEARD: Final = timedelta(days=31)
 MOST: Final = 10_000
 _PROOFS: Final = ("ike_established", "ike_reauth")
 # Stands for no severity: behind all.
@@ -342,7 +345,7 @@ class _Making:
             select(*key, func.max(case((kind.in_(_PROOFS), hour))), func.min(hour))
             .where(sa_counts.c.gateway_id.in_({number for number, _ in those}))
             .where(tuple_(*key).in_(those), kind != counting.COUNTED)
-            .where(*self._hours(self.until - LONGEST))
+            .where(*self._hours(self.until - _HEARD))
             .group_by(*key)
         )
         found = self.connection.execute(query)

@@ -42,6 +42,64 @@ TABLE = """
     POST /tokens/create                   -      y       y        -       -
     GET  /tokens/{id}/revoke              -      y       y        -       -
     POST /tokens/{id}/revoke              -      y       y        -       -
+    POST /sign-in/certificate             y      y       y        y       y
+    GET  /sign-in/oidc                    y      y       y        y       y
+    GET  /sign-in/oidc/callback           y      y       y        y       y
+    GET  /findings                        -      y       y        y       y
+    GET  /findings/rules                  -      y       y        y       y
+    GET  /findings/verdicts               -      y       y        y       y
+    GET  /findings/trend                  -      y       y        y       y
+    GET  /findings/accept                 -      y       y        -       -
+    POST /findings/accept                 -      y       y        -       -
+    GET  /findings/{id}                   -      y       y        y       y
+    POST /findings/{id}/accept            -      y       y        -       -
+    POST /findings/{id}/reopen            -      y       y        -       -
+    GET  /approvals                       -      y       y        y       y
+    GET  /approvals/{id}                  -      y       y        y       y
+    POST /approvals/{id}                  -      -       -        y       -
+    POST /approvals/{id}/withdraw         -      y       y        -       -
+    GET  /audit-log                       -      y       -        y       y
+    GET  /audit-log/head                  -      y       -        y       y
+    POST /audit-log/head                  -      y       -        y       y
+    GET  /audit-log/head.txt              -      y       -        y       y
+    GET  /audit-log/key.pub               -      y       -        y       y
+    GET  /audit-log/{id}                  -      y       -        y       y
+    GET  /audit-log/{id}/proof.json       -      y       -        y       y
+    GET  /jobs                            -      y       y        y       y
+    GET  /jobs/{name}                     -      y       y        y       y
+    POST /jobs/dead-letters/{id}/retry    -      y       y        -       -
+    GET  /settings                        -      y       y        y       y
+    GET  /settings/endpoints              -      y       y        y       y
+    GET  /settings/profiles               -      y       y        y       y
+    GET  /settings/profiles/{name}        -      y       y        y       y
+    GET  /map                             -      y       y        y       y
+    GET  /gateways                        -      y       y        y       y
+    GET  /gateway-new                     -      y       y        y       y
+    POST /gateway-new                     -      y       y        -       -
+    GET  /gateways/{name}                 -      y       y        y       y
+    GET  /gateways/{name}/enroll          -      y       y        y       y
+    POST /gateways/{name}/enroll          -      y       y        -       -
+    POST /gateways/{name}/commands        -      y       y        -       -
+    GET  /gateways/{name}/remove          -      y       y        y       y
+    POST /gateways/{name}/remove          -      y       y        -       -
+    GET  /tunnels                         -      y       y        y       y
+    GET  /tunnels/{name}                  -      y       y        y       y
+    GET  /tunnels/{name}/remove           -      y       y        y       y
+    POST /tunnels/{name}/remove           -      y       y        -       -
+    GET  /tunnels/{name}/rotate           -      y       y        -       -
+    POST /tunnels/{name}/rotate           -      y       y        -       -
+    GET  /tunnels/{name}/handover         -      y       y        y       y
+    POST /tunnels/{name}/handover         -      y       y        -       -
+    GET  /rotations/{id}                  -      y       y        y       y
+    GET  /rotations/{id}/cancel           -      y       y        y       y
+    POST /rotations/{id}/cancel           -      y       y        -       -
+    POST /rotations/{id}/confirm          -      y       y        -       -
+    GET  /sas                             -      y       y        -       y
+    GET  /sas/connection                  -      y       y        -       y
+    GET  /alerts                          -      y       y        y       y
+    GET  /alerts/{id}                     -      y       y        y       y
+    POST /alerts/{id}/silence             -      y       y        -       -
+    POST /alerts/{id}/unsilence           -      y       y        -       -
 """
 ROWS = {
     f"{method} {path}": dict(zip(COLUMNS, marks, strict=True))

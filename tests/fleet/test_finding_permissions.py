@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from fleet import findings
-from fleet.findings import expiry, filing, known, orders, shown, summary, told
+from fleet.findings import expiry, filing, known, orders, shown, summary, told, trend
 from fleet.findings.known import Known
 from fleet.findings.shown import FindingQuery
 from fleet.findings.summary import ReportQuery
@@ -42,6 +42,7 @@ TABLE: dict[Any, tuple[set[Role], Call]] = {
     summary.audit: (MAY_READ, lambda d, a: summary.audit(d, a, ReportQuery(), now=NOW)),
     summary.compliance: (MAY_READ, lambda d, a: summary.compliance(d, a, ReportQuery(), now=NOW)),
     told.last_report: (MAY_READ, lambda d, a: told.last_report(d, a, "gw1")),
+    trend.weeks: (MAY_READ, lambda d, a: trend.weeks(d, a, 13, now=NOW)),
     summary.figures: (READERS, lambda d, a: summary.figures(d, a, now=NOW)),
 }
 # Parts of operations, which have asked before.
