@@ -1,6 +1,16 @@
 """All pages of the console, in the order of the menu."""
 
-from api.console import approvals, audit_log, entry, findings, jobs, overview, settings, ways
+from api.console import (
+    approvals,
+    audit_log,
+    entry,
+    findings,
+    jobs,
+    overview,
+    reports,
+    settings,
+    ways,
+)
 from api.console.page import Page
 
 PAGES: tuple[Page, ...] = (
@@ -8,6 +18,7 @@ PAGES: tuple[Page, ...] = (
     *ways.PAGES,
     *overview.PAGES,
     *findings.PAGES,
+    *reports.PAGES,
     *approvals.PAGES,
     *audit_log.PAGES,
     *jobs.PAGES,
