@@ -81,8 +81,15 @@ def next_page(
     if position is None or len(entries) < query.limit:
         return None, ()
     cursor = encode(path, position)
+    return cursor, next_link(path, query, cursor)
+
+
+def next_link(path: str, query: PageQuery, cursor: str | None) -> tuple[tuple[str, str], ...]:
+    """Give the Link header to the next page (RFC 8288); none where there is none."""
+    if cursor is None:
+        return ()
     given: Mapping[str, object] = query.model_dump(
         mode="json", exclude_none=True, exclude_unset=True
     )
     target = f"{path}?{urlencode({**given, 'cursor': cursor})}"
-    return cursor, (("Link", f'<{target}>; rel="next"'),)
+    return (("Link", f'<{target}>; rel="next"'),)

@@ -16,6 +16,7 @@ from rich.markup import escape
 
 from bench import (
     audit,
+    console,
     crl,
     detection,
     doors,
@@ -48,6 +49,7 @@ _BENCHES: dict[str, Callable[[Bench], list[Row]]] = {
     "fleet": fleet.run,
     "rotation": rotation.run,
     "ingest": ingest.run,
+    "console": console.run,
     "audit": audit.run,
     "primes": primes.run,
     "detection": detection.run,
@@ -75,7 +77,16 @@ def _arguments(words: Sequence[str]) -> argparse.Namespace:
         "--revoked", type=int, default=1_000_000, help="certificates on record in the crl benchmark"
     )
     parser.add_argument(
-        "--tunnels", type=int, default=10_000, help="due at once in the rotation benchmark"
+        "--tunnels",
+        type=int,
+        default=10_000,
+        help="due at once in the rotation benchmark, and on record in that of the console",
+    )
+    parser.add_argument(
+        "--certificates",
+        type=int,
+        default=1_000_000,
+        help="certificates on record in the benchmark of the console",
     )
     parser.add_argument(
         "--ours-only", action="store_true", help="no peer; nothing is written: to profile"
@@ -98,6 +109,8 @@ def _arguments(words: Sequence[str]) -> argparse.Namespace:
         parser.error("between 1,000 and 20,000,000 revoked certificates")
     if not 10 <= chosen.tunnels <= 100_000:
         parser.error("between 10 and 100,000 tunnels")
+    if not 10_000 <= chosen.certificates <= 20_000_000:
+        parser.error("between 10,000 and 20,000,000 certificates")
     return chosen
 
 
@@ -112,11 +125,12 @@ def main(words: Sequence[str]) -> int:
         database=chosen.database,
         revoked=chosen.revoked,
         tunnels=chosen.tunnels,
+        certificates=chosen.certificates,
         directory=chosen.directory.resolve(),
     )
-    console = Console()
-    if not console.is_terminal:
-        console = Console(width=130)
+    screen = Console()
+    if not screen.is_terminal:
+        screen = Console(width=130)
     signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell may have it ignored
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     _sweep(options.directory)
@@ -124,14 +138,14 @@ def main(words: Sequence[str]) -> int:
     names = [name for name in _BENCHES if not chosen.names or name in chosen.names]
     failed, rows = False, []
     for name in names:
-        console.print(f"[bold]{name}[/bold]")
+        screen.print(f"[bold]{name}[/bold]")
         try:
-            made = _run(name, options, console)
+            made = _run(name, options, screen)
         except KeyboardInterrupt:
-            console.print("stopped; everything that was started has ended")
+            screen.print("stopped; everything that was started has ended")
             return 130
         except _FAILURES as error:
-            console.print(f"[red]{name} failed:[/red] {type(error).__name__}: {escape(str(error))}")
+            screen.print(f"[red]{name} failed:[/red] {type(error).__name__}: {escape(str(error))}")
             failed = True
             continue
         rows += made
@@ -139,11 +153,11 @@ def main(words: Sequence[str]) -> int:
             # After each, so that what was measured is kept whatever happens next.
             everything = results.write(results.RESULTS, made, where, options, datetime.now(UTC))
             results.write_page(results.PAGE, everything)
-    results.show(console, rows)
+    results.show(screen, rows)
     return 1 if failed else 0
 
 
-def _run(name: str, options: Options, console: Console) -> list[Row]:
+def _run(name: str, options: Options, screen: Console) -> list[Row]:
     directory = Path(tempfile.mkdtemp(prefix=_PREFIX, dir=options.directory))
     (directory / "owner").write_text(str(os.getpid()))
     try:
@@ -155,7 +169,7 @@ def _run(name: str, options: Options, console: Console) -> list[Row]:
                 server = Postgresql(place)
                 stack.callback(server.stop)
                 database_url = server.url
-            bench = Bench(options, directory, stack, console, database_url)
+            bench = Bench(options, directory, stack, screen, database_url)
             rows = _BENCHES[name](bench)
             for remark in bench.remarks:
                 bench.say(remark)

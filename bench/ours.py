@@ -74,12 +74,12 @@ class Ours:
         self._http = urllib3.PoolManager(
             ca_certs=str(self.directory / "root-ca.pem"), retries=False, timeout=60.0
         )
-        self._admin_token = (self.directory / "admin-token").read_text().strip()
+        self.admin_token = (self.directory / "admin-token").read_text().strip()
         self.token = ""
         self._program: Program | None = None
         self._store: Store | None = None
 
-    def run(self, command: Sequence[str | Path]) -> str:
+    def run(self, command: Sequence[str | Path], *, seconds: float = 900) -> str:
         """Run a program to its end; gives what it printed. Raises OursRefused."""
         done = subprocess.run(
             [str(word) for word in command],
@@ -88,7 +88,7 @@ class Ours:
             stdin=subprocess.DEVNULL,
             capture_output=True,
             text=True,
-            timeout=900,
+            timeout=seconds,
             check=False,
         )
         if done.returncode != 0:
@@ -155,7 +155,7 @@ class Ours:
             f"{self.url}{path}",
             body=json.dumps(body).encode() if body is not None else None,
             headers={
-                "Authorization": f"Bearer {self.token or self._admin_token}",
+                "Authorization": f"Bearer {self.token or self.admin_token}",
                 "Content-Type": "application/json",
             },
         )

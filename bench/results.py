@@ -28,13 +28,14 @@ _ORDER = (
     "fleet",
     "rotation",
     "ingest",
+    "console",
     "audit",
     "primes",
     "detection",
     "logs",
 )
 # They bring a server of their own, whatever the others are measured on.
-_ON_POSTGRESQL = ("rotation", "ingest")
+_ON_POSTGRESQL = ("rotation", "ingest", "console")
 
 
 def show(console: Console, rows: Iterable[Row]) -> None:
@@ -145,7 +146,7 @@ def _section(name: str, rows: Sequence[Mapping[str, Any]]) -> str:
 
 
 def _repeated(name: str, row: Mapping[str, Any]) -> str:
-    if name in ("fleet", "ingest", "detection"):
+    if name in ("fleet", "ingest", "console", "detection"):
         return "one run"
     if name == "audit":
         return f"{row['rounds']} rounds, alternating"

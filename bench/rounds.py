@@ -31,6 +31,7 @@ class Options:
     database: str = "sqlite"
     revoked: int = 1_000_000
     tunnels: int = 10_000
+    certificates: int = 1_000_000
     directory: Path = Path("/tmp")
 
 

@@ -260,7 +260,7 @@ def _conditions(query: GatewayQuery, horizon: datetime) -> Iterable[ColumnElemen
             gateways.c.identities.icontains(text, autoescape=True),
         )
     if query.status is not None:
-        yield _has_status(query.status, horizon)
+        yield has_status(query.status, horizon)
     if query.drift is not None:
         drifting = func.coalesce(gateway_reports.c.drifting, 0)
         yield drifting > 0 if query.drift else drifting == 0
@@ -268,7 +268,8 @@ def _conditions(query: GatewayQuery, horizon: datetime) -> Iterable[ColumnElemen
         yield latest_end(gateways.c.name) < query.expires_before
 
 
-def _has_status(status: str, horizon: datetime) -> ColumnElement[bool]:
+def has_status(status: str, horizon: datetime) -> ColumnElement[bool]:
+    """That a gateway has a status, in SQL; of `counted`. Raises BadQuery."""
     if status not in STATUSES:
         raise BadQuery(f"A status is one of {', '.join(STATUSES)}.")
     seen = gateway_reports.c.seen_at
@@ -299,6 +300,15 @@ def _shown(now: datetime) -> Select[Any]:
         .join_from(gateways, authorities_table, authorities_table.c.id == gateways.c.authority_id)
         .outerjoin(gateway_reports, gateway_reports.c.gateway_id == gateways.c.id)
         .outerjoin(sa_watches, sa_watches.c.gateway_id == gateways.c.id)
+        .outerjoin(certificates, certificates.c.id == newest(gateways.c.name, now))
+    )
+
+
+def counted(now: datetime) -> Select[Any]:
+    """Gateways, one number each, with what their status comes from."""
+    return (
+        select(gateways.c.id)
+        .outerjoin(gateway_reports, gateway_reports.c.gateway_id == gateways.c.id)
         .outerjoin(certificates, certificates.c.id == newest(gateways.c.name, now))
     )
 

@@ -1,7 +1,9 @@
 """A gateway with everything around it: what it should have, what it says it has, and its tunnels."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 
 from sqlalchemy import Connection, func, select
 
@@ -21,13 +23,17 @@ from store.tables import crls
 
 @dataclass(frozen=True)
 class Whole:
-    """A gateway, its tunnels, what it was told and has not done, where it drifts, and how many SAs it has."""
+    """A gateway, its tunnels, what it was told and has not done, where it drifts, and how many SAs it has.
+
+    `loaded`: the certificates that its daemon holds, as the agent reported them (`ike.daemons.port.LoadedCertificate`).
+    """
 
     gateway: GatewayView
     tunnels: tuple[TunnelView, ...]
     commands: tuple[Command, ...]
     drift: tuple[Drift, ...]
     sas: int
+    loaded: tuple[Mapping[str, Any], ...] = ()
 
 
 def look(desk: Desk, actor: Actor, name: str, *, now: datetime) -> Whole:
@@ -53,6 +59,7 @@ def look(desk: Desk, actor: Actor, name: str, *, now: datetime) -> Whole:
             tuple(pending(connection, gateway.id, now)),
             drift,
             sas,
+            tuple(kept.get("certificates") or ()) if isinstance(kept, dict) else (),
         )
 
 

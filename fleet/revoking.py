@@ -47,6 +47,11 @@ class Revocation:
     below: Below | None = None
     same_key: tuple[CertificateView, ...] = ()
 
+    @property
+    def number(self) -> int:
+        """What counts against the limit, and is to be confirmed where it is more."""
+        return max(len(self.cut), 0 if self.below is None else self.below.certificates)
+
 
 @dataclass(frozen=True)
 class _Ends:

@@ -16,6 +16,7 @@ from pki.certificates import MAX_PAGE, BadQuery, pick
 from pki.desk import Desk
 from store.fleet_tables import gateway_reports, gateway_sas, gateways, tunnels
 from store.tables import certificates
+from store.text import storable
 
 _FINGERPRINT = 64
 
@@ -41,10 +42,14 @@ class SaView:
 
 @dataclass(frozen=True)
 class SaQuery:
-    """A search. `certificate` is a serial number or fingerprint, of either end; `cursor` the last id of a page."""
+    """A search. `certificate` is a serial number or fingerprint, of either end; `peer` its address or its identity, as
+    the gateway wrote it; `cursor` the last id of a page.
+    """
 
     gateway: str | None = None
     tunnel: str | None = None
+    connection: str | None = None
+    peer: str | None = None
     certificate: str | None = None
     cursor: int | None = None
     limit: int = 100
@@ -105,6 +110,11 @@ def _conditions(connection: Connection, query: SaQuery) -> Iterable[ColumnElemen
         yield gateway_sas.c.gateway_id == registered(connection, query.gateway).id
     if query.tunnel is not None:
         yield gateway_sas.c.tunnel_id == tunnel(connection, query.tunnel).id
+    if query.connection is not None:
+        yield gateway_sas.c.connection == storable(query.connection)
+    if query.peer is not None:
+        peer, told = storable(query.peer), gateway_sas.c.document
+        yield or_(told["remote_address"].as_string() == peer, told["remote_id"].as_string() == peer)
     if query.certificate is not None:
         digits = query.certificate.lower().replace(":", "")
         if len(digits) != _FINGERPRINT:

@@ -210,7 +210,12 @@ def with_key(key: PrivateKey, work: Callable[[], T]) -> T:
 
     Raises what `work` raises.
     """
-    return beside(work) if getattr(key, "elsewhere", False) else work()
+    return beside(work) if is_elsewhere(key) else work()
+
+
+def is_elsewhere(key: object) -> bool:
+    """Whether a device or a server signs, and not this process."""
+    return bool(getattr(key, "elsewhere", False))
 
 
 def _refuse(what: str) -> NoReturn:

@@ -64,6 +64,10 @@ def configure_logs(
     for name in _CHATTY:
         logging.getLogger(name).setLevel(logging.NOTSET if debug else logging.WARNING)
     logging.captureWarnings(True)
+    # No line shows these, and to find them out took a third of a line's time ("Optimization" in Python's how-to of
+    # logging).
+    logging._srcfile = None
+    logging.logThreads = logging.logProcesses = logging.logMultiprocessing = False
 
 
 class LineHandler(logging.StreamHandler[TextIO]):

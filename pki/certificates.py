@@ -1,15 +1,17 @@
 """Certificates on record: looked up, searched, shown."""
 
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
-from typing import Any
+from typing import Any, Final
 
 from cryptography import x509
-from sqlalchemy import ColumnElement, Connection, Select, and_, bindparam, or_, select
+from sqlalchemy import ColumnElement, Connection, bindparam, select
 
-from core.errors import Conflict, InvalidInput, NotFound
+from core.errors import Conflict, NotFound
 from pki.actors import Action, Actor, Role, Scope, covers, require, require_gateway
+from pki.certificate_ids import MAX_PAGE, STATUSES, BadQuery, CertificateQuery, conditions
+from pki.certificate_ids import find as find_ids
 from pki.descent import ended
 from pki.desk import Desk
 from pki.x509 import serials
@@ -17,8 +19,8 @@ from pki.x509.crl import Reason
 from store.tables import authorities, certificates, revocations
 from store.text import storable
 
-STATUSES = ("pending", "valid", "held", "revoked", "abandoned", "expired")
-MAX_PAGE = 500
+COUNTED: Final = 1_000
+__all__ = ["MAX_PAGE", "STATUSES", "BadQuery", "CertificateQuery"]
 
 
 class CertificateNotFound(NotFound):
@@ -33,12 +35,6 @@ class SerialAmbiguous(Conflict):
 
     code = "serial_ambiguous"
     next_step = "Name the authority too: --authority NAME."
-
-
-class BadQuery(InvalidInput):
-    """A search that makes no sense."""
-
-    code = "query_malformed"
 
 
 @dataclass(frozen=True)
@@ -87,17 +83,17 @@ class CertificateView:
 
 
 @dataclass(frozen=True)
-class CertificateQuery:
-    """A search. `q` is part of a subject, name, serial number or fingerprint; `cursor` the last id of a page."""
+class Found:
+    """A page of a search, the newest first. `total` counts what was found, up to `COUNTED`, and `is_more` says that
+    there is more; None for a credential that is limited in names. `older` and `newer` are the cursors of the pages
+    beside it, None where there is none.
+    """
 
-    q: str | None = None
-    status: str | None = None
-    expires_before: datetime | None = None
-    gateway: str | None = None
-    profile: str | None = None
-    authority: str | None = None
-    cursor: int | None = None
-    limit: int = 100
+    items: tuple[CertificateView, ...]
+    total: int | None
+    is_more: bool
+    older: int | None
+    newer: int | None
 
 
 _COLUMNS = (
@@ -244,22 +240,64 @@ def search(
     Raises RoleMayNot, OutsideScope (whoever is tied to a gateway and asks for another's), BadQuery.
     """
     require(actor, Action.CERTIFICATE_READ)
+    narrow = _narrow(actor, query, now)
+    with desk.store.read() as connection:
+        found = _some(connection, actor, query, narrow, query.limit)
+        return _in_force(connection, found[::-1] if query.newer else found)
+
+
+def browse(desk: Desk, actor: Actor, query: CertificateQuery, *, now: datetime) -> Found:
+    """A page of a search, with what there is beside it. Raises as `search` does."""
+    require(actor, Action.CERTIFICATE_READ)
+    narrow = _narrow(actor, query, now)
+    with desk.store.read() as connection:
+        found = _some(connection, actor, query, narrow, query.limit + 1)
+        total = None
+        if actor.scope.names is None:
+            total = len(find_ids(connection, query.needles, narrow, COUNTED + 1))
+        beyond, found = len(found) > query.limit, found[: query.limit]
+        came_from = query.cursor is not None
+        items = tuple(_in_force(connection, found[::-1] if query.newer else found))
+        older, newer = (came_from, beyond) if query.newer else (beyond, came_from)
+        return Found(
+            items=items,
+            total=None if total is None else min(total, COUNTED),
+            is_more=total is not None and total > COUNTED,
+            older=items[-1].id if items and older else None,
+            newer=items[0].id if items and newer else None,
+        )
+
+
+def _narrow(actor: Actor, query: CertificateQuery, now: datetime) -> list[ColumnElement[bool]]:
     gateway = query.gateway or actor.scope.gateway
     require_gateway(actor, gateway)
-    statement = _filtered(query, now)
+    narrow = list(conditions(query, now))
     if actor.role is not Role.GATEWAY:
-        statement = statement.where(*within(actor.scope))
+        narrow += within(actor.scope)
     if gateway is not None:
-        statement = statement.where(certificates.c.gateway == storable(gateway))
+        narrow.append(certificates.c.gateway == storable(gateway))
+    return narrow
+
+
+def _some(
+    connection: Connection,
+    actor: Actor,
+    query: CertificateQuery,
+    narrow: Sequence[ColumnElement[bool]],
+    need: int,
+) -> list[CertificateView]:
+    """In the order in which they were looked for."""
     found: list[CertificateView] = []
-    with desk.store.read() as connection:
-        # Most callers see everything, and one round is enough; patterns of names are no business of SQL.
-        while True:
-            rows = connection.execute(statement.limit(query.limit)).all()
-            found += [each for each in map(view, rows) if visible(actor, each)]
-            if len(found) >= query.limit or len(rows) < query.limit:
-                return _in_force(connection, found[: query.limit])
-            statement = statement.where(certificates.c.id < rows[-1].id)
+    cursor = query.cursor
+    # Most callers see everything, and one round is enough; patterns of names are no business of SQL.
+    while True:
+        ids = find_ids(connection, query.needles, narrow, need, cursor=cursor, newer=query.newer)
+        rows = connection.execute(_COLUMNS.where(certificates.c.id.in_(ids)))
+        known = {row.id: view(row) for row in rows}
+        found += [known[number] for number in ids if visible(actor, known[number])]
+        if len(found) >= need or len(ids) < need:
+            return found[:need]
+        cursor = ids[-1]
 
 
 def within(scope: Scope) -> Iterator[ColumnElement[bool]]:
@@ -271,48 +309,3 @@ def within(scope: Scope) -> Iterator[ColumnElement[bool]]:
     if scope.authorities is not None:
         mine = select(authorities.c.id).where(authorities.c.name.in_(scope.authorities))
         yield certificates.c.authority_id.in_(mine)
-
-
-def _filtered(query: CertificateQuery, now: datetime) -> Select[Any]:
-    if not 1 <= query.limit <= MAX_PAGE:
-        raise BadQuery(f"A page has between 1 and {MAX_PAGE} entries.")
-    statement = _COLUMNS.order_by(certificates.c.id.desc())
-    if query.cursor is not None:
-        statement = statement.where(certificates.c.id < query.cursor)
-    if query.status is not None:
-        statement = _with_status(statement, query.status, now)
-    if query.expires_before is not None:
-        statement = statement.where(certificates.c.not_after < query.expires_before)
-    if query.profile is not None:
-        statement = statement.where(certificates.c.profile == storable(query.profile))
-    if query.authority is not None:
-        statement = statement.where(authorities.c.name == storable(query.authority))
-    if query.q:
-        text = storable(query.q)
-        statement = statement.where(
-            or_(
-                certificates.c.subject.icontains(text, autoescape=True),
-                certificates.c.names.icontains(text, autoescape=True),
-                certificates.c.serial == _digits(text),
-                certificates.c.fingerprint == _digits(text),
-                certificates.c.gateway == text,
-            )
-        )
-    return statement
-
-
-def _with_status(statement: Select[Any], status: str, now: datetime) -> Select[Any]:
-    if status not in STATUSES:
-        raise BadQuery(f"A status is one of {', '.join(STATUSES)}.")
-    if status == "expired":
-        return statement.where(
-            and_(certificates.c.status != "abandoned", certificates.c.not_after <= now)
-        )
-    statement = statement.where(certificates.c.status == status)
-    if status == "valid":
-        statement = statement.where(certificates.c.not_after > now)
-    return statement
-
-
-def _digits(text: str) -> str:
-    return text.lower().replace(":", "").replace(" ", "").removeprefix("0x")

@@ -16,7 +16,7 @@ from cryptography.exceptions import InvalidSignature
 from sqlalchemy import bindparam, exists, select, update
 
 from hsm.errors import KeyStoreError
-from hsm.signonly import with_key
+from hsm.signonly import is_elsewhere, with_key
 from pki import authorities, compromise, conditions, persons, profiles
 from pki.actors import (
     Action,
@@ -316,7 +316,7 @@ def _carry_out(desk: Desk, actor: Actor, plan: _Plan, now: datetime) -> IssuedCe
         report=report,
         renewed_from=plan.renewed_from,
     )
-    _record_intent(desk, actor, plan, issued, draft, shard, now)
+    _record_intent(desk, actor, plan, issued, draft, shard, now, lasting=is_elsewhere(key))
     try:
         signature = with_key(key, partial(sign, key, draft.tbs, draft.digest))
     except KeyStoreError as error:
@@ -357,7 +357,13 @@ def _record_intent(
     draft: Draft,
     shard: int,
     now: datetime,
+    *,
+    lasting: bool,
 ) -> None:
+    """Put on record what will be signed. A signature that this process makes does not get out of it before the result
+    is on record, whose commit waits for the disk: a power cut that undoes the intent leaves no signature anywhere. A
+    device or a server that signs may remember it (`lasting`).
+    """
     row = {
         "authority_id": plan.authority.id,
         "serial": issued.serial,
@@ -396,7 +402,7 @@ def _record_intent(
             **said,
         )
 
-    desk.store.together(work)
+    desk.store.together(work, lasting=lasting)
 
 
 _STATUS = select(certificates.c.status).where(

@@ -4,18 +4,20 @@ The authority's own key then signs only certificates and CRLs, and an answering 
 """
 
 from contextlib import suppress
+from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import Any
 
 from cryptography import x509
 from cryptography.hazmat.primitives import serialization
-from sqlalchemy import and_, delete, select
+from sqlalchemy import Select, and_, delete, select
 
 from core.errors import IkewardenError, Unavailable
 from hsm.errors import KeyNotFound, KeyStoreError
 from hsm.keystores import store_for
 from hsm.ports import KEY_ALGORITHMS, KeyAlgorithm, PrivateKey
 from pki import authorities, issuance
-from pki.actors import Action, Actor, require
+from pki.actors import Action, Actor, require, require_authority
 from pki.authorities import Authority
 from pki.desk import Desk
 from pki.trail import leave
@@ -40,7 +42,7 @@ _UNUSED = timedelta(days=1)
 
 # Verifiers do not ask about a signer (RFC 6960 §4.2.2.2.1, ocsp-nocheck): it is ours not to use one that is revoked or
 # on hold.
-_COUNTS = and_(
+COUNTS = and_(
     certificates.c.authority_id == ocsp_signers.c.authority_id,
     certificates.c.serial == ocsp_signers.c.serial,
     certificates.c.status == "valid",
@@ -59,23 +61,48 @@ def current(desk: Desk, authority: Authority, *, now: datetime) -> ResponderKey:
 
     Raises NoOcspSigner, SignerUnavailable.
     """
-    query = (
-        select(ocsp_signers.c.key_uri, ocsp_signers.c.certificate)
-        .join(certificates, _COUNTS)
+    with desk.store.read() as connection:
+        row = connection.execute(_usable(authority.id, now)).one_or_none()
+    if row is None:
+        raise NoOcspSigner(f"The authority {authority.name!r} has no OCSP signer.")
+    certificate = x509.load_der_x509_certificate(row.certificate)
+    return ResponderKey(certificate, desk.keys.open(row.key_uri))
+
+
+def _usable(authority_id: int, now: datetime) -> Select[Any]:
+    return (
+        select(ocsp_signers)
+        .join(certificates, COUNTS)
         .where(
-            ocsp_signers.c.authority_id == authority.id,
+            ocsp_signers.c.authority_id == authority_id,
             ocsp_signers.c.not_before <= now,
             ocsp_signers.c.not_after > now,
         )
         .order_by(ocsp_signers.c.not_after.desc())
         .limit(1)
     )
+
+
+@dataclass(frozen=True)
+class SignerView:
+    """The certificate of a delegated signer."""
+
+    serial: str
+    not_before: datetime
+    not_after: datetime
+
+
+def get(desk: Desk, actor: Actor, authority: str, *, now: datetime) -> SignerView | None:
+    """The signer that an authority answers by now, if it has one; its key is not opened.
+
+    Raises RoleMayNot, OutsideScope, AuthorityNotFound.
+    """
+    require(actor, Action.AUTHORITY_READ)
+    require_authority(actor, authority)
+    owner = authorities.load(desk, authority)
     with desk.store.read() as connection:
-        row = connection.execute(query).one_or_none()
-    if row is None:
-        raise NoOcspSigner(f"The authority {authority.name!r} has no OCSP signer.")
-    certificate = x509.load_der_x509_certificate(row.certificate)
-    return ResponderKey(certificate, desk.keys.open(row.key_uri))
+        row = connection.execute(_usable(owner.id, now)).one_or_none()
+    return None if row is None else SignerView(row.serial, row.not_before, row.not_after)
 
 
 def ensure(desk: Desk, actor: Actor, authority_name: str, *, now: datetime) -> bool:
@@ -119,7 +146,7 @@ def counts(unit: Unit, authority_id: int, signer: ResponderKey) -> bool:
 def _due(desk: Desk, owner: Authority, now: datetime) -> bool:
     query = (
         select(ocsp_signers.c.not_before, ocsp_signers.c.not_after)
-        .join(certificates, _COUNTS)
+        .join(certificates, COUNTS)
         # Not one that a clock made that was ahead: nobody may use it yet.
         .where(ocsp_signers.c.authority_id == owner.id, ocsp_signers.c.not_before <= now)
         .order_by(ocsp_signers.c.not_after.desc())

@@ -16,7 +16,7 @@ from sqlalchemy import ColumnElement, Connection, and_, func, select, update
 
 from core.errors import NotFound
 from pki import authorities
-from pki.actors import Action, Actor, require
+from pki.actors import Action, Actor, require, require_authority
 from pki.authorities import Authority
 from pki.desk import Desk
 from pki.trail import leave
@@ -56,6 +56,18 @@ class Crl:
     sha256: str
 
 
+@dataclass(frozen=True)
+class Listed:
+    """A published list, without what it says. `shard` is NO_SHARD where it is of all."""
+
+    kind: str
+    shard: int
+    number: int
+    this_update: datetime
+    next_update: datetime
+    entries: int
+
+
 def published(desk: Desk, authority: str, kind: str, shard: int = NO_SHARD) -> Crl:
     """The list that verifiers shall get. Public: no actor. Raises AuthorityNotFound, CrlNotFound."""
     owner = authorities.load(desk, authority)
@@ -83,6 +95,22 @@ def published_number(desk: Desk, authority: str, kind: str, shard: int = NO_SHAR
     query = select(crls.c.number).where(_same(owner, kind, shard))
     with desk.store.read() as connection:
         return connection.execute(query).scalar_one_or_none()
+
+
+def lists(desk: Desk, actor: Actor, authority: str) -> list[Listed]:
+    """All that is published of an authority, by kind and shard. Raises RoleMayNot, OutsideScope, AuthorityNotFound."""
+    require(actor, Action.CRL_READ)
+    require_authority(actor, authority)
+    owner = authorities.load(desk, authority)
+    columns = (
+        *(crls.c.kind, crls.c.shard, crls.c.number),
+        *(crls.c.this_update, crls.c.next_update, crls.c.entries),
+    )
+    query = select(*columns).where(crls.c.authority_id == owner.id)
+    with desk.store.read() as connection:
+        return [
+            Listed(*row) for row in connection.execute(query.order_by(crls.c.kind, crls.c.shard))
+        ]
 
 
 def publish_shard(desk: Desk, actor: Actor, authority: str, shard: int, *, now: datetime) -> Crl:

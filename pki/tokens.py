@@ -261,6 +261,22 @@ def list_(desk: Desk, actor: Actor, *, after: str | None, limit: int) -> list[To
     return found
 
 
+def get(desk: Desk, actor: Actor, token_id: str) -> TokenView:
+    """Look at one token within the limits of the caller's own. Raises RoleMayNot, TokenNotFound."""
+    require(actor, Action.TOKEN_READ)
+    with desk.store.read() as connection:
+        query = select(tokens).where(tokens.c.id == storable(token_id))
+        row = connection.execute(query).one_or_none()
+    if row is None or _limit_passed(actor.scope, _view(row).scope) is not None:
+        raise TokenNotFound(f"There is no token {token_id[:100]!r}.")
+    return _view(row)
+
+
+def givable(role: Role) -> frozenset[Role]:
+    """The roles of the tokens that somebody of this role makes and ends."""
+    return _MAY_GIVE.get(role, frozenset())
+
+
 def revoke(desk: Desk, actor: Actor, token_id: str, *, now: datetime) -> TokenView:
     """End a token at once; ending it again changes nothing. Raises RoleMayNot, OutsideScope, TokenNotFound."""
     require(actor, Action.TOKEN_REVOKE)

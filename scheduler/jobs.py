@@ -11,6 +11,7 @@ from core.errors import IkewardenError
 from fleet import reach
 from fleet.findings import expiry as acceptances
 from fleet.monitoring import expiry as monitoring
+from fleet.monitoring import hours
 from fleet.rotation import due
 from pki import (
     cleanup,
@@ -22,6 +23,7 @@ from pki import (
     publication,
     ra_credential,
     reconcile,
+    search_index,
 )
 from pki.actors import Actor, Role
 from pki.authorities import own_names
@@ -140,6 +142,16 @@ def see_to_confirmations(desk: Desk, now: datetime) -> Mapping[str, int]:
     return {"revoked": cmp_transactions.end_unconfirmed(desk, SCHEDULER, now=now)}
 
 
+def keep_words(desk: Desk, now: datetime) -> Mapping[str, int]:
+    """Keep the words by which new certificates are found."""
+    return {"kept": search_index.keep_words(desk, SCHEDULER, now=now)}
+
+
+def sum_up_hours(desk: Desk, now: datetime) -> Mapping[str, int]:
+    """Sum up what the fleet's SAs did in the last hours."""
+    return {"lines": hours.sum_up(desk, SCHEDULER, now=now)}
+
+
 JOBS: tuple[Job, ...] = (
     Job("crl_refresh", refresh_crls),
     Job("ocsp_refresh", refresh_ocsp),
@@ -154,6 +166,8 @@ JOBS: tuple[Job, ...] = (
     # Soon after a rollover has switched, or one was revoked.
     Job("ra_credential", see_to_registration_authorities, every=10.0),
     Job("cmp_confirmations", see_to_confirmations),
+    Job("search_words", keep_words),
+    Job("fleet_hours", sum_up_hours),
 )
 
 

@@ -27,18 +27,24 @@ _URL_HELP: Final = (
     "Use sqlite:////absolute/path/file.db or postgresql+psycopg://user@host/database."
 )
 
+# Each is what is executed to begin a transaction.
 _READ: Final = {
-    "sqlite": "BEGIN",
+    "sqlite": ("BEGIN",),
     # One snapshot for the whole transaction, as on SQLite; read only, so it never fails to
     # serialise.
-    "postgresql": "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY",
+    "postgresql": ("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY",),
 }
-_NONE: Final = ""  # as the driver has it: each statement is a transaction
+_NONE: Final = ()  # as the driver has it: each statement is a transaction
+# By whether its commit waits for the disk.
 _WRITE: Final = {
     # IMMEDIATE: a transaction that reads first and writes later could otherwise find the database
     # locked when it is too late to wait.
-    "sqlite": "BEGIN IMMEDIATE",
-    "postgresql": "BEGIN ISOLATION LEVEL READ COMMITTED",
+    ("sqlite", True): ("PRAGMA synchronous = FULL", "BEGIN IMMEDIATE"),
+    ("sqlite", False): ("PRAGMA synchronous = NORMAL", "BEGIN IMMEDIATE"),
+    ("postgresql", True): ("BEGIN ISOLATION LEVEL READ COMMITTED",),
+    ("postgresql", False): (
+        "BEGIN ISOLATION LEVEL READ COMMITTED; SET LOCAL synchronous_commit = off",
+    ),
 }
 
 # Compact, and without NaN and Infinity, which PostgreSQL refuses and SQLite would take.
@@ -98,15 +104,19 @@ class Store:
         """
         return self._writing()
 
-    def together(self, work: Callable[[Unit], T]) -> T:
+    def together(self, work: Callable[[Unit], T], *, lasting: bool = True) -> T:
         """Run the work in a transaction shared with works of other threads; returns once committed.
 
         The work may be run twice (in a shared transaction that failed, then alone), perhaps in
         another thread. It sees what works before it wrote through `unit.connection`, but no
         deferred insert. A work that raises leaves nothing behind, and its caller gets what it
         raised; the other works are not affected. Raises what `write` raises.
+
+        Not `lasting`: the commit does not wait for the disk, and a power cut may undo it, until any commit after it
+        has returned that does wait. So it is for what has no effect outside before such a one: both databases keep
+        their log in order. That a process dies undoes nothing.
         """
-        return self._group.run(work)
+        return self._group.run(work, lasting=lasting)
 
     def close(self) -> None:
         """Close all connections: idle ones now, the others when their transaction ends."""
@@ -115,10 +125,9 @@ class Store:
         if self._gate is not None:
             self._gate.close()
 
-    def _writing(self) -> Transaction:
-        return Transaction(
-            self._writers, _WRITE[self.dialect], write=True, gate=self._gate, hear=self._heard
-        )
+    def _writing(self, lasting: bool = True) -> Transaction:
+        begin = _WRITE[self.dialect, lasting]
+        return Transaction(self._writers, begin, write=True, gate=self._gate, hear=self._heard)
 
     def _heard(self, refusal: IkewardenError | None) -> None:
         self.refused = refusal

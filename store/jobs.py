@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final, Literal
 
-from sqlalchemy import Connection, Row, Select, case, delete, func, insert, select, update
+from sqlalchemy import ColumnElement, Connection, Row, Select, delete, func, insert, select, update
 
 from store.engine import Store
 from store.tables import job_runs
@@ -86,8 +86,11 @@ def latest(connection: Connection) -> list[JobState]:
     query = select(job_runs).where(job_runs.c.id.in_(wanted))
     runs: dict[int | None, Row[Any]] = {row.id: row for row in connection.execute(query)}
     return [
-        _state(runs[last], runs.get(success), runs.get(failure))
-        for _, last, success, failure in groups
+        _state(
+            runs[max(number for number in numbers if number is not None)],
+            *(runs.get(number) for number in numbers[1:]),
+        )
+        for _, *numbers in groups
     ]
 
 
@@ -119,16 +122,22 @@ def prune(connection: Connection, before: datetime) -> int:
 
 
 def _latest_runs() -> Select[Any]:
-    number, outcome = job_runs.c.id, job_runs.c.outcome
+    # Of each job a step or two into the index: there is a run every few seconds, for days.
+    first = select(func.min(job_runs.c.job).label("job")).cte("names", recursive=True)
+    later = select(func.min(job_runs.c.job)).where(job_runs.c.job > first.c.job)
+    names = first.union_all(select(later.scalar_subquery()).where(first.c.job.is_not(None)))
+
+    def last(ended: ColumnElement[bool]) -> Any:
+        mine = select(func.max(job_runs.c.id)).where(job_runs.c.job == names.c.job, ended)
+        return mine.scalar_subquery()
+
+    outcome = job_runs.c.outcome
     return (
         select(
-            job_runs.c.job,
-            func.max(number),
-            func.max(case((outcome == "ok", number))),
-            func.max(case((outcome == "failed", number))),
+            names.c.job, last(outcome.is_(None)), last(outcome == "ok"), last(outcome == "failed")
         )
-        .group_by(job_runs.c.job)
-        .order_by(job_runs.c.job)
+        .where(names.c.job.is_not(None))
+        .order_by(names.c.job)
     )
 
 

@@ -106,6 +106,17 @@ sa_days: Final = Table(
     Index(None, "day"),
 )
 
+# How many events of a kind all gateways had in an hour, summed up by a job: who looks at the whole fleet would go
+# through a line for each tunnel and hour.
+sa_hours: Final = Table(
+    "sa_hours",
+    metadata,
+    when("hour"),
+    text("kind"),
+    Column("number", BigInteger, nullable=False),
+    PrimaryKeyConstraint("hour", "kind"),
+)
+
 # One condition, from its first sign to its end. `same` tells it from others of the gateway; `began` and `ended` are by
 # the gateway's clock, the others by ours. `lines` are numbers of events. `told`: somebody was told that it is there.
 sa_alerts: Final = Table(

@@ -8,7 +8,7 @@ import os
 import sqlite3
 import threading
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, Final, final
 
 from sqlalchemy import Connection
@@ -31,11 +31,11 @@ class Line:
         self.connection = connection
         self.raw: Any = connection.connection.dbapi_connection
 
-    def begin(self, statement: str) -> None:
-        """Begin a transaction with the driver, so that SQLAlchemy never begins one its own way. None where the
-        statement is empty.
+    def begin(self, statements: Sequence[str]) -> None:
+        """Begin a transaction with the driver, so that SQLAlchemy never begins one its own way. None where there are
+        no statements.
         """
-        if statement:
+        for statement in statements:
             self.raw.execute(statement)
 
     def commit(self) -> None:
@@ -106,8 +106,8 @@ class Pool:
         self._process = os.getpid()
         self._closed = False
 
-    def begin(self, statement: str) -> Line:
-        """A connection with a transaction begun by the statement.
+    def begin(self, statements: Sequence[str]) -> Line:
+        """A connection with a transaction begun by the statements.
 
         Raises StoreBusy when none is free in time, and what the driver raises when there is no
         connection to be had. A connection that turns out to have died while idle is replaced once:
@@ -121,28 +121,28 @@ class Pool:
         if not self._places.acquire(timeout=self._wait):
             raise StoreBusy("All database connections were in use for too long.")
         try:
-            return self._begin(statement)
+            return self._begin(statements)
         except BaseException:
             self._places.release()
             raise
 
-    def _begin(self, statement: str) -> Line:
+    def _begin(self, statements: Sequence[str]) -> Line:
         while True:
             try:
                 line = self._idle.pop()
             except IndexError:
                 break
-            if self._try(line, statement):
+            if self._try(line, statements):
                 return line
         line = Line(self._connect())
-        if not self._try(line, statement):
+        if not self._try(line, statements):
             raise StoreUnreachable("The database closed a fresh connection.")
         return line
 
-    def _try(self, line: Line, statement: str) -> bool:
+    def _try(self, line: Line, statements: Sequence[str]) -> bool:
         """Begin; False where the connection turned out to be dead."""
         try:
-            line.begin(statement)
+            line.begin(statements)
         except Exception:
             dead = line.dead()
             self._put_back(line)

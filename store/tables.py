@@ -99,11 +99,17 @@ certificates: Final = Table(
     _text("renewed_from", null=True),
     # The serial number first: it is looked up alone too, and rises with time (pki/x509/serials.py).
     UniqueConstraint("serial", "authority_id"),
-    Index(None, "not_after"),
+    Index(None, "not_after", "status"),
     Index(None, "status", "created_at"),
     Index(None, "gateway"),
     Index(None, "renewed_from"),
-    Index(None, "spki_sha256"),
+    # Also whether a one-time credential has got a certificate with a key before.
+    Index(None, "spki_sha256", "credential"),
+    # What lists are narrowed by, in one place: the wide rows are read for one page alone.
+    Index(
+        "ix_certificates_facets",
+        *("id", "status", "profile", "authority_id", "not_after", "issued_at"),
+    ),
     sqlite_autoincrement=True,
 )
 
@@ -280,7 +286,7 @@ job_runs: Final = Table(
     _text("outcome", null=True),
     _text("error", null=True),
     Column("detail", JSON(none_as_null=True), nullable=True),
-    Index(None, "job", "started_at"),
+    Index(None, "job", "outcome", "id"),
     sqlite_autoincrement=True,
 )
 

@@ -31,10 +31,11 @@ _DEADLOCKS: Final = 3
 class _Entry:
     """One caller's work and what became of it."""
 
-    __slots__ = ("done", "error", "gone", "result", "wake", "work")
+    __slots__ = ("done", "error", "gone", "lasting", "result", "wake", "work")
 
-    def __init__(self, work: Callable[[Unit], Any]) -> None:
+    def __init__(self, work: Callable[[Unit], Any], lasting: bool) -> None:
         self.work = work
+        self.lasting = lasting
         self.done = False
         self.gone = False
         self.result: Any = None
@@ -58,9 +59,11 @@ class _Entry:
 
 @final
 class GroupCommit:
-    """Runs works in shared transactions; `begin` makes a writing one."""
+    """Runs works in shared transactions; `begin` makes a writing one, whose commit waits for the disk if it is told
+    True.
+    """
 
-    def __init__(self, begin: Callable[[], Transaction], size: int) -> None:
+    def __init__(self, begin: Callable[[bool], Transaction], size: int) -> None:
         self._begin = begin
         self._size = size
         self._mutex = threading.Lock()
@@ -68,9 +71,9 @@ class GroupCommit:
         self._leader: _Entry | None = None
         self._batch: list[_Entry] = []
 
-    def run(self, work: Callable[[Unit], T]) -> T:
+    def run(self, work: Callable[[Unit], T], *, lasting: bool = True) -> T:
         """See `Store.together`."""
-        entry = _Entry(work)
+        entry = _Entry(work, lasting)
         crew = crew_at_work()
         if crew is None:
             self.run_all([entry])
@@ -144,7 +147,7 @@ class GroupCommit:
 
         Gives the error where no transaction could be begun. `deadlocks`: so many times it was ended for that already.
         """
-        transaction = self._begin()
+        transaction = self._begin(any(entry.lasting for entry in batch))
         begun = False
         try:
             with transaction as connection:

@@ -1,6 +1,6 @@
 """One database transaction, and the only way in and out of it."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from types import TracebackType
 from typing import Any, Literal, final
@@ -28,7 +28,7 @@ class Transaction:
     def __init__(
         self,
         pool: Pool,
-        begin: str,
+        begin: Sequence[str],
         *,
         write: bool,
         gate: AbstractContextManager[None] | None = None,

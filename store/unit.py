@@ -19,6 +19,7 @@ from store import (  # noqa: F401 - all tables must be known before they are sor
     monitoring_tables,
     rollover_tables,
     rotation_tables,
+    search_tables,
     tables,
 )
 from store.columns import metadata

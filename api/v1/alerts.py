@@ -31,6 +31,7 @@ class AlertSearch(PageQuery):
     kind: Word | None = None
     severity: SeverityName | None = None
     gateway: Word | None = None
+    silenced: bool | None = None
 
 
 class Silence(Sent):
@@ -99,6 +100,7 @@ def search(call: Call[None, AlertSearch]) -> Reply:
         kind=query.kind,
         severity=query.severity,
         gateway=query.gateway,
+        silenced=query.silenced,
         cursor=cursors.decode_pair(_PATH, query.cursor),
         limit=query.limit,
     )

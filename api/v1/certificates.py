@@ -11,16 +11,18 @@ from pydantic import AfterValidator, AwareDatetime, Field
 
 from api import cursors
 from api.cursors import PageQuery
+from api.errors import CursorInvalid
 from api.registry import Call, Nothing, Reply, Route, Sent, Shown
 from fleet import revoking
 from pki import certificates, issuance, revocation
 from pki.actors import Action
 from pki.authorities import pem
-from pki.certificates import CertificateQuery, CertificateView
+from pki.certificates import COUNTED, CertificateQuery, CertificateView
 from pki.issuance import IssuedCertificate, IssueRequest
 from pki.x509 import renewal
 
 _PATH = "/v1/certificates"
+_NEWER = _PATH + "#newer"
 _TAG = "Certificates"
 _MAX_CSR = 64_000
 _CSR = "-----BEGIN CERTIFICATE REQUEST-----\nMIHz…\n-----END CERTIFICATE REQUEST-----\n"
@@ -115,14 +117,32 @@ class Which(Sent):
 
 
 class Search(PageQuery):
-    """What to look for."""
+    """What to look for; what is given holds together."""
 
     q: Word | None = Field(
         default=None,
-        description="Part of a subject or name; a serial number, fingerprint, gateway.",
+        description="With what a word of a subject, name or gateway begins; or, in any spelling, a serial number, a "
+        "fingerprint, or the SHA-256 of a key: hexadecimal, eight digits at least, or all of it in base64.",
+    )
+    name: Word | None = Field(
+        default=None, description="With what a word of a subject, name or gateway begins."
+    )
+    serial: Word | None = Field(
+        default=None, description="With what the serial number begins, in any spelling."
+    )
+    key: Word | None = Field(
+        default=None,
+        description="SHA-256 of the SubjectPublicKeyInfo: with what it begins, hexadecimal, or all of it in base64.",
     )
     status: Literal["pending", "valid", "held", "revoked", "abandoned", "expired"] | None = None
     expires_before: When | None = None
+    expires_after: When | None = Field(default=None, description="At this moment, or later.")
+    issued_before: When | None = None
+    issued_after: When | None = Field(default=None, description="At this moment, or later.")
+    renewed: bool | None = Field(
+        default=None,
+        description="Whether there is a valid successor, or the service renews it by itself.",
+    )
     gateway: Word | None = None
     profile: Word | None = None
     authority: Word | None = None
@@ -164,7 +184,12 @@ class CertificatePage(Shown):
     """Some certificates, newest first."""
 
     items: list[CertificateOnRecord]
-    next_cursor: str | None
+    next_cursor: str | None = Field(description="Of the older ones that come after these.")
+    previous_cursor: str | None = Field(description="Of the newer ones that come before these.")
+    total: int | None = Field(
+        description=f"How many were found, counted up to {COUNTED:,}; null for a credential that is limited in names."
+    )
+    total_is_more: bool = Field(description="Whether there are more than `total`.")
 
 
 class Issued(Shown):
@@ -269,21 +294,28 @@ def renew(call: Call[Renew, Which]) -> Reply:
 def search(call: Call[None, Search]) -> Reply:
     """Search certificates."""
     query = call.query
-    wanted = CertificateQuery(
-        q=query.q,
-        status=query.status,
-        expires_before=query.expires_before,
-        gateway=query.gateway,
-        profile=query.profile,
-        authority=query.authority,
-        cursor=cursors.decode(_PATH, query.cursor, int),
-        limit=query.limit,
+    given = query.model_dump(exclude={"cursor", "limit"})
+    after, newer = _place(query.cursor)
+    wanted = CertificateQuery(**given, cursor=after, newer=newer, limit=query.limit)
+    found = certificates.browse(call.desk, call.actor, wanted, now=call.now)
+    older = None if found.older is None else cursors.encode(_PATH, found.older)
+    newer_ones = None if found.newer is None else cursors.encode(_NEWER, found.newer)
+    content = CertificatePage(
+        items=[_found(view, call.now) for view in found.items],
+        next_cursor=older,
+        previous_cursor=newer_ones,
+        total=found.total,
+        total_is_more=found.is_more,
     )
-    found = certificates.search(call.desk, call.actor, wanted, now=call.now)
-    last = found[-1].id if found else None
-    cursor, headers = cursors.next_page(_PATH, query, found, last)
-    items = [_found(view, call.now) for view in found]
-    return Reply(CertificatePage(items=items, next_cursor=cursor), headers=headers)
+    return Reply(content, headers=cursors.next_link(_PATH, query, older))
+
+
+def _place(cursor: str | None) -> tuple[int | None, bool]:
+    """The certificate that a cursor names, and whether it leads to newer ones."""
+    try:
+        return cursors.decode(_PATH, cursor, int), False
+    except CursorInvalid:
+        return cursors.decode(_NEWER, cursor, int), True
 
 
 def show(call: Call[None, Which]) -> Reply:
@@ -342,7 +374,7 @@ ROUTES = (
         method="GET",
         path=_PATH,
         view=search,
-        summary="Search certificates, newest first",
+        summary="Search certificates by anything, newest first",
         tag=_TAG,
         action=Action.CERTIFICATE_READ,
         query=Search,

@@ -8,7 +8,7 @@ from pydantic import Field
 from api import cursors, decoding
 from api.cursors import PageQuery
 from api.registry import Call, Nothing, Reply, Route, Sent, Shown
-from api.v1.certificates import Word
+from api.v1.certificates import When, Word
 from api.v1.secrets import TAG, KindName, RotationShown, rotation_shown
 from api.v1.tunnels import TunnelName
 from fleet.rotation import orders, shown
@@ -38,6 +38,7 @@ class RotationSearch(PageQuery):
 
     state: Word | None = Field(default=None, description="One of the states, or `running`.")
     tunnel: TunnelName | None = None
+    ended_after: When | None = None
 
 
 class PlanStepShown(Shown):
@@ -104,6 +105,7 @@ def search(call: Call[None, RotationSearch]) -> Reply:
     wanted = RotationQuery(
         state=query.state,
         tunnel=query.tunnel,
+        ended_after=query.ended_after,
         cursor=cursors.decode(_PATH, query.cursor, int),
         limit=query.limit,
     )

@@ -68,7 +68,9 @@ class EventQuery:
 
 @dataclass(frozen=True)
 class AlertQuery:
-    """A search. `cursor` is rank and id of the last one of a page."""
+    """A search. `silenced`: only those that somebody silenced, or only others; `cursor` is rank and id of the last one
+    of a page.
+    """
 
     state: str | None = None
     kind: str | None = None
@@ -76,6 +78,7 @@ class AlertQuery:
     gateway: str | None = None
     cursor: tuple[int, int] | None = None
     limit: int = 100
+    silenced: bool | None = None
 
 
 @dataclass(frozen=True)
@@ -174,6 +177,9 @@ def _alert_conditions(query: AlertQuery) -> Iterable[ColumnElement[bool]]:
         if query.state not in {*AlertState}:
             raise BadQuery(f"A state is one of {', '.join(AlertState)}.")
         yield column.state == query.state
+    if query.silenced is not None:
+        audible = column.silenced_until.is_(None)
+        yield ~audible if query.silenced else audible
     if query.severity is not None:
         if query.severity not in SEVERITIES:
             raise BadQuery(f"A severity is one of {', '.join(SEVERITIES)}.")

@@ -174,6 +174,11 @@ def _refusal(end: End) -> EndReport | None:
     return report if report.error_code not in _PASSING else None
 
 
+def has_refused(end: End) -> bool:
+    """Whether the end says that it cannot have what is desired of it, and does not go on trying."""
+    return _refusal(end) is not None
+
+
 def _takes_both(end: End) -> bool:
     return end.report is not None and end.report.abilities.overlap
 

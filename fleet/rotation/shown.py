@@ -109,12 +109,15 @@ class SlotView:
 
 @dataclass(frozen=True)
 class RotationQuery:
-    """A search. `state` is one of the states, or `running`; `cursor` the last id of a page."""
+    """A search. `state` is one of the states, or `running`; of those that ended, `ended_after` on; `cursor` the last id
+    of a page.
+    """
 
     state: str | None = None
     tunnel: str | None = None
     cursor: int | None = None
     limit: int = 100
+    ended_after: datetime | None = None
 
 
 def of_tunnel(desk: Desk, actor: Actor, name: str) -> list[SlotView]:
@@ -231,6 +234,8 @@ def search(desk: Desk, actor: Actor, query: RotationQuery) -> list[RotationView]
 def _conditions(query: RotationQuery) -> Iterable[ColumnElement[bool]]:
     if query.cursor is not None:
         yield rotations.c.id < query.cursor
+    if query.ended_after is not None:
+        yield rotations.c.ended_at >= query.ended_after
     if query.tunnel is not None:
         yield tunnels.c.name == storable(query.tunnel)
     if query.state == RUNNING:

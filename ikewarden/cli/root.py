@@ -50,6 +50,7 @@ _COMMANDS: Final = "ikewarden.cli.commands"
         "secret": Lazy(
             f"{_COMMANDS}.secret:secret", "Shared secrets that were handed over to you."
         ),
+        "overview": Lazy(f"{_COMMANDS}.overview:overview", "Tell what needs a person now."),
         "finding": Lazy(f"{_COMMANDS}.finding:finding", "What audits found on gateways."),
         "alert": Lazy(f"{_COMMANDS}.alert:alert", "What is wrong with the SAs of the fleet."),
         "report": Lazy(f"{_COMMANDS}.report:report", "Reports of the whole fleet."),

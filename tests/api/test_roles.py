@@ -98,6 +98,8 @@ TABLE = """
     GET  /v1/audit-log/head                     -      y       -        y       y       -        -
     GET  /v1/audit-log/proof                    -      y       -        y       y       -        -
     GET  /v1/audit-log/entries                  -      y       -        y       y       -        -
+    GET  /v1/overview                           -      y       y        y       y       -        -
+    GET  /v1/fleet-map                          -      y       y        y       y       -        -
     GET  /v1/jobs                               -      y       y        y       y       -        -
     GET  /v1/jobs/dead-letters                  -      y       y        y       y       -        -
     POST /v1/jobs/dead-letters/{id}/retry       -      y       y        -       -       -        -

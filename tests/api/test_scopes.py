@@ -121,6 +121,8 @@ TABLE = """
     all   GET  /v1/approvals/{id}
     all   POST /v1/approvals/{id}
     all   POST /v1/approvals/{id}/withdraw
+    cut   GET  /v1/overview
+    cut   GET  /v1/fleet-map
     all   GET  /v1/jobs
     all   GET  /v1/jobs/dead-letters
     all   POST /v1/jobs/dead-letters/{id}/retry
@@ -139,7 +141,7 @@ MAY = {(method, path): may for method, path, may in roles.ROWS}
 # Lists that can be asked for by gateway.
 BY_GATEWAY = {
     f"/v1/{name}"
-    for name in ("certificates", "tunnels", "findings", "sa-events", "alerts", "sas")
+    for name in ("certificates", "tunnels", "fleet-map", "findings", "sa-events", "alerts", "sas")
 } | {"/v1/reports/sa-health"}  # fmt: skip
 _SOON = (datetime.now(UTC) + timedelta(days=30)).isoformat()
 _KNOWN = {"until": _SOON, "why": "a lab"}

@@ -20,6 +20,28 @@ TABLE = """
     POST /sign-in                         y      y       y        y       y
     POST /sign-out                        -      y       y        y       y
     POST /view                            y      y       y        y       y
+    GET  /certificates                    -      y       y        y       y
+    GET  /certificates/{serial}           -      y       y        y       y
+    GET  /certificates/{serial}/file      -      y       y        y       y
+    GET  /certificates/issue              -      y       y        -       -
+    POST /certificates/issue              -      y       y        -       -
+    GET  /certificates/{serial}/renew     -      y       y        -       -
+    POST /certificates/{serial}/renew     -      y       y        -       -
+    GET  /certificates/{serial}/revoke    -      y       y        -       -
+    POST /certificates/{serial}/revoke    -      y       y        -       -
+    GET  /certificates/{serial}/hold      -      y       y        -       -
+    POST /certificates/{serial}/hold      -      y       y        -       -
+    GET  /certificates/{serial}/release   -      y       y        -       -
+    POST /certificates/{serial}/release   -      y       y        -       -
+    GET  /certificates/{serial}/reach     -      y       y        y       y
+    GET  /authorities                     -      y       y        y       y
+    GET  /authorities/{name}              -      y       y        y       y
+    GET  /authorities/{name}/file         -      y       y        y       y
+    GET  /tokens                          -      y       y        -       y
+    GET  /tokens/create                   -      y       y        -       -
+    POST /tokens/create                   -      y       y        -       -
+    GET  /tokens/{id}/revoke              -      y       y        -       -
+    POST /tokens/{id}/revoke              -      y       y        -       -
     POST /sign-in/certificate             y      y       y        y       y
     GET  /sign-in/oidc                    y      y       y        y       y
     GET  /sign-in/oidc/callback           y      y       y        y       y
@@ -58,6 +80,34 @@ TABLE = """
     GET  /settings/endpoints              -      y       y        y       y
     GET  /settings/profiles               -      y       y        y       y
     GET  /settings/profiles/{name}        -      y       y        y       y
+    GET  /map                             -      y       y        y       y
+    GET  /gateways                        -      y       y        y       y
+    GET  /gateway-new                     -      y       y        y       y
+    POST /gateway-new                     -      y       y        -       -
+    GET  /gateways/{name}                 -      y       y        y       y
+    GET  /gateways/{name}/enroll          -      y       y        y       y
+    POST /gateways/{name}/enroll          -      y       y        -       -
+    POST /gateways/{name}/commands        -      y       y        -       -
+    GET  /gateways/{name}/remove          -      y       y        y       y
+    POST /gateways/{name}/remove          -      y       y        -       -
+    GET  /tunnels                         -      y       y        y       y
+    GET  /tunnels/{name}                  -      y       y        y       y
+    GET  /tunnels/{name}/remove           -      y       y        y       y
+    POST /tunnels/{name}/remove           -      y       y        -       -
+    GET  /tunnels/{name}/rotate           -      y       y        -       -
+    POST /tunnels/{name}/rotate           -      y       y        -       -
+    GET  /tunnels/{name}/handover         -      y       y        y       y
+    POST /tunnels/{name}/handover         -      y       y        -       -
+    GET  /rotations/{id}                  -      y       y        y       y
+    GET  /rotations/{id}/cancel           -      y       y        y       y
+    POST /rotations/{id}/cancel           -      y       y        -       -
+    POST /rotations/{id}/confirm          -      y       y        -       -
+    GET  /sas                             -      y       y        -       y
+    GET  /sas/connection                  -      y       y        -       y
+    GET  /alerts                          -      y       y        y       y
+    GET  /alerts/{id}                     -      y       y        y       y
+    POST /alerts/{id}/silence             -      y       y        -       -
+    POST /alerts/{id}/unsilence           -      y       y        -       -
 """
 ROWS = {
     f"{method} {path}": dict(zip(COLUMNS, marks, strict=True))

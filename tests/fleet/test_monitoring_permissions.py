@@ -5,7 +5,17 @@ from typing import Any
 import pytest
 
 from fleet import monitoring
-from fleet.monitoring import expiry, health, intake, orders, shown, standing, undoing
+from fleet.monitoring import (
+    expiry,
+    health,
+    hours,
+    intake,
+    intervals,
+    orders,
+    shown,
+    standing,
+    undoing,
+)
 from fleet.monitoring.health import HealthQuery
 from fleet.monitoring.shown import AlertQuery, EventQuery
 from pki.actors import Actor, OutsideScope, Role, Scope
@@ -32,6 +42,11 @@ TABLE: dict[Any, tuple[set[Role], Call]] = {
     expiry.end_unheard: ({S}, lambda d, a: expiry.end_unheard(d, a, now=NOW)),
     expiry.forget_old: ({S}, lambda d, a: expiry.forget_old(d, a, now=NOW)),
     health.report: ({A, O, U}, lambda d, a: health.report(d, a, HealthQuery(), now=NOW)),
+    intervals.of_connection: (
+        {A, O, U},
+        lambda d, a: intervals.of_connection(d, a, "gw1", "gw1-gw2"),
+    ),
+    hours.sum_up: ({S}, lambda d, a: hours.sum_up(d, a, now=NOW)),
     intake.take: ({G}, lambda d, a: intake.take(d, a, batch([]), now=NOW)),
     orders.silence: ({A, O}, lambda d, a: orders.silence(d, a, 1, NOW, "why", now=NOW)),
     orders.unsilence: ({A, O}, lambda d, a: orders.unsilence(d, a, 1, now=NOW)),

@@ -12,6 +12,8 @@ from fleet import (
     gateways,
     inventory,
     lists,
+    loaded,
+    overview,
     reach,
     removal,
     reports,
@@ -19,12 +21,14 @@ from fleet import (
     sas,
     state,
     successions,
+    topology,
     tunnels,
 )
 from fleet.changes import Changes
 from fleet.gateways import GatewayQuery, GatewayRequest
 from fleet.reports import AppliedReport
 from fleet.sas import SaQuery
+from fleet.topology import MapQuery
 from fleet.tunnels import TunnelQuery, TunnelRequest
 from pki.actors import Actor, Role, RoleMayNot, Scope
 from pki.desk import Desk
@@ -59,6 +63,9 @@ TABLE: dict[Any, tuple[set[Role], Call]] = {
     gateways.search: (READERS, lambda d, a: gateways.search(d, a, GatewayQuery(), now=NOW)),
     inventory.look: (READERS, lambda d, a: inventory.look(d, a, "nope", now=NOW)),
     lists.get: ({*READERS, E, G}, lambda d, a: lists.get(d, a, "nope")),
+    loaded.trusting: (READERS, lambda d, a: loaded.trusting(d, a, "nope")),
+    loaded.where: (READERS, lambda d, a: loaded.where(d, a, NOWHERE, now=NOW)),
+    overview.overview: (READERS, lambda d, a: overview.overview(d, a, now=NOW)),
     reach.progress: (READERS, lambda d, a: reach.progress(d, a, NOWHERE, now=NOW)),
     reach.refresh: ({S}, lambda d, a: reach.refresh(d, a, share=1.0, now=NOW)),
     reach.tell: ({S}, lambda d, a: reach.tell(d, a, "nope", [], 1, now=NOW)),
@@ -81,6 +88,7 @@ TABLE: dict[Any, tuple[set[Role], Call]] = {
     ),
     successions.spread: ({S}, lambda d, a: successions.spread(d, a, 0, now=NOW)),
     state.current: ({G}, lambda d, a: state.current(d, a, frozenset(), now=NOW)),
+    topology.look: (READERS, lambda d, a: topology.look(d, a, MapQuery(), now=NOW)),
     tunnels.create: (
         {A, O},
         lambda d, a: tunnels.create(d, a, TunnelRequest("", "nope", "nope"), now=NOW),

@@ -14,6 +14,7 @@ from pki.desk import Desk
 from store.monitoring_tables import sa_days
 from store.schema import migrate
 from tests.fixtures.desk import CLOCKWORK, NOW, OPERATOR
+from tests.fixtures.older import BEFORE_SEARCH
 from tests.fleet.crew import enlist
 from tests.fleet.monitoring import CONNECTION, START, after, event, failures, sent
 
@@ -172,6 +173,8 @@ def test_days_are_added_up_from_the_hours_of_an_older_database(desk: Desk, store
     query = select(sa_days).order_by(*sa_days.primary_key.columns)
     with desk.store.write() as connection:
         before = connection.execute(query).all()
+        for statement in BEFORE_SEARCH:
+            connection.execute(text(statement))
         for table in (
             "sa_days",
             "cross_certificates",

@@ -14,6 +14,7 @@ from pki.desk import Desk
 from pki.refusals import IssuanceOvertaken
 from store.schema import migrate
 from tests.fixtures.desk import ADMIN, OPERATOR, Custody, reopened
+from tests.fixtures.older import BEFORE_SEARCH
 from tests.pki.acts import issue, status_on_record
 from tests.pki.requests import request
 
@@ -102,6 +103,7 @@ def test_keys_that_were_revoked_before_the_records_knew_are_known(
     with desk.store.write() as connection:
         later = ("challenges", "authorizations", "orders", "accounts", "nonces")
         for statement in (
+            *BEFORE_SEARCH,
             *(f"DROP TABLE acme_{each}" for each in later),  # with 0013
             "DROP TABLE cmp_transactions",  # with 0014
             "DROP TABLE sessions",  # with 0015

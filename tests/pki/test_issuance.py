@@ -19,10 +19,12 @@ from pki.issuance import IssuedCertificate, IssueRequest
 from pki.refusals import NamesChanged, NotRenewable
 from pki.tokens import TokenRequest
 from pki.x509.builtin import builtin_profiles
+from store.engine import Unit
 from store.tables import certificates as certificates_table
 from tests.fixtures.desk import ADMIN, CLOCKWORK, OPERATOR, Custody, reopened
 from tests.pki.acts import issue
 from tests.pki.requests import PEM, issue_request, name, private_key, request
+from tests.store.test_together import waits_for_the_disk
 
 DAY = timedelta(days=1)
 
@@ -341,3 +343,20 @@ def test_the_common_name_of_a_person_is_kept(desk: Desk, now: datetime) -> None:
     made = issuance.issue(desk, OPERATOR, IssueRequest(csr, "user"), now=now)
     common = load(made).subject.get_attributes_for_oid(NameOID.COMMON_NAME)
     assert [each.value for each in common] == ["Carol"]
+
+
+@pytest.mark.parametrize("elsewhere", [False, True])
+def test_an_intent_waits_for_the_disk_where_the_signature_is_made_elsewhere(
+    desk: Desk, now: datetime, monkeypatch: pytest.MonkeyPatch, elsewhere: bool
+) -> None:
+    """A device may remember what it signed; a signature of this process is gone with what a power cut undoes."""
+    key = authorities.signer(desk, authorities.load(desk, "issuing"))
+    monkeypatch.setattr(key, "elsewhere", elsewhere)
+    waited = []
+
+    def look(unit: Unit, _issued: IssuedCertificate, _spki: str) -> dict[str, object]:
+        waited.append(waits_for_the_disk(unit))
+        return {}
+
+    issuance.issue(desk, OPERATOR, issue_request(), consent=look, now=now)
+    assert waited == [elsewhere]

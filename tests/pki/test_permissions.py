@@ -23,6 +23,7 @@ from pki import (
     enrollments,
     expiry,
     founding,
+    health,
     history,
     in_force,
     issuance,
@@ -37,6 +38,7 @@ from pki import (
     report_credential,
     revocation,
     rollover,
+    search_index,
     sequencing,
     serverkeys,
     tls_credential,
@@ -101,6 +103,10 @@ TABLE: dict[Any, tuple[set[Role], Call]] = {
     backups.finish: ({A}, lambda d, a: backups.finish(d, a, ORDER, "00", now=NOW)),
     ca_keys.remove_dropped: ({S}, lambda d, a: ca_keys.remove_dropped(d, a, now=NOW)),
     census.by_status: (READERS, lambda d, a: census.by_status(d, a, now=NOW)),
+    certificates.browse: (
+        {*READERS, G},
+        lambda d, a: certificates.browse(d, a, CertificateQuery(limit=1), now=NOW),
+    ),
     certificates.get: ({*READERS, G}, lambda d, a: certificates.get(d, a, NOWHERE)),
     certificates.search: (
         {*READERS, G},
@@ -144,6 +150,7 @@ TABLE: dict[Any, tuple[set[Role], Call]] = {
         {A},
         lambda d, a: founding.create(d, a, AuthorityRequest("", "root", ""), now=NOW),
     ),
+    health.look: (READERS, lambda d, a: health.look(d, a, now=NOW)),
     audit_proof.inclusion: ({A, P, U}, lambda d, a: audit_proof.inclusion(d, a, 0)),
     audit_proof.consistency: ({A, P, U}, lambda d, a: audit_proof.consistency(d, a, "")),
     history.audit_event: ({A, P, U}, lambda d, a: history.audit_event(d, a, 1)),
@@ -164,6 +171,10 @@ TABLE: dict[Any, tuple[set[Role], Call]] = {
     ocsp_answers.presign: ({S}, lambda d, a: ocsp_answers.presign(d, a, limit=0, now=NOW)),
     ocsp_answers.remove_ended: ({S}, lambda d, a: ocsp_answers.remove_ended(d, a, now=NOW)),
     ocsp_signers.ensure: ({S}, lambda d, a: ocsp_signers.ensure(d, a, "nope", now=NOW)),
+    ocsp_signers.get: (
+        {*READERS, E, G},
+        lambda d, a: ocsp_signers.get(d, a, "nope", now=NOW),
+    ),
     ocsp_signers.remove_dropped: ({S}, lambda d, a: ocsp_signers.remove_dropped(d, a, now=NOW)),
     ocsp_signers.remove_expired: ({S}, lambda d, a: ocsp_signers.remove_expired(d, a, now=NOW)),
     outside.ask: ({A}, lambda d, a: outside.ask(d, a, NOTHING, now=NOW)),
@@ -174,6 +185,7 @@ TABLE: dict[Any, tuple[set[Role], Call]] = {
     profiles.get: (READERS, lambda d, a: profiles.get(d, a, "gateway")),
     profiles.list_: (READERS, profiles.list_),
     publication.due: ({S}, lambda d, a: publication.due(d, a, now=NOW)),
+    publication.lists: ({*READERS, E, G}, lambda d, a: publication.lists(d, a, "nope")),
     publication.missing: (READERS, publication.missing),
     publication.publish_by_hand: (
         {A},
@@ -198,6 +210,7 @@ TABLE: dict[Any, tuple[set[Role], Call]] = {
         {S},
         lambda d, a: revocation.supersede(d, a, NOWHERE, authority="nope", now=NOW),
     ),
+    search_index.keep_words: ({S}, lambda d, a: search_index.keep_words(d, a, now=NOW)),
     sequencing.accept_gap: (
         {A},
         lambda d, a: sequencing.accept_gap(d, a, Memory(), "why", now=NOW),
@@ -235,6 +248,7 @@ TABLE: dict[Any, tuple[set[Role], Call]] = {
         {A, O},
         lambda d, a: tokens.create(d, a, TokenRequest("", Role.ENROLLER), now=NOW),
     ),
+    tokens.get: ({A, O, U}, lambda d, a: tokens.get(d, a, "nope")),
     tokens.list_: ({A, O, U}, lambda d, a: tokens.list_(d, a, after=None, limit=1)),
     tokens.revoke: ({A, O}, lambda d, a: tokens.revoke(d, a, "nope", now=NOW)),
 }

@@ -304,9 +304,9 @@ def test_nobody_waits_a_second_time_for_a_transaction_that_cannot_be_begun(store
     hasty = open_store(store_url, pool_size=1, limits=limits)
     tries: list[str] = []
 
-    def begin() -> Transaction:
+    def begin(lasting: bool) -> Transaction:
         tries.append("one")
-        return hasty._writing()  # what the store gives its own group
+        return hasty._writing(lasting)  # what the store gives its own group
 
     group = GroupCommit(begin, 2)
     refused: list[StoreBusy] = []
@@ -391,3 +391,41 @@ def test_crosswise_works_of_two_processes_are_done_though_the_database_ends_one(
     assert count(store) == 2 + company
     # PostgreSQL ended one of them at least, which then ran again.
     assert len(runs) > 2 if store.dialect == "postgresql" else len(runs) == 2
+
+
+def waits_for_the_disk(unit: Unit) -> bool:
+    """What the database itself says of the commit of this transaction."""
+    if unit.connection.dialect.name == "sqlite":
+        # https://www.sqlite.org/pragma.html#pragma_synchronous: 1 is NORMAL, 2 is FULL
+        return unit.connection.exec_driver_sql("PRAGMA synchronous").scalar_one() == 2
+    return unit.connection.exec_driver_sql("SHOW synchronous_commit").scalar_one() == "on"
+
+
+def test_only_what_need_not_last_by_itself_does_not_wait_for_the_disk(store: Store) -> None:
+    """And what comes after it on the same connection does again."""
+    for _ in range(2):
+        assert store.together(waits_for_the_disk)
+        assert not store.together(waits_for_the_disk, lasting=False)
+        with store.write() as connection:
+            assert waits_for_the_disk(Unit(connection))
+
+
+def test_a_batch_waits_for_the_disk_if_one_of_its_works_has_to(store: Store) -> None:
+    crowd = Crowd(store)
+    loose = crowd.pool.submit(store.together, waits_for_the_disk, lasting=False)
+    while crowd._queued() == 0:
+        threading.Event().wait(0.001)
+    lasting = crowd.add(waits_for_the_disk)
+    crowd.go()
+    assert loose.result(20) is True
+    assert lasting.result(20) is True
+
+
+def test_what_need_not_last_is_there_for_everybody_at_once(store: Store, store_url: str) -> None:
+    store.together(lambda unit: unit.insert(notices, row("soon")), lasting=False)
+    other = open_store(store_url)
+    try:
+        with other.read() as connection:
+            assert connection.execute(select(func.count()).select_from(notices)).scalar_one() == 1
+    finally:
+        other.close()

@@ -9,6 +9,7 @@ from ikewarden.cli.help import command
 from ikewarden.cli.lazy import Lazy, LazyGroup
 from ikewarden.cli.options import (
     FUTURE,
+    PAST,
     approval_option,
     client_command,
     example,
@@ -93,6 +94,21 @@ def cert() -> None:
 @click.option(
     "--expires-before", type=FUTURE, metavar="TIME", help="RFC 3339, a date, or from now: 14d."
 )
+@click.option("--expires-after", type=FUTURE, metavar="TIME", help="The same.")
+@click.option(
+    "--issued-before", type=PAST, metavar="TIME", help="RFC 3339, a date, or back from now: 7d."
+)
+@click.option("--issued-after", type=PAST, metavar="TIME", help="The same.")
+@click.option(
+    "--renewed/--not-renewed",
+    default=None,
+    help="Only those with a valid successor, or that the service renews by itself; or only others.",
+)
+@click.option("--name", metavar="TEXT", help="As QUERY, in subject, names and gateway alone.")
+@click.option("--serial", metavar="HEX", help="With what the serial number begins.")
+@click.option(
+    "--key-hash", "key_sha256", metavar="SHA256", help="Of its public key, hexadecimal or base64."
+)
 @click.option("--gateway", metavar="NAME", help="Only those of this gateway.")
 @click.option("--profile", metavar="NAME", help="Only those of this profile.")
 @click.option("--authority", metavar="NAME", help="Only those of this authority.")
@@ -102,14 +118,19 @@ def cert() -> None:
 def list_(session: Session, /, limit: int, **given: Any) -> None:
     """Search certificates, newest first.
 
-    QUERY is part of a subject or name, or a whole serial number, fingerprint or gateway.
+    With QUERY begins a word of a subject, name or gateway; or it is a serial number, a fingerprint or the hash of a
+    key, in any spelling, of which eight digits are enough.
     """
+    times = ("expires_before", "expires_after", "issued_before", "issued_after")
+    renewed = {None: None, True: "true", False: "false"}[given["renewed"]]
     query = {
         **given,
+        **{each: rfc3339(given[each]) for each in times},
         "q": given["query"],
-        "expires_before": rfc3339(given["expires_before"]),
+        "key": given["key_sha256"],
+        "renewed": renewed,
     }
-    del query["query"]
+    del query["query"], query["key_sha256"]
     found = session.connect().listing(PATH, query, limit=limit)
     session.screen.entries(_COLUMNS, found.items, more=found.more, nothing="No such certificate.")
 

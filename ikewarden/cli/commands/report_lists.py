@@ -1,4 +1,4 @@
-"""`ikewarden report inventory`, `expiring`, `revocations`, `psk-age`: what there is, what ends or ended, what is old."""
+"""`ikewarden report inventory`, `expiring`, `revocations`, `psk-age`: what there is, what ends or ended, its age."""
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
