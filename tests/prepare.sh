@@ -12,11 +12,12 @@ links=(nftables) # loses packets on the way between daemons
 journal=(systemd) # its journald, for one daemon at a time
 alarms=(prometheus-alertmanager) # a receiver of alerts
 devices=(certmonger scep) # clients of SCEP: one that is taken, and one that knows only what is refused
+paper=(libpango-1.0-0 libpangoft2-1.0-0 fonts-dejavu-core fonts-noto-cjk poppler-utils) # sets reports as PDF; and reads them
 peers=(fail2ban wrk) # for its fail2ban-regex; and the load on both sides
 case "${1:-test}" in
   demo) wanted=("${lab[@]}") ;;
   bench) wanted=("${database[@]}" "${peers[@]}" softhsm2) ;;
-  *) wanted=("${lab[@]}" "${judges[@]}" "${database[@]}" "${links[@]}" "${journal[@]}" "${alarms[@]}" "${devices[@]}") ;;
+  *) wanted=("${lab[@]}" "${judges[@]}" "${database[@]}" "${links[@]}" "${journal[@]}" "${alarms[@]}" "${devices[@]}" "${paper[@]}") ;;
 esac
 missing=()
 for package in "${wanted[@]}"; do

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from api.v1 import reports
+from api.reporting import kinds
 from api.v1.findings import MAX_ERRORS, MAX_FINDINGS
 from fleet.findings import summary
 from pki.actors import Role
@@ -222,8 +222,8 @@ def test_tables_come_in_parts(
     serving: Serving, gateway: Client, operator: Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for module, name, value in (
-        (reports, "MAX_PAGE", 2),
-        (reports, "MOST_FINDINGS", 4),
+        (kinds, "MAX_PAGE", 2),
+        (summary, "MOST_FINDINGS", 4),
         (summary, "ACCOUNTS", 1),
     ):
         monkeypatch.setattr(module, name, value)

@@ -73,6 +73,10 @@ TABLE = """
     POST /v1/alerts/{id}/silence                -      y       y        -       -       -        -
     POST /v1/alerts/{id}/unsilence              -      y       y        -       -       -        -
     GET  /v1/gateways/{name}/audit              -      y       y        y       y       -        -
+    GET  /v1/reports/inventory                  -      y       y        y       y       -        -
+    GET  /v1/reports/expiring                   -      y       y        y       y       -        -
+    GET  /v1/reports/revocations                -      y       y        y       y       -        -
+    GET  /v1/reports/psk-age                    -      y       y        y       y       -        -
     GET  /v1/reports/audit                      -      y       y        y       y       -        -
     GET  /v1/reports/compliance                 -      y       y        y       y       -        -
     GET  /v1/reports/sa-health                  -      y       y        -       y       -        -

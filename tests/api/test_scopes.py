@@ -96,6 +96,10 @@ TABLE = """
     own   POST /v1/alerts/{id}/silence
     own   POST /v1/alerts/{id}/unsilence
     own   GET  /v1/gateways/{name}/audit
+    all   GET  /v1/reports/inventory
+    all   GET  /v1/reports/expiring
+    all   GET  /v1/reports/revocations
+    all   GET  /v1/reports/psk-age
     all   GET  /v1/reports/audit
     all   GET  /v1/reports/compliance
     cut   GET  /v1/reports/sa-health

@@ -1,6 +1,6 @@
-"""`ikewarden report`: what the audits of the whole fleet came to, and how its tunnels fared."""
+"""`ikewarden report`: what there is in the whole fleet, what its audits came to, and how its tunnels fared."""
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
 from typing import Any, Final
@@ -8,15 +8,12 @@ from typing import Any, Final
 import click
 
 from ikewarden.cli.commands.finding import SEVERITIES, place
-from ikewarden.cli.files import PUBLIC, write_over
 from ikewarden.cli.help import command
 from ikewarden.cli.lazy import Lazy, LazyGroup
-from ikewarden.cli.options import client_command, example
+from ikewarden.cli.options import example
+from ikewarden.cli.reporting import PATH, is_file, period_option, plain, report_options
 from ikewarden.cli.screen import Column, Screen
 from ikewarden.cli.session import Session, pass_session
-
-PATH: Final = "/v1/reports"
-FILES: Final = ("html", "csv")
 
 
 def _accepted(entry: Mapping[str, Any]) -> str:
@@ -88,9 +85,21 @@ _BASELINES: Final = (
 @click.group(
     cls=LazyGroup,
     lazy={
+        "inventory": Lazy(f"{__name__}_lists:inventory", "Report what there is."),
+        "expiring": Lazy(
+            f"{__name__}_lists:expiring", "Report which certificates end, the soonest first."
+        ),
+        "revocations": Lazy(
+            f"{__name__}_lists:revocations",
+            "Report what was revoked, and how soon gateways confirmed it.",
+        ),
+        "psk-age": Lazy(
+            f"{__name__}_lists:psk_age", "Report how old shared secrets are, the oldest first."
+        ),
         "audit": Lazy(f"{__name__}:audit", "Report what was found: by severity, rule and gateway."),
         "compliance": Lazy(
-            f"{__name__}:compliance", "Report which gateways are as their baseline wants them."
+            f"{__name__}:compliance",
+            "Report which gateways are as their baseline wants them, and what is evidence for which control.",
         ),
         "sa-health": Lazy(
             f"{__name__}_health:sa_health", "Report how tunnels fared, the worst first."
@@ -119,13 +128,7 @@ def _options(function: Callable[..., Any]) -> Callable[..., Any]:
             help="How many findings, exceptions and unread places are told of, the worst first. "
             "[default: 20; html, json: 500; csv: always all]",
         ),
-        click.option(
-            "--out",
-            type=click.Path(dir_okay=False, path_type=Path),
-            metavar="FILE",
-            help="Write it there, in the place of what is there.",
-        ),
-        client_command(*FILES),
+        report_options,
     )
     for option in reversed(options):
         function = option(function)
@@ -150,13 +153,14 @@ def audit(session: Session, /, out: Path | None, **asked: Any) -> None:
     "compliance",
     epilog=example(
         "ikewarden report compliance",
-        "ikewarden report compliance --format csv --out compliance.csv",
+        "ikewarden report compliance --period 2026-Q3 --format pdf --signed --out compliance.pdf",
     ),
 )
+@period_option("last-90d", "Of which time the evidence is counted")
 @_options
 @pass_session
 def compliance(session: Session, /, out: Path | None, **asked: Any) -> None:
-    """Report which gateways are as their baseline wants them.
+    """Report which gateways are as their baseline wants them, and what is evidence for which control.
 
     `failing`: something of medium severity or worse is open; `excepted`: what there is was accepted; `unknown`: no
     report for over eight days, or one that could not see everything.
@@ -176,34 +180,11 @@ def _report(
         return
     if session.format == "text" and asked["findings"] is None:
         asked = {**asked, "findings": _FEW}
-    found = client.get(f"{PATH}/{kind}", asked)
+    found = client.get(f"{PATH}/{kind}", plain(asked))
     if screen.is_json:
         screen.json(found)
     else:
         show(screen, found)
-
-
-def is_file(session: Session, kind: str, asked: Mapping[str, Any], out: Path | None) -> bool:
-    """Whether it is a report for a file; then it is written, to `out` or to the screen."""
-    if out is not None and session.format == "text":
-        raise click.UsageError("--out takes a report in --format html, csv or json.")
-    if session.format not in FILES and out is None:
-        return False
-    parts = session.connect().parts(f"{PATH}/{kind}", {**asked, "format": session.format})
-    content = _without_heads(parts) if session.format == "csv" else parts
-    if out is None:
-        for part in content:
-            session.out.write(part.decode())
-    else:
-        write_over(out, content, PUBLIC)
-        session.screen.note(f"Written to {out}.")
-    return True
-
-
-def _without_heads(parts: Iterable[bytes]) -> Iterator[bytes]:
-    """The parts of a table as one: the first line of each names the columns."""
-    for number, part in enumerate(parts):
-        yield part.partition(b"\r\n")[2] if number else part
 
 
 def _show_audit(screen: Screen, found: Mapping[str, Any]) -> None:
@@ -227,6 +208,26 @@ def _show_compliance(screen: Screen, found: Mapping[str, Any]) -> None:
     screen.table(_BASELINES, found["baselines"])
     _show_gateways(screen, found["gateways"])
     _show_details(screen, found["details"])
+    _show_controls(screen, found["frameworks"])
+
+
+_CONTROLS: Final = (
+    Column("Framework", "framework", spare=1),
+    Column("Control", "id", whole=True),
+    Column("What it is about", "title"),
+    Column("State", "state", whole=True),
+)
+
+
+def _show_controls(screen: Screen, frameworks: list[dict[str, Any]]) -> None:
+    rows = [
+        {"framework": each["title"], **control}
+        for each in frameworks
+        for control in each["controls"]
+    ]
+    screen.line()
+    screen.table(_CONTROLS, rows)
+    screen.note("The mapping is ours and certifies nothing; --format html or pdf has the evidence.")
 
 
 def _show_gateways(screen: Screen, rows: list[dict[str, Any]]) -> None:

@@ -7,9 +7,9 @@ from typing import Any, Final
 
 import click
 
-from ikewarden.cli.commands.report import FILES, PATH, is_file
 from ikewarden.cli.help import command
-from ikewarden.cli.options import client_command, example
+from ikewarden.cli.options import example
+from ikewarden.cli.reporting import PATH, is_file, period_option, plain, report_options
 from ikewarden.cli.screen import Column
 from ikewarden.cli.session import Session, pass_session
 
@@ -55,6 +55,7 @@ _COLUMNS: Final = (
     ),
 )
 @click.option("--gateway", metavar="NAME", help="Only of this one.")
+@period_option("--since and --until", "Of which time")
 @click.option("--since", metavar="TIME", help="RFC 3339. [default: seven days before the end]")
 @click.option("--until", metavar="TIME", help="RFC 3339. [default: now]")
 @click.option(
@@ -63,13 +64,7 @@ _COLUMNS: Final = (
     metavar="N",
     help="How many are told of, the worst first. [default: 20; html, json: 100; csv: 10000]",
 )
-@click.option(
-    "--out",
-    type=click.Path(dir_okay=False, path_type=Path),
-    metavar="FILE",
-    help="Write it there, in the place of what is there.",
-)
-@client_command(*FILES)
+@report_options
 @pass_session
 def sa_health(session: Session, /, out: Path | None, **asked: Any) -> None:
     """Report how tunnels fared, the worst first.
@@ -83,7 +78,7 @@ def sa_health(session: Session, /, out: Path | None, **asked: Any) -> None:
     screen = session.screen
     if not screen.is_json and asked["connections"] is None:
         asked = {**asked, "connections": _FEW}
-    found = session.connect().get(f"{PATH}/{_KIND}", asked)
+    found = session.connect().get(f"{PATH}/{_KIND}", plain(asked))
     if screen.is_json:
         screen.json(found)
         return
@@ -101,7 +96,7 @@ def sa_health(session: Session, /, out: Path | None, **asked: Any) -> None:
 
 def _tell_nothing(session: Session, asked: Mapping[str, Any]) -> None:
     """Say so where a report is empty."""
-    nothing = session.connect().get(f"{PATH}/{_KIND}", asked).get("nothing")
+    nothing = session.connect().get(f"{PATH}/{_KIND}", plain(asked)).get("nothing")
     if nothing:
         session.screen.note(_empty(nothing))
 

@@ -1,0 +1,244 @@
+"""Reports in every form: the same bytes for the same records, harmless, bounded, and honest where there is nothing."""
+
+import csv
+import io
+import json
+import re
+import subprocess
+from datetime import timedelta
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from api.reporting import files, paper
+from api.reporting.kinds import KINDS
+from api.reporting.values import Asked, PdfMissing, PeriodUnwanted, ReportTooLarge
+from fleet.reporting import inventory, listing
+from fleet.reporting.periods import BadPeriod
+from pki.desk import Desk
+from tests.fixtures.desk import NOW
+from tests.fleet.crew import enlist
+from tests.reporting.scene import AUDITOR, PERIODS, THEN, Fleet, every, made, spoil
+
+FORMATS = ("json", "csv", "html", "pdf")
+# What names may hold, and what must never come out of it.
+HOSTILE = (
+    "<script>alert(1)</script>",
+    '"><img src=x onerror=alert(1)>',
+    '=HYPERLINK("http://evil.example")',
+    "@SUM(1+1)*cmd|' /C calc'!A0",
+    "\t=1+1",
+    "a\x1b]0;owned\x07\x1b[31mred",
+    "a\x9b2Jb",
+    "user\u202egnp.exe\u2066x",
+    "line\u2028break\x85and\x00nul".replace("\x00", "\x01"),
+    "x\u200b\ufeffy",
+    "{{ 7*7 }}{% raw %}%(moment)s %s",
+    "w" * 300,
+    "漢字" * 80,
+)
+_UNSEEN = set("\x00\x01\x07\x1b\x85\x9b\u200b\u2028\u202e\u2066\ufeff")
+
+
+class _Page(HTMLParser):
+    def __init__(self, content: bytes) -> None:
+        super().__init__()
+        self.tags: list[str] = []
+        self.given: set[str] = set()
+        self.feed(content.decode())
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append(tag)
+        self.given |= {name for name, _ in attrs}
+
+
+def words_of(pdf: bytes, directory: Path) -> str:
+    """The text of a PDF, by another program."""
+    file = directory / "report.pdf"
+    file.write_bytes(pdf)
+    return subprocess.run(
+        ["pdftotext", "-layout", str(file), "-"], check=True, capture_output=True, timeout=60
+    ).stdout.decode()
+
+
+def lines(content: bytes) -> list[dict[str, str]]:
+    return list(csv.DictReader(io.StringIO(content.decode(), newline="")))
+
+
+@pytest.mark.parametrize("language", ["en", "zh"])
+def test_the_same_records_make_the_same_bytes(fleet: Fleet, language: Any) -> None:
+    later = THEN + timedelta(days=30)
+    for kind, form in every(*FORMATS):
+        asked: dict[str, Any] = {"format": form, "language": language, "at": THEN}
+        first = fleet.made(kind, **asked)
+        assert fleet.made(kind, now=later, **asked) == first, (kind, form)
+    # A period that is over needs no moment.
+    for kind in PERIODS:
+        asked = {
+            "format": "pdf",
+            "language": language,
+            "period": f"{NOW - timedelta(days=20):%Y-%m-%d}",
+        }
+        assert fleet.made(kind, **asked) == fleet.made(kind, now=later, **asked)
+
+
+def test_files_are_called_by_kind_and_period(fleet: Fleet) -> None:
+    assert (
+        fleet.made("expiring", period="2026-Q3", format="csv").filename
+        == "ikewarden-expiring-2026-Q3.csv"
+    )
+    assert fleet.made("revocations", period="2026-01-01..2026-02-01").filename == (
+        "ikewarden-revocations-2026-01-01_2026-02-01.json"
+    )
+    assert fleet.made("audit", format="html").filename == f"ikewarden-audit-{THEN:%Y-%m-%d}.html"
+
+
+@pytest.mark.parametrize("text", HOSTILE)
+def test_whatever_names_hold_nothing_comes_of_it(fleet: Fleet, text: str) -> None:
+    spoil(fleet.desk, text)
+    for kind in KINDS:
+        told = json.loads(fleet.made(kind, format="json").content)
+        assert told["made_at"]
+        page = fleet.made(kind, format="html", language="zh").content
+        read = _Page(page)
+        assert not {"script", "img", "link", "iframe", "form", "object"} & set(read.tags), kind
+        assert not {"src", "href", "onerror", "style"} & read.given, kind
+        assert not _UNSEEN & set(page.decode()), kind
+        assert ("{{" in text) == ("{{ 7*7 }}" in page.decode()), kind
+        table = fleet.made(kind, format="csv").content.decode()
+        assert not _UNSEEN & set(table), kind
+        for row in lines(table.encode()):
+            assert not [each for each in row.values() if each.lstrip()[:1] in set("=+@|%")], kind
+            assert not [each for each in row.values() if re.match(r"\s*-\D", each)], kind
+
+
+def test_whatever_names_hold_stays_on_the_paper(fleet: Fleet, tmp_path: Path) -> None:
+    spoil(fleet.desk, " ".join(HOSTILE))
+    for kind in KINDS:
+        content = fleet.made(kind, format="pdf", language="zh").content
+        words = words_of(content, tmp_path)
+        assert not (_UNSEEN - {"\x0c"}) & set(words), kind
+        assert b"/JavaScript" not in content
+        assert b"/URI" not in content
+        _fits(tmp_path / "report.pdf")
+
+
+def _fits(file: Path) -> None:
+    """No word stands outside of the margins of an A4 page."""
+    told = subprocess.run(
+        ["pdftotext", "-bbox", str(file), "-"], check=True, capture_output=True, timeout=60
+    ).stdout.decode()
+    [(width, height)] = set(re.findall(r'<page width="([\d.]+)" height="([\d.]+)"', told))
+    assert (round(float(width)), round(float(height))) == (842, 595)  # A4, in points
+    for each in re.finditer(r'xMin="([\d.-]+)" yMin="[\d.-]+" xMax="([\d.-]+)"', told):
+        assert float(each[1]) >= 30, each
+        assert float(each[2]) <= 842 - 30, each
+
+
+def test_pages_have_numbers_and_a_running_header(fleet: Fleet, tmp_path: Path) -> None:
+    words = words_of(fleet.made("compliance", format="pdf").content, tmp_path)
+    pages = words.rstrip("\x0c").split("\x0c")
+    assert len(pages) > 2
+    for number, page in enumerate(pages, 1):
+        assert re.search(rf"\b{number} ?/ ?{len(pages)}\b", page)
+    assert all("Compliance" in page.lstrip().splitlines()[0] for page in pages)
+    chinese = words_of(fleet.made("compliance", format="pdf", language="zh").content, tmp_path)
+    assert "双人规则" in chinese
+    fonts = subprocess.run(
+        ["pdffonts", str(tmp_path / "report.pdf")], check=True, capture_output=True, timeout=60
+    ).stdout.decode()
+    assert "CJK" in fonts
+    assert {line.split()[-5] for line in fonts.splitlines()[2:]} == {"yes"}  # all embedded
+
+
+def test_an_empty_fleet_says_so(empty_desk: Desk) -> None:
+    nothing = {"inventory", "expiring", "revocations", "psk-age", "sa-health"}
+    for kind in KINDS:
+        for language, words in (
+            ("en", "There is nothing to report."),
+            ("zh", "没有可报告的内容。"),
+        ):
+            page = made(empty_desk, kind, format="html", language=language).content.decode()
+            assert (words in page) == (kind in nothing), kind
+        assert len(lines(made(empty_desk, kind, format="csv").content)) == (
+            45 if kind == "compliance" else 0
+        )
+        assert json.loads(made(empty_desk, kind).content)
+        assert made(empty_desk, kind, format="pdf").content.startswith(b"%PDF")
+    assert (
+        "There are no gateways." in made(empty_desk, "compliance", format="html").content.decode()
+    )
+
+
+def test_of_a_huge_fleet_a_part_is_told_and_the_table_has_all(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for number in range(12):
+        enlist(desk, f"g{number}.example")
+    page = made(desk, "inventory", format="html", rows=5).content.decode()
+    assert "And 7 more: a report as CSV has them all." in page
+    told = json.loads(made(desk, "inventory", rows=5).content)["gateways"]
+    assert (told["total"], len(told["items"]), told["more"]) == (12, 5, 7)
+    assert json.loads(made(desk, "expiring", rows=0).content)["certificates"] == []
+    whole = made(desk, "inventory", format="csv").content
+    monkeypatch.setattr(listing, "PART", 3)
+    asked = Asked("inventory", format="csv")
+    assert b"".join(files.parts(desk, AUDITOR, asked, now=THEN)) == whole
+    found, cursor = [], None
+    while True:
+        part = files.part(desk, AUDITOR, asked, cursor, now=THEN)
+        assert len(lines(part.content)) <= 3
+        found += lines(part.content)
+        cursor = part.cursor
+        if cursor is None:
+            break
+    assert found == lines(whole)
+    assert {each["what"] for each in found} == {*inventory.WHATS} - {"tunnel", "secret"}
+    monkeypatch.setattr(files, "_MOST_BYTES", 500)
+    with pytest.raises(ReportTooLarge):
+        made(desk, "inventory", format="csv", signed=True)
+
+
+def test_what_makes_no_report_is_refused(fleet: Fleet) -> None:
+    for kind in ("inventory", "psk-age", "audit"):
+        with pytest.raises(PeriodUnwanted):
+            fleet.made(kind, period="2026-Q3")
+    for period in (
+        "",
+        "2026-Q5",
+        "2026-13",
+        "last-0d",
+        "2026-02..2026-01",
+        "x" * 90,
+        "9999",
+        "0001",
+        "2026-01-01T00:00..2026-02-01",
+        "2026-02-01..2026-01-01",
+        "last-9999d..",
+        "..",
+        "2026-W54",
+    ):
+        if not period:
+            continue
+        with pytest.raises(BadPeriod):
+            fleet.made("expiring", period=period)
+    with pytest.raises(BadPeriod):
+        fleet.made("psk-age", at=NOW.replace(year=1))
+
+
+def test_without_weasyprint_it_is_said_what_to_install(
+    fleet: Fleet, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def missing() -> None:
+        raise OSError("cannot load library 'libpango-1.0-0'")
+
+    # As it is where the extra is not installed.
+    monkeypatch.setitem(__import__("sys").modules, "weasyprint", None)
+    with pytest.raises(PdfMissing) as refused:
+        fleet.made("audit", format="pdf")
+    assert "ikewarden[pdf]" in refused.value.next_step
+    assert fleet.made("audit", format="html").content
+    with pytest.raises(PdfMissing):
+        paper.check()
