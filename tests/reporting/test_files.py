@@ -4,6 +4,7 @@ import csv
 import io
 import json
 import re
+import shutil
 import subprocess
 from datetime import timedelta
 from html.parser import HTMLParser
@@ -53,6 +54,11 @@ class _Page(HTMLParser):
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         self.tags.append(tag)
         self.given |= {name for name, _ in attrs}
+
+
+needs_poppler = pytest.mark.skipif(
+    shutil.which("pdftotext") is None, reason="needs pdftotext of Poppler"
+)
 
 
 def words_of(pdf: bytes, directory: Path) -> str:
@@ -119,6 +125,7 @@ def _harmless(fleet: Fleet, kind: str, text: str) -> None:
         assert not [each for each in row.values() if re.match(r"\s*-\D", each)], kind
 
 
+@needs_poppler
 def test_whatever_names_hold_stays_on_the_paper(fleet: Fleet, tmp_path: Path) -> None:
     spoil(fleet.desk, HOSTILE[0] + HOSTILE[7] + HOSTILE[11][:120] + HOSTILE[12][:40])
     for kind in KINDS:
@@ -142,6 +149,7 @@ def _fits(file: Path) -> None:
         assert float(each[2]) <= 842 - 30, each
 
 
+@needs_poppler
 def test_pages_have_numbers_and_a_running_header(fleet: Fleet, tmp_path: Path) -> None:
     words = words_of(fleet.made("compliance", format="pdf").content, tmp_path)
     pages = words.rstrip("\x0c").split("\x0c")
@@ -151,6 +159,10 @@ def test_pages_have_numbers_and_a_running_header(fleet: Fleet, tmp_path: Path) -
     assert all("Compliance" in page.lstrip().splitlines()[0] for page in pages)
     chinese = words_of(fleet.made("compliance", format="pdf", language="zh").content, tmp_path)
     assert "双人规则" in chinese
+    told = subprocess.run(
+        ["pdfinfo", str(tmp_path / "report.pdf")], check=True, capture_output=True, timeout=60
+    ).stdout.decode()
+    assert re.search(r"Tagged: +yes", told)
     fonts = subprocess.run(
         ["pdffonts", str(tmp_path / "report.pdf")], check=True, capture_output=True, timeout=60
     ).stdout.decode()
@@ -177,6 +189,7 @@ def test_an_empty_fleet_says_so(empty_desk: Desk) -> None:
     )
 
 
+@needs_poppler
 def test_of_a_huge_fleet_a_part_is_told_and_the_table_has_all(
     desk: Desk, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
