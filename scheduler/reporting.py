@@ -76,6 +76,9 @@ def job(make: Make) -> Job:
 def handlers(desk: Desk, make: Make) -> dict[str, Callable[[Sequence[Message], datetime], None]]:
     """What the outbox does with reports that are to be sent."""
 
+    # The last one, for the other addresses of the same run: to make it takes longer than to send it.
+    kept: dict[tuple[ReportSchedule, Period, datetime], tuple[MadeReport, bytes | None]] = {}
+
     def send(messages: Sequence[Message], now: datetime) -> None:
         told = messages[0].payload
         named = [each for each in desk.rules.reports if each.name == told["report"]]
@@ -83,8 +86,12 @@ def handlers(desk: Desk, make: Make) -> dict[str, Callable[[Sequence[Message], d
         if not named or receiver is None or to not in named[0].mail_to:
             return  # it was taken out of the settings
         period = periods.parse(str(told["period"]), now)
-        made = make(desk, named[0], period, now)
-        mail.send(receiver, _mail(receiver, to, named[0], period, made, now))
+        this = (named[0], period, now)
+        if this not in kept:
+            kept.clear()
+            made = make(desk, named[0], period, now)
+            kept[this] = made, _bounded(made.pieces)
+        mail.send(receiver, _mail(receiver, to, this, *kept[this]))
 
     return {schedules.MAIL: send}
 
@@ -129,12 +136,12 @@ def _write(path: Path, pieces: Iterable[bytes]) -> None:
 def _mail(
     receiver: Mail,
     to: str,
-    schedule: ReportSchedule,
-    period: Period,
+    this: tuple[ReportSchedule, Period, datetime],
     report: MadeReport,
-    now: datetime,
+    content: bytes | None,
 ) -> EmailMessage:
     """A mail with the report. The same one has the same Message-ID, so that a mail that came twice can be told."""
+    schedule, period, now = this
     made = EmailMessage(policy=SMTP)
     made["From"] = receiver.sender
     made["To"] = to
@@ -144,7 +151,6 @@ def _mail(
     made["Message-ID"] = f"<report.{told}@{receiver.sender.rpartition('@')[2]}>"
     # RFC 3834 §5: nobody's absence is to answer it.
     made["Auto-Submitted"] = "auto-generated"
-    content = _bounded(report.pieces)
     about = (
         f"The report {schedule.kind} of {period.since:%Y-%m-%d} to {period.until:%Y-%m-%d} (UTC)"
     )
