@@ -50,6 +50,16 @@ def sections() -> list[str]:
     return _sections(Settings, "")
 
 
+def lists() -> Mapping[str, type[BaseModel]]:
+    """The tables of which there may be several, `[[name]]`, by name."""
+    found: dict[str, type[BaseModel]] = {}
+    for name, field in Settings.model_fields.items():
+        inner = get_args(field.annotation)[:1] if get_origin(field.annotation) is tuple else ()
+        if inner and isinstance(inner[0], type) and issubclass(inner[0], BaseModel):
+            found[name] = inner[0]
+    return found
+
+
 def fields(section: str) -> Mapping[str, FieldInfo]:
     """The keys of a section, without the sections in it; none for a section that does not exist."""
     model = _model(section)
@@ -102,6 +112,14 @@ def render() -> str:
                 f"- Allowed: {words}\n"
                 f"- Default: {toml(inner.default)}\n"
                 f"- Environment: `{variable(section, key)}`\n"
+            )
+    for name, model in lists().items():
+        parts.append(f"\n## [[{name}]]\n\n{cleandoc(model.__doc__ or '')}\n")
+        for key, inner in model.model_fields.items():
+            words = allowed(inner) + (" (optional)" if kind(inner).optional else "")
+            default = "none, it must be given" if inner.is_required() else toml(inner.default)
+            parts.append(
+                f"\n### `{key}`\n\n{inner.description}\n\n- Allowed: {words}\n- Default: {default}\n"
             )
     return "".join(parts)
 

@@ -213,6 +213,7 @@ def make_rules(settings: Settings) -> Rules:
         alertmanager=receivers.alertmanager(settings.notices),
         mail=receivers.mail(settings.notices),
         syslog=receivers.syslog(settings.notices),
+        reports=tuple(each.schedule for each in settings.reports),
         service_url=service_url(settings),
         cut_limit=settings.fleet.cut_limit,
         unreachable_after=timedelta(seconds=settings.fleet.unreachable_after_seconds),
