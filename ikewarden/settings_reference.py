@@ -6,6 +6,7 @@
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
+from inspect import cleandoc
 from pathlib import Path
 from types import NoneType, UnionType
 from typing import Annotated, Any, Final, Literal, Union, get_args, get_origin
@@ -93,7 +94,7 @@ def render() -> str:
     parts = [_HEAD]
     for section in sections():
         model = _model(section)
-        parts.append(f"\n## [{section}]\n\n{(model.__doc__ or '').strip() if model else ''}\n")
+        parts.append(f"\n## [{section}]\n\n{cleandoc(model.__doc__ or '') if model else ''}\n")
         for key, inner in fields(section).items():
             words = allowed(inner) + (" (optional)" if kind(inner).optional else "")
             parts.append(

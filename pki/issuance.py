@@ -15,6 +15,7 @@ from cryptography import x509
 from cryptography.exceptions import InvalidSignature
 from sqlalchemy import bindparam, exists, select, update
 
+from core import spans
 from hsm.errors import KeyStoreError
 from hsm.signonly import is_elsewhere, with_key
 from pki import authorities, compromise, conditions, persons, profiles
@@ -191,7 +192,8 @@ def renew(
     """
     require(actor, Action.CERTIFICATE_RENEW)
     old = find(desk, serial, authority=authority)
-    if actor.credential != certificate_credential(old.authority, old.serial):
+    own = actor.credential == certificate_credential(old.authority, old.serial)
+    if not own:
         require_gateway(actor, old.gateway)
     channel = _through_channel(actor, old)
     if not channel:  # its own certificate is of another profile, and of another authority where one was rolled over
@@ -225,9 +227,8 @@ def renew(
         renewed=old,
         consent=consent,
     )
-    if actor.credential == certificate_credential(old.authority, old.serial):
-        return _carry_out(desk, actor, plan, now)  # who has the one has the next
-    return _of_person_or_not(desk, actor, plan, now)
+    # Who has the one has the next.
+    return (_carry_out if own else _of_person_or_not)(desk, actor, plan, now)
 
 
 def _renewable(old: CertificateView) -> x509.Certificate:
@@ -280,8 +281,8 @@ def _refuse_other_names(asked: SigningRequest, names: tuple[GeneralName, ...]) -
 def _of_person_or_not(desk: Desk, actor: Actor, plan: _Plan, now: datetime) -> IssuedCertificate:
     if not persons.check(desk, actor, plan.subject.names):
         return _carry_out(desk, actor, plan, now)
-    consent = persons.approved(desk, actor, plan.consent, now)
     with asked_for(desk, actor, now=now):
+        consent = persons.approved(desk, actor, plan.consent, now)
         return _carry_out(desk, actor, replace(plan, consent=consent), now)
 
 
@@ -318,7 +319,8 @@ def _carry_out(desk: Desk, actor: Actor, plan: _Plan, now: datetime) -> IssuedCe
     )
     _record_intent(desk, actor, plan, issued, draft, shard, now, lasting=is_elsewhere(key))
     try:
-        signature = with_key(key, partial(sign, key, draft.tbs, draft.digest))
+        with spans.span("sign certificate", ikewarden__serial=text):
+            signature = with_key(key, partial(sign, key, draft.tbs, draft.digest))
     except KeyStoreError as error:
         _record_failure(desk, actor, issued, error, now)
         raise

@@ -6,8 +6,10 @@ import json
 import logging
 from collections import defaultdict
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from datetime import datetime, timedelta
 
+from core import spans
 from core.errors import IkewardenError, Unavailable
 from core.secret import Secret
 from fleet import reach, successions
@@ -74,6 +76,13 @@ class WebhookFailed(Unavailable):
 
 def _unknown_topic(messages: Sequence[Message], now: datetime) -> None:
     raise Unavailable(f"This version does not know the topic {messages[0].topic} at {now}.")
+
+
+def _without_trace(message: Message) -> Message:
+    if spans.TRACEPARENT not in message.payload:
+        return message
+    rest = {name: value for name, value in message.payload.items() if name != spans.TRACEPARENT}
+    return replace(message, payload=rest)
 
 
 def _told(message: Message) -> dict[str, str]:
@@ -178,8 +187,13 @@ class Drain:
 
     def _carry_out(self, messages: Sequence[Message], now: datetime) -> int:
         first = messages[0]
+        # Those of one key are one piece of work: it belongs under what asked for the first of them.
+        parent = first.payload.get(spans.TRACEPARENT)
+        bare = [_without_trace(message) for message in messages]
         try:
-            self._handlers.get(first.topic, _unknown_topic)(messages, now)
+            with spans.span(f"outbox {first.topic}", "consumer", parent) as span:
+                span.note(messaging__batch__message_count=len(messages))
+                self._handlers.get(first.topic, _unknown_topic)(bare, now)
         except IkewardenError as error:
             self._failed(messages, f"{error.code}: {error.message}", now)
             return 0

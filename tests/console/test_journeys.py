@@ -183,9 +183,7 @@ def rotate(visitor: Visitor, left: Fed, right: Fed) -> None:
         if not re.search(r"/rotations/\d+", page.url):
             main.get_by_role("link", name=re.compile("Rotation")).first.click()
         # Nothing is loaded again: the states come by themselves.
-        expect(page.locator("#stands")).to_contain_text(
-            "Retired", timeout=120_000, ignore_case=True
-        )
+        expect(page.locator("#stands")).to_contain_text("Done", timeout=120_000)
     visitor.look("rotated")
     assert counted[0].lost == 0, counted[0].output
     assert one_key(left, right) == before + 1
