@@ -123,7 +123,7 @@ def _shown(visit: Visit[Any, Any], need: Need) -> _Shown:
 
 
 def address(need: Need) -> str:
-    """The page that lists what a need counts: it takes what the request of REST takes, but where it differs."""
+    """The page that lists what a need counts: it takes what REST takes, but where the console differs."""
     path = need.path.removeprefix("/v1")
     path = _PATHS.get(path, path)
     kept = _KEPT.get(path, tuple(need.query))
