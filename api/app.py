@@ -102,7 +102,7 @@ def routes(wiring: Wiring) -> tuple[Route, ...]:
         *history.ROUTES,
         *audit_log.ROUTES,
         *whoami.ROUTES,
-        *health_routes(wiring.meters, metrics_public=wiring.metrics_public),
+        *health_routes(wiring.meters, version=wiring.version, metrics_public=wiring.metrics_public),
     )
     return (*operations, *reference.reference_routes(operations, wiring.version))
 

@@ -18,6 +18,7 @@ from api.bridge import EXCHANGE, Exchange
 from api.errors import MalformedRequest, RouteNotFound
 from api.problems import MEDIA_TYPE, encode, status_of, without_words
 from api.registry import JSON, Call, Nothing, Reply, Route, Shown
+from core import spans
 from core.errors import IkewardenError
 from core.secret import Secret
 from pki import idempotency
@@ -100,11 +101,12 @@ class Dispatcher:
             known=_tags(environ.get("HTTP_IF_NONE_MATCH")),
             client=sent.exchange.client,
         )
-        if sent.key is None or actor is None:
-            reply = route.view(call)
-            sent.exchange.hold = reply.hold
-            return _encode(reply)
-        return self._once(route, call, sent.claim(route, actor.credential))
+        with spans.span(route.operation_id):
+            if sent.key is None or actor is None:
+                reply = route.view(call)
+                sent.exchange.hold = reply.hold
+                return _encode(reply)
+            return self._once(route, call, sent.claim(route, actor.credential))
 
     def _actor(self, route: Route, sent: _Request, now: datetime) -> Actor | None:
         if route.public:

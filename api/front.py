@@ -23,6 +23,7 @@ from api.live import Watchers
 from api.pool import Pool
 from api.problems import encode, internal, problem_body, problem_headers, status_of
 from api.waiting import ClientGone, Waiting
+from core import spans
 from core.errors import IkewardenError
 
 if TYPE_CHECKING:
@@ -44,6 +45,7 @@ _ALWAYS = {
 }
 
 
+_METHODS = frozenset({"GET", "HEAD", "POST", "PATCH", "DELETE", "PUT", "OPTIONS"})
 _CUT_OFF = Stopping(
     "The service stopped before this was done; it may or may not be carried out.",
     next_step="Send it again with the same Idempotency-Key, or look whether it was done.",
@@ -93,14 +95,16 @@ class Front:
             return
         began = time.perf_counter()
         exchange = _exchange(scope)
-        try:
-            answer = await self._answer(scope, receive, exchange)
-        except ClientGone:
-            return
+        with spans.span("request", "server", _parent(scope)) as span:
+            try:
+                answer = await self._answer(scope, receive, exchange)
+            except ClientGone:
+                return
+            headers = self._finish(answer, exchange.request_id)
+            _say(span, exchange, answer.status)
         if exchange.live is not None and answer.status == 200 and self._watchers is not None:
             await self._stream(answer, scope, receive, send, exchange, began)
             return
-        headers = self._finish(answer, exchange.request_id)
         await send(
             {
                 "type": "http.response.start",
@@ -178,7 +182,8 @@ class Front:
 
     async def _ask(self, scope: "HTTPScope", body: bytes, exchange: Exchange) -> Answer:
         environ = bridge.environment(scope, body, exchange)
-        return await self._pool.run(partial(bridge.call, self._application, environ))
+        work = partial(bridge.call, self._application, environ)
+        return await self._pool.run(spans.below(work))
 
     def _finish(self, answer: Answer, request_id: str) -> list[tuple[bytes, bytes]]:
         given = {name for name, _ in answer.headers}
@@ -187,6 +192,8 @@ class Front:
             *((name, value) for name, value in self._always.items() if name not in given),
             (b"x-request-id", request_id.encode()),
         ]
+        # W3C Trace Context Level 2 §4: what this was taken down as.
+        headers += [(b"traceresponse", name.encode()) for name in spans.traceparent().values()]
         # RFC 9110 §8.6: none for 204, and for 304 only that of the answer that was not sent.
         if b"content-length" not in given and answer.status not in {204, 304}:
             headers.append((b"content-length", b"%d" % len(answer.body)))
@@ -198,6 +205,22 @@ def _refusal(error: IkewardenError, exchange: Exchange, *, close: bool) -> Answe
     if close:
         headers.append((b"connection", b"close"))
     return Answer(status_of(error), headers, problem_body(error, request_id=exchange.request_id))
+
+
+def _parent(scope: "HTTPScope") -> str | None:
+    """The span that a client says that its request belongs under. Whoever calls may say so: no more hangs on it."""
+    if spans.recorder() is None:
+        return None
+    found = [value for name, value in scope["headers"] if name == b"traceparent"]
+    return found[0].decode("latin-1") if len(found) == 1 else None
+
+
+def _say(span: spans.Span, exchange: Exchange, status: int) -> None:
+    # By the names that OpenTelemetry has for them.
+    route = exchange.route or "none"
+    method = exchange.method if exchange.method in _METHODS else "_OTHER"
+    span.rename(f"{method} {route}")
+    span.note(http__request__method=method, http__route=route, http__response__status_code=status)
 
 
 def _exchange(scope: "HTTPScope") -> Exchange:

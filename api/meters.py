@@ -6,6 +6,7 @@ the processes empties it before. Without it each process tells its own numbers o
 
 import os
 from collections.abc import Iterable
+from typing import Final
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest, values
 from prometheus_client.metrics_core import Metric
@@ -14,9 +15,55 @@ from prometheus_client.registry import Collector
 
 from api.bridge import Exchange
 from api.errors import MetricsUnreadable
+from core.figures import Family, Figure, counter, gauge
 
-DIRECTORY = "PROMETHEUS_MULTIPROC_DIR"
-_SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0)
+DIRECTORY: Final = "PROMETHEUS_MULTIPROC_DIR"
+_SECONDS: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0)
+
+REQUESTS: Final = counter(
+    "http_requests",
+    "Requests answered by the API, by method, route (a path with names in braces, or none) and status.",
+    "method",
+    "route",
+    "status",
+)
+DURATION: Final = Family(
+    "ikewarden_http_request_duration_seconds",
+    "histogram",
+    "Seconds from a request's head to its answer, by route. Those that waited for news of their gateway are under"
+    " /v1/gateways/self/state.",
+    ("route",),
+)
+VALIDATION: Final = counter(
+    "validation_requests",
+    "Requests answered by the validation listener, by kind (ocsp, crl, scep, cmp, other) and status: that of HTTP, or"
+    " the error that an OCSP answer is (tryLater, unauthorized, malformedRequest).",
+    "kind",
+    "status",
+)
+SYSLOG_MESSAGES: Final = counter(
+    "syslog_messages",
+    "Messages of syslog that came from known devices, by transport: udp, tcp, tls.",
+    "transport",
+)
+SYSLOG_DROPPED: Final = counter(
+    "syslog_dropped", "What the receiver of syslog dropped, by reason.", "reason"
+)
+SYSLOG_CONNECTIONS: Final = gauge("syslog_connections", "Connections of devices that send syslog.")
+SYSLOG_WAITING: Final = gauge(
+    "syslog_waiting_events", "Events from syslog that the records have not taken yet."
+)
+BUILD: Final = gauge(
+    "build_info",
+    "1, with the version of the program and the kind of database: sqlite, postgresql.",
+    "version",
+    "database",
+)
+#: Counted by each process of one `ikewarden serve`.
+COUNTED: Final = (
+    *(REQUESTS, DURATION, VALIDATION),
+    *(SYSLOG_MESSAGES, SYSLOG_DROPPED, SYSLOG_CONNECTIONS, SYSLOG_WAITING),
+)
 
 
 def _own_registry() -> CollectorRegistry:
@@ -26,23 +73,18 @@ def _own_registry() -> CollectorRegistry:
     return CollectorRegistry()
 
 
+def _counter(family: Family, registry: CollectorRegistry) -> Counter:
+    return Counter(family.name, family.help, family.labels, registry=registry)
+
+
 class Meters:
     """The counters of one process."""
 
     def __init__(self) -> None:
         self._own = _own_registry()
-        self._requests = Counter(
-            "ikewarden_http_requests",
-            "Requests answered by the API.",
-            ["method", "route", "status"],
-            registry=self._own,
-        )
+        self._requests = _counter(REQUESTS, self._own)
         self._seconds = Histogram(
-            "ikewarden_http_request_seconds",
-            "Seconds from a request's head to its answer.",
-            ["route"],
-            buckets=_SECONDS,
-            registry=self._own,
+            DURATION.name, DURATION.help, DURATION.labels, registry=self._own, buckets=_SECONDS
         )
 
     def request(self, exchange: Exchange, status: int, seconds: float) -> None:
@@ -52,28 +94,44 @@ class Meters:
         self._requests.labels(method, route, str(status)).inc()
         self._seconds.labels(route).observe(seconds)
 
-    def exposition(self, figures: Iterable[Metric]) -> bytes:
+    def exposition(self, figures: Iterable[Figure]) -> bytes:
         """All counters of all processes, and the figures, in Prometheus' text format.
 
         Raises MetricsUnreadable.
         """
-        registry = self._own
-        if DIRECTORY in os.environ:
-            registry = CollectorRegistry()
-            try:
-                MultiProcessCollector(registry)  # type: ignore[no-untyped-call]  # as the library has it
-                shared = generate_latest(registry)
-            except (OSError, ValueError):
-                raise MetricsUnreadable("The counters of the processes cannot be read.") from None
-        else:
-            shared = generate_latest(registry)
-        return shared + exposition(figures)
+        shared = of_all_processes() if DIRECTORY in os.environ else self._own.collect()
+        return _text([*shared, *as_metrics(figures)])
 
 
-def exposition(figures: Iterable[Metric]) -> bytes:
+def of_all_processes() -> list[Metric]:
+    """What all processes count that share the directory. Raises MetricsUnreadable."""
+    try:
+        return list(MultiProcessCollector(None).collect())  # type: ignore[no-untyped-call]  # as the library has it
+    except (OSError, ValueError):
+        raise MetricsUnreadable("The counters of the processes cannot be read.") from None
+
+
+def exposition(figures: Iterable[Figure]) -> bytes:
     """Figures alone, in Prometheus' text format."""
+    return _text(as_metrics(figures))
+
+
+def as_metrics(figures: Iterable[Figure]) -> list[Metric]:
+    """Figures as prometheus_client has them."""
+    return [_metric(each) for each in figures]
+
+
+def _metric(figure: Figure) -> Metric:
+    family = figure.family
+    made = Metric(family.name.removesuffix("_total"), family.help, family.kind)
+    for labels, number in figure.samples.items():
+        made.add_sample(family.name, dict(zip(family.labels, labels, strict=True)), number)
+    return made
+
+
+def _text(metrics: list[Metric]) -> bytes:
     once = CollectorRegistry(auto_describe=False)
-    once.register(_Given(figures))
+    once.register(_Given(metrics))
     return generate_latest(once)
 
 
@@ -92,16 +150,11 @@ class ValidationMeters:
     """The counters of one process of the validation listener."""
 
     def __init__(self) -> None:
-        self._requests = Counter(
-            "ikewarden_validation_requests",
-            "Requests answered by the validation listener.",
-            ["kind", "status"],
-            registry=_own_registry(),
-        )
+        self._requests = _counter(VALIDATION, _own_registry())
 
-    def requests(self, kind: str, status: int, number: int) -> None:
+    def requests(self, kind: str, status: str, number: int) -> None:
         """Count answered requests."""
-        self._requests.labels(kind, str(status)).inc(number)
+        self._requests.labels(kind, status).inc(number)
 
 
 class SyslogMeters:
@@ -109,30 +162,12 @@ class SyslogMeters:
 
     def __init__(self) -> None:
         own = _own_registry()
-        self._lines = Counter(
-            "ikewarden_syslog_messages",
-            "Messages of syslog that came from known devices, by transport.",
-            ["transport"],
-            registry=own,
-        )
-        self._dropped = Counter(
-            "ikewarden_syslog_dropped",
-            "What the receiver of syslog dropped, by reason.",
-            ["reason"],
-            registry=own,
-        )
+        self._lines = _counter(SYSLOG_MESSAGES, own)
+        self._dropped = _counter(SYSLOG_DROPPED, own)
         # A process that follows another tells of itself alone.
-        self._connections = Gauge(
-            "ikewarden_syslog_connections",
-            "Connections of devices that send syslog.",
-            registry=own,
-            multiprocess_mode="mostrecent",
-        )
-        self._waiting = Gauge(
-            "ikewarden_syslog_waiting_events",
-            "Events from syslog that the records have not taken yet.",
-            registry=own,
-            multiprocess_mode="mostrecent",
+        self._connections, self._waiting = (
+            Gauge(each.name, each.help, registry=own, multiprocess_mode="mostrecent")
+            for each in (SYSLOG_CONNECTIONS, SYSLOG_WAITING)
         )
 
     def lines(self, transport: str, number: int) -> None:

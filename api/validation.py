@@ -29,6 +29,7 @@ from api.errors import BodyTooLarge, HeadTooLarge, MethodNotAllowed, RequestTooS
 from api.pool import Pool
 from api.problems import encode, problem, problem_headers, status_of
 from api.scep import ScepDoors, is_scep
+from core import spans
 from core.errors import IkewardenError, NotFound, Unavailable
 from pki import authorities, publication
 from pki.desk import Desk
@@ -56,6 +57,10 @@ _CRL = re.compile(rf"/crl/{_NAME}(?:/(?:(delta)|([0-9]{{1,5}})))?\.crl")
 _CA = re.compile(rf"/ca/{_NAME}\.crt")
 _OCSP = re.compile(rf"/ocsp/{_NAME}(?:/(.*))?", re.DOTALL)
 _OCSP_TYPE = "application/ocsp-response"
+# RFC 6960 §4.2.1: to HTTP they are answers like any other.
+_ERRORS = {
+    ocsp.error_answer(status): status for status in ("malformedRequest", "tryLater", "unauthorized")
+}
 _PATHS = (
     "Here are /crl/NAME.crl, /crl/NAME/SHARD.crl, /crl/NAME/delta.crl, /ca/NAME.crt, /ocsp/NAME, with NAME that of an"
     " authority; /scep/ENDPOINT, /.well-known/cmp/p/ENDPOINT and /healthz. The API is at another address."
@@ -89,6 +94,7 @@ class _Reply(NamedTuple):
     status: int
     headers: Headers
     body: bytes
+    outcome: str = ""
 
 
 @dataclass
@@ -113,14 +119,14 @@ class Validation:
         desk_factory: Callable[[], Desk],
         *,
         clock: Callable[[], datetime],
-        count: Callable[[str, int, int], None],
+        count: Callable[[str, str, int], None],
         threads: int,
         body_seconds: float,
     ) -> None:
         self._clock = clock
         self._body_seconds = body_seconds
         self._count = count
-        self._counted: Counter[tuple[str, int]] = Counter()
+        self._counted: Counter[tuple[str, str]] = Counter()
         self._desk = desk_factory()
         self._responder = OcspResponder(self._desk)
         self._pool = Pool(threads=threads, queue=2000, patience=5.0, name="validation")
@@ -181,7 +187,7 @@ class Validation:
             number = secrets.token_hex(12)
             _log.error("unforeseen", exc_info=error, extra={"request_id": number})
             reply = _refusal(IkewardenError("Something went wrong on our side."), number)
-        self._counted[kind, reply.status] += 1
+        self._counted[kind, reply.outcome or str(reply.status)] += 1
         wire.response_bytes(reply.status, reply.headers, reply.body)
 
     # OCSP
@@ -215,9 +221,8 @@ class Validation:
             answer = OcspAnswer(ocsp.error_answer("tryLater"))
         if answer.next_update is None or answer.this_update is None:
             # An error, or an answer to a nonce: for this one request only.
-            return _Reply(
-                200, [("content-type", _OCSP_TYPE), ("cache-control", "no-store")], answer.body
-            )
+            headers = [("content-type", _OCSP_TYPE), ("cache-control", "no-store")]
+            return _Reply(200, headers, answer.body, _ERRORS.get(answer.body, ""))
         made = document(
             answer.body,
             media_type=_OCSP_TYPE,
@@ -243,7 +248,7 @@ class Validation:
             raise HeadTooLarge("This is too long for a SCEP message.")
         body = await self._body(scope, wire, _MAX_MESSAGE) if method == "POST" else b""
         work = partial(self._scep.answer, method, path, query, body, _address(scope))
-        answer = await self._enrolling.run(work)
+        answer = await self._enrolling.run(partial(_spanned, "SCEP", work))
         headers = [("content-type", answer.media_type), ("cache-control", "no-store")]
         return _Reply(200, headers, answer.body)
 
@@ -255,7 +260,7 @@ class Validation:
         body = await self._body(scope, wire, _MAX_MESSAGE) if method == "POST" else b""
         media_type = scope.headers.get("content-type") or ""
         work = partial(self._cmp.answer, method, path, media_type, body, _address(scope))
-        answer = await self._enrolling.run(work)
+        answer = await self._enrolling.run(partial(_spanned, "CMP", work))
         # RFC 9811 §3.4: no intermediary keeps it.
         headers = [("content-type", MEDIA_TYPE), ("cache-control", "no-store")]
         return _Reply(200, headers, answer)
@@ -399,7 +404,7 @@ class Validation:
     def _tell_counts(self) -> None:
         counted, self._counted = self._counted, Counter()
         if self._prepared:
-            counted["ocsp", 200] += self._prepared
+            counted["ocsp", "200"] += self._prepared
             self._prepared = 0
         for (kind, status), number in counted.items():
             self._count(kind, status, number)
@@ -422,6 +427,12 @@ def _address(scope: Scope) -> str:
 
 def _not_allowed(methods: str) -> MethodNotAllowed:
     return MethodNotAllowed("This path does not know that method.", details={"allow": methods})
+
+
+def _spanned(name: str, work: Callable[[], T]) -> T:
+    # Not requests for lists and answers, of which there are thousands a second.
+    with spans.span(name, "server"):
+        return work()
 
 
 def _refusal(error: IkewardenError, number: str = "", *, enrolls: bool = False) -> _Reply:

@@ -21,7 +21,7 @@ from pathlib import Path
 
 from cryptography.hazmat.primitives import serialization
 
-from api import server
+from api import counters, server
 from api.acceptor import Shares
 from api.bridge import REQUEST_ID
 from api.connection import Limits
@@ -29,17 +29,21 @@ from api.syslog import receiver
 from api.syslog.senders import Sender
 from api.tls import Credential
 from core.errors import IkewardenError, InvalidInput
+from core.notify import Supervisor
 from hsm.errors import KeyNotFound, KeyStoreError, SignerUnavailable
 from hsm.keystores import KeyStores
 from hsm.token.store import TokenKeyStore
+from ikewarden import traces
 from ikewarden.logs import configure_logs
+from ikewarden.reporting import make as make_report
 from ikewarden.settings import load_settings
-from ikewarden.settings_model import Settings
+from ikewarden.settings_model import SchedulerSettings, Settings
 from ikewarden.supervisor import Part, supervise
 from ikewarden.wiring import make_desk, open_keys, service_url
 from pki import approvals, authorities, enrollments, ra_credential, sequencing, tls_credential
 from pki.desk import Desk
 from pki.proven import Proven
+from scheduler import reporting
 from scheduler.clock import read_clock
 from scheduler.clock import serve as serve_scheduler
 from scheduler.jobs import FLEET_EVERY, SCHEDULER, Job
@@ -87,6 +91,7 @@ def run(
     logging.getLogger("uvicorn").setLevel(
         logging.WARNING
     )  # our own lines say when we start and stop
+    traces.check(settings.traces)
     keys = open_keys(settings, environ, getpass if sys.stdin.isatty() else None)
     _check_records(settings, keys)
     _warn_if_misdirected(settings, settings_path)
@@ -102,7 +107,7 @@ def run(
         except server.ListenFailed as error:
             raise _advised(error, settings, settings_path, first=first) from None
         announce(settings)
-        return supervise(parts)
+        return supervise(parts, Supervisor(environ))
 
 
 @contextlib.contextmanager
@@ -248,7 +253,12 @@ def _parts(settings: Settings, keys: KeyStores, only: str | None) -> list[Part]:
         server.bind(settings.validation.host, settings.validation.port).close()
         parts.append(Part("validation", lambda: _validation(settings, keys)))
     if only in {None, "scheduler"}:
-        parts.append(Part("scheduler", lambda: _scheduler(settings, keys)))
+        parts.append(Part("scheduler", partial(_traced_scheduler, settings, keys)))
+    if settings.metrics.port is not None:
+        server.bind(settings.metrics.host, settings.metrics.port).close()
+        parts.append(
+            Part("metrics", partial(_counters, settings.metrics.host, settings.metrics.port))
+        )
     if only in {None, "syslog"} and settings.syslog.is_on:
         chosen = settings.syslog
         listening = receiver.bind_all(
@@ -270,20 +280,21 @@ def _api(
     gc.collect()
     gc.freeze()
     gc.set_threshold(50_000, 50, 100)
-    server.serve_api(
-        [bound],
-        server.ApiSettings(
-            version=version("ikewarden"),
-            limits=Limits(body=settings.api.max_body_bytes, body_seconds=seconds),
-            threads=settings.api.threads,
-            metrics_public=settings.api.metrics_public,
-        ),
-        lambda: make_desk(settings, keys),
-        lambda desk: _credential(desk, keys),
-        clock=read_clock,
-        shares=shares,
-        worker=worker,
-    )
+    with traces.traced(settings.traces, "api"):
+        server.serve_api(
+            [bound],
+            server.ApiSettings(
+                version=version("ikewarden"),
+                limits=Limits(body=settings.api.max_body_bytes, body_seconds=seconds),
+                threads=settings.api.threads,
+                metrics_public=settings.api.metrics_public,
+            ),
+            lambda: make_desk(settings, keys),
+            lambda desk: _credential(desk, keys),
+            clock=read_clock,
+            shares=shares,
+            worker=worker,
+        )
     return 0
 
 
@@ -297,15 +308,25 @@ def _credential(desk: Desk, keys: KeyStores) -> Credential:
 
 
 def _validation(settings: Settings, keys: KeyStores) -> int:
+    def open_desk() -> Desk:
+        # Its workers are processes of their own.
+        traces.begin(settings.traces, "validation")
+        return make_desk(settings, keys)
+
     server.serve_validation(
         server.ValidationSettings(
             host=settings.validation.host,
             port=settings.validation.port,
             workers=settings.validation.workers,
         ),
-        lambda: make_desk(settings, keys),
+        open_desk,
         clock=read_clock,
     )
+    return 0
+
+
+def _counters(host: str, port: int) -> int:
+    counters.serve_counters(host, port, version("ikewarden"))
     return 0
 
 
@@ -329,17 +350,45 @@ def _syslog(settings: Settings, keys: KeyStores, listening: receiver.Bound) -> i
     return 0
 
 
+def _intervals(chosen: SchedulerSettings) -> dict[str, float]:
+    """Seconds between runs of each job that the settings, or this program, have an opinion about."""
+    return {
+        "crl_refresh": chosen.crl_refresh,
+        "ocsp_refresh": chosen.ocsp_refresh,
+        "reconcile": chosen.reconcile,
+        "expiry_notices": chosen.expiry_notices,
+        "cleanup": chosen.cleanup,
+        "audit_log": chosen.audit_log,
+        "figures": chosen.figures,
+        "fleet_crls": FLEET_EVERY.total_seconds(),
+        # Soon after its authority was rolled over, or it was revoked.
+        "tls_credential": timedelta(seconds=10).total_seconds(),
+        "secret_store": timedelta(minutes=1).total_seconds(),
+        "key_store": timedelta(minutes=1).total_seconds(),
+    }
+
+
+def _traced_scheduler(settings: Settings, keys: KeyStores) -> int:
+    with traces.traced(settings.traces, "scheduler"):
+        return _scheduler(settings, keys)
+
+
+def _told_and_reported(desk: Desk) -> list[Job]:
+    """The jobs that there are only where settings want them."""
+    jobs = [Job("alertmanager", tell_standing)] if desk.rules.alertmanager else []
+    return [*jobs, *([reporting.job(make_report)] if desk.rules.reports else [])]
+
+
 def _scheduler(settings: Settings, keys: KeyStores) -> int:
     stop = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda _number, _frame: stop.set())
     chosen = settings.scheduler
     desk = make_desk(settings, keys)
-    names = settings.api.names
     proven = Proven()
 
     def renew_credential(desk: Desk, now: datetime) -> Mapping[str, int]:
-        made = tls_credential.ensure(desk, SCHEDULER, keys.sealed, names, now=now)
+        made = tls_credential.ensure(desk, SCHEDULER, keys.sealed, settings.api.names, now=now)
         return {"renewed": int(made)}
 
     def look_at_secrets(desk: Desk, _now: datetime) -> Mapping[str, int]:
@@ -361,19 +410,7 @@ def _scheduler(settings: Settings, keys: KeyStores) -> int:
     try:
         serve_scheduler(
             desk,
-            intervals={
-                "crl_refresh": chosen.crl_refresh,
-                "ocsp_refresh": chosen.ocsp_refresh,
-                "reconcile": chosen.reconcile,
-                "expiry_notices": chosen.expiry_notices,
-                "cleanup": chosen.cleanup,
-                "audit_log": chosen.audit_log,
-                "fleet_crls": FLEET_EVERY.total_seconds(),
-                # Soon after its authority was rolled over, or it was revoked.
-                "tls_credential": timedelta(seconds=10).total_seconds(),
-                "secret_store": timedelta(minutes=1).total_seconds(),
-                "key_store": timedelta(minutes=1).total_seconds(),
-            },
+            intervals=_intervals(chosen),
             outbox_seconds=chosen.outbox_poll_ms / 1000,
             stop=stop,
             more=[
@@ -381,8 +418,9 @@ def _scheduler(settings: Settings, keys: KeyStores) -> int:
                 Job("secret_store", look_at_secrets),
                 Job("audit_log", sequence),
                 *([Job("key_store", look_at_keys)] if keys.has_others else []),
-                *([Job("alertmanager", tell_standing)] if desk.rules.alertmanager else []),
+                *_told_and_reported(desk),
             ],
+            handlers=reporting.handlers(desk, make_report),
         )
     finally:
         desk.store.close()

@@ -16,10 +16,13 @@ from ikewarden.settings_approvals import ApprovalsSettings
 from ikewarden.settings_console import ConsoleSettings
 from ikewarden.settings_endpoints import EnrollmentSettings
 from ikewarden.settings_keys import KeysSettings
+from ikewarden.settings_metrics import MetricsSettings
 from ikewarden.settings_notices import NoticesSettings
+from ikewarden.settings_reports import ReportSettings
 from ikewarden.settings_secrets import RotationSettings, SecretsSettings
 from ikewarden.settings_section import Section
 from ikewarden.settings_syslog import SyslogSettings
+from ikewarden.settings_traces import TracesSettings
 from ikewarden.settings_values import (
     DatabaseUrl,
     Host,
@@ -45,6 +48,10 @@ class DatabaseSettings(Section):
         exclude=True,
         description="The database. A relative SQLite file is relative to the settings file. Not "
         "shown anywhere, because it may hold a password: then the file must be closed to others.",
+    )
+    password_file: RelativePath | None = Field(
+        default=None,
+        description="PostgreSQL: a file (mode 0600) with the password, in place of one in the URL.",
     )
     pool_size: int = Field(
         default=8, ge=1, le=256, description="Connections that one process may open."
@@ -206,6 +213,13 @@ class SchedulerSettings(Section):
         description="Seconds between signed heads of the audit log. What happened since the last "
         "one could be removed from the database unseen.",
     )
+    figures: int = Field(
+        default=60,
+        ge=0,
+        le=1800,
+        description="Seconds between counts of certificates, gateways, shared secrets, findings and SAs for /metrics. "
+        "Where nobody counted for an hour, whoever reads /metrics does.",
+    )
 
 
 class FleetSettings(Section):
@@ -284,7 +298,10 @@ class Settings(Section):
     approvals: ApprovalsSettings = ApprovalsSettings()
     console: ConsoleSettings = ConsoleSettings()
     syslog: SyslogSettings = SyslogSettings()
+    metrics: MetricsSettings = MetricsSettings()
+    traces: TracesSettings = TracesSettings()
     logs: LogsSettings = LogsSettings()
+    reports: tuple[ReportSettings, ...] = ()
 
     @model_validator(mode="after")
     def _keys_have_a_server(self) -> Self:
@@ -298,6 +315,17 @@ class Settings(Section):
         return self
 
     @model_validator(mode="after")
+    def _reports_can_be_sent(self) -> Self:
+        names = [each.name for each in self.reports]
+        twice = next((each for each in names if names.count(each) > 1), None)
+        if twice is not None:
+            raise ValueError(f"two [[reports]] are called {twice}")
+        mailed = next((each.name for each in self.reports if each.mail_to), None)
+        if mailed is not None and self.notices.mail_host is None:
+            raise ValueError(f"[[reports]] {mailed} has mail_to, and [notices] names no mail_host")
+        return self
+
+    @model_validator(mode="after")
     def _each_listener_has_its_own(self) -> Self:
         syslog = self.syslog
         listeners = [
@@ -305,6 +333,7 @@ class Settings(Section):
             ("validation", self.validation.host, self.validation.port),
             ("syslog", syslog.host, syslog.tcp_port),
             ("syslog", syslog.host, syslog.tls_port),
+            ("metrics", self.metrics.host, self.metrics.port),
         ]
         for (mine, here, port), (other, there, its_port) in combinations(listeners, 2):
             same = here == there or is_every_address(here) or is_every_address(there)

@@ -31,6 +31,9 @@ _MAILBOX: Final = re.compile(
 _ALERTMANAGER_WORDS: Final = (
     "a URL https://HOST[:PORT][/PATH] (http:// too) that stands before /api/v2"
 )
+_TRACES_WORDS: Final = (
+    "a URL https://HOST[:PORT]/PATH (http:// too), without user, query and fragment"
+)
 _MAILBOX_WORDS: Final = "an address NAME@HOST of ASCII letters"
 _MAILBOXES_WORDS: Final = "1 to 20 addresses NAME@HOST of ASCII letters"
 _DAYS_WORDS: Final = "whole numbers of days from 3650 to 1, each smaller than the one before"
@@ -154,6 +157,15 @@ def _alertmanager(text: str) -> str:
     return text.rstrip("/")
 
 
+def _traces(text: str) -> str:
+    parts = split_url(text, _TRACES_WORDS)
+    unwanted = parts.query or parts.fragment or "@" in parts.netloc or not text.isascii()
+    known = parts.scheme in ("https", "http") and is_host(parts.hostname or "")
+    if not known or unwanted or " " in text or not parts.path.strip("/"):
+        raise ValueError(f"must be {_TRACES_WORDS}")
+    return text
+
+
 def _mailbox(text: str) -> str:
     found = _MAILBOX.fullmatch(text)
     if found is None or not is_host(found["host"]):
@@ -196,6 +208,7 @@ PublicUrl = Annotated[str, AfterValidator(_public_url), Words(_PUBLIC_WORDS)]
 ServiceUrl = Annotated[str, AfterValidator(_service_url), Words(_SERVICE_WORDS)]
 Webhook = Annotated[str, AfterValidator(_webhook), Words(_WEBHOOK_WORDS)]
 AlertmanagerUrl = Annotated[str, AfterValidator(_alertmanager), Words(_ALERTMANAGER_WORDS)]
+TracesUrl = Annotated[str, AfterValidator(_traces), Words(_TRACES_WORDS)]
 Mailbox = Annotated[str, AfterValidator(_mailbox), Words(_MAILBOX_WORDS)]
 Mailboxes = Annotated[tuple[str, ...], AfterValidator(_mailboxes), Words(_MAILBOXES_WORDS)]
 Name = Annotated[str, _matching(_NAME, _NAME_WORDS), Words(_NAME_WORDS)]

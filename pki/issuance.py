@@ -15,6 +15,7 @@ from cryptography import x509
 from cryptography.exceptions import InvalidSignature
 from sqlalchemy import bindparam, exists, select, update
 
+from core import spans
 from hsm.errors import KeyStoreError
 from hsm.signonly import is_elsewhere, with_key
 from pki import authorities, compromise, conditions, persons, profiles
@@ -318,7 +319,8 @@ def _carry_out(desk: Desk, actor: Actor, plan: _Plan, now: datetime) -> IssuedCe
     )
     _record_intent(desk, actor, plan, issued, draft, shard, now, lasting=is_elsewhere(key))
     try:
-        signature = with_key(key, partial(sign, key, draft.tbs, draft.digest))
+        with spans.span("sign certificate", ikewarden__serial=text):
+            signature = with_key(key, partial(sign, key, draft.tbs, draft.digest))
     except KeyStoreError as error:
         _record_failure(desk, actor, issued, error, now)
         raise

@@ -6,6 +6,7 @@ from typing import Any
 
 from sqlalchemy import and_, delete, or_, select
 
+from core import spans
 from pki import authorities, ocsp_signers
 from pki.actors import Action, Actor, require
 from pki.desk import Desk
@@ -176,7 +177,8 @@ def presign(desk: Desk, actor: Actor, *, limit: int, now: datetime) -> int:
             todo = _lacking(desk, owner.id, signer, min(_CHUNK, limit - signed), now)
             if not todo:
                 break
-            _presign(desk, owner.id, signer, hashes, todo, now)
+            with spans.span("sign answers", ikewarden__number=len(todo)):
+                _presign(desk, owner.id, signer, hashes, todo, now)
             signed += len(todo)
     return signed
 

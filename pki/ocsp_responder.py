@@ -16,6 +16,7 @@ from typing import Any
 
 from sqlalchemy import Row, exists, func, select
 
+from core import spans
 from core.errors import IkewardenError, Unavailable
 from hsm.signonly import with_key
 from pki import authorities, ocsp_signers
@@ -123,18 +124,17 @@ class OcspResponder:
         next_update = min(
             this_update + self._desk.rules.ocsp_lifetime, signer.certificate.not_valid_after_utc
         )
-        body = with_key(
-            signer.key,
-            partial(
-                ocsp.sign_answer,
-                signer,
-                question.certificate,
-                known.status,
-                this_update=this_update,
-                next_update=next_update,
-                nonce=nonce,
-            ),
+        answer = partial(
+            ocsp.sign_answer,
+            signer,
+            question.certificate,
+            known.status,
+            this_update=this_update,
+            next_update=next_update,
+            nonce=nonce,
         )
+        with spans.span("sign answer", ikewarden__serial=serial):
+            body = with_key(signer.key, answer)
         if nonce is not None or not known.cacheable:
             return OcspAnswer(body, this_update)
         signed = Kept(body, this_update, next_update)

@@ -14,6 +14,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives import serialization
 from sqlalchemy import ColumnElement, Connection, and_, func, select, update
 
+from core import spans
 from core.errors import NotFound
 from pki import authorities
 from pki.actors import Action, Actor, require, require_authority
@@ -275,7 +276,8 @@ def _publish(desk: Desk, actor: Actor, owner: Authority, wanted: _Wanted, now: d
     )
     key = authorities.signer(desk, owner)
     tbs = draft_crl(spec, owner.certificate, owner.public_key, entries)
-    der = complete(tbs, sign(key, tbs, default_hash(owner.public_key)))
+    with spans.span("sign list", ikewarden__number=number):
+        der = complete(tbs, sign(key, tbs, default_hash(owner.public_key)))
     crl = Crl(
         authority=owner.name,
         kind=kind,

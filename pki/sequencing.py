@@ -17,6 +17,7 @@ from urllib.parse import urlsplit
 
 from sqlalchemy import Connection, select
 
+from core import spans
 from core.errors import Conflict, InvalidInput, NotFound, NotPermitted, Unavailable
 from hsm.errors import KeyNotFound, KeyStoreUnavailable
 from hsm.ports import BlobStore, KeyAlgorithm
@@ -429,7 +430,8 @@ def _sign(
     if newest is not None and newest.size == size:
         return edge, False
     root = edge.root()
-    signed = note.sign(Checkpoint(log.origin, size, root), desk.keys.open(log.key_uri))
+    with spans.span("sign head", ikewarden__size=size):
+        signed = note.sign(Checkpoint(log.origin, size, root), desk.keys.open(log.key_uri))
     head = note.verify(signed, VerifierKey.parse(log.verifier_key))
     unkept = _remember(blobs, head, signed)
     with desk.store.write() as connection:

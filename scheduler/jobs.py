@@ -7,8 +7,10 @@ from datetime import datetime, timedelta
 from functools import partial
 from typing import Literal
 
+from core import spans
 from core.errors import IkewardenError
 from fleet import reach
+from fleet.figures import gathering
 from fleet.findings import expiry as acceptances
 from fleet.monitoring import expiry as monitoring
 from fleet.monitoring import hours
@@ -152,6 +154,11 @@ def sum_up_hours(desk: Desk, now: datetime) -> Mapping[str, int]:
     return {"lines": hours.sum_up(desk, SCHEDULER, now=now)}
 
 
+def count(desk: Desk, now: datetime) -> Mapping[str, int]:
+    """Count certificates, gateways and what else costs too much to be counted at each look at /metrics."""
+    return {"series": gathering.gather(desk, SCHEDULER, now=now)}
+
+
 JOBS: tuple[Job, ...] = (
     Job("crl_refresh", refresh_crls),
     Job("ocsp_refresh", refresh_ocsp),
@@ -168,6 +175,7 @@ JOBS: tuple[Job, ...] = (
     Job("cmp_confirmations", see_to_confirmations),
     Job("search_words", keep_words),
     Job("fleet_hours", sum_up_hours),
+    Job("figures", count),
 )
 
 
@@ -212,7 +220,8 @@ def run(desk: Desk, job: Job, owner: str, now: datetime, clock: Callable[[], dat
     outcome: Literal["ok", "failed"] = "ok"
     problem, detail = None, None
     try:
-        detail = dict(job.run(desk, now))
+        with spans.span(f"job {job.name}"):
+            detail = dict(job.run(desk, now))
     except IkewardenError as error:
         outcome, problem = "failed", f"{error.code}: {error.message}"
         _LOG.error("job failed", extra={"job": job.name, "code": error.code})

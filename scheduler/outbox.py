@@ -5,15 +5,18 @@ import hmac
 import json
 import logging
 from collections import defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from datetime import datetime, timedelta
 
+from core import spans
 from core.errors import IkewardenError, Unavailable
 from core.secret import Secret
 from fleet import reach, successions
 from fleet.findings import changes as findings
 from fleet.monitoring import alerts as monitoring
 from fleet.monitoring import undoing
+from fleet.reporting import schedules
 from fleet.rotation import imports, ledger, retire
 from pki import approvals, decisions, expiry, ocsp_signers, publication, revocation
 from pki.authorities import load
@@ -44,6 +47,8 @@ _ALERTS = {
     "outbox_alertmanager": telling.ALERTMANAGER,
     "outbox_mail": telling.MAIL,
     "outbox_syslog": telling.SYSLOG,
+    # Made again for each mail, which takes a while.
+    "outbox_reports": schedules.MAIL,
 }
 LANES: dict[str, Topics] = {
     "outbox_changes": Topics(_CHANGES, others=False),
@@ -53,6 +58,8 @@ LANES: dict[str, Topics] = {
 }
 
 
+Handler = Callable[[Sequence[Message], datetime], None]
+Handlers = Mapping[str, Handler]
 SIGNATURE = "Ikewarden-Signature"
 
 
@@ -74,6 +81,13 @@ class WebhookFailed(Unavailable):
 
 def _unknown_topic(messages: Sequence[Message], now: datetime) -> None:
     raise Unavailable(f"This version does not know the topic {messages[0].topic} at {now}.")
+
+
+def _without_trace(message: Message) -> Message:
+    if spans.TRACEPARENT not in message.payload:
+        return message
+    rest = {name: value for name, value in message.payload.items() if name != spans.TRACEPARENT}
+    return replace(message, payload=rest)
 
 
 def _told(message: Message) -> dict[str, str]:
@@ -128,6 +142,7 @@ class Drain:
         *,
         topics: Topics = EVERYTHING,
         pace: Pace | None = None,
+        more: Handlers | None = None,
     ) -> None:
         self._desk = desk
         self._owner = owner
@@ -135,7 +150,7 @@ class Drain:
         self._topics = topics
         self._pace = pace or Pace()
         # Each gets all messages of one key that are due.
-        self._handlers: dict[str, Callable[[Sequence[Message], datetime], None]] = {
+        self._handlers: dict[str, Handler] = {
             revocation.PUBLISH: self._publish_change,
             FULL: self._publish_full,
             OPEN: self._open_authority,
@@ -151,6 +166,7 @@ class Drain:
             approvals.ASKED: self._tell_approvals,
             decisions.DECIDED: self._tell_approvals,
             **Telling(desk, self._send).handlers,
+            **(more or {}),
         }
 
     def run(self, now: datetime) -> int:
@@ -178,8 +194,13 @@ class Drain:
 
     def _carry_out(self, messages: Sequence[Message], now: datetime) -> int:
         first = messages[0]
+        # Those of one key are one piece of work: it belongs under what asked for the first of them.
+        parent = first.payload.get(spans.TRACEPARENT)
+        bare = [_without_trace(message) for message in messages]
         try:
-            self._handlers.get(first.topic, _unknown_topic)(messages, now)
+            with spans.span(f"outbox {first.topic}", "consumer", parent) as span:
+                span.note(messaging__batch__message_count=len(messages))
+                self._handlers.get(first.topic, _unknown_topic)(bare, now)
         except IkewardenError as error:
             self._failed(messages, f"{error.code}: {error.message}", now)
             return 0

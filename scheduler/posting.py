@@ -7,6 +7,7 @@ from http.client import HTTPConnection, HTTPException, HTTPSConnection
 from typing import Final
 from urllib.parse import quote, urlsplit
 
+from core import spans
 from core.deadline import SILENT, deadline, trusting
 
 #: What a receiver that is away, or does not speak HTTP, raises.
@@ -31,7 +32,13 @@ def post(
             host, parts.port, timeout=SILENT, context=context or trusting(None)
         )
     target = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
-    sent = {"Content-Type": "application/json", **headers}
-    with contextlib.closing(connection), deadline(lambda: connection.sock):
+    with (
+        spans.span("POST", "client") as span,
+        contextlib.closing(connection),
+        deadline(lambda: connection.sock),
+    ):
+        sent = {"Content-Type": "application/json", **spans.traceparent(), **headers}
         connection.request("POST", quote(target, safe=_PLAIN), body, sent)
-        return connection.getresponse().status
+        status = connection.getresponse().status
+        span.note(http__response__status_code=status)
+        return status

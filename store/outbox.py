@@ -23,6 +23,7 @@ from sqlalchemy import (
     update,
 )
 
+from core import spans
 from store.engine import Store
 from store.tables import outbox
 from store.text import storable
@@ -82,7 +83,8 @@ def put(
         {
             "topic": topic,
             "key": storable(key),
-            "payload": dict(payload),
+            # Whoever follows it sees what it was done for.
+            "payload": {**payload, **spans.traceparent()},
             "created_at": now,
             "available_at": now + delay,
             "attempts": 0,

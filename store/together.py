@@ -12,6 +12,7 @@ from typing import Any, Final, NamedTuple, TypeVar, cast, final
 
 from sqlalchemy import Connection
 
+from core import spans
 from core.crew import crew_at_work
 from core.errors import Unavailable
 from store.errors import StoreBusy, StoreDamaged, StoreDeadlock, StoreFull, StoreUnreachable
@@ -73,7 +74,7 @@ class GroupCommit:
 
     def run(self, work: Callable[[Unit], T], *, lasting: bool = True) -> T:
         """See `Store.together`."""
-        entry = _Entry(work, lasting)
+        entry = _Entry(spans.below(work), lasting)
         crew = crew_at_work()
         if crew is None:
             self.run_all([entry])

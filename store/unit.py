@@ -14,6 +14,7 @@ from store import (  # noqa: F401 - all tables must be known before they are sor
     audit_tables,
     cmp_tables,
     console_tables,
+    figures_tables,
     finding_tables,
     fleet_tables,
     monitoring_tables,

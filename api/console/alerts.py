@@ -30,7 +30,7 @@ _SILENCES: Final = {
 }
 _STATES: Final[Mapping[str, Tone]] = {
     AlertState.OPEN: Tone("bad", text("Open")),
-    AlertState.ENDED: Tone("good", text("Ended")),
+    AlertState.ENDED: Tone("good", text("Over")),
 }
 
 

@@ -14,7 +14,7 @@ from api.console.render import link
 from api.registry import Nothing
 from core.errors import Conflict, IkewardenError, InvalidInput, NotFound, NotPermitted, Unavailable
 from pki import authorities, issuance, profiles
-from pki.actors import Action, require
+from pki.actors import Action
 from pki.authorities import ACTIVE
 from pki.issuance import IssuedCertificate, IssueRequest
 
@@ -60,7 +60,6 @@ class Choice:
 
 def ask(visit: Visit[None, Prefilled]) -> Answer:
     """The page to issue a certificate."""
-    require(visit.actor, Action.CERTIFICATE_ISSUE)
     known = visit.query.model_dump(exclude_none=True)
     typed = {"profile": "gateway", **known}
     return Screen("certificates/issue.html", _choices(visit, typed))
@@ -83,7 +82,6 @@ def _choices(visit: Visit[Any, Any], typed: Mapping[str, Any]) -> dict[str, Any]
 
 def issue(visit: Visit[IssueForm, Nothing]) -> Answer:
     """Issue a certificate; where daemons would not take it, say so before anything is signed."""
-    require(visit.actor, Action.CERTIFICATE_ISSUE)
     sent = visit.body
     try:
         wanted = IssueRequest(
@@ -115,7 +113,6 @@ def _made(made: IssuedCertificate, done: str) -> Redirect:
 
 def ask_renewal(visit: Visit[None, Which]) -> Answer:
     """The page to renew a certificate."""
-    require(visit.actor, Action.CERTIFICATE_RENEW)
     return Screen("certificates/renew.html", _old(visit, visit.query.authority, ""))
 
 
@@ -133,7 +130,6 @@ def _old(visit: Visit[Any, Any], authority: str | None, csr: str) -> dict[str, A
 
 def renew(visit: Visit[RenewForm, Nothing]) -> Answer:
     """Issue the successor of a certificate."""
-    require(visit.actor, Action.CERTIFICATE_RENEW)
     sent = visit.body
     try:
         if not sent.csr and sent.keep is None:

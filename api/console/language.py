@@ -42,6 +42,10 @@ class Language:
         """How long ago, or in how long: "3 hours ago", "in 2 days"."""
         if value is None:
             return self.say("never")
+        if abs(value - now) < timedelta(
+            minutes=1
+        ):  # a page that is watched would change with every second
+            return self.say("moments ago") if value <= now else self.say("in a moment")
         return str(format_timedelta(value - now, add_direction=True, locale=self.code))
 
     def span(self, value: timedelta) -> str:

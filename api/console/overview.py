@@ -113,18 +113,21 @@ def _any(counted: Counted | None) -> TypeGuard[Counted]:
 
 
 def _shown(visit: Visit[Any, Any], need: Need) -> _Shown:
-    path = need.path.removeprefix("/v1")
-    path = _PATHS.get(path, path)
-    query = dict(need.query)
-    if path in _KEPT:
-        query = {name: query[name] for name in _KEPT[path] if name in query}
     return _Shown(
         state=SEVERITIES[need.severity],
         said=NEEDS[need.kind][1],
         number=visit.language.number(need.count) + ("+" if need.is_more else ""),
         about=need.about,
-        href=link(path, **query),
+        href=address(need),
     )
+
+
+def address(need: Need) -> str:
+    """The page that lists what a need counts: it takes what the request of REST takes, but where it differs."""
+    path = need.path.removeprefix("/v1")
+    path = _PATHS.get(path, path)
+    kept = _KEPT.get(path, tuple(need.query))
+    return link(path, **{name: need.query[name] for name in kept if name in need.query})
 
 
 def _well(found: Overview) -> list[str]:

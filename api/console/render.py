@@ -1,11 +1,11 @@
 """From a screen to HTML. What came from elsewhere is shown so that it can neither act nor deceive."""
 
+import hashlib
 import json
 import re
 from collections.abc import Mapping
 from datetime import datetime
 from functools import lru_cache
-from secrets import token_urlsafe
 from typing import Any, Final
 from urllib.parse import parse_qsl, quote, urlencode
 
@@ -104,9 +104,14 @@ def _said(context: Context, text: str) -> str:
     return said
 
 
-def _once() -> str:
-    """What tells one sending of a form from the next, so that a second click does nothing."""
-    return token_urlsafe(12)
+@pass_context
+def _once(context: Context, action: str) -> str:
+    """What tells one sending of a form from the next, so that a second click does nothing.
+
+    The same as long as the page is watched, which would otherwise change each time that it is looked at.
+    """
+    request_id = context["visit"].request_id
+    return hashlib.sha256(f"{request_id} {action}".encode()).hexdigest()[:24]
 
 
 def _raw(text: str) -> Markup:

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Final, Literal
 
 from pydantic import Field
@@ -11,6 +12,7 @@ from api.console.again import MENDABLE, again
 from api.console.errors import PageStale
 from api.console.keys import key_end
 from api.console.page import Answer, Form, Page, Redirect, Screen, Visit, tell, text
+from api.console.sentences import told
 from api.console.tones import Tone, found_words
 from api.registry import Nothing, Sent
 from core.errors import IkewardenError
@@ -174,6 +176,7 @@ def _planned(visit: Visit[Any, Any], kind: str | None, emergency: str | None) ->
         "kind": kind,
         "emergency": emergency,
         "methods": METHODS,
+        "told": partial(told, visit.language),
         "why": "",
         "seen": " ".join(
             f"{each.slot.name}:{each.slot.current}:{each.slot.rotation_id}:{each.plan.method}"
@@ -216,6 +219,7 @@ def _whole(visit: Visit[Any, Any], error: IkewardenError | None) -> Screen:
     going = rotation.state not in ENDED
     whole = {
         "rotation": rotation,
+        "told": partial(told, visit.language),
         "tone": tone(rotation),
         "steps": steps(rotation),
         "ends": [key_end(each) for each in slot_ends] if going else (),

@@ -1,5 +1,6 @@
 """Tunnels and their keys: which there are, what is in force at both ends, what was done. Never a value."""
 
+from functools import partial
 from typing import Any
 
 from pydantic import Field
@@ -12,6 +13,7 @@ from api.console.keys import key_end
 from api.console.lists import ROWS, ListQuery, behind
 from api.console.page import Answer, Form, Page, Redirect, Screen, Visit, tell
 from api.console.sas import sa_row
+from api.console.sentences import told
 from api.console.tones import KEYS, Tone, ends, found_words
 from api.registry import Nothing
 from fleet import sas, tunnels
@@ -70,6 +72,7 @@ def look(visit: Visit[None, Nothing]) -> Answer:
         history = shown.search(visit.desk, visit.actor, past)
     whole = {
         "tunnel": tunnel,
+        "told": partial(told, visit.language),
         "left_end": ends(tunnel.left_ends_at, visit.now),
         "right_end": ends(tunnel.right_ends_at, visit.now),
         "keys": [_slot(each) for each in slots],

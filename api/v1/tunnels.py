@@ -127,6 +127,10 @@ class SaSearch(PageQuery):
 
     gateway: GatewayName | None = None
     tunnel: TunnelName | None = None
+    connection: Word | None = Field(default=None, description="As the gateway calls it.")
+    peer: Word | None = Field(
+        default=None, description="Its address or its identity, as the gateway wrote it."
+    )
     certificate: Word | None = Field(
         default=None,
         description="Serial number or fingerprint: authenticated by it, at either end.",
@@ -318,6 +322,8 @@ def search_sas(call: Call[None, SaSearch]) -> Reply:
     wanted = SaQuery(
         gateway=query.gateway,
         tunnel=query.tunnel,
+        connection=query.connection,
+        peer=query.peer,
         certificate=query.certificate,
         cursor=cursors.decode(_SAS, query.cursor, int),
         limit=query.limit,

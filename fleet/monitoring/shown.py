@@ -1,7 +1,7 @@
 """Events and alerts looked at."""
 
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -25,7 +25,8 @@ from store.text import storable
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
 REKEYS = ("ike_rekeyed", "ike_reauth", "child_rekeyed")
-# More series than these are more than a scraper should be sent: then gateways are told, not their connections.
+# More series than these are more than a scraper should be sent: then gateways are told, not their connections; and
+# where these are as many, the fleet as one.
 MOST_SERIES = 20_000
 
 
@@ -210,15 +211,16 @@ def alert(desk: Desk, actor: Actor, number: int) -> WholeAlert:
 @dataclass(frozen=True)
 class Figures:
     """Numbers for those who watch. `rekeys` by gateway, connection and kind; connection is empty where there are too
-    many of them. `failures` by kind and reason, one of `REASONS`, "other" or, where none was told, "". `left_out` are
-    alerts that there is no room for, by gateway. `counters`: what daemons counted, by gateway and what it is, one of
-    `COUNTS` or "other".
+    many of them, and the gateway too where there are too many of these. `failures` by kind and reason, one of
+    `REASONS`, "other" or, where none was told, "". `open` are alerts by kind and severity, `left_out` those that there
+    is no room for, by gateway. `counters`: what daemons counted, by gateway (empty where there are too many) and what
+    it is, one of `COUNTS` or "other".
     """
 
     events: Mapping[str, int]
     failures: Mapping[tuple[str, str], int]
     rekeys: Mapping[tuple[str, str, str], int]
-    open: Mapping[str, int]
+    open: Mapping[tuple[str, str], int]
     left_out: Mapping[str, int]
     counters: Mapping[tuple[str, str], int]
 
@@ -229,52 +231,64 @@ def figures(desk: Desk, actor: Actor) -> Figures:
     always = and_(sa_counts.c.hour == counting.ALWAYS, within(actor, sa_counts.c.gateway_id))
     total = func.sum(sa_counts.c.number)
     is_event = sa_counts.c.kind != counting.COUNTED
-    # Gateways send the words: a label has no others than these.
-    what = case((sa_counts.c.reason.in_(COUNTS), sa_counts.c.reason), else_="other").label("what")
-    counters = (
-        select(gateways.c.name, what, total)
-        .join_from(sa_counts, gateways, gateways.c.id == sa_counts.c.gateway_id)
-        .where(always, ~is_event)
-        .group_by(gateways.c.name, what)
-        .order_by(gateways.c.name, what)
-        .limit(MOST_SERIES)
-    )
     parts = (sa_counts.c.kind, sa_counts.c.reason)
     reasons = select(*parts, total).where(always, is_event).group_by(*parts)
-    worst = select(sa_alerts.c.severity, func.count()).where(
+    alike = (sa_alerts.c.kind, sa_alerts.c.severity)
+    lasting = select(*alike, func.count()).where(
         sa_alerts.c.state == AlertState.OPEN, within(actor, sa_alerts.c.gateway_id)
-    )
-    rekeys = (
-        select(gateways.c.name, sa_counts.c.connection, sa_counts.c.kind, total)
-        .join_from(sa_counts, gateways, gateways.c.id == sa_counts.c.gateway_id)
-        .where(always, sa_counts.c.kind.in_(REKEYS))
-        .group_by(gateways.c.name, sa_counts.c.connection, sa_counts.c.kind)
-        .limit(MOST_SERIES + 1)
     )
     with desk.store.read() as connection:
         left_out = _left_out(connection, actor)
         counted, failures = _counted(connection.execute(reasons).all())
         is_open = {
-            severity: number
-            for severity, number in connection.execute(worst.group_by(sa_alerts.c.severity))
+            (kind, severity): number
+            for kind, severity, number in connection.execute(lasting.group_by(*alike))
         }
-        counters_of = {(row[0], row[1]): int(row[2]) for row in connection.execute(counters)}
-        rows = connection.execute(rekeys).all()
-        if len(rows) > MOST_SERIES:
-            rows = connection.execute(
-                select(gateways.c.name, func.min(""), sa_counts.c.kind, total)
-                .join_from(sa_counts, gateways, gateways.c.id == sa_counts.c.gateway_id)
-                .where(always, sa_counts.c.kind.in_(REKEYS))
-                .group_by(gateways.c.name, sa_counts.c.kind)
-            ).all()
-    return Figures(
-        counted,
-        failures,
-        {(row[0], row[1], row[2]): int(row[3]) for row in rows},
-        {each: is_open.get(each, 0) for each in SEVERITIES},
-        left_out,
-        counters_of,
-    )
+        return Figures(
+            counted,
+            failures,
+            _rekeys(connection, always),
+            is_open,
+            left_out,
+            _counters(connection, and_(always, ~is_event)),
+        )
+
+
+def _rekeys(connection: Connection, of: ColumnElement[bool]) -> dict[tuple[str, str, str], int]:
+    kind = sa_counts.c.kind
+    those = and_(of, kind.in_(REKEYS))
+    parts = [gateways.c.name, sa_counts.c.connection, kind]
+    found = _summed(connection, those, parts)
+    if found is None and (found := _summed(connection, those, [parts[0], kind])) is not None:
+        found = [(gateway, "", what, number) for gateway, what, number in found]
+    if found is None:
+        total = select(kind, func.sum(sa_counts.c.number)).where(those).group_by(kind)
+        found = [("", "", what, number) for what, number in connection.execute(total)]
+    return {(gateway, name, what): int(number) for gateway, name, what, number in found}
+
+
+def _counters(connection: Connection, of: ColumnElement[bool]) -> dict[tuple[str, str], int]:
+    # Gateways send the words: a label has no others than these.
+    what = case((sa_counts.c.reason.in_(COUNTS), sa_counts.c.reason), else_="other").label("what")
+    found = _summed(connection, of, [gateways.c.name, what])
+    if found is None:
+        total = select(what, func.sum(sa_counts.c.number)).where(of).group_by(what)
+        found = [("", word, number) for word, number in connection.execute(total)]
+    return {(gateway, word): int(number) for gateway, word, number in found}
+
+
+def _summed(
+    connection: Connection, of: ColumnElement[bool], parts: Sequence[ColumnElement[str]]
+) -> list[Any] | None:
+    """What was counted, by gateway and the other parts; None where that would be too many series."""
+    rows = connection.execute(
+        select(*parts, func.sum(sa_counts.c.number))
+        .join_from(sa_counts, gateways, gateways.c.id == sa_counts.c.gateway_id)
+        .where(of)
+        .group_by(*parts)
+        .limit(MOST_SERIES + 1)
+    ).all()
+    return None if len(rows) > MOST_SERIES else list(rows)
 
 
 def _left_out(connection: Connection, actor: Actor) -> dict[str, int]:

@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Row, func, select, true
+from sqlalchemy import ColumnElement, Connection, Row, case, func, select, true
 
 from fleet.rotation import binding, records, turns
 from fleet.rotation.binding import Binding
@@ -307,9 +307,9 @@ def figures(desk: Desk, actor: Actor, *, now: datetime) -> Figures:
         mine = secret_slots.c.tunnel_id.in_(select(tunnels.c.id).where(ends))
     of_slot = select(secret_slots.c.id).where(mine)
     with desk.store.read() as connection:
-        policies: Sequence[Any] = connection.scalars(
-            select(secret_slots.c.policy).where(mine)
-        ).all()
+        is_frozen = secret_slots.c.policy["frozen"].as_boolean()
+        slots = select(func.count(), func.count(case((is_frozen, 1)))).where(mine)
+        total, frozen = connection.execute(slots).one()
         due = select(func.count()).where(
             mine, secret_slots.c.due_at <= now, secret_slots.c.rotation_id.is_(None)
         )
@@ -319,9 +319,9 @@ def figures(desk: Desk, actor: Actor, *, now: datetime) -> Figures:
             oldest = oldest.where(secrets.c.slot_id.in_(of_slot))
             states = states.where(rotations.c.slot_id.in_(of_slot))
         return Figures(
-            all=len(policies),
+            all=total,
             due=connection.execute(due).scalar_one(),
-            frozen=sum(bool(each.get("frozen")) for each in policies),
+            frozen=frozen,
             oldest_at=connection.execute(oldest).scalar_one(),
             states={name: count for name, count in connection.execute(states)},
         )

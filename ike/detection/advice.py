@@ -209,3 +209,8 @@ _ADVICE: Final[dict[tuple[str, str], tuple[str, str]]] = {
 def advice(kind: str, variant: str = "") -> tuple[str, str]:
     """(cause, next step) for a kind of alert; `variant` picks a more telling one where there is one."""
     return _ADVICE.get((kind, variant)) or _ADVICE[(kind, "")]
+
+
+def sentences() -> frozenset[str]:
+    """All that may be said, for whoever says it in another language."""
+    return frozenset(sentence for pair in _ADVICE.values() for sentence in pair)

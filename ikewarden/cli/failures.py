@@ -93,6 +93,7 @@ _EXTRAS: Final = {
         "server",
     ),
     "psycopg": "postgres",
+    "opentelemetry": "traces",
 }
 
 

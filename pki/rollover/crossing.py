@@ -10,6 +10,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives import serialization
 from sqlalchemy import Connection, or_, select
 
+from core import spans
 from core.errors import InvalidInput
 from pki import authorities, founding
 from pki.actors import Action, Actor, require, require_authority, require_whole
@@ -224,7 +225,8 @@ def make(
     signed = []
     for draft, key in zip(drafts, keys, strict=True):
         issuer = draft.crossing.issuer
-        der = complete(draft.tbs, sign(key, draft.tbs, default_hash(issuer.public_key)))
+        with spans.span("sign certificate"):
+            der = complete(draft.tbs, sign(key, draft.tbs, default_hash(issuer.public_key)))
         certificate = x509.load_der_x509_certificate(der)
         founding.verify_made(certificate, issuer.certificate)
         signed.append((draft, certificate))

@@ -12,6 +12,7 @@ from store import (  # noqa: F401 - they fill the metadata
     audit_tables,
     cmp_tables,
     console_tables,
+    figures_tables,
     finding_tables,
     fleet_tables,
     monitoring_tables,

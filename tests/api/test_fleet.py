@@ -345,6 +345,13 @@ def test_sas_are_replaced_and_tell_their_certificates(fleet: Fleet) -> None:
     for asked in (right.serial, right.fingerprint):
         found = fleet.operator.get(f"/v1/sas?certificate={asked}").json["items"]
         assert [each["gateway"] for each in found] == [left.name]
+    for asked, connections in (
+        ("connection=x", ["x"]),
+        ("peer=nobody.example", ["x"]),
+        ("peer=no", []),
+    ):
+        found = fleet.operator.get(f"/v1/sas?gateway={left.name}&{asked}").json["items"]
+        assert [each["connection"] for each in found] == connections
     shown = fleet.operator.get(f"/v1/tunnels/{name}").json
     assert [each["remote_certificate"] for each in shown["live"]] == [right.fingerprint]
     told = {"rekey_seconds": 90, "nat_t": True, "secrets": [{"name": "hub-psk", "version": 3}]}

@@ -148,7 +148,7 @@ def test_metrics(serving: Serving) -> None:
     assert 'route="none",status="404"' in text
     assert 'route="/v1/certificates/{serial}",status="404"' in text
     assert 'ikewarden_outbox_messages{state="dead"} ' in text
-    assert "ikewarden_crl_seconds_until_next_update" in text
+    assert 'ikewarden_crl_next_update_timestamp_seconds{authority="issuing",kind="full"}' in text
     for status in ("valid", "held", "revoked", "expired", "pending", "abandoned"):
         assert f'ikewarden_certificates{{status="{status}"}} ' in text
     assert "/nowhere" not in text

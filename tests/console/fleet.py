@@ -1,5 +1,6 @@
 """A fleet for the pages: gateways with agents that do what real ones do, over the operations that these call."""
 
+import http.client
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -15,11 +16,37 @@ from fleet.rotation.runner import Runner
 from fleet.tunnels import Peer, TunnelRequest
 from ike.events.event import SaEvent
 from tests.api.site import Site
+from tests.console.browser import Browser
 from tests.fixtures.desk import CLOCKWORK, OPERATOR
 from tests.fleet.rotating import BOTH, Agent, Wire
 
 REKEY = 3600
 OUTSIDE = Peer("bank", ("dns:vpn.bank.example",))
+
+
+class Watcher:
+    """Somebody who watches the live part of a page; `wait` reads on until a text was sent."""
+
+    def __init__(self, browser: Browser, site: Site, path: str) -> None:
+        self._connection = http.client.HTTPSConnection(
+            "localhost", browser.connection.port, context=site.trust(), timeout=120
+        )
+        cookie = "; ".join(f"{key}={value}" for key, value in browser.cookies.items())
+        headers = {"Accept": "text/event-stream", "Cookie": cookie}
+        self._connection.request("GET", path, headers=headers)
+        self._answer = self._connection.getresponse()
+        assert self._answer.headers["content-type"].startswith("text/event-stream")
+        self.seen = b""
+
+    def wait(self, text: str) -> None:
+        """Read until this was sent."""
+        while text not in self.seen.replace(b"<wbr>", b"").decode("utf-8", "replace"):
+            more = self._answer.read1(65536)
+            assert more, "the stream has ended"
+            self.seen += more
+
+    def close(self) -> None:
+        self._connection.close()
 
 
 @dataclass

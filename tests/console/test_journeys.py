@@ -1,5 +1,6 @@
 """What operators do at the console, in Debian's Chromium, on gateways of the lab: real daemons and their agents."""
 
+import hashlib
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -11,10 +12,15 @@ from playwright.sync_api import Browser, expect
 
 from tests.api.site import new_csr
 from tests.console.chromium import Visitor, chromium, required
+from tests.fixtures.served import Served, serving
+from tests.fixtures.terminal import run_at_terminal
 from tests.lab import Lab
 from tests.lab.agents import TUNNEL, Fed, fleet, join, until
+from tests.lab.errors import Refused
+from tests.lab.rotating import bring_up, one_key, slot
+from tests.lab.rotating import join as join_by_psk
 from tests.lab.story import Warden
-from tests.lab.traffic import ping_through
+from tests.lab.traffic import ping_through, pinging
 
 LATER = datetime.now(UTC).date() + timedelta(days=90)
 
@@ -139,4 +145,145 @@ def revoke(visitor: Visitor, left: Fed, right: Fed) -> None:
     until(lambda: left.gateway.established(TUNNEL) is None, "the tunnel has ended")
     assert left.warden.call("GET", f"/v1/certificates/{serial}")["status"] == "revoked"
     visitor.go(f"/certificates/{serial}/revoke")
-    expect(main).to_contain_text("revoked")
+    expect(main).to_contain_text("revoked", ignore_case=True)
+
+
+def test_rotate_a_key_under_traffic_and_read_an_alert(lab: Lab, tmp_path: Path) -> None:
+    with (
+        fleet(lab, tmp_path / "instance", "gw-a", "gw-b") as (left, right),
+        browsing(left.warden, tmp_path / "home") as browser,
+        person(browser, left.warden, "operator", "tunnels") as visitor,
+    ):
+        join_by_psk(left, right)
+        bring_up(left, right)
+        rotate(visitor, left, right)
+        read_an_alert(visitor, left, right)
+        for room in ("Fleet map", "Gateways", "SAs", "Overview"):
+            visitor.page.get_by_role("navigation", name="Rooms").get_by_role(
+                "link", name=room, exact=True
+            ).click()
+            expect(visitor.page.get_by_role("heading", level=1)).to_be_visible()
+            visitor.look(room.lower().replace(" ", "-"))
+
+
+def rotate(visitor: Visitor, left: Fed, right: Fed) -> None:
+    """Rotate the key of a tunnel, and watch the states go by while packets pass."""
+    page = visitor.page
+    page.get_by_role("navigation", name="Rooms").get_by_role("link", name="Tunnels").click()
+    page.get_by_role("main").get_by_role("link", name=TUNNEL, exact=True).first.click()
+    visitor.look("tunnel")
+    page.get_by_role("link", name=re.compile("^Rotate")).first.click()
+    visitor.look("plan")
+    before = slot(left)["version"]
+    with pinging(left.gateway, right.gateway) as counted:
+        page.get_by_label("Why").fill("Yearly change, CHG-18")
+        button(visitor, "Begin the rotation")
+        main = page.get_by_role("main")
+        expect(main).to_contain_text("Where it stands")
+        if not re.search(r"/rotations/\d+", page.url):
+            main.get_by_role("link", name=re.compile("Rotation")).first.click()
+        # Nothing is loaded again: the states come by themselves.
+        expect(page.locator("#stands")).to_contain_text("Done", timeout=120_000)
+    visitor.look("rotated")
+    assert counted[0].lost == 0, counted[0].output
+    assert one_key(left, right) == before + 1
+    assert all(value.hex() not in page.content() for value in secret_values(left))
+
+
+def secret_values(fed: Fed) -> list[bytes]:
+    """Keys that charon has, to look for them where they must not be."""
+    folder = fed.gateway.directory / "agent"
+    texts = [
+        each.read_bytes() for each in folder.rglob("*") if each.is_file() and "psk" in each.name
+    ]
+    return [each for each in texts if each]
+
+
+def read_an_alert(visitor: Visitor, left: Fed, right: Fed) -> None:
+    """A peer with another key fails again and again; what is wrong stands in the alert, with what to do."""
+    right.stop()
+    with right.gateway.session() as session:
+        session.clear_creds()
+        session.load_shared(
+            {"id": "old", "type": "IKE", "data": b"last year's", "owners": [left.name.encode()]}
+        )
+    left.gateway.terminate(TUNNEL)
+    alerts: list[dict[str, object]] = []
+
+    def told() -> bool:
+        with pytest.raises(Refused):
+            right.gateway.initiate(TUNNEL)
+        found = left.warden.call("GET", "/v1/alerts?state=open")["items"]
+        alerts[:] = [each for each in found if each["kind"] in {"auth_failures", "auth_guessing"}]
+        return bool(alerts)
+
+    until(told, "an alert is raised")
+    page = visitor.page
+    page.get_by_role("navigation", name="Rooms").get_by_role("link", name="Alerts").click()
+    visitor.look("alerts")
+    page.locator(f"a[href='/alerts/{alerts[0]['id']}']").first.click()
+    main = page.get_by_role("main")
+    for words in ("Likely cause", "Next step", "Evidence"):
+        expect(main).to_contain_text(words)
+    visitor.look("alert")
+    page.get_by_label("Why").fill("We know: CHG-19")
+    button(visitor, "Silence it")
+    expect(main).to_contain_text("CHG-19")
+
+
+CEREMONY = Path(__file__).parents[2] / "docs/how-to/ceremony/root-and-issuing.toml"
+
+
+@pytest.fixture(scope="module")
+def ruled(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
+    """A service under the two-person rule."""
+    environ = {"IKEWARDEN_APPROVALS__REQUIRED": "authority.create,authority.issue,role.change"}
+    with serving(tmp_path_factory.mktemp("ruled") / "instance", environ=environ) as service:
+        yield service
+
+
+def test_approve_a_ceremony_and_find_it_in_the_log_with_its_proof(
+    ruled: Served, tmp_path: Path
+) -> None:
+    token = tmp_path / "bob.token"
+    ruled.json("token", "create", "bob", "--role", "approver", "--out", token)
+    hash_ = hashlib.sha256(CEREMONY.read_bytes()).hexdigest()
+
+    def hold(*more: str) -> int:
+        command = ("ca", "ceremony", CEREMONY, "--transcript", tmp_path / "transcript", *more)
+        return run_at_terminal(
+            *command, "--dir", ruled.directory, answers=(hash_[:16], hash_), environ=ruled.environ
+        ).code
+
+    assert hold() == 1  # another person must approve it
+    with chromium(ruled.ca_file, tmp_path / "home") as browser:
+        visitor = Visitor(browser, ruled.url, "ceremony")
+        visitor.sign_in(token.read_text().strip())
+        page = visitor.page
+        main = page.get_by_role("main")
+        page.get_by_role("navigation", name="Rooms").get_by_role("link", name="Approvals").click()
+        visitor.look("approvals")
+        main.get_by_role("link", name=re.compile("^Request ")).first.click()
+        expect(main).to_contain_text(hash_)
+        visitor.look("approval")
+        number = page.url.rpartition("/")[2].partition("?")[0]
+        main.get_by_label("Reason").fill("As agreed on Monday")
+        button(visitor, "Approve exactly this")
+        expect(main).to_contain_text("As agreed on Monday")
+        assert hold("--approval", number) == 0
+        page.get_by_role("navigation", name="Rooms").get_by_role("link", name="Audit log").click()
+        visitor.look("log")
+        visitor.go(f"/audit-log?object=approval:{number}")
+        main.locator("table a").first.click()
+        expect(main).to_contain_text("approval")
+        visitor.look("event")
+        for room in ("Jobs", "Settings"):
+            page.get_by_role("navigation", name="Rooms").get_by_role("link", name=room).click()
+            visitor.look(room.lower())
+        chinese = page.locator("details.person")
+        chinese.locator("summary").click()
+        chinese.get_by_label("Language").select_option("zh")
+        chinese.get_by_role("button", name="Apply").click()
+        expect(page.locator("html")).to_have_attribute("lang", "zh")
+        visitor.look("settings-zh")
+        visitor.close()

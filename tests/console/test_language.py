@@ -15,6 +15,7 @@ from jinja2.ext import babel_extract
 
 from api.console.language import choose, load
 from api.problems import TITLES
+from ike.detection import advice
 
 CONSOLE = Path(__file__).resolve().parents[2] / "api" / "console"
 TEMPLATES = sorted((CONSOLE / "templates").rglob("*.html"))
@@ -58,7 +59,7 @@ def texts_of_module(path: Path) -> Iterator[str]:
 
 def said() -> set[str]:
     """Every text that the console says."""
-    found = set(TITLES.values())
+    found = set(TITLES.values()) | advice.sentences()
     for path in TEMPLATES:
         found |= set(texts_of_template(path))
     for path in MODULES:

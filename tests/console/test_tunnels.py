@@ -1,7 +1,6 @@
 """Tunnels and keys: what is in force, rotations from the plan to the end, what a stale page may not do."""
 
 import base64
-import http.client
 import re
 from collections.abc import Callable, Iterator
 from datetime import timedelta
@@ -18,7 +17,7 @@ from pki.history import AuditQuery
 from tests.api.serving import Serving
 from tests.api.site import CONSOLE
 from tests.console.browser import Browser, Page
-from tests.console.fleet import OUTSIDE, Fleet
+from tests.console.fleet import OUTSIDE, Fleet, Watcher
 from tests.fixtures.desk import OPERATOR
 
 Make = Callable[..., Browser]
@@ -112,23 +111,11 @@ def test_who_watches_sees_the_states_go_on(browser: Make, fleet: Fleet, serving:
     name = with_key(fleet, "e", "f")
     [begun] = orders.rotate(fleet.site.desk, OPERATOR, Order(name), now=fleet.watch())
     visitor = browser(Role.AUDITOR)
-    watcher = http.client.HTTPSConnection(
-        "localhost", serving.port, context=serving.site.trust(), timeout=120
-    )
-    cookie = "; ".join(f"{key}={value}" for key, value in visitor.cookies.items())
-    headers = {"Accept": "text/event-stream", "Cookie": cookie}
-    watcher.request("GET", f"/rotations/{begun.id}", headers=headers)
-    answer = watcher.getresponse()
-    assert answer.headers["content-type"].startswith("text/event-stream")
-    seen = b""
-    while b"Waits for its turn" not in seen:
-        seen += answer.read1(65536)
-    assert b"<html" not in seen  # the part alone
+    watcher = Watcher(visitor, serving.site, f"/rotations/{begun.id}")
+    watcher.wait("Waits for its turn")
+    assert b"<html" not in watcher.seen  # the part alone
     fleet.go_on()
-    while b'data:   <h2 id="stands">' not in seen or b"In this state since" not in seen:
-        seen += answer.read1(65536)
-    while not re.search(rb"Where it stands <span class=\"state good\">Done", seen):
-        seen += answer.read1(65536)
+    watcher.wait('Where it stands <span class="state good">Done')
     watcher.close()
 
 

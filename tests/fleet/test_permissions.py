@@ -7,6 +7,7 @@ import pytest
 import fleet
 from core.errors import IkewardenError
 from fleet import (
+    census,
     commands,
     enrollment,
     gateways,
@@ -52,6 +53,7 @@ from tests.role_table import (
 
 _REPORT = AppliedReport(1, "", "", "", "", None, None, {}, (), ())
 TABLE: dict[Any, tuple[set[Role], Call]] = {
+    census.figures: (READERS, lambda d, a: census.figures(d, a, now=NOW)),
     commands.give: ({A, O}, lambda d, a: commands.give(d, a, "nope", "renew", None, now=NOW)),
     enrollment.enroll: ({A, O}, lambda d, a: enrollment.enroll(d, a, "nope", 1, now=NOW)),
     gateways.create: (

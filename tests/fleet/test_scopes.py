@@ -3,9 +3,10 @@
 import pytest
 from sqlalchemy import update
 
+from fleet import census as fleet_census
 from fleet import reach, revoking, tunnels
 from fleet.findings import summary
-from fleet.rotation import shown, slots
+from fleet.rotation import ages, shown, slots
 from fleet.rotation.shown import RotationQuery
 from fleet.rotation.slots import SlotRequest
 from fleet.tunnels import Peer, TunnelRequest
@@ -82,8 +83,19 @@ def test_figures_are_of_the_gateway(desk: Desk) -> None:
     findings = summary.figures(desk, TIED, now=NOW)
     assert (findings.reported, findings.missing, sum(findings.open.values())) == (1, 0, 1)
     assert sum(summary.figures(desk, OPERATOR, now=NOW).open.values()) == 3
-    counts = census.by_status(desk, TIED, now=NOW)
-    assert {status: number for status, number in counts.items() if number} == {"valid": 1}
+    counts, remaining, _ = census.figures(desk, TIED, now=NOW)
+    assert {labels: number for labels, number in counts.samples.items() if number} == {
+        ("valid",): 1
+    }
+    assert sum(remaining.samples.values()) == 1
+    for tied, all_of_them in zip(
+        fleet_census.figures(desk, TIED, now=NOW),
+        fleet_census.figures(desk, OPERATOR, now=NOW),
+        strict=True,
+    ):
+        if tied.family in (fleet_census.GATEWAYS, fleet_census.TUNNELS):
+            assert sum(tied.samples.values()) < sum(all_of_them.samples.values())
+    assert sum(ages.figures(desk, TIED, now=NOW)[0].samples.values()) <= 1
 
 
 def test_a_tunnel_needs_both_to_begin_and_either_to_end(desk: Desk) -> None:

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from fleet import rotation
-from fleet.rotation import delivery, due, handover, imports, orders, retire, shown, slots
+from fleet.rotation import ages, delivery, due, handover, imports, orders, retire, shown, slots
 from fleet.rotation.orders import Order
 from fleet.rotation.policies import PolicyChange
 from fleet.rotation.shown import RotationQuery
@@ -28,6 +28,7 @@ from tests.role_table import (
 )
 
 TABLE: dict[Any, tuple[set[Role], Call]] = {
+    ages.figures: (READERS, lambda d, a: ages.figures(d, a, now=NOW)),
     delivery.value: ({G}, lambda d, a: delivery.value(d, a, 1, now=NOW)),
     due.begin_due: ({S}, lambda d, a: due.begin_due(d, a, now=NOW)),
     handover.create: ({A, O}, lambda d, a: handover.create(d, a, "nope", Kind.PSK, 1, now=NOW)),

@@ -43,6 +43,7 @@ from pki import (
     serverkeys,
     tls_credential,
     tokens,
+    vitals,
 )
 from pki.actors import GRANTS, Action, Role
 from pki.audit_check import Kept
@@ -107,6 +108,9 @@ TABLE: dict[Any, tuple[set[Role], Call]] = {
         {*READERS, G},
         lambda d, a: certificates.browse(d, a, CertificateQuery(limit=1), now=NOW),
     ),
+    census.figures: (READERS, lambda d, a: census.figures(d, a, now=NOW)),
+    vitals.of_authorities: (READERS, lambda d, a: vitals.of_authorities(d, a, now=NOW)),
+    vitals.of_service: (READERS, lambda d, a: vitals.of_service(d, a, now=NOW)),
     certificates.get: ({*READERS, G}, lambda d, a: certificates.get(d, a, NOWHERE)),
     certificates.search: (
         {*READERS, G},

@@ -1,0 +1,1 @@
+"""What those get who watch the service with other people's programs."""

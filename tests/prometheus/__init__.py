@@ -1,0 +1,1 @@
+"""What Prometheus and its tools say of our metrics, rules and dashboards."""
