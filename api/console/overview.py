@@ -62,8 +62,7 @@ NEEDS: Final[Mapping[str, tuple[str, str]]] = {
     "dead_letters": (text("Outbox"), text("Work after commit that failed for good: {number}")),
 }
 # Where the console lists in another way than REST.
-_PATHS: Final[Mapping[str, str]] = {"/jobs/dead-letters": "/jobs", "/rotations": "/tunnels"}
-_KEPT: Final[Mapping[str, tuple[str, ...]]] = {"/alerts": ("state", "severity"), "/tunnels": ()}
+_PATHS: Final[Mapping[str, str]] = {"/jobs/dead-letters": "/jobs"}
 _HEALTH: Final[Mapping[str, tuple[str, str]]] = {
     "kept": ("good", text("In force")),
     "late": ("bad", text("Run out")),
