@@ -122,11 +122,9 @@ def _shown(visit: Visit[Any, Any], need: Need) -> _Shown:
 
 
 def address(need: Need) -> str:
-    """The page that lists what a need counts: it takes what REST takes, but where the console differs."""
+    """The page that lists what a need counts."""
     path = need.path.removeprefix("/v1")
-    path = _PATHS.get(path, path)
-    kept = _KEPT.get(path, tuple(need.query))
-    return link(path, **{name: need.query[name] for name in kept if name in need.query})
+    return link(_PATHS.get(path, path), **need.query)
 
 
 def _well(found: Overview) -> list[str]:
