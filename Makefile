@@ -16,7 +16,7 @@ WORKERS ?= 4
 B ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help run demo check test future soak bench docs lock clean
+.PHONY: help run demo first check test future soak bench docs sbom lock clean
 
 help: ## this list
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /  make \1\t/' | expand -t 16
@@ -28,6 +28,10 @@ run: $(VENV)/.server ## make an instance in ./var if there is none, and serve it
 demo: $(VENV)/.dev ## two charon daemons, one tunnel, one revocation (as root; else the certificates alone)
 	@bash tests/prepare.sh demo
 	@$(BIN)/python -m tests.lab.demo
+
+first: ## the path of somebody new, timed: clone, first certificate, first tunnel (the last as root)
+	@bash tests/prepare.sh demo
+	@$(PYTHON) -m tests.docs.first
 
 check: $(VENV)/.dev ## format, lint, types, import rules, module shape
 	$(BIN)/ruff format --check .
@@ -49,6 +53,7 @@ soak: $(VENV)/.dev ## the long ones: 200 kills under load, 50 revocations, 100 d
 	IKEWARDEN_SOAK_CMP=40000 $(BIN)/python -m pytest -q tests/api/test_cmp_strange.py
 	IKEWARDEN_SOAK_REQUESTS=1000000 $(BIN)/python -m pytest -q -s tests/service/test_strange_requests.py
 	IKEWARDEN_SOAK_ESP=1 $(BIN)/python -m pytest -q tests/ike/daemons/test_real_esp.py
+	bash tests/prepare.sh images && $(BIN)/python -m pytest -q tests/packaging/images.py
 	IKEWARDEN_SOAK_ROTATIONS=100 IKEWARDEN_SOAK_FAULTS=1 $(BIN)/python -m pytest -q -s tests/lab/test_rotation.py tests/lab/test_rotation_faults.py
 
 # Without the third variable libfaketime lets every wait for a condition by the monotonic clock end at
@@ -63,13 +68,18 @@ bench: $(VENV)/.dev ## measure beside OpenBao; B=issuance|hsm|doors|revocation|o
 	@bash tests/prepare.sh bench
 	$(BIN)/python -m bench $(B)
 
-docs: $(VENV)/.dev ## write the generated reference pages
+docs: $(VENV)/.dev ## write the generated reference pages, and the site of all pages into ./site
 	$(BIN)/python -m docs.generate
+	$(BIN)/python -m sphinx -b html -c docs/site -W --keep-going -q docs site
+	@echo "Open site/index.html"
+
+sbom: $(VENV)/.dev ## write what it is made of: sbom.cdx.json (CycloneDX), and docs/reference/third-party.md
+	$(BIN)/python -m docs.sbom sbom.cdx.json
 
 lock: ## raise the pinned versions to the newest that fit
 	rm -rf .lock && $(PYTHON) -m venv .lock
-	.lock/bin/pip install --quiet --disable-pip-version-check -e '.[server,postgres,dev]'
-	.lock/bin/pip freeze --exclude-editable > constraints.txt
+	.lock/bin/pip install --quiet --disable-pip-version-check -e '.[server,postgres,dev,docs]'
+	.lock/bin/pip freeze --all --exclude pip --exclude-editable > constraints.txt
 	rm -rf .lock
 
 clean: ## remove .venv and caches, not the instance in ./var
@@ -86,5 +96,5 @@ $(VENV)/.server: pyproject.toml constraints.txt | $(BIN)/pip
 
 $(VENV)/.dev: pyproject.toml constraints.txt | $(BIN)/pip
 	@echo "Installing ikewarden and its development tools into $(VENV); the first time it takes some minutes:"
-	@set -o pipefail; $(PIP) --editable '.[server,postgres,dev]' $(BRIEFLY)
+	@set -o pipefail; $(PIP) --editable '.[server,postgres,dev,docs]' $(BRIEFLY)
 	@touch $@ $(VENV)/.server

@@ -40,6 +40,7 @@ ALGORITHMS: Final = (
 _KEPT: Final = timedelta(hours=1)
 # Not with every token that names a key that nobody has.
 _AGAIN: Final = timedelta(seconds=30)
+_AWAY: Final = timedelta(seconds=10)
 _LEEWAY_SECONDS: Final = 60
 _LONGEST: Final = 200
 
@@ -109,6 +110,7 @@ class Provider:
         self._lock = threading.Lock()
         self._metadata: tuple[datetime, Mapping[str, Any]] | None = None
         self._keys: tuple[datetime, KeySet] | None = None
+        self._away_until: datetime | None = None
 
     def address(self, attempt: Attempt, *, now: datetime) -> str:
         """Where the browser is sent. Raises OidcUnavailable."""
@@ -241,8 +243,23 @@ class Provider:
         """What the provider says of itself (OpenID Connect Discovery §4)."""
         with self._lock:
             known = self._metadata
+            away = self._away_until
         if known is not None and now - known[0] < _KEPT:
             return known[1]
+        if away is not None and now < away <= now + _AWAY:
+            # Anybody may ask us to ask: not all our threads shall wait for one that is away.
+            raise OidcUnavailable("The OpenID provider could not be reached or read just now.")
+        try:
+            found = self._discover()
+        except OidcUnavailable:
+            with self._lock:
+                self._away_until = now + _AWAY
+            raise
+        with self._lock:
+            self._metadata = (now, found)
+        return found
+
+    def _discover(self) -> Mapping[str, Any]:
         issuer = self._rules.issuer
         status, found = self._ask(f"{issuer.rstrip('/')}/.well-known/openid-configuration")
         # §4.3: exactly the same, or another one speaks in its name.
@@ -252,8 +269,6 @@ class Provider:
         for name in ("authorization_endpoint", "token_endpoint", "jwks_uri"):
             if not is_safe(found.get(name)):
                 raise OidcUnavailable(f"The OpenID provider has no {name} with https.")
-        with self._lock:
-            self._metadata = (now, found)
         return found
 
     def _ask(

@@ -197,6 +197,8 @@ def _responses(route: Route) -> dict[str, Any]:
     success: dict[str, Any] = {"description": route.summary}
     if media_type:
         success["content"] = {media_type: {"schema": schema}}
+        for form in route.forms:
+            success["content"][form] = {"schema": {"type": "string", "format": "binary"}}
     responses: dict[str, Any] = {str(route.status): success}
     statuses = {*route.refusals, *(() if route.public else (401, 403))}
     for status in sorted(statuses):

@@ -83,7 +83,8 @@ class Route:
     answer to a POST holds a secret, so that it is never kept for a replay; `secret_body`: its body
     does, so that not even a digest of it is kept, which a weak value could be guessed from.
     `approval`: settings may want another person's approval of what it does. `example` is a body
-    that the model accepts, shown in the reference. `refusals` are statuses beside those that any
+    that the model accepts, shown in the reference. `forms` are media types that it can answer with too,
+    where it is asked for them. `refusals` are statuses beside those that any
     route can answer with.
     """
 
@@ -103,6 +104,7 @@ class Route:
     secret: bool = False
     secret_body: bool = False
     approval: bool = False
+    forms: tuple[str, ...] = ()
     refusals: tuple[int, ...] = ()
 
     @property

@@ -1,7 +1,7 @@
 """The console: how fast every page of it answers with a large fleet on record.
 
 A service with a million certificates and ten thousand tunnels (bench.console_seed) on PostgreSQL; one person, signed in
-with a token, loads every page of the route table several hundred times: with other things, other searches, and what the
+with a token, loads every page of the route table two hundred times: with other things, other searches, and what the
 pages themselves link to. Against the limit of 300 ms for 95 of 100.
 """
 
@@ -27,17 +27,20 @@ from bench.postgresql import Postgresql
 from bench.rounds import Bench, Row, compare
 from bench.sides import start_ours
 from pki.certificate_ids import STATUSES
+from pki.x509.builtin import builtin_profiles
 from store.approval_tables import approvals
 from store.engine import open_store
 from store.finding_tables import findings
-from store.fleet_tables import gateways, tunnels
+from store.fleet_tables import gateway_sas, gateways, tunnels
 from store.monitoring_tables import sa_alerts
 from store.rotation_tables import rotations
-from store.tables import audit_events, authorities, certificates, job_runs, profiles, tokens
+from store.tables import audit_events, authorities, certificates, job_runs, tokens
 
 _QUICK = (20_000, 500, 20)
-_REQUESTS = 300
+_REQUESTS = 200
 _LIMIT_MS = 300.0
+# A page that is far too slow is so with fewer requests.
+_LEAST, _LONGEST = 20, 30.0
 _SAMPLES = 200
 _LINKS = 40
 _SEED = 20_270_301
@@ -66,25 +69,39 @@ def run(bench: Bench) -> list[Row]:
     bench.say(f"that took {done['seconds']:,.0f} s")
     service.start()
     note = f"{count:,} certificates, {fleet:,} tunnels, {requests} requests"
-    return [
-        row
-        for page in sorted(PAGES, key=lambda each: each.path)
-        if page.method == "GET"
-        for row in _page(bench, service, page, requests, note)
-    ]
+    return [row for page in pages() for row in measure(bench, service, page, requests, note)]
 
 
-def _page(bench: Bench, service: Ours, page: Page, requests: int, note: str) -> Iterator[Row]:
+def pages() -> list[Page]:
+    """Every page that shows something, from the route table: so none is forgotten."""
+    return [each for each in sorted(PAGES, key=lambda each: each.path) if each.method == "GET"]
+
+
+def measure(bench: Bench, service: Ours, page: Page, requests: int, note: str) -> Iterator[Row]:
+    """Load a page so often; gives a row for the median and one for 95 of 100."""
     person = _Person(service)
     targets = _Targets(service, page)
     times: list[float] = []
     slow: dict[str, float] = {}
+    refused: set[str] = set()
+    began = time.monotonic()
     for number in range(requests):
+        if number >= _LEAST and time.monotonic() - began > _LONGEST:
+            break
         target = targets.next(number)
         took, content = person.load(target)
+        if content is None:
+            refused.add(target)
+            continue
         targets.learn(content)
         times.append(took)
         slow[target] = max(took, slow.get(target, 0.0))
+    if not times:
+        # As a way to sign in that is not set up here.
+        bench.say(f"{page.path}: not measured, nothing is there")
+        return
+    if len(refused) > len(times):
+        raise LoadFailed(f"{page.path} refused {len(refused)}, as {sorted(refused)[0]}")
     times.sort()
     name = page.path.strip("/").replace("/", "_") or "overview"
     worst = max(slow, key=lambda each: slow[each])
@@ -114,8 +131,8 @@ class _Person:
             raise LoadFailed(f"sign in: {answer.status}")
         self._cookie = answer.headers["Set-Cookie"].partition(";")[0]
 
-    def load(self, target: str) -> tuple[float, str]:
-        """Load a page; gives milliseconds and its content. Raises LoadFailed."""
+    def load(self, target: str) -> tuple[float, str | None]:
+        """Load a page; gives milliseconds and its content, None where it makes no sense. Raises LoadFailed."""
         began = time.perf_counter()
         answer = self._http.request(
             "GET",
@@ -124,9 +141,9 @@ class _Person:
             redirect=False,
         )
         took = (time.perf_counter() - began) * 1e3
-        if answer.status >= 400:
+        if answer.status >= 500:
             raise LoadFailed(f"GET {target}: {answer.status}")
-        return took, answer.data.decode("utf-8", "replace")
+        return took, None if answer.status >= 400 else answer.data.decode("utf-8", "replace")
 
 
 @dataclass
@@ -180,7 +197,6 @@ _SERIALS: Select[tuple[str]] = select(certificates.c.serial).where(
 _KINDS: Mapping[str, Select[tuple[str]] | Select[tuple[int]]] = {
     "certificates": _SERIALS,
     "authorities": select(authorities.c.name),
-    "profiles": select(profiles.c.name),
     "gateways": select(gateways.c.name),
     "tunnels": select(tunnels.c.name),
     "rotations": select(rotations.c.id),
@@ -194,6 +210,7 @@ _KINDS: Mapping[str, Select[tuple[str]] | Select[tuple[int]]] = {
 # What stands in a path and is no record.
 _FIXED: Mapping[str, Sequence[str]] = {
     "kind": ("psk",),
+    "profiles": tuple(name for name, each in builtin_profiles().items() if not each.internal),
     "language": ("en", "zh"),
     "file": ("console.css", "console.js", "vendor/htmx.min.js"),
 }
@@ -203,12 +220,12 @@ def _things(connection: Connection, path: str, name: str) -> Sequence[object]:
     """Some of what a name in a path may stand for. Raises LoadFailed for one that is not known here."""
     before = path.partition("{" + name + "}")[0].strip("/").split("/")
     kind = next((each for each in reversed(before) if each in _KINDS), None)
-    if name in _FIXED:
-        return _FIXED[name]
+    if name in _FIXED or before[-1] in _FIXED:
+        return _FIXED[name if name in _FIXED else before[-1]]
     if kind is None:
         raise LoadFailed(f"{path}: name something for {name} in bench/console.py")
     query = _KINDS[kind]
-    if kind in {"jobs", "authorities", "profiles", "tokens"}:
+    if kind in {"jobs", "authorities", "tokens"}:
         found = connection.scalars(query.limit(_SAMPLES)).all()
     else:
         found = _spread(connection, query)
@@ -233,17 +250,36 @@ def _spread(connection: Connection, query: Select[tuple[str]] | Select[tuple[int
 
 def _queries(connection: Connection, page: Page) -> list[dict[str, str]]:
     """Searches for what the page takes: each field by itself with several values, and some together."""
-    values = _values(connection, page)
-    found: list[dict[str, str]] = [{}]
-    for name in page.query.model_fields:
-        found += [{name: value} for value in values.get(name, ())]
+    values = dict(_values(connection, page))
+    if _names(page.path):
+        values.pop("authority", None)  # it would have to be that of the thing
+    fields = page.query.model_fields
+    needed = {name: values[name][0] for name in fields if fields[name].is_required()}
+    found: list[dict[str, str]] = [needed]
+    for name in fields:
+        found += [needed | {name: value} for value in values.get(name, ())]
+    if {"gateway", "connection"} <= fields.keys():
+        # Of one that is there; otherwise there would be little to show.
+        found = [needed, *_connections(connection)]
     chance = random.Random(_SEED)
-    usable = [name for name in page.query.model_fields if values.get(name)]
+    usable = [name for name in fields if values.get(name)]
     for _ in range(10 if len(usable) > 1 else 0):
         some = chance.sample(usable, 2)
-        found.append({name: chance.choice(values[name]) for name in some})
+        found.append(needed | {name: chance.choice(values[name]) for name in some})
     chance.shuffle(found)
     return found
+
+
+def _connections(connection: Connection) -> list[dict[str, str]]:
+    ids = _spread(connection, select(gateway_sas.c.id))[:20]
+    query = (
+        select(gateways.c.name, gateway_sas.c.connection)
+        .join_from(gateway_sas, gateways)
+        .where(gateway_sas.c.id.in_(ids))
+    )
+    return [
+        {"gateway": row.name, "connection": row.connection} for row in connection.execute(query)
+    ]
 
 
 def _values(connection: Connection, page: Page) -> Mapping[str, Sequence[str]]:
@@ -256,14 +292,22 @@ def _values(connection: Connection, page: Page) -> Mapping[str, Sequence[str]]:
         name = row.names.partition(":")[2]
         values["q"] += [name, name[:8], row.serial, row.serial[:10].upper(), row.spki_sha256]
         values["q"] += [row.fingerprint or "", name.partition(".")[2]]
-        values["gateway"] += [row.gateway] if row.gateway else []
         values["serial"].append(row.serial[:12])
         values["key"].append(row.spki_sha256)
+    values["gateway"] = [str(each) for each in _spread(connection, select(gateways.c.name))[:4]]
+    values["tunnel"] = [str(each) for each in _spread(connection, select(tunnels.c.name))[:4]]
     values["q"] += ["gw", "berlin", "fleet.example", "user000123", "munich11", "nothing-like-that"]
     values["q"] += ["tunnel-00001", "partner", "10.0", "gw000123.", "zurich"]
     values["name"] = ["gw0001", "berlin", "host"]
     values["profile"] = ["gateway", "user", "gateway-sharded"]
     values["authority"] = ["issuing", "issuing-us", "issuing-cloud"]
+    values["rule"], values["path"] = ["psk-weak"], ["/etc/swanctl/conf.d/0.conf"]
+    values["action"] = ["certificate.issue", "tunnel.create"]
+    values["actor"], values["baseline"] = ["oscar", "nobody"], ["default"]
+    values["object"] = [f"certificate:issuing:{each}" for each in values["serial"][:2]]
+    values["act"] = ["mass.revoke"]
+    values["kind"] = ["auth_failures"] if page.path.startswith("/alerts") else ["psk"]
+    values["peer"] = ["10.0.2.1"]
     values["severity"] = ["critical", "low"]
     values["site"] = ["berlin11.fleet.example"]
     values["state"], values["status"] = _states(page)

@@ -2,6 +2,7 @@
 
 import importlib
 import pkgutil
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -16,6 +17,7 @@ import scheduler
 import store
 from api.problems import status_of
 from core.errors import IkewardenError
+from docs import pictures, share
 
 REFERENCE = Path(__file__).parent / "reference"
 _ROOMS = (core, store, hsm, ike, pki, fleet, scheduler, api, ikewarden)
@@ -70,6 +72,7 @@ def pages() -> dict[str, Callable[[], str]]:
     from bench.detection.page import render as detection_page
     from docs.metrics import render as metrics_page
     from docs.refusals import render as refusals_page
+    from docs.rest import render as rest_page
     from ike.audit.reference import page as audit_page
     from ikewarden.cli.reference import page as cli_page
     from ikewarden.settings_reference import render as settings_page
@@ -83,14 +86,18 @@ def pages() -> dict[str, Callable[[], str]]:
         "audit-rules.md": audit_page,
         "refusals.md": refusals_page,
         "metrics.md": metrics_page,
+        "rest.md": rest_page,
         "detection.md": lambda: detection_page(results.read(results.RESULTS)),
     }
 
 
 def main() -> None:
-    """Write all pages."""
+    """Write all pages, what is made of them for share/, and draw the pictures."""
     for name, render in pages().items():
         (REFERENCE / name).write_text(render(), "utf-8")
+    share.main()
+    if stale := pictures.draw():
+        sys.stderr.write(f"Not drawn for want of graphviz (apt-get install graphviz): {stale}\n")
 
 
 if __name__ == "__main__":

@@ -43,9 +43,8 @@ def find_passphrase(
 def passphrase_from_file(path: Path) -> Secret:
     """The content of a file, without the line end that an editor adds.
 
-    The file must be ours or root's and closed to group and others. A symbolic link is followed
-    (that is how container secrets are mounted): what counts is the file that is read. Raises
-    `PassphraseUnusable`, `NotAPlainFile`, `WrongOwner`, `WeakMode`.
+    The file must be private (`read_private`). A symbolic link is followed (that is how container secrets are mounted):
+    what counts is the file that is read. Raises `PassphraseUnusable`, `NotAPlainFile`, `WrongOwner`, `WeakMode`.
     """
     line = line_from_file(path, "passphrase", LONGEST, PassphraseUnusable)
     return _usable(line, f"The passphrase file {path}")
@@ -70,7 +69,8 @@ def line_from_file(path: Path, what: str, longest: int, unusable: type[KeyStoreE
 def read_private(path: Path, limit: int) -> bytes:
     """Up to `limit` bytes of a file that is ours or root's and closed to group and others.
 
-    Raises `OSError`, `NotAPlainFile`, `WrongOwner`, `WeakMode`.
+    A group may read what is root's, where we are not root: we are the group that it was given to, as Kubernetes does it
+    by fsGroup and systemd by the mask of an access list. Raises `OSError`, `NotAPlainFile`, `WrongOwner`, `WeakMode`.
     """
     descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
     try:
@@ -79,7 +79,8 @@ def read_private(path: Path, limit: int) -> bytes:
             raise NotAPlainFile(f"{path} is not a plain file.")
         if status.st_uid not in (0, os.geteuid()):
             raise WrongOwner(path, status.st_uid, wanted=os.geteuid())
-        if status.st_mode & 0o077:
+        given = status.st_uid == 0 and os.geteuid() != 0
+        if status.st_mode & (0o037 if given else 0o077):
             raise WeakMode(path, stat.S_IMODE(status.st_mode), wanted=0o600)
         return os.read(descriptor, limit)
     finally:

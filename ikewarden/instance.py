@@ -31,7 +31,7 @@ from ikewarden.cli.place import (
 from ikewarden.settings import load_settings
 from ikewarden.settings_keys import Pkcs11Settings
 from ikewarden.settings_model import Settings
-from ikewarden.wiring import PIN_QUESTION, Prompt, make_desk, open_stores
+from ikewarden.wiring import PIN_QUESTION, Prompt, make_desk, open_stores, records_url
 from pki import authorities, founding, tokens
 from pki.actors import Actor, Role
 from pki.desk import Desk
@@ -48,7 +48,7 @@ _TEMPLATE = """\
 
 [database]
 url = {database_url}
-
+{password}
 [keys]
 directory = "keys"
 {passphrase}
@@ -97,7 +97,8 @@ class TokenPlan:
 class InstancePlan:
     """What `init` shall make. `names` are what clients call the API; the first stands in the printed URL.
 
-    `passphrase_env` names the variable that will hold the passphrase, where it is not written to a file. With a `token`
+    `passphrase_env` names the variable that will hold the passphrase, where it is not written to a file,
+    `passphrase_file` the file that has it, `database_password_file` that with the database's password. With a `token`
     the keys of the authorities are made in it; with `transit`, the tables [keys.transit] and [secrets] of the settings
     in TOML, in that engine.
     """
@@ -113,6 +114,8 @@ class InstancePlan:
     algorithm: KeyAlgorithm = "ec-p256"
     database_url: str = "sqlite:///ikewarden.db"
     passphrase_env: str | None = None
+    passphrase_file: Path | None = None
+    database_password_file: Path | None = None
     token: TokenPlan | None = None
     transit: str | None = None
 
@@ -163,7 +166,7 @@ def make(
             raise
         PrivateFolder(settings.secrets.directory).make()
         report("making the database")
-        migrate(settings.database.url)
+        migrate(records_url(settings))
         desk = make_desk(settings, keys)
         try:
             report("making the root and the issuing authority")
@@ -265,11 +268,17 @@ def _settings_text(plan: InstancePlan, *, in_file: bool) -> str:
     passphrase = f"passphrase_file = {_toml(PASSPHRASE)}" if in_file else ""
     if not in_file and plan.passphrase_env:
         passphrase = f"passphrase_env = {_toml(plan.passphrase_env)}"
+    if plan.passphrase_file:
+        passphrase = f"passphrase_file = {_toml(str(plan.passphrase_file.absolute()))}"
+    password = ""
+    if plan.database_password_file:
+        password = f"password_file = {_toml(str(plan.database_password_file.absolute()))}\n"
     token = _token_text(plan.token) if plan.token else ""
     if plan.transit is not None:
         token = 'store = "transit"\n'  # noqa: S105 - no secret
     text = _TEMPLATE.format(
         database_url=_toml(plan.database_url),
+        password=password,
         passphrase=passphrase,
         token=token,
         host=_toml(plan.host),

@@ -29,11 +29,13 @@ from api.syslog import receiver
 from api.syslog.senders import Sender
 from api.tls import Credential
 from core.errors import IkewardenError, InvalidInput
+from core.notify import Supervisor
 from hsm.errors import KeyNotFound, KeyStoreError, SignerUnavailable
 from hsm.keystores import KeyStores
 from hsm.token.store import TokenKeyStore
 from ikewarden import traces
 from ikewarden.logs import configure_logs
+from ikewarden.reporting import make as make_report
 from ikewarden.settings import load_settings
 from ikewarden.settings_model import SchedulerSettings, Settings
 from ikewarden.supervisor import Part, supervise
@@ -41,6 +43,7 @@ from ikewarden.wiring import make_desk, open_keys, service_url
 from pki import approvals, authorities, enrollments, ra_credential, sequencing, tls_credential
 from pki.desk import Desk
 from pki.proven import Proven
+from scheduler import reporting
 from scheduler.clock import read_clock
 from scheduler.clock import serve as serve_scheduler
 from scheduler.jobs import FLEET_EVERY, SCHEDULER, Job
@@ -104,7 +107,7 @@ def run(
         except server.ListenFailed as error:
             raise _advised(error, settings, settings_path, first=first) from None
         announce(settings)
-        return supervise(parts)
+        return supervise(parts, Supervisor(environ))
 
 
 @contextlib.contextmanager
@@ -370,17 +373,22 @@ def _traced_scheduler(settings: Settings, keys: KeyStores) -> int:
         return _scheduler(settings, keys)
 
 
+def _told_and_reported(desk: Desk) -> list[Job]:
+    """The jobs that there are only where settings want them."""
+    jobs = [Job("alertmanager", tell_standing)] if desk.rules.alertmanager else []
+    return [*jobs, *([reporting.job(make_report)] if desk.rules.reports else [])]
+
+
 def _scheduler(settings: Settings, keys: KeyStores) -> int:
     stop = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda _number, _frame: stop.set())
     chosen = settings.scheduler
     desk = make_desk(settings, keys)
-    names = settings.api.names
     proven = Proven()
 
     def renew_credential(desk: Desk, now: datetime) -> Mapping[str, int]:
-        made = tls_credential.ensure(desk, SCHEDULER, keys.sealed, names, now=now)
+        made = tls_credential.ensure(desk, SCHEDULER, keys.sealed, settings.api.names, now=now)
         return {"renewed": int(made)}
 
     def look_at_secrets(desk: Desk, _now: datetime) -> Mapping[str, int]:
@@ -410,8 +418,9 @@ def _scheduler(settings: Settings, keys: KeyStores) -> int:
                 Job("secret_store", look_at_secrets),
                 Job("audit_log", sequence),
                 *([Job("key_store", look_at_keys)] if keys.has_others else []),
-                *([Job("alertmanager", tell_standing)] if desk.rules.alertmanager else []),
+                *_told_and_reported(desk),
             ],
+            handlers=reporting.handlers(desk, make_report),
         )
     finally:
         desk.store.close()

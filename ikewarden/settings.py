@@ -20,6 +20,7 @@ from ikewarden.settings_reference import (
     field_of,
     fields,
     kind,
+    lists,
     sections,
     variable,
 )
@@ -85,7 +86,7 @@ def load_settings(path: Path, environ: Mapping[str, str]) -> Settings:
             problems += _overrule(document, origins, name, environ[name])
     try:
         settings = Settings.model_validate(
-            {name: {} for name in Settings.model_fields} | document,
+            {name: {} for name in sections() if "." not in name} | document,
             context={"base": path.parent},
         )
     except ValidationError as error:
@@ -187,6 +188,8 @@ def _typed(kind: Kind, text: str) -> object:
 
 
 def _problem(detail: ErrorDetails, path: str, origins: Origins) -> Problem:
+    if len(detail["loc"]) > 1 and detail["loc"][0] in lists():
+        return _problem_in_list(detail, path)
     section, key = _place(tuple(map(str, detail["loc"])))
     source = origins.get((section, key), path)
     name = ".".join(filter(None, (section, key))) or "the whole"
@@ -200,6 +203,26 @@ def _problem(detail: ErrorDetails, path: str, origins: Origins) -> Problem:
     else:
         message = f"must be a table: [{section}]"
     return Problem(source, name, message)
+
+
+def _problem_in_list(detail: ErrorDetails, path: str) -> Problem:
+    """What is wrong with one of several tables of a name, as [[reports]]."""
+    name, number, *inner = detail["loc"]
+    known = lists()[str(name)].model_fields
+    key = str(inner[0]) if inner else ""
+    if detail["type"] == "extra_forbidden":
+        near = difflib.get_close_matches(key, known, 1)
+        message = "is not a setting" + (f"; did you mean {near[0]}?" if near else "")
+    elif detail["type"] == "value_error":
+        message = str(detail["ctx"]["error"])
+    elif detail["type"] == "missing":
+        message = f"is missing: it must be {allowed(known[key])}"
+    elif key in known:
+        message = f"must be {allowed(known[key])}"
+    else:
+        message = f"must be a table: [[{name}]]"
+    place = f"[[{name}]] number {int(number) + 1}" + (f": {key}" if key else "")
+    return Problem(path, place, message)
 
 
 def _place(parts: tuple[str, ...]) -> tuple[str, str]:

@@ -18,6 +18,7 @@ from ikewarden.settings_endpoints import EnrollmentSettings
 from ikewarden.settings_keys import KeysSettings
 from ikewarden.settings_metrics import MetricsSettings
 from ikewarden.settings_notices import NoticesSettings
+from ikewarden.settings_reports import ReportSettings
 from ikewarden.settings_secrets import RotationSettings, SecretsSettings
 from ikewarden.settings_section import Section
 from ikewarden.settings_syslog import SyslogSettings
@@ -47,6 +48,10 @@ class DatabaseSettings(Section):
         exclude=True,
         description="The database. A relative SQLite file is relative to the settings file. Not "
         "shown anywhere, because it may hold a password: then the file must be closed to others.",
+    )
+    password_file: RelativePath | None = Field(
+        default=None,
+        description="PostgreSQL: a file (mode 0600) with the password, in place of one in the URL.",
     )
     pool_size: int = Field(
         default=8, ge=1, le=256, description="Connections that one process may open."
@@ -296,6 +301,7 @@ class Settings(Section):
     metrics: MetricsSettings = MetricsSettings()
     traces: TracesSettings = TracesSettings()
     logs: LogsSettings = LogsSettings()
+    reports: tuple[ReportSettings, ...] = ()
 
     @model_validator(mode="after")
     def _keys_have_a_server(self) -> Self:
@@ -306,6 +312,17 @@ class Settings(Section):
                 raise ValueError(
                     f"[keys.transit] names no server, and that of [secrets] {error}"
                 ) from None
+        return self
+
+    @model_validator(mode="after")
+    def _reports_can_be_sent(self) -> Self:
+        names = [each.name for each in self.reports]
+        twice = next((each for each in names if names.count(each) > 1), None)
+        if twice is not None:
+            raise ValueError(f"two [[reports]] are called {twice}")
+        mailed = next((each.name for each in self.reports if each.mail_to), None)
+        if mailed is not None and self.notices.mail_host is None:
+            raise ValueError(f"[[reports]] {mailed} has mail_to, and [notices] names no mail_host")
         return self
 
     @model_validator(mode="after")

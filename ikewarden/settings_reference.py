@@ -6,6 +6,7 @@
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
+from inspect import cleandoc
 from pathlib import Path
 from types import NoneType, UnionType
 from typing import Annotated, Any, Final, Literal, Union, get_args, get_origin
@@ -47,6 +48,16 @@ class Kind:
 def sections() -> list[str]:
     """All sections, in order; a dot before the name of one that is in another."""
     return _sections(Settings, "")
+
+
+def lists() -> Mapping[str, type[BaseModel]]:
+    """The tables of which there may be several, `[[name]]`, by name."""
+    found: dict[str, type[BaseModel]] = {}
+    for name, field in Settings.model_fields.items():
+        inner = get_args(field.annotation)[:1] if get_origin(field.annotation) is tuple else ()
+        if inner and isinstance(inner[0], type) and issubclass(inner[0], BaseModel):
+            found[name] = inner[0]
+    return found
 
 
 def fields(section: str) -> Mapping[str, FieldInfo]:
@@ -93,7 +104,7 @@ def render() -> str:
     parts = [_HEAD]
     for section in sections():
         model = _model(section)
-        parts.append(f"\n## [{section}]\n\n{(model.__doc__ or '').strip() if model else ''}\n")
+        parts.append(f"\n## [{section}]\n\n{cleandoc(model.__doc__ or '') if model else ''}\n")
         for key, inner in fields(section).items():
             words = allowed(inner) + (" (optional)" if kind(inner).optional else "")
             parts.append(
@@ -101,6 +112,14 @@ def render() -> str:
                 f"- Allowed: {words}\n"
                 f"- Default: {toml(inner.default)}\n"
                 f"- Environment: `{variable(section, key)}`\n"
+            )
+    for name, model in lists().items():
+        parts.append(f"\n## [[{name}]]\n\n{cleandoc(model.__doc__ or '')}\n")
+        for key, inner in model.model_fields.items():
+            words = allowed(inner) + (" (optional)" if kind(inner).optional else "")
+            default = "none, it must be given" if inner.is_required() else toml(inner.default)
+            parts.append(
+                f"\n### `{key}`\n\n{inner.description}\n\n- Allowed: {words}\n- Default: {default}\n"
             )
     return "".join(parts)
 

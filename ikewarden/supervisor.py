@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 
 from api import processes
 from api.server import end_with_parent
+from core.notify import Supervisor
 
 _LOG = logging.getLogger("ikewarden.serve")
 _GRACE_SECONDS = 15.0
@@ -37,18 +38,24 @@ class _Child:
 @dataclass
 class _Group:
     children: list[_Child]
+    manager: Supervisor
     stopping: bool = False
     failed: bool = False
     signals: list[int] = field(default_factory=list)
+    told_at: float = float("-inf")
+    announced: bool = False
 
 
-def supervise(parts: Sequence[Part]) -> int:
+def supervise(parts: Sequence[Part], manager: Supervisor) -> int:
     """Run the parts until SIGINT or SIGTERM; give 0 for a clean end, 1 if a part did not end cleanly.
 
     A part that dies is started again after a pause. When this process is killed, the parts get SIGTERM from the
     kernel, so that none is left behind.
+
+    The service manager hears when all parts were started, and then, where it has a watchdog, that this process goes
+    round and all parts live. While a part is dead it hears nothing: what does not come up again ends the whole group.
     """
-    group = _Group([_Child(part) for part in parts])
+    group = _Group([_Child(part) for part in parts], manager)
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda got, _frame: group.signals.append(got))
     while not group.signals:
@@ -57,9 +64,24 @@ def supervise(parts: Sequence[Part]) -> int:
             if child.pid == 0 and now >= child.start_at:
                 _start(child, now)
         _reap(group)
+        _tell(group, now)
         # Signals interrupt nothing here that matters: the next round sees them within this pause.
         signal.sigtimedwait([signal.SIGCHLD], 0.2)
     return _stop(group)
+
+
+def _tell(group: _Group, now: float) -> None:
+    if not all(child.pid for child in group.children):
+        return
+    if not group.announced:
+        group.announced = True
+        names = ", ".join(child.part.name for child in group.children)
+        group.manager.tell(READY=1, STATUS=f"serving: {names}")
+    seconds = group.manager.watchdog_seconds
+    # Half of the time, as sd_watchdog_enabled(3) advises.
+    if seconds is not None and now - group.told_at >= seconds / 2:
+        group.told_at = now
+        group.manager.tell(WATCHDOG=1)
 
 
 def _start(child: _Child, now: float) -> None:
@@ -110,6 +132,7 @@ def _reap(group: _Group) -> None:
 
 
 def _stop(group: _Group) -> int:
+    group.manager.tell(STOPPING=1, STATUS="stopping")
     for child in group.children:
         if child.pid:
             os.kill(child.pid, signal.SIGTERM)

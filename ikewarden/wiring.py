@@ -8,10 +8,12 @@ from functools import partial
 from pathlib import Path
 from typing import Final
 
+from core.errors import InvalidInput
 from core.secret import Secret
+from hsm.errors import KeyStoreError
 from hsm.folder import PrivateFolder
 from hsm.keystores import KeyStores
-from hsm.passphrase import find_passphrase, passphrase_from_file
+from hsm.passphrase import LONGEST, find_passphrase, line_from_file, passphrase_from_file
 from hsm.ports import KeyStore
 from hsm.seal import Seal
 from hsm.sealedfiles import SealedFileKeyStore
@@ -29,11 +31,18 @@ from pki.desk import ApprovalRules, Desk, OidcRules, Retention, RotationRules, R
 from pki.x509.builtin import builtin_profiles
 from pki.x509.profile import InvalidProfile, Profile, parse_profile
 from scheduler.clock import read_clock
-from store.engine import Limits, open_store
+from store.engine import Limits, open_store, parse_url
 
 Prompt = Callable[[str], str]
 PIN_QUESTION: Final = "PIN of the token: "
 _SCHEMES: Final = {"files": "sealed", "pkcs11": "pkcs11", "transit": "transit"}
+
+
+class DatabasePasswordUnusable(KeyStoreError, InvalidInput):
+    """There is no password of the database in the file that [database] password_file names."""
+
+    code = "database_password_unusable"
+    next_step = "Write the password into the file as its only line, with mode 0600."
 
 
 def open_keys(
@@ -140,6 +149,26 @@ def open_secrets(settings: Settings, seal: Seal, environ: Mapping[str, str]) -> 
     return open_vault(chosen, environ)
 
 
+def records_url(settings: Settings) -> str:
+    """The database's URL with the password, if that is in a file. It may be shown nowhere.
+
+    Raises DatabasePasswordUnusable, NotAPlainFile, WrongOwner, WeakMode.
+    """
+    chosen = settings.database
+    if chosen.password_file is None:
+        return chosen.url
+    line = line_from_file(
+        chosen.password_file, "database password", LONGEST, DatabasePasswordUnusable
+    )
+    try:
+        password = line.decode()
+    except UnicodeDecodeError:
+        raise DatabasePasswordUnusable(f"{chosen.password_file} is not UTF-8 text.") from None
+    if not 0 < len(line) <= LONGEST:
+        raise DatabasePasswordUnusable(f"{chosen.password_file} is empty, or no password.")
+    return parse_url(chosen.url).set(password=password).render_as_string(hide_password=False)
+
+
 def make_desk(
     settings: Settings, keys: KeyStores, environ: Mapping[str, str] | None = None
 ) -> Desk:
@@ -148,7 +177,7 @@ def make_desk(
     The seal of the shared secrets is that of the sealed keys. `environ` is by default that of this process.
     """
     limits = Limits(busy=timedelta(seconds=settings.database.lock_timeout_seconds))
-    store = open_store(settings.database.url, pool_size=settings.database.pool_size, limits=limits)
+    store = open_store(records_url(settings), pool_size=settings.database.pool_size, limits=limits)
     environ = environment() if environ is None else environ
     secrets = open_secrets(settings, keys.sealed.seal, environ)
     return Desk(
@@ -184,6 +213,7 @@ def make_rules(settings: Settings) -> Rules:
         alertmanager=receivers.alertmanager(settings.notices),
         mail=receivers.mail(settings.notices),
         syslog=receivers.syslog(settings.notices),
+        reports=tuple(each.schedule for each in settings.reports),
         service_url=service_url(settings),
         cut_limit=settings.fleet.cut_limit,
         unreachable_after=timedelta(seconds=settings.fleet.unreachable_after_seconds),

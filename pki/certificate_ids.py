@@ -4,7 +4,7 @@ A million of them are looked through in a fraction of a second because the wide 
 narrowed by stand in indexes of their own.
 """
 
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
@@ -236,14 +236,24 @@ class _Search:
             return
         first = self.needles[0]
         last = reached // PORTION
-        # The number of portions is small, and each is one step into the index.
-        those = select(certificate_words.c.certificate_id).where(_in_words(first, range(last + 1)))
-        candidates = self.connection.scalars(those.limit(_FEW + 1)).all()
-        if len(candidates) <= _FEW:
-            yield from self._few({*candidates, *self._by_digits(first)}, reached)
-            return
-        for portion in range(last + 1) if self.newer else range(last, -1, -1):
-            yield from self._portion(first, portion)
+        candidates = self._by_digits(first)
+        for key in first.keys:
+            # The number of portions is small, and each is one step into the index.
+            those = select(certificate_words.c.certificate_id).where(_begins(key, range(last + 1)))
+            found = self.connection.scalars(those.limit(_FEW + 1)).all()
+            if len(found) > _FEW:
+                for portion in self._portions(last):
+                    yield from self._portion(key, portion)
+                return
+            candidates.update(found)
+        yield from self._few(candidates, reached)
+
+    def _portions(self, last: int) -> Iterable[int]:
+        """Those from the cursor on, up to the `last`."""
+        if self.newer:
+            return range((self.cursor or 0) // PORTION, last + 1)
+        first = last if self.cursor is None else min(last, self.cursor // PORTION)
+        return range(first, -1, -1)
 
     def _by_digits(self, needle: Needle) -> set[int]:
         found: set[int] = set()
@@ -265,11 +275,11 @@ class _Search:
     def _is_looked_at_again(self) -> bool:
         return self.needles[0].is_long or len(self.needles) > 1
 
-    def _portion(self, first: Needle, portion: int) -> Iterator[int]:
+    def _portion(self, key: str, portion: int) -> Iterator[int]:
         number = certificate_words.c.certificate_id
         last: tuple[ColumnElement[bool], ...] = self._after(number)
         while True:
-            query = select(number).where(_in_words(first, [portion]), *last).distinct()
+            query = select(number).where(_begins(key, [portion]), *last).distinct()
             if self.narrow:
                 query = query.join(certificates, certificates.c.id == number).where(*self.narrow)
                 # Words of one portion are of certificates that stand together.
@@ -294,11 +304,11 @@ _LOOKED_AT: Final = select(
 )
 
 
-def _in_words(needle: Needle, portions: Sequence[int]) -> ColumnElement[bool]:
+def _begins(key: str, portions: Sequence[int]) -> ColumnElement[bool]:
     word = certificate_words.c.word
     # The last character there is: nothing that begins with a key stands behind it.
-    begin = or_(*(and_(word >= key, word <= key + "\U0010ffff") for key in needle.keys))
-    return and_(certificate_words.c.portion.in_(portions), begin)
+    begins = and_(word >= key, word <= key + "\U0010ffff")
+    return and_(certificate_words.c.portion.in_(portions), begins)
 
 
 def _batches(items: Sequence[int], size: int) -> Iterator[Sequence[int]]:

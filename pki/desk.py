@@ -7,6 +7,7 @@ from pathlib import Path
 from secrets import token_bytes
 
 from core.receivers import Alertmanager, Mail, Syslog
+from core.schedules import ReportSchedule
 from core.secret import Secret
 from hsm.ports import BlobStore, KeyStore
 from hsm.seal import Seal
@@ -120,7 +121,7 @@ class Rules:
     `profiles` and `endpoints` are the built-in ones and those of the installation's files. A revocation that would end
     more than `cut_limit` tunnels must be confirmed; a gateway not heard of for `unreachable_after` counts as
     unreachable; what `webhook` gets is signed with `webhook_key`, where there is one; `alertmanager`, `mail` and
-    `syslog` hear of alerts;
+    `syslog` hear of alerts; `reports` are made by the clock;
     `crl_spread` is the time over which the fleet is told of a list that was only refreshed.
     """
 
@@ -140,6 +141,7 @@ class Rules:
     alertmanager: Alertmanager | None = None
     mail: Mail | None = None
     syslog: Syslog | None = None
+    reports: tuple[ReportSchedule, ...] = ()
     cut_limit: int = 10
     unreachable_after: timedelta = timedelta(seconds=120)
     crl_spread: timedelta = timedelta(seconds=60)

@@ -192,7 +192,8 @@ def renew(
     """
     require(actor, Action.CERTIFICATE_RENEW)
     old = find(desk, serial, authority=authority)
-    if actor.credential != certificate_credential(old.authority, old.serial):
+    own = actor.credential == certificate_credential(old.authority, old.serial)
+    if not own:
         require_gateway(actor, old.gateway)
     channel = _through_channel(actor, old)
     if not channel:  # its own certificate is of another profile, and of another authority where one was rolled over
@@ -226,9 +227,8 @@ def renew(
         renewed=old,
         consent=consent,
     )
-    if actor.credential == certificate_credential(old.authority, old.serial):
-        return _carry_out(desk, actor, plan, now)  # who has the one has the next
-    return _of_person_or_not(desk, actor, plan, now)
+    # Who has the one has the next.
+    return (_carry_out if own else _of_person_or_not)(desk, actor, plan, now)
 
 
 def _renewable(old: CertificateView) -> x509.Certificate:
@@ -281,8 +281,8 @@ def _refuse_other_names(asked: SigningRequest, names: tuple[GeneralName, ...]) -
 def _of_person_or_not(desk: Desk, actor: Actor, plan: _Plan, now: datetime) -> IssuedCertificate:
     if not persons.check(desk, actor, plan.subject.names):
         return _carry_out(desk, actor, plan, now)
-    consent = persons.approved(desk, actor, plan.consent, now)
     with asked_for(desk, actor, now=now):
+        consent = persons.approved(desk, actor, plan.consent, now)
         return _carry_out(desk, actor, replace(plan, consent=consent), now)
 
 
@@ -302,11 +302,10 @@ def _carry_out(desk: Desk, actor: Actor, plan: _Plan, now: datetime) -> IssuedCe
     )
     report = conditions.check_lint(plan.profile, draft)
     key = authorities.signer(desk, plan.authority)
-    text = serials.to_hex(serial)
     issued = IssuedCertificate(
         authority=plan.authority,
         profile=plan.profile,
-        serial=text,
+        serial=serials.to_hex(serial),
         der=b"",
         fingerprint="",
         subject=plan.subject.name.rfc4514_string(),
@@ -317,7 +316,7 @@ def _carry_out(desk: Desk, actor: Actor, plan: _Plan, now: datetime) -> IssuedCe
         report=report,
         renewed_from=plan.renewed_from,
     )
-    _record_intent(desk, actor, plan, issued, draft, shard, now, lasting=is_elsewhere(key))
+    _record_intent(desk, actor, plan, issued, draft, shard, now, is_elsewhere(key))
     try:
         with spans.span("sign certificate", ikewarden__serial=text):
             signature = with_key(key, partial(sign, key, draft.tbs, draft.digest))
@@ -359,7 +358,6 @@ def _record_intent(
     draft: Draft,
     shard: int,
     now: datetime,
-    *,
     lasting: bool,
 ) -> None:
     """Put on record what will be signed. A signature that this process makes does not get out of it before the result

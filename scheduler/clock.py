@@ -18,7 +18,7 @@ from pki.desk import Desk
 from scheduler.acme import proofs
 from scheduler.acme.proofs import Proofs
 from scheduler.jobs import JOBS, SCHEDULER, Job, run
-from scheduler.outbox import LANES, Drain, Pace
+from scheduler.outbox import LANES, Drain, Handlers, Pace
 from store import holders, jobs, leases, outbox
 
 _LOG = logging.getLogger("ikewarden.scheduler")
@@ -99,9 +99,15 @@ class OutboxJob(Lane):
     """One lane of the outbox."""
 
     def __init__(
-        self, desk: Desk, owner: str, clock: Callable[[], datetime], lane: str, pace: Pace
+        self,
+        desk: Desk,
+        owner: str,
+        clock: Callable[[], datetime],
+        lane: str,
+        pace: Pace,
+        more: Handlers | None = None,
     ) -> None:
-        drain = Drain(desk, f"{owner}:{lane}", clock, topics=LANES[lane], pace=pace)
+        drain = Drain(desk, f"{owner}:{lane}", clock, topics=LANES[lane], pace=pace, more=more)
         super().__init__(desk, owner, clock, lane, drain.run)
 
 
@@ -148,12 +154,14 @@ def serve(
     more: Sequence[Job] = (),
     rotation_seconds: float = 0.2,
     clock: Callable[[], datetime] = read_clock,
+    handlers: Handlers | None = None,
 ) -> None:
     """Run all jobs until `stop` is set; then wait for what is running and return.
 
     `intervals` gives seconds between runs by job name, 0 for never; a job that is missing there runs as often as it
     says. Every job runs once right at the start. A clock that is set, however far, makes no job wait. `more` are jobs
-    besides JOBS. `rotation_seconds`: how often rotations are looked at.
+    besides JOBS. `rotation_seconds`: how often rotations are looked at. `handlers` are for topics of the outbox
+    besides those that every scheduler knows.
     """
     owner = owner_name()
     _inherit(desk)
@@ -175,7 +183,7 @@ def serve(
         )
     runner = Runner(desk, SCHEDULER, f"{owner}:{ROTATIONS}")
     looking = Proofs(desk, f"{owner}:{proofs.LANE}", clock)
-    lanes = _lanes(desk, owner, clock, outbox_seconds)
+    lanes = _lanes(desk, owner, clock, outbox_seconds, handlers)
     # Without a store of secrets there is nothing to rotate.
     if desk.secrets is not None:
         rotations = Lane(desk, owner, clock, ROTATIONS, lambda _: runner.run(clock))
@@ -198,11 +206,15 @@ def serve(
 
 
 def _lanes(
-    desk: Desk, owner: str, clock: Callable[[], datetime], seconds: float
+    desk: Desk,
+    owner: str,
+    clock: Callable[[], datetime],
+    seconds: float,
+    more: Handlers | None,
 ) -> list[tuple[str, Lane, float]]:
     """The lanes of the outbox."""
     pace = Pace()
-    return [(lane, OutboxJob(desk, owner, clock, lane, pace), seconds) for lane in LANES]
+    return [(lane, OutboxJob(desk, owner, clock, lane, pace, more), seconds) for lane in LANES]
 
 
 def _runner(desk: Desk, job: Job, owner: str, clock: Callable[[], datetime]) -> Callable[[], None]:

@@ -5,7 +5,7 @@ import hmac
 import json
 import logging
 from collections import defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
 
@@ -16,6 +16,7 @@ from fleet import reach, successions
 from fleet.findings import changes as findings
 from fleet.monitoring import alerts as monitoring
 from fleet.monitoring import undoing
+from fleet.reporting import schedules
 from fleet.rotation import imports, ledger, retire
 from pki import approvals, decisions, expiry, ocsp_signers, publication, revocation
 from pki.authorities import load
@@ -46,6 +47,8 @@ _ALERTS = {
     "outbox_alertmanager": telling.ALERTMANAGER,
     "outbox_mail": telling.MAIL,
     "outbox_syslog": telling.SYSLOG,
+    # Made again for each mail, which takes a while.
+    "outbox_reports": schedules.MAIL,
 }
 LANES: dict[str, Topics] = {
     "outbox_changes": Topics(_CHANGES, others=False),
@@ -55,6 +58,8 @@ LANES: dict[str, Topics] = {
 }
 
 
+Handler = Callable[[Sequence[Message], datetime], None]
+Handlers = Mapping[str, Handler]
 SIGNATURE = "Ikewarden-Signature"
 
 
@@ -137,6 +142,7 @@ class Drain:
         *,
         topics: Topics = EVERYTHING,
         pace: Pace | None = None,
+        more: Handlers | None = None,
     ) -> None:
         self._desk = desk
         self._owner = owner
@@ -144,7 +150,7 @@ class Drain:
         self._topics = topics
         self._pace = pace or Pace()
         # Each gets all messages of one key that are due.
-        self._handlers: dict[str, Callable[[Sequence[Message], datetime], None]] = {
+        self._handlers: dict[str, Handler] = {
             revocation.PUBLISH: self._publish_change,
             FULL: self._publish_full,
             OPEN: self._open_authority,
@@ -160,6 +166,7 @@ class Drain:
             approvals.ASKED: self._tell_approvals,
             decisions.DECIDED: self._tell_approvals,
             **Telling(desk, self._send).handlers,
+            **(more or {}),
         }
 
     def run(self, now: datetime) -> int:

@@ -24,6 +24,8 @@ pytest_plugins = [
 # In the order of their lengths, as `--durations=0` told them; all others are short.
 _LONG = (
     "ike/daemons/test_real_esp.py",
+    "docs/test_guides.py",
+    "docs/test_running.py",
     "service/test_no_secrets.py",
     "ike/agent/test_sharing.py",
     "lab/test_rotation_faults.py",

@@ -6,18 +6,21 @@ lab=(
   libstrongswan-standard-plugins iproute2 iputils-ping
 )
 # OpenSCAP judges by 40 MB of rules (1.6 GB unpacked): they come in one package alone.
-judges=(strongswan-pki openssl libnss3-tools softhsm2 gcc chromium lynis openscap-scanner ssg-nondebian lego certbot)
+judges=(curl jq strongswan-pki openssl libnss3-tools softhsm2 gcc chromium lynis openscap-scanner ssg-nondebian lego certbot)
 database=(postgresql)
 links=(nftables) # loses packets on the way between daemons
 journal=(systemd) # its journald, for one daemon at a time
 alarms=(prometheus-alertmanager prometheus) # a receiver of alerts; and a judge of metrics, rules and dashboards
 devices=(certmonger scep) # clients of SCEP: one that is taken, and one that knows only what is refused
 paper=(libpango-1.0-0 libpangoft2-1.0-0 fonts-dejavu-core fonts-noto-cjk poppler-utils) # sets reports as PDF; and reads them
+packaging=(zsh fish mandoc man-db python3-venv systemd strace shellcheck) # completion, man pages and units where they are used
+images=(buildah mmdebstrap runc) # builds images and runs them, without a daemon
 peers=(fail2ban wrk) # for its fail2ban-regex; and the load on both sides
 case "${1:-test}" in
   demo) wanted=("${lab[@]}") ;;
+  images) wanted=("${images[@]}") ;;
   bench) wanted=("${database[@]}" "${peers[@]}" softhsm2) ;;
-  *) wanted=("${lab[@]}" "${judges[@]}" "${database[@]}" "${links[@]}" "${journal[@]}" "${alarms[@]}" "${devices[@]}" "${paper[@]}") ;;
+  *) wanted=("${lab[@]}" "${judges[@]}" "${database[@]}" "${links[@]}" "${journal[@]}" "${alarms[@]}" "${devices[@]}" "${paper[@]}" "${packaging[@]}") ;;
 esac
 missing=()
 for package in "${wanted[@]}"; do

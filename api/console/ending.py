@@ -8,7 +8,8 @@ from pydantic import Field
 
 from api.console import acting
 from api.console.acting import told
-from api.console.certificates import ONE, PATH, Which, Word, address, row
+from api.console.again import again
+from api.console.certificates import ONE, PATH, Row, Which, Word, address, row
 from api.console.errors import PageStale
 from api.console.issuing import MENDABLE
 from api.console.page import Answer, Form, Page, Redirect, Screen, Visit, tell, text
@@ -16,10 +17,11 @@ from api.console.render import link
 from api.registry import Nothing
 from fleet import reach, revoking
 from fleet.revoking import Revocation
-from pki import revocation
+from pki import compromise, revocation
 from pki.actors import Action, Actor
 from pki.approvals import ApprovalRequired
 from pki.authorities import PROFILE as AUTHORITY_PROFILE
+from pki.certificates import CertificateView
 
 #: The reasons of RFC 5280 §5.3.1 that can be given, in words.
 REASONS: Final[Mapping[str, str]] = {
@@ -170,7 +172,7 @@ def _do(verb: str) -> Callable[[Visit[EndForm, Nothing]], Answer]:
             return _wait(visit, verb, missing)
         except MENDABLE as error:
             shown = _shown(visit, verb, sent.authority, sent.model_dump())
-            return acting.again(visit, error, act.template, shown)
+            return again(visit, error, act.template, shown)
         serial = visit.path["serial"]
         part = "/reach" if verb == _REVOKE and visit.may(Action.GATEWAY_READ) else ""
         return Redirect(link(f"{PATH}/{serial}{part}", authority=sent.authority), act.done)
@@ -218,15 +220,16 @@ def progress(visit: Visit[None, Which]) -> Answer:
         "states": _STATES,
         "counts": counts,
         "back": address(view),
-        "others": told(visit, Action.CERTIFICATE_REVOKE, lambda: _others(visit, view.authority)),
+        "others": told(visit, Action.CERTIFICATE_REVOKE, lambda: _others(visit, view)),
     }
     return Screen("certificates/reach.html", shown, part="progress")
 
 
-def _others(visit: Visit[Any, Any], authority: str) -> list[Any]:
-    found = _preview(visit, authority)
-    lost = found.certificate.reason == "keyCompromise"
-    return [row(each, visit.now) for each in found.same_key] if lost else []
+def _others(visit: Visit[Any, Any], found: CertificateView) -> list[Row]:
+    """Other certificates in force with a key that is lost."""
+    reason = found.reason or ""
+    others = compromise.others(visit.desk, visit.actor, [found], reason, now=visit.now)
+    return [row(each, visit.now) for each in others]
 
 
 def _pages(verb: str) -> tuple[Page, Page]:

@@ -7,14 +7,16 @@ from typing import Any, Final
 from pydantic import Field
 
 from api.console import acting
-from api.console.acting import Asked, told
+from api.console.acting import told
+from api.console.again import again
 from api.console.certificates import DIALECTS, ONE, PATH, Which, Word, address, pick, row
+from api.console.mending import Search as Asked
 from api.console.page import Answer, Form, Page, Redirect, Screen, Visit, tell
 from api.console.render import link
 from api.registry import Nothing
 from core.errors import Conflict, IkewardenError, InvalidInput, NotFound, NotPermitted, Unavailable
 from pki import authorities, issuance, profiles
-from pki.actors import Action, require
+from pki.actors import Action
 from pki.authorities import ACTIVE
 from pki.issuance import IssuedCertificate, IssueRequest
 
@@ -60,7 +62,6 @@ class Choice:
 
 def ask(visit: Visit[None, Prefilled]) -> Answer:
     """The page to issue a certificate."""
-    require(visit.actor, Action.CERTIFICATE_ISSUE)
     known = visit.query.model_dump(exclude_none=True)
     typed = {"profile": "gateway", **known}
     return Screen("certificates/issue.html", _choices(visit, typed))
@@ -83,7 +84,6 @@ def _choices(visit: Visit[Any, Any], typed: Mapping[str, Any]) -> dict[str, Any]
 
 def issue(visit: Visit[IssueForm, Nothing]) -> Answer:
     """Issue a certificate; where daemons would not take it, say so before anything is signed."""
-    require(visit.actor, Action.CERTIFICATE_ISSUE)
     sent = visit.body
     try:
         wanted = IssueRequest(
@@ -97,7 +97,7 @@ def issue(visit: Visit[IssueForm, Nothing]) -> Answer:
         made = issuance.issue(visit.desk, visit.actor, wanted, now=visit.now)
     except MENDABLE as error:
         shown = _choices(visit, sent.model_dump()) | {"findings": _findings(error)}
-        return acting.again(visit, error, "certificates/issue.html", shown)
+        return again(visit, error, "certificates/issue.html", shown)
     return _made(made, "issued")
 
 
@@ -115,7 +115,6 @@ def _made(made: IssuedCertificate, done: str) -> Redirect:
 
 def ask_renewal(visit: Visit[None, Which]) -> Answer:
     """The page to renew a certificate."""
-    require(visit.actor, Action.CERTIFICATE_RENEW)
     return Screen("certificates/renew.html", _old(visit, visit.query.authority, ""))
 
 
@@ -133,7 +132,6 @@ def _old(visit: Visit[Any, Any], authority: str | None, csr: str) -> dict[str, A
 
 def renew(visit: Visit[RenewForm, Nothing]) -> Answer:
     """Issue the successor of a certificate."""
-    require(visit.actor, Action.CERTIFICATE_RENEW)
     sent = visit.body
     try:
         if not sent.csr and sent.keep is None:
@@ -148,7 +146,7 @@ def renew(visit: Visit[RenewForm, Nothing]) -> Answer:
         )
     except MENDABLE as error:
         shown = _old(visit, sent.authority, sent.csr) | {"findings": _findings(error)}
-        return acting.again(visit, error, "certificates/renew.html", shown)
+        return again(visit, error, "certificates/renew.html", shown)
     return _made(made, "renewed")
 
 

@@ -112,15 +112,19 @@ def _any(counted: Counted | None) -> TypeGuard[Counted]:
 
 
 def _shown(visit: Visit[Any, Any], need: Need) -> _Shown:
-    path = need.path.removeprefix("/v1")
-    path = _PATHS.get(path, path)
     return _Shown(
         state=SEVERITIES[need.severity],
         said=NEEDS[need.kind][1],
         number=visit.language.number(need.count) + ("+" if need.is_more else ""),
         about=need.about,
-        href=link(path, **need.query),
+        href=address(need),
     )
+
+
+def address(need: Need) -> str:
+    """The page that lists what a need counts."""
+    path = need.path.removeprefix("/v1")
+    return link(_PATHS.get(path, path), **need.query)
 
 
 def _well(found: Overview) -> list[str]:

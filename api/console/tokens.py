@@ -9,13 +9,15 @@ from pydantic import Field
 
 from api import cursors
 from api.console import acting
-from api.console.acting import Asked, told
+from api.console.acting import told
+from api.console.again import again
 from api.console.issuing import MENDABLE
+from api.console.mending import Search as Asked
 from api.console.page import Answer, Form, Page, Redirect, Screen, Visit, tell, text
 from api.console.render import link
 from api.registry import Nothing
 from pki import profiles, tokens
-from pki.actors import Action, Role, Scope, require
+from pki.actors import Action, Role, Scope
 from pki.approvals import ApprovalRequired
 from pki.tokens import CreatedToken, TokenRequest, TokenView
 
@@ -131,7 +133,6 @@ def list_(visit: Visit[None, Listing]) -> Answer:
 
 def ask(visit: Visit[None, Prefilled]) -> Answer:
     """The page to make a token."""
-    require(visit.actor, Action.TOKEN_CREATE)
     return Screen("tokens/create.html", _choices(visit, visit.query.model_dump()))
 
 
@@ -151,7 +152,6 @@ def _choices(visit: Visit[Any, Any], typed: Mapping[str, Any]) -> dict[str, Any]
 
 def create(visit: Visit[TokenForm, Nothing]) -> Answer:
     """Make a token, and show its secret this once."""
-    require(visit.actor, Action.TOKEN_CREATE)
     sent = visit.body
     try:
         actor = acting.with_approval(visit, sent.approval)
@@ -160,7 +160,7 @@ def create(visit: Visit[TokenForm, Nothing]) -> Answer:
         kept = sent.model_dump() | {"approval": missing.details.get("approval")}
         return Redirect(link(PATH + "/create", **kept), "approval-asked")
     except MENDABLE as error:
-        return acting.again(visit, error, "tokens/create.html", _choices(visit, sent.model_dump()))
+        return again(visit, error, "tokens/create.html", _choices(visit, sent.model_dump()))
     return Screen("tokens/made.html", {"row": _row(visit, made.view), **_secrets(made)})
 
 
@@ -188,7 +188,6 @@ def _secrets(made: CreatedToken) -> dict[str, str | None]:
 
 def ask_end(visit: Visit[None, Nothing]) -> Answer:
     """The page that shows which token ends."""
-    require(visit.actor, Action.TOKEN_REVOKE)
     return Screen("tokens/revoke.html", _ending(visit))
 
 
@@ -199,11 +198,10 @@ def _ending(visit: Visit[Any, Any]) -> dict[str, Any]:
 
 def end(visit: Visit[EndForm, Nothing]) -> Answer:
     """End a token."""
-    require(visit.actor, Action.TOKEN_REVOKE)
     try:
         tokens.revoke(visit.desk, visit.actor, visit.path["id"], now=visit.now)
     except MENDABLE as error:
-        return acting.again(visit, error, "tokens/revoke.html", _ending(visit))
+        return again(visit, error, "tokens/revoke.html", _ending(visit))
     return Redirect(PATH, "credential-ended")
 
 

@@ -15,6 +15,7 @@ from api.registry import Sent
 from core.errors import IkewardenError
 from core.secret import Secret
 from pki import sessions
+from pki.actors import Actor
 from pki.desk import OidcRules
 
 _MAX: int = 4000
@@ -87,7 +88,7 @@ def finish(visit: Visit[None, AnswerQuery]) -> Answer:
         provider.check_answer(attempt, query.state, query.iss, now=visit.now)
         if query.error or not query.code:
             raise oidc.OidcDeclined("The provider signed nobody in.")
-        actor = provider.identify(attempt, query.code, now=visit.now, request_id=visit.request_id)
+        actor = _identified(visit, provider, attempt)
         opened = sessions.begin(visit.desk, actor, "oidc", client=visit.client, now=visit.now)
     except IkewardenError as error:
         return _again(visit, error, onward, used_up=True)
@@ -98,6 +99,19 @@ def finish(visit: Visit[None, AnswerQuery]) -> Answer:
         if isinstance(answer, Redirect)
         else answer
     )
+
+
+def _identified(
+    visit: Visit[None, AnswerQuery], provider: oidc.Provider, attempt: oidc.Attempt
+) -> Actor:
+    try:
+        return provider.identify(
+            attempt, visit.query.code, now=visit.now, request_id=visit.request_id
+        )
+    except oidc.OidcRefused:
+        # Counted only here, where the answer is of an attempt of this browser: no other site can lock somebody out.
+        sessions.note_failure(visit.desk, visit.client, now=visit.now, request_id=visit.request_id)
+        raise
 
 
 def _rules(visit: Visit[Any, Any]) -> OidcRules:

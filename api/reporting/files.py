@@ -65,7 +65,9 @@ def filename(making: Making) -> str:
     """What the file of a report is called: with its period, or the day as of which it tells."""
     when = f"{making.at:%Y-%m-%d}"
     if making.period is not None and making.asked.period is not None:
-        when = making.period.name.replace(":", "").replace("..", "_")
+        name = making.period.name.replace(":", "").replace("..", "_")
+        # One that goes by the day is another one on each.
+        when = f"{when}-{name}" if name.startswith(("last-", "next-")) else name
     return f"ikewarden-{making.asked.kind}-{when}.{making.asked.format}"
 
 

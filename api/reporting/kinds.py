@@ -48,16 +48,26 @@ def path(kind: str) -> str:
     return f"/v1/reports/{kind}"
 
 
+# Of each on paper, however much was asked for: setting it takes long, and nobody reads more.
+PAPER: Final = 500
+
+
+def _told(making: Making, asked: int | None, usual: int) -> int:
+    """How many are told one by one."""
+    wanted = usual if asked is None else asked
+    return min(wanted, PAPER) if making.asked.format == "pdf" else wanted
+
+
 def _rows(making: Making) -> int:
-    return listing.USUAL if making.asked.rows is None else making.asked.rows
+    return _told(making, making.asked.rows, listing.USUAL)
 
 
 def _query(making: Making) -> ReportQuery:
     asked, plain = making.asked, ReportQuery(making.asked.baseline)
     return replace(
         plain,
-        gateways=plain.gateways if asked.gateways is None else asked.gateways,
-        findings=plain.findings if asked.findings is None else asked.findings,
+        gateways=_told(making, asked.gateways, plain.gateways),
+        findings=_told(making, asked.findings, plain.findings),
     )
 
 
@@ -116,10 +126,9 @@ def _health(making: Making, connections: int | None = None) -> health.HealthFigu
         if since or until:
             raise PeriodUnwanted("A report has a period, or `since` and `until`.")
         since, until = making.period.since, making.period.until
-    wanted = asked.connections if asked.connections is not None else connections
-    query = HealthQuery(asked.gateway, since, until)
-    if wanted is not None:
-        query = replace(query, connections=wanted)
+    plain = HealthQuery(asked.gateway, since, until)
+    wanted = _told(making, asked.connections, connections or plain.connections)
+    query = replace(plain, connections=wanted)
     return health.report(making.desk, making.actor, query, now=making.at)
 
 

@@ -15,7 +15,8 @@ def pdf(page: bytes) -> bytes:
     )
     # What is else random: the file's identifier.
     identifier = hashlib.sha256(page).digest()[:16]
-    made: bytes = document.write_pdf(pdf_identifier=identifier)
+    # Tags say to a screen reader what is a heading, and what a table.
+    made: bytes = document.write_pdf(pdf_identifier=identifier, pdf_tags=True)
     return made
 
 

@@ -208,6 +208,7 @@ def _route(
         action=action,
         query=query,
         answer=answer,
+        forms=("text/csv", "text/html", "application/pdf", "application/zip"),
         refusals=(404, 413, 422, 503),
     )
 

@@ -9,6 +9,7 @@ from queue import Empty, SimpleQueue
 from typing import Final
 
 from core.errors import IkewardenError
+from core.notify import Supervisor
 from ike.agent import auditing, proofs, report, round, sharing
 from ike.agent import desired as desired_state
 from ike.agent.auditor import Auditor
@@ -20,7 +21,6 @@ from ike.agent.crls import Crls
 from ike.agent.desired import DesiredState, StateUnusable
 from ike.agent.errors import NotEnrolled
 from ike.agent.home import Home, Notes, stamp
-from ike.agent.notify import Supervisor
 from ike.agent.polling import Heard, Poller, Silent
 from ike.agent.proofs import Proofs
 from ike.agent.renewal import EnrollmentNeeded, EnrollmentUnfinished, said

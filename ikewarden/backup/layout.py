@@ -105,6 +105,8 @@ def missing(home: Path, settings: Settings) -> list[str]:
         found.append("the keys in the Transit engine and the login for it")
     if settings.secrets.store == "vault":
         found.append("the shared secrets in Vault and the login for it")
+    if settings.database.password_file is not None:
+        found.append("the password of the database")
     if settings.notices.webhook_key_file is not None:
         found.append("the key of the webhook")
     return found

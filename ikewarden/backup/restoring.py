@@ -28,6 +28,7 @@ from ikewarden.cli.files import sync
 from ikewarden.cli.place import SETTINGS
 from ikewarden.settings import load_settings
 from ikewarden.settings_model import Settings
+from ikewarden.wiring import records_url
 from pki import backups
 from pki.actors import Action, Actor, require
 from store import copying
@@ -123,7 +124,7 @@ def _fill(
         raise BackupUnreadable("The backup has no settings.")
     settings = load_settings(home / SETTINGS, environ)
     layout.require_own(home, stage.parent, settings)
-    url = settings.database.url
+    url = records_url(settings)
     if copying.dialect_of(url) != manifest.database:
         raise RestoreDatabaseDiffers(
             f"The backup has records of {manifest.database}, and the settings name {copying.dialect_of(url)}."

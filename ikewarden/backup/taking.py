@@ -21,6 +21,7 @@ from ikewarden.backup.archive import RECORDS, Entry, Manifest, Packed
 from ikewarden.backup.errors import BackupRunning, NoRoom
 from ikewarden.cli.files import check_new, move
 from ikewarden.settings_model import Settings
+from ikewarden.wiring import records_url
 from pki import backups
 from pki.actors import Actor
 from pki.backups import Order
@@ -74,7 +75,7 @@ def take(plan: Plan, desk: Desk, actor: Actor, *, clock: Callable[[], datetime])
         backups.begin(desk, actor, order, now=started)
         # The head of the audit log before the records, or they would be behind it and the log would alarm.
         before = layout.folder_files(home, directories[0])
-        schema = copying.copy_out(plan.settings.database.url, stage)
+        schema = copying.copy_out(records_url(plan.settings), stage)
         manifest = Manifest(
             program=version("ikewarden"),
             schema=schema,

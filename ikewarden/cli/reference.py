@@ -32,8 +32,8 @@ minutes, hours, days or weeks (`30m`, `12h`, `90d`, `52w`).
 The base install is enough for every command that talks to a service, for `cert lint` and `audit`;
 `init`, `serve`, `migrate` and `check-config` need the extra `server`.
 
-Completion in bash: `eval "$(_IKEWARDEN_COMPLETE=bash_source ikewarden)"`, with `zsh_source` in zsh
-and `fish_source` in fish.
+Completion: `ikewarden completion bash`, `zsh` or `fish` prints what the shell needs; for this shell alone,
+`eval "$(ikewarden completion bash)"`.
 
 ## Which service
 

@@ -19,6 +19,7 @@ _COMMANDS: Final = "ikewarden.cli.commands"
         "serve": Lazy(
             f"{_COMMANDS}.serve:serve", "Run the API, the validation listener and the scheduler."
         ),
+        "health": Lazy(f"{_COMMANDS}.health:health", "Ask the service on this machine how it is."),
         "migrate": Lazy(
             f"{_COMMANDS}.migrate:migrate", "Bring the records to this version of the program."
         ),
@@ -74,6 +75,9 @@ _COMMANDS: Final = "ikewarden.cli.commands"
         ),
         "job": Lazy(f"{_COMMANDS}.job:job", "What is done by the clock."),
         "audit-log": Lazy(f"{_COMMANDS}.audit_log:audit_log", "Who did what, and when."),
+        "completion": Lazy(
+            f"{_COMMANDS}.completion:completion", "Print the completion script for a shell."
+        ),
     },
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
     epilog=example(

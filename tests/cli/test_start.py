@@ -100,7 +100,7 @@ def test_everything_that_talks_to_a_service_prints_json_on_demand() -> None:
         if not isinstance(command, click.Group)
         and "--format" not in [name for each in command.params for name in each.opts]
     }
-    assert without == {("serve",), ("migrate",), ("agent", "run")}
+    assert without == {("serve",), ("migrate",), ("agent", "run"), ("completion",)}
 
 
 OFFLINE = {
@@ -111,11 +111,12 @@ OFFLINE = {
     ("sa", "events"),
     ("sa", "analyze"),
     ("alert", "explain"),
+    ("completion",),
 }
 
 
 # They work on an instance's settings.
-ON_AN_INSTANCE = {"init", "serve", "migrate", "backup", "restore", "vault", "hsm"} | {
+ON_AN_INSTANCE = {"init", "serve", "health", "migrate", "backup", "restore", "vault", "hsm"} | {
     "change-passphrase"
 }
 ON_ITS_SETTINGS = {

@@ -8,8 +8,8 @@ import hmac
 import json
 import secrets
 import threading
-import time
 from collections.abc import Callable, Mapping
+from datetime import datetime
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 from urllib.parse import parse_qs, parse_qsl, unquote, urlencode, urlsplit
@@ -29,7 +29,8 @@ def _coded(document: object) -> bytes:
 class OpenIdProvider:
     """The provider; `issuer` is its name and address."""
 
-    def __init__(self) -> None:
+    def __init__(self, clock: Callable[[], datetime]) -> None:
+        self.clock = clock
         self.key = ECKey.generate_key("P-256", {"kid": "one", "use": "sig", "alg": "ES256"})
         self.callback = ""
         self.claims: dict[str, Any] = {}
@@ -119,7 +120,7 @@ class OpenIdProvider:
             return 400, {"error": "invalid_grant"}
         if create_s256_code_challenge(fields["code_verifier"]) != asked["code_challenge"]:
             return 400, {"error": "invalid_grant"}
-        now = int(time.time())
+        now = int(self.clock().timestamp())
         claims = {
             "iss": self.issuer,
             "sub": "0815",

@@ -130,3 +130,17 @@ def test_tokens_are_not_told(browser: Make, serving: Serving, strict: Desk) -> N
     page = browser(Role.APPROVER).get(f"/approvals/{number}")
     assert "frank" in page.text
     assert "iw_" not in page.html
+
+
+def test_what_somebody_wrote_into_a_request_is_shown_and_does_nothing(
+    browser: Make, serving: Serving, strict: Desk
+) -> None:
+    admin, _ = somebody(serving, Role.ADMIN, "<img src=x onerror=alert(1)>")
+    wanted = tokens.TokenRequest("x</dd><script>alert(2)</script>" + "y" * 60, Role.OPERATOR)
+    number = asked(lambda: tokens.create(strict, admin, wanted, now=serving.site.clock()))
+    visitor = browser(Role.APPROVER)
+    for path in ("/approvals", f"/approvals/{number}", f"/audit-log?object=approval:{number}"):
+        page = visitor.get(path)
+        assert page.status == 200
+        assert "<script>alert" not in page.html
+        assert "<img src=x" not in page.html

@@ -60,6 +60,16 @@ def test_jobs_their_runs_and_what_failed_for_good(browser: Make, serving: Servin
     assert (again.status, "dead_letter_not_found" in again.html) == (404, True)
 
 
+def test_the_page_is_live_and_sends_its_part_alone(browser: Make) -> None:
+    visitor = browser(Role.AUDITOR)
+    page = visitor.get("/jobs")
+    assert ("div", "sse-connect", "/jobs") in page.attributes
+    part = visitor.send("GET", "/jobs", headers={"HX-Request": "true"})
+    assert part.status == 200
+    assert "<html" not in part.html
+    assert "Due now" in part.text
+
+
 def test_an_auditor_looks_and_queues_nothing(browser: Make, serving: Serving) -> None:
     dead_letter(serving, "gw2")
     page = browser(Role.AUDITOR).get("/jobs")

@@ -1,6 +1,5 @@
 """Signing in through OpenID Connect, at a real provider; and everything that must not let anybody in."""
 
-import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from datetime import timedelta
@@ -12,21 +11,25 @@ from joserfc.jwk import ECKey
 
 from api import oidc
 from core.secret import Secret
+from pki import tokens
 from pki.actors import Role
 from pki.desk import OidcRules
+from pki.identity import actor_from_token
+from pki.tokens import TokenRequest
 from tests.api.serving import Serving, serve
 from tests.api.site import Site
 from tests.console.browser import Browser, Page
-from tests.console.people import with_people
+from tests.console.people import strict, with_people
 from tests.console.provider import CLIENT, SECRET, OpenIdProvider
 from tests.console.test_door import refusal
+from tests.pki.approving import asked
 
 COOKIE = "__Host-ikewarden-oidc"
 
 
 @pytest.fixture(scope="module")
-def running() -> Iterator[OpenIdProvider]:
-    made = OpenIdProvider()
+def running(site: Site) -> Iterator[OpenIdProvider]:
+    made = OpenIdProvider(site.clock)
     yield made
     made.stop()
 
@@ -37,7 +40,11 @@ def rules_of(running: OpenIdProvider, **other: Any) -> OidcRules:
         "client_id": CLIENT,
         "client_secret": Secret(SECRET.encode()),
         "callback": "https://localhost/sign-in/oidc/callback",
-        "roles": (("vpn-admins", Role.ADMIN), ("vpn-operators", Role.OPERATOR)),
+        "roles": (
+            ("vpn-admins", Role.ADMIN),
+            ("vpn-operators", Role.OPERATOR),
+            ("vpn-seconds", Role.APPROVER),
+        ),
         **other,
     }
     return OidcRules(**given)
@@ -52,13 +59,16 @@ def console(site: Site, running: OpenIdProvider) -> Iterator[Serving]:
 
 
 @pytest.fixture
-def provider(running: OpenIdProvider) -> Iterator[OpenIdProvider]:
-    """The provider, as it is at first, with nothing of it remembered."""
+def provider(site: Site, running: OpenIdProvider) -> Iterator[OpenIdProvider]:
+    """The provider, as it is at first, with nothing of it remembered; each time an hour later, so that nobody is locked
+    out for what another test did.
+    """
     oidc.provider.cache_clear()
     running.reset()
     yield running
     running.reset()
     oidc.provider.cache_clear()
+    site.clock.ahead += timedelta(hours=1)
 
 
 @pytest.fixture
@@ -173,7 +183,7 @@ def test_id_tokens_that_prove_nobody(
     visitor: Browser, provider: OpenIdProvider, claims: dict[str, Any]
 ) -> None:
     provider.claims = {
-        name: int(time.time()) + value if isinstance(value, FromNow) else value
+        name: int(provider.clock().timestamp()) + value if isinstance(value, FromNow) else value
         for name, value in claims.items()
     }
     page = attempt(visitor, provider)
@@ -273,11 +283,60 @@ def test_a_new_key_is_asked_for_when_a_token_names_it(
     before = provider.key
     provider.key = ECKey.generate_key("P-256", {"kid": "three", "use": "sig", "alg": "ES256"})
     console.site.clock.ahead += timedelta(minutes=1)
-    provider.claims = {"exp": int(time.time()) + 86_400}
     try:
         assert attempt(visitor, provider).status == 303
     finally:
         provider.key = before
+
+
+def test_an_approver_from_the_provider_decides(
+    site: Site, visitor: Browser, provider: OpenIdProvider
+) -> None:
+    desk, now = strict(site.desk, "role.change"), site.clock()
+    admin = actor_from_token(
+        desk, Secret(site.token(Role.ADMIN, name="erna")), now=now, request_id="r"
+    )
+    wanted = TokenRequest("gerd", Role.OPERATOR)
+    number = asked(lambda: tokens.create(desk, admin, wanted, now=now))
+    provider.claims = {"groups": ["vpn-seconds"], "email": "bob@example.com"}
+    assert attempt(visitor, provider).status == 303
+    page = visitor.get(f"/approvals/{number}")
+    done = visitor.submit(page, f"/approvals/{number}", decision="approve", reason="ticket 3")
+    assert "You approved it." in done.text
+    made = tokens.create(desk, replace(admin, approval=number), wanted, now=site.clock())
+    assert made.view.name == "gerd"
+
+
+def test_too_many_answers_that_prove_nobody_lock_the_address(
+    visitor: Browser, provider: OpenIdProvider
+) -> None:
+    provider.claims = {"aud": "another"}
+    for _ in range(10):
+        assert attempt(visitor, provider).status == 401
+    page = visitor.send("GET", "/sign-in/oidc")
+    assert (page.status, refusal(page)) == (429, "sign_in_locked")
+
+
+def test_answers_of_other_attempts_lock_nobody_out(
+    visitor: Browser, provider: OpenIdProvider
+) -> None:
+    for _ in range(12):
+        page = attempt(visitor, provider, state="x" * 43)
+        assert refusal(page) == "oidc_attempt_over"
+    assert attempt(visitor, provider).status == 303
+
+
+def test_a_provider_that_is_away_is_not_asked_for_by_everybody_at_once(
+    console: Serving, visitor: Browser, provider: OpenIdProvider
+) -> None:
+    provider.metadata = {"issuer": "https://other.example"}
+    provider.asked.clear()
+    for _ in range(5):
+        assert visitor.send("GET", "/sign-in/oidc").status == 503
+    assert len(provider.asked) == 1
+    provider.reset()
+    console.site.clock.ahead += timedelta(seconds=11)
+    assert attempt(visitor, provider).status == 303
 
 
 def test_whom_the_settings_give_no_role_any_more_is_out(

@@ -4,10 +4,12 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from api.console.overview import NEEDS
+from api.console.overview import NEEDS, address
+from fleet import overview
 from pki.actors import Role, Scope
 from pki.authorities import PROFILE as AUTHORITY_PROFILE
 from tests.api.serving import Serving
+from tests.api.site import CONSOLE
 from tests.api.test_fleet import Fleet
 from tests.console.browser import Browser
 from tests.console.test_certificates import serials
@@ -53,6 +55,14 @@ def test_what_needs_somebody_is_what_rest_says(browser: Make, fleet: Fleet) -> N
             said = NEEDS[need["kind"]][1].format(number=need["count"])
             assert (said in page.text) == (need["count"] > 0), (role, need)
             assert (NEEDS[need["kind"]][0] in page.text) or need["count"], (role, need)
+
+
+def test_every_need_leads_to_a_page(browser: Make, serving: Serving) -> None:
+    desk, now = serving.site.desk, serving.site.clock()
+    visitor = browser(Role.ADMIN)
+    for need in overview.overview(desk, CONSOLE, now=now).needs:
+        page = visitor.get(address(need))
+        assert page.status == 200, (need, page.text)
 
 
 def test_a_number_leads_to_what_it_counts(browser: Make, serving: Serving) -> None:

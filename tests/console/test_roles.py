@@ -54,6 +54,14 @@ TABLE = """
     GET  /findings/{id}                   -      y       y        y       y
     POST /findings/{id}/accept            -      y       y        -       -
     POST /findings/{id}/reopen            -      y       y        -       -
+    GET  /reports                         -      y       y        y       y
+    GET  /reports/inventory               -      y       y        y       y
+    GET  /reports/expiring                -      y       y        y       y
+    GET  /reports/revocations             -      y       y        y       y
+    GET  /reports/psk-age                 -      y       y        y       y
+    GET  /reports/sa-health               -      y       y        -       y
+    GET  /reports/audit                   -      y       y        y       y
+    GET  /reports/compliance              -      y       y        y       y
     GET  /approvals                       -      y       y        y       y
     GET  /approvals/{id}                  -      y       y        y       y
     POST /approvals/{id}                  -      -       -        y       -

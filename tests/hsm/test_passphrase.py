@@ -1,6 +1,8 @@
 """Where a passphrase may come from."""
 
 import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -122,3 +124,41 @@ def test_refusals_do_not_repeat_the_value(tmp_path: Path) -> None:
     with pytest.raises(PassphraseUnusable) as refusal:
         passphrase_from_file(path)
     assert "secret words" not in repr(refusal.value) + refusal.value.next_step
+
+
+_READ = """
+import os, sys
+from pathlib import Path
+from hsm.passphrase import passphrase_from_file
+os.setgroups([int(sys.argv[2])]); os.setgid(4321); os.setuid(4321)
+print(passphrase_from_file(Path(sys.argv[1])).reveal().decode())
+"""
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root gives files away")
+@pytest.mark.parametrize(
+    ("owner", "group", "mode", "said"),
+    [
+        (0, 5432, 0o440, ""),  # a secret of Kubernetes, under fsGroup
+        (0, 5432, 0o640, ""),
+        (0, 5432, 0o660, "WeakMode"),
+        (0, 5432, 0o444, "WeakMode"),
+        (4321, 5432, 0o440, "WeakMode"),  # it is ours to close
+        (1234, 5432, 0o440, "WrongOwner"),
+    ],
+)
+def test_what_root_gave_to_our_group(
+    tmp_path: Path, owner: int, group: int, mode: int, said: str
+) -> None:
+    path = written(tmp_path / "p", b"secret words", mode)
+    os.chown(path, owner, group)
+    for each in (tmp_path, *tmp_path.parents[:2]):
+        each.chmod(0o755)
+    done = subprocess.run(
+        [sys.executable, "-c", _READ, str(path), str(group)],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.stdout == ("" if said else "secret words\n"), done.stderr
+    assert said in done.stderr

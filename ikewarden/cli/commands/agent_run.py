@@ -51,8 +51,8 @@ def run(session: Session, home: Path, log_level: str, log_format: str) -> int:
     SIGTERM and Ctrl-C end it, SIGHUP has it read agent.toml again. Under systemd it says when it is ready, and that it
     lives. What is loaded in the daemon stays when it ends.
     """
+    from core.notify import Supervisor
     from ike.agent.home import Home
-    from ike.agent.notify import Supervisor
     from ikewarden.logs import configure_logs
 
     configure_logs(cast("Level", log_level), cast("Format", log_format), stream=session.err)

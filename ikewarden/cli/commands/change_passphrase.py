@@ -55,13 +55,14 @@ def change_passphrase(session: Session, new_file: Path | None, config: Path | No
 
 
 def _record(session: Session, settings: "Settings") -> None:
+    from ikewarden.wiring import records_url
     from pki.actors import Actor, Role
     from pki.trail import leave
     from store.engine import open_store
     from store.schema import check_schema
 
     now, actor = session.clock(), Actor("console", Role.ADMIN)
-    store = open_store(settings.database.url)
+    store = open_store(records_url(settings))
     try:
         check_schema(store)
         store.together(lambda unit: leave(unit, actor, "keys.passphrase", "keys:sealed", now=now))

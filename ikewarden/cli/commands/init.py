@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 _WORKED_OUT = "IKEWARDEN_PASSPHRASE"
 _DATABASE = "IKEWARDEN_DATABASE__URL"
+_DATABASE_PASSWORD = "IKEWARDEN_DATABASE__PASSWORD_FILE"  # noqa: S105 - a variable's name
 
 
 class SettingUnusable(InvalidInput):
@@ -51,6 +52,7 @@ class Options:
     algorithm: KeyAlgorithm
     passphrase_prompt: bool
     passphrase_env: str | None
+    passphrase_file: Path | None
     pkcs11: Path | None
     token: str | None
     pin_file: Path | None
@@ -139,6 +141,11 @@ class Options:
     "the keys]",
 )
 @click.option(
+    "--passphrase-file",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="Take it from this file (mode 0600), which the settings then name.",
+)
+@click.option(
     "--pkcs11",
     type=click.Path(dir_okay=False, path_type=Path),
     metavar="MODULE",
@@ -198,6 +205,8 @@ def init(session: Session, /, **given: Any) -> None:
         algorithm=options.algorithm,
         database_url=session.environ.get(_DATABASE, instance.InstancePlan.database_url),
         passphrase_env=options.passphrase_env,
+        passphrase_file=options.passphrase_file,
+        database_password_file=_path(session.environ.get(_DATABASE_PASSWORD)),
         token=_token_plan(options),
         transit=_transit_text(options),
     )
@@ -290,11 +299,24 @@ def _transit_text(options: Options) -> str | None:
     return text
 
 
-def _passphrase(session: Session, options: Options) -> Secret | None:
-    from hsm.passphrase import passphrase_from_environment, require_strength
+def _path(text: str | None) -> Path | None:
+    return Path(text) if text else None
 
-    if options.passphrase_prompt and options.passphrase_env:
-        raise click.UsageError("Give --passphrase-prompt or --passphrase-env, not both.")
+
+def _passphrase(session: Session, options: Options) -> Secret | None:
+    from hsm.passphrase import (
+        passphrase_from_environment,
+        passphrase_from_file,
+        require_strength,
+    )
+
+    ways = (options.passphrase_prompt, options.passphrase_env, options.passphrase_file)
+    if sum(map(bool, ways)) > 1:
+        raise click.UsageError(
+            "Give one of --passphrase-prompt, --passphrase-env and --passphrase-file."
+        )
+    if options.passphrase_file:
+        return require_strength(passphrase_from_file(options.passphrase_file))
     if options.passphrase_env:
         return require_strength(
             passphrase_from_environment(options.passphrase_env, session.environ)
@@ -316,6 +338,8 @@ def _tell(session: Session, made: "Instance", options: Options) -> None:
     kept = None
     if options.passphrase_env or options.passphrase_prompt:
         kept = options.passphrase_env or _WORKED_OUT
+    elif options.passphrase_file:
+        kept = str(options.passphrase_file)
     elif made.settings.keys.passphrase_file:
         kept = str(made.settings.keys.passphrase_file)
     if screen.is_json:
@@ -369,6 +393,8 @@ def _tell_passphrase(session: Session, options: Options) -> None:
     if options.passphrase_env or options.passphrase_prompt:
         variable = options.passphrase_env or _WORKED_OUT
         screen.line(f"The passphrase is kept nowhere: serve asks for it, or takes {variable}.")
+    elif options.passphrase_file:
+        screen.line(f"The passphrase of the keys is in {options.passphrase_file}, as before.")
     else:
         screen.line(
             "The passphrase of the keys is in a file beside them. Keep a copy of it, and move it away from the keys"

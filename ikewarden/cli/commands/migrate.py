@@ -17,8 +17,9 @@ def migrate(session: Session, config: Path | None) -> None:
 
     All of it or nothing, and nothing if they are at this version. Back up the database first: there is no way back.
     """
+    from ikewarden.wiring import records_url
     from store.schema import VERSIONS
     from store.schema import migrate as run
 
-    run(settings_of(session, config).database.url)
+    run(records_url(settings_of(session, config)))
     session.screen.note(f"The records are at version {VERSIONS[-1]}.")

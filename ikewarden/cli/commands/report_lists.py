@@ -1,4 +1,4 @@
-"""`ikewarden report inventory`, `expiring`, `revocations`, `psk-age`: what there is, what ends or ended, its age."""
+"""`ikewarden report inventory`, `expiring`, `revocations`, `psk-age`: what there is, what ends or ended, what ages."""
 
 from collections.abc import Callable, Mapping
 from pathlib import Path

@@ -9,11 +9,11 @@ from pathlib import Path
 
 import pytest
 
+from core.notify import Supervisor
 from ike.agent.clock import Clock
 from ike.agent.enrollment import enroll, read_line, settled
 from ike.agent.home import Home, Notes
 from ike.agent.loop import Agent
-from ike.agent.notify import Supervisor
 from ike.agent.settings import AgentSettings
 from tests.ike.agent.miniservice import MiniService, mini_service
 from tests.ike.daemons.fake import FakeDaemon

@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 from cryptography import x509
 
+from core.notify import Supervisor
 from ike.agent.enrollment import (
     EnrollmentForOther,
     EnrollmentSpent,
@@ -23,7 +24,6 @@ from ike.agent.enrollment import (
 )
 from ike.agent.home import Home
 from ike.agent.loop import Agent
-from ike.agent.notify import Supervisor
 from ike.agent.settings import AgentSettings
 from ike.daemons.port import fingerprint
 from tests.fixtures.served import Served

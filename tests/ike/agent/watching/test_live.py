@@ -13,11 +13,11 @@ from typing import Any
 
 import pytest
 
+from core.notify import Supervisor
 from ike.agent.channel import Service
 from ike.agent.enrollment import enroll, read_line
 from ike.agent.home import Home
 from ike.agent.loop import Agent
-from ike.agent.notify import Supervisor
 from ike.agent.settings import AgentSettings, StrongswanSettings, WatchSettings
 from ike.agent.watching.threads import Pace, begin
 from tests.fixtures.served import Served

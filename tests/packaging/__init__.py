@@ -1,0 +1,1 @@
+"""What ikewarden is delivered in: wheel, units, images, chart."""
