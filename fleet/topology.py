@@ -1,14 +1,15 @@
 """The fleet as a graph: gateways and outside peers are its nodes, tunnels its edges, each with its state."""
 
-from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
 from typing import Any, Final
 
-from sqlalchemy import ColumnElement, Connection, and_, func, or_, select
+from sqlalchemy import ColumnElement, Connection, and_, case, func, or_, select
 
+from fleet.bumps import chunks
 from fleet.monitoring.values import SEVERITIES, AlertState
 from fleet.scopes import within
 from pki.actors import Action, Actor, require, require_gateway
@@ -42,9 +43,6 @@ class NodeState(StrEnum):
     NEW = "new"  # never heard of
     OK = "ok"
     PEER = "peer"  # no gateway of ours
-
-
-_WORST: Final = {state: place for place, state in enumerate(TunnelState)}
 
 
 @dataclass(frozen=True)
@@ -134,6 +132,11 @@ def site(name: str) -> str:
     return name.partition(".")[2]
 
 
+# A fleet has many tunnels and a page shows few of them: what is not shown is a tuple, and nothing is made of it.
+_Line = tuple[int, str, str, str, int, int, int]
+_STATES: Final = tuple(TunnelState)
+
+
 @dataclass
 class _Drawing:
     connection: Connection
@@ -146,34 +149,30 @@ class _Drawing:
 
     def make(self, now: datetime) -> FleetMap:
         self._read_alerts()
-        heard = self._heard()
-        edges = self._edges(heard)
-        edges.sort(key=lambda each: (_WORST[TunnelState(each.state)], each.tunnel))
-        shown = tuple(edges[: self.query.limit])
-        states = Counter(each.state for each in edges)
-        ends = {end for each in edges for end in (each.left, each.right)}
+        known = self._known()
+        lines = sorted(self._lines(known))
+        shown = lines[: self.query.limit]
+        states = [0] * len(_STATES)
+        for line in lines:
+            states[line[0]] += 1
+        names = {row.name for row in known.values()}
+        ours = names & {end for line in lines for end in (line[2], line[3])}
         return FleetMap(
             made_at=now,
-            gateways=sum(row.name in ends for row in heard.values()),
-            alone=sum(row.name not in ends for row in heard.values()) if self._is_all else 0,
-            tunnels=len(edges),
-            states={str(state): states.get(state, 0) for state in TunnelState},
-            nodes=tuple(self._nodes(shown, edges, heard)),
-            edges=shown,
-            more=len(edges) - len(shown),
-            trunks=tuple(_trunks(edges)[: self.query.limit]),
+            gateways=len(ours),
+            alone=len(names) - len(ours) if self._is_all else 0,
+            tunnels=len(lines),
+            states={str(state): states[place] for place, state in enumerate(_STATES)},
+            nodes=tuple(self._nodes(shown, lines, known)),
+            edges=tuple(map(_edge, shown)),
+            more=len(lines) - len(shown),
+            trunks=tuple(_trunks(lines, self.query.limit)),
         )
 
     @property
     def _is_all(self) -> bool:
-        asked = (
-            self.actor.scope.gateway,
-            self.query.q,
-            self.gateway,
-            self.query.site,
-            self.query.state,
-        )
-        return not any(asked)
+        asked = (self.actor.scope.gateway, self.query.q, self.gateway, self.query.site)
+        return not any((*asked, self.query.state))
 
     def _read_alerts(self) -> None:
         """The worst alert of each tunnel, and the gateways that have one."""
@@ -208,39 +207,36 @@ class _Drawing:
             if row.tunnel is not None:
                 self.alerts.setdefault(row.tunnel, row.id)
 
-    def _heard(self) -> Mapping[int, Any]:
-        """When each gateway was last heard of, and of its SAs."""
-        heard = func.coalesce(gateway_reports.c.seen_at, sa_watches.c.seen_at)
-        query = (
-            select(
-                gateways.c.id,
-                gateways.c.name,
-                heard.label("heard_at"),
-                gateway_reports.c.sas_received_at,
-            )
-            .outerjoin(gateway_reports, gateway_reports.c.gateway_id == gateways.c.id)
-            .outerjoin(sa_watches, sa_watches.c.gateway_id == gateways.c.id)
+    def _known(self) -> Mapping[int, Any]:
+        """The gateways: whether each was heard of, and whether what it said of its SAs is of now."""
+        heard = _HEARD > self.horizon
+        tells = and_(heard, gateway_reports.c.sas_received_at.is_not(None))
+        query = _GATEWAYS.add_columns(
+            case((_HEARD.is_(None), None), (heard, 1), else_=0).label("heard"),
+            case((tells, 1), else_=0).label("tells"),
         )
-        return {row.id: row for row in self.connection.execute(query)}
+        return {row.id: row for row in self.connection.execute(query).all()}
 
-    def _edges(self, heard: Mapping[int, Any]) -> list[Edge]:
-        found = []
-        for row in self.connection.execute(_TUNNELS.where(*self._conditions())):
-            left = heard[row.left_id]
-            right = None if row.right_id is None else heard[row.right_id]
-            edge = Edge(
-                tunnel=row.name,
-                left=left.name,
-                right=row.peer_name if right is None else right.name,
-                is_peer=right is None,
-                state=str(self._state(row, (left, right))),
-                sas=row.sas or 0,
-                alert=self.alerts.get(row.id),
-                rotating=bool(row.rotating),
-            )
-            if self._is_meant(edge):
-                found.append(edge)
-        return found
+    def _lines(self, known: Mapping[int, Any]) -> Iterator[_Line]:
+        alerts = self.alerts
+        text, site_, state = self.query.q, self.query.site, self.query.state
+        text = text.casefold() if text else None
+        wanted = None if state is None else _STATES.index(TunnelState(state))
+        rows = self.connection.execute(_TUNNELS.where(*self._conditions())).all()
+        for number, name, left_id, right_id, peer, sas, rotating in rows:
+            left = known[left_id]
+            right = known[right_id] if right_id is not None else None
+            other = peer if right is None else right.name
+            tells = left.tells or (right is not None and right.tells)
+            alert = alerts.get(number, 0)
+            place = _place(alert, sas, tells, rotating)
+            if wanted is not None and place != wanted:
+                continue
+            if site_ and site_ not in {site(left.name), site(other)}:
+                continue
+            if text and text not in f"{name}\n{left.name}\n{other}".casefold():
+                continue
+            yield place, name, left.name, other, sas or 0, alert, _flags(right is None, rotating)
 
     def _conditions(self) -> Iterator[ColumnElement[bool]]:
         yield within(self.actor, tunnels.c.left_id, tunnels.c.right_id)
@@ -249,73 +245,88 @@ class _Drawing:
             number = mine.scalar_subquery()
             yield or_(tunnels.c.left_id == number, tunnels.c.right_id == number)
 
-    def _state(self, row: Any, ends: Iterable[Any]) -> TunnelState:
-        if row.id in self.alerts:
-            return TunnelState.ALERT
-        told = any(each is not None and self._tells(each) for each in ends)
-        if told and not row.sas:
-            return TunnelState.DOWN
-        if row.rotating:
-            return TunnelState.ROTATING
-        return TunnelState.UP if told else TunnelState.UNKNOWN
-
-    def _tells(self, gateway: Any) -> bool:
-        """Whether what is known of its SAs is of now."""
-        return gateway.sas_received_at is not None and gateway.heard_at > self.horizon
-
-    def _is_meant(self, edge: Edge) -> bool:
-        query = self.query
-        if query.state is not None and edge.state != query.state:
-            return False
-        if query.site is not None and query.site not in {site(edge.left), site(edge.right)}:
-            return False
-        if not query.q:
-            return True
-        text = query.q.casefold()
-        return any(text in each.casefold() for each in (edge.tunnel, edge.left, edge.right))
-
     def _nodes(
-        self, shown: Sequence[Edge], edges: Sequence[Edge], heard: Mapping[int, Any]
+        self, shown: Sequence[_Line], lines: Sequence[_Line], known: Mapping[int, Any]
     ) -> Iterator[Node]:
-        ours = {row.name: row for row in heard.values()}
-        counts: dict[str, Counter[str]] = defaultdict(Counter)
-        for edge in edges:
-            counts[edge.left][edge.state] += 1
-            counts[edge.right][edge.state] += 1
-        for name in sorted({end for edge in shown for end in (edge.left, edge.right)}):
+        names = sorted({end for line in shown for end in (line[2], line[3])})
+        counts: dict[str, Counter[str]] = {name: Counter() for name in names}
+        for line in lines:
+            for end in (line[2], line[3]):
+                if end in counts:
+                    counts[end][str(_STATES[line[0]])] += 1
+        ours = {row.name: row for row in known.values() if row.name in counts}
+        heard: dict[str, datetime] = {}
+        for some in chunks(sorted(ours)):
+            query = _GATEWAYS.add_columns(_HEARD.label("at")).where(gateways.c.name.in_(some))
+            heard.update({row.name: row.at for row in self.connection.execute(query)})
+        for name in names:
             row = ours.get(name)
             yield Node(
                 name=name,
                 site=site(name),
                 state=str(NodeState.PEER if row is None else self._node_state(row)),
-                heard_at=None if row is None else row.heard_at,
+                heard_at=heard.get(name),
                 tunnels=dict(counts[name]),
             )
 
     def _node_state(self, row: Any) -> NodeState:
         if row.id in self.alerting:
             return NodeState.ALERT
-        if row.heard_at is None:
+        if row.heard is None:
             return NodeState.NEW
-        return NodeState.OK if row.heard_at > self.horizon else NodeState.SILENT
+        return NodeState.OK if row.heard else NodeState.SILENT
 
 
-def _trunks(edges: Sequence[Edge]) -> list[Trunk]:
-    between: dict[tuple[str, str], Counter[str]] = defaultdict(Counter)
-    for edge in edges:
-        left, right = sorted((site(edge.left), site(edge.right)))
-        between[left, right][edge.state] += 1
-    made = [Trunk(left, right, dict(count)) for (left, right), count in between.items()]
-    return sorted(
-        made,
-        key=lambda each: (
-            *(-each.tunnels.get(state, 0) for state in TunnelState),
-            each.left,
-            each.right,
-        ),
+def _place(alert: int, sas: int | None, tells: int, rotating: int | None) -> int:
+    """The tunnel's state, by its place among them: the first that is true."""
+    if alert:
+        return 0
+    if tells and not sas:
+        return 1
+    if rotating:
+        return 2
+    return 4 if tells else 3
+
+
+def _flags(is_peer: bool, rotating: int | None) -> int:
+    return 2 * is_peer + bool(rotating)
+
+
+def _edge(line: _Line) -> Edge:
+    place, name, left, right, sas, alert, flags = line
+    return Edge(
+        tunnel=name,
+        left=left,
+        right=right,
+        is_peer=flags >= 2,
+        state=str(_STATES[place]),
+        sas=sas,
+        alert=alert or None,
+        rotating=flags % 2 == 1,
     )
 
 
+def _trunks(lines: Sequence[_Line], limit: int) -> Iterator[Trunk]:
+    between: dict[tuple[str, str], list[int]] = {}
+    for line in lines:
+        left, right = line[2].partition(".")[2], line[3].partition(".")[2]
+        pair = (left, right) if left <= right else (right, left)
+        counts = between.get(pair)
+        if counts is None:
+            counts = between[pair] = [0] * len(_STATES)
+        counts[line[0]] += 1
+    worst = sorted(([-number for number in counts], pair) for pair, counts in between.items())
+    for counts, (left, right) in worst[:limit]:
+        states = zip(_STATES, counts, strict=True)
+        yield Trunk(left, right, {str(state): -number for state, number in states if number})
+
+
+_HEARD: Final = func.coalesce(gateway_reports.c.seen_at, sa_watches.c.seen_at)
+_GATEWAYS: Final = (
+    select(gateways.c.id, gateways.c.name)
+    .outerjoin(gateway_reports, gateway_reports.c.gateway_id == gateways.c.id)
+    .outerjoin(sa_watches, sa_watches.c.gateway_id == gateways.c.id)
+)
 _UP: Final = or_(gateway_sas.c.state.contains("ESTABLISHED"), gateway_sas.c.state == "REKEYING")
 _COUNTED: Final = (
     select(gateway_sas.c.tunnel_id, func.count().label("sas"))

@@ -251,10 +251,16 @@ def browse(desk: Desk, actor: Actor, query: CertificateQuery, *, now: datetime) 
     require(actor, Action.CERTIFICATE_READ)
     narrow = _narrow(actor, query, now)
     with desk.store.read() as connection:
-        found = _some(connection, actor, query, narrow, query.limit + 1)
         total = None
         if actor.scope.names is None:
-            total = len(find_ids(connection, query.needles, narrow, COUNTED + 1))
+            first = find_ids(connection, query.needles, narrow, COUNTED + 1)
+            total = len(first)
+        if total is not None and query.cursor is None and not query.newer:
+            # What was counted is what is shown.
+            shown = _views(connection, first[: query.limit + 1])
+            found = [each for each in shown if visible(actor, each)]
+        else:
+            found = _some(connection, actor, query, narrow, query.limit + 1)
         beyond, found = len(found) > query.limit, found[: query.limit]
         came_from = query.cursor is not None
         items = tuple(_in_force(connection, found[::-1] if query.newer else found))
@@ -292,12 +298,17 @@ def _some(
     # Most callers see everything, and one round is enough; patterns of names are no business of SQL.
     while True:
         ids = find_ids(connection, query.needles, narrow, need, cursor=cursor, newer=query.newer)
-        rows = connection.execute(_COLUMNS.where(certificates.c.id.in_(ids)))
-        known = {row.id: view(row) for row in rows}
-        found += [known[number] for number in ids if visible(actor, known[number])]
+        found += [each for each in _views(connection, ids) if visible(actor, each)]
         if len(found) >= need or len(ids) < need:
             return found[:need]
         cursor = ids[-1]
+
+
+def _views(connection: Connection, ids: Sequence[int]) -> list[CertificateView]:
+    """These certificates, in this order."""
+    rows = connection.execute(_COLUMNS.where(certificates.c.id.in_(ids)))
+    known = {row.id: view(row) for row in rows}
+    return [known[number] for number in ids]
 
 
 def within(scope: Scope) -> Iterator[ColumnElement[bool]]:

@@ -298,11 +298,10 @@ def _carry_out(desk: Desk, actor: Actor, plan: _Plan, now: datetime) -> IssuedCe
     )
     report = conditions.check_lint(plan.profile, draft)
     key = authorities.signer(desk, plan.authority)
-    text = serials.to_hex(serial)
     issued = IssuedCertificate(
         authority=plan.authority,
         profile=plan.profile,
-        serial=text,
+        serial=serials.to_hex(serial),
         der=b"",
         fingerprint="",
         subject=plan.subject.name.rfc4514_string(),
@@ -313,7 +312,7 @@ def _carry_out(desk: Desk, actor: Actor, plan: _Plan, now: datetime) -> IssuedCe
         report=report,
         renewed_from=plan.renewed_from,
     )
-    _record_intent(desk, actor, plan, issued, draft, shard, now, lasting=is_elsewhere(key))
+    _record_intent(desk, actor, plan, issued, draft, shard, now, is_elsewhere(key))
     try:
         with spans.span("sign certificate", ikewarden__serial=text):
             signature = with_key(key, partial(sign, key, draft.tbs, draft.digest))
@@ -355,7 +354,6 @@ def _record_intent(
     draft: Draft,
     shard: int,
     now: datetime,
-    *,
     lasting: bool,
 ) -> None:
     """Put on record what will be signed. A signature that this process makes does not get out of it before the result

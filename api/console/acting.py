@@ -1,39 +1,19 @@
-"""What pages that show and change records share: filters, parts that not every role sees, errors, approvals."""
+"""What pages that show and change records share: parts that not every role sees, fields that are read, approvals."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any, TypeVar
 
-from pydantic import ConfigDict, model_validator
-
 from api.console.errors import FormInvalid
-from api.console.page import Refused, Screen, Visit
+from api.console.page import Visit
 from api.cursors import MAX_DIGITS
-from api.problems import TITLES, problem
-from api.registry import Sent
-from core.errors import IkewardenError, NotFound, NotPermitted
+from core.errors import NotFound, NotPermitted
 from pki import decisions
 from pki.actors import Action, Actor
 from pki.decisions import ApprovalView
 
 Told = TypeVar("Told")
-
-
-class Asked(Sent):
-    """The query string of a page: a filter that nobody filled in counts as left out."""
-
-    model_config = ConfigDict(extra="forbid", strict=False, frozen=True)
-
-    @model_validator(mode="before")
-    @classmethod
-    def _filled_in(cls, given: Any) -> Any:
-        if not isinstance(given, Mapping):
-            return given
-        plain = {
-            name: text.strip() if isinstance(text, str) else text for name, text in given.items()
-        }
-        return {name: text for name, text in plain.items() if text != ""}
 
 
 def told(visit: Visit[Any, Any], action: Action, ask: Callable[[], Told]) -> Told | None:
@@ -44,29 +24,6 @@ def told(visit: Visit[Any, Any], action: Action, ask: Callable[[], Told]) -> Tol
         return ask()
     except (NotPermitted, NotFound):
         return None
-
-
-def again(
-    visit: Visit[Any, Any], error: IkewardenError, template: str, shown: Mapping[str, Any]
-) -> Screen:
-    """The page of a form once more, with what was wrong."""
-    refused = refusal(visit, error)
-    return Screen(template, {**shown, "error": refused}, status=refused.status)
-
-
-def refusal(visit: Visit[Any, Any], error: IkewardenError) -> Refused:
-    """An error as a page shows it."""
-    document = problem(error, request_id=visit.request_id)
-    return Refused(
-        status=document["status"],
-        title=TITLES[document["status"]],
-        message=document["detail"],
-        next_step=document["next_step"],
-        code=document["code"],
-        request_id=visit.request_id,
-        errors=tuple(document.get("errors", ())),
-        details=document.get("details", {}),
-    )
 
 
 def moment(name: str, text: str | None) -> datetime | None:

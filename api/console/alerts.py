@@ -39,6 +39,7 @@ class AlertSearch(ListQuery):
 
     state: Literal["open", "ended", "all"] = "open"
     severity: Literal["critical", "high", "medium", "low", "info"] | None = None
+    silenced: Literal["true", "false"] | None = None
     kind: str | None = Field(default=None, max_length=60)
     gateway: str | None = Field(default=None, max_length=253)
 
@@ -62,6 +63,7 @@ def search(visit: Visit[None, AlertSearch]) -> Answer:
         kind=query.kind,
         severity=query.severity,
         gateway=query.gateway,
+        silenced=None if query.silenced is None else query.silenced == "true",
         cursor=cursors.decode_pair(_PATH, query.cursor),
         limit=ROWS,
     )

@@ -9,7 +9,8 @@ from cryptography import x509
 from pydantic import BeforeValidator, Field
 
 from api import cursors
-from api.console.acting import Asked, told
+from api.console.acting import told
+from api.console.mending import Search as Asked
 from api.console.page import Answer, Download, Page, Screen, Visit, text
 from api.console.render import link
 from api.errors import CursorInvalid, RouteNotFound

@@ -8,6 +8,7 @@ from pydantic import Field
 
 from api.console import acting
 from api.console.acting import told
+from api.console.again import again
 from api.console.certificates import ONE, PATH, Row, Which, Word, address, row
 from api.console.errors import PageStale
 from api.console.issuing import MENDABLE
@@ -171,7 +172,7 @@ def _do(verb: str) -> Callable[[Visit[EndForm, Nothing]], Answer]:
             return _wait(visit, verb, missing)
         except MENDABLE as error:
             shown = _shown(visit, verb, sent.authority, sent.model_dump())
-            return acting.again(visit, error, act.template, shown)
+            return again(visit, error, act.template, shown)
         serial = visit.path["serial"]
         part = "/reach" if verb == _REVOKE and visit.may(Action.GATEWAY_READ) else ""
         return Redirect(link(f"{PATH}/{serial}{part}", authority=sent.authority), act.done)

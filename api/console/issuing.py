@@ -7,8 +7,10 @@ from typing import Any, Final
 from pydantic import Field
 
 from api.console import acting
-from api.console.acting import Asked, told
+from api.console.acting import told
+from api.console.again import again
 from api.console.certificates import DIALECTS, ONE, PATH, Which, Word, address, pick, row
+from api.console.mending import Search as Asked
 from api.console.page import Answer, Form, Page, Redirect, Screen, Visit, tell
 from api.console.render import link
 from api.registry import Nothing
@@ -95,7 +97,7 @@ def issue(visit: Visit[IssueForm, Nothing]) -> Answer:
         made = issuance.issue(visit.desk, visit.actor, wanted, now=visit.now)
     except MENDABLE as error:
         shown = _choices(visit, sent.model_dump()) | {"findings": _findings(error)}
-        return acting.again(visit, error, "certificates/issue.html", shown)
+        return again(visit, error, "certificates/issue.html", shown)
     return _made(made, "issued")
 
 
@@ -144,7 +146,7 @@ def renew(visit: Visit[RenewForm, Nothing]) -> Answer:
         )
     except MENDABLE as error:
         shown = _old(visit, sent.authority, sent.csr) | {"findings": _findings(error)}
-        return acting.again(visit, error, "certificates/renew.html", shown)
+        return again(visit, error, "certificates/renew.html", shown)
     return _made(made, "renewed")
 
 

@@ -26,5 +26,5 @@ def behind(
     """The address of what comes after `found`, the last of which has this position; None where that was the end."""
     if position is None or len(found) < ROWS:
         return None
-    given = visit.query.model_dump(exclude={"cursor"}, exclude_none=True)
+    given = visit.query.model_dump(mode="json", exclude={"cursor"}, exclude_none=True)
     return link(path, **given, cursor=cursors.encode(path, position))

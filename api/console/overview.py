@@ -62,8 +62,7 @@ NEEDS: Final[Mapping[str, tuple[str, str]]] = {
     "dead_letters": (text("Outbox"), text("Work after commit that failed for good: {number}")),
 }
 # Where the console lists in another way than REST.
-_PATHS: Final[Mapping[str, str]] = {"/jobs/dead-letters": "/jobs", "/rotations": "/tunnels"}
-_KEPT: Final[Mapping[str, tuple[str, ...]]] = {"/alerts": ("state", "severity"), "/tunnels": ()}
+_PATHS: Final[Mapping[str, str]] = {"/jobs/dead-letters": "/jobs"}
 _HEALTH: Final[Mapping[str, tuple[str, str]]] = {
     "kept": ("good", text("In force")),
     "late": ("bad", text("Run out")),
@@ -123,11 +122,9 @@ def _shown(visit: Visit[Any, Any], need: Need) -> _Shown:
 
 
 def address(need: Need) -> str:
-    """The page that lists what a need counts: it takes what the request of REST takes, but where it differs."""
+    """The page that lists what a need counts."""
     path = need.path.removeprefix("/v1")
-    path = _PATHS.get(path, path)
-    kept = _KEPT.get(path, tuple(need.query))
-    return link(path, **{name: need.query[name] for name in kept if name in need.query})
+    return link(_PATHS.get(path, path), **need.query)
 
 
 def _well(found: Overview) -> list[str]:

@@ -1,68 +1,32 @@
 """Rotations: ordered after a look at what they will do, watched, confirmed, undone."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from functools import partial
 from typing import Any, Final, Literal
 
 from pydantic import Field
 
-from api import decoding
+from api import cursors, decoding
 from api.console.again import MENDABLE, again
 from api.console.errors import PageStale
 from api.console.keys import key_end
+from api.console.lists import ROWS, ListQuery, behind
 from api.console.page import Answer, Form, Page, Redirect, Screen, Visit, tell, text
+from api.console.rotation_way import STATES, steps, tone
 from api.console.sentences import told
-from api.console.tones import Tone, found_words
 from api.registry import Nothing, Sent
+from api.v1.certificates import When
 from core.errors import IkewardenError
 from fleet import tunnels
 from fleet.rotation import orders, shown
 from fleet.rotation.orders import Order
-from fleet.rotation.shown import RotationView
-from fleet.rotation.values import ENDED, Kind, Method, State, Window
+from fleet.rotation.shown import RotationQuery, RotationView
+from fleet.rotation.values import ENDED, Kind, Method, State
 from pki.actors import Action, require
 
 _TUNNEL: Final = "/tunnels/{name}"
+_LIST: Final = "/rotations"
 _ONE: Final = "/rotations/{id}"
-_DAYS: Final = (
-    text("Mon"),
-    text("Tue"),
-    text("Wed"),
-    text("Thu"),
-    text("Fri"),
-    text("Sat"),
-    text("Sun"),
-)
-STATES: Final[Mapping[str, Tone]] = {
-    State.SCHEDULED: Tone("busy", text("Waits for its turn")),
-    State.GENERATED: Tone("busy", text("Being made")),
-    State.STORED: Tone("busy", text("Stored")),
-    State.STAGED_FIRST: Tone("busy", text("Staged at one end")),
-    State.STAGED: Tone("busy", text("Staged at both ends")),
-    State.PROMOTED: Tone("busy", text("In use, to be proven")),
-    State.PROVEN: Tone("busy", text("Proven")),
-    State.ROLLING_BACK: Tone("warn", text("Being rolled back")),
-    State.STUCK: Tone("bad", text("Stuck")),
-    State.RETIRED: Tone("good", text("Done")),
-    State.ROLLED_BACK: Tone("bad", text("Rolled back")),
-    State.CANCELLED: Tone("off", text("Cancelled")),
-}
-#: The same as a step of the way, whether it is done, under way, or to come.
-_STEPS: Final[Mapping[State, str]] = {
-    State.SCHEDULED: text("Its turn"),
-    State.GENERATED: text("Key made"),
-    State.STORED: text("Key stored"),
-    State.STAGED_FIRST: text("Staged at one end"),
-    State.STAGED: text("Staged at both ends"),
-    State.PROMOTED: text("In use"),
-    State.PROVEN: text("Proven"),
-    State.ROLLING_BACK: text("Going back"),
-    State.STUCK: text("Stuck"),
-    State.RETIRED: text("Old key destroyed"),
-    State.ROLLED_BACK: text("Old key in force"),
-    State.CANCELLED: text("Cancelled"),
-}
 METHODS: Final[Mapping[str, str]] = {
     Method.OVERLAP: text("Both ends take both keys; nobody notices"),
     Method.COORDINATED: text("One end after the other: a daemon knows one key only"),
@@ -76,66 +40,33 @@ REASONS: Final[Mapping[str, str]] = {
     "emergency": text("Emergency"),
     "first": text("First key"),
 }
-_SHORT: Final = (State.SCHEDULED, State.GENERATED, State.STORED, State.PROMOTED, State.PROVEN)
-_WAYS: Final[Mapping[str, tuple[State, ...]]] = {
-    Method.FIRST: _SHORT,
-    Method.EMERGENCY: _SHORT,
-    Method.MANUAL: (*_SHORT[:3], State.STAGED, *_SHORT[3:]),
-}
-_LONG: Final = (*_SHORT[:3], State.STAGED_FIRST, State.STAGED, *_SHORT[3:])
 # From these on there may be something to undo; which ones may be the operation says.
 _SETTLED: Final = ENDED | {State.PROVEN}
 
 
-@dataclass(frozen=True)
-class Step:
-    """A state on the way, and whether it is behind, there or to come."""
+class RotationSearch(ListQuery):
+    """Which rotations: one of the states, or those that run; of those that ended, the ones that did so since."""
 
-    tone: Tone
-    place: str
-    current: bool = False
-
-
-def tone(rotation: RotationView) -> Tone:
-    """How the state of a rotation is shown."""
-    if rotation.back and rotation.state not in ENDED:
-        return STATES[State.ROLLING_BACK]
-    return found_words(STATES, rotation.state)
-
-
-def steps(rotation: RotationView) -> tuple[Step, ...]:
-    """The way of a rotation, and where it stands. Where it came from before it was undone nobody keeps."""
-    if rotation.back or rotation.state in {State.ROLLED_BACK, State.CANCELLED}:
-        way: tuple[State, ...] = (State.ROLLING_BACK, State.ROLLED_BACK)
-        place = len(way) if rotation.state in ENDED else 0
-        if rotation.state == State.CANCELLED:
-            way = (State.CANCELLED,)
-    else:
-        way = (*_WAYS.get(rotation.method, _LONG), State.RETIRED)
-        state = State(rotation.state)
-        if state is State.STUCK:  # it was promoted, and goes on from there
-            way = tuple(State.STUCK if each is State.PROMOTED else each for each in way)
-        place = len(way) if state in ENDED else way.index(state) if state in way else 0
-    return tuple(_step(each, number - place) for number, each in enumerate(way))
-
-
-def _step(state: State, ahead: int) -> Step:
-    word, shown = _STEPS[state], STATES[state].tone
-    if ahead < 0:
-        going_on = shown in {"busy", "good"}
-        return Step(Tone("good" if going_on else shown, word), text("done"))
-    if ahead > 0:
-        return Step(Tone("off", word), text("to come"))
-    return Step(Tone(shown, word), text("now"), current=True)
-
-
-def window(one: Window) -> tuple[tuple[str, ...], str, str]:
-    """Days, from and to, of a maintenance window."""
-    return tuple(_DAYS[day] for day in one.days), _clock(one.start), _clock(one.end)
-
-
-def _clock(minutes: int) -> str:
-    return f"{minutes // 60:02}:{minutes % 60:02}"
+    state: (
+        Literal[
+            "running",
+            "scheduled",
+            "generated",
+            "stored",
+            "staged_first",
+            "staged",
+            "promoted",
+            "proven",
+            "rolling_back",
+            "stuck",
+            "retired",
+            "rolled_back",
+            "cancelled",
+        ]
+        | None
+    ) = None
+    tunnel: str | None = Field(default=None, max_length=63)
+    ended_after: When | None = None
 
 
 class PlanQuery(Sent):
@@ -158,6 +89,27 @@ class RotationForm(Form):
     """The state of the rotation that the page showed."""
 
     state: str = Field(default="", max_length=40)
+
+
+def search(visit: Visit[None, RotationSearch]) -> Answer:
+    """Rotations, the newest first."""
+    query = visit.query
+    wanted = RotationQuery(
+        state=query.state,
+        tunnel=query.tunnel,
+        ended_after=query.ended_after,
+        cursor=cursors.decode(_LIST, query.cursor, int),
+        limit=ROWS,
+    )
+    found = shown.search(visit.desk, visit.actor, wanted)
+    listed = {
+        "rotations": [(each, tone(each)) for each in found],
+        "states": STATES,
+        "told": partial(told, visit.language),
+        "behind": behind(visit, _LIST, found, found[-1].id if found else None),
+        "filtered": any((query.state, query.tunnel, query.ended_after, query.cursor)),
+    }
+    return Screen("tunnels/rotations.html", listed)
 
 
 def plan(visit: Visit[None, PlanQuery]) -> Answer:
@@ -289,6 +241,7 @@ tell(
 PAGES: tuple[Page, ...] = (
     Page("GET", _TUNNEL + "/rotate", plan, Action.ROTATION_ORDER, query=PlanQuery),
     Page("POST", _TUNNEL + "/rotate", rotate, Action.ROTATION_ORDER, form=RotateForm),
+    Page("GET", _LIST, search, Action.SECRET_READ, query=RotationSearch),
     Page("GET", _ONE, look, Action.SECRET_READ, live=True),
     Page("GET", _ONE + "/cancel", ask_cancel, Action.SECRET_READ),
     Page("POST", _ONE + "/cancel", cancel, Action.ROTATION_ORDER, form=RotationForm),

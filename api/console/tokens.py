@@ -9,8 +9,10 @@ from pydantic import Field
 
 from api import cursors
 from api.console import acting
-from api.console.acting import Asked, told
+from api.console.acting import told
+from api.console.again import again
 from api.console.issuing import MENDABLE
+from api.console.mending import Search as Asked
 from api.console.page import Answer, Form, Page, Redirect, Screen, Visit, tell, text
 from api.console.render import link
 from api.registry import Nothing
@@ -158,7 +160,7 @@ def create(visit: Visit[TokenForm, Nothing]) -> Answer:
         kept = sent.model_dump() | {"approval": missing.details.get("approval")}
         return Redirect(link(PATH + "/create", **kept), "approval-asked")
     except MENDABLE as error:
-        return acting.again(visit, error, "tokens/create.html", _choices(visit, sent.model_dump()))
+        return again(visit, error, "tokens/create.html", _choices(visit, sent.model_dump()))
     return Screen("tokens/made.html", {"row": _row(visit, made.view), **_secrets(made)})
 
 
@@ -199,7 +201,7 @@ def end(visit: Visit[EndForm, Nothing]) -> Answer:
     try:
         tokens.revoke(visit.desk, visit.actor, visit.path["id"], now=visit.now)
     except MENDABLE as error:
-        return acting.again(visit, error, "tokens/revoke.html", _ending(visit))
+        return again(visit, error, "tokens/revoke.html", _ending(visit))
     return Redirect(PATH, "credential-ended")
 
 

@@ -6,7 +6,7 @@ from typing import Any
 from pydantic import Field
 
 from api import cursors
-from api.console import rotations
+from api.console import rotation_way
 from api.console.again import MENDABLE, again
 from api.console.errors import PageStale
 from api.console.keys import key_end
@@ -50,14 +50,14 @@ def search(visit: Visit[None, TunnelSearch]) -> Answer:
         running = shown.search(visit.desk, visit.actor, under_way)
     listed = {
         "tunnels": [(each, ends(each.ends_at, visit.now), _keys(each)) for each in found],
-        "running": [(each, rotations.tone(each)) for each in running],
+        "running": [(each, rotation_way.tone(each)) for each in running],
         "behind": behind(visit, _PATH, found, found[-1].id if found else None),
     }
     return Screen("tunnels/list.html", listed)
 
 
 def _keys(tunnel: TunnelView) -> list[tuple[Any, Tone]]:
-    return [(each, found_words(rotations.STATES, each.state or "")) for each in tunnel.secrets]
+    return [(each, found_words(rotation_way.STATES, each.state or "")) for each in tunnel.secrets]
 
 
 def look(visit: Visit[None, Nothing]) -> Answer:
@@ -76,7 +76,7 @@ def look(visit: Visit[None, Nothing]) -> Answer:
         "left_end": ends(tunnel.left_ends_at, visit.now),
         "right_end": ends(tunnel.right_ends_at, visit.now),
         "keys": [_slot(each) for each in slots],
-        "history": [(each, rotations.tone(each)) for each in history],
+        "history": [(each, rotation_way.tone(each)) for each in history],
         "live": [sa_row(each) for each in live[:_SHOWN_SAS]] if visit.may(Action.SA_READ) else None,
         "more": max(0, len(live) - _SHOWN_SAS),
     }
@@ -90,9 +90,9 @@ def _slot(slot: SlotView) -> dict[str, Any]:
         "ends": [key_end(each) for each in slot.ends],
         "versions": [(each, found_words(KEYS, each.state)) for each in slot.versions],
         "rotation": going,
-        "steps": () if going is None else rotations.steps(going),
-        "tone": None if going is None else rotations.tone(going),
-        "windows": [rotations.window(each) for each in slot.policy.windows],
+        "steps": () if going is None else rotation_way.steps(going),
+        "tone": None if going is None else rotation_way.tone(going),
+        "windows": [rotation_way.window(each) for each in slot.policy.windows],
     }
 
 

@@ -98,6 +98,7 @@ TABLE = """
     POST /tunnels/{name}/rotate           -      y       y        -       -
     GET  /tunnels/{name}/handover         -      y       y        y       y
     POST /tunnels/{name}/handover         -      y       y        -       -
+    GET  /rotations                       -      y       y        y       y
     GET  /rotations/{id}                  -      y       y        y       y
     GET  /rotations/{id}/cancel           -      y       y        y       y
     POST /rotations/{id}/cancel           -      y       y        -       -

@@ -217,10 +217,17 @@ def test_a_silent_end_is_named_with_its_deadline(browser: Make, fleet: Fleet) ->
     assert "Waits for key-n.example to take its keys until" in page.text
     assert "Tries again" in page.text
     assert "Deadline" in page.text
+    running = browser(Role.AUDITOR).get(f"/rotations?state=running&tunnel={name}")
+    assert f"/rotations/{begun.id}" in running.links
     fleet.agents["key-n.example"].error_code = ""
     fleet.site.clock.ahead += timedelta(hours=1)
     fleet.go_on()
     assert "Rolled back" in browser(Role.AUDITOR).get(f"/tunnels/{name}").text
+    ended = fleet.watch().strftime("%Y-%m-%dT00:00:00Z")
+    lately = f"/rotations?state=rolled_back&ended_after={ended}"
+    assert f"/rotations/{begun.id}" in browser(Role.AUDITOR).get(lately).links
+    chinese = browser(Role.AUDITOR, language="zh").get(lately)
+    assert "未按时确认密钥" in chinese.html.replace("<wbr>", "")
 
 
 def test_a_tunnel_is_removed_after_a_look_at_what_ends(browser: Make, fleet: Fleet) -> None:

@@ -73,7 +73,7 @@ def _tunnel() -> int:
             play(
                 "docs/tutorials/first-tunnel.md",
                 lab,
-                enough=lambda block: "ESTABLISHED" in block.text,
+                enough=lambda block: "INSTALLED" in block.text,
             )
         except NotAsSaid as failure:
             _say(began, str(failure))

@@ -32,7 +32,7 @@ _TUNNEL = (
         "--left-address 192.0.2.1 --left-network 10.1.0.0/24 "
         "--right-address 192.0.2.2 --right-network 10.2.0.0/24",
     ),
-    ("gw-a", "until swanctl --list-sas | grep ESTABLISHED; do sleep 1; done"),
+    ("gw-a", "until swanctl --list-sas | grep INSTALLED; do sleep 1; done"),
 )
 
 

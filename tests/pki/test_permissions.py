@@ -103,7 +103,6 @@ TABLE: dict[Any, tuple[set[Role], Call]] = {
     backups.begin: ({A}, lambda d, a: backups.begin(d, a, ORDER, now=NOW)),
     backups.finish: ({A}, lambda d, a: backups.finish(d, a, ORDER, "00", now=NOW)),
     ca_keys.remove_dropped: ({S}, lambda d, a: ca_keys.remove_dropped(d, a, now=NOW)),
-    census.by_status: (READERS, lambda d, a: census.by_status(d, a, now=NOW)),
     certificates.browse: (
         {*READERS, G},
         lambda d, a: certificates.browse(d, a, CertificateQuery(limit=1), now=NOW),
