@@ -314,7 +314,7 @@ def _carry_out(desk: Desk, actor: Actor, plan: _Plan, now: datetime) -> IssuedCe
     )
     _record_intent(desk, actor, plan, issued, draft, shard, now, is_elsewhere(key))
     try:
-        with spans.span("sign certificate", ikewarden__serial=text):
+        with spans.span("sign certificate", ikewarden__serial=issued.serial):
             signature = with_key(key, partial(sign, key, draft.tbs, draft.digest))
     except KeyStoreError as error:
         _record_failure(desk, actor, issued, error, now)
