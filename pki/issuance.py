@@ -30,7 +30,6 @@ from pki.actors import (
     require_names,
     require_profile,
 )
-from pki.approvals import asked_for
 from pki.authorities import Authority
 from pki.certificates import CertificateView, find
 from pki.desk import Desk
@@ -279,10 +278,7 @@ def _refuse_other_names(asked: SigningRequest, names: tuple[GeneralName, ...]) -
 
 
 def _of_person_or_not(desk: Desk, actor: Actor, plan: _Plan, now: datetime) -> IssuedCertificate:
-    if not persons.check(desk, actor, plan.subject.names):
-        return _carry_out(desk, actor, plan, now)
-    with asked_for(desk, actor, now=now):
-        consent = persons.approved(desk, actor, plan.consent, now)
+    with persons.asking(desk, actor, plan.subject.names, plan.consent, now) as consent:
         return _carry_out(desk, actor, replace(plan, consent=consent), now)
 
 

@@ -4,13 +4,14 @@ Settings name them ([console] people). A certificate for such a name is a way in
 admin gets one, and another person approves it where a change of roles needs that.
 """
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from datetime import datetime
 from typing import Any
 
 from core.errors import NotPermitted
 from pki.actors import Actor, Role
-from pki.approvals import require_approval
+from pki.approvals import asked_for, require_approval
 from pki.desk import Desk
 from pki.guarded import Act, Guarded
 from store.engine import Unit
@@ -35,6 +36,20 @@ def check(desk: Desk, actor: Actor, names: Iterable[object]) -> bool:
     if actor.role is not Role.ADMIN:
         raise NameOfPerson("This name is of somebody who signs in to the console.")
     return True
+
+
+@contextmanager
+def asking(
+    desk: Desk, actor: Actor, names: Iterable[object], inner: Consent, now: datetime
+) -> Iterator[Consent]:
+    """The consent that a certificate with these names needs: of the door, and of another person where it is a person's
+    and a change of roles needs one. Raises NameOfPerson, and what `asked_for` raises.
+    """
+    if not check(desk, actor, names):
+        yield inner
+        return
+    with asked_for(desk, actor, now=now):
+        yield approved(desk, actor, inner, now)
 
 
 def approved(desk: Desk, actor: Actor, inner: Consent, now: datetime) -> Consent:
