@@ -99,11 +99,12 @@ certificates: Final = Table(
     _text("renewed_from", null=True),
     # The serial number first: it is looked up alone too, and rises with time (pki/x509/serials.py).
     UniqueConstraint("serial", "authority_id"),
-    Index(None, "not_after", "status"),
+    Index(None, "status", "not_after"),
     # All that is needed to count certificates: the rows themselves are wide.
     Index(None, "status", "authority_id", "not_after"),
     Index(None, "gateway"),
-    Index(None, "renewed_from"),
+    # With the status: SQLite would go through all that are valid to find a successor.
+    Index(None, "renewed_from", "status"),
     # Also whether a one-time credential has got a certificate with a key before.
     Index(None, "spki_sha256", "credential"),
     # What lists are narrowed by, in one place: the wide rows are read for one page alone.

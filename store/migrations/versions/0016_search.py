@@ -29,7 +29,10 @@ def upgrade() -> None:
     keyed("sa_hours", ["hour", "kind"], time("hour"), text("kind"), big("number"))
     # How many end when.
     op.drop_index("ix_certificates_not_after", "certificates")
-    index("certificates", "not_after", "status")
+    index("certificates", "status", "not_after")
+    # Whether there is a valid successor.
+    op.drop_index("ix_certificates_renewed_from", "certificates")
+    index("certificates", "renewed_from", "status")
     # The latest run of each job that ended so.
     op.drop_index("ix_job_runs_job_started_at", "job_runs")
     index("job_runs", "job", "outcome", "id")
