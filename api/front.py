@@ -129,7 +129,7 @@ class Front:
             _check_path(scope)
             answer = await self._ask(scope, body, exchange)
             if exchange.live is not None and self._watchers is not None:
-                self._watchers.check()
+                self._watchers.check(exchange.actor)
             if exchange.hold is None or self._waiting is None:
                 return answer
             # What this request knows has not changed: nothing but a place is held until it has. Then it is asked
@@ -178,7 +178,7 @@ class Front:
         )
         self._record(exchange, 200, time.perf_counter() - began)
         again = partial(self._ask, scope, b"", exchange)
-        await self._watchers.stream(answer, again, exchange.live, receive, send)
+        await self._watchers.stream(answer, again, exchange.live, exchange.actor, receive, send)
 
     async def _ask(self, scope: "HTTPScope", body: bytes, exchange: Exchange) -> Answer:
         environ = bridge.environment(scope, body, exchange)

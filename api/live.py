@@ -7,6 +7,7 @@ it sees ends with its session, and whatever process changed the records, it is s
 import asyncio
 import contextlib
 import hashlib
+from collections import Counter
 from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Final
 
@@ -16,6 +17,10 @@ from core.errors import IkewardenError, Unavailable
 if TYPE_CHECKING:
     from uvicorn._types import ASGIReceiveCallable, ASGISendCallable
 
+#: Of one person, so that nobody takes the places of all.
+_EACH: Final = 12
+#: A client that reads nothing holds its place no longer.
+_SEND_SECONDS: Final = 30.0
 #: A proxy that hears nothing for a minute hangs up.
 _ALIVE_SECONDS: Final = 15.0
 #: Then the browser comes again by itself.
@@ -24,7 +29,7 @@ _RETRY: Final = b"retry: 2000\n\n"
 
 
 class TooManyWatchers(Unavailable):
-    """All places for those who watch are taken."""
+    """All places for those who watch are taken, or all of one person."""
 
     code = "too_many_watchers"
     next_step = "Close pages that nobody looks at, or load the page again later."
@@ -36,6 +41,7 @@ class Watchers:
     def __init__(self, most: int = 200) -> None:
         self._most = most
         self._count = 0
+        self._by: Counter[str] = Counter()
         self._stopping = asyncio.Event()
 
     @property
@@ -47,9 +53,9 @@ class Watchers:
         """End all streams; browsers come again."""
         self._stopping.set()
 
-    def check(self) -> None:
-        """Raise TooManyWatchers where no place is left."""
-        if self._count >= self._most:
+    def check(self, who: str) -> None:
+        """Raise TooManyWatchers where no place is left, or none for this one."""
+        if self._count >= self._most or self._by[who] >= _EACH:
             raise TooManyWatchers("All places for pages that are live are taken.")
 
     async def stream(
@@ -57,11 +63,13 @@ class Watchers:
         first: Answer,
         ask: Callable[[], Awaitable[Answer]],
         live: Live,
+        who: str,
         receive: "ASGIReceiveCallable",
         send: "ASGISendCallable",
     ) -> None:
         """Send the answer and what becomes of it, until the client has gone, it is refused, or the process stops."""
         self._count += 1
+        self._by[who] += 1
         gone = asyncio.ensure_future(_until_gone(receive))
         stopping = asyncio.ensure_future(self._stopping.wait())
         loop = asyncio.get_running_loop()
@@ -90,8 +98,12 @@ class Watchers:
                     told = loop.time()
                     await _send(send, b": alive\n\n")
             await send({"type": "http.response.body", "body": b"", "more_body": False})
+        except TimeoutError:
+            pass  # nobody reads
         finally:
             self._count -= 1
+            self._by[who] -= 1
+            self._by += Counter()  # without those who have none
             gone.cancel()
             stopping.cancel()
 
@@ -103,7 +115,8 @@ def event(body: bytes, name: str = "message") -> bytes:
 
 
 async def _send(send: "ASGISendCallable", content: bytes) -> None:
-    await send({"type": "http.response.body", "body": content, "more_body": True})
+    async with asyncio.timeout(_SEND_SECONDS):
+        await send({"type": "http.response.body", "body": content, "more_body": True})
 
 
 async def _until_gone(receive: "ASGIReceiveCallable") -> None:

@@ -108,6 +108,7 @@ class Provider:
     def __init__(self, rules: OidcRules) -> None:
         self._rules = rules
         self._lock = threading.Lock()
+        self._asking = threading.BoundedSemaphore(2)
         self._metadata: tuple[datetime, Mapping[str, Any]] | None = None
         self._keys: tuple[datetime, KeySet] | None = None
         self._away_until: datetime | None = None
@@ -228,7 +229,9 @@ class Provider:
         subject, name = claims.get("sub"), claims.get(rules.name)
         if not _is_word(subject):
             raise OidcRefused("The provider's ID token names nobody.")
-        if not _is_word(name) or (rules.name == "email" and claims.get("email_verified") is False):
+        # Some providers say it in a text.
+        unproven = claims.get("email_verified", True) not in {True, "true"}
+        if not _is_word(name) or (rules.name == "email" and unproven):
             raise OidcRefused(
                 f"The provider's ID token has no {rules.name} that could be a name.",
                 next_step="Set [console.oidc] name to a claim that the provider proves, and have it in the ID token.",
@@ -278,12 +281,17 @@ class Provider:
         headers: Mapping[str, str] | None = None,
     ) -> tuple[int, Mapping[str, Any]]:
         body = None if fields is None else urlencode(fields).encode()
+        if not self._asking.acquire(blocking=False):
+            # Anybody may have us ask: the other threads are for those who ask for something else.
+            raise OidcUnavailable("The OpenID provider is being asked for others; it takes long.")
         try:
             status, content = fetch(url, body, headers or {}, self._rules.ca_file)
             document = json.loads(content)
         except (*FAILURES, RecursionError) as error:
             _log.warning("the OpenID provider failed", extra={"why": type(error).__name__})
             raise OidcUnavailable("The OpenID provider cannot be reached or read.") from None
+        finally:
+            self._asking.release()
         return status, document if isinstance(document, dict) else {}
 
     def _note(self, where: str, status: int, answer: Mapping[str, Any]) -> None:

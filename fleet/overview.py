@@ -100,7 +100,9 @@ def overview(desk: Desk, actor: Actor, *, now: datetime) -> Overview:
             made_at=now,
             needs=tuple(sorted(needs, key=_urgency)),
             authorities=known,
-            expiry=look.expiry() if _may(actor, Action.CERTIFICATE_READ) else None,
+            expiry=look.expiry()
+            if _may(actor, Action.CERTIFICATE_READ) and actor.scope.names is None
+            else None,
             key_ages=look.key_ages() if _may(actor, Action.SECRET_READ) else None,
             rekeys=look.rekeys() if _may(actor, Action.SA_READ) else None,
         )
@@ -165,6 +167,8 @@ class _Look:
         return self.actor.scope.gateway is None
 
     def certificates(self) -> Iterator[Need]:
+        if self.actor.scope.names is not None:
+            return  # patterns of names are no business of SQL, and those of others not of this caller
         until = (self.now + _SOON).replace(microsecond=0)
         meant = CertificateQuery(status="valid", expires_before=until, renewed=False)
         those = select(certificates.c.id).where(

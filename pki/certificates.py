@@ -96,6 +96,8 @@ class Found:
     newer: int | None
 
 
+# How many are looked at together where patterns of names decide who sees them.
+_PORTION: Final = 2000
 _COLUMNS = (
     select(
         certificates,
@@ -296,10 +298,11 @@ def _some(
     found: list[CertificateView] = []
     cursor = query.cursor
     # Most callers see everything, and one round is enough; patterns of names are no business of SQL.
+    portion = need if actor.scope.names is None else max(need, _PORTION)
     while True:
-        ids = find_ids(connection, query.needles, narrow, need, cursor=cursor, newer=query.newer)
+        ids = find_ids(connection, query.needles, narrow, portion, cursor=cursor, newer=query.newer)
         found += [each for each in _views(connection, ids) if visible(actor, each)]
-        if len(found) >= need or len(ids) < need:
+        if len(found) >= need or len(ids) < portion:
             return found[:need]
         cursor = ids[-1]
 

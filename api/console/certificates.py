@@ -73,7 +73,10 @@ def _instant(given: object) -> object:
     """A day, as a field for dates sends it, or an instant as REST has it; both in UTC."""
     if isinstance(given, str):
         found = datetime.fromisoformat(given)
-        found = found.replace(tzinfo=UTC) if found.tzinfo is None else found.astimezone(UTC)
+        try:
+            found = found.replace(tzinfo=UTC) if found.tzinfo is None else found.astimezone(UTC)
+        except OverflowError:
+            raise ValueError("must lie between the years 1970 and 9998") from None
         if not 1970 <= found.year <= 9998:
             raise ValueError("must lie between the years 1970 and 9998")
         return found

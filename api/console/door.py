@@ -15,7 +15,7 @@ from flask import Flask, Response, request
 from api import decoding
 from api.bridge import EXCHANGE, Exchange, Live
 from api.console import cookies, language, sending
-from api.console.page import Answer, Download, Page, Redirect, Refused, Screen, Visit
+from api.console.page import MAX_KEPT, Answer, Download, Page, Redirect, Refused, Screen, Visit
 from api.console.render import POLICY, link, render
 from api.errors import RouteNotFound
 from api.problems import TITLES, problem, status_of
@@ -157,7 +157,7 @@ class Door:
         """A form that is sent twice, by a second click or a browser that loads again, does once what it does."""
         store = self._desk.store
         content = json.dumps([request.environ["PATH_INFO"], given], sort_keys=True).encode()
-        digest = "" if page.secret else hashlib.sha256(content).hexdigest()
+        digest = hashlib.sha256(content).hexdigest()  # no form that has `once` holds a secret
         key = sent.fields["once"][:100]
         claim = Claim(visit.actor.credential, key, page.name, digest)
         turn = idempotency.begin(store, claim, now=visit.now)
@@ -167,13 +167,16 @@ class Door:
         try:
             answer = page.view(visit)
         except BaseException:
-            idempotency.give_up(store, turn)
+            _settle(visit, lambda: idempotency.give_up(store, turn))
             raise
         if isinstance(answer, Redirect):
             body = json.dumps([answer.to, answer.done])
-            idempotency.end(store, turn, status=303, body=body)
+            _settle(visit, lambda: idempotency.end(store, turn, status=303, body=body))
+        elif page.secret and isinstance(answer, Screen) and answer.status == 200:
+            # Loaded again, the page would make another secret: it is told that the first was shown.
+            _settle(visit, lambda: idempotency.end(store, turn, status=200, body=None))
         else:
-            idempotency.give_up(store, turn)
+            _settle(visit, lambda: idempotency.give_up(store, turn))
         return self._respond(page, answer, visit, sent)
 
     def _respond(self, page: Page, answer: Answer, visit: Visit[Any, Any], sent: _Sent) -> Response:
@@ -206,11 +209,13 @@ class Door:
             back = visit.here if visit.here != "/" else None
             return _redirect(Redirect(link("/sign-in", next=back)), sent)
         kept = {name: value for name, value in sent.fields.items() if name not in _OURS}
+        typed = "" if page.secret else urlencode(kept)
+        typed = typed if len(typed) <= MAX_KEPT else ""
         shown = {
             "next": visit.here if page.method == "GET" else "",
             "error": _refused(error, visit),
-            "kept": "" if page.secret else urlencode(kept),
-            "kept_for": visit.here if page.method == "POST" and not page.secret else "",
+            "kept": typed,
+            "kept_for": visit.here if page.method == "POST" and typed else "",
         }
         screen = Screen("sign_in.html", shown, status=401, cookies=(cookies.gone(cookies.SESSION),))
         return self._respond(page, screen, visit, sent)
@@ -280,6 +285,15 @@ def _refused(error: IkewardenError, visit: Visit[Any, Any]) -> Refused:
         errors=tuple(document.get("errors", ())),
         details=document.get("details", {}),
     )
+
+
+def _settle(visit: Visit[Any, Any], step: Callable[[], None]) -> None:
+    """What was done is done and said, also where that cannot be kept for a repetition."""
+    try:
+        step()
+    except IkewardenError as error:
+        extra = {"request_id": visit.request_id, "code": error.code}
+        _log.warning("the answer to a form was not kept", extra=extra)
 
 
 def wants_page(environ: Mapping[str, Any]) -> bool:

@@ -6,7 +6,7 @@ from pydantic import Field
 
 from api.console import cookies
 from api.console.door import session_of
-from api.console.page import Answer, Form, Page, Redirect, Refused, Screen, Visit, tell
+from api.console.page import MAX_KEPT, Answer, Form, Page, Redirect, Refused, Screen, Visit, tell
 from api.problems import TITLES, status_of
 from api.registry import Nothing, Sent
 from core.errors import IkewardenError
@@ -28,7 +28,7 @@ class SignInForm(Form):
     token: str = Field(default="", max_length=300)
     next: str = Field(default="", max_length=_MAX)
     kept_for: str = Field(default="", max_length=_MAX)
-    kept: str = Field(default="", max_length=20_000)
+    kept: str = Field(default="", max_length=MAX_KEPT)
 
 
 class ViewForm(Form):

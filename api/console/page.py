@@ -96,6 +96,9 @@ class Download:
     filename: str
 
 
+#: Characters of a form that is kept while its sender signs in; of a longer one nothing is.
+MAX_KEPT: Final = 60_000
+
 Answer = Screen | Redirect | Download
 
 

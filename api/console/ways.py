@@ -9,7 +9,7 @@ from api import oidc
 from api.console import cookies
 from api.console.entry import entered
 from api.console.mending import refused
-from api.console.page import Answer, Form, Page, Redirect, Screen, Visit
+from api.console.page import MAX_KEPT, Answer, Form, Page, Redirect, Screen, Visit
 from api.errors import RouteNotFound
 from api.registry import Sent
 from core.errors import IkewardenError
@@ -26,7 +26,7 @@ class CertificateForm(Form):
 
     next: str = Field(default="", max_length=_MAX)
     kept_for: str = Field(default="", max_length=_MAX)
-    kept: str = Field(default="", max_length=20_000)
+    kept: str = Field(default="", max_length=MAX_KEPT)
 
 
 class StartQuery(Sent):

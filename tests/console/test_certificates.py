@@ -287,3 +287,8 @@ def test_the_pages_speak_chinese(browser: Make, serving: Serving) -> None:
     assert "吊销" in visitor.get(f"/certificates/{serial}").text
     assert "永久吊销" in visitor.get(f"/certificates/{serial}/revoke").text
     assert "签发" in visitor.get("/certificates/issue").text
+
+
+def test_a_day_before_all_time_is_no_fault_of_ours(browser: Make) -> None:
+    page = browser(Role.AUDITOR).get("/certificates?expires_after=0001-01-01T00:00:00%2B01:00")
+    assert (page.status, "query_invalid" in page.html) == (422, True)

@@ -2,7 +2,7 @@
 
 import http.client
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from datetime import timedelta
 
 from pki import tokens
@@ -113,6 +113,19 @@ def test_to_watch_is_not_to_do_something(browser: Make, serving: Serving) -> Non
             assert found == ("over", "")
     finally:
         serving.site.clock.ahead = before
+
+
+def test_nobody_takes_the_places_of_all(browser: Make, serving: Serving) -> None:
+    greedy, modest = browser(Role.AUDITOR), browser(Role.OPERATOR)
+    with ExitStack() as stack:
+        for _ in range(12):
+            stream = stack.enter_context(watching(serving, greedy))
+            assert stream.next() is not None
+        refused = stack.enter_context(watching(serving, greedy))
+        assert refused.answer.status == 503
+        assert b"too_many_watchers" in refused.answer.read()
+        other = stack.enter_context(watching(serving, modest))
+        assert other.next() is not None
 
 
 def test_whoever_is_not_signed_in_is_told_nothing(browser: Make, serving: Serving) -> None:

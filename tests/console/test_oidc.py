@@ -175,6 +175,7 @@ class FromNow(int):
         {"email": "a\u202eb\n@example.com"},
         {"email": "x" * 300},
         {"email_verified": False},
+        {"email_verified": "false"},
         {"at_hash": "AAAA"},
     ],
     ids=str,

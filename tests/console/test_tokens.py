@@ -42,6 +42,21 @@ def test_a_token_is_shown_once_and_works(browser: Make, serving: Serving) -> Non
     assert "2999-01-01 00:00Z" in listed.text
 
 
+def test_a_page_with_a_secret_that_is_loaded_again_makes_no_other(
+    browser: Make, serving: Serving
+) -> None:
+    visitor, name = browser(Role.ADMIN), a_name()
+    at = "/tokens/create"
+    form = visitor.get(at).form(at)
+    typed = {**form.fields, "name": name, "role": "auditor"}
+    assert visitor.send("POST", at, typed).status == 200
+    again = visitor.send("POST", at, typed)
+    assert (again.status, "idempotency_secret_not_replayable" in again.html) == (409, True)
+    with serving.client(Role.ADMIN) as admin:
+        items = admin.get("/v1/tokens?limit=500").json["items"]
+    assert len([each for each in items if each["name"] == name]) == 1
+
+
 def test_an_enrollers_token_has_limits_and_more_secrets(browser: Make, serving: Serving) -> None:
     visitor, name = browser(Role.OPERATOR), a_name()
     at = "/tokens/create"
