@@ -11,16 +11,16 @@ from core.errors import Conflict, IkewardenError, InvalidInput
 MENDABLE = (InvalidInput, Conflict)
 
 
-def refused(visit: Visit[Any, Any], error: IkewardenError) -> Refused:
+def refused(error: IkewardenError, request_id: str) -> Refused:
     """An error as a page shows it."""
-    document = problem(error, request_id=visit.request_id)
+    document = problem(error, request_id=request_id)
     return Refused(
         status=document["status"],
         title=TITLES[document["status"]],
         message=document["detail"],
         next_step=document["next_step"],
         code=document["code"],
-        request_id=visit.request_id,
+        request_id=request_id,
         errors=tuple(document.get("errors", ())),
         details=document.get("details", {}),
     )
@@ -30,4 +30,6 @@ def again(
     visit: Visit[Any, Any], error: IkewardenError, template: str, shown: Mapping[str, Any]
 ) -> Screen:
     """The page of a form once more, with what is wrong at its top; `shown` has what was typed."""
-    return Screen(template, {**shown, "error": refused(visit, error)}, status=status_of(error))
+    return Screen(
+        template, {**shown, "error": refused(error, visit.request_id)}, status=status_of(error)
+    )

@@ -15,10 +15,11 @@ from flask import Flask, Response, request
 from api import decoding
 from api.bridge import EXCHANGE, Exchange, Live
 from api.console import cookies, language, sending
-from api.console.page import MAX_KEPT, Answer, Download, Page, Redirect, Refused, Screen, Visit
+from api.console.again import refused
+from api.console.page import MAX_KEPT, Answer, Download, Page, Redirect, Screen, Visit
 from api.console.render import POLICY, link, render
 from api.errors import RouteNotFound
-from api.problems import TITLES, problem, status_of
+from api.problems import status_of
 from core.errors import IkewardenError
 from core.secret import Secret
 from pki import idempotency, sessions
@@ -213,7 +214,7 @@ class Door:
         typed = typed if len(typed) <= MAX_KEPT else ""
         shown = {
             "next": visit.here if page.method == "GET" else "",
-            "error": _refused(error, visit),
+            "error": refused(error, visit.request_id),
             "kept": typed,
             "kept_for": visit.here if page.method == "POST" and typed else "",
         }
@@ -224,11 +225,11 @@ class Door:
         if status_of(error) >= 500:
             extra = {"request_id": visit.request_id, "code": error.code}
             _log.warning("%s", error.message, extra=extra)
-        refused = _refused(error, visit)
-        screen = Screen("error.html", {"error": refused}, status=refused.status, part="message")
+        shown = refused(error, visit.request_id)
+        screen = Screen("error.html", {"error": shown}, status=shown.status, part="message")
         response = Response(
             render(screen if sent.htmx else replace(screen, part=""), visit, self._menu),
-            refused.status,
+            shown.status,
             content_type=_HTML,
         )
         response.headers["Content-Security-Policy"] = POLICY
@@ -271,20 +272,6 @@ def _redirect(answer: Redirect, sent: _Sent) -> Response:
     for cookie in answer.cookies:
         response.headers.add("Set-Cookie", cookie)
     return response
-
-
-def _refused(error: IkewardenError, visit: Visit[Any, Any]) -> Refused:
-    document = problem(error, request_id=visit.request_id)
-    return Refused(
-        status=document["status"],
-        title=TITLES[document["status"]],
-        message=document["detail"],
-        next_step=document["next_step"],
-        code=document["code"],
-        request_id=visit.request_id,
-        errors=tuple(document.get("errors", ())),
-        details=document.get("details", {}),
-    )
 
 
 def _settle(visit: Visit[Any, Any], step: Callable[[], None]) -> None:

@@ -5,9 +5,10 @@ from typing import Literal
 from pydantic import Field
 
 from api.console import cookies
+from api.console.again import again
 from api.console.door import session_of
-from api.console.page import MAX_KEPT, Answer, Form, Page, Redirect, Refused, Screen, Visit, tell
-from api.problems import TITLES, status_of
+from api.console.page import MAX_KEPT, Answer, Form, Page, Redirect, Screen, Visit, tell
+from api.problems import status_of
 from api.registry import Nothing, Sent
 from core.errors import IkewardenError
 from core.secret import Secret
@@ -57,14 +58,10 @@ def sign_in(visit: Visit[SignInForm, Nothing]) -> Answer:
             request_id=visit.request_id,
         )
     except IkewardenError as error:
-        status = status_of(error)
-        if status >= 500:
+        if status_of(error) >= 500:
             raise
-        refused = Refused(
-            status, TITLES[status], error.message, error.next_step, error.code, visit.request_id
-        )
-        shown = {"next": sent.next, "error": refused, "kept": sent.kept, "kept_for": sent.kept_for}
-        return Screen("sign_in.html", shown, status=status)
+        shown = {"next": sent.next, "kept": sent.kept, "kept_for": sent.kept_for}
+        return again(visit, error, "sign_in.html", shown)
     return entered(opened, next=sent.next, kept_for=sent.kept_for, kept=sent.kept)
 
 

@@ -5,9 +5,10 @@ from typing import Any
 from pydantic import ConfigDict, model_validator
 
 from api import cursors
+from api.console import again
 from api.console.page import Refused, Visit
 from api.console.render import link
-from api.problems import TITLES, problem, status_of
+from api.problems import status_of
 from api.registry import Sent
 from core.errors import IkewardenError
 
@@ -37,17 +38,7 @@ def refused(
     status = status_of(error)
     if status >= 500 and not isinstance(error, also):
         raise error
-    document = problem(error, request_id=visit.request_id)
-    return Refused(
-        status=status,
-        title=TITLES[status],
-        message=document["detail"],
-        next_step=document["next_step"],
-        code=document["code"],
-        request_id=visit.request_id,
-        errors=tuple(document.get("errors", ())),
-        details=document.get("details", {}),
-    )
+    return again.refused(error, visit.request_id)
 
 
 def behind(path: str, query: Sent, position: int | str | None, count: int) -> str:
