@@ -133,6 +133,10 @@ def _strange_binding(case: Case, header: dict[str, Any], key: Any = None) -> Pro
     return _fresh(case, make)
 
 
+def _other_signature(request: bytes) -> bytes:
+    return request[:-1] + bytes([request[-1] ^ 1])
+
+
 def _unsigned_binding(case: Case) -> Problem:
     def make(acme: Acme) -> Mapping[str, Any]:
         good = acme.binding(*external(case.world.serving))
@@ -467,7 +471,7 @@ FINDINGS: list[Finding] = [
     Finding(_PROOF, "expired", "orderNotReady", 403, _late_challenge),
     Finding(_CSR, "missing: no request", "badCSR", 400, lambda c: _finalize(c, b"")),
     Finding(_CSR, "wrong: not signed by its key", "badCSR", 400,
-            lambda c: _finalize(c, csr(["mine.example"])[:-1] + b"\x00")),
+            lambda c: _finalize(c, _other_signature(csr(["mine.example"])))),
     Finding(_CSR, "wrong: other names", "badCSR", 400, lambda c: _finalize(c, csr(["other.example"]))),
     Finding(_CSR, "wrong: the account's own key", "badCSR", 400,
             lambda c: _finalize(c, csr(["mine.example"], key=c.acme.key.private_key))),
