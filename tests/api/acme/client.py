@@ -43,6 +43,11 @@ def signed(header: Mapping[str, Any], payload: object, key: Any) -> dict[str, An
     return dict(jws.serialize_json(member, content, key, registry=REGISTRY))
 
 
+def other_signature(request: bytes) -> bytes:
+    """The request with a signature that is not its key's, whatever its last octet was."""
+    return request[:-1] + bytes([request[-1] ^ 1])
+
+
 def csr(names: list[str], key: Any = None, common: str | None = None) -> bytes:
     """A request (DER) for host names and addresses."""
     import ipaddress

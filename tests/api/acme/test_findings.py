@@ -20,7 +20,7 @@ from pki import tokens
 from pki.acme import nonces
 from pki.actors import Role
 from store.tables import certificates
-from tests.api.acme.client import TYPE, Acme, b64, challenge, csr, external, signed
+from tests.api.acme.client import TYPE, Acme, b64, challenge, csr, external, other_signature, signed
 from tests.api.acme.conftest import World
 from tests.api.acme.test_orders import issued, prove
 from tests.api.acme.test_revocation import revoke
@@ -131,10 +131,6 @@ def _strange_binding(case: Case, header: dict[str, Any], key: Any = None) -> Pro
         return signed({k: v for k, v in whole.items() if v is not ...}, acme.jwk, key or mac)
 
     return _fresh(case, make)
-
-
-def _other_signature(request: bytes) -> bytes:
-    return request[:-1] + bytes([request[-1] ^ 1])
 
 
 def _unsigned_binding(case: Case) -> Problem:
@@ -471,7 +467,7 @@ FINDINGS: list[Finding] = [
     Finding(_PROOF, "expired", "orderNotReady", 403, _late_challenge),
     Finding(_CSR, "missing: no request", "badCSR", 400, lambda c: _finalize(c, b"")),
     Finding(_CSR, "wrong: not signed by its key", "badCSR", 400,
-            lambda c: _finalize(c, _other_signature(csr(["mine.example"])))),
+            lambda c: _finalize(c, other_signature(csr(["mine.example"])))),
     Finding(_CSR, "wrong: other names", "badCSR", 400, lambda c: _finalize(c, csr(["other.example"]))),
     Finding(_CSR, "wrong: the account's own key", "badCSR", 400,
             lambda c: _finalize(c, csr(["mine.example"], key=c.acme.key.private_key))),

@@ -18,7 +18,7 @@ from pki.history import AuditQuery, audit_events
 from pki.x509 import serials
 from store.acme_tables import acme_orders
 from store.tables import certificates
-from tests.api.acme.client import Acme, challenge, csr, external, kind
+from tests.api.acme.client import Acme, challenge, csr, external, kind, other_signature
 from tests.api.acme.conftest import World
 from tests.api.serving import Client, Reply
 from tests.api.site import CLOCKWORK, CONSOLE
@@ -166,7 +166,7 @@ def _request(acme: Acme, which: str) -> bytes:
         "garbage": lambda: b"0\x82\x01",
         "empty": lambda: b"",
         "cut": lambda: csr(names)[:-5],
-        "signature": lambda: csr(names)[:-1] + b"\x00",
+        "signature": lambda: other_signature(csr(names)),
     }
     return made[which]()
 
