@@ -152,8 +152,10 @@ def test_what_root_gave_to_our_group(
 ) -> None:
     path = written(tmp_path / "p", b"secret words", mode)
     os.chown(path, owner, group)
-    for each in (tmp_path, *tmp_path.parents[:2]):
+    for each in (tmp_path, *tmp_path.parents):
         each.chmod(0o755)
+        if each.name.startswith("pytest-of-"):
+            break
     done = subprocess.run(
         [sys.executable, "-c", _READ, str(path), str(group)],
         capture_output=True,

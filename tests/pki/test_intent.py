@@ -274,7 +274,7 @@ def test_a_full_disk_means_no_signature(desk: Desk, keys: Custody) -> None:
     class Full:
         dialect, read, look = desk.store.dialect, desk.store.read, desk.store.look
 
-        def together(self, work: object) -> None:
+        def together(self, work: object, *, lasting: bool = True) -> None:
             raise StoreFull("full")
 
     with pytest.raises(StoreFull):

@@ -5,11 +5,12 @@ from typing import Any
 
 import pytest
 
+from core.schedules import ReportSchedule
 from fleet import reporting
-from fleet.reporting import controls, evidence, expiring, inventory, psk_age, revocations
+from fleet.reporting import controls, evidence, expiring, inventory, psk_age, revocations, schedules
 from fleet.reporting.evidence import Ground
 from fleet.reporting.periods import Period
-from pki.actors import Actor, OutsideScope, Role, Scope
+from pki.actors import Actor, OutsideScope, Role, RoleMayNot, Scope
 from pki.desk import Desk
 from tests.fixtures.desk import NOW
 from tests.role_table import READERS, A, Call, O, P, S, U, check_complete, check_row, name_of
@@ -27,7 +28,12 @@ TABLE: dict[Any, tuple[set[Role], Call]] = {
     revocations.page: (READERS, lambda d, a: revocations.page(d, a, PERIOD, None, 1)),
 }
 # Parts of operations, which have asked before.
-PARTS = {"fleet.reporting.listing.require_all", "fleet.reporting.evidence.facts"}
+PARTS = {
+    "fleet.reporting.listing.require_all",
+    "fleet.reporting.evidence.facts",
+    "fleet.reporting.schedules.due",  # see the last test
+    "fleet.reporting.schedules.done",
+}
 
 
 def test_every_operation_has_a_row() -> None:
@@ -58,3 +64,12 @@ def test_evidence_is_withheld_from_who_may_not_read_it(shared_desk: Desk) -> Non
             withheld[role] = {name for name, fact in found.items() if fact.withheld}
             assert all(bool(fact.values) != fact.withheld for fact in found.values())
     assert withheld == {A: set(), U: set(), O: {"audit_log"}, P: {"access"}}
+
+
+@pytest.mark.parametrize("role", set(Role) - {S})
+def test_only_the_scheduler_makes_reports_by_the_clock(shared_desk: Desk, role: Role) -> None:
+    actor, schedule = Actor("x", role), ReportSchedule("weekly", "audit", "weekly")
+    with pytest.raises(RoleMayNot):
+        schedules.due(shared_desk, actor, schedule, now=NOW)
+    with pytest.raises(RoleMayNot):
+        schedules.done(shared_desk, actor, schedule, PERIOD, "audit.html", now=NOW)

@@ -61,6 +61,7 @@ def test_the_built_in_profiles() -> None:
         "network-device",
         "ocsp-responder",
         "post-quantum",
+        "report-signer",
         "scep-ra",
         "service-tls",
         "strict-rfc4945",
@@ -111,7 +112,7 @@ def test_the_gateway_profile_is_what_every_daemon_takes() -> None:
 
 def test_internal_profiles() -> None:
     internal = {name for name, profile in builtin_profiles().items() if profile.internal}
-    assert internal == {"service-tls", "ocsp-responder", "scep-ra"}
+    assert internal == {"service-tls", "ocsp-responder", "scep-ra", "report-signer"}
     responder = builtin_profiles()["ocsp-responder"]
     assert responder.ocsp_no_check
     assert responder.extended_key_usage == ("ocsp_signing",)
