@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 from sqlalchemy import delete, func, select, update
 
+from core import deadline
 from core.errors import Unavailable
 from core.receivers import Alertmanager, Mail, Syslog
 from core.secret import Secret
@@ -23,7 +24,7 @@ from ike.events.event import SaEvent
 from pki import history
 from pki.actors import RoleMayNot
 from pki.desk import Desk
-from scheduler import alertmanager, deadline, mail, syslog, telling
+from scheduler import alertmanager, mail, syslog, telling
 from scheduler.jobs import SCHEDULER
 from scheduler.outbox import LANES, Drain
 from store.monitoring_tables import sa_alerts
