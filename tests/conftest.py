@@ -11,6 +11,7 @@ settings.register_profile("patient", deadline=None)
 settings.load_profile("patient")
 
 pytest_plugins = [
+    "tests.fixtures.needs",  # before those that import it
     "tests.fixtures.databases",
     "tests.fixtures.desk",
     "tests.fixtures.lab",

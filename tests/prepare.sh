@@ -6,7 +6,7 @@ lab=(
   libstrongswan-standard-plugins iproute2 iputils-ping
 )
 # OpenSCAP judges by 40 MB of rules (1.6 GB unpacked): they come in one package alone.
-judges=(curl jq strongswan-pki openssl libnss3-tools softhsm2 gcc chromium lynis openscap-scanner ssg-nondebian lego certbot)
+judges=(curl jq strongswan-pki openssl openssh-client libnss3-tools softhsm2 gcc chromium lynis openscap-scanner ssg-nondebian lego certbot)
 database=(postgresql)
 links=(nftables) # loses packets on the way between daemons
 journal=(systemd) # its journald, for one daemon at a time

@@ -207,7 +207,7 @@ KINDS: Final[Mapping[str, Kind]] = {
             N_("Revocations"),
             revocations.USUAL,
             lambda m: revocations.figures(m.desk, m.actor, m.span, _rows(m), now=m.at),
-            (shown.RevocationsShown, sheets.revocations, revocations.Revoked),
+            (shown.RevocationsShown, sheets.revocations, revocations.RevokedCertificate),
             lambda m, after: revocations.page(m.desk, m.actor, m.span, after, listing.PART),
         ),
         _listing(

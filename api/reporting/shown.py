@@ -1,4 +1,4 @@
-"""Reports as JSON."""
+"""Reports as JSON. What is told one by one has the shape that the figures give it, as in every other form."""
 
 from datetime import datetime
 from typing import Any
@@ -7,10 +7,19 @@ from pydantic import Field
 
 from api.registry import Shown
 from api.v1.findings import FindingShown, finding_shown
-from fleet.findings.summary import AuditFigures, ComplianceFigures
-from fleet.findings.told import Details
+from fleet.findings.summary import (
+    AuditFigures,
+    ComplianceFigures,
+    GatewayFigures,
+    RuleFigures,
+)
+from fleet.findings.told import Details, More, UnreadPlace
 from fleet.monitoring.health import HealthFigures
 from fleet.reporting.controls import ControlFigures, Framework
+from fleet.reporting.expiring import Ending, EndingAuthority
+from fleet.reporting.inventory import Listed
+from fleet.reporting.psk_age import SecretAge
+from fleet.reporting.revocations import Latency, RevokedCertificate
 
 
 class Counts(Shown):
@@ -23,63 +32,13 @@ class Counts(Shown):
     info: int
 
 
-class RuleShown(Shown):
-    """A rule and how often it is broken; `severity` is the worst of these findings."""
-
-    rule: str
-    area: str
-    severity: str
-    title: str
-    open: int
-    accepted: int
-    fixed: int
-    gateways: int = Field(description="On how many gateways there are open or accepted ones.")
-
-
-class GatewayShown(Shown):
-    """A gateway and how many open findings it has."""
-
-    gateway: str
-    baseline: str | None
-    verdict: str = Field(
-        description="`compliant`; `excepted`: what there is was accepted; `failing`: something medium or worse is "
-        "open; `unknown`: no report for over eight days, or one that could not see everything."
-    )
-    critical: int
-    high: int
-    medium: int
-    low: int
-    info: int
-    accepted: int
-    accepted_worst: str | None = Field(description="The worst severity that was accepted.")
-    errors: int = Field(description="How many places the audit could not look at.")
-    reported_at: datetime | None
-
-
-class UnreadShown(Shown):
-    """A place that the last audit of a gateway could not look at, and why."""
-
-    gateway: str
-    path: str
-    line: int | None
-    error: str
-
-
-class MoreShown(Shown):
-    """How many of each there are beside those that are told of."""
-
-    findings: int
-    exceptions: int
-    unread: int
-
-
 class DetailsShown(Shown):
     """What the counts stand for, the worst first."""
 
     findings: list[FindingShown] = Field(description="Those that are open.")
     exceptions: list[FindingShown] = Field(description="Those that somebody accepted.")
-    unread: list[UnreadShown]
-    more: MoreShown
+    unread: list[UnreadPlace]
+    more: More
 
 
 class AuditShown(Shown):
@@ -92,8 +51,8 @@ class AuditShown(Shown):
     late: int = Field(description="How many of them did not report for over eight days.")
     open: Counts
     accepted: Counts
-    rules: list[RuleShown]
-    worst: list[GatewayShown]
+    rules: list[RuleFigures]
+    worst: list[GatewayFigures]
     details: DetailsShown
 
 
@@ -152,7 +111,7 @@ class ComplianceShown(Shown):
     since: datetime
     until: datetime
     baselines: list[BaselineShown]
-    gateways: list[GatewayShown]
+    gateways: list[GatewayFigures]
     details: DetailsShown
     facts: list[FactShown]
     frameworks: list[FrameworkShown]
@@ -207,67 +166,19 @@ class HealthShown(Shown):
     )
 
 
-class ItemShown(Shown):
-    """One thing; `since` and `until` are its validity, or since when it is on record or in use, and when it is due."""
-
-    what: str
-    name: str
-    kind: str
-    state: str
-    gateway: str | None
-    peer: str | None
-    authority: str | None
-    serial: str | None
-    fingerprint: str | None
-    since: datetime | None
-    until: datetime | None
-
-
-class ListedShown(Shown):
-    """All of one kind: how many, the first of them, and how many are not told of."""
-
-    total: int
-    items: list[ItemShown]
-    more: int
-
-
 class InventoryShown(Shown):
     """What there is."""
 
     made_at: datetime
-    authorities: ListedShown
-    gateways: ListedShown
-    tunnels: ListedShown
-    secrets: ListedShown
-    in_force: ListedShown = Field(description="Certificates that are valid or on hold.")
+    authorities: Listed
+    gateways: Listed
+    tunnels: Listed
+    secrets: Listed
+    in_force: Listed = Field(description="Certificates that are valid or on hold.")
     certificates: dict[str, int] = Field(
         description="By status, as the list of certificates counts them: those that are over are `expired` too."
     )
     profiles: dict[str, int] = Field(description="Certificates in force, by profile.")
-
-
-class EndingShown(Shown):
-    """A certificate that ends."""
-
-    serial: str
-    names: str
-    gateway: str | None
-    profile: str
-    authority: str
-    status: str
-    not_after: datetime
-    days: int = Field(description="Whole days that are left.")
-    renewed: bool = Field(description="Another one was issued in its place.")
-
-
-class EndingAuthorityShown(Shown):
-    """An authority whose certificate ends."""
-
-    name: str
-    kind: str
-    status: str
-    not_after: datetime
-    days: int
 
 
 class ExpiringShown(Shown):
@@ -279,34 +190,9 @@ class ExpiringShown(Shown):
     total: int = Field(description="Certificates that are valid or on hold.")
     renewed: int
     held: int
-    authorities: list[EndingAuthorityShown]
-    certificates: list[EndingShown]
+    authorities: list[EndingAuthority]
+    certificates: list[Ending]
     more: int
-
-
-class RevokedShown(Shown):
-    """A certificate that was revoked, or is on hold."""
-
-    serial: str
-    names: str
-    gateway: str | None
-    profile: str
-    authority: str
-    state: str
-    reason: str
-    revoked_at: datetime
-    gateways: int = Field(description="How many were told to end what it had authenticated.")
-    confirmed: int = Field(description="How many of them have.")
-    seconds: int | None = Field(description="How long the last of these took.")
-
-
-class LatencyShown(Shown):
-    """How long gateways took to confirm, in seconds; null where none has."""
-
-    cuts: int
-    confirmed: int
-    median: int | None
-    slowest: int | None
 
 
 class RevocationsShown(Shown):
@@ -318,29 +204,9 @@ class RevocationsShown(Shown):
     revoked: int
     held: int
     reasons: dict[str, int]
-    latency: LatencyShown
-    certificates: list[RevokedShown]
+    latency: Latency
+    certificates: list[RevokedCertificate]
     more: int
-
-
-class SecretAgeShown(Shown):
-    """A tunnel's shared secrets of one kind; never a value."""
-
-    name: str
-    tunnel: str
-    kind: str
-    left: str
-    right: str | None
-    version: int | None
-    source: str | None
-    strength: str | None = Field(description="Known of imported secrets.")
-    current_at: datetime | None
-    days: int | None = Field(description="How long the present version is in use.")
-    due_at: datetime | None
-    overdue: bool
-    frozen: bool
-    interval_days: int = Field(description="0: only on demand.")
-    rotation: str | None = Field(description="The state of the rotation under way.")
 
 
 class PskAgeShown(Shown):
@@ -353,7 +219,7 @@ class PskAgeShown(Shown):
     rotating: int
     oldest_days: int | None
     ages: dict[str, int] = Field(description="How many are up to how many days old.")
-    secrets: list[SecretAgeShown]
+    secrets: list[SecretAge]
     more: int
 
 

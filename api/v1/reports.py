@@ -12,12 +12,12 @@ from api import cursors
 from api.registry import Call, Nothing, Reply, Route, Sent, Shown
 from api.reporting import files, shown
 from api.reporting.kinds import path
-from api.reporting.shown import UnreadShown
 from api.reporting.tables import MEDIA_TYPE
 from api.reporting.values import Asked, Format, Language
 from api.v1.certificates import When, Word
 from fleet.findings import told
 from fleet.findings.summary import MOST_FINDINGS, MOST_GATEWAYS
+from fleet.findings.told import UnreadPlace
 from fleet.monitoring.health import MOST as MOST_CONNECTIONS
 from fleet.reporting.listing import MOST as MOST_ROWS
 from fleet.reporting.periods import FORMS
@@ -137,7 +137,7 @@ class LastReportShown(Shown):
     reported_at: datetime | None
     policy: dict[str, Any]
     figures: dict[str, Any]
-    unread: list[UnreadShown] = Field(description="What it could not look at, and why.")
+    unread: list[UnreadPlace] = Field(description="What it could not look at, and why.")
 
 
 def report(kind: str, call: Call[None, ReportSearch]) -> Reply:

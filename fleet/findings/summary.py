@@ -21,7 +21,7 @@ from sqlalchemy import (
 
 from fleet.findings import records, told
 from fleet.findings.records import FindingView
-from fleet.findings.told import Details, Unread
+from fleet.findings.told import Details, UnreadPlace
 from fleet.findings.values import State
 from fleet.scopes import within
 from ike.audit.values import Severity
@@ -65,7 +65,9 @@ class ReportQuery:
 
 @dataclass(frozen=True)
 class RuleFigures:
-    """A rule, the worst severity that it was broken with, and how many findings and gateways there are."""
+    """A rule, the worst severity that it was broken with, and how many findings there are; `gateways`: on how many
+    there are open or accepted ones.
+    """
 
     rule: str
     area: str
@@ -79,8 +81,10 @@ class RuleFigures:
 
 @dataclass(frozen=True)
 class GatewayFigures:
-    """A gateway with its open findings by severity. `accepted_worst`: how bad the worst is that somebody accepted;
-    `reported_at`: when it last said what there is.
+    """A gateway with its open findings by severity. `verdict`: `compliant`; `excepted`: what there is was accepted;
+    `failing`: something medium or worse is open; `unknown`: no report for over eight days, or one that could not see
+    everything. `accepted_worst`: how bad the worst is that somebody accepted; `errors`: how many places the audit could
+    not look at; `reported_at`: when it last said what there is.
     """
 
     gateway: str
@@ -177,7 +181,7 @@ class GatewayAccount:
     number: int
     figures: GatewayFigures
     findings: tuple[FindingView, ...]
-    unread: tuple[Unread, ...]
+    unread: tuple[UnreadPlace, ...]
 
 
 def accounts(
@@ -212,7 +216,7 @@ def accounts(
         mine: dict[str, list[FindingView]] = {name: [] for name in names.values()}
         for row in connection.execute(counted):
             mine[row.gateway].append(records.view(row))
-        unread: dict[str, list[Unread]] = {name: [] for name in names.values()}
+        unread: dict[str, list[UnreadPlace]] = {name: [] for name in names.values()}
         for each in told.unread_places(connection, [audit_reports.c.gateway_id.in_(names)]):
             if len(unread[each.gateway]) < _UNREAD:
                 unread[each.gateway].append(each)

@@ -22,7 +22,7 @@ _AT_ONCE: Final = 20
 
 
 @dataclass(frozen=True)
-class Unread:
+class UnreadPlace:
     """A place that the last audit of a gateway could not look at, and why."""
 
     gateway: str
@@ -46,7 +46,7 @@ class Details:
 
     findings: tuple[FindingView, ...]
     exceptions: tuple[FindingView, ...]
-    unread: tuple[Unread, ...]
+    unread: tuple[UnreadPlace, ...]
     more: More
 
 
@@ -61,7 +61,7 @@ class LastReport:
     reported_at: datetime | None
     policy: Mapping[str, Any]
     figures: Mapping[str, Any]
-    unread: tuple[Unread, ...]
+    unread: tuple[UnreadPlace, ...]
 
 
 def details(
@@ -100,7 +100,7 @@ def _of(baseline: str | None) -> list[ColumnElement[bool]]:
     return [] if baseline is None else [audit_reports.c.baseline == storable(baseline)]
 
 
-def _first(those: Iterable[Unread], most: int) -> Iterator[Unread]:
+def _first(those: Iterable[UnreadPlace], most: int) -> Iterator[UnreadPlace]:
     for number, each in enumerate(those):
         if number >= most:
             return
@@ -109,7 +109,7 @@ def _first(those: Iterable[Unread], most: int) -> Iterator[Unread]:
 
 def unread_places(
     connection: Connection, conditions: Iterable[ColumnElement[bool]]
-) -> Iterator[Unread]:
+) -> Iterator[UnreadPlace]:
     """What no audit could look at, by gateway; `conditions` are of their reports."""
     statement = (
         select(gateways.c.name, audit_reports.c.document)
@@ -126,10 +126,10 @@ def unread_places(
         result.close()
 
 
-def _places(gateway: str, document: Mapping[str, Any]) -> Iterator[Unread]:
+def _places(gateway: str, document: Mapping[str, Any]) -> Iterator[UnreadPlace]:
     for each in document.get("errors", ()):
         line = each.get("line")
-        yield Unread(gateway, str(each["path"]), line, str(each["error"]))
+        yield UnreadPlace(gateway, str(each["path"]), line, str(each["error"]))
 
 
 def last_report(desk: Desk, actor: Actor, gateway: str) -> LastReport:

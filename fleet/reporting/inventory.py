@@ -26,7 +26,7 @@ _READS: Final = (
 class Item:
     """One thing. `kind` is of an authority root or issuing, of a gateway its daemon, of a secret psk or ppk, of a
     certificate its profile. `since` and `until`: of certificates their validity; of a secret since when it is in use,
-    and when it is to be replaced; of a gateway since when it is on record, and None.
+    and when it is to be replaced; of a gateway since when it is on record, and no end.
     """
 
     what: str
@@ -44,7 +44,7 @@ class Item:
 
 @dataclass(frozen=True)
 class Listed:
-    """All of one kind: how many, and the first of them."""
+    """All of one kind: how many, the first of them, and how many `more` there are."""
 
     total: int
     items: tuple[Item, ...]

@@ -22,9 +22,9 @@ CLASSES: Final = (30, 90, 180, 365)
 
 @dataclass(frozen=True)
 class SecretAge:
-    """A tunnel's shared secrets of one kind. `days`: how long the version in use is that already, None before there is
-    one; `overdue`: it should be replaced by now; `interval_days` 0: only on demand. `rotation` is the state of the
-    rotation under way; `strength` is known of imported secrets.
+    """A tunnel's shared secrets of one kind, never a value. `days`: how long the version in use is that already;
+    `overdue`: it should be replaced by now; `interval_days` 0: only on demand. `rotation` is the state of the rotation
+    under way; `strength` is known of imported secrets.
     """
 
     name: str

@@ -25,7 +25,7 @@ _MOST_LATENCIES: Final = 200_000
 
 
 @dataclass(frozen=True)
-class Revoked:
+class RevokedCertificate:
     """A certificate that was revoked, or is on hold. `gateways`: how many were told to end what it had authenticated;
     `confirmed`: how many of them have; `seconds`: how long the last of these took.
     """
@@ -45,7 +45,7 @@ class Revoked:
 
 @dataclass(frozen=True)
 class Latency:
-    """How long gateways took to confirm, over all cuts of a period, in seconds; None where none was confirmed."""
+    """How long gateways took to confirm, over all cuts of a period, in seconds, where any was confirmed."""
 
     cuts: int
     confirmed: int
@@ -64,7 +64,7 @@ class RevocationFigures:
     held: int
     reasons: Mapping[str, int]
     latency: Latency
-    certificates: tuple[Revoked, ...]
+    certificates: tuple[RevokedCertificate, ...]
     more: int
 
 
@@ -106,7 +106,7 @@ def figures(
 
 def page(
     desk: Desk, actor: Actor, period: Period, after: tuple[int, int] | None, limit: int
-) -> Part[Revoked]:
+) -> Part[RevokedCertificate]:
     """The next `limit`, in the order in which they were issued. Raises RoleMayNot, OutsideScope."""
     require_all(actor, *_READS)
     number = after[1] if after else 0
@@ -164,7 +164,7 @@ def _revoked(period: Period) -> Select[Any]:
     )
 
 
-def _told(connection: Connection, rows: Sequence[Any]) -> tuple[Revoked, ...]:
+def _told(connection: Connection, rows: Sequence[Any]) -> tuple[RevokedCertificate, ...]:
     """With what gateways have said of each."""
     cuts: dict[int, list[tuple[datetime, datetime | None]]] = {}
     own = gateway_commands.c
@@ -177,9 +177,9 @@ def _told(connection: Connection, rows: Sequence[Any]) -> tuple[Revoked, ...]:
     return tuple(_row(row, cuts.get(row.id, [])) for row in rows)
 
 
-def _row(row: Any, cuts: Sequence[tuple[datetime, datetime | None]]) -> Revoked:
+def _row(row: Any, cuts: Sequence[tuple[datetime, datetime | None]]) -> RevokedCertificate:
     took = [_seconds(begun, done) for begun, done in cuts if done is not None]
-    return Revoked(
+    return RevokedCertificate(
         serial=row.serial,
         names=row.names,
         gateway=row.gateway,

@@ -19,10 +19,11 @@ from tests.api.plain import Listener, until
 from tests.api.scepping import open_doors, token
 from tests.api.site import Site
 from tests.fixtures.another_year import of_certmonger, of_go
+from tests.fixtures.needs import needs, needs_program
 
 APPROVER = Actor("ann", Role.APPROVER)
 CERTMONGER = Path("/usr/lib/certmonger/certmonger-session")
-pytestmark = pytest.mark.skipif(not shutil.which("pki"), reason="needs strongSwan's pki")
+pytestmark = needs_program("pki", "strongswan-pki")
 
 
 @pytest.fixture(scope="module")
@@ -125,7 +126,7 @@ def test_pki_is_told_no(listener: Listener, tmp_path: Path) -> None:
 
 
 @of_certmonger
-@pytest.mark.skipif(not CERTMONGER.exists(), reason="needs certmonger")
+@needs(CERTMONGER.exists(), "needs certmonger (Debian: certmonger)")
 def test_certmonger_enrolls_renews_and_takes_a_new_key(listener: Listener, tmp_path: Path) -> None:
     """It checks answers with OpenSSL's PKCS #7 code, and writes BER; renewals are PKCSReqs with the old password."""
     client, name = Pki(listener, tmp_path, "devices"), "monger.example"
@@ -158,7 +159,7 @@ def test_certmonger_enrolls_renews_and_takes_a_new_key(listener: Listener, tmp_p
 
 
 @of_go
-@pytest.mark.skipif(not shutil.which("scepclient"), reason="needs micromdm's scepclient")
+@needs_program("scepclient", "scep")
 @pytest.mark.parametrize("endpoint", ["devices", "old"])
 def test_a_client_of_single_des_is_refused(
     listener: Listener, tmp_path: Path, endpoint: str

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.fixtures import needs
 from tests.fixtures.served import run, surroundings
-from tests.packaging.programs import needed
 
 _BASH = """
 source "$1"
@@ -73,14 +73,14 @@ _CASES = [
 def test_bash(program: dict[str, str], tmp_path: Path, words: list[str], expected: str) -> None:
     text = _BASH.format(words=" ".join(["ikewarden", *words]), last=len(words), word=words[-1])
     script = _script("bash", tmp_path)
-    command = [needed("bash"), "--norc", "-c", text, "bash", script]
+    command = [needs.program("bash"), "--norc", "-c", text, "bash", script]
     assert expected in _ran(command, program, tmp_path)
 
 
 @pytest.mark.parametrize(("words", "expected"), _CASES)
 def test_zsh(program: dict[str, str], tmp_path: Path, words: list[str], expected: str) -> None:
     text = _ZSH.replace("WORDS", " ".join(["ikewarden", *words]))
-    command = [needed("zsh"), "-f", "-c", text, "zsh", _script("zsh", tmp_path)]
+    command = [needs.program("zsh"), "-f", "-c", text, "zsh", _script("zsh", tmp_path)]
     offered = _ran(command, program, tmp_path)
     assert any(each.partition(":")[0] == expected for each in offered), offered
 
@@ -90,4 +90,4 @@ def test_fish(program: dict[str, str], tmp_path: Path, words: list[str], expecte
     script = _script("fish", tmp_path)
     line = " ".join(["ikewarden", *words])
     text = f"source {script}; complete -C '{line}'"
-    assert expected in _ran([needed("fish"), "--no-config", "-c", text], program, tmp_path)
+    assert expected in _ran([needs.program("fish"), "--no-config", "-c", text], program, tmp_path)

@@ -1,11 +1,11 @@
 """Reports from the command line, over a real service: on the screen, in files, signed."""
 
-import shutil
 import subprocess
 from pathlib import Path
 
 import pytest
 
+from tests.fixtures.needs import needs_program
 from tests.fixtures.served import Served
 
 pytestmark = pytest.mark.usefixtures("served")
@@ -78,7 +78,7 @@ def test_signed_reports_are_verified_by_others(served: Served, tmp_path: Path) -
     assert len(signers) == 1
 
 
-@pytest.mark.skipif(shutil.which("pdfsig") is None, reason="needs pdfsig of Poppler")
+@needs_program("pdfsig", "poppler-utils")
 def test_a_signed_pdf_is_the_same_with_a_signature_behind(served: Served, tmp_path: Path) -> None:
     asked = ("report", "audit", "--at", "2027-03-01T00:00:00Z", "--format", "pdf")
     signed, plain = tmp_path / "signed.pdf", tmp_path / "plain.pdf"

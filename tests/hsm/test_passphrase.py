@@ -14,6 +14,7 @@ from hsm.passphrase import (
     passphrase_from_file,
     passphrase_from_prompt,
 )
+from tests.fixtures.needs import needs_root
 
 
 def written(path: Path, content: bytes, mode: int = 0o600) -> Path:
@@ -46,7 +47,7 @@ def test_a_file_open_to_others_is_refused(tmp_path: Path, mode: int) -> None:
     assert refusal.value.next_step == f"Run: chmod 0600 '{path}'"
 
 
-@pytest.mark.skipif(os.geteuid() != 0, reason="only root gives files away")
+@needs_root
 def test_a_file_of_somebody_else_is_refused(tmp_path: Path) -> None:
     path = written(tmp_path / "p", b"secret words")
     os.chown(path, 12345, 12345)
@@ -135,7 +136,7 @@ print(passphrase_from_file(Path(sys.argv[1])).reveal().decode())
 """
 
 
-@pytest.mark.skipif(os.geteuid() != 0, reason="only root gives files away")
+@needs_root
 @pytest.mark.parametrize(
     ("owner", "group", "mode", "said"),
     [

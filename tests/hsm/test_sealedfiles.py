@@ -32,6 +32,7 @@ from hsm.errors import (
 from hsm.folder import check_private
 from hsm.seal import Seal
 from hsm.sealedfiles import BLOB_LIMIT, SealedFileKeyStore
+from tests.fixtures.needs import needs_root
 from tests.hsm.conftest import CHEAP, PASSPHRASE
 from tests.hsm.contract import certificate, spki
 
@@ -96,7 +97,7 @@ def test_owner_kind_and_links_are_looked_at(tmp_path: Path) -> None:
         check_private(file, file.stat(), user=user, directory=False)
 
 
-@pytest.mark.skipif(os.geteuid() != 0, reason="only root gives files away")
+@needs_root
 def test_files_of_somebody_else_are_refused(
     directory: Path, store: SealedFileKeyStore, seal: Seal
 ) -> None:

@@ -1,11 +1,11 @@
 """One tunnel for each protocol by which devices enroll, with certificates that its own clients fetched."""
 
-import shutil
 from pathlib import Path
 
 import pytest
 
 from tests.fixtures.another_year import of_go
+from tests.fixtures.needs import needs_program
 from tests.lab import Lab
 from tests.lab.doors import CMP_ENDPOINT, SCEP_ENDPOINT, acme_lab, by_cmp, by_est, by_scep
 from tests.lab.story import Enroll, served, tell
@@ -26,7 +26,7 @@ def test_gateways_that_came_in_connect(lab: Lab, tmp_path: Path, enroll: Enroll)
 
 
 @of_go
-@pytest.mark.skipif(shutil.which("lego") is None, reason="lego is not installed")
+@needs_program("lego", "lego")
 def test_gateways_that_came_in_by_acme_connect(lab: Lab, tmp_path: Path) -> None:
     said: list[str] = []
     with acme_lab(tmp_path / "endpoints") as acme:

@@ -13,9 +13,9 @@ from typing import Any
 import pytest
 
 from tests.fixtures import another_year
+from tests.fixtures.needs import left_out, program
 from tests.fixtures.ports import free_ports
 from tests.fixtures.served import Served, run, surroundings
-from tests.packaging.programs import needed
 
 ROOT = Path(__file__).resolve().parents[2]
 DOCKER = ROOT / "docker"
@@ -57,7 +57,9 @@ def test_the_base_is_pinned_and_nobody_is_root_unless_it_must_be(path: Path) -> 
 
 @pytest.mark.parametrize("path", SCRIPTS, ids=lambda path: path.name)
 def test_shellcheck_finds_nothing(path: Path) -> None:
-    done = subprocess.run([needed("shellcheck"), path], capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        [program("shellcheck"), path], capture_output=True, text=True, check=False
+    )
     assert (done.returncode, done.stdout) == (0, "")
     assert os.access(path, os.X_OK)
 
@@ -133,7 +135,7 @@ def test_what_goes_into_an_image_is_what_the_wheel_needs() -> None:
 def prepared(tmp_path: Path) -> Path:
     """A copy of docker/ in which prepare.sh has run."""
     if os.geteuid() != 0:
-        pytest.skip("only root gives files away")
+        left_out("only root gives files away")
     shutil.copytree(DOCKER, tmp_path / "docker", ignore=shutil.ignore_patterns("secrets"))
     for _ in range(2):
         done = subprocess.run(

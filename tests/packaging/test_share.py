@@ -7,7 +7,7 @@ import subprocess
 import pytest
 
 from docs.share import SHARE, files
-from tests.packaging.programs import needed
+from tests.fixtures.needs import program
 
 PAGES = sorted(name for name in files() if name.startswith("man/"))
 
@@ -25,7 +25,7 @@ def test_nothing_else_is_there() -> None:
 @pytest.mark.parametrize("name", PAGES)
 def test_mandoc_finds_nothing(name: str) -> None:
     done = subprocess.run(
-        [needed("mandoc"), "-Tlint", "-W", "warning", SHARE / name],
+        [program("mandoc"), "-Tlint", "-W", "warning", SHARE / name],
         capture_output=True,
         text=True,
         check=False,
@@ -39,7 +39,7 @@ def test_mandoc_finds_nothing(name: str) -> None:
 def test_groff_finds_nothing_and_shows_what_is_there(name: str) -> None:
     environ = {"PATH": os.environ["PATH"], "MANWIDTH": "80", "LC_ALL": "C.UTF-8"}
     done = subprocess.run(
-        [needed("man"), "--warnings", "--local-file", "-Tutf8", SHARE / name],
+        [program("man"), "--warnings", "--local-file", "-Tutf8", SHARE / name],
         capture_output=True,
         text=True,
         env=environ,

@@ -11,8 +11,8 @@ import pytest
 
 from ike.agent.home import DEFAULT
 from ike.agent.unit import unit
+from tests.fixtures.needs import program
 from tests.fixtures.served import Served
-from tests.packaging.programs import needed
 
 UNITS = Path(__file__).resolve().parents[2] / "systemd"
 # What `systemd-analyze security` may rate each at most; docs/how-to/systemd.md says what is left and why.
@@ -26,7 +26,7 @@ EXPOSURE = {
 
 
 def _asked(name: str, *arguments: str | Path) -> str:
-    command = [needed(name), *arguments]
+    command = [program(name), *arguments]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout + done.stderr
@@ -118,7 +118,7 @@ def test_the_service_makes_no_call_that_its_unit_refuses(
     most = min(resource.getrlimit(resource.RLIMIT_NOFILE)[1], 65_536)
     limits = ("prlimit", f"--nofile={most}:{most}")
     own_served.start(
-        under=(*limits, needed("strace"), "-D", "-f", "-qq", "-s", "0", "-o", str(trace))
+        under=(*limits, program("strace"), "-D", "-f", "-qq", "-s", "0", "-o", str(trace))
     )
     try:
         own_served.json("cert", "issue", "gw1.example.com", "--out", tmp_path / "gw1")

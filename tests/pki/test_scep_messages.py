@@ -1,7 +1,6 @@
 """SCEP's messages as bytes: BER as OpenSSL writes it, and whatever a stranger makes of it."""
 
 import os
-import shutil
 import subprocess
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
@@ -24,6 +23,7 @@ from pki.scep.messages import PkiMessage
 from pki.scep.replies import Outcome
 from pki.x509.csr import CsrMalformed, CsrSignatureInvalid, read_csr
 from tests.fixtures.desk import stock_key
+from tests.fixtures.needs import needs_program
 from tests.pki.requests import request
 
 NOW = datetime.now(UTC)
@@ -136,7 +136,7 @@ def test_what_is_sealed_is_opened(cipher: str) -> None:
     assert (found.opened(), found.cipher.name) == (b"content", cipher)
 
 
-@pytest.mark.skipif(not shutil.which("openssl"), reason="needs openssl")
+@needs_program("openssl", "openssl")
 @pytest.mark.parametrize("form", [["-stream"], []])
 @pytest.mark.parametrize("tool", ["smime", "cms"])
 def test_what_openssl_seals_is_opened(tmp_path: Path, tool: str, form: list[str]) -> None:
@@ -151,7 +151,7 @@ def test_what_openssl_seals_is_opened(tmp_path: Path, tool: str, form: list[str]
     assert envelopes.read_envelope(made, _find, legacy=False).opened() == content
 
 
-@pytest.mark.skipif(not shutil.which("openssl"), reason="needs openssl")
+@needs_program("openssl", "openssl")
 def test_openssl_opens_what_is_sealed(tmp_path: Path) -> None:
     file = tmp_path / "pair.pem"
     file.write_bytes(

@@ -8,6 +8,7 @@ import pytest
 
 from docs.metrics import ALL
 from monitoring import dashboards
+from monitoring.dashboards import grafana
 from tests.prometheus.tools import DASHBOARDS
 
 KINDS = {"row", "stat", "timeseries", "bargauge", "table"}
@@ -25,7 +26,7 @@ def test_the_files_are_as_they_are_written() -> None:
     assert {f"{each.name}.json" for each in dashboards.DASHBOARDS} == set(DOCUMENTS)
     for each in dashboards.DASHBOARDS:
         file = dashboards.PLACE / f"{each.name}.json"
-        assert file.read_text("utf-8") == dashboards.text(each), (
+        assert file.read_text("utf-8") == grafana.text(each), (
             "run `python -m monitoring.dashboards`"
         )
 

@@ -4,7 +4,6 @@ import base64
 import contextlib
 import json
 import re
-import shutil
 import subprocess
 import time
 import urllib.parse
@@ -20,6 +19,7 @@ from core.errors import IkewardenError
 from docs.metrics import ALL
 from tests.fixtures.another_year import of_go
 from tests.fixtures.databases import _TEMPLATE
+from tests.fixtures.needs import program
 from tests.fixtures.ports import free_ports
 from tests.fixtures.postgresql import Server
 from tests.fixtures.served import Served, serving
@@ -105,8 +105,7 @@ def _stamp() -> str:
 @contextlib.contextmanager
 def prometheus(served: Served, place: Path) -> Iterator[str]:
     """Debian's Prometheus on loopback, which scrapes the service under two names each second."""
-    if shutil.which("prometheus") is None:
-        pytest.skip("prometheus is not installed")
+    program("prometheus", "prometheus")
     [port] = free_ports(1)
     token = place / "token"
     token.touch(0o600)

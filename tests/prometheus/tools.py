@@ -1,12 +1,12 @@
 """Debian's prometheus and promtool, and the files that they are given."""
 
-import shutil
 import subprocess
 from pathlib import Path
 from typing import Any
 
-import pytest
 import yaml
+
+from tests.fixtures.needs import program
 
 ROOT = Path(__file__).parents[2]
 RULES = ROOT / "monitoring/prometheus/ikewarden.rules.yml"
@@ -14,11 +14,9 @@ DASHBOARDS = sorted((ROOT / "monitoring/grafana").glob("*.json"))
 
 
 def promtool(*arguments: str | Path, given: bytes = b"") -> subprocess.CompletedProcess[bytes]:
-    """Run promtool; where it is not installed the test is skipped, and fails in CI (tests/prepare.sh installs it)."""
-    if shutil.which("promtool") is None:
-        pytest.skip("promtool is not installed")
+    """Run promtool."""
     return subprocess.run(
-        ["promtool", *map(str, arguments)],
+        [program("promtool", "prometheus"), *map(str, arguments)],
         input=given,
         capture_output=True,
         timeout=120,

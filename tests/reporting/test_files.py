@@ -4,7 +4,6 @@ import csv
 import io
 import json
 import re
-import shutil
 import subprocess
 from datetime import timedelta
 from html.parser import HTMLParser
@@ -21,6 +20,7 @@ from fleet.reporting import inventory, listing
 from fleet.reporting.periods import BadPeriod
 from pki.desk import Desk
 from tests.fixtures.desk import NOW
+from tests.fixtures.needs import needs_program
 from tests.fleet.crew import enlist
 from tests.reporting.scene import AUDITOR, PERIODS, THEN, Fleet, every, made, spoil
 
@@ -56,9 +56,7 @@ class _Page(HTMLParser):
         self.given |= {name for name, _ in attrs}
 
 
-needs_poppler = pytest.mark.skipif(
-    shutil.which("pdftotext") is None, reason="needs pdftotext of Poppler"
-)
+needs_poppler = needs_program("pdftotext", "poppler-utils")
 
 
 def words_of(pdf: bytes, directory: Path) -> str:

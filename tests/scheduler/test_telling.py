@@ -30,6 +30,7 @@ from scheduler.outbox import LANES, Drain
 from store.monitoring_tables import sa_alerts
 from store.tables import outbox
 from tests.fixtures.desk import ADMIN, OPERATOR, drain, reopened
+from tests.fixtures.needs import left_out
 from tests.fixtures.openbao import Identity, make_identity
 from tests.fixtures.ports import free_ports
 from tests.fixtures.receivers import Api, Collector, Mailbox, RealAlertmanager, serving
@@ -101,7 +102,7 @@ def told(event: str = BEGINS, **fields: Any) -> dict[str, Any]:
 @pytest.fixture
 def real(tmp_path: Path) -> Iterator[RealAlertmanager]:
     if not RealAlertmanager.is_here():
-        pytest.skip("no prometheus-alertmanager")
+        left_out("needs prometheus-alertmanager (Debian: prometheus-alertmanager)")
     made = RealAlertmanager(tmp_path)
     try:
         made.wait()

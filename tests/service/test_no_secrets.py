@@ -29,8 +29,8 @@ from ikewarden.client import Client, Refused
 from tests.api.plain import Listener
 from tests.api.scepping import Device
 from tests.fixtures.databases import _CHOSEN, _TEMPLATE
+from tests.fixtures.needs import program
 from tests.fixtures.postgresql import Server
-from tests.fixtures.softhsm import needed
 from tests.lab.story import wait_until
 from tests.service.canaries import Canaries, spelled_out
 from tests.service.house import House, housing, rows, word
@@ -59,7 +59,7 @@ def house(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[House]:
             server: Server = request.getfixturevalue("postgresql_server")
             url = stack.enter_context(server.database(_TEMPLATE))
         if keys == "softhsm":
-            needed("softhsm2-util", "softhsm2")
+            program("softhsm2-util", "softhsm2")
         openbao = request.getfixturevalue("lasting_openbao") if keys == "openbao" else None
         yield stack.enter_context(housing(tmp_path, keys, url, openbao))
 

@@ -33,6 +33,7 @@ from store.failures import translate
 from store.schema import migrate
 from store.tables import authorities, notices
 from store.writergate import WriterGate
+from tests.fixtures.needs import needs_root
 from tests.fixtures.postgresql import Server
 from tests.store.test_processes import start
 from tests.store.test_together import note
@@ -84,7 +85,7 @@ def test_full_sqlite_refuses_keeps_what_it_had_and_recovers(sqlite_store: Store)
     assert count(sqlite_store) == acknowledged + 1
 
 
-@pytest.mark.skipif(os.geteuid() != 0, reason="mounts a small file system; needs root")
+@needs_root
 def test_full_disk_refuses_keeps_what_it_had_and_recovers(tmp_path: Path) -> None:
     # A mount namespace of its own: the kernel unmounts when the process ends, however it ends.
     disk = tmp_path / "disk"

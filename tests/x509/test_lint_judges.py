@@ -5,7 +5,6 @@ judges for its IPsec usage, as pluto asks it to.
 """
 
 import datetime as dt
-import shutil
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
@@ -19,6 +18,7 @@ from cryptography.x509.oid import ObjectIdentifier
 
 from pki.x509.builtin import builtin_profiles
 from pki.x509.lint import lint
+from tests.fixtures.needs import needs_program
 from tests.x509.lint_cases import CODE, IPSEC_IKE, UNKNOWN
 from tests.x509.workshop import (
     SERIAL,
@@ -137,7 +137,7 @@ def _run(*command: str | Path) -> bool:
     return done.returncode == 0
 
 
-@pytest.mark.skipif(shutil.which("pki") is None, reason="needs pki (Debian: strongswan-pki)")
+@needs_program("pki", "strongswan-pki")
 def test_strongswan_agrees(chain: tuple[str, Path]) -> None:
     label, folder = chain
     leaf, root = folder / "leaf.der", folder / "root.der"
@@ -148,9 +148,7 @@ def test_strongswan_agrees(chain: tuple[str, Path]) -> None:
     assert accepted or label not in stricter
 
 
-@pytest.mark.skipif(
-    shutil.which("vfychain") is None, reason="needs vfychain (Debian: libnss3-tools)"
-)
+@needs_program("vfychain", "libnss3-tools")
 def test_nss_agrees(chain: tuple[str, Path]) -> None:
     label, folder = chain
     leaf, root, database = folder / "leaf.der", folder / "root.der", f"sql:{folder}"

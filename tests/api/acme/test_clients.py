@@ -20,11 +20,10 @@ from pki.x509 import serials
 from tests.api.acme.client import csr, external
 from tests.api.acme.conftest import World
 from tests.fixtures.another_year import of_go
+from tests.fixtures.needs import needs_program
 
-needs_lego = pytest.mark.skipif(shutil.which("lego") is None, reason="lego is not installed")
-needs_certbot = pytest.mark.skipif(
-    shutil.which("certbot") is None, reason="certbot is not installed"
-)
+needs_lego = needs_program("lego", "lego")
+needs_certbot = needs_program("certbot", "certbot")
 
 
 def free_port() -> int:

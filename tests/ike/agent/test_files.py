@@ -25,6 +25,7 @@ from ike.daemons.port import (
     SharedKey,
     SharedSlot,
 )
+from tests.fixtures.needs import needs_root
 from tests.ike.daemons.contract import Pki, install, own
 
 CONNECTION = Connection(
@@ -219,7 +220,7 @@ def test_half_written_files_of_a_killed_process_go(pki: Pki, tmp_path: Path) -> 
     assert theirs.exists()
 
 
-@pytest.mark.skipif(os.geteuid() != 0, reason="gives files to another user")
+@needs_root
 @pytest.mark.parametrize("how", ["link", "of another user", "open to others"])
 def test_what_is_kept_is_ours_alone(pki: Pki, tmp_path: Path, how: str) -> None:
     out, elsewhere = tmp_path / "out", tmp_path / "elsewhere"

@@ -11,7 +11,8 @@ import pytest
 
 from ike.audit import rights
 from ike.audit.values import Policy
-from tests.ike.audit.conftest import GROUP_, KEY, PSK, SWANCTL, USER, Files, needs_root
+from tests.fixtures.needs import needs_root
+from tests.ike.audit.conftest import GROUP_, KEY, PSK, SWANCTL, USER, Files
 
 SECRETS = "/etc/ipsec.secrets"
 GATEWAY = "/etc/swanctl/private/gw.key"

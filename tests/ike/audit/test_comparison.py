@@ -3,20 +3,20 @@
 import datetime as dt
 import os
 import re
-import shutil
 from pathlib import Path
 
 import pytest
 
+from tests.fixtures.needs import left_out, needs, needs_program, needs_root
 from tests.ike.audit import comparison
 from tests.ike.audit.comparison_images import CASES, Case
-from tests.ike.audit.conftest import Files, needs_root
+from tests.ike.audit.conftest import Files
 
 PAGE = Path(__file__).parents[3] / "docs/explanation/audit-compared.md"
 NOW = dt.datetime.now(dt.UTC)  # the audit and Lynis are programs, with the clock of the machine
 pytestmark = [
     needs_root,
-    pytest.mark.skipif(shutil.which("certutil") is None, reason="makes an NSS database"),
+    needs_program("certutil", "libnss3-tools"),
 ]
 
 
@@ -47,7 +47,7 @@ def _cells(line: str) -> list[str]:
 
 def test_openscap_says_of_its_rules_what_we_say(result: comparison.Compared) -> None:
     if not result.scanned:
-        pytest.skip("OpenSCAP and its content are not installed")
+        left_out("OpenSCAP and its content are not installed")
     ours = (False, True)  # the Debian image's ipsec.conf is writable, that of RHEL lacks the policy
     rule = comparison.CRYPTO_POLICY if result.case.libreswan else comparison.WORLD_WRITABLE
     assert result.scanned[rule] == ours
@@ -88,7 +88,7 @@ def test_the_conditions(
     assert said == {("/etc/ipsec.secrets", f"`{rule}`") for rule in broken}
 
 
-@pytest.mark.skipif(not comparison.LYNIS.exists(), reason="Lynis is not installed")
+@needs(comparison.LYNIS.exists(), "needs Lynis (Debian: lynis)")
 def test_lynis_sees_a_file_that_it_was_told_of(tmp_path: Path) -> None:
     files = Files(tmp_path)
     files.put("/etc/os-release", "ID=debian\n", 0o644)

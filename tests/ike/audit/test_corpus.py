@@ -10,6 +10,7 @@ import pytest
 
 from ike.audit.rules import RULES
 from ike.audit.values import Policy
+from tests.fixtures.needs import left_out
 from tests.ike.audit.corpus.__main__ import USUAL, write
 from tests.ike.audit.corpus.faults import FAULTS
 from tests.ike.audit.corpus.image import Image
@@ -33,13 +34,13 @@ def clean(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Image]:
 def planted(fault: Fault, clean: dict[str, Image], folder: Path) -> Image:
     """A host with one fault; the test is left out, and says why, where it cannot be planted."""
     if fault.need is Need.OWNERS and os.geteuid() != 0:
-        pytest.skip(f"it takes {fault.need}")
+        left_out(f"it takes {fault.need}")
     image = clean[fault.layout].copy(folder / "host")
     try:
         fault.plant(image)
     except OSError as error:
         if fault.need is Need.LISTS:
-            pytest.skip(f"it takes {fault.need}: {error.strerror}")
+            left_out(f"it takes {fault.need}: {error.strerror}")
         raise
     return image
 

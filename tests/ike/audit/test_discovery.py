@@ -10,7 +10,8 @@ import pytest
 
 from ike.audit.discovery import Discovered, discover
 from ike.audit.ground import Ground
-from tests.ike.audit.conftest import KEY, PSK, SWANCTL, Files, needs_root
+from tests.fixtures.needs import needs_root
+from tests.ike.audit.conftest import KEY, PSK, SWANCTL, Files
 
 SAMPLES = Path(__file__).parent.parent / "secrets" / "samples"
 CERTIFICATE = "-----BEGIN CERTIFICATE-----\nMA==\n-----END CERTIFICATE-----\n"

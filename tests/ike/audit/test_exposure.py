@@ -14,7 +14,8 @@ from ike.audit import copies, rights, work_trees
 from ike.audit.ground import Ground
 from ike.audit.values import Policy, Role
 from ike.secrets.tree import MAX_OCTETS, File
-from tests.ike.audit.conftest import KEY, PSK, SWANCTL, Files, needs_root
+from tests.fixtures.needs import left_out, needs_root
+from tests.ike.audit.conftest import KEY, PSK, SWANCTL, Files
 
 SECRETS = "/etc/ipsec.secrets"
 
@@ -138,7 +139,7 @@ def repository(files: Files) -> Path:
     try:
         git(folder, "init", "-q")
     except (OSError, subprocess.CalledProcessError):
-        pytest.skip("there is no git")
+        left_out("there is no git")
     (folder / ".git").chmod(0o700)
     return folder
 

@@ -21,10 +21,10 @@ from ike.audit.undoing import (
     read,
     undo,
 )
+from tests.fixtures.needs import left_out, needs_root
 from tests.ike.audit.planted import NOW, item, make, rights
 
 KEY = "/etc/swanctl/private/gw.pem"
-as_root = pytest.mark.skipif(os.geteuid() != 0, reason="hands files to root")
 EVERYBODY = 0o077
 
 
@@ -62,7 +62,7 @@ def reason(root: Path, book: Path, made: Change) -> str:
     return outcome.reason
 
 
-@as_root
+@needs_root
 def test_it_takes_rights_away_and_hands_files_to_root(root: Path, book: Path) -> None:
     key = make(root, KEY, 0o664, (1000, 1000))
     made = change(root, owner=True)
@@ -94,7 +94,7 @@ def test_nothing_to_change_is_no_change(root: Path, book: Path) -> None:
     assert not book.exists()
 
 
-@as_root
+@needs_root
 def test_a_program_is_not_handed_over_with_its_set_id_bits(root: Path) -> None:
     make(root, KEY, 0o6755, (1000, 1000))
     assert change(root, without=0o022, owner=True).mode == 0o755
@@ -173,7 +173,7 @@ def test_a_mode_that_was_changed_meanwhile(root: Path, book: Path) -> None:
     assert "its mode was changed" in reason(root, book, made)
 
 
-@as_root
+@needs_root
 def test_an_owner_that_was_changed_meanwhile(root: Path, book: Path) -> None:
     key = make(root, KEY, 0o600, (1000, 1000))
     made = change(root, owner=True)
@@ -226,7 +226,7 @@ def test_the_others_go_on(root: Path, book: Path) -> None:
     assert [each.path for each in read(book).records] == paths[:2] + paths[3:]
 
 
-@as_root
+@needs_root
 def test_root_that_a_person_unpacked(root: Path, book: Path) -> None:
     # The owner of such a copy stands for root: his files are not handed over, and can be narrowed.
     key = make(root, KEY, 0o644, (1000, 1000))
@@ -266,13 +266,13 @@ def can_read(path: Path, uid: int) -> bool:
     return done.returncode == 0
 
 
-@as_root
+@needs_root
 def test_an_acl_is_closed_by_its_mask_and_opened_again(root: Path, book: Path) -> None:
     key = make(root, KEY, 0o600)
     try:
         os.setxattr(key, ACL, acl(4))
     except OSError:
-        pytest.skip("no ACLs on this file system")
+        left_out("no ACLs on this file system")
     assert rights(key)[0] == 0o640
     open_before = can_read(key, GUEST)
     fix(root, book, change(root))
@@ -365,7 +365,7 @@ def test_only_what_is_as_the_fix_left_it_is_put_back(root: Path, book: Path) -> 
     assert [each.record.path for each in undo(book) if each.already] == ["/etc/same"]
 
 
-@as_root
+@needs_root
 def test_half_a_change_is_undone(root: Path, book: Path) -> None:
     key = make(root, KEY, 0o664, (1000, 1000))
     fix(root, book, change(root, owner=True))

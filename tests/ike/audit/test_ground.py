@@ -9,6 +9,7 @@ from ike.audit import accounts, attributes
 from ike.audit.ground import Ground
 from ike.audit.values import Grant, Role, Sort
 from ike.secrets.tree import Refused
+from tests.fixtures.needs import left_out, needs_root
 from tests.ike.audit.conftest import (
     GROUP,
     GROUP_,
@@ -21,7 +22,6 @@ from tests.ike.audit.conftest import (
     USER_OBJ,
     Files,
     acl,
-    needs_root,
 )
 
 
@@ -115,7 +115,7 @@ def test_times_that_no_calendar_has(files: Files) -> None:
     try:
         os.utime(here, (2**40, 2**40))
     except OSError:
-        pytest.skip("no such times here")
+        left_out("no such times here")
     assert Ground(files.root).item("/etc/old", Role.KEY).status.changed.year >= 1970
 
 

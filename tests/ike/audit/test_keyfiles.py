@@ -1,7 +1,6 @@
 """Key files as OpenSSL, OpenSSH, NSS and `cryptography` write them, and as nobody should."""
 
 import base64
-import shutil
 import subprocess
 import time
 from collections.abc import Callable
@@ -25,6 +24,7 @@ from ike.audit.effort import UNTRIED, Effort
 from ike.audit.keyfiles import Key, parse
 from ike.secrets.values import Place
 from pki.x509 import der
+from tests.fixtures.needs import needs_program
 from tests.x509 import workshop
 
 PASS = b"a passphrase of the test"
@@ -84,7 +84,7 @@ def test_openssh_keys_are_known_by_their_public_part(kind: str) -> None:
     assert (read.form, read.encrypted, read.public.digest) == ("OpenSSH", False, spki(key))
 
 
-@pytest.mark.skipif(shutil.which("ssh-keygen") is None, reason="no ssh-keygen")
+@needs_program("ssh-keygen", "openssh-client")
 @pytest.mark.parametrize("kind", ["rsa", "ecdsa", "ed25519"])
 @pytest.mark.parametrize("passphrase", ["", "swordfish"])
 def test_ssh_keygen_shows_the_public_part_of_encrypted_keys_too(

@@ -5,7 +5,8 @@ from collections.abc import Callable
 import pytest
 
 from ike.audit.values import Policy
-from tests.ike.audit.conftest import KEY, PSK, USER, Files, needs_root
+from tests.fixtures.needs import needs_root
+from tests.ike.audit.conftest import KEY, PSK, USER, Files
 
 SECRETS = "/etc/ipsec.secrets"
 

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from ike.audit import access, access_rules, ground, host, parents
 from ike.audit.fixing import Change, carry_out
 from ike.audit.planning import is_mended, plan
 from ike.audit.undoing import undo
@@ -122,9 +123,7 @@ def test_others_are_left_alone(tmp_path: Path) -> None:
 
 
 def test_the_rules_are_there() -> None:
-    access = pytest.importorskip("ike.audit.access_rules")
-    parents = pytest.importorskip("ike.audit.parents")
-    known = {rule.id for rule in (*access.RULES, *parents.RULES)}
+    known = {rule.id for rule in (*access_rules.RULES, *parents.RULES)}
     mended = {rule for rule in known if is_mended(rule)}
     assert known - mended == {
         *("secret-hard-linked", "control-socket-open-to-others", "control-socket-open-to-group"),
@@ -134,9 +133,6 @@ def test_the_rules_are_there() -> None:
 
 
 def test_what_the_access_rules_find_is_mended(tmp_path: Path) -> None:
-    access = pytest.importorskip("ike.audit.access")
-    host = pytest.importorskip("ike.audit.host")
-    ground = pytest.importorskip("ike.audit.ground")
     root = tmp_path / "root"
     make(root, "/etc/passwd", 0o644).write_text("root:x:0:0::/root:/bin/sh\n")
     make(root, "/etc/group", 0o644).write_text("root:x:0:\n")

@@ -16,6 +16,7 @@ from ike.audit.windows import look
 from ike.secrets.stumbling import stumbling
 from ike.secrets.tree import MAX_OCTETS, File, Tree
 from ike.secrets.values import Place, Problem
+from tests.fixtures.needs import left_out
 from tests.ike.audit.conftest import KEY, NOW, PSK, SWANCTL, Files
 from tests.ike.audit.windows.machine import certificate, clean, octets
 from tests.x509 import workshop
@@ -150,7 +151,7 @@ def test_a_file_that_vanishes_ends_nothing(files: Files) -> None:
 def test_a_time_that_no_calendar_has() -> None:
     memory = "/dev/shm"
     if not os.access(memory, os.W_OK):
-        pytest.skip("no file system in memory")
+        left_out("no file system in memory")
     with tempfile.TemporaryDirectory(dir=memory) as folder:
         file = Path(folder) / "psk"
         file.write_text("x")

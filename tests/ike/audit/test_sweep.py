@@ -9,7 +9,8 @@ import pytest
 from ike.audit import places
 from ike.audit.ground import Ground
 from ike.audit.sweep import Sweep
-from tests.ike.audit.conftest import KEY, Files, needs_root
+from tests.fixtures.needs import needs_root
+from tests.ike.audit.conftest import KEY, Files
 
 
 def swept(files: Files, *paths: str) -> tuple[list[str], Sweep]:

@@ -15,7 +15,8 @@ from ike.audit.host import Wanted
 from ike.audit.values import Accounts, Policy
 from ike.audit.whole import Outcome, Task, carry_out
 from pki.x509.lint.facts import read_facts
-from tests.ike.audit.conftest import KEY, NOW, PSK, Files, needs_root
+from tests.fixtures.needs import needs_root
+from tests.ike.audit.conftest import KEY, NOW, PSK, Files
 from tests.ike.audit.planted import status_of
 from tests.x509 import workshop
 

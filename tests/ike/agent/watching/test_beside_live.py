@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 
 from ike.agent.watching.sources import Gathered, Journal
+from tests.fixtures.needs import needs
 from tests.fixtures.served import Served
 from tests.ike.agent.watching.test_live import Watched, until
 from tests.ike.agent.watching.test_sources import events, gathered, idle
@@ -152,7 +153,7 @@ def told(kind: str) -> Callable[[list[Gathered]], bool]:
     return lambda some: idle(some) and any(each.kind == kind for each in events(some))
 
 
-@pytest.mark.skipif(not JOURNALD.exists(), reason="no systemd-journald")
+@needs(JOURNALD.exists(), "needs systemd-journald (Debian: systemd)")
 def test_a_real_journal(lab: Lab, tmp_path: Path) -> None:
     """It is followed from its end, read on after the agent was away, and through an end of journald."""
     left, _ = pair(lab)

@@ -5,7 +5,6 @@ import hashlib
 import html
 import json
 import re
-import shutil
 import subprocess
 import time
 from dataclasses import replace
@@ -17,6 +16,7 @@ import pytest
 
 from ike.audit.forms import html as form
 from ike.audit.values import Audit
+from tests.fixtures.needs import program
 from tests.ike.audit.forms.audits import (
     OLD,
     OPEN,
@@ -129,9 +129,7 @@ addEventListener("load", () => {{
 
 
 def rendered(what: Audit, width: int, folder: Path) -> Any:
-    chromium = shutil.which("chromium")
-    if chromium is None:
-        pytest.skip("Chromium is not here: tests/prepare.sh installs it")
+    chromium = program("chromium", "chromium")
     around = folder / "around.html"
     page = html.escape(form.write(what))
     around.write_text(_AROUND.format(width=width, page=page), "utf-8")
