@@ -14,8 +14,10 @@ from api.console.tones import SEVERITIES, Tone, found_words
 from api.registry import Nothing
 from core.errors import IkewardenError
 from fleet.monitoring import orders, shown
+from fleet.monitoring.records import AlertView
 from fleet.monitoring.shown import AlertQuery
 from fleet.monitoring.values import AlertState
+from ike.detection.alert import KINDS
 from ike.detection.explanation import explanation
 from pki.actors import Action
 
@@ -75,9 +77,18 @@ def search(visit: Visit[None, AlertSearch]) -> Answer:
             for each in found
         ],
         "severities": SEVERITIES,
+        "kinds": sorted(KINDS),
         "behind": behind(visit, _PATH, found, last),
     }
-    return Screen("alerts/list.html", listed)
+    return Screen("alerts/list.html", listed, part="live")
+
+
+def open_alerts(visit: Visit[Any, Any], wanted: AlertQuery) -> list[tuple[AlertView, Tone]]:
+    """Alerts with their tones, for the page of what they are about; none for who may not read them."""
+    if not visit.may(Action.ALERT_READ):
+        return []
+    found = shown.alerts(visit.desk, visit.actor, wanted)
+    return [(each, found_words(SEVERITIES, each.severity)) for each in found]
 
 
 def look(visit: Visit[None, Nothing]) -> Answer:
@@ -137,7 +148,7 @@ tell(
 )
 
 PAGES: tuple[Page, ...] = (
-    Page("GET", _PATH, search, Action.ALERT_READ, query=AlertSearch, menu="Alerts"),
+    Page("GET", _PATH, search, Action.ALERT_READ, query=AlertSearch, live=True, menu="Alerts"),
     Page("GET", _ONE, look, Action.ALERT_READ, live=True),
     Page("POST", _ONE + "/silence", silence, Action.ALERT_SILENCE, form=SilenceForm),
     Page("POST", _ONE + "/unsilence", unsilence, Action.ALERT_SILENCE, form=UnsilenceForm),

@@ -9,6 +9,7 @@ from pydantic import Field
 
 from api import cursors
 from api.console.again import MENDABLE, again
+from api.console.alerts import open_alerts
 from api.console.errors import PageStale
 from api.console.handovers import hours_of
 from api.console.lists import ROWS, ListQuery, behind
@@ -20,6 +21,7 @@ from fleet import commands, enrollment, gateways, inventory, removal
 from fleet.findings import shown as findings
 from fleet.findings.shown import FindingQuery
 from fleet.gateways import GatewayQuery, GatewayRequest
+from fleet.monitoring.shown import AlertQuery
 from pki import authorities, certificates, profiles
 from pki.actors import Action, require
 from pki.approvals import ApprovalRequired
@@ -141,6 +143,7 @@ def _whole(visit: Visit[Any, Any], error: IkewardenError | None = None) -> Scree
         "tone": found_words(GATEWAYS, found.gateway.status),
         "end": ends(found.gateway.ends_at, visit.now),
         "tunnels": [(each, ends(each.ends_at, visit.now)) for each in found.tunnels],
+        "alerts": open_alerts(visit, AlertQuery("open", gateway=name, limit=_FEW)),
         "findings": [(each, found_words(SEVERITIES, each.severity)) for each in open_findings],
         "problems": PROBLEMS,
         "kinds": KINDS,

@@ -28,8 +28,8 @@ class Layer:
     late: int
     lower: float | None
     upper: float | None
-    shortest: float
-    longest: float
+    shortest: str
+    longest: str
 
 
 def layers(visit: Visit[Any, Any], known: Intervals) -> tuple[Layer, ...]:
@@ -67,7 +67,7 @@ def _layer(
     rows = [
         (
             f"{each.at:%Y-%m-%d %H:%M:%S}Z",
-            visit.language.number(round(each.seconds)),
+            _age(visit, each.seconds),
             each.child,
             visit.say(_WORDS[tone]),
         )
@@ -85,9 +85,14 @@ def _layer(
         late=tones.count("warn"),
         lower=None if lifetime is None else lifetime.lower,
         upper=None if lifetime is None else lifetime.upper,
-        shortest=min(ages),
-        longest=max(ages),
+        shortest=_age(visit, min(ages)),
+        longest=_age(visit, max(ages)),
     )
+
+
+def _age(visit: Visit[Any, Any], seconds: float) -> str:
+    """Whole seconds, but for what is very young."""
+    return visit.language.number(round(seconds, 2) if seconds < 10 else round(seconds))
 
 
 def _option(
@@ -98,7 +103,7 @@ def _option(
     series: list[dict[str, Any]] = []
     for tone, shape in shapes.items():
         points = [
-            [round(each.at.timestamp() * 1000), round(each.seconds, 1)]
+            [round(each.at.timestamp() * 1000), round(each.seconds, 2)]
             for each, mark in zip(found, tones, strict=True)
             if mark == tone
         ]

@@ -9,9 +9,10 @@ from pydantic import Field
 
 from api import cursors
 from api.console import rekeying
+from api.console.alerts import open_alerts
 from api.console.lists import ROWS, ListQuery, behind
 from api.console.page import Answer, Page, Screen, Visit, text
-from api.console.tones import SEVERITIES, Tone, found_words
+from api.console.tones import Tone
 from fleet import sas
 from fleet.monitoring import intervals, shown
 from fleet.monitoring.shown import AlertQuery, EventQuery
@@ -125,19 +126,14 @@ def connection(visit: Visit[None, ConnectionQuery]) -> Answer:
     )
     events = shown.events(visit.desk, visit.actor, wanted)
     now_up = SaQuery(gateway=query.gateway, connection=query.connection, limit=ROWS)
-    alerts = AlertQuery(state="open", gateway=query.gateway, limit=_ALERTS)
-    mine = [
-        each
-        for each in shown.alerts(visit.desk, visit.actor, alerts)
-        if each.connection == query.connection
-    ]
+    alerts = AlertQuery("open", gateway=query.gateway, connection=query.connection, limit=_ALERTS)
     whole = {
         "gateway": query.gateway,
         "connection": query.connection,
         "known": known,
         "layers": rekeying.layers(visit, known),
         "sas": [sa_row(each) for each in sas.search(visit.desk, visit.actor, now_up)],
-        "alerts": [(each, found_words(SEVERITIES, each.severity)) for each in mine],
+        "alerts": open_alerts(visit, alerts),
         "events": events,
         "behind": behind(visit, _CONNECTION, events, events[-1].position if events else None),
     }

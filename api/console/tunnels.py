@@ -8,6 +8,7 @@ from pydantic import Field
 from api import cursors
 from api.console import rotation_way
 from api.console.again import MENDABLE, again
+from api.console.alerts import open_alerts
 from api.console.errors import PageStale
 from api.console.keys import key_end
 from api.console.lists import ROWS, ListQuery, behind
@@ -17,6 +18,7 @@ from api.console.sentences import told
 from api.console.tones import KEYS, Tone, ends, found_words
 from api.registry import Nothing
 from fleet import sas, tunnels
+from fleet.monitoring.shown import AlertQuery
 from fleet.rotation import shown
 from fleet.rotation.shown import RotationQuery, SlotView
 from fleet.tunnels import TunnelQuery, TunnelView
@@ -25,6 +27,7 @@ from pki.actors import Action, require
 _PATH = "/tunnels"
 _HISTORY = 10
 _SHOWN_SAS = 100
+_SHOWN_ALERTS = 20
 
 
 class TunnelSearch(ListQuery):
@@ -70,8 +73,10 @@ def look(visit: Visit[None, Nothing]) -> Answer:
         slots = shown.of_tunnel(visit.desk, visit.actor, name)
         past = RotationQuery(tunnel=name, limit=_HISTORY)
         history = shown.search(visit.desk, visit.actor, past)
+    alerts = open_alerts(visit, AlertQuery("open", connection=name, limit=_SHOWN_ALERTS))
     whole = {
         "tunnel": tunnel,
+        "alerts": [each for each in alerts if each[0].gateway in (tunnel.left, tunnel.right)],
         "told": partial(told, visit.language),
         "left_end": ends(tunnel.left_ends_at, visit.now),
         "right_end": ends(tunnel.right_ends_at, visit.now),

@@ -169,7 +169,10 @@ class _Intake:
                     SaEvent("clock", event.line, event.time, reason=AHEAD, host=event.host)
                 )
         if batch.until is not None and not after.ahead:
-            newest = min(batch.until, self.now).timestamp()
+            # Who hears one event after the other says late, or not at all, that nothing else happened: the events
+            # themselves tell how late it is.
+            until = min(batch.until, self.now).timestamp()
+            newest = until if newest is None else max(newest, until)
         if newest is not None:
             rules.advance(newest)
         if batch.settled and not after.ahead:

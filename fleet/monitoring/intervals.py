@@ -21,7 +21,7 @@ LOOKED_AT: Final = 20_000
 MOST: Final = 1000
 _MADE: Final = frozenset({"ike_established", "child_established"})
 _REPLACED: Final = frozenset({"ike_rekeyed", "child_rekeyed", "ike_reauth"})
-# An SA that was younger was not rekeyed: both ends told of the same one.
+# Without numbers, an SA that was younger was not rekeyed: both ends told of the same one.
 _ECHO_SECONDS: Final = 1.0
 
 Layer = Literal["ike", "child"]
@@ -105,5 +105,8 @@ def _ages(rows: Iterable[Mapping[str, Any]]) -> Iterable[Interval]:
         new = {"child_rekeyed": told.get("new_child_id"), "ike_rekeyed": mark}.get(kind)
         if new is not None or mark is None:
             born[layer, child, new] = at
-        if since is not None and (seconds := (at - since).total_seconds()) > _ECHO_SECONDS:
+        if since is None:
+            continue
+        seconds = (at - since).total_seconds()
+        if seconds > _ECHO_SECONDS or (old is not None and old != new):
             yield Interval(at, seconds, layer, child, kind, row["number"])

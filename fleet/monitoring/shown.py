@@ -80,6 +80,7 @@ class AlertQuery:
     cursor: tuple[int, int] | None = None
     limit: int = 100
     silenced: bool | None = None
+    connection: str | None = None
 
 
 @dataclass(frozen=True)
@@ -185,6 +186,8 @@ def _alert_conditions(query: AlertQuery) -> Iterable[ColumnElement[bool]]:
         if query.severity not in SEVERITIES:
             raise BadQuery(f"A severity is one of {', '.join(SEVERITIES)}.")
         yield column.rank == SEVERITIES.index(query.severity)
+    if query.connection is not None:
+        yield column.connection == storable(query.connection)
     if query.kind is not None:
         if query.kind not in KINDS and query.kind != LIMITED:
             raise BadQuery("There is no such kind of alert.")

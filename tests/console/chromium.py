@@ -47,11 +47,17 @@ def _own_environment() -> Mapping[str, str]:
 
 
 class Visitor:
-    """Somebody at a screen. `complaints` are what the browser objected to: errors of scripts, what is forbidden."""
+    """Somebody at a screen. `complaints` are what the browser objected to: errors of scripts, what is forbidden.
 
-    def __init__(self, browser: Browser, url: str, name: str, **context: Any) -> None:
+    `elsewhere` is the one other host that he may come to: that of a provider.
+    """
+
+    def __init__(
+        self, browser: Browser, url: str, name: str, *, elsewhere: str = "", **context: Any
+    ) -> None:
         self.url = url
         self.name = name
+        self._own = (url + "/", "data:", "blob:", *([elsewhere + "/"] if elsewhere else []))
         self.complaints: list[str] = []
         self._context = browser.new_context(
             viewport={"width": 1440, "height": 900}, color_scheme="light", **context
@@ -72,7 +78,7 @@ class Visitor:
             self.complaints.append(message.text)
 
     def _asked(self, request: Any) -> None:
-        if not request.url.startswith((self.url + "/", "data:", "blob:")):
+        if not request.url.startswith(self._own):
             self._foreign.append(request.url)
 
     def close(self) -> None:

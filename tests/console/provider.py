@@ -10,9 +10,10 @@ import secrets
 import threading
 from collections.abc import Callable, Mapping
 from datetime import datetime
+from html import escape
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
-from urllib.parse import parse_qs, parse_qsl, unquote, urlencode, urlsplit
+from urllib.parse import parse_qs, parse_qsl, unquote, urlencode, urljoin, urlsplit
 
 from authlib.oauth2.rfc7636 import create_s256_code_challenge
 from joserfc import jwt
@@ -50,6 +51,8 @@ class OpenIdProvider:
                     self._say(200, provider.said())
                 elif self.path == "/realm/keys":
                     self._say(200, KeySet([provider.key]).as_dict(private=False))
+                elif self.path.startswith("/realm/authorize?"):
+                    self._show(provider.page(self.path))
                 else:
                     self._say(404, {})
 
@@ -61,9 +64,14 @@ class OpenIdProvider:
                 self._say(status, answer)
 
             def _say(self, status: int, document: object) -> None:
-                content = json.dumps(document).encode()
+                self._send(status, "application/json", json.dumps(document).encode())
+
+            def _show(self, page: str) -> None:
+                self._send(200, "text/html; charset=utf-8", page.encode())
+
+            def _send(self, status: int, kind: str, content: bytes) -> None:
                 self.send_response(status)
-                self.send_header("Content-Type", "application/json")
+                self.send_header("Content-Type", kind)
                 self.send_header("Content-Length", str(len(content)))
                 self.end_headers()
                 self.wfile.write(content)
@@ -108,6 +116,11 @@ class OpenIdProvider:
         self._codes[code] = asked
         said = {"code": code, "state": asked["state"], "iss": self.issuer, "session_state": "x"}
         return f"{urlsplit(self.callback).path}?{urlencode(said)}"
+
+    def page(self, path: str) -> str:
+        """What a browser is shown there: somebody who may log in."""
+        back = urljoin(self.callback, self.authorize(urljoin(self.base, path)))
+        return f'<!doctype html><title>Provider</title><a href="{escape(back)}">I am Alice</a>'
 
     def exchange(self, fields: Mapping[str, str], login: str) -> tuple[int, dict[str, Any]]:
         """The token endpoint (RFC 6749 §4.1.3, RFC 7636 §4.6)."""

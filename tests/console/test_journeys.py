@@ -2,12 +2,14 @@
 
 import hashlib
 import re
+import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
+import vici
 from playwright.sync_api import Browser, expect
 
 from tests.api.site import new_csr
@@ -147,15 +149,24 @@ def revoke(visitor: Visitor, left: Fed, right: Fed) -> None:
     expect(main).to_contain_text("revoked", ignore_case=True)
 
 
-def test_rotate_a_key_under_traffic_and_look_at_the_fleet(lab: Lab, tmp_path: Path) -> None:
+def test_rotate_a_key_under_traffic_read_an_alert_and_look_at_the_fleet(
+    lab: Lab, tmp_path: Path
+) -> None:
     with (
         fleet(lab, tmp_path / "instance", "gw-a", "gw-b") as (left, right),
         browsing(left.warden, tmp_path / "home") as browser,
         person(browser, left.warden, "operator", "tunnels") as visitor,
     ):
-        join_by_psk(left, right)
+        child = {
+            "name": TUNNEL,
+            "left_networks": [str(left.gateway.inside.network)],
+            "right_networks": [str(right.gateway.inside.network)],
+            "rekey_seconds": 3600,
+        }
+        join_by_psk(left, right, children=[child])
         bring_up(left, right)
         rotate(visitor, left, right)
+        read_an_alert(visitor, left)
         for room in ("Fleet map", "Gateways", "SAs", "Alerts", "Overview"):
             visitor.page.get_by_role("navigation", name="Rooms").get_by_role(
                 "link", name=room, exact=True
@@ -186,6 +197,56 @@ def rotate(visitor: Visitor, left: Fed, right: Fed) -> None:
     assert counted[0].lost == 0, counted[0].output
     assert one_key(left, right) == before + 1
     assert all(value.hex() not in page.content() for value in secret_values(left))
+
+
+@contextmanager
+def rekeying(fed: Fed) -> Iterator[None]:
+    """Have the tunnel rekeyed by something that has gone mad: without a pause, until the block ends."""
+    over = threading.Event()
+
+    def run() -> None:
+        with fed.gateway.session() as session:
+            while not over.wait(0.02):
+                with suppress(vici.exception.CommandException):  # one is under way
+                    session.rekey({"child": TUNNEL})
+
+    thread = threading.Thread(target=run)
+    thread.start()
+    try:
+        yield
+    finally:
+        over.set()
+        thread.join()
+
+
+def read_an_alert(visitor: Visitor, fed: Fed) -> None:
+    """See an alert come, understand it, and silence it; a rotation of a moment ago hides none."""
+    page = visitor.page
+    main = page.get_by_role("main")
+    rooms = page.get_by_role("navigation", name="Rooms")
+    rooms.get_by_role("link", name="Alerts").click()
+    row = page.locator("#alerts tr", has_text=fed.name).get_by_role("link", name="rekey too fast")
+    with rekeying(fed):
+        # Nothing is loaded again: it comes by itself, while it goes on.
+        expect(row).to_be_visible(timeout=180_000)
+    visitor.look("alerts")
+    row.click()
+    for heading in ("Likely cause", "Next step", "Evidence", "The events that show it"):
+        expect(main).to_contain_text(heading)
+    visitor.look("alert")
+    page.get_by_label("Why").fill("Their controller went mad, it is being stopped: CHG-19")
+    button(visitor, "Silence it")
+    expect(page.get_by_role("status")).to_contain_text("Nobody is told of it until then")
+    expect(main).to_contain_text("CHG-19")
+    visitor.look("silenced")
+    kept = fed.warden.call("GET", f"/v1/alerts/{page.url.rpartition('/')[2].partition('?')[0]}")
+    assert (kept["kind"], kept["gateway"]) == ("rekey_too_fast", fed.name)
+    assert kept["silenced"]["why"].endswith("CHG-19")
+    rooms.get_by_role("link", name="SAs", exact=True).click()
+    main.locator("table tr", has_text=fed.name).get_by_role("link", name=TUNNEL).first.click()
+    expect(page.locator("#rekeys-child canvas, #rekeys-child svg").first).to_be_visible()
+    expect(main).to_contain_text("Too early")
+    visitor.look("rekeys")
 
 
 def secret_values(fed: Fed) -> list[bytes]:

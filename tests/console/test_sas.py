@@ -131,7 +131,7 @@ def test_rekeys_stand_beside_the_bounds_of_the_definition(
     assert page.status == 200
     # charon draws from the last tenth before the time that the definition says, and lives a tenth longer; the rules
     # grant a minute.
-    assert "5 rekeys, after 180 to 3528 s; allowed are 3240 to 4020 s. Too early: 2" in page.text
+    assert "5 rekeys, after 180 to 3,528 s; allowed are 3,240 to 4,020 s. Too early: 2" in page.text
     drawn = option(page, "rekeys-child")
     series = {each["name"]: each for each in drawn["series"]}  # type: ignore[attr-defined]
     assert len(series["within"]["data"]) == 3
@@ -147,7 +147,7 @@ def test_without_a_definition_no_bound_is_drawn(browser: Make, fleet: Fleet) -> 
     name = fleet.gateway("watched")
     fleet.events(name, rekeyed("theirs", fleet.watch(), [900.0, 1000.0]))
     page = browser(Role.AUDITOR).get(f"/sas/connection?gateway={name}&connection=theirs")
-    assert "2 rekeys, after 900 to 1000 s" in page.text
+    assert "2 rekeys, after 900 to 1,000 s" in page.text
     assert "no bound is drawn" in page.text
     empty = browser(Role.AUDITOR).get(f"/sas/connection?gateway={name}&connection=nothing")
     assert empty.status == 200
@@ -170,6 +170,35 @@ def test_an_alert_tells_evidence_cause_and_next_step(browser: Make, guessed: int
         assert "\x1b" not in each.html
     assert "/silence" not in page.html  # an auditor may not
     assert refusal(visitor.get("/alerts/4711")) == "alert_not_found"
+
+
+def test_the_list_of_alerts_is_live(
+    browser: Make, fleet: Fleet, serving: Serving, tunnel: str
+) -> None:
+    name = fleet.gateway("stormy")
+    watcher = Watcher(browser(Role.OPERATOR), serving.site, f"/alerts?gateway={name}")
+    watcher.wait("No alert fits")
+    fleet.events(name, failed("guarded", fleet.watch(), 14, "CN=branch"))
+    watcher.wait("auth failures")
+    watcher.close()
+
+
+def test_open_alerts_stand_where_they_are_looked_for(
+    browser: Make, fleet: Fleet, tunnel: str
+) -> None:
+    """Who looks at a gateway, a tunnel or a connection sees what is wrong with it, and not with another."""
+    fleet.events("sa-a.example", failed(tunnel, fleet.watch(), 14, "CN=branch"))
+    fleet.events(fleet.gateway("b"), failed("another", fleet.watch(), 14, "CN=other"))
+    wanted = AlertQuery("open", gateway="sa-a.example", connection=tunnel)
+    numbers = [each.id for each in shown.alerts(fleet.site.desk, OPERATOR, wanted)]
+    assert numbers
+    others = AlertQuery("open", connection="another")
+    [other] = shown.alerts(fleet.site.desk, OPERATOR, others)
+    connection = f"/sas/connection?gateway=sa-a.example&connection={tunnel}"
+    for path in ("/gateways/sa-a.example", f"/tunnels/{tunnel}", connection):
+        links = browser(Role.OPERATOR).get(path).links
+        assert {f"/alerts/{each}" for each in numbers} <= set(links), path
+        assert f"/alerts/{other.id}" not in links, path
 
 
 def test_who_may_not_read_events_sees_the_alert_without_them(browser: Make, guessed: int) -> None:

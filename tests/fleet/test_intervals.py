@@ -62,6 +62,19 @@ def test_a_daemon_without_numbers_has_one_sa_of_a_name(desk: Desk) -> None:
     assert [each.seconds for each in of(desk)] == [60, 89.6]
 
 
+def test_a_storm_of_rekeys_is_seen_as_one(desk: Desk) -> None:
+    member = enlist(desk, "gw1")
+    children = [
+        event("child_rekeyed", number / 8, child="net", child_id=number, new_child_id=number + 1)
+        for number in range(1, 5)
+    ]
+    sas = [event("ike_rekeyed", 1 + each, ike_id=2, old_ike_id=1) for each in (0, 0.25)]
+    made = [event("child_established", 0, child="net", child_id=1), event("ike_established", 0.5)]
+    sent(member, [*made, *children, *sas])
+    # What is told twice of SAs with numbers is one fact all the same.
+    assert [each.seconds for each in of(desk)] == [0.125, 0.125, 0.125, 0.125, 0.5]
+
+
 def test_nothing_is_known_of_what_began_before(desk: Desk) -> None:
     member = enlist(desk, "gw1")
     sent(member, [event("child_rekeyed", 50, child="net", child_id=8, new_child_id=9)])

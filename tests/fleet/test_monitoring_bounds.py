@@ -148,6 +148,18 @@ def test_the_first_hours_are_judged(
     assert [each.kind for each in alerts_of(left.desk)] == expected
 
 
+def test_what_goes_on_without_a_pause_is_judged_meanwhile(pair: tuple[Member, Member]) -> None:
+    """An agent that hears one event after the other cannot say up to when all is told: what it said stays."""
+    left, right = pair
+    left.report()
+    right.report()
+    made = rekeyed(*[0.1] * 200)
+    begun = NOW - timedelta(hours=3, seconds=2)
+    for first in range(0, len(made), 10):
+        sent(left, made[first : first + 10], first, until=begun)
+    assert [each.kind for each in alerts_of(left.desk)] == ["rekey_too_fast"]
+
+
 def test_without_bounds_nothing_is_known_yet(pair: tuple[Member, Member]) -> None:
     now = NOW + timedelta(minutes=10)
     sent(pair[0], rekeyed(3400), until=now, now=now)

@@ -58,7 +58,14 @@
     }
   }
 
-  document.addEventListener("DOMContentLoaded", () => ready(document));
+  // On a narrow screen the menu is one line: the room one is in stands in it.
+  function showRoom() {
+    const menu = document.querySelector(".menu"), here = menu && menu.querySelector("[aria-current]");
+    if (here) menu.scrollLeft = here.offsetLeft - (menu.clientWidth - here.offsetWidth) / 2;
+  }
+
+  document.addEventListener("DOMContentLoaded", () => { ready(document); showRoom(); });
+  window.addEventListener("resize", showRoom);
   document.addEventListener("htmx:afterSettle", (event) => ready(event.target));
   matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => drawAll(document));
 
