@@ -167,9 +167,11 @@ class Client:
         """
         return self._ask("PATCH", path, None, body)
 
-    def delete(self, path: str, query: Query | None = None) -> None:
-        """Remove what is at a path. Sent once more if the connection is lost. Raises what `get` raises."""
-        self._ask("DELETE", path, query, None)
+    def delete(self, path: str, query: Query | None = None) -> Document:
+        """Remove what is at a path, and give what the service says of it, if anything. Sent once more if the connection
+        is lost. Raises what `get` raises.
+        """
+        return self._ask("DELETE", path, query, None)
 
     def listing(self, path: str, query: Query | None = None, *, limit: int) -> Listing:
         """The first `limit` entries of a list with pages. Raises what `get` raises."""

@@ -3,6 +3,7 @@
 import hashlib
 import hmac
 from base64 import urlsafe_b64decode, urlsafe_b64encode
+from collections.abc import Mapping
 from typing import Final
 
 from core.secret import Secret
@@ -16,12 +17,19 @@ VIEW: Final = "__Host-ikewarden-view"
 THEMES: Final = ("", "light", "dark")
 _LONGEST: Final = 2000
 _SHORTEST: Final = 40
+_MAX_SECRET: Final = 200
 _SAFE: Final = "Path=/; Secure; HttpOnly; SameSite=Lax"
 
 
 def session(secret: Secret) -> str:
     """Give the cookie of a session; it ends with the browser, and at the latest with the session."""
     return f"{SESSION}={secret.reveal().decode()}; {_SAFE}"
+
+
+def read_session(given: Mapping[str, str]) -> Secret | None:
+    """The secret of the browser's session; None where it has none."""
+    value = given.get(SESSION)
+    return Secret(value) if value and len(value) <= _MAX_SECRET else None
 
 
 def gone(name: str) -> str:

@@ -241,11 +241,10 @@ class Door:
 
 def _sent(form: bool) -> _Sent:
     environ = request.environ
-    value = request.cookies.get(cookies.SESSION)
     return _Sent(
         environ,
         environ[EXCHANGE],
-        Secret(value) if value and len(value) <= 200 else None,
+        cookies.read_session(request.cookies),
         sending.fields(environ["wsgi.input"].read(), environ.get("CONTENT_TYPE", ""))
         if form
         else {},

@@ -56,6 +56,7 @@ def sign_in(visit: Visit[SignInForm, Nothing]) -> Answer:
             client=visit.client,
             now=visit.now,
             request_id=visit.request_id,
+            before=cookies.read_session(visit.cookies),
         )
     except IkewardenError as error:
         if status_of(error) >= 500:

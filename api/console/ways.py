@@ -56,6 +56,7 @@ def with_certificate(visit: Visit[CertificateForm, Any]) -> Answer:
             client=visit.client,
             now=visit.now,
             request_id=visit.request_id,
+            before=cookies.read_session(visit.cookies),
         )
     except IkewardenError as error:
         return _again(visit, error, sent.next, sent.kept_for, sent.kept)
@@ -89,7 +90,14 @@ def finish(visit: Visit[None, AnswerQuery]) -> Answer:
         if query.error or not query.code:
             raise oidc.OidcDeclined("The provider signed nobody in.")
         actor = _identified(visit, provider, attempt)
-        opened = sessions.begin(visit.desk, actor, "oidc", client=visit.client, now=visit.now)
+        opened = sessions.begin(
+            visit.desk,
+            actor,
+            "oidc",
+            client=visit.client,
+            now=visit.now,
+            before=cookies.read_session(visit.cookies),
+        )
     except IkewardenError as error:
         return _again(visit, error, onward, used_up=True)
     answer = entered(opened, next=onward)
