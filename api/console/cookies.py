@@ -14,6 +14,9 @@ SESSION: Final = "__Host-ikewarden"
 ATTEMPT: Final = "__Host-ikewarden-oidc"
 #: What somebody chose to see: `zh.dark`. No secret.
 VIEW: Final = "__Host-ikewarden-view"
+#: What was done, by its code: a note to the next page, which says it and takes the note away. In the address of a page
+#: anybody could put it into a link.
+DONE: Final = "__Host-ikewarden-done"
 THEMES: Final = ("", "light", "dark")
 _LONGEST: Final = 2000
 _SHORTEST: Final = 40
@@ -35,6 +38,11 @@ def read_session(given: Mapping[str, str]) -> Secret | None:
 def gone(name: str) -> str:
     """Take a cookie away."""
     return f"{name}=; {_SAFE}; Max-Age=0"
+
+
+def done(code: str) -> str:
+    """Leave a note for the next page."""
+    return f"{DONE}={code}; {_SAFE}; Max-Age=60"
 
 
 def view(language: str, theme: str) -> str:

@@ -30,7 +30,7 @@ class Form(Sent):
 @dataclass(frozen=True, slots=True)
 class Visit(Generic[Body, Query]):
     """One decoded request for a page. `path` holds the values of the braces in the page's path; `here` is the path and
-    query string as they came; `done` the code of what the page before did (`Redirect`), or empty.
+    query string as they came; `done` the code of what the page before did (`Redirect`), from a cookie, or empty.
     """
 
     desk: Desk
