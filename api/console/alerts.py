@@ -7,8 +7,8 @@ from typing import Any, Final, Literal
 from pydantic import Field
 
 from api import cursors, decoding
-from api.console.again import MENDABLE, again
-from api.console.lists import ROWS, ListQuery, behind
+from api.console.lists import ROWS, ListSearch, behind
+from api.console.mending import MENDABLE, again
 from api.console.page import Answer, Form, Page, Redirect, Screen, Visit, tell, text
 from api.console.tones import SEVERITIES, Tone, found_words
 from api.registry import Nothing
@@ -34,7 +34,7 @@ _STATES: Final[Mapping[str, Tone]] = {
 }
 
 
-class AlertSearch(ListQuery):
+class AlertSearch(ListSearch):
     """Which alerts; the open ones where nothing is said."""
 
     state: Literal["open", "ended", "all"] = "open"

@@ -7,7 +7,8 @@ from pydantic import Field
 
 from api import cursors, decoding
 from api.console.errors import PageStale
-from api.console.mending import PAGE, Search, behind, refused
+from api.console.lists import ROWS, ListSearch, behind
+from api.console.mending import refused
 from api.console.page import Answer, Form, Page, Redirect, Refused, Screen, Visit, tell, text
 from api.registry import Nothing
 from api.v1.certificates import Word
@@ -48,14 +49,13 @@ ACTS: Mapping[str, str] = {
 CEREMONY = text("A key ceremony is held: all that is listed is made before witnesses.")
 
 
-class ApprovalSearch(Search):
+class ApprovalSearch(ListSearch):
     """Which requests."""
 
     state: (
         Literal["pending", "approved", "refused", "used", "expired", "withdrawn", "all"] | None
     ) = None
     act: Word | None = None
-    cursor: str | None = Field(default=None, max_length=cursors.MAX_CURSOR)
 
 
 class DecisionForm(Form):
@@ -80,10 +80,10 @@ def search(visit: Visit[None, ApprovalSearch]) -> Answer:
         state=None if query.state == "all" else query.state,
         act=query.act,
         cursor=cursors.decode(_PATH, query.cursor, int),
-        limit=PAGE,
+        limit=ROWS,
     )
     found = decisions.list_(visit.desk, visit.actor, wanted, now=visit.now)
-    onward = behind(_PATH, query, found[-1].id if found else None, len(found))
+    onward = behind(visit, _PATH, found, found[-1].id if found else None)
     shown = {
         "found": found,
         "behind": onward,

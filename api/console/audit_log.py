@@ -6,7 +6,8 @@ from typing import Any
 from pydantic import Field
 
 from api import cursors, decoding
-from api.console.mending import PAGE, Search, behind, refused
+from api.console.lists import ROWS, ListSearch, behind
+from api.console.mending import refused
 from api.console.page import Answer, Download, Form, Page, Refused, Screen, Visit, text
 from api.console.render import link
 from api.registry import Nothing
@@ -33,7 +34,7 @@ STEPS = {
 }
 
 
-class EventSearch(Search):
+class EventSearch(ListSearch):
     """Which events. The days are in UTC, both are part of the span."""
 
     action: Word | None = None
@@ -41,7 +42,6 @@ class EventSearch(Search):
     object: Word | None = None
     since: date | None = None
     until: date | None = None
-    cursor: str | None = Field(default=None, max_length=cursors.MAX_CURSOR)
 
 
 class HeadForm(Form):
@@ -56,7 +56,7 @@ def search(visit: Visit[None, EventSearch]) -> Answer:
     last_day = None if query.until in {None, date.max} else query.until
     wanted = AuditQuery(
         cursor=cursors.decode(_PATH, query.cursor, int),
-        limit=PAGE,
+        limit=ROWS,
         action=query.action,
         actor=query.actor,
         object=query.object,
@@ -64,7 +64,7 @@ def search(visit: Visit[None, EventSearch]) -> Answer:
         until=None if last_day is None else _midnight(last_day + timedelta(days=1)),
     )
     found = history.audit_events(visit.desk, visit.actor, wanted)
-    onward = behind(_PATH, query, found[-1].id if found else None, len(found))
+    onward = behind(visit, _PATH, found, found[-1].id if found else None)
     shown = {"found": found, "behind": onward, "query": query, "tones": TONES}
     return Screen("audit_log/list.html", shown)
 

@@ -6,14 +6,15 @@ from datetime import UTC, datetime, timedelta
 from typing import Annotated, Any, Final, Literal
 
 from cryptography import x509
-from pydantic import BeforeValidator, Field
+from pydantic import BeforeValidator
 
 from api import cursors
 from api.console.acting import told
-from api.console.mending import Search as Asked
+from api.console.lists import ROWS, ListSearch, Search
 from api.console.page import Answer, Download, Page, Screen, Visit, text
 from api.console.render import link
 from api.errors import CursorInvalid, RouteNotFound
+from api.v1.certificates import Word
 from fleet import loaded, sas
 from fleet.monitoring import shown as monitoring
 from fleet.monitoring.shown import AlertQuery
@@ -30,10 +31,8 @@ from pki.x509.signing import PublicKey
 PATH: Final = "/certificates"
 _NEWER: Final = PATH + "#newer"
 ONE: Final = "/certificates/{serial}"
-_SHOWN: Final = 50
 _FEW: Final = 20
 _SOON: Final = timedelta(days=30)
-Word = Annotated[str, Field(min_length=1, max_length=200, pattern=r"^[^\x00-\x1f\x7f]+$")]
 
 #: Tone and word of each status.
 STATES: Final[Mapping[str, tuple[str, str]]] = {
@@ -86,7 +85,7 @@ def _instant(given: object) -> object:
 Instant = Annotated[datetime, BeforeValidator(_instant)]
 
 
-class Search(Asked):
+class CertificateSearch(ListSearch):
     """What to look for, by the names that it has over REST."""
 
     q: Word | None = None
@@ -102,10 +101,9 @@ class Search(Asked):
     gateway: Word | None = None
     profile: Word | None = None
     authority: Word | None = None
-    cursor: str | None = Field(default=None, max_length=cursors.MAX_CURSOR)
 
 
-class Which(Asked):
+class Which(Search):
     """Which authority's certificate is meant, where two used the same serial number."""
 
     authority: Word | None = None
@@ -158,12 +156,12 @@ def row(view: CertificateView, now: datetime) -> Row:
     return Row(view, state_of(view, now), address(view))
 
 
-def list_(visit: Visit[None, Search]) -> Answer:
+def list_(visit: Visit[None, CertificateSearch]) -> Answer:
     """Search certificates."""
     asked = visit.query
     given = asked.model_dump(exclude={"cursor"}, exclude_none=True)
     cursor, newer = _place(asked.cursor)
-    wanted = CertificateQuery(**given, cursor=cursor, newer=newer, limit=_SHOWN)
+    wanted = CertificateQuery(**given, cursor=cursor, newer=newer, limit=ROWS)
     found = certificates.browse(visit.desk, visit.actor, wanted, now=visit.now)
     again = asked.model_dump(mode="json", exclude={"cursor"}, exclude_none=True)
     shown = {
@@ -321,7 +319,7 @@ def download(visit: Visit[None, File]) -> Answer:
 
 
 PAGES: tuple[Page, ...] = (
-    Page("GET", PATH, list_, Action.CERTIFICATE_READ, query=Search, menu="Certificates"),
+    Page("GET", PATH, list_, Action.CERTIFICATE_READ, query=CertificateSearch, menu="Certificates"),
     Page("GET", ONE, show, Action.CERTIFICATE_READ, query=Which),
     Page("GET", ONE + "/file", download, Action.CERTIFICATE_READ, query=File),
 )

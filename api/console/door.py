@@ -15,7 +15,7 @@ from flask import Flask, Response, request
 from api import decoding
 from api.bridge import EXCHANGE, Exchange, Live
 from api.console import cookies, language, sending
-from api.console.again import refused
+from api.console.mending import shown as shown_error
 from api.console.page import MAX_KEPT, Answer, Download, Page, Redirect, Screen, Visit
 from api.console.render import POLICY, link, render
 from api.errors import RouteNotFound
@@ -227,7 +227,7 @@ class Door:
         typed = typed if len(typed) <= MAX_KEPT else ""
         shown = {
             "next": visit.here if page.method == "GET" else "",
-            "error": refused(error, visit.request_id),
+            "error": shown_error(error, visit.request_id),
             "kept": typed,
             "kept_for": visit.here if page.method == "POST" and typed else "",
         }
@@ -238,7 +238,7 @@ class Door:
         if status_of(error) >= 500:
             extra = {"request_id": visit.request_id, "code": error.code}
             _log.warning("%s", error.message, extra=extra)
-        shown = refused(error, visit.request_id)
+        shown = shown_error(error, visit.request_id)
         screen = Screen("error.html", {"error": shown}, status=shown.status, part="message")
         response = self._html(screen if sent.htmx else replace(screen, part=""), visit)
         retry = error.details.get("retry_after")

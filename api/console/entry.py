@@ -5,8 +5,8 @@ from typing import Literal
 from pydantic import Field
 
 from api.console import cookies
-from api.console.again import again
 from api.console.door import session_of
+from api.console.mending import again
 from api.console.page import MAX_KEPT, Answer, Form, Page, Redirect, Screen, Visit, tell
 from api.problems import status_of
 from api.registry import Nothing, Sent

@@ -9,7 +9,8 @@ from pydantic import Field
 from api import cursors, decoding
 from api.console.errors import PageStale
 from api.console.findings_chart import charts_of
-from api.console.mending import PAGE, Search, behind, refused
+from api.console.lists import ROWS, ListSearch, Search, behind
+from api.console.mending import refused
 from api.console.page import Answer, Form, Page, Redirect, Refused, Screen, Visit, tell, text
 from api.console.render import link
 from api.decoding import PLAIN
@@ -45,7 +46,7 @@ Path = Annotated[str, Field(min_length=1, max_length=4096, pattern=PLAIN)]
 Why = Annotated[str, Field(max_length=1000)]
 
 
-class FindingSearch(Search):
+class FindingSearch(ListSearch):
     """Which findings. `state` "present": open or accepted."""
 
     q: Word | None = None
@@ -54,7 +55,6 @@ class FindingSearch(Search):
     baseline: Word | None = None
     severity: Literal["critical", "high", "medium", "low", "info"] | None = None
     state: Literal["present", "open", "accepted", "fixed", "all"] = "present"
-    cursor: str | None = Field(default=None, max_length=cursors.MAX_CURSOR)
 
 
 class KnownSearch(Search):
@@ -103,11 +103,11 @@ def search(visit: Visit[None, FindingSearch]) -> Answer:
         baseline=query.baseline,
         present=query.state == "present",
         cursor=cursors.decode_pair(_PATH, query.cursor),
-        limit=PAGE,
+        limit=ROWS,
     )
     found = shown.search(visit.desk, visit.actor, wanted)
     last = f"{found[-1].rank}:{found[-1].id}" if found else None
-    onward = behind(_PATH, query, last, len(found))
+    onward = behind(visit, _PATH, found, last)
     return _screen(visit, "list", {"found": found, "behind": onward, "query": query})
 
 

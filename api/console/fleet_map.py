@@ -6,10 +6,10 @@ from urllib.parse import quote
 
 from pydantic import Field
 
+from api.console.lists import Search
 from api.console.page import Answer, Page, Screen, Visit, text
 from api.console.render import link
 from api.console.tones import Tone, found_words
-from api.registry import Sent
 from fleet import topology
 from fleet.topology import FleetMap, MapQuery, Node, NodeState, Trunk, TunnelState
 from pki.actors import Action
@@ -49,7 +49,7 @@ _SHAPES: Final = {
 }
 
 
-class MapSearch(Sent):
+class MapSearch(Search):
     """Which tunnels."""
 
     q: str | None = Field(default=None, max_length=200)

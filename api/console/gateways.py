@@ -8,10 +8,10 @@ from urllib.parse import quote
 from pydantic import Field
 
 from api import cursors
-from api.console.again import MENDABLE, again
 from api.console.errors import PageStale
 from api.console.handovers import hours_of
-from api.console.lists import ROWS, ListQuery, behind
+from api.console.lists import ROWS, ListSearch, behind
+from api.console.mending import MENDABLE, again
 from api.console.page import Answer, Form, Page, Redirect, Screen, Visit, tell, text
 from api.console.tones import GATEWAYS, SEVERITIES, ends, found_words
 from api.registry import Nothing
@@ -53,7 +53,7 @@ COMMANDS: Final = {
 }
 
 
-class GatewaySearch(ListQuery):
+class GatewaySearch(ListSearch):
     """Which gateways."""
 
     q: str | None = Field(default=None, max_length=200)

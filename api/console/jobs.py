@@ -2,10 +2,8 @@
 
 from typing import Any
 
-from pydantic import Field
-
 from api import cursors, decoding
-from api.console.mending import PAGE, Search, behind
+from api.console.lists import ROWS, ListSearch, behind
 from api.console.page import Answer, Form, Page, Redirect, Screen, Visit, tell, text
 from api.registry import Nothing
 from core.errors import NotFound
@@ -24,10 +22,8 @@ class NoSuchJob(NotFound):
     next_step = "Look at the list of jobs: it has all that ever ran."
 
 
-class RunSearch(Search):
+class RunSearch(ListSearch):
     """Which runs."""
-
-    cursor: str | None = Field(default=None, max_length=cursors.MAX_CURSOR)
 
 
 class RetryForm(Form):
@@ -49,10 +45,10 @@ def runs(visit: Visit[None, RunSearch]) -> Answer:
     """What a job did, newest first."""
     name, path = visit.path["name"], f"{_PATH}/{visit.path['name']}"
     before = cursors.decode(path, visit.query.cursor, int)
-    found = history.job_runs(visit.desk, visit.actor, name, cursor=before, limit=PAGE)
+    found = history.job_runs(visit.desk, visit.actor, name, cursor=before, limit=ROWS)
     if not found and before is None:
         raise NoSuchJob(f"No job {name!r} ever ran.")
-    onward = behind(path, visit.query, found[-1].id if found else None, len(found))
+    onward = behind(visit, path, found, found[-1].id if found else None)
     return Screen(
         "jobs/runs.html", {"name": name, "found": found, "behind": onward, "tones": TONES}
     )

@@ -7,10 +7,10 @@ from typing import Any, Final, Literal
 from pydantic import Field
 
 from api import cursors, decoding
-from api.console.again import MENDABLE, again
 from api.console.errors import PageStale
 from api.console.keys import key_end
-from api.console.lists import ROWS, ListQuery, behind
+from api.console.lists import ROWS, ListSearch, behind
+from api.console.mending import MENDABLE, again
 from api.console.page import Answer, Form, Page, Redirect, Screen, Visit, tell, text
 from api.console.rotation_way import STATES, steps, tone
 from api.console.sentences import told
@@ -44,7 +44,7 @@ REASONS: Final[Mapping[str, str]] = {
 _SETTLED: Final = ENDED | {State.PROVEN}
 
 
-class RotationSearch(ListQuery):
+class RotationSearch(ListSearch):
     """Which rotations: one of the states, or those that run; of those that ended, the ones that did so since."""
 
     state: (

@@ -4,12 +4,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
-from pydantic import Field
-
 from api import cursors, decoding
 from api.console import cookies
 from api.console.door import session_of
-from api.console.mending import PAGE, Search, behind
+from api.console.lists import ROWS, ListSearch, Search, behind
 from api.console.page import Answer, Form, Page, Redirect, Screen, Visit, tell, text
 from api.console.render import link
 from api.registry import Nothing
@@ -31,11 +29,10 @@ WAYS: Final[Mapping[str, str]] = {
 }
 
 
-class SessionSearch(Search):
+class SessionSearch(ListSearch):
     """Whose sessions."""
 
     person: Word | None = None
-    cursor: str | None = Field(default=None, max_length=cursors.MAX_CURSOR)
 
 
 class Whose(Search):
@@ -83,10 +80,10 @@ def search(visit: Visit[None, SessionSearch]) -> Answer:
         visit.actor,
         name=query.person,
         before=cursors.decode(_PATH, query.cursor, int),
-        limit=PAGE,
+        limit=ROWS,
         now=visit.now,
     )
-    onward = behind(_PATH, query, found[-1].id if found else None, len(found))
+    onward = behind(visit, _PATH, found, found[-1].id if found else None)
     rows = [_row(visit, each) for each in found]
     return Screen("sessions/list.html", {"rows": rows, "behind": onward, "query": query})
 

@@ -7,10 +7,10 @@ from pydantic import Field
 
 from api import cursors
 from api.console import rotation_way
-from api.console.again import MENDABLE, again
 from api.console.errors import PageStale
 from api.console.keys import key_end
-from api.console.lists import ROWS, ListQuery, behind
+from api.console.lists import ROWS, ListSearch, behind
+from api.console.mending import MENDABLE, again
 from api.console.page import Answer, Form, Page, Redirect, Screen, Visit, tell
 from api.console.sas import sa_row
 from api.console.sentences import told
@@ -27,7 +27,7 @@ _HISTORY = 10
 _SHOWN_SAS = 100
 
 
-class TunnelSearch(ListQuery):
+class TunnelSearch(ListSearch):
     """Which tunnels."""
 
     q: str | None = Field(default=None, max_length=200)
