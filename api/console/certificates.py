@@ -13,6 +13,7 @@ from api.console.acting import told
 from api.console.lists import ROWS, ListSearch, Search
 from api.console.page import Answer, Download, Page, Screen, Visit, text
 from api.console.render import link
+from api.console.tones import SEVERITIES, Tone
 from api.errors import CursorInvalid, RouteNotFound
 from api.v1.certificates import Word
 from fleet import loaded, sas
@@ -34,29 +35,21 @@ ONE: Final = "/certificates/{serial}"
 _FEW: Final = 20
 _SOON: Final = timedelta(days=30)
 
-#: Tone and word of each status.
-STATES: Final[Mapping[str, tuple[str, str]]] = {
-    "pending": ("busy", text("Pending")),
-    "valid": ("good", text("Valid")),
-    "soon": ("warn", text("Expires soon")),
-    "held": ("warn", text("On hold")),
-    "revoked": ("bad", text("Revoked")),
-    "abandoned": ("off", text("Never issued")),
-    "expired": ("off", text("Expired")),
-    "ended": ("bad", text("Authority not in force")),
+STATES: Final[Mapping[str, Tone]] = {
+    "pending": Tone("busy", text("Pending")),
+    "valid": Tone("good", text("Valid")),
+    "soon": Tone("warn", text("Expires soon")),
+    "held": Tone("warn", text("On hold")),
+    "revoked": Tone("bad", text("Revoked")),
+    "abandoned": Tone("off", text("Never issued")),
+    "expired": Tone("off", text("Expired")),
+    "ended": Tone("bad", text("Authority not in force")),
 }
-VERDICTS: Final[Mapping[str, tuple[str, str]]] = {
-    "pass": ("good", text("Works")),
-    "warn": ("warn", text("With warnings")),
-    "fail": ("bad", text("Does not work")),
-    "info": ("off", text("Note")),
-}
-SEVERITIES: Final[Mapping[str, tuple[str, str]]] = {
-    "critical": ("bad", text("Critical")),
-    "high": ("bad", text("High")),
-    "medium": ("warn", text("Medium")),
-    "low": ("warn", text("Low")),
-    "info": ("off", text("Info")),
+VERDICTS: Final[Mapping[str, Tone]] = {
+    "pass": Tone("good", text("Works")),
+    "warn": Tone("warn", text("With warnings")),
+    "fail": Tone("bad", text("Does not work")),
+    "info": Tone("off", text("Note")),
 }
 DIALECTS: Final[Mapping[str, str]] = {
     "rfc4945": "RFC 4945",
@@ -120,7 +113,7 @@ class Row:
     """A certificate in a list."""
 
     view: CertificateView
-    state: tuple[str, str]
+    state: Tone
     href: str
 
     @property
@@ -139,8 +132,8 @@ def address(view: CertificateView, part: str = "", **query: object) -> str:
     return link(f"{PATH}/{view.serial}{part}", authority=view.authority, **query)
 
 
-def state_of(view: CertificateView, now: datetime) -> tuple[str, str]:
-    """Tone and word of what a certificate is worth."""
+def state_of(view: CertificateView, now: datetime) -> Tone:
+    """How it is shown what a certificate is worth."""
     status = view.status_at(now)
     if status == "valid" and not view.in_force:
         return STATES["ended"]
@@ -169,7 +162,7 @@ def list_(visit: Visit[None, CertificateSearch]) -> Answer:
         "found": found,
         "asked": asked,
         "filtered": bool(given),
-        "statuses": [(each, STATES[each][1]) for each in STATUSES],
+        "statuses": [(each, STATES[each].word) for each in STATUSES],
         "authorities": _authority_names(visit),
         "profiles": _profile_names(visit),
         "newer": found.newer and link(PATH, **again, cursor=cursors.encode(_NEWER, found.newer)),

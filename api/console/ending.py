@@ -13,6 +13,7 @@ from api.console.errors import PageStale
 from api.console.mending import WORTH_KEEPING, again
 from api.console.page import Answer, Form, Page, Redirect, Screen, Visit, tell, text
 from api.console.render import link
+from api.console.tones import Tone
 from api.registry import Nothing
 from api.v1.certificates import Word
 from fleet import reach, revoking
@@ -35,10 +36,10 @@ REASONS: Final[Mapping[str, str]] = {
 _OF_AUTHORITY: Final[Mapping[str, str]] = {
     "cACompromise": text("CA compromise: the key of the authority is lost, stolen, or known")
 }
-_STATES: Final[Mapping[str, tuple[str, str]]] = {
-    "confirmed": ("good", text("Confirmed")),
-    "pending": ("busy", text("Pending")),
-    "unreachable": ("bad", text("Unreachable")),
+_STATES: Final[Mapping[str, Tone]] = {
+    "confirmed": Tone("good", text("Confirmed")),
+    "pending": Tone("busy", text("Pending")),
+    "unreachable": Tone("bad", text("Unreachable")),
 }
 _REVOKE, _HOLD, _RELEASE = "revoke", "hold", "release"
 _SHOWN: Final = 200

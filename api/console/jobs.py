@@ -1,18 +1,24 @@
 """Jobs of the clock, and work after commit: how they do, what they did, and what needs a person."""
 
-from typing import Any
+from collections.abc import Mapping
+from typing import Any, Final
 
 from api import cursors, decoding
 from api.console.lists import ROWS, ListSearch, behind
 from api.console.page import Answer, Form, Page, Redirect, Screen, Visit, tell, text
+from api.console.tones import Tone
 from api.registry import Nothing
 from core.errors import NotFound
 from pki import history
 from pki.actors import Action
 
 _PATH = "/jobs"
-TONES = {"ok": "good", "failed": "bad", None: "busy"}
-WORDS = (text("ok"), text("failed"), text("running"))
+#: Of a run; one without an outcome is under way.
+OUTCOMES: Final[Mapping[str | None, Tone]] = {
+    "ok": Tone("good", text("ok")),
+    "failed": Tone("bad", text("failed")),
+    None: Tone("busy", text("running")),
+}
 
 
 class NoSuchJob(NotFound):
@@ -36,7 +42,7 @@ def show(visit: Visit[None, Nothing]) -> Answer:
         "jobs": history.job_states(visit.desk, visit.actor),
         "depth": history.outbox_depth(visit.desk, visit.actor, now=visit.now),
         "dead": history.dead_letters(visit.desk, visit.actor),
-        "tones": TONES,
+        "outcomes": OUTCOMES,
     }
     return Screen("jobs/list.html", shown, part="now")
 
@@ -50,7 +56,7 @@ def runs(visit: Visit[None, RunSearch]) -> Answer:
         raise NoSuchJob(f"No job {name!r} ever ran.")
     onward = behind(visit, path, found, found[-1].id if found else None)
     return Screen(
-        "jobs/runs.html", {"name": name, "found": found, "behind": onward, "tones": TONES}
+        "jobs/runs.html", {"name": name, "found": found, "behind": onward, "outcomes": OUTCOMES}
     )
 
 

@@ -14,6 +14,7 @@ from api.console.lists import ROWS, ListSearch, Search, behind
 from api.console.mending import WORTH_KEEPING, again
 from api.console.page import Answer, Form, Page, Redirect, Screen, Visit, tell, text
 from api.console.render import link
+from api.console.tones import Tone
 from api.registry import Nothing
 from pki import profiles, tokens
 from pki.actors import Action, Role, Scope
@@ -21,11 +22,11 @@ from pki.approvals import ApprovalRequired
 from pki.tokens import CreatedToken, TokenRequest, TokenView
 
 PATH: Final = "/tokens"
-_STATES: Final[Mapping[str, tuple[str, str]]] = {
-    "valid": ("good", text("Valid")),
-    "used": ("off", text("Used up")),
-    "expired": ("off", text("Expired")),
-    "revoked": ("bad", text("Revoked")),
+_STATES: Final[Mapping[str, Tone]] = {
+    "valid": Tone("good", text("Valid")),
+    "used": Tone("off", text("Used up")),
+    "expired": Tone("off", text("Expired")),
+    "revoked": Tone("bad", text("Revoked")),
 }
 #: What each role is for.
 ROLES: Final[Mapping[Role, str]] = {
@@ -79,7 +80,7 @@ class _Row:
     """A token in a list. `limits` are those that it has, by name."""
 
     view: TokenView
-    state: tuple[str, str]
+    state: Tone
     limits: tuple[tuple[str, str], ...]
     own: bool
     end_at: str | None
