@@ -10,7 +10,7 @@ from api import cursors, decoding
 from api.console.lists import ROWS, ListSearch, behind
 from api.console.mending import MENDABLE, again
 from api.console.page import Answer, Form, Page, Redirect, Screen, Visit, tell, text
-from api.console.tones import SEVERITIES, Tone, found_words
+from api.console.tones import SEVERITIES, Tone, tone_of
 from api.registry import Nothing
 from core.errors import IkewardenError
 from fleet.monitoring import orders, shown
@@ -51,10 +51,6 @@ class SilenceForm(Form):
     why: str = Field(default="", max_length=1000)
 
 
-class UnsilenceForm(Form):
-    """Nothing but what every form brings."""
-
-
 def search(visit: Visit[None, AlertSearch]) -> Answer:
     """The alerts, the worst first."""
     query = visit.query
@@ -71,7 +67,7 @@ def search(visit: Visit[None, AlertSearch]) -> Answer:
     last = f"{found[-1].rank}:{found[-1].id}" if found else None
     listed = {
         "alerts": [
-            (each, found_words(SEVERITIES, each.severity), found_words(_STATES, each.state))
+            (each, tone_of(SEVERITIES, each.severity), tone_of(_STATES, each.state))
             for each in found
         ],
         "severities": SEVERITIES,
@@ -94,10 +90,10 @@ def _whole(
     silenced = alert.silenced_until is not None and alert.silenced_until > visit.now
     whole = {
         "alert": alert,
-        "severity": found_words(SEVERITIES, alert.severity),
+        "severity": tone_of(SEVERITIES, alert.severity),
         "state_of": Tone("off", text("Silenced"))
         if silenced and alert.state == AlertState.OPEN
-        else found_words(_STATES, alert.state),
+        else tone_of(_STATES, alert.state),
         "silenced": silenced,
         "events": found.events,
         "explained": explanation(alert.kind) is not None,
@@ -121,7 +117,7 @@ def silence(visit: Visit[SilenceForm, Nothing]) -> Answer:
     return Redirect(f"/alerts/{number}", "alert-silenced")
 
 
-def unsilence(visit: Visit[UnsilenceForm, Nothing]) -> Answer:
+def unsilence(visit: Visit[Form, Nothing]) -> Answer:
     """Take the silence back."""
     number = decoding.number(visit.path["id"])
     try:
@@ -140,5 +136,5 @@ PAGES: tuple[Page, ...] = (
     Page("GET", _PATH, search, Action.ALERT_READ, query=AlertSearch, menu="Alerts"),
     Page("GET", _ONE, look, Action.ALERT_READ, live=True),
     Page("POST", _ONE + "/silence", silence, Action.ALERT_SILENCE, form=SilenceForm),
-    Page("POST", _ONE + "/unsilence", unsilence, Action.ALERT_SILENCE, form=UnsilenceForm),
+    Page("POST", _ONE + "/unsilence", unsilence, Action.ALERT_SILENCE, form=Form),
 )

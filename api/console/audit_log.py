@@ -11,7 +11,7 @@ from api.console.lists import ROWS, ListSearch, behind
 from api.console.mending import refused
 from api.console.page import Answer, Download, Form, Page, Refused, Screen, Visit, text
 from api.console.render import link
-from api.console.tones import Tone, found_words
+from api.console.tones import Tone, tone_of
 from api.registry import Nothing
 from api.v1 import audit_log as rest
 from api.v1.certificates import Word
@@ -148,7 +148,7 @@ def _head(
 
 
 def _outcome(known: str) -> Tone:
-    return found_words(OUTCOMES, known)
+    return tone_of(OUTCOMES, known)
 
 
 def _midnight(day: date) -> datetime:

@@ -32,10 +32,6 @@ class RunSearch(ListSearch):
     """Which runs."""
 
 
-class RetryForm(Form):
-    """Nothing but what every form brings."""
-
-
 def show(visit: Visit[None, Nothing]) -> Answer:
     """All jobs, the backlog, and what failed for good. Watched, so that a person sees how it goes on."""
     shown = {
@@ -60,7 +56,7 @@ def runs(visit: Visit[None, RunSearch]) -> Answer:
     )
 
 
-def retry(visit: Visit[RetryForm, Any]) -> Answer:
+def retry(visit: Visit[Form, Any]) -> Answer:
     """Queue work anew that failed for good."""
     history.retry(visit.desk, visit.actor, decoding.number(visit.path["id"]), now=visit.now)
     return Redirect(_PATH, "job-retried")
@@ -71,5 +67,5 @@ tell(job_retried="It is queued anew, as if it had never failed.")
 PAGES: tuple[Page, ...] = (
     Page("GET", _PATH, show, Action.JOB_READ, live=True, menu="Jobs"),
     Page("GET", f"{_PATH}/{{name}}", runs, Action.JOB_READ, query=RunSearch),
-    Page("POST", f"{_PATH}/dead-letters/{{id}}/retry", retry, Action.JOB_RETRY, form=RetryForm),
+    Page("POST", f"{_PATH}/dead-letters/{{id}}/retry", retry, Action.JOB_RETRY, form=Form),
 )

@@ -21,7 +21,7 @@ Query = TypeVar("Query")
 
 class Form(Sent):
     """What a form sends: every field a text, a number as it is written, an unchecked box left out. What nobody filled
-    in counts as left out; `once` and `csrf` are taken off before.
+    in counts as left out; `once` and `csrf` are taken off before. A form without fields of its own is this one.
     """
 
     model_config = ConfigDict(extra="forbid", strict=False, frozen=True, str_strip_whitespace=True)

@@ -11,7 +11,7 @@ from api import cursors
 from api.console import rekeying
 from api.console.lists import ROWS, ListSearch, behind
 from api.console.page import Answer, Page, Screen, Visit, text
-from api.console.tones import SEVERITIES, Tone, found_words
+from api.console.tones import SEVERITIES, Tone, tone_of
 from fleet import sas
 from fleet.monitoring import intervals, shown
 from fleet.monitoring.shown import AlertQuery, EventQuery
@@ -137,7 +137,7 @@ def connection(visit: Visit[None, ConnectionQuery]) -> Answer:
         "known": known,
         "layers": rekeying.layers(visit, known),
         "sas": [sa_row(each) for each in sas.search(visit.desk, visit.actor, now_up)],
-        "alerts": [(each, found_words(SEVERITIES, each.severity)) for each in mine],
+        "alerts": [(each, tone_of(SEVERITIES, each.severity)) for each in mine],
         "events": events,
         "behind": behind(visit, _CONNECTION, events, events[-1].position if events else None),
     }

@@ -41,10 +41,6 @@ class Whose(Search):
     person: Word
 
 
-class EndForm(Form):
-    """Nothing but what every form brings."""
-
-
 class EndAllForm(Form):
     """Whose sessions end."""
 
@@ -96,7 +92,7 @@ def ask_end(visit: Visit[None, Nothing]) -> Answer:
     return Screen("sessions/end.html", shown)
 
 
-def end(visit: Visit[EndForm, Nothing]) -> Answer:
+def end(visit: Visit[Form, Nothing]) -> Answer:
     """End a session."""
     number = decoding.number(visit.path["id"])
     try:
@@ -137,7 +133,7 @@ def own(visit: Visit[None, Nothing]) -> Answer:
     return Screen("sessions/own.html", shown)
 
 
-def end_own(visit: Visit[EndForm, Nothing]) -> Answer:
+def end_own(visit: Visit[Form, Nothing]) -> Answer:
     """Sign out everywhere."""
     signed_in.end_own(visit.desk, session_of(visit), now=visit.now)
     return _ended(visit, "signed-out-everywhere", out=True)
@@ -155,7 +151,7 @@ PAGES: tuple[Page, ...] = (
     Page("GET", _ALL, ask_end_all, Action.SESSION_READ, query=Whose),
     Page("POST", _ALL, end_all, Action.SESSION_END, form=EndAllForm),
     Page("GET", _ONE, ask_end, Action.SESSION_READ),
-    Page("POST", _ONE, end, Action.SESSION_END, form=EndForm),
+    Page("POST", _ONE, end, Action.SESSION_END, form=Form),
     Page("GET", _OWN, own, None),
-    Page("POST", f"{_OWN}/end", end_own, None, form=EndForm),
+    Page("POST", f"{_OWN}/end", end_own, None, form=Form),
 )

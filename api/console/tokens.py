@@ -71,10 +71,6 @@ class Prefilled(Search):
     approval: str = Field(default="", max_length=18)
 
 
-class EndForm(Form):
-    """Nothing but what every form brings."""
-
-
 @dataclass(frozen=True)
 class _Row:
     """A token in a list. `limits` are those that it has, by name."""
@@ -188,7 +184,7 @@ def _ending(visit: Visit[Any, Any]) -> dict[str, Any]:
     return {"row": _row(visit, found), "target": link(f"{PATH}/{found.id}/revoke")}
 
 
-def end(visit: Visit[EndForm, Nothing]) -> Answer:
+def end(visit: Visit[Form, Nothing]) -> Answer:
     """End a token."""
     try:
         tokens.revoke(visit.desk, visit.actor, visit.path["id"], now=visit.now)
@@ -204,5 +200,5 @@ PAGES: tuple[Page, ...] = (
     Page("GET", PATH + "/create", ask, Action.TOKEN_CREATE, query=Prefilled),
     Page("POST", PATH + "/create", create, Action.TOKEN_CREATE, form=TokenForm, secret=True),
     Page("GET", PATH + "/{id}/revoke", ask_end, Action.TOKEN_REVOKE),
-    Page("POST", PATH + "/{id}/revoke", end, Action.TOKEN_REVOKE, form=EndForm),
+    Page("POST", PATH + "/{id}/revoke", end, Action.TOKEN_REVOKE, form=Form),
 )
