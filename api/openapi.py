@@ -15,6 +15,7 @@ _TAGS = {
     "Authorities": "Who signs.",
     "Profiles": "What a certificate of a kind contains.",
     "Tokens": "Credentials for people and programs, and one-time tokens for gateways.",
+    "Sessions": "Who is signed in to the web console.",
     "Approvals": "What one person asked for and another one approves or refuses.",
     "Gateways": "Who is in the fleet, and what each of them should have and has.",
     "Findings": "What audits found on gateways: searched, accepted.",

@@ -97,6 +97,14 @@ def traceparent() -> dict[str, str]:
     return {} if found is None else {TRACEPARENT: found}
 
 
+def handed_down(environ: Mapping[str, str]) -> dict[str, str]:
+    """The header that names the span which started this program, where its environment does (OpenTelemetry,
+    Environment Variables as Context Propagation Carriers); nothing where it names none.
+    """
+    found = environ.get(TRACEPARENT.upper(), "")
+    return {TRACEPARENT: found} if _PARENT.fullmatch(found) else {}
+
+
 def below(work: _Work) -> _Work:
     """The same work, below the span that the caller is in now, in whichever thread it is done."""
     if _Held.recorder is None:

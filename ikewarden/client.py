@@ -110,7 +110,7 @@ class Listing:
 
 class Client:
     """Requests to one service, one at a time. `passphrase` is asked for that of an encrypted client key; `approval` is
-    the number of another person's approval for what is asked.
+    the number of another person's approval for what is asked; `trace` is the header of what they belong under.
     """
 
     def __init__(
@@ -119,9 +119,11 @@ class Client:
         *,
         passphrase: Callable[[], str] | None = None,
         approval: str | None = None,
+        trace: Mapping[str, str] | None = None,
     ) -> None:
         self._service = service
         self._approval = approval
+        self._trace = trace or {}
         self._url = _checked_url(service.url)
         self._link = ""  # of the last answer
         self._pool = urllib3.PoolManager(
@@ -167,9 +169,11 @@ class Client:
         """
         return self._ask("PATCH", path, None, body)
 
-    def delete(self, path: str, query: Query | None = None) -> None:
-        """Remove what is at a path. Sent once more if the connection is lost. Raises what `get` raises."""
-        self._ask("DELETE", path, query, None)
+    def delete(self, path: str, query: Query | None = None) -> Document:
+        """Remove what is at a path, and give what the service says of it, if anything. Sent once more if the connection
+        is lost. Raises what `get` raises.
+        """
+        return self._ask("DELETE", path, query, None)
 
     def listing(self, path: str, query: Query | None = None, *, limit: int) -> Listing:
         """The first `limit` entries of a list with pages. Raises what `get` raises."""
@@ -212,7 +216,7 @@ class Client:
         return self._url + path + (f"?{urlencode(given)}" if given else "")
 
     def _headers(self, accept: str) -> dict[str, str]:
-        headers = {"Accept": accept, "User-Agent": "ikewarden"}
+        headers = {"Accept": accept, "User-Agent": "ikewarden", **self._trace}
         if self._service.token is not None:
             headers["Authorization"] = f"Bearer {self._service.token.reveal().decode()}"
         if self._approval is not None:

@@ -40,6 +40,8 @@ class Action(StrEnum):
     TOKEN_CREATE = "token.create"  # noqa: S105 - the name of an action
     TOKEN_READ = "token.read"  # noqa: S105 - the name of an action
     TOKEN_REVOKE = "token.revoke"  # noqa: S105 - the name of an action
+    SESSION_READ = "session.read"
+    SESSION_END = "session.end"
     JOB_READ = "job.read"
     JOB_RETRY = "job.retry"
     JOB_RUN = "job.run"

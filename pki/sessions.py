@@ -10,7 +10,7 @@ from datetime import datetime, timedelta
 from ipaddress import ip_address, ip_network
 from typing import Any, Final
 
-from sqlalchemy import Connection, bindparam, delete, func, select, update
+from sqlalchemy import ColumnElement, Connection, bindparam, delete, func, select, update
 
 from core.errors import NotAuthenticated, NotPermitted, TooFast
 from core.secret import Secret
@@ -68,9 +68,15 @@ class Opened:
 
 
 def sign_in_with_token(
-    desk: Desk, token: Secret, *, client: str, now: datetime, request_id: str
+    desk: Desk,
+    token: Secret,
+    *,
+    client: str,
+    now: datetime,
+    request_id: str,
+    before: Secret | None = None,
 ) -> Opened:
-    """Begin a session for the holder of a token. `client` is the address that he comes from.
+    """Begin a session for the holder of a token. `client` is the address that he comes from; `before` as in `begin`.
 
     Raises TokenRefused, NoPerson, TooManySignIns.
     """
@@ -80,13 +86,19 @@ def sign_in_with_token(
     except TokenRefused:
         note_failure(desk, client, now=now, request_id=request_id)
         raise
-    return begin(desk, actor, "token", client=client, now=now)
+    return begin(desk, actor, "token", client=client, now=now, before=before)
 
 
 def sign_in_with_certificate(
-    desk: Desk, der: bytes | None, *, client: str, now: datetime, request_id: str
+    desk: Desk,
+    der: bytes | None,
+    *,
+    client: str,
+    now: datetime,
+    request_id: str,
+    before: Secret | None = None,
 ) -> Opened:
-    """Begin a session for the holder of a client certificate, as long as he shows the same one.
+    """Begin a session for the holder of a client certificate, as long as he shows the same one; `before` as in `begin`.
 
     Raises NoPerson where none was shown, or one of nobody that the settings name; ClientCertificateUnknown,
     ClientCertificateRevoked, ClientCertificateExpired, TooManySignIns.
@@ -98,11 +110,21 @@ def sign_in_with_certificate(
             next_step="Import it with its key into the browser, and choose it when the browser asks.",
         )
     actor = identity.person_from_certificate(desk, der, now=now, request_id=request_id)
-    return begin(desk, actor, "certificate", client=client, now=now)
+    return begin(desk, actor, "certificate", client=client, now=now, before=before)
 
 
-def begin(desk: Desk, actor: Actor, way: str, *, client: str, now: datetime) -> Opened:
-    """Begin a session for somebody who has proved himself. Raises NoPerson."""
+def begin(
+    desk: Desk,
+    actor: Actor,
+    way: str,
+    *,
+    client: str,
+    now: datetime,
+    before: Secret | None = None,
+) -> Opened:
+    """Begin a session for somebody who has proved himself. `before` is the secret of the session that his browser had:
+    nobody could end it any more who has its cookie no longer, so it ends here. Raises NoPerson.
+    """
     if actor.role not in PEOPLE:
         raise NoPerson(f"The role {actor.role} is not a person's.")
     secret = Secret(urlsafe_b64encode(desk.entropy(32)).rstrip(b"="))
@@ -122,6 +144,8 @@ def begin(desk: Desk, actor: Actor, way: str, *, client: str, now: datetime) -> 
     new = sessions.insert().returning(sessions.c.id)
 
     def work(unit: Unit) -> int:
+        if before is not None:
+            remove(unit, actor, sessions.c.hash == _hash(before), now=now, by="sign_in")
         number: int = unit.connection.execute(new, row).scalar_one()
         leave(unit, actor, "console.sign_in", f"session:{number}", now=now, way=way, client=client)
         return number
@@ -153,7 +177,7 @@ def find(
     if row is None or now >= row.expires_at or now >= row.seen_at + rules.idle:
         raise SessionEnded("Nobody is signed in, or it was too long ago.")
     try:
-        actor = _actor(desk, row, certificate, now=now, request_id=request_id)
+        actor = holder(desk, row, certificate, now=now, request_id=request_id)
     except NotAuthenticated:
         raise SessionEnded("What you signed in with does not count any more.") from None
     if seen and now >= row.seen_at + _SEEN:
@@ -166,15 +190,28 @@ def end(desk: Desk, session: Session, *, now: datetime) -> None:
     """Sign out: the cookie is worth nothing from now on."""
 
     def work(unit: Unit) -> None:
-        unit.connection.execute(delete(sessions).where(sessions.c.id == session.id))
-        leave(unit, session.actor, "console.sign_out", f"session:{session.id}", now=now)
+        remove(unit, session.actor, sessions.c.id == session.id, now=now)
 
     desk.store.together(work)
 
 
-def _actor(
+def remove(
+    unit: Unit, actor: Actor, which: ColumnElement[bool], *, now: datetime, **detail: Any
+) -> int:
+    """End those sessions, each with its audit event, which names whose it was where it was another's; how many."""
+    gone = unit.connection.execute(
+        delete(sessions).where(which).returning(sessions.c.id, sessions.c.name)
+    ).all()
+    for row in gone:
+        whose: dict[str, Any] = {} if row.name == actor.name else {"of": row.name}
+        leave(unit, actor, "console.sign_out", f"session:{row.id}", now=now, **whose, **detail)
+    return len(gone)
+
+
+def holder(
     desk: Desk, row: Any, certificate: bytes | None, *, now: datetime, request_id: str
 ) -> Actor:
+    """Who has the session of this row, as what he signed in with counts now. Raises NotAuthenticated."""
     if row.way == "token":
         number = row.credential.removeprefix("token:")
         actor = identity.actor_by_token_id(desk, number, now=now, request_id=request_id)

@@ -7,10 +7,10 @@ from typing import Any, Final, Literal
 from pydantic import Field
 
 from api import cursors, decoding
-from api.console.again import MENDABLE, again
-from api.console.lists import ROWS, ListQuery, behind
+from api.console.lists import ROWS, ListSearch, behind
+from api.console.mending import MENDABLE, again
 from api.console.page import Answer, Form, Page, Redirect, Screen, Visit, tell, text
-from api.console.tones import SEVERITIES, Tone, found_words
+from api.console.tones import SEVERITIES, Tone, tone_of
 from api.registry import Nothing
 from core.errors import IkewardenError
 from fleet.monitoring import orders, shown
@@ -36,7 +36,7 @@ _STATES: Final[Mapping[str, Tone]] = {
 }
 
 
-class AlertSearch(ListQuery):
+class AlertSearch(ListSearch):
     """Which alerts; the open ones where nothing is said."""
 
     state: Literal["open", "ended", "all"] = "open"
@@ -51,10 +51,6 @@ class SilenceForm(Form):
 
     hours: Literal["1", "8", "24", "168", "720"] = "24"
     why: str = Field(default="", max_length=1000)
-
-
-class UnsilenceForm(Form):
-    """Nothing but what every form brings."""
 
 
 def search(visit: Visit[None, AlertSearch]) -> Answer:
@@ -73,7 +69,7 @@ def search(visit: Visit[None, AlertSearch]) -> Answer:
     last = f"{found[-1].rank}:{found[-1].id}" if found else None
     listed = {
         "alerts": [
-            (each, found_words(SEVERITIES, each.severity), found_words(_STATES, each.state))
+            (each, tone_of(SEVERITIES, each.severity), tone_of(_STATES, each.state))
             for each in found
         ],
         "severities": SEVERITIES,
@@ -88,7 +84,7 @@ def open_alerts(visit: Visit[Any, Any], wanted: AlertQuery) -> list[tuple[AlertV
     if not visit.may(Action.ALERT_READ):
         return []
     found = shown.alerts(visit.desk, visit.actor, wanted)
-    return [(each, found_words(SEVERITIES, each.severity)) for each in found]
+    return [(each, tone_of(SEVERITIES, each.severity)) for each in found]
 
 
 def look(visit: Visit[None, Nothing]) -> Answer:
@@ -105,10 +101,10 @@ def _whole(
     silenced = alert.silenced_until is not None and alert.silenced_until > visit.now
     whole = {
         "alert": alert,
-        "severity": found_words(SEVERITIES, alert.severity),
+        "severity": tone_of(SEVERITIES, alert.severity),
         "state_of": Tone("off", text("Silenced"))
         if silenced and alert.state == AlertState.OPEN
-        else found_words(_STATES, alert.state),
+        else tone_of(_STATES, alert.state),
         "silenced": silenced,
         "events": found.events,
         "explained": explanation(alert.kind) is not None,
@@ -132,7 +128,7 @@ def silence(visit: Visit[SilenceForm, Nothing]) -> Answer:
     return Redirect(f"/alerts/{number}", "alert-silenced")
 
 
-def unsilence(visit: Visit[UnsilenceForm, Nothing]) -> Answer:
+def unsilence(visit: Visit[Form, Nothing]) -> Answer:
     """Take the silence back."""
     number = decoding.number(visit.path["id"])
     try:
@@ -151,5 +147,5 @@ PAGES: tuple[Page, ...] = (
     Page("GET", _PATH, search, Action.ALERT_READ, query=AlertSearch, live=True, menu="Alerts"),
     Page("GET", _ONE, look, Action.ALERT_READ, live=True),
     Page("POST", _ONE + "/silence", silence, Action.ALERT_SILENCE, form=SilenceForm),
-    Page("POST", _ONE + "/unsilence", unsilence, Action.ALERT_SILENCE, form=UnsilenceForm),
+    Page("POST", _ONE + "/unsilence", unsilence, Action.ALERT_SILENCE, form=Form),
 )

@@ -1,14 +1,16 @@
 """Approvals: what somebody asked for, exactly, and what another person says to it."""
 
 from collections.abc import Mapping
-from typing import Any, Literal
+from typing import Any, Final, Literal
 
 from pydantic import Field
 
 from api import cursors, decoding
 from api.console.errors import PageStale
-from api.console.mending import PAGE, Search, behind, refused
+from api.console.lists import ROWS, ListSearch, behind
+from api.console.mending import refused
 from api.console.page import Answer, Form, Page, Redirect, Refused, Screen, Visit, tell, text
+from api.console.tones import Tone
 from api.registry import Nothing
 from api.v1.certificates import Word
 from core.errors import IkewardenError
@@ -19,18 +21,14 @@ from pki.decisions import ApprovalQuery, ApprovalView
 from pki.guarded import Guarded, Step, person
 
 _PATH = "/approvals"
-TONES = {
-    "pending": "warn",
-    "approved": "busy",
-    "refused": "bad",
-    "used": "good",
-    "expired": "off",
-    "withdrawn": "off",
+STATES: Final[Mapping[str, Tone]] = {
+    "pending": Tone("warn", text("pending")),
+    "approved": Tone("busy", text("approved")),
+    "refused": Tone("bad", text("refused")),
+    "used": Tone("good", text("used")),
+    "expired": Tone("off", text("expired")),
+    "withdrawn": Tone("off", text("withdrawn")),
 }
-WORDS = (
-    *(text("pending"), text("approved"), text("refused")),
-    *(text("used"), text("expired"), text("withdrawn")),
-)
 #: What happens if it is approved, in a sentence.
 ACTS: Mapping[str, str] = {
     Guarded.AUTHORITY_CREATE: text("A CA is made, or a retired one comes back."),
@@ -48,14 +46,13 @@ ACTS: Mapping[str, str] = {
 CEREMONY = text("A key ceremony is held: all that is listed is made before witnesses.")
 
 
-class ApprovalSearch(Search):
+class ApprovalSearch(ListSearch):
     """Which requests."""
 
     state: (
         Literal["pending", "approved", "refused", "used", "expired", "withdrawn", "all"] | None
     ) = None
     act: Word | None = None
-    cursor: str | None = Field(default=None, max_length=cursors.MAX_CURSOR)
 
 
 class DecisionForm(Form):
@@ -80,15 +77,15 @@ def search(visit: Visit[None, ApprovalSearch]) -> Answer:
         state=None if query.state == "all" else query.state,
         act=query.act,
         cursor=cursors.decode(_PATH, query.cursor, int),
-        limit=PAGE,
+        limit=ROWS,
     )
     found = decisions.list_(visit.desk, visit.actor, wanted, now=visit.now)
-    onward = behind(_PATH, query, found[-1].id if found else None, len(found))
+    onward = behind(visit, _PATH, found, found[-1].id if found else None)
     shown = {
         "found": found,
         "behind": onward,
         "query": query,
-        "tones": TONES,
+        "states": STATES,
         "acts": list(Guarded),
     }
     return Screen("approvals/list.html", shown)
@@ -127,7 +124,7 @@ def _show(visit: Visit[Any, Any], error: Refused | None = None, reason: str = ""
     parts = one.parameters.get(PARTS)
     shown = {
         "one": one,
-        "tones": TONES,
+        "states": STATES,
         "what": CEREMONY if parts else ACTS.get(one.act, ""),
         "parameters": {name: each for name, each in one.parameters.items() if name != PARTS},
         "parts": parts if isinstance(parts, list) else [],

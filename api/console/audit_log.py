@@ -1,14 +1,17 @@
 """The audit log: searched, looked at, and proved: that an event is under the signed head, that nothing was changed."""
 
+from collections.abc import Mapping
 from datetime import UTC, date, datetime, time, timedelta
-from typing import Any
+from typing import Any, Final
 
 from pydantic import Field
 
 from api import cursors, decoding
-from api.console.mending import PAGE, Search, behind, refused
+from api.console.lists import ROWS, ListSearch, behind
+from api.console.mending import refused
 from api.console.page import Answer, Download, Form, Page, Refused, Screen, Visit, text
 from api.console.render import link
+from api.console.tones import Tone, tone_of
 from api.registry import Nothing
 from api.v1 import audit_log as rest
 from api.v1.certificates import Word
@@ -20,8 +23,12 @@ from pki.history import AuditQuery
 from pki.tlog import note
 
 _PATH = "/audit-log"
-TONES = {"ok": "good", "intent": "busy", "denied": "bad", "failed": "bad"}
-WORDS = (text("ok"), text("intent"), text("denied"), text("failed"))
+OUTCOMES: Final[Mapping[str, Tone]] = {
+    "ok": Tone("good", text("ok")),
+    "intent": Tone("busy", text("intent")),
+    "denied": Tone("bad", text("denied")),
+    "failed": Tone("bad", text("failed")),
+}
 #: What each step of a check says, by `audit_proof.Step.code`.
 STEPS = {
     "leaf": text("The row, as it is on record, hashes to this leaf."),
@@ -33,7 +40,7 @@ STEPS = {
 }
 
 
-class EventSearch(Search):
+class EventSearch(ListSearch):
     """Which events. The days are in UTC, both are part of the span."""
 
     action: Word | None = None
@@ -41,7 +48,6 @@ class EventSearch(Search):
     object: Word | None = None
     since: date | None = None
     until: date | None = None
-    cursor: str | None = Field(default=None, max_length=cursors.MAX_CURSOR)
 
 
 class HeadForm(Form):
@@ -56,7 +62,7 @@ def search(visit: Visit[None, EventSearch]) -> Answer:
     last_day = None if query.until in {None, date.max} else query.until
     wanted = AuditQuery(
         cursor=cursors.decode(_PATH, query.cursor, int),
-        limit=PAGE,
+        limit=ROWS,
         action=query.action,
         actor=query.actor,
         object=query.object,
@@ -64,8 +70,8 @@ def search(visit: Visit[None, EventSearch]) -> Answer:
         until=None if last_day is None else _midnight(last_day + timedelta(days=1)),
     )
     found = history.audit_events(visit.desk, visit.actor, wanted)
-    onward = behind(_PATH, query, found[-1].id if found else None, len(found))
-    shown = {"found": found, "behind": onward, "query": query, "tones": TONES}
+    onward = behind(visit, _PATH, found, found[-1].id if found else None)
+    shown = {"found": found, "behind": onward, "query": query, "outcome": _outcome}
     return Screen("audit_log/list.html", shown)
 
 
@@ -84,7 +90,7 @@ def show(visit: Visit[None, Nothing]) -> Answer:
         "checked": checked,
         "error": error,
         "says": STEPS,
-        "tones": TONES,
+        "outcome": _outcome,
         "about": _page_about(kind, about),
     }
     return Screen("audit_log/event.html", shown)
@@ -139,6 +145,10 @@ def _head(
         error = refused(missing, visit)
     shown = {"head": newest, "checked": checked, "error": error, "typed": typed, "says": STEPS}
     return Screen("audit_log/head.html", shown, status=error.status if error else 200)
+
+
+def _outcome(known: str) -> Tone:
+    return tone_of(OUTCOMES, known)
 
 
 def _midnight(day: date) -> datetime:

@@ -8,6 +8,7 @@ from typing import Any, Final
 from api.console.acting import told
 from api.console.page import Answer, Download, Page, Screen, Visit, text
 from api.console.render import link
+from api.console.tones import Tone
 from api.registry import Nothing
 from fleet import loaded
 from hsm.keystores import place_of
@@ -20,31 +21,31 @@ from pki.x509.keys import key_algorithm
 
 PATH: Final = "/authorities"
 _SOON: Final = timedelta(days=180)
-_STATES: Final[Mapping[str, tuple[str, str]]] = {
-    ACTIVE: ("good", text("Active")),
-    PREPARED: ("busy", text("Prepared")),
-    RETIRED: ("off", text("Retired")),
-    OUTSIDE: ("off", text("Kept elsewhere")),
-    REVOKED: ("bad", text("Revoked or on hold")),
-    "soon": ("warn", text("Expires soon")),
-    "expired": ("bad", text("Expired")),
+_STATES: Final[Mapping[str, Tone]] = {
+    ACTIVE: Tone("good", text("Active")),
+    PREPARED: Tone("busy", text("Prepared")),
+    RETIRED: Tone("off", text("Retired")),
+    OUTSIDE: Tone("off", text("Kept elsewhere")),
+    REVOKED: Tone("bad", text("Revoked or on hold")),
+    "soon": Tone("warn", text("Expires soon")),
+    "expired": Tone("bad", text("Expired")),
 }
-_LISTS: Final[Mapping[str, tuple[str, str]]] = {
-    "fresh": ("good", text("In force")),
-    "stale": ("bad", text("Run out")),
+_LISTS: Final[Mapping[str, Tone]] = {
+    "fresh": Tone("good", text("In force")),
+    "stale": Tone("bad", text("Run out")),
 }
 KINDS: Final[Mapping[str, str]] = {
     FULL: text("Complete list"),
     DELTA: text("Delta"),
     "shard": text("Shard"),
 }
-_PHASES: Final[Mapping[str, tuple[str, str]]] = {
-    "prepared": ("busy", text("Prepared")),
-    "published": ("busy", text("Published")),
-    "scheduled": ("busy", text("Switch is scheduled")),
-    "switched": ("busy", text("Switched")),
-    "finished": ("good", text("Finished")),
-    "abandoned": ("off", text("Abandoned")),
+_PHASES: Final[Mapping[str, Tone]] = {
+    "prepared": Tone("busy", text("Prepared")),
+    "published": Tone("busy", text("Published")),
+    "scheduled": Tone("busy", text("Switch is scheduled")),
+    "switched": Tone("busy", text("Switched")),
+    "finished": Tone("good", text("Finished")),
+    "abandoned": Tone("off", text("Abandoned")),
 }
 
 
@@ -53,7 +54,7 @@ class _Row:
     """An authority in a list."""
 
     known: Authority
-    state: tuple[str, str]
+    state: Tone
     href: str
 
 

@@ -6,14 +6,16 @@ from datetime import UTC, datetime, timedelta
 from typing import Annotated, Any, Final, Literal
 
 from cryptography import x509
-from pydantic import BeforeValidator, Field
+from pydantic import BeforeValidator
 
 from api import cursors
 from api.console.acting import told
-from api.console.mending import Search as Asked
+from api.console.lists import ROWS, ListSearch, Search
 from api.console.page import Answer, Download, Page, Screen, Visit, text
 from api.console.render import link
+from api.console.tones import SEVERITIES, Tone
 from api.errors import CursorInvalid, RouteNotFound
+from api.v1.certificates import Word
 from fleet import loaded, sas
 from fleet.monitoring import shown as monitoring
 from fleet.monitoring.shown import AlertQuery
@@ -30,34 +32,24 @@ from pki.x509.signing import PublicKey
 PATH: Final = "/certificates"
 _NEWER: Final = PATH + "#newer"
 ONE: Final = "/certificates/{serial}"
-_SHOWN: Final = 50
 _FEW: Final = 20
 _SOON: Final = timedelta(days=30)
-Word = Annotated[str, Field(min_length=1, max_length=200, pattern=r"^[^\x00-\x1f\x7f]+$")]
 
-#: Tone and word of each status.
-STATES: Final[Mapping[str, tuple[str, str]]] = {
-    "pending": ("busy", text("Pending")),
-    "valid": ("good", text("Valid")),
-    "soon": ("warn", text("Expires soon")),
-    "held": ("warn", text("On hold")),
-    "revoked": ("bad", text("Revoked")),
-    "abandoned": ("off", text("Never issued")),
-    "expired": ("off", text("Expired")),
-    "ended": ("bad", text("Authority not in force")),
+STATES: Final[Mapping[str, Tone]] = {
+    "pending": Tone("busy", text("Pending")),
+    "valid": Tone("good", text("Valid")),
+    "soon": Tone("warn", text("Expires soon")),
+    "held": Tone("warn", text("On hold")),
+    "revoked": Tone("bad", text("Revoked")),
+    "abandoned": Tone("off", text("Never issued")),
+    "expired": Tone("off", text("Expired")),
+    "ended": Tone("bad", text("Authority not in force")),
 }
-VERDICTS: Final[Mapping[str, tuple[str, str]]] = {
-    "pass": ("good", text("Works")),
-    "warn": ("warn", text("With warnings")),
-    "fail": ("bad", text("Does not work")),
-    "info": ("off", text("Note")),
-}
-SEVERITIES: Final[Mapping[str, tuple[str, str]]] = {
-    "critical": ("bad", text("Critical")),
-    "high": ("bad", text("High")),
-    "medium": ("warn", text("Medium")),
-    "low": ("warn", text("Low")),
-    "info": ("off", text("Info")),
+VERDICTS: Final[Mapping[str, Tone]] = {
+    "pass": Tone("good", text("Works")),
+    "warn": Tone("warn", text("With warnings")),
+    "fail": Tone("bad", text("Does not work")),
+    "info": Tone("off", text("Note")),
 }
 DIALECTS: Final[Mapping[str, str]] = {
     "rfc4945": "RFC 4945",
@@ -86,7 +78,7 @@ def _instant(given: object) -> object:
 Instant = Annotated[datetime, BeforeValidator(_instant)]
 
 
-class Search(Asked):
+class CertificateSearch(ListSearch):
     """What to look for, by the names that it has over REST."""
 
     q: Word | None = None
@@ -102,10 +94,9 @@ class Search(Asked):
     gateway: Word | None = None
     profile: Word | None = None
     authority: Word | None = None
-    cursor: str | None = Field(default=None, max_length=cursors.MAX_CURSOR)
 
 
-class Which(Asked):
+class Which(Search):
     """Which authority's certificate is meant, where two used the same serial number."""
 
     authority: Word | None = None
@@ -122,7 +113,7 @@ class Row:
     """A certificate in a list."""
 
     view: CertificateView
-    state: tuple[str, str]
+    state: Tone
     href: str
 
     @property
@@ -141,8 +132,8 @@ def address(view: CertificateView, part: str = "", **query: object) -> str:
     return link(f"{PATH}/{view.serial}{part}", authority=view.authority, **query)
 
 
-def state_of(view: CertificateView, now: datetime) -> tuple[str, str]:
-    """Tone and word of what a certificate is worth."""
+def state_of(view: CertificateView, now: datetime) -> Tone:
+    """How it is shown what a certificate is worth."""
     status = view.status_at(now)
     if status == "valid" and not view.in_force:
         return STATES["ended"]
@@ -158,12 +149,12 @@ def row(view: CertificateView, now: datetime) -> Row:
     return Row(view, state_of(view, now), address(view))
 
 
-def list_(visit: Visit[None, Search]) -> Answer:
+def list_(visit: Visit[None, CertificateSearch]) -> Answer:
     """Search certificates."""
     asked = visit.query
     given = asked.model_dump(exclude={"cursor"}, exclude_none=True)
     cursor, newer = _place(asked.cursor)
-    wanted = CertificateQuery(**given, cursor=cursor, newer=newer, limit=_SHOWN)
+    wanted = CertificateQuery(**given, cursor=cursor, newer=newer, limit=ROWS)
     found = certificates.browse(visit.desk, visit.actor, wanted, now=visit.now)
     again = asked.model_dump(mode="json", exclude={"cursor"}, exclude_none=True)
     shown = {
@@ -171,7 +162,7 @@ def list_(visit: Visit[None, Search]) -> Answer:
         "found": found,
         "asked": asked,
         "filtered": bool(given),
-        "statuses": [(each, STATES[each][1]) for each in STATUSES],
+        "statuses": [(each, STATES[each].word) for each in STATUSES],
         "authorities": _authority_names(visit),
         "profiles": _profile_names(visit),
         "newer": found.newer and link(PATH, **again, cursor=cursors.encode(_NEWER, found.newer)),
@@ -321,7 +312,7 @@ def download(visit: Visit[None, File]) -> Answer:
 
 
 PAGES: tuple[Page, ...] = (
-    Page("GET", PATH, list_, Action.CERTIFICATE_READ, query=Search, menu="Certificates"),
+    Page("GET", PATH, list_, Action.CERTIFICATE_READ, query=CertificateSearch, menu="Certificates"),
     Page("GET", ONE, show, Action.CERTIFICATE_READ, query=Which),
     Page("GET", ONE + "/file", download, Action.CERTIFICATE_READ, query=File),
 )

@@ -3,6 +3,7 @@
 import hashlib
 import hmac
 from base64 import urlsafe_b64decode, urlsafe_b64encode
+from collections.abc import Mapping
 from typing import Final
 
 from core.secret import Secret
@@ -13,9 +14,13 @@ SESSION: Final = "__Host-ikewarden"
 ATTEMPT: Final = "__Host-ikewarden-oidc"
 #: What somebody chose to see: `zh.dark`. No secret.
 VIEW: Final = "__Host-ikewarden-view"
+#: What was done, by its code: a note to the next page, which says it and takes the note away. In the address of a page
+#: anybody could put it into a link.
+DONE: Final = "__Host-ikewarden-done"
 THEMES: Final = ("", "light", "dark")
 _LONGEST: Final = 2000
 _SHORTEST: Final = 40
+_MAX_SECRET: Final = 200
 _SAFE: Final = "Path=/; Secure; HttpOnly; SameSite=Lax"
 
 
@@ -24,9 +29,20 @@ def session(secret: Secret) -> str:
     return f"{SESSION}={secret.reveal().decode()}; {_SAFE}"
 
 
+def read_session(given: Mapping[str, str]) -> Secret | None:
+    """The secret of the browser's session; None where it has none."""
+    value = given.get(SESSION)
+    return Secret(value) if value and len(value) <= _MAX_SECRET else None
+
+
 def gone(name: str) -> str:
     """Take a cookie away."""
     return f"{name}=; {_SAFE}; Max-Age=0"
+
+
+def done(code: str) -> str:
+    """Leave a note for the next page."""
+    return f"{DONE}={code}; {_SAFE}; Max-Age=60"
 
 
 def view(language: str, theme: str) -> str:

@@ -15,7 +15,7 @@ from flask import Flask, Response, request
 from api import decoding
 from api.bridge import EXCHANGE, Exchange, Live
 from api.console import cookies, language, sending
-from api.console.again import refused
+from api.console.mending import shown as shown_error
 from api.console.page import MAX_KEPT, Answer, Download, Page, Redirect, Screen, Visit
 from api.console.render import POLICY, link, render
 from api.errors import RouteNotFound
@@ -54,6 +54,12 @@ class _Sent:
     def watched(self) -> bool:
         """Whether the page's part shall be sent again whenever it has changed."""
         return bool(self.environ.get("HTTP_ACCEPT", "").startswith(_EVENTS))
+
+    @property
+    def note(self) -> str:
+        """The code of what the page before did: for the page that a browser goes to, and not for its parts."""
+        whole = self.environ["REQUEST_METHOD"] == "GET" and not (self.htmx or self.watched)
+        return request.cookies.get(cookies.DONE, "") if whole else ""
 
 
 class Door:
@@ -117,6 +123,7 @@ class Door:
             csrf=cookies.csrf(sent.cookie),
             request_id=sent.exchange.request_id,
             theme=theme,
+            done=sent.note,
             certificate=sent.exchange.peer,
             cookies=request.cookies,
         )
@@ -141,8 +148,8 @@ class Door:
             # Before the form is read: whoever may not is told so, and not what is wrong with his form.
             require(visit.actor, page.action)
         if page.method == "GET":
-            done, query = _done(request.environ["QUERY_STRING"])
-            visit = replace(visit, query=decoding.query(page.query, query), done=done)
+            query = decoding.query(page.query, request.environ["QUERY_STRING"])
+            visit = replace(visit, query=query)
             return self._respond(page, page.view(visit), visit, sent)
         if not page.public:
             sending.check_csrf(sent.fields.get("csrf", ""), visit.csrf)
@@ -189,13 +196,19 @@ class Door:
             return response
         whole = not (sent.htmx or (page.live and sent.watched))
         screen = replace(answer, part="") if whole else answer
-        response = Response(render(screen, visit, self._menu), answer.status, content_type=_HTML)
-        response.headers["Content-Security-Policy"] = POLICY
+        response = self._html(screen, visit)
         response.headers["Vary"] = "HX-Request, Accept, Accept-Language, Cookie"
         if page.live and sent.watched:
             sent.exchange.live = Live()
         for cookie in answer.cookies:
             response.headers.add("Set-Cookie", cookie)
+        return response
+
+    def _html(self, screen: Screen, visit: Visit[Any, Any]) -> Response:
+        response = Response(render(screen, visit, self._menu), screen.status, content_type=_HTML)
+        response.headers["Content-Security-Policy"] = POLICY
+        if visit.done:
+            response.headers.add("Set-Cookie", cookies.gone(cookies.DONE))
         return response
 
     def _sign_in(
@@ -214,7 +227,7 @@ class Door:
         typed = typed if len(typed) <= MAX_KEPT else ""
         shown = {
             "next": visit.here if page.method == "GET" else "",
-            "error": refused(error, visit.request_id),
+            "error": shown_error(error, visit.request_id),
             "kept": typed,
             "kept_for": visit.here if page.method == "POST" and typed else "",
         }
@@ -225,14 +238,9 @@ class Door:
         if status_of(error) >= 500:
             extra = {"request_id": visit.request_id, "code": error.code}
             _log.warning("%s", error.message, extra=extra)
-        shown = refused(error, visit.request_id)
+        shown = shown_error(error, visit.request_id)
         screen = Screen("error.html", {"error": shown}, status=shown.status, part="message")
-        response = Response(
-            render(screen if sent.htmx else replace(screen, part=""), visit, self._menu),
-            shown.status,
-            content_type=_HTML,
-        )
-        response.headers["Content-Security-Policy"] = POLICY
+        response = self._html(screen if sent.htmx else replace(screen, part=""), visit)
         retry = error.details.get("retry_after")
         if isinstance(retry, int):
             response.headers["Retry-After"] = str(retry)
@@ -241,34 +249,26 @@ class Door:
 
 def _sent(form: bool) -> _Sent:
     environ = request.environ
-    value = request.cookies.get(cookies.SESSION)
     return _Sent(
         environ,
         environ[EXCHANGE],
-        Secret(value) if value and len(value) <= 200 else None,
+        cookies.read_session(request.cookies),
         sending.fields(environ["wsgi.input"].read(), environ.get("CONTENT_TYPE", ""))
         if form
         else {},
     )
 
 
-def _done(query: str) -> tuple[str, str]:
-    """Take `done=CODE`, which a redirect of ours put there, off a query string."""
-    parts = [part for part in query.split("&") if part]
-    codes = [part.removeprefix("done=") for part in parts if part.startswith("done=")]
-    return (codes[0] if codes else ""), "&".join(p for p in parts if not p.startswith("done="))
-
-
 def _redirect(answer: Redirect, sent: _Sent) -> Response:
-    path, _, query = answer.to.partition("?")
-    to = answer.to if not answer.done else f"{path}?{query}{'&' if query else ''}done={answer.done}"
     if sent.htmx:
         response = Response("", 204)
-        response.headers["HX-Redirect"] = to
+        response.headers["HX-Redirect"] = answer.to
     else:
         response = Response("", 303)
-        response.headers["Location"] = to
+        response.headers["Location"] = answer.to
         response.autocorrect_location_header = False
+    if answer.done:
+        response.headers.add("Set-Cookie", cookies.done(answer.done))
     for cookie in answer.cookies:
         response.headers.add("Set-Cookie", cookie)
     return response

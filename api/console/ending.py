@@ -8,13 +8,14 @@ from pydantic import Field
 
 from api.console import acting
 from api.console.acting import told
-from api.console.again import again
-from api.console.certificates import ONE, PATH, Row, Which, Word, address, row
+from api.console.certificates import ONE, PATH, Row, Which, address, row
 from api.console.errors import PageStale
-from api.console.issuing import MENDABLE
+from api.console.mending import WORTH_KEEPING, again
 from api.console.page import Answer, Form, Page, Redirect, Screen, Visit, tell, text
 from api.console.render import link
+from api.console.tones import Tone
 from api.registry import Nothing
+from api.v1.certificates import Word
 from fleet import reach, revoking
 from fleet.revoking import Revocation
 from pki import compromise, revocation
@@ -35,10 +36,10 @@ REASONS: Final[Mapping[str, str]] = {
 _OF_AUTHORITY: Final[Mapping[str, str]] = {
     "cACompromise": text("CA compromise: the key of the authority is lost, stolen, or known")
 }
-_STATES: Final[Mapping[str, tuple[str, str]]] = {
-    "confirmed": ("good", text("Confirmed")),
-    "pending": ("busy", text("Pending")),
-    "unreachable": ("bad", text("Unreachable")),
+_STATES: Final[Mapping[str, Tone]] = {
+    "confirmed": Tone("good", text("Confirmed")),
+    "pending": Tone("busy", text("Pending")),
+    "unreachable": Tone("bad", text("Unreachable")),
 }
 _REVOKE, _HOLD, _RELEASE = "revoke", "hold", "release"
 _SHOWN: Final = 200
@@ -170,7 +171,7 @@ def _do(verb: str) -> Callable[[Visit[EndForm, Nothing]], Answer]:
             act.do(visit, acting.with_approval(visit, sent.approval))
         except ApprovalRequired as missing:
             return _wait(visit, verb, missing)
-        except MENDABLE as error:
+        except WORTH_KEEPING as error:
             shown = _shown(visit, verb, sent.authority, sent.model_dump())
             return again(visit, error, act.template, shown)
         serial = visit.path["serial"]

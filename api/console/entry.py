@@ -5,8 +5,8 @@ from typing import Literal
 from pydantic import Field
 
 from api.console import cookies
-from api.console.again import again
 from api.console.door import session_of
+from api.console.mending import again
 from api.console.page import MAX_KEPT, Answer, Form, Page, Redirect, Screen, Visit, tell
 from api.problems import status_of
 from api.registry import Nothing, Sent
@@ -23,13 +23,18 @@ class SignInQuery(Sent):
     next: str = Field(default="", max_length=_MAX)
 
 
-class SignInForm(Form):
-    """A token, and where to go. `kept` are the fields, as a query string, of a form that came after the session."""
+class EntryForm(Form):
+    """Where to go. `kept` are the fields, as a query string, of a form for `kept_for` that came after the session."""
 
-    token: str = Field(default="", max_length=300)
     next: str = Field(default="", max_length=_MAX)
     kept_for: str = Field(default="", max_length=_MAX)
     kept: str = Field(default="", max_length=MAX_KEPT)
+
+
+class SignInForm(EntryForm):
+    """A token, and where to go."""
+
+    token: str = Field(default="", max_length=300)
 
 
 class ViewForm(Form):
@@ -56,6 +61,7 @@ def sign_in(visit: Visit[SignInForm, Nothing]) -> Answer:
             client=visit.client,
             now=visit.now,
             request_id=visit.request_id,
+            before=cookies.read_session(visit.cookies),
         )
     except IkewardenError as error:
         if status_of(error) >= 500:
@@ -96,15 +102,11 @@ def local(path: str) -> str:
     return path if plain and path.startswith("/") and not path.startswith("//") else "/"
 
 
-class Kept(Form):
-    """Nothing but what every form brings."""
-
-
 tell(signed_out="You are signed out.")
 
 PAGES: tuple[Page, ...] = (
     Page("GET", "/sign-in", ask, None, query=SignInQuery, public=True),
     Page("POST", "/sign-in", sign_in, None, form=SignInForm, public=True, secret=True),
-    Page("POST", "/sign-out", sign_out, None, form=Kept),
+    Page("POST", "/sign-out", sign_out, None, form=Form),
     Page("POST", "/view", choose, None, form=ViewForm, public=True),
 )

@@ -2,16 +2,18 @@
 
 from collections.abc import Mapping
 from datetime import UTC, date, datetime, time, timedelta
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Final, Literal
 
 from pydantic import Field
 
 from api import cursors, decoding
 from api.console.errors import PageStale
 from api.console.findings_chart import charts_of
-from api.console.mending import PAGE, Search, behind, refused
+from api.console.lists import ROWS, ListSearch, Search, behind
+from api.console.mending import refused
 from api.console.page import Answer, Form, Page, Redirect, Refused, Screen, Visit, tell, text
 from api.console.render import link
+from api.console.tones import Tone
 from api.decoding import PLAIN
 from api.registry import Nothing
 from api.v1.certificates import Word
@@ -27,25 +29,35 @@ _WEEKS = 13
 # Of one page; the search by gateway finds the others.
 _GATEWAYS = 50
 _BLANK: Mapping[str, object] = {"until": "", "why": ""}
-TONES = {"critical": "bad", "high": "bad", "medium": "warn", "low": "off", "info": "off"}
-STATES = {"open": "warn", "accepted": "busy", "fixed": "good"}
-VERDICTS = {"compliant": "good", "excepted": "busy", "failing": "bad", "unknown": "off"}
+SEVERITIES: Final[Mapping[str, Tone]] = {
+    "critical": Tone("bad", text("critical")),
+    "high": Tone("bad", text("high")),
+    "medium": Tone("warn", text("medium")),
+    "low": Tone("off", text("low")),
+    "info": Tone("off", text("info")),
+}
+STATES: Final[Mapping[str, Tone]] = {
+    "open": Tone("warn", text("open")),
+    "accepted": Tone("busy", text("accepted")),
+    "fixed": Tone("good", text("fixed")),
+}
+VERDICTS: Final[Mapping[str, Tone]] = {
+    "compliant": Tone("good", text("compliant")),
+    "excepted": Tone("busy", text("excepted")),
+    "failing": Tone("bad", text("failing")),
+    "unknown": Tone("off", text("unknown")),
+}
 TABS = (
     (_PATH, text("List")),
     (f"{_PATH}/rules", text("By rule")),
     (f"{_PATH}/verdicts", text("Baselines and gateways")),
     (f"{_PATH}/trend", text("Trend")),
 )
-WORDS = (
-    *(text("critical"), text("high"), text("medium"), text("low"), text("info")),
-    *(text("open"), text("accepted"), text("fixed")),
-    *(text("compliant"), text("excepted"), text("failing"), text("unknown")),
-)
 Path = Annotated[str, Field(min_length=1, max_length=4096, pattern=PLAIN)]
 Why = Annotated[str, Field(max_length=1000)]
 
 
-class FindingSearch(Search):
+class FindingSearch(ListSearch):
     """Which findings. `state` "present": open or accepted."""
 
     q: Word | None = None
@@ -54,7 +66,6 @@ class FindingSearch(Search):
     baseline: Word | None = None
     severity: Literal["critical", "high", "medium", "low", "info"] | None = None
     state: Literal["present", "open", "accepted", "fixed", "all"] = "present"
-    cursor: str | None = Field(default=None, max_length=cursors.MAX_CURSOR)
 
 
 class KnownSearch(Search):
@@ -103,11 +114,11 @@ def search(visit: Visit[None, FindingSearch]) -> Answer:
         baseline=query.baseline,
         present=query.state == "present",
         cursor=cursors.decode_pair(_PATH, query.cursor),
-        limit=PAGE,
+        limit=ROWS,
     )
     found = shown.search(visit.desk, visit.actor, wanted)
     last = f"{found[-1].rank}:{found[-1].id}" if found else None
-    onward = behind(_PATH, query, last, len(found))
+    onward = behind(visit, _PATH, found, last)
     return _screen(visit, "list", {"found": found, "behind": onward, "query": query})
 
 
@@ -208,7 +219,7 @@ def _screen(
     whole = visit.actor.scope.gateway is None
     told = {
         "whole_fleet": whole,
-        "tones": TONES,
+        "severities": SEVERITIES,
         "states": STATES,
         "verdicts": VERDICTS,
         "views": TABS,

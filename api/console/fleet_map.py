@@ -6,10 +6,10 @@ from urllib.parse import quote
 
 from pydantic import Field
 
+from api.console.lists import Search
 from api.console.page import Answer, Page, Screen, Visit, text
 from api.console.render import link
-from api.console.tones import Tone, found_words
-from api.registry import Sent
+from api.console.tones import Tone, tone_of
 from fleet import topology
 from fleet.topology import FleetMap, MapQuery, Node, NodeState, Trunk, TunnelState
 from pki.actors import Action
@@ -49,7 +49,7 @@ _SHAPES: Final = {
 }
 
 
-class MapSearch(Sent):
+class MapSearch(Search):
     """Which tunnels."""
 
     q: str | None = Field(default=None, max_length=200)
@@ -70,7 +70,7 @@ def look(visit: Visit[None, MapSearch]) -> Answer:
         "option": _sites(visit, found) if by_site else _gateways(visit, found),
         "columns": _columns(visit, by_site=by_site),
         "rows": _site_rows(visit, found) if by_site else _gateway_rows(visit, found),
-        "edges": [(each, found_words(TUNNELS, each.state)) for each in found.edges],
+        "edges": [(each, tone_of(TUNNELS, each.state)) for each in found.edges],
         "states": TUNNELS,
         "shapes": NODES,
         "filtered": any((query.q, query.gateway, query.site, query.state)),
@@ -96,7 +96,7 @@ def _counted(visit: Visit[Any, Any], tunnels: Mapping[str, int]) -> str:
 
 def _gateway_rows(visit: Visit[Any, Any], found: FleetMap) -> list[tuple[str, ...]]:
     return [
-        (each.name, visit.say(found_words(NODES, each.state).word), _counted(visit, each.tunnels))
+        (each.name, visit.say(tone_of(NODES, each.state).word), _counted(visit, each.tunnels))
         for each in found.nodes
     ]
 
@@ -119,7 +119,7 @@ def _gateways(visit: Visit[Any, Any], found: FleetMap) -> dict[str, Any]:
         {
             "source": each.left,
             "target": each.right,
-            "name": f"{each.tunnel}: {visit.say(found_words(TUNNELS, each.state).word)}",
+            "name": f"{each.tunnel}: {visit.say(tone_of(TUNNELS, each.state).word)}",
             "lineStyle": _LINES[TunnelState(each.state)],
             "href": f"/tunnels/{each.tunnel}",
         }
@@ -129,7 +129,7 @@ def _gateways(visit: Visit[Any, Any], found: FleetMap) -> dict[str, Any]:
 
 
 def _node(visit: Visit[Any, Any], node: Node, found: FleetMap) -> dict[str, Any]:
-    tone = found_words(NODES, node.state)
+    tone = tone_of(NODES, node.state)
     ours = node.state != NodeState.PEER
     href = f"/gateways/{quote(node.name, safe='')}" if ours else link("/map", q=node.name)
     return {

@@ -8,13 +8,14 @@ from urllib.parse import quote
 from pydantic import Field
 
 from api import cursors
-from api.console.again import MENDABLE, again
+from api.console import acting
 from api.console.alerts import open_alerts
 from api.console.errors import PageStale
 from api.console.handovers import hours_of
-from api.console.lists import ROWS, ListQuery, behind
+from api.console.lists import ROWS, ListSearch, behind
+from api.console.mending import MENDABLE, again
 from api.console.page import Answer, Form, Page, Redirect, Screen, Visit, tell, text
-from api.console.tones import GATEWAYS, SEVERITIES, ends, found_words
+from api.console.tones import GATEWAYS, SEVERITIES, ends, tone_of
 from api.registry import Nothing
 from core.errors import IkewardenError
 from fleet import commands, enrollment, gateways, inventory, removal
@@ -55,7 +56,7 @@ COMMANDS: Final = {
 }
 
 
-class GatewaySearch(ListQuery):
+class GatewaySearch(ListSearch):
     """Which gateways."""
 
     q: str | None = Field(default=None, max_length=200)
@@ -79,10 +80,6 @@ class EnrollForm(Form):
 
     hours: str = Field(default="24", max_length=5)
     key: Literal["file", "token"] = "file"
-
-
-class RenewForm(Form):
-    """Nothing but what every form brings."""
 
 
 class AfreshForm(Form):
@@ -115,8 +112,7 @@ def search(visit: Visit[None, GatewaySearch]) -> Answer:
     found = gateways.search(visit.desk, visit.actor, wanted, now=visit.now)
     listed = {
         "gateways": [
-            (each, found_words(GATEWAYS, each.status), ends(each.ends_at, visit.now))
-            for each in found
+            (each, tone_of(GATEWAYS, each.status), ends(each.ends_at, visit.now)) for each in found
         ],
         "statuses": GATEWAYS,
         "behind": behind(visit, _PATH, found, found[-1].id if found else None),
@@ -140,11 +136,11 @@ def _whole(visit: Visit[Any, Any], error: IkewardenError | None = None) -> Scree
     whole = {
         "whole": found,
         "gateway": found.gateway,
-        "tone": found_words(GATEWAYS, found.gateway.status),
+        "tone": tone_of(GATEWAYS, found.gateway.status),
         "end": ends(found.gateway.ends_at, visit.now),
         "tunnels": [(each, ends(each.ends_at, visit.now)) for each in found.tunnels],
         "alerts": open_alerts(visit, AlertQuery("open", gateway=name, limit=_FEW)),
-        "findings": [(each, found_words(SEVERITIES, each.severity)) for each in open_findings],
+        "findings": [(each, tone_of(SEVERITIES, each.severity)) for each in open_findings],
         "problems": PROBLEMS,
         "kinds": KINDS,
         "commands": COMMANDS,
@@ -175,7 +171,7 @@ def create(visit: Visit[CreateForm, Nothing]) -> Answer:
     sent = visit.body
     request = GatewayRequest(
         name=sent.name,
-        identities=tuple(filter(None, map(str.strip, sent.identities.splitlines()))),
+        identities=acting.lines(sent.identities),
         profile=sent.profile,
         authority=sent.authority,
         daemon=sent.daemon,
@@ -221,7 +217,7 @@ def enroll(visit: Visit[EnrollForm, Nothing]) -> Answer:
     return Screen("gateways/enroll.html", {**shown, **once})
 
 
-def renew(visit: Visit[RenewForm, Nothing]) -> Answer:
+def renew(visit: Visit[Form, Nothing]) -> Answer:
     """Have the gateway renew its certificate."""
     return _give(visit, "renew", None)
 
@@ -291,7 +287,7 @@ PAGES: tuple[Page, ...] = (
     Page("GET", _ONE, look, Action.GATEWAY_READ, live=True),
     Page("GET", _ONE + "/enroll", ask_enrollment, Action.GATEWAY_READ),
     Page("POST", _ONE + "/enroll", enroll, Action.GATEWAY_ENROLL, form=EnrollForm, secret=True),
-    Page("POST", _ONE + "/renew", renew, Action.GATEWAY_COMMAND, form=RenewForm),
+    Page("POST", _ONE + "/renew", renew, Action.GATEWAY_COMMAND, form=Form),
     Page("POST", _ONE + "/afresh", reauthenticate, Action.GATEWAY_COMMAND, form=AfreshForm),
     Page("GET", _ONE + "/remove", ask_removal, Action.GATEWAY_READ),
     Page("POST", _ONE + "/remove", remove, Action.GATEWAY_REMOVE, form=RemoveForm),

@@ -4,7 +4,7 @@ from typing import Any, Literal
 
 from pydantic import Field
 
-from api.console.again import MENDABLE, again
+from api.console.mending import MENDABLE, again
 from api.console.page import Answer, Form, Page, Screen, Visit
 from api.registry import Nothing
 from core.errors import InvalidInput

@@ -8,21 +8,20 @@ from pydantic import Field
 
 from api.console import acting
 from api.console.acting import told
-from api.console.again import again
-from api.console.certificates import DIALECTS, ONE, PATH, Which, Word, address, pick, row
-from api.console.mending import Search as Asked
+from api.console.certificates import DIALECTS, ONE, PATH, Which, address, pick, row
+from api.console.lists import Search
+from api.console.mending import WORTH_KEEPING, again
 from api.console.page import Answer, Form, Page, Redirect, Screen, Visit, tell
 from api.console.render import link
 from api.registry import Nothing
-from core.errors import Conflict, IkewardenError, InvalidInput, NotFound, NotPermitted, Unavailable
+from api.v1.certificates import Word
+from core.errors import IkewardenError, InvalidInput
 from pki import authorities, issuance, profiles
 from pki.actors import Action
 from pki.authorities import ACTIVE
 from pki.issuance import IssuedCertificate, IssueRequest
 
 _MAX_CSR: Final = 64_000
-# What somebody can mend, or can try again with what he typed.
-MENDABLE: Final = (InvalidInput, Conflict, NotFound, NotPermitted, Unavailable)
 
 
 class IssueForm(Form):
@@ -44,7 +43,7 @@ class RenewForm(Form):
     authority: Word | None = None
 
 
-class Prefilled(Asked):
+class Prefilled(Search):
     """What is known already of the certificate that is wanted."""
 
     profile: Word | None = None
@@ -95,7 +94,7 @@ def issue(visit: Visit[IssueForm, Nothing]) -> Answer:
             gateway=sent.gateway,
         )
         made = issuance.issue(visit.desk, visit.actor, wanted, now=visit.now)
-    except MENDABLE as error:
+    except WORTH_KEEPING as error:
         shown = _choices(visit, sent.model_dump()) | {"findings": _findings(error)}
         return again(visit, error, "certificates/issue.html", shown)
     return _made(made, "issued")
@@ -144,7 +143,7 @@ def renew(visit: Visit[RenewForm, Nothing]) -> Answer:
             now=visit.now,
             authority=sent.authority,
         )
-    except MENDABLE as error:
+    except WORTH_KEEPING as error:
         shown = _old(visit, sent.authority, sent.csr) | {"findings": _findings(error)}
         return again(visit, error, "certificates/renew.html", shown)
     return _made(made, "renewed")

@@ -1,20 +1,24 @@
 """Jobs of the clock, and work after commit: how they do, what they did, and what needs a person."""
 
-from typing import Any
-
-from pydantic import Field
+from collections.abc import Mapping
+from typing import Any, Final
 
 from api import cursors, decoding
-from api.console.mending import PAGE, Search, behind
+from api.console.lists import ROWS, ListSearch, behind
 from api.console.page import Answer, Form, Page, Redirect, Screen, Visit, tell, text
+from api.console.tones import Tone
 from api.registry import Nothing
 from core.errors import NotFound
 from pki import history
 from pki.actors import Action
 
 _PATH = "/jobs"
-TONES = {"ok": "good", "failed": "bad", None: "busy"}
-WORDS = (text("ok"), text("failed"), text("running"))
+#: Of a run; one without an outcome is under way.
+OUTCOMES: Final[Mapping[str | None, Tone]] = {
+    "ok": Tone("good", text("ok")),
+    "failed": Tone("bad", text("failed")),
+    None: Tone("busy", text("running")),
+}
 
 
 class NoSuchJob(NotFound):
@@ -24,14 +28,8 @@ class NoSuchJob(NotFound):
     next_step = "Look at the list of jobs: it has all that ever ran."
 
 
-class RunSearch(Search):
+class RunSearch(ListSearch):
     """Which runs."""
-
-    cursor: str | None = Field(default=None, max_length=cursors.MAX_CURSOR)
-
-
-class RetryForm(Form):
-    """Nothing but what every form brings."""
 
 
 def show(visit: Visit[None, Nothing]) -> Answer:
@@ -40,7 +38,7 @@ def show(visit: Visit[None, Nothing]) -> Answer:
         "jobs": history.job_states(visit.desk, visit.actor),
         "depth": history.outbox_depth(visit.desk, visit.actor, now=visit.now),
         "dead": history.dead_letters(visit.desk, visit.actor),
-        "tones": TONES,
+        "outcomes": OUTCOMES,
     }
     return Screen("jobs/list.html", shown, part="now")
 
@@ -49,16 +47,16 @@ def runs(visit: Visit[None, RunSearch]) -> Answer:
     """What a job did, newest first."""
     name, path = visit.path["name"], f"{_PATH}/{visit.path['name']}"
     before = cursors.decode(path, visit.query.cursor, int)
-    found = history.job_runs(visit.desk, visit.actor, name, cursor=before, limit=PAGE)
+    found = history.job_runs(visit.desk, visit.actor, name, cursor=before, limit=ROWS)
     if not found and before is None:
         raise NoSuchJob(f"No job {name!r} ever ran.")
-    onward = behind(path, visit.query, found[-1].id if found else None, len(found))
+    onward = behind(visit, path, found, found[-1].id if found else None)
     return Screen(
-        "jobs/runs.html", {"name": name, "found": found, "behind": onward, "tones": TONES}
+        "jobs/runs.html", {"name": name, "found": found, "behind": onward, "outcomes": OUTCOMES}
     )
 
 
-def retry(visit: Visit[RetryForm, Any]) -> Answer:
+def retry(visit: Visit[Form, Any]) -> Answer:
     """Queue work anew that failed for good."""
     history.retry(visit.desk, visit.actor, decoding.number(visit.path["id"]), now=visit.now)
     return Redirect(_PATH, "job-retried")
@@ -69,5 +67,5 @@ tell(job_retried="It is queued anew, as if it had never failed.")
 PAGES: tuple[Page, ...] = (
     Page("GET", _PATH, show, Action.JOB_READ, live=True, menu="Jobs"),
     Page("GET", f"{_PATH}/{{name}}", runs, Action.JOB_READ, query=RunSearch),
-    Page("POST", f"{_PATH}/dead-letters/{{id}}/retry", retry, Action.JOB_RETRY, form=RetryForm),
+    Page("POST", f"{_PATH}/dead-letters/{{id}}/retry", retry, Action.JOB_RETRY, form=Form),
 )

@@ -1,9 +1,9 @@
-"""Lists in pages: where one goes on."""
+"""Lists in pages: what they are narrowed by, and where one goes on."""
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Final
 
-from pydantic import Field
+from pydantic import ConfigDict, Field, model_validator
 
 from api import cursors
 from api.console.page import Visit
@@ -11,11 +11,24 @@ from api.console.render import link
 from api.registry import Sent
 
 #: So many rows has a page.
-ROWS = 50
+ROWS: Final = 50
 
 
-class ListQuery(Sent):
-    """Where a list goes on."""
+class Search(Sent):
+    """What a page is asked for. A browser sends the fields that nobody filled in, too: they count as left out."""
+
+    model_config = ConfigDict(extra="forbid", strict=False, frozen=True)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _leave_out_blanks(cls, given: Any) -> Any:
+        if not isinstance(given, dict):
+            return given
+        return {name: value for name, value in given.items() if str(value).strip()}
+
+
+class ListSearch(Search):
+    """Which part of a list."""
 
     cursor: str | None = Field(default=None, max_length=cursors.MAX_CURSOR)
 

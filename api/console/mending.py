@@ -1,32 +1,31 @@
-"""What pages with forms and lists share: an error that somebody can mend, filters left empty, the link to go on."""
+"""Errors that somebody can mend: shown on the page where they were made, with what was typed."""
 
-from typing import Any
+from collections.abc import Mapping
+from typing import Any, Final
 
-from pydantic import ConfigDict, model_validator
+from api.console.page import Refused, Screen, Visit
+from api.problems import TITLES, problem, status_of
+from core.errors import Conflict, IkewardenError, InvalidInput, NotFound, NotPermitted, Unavailable
 
-from api import cursors
-from api.console import again
-from api.console.page import Refused, Visit
-from api.console.render import link
-from api.problems import status_of
-from api.registry import Sent
-from core.errors import IkewardenError
-
-#: Entries of one page of a list.
-PAGE = 50
+#: What whoever filled in a form can mend.
+MENDABLE: Final = (InvalidInput, Conflict)
+#: The same, and what he may try again later, or have somebody help with, where he typed too much to lose it.
+WORTH_KEEPING: Final = (*MENDABLE, NotFound, NotPermitted, Unavailable)
 
 
-class Search(Sent):
-    """The filters of a list. A browser sends those that nobody filled in, too: they count as left out."""
-
-    model_config = ConfigDict(extra="forbid", strict=False, frozen=True)
-
-    @model_validator(mode="before")
-    @classmethod
-    def _leave_out_blanks(cls, given: Any) -> Any:
-        if not isinstance(given, dict):
-            return given
-        return {name: value for name, value in given.items() if str(value).strip()}
+def shown(error: IkewardenError, request_id: str) -> Refused:
+    """An error as a page shows it."""
+    document = problem(error, request_id=request_id)
+    return Refused(
+        status=document["status"],
+        title=TITLES[document["status"]],
+        message=document["detail"],
+        next_step=document["next_step"],
+        code=document["code"],
+        request_id=request_id,
+        errors=tuple(document.get("errors", ())),
+        details=document.get("details", {}),
+    )
 
 
 def refused(
@@ -35,15 +34,15 @@ def refused(
     """An error, to be shown above the form that it is about. Raises it again where nobody can mend it there: those of
     the server, but for the classes in `also`.
     """
-    status = status_of(error)
-    if status >= 500 and not isinstance(error, also):
+    if status_of(error) >= 500 and not isinstance(error, also):
         raise error
-    return again.refused(error, visit.request_id)
+    return shown(error, visit.request_id)
 
 
-def behind(path: str, query: Sent, position: int | str | None, count: int) -> str:
-    """The address of the list's next page after `position`; empty where the page was not full."""
-    if position is None or count < PAGE:
-        return ""
-    given = query.model_dump(mode="json", exclude_none=True, exclude={"cursor"})
-    return link(path, **given, cursor=cursors.encode(path, position))
+def again(
+    visit: Visit[Any, Any], error: IkewardenError, template: str, facts: Mapping[str, Any]
+) -> Screen:
+    """The page of a form once more, with what is wrong at its top; `facts` has what was typed."""
+    return Screen(
+        template, {**facts, "error": shown(error, visit.request_id)}, status=status_of(error)
+    )

@@ -8,9 +8,9 @@ from typing import Any, Final, TypeGuard, TypeVar
 from markupsafe import Markup
 
 from api.console.acting import told
-from api.console.certificates import SEVERITIES
 from api.console.page import Answer, Page, Screen, Visit, text
 from api.console.render import link
+from api.console.tones import SEVERITIES, Tone
 from api.registry import Nothing
 from fleet import gateways, overview, tunnels
 from fleet.gateways import GatewayQuery
@@ -63,11 +63,11 @@ NEEDS: Final[Mapping[str, tuple[str, str]]] = {
 }
 # Where the console lists in another way than REST.
 _PATHS: Final[Mapping[str, str]] = {"/jobs/dead-letters": "/jobs"}
-_HEALTH: Final[Mapping[str, tuple[str, str]]] = {
-    "kept": ("good", text("In force")),
-    "late": ("bad", text("Run out")),
-    "ending": ("warn", text("Expires soon")),
-    "elsewhere": ("off", text("Not kept here")),
+_HEALTH: Final[Mapping[str, Tone]] = {
+    "kept": Tone("good", text("In force")),
+    "late": Tone("bad", text("Run out")),
+    "ending": Tone("warn", text("Expires soon")),
+    "elsewhere": Tone("off", text("Not kept here")),
 }
 
 
@@ -75,7 +75,7 @@ _HEALTH: Final[Mapping[str, tuple[str, str]]] = {
 class _Shown:
     """A need as the page shows it."""
 
-    state: tuple[str, str]
+    state: Tone
     said: str
     number: str
     about: tuple[str, ...]
@@ -135,7 +135,7 @@ def _well(found: Overview) -> list[str]:
 
 
 def _health(each: AuthorityHealth, now: datetime) -> dict[str, Any]:
-    def state(until: datetime | None) -> tuple[str, str]:
+    def state(until: datetime | None) -> Tone:
         if not each.is_kept:
             return _HEALTH["elsewhere"]
         return _HEALTH["late" if until is None or until <= now else "kept"]

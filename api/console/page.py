@@ -21,7 +21,7 @@ Query = TypeVar("Query")
 
 class Form(Sent):
     """What a form sends: every field a text, a number as it is written, an unchecked box left out. What nobody filled
-    in counts as left out; `once` and `csrf` are taken off before.
+    in counts as left out; `once` and `csrf` are taken off before. A form without fields of its own is this one.
     """
 
     model_config = ConfigDict(extra="forbid", strict=False, frozen=True, str_strip_whitespace=True)
@@ -30,7 +30,7 @@ class Form(Sent):
 @dataclass(frozen=True, slots=True)
 class Visit(Generic[Body, Query]):
     """One decoded request for a page. `path` holds the values of the braces in the page's path; `here` is the path and
-    query string as they came; `done` the code of what the page before did (`Redirect`), or empty.
+    query string as they came; `done` the code of what the page before did (`Redirect`), from a cookie, or empty.
     """
 
     desk: Desk

@@ -7,7 +7,8 @@ from typing import Any, Final, Literal
 
 from pydantic import Field
 
-from api.console.mending import Search, refused
+from api.console.lists import Search
+from api.console.mending import refused
 from api.console.page import Answer, Download, Page, Refused, Screen, Visit, text
 from api.registry import Nothing
 from api.reporting import files

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from api.console.page import text
-from api.console.tones import Tone, found_words
+from api.console.tones import Tone, tone_of
 from fleet.rotation.shown import RotationView
 from fleet.rotation.values import ENDED, Method, State, Window
 
@@ -69,7 +69,7 @@ def tone(rotation: RotationView) -> Tone:
     """How the state of a rotation is shown."""
     if rotation.back and rotation.state not in ENDED:
         return STATES[State.ROLLING_BACK]
-    return found_words(STATES, rotation.state)
+    return tone_of(STATES, rotation.state)
 
 
 def steps(rotation: RotationView) -> tuple[Step, ...]:

@@ -7,13 +7,13 @@ from typing import Any, Final, Literal
 from pydantic import Field
 
 from api import cursors, decoding
-from api.console.again import MENDABLE, again
 from api.console.errors import PageStale
 from api.console.keys import key_end
-from api.console.lists import ROWS, ListQuery, behind
+from api.console.lists import ROWS, ListSearch, behind
+from api.console.mending import MENDABLE, again
 from api.console.page import Answer, Form, Page, Redirect, Screen, Visit, tell, text
 from api.console.rotation_way import STATES, steps, tone
-from api.console.sentences import told
+from api.console.sentences import translated
 from api.registry import Nothing, Sent
 from api.v1.certificates import When
 from core.errors import IkewardenError
@@ -44,7 +44,7 @@ REASONS: Final[Mapping[str, str]] = {
 _SETTLED: Final = ENDED | {State.PROVEN}
 
 
-class RotationSearch(ListQuery):
+class RotationSearch(ListSearch):
     """Which rotations: one of the states, or those that run; of those that ended, the ones that did so since."""
 
     state: (
@@ -105,7 +105,7 @@ def search(visit: Visit[None, RotationSearch]) -> Answer:
     listed = {
         "rotations": [(each, tone(each)) for each in found],
         "states": STATES,
-        "told": partial(told, visit.language),
+        "told": partial(translated, visit.language),
         "behind": behind(visit, _LIST, found, found[-1].id if found else None),
         "filtered": any((query.state, query.tunnel, query.ended_after, query.cursor)),
     }
@@ -128,7 +128,7 @@ def _planned(visit: Visit[Any, Any], kind: str | None, emergency: str | None) ->
         "kind": kind,
         "emergency": emergency,
         "methods": METHODS,
-        "told": partial(told, visit.language),
+        "told": partial(translated, visit.language),
         "why": "",
         "seen": " ".join(
             f"{each.slot.name}:{each.slot.current}:{each.slot.rotation_id}:{each.plan.method}"
@@ -171,7 +171,7 @@ def _whole(visit: Visit[Any, Any], error: IkewardenError | None) -> Screen:
     going = rotation.state not in ENDED
     whole = {
         "rotation": rotation,
-        "told": partial(told, visit.language),
+        "told": partial(translated, visit.language),
         "tone": tone(rotation),
         "steps": steps(rotation),
         "ends": [key_end(each) for each in slot_ends] if going else (),

@@ -10,7 +10,7 @@ from pydantic import Field
 from api import cursors
 from api.console import rekeying
 from api.console.alerts import open_alerts
-from api.console.lists import ROWS, ListQuery, behind
+from api.console.lists import ROWS, ListSearch, behind
 from api.console.page import Answer, Page, Screen, Visit, text
 from api.console.tones import Tone
 from fleet import sas
@@ -25,7 +25,7 @@ _CHILDREN: Final = 5
 _ALERTS: Final = 100
 
 
-class SaSearch(ListQuery):
+class SaSearch(ListSearch):
     """Which SAs."""
 
     gateway: str | None = Field(default=None, max_length=253)
@@ -34,7 +34,7 @@ class SaSearch(ListQuery):
     tunnel: str | None = Field(default=None, max_length=63)
 
 
-class ConnectionQuery(ListQuery):
+class ConnectionQuery(ListSearch):
     """Which connection of which gateway."""
 
     gateway: str = Field(default="", max_length=253)

@@ -86,7 +86,7 @@ PLAIN: Final = (
 _LONGEST: Final = 400
 
 
-def told(language: Language, sentence: str | None) -> str:
+def translated(language: Language, sentence: str | None) -> str:
     """The sentence in this language; as it is where it is not known."""
     if not sentence or language.code == "en" or len(sentence) > _LONGEST:
         return sentence or ""

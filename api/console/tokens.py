@@ -10,11 +10,11 @@ from pydantic import Field
 from api import cursors
 from api.console import acting
 from api.console.acting import told
-from api.console.again import again
-from api.console.issuing import MENDABLE
-from api.console.mending import Search as Asked
+from api.console.lists import ROWS, ListSearch, Search, behind
+from api.console.mending import WORTH_KEEPING, again
 from api.console.page import Answer, Form, Page, Redirect, Screen, Visit, tell, text
 from api.console.render import link
+from api.console.tones import Tone
 from api.registry import Nothing
 from pki import profiles, tokens
 from pki.actors import Action, Role, Scope
@@ -22,12 +22,11 @@ from pki.approvals import ApprovalRequired
 from pki.tokens import CreatedToken, TokenRequest, TokenView
 
 PATH: Final = "/tokens"
-_SHOWN: Final = 50
-_STATES: Final[Mapping[str, tuple[str, str]]] = {
-    "valid": ("good", text("Valid")),
-    "used": ("off", text("Used up")),
-    "expired": ("off", text("Expired")),
-    "revoked": ("bad", text("Revoked")),
+_STATES: Final[Mapping[str, Tone]] = {
+    "valid": Tone("good", text("Valid")),
+    "used": Tone("off", text("Used up")),
+    "expired": Tone("off", text("Expired")),
+    "revoked": Tone("bad", text("Revoked")),
 }
 #: What each role is for.
 ROLES: Final[Mapping[Role, str]] = {
@@ -38,12 +37,6 @@ ROLES: Final[Mapping[Role, str]] = {
     Role.ADMIN: text("Admin: everything but the second person's part"),
 }
 _LISTS: Final = ("profiles", "authorities", "names", "networks", "endpoints")
-
-
-class Listing(Asked):
-    """Which part of the list."""
-
-    cursor: str | None = Field(default=None, max_length=cursors.MAX_CURSOR)
 
 
 class TokenForm(Form):
@@ -62,7 +55,7 @@ class TokenForm(Form):
     approval: str | None = Field(default=None, max_length=18)
 
 
-class Prefilled(Asked):
+class Prefilled(Search):
     """The form as it was sent when another person had to approve it first."""
 
     name: str = Field(default="", max_length=200)
@@ -78,16 +71,12 @@ class Prefilled(Asked):
     approval: str = Field(default="", max_length=18)
 
 
-class EndForm(Form):
-    """Nothing but what every form brings."""
-
-
 @dataclass(frozen=True)
 class _Row:
     """A token in a list. `limits` are those that it has, by name."""
 
     view: TokenView
-    state: tuple[str, str]
+    state: Tone
     limits: tuple[tuple[str, str], ...]
     own: bool
     end_at: str | None
@@ -118,15 +107,14 @@ def _row(visit: Visit[Any, Any], view: TokenView) -> _Row:
     )
 
 
-def list_(visit: Visit[None, Listing]) -> Answer:
+def list_(visit: Visit[None, ListSearch]) -> Answer:
     """All tokens that somebody may see, without their secrets."""
     after = cursors.decode(PATH, visit.query.cursor, str)
-    found = tokens.list_(visit.desk, visit.actor, after=after, limit=_SHOWN)
-    more = cursors.encode(PATH, found[-1].id) if len(found) == _SHOWN else None
+    found = tokens.list_(visit.desk, visit.actor, after=after, limit=ROWS)
     shown = {
         "rows": [_row(visit, each) for each in found],
         "first": PATH if after else None,
-        "more": more and link(PATH, cursor=more),
+        "more": behind(visit, PATH, found, found[-1].id if found else None),
     }
     return Screen("tokens/list.html", shown)
 
@@ -159,7 +147,7 @@ def create(visit: Visit[TokenForm, Nothing]) -> Answer:
     except ApprovalRequired as missing:
         kept = sent.model_dump() | {"approval": missing.details.get("approval")}
         return Redirect(link(PATH + "/create", **kept), "approval-asked")
-    except MENDABLE as error:
+    except WORTH_KEEPING as error:
         return again(visit, error, "tokens/create.html", _choices(visit, sent.model_dump()))
     return Screen("tokens/made.html", {"row": _row(visit, made.view), **_secrets(made)})
 
@@ -196,11 +184,11 @@ def _ending(visit: Visit[Any, Any]) -> dict[str, Any]:
     return {"row": _row(visit, found), "target": link(f"{PATH}/{found.id}/revoke")}
 
 
-def end(visit: Visit[EndForm, Nothing]) -> Answer:
+def end(visit: Visit[Form, Nothing]) -> Answer:
     """End a token."""
     try:
         tokens.revoke(visit.desk, visit.actor, visit.path["id"], now=visit.now)
-    except MENDABLE as error:
+    except WORTH_KEEPING as error:
         return again(visit, error, "tokens/revoke.html", _ending(visit))
     return Redirect(PATH, "credential-ended")
 
@@ -208,9 +196,9 @@ def end(visit: Visit[EndForm, Nothing]) -> Answer:
 tell(credential_ended="The token is revoked.")
 
 PAGES: tuple[Page, ...] = (
-    Page("GET", PATH, list_, Action.TOKEN_READ, query=Listing),
+    Page("GET", PATH, list_, Action.TOKEN_READ, query=ListSearch),
     Page("GET", PATH + "/create", ask, Action.TOKEN_CREATE, query=Prefilled),
     Page("POST", PATH + "/create", create, Action.TOKEN_CREATE, form=TokenForm, secret=True),
     Page("GET", PATH + "/{id}/revoke", ask_end, Action.TOKEN_REVOKE),
-    Page("POST", PATH + "/{id}/revoke", end, Action.TOKEN_REVOKE, form=EndForm),
+    Page("POST", PATH + "/{id}/revoke", end, Action.TOKEN_REVOKE, form=Form),
 )

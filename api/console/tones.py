@@ -42,7 +42,7 @@ SEVERITIES: Final[Mapping[str, Tone]] = {
 }
 
 
-def found_words(words: Mapping[str, Tone], state: str) -> Tone:
+def tone_of(words: Mapping[str, Tone], state: str) -> Tone:
     """The tone of a state; one that nobody thought of is shown by its own name."""
     return words.get(state) or Tone("off", state)
 

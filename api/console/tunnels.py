@@ -7,15 +7,15 @@ from pydantic import Field
 
 from api import cursors
 from api.console import rotation_way
-from api.console.again import MENDABLE, again
 from api.console.alerts import open_alerts
 from api.console.errors import PageStale
 from api.console.keys import key_end
-from api.console.lists import ROWS, ListQuery, behind
+from api.console.lists import ROWS, ListSearch, behind
+from api.console.mending import MENDABLE, again
 from api.console.page import Answer, Form, Page, Redirect, Screen, Visit, tell
 from api.console.sas import sa_row
-from api.console.sentences import told
-from api.console.tones import KEYS, Tone, ends, found_words
+from api.console.sentences import translated
+from api.console.tones import KEYS, Tone, ends, tone_of
 from api.registry import Nothing
 from fleet import sas, tunnels
 from fleet.monitoring.shown import AlertQuery
@@ -30,7 +30,7 @@ _SHOWN_SAS = 100
 _SHOWN_ALERTS = 20
 
 
-class TunnelSearch(ListQuery):
+class TunnelSearch(ListSearch):
     """Which tunnels."""
 
     q: str | None = Field(default=None, max_length=200)
@@ -60,7 +60,7 @@ def search(visit: Visit[None, TunnelSearch]) -> Answer:
 
 
 def _keys(tunnel: TunnelView) -> list[tuple[Any, Tone]]:
-    return [(each, found_words(rotation_way.STATES, each.state or "")) for each in tunnel.secrets]
+    return [(each, tone_of(rotation_way.STATES, each.state or "")) for each in tunnel.secrets]
 
 
 def look(visit: Visit[None, Nothing]) -> Answer:
@@ -77,7 +77,7 @@ def look(visit: Visit[None, Nothing]) -> Answer:
     whole = {
         "tunnel": tunnel,
         "alerts": [each for each in alerts if each[0].gateway in (tunnel.left, tunnel.right)],
-        "told": partial(told, visit.language),
+        "told": partial(translated, visit.language),
         "left_end": ends(tunnel.left_ends_at, visit.now),
         "right_end": ends(tunnel.right_ends_at, visit.now),
         "keys": [_slot(each) for each in slots],
@@ -93,7 +93,7 @@ def _slot(slot: SlotView) -> dict[str, Any]:
     return {
         "slot": slot,
         "ends": [key_end(each) for each in slot.ends],
-        "versions": [(each, found_words(KEYS, each.state)) for each in slot.versions],
+        "versions": [(each, tone_of(KEYS, each.state)) for each in slot.versions],
         "rotation": going,
         "steps": () if going is None else rotation_way.steps(going),
         "tone": None if going is None else rotation_way.tone(going),

@@ -7,9 +7,9 @@ from pydantic import ConfigDict, Field
 
 from api import oidc
 from api.console import cookies
-from api.console.entry import entered
+from api.console.entry import EntryForm, SignInQuery, entered
 from api.console.mending import refused
-from api.console.page import MAX_KEPT, Answer, Form, Page, Redirect, Screen, Visit
+from api.console.page import Answer, Page, Redirect, Screen, Visit
 from api.errors import RouteNotFound
 from api.registry import Sent
 from core.errors import IkewardenError
@@ -19,20 +19,6 @@ from pki.actors import Actor
 from pki.desk import OidcRules
 
 _MAX: int = 4000
-
-
-class CertificateForm(Form):
-    """Where to go, and the form that came after the session, as for a token."""
-
-    next: str = Field(default="", max_length=_MAX)
-    kept_for: str = Field(default="", max_length=_MAX)
-    kept: str = Field(default="", max_length=MAX_KEPT)
-
-
-class StartQuery(Sent):
-    """Where to go afterwards."""
-
-    next: str = Field(default="", max_length=_MAX)
 
 
 class AnswerQuery(Sent):
@@ -46,7 +32,7 @@ class AnswerQuery(Sent):
     error: str = Field(default="", max_length=_MAX)
 
 
-def with_certificate(visit: Visit[CertificateForm, Any]) -> Answer:
+def with_certificate(visit: Visit[EntryForm, Any]) -> Answer:
     """Begin a session for the holder of the certificate that the browser showed."""
     sent = visit.body
     try:
@@ -56,13 +42,14 @@ def with_certificate(visit: Visit[CertificateForm, Any]) -> Answer:
             client=visit.client,
             now=visit.now,
             request_id=visit.request_id,
+            before=cookies.read_session(visit.cookies),
         )
     except IkewardenError as error:
         return _again(visit, error, sent.next, sent.kept_for, sent.kept)
     return entered(opened, next=sent.next, kept_for=sent.kept_for, kept=sent.kept)
 
 
-def start(visit: Visit[None, StartQuery]) -> Answer:
+def start(visit: Visit[None, SignInQuery]) -> Answer:
     """Send the browser to the provider. A link leads here and no form: the policy of our pages lets forms go nowhere
     else.
     """
@@ -89,7 +76,14 @@ def finish(visit: Visit[None, AnswerQuery]) -> Answer:
         if query.error or not query.code:
             raise oidc.OidcDeclined("The provider signed nobody in.")
         actor = _identified(visit, provider, attempt)
-        opened = sessions.begin(visit.desk, actor, "oidc", client=visit.client, now=visit.now)
+        opened = sessions.begin(
+            visit.desk,
+            actor,
+            "oidc",
+            client=visit.client,
+            now=visit.now,
+            before=cookies.read_session(visit.cookies),
+        )
     except IkewardenError as error:
         return _again(visit, error, onward, used_up=True)
     answer = entered(opened, next=onward)
@@ -138,7 +132,7 @@ def _again(
 
 
 PAGES: tuple[Page, ...] = (
-    Page("POST", "/sign-in/certificate", with_certificate, None, form=CertificateForm, public=True),
-    Page("GET", "/sign-in/oidc", start, None, query=StartQuery, public=True),
+    Page("POST", "/sign-in/certificate", with_certificate, None, form=EntryForm, public=True),
+    Page("GET", "/sign-in/oidc", start, None, query=SignInQuery, public=True),
     Page("GET", "/sign-in/oidc/callback", finish, None, query=AnswerQuery, public=True),
 )

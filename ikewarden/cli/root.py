@@ -66,6 +66,7 @@ _COMMANDS: Final = "ikewarden.cli.commands"
         "token": Lazy(
             f"{_COMMANDS}.token:token", "Bearer tokens for people, programs and enrolling gateways."
         ),
+        "session": Lazy(f"{_COMMANDS}.session:session", "Who is signed in to the web console."),
         "approval": Lazy(
             f"{_COMMANDS}.approval:approval", "What one person asks for and another one approves."
         ),

@@ -52,6 +52,7 @@ class Session:
 
         Raises what `find_service` raises, and ConnectionUnusable.
         """
+        from core import spans
         from ikewarden.cli.connection import find_service
         from ikewarden.client import Client
 
@@ -60,6 +61,7 @@ class Session:
             find_service(self.given, self.environ),
             passphrase=_passphrase,
             approval=None if approval is None else str(approval),
+            trace=spans.handed_down(self.environ),
         )
 
 

@@ -90,6 +90,9 @@ TABLE = """
     POST /v1/tokens                             -      y       y        -       -       -        -
     GET  /v1/tokens                             -      y       y        -       y       -        -
     POST /v1/tokens/{id}/revoke                 -      y       y        -       -       -        -
+    GET  /v1/sessions                           -      y       -        -       -       -        -
+    DELETE /v1/sessions                         -      y       -        -       -       -        -
+    DELETE /v1/sessions/{id}                    -      y       -        -       -       -        -
     GET  /v1/approvals                          -      y       y        y       y       -        -
     GET  /v1/approvals/{id}                     -      y       y        y       y       -        -
     POST /v1/approvals/{id}                     -      -       -        y       -       -        -
@@ -162,7 +165,7 @@ BODIES: dict[str, dict[str, object]] = {
     "POST /v1/handovers/claim": {"token": "nobody-s"},
     "POST /v1/tokens": {"name": "x", "role": "enroller", "profiles": ["gateway"], "uses": 1},
 }
-QUERIES = {"GET /v1/audit-log/proof": "event=1"}
+QUERIES = {"GET /v1/audit-log/proof": "event=1", "DELETE /v1/sessions": "person=nobody"}
 PARAMETERS = {
     "{serial}": "7f0123456789abcdef",
     "{name}": "issuing",

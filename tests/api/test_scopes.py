@@ -113,6 +113,9 @@ TABLE = """
     own   POST /v1/tokens
     cut   GET  /v1/tokens
     own   POST /v1/tokens/{id}/revoke
+    all   GET  /v1/sessions
+    all   DELETE /v1/sessions
+    all   DELETE /v1/sessions/{id}
     all   GET  /v1/audit-events
     all   GET  /v1/audit-log/head
     all   GET  /v1/audit-log/proof

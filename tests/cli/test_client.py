@@ -18,6 +18,7 @@ from ikewarden.client import (
     ServiceUntrusted,
 )
 from tests.cli.conftest import HANG_UP, TOKEN, Actor, Answer, acting, credential
+from tests.fixtures.served import run
 
 PROBLEM = {
     "type": "urn:ikewarden:problem:not_on_hold",
@@ -28,6 +29,7 @@ PROBLEM = {
     "next_step": "Nothing is to be released.",
     "request_id": "r1",
 }
+PARENT = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
 
 
 def test_a_get_carries_the_token_and_its_query(actor: Actor) -> None:
@@ -37,6 +39,25 @@ def test_a_get_carries_the_token_and_its_query(actor: Actor) -> None:
     assert (asked.method, asked.target) == ("GET", "/v1/x?q=a+b%26c&n=3")
     assert asked.headers["Authorization"] == f"Bearer {TOKEN}"
     assert "Idempotency-Key" not in asked.headers
+
+
+@pytest.mark.parametrize(
+    ("environ", "sent"),
+    [
+        ({"TRACEPARENT": PARENT}, PARENT),
+        ({"TRACEPARENT": "00-nonsense"}, None),
+        ({"TRACEPARENT": f"{PARENT}\r\nX-Evil: 1"}, None),
+        ({}, None),
+    ],
+)
+def test_a_command_belongs_under_the_trace_that_its_environment_names(
+    actor: Actor, tmp_path: Path, environ: dict[str, str], sent: str | None
+) -> None:
+    actor.script = [Answer.of({"name": "x", "role": "auditor"})]
+    run("whoami", *actor.options(tmp_path / "token"), environ=environ)
+    [asked] = actor.asked
+    assert asked.headers.get("traceparent") == sent
+    assert "X-Evil" not in asked.headers
 
 
 def test_a_post_has_a_fresh_key_each_time(actor: Actor) -> None:

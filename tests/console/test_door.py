@@ -6,6 +6,7 @@ from datetime import timedelta
 
 import pytest
 
+from api.console.page import DONE
 from api.console.pages import PAGES
 from pki import tokens
 from pki.actors import Role
@@ -304,3 +305,41 @@ def test_every_page_names_who_may_see_it_and_what_its_form_holds() -> None:
     for page in PAGES:
         assert (page.method == "POST") == (page.form is not None), page.name
         assert not (page.public and page.action), page.name
+
+
+def test_what_was_done_is_said_once_and_by_no_link(browser: Make) -> None:
+    visitor = browser(Role.OPERATOR)
+    for code in DONE:
+        page = visitor.send("GET", f"/certificates?done={code}")
+        assert DONE[code] not in page.text
+        assert 'role="status"' not in page.html
+    sent = visitor.fill(visitor.get("/"), "/sign-out")
+    assert "?" not in sent.headers["location"]
+    [note] = [each for each in sent.cookies if "done" in each]
+    assert {"Path=/", "Secure", "HttpOnly", "SameSite=Lax"} <= set(note.split("; "))
+    # What a live page fetches by itself does not take the note away.
+    assert "signed out" not in visitor.send("GET", "/sign-in", headers={"HX-Request": "true"}).text
+    assert "You are signed out." in visitor.follow(sent).text
+    assert "You are signed out." not in visitor.get("/sign-in").text
+
+
+def test_a_note_of_nothing_that_a_page_does_says_nothing(browser: Make) -> None:
+    visitor = browser(Role.OPERATOR)
+    visitor.cookies["__Host-ikewarden-done"] = "<b>bold</b>"
+    page = visitor.get("/")
+    assert page.status == 200
+    assert 'role="status"' not in page.html
+
+
+def test_a_search_with_nothing_filled_in_is_as_if_nothing_was_asked_for(browser: Make) -> None:
+    visitor = browser(Role.ADMIN)
+    tried = 0
+    for page in PAGES:
+        if page.method != "GET" or page.public or "{" in page.path:
+            continue
+        for form in visitor.get(page.path).forms:
+            if form.method == "get" and form.action == page.path:
+                blank = "&".join(f"{name}=" for name in form.fields)
+                assert visitor.send("GET", f"{page.path}?{blank}").status == 200, page.path
+                tried += 1
+    assert tried >= 8

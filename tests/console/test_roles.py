@@ -42,6 +42,13 @@ TABLE = """
     POST /tokens/create                   -      y       y        -       -
     GET  /tokens/{id}/revoke              -      y       y        -       -
     POST /tokens/{id}/revoke              -      y       y        -       -
+    GET  /sessions                        -      y       -        -       -
+    GET  /sessions/end                    -      y       -        -       -
+    POST /sessions/end                    -      y       -        -       -
+    GET  /sessions/{id}/end               -      y       -        -       -
+    POST /sessions/{id}/end               -      y       -        -       -
+    GET  /own-sessions                    -      y       y        y       y
+    POST /own-sessions/end                -      y       y        y       y
     POST /sign-in/certificate             y      y       y        y       y
     GET  /sign-in/oidc                    y      y       y        y       y
     GET  /sign-in/oidc/callback           y      y       y        y       y
@@ -145,9 +152,9 @@ def test_the_table_has_every_page() -> None:
 def test_who_may(name: str, who: str, signed_in: dict[str, Browser], serving: Serving) -> None:
     page, may = BY_NAME[name], ROWS[name][who] == "y"
     browser = signed_in[who]
-    if name in {"POST /sign-out", "POST /sign-in"} and who != "nobody":
+    if name in {"POST /sign-out", "POST /sign-in", "POST /own-sessions/end"} and who != "nobody":
         browser = Browser(serving)  # of its own, since it would be out
-        browser.sign_in(serving.site.tokens[ROLES[who]])
+        browser.sign_in(serving.site.token(ROLES[who], name="somebody else"))
     answer = _ask(browser, page)
     if may:
         assert answer.status not in {401, 403} or "session_ended" not in answer.html, answer.text

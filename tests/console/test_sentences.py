@@ -9,7 +9,7 @@ from itertools import product
 import pytest
 
 from api.console.language import load
-from api.console.sentences import told
+from api.console.sentences import translated
 from fleet.rotation.plan import plan
 from fleet.rotation.records import Slot
 from fleet.rotation.values import (
@@ -90,16 +90,16 @@ def test_every_sentence_is_said_in_chinese(sentences: object) -> None:
     said = {each for each in sentences() if each}
     assert len(said) > 5
     for sentence in said:
-        translated = told(CHINESE, sentence)
-        english = re.findall(r"[A-Za-z]{2,}", SAME.sub("", translated))
-        assert not english, (sentence, translated)
-        assert told(load("en"), sentence) == sentence
+        chinese = translated(CHINESE, sentence)
+        english = re.findall(r"[A-Za-z]{2,}", SAME.sub("", chinese))
+        assert not english, (sentence, chinese)
+        assert translated(load("en"), sentence) == sentence
         for name in re.findall(r"gw\d|`[^`]*`", sentence):
-            assert name in translated
+            assert name in chinese
 
 
 def test_what_a_gateway_said_is_left_as_it_is() -> None:
     for strange in ("gw1: no such {0} key", "{0} {1}", "x" * 10_000, "Waits for {0}"):
-        assert told(CHINESE, strange) == strange
-    assert told(CHINESE, "Cancelled by {0}.") == "由 {0} 取消。"
-    assert told(CHINESE, None) == ""
+        assert translated(CHINESE, strange) == strange
+    assert translated(CHINESE, "Cancelled by {0}.") == "由 {0} 取消。"
+    assert translated(CHINESE, None) == ""

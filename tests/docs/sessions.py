@@ -98,6 +98,7 @@ SESSIONS: dict[str, Session] = {
         "until ikewarden audit-log head > head-2026-11-28; do sleep 1; done",
         **{"head-2026-11-29": "head-$(date +%F)"},
     ),
+    "docs/how-to/console-sign-in.md": _instance(),
     "docs/how-to/cmp.md": _instance(
         "cp var/root-ca.pem .",
         "ikewarden token create branch7 --role enroller --profile gateway "

@@ -41,6 +41,7 @@ from pki import (
     search_index,
     sequencing,
     serverkeys,
+    signed_in,
     tls_credential,
     tokens,
     vitals,
@@ -242,6 +243,10 @@ TABLE: dict[Any, tuple[set[Role], Call]] = {
         {A, O, E, S, G},
         lambda d, a: serverkeys.make(d, a, ENDPOINT, b"", None, now=NOW),
     ),
+    signed_in.end: ({A}, lambda d, a: signed_in.end(d, a, 0, now=NOW)),
+    signed_in.end_all: ({A}, lambda d, a: signed_in.end_all(d, a, "nobody", now=NOW)),
+    signed_in.get: ({A}, lambda d, a: signed_in.get(d, a, 0, now=NOW)),
+    signed_in.list_: ({A}, lambda d, a: signed_in.list_(d, a, limit=1, now=NOW)),
     tls_credential.current: ({S}, lambda d, a: tls_credential.current(d, a, Blobs())),
     tls_credential.ensure: (
         {S},
@@ -277,6 +282,7 @@ PARTS = {
     "pki.rollover.crossing.make",
     "pki.rollover.records",
     "pki.sessions.begin",
+    "pki.sessions.remove",
 }
 CEREMONY: dict[Any, tuple[set[Role], Call]] = {
     course.ask: ({A}, lambda d, a: course.ask(d, UNCONFIRMED, a, now=NOW)),
