@@ -202,9 +202,13 @@ def test_open_alerts_stand_where_they_are_looked_for(
 
 
 def test_who_may_not_read_events_sees_the_alert_without_them(browser: Make, guessed: int) -> None:
-    page = browser(Role.APPROVER).get(f"/alerts/{guessed}")
+    visitor = browser(Role.APPROVER)
+    page = visitor.get(f"/alerts/{guessed}")
     assert page.status == 200
     assert "not for you to see" in page.text
+    # No link leads to what is refused.
+    for path in (f"/alerts/{guessed}", "/gateways/sa-a.example"):
+        assert [each for each in visitor.get(path).links if each.startswith("/sas")] == []
     assert "auth failed" not in page.text
 
 
