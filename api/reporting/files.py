@@ -35,8 +35,8 @@ def made(desk: Desk, actor: Actor, asked: Asked, *, now: datetime) -> ReportFile
     """Make a report.
 
     Signed, a PDF carries its signature (PAdES); of another form it becomes a ZIP archive with the detached signature
-    (CMS) beside it. Raises RoleMayNot, OutsideScope, BadQuery, BadPeriod, PeriodUnwanted, PdfMissing, ReportTooLarge,
-    GatewayNotFound, and what `signing` raises.
+    (CMS) beside it. Raises RoleMayNot, OutsideScope, BadQuery, BadPeriod, PeriodUnwanted, PdfMissing, PdfBusy,
+    ReportTooLarge, GatewayNotFound, and what `signing` raises.
     """
     kind, making = _begin(desk, actor, asked, now)
     if asked.format == "pdf":
