@@ -109,7 +109,8 @@ def _content(kind: Kind, making: Making) -> tuple[bytes, tuple[tuple[str, str], 
     content, policy = pages.page(kind.template, asked.language, context, paper=on_paper)
     if on_paper:
         return paper.pdf(content), ()
-    return content, (("Content-Security-Policy", policy),)
+    # Of no meaning within the page, where the rest of the policy stands, too.
+    return content, (("Content-Security-Policy", f"{policy}; frame-ancestors 'none'"),)
 
 
 def _part(kind: Kind, making: Making, cursor: str | None) -> TablePart:
