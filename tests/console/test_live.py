@@ -1,6 +1,7 @@
 """Pages that are watched: events that follow what is on record, and end with the session."""
 
 import asyncio
+import contextlib
 import http.client
 import sqlite3
 from collections.abc import Callable, Iterator
@@ -8,7 +9,7 @@ from contextlib import ExitStack, contextmanager
 from datetime import timedelta
 from typing import Any
 
-import pytest
+import psycopg
 
 from api.bridge import Answer, Live
 from api.live import Watchers
@@ -180,10 +181,14 @@ def test_where_nothing_can_be_written_somebody_can_still_look(
 ) -> None:
     visitor = browser(Role.AUDITOR)
     serving.site.clock.ahead += timedelta(minutes=5)
-    store = serving.site.desk.store
-    if store.dialect != "sqlite":
-        pytest.skip("PostgreSQL locks rows and no database")
-    with sqlite3.connect(serving.site.url.removeprefix("sqlite:///")) as other:
-        other.execute("BEGIN IMMEDIATE")
+    url = serving.site.url
+    connection: Any
+    if url.startswith("sqlite"):
+        connection = sqlite3.connect(url.removeprefix("sqlite:///"))
+        lock = "BEGIN IMMEDIATE"
+    else:
+        connection = psycopg.connect(url.replace("+psycopg", ""))
+        lock = "LOCK TABLE sessions IN SHARE MODE"  # it may be read
+    with contextlib.closing(connection):
+        connection.execute(lock)
         assert visitor.send("GET", "/certificates").status == 200
-        other.rollback()
