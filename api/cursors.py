@@ -54,7 +54,7 @@ def decode(route: str, cursor: str | None, kind: type[Position]) -> Position | N
     # Not isinstance, for which True is a number; and no database takes more than 63 bits.
     if type(found) is not kind or (isinstance(found, int) and not 0 <= found < 1 << 63):
         raise wrong
-    if isinstance(found, str) and not found.isascii():
+    if isinstance(found, str) and not (found.isascii() and found.isprintable()):
         raise wrong
     return found
 

@@ -52,6 +52,8 @@ def query(model: type[Model], text: str) -> Model:
         )
     except ValueError:
         raise QueryInvalid("The query string cannot be read.") from None
+    if any("\x00" in part for pair in pairs for part in pair):
+        raise QueryInvalid("A query parameter has a NUL, which no record can hold.")
     given: Mapping[str, str] = dict(pairs)
     if len(given) != len(pairs):
         raise QueryInvalid("A query parameter is given more than once.")

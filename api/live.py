@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
 #: Of one person, so that nobody takes the places of all.
 _EACH: Final = 12
+#: So many ask at the same time, so that threads are left for those who do something.
+_ASKING: Final = 4
 #: A client that reads nothing holds its place no longer.
 _SEND_SECONDS: Final = 30.0
 #: A proxy that hears nothing for a minute hangs up.
@@ -43,6 +45,7 @@ class Watchers:
         self._count = 0
         self._by: Counter[str] = Counter()
         self._stopping = asyncio.Event()
+        self._asking = asyncio.Semaphore(_ASKING)
 
     @property
     def count(self) -> int:
@@ -83,7 +86,8 @@ class Watchers:
                 if gone.done() or stopping.done():
                     break
                 try:
-                    answer = await ask()
+                    async with self._asking:
+                        answer = await ask()
                 except IkewardenError:
                     continue  # all threads are busy, or the database is: it is asked again
                 if answer.status >= 500:

@@ -5,6 +5,7 @@ it is on record. What the provider says of itself (Discovery 1.0, its keys) is k
 """
 
 import base64
+import contextlib
 import hashlib
 import hmac
 import json
@@ -21,7 +22,7 @@ from authlib.oauth2.rfc7636 import create_s256_code_challenge
 from authlib.oidc.core import CodeIDToken
 from joserfc import jwt
 from joserfc.errors import BadSignatureError, InvalidKeyIdError, JoseError
-from joserfc.jwk import KeySet
+from joserfc.jwk import Key, KeySet, import_key
 
 from api.fetching import FAILURES, fetch
 from core.errors import NotAuthenticated, NotPermitted, Unavailable
@@ -43,6 +44,9 @@ _AGAIN: Final = timedelta(seconds=30)
 _AWAY: Final = timedelta(seconds=10)
 _LEEWAY_SECONDS: Final = 60
 _LONGEST: Final = 200
+_MOST_KEYS: Final = 100
+# What the library says of a key or a token that is none.
+_UNREADABLE: Final = (JoseError, ValueError, KeyError, TypeError)
 
 
 class OidcUnavailable(Unavailable):
@@ -190,7 +194,7 @@ class Provider:
                 {"nonce": nonce, "client_id": rules.client_id, "access_token": access},
             )
             claims.validate(now=int(now.timestamp()), leeway=_LEEWAY_SECONDS)
-        except (JoseError, ValueError, KeyError, TypeError, AttributeError) as error:
+        except (*_UNREADABLE, AttributeError, RecursionError) as error:
             _log.warning("an ID token was refused", extra={"why": type(error).__name__})
             raise OidcRefused("The provider's ID token proves nobody here.") from None
         return dict(claims)
@@ -213,14 +217,7 @@ class Provider:
         status, document = self._ask(str(self._said(now)["jwks_uri"]))
         if status != 200 or not isinstance(document.get("keys"), list):
             raise OidcUnavailable("The keys of the OpenID provider cannot be read.")
-        usable = [
-            key
-            for key in document["keys"]
-            if isinstance(key, dict)
-            and key.get("kty") in {"RSA", "EC", "OKP"}
-            and key.get("use") in {None, "sig"}
-        ]
-        found = KeySet.import_key_set({"keys": usable})
+        found = KeySet(list(_usable(document["keys"])))
         self._keys = (now, found)
         yield found
 
@@ -230,7 +227,7 @@ class Provider:
         if not _is_word(subject):
             raise OidcRefused("The provider's ID token names nobody.")
         # Some providers say it in a text.
-        unproven = claims.get("email_verified", True) not in {True, "true"}
+        unproven = claims.get("email_verified", True) not in (True, "true")
         if not _is_word(name) or (rules.name == "email" and unproven):
             raise OidcRefused(
                 f"The provider's ID token has no {rules.name} that could be a name.",
@@ -305,6 +302,18 @@ class Provider:
 def provider(rules: OidcRules) -> Provider:
     """The provider of these settings: the same one for all requests of a process."""
     return Provider(rules)
+
+
+def _usable(given: list[object]) -> Iterator[Key]:
+    """The keys that a signature may be checked with. What cannot be read is left out (RFC 7517 §5): a provider may have
+    keys of kinds that are made later, and others besides.
+    """
+    for one in given[:_MOST_KEYS]:
+        if not isinstance(one, dict) or one.get("use") not in (None, "sig"):
+            continue
+        if one.get("kty") in ("RSA", "EC", "OKP"):
+            with contextlib.suppress(*_UNREADABLE):
+                yield import_key(one)
 
 
 def is_safe(url: object) -> bool:

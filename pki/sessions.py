@@ -3,6 +3,7 @@
 A session holds no rights of its own: whose token was revoked, or whose certificate, is out with the next request.
 """
 
+import contextlib
 import hashlib
 from base64 import urlsafe_b64encode
 from dataclasses import dataclass
@@ -12,7 +13,7 @@ from typing import Any, Final
 
 from sqlalchemy import ColumnElement, Connection, bindparam, delete, func, select, update
 
-from core.errors import NotAuthenticated, NotPermitted, TooFast
+from core.errors import NotAuthenticated, NotPermitted, TooFast, Unavailable
 from core.secret import Secret
 from pki import identity
 from pki.actors import PEOPLE, Actor, Role
@@ -181,7 +182,8 @@ def find(
     except NotAuthenticated:
         raise SessionEnded("What you signed in with does not count any more.") from None
     if seen and now >= row.seen_at + _SEEN:
-        with desk.store.write() as connection:
+        # Where nothing can be written, somebody must look at what is wrong all the same.
+        with contextlib.suppress(Unavailable), desk.store.write() as connection:
             connection.execute(update(sessions).where(sessions.c.id == row.id), {"seen_at": now})
     return Session(row.id, actor, row.way, row.created_at, row.expires_at)
 

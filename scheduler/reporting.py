@@ -2,8 +2,11 @@
 
 import contextlib
 import hashlib
+import logging
 import os
+import re
 import secrets
+import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -23,9 +26,11 @@ from scheduler import mail
 from scheduler.jobs import SCHEDULER, Job, SomeFailed
 from store.outbox import Message
 
+_LOG: Final = logging.getLogger("ikewarden.scheduler")
 JOB: Final = "reports"
 _EVERY: Final = 60.0
 _MODE: Final = 0o640
+_DEAD_SECONDS: Final = 3600.0
 # More than most mail servers take.
 _MOST_BYTES: Final = 10 * 2**20
 
@@ -62,6 +67,9 @@ def job(make: Make) -> Job:
                 made += _make_due(desk, schedule, make, now)
             except IkewardenError as error:
                 failures.append((schedule.name, error))
+            except Exception as error:  # noqa: BLE001 - a page that cannot be set holds up no other report
+                _LOG.error("unforeseen", exc_info=error, extra={"report": schedule.name})
+                failures.append((schedule.name, IkewardenError("Something went wrong.")))
         if failures:
             name, first = failures[0]
             raise SomeFailed(
@@ -102,6 +110,7 @@ def _make_due(desk: Desk, schedule: ReportSchedule, make: Make, now: datetime) -
         return 0
     made = make(desk, schedule, period, now)
     if schedule.folder is not None:
+        _tidy(schedule)
         # Before it is on record: who dies in between writes the same again.
         _write(schedule.folder / _filename(schedule, made), made.pieces)
     name = _filename(schedule, made)
@@ -111,6 +120,17 @@ def _make_due(desk: Desk, schedule: ReportSchedule, make: Make, now: datetime) -
 def _filename(schedule: ReportSchedule, made: MadeReport) -> str:
     """With the schedule's name before it: two of one kind stand side by side."""
     return f"{schedule.name}-{made.filename}"
+
+
+def _tidy(schedule: ReportSchedule) -> None:
+    """Remove what was begun by a process that died."""
+    assert schedule.folder is not None  # noqa: S101 - for the type checker: looked at before
+    half = re.compile(rf"\.{re.escape(schedule.name)}-ikewarden-.*\.[0-9a-f]{{12}}")
+    with contextlib.suppress(OSError):
+        for each in schedule.folder.iterdir():
+            # None is written for so long: what is younger may be another replica's.
+            if half.fullmatch(each.name) and time.time() - each.lstat().st_mtime > _DEAD_SECONDS:
+                each.unlink()
 
 
 def _write(path: Path, pieces: Iterable[bytes]) -> None:

@@ -152,9 +152,14 @@ def accept(visit: Visit[AcceptForm, Nothing]) -> Answer:
     """Accept a finding until the end of a day."""
     number, sent = decoding.number(visit.path["id"]), visit.body
     try:
-        _fresh(visit, number, sent.changed)
         orders.accept(
-            visit.desk, visit.actor, number, _end(sent.until, visit), sent.why, now=visit.now
+            visit.desk,
+            visit.actor,
+            number,
+            _end(sent.until, visit),
+            sent.why,
+            now=visit.now,
+            seen=sent.changed,
         )
     except IkewardenError as error:
         return _finding(visit, refused(error, visit), {"until": sent.until, "why": sent.why})
@@ -165,8 +170,7 @@ def reopen(visit: Visit[ReopenForm, Nothing]) -> Answer:
     """Take the acceptance of a finding back."""
     number, sent = decoding.number(visit.path["id"]), visit.body
     try:
-        _fresh(visit, number, sent.changed)
-        orders.reopen(visit.desk, visit.actor, number, sent.why, now=visit.now)
+        orders.reopen(visit.desk, visit.actor, number, sent.why, now=visit.now, seen=sent.changed)
     except IkewardenError as error:
         return _finding(visit, refused(error, visit))
     return Redirect(f"{_PATH}/{number}", "finding-reopened")
@@ -225,13 +229,6 @@ def _screen(
         "views": TABS,
     }
     return Screen(f"findings/{name}.html", {**told, **facts}, status=error.status if error else 200)
-
-
-def _fresh(visit: Visit[Any, Any], number: int, changed: str) -> None:
-    """Raise PageStale where the finding is not any more as the page showed it."""
-    found = shown.finding(visit.desk, visit.actor, number).finding
-    if found.changed_at.isoformat() != changed:
-        raise PageStale("The finding has changed since the page was loaded.")
 
 
 def _end(day: date | None, visit: Visit[Any, Any]) -> datetime:

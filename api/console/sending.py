@@ -3,7 +3,7 @@
 import hmac
 from collections.abc import Mapping
 from typing import Any, Final, TypeVar
-from urllib.parse import parse_qsl, urlsplit
+from urllib.parse import parse_qsl
 
 from pydantic import ValidationError
 
@@ -34,6 +34,8 @@ def fields(content: bytes, media_type: str) -> dict[str, str]:
     except ValueError:
         raise MalformedRequest("The form cannot be read.") from None
     found: dict[str, str] = {}
+    if any("\x00" in text for pair in pairs for text in pair):
+        raise MalformedRequest("The form has a NUL, which nobody types and no record can hold.")
     for name, value in pairs:
         if value.strip():
             found[name] = f"{found[name]}\n{value}" if name in found else value
@@ -51,7 +53,8 @@ def check_origin(environ: Mapping[str, Any]) -> None:
             raise FormForeign("This form was sent by a page of another site.")
         return
     origin = environ.get("HTTP_ORIGIN")
-    if origin is not None and urlsplit(origin).netloc != environ.get("HTTP_HOST"):
+    # With its scheme: by plain HTTP, this host name may be somebody else's.
+    if origin is not None and origin != f"https://{environ.get('HTTP_HOST')}":
         raise FormForeign("This form was sent by a page of another site.")
 
 

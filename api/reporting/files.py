@@ -35,8 +35,8 @@ def made(desk: Desk, actor: Actor, asked: Asked, *, now: datetime) -> ReportFile
     """Make a report.
 
     Signed, a PDF carries its signature (PAdES); of another form it becomes a ZIP archive with the detached signature
-    (CMS) beside it. Raises RoleMayNot, OutsideScope, BadQuery, BadPeriod, PeriodUnwanted, PdfMissing, ReportTooLarge,
-    GatewayNotFound, and what `signing` raises.
+    (CMS) beside it. Raises RoleMayNot, OutsideScope, BadQuery, BadPeriod, PeriodUnwanted, PdfMissing, PdfBusy,
+    ReportTooLarge, GatewayNotFound, and what `signing` raises.
     """
     kind, making = _begin(desk, actor, asked, now)
     if asked.format == "pdf":
@@ -109,7 +109,8 @@ def _content(kind: Kind, making: Making) -> tuple[bytes, tuple[tuple[str, str], 
     content, policy = pages.page(kind.template, asked.language, context, paper=on_paper)
     if on_paper:
         return paper.pdf(content), ()
-    return content, (("Content-Security-Policy", policy),)
+    # Of no meaning within the page, where the rest of the policy stands, too.
+    return content, (("Content-Security-Policy", f"{policy}; frame-ancestors 'none'"),)
 
 
 def _part(kind: Kind, making: Making, cursor: str | None) -> TablePart:

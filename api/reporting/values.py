@@ -24,6 +24,13 @@ class PdfMissing(Unavailable):
     )
 
 
+class PdfBusy(Unavailable):
+    """As many reports as may be are being set on paper by this process at this moment."""
+
+    code = "report_pdf_busy"
+    next_step = "Try again when it is done, in a minute, or ask for HTML, which needs no time."
+
+
 class PeriodUnwanted(InvalidInput):
     """A period for a report that tells how things are, or beside `since` and `until`."""
 

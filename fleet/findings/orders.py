@@ -10,6 +10,7 @@ from fleet.findings.changes import Change
 from fleet.findings.records import FindingView
 from fleet.findings.values import (
     AcceptanceRefused,
+    FindingChanged,
     FindingFixed,
     FindingNotAccepted,
     State,
@@ -26,17 +27,26 @@ _WITHDRAWN = "the acceptance was taken back"
 
 
 def accept(
-    desk: Desk, actor: Actor, number: int, until: datetime, why: str, *, now: datetime
+    desk: Desk,
+    actor: Actor,
+    number: int,
+    until: datetime,
+    why: str,
+    *,
+    now: datetime,
+    seen: str | None = None,
 ) -> FindingView:
     """Accept a finding until a time; an earlier acceptance is replaced. When it ends, or if the finding gets worse, it
-    is open again. Raises RoleMayNot, OutsideScope, AcceptanceRefused, FindingNotFound, FindingFixed.
+    is open again. `seen`: its `changed_at`, in ISO 8601, when it was looked at.
+
+    Raises RoleMayNot, OutsideScope, AcceptanceRefused, FindingNotFound, FindingFixed, FindingChanged.
     """
     require(actor, Action.FINDING_ACCEPT)
     values = acceptance(actor, until, why, now)
     why = values["accepted_why"]
 
     def work(unit: Unit) -> None:
-        found = _held(unit, actor, number)
+        found = _held(unit, actor, number, seen)
         if found.state == State.FIXED:
             raise FindingFixed(f"The finding {number} is fixed.")
         _write(unit, actor, found, values, Change(found, State.ACCEPTED, why, until), now)
@@ -61,14 +71,19 @@ def acceptance(actor: Actor, until: datetime, why: str, now: datetime) -> dict[s
     }
 
 
-def reopen(desk: Desk, actor: Actor, number: int, why: str, *, now: datetime) -> FindingView:
-    """Take the acceptance of a finding back. Raises RoleMayNot, OutsideScope, FindingNotFound, FindingNotAccepted."""
+def reopen(
+    desk: Desk, actor: Actor, number: int, why: str, *, now: datetime, seen: str | None = None
+) -> FindingView:
+    """Take the acceptance of a finding back; `seen` as for `accept`.
+
+    Raises RoleMayNot, OutsideScope, FindingNotFound, FindingNotAccepted, FindingChanged.
+    """
     require(actor, Action.FINDING_ACCEPT)
     why = storable(why).strip() or _WITHDRAWN
     values = {**records.OPEN_AGAIN, "changed_at": now}
 
     def work(unit: Unit) -> None:
-        found = _held(unit, actor, number)
+        found = _held(unit, actor, number, seen)
         if found.state != State.ACCEPTED:
             raise FindingNotAccepted(f"The finding {number} is {found.state}.")
         _write(unit, actor, found, values, Change(found, State.OPEN, why), now)
@@ -77,12 +92,15 @@ def reopen(desk: Desk, actor: Actor, number: int, why: str, *, now: datetime) ->
     return _shown(desk, number)
 
 
-def _held(unit: Unit, actor: Actor, number: int) -> FindingView:
-    """The finding, whose gateway's reports wait until the transaction ends."""
+def _held(unit: Unit, actor: Actor, number: int, seen: str | None) -> FindingView:
+    """The finding, whose gateway's reports and other people wait until the transaction ends."""
     gateway = records.pick(unit.connection, number).gateway
     require_gateway(actor, gateway)
     locked(unit.connection, gateway)
-    return records.pick(unit.connection, number)
+    found = records.pick(unit.connection, number)
+    if seen is not None and found.changed_at.isoformat() != seen:
+        raise FindingChanged(f"The finding {number} has changed since it was looked at.")
+    return found
 
 
 def _write(

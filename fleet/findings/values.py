@@ -35,6 +35,13 @@ class FindingFixed(Conflict):
     next_step = "Look at the finding; if it comes back it is open again."
 
 
+class FindingChanged(Conflict):
+    """The finding is not any more as it was when somebody looked at it; nothing was done."""
+
+    code = "finding_changed"
+    next_step = "Look at the finding as it is now, and decide again."
+
+
 class FindingNotAccepted(Conflict):
     """The finding is not accepted, so that no acceptance can be taken back."""
 

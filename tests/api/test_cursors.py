@@ -64,6 +64,12 @@ def test_forged_ones(forged: str) -> None:
         cursors.decode(PATH, forged, int)
 
 
+@pytest.mark.parametrize("text", ["\x00", "a\n", "\ud800", "\u202e", 1])
+def test_texts_that_no_record_holds(text: object) -> None:
+    with pytest.raises(CursorInvalid):
+        cursors.decode(PATH, _raw([PATH, text]), str)
+
+
 def test_the_last_page_has_no_next() -> None:
     assert cursors.next_page(PATH, PageQuery(limit=3), [1, 2], 2) == (None, ())
     assert cursors.next_page(PATH, PageQuery(limit=3), [], None) == (None, ())

@@ -183,6 +183,7 @@ def test_reports_in_every_form(serving: Serving, gateway: Client, operator: Clie
         reply = operator.get(f"/v1/reports/{kind}?format=html")
         assert reply.headers["content-type"] == "text/html; charset=utf-8"
         assert "default-src 'none'" in reply.headers["content-security-policy"]
+        assert "frame-ancestors 'none'" in reply.headers["content-security-policy"]
         page = _Page()
         page.feed(reply.body.decode())
         assert page.fetched == []

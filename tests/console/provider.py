@@ -36,6 +36,7 @@ class OpenIdProvider:
         self.callback = ""
         self.claims: dict[str, Any] = {}
         self.metadata: dict[str, Any] = {}
+        self.other_keys: list[object] = []
         self.sign: Callable[[dict[str, Any]], str] = self.signed
         self.asked: list[str] = []
         self._codes: dict[str, Mapping[str, str]] = {}
@@ -50,7 +51,8 @@ class OpenIdProvider:
                 if self.path == "/realm/.well-known/openid-configuration":
                     self._say(200, provider.said())
                 elif self.path == "/realm/keys":
-                    self._say(200, KeySet([provider.key]).as_dict(private=False))
+                    own = KeySet([provider.key]).as_dict(private=False)["keys"]
+                    self._say(200, {"keys": [*provider.other_keys, *own]})
                 elif self.path.startswith("/realm/authorize?"):
                     self._show(provider.page(self.path))
                 else:
@@ -91,6 +93,7 @@ class OpenIdProvider:
     def reset(self) -> None:
         """As it was at first, but for its keys."""
         self.claims, self.metadata, self.sign = {}, {}, self.signed
+        self.other_keys = []
 
     def said(self) -> dict[str, Any]:
         """What it says of itself."""

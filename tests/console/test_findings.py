@@ -79,7 +79,7 @@ def test_accepted_with_a_reason_and_taken_back(
     assert one.accepted_until.date() == until + timedelta(days=1)  # the end of the day
     # Somebody else has a page of before.
     stale = visitor.fill(page, f"/findings/{number}/accept", until=str(until), why="mine")
-    assert (stale.status, "page_stale" in stale.html) == (409, True)
+    assert (stale.status, "finding_changed" in stale.html) == (409, True)
     back = visitor.submit(done, f"/findings/{number}/reopen", why="in production")
     assert "The finding is open again." in back.text
     assert "in production" in back.text

@@ -1,10 +1,18 @@
 """Pages that are watched: events that follow what is on record, and end with the session."""
 
+import asyncio
+import contextlib
 import http.client
+import sqlite3
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from datetime import timedelta
+from typing import Any
 
+import psycopg
+
+from api.bridge import Answer, Live
+from api.live import Watchers
 from pki import tokens
 from pki.actors import Role
 from pki.tokens import TokenRequest
@@ -132,3 +140,55 @@ def test_whoever_is_not_signed_in_is_told_nothing(browser: Make, serving: Servin
     with watching(serving, browser()) as stream:
         assert stream.answer.status == 401
         assert stream.answer.read() == b""
+
+
+def test_many_who_watch_leave_threads_for_those_who_do_something() -> None:
+    now, most = 0, 0
+
+    async def ask() -> Answer:
+        nonlocal now, most
+        now += 1
+        most = max(most, now)
+        await asyncio.sleep(0)
+        now -= 1
+        asked.append(now)
+        if len(asked) >= 60:
+            watchers.stop()
+        return Answer(200, [], b"the same")
+
+    async def receive() -> Any:
+        await asyncio.Event().wait()
+
+    async def send(_: Any) -> None:
+        pass
+
+    async def watch() -> None:
+        first, live = Answer(200, [], b"the same"), Live(seconds=0.01)
+        await asyncio.gather(
+            *(watchers.stream(first, ask, live, f"{n}", receive, send) for n in range(20))
+        )
+
+    asked: list[int] = []
+    watchers = Watchers()
+    asyncio.run(watch())
+    assert len(asked) >= 60
+    assert most == 4
+    assert watchers.count == 0
+
+
+def test_where_nothing_can_be_written_somebody_can_still_look(
+    browser: Make, serving: Serving
+) -> None:
+    visitor = browser(Role.AUDITOR)
+    serving.site.clock.ahead += timedelta(minutes=5)
+    url = serving.site.url
+    connection: Any
+    if url.startswith("sqlite"):
+        connection = sqlite3.connect(url.removeprefix("sqlite:///"))
+        lock = "BEGIN IMMEDIATE"
+    else:
+        connection = psycopg.connect(url.replace("+psycopg", ""))
+        lock = "LOCK TABLE sessions IN SHARE MODE"  # it may be read
+    with contextlib.closing(connection):
+        connection.execute(lock)
+        assert visitor.send("GET", "/certificates").status == 200

@@ -1,5 +1,6 @@
 """Signing in through OpenID Connect, at a real provider; and everything that must not let anybody in."""
 
+import base64
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from datetime import timedelta
@@ -25,6 +26,8 @@ from tests.console.test_door import refusal
 from tests.pki.approving import asked
 
 COOKIE = "__Host-ikewarden-oidc"
+# Its head is of lists within lists.
+DEEP = base64.urlsafe_b64encode(b"[" * 200_000).decode() + ".e30.e30"
 
 
 @pytest.fixture(scope="module")
@@ -176,6 +179,8 @@ class FromNow(int):
         {"email": "x" * 300},
         {"email_verified": False},
         {"email_verified": "false"},
+        {"email_verified": []},
+        {"email_verified": {"a": 1}},
         {"at_hash": "AAAA"},
     ],
     ids=str,
@@ -201,7 +206,7 @@ def test_signatures_that_prove_nothing(
     assert (page.status, refusal(page)) == (401, "oidc_refused")
 
 
-@pytest.mark.parametrize("token", ["", "nonsense", "a.b.c", "e30.e30.e30", "x" * 10_000])
+@pytest.mark.parametrize("token", ["", "nonsense", "a.b.c", "e30.e30.e30", "x" * 10_000, DEEP])
 def test_nonsense_in_place_of_a_token(
     visitor: Browser, provider: OpenIdProvider, token: str
 ) -> None:
@@ -288,6 +293,22 @@ def test_a_new_key_is_asked_for_when_a_token_names_it(
         assert attempt(visitor, provider).status == 303
     finally:
         provider.key = before
+
+
+def test_keys_that_cannot_be_read_are_let_be(visitor: Browser, provider: OpenIdProvider) -> None:
+    # RFC 7517 §5: whoever publishes a new kind of key beside the one that signs locks nobody out.
+    provider.other_keys = [
+        {"kty": "EC", "crv": "P-9999", "x": "AA", "y": "AA", "kid": "new"},
+        {"kty": "OKP", "crv": "Ed9999", "x": "AA", "kid": provider.key.kid},
+        {"kty": "EC", "crv": "P-256", "x": "AA", "y": "AA"},
+        {"kty": "RSA", "n": "!!", "e": "AQAB"},
+        {"kty": "RSA", "kid": 5},
+        {"kty": ["RSA"], "use": []},
+        {"kty": "ML-KEM"},
+        "no key",
+        None,
+    ]
+    assert attempt(visitor, provider).status == 303
 
 
 def test_an_approver_from_the_provider_decides(

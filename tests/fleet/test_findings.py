@@ -2,6 +2,7 @@
 
 import json
 import random
+import threading
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime, timedelta
 from itertools import pairwise
@@ -15,7 +16,7 @@ from fleet.findings import changes, expiry, filing, orders, shown, summary
 from fleet.findings.shown import FindingQuery
 from fleet.findings.summary import ReportQuery
 from fleet.findings.told import last_report
-from fleet.findings.values import AuditReport, State
+from fleet.findings.values import AuditReport, FindingChanged, State
 from ike.audit.values import Severity
 from pki.actors import Actor, Role, Scope
 from pki.desk import Desk
@@ -292,6 +293,28 @@ def test_an_acceptance_has_a_reason_and_an_end(
         orders.accept(desk, OPERATOR, one.id, until, why, now=NOW)
     assert refused.value.code == "acceptance_refused"
     assert states(desk, gw) == {WEAK.rule: "open"}
+
+
+def test_of_two_who_decide_at_once_one_is_told_that_it_has_changed(desk: Desk, gw: Member) -> None:
+    audited(gw, WEAK)
+    [one] = all_of(desk)
+    seen, together = one.changed_at.isoformat(), threading.Barrier(4)
+
+    def decide(number: int) -> str:
+        together.wait(60)
+        until = later(60 * number)
+        try:
+            orders.accept(desk, OPERATOR, one.id, until, f"{number}", now=later(number), seen=seen)
+        except FindingChanged:
+            return ""
+        return f"{number}"
+
+    with ThreadPoolExecutor(4) as pool:
+        told = list(pool.map(decide, range(1, 5)))
+    [now] = all_of(desk, state="accepted")
+    assert sorted(told) == ["", "", "", now.accepted_why]
+    with pytest.raises(FindingChanged):
+        orders.reopen(desk, OPERATOR, one.id, "", now=later(9), seen=seen)
 
 
 def test_what_is_fixed_or_not_there_is_not_accepted(desk: Desk, gw: Member) -> None:

@@ -106,6 +106,18 @@ def test_pods_are_restricted(values: Document) -> None:
             assert container["resources"]["limits"]["memory"], name
 
 
+def test_from_outside_the_service_sees_who_connects(values: Document) -> None:
+    """Or ten tokens that somebody mistyped lock the console for all who come through the same node."""
+    kinds = {}
+    for each in _objects(values):
+        if each["kind"] == "Service":
+            kinds[each["spec"]["type"]] = each["spec"].get("externalTrafficPolicy")
+    assert kinds
+    assert all(
+        policy == (None if kind == "ClusterIP" else "Local") for kind, policy in kinds.items()
+    )
+
+
 def test_what_is_in_the_environment_are_settings_and_no_secrets(
     values: Document, tmp_path: Path
 ) -> None:

@@ -5,17 +5,20 @@ import io
 import json
 import re
 import subprocess
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
 
 import pytest
+import weasyprint
 
 from api.reporting import files, kinds
 from api.reporting import paper as papers
 from api.reporting.kinds import KINDS
-from api.reporting.values import Asked, PdfMissing, PeriodUnwanted, ReportTooLarge
+from api.reporting.values import Asked, PdfBusy, PdfMissing, PeriodUnwanted, ReportTooLarge
 from fleet.reporting import inventory, listing
 from fleet.reporting.periods import BadPeriod
 from pki.desk import Desk
@@ -245,6 +248,33 @@ def test_what_makes_no_report_is_refused(fleet: Fleet) -> None:
             fleet.made("expiring", period=period)
     with pytest.raises(BadPeriod):
         fleet.made("psk-age", at=NOW.replace(year=1))
+
+
+def test_two_are_set_on_paper_at_once_and_nobody_waits_for_them(
+    fleet: Fleet, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    inside, go_on = threading.Barrier(3), threading.Event()
+    real = weasyprint.HTML.write_pdf
+
+    def held(*given: Any, **named: Any) -> Any:
+        inside.wait(60)
+        go_on.wait(60)
+        return real(*given, **named)
+
+    monkeypatch.setattr(weasyprint.HTML, "write_pdf", held)
+    with ThreadPoolExecutor(2) as others:
+        made = [others.submit(papers.pdf, b"<p>one</p>") for _ in range(2)]
+        inside.wait(60)
+        try:
+            with pytest.raises(PdfBusy) as refused:
+                fleet.made("inventory", format="pdf")
+            assert refused.value.details["retry_after"]
+            assert fleet.made("inventory", format="html").content
+        finally:
+            go_on.set()
+        assert [each.result()[:4] for each in made] == [b"%PDF"] * 2
+    monkeypatch.undo()
+    assert papers.pdf(b"<p>one</p>")[:4] == b"%PDF"
 
 
 def test_without_weasyprint_it_is_said_what_to_install(

@@ -1,6 +1,8 @@
 """Reports by the clock: into folders and to addresses, each once for each period."""
 
+import os
 import stat
+import time
 from dataclasses import replace
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -11,11 +13,13 @@ from sqlalchemy import func, select
 
 from core.receivers import Mail
 from core.schedules import ReportSchedule
+from fleet.reporting.periods import Period
 from ikewarden.reporting import make
 from pki.desk import Desk
 from scheduler import reporting
 from scheduler.jobs import SomeFailed, run
 from scheduler.outbox import Drain
+from scheduler.reporting import MadeReport
 from store.tables import audit_events, job_runs, outbox
 from tests.fixtures.desk import NOW, reopened
 from tests.fixtures.ports import free_ports
@@ -163,3 +167,37 @@ def test_one_that_is_too_large_for_a_mail_is_told_of(
         [one] = mailbox.mails
         assert not list(one.iter_attachments())
         assert "ikewarden report inventory" in one.get_content()
+
+
+def test_what_a_process_that_died_had_begun_goes_with_the_next_one(
+    desk: Desk, folder: Path
+) -> None:
+    hour, names = 3600, {}
+    for name, age in (
+        (".ends-ikewarden-expiring-2026-09.csv.0123456789ab", 2 * hour),
+        (".ends-ikewarden-expiring-2026-10.csv.0123456789ab", 0),  # another replica's
+        (".ends-of-somebody.0123456789ab", 2 * hour),
+        ("ends-ikewarden-expiring-2026-09.csv", 2 * hour),
+    ):
+        (folder / name).write_text("half")
+        os.utime(folder / name, (time.time() - age, time.time() - age))
+        names[name] = age
+    first, *others = names
+    assert JOB.run(scheduled(desk, plan(folder=folder)), THEN) == {"made": 1}
+    left = {each.name for each in folder.iterdir()}
+    assert first not in left
+    assert set(others) < left
+    assert len(left) == len(others) + 1
+
+
+def test_a_fault_in_one_holds_up_no_other(desk: Desk, folder: Path) -> None:
+    def faulty(desk: Desk, schedule: ReportSchedule, period: Period, now: datetime) -> MadeReport:
+        if schedule.name == "ends":
+            raise IndexError(0)  # as a library may that sets pages
+        return make(desk, schedule, period, now)
+
+    kept = scheduled(desk, plan(folder=folder), plan(name="other", folder=folder))
+    with pytest.raises(SomeFailed) as failed:
+        reporting.job(faulty).run(kept, THEN)
+    assert "first ends" in failed.value.message
+    assert [each.name.partition("-")[0] for each in folder.iterdir()] == ["other"]

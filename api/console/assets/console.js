@@ -10,15 +10,22 @@
       good: of("--good"), warn: of("--warn"), bad: of("--bad"), busy: of("--busy"), off: of("--off"), accent: of("--accent") };
   }
 
-  // An option made on the server names colours by their meaning: "@bad".
-  function coloured(value, palette) {
-    if (typeof value === "string" && value.startsWith("@")) return palette[value.slice(1)] || value;
-    if (Array.isArray(value)) return value.map((each) => coloured(each, palette));
+  // An option made on the server names colours by their meaning: "@bad". What a gateway is called may begin like that.
+  function coloured(value, palette, key) {
+    if (key === "color" && typeof value === "string" && value.startsWith("@")) return palette[value.slice(1)] || value;
+    if (Array.isArray(value)) return value.map((each) => coloured(each, palette, key));
     if (value && typeof value === "object") {
-      return Object.fromEntries(Object.entries(value).map(([key, each]) => [key, coloured(each, palette)]));
+      return Object.fromEntries(Object.entries(value).map(([name, each]) => [name, coloured(each, palette, name)]));
     }
     return value;
   }
+
+  const sizes = new ResizeObserver((changed) => {
+    for (const { target } of changed) {
+      const chart = waiting.get(target);
+      if (chart) chart.resize();
+    }
+  });
 
   function draw(place) {
     const source = document.getElementById(place.dataset.chart);
@@ -44,7 +51,7 @@
       const to = event.data && event.data.href;
       if (typeof to === "string" && to.startsWith("/") && !to.startsWith("//")) location.assign(to);
     });
-    new ResizeObserver(() => chart.resize()).observe(place);
+    sizes.observe(place);
   }
 
   function drawAll(root) {
