@@ -88,6 +88,7 @@ def issue(visitor: Visitor) -> None:
     page.get_by_label("Certificate signing request").fill(new_csr("branch7.example.com"))
     button(visitor, "Issue")
     expect(page.get_by_role("status")).to_contain_text("issued")
+    expect(page).not_to_have_url(re.compile("done="))  # loaded again, it is not said anew
     expect(page.get_by_role("heading", level=1)).to_contain_text("branch7.example.com")
     visitor.look("certificate")
     serial = re.search(r"/certificates/([0-9a-f]+)", page.url)

@@ -59,6 +59,13 @@
   }
 
   document.addEventListener("DOMContentLoaded", () => ready(document));
+
+  // What was done is said once: loaded again, or from a bookmark, the page does not say it anew.
+  const here = new URL(location.href);
+  if (here.searchParams.has("done")) {
+    here.searchParams.delete("done");
+    history.replaceState(history.state, "", here);
+  }
   document.addEventListener("htmx:afterSettle", (event) => ready(event.target));
   matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => drawAll(document));
 
