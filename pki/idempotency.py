@@ -42,7 +42,7 @@ class SecretNotReplayable(Conflict):
     """The request succeeded before; its answer held a secret, which is kept nowhere."""
 
     code = "idempotency_secret_not_replayable"
-    next_step = "If the first answer was lost, revoke what it made and ask again with a new key."
+    next_step = "If the first answer was lost, revoke what it made and ask anew (over REST with a new Idempotency-Key)."
 
 
 @dataclass(frozen=True)

@@ -171,9 +171,8 @@ def _mail(
     made["Message-ID"] = f"<report.{told}@{receiver.sender.rpartition('@')[2]}>"
     # RFC 3834 §5: nobody's absence is to answer it.
     made["Auto-Submitted"] = "auto-generated"
-    about = (
-        f"The report {schedule.kind} of {period.since:%Y-%m-%d} to {period.until:%Y-%m-%d} (UTC)"
-    )
+    # Not every kind tells of the period that is over: `expiring` looks ahead from its end.
+    about = f"The report {schedule.kind} as of {period.until:%Y-%m-%d %H:%M}Z"
     if content is None:
         fetched = f"ikewarden report {schedule.kind} --format {schedule.format} --out FILE"
         made.set_content(f"{about} is too large for a mail. Fetch it with\n\n  {fetched}\n")

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
+from importlib.util import find_spec
 from typing import Any, Final, Literal
 
 from pydantic import Field
@@ -125,13 +126,19 @@ def make(kind: str, visit: Visit[None, ReportSearch]) -> Answer:
 def _show(visit: Visit[Any, Any], error: Refused | None = None, kind: str = "") -> Screen:
     shown = {
         "kinds": [each for each in OFFERED if visit.may(each.action)],
-        "formats": FORMATS,
+        "formats": _formats(),
         "periods": FORMS,
         "error": error,
         "asked": visit.query if kind else ReportSearch(lang=_language(visit)),
         "of": kind,
     }
     return Screen("reports/list.html", shown, status=error.status if error else 200)
+
+
+def _formats() -> tuple[str, ...]:
+    """The last one is offered first: PDF, unless it cannot be made here."""
+    *others, paper = FORMATS
+    return FORMATS if find_spec("weasyprint") else (paper, *others)
 
 
 def _language(visit: Visit[Any, Any]) -> Language:

@@ -45,14 +45,14 @@ def _busy() -> PdfBusy:
 
 
 def _weasyprint() -> ModuleType:
+    # It has a word on each rule of the style sheet that is for screens, and on its own while it is imported.
+    logging.getLogger("weasyprint").setLevel(logging.ERROR)
     try:
         import weasyprint
     except (ImportError, OSError) as error:  # OSError: a library of the system is missing
         raise PdfMissing(
             f"PDF cannot be made here: {type(error).__name__} at the import of WeasyPrint."
         ) from None
-    # It has a word on each rule of the style sheet that is for screens.
-    logging.getLogger("weasyprint").setLevel(logging.ERROR)
     found: ModuleType = weasyprint
     return found
 

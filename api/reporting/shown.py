@@ -89,7 +89,7 @@ class ControlShown(Shown):
     id: str
     title: str
     state: str = Field(
-        description="`evidence`; `attention`: something of it needs a look; `withheld`; `not covered`."
+        description="`evidence`; `attention`: something of it needs a look; `withheld`; `nothing yet`; `not covered`."
     )
     evidence: list[str] = Field(description="Names of facts.")
     gap: str = Field(description="What is not shown by them.")

@@ -24,6 +24,8 @@ _GATEWAY: Final = (
     *("gateway", "baseline", "verdict", *map(str, Severity)),
     *("accepted", "errors", "reported_at"),
 )
+# Of a certificate in `inventory`, and in what ends or ended.
+_NAMES: Final = frozenset({"name", "names"})
 FINDINGS: Final = ("gateway", *_FINDING)
 ACCOUNTS: Final = (*_GATEWAY, "what", *_FINDING)
 HEALTH: Final = (
@@ -93,10 +95,17 @@ def table(names: Sequence[str], rows: Iterable[Row], *, head: bool = True) -> by
     if head:
         writer.writeheader()
     for row in rows:
-        writer.writerow({name: cell(harmless(row.get(name))) for name in names})
+        writer.writerow({name: cell(_shown(name, row.get(name))) for name in names})
     return text.getvalue().encode()
 
 
 def harmless(value: object) -> object:
     """What a gateway sent may hold what turns text round, or is not seen."""
     return escaped(value) if isinstance(value, str) else value
+
+
+def _shown(name: str, value: object) -> object:
+    """The names of a certificate are on record one in a line, and stand one after the other in a table."""
+    if name in _NAMES and isinstance(value, str):
+        return ", ".join(map(escaped, value.split("\n")))
+    return harmless(value)

@@ -19,7 +19,7 @@ class PdfMissing(Unavailable):
 
     code = "report_pdf_missing"
     next_step = (
-        "Install the extra `pdf` (pip install 'ikewarden[pdf]') and Pango of the system "
+        "Install the extra `pdf` (`pip install '.[server,pdf]'` in the clone) and Pango of the system "
         "(Debian: libpango-1.0-0 libpangoft2-1.0-0 fonts-noto-cjk) where the service runs, or ask for another format."
     )
 

@@ -25,7 +25,7 @@ TERMS: Final = (
     *(N_("heard"), N_("never heard"), N_("managed"), N_("observed"), N_("inside")),
     *(N_("outside peer"), N_("none yet"), N_("current")),
     *(N_("up to 30"), N_("up to 90"), N_("up to 180"), N_("up to 365"), N_("over 365")),
-    *(N_("evidence"), N_("attention"), N_("withheld"), N_("not covered")),
+    *(N_("evidence"), N_("attention"), N_("withheld"), N_("not covered"), N_("nothing yet")),
     *(N_("access"), N_("exposure"), N_("secrets"), N_("keys")),
     *(N_("certificates"), N_("configuration"), N_("windows")),
 )

@@ -67,14 +67,17 @@ class ControlFigures:
 
     def state(self, control: Control) -> str:
         """`not covered`; `attention`, where a number of its evidence needs a look; `withheld`, where the caller may see
-        none of it; else `evidence`.
+        none of it; `nothing yet`, where all that he sees of it is nought; else `evidence`.
         """
         mine = [self.facts[name] for name in control.evidence]
         if not mine:
             return "not covered"
         if any(fact.attention for fact in mine):
             return "attention"
-        return "withheld" if all(fact.withheld for fact in mine) else "evidence"
+        seen = [fact for fact in mine if not fact.withheld]
+        if not seen:
+            return "withheld"
+        return "evidence" if any(fact.something for fact in seen) else "nothing yet"
 
 
 def figures(desk: Desk, actor: Actor, period: Period, *, now: datetime) -> ControlFigures:

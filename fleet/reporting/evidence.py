@@ -48,6 +48,11 @@ class Fact:
     attention: tuple[str, ...] = ()
     withheld: bool = False
 
+    @property
+    def something(self) -> bool:
+        """Whether anything was counted: a fleet without a gateway is no evidence of good gateways."""
+        return any(self.values.values())
+
 
 @dataclass(frozen=True)
 class Ground:

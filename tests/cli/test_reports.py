@@ -30,6 +30,8 @@ def test_every_kind_on_the_screen_and_in_files(served: Served, tmp_path: Path) -
         done = served.run("report", kind, "--format", "pdf", "--lang", "zh", "--out", path)
         assert done.code == 0, done.err
         assert path.read_bytes().startswith(b"%PDF-")
+    # The service's own certificate has two names.
+    assert "dns:localhost, ip:127.0.0.1" in served.run("report", "inventory").out
     # A table comes whole (a screen shows its beginning), and names its columns once.
     table = served.run("report", "inventory", "--format", "csv").out
     assert "reported.example" in table

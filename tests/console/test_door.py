@@ -245,6 +245,7 @@ def test_a_form_that_came_too_late_is_kept_and_sent_afterwards(
     again = offered.form("/sign-out")
     assert again.fields["reason"] == "first line\nsecond <b>"
     assert "<b>" not in offered.html
+    assert "first line<br>second" in offered.html
     # It is looked at as any other: this one has a field too many.
     sent = visitor.send("POST", "/sign-out", again.fields)
     assert (sent.status, refusal(sent)) == (422, "form_invalid")

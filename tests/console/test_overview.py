@@ -97,6 +97,7 @@ def test_authorities_are_shown_with_their_lists(browser: Make, serving: Serving)
         known = auditor.get("/v1/overview").json["authorities"]
     late = sum(each["lists_until"] is None for each in known)
     assert page.text.count("Run out") >= late
+    assert "until 20" in page.text  # not since
 
 
 def test_a_token_of_one_gateway_sees_that_one(browser: Make, fleet: Fleet) -> None:

@@ -2,6 +2,7 @@
 
 import io
 import json
+import sys
 import zipfile
 from collections.abc import Callable
 from copy import copy
@@ -39,6 +40,19 @@ def test_each_kind_as_it_comes_from_its_form(browser: Make, kind: str) -> None:
         assert answer.status == 200, answer.text
         assert answer.headers["content-disposition"].startswith("attachment")
         assert answer.html.lower().startswith(sign)
+
+
+def test_what_cannot_be_made_is_not_offered_first(
+    browser: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def first() -> str:
+        page = browser(Role.AUDITOR).get("/reports")
+        return next(v for tag, name, v in page.attributes if (tag, name) == ("button", "value"))
+
+    assert first() == "pdf"
+    # As it is where the extra is not installed.
+    monkeypatch.setitem(sys.modules, "weasyprint", None)
+    assert first() == "html"
 
 
 def test_in_chinese_and_as_pdf(browser: Make) -> None:

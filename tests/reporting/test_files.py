@@ -25,6 +25,7 @@ from pki.desk import Desk
 from tests.fixtures.desk import NOW
 from tests.fixtures.needs import needs_program
 from tests.fleet.crew import enlist
+from tests.pki.acts import issue
 from tests.reporting.scene import AUDITOR, PERIODS, THEN, Fleet, every, made, spoil
 
 FORMATS = ("json", "csv", "html", "pdf")
@@ -171,6 +172,41 @@ def test_pages_have_numbers_and_a_running_header(fleet: Fleet, tmp_path: Path) -
     assert {line.split()[-5] for line in fonts.splitlines()[2:]} == {"yes"}  # all embedded
 
 
+def test_names_of_a_certificate_stand_one_after_the_other(fleet: Fleet) -> None:
+    issue(fleet.desk, ("dns:two.example", "ip:192.0.2.77"))
+    for kind, column in (("expiring", "names"), ("inventory", "name")):
+        told = {each[column] for each in lines(fleet.made(kind, format="csv").content)}
+        assert "dns:two.example, ip:192.0.2.77" in told, kind
+
+
+def test_making_a_pdf_leaves_nothing_in_the_log(
+    fleet: Fleet, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO")
+    fleet.made("inventory", format="pdf")
+    assert [each.name for each in caplog.records if "weasyprint" in each.name] == []
+
+
+def states(content: bytes) -> set[str]:
+    """What is said of controls that are not about authorities, which are there from the beginning."""
+    found = json.loads(content)["frameworks"]
+    controls = [each for frame in found for each in frame["controls"]]
+    return {each["state"] for each in controls if "authorities" not in each["evidence"]}
+
+
+def test_nought_is_no_evidence(empty_desk: Desk) -> None:
+    told = states(made(empty_desk, "compliance", format="json").content)
+    assert "nothing yet" in told
+    assert "evidence" not in told
+    page = made(empty_desk, "compliance", format="html", language="zh").content.decode()
+    assert "尚无记录" in page
+
+
+def test_where_something_has_happened_there_is_evidence(fleet: Fleet) -> None:
+    told = states(fleet.made("compliance", format="json").content)
+    assert "nothing yet" not in told
+
+
 def test_an_empty_fleet_says_so(empty_desk: Desk) -> None:
     nothing = {"inventory", "expiring", "revocations", "psk-age", "sa-health"}
     for kind in KINDS:
@@ -287,7 +323,7 @@ def test_without_weasyprint_it_is_said_what_to_install(
     monkeypatch.setitem(__import__("sys").modules, "weasyprint", None)
     with pytest.raises(PdfMissing) as refused:
         fleet.made("audit", format="pdf")
-    assert "ikewarden[pdf]" in refused.value.next_step
+    assert "pip install '.[server,pdf]'" in refused.value.next_step
     assert fleet.made("audit", format="html").content
     with pytest.raises(PdfMissing):
         papers.check()

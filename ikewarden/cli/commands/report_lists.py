@@ -26,9 +26,14 @@ def _day(name: str) -> Callable[[Mapping[str, Any]], object]:
     return told
 
 
+def _names(name: str) -> Callable[[Mapping[str, Any]], object]:
+    """The names of a certificate, which are one in a line."""
+    return lambda entry: (entry[name] or "").split("\n")
+
+
 _ITEMS: Final = (
     Column("What", "what", whole=True),
-    Column("Name", "name"),
+    Column("Name", _names("name")),
     Column("Kind", "kind"),
     Column("State", "state", whole=True),
     Column("Gateway", "gateway", spare=True),
@@ -38,7 +43,7 @@ _ITEMS: Final = (
 _ENDING: Final = (
     Column("Ends", _day("not_after"), whole=True),
     Column("Days", "days", whole=True),
-    Column("Names", "names"),
+    Column("Names", _names("names")),
     Column("Gateway", "gateway", spare=True),
     Column("Profile", "profile", spare=True),
     Column("Serial number", "serial", whole=True, spare=True),
@@ -46,7 +51,7 @@ _ENDING: Final = (
 )
 _REVOKED: Final = (
     Column("At", lambda entry: entry["revoked_at"][:16].replace("T", " ") + "Z", whole=True),
-    Column("Names", "names"),
+    Column("Names", _names("names")),
     Column("State", "state", whole=True),
     Column("Reason", "reason", whole=True),
     Column("Serial number", "serial", whole=True, spare=True),

@@ -43,12 +43,14 @@ def serve(session: Session, config: Path | None, only: str | None) -> int:
 def _announce(session: Session, directory: Path, settings: "Settings") -> None:
     """Say where the service is, while it starts: a person may be watching."""
     screen = session.screen
+    url = api_url(directory, session.environ) or ""
     lines = [
-        ("API", api_url(directory, session.environ) or ""),
+        ("Console", f"{url}/"),
+        ("API", url),
         ("CRLs and OCSP", settings.validation.public_url),
     ]
     if (directory / ADMIN_TOKEN).exists():
-        lines.append(("Admin token", f"in {directory / ADMIN_TOKEN}"))
+        lines.append(("Admin token", f"in {directory / ADMIN_TOKEN}, to sign in to the console"))
     screen.fields(lines)
     where = f" --dir {directory}" if "dir" in session.given else ""
     # Where that was done once, the same would find its files in the way.
