@@ -81,16 +81,19 @@ class Ours:
 
     def run(self, command: Sequence[str | Path], *, seconds: float = 900) -> str:
         """Run a program to its end; gives what it printed. Raises OursRefused."""
-        done = subprocess.run(
-            [str(word) for word in command],
-            cwd=Path(__file__).parents[1],
-            env=self.environment,
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            timeout=seconds,
-            check=False,
-        )
+        try:
+            done = subprocess.run(
+                [str(word) for word in command],
+                cwd=Path(__file__).parents[1],
+                env=self.environment,
+                stdin=subprocess.DEVNULL,
+                capture_output=True,
+                text=True,
+                timeout=seconds,
+                check=False,
+            )
+        except subprocess.TimeoutExpired:
+            raise OursRefused(f"{command[1:4]} took over {seconds:,.0f} s") from None
         if done.returncode != 0:
             raise OursRefused(f"{command[1:4]} failed: {done.stderr[-1500:]} {done.stdout[-500:]}")
         return done.stdout
@@ -119,7 +122,8 @@ class Ours:
         made = self.call("POST", "/v1/tokens", {"name": "bench", "role": "operator"})
         self.token = made["token"]
         self._store = open_store(self.database_url)
-        wait_until(self._is_settled, seconds=120, what="our first jobs", program=self._program)
+        # With a million certificates on record the first notices alone take a while.
+        wait_until(self._is_settled, seconds=600, what="our first jobs", program=self._program)
 
     def stop(self) -> None:
         """End the service, if it runs."""

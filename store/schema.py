@@ -11,7 +11,7 @@ from store.errors import SchemaOutdated, SchemaTooNew, StoreDamaged
 from store.limits import Limits
 
 # Oldest first. Kept here so that an ordinary start need not load Alembic.
-VERSIONS: Final = tuple(f"{number:04}" for number in range(1, 18))
+VERSIONS: Final = tuple(f"{number:04}" for number in range(1, 19))
 
 # Any number will do, as long as nobody else in the same database takes it.
 _ADVISORY_LOCK: Final = 0x1CE_3A2D

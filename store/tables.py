@@ -99,7 +99,8 @@ certificates: Final = Table(
     _text("renewed_from", null=True),
     # The serial number first: it is looked up alone too, and rises with time (pki/x509/serials.py).
     UniqueConstraint("serial", "authority_id"),
-    Index(None, "status", "not_after"),
+    # With all that reports count: what ends in a period, by profile, and whether it has a successor.
+    Index(None, "status", "not_after", "serial", "profile"),
     # All that is needed to count certificates: the rows themselves are wide.
     Index(None, "status", "authority_id", "not_after"),
     Index(None, "gateway"),
@@ -245,8 +246,10 @@ audit_events: Final = Table(
     Column("detail", JSON, nullable=False),
     _text("request_id"),
     Index(None, "at"),
-    Index(None, "object"),
-    Index(None, "actor"),
+    # With the number: the newest that fit stand together, however many events there are.
+    Index(None, "object", "id"),
+    Index(None, "actor", "id"),
+    Index(None, "action", "id"),
     sqlite_autoincrement=True,
 )
 

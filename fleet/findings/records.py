@@ -66,9 +66,8 @@ def shown() -> Select[Any]:
 
 def view(row: Row[Any]) -> FindingView:
     """Turn a row into a view."""
-    kept = {"why", "fix", "references"}
-    fields = {name: getattr(row, name) for name in FindingView.__dataclass_fields__.keys() - kept}
-    said = row.document
+    fields = dict(row._mapping)
+    said = fields.pop("document")
     return FindingView(
         **fields, why=said["why"], fix=said["fix"], references=tuple(said["references"])
     )

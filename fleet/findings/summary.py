@@ -147,6 +147,7 @@ def audit(desk: Desk, actor: Actor, query: ReportQuery, *, now: datetime) -> Aud
     with desk.store.read() as connection:
         total, reported, late = _coverage(connection, now, *_of_baseline(query))
         counts = _severities(connection, query.baseline)
+        there = (sum(counts[State.OPEN].values()), sum(counts[State.ACCEPTED].values()))
         return AuditFigures(
             made_at=now,
             baseline=query.baseline,
@@ -157,7 +158,7 @@ def audit(desk: Desk, actor: Actor, query: ReportQuery, *, now: datetime) -> Aud
             accepted=counts[State.ACCEPTED],
             rules=_rules(connection, query),
             worst=_gateways(connection, query, now),
-            details=told.details(connection, query.baseline, query.findings),
+            details=told.details(connection, query.baseline, query.findings, there),
         )
 
 
@@ -166,11 +167,12 @@ def compliance(desk: Desk, actor: Actor, query: ReportQuery, *, now: datetime) -
     _require_all(actor)
     _check(query)
     with desk.store.read() as connection:
+        baselines, there = _baselines(connection, query, now)
         return ComplianceFigures(
             made_at=now,
-            baselines=_baselines(connection, query, now),
+            baselines=baselines,
             gateways=_gateways(connection, query, now),
-            details=told.details(connection, query.baseline, query.findings, worst=_FAILS),
+            details=told.details(connection, query.baseline, query.findings, there, worst=_FAILS),
         )
 
 
@@ -362,7 +364,7 @@ def _judged(counts: Subquery, now: datetime) -> Select[Any]:
             func.coalesce(report.errors, 0).label("errors"),
             *(
                 func.coalesce(counts.c[name], 0).label(name)
-                for name in (*map(str, Severity), "accepted")
+                for name in (*map(str, Severity), "accepted", "failing", "excepted")
             ),
             counts.c.lowest,
             verdict.label("verdict"),
@@ -395,15 +397,19 @@ def _gateway(row: Row[Any]) -> GatewayFigures:
 
 def _baselines(
     connection: Connection, query: ReportQuery, now: datetime
-) -> tuple[BaselineFigures, ...]:
+) -> tuple[tuple[BaselineFigures, ...], tuple[int, int]]:
+    """The baselines; and how many findings would fail, open ones and accepted ones."""
     judged = _judged(_counts(), now).where(*_of_baseline(query)).subquery()
-    grouped = select(judged.c.baseline, judged.c.verdict, func.count().label("number")).group_by(
-        judged.c.baseline, judged.c.verdict
-    )
+    sums = (func.sum(judged.c[name]).label(name) for name in ("failing", "excepted"))
+    grouped = select(
+        judged.c.baseline, judged.c.verdict, func.count().label("number"), *sums
+    ).group_by(judged.c.baseline, judged.c.verdict)
     verdicts: dict[str | None, dict[str, int]] = {}
+    is_open, accepted = 0, 0
     for row in connection.execute(grouped):
         mine = verdicts.setdefault(row.baseline, {str(each): 0 for each in Verdict})
         mine[row.verdict] = row.number
+        is_open, accepted = is_open + int(row.failing), accepted + int(row.excepted)
     areas: dict[str | None, dict[str, int]] = {}
     failing = (
         select(
@@ -419,12 +425,12 @@ def _baselines(
     )
     for row in connection.execute(failing):
         areas.setdefault(row.baseline, {})[row.area] = row.number
-    return tuple(
+    told_of = sorted(verdicts.items(), key=lambda item: (item[0] is None, item[0] or ""))
+    found = (
         BaselineFigures(name, sum(mine.values()), mine, areas.get(name, {}))
-        for name, mine in sorted(
-            verdicts.items(), key=lambda item: (item[0] is None, item[0] or "")
-        )
+        for name, mine in told_of
     )
+    return tuple(found), (is_open, accepted)
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
 
-from sqlalchemy import ColumnElement, Connection, case, func, select
+from sqlalchemy import ColumnElement, Connection, func, select
 
 from fleet.findings import records
 from fleet.findings.records import FindingView
@@ -65,18 +65,19 @@ class LastReport:
 
 
 def details(
-    connection: Connection, baseline: str | None, most: int, *, worst: int | None = None
+    connection: Connection,
+    baseline: str | None,
+    most: int,
+    there: tuple[int, int],
+    *,
+    worst: int | None = None,
 ) -> Details:
-    """At most so many of each, of gateways that are audited by a baseline; `worst`: only of this rank or worse."""
+    """At most so many of each, of gateways that are audited by a baseline; `worst`: only of this rank or worse.
+
+    `there`: how many there are that are open, and accepted.
+    """
     narrowed: list[ColumnElement[bool]] = [] if worst is None else [findings.c.rank <= worst]
     reports = _of(baseline)
-    numbers: list[ColumnElement[int]] = [
-        func.count(case((findings.c.state == s, 1))) for s in (State.OPEN, State.ACCEPTED)
-    ]
-    mine = audit_reports.c.gateway_id == findings.c.gateway_id
-    counted = select(*numbers).select_from(findings).join(audit_reports, mine)
-    statement = counted.where(*narrowed, *reports)
-    there = connection.execute(statement).one()
     number_unread = connection.execute(
         select(func.coalesce(func.sum(audit_reports.c.errors), 0)).where(*reports)
     ).scalar_one()

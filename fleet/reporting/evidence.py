@@ -9,12 +9,11 @@ from datetime import datetime, timedelta
 from typing import Any, Final
 
 from cryptography import x509
-from sqlalchemy import Column, ColumnElement, Connection, and_, case, exists, func, select
-from sqlalchemy.orm import aliased
+from sqlalchemy import Column, ColumnElement, Connection, and_, case, func, select
 
 from fleet.findings.values import State as FindingState
 from fleet.monitoring.values import AlertState
-from fleet.reporting import psk_age
+from fleet.reporting import psk_age, successors
 from fleet.reporting.periods import Period
 from fleet.reporting.revocations import latencies
 from fleet.rotation.values import State as RotationState
@@ -100,19 +99,20 @@ def _inventory(ground: Ground) -> dict[str, Value]:
 
 
 def _certificates(ground: Ground) -> dict[str, Value]:
-    own, later = certificates.c, aliased(certificates)
-    force = and_(own.status == "valid", own.not_after > ground.now)
-    renewed = exists().where(later.c.renewed_from == own.serial, later.c.status == "valid")
+    own = certificates.c
+    is_valid, horizon = own.status == "valid", ground.now + _SOON
+    soon = (is_valid, own.not_after > ground.now, own.not_after <= horizon)
+    ending = successors.stretch(ground.connection, *soon)
     # The service renews its own certificates by itself.
     others = own.profile.not_in(
         [each.name for each in ground.desk.rules.profiles.values() if each.internal]
     )
-    soon = and_(force, own.not_after <= ground.now + _SOON, ~renewed, others)
+    unrenewed = (*soon, others, ~successors.renewed(ending))
     return {
-        "in_force": ground.count(certificates, force),
+        "in_force": ending.total + ground.count(certificates, is_valid, own.not_after > horizon),
         "issued_in_period": ground.count(certificates, ground.within(own.issued_at)),
         "on_hold": ground.count(certificates, own.status == "held"),
-        "ending_unrenewed": ground.count(certificates, soon),
+        "ending_unrenewed": ground.count(certificates, *unrenewed),
     }
 
 

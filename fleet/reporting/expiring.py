@@ -4,10 +4,10 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, Final
 
-from sqlalchemy import Select, case, exists, func, select
-from sqlalchemy.orm import aliased
+from sqlalchemy import ColumnElement, Select, case, func, select
 
-from fleet.reporting.listing import Part, check, require_all
+from fleet.reporting import successors
+from fleet.reporting.listing import Part, check, require_all, soonest
 from fleet.reporting.periods import Period
 from pki.actors import Action, Actor
 from pki.desk import Desk
@@ -65,13 +65,6 @@ def figures(
     """Tell what ends, and the first `rows` of it. Raises RoleMayNot, OutsideScope, BadQuery."""
     require_all(actor, *_READS)
     check(rows)
-    ending = _ending(period)
-    within = ending.order_by(None).subquery()
-    counted = select(
-        func.count(),
-        func.count(case((within.c.renewed, 1))),
-        func.count(case((within.c.status == "held", 1))),
-    ).select_from(within)
     own = authorities.c
     mine = (
         select(own.name, own.kind, own.status, own.not_after)
@@ -80,20 +73,22 @@ def figures(
         .limit(1000)
     )
     with desk.store.read() as connection:
-        total, renewed, held = connection.execute(counted).one()
-        soonest = ending.order_by(None).order_by(certificates.c.not_after, certificates.c.id)
-        found = connection.execute(soonest.limit(rows)).all() if rows else []
+        within = successors.stretch(connection, *_meant(period))
+        counted = select(func.count()).select_from(certificates)
+        counted = counted.where(*_meant(period), successors.renewed(within))
+        renewed = connection.scalar(counted) or 0
+        found = soonest(connection, _ending(period), rows)
         ended = connection.execute(mine).all()
     return ExpiringFigures(
         made_at=now,
         since=period.since,
         until=period.until,
-        total=total,
+        total=within.total,
         renewed=renewed,
-        held=held,
+        held=within.numbers.get("held", 0),
         authorities=tuple(EndingAuthority(*row, days=_days(row.not_after, now)) for row in ended),
         certificates=tuple(_row(row, now) for row in found),
-        more=total - len(found),
+        more=within.total - len(found),
     )
 
 
@@ -116,9 +111,14 @@ def page(
     return Part(tuple(_row(row, now) for row in found), last)
 
 
+def _meant(period: Period) -> tuple[ColumnElement[bool], ...]:
+    own = certificates.c
+    ends = (own.not_after >= period.since, own.not_after < period.until)
+    return own.status.in_(("valid", "held")), *ends
+
+
 def _ending(period: Period) -> Select[Any]:
-    own, later = certificates.c, aliased(certificates)
-    renewed = exists().where(later.c.renewed_from == own.serial, later.c.status == "valid")
+    own = certificates.c
     return (
         select(
             own.id,
@@ -129,11 +129,10 @@ def _ending(period: Period) -> Select[Any]:
             authorities.c.name.label("authority"),
             own.status,
             own.not_after,
-            renewed.label("renewed"),
+            successors.renewed().label("renewed"),
         )
         .join_from(certificates, authorities, authorities.c.id == own.authority_id)
-        .where(own.status.in_(("valid", "held")))
-        .where(own.not_after >= period.since, own.not_after < period.until)
+        .where(*_meant(period))
         .order_by(own.id)
     )
 
