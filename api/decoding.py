@@ -1,6 +1,6 @@
 """From bytes to models: bodies and query strings, with every mistake named by its place."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Final, TypeVar
 from urllib.parse import parse_qsl
 
@@ -11,6 +11,7 @@ from api.errors import BodyInvalid, MalformedRequest, MediaTypeRefused, QueryInv
 from api.registry import JSON, Sent
 
 Model = TypeVar("Model", bound=Sent)
+Told = Callable[[ValidationError], Iterable[Mapping[str, object]]]
 #: The pattern of a text of one line.
 PLAIN: Final = r"^[^\x00-\x1f\x7f]*$"
 _MAX_PARAMETERS = 50
@@ -38,9 +39,9 @@ def body(model: type[Model], content: bytes, media_type: str) -> Model:
         ) from None
 
 
-def query(model: type[Model], text: str) -> Model:
+def query(model: type[Model], text: str, told: Told | None = None) -> Model:
     """Read a query string. Raises QueryInvalid for what is unknown, repeated or of the wrong
-    kind.
+    kind; `told` says its mistakes, `places` if left out.
     """
     try:
         pairs = parse_qsl(
@@ -61,7 +62,8 @@ def query(model: type[Model], text: str) -> Model:
         return model.model_validate_strings(given)
     except ValidationError as error:
         raise QueryInvalid(
-            "The query parameters do not fit this route.", details={"errors": list(places(error))}
+            "The query parameters do not fit this route.",
+            details={"errors": list((told or places)(error))},
         ) from None
 
 

@@ -63,6 +63,9 @@ TITLES: Mapping[int, str] = {
     500: "Internal error",
     503: "Unavailable for now",
 }
+#: All that is said of what the caller can do nothing about.
+WENT_WRONG = "Something went wrong on our side."
+REPORT = "Tell the operator the request_id; the server's log has the reason under it."
 RETRY_AFTER = 2  # seconds; a 503 of ours passes when a queue drains or a lock is let go
 
 
@@ -92,9 +95,9 @@ def problem(error: IkewardenError, *, request_id: str) -> dict[str, Any]:
         "type": problem_type(error.code),
         "title": TITLES[status],
         "status": status,
-        "detail": error.message if shown else "Something went wrong on our side.",
+        "detail": error.message if shown else WENT_WRONG,
         "code": error.code,
-        "next_step": error.next_step if shown else _REPORT,
+        "next_step": error.next_step if shown else REPORT,
         "request_id": request_id,
     }
     if shown and error.details:
@@ -106,12 +109,9 @@ def problem(error: IkewardenError, *, request_id: str) -> dict[str, Any]:
     return document
 
 
-_REPORT = "Tell the operator the request_id; the server's log has the reason under it."
-
-
 def internal(request_id: str) -> dict[str, Any]:
     """Build the problem document for an error nobody foresaw: it shows only the request id."""
-    return problem(IkewardenError("Something went wrong on our side."), request_id=request_id)
+    return problem(IkewardenError(WENT_WRONG), request_id=request_id)
 
 
 def problem_body(error: IkewardenError, *, request_id: str) -> bytes:
@@ -164,4 +164,4 @@ def from_werkzeug(error: HTTPException) -> IkewardenError:
         case status if status is not None and 400 <= status < 500:
             return MalformedRequest("The request could not be read.")
         case _:
-            return IkewardenError("Something went wrong on our side.")
+            return IkewardenError(WENT_WRONG)

@@ -40,6 +40,12 @@ class IkewardenError(Exception):
         self.details: Mapping[str, object] = details or {}
 
 
+def meaning(kind: type[IkewardenError]) -> str:
+    """What its code means, whatever the values are: how the docstring of the class that has the code begins."""
+    named = next(each for each in kind.__mro__ if "code" in vars(each))
+    return " ".join((named.__doc__ or "").strip().split("\n\n")[0].split())
+
+
 class InvalidInput(IkewardenError):
     """What was sent can never be accepted as it is."""
 

@@ -16,7 +16,7 @@ import pki
 import scheduler
 import store
 from api.problems import status_of
-from core.errors import IkewardenError
+from core.errors import IkewardenError, meaning
 from docs import pictures, share
 
 REFERENCE = Path(__file__).parent / "reference"
@@ -55,10 +55,11 @@ def errors_page() -> str:
         "|---|---|---|---|",
     ]
     for kind in error_classes():
-        meaning = " ".join((kind.__doc__ or "").strip().split("\n\n")[0].split())
         # Each class has a status whatever its arguments are, so none needs to be made.
         status = status_of(kind.__new__(kind))
-        lines.append(f"| `{kind.code}` | {status} | {_cell(meaning)} | {_cell(kind.next_step)} |")
+        lines.append(
+            f"| `{kind.code}` | {status} | {_cell(meaning(kind))} | {_cell(kind.next_step)} |"
+        )
     return "\n".join(lines) + "\n"
 
 

@@ -6,6 +6,7 @@ from datetime import UTC, datetime
 from typing import Any, TypeVar
 
 from api.console.errors import FormInvalid
+from api.console.mistakes import FORM
 from api.console.page import Visit
 from api.cursors import MAX_DIGITS
 from core.errors import NotFound, NotPermitted
@@ -57,7 +58,7 @@ def lines(text: str | None) -> tuple[str, ...]:
 def wrong(name: str, detail: str) -> FormInvalid:
     """A mistake in one field of a form, to be raised."""
     errors = [{"pointer": f"/{name}", "detail": detail}]
-    return FormInvalid("The form does not fit.", details={"errors": errors})
+    return FormInvalid(FORM, details={"errors": errors})
 
 
 def with_approval(visit: Visit[Any, Any], text: str | None) -> Actor:

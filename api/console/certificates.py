@@ -7,6 +7,7 @@ from typing import Annotated, Any, Final, Literal
 
 from cryptography import x509
 from pydantic import BeforeValidator
+from pydantic_core import PydanticCustomError
 
 from api import cursors
 from api.console.acting import told
@@ -61,16 +62,23 @@ DIALECTS: Final[Mapping[str, str]] = {
 }
 
 
+def _far() -> PydanticCustomError:
+    return PydanticCustomError("year_refused", "must lie between the years 1970 and 9998")
+
+
 def _instant(given: object) -> object:
     """A day, as a field for dates sends it, or an instant as REST has it; both in UTC."""
     if isinstance(given, str):
-        found = datetime.fromisoformat(given)
+        try:
+            found = datetime.fromisoformat(given)
+        except ValueError:
+            raise PydanticCustomError("date_parsing", "must be a date") from None
         try:
             found = found.replace(tzinfo=UTC) if found.tzinfo is None else found.astimezone(UTC)
         except OverflowError:
-            raise ValueError("must lie between the years 1970 and 9998") from None
+            raise _far() from None
         if not 1970 <= found.year <= 9998:
-            raise ValueError("must lie between the years 1970 and 9998")
+            raise _far()
         return found
     return given
 

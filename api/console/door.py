@@ -16,6 +16,7 @@ from api import decoding
 from api.bridge import EXCHANGE, Exchange, Live
 from api.console import cookies, language, sending
 from api.console.mending import shown as shown_error
+from api.console.mistakes import places
 from api.console.page import MAX_KEPT, Answer, Download, Page, Redirect, Screen, Visit
 from api.console.render import POLICY, link, render
 from api.errors import RouteNotFound
@@ -148,7 +149,7 @@ class Door:
             # Before the form is read: whoever may not is told so, and not what is wrong with his form.
             require(visit.actor, page.action)
         if page.method == "GET":
-            query = decoding.query(page.query, request.environ["QUERY_STRING"])
+            query = decoding.query(page.query, request.environ["QUERY_STRING"], places)
             visit = replace(visit, query=query)
             return self._respond(page, page.view(visit), visit, sent)
         if not page.public:

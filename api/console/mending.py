@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from typing import Any, Final
 
+from api.console.mistakes import mistake
 from api.console.page import Refused, Screen, Visit
 from api.problems import TITLES, problem, status_of
 from core.errors import Conflict, IkewardenError, InvalidInput, NotFound, NotPermitted, Unavailable
@@ -23,7 +24,7 @@ def shown(error: IkewardenError, request_id: str) -> Refused:
         next_step=document["next_step"],
         code=document["code"],
         request_id=request_id,
-        errors=tuple(document.get("errors", ())),
+        errors=tuple(mistake(each) for each in document.get("errors", ())),
         details=document.get("details", {}),
     )
 

@@ -157,6 +157,17 @@ def text(said: str) -> str:
 
 
 @dataclass(frozen=True)
+class Mistake:
+    """One field that does not fit: the text of its label, or its name where it has none; and what is wrong, as a text
+    with places for `values`.
+    """
+
+    label: str
+    words: str
+    values: Mapping[str, object] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
 class Refused:
     """An error as a page shows it."""
 
@@ -166,5 +177,5 @@ class Refused:
     next_step: str
     code: str
     request_id: str
-    errors: tuple[Mapping[str, str], ...] = ()
+    errors: tuple[Mistake, ...] = ()
     details: Mapping[str, object] = field(default_factory=dict)

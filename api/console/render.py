@@ -4,7 +4,7 @@ import hashlib
 import json
 import re
 from collections.abc import Mapping
-from datetime import datetime
+from datetime import datetime, timedelta
 from functools import lru_cache
 from typing import Any, Final
 from urllib.parse import parse_qsl, quote, urlencode
@@ -22,6 +22,9 @@ from core.escaping import escaped
 POLICY: Final = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; "
     "form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
+)
+_DURATION: Final = re.compile(
+    r"([0-9]{1,8}) days?, ([0-9]|1[0-9]|2[0-3]):([0-5][0-9]):([0-5][0-9])"
 )
 _QUOTED: Final = re.compile(r"`([^`]+)`")
 
@@ -67,6 +70,7 @@ def environment() -> Environment:
         labels=_labels,
         short=_short,
         say=_said,
+        duration=_duration,
         raw=_raw,
         pairs=parse_qsl,
     )
@@ -102,6 +106,20 @@ def _say(context: Context, text: str, /, **values: object) -> str | Markup:
 def _said(context: Context, text: str) -> str:
     said: str = context["visit"].language.say(str(text))
     return said
+
+
+@pass_context
+def _duration(context: Context, text: str) -> Markup | str:
+    """A text; one that a duration of days is kept as (`str` of a timedelta) as people say it, and as it is kept as its
+    title.
+    """
+    found = _DURATION.fullmatch(text)
+    if found is None:
+        return text
+    days, hours, minutes, seconds = map(int, found.groups())
+    length = timedelta(days=days, hours=hours, minutes=minutes, seconds=seconds)
+    said = context["visit"].language.length(length)
+    return Markup('<span title="{}">{}</span>').format(text, said)
 
 
 @pass_context

@@ -7,8 +7,8 @@ from urllib.parse import parse_qsl
 
 from pydantic import ValidationError
 
-from api import decoding
 from api.console.errors import FormForeign, FormInvalid
+from api.console.mistakes import FORM, places
 from api.console.page import Form, Page
 from api.errors import MalformedRequest, MediaTypeRefused
 
@@ -65,12 +65,10 @@ def check_csrf(sent: str, expected: str) -> None:
 
 
 def form(page: Page, given: Mapping[str, str]) -> Any:
-    """Read a form. Raises FormInvalid with `errors`, a list of `{pointer, detail}`."""
+    """Read a form. Raises FormInvalid with `errors`, as `mistakes.places` has them."""
     if page.form is None:
         return None
     try:
         return page.form.model_validate(dict(given))
     except ValidationError as error:
-        raise FormInvalid(
-            "The form does not fit.", details={"errors": list(decoding.places(error))}
-        ) from None
+        raise FormInvalid(FORM, details={"errors": list(places(error))}) from None

@@ -54,6 +54,7 @@ def test_another_person_sees_exactly_what_and_approves(
     page = visitor.get(f"/approvals/{number}")
     for told in ("alice", "CN=branch", "authority.create", "root", "A CA is made"):
         assert told in page.text, told
+    assert '<span title="3650 days, 0:00:00">3,650 days (about 10 years)</span>' in page.html
     refused = visitor.fill(page, f"/approvals/{number}", decision="approve", reason=" ")
     assert (refused.status, "approval_reason_missing" in refused.html) == (422, True)
     done = visitor.submit(refused, f"/approvals/{number}", decision="approve", reason="ticket 1")

@@ -7,7 +7,10 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
+from api.console.language import load
+from fleet import reports
 from fleet.gateways import GatewayQuery, search
+from fleet.reports import AppliedReport
 from pki import certificates
 from pki.actors import Role, Scope
 from pki.certificates import CertificateQuery
@@ -164,3 +167,32 @@ def test_a_credential_of_one_gateway_sees_that_one(
     form = page.form(f"/gateways/{mine}/enroll")
     sent = visitor.send("POST", f"/gateways/{other}/enroll", form.fields)
     assert refusal(sent) == "outside_scope"
+
+
+def test_what_an_agent_could_not_do_is_said_in_the_language_of_the_page(
+    browser: Make, serving: Serving, fleet: Fleet
+) -> None:
+    name = fleet.gateway("hindered")
+    said = {"code": "daemon_unreachable", "message": "Nothing answers at 'charon.vici'."}
+    report = AppliedReport(
+        version=0,
+        agent_version="1",
+        daemon_kind="strongswan",
+        daemon_version="6",
+        incarnation="a",
+        certificate=None,
+        proof=None,
+        inventory={},
+        errors=(said, {"code": "of_a_newer_agent", "message": "Something else."}),
+        commands=(),
+    )
+    actor = fleet.agents[name].actor
+    reports.applied(serving.site.desk, actor, report, now=serving.site.clock())
+    chinese = browser(Role.AUDITOR, language="zh").get(f"/gateways/{name}")
+    english = browser(Role.AUDITOR).get(f"/gateways/{name}")
+    means = load("zh").codes["daemon_unreachable"]
+    assert f'<span lang="zh">{means}</span>' in chinese.html
+    for page in (chinese, english):
+        assert "Nothing answers at 'charon.vici'." in page.text
+        assert "of_a_newer_agent Something else." in page.text
+    assert means not in english.html

@@ -14,7 +14,9 @@ from hypothesis import strategies as st
 from jinja2.ext import babel_extract
 
 from api.console.language import choose, load
-from api.problems import TITLES
+from api.problems import REPORT, TITLES, WENT_WRONG
+from core.errors import meaning
+from docs.generate import error_classes
 from ike.detection import advice
 
 CONSOLE = Path(__file__).resolve().parents[2] / "api" / "console"
@@ -41,7 +43,7 @@ def texts_of_template(path: Path) -> Iterator[str]:
 
 
 def texts_of_module(path: Path) -> Iterator[str]:
-    """What stands in `say("…")`, `text("…")`, `tell(code="…")` and `menu="…"`."""
+    """What stands in `say("…")`, `text("…")`, `wrong(name, "…")`, `tell(code="…")` and `menu="…"`."""
     for node in ast.walk(ast.parse(path.read_text("utf-8"))):
         if not isinstance(node, ast.Call):
             continue
@@ -49,6 +51,8 @@ def texts_of_module(path: Path) -> Iterator[str]:
             node.func.attr if isinstance(node.func, ast.Attribute) else getattr(node.func, "id", "")
         )
         given = list(node.args[:1]) if called in _FIRST else []
+        if called == "wrong":
+            given += node.args[1:2]
         if called == "tell":
             given += [each.value for each in node.keywords]
         given += [each.value for each in node.keywords if each.arg == "menu"]
@@ -59,7 +63,9 @@ def texts_of_module(path: Path) -> Iterator[str]:
 
 def said() -> set[str]:
     """Every text that the console says."""
-    found = set(TITLES.values()) | advice.sentences()
+    found = set(TITLES.values()) | advice.sentences() | {WENT_WRONG, REPORT}
+    for kind in error_classes():
+        found |= {meaning(kind), kind.next_step} - {""}
     for path in TEMPLATES:
         found |= set(texts_of_template(path))
     for path in MODULES:
@@ -80,6 +86,27 @@ def translated() -> Counter[str]:
 
 def test_every_text_is_in_chinese() -> None:
     assert sorted(said() - set(translated())) == []
+
+
+def test_what_every_code_of_an_error_means_is_in_chinese() -> None:
+    with (CONSOLE / "locale" / "zh" / "errors.po").open("rb") as stream:
+        codes = {each.context: each for each in read_po(stream, locale="zh") if each.context}
+    for kind in error_classes():
+        found = codes.pop(kind.code, None)
+        assert found is not None, kind.code
+        # Where the meaning is another one by now, so is the Chinese.
+        assert (found.id, bool(found.string)) == (meaning(kind), True), kind.code
+        assert load("zh").codes[kind.code] == found.string
+        if kind.next_step:
+            assert load("zh").say(kind.next_step) != kind.next_step, kind.code
+    assert sorted(codes) == []
+
+
+def test_commands_and_names_in_an_error_are_the_same_in_chinese() -> None:
+    with (CONSOLE / "locale" / "zh" / "errors.po").open("rb") as stream:
+        for each in read_po(stream, locale="zh"):
+            quoted = [sorted(re.findall(r"`[^`]+`", str(text))) for text in (each.id, each.string)]
+            assert each.id == "" or quoted[0] == quoted[1], each.id
 
 
 def test_no_translation_is_left_over_or_said_twice_in_different_words() -> None:
@@ -128,3 +155,17 @@ def test_times_are_said_in_both_languages() -> None:
     assert load("zh").ago(now + timedelta(days=2), now) == "2天后"
     assert load("zh").moment(now) == "2027-01-02 03:04Z"
     assert load("zh").moment(None) == "从未"
+
+
+@pytest.mark.parametrize(
+    ("length", "english", "chinese"),
+    [
+        (timedelta(days=7305), "7,305 days (about 20 years)", "7,305天（约20年）"),  # noqa: RUF001
+        (timedelta(days=90), "90 days", "90天"),
+        (timedelta(days=1, minutes=30), "1 day, 30 minutes", "1天30分钟"),
+        (timedelta(seconds=1), "1 second", "1秒钟"),
+        (timedelta(0), "0 seconds", "0秒钟"),
+    ],
+)
+def test_a_length_of_time_is_said_exactly(length: timedelta, english: str, chinese: str) -> None:
+    assert (load("en").length(length), load("zh").length(length)) == (english, chinese)
