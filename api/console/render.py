@@ -67,6 +67,7 @@ def environment() -> Environment:
         labels=_labels,
         short=_short,
         say=_said,
+        named=_named,
         raw=_raw,
         pairs=parse_qsl,
     )
@@ -102,6 +103,13 @@ def _say(context: Context, text: str, /, **values: object) -> str | Markup:
 def _said(context: Context, text: str) -> str:
     said: str = context["visit"].language.say(str(text))
     return said
+
+
+@pass_context
+def _named(context: Context, name: str) -> str:
+    """A name in small letters, as a kind of alert: its words in the visitor's language."""
+    said: str = context["visit"].language.say(name)
+    return name.replace("_", " ") if said == name else said
 
 
 @pass_context

@@ -15,7 +15,11 @@ from jinja2.ext import babel_extract
 
 from api.console.language import choose, load
 from api.problems import TITLES
+from fleet.monitoring import values
+from ike.audit import rules
+from ike.audit.values import Area, Rule
 from ike.detection import advice
+from ike.detection.alert import EVIDENCE, KINDS
 
 CONSOLE = Path(__file__).resolve().parents[2] / "api" / "console"
 TEMPLATES = sorted((CONSOLE / "templates").rglob("*.html"))
@@ -59,7 +63,9 @@ def texts_of_module(path: Path) -> Iterator[str]:
 
 def said() -> set[str]:
     """Every text that the console says."""
-    found = set(TITLES.values()) | advice.sentences()
+    found = set(TITLES.values()) | advice.sentences() | set(values.LIMITED_ADVICE)
+    found |= rules.sentences() | set(map(str, Area))
+    found |= {*KINDS, values.LIMITED} | EVIDENCE | values.EVIDENCE
     for path in TEMPLATES:
         found |= set(texts_of_template(path))
     for path in MODULES:
@@ -80,6 +86,14 @@ def translated() -> Counter[str]:
 
 def test_every_text_is_in_chinese() -> None:
     assert sorted(said() - set(translated())) == []
+
+
+@pytest.mark.parametrize("rule", rules.RULES, ids=lambda rule: rule.id)
+def test_a_rule_keeps_its_commands_in_chinese(rule: Rule) -> None:
+    for sentence in (rule.title, rule.why, rule.fix):
+        said_ = load("zh").say(sentence)
+        assert re.search(r"[\u4e00-\u9fff]", said_) or sentence.startswith("Set-")
+        assert sorted(re.findall("`[^`]+`", said_)) == sorted(re.findall("`[^`]+`", sentence))
 
 
 def test_no_translation_is_left_over_or_said_twice_in_different_words() -> None:
