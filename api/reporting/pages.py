@@ -12,6 +12,7 @@ from typing import Any, Final
 from jinja2 import Environment, PackageLoader, StrictUndefined, Undefined, select_autoescape
 from markupsafe import Markup, escape
 
+from api.fixes import mended
 from api.reporting.words import Words, rules, words
 from core.escaping import escaped
 from ike.audit.values import Severity
@@ -59,6 +60,7 @@ def _environment(language: str, paper: bool) -> Environment:
         "prose": _prose,
         "term": partial(_term, say),
         "rule": partial(_term, rules(language)),
+        "fix": partial(mended, rules(language)),
         "cell": partial(_cell, say),
         # Jinja would first try it as a key of each row.
         "value": getattr,

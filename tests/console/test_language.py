@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from jinja2.ext import babel_extract
 
 from api.console.language import choose, load
+from api.fixes import PATTERNS
 from api.problems import TITLES
 from fleet.monitoring import values
 from ike.audit import rules
@@ -64,7 +65,7 @@ def texts_of_module(path: Path) -> Iterator[str]:
 def said() -> set[str]:
     """Every text that the console says."""
     found = set(TITLES.values()) | advice.sentences() | set(values.LIMITED_ADVICE)
-    found |= rules.sentences() | set(map(str, Area))
+    found |= rules.sentences() | set(map(str, Area)) | set(PATTERNS)
     found |= {*KINDS, values.LIMITED} | EVIDENCE | values.EVIDENCE
     for path in TEMPLATES:
         found |= set(texts_of_template(path))

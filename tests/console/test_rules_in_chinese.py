@@ -13,7 +13,11 @@ from tests.fleet.auditing import all_of, audited, found
 from tests.fleet.crew import Member, enlist
 
 Make = Callable[..., Browser]
-MADE = "Set `no such thing` where {0} is."  # no rule's own words
+STRANGE = "Do `no such thing` where {0} is."  # no rule's own words
+MADE = (
+    "Set `esp_proposals = aes256gcm16-ecp384` in connections.x and the like on the peer, load it, and let the tunnel be"
+    " made anew."
+)
 
 
 def told(rule: Rule, fix: str = "") -> dict[str, str]:
@@ -29,11 +33,12 @@ def told(rule: Rule, fix: str = "") -> dict[str, str]:
 def gateway(serving: Serving) -> Member:
     site = serving.site
     member = enlist(site.desk, "gw1.example", now=site.clock())
-    pfs, ah = configuration.NO_PFS, configuration.AH_ONLY
+    pfs, ah, none = configuration.NO_PFS, configuration.AH_ONLY, configuration.DEFAULTS
     audited(
         member,
         found(pfs.id, Severity.HIGH, **told(pfs)),
-        found(ah.id, Severity.HIGH, **told(ah, MADE)),
+        found(ah.id, Severity.HIGH, **told(ah, STRANGE)),
+        found(none.id, Severity.LOW, **told(none, MADE)),
         now=site.clock(),
     )
     return member
@@ -60,12 +65,23 @@ def test_a_finding_says_what_is_wrong_why_and_what_to_do(
     assert "(configuration)" in english.text
 
 
-def test_what_was_made_with_values_is_marked_as_english(
+def test_a_fix_that_was_made_with_values_has_them_in_chinese(
+    browser: Make, serving: Serving, gateway: Member
+) -> None:
+    path = f"/findings/{number_of(serving, configuration.DEFAULTS)}"
+    chinese = browser(Role.AUDITOR, language="zh").get(path)
+    assert "在 connections.x 中设置 <code>esp_proposals = aes256gcm16-ecp384</code>" in chinese.html
+    assert MADE.replace("`", "") in browser(Role.AUDITOR).get(path).text
+    report = browser(Role.AUDITOR).send("GET", "/reports/audit?format=html&lang=zh")
+    assert "在 connections.x 中设置 <code>esp_proposals" in report.html
+
+
+def test_what_is_not_known_is_marked_as_english(
     browser: Make, serving: Serving, gateway: Member
 ) -> None:
     path = f"/findings/{number_of(serving, configuration.AH_ONLY)}"
     chinese = browser(Role.AUDITOR, language="zh").get(path)
-    assert '<span lang="en">Set <code>no such thing</code> where {0} is.</span>' in chinese.html
+    assert '<span lang="en">Do <code>no such thing</code> where {0} is.</span>' in chinese.html
     assert '<span lang="en">' not in browser(Role.AUDITOR).get(path).html
 
 
