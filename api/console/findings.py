@@ -15,6 +15,7 @@ from api.console.page import Answer, Form, Page, Redirect, Refused, Screen, Visi
 from api.console.render import link
 from api.console.tones import Tone
 from api.decoding import PLAIN
+from api.fixes import mended
 from api.registry import Nothing
 from api.v1.certificates import Word
 from core.errors import IkewardenError
@@ -212,7 +213,9 @@ def _finding(
     visit: Visit[Any, Any], error: Refused | None = None, typed: Mapping[str, object] | None = None
 ) -> Answer:
     whole = shown.finding(visit.desk, visit.actor, decoding.number(visit.path["id"]))
-    facts = {"whole": whole, "one": whole.finding, "error": error, "typed": typed or _BLANK}
+    one = whole.finding
+    facts = {"whole": whole, "one": one, "fix": mended(visit.say, one.fix), "error": error}
+    facts["typed"] = typed or _BLANK
     return _screen(visit, "finding", {**facts, **_days(visit)}, error)
 
 

@@ -71,6 +71,7 @@ def environment() -> Environment:
         short=_short,
         say=_said,
         duration=_duration,
+        named=_named,
         raw=_raw,
         pairs=parse_qsl,
     )
@@ -120,6 +121,13 @@ def _duration(context: Context, text: str) -> Markup | str:
     length = timedelta(days=days, hours=hours, minutes=minutes, seconds=seconds)
     said = context["visit"].language.length(length)
     return Markup('<span title="{}">{}</span>').format(text, said)
+
+
+@pass_context
+def _named(context: Context, name: str) -> str:
+    """A name in small letters, as a kind of alert: its words in the visitor's language."""
+    said: str = context["visit"].language.say(name)
+    return name.replace("_", " ") if said == name else said
 
 
 @pass_context

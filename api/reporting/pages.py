@@ -12,7 +12,8 @@ from typing import Any, Final
 from jinja2 import Environment, PackageLoader, StrictUndefined, Undefined, select_autoescape
 from markupsafe import Markup, escape
 
-from api.reporting.words import Words, words
+from api.fixes import mended
+from api.reporting.words import Words, rules, words
 from core.escaping import escaped
 from ike.audit.values import Severity
 
@@ -58,6 +59,8 @@ def _environment(language: str, paper: bool) -> Environment:
         "labels": _labels,
         "prose": _prose,
         "term": partial(_term, say),
+        "rule": partial(_term, rules(language)),
+        "fix": partial(mended, rules(language)),
         "cell": partial(_cell, say),
         # Jinja would first try it as a key of each row.
         "value": getattr,

@@ -9,6 +9,8 @@ from babel.messages.pofile import read_po
 
 LANGUAGES: Final = ("en", "zh")
 LOCALE: Final = Path(__file__).parent.parent / "locale"
+# What rules say of findings and alerts, which the console says, too.
+_RULES: Final = Path(__file__).parent.parent / "console" / "locale"
 
 
 def N_(message: str) -> str:  # noqa: N802 - gettext's name for a message that is translated later
@@ -47,13 +49,23 @@ class Words:
 @cache
 def words(language: str) -> Words:
     """The words of a language; English needs no file."""
-    if language == "en":
-        return Words(language, {})
-    with (LOCALE / language / "reports.po").open("rb") as file:
-        catalogue = read_po(file, locale=language)
-    found = {
+    return Words(language, {} if language == "en" else _read(LOCALE / language / "reports.po"))
+
+
+@cache
+def rules(language: str) -> Words:
+    """What the rules of audits and alerts say, in a language: a sentence made with values stays as it is."""
+    found: dict[str, str] = {}
+    for name in () if language == "en" else ("findings.po", "alerts.po"):
+        found |= _read(_RULES / language / name)
+    return Words(language, found)
+
+
+def _read(path: Path) -> dict[str, str]:
+    with path.open("rb") as file:
+        catalogue = read_po(file)
+    return {
         each.id: each.string
         for each in catalogue
         if isinstance(each.id, str) and isinstance(each.string, str) and each.id and each.string
     }
-    return Words(language, found)

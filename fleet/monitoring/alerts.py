@@ -18,7 +18,7 @@ from sqlalchemy import Connection, Row, func, insert, select, update
 
 from fleet.bumps import chunks
 from fleet.monitoring.records import AlertView
-from fleet.monitoring.values import LIMITED, SEVERITIES, AlertState
+from fleet.monitoring.values import LIMITED, LIMITED_ADVICE, SEVERITIES, AlertState
 from ike.detection.alert import Alert
 from store import outbox
 from store.engine import Unit
@@ -230,8 +230,7 @@ def _notice(began: datetime, evidence: Mapping[str, Any]) -> Alert:
         None,
         evidence,
         (),
-        "So much is wrong at this gateway that not all of it is on record: the lesser alerts are left out.",
-        "Deal with the worst alerts and with the kinds that are many; what still lasts then is shown.",
+        *LIMITED_ADVICE,
     )
 
 

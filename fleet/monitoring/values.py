@@ -19,6 +19,13 @@ FAILURES: Final = (
 )
 #: The kind of the alert that says that others are left out, because a gateway has too many.
 LIMITED: Final = "alerts_limited"
+#: Its likely cause, and the next step.
+LIMITED_ADVICE: Final = (
+    "So much is wrong at this gateway that not all of it is on record: the lesser alerts are left out.",
+    "Deal with the worst alerts and with the kinds that are many; what still lasts then is shown.",
+)
+#: What evidence is called that is not the rules' own.
+EVIDENCE: Final = frozenset({"left_out", "limit", "kinds", "unheard"})
 #: A batch holds at most so many events.
 MAX_EVENTS: Final = 1000
 #: A gateway is heard so often in a minute; more is a fault of it, or somebody's flood through it.

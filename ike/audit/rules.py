@@ -34,6 +34,11 @@ RULES: Final[tuple[Rule, ...]] = (
 )
 
 
+def sentences() -> frozenset[str]:
+    """All that rules say by themselves, for whoever says it in another language."""
+    return frozenset(each for rule in RULES for each in (rule.title, rule.why, rule.fix))
+
+
 def judged(
     seen: Seen, policy: Policy, now: datetime, stumbles: list[Problem] | None = None
 ) -> list[Finding]:

@@ -29,6 +29,20 @@ KINDS: Final = {
     "clock": "medium",
     "events_lost": "high",
 }
+#: What evidence is called, of whatever kind.
+EVIDENCE: Final = frozenset(
+    {
+        *("addresses", "age_seconds", "at_once", "attempts", "authentications", "before"),
+        *("beside_each_other_seconds", "bound", "changes", "claimed_identities", "collisions"),
+        *("deletions", "established", "events", "exchanges", "identities", "last_connection"),
+        *("layer", "longest_life_seconds", "longest_seconds", "losses", "lower_bound_seconds"),
+        *("now", "of_the_last_rekeys", "other_child", "other_connection", "pause_seconds"),
+        *("peers", "peers_out_of_date", "proposal", "reason", "refusals", "refused", "rekeys"),
+        *("repeated_more_than_once", "requests", "sa", "said", "sas", "shortest_seconds"),
+        *("source", "sources", "spi_in", "timed_out", "tries", "usual", "weak"),
+        *("went_back_seconds", "window_seconds"),
+    }
+)
 #: Kinds that are about one peer of a connection, which may have many: each of them is a condition of its own.
 PERSONAL: Final = frozenset(
     {"auth_failures", "certificate_rejected", "proposal_mismatch", "peer_unreachable"}

@@ -14,10 +14,15 @@ from hypothesis import strategies as st
 from jinja2.ext import babel_extract
 
 from api.console.language import choose, load
+from api.fixes import PATTERNS
 from api.problems import REPORT, TITLES, WENT_WRONG
 from core.errors import meaning
 from docs.generate import error_classes
+from fleet.monitoring import values
+from ike.audit import rules
+from ike.audit.values import Area, Rule
 from ike.detection import advice
+from ike.detection.alert import EVIDENCE, KINDS
 
 CONSOLE = Path(__file__).resolve().parents[2] / "api" / "console"
 TEMPLATES = sorted((CONSOLE / "templates").rglob("*.html"))
@@ -63,7 +68,10 @@ def texts_of_module(path: Path) -> Iterator[str]:
 
 def said() -> set[str]:
     """Every text that the console says."""
-    found = set(TITLES.values()) | advice.sentences() | {WENT_WRONG, REPORT}
+    found = set(TITLES.values()) | advice.sentences() | set(values.LIMITED_ADVICE)
+    found |= {WENT_WRONG, REPORT}
+    found |= rules.sentences() | set(map(str, Area)) | set(PATTERNS)
+    found |= {*KINDS, values.LIMITED} | EVIDENCE | values.EVIDENCE
     for kind in error_classes():
         found |= {meaning(kind), kind.next_step} - {""}
     for path in TEMPLATES:
@@ -107,6 +115,14 @@ def test_commands_and_names_in_an_error_are_the_same_in_chinese() -> None:
         for each in read_po(stream, locale="zh"):
             quoted = [sorted(re.findall(r"`[^`]+`", str(text))) for text in (each.id, each.string)]
             assert each.id == "" or quoted[0] == quoted[1], each.id
+
+
+@pytest.mark.parametrize("rule", rules.RULES, ids=lambda rule: rule.id)
+def test_a_rule_keeps_its_commands_in_chinese(rule: Rule) -> None:
+    for sentence in (rule.title, rule.why, rule.fix):
+        said_ = load("zh").say(sentence)
+        assert re.search(r"[\u4e00-\u9fff]", said_) or sentence.startswith("Set-")
+        assert sorted(re.findall("`[^`]+`", said_)) == sorted(re.findall("`[^`]+`", sentence))
 
 
 def test_no_translation_is_left_over_or_said_twice_in_different_words() -> None:

@@ -172,6 +172,19 @@ def test_an_alert_tells_evidence_cause_and_next_step(browser: Make, guessed: int
     assert refusal(visitor.get("/alerts/4711")) == "alert_not_found"
 
 
+def test_an_alert_is_told_in_chinese(browser: Make, guessed: int) -> None:
+    visitor = browser(Role.AUDITOR, language="zh")
+    page = visitor.get(f"/alerts/{guessed}")
+    assert "<h1>认证失败</h1>" in page.html
+    assert "<dt>尝试次数</dt>" in page.html
+    listed = visitor.get("/alerts?gateway=sa-a.example")
+    assert ">认证失败</a>" in listed.html
+    assert "auth failures" not in page.text + listed.text
+    report = visitor.send("GET", "/reports/sa-health?format=html&lang=zh&gateway=sa-a.example")
+    assert "认证失败&nbsp;1" in report.html
+    assert ">Auth" not in report.html
+
+
 def test_the_list_of_alerts_is_live(
     browser: Make, fleet: Fleet, serving: Serving, tunnel: str
 ) -> None:

@@ -279,7 +279,7 @@ def signature(tunnel: Tunnel) -> str:
 
 def eap(tunnel: Tunnel) -> str:
     """How users prove themselves by something that cannot be guessed."""
-    other = ", or EAP-MSCHAPv2 with a gateway's certificate that is checked: in {}"
+    other = "or EAP-MSCHAPv2 with a gateway's certificate that is checked: in {}"
     return f"Use certificates {_EAP.get(tunnel.writer, other).format(where(tunnel))}."
 
 
