@@ -86,7 +86,9 @@ def test_a_first_key_and_then_a_second(site: Site, pair: str) -> None:
     with site.desk.store.read() as connection:
         rows = connection.execute(select(secrets).order_by(secrets.c.version)).all()
         trail = connection.scalars(
-            select(audit_events.c.action).where(audit_events.c.action.like("rotation.%"))
+            select(audit_events.c.action)
+            .where(audit_events.c.action.like("rotation.%"))
+            .order_by(audit_events.c.id)
         ).all()
     assert [(row.state, row.store_version) for row in rows] == [("destroyed", 1), ("current", 2)]
     assert rows[0].fingerprint != rows[1].fingerprint
