@@ -37,7 +37,12 @@ def test_what_is_not_there(tmp_path: Path, ci: str, status: int, said: str) -> N
             *("-p", "tests.fixtures.needs", "-o", "markers=needs", f"--rootdir={tmp_path}"),
             *("-c", os.devnull, str(tmp_path / "test_it.py")),
         ],
-        env={**os.environ, "CI": ci, "PYTHONPATH": str(Path(__file__).parents[1])},
+        env={
+            **os.environ,
+            "CI": ci,
+            "PYTEST_ADDOPTS": "",
+            "PYTHONPATH": str(Path(__file__).parents[1]),
+        },
         capture_output=True,
         text=True,
         check=False,
