@@ -29,6 +29,7 @@ from bench.sides import start_ours
 from pki.certificate_ids import STATUSES
 from pki.x509.builtin import builtin_profiles
 from store.approval_tables import approvals
+from store.console_tables import sessions
 from store.engine import open_store
 from store.finding_tables import findings
 from store.fleet_tables import gateway_sas, gateways, tunnels
@@ -205,6 +206,7 @@ _KINDS: Mapping[str, Select[tuple[str]] | Select[tuple[int]]] = {
     "approvals": select(approvals.c.id),
     "jobs": select(job_runs.c.job).distinct(),
     "tokens": select(tokens.c.id),
+    "sessions": select(sessions.c.id),
     "audit-log": select(audit_events.c.id),
 }
 # What stands in a path and is no record.
@@ -304,6 +306,7 @@ def _values(connection: Connection, page: Page) -> Mapping[str, Sequence[str]]:
     values["rule"], values["path"] = ["psk-weak"], ["/etc/swanctl/conf.d/0.conf"]
     values["action"] = ["certificate.issue", "tunnel.create"]
     values["actor"], values["baseline"] = ["oscar", "nobody"], ["default"]
+    values["person"] = ["oscar", "bench"]
     values["object"] = [f"certificate:issuing:{each}" for each in values["serial"][:2]]
     values["act"] = ["mass.revoke"]
     values["kind"] = ["auth_failures"] if page.path.startswith("/alerts") else ["psk"]

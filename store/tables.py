@@ -101,6 +101,8 @@ certificates: Final = Table(
     UniqueConstraint("serial", "authority_id"),
     # With all that reports count: what ends in a period, by profile, and whether it has a successor.
     Index(None, "status", "not_after", "serial", "profile"),
+    # How many were issued in a period.
+    Index(None, "issued_at"),
     # All that is needed to count certificates: the rows themselves are wide.
     Index(None, "status", "authority_id", "not_after"),
     Index(None, "gateway"),

@@ -97,7 +97,7 @@ class AuditSearch(ReportSearch):
         default=None,
         ge=0,
         le=MOST_FINDINGS,
-        description="How many findings, exceptions and unread places are told of, the worst first. Default: 500. "
+        description="How many findings, exceptions and unread places are told of, the worst first. Default: 200. "
         "Not in CSV.",
     )
 

@@ -60,7 +60,7 @@ class ReportQuery:
 
     baseline: str | None = None
     gateways: int = 100
-    findings: int = 500
+    findings: int = 200
 
 
 @dataclass(frozen=True)

@@ -126,7 +126,7 @@ def _options(function: Callable[..., Any]) -> Callable[..., Any]:
             type=click.IntRange(0, 5000),
             metavar="N",
             help="How many findings, exceptions and unread places are told of, the worst first. "
-            "[default: 20; html, json: 500; csv: always all]",
+            "[default: 20; html, json: 200; csv: always all]",
         ),
         report_options,
     )

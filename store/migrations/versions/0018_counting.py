@@ -14,6 +14,7 @@ def upgrade() -> None:
     # In place of the one before, and not beside it: each issuance writes all indexes.
     op.drop_index("ix_certificates_status_not_after", "certificates")
     index("certificates", "status", "not_after", "serial", "profile")
+    index("certificates", "issued_at")
     # With the number: the newest of somebody stand together, however many events there are.
     op.drop_index("ix_audit_events_actor", "audit_events")
     index("audit_events", "actor", "id")
