@@ -14,6 +14,7 @@ from playwright.sync_api import Browser, expect
 
 from tests.api.site import new_csr
 from tests.console.chromium import Visitor, chromium, required
+from tests.fixtures.another_year import of_chromium
 from tests.fixtures.served import Served, serving
 from tests.fixtures.terminal import run_at_terminal
 from tests.lab import Lab
@@ -23,6 +24,7 @@ from tests.lab.rotating import join as join_by_psk
 from tests.lab.story import Warden
 from tests.lab.traffic import ping_through, pinging
 
+pytestmark = of_chromium
 LATER = datetime.now(UTC).date() + timedelta(days=90)
 
 

@@ -11,8 +11,10 @@ from playwright.sync_api import expect
 from tests.console.chromium import Visitor, chromium, required
 from tests.console.people import request_for
 from tests.console.provider import CLIENT, SECRET, OpenIdProvider
+from tests.fixtures.another_year import of_chromium
 from tests.fixtures.served import Served, serving
 
+pytestmark = of_chromium
 MAIL = "alice@example.com"
 
 
